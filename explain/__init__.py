@@ -1,0 +1,1 @@
+"""Saliency and SHAP and their judges: tf-keras-vis and shap live only here."""

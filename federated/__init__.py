@@ -1,0 +1,1 @@
+"""The same models across sites: TensorFlow Federated lives only here."""

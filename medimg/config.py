@@ -1,0 +1,282 @@
+"""One frozen dataclass per command: its fields are the options (type, default, help).
+
+Nothing heavy is imported here: `medimg --help` reads these classes.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medimg.errors import InputError
+
+
+def option(
+    default: Any, help: str, choices=None, minimum=None, maximum=None, above=None, metavar=None
+):
+    """A field of a configuration: default, help, and the values it may take (choices, or a range)."""
+    metadata = {
+        "help": help,
+        "choices": choices,
+        "minimum": minimum,
+        "maximum": maximum,
+        "above": above,
+        "metavar": metavar,
+    }
+    if isinstance(default, dict | list):
+        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def flag(name: str) -> str:
+    """`image_size` -> `--image-size`."""
+    return "--" + name.replace("_", "-")
+
+
+class Config:
+    """Base of every command's configuration: values are checked on the way in."""
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            _check(field, getattr(self, field.name))
+
+    def to_dict(self) -> dict:
+        """Plain values for YAML and JSON."""
+        return {key: _plain(value) for key, value in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "Config":
+        """From plain values; an unknown name is an InputError."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - names)
+        if unknown:
+            raise InputError(
+                f"option '{unknown[0]}' is not known; known are {', '.join(sorted(names))}"
+            )
+        return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _check(field: dataclasses.Field, value: Any) -> None:
+    rules = field.metadata
+    if value is None or not rules:
+        return
+    if rules["choices"] and value not in rules["choices"]:
+        raise InputError(
+            f"{flag(field.name)} {value}: choose one of {', '.join(map(str, rules['choices']))}"
+        )
+    for bound, holds in (
+        ("minimum", lambda limit: value >= limit),
+        ("maximum", lambda limit: value <= limit),
+        ("above", lambda limit: value > limit),
+    ):
+        limit = rules[bound]
+        if limit is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputError(f"{flag(field.name)} {value}: a number is needed")
+        if not holds(limit):
+            words = {"minimum": "at least", "maximum": "at most", "above": "more than"}[bound]
+            raise InputError(f"{flag(field.name)} {value}: must be {words} {limit}")
+
+
+@dataclass(frozen=True)
+class PrepareConfig(Config):
+    """Options of `medimg data prepare` that every source shares."""
+
+    image_size: int | None = option(
+        None, "Resize to N x N pixels (default: keep each image's size).", minimum=1, metavar="N"
+    )
+    split: str = option("70/15/15", "Parts train/val/test in percent, or 'official'.")
+    group_by: str = option("patient", "Column whose values never cross splits.")
+    on_duplicates: str = option(
+        "error",
+        "Identical images across splits or labels: stop, drop all but one, or group into one split.",
+        choices=("error", "drop", "group"),
+    )
+    patient_pattern: str | None = option(
+        None,
+        "folder: regular expression whose first group (or match) in the file name is the patient.",
+        metavar="REGEX",
+    )
+    site_pattern: str | None = option(
+        None,
+        "folder: regular expression whose first group (or match) in the path is the site.",
+        metavar="REGEX",
+    )
+    labels: str | None = option(
+        None,
+        "chestxray14, isic, csv: table of labels when it is not beside the images.",
+        metavar="FILE",
+    )
+    image_column: str = option("image", "csv: column of image paths.")
+    label_column: str = option(
+        "label", "csv: column of labels (several joined by '|' make a multilabel set)."
+    )
+    patient_column: str = option("patient", "csv: column of patients.")
+    site_column: str = option("site", "csv: column of sites.")
+    split_column: str = option("split", "csv: column of splits, used by --split official.")
+    seed: int = option(0, "Seed of the split.", minimum=0)
+    workers: int = option(0, "Decoding threads (0: one per core).", minimum=0)
+
+
+@dataclass(frozen=True)
+class PhantomConfig(Config):
+    """What the phantom source draws."""
+
+    patients: int = option(400, "phantom: number of patients.", minimum=1)
+    images_per_patient: int = option(
+        2, "phantom: most images of a patient (1 to N, drawn per patient).", minimum=1
+    )
+    sites: int = option(5, "phantom: number of sites, each with its gain and contrast.", minimum=1)
+    phantom_size: int = option(96, "phantom: image width and height in pixels.", minimum=16)
+    prevalence: float = option(
+        0.5, "phantom: fraction of patients with opacities.", minimum=0.0, maximum=1.0
+    )
+    opacity_size: float = option(
+        0.09,
+        "phantom: mean radius of an opacity as a fraction of the width.",
+        above=0.0,
+        maximum=0.3,
+    )
+    opacity_contrast: float = option(
+        0.3,
+        "phantom: brightness that an opacity adds, as a fraction of full scale.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    site_shift: float = option(
+        0.15, "phantom: spread of gain and contrast over sites.", minimum=0.0, maximum=0.9
+    )
+    shortcut: float = option(
+        0.0,
+        "phantom: how far a corner marker goes with the label (0: no marker, 1: a perfect shortcut).",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    seed: int = option(0, "Seed of everything drawn.", minimum=0)
+
+
+@dataclass(frozen=True)
+class TrainConfig(Config):
+    """Options of `medimg train`."""
+
+    model: str = option("baseline_cnn", "Model of the registry ('medimg models' lists them).")
+    weights: str = option(
+        "none", "imagenet, none, a weights FILE, or a RUN.", metavar="imagenet|none|FILE|RUN"
+    )
+    model_arg: dict = option(
+        {}, "Argument of the model's builder, k=v; may be repeated.", metavar="k=v"
+    )
+    image_size: int = option(
+        224, "Images are resized to N x N for the model.", minimum=1, metavar="N"
+    )
+    channels: int = option(
+        0, "1 (grey) or 3 (RGB); 0: as the images are, 3 for ImageNet models.", choices=(0, 1, 3)
+    )
+    norm: str = option("batch", "Normalisation layers.", choices=("batch", "group"))
+    freeze: str = option(
+        "none",
+        "Layers that stay fixed: none, the backbone, or the first N blocks.",
+        metavar="none|backbone|N",
+    )
+    epochs: int = option(20, "Most epochs of the first phase.", minimum=0)
+    fine_tune_epochs: int = option(
+        0, "With --freeze backbone: epochs that then train the top blocks.", minimum=0
+    )
+    fine_tune_blocks: int = option(
+        2, "Top blocks of the backbone that fine-tuning trains.", minimum=1
+    )
+    fine_tune_learning_rate: float | None = option(
+        None, "Learning rate of fine-tuning (default: a tenth).", above=0.0
+    )
+    batch_size: int = option(32, "Images in a step.", minimum=1)
+    optimizer: str = option(
+        "adam", "Optimizer.", choices=("adam", "adamw", "sgd", "momentum", "rmsprop")
+    )
+    learning_rate: float = option(1e-3, "Learning rate of the first phase.", above=0.0)
+    patience: int = option(
+        5,
+        "Epochs without a better validation loss before stopping (0: never stop early).",
+        minimum=0,
+    )
+    plateau_patience: int = option(
+        2, "Epochs without a better validation loss before the rate falls (0: never).", minimum=0
+    )
+    plateau_factor: float = option(
+        0.3, "What the learning rate is multiplied by on a plateau.", above=0.0, maximum=1.0
+    )
+    balance: str = option(
+        "none", "Class imbalance.", choices=("none", "class-weight", "weighted-sampling")
+    )
+    augment: str = option(
+        "none", "Augmentation of training images.", choices=("none", "light", "standard")
+    )
+    views: int = option(
+        0,
+        "Augmented views of each image in all (0: a fresh one every epoch); finite ones can be cached.",
+        minimum=0,
+    )
+    dropout: float = option(0.2, "Dropout before the last layer.", minimum=0.0, maximum=0.95)
+    cache_budget: float = option(
+        2.0, "GB of RAM for decoded images; larger sets are cached on disk in the Run.", minimum=0.0
+    )
+    cache_features: bool = option(True, "Compute the features of a frozen backbone once.")
+    tensorboard: bool = option(False, "Write TensorBoard logs into RUN/tensorboard.")
+    seed: int = option(0, "Seed of initial weights, order, augmentation and dropout.", minimum=0)
+
+
+@dataclass(frozen=True)
+class EvaluateConfig(Config):
+    """Options of `medimg evaluate`."""
+
+    data: str | None = option(
+        None, "Another Dataset with the same classes (default: the Run's own).", metavar="DATA"
+    )
+    split: str = option("test", "Part to evaluate.", choices=("train", "val", "test", "all"))
+    bootstrap: int = option(
+        1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=0
+    )
+    threshold: str = option(
+        "youden", "Chosen on validation: youden or sensitivity=S; or a fixed number."
+    )
+    batch_size: int = option(32, "Images in a step.", minimum=1)
+    seed: int = option(0, "Seed of the bootstrap.", minimum=0)
+
+
+@dataclass(frozen=True)
+class ExplainConfig(Config):
+    """Options of `medimg explain`."""
+
+    image: tuple = option(
+        (), "Image file to explain; may be repeated (default: images of --split).", metavar="FILE"
+    )
+    split: str = option(
+        "test", "Part whose images are explained.", choices=("train", "val", "test")
+    )
+    count: int = option(8, "Images of the split on the contact sheet.", minimum=1)
+    method: tuple = option(
+        ("gradcam",), "gradcam, gradcam++, scorecam, smoothgrad or shap; may be repeated."
+    )
+    samples: int = option(200, "shap: evaluations of the model per image.", minimum=10)
+    localisation_count: int = option(
+        200, "Most images with boxes or masks in the pointing game.", minimum=0
+    )
+    seed: int = option(0, "Seed of the choice of images and of the random controls.", minimum=0)
+
+
+@dataclass(frozen=True)
+class ExportConfig(Config):
+    """Options of `medimg export`."""
+
+    samples: int = option(8, "Real images for warm-up and the parity proof.", minimum=1)
+    tolerance: float = option(
+        1e-5, "Largest difference of probabilities that the parity proof allows.", above=0.0
+    )

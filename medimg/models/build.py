@@ -1,0 +1,143 @@
+"""build(): a registry name -> an un-nested functional Keras model."""
+
+import math
+
+import tensorflow as tf
+
+from medimg.errors import InputError
+from medimg.models import baseline_cnn
+from medimg.models.group_norm import with_group_norm
+from medimg.models.preprocessing import Preprocessing
+from medimg.models.registry import Family, family, parse_arguments
+
+# The head's layers, as explanation, features and fine-tuning find them.
+POOL, DROPOUT, LOGITS = "pool", "dropout", "logits"
+# Keras gives EfficientNet's "variance" these standard deviations and divides by their root once more.
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
+
+def build(
+    name: str,
+    image_size: int,
+    channels: int,
+    classes: int,
+    weights: str | None = None,
+    norm: str = "batch",
+    dropout: float = 0.2,
+    model_arg: dict | None = None,
+) -> tf.keras.Model:
+    """Build a classifier: raw pixels 0..255 float32 (B, S, S, C) in, logits (B, classes) out.
+
+    Args:
+        name: a model of the registry.
+        image_size: S.
+        channels: C, 1 or 3.
+        classes: number of outputs.
+        weights: None or `none` (random), `imagenet`, a weights file or a Run folder.
+        norm: `batch`, or `group`: every BatchNormalization becomes a GroupNormalization.
+        dropout: before the last layer.
+        model_arg: arguments of the model's own, e.g. {"alpha": 0.35}.
+
+    Raises:
+        InputError: unknown model or argument, image too small, or weights that don't fit.
+    """
+    from medimg.models import weights as loading
+
+    chosen = family(name)
+    arguments = parse_arguments(chosen, model_arg or {})
+    _check_size(chosen, arguments, image_size)
+    wanted = None if weights in (None, "none") else str(weights)
+    if wanted == "imagenet" and not chosen.imagenet:
+        raise InputError(f"--weights imagenet: {name} has no ImageNet weights; use --weights none")
+    pixels = tf.keras.Input((image_size, image_size, channels), name="pixels")
+    if chosen.application is None:
+        prepared = Preprocessing(chosen.mode, channels, name="preprocessing")(pixels)
+        features = baseline_cnn.backbone(prepared, **arguments)
+    else:
+        prepared = Preprocessing(chosen.mode, 3, name="preprocessing")(pixels)
+        application = _application(chosen, prepared, image_size, arguments, wanted)
+        features = application.output
+        if wanted and wanted != "imagenet":
+            loading.load_backbone(application, wanted, chosen.name)
+        if wanted != "imagenet":
+            neutralise_normalization(application)
+    model = _with_head(pixels, features, classes, dropout, chosen.name)
+    if norm == "group":
+        model = with_group_norm(model)
+    if chosen.application is None and wanted:
+        loading.load_backbone(model, wanted, chosen.name)
+    elif wanted and loading.is_run(wanted):
+        loading.load_head(model, wanted)
+    return model
+
+
+def _check_size(chosen: Family, arguments: dict, image_size: int) -> None:
+    smallest = chosen.minimum_size
+    if "stages" in arguments:
+        smallest = 2 ** arguments["stages"]
+    if image_size < smallest:
+        raise InputError(f"--image-size {image_size}: {chosen.name} needs at least {smallest}")
+
+
+def _application(
+    chosen: Family, prepared, image_size: int, arguments: dict, wanted: str | None
+) -> tf.keras.Model:
+    constructor = getattr(tf.keras.applications, chosen.application)
+    try:
+        return constructor(
+            include_top=False,
+            weights="imagenet" if wanted == "imagenet" else None,
+            input_tensor=prepared,
+            input_shape=(image_size, image_size, 3),
+            **arguments,
+            **(chosen.fixed or {}),
+        )
+    except InputError:
+        raise
+    except Exception as error:
+        if wanted != "imagenet":
+            raise InputError(f"--model {chosen.name}: {_first_line(error)}") from error
+        raise InputError(
+            f"--weights imagenet: the weights of {chosen.name} can't be had here ({_first_line(error)}); "
+            "download the no-top .h5 file from the Keras applications page on a machine with internet "
+            "and give its path, or use --weights none"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:200]
+
+
+def neutralise_normalization(application: tf.keras.Model) -> None:
+    """Give EfficientNet's inner Normalization the ImageNet mean and standard deviation.
+
+    With `weights="imagenet"` Keras divides by the root of the deviation twice, once in this layer and once in a
+    Rescaling that it leaves out of any other build; writing the square here gives the same in one step.
+    """
+    for layer in application.layers:
+        if isinstance(layer, tf.keras.layers.Normalization):
+            shape = layer.mean.shape
+            layer.set_weights(
+                [
+                    tf.reshape(tf.constant(_IMAGENET_MEAN), layer.get_weights()[0].shape).numpy(),
+                    tf.reshape(
+                        tf.square(tf.constant(_IMAGENET_DEVIATION)), layer.get_weights()[1].shape
+                    ).numpy(),
+                    *layer.get_weights()[2:],
+                ]
+            )
+            # The layer reads its constants from these attributes, not from the weights just set.
+            layer.mean = tf.reshape(tf.constant(_IMAGENET_MEAN), shape)
+            layer.variance = tf.reshape(tf.square(tf.constant(_IMAGENET_DEVIATION)), shape)
+
+
+def _with_head(pixels, features, classes: int, dropout: float, name: str) -> tf.keras.Model:
+    layers = tf.keras.layers
+    x = layers.GlobalAveragePooling2D(name=POOL)(features)
+    x = layers.Dropout(dropout, name=DROPOUT)(x)
+    # Small first logits: the loss starts near log(classes), whatever the scale of the features.
+    start = tf.keras.initializers.RandomNormal(stddev=0.01 / math.sqrt(max(1, x.shape[-1] / 1024)))
+    logits = layers.Dense(classes, kernel_initializer=start, name=LOGITS)(x)
+    return tf.keras.Model(pixels, logits, name=name)

@@ -1,0 +1,107 @@
+"""Every model that `--model` names: its builder, preprocessing, smallest image and block boundaries."""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from medimg.errors import InputError
+
+
+@dataclass(frozen=True)
+class Family:
+    """What medimg knows of a backbone.
+
+    Attributes:
+        name: as `--model` takes it.
+        application: class name in tf.keras.applications, or None for our own.
+        mode: preprocessing (`medimg.models.preprocessing.MODES`).
+        minimum_size: smallest image side in pixels.
+        block: regular expression whose groups tell a layer's block from its name; layers without a match
+            belong to the block before them.
+        arguments: what `--model-arg` may set, with its type.
+        fixed: arguments that we set ourselves.
+        imagenet: whether Keras offers ImageNet weights.
+    """
+
+    name: str
+    application: str | None
+    mode: str
+    minimum_size: int
+    block: str
+    arguments: dict[str, Callable] | None = None
+    fixed: dict | None = None
+    imagenet: bool = True
+
+
+_EFFICIENTNET_BLOCK = r"^block(\d+)([a-z])"
+
+FAMILIES = {
+    family.name: family
+    for family in (
+        Family(
+            "baseline_cnn",
+            None,
+            "symmetric",
+            16,
+            r"^stage(\d+)_",
+            {"width": int, "stages": int},
+            imagenet=False,
+        ),
+        Family("resnet50", "ResNet50", "caffe", 32, r"^conv(\d)_block(\d+)"),
+        # Keras' EfficientNets scale inside; see `build.neutralise_normalization`.
+        *(
+            Family(f"efficientnet_b{i}", f"EfficientNetB{i}", "none", 32, _EFFICIENTNET_BLOCK)
+            for i in range(5)
+        ),
+        Family(
+            "efficientnet_v2_b0",
+            "EfficientNetV2B0",
+            "torch",
+            32,
+            _EFFICIENTNET_BLOCK,
+            fixed={"include_preprocessing": False},
+        ),
+        Family("vgg16", "VGG16", "caffe", 32, r"^block(\d)_"),
+        Family("vgg19", "VGG19", "caffe", 32, r"^block(\d)_"),
+        Family("inception_v3", "InceptionV3", "symmetric", 75, r"^mixed(\d+)$"),
+        Family("densenet121", "DenseNet121", "torch", 32, r"^conv(\d)_block(\d+)"),
+        Family("mobilenet", "MobileNet", "symmetric", 32, r"^conv_dw_(\d+)", {"alpha": float}),
+        Family("mobilenet_v2", "MobileNetV2", "symmetric", 32, r"^block_(\d+)", {"alpha": float}),
+    )
+}
+
+
+def family(name: str) -> Family:
+    """Look a model up.
+
+    Raises:
+        InputError: no such model; names the nearest and all that exist.
+    """
+    if name not in FAMILIES:
+        near = difflib.get_close_matches(name.lower().replace("-", "_"), FAMILIES, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise InputError(f"--model {name}: not known{hint} Known are {', '.join(FAMILIES)}")
+    return FAMILIES[name]
+
+
+def parse_arguments(chosen: Family, given: dict) -> dict:
+    """Types of `--model-arg` values.
+
+    Raises:
+        InputError: the model has no such argument or the value is not of its type.
+    """
+    known = chosen.arguments or {}
+    parsed = {}
+    for key, value in given.items():
+        if key not in known:
+            offers = ", ".join(known) or "none"
+            raise InputError(
+                f"--model-arg {key}: {chosen.name} has no such argument (it has {offers})"
+            )
+        try:
+            parsed[key] = known[key](value)
+        except ValueError:
+            raise InputError(f"--model-arg {key}={value}: must be {known[key].__name__}") from None
+        if parsed[key] <= 0:
+            raise InputError(f"--model-arg {key}={value}: must be more than 0")
+    return parsed

@@ -1,0 +1,97 @@
+"""Weights of a file or a Run -> a backbone, checked layer by layer."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import tensorflow as tf
+
+from medimg.errors import InputError
+from medimg.models.blocks import HEAD
+
+Layers = list[tuple[str, list[np.ndarray]]]
+
+
+def is_run(weights: str) -> bool:
+    """Whether `--weights` names a Run folder."""
+    return Path(weights).is_dir()
+
+
+def load_backbone(model: tf.keras.Model, weights: str, name: str) -> None:
+    """Set the backbone's weights from a `.h5` or `.keras` file or a Run, layer by layer in order.
+
+    Names are not compared: Keras numbers the layers of some families by session (`conv2d_94`).
+
+    Raises:
+        InputError: not a weights file, or the first layer whose shapes differ, named on both sides.
+    """
+    given = [entry for entry in _read(weights) if entry[0] not in HEAD]
+    wanted = [layer for layer in model.layers if layer.weights and layer.name not in HEAD]
+    for layer, (source, arrays) in zip(wanted, given, strict=False):
+        have = [tuple(array.shape) for array in arrays]
+        need = [tuple(variable.shape) for variable in layer.weights]
+        if have != need and not _is_top(source, arrays):
+            raise InputError(
+                f"--weights {weights}: does not fit {name}: layer '{layer.name}' needs {need}, "
+                f"the file's '{source}' has {have}; check --model, --model-arg, --norm and channels"
+            )
+    extra = [entry for entry in given[len(wanted) :] if not _is_top(*entry)]
+    if len(given) < len(wanted) or extra:
+        first = wanted[len(given)].name if len(given) < len(wanted) else extra[0][0]
+        where = "missing from the file" if len(given) < len(wanted) else "not in the model"
+        raise InputError(
+            f"--weights {weights}: does not fit {name}: layer '{first}' is {where} "
+            f"({len(given)} layers with weights in the file, {len(wanted)} in the model)"
+        )
+    for layer, (_, arrays) in zip(wanted, given, strict=False):
+        layer.set_weights(arrays)
+
+
+def load_head(model: tf.keras.Model, weights: str) -> None:
+    """Take the last layer over from a Run too when it has the same shape (the same number of classes)."""
+    for source, arrays in _read(weights):
+        layer = model.get_layer(source) if source in HEAD else None
+        if layer is not None and [a.shape for a in arrays] == [
+            tuple(v.shape) for v in layer.weights
+        ]:
+            layer.set_weights(arrays)
+
+
+def _is_top(source: str, arrays: list[np.ndarray]) -> bool:
+    """A classifier on top of the ImageNet backbone, which a no-top build leaves out."""
+    return source in ("predictions", "fc1", "fc2", "fc1000", "conv_preds") or source.startswith(
+        "dense"
+    )
+
+
+def _read(weights: str) -> Layers:
+    path = Path(weights)
+    if path.is_dir():
+        path = path / "model.keras"
+    if not path.is_file():
+        raise InputError(f"--weights {weights}: no such file, nor a Run with a model.keras")
+    if path.suffix == ".keras":
+        from medimg.models.saving import load_model
+
+        return [
+            (layer.name, layer.get_weights()) for layer in load_model(path).layers if layer.weights
+        ]
+    try:
+        with h5py.File(path, "r") as file:
+            root = file.get("model_weights", file)
+            if "layer_names" not in root.attrs:
+                raise InputError(f"--weights {weights}: an HDF5 file without Keras layers")
+            entries = [(_text(n), _arrays(root[_text(n)])) for n in root.attrs["layer_names"]]
+    except OSError as error:
+        raise InputError(
+            f"--weights {weights}: neither a Keras .h5 nor a .keras file ({error})"
+        ) from error
+    return [entry for entry in entries if entry[1]]
+
+
+def _arrays(group) -> list[np.ndarray]:
+    return [np.asarray(group[_text(name)]) for name in group.attrs["weight_names"]]
+
+
+def _text(name) -> str:
+    return name.decode() if isinstance(name, bytes) else str(name)

@@ -1,0 +1,272 @@
+"""Dataset -> tf.data: images are decoded once into a cache of raw pixels at the model's size, then streamed.
+
+The cache is one array (N, S, S, C) of uint8 (uint16 where the images have 16 bits), in RAM when it fits in the budget,
+else in a file read with plain positioned reads: a memory map would count every page it touched as the process's own.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from medimg import atomic
+from medimg.errors import InputError
+from medimg.imaging import read_image, resize
+
+Progress = Callable[[int, int], None]
+
+
+def load_image(path: Path, image_size: int, channels: int) -> np.ndarray:
+    """One image as the model sees it: float32 (S, S, C) in 0..255; 16-bit values are divided by 257."""
+    return as_pixels(load_raw(path, image_size, channels))
+
+
+def load_raw(path: Path, image_size: int, channels: int) -> np.ndarray:
+    """One image at the model's size and channels in its own depth: uint8 or uint16 (S, S, C)."""
+    import cv2
+
+    image = read_image(path)
+    if channels == 1 and image.ndim == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    image = resize(image, image_size)
+    if image.ndim == 2:
+        image = np.repeat(image[:, :, None], channels, axis=2)
+    return image
+
+
+def as_pixels(raw: np.ndarray) -> np.ndarray:
+    """uint8 or uint16 of any shape -> float32 in 0..255."""
+    pixels = raw.astype(np.float32)
+    if raw.dtype == np.uint16:
+        pixels /= np.float32(257.0)
+    return pixels
+
+
+@dataclass(frozen=True)
+class ImageForm:
+    """Channels (1 or 3) and bits (8 or 16) that hold every image of a set."""
+
+    channels: int
+    bits: int
+
+
+def image_form(paths: list[Path]) -> ImageForm:
+    """Read the files' headers only: colour if any image has colour, 16 bits if any has them."""
+    channels, bits = 1, 8
+    for path in paths:
+        channel, depth = _header(path)
+        channels, bits = max(channels, channel), max(bits, depth)
+        if channels == 3 and bits == 16:
+            break
+    return ImageForm(channels, bits)
+
+
+def _header(path: Path) -> tuple[int, int]:
+    try:
+        with open(path, "rb") as file:
+            start = file.read(26)
+    except OSError as error:
+        raise InputError(
+            f"{path}: can't be read ({error.strerror}); prepare the data set again"
+        ) from error
+    # PNG: bit depth and colour type are bytes 24 and 25 of the IHDR chunk; 0 and 4 are grey.
+    if len(start) == 26 and start[:8] == b"\x89PNG\r\n\x1a\n":
+        return (1 if start[25] in (0, 4) else 3), (16 if start[24] == 16 else 8)
+    image = read_image(path)
+    return (1 if image.ndim == 2 else 3), image.dtype.itemsize * 8
+
+
+class PixelCache:
+    """Raw pixels of N images at the model's size.
+
+    Attributes:
+        shape: (N, S, S, C).
+        dtype: uint8 or uint16.
+    """
+
+    def __init__(self, shape: tuple, dtype: np.dtype, array: np.ndarray | None, file: Path | None):
+        self.shape, self.dtype, self._array, self._file = shape, np.dtype(dtype), array, file
+        self._row_bytes = int(np.prod(shape[1:])) * self.dtype.itemsize
+        self._handle = None if file is None else os.open(file, os.O_RDONLY)
+
+    @classmethod
+    def build(
+        cls,
+        paths: list[Path],
+        image_size: int,
+        channels: int,
+        budget_gb: float,
+        folder: Path,
+        name: str,
+        progress: Progress | None = None,
+    ) -> "PixelCache":
+        """Decode all images, into RAM when they fit in `budget_gb`, else into `folder/name.raw`.
+
+        Raises:
+            InputError: an image can't be read, or the disk is full.
+        """
+        bits = image_form(paths).bits
+        need = len(paths) * image_size * image_size * channels * bits // 8
+        if need <= budget_gb * 1e9:
+            return cls.in_memory(paths, image_size, channels, bits, progress)
+        return cls.on_disk(paths, image_size, channels, folder / f"{name}.raw", bits, progress)
+
+    @classmethod
+    def in_memory(
+        cls,
+        paths: list[Path],
+        image_size: int,
+        channels: int,
+        bits: int | None = None,
+        progress: Progress | None = None,
+    ) -> "PixelCache":
+        """Decode all images into one array."""
+        dtype = _dtype(bits or image_form(paths).bits)
+        shape = (len(paths), image_size, image_size, channels)
+        array = np.empty(shape, dtype)
+        for i, raw in _decoded(paths, image_size, channels, dtype, progress):
+            array[i] = raw
+        return cls(shape, dtype, array, None)
+
+    @classmethod
+    def on_disk(
+        cls,
+        paths: list[Path],
+        image_size: int,
+        channels: int,
+        file: Path,
+        bits: int | None = None,
+        progress: Progress | None = None,
+    ) -> "PixelCache":
+        """Decode all images into a file, a few at a time."""
+        dtype = _dtype(bits or image_form(paths).bits)
+        shape = (len(paths), image_size, image_size, channels)
+        with atomic.replacing(file) as temporary, open(temporary, "wb") as target:
+            for _, raw in _decoded(paths, image_size, channels, dtype, progress):
+                target.write(raw.tobytes())
+        return cls(shape, dtype, None, file)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def take(self, indices: np.ndarray) -> np.ndarray:
+        """Rows by index: uint8 or uint16 (len(indices), S, S, C)."""
+        if self._array is not None:
+            return self._array[indices]
+        rows = np.empty((len(indices), *self.shape[1:]), self.dtype)
+        for row, index in zip(rows, indices, strict=True):
+            os.preadv(self._handle, [row.reshape(-1).view(np.uint8)], int(index) * self._row_bytes)
+        return rows
+
+    def close(self) -> None:
+        """Free the memory or remove the file."""
+        self._array = None
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+            self._file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._file.parent.rmdir()
+
+
+def batches(cache: PixelCache, batch_size: int):
+    """tf.data of float32 (B, S, S, C) in 0..255, in order."""
+    import tensorflow as tf
+
+    starts = tf.data.Dataset.range(0, len(cache), batch_size)
+
+    def fetch(start):
+        raw = tf.numpy_function(
+            lambda at: cache.take(np.arange(at, min(at + batch_size, len(cache)))),
+            [start],
+            tf.as_dtype(cache.dtype),
+            stateful=False,
+        )
+        raw.set_shape((None, *cache.shape[1:]))
+        return to_pixels(raw)
+
+    return starts.map(fetch, num_parallel_calls=2).prefetch(2)
+
+
+def training_batches(
+    cache: PixelCache,
+    targets: np.ndarray,
+    order: Callable[[int], np.ndarray],
+    batch_size: int,
+    epochs: tuple[int, int],
+    sample_weights: np.ndarray | None = None,
+    augmentation=None,
+):
+    """tf.data of (pixels, targets[, sample weights]) over several epochs, one iterator for all of them.
+
+    Args:
+        cache: raw pixels.
+        targets: (N,) class indices or (N, classes) of 0 and 1.
+        order: epoch -> indices into the cache; all of an epoch's randomness of order is here.
+        batch_size: images in a batch; an epoch's last one may be smaller.
+        epochs: first and one past the last.
+        sample_weights: float32 (N,) or None.
+        augmentation: `medimg.augmentation.Augmentation` or None.
+    """
+    import tensorflow as tf
+
+    def one_epoch(epoch):
+        indices = tf.numpy_function(lambda e: order(int(e)).astype(np.int64), [epoch], tf.int64)
+        indices.set_shape((None,))
+        rows = tf.data.Dataset.from_tensor_slices(indices).batch(batch_size)
+        return rows.map(lambda chosen: (epoch, chosen))
+
+    # The labels live in the graph; only pixels come through Python, once per batch.
+    all_targets = tf.constant(targets)
+    all_weights = None if sample_weights is None else tf.constant(sample_weights, tf.float32)
+
+    def fetch(epoch, chosen):
+        raw = tf.numpy_function(cache.take, [chosen], tf.as_dtype(cache.dtype), stateful=False)
+        raw.set_shape((None, *cache.shape[1:]))
+        pixels = to_pixels(raw)
+        if augmentation is not None:
+            pixels = augmentation.apply(pixels, epoch, chosen)
+        batch = (pixels, tf.gather(all_targets, chosen))
+        return batch if all_weights is None else (*batch, tf.gather(all_weights, chosen))
+
+    epochs_in_turn = tf.data.Dataset.range(*epochs).flat_map(one_epoch)
+    # deterministic: batches keep their order whichever thread is done first.
+    return epochs_in_turn.map(fetch, num_parallel_calls=2, deterministic=True).prefetch(4)
+
+
+def to_pixels(raw):
+    """TensorFlow twin of `as_pixels`."""
+    import tensorflow as tf
+
+    pixels = tf.cast(raw, tf.float32)
+    return pixels / 257.0 if raw.dtype == tf.uint16 else pixels
+
+
+def _dtype(bits: int) -> np.dtype:
+    return np.dtype(np.uint16 if bits == 16 else np.uint8)
+
+
+def _decoded(
+    paths: list[Path], image_size: int, channels: int, dtype: np.dtype, progress: Progress | None
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Images in order, decoded ahead by a few threads (OpenCV frees the interpreter while it decodes)."""
+    workers = os.cpu_count() or 1
+
+    def one(path: Path) -> np.ndarray:
+        raw = load_raw(path, image_size, channels)
+        if raw.dtype != dtype:
+            raw = (
+                raw.astype(np.uint16) * 257 if dtype == np.uint16 else (raw // 257).astype(np.uint8)
+            )
+        return raw
+
+    ahead = 16 * workers
+    with ThreadPoolExecutor(workers) as pool:
+        for start in range(0, len(paths), ahead):
+            yield from enumerate(pool.map(one, paths[start : start + ahead]), start)
+            if progress:
+                progress(min(start + ahead, len(paths)), len(paths))

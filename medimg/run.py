@@ -1,0 +1,132 @@
+"""Run: the folder that every training leaves behind.
+
+`config.yaml` (data and options), `environment.json` (versions, data fingerprint, seed), `model.keras`,
+`history.csv`, `checkpoints/`; evaluate adds `metrics.json`, `predictions.csv`, `figures/` and `report.html`.
+"""
+
+import json
+import platform
+import shutil
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from medimg import atomic
+from medimg.dataset import Dataset
+from medimg.errors import InputError
+
+PACKAGES = (
+    "medimg",
+    "tensorflow",
+    "keras",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "opencv-python-headless",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A Run folder.
+
+    Attributes:
+        root: the folder.
+        config: content of `config.yaml`: `data`, `command` and `options`.
+    """
+
+    root: Path
+    config: dict
+
+    @classmethod
+    def create(
+        cls, root: Path, data: Path, command: str, options: dict, overwrite: bool = False
+    ) -> "Run":
+        """Make the folder and write `config.yaml`.
+
+        Raises:
+            InputError: the folder holds something and `overwrite` is not given, or it can't be written.
+        """
+        root = Path(root)
+        if root.exists() and not root.is_dir():
+            raise InputError(f"--out {root}: is a file, not a folder")
+        if root.is_dir() and any(root.iterdir()):
+            if not overwrite:
+                raise InputError(
+                    f"--out {root}: already holds files; give another folder, --resume or --overwrite"
+                )
+            if not (root / "config.yaml").is_file():
+                raise InputError(
+                    f"--out {root}: is not a Run, so --overwrite leaves it alone; give another folder"
+                )
+            shutil.rmtree(root)
+        config = {"command": command, "data": str(Path(data).resolve()), "options": options}
+        atomic.write_text(
+            root / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        )
+        return cls(root, config)
+
+    @classmethod
+    def load(cls, root: Path) -> "Run":
+        """Open an existing Run.
+
+        Raises:
+            InputError: the folder is not a Run.
+        """
+        path = Path(root) / "config.yaml"
+        if not path.is_file():
+            raise InputError(f"{root}: not a Run (no config.yaml); 'medimg train' makes one")
+        try:
+            config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"{path}: not readable as YAML ({' '.join(str(error).split())})"
+            ) from error
+        if not isinstance(config, dict) or not {"data", "options"} <= set(config):
+            raise InputError(f"{path}: 'data' or 'options' is missing")
+        return cls(Path(root), config)
+
+    def dataset(self) -> Dataset:
+        """The Dataset that the Run was trained on."""
+        return Dataset.load(Path(self.config["data"]))
+
+    def description(self) -> dict:
+        """`model.json`: name, task, classes, image_size, channels and the like: what a user of the model must know."""
+        return json.loads(self._existing("model.json").read_text(encoding="utf-8"))
+
+    def environment(self) -> dict:
+        """`environment.json`: versions, the data's fingerprint, the seed."""
+        return json.loads(self._existing("environment.json").read_text(encoding="utf-8"))
+
+    def model(self):
+        """The trained Keras model: raw pixels 0..255 in, logits out."""
+        from medimg.models.saving import load_model
+
+        return load_model(self._existing("model.keras"))
+
+    def history(self) -> pd.DataFrame:
+        """One row an epoch: epoch, phase, loss, val_loss, val_auroc, learning_rate, seconds and more."""
+        path = self.root / "history.csv"
+        return pd.read_csv(path) if path.is_file() else pd.DataFrame()
+
+    def _existing(self, name: str) -> Path:
+        path = self.root / name
+        if not path.is_file():
+            raise InputError(
+                f"{path}: missing; the training has not finished: 'medimg train ... --resume'"
+            )
+        return path
+
+
+def environment(dataset: Dataset, seed: int) -> dict:
+    """Versions of Python and the packages, the data's fingerprint and the seed."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "data_fingerprint": dataset.fingerprint(),
+        "seed": seed,
+    }

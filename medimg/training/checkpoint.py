@@ -1,0 +1,110 @@
+"""Checkpoints that a killed training resumes from, bit for bit.
+
+`checkpoints/last-NNNN/` holds the variables (weights, optimizer, state of dropout's random generators) and
+`state.json`; it is written under another name and renamed, so a folder of that name is whole.
+"""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import tensorflow as tf
+
+from medimg import atomic
+from medimg.training.progress import Progress
+
+
+class Checkpoints:
+    """The checkpoints of one Run.
+
+    Args:
+        folder: RUN/checkpoints.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+
+    def save(self, progress: Progress, history: list[dict], **trackables) -> None:
+        """Write the newest state, then remove the one before it.
+
+        Args:
+            progress: where the training is.
+            history: rows of history.csv so far.
+            **trackables: models and optimizers.
+        """
+        # Phase and epoch in the name: a phase's end and the next one's start have the same epoch.
+        number = progress.total_epochs * 10 + progress.phase
+        content = {"progress": progress.to_dict(), "history": history}
+        with _WholeFolder(self.folder / f"last-{number:06d}") as temporary:
+            tf.train.Checkpoint(**trackables).write(str(temporary / "variables"))
+            (temporary / "state.json").write_text(json.dumps(content))
+        for older in self._saved()[:-1]:
+            shutil.rmtree(older)
+
+    def save_best(self, model: tf.keras.Model, phase: int) -> None:
+        """Write the phase's best weights so far."""
+        with _WholeFolder(self.folder / f"best-{phase}") as temporary:
+            tf.train.Checkpoint(model=model).write(str(temporary / "variables"))
+
+    def load_best(self, model: tf.keras.Model, phase: int) -> None:
+        """Read the phase's best weights into the model."""
+        path = self.folder / f"best-{phase}" / "variables"
+        tf.train.Checkpoint(model=model).read(str(path)).expect_partial()
+
+    def state(self) -> tuple[Progress, list[dict]] | None:
+        """Progress and history of the newest checkpoint, None when there is none."""
+        saved = self._saved()
+        if not saved:
+            return None
+        content = json.loads((saved[-1] / "state.json").read_text())
+        return Progress(**content["progress"]), content["history"]
+
+    def restore(self, **trackables) -> None:
+        """Read the newest checkpoint's variables; the optimizer must be built."""
+        path = self._saved()[-1] / "variables"
+        status = tf.train.Checkpoint(**trackables).read(str(path))
+        status.assert_existing_objects_matched()
+
+    def clear(self) -> None:
+        """Remove all of them: the training is complete."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _saved(self) -> list[Path]:
+        return sorted(self.folder.glob("last-*"))
+
+
+class _WholeFolder:
+    """A folder that takes its name when the block ends well, in place of an older one."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __enter__(self) -> Path:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            for left in self.path.parent.glob(".tmp-*"):
+                shutil.rmtree(left, ignore_errors=True)
+            self.temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=self.path.parent))
+        except OSError as error:
+            raise atomic.cannot_write(self.path, error) from error
+        return self.temporary
+
+    def __exit__(self, kind, error, _):
+        if kind is not None:
+            shutil.rmtree(self.temporary, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise atomic.cannot_write(self.path, error) from error
+            if isinstance(error, tf.errors.OpError):
+                # TensorFlow's own words for a full or read-only disk.
+                cause = OSError(None, error.message.splitlines()[0])
+                raise atomic.cannot_write(self.path, cause) from error
+            return
+        if self.path.exists():
+            aside = self.path.with_name(f".tmp-{self.path.name}-old")
+            shutil.rmtree(aside, ignore_errors=True)
+            self.path.rename(aside)
+            self.temporary.rename(self.path)
+            shutil.rmtree(aside)
+        else:
+            self.temporary.rename(self.path)

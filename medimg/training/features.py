@@ -1,0 +1,86 @@
+"""Features of a frozen backbone, computed once: the head then trains on vectors instead of images."""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from medimg.augmentation import Augmentation
+from medimg.models.build import DROPOUT, LOGITS, POOL
+from medimg.pipeline import PixelCache, training_batches
+
+Forward = Callable[[tf.Tensor], tf.Tensor]
+
+
+def forward_function(model: tf.keras.Model) -> Forward:
+    """The model in inference mode as one graph for any batch size."""
+    shape = (None, *model.input_shape[1:])
+    return tf.function(
+        lambda x: model(x, training=False), input_signature=[tf.TensorSpec(shape, tf.float32)]
+    )
+
+
+def extractor(model: tf.keras.Model) -> tf.keras.Model:
+    """Pixels -> pooled features (B, F)."""
+    return tf.keras.Model(model.input, model.get_layer(POOL).output)
+
+
+def head(model: tf.keras.Model) -> tf.keras.Model:
+    """Pooled features -> logits, made of the model's own last layers: training it trains the model."""
+    features = tf.keras.Input(model.get_layer(POOL).output.shape[1:], name="features")
+    return tf.keras.Model(
+        features, model.get_layer(LOGITS)(model.get_layer(DROPOUT)(features)), name="head"
+    )
+
+
+def compute(
+    forward: Forward,
+    cache: PixelCache,
+    batch_size: int,
+    augmentation: Augmentation | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[np.ndarray]:
+    """Features of every image, one array per view (a single one without augmentation).
+
+    Returns:
+        list over views of float32 (N, F).
+    """
+    n = len(cache)
+    views = augmentation.views if augmentation else 1
+    rows = np.arange(n)
+    stream = training_batches(
+        cache, rows, lambda _: rows, batch_size, (0, views), augmentation=augmentation
+    )
+    done, parts = 0, []
+    for pixels, chosen in stream:
+        parts.append(forward(pixels).numpy())
+        done += len(chosen)
+        if progress:
+            progress(done, n * views)
+    everything = np.concatenate(parts)
+    return [everything[view * n : (view + 1) * n] for view in range(views)]
+
+
+def feature_batches(
+    features: list[np.ndarray],
+    targets: np.ndarray,
+    order: Callable[[int], np.ndarray],
+    batch_size: int,
+    epochs: tuple[int, int],
+    sample_weights: np.ndarray | None = None,
+):
+    """tf.data of (features, targets[, sample weights]), the twin of `training_batches`: epoch e shows view e mod K."""
+    columns = [targets] if sample_weights is None else [targets, sample_weights]
+    types = (features[0].dtype, *(column.dtype for column in columns))
+
+    def epoch_arrays(epoch):
+        chosen = order(int(epoch))
+        return [features[int(epoch) % len(features)][chosen], *(c[chosen] for c in columns)]
+
+    def one_epoch(epoch):
+        arrays = tf.numpy_function(epoch_arrays, [epoch], [tf.as_dtype(t) for t in types])
+        for array, source in zip(arrays, [features[0], *columns], strict=True):
+            array.set_shape((None, *source.shape[1:]))
+        return tf.data.Dataset.from_tensor_slices(tuple(arrays)).batch(batch_size)
+
+    return tf.data.Dataset.range(*epochs).flat_map(one_epoch).prefetch(4)

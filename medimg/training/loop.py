@@ -1,0 +1,183 @@
+"""The epochs of one phase: fit, validate, checkpoint, stop."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from sklearn.metrics import roc_auc_score
+
+from medimg import atomic
+from medimg.config import TrainConfig
+from medimg.errors import InputError
+from medimg.prediction import probabilities
+from medimg.run import Run
+from medimg.training.checkpoint import Checkpoints
+from medimg.training.losses import mean_loss
+from medimg.training.phases import Phase
+from medimg.training.progress import Progress
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a phase fits and on what.
+
+    Attributes:
+        model: the whole model, or its head.
+        optimizer: Keras optimizer.
+        loss: on logits.
+        batches: (first epoch, one past the last) -> tf.data over all of them.
+        validate: () -> logits of the validation part (N, classes).
+        examples: training examples in an epoch.
+        val_targets: targets of the validation part.
+    """
+
+    model: tf.keras.Model
+    optimizer: tf.keras.optimizers.Optimizer
+    loss: tf.keras.losses.Loss
+    batches: Callable
+    validate: Callable[[], np.ndarray]
+    examples: int
+    val_targets: np.ndarray
+
+
+class Epochs:
+    """Runs a stage's epochs from where `progress` is, leaving a checkpoint after each."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        phase: Phase,
+        config: TrainConfig,
+        task: str,
+        progress: Progress,
+        history: list[dict],
+        checkpoints: Checkpoints,
+        run: Run,
+        listener,
+    ):
+        self.stage, self.phase, self.config, self.task = stage, phase, config, task
+        self.progress, self.history = progress, history
+        self.checkpoints, self.run_folder, self.listener = checkpoints, run, listener
+
+    def run(self) -> None:
+        """Fit until the phase is over."""
+        stage, progress = self.stage, self.progress
+        if progress.epoch == 0:
+            # Before the first epoch: a phase of no epochs, or killed in its first, has weights to go on with.
+            self.checkpoints.save_best(stage.model, progress.phase)
+            self._save()
+            progress.finished = self.phase.epochs == 0
+        if progress.finished:
+            return
+        stage.optimizer.learning_rate.assign(progress.learning_rate)
+        metric = (
+            tf.keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)
+            if self.task == "multilabel"
+            else tf.keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+        )
+        stage.model.compile(stage.optimizer, stage.loss, metrics=[metric])
+        steps = math.ceil(stage.examples / self.config.batch_size)
+        first, last = (
+            progress.total_epochs,
+            progress.total_epochs + self.phase.epochs - progress.epoch,
+        )
+        stage.model.fit(
+            stage.batches((first, last)),
+            initial_epoch=first,
+            epochs=last,
+            steps_per_epoch=steps,
+            callbacks=[_EpochEnd(self, steps), *self._tensorboard()],
+            verbose=0,
+        )
+
+    def end_epoch(self, logs: dict, seconds: float) -> None:
+        """Validate, record, checkpoint; tells the model to stop when the phase is over."""
+        stage, progress, config = self.stage, self.progress, self.config
+        if not math.isfinite(logs["loss"]):
+            raise InputError(
+                f"--learning-rate {config.learning_rate}: the loss became {logs['loss']} in epoch "
+                f"{progress.total_epochs + 1}; use a smaller one"
+            )
+        started = time.monotonic()
+        logits = stage.validate()
+        loss = mean_loss(logits, stage.val_targets, self.task)
+        rate = progress.learning_rate
+        better = progress.end_epoch(
+            loss, self.phase.epochs, config.patience, config.plateau_patience, config.plateau_factor
+        )
+        row = {
+            "epoch": progress.total_epochs,
+            "phase": self.phase.name,
+            "loss": logs["loss"],
+            "accuracy": logs["accuracy"],
+            "val_loss": loss,
+            "val_accuracy": _accuracy(logits, stage.val_targets),
+            "val_auroc": _auroc(logits, stage.val_targets, self.task),
+            "learning_rate": rate,
+            "seconds": round(seconds, 3),
+            "val_seconds": round(time.monotonic() - started, 3),
+            "best": better,
+        }
+        logs.update(val_loss=loss, val_auroc=row["val_auroc"], learning_rate=rate)
+        self.history.append(row)
+        stage.optimizer.learning_rate.assign(progress.learning_rate)
+        if better:
+            self.checkpoints.save_best(stage.model, progress.phase)
+        self._save()
+        atomic.write_csv(self.run_folder.root / "history.csv", pd.DataFrame(self.history))
+        self.listener.epoch(row)
+        stage.model.stop_training = progress.finished
+
+    def _save(self) -> None:
+        self.checkpoints.save(
+            self.progress, self.history, model=self.stage.model, optimizer=self.stage.optimizer
+        )
+
+    def _tensorboard(self) -> list:
+        if not self.config.tensorboard:
+            return []
+        folder = self.run_folder.root / "tensorboard" / self.phase.name
+        return [tf.keras.callbacks.TensorBoard(folder, write_graph=False)]
+
+
+class _EpochEnd(tf.keras.callbacks.Callback):
+    """Hands Keras' epochs to `Epochs`."""
+
+    def __init__(self, epochs: Epochs, steps: int):
+        super().__init__()
+        self.epochs, self.steps = epochs, steps
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        number = self.epochs.progress.total_epochs + 1
+        self.epochs.listener.step(f"epoch {number}", batch + 1, self.steps)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epochs.end_epoch(logs, time.monotonic() - self.started)
+
+
+def _accuracy(logits: np.ndarray, targets: np.ndarray) -> float:
+    if targets.ndim == 2:
+        return float(np.mean((logits > 0) == (targets > 0.5)))
+    return float(np.mean(logits.argmax(axis=1) == targets))
+
+
+def _auroc(logits: np.ndarray, targets: np.ndarray, task: str) -> float:
+    """Macro AUROC over the classes that have both outcomes; NaN when none has."""
+    scores = probabilities(logits, task)
+    if task == "binary":
+        truth, scores = targets[:, None] == 1, scores[:, 1:]
+    elif task == "multiclass":
+        truth = targets[:, None] == np.arange(scores.shape[1])
+    else:
+        truth = targets > 0.5
+    values = [
+        roc_auc_score(t, s) for t, s in zip(truth.T, scores.T, strict=True) if t.min() != t.max()
+    ]
+    return float(np.mean(values)) if values else float("nan")

@@ -1,0 +1,65 @@
+"""The state of a training between epochs: early stopping, plateau, and what a resumed run must know."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+
+@dataclass
+class Progress:
+    """Where a training is; plain numbers, so that it is written to a checkpoint as JSON.
+
+    Attributes:
+        phase: index of the phase.
+        epoch: epochs finished in the phase.
+        total_epochs: epochs finished in all phases.
+        best: lowest validation loss of the phase so far, None before the first epoch.
+        best_epoch: epoch (of all) that had it.
+        waited: epochs since then.
+        plateau_waited: epochs since then or since the last fall of the learning rate.
+        learning_rate: current.
+        finished: the phase is over.
+    """
+
+    phase: int = 0
+    epoch: int = 0
+    total_epochs: int = 0
+    best: float | None = None
+    best_epoch: int = 0
+    waited: int = 0
+    plateau_waited: int = 0
+    learning_rate: float = 0.0
+    finished: bool = False
+
+    def start_phase(self, phase: int, learning_rate: float) -> None:
+        """Begin a phase afresh."""
+        self.phase, self.epoch, self.finished = phase, 0, False
+        self.best, self.waited, self.plateau_waited = None, 0, 0
+        self.learning_rate = learning_rate
+
+    def end_epoch(
+        self, loss: float, epochs: int, patience: int, plateau_patience: int, plateau_factor: float
+    ) -> bool:
+        """Take in an epoch's validation loss; update learning rate and `finished`.
+
+        Returns:
+            Whether the loss is the phase's best; a NaN never is.
+        """
+        self.epoch += 1
+        self.total_epochs += 1
+        better = not math.isnan(loss) and (self.best is None or loss < self.best)
+        if better:
+            self.best, self.best_epoch = loss, self.total_epochs
+            self.waited = self.plateau_waited = 0
+        else:
+            self.waited += 1
+            self.plateau_waited += 1
+        if plateau_patience and self.plateau_waited >= plateau_patience:
+            self.learning_rate *= plateau_factor
+            self.plateau_waited = 0
+        self.finished = self.epoch >= epochs or bool(patience and self.waited >= patience)
+        return better
+
+    def to_dict(self) -> dict:
+        """Plain values."""
+        return dataclasses.asdict(self)

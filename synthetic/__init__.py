@@ -1,0 +1,1 @@
+"""Synthetic tables and images and their judges: torch lives only here."""

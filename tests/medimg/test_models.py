@@ -1,0 +1,193 @@
+"""Acceptance 5: every model of the registry, at its minimum size; weights files; norm; blocks."""
+
+import h5py
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from medimg.errors import InputError
+from medimg.models.blocks import HEAD, blocks, freeze
+from medimg.models.build import build
+from medimg.models.group_norm import groups_for
+from medimg.models.preprocessing import Preprocessing
+from medimg.models.registry import FAMILIES
+from medimg.models.saving import load_model, save_model
+
+MOBILENET_V2 = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
+
+
+def pixels(n, size, channels=3, seed=0):
+    return np.random.default_rng(seed).uniform(0, 255, (n, size, size, channels)).astype(np.float32)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_model_builds_steps_saves_reloads_and_exports(name, tmp_path):
+    size = FAMILIES[name].minimum_size
+    tf.keras.utils.set_random_seed(0)
+    model = build(name, size, 3, 3)
+    assert not any(isinstance(layer, tf.keras.Model) for layer in model.layers)
+    before = [w.numpy() for w in model.trainable_variables]
+    x, y = pixels(4, size), np.array([0, 1, 2, 0])
+    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss)
+    assert np.isfinite(model.train_on_batch(x, y))
+    assert any(
+        np.any(a != b.numpy()) for a, b in zip(before, model.trainable_variables, strict=True)
+    )
+    expected = model(x, training=False).numpy()
+    save_model(model, tmp_path / "model.keras")
+    np.testing.assert_allclose(
+        load_model(tmp_path / "model.keras")(x, training=False), expected, atol=1e-5
+    )
+    model.export(str(tmp_path / "saved"))
+    served = tf.saved_model.load(str(tmp_path / "saved")).serve(x)
+    np.testing.assert_allclose(served, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet50", "vgg16", "densenet121", "mobilenet_v2", "inception_v3"]
+)
+def test_preprocessing_is_that_of_keras(name):
+    module = {
+        "resnet50": tf.keras.applications.resnet50,
+        "vgg16": tf.keras.applications.vgg16,
+        "densenet121": tf.keras.applications.densenet,
+        "mobilenet_v2": tf.keras.applications.mobilenet_v2,
+        "inception_v3": tf.keras.applications.inception_v3,
+    }[name]
+    x = pixels(2, 8)
+    ours = Preprocessing(FAMILIES[name].mode, 3)(x).numpy()
+    np.testing.assert_allclose(ours, module.preprocess_input(x.copy()), atol=1e-4)
+
+
+def test_grey_images_are_repeated_for_a_colour_backbone():
+    grey = pixels(2, 8, 1)
+    layer = Preprocessing("caffe", 3)
+    np.testing.assert_array_equal(layer(grey), layer(np.repeat(grey, 3, axis=-1)))
+
+
+def test_efficientnet_divides_by_the_imagenet_deviation_once():
+    # The reference: the published preprocessing (x/255 - mean) / std in front of the same convolutions.
+    model = build("efficientnet_b0", 32, 3, 2)
+    x = pixels(1, 32)
+    inner = tf.keras.Model(model.input, model.get_layer("stem_conv_pad").input)
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    np.testing.assert_allclose(inner(x), (x / 255 - mean) / std, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["baseline_cnn", "mobilenet_v2", "resnet50"])
+def test_group_norm_leaves_no_batch_norm_and_depends_on_the_input(name, tmp_path):
+    size = FAMILIES[name].minimum_size
+    model = build(name, size, 3, 2, norm="group")
+    assert not any(isinstance(layer, tf.keras.layers.BatchNormalization) for layer in model.layers)
+    x = pixels(2, size)
+    out = model(x).numpy()
+    assert np.abs(out[0] - out[1]).max() > 1e-6
+    # GroupNorm has no batch statistics: an image's output does not depend on its neighbours.
+    np.testing.assert_allclose(model(x, training=True)[:1] * 0 + out[:1], out[:1])
+    np.testing.assert_allclose(model(x[:1]).numpy(), out[:1], atol=1e-5)
+    save_model(model, tmp_path / "m.keras")
+    np.testing.assert_allclose(load_model(tmp_path / "m.keras")(x), out, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4, 16, 24, 32, 64, 96, 960, 2048])
+def test_groups_divide_the_channels(channels):
+    groups = groups_for(channels)
+    assert channels % groups == 0
+    assert groups <= 32
+    assert channels // groups >= min(4, channels)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_too_small_images_are_refused(name):
+    size = FAMILIES[name].minimum_size - 1
+    with pytest.raises(InputError, match=f"--image-size {size}.*at least {size + 1}"):
+        build(name, size, 3, 2)
+
+
+def test_unknown_names_get_the_nearest():
+    with pytest.raises(InputError, match="did you mean resnet50"):
+        build("ResNet-50", 32, 3, 2)
+    with pytest.raises(InputError, match="--model-arg depth: mobilenet has no such argument"):
+        build("mobilenet", 32, 3, 2, model_arg={"depth": "3"})
+    with pytest.raises(InputError, match="--model-arg alpha=x: must be float"):
+        build("mobilenet", 32, 3, 2, model_arg={"alpha": "x"})
+
+
+def test_imagenet_weights_load_and_give_keras_own_features(pretrained_weights):
+    file = pretrained_weights / MOBILENET_V2
+    model = build("mobilenet_v2", 64, 3, 2, str(file), model_arg={"alpha": "0.35"})
+    reference = tf.keras.applications.MobileNetV2(
+        input_shape=(64, 64, 3), alpha=0.35, include_top=False, weights=None, pooling="avg"
+    )
+    reference.load_weights(file)
+    x = pixels(2, 64)
+    ours = tf.keras.Model(model.input, model.get_layer("pool").output)(x)
+    np.testing.assert_allclose(ours, reference(x / 127.5 - 1.0), atol=1e-4)
+
+
+def test_weights_of_another_architecture_are_refused_by_layer(pretrained_weights):
+    file = str(pretrained_weights / MOBILENET_V2)
+    with pytest.raises(InputError, match=r"does not fit mobilenet_v2: layer 'Conv1' needs .*32"):
+        build("mobilenet_v2", 64, 3, 2, file)
+    with pytest.raises(InputError, match="does not fit resnet50: layer 'conv1_conv'"):
+        build("resnet50", 64, 3, 2, file)
+
+
+def test_bad_weights_files_are_refused(tmp_path):
+    text = tmp_path / "weights.h5"
+    text.write_text("not weights")
+    with pytest.raises(InputError, match="neither a Keras"):
+        build("mobilenet", 32, 3, 2, str(text))
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = [1]
+    with pytest.raises(InputError, match="without Keras layers"):
+        build("mobilenet", 32, 3, 2, str(tmp_path / "other.h5"))
+    with pytest.raises(InputError, match="no such file"):
+        build("mobilenet", 32, 3, 2, str(tmp_path / "absent.h5"))
+    with pytest.raises(InputError, match="has no ImageNet weights"):
+        build("baseline_cnn", 32, 3, 2, "imagenet")
+
+
+def test_weights_round_trip_through_files(tmp_path):
+    model = build("baseline_cnn", 32, 1, 2, model_arg={"width": "4"})
+    model.save_weights(tmp_path / "weights.h5")
+    save_model(model, tmp_path / "model.keras")
+    x = pixels(2, 32, 1)
+    features = tf.keras.Model(model.input, model.get_layer("pool").output)(x)
+    for name in ("weights.h5", "model.keras"):
+        again = build("baseline_cnn", 32, 1, 5, str(tmp_path / name), model_arg={"width": "4"})
+        ours = tf.keras.Model(again.input, again.get_layer("pool").output)(x)
+        np.testing.assert_allclose(ours, features, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_blocks_partition_the_backbone_and_freezing_follows_them(name):
+    model = build(name, FAMILIES[name].minimum_size, 3, 2)
+    grouped = blocks(model)
+    names = [layer.name for group in grouped for layer in group]
+    assert names == [layer.name for layer in model.layers if layer.name not in HEAD]
+    assert all(any(layer.weights for layer in group) for group in grouped[1:])
+    freeze(model, None)
+    assert len(model.trainable_variables) == 2
+    freeze(model, len(grouped) - 1)
+    top = {layer.name for layer in grouped[-1]}
+    trained = {layer.name for layer in model.layers if layer.trainable_variables}
+    assert trained <= top | set(HEAD)
+    assert len(trained) > 1
+    freeze(model, 0)
+    convolution = next(layer for layer in grouped[0] + grouped[1] if layer.weights)
+    assert convolution.trainable or isinstance(convolution, tf.keras.layers.Normalization)
+
+
+def test_frozen_batch_norm_keeps_its_statistics():
+    model = build("mobilenet_v2", 32, 3, 2, model_arg={"alpha": "0.35"})
+    freeze(model, len(blocks(model)) - 2)
+    moving = [v.numpy() for v in model.variables if "moving" in v.name]
+    model.compile("sgd", tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.train_on_batch(pixels(4, 32), np.array([0, 1, 0, 1]))
+    now = [v.numpy() for v in model.variables if "moving" in v.name]
+    assert all(np.array_equal(a, b) for a, b in zip(moving, now, strict=True))
