@@ -107,7 +107,7 @@ def _geometry(pixels, flip, angle, zoom):
     transforms = tf.stack(
         [a, b, half - (a + b) * half, c, d, half - (c + d) * half, zero, zero], axis=1
     )
-    return tf.raw_ops.ImageProjectiveTransformV3(
+    moved = tf.raw_ops.ImageProjectiveTransformV3(
         images=pixels,
         transforms=transforms,
         output_shape=tf.shape(pixels)[1:3],
@@ -115,3 +115,4 @@ def _geometry(pixels, flip, angle, zoom):
         interpolation="BILINEAR",
         fill_mode="REFLECT",
     )
+    return tf.ensure_shape(moved, pixels.shape)

@@ -13,13 +13,16 @@ import numpy as np
 
 from medimg.config import PhantomConfig
 from medimg.errors import InputError
-from medimg.phantom_anatomy import Anatomy, Film, expose, grow
+from medimg.phantom_anatomy import Anatomy, expose, grow
+from medimg.phantom_film import Film
+from medimg.phantom_opacity import Opacity, place, regions
 
 CLASSES = ("normal", "opacity")
 FINDINGS = (0.5, 0.3, 0.2)  # probabilities of 1, 2 and 3 opacities
-MEAN_BRIGHTNESS = 0.44
+MEAN_BRIGHTNESS = 0.42
 NOISE = 0.022
-PLACING_GRID = 128
+# With this mean radius in pixels, the smallest and flattest opacity still covers a pixel's centre.
+LEAST_RADIUS = 3.5
 # Random streams of one seed.
 _COHORT, _SITES, _PATIENT, _VIEW = range(4)
 
@@ -73,33 +76,6 @@ class Patient:
         return f"P{self.number:05d}"
 
 
-@dataclass(frozen=True, eq=False)
-class Opacity:
-    """A soft blob in the patient's frame: brightness = peak * 2^-(r / edge(angle))^4, so half the peak at the edge."""
-
-    centre: tuple[float, float]
-    radius: float
-    flatness: float
-    tilt: float
-    waves: np.ndarray
-    peak: float
-
-    def profile(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """What it adds at coordinates of the patient's frame, as a fraction of its peak: 1 at the centre, 0.5 at the edge."""
-        right, down = x - self.centre[0], y - self.centre[1]
-        along = right * np.cos(self.tilt) + down * np.sin(self.tilt)
-        across = (down * np.cos(self.tilt) - right * np.sin(self.tilt)) / self.flatness
-        angle = np.arctan2(across, along)
-        amplitudes, phases = self.waves
-        wobble = sum(
-            a * np.cos((k + 2) * angle + p)
-            for k, (a, p) in enumerate(zip(amplitudes, phases, strict=True))
-        )
-        # At its widest the edge reaches `radius` and no further: that is what placing relies on.
-        edge = self.radius * (1 + wobble) / (1 + amplitudes.sum())
-        return np.exp2(-(((along**2 + across**2) / edge**2) ** 2))
-
-
 @lru_cache(maxsize=8)
 def cohort(config: PhantomConfig) -> tuple[Patient, ...]:
     """The patients: prevalence is exact to one patient, and every site has its share of each label.
@@ -107,10 +83,10 @@ def cohort(config: PhantomConfig) -> tuple[Patient, ...]:
     Raises:
         InputError: the opacities would be smaller than pixels.
     """
-    if config.opacity_size * config.phantom_size < 2:
+    if config.opacity_size * config.phantom_size < LEAST_RADIUS:
         raise InputError(
-            f"--opacity-size {config.opacity_size}: smaller than 2 of the --phantom-size {config.phantom_size} pixels; "
-            "enlarge one of them"
+            f"--opacity-size {config.opacity_size}: a radius under {LEAST_RADIUS} pixels at --phantom-size "
+            f"{config.phantom_size}; enlarge one of them"
         )
     rng = _stream(config, _COHORT)
     order = rng.permutation(config.patients)
@@ -146,7 +122,10 @@ def exposures(config: PhantomConfig) -> tuple[tuple[float, float], ...]:
 
 
 def marked(config: PhantomConfig, patient: int, view: int) -> int:
-    """1 when the view carries the marker: P(1 | opacity) = (1 + s) / 2, P(1 | normal) = (1 - s) / 2, and never at s = 0."""
+    """1 when the view carries the marker.
+
+    With s = config.shortcut, P(1 | opacity) = (1 + s) / 2 and P(1 | normal) = (1 - s) / 2; at s = 0 there is no marker.
+    """
     share = (1 + config.shortcut) / 2
     if cohort(config)[patient].label != "opacity":
         share = 1 - share
@@ -170,27 +149,22 @@ def draw(config: PhantomConfig, patient: int, view: int) -> Phantom:
     """
     person = cohort(config)[patient]
     gain, contrast = exposures(config)[person.site]
-    body_rng, view_rng = _stream(config, _PATIENT, patient), _stream(config, _VIEW, patient, view)
-    view_rng.random()  # the marker's
-    anatomy = grow(body_rng, person.sex == "F")
-    opacities = _opacities(config, person.findings, anatomy, body_rng)
-    film = Film(config.phantom_size, _pose(view_rng))
+    anatomy, opacities = _inside(config, patient)
+    film, rng = _position(config, patient, view)
     picture = expose(anatomy, film)
     x, y = film.coordinates()
-    mask = np.zeros(picture.shape, np.uint8)
-    for number, opacity in enumerate(opacities, start=1):
-        profile = opacity.profile(x, y)
-        picture += (opacity.peak * profile).astype(np.float32)
-        mask[profile > 0.5] = number
+    for opacity in opacities:
+        picture += (opacity.peak * opacity.profile(x, y)).astype(np.float32)
+    mask, boxes = regions(opacities, x, y)
     marker = marked(config, patient, view)
-    image = _develop(picture, film, gain, contrast, view_rng)
+    image = _develop(picture, film, gain, contrast, rng)
     if marker:
         _stamp(image)
     return Phantom(
         image=image,
         mask=mask,
         lungs=np.maximum(*(film.fill(outline) for outline in anatomy.lungs)) > 0,
-        boxes=[_box(mask == number) for number in range(1, len(opacities) + 1)],
+        boxes=boxes,
         label=person.label,
         patient=person.name,
         site=site_name(person.site),
@@ -202,6 +176,12 @@ def draw(config: PhantomConfig, patient: int, view: int) -> Phantom:
     )
 
 
+def findings(config: PhantomConfig, patient: int, view: int) -> tuple[np.ndarray, list[tuple]]:
+    """The mask and the boxes of `draw`, without drawing the image."""
+    film, _ = _position(config, patient, view)
+    return regions(_inside(config, patient)[1], *film.coordinates())
+
+
 def site_name(site: int) -> str:
     """The name in the manifest: `site1` for the first."""
     return f"site{site + 1}"
@@ -211,40 +191,24 @@ def _stream(config: PhantomConfig, *key: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence([config.seed, *key]))
 
 
+@lru_cache(maxsize=64)
+def _inside(config: PhantomConfig, patient: int) -> tuple[Anatomy, tuple[Opacity, ...]]:
+    person, rng = cohort(config)[patient], _stream(config, _PATIENT, patient)
+    anatomy = grow(rng, person.sex == "F")
+    return anatomy, place(config, person.findings, anatomy, rng)
+
+
+def _position(config: PhantomConfig, patient: int, view: int) -> tuple[Film, np.random.Generator]:
+    """The view's film and the rest of its random stream."""
+    rng = _stream(config, _VIEW, patient, view)
+    rng.random()  # the marker's
+    return Film(config.phantom_size, _pose(rng)), rng
+
+
 def _pose(rng: np.random.Generator) -> np.ndarray:
     turn, scale, shift = rng.normal(0, 0.03), rng.uniform(0.93, 1.04), rng.uniform(-0.06, 0.06, 2)
     cos, sin = scale * np.cos(turn), scale * np.sin(turn)
     return np.array([[cos, -sin, shift[0]], [sin, cos, shift[1]]])
-
-
-def _opacities(
-    config: PhantomConfig, count: int, anatomy: Anatomy, rng: np.random.Generator
-) -> list[Opacity]:
-    """Place opacities inside the lungs and apart from each other; one that is too large shrinks to what fits."""
-    standing = Film(PLACING_GRID, np.eye(2, 3))
-    free = np.maximum(*(standing.fill(outline) for outline in anatomy.lungs)) > 0.99
-    x, y = standing.coordinates()
-    # Behind the heart an opacity can hardly be seen: there are none.
-    free &= standing.fill(anatomy.heart) < 0.5
-    placed = []
-    for _ in range(count):
-        # From a pixel's centre to the nearest one outside, less a pixel of margin for the grid's coarseness.
-        reach = (
-            (cv2.distanceTransform(free.astype(np.uint8), cv2.DIST_L2, 5) - 1.5) * 2 / PLACING_GRID
-        )
-        wanted = 2 * config.opacity_size * rng.uniform(0.75, 1.25)
-        radius = min(wanted, 0.98 * float(reach.max()))
-        if placed and radius < wanted / 2:
-            break
-        spots = np.flatnonzero(reach.ravel() >= radius)
-        spot = rng.choice(spots)
-        centre = (float(x.flat[spot]), float(y.flat[spot]))
-        waves = np.stack([rng.uniform(0, [0.12, 0.08, 0.05]), rng.uniform(0, 2 * np.pi, 3)])
-        tilt, flatness = rng.uniform(0, np.pi), rng.uniform(0.7, 1.0)
-        peak = config.opacity_contrast * rng.uniform(0.75, 1.25)
-        placed.append(Opacity(centre, radius, flatness, tilt, waves, peak))
-        free &= (x - centre[0]) ** 2 + (y - centre[1]) ** 2 > (1.3 * radius) ** 2
-    return placed
 
 
 def _develop(
@@ -271,18 +235,6 @@ def _develop(
 def _stamp(image: np.ndarray) -> None:
     """The bright R of a lead marker in the upper left corner, as on the films of some hospitals."""
     unit = image.shape[0] / 96
-    letter = np.array(
-        [(0, 9), (0, 0), (4, 0), (5.5, 2.3), (4, 4.6), (0, 4.6), (2.6, 4.6), (5.8, 9)]
-    ) + (4, 4)
-    points = np.round(letter * unit * 16).astype(np.int32)
+    letter = [(4, 13), (4, 4), (8, 4), (9.5, 6.3), (8, 8.6), (4, 8.6), (6.6, 8.6), (9.8, 13)]
+    points = np.round(np.array(letter) * unit * 16).astype(np.int32)
     cv2.polylines(image, [points], False, 245, max(1, round(1.4 * unit)), cv2.LINE_AA, 4)
-
-
-def _box(region: np.ndarray) -> tuple[int, int, int, int]:
-    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
-    return (
-        int(columns[0]),
-        int(rows[0]),
-        int(columns[-1] - columns[0] + 1),
-        int(rows[-1] - rows[0] + 1),
-    )

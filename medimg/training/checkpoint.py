@@ -1,7 +1,6 @@
 """Checkpoints that a killed training resumes from, bit for bit.
 
-`checkpoints/last-NNNN/` holds the variables (weights, optimizer, state of dropout's random generators) and
-`state.json`; it is written under another name and renamed, so a folder of that name is whole.
+`checkpoints/last-NNNNNN/` holds the variables (weights and optimizer) and `state.json`; it is written under another name and renamed, so a folder of that name is whole.
 """
 
 import json

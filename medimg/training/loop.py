@@ -19,6 +19,7 @@ from medimg.training.checkpoint import Checkpoints
 from medimg.training.losses import mean_loss
 from medimg.training.phases import Phase
 from medimg.training.progress import Progress
+from medimg.training.randomness import reseed
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,7 @@ class _EpochEnd(tf.keras.callbacks.Callback):
         self.epochs, self.steps = epochs, steps
 
     def on_epoch_begin(self, epoch, logs=None):
+        reseed(self.model, self.epochs.config.seed, epoch)
         self.started = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):

@@ -26,6 +26,7 @@ from medimg.training.checkpoint import Checkpoints
 from medimg.training.loop import Epochs, Stage
 from medimg.training.losses import loss_for
 from medimg.training.progress import Progress
+from medimg.training.randomness import use_generators
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,7 @@ def _describe(dataset: Dataset, config: TrainConfig, channels: int) -> dict:
 
 
 def _build(config: TrainConfig, description: dict) -> tf.keras.Model:
-    # Dropout's generators then keep their state in variables, which a checkpoint holds.
-    tf.keras.backend.experimental.enable_tf_random_generator()
+    use_generators()
     tf.keras.utils.set_random_seed(config.seed)
     model = build(
         config.model,

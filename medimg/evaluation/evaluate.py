@@ -1,0 +1,193 @@
+"""`medimg evaluate`: a Run and labelled images to metrics, predictions, figures and a report."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from medimg import atomic
+from medimg.config import EvaluateConfig
+from medimg.dataset import SPLITS, Dataset
+from medimg.errors import InputError
+from medimg.evaluation.classes import match_classes, targets_in_order
+from medimg.evaluation.operating_point import OperatingPoint, operating_point
+from medimg.evaluation.overlap import find_overlap
+from medimg.evaluation.predictions import Predictions, as_written
+from medimg.evaluation.summary import summarise
+from medimg.evaluation.thresholds import parse_rule
+from medimg.run import Run
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated.
+
+    Attributes:
+        dataset: the Dataset.
+        split: train, val, test or all.
+        rows: labelled rows of its manifest.
+        unlabelled: rows left out for want of a label.
+        order: position in the Dataset of each class of the model.
+    """
+
+    dataset: Dataset
+    split: str
+    rows: pd.DataFrame
+    unlabelled: int
+    order: list[int]
+
+
+def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None) -> dict:
+    """Measure a Run's model and write metrics.json, predictions.csv, figures/ and report.html.
+
+    The Run's own test part is written into the Run; anything else into
+    `RUN/evaluations/<dataset>-<split>/`.
+
+    Args:
+        run: the Run.
+        config: options of the command.
+        progress: called with images done and images in all.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        InputError: an option, the Run or the data can't be used.
+    """
+    rule = parse_rule(config.threshold)
+    description = run.description()
+    subject = _subject(run, config, description)
+    training = _training_data(run)
+    folder = evaluation_folder(run, config, subject.dataset)
+    model = run.model()
+    predict = _predictor(model, description, config.batch_size, progress)
+    point = operating_point(rule, run, training, description, predict, len(subject.rows))
+    predictions = Predictions(
+        task=description["task"],
+        classes=tuple(description["classes"]),
+        targets=targets_in_order(subject.dataset, subject.rows, subject.order),
+        probabilities=as_written(predict(subject.dataset, subject.rows, 0)),
+        threshold=point.threshold,
+    )
+    summary = summarise(predictions, subject.rows["patient"], config.bootstrap, config.seed)
+    notes = _notes(run, subject, training)
+    metrics = _metrics(description, subject, point, summary, notes)
+    _write(run, folder, subject, predictions, metrics)
+    return metrics
+
+
+def evaluation_folder(run: Run, config: EvaluateConfig, dataset: Dataset) -> Path:
+    """Where an evaluation is written."""
+    if config.data is None and config.split == "test":
+        return run.root
+    name = "".join(c if c.isalnum() or c in "-_." else "-" for c in dataset.name).strip(".")
+    return run.root / "evaluations" / f"{name or 'data'}-{config.split}"
+
+
+def _subject(run: Run, config: EvaluateConfig, description: dict) -> Subject:
+    if config.data is None:
+        dataset = run.dataset()
+    else:
+        # Lazily: most evaluations need no source.
+        from medimg.builtin import resolve
+
+        dataset = Dataset.load(resolve(config.data))
+    order = match_classes(dataset, description["task"], tuple(description["classes"]))
+    split = None if config.split == "all" else config.split
+    everything, rows = dataset.rows(split), dataset.rows(split, labelled=True)
+    if rows.empty:
+        counts = {name: len(dataset.rows(name, labelled=True)) for name in SPLITS}
+        held = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise InputError(
+            f"--split {config.split}: no labelled image of {dataset.root} is in it "
+            f"(labelled images: {held}); choose another split"
+        )
+    rows = rows.reset_index(drop=True)
+    return Subject(dataset, config.split, rows, len(everything) - len(rows), order)
+
+
+def _training_data(run: Run) -> Dataset | None:
+    """The Run's own Dataset; None where it is not on this machine."""
+    if not Path(run.config["data"]).exists():
+        return None
+    return run.dataset()
+
+
+def _predictor(model, description: dict, batch_size: int, progress: Progress | None):
+    """A function of (dataset, rows, images still to come) that counts images over all its calls."""
+    from medimg.prediction import predict
+
+    done = 0
+
+    def probabilities(dataset: Dataset, rows: pd.DataFrame, to_come: int) -> np.ndarray:
+        nonlocal done
+        before, total = done, done + len(rows) + to_come
+
+        def report(images: int, _: int) -> None:
+            if progress:
+                progress(before + images, total)
+
+        result = predict(model, dataset, rows, description, batch_size, report)
+        done += len(rows)
+        return result
+
+    return probabilities
+
+
+def _metrics(
+    description: dict, subject: Subject, point: OperatingPoint, summary: dict, notes: list[str]
+) -> dict:
+    metrics = {
+        "model": description["name"],
+        "task": description["task"],
+        "dataset": subject.dataset.name,
+        "data": str(subject.dataset.root.resolve()),
+        "split": subject.split,
+        "n": len(subject.rows),
+        "patients": int(subject.rows["patient"].nunique()),
+        "unlabelled": subject.unlabelled,
+        "classes": list(description["classes"]),
+    }
+    if description["task"] == "binary":
+        metrics["positive_class"] = description["classes"][1]
+    metrics["threshold"] = point.described
+    return {**metrics, **summary, "notes": notes + summary["notes"]}
+
+
+def _notes(run: Run, subject: Subject, training: Dataset | None) -> list[str]:
+    if training is None:
+        return [
+            f"the Run's own data are not at {run.config['data']}: "
+            "whether the model has seen these images or patients is not checked"
+        ]
+    notes = []
+    overlap = find_overlap(subject.dataset, subject.rows, training).note(len(subject.rows))
+    if overlap:
+        notes.append(overlap)
+    path = run.root / "environment.json"
+    known = json.loads(path.read_text("utf-8")).get("data_fingerprint") if path.is_file() else None
+    if known and known != training.fingerprint():
+        notes.append("the Run's data have changed since its training: labels or splits may differ")
+    if subject.unlabelled:
+        notes.append(f"{subject.unlabelled} images without a label are left out")
+    return notes
+
+
+def _write(
+    run: Run, folder: Path, subject: Subject, predictions: Predictions, metrics: dict
+) -> None:
+    from medimg.evaluation.gallery import write_figures
+    from medimg.evaluation.report import render
+
+    table = predictions.table(subject.rows, subject.dataset.negative)
+    atomic.write_csv(folder / "predictions.csv", table)
+    paths = subject.dataset.paths(subject.rows)
+    figures = write_figures(folder / "figures", predictions, metrics, run.history(), paths)
+    atomic.write_text(folder / "report.html", render(run, subject.dataset, metrics, figures))
+    # Last: where metrics.json is, all the rest is.
+    atomic.write_json(folder / "metrics.json", metrics)

@@ -1,0 +1,51 @@
+"""All figures of an evaluation."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from medimg.evaluation.confusion import confusion_figure
+from medimg.evaluation.curves import precision_recall_figure, roc_figure
+from medimg.evaluation.figures import save
+from medimg.evaluation.mistakes import mistakes_figure, worst_mistakes
+from medimg.evaluation.predictions import Predictions
+from medimg.evaluation.reliability_figure import reliability_figure
+from medimg.evaluation.training_curves import training_figure
+
+
+def write_figures(
+    folder: Path,
+    predictions: Predictions,
+    summary: dict,
+    history: pd.DataFrame,
+    paths: list[Path],
+) -> dict[str, Path]:
+    """Draw every figure that the data allow into `folder`.
+
+    Args:
+        folder: where; a figure of an earlier evaluation that can't be drawn now is removed.
+        predictions: of N rows.
+        summary: what `summarise` says of them.
+        history: the Run's history.
+        paths: length N, the image of each row.
+
+    Returns:
+        name -> path, in the order of the report.
+    """
+    mistakes = worst_mistakes(predictions)
+    drawn = {
+        "roc": roc_figure(predictions, summary),
+        "precision_recall": precision_recall_figure(predictions, summary),
+        "confusion_matrix": confusion_figure(predictions),
+        "reliability": reliability_figure(predictions),
+        "training_curves": training_figure(history),
+        "worst_mistakes": mistakes_figure(mistakes, [paths[mistake.row] for mistake in mistakes]),
+    }
+    written = {}
+    for name, figure in drawn.items():
+        path = folder / f"{name}.png"
+        if figure is None:
+            path.unlink(missing_ok=True)
+        else:
+            written[name] = save(figure, path)
+    return written

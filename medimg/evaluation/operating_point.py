@@ -1,0 +1,114 @@
+"""The thresholds of a Run, chosen on its own validation part."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from medimg.dataset import Dataset
+from medimg.evaluation.classes import match_classes, targets_in_order
+from medimg.evaluation.predictions import as_written
+from medimg.evaluation.thresholds import Rule, Threshold, choose
+from medimg.run import Run
+
+
+@dataclass(frozen=True, eq=False)
+class OperatingPoint:
+    """Thresholds and what metrics.json says of them.
+
+    Attributes:
+        threshold: binary: of classes[1]; multilabel: float64 (classes,); multiclass: None.
+        described: `rule`, `value`, `chosen_on`, `note`.
+    """
+
+    threshold: float | np.ndarray | None
+    described: dict
+
+
+def operating_point(
+    rule: Rule,
+    run: Run,
+    training: Dataset | None,
+    description: dict,
+    predict: Callable[[Dataset, pd.DataFrame, int], np.ndarray],
+    to_come: int,
+) -> OperatingPoint:
+    """Choose thresholds on the validation part of the Run's own data.
+
+    Where those data are absent, the thresholds of the Run's metrics.json are used if the same rule
+    chose them.
+
+    Args:
+        rule: how to choose.
+        run: the Run.
+        training: its Dataset, None where it is absent.
+        description: the Run's description.
+        predict: from (dataset, rows, images to come after) to probabilities (N, classes).
+        to_come: images that will be predicted afterwards, for the progress bar.
+    """
+    task, classes = description["task"], tuple(description["classes"])
+    if task == "multiclass":
+        note = "the most probable class is predicted; --threshold is not used with several classes"
+        described = {"rule": "argmax", "value": None, "chosen_on": None, "note": note}
+        return OperatingPoint(None, described)
+    if rule.fixed is None and training is None:
+        stored = _stored(run, rule, classes)
+        if stored:
+            return stored
+    truth = probability = None
+    if rule.fixed is None and training is not None:
+        rows = training.rows("val", labelled=True)
+        if len(rows):
+            order = match_classes(training, task, classes)
+            probability = as_written(predict(training, rows, to_come))
+            targets = targets_in_order(training, rows, order)
+            truth = targets if task == "multilabel" else targets[:, None] == np.arange(2)
+    positions = range(len(classes)) if task == "multilabel" else (1,)
+    chosen = {
+        classes[i]: choose(
+            rule,
+            None if truth is None else truth[:, i],
+            None if probability is None else probability[:, i],
+        )
+        for i in positions
+    }
+    return _described(rule, task, chosen)
+
+
+def _described(rule: Rule, task: str, chosen: dict[str, Threshold]) -> OperatingPoint:
+    described = {"rule": rule.name}
+    thresholds = list(chosen.values())
+    on_val = any(threshold.chosen_on == "val" for threshold in thresholds)
+    if task == "binary":
+        value = threshold = thresholds[0].value
+    else:
+        value = {name: one.value for name, one in chosen.items()}
+        threshold = np.array(list(value.values()))
+    notes: dict[str, list[str]] = {}
+    for name, one in chosen.items():
+        if one.note:
+            notes.setdefault(one.note, []).append(name)
+    texts = []
+    if on_val:
+        texts.append("chosen on the validation part, then applied unchanged")
+    for note, names in notes.items():
+        everywhere = len(names) == len(chosen)
+        texts.append(note if everywhere else f"{', '.join(names)}: {note}")
+    described |= {"value": value, "chosen_on": "val" if on_val else None, "note": "; ".join(texts)}
+    return OperatingPoint(threshold, described)
+
+
+def _stored(run: Run, rule: Rule, classes: tuple[str, ...]) -> OperatingPoint | None:
+    """The thresholds of the Run's last evaluation, if the same rule chose them."""
+    path = run.root / "metrics.json"
+    if not path.is_file():
+        return None
+    stored = json.loads(path.read_text("utf-8"))["threshold"]
+    if stored["rule"] != rule.name or stored["chosen_on"] != "val":
+        return None
+    value = stored["value"]
+    threshold = np.array([value[name] for name in classes]) if isinstance(value, dict) else value
+    note = f"{stored['note']}; taken from metrics.json, since the Run's data are not here"
+    return OperatingPoint(threshold, {**stored, "note": note})

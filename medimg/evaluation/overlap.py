@@ -1,0 +1,85 @@
+"""Has the model seen these images or these patients: evaluation rows against training rows."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from medimg.dataset import Dataset
+from medimg.errors import InputError
+from medimg.imaging import byte_hash
+
+# What the model learned from, and what its stopping, learning rate and threshold were chosen on.
+SEEN = ("train", "val")
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What evaluation rows share with the rows that shaped the model.
+
+    Attributes:
+        rows: evaluation rows whose patient or image has been seen.
+        patients: patients seen, by identifier.
+        images: evaluation images seen, by content.
+    """
+
+    rows: int
+    patients: int
+    images: int
+
+    def note(self, n: int) -> str:
+        """One sentence for the report, empty when nothing is shared.
+
+        Args:
+            n: evaluation rows in all.
+        """
+        if not self.rows:
+            return ""
+        return (
+            f"{self.rows} of {n} images overlap with the data that the model was trained or tuned "
+            f"on ({self.patients} patients of the same identifier, {self.images} identical "
+            "images): results on them are too good"
+        )
+
+
+def find_overlap(dataset: Dataset, rows: pd.DataFrame, training: Dataset) -> Overlap:
+    """Compare rows with the train and val parts of the model's own Dataset.
+
+    Content is compared by the manifests' `pixels` hashes where both sets have them, else by the
+    bytes of the files.
+
+    Args:
+        dataset: what is evaluated.
+        rows: the evaluated rows of its manifest.
+        training: the Dataset of the Run.
+
+    Raises:
+        InputError: an image file can't be read.
+    """
+    seen = training.manifest[training.manifest["split"].isin(SEEN)]
+    by_patient = rows["patient"].isin(set(seen["patient"]))
+    if "pixels" in rows and "pixels" in seen:
+        by_image = rows["pixels"].isin(set(seen["pixels"].dropna()))
+    else:
+        known = set(_hashes(training.paths(seen)))
+        by_image = pd.Series([h in known for h in _hashes(dataset.paths(rows))], rows.index, bool)
+    return Overlap(
+        rows=int((by_patient | by_image).sum()),
+        patients=int(rows.loc[by_patient, "patient"].nunique()),
+        images=int(by_image.sum()),
+    )
+
+
+def _hashes(paths: list[Path]) -> list[str]:
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(_hash, paths))
+
+
+def _hash(path: Path) -> str:
+    try:
+        return byte_hash(path.read_bytes())
+    except OSError as error:
+        raise InputError(
+            f"{path}: can't be read ({error.strerror}); prepare the data set again"
+        ) from error

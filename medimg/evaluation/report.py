@@ -1,0 +1,88 @@
+"""`report.html`: one file that opens anywhere, with the figures inside."""
+
+import base64
+import json
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from medimg.dataset import Dataset
+from medimg.evaluation.calibration import BINS
+from medimg.evaluation.figures import with_interval
+from medimg.evaluation.metrics import METRICS
+from medimg.run import Run
+
+# Name, and what it tells, for readers who do not compute such numbers daily.
+METRIC_NAMES = {
+    "auroc": ("AUROC", "chance that a random positive is ranked above a random negative"),
+    "auprc": ("AUPRC", "mean precision over all sensitivities; a random ranking gives prevalence"),
+    "accuracy": ("Accuracy", "share of right answers"),
+    "balanced_accuracy": ("Balanced accuracy", "mean of sensitivity and specificity"),
+    "precision": ("Precision", "share of calls that are right (positive predictive value)"),
+    "sensitivity": ("Sensitivity", "share of positives that are called (recall)"),
+    "specificity": ("Specificity", "share of negatives that are not called"),
+    "f1": ("F1", "harmonic mean of precision and sensitivity"),
+    "brier": ("Brier score", "mean squared error of the probability; lower is better"),
+    "ece": ("ECE", f"mean gap of probability and frequency over {BINS} bins; lower is better"),
+}
+CAPTIONS = {
+    "roc": "Receiver operating characteristic",
+    "precision_recall": "Precision and sensitivity over all thresholds",
+    "confusion_matrix": "What was called what",
+    "reliability": "Predicted probability against observed frequency",
+    "training_curves": "The training",
+    "worst_mistakes": "The most confident mistakes",
+}
+
+
+def render(run: Run, dataset: Dataset, metrics: dict, figures: dict[str, Path]) -> str:
+    """The report as HTML without any outside address.
+
+    Args:
+        run: the Run that was evaluated.
+        dataset: what it was evaluated on.
+        metrics: content of metrics.json.
+        figures: name -> PNG file.
+    """
+    environment = Environment(
+        loader=PackageLoader("medimg", "evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    names = dict(METRIC_NAMES)
+    if metrics["task"] == "multiclass":
+        names["balanced_accuracy"] = ("Balanced accuracy", "mean sensitivity over classes")
+    return environment.get_template("report.html").render(
+        metrics=metrics,
+        dataset=dataset,
+        run=run,
+        environment=_environment(run),
+        metric_names={name: names[name] for name in METRICS},
+        captions=CAPTIONS,
+        images={name: _inlined(path) for name, path in figures.items()},
+        text=with_interval,
+        threshold=threshold_statement(metrics),
+    )
+
+
+def threshold_statement(metrics: dict) -> str:
+    """What decides, in one sentence."""
+    threshold = metrics["threshold"]
+    if threshold["value"] is None:
+        return f"Decision: {threshold['note']}."
+    rule = f"rule {threshold['rule']}; {threshold['note']}"
+    if isinstance(threshold["value"], dict):
+        return f"Decision: one threshold per class, in the table below ({rule})."
+    positive = metrics["positive_class"]
+    return f"Decision: {positive} is called from a probability of {threshold['value']:.4g} on ({rule})."
+
+
+def _environment(run: Run) -> dict:
+    path = run.root / "environment.json"
+    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+
+
+def _inlined(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")

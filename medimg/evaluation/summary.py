@@ -1,0 +1,135 @@
+"""Values with intervals: Predictions to the numbers of `metrics.json`."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from medimg.evaluation.calibration import BINS
+from medimg.evaluation.intervals import (
+    LEVEL,
+    Interval,
+    cluster_bootstrap,
+    percentile_interval,
+)
+from medimg.evaluation.metrics import METRICS
+from medimg.evaluation.predictions import Predictions
+
+
+def summarise(
+    predictions: Predictions, patients: Sequence, resamples: int = 1000, seed: int = 0
+) -> dict:
+    """Every metric with its 95% interval, and what a reader must know of them.
+
+    Args:
+        predictions: of N rows, N > 0.
+        patients: length N, the patient of each row; patients are resampled.
+        resamples: bootstrap resamples; 0 gives values without intervals.
+        seed: of the bootstrap.
+
+    Returns:
+        `metrics`, `per_class`, `confusion_matrix`, `majority_accuracy`, `support` (rows per class),
+        `bootstrap` and `notes`; a metric is {"value", "low", "high"}, None where undefined, and has
+        "left_out_resamples" when it is undefined in some resamples.
+    """
+    values = predictions.measure(np.ones((1, len(predictions))))[0]
+    n_patients = len(set(patients))
+    # One patient can't be resampled: every resample is the sample, and the interval a false point.
+    if n_patients < 2:
+        resamples = 0
+    if resamples:
+        replicates = cluster_bootstrap(predictions.measure, patients, resamples, seed)
+    else:
+        replicates = np.empty((0, *values.shape))
+    tables = [
+        {
+            name: _with_interval(values[i, j], percentile_interval(replicates[:, i, j]))
+            for j, name in enumerate(METRICS)
+        }
+        for i in range(len(values))
+    ]
+    return {
+        "metrics": tables[0],
+        "per_class": dict(zip(predictions.classes, tables[1:], strict=True)),
+        "confusion_matrix": predictions.confusion_matrix().tolist(),
+        "majority_accuracy": predictions.majority_accuracy(),
+        "support": {
+            name: int(count)
+            for name, count in zip(predictions.classes, predictions.truth.sum(axis=0), strict=True)
+        },
+        "bootstrap": {
+            "resamples": resamples,
+            "unit": "patient",
+            "units": n_patients,
+            "level": LEVEL,
+            "method": "percentile",
+            "seed": seed,
+        },
+        "notes": _notes(predictions, tables, resamples, n_patients),
+    }
+
+
+def _with_interval(value: float, interval: Interval) -> dict:
+    if np.isnan(value):
+        return {"value": None, "low": None, "high": None}
+    measured = {"value": float(value), "low": interval.low, "high": interval.high}
+    if interval.left_out:
+        measured["left_out_resamples"] = interval.left_out
+    return measured
+
+
+def _notes(
+    predictions: Predictions, tables: list[dict], resamples: int, n_patients: int
+) -> list[str]:
+    notes = [_meaning(predictions.task)]
+    notes.extend(_undefined(predictions))
+    left_out = {
+        name: measured["left_out_resamples"]
+        for name, measured in tables[0].items()
+        if "left_out_resamples" in measured
+    }
+    if left_out:
+        counts = ", ".join(f"{name} {count}" for name, count in left_out.items())
+        notes.append(f"resamples of {resamples} left out because a metric is undefined: {counts}")
+    flat = [n for n, m in tables[0].items() if m["low"] is not None and m["low"] == m["high"]]
+    if flat:
+        notes.append(
+            f"interval without width ({', '.join(flat)}): every resample agrees, as happens at "
+            "0 and 1 or with few patients; the true uncertainty is larger"
+        )
+    if n_patients < 2:
+        notes.append("no intervals: all rows are of one patient")
+    elif not resamples:
+        notes.append("no intervals: --bootstrap 0")
+    elif n_patients < 30:
+        notes.append(f"only {n_patients} patients: the intervals are rough")
+    return notes
+
+
+def _meaning(task: str) -> str:
+    bins = f"ece: {BINS} bins of equal width over the probability of the class"
+    if task == "binary":
+        return f"metrics are those of the positive class; {bins}"
+    mean = "metrics are means over classes, each against the rest"
+    if task == "multilabel":
+        return f"{mean} (accuracy is the share of right answers over all labels); {bins}"
+    return f"{mean}, but accuracy is the share of right rows; {bins}"
+
+
+def _undefined(predictions: Predictions) -> list[str]:
+    """One note for each reason that a class has no value, naming classes and metrics."""
+    share = predictions.truth.mean(axis=0)
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for name, there, defined in zip(predictions.classes, share, predictions.defined, strict=True):
+        missing = [metric for metric, fine in zip(METRICS, defined, strict=True) if not fine]
+        if not missing:
+            continue
+        if there in (0, 1):
+            why = "no row has the class" if there == 0 else "every row has the class"
+        else:
+            why = "no row is called the class"
+        reasons.setdefault((", ".join(missing), why), []).append(name)
+    end = "" if predictions.task == "binary" else "; left out of the mean"
+    return [
+        f"{metrics} undefined for {', '.join(names)}: {why}{end}"
+        for (metrics, why), names in reasons.items()
+    ]

@@ -1,0 +1,241 @@
+"""Image files to arrays and back: every form of PNG, JPEG and the like becomes grey or RGB in its own depth.
+
+OpenCV decodes the ordinary PNG and JPEG (fast, and it lets other threads run); Pillow tells what a file is and decodes
+what OpenCV gets wrong (palette, CMYK). The content decides, never the extension.
+"""
+
+import hashlib
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from medimg import atomic
+from medimg.errors import InputError
+
+# Pillow warns beyond this and refuses twice as many: OpenCV's own limit is 2^30.
+Image.MAX_IMAGE_PIXELS = 2**29
+
+_JPEG_END, _JPEG_SCAN, _PNG_END = b"\xff\xd9", b"\xff\xda", b"IEND"
+# EXIF 2.32, tag 0x0112: how often to turn by 90 degrees counter-clockwise after an optional mirroring left to right.
+_ORIENTATIONS = {
+    2: (True, 0),
+    3: (False, 2),
+    4: (True, 2),
+    5: (True, 1),
+    6: (False, 3),
+    7: (True, 3),
+    8: (False, 1),
+}
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Decode one image file.
+
+    Grey stays grey; black-and-white becomes 0 and 255; palettes and CMYK become RGB (grey when all their colours are);
+    transparent pixels are laid over black; EXIF orientation is applied.
+
+    Args:
+        path: the file, with any extension.
+
+    Returns:
+        uint8 or uint16, (H, W) or (H, W, 3) in RGB order.
+
+    Raises:
+        InputError: the file is missing, empty, truncated, not an image, has several frames, or pixels of more than
+            16 bits.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: can't be read ({error.strerror or error})") from error
+    try:
+        return _decode(data)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def resize(image: np.ndarray, size: int) -> np.ndarray:
+    """Stretch to a square.
+
+    An axis that shrinks is averaged over areas (no aliasing), one that grows is interpolated linearly.
+
+    Args:
+        image: uint8 or uint16 (H, W) or (H, W, 3).
+        size: width and height in pixels.
+
+    Returns:
+        Same dtype, (size, size) or (size, size, 3).
+    """
+    height, width = image.shape[:2]
+    smaller = (min(width, size), min(height, size))
+    if smaller != (width, height):
+        image = cv2.resize(image, smaller, interpolation=cv2.INTER_AREA)
+    if smaller != (size, size):
+        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+    return image
+
+
+def resize_mask(mask: np.ndarray, size: int) -> np.ndarray:
+    """Stretch a mask (H, W) to (size, size) without inventing values between findings' numbers."""
+    if mask.shape == (size, size):
+        return mask
+    return cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def without_idle_colour(image: np.ndarray) -> np.ndarray:
+    """An RGB image whose three channels are equal as one channel; any other image as it is."""
+    if image.ndim == 3 and (image == image[:, :, :1]).all():
+        return np.ascontiguousarray(image[:, :, 0])
+    return image
+
+
+def pixel_hash(image: np.ndarray) -> str:
+    """What identical images share: the first 32 hex digits of SHA-256 over shape, dtype and pixels."""
+    digest = hashlib.sha256(f"{image.shape}{image.dtype.name}".encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()[:32]
+
+
+def byte_hash(data: bytes) -> str:
+    """The first 32 hex digits of SHA-256 over a file's content."""
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """PNG content of a uint8 or uint16 image, (H, W) or (H, W, 3) in RGB order."""
+    ordered = image[:, :, ::-1] if image.ndim == 3 else image
+    return cv2.imencode(".png", np.ascontiguousarray(ordered))[1].tobytes()
+
+
+def write_png(path: Path, image: np.ndarray) -> bytes:
+    """Write an image as PNG atomically.
+
+    Args:
+        path: where.
+        image: uint8 or uint16, (H, W) or (H, W, 3) in RGB order.
+
+    Returns:
+        The content of the file.
+
+    Raises:
+        InputError: the disk is full or the folder can't be written.
+    """
+    data = encode_png(image)
+    with atomic.replacing(path) as temporary:
+        temporary.write_bytes(data)
+    return data
+
+
+def _decode(data: bytes) -> np.ndarray:
+    if not data:
+        raise InputError("has zero bytes; get the file again or remove it")
+    try:
+        opened = Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        # What Pillow does not know, such as 16-bit colour TIFF, OpenCV may.
+        return _with_opencv(data)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"can't be decoded ({_words(error)})") from error
+    with opened as header:
+        if header.format != "MPO" and getattr(header, "n_frames", 1) > 1:
+            raise InputError(f"holds {header.n_frames} frames; give one file per frame")
+        try:
+            image = _with_best(header, data)
+            return _upright(image, _orientation(header, data))
+        except (OSError, ValueError, SyntaxError, EOFError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"truncated or broken ({_words(error)})") from error
+
+
+def _with_best(header: Image.Image, data: bytes) -> np.ndarray:
+    kind, mode = header.format, header.mode
+    if kind in ("JPEG", "MPO"):
+        # OpenCV and Pillow both fill a cut-off scan with grey when padding follows: the end must be there.
+        if data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN):
+            raise InputError(
+                "truncated (the JPEG's end is missing); get the file again or remove it"
+            )
+        if mode in ("L", "RGB"):
+            return _with_opencv(data)
+    elif kind == "PNG":
+        if _PNG_END not in data[-64:] and _PNG_END not in data:
+            raise InputError(
+                "truncated (the PNG's end is missing); get the file again or remove it"
+            )
+        if mode in ("L", "RGB", "RGBA", "I;16") and "transparency" not in header.info:
+            return _with_opencv(data)
+    elif kind == "TIFF" and mode in ("RGB", "I;16", "I;16B"):
+        # Pillow reduces 16-bit colour to 8 bits.
+        return _with_opencv(data)
+    return _with_pillow(header)
+
+
+def _with_opencv(data: bytes) -> np.ndarray:
+    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise InputError(f"can't be decoded ({error.err})") from error
+    if image is None:
+        raise InputError("not an image, or broken; get the file again or remove it")
+    if image.dtype not in (np.uint8, np.uint16):
+        raise InputError(f"has {image.dtype} pixels; convert it to 8 or 16 bits")
+    if image.ndim == 2:
+        return image
+    if image.shape[2] == 4:
+        return _over_black(cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA))
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _with_pillow(header: Image.Image) -> np.ndarray:
+    mode = header.mode
+    if mode in ("1", "L"):
+        return np.asarray(header.convert("L"))
+    if mode.startswith("I"):
+        image = np.asarray(header).astype(np.int64)
+        if image.min() < 0 or image.max() > 65535:
+            raise InputError("has pixels of more than 16 bits; convert it to 8 or 16 bits")
+        return image.astype(np.uint16)
+    if mode == "F":
+        raise InputError("has floating-point pixels; convert it to 8 or 16 bits")
+    if mode in ("LA", "La"):
+        return _over_black(np.asarray(header.convert("LA")))
+    if mode in ("RGBA", "RGBa", "PA") or "transparency" in header.info:
+        image = _over_black(np.asarray(header.convert("RGBA")))
+    else:
+        image = np.asarray(header.convert("RGB"))
+    return without_idle_colour(image) if mode in ("P", "PA", "CMYK") else image
+
+
+def _over_black(image: np.ndarray) -> np.ndarray:
+    """Lay colour or grey with alpha in its last channel over black: (H, W, 4) -> (H, W, 3), (H, W, 2) -> (H, W)."""
+    colour, alpha = image[:, :, :-1], image[:, :, -1:]
+    full = np.iinfo(image.dtype).max
+    if not (alpha == full).all():
+        product = colour.astype(np.uint32) * alpha
+        colour = ((product + full // 2) // full).astype(image.dtype)
+    colour = np.ascontiguousarray(colour)
+    return colour[:, :, 0] if colour.shape[2] == 1 else colour
+
+
+def _orientation(header: Image.Image, data: bytes) -> int:
+    # Asking a PNG for EXIF decodes it whole, so only those that have it are asked.
+    if header.format == "PNG" and b"eXIf" not in data:
+        return 1
+    return header.getexif().get(0x0112, 1)
+
+
+def _upright(image: np.ndarray, orientation: int) -> np.ndarray:
+    if orientation not in _ORIENTATIONS:
+        return image
+    mirrored, turns = _ORIENTATIONS[orientation]
+    return np.ascontiguousarray(np.rot90(image[:, ::-1] if mirrored else image, turns))
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

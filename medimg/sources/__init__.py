@@ -1,0 +1,23 @@
+"""Sources: one small module per native layout, each of which exports its `SOURCE`."""
+
+from medimg.errors import InputError
+from medimg.sources import chestxray14, folder, isic, medmnist, phantom, table_of_images
+from medimg.sources.base import Scan, Source
+
+SOURCES: dict[str, Source] = {
+    module.SOURCE.name: module.SOURCE
+    for module in (folder, table_of_images, medmnist, chestxray14, isic, phantom)
+}
+
+__all__ = ["SOURCES", "Scan", "Source", "source_named"]
+
+
+def source_named(name: str) -> Source:
+    """The source of that name.
+
+    Raises:
+        InputError: there is none; lists those that exist.
+    """
+    if name not in SOURCES:
+        raise InputError(f"source '{name}' is not known; choose one of {', '.join(SOURCES)}")
+    return SOURCES[name]

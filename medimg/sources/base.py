@@ -1,0 +1,200 @@
+"""What every source is (`Source`) and what it finds (`Scan`): the native layout, translated, nothing decoded yet.
+
+Nothing heavy is imported here or at the top of a source: `medimg data list` reads them all.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medimg.dataset import TEXT_COLUMNS
+from medimg.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+# Files that a folder is searched for; what they hold is found out when they are read.
+EXTENSIONS = frozenset(
+    (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff")
+    + (".gif", ".webp", ".jp2", ".pgm", ".ppm", ".pnm")
+)
+PARTS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+NOT_AN_IMAGE = "not an image file by its extension"
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """What a source found at its path.
+
+    Attributes:
+        name: short name of the set.
+        task: `binary` (classes[1] is the positive class), `multiclass` or `multilabel`.
+        classes: class names in the order of the model's outputs.
+        records: one row an image, all text unless it is metadata: `image` (a key for `read`, mostly the path below the
+            scanned folder), `label` (several joined by `|`; '' = unlabelled), `patient`, `site`, `split` (train|val|test,
+            '' = the source gives none), optionally `x`, `y`, `width`, `height`, `finding` (boxes in pixels of the
+            source's image or of `box_frame`, several joined by `|`), `mask` (a key for `read_mask`) and any metadata.
+        read: key -> uint8 or uint16 (H, W) or (H, W, 3); InputError when the image is broken. Called from threads.
+        read_mask: key -> uint8 (H, W), 0 = background, or None when the source has no masks.
+        negative: the label of a multilabel set that says "none of the classes".
+        modality, licence, citation: as in `dataset.yaml`.
+        box_frame: (width, height) that boxes refer to, when it is not the image's own.
+        rejected: (file, reason) of what was found and can't be used.
+        notes: sentences that the user should read.
+    """
+
+    name: str
+    task: str
+    classes: tuple[str, ...]
+    records: pd.DataFrame
+    read: Callable[[str], np.ndarray]
+    read_mask: Callable[[str], np.ndarray] | None = None
+    negative: str = ""
+    modality: str = ""
+    licence: str = ""
+    citation: str = ""
+    box_frame: tuple[int, int] | None = None
+    rejected: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A native layout that `medimg data prepare` reads.
+
+    Attributes:
+        name: as on the command line.
+        task, modality, licence, citation: of the set, or what they depend on.
+        layout: what the folder or file must look like.
+        how_to_get: where it comes from.
+        scan: `scan(path, config)` -> Scan; the phantom's takes its PhantomConfig as `phantom=` too.
+    """
+
+    name: str
+    task: str
+    modality: str
+    licence: str
+    citation: str
+    layout: str
+    how_to_get: str
+    scan: Callable[..., Scan]
+
+
+def need_folder(path: Path | None, source: str) -> Path:
+    """The path, when it is a folder.
+
+    Raises:
+        InputError: no path was given, or it is not a folder.
+    """
+    if path is None:
+        raise InputError(f"PATH is missing: source '{source}' needs the folder that holds the images")
+    if not Path(path).is_dir():
+        what = "is a file" if Path(path).exists() else "does not exist"
+        raise InputError(f"{path}: {what}; source '{source}' needs the folder that holds the images")
+    return Path(path)
+
+
+def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
+    """All files below a folder, sorted: (images by their extension and not hidden, the rest)."""
+    images, others = [], []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(place) / name
+            hidden = any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
+            is_image = path.suffix.lower() in EXTENSIONS and not hidden
+            (images if is_image else others).append(path)
+    return images, others
+
+
+def to_records(rows: Iterable[dict]) -> pd.DataFrame:
+    """Rows as the records of a Scan: text columns are text, `patient`, `site`, `split` and `label` are there."""
+    import pandas as pd
+
+    records = pd.DataFrame(list(rows))
+    for column in ("image", "label", "patient", "site", "split"):
+        if column not in records:
+            records[column] = ""
+    for column in TEXT_COLUMNS:
+        if column in records:
+            records[column] = records[column].fillna("").astype(str)
+    return records
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A CSV with every cell as stripped text ('' = empty).
+
+    Raises:
+        InputError: the file is missing or not a CSV.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path}: can't be read ({error.strerror or error})") from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not readable as CSV ({' '.join(str(error).split())})") from error
+    table.columns = [str(column).strip() for column in table.columns]
+    return table.apply(lambda column: column.str.strip())
+
+
+def need_columns(path: Path, table: pd.DataFrame, columns: dict[str, str]) -> None:
+    """Check that a table has the columns; `columns` maps each name to the option that names it ('' = none).
+
+    Raises:
+        InputError: names the missing column, those that exist, and the option.
+    """
+    for column, option in columns.items():
+        if column not in table:
+            remedy = f"; name the right one with {option}" if option else ""
+            raise InputError(f"{path}: column '{column}' is missing; it has {', '.join(table.columns)}{remedy}")
+
+
+def compiled(pattern: str | None, option: str) -> re.Pattern | None:
+    """A regular expression of an option.
+
+    Raises:
+        InputError: it does not compile.
+    """
+    if pattern is None:
+        return None
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise InputError(f"{option} {pattern}: not a regular expression ({error})") from error
+
+
+def found(pattern: re.Pattern, text: str) -> str:
+    """The first group that took part in the first match, the whole match without groups, '' when nothing matches."""
+    match = pattern.search(text)
+    if not match:
+        return ""
+    return next((group for group in match.groups() if group), match[0])
+
+
+def listed(names: Iterable[str], most: int = 3) -> str:
+    """`a, b, c and 5 more`."""
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def task_of(classes: tuple[str, ...]) -> str:
+    """`binary` for two classes, `multiclass` for more."""
+    return "binary" if len(classes) == 2 else "multiclass"

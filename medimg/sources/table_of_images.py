@@ -1,0 +1,170 @@
+"""A CSV of image paths and labels; the names of its columns are options."""
+
+from pathlib import Path
+
+from medimg.config import PrepareConfig
+from medimg.dataset import SEPARATOR
+from medimg.errors import InputError
+from medimg.sources.base import PARTS, Scan, Source, listed, need_columns, read_table, task_of, to_records
+from medimg.sources.folder import reader
+
+_DEFAULTS = PrepareConfig()
+_BOXES = ("x", "y", "width", "height")
+# What a manifest of ours adds: made anew by prepare.
+_MADE_BY_PREPARE = ("pixels", "bytes", "source_file")
+_NEGATIVES = ("no finding", "no findings")
+_NAN = ("nan", "na", "n/a", "none", "null", "?")
+
+
+def scan(path: Path | None, config: PrepareConfig) -> Scan:
+    """Read a table of images.
+
+    Args:
+        path: the CSV; image paths in it are relative to its folder.
+        config: `image_column`, `label_column`, `patient_column`, `site_column` and `split_column` are used.
+
+    Raises:
+        InputError: the table or a column is missing, an image path is empty, a split is unknown, or it has one class only.
+    """
+    path = _need_file(path)
+    table = read_table(path)
+    need_columns(path, table, {config.image_column: "--image-column", config.label_column: "--label-column"})
+    label = _labels(table[config.label_column])
+    columns = {"image": table[config.image_column], "label": label}
+    notes = [_note_unlabelled(label)] if (label == "").any() else []
+    for role in ("patient", "site", "split"):
+        columns[role], note = _optional(path, table, role, config)
+        notes += note
+    columns["split"] = _parts(path, columns["split"], config)
+    taken = {getattr(config, f"{role}_column") for role in ("image", "label", "patient", "site", "split")}
+    extra = [name for name in table if name not in taken and name not in (*columns, *_MADE_BY_PREPARE)]
+    records = to_records(table[extra].assign(**columns).to_dict("records"))
+    records, rejected, missing = _existing(path, records)
+    classes, task, negative = _classes(path, records["label"])
+    records["patient"] = records["patient"].where(records["patient"] != "", records["image"])
+    return Scan(
+        name=path.stem,
+        task=task,
+        classes=classes,
+        records=_without_broken_boxes(records),
+        read=reader(path.parent),
+        read_mask=_mask_reader(path.parent) if "mask" in records else None,
+        negative=negative,
+        rejected=rejected,
+        notes=notes + missing,
+    )
+
+
+def _need_file(path: Path | None) -> Path:
+    if path is None:
+        raise InputError("PATH is missing: source 'csv' needs the table of image paths and labels")
+    if not Path(path).is_file():
+        what = "is a folder" if Path(path).is_dir() else "does not exist"
+        raise InputError(f"{path}: {what}; source 'csv' needs the table of image paths and labels")
+    return Path(path)
+
+
+def _labels(column):
+    """Labels with the ways of writing "not known" as '' and stray spaces around `|` gone."""
+    cleaned = column.where(~column.str.lower().isin(_NAN), "")
+    return cleaned.map(lambda text: SEPARATOR.join(part.strip() for part in text.split(SEPARATOR) if part.strip()))
+
+
+def _note_unlabelled(label) -> str:
+    return f"{int((label == '').sum())} rows have no label: kept as unlabelled images"
+
+
+def _optional(path: Path, table, role: str, config: PrepareConfig):
+    name = getattr(config, f"{role}_column")
+    if name in table:
+        return table[name], []
+    if name != getattr(_DEFAULTS, f"{role}_column"):
+        need_columns(path, table, {name: f"--{role}-column"})
+    note = "no patients known: every image counts as its own patient (--patient-column names their column)"
+    return "", [note] if role == "patient" else []
+
+
+def _parts(path: Path, column, config: PrepareConfig):
+    if isinstance(column, str):
+        return column
+    parts = column.str.lower().map(lambda text: PARTS.get(text, text))
+    unknown = ~parts.isin(["", "train", "val", "test"])
+    if not unknown.any():
+        return parts
+    if config.split == "official":
+        row = int(unknown.to_numpy().argmax())
+        raise InputError(f"{path} row {row + 2}: split '{column[row]}' is not one of train, val, test; mend it")
+    return parts.where(~unknown, "")
+
+
+def _existing(path: Path, records):
+    """Leave out rows without their file, and name each by its row."""
+    rejected, keep = [], []
+    for number, image in enumerate(records["image"], start=2):
+        reason = ""
+        if not image:
+            reason = f"row {number} of {path.name}: image is empty"
+        elif not (path.parent / image).is_file():
+            reason = f"row {number} of {path.name}: the file does not exist"
+        keep.append(not reason)
+        if reason:
+            rejected.append((image, reason))
+    if rejected and not any(keep):
+        raise InputError(
+            f"{path}: none of its {len(records)} images exists (first: {path.parent / rejected[0][0]}); paths are relative "
+            "to the table's folder"
+        )
+    duplicated = records["image"].duplicated() & keep
+    if duplicated.any():
+        row = int(duplicated.to_numpy().argmax())
+        raise InputError(f"{path} row {row + 2}: image '{records['image'][row]}' is listed twice; keep one row per image")
+    notes = []
+    if rejected:
+        notes.append(f"{len(rejected)} rows have no file, listed in rejected.csv: {listed(reason for _, reason in rejected)}")
+    return records[keep].reset_index(drop=True), rejected, notes
+
+
+def _classes(path: Path, labels) -> tuple[tuple[str, ...], str, str]:
+    multilabel = labels.str.contains(SEPARATOR, regex=False).any()
+    names = sorted({name for label in labels for name in label.split(SEPARATOR)} - {""})
+    negative = ""
+    if multilabel:
+        negative = next((name for name in names if name.lower() in _NEGATIVES), "")
+        names = [name for name in names if name != negative]
+    classes = tuple(names)
+    if len(classes) < 2:
+        found = f"only one class, '{classes[0]}'" if classes else "no labels"
+        raise InputError(f"{path}: {found}; a classifier needs two (--label-column names the column of labels)")
+    return classes, "multilabel" if multilabel else task_of(classes), negative
+
+
+def _without_broken_boxes(records):
+    """Columns of those names that are no boxes (a table may call the image's own size `width`) stay as metadata."""
+    present = [name for name in _BOXES if name in records]
+    if present and len(present) < len(_BOXES):
+        return records.rename(columns={name: f"image_{name}" for name in present})
+    return records
+
+
+def _mask_reader(root: Path):
+    def read_mask(key: str):
+        from medimg.imaging import read_image, without_idle_colour
+
+        mask = without_idle_colour(read_image(root / key))
+        if mask.ndim != 2 or mask.dtype.name != "uint8":
+            raise InputError(f"{root / key}: a mask must be an 8-bit grey image, 0 = background")
+        return mask
+
+    return read_mask
+
+
+SOURCE = Source(
+    name="csv",
+    task="binary, multiclass, or multilabel when labels are joined by '|'",
+    modality="any",
+    licence="of your images",
+    citation="",
+    layout="a CSV with a column of image paths (relative to it) and one of labels; patient, site, split, boxes optional",
+    how_to_get="your own table; --image-column, --label-column, --patient-column, --site-column, --split-column name columns",
+    scan=scan,
+)
