@@ -1,17 +1,15 @@
 """The command line: parse, call one function, print. Nothing heavy is imported until a command runs."""
 
-import contextlib
 import dataclasses
 import os
 import sys
-import typing
 from pathlib import Path
 
 import click
 
 from medimg import __version__
+from medimg.command_line import Group, options_of, take
 from medimg.config import (
-    Config,
     EvaluateConfig,
     ExplainConfig,
     ExportConfig,
@@ -20,6 +18,7 @@ from medimg.config import (
     TrainConfig,
     flag,
 )
+from medimg.console import interval, progress_bars, table
 from medimg.errors import InputError
 
 METRICS = (
@@ -32,194 +31,6 @@ METRICS = (
     "f1",
     "ece",
 )
-
-
-class Command(click.Command):
-    """A command whose user errors are one line and exit code 2, and Ctrl-C exits 130."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.params.append(
-            click.Option(["--config"], type=click.Path(), help="YAML file of options; flags win.")
-        )
-        self.params.append(
-            click.Option(["--debug"], is_flag=True, help="Show the traceback of an error.")
-        )
-
-    def invoke(self, ctx: click.Context):
-        """Run the command; an InputError becomes one line."""
-        debug = ctx.params.pop("debug", False)
-        file = ctx.params.pop("config", None)
-        try:
-            if file:
-                _merge_file(ctx, self, file)
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            click.echo(
-                "medimg: interrupted; what was written stays, and --resume goes on with it",
-                err=True,
-            )
-            sys.exit(130)
-        except (InputError, OSError) as error:
-            if debug:
-                raise
-            click.echo(f"medimg: error: {_one_line(error)}", err=True)
-            sys.exit(2)
-
-
-def _one_line(error: Exception) -> str:
-    if isinstance(error, OSError) and not isinstance(error, InputError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
-
-
-def _merge_file(ctx: click.Context, command: click.Command, file: str) -> None:
-    """Options of the YAML file, for those that the command line leaves at their defaults."""
-    import yaml
-
-    try:
-        values = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"--config {file}: not readable as YAML ({_one_line(error)})") from error
-    if not isinstance(values, dict):
-        raise InputError(f"--config {file}: not a mapping of option names to values")
-    options = {p.name: p for p in command.params if isinstance(p, click.Option)}
-    for key, value in values.items():
-        name = str(key).replace("-", "_")
-        if name not in options:
-            raise InputError(f"--config {file}: option '{key}' is not known to this command")
-        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-            continue
-        try:
-            ctx.params[name] = options[name].process_value(ctx, _as_given(options[name], value))
-        except click.BadParameter as error:
-            raise InputError(f"--config {file}: {key}: {error.format_message()}") from error
-
-
-def _as_given(option: click.Option, value):
-    """A YAML value in the form in which the command line would give it."""
-    if isinstance(value, dict):
-        return [f"{k}={v}" for k, v in value.items()]
-    return [value] if option.multiple and not isinstance(value, list) else value
-
-
-class Group(click.Group):
-    """A group whose commands are all `Command`s."""
-
-    command_class = Command
-
-
-Group.group_class = type
-
-
-def options_of(config: type[Config], skip: tuple[str, ...] = ()):
-    """Click options from the fields of a configuration."""
-
-    def decorate(function):
-        for field in reversed(dataclasses.fields(config)):
-            if field.name not in skip:
-                function = _option(field)(function)
-        return function
-
-    return decorate
-
-
-def _option(field: dataclasses.Field):
-    rules = field.metadata
-    default = field.default_factory() if field.default is dataclasses.MISSING else field.default
-    kind = typing.get_args(field.type)[0] if typing.get_args(field.type) else field.type
-    settings = {
-        "help": rules["help"],
-        "metavar": rules["metavar"],
-        "show_default": default not in (None, ()),
-    }
-    if kind is dict:
-        return click.option(
-            flag(field.name), multiple=True, callback=_pairs, **{**settings, "show_default": False}
-        )
-    if kind is tuple:
-        return click.option(flag(field.name), multiple=True, default=default, **settings)
-    if kind is bool:
-        name = field.name.replace("_", "-")
-        return click.option(f"--{name}/--no-{name}", default=default, **settings)
-    if rules["choices"] and kind is str:
-        return click.option(
-            flag(field.name), type=click.Choice(rules["choices"]), default=default, **settings
-        )
-    return click.option(flag(field.name), type=kind, default=default, **settings)
-
-
-def _pairs(ctx, param, values) -> dict:
-    pairs = {}
-    for value in values:
-        key, equals, content = value.partition("=")
-        if not equals:
-            raise click.BadParameter(f"'{value}' is not k=v", ctx, param)
-        pairs[key] = content
-    return pairs
-
-
-def _config(kind: type[Config], values: dict) -> Config:
-    """Take the fields of a configuration out of a command's values."""
-    return kind(
-        **{f.name: values.pop(f.name) for f in dataclasses.fields(kind) if f.name in values}
-    )
-
-
-@contextlib.contextmanager
-def progress_bars():
-    """A function (what, done, total) that draws bars on a terminal and is silent elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda what, done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description:14}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    tasks = {}
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-
-        def step(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total, visible=done < total)
-
-        yield step
-
-
-def table(title: str, columns: list[str], rows: list[list]) -> None:
-    """Print a table to standard output."""
-    from rich.console import Console
-    from rich.table import Table
-
-    drawn = Table(title=title, title_justify="left")
-    for i, column in enumerate(columns):
-        drawn.add_column(column, justify="left" if i == 0 else "right")
-    for row in rows:
-        drawn.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
-    # A pipe has no width; a log wants whole rows.
-    width = None if sys.stdout.isatty() else 120
-    Console(width=width).print(drawn)
-
-
-def interval(value: dict | None) -> str:
-    """0.951 [0.930, 0.970]; a dash where it is not defined."""
-    if not value or value.get("value") is None:
-        return "-"
-    if value.get("low") is None:
-        return f"{value['value']:.3f}"
-    return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
 
 
 @click.group(
@@ -259,8 +70,8 @@ def data_prepare(source, path, out, overwrite, **values):
     """Turn SOURCE's files at PATH into a Dataset: decoded, split by patient, checked for leakage."""
     from medimg.prepare import prepare
 
-    phantom = _config(PhantomConfig, {**values, "seed": values["seed"]})
-    config = _config(PrepareConfig, values)
+    phantom = take(PhantomConfig, {**values, "seed": values["seed"]})
+    config = take(PrepareConfig, values)
     with progress_bars() as step:
         dataset = prepare(
             source,
@@ -328,7 +139,7 @@ def models():
 @click.pass_context
 def train(ctx, data_folder, out, resume, overwrite, **values):
     """Train a classifier on DATA and leave a Run."""
-    config = _config(TrainConfig, values)
+    config = take(TrainConfig, values)
     if resume and overwrite:
         raise InputError("--resume and --overwrite exclude each other")
     if resume:
@@ -386,12 +197,11 @@ def _train(data_folder, out, config, resume=False, overwrite=False):
 @options_of(EvaluateConfig)
 def evaluate(run_folder, **values):
     """Metrics with 95% intervals, predictions, figures and a report of RUN."""
-    _evaluate(run_folder, _config(EvaluateConfig, values))
+    _evaluate(run_folder, take(EvaluateConfig, values))
 
 
 def _evaluate(run_folder, config):
     from medimg.evaluation.evaluate import evaluate
-
     from medimg.run import Run
 
     with progress_bars() as step:
@@ -418,7 +228,7 @@ def _evaluate(run_folder, config):
 @options_of(ExplainConfig)
 def explain(run_folder, **values):
     """Grad-CAM, SHAP and kin on files or a split of RUN, judged by the pointing game where findings are known."""
-    _explain(run_folder, _config(ExplainConfig, values))
+    _explain(run_folder, take(ExplainConfig, values))
 
 
 def _explain(run_folder, config):
@@ -451,7 +261,7 @@ def _explain(run_folder, config):
 @options_of(ExportConfig)
 def export(run_folder, out, **values):
     """A SavedModel of RUN for TF Serving, with warm-up, parity proof and model card."""
-    _export(run_folder, out, _config(ExportConfig, values))
+    _export(run_folder, out, take(ExportConfig, values))
 
 
 def _export(run_folder, out, config):

@@ -1,0 +1,143 @@
+"""Configurations as Click options, and errors as one line."""
+
+import dataclasses
+import sys
+import typing
+from pathlib import Path
+
+import click
+
+from medimg.config import Config, flag
+from medimg.errors import InputError
+
+
+class Command(click.Command):
+    """A command whose user errors are one line and exit code 2, and Ctrl-C exits 130."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.params.append(
+            click.Option(["--config"], type=click.Path(), help="YAML file of options; flags win.")
+        )
+        self.params.append(
+            click.Option(["--debug"], is_flag=True, help="Show the traceback of an error.")
+        )
+
+    def invoke(self, ctx: click.Context):
+        """Run the command; an InputError becomes one line."""
+        debug = ctx.params.pop("debug", False)
+        file = ctx.params.pop("config", None)
+        try:
+            if file:
+                _merge_file(ctx, self, file)
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo(
+                "medimg: interrupted; what was written stays, and --resume goes on with it",
+                err=True,
+            )
+            sys.exit(130)
+        except (InputError, OSError) as error:
+            if debug:
+                raise
+            click.echo(f"medimg: error: {_one_line(error)}", err=True)
+            sys.exit(2)
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and not isinstance(error, InputError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
+
+
+def _merge_file(ctx: click.Context, command: click.Command, file: str) -> None:
+    """Options of the YAML file, for those that the command line leaves at their defaults."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"--config {file}: not readable as YAML ({_one_line(error)})") from error
+    if not isinstance(values, dict):
+        raise InputError(f"--config {file}: not a mapping of option names to values")
+    options = {p.name: p for p in command.params if isinstance(p, click.Option)}
+    for key, value in values.items():
+        name = str(key).replace("-", "_")
+        if name not in options:
+            raise InputError(f"--config {file}: option '{key}' is not known to this command")
+        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            continue
+        try:
+            ctx.params[name] = options[name].process_value(ctx, _as_given(options[name], value))
+        except click.BadParameter as error:
+            raise InputError(f"--config {file}: {key}: {error.format_message()}") from error
+
+
+def _as_given(option: click.Option, value):
+    """A YAML value in the form in which the command line would give it."""
+    if isinstance(value, dict):
+        return [f"{k}={v}" for k, v in value.items()]
+    return [value] if option.multiple and not isinstance(value, list) else value
+
+
+class Group(click.Group):
+    """A group whose commands are all `Command`s."""
+
+    command_class = Command
+
+
+Group.group_class = type
+
+
+def options_of(config: type[Config], skip: tuple[str, ...] = ()):
+    """Click options from the fields of a configuration."""
+
+    def decorate(function):
+        for field in reversed(dataclasses.fields(config)):
+            if field.name not in skip:
+                function = _option(field)(function)
+        return function
+
+    return decorate
+
+
+def _option(field: dataclasses.Field):
+    rules = field.metadata
+    default = field.default_factory() if field.default is dataclasses.MISSING else field.default
+    kind = typing.get_args(field.type)[0] if typing.get_args(field.type) else field.type
+    settings = {
+        "help": rules["help"],
+        "metavar": rules["metavar"],
+        "show_default": default not in (None, ()),
+    }
+    if kind is dict:
+        return click.option(
+            flag(field.name), multiple=True, callback=_pairs, **{**settings, "show_default": False}
+        )
+    if kind is tuple:
+        return click.option(flag(field.name), multiple=True, default=default, **settings)
+    if kind is bool:
+        name = field.name.replace("_", "-")
+        return click.option(f"--{name}/--no-{name}", default=default, **settings)
+    if rules["choices"] and kind is str:
+        return click.option(
+            flag(field.name), type=click.Choice(rules["choices"]), default=default, **settings
+        )
+    return click.option(flag(field.name), type=kind, default=default, **settings)
+
+
+def _pairs(ctx, param, values) -> dict:
+    pairs = {}
+    for value in values:
+        key, equals, content = value.partition("=")
+        if not equals:
+            raise click.BadParameter(f"'{value}' is not k=v", ctx, param)
+        pairs[key] = content
+    return pairs
+
+
+def take(kind: type[Config], values: dict) -> Config:
+    """Take the fields of a configuration out of a command's values."""
+    return kind(
+        **{f.name: values.pop(f.name) for f in dataclasses.fields(kind) if f.name in values}
+    )

@@ -1,0 +1,60 @@
+"""What the command line draws: progress bars and tables."""
+
+import contextlib
+import sys
+
+
+@contextlib.contextmanager
+def progress_bars():
+    """A function (what, done, total) that draws bars on a terminal and is silent elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda what, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description:14}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    tasks = {}
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+
+        def step(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total, visible=done < total)
+
+        yield step
+
+
+def table(title: str, columns: list[str], rows: list[list]) -> None:
+    """Print a table to standard output."""
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(title=title, title_justify="left")
+    for i, column in enumerate(columns):
+        drawn.add_column(column, justify="left" if i == 0 else "right")
+    for row in rows:
+        drawn.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
+    # A pipe has no width; a log wants whole rows.
+    width = None if sys.stdout.isatty() else 120
+    Console(width=width).print(drawn)
+
+
+def interval(value: dict | None) -> str:
+    """0.951 [0.930, 0.970]; a dash where it is not defined."""
+    if not value or value.get("value") is None:
+        return "-"
+    if value.get("low") is None:
+        return f"{value['value']:.3f}"
+    return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
