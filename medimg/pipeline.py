@@ -17,6 +17,10 @@ from medimg import atomic
 from medimg.errors import InputError
 from medimg.imaging import read_image, resize
 
+# Half up, and a little more: two ways of computing the same average differ in the last digits of a float, which must
+# not decide how an exact half is rounded. The served model (`medimg.serving`) resizes in TensorFlow and must agree.
+ROUNDING = 0.501
+
 Progress = Callable[[int, int], None]
 
 
@@ -32,7 +36,9 @@ def load_raw(path: Path, image_size: int, channels: int) -> np.ndarray:
     image = read_image(path)
     if channels == 1 and image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    image = resize(image, image_size)
+    if image.shape[:2] != (image_size, image_size):
+        stretched = resize(image.astype(np.float32), image_size)
+        image = np.floor(stretched + np.float32(ROUNDING)).astype(image.dtype)
     if image.ndim == 2:
         image = np.repeat(image[:, :, None], channels, axis=2)
     return image

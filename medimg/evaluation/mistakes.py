@@ -37,7 +37,10 @@ class Mistake:
 def worst_mistakes(predictions: Predictions, count: int = COUNT) -> list[Mistake]:
     """Wrong rows, the least probability given to the truth first.
 
-    In a multilabel task a row counts once, with the label it is most wrong about.
+    Each label gets an even share of the places, so that missed findings are seen beside false
+    alarms wherever the threshold lies; places that a label leaves free go to the worst of the
+    others. In a multilabel task a row counts once, with the label it is most wrong about, and the
+    worst rows are taken whatever their label.
 
     Args:
         predictions: of one split.
@@ -49,7 +52,8 @@ def worst_mistakes(predictions: Predictions, count: int = COUNT) -> list[Mistake
     rows = np.arange(len(predictions))
     given = predictions.probabilities[rows, truth]
     wrong = np.flatnonzero(truth != called)
-    worst = wrong[np.argsort(given[wrong], kind="stable")][:count]
+    wrong = wrong[np.argsort(given[wrong], kind="stable")]
+    worst = wrong[np.sort(_even_share(truth[wrong], count))]
     return [
         Mistake(
             row=int(row),
@@ -60,6 +64,17 @@ def worst_mistakes(predictions: Predictions, count: int = COUNT) -> list[Mistake
         )
         for row in worst
     ]
+
+
+def _even_share(labels: np.ndarray, count: int) -> np.ndarray:
+    """Positions of `count` rows: the first ones of each label in turn, the rest in order."""
+    place = np.zeros(len(labels), np.int64)
+    present = np.unique(labels)
+    for label in present:
+        mine = np.flatnonzero(labels == label)
+        place[mine] = np.arange(len(mine))
+    late = place >= count // max(1, len(present))
+    return np.argsort(late, kind="stable")[:count]
 
 
 def _worst_labels(predictions: Predictions, count: int) -> list[Mistake]:

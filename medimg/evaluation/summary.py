@@ -102,6 +102,11 @@ def _notes(
         notes.append("no intervals: --bootstrap 0")
     elif n_patients < 30:
         notes.append(f"only {n_patients} patients: the intervals are rough")
+    if resamples and n_patients == len(predictions):
+        notes.append(
+            "no patient has two images here; where that is because patients are not known, the "
+            "intervals are too narrow"
+        )
     return notes
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medimg.dataset import TEXT_COLUMNS
 from medimg.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ PARTS = {
     "test": "test",
     "testing": "test",
 }
+SEPARATOR = "|"  # between several labels or boxes of one image, as in a manifest
 NOT_AN_IMAGE = "not an image file by its extension"
 
 
@@ -102,10 +102,14 @@ def need_folder(path: Path | None, source: str) -> Path:
         InputError: no path was given, or it is not a folder.
     """
     if path is None:
-        raise InputError(f"PATH is missing: source '{source}' needs the folder that holds the images")
+        raise InputError(
+            f"PATH is missing: source '{source}' needs the folder that holds the images"
+        )
     if not Path(path).is_dir():
         what = "is a file" if Path(path).exists() else "does not exist"
-        raise InputError(f"{path}: {what}; source '{source}' needs the folder that holds the images")
+        raise InputError(
+            f"{path}: {what}; source '{source}' needs the folder that holds the images"
+        )
     return Path(path)
 
 
@@ -116,7 +120,9 @@ def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
         folders.sort()
         for name in sorted(names):
             path = Path(place) / name
-            hidden = any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
+            hidden = any(
+                part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts
+            )
             is_image = path.suffix.lower() in EXTENSIONS and not hidden
             (images if is_image else others).append(path)
     return images, others
@@ -125,6 +131,8 @@ def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
 def to_records(rows: Iterable[dict]) -> pd.DataFrame:
     """Rows as the records of a Scan: text columns are text, `patient`, `site`, `split` and `label` are there."""
     import pandas as pd
+
+    from medimg.dataset import TEXT_COLUMNS
 
     records = pd.DataFrame(list(rows))
     for column in ("image", "label", "patient", "site", "split"):
@@ -163,7 +171,9 @@ def need_columns(path: Path, table: pd.DataFrame, columns: dict[str, str]) -> No
     for column, option in columns.items():
         if column not in table:
             remedy = f"; name the right one with {option}" if option else ""
-            raise InputError(f"{path}: column '{column}' is missing; it has {', '.join(table.columns)}{remedy}")
+            raise InputError(
+                f"{path}: column '{column}' is missing; it has {', '.join(table.columns)}{remedy}"
+            )
 
 
 def compiled(pattern: str | None, option: str) -> re.Pattern | None:

@@ -41,7 +41,8 @@ def test_every_model_builds_steps_saves_reloads_and_exports(name, tmp_path):
         load_model(tmp_path / "model.keras")(x, training=False), expected, atol=1e-5
     )
     model.export(str(tmp_path / "saved"))
-    served = tf.saved_model.load(str(tmp_path / "saved")).serve(x)
+    loaded = tf.saved_model.load(str(tmp_path / "saved"))
+    served = loaded.serve(x)
     np.testing.assert_allclose(served, expected, rtol=1e-4, atol=1e-5)
 
 

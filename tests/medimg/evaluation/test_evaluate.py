@@ -96,7 +96,7 @@ def evaluated(binary):
 
 
 def levels(dataset, rows):
-    return np.array([cv2.imread(str(path), 0)[0, 0] for path in dataset.paths(rows)])
+    return np.array([float(cv2.imread(str(path), 0)[0, 0]) for path in dataset.paths(rows)])
 
 
 def test_probabilities_are_those_of_the_closed_form(evaluated):

@@ -1,0 +1,153 @@
+"""The served function: encoded image bytes to probabilities in TensorFlow operations alone.
+
+It must see what training saw (`medimg.pipeline.load_raw`): the same decoding, channels, resize and rounding.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from medimg.pipeline import ROUNDING
+
+# ITU-R BT.601 luma in OpenCV's fixed point (15 bits), so that grey levels agree to the last bit.
+_LUMA, _LUMA_SHIFT = (9798, 19235, 3735), 15
+
+
+class Served(tf.Module):
+    """A classifier with signatures `serving_default` (image bytes) and `pixels`.
+
+    Args:
+        model: raw pixels in, logits out.
+        description: the Run's description.
+        thresholds: per class; a binary label takes the positive class's, a multilabel one each class's own.
+    """
+
+    def __init__(self, model: tf.keras.Model, description: dict, thresholds: list[float]):
+        super().__init__()
+        self._forward = model
+        # The variables alone: the Keras objects would ask a loader for our layer classes.
+        self.held = [tf.Module()]
+        self.held[0].all_variables = list(model.variables)
+        self.task = description["task"]
+        self.size, self.channels = description["image_size"], description["channels"]
+        self.classes = tf.constant(description["classes"])
+        self.thresholds = np.asarray(thresholds, np.float32)
+        shape = (None, self.size, self.size, self.channels)
+        self.from_pixels = tf.function(
+            self._from_pixels, input_signature=[tf.TensorSpec(shape, tf.float32, name="pixels")]
+        )
+        self.from_bytes = tf.function(
+            self._from_bytes,
+            input_signature=[tf.TensorSpec((None,), tf.string, name="image_bytes")],
+        )
+
+    def signatures(self) -> dict:
+        """For tf.saved_model.save."""
+        return {"serving_default": self.from_bytes, "pixels": self.from_pixels}
+
+    def _from_bytes(self, image_bytes):
+        pixels = tf.map_fn(
+            lambda data: decode(data, self.size, self.channels),
+            image_bytes,
+            fn_output_signature=tf.TensorSpec((self.size, self.size, self.channels), tf.float32),
+        )
+        return self._from_pixels(pixels)
+
+    def _from_pixels(self, pixels):
+        logits = tf.cast(self._forward(pixels, training=False), tf.float64)
+        activation = tf.sigmoid if self.task == "multilabel" else tf.nn.softmax
+        probabilities = tf.cast(activation(logits), tf.float32)
+        # One row of names per image: TF Serving's row format wants a batch dimension on every output.
+        classes = tf.tile(self.classes[None, :], [tf.shape(pixels)[0], 1])
+        return {
+            "probabilities": probabilities,
+            "classes": classes,
+            "label": self._label(probabilities),
+        }
+
+    def _label(self, probabilities):
+        if self.task == "binary":
+            positive = probabilities[:, 1] >= self.thresholds[1]
+            return tf.gather(self.classes, tf.cast(positive, tf.int32))
+        if self.task == "multiclass":
+            return tf.gather(self.classes, tf.argmax(probabilities, axis=1))
+
+        def names(row):
+            return tf.strings.reduce_join(
+                tf.boolean_mask(self.classes, row >= self.thresholds), separator="|"
+            )
+
+        return tf.map_fn(names, probabilities, fn_output_signature=tf.string)
+
+
+def decode(data, size: int, channels: int):
+    """Encoded PNG (8 or 16 bits, grey, RGB, palette, alpha) or JPEG -> float32 (size, size, channels) in 0..255."""
+    is_jpeg = tf.io.is_jpeg(data)
+    sixteen = tf.logical_and(
+        tf.logical_not(is_jpeg), tf.equal(tf.strings.substr(data, 24, 1), b"\x10")
+    )
+    # The accurate transform is OpenCV's; a PNG read as 16 bits holds 257 times its 8-bit values.
+    image = tf.cond(
+        is_jpeg,
+        lambda: tf.cast(tf.io.decode_jpeg(data, dct_method="INTEGER_ACCURATE"), tf.int64),
+        lambda: tf.cast(tf.io.decode_png(data, dtype=tf.uint16), tf.int64),
+    )
+    image = tf.cond(tf.logical_or(is_jpeg, sixteen), lambda: image, lambda: image // 257)
+    full = tf.where(sixteen, tf.constant(65535, tf.int64), tf.constant(255, tf.int64))
+    image = _with_channels(_over_black(image, full), channels)
+    image = _resized(tf.cast(image, tf.float32), size)
+    return tf.cond(sixteen, lambda: image / 257.0, lambda: image)
+
+
+def _over_black(image, full):
+    """Drop an alpha channel by laying the colour over black, in integers as `medimg.imaging` does."""
+    depth = tf.shape(image)[2]
+    colour = image[:, :, : tf.where(depth > 2, 3, 1)]
+    has_alpha = tf.logical_or(tf.equal(depth, 2), tf.equal(depth, 4))
+    return tf.cond(
+        has_alpha, lambda: (colour * image[:, :, -1:] + full // 2) // full, lambda: colour
+    )
+
+
+def _with_channels(image, channels: int):
+    is_grey = tf.equal(tf.shape(image)[2], 1)
+    if channels == 3:
+        return tf.cond(is_grey, lambda: tf.repeat(image, 3, axis=2), lambda: image)
+
+    def luma():
+        total = tf.reduce_sum(image * tf.constant(_LUMA, tf.int64), axis=2, keepdims=True)
+        return (total + (1 << (_LUMA_SHIFT - 1))) // (1 << _LUMA_SHIFT)
+
+    return tf.cond(is_grey, lambda: image, luma)
+
+
+def _resized(image, size: int):
+    """Area averages along an axis that shrinks, linear interpolation along one that grows, rounded as in training."""
+    shape = tf.shape(image)
+
+    def stretched():
+        rows, columns = _axis_weights(shape[0], size), _axis_weights(shape[1], size)
+        # float32 products like OpenCV's; ROUNDING keeps their last digits from mattering.
+        moved = tf.einsum("ij,jkc,lk->ilc", rows, image, columns)
+        return tf.floor(moved + ROUNDING)
+
+    same = tf.logical_and(tf.equal(shape[0], size), tf.equal(shape[1], size))
+    resized = tf.cond(same, lambda: image, stretched)
+    return tf.ensure_shape(resized, (size, size, None))
+
+
+def _axis_weights(length, size: int):
+    """Matrix (size, length) that takes an axis of any length to `size`."""
+    n, m = tf.cast(length, tf.float64), tf.cast(size, tf.float64)
+    scale = n / m
+    out = tf.range(size, dtype=tf.float64)[:, None]
+    source = tf.cast(tf.range(length), tf.float64)[None, :]
+
+    def area():
+        overlap = tf.minimum((out + 1.0) * scale, source + 1.0) - tf.maximum(out * scale, source)
+        return tf.maximum(overlap, 0.0) / scale
+
+    def linear():
+        centre = tf.clip_by_value((out + 0.5) * scale - 0.5, 0.0, n - 1.0)
+        return tf.maximum(1.0 - tf.abs(centre - source), 0.0)
+
+    return tf.cast(tf.cond(length > size, area, linear), tf.float32)
