@@ -135,14 +135,15 @@ def _entries(table: Path) -> dict[str, dict]:
     for number, line in enumerate(lines[1:], start=2):
         if not any(line):
             continue
-        if len(line) < len(header):
-            line = line + [""] * (len(header) - len(line))
-        cell = {role: line[column].strip() for role, column in place.items()}
+        cell = {role: line[column].strip() for role, column in place.items() if column < len(line)}
+        if not {"name", "label", "patient"} <= set(cell):
+            raise InputError(f"{table} row {number}: ends after {len(line)} cells; mend the row")
         if cell["name"] in entries:
             raise InputError(
                 f"{table} row {number}: image '{cell['name']}' is listed twice; keep one row"
             )
-        entries[cell.pop("name")] = _entry(table, number, cell)
+        name = cell.pop("name")
+        entries[name] = _entry(table, number, cell)
     return entries
 
 
@@ -265,7 +266,7 @@ SOURCE = Source(
     citation=_CITATION,
     layout=(
         f"{' or '.join(TABLES)}, optional {BOXES}, {', '.join(_LISTS)}, and images/*.png or images_001/images/*.png ...; "
-        "images that are not there are left out"
+        "absent images are left out"
     ),
     how_to_get="https://nihcc.app.box.com/v/ChestXray-NIHCC (112,120 images, 42 GB; any part of it will do)",
     scan=scan,

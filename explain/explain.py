@@ -1,0 +1,204 @@
+"""explain(): maps of a Run's images, drawn, kept as numbers, and judged where the findings are known."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from explain import findings, pointing_game, saliency
+from explain.overlay import Panel, draw
+from explain.shapley import shap_maps
+from medimg import atomic
+from medimg.config import ExplainConfig
+from medimg.dataset import Dataset
+from medimg.errors import InputError
+from medimg.pipeline import load_image
+from medimg.prediction import probabilities
+from medimg.run import Run
+
+METHODS = (*saliency.METHODS, "shap")
+_BATCH = 16
+
+
+def explain(
+    run: Run, config: ExplainConfig, progress: Callable[[int, int], None] | None = None
+) -> dict:
+    """Write `RUN/explanations/<method>/`: a PNG and an npz per image and a contact sheet.
+
+    Files given by `--image` are explained as they are; otherwise images of the split, and where its Dataset has boxes
+    or masks the pointing game is played (`localisation.json`).
+
+    Returns:
+        `images`: per method the explained images; `localisation`: per method the pointing game's numbers.
+
+    Raises:
+        InputError: an unknown method, an image that can't be read, an empty split.
+    """
+    for method in config.method:
+        if method not in METHODS:
+            raise InputError(f"--method {method}: choose one of {', '.join(METHODS)}")
+    explainer = Explainer(run, config)
+    dataset = None if config.image else run.dataset()
+    subjects = _files(config) if dataset is None else _rows(dataset, config)
+    located = _located(dataset, config, explainer.classes)
+    total, done = len(config.method) * (len(subjects) + len(located)), 0
+    result: dict = {"images": {}, "localisation": {}}
+    for method in config.method:
+        folder = run.root / "explanations" / method.replace("+", "p")
+        result["images"][method] = explainer.draw_all(method, subjects, dataset, folder)
+        done += len(subjects)
+        if progress:
+            progress(done, total)
+        if located:
+            result["localisation"][method] = explainer.locate(method, located, dataset)
+            done += len(located)
+        if progress:
+            progress(done, total)
+    folder = run.root / "explanations"
+    if result["localisation"]:
+        atomic.write_json(folder / "localisation.json", result["localisation"])
+    atomic.write_json(folder / "explanations.json", result["images"])
+    return result
+
+
+class Explainer:
+    """A Run's model with what is needed to explain it."""
+
+    def __init__(self, run: Run, config: ExplainConfig):
+        import tensorflow as tf
+
+        tf.keras.utils.set_random_seed(config.seed)
+        self.model, self.description, self.config = run.model(), run.description(), config
+        self.classes, self.task = self.description["classes"], self.description["task"]
+        self.size = self.description["image_size"]
+
+    def load(self, path: Path) -> np.ndarray:
+        """float32 (S, S, C)."""
+        return load_image(path, self.size, self.description["channels"])
+
+    def maps(self, method: str, pixels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """float32 (B, S, S)."""
+        if method == "shap":
+            return shap_maps(self.model, pixels, chosen, self.task, self.config.samples)[0]
+        return saliency.heat_maps(self.model, pixels, chosen, method, self.task)
+
+    def draw_all(
+        self, method: str, subjects: list[dict], dataset: Dataset | None, folder: Path
+    ) -> list[dict]:
+        """Explain the predicted class of each subject; write its files and the contact sheet."""
+        panels, listed = [], []
+        for start in range(0, len(subjects), _BATCH):
+            batch = subjects[start : start + _BATCH]
+            pixels = np.stack([self.load(s["path"]) for s in batch])
+            chances = probabilities(self.model(pixels, training=False).numpy(), self.task)
+            chosen = chances.argmax(axis=1)
+            heat = self.maps(method, pixels, chosen)
+            for i, subject in enumerate(batch):
+                panel = self._panel(
+                    subject, pixels[i], heat[i], chosen[i], chances[i], dataset, method
+                )
+                entry = self._write(panel, folder, len(listed), chosen[i], chances[i], subject)
+                panels.append(panel)
+                listed.append(entry)
+        draw(
+            panels,
+            folder / "contact_sheet.png",
+            f"{method}: class predicted by {self.description['name']}",
+        )
+        return listed
+
+    def _panel(self, subject, pixels, heat, chosen, chances, dataset, method) -> Panel:
+        region = None
+        if dataset is not None and subject["row"] is not None:
+            found = findings.regions(dataset, subject["row"], self.size)
+            region = np.any(list(found.values()), axis=0) if found else None
+        return Panel(
+            name=Path(subject["path"]).name,
+            pixels=pixels,
+            heat_map=heat,
+            prediction=f"{self.classes[chosen]} {chances[chosen]:.2f}",
+            truth=subject["label"],
+            region=region,
+            signed=method == "shap",
+        )
+
+    def _write(self, panel: Panel, folder: Path, number: int, chosen, chances, subject) -> dict:
+        stem = f"{number:03d}-" + re.sub(r"[^\w.-]", "_", Path(panel.name).stem)
+        draw([panel], folder / f"{stem}.png", folder.name)
+        with atomic.replacing(folder / f"{stem}.npz") as temporary:
+            np.savez_compressed(
+                temporary,
+                heatmap=panel.heat_map.astype(np.float32),
+                class_name=self.classes[chosen],
+                probability=np.float32(chances[chosen]),
+                file=str(subject["path"]),
+            )
+        return {
+            "file": str(subject["path"]),
+            "overlay": f"{folder.name}/{stem}.png",
+            "heatmap": f"{folder.name}/{stem}.npz",
+            "predicted": self.classes[chosen],
+            "probability": float(chances[chosen]),
+            "label": subject["label"],
+        }
+
+    def locate(self, method: str, located: list[tuple], dataset: Dataset) -> dict:
+        """Play the pointing game for the findings' own classes."""
+        heat, found, patients = [], [], []
+        for start in range(0, len(located), _BATCH):
+            batch = located[start : start + _BATCH]
+            pixels = np.stack([self.load(dataset.root / row["image"]) for row, _, _ in batch])
+            heat.append(self.maps(method, pixels, np.array([index for _, index, _ in batch])))
+            found += [findings.regions(dataset, row, self.size)[name] for row, _, name in batch]
+            patients += [row["patient"] for row, _, _ in batch]
+        judged = pointing_game.judge(np.concatenate(heat), np.stack(found), np.array(patients))
+        return {
+            **judged,
+            "split": self.config.split,
+            "classes": sorted({self.classes[i] for _, i, _ in located}),
+        }
+
+
+def _files(config: ExplainConfig) -> list[dict]:
+    return [{"path": Path(file), "label": "", "row": None} for file in config.image]
+
+
+def _rows(dataset: Dataset, config: ExplainConfig) -> list[dict]:
+    """Seeded choice of the split's images, the classes in turn so that rare ones are seen."""
+    rows = dataset.rows(config.split)
+    if rows.empty:
+        raise InputError(f"--split {config.split}: {dataset.root} has no image there")
+    shuffled = rows.sample(frac=1.0, random_state=config.seed)
+    turn = shuffled.groupby("label").cumcount().sort_values(kind="stable").index
+    chosen = shuffled.loc[turn[: config.count]]
+    return [
+        {"path": dataset.root / row["image"], "label": row["label"], "row": row}
+        for _, row in chosen.iterrows()
+    ]
+
+
+def _located(dataset: Dataset | None, config: ExplainConfig, classes: list[str]) -> list[tuple]:
+    """(row, class index, region's name) of every finding of a known class in the split, a seeded sample of them."""
+    if dataset is None or not config.localisation_count:
+        return []
+    rows = dataset.manifest[
+        findings.has_findings(dataset) & (dataset.manifest["split"] == config.split)
+    ]
+    rows = rows.sample(min(len(rows), config.localisation_count), random_state=config.seed)
+    found = []
+    for _, row in rows.iterrows():
+        for name in sorted(_names(row)):
+            if name in classes:
+                found.append((row, classes.index(name), name))
+            elif dataset.task == "binary" and name:
+                # The finding of a binary set may have a name of its own; it speaks for the positive class.
+                found.append((row, 1, name))
+    return found
+
+
+def _names(row: pd.Series) -> set[str]:
+    if row.get("mask", "") or not row.get("finding", ""):
+        return {row["label"]}
+    return set(row["finding"].split("|"))

@@ -1,0 +1,152 @@
+"""Identical images under different labels, patients or parts: found, and settled as `--on-duplicates` says."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from medimg.dataset import SEPARATOR, SPLITS
+from medimg.splits import units
+
+CONFLICT, PARTS, PATIENTS = "conflicting labels", "several parts", "several patients"
+_FILE_COLUMNS = ["source_file", "label", "patient", "split"]
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """What is left after duplicates or patients were settled.
+
+    Attributes:
+        table: the rows that stay.
+        rejected: (file, reason) of those that go.
+        notes: sentences about it.
+    """
+
+    table: pd.DataFrame
+    rejected: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def different_labels(labels) -> bool:
+    """Whether labels contradict each other; the order of several joined by `|` means nothing, '' is no label."""
+    return len({frozenset(text.split(SEPARATOR)) for text in labels if text}) > 1
+
+
+def find_duplicates(table: pd.DataFrame, official: bool) -> pd.DataFrame:
+    """Groups of identical images that a split by patient can't keep honest.
+
+    Args:
+        table: with `pixels`, `source_file`, `label`, `patient`, `split`.
+        official: the parts in `split` will be used: then crossing them is the fault, else crossing patients is.
+
+    Returns:
+        One row a file: `group` (number), `problem`, then its columns, with the index of `table`.
+    """
+    found = []
+    same = table[table["pixels"].duplicated(keep=False)]
+    for _, group in same.groupby("pixels", sort=False):
+        problems = []
+        if different_labels(group["label"]):
+            problems.append(CONFLICT)
+        if official and group["split"].nunique() > 1:
+            problems.append(PARTS)
+        if not official and group["patient"].nunique() > 1:
+            problems.append(PATIENTS)
+        if problems:
+            rows = group[_FILE_COLUMNS].copy()
+            rows.insert(0, "problem", " and ".join(problems))
+            rows.insert(0, "group", len(found) + 1)
+            found.append(rows)
+    return pd.concat(found) if found else pd.DataFrame(columns=["group", "problem", *_FILE_COLUMNS])
+
+
+def describe_duplicates(duplicates: pd.DataFrame) -> str:
+    """`159 groups of identical images (12 with conflicting labels, ...), e.g. a.jpg (nevus) = b.jpg (melanoma)`."""
+    groups = duplicates.groupby("group")
+    kinds = Counter(
+        word for problem in groups["problem"].first() for word in problem.split(" and ")
+    )
+    first = groups.get_group(duplicates["group"].iloc[0])
+    example = " = ".join(
+        f"{file} ({label or 'unlabelled'})"
+        for file, label in first[["source_file", "label"]].values[:3]
+    )
+    counts = ", ".join(f"{count} with {kind}" for kind, count in kinds.items())
+    many = "s" if len(groups) > 1 else ""
+    return f"{len(groups)} group{many} of identical images ({counts}), e.g. {example}"
+
+
+def drop_duplicates(table: pd.DataFrame, duplicates: pd.DataFrame) -> Settled:
+    """Keep one image of each group, that of the part that matters most; none where labels conflict."""
+    reasons = {}
+    for _, group in duplicates.groupby("group"):
+        if CONFLICT in group["problem"].iloc[0]:
+            reasons.update(_conflicting(group))
+            continue
+        rank = group["split"].map(lambda part: -SPLITS.index(part) if part else 0)
+        kept = rank.idxmin()
+        reasons.update(
+            {i: f"identical to {group['source_file'][kept]}" for i in group.index if i != kept}
+        )
+    return _without(table, reasons, "identical images left out")
+
+
+def join_duplicates(table: pd.DataFrame, duplicates: pd.DataFrame) -> Settled:
+    """Make one patient of all patients who share an image; leave out images whose labels conflict.
+
+    The joined patient takes the first one's name; `patient` as given stays in the column `patient_given`.
+    """
+    reasons = {}
+    for _, group in duplicates.groupby("group"):
+        if CONFLICT in group["problem"].iloc[0]:
+            reasons.update(_conflicting(group))
+    settled = _without(table, reasons, "identical images with conflicting labels left out")
+    table = settled.table.copy()
+    shared = table["pixels"].where(table.index.isin(duplicates.index), "")
+    unit = units(table.assign(pixels=shared), ["patient", "pixels"])
+    first = table["patient"].groupby(unit).transform("first")
+    joined = int(table["patient"].nunique() - first.nunique())
+    if joined:
+        table["patient_given"] = table["patient"]
+        table["patient"] = first
+        settled.notes.append(f"{joined} patients joined with others who have the same image")
+    return Settled(table, settled.rejected, settled.notes)
+
+
+def settle_patients(table: pd.DataFrame, group_by: list[str]) -> Settled:
+    """Let no patient be in two official parts: test keeps him before val, val before train; the other rows go.
+
+    Args:
+        table: with `split` given for every row.
+        group_by: columns whose values may not cross parts.
+    """
+    rank = table["split"].map(SPLITS.index)
+    unit = units(table, group_by)
+    highest = rank.groupby(unit).transform("max")
+    out = rank < highest
+    reasons = {
+        i: f"patient {table['patient'][i]} is in {SPLITS[highest[i]]} too" for i in table.index[out]
+    }
+    settled = _without(table, reasons, "")
+    if reasons:
+        people = table.loc[out, "patient"].nunique()
+        settled.notes.append(
+            f"{people} patients are in two official parts: their {len(reasons)} images in the earlier part are left out, "
+            "so that test stays whole and no patient is in two"
+        )
+    return settled
+
+
+def _conflicting(group: pd.DataFrame) -> dict:
+    labels = " and ".join(sorted(set(group["label"]) - {""}))
+    files = group["source_file"]
+    return {
+        i: f"identical to {next(file for j, file in files.items() if j != i)}, but labelled both {labels}"
+        for i in group.index
+    }
+
+
+def _without(table: pd.DataFrame, reasons: dict, what: str) -> Settled:
+    rejected = [(table["source_file"][i], reason) for i, reason in reasons.items()]
+    notes = [f"{len(rejected)} {what}, listed in rejected.csv"] if rejected and what else []
+    return Settled(table.drop(index=list(reasons)), rejected, notes)

@@ -1,0 +1,146 @@
+"""Parts train, val and test: whole patients, every class in every part, seeded.
+
+The stratification is the iterative one of Sechidis et al. (2011), "On the Stratification of Multi-Label Data",
+with groups (patients) in the place of examples.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from medimg.dataset import SEPARATOR, SPLITS
+from medimg.errors import InputError
+
+# Scarce patients go to train first, then to test, then to val.
+_IN_NEED = (0, 2, 1)
+
+
+def parse_split(text: str) -> tuple[float, float, float] | None:
+    """`70/15/15` as fractions of train, val and test; `official` as None.
+
+    Raises:
+        InputError: not three percentages that make 100, or no training part.
+    """
+    if text == "official":
+        return None
+    try:
+        train, val, test = (float(part) for part in text.split("/"))
+    except ValueError as error:
+        raise InputError(
+            f"--split {text}: give train/val/test in percent, as 70/15/15, or 'official'"
+        ) from error
+    if min(train, val, test) < 0 or train == 0 or not abs(train + val + test - 100) < 1e-6:
+        raise InputError(
+            f"--split {text}: three percentages that make 100 are needed, train above 0"
+        )
+    return train / 100, val / 100, test / 100
+
+
+def split_groups(
+    labels: Sequence[str], groups: Sequence, fractions: Sequence[float], seed: int
+) -> np.ndarray:
+    """Assign whole groups to parts so that every class has its share of images in every part.
+
+    Args:
+        labels: (N,) label of each image; several joined by `|`; '' counts as a class of its own.
+        groups: (N,) hashable; images of one group stay together.
+        fractions: of train, val and test; a part of 0 gets nothing.
+        seed: decides between groups of equal size.
+
+    Returns:
+        (N,) of `train`, `val`, `test`. A class of at least as many groups as there are parts is in every part.
+    """
+    codes, names = pd.factorize(np.asarray(groups, object))
+    counts = _class_counts(labels, codes, len(names))
+    shares = np.asarray(fractions, float)
+    open_parts = [part for part in _IN_NEED if shares[part] > 0]
+    wanted = np.outer(shares, counts.sum(axis=0))
+    part_of = np.full(len(names), -1)
+    order = _large_first(counts.sum(axis=1), seed)
+
+    def assign(group: int, part: int) -> None:
+        part_of[group] = part
+        wanted[part] -= counts[group]
+
+    holders = (counts > 0).sum(axis=0)
+    rarest_first = np.argsort(holders, kind="stable")
+    for column in rarest_first:
+        _one_for_each_part(column, counts, wanted, part_of, open_parts, order, assign)
+    for column in rarest_first:
+        for group in order:
+            if part_of[group] < 0 and counts[group, column]:
+                # The most wanted by class; between equals, by images in all.
+                assign(
+                    group,
+                    max(open_parts, key=lambda p: (round(wanted[p, column], 9), wanted[p].sum())),
+                )
+    return np.asarray(SPLITS, object)[part_of[codes]]
+
+
+def units(table: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
+    """Number the rows so that rows with a value in common, in any of the columns, directly or by others, share one.
+
+    Args:
+        table: with those columns as text; '' is in common with nothing.
+        columns: e.g. `patient` and `pixels`.
+
+    Returns:
+        int (N,).
+    """
+    rows, nodes, total = [], [], len(table)
+    for column in columns:
+        codes, values = pd.factorize(table[column].where(table[column] != ""))
+        known = np.flatnonzero(codes >= 0)
+        rows.append(known)
+        nodes.append(codes[known] + total)
+        total += len(values)
+    row, node = np.concatenate(rows), np.concatenate(nodes)
+    graph = coo_matrix((np.ones(len(row), bool), (row, node)), shape=(total, total))
+    return connected_components(graph, directed=False)[1][: len(table)]
+
+
+def missing_classes(labels: Sequence[str], splits: Sequence[str]) -> list[tuple[str, str, int]]:
+    """(class, part, images of the class in all) for every class that a part with images lacks."""
+    table = pd.DataFrame(
+        {"label": [text.split(SEPARATOR) for text in labels], "split": list(splits)}
+    )
+    counts = table.explode("label").groupby(["label", "split"]).size().unstack(fill_value=0)
+    return [
+        (name, part, int(counts.loc[name].sum()))
+        for part in SPLITS
+        if part in counts
+        for name in counts.index[counts[part] == 0]
+        if name
+    ]
+
+
+def _class_counts(labels: Sequence[str], codes: np.ndarray, groups: int) -> np.ndarray:
+    """Images of each group (rows) in each class (columns)."""
+    parts = [text.split(SEPARATOR) for text in labels]
+    classes = {name: i for i, name in enumerate(sorted({name for part in parts for name in part}))}
+    counts = np.zeros((groups, len(classes)))
+    for group, part in zip(codes, parts, strict=True):
+        for name in part:
+            counts[group, classes[name]] += 1
+    return counts
+
+
+def _large_first(sizes: np.ndarray, seed: int) -> np.ndarray:
+    """Large groups while there is room for them, small ones to level out; equals in random order."""
+    shuffled = np.random.default_rng(seed).permutation(len(sizes))
+    return shuffled[np.argsort(-sizes[shuffled], kind="stable")]
+
+
+def _one_for_each_part(column, counts, wanted, part_of, open_parts, order, assign) -> None:
+    for part in open_parts:
+        if np.any((part_of == part) & (counts[:, column] > 0)):
+            continue
+        free = [group for group in order if part_of[group] < 0 and counts[group, column]]
+        if not free:
+            return
+        # The largest that fits, else the smallest: a patient of many images would overfill a small part.
+        fitting = [group for group in free if counts[group, column] <= max(wanted[part, column], 1)]
+        assign(fitting[0] if fitting else free[-1], part)
