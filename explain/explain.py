@@ -133,7 +133,7 @@ class Explainer:
                 heatmap=panel.heat_map.astype(np.float32),
                 class_name=self.classes[chosen],
                 probability=np.float32(chances[chosen]),
-                file=str(subject["path"]),
+                image=str(subject["path"]),
             )
         return {
             "file": str(subject["path"]),

@@ -1,7 +1,7 @@
 """Class activation maps and SmoothGrad, by tf-keras-vis.
 
 Grad-CAM (Selvaraju et al. 2017), Grad-CAM++ (Chattopadhay et al. 2018), Score-CAM (Wang et al. 2020), SmoothGrad
-(Smilkov et al. 2017).
+(Smilkov et al. 2017). tf-keras-vis hands Score-CAM's score the softmax of the logits, in a multilabel model too.
 """
 
 import numpy as np
@@ -38,10 +38,7 @@ def heat_maps(
     chosen = tf.constant(chosen, tf.int32)
 
     def score(logits):
-        # Score-CAM and SmoothGrad show the model several variants of each image, image by image or variant by variant.
-        return class_score(
-            logits, tf.repeat(chosen, tf.shape(logits)[0] // tf.shape(chosen)[0]), task
-        )
+        return class_score(logits, chosen, task)
 
     if method == "smoothgrad":
         maps = Saliency(model, clone=False)(
@@ -53,7 +50,11 @@ def heat_maps(
         )
     else:
         kind = {"gradcam": Gradcam, "gradcam++": GradcamPlusPlus, "scorecam": Scorecam}[method]
-        more = {"max_N": _SCORECAM_MAPS} if method == "scorecam" else {}
+        more = (
+            {"max_N": min(_SCORECAM_MAPS, model.get_layer(last_map(model)).output.shape[-1])}
+            if method == "scorecam"
+            else {}
+        )
         explainer = kind(model, clone=False)
         maps = explainer(
             score, pixels, penultimate_layer=last_map(model), normalize_cam=False, **more

@@ -141,13 +141,13 @@ class PhantomConfig(Config):
         0.5, "phantom: fraction of patients with opacities.", minimum=0.0, maximum=1.0
     )
     opacity_size: float = option(
-        0.09,
+        0.07,
         "phantom: mean radius of an opacity as a fraction of the width.",
         above=0.0,
         maximum=0.3,
     )
     opacity_contrast: float = option(
-        0.3,
+        0.4,
         "phantom: brightness that an opacity adds, as a fraction of full scale.",
         minimum=0.0,
         maximum=1.0,

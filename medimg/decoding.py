@@ -34,6 +34,7 @@ class Decoded:
         image: path below the Dataset's folder.
         pixels, bytes: hashes of the written pixels and of the PNG file.
         width, height: of the source's image.
+        out_width, out_height: of the written one.
     """
 
     key: str
@@ -42,6 +43,8 @@ class Decoded:
     bytes: str
     width: int
     height: int
+    out_width: int
+    out_height: int
 
 
 def decode_all(
@@ -82,6 +85,8 @@ def decode_all(
     count = len(done)
     try:
         with open(journal, "a", encoding="utf-8", buffering=1) as notes:
+            # A line cut off by a kill must not swallow the next one.
+            notes.write("\n")
             for result in _in_threads(work, jobs, workers):
                 if isinstance(result, Decoded):
                     done[result.key] = result
@@ -97,7 +102,7 @@ def decode_all(
 
 
 def unique_names(keys: list[str]) -> list[str]:
-    """Paths below a Dataset's folder, told apart whatever the file system thinks of case: `a b.jpg` -> `images/a_b.png`."""
+    """Paths below a Dataset's folder, different even where case does not count: `a b.jpg` -> `images/a_b.png`."""
     taken, names = set(), []
     for key in keys:
         # Drive letters, `..` and leading slashes are not for a path of ours.
@@ -138,7 +143,8 @@ def _decode_one(
     if mask is not None:
         write_png(out / mask_name(name), mask if size is None else resize_mask(mask, size))
     data = write_png(out / name, image)
-    return Decoded(key, name, pixel_hash(image), byte_hash(data), width, height)
+    sizes = (width, height, image.shape[1], image.shape[0])
+    return Decoded(key, name, pixel_hash(image), byte_hash(data), *sizes)
 
 
 def _in_threads(work: Callable, jobs: Iterator, workers: int) -> Iterator:

@@ -131,7 +131,7 @@ def settle_patients(table: pd.DataFrame, group_by: list[str]) -> Settled:
     if reasons:
         people = table.loc[out, "patient"].nunique()
         settled.notes.append(
-            f"{people} patients are in two official parts: their {len(reasons)} images in the earlier part are left out, "
+            f"{people} patients are in two official parts: their {len(reasons)} images in the earlier are left out, "
             "so that test stays whole and no patient is in two"
         )
     return settled

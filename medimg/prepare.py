@@ -1,29 +1,256 @@
 """A source's files -> a Dataset's folder: scan, decode, settle duplicates and patients, split, write."""
 
+import os
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import yaml
 
 from medimg import atomic
 from medimg.config import PhantomConfig, PrepareConfig
-from medimg.dataset import SEPARATOR, SPLITS, Dataset
+from medimg.dataset import SEPARATOR, Dataset
 from medimg.decoding import Decoded, decode_all, mask_name
-from medimg.duplicates import (
-    Settled,
-    describe_duplicates,
-    drop_duplicates,
-    find_duplicates,
-    join_duplicates,
-    settle_patients,
-)
 from medimg.errors import InputError
-from medimg.pipeline_workers import workers_or_cores
+from medimg.parts import assign_parts
 from medimg.sources import source_named
 from medimg.sources.base import Scan, listed
-from medimg.splits import missing_classes, parse_split, split_groups, units
+from medimg.splits import parse_split
+
+# Where a preparation keeps its journal until the Dataset is whole.
+SCRATCH = ".preparing"
+_FIRST = [
+    "image",
+    "label",
+    "patient",
+    "site",
+    "split",
+    "x",
+    "y",
+    "width",
+    "height",
+    "finding",
+    "mask",
+]
+_LAST = ["source_file", "pixels", "bytes"]
+
+
+def prepare(
+    source: str,
+    path: Path | None,
+    out: Path,
+    config: PrepareConfig,
+    phantom: PhantomConfig | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    overwrite: bool = False,
+) -> Dataset:
+    """Make a Dataset of a source's files.
+
+    Every image is decoded once, in threads, and written as PNG of its own depth (colour only where there is any). A
+    killed preparation goes on where it stopped when it is called again; a finished one of the same options is loaded.
+
+    Args:
+        source: name in `medimg.sources.SOURCES`.
+        path: the source's folder or file; None for `phantom`.
+        out: folder of the Dataset; `rejected.csv` there lists what was left out and why, and `duplicates.csv` the
+            identical images that needed a decision.
+        config: options; `preparation["notes"]` of the result holds what the user should read.
+        phantom: what to draw, for `phantom`.
+        progress: called with images done and images in all.
+        overwrite: replace the Dataset, or the unfinished preparation, at `out`.
+
+    Raises:
+        InputError: the source can't be read, `out` holds something else or can't be written, a class has no image
+            left, or identical images need a decision (`on_duplicates="error"`).
+    """
+    fractions = parse_split(config.split)
+    chosen = source_named(source)
+    identity = _identity(source, path, config, phantom)
+    out = Path(out)
+    extra = {"phantom": phantom} if source == "phantom" else {}
+    # Before anything at `out` is touched: a mistyped path must not cost the Dataset that is to be replaced.
+    scan = chosen.scan(path, config, **extra)
+    finished = _claim(out, identity, overwrite)
+    if finished:
+        return finished
+    scratch = _start(out, identity)
+    decoded, broken = decode_all(
+        scan, out, scratch, config.image_size, config.workers or os.cpu_count() or 1, progress
+    )
+    table = _table(scan, decoded)
+    rejected = scan.rejected + broken
+    _write_rejected(out, rejected)
+    _check_classes(scan, table, len(broken), "could be read", out)
+    notes = list(scan.notes)
+    if broken:
+        first = listed(f"{file} ({reason})" for file, reason in broken)
+        notes.append(f"{len(broken)} broken files left out and listed in rejected.csv: {first}")
+    parted = assign_parts(table, config, fractions, out)
+    rejected += parted.rejected
+    _write_rejected(out, rejected)
+    _check_classes(scan, parted.table, len(parted.rejected), "is left", out)
+    notes += parted.notes
+    dataset = Dataset(
+        root=out,
+        name=scan.name,
+        task=scan.task,
+        classes=scan.classes,
+        manifest=parted.table,
+        modality=scan.modality,
+        licence=scan.licence,
+        citation=scan.citation,
+        source=source,
+        negative=scan.negative,
+        preparation={**identity, "rejected": len(rejected), "notes": notes},
+    )
+    dataset.save()
+    _tidy(dataset)
+    return dataset
+
+
+def _identity(
+    source: str, path: Path | None, config: PrepareConfig, phantom: PhantomConfig | None
+) -> dict:
+    """What decides the result; how many threads made it does not."""
+    options = {key: value for key, value in config.to_dict().items() if key != "workers"}
+    identity = {
+        "source": source,
+        "path": str(Path(path).resolve()) if path else "",
+        "options": options,
+    }
+    if source == "phantom":
+        identity["phantom"] = (phantom or PhantomConfig()).to_dict()
+    return identity
+
+
+def _pixels_of(identity: dict) -> dict:
+    """The part of an identity that decides the written images, whose change makes them useless."""
+    return {
+        "source": identity["source"],
+        "path": identity["path"],
+        "image_size": identity["options"]["image_size"],
+        "phantom": identity.get("phantom"),
+    }
+
+
+def _claim(out: Path, identity: dict, overwrite: bool) -> Dataset | None:
+    """See that `out` is free, or ours: the finished Dataset when it is this very one."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: is a file, not a folder; give another")
+    if not out.is_dir() or not any(out.iterdir()):
+        return None
+    whole, scratch = (out / "dataset.yaml").is_file(), out / SCRATCH / "options.yaml"
+    if not whole and not scratch.is_file():
+        raise InputError(
+            f"--out {out}: already holds files that are no Dataset; give another folder"
+        )
+    if overwrite:
+        _remove(out)
+        return None
+    if whole:
+        existing = Dataset.load(out)
+        if identity.items() <= existing.preparation.items():
+            return existing
+        raise InputError(
+            f"--out {out}: holds another Dataset ({existing.name}); give another folder or --overwrite"
+        )
+    if yaml.safe_load(scratch.read_text(encoding="utf-8")) != _pixels_of(identity):
+        raise InputError(
+            f"--out {out}: holds an unfinished preparation of another source or image size; give another folder or "
+            "--overwrite"
+        )
+    return None
+
+
+def _remove(out: Path) -> None:
+    try:
+        shutil.rmtree(out)
+    except OSError as error:
+        raise atomic.cannot_write(out, error) from error
+
+
+def _start(out: Path, identity: dict) -> Path:
+    scratch = out / SCRATCH
+    if not (scratch / "options.yaml").is_file():
+        atomic.write_text(scratch / "options.yaml", yaml.safe_dump(_pixels_of(identity)))
+    return scratch
+
+
+def _table(scan: Scan, decoded: dict[str, Decoded]) -> pd.DataFrame:
+    """Records of the decoded images in the manifest's columns."""
+    records = scan.records[scan.records["image"].isin(decoded)]
+    items = [decoded[key] for key in records["image"]]
+    table = records.assign(
+        source_file=records["image"],
+        image=[item.image for item in items],
+        pixels=[item.pixels for item in items],
+        bytes=[item.bytes for item in items],
+    ).reset_index(drop=True)
+    if "mask" in table:
+        names = table["image"].map(mask_name)
+        table["mask"] = names.where(table["mask"] != "", "")
+    if "x" in table:
+        boxes = [
+            _scaled(scan, row, item) for row, item in zip(table.itertuples(), items, strict=True)
+        ]
+        table[["x", "y", "width", "height"]] = pd.DataFrame(
+            boxes, index=table.index, columns=range(4)
+        )
+    first = [name for name in _FIRST if name in table]
+    middle = [name for name in table if name not in (*_FIRST, *_LAST)]
+    return table[first + middle + _LAST]
+
+
+def _scaled(scan: Scan, row, item: Decoded) -> list[str]:
+    """The row's boxes in pixels of the prepared image."""
+    sides = [row.x, row.y, row.width, row.height]
+    if not row.x:
+        return [""] * 4
+    wide, high = scan.box_frame or (item.width, item.height)
+    scale = (item.out_width / wide, item.out_height / high)
+    try:
+        return [
+            SEPARATOR.join(f"{float(value) * scale[i % 2]:.10g}" for value in side.split(SEPARATOR))
+            for i, side in enumerate(sides)
+        ]
+    except ValueError as error:
+        raise InputError(
+            f"{item.key}: its box is not made of numbers ({error}); mend x, y, width, height"
+        ) from error
+
+
+def _check_classes(scan: Scan, table: pd.DataFrame, lost: int, what: str, out: Path) -> None:
+    if table.empty:
+        raise InputError(f"no image {what}: all were left out; {out / 'rejected.csv'} says why")
+    if scan.task == "multilabel":
+        return
+    present = set(table["label"])
+    for name in scan.classes:
+        if name not in present:
+            why = (
+                f"{lost} left out, listed in {out / 'rejected.csv'}"
+                if lost
+                else "the source has none"
+            )
+            raise InputError(
+                f"class '{name}': no image {what} ({why}); add images or remove the class"
+            )
+
+
+def _write_rejected(out: Path, rejected: list[tuple[str, str]]) -> None:
+    atomic.write_csv(out / "rejected.csv", pd.DataFrame(rejected, columns=["file", "reason"]))
+
+
+def _tidy(dataset: Dataset) -> None:
+    """Remove the journal, and images that were decoded but left out since."""
+    kept = set(dataset.manifest["image"])
+    kept |= set(dataset.manifest.get("mask", ()))
+    try:
+        for folder in ("images", "masks"):
+            for file in (dataset.root / folder).rglob("*.png"):
+                if file.relative_to(dataset.root).as_posix() not in kept:
+                    file.unlink()
+        shutil.rmtree(dataset.root / SCRATCH)
+    except OSError as error:
+        raise atomic.cannot_write(dataset.root, error) from error

@@ -26,3 +26,27 @@ def pretrained_weights(medical_data) -> Path:
     if not folder.is_dir():
         pytest.skip(f"ImageNet weights are not at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def phantom_data(tmp_path_factory):
+    """240 phantom radiographs of 64 px with masks and boxes of their opacities."""
+    from medimg.config import PhantomConfig, PrepareConfig
+    from medimg.prepare import prepare
+
+    drawing = PhantomConfig(patients=160, phantom_size=64, opacity_size=0.11, opacity_contrast=0.45)
+    return prepare(
+        "phantom", None, tmp_path_factory.mktemp("phantom") / "data", PrepareConfig(), drawing
+    )
+
+
+@pytest.fixture(scope="session")
+def phantom_run(phantom_data, tmp_path_factory):
+    """A small CNN trained on `phantom_data`."""
+    from medimg.config import TrainConfig
+    from medimg.training.train import train
+
+    config = TrainConfig(
+        image_size=64, model_arg={"width": "8", "stages": "3"}, epochs=8, learning_rate=3e-3
+    )
+    return train(phantom_data.root, tmp_path_factory.mktemp("runs") / "phantom", config)

@@ -261,12 +261,12 @@ def test_an_unknown_label_in_a_manifest_is_named_with_its_row(data):
 # --- manifests and folders
 
 
-def test_training_on_missing_files_names_one(data, tmp_path):
+@pytest.mark.parametrize("spoil", [Path.unlink, zero_bytes, truncated_png])
+def test_training_on_a_missing_or_broken_file_names_it(data, tmp_path, spoil):
     rows = prepared(data)
-    missing = rows.loc[rows["split"] == "train", "image"].iloc[0]
-    (data / missing).unlink()
-    result = medimg("train", data, "--out", tmp_path / "run", "--image-size", 32)
-    refused(result, missing)
+    name = rows.loc[rows["split"] == "train", "image"].iloc[0]
+    spoil(data / name)
+    refused(medimg("train", data, "--out", tmp_path / "run", "--image-size", 32), name)
 
 
 def test_inspecting_missing_and_broken_files_lists_them(data):

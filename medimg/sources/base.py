@@ -60,8 +60,9 @@ class Scan:
         classes: class names in the order of the model's outputs.
         records: one row an image, all text unless it is metadata: `image` (a key for `read`, mostly the path below the
             scanned folder), `label` (several joined by `|`; '' = unlabelled), `patient`, `site`, `split`
-            (train|val|test, '' = the source gives none), optionally `x`, `y`, `width`, `height`, `finding` (boxes in pixels of the
-            source's image or of `box_frame`, several joined by `|`), `mask` (a key for `read_mask`) and any metadata.
+            (train|val|test, '' = the source gives none), optionally `x`, `y`, `width`, `height`, `finding`
+            (boxes in pixels of the source's image or of `box_frame`, several joined by `|`), `mask` (a key for
+            `read_mask`), and any metadata.
         read: key -> uint8 or uint16 (H, W) or (H, W, 3); InputError when the image is broken. Called from threads.
         read_mask: key -> uint8 (H, W), 0 = background, or None when the source has no masks.
         negative: the label of a multilabel set that says "none of the classes".

@@ -265,7 +265,7 @@ SOURCE = Source(
     licence=_LICENCE,
     citation=_CITATION,
     layout=(
-        f"{' or '.join(TABLES)}, optional {BOXES}, {', '.join(_LISTS)}, and images/*.png or images_001/images/*.png ...; "
+        f"{' or '.join(TABLES)}, optional {BOXES}, {', '.join(_LISTS)}, and images/*.png or images_001/images/*.png; "
         "absent images are left out"
     ),
     how_to_get="https://nihcc.app.box.com/v/ChestXray-NIHCC (112,120 images, 42 GB; any part of it will do)",

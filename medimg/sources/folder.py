@@ -133,8 +133,8 @@ def class_files(root: Path) -> tuple[list[tuple[str, str, str]], list[tuple[str,
 
 def left_out(rejected: list[tuple[str, str]]) -> str:
     """The sentence that counts files left out before decoding."""
-    count = len(rejected)
-    return f"{count} file{'s' * (count > 1)} left out and listed in rejected.csv: {listed(file for file, _ in rejected)}"
+    count, first = len(rejected), listed(file for file, _ in rejected)
+    return f"{count} file{'s' * (count > 1)} left out and listed in rejected.csv: {first}"
 
 
 def _folders(path: Path) -> list[Path]:
@@ -207,7 +207,7 @@ SOURCE = Source(
     citation="",
     layout="<class>/*.{png,jpg,tif,...} or {train,val,test}/<class>/*; folders inside a class are searched",
     how_to_get=(
-        "your own images; or a public set of class folders such as Kermany's chest X-rays (NORMAL, PNEUMONIA; CC BY 4.0): "
+        "your own images; or a public set such as Kermany's chest X-rays (NORMAL, PNEUMONIA; CC BY 4.0): "
         f"doi:10.17632/rscbjbr9sj.2, with --patient-pattern '{_KERMANY_PATIENT}'"
     ),
     scan=scan,

@@ -128,7 +128,7 @@ class Rows:
         import numpy as np
 
         # Compressed archives can't be read from the middle: the array is unpacked into a file without a name.
-        self._file = tempfile.TemporaryFile()
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the rows are read)
         with _opened(archive, name) as packed:
             shutil.copyfileobj(packed, self._file, 1 << 20)
         self._file.seek(0)
@@ -187,7 +187,7 @@ def _labels(archive: Path, part: str):
 
     try:
         with np.load(archive) as arrays:
-            return arrays[f"{part}_labels"] if f"{part}_labels" in arrays else None
+            return arrays.get(f"{part}_labels")
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{archive}: not readable as npz ({error}); get the file again") from error
 

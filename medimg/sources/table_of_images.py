@@ -33,7 +33,7 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         config: `image_column`, `label_column`, `patient_column`, `site_column` and `split_column` are used.
 
     Raises:
-        InputError: the table or a column is missing, an image path is empty, a split is unknown, or it has one class only.
+        InputError: the table or a column is missing, an image path is empty, a split is unknown, or one class only.
     """
     path = _need_file(path)
     table = read_table(path)
@@ -130,8 +130,8 @@ def _existing(path: Path, records):
             rejected.append((image, reason))
     if rejected and not any(keep):
         raise InputError(
-            f"{path}: none of its {len(records)} images exists (first: {path.parent / rejected[0][0]}); paths are relative "
-            "to the table's folder"
+            f"{path}: none of its {len(records)} images exists (first: {path.parent / rejected[0][0]}); paths are "
+            "relative to the table's folder"
         )
     duplicated = records["image"].duplicated() & keep
     if duplicated.any():
@@ -189,7 +189,7 @@ SOURCE = Source(
     modality="any",
     licence="of your images",
     citation="",
-    layout="a CSV with a column of image paths (relative to it) and one of labels; patient, site, split, boxes optional",
-    how_to_get="your own table; --image-column, --label-column, --patient-column, --site-column, --split-column name columns",
+    layout="a CSV of image paths (relative to it) and labels; patient, site, split, boxes, mask optional",
+    how_to_get="your own table; --image-column, --label-column, --patient-column and the like name its columns",
     scan=scan,
 )

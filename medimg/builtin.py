@@ -1,0 +1,56 @@
+"""What needs no path: the built-in phantom, prepared once into a cache folder."""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+from medimg import atomic
+from medimg.config import PhantomConfig, PrepareConfig
+
+PHANTOM = "phantom"
+
+
+def cache_folder() -> Path:
+    """$MEDIMG_CACHE, else $XDG_CACHE_HOME/medimg, else ~/.cache/medimg."""
+    if os.environ.get("MEDIMG_CACHE"):
+        return Path(os.environ["MEDIMG_CACHE"])
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "medimg"
+
+
+def resolve(data: str) -> Path:
+    """The folder that a DATA argument means.
+
+    Args:
+        data: a Dataset's folder, or the word `phantom`: drawn with its default options on first use.
+
+    Raises:
+        InputError: the cache folder can't be written.
+    """
+    if data != PHANTOM:
+        return Path(data)
+    config, phantom = PrepareConfig(), PhantomConfig()
+    options = json.dumps([config.to_dict(), phantom.to_dict()], sort_keys=True)
+    # Other defaults of a later version are another folder.
+    folder = cache_folder() / f"{PHANTOM}-{hashlib.sha256(options.encode()).hexdigest()[:8]}"
+    if not (folder / "dataset.yaml").is_file():
+        _draw(folder, config, phantom)
+    return folder
+
+
+def _draw(folder: Path, config: PrepareConfig, phantom: PhantomConfig) -> None:
+    """Prepare beside the folder and rename: of two processes that draw at once, the second one's work is dropped."""
+    from medimg.prepare import prepare
+
+    own = folder.with_name(f".{folder.name}-{os.getpid()}")
+    try:
+        prepare(PHANTOM, None, own, config, phantom, overwrite=True)
+        try:
+            own.rename(folder)
+        except OSError as error:
+            if not (folder / "dataset.yaml").is_file():
+                raise atomic.cannot_write(folder, error) from error
+    finally:
+        shutil.rmtree(own, ignore_errors=True)

@@ -1,0 +1,175 @@
+"""The leakage gate: no patient and no image in two parts, no image under two labels; judged on the files themselves."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from medimg.dataset import Dataset
+from medimg.duplicates import different_labels
+from medimg.errors import InputError
+from medimg.imaging import byte_hash, pixel_hash, read_image, without_idle_colour
+from medimg.sources.base import listed
+
+_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Leak:
+    """Rows that should not be together in a Dataset.
+
+    Attributes:
+        name: the patient, or the images' pixel hash.
+        files: images, by part.
+        splits: part of each file.
+        labels: label of each file.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    splits: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Leakage:
+    """What must not be in a Dataset.
+
+    Attributes:
+        patients: patients in more than one part.
+        images: identical images in more than one part.
+        conflicts: identical images with different labels, in one part or several.
+    """
+
+    patients: list[Leak]
+    images: list[Leak]
+    conflicts: list[Leak]
+
+    def __bool__(self) -> bool:
+        return bool(self.patients or self.images or self.conflicts)
+
+    def problems(self) -> list[str]:
+        """One sentence for each kind, with the count and up to three examples."""
+        return [
+            *_sentence(self.patients, "patients are in more than one part", lambda leak: f"{leak.name} ({_where(leak)})"),
+            *_sentence(self.images, "identical images are in more than one part", _where),
+            *_sentence(self.conflicts, "identical images have different labels", _labelled),
+        ]
+
+
+def find_leakage(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> Leakage:
+    """Compare patients and the content of all image files.
+
+    Args:
+        dataset: with its files.
+        progress: called with files read and files in all.
+
+    Raises:
+        InputError: a file is missing or broken; names it with its row.
+    """
+    pixels, broken = content_hashes(dataset, progress)
+    if broken:
+        more = f" (and {len(broken) - 1} more files)" if len(broken) > 1 else ""
+        raise InputError(f"{broken[0]}{more}; prepare the data set again")
+    return leakage_between(dataset.manifest, pixels)
+
+
+def require_no_leakage(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> None:
+    """The gate before training.
+
+    Raises:
+        InputError: names patients or images in two parts, images under two labels, or a broken file.
+    """
+    problems = find_leakage(dataset, progress).problems()
+    if problems:
+        raise InputError(
+            f"{dataset.root}: {'; '.join(problems)}; 'medimg data inspect' lists all, 'medimg data prepare "
+            "--on-duplicates drop' leaves them out"
+        )
+
+
+def leakage_between(manifest: pd.DataFrame, pixels: pd.Series) -> Leakage:
+    """Leakage of rows whose images' content is known.
+
+    Args:
+        manifest: `image`, `label`, `patient`, `split`.
+        pixels: hash of each row's pixels, '' = not known.
+    """
+    patients = [
+        _leak(str(name), group)
+        for name, group in manifest.groupby("patient", sort=True)
+        if group["split"].nunique() > 1
+    ]
+    images, conflicts = [], []
+    same = manifest[pixels.duplicated(keep=False) & (pixels != "")]
+    for name, group in same.groupby(pixels, sort=False):
+        if group["split"].nunique() > 1:
+            images.append(_leak(str(name), group))
+        if different_labels(group["label"]):
+            conflicts.append(_leak(str(name), group))
+    return Leakage(patients, images, conflicts)
+
+
+def content_hashes(
+    dataset: Dataset, progress: Callable[[int, int], None] | None = None
+) -> tuple[pd.Series, list[str]]:
+    """What the files hold now.
+
+    Every file is read. Where its content is what prepare wrote (the manifest's `bytes`), the manifest's `pixels` is
+    its pixels' hash; any other file is decoded.
+
+    Returns:
+        Hash of the pixels of each row ('' = missing or broken), and a sentence for each missing or broken file.
+    """
+    manifest = dataset.manifest
+    empty = pd.Series("", index=manifest.index)
+    known = manifest.get("pixels", empty).fillna("").astype(str)
+    expected = manifest.get("bytes", empty).fillna("").astype(str)
+    jobs = list(zip(dataset.paths(manifest), known, expected, strict=True))
+    hashes, broken = [], []
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for start in range(0, len(jobs), _CHUNK):
+            for result in pool.map(_content_hash, jobs[start : start + _CHUNK]):
+                if isinstance(result, InputError):
+                    broken.append(f"{dataset.root / 'manifest.csv'} row {len(hashes) + 2}: {result}")
+                hashes.append("" if isinstance(result, InputError) else result)
+            if progress:
+                progress(len(hashes), len(jobs))
+    return pd.Series(hashes, index=manifest.index, dtype=object), broken
+
+
+def _content_hash(job: tuple[Path, str, str]) -> str | InputError:
+    path, pixels, expected = job
+    try:
+        if pixels and byte_hash(path.read_bytes()) == expected:
+            return pixels
+        return pixel_hash(without_idle_colour(read_image(path)))
+    except OSError as error:
+        return InputError(f"{path}: can't be read ({error.strerror or error})")
+    except InputError as error:
+        return error
+
+
+def _leak(name: str, group: pd.DataFrame) -> Leak:
+    return Leak(name, *(tuple(map(str, group[column])) for column in ("image", "split", "label")))
+
+
+def _sentence(leaks: list[Leak], what: str, words: Callable[[Leak], str]) -> list[str]:
+    if not leaks:
+        return []
+    kind = f"{len(leaks)} groups of {what}" if what.startswith("identical") else f"{len(leaks)} {what}"
+    return [f"{kind}: {listed(map(words, leaks))}"]
+
+
+def _where(leak: Leak) -> str:
+    """One file of each part."""
+    first = dict(zip(reversed(leak.splits), reversed(leak.files), strict=True))
+    return " = ".join(f"{file} in {split}" for split, file in sorted(first.items()))
+
+
+def _labelled(leak: Leak) -> str:
+    first = dict(zip(reversed(leak.labels), reversed(leak.files), strict=True))
+    return " = ".join(f"{file} as {label or 'unlabelled'}" for label, file in sorted(first.items()))

@@ -1,0 +1,114 @@
+"""Which part each prepared image goes to: duplicates and patients settled first, then split or official."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from medimg import atomic
+from medimg.config import PrepareConfig
+from medimg.duplicates import (
+    Settled,
+    describe_duplicates,
+    drop_duplicates,
+    find_duplicates,
+    join_duplicates,
+    settle_patients,
+)
+from medimg.errors import InputError
+from medimg.splits import missing_classes, split_groups, units
+
+CARVED = 0.15  # of the official training part, where val or test is not published
+
+
+def assign_parts(
+    table: pd.DataFrame,
+    config: PrepareConfig,
+    fractions: tuple[float, float, float] | None,
+    out: Path,
+) -> Settled:
+    """Fill the column `split`.
+
+    Args:
+        table: one row an image with `source_file`, `label`, `patient`, `split`, `pixels` and the column `group_by`.
+        config: `group_by`, `on_duplicates` and `seed` are used.
+        fractions: of train, val and test; None keeps the source's parts.
+        out: where `duplicates.csv` goes when there are duplicates to settle.
+
+    Returns:
+        The rows that stay, with their part, those that go, and notes.
+
+    Raises:
+        InputError: no such column, no official parts, or duplicates under `on_duplicates="error"`.
+    """
+    columns = _columns(table, config.group_by)
+    official = fractions is None
+    table, rejected, notes = _official(table) if official else (table, [], [])
+    settled = _settle_duplicates(table, config.on_duplicates, official, out)
+    table, rejected, notes = settled.table, rejected + settled.rejected, notes + settled.notes
+    if official:
+        settled = settle_patients(table, columns)
+        table, rejected, notes = settled.table, rejected + settled.rejected, notes + settled.notes
+        table, carved = _carve(table, columns, config.seed)
+        notes += carved
+    elif len(table):
+        groups = units(table, columns)
+        table = table.assign(split=split_groups(table["label"], groups, fractions, config.seed))
+    for name, part, count in missing_classes(table["label"], table["split"]):
+        notes.append(f"class '{name}' has no image in {part} ({count} in all)")
+    return Settled(table.reset_index(drop=True), rejected, notes)
+
+
+def _columns(table: pd.DataFrame, group_by: str) -> list[str]:
+    if group_by not in table:
+        raise InputError(
+            f"--group-by {group_by}: no such column; there are {', '.join(table.columns)}"
+        )
+    # Another column comes on top of patients: they never cross parts.
+    return ["patient"] if group_by == "patient" else ["patient", group_by]
+
+
+def _official(table: pd.DataFrame) -> tuple[pd.DataFrame, list, list]:
+    known = table["split"] != ""
+    if not known.any():
+        raise InputError("--split official: the source gives no parts; use --split 70/15/15")
+    outside = table.loc[~known, "source_file"]
+    notes = (
+        [f"{len(outside)} images are in no official part, listed in rejected.csv"]
+        if len(outside)
+        else []
+    )
+    return table[known], [(file, "in no official part") for file in outside], notes
+
+
+def _settle_duplicates(table: pd.DataFrame, how: str, official: bool, out: Path) -> Settled:
+    duplicates = find_duplicates(table, official)
+    path = out / "duplicates.csv"
+    if duplicates.empty:
+        path.unlink(missing_ok=True)
+        return Settled(table)
+    atomic.write_csv(path, duplicates)
+    if how == "error":
+        raise InputError(
+            f"{describe_duplicates(duplicates)}; all are listed in {path}: choose --on-duplicates drop or group"
+        )
+    settled = (drop_duplicates if how == "drop" else join_duplicates)(table, duplicates)
+    found = f"{describe_duplicates(duplicates)}; all are listed in duplicates.csv"
+    return Settled(settled.table, settled.rejected, [found, *settled.notes])
+
+
+def _carve(table: pd.DataFrame, columns: list[str], seed: int) -> tuple[pd.DataFrame, list[str]]:
+    """Take val, and test where it is not published either, out of the training part."""
+    missing = [part for part in ("val", "test") if not (table["split"] == part).any()]
+    if not missing:
+        return table, []
+    train = table["split"] == "train"
+    if not train.any():
+        raise InputError("--split official: the source has no training part; use --split 70/15/15")
+    shares = [1 - CARVED * len(missing), *(CARVED * (part in missing) for part in ("val", "test"))]
+    # Identical images of two patients in train are no fault until the part is divided.
+    groups = units(table[train], [*columns, "pixels"])
+    split = table["split"].copy()
+    split[train] = split_groups(table.loc[train, "label"], groups, shares, seed)
+    names = " and ".join(missing)
+    note = f"no official {names}: {CARVED:.0%} of the training part, by {' and '.join(columns)}, taken for {names}"
+    return table.assign(split=split), [note]

@@ -1,0 +1,166 @@
+"""The served model: decoding, resizing, signatures, warm-up, parity, and nothing left behind on failure."""
+
+import base64
+import dataclasses
+import json
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from medimg import export as exporting
+from medimg.config import EvaluateConfig, ExportConfig
+from medimg.errors import InputError
+from medimg.evaluation.evaluate import evaluate
+from medimg.export import WARMUP, export, serving_commands
+from medimg.pipeline import load_image
+from medimg.prediction import predict
+from medimg.serving import Served, decode
+
+
+@pytest.fixture(scope="module")
+def exported(phantom_run, tmp_path_factory):
+    evaluate(phantom_run, EvaluateConfig(bootstrap=20))
+    return export(
+        phantom_run, tmp_path_factory.mktemp("models") / "phantom", ExportConfig(samples=4)
+    )
+
+
+def served_pixels(path, size, channels):
+    return decode(tf.constant(path.read_bytes()), size, channels).numpy()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("stored", [(64, 64), (96, 96), (80, 96), (31, 47), (200, 320), (20, 200)])
+@pytest.mark.parametrize("form", ["grey", "rgb", "rgba", "grey16", "rgb16", "jpeg"])
+def test_served_pixels_are_the_training_pixels(form, stored, channels, tmp_path):
+    draw = np.random.default_rng(1)
+    depth = np.uint16 if form.endswith("16") else np.uint8
+    planes = {"grey": (), "grey16": (), "rgba": (4,)}.get(form, (3,))
+    image = draw.integers(0, np.iinfo(depth).max, (*stored, *planes), depth, endpoint=True)
+    path = tmp_path / ("image.jpg" if form == "jpeg" else "image.png")
+    cv2.imwrite(str(path), image)
+    ours, theirs = load_image(path, 64, channels), served_pixels(path, 64, channels)
+    # One step of a 16-bit image is 1/257 grey level; float sums of large values may differ by one.
+    np.testing.assert_allclose(theirs, ours, atol=1 / 128 if form.endswith("16") else 0)
+
+
+def test_training_resize_is_opencv_to_rounding(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (200, 200), np.uint8)
+    cv2.imwrite(str(tmp_path / "image.png"), image)
+    ours = load_image(tmp_path / "image.png", 75, 1)[..., 0]
+    reference = cv2.resize(image, (75, 75), interpolation=cv2.INTER_AREA)
+    assert np.abs(ours - reference).max() <= 1
+
+
+def test_signatures_give_probabilities_classes_and_label(exported, phantom_run, phantom_data):
+    served = tf.saved_model.load(str(exported))
+    rows = phantom_data.rows("test").head(6)
+    files = [path.read_bytes() for path in phantom_data.paths(rows)]
+    answer = served.signatures["serving_default"](image_bytes=tf.constant(files))
+    expected = predict(phantom_run.model(), phantom_data, rows, phantom_run.description())
+    np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-5)
+    assert answer["classes"].numpy().tolist() == [[b"normal", b"opacity"]] * 6
+    threshold = json.loads((phantom_run.root / "metrics.json").read_text())["threshold"]["value"]
+    wanted = [b"opacity" if p >= threshold else b"normal" for p in expected[:, 1]]
+    assert answer["label"].numpy().tolist() == wanted
+    pixels = np.stack([load_image(path, 64, 1) for path in phantom_data.paths(rows)])
+    direct = served.signatures["pixels"](pixels=tf.constant(pixels))
+    np.testing.assert_allclose(direct["probabilities"], expected, atol=1e-5)
+
+
+def test_multilabel_and_multiclass_labels():
+    def fixed(values):
+        pixels = tf.keras.Input((8, 8, 1))
+        zero = tf.keras.layers.Dense(3, kernel_initializer="zeros")(
+            tf.keras.layers.Flatten()(pixels)
+        )
+        return tf.keras.Model(pixels, tf.keras.layers.Rescaling(1.0, offset=values)(zero))
+
+    about = {"image_size": 8, "channels": 1, "classes": ["a", "b", "c"]}
+    x = tf.zeros((2, 8, 8, 1))
+    many = Served(fixed([2.0, -2.0, 0.1]), {**about, "task": "multilabel"}, [0.5, 0.5, 0.6])
+    assert many.from_pixels(x)["label"].numpy().tolist() == [b"a", b"a"]
+    low = Served(fixed([2.0, -2.0, 0.1]), {**about, "task": "multilabel"}, [0.5, 0.1, 0.5])
+    assert low.from_pixels(x)["label"].numpy().tolist() == [b"a|b|c"] * 2
+    one = Served(fixed([2.0, -2.0, 3.0]), {**about, "task": "multiclass"}, [0.5] * 3)
+    assert one.from_pixels(x)["label"].numpy().tolist() == [b"c", b"c"]
+
+
+def test_warmup_requests_are_real_and_run(exported, phantom_data):
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    served = tf.saved_model.load(str(exported))
+    names = []
+    for record in tf.data.TFRecordDataset(str(exported / WARMUP)):
+        log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+        request = log.predict_log.request
+        names.append(request.model_spec.signature_name)
+        assert request.model_spec.name == "phantom"
+        inputs = {key: tf.constant(tf.make_ndarray(value)) for key, value in request.inputs.items()}
+        answer = served.signatures[request.model_spec.signature_name](**inputs)
+        np.testing.assert_allclose(tf.reduce_sum(answer["probabilities"], 1), 1.0, atol=1e-5)
+    assert names == ["serving_default"] * 4 + ["pixels"]
+
+
+def test_the_graph_holds_no_python(exported):
+    graph = (
+        tf.compat.v1.saved_model.loader_impl.parse_saved_model(str(exported))
+        .meta_graphs[0]
+        .graph_def
+    )
+    operations = {node.op for node in graph.node}
+    operations |= {node.op for function in graph.library.function for node in function.node_def}
+    assert not operations & {"PyFunc", "EagerPyFunc", "PyFuncStateless"}
+    assert b"medimg" not in (exported / "saved_model.pb").read_bytes()
+
+
+def test_versions_count_up_and_the_card_tells_the_numbers(exported, phantom_run):
+    again = export(phantom_run, exported.parent, ExportConfig(samples=2))
+    assert [exported.name, again.name] == ["1", "2"]
+    card = (again / "model_card.md").read_text()
+    metrics = json.loads((phantom_run.root / "metrics.json").read_text())["metrics"]
+    assert f"{metrics['auroc']['value']:.3f}" in card
+    assert "not a medical device" in card
+    assert phantom_run.environment()["data_fingerprint"] in card
+    assert str(phantom_run.root.parent) not in card
+
+
+def test_an_export_without_parity_fails_and_leaves_nothing(phantom_run, tmp_path, monkeypatch):
+    class Wrong(Served):
+        def _from_pixels(self, pixels):
+            return super()._from_pixels(255.0 - pixels)
+
+    monkeypatch.setattr(exporting, "Served", Wrong)
+    with pytest.raises(InputError, match=r"not exported: .* differ by"):
+        export(phantom_run, tmp_path / "saved" / "wrong", ExportConfig(samples=2))
+    assert not (tmp_path / "saved" / "wrong").exists()
+
+
+def test_an_export_that_needs_our_code_fails(phantom_run, tmp_path, monkeypatch):
+    def unloadable(served, folder):
+        (folder / "saved_model.pb").write_bytes(b"broken")
+
+    monkeypatch.setattr(exporting, "_save", unloadable)
+    with pytest.raises(InputError, match="TensorFlow alone can't load"):
+        export(phantom_run, tmp_path / "broken", ExportConfig(samples=1))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_images_are_named(phantom_run, tmp_path, monkeypatch):
+    dataset = phantom_run.dataset()
+    manifest = dataset.manifest.assign(image=lambda m: "gone/" + m["image"])
+    moved = dataclasses.replace(dataset, manifest=manifest)
+    monkeypatch.setattr(type(phantom_run), "dataset", lambda self: moved)
+    with pytest.raises(InputError, match=r"gone/.*missing"):
+        export(phantom_run, tmp_path / "x", ExportConfig())
+
+
+def test_the_commands_carry_the_name_and_base64(tmp_path):
+    docker, curl = serving_commands(tmp_path / "chest", "chest")
+    assert f"{tmp_path}/chest:/models/chest" in docker
+    assert "/v1/models/chest:predict" in curl
+    assert '"b64"' in curl
+    # What TF Serving does with {"b64": ...}: the same bytes arrive.
+    assert base64.b64decode(base64.b64encode(b"\x89PNG")) == b"\x89PNG"
