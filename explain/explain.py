@@ -70,6 +70,8 @@ class Explainer:
         import tensorflow as tf
 
         tf.keras.utils.set_random_seed(config.seed)
+        # Score-CAM calls predict, which would draw its own bar on standard output.
+        tf.keras.utils.disable_interactive_logging()
         self.model, self.description, self.config = run.model(), run.description(), config
         self.classes, self.task = self.description["classes"], self.description["task"]
         self.size = self.description["image_size"]

@@ -25,7 +25,7 @@ Progress = Callable[[int, int], None]
 _JOURNAL = "decoded.jsonl"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Decoded:
     """An image that is on disk.
 

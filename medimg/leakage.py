@@ -54,7 +54,11 @@ class Leakage:
     def problems(self) -> list[str]:
         """One sentence for each kind, with the count and up to three examples."""
         return [
-            *_sentence(self.patients, "patients are in more than one part", lambda leak: f"{leak.name} ({_where(leak)})"),
+            *_sentence(
+                self.patients,
+                "patients are in more than one part",
+                lambda leak: f"{leak.name} ({_where(leak)})",
+            ),
             *_sentence(self.images, "identical images are in more than one part", _where),
             *_sentence(self.conflicts, "identical images have different labels", _labelled),
         ]
@@ -77,7 +81,9 @@ def find_leakage(dataset: Dataset, progress: Callable[[int, int], None] | None =
     return leakage_between(dataset.manifest, pixels)
 
 
-def require_no_leakage(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> None:
+def require_no_leakage(
+    dataset: Dataset, progress: Callable[[int, int], None] | None = None
+) -> None:
     """The gate before training.
 
     Raises:
@@ -86,8 +92,8 @@ def require_no_leakage(dataset: Dataset, progress: Callable[[int, int], None] | 
     problems = find_leakage(dataset, progress).problems()
     if problems:
         raise InputError(
-            f"{dataset.root}: {'; '.join(problems)}; 'medimg data inspect' lists all, 'medimg data prepare "
-            "--on-duplicates drop' leaves them out"
+            f"{dataset.root}: {'; '.join(problems)}; 'medimg data inspect' lists all; prepare the data set again "
+            "(--on-duplicates drop or group settles identical images)"
         )
 
 
@@ -134,7 +140,9 @@ def content_hashes(
         for start in range(0, len(jobs), _CHUNK):
             for result in pool.map(_content_hash, jobs[start : start + _CHUNK]):
                 if isinstance(result, InputError):
-                    broken.append(f"{dataset.root / 'manifest.csv'} row {len(hashes) + 2}: {result}")
+                    broken.append(
+                        f"{dataset.root / 'manifest.csv'} row {len(hashes) + 2}: {result}"
+                    )
                 hashes.append("" if isinstance(result, InputError) else result)
             if progress:
                 progress(len(hashes), len(jobs))
@@ -160,7 +168,9 @@ def _leak(name: str, group: pd.DataFrame) -> Leak:
 def _sentence(leaks: list[Leak], what: str, words: Callable[[Leak], str]) -> list[str]:
     if not leaks:
         return []
-    kind = f"{len(leaks)} groups of {what}" if what.startswith("identical") else f"{len(leaks)} {what}"
+    kind = (
+        f"{len(leaks)} groups of {what}" if what.startswith("identical") else f"{len(leaks)} {what}"
+    )
     return [f"{kind}: {listed(map(words, leaks))}"]
 
 

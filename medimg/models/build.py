@@ -5,7 +5,7 @@ import math
 import tensorflow as tf
 
 from medimg.errors import InputError
-from medimg.models import baseline_cnn
+from medimg.models import baseline_cnn, pooling
 from medimg.models.group_norm import with_group_norm
 from medimg.models.preprocessing import Preprocessing
 from medimg.models.registry import Family, family, parse_arguments
@@ -46,6 +46,7 @@ def build(
 
     chosen = family(name)
     arguments = parse_arguments(chosen, model_arg or {})
+    pool = arguments.pop("pool", "avg")
     _check_size(chosen, arguments, image_size)
     wanted = None if weights in (None, "none") else str(weights)
     if wanted == "imagenet" and not chosen.imagenet:
@@ -62,7 +63,7 @@ def build(
             loading.load_backbone(application, wanted, chosen.name)
         if wanted != "imagenet":
             neutralise_normalization(application)
-    model = _with_head(pixels, features, classes, dropout, chosen.name)
+    model = _with_head(pixels, features, classes, dropout, pool, chosen.name)
     if norm == "group":
         model = with_group_norm(model)
     if chosen.application is None and wanted:
@@ -133,9 +134,11 @@ def neutralise_normalization(application: tf.keras.Model) -> None:
             layer.variance = tf.reshape(tf.square(tf.constant(_IMAGENET_DEVIATION)), shape)
 
 
-def _with_head(pixels, features, classes: int, dropout: float, name: str) -> tf.keras.Model:
+def _with_head(
+    pixels, features, classes: int, dropout: float, pool: str, name: str
+) -> tf.keras.Model:
     layers = tf.keras.layers
-    x = layers.GlobalAveragePooling2D(name=POOL)(features)
+    x = pooling.LAYERS[pool](name=POOL)(features)
     x = layers.Dropout(dropout, name=DROPOUT)(x)
     # Small first logits: the loss starts near log(classes), whatever the scale of the features.
     start = tf.keras.initializers.RandomNormal(stddev=0.01 / math.sqrt(max(1, x.shape[-1] / 1024)))

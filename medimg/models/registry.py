@@ -84,13 +84,19 @@ def family(name: str) -> Family:
     return FAMILIES[name]
 
 
+def _pool(value: str) -> str:
+    if value not in ("avg", "max"):
+        raise ValueError(value)
+    return value
+
+
 def parse_arguments(chosen: Family, given: dict) -> dict:
     """Types of `--model-arg` values.
 
     Raises:
         InputError: the model has no such argument or the value is not of its type.
     """
-    known = chosen.arguments or {}
+    known = {**(chosen.arguments or {}), "pool": _pool}
     parsed = {}
     for key, value in given.items():
         if key not in known:
@@ -101,7 +107,8 @@ def parse_arguments(chosen: Family, given: dict) -> dict:
         try:
             parsed[key] = known[key](value)
         except ValueError:
-            raise InputError(f"--model-arg {key}={value}: must be {known[key].__name__}") from None
-        if parsed[key] <= 0:
+            words = "avg or max" if key == "pool" else known[key].__name__
+            raise InputError(f"--model-arg {key}={value}: must be {words}") from None
+        if key != "pool" and parsed[key] <= 0:
             raise InputError(f"--model-arg {key}={value}: must be more than 0")
     return parsed

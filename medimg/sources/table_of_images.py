@@ -118,13 +118,18 @@ def _parts(path: Path, column, config: PrepareConfig):
 
 def _existing(path: Path, records):
     """Leave out rows without their file, and name each by its row."""
-    rejected, keep = [], []
+    rejected, keep, seen = [], [], set()
     for number, image in enumerate(records["image"], start=2):
         reason = ""
         if not image:
             reason = f"row {number} of {path.name}: image is empty"
         elif not (path.parent / image).is_file():
             reason = f"row {number} of {path.name}: the file does not exist"
+        elif image in seen:
+            raise InputError(
+                f"{path} row {number}: image '{image}' is listed twice; keep one row per image"
+            )
+        seen.add(image)
         keep.append(not reason)
         if reason:
             rejected.append((image, reason))
@@ -132,12 +137,6 @@ def _existing(path: Path, records):
         raise InputError(
             f"{path}: none of its {len(records)} images exists (first: {path.parent / rejected[0][0]}); paths are "
             "relative to the table's folder"
-        )
-    duplicated = records["image"].duplicated() & keep
-    if duplicated.any():
-        row = int(duplicated.to_numpy().argmax())
-        raise InputError(
-            f"{path} row {row + 2}: image '{records['image'][row]}' is listed twice; keep one row per image"
         )
     notes = []
     if rejected:

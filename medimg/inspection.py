@@ -1,0 +1,157 @@
+"""Look over a Dataset before training: counts, leakage, label conflicts, broken files, image sizes."""
+
+import struct
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from medimg import atomic
+from medimg.dataset import SEPARATOR, SPLITS, Dataset
+from medimg.imaging import read_image
+from medimg.leakage import Leakage, content_hashes, leakage_between
+from medimg.splits import missing_classes
+
+UNLABELLED = "(unlabelled)"
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found.
+
+    Attributes:
+        name, task, classes: of the Dataset.
+        counts: part -> class -> images; `(unlabelled)` and the negative label are counted too.
+        images, patients: part -> number.
+        sites: site -> part -> images.
+        images_per_patient: number of images -> patients with so many.
+        sizes: `width x height` -> images.
+        depths: e.g. `8-bit grey` -> images.
+        findings: images with boxes or masks.
+        duplicates: groups of identical images, harmless ones of one part and label among them.
+        leakage: patients and images in two parts, images under two labels.
+        broken: a sentence for each missing or broken file.
+        problems: sentences; any of them is a reason not to train.
+        notes: sentences that are worth knowing.
+    """
+
+    name: str
+    task: str
+    classes: tuple[str, ...]
+    counts: dict[str, dict[str, int]]
+    images: dict[str, int]
+    patients: dict[str, int]
+    sites: dict[str, dict[str, int]]
+    images_per_patient: dict[int, int]
+    sizes: dict[str, int]
+    depths: dict[str, int]
+    findings: int
+    duplicates: int
+    leakage: Leakage
+    broken: list[str]
+    problems: list[str]
+    notes: list[str]
+
+
+def inspect(
+    dataset: Dataset, out: Path, progress: Callable[[int, int], None] | None = None
+) -> Inspection:
+    """Examine every file of a Dataset and write `inspection.json`, `figures/*.png` and `inspection.html`.
+
+    Args:
+        dataset: what to look over.
+        out: folder of the results.
+        progress: called with files read and files in all.
+
+    Raises:
+        InputError: `out` can't be written.
+    """
+    from medimg.inspection_page import figures, page
+
+    pixels, broken = content_hashes(dataset, progress)
+    inspection = _facts(dataset, pixels, broken)
+    atomic.write_json(Path(out) / "inspection.json", asdict(inspection))
+    pictures = figures(dataset, inspection, pixels != "", Path(out) / "figures")
+    atomic.write_text(Path(out) / "inspection.html", page(dataset, inspection, pictures))
+    return inspection
+
+
+def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
+    """part -> class -> images; an image of several classes counts in each."""
+    names = [*dataset.classes, *([dataset.negative] if dataset.negative else [])]
+    rows = dataset.manifest.assign(
+        label=dataset.manifest["label"].replace("", UNLABELLED).str.split(SEPARATOR)
+    )
+    found = rows.explode("label").groupby(["split", "label"]).size()
+    names += [UNLABELLED] if UNLABELLED in found.index.get_level_values(1) else []
+    return {part: {name: int(found.get((part, name), 0)) for name in names} for part in SPLITS}
+
+
+def _facts(dataset: Dataset, pixels: pd.Series, broken: list[str]) -> Inspection:
+    manifest = dataset.manifest
+    leakage = leakage_between(manifest, pixels)
+    readable = [path for path, known in zip(dataset.paths(manifest), pixels, strict=True) if known]
+    shapes = [_shape(path) for path in readable]
+    sites = manifest[manifest["site"] != ""].groupby(["site", "split"]).size().unstack(fill_value=0)
+    marked = [manifest[name] != "" for name in ("x", "mask") if name in manifest]
+    return Inspection(
+        name=dataset.name,
+        task=dataset.task,
+        classes=dataset.classes,
+        counts=class_counts(dataset),
+        images={part: len(dataset.rows(part)) for part in SPLITS},
+        patients={part: int(dataset.rows(part)["patient"].nunique()) for part in SPLITS},
+        sites={
+            str(site): {part: int(row.get(part, 0)) for part in SPLITS}
+            for site, row in sites.iterrows()
+        },
+        images_per_patient=_sorted_counts(manifest["patient"].value_counts()),
+        sizes=_commonest(f"{width} x {height}" for width, height, _ in shapes),
+        depths=_commonest(depth for _, _, depth in shapes),
+        findings=int(np.logical_or.reduce(marked).sum()) if marked else 0,
+        duplicates=int(pixels[(pixels != "") & pixels.duplicated(keep=False)].nunique()),
+        leakage=leakage,
+        broken=broken,
+        problems=leakage.problems() + broken,
+        notes=_notes(dataset),
+    )
+
+
+def _notes(dataset: Dataset) -> list[str]:
+    manifest = dataset.manifest
+    notes = [str(note) for note in dataset.preparation.get("notes", [])]
+    for name, part, count in missing_classes(manifest["label"], manifest["split"]):
+        note = f"class '{name}' has no image in {part} ({count} in all)"
+        notes += [] if note in notes else [note]
+    notes += [f"part '{part}' is empty" for part in SPLITS if dataset.rows(part).empty]
+    return notes
+
+
+def _shape(path: Path) -> tuple[int, int, str]:
+    """Width, height and depth; of a PNG from its header alone (IHDR: width, height, bits, colour type)."""
+    with open(path, "rb") as file:
+        start = file.read(26)
+    if start.startswith(_PNG):
+        width, height, bits, colour = struct.unpack(">IIBB", start[16:26])
+        return (
+            width,
+            height,
+            f"{16 if bits == 16 else 8}-bit {'grey' if colour in (0, 4) else 'colour'}",
+        )
+    image = read_image(path)
+    kind = "grey" if image.ndim == 2 else "colour"
+    return image.shape[1], image.shape[0], f"{8 * image.dtype.itemsize}-bit {kind}"
+
+
+def _commonest(values) -> dict[str, int]:
+    return dict(Counter(values).most_common())
+
+
+def _sorted_counts(numbers: pd.Series) -> dict[int, int]:
+    return {
+        int(number): int(count) for number, count in numbers.value_counts().sort_index().items()
+    }
