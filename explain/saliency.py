@@ -1,18 +1,23 @@
 """Class activation maps and SmoothGrad, by tf-keras-vis.
 
 Grad-CAM (Selvaraju et al. 2017), Grad-CAM++ (Chattopadhay et al. 2018), Score-CAM (Wang et al. 2020), SmoothGrad
-(Smilkov et al. 2017). tf-keras-vis hands Score-CAM's score the softmax of the logits, in a multilabel model too.
+(Smilkov et al. 2017).
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import tensorflow as tf
 
-from explain.score import class_score, last_map
+from explain.score import class_score, last_map, log_odds
 
 METHODS = ("gradcam", "gradcam++", "scorecam", "smoothgrad")
 # Score-CAM runs the model once per map; beyond the strongest maps the picture no longer changes.
 _SCORECAM_MAPS = 64
 _SMOOTHGRAD_SAMPLES, _SMOOTHGRAD_NOISE = 20, 0.15
+# SmoothGrad holds every noisy copy of every image at once.
+_SMOOTHGRAD_IMAGES = 4
 
 
 def heat_maps(
@@ -30,36 +35,96 @@ def heat_maps(
     Returns:
         float32 (B, S, S).
     """
+    chosen = np.asarray(chosen, np.int32)
+    if method == "smoothgrad":
+        maps = _smoothgrad(model, pixels, chosen, task)
+    elif method == "scorecam":
+        maps = _scorecam(model, pixels, chosen, task)
+    else:
+        maps = _gradcam(model, pixels, chosen, method, task)
+    return _normalised(_stretched(np.asarray(maps, np.float32), pixels.shape[1]))
+
+
+def _gradcam(model, pixels, chosen, method: str, task: str) -> np.ndarray:
+    """(B, h, w), the size of the last map."""
     from tf_keras_vis.gradcam import Gradcam
     from tf_keras_vis.gradcam_plus_plus import GradcamPlusPlus
-    from tf_keras_vis.saliency import Saliency
-    from tf_keras_vis.scorecam import Scorecam
-
-    chosen = tf.constant(chosen, tf.int32)
 
     def score(logits):
-        return class_score(logits, chosen, task)
+        value = class_score(logits, tf.constant(chosen), task)
+        # Grad-CAM++ takes the exponential of the score, which overflows beyond 88; a constant factor of the map is
+        # all that it changes, so the score is moved to 0 and keeps its gradient.
+        return value - tf.stop_gradient(value) if method == "gradcam++" else value
 
-    if method == "smoothgrad":
-        maps = Saliency(model, clone=False)(
-            score,
-            pixels,
+    explainer = (GradcamPlusPlus if method == "gradcam++" else Gradcam)(model, clone=False)
+    return explainer(
+        score,
+        pixels,
+        penultimate_layer=last_map(model),
+        seek_penultimate_conv_layer=False,
+        expand_cam=False,
+        normalize_cam=False,
+    )
+
+
+def _scorecam(model, pixels, chosen, task: str) -> np.ndarray:
+    """(B, h, w); image by image, since tf-keras-vis would pick the strongest maps for a batch together."""
+    from tf_keras_vis.scorecam import Scorecam
+
+    layer = last_map(model)
+    channels = model.get_layer(layer).output.shape[-1]
+    explainers = {}
+    for wanted in set(chosen.tolist()):
+        # tf-keras-vis takes the softmax of what the model gives: of log-odds and 0, that is the class's probability,
+        # in a multilabel model too.
+        odds = log_odds(model.output, wanted, task)
+        pair = tf.stack([odds, tf.zeros_like(odds)], axis=1)
+        explainers[wanted] = Scorecam(tf.keras.Model(model.input, pair), clone=False)
+    with _no_progress_bar():
+        maps = [
+            explainers[wanted](
+                lambda probabilities: probabilities[:, 0],
+                image[None],
+                penultimate_layer=layer,
+                seek_penultimate_conv_layer=False,
+                max_N=min(_SCORECAM_MAPS, channels),
+                expand_cam=False,
+                normalize_cam=False,
+            )[0]
+            for image, wanted in zip(pixels, chosen.tolist(), strict=True)
+        ]
+    return np.stack(maps)
+
+
+def _smoothgrad(model, pixels, chosen, task: str) -> np.ndarray:
+    """(B, S, S), the largest magnitude over channels: a dark finding has a negative gradient."""
+    from tf_keras_vis.saliency import Saliency
+
+    explainer, maps = Saliency(model, clone=False), []
+    for start in range(0, len(pixels), _SMOOTHGRAD_IMAGES):
+        some = slice(start, start + _SMOOTHGRAD_IMAGES)
+        gradient = explainer(
+            lambda logits, wanted=chosen[some]: class_score(logits, tf.constant(wanted), task),
+            pixels[some],
             smooth_samples=_SMOOTHGRAD_SAMPLES,
             smooth_noise=_SMOOTHGRAD_NOISE,
+            keepdims=True,
             normalize_map=False,
         )
-    else:
-        kind = {"gradcam": Gradcam, "gradcam++": GradcamPlusPlus, "scorecam": Scorecam}[method]
-        more = (
-            {"max_N": min(_SCORECAM_MAPS, model.get_layer(last_map(model)).output.shape[-1])}
-            if method == "scorecam"
-            else {}
-        )
-        explainer = kind(model, clone=False)
-        maps = explainer(
-            score, pixels, penultimate_layer=last_map(model), normalize_cam=False, **more
-        )
-    return _normalised(np.asarray(maps, np.float32))
+        maps.append(np.abs(gradient).max(axis=-1))
+    return np.concatenate(maps)
+
+
+def _stretched(maps: np.ndarray, size: int) -> np.ndarray:
+    """(B, h, w) -> (B, size, size), a map's cell over the pixels it stands for.
+
+    The zoom of tf-keras-vis puts the centres of the outer cells on the image's edge, half a cell off.
+    """
+    import cv2
+
+    if maps.shape[1:] == (size, size):
+        return maps
+    return np.stack([cv2.resize(m, (size, size), interpolation=cv2.INTER_LINEAR) for m in maps])
 
 
 def _normalised(maps: np.ndarray) -> np.ndarray:
@@ -67,3 +132,15 @@ def _normalised(maps: np.ndarray) -> np.ndarray:
     maps = np.nan_to_num(np.maximum(maps, 0.0))
     highest = maps.max(axis=(1, 2), keepdims=True)
     return np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0)
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Score-CAM calls `predict`, whose bar would appear among ours."""
+    shown = tf.keras.utils.is_interactive_logging_enabled()
+    tf.keras.utils.disable_interactive_logging()
+    try:
+        yield
+    finally:
+        if shown:
+            tf.keras.utils.enable_interactive_logging()

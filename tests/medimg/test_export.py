@@ -105,11 +105,10 @@ def test_warmup_requests_are_real_and_run(exported, phantom_data):
 
 
 def test_the_graph_holds_no_python(exported):
-    graph = (
-        tf.compat.v1.saved_model.loader_impl.parse_saved_model(str(exported))
-        .meta_graphs[0]
-        .graph_def
-    )
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    content = SavedModel.FromString((exported / "saved_model.pb").read_bytes())
+    graph = content.meta_graphs[0].graph_def
     operations = {node.op for node in graph.node}
     operations |= {node.op for function in graph.library.function for node in function.node_def}
     assert not operations & {"PyFunc", "EagerPyFunc", "PyFuncStateless"}
