@@ -28,9 +28,12 @@ METRICS = (
     "balanced_accuracy",
     "sensitivity",
     "specificity",
+    "precision",
     "f1",
+    "brier",
     "ece",
 )
+CLASS_METRICS = ("auroc", "auprc", "sensitivity", "specificity")
 
 
 @click.group(
@@ -90,13 +93,13 @@ def data_prepare(source, path, out, overwrite, **values):
 
 
 def _print_counts(dataset) -> None:
-    rows = []
-    for split in ("train", "val", "test"):
-        part = dataset.rows(split)
-        labels = part["label"].str.split("|").explode().value_counts()
-        counts = [int(labels.get(name, 0)) for name in dataset.classes]
-        rows.append([split, part["patient"].nunique(), len(part), *counts])
-    table(dataset.name, ["split", "patients", "images", *dataset.classes], rows)
+    parts = {split: dataset.rows(split) for split in ("train", "val", "test")}
+    labels = {s: rows["label"].str.split("|").explode().value_counts() for s, rows in parts.items()}
+    names = [*dataset.classes, dataset.negative] if dataset.negative else dataset.classes
+    rows = [["patients", *(part["patient"].nunique() for part in parts.values())]]
+    rows += [["images", *(len(part) for part in parts.values())]]
+    rows += [[name, *(int(labels[split].get(name, 0)) for split in parts)] for name in names]
+    table(f"{dataset.name}: {dataset.task}", ["", *parts], rows)
 
 
 @data.command("inspect")
@@ -105,9 +108,8 @@ def _print_counts(dataset) -> None:
 def data_inspect(data_folder, out):
     """Counts, leakage, duplicates, label conflicts, broken files and figures; exit code 1 on leakage."""
     from medimg.builtin import resolve
-    from medimg.inspection import inspect
-
     from medimg.dataset import Dataset
+    from medimg.inspection import inspect
 
     dataset = Dataset.load(resolve(data_folder))
     folder = Path(out) if out else dataset.root / "inspection"
@@ -167,7 +169,6 @@ def _resumed(ctx, out, config):
 
 def _train(data_folder, out, config, resume=False, overwrite=False):
     from medimg.builtin import resolve
-
     from medimg.training.train import Listener, train
 
     rows = []
@@ -209,14 +210,17 @@ def _evaluate(run_folder, config):
         result = evaluate(
             Run.load(Path(run_folder)), config, lambda done, total: step("predict", done, total)
         )
-    names = [name for name in METRICS if name in result["metrics"]]
-    rows = [["all", *(interval(result["metrics"][name]) for name in names)]]
+    title = f"{result['split']}: {result['n']} images of {result['patients']} patients"
+    rows = [
+        [name, interval(result["metrics"][name])] for name in METRICS if name in result["metrics"]
+    ]
+    table(title, ["metric", "value [95% interval]"], rows)
     if len(result["per_class"]) > 2:
-        rows += [
-            [name, *(interval(values.get(n)) for n in names)]
+        rows = [
+            [name, *(interval(values.get(metric)) for metric in CLASS_METRICS)]
             for name, values in result["per_class"].items()
         ]
-    table(f"{result['split']}: {result['n']} images", ["class", *names], rows)
+        table("Each class against the rest", ["class", *CLASS_METRICS], rows)
     threshold = result["threshold"]
     if threshold.get("note"):
         click.echo(f"threshold: {threshold['note']}")
@@ -234,7 +238,6 @@ def explain(run_folder, **values):
 
 def _explain(run_folder, config):
     from explain.explain import explain as explain_run
-
     from medimg.run import Run
 
     with progress_bars() as step:
@@ -267,7 +270,6 @@ def export(run_folder, out, **values):
 
 def _export(run_folder, out, config):
     from medimg.export import export, serving_commands
-
     from medimg.run import Run
 
     with progress_bars() as step:

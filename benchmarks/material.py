@@ -3,10 +3,9 @@
 import os
 from pathlib import Path
 
-from medimg.prepare import prepare
-
 from medimg.config import PhantomConfig, PrepareConfig
 from medimg.dataset import Dataset
+from medimg.prepare import prepare
 
 
 def phantom(folder: Path, images: int, size: int) -> Dataset:

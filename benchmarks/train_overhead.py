@@ -1,4 +1,4 @@
-"""medimg train (gate, decode, validation, checkpoints, saving) against a bare model.fit on the same arrays and model."""
+"""medimg train (gate, decode, validation, checkpoints, saving) against model.fit on the same arrays and model."""
 
 import tempfile
 import time

@@ -6,11 +6,12 @@ Grad-CAM (Selvaraju et al. 2017), Grad-CAM++ (Chattopadhay et al. 2018), Score-C
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 import numpy as np
 import tensorflow as tf
 
-from explain.score import class_score, last_map, log_odds
+from explain.score import class_score, last_map
 
 METHODS = ("gradcam", "gradcam++", "scorecam", "smoothgrad")
 # Score-CAM runs the model once per map; beyond the strongest maps the picture no longer changes.
@@ -18,6 +19,7 @@ _SCORECAM_MAPS = 64
 _SMOOTHGRAD_SAMPLES, _SMOOTHGRAD_NOISE = 20, 0.15
 # SmoothGrad holds every noisy copy of every image at once.
 _SMOOTHGRAD_IMAGES = 4
+_TINY = 1e-30
 
 
 def heat_maps(
@@ -73,17 +75,21 @@ def _scorecam(model, pixels, chosen, task: str) -> np.ndarray:
 
     layer = last_map(model)
     channels = model.get_layer(layer).output.shape[-1]
-    explainers = {}
-    for wanted in set(chosen.tolist()):
-        # tf-keras-vis takes the softmax of what the model gives: of log-odds and 0, that is the class's probability,
-        # in a multilabel model too.
-        odds = log_odds(model.output, wanted, task)
-        pair = tf.stack([odds, tf.zeros_like(odds)], axis=1)
-        explainers[wanted] = Scorecam(tf.keras.Model(model.input, pair), clone=False)
+    multilabel = task == "multilabel"
+    explainer = Scorecam(_with_zero_logit(model) if multilabel else model, clone=False)
+
+    def score(wanted):
+        # What arrives is the softmax of all outputs. Of a label and the constant 0 alone it is the label's sigmoid.
+        def probability(softmax):
+            p = softmax[:, wanted]
+            return p / (p + softmax[:, -1] + _TINY) if multilabel else p
+
+        return probability
+
     with _no_progress_bar():
         maps = [
-            explainers[wanted](
-                lambda probabilities: probabilities[:, 0],
+            explainer(
+                score(wanted),
                 image[None],
                 penultimate_layer=layer,
                 seek_penultimate_conv_layer=False,
@@ -94,6 +100,13 @@ def _scorecam(model, pixels, chosen, task: str) -> np.ndarray:
             for image, wanted in zip(pixels, chosen.tolist(), strict=True)
         ]
     return np.stack(maps)
+
+
+@lru_cache(maxsize=1)
+def _with_zero_logit(model) -> tf.keras.Model:
+    """The same model with a constant 0 after its logits; kept, since a new one for every batch is compiled anew."""
+    padded = tf.pad(model.output, [[0, 0], [0, 1]])
+    return tf.keras.Model(model.input, padded)
 
 
 def _smoothgrad(model, pixels, chosen, task: str) -> np.ndarray:

@@ -22,23 +22,6 @@ def class_score(logits, chosen, task: str):
     return 2.0 * score - tf.reduce_sum(logits, axis=1) if task == "binary" else score
 
 
-def log_odds(logits, wanted: int, task: str):
-    """Logarithm of p / (1 - p) of one class: its sigmoid is the class's probability.
-
-    Args:
-        logits: float (B, classes).
-        wanted: the class.
-        task: `binary`, `multiclass` or `multilabel`.
-
-    Returns:
-        float (B,).
-    """
-    if task == "multilabel":
-        return logits[:, wanted]
-    others = tf.concat([logits[:, :wanted], logits[:, wanted + 1 :]], axis=1)
-    return logits[:, wanted] - tf.reduce_logsumexp(others, axis=1)
-
-
 def last_map(model: tf.keras.Model) -> str:
     """Name of the layer whose maps are pooled: what class activation maps look at."""
     tensor = model.get_layer(POOL).input

@@ -83,7 +83,7 @@ def _data(dataset: Dataset) -> str:
 def _performance(run: Run, description: dict) -> str:
     path = run.root / "metrics.json"
     if not path.is_file():
-        return "## Performance\n\nNot evaluated: run `medimg evaluate` on the Run and export again. The label uses 0.5."
+        return "## Performance\n\nNot evaluated (`medimg evaluate`, then export again). The label uses 0.5."
     content = json.loads(path.read_text(encoding="utf-8"))
     rows = ["| class | " + " | ".join(METRICS) + " |", "|" + "---|" * (len(METRICS) + 1)]
     parts = {"all": content["metrics"], **content["per_class"]}
@@ -93,7 +93,7 @@ def _performance(run: Run, description: dict) -> str:
         )
     note = content["threshold"].get("note") or f"threshold {content['threshold']['value']}"
     return (
-        f"## Performance\n\n{content['split']} part, {content['n']} images, 95% intervals by bootstrap over patients.\n\n"
+        f"## Performance\n\n{content['split']} part, {content['n']} images, 95% bootstrap intervals.\n\n"
         + "\n".join(rows)
         + f"\n\nThreshold: {note}"
     )

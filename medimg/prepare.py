@@ -79,6 +79,7 @@ def prepare(
         scan, out, scratch, config.image_size, config.workers or os.cpu_count() or 1, progress
     )
     table = _table(scan, decoded)
+    del decoded
     rejected = scan.rejected + broken
     _write_rejected(out, rejected)
     _check_classes(scan, table, len(broken), "could be read", out)

@@ -6,6 +6,7 @@ It must see what training saw (`medimg.pipeline.load_raw`): the same decoding, c
 import numpy as np
 import tensorflow as tf
 
+from medimg.orientation import upright
 from medimg.pipeline import ROUNDING
 
 # ITU-R BT.601 luma in OpenCV's fixed point (15 bits), so that grey levels agree to the last bit.
@@ -88,7 +89,9 @@ def decode(data, size: int, channels: int):
     # The accurate transform is OpenCV's; a PNG read as 16 bits holds 257 times its 8-bit values.
     image = tf.cond(
         is_jpeg,
-        lambda: tf.cast(tf.io.decode_jpeg(data, dct_method="INTEGER_ACCURATE"), tf.int64),
+        lambda: tf.cast(
+            upright(tf.io.decode_jpeg(data, dct_method="INTEGER_ACCURATE"), data), tf.int64
+        ),
         lambda: tf.cast(tf.io.decode_png(data, dtype=tf.uint16), tf.int64),
     )
     image = tf.cond(tf.logical_or(is_jpeg, sixteen), lambda: image, lambda: image // 257)

@@ -104,10 +104,12 @@ def units(table: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
 
 def missing_classes(labels: Sequence[str], splits: Sequence[str]) -> list[tuple[str, str, int]]:
     """(class, part, images of the class in all) for every class that a part with images lacks."""
-    table = pd.DataFrame(
-        {"label": [text.split(SEPARATOR) for text in labels], "split": list(splits)}
+    table = pd.DataFrame({"label": list(labels), "split": list(splits)})
+    # Counted before labels are taken apart: there are few different ones, however many rows.
+    counts = table.groupby(["label", "split"]).size().unstack(fill_value=0)
+    counts = (
+        counts.assign(name=counts.index.str.split(SEPARATOR)).explode("name").groupby("name").sum()
     )
-    counts = table.explode("label").groupby(["label", "split"]).size().unstack(fill_value=0)
     return [
         (name, part, int(counts.loc[name].sum()))
         for part in SPLITS
@@ -119,12 +121,14 @@ def missing_classes(labels: Sequence[str], splits: Sequence[str]) -> list[tuple[
 
 def _class_counts(labels: Sequence[str], codes: np.ndarray, groups: int) -> np.ndarray:
     """Images of each group (rows) in each class (columns)."""
-    parts = [text.split(SEPARATOR) for text in labels]
+    label_codes, texts = pd.factorize(np.asarray(labels, object))
+    parts = [text.split(SEPARATOR) for text in texts]
     classes = {name: i for i, name in enumerate(sorted({name for part in parts for name in part}))}
     counts = np.zeros((groups, len(classes)))
-    for group, part in zip(codes, parts, strict=True):
-        for name in part:
-            counts[group, classes[name]] += 1
+    for code, part in enumerate(parts):
+        rows = codes[label_codes == code]
+        for name in set(part):
+            np.add.at(counts[:, classes[name]], rows, 1)
     return counts
 
 

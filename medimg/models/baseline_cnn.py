@@ -23,7 +23,6 @@ def backbone(pixels, width: int = 32, stages: int = 4):
             name = f"stage{stage}_conv{i}"
             filters = width * 2 ** (stage - 1)
             x = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=name)(x)
-            # 0.9: with the few hundred steps of a small set, Keras' 0.99 leaves the averages near their start.
-            x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
+            x = layers.BatchNormalization(name=f"{name}_norm")(x)
             x = layers.ReLU(name=f"{name}_relu")(x)
     return x

@@ -12,6 +12,9 @@ from medimg.models.registry import Family, family, parse_arguments
 
 # The head's layers, as explanation, features and fine-tuning find them.
 POOL, DROPOUT, LOGITS = "pool", "dropout", "logits"
+# Of BatchNorm's moving averages. Keras' 0.99 and 0.999 are for ImageNet's many steps: after the few hundred of a
+# medical set the averages still lie near their start, and the model in inference is not the one that was trained.
+MOMENTUM = 0.9
 # Keras gives EfficientNet's "variance" these standard deviations and divides by their root once more.
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
@@ -64,6 +67,9 @@ def build(
         if wanted != "imagenet":
             neutralise_normalization(application)
     model = _with_head(pixels, features, classes, dropout, pool, chosen.name)
+    for layer in model.layers:
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            layer.momentum = MOMENTUM
     if norm == "group":
         model = with_group_norm(model)
     if chosen.application is None and wanted:

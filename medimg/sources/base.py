@@ -150,14 +150,12 @@ def to_records(rows: Iterable[dict]) -> pd.DataFrame:
 
     # By column, and with equal strings shared: a list of dictionaries would be the peak of a preparation's memory.
     columns, shared, count = {}, {}, 0
-    for row in rows:
+    for count, row in enumerate(rows, start=1):
         for name, value in row.items():
-            column = columns.setdefault(name, [None] * count)
+            column = columns.setdefault(name, [None] * (count - 1))
             column.append(shared.setdefault(value, value) if isinstance(value, str) else value)
-        count += 1
         for column in columns.values():
-            if len(column) < count:
-                column.append(None)
+            column += [None] * (count - len(column))
     records = pd.DataFrame(columns)
     for column in ("image", "label", "patient", "site", "split"):
         if column not in records:

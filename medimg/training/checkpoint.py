@@ -1,6 +1,7 @@
 """Checkpoints that a killed training resumes from, bit for bit.
 
-`checkpoints/last-NNNNNN/` holds the variables (weights and optimizer) and `state.json`; it is written under another name and renamed, so a folder of that name is whole.
+`checkpoints/last-NNNNNN/` holds the variables (weights and optimizer) and `state.json`; it is
+written under another name and renamed, so a folder of that name is whole.
 """
 
 import json
