@@ -1,11 +1,11 @@
 """explain(): maps of a Run's images, drawn, kept as numbers, and judged where the findings are known."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from explain import findings, pointing_game, saliency
 from explain.overlay import Panel, draw
@@ -14,12 +14,15 @@ from medimg import atomic
 from medimg.config import ExplainConfig
 from medimg.dataset import Dataset
 from medimg.errors import InputError
+from medimg.export import thresholds
 from medimg.pipeline import load_image
 from medimg.prediction import probabilities
 from medimg.run import Run
 
 METHODS = (*saliency.METHODS, "shap")
 _BATCH = 16
+# For the names of an image's regions alone.
+_ANY_SIZE = 8
 
 
 def explain(
@@ -42,7 +45,7 @@ def explain(
     explainer = Explainer(run, config)
     dataset = None if config.image else run.dataset()
     subjects = _files(config) if dataset is None else _rows(dataset, config)
-    located = _located(dataset, config, explainer.classes)
+    located, left_out = _located(dataset, config, explainer.classes)
     total, done = len(config.method) * (len(subjects) + len(located)), 0
     result: dict = {"images": {}, "localisation": {}}
     for method in config.method:
@@ -52,14 +55,17 @@ def explain(
         if progress:
             progress(done, total)
         if located:
-            result["localisation"][method] = explainer.locate(method, located, dataset)
+            result["localisation"][method] = {
+                **explainer.locate(method, located, dataset),
+                "left_out": left_out,
+            }
             done += len(located)
         if progress:
             progress(done, total)
     folder = run.root / "explanations"
     if result["localisation"]:
-        atomic.write_json(folder / "localisation.json", result["localisation"])
-    atomic.write_json(folder / "explanations.json", result["images"])
+        _update(folder / "localisation.json", result["localisation"])
+    _update(folder / "explanations.json", result["images"])
     return result
 
 
@@ -75,6 +81,7 @@ class Explainer:
         self.model, self.description, self.config = run.model(), run.description(), config
         self.classes, self.task = self.description["classes"], self.description["task"]
         self.size = self.description["image_size"]
+        self.thresholds = thresholds(run, self.description)
 
     def load(self, path: Path) -> np.ndarray:
         """float32 (S, S, C)."""
@@ -86,6 +93,12 @@ class Explainer:
             return shap_maps(self.model, pixels, chosen, self.task, self.config.samples)[0]
         return saliency.heat_maps(self.model, pixels, chosen, method, self.task)
 
+    def predicted(self, chances: np.ndarray) -> np.ndarray:
+        """int (B,): binary by the threshold that the Run was evaluated with, else the most probable class."""
+        if self.task == "binary":
+            return (chances[:, 1] >= self.thresholds[1]).astype(int)
+        return chances.argmax(axis=1)
+
     def draw_all(
         self, method: str, subjects: list[dict], dataset: Dataset | None, folder: Path
     ) -> list[dict]:
@@ -95,7 +108,7 @@ class Explainer:
             batch = subjects[start : start + _BATCH]
             pixels = np.stack([self.load(s["path"]) for s in batch])
             chances = probabilities(self.model(pixels, training=False).numpy(), self.task)
-            chosen = chances.argmax(axis=1)
+            chosen = self.predicted(chances)
             heat = self.maps(method, pixels, chosen)
             for i, subject in enumerate(batch):
                 panel = self._panel(
@@ -104,6 +117,7 @@ class Explainer:
                 entry = self._write(panel, folder, len(listed), chosen[i], chances[i], subject)
                 panels.append(panel)
                 listed.append(entry)
+        _remove_others(folder, listed)
         draw(
             panels,
             folder / "contact_sheet.png",
@@ -181,26 +195,43 @@ def _rows(dataset: Dataset, config: ExplainConfig) -> list[dict]:
     ]
 
 
-def _located(dataset: Dataset | None, config: ExplainConfig, classes: list[str]) -> list[tuple]:
-    """(row, class index, region's name) of every finding of a known class in the split, a seeded sample of them."""
+def _located(
+    dataset: Dataset | None, config: ExplainConfig, classes: list[str]
+) -> tuple[list[tuple], dict[str, int]]:
+    """Findings of the split to play on, and those that are left out because the model has no such class.
+
+    Returns:
+        (row, class index, region's name) of every finding of a seeded sample of images; name -> number left out.
+    """
     if dataset is None or not config.localisation_count:
-        return []
+        return [], {}
     rows = dataset.manifest[
         findings.has_findings(dataset) & (dataset.manifest["split"] == config.split)
     ]
     rows = rows.sample(min(len(rows), config.localisation_count), random_state=config.seed)
-    found = []
+    found: list[tuple] = []
+    left_out: dict[str, int] = {}
     for _, row in rows.iterrows():
-        for name in sorted(_names(row)):
-            if name in classes:
-                found.append((row, classes.index(name), name))
-            elif dataset.task == "binary" and name:
-                # The finding of a binary set may have a name of its own; it speaks for the positive class.
+        for name in sorted(findings.regions(dataset, row, _ANY_SIZE)):
+            if dataset.task == "binary":
+                # A finding speaks for the positive class, also under a name of its own (`nodule` of `abnormal`).
                 found.append((row, 1, name))
-    return found
+            elif name in classes:
+                found.append((row, classes.index(name), name))
+            else:
+                left_out[name] = left_out.get(name, 0) + 1
+    return found, left_out
 
 
-def _names(row: pd.Series) -> set[str]:
-    if row.get("mask", "") or not row.get("finding", ""):
-        return {row["label"]}
-    return set(row["finding"].split("|"))
+def _remove_others(folder: Path, listed: list[dict]) -> None:
+    """Pictures of an earlier, longer list would look like part of this one."""
+    kept = {Path(entry[key]).name for entry in listed for key in ("overlay", "heatmap")}
+    for file in folder.iterdir():
+        if re.match(r"\d{3}-.*\.(png|npz)$", file.name) and file.name not in kept:
+            file.unlink()
+
+
+def _update(path: Path, content: dict) -> None:
+    """Replace the methods in `content`, keep the others'."""
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    atomic.write_json(path, {**known, **content})

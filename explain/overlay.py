@@ -53,7 +53,7 @@ def draw(panels: list[Panel], path: Path, title: str, columns: int = 2) -> None:
         _original(left, panel)
         shown = _overlay(right, panel)
     label = (
-        "contribution to the class's score"
+        "for (red) and against (blue) the class, share of the image's largest"
         if panels[0].signed
         else "evidence, share of the map's maximum"
     )
@@ -74,10 +74,8 @@ def _overlay(axis, panel: Panel):
     if panel.signed:
         # Symmetric about 0; the 99.5th percentile keeps one hot pixel from hiding the rest.
         limit = float(np.percentile(np.abs(panel.heat_map), 99.5)) or 1.0
-        strength = np.clip(np.abs(panel.heat_map) / limit, 0.0, 1.0)
-        shown = axis.imshow(
-            panel.heat_map, cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=0.75 * strength
-        )
+        share = np.clip(panel.heat_map / limit, -1.0, 1.0)
+        shown = axis.imshow(share, cmap="RdBu_r", vmin=-1.0, vmax=1.0, alpha=0.6 * np.abs(share))
     else:
         shown = axis.imshow(
             panel.heat_map, cmap="inferno", vmin=0.0, vmax=1.0, alpha=0.6 * panel.heat_map

@@ -1,4 +1,4 @@
-"""The EXIF orientation of a JPEG, read and applied in TensorFlow operations: `medimg.imaging` does the same in training.
+"""The EXIF orientation of a JPEG, in TensorFlow operations; `medimg.imaging` does the same in training.
 
 TensorFlow's decoder ignores it, and a photograph from a phone held upright would be served lying on its side.
 Source: EXIF 2.32, sections 4.5.4 and 4.6.2; JPEG markers: ITU-T T.81, annex B.
@@ -45,7 +45,7 @@ def _exif_start(header):
     def segment_follows(at, exif):
         marker = _bytes(header, at, 2)
         is_image = tf.reduce_any(tf.equal(marker[1], [_SCAN, _END]))
-        return (exif == 0) & (marker[0] == 0xFF) & ~is_image
+        return (exif == 0) & (at < tf.size(header)) & (marker[0] == 0xFF) & ~is_image
 
     def next_segment(at, exif):
         is_exif = tf.equal(_bytes(header, at + 1, 1)[0], _EXIF_SEGMENT) & tf.reduce_all(
@@ -81,5 +81,5 @@ def _bytes(header, at, count: int):
 
 
 def _inside(header, at):
-    """A broken header may point past its end; its last byte is no marker that matters."""
+    """Positions that a broken header puts past its end become the last byte's."""
     return tf.clip_by_value(at, 0, tf.size(header) - 1)

@@ -3,8 +3,10 @@
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -33,6 +35,7 @@ _FIRST = [
     "finding",
     "mask",
 ]
+_BOX = ["x", "y", "width", "height"]
 _LAST = ["source_file", "pixels", "bytes"]
 
 
@@ -80,6 +83,8 @@ def prepare(
     )
     table = _table(scan, decoded)
     del decoded
+    # The table has all of it now: two of them would be in memory until the end.
+    scan = replace(scan, records=scan.records.head(0).copy())
     rejected = scan.rejected + broken
     _write_rejected(out, rejected)
     _check_classes(scan, table, len(broken), "could be read", out)
@@ -180,34 +185,28 @@ def _start(out: Path, identity: dict) -> Path:
 
 def _table(scan: Scan, decoded: dict[str, Decoded]) -> pd.DataFrame:
     """Records of the decoded images in the manifest's columns."""
-    records = scan.records[scan.records["image"].isin(decoded)]
-    items = [decoded[key] for key in records["image"]]
-    table = records.assign(
-        source_file=records["image"],
-        image=[item.image for item in items],
-        pixels=[item.pixels for item in items],
-        bytes=[item.bytes for item in items],
-    ).reset_index(drop=True)
-    if "mask" in table:
-        names = table["image"].map(mask_name)
-        table["mask"] = names.where(table["mask"] != "", "")
-    if "x" in table:
-        boxes = [
-            _scaled(scan, row, item) for row, item in zip(table.itertuples(), items, strict=True)
-        ]
-        table[["x", "y", "width", "height"]] = pd.DataFrame(
-            boxes, index=table.index, columns=range(4)
-        )
-    first = [name for name in _FIRST if name in table]
-    middle = [name for name in table if name not in (*_FIRST, *_LAST)]
-    return table[first + middle + _LAST]
+    known = scan.records["image"].isin(decoded)
+    # By column, so that rows are copied once: copies of tables would be the peak of a preparation's memory.
+    columns = {name: scan.records.loc[known, name].to_numpy() for name in scan.records}
+    items = [decoded[key] for key in columns["image"]]
+    columns["source_file"] = columns["image"]
+    for name in ("image", "pixels", "bytes"):
+        columns[name] = [getattr(item, name) for item in items]
+    if "mask" in columns:
+        pairs = zip(columns["image"], columns["mask"], strict=True)
+        columns["mask"] = [mask_name(image) if mask else "" for image, mask in pairs]
+    if "x" in columns:
+        for row in np.flatnonzero(columns["x"] != ""):
+            sides = [columns[name][row] for name in _BOX]
+            for name, side in zip(_BOX, _scaled(scan, sides, items[row]), strict=True):
+                columns[name][row] = side
+    first = [name for name in _FIRST if name in columns]
+    middle = [name for name in columns if name not in (*_FIRST, *_LAST)]
+    return pd.DataFrame({name: columns[name] for name in first + middle + _LAST})
 
 
-def _scaled(scan: Scan, row, item: Decoded) -> list[str]:
-    """The row's boxes in pixels of the prepared image."""
-    sides = [row.x, row.y, row.width, row.height]
-    if not row.x:
-        return [""] * 4
+def _scaled(scan: Scan, sides: list[str], item: Decoded) -> list[str]:
+    """An image's boxes (x, y, width, height, several joined) in pixels of the prepared image."""
     wide, high = scan.box_frame or (item.width, item.height)
     scale = (item.out_width / wide, item.out_height / high)
     try:
@@ -249,9 +248,12 @@ def _tidy(dataset: Dataset) -> None:
     kept |= set(dataset.manifest.get("mask", ()))
     try:
         for folder in ("images", "masks"):
-            for file in (dataset.root / folder).rglob("*.png"):
-                if file.relative_to(dataset.root).as_posix() not in kept:
-                    file.unlink()
+            # Not rglob: it remembers every path that it gives.
+            for place, _, names in os.walk(dataset.root / folder):
+                below = Path(place).relative_to(dataset.root).as_posix()
+                for name in names:
+                    if f"{below}/{name}" not in kept:
+                        os.unlink(os.path.join(place, name))
         shutil.rmtree(dataset.root / SCRATCH)
     except OSError as error:
         raise atomic.cannot_write(dataset.root, error) from error

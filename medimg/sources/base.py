@@ -148,14 +148,18 @@ def to_records(rows: Iterable[dict]) -> pd.DataFrame:
 
     from medimg.dataset import TEXT_COLUMNS
 
-    # By column, and with equal strings shared: a list of dictionaries would be the peak of a preparation's memory.
-    columns, shared, count = {}, {}, 0
+    # By column: a list of dictionaries would be the peak of a preparation's memory.
+    columns, shared = {}, {}
     for count, row in enumerate(rows, start=1):
         for name, value in row.items():
             column = columns.setdefault(name, [None] * (count - 1))
-            column.append(shared.setdefault(value, value) if isinstance(value, str) else value)
+            if isinstance(value, str) and len(shared) < 1000:
+                value = shared.setdefault(value, value)  # noqa: PLW2901 (the same text, kept once)
+            elif isinstance(value, str):
+                value = shared.get(value, value)  # noqa: PLW2901
+            column.append(value)
         for column in columns.values():
-            column += [None] * (count - len(column))
+            column.extend([None] * (count - len(column)))
     records = pd.DataFrame(columns)
     for column in ("image", "label", "patient", "site", "split"):
         if column not in records:

@@ -1,0 +1,70 @@
+"""Orientation read in the served graph, against Pillow and against what training sees."""
+
+import io
+import struct
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from medimg.orientation import exif_orientation
+from medimg.pipeline import load_image
+from medimg.serving import decode
+
+PHOTO = cv2.resize(
+    np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8),
+    (60, 40),
+    interpolation=cv2.INTER_CUBIC,
+)
+
+
+def jpeg(exif: bytes = b"") -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(PHOTO).save(file, "JPEG", exif=exif)
+    return file.getvalue()
+
+
+def exif(orientation: int, order: str, before: int = 0) -> bytes:
+    """An EXIF block by hand: `<` Intel or `>` Motorola order, after `before` other entries."""
+    entries = [struct.pack(order + "HHII", 0x0100 + i, 4, 1, 7) for i in range(before)]
+    entries.append(struct.pack(order + "HHIHH", 0x0112, 3, 1, orientation, 0))
+    head = {"<": b"II", ">": b"MM"}[order] + struct.pack(order + "HI", 42, 8)
+    return (
+        b"Exif\0\0" + head + struct.pack(order + "H", len(entries)) + b"".join(entries) + b"\0" * 4
+    )
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(("order", "before"), [("<", 0), (">", 3)])
+def test_a_turned_photograph_is_served_as_it_was_trained(orientation, order, before, tmp_path):
+    data = jpeg(exif(orientation, order, before))
+    assert Image.open(io.BytesIO(data)).getexif()[0x0112] == orientation
+    assert exif_orientation(tf.constant(data)).numpy() == orientation
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(data)
+    for size in (32, 64):
+        served = decode(tf.constant(data), size, 3).numpy()
+        np.testing.assert_array_equal(served, load_image(path, size, 3))
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"",
+        b"Exif\0\0",
+        b"Exif\0\0II*\0\xff\xff\0\0",
+        b"Exif\0\0" + b"\xff" * 40,
+        exif(0, "<"),
+        exif(9, ">"),
+        b"http://ns.adobe.com/xap/1.0/\0<x/>",
+    ],
+)
+def test_no_or_broken_exif_means_as_stored(block):
+    assert exif_orientation(tf.constant(jpeg(block))).numpy() == 1
+
+
+def test_a_broken_header_ends():
+    for data in (b"\xff", b"\xff\xd8\xff", b"\xff\xd8" + b"\xff" * 50, b"\xff\xd8\xff\xe1\0\0"):
+        assert exif_orientation(tf.constant(data)).numpy() == 1
