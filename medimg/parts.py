@@ -55,7 +55,9 @@ def assign_parts(
         table = table.assign(split=split_groups(table["label"], groups, fractions, config.seed))
     for name, part, count in missing_classes(table["label"], table["split"]):
         notes.append(f"class '{name}' has no image in {part} ({count} in all)")
-    return Settled(table.reset_index(drop=True), rejected, notes)
+    if rejected:
+        table = table.reset_index(drop=True)
+    return Settled(table, rejected, notes)
 
 
 def _columns(table: pd.DataFrame, group_by: str) -> list[str]:

@@ -153,11 +153,7 @@ def to_records(rows: Iterable[dict]) -> pd.DataFrame:
     for count, row in enumerate(rows, start=1):
         for name, value in row.items():
             column = columns.setdefault(name, [None] * (count - 1))
-            if isinstance(value, str) and len(shared) < 1000:
-                value = shared.setdefault(value, value)  # noqa: PLW2901 (the same text, kept once)
-            elif isinstance(value, str):
-                value = shared.get(value, value)  # noqa: PLW2901
-            column.append(value)
+            column.append(_once(value, shared))
         for column in columns.values():
             column.extend([None] * (count - len(column)))
     records = pd.DataFrame(columns)
@@ -168,6 +164,13 @@ def to_records(rows: Iterable[dict]) -> pd.DataFrame:
         if column in records:
             records[column] = records[column].fillna("").astype(str)
     return records
+
+
+def _once(value: object, shared: dict) -> object:
+    """Of equal values the first one, so that a repeated label or site is kept once; names of images never repeat."""
+    if len(shared) < 1000 and isinstance(value, str):
+        return shared.setdefault(value, value)
+    return shared.get(value, value)
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -1,0 +1,177 @@
+"""The command line: configuration files, exit codes, refusals, and the demo from end to end."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+import cli
+from medimg.command_line import options_of
+from medimg.config import Config, TrainConfig, option
+
+SMALL = ["--image-size", "32", "--model-arg", "width=4", "--model-arg", "stages=2", "--epochs", "1"]
+
+
+def medimg(*words):
+    return CliRunner().invoke(cli.medimg, [str(w) for w in words])
+
+
+@pytest.fixture
+def noise(tmp_path):
+    from tests.medimg.conftest import write_dataset
+
+    return write_dataset(tmp_path / "data").root
+
+
+def test_help_imports_nothing_heavy():
+    heavy = ("tensorflow", "numpy", "pandas", "cv2", "matplotlib")
+    code = f"import sys, cli; print([m for m in {heavy} if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_every_field_of_a_configuration_is_an_option():
+    names = {p.name for p in cli.medimg.commands["train"].params}
+    assert {f.name for f in dataclasses.fields(TrainConfig)} <= names
+    assert {"seed", "config", "debug", "resume", "overwrite"} <= names
+
+
+def test_flags_win_over_the_configuration_file(noise, tmp_path):
+    file = tmp_path / "options.yaml"
+    file.write_text("epochs: 7\nbatch-size: 5\nmodel_arg: {width: 4, stages: 2}\nimage_size: 32\n")
+    result = medimg("train", noise, "--out", tmp_path / "run", "--config", file, "--epochs", 1)
+    assert result.exit_code == 0, result.output
+    options = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["options"]
+    assert (options["epochs"], options["batch_size"], options["image_size"]) == (1, 5, 32)
+    assert options["model_arg"] == {"width": "4", "stages": "2"}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("epochz: 3", "option 'epochz' is not known"),
+        ("epochs: many", "epochs"),
+        ("[1, 2]", "not a mapping"),
+        ("a: [", "not readable as YAML"),
+    ],
+)
+def test_bad_configuration_files_are_one_line(content, words, noise, tmp_path):
+    file = tmp_path / "options.yaml"
+    file.write_text(content)
+    result = medimg("train", noise, "--out", tmp_path / "run", "--config", file)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert str(file) in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "nowhere", "--out", "x"],
+        ["evaluate", "nowhere"],
+        ["explain", "nowhere"],
+        ["export", "nowhere", "--out", "x"],
+        ["data", "inspect", "nowhere"],
+        ["data", "prepare", "folder", "nowhere", "--out", "x"],
+        ["data", "prepare", "nosuchsource", "nowhere", "--out", "x"],
+        ["train", "phantom", "--out", "x", "--epochs", "-1"],
+        ["train", "phantom", "--out", "x", "--resume", "--overwrite"],
+    ],
+)
+def test_what_is_not_there_is_one_line_and_exit_code_2(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = medimg(*words)
+    assert result.exit_code == 2
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "x").exists()
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    result = medimg("evaluate", tmp_path / "nowhere", "--debug")
+    assert isinstance(result.exception, ValueError)
+
+
+def test_resume_takes_the_runs_own_options_and_refuses_others(noise, tmp_path):
+    assert medimg("train", noise, "--out", tmp_path / "run", *SMALL).exit_code == 0
+    assert medimg("train", noise, "--out", tmp_path / "run", "--resume").exit_code == 0
+    other = medimg("train", noise, "--out", tmp_path / "run", "--resume", "--batch-size", 3)
+    assert other.exit_code == 2
+    assert "--batch-size 3: the Run at" in other.stderr
+
+
+def test_lists_and_doctor():
+    sources = medimg("data", "list")
+    assert sources.exit_code == 0
+    for name in ("folder", "csv", "medmnist", "chestxray14", "isic", "phantom"):
+        assert name in sources.output
+    assert "mobilenet_v2" in medimg("models").output
+    doctor = medimg("doctor")
+    assert doctor.exit_code == 0, doctor.output
+    assert "requirements.lock" in doctor.output
+
+
+def test_an_option_of_a_new_type_becomes_a_flag():
+    @dataclasses.dataclass(frozen=True)
+    class Own(Config):
+        fast_mode: bool = option(True, "Be fast.")
+        rate: float | None = option(None, "Rate.", above=0.0)
+
+    import click
+
+    @click.command()
+    @options_of(Own)
+    def command(**values):
+        click.echo(json.dumps(values))
+
+    assert json.loads(CliRunner().invoke(command, []).output) == {"fast_mode": True, "rate": None}
+    given = CliRunner().invoke(command, ["--no-fast-mode", "--rate", "0.5"]).output
+    assert json.loads(given) == {"fast_mode": False, "rate": 0.5}
+
+
+@pytest.mark.slow
+def test_ctrl_c_exits_130_and_leaves_a_resumable_run(noise, tmp_path):
+    run = tmp_path / "run"
+    words = [*SMALL[:-1], "4000", "--patience", "0", "--plateau-patience", "0"]
+    command = [Path(sys.executable).with_name("medimg"), "train", noise, "--out", run, *words]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (run / "history.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "--resume" in errors
+    assert list((run / "checkpoints").glob("last-*"))
+
+
+@pytest.mark.slow
+def test_the_demo_learns_locates_and_exports(tmp_path):
+    medimg_command = Path(sys.executable).with_name("medimg")
+    out = tmp_path / "demo"
+    done = subprocess.run(
+        [medimg_command, "demo", "--out", out], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((out / "run" / "metrics.json").read_text())
+    assert metrics["metrics"]["auroc"]["value"] >= 0.95
+    located = json.loads((out / "run" / "explanations" / "localisation.json").read_text())[
+        "gradcam"
+    ]
+    assert located["hit_rate"]["value"] >= max(located["random"], located["centre"]) + 0.3
+    assert (out / "saved_models" / "phantom" / "1" / "saved_model.pb").is_file()
+    again = subprocess.run(
+        [medimg_command, "demo", "--out", out], capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 2
+    assert "--overwrite" in again.stderr
