@@ -2,20 +2,10 @@
 
 import json
 
+from medimg.console import interval
 from medimg.dataset import Dataset
+from medimg.evaluation.metrics import METRICS
 from medimg.run import Run
-
-METRICS = (
-    "auroc",
-    "auprc",
-    "accuracy",
-    "balanced_accuracy",
-    "sensitivity",
-    "specificity",
-    "f1",
-    "brier",
-    "ece",
-)
 
 
 def model_card(run: Run, dataset: Dataset, difference: float, images: int) -> str:
@@ -89,7 +79,7 @@ def _performance(run: Run, description: dict) -> str:
     parts = {"all": content["metrics"], **content["per_class"]}
     for name, values in parts.items():
         rows.append(
-            f"| {name} | " + " | ".join(_interval(values.get(metric)) for metric in METRICS) + " |"
+            f"| {name} | " + " | ".join(interval(values.get(metric)) for metric in METRICS) + " |"
         )
     note = content["threshold"].get("note") or f"threshold {content['threshold']['value']}"
     return (
@@ -97,11 +87,3 @@ def _performance(run: Run, description: dict) -> str:
         + "\n".join(rows)
         + f"\n\nThreshold: {note}"
     )
-
-
-def _interval(value: dict | None) -> str:
-    if not value or value.get("value") is None:
-        return "-"
-    if value.get("low") is None:
-        return f"{value['value']:.3f}"
-    return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
