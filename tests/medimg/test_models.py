@@ -16,6 +16,13 @@ from medimg.models.saving import load_model, save_model
 MOBILENET_V2 = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
 
 
+@pytest.fixture(autouse=True)
+def free_graphs():
+    """Thirteen large models in one process would hold 7 GB."""
+    yield
+    tf.keras.backend.clear_session()
+
+
 def pixels(n, size, channels=3, seed=0):
     return np.random.default_rng(seed).uniform(0, 255, (n, size, size, channels)).astype(np.float32)
 
