@@ -18,6 +18,9 @@ from medimg.errors import InputError
 # Pillow warns beyond this and refuses twice as many: OpenCV's own limit is 2^30.
 Image.MAX_IMAGE_PIXELS = 2**29
 
+# Bit depth and colour type (0 grey, 2 RGB) of the PNGs that OpenCV reads right, and chunks that make one special.
+_PLAIN_PNG = (b"\x08\x00", b"\x08\x02", b"\x10\x00", b"\x10\x02")
+_SPECIAL_PNG = (b"tRNS", b"eXIf", b"acTL")
 _JPEG_END, _JPEG_SCAN, _PNG_END = b"\xff\xd9", b"\xff\xda", b"IEND"
 # EXIF 2.32, tag 0x0112: how often to turn by 90 degrees counter-clockwise after an optional mirroring left to right.
 _ORIENTATIONS = {
@@ -133,6 +136,8 @@ def write_png(path: Path, image: np.ndarray) -> bytes:
 def _decode(data: bytes) -> np.ndarray:
     if not data:
         raise InputError("has zero bytes; get the file again or remove it")
+    if _is_plain_png(data):
+        return _with_opencv(data)
     try:
         opened = Image.open(io.BytesIO(data))
     except UnidentifiedImageError:
@@ -150,6 +155,19 @@ def _decode(data: bytes) -> np.ndarray:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"truncated or broken ({_words(error)})") from error
+
+
+def _is_plain_png(data: bytes) -> bool:
+    """A whole grey or RGB PNG of 8 or 16 bits without transparency or EXIF, as prepare writes them.
+
+    These need none of Pillow's knowledge, and reading its header costs as much as decoding a small image.
+    """
+    return (
+        data[:8] == b"\x89PNG\r\n\x1a\n"
+        and data[24:26] in _PLAIN_PNG
+        and data[-8:-4] == _PNG_END
+        and not any(name in data for name in _SPECIAL_PNG)
+    )
 
 
 def _with_best(header: Image.Image, data: bytes) -> np.ndarray:

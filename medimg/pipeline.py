@@ -6,7 +6,7 @@ else in a file read with plain positioned reads: a memory map would count every 
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ from medimg.imaging import read_image, resize
 # Half up, and a little more: two ways of computing the same average differ in the last digits of a float, which must
 # not decide how an exact half is rounded. The served model (`medimg.serving`) resizes in TensorFlow and must agree.
 ROUNDING = 0.501
+# Images that a thread decodes before it asks for more.
+_TASK = 16
 
 Progress = Callable[[int, int], None]
 
@@ -39,9 +41,9 @@ def load_raw(path: Path, image_size: int, channels: int) -> np.ndarray:
     if image.shape[:2] != (image_size, image_size):
         stretched = resize(image.astype(np.float32), image_size)
         image = np.floor(stretched + np.float32(ROUNDING)).astype(image.dtype)
-    if image.ndim == 2:
-        image = np.repeat(image[:, :, None], channels, axis=2)
-    return image
+    if image.ndim == 2 and channels == 3:
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+    return image if image.ndim == 3 else image[:, :, None]
 
 
 def as_pixels(raw: np.ndarray) -> np.ndarray:
@@ -134,8 +136,11 @@ class PixelCache:
         dtype = _dtype(bits or image_form(paths).bits)
         shape = (len(paths), image_size, image_size, channels)
         array = np.empty(shape, dtype)
-        for i, raw in _decoded(paths, image_size, channels, dtype, progress):
+
+        def store(i: int, raw: np.ndarray) -> None:
             array[i] = raw
+
+        _decode(paths, image_size, channels, dtype, store, progress)
         return cls(shape, dtype, array, None)
 
     @classmethod
@@ -151,9 +156,15 @@ class PixelCache:
         """Decode all images into a file, a few at a time."""
         dtype = _dtype(bits or image_form(paths).bits)
         shape = (len(paths), image_size, image_size, channels)
-        with atomic.replacing(file) as temporary, open(temporary, "wb") as target:
-            for _, raw in _decoded(paths, image_size, channels, dtype, progress):
-                target.write(raw.tobytes())
+        row_bytes = int(np.prod(shape[1:])) * dtype.itemsize
+        with atomic.replacing(file) as temporary, open(temporary, "r+b") as target:
+            # Claimed at once: a full disk shows before hours of decoding, and no write can come up short.
+            os.posix_fallocate(target.fileno(), 0, max(1, row_bytes * len(paths)))
+
+            def store(i: int, raw: np.ndarray) -> None:
+                os.pwrite(target.fileno(), np.ascontiguousarray(raw).data, i * row_bytes)
+
+            _decode(paths, image_size, channels, dtype, store, progress)
         return cls(shape, dtype, None, file)
 
     def __len__(self) -> int:
@@ -256,23 +267,32 @@ def _dtype(bits: int) -> np.dtype:
     return np.dtype(np.uint16 if bits == 16 else np.uint8)
 
 
-def _decoded(
-    paths: list[Path], image_size: int, channels: int, dtype: np.dtype, progress: Progress | None
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Images in order, decoded ahead by a few threads (OpenCV frees the interpreter while it decodes)."""
-    workers = os.cpu_count() or 1
+def _decode(
+    paths: list[Path],
+    image_size: int,
+    channels: int,
+    dtype: np.dtype,
+    store: Callable[[int, np.ndarray], None],
+    progress: Progress | None,
+) -> None:
+    """Decode and store every image in threads (OpenCV frees the interpreter while it decodes)."""
 
-    def one(path: Path) -> np.ndarray:
-        raw = load_raw(path, image_size, channels)
-        if raw.dtype != dtype:
-            raw = (
-                raw.astype(np.uint16) * 257 if dtype == np.uint16 else (raw // 257).astype(np.uint8)
-            )
-        return raw
+    def some(start: int) -> int:
+        chosen = paths[start : start + _TASK]
+        for i, path in enumerate(chosen, start):
+            raw = load_raw(path, image_size, channels)
+            if raw.dtype != dtype:
+                deepen = dtype == np.uint16
+                raw = raw.astype(np.uint16) * 257 if deepen else (raw // 257).astype(np.uint8)
+            store(i, raw)
+        return len(chosen)
 
-    ahead = 16 * workers
-    with ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(paths), ahead):
-            yield from enumerate(pool.map(one, paths[start : start + ahead]), start)
+    done = 0
+    pool = ThreadPoolExecutor(os.cpu_count() or 1)
+    try:
+        for finished in pool.map(some, range(0, len(paths), _TASK)):
+            done += finished
             if progress:
-                progress(min(start + ahead, len(paths)), len(paths))
+                progress(done, len(paths))
+    finally:
+        pool.shutdown(cancel_futures=True)
