@@ -58,6 +58,8 @@ def our_epochs(
 
 
 if __name__ == "__main__":
+    # Keras prints how many files it found.
+    tf.keras.utils.disable_interactive_logging()
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
