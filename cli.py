@@ -171,11 +171,9 @@ def _train(data_folder, out, config, resume=False, overwrite=False):
     from medimg.builtin import resolve
     from medimg.training.train import Listener, train
 
-    rows = []
     with progress_bars() as step:
 
         def epoch(row):
-            rows.append(row)
             if sys.stderr.isatty():
                 return
             click.echo(

@@ -70,17 +70,18 @@ def train(
     require_no_leakage(dataset)
     if resume:
         run = _resumable(out, dataset)
+        if (run.root / "model.keras").is_file():
+            return run
+        model = _build(config, run.description())
     else:
         channels = _channels(dataset, config)
         description = _describe(dataset, config, channels)
-        # Built once before the folder is made: a wrong option leaves nothing behind.
-        _build(config, description)
+        # Built before the folder is made: a wrong option leaves nothing behind.
+        model = _build(config, description)
         run = Run.create(out, data, "train", config.to_dict(), overwrite)
         atomic.write_json(run.root / "environment.json", environment(dataset, config.seed))
         atomic.write_json(run.root / "model.json", description)
-    if (run.root / "model.keras").is_file():
-        return run
-    _train(run, dataset, config, listener)
+    _train(run, model, dataset, config, listener)
     return run
 
 
@@ -133,11 +134,11 @@ def _build(config: TrainConfig, description: dict) -> tf.keras.Model:
     return model
 
 
-def _train(run: Run, dataset: Dataset, config: TrainConfig, listener: Listener) -> None:
-    description = run.description()
-    model = _build(config, description)
+def _train(
+    run: Run, model: tf.keras.Model, dataset: Dataset, config: TrainConfig, listener: Listener
+) -> None:
     material = data_material.gather(
-        dataset, config, description["channels"], run.root / "cache", listener.step
+        dataset, config, model.input_shape[-1], run.root / "cache", listener.step
     )
     checkpoints = Checkpoints(run.root / "checkpoints")
     progress, history = checkpoints.state() or (Progress(), [])
