@@ -118,11 +118,19 @@ class PrepareConfig(Config):
     )
     image_column: str = option("image", "csv: column of image paths.")
     label_column: str = option(
-        "label", "csv: column of labels (several joined by '|' make a multilabel set)."
+        "label", "csv, table: column of labels (several joined by '|' make a multilabel set)."
     )
-    patient_column: str = option("patient", "csv: column of patients.")
-    site_column: str = option("site", "csv: column of sites.")
-    split_column: str = option("split", "csv: column of splits, used by --split official.")
+    patient_column: str = option("patient", "csv, table: column of patients.")
+    site_column: str = option("site", "csv, table: column of sites.")
+    split_column: str = option("split", "csv, table: column of splits, used by --split official.")
+    column_type: dict = option(
+        {},
+        "table: a column is continuous, integer, ordinal, categorical, date, identifier or metadata; may be repeated.",
+        metavar="NAME=TYPE",
+    )
+    positive: str | None = option(
+        None, "table: class of a binary label that counts as positive.", metavar="CLASS"
+    )
     seed: int = option(0, "Seed of the split.", minimum=0)
     workers: int = option(0, "Decoding threads (0: one per core).", minimum=0)
 
@@ -187,7 +195,9 @@ class TrainConfig(Config):
         "Layers that stay fixed: none, the backbone, or the first N blocks.",
         metavar="none|backbone|N",
     )
-    epochs: int = option(20, "Most epochs of the first phase.", minimum=0)
+    epochs: int | None = option(
+        None, "Most epochs of the first phase (default: 20; tables 200).", minimum=0
+    )
     fine_tune_epochs: int = option(
         0, "With --freeze backbone: epochs that then train the top blocks.", minimum=0
     )
@@ -201,14 +211,18 @@ class TrainConfig(Config):
     optimizer: str = option(
         "adam", "Optimizer.", choices=("adam", "adamw", "sgd", "momentum", "rmsprop")
     )
-    learning_rate: float = option(1e-3, "Learning rate of the first phase.", above=0.0)
-    patience: int = option(
-        5,
-        "Epochs without a better validation loss before stopping (0: never stop early).",
+    learning_rate: float | None = option(
+        None, "Learning rate of the first phase (default: 0.001; logistic 0.01).", above=0.0
+    )
+    patience: int | None = option(
+        None,
+        "Epochs without a better validation loss before stopping; 0: never stop early (default: 5; tables 20).",
         minimum=0,
     )
-    plateau_patience: int = option(
-        2, "Epochs without a better validation loss before the rate falls (0: never).", minimum=0
+    plateau_patience: int | None = option(
+        None,
+        "Epochs without a better validation loss before the rate falls; 0: never (default: 2; tables 10).",
+        minimum=0,
     )
     plateau_factor: float = option(
         0.3, "What the learning rate is multiplied by on a plateau.", above=0.0, maximum=1.0
@@ -224,13 +238,67 @@ class TrainConfig(Config):
         "Augmented views of each image in all (0: a fresh one every epoch); finite ones can be cached.",
         minimum=0,
     )
-    dropout: float = option(0.2, "Dropout before the last layer.", minimum=0.0, maximum=0.95)
+    dropout: float | None = option(
+        None,
+        "Dropout before the last layer; of the mlp, after each hidden one (default: 0.2; mlp 0.5).",
+        minimum=0.0,
+        maximum=0.95,
+    )
     cache_budget: float = option(
         2.0, "GB of RAM for decoded images; larger sets are cached on disk in the Run.", minimum=0.0
     )
     cache_features: bool = option(True, "Compute the features of a frozen backbone once.")
     tensorboard: bool = option(False, "Write TensorBoard logs into RUN/tensorboard.")
+    impute: str = option(
+        "median",
+        "table: what a missing number becomes (a missing category: the commonest, or its own with constant).",
+        choices=("median", "most-frequent", "constant"),
+    )
+    missing: str = option(
+        "impute",
+        "table: impute, or leave out training rows, or columns, with missing values.",
+        choices=("impute", "drop-rows", "drop-columns"),
+    )
+    missing_limit: float = option(
+        0.0,
+        "table: fraction missing above which --missing drop-columns drops a column.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    missing_indicators: bool = option(True, "table: add columns that tell what was missing.")
+    scale: str = option(
+        "standard", "table: scaling of numbers.", choices=("standard", "min-max", "none")
+    )
+    encode: str = option(
+        "one-hot", "table: encoding of categories.", choices=("one-hot", "ordinal")
+    )
+    select: str = option(
+        "none", "table: choice of columns, on train only.", choices=("none", "variance", "anova")
+    )
+    select_count: int = option(100, "table: columns that --select keeps.", minimum=1)
+    folds: int = option(
+        0, "Cross-validate with K folds of patients instead (0: no).", minimum=0, metavar="K"
+    )
+    fold: int = option(
+        0, "With --folds: train this fold alone, 1 to K (0: all of them).", minimum=0
+    )
     seed: int = option(0, "Seed of initial weights, order, augmentation and dropout.", minimum=0)
+
+    def resolved(self, unit: str) -> "TrainConfig":
+        """With the defaults for images (`image`) or tables (`row`) where nothing was given."""
+        row = unit == "row"
+        defaults = {
+            "epochs": 200 if row else 20,
+            # A logistic regression has one minimum: it can go there in larger steps.
+            "learning_rate": 1e-2 if self.model == "logistic" else 1e-3,
+            "patience": 20 if row else 5,
+            "plateau_patience": 10 if row else 2,
+            "dropout": 0.5 if row else 0.2,
+        }
+        given = {name: getattr(self, name) for name in defaults}
+        return dataclasses.replace(
+            self, **{name: defaults[name] for name, value in given.items() if value is None}
+        )
 
 
 @dataclass(frozen=True)
@@ -263,7 +331,8 @@ class ExplainConfig(Config):
     )
     count: int = option(8, "Images of the split on the contact sheet.", minimum=1)
     method: tuple = option(
-        ("gradcam",), "gradcam, gradcam++, scorecam, smoothgrad or shap; may be repeated."
+        (),
+        "gradcam, gradcam++, scorecam, smoothgrad or shap; may be repeated (default: gradcam; tables shap).",
     )
     samples: int = option(200, "shap: evaluations of the model per image.", minimum=10)
     localisation_count: int = option(
@@ -280,3 +349,19 @@ class ExportConfig(Config):
     tolerance: float = option(
         1e-5, "Largest difference of probabilities that the parity proof allows.", above=0.0
     )
+
+
+@dataclass(frozen=True)
+class CompareConfig(Config):
+    """Options of `medimg compare`."""
+
+    metric: str = option("auroc", "Metric whose differences are tested.")
+    bootstrap: int = option(
+        1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=2
+    )
+    baseline: tuple = option(
+        ("gradient-boosting", "random-forest"),
+        "table: scikit-learn model to compare with: gradient-boosting, random-forest, logistic-regression or none; "
+        "may be repeated.",
+    )
+    seed: int = option(0, "Seed of the bootstrap and of the baselines.", minimum=0)

@@ -1,6 +1,7 @@
 """Dataset: the one form that every source becomes and that everything after reads.
 
-A prepared data set is a folder: `dataset.yaml` (what it is), `manifest.csv` (one row an image) and `images/`.
+A prepared data set is a folder: `dataset.yaml` (what it is), `manifest.csv` (one row an image) and `images/`. A table
+is the same with feature columns in the place of `image`.
 """
 
 import hashlib
@@ -13,24 +14,14 @@ import yaml
 
 from medimg import atomic
 from medimg.errors import InputError
+from medimg.manifest import SPLITS, read_images, read_rows
+from medimg.tables import schema
+
+__all__ = ["SEPARATOR", "SPLITS", "TASKS", "Dataset"]
 
 TASKS = ("binary", "multiclass", "multilabel")
-SPLITS = ("train", "val", "test")
-SEPARATOR = "|"
-# Read as text, whatever they look like: patient 007 is not patient 7, and boxes are lists.
-TEXT_COLUMNS = (
-    "image",
-    "label",
-    "patient",
-    "site",
-    "split",
-    "mask",
-    "finding",
-    "x",
-    "y",
-    "width",
-    "height",
-)
+SEPARATOR = "|"  # between several labels or findings of an image
+_HASHED_ROWS = 50_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +39,8 @@ class Dataset:
             an image joined by `|` and `finding` naming their classes, then any metadata.
         negative: in a multilabel set, the label that says "none of the classes" (`No Finding`).
         preparation: the options that the folder was prepared with.
+        features: of a table, what its columns are; the manifest then has `row` (the row's name) and these columns
+            instead of `image`: numbers as float64 with NaN for missing, all else as text with '' for missing.
     """
 
     root: Path
@@ -61,6 +54,7 @@ class Dataset:
     source: str = ""
     negative: str = ""
     preparation: dict = field(default_factory=dict)
+    features: tuple[schema.Feature, ...] = ()
 
     def __post_init__(self):
         if self.task not in TASKS:
@@ -85,7 +79,9 @@ class Dataset:
         """
         root = Path(root)
         description = _read_description(root / "dataset.yaml")
-        manifest = _read_manifest(root / "manifest.csv")
+        features = description.get("features", ())
+        path = root / "manifest.csv"
+        manifest = read_rows(path, features) if features else read_images(path)
         dataset = cls(root=root, manifest=manifest, **description)
         dataset._check_labels()
         return dataset
@@ -106,11 +102,35 @@ class Dataset:
             )
         }
         description["classes"] = list(self.classes)
-        atomic.write_csv(self.root / "manifest.csv", self.manifest)
+        if self.features:
+            description["features"] = schema.describe(self.features)
+        whole = {f.name: "Int64" for f in self.features if f.type == "integer"}
+        atomic.write_csv(self.root / "manifest.csv", self.manifest.astype(whole))
         atomic.write_text(
             self.root / "dataset.yaml",
-            yaml.safe_dump(description, sort_keys=False, allow_unicode=True),
+            # The C writer: a table may have thousands of columns.
+            yaml.dump(
+                description,
+                Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper),
+                sort_keys=False,
+                allow_unicode=True,
+            ),
         )
+
+    @property
+    def is_table(self) -> bool:
+        """Feature columns in the place of images."""
+        return bool(self.features)
+
+    @property
+    def unit(self) -> str:
+        """What a row of the manifest is: `image` or `row`; also the column that names it."""
+        return "row" if self.is_table else "image"
+
+    @property
+    def inputs(self) -> tuple[schema.Feature, ...]:
+        """A table's columns that a model may learn from."""
+        return tuple(feature for feature in self.features if feature.is_input)
 
     def rows(self, split: str | None = None, labelled: bool = False) -> pd.DataFrame:
         """Rows of one split (all when None), in the manifest's order; `labelled` leaves out unlabelled rows."""
@@ -146,7 +166,12 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256 of the manifest and the classes: changes when any row, label or split changes."""
         digest = hashlib.sha256(SEPARATOR.join((self.task, *self.classes)).encode())
-        digest.update(self.manifest.to_csv(index=False).encode())
+        if self.features:
+            digest.update(repr(self.features).encode())
+        # In blocks: the text of a large table would be several times the table.
+        for start in range(0, max(len(self.manifest), 1), _HASHED_ROWS):
+            block = self.manifest.iloc[start : start + _HASHED_ROWS]
+            digest.update(block.to_csv(index=False, header=start == 0).encode())
         return digest.hexdigest()
 
     def _check_labels(self) -> None:
@@ -169,7 +194,8 @@ def _read_description(path: Path) -> dict:
             f"{path.parent}: not a prepared Dataset (no dataset.yaml); make one with 'medimg data prepare'"
         )
     try:
-        description = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        description = yaml.load(path.read_text(encoding="utf-8"), loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path}: not readable as YAML ({' '.join(str(error).split())})"
@@ -182,40 +208,9 @@ def _read_description(path: Path) -> dict:
     if not isinstance(description["classes"], list) or not description["classes"]:
         raise InputError(f"{path}: 'classes' must be a list of class names")
     description["classes"] = tuple(str(name) for name in description["classes"])
+    features = description.get("features") or {}
+    if not isinstance(features, dict):
+        raise InputError(f"{path}: 'features' must map column names to types")
+    description["features"] = schema.parse(features, str(path)) if features else ()
     known = {f for f in Dataset.__dataclass_fields__ if f not in ("root", "manifest")}
     return {key: value for key, value in description.items() if key in known}
-
-
-def _read_manifest(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise InputError(f"{path}: missing; prepare the data set again")
-    try:
-        manifest = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), low_memory=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable as CSV ({' '.join(str(error).split())})") from error
-    for column in ("image", "label", "patient", "split"):
-        if column not in manifest:
-            raise InputError(f"{path}: column '{column}' is missing")
-    for column in TEXT_COLUMNS:
-        if column in manifest:
-            manifest[column] = manifest[column].fillna("").str.strip()
-    _refuse_rows(path, manifest, manifest["image"] == "", "image is empty")
-    _refuse_rows(
-        path, manifest, manifest["patient"] == "", "patient is empty; give every image a patient"
-    )
-    _refuse_rows(
-        path, manifest, ~manifest["split"].isin(SPLITS), f"split is not one of {', '.join(SPLITS)}"
-    )
-    _refuse_rows(path, manifest, manifest["image"].duplicated(), "the same image is listed twice")
-    if "site" not in manifest:
-        manifest["site"] = ""
-    return manifest
-
-
-def _refuse_rows(path: Path, manifest: pd.DataFrame, bad: pd.Series, why: str) -> None:
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        more = int(bad.sum()) - 1
-        raise InputError(
-            f"{path} row {row + 2}: {why}" + (f" (and {more} more rows)" if more else "")
-        )

@@ -6,7 +6,12 @@ import numpy as np
 import pandas as pd
 
 from medimg.dataset import Dataset
+from medimg.errors import InputError
 from medimg.pipeline import PixelCache, batches
+from medimg.tables.preprocessing import Preprocessing
+
+# Rows of a table preprocessed and predicted at once.
+_ROWS = 16_384
 
 
 def probabilities(logits: np.ndarray, task: str) -> np.ndarray:
@@ -34,30 +39,43 @@ def predict(
     batch_size: int = 32,
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
-    """Probabilities for the rows' images, in their order, in memory of a few batches.
+    """Probabilities for the rows, in their order, in memory of a few batches.
 
     Args:
-        model: raw pixels 0..255 float32 (B, S, S, C) in, logits (B, classes) out.
+        model: raw pixels 0..255 float32 (B, S, S, C), or a table's preprocessed columns (B, F), in; logits out.
         dataset: where the images are.
         rows: rows of its manifest.
-        description: the Run's description (`image_size`, `channels`, `task`).
+        description: the Run's description (`image_size`, `channels`, `task`; of a table `preprocessing`).
         batch_size: images in a step.
-        progress: called with images done and images in all.
+        progress: called with rows done and rows in all.
 
     Returns:
         float32 (N, classes).
     """
-    size, channels = description["image_size"], description["channels"]
-    paths = dataset.paths(rows)
+    is_table = "preprocessing" in description
+    if is_table != dataset.is_table:
+        have, needs = ("rows of a table", "images") if dataset.is_table else ("images", "a table")
+        raise InputError(f"{dataset.root}: holds {have}; this model needs {needs}")
+    chunk = _ROWS if is_table else batch_size * 16
+    forward = _of_columns if is_table else _of_images
     logits = []
-    chunk = batch_size * 16
-    for start in range(0, len(paths), chunk):
-        cache = PixelCache.in_memory(paths[start : start + chunk], size, channels)
-        logits.extend(
-            model(pixels, training=False).numpy() for pixels in batches(cache, batch_size)
-        )
+    for start in range(0, len(rows), chunk):
+        part = rows.iloc[start : start + chunk]
+        logits.extend(forward(model, dataset, part, description, batch_size))
         if progress:
-            progress(min(start + chunk, len(paths)), len(paths))
+            progress(start + len(part), len(rows))
     if not logits:
         return np.zeros((0, len(dataset.classes)), np.float32)
     return probabilities(np.concatenate(logits), description["task"])
+
+
+def _of_images(model, dataset: Dataset, rows: pd.DataFrame, description: dict, batch_size: int):
+    size, channels = description["image_size"], description["channels"]
+    cache = PixelCache.in_memory(dataset.paths(rows), size, channels)
+    return [model(pixels, training=False).numpy() for pixels in batches(cache, batch_size)]
+
+
+def _of_columns(model, dataset: Dataset, rows: pd.DataFrame, description: dict, batch_size: int):
+    # Dense layers on a few columns: the batch size that fits images would be all overhead.
+    columns = Preprocessing.from_dict(description["preprocessing"]).transform(rows)
+    return [model(columns, training=False).numpy()]

@@ -17,6 +17,7 @@ import yaml
 from medimg import atomic
 from medimg.dataset import Dataset
 from medimg.errors import InputError
+from medimg.folds import in_fold
 
 PACKAGES = (
     "medimg",
@@ -90,8 +91,14 @@ class Run:
         return cls(Path(root), config)
 
     def dataset(self) -> Dataset:
-        """The Dataset that the Run was trained on."""
-        return Dataset.load(Path(self.config["data"]))
+        """The Dataset that the Run was trained on; of a cross-validation's fold, with that fold's parts."""
+        options = self.config["options"]
+        return in_fold(
+            Dataset.load(Path(self.config["data"])),
+            options.get("folds") or 0,
+            options.get("fold") or 0,
+            options.get("seed") or 0,
+        )
 
     def description(self) -> dict:
         """`model.json`: name, task, classes, image_size, channels and the like: what a user of the model must know."""
@@ -102,7 +109,7 @@ class Run:
         return json.loads(self._existing("environment.json").read_text(encoding="utf-8"))
 
     def model(self):
-        """The trained Keras model: raw pixels 0..255 in, logits out."""
+        """The trained Keras model: raw pixels 0..255 (of a table: preprocessed columns) in, logits out."""
         from medimg.models.saving import load_model
 
         return load_model(self._existing("model.keras"))

@@ -53,10 +53,29 @@ def split_groups(
     Returns:
         (N,) of `train`, `val`, `test`. A class of at least as many groups as there are parts is in every part.
     """
+    return np.asarray(SPLITS, object)[assign_groups(labels, groups, fractions, _IN_NEED, seed)]
+
+
+def assign_groups(
+    labels: Sequence[str],
+    groups: Sequence,
+    fractions: Sequence[float],
+    in_need: Sequence[int],
+    seed: int,
+) -> np.ndarray:
+    """`split_groups` for any number of parts.
+
+    Args:
+        labels, groups, fractions, seed: as there.
+        in_need: the parts in the order in which scarce groups go to them.
+
+    Returns:
+        int (N,), the part of each image.
+    """
     codes, names = pd.factorize(np.asarray(groups, object))
     counts = _class_counts(labels, codes, len(names))
     shares = np.asarray(fractions, float)
-    open_parts = [part for part in _IN_NEED if shares[part] > 0]
+    open_parts = [part for part in in_need if shares[part] > 0]
     wanted = np.outer(shares, counts.sum(axis=0))
     part_of = np.full(len(names), -1)
     order = _large_first(counts.sum(axis=1), seed)
@@ -77,7 +96,7 @@ def split_groups(
                     group,
                     max(open_parts, key=lambda p: (round(wanted[p, column], 9), wanted[p].sum())),
                 )
-    return np.asarray(SPLITS, object)[part_of[codes]]
+    return part_of[codes]
 
 
 def units(table: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:

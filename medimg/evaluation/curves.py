@@ -112,7 +112,9 @@ def _canvas(predictions: Predictions, drawn: list[int]):
 
 
 def _operating_point(axes, x, y, threshold, first, second, second_value) -> None:
-    text = f"threshold {threshold:.3g}: {first} {y:.3f}, {second} {second_value:.3f}"
+    # Folds of a cross-validation decide each by its own.
+    which = f"threshold {threshold:.3g}" if np.ndim(threshold) == 0 else "thresholds of the folds"
+    text = f"{which}: {first} {y:.3f}, {second} {second_value:.3f}"
     axes.plot(
         x, y, "o", color=VERMILION, markersize=9, markeredgecolor="white", label=text, zorder=5
     )
@@ -121,8 +123,8 @@ def _operating_point(axes, x, y, threshold, first, second, second_value) -> None
 def _title(name: str, predictions: Predictions) -> str:
     if predictions.task == "binary":
         positive, rows = predictions.classes[1], int(predictions.truth[:, 1].sum())
-        return f"{name}: {shortened(positive, 30)} ({rows} of {len(predictions)} images)"
-    return f"{name}: each class against the rest ({len(predictions)} images)"
+        return f"{name}: {shortened(positive, 30)} ({rows} of {len(predictions)})"
+    return f"{name}: each class against the rest (n = {len(predictions)})"
 
 
 def _frame(axes, drawn: list[int], corner: str, heading: str) -> None:

@@ -16,7 +16,7 @@ from medimg.evaluation.classes import match_classes, targets_in_order
 from medimg.evaluation.operating_point import OperatingPoint, operating_point
 from medimg.evaluation.overlap import find_overlap
 from medimg.evaluation.predictions import Predictions, as_written
-from medimg.evaluation.summary import summarise
+from medimg.evaluation.summary import site_notes, summarise, summarise_sites
 from medimg.evaluation.thresholds import parse_rule
 from medimg.run import Run
 
@@ -75,6 +75,7 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
         threshold=point.threshold,
     )
     summary = summarise(predictions, subject.rows["patient"], config.bootstrap, config.seed)
+    summary["sites"] = summarise_sites(predictions, subject.rows, config.bootstrap, config.seed)
     notes = _notes(run, subject, training)
     metrics = _metrics(description, subject, point, summary, notes)
     _write(run, folder, subject, predictions, metrics)
@@ -104,8 +105,8 @@ def _subject(run: Run, config: EvaluateConfig, description: dict) -> Subject:
         counts = {name: len(dataset.rows(name, labelled=True)) for name in SPLITS}
         held = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise InputError(
-            f"--split {config.split}: no labelled image of {dataset.root} is in it "
-            f"(labelled images: {held}); choose another split"
+            f"--split {config.split}: no labelled {dataset.unit} of {dataset.root} is in it "
+            f"(labelled {dataset.unit}s: {held}); choose another split"
         )
     rows = rows.reset_index(drop=True)
     return Subject(dataset, config.split, rows, len(everything) - len(rows), order)
@@ -156,14 +157,15 @@ def _metrics(
     if description["task"] == "binary":
         metrics["positive_class"] = description["classes"][1]
     metrics["threshold"] = point.described
-    return {**metrics, **summary, "notes": notes + summary["notes"]}
+    sites = site_notes(summary["sites"])
+    return {**metrics, **summary, "notes": notes + sites + summary["notes"]}
 
 
 def _notes(run: Run, subject: Subject, training: Dataset | None) -> list[str]:
     if training is None:
         return [
             f"the Run's own data are not at {run.config['data']}: "
-            "whether the model has seen these images or patients is not checked"
+            "whether the model has seen these patients is not checked"
         ]
     notes = []
     overlap = find_overlap(subject.dataset, subject.rows, training).note(len(subject.rows))
@@ -174,7 +176,7 @@ def _notes(run: Run, subject: Subject, training: Dataset | None) -> list[str]:
     if known and known != training.fingerprint():
         notes.append("the Run's data have changed since its training: labels or splits may differ")
     if subject.unlabelled:
-        notes.append(f"{subject.unlabelled} images without a label are left out")
+        notes.append(f"{subject.unlabelled} {subject.dataset.unit}s without a label are left out")
     return notes
 
 
@@ -186,7 +188,7 @@ def _write(
 
     table = predictions.table(subject.rows, subject.dataset.negative)
     atomic.write_csv(folder / "predictions.csv", table)
-    paths = subject.dataset.paths(subject.rows)
+    paths = None if subject.dataset.is_table else subject.dataset.paths(subject.rows)
     figures = write_figures(folder / "figures", predictions, metrics, run.history(), paths)
     atomic.write_text(folder / "report.html", render(run, subject.dataset, metrics, figures))
     # Last: where metrics.json is, all the rest is.

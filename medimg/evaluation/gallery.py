@@ -18,7 +18,7 @@ def write_figures(
     predictions: Predictions,
     summary: dict,
     history: pd.DataFrame,
-    paths: list[Path],
+    paths: list[Path] | None,
 ) -> dict[str, Path]:
     """Draw every figure that the data allow into `folder`.
 
@@ -27,12 +27,12 @@ def write_figures(
         predictions: of N rows.
         summary: what `summarise` says of them.
         history: the Run's history.
-        paths: length N, the image of each row.
+        paths: length N, the image of each row; None of a table.
 
     Returns:
         name -> path, in the order of the report.
     """
-    mistakes = worst_mistakes(predictions)
+    mistakes = worst_mistakes(predictions) if paths else []
     drawn = {
         "roc": roc_figure(predictions, summary),
         "precision_recall": precision_recall_figure(predictions, summary),

@@ -12,6 +12,8 @@ from medimg.imaging import byte_hash
 
 # What the model learned from, and what its stopping, learning rate and threshold were chosen on.
 SEEN = ("train", "val")
+# Share of different rows from which equal rows are more than chance.
+_DISTINCT = 0.95
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,14 @@ class Overlap:
     Attributes:
         rows: evaluation rows whose patient or image has been seen.
         patients: patients seen, by identifier.
-        images: evaluation images seen, by content.
+        images: evaluation images, or rows of a table, seen, by content.
+        unit: `image` or `row`.
     """
 
     rows: int
     patients: int
     images: int
+    unit: str = "image"
 
     def note(self, n: int) -> str:
         """One sentence for the report, empty when nothing is shared.
@@ -37,9 +41,9 @@ class Overlap:
         if not self.rows:
             return ""
         return (
-            f"{self.rows} of {n} images overlap with the data that the model was trained or tuned "
-            f"on ({self.patients} patients of the same identifier, {self.images} identical "
-            "images): results on them are too good"
+            f"{self.rows} of {n} {self.unit}s overlap with the data that the model was trained or "
+            f"tuned on ({self.patients} patients of the same identifier, {self.images} identical "
+            f"{self.unit}s): results on them are too good"
         )
 
 
@@ -59,7 +63,9 @@ def find_overlap(dataset: Dataset, rows: pd.DataFrame, training: Dataset) -> Ove
     """
     seen = training.manifest[training.manifest["split"].isin(SEEN)]
     by_patient = rows["patient"].isin(set(seen["patient"]))
-    if "pixels" in rows and "pixels" in seen:
+    if dataset.is_table and training.is_table:
+        by_image = _same_rows(dataset, rows, training, seen)
+    elif "pixels" in rows and "pixels" in seen:
         by_image = rows["pixels"].isin(set(seen["pixels"].dropna()))
     else:
         known = set(_hashes(training.paths(seen)))
@@ -68,7 +74,22 @@ def find_overlap(dataset: Dataset, rows: pd.DataFrame, training: Dataset) -> Ove
         rows=int((by_patient | by_image).sum()),
         patients=int(rows.loc[by_patient, "patient"].nunique()),
         images=int(by_image.sum()),
+        unit=dataset.unit,
     )
+
+
+def _same_rows(
+    dataset: Dataset, rows: pd.DataFrame, training: Dataset, seen: pd.DataFrame
+) -> pd.Series:
+    """Rows whose label and every input equal a seen row's; none where rows agree by chance anyway."""
+    names = [f.name for f in dataset.inputs]
+    if {f.name for f in training.inputs} != set(names) or seen.empty:
+        return pd.Series(False, rows.index)
+    columns = ["label", *names]
+    known = pd.util.hash_pandas_object(seen[columns], index=False)
+    if known.nunique() < _DISTINCT * len(known):
+        return pd.Series(False, rows.index)
+    return pd.util.hash_pandas_object(rows[columns], index=False).isin(set(known))
 
 
 def _hashes(paths: list[Path]) -> list[str]:

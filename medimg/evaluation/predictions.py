@@ -1,6 +1,6 @@
 """Predictions: labels, probabilities and decisions side by side, and the metrics over classes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,8 +20,8 @@ class Predictions:
         classes: class names in the order of the model's outputs.
         targets: int64 (N,) of class indices, or 0/1 (N, classes) when the task is multilabel.
         probabilities: float64 (N, classes).
-        threshold: binary: of classes[1]; multilabel: float64 (classes,), one per class;
-            multiclass: None, the most probable class decides.
+        threshold: binary: of classes[1]; multilabel: float64 (classes,), one per class; with a leading N, one per row
+            (folds of a cross-validation); multiclass: None, the most probable class decides.
     """
 
     task: str
@@ -117,14 +117,35 @@ class Predictions:
         names = np.asarray(self.classes, object)
         return [SEPARATOR.join(names[row]) if row.any() else negative for row in chosen]
 
+    def take(self, chosen: np.ndarray) -> "Predictions":
+        """Some of the rows.
+
+        Args:
+            chosen: bool (N,).
+        """
+        return replace(
+            self,
+            targets=np.asarray(self.targets)[chosen],
+            probabilities=self.probabilities[chosen],
+            threshold=self.threshold[chosen] if self.decided_by_row else self.threshold,
+        )
+
+    @property
+    def decided_by_row(self) -> bool:
+        """Every row has a threshold of its own."""
+        return self.threshold is not None and np.ndim(self.threshold) == 1 + (
+            self.task == "multilabel"
+        )
+
     def table(self, rows: pd.DataFrame, negative: str = "") -> pd.DataFrame:
-        """`predictions.csv`: image, patient, site, label, predicted and p_<class>.
+        """`predictions.csv`: image (of a table: row), patient, site, label, predicted and p_<class>.
 
         Args:
             rows: the manifest rows, in order.
             negative: what a multilabel row without any class is called.
         """
-        table = rows[["image", "patient", "site"]].reset_index(drop=True)
+        unit = "image" if "image" in rows else "row"
+        table = rows[[unit, "patient", "site"]].reset_index(drop=True)
         table["label"] = self.names(self.truth, negative)
         table["predicted"] = self.names(self.decisions, negative)
         for name, column in zip(self.classes, self.probabilities.T, strict=True):
@@ -145,7 +166,7 @@ def as_written(probabilities: np.ndarray) -> np.ndarray:
     broken = int((~np.isfinite(probabilities)).any(axis=1).sum())
     if broken:
         raise InputError(
-            f"model.keras: gives no number for {broken} of {len(probabilities)} images; "
+            f"model.keras: gives no number for {broken} of {len(probabilities)} rows; "
             "the training has diverged: train again with a lower --learning-rate"
         )
     return probabilities.astype(str).astype(np.float64)

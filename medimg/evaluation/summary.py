@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
 from medimg.evaluation.calibration import BINS
 from medimg.evaluation.intervals import (
@@ -13,6 +14,9 @@ from medimg.evaluation.intervals import (
 )
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
+
+# Rows of a class below which a site's numbers are more chance than finding.
+FEW = 10
 
 
 def summarise(
@@ -104,8 +108,8 @@ def _notes(
         notes.append(f"only {n_patients} patients: the intervals are rough")
     if resamples and n_patients == len(predictions):
         notes.append(
-            "no patient has two images here; where that is because patients are not known, the "
-            "intervals are too narrow"
+            "no patient is here twice; where that is because patients are not known, the intervals are "
+            "too narrow"
         )
     return notes
 
@@ -138,3 +142,52 @@ def _undefined(predictions: Predictions) -> list[str]:
         f"{metrics} undefined for {', '.join(names)}: {why}{end}"
         for (metrics, why), names in reasons.items()
     ]
+
+
+def summarise_sites(
+    predictions: Predictions, rows: pd.DataFrame, resamples: int = 1000, seed: int = 0
+) -> dict:
+    """Every metric with its interval on each site's rows alone.
+
+    Args:
+        predictions: of N rows.
+        rows: length N, with `site` and `patient`.
+        resamples: bootstrap resamples of the site's patients.
+        seed: of the bootstrap.
+
+    Returns:
+        site -> {"n", "patients", "support" (rows per class), metric: {"value", "low", "high"}}; empty with fewer than
+        two sites. A site with a single row of a class has no intervals: resamples would all hold that same row.
+    """
+    sites = rows["site"].to_numpy()
+    names = sorted(set(sites) - {""})
+    if len(names) < 2:
+        return {}
+    found = {}
+    for name in names:
+        here = sites == name
+        patients = rows["patient"].to_numpy()[here]
+        part = predictions.take(here)
+        support = part.truth.sum(axis=0)
+        single = predictions.task != "multilabel" and (support == 1).any()
+        measured = summarise(part, patients, 0 if single else resamples, seed)["metrics"]
+        found[name] = {
+            "n": int(here.sum()),
+            "patients": len(set(patients)),
+            "support": {c: int(k) for c, k in zip(predictions.classes, support, strict=True)},
+            **measured,
+        }
+    return found
+
+
+def site_notes(sites: dict) -> list[str]:
+    """A sentence for the sites that have too few rows of a class for their numbers to mean much."""
+    few = [
+        f"{site} ({count} {name})"
+        for site, values in sites.items()
+        for name, count in values["support"].items()
+        if count < FEW
+    ]
+    if not few:
+        return []
+    return [f"per site, fewer than {FEW} rows of a class make the numbers rough: {', '.join(few)}"]

@@ -19,29 +19,30 @@ class Material:
     """Everything that the loop needs of the data.
 
     Attributes:
-        train: pixels of the training part.
+        train: pixels of the training part; of a table its preprocessed columns, float32 (N, F).
         targets: int (N,) or float (N, classes).
         sample_weights: float32 (N,) or None.
         positive_weights: float32 (classes,) for a multilabel loss, or None.
         order: epoch -> indices.
         augmentation: or None.
-        val: pixels of the validation part.
+        val: the same of the validation part.
         val_targets: its targets.
     """
 
-    train: PixelCache
+    train: PixelCache | np.ndarray
     targets: np.ndarray
     sample_weights: np.ndarray | None
     positive_weights: np.ndarray | None
     order: Callable[[int], np.ndarray]
     augmentation: Augmentation | None
-    val: PixelCache
+    val: PixelCache | np.ndarray
     val_targets: np.ndarray
 
     def close(self) -> None:
         """Free memory and disk."""
-        self.train.close()
-        self.val.close()
+        for part in (self.train, self.val):
+            if isinstance(part, PixelCache):
+                part.close()
 
 
 def check(dataset: Dataset) -> None:
@@ -53,7 +54,8 @@ def check(dataset: Dataset) -> None:
     for split in ("train", "val"):
         if dataset.rows(split, labelled=True).empty:
             raise InputError(
-                f"{dataset.root}/manifest.csv: no labelled image in split '{split}'; prepare with another --split"
+                f"{dataset.root}/manifest.csv: no labelled {dataset.unit} in split '{split}'; "
+                "prepare with another --split"
             )
     targets = dataset.targets(dataset.rows("train", labelled=True))
     if dataset.task == "multilabel":
@@ -88,16 +90,10 @@ def gather(
             split,
             lambda done, total, split=split: progress(f"decode {split}", done, total),
         )
-    n, classes = len(targets["train"]), len(dataset.classes)
-    multilabel = dataset.task == "multilabel"
-    sample_weights = positives = drawing = None
-    if config.balance == "class-weight":
-        if multilabel:
-            positives = positive_weights(targets["train"])
-        else:
-            sample_weights = class_weights(targets["train"], classes)[targets["train"]]
-    elif config.balance == "weighted-sampling":
-        drawing = image_weights(targets["train"], classes)
+    n = len(targets["train"])
+    sample_weights, positives, drawing = weighting(
+        targets["train"], len(dataset.classes), config.balance
+    )
     augmentation = None
     if config.augment != "none":
         augmentation = Augmentation(STRENGTHS[config.augment], n, config.seed, config.views)
@@ -111,3 +107,18 @@ def gather(
         val=caches["val"],
         val_targets=targets["val"],
     )
+
+
+def weighting(targets: np.ndarray, classes: int, balance: str) -> tuple:
+    """What `--balance` does with the training part.
+
+    Returns:
+        Sample weights (N,), positive weights (classes,) and drawing probabilities (N,), each or None.
+    """
+    if balance == "class-weight":
+        if targets.ndim == 2:
+            return None, positive_weights(targets), None
+        return class_weights(targets, classes)[targets], None, None
+    if balance == "weighted-sampling":
+        return None, None, image_weights(targets, classes)
+    return None, None, None

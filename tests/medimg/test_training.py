@@ -49,7 +49,7 @@ def test_a_run_remembers_all(noise, tmp_path):
     rows = []
     config = TrainConfig(**SMALL)
     run = train(noise.root, tmp_path / "run", config, listener=Listener(epoch=rows.append))
-    assert Run.load(run.root).config["options"] == config.to_dict()
+    assert Run.load(run.root).config["options"] == config.resolved("image").to_dict()
     assert run.description()["classes"] == ["dark", "bright"]
     assert run.environment()["data_fingerprint"] == noise.fingerprint()
     history = run.history()

@@ -1,0 +1,179 @@
+"""cross_validate(): K Runs, each tested on patients that its model has not seen, and their pooled evaluation."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from medimg import atomic
+from medimg.config import EvaluateConfig, TrainConfig
+from medimg.dataset import Dataset
+from medimg.errors import InputError
+from medimg.evaluation.evaluate import evaluate
+from medimg.evaluation.metrics import METRICS
+from medimg.evaluation.over_folds import over_folds
+from medimg.evaluation.predictions import Predictions
+from medimg.evaluation.summary import site_notes, summarise, summarise_sites
+from medimg.folds import in_fold
+from medimg.run import Run, environment
+from medimg.training.train import Listener, train
+
+
+def cross_validate(
+    data: Path,
+    out: Path,
+    config: TrainConfig,
+    resume: bool = False,
+    overwrite: bool = False,
+    listener: Listener | None = None,
+    told: Callable[[int, dict], None] = lambda fold, metrics: None,
+) -> dict:
+    """Train and evaluate a model per fold; pool the predictions that each made for patients it had not seen.
+
+    Args:
+        data: a prepared Dataset folder; its own parts are not used.
+        out: gets `fold-1` to `fold-K`, ordinary Runs, and `metrics.json`, `predictions.csv`, `figures/` and
+            `report.html` of the pooled predictions.
+        config: options with `folds` set.
+        resume: go on with the folds that are not finished.
+        overwrite: replace the Run at `out`.
+        listener: is told of progress.
+        told: called with each fold's number and metrics.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        InputError: as `train`, or folds that the patients don't allow.
+    """
+    dataset = Dataset.load(data)
+    config = config.resolved(dataset.unit)
+    for fold in range(1, config.folds + 1):
+        in_fold(dataset, config.folds, fold, config.seed)
+    run = _claim(dataset, data, out, config, resume, overwrite)
+    measured = []
+    for fold in range(1, config.folds + 1):
+        measured.append(_one_fold(data, run.root / f"fold-{fold}", config, fold, listener))
+        told(fold, measured[-1])
+    return _pool(run, dataset, config, measured)
+
+
+def _claim(
+    dataset, data: Path, out: Path, config: TrainConfig, resume: bool, overwrite: bool
+) -> Run:
+    if not resume:
+        run = Run.create(out, data, "train", config.to_dict(), overwrite)
+        atomic.write_json(run.root / "environment.json", environment(dataset, config.seed))
+        return run
+    run = Run.load(out)
+    if run.environment().get("data_fingerprint") != dataset.fingerprint():
+        raise InputError(
+            f"{out}: the Dataset at {dataset.root} has changed since this Run began; train anew with --overwrite"
+        )
+    return run
+
+
+def _one_fold(
+    data: Path, out: Path, config: TrainConfig, fold: int, listener: Listener | None
+) -> dict:
+    begun = (out / "config.yaml").is_file() and (out / "model.json").is_file()
+    run = train(
+        data,
+        out,
+        dataclasses.replace(config, fold=fold),
+        resume=begun,
+        # Killed before its description was written, a fold has nothing to go on with.
+        overwrite=not begun and (out / "config.yaml").is_file(),
+        listener=listener,
+    )
+    return evaluate(run, EvaluateConfig(seed=config.seed))
+
+
+def _pool(run: Run, dataset: Dataset, config: TrainConfig, measured: list[dict]) -> dict:
+    first = Run.load(run.root / "fold-1")
+    classes = tuple(first.description()["classes"])
+    rows, tables, thresholds = [], [], []
+    trained = []
+    for number, result in enumerate(measured, start=1):
+        part = in_fold(dataset, config.folds, number, config.seed)
+        tested = part.rows("test", labelled=True)
+        table = pd.read_csv(run.root / f"fold-{number}" / "predictions.csv", dtype=str)
+        rows.append(tested)
+        tables.append(table.assign(fold=number))
+        thresholds.append(_thresholds(result, len(tested), classes))
+        trained.append(len(part.rows("train", labelled=True)))
+    everything = pd.concat(rows)
+    table = pd.concat(tables, ignore_index=True)
+    predictions = Predictions(
+        task=dataset.task,
+        classes=classes,
+        targets=dataset.targets(everything),
+        probabilities=table[[f"p_{name}" for name in classes]].to_numpy(np.float64),
+        threshold=None if dataset.task == "multiclass" else np.concatenate(thresholds),
+    )
+    metrics = _metrics(first, dataset, config, predictions, everything, measured, trained)
+    _write(run, dataset, predictions, everything, table, metrics)
+    return metrics
+
+
+def _thresholds(result: dict, n: int, classes: tuple[str, ...]) -> np.ndarray:
+    """A fold's threshold for each of its rows: (n,), or (n, classes) of a multilabel task."""
+    value = result["threshold"]["value"]
+    if isinstance(value, dict):
+        return np.tile([value[name] for name in classes], (n, 1))
+    return np.full(n, np.nan if value is None else value)
+
+
+def _metrics(first, dataset, config, predictions, rows, measured, trained) -> dict:
+    patients = rows["patient"]
+    summary = summarise(predictions, patients, EvaluateConfig().bootstrap, config.seed)
+    summary["sites"] = summarise_sites(predictions, rows, EvaluateConfig().bootstrap, config.seed)
+    tested = [result["n"] for result in measured]
+    metrics = {
+        "model": first.description()["name"],
+        "task": dataset.task,
+        "dataset": dataset.name,
+        "data": str(dataset.root.resolve()),
+        "split": "cross-validation",
+        "n": len(rows),
+        "patients": int(patients.nunique()),
+        "unlabelled": len(dataset.manifest) - len(rows),
+        "classes": list(first.description()["classes"]),
+        "n_folds": config.folds,
+        "folds": {
+            name: over_folds(
+                [result["metrics"][name]["value"] for result in measured], tested, trained
+            )
+            for name in METRICS
+        },
+        "threshold": {
+            "rule": measured[0]["threshold"]["rule"],
+            "value": None,
+            "chosen_on": "val",
+            "note": "each fold decides by its own threshold, chosen on its validation part",
+        },
+    }
+    if dataset.task == "binary":
+        metrics["positive_class"] = metrics["classes"][1]
+    notes = [
+        f"pooled predictions of {config.folds} models, each for patients that it had not seen; the Dataset's own parts "
+        "were not used",
+        *site_notes(summary["sites"]),
+        *summary["notes"],
+    ]
+    return {**metrics, **summary, "notes": notes}
+
+
+def _write(run, dataset, predictions, rows, table, metrics) -> None:
+    from medimg.evaluation.gallery import write_figures
+    from medimg.evaluation.report import render
+
+    order = np.argsort(rows.index.to_numpy(), kind="stable")
+    atomic.write_csv(run.root / "predictions.csv", table.iloc[order])
+    paths = None if dataset.is_table else dataset.paths(rows)
+    figures = write_figures(run.root / "figures", predictions, metrics, pd.DataFrame(), paths)
+    atomic.write_text(run.root / "report.html", render(run, dataset, metrics, figures))
+    # Last: where metrics.json is, all the rest is.
+    atomic.write_json(run.root / "metrics.json", metrics)

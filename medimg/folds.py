@@ -1,0 +1,55 @@
+"""Cross-validation's folds: whole patients, every site and class in every fold, seeded."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from medimg.dataset import SEPARATOR, Dataset
+from medimg.errors import InputError
+from medimg.splits import assign_groups, split_groups
+
+# Of what is not in the test fold; early stopping and thresholds need rows that neither train nor test sees.
+VALIDATION = 0.15
+
+
+def in_fold(dataset: Dataset, folds: int, fold: int, seed: int) -> Dataset:
+    """The Dataset with one fold as its test part and validation taken from the rest.
+
+    All labelled rows take part, whatever part they are in; unlabelled ones go with train.
+
+    Args:
+        dataset: any.
+        folds: K; 0: the Dataset as it is.
+        fold: 1 to K; 0: the Dataset as it is.
+        seed: of the folds; the same seed gives the same folds, so that models can be compared in pairs.
+
+    Raises:
+        InputError: a fold of one, more folds than patients, or a class of fewer patients than folds.
+    """
+    if not folds or not fold:
+        return dataset
+    if folds < 2 or fold > folds:
+        raise InputError(f"--folds {folds} --fold {fold}: at least 2 folds, and one of them")
+    rows = dataset.rows(labelled=True)
+    patients = rows.groupby("label")["patient"].nunique()
+    if dataset.task != "multilabel" and len(patients) and patients.min() < folds:
+        raise InputError(
+            f"--folds {folds}: class '{patients.idxmin()}' has {patients.min()} patients; use fewer folds"
+        )
+    strata = rows["site"].str.cat(rows["label"], sep=SEPARATOR)
+    where = assign_groups(strata, rows["patient"], np.full(folds, 1 / folds), range(folds), seed)
+    tested = where == fold - 1
+    rest = rows[~tested]
+    parts = split_groups(
+        strata[~tested], rest["patient"], (1 - VALIDATION, VALIDATION, 0), seed + fold
+    )
+    manifest = dataset.manifest.copy()
+    manifest["split"] = "train"
+    manifest.loc[rows.index[tested], "split"] = "test"
+    manifest.loc[rest.index, "split"] = parts
+    # An unlabelled row of a tested patient is no row to learn from.
+    elsewhere = manifest.loc[rows.index].groupby("patient")["split"].first()
+    unlabelled = manifest["label"] == ""
+    known = manifest.loc[unlabelled, "patient"].map(elsewhere)
+    manifest.loc[unlabelled, "split"] = known.fillna("train")
+    return replace(dataset, manifest=manifest)

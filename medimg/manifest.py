@@ -1,0 +1,112 @@
+"""manifest.csv: its columns, and the rows that can't be used, refused by number."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from medimg.errors import InputError
+from medimg.tables import schema
+
+SPLITS = ("train", "val", "test")
+# Read as text, whatever they look like: patient 007 is not patient 7, and boxes are lists.
+TEXT_COLUMNS = (
+    "image",
+    "label",
+    "patient",
+    "site",
+    "split",
+    "mask",
+    "finding",
+    "x",
+    "y",
+    "width",
+    "height",
+)
+
+
+def read_images(path: Path) -> pd.DataFrame:
+    """A manifest of images: `image`, `label`, `patient`, `split` and what else it has.
+
+    Raises:
+        InputError: a missing column, or a row that can't be used, by its number.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: missing; prepare the data set again")
+    try:
+        manifest = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), low_memory=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not readable as CSV ({' '.join(str(error).split())})") from error
+    for column in ("image", "label", "patient", "split"):
+        if column not in manifest:
+            raise InputError(f"{path}: column '{column}' is missing")
+    for column in TEXT_COLUMNS:
+        if column in manifest:
+            manifest[column] = manifest[column].fillna("").str.strip()
+    _refuse_rows(path, manifest, manifest["image"] == "", "image is empty")
+    _refuse_rows(
+        path, manifest, manifest["patient"] == "", "patient is empty; give every image a patient"
+    )
+    _refuse_rows(
+        path, manifest, ~manifest["split"].isin(SPLITS), f"split is not one of {', '.join(SPLITS)}"
+    )
+    _refuse_rows(path, manifest, manifest["image"].duplicated(), "the same image is listed twice")
+    if "site" not in manifest:
+        manifest["site"] = ""
+    return manifest
+
+
+def read_rows(path: Path, features: tuple[schema.Feature, ...]) -> pd.DataFrame:
+    """A table's manifest, its columns as their types say.
+
+    Raises:
+        InputError: a missing column, or a row that can't be used, by its number.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: missing; prepare the data set again")
+    # '' alone is missing here: prepare has settled what else the source used.
+    text = {f.name: str for f in features if not f.is_number}
+    numbers = {f.name: np.float64 for f in features if f.is_number}
+    try:
+        table = pd.read_csv(
+            path,
+            dtype={**text, **dict.fromkeys(schema.ROLES, str)},
+            keep_default_na=False,
+            na_values={name: [""] for name in numbers},
+            low_memory=False,
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not readable as CSV ({' '.join(str(error).split())})") from error
+    for column in ("label", "patient", "split", *text, *numbers):
+        if column not in table:
+            raise InputError(f"{path}: column '{column}' is missing")
+    if "row" not in table:
+        table.insert(0, "row", np.arange(2, len(table) + 2).astype(str))
+    if "site" not in table:
+        table["site"] = ""
+    for name in (*schema.ROLES, *text):
+        table[name] = table[name].fillna("").str.strip()
+    for name in numbers:
+        try:
+            table[name] = schema.as_numbers(table[name])
+        except ValueError as error:
+            message, index = error.args
+            raise InputError(
+                f"{path} row {index + 2}: column '{name}': {message}; mend it, or give the column another type in "
+                "dataset.yaml"
+            ) from None
+    _refuse_rows(path, table, table["row"].duplicated(), "the same row name is listed twice")
+    _refuse_rows(path, table, table["patient"] == "", "patient is empty; give every row a patient")
+    _refuse_rows(
+        path, table, ~table["split"].isin(SPLITS), f"split is not one of {', '.join(SPLITS)}"
+    )
+    return table
+
+
+def _refuse_rows(path: Path, manifest: pd.DataFrame, bad: pd.Series, why: str) -> None:
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        more = int(bad.sum()) - 1
+        raise InputError(
+            f"{path} row {row + 2}: {why}" + (f" (and {more} more rows)" if more else "")
+        )

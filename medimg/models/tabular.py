@@ -1,0 +1,78 @@
+"""Models of tables: preprocessed columns float32 (B, F) in, logits (B, classes) out."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from medimg.errors import InputError
+from medimg.models.build import DROPOUT, LOGITS
+
+# What `--model-arg` may set, with type and default. The penalty is that of scikit-learn's C = 1 at a few hundred rows.
+ARGUMENTS: dict[str, dict[str, tuple[Callable, float]]] = {
+    "logistic": {"l2": (float, 1e-3)},
+    "mlp": {"width": (int, 64), "layers": (int, 2), "l2": (float, 1e-3)},
+}
+
+
+def check(name: str) -> None:
+    """Raises InputError unless the model takes tables."""
+    if name not in ARGUMENTS:
+        raise InputError(f"--model {name}: needs images; a table takes {' or '.join(ARGUMENTS)}")
+
+
+def build_tabular(
+    name: str,
+    features: int,
+    classes: int,
+    dropout: float = 0.2,
+    model_arg: dict | None = None,
+) -> tf.keras.Model:
+    """Build a classifier of preprocessed columns.
+
+    Args:
+        name: `logistic` (multinomial logistic regression) or `mlp` (dense layers with ReLU and dropout).
+        features: F.
+        classes: number of outputs.
+        dropout: of the mlp, after each hidden layer.
+        model_arg: `l2` (penalty of the weights' squares); mlp: `width`, `layers`.
+
+    Raises:
+        InputError: an unknown model or argument.
+    """
+    check(name)
+    arguments = _arguments(name, model_arg or {})
+    layers = tf.keras.layers
+
+    def dense(units: int, **options):
+        penalty = tf.keras.regularizers.L2(arguments["l2"])
+        return layers.Dense(units, kernel_regularizer=penalty, **options)
+
+    columns = tf.keras.Input((features,), name="columns")
+    x = columns
+    for i in range(1, int(arguments.get("layers", 0)) + 1):
+        x = dense(arguments["width"], activation="relu", name=f"dense{i}")(x)
+        x = layers.Dropout(dropout, name=DROPOUT if i == 1 else f"{DROPOUT}{i}")(x)
+    # The loss of a logistic regression has one minimum: start where no class is favoured.
+    start = "zeros" if name == "logistic" else "glorot_uniform"
+    return tf.keras.Model(
+        columns, dense(classes, kernel_initializer=start, name=LOGITS)(x), name=name
+    )
+
+
+def _arguments(name: str, given: dict) -> dict:
+    known = ARGUMENTS[name]
+    arguments = {key: default for key, (_, default) in known.items()}
+    for key, value in given.items():
+        if key not in known:
+            raise InputError(
+                f"--model-arg {key}: {name} has no such argument (it has {', '.join(known)})"
+            )
+        kind = known[key][0]
+        try:
+            arguments[key] = kind(value)
+        except ValueError:
+            raise InputError(f"--model-arg {key}={value}: must be {kind.__name__}") from None
+        least = 1 if kind is int else 0
+        if not arguments[key] >= least:
+            raise InputError(f"--model-arg {key}={value}: must be at least {least}")
+    return arguments

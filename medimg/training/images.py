@@ -1,0 +1,164 @@
+"""Training on images: the description, model, phases and stages of `train()` for a Dataset of images."""
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from medimg.config import TrainConfig
+from medimg.dataset import Dataset
+from medimg.errors import InputError
+from medimg.models import tabular
+from medimg.models.build import build
+from medimg.models.registry import family
+from medimg.pipeline import batches, image_form, training_batches
+from medimg.training import features as frozen
+from medimg.training import material as data_material
+from medimg.training import phases
+from medimg.training.loop import Stage
+from medimg.training.losses import loss_for
+from medimg.training.material import Material
+from medimg.training.phases import Phase
+
+
+def check(config: TrainConfig) -> None:
+    """Raises InputError when the options don't fit images."""
+    if config.model in tabular.ARGUMENTS:
+        raise InputError(
+            f"--model {config.model}: needs a table; 'medimg models' lists what takes images"
+        )
+    family(config.model)
+
+
+def describe(dataset: Dataset, config: TrainConfig) -> dict:
+    """What model.json says."""
+    return {
+        "name": config.model,
+        "task": dataset.task,
+        "classes": list(dataset.classes),
+        "image_size": config.image_size,
+        "channels": _channels(dataset, config),
+        "norm": config.norm,
+        "model_arg": config.model_arg,
+        "input": "float32 (B, image_size, image_size, channels), raw pixels 0..255",
+        "output": "logits float32 (B, classes)",
+    }
+
+
+def _channels(dataset: Dataset, config: TrainConfig) -> int:
+    if config.channels:
+        return config.channels
+    if family(config.model).application is not None:
+        return 3
+    return image_form(dataset.paths(dataset.rows("train"))).channels
+
+
+def build_model(config: TrainConfig, description: dict) -> tf.keras.Model:
+    """The model with its first weights."""
+    model = build(
+        config.model,
+        config.image_size,
+        description["channels"],
+        len(description["classes"]),
+        config.weights,
+        config.norm,
+        config.dropout,
+        config.model_arg,
+    )
+    plan(config, model)
+    return model
+
+
+def plan(config: TrainConfig, model: tf.keras.Model) -> list[Phase]:
+    """Phases for the options."""
+    return phases.plan(config, model)
+
+
+def prepare(model: tf.keras.Model, phase: Phase) -> None:
+    """Set which layers the phase trains."""
+    phases.prepare(model, phase)
+
+
+def gather(
+    dataset: Dataset,
+    config: TrainConfig,
+    description: dict,
+    folder: Path,
+    progress,
+) -> Material:
+    """Decode both parts and settle order, weights and augmentation."""
+    return data_material.gather(dataset, config, description["channels"], folder, progress)
+
+
+def fitted(model: tf.keras.Model, phase: Phase, config: TrainConfig) -> tf.keras.Model:
+    """What the phase fits: the model, or its head where features are computed once."""
+    return frozen.head(model) if _caches_features(phase, config) else model
+
+
+def stage(
+    model: tf.keras.Model, phase: Phase, material: Material, config: TrainConfig, listener
+) -> Stage:
+    """What the phase fits and on what: the whole model on pixels, or the head on features computed once."""
+    optimizer = phases.optimizer(config.optimizer, phase.learning_rate)
+    loss = loss_for(
+        "multilabel" if material.targets.ndim == 2 else "categorical", material.positive_weights
+    )
+    common = (material.order, config.batch_size)
+    if not _caches_features(phase, config):
+        return Stage(
+            model=model,
+            optimizer=optimizer,
+            loss=loss,
+            batches=lambda epochs: _pixel_batches(material, common, epochs),
+            validate=_on_pixels(model, material, config.batch_size),
+            examples=len(material.targets),
+            val_targets=material.val_targets,
+        )
+    forward = frozen.forward_function(frozen.extractor(model))
+    views = frozen.compute(
+        forward,
+        material.train,
+        config.batch_size,
+        material.augmentation,
+        lambda done, total: listener.step("features", done, total),
+    )
+    val = frozen.compute(forward, material.val, config.batch_size)[0]
+    small = frozen.head(model)
+    last = frozen.forward_function(small)
+    return Stage(
+        model=small,
+        optimizer=optimizer,
+        loss=loss,
+        batches=lambda epochs: frozen.feature_batches(
+            views, material.targets, *common, epochs, material.sample_weights
+        ),
+        validate=lambda: last(tf.constant(val)).numpy(),
+        examples=len(material.targets),
+        val_targets=material.val_targets,
+    )
+
+
+def _caches_features(phase: Phase, config: TrainConfig) -> bool:
+    """Finite views of a wholly frozen backbone: its features are the same every time."""
+    finite = config.augment == "none" or config.views > 0
+    return config.cache_features and phase.frozen_blocks is None and finite
+
+
+def _pixel_batches(material: Material, common: tuple, epochs: tuple[int, int]):
+    return training_batches(
+        material.train,
+        material.targets,
+        *common,
+        epochs,
+        material.sample_weights,
+        material.augmentation,
+    )
+
+
+def _on_pixels(model: tf.keras.Model, material: Material, batch_size: int):
+    forward = frozen.forward_function(model)
+
+    def validate() -> np.ndarray:
+        return np.concatenate([forward(b).numpy() for b in batches(material.val, batch_size)])
+
+    return validate

@@ -1,0 +1,61 @@
+"""Small table Datasets made on the spot."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medimg.dataset import Dataset
+from medimg.tables.schema import Feature
+
+
+def write_table(root: Path, n: int = 160, seed: int = 0, missing: float = 0.1) -> Dataset:
+    """A binary label that `age` and `pain` tell of; `noise` and `day` tell nothing; two rows a patient, three sites."""
+    draw = np.random.default_rng(seed)
+    root.mkdir(parents=True, exist_ok=True)
+    age = draw.normal(60, 10, n)
+    pain = draw.choice(["none", "typical", "atypical"], n)
+    logit = (age - 60) / 5 + np.where(pain == "typical", 2.0, -1.0)
+    label = np.where(draw.random(n) < 1 / (1 + np.exp(-logit)), "disease", "healthy")
+    patient = np.arange(n) // 2
+    table = pd.DataFrame(
+        {
+            "row": [f"r{i}" for i in range(n)],
+            "label": label,
+            "patient": [f"p{i}" for i in patient],
+            "site": [f"s{i % 3}" for i in patient],
+            "split": np.array(["train", "train", "train", "val", "test"])[patient % 5],
+            "age": np.where(draw.random(n) < missing, np.nan, age),
+            "noise": draw.normal(0, 1, n),
+            "visits": draw.integers(0, 9, n).astype(float),
+            "pain": np.where(draw.random(n) < missing, "", pain),
+            "stage": draw.choice(["I", "II", "III"], n),
+            "day": [f"2020-{1 + i % 12:02d}-{1 + i % 28:02d}" for i in range(n)],
+            "mrn": [f"m{i}" for i in range(n)],
+        }
+    )
+    features = (
+        Feature("age", "continuous"),
+        Feature("noise", "continuous"),
+        Feature("visits", "integer"),
+        Feature("pain", "categorical"),
+        Feature("stage", "ordinal", ("I", "II", "III")),
+        Feature("day", "date"),
+        Feature("mrn", "identifier"),
+    )
+    Dataset(
+        root=root,
+        name="small",
+        task="binary",
+        classes=("healthy", "disease"),
+        manifest=table,
+        features=features,
+    ).save()
+    return Dataset.load(root)
+
+
+@pytest.fixture(scope="session")
+def small_table(tmp_path_factory) -> Dataset:
+    """160 rows of 80 patients at 3 sites."""
+    return write_table(tmp_path_factory.mktemp("table") / "data")
