@@ -7,33 +7,22 @@ from pathlib import Path
 
 import click
 
-from medimg import __version__
+from medimg import __version__, printing
 from medimg.command_line import Group, options_of, take
 from medimg.config import (
+    AuditConfig,
+    CompareConfig,
     EvaluateConfig,
     ExplainConfig,
     ExportConfig,
     PhantomConfig,
     PrepareConfig,
+    StudyConfig,
     TrainConfig,
     flag,
 )
 from medimg.console import interval, progress_bars, table
 from medimg.errors import InputError
-
-METRICS = (
-    "auroc",
-    "auprc",
-    "accuracy",
-    "balanced_accuracy",
-    "sensitivity",
-    "specificity",
-    "precision",
-    "f1",
-    "brier",
-    "ece",
-)
-CLASS_METRICS = ("auroc", "auprc", "sensitivity", "specificity")
 
 
 @click.group(
@@ -86,20 +75,10 @@ def data_prepare(source, path, out, overwrite, **values):
             lambda done, total: step("prepare", done, total),
             overwrite,
         )
-    _print_counts(dataset)
+    printing.counts(dataset)
     for note in dataset.preparation.get("notes", []):
         click.echo(f"note: {note}")
-    click.echo(f"prepared {len(dataset.manifest)} images in {out}")
-
-
-def _print_counts(dataset) -> None:
-    parts = {split: dataset.rows(split) for split in ("train", "val", "test")}
-    labels = {s: rows["label"].str.split("|").explode().value_counts() for s, rows in parts.items()}
-    names = [*dataset.classes, dataset.negative] if dataset.negative else dataset.classes
-    rows = [["patients", *(part["patient"].nunique() for part in parts.values())]]
-    rows += [["images", *(len(part) for part in parts.values())]]
-    rows += [[name, *(int(labels[split].get(name, 0)) for split in parts)] for name in names]
-    table(f"{dataset.name}: {dataset.task}", ["", *parts], rows)
+    click.echo(f"prepared {len(dataset.manifest)} {dataset.unit}s in {out}")
 
 
 @data.command("inspect")
@@ -114,7 +93,7 @@ def data_inspect(data_folder, out):
     dataset = Dataset.load(resolve(data_folder))
     folder = Path(out) if out else dataset.root / "inspection"
     inspection = inspect(dataset, folder)
-    _print_counts(dataset)
+    printing.counts(dataset)
     for problem in inspection.problems:
         click.echo(f"problem: {problem}")
     click.echo(f"figures and page in {folder}")
@@ -123,14 +102,21 @@ def data_inspect(data_folder, out):
 
 @medimg.command()
 def models():
-    """Models of the registry: smallest image, ImageNet weights, arguments."""
+    """Models of the registry: what they take, smallest image, ImageNet weights, arguments."""
     from medimg.models.registry import FAMILIES
+    from medimg.models.tabular import ARGUMENTS
 
     rows = [
-        [f.name, f.minimum_size, "yes" if f.imagenet else "no", ", ".join(f.arguments or {}) or "-"]
+        [
+            f.name,
+            f"images from {f.minimum_size} px",
+            "yes" if f.imagenet else "no",
+            ", ".join(f.arguments or {}) or "-",
+        ]
         for f in FAMILIES.values()
     ]
-    table("Models", ["model", "smallest px", "ImageNet", "--model-arg"], rows)
+    rows += [[name, "tables", "no", ", ".join(known)] for name, known in ARGUMENTS.items()]
+    table("Models", ["model", "takes", "ImageNet", "--model-arg"], rows)
 
 
 @medimg.command()
@@ -147,6 +133,9 @@ def train(ctx, data_folder, out, resume, overwrite, **values):
         raise InputError("--resume and --overwrite exclude each other")
     if resume:
         config = _resumed(ctx, out, config)
+    if config.folds and not config.fold:
+        _cross_validate(data_folder, out, config, resume, overwrite)
+        return
     run = _train(data_folder, out, config, resume, overwrite)
     history = run.history()
     click.echo(f"trained {len(history)} epochs; Run in {out}")
@@ -167,28 +156,44 @@ def _resumed(ctx, out, config):
     return own
 
 
-def _train(data_folder, out, config, resume=False, overwrite=False):
+def _listener(step):
+    """Tells of epochs by progress bars, or by lines where there is no terminal."""
+    from medimg.training.train import Listener
+
+    def epoch(row):
+        if sys.stderr.isatty():
+            return
+        click.echo(
+            f"{row['phase']} epoch {row['epoch']}: loss {row['loss']:.4f} val_loss {row['val_loss']:.4f} "
+            f"val_auroc {row['val_auroc']:.4f} {row['seconds']:.1f} s",
+            err=True,
+        )
+
+    return Listener(step, epoch)
+
+
+def _cross_validate(data_folder, out, config, resume, overwrite):
     from medimg.builtin import resolve
-    from medimg.training.train import Listener, train
+    from medimg.cross_validation import cross_validate
+
+    def told(fold, metrics):
+        click.echo(f"fold {fold}: AUROC {interval(metrics['metrics']['auroc'])}", err=True)
 
     with progress_bars() as step:
-
-        def epoch(row):
-            if sys.stderr.isatty():
-                return
-            click.echo(
-                f"{row['phase']} epoch {row['epoch']}: loss {row['loss']:.4f} val_loss {row['val_loss']:.4f} "
-                f"val_auroc {row['val_auroc']:.4f} {row['seconds']:.1f} s",
-                err=True,
-            )
-
-        run = train(
-            resolve(data_folder), Path(out), config, resume, overwrite, Listener(step, epoch)
+        result = cross_validate(
+            resolve(data_folder), Path(out), config, resume, overwrite, _listener(step), told
         )
-    history = run.history()
-    best = history[history["best"].astype(bool)].groupby("phase", sort=False).tail(1)
-    columns = ["phase", "epoch", "loss", "val_loss", "val_accuracy", "val_auroc", "learning_rate"]
-    table("Best epoch of each phase", columns, best[columns].values.tolist())
+    printing.folds(result)
+    click.echo(f"report: {Path(out) / 'report.html'}; each fold is a Run in {out}/fold-1 and so on")
+
+
+def _train(data_folder, out, config, resume=False, overwrite=False):
+    from medimg.builtin import resolve
+    from medimg.training.train import train
+
+    with progress_bars() as step:
+        run = train(resolve(data_folder), Path(out), config, resume, overwrite, _listener(step))
+    printing.training(run)
     return run
 
 
@@ -208,22 +213,36 @@ def _evaluate(run_folder, config):
         result = evaluate(
             Run.load(Path(run_folder)), config, lambda done, total: step("predict", done, total)
         )
-    title = f"{result['split']}: {result['n']} images of {result['patients']} patients"
-    rows = [
-        [name, interval(result["metrics"][name])] for name in METRICS if name in result["metrics"]
-    ]
-    table(title, ["metric", "value [95% interval]"], rows)
-    if len(result["per_class"]) > 2:
-        rows = [
-            [name, *(interval(values.get(metric)) for metric in CLASS_METRICS)]
-            for name, values in result["per_class"].items()
-        ]
-        table("Each class against the rest", ["class", *CLASS_METRICS], rows)
-    threshold = result["threshold"]
-    if threshold.get("note"):
-        click.echo(f"threshold: {threshold['note']}")
+    printing.evaluation(result)
     click.echo(f"report: {result.get('report', Path(run_folder) / 'report.html')}")
     return result
+
+
+@medimg.command("compare")
+@click.argument("run_folders", metavar="RUN...", nargs=-1, required=True)
+@click.option(
+    "--out",
+    default="comparison",
+    show_default=True,
+    type=click.Path(),
+    help="Folder of the result.",
+)
+@options_of(CompareConfig)
+def compare_runs(run_folders, out, **values):
+    """Paired tests of RUNs on the same patients, ANOVA over seeds or folds; tables beside scikit-learn baselines."""
+    from medimg.comparison.compare import compare
+    from medimg.run import Run
+
+    config = take(CompareConfig, values)
+    with progress_bars() as step:
+        result = compare(
+            [Run.load(Path(folder)) for folder in run_folders],
+            Path(out),
+            config,
+            lambda done, total: step("compare", done, total),
+        )
+    printing.comparison(result)
+    click.echo(f"comparison in {out}")
 
 
 @medimg.command()
@@ -242,12 +261,7 @@ def _explain(run_folder, config):
         result = explain_run(
             Run.load(Path(run_folder)), config, lambda done, total: step("explain", done, total)
         )
-    for method, judged in result.get("localisation", {}).items():
-        click.echo(
-            f"{method}: pointing game {judged['hit_rate']['value']:.3f} "
-            f"[{judged['hit_rate']['low']:.3f}, {judged['hit_rate']['high']:.3f}] on {judged['n']} images; "
-            f"random point {judged['random']:.3f}, image centre {judged['centre']:.3f}"
-        )
+    printing.localisation(result)
     click.echo(f"explanations in {Path(run_folder) / 'explanations'}")
     return result
 
@@ -284,6 +298,51 @@ def _export(run_folder, out, config):
 
 
 @medimg.command()
+@click.argument("run_folder", metavar="RUN")
+@options_of(AuditConfig)
+def audit(run_folder, **values):
+    """Membership inference against RUN, beside what its claimed epsilon allows."""
+    from medimg.audit.audit import audit as audit_run
+
+    from medimg.run import Run
+
+    config = take(AuditConfig, values)
+    with progress_bars() as step:
+        result = audit_run(
+            Run.load(Path(run_folder)), config, lambda done, total: step("audit", done, total)
+        )
+    printing.attacks(result)
+    click.echo(f"report: {Path(run_folder) / 'audit.html'}")
+
+
+@medimg.command()
+@click.argument("name")
+@click.argument("data_folder", metavar="DATA")
+@click.option("--out", required=True, type=click.Path(), help="Folder of the study.")
+@options_of(StudyConfig)
+@options_of(TrainConfig, skip=("dp_epsilon", "seed", "folds", "fold"))
+def study(name, data_folder, out, **values):
+    """A study on DATA as a table and a figure. NAME: privacy-utility (what differential privacy costs)."""
+    from medimg.builtin import resolve
+    from medimg.studies import check_name
+
+    check_name(name)
+    config, training = take(StudyConfig, values), take(TrainConfig, values)
+    from medimg.studies.privacy_utility import privacy_utility
+
+    with progress_bars() as step:
+        summary = privacy_utility(
+            resolve(data_folder),
+            Path(out),
+            config,
+            training,
+            lambda done, total: step("trainings", done, total),
+        )
+    printing.privacy_utility(summary)
+    click.echo(f"figure and tables in {out}")
+
+
+@medimg.command()
 @click.option(
     "--out", default="demo", show_default=True, type=click.Path(), help="Folder of the demo."
 )
@@ -310,7 +369,7 @@ def demo(out, seed, overwrite):
             lambda done, total: step("draw", done, total),
             overwrite,
         )
-    _print_counts(prepared)
+    printing.counts(prepared)
     run = out / "run"
     _train(str(out / "data"), run, demo_training(seed), overwrite=overwrite)
     _evaluate(run, EvaluateConfig(seed=seed))

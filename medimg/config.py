@@ -282,7 +282,47 @@ class TrainConfig(Config):
     fold: int = option(
         0, "With --folds: train this fold alone, 1 to K (0: all of them).", minimum=0
     )
+    dp_epsilon: float | None = option(
+        None,
+        "Differential privacy of patients: most epsilon that the training may spend.",
+        above=0.0,
+    )
+    dp_delta: float = option(
+        1e-5, "Delta of --dp-epsilon; below 1 / number of patients.", above=0.0, maximum=0.5
+    )
+    dp_clip: float = option(1.0, "Largest L2 norm of a patient's gradient.", above=0.0)
+    dp_noise_multiplier: float | None = option(
+        None,
+        "Noise over the clip (default: the least that --dp-epsilon allows for all epochs).",
+        above=0.0,
+    )
+    dp_sampling: str = option(
+        "poisson",
+        "Poisson sampling of patients, or shuffled batches without amplification.",
+        choices=("poisson", "shuffle"),
+    )
+    dp_images_per_patient: int = option(
+        0, "Most images, or rows, of a patient in a private step (0: all).", minimum=0
+    )
+    dp_budget: str = option(
+        "run",
+        "What --dp-epsilon covers: this Run, or all private Runs on the Dataset.",
+        choices=("run", "dataset"),
+    )
+    dp_engine: str = option(
+        "medimg", "Who computes private gradients.", choices=("medimg", "tf-privacy")
+    )
+    dp_seed: int | None = option(
+        None,
+        "Fixed seed of noise and sampling, for experiments only (default: secret).",
+        minimum=0,
+    )
     seed: int = option(0, "Seed of initial weights, order, augmentation and dropout.", minimum=0)
+
+    @property
+    def is_private(self) -> bool:
+        """Trained by DP-SGD."""
+        return self.dp_epsilon is not None or self.dp_noise_multiplier is not None
 
     def resolved(self, unit: str) -> "TrainConfig":
         """With the defaults for images (`image`) or tables (`row`) where nothing was given."""
@@ -365,3 +405,45 @@ class CompareConfig(Config):
         "may be repeated.",
     )
     seed: int = option(0, "Seed of the bootstrap and of the baselines.", minimum=0)
+
+
+ATTACKS = (
+    "threshold",
+    "entropy",
+    "logistic-regression",
+    "k-nearest-neighbours",
+    "mlp",
+    "random-forest",
+    "lira",
+)
+
+
+@dataclass(frozen=True)
+class AuditConfig(Config):
+    """Options of `medimg audit`."""
+
+    attack: tuple = option(
+        ("threshold", "logistic-regression"),
+        f"Membership inference attack: {', '.join(ATTACKS)}; may be repeated.",
+    )
+    shadow_models: int = option(0, "lira: models trained to compare with.", minimum=0)
+    twin: str | None = option(
+        None, "A Run without privacy on the same data, attacked alike.", metavar="RUN"
+    )
+    canaries: int = option(
+        0, "Examples made up, half of them put into a second training (0: none).", minimum=0
+    )
+    bootstrap: int = option(
+        1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=2
+    )
+    seed: int = option(0, "Seed of samples, shadow models and the bootstrap.", minimum=0)
+
+
+@dataclass(frozen=True)
+class StudyConfig(Config):
+    """Options of `medimg study` beside those of the trainings in it."""
+
+    epsilon: tuple = option(
+        (), "privacy-utility: an epsilon, or inf; may be repeated (default: 0.5 1 2 4 8 inf)."
+    )
+    seeds: int = option(3, "Trainings that differ in their seed alone.", minimum=1)

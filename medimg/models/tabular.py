@@ -44,7 +44,7 @@ def build_tabular(
     layers = tf.keras.layers
 
     def dense(units: int, **options):
-        penalty = tf.keras.regularizers.L2(arguments["l2"])
+        penalty = tf.keras.regularizers.L2(arguments["l2"]) if arguments["l2"] else None
         return layers.Dense(units, kernel_regularizer=penalty, **options)
 
     columns = tf.keras.Input((features,), name="columns")

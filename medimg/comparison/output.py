@@ -1,0 +1,78 @@
+"""What a comparison leaves: comparison.png, comparison.html, comparison.csv and comparison.json."""
+
+import base64
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from medimg import atomic
+from medimg.comparison.figure import forest_figure
+from medimg.comparison.pairs import ALPHA
+from medimg.comparison.verdict import p_text, signed
+from medimg.evaluation.figures import save, with_interval
+from medimg.evaluation.metrics import METRICS
+from medimg.evaluation.report import METRIC_NAMES
+
+KINDS = {"run": "Run", "baseline": "scikit-learn baseline", "majority": "constant answer"}
+
+
+def write(out: Path, result: dict) -> None:
+    """Write the four files, comparison.json last: where it is, all the rest is.
+
+    Args:
+        out: the folder.
+        result: content of comparison.json.
+
+    Raises:
+        InputError: the folder can't be written.
+    """
+    picture = save(forest_figure(result), out / "comparison.png")
+    atomic.write_csv(out / "comparison.csv", model_table(result))
+    atomic.write_text(out / "comparison.html", page(result, picture))
+    atomic.write_json(out / "comparison.json", result)
+
+
+def model_table(result: dict) -> pd.DataFrame:
+    """One row a model: name, kind, and each metric's value, low and high."""
+    rows = []
+    for model in result["models"]:
+        row = {"model": model["name"], "kind": model["kind"]}
+        for metric in METRICS:
+            measured = model["metrics"][metric]
+            row |= {
+                metric: measured["value"],
+                f"{metric}_low": measured["low"],
+                f"{metric}_high": measured["high"],
+            }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def page(result: dict, picture: Path) -> str:
+    """The comparison as HTML without any outside address.
+
+    Args:
+        result: content of comparison.json.
+        picture: the figure, PNG.
+    """
+    environment = Environment(
+        loader=PackageLoader("medimg", "comparison"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    encoded = base64.b64encode(picture.read_bytes()).decode("ascii")
+    return environment.get_template("comparison.html").render(
+        result=result,
+        title=METRIC_NAMES[result["metric"]][0],
+        metric_names={name: METRIC_NAMES[name] for name in METRICS},
+        kinds=KINDS,
+        alpha=ALPHA,
+        figure=f"data:image/png;base64,{encoded}",
+        text=with_interval,
+        p_text=p_text,
+        signed=signed,
+        fold_numbers=range(1, (result["folds"] or {"n": 0})["n"] + 1),
+    )

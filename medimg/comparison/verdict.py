@@ -1,0 +1,152 @@
+"""What the tests allow one to say, in plain words."""
+
+from medimg.comparison.pairs import ALPHA
+from medimg.evaluation.report import METRIC_NAMES
+
+# More sentences about pairs than this are a table, and the table is there.
+MOST_SENTENCES = 6
+
+
+def p_text(p: float | None) -> str:
+    """`p = 0.023`, `p < 0.001`, or that there is none."""
+    if p is None:
+        return "no p-value"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """A difference with its sign, a true minus, and 0 without one."""
+    if value is None:
+        return "–"
+    text = f"{value:+.{digits}f}".replace("-", "−")
+    return text[1:] if not text.strip("+−0.") else text
+
+
+def verdict(result: dict) -> list[str]:
+    """Sentences for the head of the page.
+
+    Args:
+        result: content of comparison.json without them.
+    """
+    pairs = result["pairs"]
+    decided = [pair for pair in pairs if pair["evidence"]]
+    undecided = [pair for pair in pairs if not pair["evidence"]]
+    told = [*(_better(result, pair) for pair in decided)]
+    told += [_no_evidence(result, pair) for pair in undecided]
+    sentences = told[:MOST_SENTENCES]
+    if len(pairs) > 1:
+        sentences.insert(0, _counted(len(pairs), len(decided)))
+    if undecided:
+        sentences.append(
+            "No evidence of a difference is not evidence of equality: each interval shows how large a difference these "
+            "data leave open."
+        )
+    return [*sentences, *_against_baselines(result), *_over_seeds(result)]
+
+
+def _counted(pairs: int, decided: int) -> str:
+    shown = {0: "None", 1: "One"}.get(decided, str(decided))
+    verb = "show" if decided > 1 else "shows"
+    more = "; the table of pairs has them all" if pairs > MOST_SENTENCES else ""
+    return f"{shown} of {pairs} pairs {verb} evidence of a difference{more}."
+
+
+def _better(result: dict, pair: dict) -> str:
+    first, second = pair["first"], pair["second"]
+    test = pair[pair["decisive"]]
+    value = _effect(pair)
+    if (value > 0) == result["lower_is_better"]:
+        first, second = second, first
+    word = "lower" if result["lower_is_better"] else "higher"
+    low, high = sorted(abs(test[end]) for end in ("low", "high"))
+    # The corrected p and the interval agree here, so both ends lie on one side of 0.
+    return (
+        f"{first} has a {word} {_metric(result)} than {second}: {_values(result, pair, first, second)}, a difference "
+        f"of {abs(value):.3f} (95% interval {low:.3f} to {high:.3f}; {_p(result, test)})."
+    )
+
+
+def _no_evidence(result: dict, pair: dict) -> str:
+    first, second = pair["first"], pair["second"]
+    test = pair[pair["decisive"]]
+    values = _values(result, pair, first, second)
+    text = f"No evidence of a difference between {first} and {second}: {_metric(result)} {values}"
+    if test["low"] is None:
+        return f"{text}; too few resamples define the difference to test it."
+    text += (
+        f", difference {signed(_effect(pair))} (95% interval {signed(test['low'])} to {signed(test['high'])}; "
+        f"{_p(result, test)})"
+    )
+    if test["p"] is not None and test["p"] < ALPHA:
+        text += f"; taken alone it would have {p_text(test['p'])}"
+    resampled = pair["bootstrap"]["p_holm"]
+    if pair["decisive"] == "corrected_t" and resampled is not None and resampled < ALPHA:
+        text += (
+            f"; the pooled predictions do differ (bootstrap {p_text(resampled)}), but no more than another choice of "
+            "training rows might"
+        )
+    return text + "."
+
+
+def _effect(pair: dict) -> float:
+    test = pair[pair["decisive"]]
+    return test["difference"] if pair["decisive"] == "corrected_t" else test["value"]
+
+
+def _values(result: dict, pair: dict, first: str, second: str) -> str:
+    models = {model["name"]: model for model in result["models"]}
+    if pair["decisive"] == "corrected_t":
+        a, b = (models[name]["folds"]["mean"] for name in (first, second))
+        return f"{a:.3f} against {b:.3f} (means over folds)"
+    a, b = (models[name]["metrics"][result["metric"]]["value"] for name in (first, second))
+    return f"{a:.3f} against {b:.3f}"
+
+
+def _p(result: dict, test: dict) -> str:
+    count = len(result["pairs"])
+    return p_text(test["p_holm"]) + (f", corrected for {count} pairs" if count > 1 else "")
+
+
+def _against_baselines(result: dict) -> list[str]:
+    """Has any Run earned its keep: is one better than every baseline."""
+    baselines = [model["name"] for model in result["models"] if model["kind"] == "baseline"]
+    runs = [model["name"] for model in result["models"] if model["kind"] == "run"]
+    if not baselines:
+        return []
+    beaten = {name: {base for base in baselines if _beats(result, name, base)} for name in runs}
+    winners = [name for name in runs if len(beaten[name]) == len(baselines)]
+    listed = ", ".join(baselines)
+    if winners:
+        return [f"Better than every baseline ({listed}): {', '.join(winners)}."]
+    which = "the Run is" if len(runs) == 1 else "none of the Runs is"
+    every = "the baseline" if len(baselines) == 1 else "every baseline"
+    return [
+        f"Against scikit-learn: {which} {'not ' if len(runs) == 1 else ''}shown to be better than {every} ({listed})."
+    ]
+
+
+def _beats(result: dict, run: str, base: str) -> bool:
+    for pair in result["pairs"]:
+        if pair["evidence"] and (pair["first"], pair["second"]) == (run, base):
+            return (_effect(pair) > 0) != result["lower_is_better"]
+    return False
+
+
+def _over_seeds(result: dict) -> list[str]:
+    seeds = result["seeds"]
+    if seeds is None or seeds["p"] is None:
+        return []
+    share = f"{100 * seeds['eta_squared']:.0f}%"
+    names = ", ".join(seeds["models"])
+    if seeds["p"] < ALPHA:
+        return [
+            f"Over seeds, {names} differ ({p_text(seeds['p'])}): {share} of the variation lies between models."
+        ]
+    return [
+        f"Over seeds, there is no evidence that {names} differ ({p_text(seeds['p'])}): {share} of the variation lies "
+        "between models, the rest between seeds of one model."
+    ]
+
+
+def _metric(result: dict) -> str:
+    return METRIC_NAMES[result["metric"]][0]

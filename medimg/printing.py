@@ -1,0 +1,142 @@
+"""Results as the command line prints them."""
+
+import click
+
+from medimg.console import interval, table
+
+METRICS = (
+    "auroc",
+    "auprc",
+    "accuracy",
+    "balanced_accuracy",
+    "sensitivity",
+    "specificity",
+    "precision",
+    "f1",
+    "brier",
+    "ece",
+)
+CLASS_METRICS = ("auroc", "auprc", "sensitivity", "specificity")
+ATTACK_METRICS = ("auc", "advantage", "tpr_at_fpr_0.001", "tpr_at_fpr_0.01")
+STUDY_METRICS = ("auroc", "balanced_accuracy", "attack_auc")
+
+
+def counts(dataset) -> None:
+    """Patients, rows and classes by part."""
+    parts = {split: dataset.rows(split) for split in ("train", "val", "test")}
+    labels = {s: rows["label"].str.split("|").explode().value_counts() for s, rows in parts.items()}
+    names = [*dataset.classes, dataset.negative] if dataset.negative else dataset.classes
+    rows = [["patients", *(part["patient"].nunique() for part in parts.values())]]
+    rows += [[f"{dataset.unit}s", *(len(part) for part in parts.values())]]
+    rows += [[name, *(int(labels[split].get(name, 0)) for split in parts)] for name in names]
+    table(f"{dataset.name}: {dataset.task}", ["", *parts], rows)
+
+
+def training(run) -> None:
+    """The best epoch of each phase, and what privacy was spent."""
+    history = run.history()
+    best = history[history["best"].astype(bool)].groupby("phase", sort=False).tail(1)
+    columns = ["phase", "epoch", "loss", "val_loss", "val_accuracy", "val_auroc", "learning_rate"]
+    table("Best epoch of each phase", columns, best[columns].values.tolist())
+    from medimg.privacy.ledger import read
+    from medimg.privacy.statement import summary
+
+    spent = read(run.root)
+    if spent:
+        click.echo(summary(spent))
+
+
+def folds(result: dict) -> None:
+    """A cross-validation's metrics over folds and pooled."""
+    rows = []
+    for name in METRICS:
+        over = result["folds"][name]
+        mean = {"value": over["mean"], "low": over["low"], "high": over["high"]}
+        deviation = "-" if over["sd"] is None else f"{over['sd']:.3f}"
+        rows.append([name, interval(mean), deviation, interval(result["metrics"][name])])
+    title = f"{result['n_folds']} folds, {result['n']} tested of {result['patients']} patients"
+    table(title, ["metric", "mean over folds [95%]", "sd", "pooled [95%]"], rows)
+    _sites(result)
+
+
+def evaluation(result: dict) -> None:
+    """Metrics with intervals, by class and by site."""
+    title = f"{result['split']}: {result['n']} of {result['patients']} patients"
+    rows = [
+        [name, interval(result["metrics"][name])] for name in METRICS if name in result["metrics"]
+    ]
+    table(title, ["metric", "value [95% interval]"], rows)
+    if len(result["per_class"]) > 2:
+        rows = [
+            [name, *(interval(values.get(metric)) for metric in CLASS_METRICS)]
+            for name, values in result["per_class"].items()
+        ]
+        table("Each class against the rest", ["class", *CLASS_METRICS], rows)
+    _sites(result)
+    threshold = result["threshold"]
+    if threshold.get("note"):
+        click.echo(f"threshold: {threshold['note']}")
+
+
+def _sites(result: dict) -> None:
+    rows = [
+        [site, _support(values["support"]), *(interval(values[name]) for name in CLASS_METRICS)]
+        for site, values in result.get("sites", {}).items()
+    ]
+    if rows:
+        table("Each site alone", ["site", "rows", *CLASS_METRICS], rows)
+
+
+def _support(support: dict):
+    """Rows per class, of many classes all together."""
+    if len(support) > 3:
+        return sum(support.values())
+    return ", ".join(f"{name} {count}" for name, count in support.items())
+
+
+def localisation(result: dict) -> None:
+    """The pointing game of each method."""
+    for method, judged in result.get("localisation", {}).items():
+        click.echo(
+            f"{method}: pointing game {judged['hit_rate']['value']:.3f} "
+            f"[{judged['hit_rate']['low']:.3f}, {judged['hit_rate']['high']:.3f}] on {judged['n']} images; "
+            f"random point {judged['random']:.3f}, image centre {judged['centre']:.3f}"
+        )
+
+
+def comparison(result: dict) -> None:
+    """Models side by side, and the verdict in words."""
+    metrics = list(dict.fromkeys([result["metric"], "auroc", "balanced_accuracy", "brier"]))
+    rows = [
+        [model["name"], model["kind"], *(interval(model["metrics"].get(name)) for name in metrics)]
+        for model in result["models"]
+    ]
+    table("Models on the same rows", ["model", "kind", *metrics], rows)
+    for sentence in result["verdict"]:
+        click.echo(sentence)
+
+
+def attacks(result: dict) -> None:
+    """Membership inference beside the claim."""
+    rows = [
+        [name, *(interval(attack[metric]) for metric in ATTACK_METRICS)]
+        for name, attack in result["attacks"].items()
+    ]
+    members = f"{result['members']} members, {result['non_members']} non-members"
+    table(f"Membership inference: {members}", ["attack", *ATTACK_METRICS], rows)
+    claimed = result.get("claimed_epsilon")
+    claim = "nothing is claimed" if claimed is None else f"claimed {claimed}"
+    click.echo(f"epsilon is at least {result['epsilon_lower_bound']:.3f} (95%); {claim}")
+
+
+def privacy_utility(summary) -> None:
+    """What each epsilon costs and hides."""
+
+    def shown(row, metric):
+        return f"{row[metric]:.3f} [{row[f'{metric}_low']:.3f}, {row[f'{metric}_high']:.3f}]"
+
+    rows = [
+        [f"{row['epsilon']:g}", f"{row['spent']:.3g}", *(shown(row, m) for m in STUDY_METRICS)]
+        for _, row in summary.iterrows()
+    ]
+    table("Privacy and utility: mean over seeds [95%]", ["epsilon", "spent", *STUDY_METRICS], rows)

@@ -1,0 +1,92 @@
+"""Paired tests against closed forms."""
+
+from math import comb
+
+import numpy as np
+import pytest
+
+from medimg.comparison.paired import difference, holm, mcnemar
+from medimg.evaluation.intervals import cluster_bootstrap
+from medimg.evaluation.metrics import METRICS
+from medimg.evaluation.predictions import Predictions
+
+
+def predictions(right):
+    """A binary model that is right where `right` says."""
+    targets = np.arange(len(right)) % 2
+    called = np.where(right, targets, 1 - targets)
+    return Predictions("binary", ("a", "b"), targets, np.stack([1 - called, called], 1) * 1.0, 0.5)
+
+
+def test_mcnemar_is_the_binomial_of_discordant_rows():
+    first = np.array([1] * 8 + [0] * 2 + [1] * 5 + [0] * 3, bool)
+    second = np.array([0] * 8 + [1] * 2 + [1] * 5 + [0] * 3, bool)
+    result = mcnemar(predictions(first), predictions(second))
+    assert (result.first_only, result.second_only) == (8, 2)
+    assert result.p == pytest.approx(2 * sum(comb(10, k) for k in range(3)) / 2**10)
+
+
+def test_mcnemar_without_discordant_rows_tells_nothing():
+    one = predictions(np.arange(9) > 2)
+    assert mcnemar(one, one).p == 1.0
+
+
+def test_mcnemar_of_several_classes_counts_right_rows():
+    targets = np.array([0, 1, 2, 0])
+    wrong = np.eye(3)[[1, 1, 2, 0]]
+    perfect, other = (
+        Predictions("multiclass", ("a", "b", "c"), targets, p) for p in (np.eye(3)[targets], wrong)
+    )
+    result = mcnemar(perfect, other)
+    assert (result.first_only, result.second_only, result.p) == (1, 0, 1.0)
+
+
+def test_difference_takes_the_same_resample_of_both():
+    draw = np.random.default_rng(0)
+    one, patients = predictions(draw.random(80) < 0.7), np.arange(80) // 2
+    accuracy = METRICS.index("accuracy")
+    replicates = cluster_bootstrap(one.measure, patients, 200, seed=3)[:, 0, accuracy]
+    assert replicates.std() > 0.02
+    same = difference(0.7, 0.7, replicates, replicates)
+    assert (same.value, same.low, same.high, same.p) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_p_is_twice_the_smaller_tail_and_never_zero():
+    replicates = np.concatenate([np.full(3, -0.1), np.full(96, 0.2)])
+    result = difference(0.9, 0.8, replicates, np.zeros(99))
+    assert result.p == pytest.approx(2 * 4 / 100)
+    assert difference(0.9, 0.8, np.ones(99), np.zeros(99)).p == pytest.approx(2 / 100)
+    mirrored = difference(0.8, 0.9, np.zeros(99), replicates)
+    assert (mirrored.p, mirrored.low) == (result.p, -result.high)
+
+
+def test_undefined_resamples_are_left_out_in_pairs():
+    first = np.array([0.5, np.nan, 0.7, 0.9])
+    second = np.array([0.4, 0.4, np.nan, 0.6])
+    result = difference(0.5, 0.4, first, second)
+    assert result.left_out == 2
+    assert result.low == pytest.approx(0.105)
+    assert difference(0.5, 0.4, first[:2], second[:2]).p is None
+
+
+def test_bootstrap_p_holds_its_level_and_finds_a_difference():
+    draw = np.random.default_rng(1)
+    found = {0.0: 0, 0.25: 0}
+    trials, n = 150, 120
+    for gain in found:
+        for trial in range(trials):
+            common = draw.random(n) < 0.4
+            first = common | (draw.random(n) < 0.4 + gain)
+            second = common | (draw.random(n) < 0.4)
+            both = np.stack([first, second], axis=1)
+            resampled = cluster_bootstrap(lambda w, x=both: w @ x / n, np.arange(n), 300, trial)
+            p = difference(first.mean(), second.mean(), *resampled.T).p
+            found[gain] += p < 0.05
+    assert found[0.0] / trials < 0.11
+    assert found[0.25] / trials > 0.5
+
+
+def test_holm_by_hand_and_without_untested_pairs():
+    assert holm([0.01, None, 0.04, 0.03]) == [pytest.approx(0.03), None, 0.06, 0.06]
+    assert holm([None]) == [None]
+    assert holm([0.8, 0.9]) == [1.0, 1.0]
