@@ -53,7 +53,12 @@ def write_json(path: Path, content: object) -> None:
 def write_csv(path: Path, table) -> None:
     """Write a pandas DataFrame as CSV atomically, without its index."""
     with replacing(path) as temporary:
-        table.to_csv(temporary, index=False)
+        table.to_csv(temporary, index=False, chunksize=rows_at_once(table))
+
+
+def rows_at_once(table) -> int:
+    """Rows of a block of a million cells: pandas' own choice is a few rows of a wide table, and slow."""
+    return max(1, 1_000_000 // max(1, table.shape[1]))
 
 
 def cannot_write(path: Path, error: OSError) -> InputError:

@@ -21,7 +21,6 @@ __all__ = ["SEPARATOR", "SPLITS", "TASKS", "Dataset"]
 
 TASKS = ("binary", "multiclass", "multilabel")
 SEPARATOR = "|"  # between several labels or findings of an image
-_HASHED_ROWS = 50_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +104,8 @@ class Dataset:
         if self.features:
             description["features"] = schema.describe(self.features)
         whole = {f.name: "Int64" for f in self.features if f.type == "integer"}
-        atomic.write_csv(self.root / "manifest.csv", self.manifest.astype(whole))
+        manifest = self.manifest.astype(whole) if whole else self.manifest
+        atomic.write_csv(self.root / "manifest.csv", manifest)
         atomic.write_text(
             self.root / "dataset.yaml",
             # The C writer: a table may have thousands of columns.
@@ -169,9 +169,11 @@ class Dataset:
         if self.features:
             digest.update(repr(self.features).encode())
         # In blocks: the text of a large table would be several times the table.
-        for start in range(0, max(len(self.manifest), 1), _HASHED_ROWS):
-            block = self.manifest.iloc[start : start + _HASHED_ROWS]
-            digest.update(block.to_csv(index=False, header=start == 0).encode())
+        block = atomic.rows_at_once(self.manifest)
+        for start in range(0, max(len(self.manifest), 1), block):
+            part = self.manifest.iloc[start : start + block]
+            text = part.to_csv(index=False, header=start == 0, chunksize=block)
+            digest.update(text.encode())
         return digest.hexdigest()
 
     def _check_labels(self) -> None:

@@ -1,41 +1,31 @@
 """export(): a Run -> `saved_models/NAME/<version>/`, proved against the Run before it gets its name."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 
 from medimg import atomic
 from medimg.config import ExportConfig
-from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.model_card import model_card
-from medimg.pipeline import load_image
+from medimg.parity import parity
 from medimg.prediction import predict
 from medimg.run import Run
+from medimg.served_answer import ServedAnswer
+from medimg.served_requests import raw_requests, sample, warmup_requests, write_warmup
 from medimg.serving import Served
+from medimg.tables.preprocessing import Preprocessing
+from medimg.tables.served_columns import example_row, inputs_of, served_columns
+from medimg.tables.serving import ServedTable
 
-WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
-
-# Runs where TensorFlow is and this project is not: any import of ours fails.
-_LOADER = """
-import sys
-for name in ("medimg", "explain", "federated", "synthetic", "cli", "keras"):
-    sys.modules[name] = None
-import json, numpy, tensorflow as tf
-folder, request, answer = sys.argv[1:]
-served = tf.saved_model.load(folder).signatures["serving_default"]
-images = [open(name, "rb").read() for name in json.load(open(request))]
-numpy.save(answer, numpy.concatenate([served(image_bytes=tf.constant([i]))["probabilities"] for i in images]))
-"""
+# Of a table, beside the warm-up: how columns and inputs go together, and a request's body to start from.
+COLUMNS = Path("assets.extra") / "columns.json"
+REQUEST = Path("assets.extra") / "request.json"
 
 
 def export(
@@ -61,7 +51,7 @@ def export(
     """
     step = progress or (lambda done, total: None)
     dataset, description, model = run.dataset(), run.description(), run.model()
-    rows = _sample(dataset, config.samples)
+    rows = sample(dataset, description, config.samples)
     expected = predict(model, dataset, rows, description)
     step(1, 4)
     out = Path(out)
@@ -72,17 +62,19 @@ def export(
     except OSError as error:
         raise atomic.cannot_write(out, error) from error
     try:
-        served = Served(model, description, thresholds(run, description))
-        _save(served, temporary)
+        kind = ServedTable if dataset.is_table else Served
+        _save(kind(model, description, thresholds(run, description)), temporary)
         step(2, 4)
-        difference = parity(temporary, dataset.paths(rows), expected)
+        difference = parity(temporary, raw_requests(dataset, rows, description), expected)
         step(3, 4)
         if not difference <= config.tolerance:
             raise InputError(
                 f"{out}: not exported: reloaded, the model's probabilities differ by {difference:.2e} from the Run's "
-                f"(--tolerance {config.tolerance:g}) on {len(rows)} images"
+                f"(--tolerance {config.tolerance:g}) on {len(rows)} {dataset.unit}s"
             )
-        _write_warmup(temporary, out.name, dataset.paths(rows), description)
+        write_warmup(temporary, out.name, warmup_requests(dataset, rows, description))
+        if dataset.is_table:
+            _write_columns(temporary, description)
         card = model_card(run, dataset, difference, len(rows))
         (temporary / "model_card.md").write_text(card, encoding="utf-8")
         step(4, 4)
@@ -107,54 +99,25 @@ def thresholds(run: Run, description: dict) -> list[float]:
     return [0.5 if value is None else float(value)] * len(classes)
 
 
-def parity(folder: Path, files: list[Path], expected: np.ndarray) -> float:
-    """Largest difference of probabilities between the SavedModel in a fresh process and `expected` (N, classes).
-
-    Raises:
-        InputError: the fresh process can't load or run the model.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        request, answer = Path(scratch) / "request.json", Path(scratch) / "answer.npy"
-        request.write_text(json.dumps([str(file.resolve()) for file in files]))
-        done = subprocess.run(
-            [sys.executable, "-I", "-c", _LOADER, folder.resolve(), request, answer],
-            cwd=scratch,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise InputError(
-                f"{folder.parent}: not exported: TensorFlow alone can't load the model ({last})"
-            )
-        return float(np.abs(np.load(answer) - expected).max())
-
-
 def serving_commands(out: Path, name: str) -> list[str]:
-    """Shell lines that serve the export with Docker and ask it about an image."""
+    """Shell lines that serve the export with Docker and ask it about an image, or about a table's row."""
     folder = Path(out).resolve()
+    address = f"http://localhost:8501/v1/models/{name}:predict"
+    versions = sorted(folder.glob("[0-9]*"), key=lambda version: int(version.name))
+    if versions and (versions[-1] / REQUEST).is_file():
+        ask = f"curl -s -d @{versions[-1] / REQUEST} {address}"
+    else:
+        ask = (
+            f'printf \'{{"instances": [{{"image_bytes": {{"b64": "%s"}}}}]}}\' "$(base64 -w0 image.png)" '
+            f"| curl -s -d @- {address}"
+        )
     return [
         f"docker run --rm -p 8501:8501 -e MODEL_NAME={name} -v {folder}:/models/{name} tensorflow/serving:2.14.1",
-        f'printf \'{{"instances": [{{"image_bytes": {{"b64": "%s"}}}}]}}\' "$(base64 -w0 image.png)" '
-        f"| curl -s -d @- http://localhost:8501/v1/models/{name}:predict",
+        ask,
     ]
 
 
-def _sample(dataset: Dataset, count: int) -> pd.DataFrame:
-    """Real images, of the test part when there is one, spread over the classes."""
-    rows = dataset.rows("test")
-    rows = rows if len(rows) else dataset.manifest
-    order = rows.groupby("label").cumcount().sort_values(kind="stable").index
-    rows = rows.loc[order[:count]]
-    missing = [path for path in dataset.paths(rows) if not path.is_file()]
-    if missing:
-        raise InputError(f"{missing[0]}: missing; the export proves itself on the Run's own images")
-    return rows
-
-
-def _save(served: Served, folder: Path) -> None:
+def _save(served: ServedAnswer, folder: Path) -> None:
     try:
         tf.saved_model.save(served, str(folder), signatures=served.signatures())
     except tf.errors.OpError as error:
@@ -163,26 +126,14 @@ def _save(served: Served, folder: Path) -> None:
         ) from error
 
 
-def _write_warmup(folder: Path, name: str, files: list[Path], description: dict) -> None:
-    """Requests that TF Serving replays before it takes traffic, for both signatures."""
-    from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
-
-    def record(signature: str, key: str, value) -> bytes:
-        request = predict_pb2.PredictRequest(
-            model_spec=model_pb2.ModelSpec(name=name, signature_name=signature)
-        )
-        request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
-        log = prediction_log_pb2.PredictLog(request=request)
-        return prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString()
-
-    path = folder / WARMUP
-    path.parent.mkdir(exist_ok=True)
-    size, channels = description["image_size"], description["channels"]
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for file in files:
-            writer.write(record("serving_default", "image_bytes", [file.read_bytes()]))
-        pixels = np.stack([load_image(file, size, channels) for file in files[:2]])
-        writer.write(record("pixels", "pixels", pixels))
+def _write_columns(folder: Path, description: dict) -> None:
+    preprocessing = Preprocessing.from_dict(description["preprocessing"])
+    columns = served_columns(preprocessing)
+    described = [column.to_dict() for column in columns]
+    atomic.write_json(folder / COLUMNS, {"inputs": described, "left_out": preprocessing.dropped})
+    inputs = inputs_of(example_row(preprocessing), columns)
+    instance = {name: np.asarray(values).tolist()[0] for name, values in inputs.items()}
+    atomic.write_json(folder / REQUEST, {"instances": [instance]})
 
 
 def _name(temporary: Path, out: Path) -> Path:

@@ -1,4 +1,7 @@
-"""The leakage gate: no patient and no image in two parts, no image under two labels; judged on the files themselves."""
+"""The leakage gate: no patient and no image in two parts, no image under two labels; judged on the files themselves.
+
+Of a table, patients are what counts: two rows may well hold the same numbers.
+"""
 
 import os
 from collections.abc import Callable
@@ -23,9 +26,9 @@ class Leak:
 
     Attributes:
         name: the patient, or the images' pixel hash.
-        files: images, by part.
-        splits: part of each file.
-        labels: label of each file.
+        files: images, or names of a table's rows.
+        splits: part of each of them.
+        labels: label of each of them.
     """
 
     name: str
@@ -68,7 +71,7 @@ def find_leakage(dataset: Dataset, progress: Callable[[int, int], None] | None =
     """Compare patients and the content of all image files.
 
     Args:
-        dataset: with its files.
+        dataset: with its files; a table has none.
         progress: called with files read and files in all.
 
     Raises:
@@ -91,9 +94,10 @@ def require_no_leakage(
     """
     problems = find_leakage(dataset, progress).problems()
     if problems:
+        settled = " (--on-duplicates drop or group settles identical images)"
         raise InputError(
-            f"{dataset.root}: {'; '.join(problems)}; 'medimg data inspect' lists all; prepare the data set again "
-            "(--on-duplicates drop or group settles identical images)"
+            f"{dataset.root}: {'; '.join(problems)}; 'medimg data inspect' lists all; prepare the data set again"
+            + ("" if dataset.is_table else settled)
         )
 
 
@@ -101,14 +105,13 @@ def leakage_between(manifest: pd.DataFrame, pixels: pd.Series) -> Leakage:
     """Leakage of rows whose images' content is known.
 
     Args:
-        manifest: `image`, `label`, `patient`, `split`.
+        manifest: `image` (of a table `row`), `label`, `patient`, `split`.
         pixels: hash of each row's pixels, '' = not known.
     """
-    patients = [
-        _leak(str(name), group)
-        for name, group in manifest.groupby("patient", sort=True)
-        if group["split"].nunique() > 1
-    ]
+    # Patients in one part only are set aside by whole columns: a table may have a million.
+    parts = manifest.drop_duplicates(["patient", "split"])["patient"]
+    crossing = manifest[manifest["patient"].isin(parts[parts.duplicated()])]
+    patients = [_leak(str(name), group) for name, group in crossing.groupby("patient", sort=True)]
     images, conflicts = [], []
     same = manifest[pixels.duplicated(keep=False) & (pixels != "")]
     for name, group in same.groupby(pixels, sort=False):
@@ -128,9 +131,12 @@ def content_hashes(
     its pixels' hash; any other file is decoded.
 
     Returns:
-        Hash of the pixels of each row ('' = missing or broken), and a sentence for each missing or broken file.
+        Hash of the pixels of each row ('' = missing or broken), and a sentence for each missing or broken file; all ''
+        for a table, which has no files.
     """
     manifest = dataset.manifest
+    if dataset.is_table:
+        return pd.Series("", index=manifest.index, dtype=object), []
     empty = pd.Series("", index=manifest.index)
     known = manifest.get("pixels", empty).fillna("").astype(str)
     expected = manifest.get("bytes", empty).fillna("").astype(str)
@@ -162,7 +168,8 @@ def _content_hash(job: tuple[Path, str, str]) -> str | InputError:
 
 
 def _leak(name: str, group: pd.DataFrame) -> Leak:
-    return Leak(name, *(tuple(map(str, group[column])) for column in ("image", "split", "label")))
+    unit = "image" if "image" in group else "row"
+    return Leak(name, *(tuple(map(str, group[column])) for column in (unit, "split", "label")))
 
 
 def _sentence(leaks: list[Leak], what: str, words: Callable[[Leak], str]) -> list[str]:

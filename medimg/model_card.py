@@ -6,16 +6,18 @@ from medimg.console import interval
 from medimg.dataset import Dataset
 from medimg.evaluation.metrics import METRICS
 from medimg.run import Run
+from medimg.tables.card import columns_section
+from medimg.tables.preprocessing import Preprocessing
 
 
-def model_card(run: Run, dataset: Dataset, difference: float, images: int) -> str:
+def model_card(run: Run, dataset: Dataset, difference: float, examples: int) -> str:
     """Markdown.
 
     Args:
         run: the Run that is exported.
         dataset: its Dataset.
         difference: largest difference of probabilities found by the parity proof.
-        images: images in that proof.
+        examples: images or rows in that proof.
     """
     description, environment = run.description(), run.environment()
     sections = [
@@ -24,27 +26,39 @@ def model_card(run: Run, dataset: Dataset, difference: float, images: int) -> st
         "model must be validated on data of the place where it is to be used.",
         _model(run, description),
         _data(dataset),
-        _performance(run, description),
+        _performance(run, description, f"{dataset.unit}s"),
         "## Limits\n\n"
-        "- It knows the classes above and no others: an image of anything else gets one of them all the same.\n"
-        "- Scanners, sites and patients unlike the training data may be classified worse than measured here.\n"
+        f"- It knows the classes above and no others: {_anything_else(dataset)} gets one of them all the same.\n"
+        f"- {'Laboratories' if dataset.is_table else 'Scanners'}, sites and patients unlike the training data may be "
+        "classified worse than measured here.\n"
         "- Probabilities are calibrated only as far as the Brier score and the calibration error say.",
         "## Provenance\n\n"
         f"- Data fingerprint `{environment['data_fingerprint']}`, seed {environment['seed']}.\n"
         + "".join(f"- {name} {version}\n" for name, version in environment["packages"].items())
-        + f"- Parity: reloaded in a fresh process with TensorFlow alone, probabilities on {images} images differ from "
-        f"the Run's by at most {difference:.1e}.",
+        + f"- Parity: reloaded in a fresh process with TensorFlow alone, probabilities on {examples} "
+        f"{dataset.unit}s differ from the Run's by at most {difference:.1e}.",
     ]
     return "\n\n".join(sections) + "\n"
 
 
+def _anything_else(dataset: Dataset) -> str:
+    return "a patient with none of them" if dataset.is_table else "an image of anything else"
+
+
 def _model(run: Run, description: dict) -> str:
     options = run.config["options"]
+    task = f"- Task: {description['task']}; classes: {', '.join(description['classes'])}."
+    if "preprocessing" in description:
+        preprocessing = Preprocessing.from_dict(description["preprocessing"])
+        arguments = ", ".join(f"{k}={v}" for k, v in description["model_arg"].items())
+        name = f"`{description['name']}`" + (f" ({arguments})" if arguments else "")
+        inputs = columns_section(preprocessing, options)
+        return f"## Model\n\n- {name} on a table's columns.\n{task}\n\n{inputs}"
     return (
         "## Model\n\n"
         f"- `{description['name']}`, {description['image_size']} px, {description['channels']} channel(s), "
         f"{description['norm']} normalisation, initial weights: {_without_folders(options.get('weights'))}.\n"
-        f"- Task: {description['task']}; classes: {', '.join(description['classes'])}.\n"
+        f"{task}\n"
         "- `serving_default` takes encoded PNG or JPEG bytes (`image_bytes`), `pixels` takes float32 pixels 0..255."
     )
 
@@ -55,9 +69,8 @@ def _without_folders(weights) -> str:
 
 
 def _data(dataset: Dataset) -> str:
-    lines = [
-        f"## Data\n\n- {dataset.name}: {dataset.modality or 'images'}; licence: {dataset.licence or 'not stated'}."
-    ]
+    kind = dataset.modality or f"{dataset.unit}s"
+    lines = [f"## Data\n\n- {dataset.name}: {kind}; licence: {dataset.licence or 'not stated'}."]
     if dataset.citation:
         lines.append(f"- Cite: {dataset.citation}")
     for split in ("train", "val", "test"):
@@ -65,12 +78,12 @@ def _data(dataset: Dataset) -> str:
         labels = rows["label"].str.split("|").explode().value_counts()
         counts = ", ".join(f"{name or 'unlabelled'} {count}" for name, count in labels.items())
         lines.append(
-            f"- {split}: {len(rows)} images of {rows['patient'].nunique()} patients ({counts})."
+            f"- {split}: {len(rows)} {dataset.unit}s of {rows['patient'].nunique()} patients ({counts})."
         )
     return "\n".join(lines)
 
 
-def _performance(run: Run, description: dict) -> str:
+def _performance(run: Run, description: dict, units: str) -> str:
     path = run.root / "metrics.json"
     if not path.is_file():
         return "## Performance\n\nNot evaluated (`medimg evaluate`, then export again). The label uses 0.5."
@@ -83,7 +96,7 @@ def _performance(run: Run, description: dict) -> str:
         )
     note = content["threshold"].get("note") or f"threshold {content['threshold']['value']}"
     return (
-        f"## Performance\n\n{content['split']} part, {content['n']} images, 95% bootstrap intervals.\n\n"
+        f"## Performance\n\n{content['split']} part, {content['n']} {units}, 95% bootstrap intervals.\n\n"
         + "\n".join(rows)
         + f"\n\nThreshold: {note}"
     )

@@ -1,4 +1,7 @@
-"""Which part each prepared image goes to: duplicates and patients settled first, then split or official."""
+"""Which part each prepared image goes to: duplicates and patients settled first, then split or official.
+
+The rows of a table go the same way in `medimg.tables.parts`, with what is public here.
+"""
 
 from pathlib import Path
 
@@ -40,27 +43,39 @@ def assign_parts(
     Raises:
         InputError: no such column, no official parts, or duplicates under `on_duplicates="error"`.
     """
-    columns = _columns(table, config.group_by)
+    columns = grouping_columns(table, config.group_by)
     official = fractions is None
-    table, rejected, notes = _official(table) if official else (table, [], [])
+    table, rejected, notes = official_rows(table) if official else (table, [], [])
     settled = _settle_duplicates(table, config.on_duplicates, official, out)
     table, rejected, notes = settled.table, rejected + settled.rejected, notes + settled.notes
     if official:
         settled = settle_patients(table, columns)
         table, rejected, notes = settled.table, rejected + settled.rejected, notes + settled.notes
-        table, carved = _carve(table, columns, config.seed)
+        table, carved = carve(table, columns, "pixels", config.seed)
         notes += carved
     elif len(table):
         groups = units(table, columns)
         table = table.assign(split=split_groups(table["label"], groups, fractions, config.seed))
-    for name, part, count in missing_classes(table["label"], table["split"]):
-        notes.append(f"class '{name}' has no image in {part} ({count} in all)")
+    notes += absent_classes(table)
     if rejected:
         table = table.reset_index(drop=True)
     return Settled(table, rejected, notes)
 
 
-def _columns(table: pd.DataFrame, group_by: str) -> list[str]:
+def absent_classes(table: pd.DataFrame, unit: str = "image") -> list[str]:
+    """A sentence for every class that a part has no image (or row) of."""
+    return [
+        f"class '{name}' has no {unit} in {part} ({count} in all)"
+        for name, part, count in missing_classes(table["label"], table["split"])
+    ]
+
+
+def grouping_columns(table: pd.DataFrame, group_by: str) -> list[str]:
+    """Columns whose values never cross parts: patients, and what `--group-by` names.
+
+    Raises:
+        InputError: no such column.
+    """
     if group_by not in table:
         raise InputError(
             f"--group-by {group_by}: no such column; there are {', '.join(table.columns)}"
@@ -69,13 +84,18 @@ def _columns(table: pd.DataFrame, group_by: str) -> list[str]:
     return ["patient"] if group_by == "patient" else ["patient", group_by]
 
 
-def _official(table: pd.DataFrame) -> tuple[pd.DataFrame, list, list]:
+def official_rows(table: pd.DataFrame, unit: str = "image") -> tuple[pd.DataFrame, list, list]:
+    """Rows that the source gives a part, and (file, reason) and notes of those that it does not.
+
+    Raises:
+        InputError: it gives none.
+    """
     known = table["split"] != ""
     if not known.any():
         raise InputError("--split official: the source gives no parts; use --split 70/15/15")
     outside = table.loc[~known, "source_file"]
     notes = (
-        [f"{len(outside)} images are in no official part, listed in rejected.csv"]
+        [f"{len(outside)} {unit}s are in no official part, listed in rejected.csv"]
         if len(outside)
         else []
     )
@@ -98,8 +118,23 @@ def _settle_duplicates(table: pd.DataFrame, how: str, official: bool, out: Path)
     return Settled(settled.table, settled.rejected, [found, *settled.notes])
 
 
-def _carve(table: pd.DataFrame, columns: list[str], seed: int) -> tuple[pd.DataFrame, list[str]]:
-    """Take val, and test where it is not published either, out of the training part."""
+def carve(
+    table: pd.DataFrame, columns: list[str], alike: str, seed: int
+) -> tuple[pd.DataFrame, list[str]]:
+    """Take val, and test where it is not published either, out of the training part.
+
+    Args:
+        table: with `label`, `split` and the columns.
+        columns: whose values never cross parts.
+        alike: column that is equal where rows are copies of each other; they stay together too.
+        seed: of the split.
+
+    Returns:
+        The table with its parts, and notes.
+
+    Raises:
+        InputError: there is no training part to take from.
+    """
     missing = [part for part in ("val", "test") if not (table["split"] == part).any()]
     if not missing:
         return table, []
@@ -108,7 +143,7 @@ def _carve(table: pd.DataFrame, columns: list[str], seed: int) -> tuple[pd.DataF
         raise InputError("--split official: the source has no training part; use --split 70/15/15")
     shares = [1 - CARVED * len(missing), *(CARVED * (part in missing) for part in ("val", "test"))]
     # Identical images of two patients in train are no fault until the part is divided.
-    groups = units(table[train], [*columns, "pixels"])
+    groups = units(table[train], [*columns, alike])
     split = table["split"].copy()
     split[train] = split_groups(table.loc[train, "label"], groups, shares, seed)
     names = " and ".join(missing)

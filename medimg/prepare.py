@@ -16,9 +16,11 @@ from medimg.dataset import SEPARATOR, Dataset
 from medimg.decoding import Decoded, decode_all, mask_name
 from medimg.errors import InputError
 from medimg.parts import assign_parts
+from medimg.privacy.dataset_ledger import FILE as PRIVACY_LEDGER
 from medimg.sources import source_named
-from medimg.sources.base import Scan, listed
+from medimg.sources.base import Scan, TableScan, listed
 from medimg.splits import parse_split
+from medimg.tables.prepare import write_table
 
 # Where a preparation keeps its journal until the Dataset is whole.
 SCRATCH = ".preparing"
@@ -52,6 +54,7 @@ def prepare(
 
     Every image is decoded once, in threads, and written as PNG of its own depth (colour only where there is any). A
     killed preparation goes on where it stopped when it is called again; a finished one of the same options is loaded.
+    Rows of a table are written by `medimg.tables.prepare`.
 
     Args:
         source: name in `medimg.sources.SOURCES`.
@@ -60,7 +63,7 @@ def prepare(
             identical images that needed a decision.
         config: options; `preparation["notes"]` of the result holds what the user should read.
         phantom: what to draw, for `phantom`.
-        progress: called with images done and images in all.
+        progress: called with images (or rows) done and in all.
         overwrite: replace the Dataset, or the unfinished preparation, at `out`.
 
     Raises:
@@ -78,6 +81,10 @@ def prepare(
     if finished:
         return finished
     scratch = _start(out, identity)
+    if isinstance(scan, TableScan):
+        dataset = write_table(scan, out, config, fractions, identity, progress)
+        _remove(scratch)
+        return dataset
     decoded, broken = decode_all(
         scan, out, scratch, config.image_size, config.workers or os.cpu_count() or 1, progress
     )
@@ -152,7 +159,7 @@ def _claim(out: Path, identity: dict, overwrite: bool) -> Dataset | None:
             f"--out {out}: already holds files that are no Dataset; give another folder"
         )
     if overwrite:
-        _remove(out)
+        _clear(out)
         return None
     if whole:
         existing = Dataset.load(out)
@@ -167,6 +174,15 @@ def _claim(out: Path, identity: dict, overwrite: bool) -> Dataset | None:
             "--overwrite"
         )
     return None
+
+
+def _clear(out: Path) -> None:
+    """Remove all but the privacy ledger: what was spent on these patients stays spent."""
+    for item in out.iterdir():
+        if item.is_dir():
+            _remove(item)
+        elif item.name != PRIVACY_LEDGER:
+            item.unlink()
 
 
 def _remove(out: Path) -> None:

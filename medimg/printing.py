@@ -80,18 +80,16 @@ def evaluation(result: dict) -> None:
 
 def _sites(result: dict) -> None:
     rows = [
-        [site, _support(values["support"]), *(interval(values[name]) for name in CLASS_METRICS)]
+        [
+            site,
+            values["n"],
+            min(values["support"].values()),
+            *(interval(values[name]) for name in CLASS_METRICS),
+        ]
         for site, values in result.get("sites", {}).items()
     ]
     if rows:
-        table("Each site alone", ["site", "rows", *CLASS_METRICS], rows)
-
-
-def _support(support: dict):
-    """Rows per class, of many classes all together."""
-    if len(support) > 3:
-        return sum(support.values())
-    return ", ".join(f"{name} {count}" for name, count in support.items())
+        table("Each site alone", ["site", "n", "rarest class", *CLASS_METRICS], rows)
 
 
 def localisation(result: dict) -> None:

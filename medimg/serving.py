@@ -3,35 +3,28 @@
 It must see what training saw (`medimg.pipeline.load_raw`): the same decoding, channels, resize and rounding.
 """
 
-import numpy as np
 import tensorflow as tf
 
 from medimg.orientation import upright
 from medimg.pipeline import ROUNDING
+from medimg.served_answer import ServedAnswer
 
 # ITU-R BT.601 luma in OpenCV's fixed point (15 bits), so that grey levels agree to the last bit.
 _LUMA, _LUMA_SHIFT = (9798, 19235, 3735), 15
 
 
-class Served(tf.Module):
-    """A classifier with signatures `serving_default` (image bytes) and `pixels`.
+class Served(ServedAnswer):
+    """A classifier of images with signatures `serving_default` (image bytes) and `pixels`.
 
     Args:
         model: raw pixels in, logits out.
         description: the Run's description.
-        thresholds: per class; a binary label takes the positive class's, a multilabel one each class's own.
+        thresholds: per class.
     """
 
     def __init__(self, model: tf.keras.Model, description: dict, thresholds: list[float]):
-        super().__init__()
-        self._forward = model
-        # The variables alone: the Keras objects would ask a loader for our layer classes.
-        self.held = [tf.Module()]
-        self.held[0].all_variables = list(model.variables)
-        self.task = description["task"]
+        super().__init__(model, description, thresholds)
         self.size, self.channels = description["image_size"], description["channels"]
-        self.classes = tf.constant(description["classes"])
-        self.thresholds = np.asarray(thresholds, np.float32)
         shape = (None, self.size, self.size, self.channels)
         self.from_pixels = tf.function(
             self._from_pixels, input_signature=[tf.TensorSpec(shape, tf.float32, name="pixels")]
@@ -54,30 +47,7 @@ class Served(tf.Module):
         return self._from_pixels(pixels)
 
     def _from_pixels(self, pixels):
-        logits = tf.cast(self._forward(pixels, training=False), tf.float64)
-        activation = tf.sigmoid if self.task == "multilabel" else tf.nn.softmax
-        probabilities = tf.cast(activation(logits), tf.float32)
-        # One row of names per image: TF Serving's row format wants a batch dimension on every output.
-        classes = tf.tile(self.classes[None, :], [tf.shape(pixels)[0], 1])
-        return {
-            "probabilities": probabilities,
-            "classes": classes,
-            "label": self._label(probabilities),
-        }
-
-    def _label(self, probabilities):
-        if self.task == "binary":
-            positive = probabilities[:, 1] >= self.thresholds[1]
-            return tf.gather(self.classes, tf.cast(positive, tf.int32))
-        if self.task == "multiclass":
-            return tf.gather(self.classes, tf.argmax(probabilities, axis=1))
-
-        def names(row):
-            return tf.strings.reduce_join(
-                tf.boolean_mask(self.classes, row >= self.thresholds), separator="|"
-            )
-
-        return tf.map_fn(names, probabilities, fn_output_signature=tf.string)
+        return self.answer(pixels)
 
 
 def decode(data, size: int, channels: int):

@@ -100,6 +100,15 @@ def _notes(
             f"interval without width ({', '.join(flat)}): every resample agrees, as happens at "
             "0 and 1 or with few patients; the true uncertainty is larger"
         )
+    outside = [
+        name
+        for name, m in tables[0].items()
+        if m["low"] is not None and not m["low"] <= m["value"] <= m["high"]
+    ]
+    if outside:
+        notes.append(
+            f"interval beside its value ({', '.join(outside)}): resampling adds chance gaps of its own to the measure"
+        )
     if n_patients < 2:
         notes.append("no intervals: all rows are of one patient")
     elif not resamples:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from medimg.tables.schema import Feature
+
 # Files that a folder is searched for; what they hold is found out when they are read.
 EXTENSIONS = frozenset(
     (
@@ -87,6 +89,30 @@ class Scan:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, eq=False)
+class TableScan:
+    """What a source of table rows found at its path.
+
+    Attributes:
+        name, task, classes, modality, licence, citation, rejected, notes: as of a Scan; no table is multilabel.
+        features: what the columns beside the roles are.
+        read: progress -> the rows as a manifest, and notes of what was found while reading them. The manifest has
+            `schema.ROLES` as text ('' = none given), then the features, numbers as float64 with NaN and all else as
+            text with '' for missing. `progress` is called with rows read and rows in all, or is None.
+    """
+
+    name: str
+    task: str
+    classes: tuple[str, ...]
+    features: tuple[Feature, ...]
+    read: Callable[[Callable[[int, int], None] | None], tuple[pd.DataFrame, list[str]]]
+    modality: str = "table"
+    licence: str = ""
+    citation: str = ""
+    rejected: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class Source:
     """A native layout that `medimg data prepare` reads.
@@ -96,7 +122,8 @@ class Source:
         task, modality, licence, citation: of the set, or what they depend on.
         layout: what the folder or file must look like.
         how_to_get: where it comes from.
-        scan: `scan(path, config)` -> Scan; the phantom's takes its PhantomConfig as `phantom=` too.
+        scan: `scan(path, config)` -> Scan, or TableScan of a table's rows; the phantom's takes its PhantomConfig as
+            `phantom=` too.
     """
 
     name: str
@@ -106,7 +133,7 @@ class Source:
     citation: str
     layout: str
     how_to_get: str
-    scan: Callable[..., Scan]
+    scan: Callable[..., Scan | TableScan]
 
 
 def need_folder(path: Path | None, source: str) -> Path:
@@ -146,7 +173,7 @@ def to_records(rows: Iterable[dict]) -> pd.DataFrame:
     """Rows as the records of a Scan: text columns are text, `patient`, `site`, `split` and `label` are there."""
     import pandas as pd
 
-    from medimg.dataset import TEXT_COLUMNS
+    from medimg.manifest import TEXT_COLUMNS
 
     # By column: a list of dictionaries would be the peak of a preparation's memory.
     columns, shared = {}, {}

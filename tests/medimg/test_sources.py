@@ -28,7 +28,8 @@ def by_image(found, column):
 
 
 def test_every_source_says_what_it_needs():
-    assert list(SOURCES) == ["folder", "csv", "medmnist", "chestxray14", "isic", "phantom"]
+    images = ["folder", "csv", "medmnist", "chestxray14", "isic"]
+    assert list(SOURCES) == [*images, "heart", "table", "phantom"]
     for source in SOURCES.values():
         assert all([source.task, source.modality, source.licence, source.layout, source.how_to_get])
     with pytest.raises(InputError, match="'xray' is not known; choose one of folder, csv"):

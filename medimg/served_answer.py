@@ -1,0 +1,51 @@
+"""What every served model answers: probabilities, class names and a label, from logits."""
+
+import numpy as np
+import tensorflow as tf
+
+
+class ServedAnswer(tf.Module):
+    """Base of a served classifier.
+
+    Args:
+        model: preprocessed input in, logits out.
+        description: the Run's description.
+        thresholds: per class; a binary label takes the positive class's, a multilabel one each class's own.
+    """
+
+    def __init__(self, model: tf.keras.Model, description: dict, thresholds: list[float]):
+        super().__init__()
+        self._forward = model
+        # The variables alone: the Keras objects would ask a loader for our layer classes.
+        self.held = [tf.Module()]
+        self.held[0].all_variables = list(model.variables)
+        self.task = description["task"]
+        self.classes = tf.constant(description["classes"])
+        self.thresholds = np.asarray(thresholds, np.float32)
+
+    def answer(self, model_input):
+        """Probabilities float32 (B, classes), class names (B, classes) and the label (B,) of a batch."""
+        logits = tf.cast(self._forward(model_input, training=False), tf.float64)
+        activation = tf.sigmoid if self.task == "multilabel" else tf.nn.softmax
+        probabilities = tf.cast(activation(logits), tf.float32)
+        # One row of names per example: TF Serving's row format wants a batch dimension on every output.
+        classes = tf.tile(self.classes[None, :], [tf.shape(model_input)[0], 1])
+        return {
+            "probabilities": probabilities,
+            "classes": classes,
+            "label": self._label(probabilities),
+        }
+
+    def _label(self, probabilities):
+        if self.task == "binary":
+            positive = probabilities[:, 1] >= self.thresholds[1]
+            return tf.gather(self.classes, tf.cast(positive, tf.int32))
+        if self.task == "multiclass":
+            return tf.gather(self.classes, tf.argmax(probabilities, axis=1))
+
+        def names(row):
+            return tf.strings.reduce_join(
+                tf.boolean_mask(self.classes, row >= self.thresholds), separator="|"
+            )
+
+        return tf.map_fn(names, probabilities, fn_output_signature=tf.string)

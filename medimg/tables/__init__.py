@@ -1,0 +1,1 @@
+"""Tables: health-record data from raw columns to the numbers that a model takes."""

@@ -1,0 +1,233 @@
+"""fit(): the training rows of a table -> Preprocessing."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from medimg.config import TrainConfig
+from medimg.dataset import Dataset
+from medimg.errors import InputError
+from medimg.tables.preprocessing import Column, Preprocessing
+from medimg.tables.raw import Input, input_of, read
+from medimg.tables.schema import Feature
+from medimg.tables.selection import best
+
+# One-hot columns of one raw column; more is an identifier or free text, and would fill the memory.
+MOST_CATEGORIES = 1000
+_CELLS = 4_000_000  # of a block of columns that is fitted at once: 32 MB of float64
+
+
+def fit(dataset: Dataset, rows: pd.DataFrame, config: TrainConfig) -> Preprocessing:
+    """Learn imputation, scaling, encoding and selection from training rows.
+
+    Missing values: a number, date or ordinal category becomes the column's median, commonest value or 0 (an ordinal's
+    lowest); a category becomes the commonest, or with `constant` a category of its own. A column that training lacks
+    somewhere gets a second column `<name> missing` of 0 and 1.
+
+    Args:
+        dataset: a table.
+        rows: its training rows; nothing else is looked at.
+        config: `impute`, `missing`, `missing_limit`, `missing_indicators`, `scale`, `encode`, `select`,
+            `select_count`.
+
+    Returns:
+        What `Preprocessing.transform` needs.
+
+    Raises:
+        InputError: a value can't be read, a column has too many categories, or nothing is left to learn from.
+    """
+    if config.missing == "drop-rows":
+        rows = complete_rows(dataset, rows)
+    if rows.empty:
+        raise InputError(f"{dataset.root}: the train part has no rows to fit the preprocessing on")
+    features, dropped = _usable(dataset.inputs, rows, config)
+    raw: list[Input] = []
+    columns: list[Column] = []
+    for block, values in _blocks(rows, features):
+        for column, encoded in zip(block, _fit_block(block, values, config), strict=True):
+            if encoded:
+                raw.append(column)
+                columns.extend(encoded)
+            else:
+                dropped[column.name] = "the same in every training row"
+    if not columns:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in list(dropped.items())[:3])
+        raise InputError(
+            f"{dataset.root}: no feature is left to learn from ({reasons}); see --missing and the types in dataset.yaml"
+        )
+    fitted = Preprocessing(tuple(raw), _uniquely_named(columns), dropped)
+    return fitted if config.select == "none" else _selected(fitted, dataset, rows, config)
+
+
+def complete_rows(dataset: Dataset, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows in which every feature is known; a feature that no row knows does not count.
+
+    Args:
+        dataset: a table.
+        rows: rows of its manifest.
+
+    Raises:
+        InputError: no row is complete.
+    """
+    complete = np.ones(len(rows), bool)
+    for _, values in _blocks(rows, dataset.inputs):
+        missing = np.isnan(values)
+        complete &= ~missing[:, ~missing.all(axis=0)].any(axis=1)
+    if not complete.any():
+        raise InputError(
+            f"--missing drop-rows: every training row of {dataset.root} lacks something; use impute or drop-columns"
+        )
+    return rows[complete]
+
+
+def _blocks(
+    rows: pd.DataFrame, features: tuple[Feature, ...]
+) -> Iterator[tuple[tuple[Input, ...], np.ndarray]]:
+    """Some columns at a time with all rows' values: float64 (N, n), NaN for missing."""
+    width = max(1, _CELLS // max(1, len(rows)))
+    for start in range(0, len(features), width):
+        block = tuple(input_of(rows, feature) for feature in features[start : start + width])
+        yield block, read(rows, block)
+
+
+def _usable(
+    features: tuple[Feature, ...], rows: pd.DataFrame, config: TrainConfig
+) -> tuple[tuple[Feature, ...], dict[str, str]]:
+    """The features that enough rows know, and why the others are left out."""
+    fractions = np.concatenate([np.isnan(v).mean(axis=0) for _, v in _blocks(rows, features)])
+    limit = config.missing_limit if config.missing == "drop-columns" else 1.0
+    usable, dropped = [], {}
+    for feature, fraction in zip(features, fractions, strict=True):
+        if fraction == 1.0:
+            dropped[feature.name] = "missing in every training row"
+        elif fraction > limit:
+            dropped[feature.name] = (
+                f"missing in {fraction:.0%} of the training rows (--missing-limit {limit:g})"
+            )
+        else:
+            usable.append(feature)
+    return tuple(usable), dropped
+
+
+def _fit_block(
+    block: tuple[Input, ...], values: np.ndarray, config: TrainConfig
+) -> list[list[Column]]:
+    """The encoded columns of each raw column."""
+    fills = _fills(block, values, config)
+    missing = np.isnan(values)
+    lacking = missing.any(axis=0)
+    filled = np.where(missing, fills, values)
+    varies = filled.min(axis=0) < filled.max(axis=0)
+    offsets, scales = _scaling(filled, config.scale)
+    encoded = []
+    for i, column in enumerate(block):
+        one_hot = column.type == "categorical" and config.encode == "one-hot"
+        columns = []
+        if varies[i] and one_hot:
+            columns += _one_hot(column, fills[i])
+        elif varies[i]:
+            columns.append(
+                Column(
+                    column.name,
+                    column.name,
+                    "value",
+                    fill=float(fills[i]),
+                    offset=float(offsets[i]),
+                    scale=float(scales[i]),
+                )
+            )
+        own_category = one_hot and config.impute == "constant"
+        if lacking[i] and (config.missing_indicators or own_category):
+            columns.append(Column(f"{column.name} missing", column.name, "missing", fill=1.0))
+        encoded.append(columns)
+    return encoded
+
+
+def _fills(block: tuple[Input, ...], values: np.ndarray, config: TrainConfig) -> np.ndarray:
+    """What a missing value of each column becomes: float64 (n,)."""
+    from sklearn.impute import SimpleImputer
+
+    if values.shape[1] == 0:
+        return np.zeros(0)
+    nominal = np.array([column.type == "categorical" for column in block])
+    fills = np.zeros(len(block))
+    strategy = config.impute.replace("-", "_")
+    if (~nominal).any():
+        imputer = SimpleImputer(strategy=strategy, fill_value=0.0)
+        fills[~nominal] = imputer.fit(values[:, ~nominal]).statistics_
+    if nominal.any() and config.impute == "constant":
+        # One code past the last: equal to no category, so a category of its own.
+        fills[nominal] = [
+            len(column.categories) for column in block if column.type == "categorical"
+        ]
+    elif nominal.any():
+        imputer = SimpleImputer(strategy="most_frequent")
+        fills[nominal] = imputer.fit(values[:, nominal]).statistics_
+    return fills
+
+
+def _scaling(filled: np.ndarray, scale: str) -> tuple[np.ndarray, np.ndarray]:
+    """Offset and divisor of each column, float64 (n,)."""
+    from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+    if scale == "none" or filled.shape[1] == 0:
+        return np.zeros(filled.shape[1]), np.ones(filled.shape[1])
+    if scale == "standard":
+        scaler = StandardScaler().fit(filled)
+        return scaler.mean_, scaler.scale_
+    scaler = MinMaxScaler().fit(filled)
+    return scaler.data_min_, 1.0 / scaler.scale_
+
+
+def _one_hot(column: Input, fill: float) -> list[Column]:
+    if len(column.categories) > MOST_CATEGORIES:
+        raise InputError(
+            f"column '{column.name}' has {len(column.categories)} categories (one-hot takes {MOST_CATEGORIES}); use "
+            "--encode ordinal, or make it identifier or metadata in dataset.yaml"
+        )
+    return [
+        Column(
+            f"{column.name}={category}",
+            column.name,
+            "category",
+            fill=float(code == fill),
+            category=category,
+        )
+        for code, category in enumerate(column.categories)
+    ]
+
+
+def _uniquely_named(columns: list[Column]) -> tuple[Column, ...]:
+    """A raw column may already be called `chol missing`."""
+    taken: set[str] = set()
+    named = []
+    for column in columns:
+        name, number = column.name, 2
+        while name in taken:
+            name, number = f"{column.name} ({number})", number + 1
+        taken.add(name)
+        named.append(column if name == column.name else replace(column, name=name))
+    return tuple(named)
+
+
+def _selected(
+    fitted: Preprocessing, dataset: Dataset, rows: pd.DataFrame, config: TrainConfig
+) -> Preprocessing:
+    """`fitted` with its best columns, and only the raw columns that these need."""
+    kept = best(
+        fitted.transform(rows),
+        fitted.plan.scale,
+        dataset.targets(rows),
+        config.select,
+        config.select_count,
+    )
+    columns = tuple(fitted.columns[i] for i in kept)
+    needed = {column.source for column in columns}
+    dropped = dict(fitted.dropped)
+    for column in fitted.raw:
+        if column.name not in needed:
+            dropped[column.name] = f"not selected (--select {config.select})"
+    raw = tuple(column for column in fitted.raw if column.name in needed)
+    return Preprocessing(raw, columns, dropped)

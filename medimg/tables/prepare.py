@@ -1,0 +1,72 @@
+"""Rows that a source found -> a table Dataset's folder."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from medimg import atomic
+from medimg.config import PrepareConfig
+from medimg.dataset import Dataset
+from medimg.errors import InputError
+from medimg.sources.base import TableScan
+from medimg.tables.parts import assign_row_parts
+
+
+def write_table(
+    scan: TableScan,
+    out: Path,
+    config: PrepareConfig,
+    fractions: tuple[float, float, float] | None,
+    identity: dict,
+    progress: Callable[[int, int], None] | None = None,
+) -> Dataset:
+    """Read the rows, decide their parts and write `manifest.csv`, `rejected.csv` and `dataset.yaml`.
+
+    Args:
+        scan: what the source found.
+        out: folder of the Dataset, free or claimed.
+        config: `group_by`, `on_duplicates` and `seed` are used.
+        fractions: of train, val and test; None keeps the source's parts.
+        identity: what the Dataset is made of: its `preparation`, to which the notes are added.
+        progress: called with rows read and rows in all.
+
+    Returns:
+        The Dataset as everything after reads it from the folder.
+
+    Raises:
+        InputError: a class has no row left, no such `--group-by`, no official parts, or `out` can't be written.
+    """
+    table, found = scan.read(progress)
+    inputs = [feature.name for feature in scan.features if feature.is_input]
+    parts = assign_row_parts(table, inputs, config, fractions)
+    if len(parts.split) < len(table):
+        table = table.loc[parts.split.index].reset_index(drop=True)
+    table["split"] = parts.split.to_numpy()
+    rejected = scan.rejected + parts.rejected
+    path = out / "rejected.csv"
+    atomic.write_csv(path, pd.DataFrame(rejected, columns=["file", "reason"]))
+    present = set(table["label"])
+    for name in scan.classes:
+        if name not in present:
+            raise InputError(f"class '{name}': no row is left; {path} says why")
+    Dataset(
+        root=out,
+        name=scan.name,
+        task=scan.task,
+        classes=scan.classes,
+        manifest=table,
+        modality=scan.modality,
+        licence=scan.licence,
+        citation=scan.citation,
+        source=identity["source"],
+        preparation={
+            **identity,
+            "rejected": len(rejected),
+            "notes": scan.notes + found + parts.notes,
+        },
+        features=scan.features,
+    ).save()
+    # A large table would be in memory twice.
+    del table
+    return Dataset.load(out)

@@ -1,0 +1,190 @@
+"""Which columns of a table say label, patient, site and part, and which classes the labels make."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from medimg.config import PrepareConfig
+from medimg.dataset import SEPARATOR
+from medimg.errors import InputError
+from medimg.sources.base import PARTS, listed, task_of
+from medimg.tables import schema
+from medimg.tables.cells import shown
+from medimg.tables.inference import ColumnSummary
+
+# Names that say patient, best first, in lower case without spaces and signs.
+PATIENT_NAMES = (
+    "patientid",
+    "patientnumber",
+    "patientno",
+    "patient",
+    "subjectid",
+    "subject",
+    "usubjid",
+    "personid",
+    "participantid",
+    "participant",
+    "mrn",
+    "pid",
+)
+_MOST_CLASSES = 100
+# A whole number of more values is a measurement.
+_MOST_NUMBERS = 20
+_DEFAULTS = PrepareConfig()
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Columns by what they say; '' = the table has none.
+
+    Attributes:
+        label, patient, site, split: names of columns.
+        notes: sentences about the choice.
+    """
+
+    label: str
+    patient: str
+    site: str
+    split: str
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Role -> column, of those that the table has."""
+        named = {role: getattr(self, role) for role in ("label", "patient", "site", "split")}
+        return {role: name for role, name in named.items() if name}
+
+
+def assign_roles(
+    path: Path, names: tuple[str, ...], summaries: dict[str, ColumnSummary], config: PrepareConfig
+) -> Roles:
+    """Find the columns that the options name, or that are called like a role.
+
+    Args:
+        path: the table, for messages.
+        names: of its columns.
+        summaries: column -> what it holds.
+        config: `label_column`, `patient_column`, `site_column`, `split_column` and `split` are used.
+
+    Raises:
+        InputError: a named column is missing or named for two roles, or the column of parts holds none.
+    """
+    label = _named(path, names, "label", config)
+    if not label:
+        raise InputError(
+            f"{path}: column '{config.label_column}' is missing; it has {listed(names, 12)}; name the column of "
+            "labels with --label-column"
+        )
+    patient, notes = _patient(path, names, label, config)
+    site = _named(path, names, "site", config)
+    split = _named(path, names, "split", config)
+    if split and not _holds_parts(path, split, summaries[split], config):
+        split = ""
+    roles = Roles(label, patient, site, split, notes)
+    taken = list(roles.columns.values())
+    twice = next((name for name in taken if taken.count(name) > 1), None)
+    if twice:
+        both = " and ".join(f"--{r}-column" for r, name in roles.columns.items() if name == twice)
+        raise InputError(
+            f"{path}: column '{twice}' is named by {both}; each needs a column of its own"
+        )
+    return roles
+
+
+def classes_of(
+    path: Path, label: str, summary: ColumnSummary, positive: str | None
+) -> tuple[tuple[str, ...], str, list[str]]:
+    """The classes that a column of labels holds, in the order of the model's outputs.
+
+    Args:
+        path: the table, for messages.
+        label: the column's name.
+        summary: what it holds.
+        positive: of two classes the one that counts as positive.
+
+    Returns:
+        Classes, the task, and notes.
+
+    Raises:
+        InputError: the labels are measurements, too many, only one class, several in a cell, or `positive` is none.
+    """
+    where = f"{path}: column '{label}'"
+    other = "name the column of labels with --label-column"
+    levels = {name: count for name, count in (summary.levels or {}).items() if name}
+    if summary.levels is None or len(levels) > _MOST_CLASSES:
+        what = "numbers" if summary.all_numbers else "values"
+        raise InputError(f"{where} holds too many different {what} to be classes; {other}")
+    if summary.all_numbers and len(levels) > _MOST_NUMBERS:
+        raise InputError(
+            f"{where} holds {len(levels)} different numbers: a measurement, no classes; {other}"
+        )
+    several = next((name for name in levels if SEPARATOR in name), None)
+    if several:
+        raise InputError(
+            f"{where} holds '{shown(several)}': a table's row has one label, without '{SEPARATOR}'; write it otherwise"
+        )
+    if len(levels) < 2:
+        found = f"only one class, '{shown(next(iter(levels)))}'" if levels else "no labels"
+        raise InputError(f"{where} holds {found}; a classifier needs two; {other}")
+    classes = tuple(schema.in_order(levels, schema.Feature(label, "categorical")))
+    notes = []
+    if summary.rows > summary.known:
+        notes.append(f"{summary.rows - summary.known} rows have no label: kept as unlabelled rows")
+    if positive is not None:
+        classes = _with_positive(classes, positive)
+    elif len(classes) == 2:
+        notes.append(f"'{shown(classes[1])}' counts as positive (--positive names another)")
+    return classes, task_of(classes), notes
+
+
+def _with_positive(classes: tuple[str, ...], positive: str) -> tuple[str, ...]:
+    if len(classes) != 2:
+        raise InputError(
+            f"--positive {positive}: the labels are {len(classes)} classes; only one of two can be positive"
+        )
+    # Written as categories are: 1.0 is the class 1.
+    name = re.sub(schema.WHOLE_NUMBER, r"\1", positive.strip())
+    if name not in classes:
+        raise InputError(
+            f"--positive {positive}: is no class; there are {' and '.join(map(shown, classes))}"
+        )
+    return tuple(sorted(classes, key=lambda each: each == name))
+
+
+def _named(path: Path, names: tuple[str, ...], role: str, config: PrepareConfig) -> str:
+    """The column that an option names; '' when there is none of the default name."""
+    name = getattr(config, f"{role}_column")
+    if name in names:
+        return name
+    if name != getattr(_DEFAULTS, f"{role}_column"):
+        raise InputError(
+            f"{path}: column '{name}' is missing; it has {listed(names, 12)}; name the right one with --{role}-column"
+        )
+    return ""
+
+
+def _patient(
+    path: Path, names: tuple[str, ...], label: str, config: PrepareConfig
+) -> tuple[str, list[str]]:
+    name = _named(path, names, "patient", config)
+    if name:
+        return name, []
+    plain = {re.sub(r"[\W_]", "", each.lower()): each for each in names if each != label}
+    found = next((plain[each] for each in PATIENT_NAMES if each in plain), "")
+    if found:
+        return found, [f"column '{found}' taken for patients (--patient-column names another)"]
+    note = "no patients known: every row counts as its own patient (--patient-column names their column)"
+    return "", [note]
+
+
+def _holds_parts(path: Path, split: str, summary: ColumnSummary, config: PrepareConfig) -> bool:
+    """Whether a column says train, val, test; a column that is just called so may say something else."""
+    odd = [name for name in summary.levels or ("?",) if name and name.lower() not in PARTS]
+    if not odd:
+        return summary.known > 0
+    if config.split == "official" or split != _DEFAULTS.split_column:
+        raise InputError(
+            f"{path}: column '{split}' holds '{shown(odd[0])}', not one of train, val, test; mend it, or name "
+            "another with --split-column"
+        )
+    return False

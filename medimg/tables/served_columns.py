@@ -1,0 +1,148 @@
+"""How a served table model is asked: the inputs of its signature, and rows as such inputs."""
+
+import keyword
+import re
+import unicodedata
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from medimg.tables.days import SECONDS_IN_DAY
+from medimg.tables.preprocessing import Preprocessing
+from medimg.tables.raw import Input, read_numbers
+
+# A signature with more inputs than this takes one matrix of numbers and one of texts instead: TensorFlow needs
+# seconds to trace and load thousands of arguments.
+MOST_INPUTS = 1000
+# What a signature of TensorFlow keeps as it is; `self` collides with Python's own.
+_SAFE = r"[A-Za-z][A-Za-z0-9_]*"
+_RESERVED = {*keyword.kwlist, "self"}
+
+
+@dataclass(frozen=True)
+class ServedColumn:
+    """Where a raw column goes in a request.
+
+    Attributes:
+        column: the raw column.
+        input: name of the signature's input.
+        position: its place in the second axis of that input, None when the input is this column alone, (B,).
+    """
+
+    column: Input
+    input: str
+    position: int | None
+
+    def to_dict(self) -> dict:
+        """For columns.json."""
+        described = {
+            "column": self.column.name,
+            "type": self.column.type,
+            "input": self.input,
+            "dtype": "float32" if self.column.is_number else "string",
+        }
+        if self.position is not None:
+            described["position"] = self.position
+        if self.column.categories:
+            described["categories"] = list(self.column.categories)
+        return described
+
+
+def served_columns(preprocessing: Preprocessing) -> tuple[ServedColumn, ...]:
+    """The raw columns in their order, each with its input of `serving_default`.
+
+    By the column's own name where TensorFlow allows it, else by the nearest that it allows; of more than MOST_INPUTS
+    columns, by position in `numbers` (B, n) and `texts` (B, m).
+    """
+    raw = preprocessing.raw
+    if len(raw) <= MOST_INPUTS:
+        names = _safe_names([column.name for column in raw])
+        return tuple(ServedColumn(c, n, None) for c, n in zip(raw, names, strict=True))
+    counts = {"numbers": 0, "texts": 0}
+    placed = []
+    for column in raw:
+        matrix = "numbers" if column.is_number else "texts"
+        placed.append(ServedColumn(column, matrix, counts[matrix]))
+        counts[matrix] += 1
+    return tuple(placed)
+
+
+def _safe_names(names: list[str]) -> list[str]:
+    """Distinct, also when case is ignored, as TensorFlow compares them; names that are safe already come first."""
+    taken: set[str] = set()
+    safe: dict[str, str] = {}
+    for name in sorted(names, key=lambda n: not re.fullmatch(_SAFE, n)):
+        base = unicodedata.normalize("NFKD", name)
+        base = "".join(letter for letter in base if not unicodedata.combining(letter))
+        base = re.sub(r"[^A-Za-z0-9_]+", "_", base)
+        if not re.fullmatch(_SAFE, base):
+            base = f"column_{base.strip('_')}".rstrip("_")
+        chosen, number = base, 2
+        while chosen.lower() in taken or chosen in _RESERVED:
+            chosen, number = f"{base}_{number}", number + 1
+        taken.add(chosen.lower())
+        safe[name] = chosen
+    return [safe[name] for name in names]
+
+
+def inputs_of(frame: pd.DataFrame, columns: tuple[ServedColumn, ...]) -> dict[str, np.ndarray]:
+    """Rows as the inputs of `serving_default`.
+
+    Args:
+        frame: has the raw columns by name.
+        columns: from `served_columns`.
+
+    Returns:
+        per input, float32 or text (N,), or (N, n) where columns go by position.
+    """
+    numbers = [column for column in columns if column.column.is_number]
+    texts = [column for column in columns if not column.column.is_number]
+    matrix = read_numbers(frame, [c.column.name for c in numbers]).astype(np.float32)
+    text = frame[[c.column.name for c in texts]].fillna("").astype(str).to_numpy(object)
+    inputs: dict[str, np.ndarray] = {}
+    for group, values in ((numbers, matrix), (texts, text)):
+        if group and group[0].position is not None:
+            inputs[group[0].input] = values
+        else:
+            inputs.update({column.input: values[:, i] for i, column in enumerate(group)})
+    return inputs
+
+
+def example_row(preprocessing: Preprocessing) -> pd.DataFrame:
+    """One row of what missing values become: in the middle of the training rows, and no patient's."""
+    fills = {c.source: c.fill for c in preprocessing.columns if c.kind == "value"}
+    row: dict[str, list] = {}
+    for column in preprocessing.raw:
+        fill = fills.get(column.name, 0.0)
+        if column.type == "date":
+            seconds = np.datetime64(round(fill * SECONDS_IN_DAY), "s")
+            row[column.name] = [str(seconds)]
+        elif column.is_number:
+            row[column.name] = [fill]
+        else:
+            row[column.name] = [column.categories[min(int(fill), len(column.categories) - 1)]]
+    return pd.DataFrame(row)
+
+
+def hard_rows(preprocessing: Preprocessing) -> pd.DataFrame:
+    """Rows that preprocessing finds hard: all missing; categories never seen; untidy text of known categories."""
+    example = example_row(preprocessing)
+    rows: dict[str, list] = {}
+    for column in preprocessing.raw:
+        value = example.at[0, column.name]
+        if column.is_number:
+            rows[column.name] = [np.nan, value, value]
+            continue
+        unseen = value if column.type == "date" else _unlike(column.categories)
+        # A whole number may come with a fraction of zero: 7 and 7.0 are one category.
+        untidy = f"\t{value}.0 " if value.isdecimal() else f" {value}\n"
+        rows[column.name] = [" N/A ", unseen, untidy]
+    return pd.DataFrame(rows)
+
+
+def _unlike(categories: tuple[str, ...]) -> str:
+    name = "never seen"
+    while name in categories:
+        name += "!"
+    return name

@@ -1,0 +1,154 @@
+"""Rows into parts: patients, identical rows, official parts, leakage."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from medimg.atomic import write_text
+from medimg.config import PrepareConfig
+from medimg.errors import InputError
+from medimg.leakage import find_leakage, require_no_leakage
+from medimg.prepare import _pixels_of, prepare
+from medimg.tables.parts import assign_row_parts
+
+SPLIT = (0.7, 0.15, 0.15)
+
+
+def rows(count, copies=0, **columns):
+    """Rows that differ, the last `copies` of them equal to the first ones; every row a patient."""
+    draw = np.random.default_rng(1)
+    number = np.r_[np.arange(count - copies), np.arange(copies)]
+    table = pd.DataFrame(
+        {
+            "row": [f"r{i}" for i in range(count)],
+            "label": np.array(["a", "b"])[number % 2],
+            "patient": [f"p{i}" for i in range(count)],
+            "site": "",
+            "split": "",
+            "x": draw.normal(size=count)[number],
+            "y": np.array(["u", "v", ""])[number % 3],
+            "ward": (number // 3).astype(str),
+        }
+    )
+    return table.assign(**columns)
+
+
+def assign(table, fractions=SPLIT, **options):
+    return assign_row_parts(table, ["x", "y"], PrepareConfig(**options), fractions)
+
+
+def test_shares_and_patients():
+    parts = assign(rows(300, patient=[f"p{i // 3}" for i in range(300)]))
+    assert parts.split.value_counts().to_dict() == pytest.approx(
+        {"train": 210, "val": 45, "test": 45}, abs=3
+    )
+    assert parts.split.groupby(np.arange(300) // 3).nunique().max() == 1
+
+
+def test_few_identical_rows_stay_together():
+    parts = assign(rows(100, copies=4))
+    assert list(parts.split[96:]) == list(parts.split[:4]) and not parts.rejected
+    assert "4 rows are copies" in parts.notes[0] and "kept in one part" in parts.notes[0]
+    assert "r96 = r0" in parts.notes[0]
+
+
+def test_many_identical_rows_are_only_noted_unless_asked():
+    table = rows(100, copies=30)
+    free = assign(table)
+    assert "30% of the table" in free.notes[0] and list(free.split[70:]) != list(free.split[:30])
+    assert list(assign(table, on_duplicates="group").split[70:]) == list(
+        assign(table, on_duplicates="group").split[:30]
+    )
+    dropped = assign(table, on_duplicates="drop")
+    assert len(dropped.split) == 70 and dropped.rejected[0] == ("r70", "identical to r0")
+
+
+def test_a_missing_number_equals_a_missing_number_and_labels_count():
+    table = rows(40, x=np.r_[np.nan, np.arange(38.0), np.nan], y="u", label=["a", "b"] * 20)
+    assert not assign(table).notes
+    table.loc[39, "label"] = "a"
+    assert "r39 = r0" in assign(table).notes[0]
+
+
+def test_another_column_that_never_crosses():
+    parts = assign(rows(90), group_by="ward")
+    assert parts.split.groupby(np.arange(90) // 3).nunique().max() == 1
+
+
+def test_official_parts(tmp_path):
+    table = rows(200)
+    table["split"] = ["train"] * 150 + ["test"] * 45 + [""] * 5
+    table.loc[150, "patient"] = "p0"
+    parts = assign(table, fractions=None)
+    kept = parts.split
+    assert set(kept[150:195]) == {"test"} and (kept == "val").sum() == pytest.approx(22, abs=2)
+    assert ("r0", "patient p0 is in test too") in parts.rejected and 0 not in kept.index
+    assert sum("no official part" in reason for _, reason in parts.rejected) == 5
+    notes = " ".join(parts.notes)
+    assert "their 1 rows in the earlier are left out" in notes and "image" not in notes
+
+
+def test_the_folder_of_an_official_split(tmp_path):
+    table = rows(100).drop(columns=["row", "site"])
+    table["split"] = ["Training"] * 60 + ["valid"] * 20 + ["test"] * 20
+    table.to_csv(tmp_path / "t.csv", index=False)
+    data = prepare("table", tmp_path / "t.csv", tmp_path / "data", PrepareConfig(split="official"))
+    assert list(data.manifest["split"]) == ["train"] * 60 + ["val"] * 20 + ["test"] * 20
+    assert data.preparation["rejected"] == 0 and data.source == "table"
+
+
+def test_dropped_rows_are_listed(tmp_path):
+    rows(100, copies=4).drop(columns=["row", "patient", "split"]).to_csv(
+        tmp_path / "t.csv", index=False
+    )
+    data = prepare(
+        "table", tmp_path / "t.csv", tmp_path / "data", PrepareConfig(on_duplicates="drop")
+    )
+    listed = pd.read_csv(data.root / "rejected.csv")
+    assert list(listed["file"]) == ["t-97", "t-98", "t-99", "t-100"]
+    assert len(data.manifest) == 96 and data.preparation["rejected"] == 4
+
+
+def test_progress_counts_rows(tmp_path):
+    rows(50).drop(columns=["row"]).to_csv(tmp_path / "t.csv", index=False)
+    steps = []
+    prepare(
+        "table",
+        tmp_path / "t.csv",
+        tmp_path / "data",
+        PrepareConfig(),
+        None,
+        lambda *s: steps.append(s),
+    )
+    assert steps[-1] == (50, 50)
+
+
+def test_a_killed_preparation_is_begun_again(tmp_path):
+    rows(50).drop(columns=["row"]).to_csv(tmp_path / "t.csv", index=False)
+    first = prepare("table", tmp_path / "t.csv", tmp_path / "data", PrepareConfig())
+    fingerprint = first.fingerprint()
+    # What a kill before the last write leaves.
+    (first.root / "dataset.yaml").unlink()
+    scratch = first.root / ".preparing"
+    scratch.mkdir()
+    other = prepare("table", tmp_path / "t.csv", tmp_path / "other", PrepareConfig())
+    write_text(scratch / "options.yaml", yaml.safe_dump(_pixels_of(other.preparation)))
+    again = prepare("table", tmp_path / "t.csv", tmp_path / "data", PrepareConfig())
+    assert again.fingerprint() == fingerprint and not scratch.exists()
+
+
+def test_leakage_of_a_table_is_by_patients(small_table):
+    assert not find_leakage(small_table)
+    require_no_leakage(small_table)
+    manifest = small_table.manifest.copy()
+    manifest.loc[0, "split"] = "test"
+    leaky = replace(small_table, manifest=manifest)
+    found = find_leakage(leaky)
+    assert [leak.name for leak in found.patients] == ["p0"] and not found.images
+    with pytest.raises(
+        InputError, match=r"1 patients are in more than one part: p0 \(r0 in test = r1 in train\)"
+    ):
+        require_no_leakage(leaky)
