@@ -92,8 +92,11 @@ def data_inspect(data_folder, out):
 
     dataset = Dataset.load(resolve(data_folder))
     folder = Path(out) if out else dataset.root / "inspection"
-    inspection = inspect(dataset, folder)
+    with progress_bars() as step:
+        inspection = inspect(dataset, folder, lambda done, total: step("inspect", done, total))
     printing.counts(dataset)
+    for note in inspection.notes:
+        click.echo(f"note: {note}")
     for problem in inspection.problems:
         click.echo(f"problem: {problem}")
     click.echo(f"figures and page in {folder}")

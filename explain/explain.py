@@ -1,5 +1,9 @@
-"""explain(): maps of a Run's images, drawn, kept as numbers, and judged where the findings are known."""
+"""explain(): maps of a Run's images, drawn, kept as numbers, and judged where the findings are known.
 
+What explains a table is in `explain.table`.
+"""
+
+import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -8,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from explain import findings, pointing_game, saliency
+from explain.choice import classes_in_turn, predicted, split_rows
 from explain.overlay import Panel, draw
 from explain.shapley import shap_maps
 from medimg import atomic
@@ -20,6 +25,7 @@ from medimg.prediction import probabilities
 from medimg.run import Run
 
 METHODS = (*saliency.METHODS, "shap")
+DEFAULT = ("gradcam",)
 _BATCH = 16
 # For the names of an image's regions alone.
 _ANY_SIZE = 8
@@ -31,10 +37,11 @@ def explain(
     """Write `RUN/explanations/<method>/`: a PNG and an npz per image and a contact sheet.
 
     Files given by `--image` are explained as they are; otherwise images of the split, and where its Dataset has boxes
-    or masks the pointing game is played (`localisation.json`).
+    or masks the pointing game is played (`localisation.json`). A Run of a table: see `explain.table`.
 
     Returns:
-        `images`: per method the explained images; `localisation`: per method the pointing game's numbers.
+        `images`: per method the explained images; `localisation`: per method the pointing game's numbers. Of a table
+        `rows`: per method the explained rows.
 
     Raises:
         InputError: an unknown method, an image that can't be read, an empty split.
@@ -42,6 +49,18 @@ def explain(
     for method in config.method:
         if method not in METHODS:
             raise InputError(f"--method {method}: choose one of {', '.join(METHODS)}")
+    if "preprocessing" in run.description():
+        from explain.table import explain_table
+
+        result = explain_table(run, config, progress)
+        _update(run.root / "explanations" / "explanations.json", result["rows"])
+        return result
+    return _explain_images(
+        run, dataclasses.replace(config, method=config.method or DEFAULT), progress
+    )
+
+
+def _explain_images(run: Run, config: ExplainConfig, progress) -> dict:
     explainer = Explainer(run, config)
     dataset = None if config.image else run.dataset()
     subjects = _files(config) if dataset is None else _rows(dataset, config)
@@ -94,10 +113,8 @@ class Explainer:
         return saliency.heat_maps(self.model, pixels, chosen, method, self.task)
 
     def predicted(self, chances: np.ndarray) -> np.ndarray:
-        """int (B,): binary by the threshold that the Run was evaluated with, else the most probable class."""
-        if self.task == "binary":
-            return (chances[:, 1] >= self.thresholds[1]).astype(int)
-        return chances.argmax(axis=1)
+        """int (B,)."""
+        return predicted(chances, self.thresholds, self.task)
 
     def draw_all(
         self, method: str, subjects: list[dict], dataset: Dataset | None, folder: Path
@@ -182,13 +199,7 @@ def _files(config: ExplainConfig) -> list[dict]:
 
 
 def _rows(dataset: Dataset, config: ExplainConfig) -> list[dict]:
-    """Seeded choice of the split's images, the classes in turn so that rare ones are seen."""
-    rows = dataset.rows(config.split)
-    if rows.empty:
-        raise InputError(f"--split {config.split}: {dataset.root} has no image there")
-    shuffled = rows.sample(frac=1.0, random_state=config.seed)
-    turn = shuffled.groupby("label").cumcount().sort_values(kind="stable").index
-    chosen = shuffled.loc[turn[: config.count]]
+    chosen = classes_in_turn(split_rows(dataset, config.split), config.count, config.seed)
     return [
         {"path": dataset.root / row["image"], "label": row["label"], "row": row}
         for _, row in chosen.iterrows()

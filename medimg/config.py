@@ -369,12 +369,12 @@ class ExplainConfig(Config):
     split: str = option(
         "test", "Part whose images are explained.", choices=("train", "val", "test")
     )
-    count: int = option(8, "Images of the split on the contact sheet.", minimum=1)
+    count: int = option(8, "Images, or rows, of the split that are explained.", minimum=1)
     method: tuple = option(
         (),
         "gradcam, gradcam++, scorecam, smoothgrad or shap; may be repeated (default: gradcam; tables shap).",
     )
-    samples: int = option(200, "shap: evaluations of the model per image.", minimum=10)
+    samples: int = option(200, "shap: evaluations of the model per image or row.", minimum=10)
     localisation_count: int = option(
         200, "Most images with boxes or masks in the pointing game.", minimum=0
     )

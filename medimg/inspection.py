@@ -1,10 +1,14 @@
-"""Look over a Dataset before training: counts, leakage, label conflicts, broken files, image sizes."""
+"""Look over a Dataset before training: counts, leakage, label conflicts, broken files, image sizes.
+
+What is looked for in a table is in `medimg.tables.inspection`.
+"""
 
 import struct
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,6 +18,9 @@ from medimg.dataset import SEPARATOR, SPLITS, Dataset
 from medimg.imaging import read_image
 from medimg.leakage import Leakage, content_hashes, leakage_between
 from medimg.splits import missing_classes
+
+if TYPE_CHECKING:
+    from medimg.tables.inspection import TableInspection
 
 UNLABELLED = "(unlabelled)"
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -59,8 +66,8 @@ class Inspection:
 
 def inspect(
     dataset: Dataset, out: Path, progress: Callable[[int, int], None] | None = None
-) -> Inspection:
-    """Examine every file of a Dataset and write `inspection.json`, `figures/*.png` and `inspection.html`.
+) -> "Inspection | TableInspection":
+    """Examine every file or row of a Dataset and write `inspection.json`, `figures/*.png` and `inspection.html`.
 
     Args:
         dataset: what to look over.
@@ -70,6 +77,10 @@ def inspect(
     Raises:
         InputError: `out` can't be written.
     """
+    if dataset.is_table:
+        from medimg.tables.inspection import inspect_table
+
+        return inspect_table(dataset, out, progress)
     from medimg.inspection_page import figures, page
 
     pixels, broken = content_hashes(dataset, progress)
@@ -81,11 +92,11 @@ def inspect(
 
 
 def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
-    """part -> class -> images; an image of several classes counts in each."""
+    """part -> class -> images or rows; one of several classes counts in each."""
     names = [*dataset.classes, *([dataset.negative] if dataset.negative else [])]
-    rows = dataset.manifest.assign(
-        label=dataset.manifest["label"].replace("", UNLABELLED).str.split(SEPARATOR)
-    )
+    # Two columns alone: a table may have thousands.
+    rows = dataset.manifest[["split", "label"]]
+    rows = rows.assign(label=rows["label"].replace("", UNLABELLED).str.split(SEPARATOR))
     found = rows.explode("label").groupby(["split", "label"]).size()
     names += [UNLABELLED] if UNLABELLED in found.index.get_level_values(1) else []
     return {part: {name: int(found.get((part, name), 0)) for name in names} for part in SPLITS}

@@ -242,17 +242,33 @@ def training_batches(
     all_weights = None if sample_weights is None else tf.constant(sample_weights, tf.float32)
 
     def fetch(epoch, chosen):
-        raw = tf.numpy_function(cache.take, [chosen], tf.as_dtype(cache.dtype), stateful=False)
-        raw.set_shape((None, *cache.shape[1:]))
-        pixels = to_pixels(raw)
-        if augmentation is not None:
-            pixels = augmentation.apply(pixels, epoch, chosen)
+        pixels = training_pixels(cache, epoch, chosen, augmentation)
         batch = (pixels, tf.gather(all_targets, chosen))
         return batch if all_weights is None else (*batch, tf.gather(all_weights, chosen))
 
     epochs_in_turn = tf.data.Dataset.range(*epochs).flat_map(one_epoch)
     # deterministic: batches keep their order whichever thread is done first.
     return epochs_in_turn.map(fetch, num_parallel_calls=2, deterministic=True).prefetch(4)
+
+
+def training_pixels(cache: PixelCache, epoch, chosen, augmentation=None):
+    """Some images as an epoch shows them; for use in a tf.data graph.
+
+    Args:
+        cache: raw pixels.
+        epoch: int64 scalar.
+        chosen: int64 (B,), indices into the cache.
+        augmentation: `medimg.augmentation.Augmentation` or None.
+
+    Returns:
+        float32 (B, S, S, C) in 0..255.
+    """
+    import tensorflow as tf
+
+    raw = tf.numpy_function(cache.take, [chosen], tf.as_dtype(cache.dtype), stateful=False)
+    raw.set_shape((None, *cache.shape[1:]))
+    pixels = to_pixels(raw)
+    return pixels if augmentation is None else augmentation.apply(pixels, epoch, chosen)
 
 
 def to_pixels(raw):

@@ -10,6 +10,8 @@ from medimg.dataset import Dataset
 from medimg.evaluation.calibration import BINS
 from medimg.evaluation.figures import with_interval
 from medimg.evaluation.metrics import METRICS
+from medimg.privacy.ledger import read as read_ledger
+from medimg.privacy.statement import summary as privacy_summary
 from medimg.run import Run
 
 # Name, and what it tells, for readers who do not compute such numbers daily.
@@ -64,6 +66,7 @@ def render(run: Run, dataset: Dataset, metrics: dict, figures: dict[str, Path]) 
         images={name: _inlined(path) for name, path in figures.items()},
         text=with_interval,
         threshold=threshold_statement(metrics),
+        privacy=_privacy(run),
     )
 
 
@@ -82,6 +85,13 @@ def threshold_statement(metrics: dict) -> str:
 def _environment(run: Run) -> dict:
     path = run.root / "environment.json"
     return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+
+
+def _privacy(run: Run) -> dict | None:
+    ledger = read_ledger(run.root)
+    if ledger is None:
+        return None
+    return {"summary": privacy_summary(ledger), "assumptions": ledger["assumptions"]}
 
 
 def _inlined(path: Path) -> str:

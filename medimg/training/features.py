@@ -61,6 +61,20 @@ def compute(
     return [everything[view * n : (view + 1) * n] for view in range(views)]
 
 
+def inputs_of(features: list[np.ndarray]) -> Callable:
+    """A function of (epoch, indices), tensors, to some examples' features: epoch e shows view e mod K."""
+
+    def take(epoch, chosen):
+        return features[int(epoch) % len(features)][chosen]
+
+    def inputs(epoch, chosen):
+        taken = tf.numpy_function(take, [epoch, chosen], tf.as_dtype(features[0].dtype))
+        taken.set_shape((None, *features[0].shape[1:]))
+        return taken
+
+    return inputs
+
+
 def feature_batches(
     features: list[np.ndarray],
     targets: np.ndarray,

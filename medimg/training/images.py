@@ -11,7 +11,7 @@ from medimg.errors import InputError
 from medimg.models import tabular
 from medimg.models.build import build
 from medimg.models.registry import family
-from medimg.pipeline import batches, image_form, training_batches
+from medimg.pipeline import batches, image_form, training_batches, training_pixels
 from medimg.training import features as frozen
 from medimg.training import material as data_material
 from medimg.training import phases
@@ -113,6 +113,9 @@ def stage(
             validate=_on_pixels(model, material, config.batch_size),
             examples=len(material.targets),
             val_targets=material.val_targets,
+            inputs=lambda epoch, chosen: training_pixels(
+                material.train, epoch, chosen, material.augmentation
+            ),
         )
     forward = frozen.forward_function(frozen.extractor(model))
     views = frozen.compute(
@@ -135,6 +138,7 @@ def stage(
         validate=lambda: last(tf.constant(val)).numpy(),
         examples=len(material.targets),
         val_targets=material.val_targets,
+        inputs=frozen.inputs_of(views),
     )
 
 

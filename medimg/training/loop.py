@@ -34,6 +34,10 @@ class Stage:
         validate: () -> logits of the validation part (N, classes).
         examples: training examples in an epoch.
         val_targets: targets of the validation part.
+        inputs: (epoch, indices of training examples), tensors -> what the model is given of them; for samplings other
+            than an epoch's order.
+        before: told how many epochs the phase has had, before the next one's first step.
+        counted: an epoch has ceil(examples / batch size) batches; else as many as `batches` gives.
     """
 
     model: tf.keras.Model
@@ -43,6 +47,9 @@ class Stage:
     validate: Callable[[], np.ndarray]
     examples: int
     val_targets: np.ndarray
+    inputs: Callable
+    before: Callable[[int], None] = lambda epoch: None
+    counted: bool = True
 
 
 class Epochs:
@@ -86,12 +93,22 @@ class Epochs:
             progress.total_epochs,
             progress.total_epochs + self.phase.epochs - progress.epoch,
         )
-        stage.model.fit(
-            stage.batches((first, last)),
-            initial_epoch=first,
-            epochs=last,
+        callbacks = [_EpochEnd(self, steps), *self._tensorboard()]
+        if stage.counted:
+            self._fit((first, last), steps, callbacks)
+            return
+        for epoch in range(first, last):
+            self._fit((epoch, epoch + 1), None, callbacks)
+            if progress.finished:
+                return
+
+    def _fit(self, epochs: tuple[int, int], steps: int | None, callbacks: list) -> None:
+        self.stage.model.fit(
+            self.stage.batches(epochs),
+            initial_epoch=epochs[0],
+            epochs=epochs[1],
             steps_per_epoch=steps,
-            callbacks=[_EpochEnd(self, steps), *self._tensorboard()],
+            callbacks=callbacks,
             verbose=0,
         )
 
@@ -154,6 +171,7 @@ class _EpochEnd(tf.keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         reseed(self.model, self.epochs.config.seed, epoch)
+        self.epochs.stage.before(self.epochs.progress.epoch)
         self.started = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):

@@ -27,6 +27,7 @@ class Material:
         augmentation: or None.
         val: the same of the validation part.
         val_targets: its targets.
+        patients: (N,), the patient of each training example.
     """
 
     train: PixelCache | np.ndarray
@@ -37,6 +38,7 @@ class Material:
     augmentation: Augmentation | None
     val: PixelCache | np.ndarray
     val_targets: np.ndarray
+    patients: np.ndarray
 
     def close(self) -> None:
         """Free memory and disk."""
@@ -106,6 +108,7 @@ def gather(
         augmentation=augmentation,
         val=caches["val"],
         val_targets=targets["val"],
+        patients=dataset.rows("train", labelled=True)["patient"].to_numpy(),
     )
 
 

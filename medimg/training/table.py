@@ -65,8 +65,10 @@ def _training_rows(dataset: Dataset, config: TrainConfig):
 def build_model(config: TrainConfig, description: dict) -> tf.keras.Model:
     """The model with its first weights."""
     columns = len(Preprocessing.from_dict(description["preprocessing"]).names)
+    # Clipping and noise hold the weights down already, and a penalty is no patient's loss.
+    arguments = {"l2": "0", **config.model_arg} if config.is_private else config.model_arg
     return tabular.build_tabular(
-        config.model, columns, len(description["classes"]), config.dropout, config.model_arg
+        config.model, columns, len(description["classes"]), config.dropout, arguments
     )
 
 
@@ -96,6 +98,7 @@ def gather(
         augmentation=None,
         val=preprocessing.transform(val),
         val_targets=dataset.targets(val),
+        patients=train["patient"].to_numpy(),
     )
 
 
@@ -131,4 +134,5 @@ def stage(
         validate=validate,
         examples=len(material.targets),
         val_targets=material.val_targets,
+        inputs=frozen.inputs_of([material.train]),
     )

@@ -16,7 +16,7 @@ from medimg.folds import in_fold
 from medimg.leakage import require_no_leakage
 from medimg.models.saving import save_model
 from medimg.run import Run, environment
-from medimg.training import images, table
+from medimg.training import images, private, table
 from medimg.training import material as data_material
 from medimg.training.checkpoint import Checkpoints
 from medimg.training.loop import Epochs
@@ -65,6 +65,8 @@ def train(
     kind = _kind(dataset)
     data_material.check(dataset)
     kind.check(config)
+    if config.is_private:
+        private.check(dataset, config)
     require_no_leakage(dataset)
     if resume:
         run = _resumable(out, dataset)
@@ -75,6 +77,8 @@ def train(
         description = kind.describe(dataset, config)
         # Built before the folder is made: a wrong option leaves nothing behind.
         model = _build(kind, config, description)
+        if config.is_private:
+            private.check_model(kind, model, config)
         run = Run.create(out, data, "train", config.to_dict(), overwrite)
         atomic.write_json(run.root / "environment.json", environment(dataset, config.seed))
         atomic.write_json(run.root / "model.json", description)
@@ -111,6 +115,10 @@ def _train(
     checkpoints = Checkpoints(run.root / "checkpoints")
     progress, history = checkpoints.state() or (Progress(), [])
     planned = kind.plan(config, model)
+    privately = None
+    if config.is_private:
+        privately = private.PrivateTraining(run, dataset, config, material, planned)
+        planned = privately.phases
     resumed = bool(history)
     if not resumed:
         progress.start_phase(0, planned[0].learning_rate)
@@ -121,6 +129,8 @@ def _train(
                 checkpoints.load_best(kind.fitted(model, phase, config), number)
                 continue
             stage = kind.stage(model, phase, material, config, listener)
+            if privately:
+                stage = privately.stage(stage, phase, number)
             stage.optimizer.build(stage.model.trainable_variables)
             if resumed:
                 checkpoints.restore(model=stage.model, optimizer=stage.optimizer)
@@ -135,5 +145,7 @@ def _train(
         material.close()
         shutil.rmtree(run.root / "cache", ignore_errors=True)
     atomic.write_csv(run.root / "history.csv", pd.DataFrame(history))
+    if privately:
+        privately.complete()
     save_model(model, run.root / "model.keras")
     checkpoints.clear()

@@ -1,0 +1,39 @@
+"""Which rows of a split are explained one by one, and which class of theirs."""
+
+import numpy as np
+import pandas as pd
+
+from medimg.dataset import Dataset
+from medimg.errors import InputError
+
+
+def split_rows(dataset: Dataset, split: str) -> pd.DataFrame:
+    """Rows of a part.
+
+    Raises:
+        InputError: it has none.
+    """
+    rows = dataset.rows(split)
+    if rows.empty:
+        raise InputError(f"--split {split}: {dataset.root} has no {dataset.unit} there")
+    return rows
+
+
+def classes_in_turn(rows: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
+    """At most `count` rows, drawn by seed, the classes in turn so that rare ones are seen."""
+    shuffled = rows.sample(frac=1.0, random_state=seed)
+    turn = shuffled.groupby("label").cumcount().sort_values(kind="stable").index
+    return shuffled.loc[turn[:count]]
+
+
+def predicted(chances: np.ndarray, thresholds: list[float], task: str) -> np.ndarray:
+    """int (N,): binary by the threshold that the Run was evaluated with, else the most probable class.
+
+    Args:
+        chances: probabilities (N, classes).
+        thresholds: per class.
+        task: `binary`, `multiclass` or `multilabel`.
+    """
+    if task == "binary":
+        return (chances[:, 1] >= thresholds[1]).astype(int)
+    return chances.argmax(axis=1)

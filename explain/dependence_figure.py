@@ -1,0 +1,111 @@
+"""The figure of partial dependence: curves of patients and their mean, with where the data are."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from explain.partial_dependence import Dependence, value_text
+from medimg.evaluation.figures import BLUE, GREY, line_style, shortened, styled
+from medimg.tables.inspection_figures import as_dates
+
+_PATIENTS = 40
+_COLUMNS = 3
+
+
+def partial_dependence(along: Sequence[Dependence], classes: Sequence[str], seed: int) -> Figure:
+    """One panel a feature.
+
+    With one class: thin lines are single patients, the thick one is the mean of all. With several: a mean each. The
+    small ticks below are the patients' own values, the last point apart is the value `missing`.
+
+    Args:
+        along: what to draw.
+        classes: whose probabilities these are.
+        seed: of the choice of patients.
+    """
+    columns = min(_COLUMNS, len(along))
+    rows = -(-len(along) // columns)
+    with styled():
+        figure = Figure(figsize=(3.7 * columns + 0.6, 3.0 * rows + 0.6))
+        grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+        for axes in grid.flat[len(along) :]:
+            axes.axis("off")
+        patients = np.random.default_rng(seed).permutation(len(along[0].each))[:_PATIENTS]
+        for axes, one in zip(grid.flat, along, strict=False):
+            (_categories if one.feature.categories else _curve)(axes, one, classes, patients)
+            axes.set_title(shortened(one.feature.name, 34))
+            axes.set_ylim(0, 1)
+        what = f"probability of {shortened(classes[0], 24)}" if len(classes) == 1 else "probability"
+        for line in grid:
+            line[0].set_ylabel(what)
+        handles, labels = grid.flat[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=min(5, len(labels)))
+    return figure
+
+
+def _curve(axes, one: Dependence, classes: Sequence[str], patients: np.ndarray) -> None:
+    known = ~np.isnan(one.grid)
+    x = one.grid[known]
+    if len(classes) == 1:
+        axes.plot(x, one.each[patients][:, known, 0].T, color=GREY, alpha=0.28, linewidth=0.7)
+        axes.plot([], [], color=GREY, linewidth=0.9, label="single patients")
+    for k, name in enumerate(classes):
+        style = {"linewidth": 2.6, **line_style(k)}
+        marker = "o" if len(x) < 10 else None
+        axes.plot(x, one.mean[known, k], marker=marker, label=_named(classes, name), **style)
+    width = np.ptp(x) if len(x) > 1 else 1.0
+    _ticks_of_data(axes, one.seen, x)
+    if one.feature.type == "date":
+        as_dates(axes)
+    elif one.feature.type == "integer":
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    if not known.all():
+        _missing(axes, one, classes, patients, x.max() + 0.2 * width if len(x) else 0.0)
+
+
+def _missing(axes, one: Dependence, classes, patients: np.ndarray, place: float) -> None:
+    """The answer to a missing value, apart from the curve."""
+    if len(classes) == 1:
+        each = one.each[patients][:, -1, 0]
+        axes.scatter(np.full(len(each), place), each, s=9, color=GREY, alpha=0.35, linewidths=0)
+    for k in range(len(classes)):
+        axes.plot(place, one.mean[-1, k], "D", color=line_style(k)["color"], markersize=6.5)
+    if one.feature.type == "date":
+        axes.text(place, 0.02, "missing", ha="center", fontsize=9)
+        return
+    low, high = axes.get_xlim()
+    # No tick under the word, nor where there are no data.
+    ticks = [t for t in axes.get_xticks() if low <= t <= place - 0.17 * (high - low)]
+    axes.set_xticks([*ticks, place], [*(f"{t:.6g}" for t in ticks), "missing"])
+    axes.set_xlim(low, high + 0.06 * (high - low))
+
+
+def _categories(axes, one: Dependence, classes: Sequence[str], patients: np.ndarray) -> None:
+    places = np.arange(len(one.grid))
+    if len(classes) == 1:
+        axes.plot(places, one.each[patients][:, :, 0].T, color=GREY, alpha=0.22, linewidth=0.7)
+        axes.plot([], [], color=GREY, linewidth=0.9, label="single patients")
+    for k, name in enumerate(classes):
+        style = {**line_style(k), "linestyle": "none"}
+        axes.plot(places, one.mean[:, k], "D", markersize=7.5, label=_named(classes, name), **style)
+    texts = [value_text(one.feature, value) for value in one.grid]
+    counts = [np.isnan(one.seen).sum() if np.isnan(v) else (one.seen == v).sum() for v in one.grid]
+    labels = [f"{shortened(t, 12)}\nn = {c}" for t, c in zip(texts, counts, strict=True)]
+    if len(labels) > 6:
+        labels = [shortened(text, 12) for text in texts]
+    turn = {"rotation": 40, "ha": "right"} if len(labels) > 6 else {}
+    axes.set_xticks(places, labels, **turn)
+    axes.margins(x=0.12)
+
+
+def _ticks_of_data(axes, seen: np.ndarray, x: np.ndarray) -> None:
+    inside = seen[(seen >= x.min()) & (seen <= x.max())] if len(x) else x
+    transform = axes.get_xaxis_transform()
+    axes.plot(inside, np.full(len(inside), 0.012), "|", color=BLUE, alpha=0.35, markersize=6,
+              transform=transform)  # fmt: skip
+
+
+def _named(classes: Sequence[str], name: str) -> str:
+    return "mean of all" if len(classes) == 1 else shortened(name, 24)

@@ -1,0 +1,1 @@
+"""Differentially private training, its ledger, and the audit that tests what it claims."""

@@ -1,0 +1,88 @@
+"""What the guarantee rests on and what it does not cover, in plain sentences; only those that apply."""
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """How a private training was done.
+
+    Attributes:
+        poisson: patients were drawn by Poisson sampling; else in shuffled batches.
+        early_stopping: training could stop, or its rate fall, by the validation loss.
+        best_epoch: the released weights are those of the best epoch on validation.
+        shared_validation: other Runs chose by the same validation patients.
+        search: options were chosen by looking at results on these data.
+        training_metrics: loss and metrics of the training part are written without noise.
+        feature_statistics: means, scales, ranges or categories of features were computed from the
+            training part.
+        class_weights: class counts of the training part weight the loss.
+        fixed_seed: the seed of the noise was given by the user.
+        pretrained: the weights started from another data set.
+        dataset_ledger: why the Dataset's ledger could not be written; empty: it was.
+    """
+
+    poisson: bool = True
+    early_stopping: bool = False
+    best_epoch: bool = False
+    shared_validation: bool = False
+    search: bool = False
+    training_metrics: bool = True
+    feature_statistics: bool = False
+    class_weights: bool = False
+    fixed_seed: bool = False
+    pretrained: bool = False
+    dataset_ledger: str = ""
+
+
+ALWAYS = (
+    "Protected is the participation of one patient of split 'train', with all their images: neighbouring data sets "
+    "differ by one patient added or removed. Patients of 'val' and 'test' are not protected.",
+    "The number of training patients, the sampling probability and the options are treated as public.",
+    "All intermediate weights are covered, not only the last ones.",
+    "Not covered: noise is drawn in floating point, whose gaps can in theory be exploited.",
+    "Not covered: the generator of noise and samples is pseudo-random and not cryptographic.",
+    "Runs on one Dataset folder are added up in its privacy_ledger.jsonl. A copy of the folder elsewhere, and another "
+    "Dataset with the same patients, are not seen.",
+)
+
+WHEN = {
+    "poisson": "Patients were drawn by Poisson sampling, each in each step independently, and the samples stay secret; "
+    "that is what the amplified epsilon rests on. Without amplification: as if each patient were in one known batch "
+    "of each pass.",
+    "early_stopping": "Not covered: the validation loss decided when to stop or to lower the learning rate; validation "
+    "patients are not protected.",
+    "best_epoch": "Not covered: the epoch was chosen by the validation part; validation patients are not protected.",
+    "shared_validation": "Not covered: other Runs on this Dataset chose by the same validation patients.",
+    "search": "Not covered: options that were chosen by looking at results of other trainings on these patients, "
+    "unless those Runs are in the same ledger.",
+    "training_metrics": "Not covered: loss and metrics of the training part, in history.csv and any log, carry no "
+    "noise; do not share them with the model.",
+    "feature_statistics": "Not covered: the means, scales, ranges or categories that prepare the features were "
+    "computed from the training part without noise.",
+    "class_weights": "Not covered: the class weights are the class counts of the training part, without noise.",
+    "fixed_seed": "Not covered: the seed of the noise was fixed; whoever knows it and the options can take the noise "
+    "off. For experiments only.",
+    "pretrained": "The weights started from another data set, whose patients are not protected by this training.",
+}
+
+SHUFFLED = (
+    "Patients were used in shuffled batches, so no amplification by sampling is claimed: each patient is in one batch "
+    "of each pass, and the neighbouring data set leaves that patient's place empty."
+)
+
+
+def assumptions(circumstances: Circumstances) -> list[str]:
+    """The sentences for `privacy.json`: what holds always, then what this training's circumstances add."""
+    sentences = list(ALWAYS)
+    if not circumstances.poisson:
+        sentences.append(SHUFFLED)
+    for field in fields(circumstances):
+        if field.name in WHEN and getattr(circumstances, field.name):
+            sentences.append(WHEN[field.name])
+    if circumstances.dataset_ledger:
+        sentences.append(
+            f"Not covered: the Dataset's privacy_ledger.jsonl could not be written ({circumstances.dataset_ledger}), "
+            "so later Runs do not see this one; keep its privacy.json."
+        )
+    return sentences

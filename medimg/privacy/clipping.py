@@ -1,0 +1,179 @@
+"""The clipped sum of the patients' gradients, and the noise that makes it private: DP-SGD (Abadi et al. 2016).
+
+The norms of all examples' gradients are computed layer by layer from the layers' inputs and output gradients of
+one forward and one backward pass (Goodfellow 2015; Rochette et al. 2019; Lee and Kifer 2021). A second backward pass
+over the re-weighted losses is not needed: an example's weight multiplies its output gradients, so each layer's clipped
+sum follows from those of the first pass (Bu et al. 2023, "book-keeping"). What is released is that of TensorFlow
+Privacy's `GaussianSumQuery`: the sum over units of g * min(1, C / ||g||), plus N(0, (noise_multiplier * C)^2).
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from medimg.errors import InputError
+from medimg.privacy.per_example.forward import forward, kinds
+from medimg.privacy.per_example.kinds import check
+from medimg.privacy.per_example.units import BatchUnits
+
+
+class ClippedSum(NamedTuple):
+    """What one pass over a batch gives; nothing of it is private yet.
+
+    Attributes:
+        gradients: the clipped sums, in the order of `model.trainable_variables`.
+        loss: float scalar, mean over the examples present.
+        norms: float (B,), of the units' gradients before clipping; of empty places 0.
+        units: int32 scalar, units present.
+        outputs: of the model (B, ...).
+    """
+
+    gradients: list
+    loss: tf.Tensor
+    norms: tf.Tensor
+    units: tf.Tensor
+    outputs: tf.Tensor
+
+
+def private_gradients(
+    model: tf.keras.Model,
+    loss,
+    x,
+    y,
+    units,
+    l2_norm_clip: float,
+    noise_multiplier: float,
+    expected_units: float,
+    generator: tf.random.Generator,
+    sample_weight=None,
+) -> tuple[list, tf.Tensor, tf.Tensor]:
+    """One batch's private gradients; for use in tf.function.
+
+    Args:
+        model: functional, with one output; its trainable layers are clipped together.
+        loss: Keras loss or function (y, outputs) -> (B,); an example's loss must not depend on other examples.
+        x: inputs (B, ...).
+        y: targets (B, ...).
+        units: integer (B,), the patient of each example, negative for padding; None: each example on its own.
+        l2_norm_clip: C, largest norm of a unit's gradient, which is that of the sum of its examples' losses.
+        noise_multiplier: standard deviation of the noise over C.
+        expected_units: units in a batch on average. The sum is divided by this fixed number: the number that
+            Poisson sampling did draw is not public, and may be 0.
+        generator: of the noise; saved in a tf.train.Checkpoint, a resumed run draws the same. TensorFlow has no
+            cryptographically secure generator: whoever learns the seed can subtract the noise.
+        sample_weight: float (B,), multiplies the losses.
+
+    Returns:
+        Gradients in the order of `model.trainable_variables`; the mean loss and the units' norms (B,), which are of
+        use for tuning on public data and are not private.
+
+    Raises:
+        InputError: a layer or option that can't be private.
+    """
+    clipped = clipped_sum(model, loss, x, y, units, l2_norm_clip, sample_weight)
+    gradients = add_noise(
+        clipped.gradients, l2_norm_clip, noise_multiplier, expected_units, generator
+    )
+    return gradients, clipped.loss, clipped.norms
+
+
+def clipped_sum(
+    model: tf.keras.Model, loss, x, y, units, l2_norm_clip: float, sample_weight=None
+) -> ClippedSum:
+    """The sum of the units' gradients, each scaled to a norm of at most `l2_norm_clip` (inf: not scaled).
+
+    A logical batch larger than memory is the sum of its parts, as long as each unit is wholly in one part; noise is
+    added once, to the total. Arguments and errors are those of `private_gradients`.
+    """
+    check(model)
+    chosen = kinds(model)
+    targets = tf.convert_to_tensor(y)
+    members = BatchUnits(units, tf.shape(targets)[0])
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        outputs, calls = forward(model, x, tape.watch, chosen)
+        losses = example_losses(loss, targets, outputs)
+        losses *= tf.cast(members.present, losses.dtype)
+        if sample_weight is not None:
+            losses *= tf.cast(tf.reshape(sample_weight, [-1]), losses.dtype)
+        total = tf.reduce_sum(losses)
+    taps = {name: [call.taps for call in of_layer] for name, of_layer in calls.items()}
+    at_taps = tape.gradient(total, taps, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    contributions = _contributions(model, chosen, calls, at_taps, members)
+    norms = tf.sqrt(tf.add_n([c.squared_norms for c in contributions]))
+    weights = members.to_examples(1.0 / tf.maximum(norms / l2_norm_clip, 1.0))
+    present = tf.cast(tf.reduce_sum(members.present), total.dtype)
+    return ClippedSum(
+        gradients=[c.weighted_sum(weights) for c in contributions],
+        loss=tf.math.divide_no_nan(total, present),
+        norms=norms,
+        units=members.count(),
+        outputs=outputs,
+    )
+
+
+def add_noise(
+    sums: list,
+    l2_norm_clip: float,
+    noise_multiplier: float,
+    expected_units: float,
+    generator: tf.random.Generator,
+) -> list:
+    """(sums + N(0, (noise_multiplier * l2_norm_clip)^2)) / expected_units.
+
+    Raises:
+        InputError: noise without a finite clip, or numbers out of range.
+    """
+    check_mechanism(l2_norm_clip, noise_multiplier, expected_units)
+    if noise_multiplier == 0:
+        return [total / expected_units for total in sums]
+    deviation = noise_multiplier * l2_norm_clip
+    return [
+        (total + generator.normal(total.shape, stddev=deviation, dtype=total.dtype))
+        / expected_units
+        for total in sums
+    ]
+
+
+def check_mechanism(l2_norm_clip: float, noise_multiplier: float, expected_units: float) -> None:
+    """Refuse numbers that make no mechanism.
+
+    Raises:
+        InputError: names the option.
+    """
+    if not l2_norm_clip > 0:
+        raise InputError(f"--dp-clip {l2_norm_clip}: must be above 0")
+    if not 0 <= noise_multiplier < float("inf"):
+        raise InputError(f"noise multiplier {noise_multiplier}: must be a number from 0 up")
+    if noise_multiplier > 0 and l2_norm_clip == float("inf"):
+        raise InputError("--dp-clip inf: noise needs a finite clip")
+    if not expected_units > 0:
+        raise InputError(f"expected units {expected_units}: must be above 0")
+
+
+def example_losses(loss, y, outputs) -> tf.Tensor:
+    """(B,): mean over what else an example's loss has."""
+    # A Keras loss' `call` is before its reduction over the batch.
+    compute = loss.call if isinstance(loss, tf.keras.losses.Loss) else loss
+    losses = tf.convert_to_tensor(compute(y, outputs))
+    if losses.shape.rank == 0:
+        raise InputError("loss: must be one number for each example, not one for the batch")
+    return tf.reduce_mean(losses, axis=list(range(1, losses.shape.rank)))
+
+
+def _contributions(model, chosen: dict, calls: dict, at_taps: dict, members: BatchUnits) -> list:
+    """In the order of the model's trainable variables."""
+    found = {}
+    layers = {layer.name: layer for layer in model.layers}
+    for name, kind in chosen.items():
+        pairs = [
+            (call.inputs, gradients)
+            for call, gradients in zip(calls[name], at_taps[name], strict=True)
+        ]
+        of_layer = kind.contributions(layers[name], pairs, members)
+        for variable, contribution in zip(layers[name].trainable_weights, of_layer, strict=True):
+            if variable.ref() in found:
+                raise InputError(
+                    f"layer {name}: shares the variable {variable.name} with another layer; give each its own"
+                )
+            found[variable.ref()] = contribution
+    return [found[variable.ref()] for variable in model.trainable_variables]

@@ -1,0 +1,79 @@
+"""The forward pass of a functional model, layer by layer, with what per-example gradients need."""
+
+import tensorflow as tf
+
+from medimg.errors import InputError
+from medimg.privacy.per_example.any_layer import in_training
+from medimg.privacy.per_example.contribution import Call, Kind
+from medimg.privacy.per_example.kinds import kind_of
+
+
+def kinds(model: tf.keras.Model) -> dict[str, Kind]:
+    """The kind of every trainable layer, by name.
+
+    Raises:
+        InputError: the model is not functional, or a layer can't be trained privately.
+    """
+    shapes: dict[str, list] = {}
+    for node in _nodes(model):
+        if node.layer.trainable_weights:
+            shapes.setdefault(node.layer.name, []).append(node.input_shapes)
+    known = {layer.name: layer for layer in model.layers}
+    return {name: kind_of(known[name], given) for name, given in shapes.items()}
+
+
+def forward(model: tf.keras.Model, x, watch, chosen: dict[str, Kind]) -> tuple[tf.Tensor, dict]:
+    """Run the model in training mode.
+
+    Args:
+        model: functional, one output.
+        x: its input, or a list in the order of `model.inputs`.
+        watch: called with every tap before it is used.
+        chosen: of `kinds`.
+
+    Returns:
+        The output (B, ...), and the calls of each trainable layer by its name.
+
+    Raises:
+        InputError: a layer masks its output.
+    """
+    given = x if isinstance(x, (list, tuple)) else [x]
+    values = {
+        str(id(reference)): [tf.cast(tensor, reference.dtype)]
+        * model._tensor_usage_count[str(id(reference))]
+        for reference, tensor in zip(model.inputs, given, strict=True)
+    }
+    calls: dict[str, list[Call]] = {name: [] for name in chosen}
+    for node in _nodes(model):
+        arguments, named = node.map_arguments(values)
+        layer = node.layer
+        if layer.name in chosen:
+            output, call = chosen[layer.name].forward(layer, arguments[0], watch)
+            calls[layer.name].append(call)
+        else:
+            output = in_training(layer, *arguments, **named)
+        _refuse_masks(layer, output)
+        for key, tensor in zip(node.flat_output_ids, tf.nest.flatten(output), strict=True):
+            values[key] = [tensor] * model._tensor_usage_count[key]
+    return values[str(id(model.outputs[0]))].pop(), calls
+
+
+def _nodes(model: tf.keras.Model) -> list:
+    """The uses of layers, each after those that it needs.
+
+    Keras 2 has no public way to them: TensorFlow Privacy reads the same attribute, as do Keras' own tools.
+    """
+    by_depth = getattr(model, "_nodes_by_depth", None)
+    if by_depth is None or len(model.outputs) != 1:
+        raise InputError(
+            f"model {model.name}: must be functional with one output for private training"
+        )
+    depths = sorted(by_depth, reverse=True)
+    return [node for depth in depths for node in by_depth[depth] if not node.is_input]
+
+
+def _refuse_masks(layer, output) -> None:
+    if any(getattr(tensor, "_keras_mask", None) is not None for tensor in tf.nest.flatten(output)):
+        raise InputError(
+            f"layer {layer.name}: masks its output, which private training does not pass on; set mask_zero=False"
+        )

@@ -1,0 +1,87 @@
+"""Which examples of a batch belong to one privacy unit (a patient)."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+
+class BatchUnits:
+    """The units of a batch of B examples, numbered 0 .. B-1; those that no example has are empty.
+
+    Args:
+        identity: integer (B,), the same for examples of one unit and negative for padding; None: every example is
+            a unit of its own.
+        batch: B, a number or scalar tensor.
+    """
+
+    def __init__(self, identity, batch):
+        self.batch = batch
+        self.index = None
+        if identity is None:
+            self.present = tf.ones([batch], tf.float32)
+            return
+        identity = tf.convert_to_tensor(identity)
+        real = identity >= 0
+        self.present = tf.cast(real, tf.float32)
+        self.index = tf.where(real, tf.unique(identity).idx, -1)
+        same = (self.index[:, None] == self.index[None, :]) & real[:, None]
+        above = tf.linalg.band_part(tf.ones([batch, batch], tf.bool), 0, -1)
+        diagonal = tf.eye(batch, dtype=tf.bool)
+        # Each unordered pair of different examples of a unit once: int64 (pairs, 2).
+        self.pairs = tf.where(same & above & ~diagonal)
+
+    def squared_norms(self, per_example) -> tf.Tensor:
+        """Squared norm of each unit's sum.
+
+        Args:
+            per_example: float (B, ...).
+
+        Returns:
+            float (B,), 0 for empty units.
+        """
+        flat = tf.reshape(per_example, [tf.shape(per_example)[0], -1])
+        return tf.reduce_sum(tf.square(self._total(flat)), axis=1)
+
+    def squared_norms_of_products(self, product: Callable) -> tf.Tensor:
+        """As `squared_norms`, from inner products of pairs of examples instead of their vectors.
+
+        Args:
+            product: (left, right) -> (n,), the inner products of n pairs of examples; `left` and `right` map a tensor
+                (B, ...) to the rows (n, ...) of the pairs' first and second examples.
+
+        Returns:
+            float (B,).
+        """
+        own = product(_all, _all)
+        if self.index is None:
+            return own
+        first, second = self.pairs[:, 0], self.pairs[:, 1]
+        # Empty, and so free, as long as no unit has two examples.
+        cross = product(lambda t: tf.gather(t, first), lambda t: tf.gather(t, second))
+        crossed = tf.math.unsorted_segment_sum(cross, tf.gather(self.index, first), self.batch)
+        return self._total(own) + 2.0 * crossed
+
+    def to_examples(self, values) -> tf.Tensor:
+        """A value of each unit (B,) -> that of each example's unit (B,), 0 for padding."""
+        if self.index is None:
+            return values
+        present = tf.cast(self.present, values.dtype)
+        return tf.gather(values, tf.maximum(self.index, 0)) * present
+
+    def count(self) -> tf.Tensor:
+        """BatchUnits that have an example: int32 scalar."""
+        if self.index is None:
+            return tf.cast(self.batch, tf.int32)
+        ones = tf.ones_like(self.index)
+        sizes = tf.math.unsorted_segment_sum(ones, self.index, self.batch)
+        return tf.math.count_nonzero(sizes, dtype=tf.int32)
+
+    def _total(self, per_example) -> tf.Tensor:
+        if self.index is None:
+            return per_example
+        # Negative indices, the padding, are dropped.
+        return tf.math.unsorted_segment_sum(per_example, self.index, self.batch)
+
+
+def _all(tensor):
+    return tensor

@@ -1,0 +1,93 @@
+"""Steps that were released, counted once however often they are written down.
+
+A segment is some steps of one training. Its key is (run, phase, draw, mechanism). `draw` names the
+secret seed and all options, so equal keys and equal step numbers mean the same sample and the same
+noise on the same state: when a killed training runs again from its checkpoint it computes the very
+values that it computed before, nothing new about a patient comes out, and the union of the step
+ranges is the right count. Anything else - another seed, another option, changed data - has another
+draw, and its steps count again, even with the same numbers.
+
+Where sums are made in another order (GPUs, threads) the two computations may differ in their last
+bits. The first one's values went with the crash, so one of the two is released, and it has its noise.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+from medimg.errors import InputError
+from medimg.privacy.mechanism import Mechanism
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Steps of one training.
+
+    Attributes:
+        run: id of the Run.
+        phase: name of the training's phase.
+        draw: `medimg.privacy.secret.draw_key`.
+        mechanism: of each step.
+        ranges: disjoint, ascending [first step, one past the last).
+        unit: who is protected: `patient` or `client`.
+    """
+
+    run: str
+    phase: str
+    draw: str
+    mechanism: Mechanism
+    ranges: tuple[tuple[int, int], ...]
+    unit: str = "patient"
+
+    @property
+    def key(self) -> tuple:
+        """What makes two segments parts of one training."""
+        return (self.run, self.phase, self.draw, self.mechanism, self.unit)
+
+    @property
+    def steps(self) -> int:
+        """Number of steps."""
+        return sum(last - first for first, last in self.ranges)
+
+    def event(self):
+        """Its `dp_accounting.DpEvent`."""
+        return self.mechanism.event(self.ranges)
+
+    def to_dict(self) -> dict:
+        """Plain values for JSON."""
+        return {**asdict(self), "ranges": [list(pair) for pair in self.ranges]}
+
+    @classmethod
+    def from_dict(cls, content: dict) -> "Segment":
+        """From plain values.
+
+        Raises:
+            InputError: a value is missing or not of its kind.
+        """
+        try:
+            fields = {key: content[key] for key in ("run", "phase", "draw", "unit")}
+            mechanism = Mechanism(**content["mechanism"])
+            ranges = tuple((int(first), int(last)) for first, last in content["ranges"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"not a record of private steps ({error})") from error
+        return cls(mechanism=mechanism, ranges=ranges, **fields)
+
+
+def united(segments: Iterable[Segment]) -> tuple[Segment, ...]:
+    """One segment for each training phase, in the order of their first mention, its ranges joined."""
+    ranges: dict[tuple, list] = {}
+    for segment in segments:
+        ranges.setdefault(segment.key, []).extend(segment.ranges)
+    return tuple(
+        Segment(run, phase, draw, mechanism, _union(found), unit)
+        for (run, phase, draw, mechanism, unit), found in ranges.items()
+    )
+
+
+def _union(ranges: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    joined: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if joined and first <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], last))
+        elif last > first:
+            joined.append((first, last))
+    return tuple(joined)

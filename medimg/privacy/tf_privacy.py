@@ -1,0 +1,52 @@
+"""TensorFlow Privacy's own clipping, for those who want the reference implementation rather than its speed."""
+
+import tensorflow as tf
+
+from medimg.errors import InputError
+from medimg.privacy.clipping import ClippedSum, example_losses
+from medimg.privacy.per_example.kinds import check
+from medimg.privacy.per_example.units import BatchUnits
+
+
+def clipped_sum(
+    model: tf.keras.Model, loss, x, y, units, l2_norm_clip: float, sample_weight=None
+) -> ClippedSum:
+    """As `clipping.clipped_sum`, by TensorFlow Privacy's vectorised optimizer with one example a microbatch.
+
+    Its gradients come without its noise, which `clipping.add_noise` adds from the generator that a checkpoint holds;
+    the norms are not known to it and are NaN.
+
+    Raises:
+        InputError: a unit has several examples, seen when the step runs as tf.errors.InvalidArgumentError.
+    """
+    from tensorflow_privacy.privacy.optimizers import dp_optimizer_keras_vectorized
+
+    check(model)
+    if l2_norm_clip == float("inf"):
+        raise InputError("--dp-clip inf: --dp-engine tf-privacy needs a finite clip")
+    targets = tf.convert_to_tensor(y)
+    batch = tf.shape(targets)[0]
+    members = BatchUnits(units, batch)
+    alone = tf.debugging.assert_equal(
+        tf.cast(members.count(), tf.float32),
+        tf.reduce_sum(members.present),
+        "--dp-engine tf-privacy protects single images, but a patient has several; use --dp-engine medimg",
+    )
+    # Legacy SGD only carries the method that clips: the user's optimizer takes the step.
+    clipper = dp_optimizer_keras_vectorized.VectorizedDPKerasSGDOptimizer(l2_norm_clip, 0.0)
+    with tf.control_dependencies([alone] if alone is not None else []), tf.GradientTape() as tape:
+        outputs = model(x, training=True)
+        losses = members.present * example_losses(loss, targets, outputs)
+        if sample_weight is not None:
+            losses *= tf.cast(tf.reshape(sample_weight, [-1]), losses.dtype)
+    pairs = clipper._compute_gradients(losses, model.trainable_variables, tape=tape)
+    # It divides by the examples that there are.
+    sums = [gradient * tf.cast(batch, gradient.dtype) for gradient, _ in pairs]
+    present = tf.reduce_sum(members.present)
+    return ClippedSum(
+        gradients=sums,
+        loss=tf.math.divide_no_nan(tf.reduce_sum(losses), present),
+        norms=tf.fill([batch], float("nan")),
+        units=members.count(),
+        outputs=outputs,
+    )

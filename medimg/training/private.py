@@ -1,0 +1,228 @@
+"""Private training: a stage by DP-SGD, patients drawn by Poisson sampling, every step in the ledger."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from medimg.config import TrainConfig
+from medimg.dataset import Dataset
+from medimg.errors import InputError
+from medimg.privacy.assumptions import Circumstances
+from medimg.privacy.budget import Budget
+from medimg.privacy.chunks import chunks
+from medimg.privacy.dataset_ledger import DatasetLedger
+from medimg.privacy.dp_model import make_private
+from medimg.privacy.ledger import RunLedger, Terms
+from medimg.privacy.per_example.kinds import check as check_layers
+from medimg.privacy.sampling import Sampling, sampling
+from medimg.privacy.secret import draw_key, secret_seed, stream_seed
+from medimg.privacy.units import Units
+from medimg.run import Run
+from medimg.training.loop import Stage
+from medimg.training.material import Material
+from medimg.training.phases import Phase
+
+# Examples computed at once, unless a patient has more.
+PHYSICAL_BATCH = 64
+
+
+def check(dataset: Dataset, config: TrainConfig) -> None:
+    """Refuse what can't be private, before anything is written.
+
+    Raises:
+        InputError: names the option.
+    """
+    if config.balance == "weighted-sampling":
+        raise InputError(
+            "--balance weighted-sampling: private training draws patients by Poisson sampling; use class-weight"
+        )
+    if config.dp_clip == float("inf"):
+        raise InputError("--dp-clip inf: noise needs a finite clip")
+    rows = dataset.rows("train", labelled=True)
+    units = Units.of(rows["patient"].to_numpy())
+    if config.dp_delta >= 1 / len(units):
+        raise InputError(
+            f"--dp-delta {config.dp_delta:g}: must be below 1 / {len(units)} patients, or a patient's data may be "
+            "published outright within it"
+        )
+    drawn = _sampling(config, units, seed=0)
+    if config.dp_engine == "tf-privacy" and drawn.most_rows_per_unit > 1:
+        raise InputError(
+            "--dp-engine tf-privacy: clips single images, not patients; use medimg or --dp-images-per-patient 1"
+        )
+
+
+def check_model(kind, model: tf.keras.Model, config: TrainConfig) -> None:
+    """Refuse layers that can't be private, before anything is written.
+
+    Args:
+        kind: the module of the data's kind.
+        model: to be trained.
+        config: options.
+
+    Raises:
+        InputError: names the layer.
+    """
+    for phase in kind.plan(config, model):
+        kind.prepare(model, phase)
+        check_layers(kind.fitted(model, phase, config))
+
+
+class PrivateTraining:
+    """The private side of one Run: sampling, noise, budget and ledger.
+
+    Args:
+        run: the Run.
+        dataset: its Dataset.
+        config: its options.
+        material: its examples.
+        phases: planned.
+
+    Raises:
+        InputError: the budget allows no epoch, or more patients are drawn than there are.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        dataset: Dataset,
+        config: TrainConfig,
+        material: Material,
+        phases: list[Phase],
+    ):
+        self.config, self.material = config, material
+        options = {**config.to_dict(), "data": dataset.fingerprint()}
+        # What the noise is drawn for; where a Run lies does not matter.
+        self.seed = secret_seed(run.root / "checkpoints", options, config.dp_seed)
+        self.units = Units.of(material.patients)
+        drawn = self._sampling(0)
+        self.ledger = RunLedger(
+            run.root,
+            _terms(dataset, config, self.units, drawn, draw_key(self.seed, options)),
+            _circumstances(dataset, config),
+            dataset.root,
+        )
+        wanted = drawn.steps_per_pass * max(1, sum(phase.epochs for phase in phases))
+        previous = ()
+        if config.dp_budget == "dataset":
+            previous = DatasetLedger(dataset.root).events(but=self.ledger.run)
+        budget = Budget(config.dp_epsilon, config.dp_delta, previous)
+        self.plan = budget.plan(drawn.mechanism(), wanted, config.dp_noise_multiplier)
+        self.phases = _within(phases, self.plan.steps // drawn.steps_per_pass, config)
+
+    def stage(self, stage: Stage, phase: Phase, number: int) -> Stage:
+        """The same stage, trained privately."""
+        drawn = self._sampling(number)
+        private = make_private(
+            stage.model,
+            self.config.dp_clip,
+            self.plan.mechanism.noise_multiplier,
+            drawn.expected_units,
+            stream_seed(self.seed, "noise", number),
+            engine=self.config.dp_engine,
+            accumulation_steps=1 if self.config.dp_engine == "tf-privacy" else 0,
+        )
+        steps = drawn.steps_per_pass
+        mechanism = drawn.mechanism(self.plan.mechanism.noise_multiplier)
+
+        def before(epoch: int) -> None:
+            self.ledger.record(phase.name, epoch * steps, (epoch + 1) * steps, mechanism)
+
+        first = sum(earlier.epochs for earlier in self.phases[:number])
+        return dataclasses.replace(
+            stage,
+            model=private,
+            batches=lambda epochs: self._batches(stage, drawn, epochs, first),
+            before=before,
+            counted=False,
+        )
+
+    def complete(self) -> None:
+        """The last step has been taken."""
+        self.ledger.complete()
+
+    def _sampling(self, number: int) -> Sampling:
+        return _sampling(self.config, self.units, self.seed, number)
+
+    def _batches(self, stage: Stage, drawn: Sampling, epochs: tuple[int, int], first: int):
+        """tf.data of (inputs, targets, {"unit", "last", "weight"}): the steps of some epochs in chunks of one size."""
+        material = self.material
+        size = max(PHYSICAL_BATCH, drawn.most_rows_per_unit)
+        if self.config.dp_engine == "tf-privacy":
+            # It can't add up the chunks of a step: a step must fit one.
+            size = len(self.units)
+        targets = tf.constant(material.targets)
+        weights = material.sample_weights
+
+        def drawn_chunks():
+            for epoch in range(*epochs):
+                start = (epoch - first) * drawn.steps_per_pass
+                for step in drawn.steps(start, start + drawn.steps_per_pass):
+                    for chunk in chunks(step, size, drawn.units):
+                        yield np.int64(epoch), chunk.rows, chunk.groups, np.bool_(chunk.last)
+
+        def fetch(epoch, rows, groups, last):
+            extra = {"unit": groups, "last": last}
+            if weights is not None:
+                extra["weight"] = tf.gather(tf.constant(weights, tf.float32), rows)
+            return stage.inputs(epoch, rows), tf.gather(targets, rows), extra
+
+        signature = (
+            tf.TensorSpec((), tf.int64),
+            tf.TensorSpec((size,), tf.int64),
+            tf.TensorSpec((size,), tf.int32),
+            tf.TensorSpec((), tf.bool),
+        )
+        source = tf.data.Dataset.from_generator(drawn_chunks, output_signature=signature)
+        return source.map(fetch, num_parallel_calls=2, deterministic=True).prefetch(4)
+
+
+def _sampling(config: TrainConfig, units: Units, seed: int, number: int = 0) -> Sampling:
+    """How a phase draws patients."""
+    kind, most = config.dp_sampling, config.dp_images_per_patient
+    return sampling(kind, units, config.batch_size, seed, most, number)
+
+
+def _within(phases: list[Phase], epochs: int, config: TrainConfig) -> list[Phase]:
+    """The phases cut to the epochs that the budget allows."""
+    if epochs == 0 and any(phase.epochs for phase in phases):
+        raise InputError(
+            f"--dp-epsilon {config.dp_epsilon}: not enough for one epoch with --dp-noise-multiplier "
+            f"{config.dp_noise_multiplier}; give more noise, a smaller batch or a larger epsilon"
+        )
+    cut = []
+    for phase in phases:
+        allowed = min(phase.epochs, epochs)
+        epochs -= allowed
+        cut.append(dataclasses.replace(phase, epochs=allowed))
+    return cut
+
+
+def _terms(
+    dataset: Dataset, config: TrainConfig, units: Units, drawn: Sampling, draw: str
+) -> Terms:
+    return Terms(
+        delta=config.dp_delta,
+        budget_epsilon=config.dp_epsilon,
+        l2_norm_clip=config.dp_clip,
+        expected_units=drawn.expected_units,
+        units=len(units),
+        rows_per_unit=drawn.most_rows_per_unit,
+        data_fingerprint=dataset.fingerprint(),
+        draw=draw,
+    )
+
+
+def _circumstances(dataset: Dataset, config: TrainConfig) -> Circumstances:
+    return Circumstances(
+        poisson=config.dp_sampling == "poisson",
+        early_stopping=bool(config.patience or config.plateau_patience),
+        best_epoch=True,
+        shared_validation=True,
+        search=True,
+        feature_statistics=dataset.is_table,
+        class_weights=config.balance == "class-weight",
+        fixed_seed=config.dp_seed is not None,
+        pretrained=config.weights != "none",
+    )
