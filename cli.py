@@ -306,14 +306,15 @@ def _export(run_folder, out, config):
 def audit(run_folder, **values):
     """Membership inference against RUN, beside what its claimed epsilon allows."""
     from medimg.audit.audit import audit as audit_run
-
+    from medimg.audit.audit import cost
     from medimg.run import Run
 
-    config = take(AuditConfig, values)
+    config, run = take(AuditConfig, values), Run.load(Path(run_folder))
+    expected = cost(run, config)
+    if expected:
+        click.echo(expected)
     with progress_bars() as step:
-        result = audit_run(
-            Run.load(Path(run_folder)), config, lambda done, total: step("audit", done, total)
-        )
+        result = audit_run(run, config, step)
     printing.attacks(result)
     click.echo(f"report: {Path(run_folder) / 'audit.html'}")
 

@@ -58,11 +58,17 @@ def matrices(part: Dataset) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(transform.transform(raw(rows)), part.targets(rows)) for rows in parts]
 
 
-def scikit_learn(train, val, test, seed: int) -> np.ndarray:
-    """Chance of disease by LogisticRegression with its defaults."""
+def scikit_learn(train, val, test, seed: int, penalty: float = 1.0) -> np.ndarray:
+    """Chance of disease by LogisticRegression on train and val together: it needs no rows to stop by."""
     from sklearn.linear_model import LogisticRegression
 
-    return LogisticRegression(max_iter=5000).fit(*train).predict_proba(test[0])[:, 1]
+    x, y = (np.concatenate(parts) for parts in zip(train, val, strict=True))
+    return LogisticRegression(C=penalty, max_iter=5000).fit(x, y).predict_proba(test[0])[:, 1]
+
+
+def stronger(train, val, test, seed: int) -> np.ndarray:
+    """The same with the penalty that early stopping amounts to on these data."""
+    return scikit_learn(train, val, test, seed, penalty=0.1)
 
 
 def keras(train, val, test, seed: int) -> np.ndarray:
@@ -98,10 +104,16 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         dataset = prepare("heart", DATA / "heart_disease", root / "data", PrepareConfig())
-        for model, fit in (("logistic", scikit_learn), ("mlp", keras)):
+        plain_models = (
+            ("logistic", "scikit-learn, C = 1", scikit_learn),
+            ("logistic", "scikit-learn, C = 0.1", stronger),
+            ("mlp", "Keras", keras),
+        )
+        for model, what, fit in plain_models:
             for seed in (0, 1, 2):
                 config = TrainConfig(model=model, folds=FOLDS, seed=seed)
-                result = cross_validate(dataset.root, root / f"{model}{seed}", config)
+                out = root / f"{model}{seed}"
+                result = cross_validate(dataset.root, out, config, resume=out.exists())
                 ours = result["metrics"]["auroc"]
                 plain = reference(dataset, fit, seed)
                 sites = ", ".join(
@@ -109,10 +121,17 @@ if __name__ == "__main__":
                     for site, values in result["sites"].items()
                 )
                 text = f"{ours['value']:.4f} [{ours['low']:.3f}, {ours['high']:.3f}]"
-                rows.append(
-                    [model, seed, text, f"{plain:.4f}", f"{ours['value'] - plain:+.4f}", sites]
-                )
+                difference = f"{ours['value'] - plain:+.4f}"
+                rows.append([model, seed, text, what, f"{plain:.4f}", difference, sites])
     table(
-        ["model", "seed", "pooled AUROC (>= 0.87)", "plain", "difference (>= -0.01)", "per site"],
+        [
+            "model",
+            "seed",
+            "pooled AUROC (>= 0.87)",
+            "plain",
+            "its AUROC",
+            "difference (within 0.01)",
+            "per site",
+        ],
         rows,
     )

@@ -124,7 +124,12 @@ def attacks(result: dict) -> None:
     table(f"Membership inference: {members}", ["attack", *ATTACK_METRICS], rows)
     claimed = result.get("claimed_epsilon")
     claim = "nothing is claimed" if claimed is None else f"claimed {claimed}"
-    click.echo(f"epsilon is at least {result['epsilon_lower_bound']:.3f} (95%); {claim}")
+    sure = f"{result['bound']['confidence']:.1%} sure"
+    click.echo(f"epsilon is at least {result['epsilon_lower_bound']:.3f} ({sure}); {claim}")
+    for sentence in (
+        [result["verdict"]] if isinstance(result["verdict"], str) else result["verdict"]
+    ):
+        click.echo(sentence)
 
 
 def privacy_utility(summary) -> None:

@@ -1,0 +1,141 @@
+"""One Run attacked: the scores of every attack and what they measure, over all rows, by class and by site."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from medimg.audit import lira
+from medimg.audit.attacks import Scores, attack, halves
+from medimg.audit.bound import lower_bound
+from medimg.audit.claim import Claim, claim_of
+from medimg.audit.retrain import Progress
+from medimg.audit.roc import auc_interval, measure
+from medimg.audit.signals import Signals, signals
+from medimg.audit.subject import Subject
+from medimg.config import AuditConfig
+from medimg.dataset import SEPARATOR
+
+# The delta of a bound where no ledger gives one: the counts of a thousand patients can't tell it from 0.
+DELTA = 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class Attacked:
+    """A Run and every attack's scores of its rows.
+
+    Attributes:
+        subject: the Run and its rows.
+        claim: of its ledger; None: not private.
+        signals: its model's answers.
+        scores: attack -> scores.
+        difficulty: float64 (N,), how shadow models that have not seen a row take to it; None without them.
+        first_half: bool (N,), rows whose patients the bound's rule is chosen on.
+    """
+
+    subject: Subject
+    claim: Claim | None
+    signals: Signals
+    scores: dict[str, Scores]
+    difficulty: np.ndarray | None
+    first_half: np.ndarray
+
+    @property
+    def delta(self) -> float:
+        """Delta of the claim, or DELTA."""
+        return self.claim.delta if self.claim else DELTA
+
+
+def run_attacks(
+    subject: Subject, config: AuditConfig, progress: Progress, before: int = 0, models: int = 0
+) -> Attacked:
+    """Score every row with every attack.
+
+    Args:
+        subject: the Run and its rows.
+        config: options.
+        progress: told of rows answered and shadow models trained.
+        before: shadow models trained for another Run before.
+        models: shadow models for all Runs.
+    """
+    from medimg.prediction import predict
+
+    run, member, patients = subject.run, subject.member, subject.patients
+    answers = predict(
+        run.model(),
+        subject.dataset,
+        subject.rows,
+        run.description(),
+        progress=lambda done, total: progress("answers", done, total),
+    )
+    shown = signals(answers, subject.targets)
+    first_half = halves(member, patients, config.seed)
+    scores, difficulty = {}, None
+    for name in dict.fromkeys(config.attack):
+        if name == "lira":
+            models_seen = lira.shadows(
+                subject, config.shadow_models, config.seed, progress, before, models
+            )
+            online = lira.online_scores(shown.confidence, models_seen)
+            offline = lira.offline_scores(shown.confidence, models_seen)
+            scores |= {"lira": Scores(online, online), "lira-offline": Scores(offline, offline)}
+            difficulty = lira.difficulty(models_seen)
+        else:
+            scores[name] = attack(name, shown, member, patients, first_half, config.seed)
+    return Attacked(subject, claim_of(run), shown, scores, difficulty, first_half)
+
+
+def measured(attacked: Attacked, config: AuditConfig, alpha: float) -> tuple[dict, dict]:
+    """What the attacks measure.
+
+    Args:
+        attacked: scores.
+        config: options of the bootstrap.
+        alpha: the bound of epsilon is too high with probability at most this.
+
+    Returns:
+        `attacks` of audit.json, and the bound of the attack that was chosen by the first half of the patients.
+    """
+    subject, results, promises = attacked.subject, {}, {}
+    member, patients = subject.member, subject.patients
+    for name, scores in attacked.scores.items():
+        bound, promises[name] = lower_bound(
+            scores.for_bound, member, patients, attacked.first_half, attacked.delta, alpha
+        )
+        results[name] = {
+            **measure(scores.values, member, patients, config.bootstrap, config.seed),
+            "epsilon_lower_bound": bound,
+            "by_class": _by(_classes(subject), scores.values, subject, config),
+            "by_site": _by(_sites(subject), scores.values, subject, config),
+        }
+    chosen = max(promises, key=promises.get)
+    return results, {"attack": chosen, **results[chosen]["epsilon_lower_bound"]}
+
+
+def _by(groups: dict[str, np.ndarray], scores, subject: Subject, config: AuditConfig) -> dict:
+    """AUC of each group's members against its own non-members."""
+    result = {}
+    for name, rows in groups.items():
+        member = subject.member[rows]
+        result[name] = {
+            "members": int(member.sum()),
+            "non_members": int((~member).sum()),
+            "auc": auc_interval(
+                scores[rows], member, subject.patients[rows], config.bootstrap, config.seed
+            ),
+        }
+    return result
+
+
+def _classes(subject: Subject) -> dict[str, np.ndarray]:
+    labels = [set(label.split(SEPARATOR)) for label in subject.rows["label"]]
+    if subject.dataset.task != "multilabel":
+        labels = [{label} for label in subject.rows["label"]]
+    names = [*subject.dataset.classes, *filter(None, [subject.dataset.negative])]
+    found = {name: np.array([name in label for label in labels]) for name in names}
+    return {name: rows for name, rows in found.items() if rows.any()}
+
+
+def _sites(subject: Subject) -> dict[str, np.ndarray]:
+    sites = subject.rows["site"].to_numpy(str)
+    names = np.unique(sites)
+    return {} if len(names) < 2 else {name or "(none)": sites == name for name in names}

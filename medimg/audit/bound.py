@@ -1,0 +1,162 @@
+"""A lower bound of epsilon from an attack's hits and false alarms on patients.
+
+The rule (which threshold, and whether it calls members or non-members) is chosen on one half of the patients and
+counted on the other, so choosing costs no confidence.
+
+Sources: Clopper and Pearson, Biometrika 26, 1934; Jagielski, Ullman and Oprea, Auditing Differentially Private Machine
+Learning, NeurIPS 2020; Nasr et al., IEEE S&P 2021.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import beta
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A decision that was chosen beforehand.
+
+    Attributes:
+        threshold: patients scoring at least this are called members, the others non-members.
+        calls_members: the bound is on calls of members, TPR over FPR; else on calls of non-members.
+        promise: epsilon's bound on the half that it was chosen on; may be negative.
+    """
+
+    threshold: float
+    calls_members: bool
+    promise: float
+
+
+def clopper_pearson(hits: np.ndarray, n: np.ndarray, alpha: float) -> tuple:
+    """Exact one-sided bounds of a proportion, each wrong with probability at most `alpha`.
+
+    Args:
+        hits: successes, 0..n.
+        n: trials, at least 1.
+        alpha: in (0, 1).
+
+    Returns:
+        (lower, upper), float64 of the shape of `hits`.
+    """
+    hits, n = np.asarray(hits, np.float64), np.asarray(n, np.float64)
+    lower = np.where(hits > 0, beta.ppf(alpha, np.maximum(hits, 1), n - hits + 1), 0.0)
+    upper = np.where(hits < n, beta.ppf(1 - alpha, hits + 1, np.maximum(n - hits, 1)), 1.0)
+    return lower, upper
+
+
+def epsilon_of_counts(hits, n_hits, alarms, n_alarms, delta: float, alpha: float) -> np.ndarray:
+    """ln((rate_low - delta) / alarm_rate_high), both bounds together wrong with probability at most `alpha`.
+
+    Args:
+        hits: calls that are right, of `n_hits` that could be.
+        n_hits: patients of the kind that is called.
+        alarms: calls that are wrong, of `n_alarms` that could be.
+        n_alarms: patients of the other kind.
+        delta: of the claim.
+        alpha: in (0, 1).
+
+    Returns:
+        float64; -inf where nothing is shown at all.
+    """
+    low, _ = clopper_pearson(hits, n_hits, alpha / 2)
+    _, high = clopper_pearson(alarms, n_alarms, alpha / 2)
+    with np.errstate(divide="ignore"):
+        return np.log(np.maximum(low - delta, 0.0)) - np.log(high)
+
+
+def choose(scores: np.ndarray, member: np.ndarray, delta: float, alpha: float) -> Rule:
+    """The rule whose bound is largest on these patients.
+
+    Args:
+        scores: float (P,), one a patient.
+        member: bool (P,), both kinds present.
+        delta: of the claim.
+        alpha: that the bound will be counted with.
+    """
+    thresholds = np.unique(scores)
+    ours, others = np.sort(scores[member]), np.sort(scores[~member])
+    hits = len(ours) - np.searchsorted(ours, thresholds)
+    alarms = len(others) - np.searchsorted(others, thresholds)
+    counted = (hits, len(ours), alarms, len(others))
+    calling_members = epsilon_of_counts(*counted, delta, alpha)
+    missed, spared = len(ours) - hits, len(others) - alarms
+    calling_others = epsilon_of_counts(spared, len(others), missed, len(ours), delta, alpha)
+    calls_members = bool(calling_members.max() >= calling_others.max())
+    promise = calling_members if calls_members else calling_others
+    best = int(np.argmax(promise))
+    return Rule(float(thresholds[best]), calls_members, float(promise[best]))
+
+
+def count(rule: Rule, scores: np.ndarray, member: np.ndarray, delta: float, alpha: float) -> dict:
+    """The bound of a rule on patients that it was not chosen on.
+
+    Args:
+        rule: chosen elsewhere.
+        scores: float (P,), one a patient.
+        member: bool (P,).
+        delta: of the claim.
+        alpha: the bound is too high with probability at most this.
+
+    Returns:
+        `value` (0 when nothing is shown), `calls`, `right`, `right_of`, `wrong`, `wrong_of`, `delta`, `confidence`.
+    """
+    called = scores >= rule.threshold
+    kind = member
+    if not rule.calls_members:
+        called, kind = ~called, ~member
+    right, wrong = int((called & kind).sum()), int((called & ~kind).sum())
+    right_of, wrong_of = int(kind.sum()), int((~kind).sum())
+    value = float(epsilon_of_counts(right, right_of, wrong, wrong_of, delta, alpha))
+    return {
+        "value": max(0.0, value),
+        "calls": "members" if rule.calls_members else "non-members",
+        "right": right,
+        "right_of": right_of,
+        "wrong": wrong,
+        "wrong_of": wrong_of,
+        "delta": delta,
+        "confidence": 1 - alpha,
+    }
+
+
+def per_patient(
+    scores: np.ndarray, member: np.ndarray, patients: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean score of each patient: the claim protects patients, the attack scores rows.
+
+    Returns:
+        Scores (P,), membership (P,) and names (P,) of the patients.
+    """
+    names, first, where = np.unique(patients, return_index=True, return_inverse=True)
+    mean = np.bincount(where, weights=scores) / np.bincount(where)
+    return mean, member[first], names
+
+
+def lower_bound(
+    scores: np.ndarray,
+    member: np.ndarray,
+    patients: np.ndarray,
+    first_half: np.ndarray,
+    delta: float,
+    alpha: float = 1 - CONFIDENCE,
+) -> tuple[dict, float]:
+    """Choose a rule on the patients of the first half, count it on the others.
+
+    Args:
+        scores: float (N,), higher = rather a member; those of the first half owe nothing to the second.
+        member: bool (N,).
+        patients: (N,).
+        first_half: bool (N,), the same for all rows of a patient.
+        delta: of the claim.
+        alpha: the bound is too high with probability at most this.
+
+    Returns:
+        What `count` says, and the promise of the rule: attacks may be chosen by it.
+    """
+    chosen_on = per_patient(scores[first_half], member[first_half], patients[first_half])
+    counted_on = per_patient(scores[~first_half], member[~first_half], patients[~first_half])
+    rule = choose(*chosen_on[:2], delta, alpha)
+    return count(rule, *counted_on[:2], delta, alpha), rule.promise

@@ -1,0 +1,83 @@
+"""What an audit leaves in the Run: figures, audit.html and audit.json."""
+
+import base64
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from medimg import atomic
+from medimg.audit.attacked import Attacked
+from medimg.audit.figures import loss_figure, roc_figure
+from medimg.evaluation.figures import save, with_interval
+from medimg.privacy import ledger
+from medimg.privacy.statement import summary
+from medimg.run import Run
+
+MEASURES = {
+    "auc": ("AUC", "chance that a random member scores above a random non-member; 0.5 is none"),
+    "advantage": ("Advantage", "largest TPR less FPR; never below 0, so luck alone gives some"),
+    "tpr_at_fpr_0.01": ("TPR at 1% FPR", "share of members found when 1% of others are accused"),
+    "tpr_at_fpr_0.001": ("TPR at 0.1% FPR", "the same when 0.1% are: the attack that harms"),
+}
+FIGURES = {
+    "audit_roc": "Attacks: members found against false alarms, both axes logarithmic",
+    "audit_losses": "How sure the model is of the labels of members and of non-members",
+}
+
+
+def write(result: dict, attacked: Attacked, twin: Attacked | None) -> dict[str, Path]:
+    """Write figures/audit_*.png, audit.html and audit.json into the Run, the last one last.
+
+    Args:
+        result: content of audit.json.
+        attacked: the Run.
+        twin: its twin, or None.
+
+    Returns:
+        Figure name -> PNG file.
+
+    Raises:
+        InputError: the folder can't be written.
+    """
+    run = attacked.subject.run
+    drawn = {
+        "audit_roc": roc_figure(attacked, twin, result["attacks"]),
+        "audit_losses": loss_figure(attacked, twin),
+    }
+    folder = run.root / "figures"
+    files = {name: save(figure, folder / f"{name}.png") for name, figure in drawn.items()}
+    atomic.write_text(run.root / "audit.html", page(run, result, files))
+    atomic.write_json(run.root / "audit.json", result)
+    return files
+
+
+def page(run: Run, result: dict, figures: dict[str, Path]) -> str:
+    """The audit as HTML without any outside address.
+
+    Args:
+        run: the Run.
+        result: content of audit.json.
+        figures: name -> PNG file.
+    """
+    environment = Environment(
+        loader=PackageLoader("medimg", "audit"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    content = ledger.read(run.root)
+    return environment.get_template("audit.html").render(
+        result=result,
+        run=run,
+        measures=MEASURES,
+        captions=FIGURES,
+        images={name: _inlined(path) for name, path in figures.items()},
+        text=with_interval,
+        promise=summary(content) if content else None,
+        assumptions=content["assumptions"] if content else [],
+    )
+
+
+def _inlined(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")

@@ -1,0 +1,91 @@
+"""The audit in sentences: what the claim allows, what was measured, and what neither says."""
+
+import math
+
+from medimg.audit.attacked import Attacked
+from medimg.evaluation.figures import with_interval
+
+
+def verdict(attacked: Attacked, result: dict) -> list[str]:
+    """Sentences for audit.json and the head of the report.
+
+    Args:
+        attacked: the Run.
+        result: content of audit.json but for the verdict.
+    """
+    sentences = [_claim(attacked), _measured(result), _bound(attacked, result)]
+    if "canaries" in result:
+        sentences.append(_canaries(result["canaries"]))
+    if "twin" in result:
+        sentences.append(_twin(result))
+    return sentences
+
+
+def strongest(attacks: dict) -> str:
+    """The attack with the highest AUC."""
+    return max(attacks, key=lambda name: attacks[name]["auc"]["value"])
+
+
+def _claim(attacked: Attacked) -> str:
+    claim = attacked.claim
+    if claim is None:
+        return "Claimed: nothing. The Run was not trained privately, so any attack may succeed."
+    if math.isinf(claim.epsilon):
+        return "Claimed: nothing. The ledger's epsilon is infinite, so any attack may succeed."
+    return (
+        f"Claimed: epsilon {claim.epsilon:.3g} at delta {claim.delta:g} for one {claim.unit}. No attack can have an "
+        f"AUC above {claim.most_auc:.3f}, an advantage above {claim.most_advantage:.3f}, or find more than "
+        f"{float(claim.most_tpr(0.01)):.1%} of the members at 1% false alarms."
+    )
+
+
+def _measured(result: dict) -> str:
+    name = strongest(result["attacks"])
+    found = result["attacks"][name]
+    area = found["auc"]
+    shown = area["low"] is not None and area["low"] > 0.5
+    meaning = (
+        "the model tells members from non-members"
+        if shown
+        else "no difference between members and non-members is shown by these attacks"
+    )
+    return (
+        f"Measured: the strongest attack, {name}, has AUC {with_interval(area)}, advantage "
+        f"{found['advantage']['value']:.3f} (luck alone: up to {found['advantage']['chance']:.3f}) and finds "
+        f"{found['tpr_at_fpr_0.01']['value']:.1%} of the members at 1% false alarms: {meaning}."
+    )
+
+
+def _bound(attacked: Attacked, result: dict) -> str:
+    lower, claim = result["epsilon_lower_bound"], attacked.claim
+    text = f"Epsilon is at least {lower:.3g}, by the attacks, at {100 * result['bound']['confidence']:.3g}% confidence"
+    if claim is None or math.isinf(claim.epsilon):
+        return text + ("." if lower > 0 else ": nothing is shown.")
+    if lower > claim.epsilon:
+        return (
+            f"{text}: above the claim of {claim.epsilon:.3g}. Either the parts differ by themselves, or the claim is "
+            "wrong; do not rely on it before that is settled."
+        )
+    return (
+        f"{text}: it does not contradict the claim of {claim.epsilon:.3g}. An audit can refute a claim and never prove "
+        "one; better attacks may find more."
+    )
+
+
+def _canaries(found: dict) -> str:
+    bound = found["epsilon_lower_bound"]
+    return (
+        f"Canaries: of {found['count']}, {found['inserted']} were put into a second training; {bound['right']} of "
+        f"{bound['guesses']} guesses who was were right, so its epsilon is at least {bound['value']:.3g} "
+        f"(so many canaries can show at most {bound['most']:.3g})."
+    )
+
+
+def _twin(result: dict) -> str:
+    twin = result["twin"]
+    name = strongest(twin["attacks"])
+    more = with_interval(twin["difference"][name]["auc"])
+    return (
+        f"The twin: {name} has AUC {with_interval(twin['attacks'][name]['auc'])} on it; {more} more than on this Run, "
+        "on the same patients."
+    )

@@ -1,0 +1,141 @@
+"""What privacy costs: trainings over a range of epsilon and seeds, each evaluated and attacked."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy.stats import t
+
+from medimg import atomic
+from medimg.audit.audit import audit
+from medimg.config import AuditConfig, EvaluateConfig, StudyConfig, TrainConfig
+from medimg.dataset import Dataset
+from medimg.errors import InputError
+from medimg.evaluation.evaluate import evaluate
+from medimg.evaluation.figures import BLUE, GREY, VERMILION, save, styled
+from medimg.evaluation.intervals import LEVEL
+from medimg.privacy.ledger import read
+from medimg.run import Run
+from medimg.training.train import train
+
+# Epsilons, the last of them no privacy at all.
+EPSILONS = ("0.5", "1", "2", "4", "8", "inf")
+
+
+def privacy_utility(
+    data: Path,
+    out: Path,
+    study: StudyConfig,
+    training: TrainConfig,
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    """Train, evaluate and audit a model for every epsilon and seed.
+
+    A finished training is taken as it is, so a killed study goes on where it stopped.
+
+    Args:
+        data: a prepared Dataset folder.
+        out: gets `epsilon-E/seed-S` (Runs), `results.csv`, `summary.csv` and `privacy_utility.png`.
+        study: `epsilon` and `seeds`.
+        training: options of every training but epsilon and seed.
+        progress: called with trainings done and trainings in all.
+
+    Returns:
+        One row an epsilon: `epsilon`, `spent` and, of `auroc`, `balanced_accuracy`, `attack_auc` each: mean, `_low` and
+        `_high` over seeds.
+
+    Raises:
+        InputError: as `train`, or an epsilon that is no number above 0.
+    """
+    epsilons = [_epsilon(text) for text in study.epsilon or EPSILONS]
+    rows, total = [], len(epsilons) * study.seeds
+    for epsilon in epsilons:
+        for seed in range(study.seeds):
+            config = dataclasses.replace(
+                training, dp_epsilon=None if math.isinf(epsilon) else epsilon, seed=seed
+            )
+            folder = Path(out) / f"epsilon-{epsilon:g}" / f"seed-{seed}"
+            rows.append({"epsilon": epsilon, "seed": seed, **_one(data, folder, config)})
+            if progress:
+                progress(len(rows), total)
+    table = pd.DataFrame(rows)
+    summary = _summary(table)
+    atomic.write_csv(Path(out) / "results.csv", table)
+    atomic.write_csv(Path(out) / "summary.csv", summary)
+    dataset = Dataset.load(data)
+    save(_figure(summary, table, dataset.name, study.seeds), Path(out) / "privacy_utility.png")
+    return summary
+
+
+def _epsilon(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not value > 0:
+        raise InputError(f"--epsilon {text}: must be a number above 0, or inf")
+    return value
+
+
+def _one(data: Path, folder: Path, config: TrainConfig) -> dict:
+    begun = (folder / "model.json").is_file()
+    run = train(data, folder, config, resume=begun, overwrite=not begun and folder.exists())
+    metrics = evaluate(run, EvaluateConfig(seed=config.seed))["metrics"]
+    attacks = audit(Run.load(folder), AuditConfig(attack=("threshold",), seed=config.seed))
+    spent = read(folder)
+    return {
+        "spent": math.inf if spent is None else spent["epsilon"]["pld"],
+        "auroc": metrics["auroc"]["value"],
+        "balanced_accuracy": metrics["balanced_accuracy"]["value"],
+        "attack_auc": attacks["attacks"]["threshold"]["auc"]["value"],
+    }
+
+
+def _summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Means over seeds with Student's t intervals, which say how much the seed matters, not the patients."""
+    rows = []
+    for epsilon, group in table.groupby("epsilon", sort=True):
+        row = {"epsilon": epsilon, "spent": group["spent"].max(), "seeds": len(group)}
+        for name in ("auroc", "balanced_accuracy", "attack_auc"):
+            values = group[name].dropna().to_numpy(float)
+            row[name] = values.mean() if len(values) else np.nan
+            half = np.nan
+            if len(values) > 1:
+                error = values.std(ddof=1) / math.sqrt(len(values))
+                half = float(t.ppf(0.5 + LEVEL / 2, len(values) - 1)) * error
+            row[f"{name}_low"] = max(0.0, row[name] - half)
+            row[f"{name}_high"] = min(1.0, row[name] + half)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _figure(summary: pd.DataFrame, table: pd.DataFrame, name: str, seeds: int) -> Figure:
+    places = np.arange(len(summary))
+    place = dict(zip(summary["epsilon"], places, strict=True))
+    with styled():
+        figure = Figure(figsize=(8.4, 4.2))
+        panels = figure.subplots(1, 2)
+        for axes, column, colour, label in (
+            (panels[0], "auroc", BLUE, "test AUROC"),
+            (panels[1], "attack_auc", VERMILION, "AUC of membership inference"),
+        ):
+            middle = summary[column]
+            error = np.abs(
+                np.stack([middle - summary[f"{column}_low"], summary[f"{column}_high"] - middle])
+            )
+            axes.errorbar(places, middle, np.nan_to_num(error), fmt="o-", color=colour, capsize=4)
+            axes.scatter(table["epsilon"].map(place), table[column], s=14, color=GREY, zorder=3)
+            axes.set_xticks(
+                places, ["none" if math.isinf(e) else f"{e:g}" for e in summary["epsilon"]]
+            )
+            axes.set(xlabel="epsilon (less is more private)", ylabel=label)
+        panels[1].axhline(0.5, color=GREY, linestyle=":", linewidth=1.2)
+        figure.suptitle(
+            f"{name}: what privacy costs and what it hides ({seeds} seeds, mean and 95% interval)"
+        )
+        figure.tight_layout()
+    return figure

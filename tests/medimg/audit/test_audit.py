@@ -1,0 +1,257 @@
+"""The audit end to end, on Runs that gave everything away, nothing, or no more than a claim."""
+
+import dataclasses
+import json
+from html.parser import HTMLParser
+
+import cv2
+import numpy as np
+import pytest
+
+from medimg.audit.audit import audit, cost
+from medimg.audit.canary import canaries
+from medimg.audit.lira import memberships
+from medimg.config import AuditConfig, TrainConfig
+from medimg.dataset import Dataset
+from medimg.errors import InputError
+from medimg.privacy.ledger import read
+from medimg.run import Run
+from medimg.training.train import train
+from tests.medimg.audit.conftest import OVERFITTED, write_noise_table
+from tests.medimg.conftest import write_dataset
+
+QUICK = AuditConfig(bootstrap=200)
+MEASURES = ("auc", "advantage", "tpr_at_fpr_0.001", "tpr_at_fpr_0.01")
+
+
+@pytest.fixture(scope="module")
+def private(coins, tmp_path_factory):
+    """The same training at epsilon 1."""
+    config = dataclasses.replace(OVERFITTED, epochs=12, dp_epsilon=1.0, dp_delta=1e-3, dp_seed=0)
+    return train(coins.root, tmp_path_factory.mktemp("runs") / "private", config)
+
+
+def test_overfitted_model_gives_its_members_away(overfitted):
+    said = []
+    result = audit(overfitted, QUICK, lambda *step: said.append(step))
+    assert result["members"] == result["non_members"] == 200
+    for name in ("threshold", "logistic-regression"):
+        found = result["attacks"][name]
+        assert found["auc"]["low"] > 0.7
+        assert found["auc"]["value"] > found["auc"]["chance"]
+        for measure in MEASURES:
+            assert 0 <= found[measure]["low"] <= found[measure]["value"] <= found[measure]["high"]
+        assert set(found["by_class"]) == {"well", "ill"}
+        assert set(found["by_site"]) == {"s0", "s1"}
+        assert found["by_site"]["s0"]["members"] == 100
+        assert found["by_class"]["ill"]["auc"]["value"] > 0.7
+    assert result["claimed_epsilon"] is None
+    assert result["epsilon_lower_bound"] > 0.5
+    assert not result["attacks"]["threshold"]["tpr_at_fpr_0.001"]["resolved"]
+    assert any("0.1% is less than one" in note for note in result["notes"])
+    assert said[-1] == ("answers", 400, 400)
+
+
+def test_files_hold_what_is_returned(overfitted):
+    result = audit(overfitted, QUICK)
+    assert json.loads((overfitted.root / "audit.json").read_text()) == result
+    for name in ("audit_roc", "audit_losses"):
+        picture = cv2.imread(str(overfitted.root / f"figures/{name}.png"))
+        assert picture.std() > 5
+    page = _Page()
+    page.feed((overfitted.root / "audit.html").read_text(encoding="utf-8"))
+    assert page.open == []
+    assert len(page.images) == 2
+    assert all(source.startswith("data:image/png;base64,") for source in page.images)
+    assert all(sentence in page.text for sentence in result["verdict"])
+
+
+def test_same_seed_same_audit(overfitted):
+    assert audit(overfitted, QUICK) == audit(overfitted, QUICK)
+
+
+def test_model_that_saw_nobody_gives_nobody_away(coins, tmp_path):
+    run = train(coins.root, tmp_path / "run", dataclasses.replace(OVERFITTED, epochs=0))
+    found = audit(run, QUICK)
+    for attack in found["attacks"].values():
+        assert attack["auc"]["low"] < 0.5 < attack["auc"]["high"]
+    assert found["epsilon_lower_bound"] < 0.1
+
+
+def test_private_run_beside_its_twin(private, overfitted):
+    result = audit(private, dataclasses.replace(QUICK, twin=str(overfitted.root)))
+    claim = read(private.root)["epsilon"]["pld"]
+    assert result["claimed_epsilon"] == claim <= 1.0
+    assert result["epsilon_lower_bound"] <= claim
+    threshold = result["attacks"]["threshold"]
+    assert threshold["auc"]["value"] <= 0.55
+    assert result["allowed"]["auc"] > threshold["auc"]["value"]
+    twin = result["twin"]
+    assert twin["attacks"]["threshold"]["auc"]["value"] > 0.7
+    gap = twin["difference"]["threshold"]["auc"]
+    expected = twin["attacks"]["threshold"]["auc"]["value"] - threshold["auc"]["value"]
+    assert gap["value"] == pytest.approx(expected)
+    assert gap["low"] > 0.1
+    assert "does not contradict" in " ".join(result["verdict"])
+
+
+def test_claim_that_is_refuted_is_said_to_be(overfitted, private, tmp_path):
+    # The ledger of the private training beside the model that learnt by heart.
+    liar = tmp_path / "liar"
+    liar.mkdir()
+    for name in ("config.yaml", "environment.json", "model.json", "model.keras", "history.csv"):
+        (liar / name).write_bytes((overfitted.root / name).read_bytes())
+    ledger = read(private.root)
+    ledger["epsilon"]["pld"] = 0.3
+    (liar / "privacy.json").write_text(json.dumps(ledger))
+    result = audit(Run.load(liar), QUICK)
+    assert result["epsilon_lower_bound"] > 0.3
+    assert any("above the claim of 0.3" in sentence for sentence in result["verdict"])
+
+
+def test_images_and_sites(tmp_path):
+    dataset = write_dataset(tmp_path / "data", n=120, size=16)
+    config = TrainConfig(image_size=16, model_arg={"width": "4", "stages": "1"}, epochs=1)
+    run = train(dataset.root, tmp_path / "run", config)
+    result = audit(run, AuditConfig(attack=("threshold", "entropy"), bootstrap=100))
+    assert (result["unit"], result["members"], result["non_members"]) == ("image", 60, 30)
+    assert set(result["attacks"]) == {"threshold", "entropy"}
+    assert set(result["attacks"]["entropy"]["by_site"]) == {"s0", "s1", "s2"}
+
+
+@pytest.mark.slow
+def test_lira_with_shadow_models_kept_between_audits(overfitted):
+    config = dataclasses.replace(QUICK, attack=("threshold", "lira"), shadow_models=8)
+    done = []
+    result = audit(overfitted, config, lambda *step: done.append(step))
+    assert ("shadow models", 8, 8) in done
+    # Shadow models see half of the pool and stop elsewhere, which misleads the online ratio more.
+    assert result["attacks"]["lira"]["auc"]["low"] > 0.5
+    assert result["attacks"]["lira-offline"]["auc"]["low"] > 0.7
+    # Train and test were drawn alike: what is left over is chance.
+    assert result["shift"]["low"] < 0.5 < result["shift"]["high"]
+    kept = sorted((overfitted.root / "audit").iterdir())
+    assert len(kept) == 8
+    stamps = [path.stat().st_mtime_ns for path in kept]
+    assert audit(overfitted, config)["attacks"] == result["attacks"]
+    assert [path.stat().st_mtime_ns for path in kept] == stamps
+
+
+@pytest.mark.slow
+def test_canaries_are_recognised_by_a_model_that_learns_by_heart(coins, overfitted):
+    # The best epoch is chosen on copies of training rows; canaries have none, and are learnt all the same.
+    result = audit(overfitted, dataclasses.replace(QUICK, attack=("threshold",), canaries=200))
+    found = result["canaries"]
+    assert found["count"] == 200
+    assert found["auc"] > 0.7
+    assert 0.5 < found["epsilon_lower_bound"]["value"] <= found["epsilon_lower_bound"]["most"]
+    assert result["bound"]["confidence"] == pytest.approx(0.975)
+    assert not list((overfitted.root / "audit").glob("work-*"))
+
+
+@pytest.mark.slow
+def test_canaries_of_a_private_training_stay_below_its_claim(private):
+    result = audit(private, dataclasses.replace(QUICK, attack=("threshold",), canaries=200))
+    found = result["canaries"]
+    assert found["claimed_epsilon"] <= 1.0
+    assert found["epsilon_lower_bound"]["value"] <= found["claimed_epsilon"]
+    assert read(private.root)["dataset"]["runs"] == 1
+
+
+def test_canaries_are_new_patients_under_other_labels(coins, tmp_path):
+    images = write_dataset(tmp_path / "data", n=120, size=16)
+    rows = canaries(images, 30, 0)
+    labels = dict(zip(images.manifest["image"], images.manifest["label"], strict=True))
+    assert all(
+        label != labels[image] for label, image in zip(rows["label"], rows["image"], strict=True)
+    )
+    assert rows["image"].is_unique
+    assert not set(rows["patient"]) & set(images.manifest["patient"])
+    assert set(rows["image"]) <= set(images.rows("test")["image"])
+    table = canaries(coins, 500, 0)
+    assert table["row"].is_unique
+    assert table["patient"].is_unique
+    assert set(table["x0"]) <= set(coins.rows("test")["x0"])
+    whole = set(map(tuple, coins.manifest[["x0", "x1", "x2"]].to_numpy()))
+    assert not set(map(tuple, table[["x0", "x1", "x2"]].to_numpy())) & whole
+
+
+def test_cost_is_told_before(overfitted):
+    assert cost(overfitted, QUICK) is None
+    config = AuditConfig(attack=("lira",), shadow_models=16, canaries=100)
+    assert cost(overfitted, config).startswith("17 models are trained, in about")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"attack": ("treshold",)}, "--attack treshold: choose among"),
+        ({"attack": ("lira",), "shadow_models": 4}, "--shadow-models 4: lira needs an even number"),
+        ({"shadow_models": 8}, "add --attack lira"),
+        ({"canaries": 3}, "--canaries 3: too few"),
+    ],
+)
+def test_options_that_can_not_be(overfitted, options, message):
+    with pytest.raises(InputError, match=message):
+        audit(overfitted, AuditConfig(**options))
+
+
+def test_twin_of_other_data(overfitted, tmp_path):
+    other = write_noise_table(tmp_path / "data", seed=1)
+    twin = train(other.root, tmp_path / "twin", dataclasses.replace(OVERFITTED, epochs=0))
+    with pytest.raises(InputError, match=r"--twin .*trained on other data"):
+        audit(overfitted, AuditConfig(twin=str(twin.root)))
+
+
+def test_run_without_enough_non_members_or_with_changed_data(tmp_path):
+    dataset = write_noise_table(tmp_path / "data")
+    keep = (dataset.manifest["split"] != "test") | (dataset.manifest["patient"] == "test0")
+    few = dataclasses.replace(dataset, manifest=dataset.manifest[keep])
+    few.save()
+    run = train(dataset.root, tmp_path / "run", dataclasses.replace(OVERFITTED, epochs=0))
+    with pytest.raises(InputError, match="1 patients with labels in split 'test'"):
+        audit(run, QUICK)
+    dataset.save()
+    with pytest.raises(InputError, match="have changed since its training"):
+        audit(run, QUICK)
+
+
+def test_rows_with_gaps_that_training_left_out_are_no_members(tmp_path):
+    dataset = write_noise_table(tmp_path / "data")
+    gaps = dataset.manifest.copy()
+    gaps.loc[gaps.groupby("split").head(10).index, "x3"] = np.nan
+    dataclasses.replace(dataset, manifest=gaps).save()
+    config = dataclasses.replace(OVERFITTED, epochs=0, missing="drop-rows")
+    run = train(dataset.root, tmp_path / "run", config)
+    result = audit(run, dataclasses.replace(QUICK, attack=("threshold",)))
+    assert (result["members"], result["non_members"]) == (190, 190)
+    assert any("20 rows with missing values are left out" in note for note in result["notes"])
+
+
+def test_shadow_halves_cover_members_and_others(coins):
+    rows = Dataset.load(coins.root).manifest
+    pool = rows[rows["split"] != "val"]["patient"].to_numpy(str)
+    inside = memberships(pool, 8, 0)
+    assert (inside.sum(axis=1) == 200).all()
+
+
+class _Page(HTMLParser):
+    """Tags still open, images' sources and the text."""
+
+    VOID = ("meta", "img", "br", "link")
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.images, self.text = [], [], ""
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "img":
+            self.images.append(dict(attrs)["src"])
+        elif tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
