@@ -216,12 +216,13 @@ class TrainConfig(Config):
     )
     patience: int | None = option(
         None,
-        "Epochs without a better validation loss before stopping; 0: never stop early (default: 5; tables 20).",
+        "Epochs without a better validation loss before stopping; 0: never "
+        "(default: 5; tables 20; private 0, and the last epoch is kept).",
         minimum=0,
     )
     plateau_patience: int | None = option(
         None,
-        "Epochs without a better validation loss before the rate falls; 0: never (default: 2; tables 10).",
+        "Epochs without a better validation loss before the rate falls; 0: never (default: 2; tables 10; private 0).",
         minimum=0,
     )
     plateau_factor: float = option(
@@ -331,8 +332,9 @@ class TrainConfig(Config):
             "epochs": 200 if row else 20,
             # A logistic regression has one minimum: it can go there in larger steps.
             "learning_rate": 1e-2 if self.model == "logistic" else 1e-3,
-            "patience": 20 if row else 5,
-            "plateau_patience": 10 if row else 2,
+            # Noise makes the private loss waver, and stopping by it would spend validation patients' privacy.
+            "patience": 0 if self.is_private else 20 if row else 5,
+            "plateau_patience": 0 if self.is_private else 10 if row else 2,
             "dropout": 0.5 if row else 0.2,
         }
         given = {name: getattr(self, name) for name in defaults}

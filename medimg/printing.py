@@ -33,15 +33,17 @@ def counts(dataset) -> None:
 
 
 def training(run) -> None:
-    """The best epoch of each phase, and what privacy was spent."""
-    history = run.history()
-    best = history[history["best"].astype(bool)].groupby("phase", sort=False).tail(1)
-    columns = ["phase", "epoch", "loss", "val_loss", "val_accuracy", "val_auroc", "learning_rate"]
-    table("Best epoch of each phase", columns, best[columns].values.tolist())
+    """The epoch of each phase whose weights were kept, and what privacy was spent."""
     from medimg.privacy.ledger import read
     from medimg.privacy.statement import summary
 
-    spent = read(run.root)
+    history, spent = run.history(), read(run.root)
+    keeps_last = spent is not None and not run.config["options"]["patience"]
+    kept = history if keeps_last else history[history["best"].astype(bool)]
+    best = kept.groupby("phase", sort=False).tail(1)
+    columns = ["phase", "epoch", "loss", "val_loss", "val_accuracy", "val_auroc", "learning_rate"]
+    title = "Last epoch of each phase" if keeps_last else "Best epoch of each phase"
+    table(title, columns, best[columns].values.tolist())
     if spent:
         click.echo(summary(spent))
 

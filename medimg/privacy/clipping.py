@@ -54,7 +54,8 @@ def private_gradients(
         loss: Keras loss or function (y, outputs) -> (B,); an example's loss must not depend on other examples.
         x: inputs (B, ...).
         y: targets (B, ...).
-        units: integer (B,), the patient of each example, negative for padding; None: each example on its own.
+        units: integer (B,), the patient of each example, negative for padding; None: each example on its own,
+            and B is not 0.
         l2_norm_clip: C, largest norm of a unit's gradient, which is that of the sum of its examples' losses.
         noise_multiplier: standard deviation of the noise over C.
         expected_units: units in a batch on average. The sum is divided by this fixed number: the number that
@@ -87,7 +88,8 @@ def clipped_sum(
     """
     check(model)
     chosen = kinds(model)
-    targets = tf.convert_to_tensor(y)
+    rows = tf.shape(y)[0]
+    x, targets, units, sample_weight = never_empty(x, y, units, sample_weight)
     members = BatchUnits(units, tf.shape(targets)[0])
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         outputs, calls = forward(model, x, tape.watch, chosen)
@@ -107,7 +109,7 @@ def clipped_sum(
         loss=tf.math.divide_no_nan(total, present),
         norms=norms,
         units=members.count(),
-        outputs=outputs,
+        outputs=outputs[:rows],
     )
 
 
@@ -148,6 +150,26 @@ def check_mechanism(l2_norm_clip: float, noise_multiplier: float, expected_units
         raise InputError("--dp-clip inf: noise needs a finite clip")
     if not expected_units > 0:
         raise InputError(f"expected units {expected_units}: must be above 0")
+
+
+def never_empty(x, y, units, sample_weight) -> tuple:
+    """The batch, with a row of padding if it may have none: TensorFlow's kernels abort on empty maps.
+
+    A batch without `units` can't mark padding and must not be empty.
+    """
+    y = tf.convert_to_tensor(y)
+    # The size of a batch, when it is known, is known when the step is traced.
+    if units is None or y.shape[0]:
+        return x, y, units, sample_weight
+    missing = tf.cast(tf.equal(tf.shape(y)[0], 0), tf.int32)
+
+    def padded(tensor, value=0):
+        tensor = tf.convert_to_tensor(tensor)
+        margins = [[0, missing], *([[0, 0]] * (tensor.shape.rank - 1))]
+        return tf.pad(tensor, margins, constant_values=tf.cast(value, tensor.dtype))
+
+    weights = None if sample_weight is None else padded(sample_weight)
+    return tf.nest.map_structure(padded, x), padded(y), padded(units, -1), weights
 
 
 def example_losses(loss, y, outputs) -> tf.Tensor:

@@ -51,6 +51,8 @@ def make_private(
         raise InputError(f"--dp-engine {engine}: must be {' or '.join(ENGINES)}")
     if engine == "tf-privacy" and accumulation_steps != 1:
         raise InputError("--dp-engine tf-privacy: can't accumulate; use --dp-engine medimg")
+    if engine == "tf-privacy" and l2_norm_clip == float("inf"):
+        raise InputError("--dp-clip inf: --dp-engine tf-privacy needs a finite clip")
     check_mechanism(l2_norm_clip, noise_multiplier, expected_units)
     check(model)
     kinds(model)
@@ -71,12 +73,14 @@ class PrivateState(tf.__internal__.tracking.AutoTrackable):
         generator: of the noise.
         sums: clipped sums of the logical batch so far, empty without accumulation.
         batches: batches in them.
+        mean_loss: of the epoch's examples so far.
     """
 
     def __init__(self, seed: int, variables: list):
         self.generator = tf.random.Generator.from_seed(seed, alg="philox")
         self.sums = [tf.Variable(tf.zeros(v.shape, v.dtype), trainable=False) for v in variables]
         self.batches = tf.Variable(0, trainable=False)
+        self.mean_loss = tf.keras.metrics.Mean(name="loss")
 
 
 class PrivateModel(tf.keras.Model):
@@ -98,7 +102,18 @@ class PrivateModel(tf.keras.Model):
             self._accumulate(clipped.gradients, extra)
         present = None if unit is None else tf.cast(unit >= 0, tf.float32)
         self.compiled_metrics.update_state(y, clipped.outputs, present)
-        return {"loss": clipped.loss, **{m.name: m.result() for m in self.metrics}}
+        seen = tf.shape(y)[0] if present is None else tf.reduce_sum(present)
+        self.private_state.mean_loss.update_state(clipped.loss, seen)
+        return {
+            **{m.name: m.result() for m in self.metrics},
+            "loss": self.private_state.mean_loss.result(),
+        }
+
+    @property
+    def metrics(self):
+        """What `fit` reports and resets at every epoch."""
+        # First, because evaluate() has a "loss" of its own, and the last of a name counts.
+        return [self.private_state.mean_loss, *super().metrics]
 
     def _step(self, sums: list) -> None:
         gradients = add_noise(

@@ -2,8 +2,7 @@
 
 import tensorflow as tf
 
-from medimg.errors import InputError
-from medimg.privacy.clipping import ClippedSum, example_losses
+from medimg.privacy.clipping import ClippedSum, example_losses, never_empty
 from medimg.privacy.per_example.kinds import check
 from medimg.privacy.per_example.units import BatchUnits
 
@@ -17,14 +16,13 @@ def clipped_sum(
     the norms are not known to it and are NaN.
 
     Raises:
-        InputError: a unit has several examples, seen when the step runs as tf.errors.InvalidArgumentError.
+        tf.errors.InvalidArgumentError: a unit has several examples; `l2_norm_clip` must be finite.
     """
     from tensorflow_privacy.privacy.optimizers import dp_optimizer_keras_vectorized
 
     check(model)
-    if l2_norm_clip == float("inf"):
-        raise InputError("--dp-clip inf: --dp-engine tf-privacy needs a finite clip")
-    targets = tf.convert_to_tensor(y)
+    rows = tf.shape(y)[0]
+    x, targets, units, sample_weight = never_empty(x, y, units, sample_weight)
     batch = tf.shape(targets)[0]
     members = BatchUnits(units, batch)
     alone = tf.debugging.assert_equal(
@@ -36,7 +34,8 @@ def clipped_sum(
     clipper = dp_optimizer_keras_vectorized.VectorizedDPKerasSGDOptimizer(l2_norm_clip, 0.0)
     with tf.control_dependencies([alone] if alone is not None else []), tf.GradientTape() as tape:
         outputs = model(x, training=True)
-        losses = members.present * example_losses(loss, targets, outputs)
+        losses = example_losses(loss, targets, outputs)
+        losses *= tf.cast(members.present, losses.dtype)
         if sample_weight is not None:
             losses *= tf.cast(tf.reshape(sample_weight, [-1]), losses.dtype)
     pairs = clipper._compute_gradients(losses, model.trainable_variables, tape=tape)
@@ -48,5 +47,5 @@ def clipped_sum(
         loss=tf.math.divide_no_nan(tf.reduce_sum(losses), present),
         norms=tf.fill([batch], float("nan")),
         units=members.count(),
-        outputs=outputs,
+        outputs=outputs[:rows],
     )

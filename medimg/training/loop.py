@@ -37,6 +37,7 @@ class Stage:
         inputs: (epoch, indices of training examples), tensors -> what the model is given of them; for samplings other
             than an epoch's order.
         before: told how many epochs the phase has had, before the next one's first step.
+        keeps_last: the phase's last weights are kept, not those of its best epoch.
         counted: an epoch has ceil(examples / batch size) batches; else as many as `batches` gives.
     """
 
@@ -49,6 +50,7 @@ class Stage:
     val_targets: np.ndarray
     inputs: Callable
     before: Callable[[int], None] = lambda epoch: None
+    keeps_last: bool = False
     counted: bool = True
 
 
@@ -143,7 +145,7 @@ class Epochs:
         logs.update(val_loss=loss, val_auroc=row["val_auroc"], learning_rate=rate)
         self.history.append(row)
         stage.optimizer.learning_rate.assign(progress.learning_rate)
-        if better:
+        if better or stage.keeps_last:
             self.checkpoints.save_best(stage.model, progress.phase)
         self._save()
         atomic.write_csv(self.run_folder.root / "history.csv", pd.DataFrame(self.history))

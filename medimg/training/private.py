@@ -135,6 +135,8 @@ class PrivateTraining:
             model=private,
             batches=lambda epochs: self._batches(stage, drawn, epochs, first),
             before=before,
+            # Private weights wander: their loss grows with their confidence while the ranking still improves.
+            keeps_last=not self.config.patience,
             counted=False,
         )
 
@@ -218,8 +220,8 @@ def _circumstances(dataset: Dataset, config: TrainConfig) -> Circumstances:
     return Circumstances(
         poisson=config.dp_sampling == "poisson",
         early_stopping=bool(config.patience or config.plateau_patience),
-        best_epoch=True,
-        shared_validation=True,
+        best_epoch=bool(config.patience),
+        shared_validation=bool(config.patience or config.plateau_patience),
         search=True,
         feature_statistics=dataset.is_table,
         class_weights=config.balance == "class-weight",

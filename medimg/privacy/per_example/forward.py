@@ -17,7 +17,7 @@ def kinds(model: tf.keras.Model) -> dict[str, Kind]:
     shapes: dict[str, list] = {}
     for node in _nodes(model):
         if node.layer.trainable_weights:
-            shapes.setdefault(node.layer.name, []).append(node.input_shapes)
+            shapes.setdefault(node.layer.name, []).append(_input_shape(node))
     known = {layer.name: layer for layer in model.layers}
     return {name: kind_of(known[name], given) for name, given in shapes.items()}
 
@@ -70,6 +70,16 @@ def _nodes(model: tf.keras.Model) -> list:
         )
     depths = sorted(by_depth, reverse=True)
     return [node for depth in depths for node in by_depth[depth] if not node.is_input]
+
+
+def _input_shape(node) -> tuple:
+    alone = len(node.call_args) == 1 and tf.keras.backend.is_keras_tensor(node.call_args[0])
+    if not alone or any(map(tf.is_tensor, tf.nest.flatten(node.call_kwargs))):
+        raise InputError(
+            f"layer {node.layer.name} ({type(node.layer).__name__}): has several inputs, which private training "
+            "does not cover; freeze it or use another model"
+        )
+    return tuple(node.call_args[0].shape)
 
 
 def _refuse_masks(layer, output) -> None:

@@ -33,17 +33,12 @@ _BATCH_NORM = (
 _RATES = ("rate", "dropout", "recurrent_dropout", "stddev")
 
 
-def kind_of(layer: tf.keras.layers.Layer, shapes: list) -> Kind:
+def kind_of(layer: tf.keras.layers.Layer, shapes: list[tuple]) -> Kind:
     """The kind of a trainable layer, by its type and the shapes (None, ...) of its input in every call.
 
     Raises:
         InputError: its examples' gradients can't be had.
     """
-    if any(not isinstance(shape, tuple) for shape in shapes):
-        raise InputError(
-            f"layer {layer.name} ({type(layer).__name__}): has several inputs, so the gradients of its examples "
-            "can't be told apart; freeze it or use another model"
-        )
     kind = KINDS.get(type(layer))
     if kind is None or _unusual(layer, shapes):
         _require_repeatable(layer)
@@ -109,7 +104,7 @@ def _check_part(layer, part) -> None:
         )
     if getattr(part, "activity_regularizer", None) is not None:
         raise InputError(f"{where}: activity_regularizer is not covered; remove it")
-    if part.compute_dtype not in (None, "float32", "float64"):
+    if part.trainable_weights and part.compute_dtype not in ("float32", "float64"):
         raise InputError(
             f"{where}: computes in {part.compute_dtype}; private training needs float32"
         )

@@ -31,7 +31,8 @@ def brute_force(model, x, y, units=None):
             np.asarray(tf.convert_to_tensor(g), np.float64)
             for g in tape.gradient(loss, model.trainable_variables)
         ]
-        sums[unit] = [a + b for a, b in zip(sums.get(unit, [0.0] * len(gradients)), gradients)]
+        before = sums.get(unit, [0.0] * len(gradients))
+        sums[unit] = [a + b for a, b in zip(before, gradients, strict=True)]
     return list(sums.values())
 
 
@@ -53,8 +54,10 @@ def assert_exact(model, x, y, units=None, tolerance=1e-4):
     found = result.norms.numpy()
     assert int(result.units) == len(norms)
     np.testing.assert_allclose(np.sort(found[found > 0]), np.sort(norms), rtol=tolerance)
+    largest = max(np.abs(wanted).max() for wanted in clipped)
     for got, wanted in zip(result.gradients, clipped, strict=True):
-        scale = np.abs(wanted).max()
+        # The gradient of a bias before a normalisation is 0 but for rounding.
+        scale = max(np.abs(wanted).max(), 1e-3 * largest)
         np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance * scale)
 
 
@@ -104,10 +107,6 @@ def test_conv2d(name, form, monkeypatch):
         monkeypatch.setattr(linear, "_by_products", lambda *_: by_products)
     model = model_of(layers.Conv2D(**CONVOLUTIONS[name]))
     x, y = examples(model)
-    if "groups" in name:
-        # A grouped convolution runs on a CPU only when compiled, and then inside tf.function too.
-        assert_exact(model, x, y)
-        return
     assert_exact(model, x, y)
     assert_exact(model, x, y, units=[4, 9, 4, -1, 4])
 
@@ -159,7 +158,7 @@ def test_dense(shape, by_products, monkeypatch):
         lambda: layers.GroupNormalization(-1, center=False),
         lambda: layers.GroupNormalization(1, scale=False, epsilon=0.1),
         lambda: layers.GroupNormalization(2, axis=1),
-        lambda: layers.LayerNormalization(),
+        layers.LayerNormalization,
         lambda: layers.LayerNormalization(axis=[1, 2, 3], epsilon=0.2),
         lambda: layers.LayerNormalization(scale=False),
     ],
@@ -252,7 +251,7 @@ class SubclassedConv(layers.Conv2D):
     ],
 )
 def test_unknown_layers_are_run_again(layer):
-    model = model_of(lambda x: layer()(x))
+    model = model_of(layer())
     x, y = examples(model)
     assert_exact(model, x, y)
     assert_exact(model, x, y, units=[2, 2, 0, 0, 0])
@@ -267,46 +266,24 @@ def test_images_of_unknown_size():
     assert_exact(model, x, tf.constant([0, 1, 2, 0, 1]))
 
 
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        (lambda x: layers.BatchNormalization(name="bn")(x), "layer bn .*--norm group"),
-        (
-            lambda x: layers.Conv2D(3, 3, kernel_regularizer="l2")(x),
-            "regularisation losses.*adamw",
-        ),
-        (lambda x: layers.Conv2D(3, 3, activity_regularizer="l2", name="c")(x), "layer c .*remove"),
-        (lambda x: layers.Conv2D(3, 3, dtype="mixed_float16", name="c")(x), "layer c .*float32"),
-        (
-            lambda x: layers.Dot(axes=1)([layers.Flatten()(x)] * 2),
-            None,
-        ),
-        (
-            lambda x: layers.MultiHeadAttention(2, 3, name="attend")(x, x),
-            "layer attend .*several inputs",
-        ),
-        (
-            lambda x: layers.GRU(3, dropout=0.5, name="gru")(layers.Reshape((72, 4))(x)),
-            "layer gru .*at random.*dropout to 0",
-        ),
-        (
-            lambda x: layers.UnitNormalization()(
-                layers.Embedding(5, 2, mask_zero=True, name="table")(layers.Flatten()(x))
-            ),
-            "layer table.*mask_zero=False",
-        ),
-    ],
-)
-def test_what_cant_be_private_is_refused_by_name(body, message):
-    def pooled(x):
-        x = body(x)
-        return layers.Flatten()(x)
+REFUSED = {
+    "layer bn .*--norm group": layers.BatchNormalization(name="bn"),
+    "regularisation losses.*adamw": layers.Conv2D(3, 3, kernel_regularizer="l2"),
+    "layer c .*remove": layers.Conv2D(3, 3, activity_regularizer="l2", name="c"),
+    "layer c .*float32": layers.Conv2D(3, 3, dtype="mixed_float16", name="c"),
+    "layer many .*several inputs": lambda x: layers.MultiHeadAttention(2, 3, name="many")(x, x),
+    "layer gru .*at random.*dropout to 0": lambda x: layers.GRU(3, dropout=0.5, name="gru")(
+        layers.Reshape((-1, 4))(x)
+    ),
+    "layer mask.*mask_zero": lambda x: layers.Masking(name="mask")(layers.Reshape((-1, 4))(x)),
+    "layer norm .*statistics": layers.SpectralNormalization(layers.Conv2D(3, 3), name="norm"),
+}
 
-    model = model_of(pooled)
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_cant_be_private_is_refused_by_name(message):
+    model = model_of(lambda x: layers.Flatten()(REFUSED[message](x)))
     x, y = examples(model)
-    if message is None:
-        clipped_sum(model, CROSS_ENTROPY, x, y, None, 1.0)
-        return
     with pytest.raises(InputError, match=message):
         clipped_sum(model, CROSS_ENTROPY, x, y, None, 1.0)
 
@@ -342,9 +319,8 @@ def in_float64(model):
     ("name", "size", "arguments"),
     [
         ("baseline_cnn", 32, {"width": "8"}),
-        ("mobilenet_v2", 32, {"alpha": "0.35"}),
+        pytest.param("mobilenet_v2", 32, {"alpha": "0.35"}, marks=pytest.mark.slow),
         pytest.param("resnet50", 64, None, marks=pytest.mark.slow),
-        pytest.param("efficientnet_b0", 64, None, marks=pytest.mark.slow),
     ],
 )
 def test_models_of_the_registry(name, size, arguments):
