@@ -1,7 +1,7 @@
 """DP-SGD of medimg against non-private training, TensorFlow Privacy's DPModel and its vectorised optimizer.
 
 One step of Adam on 64 examples of 64 px; GroupNorm models. The steps of all engines alternate in one process for each
-model, and the medians are compared; peak memory is that of a process of its own that takes three steps. Our layers
+model, and the median ratio counts; peak memory is that of a process of its own that takes three steps. Our layers
 normalise faster than Keras', so non-private training with our layers is a second, stricter reference.
 """
 
@@ -28,8 +28,6 @@ ENGINES = {
     "resnet50": (PLAIN, STRICT, OURS, PATIENTS, DP_MODEL),
 }
 ROUNDS = {"baseline_cnn": 7, "mobilenet_v2": 9, "resnet50": 5}
-# Slow ones are timed less often.
-SLOW = (DP_MODEL, VECTORISED)
 
 
 def batch(size: int = BATCH):
@@ -114,25 +112,29 @@ def _build(name: str):
     return build(name, SIZE, 3, 2, norm="group")
 
 
-def seconds(name: str) -> dict[str, float]:
-    """Median seconds for 64 examples by engine; run in a process of its own."""
+def seconds(name: str) -> dict[str, list[float]]:
+    """Seconds for 64 examples by engine and round; run in a process of its own."""
     model = _build(name)
     steps = {engine: step_of(engine, model) for engine in ENGINES[name]}
     times = {engine: [] for engine in steps}
     for step in steps.values():
         step()
         step()
-    for number in range(ROUNDS[name]):
+    for _ in range(ROUNDS[name]):
         for engine, step in steps.items():
-            if engine in SLOW and number >= 3:
-                continue
             started = time.perf_counter()
             step()
-            times[engine].append(time.perf_counter() - started)
-    return {
-        engine: statistics.median(values) * BATCH / _examples(name, engine)
-        for engine, values in times.items()
-    }
+            taken = time.perf_counter() - started
+            times[engine].append(taken * BATCH / _examples(name, engine))
+    return times
+
+
+def ratio(taken: dict[str, list[float]], engine: str) -> float | str:
+    """How many times as long as ours the engine takes: median over rounds, each compared with itself."""
+    if engine not in taken:
+        return "-"
+    pairs = zip(taken[engine], taken[OURS], strict=True)
+    return statistics.median(theirs / ours for theirs, ours in pairs)
 
 
 def peak(name: str, engine: str) -> float:
@@ -157,12 +159,10 @@ def row(name: str) -> list:
     """A model's line of the table."""
     taken = apart(seconds, name)
     memory = {engine: apart(peak, name, engine) for engine in (PLAIN, OURS, PATIENTS)}
-    ratios = [taken[e] / taken[OURS] if e in taken else "-" for e in (PLAIN, STRICT, DP_MODEL)]
     return [
         name,
-        *(BATCH / taken[engine] for engine in (PLAIN, OURS, PATIENTS)),
-        *ratios,
-        taken[VECTORISED] / taken[OURS] if VECTORISED in taken else "-",
+        *(BATCH / statistics.median(taken[engine]) for engine in (PLAIN, OURS, PATIENTS)),
+        *(ratio(taken, engine) for engine in (PLAIN, STRICT, DP_MODEL, VECTORISED)),
         memory[PLAIN],
         memory[OURS],
         memory[OURS] / memory[PLAIN],

@@ -1,12 +1,23 @@
 """Fixtures that the whole suite shares: real samples, one phantom Dataset, one trained Run."""
 
+import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def freed_graphs():
+    """Keras keeps the graphs of all models that a process built: gigabytes over the whole suite."""
+    yield
+    if "tensorflow" in sys.modules:
+        sys.modules["tensorflow"].keras.backend.clear_session()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
