@@ -178,13 +178,21 @@ def _listener(step):
 def _cross_validate(data_folder, out, config, resume, overwrite):
     from medimg.builtin import resolve
     from medimg.cross_validation import cross_validate
+    from medimg.training.train import Listener
 
     def told(fold, metrics):
         click.echo(f"fold {fold}: AUROC {interval(metrics['metrics']['auroc'])}", err=True)
 
     with progress_bars() as step:
         result = cross_validate(
-            resolve(data_folder), Path(out), config, resume, overwrite, _listener(step), told
+            # A line per fold is enough where there is no terminal.
+            resolve(data_folder),
+            Path(out),
+            config,
+            resume,
+            overwrite,
+            Listener(step),
+            told,
         )
     printing.folds(result)
     click.echo(f"report: {Path(out) / 'report.html'}; each fold is a Run in {out}/fold-1 and so on")

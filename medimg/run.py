@@ -121,11 +121,16 @@ class Run:
 
     def _existing(self, name: str) -> Path:
         path = self.root / name
-        if not path.is_file():
+        if path.is_file():
+            return path
+        options = self.config["options"]
+        if options.get("folds") and not options.get("fold"):
             raise InputError(
-                f"{path}: missing; the training has not finished: 'medimg train ... --resume'"
+                f"{self.root}: is a cross-validation, whose folds are Runs: use {self.root / 'fold-1'} and so on"
             )
-        return path
+        raise InputError(
+            f"{path}: missing; the training has not finished: 'medimg train ... --resume'"
+        )
 
 
 def environment(dataset: Dataset, seed: int) -> dict:

@@ -29,6 +29,10 @@ class Decided(Predictions):
         """Bool (N, classes): the row is called the class."""
         return self.called
 
+    def take(self, chosen: np.ndarray) -> "Decided":
+        """Some of the rows, bool (N,)."""
+        return replace(super().take(chosen), called=self.called[chosen])
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluated:

@@ -150,6 +150,8 @@ def test_cross_validation_pools_what_no_model_had_seen(small_table, tmp_path):
     assert result["metrics"]["auroc"]["value"] == pytest.approx(pooled)
     each = result["folds"]["auroc"]["values"]
     assert result["folds"]["auroc"]["mean"] == pytest.approx(np.mean(each))
+    with pytest.raises(InputError, match="is a cross-validation, whose folds are Runs"):
+        evaluate(Run.load(tmp_path / "cv"), EvaluateConfig())
     # Resumed, finished folds are taken as they are; a lost pool is made again.
     (tmp_path / "cv" / "metrics.json").unlink()
     again = cross_validate(small_table.root, tmp_path / "cv", config, resume=True)
