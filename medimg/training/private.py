@@ -111,8 +111,15 @@ class PrivateTraining:
         self.plan = budget.plan(drawn.mechanism(), wanted, config.dp_noise_multiplier)
         self.phases = _within(phases, self.plan.steps // drawn.steps_per_pass, config)
 
-    def stage(self, stage: Stage, phase: Phase, number: int) -> Stage:
-        """The same stage, trained privately."""
+    def stage(self, stage: Stage, phase: Phase, number: int, earlier: int) -> Stage:
+        """The same stage, trained privately.
+
+        Args:
+            stage: as without privacy.
+            phase: what it is of.
+            number: of the phase.
+            earlier: epochs that the phases before it took.
+        """
         drawn = self._sampling(number)
         private = make_private(
             stage.model,
@@ -129,11 +136,10 @@ class PrivateTraining:
         def before(epoch: int) -> None:
             self.ledger.record(phase.name, epoch * steps, (epoch + 1) * steps, mechanism)
 
-        first = sum(earlier.epochs for earlier in self.phases[:number])
         return dataclasses.replace(
             stage,
             model=private,
-            batches=lambda epochs: self._batches(stage, drawn, epochs, first),
+            batches=lambda epochs: self._batches(stage, drawn, epochs, earlier),
             before=before,
             # Private weights wander: their loss grows with their confidence while the ranking still improves.
             keeps_last=not self.config.patience,
@@ -147,7 +153,7 @@ class PrivateTraining:
     def _sampling(self, number: int) -> Sampling:
         return _sampling(self.config, self.units, self.seed, number)
 
-    def _batches(self, stage: Stage, drawn: Sampling, epochs: tuple[int, int], first: int):
+    def _batches(self, stage: Stage, drawn: Sampling, epochs: tuple[int, int], earlier: int):
         """tf.data of (inputs, targets, {"unit", "last", "weight"}): the steps of some epochs in chunks of one size."""
         material = self.material
         size = max(PHYSICAL_BATCH, drawn.most_rows_per_unit)
@@ -159,7 +165,7 @@ class PrivateTraining:
 
         def drawn_chunks():
             for epoch in range(*epochs):
-                start = (epoch - first) * drawn.steps_per_pass
+                start = (epoch - earlier) * drawn.steps_per_pass
                 for step in drawn.steps(start, start + drawn.steps_per_pass):
                     for chunk in chunks(step, size, drawn.units):
                         yield np.int64(epoch), chunk.rows, chunk.groups, np.bool_(chunk.last)

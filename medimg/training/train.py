@@ -130,7 +130,8 @@ def _train(
                 continue
             stage = kind.stage(model, phase, material, config, listener)
             if privately:
-                stage = privately.stage(stage, phase, number)
+                earlier = progress.total_epochs - progress.epoch
+                stage = privately.stage(stage, phase, number, earlier)
             stage.optimizer.build(stage.model.trainable_variables)
             if resumed:
                 checkpoints.restore(model=stage.model, optimizer=stage.optimizer)

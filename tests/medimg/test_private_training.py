@@ -174,6 +174,37 @@ def test_only_the_head_of_a_frozen_backbone_pays(tmp_path):
     assert read(run.root)["epsilon"]["pld"] <= 8.0
 
 
+def test_a_second_phase_counts_its_own_steps(tmp_path):
+    """The head stops early, so the second phase does not begin where it was planned."""
+    images = write_dataset(tmp_path / "data", n=48, size=32)
+    config = TrainConfig(
+        model="mobilenet_v2",
+        model_arg={"alpha": "0.35"},
+        image_size=32,
+        freeze="backbone",
+        epochs=6,
+        fine_tune_epochs=2,
+        fine_tune_blocks=1,
+        patience=1,
+        learning_rate=3.0,
+        fine_tune_learning_rate=1e-4,
+        batch_size=8,
+        dp_epsilon=8.0,
+        dp_delta=1e-3,
+        dp_seed=1,
+    )
+    run = train(images.root, tmp_path / "run", config)
+    history = run.history()
+    per_epoch = -(-images.rows("train")["patient"].nunique() // 8)
+    done = {
+        event["phase"]: sum(last - first for first, last in event["ranges"])
+        for event in read(run.root)["events"]
+    }
+    taken = history["phase"].value_counts()
+    assert taken["head"] < 6
+    assert done == {phase: taken[phase] * per_epoch for phase in ("head", "fine-tune")}
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
