@@ -1,0 +1,153 @@
+"""Has a log been touched: read it against its own hashes, its head, and heads that were noted elsewhere."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from federated.audit_log.chain import Entry, Link, links
+from federated.audit_log.head import Head, head_path, read_head
+from federated.audit_log.rounds import repeated_otherwise, standing_rounds
+from medimg.errors import InputError
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found.
+
+    Attributes:
+        ok: no problem.
+        records: lines of the log.
+        rounds: rounds on record, the repeated ones once.
+        head: hash of the last readable record; compare it with one noted elsewhere.
+        problems: edits, each naming its line.
+        notes: what is no edit but worth knowing.
+    """
+
+    ok: bool
+    records: int
+    rounds: tuple[int, ...]
+    head: str
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def verify(
+    path: Path,
+    head: str | None = None,
+    witnesses: Sequence[str] = (),
+    public_key: str | None = None,
+) -> Verification:
+    """Check every line, the links between them, and the end.
+
+    Any changed byte and any removed, added or swapped line is a problem. That the whole chain was not made anew only
+    `head`, `witnesses` or `public_key` can show, see the package.
+
+    Args:
+        path: `audit.jsonl`.
+        head: hash of the last record as noted elsewhere, e.g. in `metrics.json`; the log must end there.
+        witnesses: hashes of earlier records as noted elsewhere, e.g. by a site; the log must hold them.
+        public_key: 64 hexadecimal digits; the head must be signed with its private part.
+
+    Raises:
+        InputError: there is no log, or the key is none.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: missing; the Run has no audit log")
+    with open(path, "rb") as lines:
+        found = list(links(lines))
+    entries = [link.entry for link in found if link.entry]
+    problems, notes = _against_head_file(path, found, head is not None, public_key)
+    problems = [
+        *(f"{path.name} line {link.place}: {link.problem}" for link in found if link.problem),
+        *problems,
+        *_against_noted(path, entries, head, witnesses),
+        # A line that can't be read leaves a gap of its own.
+        *(_gaps(path, entries) if len(entries) == len(found) else []),
+    ]
+    notes += [
+        f"round {number} was repeated after a resume with another result" + _OTHER_MACHINE
+        for number in repeated_otherwise(entries)
+    ]
+    return Verification(
+        ok=not problems,
+        records=len(found),
+        rounds=tuple(standing_rounds(entries)),
+        head=entries[-1].hash if entries else Head().hash,
+        problems=tuple(problems),
+        notes=tuple(notes),
+    )
+
+
+_OTHER_MACHINE = "; another machine or another number of threads can do that"
+
+
+def _against_head_file(
+    path: Path, found: list[Link], known_elsewhere: bool, public_key: str | None
+) -> tuple[list[str], list[str]]:
+    """Problems and notes of the head beside the log."""
+    name = head_path(path).name
+    try:
+        head = read_head(path)
+    except InputError:
+        return [f"{name}: not readable: it was changed"], []
+    if head is None:
+        if known_elsewhere and public_key is None:
+            return [], [f"{name} is missing; the head given stands in for it"]
+        return [f"{name}: missing: records may have been cut off the end"], []
+    problems = _end(path, found, head)
+    if public_key is not None:
+        if not head.is_signed_by(public_key):
+            problems.append(f"{name}: not signed with the key {public_key[:16]}…")
+        return problems, []
+    if head.signature:
+        return problems, [
+            f"the head is signed; give the signer's public key to check it, {name} names {head.public_key[:16]}…"
+        ]
+    return problems, []
+
+
+def _end(path: Path, found: list[Link], head: Head) -> list[str]:
+    name = head_path(path).name
+    if len(found) < head.number:
+        return [
+            f"{path.name}: has {len(found)} lines, {name} says {head.number}: lines were removed"
+        ]
+    if head.number == 0:
+        fits = head.hash == Head().hash
+    else:
+        entry = found[head.number - 1].entry
+        # A line that can't be read is a problem already.
+        fits = entry is None or (entry.number, entry.hash) == (head.number, head.hash)
+    problems = [] if fits else [f"{name}: is not the head of line {head.number}: one was changed"]
+    if len(found) > head.number:
+        problems.append(
+            f"{path.name} line {head.number + 1}: not committed: the run was killed while writing it (--resume cuts "
+            "it and puts that on record), or it was added"
+        )
+    return problems
+
+
+def _against_noted(
+    path: Path, entries: list[Entry], head: str | None, witnesses: Sequence[str]
+) -> list[str]:
+    places = {entry.hash: entry.number for entry in entries}
+    problems = [
+        f"{path.name}: holds no record with the noted hash {noted[:16]}…"
+        for noted in dict.fromkeys([*([] if head is None else [head]), *witnesses])
+        if noted not in places
+    ]
+    if head in places and places[head] != entries[-1].number:
+        problems.append(
+            f"{path.name} line {places[head] + 1}: stands behind the noted head: it was added"
+        )
+    return problems
+
+
+def _gaps(path: Path, entries: list[Entry]) -> list[str]:
+    rounds = list(standing_rounds(entries))
+    missing = sorted(set(range(1, max(rounds, default=0) + 1)) - set(rounds))
+    if not missing:
+        return []
+    listed = ", ".join(map(str, missing[:10])) + (" and more" if len(missing) > 10 else "")
+    return [f"{path.name}: no record of round {listed}"]

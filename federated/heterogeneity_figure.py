@@ -1,0 +1,100 @@
+"""The figure of a partition: each client's class mix, and how many rows it has in each part."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from federated.heterogeneity import POOLED, Heterogeneity
+from medimg.dataset import SPLITS
+from medimg.evaluation.figures import BLACK, COLOURS, GREY, ORANGE, PURPLE, SKY, shortened, styled
+
+# Beyond it names can't be read.
+MOST_CLIENTS = 40
+_HATCHES = ("", "//", "..", "xx")
+_LIGHT = (ORANGE, PURPLE, SKY)
+_PART_COLOURS = dict(zip(SPLITS, (GREY, "#A9A9A9", "#D4D4D4"), strict=True))
+
+
+def partition_figure(measured: Heterogeneity) -> Figure:
+    """Class mixes of the training parts (left) and labelled rows by part (right), the pooled mix on top.
+
+    Args:
+        measured: of `heterogeneity`; the first MOST_CLIENTS clients are drawn.
+    """
+    table = measured.clients.set_index("client")
+    names = [POOLED, *table.index[:-1][:MOST_CLIENTS]]
+    whole = table.loc[POOLED, list(SPLITS)].astype(int)
+    places = np.arange(len(names)) + 0.4 * (np.arange(len(names)) > 0)
+    with styled():
+        figure = Figure(
+            figsize=(10.5, 2.3 + 0.36 * len(names) + 0.22 * (len(measured.classes) // 5))
+        )
+        left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.7, 1))
+        _mixes(left, places, names, measured)
+        _sizes(right, places[1:], table.loc[names[1:], list(SPLITS)].to_numpy(), measured.unit)
+        left.set_yticks(places, _labels(names, table, measured))
+        left.set_ylim(places[-1] + 0.6, -0.6)
+        right.text(
+            0.02,
+            places[0],
+            f"{whole.sum():,} in all: " + ", ".join(f"{whole[part]:,} {part}" for part in SPLITS),
+            transform=right.get_yaxis_transform(),
+            va="center",
+            fontsize=9.5,
+        )
+        figure.suptitle(_title(measured, len(names) - 1), fontsize=11.5)
+        handles, labels = left.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)))
+    return figure
+
+
+def _mixes(axes, places: np.ndarray, names: list[str], measured: Heterogeneity) -> None:
+    held = measured.counts[measured.counts["split"] == "train"]
+    whole = held.groupby("class")["rows"].sum()[list(measured.classes)].to_numpy(float)
+    mixes = np.vstack([whole / max(whole.sum(), 1), measured.mixes[: len(names) - 1]])
+    start = np.zeros(len(names))
+    for i, name in enumerate(measured.classes):
+        share = mixes[:, i]
+        bars = axes.barh(places, share, 0.78, left=start, label=shortened(name, 26))
+        colour, hatch = COLOURS[i % len(COLOURS)], _HATCHES[i // len(COLOURS) % len(_HATCHES)]
+        for bar in bars:
+            bar.set(facecolor=colour, edgecolor="white", hatch=hatch)
+        # Numbers on hatching can't be read.
+        texts = [f"{value:.0%}" if value > 0.07 and not hatch else "" for value in share]
+        ink = BLACK if colour in _LIGHT else "white"
+        axes.bar_label(bars, texts, label_type="center", color=ink, fontsize=9)
+        start += share
+    axes.set(xlim=(0, 1), xlabel=f"share of class in train, by {measured.unit}s")
+    axes.xaxis.set_major_formatter("{x:.0%}")
+    axes.grid(axis="y", visible=False)
+
+
+def _sizes(axes, places: np.ndarray, sizes: np.ndarray, unit: str) -> None:
+    start = np.zeros(len(places))
+    for part, count in zip(SPLITS, sizes.T, strict=True):
+        axes.barh(places, count, 0.78, left=start, color=_PART_COLOURS[part], label=part)
+        start += count
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, borderaxespad=0.1)
+    texts = [f" {' / '.join(f'{n:,}' for n in row)}" for row in sizes]
+    for place, end, text in zip(places, start, texts, strict=True):
+        axes.text(end, place, text, va="center", fontsize=9, color=BLACK)
+    axes.set(xlim=(0, max(start.max(), 1) * 1.55), xlabel=f"labelled {unit}s: train / val / test")
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.grid(axis="y", visible=False)
+
+
+def _labels(names: list[str], table, measured: Heterogeneity) -> list[str]:
+    told = [f"all {len(measured.mixes)} clients"]
+    for name in names[1:]:
+        told.append(f"{shortened(name, 24)}  (TV {table.loc[name, 'total_variation']:.2f})")
+    return told
+
+
+def _title(measured: Heterogeneity, drawn: int) -> str:
+    text = (
+        f"Distance of clients' class mixes from the pooled mix: total variation (TV) "
+        f"{measured.total_variation:.2f}, by chance {measured.by_chance:.2f}"
+    )
+    if drawn < len(measured.mixes):
+        text += f"\nthe first {drawn} of {len(measured.mixes)} clients"
+    return text

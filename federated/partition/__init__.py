@@ -1,0 +1,129 @@
+"""partition(): a Dataset divided among clients, by its sites or as a simulation of hospitals that differ."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from federated.clients import Client
+from federated.partition.dirichlet import dirichlet
+from federated.partition.iid import iid
+from federated.partition.own_parts import own_parts
+from federated.partition.patients import patients_of
+from federated.partition.shards import shards
+from federated.partition.site import by_site
+from medimg.dataset import SEPARATOR, SPLITS, Dataset
+from medimg.errors import InputError
+
+__all__ = ["PARTITIONS", "partition"]
+
+PARTITIONS = ("site", "iid", "dirichlet", "shards")
+
+
+def partition(dataset: Dataset, config) -> list[Client]:
+    """Divide a Dataset among clients; a patient is at one client only.
+
+    A row keeps the part (train, val, test) that the Dataset gives it. Only a client without any labelled row in val or
+    in test takes some of its training patients for it, and a note of the client says so; `federated.clients.pooled`
+    is the whole with these parts.
+
+    Args:
+        dataset: prepared; its parts are by patient.
+        config: `partition` (one of PARTITIONS), `seed` and, except for `site`, `clients`; `alpha` and `min_size` for
+            `dirichlet`, `shards` (of each client) for `shards`.
+
+    Returns:
+        Clients in order: of `site` by the sites' names, else `client-1` to `client-N`. The same seed gives the same
+        clients.
+
+    Raises:
+        InputError: rows without site, a patient at two sites, more clients than patients, a client that would have
+            nothing to learn from.
+    """
+    names, client_of = _divide(dataset, config)
+    parts, taken = own_parts(dataset, client_of, len(names), config.seed)
+    clients = []
+    for i, name in enumerate(names):
+        here = client_of == i
+        rows = dataset.manifest[here]
+        # A copy of a wide table only where it must differ.
+        rows = rows.assign(split=parts[here]) if taken[i] else rows
+        own = replace(dataset, manifest=rows)
+        _require_training_rows(own, name, config.partition)
+        clients.append(Client(name, own, tuple(taken[i] + _absent(own))))
+    if config.partition == "iid":
+        clients = _with_remainders(clients)
+    return clients
+
+
+def _divide(dataset: Dataset, config) -> tuple[list[str], np.ndarray]:
+    """Names, and the client of each row of the manifest, int (N,)."""
+    if config.partition not in PARTITIONS:
+        raise InputError(f"--partition {config.partition}: choose one of {', '.join(PARTITIONS)}")
+    if config.partition == "site":
+        return by_site(dataset)
+    patients = patients_of(dataset)
+    count = config.clients
+    if not 1 <= count <= len(patients):
+        raise InputError(
+            f"--clients {count}: from 1 to {len(patients)}, the patients of {dataset.name}, whose rows stay together"
+        )
+    if config.partition == "iid":
+        where = iid(patients, count, config.seed)
+    elif config.partition == "dirichlet":
+        where = dirichlet(patients, count, config.alpha, config.min_size, config.seed)
+    else:
+        where = shards(patients, count, config.shards, config.seed)
+    of_patient = pd.Series(where, index=patients["patient"])
+    client_of = dataset.manifest["patient"].map(of_patient).to_numpy(np.int64)
+    digits = len(str(count))
+    return [f"client-{i:0{digits}d}" for i in range(1, count + 1)], client_of
+
+
+def _require_training_rows(own: Dataset, name: str, kind: str) -> None:
+    if not own.rows("train", labelled=True).empty:
+        return
+    if kind == "site":
+        remedy = "prepare with another --split, or without this site"
+    else:
+        remedy = "use fewer --clients, or --partition iid"
+    raise InputError(
+        f"--partition {kind}: '{name}' has no labelled {own.unit} in train, of {len(own.manifest)} in all; {remedy}"
+    )
+
+
+def _absent(own: Dataset) -> list[str]:
+    """A note for the classes that the client's train has no row of."""
+    held = set(own.rows("train")["label"])
+    if own.task == "multilabel":
+        held = {name for label in held for name in label.split(SEPARATOR)}
+    absent = [f"'{name}'" for name in own.classes if name not in held]
+    return [f"no {own.unit} of {', '.join(absent)} in train"] if absent else []
+
+
+def _with_remainders(clients: list[Client]) -> list[Client]:
+    """Notes of what a client has beyond the equal share of a class and part, by rows."""
+    counts = pd.DataFrame({client.name: _class_counts(client.dataset) for client in clients})
+    counts = counts.fillna(0).astype(int)
+    beyond = counts.sub(counts.sum(axis=1) // len(clients), axis=0).clip(lower=0)
+    result = []
+    for client in clients:
+        more = beyond[client.name]
+        # In the order of the parts, not of their names.
+        told = [
+            f"{more[label, part]} '{label or 'unlabelled'}' in {part}"
+            for part in SPLITS
+            for label in more.index.unique("label")
+            if more.get((label, part), 0)
+        ]
+        note = (f"beyond the equal share: {', '.join(told)}",) if told else ()
+        result.append(replace(client, notes=(*client.notes, *note)))
+    return result
+
+
+def _class_counts(own: Dataset) -> pd.Series:
+    """Rows by `label` and `split`; one of several classes counts in each."""
+    rows = own.manifest[["label", "split"]]
+    if own.task == "multilabel":
+        rows = rows.assign(label=rows["label"].str.split(SEPARATOR)).explode("label")
+    return rows.groupby(["label", "split"]).size()

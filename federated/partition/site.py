@@ -1,0 +1,38 @@
+"""One client a site: the federation that the data really come from."""
+
+import numpy as np
+import pandas as pd
+
+from medimg.dataset import Dataset
+from medimg.errors import InputError
+from medimg.sources.base import listed
+
+
+def by_site(dataset: Dataset) -> tuple[list[str], np.ndarray]:
+    """The sites, by name, and the site of each row.
+
+    Returns:
+        Names, and int (N,), the position of each row's site among them.
+
+    Raises:
+        InputError: rows without site, or patients with rows at two sites.
+    """
+    manifest = dataset.manifest
+    path = dataset.root / "manifest.csv"
+    without = manifest["site"] == ""
+    if without.any():
+        row = int(np.flatnonzero(without)[0]) + 2
+        raise InputError(
+            f"{path} row {row}: site is empty, as in {int(without.sum())} of {len(manifest)} rows; give every row a "
+            "site (data prepare: --site-column, --site-pattern), or use --partition iid, dirichlet or shards"
+        )
+    pairs = manifest[["patient", "site"]].drop_duplicates()
+    twice = pairs[pairs["patient"].duplicated(keep=False)].groupby("patient")["site"].unique()
+    if len(twice):
+        told = listed(f"'{patient}' at {' and '.join(sites)}" for patient, sites in twice.items())
+        raise InputError(
+            f"{path}: {len(twice)} patients are at more than one site: {told}; where these are different people, put "
+            "the site into their patient's name, else give all their rows one site"
+        )
+    codes, names = pd.factorize(manifest["site"], sort=True)
+    return [str(name) for name in names], codes

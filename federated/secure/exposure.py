@@ -1,0 +1,68 @@
+"""Who could see what under each way to sum, in sentences that a Run keeps and a report prints."""
+
+from medimg.errors import InputError
+
+_EVERYWHERE = (
+    "All parties ran in one process here: the messages are those of a network, the separation "
+    "of the parties is simulated.",
+    "Everyone who holds the model sees the sum of each round. What a sum or a model gives away "
+    "about patients is not hidden by summing securely; differential privacy bounds that.",
+    "With n clients in a round, n - 1 that act together subtract their own vectors from the sum "
+    "and have the last one's; of two clients, each has the other's.",
+)
+_SENTENCES = {
+    "none": (
+        "The server sees every client's update of every round, and could try to reconstruct "
+        "images from it.",
+        "A client sees its own update and the model.",
+    ),
+    "masking": (
+        "The server sees masked vectors, each alone indistinguishable from random numbers, and "
+        "their sum; it also sees who took part, who dropped out, and sizes and times of "
+        "messages.",
+        "A client sees its own vector, the model, and encrypted or meaningless shares of the "
+        "others' secrets.",
+        "Fewer clients than the threshold, even with the server's help, learn nothing of "
+        "another's vector but through the sum. From the threshold on, clients that act together "
+        "with the server can unmask any one vector.",
+        "A server that shows clients different lists gets no sum: they sign the list first. "
+        "With a strict majority as threshold this holds while clients are honest; against "
+        "clients in league with the server more than two thirds are needed (Bonawitz et al. "
+        "2017, section 6.2).",
+        "The clients' numbers of examples are hidden in the same way: only their sum is revealed.",
+        "Nobody can look into a masked vector, so a client may send a false one: only its "
+        "shape, its signature and its round are checked. That is why robust rules and secure "
+        "sums exclude each other.",
+        "The signing keys must be handed over beforehand; a server that could choose them could "
+        "pose as clients.",
+    ),
+    "ckks": (
+        "The server sees ciphertexts and, after a client decrypted it, the sum; it has no "
+        "secret key. It also sees who took part, and sizes and times of messages.",
+        "All clients share one secret key: a client that obtains another's ciphertext, from the "
+        "server or from the wire, can read that client's update. One client in league with the "
+        "server is enough.",
+        "The server is trusted to have the sum decrypted and nothing else: a client refuses a "
+        "sum that counts fewer clients than the threshold, but a server that deviates could "
+        "forge the count.",
+        "Sums leave a client rounded to a public grid, without the decryption's noise, since "
+        "that noise would betray the key (Li and Micciancio 2021).",
+        "A false vector can't be recognised: only its shape, its signature and its round are "
+        "checked.",
+    ),
+}
+KINDS = tuple(_SENTENCES)
+
+
+def who_could_see(kind: str) -> list[str]:
+    """Plain sentences on what each party can learn.
+
+    Args:
+        kind: none, masking or ckks.
+
+    Raises:
+        InputError: another kind.
+    """
+    if kind not in _SENTENCES:
+        raise InputError(f"--secure {kind}: choose from {', '.join(KINDS)}")
+    return [*_SENTENCES[kind], *_EVERYWHERE]

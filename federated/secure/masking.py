@@ -1,0 +1,83 @@
+"""All parties of pairwise masking in one process: the clients and the server meet only in bytes."""
+
+import secrets
+from collections.abc import Mapping
+
+import numpy as np
+
+from federated.secure.client import MaskingClient
+from federated.secure.keys import Exchange, Identity, roster
+from federated.secure.network import Network, Traffic, deliver
+from federated.secure.result import SecureSum
+from federated.secure.server import MaskingServer
+from federated.secure.terms import Terms, default_threshold
+
+
+def masked_sum(
+    vectors: Mapping[str, np.ndarray],
+    weights: Mapping[str, float] | None = None,
+    *,
+    identities: Mapping[str, Identity],
+    threshold: int | None = None,
+    round_number: int = 0,
+    limit: float = 1024.0,
+    max_weight: float = 2.0**20,
+    bits: int = 64,
+    network: Network = deliver,
+) -> SecureSum:
+    """Sum weight x vector over the clients so that the server sees masked vectors and the sum.
+
+    The result depends on the vectors and on who is included, not on random keys: a repeated round gives the same bits.
+
+    Args:
+        vectors: client -> (length,) float32 or float64.
+        weights: client -> number of examples; 1 for all unless given.
+        identities: signing keys of at least these clients.
+        threshold: clients needed for a sum; a strict majority unless given.
+        round_number: the training round.
+        limit: public bound of absolute values; a vector beyond it is rejected by name.
+        max_weight: public bound of weights.
+        bits: 32 (as many bytes as float32, coarser) or 64.
+        network: what happens to messages on their way.
+
+    Returns:
+        The sum, who is in it, and why others are not.
+
+    Raises:
+        TooFewClientsError: below the threshold at some stage.
+        RejectedError: a client's shares restore another secret than it committed to.
+        InputError: the options contradict each other.
+    """
+    exchange = Exchange.generate(secrets.token_bytes)
+    terms = Terms(
+        round=round_number,
+        clients=tuple(vectors),
+        threshold=default_threshold(len(vectors)) if threshold is None else threshold,
+        length=len(next(iter(vectors.values()))) if len(vectors) else 0,
+        limit=limit,
+        max_weight=max_weight,
+        bits=bits,
+        server=exchange.public.hex(),
+    )
+    known = roster({name: identities[name] for name in vectors})
+    server = MaskingServer(terms, known, exchange)
+    opening = terms.to_bytes()
+    clients = {name: MaskingClient(identities[name], known, opening) for name in vectors}
+    weight_of = weights or dict.fromkeys(vectors, 1.0)
+    work = {
+        "advertise": lambda name, content: clients[name].advertise(),
+        "share": lambda name, content: clients[name].share(content),
+        "mask": lambda name, content: clients[name].mask(content, vectors[name], weight_of[name]),
+        "confirm": lambda name, content: clients[name].confirm(content),
+        "reveal": lambda name, content: clients[name].reveal(content),
+    }
+    traffic = Traffic(vectors, network)
+    inbound = dict.fromkeys(vectors, opening)
+    for stage, step in work.items():
+        traffic.stage(stage, inbound, step, server.receive)
+        inbound = server.next_stage()
+    included = server.included
+    total, weight = server.total()
+    return SecureSum(
+        total, weight, included, traffic.dropped, traffic.rejected, traffic.up, traffic.down
+    )

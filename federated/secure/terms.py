@@ -1,0 +1,131 @@
+"""What all parties of a secure round agree to before anything is sent; its hash names the round."""
+
+import hashlib
+import json
+import math
+import secrets
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+
+from federated.secure.errors import RejectedError
+from federated.secure.fixed_point import FixedPoint
+from medimg.errors import InputError
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The public parameters of one secure round.
+
+    Every signature, key and share is bound to `id`, the SHA-256 of all fields: a message of another round, or of
+    the same round under other parameters, does not verify.
+
+    Args:
+        round: number of the training round, for people; the nonce is what makes rounds differ.
+        clients: names in order; the order decides the signs of pairwise masks.
+        threshold: clients needed to reveal the sum; `default_threshold` unless given.
+        length: parameters in a client's vector.
+        limit: public bound of a parameter's absolute value.
+        max_weight: public bound of a client's weight (its number of examples).
+        bits: 32 or 64, of the modular sum; masking only.
+        server: the server's X25519 key of this round in hex; masking only.
+        nonce: 16 random bytes in hex.
+
+    Raises:
+        InputError: fewer than two clients, a repeated name, a threshold that reveals a client's own vector or can't
+            be met, or bounds that the modular sum can't hold.
+    """
+
+    round: int
+    clients: tuple[str, ...]
+    threshold: int
+    length: int
+    limit: float = 1024.0
+    max_weight: float = 2.0**20
+    bits: int = 64
+    server: str = ""
+    nonce: str = field(default_factory=lambda: secrets.token_hex(16))
+
+    def __post_init__(self):
+        count = len(self.clients)
+        if count < 2:
+            raise InputError(
+                f"secure aggregation needs 2 or more clients, there are {count}: the sum of one is its own update"
+            )
+        if len(set(self.clients)) != count:
+            raise InputError("secure aggregation: two clients have the same name; rename one")
+        if not count / 2 < self.threshold <= count:
+            raise InputError(
+                f"--secure-threshold {self.threshold}: must be more than half of the {count} clients "
+                f"(from {default_threshold(count)} to {count})"
+            )
+        if self.length < 1:
+            raise InputError("secure aggregation: the vector is empty")
+        # Refuses bounds that don't fit.
+        _ = self.fixed_point
+
+    @cached_property
+    def fixed_point(self) -> FixedPoint:
+        """The encoding of this round's vectors."""
+        return FixedPoint(self.limit, self.max_weight, len(self.clients), self.bits)
+
+    @cached_property
+    def id(self) -> str:
+        """SHA-256 in hex of all fields."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    def place(self, client: str) -> int:
+        """1, 2, ...: the client's point on the sharing polynomials."""
+        return self.clients.index(client) + 1
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_bytes(cls, message: bytes) -> "Terms":
+        """Read what `to_bytes` wrote; checks them as the constructor does."""
+        fields = json.loads(message)
+        return cls(**{**fields, "clients": tuple(fields["clients"])})
+
+
+def default_threshold(clients: int) -> int:
+    """The smallest strict majority: two disjoint groups can't both reach it."""
+    return clients // 2 + 1
+
+
+def check_vector(client: str, vector, weight: float, terms: Terms) -> None:
+    """What an honest client checks of its own vector before it is hidden, since nobody can afterwards.
+
+    Args:
+        vector: shape (terms.length,), float32 or float64.
+        weight: above 0, at most `terms.max_weight`.
+
+    Raises:
+        RejectedError: names the client; a wrong shape or type, NaN or infinity, or a value beyond the limit.
+    """
+    import numpy as np
+
+    if getattr(vector, "shape", None) != (terms.length,):
+        shape = getattr(vector, "shape", type(vector).__name__)
+        raise RejectedError(
+            client, f"its vector has shape {shape}, this round's is ({terms.length},)"
+        )
+    if vector.dtype not in (np.float32, np.float64):
+        raise RejectedError(client, f"its vector is {vector.dtype}; float32 or float64 is needed")
+    low, high = float(vector.min()), float(vector.max())
+    # A NaN makes both NaN.
+    if not (math.isfinite(low) and math.isfinite(high)):
+        count = int((~np.isfinite(vector)).sum())
+        raise RejectedError(
+            client, f"its vector has NaN or infinity in {count} of {terms.length} places"
+        )
+    if max(-low, high) > terms.limit:
+        largest = max(-low, high)
+        raise RejectedError(
+            client,
+            f"its vector reaches {largest:.6g}, beyond the public limit of {terms.limit:g}; clip updates or raise it",
+        )
+    if not 0 < weight <= terms.max_weight:
+        raise RejectedError(
+            client, f"its weight {weight:g} must be above 0 and at most {terms.max_weight:g}"
+        )

@@ -1,0 +1,227 @@
+"""Does my site gain? Four models on the same test rows of each site, and the differences that matter to it.
+
+A site may train on its own rows (`local`), take part (`federated`), or hand its rows over (`centralised`); always
+giving the commonest answer (`majority`) is the floor. Each site is measured on its own test patients. All models
+are measured on the same resamples of these patients, so that what is hard for one is hard for all, and the
+interval of a difference is that of pairs.
+
+The intervals speak of other patients of these sites, not of another training: a training with another seed moves
+the values too, which a study over seeds shows.
+
+Sources: see `medimg.evaluation.intervals` and `medimg.comparison.paired`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+
+import numpy as np
+
+from federated.site_gain_words import notes, sentences, word
+from medimg.comparison.paired import difference, holm
+from medimg.comparison.reading import Decided
+from medimg.evaluation.intervals import LEVEL, cluster_bootstrap, percentile_interval
+from medimg.evaluation.metrics import METRICS
+from medimg.evaluation.predictions import Predictions
+
+FEDERATED = "federated"
+POOLED, MEAN = "all rows", "mean of sites"
+LOWER_IS_BETTER = ("brier", "ece")
+DRAWS_PER_SITE = 100
+
+
+def site_gain(
+    models: Mapping[str, Predictions],
+    sites: Sequence[str],
+    patients: Sequence[str],
+    metric: str = "auroc",
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict:
+    """Measure every model at every site, and the federated one against each other.
+
+    Args:
+        models: name -> predictions of the same N rows, `federated` among them and `local` for the site's word; of
+            the local models each site's rows are predicted by its own, with its own threshold (one per row).
+        sites: length N, the client of each row.
+        patients: length N.
+        metric: one of `medimg.evaluation.metrics.METRICS`.
+        resamples: of a site's patients; at least 100 times the number of sites are drawn, 0 gives no intervals.
+        seed: of the bootstrap.
+
+    Returns:
+        `metric`, `lower_is_better`, `models`, `resamples`, `seed`, `level`, `tested` (sites with a test against the
+        local models), `places`, `sentences` and `notes`. `places` has an entry for each site, for `all rows` (local
+        models side by side: what patients get when every hospital uses its own) and for `mean of sites` (every site
+        counts alike; over the sites that have intervals). An entry has `name`, `kind` (site, pooled, mean), `n`,
+        `patients`, `support` (class -> rows), `values` (model -> value, low, high), `differences` (other model ->
+        federated less other: value, low, high, p, p_holm) and, with local models, `word`: gains, loses, no evidence,
+        or too few rows. p_holm is corrected for the number of sites tested.
+
+    Raises:
+        ValueError: the models are not of the same rows, or `federated` is missing.
+    """
+    _check(models, sites, patients)
+    sites, patients = np.asarray(sites), np.asarray(patients)
+    column = METRICS.index(metric)
+    # The smallest p-value is 2 / (resamples + 1): Holm's correction must leave it below 0.05.
+    resamples = max(resamples, DRAWS_PER_SITE * len(set(sites.tolist()))) if resamples else 0
+    places = _places(models, sites, patients, column, resamples, seed)
+    result = {
+        "metric": metric,
+        "lower_is_better": metric in LOWER_IS_BETTER,
+        "models": list(models),
+        "resamples": resamples,
+        "seed": seed,
+        "level": LEVEL,
+        "tested": _tested(places),
+        "places": places,
+    }
+    if "local" in models:
+        for place in places:
+            place["word"] = word(place, result["lower_is_better"])
+    return {**result, "sentences": sentences(result), "notes": notes(result)}
+
+
+def _places(
+    models: Mapping[str, Predictions],
+    sites: np.ndarray,
+    patients: np.ndarray,
+    column: int,
+    resamples: int,
+    seed: int,
+) -> list[dict]:
+    """The entries without their words."""
+    measured = []
+    for i, name in enumerate(sorted(set(sites.tolist()))):
+        here = sites == name
+        # Sites of one size must not draw alike: their mean would seem less sure than it is.
+        own = int(np.random.SeedSequence([seed, i]).generate_state(1)[0])
+        part = {model: _part(predictions, here) for model, predictions in models.items()}
+        entry, draws = _measured(part, patients[here], column, resamples, own)
+        measured.append(({"name": str(name), "kind": "site", **entry}, draws))
+    averaged = _mean_of_sites(*zip(*measured, strict=True))
+    entry, draws = _measured(models, patients, column, resamples, seed)
+    measured.append(({"name": POOLED, "kind": "pooled", **entry}, draws))
+    if averaged:
+        measured.append(averaged)
+    for place, draws in measured:
+        place["differences"] = _differences(place["values"], draws)
+    places = [place for place, _ in measured]
+    _correct(places)
+    return places
+
+
+def _check(models: Mapping[str, Predictions], sites: Sequence, patients: Sequence) -> None:
+    if FEDERATED not in models:
+        raise ValueError("the federated model's predictions are missing")
+    one = models[FEDERATED]
+    for name, other in models.items():
+        same = (one.task, one.classes) == (other.task, other.classes)
+        if not same or not np.array_equal(one.truth, other.truth):
+            raise ValueError(f"the predictions of '{name}' are not of the federated model's rows")
+    if not len(sites) == len(patients) == len(one) > 0:
+        raise ValueError(f"{len(sites)} sites and {len(patients)} patients for {len(one)} rows")
+
+
+def _part(predictions: Predictions, here: np.ndarray) -> Predictions:
+    part = predictions.take(here)
+    # Given decisions are no field that Predictions.take knows of.
+    return replace(part, called=predictions.called[here]) if isinstance(part, Decided) else part
+
+
+def _measured(
+    models: Mapping[str, Predictions], patients: np.ndarray, column: int, resamples: int, seed: int
+) -> tuple[dict, dict[str, np.ndarray]]:
+    """The entry of a place without its differences, and model -> the metric on each resample."""
+    one = models[FEDERATED]
+    support = one.truth.sum(axis=0)
+    # Resamples would all hold the one row of a class; one patient alone is every resample.
+    alone = one.task != "multilabel" and (support == 1).any()
+    if alone or len(set(patients.tolist())) < 2:
+        resamples = 0
+    everything = np.ones((1, len(one)))
+    values, resampled = {}, {}
+    for name, predictions in models.items():
+        draws = np.empty(0)
+        if resamples:
+            draws = cluster_bootstrap(
+                lambda weights, p=predictions: p.measure(weights)[:, 0, column],
+                patients,
+                resamples,
+                seed,
+            )
+        value = float(predictions.measure(everything)[0, 0, column])
+        values[name], resampled[name] = _with_interval(value, draws), draws
+    entry = {
+        "n": len(one),
+        "patients": len(set(patients.tolist())),
+        "support": {c: int(k) for c, k in zip(one.classes, support, strict=True)},
+        "values": values,
+    }
+    return entry, resampled
+
+
+def _with_interval(value: float, draws: np.ndarray) -> dict:
+    if np.isnan(value):
+        return {"value": None, "low": None, "high": None}
+    interval = percentile_interval(draws)
+    return {"value": value, "low": interval.low, "high": interval.high}
+
+
+def _mean_of_sites(
+    places: Sequence[dict], resampled: Sequence[dict[str, np.ndarray]]
+) -> tuple[dict, dict[str, np.ndarray]] | None:
+    """Every site counts alike; each resample draws within every site. None with fewer than two sites to average."""
+    kept = [
+        i
+        for i, place in enumerate(places)
+        if all(measured["low"] is not None for measured in place["values"].values())
+    ]
+    if len(kept) < 2:
+        return None
+    values, draws = {}, {}
+    for model in places[0]["values"]:
+        draws[model] = np.mean([resampled[i][model] for i in kept], axis=0)
+        value = float(np.mean([places[i]["values"][model]["value"] for i in kept]))
+        values[model] = _with_interval(value, draws[model])
+    taken = [places[i] for i in kept]
+    entry = {
+        "name": MEAN,
+        "kind": "mean",
+        "n": sum(place["n"] for place in taken),
+        "patients": sum(place["patients"] for place in taken),
+        "support": {c: sum(p["support"][c] for p in taken) for c in taken[0]["support"]},
+        "values": values,
+        "left_out": [place["name"] for i, place in enumerate(places) if i not in kept],
+    }
+    return entry, draws
+
+
+def _differences(values: dict[str, dict], draws: dict[str, np.ndarray]) -> dict[str, dict]:
+    """Other model -> federated less other."""
+    found = {}
+    for other in values:
+        if other == FEDERATED:
+            continue
+        pair = [values[name]["value"] for name in (FEDERATED, other)]
+        if None in pair:
+            found[other] = {"value": None, "low": None, "high": None, "p": None, "left_out": 0}
+        else:
+            found[other] = asdict(difference(*pair, draws[FEDERATED], draws[other]))
+    return found
+
+
+def _tested(places: list[dict]) -> int:
+    local = [p["differences"].get("local") for p in places if p["kind"] == "site"]
+    return sum(found is not None and found["p"] is not None for found in local)
+
+
+def _correct(places: list[dict]) -> None:
+    """Add `p_holm`: over the sites for each other model; all rows and the mean are one question each."""
+    ours = [place for place in places if place["kind"] == "site"]
+    for other in places[0]["differences"]:
+        for place in places:
+            place["differences"][other]["p_holm"] = place["differences"][other]["p"]
+        corrected = holm([place["differences"][other]["p"] for place in ours])
+        for place, p in zip(ours, corrected, strict=True):
+            place["differences"][other]["p_holm"] = p

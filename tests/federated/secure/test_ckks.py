@@ -1,0 +1,170 @@
+import numpy as np
+import pytest
+import tenseal
+
+from federated.secure.ckks import GRID, SLOTS, CkksClient, CkksKeys, CkksServer
+from federated.secure.encrypted import ckks_sum
+from federated.secure.errors import RefusedError, RejectedError, TooFewClientsError
+from federated.secure.exposure import KINDS, who_could_see
+from federated.secure.keys import identities, roster
+from federated.secure.messages import pack, seal, unpack, unseal
+from federated.secure.network import silent_from
+from federated.secure.terms import Terms
+from medimg.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def keys():
+    return CkksKeys.generate(50, 1024.0, 1.0)
+
+
+@pytest.fixture(scope="module")
+def wide_keys():
+    return CkksKeys.generate(50, 1024.0, 2.0**20)
+
+
+def rounded(values):
+    return np.rint(np.asarray(values, np.float64) / GRID) * GRID
+
+
+@pytest.mark.parametrize(("count", "length"), [(2, 10), (4, 2 * SLOTS), (5, SLOTS - 2), (50, 30)])
+def test_sum_is_exactly_that_of_the_rounded_vectors(count, length, keys, vectors_of):
+    vectors = vectors_of(count, length)
+    result = ckks_sum(vectors, identities=identities(vectors), keys=keys)
+    assert np.array_equal(result.total, sum(rounded(vector) for vector in vectors.values()))
+    exact = sum(vector.astype(np.float64) for vector in vectors.values())
+    assert np.abs(result.total - exact).max() <= count * GRID / 2 < 1e-4
+    assert result.weight == count and len(result.included) == count
+
+
+def test_weighted_by_examples(wide_keys, vectors_of, draw):
+    vectors = vectors_of(5, 5000)
+    weights = {name: float(draw.integers(1, 50_000)) for name in vectors}
+    options = {"identities": identities(vectors), "keys": wide_keys, "max_weight": 2.0**20}
+    result = ckks_sum(vectors, weights, **options)
+    exact = sum(vectors[name].astype(np.float64) * weights[name] for name in vectors)
+    assert np.abs(result.total - exact).max() <= 5 * GRID / 2
+    assert result.weight == sum(weights.values())
+    again = ckks_sum(vectors, weights, **options)
+    assert np.array_equal(again.total, result.total)
+
+
+def test_values_at_the_bounds_do_not_wrap_around(wide_keys, keys):
+    # As large as the sum of 50 may be, from 5 clients.
+    vectors = {f"site-{i}": np.array([10240.0, -10240.0]) for i in range(5)}
+    known = identities(vectors)
+    for weight, chosen in ((1.0, keys), (2.0**20, wide_keys)):
+        weights = dict.fromkeys(vectors, weight)
+        options = {"identities": known, "keys": chosen, "limit": 10240.0, "max_weight": weight}
+        total = ckks_sum(vectors, weights, **options).total
+        assert np.abs(total / weight - [51200, -51200]).max() < 1e-4
+    with pytest.raises(InputError, match="make keys for these bounds"):
+        ckks_sum(vectors, identities=known, keys=keys, limit=10240.0, max_weight=2.0**20)
+
+
+def test_dropouts_and_the_threshold(keys, vectors_of):
+    vectors = vectors_of(5)
+    known = identities(vectors)
+    lost = {"site-1": "encrypt", "site-0": "decrypt"}
+    result = ckks_sum(vectors, identities=known, keys=keys, network=silent_from(lost))
+    left = [name for name in vectors if name != "site-1"]
+    assert result.included == tuple(left) and result.dropped == lost
+    assert np.array_equal(result.total, sum(rounded(vectors[name]) for name in left))
+    gone = silent_from(dict.fromkeys(["site-0", "site-1", "site-2"], "encrypt"))
+    with pytest.raises(TooFewClientsError, match="2 clients at stage 'encrypt'"):
+        ckks_sum(vectors, identities=known, keys=keys, network=gone)
+    mute = silent_from(dict.fromkeys(vectors, "decrypt"))
+    with pytest.raises(TooFewClientsError, match="no client is left to decrypt"):
+        ckks_sum(vectors, identities=known, keys=keys, network=mute)
+
+
+@pytest.fixture
+def round_of_three(keys, vectors_of):
+    vectors = vectors_of(3)
+    known = identities(vectors)
+    terms = Terms(1, tuple(vectors), 2, 20)
+    server = CkksServer(terms, roster(known), keys.public)
+    clients = {name: CkksClient(known[name], terms.to_bytes(), keys.secret) for name in vectors}
+    return server, clients, vectors, known
+
+
+def test_the_server_can_not_decrypt(round_of_three, keys):
+    server, clients, vectors, _ = round_of_three
+    assert not server.context.is_private() and not server.context.has_secret_key()
+    server.receive("site-0", clients["site-0"].encrypt(vectors["site-0"]))
+    with pytest.raises(ValueError):
+        server._sum[0].decrypt()
+    with pytest.raises(InputError, match="clients' CKKS key"):
+        CkksServer(server.terms, {}, keys.secret)
+
+
+def test_a_client_decrypts_no_single_vector_and_only_once(round_of_three):
+    server, clients, vectors, _ = round_of_three
+    server.receive("site-0", clients["site-0"].encrypt(vectors["site-0"]))
+    alone = pack(vector.serialize() for vector in server._sum)
+    with pytest.raises(TooFewClientsError):
+        clients["site-1"].decrypt(alone)
+    server.receive("site-1", clients["site-1"].encrypt(vectors["site-1"]))
+    with pytest.raises(RefusedError, match="second decryption"):
+        clients["site-1"].decrypt(server.ciphertexts())
+
+
+def test_noise_that_rounding_can_not_remove_gives_no_sum(round_of_three, keys):
+    _, clients, _, _ = round_of_three
+    context = tenseal.context_from(keys.public)
+    noisy = tenseal.ckks_vector(context, [GRID / 2] * 20 + [2.0, 2.0])
+    with pytest.raises(RefusedError, match="noise is too large"):
+        clients["site-0"].decrypt(pack([noisy.serialize()]))
+
+
+def test_false_messages_are_rejected_by_name(round_of_three, keys, draw):
+    server, clients, vectors, known = round_of_three
+    raw = clients["site-0"].encrypt(vectors["site-0"])
+    changed = bytearray(raw)
+    changed[int(draw.integers(len(raw)))] ^= 4
+    with pytest.raises(RejectedError, match="'site-0': the signature"):
+        server.receive("site-0", bytes(changed))
+    server.receive("site-0", raw)
+    with pytest.raises(RejectedError, match="'site-0': sent 'encrypt' twice"):
+        server.receive("site-0", raw)
+    other = Terms(2, server.terms.clients, 2, 20)
+    old = CkksClient(known["site-1"], other.to_bytes(), keys.secret).encrypt(vectors["site-1"])
+    with pytest.raises(RejectedError, match=r"'site-1': .* another round"):
+        server.receive("site-1", old)
+    short = Terms(1, server.terms.clients, 2, 5, nonce=server.terms.nonce)
+    part = CkksClient(known["site-1"], short.to_bytes(), keys.secret).encrypt(np.zeros(5))
+    body = unseal(part, "site-1", known["site-1"].public, short.id, "encrypt").body
+    with pytest.raises(RejectedError, match="'site-1': its ciphertexts hold 7 values"):
+        server.receive("site-1", seal(known["site-1"], server.terms.id, "encrypt", {}, body))
+    for junk in (b"junk", pack([b"junk"]), pack([b""])):
+        with pytest.raises(RejectedError, match="'site-1': its ciphertexts"):
+            server.receive("site-1", seal(known["site-1"], server.terms.id, "encrypt", {}, junk))
+    assert server.included == ("site-0",)
+    assert len(unpack(pack([b"a", b""]))) == 2
+
+
+def test_a_nan_is_rejected_by_name_and_the_round_goes_on(keys):
+    vectors = {"a": np.ones(3), "b": np.array([1, np.nan, 0]), "c": np.ones(3)}
+    result = ckks_sum(vectors, identities=identities(vectors), keys=keys)
+    assert result.included == ("a", "c") and "NaN" in result.rejected["b"]
+
+
+def test_bytes_and_bounds(keys, wide_keys, vectors_of):
+    vectors = vectors_of(2, 3 * SLOTS - 2)
+    known = identities(vectors)
+    sizes = {
+        name: ckks_sum(vectors, identities=known, keys=key).bytes_up["site-1"] / (4 * 3 * SLOTS)
+        for name, key in (("narrow", keys), ("wide", wide_keys))
+    }
+    assert 7.5 < sizes["narrow"] < 8.5 and 13.5 < sizes["wide"] < 15
+    with pytest.raises(InputError, match=r"passes 2\^40"):
+        CkksKeys.generate(50, 2.0**20, 2.0**20)
+
+
+def test_sentences_for_each_kind():
+    told = {kind: who_could_see(kind) for kind in KINDS}
+    assert set(told) == {"none", "masking", "ckks"}
+    assert all("simulated" in " ".join(sentences) for sentences in told.values())
+    assert any("secret key" in one for one in told["ckks"])
+    with pytest.raises(InputError, match="choose from none, masking, ckks"):
+        who_could_see("magic")
