@@ -137,5 +137,4 @@ def _figure(summary: pd.DataFrame, table: pd.DataFrame, name: str, seeds: int) -
         figure.suptitle(
             f"{name}: what privacy costs and what it hides ({seeds} seeds, mean and 95% interval)"
         )
-        figure.tight_layout()
     return figure

@@ -1,0 +1,50 @@
+"""The privacy-utility study: what it trains, what it keeps, what it refuses."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from medimg.config import StudyConfig, TrainConfig
+from medimg.errors import InputError
+from medimg.privacy.ledger import read
+from medimg.studies import check_name
+from medimg.studies.privacy_utility import privacy_utility
+from tests.medimg.tables.conftest import write_table
+
+TRAINING = TrainConfig(model="logistic", epochs=2, batch_size=16, dp_delta=1e-3)
+
+
+def test_every_epsilon_and_seed_is_trained_evaluated_and_attacked(tmp_path):
+    table = write_table(tmp_path / "data")
+    study = StudyConfig(epsilon=("2", "inf"), seeds=2)
+    done = []
+    summary = privacy_utility(
+        table.root, tmp_path / "out", study, TRAINING, lambda i, n: done.append((i, n))
+    )
+    assert done == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    results = pd.read_csv(tmp_path / "out" / "results.csv")
+    assert len(results) == 4
+    private, plain = summary.iloc[0], summary.iloc[1]
+    assert private["spent"] <= 2 < plain["spent"] == math.inf
+    for epsilon, row in ((2, private), (math.inf, plain)):
+        values = results[results["epsilon"] == epsilon]["auroc"]
+        assert row["auroc"] == pytest.approx(values.mean())
+    assert read(tmp_path / "out" / "epsilon-inf" / "seed-0") is None
+    assert (tmp_path / "out" / "privacy_utility.png").is_file()
+    # Taken up again, finished trainings stay as they are: their secret noise would never come again.
+    before = (tmp_path / "out" / "epsilon-2" / "seed-1" / "model.keras").read_bytes()
+    again = privacy_utility(table.root, tmp_path / "out", study, TRAINING)
+    assert (tmp_path / "out" / "epsilon-2" / "seed-1" / "model.keras").read_bytes() == before
+    assert again["auroc"].tolist() == summary["auroc"].tolist()
+
+
+@pytest.mark.parametrize("epsilon", ["0", "-1", "much", "nan"])
+def test_an_epsilon_must_be_a_number_above_0(tmp_path, epsilon):
+    with pytest.raises(InputError, match=f"--epsilon {epsilon}"):
+        privacy_utility(tmp_path, tmp_path / "out", StudyConfig(epsilon=(epsilon,)), TRAINING)
+
+
+def test_an_unknown_study_is_named():
+    with pytest.raises(InputError, match="choose one of privacy-utility"):
+        check_name("everything")
