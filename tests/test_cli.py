@@ -175,3 +175,36 @@ def test_the_demo_learns_locates_and_exports(tmp_path):
     )
     assert again.returncode == 2
     assert "--overwrite" in again.stderr
+
+
+def test_a_table_from_prepare_to_export(tmp_path):
+    """The commands hand a table on to each other; what each computes is tested in its own room."""
+    import numpy as np
+    import pandas as pd
+
+    draw = np.random.default_rng(0)
+    age = draw.normal(60, 10, 120).round(1)
+    sick = np.where(age + draw.normal(0, 6, 120) > 60, "sick", "fit")
+    columns = {"age": age, "ward": draw.choice(["A", "B"], 120), "outcome": sick}
+    pd.DataFrame(columns).to_csv(tmp_path / "table.csv", index=False)
+    data, run = tmp_path / "data", tmp_path / "run"
+    options = ["--label-column", "outcome", "--positive", "sick"]
+    prepared = medimg("data", "prepare", "table", tmp_path / "table.csv", "--out", data, *options)
+    assert "prepared 120 rows" in prepared.output
+    assert medimg("data", "inspect", data).exit_code == 0
+    private = ["--dp-epsilon", "4", "--dp-delta", "1e-3", "--epochs", "4", "--batch-size", "20"]
+    trained = medimg("train", data, "--model", "logistic", "--out", run, *private)
+    assert "differential privacy for one patient" in trained.output
+    assert medimg("evaluate", run, "--bootstrap", "50").exit_code == 0
+    assert "Privacy" in (run / "report.html").read_text()
+    assert medimg("explain", run, "--count", "2").exit_code == 0
+    compared = medimg("compare", run, "--out", tmp_path / "cmp", "--bootstrap", "50")
+    assert "random-forest" in compared.output
+    audited = medimg("audit", run, "--attack", "threshold", "--bootstrap", "50")
+    assert "claimed" in audited.output
+    exported = medimg("export", run, "--out", tmp_path / "saved" / "table")
+    assert "the same probabilities" in exported.output
+    folds = medimg(
+        "train", data, "--model", "mlp", "--folds", "2", "--epochs", "2", "--out", tmp_path / "cv"
+    )
+    assert "2 folds, 120 tested" in folds.output

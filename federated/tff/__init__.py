@@ -1,0 +1,1 @@
+"""Federated training on TensorFlow Federated: the only place that imports it."""

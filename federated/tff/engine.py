@@ -1,0 +1,299 @@
+"""The engine: one strategy's rounds on TFF, between states of plain arrays."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from federated.tff import client_work, order
+from federated.tff.client_work import ClientWork
+from federated.tff.execution import Execution
+from federated.tff.local_model import LocalModel
+from federated.tff.order import LocalTraining
+from federated.tff.process import NOTHING, Process
+from federated.tff.records import ClientData, Layout
+from federated.tff.results import ClientRound, ClientUpdate, RoundResult, named
+from federated.tff.state import State
+from federated.tff.strategies import Strategy
+from medimg.errors import InputError
+
+# Clients whose updates are in the worker at a time, where the aggregation can be added up from parts.
+CLIENTS_AT_ONCE = 10
+
+
+class Engine:
+    """Federated training by one strategy.
+
+    Everything is a function of (seed, round, client), so a round run again from the same state gives the same weights;
+    differentially private noise and compression's rotations are TFF's own and are new each time.
+
+    Args:
+        execution: where TFF computations run.
+        model: Keras model and task; copied, not changed.
+        layout: of the clients' examples.
+        strategy: the algorithm.
+        local: what a client does in a round.
+        seed: of orders and dropout.
+        gradient: how clients compute a batch's gradients; DP-SGD gives its own.
+
+    Raises:
+        InputError: a model that can't be federated, or options that don't go together.
+    """
+
+    def __init__(
+        self,
+        execution: Execution,
+        model: LocalModel,
+        layout: Layout,
+        strategy: Strategy,
+        local: LocalTraining,
+        seed: int = 0,
+        gradient: client_work.GradientFunction = client_work.gradients,
+    ):
+        strategy.check(local)
+        model = replace(model, local_norm=strategy.kind.local_norm)
+        model.check()
+        self.model, self.strategy, self.local, self.seed = model, strategy, local, seed
+        self._execution = execution
+        work = ClientWork(model, layout, local, strategy, gradient)
+        self._process = Process(work, strategy)
+        self._server_template = self._call(self._process.initialize_server)
+        self._aggregator_template = self._call(self._process.initialize_aggregator)
+
+    def initialize(self, weights: list[np.ndarray] | None = None) -> State:
+        """The state before the first round.
+
+        Args:
+            weights: as `model.get_weights()`; None: those of the engine's model.
+        """
+        weights = self.model.model.get_weights() if weights is None else weights
+        shared = self._process.initialize_shared
+        kind = self.strategy.kind.client
+        return State(
+            round=0,
+            weights=[np.asarray(w, np.float32) for w in weights],
+            server=_flat(self._server_template),
+            shared=_flat(self._call(shared) if kind == "mimelite" else shared()),
+            aggregator=_flat(self._aggregator_template),
+        )
+
+    def run_round(
+        self, state: State, clients: list[ClientData], round_number: int | None = None
+    ) -> tuple[State, RoundResult]:
+        """A whole round, aggregated inside TFF.
+
+        Args:
+            state: before it.
+            clients: that take part.
+            round_number: for the seeds, from 1; None: the state's next.
+
+        Raises:
+            InputError: no clients, or one without examples.
+            WorkerLostError: the worker went away; the state is still good.
+        """
+        number = state.round + 1 if round_number is None else round_number
+        _check(clients)
+        size = CLIENTS_AT_ONCE if self.strategy.aggregation == "mean" else len(clients)
+        total, weight, owns, rounds, measurements = None, 0.0, {}, {}, {}
+        aggregator_state = state.aggregator
+        for start in range(0, len(clients), size):
+            part = clients[start : start + size]
+            result = self._call(
+                self._process.round,
+                _packed(self._aggregator_template, aggregator_state),
+                tuple(state.weights),
+                tuple(state.shared),
+                [self._argument(state, client, number) for client in part],
+            )
+            aggregator_state = _flat(result["state"])
+            measurements = named(result["measurements"])
+            of_part = sum(self._weight(client) for client in part)
+            # The mean over all is the mean over the parts; in double, so that it matters little how they were cut.
+            scaled = [of_part * np.asarray(m, np.float64) for m in result["mean"]]
+            total = scaled if total is None else [t + s for t, s in zip(total, scaled, strict=True)]
+            weight += of_part
+            for client, own, measures in zip(part, result["own"], result["measures"], strict=True):
+                owns[client.name] = _flat(own)
+                rounds[client.name] = self._measures(measures)
+        mean = [(t / weight).astype(np.float32) for t in total]
+        advanced = replace(state, aggregator=aggregator_state)
+        return self._apply(advanced, mean, owns, number), RoundResult(rounds, measurements)
+
+    def client_updates(
+        self, state: State, clients: list[ClientData], round_number: int | None = None
+    ) -> dict[str, ClientUpdate]:
+        """The clients' work alone, for an aggregation outside: secure sums, medians, Krum.
+
+        Arguments and errors are those of `run_round`.
+        """
+        number = state.round + 1 if round_number is None else round_number
+        _check(clients)
+        updates = {}
+        for start in range(0, len(clients), CLIENTS_AT_ONCE):
+            part = clients[start : start + CLIENTS_AT_ONCE]
+            results = self._call(
+                self._process.updates,
+                tuple(state.weights),
+                tuple(state.shared),
+                [self._argument(state, client, number) for client in part],
+            )
+            for client, result in zip(part, results, strict=True):
+                updates[client.name] = ClientUpdate(
+                    _flat(result["vectors"]),
+                    self._weight(client),
+                    _flat(result["own"]),
+                    self._measures(result["measures"]),
+                )
+        return updates
+
+    def apply(
+        self,
+        state: State,
+        aggregate: list[np.ndarray],
+        updates: dict[str, ClientUpdate],
+        round_number: int | None = None,
+    ) -> State:
+        """The server's step on an aggregate made outside.
+
+        Args:
+            state: that the updates were computed from.
+            aggregate: shaped as a client's `vectors`; their mean, or what stands for it.
+            updates: of the clients in the aggregate; only their `own` is read.
+            round_number: as in `run_round`.
+
+        Raises:
+            InputError: an aggregate of other shapes or not finite.
+        """
+        shapes = [tuple(np.shape(a)) for a in aggregate]
+        if shapes != [tuple(s) for s in self._process.vectors]:
+            raise InputError(
+                f"aggregate: shapes {shapes} are not those of the clients' vectors {self._process.vectors}"
+            )
+        if not all(np.isfinite(a).all() for a in aggregate):
+            raise InputError("aggregate: holds NaN or infinity; lower --learning-rate")
+        number = state.round + 1 if round_number is None else round_number
+        owns = {name: update.own for name, update in updates.items()}
+        mean = [np.asarray(a, np.float32) for a in aggregate]
+        return self._apply(state, mean, owns, number)
+
+    def weights(self, state: State, client: str | None = None) -> list[np.ndarray]:
+        """Weights for `model.set_weights`.
+
+        Args:
+            state: after any round.
+            client: FedBN: with this client's normalisation; None: with the mean of all clients', which no one trained.
+        """
+        weights = list(state.weights)
+        owns = [state.clients[client]] if client in state.clients else list(state.clients.values())
+        if self.model.local and owns:
+            for i, position in enumerate(self.model.local):
+                weights[position] = np.mean([own[i] for own in owns], axis=0).astype(np.float32)
+        return weights
+
+    def local_weights(
+        self, state: State, clients: list[ClientData], round_number: int | None = None
+    ) -> dict[str, list[np.ndarray]]:
+        """Each client's weights after its own work from the state: the global model, personalised by fine-tuning.
+
+        With `epochs` of another engine's `LocalTraining` this is fine-tuning of any length; from the initial state,
+        training without federation.
+
+        Raises:
+            InputError: the strategy's clients send gradients, not weights.
+        """
+        if self.strategy.kind.client == "gradient":
+            raise InputError("--strategy fedsgd: its clients train no weights; use fedavg")
+        tuned = {}
+        for name, update in self.client_updates(state, clients, round_number).items():
+            weights = list(state.weights)
+            for position, vector in zip(self.model.federated, update.vectors, strict=False):
+                weights[position] = weights[position] - vector
+            for position, own in zip(self.model.local, update.own, strict=False):
+                weights[position] = own
+            tuned[name] = weights
+        return tuned
+
+    def _apply(self, state: State, mean: list, owns: dict, number: int) -> State:
+        """The server's optimizer, then what the strategy keeps beside the weights."""
+        federated = self.model.federated
+        n = len(federated)
+        server, moved = self._call(
+            self._process.finalize,
+            _packed(self._server_template, state.server),
+            _model_weights([state.weights[i] for i in federated]),
+            tuple(mean[:n]),
+        )
+        weights = list(state.weights)
+        for position, value in zip(federated, moved.trainable, strict=True):
+            weights[position] = np.asarray(value, np.float32)
+        shared = state.shared
+        if self.strategy.kind.client == "scaffold":
+            # c moves by the sum of the changes over all clients, those that sat out included.
+            share = np.float32(len(owns) / self.strategy.clients)
+            shared = [c + share * change for c, change in zip(shared, mean[n:], strict=True)]
+        elif self.strategy.kind.client == "mimelite":
+            advance = self._process.advance_shared
+            shared = _flat(self._call(advance, tuple(shared), tuple(mean[n:])))
+        keeps = self.model.local or self.strategy.kind.client == "scaffold"
+        clients = {**state.clients, **owns} if keeps else state.clients
+        return State(number, weights, _flat(server), shared, state.aggregator, clients)
+
+    def _argument(self, state: State, client: ClientData, number: int) -> dict:
+        own = state.clients.get(client.name)
+        if own is None and self.model.local:
+            own = [state.weights[i] for i in self.model.local]
+        elif own is None:
+            own = [np.zeros(s, np.float32) for s in self._process.own] or list(NOTHING)
+        named = (self.seed, number, client.name)
+        return {
+            "own": tuple(own),
+            "folder": client.folder,
+            "steps": order.steps(self.local, client.examples, *named),
+            "seed": order.dropout_seed(*named),
+            "weight": np.float32(self._weight(client)),
+        }
+
+    def _weight(self, client: ClientData) -> float:
+        return float(client.examples) if self.strategy.by_examples else 1.0
+
+    def _measures(self, measures) -> ClientRound:
+        up = 4 * sum(int(np.prod(shape)) for shape in self._process.vectors)
+        down = 4 * sum(int(np.prod(shape)) for shape in self.model.shapes)
+        if self.strategy.kind.client in ("scaffold", "mimelite"):
+            down += up // 2
+        return ClientRound(
+            int(measures["examples"]),
+            float(measures["loss"]),
+            float(measures["accuracy"]),
+            float(measures["seconds"]),
+            up,
+            down,
+        )
+
+    def _call(self, computation: Callable, *arguments):
+        return self._execution.run(computation, *arguments)
+
+
+def _check(clients: list[ClientData]) -> None:
+    if not clients:
+        raise InputError("--clients: none takes part in the round")
+    names = [client.name for client in clients]
+    if len(set(names)) < len(names):
+        raise InputError(f"--clients: the names {', '.join(names)} are not all different")
+    for client in clients:
+        if client.examples < 1:
+            raise InputError(f"client {client.name}: has no training examples; raise --min-size")
+
+
+def _model_weights(trainable: list):
+    return tff.learning.models.ModelWeights(tuple(trainable), ())
+
+
+def _flat(structure) -> list[np.ndarray]:
+    return [np.asarray(leaf) for leaf in tf.nest.flatten(structure)]
+
+
+def _packed(template, leaves: list[np.ndarray]):
+    return tf.nest.pack_sequence_as(template, leaves)

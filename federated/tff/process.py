@@ -1,0 +1,184 @@
+"""The TFF computations of a strategy: clients' work, aggregation, the server's step."""
+
+import collections
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from federated.tff import keras_classes
+from federated.tff.client_work import ClientWork, Share
+from federated.tff.strategies import Strategy, aggregator, server_optimizer
+
+# TFF has no place for a state of nothing: strategies without one carry this.
+NOTHING = [np.zeros(0, np.float32)]
+
+
+class Process:
+    """What a TFF worker runs in a round; built once, for any number of clients.
+
+    Args:
+        work: of the clients.
+        strategy: the algorithm.
+
+    Attributes:
+        vectors: shapes of what a client sends, in order.
+        own: shapes of what a client keeps.
+        initialize_server: () -> state of the server's optimizer.
+        initialize_shared: () -> what the clients share beside the weights.
+        initialize_aggregator: () -> state of the aggregation.
+        updates: (weights, shared, clients) -> for each client its vectors, own state and measures.
+        round: (aggregation's state, weights, shared, clients) -> its new state, the mean of the vectors, measurements,
+            and for each client its own state and measures.
+        finalize: (server state, model, mean) -> (server state, model).
+    """
+
+    def __init__(self, work: ClientWork, strategy: Strategy):
+        self.work, self.strategy = work, strategy
+        spec = work.spec
+        shapes = [spec.shapes[i] for i in spec.federated]
+        twice = strategy.kind.client in ("mimelite", "scaffold")
+        self.vectors = shapes * (2 if twice else 1)
+        self._federated = shapes
+        self._build_server(shapes)
+        self.initialize_shared, shared = self._shared()
+        self.own = [spec.shapes[i] for i in spec.local] or (
+            shapes if strategy.kind.client == "scaffold" else [(0,)]
+        )
+        types = tff.types
+        self._weights_type = _vectors_type(spec.shapes)
+        self._shared_type = shared
+        self._client_type = types.StructType(
+            [
+                ("own", _vectors_type(self.own)),
+                ("folder", types.TensorType(np.str_)),
+                ("steps", types.TensorType(np.int64, [None, None])),
+                ("seed", types.TensorType(np.int32, [2])),
+                ("weight", types.TensorType(np.float32)),
+            ]
+        )
+        with keras_classes.kept():
+            self._build_clients()
+
+    def _build_server(self, shapes: list) -> None:
+        weights = tff.learning.models.ModelWeights
+        model_type = tff.types.StructWithPythonType(
+            [("trainable", _vectors_type(shapes)), ("non_trainable", _vectors_type([]))], weights
+        )
+        finalizer = tff.learning.templates.build_apply_optimizer_finalizer(
+            server_optimizer(self.strategy), model_type
+        )
+        self.initialize_server = finalizer.initialize
+        state_type = finalizer.initialize.type_signature.result
+        at_server = tff.types.FederatedType
+
+        @tff.federated_computation(
+            state_type,
+            at_server(model_type, tff.SERVER),
+            at_server(model_type.trainable, tff.SERVER),
+        )
+        def finalize(state, model, mean):
+            result = finalizer.next(state, model, mean)
+            return result.state, result.result
+
+        self.finalize = finalize
+
+    def _shared(self):
+        """How the clients' shared state starts, and its type."""
+        kind = self.strategy.kind.client
+        if kind == "scaffold":
+            return lambda: [np.zeros(s, np.float32) for s in self._federated], _vectors_type(
+                self._federated
+            )
+        if kind != "mimelite":
+            return lambda: list(NOTHING), _vectors_type([(0,)])
+        optimizer = self.work.optimizer
+        specs = tuple(tf.TensorSpec(shape, tf.float32) for shape in self._federated)
+
+        @tff.tensorflow.computation
+        def initialize():
+            return tuple(tf.nest.flatten(optimizer.initialize(specs)))
+
+        state_type = initialize.type_signature.result
+
+        @tff.tensorflow.computation(state_type, _vectors_type(self._federated))
+        def advance(state, gradient):
+            structure = tf.nest.pack_sequence_as(optimizer.initialize(specs), list(state))
+            zeros = tuple(tf.zeros(spec.shape, spec.dtype) for spec in specs)
+            moved, _ = optimizer.next(structure, zeros, tuple(gradient))
+            return tuple(tf.nest.flatten(moved))
+
+        self.advance_shared = advance
+        return initialize, state_type
+
+    def _build_clients(self) -> None:
+        build = self.work.build
+
+        @tff.tensorflow.computation(self._weights_type, self._shared_type, self._client_type)
+        def train(weights, shared, client):
+            vectors, own, measures = build()(
+                Share(
+                    list(weights),
+                    list(shared),
+                    list(client["own"]),
+                    client["folder"],
+                    client["steps"],
+                    client["seed"],
+                )
+            )
+            return collections.OrderedDict(
+                vectors=tuple(vectors),
+                own=tuple(own),
+                measures=collections.OrderedDict(sorted(measures.items())),
+                weight=client["weight"],
+            )
+
+        def placed(kind, where):
+            return tff.types.FederatedType(kind, where)
+
+        def of_clients(weights, shared, clients):
+            broadcast = tff.federated_broadcast
+            return tff.federated_map(train, (broadcast(weights), broadcast(shared), clients))
+
+        arguments = (
+            placed(self._weights_type, tff.SERVER),
+            placed(self._shared_type, tff.SERVER),
+            placed(self._client_type, tff.CLIENTS),
+        )
+
+        @tff.federated_computation(*arguments)
+        def updates(weights, shared, clients):
+            return of_clients(weights, shared, clients)
+
+        self.updates = updates
+        factory = aggregator(self.strategy)
+        weighted = isinstance(factory, tff.aggregators.WeightedAggregationFactory)
+        vectors_type = train.type_signature.result["vectors"]
+        rule = (
+            factory.create(vectors_type, tff.types.TensorType(np.float32))
+            if weighted
+            else factory.create(vectors_type)
+        )
+        self.initialize_aggregator = rule.initialize
+
+        @tff.federated_computation(rule.initialize.type_signature.result, *arguments)
+        def whole_round(state, weights, shared, clients):
+            trained = of_clients(weights, shared, clients)
+            given = (trained["vectors"], trained["weight"]) if weighted else (trained["vectors"],)
+            result = rule.next(state, *given)
+            return collections.OrderedDict(
+                state=result.state,
+                mean=result.result,
+                measurements=result.measurements,
+                own=trained["own"],
+                measures=trained["measures"],
+            )
+
+        self.round = whole_round
+
+
+def _vectors_type(shapes: list):
+    """A tuple of float32 tensors."""
+    return tff.types.StructWithPythonType(
+        [tff.types.TensorType(np.float32, list(shape)) for shape in shapes], tuple
+    )

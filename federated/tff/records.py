@@ -1,0 +1,139 @@
+"""A client's training examples on its own disk, read by the worker: paths travel, examples do not.
+
+`FOLDER/inputs.bin`, `targets.bin` and `weights.bin` are plain arrays, one record after another. The worker is a C++
+process without Python, so they are read by TensorFlow operations alone.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from medimg import atomic
+
+INPUTS, TARGETS, WEIGHTS = "inputs.bin", "targets.bin", "weights.bin"
+_BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class ClientData:
+    """What the engine knows of a client.
+
+    Attributes:
+        name: of the client.
+        folder: of its records, on the disk of the worker that trains it.
+        examples: number of its training examples.
+    """
+
+    name: str
+    folder: str
+    examples: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Shapes and types of one example, alike at all clients.
+
+    Attributes:
+        input_shape: of one input.
+        input_type: NumPy name, e.g. `uint8` for pixels.
+        target_shape: () or (classes,).
+        target_type: NumPy name.
+    """
+
+    input_shape: tuple[int, ...]
+    input_type: str
+    target_shape: tuple[int, ...]
+    target_type: str
+
+    @classmethod
+    def of(cls, inputs, targets) -> "Layout":
+        """The layout of arrays (N, ...)."""
+        return cls(
+            tuple(inputs.shape[1:]), inputs.dtype.name, tuple(targets.shape[1:]), targets.dtype.name
+        )
+
+
+def write(
+    folder: Path, name: str, inputs, targets: np.ndarray, weights: np.ndarray | None = None
+) -> ClientData:
+    """Write a client's examples.
+
+    Args:
+        folder: to write to.
+        name: of the client.
+        inputs: (N, ...), an array or anything that slices into arrays.
+        targets: int (N,) or 0 and 1 (N, classes).
+        weights: float (N,), multiply the examples' losses; None: 1.
+
+    Raises:
+        InputError: the folder can't be written.
+    """
+    n = len(targets)
+    with atomic.replacing(Path(folder) / INPUTS) as temporary, temporary.open("wb") as file:
+        for start in range(0, n, _BLOCK):
+            file.write(np.ascontiguousarray(inputs[start : start + _BLOCK]).tobytes())
+    weights = np.ones(n) if weights is None else weights
+    for filename, array in (
+        (TARGETS, np.ascontiguousarray(targets)),
+        (WEIGHTS, np.asarray(weights, np.float32)),
+    ):
+        with atomic.replacing(Path(folder) / filename) as temporary:
+            temporary.write_bytes(array.tobytes())
+    return ClientData(name, str(Path(folder).resolve()), n)
+
+
+def batches(folder: tf.Tensor, layout: Layout, rows: tf.data.Dataset) -> tf.data.Dataset:
+    """(inputs float32 (B, ...), targets (B, ...), weights (B,)) of the rows asked for; for use in a graph.
+
+    Args:
+        folder: string scalar.
+        layout: of the examples.
+        rows: int64 vectors, one a batch; negative entries are no example.
+    """
+    inputs_file = tf.strings.join([folder, "/", INPUTS])
+    targets = _whole(folder, TARGETS, layout.target_type, layout.target_shape)
+    weights = _whole(folder, WEIGHTS, "float32", ())
+    total = tf.shape(weights, out_type=tf.int64)[0]
+    kind = tf.as_dtype(layout.input_type)
+    size = int(np.prod(layout.input_shape, dtype=np.int64)) * kind.size
+
+    def one(row):
+        # All but one record are header or footer: a read at a place, whatever the size of the file.
+        return tf.data.FixedLengthRecordDataset(
+            inputs_file, size, header_bytes=row * size, footer_bytes=(total - row - 1) * size
+        )
+
+    def fetch(chosen):
+        chosen = tf.boolean_mask(chosen, chosen >= 0)
+        records = tf.data.Dataset.from_tensor_slices(chosen).flat_map(one)
+        width = tf.maximum(tf.shape(chosen, out_type=tf.int64)[0], 1)
+
+        def parse(raw):
+            inputs = tf.reshape(tf.io.decode_raw(raw, kind), (-1, *layout.input_shape))
+            return (
+                tf.cast(inputs, tf.float32),
+                tf.gather(targets, chosen),
+                tf.gather(weights, chosen),
+            )
+
+        return records.batch(width).map(parse)
+
+    return rows.flat_map(fetch).prefetch(2)
+
+
+def every_row(folder: tf.Tensor, batch_size: int) -> tf.data.Dataset:
+    """The rows of all examples in their order, in batches; for use in a graph."""
+    total = tf.shape(_whole(folder, WEIGHTS, "float32", ()), out_type=tf.int64)[0]
+    return tf.data.Dataset.range(total).batch(batch_size)
+
+
+def count(folder: tf.Tensor) -> tf.Tensor:
+    """int64 scalar, the number of examples; for use in a graph."""
+    return tf.shape(_whole(folder, WEIGHTS, "float32", ()), out_type=tf.int64)[0]
+
+
+def _whole(folder: tf.Tensor, name: str, kind: str, shape: tuple) -> tf.Tensor:
+    raw = tf.io.read_file(tf.strings.join([folder, "/", name]))
+    return tf.reshape(tf.io.decode_raw(raw, tf.as_dtype(kind)), (-1, *shape))

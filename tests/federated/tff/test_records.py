@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from federated.tff import order, records
+from federated.tff.order import LocalTraining
+from federated.tff.records import Layout
+
+
+@pytest.mark.parametrize("kind", ["uint8", "float32"])
+def test_rows_come_back_as_asked_for(tmp_path, kind):
+    generator = np.random.default_rng(0)
+    x = (generator.random((9, 4, 3)) * 255).astype(kind)
+    y = generator.integers(0, 5, 9)
+    weights = generator.random(9).astype(np.float32)
+    data = records.write(tmp_path / "Spital Süd", "a", x, y, weights)
+    assert data.examples == 9
+    asked = tf.data.Dataset.from_tensor_slices(np.array([[8, 0, 3, 3], [5, -1, -1, -1]]))
+    found = list(records.batches(tf.constant(data.folder), Layout.of(x, y), asked))
+    for (inputs, targets, ws), rows in zip(found, ([8, 0, 3, 3], [5]), strict=True):
+        assert inputs.dtype == tf.float32
+        assert np.array_equal(inputs, x[rows].astype(np.float32))
+        assert np.array_equal(targets, y[rows])
+        assert np.array_equal(ws, weights[rows])
+
+
+def test_written_in_blocks_is_written_whole(tmp_path):
+    x = np.arange(10_000, dtype=np.float32)[:, None]
+    data = records.write(tmp_path, "a", x, np.zeros(10_000, np.int64))
+    rows = records.every_row(tf.constant(data.folder), 5_000)
+    parts = records.batches(tf.constant(data.folder), Layout((1,), "float32", (), "int64"), rows)
+    assert np.array_equal(np.concatenate([inputs for inputs, _, _ in parts]), x)
+
+
+def test_epochs_are_permutations_cut_into_batches():
+    local = LocalTraining(epochs=3, batch_size=4)
+    rows = order.steps(local, 10, 1, 2, "a")
+    assert rows.shape == (9, 4)
+    epochs = [block[block >= 0] for block in rows.reshape(3, -1)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert not np.array_equal(epochs[0], epochs[1])
+    # Only the last batch of an epoch is short.
+    assert (rows[[2, 5, 8]] < 0).sum(axis=1).tolist() == [2, 2, 2]
+    assert (rows[[0, 1, 3, 4, 6, 7]] >= 0).all()
+
+
+def test_steps_go_on_through_the_epochs():
+    by_steps = order.steps(LocalTraining(steps=7, batch_size=4), 10, 1, 2, "a")
+    assert np.array_equal(
+        by_steps, order.steps(LocalTraining(epochs=3, batch_size=4), 10, 1, 2, "a")[:7]
+    )
+
+
+def test_order_depends_on_seed_round_and_client():
+    local = LocalTraining(batch_size=50)
+    base = order.steps(local, 50, 1, 2, "a")
+    assert np.array_equal(base, order.steps(local, 50, 1, 2, "a"))
+    for other in ((9, 2, "a"), (1, 9, "a"), (1, 2, "b")):
+        assert not np.array_equal(base, order.steps(local, 50, *other))
+        assert not np.array_equal(order.dropout_seed(1, 2, "a"), order.dropout_seed(*other))
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"epochs": 0}, "--local-epochs 0"),
+        ({"steps": 0}, "--local-steps 0"),
+        ({"batch_size": 0}, "--batch-size 0"),
+        ({"learning_rate": 0.0}, "--learning-rate 0"),
+    ],
+)
+def test_options_out_of_range(options, named):
+    with pytest.raises(ValueError, match=named):
+        LocalTraining(**options)

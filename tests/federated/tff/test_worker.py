@@ -1,0 +1,114 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from federated.tff.worker import Worker, binary
+
+
+def alive(process: int) -> bool:
+    try:
+        with open(f"/proc/{process}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(condition, seconds=10.0) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def command(process: int) -> str:
+    with open(f"/proc/{process}/cmdline") as file:
+        return file.read()
+
+
+def test_stops_and_stops_again():
+    worker = Worker()
+    process = worker.process.pid
+    assert wait_until(lambda: str(binary()) in command(process).split("\0")[0])
+    worker.stop()
+    assert not alive(process)
+    worker.stop()
+
+
+PARENT = """
+import sys, time
+from federated.tff.worker import Worker
+worker = Worker()
+print(worker.process.pid, flush=True)
+{then}
+"""
+
+
+@pytest.mark.parametrize("end", ["killed", "interrupted", "returned", "failed"])
+def test_no_worker_outlives_its_parent(end):
+    then = {"returned": "pass", "failed": "raise SystemExit(3)"}.get(end, "time.sleep(60)")
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT.format(then=then)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    process = int(parent.stdout.readline())
+    if end in ("killed", "interrupted"):
+        # The guard has become the worker: from here on the kernel ends it.
+        assert wait_until(lambda: str(binary()) in command(process).split("\0")[0])
+        parent.send_signal(signal.SIGKILL if end == "killed" else signal.SIGINT)
+    # A worker that kept our output open would hang here.
+    parent.communicate(timeout=20)
+    assert wait_until(lambda: not alive(process))
+
+
+def test_worker_that_is_not_there_is_named():
+    from federated.tff.execution import Execution, WorkerLostError
+    from federated.tff.worker import free_port
+
+    address = f"127.0.0.1:{free_port()}"
+    with pytest.raises(WorkerLostError, match=address):
+        Execution(address, patience=0.5)
+
+
+def test_lost_worker_is_told_not_waited_for():
+    import tensorflow as tf
+    import tensorflow_federated as tff
+
+    from federated.tff.execution import Execution, WorkerLostError
+
+    @tff.tensorflow.computation
+    def one():
+        return tf.constant(1)
+
+    with Execution() as execution:
+        assert execution.run(one) == 1
+        os.kill(execution.worker.process.pid, signal.SIGKILL)
+        execution.worker.process.wait()
+        with pytest.raises(WorkerLostError, match="has ended"):
+            execution.run(one)
+
+
+def test_addressed_worker_is_used_and_left_running():
+    import tensorflow as tf
+    import tensorflow_federated as tff
+
+    from federated.tff.execution import Execution
+
+    @tff.tensorflow.computation
+    def two():
+        return tf.constant(2)
+
+    worker = Worker()
+    try:
+        with Execution(worker.address) as execution:
+            assert execution.run(two) == 2
+        assert worker.running()
+    finally:
+        worker.stop()
