@@ -5,7 +5,10 @@ import os
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
+
+COLLECTED_ABOVE = 3e9  # bytes
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -17,7 +20,9 @@ def freed_graphs():
     yield
     if "tensorflow" in sys.modules:
         sys.modules["tensorflow"].keras.backend.clear_session()
-        gc.collect()
+        # Looking for cycles takes seconds in a large process, so only where it is needed.
+        if psutil.Process().memory_info().rss > COLLECTED_ABOVE:
+            gc.collect()
 
 
 @pytest.fixture(scope="session")

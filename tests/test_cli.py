@@ -177,6 +177,7 @@ def test_the_demo_learns_locates_and_exports(tmp_path):
     assert "--overwrite" in again.stderr
 
 
+@pytest.mark.slow
 def test_a_table_from_prepare_to_export(tmp_path):
     """The commands hand a table on to each other; what each computes is tested in its own room."""
     import numpy as np

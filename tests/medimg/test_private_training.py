@@ -174,6 +174,7 @@ def test_only_the_head_of_a_frozen_backbone_pays(tmp_path):
     assert read(run.root)["epsilon"]["pld"] <= 8.0
 
 
+@pytest.mark.slow
 def test_a_second_phase_counts_its_own_steps(tmp_path):
     """The head stops early, so the second phase does not begin where it was planned."""
     images = write_dataset(tmp_path / "data", n=48, size=32)

@@ -15,6 +15,7 @@ from tests.medimg.tables.conftest import write_table
 TRAINING = TrainConfig(model="logistic", epochs=2, batch_size=16, dp_delta=1e-3)
 
 
+@pytest.mark.slow
 def test_every_epsilon_and_seed_is_trained_evaluated_and_attacked(tmp_path):
     table = write_table(tmp_path / "data")
     study = StudyConfig(epsilon=("2", "inf"), seeds=2)

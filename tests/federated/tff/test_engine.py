@@ -15,6 +15,8 @@ from medimg.models.tabular import build_tabular
 from medimg.training import features
 from tests.federated.tff.conftest import max_difference
 
+pytestmark = pytest.mark.slow
+
 CROSS_ENTROPY = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 

@@ -10,6 +10,8 @@ from medimg.models.build import build
 from medimg.models.saving import load_model, save_model
 from medimg.privacy.dp_model import make_private
 
+pytestmark = pytest.mark.slow
+
 SIZE, INFINITE = 16, float("inf")
 
 
