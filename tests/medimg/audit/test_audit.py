@@ -20,6 +20,8 @@ from medimg.training.train import train
 from tests.medimg.audit.conftest import OVERFITTED, write_noise_table
 from tests.medimg.conftest import write_dataset
 
+pytestmark = pytest.mark.slow
+
 QUICK = AuditConfig(bootstrap=200)
 MEASURES = ("auc", "advantage", "tpr_at_fpr_0.001", "tpr_at_fpr_0.01")
 

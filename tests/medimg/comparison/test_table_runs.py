@@ -14,6 +14,8 @@ from medimg.tables.fit import fit
 from tests.medimg.comparison.conftest import write_run
 from tests.medimg.tables.conftest import write_table
 
+pytestmark = pytest.mark.slow
+
 FOLDS = 3
 
 

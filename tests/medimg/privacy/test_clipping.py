@@ -11,6 +11,8 @@ from medimg.models.build import build
 from medimg.privacy import tf_privacy
 from medimg.privacy.clipping import add_noise, clipped_sum, private_gradients
 
+pytestmark = pytest.mark.slow
+
 CROSS_ENTROPY = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 SIZE = 16
 

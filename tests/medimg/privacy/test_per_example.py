@@ -12,6 +12,8 @@ from medimg.privacy.per_example import convolution, linear
 from medimg.privacy.per_example.forward import kinds
 from medimg.privacy.per_example.normalization import group_normalize
 
+pytestmark = pytest.mark.slow
+
 layers = tf.keras.layers
 CROSS_ENTROPY = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 EXAMPLES = 5

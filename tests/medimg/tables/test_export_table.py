@@ -21,6 +21,8 @@ from medimg.tables.served_columns import inputs_of, served_columns
 from medimg.tables.serving import ServedTable
 from medimg.training.train import train
 
+pytestmark = pytest.mark.slow
+
 RENAMED = {"age": "Größe", "noise": "AGE", "visits": "a/b", "pain": "chest pain", "stage": "class"}
 
 
