@@ -12,13 +12,12 @@ Sources: see `medimg.evaluation.intervals` and `medimg.comparison.paired`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import numpy as np
 
 from federated.site_gain_words import notes, sentences, word
 from medimg.comparison.paired import difference, holm
-from medimg.comparison.reading import Decided
 from medimg.evaluation.intervals import LEVEL, cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
@@ -96,7 +95,7 @@ def _places(
         here = sites == name
         # Sites of one size must not draw alike: their mean would seem less sure than it is.
         own = int(np.random.SeedSequence([seed, i]).generate_state(1)[0])
-        part = {model: _part(predictions, here) for model, predictions in models.items()}
+        part = {model: predictions.take(here) for model, predictions in models.items()}
         entry, draws = _measured(part, patients[here], column, resamples, own)
         measured.append(({"name": str(name), "kind": "site", **entry}, draws))
     averaged = _mean_of_sites(*zip(*measured, strict=True))
@@ -121,12 +120,6 @@ def _check(models: Mapping[str, Predictions], sites: Sequence, patients: Sequenc
             raise ValueError(f"the predictions of '{name}' are not of the federated model's rows")
     if not len(sites) == len(patients) == len(one) > 0:
         raise ValueError(f"{len(sites)} sites and {len(patients)} patients for {len(one)} rows")
-
-
-def _part(predictions: Predictions, here: np.ndarray) -> Predictions:
-    part = predictions.take(here)
-    # Given decisions are no field that Predictions.take knows of.
-    return replace(part, called=predictions.called[here]) if isinstance(part, Decided) else part
 
 
 def _measured(

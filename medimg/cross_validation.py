@@ -10,14 +10,13 @@ import pandas as pd
 from medimg import atomic
 from medimg.config import EvaluateConfig, TrainConfig
 from medimg.dataset import Dataset
-from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.over_folds import over_folds
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.summary import site_notes, summarise, summarise_sites
 from medimg.folds import in_fold
-from medimg.run import Run, environment
+from medimg.run import Run, environment, resumable
 from medimg.training.train import Listener, train
 
 
@@ -67,12 +66,7 @@ def _claim(
         run = Run.create(out, data, "train", config.to_dict(), overwrite)
         atomic.write_json(run.root / "environment.json", environment(dataset, config.seed))
         return run
-    run = Run.load(out)
-    if run.environment().get("data_fingerprint") != dataset.fingerprint():
-        raise InputError(
-            f"{out}: the Dataset at {dataset.root} has changed since this Run began; train anew with --overwrite"
-        )
-    return run
+    return resumable(out, dataset)
 
 
 def _one_fold(

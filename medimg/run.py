@@ -142,3 +142,17 @@ def environment(dataset: Dataset, seed: int) -> dict:
         "data_fingerprint": dataset.fingerprint(),
         "seed": seed,
     }
+
+
+def resumable(root: Path, dataset: Dataset) -> Run:
+    """The Run at `root`, if its data are still what it began with.
+
+    Raises:
+        InputError: not a Run, or the Dataset has changed.
+    """
+    run = Run.load(root)
+    if run.environment().get("data_fingerprint") != dataset.fingerprint():
+        raise InputError(
+            f"{root}: the Dataset at {dataset.root} has changed since this Run began; train anew with --overwrite"
+        )
+    return run

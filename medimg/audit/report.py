@@ -1,14 +1,12 @@
 """What an audit leaves in the Run: figures, audit.html and audit.json."""
 
-import base64
 from pathlib import Path
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from medimg import atomic
 from medimg.audit.attacked import Attacked
 from medimg.audit.figures import loss_figure, roc_figure
 from medimg.evaluation.figures import save, with_interval
+from medimg.pages import inlined, template
 from medimg.privacy import ledger
 from medimg.privacy.statement import summary
 from medimg.run import Run
@@ -59,25 +57,14 @@ def page(run: Run, result: dict, figures: dict[str, Path]) -> str:
         result: content of audit.json.
         figures: name -> PNG file.
     """
-    environment = Environment(
-        loader=PackageLoader("medimg", "audit"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     content = ledger.read(run.root)
-    return environment.get_template("audit.html").render(
+    return template("audit", "audit.html").render(
         result=result,
         run=run,
         measures=MEASURES,
         captions=FIGURES,
-        images={name: _inlined(path) for name, path in figures.items()},
+        images={name: inlined(path) for name, path in figures.items()},
         text=with_interval,
         promise=summary(content) if content else None,
         assumptions=content["assumptions"] if content else [],
     )
-
-
-def _inlined(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")

@@ -1,10 +1,8 @@
 """What a comparison leaves: comparison.png, comparison.html, comparison.csv and comparison.json."""
 
-import base64
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from medimg import atomic
 from medimg.comparison.figure import forest_figure
@@ -13,6 +11,7 @@ from medimg.comparison.verdict import p_text, signed
 from medimg.evaluation.figures import save, with_interval
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.report import METRIC_NAMES
+from medimg.pages import inlined, template
 
 KINDS = {"run": "Run", "baseline": "scikit-learn baseline", "majority": "constant answer"}
 
@@ -56,21 +55,13 @@ def page(result: dict, picture: Path) -> str:
         result: content of comparison.json.
         picture: the figure, PNG.
     """
-    environment = Environment(
-        loader=PackageLoader("medimg", "comparison"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    encoded = base64.b64encode(picture.read_bytes()).decode("ascii")
-    return environment.get_template("comparison.html").render(
+    return template("comparison", "comparison.html").render(
         result=result,
         title=METRIC_NAMES[result["metric"]][0],
         metric_names={name: METRIC_NAMES[name] for name in METRICS},
         kinds=KINDS,
         alpha=ALPHA,
-        figure=f"data:image/png;base64,{encoded}",
+        figure=inlined(picture),
         text=with_interval,
         p_text=p_text,
         signed=signed,

@@ -1,15 +1,13 @@
 """`report.html`: one file that opens anywhere, with the figures inside."""
 
-import base64
 import json
 from pathlib import Path
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from medimg.dataset import Dataset
 from medimg.evaluation.calibration import BINS
 from medimg.evaluation.figures import with_interval
 from medimg.evaluation.metrics import METRICS
+from medimg.pages import inlined, template
 from medimg.privacy.ledger import read as read_ledger
 from medimg.privacy.statement import summary as privacy_summary
 from medimg.run import Run
@@ -46,24 +44,17 @@ def render(run: Run, dataset: Dataset, metrics: dict, figures: dict[str, Path]) 
         metrics: content of metrics.json.
         figures: name -> PNG file.
     """
-    environment = Environment(
-        loader=PackageLoader("medimg", "evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     names = dict(METRIC_NAMES)
     if metrics["task"] == "multiclass":
         names["balanced_accuracy"] = ("Balanced accuracy", "mean sensitivity over classes")
-    return environment.get_template("report.html").render(
+    return template("evaluation", "report.html").render(
         metrics=metrics,
         dataset=dataset,
         run=run,
         environment=_environment(run),
         metric_names={name: names[name] for name in METRICS},
         captions=CAPTIONS,
-        images={name: _inlined(path) for name, path in figures.items()},
+        images={name: inlined(path) for name, path in figures.items()},
         text=with_interval,
         threshold=threshold_statement(metrics),
         privacy=_privacy(run),
@@ -92,7 +83,3 @@ def _privacy(run: Run) -> dict | None:
     if ledger is None:
         return None
     return {"summary": privacy_summary(ledger), "assumptions": ledger["assumptions"]}
-
-
-def _inlined(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")

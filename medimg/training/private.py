@@ -99,7 +99,7 @@ class PrivateTraining:
         drawn = self._sampling(0)
         self.ledger = RunLedger(
             run.root,
-            _terms(dataset, config, self.units, drawn, draw_key(self.seed, options)),
+            _terms(config, self.units, drawn, options["data"], draw_key(self.seed, options)),
             _circumstances(dataset, config),
             dataset.root,
         )
@@ -208,7 +208,7 @@ def _within(phases: list[Phase], epochs: int, config: TrainConfig) -> list[Phase
 
 
 def _terms(
-    dataset: Dataset, config: TrainConfig, units: Units, drawn: Sampling, draw: str
+    config: TrainConfig, units: Units, drawn: Sampling, fingerprint: str, draw: str
 ) -> Terms:
     return Terms(
         delta=config.dp_delta,
@@ -217,7 +217,7 @@ def _terms(
         expected_units=drawn.expected_units,
         units=len(units),
         rows_per_unit=drawn.most_rows_per_unit,
-        data_fingerprint=dataset.fingerprint(),
+        data_fingerprint=fingerprint,
         draw=draw,
     )
 

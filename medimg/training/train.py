@@ -11,11 +11,10 @@ import tensorflow as tf
 from medimg import atomic
 from medimg.config import TrainConfig
 from medimg.dataset import Dataset
-from medimg.errors import InputError
 from medimg.folds import in_fold
 from medimg.leakage import require_no_leakage
 from medimg.models.saving import save_model
-from medimg.run import Run, environment
+from medimg.run import Run, environment, resumable
 from medimg.training import images, private, table
 from medimg.training import material as data_material
 from medimg.training.checkpoint import Checkpoints
@@ -69,7 +68,7 @@ def train(
         private.check(dataset, config)
     require_no_leakage(dataset)
     if resume:
-        run = _resumable(out, dataset)
+        run = resumable(out, dataset)
         if (run.root / "model.keras").is_file():
             return run
         model = _build(kind, config, run.description())
@@ -89,16 +88,6 @@ def train(
 def _kind(dataset: Dataset):
     """The module that knows how to train on such data."""
     return table if dataset.is_table else images
-
-
-def _resumable(out: Path, dataset: Dataset) -> Run:
-    run = Run.load(out)
-    environment_then = run.environment()
-    if environment_then.get("data_fingerprint") != dataset.fingerprint():
-        raise InputError(
-            f"{out}: the Dataset at {dataset.root} has changed since this Run began; train anew with --overwrite"
-        )
-    return run
 
 
 def _build(kind, config: TrainConfig, description: dict) -> tf.keras.Model:
