@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from federated.participation import local_steps
 from federated.tff import client_work, order
 from federated.tff.client_work import ClientWork
 from federated.tff.execution import Execution
@@ -96,7 +97,7 @@ class Engine:
         number = state.round + 1 if round_number is None else round_number
         _check(clients)
         size = CLIENTS_AT_ONCE if self.strategy.aggregation == "mean" else len(clients)
-        total, weight, owns, rounds, measurements = None, 0.0, {}, {}, {}
+        mean, owns, rounds, measurements = _Mean(), {}, {}, {}
         aggregator_state = state.aggregator
         for start in range(0, len(clients), size):
             part = clients[start : start + size]
@@ -109,24 +110,30 @@ class Engine:
             )
             aggregator_state = _flat(result["state"])
             measurements = named(result["measurements"])
-            of_part = sum(self._weight(client) for client in part)
-            # The mean over all is the mean over the parts; in double, so that it matters little how they were cut.
-            scaled = [of_part * np.asarray(m, np.float64) for m in result["mean"]]
-            total = scaled if total is None else [t + s for t, s in zip(total, scaled, strict=True)]
-            weight += of_part
+            mean.add(result["mean"], sum(self._weight(client) for client in part))
             for client, own, measures in zip(part, result["own"], result["measures"], strict=True):
                 owns[client.name] = _flat(own)
                 rounds[client.name] = self._measures(measures)
-        mean = [(t / weight).astype(np.float32) for t in total]
         advanced = replace(state, aggregator=aggregator_state)
-        return self._apply(advanced, mean, owns, number), RoundResult(rounds, measurements)
+        return self._apply(advanced, mean.value(), owns, number), RoundResult(rounds, measurements)
 
     def client_updates(
-        self, state: State, clients: list[ClientData], round_number: int | None = None
+        self,
+        state: State,
+        clients: list[ClientData],
+        round_number: int | None = None,
+        work: dict[str, float] | None = None,
     ) -> dict[str, ClientUpdate]:
-        """The clients' work alone, for an aggregation outside: secure sums, medians, Krum.
+        """The clients' work alone, for `aggregate` or an aggregation outside: secure sums, medians, Krum.
 
-        Arguments and errors are those of `run_round`.
+        Args:
+            state: before the round.
+            clients: that take part.
+            round_number: as in `run_round`.
+            work: client -> the share of its steps that it does, where that is not all.
+
+        Raises:
+            InputError, WorkerLostError: as `run_round`.
         """
         number = state.round + 1 if round_number is None else round_number
         _check(clients)
@@ -137,7 +144,7 @@ class Engine:
                 self._process.updates,
                 tuple(state.weights),
                 tuple(state.shared),
-                [self._argument(state, client, number) for client in part],
+                [self._argument(state, client, number, work) for client in part],
             )
             for client, result in zip(part, results, strict=True):
                 updates[client.name] = ClientUpdate(
@@ -147,6 +154,34 @@ class Engine:
                     self._measures(result["measures"]),
                 )
         return updates
+
+    def aggregate(
+        self, state: State, updates: dict[str, ClientUpdate]
+    ) -> tuple[list[np.ndarray], State, dict[str, float]]:
+        """TFF's aggregation of updates that have arrived: what `run_round` does after the clients' work.
+
+        Args:
+            state: that the updates were computed from.
+            updates: at least one.
+
+        Returns:
+            The aggregate for `apply`, the state with the aggregation's own moved on, and its measurements.
+        """
+        sent = list(updates.values())
+        size = CLIENTS_AT_ONCE if self.strategy.aggregation == "mean" else len(sent)
+        mean = _Mean()
+        measurements, aggregator_state = {}, state.aggregator
+        for start in range(0, len(sent), size):
+            part = sent[start : start + size]
+            result = self._call(
+                self._process.aggregate,
+                _packed(self._aggregator_template, aggregator_state),
+                [{"vectors": tuple(u.vectors), "weight": np.float32(u.weight)} for u in part],
+            )
+            aggregator_state = _flat(result["state"])
+            measurements = named(result["measurements"])
+            mean.add(result["mean"], sum(update.weight for update in part))
+        return mean.value(), replace(state, aggregator=aggregator_state), measurements
 
     def apply(
         self,
@@ -240,17 +275,21 @@ class Engine:
         clients = {**state.clients, **owns} if keeps else state.clients
         return State(number, weights, _flat(server), shared, state.aggregator, clients)
 
-    def _argument(self, state: State, client: ClientData, number: int) -> dict:
+    def _argument(
+        self, state: State, client: ClientData, number: int, work: dict[str, float] | None = None
+    ) -> dict:
         own = state.clients.get(client.name)
         if own is None and self.model.local:
             own = [state.weights[i] for i in self.model.local]
         elif own is None:
             own = [np.zeros(s, np.float32) for s in self._process.own] or list(NOTHING)
         named = (self.seed, number, client.name)
+        steps = order.steps(self.local, client.examples, *named)
+        done = local_steps(len(steps), (work or {}).get(client.name, 1.0))
         return {
             "own": tuple(own),
             "folder": client.folder,
-            "steps": order.steps(self.local, client.examples, *named),
+            "steps": steps[:done],
             "seed": order.dropout_seed(*named),
             "weight": np.float32(self._weight(client)),
         }
@@ -274,6 +313,23 @@ class Engine:
 
     def _call(self, computation: Callable, *arguments):
         return self._execution.run(computation, *arguments)
+
+
+class _Mean:
+    """The mean over all from the means over parts; in double, so that it matters little how they were cut."""
+
+    def __init__(self):
+        self.total, self.weight = None, 0.0
+
+    def add(self, mean, weight: float) -> None:
+        scaled = [weight * np.asarray(m, np.float64) for m in mean]
+        self.total = (
+            scaled if self.total is None else [t + s for t, s in zip(self.total, scaled, strict=True)]
+        )
+        self.weight += weight
+
+    def value(self) -> list[np.ndarray]:
+        return [(total / self.weight).astype(np.float32) for total in self.total]
 
 
 def _check(clients: list[ClientData]) -> None:

@@ -28,6 +28,7 @@ class Process:
         initialize_shared: () -> what the clients share beside the weights.
         initialize_aggregator: () -> state of the aggregation.
         updates: (weights, shared, clients) -> for each client its vectors, own state and measures.
+        aggregate: (aggregation's state, clients' vectors and weights) -> its new state, the mean, measurements.
         round: (aggregation's state, weights, shared, clients) -> its new state, the mean of the vectors, measurements,
             and for each client its own state and measures.
         finalize: (server state, model, mean) -> (server state, model).
@@ -161,17 +162,27 @@ class Process:
         )
         self.initialize_aggregator = rule.initialize
 
-        @tff.federated_computation(rule.initialize.type_signature.result, *arguments)
+        def aggregated(state, vectors, weight):
+            result = rule.next(state, vectors, weight) if weighted else rule.next(state, vectors)
+            return collections.OrderedDict(
+                state=result.state, mean=result.result, measurements=result.measurements
+            )
+
+        state_type = rule.initialize.type_signature.result
+        sent_type = tff.types.StructType([("vectors", vectors_type), ("weight", np.float32)])
+
+        @tff.federated_computation(state_type, placed(sent_type, tff.CLIENTS))
+        def aggregate(state, sent):
+            return aggregated(state, sent["vectors"], sent["weight"])
+
+        self.aggregate = aggregate
+
+        @tff.federated_computation(state_type, *arguments)
         def whole_round(state, weights, shared, clients):
             trained = of_clients(weights, shared, clients)
-            given = (trained["vectors"], trained["weight"]) if weighted else (trained["vectors"],)
-            result = rule.next(state, *given)
+            result = aggregated(state, trained["vectors"], trained["weight"])
             return collections.OrderedDict(
-                state=result.state,
-                mean=result.result,
-                measurements=result.measurements,
-                own=trained["own"],
-                measures=trained["measures"],
+                **result, own=trained["own"], measures=trained["measures"]
             )
 
         self.round = whole_round

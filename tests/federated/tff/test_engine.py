@@ -451,3 +451,33 @@ def test_models_that_cannot_be_federated(execution, federation):
     wrong = [np.full_like(v, np.nan) for v in updates["site0"].vectors]
     with pytest.raises(ValueError, match="NaN"):
         engine.apply(engine.initialize(), wrong, updates)
+
+
+def test_updates_aggregated_after_they_arrived_give_the_round(execution, federation):
+    data, layout, _ = federation(sizes=(6, 9, 7, 5, 8, 6, 9, 7, 5, 8, 6, 9))
+    for strategy in (Strategy("fedadam"), Strategy(aggregation="robust-clip", clients=12)):
+        engine = Engine(
+            execution, LocalModel(mlp(), "multiclass"), layout, strategy, LocalTraining(steps=2)
+        )
+        start = engine.initialize()
+        whole, told = engine.run_round(start, data)
+        updates = engine.client_updates(start, data)
+        mean, advanced, measurements = engine.aggregate(start, updates)
+        state = engine.apply(advanced, mean, updates)
+        assert max_difference(state.weights, whole.weights) < 1e-6
+        assert max_difference(state.weights, start.weights) > 1e-3
+        assert measurements == told.measurements
+        assert all(np.array_equal(a, b) for a, b in zip(state.aggregator, whole.aggregator))
+
+
+def test_a_straggler_does_the_first_part_of_its_steps(execution, federation):
+    data, layout, _ = federation()
+    model = LocalModel(mlp(), "multiclass")
+    engine = Engine(execution, model, layout, Strategy(), LocalTraining(steps=4))
+    half = Engine(execution, model, layout, Strategy(), LocalTraining(steps=2))
+    start = engine.initialize()
+    slow = engine.client_updates(start, data, work={"site1": 0.5})
+    whole, short = engine.client_updates(start, data), half.client_updates(start, data)
+    assert max_difference(slow["site1"].vectors, short["site1"].vectors) == 0
+    assert max_difference(slow["site1"].vectors, whole["site1"].vectors) > 0
+    assert max_difference(slow["site2"].vectors, whole["site2"].vectors) == 0
