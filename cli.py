@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
+from federated.config import FederateConfig
 from medimg import __version__, printing
-from medimg.command_line import Group, options_of, take
+from medimg.command_line import DefaultCommand, Group, GroupWithDefault, options_of, take
 from medimg.config import (
     AuditConfig,
     CompareConfig,
@@ -135,7 +136,7 @@ def train(ctx, data_folder, out, resume, overwrite, **values):
     if resume and overwrite:
         raise InputError("--resume and --overwrite exclude each other")
     if resume:
-        config = _resumed(ctx, out, config)
+        config = _resumed(ctx, out, config, TrainConfig)
     if config.folds and not config.fold:
         _cross_validate(data_folder, out, config, resume, overwrite)
         return
@@ -144,11 +145,17 @@ def train(ctx, data_folder, out, resume, overwrite, **values):
     click.echo(f"trained {len(history)} epochs; Run in {out}")
 
 
-def _resumed(ctx, out, config):
+def _resumed(ctx, out, config, kind):
     """The Run's own options; one given anew that differs is refused rather than ignored."""
     from medimg.run import Run
 
-    own = TrainConfig.from_dict(Run.load(Path(out)).config["options"])
+    run = Run.load(Path(out))
+    command = ctx.command.name if ctx.command.name != "run" else "federate"
+    if run.config["command"] != command:
+        raise InputError(
+            f"--resume {out}: is a Run of 'medimg {run.config['command']}', which resumes it"
+        )
+    own = kind.from_dict(run.config["options"])
     for field in dataclasses.fields(config):
         given = ctx.get_parameter_source(field.name) is click.core.ParameterSource.COMMANDLINE
         if given and getattr(config, field.name) != getattr(own, field.name):
@@ -206,6 +213,68 @@ def _train(data_folder, out, config, resume=False, overwrite=False):
         run = train(resolve(data_folder), Path(out), config, resume, overwrite, _listener(step))
     printing.training(run)
     return run
+
+
+@medimg.group(cls=GroupWithDefault)
+def federate():
+    """Train a classifier across the sites of DATA on TensorFlow Federated; verify and worker are its commands."""
+
+
+@federate.command(
+    "run",
+    cls=DefaultCommand,
+    epilog="Beside it: 'medimg federate verify RUN' and 'medimg federate worker'.",
+)
+@click.argument("data_folder", metavar="DATA")
+@click.option("--out", required=True, type=click.Path(), help="Folder of the Run.")
+@click.option("--resume", is_flag=True, help="Go on with the Run at --out, with its own options.")
+@click.option("--overwrite", is_flag=True, help="Replace the Run at --out.")
+@options_of(FederateConfig)
+@click.pass_context
+def federate_run(ctx, data_folder, out, resume, overwrite, **values):
+    """Train a classifier across the clients of DATA by rounds, and compare it with what each has alone and pooled."""
+    config = take(FederateConfig, values)
+    if resume and overwrite:
+        raise InputError("--resume and --overwrite exclude each other")
+    if resume:
+        config = _resumed(ctx, out, config, FederateConfig)
+    from federated.federate import Listener, federate
+    from medimg.builtin import resolve
+
+    def told(row):
+        if not sys.stderr.isatty():
+            click.echo(
+                f"round {row['round']}: loss {row['loss']:.4f} val_loss {row['val_loss']:.4f} "
+                f"val_auroc {row['val_auroc']:.4f} {row['participants']} clients {row['seconds']:.1f} s",
+                err=True,
+            )
+
+    with progress_bars() as step:
+        listener = Listener(step, told, lambda sentence: click.echo(f"note: {sentence}", err=True))
+        run = federate(resolve(data_folder), Path(out), config, resume, overwrite, listener)
+    printing.federation(run)
+
+
+@federate.command("verify")
+@click.argument("run_folder", metavar="RUN")
+@click.option("--head", help="Hash of the last record, as it was noted elsewhere.")
+@click.option(
+    "--witness", multiple=True, help="Hash of an earlier record, noted elsewhere; may be repeated."
+)
+@click.option("--public-key", help="64 hexadecimal digits: the head must be signed with its key.")
+def federate_verify(run_folder, head, witness, public_key):
+    """Check RUN's audit log against itself and what was noted elsewhere; exit code 1 when it was changed."""
+    from federated.audit_log import verify
+
+    found = verify(Path(run_folder) / "audit.jsonl", head, witness, public_key)
+    for problem in found.problems:
+        click.echo(f"problem: {problem}")
+    for note in found.notes:
+        click.echo(f"note: {note}")
+    state = "intact" if found.ok else "CHANGED"
+    click.echo(f"audit log {state}: {found.records} records, {len(found.rounds)} rounds")
+    click.echo(f"head {found.head}")
+    sys.exit(0 if found.ok else 1)
 
 
 @medimg.command()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from medimg.config import Config, flag
 from medimg.errors import InputError
+from medimg.options import Config, flag
 
 
 class Command(click.Command):
@@ -87,6 +87,46 @@ class Group(click.Group):
 
 
 Group.group_class = type
+
+
+class _Unnamed(click.Context):
+    """The context of a group's default command: usage and errors call it by the group's name."""
+
+    @property
+    def command_path(self) -> str:
+        """As the user wrote it."""
+        return self.parent.command_path
+
+
+class DefaultCommand(Command):
+    """What a `GroupWithDefault` does without a command."""
+
+    context_class = _Unnamed
+
+
+class GroupWithDefault(Group):
+    """A group that is a command as well: what is not the name of one of its commands goes to `default`.
+
+    Its commands' names can't be arguments of the default one, unless written otherwise, as `./verify` for a folder.
+    """
+
+    default = "run"
+
+    def __init__(self, *args, **kwargs):
+        settings = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+        super().__init__(
+            *args, add_help_option=False, context_settings=settings, no_args_is_help=False, **kwargs
+        )
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Without arguments the default command says what it lacks."""
+        return super().parse_args(ctx, args or ["--help"])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]):
+        """The command and its arguments; the default one has no name of its own in usage and errors."""
+        if args[0] in self.commands and args[0] != self.default:
+            return super().resolve_command(ctx, args)
+        return "", self.commands[self.default], args
 
 
 def options_of(config: type[Config], skip: tuple[str, ...] = ()):

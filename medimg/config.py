@@ -5,86 +5,28 @@ Nothing heavy is imported here: `medimg --help` reads these classes.
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from medimg.errors import InputError
+from medimg.options import Config, flag, option
 
-
-def option(
-    default: Any, help: str, choices=None, minimum=None, maximum=None, above=None, metavar=None
-):
-    """A field of a configuration: default, help, and the values it may take (choices, or a range)."""
-    metadata = {
-        "help": help,
-        "choices": choices,
-        "minimum": minimum,
-        "maximum": maximum,
-        "above": above,
-        "metavar": metavar,
-    }
-    if isinstance(default, dict | list):
-        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-def flag(name: str) -> str:
-    """`image_size` -> `--image-size`."""
-    return "--" + name.replace("_", "-")
-
-
-class Config:
-    """Base of every command's configuration: values are checked on the way in."""
-
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
-            _check(field, getattr(self, field.name))
-
-    def to_dict(self) -> dict:
-        """Plain values for YAML and JSON."""
-        return {key: _plain(value) for key, value in dataclasses.asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, values: dict) -> "Config":
-        """From plain values; an unknown name is an InputError."""
-        names = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - names)
-        if unknown:
-            raise InputError(
-                f"option '{unknown[0]}' is not known; known are {', '.join(sorted(names))}"
-            )
-        return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _check(field: dataclasses.Field, value: Any) -> None:
-    rules = field.metadata
-    if value is None or not rules:
-        return
-    if rules["choices"] and value not in rules["choices"]:
-        raise InputError(
-            f"{flag(field.name)} {value}: choose one of {', '.join(map(str, rules['choices']))}"
-        )
-    for bound, holds in (
-        ("minimum", lambda limit: value >= limit),
-        ("maximum", lambda limit: value <= limit),
-        ("above", lambda limit: value > limit),
-    ):
-        limit = rules[bound]
-        if limit is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InputError(f"{flag(field.name)} {value}: a number is needed")
-        if not holds(limit):
-            words = {"minimum": "at least", "maximum": "at most", "above": "more than"}[bound]
-            raise InputError(f"{flag(field.name)} {value}: must be {words} {limit}")
+__all__ = [
+    "ATTACKS",
+    "AuditConfig",
+    "CompareConfig",
+    "Config",
+    "EvaluateConfig",
+    "ExplainConfig",
+    "ExportConfig",
+    "ImageOptions",
+    "ModelOptions",
+    "PhantomConfig",
+    "PrepareConfig",
+    "PrivacyOptions",
+    "StudyConfig",
+    "TableOptions",
+    "TrainConfig",
+    "flag",
+    "option",
+]
 
 
 @dataclass(frozen=True)
@@ -173,8 +115,8 @@ class PhantomConfig(Config):
 
 
 @dataclass(frozen=True)
-class TrainConfig(Config):
-    """Options of `medimg train`."""
+class ModelOptions(Config):
+    """Which model, and where it starts."""
 
     model: str = option("baseline_cnn", "Model of the registry ('medimg models' lists them).")
     weights: str = option(
@@ -183,18 +125,114 @@ class TrainConfig(Config):
     model_arg: dict = option(
         {}, "Argument of the model's builder, k=v; may be repeated.", metavar="k=v"
     )
-    image_size: int = option(
-        224, "Images are resized to N x N for the model.", minimum=1, metavar="N"
-    )
-    channels: int = option(
-        0, "1 (grey) or 3 (RGB); 0: as the images are, 3 for ImageNet models.", choices=(0, 1, 3)
-    )
     norm: str = option("batch", "Normalisation layers.", choices=("batch", "group"))
     freeze: str = option(
         "none",
         "Layers that stay fixed: none, the backbone, or the first N blocks.",
         metavar="none|backbone|N",
     )
+    dropout: float | None = option(
+        None,
+        "Dropout before the last layer; of the mlp, after each hidden one (default: 0.2; mlp 0.5).",
+        minimum=0.0,
+        maximum=0.95,
+    )
+
+
+@dataclass(frozen=True)
+class ImageOptions(Config):
+    """How images reach the model."""
+
+    image_size: int = option(
+        224, "Images are resized to N x N for the model.", minimum=1, metavar="N"
+    )
+    channels: int = option(
+        0, "1 (grey) or 3 (RGB); 0: as the images are, 3 for ImageNet models.", choices=(0, 1, 3)
+    )
+    cache_budget: float = option(
+        2.0, "GB of RAM for decoded images; larger sets are cached on disk in the Run.", minimum=0.0
+    )
+    cache_features: bool = option(True, "Compute the features of a frozen backbone once.")
+
+
+@dataclass(frozen=True)
+class TableOptions(Config):
+    """How a table's columns reach the model."""
+
+    impute: str = option(
+        "median",
+        "table: what a missing number becomes (a missing category: the commonest, or its own with constant).",
+        choices=("median", "most-frequent", "constant"),
+    )
+    missing: str = option(
+        "impute",
+        "table: impute, or leave out training rows, or columns, with missing values.",
+        choices=("impute", "drop-rows", "drop-columns"),
+    )
+    missing_limit: float = option(
+        0.0,
+        "table: fraction missing above which --missing drop-columns drops a column.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    missing_indicators: bool = option(True, "table: add columns that tell what was missing.")
+    scale: str = option(
+        "standard", "table: scaling of numbers.", choices=("standard", "min-max", "none")
+    )
+    encode: str = option(
+        "one-hot", "table: encoding of categories.", choices=("one-hot", "ordinal")
+    )
+    select: str = option(
+        "none", "table: choice of columns, on train only.", choices=("none", "variance", "anova")
+    )
+    select_count: int = option(100, "table: columns that --select keeps.", minimum=1)
+
+
+@dataclass(frozen=True)
+class PrivacyOptions(Config):
+    """Private training of one Run."""
+
+    dp_epsilon: float | None = option(
+        None,
+        "Differential privacy of patients: most epsilon that the training may spend.",
+        above=0.0,
+    )
+    dp_delta: float = option(
+        1e-5, "Delta of --dp-epsilon; below 1 / number of patients.", above=0.0, maximum=0.5
+    )
+    dp_clip: float = option(1.0, "Largest L2 norm of a patient's gradient.", above=0.0)
+    dp_noise_multiplier: float | None = option(
+        None,
+        "Noise over the clip (default: the least that --dp-epsilon allows for all epochs).",
+        above=0.0,
+    )
+    dp_sampling: str = option(
+        "poisson",
+        "Poisson sampling of patients, or shuffled batches without amplification.",
+        choices=("poisson", "shuffle"),
+    )
+    dp_images_per_patient: int = option(
+        0, "Most images, or rows, of a patient in a private step (0: all).", minimum=0
+    )
+    dp_budget: str = option(
+        "run",
+        "What --dp-epsilon covers: this Run, or all private Runs on the Dataset.",
+        choices=("run", "dataset"),
+    )
+    dp_engine: str = option(
+        "medimg", "Who computes private gradients.", choices=("medimg", "tf-privacy")
+    )
+    dp_seed: int | None = option(
+        None,
+        "Fixed seed of noise and sampling, for experiments only (default: secret).",
+        minimum=0,
+    )
+
+
+@dataclass(frozen=True)
+class TrainConfig(PrivacyOptions, TableOptions, ImageOptions, ModelOptions):
+    """Options of `medimg train`."""
+
     epochs: int | None = option(
         None, "Most epochs of the first phase (default: 20; tables 200).", minimum=0
     )
@@ -239,84 +277,12 @@ class TrainConfig(Config):
         "Augmented views of each image in all (0: a fresh one every epoch); finite ones can be cached.",
         minimum=0,
     )
-    dropout: float | None = option(
-        None,
-        "Dropout before the last layer; of the mlp, after each hidden one (default: 0.2; mlp 0.5).",
-        minimum=0.0,
-        maximum=0.95,
-    )
-    cache_budget: float = option(
-        2.0, "GB of RAM for decoded images; larger sets are cached on disk in the Run.", minimum=0.0
-    )
-    cache_features: bool = option(True, "Compute the features of a frozen backbone once.")
     tensorboard: bool = option(False, "Write TensorBoard logs into RUN/tensorboard.")
-    impute: str = option(
-        "median",
-        "table: what a missing number becomes (a missing category: the commonest, or its own with constant).",
-        choices=("median", "most-frequent", "constant"),
-    )
-    missing: str = option(
-        "impute",
-        "table: impute, or leave out training rows, or columns, with missing values.",
-        choices=("impute", "drop-rows", "drop-columns"),
-    )
-    missing_limit: float = option(
-        0.0,
-        "table: fraction missing above which --missing drop-columns drops a column.",
-        minimum=0.0,
-        maximum=1.0,
-    )
-    missing_indicators: bool = option(True, "table: add columns that tell what was missing.")
-    scale: str = option(
-        "standard", "table: scaling of numbers.", choices=("standard", "min-max", "none")
-    )
-    encode: str = option(
-        "one-hot", "table: encoding of categories.", choices=("one-hot", "ordinal")
-    )
-    select: str = option(
-        "none", "table: choice of columns, on train only.", choices=("none", "variance", "anova")
-    )
-    select_count: int = option(100, "table: columns that --select keeps.", minimum=1)
     folds: int = option(
         0, "Cross-validate with K folds of patients instead (0: no).", minimum=0, metavar="K"
     )
     fold: int = option(
         0, "With --folds: train this fold alone, 1 to K (0: all of them).", minimum=0
-    )
-    dp_epsilon: float | None = option(
-        None,
-        "Differential privacy of patients: most epsilon that the training may spend.",
-        above=0.0,
-    )
-    dp_delta: float = option(
-        1e-5, "Delta of --dp-epsilon; below 1 / number of patients.", above=0.0, maximum=0.5
-    )
-    dp_clip: float = option(1.0, "Largest L2 norm of a patient's gradient.", above=0.0)
-    dp_noise_multiplier: float | None = option(
-        None,
-        "Noise over the clip (default: the least that --dp-epsilon allows for all epochs).",
-        above=0.0,
-    )
-    dp_sampling: str = option(
-        "poisson",
-        "Poisson sampling of patients, or shuffled batches without amplification.",
-        choices=("poisson", "shuffle"),
-    )
-    dp_images_per_patient: int = option(
-        0, "Most images, or rows, of a patient in a private step (0: all).", minimum=0
-    )
-    dp_budget: str = option(
-        "run",
-        "What --dp-epsilon covers: this Run, or all private Runs on the Dataset.",
-        choices=("run", "dataset"),
-    )
-    dp_engine: str = option(
-        "medimg", "Who computes private gradients.", choices=("medimg", "tf-privacy")
-    )
-    dp_seed: int | None = option(
-        None,
-        "Fixed seed of noise and sampling, for experiments only (default: secret).",
-        minimum=0,
     )
     seed: int = option(0, "Seed of initial weights, order, augmentation and dropout.", minimum=0)
 

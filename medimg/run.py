@@ -7,7 +7,7 @@
 import json
 import platform
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -91,14 +91,33 @@ class Run:
         return cls(Path(root), config)
 
     def dataset(self) -> Dataset:
-        """The Dataset that the Run was trained on; of a cross-validation's fold, with that fold's parts."""
+        """The Dataset that the Run was trained on, with the Run's own parts where they are others than the Dataset's."""
         options = self.config["options"]
+        dataset = Dataset.load(Path(self.config["data"]))
+        moved = self.root / "parts.csv"
+        if moved.is_file():
+            parts = pd.read_csv(moved)
+            manifest = dataset.manifest.copy()
+            manifest.loc[parts["position"], "split"] = parts["split"].to_numpy()
+            return replace(dataset, manifest=manifest)
         return in_fold(
-            Dataset.load(Path(self.config["data"])),
+            dataset,
             options.get("folds") or 0,
             options.get("fold") or 0,
             options.get("seed") or 0,
         )
+
+    def keep_parts(self, dataset: Dataset, used: Dataset) -> None:
+        """Remember which rows the Run has in another part than the Dataset.
+
+        Args:
+            dataset: as it is on disk.
+            used: the same rows.
+        """
+        moved = dataset.manifest["split"] != used.manifest["split"]
+        if moved.any():
+            parts = used.manifest.loc[moved, ["split"]].rename_axis("position").reset_index()
+            atomic.write_csv(self.root / "parts.csv", parts)
 
     def description(self) -> dict:
         """`model.json`: name, task, classes, image_size, channels and the like: what a user of the model must know."""

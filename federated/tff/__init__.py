@@ -1,1 +1,6 @@
 """Federated training on TensorFlow Federated: the only place that imports it."""
+
+import warnings
+
+# A package of TFF's says so at every import; it is no news to a user of ours.
+warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)

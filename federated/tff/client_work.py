@@ -5,15 +5,17 @@ weights before less weights after, which the server's optimizer takes as a gradi
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
+import numpy as np
 import tensorflow as tf
 
-from federated.tff import records
+from federated.tff import order, records
 from federated.tff.local_model import LocalModel, assign, set_key
 from federated.tff.order import LocalTraining
-from federated.tff.records import Layout
+from federated.tff.records import ClientData, Layout
 from federated.tff.strategies import Strategy, client_optimizer
+from medimg.errors import InputError
 
 # (model, loss, inputs, targets, weights, key) -> (gradients of model.trainable_variables, mean loss, logits)
 GradientFunction = Callable
@@ -29,7 +31,7 @@ class Share(NamedTuple):
         shared: of the strategy, the same for all: SCAFFOLD's c, MimeLite's optimizer state.
         own: of the strategy, the client's: SCAFFOLD's c_i, FedBN's normalisation.
         folder: string scalar, of its records.
-        steps: int64 (steps, batch size), rows of its examples, negative where there is none.
+        steps: int64 (steps, anything), what `Steps.planned` said of each step.
         seed: int32 (2,), of its dropout.
     """
 
@@ -51,6 +53,67 @@ def gradients(model, loss, inputs, targets, weights, key) -> tuple:
     return tape.gradient(total, model.trainable_variables), mean, logits
 
 
+class Measured(NamedTuple):
+    """One step's gradients, and what is told of it.
+
+    Attributes:
+        gradients: of `model.trainable_variables`.
+        seen: float scalar, examples.
+        loss: the sum of their losses before the step; NaN where it must not be told.
+        right: how many were classified rightly; NaN likewise.
+    """
+
+    gradients: tuple
+    seen: tf.Tensor
+    loss: tf.Tensor
+    right: tf.Tensor
+
+
+class Steps(Protocol):
+    """What a client's steps take, and their gradients."""
+
+    def planned(
+        self, local: LocalTraining, client: ClientData, seed: int, round_number: int
+    ) -> np.ndarray:
+        """int64 (steps, anything): sent to the client, one row a step."""
+
+    def begin(
+        self, model: tf.keras.Model, loss: tf.keras.losses.Loss, layout: Layout, share: Share
+    ) -> Callable[[tf.Tensor], Measured]:
+        """For the graph under construction: number of the step -> its gradients; called for each step in turn."""
+
+
+class Minibatches:
+    """Steps along the mean gradient of batches of the client's examples, in an order by seed.
+
+    Args:
+        gradient: of a batch.
+    """
+
+    def __init__(self, gradient: GradientFunction = gradients):
+        self.gradient = gradient
+
+    def planned(
+        self, local: LocalTraining, client: ClientData, seed: int, round_number: int
+    ) -> np.ndarray:
+        """Rows of the examples, negative where there is none."""
+        return order.steps(local, client.examples, seed, round_number, client.name)
+
+    def begin(self, model, loss, layout: Layout, share: Share):
+        """As in `Steps`."""
+        rows = tf.data.Dataset.from_tensor_slices(share.steps)
+        batches = iter(records.batches(share.folder, layout, rows))
+
+        def step(number):
+            inputs, targets, weights = next(batches)
+            key = tf.random.experimental.stateless_fold_in(share.seed, number)
+            found, mean, logits = self.gradient(model, loss, inputs, targets, weights, key)
+            n = tf.cast(tf.shape(logits)[0], tf.float32)
+            return Measured(tuple(found), n, mean * n, n * _accuracy(targets, logits))
+
+        return step
+
+
 class ClientWork:
     """The round of one client.
 
@@ -59,7 +122,11 @@ class ClientWork:
         layout: of the examples.
         local: its options.
         strategy: the algorithm.
-        gradient: how a batch's gradients are computed; private training gives its own.
+        gradient: how a batch's gradients are computed.
+        steps: what a step takes and its gradients; private training gives its own. None: batches and `gradient`.
+
+    Raises:
+        InputError: the strategy's clients compute full gradients, which `steps` does not know.
     """
 
     def __init__(
@@ -69,9 +136,16 @@ class ClientWork:
         local: LocalTraining,
         strategy: Strategy,
         gradient: GradientFunction = gradients,
+        steps: Steps | None = None,
     ):
+        if steps is not None and strategy.kind.client in ("gradient", "mimelite"):
+            raise InputError(
+                f"--strategy {strategy.name}: its clients send the gradient of all their examples, which is not "
+                "private; use fedavg"
+            )
         self.spec, self.layout, self.local, self.strategy = model, layout, local, strategy
         self.gradient = gradient
+        self.steps = steps or Minibatches(gradient)
         self.optimizer = client_optimizer(local)
 
     def build(self) -> Callable[[Share], tuple]:
@@ -173,16 +247,13 @@ class ClientWork:
         variables = model.trainable_variables
         state = self._initial_state(model) if fixed_state is None else fixed_state
         seen, total, right = tf.constant(0.0), tf.constant(0.0), tf.constant(0.0)
-        step = tf.constant(0)
-        rows = tf.data.Dataset.from_tensor_slices(share.steps)
+        measured = self.steps.begin(model, loss, self.layout, share)
         # Counted, not a loop over the data: that would instantiate its body, model and gradient, in every call.
-        batches = iter(records.batches(share.folder, self.layout, rows))
-        for _ in tf.range(tf.shape(share.steps)[0]):
-            inputs, targets, weights = next(batches)
-            key = tf.random.experimental.stateless_fold_in(share.seed, step)
-            found, mean, logits = self.gradient(model, loss, inputs, targets, weights, key)
+        for step in tf.range(tf.shape(share.steps)[0]):
+            told = measured(step)
             found = tuple(
-                adjust(g, v, i) for i, (g, v) in enumerate(zip(found, variables, strict=True))
+                adjust(g, v, i)
+                for i, (g, v) in enumerate(zip(told.gradients, variables, strict=True))
             )
             values = tuple(variable.read_value() for variable in variables)
             new_state, new_values = self.optimizer.next(state, values, found)
@@ -190,9 +261,7 @@ class ClientWork:
                 variable.assign(value)
             if fixed_state is None:
                 state = new_state
-            n = tf.cast(tf.shape(logits)[0], tf.float32)
-            seen, total, step = seen + n, total + mean * n, step + 1
-            right += n * _accuracy(targets, logits)
+            seen, total, right = seen + told.seen, total + told.loss, right + told.right
         return seen, total, right
 
     def _initial_state(self, model):

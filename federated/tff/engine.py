@@ -37,7 +37,8 @@ class Engine:
         strategy: the algorithm.
         local: what a client does in a round.
         seed: of orders and dropout.
-        gradient: how clients compute a batch's gradients; DP-SGD gives its own.
+        gradient: how clients compute a batch's gradients.
+        steps: what a client's steps take and their gradients, instead of `gradient`: private training gives its own.
 
     Raises:
         InputError: a model that can't be federated, or options that don't go together.
@@ -52,13 +53,15 @@ class Engine:
         local: LocalTraining,
         seed: int = 0,
         gradient: client_work.GradientFunction = client_work.gradients,
+        steps: client_work.Steps | None = None,
     ):
         strategy.check(local)
         model = replace(model, local_norm=strategy.kind.local_norm)
         model.check()
         self.model, self.strategy, self.local, self.seed = model, strategy, local, seed
         self._execution = execution
-        work = ClientWork(model, layout, local, strategy, gradient)
+        work = ClientWork(model, layout, local, strategy, gradient, steps)
+        self._steps = work.steps
         self._process = Process(work, strategy)
         self._server_template = self._call(self._process.initialize_server)
         self._aggregator_template = self._call(self._process.initialize_aggregator)
@@ -284,7 +287,7 @@ class Engine:
         elif own is None:
             own = [np.zeros(s, np.float32) for s in self._process.own] or list(NOTHING)
         named = (self.seed, number, client.name)
-        steps = order.steps(self.local, client.examples, *named)
+        steps = self._steps.planned(self.local, client, self.seed, number)
         done = local_steps(len(steps), (work or {}).get(client.name, 1.0))
         return {
             "own": tuple(own),

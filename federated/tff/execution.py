@@ -46,19 +46,25 @@ class Execution:
         self.worker = Worker(concurrent=concurrent) if address is None else None
         self.address = address or self.worker.address
         self._channel = grpc.insecure_channel(self.address, options=_CHANNEL)
-        try:
-            grpc.channel_ready_future(self._channel).result(timeout=patience)
-        except grpc.FutureTimeoutError:
+        if not self.answers(patience):
             self.close()
-            raise WorkerLostError(
-                f"worker {self.address}: did not answer within {patience:g} s"
-            ) from None
+            raise WorkerLostError(f"worker {self.address}: did not answer within {patience:g} s")
         self._context = tff.framework.SyncExecutionContext(
             executor_fn=_Executors(self._channel, self.address, self.worker, patience),
             compiler_fn=tff.backends.native.desugar_and_transform_to_native,
             transform_args=tff.tensorflow.transform_args,
             transform_result=tff.tensorflow.transform_result,
         )
+
+    def answers(self, seconds: float) -> bool:
+        """Whether the worker can be reached, now or within some seconds."""
+        ready = grpc.channel_ready_future(self._channel)
+        try:
+            ready.result(timeout=seconds)
+        except grpc.FutureTimeoutError:
+            ready.cancel()
+            return False
+        return True
 
     def run(self, computation, *arguments):
         """The computation's result.

@@ -1,9 +1,10 @@
 """A client's training examples on its own disk, read by the worker: paths travel, examples do not.
 
-`FOLDER/inputs.bin`, `targets.bin` and `weights.bin` are plain arrays, one record after another. The worker is a C++
-process without Python, so they are read by TensorFlow operations alone.
+`FOLDER/inputs.bin`, `targets.bin`, `weights.bin` and, for patient-level privacy, `units.bin` are plain arrays, one
+record after another. The worker is a C++ process without Python, so they are read by TensorFlow operations alone.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import tensorflow as tf
 
 from medimg import atomic
 
-INPUTS, TARGETS, WEIGHTS = "inputs.bin", "targets.bin", "weights.bin"
+INPUTS, TARGETS, WEIGHTS, UNITS = "inputs.bin", "targets.bin", "weights.bin", "units.bin"
 _BLOCK = 4096
 
 
@@ -24,11 +25,15 @@ class ClientData:
         name: of the client.
         folder: of its records, on the disk of the worker that trains it.
         examples: number of its training examples.
+        units: number of its patients, where `units` were given to `write`; else 0.
+        key: names the site's secret key without giving it away (`federated.private.site_key`); empty: it has none.
     """
 
     name: str
     folder: str
     examples: int
+    units: int = 0
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,12 @@ class Layout:
 
 
 def write(
-    folder: Path, name: str, inputs, targets: np.ndarray, weights: np.ndarray | None = None
+    folder: Path,
+    name: str,
+    inputs,
+    targets: np.ndarray,
+    weights: np.ndarray | None = None,
+    units: Sequence | None = None,
 ) -> ClientData:
     """Write a client's examples.
 
@@ -66,6 +76,7 @@ def write(
         inputs: (N, ...), an array or anything that slices into arrays.
         targets: int (N,) or 0 and 1 (N, classes).
         weights: float (N,), multiply the examples' losses; None: 1.
+        units: (N,), the patient of each example, by any name; None: they are not needed.
 
     Raises:
         InputError: the folder can't be written.
@@ -75,13 +86,19 @@ def write(
         for start in range(0, n, _BLOCK):
             file.write(np.ascontiguousarray(inputs[start : start + _BLOCK]).tobytes())
     weights = np.ones(n) if weights is None else weights
-    for filename, array in (
-        (TARGETS, np.ascontiguousarray(targets)),
-        (WEIGHTS, np.asarray(weights, np.float32)),
-    ):
+    arrays = {
+        TARGETS: np.ascontiguousarray(targets),
+        WEIGHTS: np.asarray(weights, np.float32),
+    }
+    patients = 0
+    if units is not None:
+        # Numbers in the order of the names, which therefore do not travel.
+        names, numbers = np.unique(np.asarray(units, dtype=str), return_inverse=True)
+        arrays[UNITS], patients = numbers.astype(np.int32), len(names)
+    for filename, array in arrays.items():
         with atomic.replacing(Path(folder) / filename) as temporary:
             temporary.write_bytes(array.tobytes())
-    return ClientData(name, str(Path(folder).resolve()), n)
+    return ClientData(name, str(Path(folder).resolve()), n, patients)
 
 
 def batches(folder: tf.Tensor, layout: Layout, rows: tf.data.Dataset) -> tf.data.Dataset:
@@ -92,6 +109,12 @@ def batches(folder: tf.Tensor, layout: Layout, rows: tf.data.Dataset) -> tf.data
         layout: of the examples.
         rows: int64 vectors, one a batch; negative entries are no example.
     """
+    fetch = reader(folder, layout)
+    return rows.flat_map(lambda chosen: fetch(tf.boolean_mask(chosen, chosen >= 0))).prefetch(2)
+
+
+def reader(folder: tf.Tensor, layout: Layout) -> Callable[[tf.Tensor], tf.data.Dataset]:
+    """For use in a graph: rows int64 (B,) -> a tf.data of one element, as those of `batches`; of none where B is 0."""
     inputs_file = tf.strings.join([folder, "/", INPUTS])
     targets = _whole(folder, TARGETS, layout.target_type, layout.target_shape)
     weights = _whole(folder, WEIGHTS, "float32", ())
@@ -106,7 +129,6 @@ def batches(folder: tf.Tensor, layout: Layout, rows: tf.data.Dataset) -> tf.data
         )
 
     def fetch(chosen):
-        chosen = tf.boolean_mask(chosen, chosen >= 0)
         records = tf.data.Dataset.from_tensor_slices(chosen).flat_map(one)
         width = tf.maximum(tf.shape(chosen, out_type=tf.int64)[0], 1)
 
@@ -120,7 +142,7 @@ def batches(folder: tf.Tensor, layout: Layout, rows: tf.data.Dataset) -> tf.data
 
         return records.batch(width).map(parse)
 
-    return rows.flat_map(fetch).prefetch(2)
+    return fetch
 
 
 def every_row(folder: tf.Tensor, batch_size: int) -> tf.data.Dataset:
@@ -132,6 +154,11 @@ def every_row(folder: tf.Tensor, batch_size: int) -> tf.data.Dataset:
 def count(folder: tf.Tensor) -> tf.Tensor:
     """int64 scalar, the number of examples; for use in a graph."""
     return tf.shape(_whole(folder, WEIGHTS, "float32", ()), out_type=tf.int64)[0]
+
+
+def units(folder: tf.Tensor) -> tf.Tensor:
+    """int32 (N,), the number of each example's patient, from 0; for use in a graph."""
+    return _whole(folder, UNITS, "int32", ())
 
 
 def _whole(folder: tf.Tensor, name: str, kind: str, shape: tuple) -> tf.Tensor:

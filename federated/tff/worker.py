@@ -5,6 +5,7 @@ that pipes, continuous integration and pytest hang.
 """
 
 import atexit
+import json
 import os
 import signal
 import socket
@@ -26,35 +27,53 @@ if sys.platform == "linux":
 os.execv(command[0], command)
 """
 _PATIENCE = 3.0
+_PYTHON = (sys.executable, "-I", "-S")
+
+
+class NotIsolatedError(RuntimeError):
+    """This system can't give the worker a network of its own; the message is the system's reason."""
 
 
 class Worker:
     """A running `worker_binary`; ends with `stop()`, with the process, or with the thread that started it.
 
+    By itself it listens on every interface of the machine, unencrypted, to whoever wants to compute here. It is
+    therefore shut off from the network (`federated.tff.enclosure`), and reached at `bind` alone.
+
     Args:
-        port: to listen on; None: any free one. The worker's channel is not encrypted.
+        port: to listen on; None: any free one.
         concurrent: clients computed at once; None: as many as there are.
         log: file for what the worker says; None: nowhere.
+        folder: with subfolders `spool`, its working folder, and `root`, an empty one: isolated, it sees nothing else
+            of the disk but system libraries. None: the disk as it is.
+        bind: address of this machine to be reached at.
+        isolated: True: or not at all; False: not shut off, on every interface; None: where the system allows it.
+
+    Raises:
+        NotIsolatedError: `isolated` is True and the system does not allow it.
+        OSError: the port can't be had.
     """
 
     def __init__(
-        self, port: int | None = None, concurrent: int | None = None, log: Path | None = None
+        self,
+        port: int | None = None,
+        concurrent: int | None = None,
+        log: Path | None = None,
+        folder: Path | None = None,
+        bind: str = "127.0.0.1",
+        isolated: bool | None = None,
     ):
-        self.port = port or free_port()
-        options = [
-            f"--port={self.port}",
-            f"--max_concurrent_computation_calls={concurrent or -1}",
-        ]
-        guard = [sys.executable, "-I", "-S", "-c", _END_WITH_PARENT, str(os.getpid())]
-        with open(log or os.devnull, "wb") as output:
-            self.process = subprocess.Popen(
-                [*guard, str(binary()), *options],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                # Ctrl-C is for us: we then end the worker between two rounds, not the terminal in the middle of one.
-                start_new_session=True,
-            )
+        self._concurrent, self._log, self._folder = concurrent, log, folder
+        self.isolated = isolated is not False
+        with listening(bind, port or 0) as listener:
+            self.port = listener.getsockname()[1]
+            if self.isolated:
+                refused = self._start_isolated(listener)
+                self.isolated = refused is None
+                if refused and isolated:
+                    raise NotIsolatedError(refused)
+        if not self.isolated:
+            self._start_open()
         atexit.register(self.stop)
 
     @property
@@ -78,14 +97,79 @@ class Worker:
             self.process.kill()
             self.process.wait()
 
+    def _command(self) -> list[str]:
+        return [
+            str(binary()),
+            f"--port={self.port}",
+            f"--max_concurrent_computation_calls={self._concurrent or -1}",
+        ]
+
+    def _start_isolated(self, listener: socket.socket) -> str | None:
+        """Start it in a network of its own; the system's reason where that is not allowed."""
+        if sys.platform != "linux":
+            return f"{sys.platform} has no network namespaces"
+        readable, report = os.pipe()
+        given = {
+            "parent": os.getpid(),
+            "listener": listener.fileno(),
+            "report": report,
+            "port": self.port,
+            "command": self._command(),
+            "folder": str(self._folder) if self._folder else None,
+        }
+        script = str(Path(__file__).with_name("enclosure.py"))
+        try:
+            self._start([*_PYTHON, script, json.dumps(given)], (listener.fileno(), report))
+        finally:
+            os.close(report)
+        with open(readable, encoding="utf-8") as pipe:
+            said = pipe.read()
+        if said == "ok":
+            return None
+        self.process.wait()
+        return said or f"the enclosure ended with {self.process.returncode}"
+
+    def _start_open(self) -> None:
+        self._start([*_PYTHON, "-c", _END_WITH_PARENT, str(os.getpid()), *self._command()])
+
+    def _start(self, command: list[str], descriptors: tuple[int, ...] = ()) -> None:
+        with open(self._log or os.devnull, "wb") as output:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self._folder / "spool" if self._folder else None,
+                pass_fds=descriptors,
+                # Ctrl-C is for us: we then end the worker between two rounds, not the terminal in the middle of one.
+                start_new_session=True,
+            )
+
 
 def binary() -> Path:
     """TFF's worker, as installed; found without importing TFF."""
     return Path(find_spec("tensorflow_federated").origin).parent / "data" / "worker_binary"
 
 
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens; port 0 is any free one.
+
+    Raises:
+        OSError: it can't be had.
+    """
+    listener = socket.socket()
+    try:
+        # Connections of a worker that has just ended do not keep its successor from the port; a live one does.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen()
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
 def free_port() -> int:
     """A port of this machine that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+    with listening("127.0.0.1", 0) as probe:
         return probe.getsockname()[1]

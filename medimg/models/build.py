@@ -7,8 +7,9 @@ import tensorflow as tf
 from medimg.errors import InputError
 from medimg.models import baseline_cnn, pooling
 from medimg.models.group_norm import with_group_norm
-from medimg.models.preprocessing import Preprocessing
+from medimg.models.preprocessing import ColourWhitening, Preprocessing
 from medimg.models.registry import Family, family, parse_arguments
+from medimg.whitening import Whitening
 
 # The head's layers, as explanation, features and fine-tuning find them.
 POOL, DROPOUT, LOGITS = "pool", "dropout", "logits"
@@ -29,6 +30,7 @@ def build(
     norm: str = "batch",
     dropout: float = 0.2,
     model_arg: dict | None = None,
+    normalize: Whitening | None = None,
 ) -> tf.keras.Model:
     """Build a classifier: raw pixels 0..255 float32 (B, S, S, C) in, logits (B, classes) out.
 
@@ -41,9 +43,12 @@ def build(
         norm: `batch`, or `group`: every BatchNormalization becomes a GroupNormalization.
         dropout: before the last layer.
         model_arg: arguments of the model's own, e.g. {"alpha": 0.35}.
+        normalize: whitens the colours in the place of the backbone's usual scaling; `ColourWhitening` says what
+            ImageNet weights lose by it. Not part of `weights`: a Run's weights fit only with the Run's whitening.
 
     Raises:
-        InputError: unknown model or argument, image too small, or weights that don't fit.
+        InputError: unknown model or argument, image too small, weights that don't fit, or a whitening of another
+            number of channels.
     """
     from medimg.models import weights as loading
 
@@ -56,10 +61,10 @@ def build(
         raise InputError(f"--weights imagenet: {name} has no ImageNet weights; use --weights none")
     pixels = tf.keras.Input((image_size, image_size, channels), name="pixels")
     if chosen.application is None:
-        prepared = Preprocessing(chosen.mode, channels, name="preprocessing")(pixels)
+        prepared = _preprocessing(chosen, channels, channels, normalize)(pixels)
         features = baseline_cnn.backbone(prepared, **arguments)
     else:
-        prepared = Preprocessing(chosen.mode, 3, name="preprocessing")(pixels)
+        prepared = _preprocessing(chosen, channels, 3, normalize)(pixels)
         application = _application(chosen, prepared, image_size, arguments, wanted)
         features = application.output
         if wanted and wanted != "imagenet":
@@ -77,6 +82,24 @@ def build(
     elif wanted and loading.is_run(wanted):
         loading.load_head(model, wanted)
     return model
+
+
+def _preprocessing(
+    chosen: Family, channels: int, backbone_channels: int, normalize: Whitening | None
+) -> tf.keras.layers.Layer:
+    """The first layer, from C channels to those of the backbone."""
+    if normalize is None:
+        return Preprocessing(chosen.mode, backbone_channels, name="preprocessing")
+    if len(normalize.mean) != channels:
+        raise InputError(
+            f"--normalize pca: the whitening is of {len(normalize.mean)} channels, the images have {channels}; "
+            "use the same --channels"
+        )
+    # Our own network has no input that it is used to.
+    mode = chosen.mode if chosen.application else None
+    return ColourWhitening(
+        normalize.mean, normalize.matrix, backbone_channels, mode, name="preprocessing"
+    )
 
 
 def _check_size(chosen: Family, arguments: dict, image_size: int) -> None:

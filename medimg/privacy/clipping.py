@@ -128,7 +128,18 @@ def add_noise(
     check_mechanism(l2_norm_clip, noise_multiplier, expected_units)
     if noise_multiplier == 0:
         return [total / expected_units for total in sums]
-    deviation = noise_multiplier * l2_norm_clip
+    return noisy_mean(sums, noise_multiplier * l2_norm_clip, expected_units, generator)
+
+
+def noisy_mean(sums: list, deviation, expected_units, generator) -> list:
+    """(sums + N(0, deviation^2)) / expected_units, of any numbers; for use where they are known to make a mechanism.
+
+    Args:
+        sums: clipped.
+        deviation: standard deviation of the noise, a number or scalar tensor.
+        expected_units: likewise.
+        generator: has the `normal` of tf.random.Generator.
+    """
     return [
         (total + generator.normal(total.shape, stddev=deviation, dtype=total.dtype))
         / expected_units

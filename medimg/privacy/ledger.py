@@ -126,7 +126,7 @@ class RunLedger:
             "unit": terms.unit,
             "neighbouring": f"add or remove one {terms.unit}",
             "delta": terms.delta,
-            "epsilon": _json_numbers(epsilon),
+            "epsilon": json_numbers(epsilon),
             "budget_epsilon": terms.budget_epsilon,
             "steps": sum(segment.steps for segment in self.segments),
             "l2_norm_clip": terms.l2_norm_clip,
@@ -150,7 +150,7 @@ class RunLedger:
         events = (*others, *(segment.event() for segment in self.segments))
         return {
             "runs": len({*runs, self.run}),
-            "epsilon": _json_numbers(epsilon_of(events, self.terms.delta)),
+            "epsilon": json_numbers(epsilon_of(events, self.terms.delta)),
         }
 
 
@@ -190,6 +190,6 @@ def total_epsilon(segments: Iterable[Segment], delta: float) -> dict[str, float]
     return epsilon_of((segment.event() for segment in united(segments)), delta)
 
 
-def _json_numbers(epsilon: dict[str, float]) -> dict[str, float | str]:
-    """JSON has no infinity, and null would read as unknown."""
+def json_numbers(epsilon: dict[str, float]) -> dict[str, float | str]:
+    """Epsilons for JSON, which has no infinity; null would read as unknown."""
     return {name: "infinite" if math.isinf(value) else value for name, value in epsilon.items()}

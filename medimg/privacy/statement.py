@@ -16,11 +16,13 @@ def summary(content: dict) -> str:
     sentences = [
         f"Trained with differential privacy for one {unit}: (epsilon, delta) = ({_number(epsilon['pld'])}, "
         f"{content['delta']:g}) by privacy loss distributions ({_number(epsilon['rdp'])} by Renyi accounting), for "
-        f"adding or removing one of {content['units']:,} {unit}s with all their images."
+        f"adding or removing one of {content['units']:,} {unit}s with all {_theirs(unit)} images."
     ]
     if epsilon["pld"] == "infinite":
         sentences.append("Without noise there is no guarantee.")
     sentences.append(_mechanism(content))
+    if "sites" in content:
+        sentences.append(content["composition"])
     if epsilon["pld"] != epsilon["pld_without_amplification"]:
         sentences.append(
             "Had the samples not been secret, with each "
@@ -41,13 +43,28 @@ def summary(content: dict) -> str:
 
 def _mechanism(content: dict) -> str:
     noises = sorted({event["mechanism"]["noise_multiplier"] for event in content["events"]})
-    ways = {event["mechanism"]["sampling"] for event in content["events"]}
-    drawn = {"poisson": "drawn by Poisson sampling", "shuffle": "in shuffled batches"}
-    return (
-        f"{content['steps']:,} steps, about {content['expected_units']} {content['unit']}s in each "
+    ways = {_way(event["mechanism"]) for event in content["events"]}
+    drawn = {
+        "all": "every one that takes part",
+        "poisson": "drawn by Poisson sampling",
+        "shuffle": "in shuffled batches",
+    }
+    at_most = "at most " if "sites" in content else ""
+    text = (
+        f"{at_most}{content['steps']:,} steps, about {content['expected_units']} {content['unit']}s in each "
         f"({' and '.join(drawn[way] for way in sorted(ways))}), contributions clipped to {content['l2_norm_clip']:g}, "
         f"noise multiplier {', '.join(f'{noise:.4g}' for noise in noises)}."
     )
+    return text[0].upper() + text[1:]
+
+
+def _theirs(unit: str) -> str:
+    return "its" if unit == "client" else "their"
+
+
+def _way(mechanism: dict) -> str:
+    everyone = mechanism["sampling"] == "shuffle" and mechanism["steps_per_pass"] == 1
+    return "all" if everyone else mechanism["sampling"]
 
 
 def _number(value: float | str) -> str:

@@ -1,7 +1,12 @@
-"""fit(): the training rows of a table -> Preprocessing."""
+"""fit(): the training rows of a table -> Preprocessing.
 
-from collections.abc import Iterator
+What is learnt of a column comes first (`Learnt`), the encoded columns follow from it alone: `federated.statistics`
+learns the same from sums over several tables.
+"""
+
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,6 +22,24 @@ from medimg.tables.selection import best
 # One-hot columns of one raw column; more is an identifier or free text, and would fill the memory.
 MOST_CATEGORIES = 1000
 _CELLS = 4_000_000  # of a block of columns that is fitted at once: 32 MB of float64
+
+
+class Learnt(NamedTuple):
+    """What the training rows tell of a raw column.
+
+    Attributes:
+        fill: what a missing value becomes.
+        lacking: some row lacks it.
+        varies: it has several values once the missing ones are filled.
+        offset: subtracted from it.
+        scale: it is then divided by.
+    """
+
+    fill: float
+    lacking: bool
+    varies: bool
+    offset: float
+    scale: float
 
 
 def fit(dataset: Dataset, rows: pd.DataFrame, config: TrainConfig) -> Preprocessing:
@@ -42,23 +65,56 @@ def fit(dataset: Dataset, rows: pd.DataFrame, config: TrainConfig) -> Preprocess
         rows = complete_rows(dataset, rows)
     if rows.empty:
         raise InputError(f"{dataset.root}: the train part has no rows to fit the preprocessing on")
-    features, dropped = _usable(dataset.inputs, rows, config)
+    lacking = np.concatenate([np.isnan(v).mean(axis=0) for _, v in blocks(rows, dataset.inputs)])
+    features, dropped = usable(dataset.inputs, lacking, config)
+    learnt = (
+        (column, one)
+        for block, values in blocks(rows, features)
+        for column, one in zip(block, _learn(block, values, config), strict=True)
+    )
+    fitted = preprocessing_of(learnt, dropped, config, str(dataset.root))
+    if config.select == "none":
+        return fitted
+    kept = best(
+        fitted.transform(rows),
+        fitted.plan.scale,
+        dataset.targets(rows),
+        config.select,
+        config.select_count,
+    )
+    return selected(fitted, kept, config.select)
+
+
+def preprocessing_of(
+    learnt: Iterable[tuple[Input, Learnt]], dropped: dict[str, str], config, where: str
+) -> Preprocessing:
+    """Every column that may be selected from.
+
+    Args:
+        learnt: raw columns in the table's order, with what the training rows tell of them.
+        dropped: of `usable`.
+        config: `impute`, `missing_indicators`, `encode`.
+        where: the Dataset, for messages.
+
+    Raises:
+        InputError: a column has too many categories, or nothing is left to learn from.
+    """
     raw: list[Input] = []
     columns: list[Column] = []
-    for block, values in _blocks(rows, features):
-        for column, encoded in zip(block, _fit_block(block, values, config), strict=True):
-            if encoded:
-                raw.append(column)
-                columns.extend(encoded)
-            else:
-                dropped[column.name] = "the same in every training row"
+    dropped = dict(dropped)
+    for column, one in learnt:
+        encoded = _encoded(column, one, config)
+        if encoded:
+            raw.append(column)
+            columns.extend(encoded)
+        else:
+            dropped[column.name] = "the same in every training row"
     if not columns:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in list(dropped.items())[:3])
         raise InputError(
-            f"{dataset.root}: no feature is left to learn from ({reasons}); see --missing and the types in dataset.yaml"
+            f"{where}: no feature is left to learn from ({reasons}); see --missing and the types in dataset.yaml"
         )
-    fitted = Preprocessing(tuple(raw), _uniquely_named(columns), dropped)
-    return fitted if config.select == "none" else _selected(fitted, dataset, rows, config)
+    return Preprocessing(tuple(raw), _uniquely_named(columns), dropped)
 
 
 def complete_rows(dataset: Dataset, rows: pd.DataFrame) -> pd.DataFrame:
@@ -72,17 +128,22 @@ def complete_rows(dataset: Dataset, rows: pd.DataFrame) -> pd.DataFrame:
         InputError: no row is complete.
     """
     complete = np.ones(len(rows), bool)
-    for _, values in _blocks(rows, dataset.inputs):
+    for _, values in blocks(rows, dataset.inputs):
         missing = np.isnan(values)
         complete &= ~missing[:, ~missing.all(axis=0)].any(axis=1)
     if not complete.any():
-        raise InputError(
-            f"--missing drop-rows: every training row of {dataset.root} lacks something; use impute or drop-columns"
-        )
+        raise nothing_complete(str(dataset.root))
     return rows[complete]
 
 
-def _blocks(
+def nothing_complete(where: str) -> InputError:
+    """Why `--missing drop-rows` can't be had."""
+    return InputError(
+        f"--missing drop-rows: every training row of {where} lacks something; use impute or drop-columns"
+    )
+
+
+def blocks(
     rows: pd.DataFrame, features: tuple[Feature, ...]
 ) -> Iterator[tuple[tuple[Input, ...], np.ndarray]]:
     """Some columns at a time with all rows' values: float64 (N, n), NaN for missing."""
@@ -92,11 +153,16 @@ def _blocks(
         yield block, read(rows, block)
 
 
-def _usable(
-    features: tuple[Feature, ...], rows: pd.DataFrame, config: TrainConfig
+def usable(
+    features: tuple[Feature, ...], fractions: np.ndarray, config
 ) -> tuple[tuple[Feature, ...], dict[str, str]]:
-    """The features that enough rows know, and why the others are left out."""
-    fractions = np.concatenate([np.isnan(v).mean(axis=0) for _, v in _blocks(rows, features)])
+    """The features that enough rows know, and why the others are left out.
+
+    Args:
+        features: n of them.
+        fractions: float (n,), of the training rows that lack each.
+        config: `missing`, `missing_limit`.
+    """
     limit = config.missing_limit if config.missing == "drop-columns" else 1.0
     usable, dropped = [], {}
     for feature, fraction in zip(features, fractions, strict=True):
@@ -111,38 +177,30 @@ def _usable(
     return tuple(usable), dropped
 
 
-def _fit_block(
-    block: tuple[Input, ...], values: np.ndarray, config: TrainConfig
-) -> list[list[Column]]:
-    """The encoded columns of each raw column."""
+def _learn(block: tuple[Input, ...], values: np.ndarray, config: TrainConfig) -> list[Learnt]:
+    """Of each column of a block, float64 (N, n) with NaN for missing."""
     fills = _fills(block, values, config)
     missing = np.isnan(values)
-    lacking = missing.any(axis=0)
     filled = np.where(missing, fills, values)
     varies = filled.min(axis=0) < filled.max(axis=0)
-    offsets, scales = _scaling(filled, config.scale)
-    encoded = []
-    for i, column in enumerate(block):
-        one_hot = column.type == "categorical" and config.encode == "one-hot"
-        columns = []
-        if varies[i] and one_hot:
-            columns += _one_hot(column, fills[i])
-        elif varies[i]:
-            columns.append(
-                Column(
-                    column.name,
-                    column.name,
-                    "value",
-                    fill=float(fills[i]),
-                    offset=float(offsets[i]),
-                    scale=float(scales[i]),
-                )
-            )
-        own_category = one_hot and config.impute == "constant"
-        if lacking[i] and (config.missing_indicators or own_category):
-            columns.append(Column(f"{column.name} missing", column.name, "missing", fill=1.0))
-        encoded.append(columns)
-    return encoded
+    found = (fills, missing.any(axis=0), varies, *_scaling(filled, config.scale))
+    return [Learnt(*one) for one in zip(*(values.tolist() for values in found), strict=True)]
+
+
+def _encoded(column: Input, learnt: Learnt, config) -> list[Column]:
+    """The columns that a raw one becomes; none when it tells nothing."""
+    name, one_hot = column.name, column.type == "categorical" and config.encode == "one-hot"
+    columns = []
+    if learnt.varies and one_hot:
+        columns += _one_hot(column, learnt.fill)
+    elif learnt.varies:
+        columns.append(
+            Column(name, name, "value", fill=learnt.fill, offset=learnt.offset, scale=learnt.scale)
+        )
+    own_category = one_hot and config.impute == "constant"
+    if learnt.lacking and (config.missing_indicators or own_category):
+        columns.append(Column(f"{name} missing", name, "missing", fill=1.0))
+    return columns
 
 
 def _fills(block: tuple[Input, ...], values: np.ndarray, config: TrainConfig) -> np.ndarray:
@@ -212,22 +270,19 @@ def _uniquely_named(columns: list[Column]) -> tuple[Column, ...]:
     return tuple(named)
 
 
-def _selected(
-    fitted: Preprocessing, dataset: Dataset, rows: pd.DataFrame, config: TrainConfig
-) -> Preprocessing:
-    """`fitted` with its best columns, and only the raw columns that these need."""
-    kept = best(
-        fitted.transform(rows),
-        fitted.plan.scale,
-        dataset.targets(rows),
-        config.select,
-        config.select_count,
-    )
+def selected(fitted: Preprocessing, kept: np.ndarray, method: str) -> Preprocessing:
+    """`fitted` with some of its columns, and only the raw columns that these need.
+
+    Args:
+        fitted: all columns.
+        kept: int, positions of its columns.
+        method: of `--select`, for the reason of what is left out.
+    """
     columns = tuple(fitted.columns[i] for i in kept)
     needed = {column.source for column in columns}
     dropped = dict(fitted.dropped)
     for column in fitted.raw:
         if column.name not in needed:
-            dropped[column.name] = f"not selected (--select {config.select})"
+            dropped[column.name] = f"not selected (--select {method})"
     raw = tuple(column for column in fitted.raw if column.name in needed)
     return Preprocessing(raw, columns, dropped)

@@ -8,18 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from sklearn.metrics import roc_auc_score
 
 from medimg import atomic
 from medimg.config import TrainConfig
 from medimg.errors import InputError
-from medimg.prediction import probabilities
 from medimg.run import Run
 from medimg.training.checkpoint import Checkpoints
 from medimg.training.losses import mean_loss
 from medimg.training.phases import Phase
 from medimg.training.progress import Progress
 from medimg.training.randomness import reseed
+from medimg.training.scores import accuracy, auroc
 
 
 @dataclass(frozen=True)
@@ -135,8 +134,8 @@ class Epochs:
             "loss": logs["loss"],
             "accuracy": logs["accuracy"],
             "val_loss": loss,
-            "val_accuracy": _accuracy(logits, stage.val_targets),
-            "val_auroc": _auroc(logits, stage.val_targets, self.task),
+            "val_accuracy": accuracy(logits, stage.val_targets),
+            "val_auroc": auroc(logits, stage.val_targets, self.task),
             "learning_rate": rate,
             "seconds": round(seconds, 3),
             "val_seconds": round(time.monotonic() - started, 3),
@@ -182,24 +181,3 @@ class _EpochEnd(tf.keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.epochs.end_epoch(logs, time.monotonic() - self.started)
-
-
-def _accuracy(logits: np.ndarray, targets: np.ndarray) -> float:
-    if targets.ndim == 2:
-        return float(np.mean((logits > 0) == (targets > 0.5)))
-    return float(np.mean(logits.argmax(axis=1) == targets))
-
-
-def _auroc(logits: np.ndarray, targets: np.ndarray, task: str) -> float:
-    """Macro AUROC over the classes that have both outcomes; NaN when none has."""
-    scores = probabilities(logits, task)
-    if task == "binary":
-        truth, scores = targets[:, None] == 1, scores[:, 1:]
-    elif task == "multiclass":
-        truth = targets[:, None] == np.arange(scores.shape[1])
-    else:
-        truth = targets > 0.5
-    values = [
-        roc_auc_score(t, s) for t, s in zip(truth.T, scores.T, strict=True) if t.min() != t.max()
-    ]
-    return float(np.mean(values)) if values else float("nan")

@@ -61,7 +61,7 @@ def train(
     dataset = Dataset.load(data)
     config = config.resolved(dataset.unit)
     dataset = in_fold(dataset, config.folds, config.fold, config.seed)
-    kind = _kind(dataset)
+    kind = kind_of(dataset)
     data_material.check(dataset)
     kind.check(config)
     if config.is_private:
@@ -71,11 +71,11 @@ def train(
         run = resumable(out, dataset)
         if (run.root / "model.keras").is_file():
             return run
-        model = _build(kind, config, run.description())
+        model = built(kind, config, run.description())
     else:
         description = kind.describe(dataset, config)
         # Built before the folder is made: a wrong option leaves nothing behind.
-        model = _build(kind, config, description)
+        model = built(kind, config, description)
         if config.is_private:
             private.check_model(kind, model, config)
         run = Run.create(out, data, "train", config.to_dict(), overwrite)
@@ -85,12 +85,13 @@ def train(
     return run
 
 
-def _kind(dataset: Dataset):
+def kind_of(dataset: Dataset):
     """The module that knows how to train on such data."""
     return table if dataset.is_table else images
 
 
-def _build(kind, config: TrainConfig, description: dict) -> tf.keras.Model:
+def built(kind, config: TrainConfig, description: dict) -> tf.keras.Model:
+    """The model with its first weights, which depend on the seed alone."""
     use_generators()
     tf.keras.utils.set_random_seed(config.seed)
     return kind.build_model(config, description)
@@ -99,7 +100,7 @@ def _build(kind, config: TrainConfig, description: dict) -> tf.keras.Model:
 def _train(
     run: Run, model: tf.keras.Model, dataset: Dataset, config: TrainConfig, listener: Listener
 ) -> None:
-    kind = _kind(dataset)
+    kind = kind_of(dataset)
     material = kind.gather(dataset, config, run.description(), run.root / "cache", listener.step)
     checkpoints = Checkpoints(run.root / "checkpoints")
     progress, history = checkpoints.state() or (Progress(), [])

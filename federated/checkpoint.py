@@ -1,0 +1,65 @@
+"""A federated training's checkpoints: one after every round, whole or not there."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from federated.tff.state import State
+from medimg import atomic
+
+
+@dataclass
+class Progress:
+    """Where a federated training is.
+
+    Attributes:
+        round: rounds done.
+        history: rows of history.csv.
+        best_round: round with the lowest pooled validation loss; 0 before the first.
+        best_loss: that loss.
+        waited: rounds since.
+        stopped: why no further round follows; empty while there may be one.
+    """
+
+    round: int = 0
+    history: list[dict] = field(default_factory=list)
+    best_round: int = 0
+    best_loss: float | None = None
+    waited: int = 0
+    stopped: str = ""
+
+
+class Checkpoints:
+    """States by round in one folder; `progress.json` is written last and says which of them count.
+
+    Args:
+        folder: of its own.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+
+    def load(self) -> tuple[State, State | None, Progress] | None:
+        """The last state, the best one, and the progress; None where there is none.
+
+        Raises:
+            InputError: a file is damaged.
+        """
+        path = self.folder / "progress.json"
+        if not path.is_file():
+            return None
+        progress = Progress(**json.loads(path.read_text(encoding="utf-8")))
+        best = State.load(self._state(progress.best_round)) if progress.best_round else None
+        return State.load(self._state(progress.round)), best, progress
+
+    def save(self, state: State, progress: Progress) -> None:
+        """Write a round's state; those that are neither the last nor the best are removed."""
+        state.save(self._state(progress.round))
+        atomic.write_json(self.folder / "progress.json", asdict(progress))
+        kept = {self._state(progress.round), self._state(progress.best_round)}
+        for path in self.folder.glob("state-*.npz"):
+            if path not in kept:
+                path.unlink()
+
+    def _state(self, number: int) -> Path:
+        return self.folder / f"state-{number:06d}.npz"

@@ -1,0 +1,172 @@
+"""What the federation is worth: the same model trained by every site alone, and on all data pooled.
+
+Both are trained as the federation is, by the same rounds of the same local work: alone each site is a federation of
+one, pooled all rows are one client. What differs is the data that a model has seen, and nothing else.
+"""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from federated.central import Central
+from federated.checkpoint import Checkpoints
+from federated.combining import Combining
+from federated.crew import LocalCrew
+from federated.outputs import predictions, predictions_of_each
+from federated.plan import Plan
+from federated.rounds import Outcome, Rounds, Watch
+from federated.setting import Setting
+from federated.tff import records
+from federated.tff.engine import Engine
+from federated.tff.execution import Execution
+from federated.tff.local_model import LocalModel
+from federated.tff.records import ClientData
+from federated.tff.strategies import Strategy
+from medimg.balance import class_weights
+from medimg.evaluation.predictions import Predictions
+
+CENTRALISED = "centralised"
+# Of a round of the comparison; all take part, and nothing is summed but the one update.
+_PLAIN = {
+    "client_fraction": 1.0,
+    "client_dropout": 0.0,
+    "stragglers": 0.0,
+    "aggregation": "mean",
+    "secure": "none",
+}
+
+
+@dataclass
+class Comparison:
+    """The models that the federation is measured against.
+
+    Attributes:
+        predictions: `local` and `centralised`, on the test rows.
+        histories: model -> rows of round, val_loss, val_auroc; of `local` client -> rows.
+    """
+
+    predictions: dict[str, Predictions] = field(default_factory=dict)
+    histories: dict = field(default_factory=dict)
+
+
+class Comparing:
+    """Trains what a federation is compared with; resumable like the federation itself.
+
+    Args:
+        setting: of the federation.
+        plan: of the federation.
+        execution: where TFF runs.
+        clients: their records.
+        folder: for checkpoints and the pooled records.
+        initial: weights before the first round, the same for all.
+        told: called with what is trained and the rounds done.
+    """
+
+    def __init__(
+        self,
+        setting: Setting,
+        plan: Plan,
+        execution: Execution,
+        clients: list[ClientData],
+        folder: Path,
+        initial: list[np.ndarray],
+        told: Callable[[str, int], None],
+    ):
+        self.setting, self.plan, self.clients = setting, plan, clients
+        self.folder, self.initial, self.told = folder, initial, told
+        # One client: every server's rule is that of averaging, but for normalisation that stays with its data.
+        name = "fedbn" if setting.config.strategy == "fedbn" else "fedavg"
+        self.engine = Engine(
+            execution,
+            LocalModel(plan.trained, setting.dataset.task),
+            plan.layout,
+            Strategy(name, clients=1),
+            setting.local,
+            setting.config.seed,
+        )
+
+    def run(self, val: Central, test: Central) -> Comparison:
+        """Train all of them.
+
+        Args:
+            val: rows of all clients; a site alone is judged by its own.
+            test: rows to predict.
+        """
+        found = Comparison()
+        outcome = self._train(CENTRALISED, self._pooled(), val)
+        found.histories[CENTRALISED] = _short(outcome)
+        weights = self.engine.weights(outcome.state)
+        found.predictions[CENTRALISED] = predictions(
+            self.setting.dataset.classes, test, val, test.logits(weights), val.logits(weights)
+        )
+        on_test, on_val, histories = {}, {}, {}
+        for number, client in enumerate(self.clients):
+            own = _OwnRows(val, client.name)
+            outcome = self._train(f"local-{number}", client, own)
+            weights = self.engine.weights(outcome.state)
+            on_test[client.name], on_val[client.name] = test.logits(weights), val.logits(weights)
+            histories[client.name] = _short(outcome)
+        found.histories["local"] = histories
+        found.predictions["local"] = predictions_of_each(
+            self.setting.dataset.classes, test, val, on_test, on_val
+        )
+        return found
+
+    def _train(self, name: str, client: ClientData, central) -> Outcome:
+        config = replace(self.setting.config, **_PLAIN)
+        shown = "pooled" if name == CENTRALISED else client.name
+        return Rounds(
+            self.engine,
+            LocalCrew(self.engine, [client]),
+            Combining(self.engine, config, [client.name], client.examples),
+            central,
+            config,
+            Checkpoints(self.folder / name),
+            watch=Watch(after=lambda row: self.told(shown, row["round"])),
+        ).run(self.initial)
+
+    def _pooled(self) -> ClientData:
+        """All clients' records as one client's."""
+        folder = self.folder / "pooled"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (records.INPUTS, records.TARGETS, records.WEIGHTS):
+            with (folder / name).open("wb") as whole:
+                for client in self.clients:
+                    with (Path(client.folder) / name).open("rb") as part:
+                        shutil.copyfileobj(part, whole)
+        if self.setting.config.balance == "class-weight":
+            self._weigh(folder)
+        examples = sum(client.examples for client in self.clients)
+        return ClientData("(pooled)", str(folder.resolve()), examples)
+
+    def _weigh(self, folder: Path) -> None:
+        """Classes balanced over all rows, where each client balanced its own."""
+        targets = np.fromfile(folder / records.TARGETS, self.plan.layout.target_type)
+        weights = class_weights(targets, len(self.setting.dataset.classes))[targets]
+        weights.astype(np.float32).tofile(folder / records.WEIGHTS)
+
+
+class _OwnRows:
+    """A client's part of the central rows, for its own early stopping; the rows are held once."""
+
+    def __init__(self, central: Central, client: str):
+        self._central, self._client = central, client
+
+    def logits(self, weights):
+        return self._central.logits(weights)
+
+    def logits_of_each(self, weights_of):
+        return self._central.logits(weights_of(self._client))
+
+    def measure(self, logits, client=None):
+        return self._central.measure(logits, self._client)
+
+
+def _short(outcome: Outcome) -> list[dict]:
+    return [
+        {name: row[name] for name in ("round", "val_loss", "val_accuracy", "val_auroc")}
+        for row in outcome.progress.history
+    ]

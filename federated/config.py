@@ -1,0 +1,229 @@
+"""Options of `medimg federate`: its fields are the options, as in `medimg.config`. Nothing heavy is imported here."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from medimg.config import ImageOptions, ModelOptions, TableOptions, TrainConfig
+from medimg.options import Config, option
+
+STRATEGIES = (
+    "fedavg",
+    "fedprox",
+    "fedsgd",
+    "fedavgm",
+    "fedadam",
+    "fedyogi",
+    "fedadagrad",
+    "mimelite",
+    "scaffold",
+    "fedbn",
+)
+AGGREGATIONS = (
+    "mean",
+    "median",
+    "trimmed-mean",
+    "krum",
+    "multi-krum",
+    "robust-clip",
+    "compress",
+)
+# Of these a round of training is made of; what `TrainConfig` calls by other names is not among them.
+_SHARED = [
+    field.name
+    for kind in (ModelOptions, ImageOptions, TableOptions)
+    for field in dataclasses.fields(kind)
+]
+
+
+@dataclass(frozen=True)
+class PartitionOptions(Config):
+    """Who the clients are, and who takes part in a round."""
+
+    partition: str = option(
+        "site",
+        "Clients: the sites, or patients dealt evenly, by a Dirichlet draw, or in one-class shards.",
+        choices=("site", "iid", "dirichlet", "shards"),
+    )
+    clients: int = option(5, "Number of clients, except with --partition site.", minimum=1)
+    alpha: float = option(
+        0.5, "dirichlet: concentration; the smaller, the more the clients differ.", above=0.0
+    )
+    min_size: int = option(
+        10, "dirichlet: fewest training images, or rows, of a client.", minimum=1
+    )
+    shards: int = option(2, "shards: one-class shards of each client.", minimum=1)
+    client_fraction: float = option(
+        1.0, "Fraction of the clients that is asked in a round.", above=0.0, maximum=1.0
+    )
+    client_dropout: float = option(
+        0.0, "Simulation: chance that an asked client's update never arrives.", minimum=0.0
+    )
+    stragglers: float = option(
+        0.0, "Simulation: chance that an asked client is slow.", minimum=0.0, maximum=1.0
+    )
+    straggler_pace: float = option(
+        0.5, "Simulation: share of its steps that a slow client does.", above=0.0, maximum=1.0
+    )
+    worker: tuple = option(
+        (),
+        "A site's 'medimg federate worker'; may be repeated (default: all clients in this process).",
+        metavar="HOST:PORT",
+    )
+    when_lost: str = option(
+        "skip",
+        "A worker that is lost: go on without it, or wait for it.",
+        choices=("skip", "wait"),
+    )
+    worker_patience: float = option(
+        60.0, "Seconds for which a worker that does not answer is tried again.", above=0.0
+    )
+
+
+@dataclass(frozen=True)
+class RoundOptions(Config):
+    """What a round is made of."""
+
+    strategy: str = option("fedavg", "Algorithm.", choices=STRATEGIES)
+    proximal: float = option(0.01, "fedprox: weight of the pull to the global model.", above=0.0)
+    server_learning_rate: float | None = option(
+        None, "Learning rate of the server (default: the strategy's own).", above=0.0
+    )
+    weighting: str | None = option(
+        None,
+        "Clients count by examples or alike (default: by examples; scaffold and --dp client alike).",
+        choices=("examples", "equal"),
+    )
+    rounds: int = option(20, "Most rounds.", minimum=1)
+    local_epochs: int = option(
+        1, "Passes of a client over its training part in a round.", minimum=1
+    )
+    local_steps: int | None = option(
+        None, "Steps of a client in a round, instead of --local-epochs.", minimum=1
+    )
+    batch_size: int = option(
+        32, "Images, or rows, of a step (with --dp patient: patients, on average).", minimum=1
+    )
+    client_optimizer: str = option(
+        "momentum", "Optimizer of the clients.", choices=("sgd", "momentum", "adam")
+    )
+    learning_rate: float | None = option(
+        None,
+        "Learning rate of the clients (default: sgd 0.1, momentum 0.05, adam 0.001).",
+        above=0.0,
+    )
+    patience: int = option(
+        0,
+        "Rounds without a better pooled validation loss before stopping, the best round's weights kept; "
+        "0: all rounds, the last one's kept.",
+        minimum=0,
+    )
+    balance: str = option(
+        "none", "Class imbalance, at each client.", choices=("none", "class-weight")
+    )
+    personalize_epochs: int = option(
+        0, "Epochs for which each site then fine-tunes the model for itself.", minimum=0
+    )
+    comparison: bool = option(
+        True,
+        "Train every site alone and all data pooled as well, to compare (never with --dp or --worker).",
+    )
+
+
+@dataclass(frozen=True)
+class AggregationOptions(Config):
+    """How updates become one."""
+
+    aggregation: str = option("mean", "How updates become one.", choices=AGGREGATIONS)
+    trim: float = option(
+        0.2, "trimmed-mean: fraction of the clients cut at either end.", minimum=0.0, maximum=0.5
+    )
+    byzantine: int = option(1, "krum, multi-krum: clients that may be malicious.", minimum=0)
+    secure: str = option("none", "Secure sum of the updates.", choices=("none", "masking", "ckks"))
+    secure_threshold: int = option(
+        0, "Clients that a secure sum needs (0: more than half).", minimum=0
+    )
+    secure_limit: float = option(
+        1024.0, "Largest absolute value of an update in a secure sum.", above=0.0
+    )
+    secure_bits: int = option(
+        64, "masking: bits of a masked number; 32 is coarser and half the bytes.", choices=(32, 64)
+    )
+
+
+@dataclass(frozen=True)
+class FederatedPrivacyOptions(Config):
+    """Differential privacy of a federation."""
+
+    dp: str = option(
+        "none",
+        "Differential privacy of patients (DP-SGD at each client) or of whole clients (noise at the server).",
+        choices=("none", "patient", "client"),
+    )
+    dp_epsilon: float | None = option(
+        None, "Most epsilon that the training may spend (at every site).", above=0.0
+    )
+    dp_delta: float = option(
+        1e-5, "Delta of --dp-epsilon; below 1 / number of patients.", above=0.0, maximum=0.5
+    )
+    dp_clip: float = option(
+        1.0, "Largest L2 norm of a patient's gradient, or of a client's update.", above=0.0
+    )
+    dp_noise_multiplier: float | None = option(
+        None,
+        "Noise over the clip (default: the least that --dp-epsilon allows for all rounds).",
+        above=0.0,
+    )
+    dp_clipping: str = option(
+        "fixed", "client: a fixed clip, or one that adapts.", choices=("fixed", "adaptive")
+    )
+    dp_seed: int | None = option(
+        None, "patient: fixed seed of noise and sampling, for experiments only.", minimum=0
+    )
+
+
+@dataclass(frozen=True)
+class FederateConfig(
+    FederatedPrivacyOptions,
+    AggregationOptions,
+    RoundOptions,
+    PartitionOptions,
+    TableOptions,
+    ImageOptions,
+    ModelOptions,
+):
+    """Options of `medimg federate`."""
+
+    norm: str | None = option(
+        None,
+        "Normalisation layers (default: group; batch with --freeze backbone or --strategy fedbn).",
+        choices=("batch", "group"),
+    )
+    seed: int = option(
+        0, "Seed of weights, partition, participation, order and dropout.", minimum=0
+    )
+
+    @property
+    def is_private(self) -> bool:
+        """With differential privacy."""
+        return self.dp != "none"
+
+    @property
+    def client_learning_rate(self) -> float:
+        """The clients' learning rate, with the default where none was given."""
+        return (
+            self.learning_rate
+            or {"sgd": 0.1, "momentum": 0.05, "adam": 0.001}[self.client_optimizer]
+        )
+
+    def training(self, unit: str) -> TrainConfig:
+        """The options of a central training that describe the same model on the same data.
+
+        Args:
+            unit: of the Dataset, `image` or `row`.
+        """
+        shared = {name: getattr(self, name) for name in _SHARED}
+        # BatchNorm's moving statistics can't be averaged: they stay as they are, or at the sites.
+        keeps_batch_norm = self.freeze == "backbone" or self.strategy == "fedbn"
+        shared["norm"] = self.norm or ("batch" if keeps_batch_norm else "group")
+        rounds = {"batch_size": self.batch_size, "balance": self.balance, "seed": self.seed}
+        return TrainConfig(**shared, **rounds).resolved(unit)

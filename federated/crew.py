@@ -1,0 +1,52 @@
+"""Crew: those who compute the clients' updates, here or at their sites."""
+
+from typing import Protocol
+
+from federated.tff.engine import Engine
+from federated.tff.records import ClientData
+from federated.tff.results import ClientUpdate
+from federated.tff.state import State
+
+
+class Crew(Protocol):
+    """Who the rounds ask for updates.
+
+    Attributes:
+        clients: name -> what is known of it, in order.
+    """
+
+    clients: dict[str, ClientData]
+
+    def updates(
+        self, state: State, names: list[str], number: int, work: dict[str, float]
+    ) -> tuple[dict[str, ClientUpdate], dict[str, str]]:
+        """The clients' updates from a state, and why there is none of the others.
+
+        Args:
+            state: before the round.
+            names: of the clients to ask.
+            number: of the round.
+            work: client -> the share of its steps that it does.
+        """
+
+
+class LocalCrew:
+    """All clients in one process and its worker: a simulation of hospitals that are apart.
+
+    Args:
+        engine: that computes.
+        clients: with their records on this machine.
+    """
+
+    def __init__(self, engine: Engine, clients: list[ClientData]):
+        self.engine = engine
+        self.clients = {client.name: client for client in clients}
+
+    def updates(
+        self, state: State, names: list[str], number: int, work: dict[str, float]
+    ) -> tuple[dict[str, ClientUpdate], dict[str, str]]:
+        """As `Crew` says; nobody is ever lost."""
+        if not names:
+            return {}, {}
+        asked = [self.clients[name] for name in names]
+        return self.engine.client_updates(state, asked, number, work), {}

@@ -1,0 +1,315 @@
+"""The rounds: ask clients, combine their updates, measure, put on record, write a checkpoint."""
+
+import csv
+import io
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from federated.audit_log import AuditLog
+from federated.central import Central, Measured
+from federated.checkpoint import Checkpoints, Progress
+from federated.combining import Combined, Combining
+from federated.config import FederateConfig
+from federated.crew import Crew
+from federated.participation import Attendance, attendance
+from federated.tff.engine import Engine
+from federated.tff.results import ClientUpdate
+from federated.tff.state import State
+from federated.update import digest_arrays
+from medimg import atomic
+
+COLUMNS = (
+    "round",
+    "client",
+    "status",
+    "examples",
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "val_auroc",
+    "bytes_up",
+    "bytes_down",
+    "seconds",
+)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Whom the rounds tell how they go.
+
+    Attributes:
+        before: called with the round's number, the clients asked and their work, before anything is computed: the
+            privacy ledger.
+        events: called with the round's number: what its record says of privacy.
+        after: called with the round's row of history.csv.
+    """
+
+    before: Callable[[int, Sequence[str], dict[str, float]], None] = lambda *_: None
+    events: Callable[[int], dict] = lambda number: {}
+    after: Callable[[dict], None] = lambda row: None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the rounds leave.
+
+    Attributes:
+        state: whose weights are kept.
+        progress: history, best round and why it ended.
+        kept: round of `state`.
+    """
+
+    state: State
+    progress: Progress
+    kept: int
+
+
+class Rounds:
+    """One federated training, from its last checkpoint to its end.
+
+    A round is a function of (seed, round, client) and the state before it: one that is repeated after a kill gives the
+    same weights.
+
+    Args:
+        engine: of the strategy, at the server.
+        crew: of the clients.
+        combining: of their updates.
+        central: held-out rows to measure on.
+        config: `rounds`, `patience`, `seed` and who takes part.
+        checkpoints: of this training.
+        table: rounds.csv to write; None: none.
+        log: audit log; None: none.
+        watch: is told.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        crew: Crew,
+        combining: Combining,
+        central: Central,
+        config: FederateConfig,
+        checkpoints: Checkpoints,
+        table: Path | None = None,
+        log: AuditLog | None = None,
+        watch: Watch | None = None,
+    ):
+        self.engine, self.crew, self.combining, self.central = engine, crew, combining, central
+        self.config, self.checkpoints, self.log = config, checkpoints, log
+        self.watch = watch or Watch()
+        self._table = None if table is None else RoundsTable(table)
+
+    def run(self, weights: list[np.ndarray]) -> Outcome:
+        """Train.
+
+        Args:
+            weights: of the trained model before the first round; not read when there is a checkpoint.
+        """
+        saved = self.checkpoints.load()
+        if saved:
+            state, best, progress = saved
+        else:
+            state, best, progress = self.engine.initialize(weights), None, Progress()
+        if self._table:
+            self._table.cut(progress.round)
+        while not progress.stopped:
+            state = self._round(state, progress)
+            if progress.best_round == progress.round:
+                best = state
+            self.checkpoints.save(state, progress)
+            self.watch.after(progress.history[-1])
+        if self.config.patience and best is not None:
+            return Outcome(best, progress, progress.best_round)
+        return Outcome(state, progress, progress.round)
+
+    def _round(self, state: State, progress: Progress) -> State:
+        started, number = time.monotonic(), progress.round + 1
+        config = self.config
+        who = attendance(
+            list(self.crew.clients),
+            number,
+            config.seed,
+            config.client_fraction,
+            config.client_dropout,
+            config.stragglers,
+            config.straggler_pace,
+        )
+        self.watch.before(number, who.selected, who.work)
+        updates, lost = self.crew.updates(state, list(who.arriving), number, who.work)
+        combined = self.combining.combine(state, updates, number, who.dropped)
+        logits, measured = self._measure(combined.state)
+        rows = self._rows(number, who, updates, lost, combined, logits)
+        row = _history(number, rows, measured, combined, time.monotonic() - started)
+        self._advance(progress, row)
+        if self.log:
+            self.log.append(self._record(number, who, rows, combined))
+        if self._table:
+            self._table.add(rows)
+        return combined.state
+
+    def _measure(self, state: State) -> tuple[np.ndarray, Measured]:
+        if self.engine.model.local:
+            # Normalisation stays at the sites: every row is predicted with that of its own.
+            logits = self.central.logits_of_each(lambda name: self.engine.weights(state, name))
+        else:
+            logits = self.central.logits(self.engine.weights(state))
+        return logits, self.central.measure(logits)
+
+    def _rows(
+        self,
+        number: int,
+        who: Attendance,
+        updates: dict[str, ClientUpdate],
+        lost: dict[str, str],
+        combined: Combined,
+        logits: np.ndarray,
+    ) -> list[dict]:
+        """Rows of rounds.csv: one for every client that was asked."""
+        rows = []
+        for name in who.selected:
+            row = dict.fromkeys(COLUMNS)
+            row |= {"round": number, "client": name, "status": _status(name, who, lost, combined)}
+            if name in updates:
+                measures = updates[name].measures
+                row |= {
+                    "examples": measures.examples,
+                    "loss": measures.loss,
+                    "accuracy": measures.accuracy,
+                    "bytes_up": combined.bytes_up.get(name, measures.bytes_up),
+                    "bytes_down": measures.bytes_down + combined.bytes_down.get(name, 0),
+                    "seconds": round(measures.seconds, 4),
+                }
+            elif name in combined.bytes_up:
+                row |= {
+                    "bytes_up": combined.bytes_up[name],
+                    "bytes_down": combined.bytes_down[name],
+                }
+            own = self.central.measure(logits, name)
+            if own:
+                row |= {
+                    "val_loss": own.loss,
+                    "val_accuracy": own.accuracy,
+                    "val_auroc": own.auroc,
+                }
+            rows.append(row)
+        return rows
+
+    def _advance(self, progress: Progress, row: dict) -> None:
+        progress.round = row["round"]
+        loss = row["val_loss"]
+        better = not math.isnan(loss) and (progress.best_loss is None or loss < progress.best_loss)
+        if better:
+            progress.best_loss, progress.best_round, progress.waited = loss, progress.round, 0
+        else:
+            progress.waited += 1
+        row["best"] = better
+        progress.history.append(row)
+        patience = self.config.patience
+        if progress.round >= self.config.rounds:
+            progress.stopped = f"all {progress.round} rounds done"
+        elif patience and progress.waited >= patience:
+            progress.stopped = (
+                f"no better pooled validation loss for {patience} rounds; "
+                f"the weights are those of round {progress.best_round}"
+            )
+
+    def _record(self, number: int, who: Attendance, rows: list[dict], combined: Combined) -> dict:
+        statuses = {row["client"]: row["status"] for row in rows}
+        return {
+            "event": "round",
+            "round": number,
+            "participants": list(who.selected),
+            "included": list(combined.included),
+            "dropped": [n for n in who.selected if statuses[n].startswith(("dropped", "lost"))],
+            "rejected": combined.rejected,
+            "failure": combined.failure,
+            "model": digest_arrays(combined.state.weights),
+            "updates": combined.digests,
+            "shares": combined.shares,
+            "measurements": combined.measurements,
+            "bytes": {
+                "up": sum(row["bytes_up"] or 0 for row in rows),
+                "down": sum(row["bytes_down"] or 0 for row in rows),
+            },
+            **self.watch.events(number),
+        }
+
+
+def _status(name: str, who: Attendance, lost: dict, combined: Combined) -> str:
+    if name in who.dropped:
+        return "dropped"
+    if name in lost:
+        return f"lost: {lost[name]}"
+    if name in combined.rejected:
+        return f"rejected: {combined.rejected[name]}"
+    if combined.failure:
+        return f"unused: {combined.failure}"
+    return "straggler" if who.work[name] < 1 else "ok"
+
+
+def _history(
+    number: int, rows: list[dict], measured: Measured, combined: Combined, seconds: float
+) -> dict:
+    """A row of history.csv; training scores are means over examples, each client's before its steps."""
+    trained = [row for row in rows if row["examples"]]
+    examples = sum(row["examples"] for row in trained)
+
+    def mean(name: str) -> float:
+        return (
+            sum(row[name] * row["examples"] for row in trained) / examples if examples else math.nan
+        )
+
+    return {
+        "round": number,
+        "loss": mean("loss"),
+        "accuracy": mean("accuracy"),
+        "val_loss": measured.loss,
+        "val_accuracy": measured.accuracy,
+        "val_auroc": measured.auroc,
+        "participants": len(combined.included),
+        "bytes_up": sum(row["bytes_up"] or 0 for row in rows),
+        "bytes_down": sum(row["bytes_down"] or 0 for row in rows),
+        "seconds": round(seconds, 4),
+    }
+
+
+class RoundsTable:
+    """`rounds.csv`, appended to: rewriting it every round would cost the square of its length.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+
+    def cut(self, rounds: int) -> None:
+        """Keep the rows of the first rounds; what a kill left behind them, whole or torn, goes."""
+        kept = [",".join(COLUMNS)]
+        if rounds and self.path.is_file():
+            text = self.path.read_text(encoding="utf-8")
+            whole = text[: text.rfind("\n") + 1]
+            table = pd.read_csv(io.StringIO(whole), dtype=str, keep_default_na=False)
+            table = table[pd.to_numeric(table["round"], errors="coerce") <= rounds]
+            atomic.write_csv(self.path, table)
+            return
+        atomic.write_text(self.path, "\n".join(kept) + "\n")
+
+    def add(self, rows: list[dict]) -> None:
+        """Append a round's rows.
+
+        Raises:
+            InputError: the file can't be written.
+        """
+        try:
+            with self.path.open("a", newline="", encoding="utf-8") as file:
+                csv.DictWriter(file, COLUMNS, lineterminator="\n").writerows(rows)
+        except OSError as error:
+            raise atomic.cannot_write(self.path, error) from error

@@ -1,0 +1,163 @@
+"""What a federated training is about: the Dataset, its clients, the plan; options that don't fit are refused here."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from federated.clients import Client, pooled
+from federated.config import FederateConfig
+from federated.partition import partition
+from federated.plan import Plan
+from federated.robust.choice import check_compatible, check_enough
+from federated.tff.order import LocalTraining
+from federated.tff.strategies import KINDS, Strategy
+from medimg.dataset import Dataset
+from medimg.errors import InputError
+from medimg.leakage import require_no_leakage
+from medimg.pipeline import image_form
+from medimg.training import material
+from medimg.training.train import kind_of
+
+# Beside the update their clients send a vector that only a mean makes sense of.
+_TWO_VECTORS = ("mimelite", "scaffold")
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """A Dataset divided among clients, and what is to be done with it.
+
+    Attributes:
+        dataset: the whole.
+        clients: in order.
+        config: options.
+    """
+
+    dataset: Dataset
+    clients: list[Client]
+    config: FederateConfig
+
+    @classmethod
+    def of(cls, dataset: Dataset, config: FederateConfig) -> "Setting":
+        """Divide the Dataset, and refuse what can't work before anything is written.
+
+        Raises:
+            InputError: names the option, the file or the row.
+        """
+        setting = cls(dataset, partition(dataset, config), config)
+        material.check(setting.pooled)
+        training = config.training(dataset.unit)
+        kind_of(dataset).check(training)
+        _check_aggregation(config, len(setting.clients))
+        _check_privacy(config)
+        if config.balance == "class-weight" and dataset.task == "multilabel":
+            raise InputError(
+                "--balance class-weight: not for a multilabel set across clients; use none"
+            )
+        require_no_leakage(dataset)
+        return setting
+
+    @cached_property
+    def pooled(self) -> Dataset:
+        """All clients' rows, each in the part that its client has it in."""
+        return pooled(self.dataset, self.clients)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the clients."""
+        return [client.name for client in self.clients]
+
+    def plan(self, description: dict) -> Plan:
+        """What all clients agree on.
+
+        Args:
+            description: content of model.json.
+        """
+        bits = 8
+        if not self.dataset.is_table:
+            rows = self.pooled.rows("train", labelled=True)
+            bits = image_form(self.dataset.paths(rows)).bits
+        training = self.config.training(self.dataset.unit).to_dict()
+        return Plan(description, training, bits, self.config.dp == "patient")
+
+    @property
+    def local(self) -> LocalTraining:
+        """What a client does in a round."""
+        config = self.config
+        return LocalTraining(
+            epochs=config.local_epochs,
+            steps=config.local_steps,
+            batch_size=config.batch_size,
+            optimizer=config.client_optimizer,
+            learning_rate=config.client_learning_rate,
+        )
+
+    def strategy(self, **private) -> Strategy:
+        """The algorithm.
+
+        Args:
+            **private: `aggregation`, `noise_multiplier` and `clip` of client-level privacy.
+        """
+        config = self.config
+        inside = {"robust-clip", "compress"}
+        given = {"aggregation": config.aggregation if config.aggregation in inside else "mean"}
+        return Strategy(
+            name=config.strategy,
+            server_learning_rate=config.server_learning_rate,
+            proximal=config.proximal if config.strategy == "fedprox" else 0.0,
+            weighting=config.weighting,
+            clients=len(self.clients),
+            **{**given, **private},
+        )
+
+
+def _check_aggregation(config: FederateConfig, clients: int) -> None:
+    check_compatible(config.aggregation, config.secure)
+    in_round = max(1, int(config.client_fraction * clients + 0.5))
+    check_enough(config.aggregation, in_round, config.trim, config.byzantine)
+    if config.strategy in _TWO_VECTORS and config.aggregation != "mean":
+        raise InputError(
+            f"--aggregation {config.aggregation}: not with --strategy {config.strategy}, whose clients send a second "
+            "vector beside the update; use mean"
+        )
+    if config.secure == "none":
+        return
+    if config.aggregation == "compress":
+        raise InputError(
+            f"--aggregation compress: a secure sum ({config.secure}) needs whole numbers of one grid; use mean"
+        )
+    if in_round < 2:
+        raise InputError(
+            f"--secure {config.secure}: needs 2 or more clients in a round, there is {in_round}: the sum of one is its "
+            "own update"
+        )
+    threshold = config.secure_threshold
+    if threshold and not in_round / 2 < threshold <= in_round:
+        raise InputError(
+            f"--secure-threshold {threshold}: must be more than half of the {in_round} clients of a round, and no more "
+            "than they are"
+        )
+
+
+def _check_privacy(config: FederateConfig) -> None:
+    given = config.dp_epsilon is not None or config.dp_noise_multiplier is not None
+    if not config.is_private:
+        if given:
+            raise InputError("--dp-epsilon: give --dp patient or --dp client with it")
+        return
+    if not given:
+        raise InputError(f"--dp {config.dp}: needs --dp-epsilon or --dp-noise-multiplier")
+    if config.personalize_epochs:
+        raise InputError(
+            f"--personalize-epochs: fine-tunes without privacy on the patients that --dp {config.dp} protects; leave it"
+            " out"
+        )
+    if config.dp == "client":
+        if config.aggregation != "mean" or config.secure != "none":
+            raise InputError(
+                "--dp client: TFF's aggregator adds the noise to the mean it computes; use --aggregation mean and "
+                "--secure none"
+            )
+    elif KINDS[config.strategy].client not in ("train",):
+        raise InputError(
+            f"--strategy {config.strategy}: its clients send more than DP-SGD makes private; use fedavg, fedprox or a "
+            "server optimizer with --dp patient"
+        )
