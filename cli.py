@@ -252,7 +252,12 @@ def federate_run(ctx, data_folder, out, resume, overwrite, **values):
     with progress_bars() as step:
         listener = Listener(step, told, lambda sentence: click.echo(f"note: {sentence}", err=True))
         run = federate(resolve(data_folder), Path(out), config, resume, overwrite, listener)
-    printing.federation(run)
+    from federated.report.printed import printed
+    from federated.report.reading import read_federation
+
+    for title, columns, rows in printed(read_federation(run.root)):
+        table(title, columns, rows)
+    click.echo(f"report: {run.root / 'federation.html'} and {run.root / 'report.html'}")
 
 
 @federate.command("verify")

@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 
 from federated.plan import Plan
+from federated.statistics import Schema, agreed
+from federated.statistics import training_rows as of_training
 from federated.tff import records
 from federated.tff.records import ClientData
 from medimg.balance import class_weights
 from medimg.dataset import Dataset
 from medimg.pipeline import PixelCache, as_pixels
-from medimg.tables.fit import complete_rows
 from medimg.tables.preprocessing import Preprocessing
 from medimg.training import features
 
@@ -20,10 +21,9 @@ Progress = Callable[[int, int], None]
 
 
 def training_rows(dataset: Dataset, plan: Plan) -> pd.DataFrame:
-    """The client's labelled rows in train; with `--missing drop-rows` the complete ones."""
-    rows = dataset.rows("train", labelled=True)
+    """The client's labelled rows in train; with `--missing drop-rows` those complete in all columns that count."""
     drops = plan.is_table and plan.config.missing == "drop-rows"
-    return complete_rows(dataset, rows) if drops else rows
+    return of_training(dataset, plan.known) if drops else dataset.rows("train", labelled=True)
 
 
 def prepare(
@@ -41,6 +41,8 @@ def prepare(
     Raises:
         InputError: an image or value can't be read, or the folder can't be written.
     """
+    if plan.is_table:
+        dataset = agreed(dataset, Schema.from_dict(plan.schema))
     rows = training_rows(dataset, plan)
     source = inputs(dataset, rows, plan, folder, progress)
     targets = dataset.targets(rows)

@@ -1,5 +1,6 @@
 """federate(): a Dataset divided among clients and options -> a Run, trained by rounds on TensorFlow Federated."""
 
+import contextlib
 import shutil
 import statistics
 from collections.abc import Callable
@@ -19,9 +20,11 @@ from federated.config import FederateConfig
 from federated.crew import LocalCrew
 from federated.outputs import majority, predictions, predictions_of_each
 from federated.plan import Plan
+from federated.report.report import write_report
 from federated.rounds import Outcome, Rounds, Watch
 from federated.secure.exposure import who_could_see
-from federated.setting import Setting
+from federated.secure.terms import default_threshold
+from federated.setting import Setting, asked
 from federated.site_gain import site_gain
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution
@@ -34,7 +37,6 @@ from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.predictions import Predictions
 from medimg.models.saving import save_model
 from medimg.run import Run, environment, resumable
-from medimg.training.train import kind_of
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ def federate(
     resume: bool = False,
     overwrite: bool = False,
     listener: Listener | None = None,
+    execution: Execution | None = None,
 ) -> Run:
     """Train a classifier across clients; the Run is resumable at any moment, and then an ordinary Run.
 
@@ -69,6 +72,7 @@ def federate(
         resume: go on with the Run at `out`, with its own data and options.
         overwrite: replace the Run at `out`.
         listener: is told of progress.
+        execution: where TFF runs; None: one of its own, ended with the training.
 
     Raises:
         InputError: the data leak or can't be divided so, options don't fit each other, or `out` is taken.
@@ -81,10 +85,7 @@ def federate(
             return run
         plan = setting.plan(run.description())
     else:
-        kind = kind_of(setting.dataset)
-        plan = setting.plan(
-            kind.describe(setting.pooled, setting.config.training(setting.dataset.unit))
-        )
+        plan = setting.plan(setting.describe(setting.ask))
         # Built before the folder is made: a wrong option leaves nothing behind.
         _local_model(setting, plan)
         run = Run.create(out, data, "federate", config.to_dict(), overwrite)
@@ -95,7 +96,8 @@ def federate(
         for note in client.notes:
             listener.note(f"{client.name}: {note}")
     try:
-        with Execution() as execution:
+        with contextlib.ExitStack() as stack:
+            execution = execution or stack.enter_context(Execution())
             Federation(run, setting, plan, execution, listener).run()
     finally:
         shutil.rmtree(run.root / "records", ignore_errors=True)
@@ -311,7 +313,9 @@ class Federation:
             seed=seed,
         )
         federation = self._federation(outcome, comparison, models, gain)
+        # Last but for the clearing up: where federation.json is, all the rest is.
         atomic.write_json(root / "federation.json", federation)
+        write_report(root)
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def _federation(self, outcome: Outcome, comparison: Comparison, models, gain: dict) -> dict:
@@ -328,13 +332,16 @@ class Federation:
             "partition": config.partition,
             "rounds": outcome.progress.round,
             "kept_round": outcome.kept,
-            "best_round": outcome.progress.best_round,
+            "best_round": outcome.kept if config.patience else None,
             "stopped": outcome.progress.stopped,
             "local": self._local_words(),
             "aggregation": config.aggregation,
             "secure": {
                 "kind": config.secure,
-                "threshold": config.secure_threshold or None,
+                "threshold": None
+                if config.secure == "none"
+                else config.secure_threshold
+                or default_threshold(asked(config, len(setting.clients))),
                 "sentences": who_could_see(config.secure),
             },
             "clients": [
@@ -356,7 +363,7 @@ class Federation:
                 "round": statistics.median(seconds),
                 "first": seconds[0],
             },
-            "statistics": [],
+            "statistics": setting.disclosed,
             "comparison": {
                 "models": {name: _HOW[name] for name in models},
                 "left_out": dict.fromkeys(("local", CENTRALISED), self._not_compared())

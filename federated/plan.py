@@ -20,12 +20,16 @@ class Plan:
         training: `TrainConfig.to_dict()` of the model's options.
         bits: 8 or 16, of the deepest image at any client.
         private: keep what patient-level privacy needs beside the records.
+        schema: of a table, `federated.statistics.Schema.to_dict()`; None of images.
+        known: of a table, the columns that some client knows in training.
     """
 
     description: dict
     training: dict
     bits: int = 8
     private: bool = False
+    schema: dict | None = None
+    known: list[str] | None = None
 
     @classmethod
     def from_dict(cls, values: dict) -> "Plan":

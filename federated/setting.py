@@ -1,6 +1,7 @@
 """What a federated training is about: the Dataset, its clients, the plan; options that don't fit are refused here."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from federated.clients import Client, pooled
@@ -8,17 +9,22 @@ from federated.config import FederateConfig
 from federated.partition import partition
 from federated.plan import Plan
 from federated.robust.choice import check_compatible, check_enough
+from federated.statistics import Schema, answer, disclosed, fit, pixel_whitening, pixels_disclosed
 from federated.tff.order import LocalTraining
 from federated.tff.strategies import KINDS, Strategy
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.leakage import require_no_leakage
 from medimg.pipeline import image_form
-from medimg.training import material
+from medimg.tables.fit import MISSING_EVERYWHERE
+from medimg.training import images, material, table
 from medimg.training.train import kind_of
 
 # Beside the update their clients send a vector that only a mean makes sense of.
 _TWO_VECTORS = ("mimelite", "scaffold")
+
+
+Ask = Callable[[dict], dict[str, dict]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +71,36 @@ class Setting:
         """Of the clients."""
         return [client.name for client in self.clients]
 
+    def describe(self, ask: Ask) -> dict:
+        """What model.json says, learnt from the clients' counts and sums alone.
+
+        Args:
+            ask: sends a request to every client; gives client -> answer, see `federated.statistics`.
+        """
+        dataset, training = self.pooled, self.config.training(self.dataset.unit)
+        if dataset.is_table:
+            return table.described(dataset, training, fit(ask, Schema.of(dataset), training))
+        whitening = None
+        if training.normalize == "pca":
+            channels = images.channels_of(dataset, training)
+            whitening = pixel_whitening(ask, training.image_size, channels)
+        return images.describe(dataset, training, whitening)
+
+    def ask(self, request: dict) -> dict[str, dict]:
+        """Every client's answer, where all are in this process."""
+        return {client.name: answer(client.dataset, request) for client in self.clients}
+
+    @property
+    def disclosed(self) -> list[str]:
+        """Sentences on what the clients told before the first round."""
+        if self.dataset.is_table:
+            return disclosed(self.config)
+        if self.config.normalize == "pca":
+            return pixels_disclosed()
+        return [
+            "Before the first round each site told its number of training images, and nothing else."
+        ]
+
     def plan(self, description: dict) -> Plan:
         """What all clients agree on.
 
@@ -76,7 +112,16 @@ class Setting:
             rows = self.pooled.rows("train", labelled=True)
             bits = image_form(self.dataset.paths(rows)).bits
         training = self.config.training(self.dataset.unit).to_dict()
-        return Plan(description, training, bits, self.config.dp == "patient")
+        plan = Plan(description, training, bits, self.config.dp == "patient")
+        if not self.dataset.is_table:
+            return plan
+        dropped = description["preprocessing"]["dropped"]
+        known = [
+            feature.name
+            for feature in self.dataset.inputs
+            if dropped.get(feature.name) != MISSING_EVERYWHERE
+        ]
+        return replace(plan, schema=Schema.of(self.dataset).to_dict(), known=known)
 
     @property
     def local(self) -> LocalTraining:
@@ -109,9 +154,14 @@ class Setting:
         )
 
 
+def asked(config: FederateConfig, clients: int) -> int:
+    """Clients of a round."""
+    return max(1, int(config.client_fraction * clients + 0.5))
+
+
 def _check_aggregation(config: FederateConfig, clients: int) -> None:
     check_compatible(config.aggregation, config.secure)
-    in_round = max(1, int(config.client_fraction * clients + 0.5))
+    in_round = asked(config, clients)
     check_enough(config.aggregation, in_round, config.trim, config.byzantine)
     if config.strategy in _TWO_VECTORS and config.aggregation != "mean":
         raise InputError(

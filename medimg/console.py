@@ -39,13 +39,14 @@ def progress_bars():
 def table(title: str, columns: list[str], rows: list[list]) -> None:
     """Print a table to standard output."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     drawn = Table(title=title, title_justify="left")
     for i, column in enumerate(columns):
         drawn.add_column(column, justify="left" if i == 0 else "right")
     for row in rows:
-        drawn.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
+        drawn.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else escape(str(cell)) for cell in row))
     # A pipe has no width; a log wants whole rows.
     width = None if sys.stdout.isatty() else 120
     Console(width=width).print(drawn)

@@ -6,10 +6,10 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 
-def template(room: str, name: str) -> Template:
-    """The template `name` of the folder medimg/<room>; text is escaped, an unknown name is an error."""
+def template(room: str, name: str, package: str = "medimg") -> Template:
+    """The template `name` of the folder <package>/<room>; text is escaped, an unknown name is an error."""
     return Environment(
-        loader=PackageLoader("medimg", room),
+        loader=PackageLoader(package, room),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -91,7 +91,7 @@ class Run:
         return cls(Path(root), config)
 
     def dataset(self) -> Dataset:
-        """The Dataset that the Run was trained on, with the Run's own parts where they are others than the Dataset's."""
+        """The Dataset that the Run was trained on, with the Run's own parts where they are not the Dataset's."""
         options = self.config["options"]
         dataset = Dataset.load(Path(self.config["data"]))
         moved = self.root / "parts.csv"

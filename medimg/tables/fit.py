@@ -21,6 +21,8 @@ from medimg.tables.selection import best
 
 # One-hot columns of one raw column; more is an identifier or free text, and would fill the memory.
 MOST_CATEGORIES = 1000
+# Why a column is left out that no training row knows.
+MISSING_EVERYWHERE = "missing in every training row"
 _CELLS = 4_000_000  # of a block of columns that is fitted at once: 32 MB of float64
 
 
@@ -167,7 +169,7 @@ def usable(
     usable, dropped = [], {}
     for feature, fraction in zip(features, fractions, strict=True):
         if fraction == 1.0:
-            dropped[feature.name] = "missing in every training row"
+            dropped[feature.name] = MISSING_EVERYWHERE
         elif fraction > limit:
             dropped[feature.name] = (
                 f"missing in {fraction:.0%} of the training rows (--missing-limit {limit:g})"

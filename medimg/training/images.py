@@ -11,7 +11,9 @@ from medimg.errors import InputError
 from medimg.models import tabular
 from medimg.models.build import build
 from medimg.models.registry import family
+from medimg.models.weights import is_run
 from medimg.pipeline import batches, image_form, training_batches, training_pixels
+from medimg.run import Run
 from medimg.training import features as frozen
 from medimg.training import material as data_material
 from medimg.training import phases
@@ -19,6 +21,8 @@ from medimg.training.loop import Stage
 from medimg.training.losses import loss_for
 from medimg.training.material import Material
 from medimg.training.phases import Phase
+from medimg.whitening import Whitening, image_sums
+from medimg.whitening import whitening as learnt
 
 
 def check(config: TrainConfig) -> None:
@@ -30,22 +34,35 @@ def check(config: TrainConfig) -> None:
     family(config.model)
 
 
-def describe(dataset: Dataset, config: TrainConfig) -> dict:
-    """What model.json says."""
-    return {
+def describe(dataset: Dataset, config: TrainConfig, whitening: Whitening | None = None) -> dict:
+    """What model.json says.
+
+    Args:
+        dataset: to be trained on.
+        config: options.
+        whitening: for `--normalize pca`, where it was learnt elsewhere; None: from the training images.
+    """
+    channels = channels_of(dataset, config)
+    description = {
         "name": config.model,
         "task": dataset.task,
         "classes": list(dataset.classes),
         "image_size": config.image_size,
-        "channels": _channels(dataset, config),
+        "channels": channels,
         "norm": config.norm,
         "model_arg": config.model_arg,
         "input": "float32 (B, image_size, image_size, channels), raw pixels 0..255",
         "output": "logits float32 (B, classes)",
     }
+    if config.normalize == "pca":
+        paths = dataset.paths(dataset.rows("train", labelled=True))
+        whitening = whitening or learnt(image_sums(paths, config.image_size, channels))
+        description["normalize"] = whitening.to_dict()
+    return description
 
 
-def _channels(dataset: Dataset, config: TrainConfig) -> int:
+def channels_of(dataset: Dataset, config: TrainConfig) -> int:
+    """Channels that the model takes: as told, 3 for ImageNet's models, else as the training images are."""
     if config.channels:
         return config.channels
     if family(config.model).application is not None:
@@ -55,6 +72,8 @@ def _channels(dataset: Dataset, config: TrainConfig) -> int:
 
 def build_model(config: TrainConfig, description: dict) -> tf.keras.Model:
     """The model with its first weights."""
+    normalize = description.get("normalize")
+    _check_start(config, normalize)
     model = build(
         config.model,
         config.image_size,
@@ -64,9 +83,21 @@ def build_model(config: TrainConfig, description: dict) -> tf.keras.Model:
         config.norm,
         config.dropout,
         config.model_arg,
+        Whitening.from_dict(normalize) if normalize else None,
     )
     plan(config, model)
     return model
+
+
+def _check_start(config: TrainConfig, normalize: dict | None) -> None:
+    """Refuse weights that were learnt on pixels of another colour space."""
+    if (
+        is_run(config.weights)
+        and Run.load(Path(config.weights)).description().get("normalize") != normalize
+    ):
+        raise InputError(
+            f"--weights {config.weights}: was trained with another --normalize; its weights fit no other pixels"
+        )
 
 
 def plan(config: TrainConfig, model: tf.keras.Model) -> list[Phase]:

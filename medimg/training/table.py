@@ -37,7 +37,11 @@ def check(config: TrainConfig) -> None:
 
 def describe(dataset: Dataset, config: TrainConfig) -> dict:
     """What model.json says, with the preprocessing fitted on the training part alone."""
-    preprocessing = fit(dataset, _training_rows(dataset, config), config)
+    return described(dataset, config, fit(dataset, _training_rows(dataset, config), config))
+
+
+def described(dataset: Dataset, config: TrainConfig, preprocessing: Preprocessing) -> dict:
+    """What model.json says, with a preprocessing learnt elsewhere."""
     return {
         "name": config.model,
         "task": dataset.task,

@@ -1,0 +1,1 @@
+"""What a federated training leaves for people: `federation.html`, its figures, and the command line's tables."""

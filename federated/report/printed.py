@@ -1,0 +1,109 @@
+"""The report's tables for the command line."""
+
+from federated.report.amounts import bytes_text, epsilon_text, seconds_text
+from medimg.comparison.verdict import p_text, signed
+from medimg.console import interval
+from medimg.evaluation.report import METRIC_NAMES
+
+Table = tuple[str, list[str], list[list]]
+_MOST_IN_LINE = 4
+
+
+def printed(federation: dict) -> list[Table]:
+    """Title, columns and rows of each table, as `medimg.console.table` takes them.
+
+    Does each site gain (values, then differences), clients with their privacy, and what it cost. The first two are left
+    out when no models were compared.
+
+    Args:
+        federation: content of federation.json.
+    """
+    gain = federation["comparison"]["gain"]
+    told = [] if gain is None else [_values(gain), *_differences(gain)]
+    return [*told, _clients(federation), _cost(federation)]
+
+
+def _values(gain: dict) -> Table:
+    name = METRIC_NAMES[gain["metric"]][0]
+    words = "local" in gain["models"]
+    columns = ["site", *gain["models"], *(["gain?"] if words else [])]
+    # Beside four intervals in a line, nothing else fits into a log's 120 columns.
+    broken = len(gain["models"]) > _MOST_IN_LINE
+    rows = []
+    for place in gain["places"]:
+        shown = [_value(model, measured) for model, measured in place["values"].items()]
+        if broken:
+            shown = [text.replace(" [", "\n[") for text in shown]
+        rows.append([place["name"], *shown, *([place["word"]] if words else [])])
+    return f"{name} on each site's test patients [95% interval]", columns, rows
+
+
+def _value(model: str, measured: dict) -> str:
+    # The floor is the same answer for all: a log of 120 columns has better use for the room.
+    return interval(measured | {"low": None} if model == "majority" else measured)
+
+
+def _differences(gain: dict) -> list[Table]:
+    others = [model for model in gain["models"] if model not in ("federated", "majority")]
+    if not others:
+        return []
+    columns = ["federated less", "n", *(text for other in others for text in (other, "p"))]
+    rows = []
+    for place in gain["places"]:
+        row = [place["name"], place["n"]]
+        for other in others:
+            found = place["differences"][other]
+            row += [_difference(found), _p(found["p_holm"])]
+        rows.append(row)
+    return [
+        (
+            f"{METRIC_NAMES[gain['metric']][0]}, differences [95% interval] and corrected p",
+            columns,
+            rows,
+        )
+    ]
+
+
+def _p(p: float | None) -> str:
+    return "-" if p is None else p_text(p).removeprefix("p ").removeprefix("= ")
+
+
+def _difference(found: dict) -> str:
+    if found["low"] is None:
+        return signed(found["value"])
+    return f"{signed(found['value'])} [{signed(found['low'])}, {signed(found['high'])}]"
+
+
+def _clients(federation: dict) -> Table:
+    columns = ["client", "examples", "patients"]
+    rows = [[c["name"], c["examples"], c["patients"]] for c in federation["clients"]]
+    privacy = federation["privacy"]
+    if privacy and privacy["sites"]:
+        columns.append("epsilon")
+        for row in rows:
+            site = privacy["sites"].get(row[0])
+            row.append("-" if site is None else epsilon_text(site["epsilon"]))
+    return f"{len(rows)} client{'' if len(rows) == 1 else 's'}", columns, rows
+
+
+def _cost(federation: dict) -> Table:
+    seconds, sent, privacy = federation["seconds"], federation["bytes"], federation["privacy"]
+    best = federation["best_round"]
+    rows = [
+        ["rounds", str(federation["rounds"])],
+        ["kept", "the last" if best is None else f"round {best}"],
+        [
+            "time",
+            f"{seconds_text(seconds['rounds'])}, median round {seconds_text(seconds['round'])}",
+        ],
+        ["to clients", bytes_text(sent["down"])],
+        ["from clients", bytes_text(sent["up"])],
+        ["secure sum", federation["secure"]["kind"]],
+        ["epsilon", "none promised" if not privacy else _spent(privacy)],
+    ]
+    return f"{federation['strategy']}, {federation['aggregation']}", ["", "value"], rows
+
+
+def _spent(privacy: dict) -> str:
+    total = epsilon_text(privacy["total"]["epsilon"])
+    return f"{total} at delta {privacy['delta']:g}, one {privacy['unit']}"

@@ -1,0 +1,82 @@
+"""The files of a federated Run that its report is made of."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from medimg.errors import InputError
+
+FEDERATION = "federation.json"
+# A client may be called NA or 007: these columns are text as it stands.
+_TEXT = {name: str for name in ("client", "status")}
+_HISTORY = ("round", "participants", "bytes_up", "bytes_down", "seconds")
+_ROUNDS = ("round", "client", "status", "examples", "bytes_up", "bytes_down", "seconds")
+_PARTITION = ("client", "patients", "train", "val", "test", "total_variation")
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """The tables of a federated Run.
+
+    Attributes:
+        history: one row a round: round, loss, accuracy, val_loss, val_accuracy, val_auroc, participants, bytes_up,
+            bytes_down (bytes), seconds, best.
+        rounds: one row a client that was asked in a round: round, client, status, examples, loss, accuracy, val_loss,
+            val_auroc, bytes_up, bytes_down, seconds.
+        partition: of `federated.heterogeneity`, one row a client and the pooled one last.
+    """
+
+    history: pd.DataFrame
+    rounds: pd.DataFrame
+    partition: pd.DataFrame
+
+
+def read_tables(root: Path) -> Tables:
+    """`history.csv`, `rounds.csv` and `partition.csv` of a federated Run.
+
+    Raises:
+        InputError: a file is missing, or has not the columns that it should have.
+    """
+    root = Path(root)
+    return Tables(
+        history=_table(root / "history.csv", _HISTORY),
+        rounds=_table(root / "rounds.csv", _ROUNDS),
+        partition=_table(root / "partition.csv", _PARTITION),
+    )
+
+
+def read_federation(root: Path) -> dict:
+    """Content of `federation.json`.
+
+    Raises:
+        InputError: it is missing or no JSON object.
+    """
+    path = _existing(Path(root) / FEDERATION)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: not readable as JSON ({error}); train again") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds no JSON object; train again")
+    return content
+
+
+def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(_existing(path), converters=_TEXT)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not readable as CSV ({error}); train again") from error
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise InputError(f"{path}: column {', '.join(missing)} is missing; train again")
+    return table
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise InputError(
+            f"{path}: missing; a finished federated training has it: 'medimg federate ... --resume'"
+        )
+    return path

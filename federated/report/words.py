@@ -1,0 +1,145 @@
+"""What the page says before it shows numbers: what was shared, under which promise, and what this does not tell."""
+
+import pandas as pd
+
+from federated.report.amounts import bytes_text, epsilon_text, seconds_text
+from federated.site_gain_words import GAINS, LOSES, NO_EVIDENCE, TOO_FEW
+
+_COUNTED = {
+    GAINS: ("gains", "gain"),
+    LOSES: ("loses", "lose"),
+    NO_EVIDENCE: ("no evidence", "no evidence"),
+    TOO_FEW: ("too few rows", "too few rows"),
+}
+_SUMMED = {
+    "none": "Updates went to the server in the clear.",
+    "masking": "Updates were summed under pairwise masks",
+    "ckks": "Updates were summed under CKKS encryption",
+}
+ACCOUNTING = {
+    "pld": "by privacy loss distributions",
+    "rdp": "by Rényi accounting",
+    "pld_without_amplification": "had the sampling not been secret",
+}
+_MEASURES = "its loss and accuracy, the model's loss and AUROC on its own validation part, its times and its bytes"
+_ALONGSIDE = {
+    "none": "Beside its update, the server keeps of each client and round the number of examples, "
+    f"{_MEASURES} (rounds.csv).",
+    "secure": "The secure sum covers the updates alone: rounds.csv holds of each client and round the number of "
+    f"examples, {_MEASURES}. Whoever has this Run knows them.",
+}
+NO_PRIVACY = (
+    "None was promised: the training had no differential privacy, so nothing bounds what the model or the updates tell "
+    "about a patient. 'medimg audit' attacks the model and shows what can be learnt."
+)
+USE = (
+    "For research. This is not a medical device and must not guide the care of a patient. The numbers hold for data "
+    "like these: another scanner, hospital, population or prevalence changes them. Labels are taken as they are."
+)
+
+
+def words_counted(gain: dict) -> tuple[int, int, str]:
+    """Sites that gain, sites in all, and what the others do: `2 no evidence, 1 loses`.
+
+    Args:
+        gain: of `federated.site_gain.site_gain`, with local models.
+    """
+    found = [place["word"] for place in gain["places"] if place["kind"] == "site"]
+    others = [
+        f"{count} {text[count != 1]}"
+        for word, text in _COUNTED.items()
+        if word != GAINS and (count := found.count(word))
+    ]
+    return found.count(GAINS), len(found), ", ".join(others)
+
+
+def shared(federation: dict, rounds: pd.DataFrame) -> list[str]:
+    """What left the clients, from before the first round to the last.
+
+    Args:
+        federation: content of federation.json.
+        rounds: content of rounds.csv.
+    """
+    before = list(federation["statistics"])
+    told = before or ["No statistics shared before the first round are on record."]
+    told.append(_updates(federation, rounds))
+    told.append(_ALONGSIDE["none" if federation["secure"]["kind"] == "none" else "secure"])
+    told.append("No image, table row, label or patient's name is in any of these messages.")
+    return told
+
+
+def _updates(federation: dict, rounds: pd.DataFrame) -> str:
+    total = federation["bytes"]
+    text = "In each round the clients that take part are sent the model and answer with how their training changed it"
+    sent = rounds[rounds["bytes_up"] > 0]
+    if len(sent):
+        down, up = sent["bytes_down"].mean(), sent["bytes_up"].mean()
+        text += f": {bytes_text(down)} to a client and {bytes_text(up)} from it, on average"
+    whole = f"{bytes_text(total['down'])} to clients, {bytes_text(total['up'])} from them"
+    return f"{text}. Over the whole training: {whole}."
+
+
+def summed(secure: dict) -> str:
+    """How the updates were added, in one sentence.
+
+    Args:
+        secure: of federation.json: `kind` and `threshold`.
+    """
+    text = _SUMMED.get(secure["kind"], f"Updates were summed by '{secure['kind']}'")
+    if secure["kind"] == "none":
+        return text
+    if secure.get("threshold") is None:
+        return f"{text}."
+    return f"{text}; with fewer than {secure['threshold']} clients a round gives no sum."
+
+
+def promise(privacy: dict) -> str:
+    """The guarantee of a private federation in one sentence.
+
+    Args:
+        privacy: of federation.json.
+    """
+    sites = [epsilon_text(site["epsilon"]) for site in privacy["sites"].values()]
+    text = (
+        f"Differential privacy for one {privacy['unit']}: epsilon {epsilon_text(privacy['total']['epsilon'])} at delta "
+        f"{privacy['delta']:g} for the whole federation"
+    )
+    return text + (f"; {len(sites)} sites keep a ledger each, below." if len(sites) > 1 else ".")
+
+
+def course(federation: dict) -> str:
+    """How long it went and why it ended, in two sentences."""
+    seconds, best, count = federation["seconds"], federation["best_round"], federation["rounds"]
+    stopped = str(federation["stopped"]).strip().rstrip(".")
+    kept = "of the last round" if best is None else f"of round {best}"
+    return (
+        f"{count} round{'' if count == 1 else 's'} in {seconds_text(seconds['rounds'])} (the first "
+        f"{seconds_text(seconds['first'])}, the median {seconds_text(seconds['round'])}): {stopped}. "
+        f"The model {kept} was kept."
+    )
+
+
+def limits(federation: dict) -> list[str]:
+    """What was simulated and what the page does not tell."""
+    workers = federation.get("workers") or []
+    told = [
+        f"Clients were trained by {len(workers)} workers ({', '.join(workers)}), the server in one process of its own."
+        if workers
+        else "Simulated: all parties ran in one process on one machine, which could read every client's data. That the "
+        "messages are those of a network shows what would be sent; it separates nobody."
+    ]
+    if not str(federation["partition"]).startswith("site"):
+        told.append(
+            f"The clients are parts of one data set ({federation['partition']}), not hospitals: scanners, protocols "
+            "and habits of labelling differ between hospitals in ways that no such division imitates."
+        )
+    told.append(
+        "Bytes are the content of the messages and seconds the time of computing: encryption, protocol and network "
+        "come on top."
+    )
+    if federation["best_round"] is not None:
+        told.append(
+            "The kept round was chosen on validation data, so the validation curves flatter it; the table of sites is "
+            "of test patients, who chose nothing."
+        )
+    return [*told, USE]

@@ -1,0 +1,23 @@
+"""Statistics of all clients from their counts and sums, so that nothing is pooled before the first round.
+
+`answer` runs at a site, on its own Dataset; `fit` and `pixel_whitening` run at the coordinator, which is given an `ask`
+and no rows.
+"""
+
+from federated.statistics.answers import answer
+from federated.statistics.disclosure import disclosed, pixels_disclosed
+from federated.statistics.fitting import fit
+from federated.statistics.pixels import pixel_whitening
+from federated.statistics.schema import Schema, agreed
+from federated.statistics.table_answers import training_rows
+
+__all__ = [
+    "Schema",
+    "agreed",
+    "answer",
+    "disclosed",
+    "fit",
+    "pixel_whitening",
+    "pixels_disclosed",
+    "training_rows",
+]

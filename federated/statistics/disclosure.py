@@ -1,0 +1,49 @@
+"""What the statistics of the clients tell about their patients, in sentences for the report."""
+
+_LIMITS = (
+    "These statistics carry no noise and no mask and are not part of any epsilon: the coordinator sees those of each "
+    "site as they are, and of a site with few patients they come close to the patients' own values."
+)
+
+
+def disclosed(config) -> list[str]:
+    """Of a table.
+
+    Args:
+        config: as for `fit`.
+    """
+    told = [
+        "Before the first round each site told, over its labelled training rows alone: how many there are, how many "
+        "lack each column; of numbers and dates the count, mean, sum of squared deviations, smallest and largest "
+        "value; of categories the name and count of each. No row left a site.",
+        "The smallest and largest value of a column are each some patient's, and a category with a count of 1 is one "
+        "patient's.",
+    ]
+    if config.impute == "median":
+        told.append(
+            "For the medians each site counted its values in ever smaller intervals around them, down to the values "
+            "next to the median; each median is a value of some patient, or the middle of two."
+        )
+    elif config.impute == "most-frequent":
+        told.append(
+            "For the commonest values each site sent every different value of every number and date with its count: "
+            "all of the column but who has which value. --impute median tells less."
+        )
+    if config.select != "none":
+        by = " in each class" if config.select == "anova" else ""
+        told.append(
+            f"For --select {config.select} each site sent the sum and the sum of squares of each encoded column{by}; "
+            "of a class with one patient at a site, that is the patient's row."
+            if by
+            else f"For --select {config.select} each site sent the sum and the sum of squares of each encoded column."
+        )
+    return [*told, _LIMITS]
+
+
+def pixels_disclosed() -> list[str]:
+    """Of images, with `--normalize pca`."""
+    return [
+        "Before the first round each site told, over its labelled training images alone: the number of pixels, and "
+        "the sums of the channels and of their products (for three channels 10 numbers in all). No pixel left a site.",
+        _LIMITS,
+    ]

@@ -1,0 +1,80 @@
+"""Which encoded columns are kept, from sums per class over the clients."""
+
+import numpy as np
+
+from federated.statistics.asking import Asking, answer_of, numbers
+from federated.statistics.schema import Schema
+from medimg.tables.preprocessing import Preprocessing
+
+
+def best(
+    asking: Asking,
+    fitted: Preprocessing,
+    means: dict[str, float],
+    schema: Schema,
+    method: str,
+    count: int,
+) -> np.ndarray:
+    """The columns with the highest scores, as `medimg.tables.selection.best` chooses them from rows.
+
+    Args:
+        asking: clients.
+        fitted: with all F columns.
+        means: of each raw column once filled; sums of squares are taken about them.
+        schema: for the number of classes.
+        method: `variance` or `anova`.
+        count: how many to keep; all when there are no more.
+
+    Returns:
+        int64, positions in ascending order.
+    """
+    if count >= len(fitted.columns):
+        return np.arange(len(fitted.columns))
+    # 0 for columns of 0 and 1: their sums are whole numbers, and equal scores stay equal.
+    shifts = [
+        (means[c.source] - c.offset) / c.scale if c.kind == "value" else 0.0 for c in fitted.columns
+    ]
+    groupings, groups = 1, 1
+    if method == "anova":
+        several = schema.task == "multilabel"
+        groupings, groups = (len(schema.classes), 2) if several else (1, len(schema.classes))
+    shape = (groupings, groups, len(shifts))
+    n, sums, squares = np.zeros(shape[:2], np.int64), np.zeros(shape), np.zeros(shape)
+    by = "class" if method == "anova" else "all"
+    preprocessing = fitted.to_dict()
+    for client, answer in asking("classes", preprocessing=preprocessing, shifts=shifts, by=by):
+        with answer_of(client, "classes"):
+            n += numbers(answer, "count", shape[:2], counts=True)
+            sums += numbers(answer, "sums", shape)
+            squares += numbers(answer, "squares", shape)
+    if method == "variance":
+        total = n[0, 0]
+        scores = (squares[0, 0] - sums[0, 0] ** 2 / total) / total * fitted.plan.scale**2
+    else:
+        scores = np.max([anova(*one) for one in zip(n, sums, squares, strict=True)], axis=0)
+    # Of equal scores the later columns are kept, as from rows.
+    return np.sort(np.argsort(scores, kind="stable")[-count:])
+
+
+def anova(n: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """F of the one-way analysis of variance; a column that can't be judged comes last.
+
+    Args:
+        n: int (K,), rows of each class.
+        sums: (K, F), of the columns in each class.
+        squares: (K, F), of their squares.
+
+    Returns:
+        float64 (F,).
+    """
+    present = n > 0
+    n, sums, squares = n[present], sums[present], squares[present]
+    if len(n) < 2:
+        return np.full(sums.shape[1], -np.inf)
+    total = n.sum()
+    of_mean = sums.sum(axis=0) ** 2 / total
+    between = (sums**2 / n[:, None]).sum(axis=0) - of_mean
+    within = squares.sum(axis=0) - of_mean - between
+    with np.errstate(divide="ignore", invalid="ignore"):
+        f = (between / (len(n) - 1)) / (within / (total - len(n)))
+    return np.where(np.isnan(f), -np.inf, f)

@@ -1,0 +1,324 @@
+"""medimg federate from end to end on a small table: the Run it leaves, secure sums, rejected updates, resume."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from federated.config import FederateConfig
+from medimg.errors import InputError
+from tests.medimg.tables.conftest import write_table
+
+pytestmark = pytest.mark.slow
+
+QUICK = FederateConfig(model="logistic", rounds=3, batch_size=16, comparison=False)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    return write_table(tmp_path_factory.mktemp("sites") / "data", n=240).root
+
+
+@pytest.fixture(scope="module")
+def execution():
+    from federated.tff.execution import Execution
+
+    with Execution() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def trained(table, execution, tmp_path_factory):
+    """(config) -> Run, each config trained once."""
+    from federated.federate import federate
+
+    known = {}
+
+    def run(config=QUICK):
+        key = json.dumps(config.to_dict(), sort_keys=True)
+        if key not in known:
+            out = tmp_path_factory.mktemp("runs") / "run"
+            known[key] = federate(table, out, config, execution=execution)
+        return known[key]
+
+    return run
+
+
+def weights(run):
+    return run.model().get_weights()
+
+
+def largest(one, other):
+    return max(
+        float(np.abs(a - b).max()) for a, b in zip(weights(one), weights(other), strict=True)
+    )
+
+
+def statuses(run):
+    return pd.read_csv(run.root / "rounds.csv")["status"]
+
+
+@pytest.fixture(scope="module")
+def compared(trained):
+    return trained(replace(QUICK, comparison=True, personalize_epochs=2))
+
+
+def test_the_end_is_an_ordinary_run(compared, tmp_path):
+    from medimg.config import EvaluateConfig, ExportConfig
+    from medimg.evaluation.evaluate import evaluate
+    from medimg.export import export
+    from medimg.run import Run
+
+    run = Run.load(compared.root)
+    before = json.loads((run.root / "metrics.json").read_text())
+    again = evaluate(run, EvaluateConfig())
+    assert again["metrics"]["auroc"]["value"] == before["metrics"]["auroc"]["value"]
+    assert set(again["sites"]) == {"s0", "s1", "s2"}
+    assert export(run, tmp_path / "served", ExportConfig()).is_dir()
+    history = run.history()
+    assert list(history["round"]) == [1, 2, 3]
+    rounds = pd.read_csv(run.root / "rounds.csv")
+    assert len(rounds) == 9 and set(rounds["client"]) == {"s0", "s1", "s2"}
+    assert (rounds["bytes_up"] == 4 * sum(w.size for w in weights(run))).all()
+    assert not (run.root / "records").exists() and not (run.root / "checkpoints").exists()
+
+
+def test_models_are_compared_on_the_same_rows(compared):
+    federation = json.loads((compared.root / "federation.json").read_text())
+    gain = federation["comparison"]["gain"]
+    assert gain["models"] == ["majority", "local", "federated", "personalised", "centralised"]
+    pooled = next(place for place in gain["places"] if place["kind"] == "pooled")
+    metrics = json.loads((compared.root / "metrics.json").read_text())
+    measured = pooled["values"]["federated"]["value"]
+    assert measured == pytest.approx(metrics["metrics"]["auroc"]["value"], abs=1e-6)
+    assert pooled["values"]["majority"]["value"] == 0.5
+    assert (compared.root / "federation.html").stat().st_size > 10_000
+    assert len(list((compared.root / "sites").glob("*.keras"))) == 3
+
+
+def test_centralised_is_the_pooled_training(trained, compared, table, execution, tmp_path):
+    """One client that holds everything, by rounds, is what the comparison calls centralised."""
+    from federated.federate import federate
+
+    one = replace(QUICK, partition="iid", clients=1)
+    run = federate(table, tmp_path / "one", one, execution=execution)
+    federation = json.loads((compared.root / "federation.json").read_text())
+    history = federation["baseline_histories"]["centralised"]
+    # The same rows in another order, so other batches: alike, not equal.
+    assert run.history()["val_loss"].iloc[-1] == pytest.approx(history[-1]["val_loss"], abs=0.05)
+
+
+@pytest.mark.parametrize("secure", ["masking", "ckks"])
+def test_secure_sums_train_the_same_model(trained, secure):
+    config = replace(QUICK, secure=secure, client_dropout=0.3, seed=3)
+    run, plain = trained(config), trained(replace(config, secure="none"))
+    found = statuses(run)
+    assert (found == "dropped").any() and (found == "ok").any()
+    # Where too few were left, the sum failed closed and the plain mean did not: compare the others.
+    if not found.str.startswith("unused").any():
+        assert largest(run, plain) < 1e-4
+    told = json.loads((run.root / "federation.json").read_text())["secure"]
+    assert told["kind"] == secure and told["sentences"]
+    records = (run.root / "audit.jsonl").read_text().splitlines()
+    assert all(not json.loads(line)["record"].get("updates") for line in records)
+
+
+def test_below_the_threshold_nothing_is_learnt(trained):
+    config = replace(QUICK, secure="masking", secure_threshold=3, client_dropout=0.95)
+    run = trained(config)
+    assert statuses(run).str.startswith(("unused", "dropped")).all()
+    assert run.history()["participants"].sum() == 0
+    assert len(set(run.history()["val_loss"])) == 1
+
+
+def test_robust_rules_and_the_mean_differ(trained):
+    assert largest(trained(replace(QUICK, aggregation="median")), trained()) > 1e-4
+
+
+def test_fedbn_keeps_a_model_for_each_site(phantom_data, execution, tmp_path):
+    from federated.federate import federate
+
+    config = FederateConfig(
+        strategy="fedbn",
+        rounds=1,
+        local_steps=2,
+        image_size=16,
+        model_arg={"width": "4", "stages": "2"},
+        comparison=False,
+    )
+    run = federate(phantom_data.root, tmp_path / "run", config, execution=execution)
+    assert len(list((run.root / "sites").glob("*.keras"))) == 5
+
+
+@pytest.fixture
+def combining(execution, table):
+    """A server with its engine, a state, and honest updates of three clients."""
+    from federated.combining import Combining
+    from federated.tff import records
+    from federated.tff.engine import Engine
+    from federated.tff.local_model import LocalModel
+    from federated.tff.order import LocalTraining
+    from federated.tff.strategies import Strategy
+    from medimg.models.tabular import build_tabular
+
+    generator = np.random.default_rng(0)
+    folder = table.parent / "records"
+    clients = [
+        records.write(
+            folder / name,
+            name,
+            generator.normal(size=(8, 4)).astype(np.float32),
+            generator.integers(0, 2, 8),
+        )
+        for name in ("north", "south", "west")
+    ]
+    layout = records.Layout((4,), "float32", (), "int64")
+    model = LocalModel(build_tabular("logistic", 4, 2, 0.0, {}), "binary")
+    engine = Engine(execution, model, layout, Strategy(), LocalTraining())
+    state = engine.initialize()
+    names = [client.name for client in clients]
+    return Combining(engine, QUICK, names, 8), state, engine.client_updates(state, clients)
+
+
+def flipped(message):
+    array = message.arrays[0].copy()
+    array.view(np.uint8).flat[5] ^= 1
+    return replace(message, arrays=(array, *message.arrays[1:]))
+
+
+def test_a_flipped_bit_is_rejected_by_name(combining):
+    server, state, updates = combining
+    sent = server.sent(updates, 1)
+    shapes = [v.shape for v in updates["north"].vectors]
+    sent.messages[1] = flipped(sent.messages[1])
+    found = server.received(state, sent, updates, 1, shapes)
+    assert list(found.rejected) == ["south"] and "changed on the way" in found.rejected["south"]
+    honest = {name: updates[name] for name in ("north", "west")}
+    without = server.combine(state, honest, 1)
+    assert all(
+        np.array_equal(a, b)
+        for a, b in zip(found.state.weights, without.state.weights, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda v: [np.full_like(v[0], np.nan), *v[1:]], "NaN"),
+        (lambda v: [v[0][:-1], *v[1:]], "shape"),
+    ],
+)
+def test_a_broken_update_is_rejected_by_name(combining, spoil, told):
+    server, state, updates = combining
+    shapes = [v.shape for v in updates["north"].vectors]
+    updates = dict(updates)
+    updates["west"] = replace(updates["west"], vectors=spoil(updates["west"].vectors))
+    found = server.received(state, server.sent(updates, 1), updates, 1, shapes)
+    assert list(found.rejected) == ["west"] and told in found.rejected["west"]
+    assert found.included == ("north", "south")
+
+
+def test_last_rounds_message_is_a_replay(combining):
+    server, state, updates = combining
+    shapes = [v.shape for v in updates["north"].vectors]
+    old, new = server.sent(updates, 1), server.sent(updates, 2)
+    new.messages[0] = old.messages[0]
+    found = server.received(replace(state, round=1), new, updates, 2, shapes)
+    assert list(found.rejected) == ["north"] and "round 1" in found.rejected["north"]
+
+
+SCRIPT = """
+import sys, yaml
+from pathlib import Path
+from federated.config import FederateConfig
+from federated.federate import Listener, federate
+data, out, options, resume = sys.argv[1:]
+def told(row):
+    print("round", row["round"], flush=True)
+federate(Path(data), Path(out), FederateConfig(**yaml.safe_load(options)), resume == "True",
+         listener=Listener(round=told))
+"""
+
+
+def killed_after(rounds, *arguments):
+    """Run the script; kill -9 when so many rounds are done. Returns the rounds seen."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    seen = 0
+    for line in process.stdout:
+        seen += line.startswith("round")
+        if seen == rounds:
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    process.wait()
+    process.stdout.close()
+    return seen
+
+
+def test_killed_at_a_round_and_resumed_is_the_same_run(table, execution, tmp_path):
+    from federated.audit_log import verify
+    from federated.federate import federate
+
+    options = {
+        "model": "mlp",
+        "model_arg": {"width": "8"},
+        "rounds": 6,
+        "strategy": "fedadam",
+        "batch_size": 16,
+        "client_fraction": 0.7,
+        "stragglers": 0.3,
+        "comparison": False,
+    }
+    config = FederateConfig(**options)
+    whole = federate(table, tmp_path / "whole", config, execution=execution)
+    out = tmp_path / "killed"
+    assert killed_after(3, table, out, json.dumps(options), False) == 3
+    assert not (out / "model.keras").exists()
+    run = federate(table, out, config, resume=True, execution=execution)
+    assert largest(whole, run) == 0
+    told = verify(out / "audit.jsonl")
+    assert told.ok and told.rounds == (1, 2, 3, 4, 5, 6)
+    drop = ["seconds"]
+    pd.testing.assert_frame_equal(
+        run.history().drop(columns=drop), whole.history().drop(columns=drop)
+    )
+    one, other = (pd.read_csv(r.root / "rounds.csv").drop(columns=drop) for r in (run, whole))
+    pd.testing.assert_frame_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            {"aggregation": "median", "secure": "masking"},
+            "--aggregation median with --secure masking",
+        ),
+        ({"aggregation": "krum"}, "--byzantine 1"),
+        ({"secure": "ckks", "secure_threshold": 1}, "--secure-threshold 1"),
+        ({"dp_epsilon": 3.0}, "--dp-epsilon"),
+        ({"dp": "patient"}, "--dp-epsilon or --dp-noise-multiplier"),
+        ({"dp": "client", "dp_epsilon": 3.0, "secure": "masking"}, "--dp client"),
+        ({"strategy": "scaffold"}, "--client-optimizer momentum"),
+        ({"strategy": "fedbn"}, "--strategy fedbn"),
+        ({"partition": "iid", "clients": 1, "secure": "masking"}, "needs 2 or more"),
+        ({"image_size": 32, "freeze": "backbone"}, "--freeze"),
+    ],
+)
+def test_what_can_not_work_is_refused_before_anything_is_written(table, tmp_path, given, told):
+    from federated.federate import federate
+
+    with pytest.raises(InputError, match=told):
+        federate(table, tmp_path / "run", replace(QUICK, **given))
+    assert not (tmp_path / "run").exists()
