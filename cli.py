@@ -1,6 +1,7 @@
 """The command line: parse, call one function, print. Nothing heavy is imported until a command runs."""
 
 import dataclasses
+import math
 import os
 import sys
 from pathlib import Path
@@ -243,8 +244,10 @@ def federate_run(ctx, data_folder, out, resume, overwrite, **values):
 
     def told(row):
         if not sys.stderr.isatty():
+            # Private clients don't tell their loss.
+            loss = "" if math.isnan(row["loss"]) else f"loss {row['loss']:.4f} "
             click.echo(
-                f"round {row['round']}: loss {row['loss']:.4f} val_loss {row['val_loss']:.4f} "
+                f"round {row['round']}: {loss}val_loss {row['val_loss']:.4f} "
                 f"val_auroc {row['val_auroc']:.4f} {row['participants']} clients {row['seconds']:.1f} s",
                 err=True,
             )
@@ -258,6 +261,32 @@ def federate_run(ctx, data_folder, out, resume, overwrite, **values):
     for title, columns, rows in printed(read_federation(run.root)):
         table(title, columns, rows)
     click.echo(f"report: {run.root / 'federation.html'} and {run.root / 'report.html'}")
+
+
+@federate.command("worker")
+@click.option("--data", required=True, type=click.Path(), help="The site's prepared Dataset.")
+@click.option(
+    "--port",
+    required=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0: any free one.",
+)
+@click.option(
+    "--site", multiple=True, help="Site of DATA to serve; may be repeated (default: all)."
+)
+@click.option("--client", help="Serve all rows as one client of this name.")
+@click.option(
+    "--bind", default="127.0.0.1", show_default=True, help="Address of this machine to listen at."
+)
+@click.option(
+    "--expose", is_flag=True, help="Start where the system can't shut the worker off; see the docs."
+)
+def federate_worker(data, port, site, client, bind, expose):
+    """Serve a site's DATA to a coordinator until Ctrl-C; behind mutual TLS, see docs/federation-workers.md."""
+    from federated.remote.serve import serve
+    from medimg.builtin import resolve
+
+    serve(resolve(data), port, site, client, bind, expose, lambda line: click.echo(line, err=True))
 
 
 @federate.command("verify")

@@ -103,12 +103,14 @@ class RoundOptions(Config):
     batch_size: int = option(
         32, "Images, or rows, of a step (with --dp patient: patients, on average).", minimum=1
     )
-    client_optimizer: str = option(
-        "momentum", "Optimizer of the clients.", choices=("sgd", "momentum", "adam")
+    client_optimizer: str | None = option(
+        None,
+        "Optimizer of the clients (default: adam; scaffold sgd).",
+        choices=("sgd", "momentum", "adam"),
     )
     learning_rate: float | None = option(
         None,
-        "Learning rate of the clients (default: sgd 0.1, momentum 0.05, adam 0.001).",
+        "Learning rate of the clients (default: sgd 0.1, momentum 0.05, adam 0.003).",
         above=0.0,
     )
     patience: int = option(
@@ -208,12 +210,15 @@ class FederateConfig(
         return self.dp != "none"
 
     @property
+    def optimizer_of_clients(self) -> str:
+        """The clients' optimizer, with the default where none was given."""
+        return self.client_optimizer or ("sgd" if self.strategy == "scaffold" else "adam")
+
+    @property
     def client_learning_rate(self) -> float:
         """The clients' learning rate, with the default where none was given."""
-        return (
-            self.learning_rate
-            or {"sgd": 0.1, "momentum": 0.05, "adam": 0.001}[self.client_optimizer]
-        )
+        defaults = {"sgd": 0.1, "momentum": 0.05, "adam": 0.003}
+        return self.learning_rate or defaults[self.optimizer_of_clients]
 
     def training(self, unit: str) -> TrainConfig:
         """The options of a central training that describe the same model on the same data.

@@ -50,10 +50,10 @@ def prepare(
     weights = None
     if plan.config.balance == "class-weight":
         weights = class_weights(targets, len(dataset.classes))[targets]
+    units = rows["patient"] if plan.private else None
     try:
-        return records.write(
-            folder, name, _Slices(source, plan.layout.input_type), targets.astype(kind), weights
-        )
+        slices = _Slices(source, plan.layout.input_type)
+        return records.write(folder, name, slices, targets.astype(kind), weights, units)
     finally:
         if isinstance(source, PixelCache):
             source.close()

@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,20 +10,23 @@ import numpy as np
 import pandas as pd
 
 from federated import examples, heterogeneity
+from federated.account import account
 from federated.audit_log import AuditLog
 from federated.central import Central
 from federated.checkpoint import Checkpoints
 from federated.combining import Combining
 from federated.comparison import CENTRALISED, Comparing, Comparison
 from federated.config import FederateConfig
-from federated.crew import LocalCrew
+from federated.crew import Crew, LocalCrew
 from federated.outputs import majority, predictions, predictions_of_each
 from federated.plan import Plan
+from federated.private.client import ClientPrivacy
+from federated.private.patient import PatientPrivacy, check_model
+from federated.private.site_key import with_key
+from federated.remote.crew import RemoteCrew
 from federated.report.report import write_report
 from federated.rounds import Outcome, Rounds, Watch
-from federated.secure.exposure import who_could_see
-from federated.secure.terms import default_threshold
-from federated.setting import Setting, asked
+from federated.setting import Setting
 from federated.site_gain import site_gain
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution
@@ -66,7 +68,7 @@ def federate(
     """Train a classifier across clients; the Run is resumable at any moment, and then an ordinary Run.
 
     Args:
-        data: a prepared Dataset folder.
+        data: a prepared Dataset folder; with `--worker` the coordinator's own, which is measured on.
         out: the Run folder.
         config: options.
         resume: go on with the Run at `out`, with its own data and options.
@@ -75,41 +77,53 @@ def federate(
         execution: where TFF runs; None: one of its own, ended with the training.
 
     Raises:
-        InputError: the data leak or can't be divided so, options don't fit each other, or `out` is taken.
+        InputError: the data leak or can't be divided so, options don't fit each other, a worker can't be reached, or
+            `out` is taken.
     """
     listener = listener or Listener()
-    setting = Setting.of(Dataset.load(data), config)
-    if resume:
-        run = resumable(out, setting.pooled)
-        if (run.root / "federation.json").is_file():
-            return run
-        plan = setting.plan(run.description())
-    else:
-        plan = setting.plan(setting.describe(setting.ask))
-        # Built before the folder is made: a wrong option leaves nothing behind.
-        _local_model(setting, plan)
-        run = Run.create(out, data, "federate", config.to_dict(), overwrite)
-        atomic.write_json(run.root / "environment.json", environment(setting.pooled, config.seed))
-        atomic.write_json(run.root / "model.json", plan.description)
-        run.keep_parts(setting.dataset, setting.pooled)
-    for client in setting.clients:
-        for note in client.notes:
-            listener.note(f"{client.name}: {note}")
-    try:
-        with contextlib.ExitStack() as stack:
-            execution = execution or stack.enter_context(Execution())
-            Federation(run, setting, plan, execution, listener).run()
-    finally:
-        shutil.rmtree(run.root / "records", ignore_errors=True)
+    dataset = Dataset.load(data)
+    with contextlib.ExitStack() as stack:
+        sites = None
+        if config.worker:
+            Setting.at_sites(dataset, config)
+            sites = stack.enter_context(
+                RemoteCrew(
+                    list(config.worker), config.worker_patience, config.when_lost, config.seed
+                )
+            )
+            setting = Setting.at_sites(dataset, config).agreed_with(sites.describe())
+        else:
+            setting = Setting.of(dataset, config)
+        ask = sites.ask if sites else setting.ask
+        if resume:
+            run = resumable(out, setting.pooled)
+            if (run.root / "federation.json").is_file():
+                return run
+            plan = setting.plan(run.description())
+        else:
+            plan = setting.plan(setting.describe(ask))
+            # Built before the folder is made: a wrong option leaves nothing behind.
+            _check_model(setting, plan)
+            run = Run.create(out, data, "federate", config.to_dict(), overwrite)
+            atomic.write_json(
+                run.root / "environment.json", environment(setting.pooled, config.seed)
+            )
+            atomic.write_json(run.root / "model.json", plan.description)
+            run.keep_parts(setting.dataset, setting.pooled)
+        for client in setting.clients:
+            for note in client.notes:
+                listener.note(f"{client.name}: {note}")
+        execution = execution or stack.enter_context(Execution())
+        Federation(run, setting, plan, execution, sites, listener).run()
     return run
 
 
-def _local_model(setting: Setting, plan: Plan) -> LocalModel:
-    strategy = setting.strategy()
+def _check_model(setting: Setting, plan: Plan) -> None:
+    strategy = setting.strategy(len(setting.clients))
     strategy.check(setting.local)
-    model = LocalModel(plan.trained, setting.dataset.task, strategy.kind.local_norm)
-    model.check()
-    return model
+    LocalModel(plan.trained, setting.dataset.task, strategy.kind.local_norm).check()
+    if setting.config.dp == "patient":
+        check_model(plan.trained)
 
 
 class Federation:
@@ -119,33 +133,43 @@ class Federation:
         run: the Run.
         setting: what it is about.
         plan: what the clients agree on.
-        execution: where TFF runs.
+        execution: where TFF's server side runs, and the clients too unless they are at sites of their own.
+        sites: the clients at their sites; None: all are here.
         listener: is told.
     """
 
     def __init__(
-        self, run: Run, setting: Setting, plan: Plan, execution: Execution, listener: Listener
+        self,
+        run: Run,
+        setting: Setting,
+        plan: Plan,
+        execution: Execution,
+        sites: RemoteCrew | None,
+        listener: Listener,
     ):
         self.run_folder, self.setting, self.plan = run, setting, plan
-        self.execution, self.listener = execution, listener
+        self.execution, self.sites, self.listener = execution, sites, listener
         self.config = setting.config
-        self.records = run.root / "records"
         self.checkpoints = run.root / "checkpoints"
+        self.records = self.checkpoints / "records"
+        self.privacy: PatientPrivacy | ClientPrivacy | None = None
 
     def run(self) -> None:
         """From records to federation.json; what is done already is not done again."""
         root, setting = self.run_folder.root, self.setting
-        heterogeneity.write(setting.clients, root, self.config.seed)
-        clients = self._write_records()
+        if not self.sites:
+            heterogeneity.write(setting.clients, root, self.config.seed)
+        clients = self.sites.prepare(self.plan) if self.sites else self._write_records()
+        self._protect(clients)
         initial = self.plan.trained.get_weights()
         val, test = (self._central(split) for split in ("val", "test"))
         try:
-            engine = self._engine()
+            engine = self._engine(self.execution, len(clients))
             outcome = self._train(engine, clients, val, initial)
             comparison = self._compare(clients, val, test, initial)
             federated = self._predictions(engine, outcome, clients, val, test)
             self._save(engine, outcome)
-            self._conclude(outcome, comparison, federated, test)
+            self._conclude(outcome, clients, comparison, federated, test)
         finally:
             val.close()
             test.close()
@@ -153,18 +177,33 @@ class Federation:
     def _write_records(self) -> list[ClientData]:
         written = []
         for number, client in enumerate(self.setting.clients):
-            written.append(
-                examples.prepare(
-                    client.dataset,
-                    self.plan,
-                    self.records / str(number),
-                    client.name,
-                    lambda done, total, name=client.name: self.listener.step(
-                        f"read {name}", done, total
-                    ),
-                )
+            data = examples.prepare(
+                client.dataset,
+                self.plan,
+                self.records / str(number),
+                client.name,
+                lambda done, total, name=client.name: self.listener.step(
+                    f"read {name}", done, total
+                ),
             )
+            written.append(with_key(data, self.config.dp_seed) if self.plan.private else data)
         return written
+
+    def _protect(self, clients: list[ClientData]) -> None:
+        """Plan what privacy costs, and say it before anything is trained."""
+        if self.config.dp == "none":
+            return
+        root, pooled, config = self.run_folder.root, self.setting.pooled, self.config
+        if config.dp == "patient":
+            self.privacy = PatientPrivacy(root, pooled, clients, config, config.rounds)
+        else:
+            names = [client.name for client in clients]
+            trained = sum(np.prod(v.shape) for v in self.plan.trained.trainable_variables)
+            self.privacy = ClientPrivacy(
+                root, pooled, names, config, config.rounds, int(trained), not self.sites
+            )
+        for sentence in self.privacy.sentences():
+            self.listener.note(sentence)
 
     def _central(self, split: str) -> Central:
         return Central(
@@ -176,19 +215,32 @@ class Federation:
             lambda done, total: self.listener.step(f"read {split}", done, total),
         )
 
-    def _engine(self, **local) -> Engine:
-        setting = self.setting
+    def _engine(self, execution: Execution, clients: int, **local) -> Engine:
+        setting, privacy = self.setting, self.privacy
+        of_clients = privacy.strategy() if isinstance(privacy, ClientPrivacy) else {}
         return Engine(
-            self.execution,
+            execution,
             LocalModel(self.plan.trained, setting.dataset.task),
             self.plan.layout,
-            setting.strategy(),
+            setting.strategy(clients, **of_clients),
             replace(setting.local, **local),
             self.config.seed,
+            **(privacy.engine_arguments() if privacy else {}),
         )
+
+    def _crew(self, engine: Engine, clients: list[ClientData]) -> Crew:
+        if not self.sites:
+            return LocalCrew(engine, clients)
+        self.sites.start(lambda execution: self._engine(execution, len(clients)))
+        return self.sites
 
     def _train(self, engine: Engine, clients: list[ClientData], val: Central, initial) -> Outcome:
         root, config = self.run_folder.root, self.config
+        names, most = [c.name for c in clients], max(c.examples for c in clients)
+        watch = Watch(after=self._after)
+        if self.privacy:
+            config = replace(config, rounds=self.privacy.rounds)
+            watch = replace(watch, before=self.privacy.before_round)
         checkpoints = Checkpoints(self.checkpoints / "federated")
         saved = checkpoints.load()
         with AuditLog(root / "audit.jsonl") as log:
@@ -198,18 +250,18 @@ class Federation:
                 log.append(self._start_record(clients))
             outcome = Rounds(
                 engine,
-                LocalCrew(engine, clients),
-                Combining(
-                    engine, config, self.setting.names, max(client.examples for client in clients)
-                ),
+                self._crew(engine, clients),
+                Combining(engine, config, names, most),
                 val,
                 config,
                 checkpoints,
                 root / "rounds.csv",
                 log,
-                Watch(after=self._after),
+                watch,
             ).run(initial)
         atomic.write_csv(root / "history.csv", pd.DataFrame(outcome.progress.history))
+        if self.privacy:
+            self.privacy.complete()
         return outcome
 
     def _after(self, row: dict) -> None:
@@ -246,6 +298,8 @@ class Federation:
     def _not_compared(self) -> str:
         if self.config.is_private:
             return "trained without privacy on the patients that --dp protects, it would give them away"
+        if self.sites:
+            return "the training rows stay at the sites"
         return "" if self.config.comparison else "--no-comparison was given"
 
     def _predictions(
@@ -264,7 +318,8 @@ class Federation:
                 )
             }
         if self.config.personalize_epochs:
-            tuning = self._engine(epochs=self.config.personalize_epochs, steps=None)
+            local = {"epochs": self.config.personalize_epochs, "steps": None}
+            tuning = self._engine(self.execution, len(clients), **local)
             own = tuning.local_weights(outcome.state, clients, outcome.kept + 1)
             found["personalised"] = self._of_each(own, val, test)
         if engine.model.local or self.config.personalize_epochs:
@@ -291,20 +346,20 @@ class Federation:
     def _conclude(
         self,
         outcome: Outcome,
+        clients: list[ClientData],
         comparison: Comparison,
         federated: dict[str, Predictions],
         test: Central,
     ) -> None:
         """Evaluate, compare, write federation.json; the checkpoints are no longer needed then."""
-        root = self.run_folder.root
-        seed = self.config.seed
+        root, seed, pooled = self.run_folder.root, self.config.seed, self.setting.pooled
         evaluate(self.run_folder, EvaluateConfig(seed=seed))
-        pooled = self.setting.pooled
-        targets = pooled.targets(pooled.rows("train", labelled=True))
-        models = {"majority": majority(self.setting.dataset.classes, test, targets)}
-        order = ("local", "federated", "personalised", CENTRALISED)
-        known = {**comparison.predictions, **federated}
-        models.update({name: known[name] for name in order if name in known})
+        models = {**comparison.predictions, **federated}
+        rows = pooled.rows("train", labelled=True)
+        if len(rows):
+            models["majority"] = majority(pooled.classes, test, pooled.targets(rows))
+        order = ("majority", "local", "federated", "personalised", CENTRALISED)
+        models = {name: models[name] for name in order if name in models}
         gain = site_gain(
             models,
             test.owners.tolist(),
@@ -312,86 +367,19 @@ class Federation:
             resamples=1000,
             seed=seed,
         )
-        federation = self._federation(outcome, comparison, models, gain)
-        # Last but for the clearing up: where federation.json is, all the rest is.
-        atomic.write_json(root / "federation.json", federation)
+        told = account(
+            self.run_folder,
+            self.setting,
+            clients,
+            outcome,
+            gain,
+            left_out=self._not_compared(),
+            histories=comparison.histories,
+            privacy=self.privacy.summary() if self.privacy else None,
+        )
+        atomic.write_json(root / "federation.json", told)
         write_report(root)
         shutil.rmtree(self.checkpoints, ignore_errors=True)
-
-    def _federation(self, outcome: Outcome, comparison: Comparison, models, gain: dict) -> dict:
-        config, setting = self.config, self.setting
-        history = pd.DataFrame(outcome.progress.history)
-        with AuditLog(self.run_folder.root / "audit.jsonl") as log:
-            head = log.head
-        seconds = history["seconds"].tolist()
-        return {
-            "strategy": config.strategy,
-            "model": config.model,
-            "task": setting.dataset.task,
-            "classes": list(setting.dataset.classes),
-            "partition": config.partition,
-            "rounds": outcome.progress.round,
-            "kept_round": outcome.kept,
-            "best_round": outcome.kept if config.patience else None,
-            "stopped": outcome.progress.stopped,
-            "local": self._local_words(),
-            "aggregation": config.aggregation,
-            "secure": {
-                "kind": config.secure,
-                "threshold": None
-                if config.secure == "none"
-                else config.secure_threshold
-                or default_threshold(asked(config, len(setting.clients))),
-                "sentences": who_could_see(config.secure),
-            },
-            "clients": [
-                {
-                    "name": client.name,
-                    "examples": client.examples,
-                    "patients": int(client.dataset.manifest["patient"].nunique()),
-                    "notes": list(client.notes),
-                }
-                for client in setting.clients
-            ],
-            "privacy": None,
-            "bytes": {
-                "up": int(history["bytes_up"].sum()),
-                "down": int(history["bytes_down"].sum()),
-            },
-            "seconds": {
-                "rounds": sum(seconds),
-                "round": statistics.median(seconds),
-                "first": seconds[0],
-            },
-            "statistics": setting.disclosed,
-            "comparison": {
-                "models": {name: _HOW[name] for name in models},
-                "left_out": dict.fromkeys(("local", CENTRALISED), self._not_compared())
-                if self._not_compared()
-                else {},
-                "gain": gain,
-            },
-            "baseline_histories": comparison.histories,
-            "audit": {"head": head.hash, "records": head.number},
-            "notes": [],
-        }
-
-    def _local_words(self) -> str:
-        local = self.setting.local
-        amount = f"{local.steps} steps" if local.steps else f"{local.epochs} epochs"
-        return (
-            f"{amount} of batch {local.batch_size} a round, {local.optimizer}, learning rate "
-            f"{local.learning_rate:g}"
-        )
-
-
-_HOW = {
-    "majority": "always the commonest class of all training rows",
-    "local": "each site by its own training rows alone, for as many rounds",
-    "federated": "by the rounds of this Run",
-    "personalised": "the federated model, fine-tuned by each site on its own training rows",
-    "centralised": "the same model on all training rows pooled as one client, for as many rounds",
-}
 
 
 def _safe(name: str) -> str:

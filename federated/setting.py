@@ -1,17 +1,19 @@
 """What a federated training is about: the Dataset, its clients, the plan; options that don't fit are refused here."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from federated.clients import Client, pooled
 from federated.config import FederateConfig
 from federated.partition import partition
 from federated.plan import Plan
+from federated.private import client, patient
+from federated.remote.description import Description
 from federated.robust.choice import check_compatible, check_enough
 from federated.statistics import Schema, answer, disclosed, fit, pixel_whitening, pixels_disclosed
 from federated.tff.order import LocalTraining
-from federated.tff.strategies import KINDS, Strategy
+from federated.tff.strategies import Strategy
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.leakage import require_no_leakage
@@ -35,11 +37,17 @@ class Setting:
         dataset: the whole.
         clients: in order.
         config: options.
+        schema: of a table, with the columns of all clients; None of images.
+        bits: of the deepest image at any client.
+        patients: client -> patients in train, where it has told so from elsewhere.
     """
 
     dataset: Dataset
     clients: list[Client]
     config: FederateConfig
+    schema: Schema | None = None
+    bits: int = 8
+    patients: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, dataset: Dataset, config: FederateConfig) -> "Setting":
@@ -48,18 +56,71 @@ class Setting:
         Raises:
             InputError: names the option, the file or the row.
         """
-        setting = cls(dataset, partition(dataset, config), config)
+        setting = cls(dataset, partition(dataset, config), config, _schema(dataset))
+        if not dataset.is_table:
+            rows = setting.pooled.rows("train", labelled=True)
+            setting = replace(setting, bits=image_form(dataset.paths(rows)).bits)
         material.check(setting.pooled)
         training = config.training(dataset.unit)
         kind_of(dataset).check(training)
         _check_aggregation(config, len(setting.clients))
-        _check_privacy(config)
+        _check_privacy(config, len(setting.clients))
         if config.balance == "class-weight" and dataset.task == "multilabel":
             raise InputError(
                 "--balance class-weight: not for a multilabel set across clients; use none"
             )
         require_no_leakage(dataset)
         return setting
+
+    @classmethod
+    def at_sites(cls, dataset: Dataset, config: FederateConfig) -> "Setting":
+        """The coordinator's side where the clients train at their own sites: its rows are for measuring alone.
+
+        Raises:
+            InputError: names the option or the file.
+        """
+        _check_at_sites(config)
+        manifest = dataset.manifest
+        clients = [
+            Client(str(name) or "(no site)", replace(dataset, manifest=rows))
+            for name, rows in manifest.groupby("site", sort=True)
+        ]
+        for split in ("val", "test"):
+            if dataset.rows(split, labelled=True).empty:
+                raise InputError(
+                    f"{dataset.root}/manifest.csv: no labelled {dataset.unit} in split '{split}', on which the "
+                    "coordinator measures the rounds; give it a Dataset that has some"
+                )
+        kind_of(dataset).check(config.training(dataset.unit))
+        _check_privacy(config, len(config.worker))
+        require_no_leakage(dataset)
+        return cls(dataset, clients, config, _schema(dataset))
+
+    def agreed_with(self, description: Description) -> "Setting":
+        """The same, as what the workers serve has it.
+
+        Raises:
+            InputError: they serve something else than the coordinator's Dataset is of.
+        """
+        dataset = self.dataset
+        for name in ("task", "classes"):
+            ours, theirs = getattr(dataset, name), getattr(description, name)
+            if list(theirs) != list(ours) and theirs != ours:
+                raise InputError(
+                    f"--worker: serve {name} {theirs}, {dataset.root} has {ours}; prepare all alike"
+                )
+        if bool(description.features) != dataset.is_table:
+            raise InputError(f"--worker: serve other than {dataset.root} holds: images, or a table")
+        told = description.clients.values()
+        config = self.config
+        if not dataset.is_table and not config.channels:
+            config = replace(config, channels=max(client["channels"] for client in told))
+        return replace(
+            self,
+            config=config,
+            bits=max((client["bits"] or 8 for client in told), default=8),
+            patients={name: client["patients"] for name, client in description.clients.items()},
+        )
 
     @cached_property
     def pooled(self) -> Dataset:
@@ -79,7 +140,7 @@ class Setting:
         """
         dataset, training = self.pooled, self.config.training(self.dataset.unit)
         if dataset.is_table:
-            return table.described(dataset, training, fit(ask, Schema.of(dataset), training))
+            return table.described(dataset, training, fit(ask, self.schema, training))
         whitening = None
         if training.normalize == "pca":
             channels = images.channels_of(dataset, training)
@@ -107,21 +168,17 @@ class Setting:
         Args:
             description: content of model.json.
         """
-        bits = 8
-        if not self.dataset.is_table:
-            rows = self.pooled.rows("train", labelled=True)
-            bits = image_form(self.dataset.paths(rows)).bits
         training = self.config.training(self.dataset.unit).to_dict()
-        plan = Plan(description, training, bits, self.config.dp == "patient")
+        plan = Plan(description, training, self.bits, self.config.dp == "patient")
         if not self.dataset.is_table:
             return plan
         dropped = description["preprocessing"]["dropped"]
         known = [
             feature.name
-            for feature in self.dataset.inputs
+            for feature in self.schema.features
             if dropped.get(feature.name) != MISSING_EVERYWHERE
         ]
-        return replace(plan, schema=Schema.of(self.dataset).to_dict(), known=known)
+        return replace(plan, schema=self.schema.to_dict(), known=known)
 
     @property
     def local(self) -> LocalTraining:
@@ -131,14 +188,15 @@ class Setting:
             epochs=config.local_epochs,
             steps=config.local_steps,
             batch_size=config.batch_size,
-            optimizer=config.client_optimizer,
+            optimizer=config.optimizer_of_clients,
             learning_rate=config.client_learning_rate,
         )
 
-    def strategy(self, **private) -> Strategy:
+    def strategy(self, clients: int, **private) -> Strategy:
         """The algorithm.
 
         Args:
+            clients: of the federation.
             **private: `aggregation`, `noise_multiplier` and `clip` of client-level privacy.
         """
         config = self.config
@@ -149,9 +207,32 @@ class Setting:
             server_learning_rate=config.server_learning_rate,
             proximal=config.proximal if config.strategy == "fedprox" else 0.0,
             weighting=config.weighting,
-            clients=len(self.clients),
-            **{**given, **private},
+            **{"clients": clients, **given, **private},
         )
+
+
+def _schema(dataset: Dataset) -> Schema | None:
+    return Schema.of(dataset) if dataset.is_table else None
+
+
+def _check_at_sites(config: FederateConfig) -> None:
+    """Refuse what the sites' workers do not do."""
+    for given, why in (
+        (config.partition != "site", "--partition: the clients are those that the workers serve"),
+        (
+            config.secure != "none",
+            f"--secure {config.secure}: TFF's workers hand the coordinator each site's plain update, so a sum would "
+            "only look secure; use --secure none, or leave out --worker",
+        ),
+        (
+            config.dp == "patient",
+            "--dp patient: TFF lets the coordinator read what lies beside a worker, the key of the noise as well; "
+            "leave out --worker",
+        ),
+        (config.personalize_epochs > 0, "--personalize-epochs: not with --worker"),
+    ):
+        if given:
+            raise InputError(why)
 
 
 def asked(config: FederateConfig, clients: int) -> int:
@@ -187,27 +268,18 @@ def _check_aggregation(config: FederateConfig, clients: int) -> None:
         )
 
 
-def _check_privacy(config: FederateConfig) -> None:
+def _check_privacy(config: FederateConfig, clients: int) -> None:
     given = config.dp_epsilon is not None or config.dp_noise_multiplier is not None
     if not config.is_private:
         if given:
             raise InputError("--dp-epsilon: give --dp patient or --dp client with it")
         return
-    if not given:
-        raise InputError(f"--dp {config.dp}: needs --dp-epsilon or --dp-noise-multiplier")
     if config.personalize_epochs:
         raise InputError(
-            f"--personalize-epochs: fine-tunes without privacy on the patients that --dp {config.dp} protects; leave it"
-            " out"
+            f"--personalize-epochs {config.personalize_epochs}: fine-tunes without privacy on the patients that --dp "
+            f"{config.dp} protects; use 0"
         )
     if config.dp == "client":
-        if config.aggregation != "mean" or config.secure != "none":
-            raise InputError(
-                "--dp client: TFF's aggregator adds the noise to the mean it computes; use --aggregation mean and "
-                "--secure none"
-            )
-    elif KINDS[config.strategy].client not in ("train",):
-        raise InputError(
-            f"--strategy {config.strategy}: its clients send more than DP-SGD makes private; use fedavg, fedprox or a "
-            "server optimizer with --dp patient"
-        )
+        client.check(config, clients)
+    else:
+        patient.check(config)

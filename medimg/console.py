@@ -46,7 +46,9 @@ def table(title: str, columns: list[str], rows: list[list]) -> None:
     for i, column in enumerate(columns):
         drawn.add_column(column, justify="left" if i == 0 else "right")
     for row in rows:
-        drawn.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else escape(str(cell)) for cell in row))
+        drawn.add_row(
+            *(f"{cell:.4g}" if isinstance(cell, float) else escape(str(cell)) for cell in row)
+        )
     # A pipe has no width; a log wants whole rows.
     width = None if sys.stdout.isatty() else 120
     Console(width=width).print(drawn)

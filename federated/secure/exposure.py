@@ -2,9 +2,11 @@
 
 from medimg.errors import InputError
 
-_EVERYWHERE = (
+_TOGETHER = (
     "All parties ran in one process here: the messages are those of a network, the separation "
     "of the parties is simulated.",
+)
+_EVERYWHERE = (
     "Everyone who holds the model sees the sum of each round. What a sum or a model gives away "
     "about patients is not hidden by summing securely; differential privacy bounds that.",
     "With n clients in a round, n - 1 that act together subtract their own vectors from the sum "
@@ -54,15 +56,16 @@ _SENTENCES = {
 KINDS = tuple(_SENTENCES)
 
 
-def who_could_see(kind: str) -> list[str]:
+def who_could_see(kind: str, apart: bool = False) -> list[str]:
     """Plain sentences on what each party can learn.
 
     Args:
         kind: none, masking or ckks.
+        apart: the clients were at sites of their own.
 
     Raises:
         InputError: another kind.
     """
     if kind not in _SENTENCES:
         raise InputError(f"--secure {kind}: choose from {', '.join(KINDS)}")
-    return [*_SENTENCES[kind], *_EVERYWHERE]
+    return [*_SENTENCES[kind], *(() if apart else _TOGETHER), *_EVERYWHERE]

@@ -327,7 +327,9 @@ class _Mean:
     def add(self, mean, weight: float) -> None:
         scaled = [weight * np.asarray(m, np.float64) for m in mean]
         self.total = (
-            scaled if self.total is None else [t + s for t, s in zip(self.total, scaled, strict=True)]
+            scaled
+            if self.total is None
+            else [t + s for t, s in zip(self.total, scaled, strict=True)]
         )
         self.weight += weight
 

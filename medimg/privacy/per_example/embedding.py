@@ -22,7 +22,7 @@ def contributions(layer, calls, units: BatchUnits) -> list[Contribution]:
     g = tf.concat(flat, axis=1)
 
     def product(left, right):
-        same = left(tokens)[:, :, None] == right(tokens)[:, None, :]
+        same = tf.equal(left(tokens)[:, :, None], right(tokens)[:, None, :])
         products = tf.matmul(left(g), right(g), transpose_b=True)
         return tf.reduce_sum(products * tf.cast(same, products.dtype), axis=[1, 2])
 

@@ -24,7 +24,8 @@ class BatchUnits:
         real = identity >= 0
         self.present = tf.cast(real, tf.float32)
         self.index = tf.where(real, tf.unique(identity).idx, -1)
-        same = (self.index[:, None] == self.index[None, :]) & real[:, None]
+        # Not ==: in the graphs that TFF makes, that asks whether two tensors are one object.
+        same = tf.equal(self.index[:, None], self.index[None, :]) & real[:, None]
         above = tf.linalg.band_part(tf.ones([batch, batch], tf.bool), 0, -1)
         diagonal = tf.eye(batch, dtype=tf.bool)
         # Each unordered pair of different examples of a unit once: int64 (pairs, 2).

@@ -467,7 +467,9 @@ def test_updates_aggregated_after_they_arrived_give_the_round(execution, federat
         assert max_difference(state.weights, whole.weights) < 1e-6
         assert max_difference(state.weights, start.weights) > 1e-3
         assert measurements == told.measurements
-        assert all(np.array_equal(a, b) for a, b in zip(state.aggregator, whole.aggregator, strict=True))
+        assert all(
+            np.array_equal(a, b) for a, b in zip(state.aggregator, whole.aggregator, strict=True)
+        )
 
 
 def test_a_straggler_does_the_first_part_of_its_steps(execution, federation):

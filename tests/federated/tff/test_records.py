@@ -32,6 +32,18 @@ def test_written_in_blocks_is_written_whole(tmp_path):
     assert np.array_equal(np.concatenate([inputs for inputs, _, _ in parts]), x)
 
 
+def test_patients_are_numbered_by_any_name(tmp_path):
+    owners = ["Ümit", "b 2", "Ümit", "a", "b 2"]
+    x = np.zeros((5, 2), np.float32)
+    data = records.write(tmp_path, "site", x, np.zeros(5, np.int64), units=owners)
+    assert data.units == 3
+    numbers = records.units(tf.constant(data.folder)).numpy()
+    assert sorted(set(numbers)) == [0, 1, 2]
+    same = [[a == b for b in owners] for a in owners]
+    assert np.array_equal(numbers[:, None] == numbers[None, :], same)
+    assert records.write(tmp_path, "site", x, np.zeros(5, np.int64)).units == 0
+
+
 def test_epochs_are_permutations_cut_into_batches():
     local = LocalTraining(epochs=3, batch_size=4)
     rows = order.steps(local, 10, 1, 2, "a")

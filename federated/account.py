@@ -1,0 +1,115 @@
+"""What `federation.json` says of a finished training: the report is made of it and of the Run's tables."""
+
+import statistics
+
+from federated.audit_log.head import read_head
+from federated.comparison import CENTRALISED
+from federated.rounds import Outcome
+from federated.secure.exposure import who_could_see
+from federated.secure.terms import default_threshold
+from federated.setting import Setting, asked
+from federated.tff.records import ClientData
+from medimg.run import Run
+
+_HOW = {
+    "majority": "always the commonest class of all training rows",
+    "local": "each site by its own training rows alone, for as many rounds",
+    "federated": "by the rounds of this Run",
+    "personalised": "the federated model, fine-tuned by each site on its own training rows",
+    "centralised": "the same model on all training rows pooled as one client, for as many rounds",
+}
+
+
+def account(
+    run: Run,
+    setting: Setting,
+    clients: list[ClientData],
+    outcome: Outcome,
+    gain: dict,
+    left_out: str,
+    histories: dict,
+    privacy: dict | None,
+) -> dict:
+    """Content of federation.json.
+
+    Args:
+        run: the Run, with its audit log.
+        setting: what it is about.
+        clients: that trained.
+        outcome: of the rounds.
+        gain: of `federated.site_gain.site_gain`.
+        left_out: why nothing was trained to compare with; empty when it was.
+        histories: of what was trained to compare with.
+        privacy: summary of the ledger.
+    """
+    config, history = setting.config, outcome.progress.history
+    head = read_head(run.root / "audit.jsonl")
+    seconds = [row["seconds"] for row in history]
+    return {
+        "strategy": config.strategy,
+        "model": config.model,
+        "task": setting.dataset.task,
+        "classes": list(setting.dataset.classes),
+        "partition": config.partition,
+        "workers": list(config.worker),
+        "rounds": outcome.progress.round,
+        "kept_round": outcome.kept,
+        "best_round": outcome.kept if config.patience else None,
+        "stopped": outcome.progress.stopped,
+        "local": _local(setting),
+        "aggregation": config.aggregation,
+        "secure": _secure(setting, len(clients)),
+        "clients": _clients(setting, clients),
+        "privacy": privacy,
+        "bytes": {way: sum(row[f"bytes_{way}"] for row in history) for way in ("up", "down")},
+        "seconds": {
+            "rounds": sum(seconds),
+            "round": statistics.median(seconds),
+            "first": seconds[0],
+        },
+        "statistics": setting.disclosed,
+        "comparison": {
+            "models": {name: _HOW[name] for name in gain["models"]},
+            "left_out": dict.fromkeys(("local", CENTRALISED), left_out) if left_out else {},
+            "gain": gain,
+        },
+        "baseline_histories": histories,
+        "audit": {"head": head.hash, "records": head.number},
+        "notes": [],
+    }
+
+
+def _local(setting: Setting) -> str:
+    local = setting.local
+    amount = f"{local.steps} steps" if local.steps else f"{local.epochs} epochs"
+    return (
+        f"{amount} of batch {local.batch_size} a round, {local.optimizer}, learning rate "
+        f"{local.learning_rate:g}"
+    )
+
+
+def _secure(setting: Setting, clients: int) -> dict:
+    config = setting.config
+    threshold = config.secure_threshold or default_threshold(asked(config, clients))
+    return {
+        "kind": config.secure,
+        "threshold": None if config.secure == "none" else threshold,
+        "sentences": who_could_see(config.secure, apart=bool(config.worker)),
+    }
+
+
+def _clients(setting: Setting, clients: list[ClientData]) -> list[dict]:
+    known = {client.name: client for client in setting.clients}
+    told = []
+    for data in clients:
+        client = known.get(data.name)
+        patients = client.dataset.manifest["patient"].nunique() if client else 0
+        told.append(
+            {
+                "name": data.name,
+                "examples": data.examples,
+                "patients": int(setting.patients.get(data.name, patients)),
+                "notes": list(client.notes) if client else [],
+            }
+        )
+    return told

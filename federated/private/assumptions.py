@@ -1,0 +1,58 @@
+"""What the guarantee of a private federation rests on and what it does not cover, in plain sentences."""
+
+from medimg.privacy.assumptions import Circumstances, assumptions
+
+DISJOINT = (
+    "Each patient is at one site only, so a patient's epsilon is that of the site, and the total is the largest of the "
+    "sites' (parallel composition)."
+)
+ONE_CLIENT = "A client's epsilon is that of the rounds it is asked in, and the total is the largest of the clients'."
+_PATIENT = (
+    "Sites clip, draw and add noise by themselves: the coordinator and the other sites are given noisy updates only, "
+    "and the guarantee holds against them and whoever gets the model, for every round's model.",
+    "Not covered: one person under two patient names, or at two sites.",
+    "The numbers of training patients and images of each site, and how it weighs, are treated as public. Training loss "
+    "and accuracy do not leave a site.",
+    "A site's steps count once it is asked for them, whether its update arrives or not.",
+    "Not covered: how long a site takes for its steps, which may tell how many patients were drawn.",
+    "Not covered: a coordinator that has a site run other TensorFlow code than this program's.",
+    "In the Dataset's privacy_ledger.jsonl the sites' steps are added up as if each patient were at every site, which "
+    "overstates what later Runs find spent.",
+)
+_ONE_MACHINE = "The sites were simulated in one process: who had that machine had all images and all sites' keys."
+_CLIENT = (
+    "Protected is the participation of one client with all its patients: neighbouring federations differ by one client "
+    "added or removed. A client's update as a whole is clipped; nothing is said of a single patient beyond that.",
+    "The number of clients and who is asked in a round are treated as public: nothing is gained by sampling clients.",
+    "The models of all rounds are covered, not only the last one.",
+    "Not covered: the coordinator. TensorFlow Federated adds the noise to the sum of the updates where they are "
+    "summed, so the guarantee holds against those who get the models, not against who runs that sum.",
+    "Not covered: the clients' training loss, accuracy and numbers of images, which each sends without noise; do not "
+    "share rounds.csv and history.csv with the model.",
+    "Not covered: noise is drawn in floating point, by a generator that is not cryptographic.",
+    "TensorFlow Federated's noise is new each time: a round repeated after a crash gives another model, and counts "
+    "once, because the first one's was not released.",
+)
+_VALIDATION = (
+    "Not covered: the validation part, by which the best round was chosen or the training stopped."
+)
+_STATISTICS = "Not covered: statistics that the clients shared before round 1 carry no noise."
+
+
+def of_patients(circumstances: Circumstances, one_machine: bool) -> list[str]:
+    """Of `--dp patient`: what holds of any private training, then what a federation adds."""
+    sentences = [*assumptions(circumstances), *_PATIENT]
+    return [*sentences, _ONE_MACHINE] if one_machine else sentences
+
+
+def of_clients(circumstances: Circumstances) -> list[str]:
+    """Of `--dp client`."""
+    sentences = list(_CLIENT)
+    if circumstances.early_stopping or circumstances.best_epoch:
+        sentences.append(_VALIDATION)
+    if circumstances.feature_statistics:
+        sentences.append(_STATISTICS)
+    if circumstances.dataset_ledger:
+        # The sentence is the same whoever is protected.
+        sentences.append(assumptions(circumstances)[-1])
+    return sentences

@@ -1,0 +1,249 @@
+"""`--dp client`: whole clients by TFF's differentially private aggregation, and what that costs so few of them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from federated.config import FederateConfig
+from federated.participation import participants as asked_in
+from federated.private import assumptions
+from federated.private.circumstances import of_federation
+from federated.private.ledger import Account, FederatedLedger, FederatedTerms
+from federated.private.site_plan import rounds_of, rounds_within
+from federated.tff.strategies import Strategy, aggregator
+from medimg.dataset import Dataset
+from medimg.errors import InputError
+from medimg.privacy.accounting import epsilon_of
+from medimg.privacy.budget import Budget
+from medimg.privacy.mechanism import Mechanism
+from medimg.privacy.secret import draw_key
+
+_MECHANISM = "Gaussian noise on the sum of clipped updates of the clients (TensorFlow Federated)"
+
+
+@dataclass(frozen=True)
+class ClientNoise:
+    """What protecting whole clients takes.
+
+    Attributes:
+        noise_multiplier: standard deviation of the noise over the clip.
+        rounds: that a client may take part in.
+        epsilon: `epsilon_of` them.
+    """
+
+    noise_multiplier: float
+    rounds: int
+    epsilon: dict[str, float]
+
+
+def client_noise(
+    rounds: int, epsilon: float | None, delta: float, noise_multiplier: float | None
+) -> ClientNoise:
+    """The noise for an epsilon, or the rounds and the epsilon of a noise.
+
+    No amplification: who takes part is no secret, and TFF draws a fixed number of clients, not each independently. A
+    round is one Gaussian mechanism on a sum to which a client adds at most the clip.
+
+    Args:
+        rounds: most that one client takes part in.
+        epsilon: budget; None: the noise is given.
+        delta: in (0, 1).
+        noise_multiplier: None: the least for epsilon.
+
+    Raises:
+        InputError: neither is given, or the budget does not allow one round.
+    """
+    plan = Budget(epsilon, delta).plan(Mechanism.shuffle(1), rounds, noise_multiplier)
+    event = plan.mechanism.event([(0, plan.steps)])
+    return ClientNoise(plan.mechanism.noise_multiplier, plan.steps, epsilon_of([event], delta))
+
+
+def check(config: FederateConfig, clients: int) -> None:
+    """Refuse options that go against client-level privacy.
+
+    Raises:
+        InputError: names the option.
+    """
+    if config.dp_epsilon is None and config.dp_noise_multiplier is None:
+        raise InputError("--dp client: give --dp-epsilon, e.g. 8, or --dp-noise-multiplier")
+    if config.strategy in ("scaffold", "mimelite", "fedbn"):
+        raise InputError(
+            f"--strategy {config.strategy}: beside its update a client's own numbers get into the model, and --dp "
+            "client puts no noise on them; use fedavg"
+        )
+    if config.aggregation != "mean":
+        raise InputError(
+            f"--aggregation {config.aggregation}: the noise of --dp client is for a mean of clipped updates; use mean"
+        )
+    if config.secure != "none":
+        raise InputError(
+            f"--secure {config.secure}: the aggregation of --dp client clips and adds noise where it sees the updates; "
+            "use --dp patient with it"
+        )
+    if config.weighting == "examples":
+        raise InputError("--weighting examples: --dp client weighs clients alike; use equal")
+    if config.dp_clip == float("inf"):
+        raise InputError("--dp-clip inf: noise needs a finite clip")
+    if config.dp_seed is not None:
+        raise InputError(
+            f"--dp-seed {config.dp_seed}: TensorFlow Federated draws its noise without a seed; leave it out"
+        )
+    if config.dp_delta >= 1 / clients:
+        raise InputError(
+            f"--dp-delta {config.dp_delta:g}: must be below 1 / {clients} clients, or a client's data may be published "
+            "outright within it"
+        )
+
+
+class ClientPrivacy:
+    """The private side of one federated Run whose unit is the client.
+
+    Args:
+        run_root: the Run's folder.
+        dataset: of all clients.
+        names: of the clients.
+        config: options.
+        rounds: at most.
+        parameters: that the model trains, to say what the noise means for it; None: not said.
+        one_machine: the clients are simulated here, and the Dataset's own ledger is told.
+
+    Attributes:
+        noise: of the training.
+        rounds: that the budget allows.
+
+    Raises:
+        InputError: options that don't go together, or a noise that TFF refuses.
+    """
+
+    def __init__(
+        self,
+        run_root: Path,
+        dataset: Dataset,
+        names: Sequence[str],
+        config: FederateConfig,
+        rounds: int,
+        parameters: int | None = None,
+        one_machine: bool = True,
+    ):
+        check(config, len(names))
+        self.config, self.parameters = config, parameters
+        self.names, self._circumstances = list(names), of_federation(config, dataset.is_table)
+        fraction, seed = config.client_fraction, config.seed
+        self.per_round = len(asked_in(self.names, fraction, 1, seed))
+        most = max(rounds_of(self.names, rounds, fraction, seed).values())
+        given = config.dp_noise_multiplier
+        self.noise = client_noise(most, config.dp_epsilon, config.dp_delta, given)
+        self._refuse_what_tff_refuses()
+        self.rounds = rounds_within(
+            self.names, rounds, fraction, seed, lambda name: self.noise.rounds
+        )
+        options = {**config.to_dict(), "rounds": rounds, "data": dataset.fingerprint()}
+        mechanism = replace(Mechanism.shuffle(1), noise_multiplier=self.noise.noise_multiplier)
+        account = Account(mechanism, draw_key(0, options), {})
+        self.ledger = FederatedLedger(
+            run_root,
+            self._terms(options["data"]),
+            dict.fromkeys(self.names, account),
+            lambda why: assumptions.of_clients(replace(self._circumstances, dataset_ledger=why)),
+            dataset.root if one_machine else None,
+        )
+
+    def strategy(self) -> dict:
+        """Arguments of `Strategy`."""
+        kind = "dp-adaptive" if self.config.dp_clipping == "adaptive" else "dp-fixed"
+        return {
+            "aggregation": kind,
+            "noise_multiplier": self.noise.noise_multiplier,
+            "clip": self.config.dp_clip,
+            # The sum is divided by this number whoever's update is lost: how many arrived would not be noisy.
+            "clients": self.per_round,
+        }
+
+    def engine_arguments(self) -> dict:
+        """What `Engine` is given beside its other arguments: nothing."""
+        return {}
+
+    def before_round(self, number: int, participants: list[str], work: dict[str, float]) -> None:
+        """Write down the round; call it before the clients are asked.
+
+        Args:
+            number: of the round, from 1.
+            participants: all who are asked.
+            work: not read: a client counts whole, however many steps it does.
+
+        Raises:
+            InputError: a client would pass its budget, or the Run's folder can't be written.
+        """
+        steps = (number - 1, number)
+        for name in participants:
+            repeated = self.ledger.covers(name, steps)
+            if not repeated and self.ledger.steps(name) >= self.noise.rounds:
+                raise InputError(
+                    f"client {name}: round {number} would pass its privacy budget (--dp-epsilon "
+                    f"{self.config.dp_epsilon}); the training can't go on"
+                )
+        self.ledger.record(dict.fromkeys(participants, steps))
+
+    def sentences(self) -> list[str]:
+        """What the user should know before training."""
+        noise, few = self.noise.noise_multiplier, self.per_round
+        lines = [
+            f"Whole clients are protected with epsilon {self.noise.epsilon['pld']:.3g} at delta "
+            f"{self.config.dp_delta:g} over {self.noise.rounds} rounds, which takes noise multiplier {noise:.3g}. "
+            f"Among {few} clients a round that is much: the mean of their clipped updates, itself of norm at most the "
+            f"clip, carries Gaussian noise of {noise / few:.3g} times the clip in every coordinate."
+        ]
+        if self.parameters:
+            norm = noise / few * math.sqrt(self.parameters)
+            clients = math.ceil(noise * math.sqrt(self.parameters))
+            lines.append(
+                f"With {self.parameters:,} parameters the noise has {norm:,.3g} times the norm of the largest possible "
+                f"mean; it would take about {clients:,} clients to make the two equal."
+            )
+        lines.append(
+            "For a few hospitals --dp patient is the useful promise. TensorFlow Federated's noise is new each time: a "
+            "resumed round gives another model."
+        )
+        if self.rounds < self.config.rounds:
+            lines.append(
+                f"The budget allows {self.rounds} of {self.config.rounds} rounds with --dp-noise-multiplier "
+                f"{self.config.dp_noise_multiplier}."
+            )
+        return lines
+
+    def complete(self) -> None:
+        """The last round has been made: close the ledger."""
+        self.ledger.complete()
+
+    def summary(self) -> dict:
+        """For federation.json."""
+        return {**self.ledger.summary(), "sentences": self.sentences()}
+
+    def _refuse_what_tff_refuses(self) -> None:
+        try:
+            aggregator(Strategy(**self.strategy()))
+        except InputError:
+            raise
+        except ValueError as error:
+            raise InputError(
+                f"--dp-clipping adaptive: TensorFlow Federated can't adapt the clip of {self.per_round} clients with "
+                f"noise multiplier {self.noise.noise_multiplier:.3g} ({_first_line(error)}); use --dp-clipping fixed"
+            ) from error
+
+    def _terms(self, data_fingerprint: str) -> FederatedTerms:
+        return FederatedTerms(
+            unit="client",
+            mechanism=_MECHANISM,
+            composition=assumptions.ONE_CLIENT,
+            delta=self.config.dp_delta,
+            budget_epsilon=self.config.dp_epsilon,
+            l2_norm_clip=self.config.dp_clip,
+            expected_units=self.per_round,
+            units=len(self.names),
+            data_fingerprint=data_fingerprint,
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".")

@@ -1,0 +1,222 @@
+"""`--dp patient`: every site trains by DP-SGD on its own patients, and its account is kept beside the others'."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import tensorflow as tf
+
+from federated.config import FederateConfig
+from federated.participation import local_steps
+from federated.private import assumptions, site_key
+from federated.private.circumstances import of_federation
+from federated.private.ledger import Account, FederatedLedger, FederatedTerms
+from federated.private.site_plan import SitePlan, plan_of, rounds_of, rounds_within
+from federated.private.steps import PatientSteps
+from federated.tff.order import LocalTraining
+from federated.tff.records import ClientData
+from medimg.dataset import Dataset
+from medimg.errors import InputError
+from medimg.privacy.ledger import read, segments_of
+from medimg.privacy.per_example.forward import kinds
+from medimg.privacy.per_example.kinds import check as check_layers
+from medimg.privacy.secret import draw_key, fingerprint
+
+_MECHANISM = (
+    "DP-SGD at each site: Gaussian noise on the sum of clipped contributions of its patients"
+)
+
+
+def check(config: FederateConfig) -> None:
+    """Refuse options that go against patient-level privacy, before anything is prepared.
+
+    Raises:
+        InputError: names the option.
+    """
+    if config.strategy in ("fedsgd", "mimelite"):
+        raise InputError(
+            f"--strategy {config.strategy}: its clients send the gradient of all their images, which --dp patient "
+            "does not cover; use fedavg"
+        )
+    if config.personalize_epochs:
+        raise InputError(
+            f"--personalize-epochs {config.personalize_epochs}: fine-tunes without noise what --dp patient protects; "
+            "use 0"
+        )
+    if config.dp_clip == float("inf"):
+        raise InputError("--dp-clip inf: noise needs a finite clip")
+    if config.dp_epsilon is None and config.dp_noise_multiplier is None:
+        raise InputError("--dp patient: give --dp-epsilon, e.g. 8, or --dp-noise-multiplier")
+
+
+def check_model(model: tf.keras.Model) -> None:
+    """Refuse layers that can't be private.
+
+    Args:
+        model: what the clients train.
+
+    Raises:
+        InputError: names the layer.
+    """
+    check_layers(model)
+    kinds(model)
+
+
+class PatientPrivacy:
+    """The private side of one federated Run whose unit is the patient.
+
+    Args:
+        run_root: the Run's folder.
+        dataset: of all sites; with workers elsewhere what is known of it.
+        data: of every client, its records written with `units` and given a key (`site_key.with_key`).
+        config: options.
+        rounds: at most.
+        one_machine: the sites are simulated here; else their data and keys are at workers elsewhere.
+
+    Attributes:
+        plans: of every site.
+        rounds: that the budget allows.
+
+    Raises:
+        InputError: options that go against privacy, a delta too large for a site, or a budget too small.
+    """
+
+    def __init__(
+        self,
+        run_root: Path,
+        dataset: Dataset,
+        data: list[ClientData],
+        config: FederateConfig,
+        rounds: int,
+        one_machine: bool = True,
+    ):
+        check(config)
+        self.config, self.data = config, {client.name: client for client in data}
+        self._one_machine = one_machine
+        options = {**config.to_dict(), "rounds": rounds, "data": dataset.fingerprint()}
+        # Mixed into every site's draws: other options never meet the same noise.
+        self.training = draw_key(0, options)
+        draws = {
+            name: fingerprint({"training": self.training, "key": client.key})[:16]
+            for name, client in self.data.items()
+        }
+        self.plans = self._plans(_spent_before(run_root, draws), rounds)
+        self.rounds = rounds_within(
+            list(self.data),
+            rounds,
+            config.client_fraction,
+            config.seed,
+            lambda name: self.plans[name].steps // self.plans[name].steps_per_round,
+        )
+        self.ledger = FederatedLedger(
+            run_root,
+            self._terms(options["data"]),
+            {name: _account(self.plans[name], draw) for name, draw in draws.items()},
+            self._assumptions(of_federation(config, dataset.is_table)),
+            dataset.root if one_machine else None,
+        )
+
+    def engine_arguments(self) -> dict:
+        """What `Engine` is given beside its other arguments."""
+        sites = {name: plan.site for name, plan in self.plans.items()}
+        return {"steps": PatientSteps(sites, self.config.dp_clip, self.training)}
+
+    def before_round(self, number: int, participants: list[str], work: dict[str, float]) -> None:
+        """Write down what the clients are about to spend; call it before they are asked.
+
+        Args:
+            number: of the round, from 1.
+            participants: all who are asked, those too whose update will not arrive.
+            work: client -> the share of its steps that it does, where that is not all.
+
+        Raises:
+            InputError: a client would pass its budget, or the Run's folder can't be written.
+        """
+        ranges = {}
+        for name in participants:
+            plan = self.plans[name]
+            first = (number - 1) * plan.steps_per_round
+            done = local_steps(plan.steps_per_round, work.get(name, 1.0))
+            steps = (first, first + done)
+            repeated = self.ledger.covers(name, steps)
+            if not repeated and self.ledger.steps(name) + done > plan.steps:
+                raise InputError(
+                    f"client {name}: round {number} would pass its privacy budget (--dp-epsilon "
+                    f"{self.config.dp_epsilon}); the training can't go on"
+                )
+            ranges[name] = steps
+        self.ledger.record(ranges)
+
+    def sentences(self) -> list[str]:
+        """What the user should know before training."""
+        config = self.config
+        goal = "the given noise" if config.dp_epsilon is None else f"epsilon {config.dp_epsilon:g}"
+        lines = [
+            f"Patients are protected at every site with {goal} at delta {config.dp_delta:g}. {assumptions.DISJOINT}"
+        ]
+        for name, plan in self.plans.items():
+            site = plan.site
+            lines.append(
+                f"{name}: {site.patients} patients, about {site.expected_patients} in each of {plan.steps_per_round} "
+                f"steps a round, {plan.rounds} rounds, noise multiplier {site.noise_multiplier:.3g}."
+            )
+        if self.rounds < config.rounds:
+            lines.append(
+                f"The budget allows {self.rounds} of {config.rounds} rounds with --dp-noise-multiplier "
+                f"{config.dp_noise_multiplier}."
+            )
+        return lines
+
+    def complete(self) -> None:
+        """The last round has been made: close the ledger, and forget the keys that are here."""
+        self.ledger.complete()
+        if self._one_machine:
+            site_key.forget(client.folder for client in self.data.values())
+
+    def summary(self) -> dict:
+        """For federation.json."""
+        return {**self.ledger.summary(), "sentences": self.sentences()}
+
+    def _plans(self, spent: dict[str, tuple], rounds: int) -> dict[str, SitePlan]:
+        config = self.config
+        local = LocalTraining(config.local_epochs, config.local_steps, config.batch_size)
+        asked = rounds_of(list(self.data), rounds, config.client_fraction, config.seed)
+        return {
+            name: plan_of(client, max(1, asked[name]), local, config, spent[name])
+            for name, client in self.data.items()
+        }
+
+    def _terms(self, data_fingerprint: str) -> FederatedTerms:
+        sites = [plan.site for plan in self.plans.values()]
+        return FederatedTerms(
+            unit="patient",
+            mechanism=_MECHANISM,
+            composition=assumptions.DISJOINT,
+            delta=self.config.dp_delta,
+            budget_epsilon=self.config.dp_epsilon,
+            l2_norm_clip=self.config.dp_clip,
+            expected_units=max(site.expected_patients for site in sites),
+            units=sum(site.patients for site in sites),
+            data_fingerprint=data_fingerprint,
+        )
+
+    def _assumptions(self, circumstances):
+        def sentences(unwritten: str) -> list[str]:
+            told = replace(circumstances, dataset_ledger=unwritten)
+            return assumptions.of_patients(told, self._one_machine)
+
+        return sentences
+
+
+def _account(plan: SitePlan, draw: str) -> Account:
+    about = {"patients": plan.site.patients, "expected_patients": plan.site.expected_patients}
+    return Account(plan.mechanism, draw, about)
+
+
+def _spent_before(run_root: Path, draws: dict[str, str]) -> dict[str, tuple]:
+    """DpEvents of each site in the same Run on other terms: other options, or a key that was lost."""
+    content = read(run_root)
+    segments = segments_of(content) if content else ()
+    return {
+        name: tuple(s.event() for s in segments if s.phase == name and s.draw != draw)
+        for name, draw in draws.items()
+    }

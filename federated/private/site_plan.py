@@ -1,0 +1,106 @@
+"""Noise and steps of every site, settled before the first round, so that no site's budget is ever passed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from federated.participation import participants
+from federated.private.steps import SiteMechanism, steps_of
+from federated.tff.order import LocalTraining
+from federated.tff.records import ClientData
+from medimg.errors import InputError
+from medimg.privacy.budget import Budget
+from medimg.privacy.mechanism import Mechanism
+
+
+@dataclass(frozen=True)
+class SitePlan:
+    """What one site may do.
+
+    Attributes:
+        site: its mechanism.
+        steps_per_round: when it does all its steps.
+        rounds: that it is asked in.
+        steps: allowed in all.
+    """
+
+    site: SiteMechanism
+    steps_per_round: int
+    rounds: int
+    steps: int
+
+    @property
+    def mechanism(self) -> Mechanism:
+        """Of a step, as the accountants need it."""
+        return Mechanism.poisson(self.site.sampling_probability, self.site.noise_multiplier)
+
+    @property
+    def cut_short(self) -> bool:
+        """The budget ends before the rounds asked for."""
+        return self.steps < self.rounds * self.steps_per_round
+
+
+def plan_of(
+    data: ClientData,
+    rounds: int,
+    local: LocalTraining,
+    config,
+    previous: tuple = (),
+) -> SitePlan:
+    """A site's plan.
+
+    Args:
+        data: of the site, with its number of patients.
+        rounds: that it is asked in.
+        local: what it does in a round; `batch_size` counts patients.
+        config: `FederateConfig`.
+        previous: DpEvents that the site has spent in this Run already, on other terms.
+
+    Raises:
+        InputError: delta is not below one over the patients, or the budget does not allow a round.
+    """
+    if data.units < 1:
+        raise InputError(
+            f"client {data.name}: its patients are not known; prepare its records anew"
+        )
+    if config.dp_delta >= 1 / data.units:
+        raise InputError(
+            f"--dp-delta {config.dp_delta:g}: client {data.name} has {data.units} patients, and delta must be below "
+            f"1 / {data.units}, or a patient's data may be published outright within it; give "
+            f"{0.1 / data.units:.1g} or less"
+        )
+    bare = SiteMechanism(data.units, min(local.batch_size, data.units), 0.0)
+    per_round = steps_of(local, bare)
+    budget = Budget(config.dp_epsilon, config.dp_delta, previous)
+    settled = budget.plan(
+        Mechanism.poisson(bare.sampling_probability), rounds * per_round, config.dp_noise_multiplier
+    )
+    if settled.steps < per_round:
+        raise InputError(
+            f"--dp-epsilon {config.dp_epsilon}: not enough for one round of client {data.name} with "
+            f"--dp-noise-multiplier {config.dp_noise_multiplier}; give more noise, fewer --local-epochs or a larger "
+            "epsilon"
+        )
+    site = SiteMechanism(data.units, bare.expected_patients, settled.mechanism.noise_multiplier)
+    return SitePlan(site, per_round, rounds, settled.steps)
+
+
+def rounds_of(names: Sequence[str], rounds: int, fraction: float, seed: int) -> dict[str, int]:
+    """Rounds that each client is asked in; who is asked depends on the seed alone and is public."""
+    counts = dict.fromkeys(names, 0)
+    for number in range(1, rounds + 1):
+        for name in participants(names, fraction, number, seed):
+            counts[name] += 1
+    return counts
+
+
+def rounds_within(
+    names: Sequence[str], rounds: int, fraction: float, seed: int, allowed: Callable[[str], int]
+) -> int:
+    """The rounds, from the first, that no client is asked in more often than it is allowed."""
+    counts = dict.fromkeys(names, 0)
+    for number in range(1, rounds + 1):
+        for name in participants(names, fraction, number, seed):
+            counts[name] += 1
+            if counts[name] > allowed(name):
+                return number - 1
+    return rounds

@@ -1,0 +1,117 @@
+"""DP-SGD as the steps of a client in TFF: `medimg.privacy`'s clipped sums on patients drawn at the site."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from federated.private import draws, stream
+from federated.tff.client_work import Measured, Share
+from federated.tff.local_model import set_key
+from federated.tff.order import LocalTraining
+from federated.tff.records import ClientData, Layout
+from medimg.errors import InputError
+from medimg.privacy.clipping import check_mechanism, clipped_sum, noisy_mean
+
+
+@dataclass(frozen=True)
+class SiteMechanism:
+    """What a site does in a step.
+
+    Attributes:
+        patients: of its training part.
+        expected_patients: of a step, on average.
+        noise_multiplier: standard deviation of the noise over the clip.
+    """
+
+    patients: int
+    expected_patients: int
+    noise_multiplier: float
+
+    @property
+    def sampling_probability(self) -> float:
+        """Of a patient in a step."""
+        return self.expected_patients / self.patients
+
+
+class PatientSteps:
+    """Steps of a private site: patients by Poisson sampling, clipped, with noise; loss and accuracy are not told.
+
+    A site draws by its own key (`federated.private.site_key`), so the coordinator knows neither sample nor noise.
+
+    Args:
+        sites: by the client's name.
+        l2_norm_clip: most that a patient contributes: the sum of its examples' gradients.
+        training: names the options of the training (`medimg.privacy.secret.draw_key`), hexadecimal.
+
+    Raises:
+        InputError: numbers that make no mechanism.
+    """
+
+    def __init__(self, sites: dict[str, SiteMechanism], l2_norm_clip: float, training: str):
+        for site in sites.values():
+            check_mechanism(l2_norm_clip, site.noise_multiplier, site.expected_patients)
+        self.sites, self.l2_norm_clip = dict(sites), l2_norm_clip
+        self._training = int(training, 16) % 2**63
+        self._numbers = {name: number for number, name in enumerate(sites)}
+
+    def planned(
+        self, local: LocalTraining, client: ClientData, seed: int, round_number: int
+    ) -> np.ndarray:
+        """The site's number in each step: which patients, only the site draws."""
+        if client.name not in self.sites:
+            raise InputError(f"client {client.name}: has no place in the privacy plan; start anew")
+        site = self.sites[client.name]
+        if client.units != site.patients:
+            raise InputError(
+                f"client {client.name}: {client.units} patients, and the privacy plan is for {site.patients}; start "
+                "anew with --overwrite"
+            )
+        return np.full((steps_of(local, site), 1), self._numbers[client.name], np.int64)
+
+    def begin(self, model, loss, layout: Layout, share: Share):
+        """As in `federated.tff.client_work.Steps`."""
+        sites = list(self.sites.values())
+        number = share.steps[0, 0]
+        probability = _chosen([s.sampling_probability for s in sites], number, tf.float64)
+        expected = _chosen([s.expected_patients for s in sites], number, tf.float32)
+        deviation = _chosen(
+            # Without noise the clip may be infinite.
+            [s.noise_multiplier and s.noise_multiplier * self.l2_norm_clip for s in sites],
+            number,
+            tf.float32,
+        )
+        key = stream.round_key(share, self._training)
+        drawing, noise = stream.derive(key, 0), stream.derive(key, 1)
+        count = tf.shape(share.steps, out_type=tf.int64)[0]
+        found = iter(draws.batches(share.folder, layout, probability, drawing, count))
+
+        def step(number):
+            sums = tuple(tf.zeros(v.shape, v.dtype) for v in model.trainable_variables)
+            chunk, last = tf.constant(0), tf.constant(False)
+            seed = tf.random.experimental.stateless_fold_in(share.seed, number)
+            while not last:
+                inputs, targets, weights, patients, last = next(found)
+                set_key(model, tf.random.experimental.stateless_fold_in(seed, chunk))
+                clipped = clipped_sum(
+                    model, loss, inputs, targets, patients, self.l2_norm_clip, weights
+                )
+                sums = tuple(s + g for s, g in zip(sums, clipped.gradients, strict=True))
+                chunk += 1
+            generator = stream.Normal(stream.derive(noise, number))
+            gradients = noisy_mean(list(sums), deviation, expected, generator)
+            untold = tf.constant(float("nan"))
+            return Measured(tuple(gradients), tf.constant(1.0), untold, untold)
+
+        return step
+
+
+def steps_of(local: LocalTraining, site: SiteMechanism) -> int:
+    """Steps of a round: as many epochs as asked for, each of which draws every patient once on average."""
+    if local.steps:
+        return local.steps
+    return local.epochs * -(-site.patients // site.expected_patients)
+
+
+def _chosen(values: list, number, kind: tf.DType) -> tf.Tensor:
+    return tf.gather(tf.constant(values, kind), number)

@@ -1,0 +1,113 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.optimize import brentq
+from scipy.stats import norm
+
+from federated.config import FederateConfig
+from federated.private.client import ClientPrivacy, check, client_noise
+from medimg.errors import InputError
+from medimg.privacy import ledger
+from medimg.privacy.statement import summary
+
+NAMES = ["a", "b", "c", "d", "e"]
+CONFIG = FederateConfig(dp="client", dp_epsilon=8.0, dp_delta=0.05, rounds=10, dp_clip=0.5)
+
+
+def gaussian_epsilon(noise, rounds, delta):
+    """Of that many Gaussian mechanisms (Balle and Wang 2018, theorem 8)."""
+    sigma = noise / np.sqrt(rounds)
+
+    def spent(epsilon):
+        a, b = 1 / (2 * sigma), epsilon * sigma
+        return norm.cdf(a - b) - np.exp(epsilon) * norm.cdf(-a - b) - delta
+
+    return brentq(spent, 0, 500)
+
+
+def make(tmp_path, dataset, config=CONFIG, **options):
+    return ClientPrivacy(tmp_path / "run", dataset, NAMES, config, config.rounds, **options)
+
+
+def test_noise_and_epsilon_are_those_of_composed_gaussians():
+    found = client_noise(10, 8.0, 0.05, None)
+    assert gaussian_epsilon(found.noise_multiplier, 10, 0.05) == pytest.approx(8.0, rel=2e-3)
+    assert found.rounds == 10
+    given = client_noise(10, None, 0.01, 2.0)
+    assert given.epsilon["pld"] == pytest.approx(gaussian_epsilon(2.0, 10, 0.01), rel=1e-3)
+    assert given.epsilon["pld"] == given.epsilon["pld_without_amplification"]
+    short = client_noise(50, 3.0, 0.01, 2.0)
+    assert (
+        gaussian_epsilon(2.0, short.rounds, 0.01)
+        <= 3.0
+        < gaussian_epsilon(2.0, short.rounds + 1, 0.01)
+    )
+
+
+def test_what_it_means_for_so_few_is_said_before_training(tmp_path, dataset):
+    private = make(tmp_path, dataset, parameters=10_000)
+    noise = private.noise.noise_multiplier
+    assert private.strategy() == {
+        "aggregation": "dp-fixed",
+        "noise_multiplier": noise,
+        "clip": 0.5,
+        "clients": 5,
+    }
+    first, second, third = private.sentences()
+    assert f"{noise / 5:.3g} times the clip in every coordinate" in first
+    assert f"{noise / 5 * 100:,.3g} times the norm" in second
+    assert "new each time" in third
+
+
+def test_the_ledger_counts_the_rounds_of_each_client(tmp_path, dataset):
+    private = make(tmp_path, dataset, replace(CONFIG, client_fraction=0.4))
+    assert private.per_round == 2
+    for number in (1, 2, 3):
+        private.before_round(number, ["a", "b"] if number < 3 else ["a", "c"], {"a": 0.5})
+    private.before_round(3, ["a", "c"], {})
+    private.complete()
+    told = ledger.read(tmp_path / "run")
+    assert [told["sites"][name]["steps"] for name in NAMES] == [3, 2, 1, 0, 0]
+    noise = private.noise.noise_multiplier
+    assert told["epsilon"]["pld"] == pytest.approx(gaussian_epsilon(noise, 3, 0.05), rel=1e-3)
+    assert told["sites"]["b"]["epsilon"]["pld"] < told["epsilon"]["pld"]
+    text = summary(told)
+    assert "for one client" in text and "every one that takes part" in text
+    assert not any("patient of split 'train'" in text for text in told["assumptions"])
+    assert private.summary()["unit"] == "client"
+
+
+def test_no_client_passes_the_budget(tmp_path, dataset):
+    private = make(tmp_path, dataset, replace(CONFIG, dp_noise_multiplier=1.0, dp_epsilon=4.0))
+    assert 1 <= private.rounds < 10
+    for number in range(1, private.rounds + 1):
+        private.before_round(number, NAMES, {})
+    with pytest.raises(InputError, match=r"client a: round .* would pass its privacy budget"):
+        private.before_round(private.rounds + 1, NAMES, {})
+
+
+def test_an_adaptive_clip_that_tff_refuses_is_refused_by_option(tmp_path, dataset):
+    adaptive = replace(CONFIG, dp_clipping="adaptive", dp_epsilon=None)
+    with pytest.raises(InputError, match=r"--dp-clipping adaptive: .* 5 clients"):
+        make(tmp_path, dataset, replace(adaptive, dp_noise_multiplier=0.6))
+    private = make(tmp_path, dataset, replace(adaptive, dp_noise_multiplier=0.1))
+    assert private.strategy()["aggregation"] == "dp-adaptive"
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"strategy": "scaffold"}, "--strategy scaffold"),
+        ({"strategy": "fedbn"}, "--strategy fedbn"),
+        ({"aggregation": "median"}, "--aggregation median"),
+        ({"secure": "masking"}, "--secure masking"),
+        ({"weighting": "examples"}, "--weighting examples"),
+        ({"dp_seed": 1}, "--dp-seed 1"),
+        ({"dp_delta": 0.2}, "--dp-delta 0.2"),
+        ({"dp_epsilon": None}, "--dp-epsilon"),
+    ],
+)
+def test_options_against_privacy(options, named):
+    with pytest.raises(InputError, match=named):
+        check(replace(CONFIG, **options), 5)
