@@ -108,7 +108,7 @@ def _clients(setting: Setting, clients: list[ClientData]) -> list[dict]:
             {
                 "name": data.name,
                 "examples": data.examples,
-                "patients": int(setting.patients.get(data.name, patients)),
+                "patients": int(setting.at_workers.get(data.name, {}).get("patients", patients)),
                 "notes": list(client.notes) if client else [],
             }
         )

@@ -110,7 +110,7 @@ class RoundOptions(Config):
     )
     learning_rate: float | None = option(
         None,
-        "Learning rate of the clients (default: sgd 0.1, momentum 0.05, adam 0.003).",
+        "Learning rate of the clients (default: sgd 0.1, momentum 0.05, adam 0.003, logistic 0.03).",
         above=0.0,
     )
     patience: int = option(

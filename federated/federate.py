@@ -157,7 +157,9 @@ class Federation:
     def run(self) -> None:
         """From records to federation.json; what is done already is not done again."""
         root, setting = self.run_folder.root, self.setting
-        if not self.sites:
+        if self.sites:
+            self._write_partition()
+        else:
             heterogeneity.write(setting.clients, root, self.config.seed)
         clients = self.sites.prepare(self.plan) if self.sites else self._write_records()
         self._protect(clients)
@@ -173,6 +175,17 @@ class Federation:
         finally:
             val.close()
             test.close()
+
+    def _write_partition(self) -> None:
+        """What the sites have told of themselves; how they differ is not known here."""
+        rows = [
+            {"client": name, "patients": told["patients"], **told["examples"]}
+            for name, told in self.setting.at_workers.items()
+        ]
+        table = pd.DataFrame(rows).assign(total_variation=np.nan)
+        whole = table.drop(columns="client").sum(min_count=1).to_dict()
+        whole = pd.DataFrame([{"client": heterogeneity.POOLED, **whole}])
+        atomic.write_csv(self.run_folder.root / "partition.csv", pd.concat([table, whole]))
 
     def _write_records(self) -> list[ClientData]:
         written = []

@@ -39,7 +39,7 @@ class Setting:
         config: options.
         schema: of a table, with the columns of all clients; None of images.
         bits: of the deepest image at any client.
-        patients: client -> patients in train, where it has told so from elsewhere.
+        at_workers: what clients elsewhere have told of themselves, see `federated.remote.description`.
     """
 
     dataset: Dataset
@@ -47,7 +47,7 @@ class Setting:
     config: FederateConfig
     schema: Schema | None = None
     bits: int = 8
-    patients: dict[str, int] = field(default_factory=dict)
+    at_workers: dict[str, dict] = field(default_factory=dict)
 
     @classmethod
     def of(cls, dataset: Dataset, config: FederateConfig) -> "Setting":
@@ -118,8 +118,8 @@ class Setting:
         return replace(
             self,
             config=config,
-            bits=max((client["bits"] or 8 for client in told), default=8),
-            patients={name: client["patients"] for name, client in description.clients.items()},
+            bits=max((client.get("bits") or 8 for client in told), default=8),
+            at_workers=description.clients,
         )
 
     @cached_property
