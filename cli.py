@@ -9,6 +9,8 @@ from pathlib import Path
 import click
 
 from federated.config import FederateConfig
+from federated.studies import STUDIES as FEDERATED_STUDIES
+from federated.studies.config import FederatedStudyConfig
 from medimg import __version__, printing
 from medimg.command_line import DefaultCommand, Group, GroupWithDefault, options_of, take
 from medimg.config import (
@@ -430,18 +432,20 @@ def audit(run_folder, **values):
     click.echo(f"report: {Path(run_folder) / 'audit.html'}")
 
 
-@medimg.command()
-@click.argument("name")
+@medimg.group(cls=Group)
+def study():
+    """A study of the source papers on DATA, as a table and a figure."""
+
+
+@study.command("privacy-utility")
 @click.argument("data_folder", metavar="DATA")
 @click.option("--out", required=True, type=click.Path(), help="Folder of the study.")
 @options_of(StudyConfig)
 @options_of(TrainConfig, skip=("dp_epsilon", "seed", "folds", "fold"))
-def study(name, data_folder, out, **values):
-    """A study on DATA as a table and a figure. NAME: privacy-utility (what differential privacy costs)."""
+def study_privacy_utility(data_folder, out, **values):
+    """What differential privacy costs, by epsilon and over seeds."""
     from medimg.builtin import resolve
-    from medimg.studies import check_name
 
-    check_name(name)
     config, training = take(StudyConfig, values), take(TrainConfig, values)
     from medimg.studies.privacy_utility import privacy_utility
 
@@ -455,6 +459,31 @@ def study(name, data_folder, out, **values):
         )
     printing.privacy_utility(summary)
     click.echo(f"figure and tables in {out}")
+
+
+def _federated_study(name, question):
+    @study.command(name, help=f"{question[0].upper()}{question[1:]}.")
+    @click.argument("data_folder", metavar="DATA")
+    @click.option("--out", required=True, type=click.Path(), help="Folder of the study.")
+    @options_of(FederatedStudyConfig)
+    def command(data_folder, out, **values):
+        config = take(FederatedStudyConfig, values)
+        from federated.studies import function_of
+        from medimg.builtin import resolve
+
+        with progress_bars() as step:
+            summary = function_of(name)(
+                resolve(data_folder),
+                Path(out),
+                config,
+                lambda done, total: step("trainings", done, total),
+            )
+        table(name, list(summary.columns), summary.values.tolist())
+        click.echo(f"figure and tables in {out}")
+
+
+for _name, _question in FEDERATED_STUDIES.items():
+    _federated_study(_name, _question)
 
 
 @medimg.command()

@@ -253,7 +253,7 @@ class Federation:
         watch = Watch(after=self._after)
         if self.privacy:
             config = replace(config, rounds=self.privacy.rounds)
-            watch = replace(watch, before=self.privacy.before_round)
+            watch = replace(watch, before=self.privacy.before_round, events=self.privacy.events)
         checkpoints = Checkpoints(self.checkpoints / "federated")
         saved = checkpoints.load()
         with AuditLog(root / "audit.jsonl") as log:

@@ -8,7 +8,6 @@ import pytest
 from medimg.config import StudyConfig, TrainConfig
 from medimg.errors import InputError
 from medimg.privacy.ledger import read
-from medimg.studies import check_name
 from medimg.studies.privacy_utility import privacy_utility
 from tests.medimg.tables.conftest import write_table
 
@@ -44,8 +43,3 @@ def test_every_epsilon_and_seed_is_trained_evaluated_and_attacked(tmp_path):
 def test_an_epsilon_must_be_a_number_above_0(tmp_path, epsilon):
     with pytest.raises(InputError, match=f"--epsilon {epsilon}"):
         privacy_utility(tmp_path, tmp_path / "out", StudyConfig(epsilon=(epsilon,)), TRAINING)
-
-
-def test_an_unknown_study_is_named():
-    with pytest.raises(InputError, match="choose one of privacy-utility"):
-        check_name("everything")

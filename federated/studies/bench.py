@@ -1,0 +1,146 @@
+"""Many federated trainings on one division of a Dataset: records are written once, and nothing of a Run is left."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from federated import examples
+from federated.central import Central
+from federated.checkpoint import Checkpoints
+from federated.combining import Combining
+from federated.comparison import Comparing
+from federated.config import FederateConfig
+from federated.crew import LocalCrew
+from federated.outputs import predictions
+from federated.rounds import Rounds
+from federated.setting import Setting
+from federated.tff.engine import Engine
+from federated.tff.execution import Execution
+from federated.tff.local_model import LocalModel
+from medimg.dataset import Dataset
+from medimg.evaluation.metrics import METRICS
+from medimg.evaluation.predictions import Predictions
+
+CUT = 0.5
+
+
+class Bench:
+    """One division of a Dataset among clients.
+
+    Args:
+        dataset: whose parts are settled.
+        config: what all trainings share: data, model, partition and seed.
+        folder: for records and checkpoints; removed by `close`.
+        execution: where TFF runs.
+
+    Raises:
+        InputError: the data or options don't fit.
+    """
+
+    def __init__(
+        self, dataset: Dataset, config: FederateConfig, folder: Path, execution: Execution
+    ):
+        self.folder, self.execution = Path(folder), execution
+        self.setting = Setting.of(dataset, config)
+        self.plan = self.setting.plan(self.setting.describe(self.setting.ask))
+        self.records = [
+            examples.prepare(c.dataset, self.plan, self.folder / str(i), c.name)
+            for i, c in enumerate(self.setting.clients)
+        ]
+        self.val, self.test = (
+            Central(dataset, self.setting.clients, part, self.plan, self.folder)
+            for part in ("val", "test")
+        )
+        self._initial = self.plan.trained.get_weights()
+
+    def __enter__(self) -> "Bench":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free memory and disk."""
+        self.val.close()
+        self.test.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def train(self, config: FederateConfig, crew=LocalCrew) -> tuple[Predictions, float]:
+        """One federated training.
+
+        Args:
+            config: the shared options, and those of the rounds.
+            crew: of the engine and the clients' records makes who computes their updates.
+
+        Returns:
+            Predictions of the test rows, decided at 0.5, and the last round's loss on all validation rows.
+
+        Raises:
+            InputError: options that don't go together.
+        """
+        setting = replace(self.setting, config=config)
+        engine = Engine(
+            self.execution,
+            LocalModel(self.plan.trained, setting.dataset.task),
+            self.plan.layout,
+            setting.strategy(len(self.records)),
+            setting.local,
+            config.seed,
+        )
+        checkpoints = self.folder / "checkpoints"
+        most = max(client.examples for client in self.records)
+        outcome = Rounds(
+            engine,
+            crew(engine, self.records),
+            Combining(engine, config, setting.names, most),
+            self.val,
+            config,
+            Checkpoints(checkpoints),
+        ).run(self._initial)
+        shutil.rmtree(checkpoints)
+        weights = engine.weights(outcome.state)
+        found = predictions(
+            setting.dataset.classes,
+            self.test,
+            self.val,
+            self.test.logits(weights),
+            self.val.logits(weights),
+        )
+        return cut(found), outcome.progress.history[-1]["val_loss"]
+
+    def references(self, config: FederateConfig) -> dict[str, Predictions]:
+        """`local` and `centralised`: each site alone, and all rows as one client's, on the same test rows.
+
+        Args:
+            config: the shared options, and those of the training.
+        """
+        comparing = Comparing(
+            replace(self.setting, config=config),
+            self.plan,
+            self.execution,
+            self.records,
+            self.folder / "references",
+            self._initial,
+            lambda name, done: None,
+        )
+        found = comparing.run(self.val, self.test).predictions
+        return {name: cut(one) for name, one in found.items()}
+
+    def by_site(self, found: Predictions) -> list[dict]:
+        """`site`, `n`, `accuracy` and `auroc` of each site's test rows; AUROC is NaN where only one class is."""
+        rows = []
+        for name in self.setting.names:
+            here = self.test.owners == name
+            if not here.any():
+                continue
+            values = found.take(here).measure(np.ones((1, int(here.sum()))))[0, 0]
+            measured = {metric: values[METRICS.index(metric)] for metric in ("accuracy", "auroc")}
+            rows.append({"site": name, "n": int(here.sum()), **measured})
+        return rows
+
+
+def cut(found: Predictions) -> Predictions:
+    """The same predictions of a binary task decided at 0.5, as papers without a validation part do."""
+    return replace(found, threshold=CUT) if found.task == "binary" else found
