@@ -27,6 +27,7 @@ from medimg.config import (
 )
 from medimg.console import interval, progress_bars, table
 from medimg.errors import InputError
+from synthetic.config import JudgeConfig, SynthesizeConfig
 
 
 @click.group(
@@ -332,6 +333,56 @@ def _evaluate(run_folder, config):
     printing.evaluation(result)
     click.echo(f"report: {result.get('report', Path(run_folder) / 'report.html')}")
     return result
+
+
+@medimg.command()
+@click.argument("data_folder", metavar="DATA")
+@click.option("--out", required=True, type=click.Path(), help="Folder of the synthetic Dataset.")
+@click.option("--resume", is_flag=True, help="Go on with the one at --out, with its own options.")
+@click.option("--overwrite", is_flag=True, help="Replace the one at --out.")
+@options_of(
+    SynthesizeConfig, skip=("dp_sampling", "dp_images_per_patient", "dp_budget", "dp_engine")
+)
+@click.pass_context
+def synthesize(ctx, data_folder, out, resume, overwrite, **values):
+    """Fit a generator on DATA's training part and leave a synthetic Dataset; 'medimg judge' tells what it is worth."""
+    config = take(SynthesizeConfig, values)
+    if resume and overwrite:
+        raise InputError("--resume and --overwrite exclude each other")
+    if resume:
+        config = _resumed(ctx, out, config, SynthesizeConfig)
+    from medimg.builtin import resolve
+    from medimg.dataset import Dataset
+    from synthetic.synthesize import synthesize
+
+    with progress_bars() as step:
+        made = synthesize(resolve(data_folder), Path(out), config, resume, overwrite, step)
+    dataset = Dataset.load(made)
+    printing.counts(dataset)
+    for note in dataset.preparation.get("notes", []):
+        click.echo(f"note: {note}")
+    click.echo(f"privacy: {dataset.preparation['privacy']}")
+    click.echo(f"made {len(dataset.manifest)} synthetic {dataset.unit}s in {out}; judge them next")
+
+
+@medimg.command()
+@click.argument("data_folder", metavar="DATA2")
+@click.option("--real", required=True, help="The Dataset that DATA2 was made from.")
+@options_of(JudgeConfig)
+def judge(data_folder, real, **values):
+    """Fidelity, utility, diversity and privacy of the synthetic DATA2, judged on held-out real patients."""
+    config = take(JudgeConfig, values)
+    from medimg.builtin import resolve
+    from synthetic.judge.judge import judge
+    from synthetic.judge.printed import printed
+
+    with progress_bars() as step:
+        result = judge(Path(data_folder), resolve(real), config, step)
+    for title, columns, rows in printed(result):
+        table(title, columns, rows)
+    for reason in result["reasons"]:
+        click.echo(reason)
+    click.echo(f"verdict: {result['verdict']}; report: {Path(data_folder) / 'report.html'}")
 
 
 @medimg.command("compare")

@@ -274,6 +274,9 @@ class TrainConfig(PrivacyOptions, TableOptions, ImageOptions, ModelOptions):
     balance: str = option(
         "none", "Class imbalance.", choices=("none", "class-weight", "weighted-sampling")
     )
+    extra: str | None = option(
+        None, "A synthetic Dataset whose rows join the training part.", metavar="DATA2"
+    )
     augment: str = option(
         "none", "Augmentation of training images.", choices=("none", "light", "standard")
     )

@@ -14,6 +14,7 @@ _PATIENT = (
     "The numbers of training patients and images of each site, and how it weighs, are treated as public. Training loss "
     "and accuracy do not leave a site.",
     "A site's steps count once it is asked for them, whether its update arrives or not.",
+    "Not covered: each site's class counts, in partition.csv, and the majority class that the comparison names.",
     "Not covered: how long a site takes for its steps, which may tell how many patients were drawn.",
     "Not covered: a coordinator that has a site run other TensorFlow code than this program's.",
     "In the Dataset's privacy_ledger.jsonl the sites' steps are added up as if each patient were at every site, which "
@@ -27,8 +28,8 @@ _CLIENT = (
     "The models of all rounds are covered, not only the last one.",
     "Not covered: the coordinator. TensorFlow Federated adds the noise to the sum of the updates where they are "
     "summed, so the guarantee holds against those who get the models, not against who runs that sum.",
-    "Not covered: the clients' training loss, accuracy and numbers of images, which each sends without noise; do not "
-    "share rounds.csv and history.csv with the model.",
+    "Not covered: the clients' training loss, accuracy, class counts and numbers of images, which carry no noise; do "
+    "not share rounds.csv, history.csv and partition.csv with the model.",
     "Not covered: noise is drawn in floating point, by a generator that is not cryptographic.",
     "TensorFlow Federated's noise is new each time: a round repeated after a crash gives another model, and counts "
     "once, because the first one's was not released.",

@@ -128,6 +128,7 @@ class ClientPrivacy:
     ):
         check(config, len(names))
         self.config, self.parameters = config, parameters
+        self._recorded: dict[int, dict] = {}
         self.names, self._circumstances = list(names), of_federation(config, dataset.is_table)
         fraction, seed = config.client_fraction, config.seed
         self.per_round = len(asked_in(self.names, fraction, 1, seed))
@@ -183,7 +184,11 @@ class ClientPrivacy:
                     f"client {name}: round {number} would pass its privacy budget (--dp-epsilon "
                     f"{self.config.dp_epsilon}); the training can't go on"
                 )
-        self.ledger.record(dict.fromkeys(participants, steps))
+        self._recorded = {number: self.ledger.record(dict.fromkeys(participants, steps))}
+
+    def events(self, number: int) -> dict:
+        """What the audit log's record of the round that was last written down says of privacy."""
+        return {"privacy": self._recorded[number]}
 
     def sentences(self) -> list[str]:
         """What the user should know before training."""

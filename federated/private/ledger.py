@@ -105,7 +105,7 @@ class FederatedLedger:
             ranges: site -> (first step, one past the last), counted from the site's first.
 
         Returns:
-            What `privacy.json` now holds.
+            For the audit log: `unit`, `delta`, the total's `epsilon` after these steps, and the sites' DpEvents.
 
         Raises:
             InputError: the Run's folder can't be written, or the Dataset's ledger can't be read.
@@ -115,11 +115,13 @@ class FederatedLedger:
         for segment in segments:
             self._tell_dataset(segment)
         self.segments = united((*self.segments, *segments))
-        return self._write("running")
+        content = self._write("running")
+        told = {name: content[name] for name in ("unit", "delta", "epsilon")}
+        return {**told, "events": {s.phase: to_dict(s.event()) for s in segments}}
 
-    def complete(self) -> dict:
+    def complete(self) -> None:
         """Mark the training as complete and add what all Runs on the Dataset have spent together."""
-        return self._write("complete")
+        self._write("complete")
 
     def summary(self) -> dict:
         """Unit, delta, the total's epsilon and each site's account, without events."""

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from federated.config import FederateConfig
 from federated.participation import local_steps
-from federated.private import assumptions, site_key
+from federated.private import assumptions
 from federated.private.circumstances import of_federation
 from federated.private.ledger import Account, FederatedLedger, FederatedTerms
 from federated.private.site_plan import SitePlan, plan_of, rounds_of, rounds_within
@@ -57,6 +57,10 @@ def check_model(model: tf.keras.Model) -> None:
     Raises:
         InputError: names the layer.
     """
+    if model.losses:
+        raise InputError(
+            f"--dp patient: {model.name} has a penalty on its weights, which is no patient's; give --model-arg l2=0"
+        )
     check_layers(model)
     kinds(model)
 
@@ -92,6 +96,7 @@ class PatientPrivacy:
         check(config)
         self.config, self.data = config, {client.name: client for client in data}
         self._one_machine = one_machine
+        self._recorded: dict[int, dict] = {}
         options = {**config.to_dict(), "rounds": rounds, "data": dataset.fingerprint()}
         # Mixed into every site's draws: other options never meet the same noise.
         self.training = draw_key(0, options)
@@ -144,7 +149,11 @@ class PatientPrivacy:
                     f"{self.config.dp_epsilon}); the training can't go on"
                 )
             ranges[name] = steps
-        self.ledger.record(ranges)
+        self._recorded = {number: self.ledger.record(ranges)}
+
+    def events(self, number: int) -> dict:
+        """What the audit log's record of the round that was last written down says of privacy."""
+        return {"privacy": self._recorded[number]}
 
     def sentences(self) -> list[str]:
         """What the user should know before training."""
@@ -167,10 +176,8 @@ class PatientPrivacy:
         return lines
 
     def complete(self) -> None:
-        """The last round has been made: close the ledger, and forget the keys that are here."""
+        """The last round has been made: close the ledger."""
         self.ledger.complete()
-        if self._one_machine:
-            site_key.forget(client.folder for client in self.data.values())
 
     def summary(self) -> dict:
         """For federation.json."""

@@ -1,14 +1,13 @@
 """A site's secret key, from which it draws its patients and its noise: beside its records, and nowhere else.
 
 It comes from the operating system at the site, so that whoever coordinates knows neither the sample nor the noise; it
-is kept until the training is complete, so that a round that is repeated after a crash draws the same; and then it goes,
-so that no one can take the noise off later.
+is kept as long as the records are, so that a round that is repeated after a crash draws the same; with them it must go
+when the training is complete, so that no one can take the noise off later.
 """
 
 import hashlib
 import os
 import secrets
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,9 +48,3 @@ def with_key(data: ClientData, fixed: int | None = None) -> ClientData:
         os.chmod(temporary, 0o600)
         temporary.write_bytes(key)
     return replace(data, key=hashlib.sha256(b"medimg site key" + key).hexdigest()[:16])
-
-
-def forget(folders: Iterable[str]) -> None:
-    """Delete the keys of sites on this disk, whose training is complete."""
-    for folder in folders:
-        (Path(folder) / FILE).unlink(missing_ok=True)

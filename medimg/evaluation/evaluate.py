@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medimg import atomic
+from medimg import atomic, extra
 from medimg.config import EvaluateConfig
 from medimg.dataset import SPLITS, Dataset
 from medimg.errors import InputError
@@ -172,7 +172,10 @@ def _notes(run: Run, subject: Subject, training: Dataset | None) -> list[str]:
     if overlap:
         notes.append(overlap)
     path = run.root / "environment.json"
-    known = json.loads(path.read_text("utf-8")).get("data_fingerprint") if path.is_file() else None
+    environment = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    known = environment.get("data_fingerprint")
+    if environment.get("extra"):
+        notes.append(extra.note(environment["extra"], subject.dataset.unit))
     if known and known != training.fingerprint():
         notes.append("the Run's data have changed since its training: labels or splits may differ")
     if subject.unlabelled:

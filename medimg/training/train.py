@@ -11,6 +11,8 @@ import tensorflow as tf
 from medimg import atomic
 from medimg.config import TrainConfig
 from medimg.dataset import Dataset
+from medimg.errors import InputError
+from medimg.extra import with_extra
 from medimg.folds import in_fold
 from medimg.leakage import require_no_leakage
 from medimg.models.saving import save_model
@@ -60,7 +62,11 @@ def train(
     listener = listener or Listener()
     dataset = Dataset.load(data)
     config = config.resolved(dataset.unit)
-    dataset = in_fold(dataset, config.folds, config.fold, config.seed)
+    real = dataset = in_fold(dataset, config.folds, config.fold, config.seed)
+    extra = None
+    if config.extra:
+        _check_extra(config)
+        dataset, extra = with_extra(real, Path(config.extra))
     kind = kind_of(dataset)
     data_material.check(dataset)
     kind.check(config)
@@ -68,7 +74,8 @@ def train(
         private.check(dataset, config)
     require_no_leakage(dataset)
     if resume:
-        run = resumable(out, dataset)
+        run = resumable(out, real)
+        _check_same(run, extra)
         if (run.root / "model.keras").is_file():
             return run
         model = built(kind, config, run.description())
@@ -79,10 +86,30 @@ def train(
         if config.is_private:
             private.check_model(kind, model, config)
         run = Run.create(out, data, "train", config.to_dict(), overwrite)
-        atomic.write_json(run.root / "environment.json", environment(dataset, config.seed))
+        known = {**environment(real, config.seed), **({"extra": extra} if extra else {})}
+        atomic.write_json(run.root / "environment.json", known)
         atomic.write_json(run.root / "model.json", description)
     _train(run, model, dataset, config, listener)
     return run
+
+
+def _check_extra(config: TrainConfig) -> None:
+    if config.folds:
+        raise InputError(
+            "--extra: not with --folds, whose test patients were in the part that the synthetic rows were made from"
+        )
+    if config.is_private:
+        raise InputError(
+            "--extra: not with --dp-epsilon, whose ledger counts patients; what was made privately needs no more noise"
+        )
+
+
+def _check_same(run: Run, extra: dict | None) -> None:
+    known = run.environment().get("extra")
+    if extra and known and extra["fingerprint"] != known["fingerprint"]:
+        raise InputError(
+            f"--extra {extra['data']}: has changed since the Run at {run.root} began; train anew with --overwrite"
+        )
 
 
 def kind_of(dataset: Dataset):

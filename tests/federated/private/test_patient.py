@@ -100,6 +100,17 @@ def test_a_round_is_written_down_first_and_repeated_for_nothing(make, tmp_path):
     assert steps["b"] == before["sites"]["b"]["steps"]
 
 
+def test_the_audit_log_is_told_what_the_round_spends(make, tmp_path):
+    private = make()
+    private.before_round(1, ["a", "b"], {})
+    private.before_round(2, ["b"], {})
+    told = private.events(2)["privacy"]
+    assert told["epsilon"] == content(tmp_path)["epsilon"] and told["unit"] == "patient"
+    assert list(told["events"]) == ["b"]
+    assert told["events"]["b"]["count"] == 6
+    assert told["events"]["b"]["event"]["type"] == "PoissonSampledDpEvent"
+
+
 def test_a_straggler_spends_the_steps_that_it_does(make, tmp_path):
     private = make()
     private.before_round(1, ["a", "b"], {"a": 0.5})
@@ -122,9 +133,9 @@ def test_a_lost_key_is_a_new_draw_that_the_budget_still_covers(make, tmp_path, s
     assert 3.9 < told["epsilon"]["pld"] <= 4.0
 
 
-def test_rounds_end_with_the_budget_of_a_given_noise(make):
+def test_rounds_end_with_the_budget_of_a_given_noise(make, sites):
     config = replace(CONFIG, dp_noise_multiplier=3.0)
-    private = make(config, rounds=40)
+    private = make(config, rounds=40, data=sites[2:])
     assert 0 < private.rounds < 40
     allowed = min(plan.steps // plan.steps_per_round for plan in private.plans.values())
     assert private.rounds == allowed
@@ -135,25 +146,29 @@ def test_rounds_end_with_the_budget_of_a_given_noise(make):
         private.before_round(private.rounds + 1, ["c"], {})
 
 
-def test_clients_that_are_asked_less_often_need_less_noise(make):
-    half = make(replace(CONFIG, client_fraction=0.34), rounds=6)
-    every = make(rounds=6)
-    assert sum(plan.rounds for plan in half.plans.values()) == 6
-    for name in PATIENTS:
-        assert half.plans[name].site.noise_multiplier < every.plans[name].site.noise_multiplier
+def test_clients_plan_for_the_rounds_that_they_are_asked_in(make):
+    given = replace(CONFIG, dp_epsilon=None, dp_noise_multiplier=3.0)
+    plans = make(replace(given, client_fraction=0.34), rounds=6).plans
+    assert sum(plan.rounds for plan in plans.values()) == 6
+    assert all(plan.steps == plan.rounds * plan.steps_per_round for plan in plans.values())
+    assert {plan.rounds for plan in make(given, rounds=6).plans.values()} == {6}
 
 
-def test_the_end_forgets_keys_and_counts_the_datasets_runs(make, tmp_path, dataset, sites):
+def test_the_end_counts_the_datasets_runs(make, tmp_path, dataset):
     private = make()
     private.before_round(1, list(PATIENTS), {})
     private.complete()
-    assert not any((tmp_path / "records" / name / FILE).exists() for name in PATIENTS)
     told = content(tmp_path)
     assert told["status"] == "complete"
     assert told["dataset"]["runs"] == 1
     # Alone on the Dataset, the Run's own parallel total.
     assert told["dataset"]["epsilon"] == told["epsilon"]
     assert {s.phase for s in DatasetLedger(dataset.root).segments()} == set(PATIENTS)
+    # Killed before its report, it is begun again with nothing left to train.
+    again = make()
+    assert again.plans == private.plans
+    again.complete()
+    assert content(tmp_path) == told
 
 
 @pytest.mark.parametrize(
@@ -177,7 +192,7 @@ def test_delta_is_below_one_over_the_patients_of_every_site(make):
 
 
 def test_a_penalty_on_weights_is_refused():
-    with pytest.raises(InputError, match="regularisation"):
+    with pytest.raises(InputError, match="--model-arg l2=0"):
         check_model(build_tabular("logistic", 3, 2, 0.0, {"l2": 0.1}))
     check_model(build_tabular("logistic", 3, 2, 0.0, {"l2": 0.0}))
 

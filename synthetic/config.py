@@ -1,0 +1,111 @@
+"""Options of `medimg synthesize` and `medimg judge`: fields are the options. Nothing heavy is imported here."""
+
+from dataclasses import dataclass
+
+from medimg.config import PrivacyOptions
+from medimg.options import Config, option
+from synthetic.images.config import ImageSynthesisOptions
+
+# What `medimg judge` trains on real and on synthetic rows; on images also a CNN from nothing.
+CLASSIFIERS = (
+    "logistic-regression",
+    "decision-tree",
+    "random-forest",
+    "svm",
+    "k-nn",
+    "gradient-boosting",
+    "mlp",
+)
+SMALL_CNN = "small-cnn"
+
+
+@dataclass(frozen=True)
+class JudgeConfig(Config):
+    """Options of `medimg judge`."""
+
+    train_with: tuple = option(
+        (*CLASSIFIERS, SMALL_CNN),
+        "A classifier that utility is measured with; may be repeated; small-cnn: of images only.",
+    )
+    classifier: str = option(
+        "mean",
+        "The classifier, named beforehand, whose gap is the headline; mean: the mean gap of all.",
+        choices=("mean", *CLASSIFIERS, SMALL_CNN),
+    )
+    features: str = option(
+        "auto",
+        "images: judged in ImageNet features, in low frequencies (dct), or in those of a backbone's weights FILE; "
+        "auto: ImageNet where its weights are on this machine already, else dct.",
+        metavar="auto|imagenet|dct|FILE",
+    )
+    feature_model: str = option("mobilenet_v2", "images: the backbone of --features.")
+    feature_arg: dict = option(
+        {}, "images: argument of the backbone's builder, k=v; may be repeated.", metavar="k=v"
+    )
+    cnn_epochs: int = option(20, "images: epochs of the small CNN on the real part.", minimum=1)
+    most_rows: int = option(
+        2000, "Most rows of each part that distances are measured between.", minimum=50
+    )
+    bootstrap: int = option(
+        1000, "Resamples of patients for intervals, and permutations for chance.", minimum=100
+    )
+    seed: int = option(0, "Seed of classifiers, samples and resamples.", minimum=0)
+
+
+TABLE_MODELS = ("ctgan", "tvae", "marginals")
+MODELS = (*TABLE_MODELS, "dcgan")
+
+
+@dataclass(frozen=True)
+class TableSynthesisOptions(Config):
+    """Options of `medimg synthesize --model ctgan|tvae|marginals`."""
+
+    per_site: bool = option(False, "tables: a generator for each site, fitted on its rows alone.")
+    tune: int = option(
+        0,
+        "ctgan, tvae: settings tried first and judged on rows left out of their training, never on split test.",
+        minimum=0,
+    )
+    bound: dict = option(
+        {},
+        "tables: public range of a column of numbers (default: that of the training rows); may be repeated.",
+        metavar="NAME=LOW:HIGH",
+    )
+
+
+@dataclass(frozen=True)
+class SynthesizeConfig(PrivacyOptions, TableSynthesisOptions, ImageSynthesisOptions):
+    """Options of `medimg synthesize`."""
+
+    model: str = option(
+        "ctgan",
+        "Generator: of tables ctgan, tvae or marginals (noisy counts of each column by class), of images dcgan.",
+        choices=MODELS,
+    )
+    count: int | None = option(
+        None, "Rows or images to make (default: as many as split train has).", minimum=1
+    )
+    class_mix: str = option(
+        "train",
+        "Classes as frequent as in split train (private: as a noisy count of it), or all equal.",
+        choices=("train", "equal"),
+    )
+    rare_classes: str = option(
+        "refuse",
+        "A class of one training patient can only be copied: stop, or leave it out.",
+        choices=("refuse", "leave-out"),
+    )
+    epochs: int | None = option(
+        None, "Passes over split train (default: set from its size).", minimum=1
+    )
+    batch_size: int | None = option(
+        None,
+        "Rows or images in a step; private: patients on average (default: set from the size of split train).",
+        minimum=1,
+    )
+    seed: int = option(0, "Seed of the training and of what is made.", minimum=0)
+
+    @property
+    def is_private(self) -> bool:
+        """Trained with differential privacy."""
+        return self.dp_epsilon is not None or self.dp_noise_multiplier is not None

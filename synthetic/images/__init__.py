@@ -1,0 +1,1 @@
+"""Synthetic images by a class-conditional DCGAN in Keras."""

@@ -1,0 +1,77 @@
+"""Distance to the closest record: do synthetic rows lie nearer to training rows than to held-out ones?
+
+Sources: Platzer and Reutterer, Holdout-based empirical assessment of mixed-type synthetic data, Frontiers in Big Data
+4, 2021 (the share, expected 0.5); Zhao et al., CTAB-GAN, ACML 2021 (nearest-neighbour distance ratio).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
+from medimg.evaluation.metrics import ratio
+from synthetic.judge.exchange import p_value
+from synthetic.judge.neighbours import credit, nearest
+
+
+def closer_to_train(
+    made: np.ndarray,
+    pool: np.ndarray,
+    member: np.ndarray,
+    patients: Sequence,
+    resamples: int,
+    seed: int,
+) -> dict:
+    """Share of synthetic rows whose closest real row is a training row, as if both parts were of one size.
+
+    With train larger than test more closest rows are training rows even by chance. So each is counted as 1 / (rows of
+    its part): the share is 0.5 for a generator that knows train no better than test, whatever the sizes, and 1 for one
+    that copies.
+
+    Args:
+        made: float (N, F), synthetic rows.
+        pool: float (M, F), real rows.
+        member: bool (M,), the real row is a training row.
+        patients: length M; patients are resampled and exchanged.
+        resamples: of the bootstrap, and permutations.
+        seed: of both.
+
+    Returns:
+        {"value", "low", "high", "expected": 0.5, "p"}.
+    """
+    chosen = credit(made, pool)
+
+    def share(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+        # Weights (B, M) of the real rows as members and as others.
+        by_train = ratio(train @ chosen, train.sum(axis=1))
+        by_test = ratio(test @ chosen, test.sum(axis=1))
+        return ratio(by_train, by_train + by_test)
+
+    interval = percentile_interval(
+        cluster_bootstrap(lambda w: share(w * member, w * ~member), patients, resamples, seed)
+    )
+    return {
+        "value": float(share(1.0 * member[None], 1.0 * ~member[None])[0]),
+        "low": interval.low,
+        "high": interval.high,
+        "expected": 0.5,
+        "p": p_value(lambda m: share(1.0 * m, 1.0 * ~m), member, patients, resamples, seed),
+    }
+
+
+def distance_ratio(rows: np.ndarray, train: np.ndarray) -> dict:
+    """Distance to the closest training row over that to the second closest: near 0 where one row was copied.
+
+    Args:
+        rows: float (N, F), synthetic or held-out.
+        train: float (M, F).
+
+    Returns:
+        {"median", "fifth_percentile"}; of rows with two closest at distance 0 the ratio is 1: no single row is meant.
+    """
+    found, _ = nearest(rows, train, 2)
+    ratios = np.divide(found[:, 0], found[:, 1], out=np.ones(len(found)), where=(found[:, 1] > 0))
+    return {
+        "median": float(np.median(ratios)),
+        "fifth_percentile": float(np.quantile(ratios, 0.05)),
+    }

@@ -1,0 +1,179 @@
+"""`medimg judge`: measure synthetic rows against real ones, say whether to share them, and write it down."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from synthetic.config import JudgeConfig
+from synthetic.judge import (
+    copies,
+    diversity,
+    fidelity,
+    guarantee,
+    privacy,
+    scorers,
+    subject,
+    utility,
+)
+from synthetic.judge.subject import Subject
+from synthetic.judge.vectors import Vectors, of_table
+from synthetic.judge.verdict import judge as verdict_on
+
+# Classifiers learn from more rows than distances are measured between.
+MOST_TRAINING_ROWS = 20_000
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What the report draws, beside the measures.
+
+    Attributes:
+        subject: the rows, at most `most_rows` of each part.
+        vectors: their points.
+        pairs: `made`, `train`, `test` -> class -> differences of random pairs.
+        pictures: `synthetic.judge.pictures.Pictures`; None of a table.
+    """
+
+    subject: Subject
+    vectors: Vectors
+    pairs: dict
+    pictures: object = None
+
+
+def judge(
+    synthetic: Path, real: Path, config: JudgeConfig, progress: Progress | None = None
+) -> dict:
+    """Judge a synthetic Dataset; write judgement.json, report.html and judgement/figures/*.png into it.
+
+    Args:
+        synthetic: the Dataset to be judged.
+        real: the Dataset whose train part it was learnt from, and whose test part was held out.
+        config: options of the command.
+        progress: called with what is done, how far, and of how many.
+
+    Returns:
+        The content of judgement.json.
+
+    Raises:
+        InputError: an option or a Dataset can't be used.
+    """
+    # Lazily: drawing needs matplotlib.
+    from synthetic.judge.report import write
+
+    everything = subject.load(synthetic, real)
+    result, judged = measures(everything, config, progress)
+    content = {
+        "synthetic": str(everything.synthetic.root.resolve()),
+        "real": str(everything.real.root.resolve()),
+        "dataset": everything.real.name,
+        "unit": everything.real.unit,
+        "origin": everything.origin,
+        "real_fingerprint": everything.real.fingerprint(),
+        "rows": {
+            "train": len(everything.train),
+            "test": len(everything.test),
+            "synthetic": len(everything.made),
+        },
+        **result,
+        **verdict_on(result, guarantee.sentence(everything)),
+        "notes": judged.subject.notes,
+        "options": config.to_dict(),
+    }
+    write(content, judged)
+    return content
+
+
+def measures(
+    everything: Subject, config: JudgeConfig, progress: Progress | None = None
+) -> tuple[dict, Judged]:
+    """`utility`, `fidelity`, `diversity` and `privacy` of judgement.json, and what a report draws; nothing is written.
+
+    Raises:
+        InputError: an option can't be used.
+    """
+    progress = progress or (lambda what, done, total: None)
+    names = scorers.names(everything.real, config)
+    return (_table if everything.real.is_table else _images)(everything, names, config, progress)
+
+
+def _table(
+    everything: Subject, names: tuple[str, ...], config: JudgeConfig, progress: Progress
+) -> tuple[dict, Judged]:
+    features = everything.real.inputs
+    limited = everything.limited(config.most_rows, config.seed)
+    vectors = of_table(limited)
+    learning = everything.limited(MOST_TRAINING_ROWS, config.seed)
+    score = scorers.of_table(learning, config)
+    result = {"utility": utility.measure(learning, names, score, config, progress)}
+    progress("measures", 0, 3)
+    result["fidelity"] = fidelity.of_table(limited, vectors, config.seed)
+    progress("measures", 1, 3)
+    chosen, baseline = fidelity.equal_draws(limited, config.seed)
+    points = {"made": vectors.made, "train": vectors.train, "test": vectors.test}
+    differences = {name: diversity.of_points(part) for name, part in points.items()}
+    result["diversity"], pairs = _diversity(limited, differences, config)
+    result["diversity"] |= {
+        "measure": "distance of standardised columns",
+        "duplicates": {
+            "synthetic": diversity.duplicate_rows(limited.made.iloc[chosen], features),
+            "real": diversity.duplicate_rows(limited.train.iloc[baseline], features),
+        },
+        "categories": diversity.categories(everything),
+    }
+    progress("measures", 2, 3)
+    result["privacy"] = privacy.measure(limited, vectors, copies.of_table(everything), config)
+    progress("measures", 3, 3)
+    notes = list(dict.fromkeys([*limited.notes, *learning.notes]))
+    return result, Judged(replace(limited, notes=notes), vectors, pairs)
+
+
+def _images(
+    everything: Subject, names: tuple[str, ...], config: JudgeConfig, progress: Progress
+) -> tuple[dict, Judged]:
+    # Lazily: these need OpenCV, and backbones TensorFlow.
+    from synthetic.judge import pictures
+
+    limited = everything.limited(config.most_rows, config.seed)
+    loaded = pictures.load(limited, progress)
+    vectors = pictures.features(loaded, config, progress)
+    score = scorers.of_images(limited, loaded, vectors, config)
+    result = {"utility": utility.measure(limited, names, score, config, progress)}
+    progress("measures", 0, 3)
+    result["fidelity"] = fidelity.of_images(limited, vectors, config.seed)
+    progress("measures", 1, 3)
+    chosen, baseline = fidelity.equal_draws(limited, config.seed)
+    parts = {"made": loaded.made, "train": loaded.train, "test": loaded.test}
+    differences = {n: diversity.of_pixels(pictures.grey(part)) for n, part in parts.items()}
+    result["diversity"], pairs = _diversity(limited, differences, config)
+    result["diversity"] |= {
+        "measure": "1 - MS-SSIM",
+        "duplicates": {
+            "synthetic": _repeated(loaded.made, vectors.made, chosen),
+            "real": _repeated(loaded.train, vectors.train, baseline),
+        },
+    }
+    progress("measures", 2, 3)
+    found = copies.of_images(limited, loaded.made, loaded.train, loaded.test)
+    result["privacy"] = privacy.measure(limited, vectors, found, config)
+    progress("measures", 3, 3)
+    return result, Judged(limited, vectors, pairs, loaded)
+
+
+def _repeated(images: np.ndarray, points: np.ndarray, chosen: np.ndarray) -> float:
+    return diversity.duplicate_images(images[chosen], points[chosen])
+
+
+def _diversity(limited: Subject, differences: dict, config: JudgeConfig) -> tuple[dict, dict]:
+    rows = {"made": limited.made, "train": limited.train, "test": limited.test}
+    pairs = {
+        name: diversity.within_classes(part, differences[name], config.seed)
+        for name, part in rows.items()
+    }
+    return {
+        "spread": diversity.spread(limited, pairs),
+        "classes": diversity.classes(limited),
+    }, pairs

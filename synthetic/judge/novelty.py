@@ -1,0 +1,59 @@
+"""Values that no training row has: unseen categories, numbers far beyond the range or not whole, gaps."""
+
+import numpy as np
+import pandas as pd
+
+from medimg.tables import schema
+from medimg.tables.ordered import ordered_values
+from synthetic.judge.subject import Subject
+
+# Any sample's range is short of what there is: numbers count from this part of the range beyond either end.
+MARGIN = 0.1
+
+
+def measure(subject: Subject) -> dict:
+    """Rows with a value that training lacks. Held-out patients have some too: real rows reach beyond any sample.
+
+    Returns:
+        `synthetic`, `held_out`: share of rows with any; `columns`: of those with any in synthetic rows, how many rows
+        by kind: `unseen_category`, `outside_range`, `not_whole`, `missing`.
+    """
+    columns = {}
+    flags = {
+        "synthetic": np.zeros(len(subject.made), bool),
+        "held_out": np.zeros(len(subject.test), bool),
+    }
+    for feature in subject.real.inputs:
+        for name, rows in (("synthetic", subject.made), ("held_out", subject.test)):
+            kinds = _novel(rows, subject.train, feature)
+            for found in kinds.values():
+                flags[name] |= found
+            counts = {kind: int(found.sum()) for kind, found in kinds.items() if found.any()}
+            if name == "synthetic" and counts:
+                columns[feature.name] = counts
+    return {**{name: float(found.mean()) for name, found in flags.items()}, "columns": columns}
+
+
+def _novel(
+    rows: pd.DataFrame, train: pd.DataFrame, feature: schema.Feature
+) -> dict[str, np.ndarray]:
+    if feature.is_number or feature.type == "date":
+        seen, values = ordered_values(train, feature), ordered_values(rows, feature)
+        found, missing = {}, np.isnan(values)
+        known = seen[~np.isnan(seen)]
+        if len(known):
+            low, high = known.min(), known.max()
+            margin = MARGIN * (high - low)
+            found["outside_range"] = (values < low - margin) | (values > high + margin)
+        else:
+            found["outside_range"] = ~missing
+        if feature.type == "integer":
+            found["not_whole"] = ~missing & (values != np.round(values))
+        never_missing = len(known) == len(seen)
+    else:
+        text, seen = schema.as_text(rows[feature.name]), set(schema.as_text(train[feature.name]))
+        missing = (text == "").to_numpy()
+        found = {"unseen_category": ~missing & ~text.isin(seen).to_numpy()}
+        never_missing = "" not in seen
+    found["missing"] = missing & never_missing
+    return found

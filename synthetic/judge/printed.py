@@ -1,0 +1,86 @@
+"""A judgement as the command line prints it."""
+
+from medimg.console import interval
+from synthetic.judge.utility import TRAININGS
+
+Table = tuple[str, list[str], list[list]]
+
+
+def printed(judgement: dict) -> list[Table]:
+    """Title, columns and rows of each table, as `medimg.console.table` takes them; then print `judgement["reasons"]`.
+
+    Args:
+        judgement: content of judgement.json.
+    """
+    return [_utility(judgement["utility"]), _measures(judgement), _privacy(judgement["privacy"])]
+
+
+def _utility(found: dict) -> Table:
+    rows = [
+        [name, *(interval(found[t][name]["auroc"]) for t in TRAININGS), interval(gap["auroc"])]
+        for name, gap in found["gaps"].items()
+    ]
+    gap = found["gap"]
+    rows.append([f"headline ({gap['classifier']})", "", "", "", interval(gap)])
+    title = f"Utility: AUROC on {found['rows']['test']} real test rows [95%]"
+    return title, ["trained on", *TRAININGS, "gap (real - synthetic)"], rows
+
+
+def _measures(judgement: dict) -> Table:
+    fidelity, diversity = judgement["fidelity"], judgement["diversity"]
+    rows = []
+    if "column_shapes" in fidelity:
+        for name in ("column_shapes", "pair_trends"):
+            rows.append(
+                [
+                    name.replace("_", " "),
+                    _number(fidelity[name]["synthetic"]),
+                    _number(fidelity[name]["real"]),
+                ]
+            )
+        structure = fidelity["structure"]
+        rows.append(
+            ["correlation difference", _number(structure["synthetic"]), _number(structure["real"])]
+        )
+        rows.append(["structure kept", _number(structure["kept"]), "1"])
+    else:
+        found = fidelity["frechet_distance"]
+        rows.append(["Fréchet distance", _number(found["synthetic"]), _number(found["real"])])
+    manifold = fidelity["manifold"]
+    rows += [
+        [name, _number(manifold["synthetic"][name]), _number(manifold["real"][name])]
+        for name in manifold["real"]
+    ]
+    spread, repeated = diversity["spread"], diversity["duplicates"]
+    rows.append(
+        [f"spread ({diversity['measure']})", _number(spread["synthetic"]), _number(spread["real"])]
+    )
+    rows.append(["rows repeated", _number(repeated["synthetic"]), _number(repeated["real"])])
+    return "Fidelity and diversity", ["measure", "synthetic", "real"], rows
+
+
+def _privacy(found: dict) -> Table:
+    copies, share = found["copies"], found["closer_to_train"]
+    rows = [
+        [
+            "copies of training rows",
+            f"{copies['count']} ({copies['rate']:.1%})",
+            f"{copies['held_out_rate']:.1%}",
+        ],
+        ["share closer to train", interval(share), "0.5"],
+    ]
+    rows += [
+        [f"membership by {name}: AUC", interval(attack["auc"]), "0.5"]
+        for name, attack in found["membership"].items()
+    ]
+    for name, column in found.get("attribute", {}).items():
+        if column["excess"]["low"] > 0:
+            rows.append(
+                [f"'{name}' guessed right", f"{column['train']:.1%}", f"{column['test']:.1%}"]
+            )
+    title = f"Privacy, against {found['held_out_patients']} held-out patients"
+    return title, ["measure", "synthetic", "without a leak"], rows
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,162 @@
+"""What is judged: the synthetic rows, the real rows they were learnt from, and real rows of patients held out."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from medimg.dataset import Dataset
+from medimg.errors import InputError
+
+# Fewer rows can't be told from each other by any of the measures.
+LEAST_ROWS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """Labelled rows of both Datasets.
+
+    Attributes:
+        real: the Dataset that the generator was fitted on.
+        synthetic: what it made.
+        train: real rows of split train, the members: the generator saw these.
+        test: real rows of split test, of patients that it did not see.
+        made: the synthetic rows.
+        notes: what a reader must know.
+    """
+
+    real: Dataset
+    synthetic: Dataset
+    train: pd.DataFrame
+    test: pd.DataFrame
+    made: pd.DataFrame
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def origin(self) -> dict:
+        """What the synthetic Dataset says of how it was made."""
+        return self.synthetic.preparation
+
+    @property
+    def pool(self) -> pd.DataFrame:
+        """All real rows, train first."""
+        return pd.concat([self.train, self.test], ignore_index=True)
+
+    @property
+    def member(self) -> np.ndarray:
+        """bool (train + test,): the row of `pool` is a training row."""
+        return np.arange(len(self.train) + len(self.test)) < len(self.train)
+
+    def limited(self, most: int, seed: int) -> "Subject":
+        """At most `most` rows of each part, drawn by seed; what is left out is noted."""
+        notes = list(self.notes)
+
+        def some(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+            if len(rows) <= most:
+                return rows
+            notes.append(f"{name}: {most:,} of {len(rows):,} rows, drawn at random, were measured")
+            chosen = np.random.default_rng(seed).choice(len(rows), most, replace=False)
+            return rows.iloc[np.sort(chosen)].reset_index(drop=True)
+
+        return replace(
+            self,
+            train=some(self.train, "real train"),
+            test=some(self.test, "real test"),
+            made=some(self.made, "synthetic"),
+            notes=notes,
+        )
+
+
+def load(synthetic: Path, real: Path) -> Subject:
+    """Read both Datasets and check that one can be the other's imitation.
+
+    Raises:
+        InputError: they are the same, of different kinds, classes or columns, or have too few rows to be judged.
+    """
+    if Path(synthetic).resolve() == Path(real).resolve():
+        raise InputError(f"--real {real}: is the Dataset to be judged itself; give the real one")
+    made, original = Dataset.load(synthetic), Dataset.load(real)
+    if made.root.joinpath("manifest.csv").samefile(original.root / "manifest.csv"):
+        raise InputError(f"--real {real}: is the Dataset to be judged itself; give the real one")
+    _check_alike(made, original)
+    _check_source(made, original)
+    rows = {
+        "train": original.rows("train", labelled=True),
+        "test": original.rows("test", labelled=True),
+        "made": made.rows("train", labelled=True),
+    }
+    for name, dataset in (("train", original), ("test", original), ("made", made)):
+        if len(rows[name]) < LEAST_ROWS:
+            split = "test" if name == "test" else "train"
+            raise InputError(
+                f"{dataset.root}/manifest.csv: {len(rows[name])} labelled {dataset.unit}s in split '{split}'; judging "
+                f"needs at least {LEAST_ROWS} in train and, of other patients, in test"
+            )
+    if rows["train"]["label"].nunique() < 2:
+        raise InputError(
+            f"{original.root}/manifest.csv: split 'train' has one class only; there is nothing to be predicted"
+        )
+    shared = set(rows["train"]["patient"]) & set(rows["test"]["patient"])
+    if shared:
+        raise InputError(
+            f"{original.root}/manifest.csv: patient '{min(shared)}' is in train and in test, so nobody was held out; "
+            "prepare the data set again"
+        )
+    whole = {name: part.reset_index(drop=True) for name, part in rows.items()}
+    return Subject(original, made, notes=_notes(made, original), **whole)
+
+
+def _check_alike(made: Dataset, real: Dataset) -> None:
+    where = f"{made.root}/dataset.yaml"
+    if made.is_table != real.is_table:
+        kinds = ("images", "a table")
+        raise InputError(
+            f"{where}: holds {kinds[made.is_table]}, but --real {real.root} holds {kinds[real.is_table]}"
+        )
+    if (made.task, sorted(made.classes)) != (real.task, sorted(real.classes)):
+        raise InputError(
+            f"{where}: {made.task} of {', '.join(made.classes)}, but --real {real.root} is {real.task} of "
+            f"{', '.join(real.classes)}; give the Dataset that it imitates"
+        )
+    types = {feature.name: feature.type for feature in made.features}
+    for feature in real.inputs:
+        if feature.name not in types:
+            raise InputError(f"{where}: column '{feature.name}' of --real {real.root} is missing")
+        if types[feature.name] != feature.type:
+            raise InputError(
+                f"{where}: column '{feature.name}' is {types[feature.name]}, but {feature.type} in --real {real.root}"
+            )
+
+
+def _check_source(made: Dataset, real: Dataset) -> None:
+    """Of another version, test may hold patients that the generator was fitted on."""
+    known = made.preparation.get("source_fingerprint")
+    if known and known != real.fingerprint():
+        raise InputError(
+            f"{made.root}/dataset.yaml: was made from {made.preparation.get('source')}, whose rows and splits were not "
+            f"those of --real {real.root}; give that one, or synthesize anew from this one"
+        )
+
+
+def _notes(made: Dataset, real: Dataset) -> list[str]:
+    notes = [
+        "judgement/ and report.html were made from real patients and show some of them: take both away before the "
+        "folder is shared",
+        "members are the real rows of split train, non-members those of split test; rows of val are neither",
+        "intervals tell of the choice of test patients, not of training the generator anew with another seed",
+    ]
+    unlabelled = len(made.rows("train")) - len(made.rows("train", labelled=True))
+    if unlabelled:
+        notes.append(f"{unlabelled} synthetic {made.unit}s without a label were not judged")
+    elsewhere = len(made.rows()) - len(made.rows("train"))
+    if elsewhere:
+        notes.append(f"{elsewhere} synthetic {made.unit}s outside split train were not judged")
+    if not made.preparation.get("synthetic"):
+        notes.append(
+            "dataset.yaml does not say what made these rows; they are taken as learnt from split train of the real ones"
+        )
+    per_patient = real.rows().groupby("patient").size()
+    if real.is_table and (per_patient > 1).any():
+        notes.append("attribute inference counts rows as independent, though some share a patient")
+    return notes

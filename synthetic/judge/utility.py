@@ -1,0 +1,122 @@
+"""Utility: what classifiers learn from synthetic rows instead of real ones, tested on real patients held out.
+
+Source: Esteban et al., Real-valued (medical) time series generation with recurrent conditional GANs, 2017 (train on
+synthetic, test on real).
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
+from medimg.evaluation.metrics import METRICS
+from medimg.evaluation.predictions import Predictions
+from synthetic.config import JudgeConfig
+from synthetic.judge.subject import Subject
+
+SHOWN = ("auroc", "accuracy")
+TRAININGS = ("real", "synthetic", "both")
+_COLUMNS = [METRICS.index(name) for name in SHOWN]
+
+# From the training set's name and a classifier's to scores of the test rows, float64 (M, classes).
+Scorer = Callable[[str, str], np.ndarray]
+
+
+def measure(
+    subject: Subject, classifiers: tuple[str, ...], score: Scorer, config: JudgeConfig, progress
+) -> dict:
+    """Metrics of every classifier on every training set, and the gaps.
+
+    All are measured on the same resamples of test patients, so a gap's interval is that of paired differences.
+
+    Args:
+        subject: whose test rows are scored.
+        classifiers: names.
+        score: trains one and scores the test rows.
+        config: `classifier` (whose gap is the headline), `bootstrap`, `seed`.
+        progress: called with what, how far, of how many.
+
+    Returns:
+        `real`, `synthetic`, `both`: classifier -> {"auroc", "accuracy"}, each {"value", "low", "high"}; `gaps`:
+        classifier -> real minus synthetic, likewise; `gains`: both minus real; `gap`: the headline, of AUROC, with
+        "classifier"; `rows` of each training set.
+    """
+    values, draws = {}, {}
+    total = len(TRAININGS) * len(classifiers)
+    for number, classifier in enumerate(classifiers):
+        for turn, training in enumerate(TRAININGS):
+            progress("classifiers", number * len(TRAININGS) + turn, total)
+            predictions = _predictions(subject, score(training, classifier))
+            values[training, classifier], draws[training, classifier] = _metrics(
+                predictions, subject, config
+            )
+    progress("classifiers", total, total)
+    result = {
+        training: {
+            name: _table(values[training, name], draws[training, name]) for name in classifiers
+        }
+        for training in TRAININGS
+    }
+
+    def difference(first: str, second: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+        return (
+            values[first, name] - values[second, name],
+            draws[first, name] - draws[second, name],
+        )
+
+    gaps = {name: difference("real", "synthetic", name) for name in classifiers}
+    result["gaps"] = {name: _table(*gap) for name, gap in gaps.items()}
+    result["gains"] = {name: _table(*difference("both", "real", name)) for name in classifiers}
+    result["gap"] = _headline(gaps, config.classifier)
+    made, train = len(subject.made), len(subject.train)
+    result["rows"] = {
+        "real": train,
+        "synthetic": made,
+        "both": made + train,
+        "test": len(subject.test),
+    }
+    return result
+
+
+def _headline(gaps: dict, chosen: str) -> dict:
+    """The mean gap over classifiers, resample by resample, or that of the one that was named."""
+    names = list(gaps) if chosen == "mean" else [chosen]
+    value = np.mean([gaps[name][0] for name in names], axis=0)
+    draws = np.mean([gaps[name][1] for name in names], axis=0)
+    return {**_table(value, draws)["auroc"], "metric": "auroc", "classifier": chosen}
+
+
+def _predictions(subject: Subject, scores: np.ndarray) -> Predictions:
+    dataset = subject.real
+    threshold = {"binary": 0.5, "multiclass": None, "multilabel": np.full(scores.shape[1], 0.5)}
+    return Predictions(
+        dataset.task,
+        dataset.classes,
+        dataset.targets(subject.test),
+        scores,
+        threshold[dataset.task],
+    )
+
+
+def _metrics(predictions: Predictions, subject: Subject, config: JudgeConfig):
+    """Values (metrics,) and bootstrap replicates (resamples, metrics)."""
+
+    def headline(weights: np.ndarray) -> np.ndarray:
+        return predictions.measure(weights)[:, 0, _COLUMNS]
+
+    patients = subject.test["patient"].to_numpy()
+    draws = cluster_bootstrap(headline, patients, config.bootstrap, config.seed)
+    return headline(np.ones((1, len(predictions))))[0], draws
+
+
+def _table(value: np.ndarray, draws: np.ndarray) -> dict:
+    table = {}
+    for i, name in enumerate(SHOWN):
+        interval = percentile_interval(draws[:, i])
+        defined = not np.isnan(value[i])
+        table[name] = {
+            "value": float(value[i]) if defined else None,
+            "low": interval.low if defined else None,
+            "high": interval.high if defined else None,
+        }
+    return table

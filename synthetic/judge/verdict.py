@@ -1,0 +1,190 @@
+"""share, share-with-care or do-not-share, and why: the worst grade of all measures decides."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from medimg.evaluation.figures import with_interval
+from synthetic.judge import thresholds as limits
+
+GRADES = ("pass", "care", "fail")
+VERDICTS = {"pass": "share", "care": "share-with-care", "fail": "do-not-share"}
+PARTS = ("privacy", "utility", "fidelity", "diversity")
+_PASSED = {
+    "privacy": "Privacy: no copies, and nothing that knows training patients better than held-out ones, was found.",
+    "utility": "Utility: classifiers trained on the synthetic rows do about as well on real patients.",
+    "fidelity": "Fidelity: the synthetic rows lie where real ones do, about as well as other real rows.",
+    "diversity": "Diversity: the synthetic rows differ from each other as real ones do.",
+}
+
+
+class Finding(NamedTuple):
+    """One measure's grade.
+
+    Attributes:
+        part: one of PARTS.
+        grade: one of GRADES.
+        text: a sentence with the numbers.
+    """
+
+    part: str
+    grade: str
+    text: str
+
+
+def judge(result: dict, guarantee: str) -> dict:
+    """The verdict on a judgement's measures.
+
+    Args:
+        result: `utility`, `fidelity`, `diversity`, `privacy` of judgement.json.
+        guarantee: one sentence on the formal guarantee.
+
+    Returns:
+        `verdict`, `grades` (part -> grade) and `reasons`: what is wrong, the worst first, what passed, the guarantee.
+    """
+    found = [*_privacy(result["privacy"]), *_utility(result["utility"])]
+    found += [*_fidelity(result["fidelity"]), *_diversity(result["diversity"])]
+    worst = sorted(found, key=lambda finding: -GRADES.index(finding.grade))
+    grades = {
+        part: max(("pass", *(f.grade for f in found if f.part == part)), key=GRADES.index)
+        for part in PARTS
+    }
+    reasons = [f"{f.part.capitalize()}: {f.text}" for f in worst if f.grade != "pass"]
+    reasons += [text for part, text in _PASSED.items() if grades[part] == "pass"]
+    return {
+        "verdict": VERDICTS[max(grades.values(), key=GRADES.index)],
+        "grades": grades,
+        "reasons": [*reasons, guarantee],
+    }
+
+
+def _privacy(found: dict) -> Iterator[Finding]:
+    copies = found["copies"]
+    if copies["count"]:
+        # Patients of few columns equal each other by coincidence; what held-out ones do too is no copying.
+        grade = limits.COPIES.grade(copies["p"])
+        yield Finding(
+            "privacy",
+            grade,
+            f"{copies['count']} synthetic rows ({copies['rate']:.1%}) equal a training row; of held-out real rows "
+            f"{copies['held_out_rate']:.1%} do.",
+        )
+    share = found["closer_to_train"]
+    if share["p"] < limits.ALARM_P:
+        yield Finding(
+            "privacy",
+            "fail" if share["value"] >= limits.LEAK else "care",
+            f"synthetic rows lie closer to training than to held-out patients: share {with_interval(share)} where 0.5 "
+            f"is expected, p = {share['p']:.3g}.",
+        )
+    attacks = found["membership"]
+    for name, attack in attacks.items():
+        # Several attacks are tried: each has its part of the false alarms.
+        if attack["p"] < limits.ALARM_P / len(attacks):
+            yield Finding(
+                "privacy",
+                "fail" if attack["auc"]["value"] >= limits.LEAK else "care",
+                f"whose data were learnt from can be told: membership inference by {name} has AUC "
+                f"{with_interval(attack['auc'])}, p = {attack['p']:.3g}.",
+            )
+    yield from _attribute(found.get("attribute", {}))
+    if found["held_out_patients"] < limits.HELD_OUT:
+        yield Finding(
+            "privacy",
+            "care",
+            f"only {found['held_out_patients']} patients were held out (fewer than {limits.HELD_OUT}): a leak could "
+            "not be seen.",
+        )
+
+
+def _attribute(columns: dict) -> Iterator[Finding]:
+    leaks = {name: found for name, found in columns.items() if found["excess"]["low"] > 0}
+    if leaks:
+        name = max(leaks, key=lambda column: leaks[column]["excess"]["low"])
+        worst, more = leaks[name], len(leaks) - 1
+        yield Finding(
+            "privacy",
+            limits.ATTRIBUTE.grade(worst["excess"]["low"]),
+            f"'{name}' of training patients is guessed right in {worst['train']:.0%}, of held-out ones in "
+            f"{worst['test']:.0%}" + (f" (and {more} more columns likewise)." if more else "."),
+        )
+
+
+def _utility(found: dict) -> Iterator[Finding]:
+    gap = found["gap"]
+    if gap["value"] is None:
+        text = "AUROC is not defined, since the held-out rows have one class: nothing is known."
+        yield Finding("utility", "care", text)
+        return
+    grade = limits.GAP.grade(gap["value"])
+    if grade == "fail" and gap["low"] is not None and gap["low"] <= 0:
+        grade = "care"
+    whose = "on average over classifiers" if gap["classifier"] == "mean" else gap["classifier"]
+    yield Finding(
+        "utility",
+        grade,
+        f"trained on synthetic instead of real rows, classifiers lose {with_interval(gap)} AUROC ({whose}).",
+    )
+
+
+def _fidelity(found: dict) -> Iterator[Finding]:
+    if "column_shapes" in found:
+        shapes = found["column_shapes"]
+        if None not in (shapes["synthetic"], shapes["real"]):
+            yield Finding(
+                "fidelity",
+                limits.SHAPES.grade(shapes["real"] - shapes["synthetic"]),
+                f"columns are distributed otherwise: SDMetrics' column shapes {shapes['synthetic']:.3f}, of other real "
+                f"rows {shapes['real']:.3f}.",
+            )
+        kept = found["structure"]["kept"]
+        if kept is not None:
+            yield Finding(
+                "fidelity",
+                limits.STRUCTURE.grade(kept),
+                f"{max(0.0, kept):.0%} of the dependence between columns is kept (0% = columns shuffled).",
+            )
+        novelty = found["novelty"]
+        yield Finding(
+            "fidelity",
+            limits.NOVELTY.grade(novelty["synthetic"] - novelty["held_out"]),
+            f"{novelty['synthetic']:.0%} of the rows have a value that no training row has, of held-out rows "
+            f"{novelty['held_out']:.0%}.",
+        )
+        return
+    made, real = found["manifold"]["synthetic"], found["manifold"]["real"]
+    for name in ("precision", "density", "coverage"):
+        if real[name]:
+            yield Finding(
+                "fidelity",
+                limits.MANIFOLD.grade(made[name] / real[name]),
+                f"{name} {made[name]:.2f}, of other real images {real[name]:.2f}.",
+            )
+
+
+def _diversity(found: dict) -> Iterator[Finding]:
+    spread = found["spread"]
+    if spread["ratio"] is None:
+        text = "no class has two synthetic and two real rows to compare: nothing is known."
+        yield Finding("diversity", "care", text)
+    else:
+        yield Finding(
+            "diversity",
+            limits.SPREAD.grade(spread["ratio"]),
+            f"within a class, rows differ {spread['ratio']:.2f} times as much as real ones.",
+        )
+    repeated = found["duplicates"]
+    yield Finding(
+        "diversity",
+        limits.DUPLICATES.grade(repeated["synthetic"] - repeated["real"]),
+        f"{repeated['synthetic']:.1%} of the rows repeat another, of real rows {repeated['real']:.1%}.",
+    )
+    for name in found["classes"]["missing"]:
+        rows = found["classes"]["counts"][name]["real"]
+        grade = "fail" if rows >= limits.CLASS_ROWS else "care"
+        yield Finding("diversity", grade, f"class '{name}' ({rows} training rows) is missing.")
+    if found.get("categories") is not None:
+        yield Finding(
+            "diversity",
+            limits.CATEGORIES.grade(found["categories"]),
+            f"{found['categories']:.0%} of the categories of the training rows occur.",
+        )

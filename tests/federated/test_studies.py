@@ -1,0 +1,221 @@
+"""Studies of federation: their statistics in closed form, their division of patients, small ones from end to end."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from federated.studies import STUDIES, function_of
+from federated.studies.config import FederatedStudyConfig
+from federated.studies.division import divided
+from federated.studies.folder import claim
+from federated.studies.over_seeds import mean_interval, summary
+from federated.studies.pages import table_lines
+from medimg.config import PrepareConfig
+from medimg.dataset import Dataset
+from medimg.errors import InputError
+from medimg.prepare import prepare
+from medimg.tables.schema import Feature
+
+
+@pytest.fixture(scope="module")
+def hospitals(tmp_path_factory) -> Dataset:
+    """160 patients of two hospitals; the label follows `x`, which is measured higher at one of them."""
+    root = tmp_path_factory.mktemp("hospitals") / "data"
+    root.mkdir()
+    draw = np.random.default_rng(0)
+    names = [f"p{i:03d}" for i in range(160)]
+    sites = np.where(np.arange(160) % 2, "east", "west")
+    x = draw.normal(size=160)
+    sick = x + 0.5 * draw.normal(size=160) > 0
+    table = pd.DataFrame(
+        {
+            "row": names,
+            "label": np.where(sick, "sick", "well"),
+            "patient": names,
+            "site": sites,
+            "split": np.tile(
+                ["train", "train", "train", "train", "val", "val", "test", "test"], 20
+            ),
+            "x": x + (sites == "east"),
+            "noise": draw.normal(size=160),
+        }
+    )
+    features = (Feature("x", "continuous"), Feature("noise", "continuous"))
+    classes = ("well", "sick")
+    dataset = Dataset(root, "two", "binary", classes, table, features=features)
+    dataset.save()
+    return Dataset.load(root)
+
+
+def test_mean_interval_is_students_t():
+    values = [0.8, 0.9, 0.85]
+    mean, low, high = mean_interval([*values, math.nan])
+    expected = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert (mean, low, high) == pytest.approx((np.mean(values), *expected))
+    assert mean_interval([0.5])[0] == 0.5
+    assert math.isnan(mean_interval([0.5])[1])
+    assert all(map(math.isnan, mean_interval([math.nan])))
+
+
+def test_summary_compares_seed_by_seed():
+    rows = [
+        {"model": "a", "seed": 0, "auroc": 0.9},
+        {"model": "a", "seed": 1, "auroc": 0.7},
+        {"model": "pooled", "seed": 1, "auroc": 0.8},
+        {"model": "pooled", "seed": 0, "auroc": 1.0},
+    ]
+    table = summary(pd.DataFrame(rows), ["model"], ["auroc"], "pooled").set_index("model")
+    assert table.loc["a", "auroc"] == pytest.approx(0.8)
+    # The means over seeds vary by 0.1; the difference is the same for both.
+    assert table.loc["a", "auroc_less_pooled"] == pytest.approx(-0.1)
+    assert table.loc["a", "auroc_less_pooled_low"] == pytest.approx(-0.1)
+    assert table.loc["pooled", "auroc_less_pooled"] == 0
+
+
+def test_summary_compares_within_the_group():
+    rows = [
+        {"partition": "iid", "trained": "federated", "seed": 0, "auroc": 0.9},
+        {"partition": "iid", "trained": "pooled", "seed": 0, "auroc": 0.8},
+        {"partition": "shards", "trained": "federated", "seed": 0, "auroc": 0.5},
+        {"partition": "shards", "trained": "pooled", "seed": 0, "auroc": 0.7},
+    ]
+    table = summary(pd.DataFrame(rows), ["partition", "trained"], ["auroc"], "pooled")
+    assert table["auroc_less_pooled"].tolist() == pytest.approx([0.1, 0, -0.2, 0])
+
+
+def test_table_lines_show_intervals_and_what_is_absent():
+    rows = [
+        {"model": "a", "auroc": 0.9, "auroc_low": 0.85, "auroc_high": 0.95, "auroc_less_b": 0.1},
+        {"model": "b", "auroc": math.nan, "auroc_low": math.nan, "auroc_high": math.nan},
+    ]
+    lines = table_lines(pd.DataFrame(rows), ["model"], ["auroc", "auroc_less_b"])
+    assert lines[2:] == ["| a | 0.900 [0.850, 0.950] | +0.100 |", "| b | - | - |"]
+
+
+def test_division_keeps_sites_classes_and_copies(hospitals):
+    manifest = hospitals.manifest.copy()
+    # The second row is the first one entered twice under another name.
+    same = ["label", "site", "x", "noise"]
+    manifest.loc[1, same] = manifest.loc[0, same]
+    dataset = dataclasses.replace(hospitals, manifest=manifest)
+    seeds = [divided(dataset, seed).manifest for seed in range(6)]
+    for rows in seeds:
+        share = rows.groupby(["site", "label"])["split"].value_counts(normalize=True).unstack()
+        assert share["test"].between(0.26, 0.42).all()
+        assert share["val"].between(0.04, 0.17).all()
+        assert rows.loc[0, "split"] == rows.loc[1, "split"]
+    assert len({tuple(rows["split"]) for rows in seeds}) == 6
+    assert divided(dataset, 3).manifest["split"].equals(seeds[3]["split"])
+
+
+def test_division_names_a_row_without_site(hospitals):
+    manifest = hospitals.manifest.copy()
+    manifest.loc[4, "site"] = ""
+    with pytest.raises(InputError, match="row 'p004' has no site"):
+        divided(dataclasses.replace(hospitals, manifest=manifest), 0)
+
+
+def test_a_folder_belongs_to_one_study(hospitals, tmp_path):
+    claim(tmp_path, "federated-toy", hospitals, {"rounds": 5, "rates": (1, 2)})
+    claim(tmp_path, "federated-toy", hospitals, {"rounds": 5, "rates": (1, 2)})
+    with pytest.raises(InputError, match="options"):
+        claim(tmp_path, "federated-toy", hospitals, {"rounds": 6, "rates": (1, 2)})
+    with pytest.raises(InputError, match="another folder"):
+        claim(tmp_path, "federated-skin", hospitals, {"rounds": 5, "rates": (1, 2)})
+    (tmp_path / "study.json").write_text("{")
+    with pytest.raises(InputError, match="damaged"):
+        claim(tmp_path, "federated-toy", hospitals, {})
+
+
+def test_every_study_is_there_and_no_other():
+    for name in STUDIES:
+        assert callable(function_of(name))
+    with pytest.raises(InputError, match="federated-hospitals"):
+        function_of("federated-cats")
+
+
+def test_studies_refuse_what_they_are_not_for(hospitals, phantom_data, tmp_path):
+    config = FederatedStudyConfig(strategy=("fedsgd",))
+    with pytest.raises(InputError, match="--strategy fedsgd"):
+        function_of("federated-hospitals")(hospitals.root, tmp_path, config)
+    with pytest.raises(InputError, match="needs a table"):
+        function_of("federated-hospitals")(phantom_data.root, tmp_path, FederatedStudyConfig())
+    with pytest.raises(InputError, match="needs images"):
+        function_of("federated-skin")(hospitals.root, tmp_path, FederatedStudyConfig())
+    assert not list(tmp_path.iterdir())
+
+
+def test_hospitals_from_end_to_end_and_again(hospitals, tmp_path):
+    study = FederatedStudyConfig(seeds=1, rounds=2, strategy=("fedavg", "fedadam"))
+    run, seen = function_of("federated-hospitals"), []
+    table = run(hospitals.root, tmp_path, study, lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert table["model"].tolist() == ["local", "centralised", "fedavg", "fedadam"]
+    # One column decides, so all of them must have found it; an interval needs a second seed.
+    assert (table["auroc"] > 0.85).all()
+    assert table["auroc_low"].isna().all()
+    sites = pd.read_csv(tmp_path / "sites.csv")
+    own = sites[sites["model"] == "fedadam"]
+    assert own["site"].tolist() == ["east", "west"]
+    assert own["auroc"].mean() == pytest.approx(table.set_index("model").loc["fedadam", "auroc"])
+    assert "| fedadam |" in (tmp_path / "README.md").read_text()
+    assert (tmp_path / "strategies.png").stat().st_size > 10_000
+    assert not (tmp_path / "records").exists()
+
+    # A training that is lost is done again, with the same result; the others are not touched.
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "trainings").iterdir()}
+    lost = tmp_path / "trainings" / "fedadam-0-seed-0.csv"
+    before = lost.read_text()
+    lost.unlink()
+    again = run(hospitals.root, tmp_path, study)
+    assert lost.read_text() == before
+    assert all(p.stat().st_mtime_ns == was for p, was in files.items() if p != lost)
+    pd.testing.assert_frame_equal(again, table)
+
+
+@pytest.mark.slow
+def test_hospitals_tune_chooses_by_validation(hospitals, tmp_path):
+    study = FederatedStudyConfig(seeds=1, rounds=1, strategy=("fedavg",), tune=True)
+    function_of("federated-hospitals")(hospitals.root, tmp_path, study)
+    tried = [pd.read_csv(p) for p in sorted((tmp_path / "trainings").glob("fedavg-*.csv"))]
+    assert len(tried) == 3
+    least = min(tried, key=lambda rows: rows["val_loss"].iloc[0])
+    sites = pd.read_csv(tmp_path / "sites.csv")
+    chosen = sites.loc[sites["model"] == "fedavg", "variant"].unique()
+    assert chosen.tolist() == [least["variant"].iloc[0]]
+
+
+@pytest.mark.slow
+def test_toy_from_end_to_end(hospitals, tmp_path):
+    study = FederatedStudyConfig(seeds=1, rounds=3)
+    table = function_of("federated-toy")(hospitals.root, tmp_path, study)
+    assert table["partition"].unique().tolist() == ["iid", "dirichlet"]
+    federated = table[table["trained"] == "federated"]
+    written = json.loads((tmp_path / "runs" / "iid-seed-0" / "metrics.json").read_text())
+    assert federated["auroc"].iloc[0] == pytest.approx(written["metrics"]["auroc"]["value"])
+    assert (table.loc[table["trained"] == "majority", "auroc"] == 0.5).all()
+
+
+@pytest.mark.slow
+def test_skin_with_real_weights(medical_data, pretrained_weights, tmp_path):
+    data = tmp_path / "data"
+    source = medical_data / "isic_9class_180"
+    prepare(
+        "isic", source, data, PrepareConfig(split="70/10/20", image_size=64, on_duplicates="drop")
+    )
+    study = FederatedStudyConfig(
+        rounds=4,
+        model=("mobilenet",),
+        model_arg={"alpha": "0.25"},
+        weights=str(pretrained_weights / "mobilenet_2_5_224_tf_no_top.h5"),
+        image_size=64,
+    )
+    table = function_of("federated-skin")(data, tmp_path / "out", study).set_index("trained")
+    assert table.index.tolist() == ["majority", "local", "federated", "centralised"]
+    assert table.loc["federated", "auroc_low"] > 0.5
+    assert table.loc["federated", "n"] > 100
