@@ -230,5 +230,8 @@ class FederateConfig(
         # BatchNorm's moving statistics can't be averaged: they stay as they are, or at the sites.
         keeps_batch_norm = self.freeze == "backbone" or self.strategy == "fedbn"
         shared["norm"] = self.norm or ("batch" if keeps_batch_norm else "group")
+        if self.dp == "patient" and unit == "row":
+            # Clipping and noise hold the weights down already, and a penalty is no patient's loss.
+            shared["model_arg"] = {"l2": "0", **self.model_arg}
         rounds = {"batch_size": self.batch_size, "balance": self.balance, "seed": self.seed}
         return TrainConfig(**shared, **rounds).resolved(unit)
