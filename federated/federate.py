@@ -119,7 +119,7 @@ def federate(
 
 
 def _check_model(setting: Setting, plan: Plan) -> None:
-    strategy = setting.strategy(len(setting.clients))
+    strategy = setting.strategy()
     strategy.check(setting.local)
     LocalModel(plan.trained, setting.dataset.task, strategy.kind.local_norm).check()
     if setting.config.dp == "patient":
@@ -235,7 +235,7 @@ class Federation:
             execution,
             LocalModel(self.plan.trained, setting.dataset.task),
             self.plan.layout,
-            setting.strategy(clients, **of_clients),
+            setting.strategy(**{"clients": clients, **of_clients}),
             replace(setting.local, **local),
             self.config.seed,
             **(privacy.engine_arguments() if privacy else {}),

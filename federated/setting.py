@@ -192,22 +192,24 @@ class Setting:
             learning_rate=config.client_learning_rate,
         )
 
-    def strategy(self, clients: int, **private) -> Strategy:
+    def strategy(self, **given) -> Strategy:
         """The algorithm.
 
         Args:
-            clients: of the federation.
-            **private: `aggregation`, `noise_multiplier` and `clip` of client-level privacy.
+            **given: `clients`; with client-level privacy `aggregation`, `noise_multiplier` and `clip`.
         """
         config = self.config
         inside = {"robust-clip", "compress"}
-        given = {"aggregation": config.aggregation if config.aggregation in inside else "mean"}
+        own = {
+            "aggregation": config.aggregation if config.aggregation in inside else "mean",
+            "clients": len(self.clients),
+        }
         return Strategy(
             name=config.strategy,
             server_learning_rate=config.server_learning_rate,
             proximal=config.proximal if config.strategy == "fedprox" else 0.0,
             weighting=config.weighting,
-            **{"clients": clients, **given, **private},
+            **{**own, **given},
         )
 
 

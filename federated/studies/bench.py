@@ -85,7 +85,7 @@ class Bench:
             self.execution,
             LocalModel(self.plan.trained, setting.dataset.task),
             self.plan.layout,
-            setting.strategy(len(self.records)),
+            setting.strategy(clients=len(self.records)),
             setting.local,
             config.seed,
         )

@@ -138,6 +138,24 @@ def test_below_the_threshold_nothing_is_learnt(trained):
     assert len(set(run.history()["val_loss"])) == 1
 
 
+@pytest.mark.parametrize("unit", ["patient", "client"])
+def test_private_training_keeps_its_account(trained, unit):
+    config = replace(QUICK, rounds=2, dp=unit, dp_epsilon=6.0, dp_delta=1e-2)
+    run = trained(config)
+    told = json.loads((run.root / "privacy.json").read_text())
+    assert told["unit"] == unit and told["epsilon"]["pld"] <= 6.0 + 1e-9
+    assert set(told["sites"]) == {"s0", "s1", "s2"}
+    if unit == "patient":
+        largest = max(site["epsilon"]["pld"] for site in told["sites"].values())
+        assert told["epsilon"]["pld"] == pytest.approx(largest)
+    records = [json.loads(line)["record"] for line in (run.root / "audit.jsonl").open()]
+    rounds = [record for record in records if record["event"] == "round"]
+    assert all(record["privacy"]["events"] for record in rounds)
+    # Nothing is trained without noise beside it.
+    federation = json.loads((run.root / "federation.json").read_text())
+    assert set(federation["comparison"]["gain"]["models"]) == {"majority", "federated"}
+
+
 def test_robust_rules_and_the_mean_differ(trained):
     assert largest(trained(replace(QUICK, aggregation="median")), trained()) > 1e-4
 
@@ -308,9 +326,9 @@ def test_killed_at_a_round_and_resumed_is_the_same_run(table, execution, tmp_pat
         ({"aggregation": "krum"}, "--byzantine 1"),
         ({"secure": "ckks", "secure_threshold": 1}, "--secure-threshold 1"),
         ({"dp_epsilon": 3.0}, "--dp-epsilon"),
-        ({"dp": "patient"}, "--dp-epsilon or --dp-noise-multiplier"),
+        ({"dp": "patient"}, "--dp patient: give --dp-epsilon"),
         ({"dp": "client", "dp_epsilon": 3.0, "secure": "masking"}, "--dp client"),
-        ({"strategy": "scaffold"}, "--client-optimizer momentum"),
+        ({"strategy": "scaffold", "client_optimizer": "momentum"}, "--client-optimizer momentum"),
         ({"strategy": "fedbn"}, "--strategy fedbn"),
         ({"partition": "iid", "clients": 1, "secure": "masking"}, "needs 2 or more"),
         ({"image_size": 32, "freeze": "backbone"}, "--freeze"),
