@@ -39,11 +39,6 @@ class ImageSynthesisOptions(Config):
         "dcgan: what keeps the discriminator smooth (default: r1, private none).",
         choices=REGULARISATIONS,
     )
-    mismatch_weight: float = option(
-        0.5,
-        "dcgan: weight of telling real images with wrong labels from those with right ones.",
-        minimum=0.0,
-    )
     r1_weight: float = option(0.1, "dcgan: weight of the penalty of --regularise r1.", above=0.0)
     ema_decay: float = option(
         0.999,

@@ -1,0 +1,122 @@
+"""Synthetic patients of one hospital, five folds: classifiers trained on them beside the same trained on real patients.
+
+Every generator sees its fold's training patients alone; every classifier is tested on the fold's real patients. AUROC
+is the mean of logistic regression, random forest and gradient boosting. `SEEDS=3` repeats all with other seeds.
+"""
+
+import os
+import tempfile
+import time
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import roc_auc_score
+
+from benchmarks.material import table
+from medimg.config import PrepareConfig, TrainConfig
+from medimg.dataset import Dataset
+from medimg.folds import in_fold
+from medimg.prepare import prepare
+from medimg.tables.baselines import fit_baseline
+from medimg.tables.fit import fit
+from synthetic.config import SynthesizeConfig
+from synthetic.synthesize import synthesize
+from synthetic.tables import columns
+from synthetic.tables.training import one_thread
+
+DATA = Path(os.environ.get("MEDIMG_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+FILE = DATA / "heart_disease" / "processed.cleveland.data"
+FOLDS = 5
+COUNT = 500
+SEEDS = int(os.environ.get("SEEDS", "1"))
+CLASSIFIERS = ("logistic-regression", "random-forest", "gradient-boosting")
+RUNS = [
+    ("CTGAN", {"model": "ctgan"}),
+    ("TVAE", {"model": "tvae"}),
+    ("marginals", {"model": "marginals"}),
+    *(
+        (f"{name}, epsilon {epsilon:g}", {"model": model, "dp_epsilon": epsilon, "dp_seed": 1})
+        for name, model in (("CTGAN", "ctgan"), ("TVAE", "tvae"), ("marginals", "marginals"))
+        for epsilon in (10.0, 3.0, 1.0)
+    ),
+]
+
+
+def tested(part: Dataset, learnt: pd.DataFrame, seed: int) -> list[float]:
+    """AUROC of each classifier on the fold's real patients."""
+    learning, test = replace(part, manifest=learnt), part.rows("test")
+    preprocessing = fit(learning, learnt, TrainConfig())
+    targets = part.targets(test)
+    return [
+        roc_auc_score(
+            targets, fit_baseline(name, learning, learnt, preprocessing, seed)(test)[:, 1]
+        )
+        for name in CLASSIFIERS
+    ]
+
+
+def library(part: Dataset, model: str, seed: int) -> pd.DataFrame:
+    """Rows by the ctgan library with its own defaults, the label a column like any other."""
+    from ctgan import CTGAN, TVAE
+
+    rows = part.rows("train", labelled=True)
+    learnt = columns.learn(rows, part.inputs, {})
+    frame = columns.to_frame(rows, learnt, np.random.default_rng(seed))
+    frame["label"] = rows["label"].to_numpy()
+    made_by = {"ctgan": CTGAN, "tvae": TVAE}[model](enable_gpu=False)
+    made_by.set_random_state(seed)
+    with one_thread():
+        made_by.fit(frame, columns.discrete(frame))
+        made = made_by.sample(COUNT)
+    return columns.from_frame(made, learnt, COUNT).assign(label=made["label"].to_numpy())
+
+
+def folds(dataset: Dataset, root: Path):
+    """Each fold as a Dataset on disk, as a user would have it."""
+    for fold in range(1, FOLDS + 1):
+        part = replace(in_fold(dataset, FOLDS, fold, 0), root=root / f"fold-{fold}")
+        part.root.mkdir()
+        part.save()
+        yield part
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    scores: dict[str, list] = {}
+    seconds: dict[str, list] = {}
+
+    def note(name: str, part: Dataset, rows: pd.DataFrame, seed: int, took: float) -> None:
+        scores.setdefault(name, []).append(tested(part, rows, seed))
+        seconds.setdefault(name, []).append(took)
+
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        dataset = prepare("heart", FILE, root / "data", PrepareConfig())
+        for part in folds(dataset, root):
+            for seed in range(SEEDS):
+                note("real patients", part, part.rows("train", labelled=True), seed, 0.0)
+                for what in ("ctgan", "tvae"):
+                    start = time.perf_counter()
+                    rows = library(part, what, seed)
+                    took = time.perf_counter() - start
+                    note(f"library defaults, {what.upper()}", part, rows, seed, took)
+                for what, options in RUNS:
+                    start = time.perf_counter()
+                    out = part.root / f"{what}-{seed}"
+                    config = SynthesizeConfig(count=COUNT, seed=seed, **options)
+                    made = Dataset.load(synthesize(part.root, out, config))
+                    note(what, part, made.rows("train"), seed, time.perf_counter() - start)
+    real = np.mean(scores["real patients"])
+    rows = []
+    for what, found in scores.items():
+        each = [f"{value:.3f}" for value in np.mean(found, axis=0)]
+        gap = f"{np.mean(found) - real:+.3f}"
+        rows.append([what, f"{np.mean(found):.3f}", gap, *each, f"{np.max(seconds[what]):.0f}"])
+    table(["trained on", "AUROC", "against real", *CLASSIFIERS, "seconds a fold, most"], rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""A synthetic Dataset: an ordinary Dataset folder that says that nobody in it exists, and what made it."""
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from medimg import atomic
+from medimg.dataset import Dataset
+from medimg.tables.schema import Feature
+from synthetic.config import TABLE_MODELS, SynthesizeConfig, TableSynthesisOptions
+from synthetic.images.config import ImageSynthesisOptions
+
+NO_GUARANTEE = "no formal guarantee"
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """What a generator leaves.
+
+    Attributes:
+        rows: `label` and, of a table, its columns, of images `image` (path relative to the folder); `site` where known.
+        features: of a table, the columns that were made.
+        details: plain values for `preparation`: settings, checks and the like.
+        notes: what the user should read.
+        privacy: what is guaranteed of the training patients, in words.
+    """
+
+    rows: pd.DataFrame
+    features: tuple[Feature, ...] = ()
+    details: dict = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    privacy: str = NO_GUARANTEE
+
+
+def write(made: Made, source: Dataset, out: Path, config: SynthesizeConfig) -> Dataset:
+    """Write `manifest.csv` and `dataset.yaml`; every row is a patient of its own, in split train.
+
+    Args:
+        made: the rows.
+        source: what the generator was fitted on.
+        out: the folder.
+        config: how.
+
+    Raises:
+        InputError: `out` can't be written.
+    """
+    count = len(made.rows)
+    digits = max(6, len(str(count)))
+    names = [f"synthetic-{number:0{digits}d}" for number in range(1, count + 1)]
+    first = {} if source.is_table else {"image": made.rows["image"].to_numpy()}
+    if source.is_table:
+        first["row"] = names
+    site = made.rows["site"].to_numpy() if "site" in made.rows else np.full(count, "")
+    columns = {
+        **first,
+        "label": made.rows["label"].to_numpy(),
+        "patient": names,
+        "site": site,
+        "split": "train",
+        **{feature.name: made.rows[feature.name].to_numpy() for feature in made.features},
+    }
+    Dataset(
+        root=out,
+        name=f"{source.name}-synthetic",
+        task=source.task,
+        classes=source.classes,
+        manifest=pd.DataFrame(columns),
+        modality=source.modality,
+        licence=source.licence,
+        citation=source.citation,
+        source=config.model,
+        negative=source.negative,
+        preparation={
+            "synthetic": True,
+            "model": config.model,
+            "options": _own_options(config),
+            "source": str(source.root.resolve()),
+            "source_name": source.name,
+            "source_fingerprint": source.fingerprint(),
+            "split": "train",
+            "privacy": made.privacy,
+            **made.details,
+            "notes": made.notes,
+        },
+        features=made.features,
+    ).save()
+    _mark(out / "dataset.yaml")
+    return Dataset.load(out)
+
+
+def _own_options(config: SynthesizeConfig) -> dict:
+    """The options without those of other kinds of data."""
+    other = ImageSynthesisOptions if config.model in TABLE_MODELS else TableSynthesisOptions
+    names = {field.name for field in fields(other)}
+    return {name: value for name, value in config.to_dict().items() if name not in names}
+
+
+def _mark(path: Path) -> None:
+    """`synthetic: true` at the top, where a reader of the file can't miss it."""
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    text = yaml.safe_dump({"synthetic": True, **content}, sort_keys=False, allow_unicode=True)
+    atomic.write_text(path, text)

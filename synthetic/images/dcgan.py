@@ -1,0 +1,164 @@
+"""fit_and_sample(): the training part of a Dataset -> synthetic images and their labels."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from medimg import atomic
+from medimg.dataset import Dataset
+from medimg.models.saving import save_model
+from medimg.pipeline import PixelCache
+from medimg.privacy.ledger import read
+from medimg.privacy.secret import secret_seed, stream_seed
+from medimg.privacy.statement import summary
+from medimg.privacy.units import Units
+from synthetic.dataset import NO_GUARANTEE, Made
+from synthetic.images.classes import (
+    ClassMix,
+    class_mix,
+    conditions_of,
+    equal_mix,
+    private_class_mix,
+)
+from synthetic.images.networks import Gan, build
+from synthetic.images.perturbation import perturb
+from synthetic.images.plan import Plan, check, settle
+from synthetic.images.private import PrivateDiscriminator
+from synthetic.images.samples import write_images
+from synthetic.images.step import Steps
+from synthetic.images.training import Training
+
+TRAINING = "training"  # folder of what the training leaves
+CHECKPOINTS = "checkpoints"  # folder of what it needs to go on
+CACHE_GB = 4.0
+FEW_PATIENTS = 50
+PERTURBATION = ("mechanism", "relative_noise", "guarantee")
+
+
+def fit_and_sample(dataset: Dataset, folder: Path, config, listener) -> Made:
+    """Train a DCGAN on the training part and draw images from it; goes on where an earlier call was killed.
+
+    Writes `images/*.png`, `training/` (history.csv, losses.png, samples-NNNN.png, with `--keep-generator`
+    generator.keras) and, when private, `privacy.json`. `checkpoints/` is for the caller to remove once the Dataset is
+    whole: until then a killed call must find it, with the secret seed in it.
+
+    Args:
+        dataset: of images.
+        folder: of the synthetic Dataset.
+        config: `synthetic.config.SynthesizeConfig`.
+        listener: called with what is done, how far, and of how many.
+
+    Raises:
+        InputError: too few images or patients, or an option does not fit.
+    """
+    folder = Path(folder)
+    rows = check(dataset, config)
+    plan = settle(dataset, rows, config)
+    secret = _secret(dataset, folder, config)
+    steps = _steps(plan, dataset, config, secret)
+    private = None
+    if config.is_private:
+        units = Units.of(rows["patient"].to_numpy())
+        private = PrivateDiscriminator(folder, dataset, units, config, plan, secret)
+    mix = _class_mix(dataset, rows, private, config, secret)
+    _train(dataset, rows, folder, steps, plan, mix, private, config, listener)
+    privacy, details = _privacy(folder, steps.gan, config, secret)
+    images, labels = write_images(steps.gan, mix, plan.count, folder, steps.seed, listener)
+    if config.keep_generator:
+        save_model(steps.gan.average, folder / TRAINING / "generator.keras")
+    return Made(
+        rows=pd.DataFrame({"image": images, "label": labels}),
+        details={"settings": plan.to_dict(), **details},
+        notes=_notes(rows, mix, private, plan),
+        privacy=privacy,
+    )
+
+
+def _secret(dataset: Dataset, folder: Path, config) -> int:
+    """Seed of what must not be guessed; kept with the checkpoints until the end."""
+    options = {**config.to_dict(), "data": dataset.fingerprint()}
+    return secret_seed(folder / CHECKPOINTS, options, config.dp_seed)
+
+
+def _steps(plan: Plan, dataset: Dataset, config, secret: int) -> Steps:
+    classes = len(dataset.classes)
+    gan = build(
+        plan.image_size, plan.channels, classes, plan.filters, config.latent_size, config.seed
+    )
+    return Steps(gan, replace(config, regularise=plan.regularise), config.seed)
+
+
+def _class_mix(
+    dataset: Dataset, rows: pd.DataFrame, private: PrivateDiscriminator | None, config, secret: int
+) -> ClassMix:
+    if private and config.class_mix == "train":
+        private.count_classes()
+        return private_class_mix(dataset, rows, private.drawn.units, secret)
+    mix = equal_mix(dataset) if private else class_mix(dataset, rows)
+    return mix.equal() if config.class_mix == "equal" else mix
+
+
+def _train(
+    dataset: Dataset,
+    rows: pd.DataFrame,
+    folder: Path,
+    steps: Steps,
+    plan: Plan,
+    mix: ClassMix,
+    private: PrivateDiscriminator | None,
+    config,
+    listener,
+) -> None:
+    cache = PixelCache.build(
+        dataset.paths(rows),
+        plan.image_size,
+        plan.channels,
+        CACHE_GB,
+        folder / "cache",
+        "train",
+        lambda done, total: listener("decode", done, total),
+    )
+    conditions = conditions_of(dataset, rows).astype(np.float32)
+    try:
+        Training(
+            folder, steps, plan, cache, conditions, mix, private, config.sample_every, listener
+        ).run()
+    finally:
+        cache.close()
+    if private:
+        private.ledger.complete()
+
+
+def _privacy(folder: Path, gan: Gan, config, secret: int) -> tuple[str, dict]:
+    """Perturb the generator where asked; what protects the patients in words, and as plain values."""
+    privacy = summary(read(folder)) if config.is_private else NO_GUARANTEE
+    if not config.perturb:
+        return privacy, {}
+    noise = perturb(gan.average, config.perturb, stream_seed(secret, "perturbation"))
+    atomic.write_json(folder / TRAINING / "perturbation.json", noise)
+    if not config.is_private:
+        privacy = (
+            f"{NO_GUARANTEE}: the generator's weights bear Gaussian noise of {config.perturb:g} of each layer's size, "
+            "which bounds nothing that could be proved"
+        )
+    return privacy, {"perturbation": {key: noise[key] for key in PERTURBATION}}
+
+
+def _notes(
+    rows: pd.DataFrame, mix: ClassMix, private: PrivateDiscriminator | None, plan: Plan
+) -> list[str]:
+    notes = []
+    if private and private.steps_allowed < plan.epochs * plan.steps_per_epoch:
+        notes.append(f"the budget ended the training after {private.steps_allowed} steps")
+    few = rows.groupby("label")["patient"].nunique()
+    # How many patients a class has is not told where they are protected.
+    for label, patients in () if private else few[few < FEW_PATIENTS].items():
+        notes.append(
+            f"class '{label}' has {patients} patients in split 'train'; its images may resemble them closely"
+        )
+    missing = [label for label, n in zip(mix.labels, mix.counts(plan.count), strict=True) if n == 0]
+    if missing:
+        notes.append(f"no image of {', '.join(missing)}: too rare for {plan.count} images")
+    return notes

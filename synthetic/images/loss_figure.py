@@ -1,0 +1,31 @@
+"""How the two networks held each other: their losses over the epochs."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from medimg.evaluation.figures import BLUE, GREEN, VERMILION, styled
+
+LOSSES = {
+    "real_loss": ("discriminator, real images", BLUE),
+    "fake_loss": ("discriminator, made images", VERMILION),
+    "generator_loss": ("generator", GREEN),
+}
+
+
+def loss_figure(history: pd.DataFrame) -> Figure:
+    """Losses by epoch; what a private training does not tell is left out.
+
+    Args:
+        history: `epoch` and the columns of `LOSSES`.
+    """
+    with styled():
+        figure = Figure(figsize=(8, 3.2))
+        axes = figure.subplots()
+        for name, (label, colour) in LOSSES.items():
+            if name in history and history[name].notna().any():
+                axes.plot(history["epoch"], history[name], color=colour, label=label)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("mean loss")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return figure

@@ -1,0 +1,146 @@
+"""DP-SGD on the discriminator: the generator sees patients through it alone, so all that it makes is covered.
+
+The gradient of the real images' loss is clipped by patient, summed and noised; that of the made images costs nothing,
+since a private generator made them, and is clipped alike so that neither side outweighs the other. More steps of the
+discriminator to one of the generator help (Bie et al. 2023).
+"""
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from medimg.dataset import Dataset
+from medimg.pipeline import PixelCache, as_pixels
+from medimg.privacy.assumptions import Circumstances
+from medimg.privacy.budget import Budget
+from medimg.privacy.chunks import chunks
+from medimg.privacy.clipping import add_noise, clipped_sum
+from medimg.privacy.dataset_ledger import DatasetLedger
+from medimg.privacy.ledger import RunLedger, Terms
+from medimg.privacy.sampling import sampling
+from medimg.privacy.secret import draw_key, stream_seed
+from medimg.privacy.units import Units
+from synthetic.images.classes import COUNTING
+from synthetic.images.losses import fake_losses, real_losses
+from synthetic.images.networks import scores
+from synthetic.images.noise import seed_of
+from synthetic.images.plan import Plan
+from synthetic.images.step import Steps
+
+# Images whose gradients are computed at once, unless a patient has more.
+PHYSICAL_BATCH = 64
+PHASE = "discriminator"
+
+
+class PrivateDiscriminator:
+    """Sampling, budget and ledger of one private training.
+
+    Args:
+        folder: where `privacy.json` goes.
+        dataset: whose patients are protected; told in its ledger.
+        units: of the training part.
+        config: `synthetic.config.SynthesizeConfig`.
+        plan: settled.
+        seed: secret.
+
+    Attributes:
+        steps_allowed: by the budget; at most those of the plan.
+
+    Raises:
+        InputError: the budget allows no step.
+    """
+
+    def __init__(self, folder: Path, dataset: Dataset, units: Units, config, plan: Plan, seed: int):
+        self.seed, self.clip = seed, config.dp_clip
+        most = config.dp_images_per_patient
+        self.drawn = sampling(config.dp_sampling, units, plan.batch_size, seed, most)
+        fingerprint = dataset.fingerprint()
+        options = {**config.to_dict(), "data": fingerprint}
+        terms = Terms(
+            delta=config.dp_delta,
+            budget_epsilon=config.dp_epsilon,
+            l2_norm_clip=config.dp_clip,
+            expected_units=self.drawn.expected_units,
+            units=len(units),
+            rows_per_unit=self.drawn.most_rows_per_unit,
+            data_fingerprint=fingerprint,
+            draw=draw_key(seed, options),
+        )
+        circumstances = Circumstances(
+            poisson=config.dp_sampling == "poisson",
+            search=True,
+            training_metrics=False,
+            fixed_seed=config.dp_seed is not None,
+        )
+        self.ledger = RunLedger(folder, terms, circumstances, dataset.root)
+        previous = (COUNTING.event([(0, 1)]),) if config.class_mix == "train" else ()
+        if config.dp_budget == "dataset":
+            previous += DatasetLedger(dataset.root).events(but=self.ledger.run)
+        wanted = plan.epochs * plan.steps_per_epoch
+        budget = Budget(config.dp_epsilon, config.dp_delta, previous)
+        planned = budget.plan(self.drawn.mechanism(), wanted, config.dp_noise_multiplier)
+        self.mechanism, self.steps_allowed = planned.mechanism, planned.steps
+        self.noise = tf.random.Generator.from_seed(0, alg="philox")
+
+    def count_classes(self) -> None:
+        """Write down the noisy class counts, before they are drawn."""
+        self.ledger.record("class counts", 0, 1, COUNTING)
+
+    def record(self, first: int, last: int) -> None:
+        """Write down steps first..last - 1, before they are run."""
+        self.ledger.record(PHASE, first, last, self.mechanism)
+
+    def step(
+        self, steps: Steps, cache: PixelCache, conditions: np.ndarray, fakes, number: int
+    ) -> dict:
+        """Teach the discriminator once.
+
+        Args:
+            steps: of the networks.
+            cache: pixels of the training part.
+            conditions: (N, classes) of its rows.
+            fakes: conditions of images to be made (B, classes).
+            number: of the step.
+
+        Returns:
+            `fake_loss`; the loss on real images is not private and not told.
+        """
+        size = max(PHYSICAL_BATCH, self.drawn.most_rows_per_unit)
+        sums = None
+        for i, chunk in enumerate(chunks(self.drawn.step(number), size, self.drawn.units)):
+            seed = seed_of(steps.seed, f"real {i}", number)
+            pixels = as_pixels(cache.take(chunk.rows))
+            part = self._real_sums(steps, pixels, conditions[chunk.rows], chunk.groups, seed)
+            sums = part if sums is None else [a + b for a, b in zip(sums, part, strict=True)]
+        self.noise.reset_from_seed(stream_seed(self.seed, "noise", number))
+        seed = seed_of(steps.seed, "discriminator", number)
+        return {"fake_loss": self._teach(steps, sums, fakes, seed)}
+
+    @tf.function
+    def _real_sums(self, steps: Steps, pixels, condition, groups, seed) -> list:
+        def loss(condition, outputs):
+            return real_losses(scores(outputs, condition), steps.options.label_smoothing)
+
+        real = steps.augmented(pixels, seed)
+        discriminator = steps.gan.discriminator
+        return clipped_sum(discriminator, loss, real, condition, groups, self.clip).gradients
+
+    @tf.function
+    def _teach(self, steps: Steps, sums: list, condition, seed) -> tf.Tensor:
+        def loss(condition, outputs):
+            return fake_losses(scores(outputs, condition))
+
+        noisy = add_noise(
+            sums,
+            self.clip,
+            self.mechanism.noise_multiplier,
+            self.drawn.expected_units,
+            self.noise,
+        )
+        made = steps.made(condition, seed)
+        fake = clipped_sum(steps.gan.discriminator, loss, made, condition, None, self.clip)
+        count = tf.cast(tf.shape(condition)[0], tf.float32)
+        gradients = [a + b / count for a, b in zip(noisy, fake.gradients, strict=True)]
+        steps.apply_discriminator(gradients)
+        return fake.loss

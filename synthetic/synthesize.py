@@ -1,0 +1,103 @@
+"""`medimg synthesize`: a Dataset's training part -> a synthetic Dataset, resumable at any moment."""
+
+import shutil
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+from medimg import atomic
+from medimg.dataset import Dataset
+from medimg.errors import InputError
+from medimg.run import Run, environment, resumable
+from synthetic.config import TABLE_MODELS, SynthesizeConfig
+from synthetic.dataset import Made, write
+
+Listener = Callable[[str, int, int], None]
+
+
+def synthesize(
+    data: Path,
+    out: Path,
+    config: SynthesizeConfig,
+    resume: bool = False,
+    overwrite: bool = False,
+    listener: Listener | None = None,
+) -> Path:
+    """Fit a generator on split train and write what it makes as a Dataset.
+
+    `out` is a Run until it is a Dataset as well: `config.yaml` and `environment.json` from the start, `training/` and
+    `checkpoints/` while it trains, `dataset.yaml` last. A private training leaves `privacy.json`.
+
+    Args:
+        data: the real Dataset's folder.
+        out: folder of the synthetic Dataset.
+        config: options; to resume, those that it was started with.
+        resume: go on with an unfinished one at `out`; a finished one is left as it is.
+        overwrite: replace what is at `out`.
+        listener: called with what is done, how far, and of how many.
+
+    Returns:
+        `out`.
+
+    Raises:
+        InputError: names the file or option and the remedy.
+    """
+    out, listener = Path(out), listener or (lambda what, done, total: None)
+    dataset = Dataset.load(Path(data))
+    _check(dataset, config, out)
+    if resume:
+        run = resumable(out, dataset)
+        if run.config.get("command") != "synthesize":
+            raise InputError(f"--resume {out}: is no unfinished 'medimg synthesize'; leave it out")
+        if (out / "dataset.yaml").is_file():
+            return out
+        if SynthesizeConfig.from_dict(run.config["options"]) != config:
+            raise InputError(
+                f"--resume {out}: was started with other options, in its config.yaml; give those or --overwrite"
+            )
+    else:
+        Run.create(out, dataset.root, "synthesize", config.to_dict(), overwrite)
+        atomic.write_json(out / "environment.json", _environment(dataset, config))
+    write(_made(dataset, out, config, listener), dataset, out, config)
+    # A generator can tell more about its patients than what it made.
+    shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    return out
+
+
+def _environment(dataset: Dataset, config: SynthesizeConfig) -> dict:
+    found = environment(dataset, config.seed)
+    if config.model in TABLE_MODELS:
+        versions = {name: metadata.version(name) for name in ("ctgan", "torch")}
+        found = {**found, "packages": {**found["packages"], **versions}}
+    return found
+
+
+def _check(dataset: Dataset, config: SynthesizeConfig, out: Path) -> None:
+    """Refuse what can't work before anything at `out` is touched."""
+    if out.resolve() == dataset.root.resolve():
+        raise InputError(f"--out {out}: is the real Dataset itself; give another folder")
+    if dataset.preparation.get("synthetic"):
+        raise InputError(
+            f"{dataset.root}: is synthetic already; give the real Dataset that it was made from"
+        )
+    wanted = config.model in TABLE_MODELS
+    if dataset.is_table != wanted:
+        kind, fitting = (
+            ("a table", "ctgan, tvae or marginals") if dataset.is_table else ("images", "dcgan")
+        )
+        raise InputError(f"--model {config.model}: {dataset.root} holds {kind}; use {fitting}")
+    if wanted:
+        from synthetic.tables.synthesis import check
+    else:
+        from synthetic.images.plan import check
+    check(dataset, config)
+
+
+def _made(dataset: Dataset, out: Path, config: SynthesizeConfig, listener: Listener) -> Made:
+    if config.model in TABLE_MODELS:
+        from synthetic.tables import synthesis
+
+        return synthesis.fit_and_sample(dataset, out, config, listener)
+    from synthetic.images import dcgan
+
+    return dcgan.fit_and_sample(dataset, out, config, listener)

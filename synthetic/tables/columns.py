@@ -1,0 +1,201 @@
+"""Columns of a table as a generator takes them, and back: a number, a category, or a constant that needs no generator.
+
+What comes back never leaves what was learnt: no category, range, number of decimals or missing value that the training
+rows (or the bounds given) did not have.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from medimg.errors import InputError
+from medimg.tables.days import SECONDS_IN_DAY, days_since_1970
+from medimg.tables.schema import Feature
+
+KINDS = ("number", "category", "constant")
+# Up to so many whole numbers are grades or counts: each is a category of its own, so that none is made up between.
+MOST_GRADES = 10
+# A measurement of so few values is a code.
+MOST_CODES = 2
+MOST_CATEGORIES = 1000
+_MOST_DECIMALS = 6
+
+
+@dataclass(frozen=True)
+class Column:
+    """What was learnt of one column.
+
+    Attributes:
+        name: in the manifest.
+        type: of the feature; `categorical` for the site.
+        kind: one of KINDS.
+        low, high: of a number; days since 1970-01-01 of a date.
+        decimals: of a number; None: not rounded.
+        lacking: a number that some training row lacks.
+        levels: of a category, its values as in the manifest, the missing one among them; of a constant, its value.
+    """
+
+    name: str
+    type: str
+    kind: str
+    low: float = 0.0
+    high: float = 0.0
+    decimals: int | None = None
+    lacking: bool = False
+    levels: tuple = ()
+
+
+def learn(
+    rows: pd.DataFrame, features: tuple[Feature, ...], bounds: Mapping[str, tuple[float, float]]
+) -> tuple[Column, ...]:
+    """What to keep of each column.
+
+    Args:
+        rows: training rows of a manifest.
+        features: columns to learn; `site` may be among them.
+        bounds: column -> lowest and highest value; without it, those of the rows.
+
+    Raises:
+        InputError: a bound's column is no number, or a column has too many categories.
+    """
+    known = {feature.name: feature for feature in features}
+    for name in bounds:
+        if name not in known or not known[name].is_number:
+            raise InputError(f"--bound {name}: is no column of numbers of this table; leave it out")
+    return tuple(_learn(rows[f.name], f, bounds.get(f.name)) for f in features)
+
+
+def to_frame(
+    rows: pd.DataFrame, columns: tuple[Column, ...], seed: np.random.Generator
+) -> pd.DataFrame:
+    """The rows as the generator's frame.
+
+    Args:
+        rows: of a manifest, holding nothing that `learn` did not see but for numbers beyond their bounds.
+        columns: what was learnt.
+        seed: draws the values that stand in for missing ones, from the column's own.
+
+    Returns:
+        One float64 column for each number, and one of text for each category and each number's "is missing"; named by
+        position, since a name may be anything.
+    """
+    frame = {}
+    for position, column in enumerate(columns):
+        if column.kind == "category":
+            codes = {level: str(code) for code, level in enumerate(column.levels)}
+            values = _levels_of(rows[column.name], column)
+            frame[f"category {position}"] = [codes[value] for value in values]
+        elif column.kind == "number":
+            values = _numbers(rows[column.name], column.type)
+            missing = np.isnan(values)
+            if column.lacking:
+                frame[f"missing {position}"] = np.where(missing, "1", "0")
+            pool = values[~missing] if (~missing).any() else np.array([column.low])
+            values[missing] = seed.choice(pool, missing.sum())
+            frame[f"number {position}"] = np.clip(values, column.low, column.high)
+    return pd.DataFrame(frame, index=range(len(rows)))
+
+
+def public_frame(columns: tuple[Column, ...], points: int = 256) -> pd.DataFrame:
+    """A frame that tells what `columns` tell and nothing of a patient: even steps over each range, each category."""
+    frame = {}
+    for position, column in enumerate(columns):
+        if column.kind == "category":
+            frame[f"category {position}"] = [str(i % len(column.levels)) for i in range(points)]
+        elif column.kind == "number":
+            if column.lacking:
+                frame[f"missing {position}"] = [str(i % 2) for i in range(points)]
+            frame[f"number {position}"] = np.linspace(column.low, column.high, points)
+    return pd.DataFrame(frame)
+
+
+def discrete(frame: pd.DataFrame) -> list[str]:
+    """The frame's columns that are no numbers."""
+    return [name for name in frame if not name.startswith("number")]
+
+
+def from_frame(frame: pd.DataFrame, columns: tuple[Column, ...], count: int) -> pd.DataFrame:
+    """Rows as a manifest holds them: the inverse of `to_frame`."""
+    rows = {}
+    for position, column in enumerate(columns):
+        if column.kind == "constant":
+            rows[column.name] = [column.levels[0]] * count
+        elif column.kind == "category":
+            codes = frame[f"category {position}"].astype(int)
+            rows[column.name] = [column.levels[code] for code in codes]
+        else:
+            values = frame[f"number {position}"].to_numpy(np.float64)
+            if column.decimals is not None:
+                values = np.round(values, column.decimals)
+            # After rounding, which may step over a bound that has more decimals.
+            values = np.clip(values, column.low, column.high)
+            if column.lacking:
+                values[frame[f"missing {position}"].to_numpy() == "1"] = np.nan
+            rows[column.name] = _dates(values, column) if column.type == "date" else values
+    return pd.DataFrame(rows, index=range(count))
+
+
+def _learn(values: pd.Series, feature: Feature, bound: tuple[float, float] | None) -> Column:
+    name, kind = feature.name, feature.type
+    if kind not in ("continuous", "integer", "date"):
+        # In the order of their first appearance nothing would be learnt about who came first.
+        return _category(name, kind, sorted(values.unique()))
+    numbers = _numbers(values, kind)
+    known = np.unique(numbers[~np.isnan(numbers)])
+    few = MOST_GRADES if kind == "integer" else MOST_CODES
+    if bound is None and len(known) <= few and kind != "date":
+        levels = [*known.tolist(), *([np.nan] if np.isnan(numbers).any() else [])]
+        return _category(name, kind, levels)
+    if bound is None and len(known) <= 1:
+        return _category(name, kind, sorted(values.unique()))
+    low, high = bound or (known[0], known[-1])
+    lacking = bool(np.isnan(numbers).any())
+    return Column(name, kind, "number", low, high, _decimals(known, kind), lacking)
+
+
+def _category(name: str, type: str, levels: list) -> Column:
+    if len(levels) > MOST_CATEGORIES:
+        raise InputError(
+            f"column '{name}': {len(levels)} categories, more than {MOST_CATEGORIES}; give it another type in "
+            "dataset.yaml (metadata and identifier are left out)"
+        )
+    return Column(name, type, "category" if len(levels) > 1 else "constant", levels=tuple(levels))
+
+
+def _numbers(values: pd.Series, type: str) -> np.ndarray:
+    if type != "date":
+        return values.to_numpy(np.float64, copy=True)
+    days = np.full(len(values), np.nan)
+    known = (values != "").to_numpy()
+    days[known] = days_since_1970(values[known].to_numpy())
+    return days
+
+
+def _levels_of(values: pd.Series, column: Column) -> list:
+    if column.type in ("continuous", "integer"):
+        # NaN is a key only as the very object that the levels hold.
+        missing = next((level for level in column.levels if np.isnan(level)), None)
+        return [missing if np.isnan(value) else value for value in values]
+    return values.tolist()
+
+
+def _decimals(known: np.ndarray, type: str) -> int | None:
+    if type == "integer":
+        return 0
+    if type == "date":
+        return 0 if (known == np.round(known)).all() else None
+    fitting = (d for d in range(_MOST_DECIMALS + 1) if (np.round(known, d) == known).all())
+    return next(fitting, None)
+
+
+def _dates(days: np.ndarray, column: Column) -> list[str]:
+    texts = []
+    for day in days:
+        if np.isnan(day):
+            texts.append("")
+            continue
+        moment = np.datetime64(round(day * SECONDS_IN_DAY), "s")
+        texts.append(str(moment.astype("datetime64[D]")) if column.decimals == 0 else str(moment))
+    return texts

@@ -1,0 +1,170 @@
+"""CTGAN (Xu et al. 2019): a generator against a critic that sees rows in packs, by the ctgan library's networks.
+
+Beyond the library: the class is always a condition and never an output, the softmaxes of all columns are one, and the
+step may be private.
+"""
+
+import numpy as np
+import torch
+from ctgan.synthesizers.ctgan import Discriminator, Generator
+from torch.func import functional_call, grad
+
+from synthetic.tables.conditions import Conditions
+from synthetic.tables.encoding import Encoding
+from synthetic.tables.private_step import PrivateSteps, set_gradients
+from synthetic.tables.settings import Settings
+from synthetic.tables.spans import Spans
+
+PENALTY = 10.0  # weight of the gradient penalty (Gulrajani et al. 2017)
+
+
+class Ctgan:
+    """The networks, their optimizers and one step of both.
+
+    Args:
+        encoding: of the training rows.
+        targets: int (N,), their classes.
+        classes: number of classes.
+        settings: sizes and rates.
+        private: how a private step is made; None: not private.
+    """
+
+    def __init__(
+        self,
+        encoding: Encoding,
+        targets: np.ndarray,
+        classes: int,
+        settings: Settings,
+        private: PrivateSteps | None = None,
+    ):
+        self.settings, self.private = settings, private
+        self.matrix, self.targets = encoding.matrix, targets
+        self.spans = Spans(encoding.spans)
+        self.conditions = Conditions(self.matrix, encoding.spans, targets, classes)
+        width, told = self.matrix.shape[1], self.conditions.size
+        # Packs would mix patients, and a patient's part could not be clipped.
+        self.pack = 1 if private else settings.pack
+        layers = (settings.width, settings.width)
+        self.generator = Generator(settings.latent_size + told, layers, width)
+        self.critic = Discriminator(width + told, layers, self.pack)
+        if private:
+            self.critic.eval()
+        self._loss_cells = torch.from_numpy(self.conditions.categories)
+        self.optimizers = {
+            name: torch.optim.Adam(
+                network.parameters(), lr=rate, betas=(0.5, 0.9), weight_decay=1e-6, fused=True
+            )
+            for name, network, rate in (
+                ("generator", self.generator, settings.learning_rate),
+                ("critic", self.critic, settings.critic_learning_rate),
+            )
+        }
+
+    @property
+    def networks(self) -> dict[str, torch.nn.Module]:
+        """What a checkpoint must hold beside the optimizers."""
+        return {"generator": self.generator, "critic": self.critic}
+
+    def step(self, number: int, random: np.random.Generator) -> dict[str, float]:
+        """One step of the critic and one of the generator.
+
+        Args:
+            number: of the step, counted from the start of the training.
+            random: draws rows and conditions; torch's own generator draws the rest.
+
+        Returns:
+            Losses of critic and generator; of a private critic none, since it would carry no noise.
+        """
+        losses = {} if self.private else {"critic_loss": self._criticise(random)}
+        if self.private:
+            self._criticise_privately(number, random)
+            if (number + 1) % self.settings.critic_steps:
+                return losses
+        losses["generator_loss"] = self._generate(random)
+        return losses
+
+    def sample(self, wanted: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """Rows of the matrix.
+
+        Args:
+            wanted: int (N,), their classes.
+            random: draws what else the generator is told; torch's own generator draws the rest.
+        """
+        of = self.conditions.class_only(wanted)
+        if not self.private:
+            of = self.conditions.of_classes(wanted, random)
+        with torch.no_grad():
+            # In the batch statistics that it was trained with: the running ones lag behind.
+            output = self.generator(self._latent(torch.from_numpy(of)))
+            return self.spans.drawn(output).numpy()
+
+    def _latent(self, told: torch.Tensor) -> torch.Tensor:
+        return torch.cat([torch.randn(len(told), self.settings.latent_size), told], dim=1)
+
+    def _criticise(self, random: np.random.Generator) -> float:
+        rows, told = self.conditions.draw(self.settings.batch_size, random)
+        told = torch.from_numpy(told)
+        with torch.no_grad():
+            fake = self.spans.activate(self.generator(self._latent(told)))
+        # In another order than the real rows: a pack should not pair them.
+        order = torch.from_numpy(random.permutation(len(rows)))
+        real = torch.cat([torch.from_numpy(self.matrix[rows]), told], dim=1)[order]
+        fake = torch.cat([fake, told], dim=1)
+        mix = torch.rand(len(rows) // self.pack, 1).repeat_interleave(self.pack, dim=0)
+        between = (mix * real + (1 - mix) * fake).requires_grad_()
+        scores = self.critic(torch.cat([real, fake, between])).chunk(3)
+        slope = torch.autograd.grad(scores[2].sum(), between, create_graph=True)[0]
+        slope = slope.reshape(len(mix) // self.pack, -1).norm(dim=1)
+        penalty = PENALTY * (slope - 1).square().mean()
+        loss = scores[1].mean() - scores[0].mean()
+        self._take("critic", loss + penalty)
+        return loss.item()
+
+    def _criticise_privately(self, number: int, random: np.random.Generator) -> None:
+        step = self.private.sampling.step(number)
+        told = torch.from_numpy(self.conditions.class_only(self.targets[step.rows]))
+        # Not in the batch's statistics, which would make a row of one patient depend on the others.
+        self.generator.eval()
+        with torch.no_grad():
+            fake = self.spans.activate(self.generator(self._latent(told)))
+        self.generator.train()
+        real = torch.from_numpy(self.matrix[step.rows])
+        mix = torch.rand(len(real), 1)
+        parameters = dict(self.critic.named_parameters())
+        set_gradients(
+            parameters, self._row_loss, (real, fake, told, mix), step.groups, self.private, number
+        )
+        self.optimizers["critic"].step()
+
+    def _row_loss(self, parameters, real, fake, told, mix) -> torch.Tensor:
+        def score(row):
+            return functional_call(self.critic, parameters, (row[None],)).sum()
+
+        real, fake = torch.cat([real, told]), torch.cat([fake, told])
+        slope = grad(score)(mix * real + (1 - mix) * fake)
+        # The square root has no slope at 0.
+        norm = (slope.square().sum() + 1e-12).sqrt()
+        return score(fake) - score(real) + PENALTY * (norm - 1).square()
+
+    def _generate(self, random: np.random.Generator) -> float:
+        size = self.settings.batch_size
+        if self.private:
+            told = self.conditions.class_only(random.integers(self.conditions.classes, size=size))
+        else:
+            told = self.conditions.draw(size, random)[1]
+        told = torch.from_numpy(told)
+        output = self.generator(self._latent(told))
+        loss = -self.critic(torch.cat([self.spans.activate(output), told], dim=1)).mean()
+        # Making another category than the one told costs its cross entropy.
+        wanted = torch.zeros_like(output)
+        wanted[:, self._loss_cells] = told[:, self.conditions.classes :]
+        loss = loss - (self.spans.log_softmax(output) * wanted[:, self.spans.cells]).sum() / size
+        self._take("generator", loss)
+        return loss.item()
+
+    def _take(self, name: str, loss: torch.Tensor) -> None:
+        optimizer = self.optimizers[name]
+        optimizer.zero_grad()
+        network = self.networks[name]
+        loss.backward(inputs=list(network.parameters()))
+        optimizer.step()

@@ -1,0 +1,173 @@
+"""The private side of a generator of rows: patients drawn by Poisson sampling, noise by the budget, all in the ledger.
+
+Only CTGAN's critic, or TVAE as a whole, meets real rows, and it meets them through clipped, noisy gradients; the
+generator and what it makes follow from that (post-processing). `marginals` meets them once, in one noisy sum. The class
+counts are a release of their own, with their own noise.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from medimg.dataset import Dataset
+from medimg.errors import InputError
+from medimg.privacy import ledger as ledger_file
+from medimg.privacy.accounting import calibrate
+from medimg.privacy.assumptions import Circumstances
+from medimg.privacy.budget import Budget
+from medimg.privacy.dataset_ledger import DatasetLedger
+from medimg.privacy.ledger import RunLedger, Terms
+from medimg.privacy.mechanism import Mechanism
+from medimg.privacy.sampling import Sampling, sampling
+from medimg.privacy.secret import draw_key, generator, secret_seed
+from medimg.privacy.statement import summary
+from medimg.privacy.units import Units
+from synthetic.config import SynthesizeConfig
+from synthetic.tables.mix import votes
+from synthetic.tables.private_step import PrivateSteps
+from synthetic.tables.settings import Settings
+
+# Of the budget, for the class counts.
+COUNTS_SHARE = 0.1
+
+
+def check(rows: pd.DataFrame, config: SynthesizeConfig) -> None:
+    """Refuse what can't be private.
+
+    Raises:
+        InputError: names the option.
+    """
+    if config.per_site:
+        raise InputError(
+            "--per-site: is not private, since the budget is of one generator; leave it out, or prepare each site as "
+            "a Dataset of its own"
+        )
+    if config.tune:
+        raise InputError(
+            "--tune: each try would cost privacy of its own; leave it out and give --epochs and --batch-size"
+        )
+    if config.dp_engine != "medimg":
+        raise InputError(f"--dp-engine {config.dp_engine}: is for Keras models; leave it out")
+    if config.dp_clip == float("inf"):
+        raise InputError("--dp-clip inf: noise needs a finite clip")
+    patients = rows["patient"].nunique()
+    if config.dp_delta >= 1 / patients:
+        raise InputError(
+            f"--dp-delta {config.dp_delta:g}: must be below 1 / {patients} patients, or a patient's data may be "
+            "published outright within it"
+        )
+
+
+class PrivateTraining:
+    """What one private training may do, and its ledger in `privacy.json`.
+
+    Args:
+        dataset: the real one.
+        rows: labelled training rows.
+        out: folder of the synthetic Dataset.
+        config: options.
+        settings: wanted; `settings` has the epochs that the budget allows.
+
+    Raises:
+        InputError: the budget does not allow an epoch.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        rows: pd.DataFrame,
+        out: Path,
+        config: SynthesizeConfig,
+        settings: Settings,
+    ):
+        options = {**config.to_dict(), "data": dataset.fingerprint()}
+        self.config, self.out = config, out
+        self.seed = secret_seed(out / "checkpoints", options, config.dp_seed)
+        units = Units.of(rows["patient"].to_numpy())
+        self._drawn: Sampling = sampling(
+            config.dp_sampling, units, settings.batch_size, self.seed, config.dp_images_per_patient
+        )
+        terms = Terms(
+            delta=config.dp_delta,
+            budget_epsilon=config.dp_epsilon,
+            l2_norm_clip=config.dp_clip,
+            expected_units=settings.batch_size,
+            units=len(units),
+            rows_per_unit=self._drawn.most_rows_per_unit,
+            data_fingerprint=options["data"],
+            draw=draw_key(self.seed, options),
+        )
+        circumstances = Circumstances(
+            poisson=config.dp_sampling == "poisson",
+            search=True,
+            training_metrics=False,
+            # Ranges where none were given, and always the categories and which columns have missing values.
+            feature_statistics=True,
+            fixed_seed=config.dp_seed is not None,
+        )
+        self._ledger = RunLedger(out, terms, circumstances, dataset.root)
+        previous = ()
+        if config.dp_budget == "dataset":
+            previous = DatasetLedger(dataset.root).events(but=self._ledger.run)
+        self.counts = self._counts_mechanism(previous)
+        if self.counts:
+            previous = (*previous, self.counts.event([(0, 1)]))
+        budget = Budget(config.dp_epsilon, config.dp_delta, previous)
+        plan = budget.plan(self._drawn.mechanism(), settings.steps, config.dp_noise_multiplier)
+        epochs = plan.steps // settings.steps_per_epoch
+        if not epochs:
+            raise InputError(
+                f"--dp-epsilon {config.dp_epsilon}: not enough for one epoch with --dp-noise-multiplier "
+                f"{config.dp_noise_multiplier}; give more noise, a smaller batch or a larger epsilon"
+            )
+        self.settings = replace(settings, epochs=min(epochs, settings.epochs))
+        self._mechanism = plan.mechanism
+
+    def steps(self) -> PrivateSteps:
+        """How the networks make a step."""
+        noise = self._mechanism.noise_multiplier
+        return PrivateSteps(self._drawn, self.config.dp_clip, noise, self.seed)
+
+    def record(self, first: int, last: int) -> None:
+        """Write down steps that are about to be made."""
+        self._ledger.record("train", first, last, self._mechanism)
+
+    def class_weights(self, targets: np.ndarray, patients: np.ndarray, classes: int) -> np.ndarray:
+        """How frequent the classes are, by noisy counts of patients; equal with `--class-mix equal`.
+
+        Counts of a size that the noise swallows are pulled towards equal: the noise's deviation is added to each.
+
+        Args:
+            targets: int (N,).
+            patients: (N,).
+            classes: number of classes.
+
+        Returns:
+            float (classes,), above 0.
+        """
+        if self.counts is None:
+            return np.ones(classes)
+        self._ledger.record("class counts", 0, 1, self.counts)
+        deviation = self.counts.noise_multiplier
+        noise = generator(self.seed, "class counts").normal(0.0, deviation, classes)
+        noisy = votes(targets, patients, classes) + noise
+        return np.maximum(noisy, 0.0) + deviation
+
+    def complete(self) -> tuple[str, dict]:
+        """The last step has been made: the guarantee in words, and its epsilon for `dataset.yaml`."""
+        self._ledger.complete()
+        content = ledger_file.read(self.out)
+        words = summary(content).replace(" images.", " rows.")
+        return words, {"delta": content["delta"], "epsilon": content["epsilon"]["pld"]}
+
+    def _counts_mechanism(self, previous: tuple) -> Mechanism | None:
+        config = self.config
+        if config.class_mix == "equal":
+            return None
+        everyone = Mechanism.shuffle(1)
+        if config.dp_epsilon is None:
+            return Mechanism.shuffle(1, config.dp_noise_multiplier)
+        share = COUNTS_SHARE * config.dp_epsilon
+        return Mechanism.shuffle(1, calibrate(share, config.dp_delta, everyone, 1))

@@ -1,0 +1,249 @@
+"""A table Dataset's training part -> made rows: what `synthetic.synthesize` calls for `ctgan` and `tvae`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from medimg import atomic
+from medimg.dataset import Dataset
+from medimg.errors import InputError
+from medimg.options import flag
+from medimg.tables.schema import Feature
+from synthetic.config import SynthesizeConfig
+from synthetic.dataset import NO_GUARANTEE, Made
+from synthetic.tables import privacy
+from synthetic.tables.bounds import bounds_of
+from synthetic.tables.fitting import Fitted, Task, fit
+from synthetic.tables.mix import largest_remainder
+from synthetic.tables.privacy import PrivateTraining
+from synthetic.tables.settings import Settings, settings_for
+from synthetic.tables.training import one_thread
+from synthetic.tables.tuning import tune
+from synthetic.tables.usefulness import Usefulness, private_usefulness, usefulness
+
+# Of patients: fewer can only be copied.
+FEWEST_PATIENTS = 10
+FEWEST_OF_CLASS = 2
+# Rows of a class below which it is said that they are few.
+FEW_OF_CLASS = 10
+SITE = Feature("site", "categorical")
+
+
+def check(dataset: Dataset, config: SynthesizeConfig) -> None:
+    """Refuse what can't be learnt, before anything is written.
+
+    Raises:
+        InputError: names the option, class or site.
+    """
+    bounds_of(config)
+    if config.model == "marginals":
+        for name in ("epochs", "batch_size", "tune"):
+            if getattr(config, name):
+                raise InputError(
+                    f"{flag(name)}: marginals are counted once, without training; leave it out"
+                )
+    rows = _learnt(dataset, config)
+    where = f"{dataset.root}/manifest.csv"
+    sites = rows.groupby("site") if config.per_site else [("", rows)]
+    for site, part in sites:
+        patients = part["patient"].nunique()
+        if patients < FEWEST_PATIENTS:
+            whose = f"of site '{site}' " if config.per_site else ""
+            raise InputError(
+                f"{where}: {patients} patients {whose}in split 'train' with a label; a generator of fewer than "
+                f"{FEWEST_PATIENTS} can only copy them: add rows"
+                + (", or leave out --per-site" if config.per_site else "")
+            )
+        _check_classes(part, where, f" at site '{site}'" if config.per_site else "")
+    if config.is_private:
+        privacy.check(rows, config)
+
+
+def fit_and_sample(
+    dataset: Dataset, out: Path, config: SynthesizeConfig, listener: Callable[[str, int, int], None]
+) -> Made:
+    """Fit on labelled rows of split train and make rows.
+
+    Args:
+        dataset: the real table.
+        out: folder for `training/history.csv`, `checkpoints/` and `privacy.json`.
+        config: options.
+        listener: called with what is done, how far, and of how many.
+
+    Raises:
+        InputError: names the file, column or option.
+    """
+    check(dataset, config)
+    with one_thread():
+        return _Synthesis(dataset, out, config, listener).made()
+
+
+class _Synthesis:
+    """One run of it: what its steps share."""
+
+    def __init__(self, dataset, out, config, listener):
+        self.dataset, self.out, self.config, self.listener = dataset, out, config, listener
+        self.rows = _learnt(dataset, config)
+        self.notes = _notes(dataset, self.rows, config)
+        # A single site is a constant, and needs no generator to be kept.
+        told = not config.per_site and (self.rows["site"] != "").any()
+        self.features = (*dataset.inputs, *((SITE,) if told else ()))
+        self.histories: list[pd.DataFrame] = []
+        self.details: dict = {}
+
+    def made(self) -> Made:
+        count = self.config.count or len(self.rows)
+        made = self._per_site(count) if self.config.per_site else self._of(self.rows, count, "all")
+        history = pd.concat(self.histories, ignore_index=True)
+        atomic.write_csv(self.out / "training" / "history.csv", history)
+        found = self._checked(made)
+        guarantee = self.details.pop("guarantee", NO_GUARANTEE)
+        if found.undertrained:
+            self.notes.append(f"undertrained: {found.undertrained}; {self._remedy()}")
+        details = {"training_rows": len(self.rows), "usefulness": found.to_dict(), **self.details}
+        return Made(made, self.dataset.inputs, details, self.notes, guarantee)
+
+    def _per_site(self, count: int) -> pd.DataFrame:
+        """A generator for each site, as many rows of it as it has a share of the training rows."""
+        sites = sorted(self.rows["site"].unique())
+        sizes = np.array([(self.rows["site"] == site).sum() for site in sites])
+        parts = []
+        for number, (site, share) in enumerate(
+            zip(sites, largest_remainder(sizes, count), strict=True)
+        ):
+            rows = self.rows[self.rows["site"] == site]
+            if share:
+                parts.append(self._of(rows, int(share), f"site-{number + 1}").assign(site=site))
+        return pd.concat(parts, ignore_index=True)
+
+    def _of(self, rows: pd.DataFrame, count: int, name: str) -> pd.DataFrame:
+        """Rows by one generator."""
+        config = self.config
+        units = rows["patient"].nunique() if config.is_private else len(rows)
+        settings = settings_for(
+            config.model, units, config.batch_size, config.epochs, config.is_private
+        )
+        if config.tune:
+            settings = self._tuned(rows, settings, name)
+        private = None
+        if config.is_private:
+            private = PrivateTraining(self.dataset, rows, self.out, config, settings)
+            settings = private.settings
+        self.details.setdefault("settings", {})[name] = settings.to_dict()
+        checkpoint = self.out / "checkpoints" / f"{name}.pt"
+        fitted = fit(self._task(rows, settings, name, checkpoint), private)
+        self.histories.append(fitted.history.assign(generator=name))
+        made = fitted.sample(self._counts(fitted, rows, count, private), config.seed)
+        if private:
+            words, self.details["epsilon"] = private.complete()
+            self.details["guarantee"] = words
+        return made
+
+    def _task(
+        self, rows: pd.DataFrame, settings: Settings, name: str, checkpoint: Path | None
+    ) -> Task:
+        return Task(
+            model=self.config.model,
+            rows=rows,
+            features=self.features,
+            classes=_classes(self.dataset, rows),
+            settings=settings,
+            seed=self.config.seed,
+            bounds=bounds_of(self.config),
+            checkpoint=checkpoint,
+            progress=lambda done, total: self.listener(name, done, total),
+        )
+
+    def _counts(
+        self, fitted: Fitted, rows: pd.DataFrame, count: int, private: PrivateTraining | None
+    ) -> np.ndarray:
+        """Rows of each class to make."""
+        targets, classes = fitted.targets, len(fitted.task.classes)
+        if private:
+            weights = private.class_weights(targets, rows["patient"].to_numpy(), classes)
+        elif self.config.class_mix == "equal":
+            weights = np.ones(classes)
+        else:
+            weights = np.bincount(targets, minlength=classes)
+        return largest_remainder(weights, count)
+
+    def _tuned(self, rows: pd.DataFrame, settings: Settings, name: str) -> Settings:
+        def tried(seen: pd.DataFrame, settings: Settings, what: str) -> pd.DataFrame:
+            fitted = fit(self._task(seen, settings, f"{name} {what}", None))
+            share = np.bincount(fitted.targets, minlength=len(fitted.task.classes))
+            return fitted.sample(share, self.config.seed)
+
+        file = self.out / "training" / f"tuning-{name}.csv"
+        best, table = tune(
+            self.dataset, rows, settings, self.config.tune, self.config.seed, tried, file
+        )
+        self.details.setdefault("tuning", {})[name] = table.to_dict("records")
+        return best
+
+    def _remedy(self) -> str:
+        if not self.config.is_private:
+            return "give more --epochs or try settings with --tune 6"
+        other = "" if self.config.model == "marginals" else ", --model marginals, which needs fewer"
+        return f"the noise is too much for so few patients: give a larger --dp-epsilon{other} or add patients"
+
+    def _checked(self, made: pd.DataFrame) -> Usefulness:
+        if self.config.is_private:
+            return private_usefulness(self.dataset, made)
+        return usefulness(self.dataset, made, self.rows, self.config.seed)
+
+
+def _learnt(dataset: Dataset, config: SynthesizeConfig) -> pd.DataFrame:
+    """Labelled training rows, without classes that are too rare where that is asked for."""
+    rows = dataset.rows("train", labelled=True)
+    if config.rare_classes == "leave-out":
+        count = rows.groupby("label")["patient"].transform("nunique")
+        rows = rows[count >= FEWEST_OF_CLASS]
+    return rows.reset_index(drop=True)
+
+
+def _check_classes(rows: pd.DataFrame, where: str, at: str) -> None:
+    count = rows.groupby("label")["patient"].nunique()
+    rare = count[count < FEWEST_OF_CLASS]
+    if len(rare):
+        raise InputError(
+            f"{where}: class '{rare.index[0]}' has one training patient{at}, whom a generator would copy; add rows, "
+            "merge it into another class, or give --rare-classes leave-out"
+        )
+
+
+def _classes(dataset: Dataset, rows: pd.DataFrame) -> tuple[str, ...]:
+    """Labels that the rows have, in the Dataset's order; of a multilabel set, sets of classes count as one."""
+    found = set(rows["label"])
+    first = [name for name in dataset.classes if name in found]
+    return (*first, *sorted(found - set(first)))
+
+
+def _notes(dataset: Dataset, rows: pd.DataFrame, config: SynthesizeConfig) -> list[str]:
+    notes = []
+    left_out = [f.name for f in dataset.features if not f.is_input]
+    if left_out:
+        notes.append(
+            f"columns that are no features were not learnt and are left out: {', '.join(left_out)}"
+        )
+    labelled = dataset.rows("train", labelled=True)
+    unlabelled = len(dataset.rows("train")) - len(labelled)
+    if unlabelled:
+        notes.append(f"{unlabelled} training rows without a label were not learnt from")
+    gone = sorted(set(labelled["label"]) - set(rows["label"]))
+    if gone:
+        notes.append(f"classes of one training patient left out: {', '.join(gone)}")
+    if config.is_private:
+        return notes
+    count = rows["label"].value_counts()
+    few = [f"{name} ({n})" for name, n in count.items() if n < FEW_OF_CLASS]
+    if few:
+        notes.append(
+            f"classes of few training rows, whose made rows may resemble them closely: {', '.join(few)}"
+        )
+    if rows["patient"].duplicated().any():
+        notes.append(
+            "patients with several rows: each made row is a patient of its own, so nothing over time is kept"
+        )
+    return notes

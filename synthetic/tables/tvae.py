@@ -1,0 +1,139 @@
+"""TVAE (Xu et al. 2019): a variational autoencoder of rows, by the ctgan library's networks.
+
+Beyond the library: encoder and decoder are told the class, categories are drawn from the decoder's probabilities rather
+than their commonest taken, and the step may be private.
+"""
+
+import numpy as np
+import torch
+from ctgan.synthesizers.tvae import Decoder, Encoder
+from torch.func import functional_call
+from torch.nn.functional import one_hot
+
+from synthetic.tables.encoding import Encoding
+from synthetic.tables.private_step import PrivateSteps, set_gradients
+from synthetic.tables.settings import Settings
+from synthetic.tables.spans import Spans
+
+RECONSTRUCTION = 2.0  # its weight against the divergence, as in the library
+SIGMA = (0.01, 1.0)  # of a value, learnt within
+
+
+class Tvae:
+    """The networks, their optimizer and one step.
+
+    Args:
+        encoding: of the training rows.
+        targets: int (N,), their classes.
+        classes: number of classes.
+        settings: sizes and rates.
+        private: how a private step is made; None: not private.
+    """
+
+    def __init__(
+        self,
+        encoding: Encoding,
+        targets: np.ndarray,
+        classes: int,
+        settings: Settings,
+        private: PrivateSteps | None = None,
+    ):
+        self.settings, self.private = settings, private
+        self.matrix, self.spans = torch.from_numpy(encoding.matrix), Spans(encoding.spans)
+        self.told = one_hot(torch.from_numpy(targets), classes).float()
+        layers, width = (settings.width // 2, settings.width // 2), self.matrix.shape[1]
+        self.encoder = Encoder(width + classes, layers, settings.latent_size)
+        self.decoder = Decoder(settings.latent_size + classes, layers, width)
+        self.optimizers = {
+            "both": torch.optim.Adam(
+                [*self.encoder.parameters(), *self.decoder.parameters()],
+                lr=settings.learning_rate,
+                weight_decay=1e-5,
+                fused=True,
+            )
+        }
+
+    @property
+    def networks(self) -> dict[str, torch.nn.Module]:
+        """What a checkpoint must hold beside the optimizer."""
+        return {"encoder": self.encoder, "decoder": self.decoder}
+
+    def step(self, number: int, random: np.random.Generator) -> dict[str, float]:
+        """One step.
+
+        Args:
+            number: of the step, counted from the start of the training.
+            random: draws rows; torch's own generator draws the rest.
+
+        Returns:
+            The loss; of a private step none, since it would carry no noise.
+        """
+        optimizer = self.optimizers["both"]
+        parameters = self._parameters()
+        losses = {}
+        if self.private:
+            step = self.private.sampling.step(number)
+            inputs = self._inputs(step.rows)
+            set_gradients(parameters, self._row_loss, inputs, step.groups, self.private, number)
+        else:
+            rows = random.choice(len(self.matrix), self.settings.batch_size, replace=False)
+            optimizer.zero_grad()
+            loss = self._loss(parameters, *self._inputs(rows)).mean()
+            loss.backward()
+            losses = {"loss": loss.item()}
+        optimizer.step()
+        self.decoder.sigma.data.clamp_(*SIGMA)
+        return losses
+
+    def sample(self, wanted: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """Rows of the matrix.
+
+        Args:
+            wanted: int (N,), their classes.
+            random: not used; torch's own generator draws.
+        """
+        told = one_hot(torch.from_numpy(wanted), self.told.shape[1]).float()
+        latent = torch.randn(len(wanted), self.settings.latent_size)
+        with torch.no_grad():
+            output, sigma = self.decoder(torch.cat([latent, told], dim=1))
+            rows = self.spans.drawn(output)
+            values = self.spans.values
+            rows[:, values] += torch.randn(len(rows), len(values)) * sigma[values]
+            return rows.numpy()
+
+    def _parameters(self) -> dict[str, torch.nn.Parameter]:
+        return {
+            f"{name}.{key}": value
+            for name, network in self.networks.items()
+            for key, value in network.named_parameters()
+        }
+
+    def _inputs(self, rows: np.ndarray) -> tuple[torch.Tensor, ...]:
+        index = torch.from_numpy(rows)
+        noise = torch.randn(len(rows), self.settings.latent_size)
+        return self.matrix[index], self.told[index], noise
+
+    def _row_loss(self, parameters, row, told, noise) -> torch.Tensor:
+        return self._loss(parameters, row[None], told[None], noise[None]).sum()
+
+    def _loss(self, parameters, rows, told, noise) -> torch.Tensor:
+        """Of each row, (N,): the negative evidence lower bound with its reconstruction weighted."""
+        own = {
+            name: {
+                key.removeprefix(f"{name}."): value
+                for key, value in parameters.items()
+                if key.startswith(f"{name}.")
+            }
+            for name in self.networks
+        }
+        mean, deviation, log_variance = functional_call(
+            self.encoder, own["encoder"], (torch.cat([rows, told], dim=1),)
+        )
+        latent = torch.cat([mean + noise * deviation, told], dim=1)
+        output, sigma = functional_call(self.decoder, own["decoder"], (latent,))
+        values, cells = self.spans.values, self.spans.cells
+        error = (rows[:, values] - torch.tanh(output[:, values])).square()
+        gaussian = (error / (2 * sigma[values].square()) + sigma[values].log()).sum(dim=1)
+        cross_entropy = -(self.spans.log_softmax(output) * rows[:, cells]).sum(dim=1)
+        divergence = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(dim=1)
+        return RECONSTRUCTION * (gaussian + cross_entropy) + divergence
