@@ -33,7 +33,7 @@ def values(folder: Path, seed: int, execution) -> dict[str, dict[str, float]]:
         sites=SITES,
         phantom_size=48,
         opacity_size=0.08,
-        opacity_contrast=0.4,
+        opacity_contrast=0.25,
         site_shift=0.3,
         seed=seed,
     )

@@ -46,6 +46,9 @@ def site(tmp_path):
     def make(name="site", rows=90, patients=40, shape=(6,), fixed=None, seed=0):
         generator = np.random.default_rng(seed)
         x = generator.normal(size=(rows, *shape)).astype(np.float32)
+        if len(shape) > 1:
+            # A film's grey levels: noise around 0 would be a black one, of which nothing can be learnt.
+            x = 128.0 + 60.0 * x
         y = generator.integers(0, 3 if len(shape) == 1 else 2, rows)
         # Every patient at least once, the others' rows anywhere.
         owners = np.concatenate([np.arange(patients), generator.integers(0, patients, rows)])[:rows]
