@@ -157,7 +157,7 @@ def test_hospitals_from_end_to_end_and_again(hospitals, tmp_path):
     assert seen == [(1, 3), (2, 3), (3, 3)]
     assert table["model"].tolist() == ["local", "centralised", "fedavg", "fedadam"]
     # One column decides, so all of them must have found it; an interval needs a second seed.
-    assert (table["auroc"] > 0.85).all()
+    assert (table["auroc"] > 0.8).all()
     assert table["auroc_low"].isna().all()
     sites = pd.read_csv(tmp_path / "sites.csv")
     own = sites[sites["model"] == "fedadam"]
