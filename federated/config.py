@@ -110,7 +110,7 @@ class RoundOptions(Config):
     )
     learning_rate: float | None = option(
         None,
-        "Learning rate of the clients (default: sgd 0.1, momentum 0.05, adam 0.003, logistic 0.01).",
+        "Learning rate of the clients (default: sgd 0.1, momentum 0.05, adam 0.002, logistic 0.01).",
         above=0.0,
     )
     patience: int = option(
@@ -218,7 +218,7 @@ class FederateConfig(
     def client_learning_rate(self) -> float:
         """The clients' learning rate, with the default where none was given."""
         # A logistic regression has one minimum: it can go there in larger steps.
-        adam = 0.01 if self.model == "logistic" else 0.003
+        adam = 0.01 if self.model == "logistic" else 0.002
         defaults = {"sgd": 0.1, "momentum": 0.05, "adam": adam}
         return self.learning_rate or defaults[self.optimizer_of_clients]
 

@@ -109,6 +109,7 @@ def _page(dataset: Dataset, table: pd.DataFrame, shared: dict) -> str:
         "",
         *table_lines(table, ["model", "seed", "trained"], list(METRICS)),
         "",
+        "No interval for AUROC where a class has one test image: every resample would rank that one alone. "
         "local: each client's test images by the model it trained alone. majority: always the commonest class. The "
         "source paper trains its backbones through; the frozen ones here are what a hospital without a GPU can run.",
         "",
