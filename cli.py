@@ -242,7 +242,8 @@ def federate_run(ctx, data_folder, out, resume, overwrite, **values):
         raise InputError("--resume and --overwrite exclude each other")
     if resume:
         config = _resumed(ctx, out, config, FederateConfig)
-    from federated.federate import Listener, federate
+    from federated.federate import federate
+    from federated.listener import Listener
     from medimg.builtin import resolve
 
     def told(row):

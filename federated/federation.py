@@ -1,0 +1,310 @@
+"""Federation: one training by rounds in its Run, from the clients' records to what the report is made of."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from federated import examples, heterogeneity
+from federated.account import account
+from federated.audit_log import AuditLog
+from federated.central import Central
+from federated.checkpoint import Checkpoints
+from federated.combining import Combining
+from federated.comparison import CENTRALISED, Comparing, Comparison
+from federated.crew import Crew, LocalCrew
+from federated.listener import Listener
+from federated.outputs import majority, predictions, predictions_of_each
+from federated.plan import Plan
+from federated.private.client import ClientPrivacy
+from federated.private.patient import PatientPrivacy
+from federated.private.site_key import with_key
+from federated.remote.crew import RemoteCrew
+from federated.report.report import write_report
+from federated.rounds import Outcome, Rounds, Watch
+from federated.setting import Setting
+from federated.site_gain import site_gain
+from federated.tff.engine import Engine
+from federated.tff.execution import Execution
+from federated.tff.local_model import LocalModel
+from federated.tff.records import ClientData
+from medimg import atomic
+from medimg.config import EvaluateConfig
+from medimg.evaluation.evaluate import evaluate
+from medimg.evaluation.predictions import Predictions
+from medimg.models.saving import save_model
+from medimg.run import Run
+
+
+class Federation:
+    """One federated training in its Run.
+
+    Args:
+        run: the Run.
+        setting: what it is about.
+        plan: what the clients agree on.
+        execution: where TFF's server side runs, and the clients too unless they are at sites of their own.
+        sites: the clients at their sites; None: all are here.
+        listener: is told.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        setting: Setting,
+        plan: Plan,
+        execution: Execution,
+        sites: RemoteCrew | None,
+        listener: Listener,
+    ):
+        self.run_folder, self.setting, self.plan = run, setting, plan
+        self.execution, self.sites, self.listener = execution, sites, listener
+        self.config = setting.config
+        self.checkpoints = run.root / "checkpoints"
+        self.records = self.checkpoints / "records"
+        self.privacy: PatientPrivacy | ClientPrivacy | None = None
+
+    def run(self) -> None:
+        """From records to federation.json; what is done already is not done again."""
+        root, setting = self.run_folder.root, self.setting
+        if self.sites:
+            self._write_partition()
+        else:
+            heterogeneity.write(setting.clients, root, self.config.seed)
+        clients = self.sites.prepare(self.plan) if self.sites else self._write_records()
+        self._protect(clients)
+        initial = self.plan.trained.get_weights()
+        val, test = (self._central(split) for split in ("val", "test"))
+        try:
+            engine = self._engine(self.execution, len(clients))
+            outcome = self._train(engine, clients, val, initial)
+            comparison = self._compare(clients, val, test, initial)
+            federated = self._predictions(engine, outcome, clients, val, test)
+            self._save(engine, outcome)
+            self._conclude(outcome, clients, comparison, federated, test)
+        finally:
+            val.close()
+            test.close()
+
+    def _write_partition(self) -> None:
+        """What the sites have told of themselves; how they differ is not known here."""
+        rows = [
+            {"client": name, "patients": told["patients"], **told["examples"]}
+            for name, told in self.setting.at_workers.items()
+        ]
+        table = pd.DataFrame(rows).assign(total_variation=np.nan)
+        whole = table.drop(columns="client").sum(min_count=1).to_dict()
+        whole = pd.DataFrame([{"client": heterogeneity.POOLED, **whole}])
+        atomic.write_csv(self.run_folder.root / "partition.csv", pd.concat([table, whole]))
+
+    def _write_records(self) -> list[ClientData]:
+        written = []
+        for number, client in enumerate(self.setting.clients):
+            data = examples.prepare(
+                client.dataset,
+                self.plan,
+                self.records / str(number),
+                client.name,
+                lambda done, total, name=client.name: self.listener.step(
+                    f"read {name}", done, total
+                ),
+            )
+            written.append(with_key(data, self.config.dp_seed) if self.plan.private else data)
+        return written
+
+    def _protect(self, clients: list[ClientData]) -> None:
+        """Plan what privacy costs, and say it before anything is trained."""
+        if self.config.dp == "none":
+            return
+        root, pooled, config = self.run_folder.root, self.setting.pooled, self.config
+        if config.dp == "patient":
+            self.privacy = PatientPrivacy(root, pooled, clients, config, config.rounds)
+        else:
+            names = [client.name for client in clients]
+            trained = sum(np.prod(v.shape) for v in self.plan.trained.trainable_variables)
+            self.privacy = ClientPrivacy(
+                root, pooled, names, config, config.rounds, int(trained), not self.sites
+            )
+        for sentence in self.privacy.sentences():
+            self.listener.note(sentence)
+
+    def _central(self, split: str) -> Central:
+        return Central(
+            self.setting.dataset,
+            self.setting.clients,
+            split,
+            self.plan,
+            self.records,
+            lambda done, total: self.listener.step(f"read {split}", done, total),
+        )
+
+    def _engine(self, execution: Execution, clients: int, **local) -> Engine:
+        setting, privacy = self.setting, self.privacy
+        of_clients = privacy.strategy() if isinstance(privacy, ClientPrivacy) else {}
+        return Engine(
+            execution,
+            LocalModel(self.plan.trained, setting.dataset.task),
+            self.plan.layout,
+            setting.strategy(**{"clients": clients, **of_clients}),
+            replace(setting.local, **local),
+            self.config.seed,
+            **(privacy.engine_arguments() if privacy else {}),
+        )
+
+    def _crew(self, engine: Engine, clients: list[ClientData]) -> Crew:
+        if not self.sites:
+            return LocalCrew(engine, clients)
+        self.sites.start(lambda execution: self._engine(execution, len(clients)))
+        return self.sites
+
+    def _train(self, engine: Engine, clients: list[ClientData], val: Central, initial) -> Outcome:
+        root, config = self.run_folder.root, self.config
+        names, most = [c.name for c in clients], max(c.examples for c in clients)
+        watch = Watch(after=self._after)
+        if self.privacy:
+            config = replace(config, rounds=self.privacy.rounds)
+            watch = replace(watch, before=self.privacy.before_round, events=self.privacy.events)
+        checkpoints = Checkpoints(self.checkpoints / "federated")
+        saved = checkpoints.load()
+        with AuditLog(root / "audit.jsonl") as log:
+            if log.head.number:
+                log.resume(saved[2].round if saved else 0)
+            else:
+                log.append(self._start_record(clients))
+            outcome = Rounds(
+                engine,
+                self._crew(engine, clients),
+                Combining(engine, config, names, most),
+                val,
+                config,
+                checkpoints,
+                root / "rounds.csv",
+                log,
+                watch,
+            ).run(initial)
+        atomic.write_csv(root / "history.csv", pd.DataFrame(outcome.progress.history))
+        if self.privacy:
+            self.privacy.complete()
+        return outcome
+
+    def _after(self, row: dict) -> None:
+        self.listener.step("rounds", row["round"], self.config.rounds)
+        self.listener.round(row)
+
+    def _start_record(self, clients: list[ClientData]) -> dict:
+        return {
+            "event": "start",
+            "options": self.config.to_dict(),
+            "data": self.setting.pooled.fingerprint(),
+            "clients": {client.name: client.examples for client in clients},
+        }
+
+    def _compare(self, clients, val: Central, test: Central, initial) -> Comparison:
+        if self._not_compared():
+            return Comparison()
+        total = self.config.rounds
+
+        def told(name: str, done: int) -> None:
+            self.listener.step(f"alone: {name}", done, total)
+
+        comparing = Comparing(
+            self.setting,
+            self.plan,
+            self.execution,
+            clients,
+            self.checkpoints,
+            initial,
+            told,
+        )
+        return comparing.run(val, test)
+
+    def _not_compared(self) -> str:
+        if self.config.is_private:
+            return "trained without privacy on the patients that --dp protects, it would give them away"
+        if self.sites:
+            return "the training rows stay at the sites"
+        return "" if self.config.comparison else "--no-comparison was given"
+
+    def _predictions(
+        self, engine: Engine, outcome: Outcome, clients: list[ClientData], val, test
+    ) -> dict[str, Predictions]:
+        """Of the federated model, and of its copies that sites have tuned for themselves."""
+        classes = self.setting.dataset.classes
+        if engine.model.local:
+            own = {name: engine.weights(outcome.state, name) for name in self.setting.names}
+            found = {"federated": self._of_each(own, val, test)}
+        else:
+            weights = engine.weights(outcome.state)
+            found = {
+                "federated": predictions(
+                    classes, test, val, test.logits(weights), val.logits(weights)
+                )
+            }
+        if self.config.personalize_epochs:
+            local = {"epochs": self.config.personalize_epochs, "steps": None}
+            tuning = self._engine(self.execution, len(clients), **local)
+            own = tuning.local_weights(outcome.state, clients, outcome.kept + 1)
+            found["personalised"] = self._of_each(own, val, test)
+        if engine.model.local or self.config.personalize_epochs:
+            self._save_sites(own)
+        return found
+
+    def _of_each(self, own: dict[str, list[np.ndarray]], val: Central, test: Central):
+        on_test = {name: test.logits(weights) for name, weights in own.items()}
+        on_val = {name: val.logits(weights) for name, weights in own.items()}
+        return predictions_of_each(self.setting.dataset.classes, test, val, on_test, on_val)
+
+    def _save_sites(self, own: dict[str, list[np.ndarray]]) -> None:
+        for number, (name, weights) in enumerate(own.items()):
+            self.plan.trained.set_weights(weights)
+            save_model(
+                self.plan.model, self.run_folder.root / "sites" / f"{number}-{_safe(name)}.keras"
+            )
+
+    def _save(self, engine: Engine, outcome: Outcome) -> None:
+        # The head's layers are the whole model's own.
+        self.plan.trained.set_weights(engine.weights(outcome.state))
+        save_model(self.plan.model, self.run_folder.root / "model.keras")
+
+    def _conclude(
+        self,
+        outcome: Outcome,
+        clients: list[ClientData],
+        comparison: Comparison,
+        federated: dict[str, Predictions],
+        test: Central,
+    ) -> None:
+        """Evaluate, compare, write federation.json; the checkpoints are no longer needed then."""
+        root, seed, pooled = self.run_folder.root, self.config.seed, self.setting.pooled
+        evaluate(self.run_folder, EvaluateConfig(seed=seed))
+        models = {**comparison.predictions, **federated}
+        rows = pooled.rows("train", labelled=True)
+        if len(rows):
+            models["majority"] = majority(pooled.classes, test, pooled.targets(rows))
+        order = ("majority", "local", "federated", "personalised", CENTRALISED)
+        models = {name: models[name] for name in order if name in models}
+        gain = site_gain(
+            models,
+            test.owners.tolist(),
+            test.rows["patient"].tolist(),
+            resamples=1000,
+            seed=seed,
+        )
+        told = account(
+            self.run_folder,
+            self.setting,
+            clients,
+            outcome,
+            gain,
+            left_out=self._not_compared(),
+            histories=comparison.histories,
+            privacy=self.privacy.summary() if self.privacy else None,
+        )
+        atomic.write_json(root / "federation.json", told)
+        write_report(root)
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+
+def _safe(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)

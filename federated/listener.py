@@ -1,0 +1,19 @@
+"""Listener: whom a federated training tells how it goes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Whom a federated training tells how it goes.
+
+    Attributes:
+        step: called with what is done, how far, and of how many.
+        round: called with each round's row of history.csv.
+        note: called with a sentence worth reading before the training goes on.
+    """
+
+    step: Callable[[str, int, int], None] = lambda what, done, total: None
+    round: Callable[[dict], None] = lambda row: None
+    note: Callable[[str], None] = lambda sentence: None
