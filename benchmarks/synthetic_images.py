@@ -1,8 +1,9 @@
 """PneumoniaMNIST by DCGAN: a small CNN trained on made images beside the same CNN, with as many steps, on real ones.
 
-`EPOCHS=N` shortens the generator's training; `EPSILONS="1 3 10"` adds private ones.
+`EPOCHS=N` shortens the generator's training; `EPSILONS="1 3 10"` adds private ones; `OUT=FOLDER` keeps what was made.
 """
 
+import contextlib
 import os
 import tempfile
 import time
@@ -85,7 +86,8 @@ def row(data: Dataset, out: Path, real: tuple, test: tuple, on_real: float, **op
 
 if __name__ == "__main__":
     epochs = int(os.environ["EPOCHS"]) if "EPOCHS" in os.environ else None
-    with tempfile.TemporaryDirectory() as name:
+    kept = os.environ.get("OUT")
+    with contextlib.nullcontext(kept) if kept else tempfile.TemporaryDirectory() as name:
         root = Path(name)
         data = prepare(
             "medmnist",

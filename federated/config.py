@@ -18,6 +18,7 @@ STRATEGIES = (
     "scaffold",
     "fedbn",
 )
+PARTITIONS = ("site", "iid", "dirichlet", "shards")
 AGGREGATIONS = (
     "mean",
     "median",
@@ -42,7 +43,7 @@ class PartitionOptions(Config):
     partition: str = option(
         "site",
         "Clients: the sites, or patients dealt evenly, by a Dirichlet draw, or in one-class shards.",
-        choices=("site", "iid", "dirichlet", "shards"),
+        choices=PARTITIONS,
     )
     clients: int = option(5, "Number of clients, except with --partition site.", minimum=1)
     alpha: float = option(
@@ -64,6 +65,12 @@ class PartitionOptions(Config):
     straggler_pace: float = option(
         0.5, "Simulation: share of its steps that a slow client does.", above=0.0, maximum=1.0
     )
+
+
+@dataclass(frozen=True)
+class WorkerOptions(Config):
+    """Clients at sites of their own."""
+
     worker: tuple = option(
         (),
         "A site's 'medimg federate worker'; may be repeated (default: all clients in this process).",
@@ -188,6 +195,7 @@ class FederateConfig(
     FederatedPrivacyOptions,
     AggregationOptions,
     RoundOptions,
+    WorkerOptions,
     PartitionOptions,
     TableOptions,
     ImageOptions,

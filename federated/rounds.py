@@ -1,7 +1,5 @@
 """The rounds: ask clients, combine their updates, measure, put on record, write a checkpoint."""
 
-import csv
-import io
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -9,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from federated.audit_log import AuditLog
 from federated.central import Central, Measured
@@ -18,26 +15,11 @@ from federated.combining import Combined, Combining
 from federated.config import FederateConfig
 from federated.crew import Crew
 from federated.participation import Attendance, attendance
+from federated.rounds_table import COLUMNS, RoundsTable
 from federated.tff.engine import Engine
 from federated.tff.results import ClientUpdate
 from federated.tff.state import State
 from federated.update import digest_arrays
-from medimg import atomic
-
-COLUMNS = (
-    "round",
-    "client",
-    "status",
-    "examples",
-    "loss",
-    "accuracy",
-    "val_loss",
-    "val_accuracy",
-    "val_auroc",
-    "bytes_up",
-    "bytes_down",
-    "seconds",
-)
 
 
 @dataclass(frozen=True)
@@ -278,38 +260,3 @@ def _history(
         "bytes_down": sum(row["bytes_down"] or 0 for row in rows),
         "seconds": round(seconds, 4),
     }
-
-
-class RoundsTable:
-    """`rounds.csv`, appended to: rewriting it every round would cost the square of its length.
-
-    Args:
-        path: of the file.
-    """
-
-    def __init__(self, path: Path):
-        self.path = Path(path)
-
-    def cut(self, rounds: int) -> None:
-        """Keep the rows of the first rounds; what a kill left behind them, whole or torn, goes."""
-        kept = [",".join(COLUMNS)]
-        if rounds and self.path.is_file():
-            text = self.path.read_text(encoding="utf-8")
-            whole = text[: text.rfind("\n") + 1]
-            table = pd.read_csv(io.StringIO(whole), dtype=str, keep_default_na=False)
-            table = table[pd.to_numeric(table["round"], errors="coerce") <= rounds]
-            atomic.write_csv(self.path, table)
-            return
-        atomic.write_text(self.path, "\n".join(kept) + "\n")
-
-    def add(self, rows: list[dict]) -> None:
-        """Append a round's rows.
-
-        Raises:
-            InputError: the file can't be written.
-        """
-        try:
-            with self.path.open("a", newline="", encoding="utf-8") as file:
-                csv.DictWriter(file, COLUMNS, lineterminator="\n").writerows(rows)
-        except OSError as error:
-            raise atomic.cannot_write(self.path, error) from error

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from federated.aggregation import check_aggregation
 from federated.clients import Client, pooled
 from federated.config import FederateConfig
 from federated.partition import partition
 from federated.plan import Plan
 from federated.private import client, patient
 from federated.remote.description import Description
-from federated.robust.choice import check_compatible, check_enough
 from federated.statistics import Schema, answer, disclosed, fit, pixel_whitening, pixels_disclosed
 from federated.tff.order import LocalTraining
 from federated.tff.strategies import Strategy
@@ -21,10 +21,6 @@ from medimg.pipeline import image_form
 from medimg.tables.fit import MISSING_EVERYWHERE
 from medimg.training import images, material, table
 from medimg.training.train import kind_of
-
-# Beside the update their clients send a vector that only a mean makes sense of.
-_TWO_VECTORS = ("mimelite", "scaffold")
-
 
 Ask = Callable[[dict], dict[str, dict]]
 
@@ -63,7 +59,7 @@ class Setting:
         material.check(setting.pooled)
         training = config.training(dataset.unit)
         kind_of(dataset).check(training)
-        _check_aggregation(config, len(setting.clients))
+        check_aggregation(config, len(setting.clients))
         _check_privacy(config, len(setting.clients))
         if config.balance == "class-weight" and dataset.task == "multilabel":
             raise InputError(
@@ -235,39 +231,6 @@ def _check_at_sites(config: FederateConfig) -> None:
     ):
         if given:
             raise InputError(why)
-
-
-def asked(config: FederateConfig, clients: int) -> int:
-    """Clients of a round."""
-    return max(1, int(config.client_fraction * clients + 0.5))
-
-
-def _check_aggregation(config: FederateConfig, clients: int) -> None:
-    check_compatible(config.aggregation, config.secure)
-    in_round = asked(config, clients)
-    check_enough(config.aggregation, in_round, config.trim, config.byzantine)
-    if config.strategy in _TWO_VECTORS and config.aggregation != "mean":
-        raise InputError(
-            f"--aggregation {config.aggregation}: not with --strategy {config.strategy}, whose clients send a second "
-            "vector beside the update; use mean"
-        )
-    if config.secure == "none":
-        return
-    if config.aggregation == "compress":
-        raise InputError(
-            f"--aggregation compress: a secure sum ({config.secure}) needs whole numbers of one grid; use mean"
-        )
-    if in_round < 2:
-        raise InputError(
-            f"--secure {config.secure}: needs 2 or more clients in a round, there is {in_round}: the sum of one is its "
-            "own update"
-        )
-    threshold = config.secure_threshold
-    if threshold and not in_round / 2 < threshold <= in_round:
-        raise InputError(
-            f"--secure-threshold {threshold}: must be more than half of the {in_round} clients of a round, and no more "
-            "than they are"
-        )
 
 
 def _check_privacy(config: FederateConfig, clients: int) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from federated.config import PARTITIONS, AggregationOptions, PartitionOptions
 from medimg.config import PrivacyOptions
 from medimg.options import Config, option
 from synthetic.images.config import ImageSynthesisOptions
@@ -74,7 +75,27 @@ class TableSynthesisOptions(Config):
 
 
 @dataclass(frozen=True)
-class SynthesizeConfig(PrivacyOptions, TableSynthesisOptions, ImageSynthesisOptions):
+class FederatedSynthesisOptions(AggregationOptions, PartitionOptions):
+    """Options of `medimg synthesize --partition`: a generator trained across clients, whose rows stay with them."""
+
+    partition: str = option(
+        "none",
+        "Train across clients by rounds: the sites, or patients dealt evenly, by a Dirichlet draw, or in one-class "
+        "shards; none: on all rows in one place.",
+        choices=("none", *PARTITIONS),
+    )
+    rounds: int | None = option(
+        None, "partition: rounds (default: as many as give the steps of --epochs).", minimum=1
+    )
+    local_steps: int = option(
+        20, "partition: steps of a client in a round, between two averages.", minimum=1
+    )
+
+
+@dataclass(frozen=True)
+class SynthesizeConfig(
+    PrivacyOptions, FederatedSynthesisOptions, TableSynthesisOptions, ImageSynthesisOptions
+):
     """Options of `medimg synthesize`."""
 
     model: str = option(
@@ -109,3 +130,8 @@ class SynthesizeConfig(PrivacyOptions, TableSynthesisOptions, ImageSynthesisOpti
     def is_private(self) -> bool:
         """Trained with differential privacy."""
         return self.dp_epsilon is not None or self.dp_noise_multiplier is not None
+
+    @property
+    def is_federated(self) -> bool:
+        """Trained across clients."""
+        return self.partition != "none"

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from federated.clients import Client
+from federated.config import PARTITIONS
 from federated.partition.dirichlet import dirichlet
 from federated.partition.iid import iid
 from federated.partition.own_parts import own_parts
@@ -16,8 +17,6 @@ from medimg.dataset import SEPARATOR, SPLITS, Dataset
 from medimg.errors import InputError
 
 __all__ = ["PARTITIONS", "partition"]
-
-PARTITIONS = ("site", "iid", "dirichlet", "shards")
 
 
 def partition(dataset: Dataset, config) -> list[Client]:

@@ -39,6 +39,7 @@ class Engine:
         seed: of orders and dropout.
         gradient: how clients compute a batch's gradients.
         steps: what a client's steps take and their gradients, instead of `gradient`: private training gives its own.
+        work: what a client does in a round, `ClientWork` or what is made and used alike: generators have their own.
 
     Raises:
         InputError: a model that can't be federated, or options that don't go together.
@@ -54,15 +55,16 @@ class Engine:
         seed: int = 0,
         gradient: client_work.GradientFunction = client_work.gradients,
         steps: client_work.Steps | None = None,
+        work: Callable[..., ClientWork] = ClientWork,
     ):
         strategy.check(local)
         model = replace(model, local_norm=strategy.kind.local_norm)
         model.check()
         self.model, self.strategy, self.local, self.seed = model, strategy, local, seed
         self._execution = execution
-        work = ClientWork(model, layout, local, strategy, gradient, steps)
-        self._steps = work.steps
-        self._process = Process(work, strategy)
+        of_client = work(model, layout, local, strategy, gradient, steps)
+        self._steps = of_client.steps
+        self._process = Process(of_client, strategy)
         self._server_template = self._call(self._process.initialize_server)
         self._aggregator_template = self._call(self._process.initialize_aggregator)
 

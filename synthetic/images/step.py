@@ -51,7 +51,7 @@ class Steps:
         """
         penalised = self.options.regularise == "r1" and number % PENALTY_EVERY == 0
         seeds = seed_of(self.seed, "real", number), seed_of(self.seed, "discriminator", number)
-        return self._teach(pixels, condition, fake_condition, seeds, penalised)
+        return self.teach(pixels, condition, fake_condition, seeds, penalised)
 
     def generator_step(self, fake_condition, number: int) -> dict:
         """Teach the generator on images of the given classes (B, classes); moves the average too.
@@ -61,7 +61,7 @@ class Steps:
         """
         # A tensor: a Python number would be traced anew each time.
         decay = tf.constant(min(self.options.ema_decay, (1 + number) / (10 + number)), tf.float32)
-        return self._learn(fake_condition, seed_of(self.seed, "generator", number), decay)
+        return self.learn(fake_condition, seed_of(self.seed, "generator", number), decay)
 
     def trackables(self) -> dict:
         """What a checkpoint must hold."""
@@ -85,7 +85,8 @@ class Steps:
         return self.augmented(self.gan.generator(inputs, training=True), augment_seed)
 
     @tf.function
-    def _teach(self, pixels, condition, fake_condition, seeds, penalised: bool) -> dict:
+    def teach(self, pixels, condition, fake_condition, seeds, penalised: bool) -> dict:
+        """`discriminator_step` with its seeds (of the real images and the made ones) and whether R1 is due."""
         discriminator = self.gan.discriminator
         real = self.augmented(pixels, seeds[0])
         both = tf.concat([real, self.made(fake_condition, seeds[1])], axis=0)
@@ -114,7 +115,8 @@ class Steps:
             self.limit.apply()
 
     @tf.function
-    def _learn(self, condition, seed, decay: tf.Tensor) -> dict:
+    def learn(self, condition, seed, decay: tf.Tensor) -> dict:
+        """`generator_step` with its seed and the decay of the average."""
         generator = self.gan.generator
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(generator.trainable_variables)

@@ -1,0 +1,131 @@
+"""average(): rounds in which clients train anything that is a list of arrays, combined as `medimg federate` does.
+
+For trainings that no classifier's scores follow, such as a generator's. Participation, aggregation, secure sums,
+`rounds.csv`, the audit log and resuming are those of the classifiers' federation.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from federated.audit_log import AuditLog
+from federated.checkpoint import Checkpoints
+from federated.combining import Combining
+from federated.config import AggregationOptions, FederateConfig, PartitionOptions
+from federated.crew import LocalCrew
+from federated.rounds import Outcome, Rounds, Watch
+from federated.tff.records import ClientData
+from federated.tff.results import ClientUpdate
+from federated.tff.state import State
+from federated.unmeasured import Unmeasured
+from medimg import atomic
+
+
+class Engine(Protocol):
+    """What a round asks of its engine; `federated.tff.engine.Engine` is one.
+
+    Attributes:
+        strategy: `by_examples` tells whether clients count by their examples.
+        model: `local` tells what stays at the clients: nothing, ().
+    """
+
+    def initialize(self, weights: list[np.ndarray]) -> State:
+        """The state before the first round."""
+
+    def client_updates(
+        self, state: State, clients: list[ClientData], number: int, work: dict[str, float]
+    ) -> dict[str, ClientUpdate]:
+        """The clients' work: weights before less weights after. A function of the state, the client and the number."""
+
+    def aggregate(
+        self, state: State, updates: dict[str, ClientUpdate]
+    ) -> tuple[list[np.ndarray], State, dict[str, float]]:
+        """The mean of the updates, the state with what the aggregation keeps, and its measurements."""
+
+    def apply(
+        self,
+        state: State,
+        aggregate: list[np.ndarray],
+        updates: dict[str, ClientUpdate],
+        round_number: int,
+    ) -> State:
+        """The state after the round."""
+
+    def weights(self, state: State) -> list[np.ndarray]:
+        """Of a state."""
+
+
+def options_of_rounds(config, rounds: int) -> FederateConfig:
+    """The options that rounds read.
+
+    Args:
+        config: has the fields of PartitionOptions and AggregationOptions, and `seed`.
+        rounds: in all.
+    """
+    names = [
+        f.name for kind in (PartitionOptions, AggregationOptions) for f in dataclasses.fields(kind)
+    ]
+    return FederateConfig(
+        **{name: getattr(config, name) for name in names}, rounds=rounds, seed=config.seed
+    )
+
+
+def average(
+    engine: Engine,
+    clients: list[ClientData],
+    weights: list[np.ndarray],
+    config: FederateConfig,
+    folder: Path,
+    checkpoints: Path,
+    start: dict,
+    watch: Watch | None = None,
+) -> State:
+    """Run the rounds, from the last checkpoint on where there is one.
+
+    Args:
+        engine: computes the clients' work.
+        clients: all of them.
+        weights: before the first round.
+        config: of `options_of_rounds`.
+        folder: for `rounds.csv`, `history.csv` and `audit.jsonl`.
+        checkpoints: folder of its own.
+        start: what the audit log says first, beside the clients and their examples.
+        watch: is told.
+
+    Returns:
+        After the last round.
+
+    Raises:
+        InputError: a file can't be written, or a checkpoint is damaged.
+    """
+    kept = Checkpoints(checkpoints)
+    saved = kept.load()
+    examples = {client.name: client.examples for client in clients}
+    with AuditLog(folder / "audit.jsonl") as log:
+        if log.head.number:
+            log.resume(saved[2].round if saved else 0)
+        else:
+            log.append({"event": "start", **start, "clients": examples})
+        outcome = Rounds(
+            engine,
+            LocalCrew(engine, clients),
+            Combining(engine, config, list(examples), max(examples.values())),
+            Unmeasured(),
+            config,
+            kept,
+            folder / "rounds.csv",
+            log,
+            watch,
+        ).run(weights)
+    _write_history(outcome, folder / "history.csv")
+    return outcome.state
+
+
+def _write_history(outcome: Outcome, path: Path) -> None:
+    """Without the columns that nothing was measured for."""
+    table = pd.DataFrame(outcome.progress.history)
+    unmeasured = ["accuracy", "val_loss", "val_accuracy", "val_auroc", "best"]
+    atomic.write_csv(path, table.drop(columns=unmeasured))

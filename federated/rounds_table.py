@@ -1,0 +1,59 @@
+"""rounds.csv: a row for every client that was asked in a round."""
+
+import csv
+import io
+from pathlib import Path
+
+import pandas as pd
+
+from medimg import atomic
+
+COLUMNS = (
+    "round",
+    "client",
+    "status",
+    "examples",
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "val_auroc",
+    "bytes_up",
+    "bytes_down",
+    "seconds",
+)
+
+
+class RoundsTable:
+    """`rounds.csv`, appended to: rewriting it every round would cost the square of its length.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+
+    def cut(self, rounds: int) -> None:
+        """Keep the rows of the first rounds; what a kill left behind them, whole or torn, goes."""
+        kept = [",".join(COLUMNS)]
+        if rounds and self.path.is_file():
+            text = self.path.read_text(encoding="utf-8")
+            whole = text[: text.rfind("\n") + 1]
+            table = pd.read_csv(io.StringIO(whole), dtype=str, keep_default_na=False)
+            table = table[pd.to_numeric(table["round"], errors="coerce") <= rounds]
+            atomic.write_csv(self.path, table)
+            return
+        atomic.write_text(self.path, "\n".join(kept) + "\n")
+
+    def add(self, rows: list[dict]) -> None:
+        """Append a round's rows.
+
+        Raises:
+            InputError: the file can't be written.
+        """
+        try:
+            with self.path.open("a", newline="", encoding="utf-8") as file:
+                csv.DictWriter(file, COLUMNS, lineterminator="\n").writerows(rows)
+        except OSError as error:
+            raise atomic.cannot_write(self.path, error) from error
