@@ -10,7 +10,7 @@ from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.run import Run, environment, resumable
 from synthetic.config import TABLE_MODELS, SynthesizeConfig
-from synthetic.dataset import Made, write
+from synthetic.dataset import write
 
 Listener = Callable[[str, int, int], None]
 
@@ -58,7 +58,8 @@ def synthesize(
     else:
         Run.create(out, dataset.root, "synthesize", config.to_dict(), overwrite)
         atomic.write_json(out / "environment.json", _environment(dataset, config))
-    write(_made(dataset, out, config, listener), dataset, out, config)
+    made = _maker(dataset, config).fit_and_sample(dataset, out, config, listener)
+    write(made, dataset, out, config)
     # A generator can tell more about its patients than what it made.
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
     return out
@@ -86,18 +87,18 @@ def _check(dataset: Dataset, config: SynthesizeConfig, out: Path) -> None:
             ("a table", "ctgan, tvae or marginals") if dataset.is_table else ("images", "dcgan")
         )
         raise InputError(f"--model {config.model}: {dataset.root} holds {kind}; use {fitting}")
-    if wanted:
-        from synthetic.tables.synthesis import check
+    _maker(dataset, config).check(dataset, config)
+
+
+def _maker(dataset: Dataset, config: SynthesizeConfig):
+    """The module that fits this kind of generator: `check(dataset, config)` and `fit_and_sample`."""
+    # Torch for tables, TensorFlow for images: only what is needed is imported.
+    if dataset.is_table and config.is_federated:
+        from synthetic.federation import tables as maker
+    elif dataset.is_table:
+        from synthetic.tables import synthesis as maker
+    elif config.is_federated:
+        from synthetic.federation import images as maker
     else:
-        from synthetic.images.plan import check
-    check(dataset, config)
-
-
-def _made(dataset: Dataset, out: Path, config: SynthesizeConfig, listener: Listener) -> Made:
-    if config.model in TABLE_MODELS:
-        from synthetic.tables import synthesis
-
-        return synthesis.fit_and_sample(dataset, out, config, listener)
-    from synthetic.images import dcgan
-
-    return dcgan.fit_and_sample(dataset, out, config, listener)
+        from synthetic.images import dcgan as maker
+    return maker

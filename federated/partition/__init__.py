@@ -19,7 +19,7 @@ from medimg.errors import InputError
 __all__ = ["PARTITIONS", "partition"]
 
 
-def partition(dataset: Dataset, config) -> list[Client]:
+def partition(dataset: Dataset, config, measured: bool = True) -> list[Client]:
     """Divide a Dataset among clients; a patient is at one client only.
 
     A row keeps the part (train, val, test) that the Dataset gives it. Only a client without any labelled row in val or
@@ -30,6 +30,7 @@ def partition(dataset: Dataset, config) -> list[Client]:
         dataset: prepared; its parts are by patient.
         config: `partition` (one of PARTITIONS), `seed` and, except for `site`, `clients`; `alpha` and `min_size` for
             `dirichlet`, `shards` (of each client) for `shards`.
+        measured: every client is to have rows in val and test; where false none takes any from its training part.
 
     Returns:
         Clients in order: of `site` by the sites' names, else `client-1` to `client-N`. The same seed gives the same
@@ -40,7 +41,10 @@ def partition(dataset: Dataset, config) -> list[Client]:
             nothing to learn from.
     """
     names, client_of = _divide(dataset, config)
-    parts, taken = own_parts(dataset, client_of, len(names), config.seed)
+    if measured:
+        parts, taken = own_parts(dataset, client_of, len(names), config.seed)
+    else:
+        parts, taken = dataset.manifest["split"], [[] for _ in names]
     clients = []
     for i, name in enumerate(names):
         here = client_of == i

@@ -24,7 +24,8 @@ from synthetic.images.classes import (
 )
 from synthetic.images.networks import Gan, build
 from synthetic.images.perturbation import perturb
-from synthetic.images.plan import Plan, check, settle
+from synthetic.images.plan import Plan, settle
+from synthetic.images.plan import check as check_images
 from synthetic.images.private import PrivateDiscriminator
 from synthetic.images.samples import write_images
 from synthetic.images.step import Steps
@@ -35,6 +36,23 @@ CHECKPOINTS = "checkpoints"  # folder of what it needs to go on
 CACHE_GB = 4.0
 FEW_PATIENTS = 50
 PERTURBATION = ("mechanism", "relative_noise", "guarantee")
+
+
+def check(dataset: Dataset, config) -> tuple[pd.DataFrame, Plan]:
+    """Settle what is to be done, or refuse it before anything is written.
+
+    Args:
+        dataset: of images.
+        config: `synthetic.config.SynthesizeConfig`.
+
+    Returns:
+        The labelled rows of the training part, and the plan.
+
+    Raises:
+        InputError: names the option or the part.
+    """
+    rows = check_images(dataset, config)
+    return rows, settle(dataset, rows, config)
 
 
 def fit_and_sample(dataset: Dataset, folder: Path, config, listener) -> Made:
@@ -54,40 +72,76 @@ def fit_and_sample(dataset: Dataset, folder: Path, config, listener) -> Made:
         InputError: too few images or patients, or an option does not fit.
     """
     folder = Path(folder)
-    rows = check(dataset, config)
-    plan = settle(dataset, rows, config)
-    secret = _secret(dataset, folder, config)
-    steps = _steps(plan, dataset, config, secret)
+    rows, plan = check(dataset, config)
+    secret = secret_seed_of(dataset, folder, config)
+    steps = Steps(gan_of(plan, dataset, config), settled(config, plan), config.seed)
     private = None
     if config.is_private:
         units = Units.of(rows["patient"].to_numpy())
         private = PrivateDiscriminator(folder, dataset, units, config, plan, secret)
     mix = _class_mix(dataset, rows, private, config, secret)
     _train(dataset, rows, folder, steps, plan, mix, private, config, listener)
-    privacy, details = _privacy(folder, steps.gan, config, secret)
-    images, labels = write_images(steps.gan, mix, plan.count, folder, steps.seed, listener)
+    notes = _notes(rows, private, plan)
+    return made(folder, steps.gan, mix, plan, config, secret, notes, listener)
+
+
+def made(
+    folder: Path,
+    gan: Gan,
+    mix: ClassMix,
+    plan: Plan,
+    config,
+    secret: int,
+    notes: list[str],
+    listener,
+    **details,
+) -> Made:
+    """Draw the images of a trained generator, after perturbing it where that was asked for.
+
+    Args:
+        folder: of the synthetic Dataset.
+        gan: trained; `average` draws.
+        mix: classes of the images.
+        plan: settled.
+        config: `synthetic.config.SynthesizeConfig`.
+        secret: of `secret_seed_of`.
+        notes: so far.
+        listener: called with what is done, how far, and of how many.
+        **details: more for `Made.details`.
+    """
+    privacy, noise = _privacy(folder, gan, config, secret)
+    images, labels = write_images(gan, mix, plan.count, folder, config.seed, listener)
     if config.keep_generator:
-        save_model(steps.gan.average, folder / TRAINING / "generator.keras")
+        save_model(gan.average, folder / TRAINING / "generator.keras")
     return Made(
         rows=pd.DataFrame({"image": images, "label": labels}),
-        details={"settings": plan.to_dict(), **details},
-        notes=_notes(rows, mix, private, plan),
+        details={"settings": plan.to_dict(), **noise, **details},
+        notes=[*notes, *_missing(mix, plan)],
         privacy=privacy,
     )
 
 
-def _secret(dataset: Dataset, folder: Path, config) -> int:
+def secret_seed_of(dataset: Dataset, folder: Path, config) -> int:
     """Seed of what must not be guessed; kept with the checkpoints until the end."""
     options = {**config.to_dict(), "data": dataset.fingerprint()}
     return secret_seed(folder / CHECKPOINTS, options, config.dp_seed)
 
 
-def _steps(plan: Plan, dataset: Dataset, config, secret: int) -> Steps:
-    classes = len(dataset.classes)
-    gan = build(
-        plan.image_size, plan.channels, classes, plan.filters, config.latent_size, config.seed
+def gan_of(plan: Plan, dataset: Dataset, config) -> Gan:
+    """The networks with their first weights."""
+    return build(
+        plan.image_size,
+        plan.channels,
+        len(dataset.classes),
+        plan.filters,
+        config.latent_size,
+        config.seed,
     )
-    return Steps(gan, replace(config, regularise=plan.regularise), config.seed)
+
+
+def settled(config, plan: Plan):
+    """The options with what the plan has settled."""
+    return replace(config, regularise=plan.regularise, discriminator_steps=plan.discriminator_steps)
 
 
 def _class_mix(
@@ -146,9 +200,7 @@ def _privacy(folder: Path, gan: Gan, config, secret: int) -> tuple[str, dict]:
     return privacy, {"perturbation": {key: noise[key] for key in PERTURBATION}}
 
 
-def _notes(
-    rows: pd.DataFrame, mix: ClassMix, private: PrivateDiscriminator | None, plan: Plan
-) -> list[str]:
+def _notes(rows: pd.DataFrame, private: PrivateDiscriminator | None, plan: Plan) -> list[str]:
     notes = []
     if private and private.steps_allowed < plan.epochs * plan.steps_per_epoch:
         notes.append(f"the budget ended the training after {private.steps_allowed} steps")
@@ -158,7 +210,11 @@ def _notes(
         notes.append(
             f"class '{label}' has {patients} patients in split 'train'; its images may resemble them closely"
         )
-    missing = [label for label, n in zip(mix.labels, mix.counts(plan.count), strict=True) if n == 0]
-    if missing:
-        notes.append(f"no image of {', '.join(missing)}: too rare for {plan.count} images")
     return notes
+
+
+def _missing(mix: ClassMix, plan: Plan) -> list[str]:
+    missing = [label for label, n in zip(mix.labels, mix.counts(plan.count), strict=True) if n == 0]
+    if not missing:
+        return []
+    return [f"no image of {', '.join(missing)}: too rare for {plan.count} images"]

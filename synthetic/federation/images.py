@@ -1,0 +1,227 @@
+"""A DCGAN across clients: TensorFlow Federated trains it by rounds, and no client's images leave it."""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from federated.aggregation import check_aggregation
+from federated.averaging import average, options_of_rounds
+from federated.checkpoint import Checkpoints
+from federated.clients import Client
+from federated.partition import partition
+from federated.rounds import Watch
+from federated.secure.exposure import who_could_see
+from federated.tff import records
+from federated.tff.engine import Engine
+from federated.tff.execution import Execution
+from federated.tff.order import LocalTraining
+from federated.tff.records import ClientData, Layout
+from federated.tff.strategies import Strategy
+from medimg.dataset import Dataset
+from medimg.errors import InputError
+from medimg.pipeline import PixelCache, as_pixels, image_form
+from synthetic.dataset import Made
+from synthetic.federation.gan_model import Averaged, GanModel
+from synthetic.federation.gan_work import GanWork
+from synthetic.images.classes import ClassMix, class_mix
+from synthetic.images.dcgan import (
+    CACHE_GB,
+    CHECKPOINTS,
+    TRAINING,
+    gan_of,
+    made,
+    secret_seed_of,
+    settled,
+)
+from synthetic.images.networks import Gan
+from synthetic.images.plan import BATCH, Plan, settle
+from synthetic.images.plan import check as check_images
+from synthetic.images.samples import write_grid
+from synthetic.images.step import Steps
+
+# A batch of fewer images says little about what real ones look like.
+SMALLEST_BATCH = 8
+# Aggregations that TFF makes of updates that stand for steps of a few weights; moments of Adam are none.
+LEFT_OUT = ("robust-clip", "compress")
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What is trained, and by whom.
+
+    Attributes:
+        rows: of the training part, all clients'.
+        clients: in order.
+        plan: settled; `batch_size` is that of all clients of a step together.
+        batch_size: of a client.
+        rounds: in all.
+    """
+
+    rows: pd.DataFrame
+    clients: list[Client]
+    plan: Plan
+    batch_size: int
+    rounds: int
+
+
+def check(dataset: Dataset, config) -> Setting:
+    """Settle what is to be done, or refuse it before anything is written.
+
+    Args:
+        dataset: of images.
+        config: `synthetic.config.SynthesizeConfig` with a partition.
+
+    Raises:
+        InputError: names the option or the part.
+    """
+    if config.is_private:
+        raise InputError(
+            "--dp-epsilon: not with --partition for images; train in one place, or hide the updates by --secure masking"
+        )
+    if config.aggregation in LEFT_OUT:
+        raise InputError(
+            f"--aggregation {config.aggregation}: not for a generator, whose updates hold Adam's moments; use mean"
+        )
+    rows = check_images(dataset, config)
+    clients = partition(dataset, config, measured=False)
+    check_aggregation(options_of_rounds(config, 1), len(clients))
+    batch = config.batch_size or max(SMALLEST_BATCH, round(BATCH / len(clients)))
+    plan = settle(dataset, rows, replace(config, batch_size=batch * len(clients)))
+    rounds = config.rounds or math.ceil(plan.epochs * plan.steps_per_epoch / config.local_steps)
+    return Setting(rows, clients, plan, batch, rounds)
+
+
+def fit_and_sample(dataset: Dataset, folder: Path, config, listener) -> Made:
+    """Train a DCGAN by rounds and draw images from it; goes on where an earlier call was killed.
+
+    As `synthetic.images.dcgan.fit_and_sample`, whose networks and steps these are; `training/` has `rounds.csv` and
+    `audit.jsonl` as well, and `history.csv` has a row a round.
+
+    Args:
+        dataset: of images; its sites, or what its patients are dealt to, are the clients.
+        folder: of the synthetic Dataset.
+        config: `synthetic.config.SynthesizeConfig`.
+        listener: called with what is done, how far, and of how many.
+
+    Raises:
+        InputError: too few images or patients, or an option does not fit.
+    """
+    setting = check(dataset, config)
+    folder = Path(folder)
+    mix = class_mix(dataset, setting.rows)
+    mix = mix.equal() if config.class_mix == "equal" else mix
+    gan = gan_of(setting.plan, dataset, config)
+    _train(dataset, setting, gan, mix, folder, config, listener)
+    notes = [
+        *(f"{client.name}: {note}" for client in setting.clients for note in client.notes),
+        *_notes(setting, config),
+    ]
+    secret = secret_seed_of(dataset, folder, config)
+    federation = {
+        "clients": {client.name: client.examples for client in setting.clients},
+        "rounds": setting.rounds,
+        "local_steps": config.local_steps,
+        "batch_size": setting.batch_size,
+        "who_could_see": who_could_see(config.secure),
+    }
+    return made(
+        folder, gan, mix, setting.plan, config, secret, notes, listener, federation=federation
+    )
+
+
+def _train(
+    dataset: Dataset, setting: Setting, gan: Gan, mix: ClassMix, folder: Path, config, listener
+) -> None:
+    """The networks of `gan` are the trained ones afterwards."""
+    model = GanModel(gan, settled(config, setting.plan))
+    layout = _layout(dataset, setting)
+    checkpoints = folder / CHECKPOINTS
+    clients = [
+        _write(client, setting, layout, checkpoints / "records" / str(number), listener)
+        for number, client in enumerate(setting.clients)
+    ]
+    (folder / TRAINING).mkdir(parents=True, exist_ok=True)
+    kept = Checkpoints(checkpoints / "federated")
+    trained = Averaged(Steps(gan, model.options, config.seed))
+    every = _rounds_between_grids(setting, config)
+
+    def after(row: dict) -> None:
+        number = row["round"]
+        listener("rounds", number, setting.rounds)
+        if number == setting.rounds or (every and number % every == 0):
+            trained.assign(kept.load()[0].weights)
+            write_grid(gan, mix, folder / TRAINING / f"samples-{number:04d}.png", config.seed)
+
+    with Execution() as execution:
+        engine = Engine(
+            execution,
+            model,
+            layout,
+            Strategy(clients=len(clients)),
+            LocalTraining(steps=config.local_steps, batch_size=setting.batch_size),
+            config.seed,
+            work=GanWork,
+        )
+        state = average(
+            engine,
+            clients,
+            model.initial(),
+            options_of_rounds(config, setting.rounds),
+            folder / TRAINING,
+            kept.folder,
+            {"options": config.to_dict(), "data": dataset.fingerprint()},
+            Watch(after=after),
+        )
+    trained.assign(state.weights)
+
+
+def _layout(dataset: Dataset, setting: Setting) -> Layout:
+    plan, multilabel = setting.plan, dataset.task == "multilabel"
+    bits = image_form(dataset.paths(setting.rows)).bits
+    return Layout(
+        input_shape=(plan.image_size, plan.image_size, plan.channels),
+        # Sixteen bits become fractions of 255, which no integer holds.
+        input_type="uint8" if bits == 8 else "float32",
+        target_shape=(len(dataset.classes),) if multilabel else (),
+        target_type="float32" if multilabel else "int64",
+    )
+
+
+def _write(client: Client, setting: Setting, layout: Layout, folder: Path, listener) -> ClientData:
+    """The client's images and classes on its own disk."""
+    dataset, plan = client.dataset, setting.plan
+    rows = setting.rows.loc[setting.rows.index.intersection(client.dataset.manifest.index)]
+    cache = PixelCache.build(
+        dataset.paths(rows),
+        plan.image_size,
+        plan.channels,
+        CACHE_GB,
+        folder,
+        "pixels",
+        lambda done, total: listener(f"read {client.name}", done, total),
+    )
+    try:
+        pixels = cache.take(np.arange(len(rows)))
+        pixels = pixels if layout.input_type == "uint8" else as_pixels(pixels)
+        targets = dataset.targets(rows).astype(layout.target_type)
+        return records.write(folder, client.name, np.asarray(pixels, layout.input_type), targets)
+    finally:
+        cache.close()
+
+
+def _rounds_between_grids(setting: Setting, config) -> int:
+    steps = config.sample_every * setting.plan.steps_per_epoch
+    return max(1, round(steps / config.local_steps)) if steps else 0
+
+
+def _notes(setting: Setting, config) -> list[str]:
+    return [
+        f"trained across {len(setting.clients)} clients by {setting.rounds} rounds of {config.local_steps} steps of "
+        f"{setting.batch_size} images each (FedGAN, Rasouli et al. 2020); images stayed with their clients, which sent "
+        "both networks with Adam's moments",
+        "before the first round each client told its number of training images, how many are of each class, and their "
+        "form (size, grey or colour, bits)",
+    ]

@@ -1,0 +1,113 @@
+"""Rounds of generators of rows: every client trains from what it is sent, and the server averages (FedAvg of all parts).
+
+The engine is plain: networks of torch have no place in TensorFlow Federated. What a client does is the step of the
+central training on its own rows (FedGAN: Rasouli et al. 2020, arXiv:2006.07228; for tables Fed-TGAN: Zhao et al. 2021,
+arXiv:2108.07927).
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from federated.participation import local_steps
+from federated.robust.mean import mean
+from federated.tff.records import ClientData
+from federated.tff.results import ClientRound, ClientUpdate
+from federated.tff.state import State
+from synthetic.federation import table_arrays
+from synthetic.tables.training import Generator, randomness
+
+
+@dataclass(frozen=True)
+class Plain:
+    """What rounds ask of a strategy and of a model: clients count by their rows, and nothing stays with them."""
+
+    by_examples: bool = True
+    local: tuple = ()
+
+
+class Averages:
+    """The server's part: means of the clients' updates by their rows; of `federated.averaging.Engine`."""
+
+    strategy = model = Plain()
+
+    def initialize(self, weights: list[np.ndarray]) -> State:
+        """Before the first round."""
+        return State(0, list(weights), [], [], [])
+
+    def aggregate(
+        self, state: State, updates: dict[str, ClientUpdate]
+    ) -> tuple[list[np.ndarray], State, dict[str, float]]:
+        """The mean, the state as it was, and no measurements."""
+        shapes = [array.shape for array in state.weights]
+        vectors = [np.concatenate([np.ravel(v) for v in u.vectors]) for u in updates.values()]
+        found = mean(vectors, [update.weight for update in updates.values()]).vector
+        ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+        parts = np.split(found, ends[:-1])
+        return [part.reshape(s) for part, s in zip(parts, shapes, strict=True)], state, {}
+
+    def apply(
+        self,
+        state: State,
+        aggregate: list[np.ndarray],
+        updates: dict[str, ClientUpdate],
+        round_number: int,
+    ) -> State:
+        """Weights less their mean change."""
+        weights = [
+            np.asarray(old - change, np.float32)
+            for old, change in zip(state.weights, aggregate, strict=True)
+        ]
+        return replace(state, round=round_number, weights=weights)
+
+    def weights(self, state: State) -> list[np.ndarray]:
+        """Of a state."""
+        return state.weights
+
+
+class TableEngine(Averages):
+    """With the clients' part, all of them in this process.
+
+    Args:
+        models: client -> its generator, built from its own rows.
+        steps: of a client in a round.
+        seed: of everything random.
+    """
+
+    def __init__(self, models: Mapping[str, Generator], steps: int, seed: int):
+        self._models, self._steps, self._seed = models, steps, seed
+
+    def client_updates(
+        self, state: State, clients: list[ClientData], number: int, work: dict[str, float]
+    ) -> dict[str, ClientUpdate]:
+        """As `federated.averaging.Engine` says; the loss is the critic's, or the autoencoder's."""
+        return {
+            client.name: self._update(state, client, number, work.get(client.name, 1.0))
+            for client in clients
+        }
+
+    def _update(self, state: State, client: ClientData, number: int, work: float) -> ClientUpdate:
+        started, model = time.monotonic(), self._models[client.name]
+        table_arrays.assign(model, state.weights)
+        first = (number - 1) * self._steps
+        with randomness(self._seed, f"round of {client.name}", number) as random:
+            steps = range(first, first + local_steps(self._steps, work))
+            losses = [model.step(step, random) for step in steps]
+        after = table_arrays.read(model)
+        size = sum(array.nbytes for array in after)
+        return ClientUpdate(
+            [old - new for old, new in zip(state.weights, after, strict=True)],
+            float(client.examples),
+            [],
+            ClientRound(
+                client.examples, _loss(losses), np.nan, time.monotonic() - started, size, size
+            ),
+        )
+
+
+def _loss(losses: list[dict[str, float]]) -> float:
+    """Mean of the loss that meets real rows; NaN where none is told."""
+    told = [loss[name] for loss in losses for name in ("critic_loss", "loss") if name in loss]
+    return float(np.mean(told)) if told else np.nan
