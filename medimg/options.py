@@ -43,6 +43,14 @@ class Config:
         """Plain values for YAML and JSON."""
         return {key: _plain(value) for key, value in dataclasses.asdict(self).items()}
 
+    def given(self) -> dict:
+        """`to_dict` without the options that are at their defaults: the same after options have been added."""
+        defaults = {}
+        for field in dataclasses.fields(self):
+            made = field.default_factory is not dataclasses.MISSING
+            defaults[field.name] = field.default_factory() if made else field.default
+        return {key: v for key, v in self.to_dict().items() if v != _plain(defaults[key])}
+
     @classmethod
     def from_dict(cls, values: dict) -> "Config":
         """From plain values; an unknown name is an InputError."""

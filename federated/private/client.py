@@ -139,7 +139,7 @@ class ClientPrivacy:
         self.rounds = rounds_within(
             self.names, rounds, fraction, seed, lambda name: self.noise.rounds
         )
-        options = {**config.to_dict(), "rounds": rounds, "data": dataset.fingerprint()}
+        options = {**config.given(), "rounds": rounds, "data": dataset.fingerprint()}
         mechanism = replace(Mechanism.shuffle(1), noise_multiplier=self.noise.noise_multiplier)
         account = Account(mechanism, draw_key(0, options), {})
         self.ledger = FederatedLedger(

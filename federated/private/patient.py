@@ -97,7 +97,7 @@ class PatientPrivacy:
         self.config, self.data = config, {client.name: client for client in data}
         self._one_machine = one_machine
         self._recorded: dict[int, dict] = {}
-        options = {**config.to_dict(), "rounds": rounds, "data": dataset.fingerprint()}
+        options = {**config.given(), "rounds": rounds, "data": dataset.fingerprint()}
         # Mixed into every site's draws: other options never meet the same noise.
         self.training = draw_key(0, options)
         draws = {

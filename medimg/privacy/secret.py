@@ -28,7 +28,8 @@ def secret_seed(checkpoints: Path, options: dict, fixed: int | None = None) -> i
 
     Args:
         checkpoints: RUN/checkpoints.
-        options: everything that decides the result; mixed into a fixed seed.
+        options: everything that decides the result, those at their defaults left out (a later version has more of
+            them, and a fixed seed must draw the same); mixed into a fixed seed.
         fixed: the user's seed, for experiments that must repeat; None: from the operating system.
 
     Raises:

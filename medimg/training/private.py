@@ -92,7 +92,7 @@ class PrivateTraining:
         phases: list[Phase],
     ):
         self.config, self.material = config, material
-        options = {**config.to_dict(), "data": dataset.fingerprint()}
+        options = {**config.given(), "data": dataset.fingerprint()}
         # What the noise is drawn for; where a Run lies does not matter.
         self.seed = secret_seed(run.root / "checkpoints", options, config.dp_seed)
         self.units = Units.of(material.patients)

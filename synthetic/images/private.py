@@ -56,7 +56,7 @@ class PrivateDiscriminator:
         most = config.dp_images_per_patient
         self.drawn = sampling(config.dp_sampling, units, plan.batch_size, seed, most)
         fingerprint = dataset.fingerprint()
-        options = {**config.to_dict(), "data": fingerprint}
+        options = {**config.given(), "data": fingerprint}
         terms = Terms(
             delta=config.dp_delta,
             budget_epsilon=config.dp_epsilon,

@@ -82,7 +82,7 @@ class PrivateTraining:
         config: SynthesizeConfig,
         settings: Settings,
     ):
-        options = {**config.to_dict(), "data": dataset.fingerprint()}
+        options = {**config.given(), "data": dataset.fingerprint()}
         self.config, self.out = config, out
         self.seed = secret_seed(out / "checkpoints", options, config.dp_seed)
         units = Units.of(rows["patient"].to_numpy())

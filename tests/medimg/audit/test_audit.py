@@ -86,8 +86,7 @@ def test_private_run_beside_its_twin(private, overfitted):
     assert result["claimed_epsilon"] == claim <= 1.0
     assert result["epsilon_lower_bound"] <= claim
     threshold = result["attacks"]["threshold"]
-    # The value wavers with the draw of the noise, which any new option changes: its interval must reach 0.55.
-    assert threshold["auc"]["low"] <= 0.55 and threshold["auc"]["value"] <= 0.6
+    assert threshold["auc"]["value"] <= 0.55
     assert result["allowed"]["auc"] > threshold["auc"]["value"]
     twin = result["twin"]
     assert twin["attacks"]["threshold"]["auc"]["value"] > 0.7

@@ -1,0 +1,30 @@
+"""Options as a class: what a later version's new options leave as it was."""
+
+from dataclasses import dataclass
+
+from medimg.config import TrainConfig
+from medimg.options import option
+from medimg.privacy.secret import fingerprint, secret_seed
+
+
+@dataclass(frozen=True)
+class LaterConfig(TrainConfig):
+    one_more: tuple = option((), "An option that did not exist before.")
+    another: dict = option({}, "And another.")
+
+
+def test_given_are_those_that_differ_from_their_defaults():
+    assert TrainConfig().given() == {}
+    config = TrainConfig(epochs=3, learning_rate=0.5, model_arg={"stages": "3"})
+    assert config.given() == {"epochs": 3, "learning_rate": 0.5, "model_arg": {"stages": "3"}}
+    assert TrainConfig.from_dict(config.given()) == config
+
+
+def test_new_options_at_their_defaults_leave_a_fixed_seeds_draws_alone(tmp_path):
+    before, later = TrainConfig(epochs=3), LaterConfig(epochs=3)
+    assert fingerprint(before.to_dict()) != fingerprint(later.to_dict())
+    seeds = [secret_seed(tmp_path, config.given(), fixed=1) for config in (before, later)]
+    assert seeds[0] == seeds[1]
+    assert seeds[0] != secret_seed(
+        tmp_path, LaterConfig(epochs=3, one_more=("x",)).given(), fixed=1
+    )
