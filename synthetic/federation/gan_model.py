@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from synthetic.images.config import ImageSynthesisOptions
 from synthetic.images.networks import Gan
+from synthetic.images.spectral import SpectralLimit
 from synthetic.images.step import Steps
 
 
@@ -77,7 +78,9 @@ class Averaged:
             for variable in optimizer.variables
             if _is(variable, "m") or _is(variable, "v")
         ]
-        self._variables = [*networks, *moments, *steps.limit.variables]
+        limit = steps.limit
+        vectors = limit.vectors if isinstance(limit, SpectralLimit) else []
+        self._variables = [*networks, *moments, *vectors]
         squares = {variable.ref() for variable in moments if _is(variable, "v")}
         self._square = [variable.ref() in squares for variable in self._variables]
 

@@ -33,6 +33,7 @@ from synthetic.images.dcgan import (
     TRAINING,
     gan_of,
     made,
+    notes_of,
     secret_seed_of,
     settled,
 )
@@ -118,6 +119,7 @@ def fit_and_sample(dataset: Dataset, folder: Path, config, listener) -> Made:
     notes = [
         *(f"{client.name}: {note}" for client in setting.clients for note in client.notes),
         *_notes(setting, config),
+        *notes_of(setting.rows, setting.plan),
     ]
     secret = secret_seed_of(dataset, folder, config)
     federation = {

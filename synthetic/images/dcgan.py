@@ -81,7 +81,7 @@ def fit_and_sample(dataset: Dataset, folder: Path, config, listener) -> Made:
         private = PrivateDiscriminator(folder, dataset, units, config, plan, secret)
     mix = _class_mix(dataset, rows, private, config, secret)
     _train(dataset, rows, folder, steps, plan, mix, private, config, listener)
-    notes = _notes(rows, private, plan)
+    notes = notes_of(rows, plan, private)
     return made(folder, steps.gan, mix, plan, config, secret, notes, listener)
 
 
@@ -123,7 +123,7 @@ def made(
 
 def secret_seed_of(dataset: Dataset, folder: Path, config) -> int:
     """Seed of what must not be guessed; kept with the checkpoints until the end."""
-    options = {**config.to_dict(), "data": dataset.fingerprint()}
+    options = {**config.given(), "data": dataset.fingerprint()}
     return secret_seed(folder / CHECKPOINTS, options, config.dp_seed)
 
 
@@ -200,7 +200,10 @@ def _privacy(folder: Path, gan: Gan, config, secret: int) -> tuple[str, dict]:
     return privacy, {"perturbation": {key: noise[key] for key in PERTURBATION}}
 
 
-def _notes(rows: pd.DataFrame, private: PrivateDiscriminator | None, plan: Plan) -> list[str]:
+def notes_of(
+    rows: pd.DataFrame, plan: Plan, private: PrivateDiscriminator | None = None
+) -> list[str]:
+    """What the user should know of the training: a budget that ended it, classes of few patients."""
     notes = []
     if private and private.steps_allowed < plan.epochs * plan.steps_per_epoch:
         notes.append(f"the budget ended the training after {private.steps_allowed} steps")

@@ -1,0 +1,212 @@
+"""A DCGAN across clients: TFF's rounds are the networks' steps, clients stay apart, a stopped training goes on."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+import federated  # noqa: F401  (before TFF: it silences a warning of TFF's)
+from federated.audit_log import verify
+from federated.tff import order, records
+from federated.tff.engine import Engine
+from federated.tff.execution import Execution
+from federated.tff.order import LocalTraining
+from federated.tff.strategies import Strategy
+from medimg.dataset import Dataset
+from medimg.errors import InputError
+from medimg.imaging import read_image
+from synthetic.config import SynthesizeConfig
+from synthetic.federation.gan_model import Averaged, GanModel
+from synthetic.federation.gan_work import GanWork, NumberedBatches, conditions, one_step
+from synthetic.federation.images import check
+from synthetic.images.networks import build
+from synthetic.images.step import Steps
+from synthetic.synthesize import synthesize
+from tests.synthetic.images.conftest import make_set
+
+SMALL = {"model": "dcgan", "image_size": 16, "filters": 4, "latent_size": 4}
+ACROSS = {**SMALL, "partition": "site", "local_steps": 2, "rounds": 4, "batch_size": 8, "count": 8}
+LOCAL = LocalTraining(steps=5, batch_size=16)
+
+
+@pytest.fixture(scope="module")
+def execution():
+    with Execution() as execution:
+        yield execution
+
+
+@pytest.fixture(scope="module")
+def sites(tmp_path_factory) -> Dataset:
+    """Three sites of 16 images; one has the dark class alone."""
+    labels = ["bright" if i % 3 == 0 and i < 32 else "dark" for i in range(48)]
+    root = tmp_path_factory.mktemp("sites") / "data"
+    dataset = make_set(root, labels, [f"p{i}" for i in range(48)], ["train"] * 48)
+    site = [f"site-{i // 16}" for i in range(48)]
+    replace(dataset, manifest=dataset.manifest.assign(site=site)).save()
+    return Dataset.load(root)
+
+
+@pytest.fixture(scope="module")
+def across(sites, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("across") / "made"
+    return synthesize(sites.root, out, SynthesizeConfig(**ACROSS, sample_every=1))
+
+
+def model(regularise: str) -> GanModel:
+    options = SynthesizeConfig(model="dcgan", regularise=regularise, discriminator_steps=2)
+    return GanModel(build(16, 1, 2, filters=4, latent_size=4, seed=0), options)
+
+
+def clients(folder: Path) -> list[records.ClientData]:
+    random = np.random.default_rng(0)
+    return [
+        records.write(
+            folder / str(n),
+            f"client-{n}",
+            random.integers(0, 256, (examples, 16, 16, 1)).astype(np.uint8),
+            random.integers(0, 2, examples),
+        )
+        for n, examples in enumerate((40, 24))
+    ]
+
+
+def by_hand(gan: GanModel, weights, client: records.ClientData, number: int) -> list[np.ndarray]:
+    """The client's update, computed without TFF."""
+    steps = Steps(gan.gan, gan.options, 0)
+    averaged = Averaged(steps)
+    averaged.assign(weights)
+    folder = Path(client.folder)
+    pixels = np.fromfile(folder / records.INPUTS, np.uint8).reshape(-1, 16, 16, 1)
+    targets = np.fromfile(folder / records.TARGETS, np.int64)
+    seed = order.dropout_seed(0, number, client.name)
+    for i, (count, *planned) in enumerate(NumberedBatches().planned(LOCAL, client, 0, number)):
+        rows = [row for row in planned if row >= 0]
+        one_step(
+            steps,
+            tf.constant(pixels[rows], tf.float32),
+            conditions(tf.constant(targets[rows]), 2),
+            tf.constant(count),
+            tf.random.experimental.stateless_fold_in(seed, i),
+            gan.options.discriminator_steps,
+        )
+    return [a - b.numpy() for a, b in zip(weights, averaged.read(), strict=True)]
+
+
+@pytest.mark.parametrize("regularise", ["r1", "spectral"])
+def test_rounds_on_tff_are_the_mean_of_the_steps_by_hand(execution, tmp_path, regularise):
+    gan, data = model(regularise), clients(tmp_path)
+    layout = records.Layout((16, 16, 1), "uint8", (), "int64")
+    engine = Engine(execution, gan, layout, Strategy(clients=2), LOCAL, work=GanWork)
+    state = engine.initialize(gan.initial())
+    weights = gan.initial()
+    for number in (1, 2):
+        state, _ = engine.run_round(state, data)
+        updates = [by_hand(gan, weights, client, number) for client in data]
+        weights = [w - (40 * a + 24 * b) / 64 for w, a, b in zip(weights, *updates, strict=True)]
+        assert max(np.abs(a).max() for a in updates[0]) > 0.01
+        for found, expected in zip(state.weights, weights, strict=True):
+            np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+def test_what_is_averaged_goes_in_and_out_unchanged():
+    gan = model("spectral")
+    steps = Steps(gan.gan, gan.options, 0)
+    averaged = Averaged(steps)
+    # Networks, average, two moments of each trained weight, and a vector for each kernel of the discriminator.
+    trained = len(gan.gan.generator.weights) + len(gan.gan.discriminator.weights)
+    kernels = sum(v.shape.rank > 1 for v in gan.gan.discriminator.weights)
+    expected = 3 * trained + len(gan.gan.average.weights) + kernels
+    arrays = [np.abs(array) + 0.5 for array in gan.initial()]
+    assert len(arrays) == len(averaged.read()) == expected
+    averaged.assign(arrays)
+    for found, array in zip(averaged.read(), arrays, strict=True):
+        np.testing.assert_allclose(found, array, rtol=1e-6)
+    generator = len(gan.gan.generator.weights)
+    place = 2 * generator + len(gan.gan.discriminator.weights) + 2 * generator - 1
+    second = steps.generator_optimizer.variables[-1]
+    np.testing.assert_allclose(second.numpy(), arrays[place] ** 2, rtol=1e-6)
+    averaged.assign([-array for array in arrays])
+    assert not second.numpy().any()
+
+
+def test_it_leaves_a_dataset_with_rounds_and_a_log(across, sites):
+    made = Dataset.load(across)
+    assert made.preparation["synthetic"] and len(made.manifest) == 8
+    assert (made.manifest["label"] == "dark").sum() == 6
+    rounds = pd.read_csv(across / "training" / "rounds.csv")
+    assert rounds["client"].tolist() == ["site-0", "site-1", "site-2"] * 4
+    assert (rounds["examples"] == 16).all() and np.isfinite(rounds["loss"]).all()
+    assert pd.read_csv(across / "training" / "history.csv")["round"].tolist() == [1, 2, 3, 4]
+    log = verify(across / "training" / "audit.jsonl")
+    assert log.ok and log.rounds == (1, 2, 3, 4)
+    grids = sorted(path.name for path in (across / "training").glob("samples-*.png"))
+    assert grids[-1] == "samples-0004.png"
+    assert made.preparation["federation"]["clients"] == dict.fromkeys(
+        ["site-0", "site-1", "site-2"], 16
+    )
+    assert any("images stayed with their clients" in note for note in made.preparation["notes"])
+
+
+def test_the_clients_records_do_not_stay(across, sites):
+    # Neither copies of images nor the networks, which may know them by heart.
+    left = {path.name for path in across.rglob("*") if path.is_file()}
+    assert not left & {"inputs.bin", "targets.bin"} and not any(n.endswith(".npz") for n in left)
+
+
+def test_a_stopped_training_goes_on_to_the_same_images(across, sites, tmp_path):
+    def stop(what, done, total):
+        if what == "rounds" and done == 2:
+            raise KeyboardInterrupt
+
+    config = SynthesizeConfig(**ACROSS, sample_every=1)
+    with pytest.raises(KeyboardInterrupt):
+        synthesize(sites.root, tmp_path / "made", config, listener=stop)
+    assert not (tmp_path / "made" / "dataset.yaml").exists()
+    synthesize(sites.root, tmp_path / "made", config, resume=True)
+    for name in Dataset.load(across).manifest["image"]:
+        np.testing.assert_array_equal(
+            read_image(tmp_path / "made" / name), read_image(across / name)
+        )
+    assert (tmp_path / "made" / "training" / "rounds.csv").read_text().count("\n") == 13
+
+
+@pytest.mark.parametrize("secure", ["masking", "ckks"])
+def test_a_secure_sum_makes_the_same_images(across, sites, tmp_path, secure):
+    config = SynthesizeConfig(**{**ACROSS, "secure": secure}, sample_every=0)
+    out = synthesize(sites.root, tmp_path / "made", config)
+    differences = [
+        np.abs(read_image(out / name).astype(int) - read_image(across / name)).max()
+        for name in Dataset.load(across).manifest["image"]
+    ]
+    assert max(differences) <= 3
+    assert "masked" in str(Dataset.load(out).preparation["federation"]) or secure == "ckks"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"dp_epsilon": 3.0}, "--dp-epsilon"),
+        ({"aggregation": "robust-clip"}, "--aggregation robust-clip"),
+        ({"aggregation": "krum"}, "Krum needs at least 5 clients"),
+        ({"secure": "masking", "secure_threshold": 1}, "--secure-threshold 1"),
+        ({"partition": "iid", "clients": 60}, "--clients"),
+        ({"image_size": 27}, "--image-size 27"),
+    ],
+)
+def test_what_can_not_be_done_is_refused(sites, options, words):
+    with pytest.raises(InputError, match=words):
+        check(sites, SynthesizeConfig(**{**ACROSS, **options}))
+
+
+def test_a_set_without_sites_is_refused_by_name(two_without_sites):
+    with pytest.raises(InputError, match="site"):
+        check(two_without_sites, SynthesizeConfig(**ACROSS))
+
+
+@pytest.fixture
+def two_without_sites(tmp_path) -> Dataset:
+    labels = ["bright", "dark"] * 20
+    return make_set(tmp_path / "data", labels, [f"p{i}" for i in range(40)], ["train"] * 40)
