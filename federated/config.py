@@ -3,7 +3,8 @@
 import dataclasses
 from dataclasses import dataclass
 
-from medimg.config import ImageOptions, ModelOptions, TableOptions, TrainConfig
+from medimg.config import TrainConfig
+from medimg.option_groups import ImageOptions, ModelOptions, TableOptions
 from medimg.options import Config, option
 
 STRATEGIES = (

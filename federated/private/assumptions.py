@@ -14,11 +14,14 @@ _PATIENT = (
     "The numbers of training patients and images of each site, and how it weighs, are treated as public. Training loss "
     "and accuracy do not leave a site.",
     "A site's steps count once it is asked for them, whether its update arrives or not.",
-    "Not covered: each site's class counts, in partition.csv, and the majority class that the comparison names.",
     "Not covered: how long a site takes for its steps, which may tell how many patients were drawn.",
     "Not covered: a coordinator that has a site run other TensorFlow code than this program's.",
     "In the Dataset's privacy_ledger.jsonl the sites' steps are added up as if each patient were at every site, which "
     "overstates what later Runs find spent.",
+)
+_CLASS_COUNTS = (
+    "Not covered: each site's class counts, in partition.csv, and the majority class that the "
+    "comparison names."
 )
 _ONE_MACHINE = "The sites were simulated in one process: who had that machine had all images and all sites' keys."
 _CLIENT = (
@@ -40,10 +43,16 @@ _VALIDATION = (
 _STATISTICS = "Not covered: statistics that the clients shared before round 1 carry no noise."
 
 
-def of_patients(circumstances: Circumstances, one_machine: bool) -> list[str]:
+def of_patients(
+    circumstances: Circumstances, one_machine: bool, measured: bool = True
+) -> list[str]:
     """Of `--dp patient`: what holds of any private training, then what a federation adds."""
-    sentences = [*assumptions(circumstances), *_PATIENT]
-    return [*sentences, _ONE_MACHINE] if one_machine else sentences
+    return [
+        *assumptions(circumstances),
+        *_PATIENT,
+        *([_CLASS_COUNTS] if measured else []),
+        *([_ONE_MACHINE] if one_machine else []),
+    ]
 
 
 def of_clients(circumstances: Circumstances) -> list[str]:

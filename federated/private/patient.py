@@ -75,6 +75,8 @@ class PatientPrivacy:
         config: options.
         rounds: at most.
         one_machine: the sites are simulated here; else their data and keys are at workers elsewhere.
+        measured: class counts are told in the Run, as `medimg federate` does.
+        also: what decides the training beside the options, by name.
 
     Attributes:
         plans: of every site.
@@ -92,12 +94,15 @@ class PatientPrivacy:
         config: FederateConfig,
         rounds: int,
         one_machine: bool = True,
+        measured: bool = True,
+        also: dict | None = None,
     ):
         check(config)
         self.config, self.data = config, {client.name: client for client in data}
-        self._one_machine = one_machine
+        self._one_machine, self._measured = one_machine, measured
         self._recorded: dict[int, dict] = {}
-        options = {**config.given(), "rounds": rounds, "data": dataset.fingerprint()}
+        told = {"rounds": rounds, "data": dataset.fingerprint()}
+        options = {**config.given(), **(also or {}), **told}
         # Mixed into every site's draws: other options never meet the same noise.
         self.training = draw_key(0, options)
         draws = {
@@ -122,8 +127,17 @@ class PatientPrivacy:
 
     def engine_arguments(self) -> dict:
         """What `Engine` is given beside its other arguments."""
+        return {"steps": self.steps(PatientSteps)}
+
+    def steps(self, kind: type[PatientSteps], **given) -> PatientSteps:
+        """The private steps of the sites.
+
+        Args:
+            kind: PatientSteps, or a class of it for models that take other steps.
+            **given: what that class takes beside its parent's arguments.
+        """
         sites = {name: plan.site for name, plan in self.plans.items()}
-        return {"steps": PatientSteps(sites, self.config.dp_clip, self.training)}
+        return kind(sites, self.config.dp_clip, self.training, **given)
 
     def before_round(self, number: int, participants: list[str], work: dict[str, float]) -> None:
         """Write down what the clients are about to spend; call it before they are asked.
@@ -209,7 +223,7 @@ class PatientPrivacy:
     def _assumptions(self, circumstances):
         def sentences(unwritten: str) -> list[str]:
             told = replace(circumstances, dataset_ledger=unwritten)
-            return assumptions.of_patients(told, self._one_machine)
+            return assumptions.of_patients(told, self._one_machine, self._measured)
 
         return sentences
 

@@ -1,5 +1,6 @@
 """DP-SGD as the steps of a client in TFF: `medimg.privacy`'s clipped sums on patients drawn at the site."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,28 @@ class SiteMechanism:
     def sampling_probability(self) -> float:
         """Of a patient in a step."""
         return self.expected_patients / self.patients
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A site's patients and noise of one round, in the graph.
+
+    Attributes:
+        chunks: iterator of (inputs, targets, weights, patients, last): each step's chunks up to one that is `last`.
+        expected: patients of a step on average, float32 scalar.
+        deviation: of the noise, float32 scalar.
+        noise: key, int64 (2,).
+    """
+
+    chunks: Iterator
+    expected: tf.Tensor
+    deviation: tf.Tensor
+    noise: tf.Tensor
+
+    def noisy_mean(self, sums: list, number: tf.Tensor) -> list:
+        """The sums of clipped gradients of step `number` with their noise, over the expected patients."""
+        generator = stream.Normal(stream.derive(self.noise, number))
+        return noisy_mean(sums, self.deviation, self.expected, generator)
 
 
 class PatientSteps:
@@ -69,12 +92,16 @@ class PatientSteps:
             )
         return np.full((steps_of(local, site), 1), self._numbers[client.name], np.int64)
 
-    def begin(self, model, loss, layout: Layout, share: Share):
-        """As in `federated.tff.client_work.Steps`."""
+    def drawing(self, layout: Layout, share: Share, number: tf.Tensor) -> "Drawing":
+        """What a site draws in a round; for use in a graph.
+
+        Args:
+            layout: of the examples.
+            share: of the site.
+            number: of the site, as `planned` told.
+        """
         sites = list(self.sites.values())
-        number = share.steps[0, 0]
         probability = _chosen([s.sampling_probability for s in sites], number, tf.float64)
-        expected = _chosen([s.expected_patients for s in sites], number, tf.float32)
         deviation = _chosen(
             # Without noise the clip may be infinite.
             [s.noise_multiplier and s.noise_multiplier * self.l2_norm_clip for s in sites],
@@ -82,24 +109,29 @@ class PatientSteps:
             tf.float32,
         )
         key = stream.round_key(share, self._training)
-        drawing, noise = stream.derive(key, 0), stream.derive(key, 1)
+        secret, noise = stream.derive(key, 0), stream.derive(key, 1)
         count = tf.shape(share.steps, out_type=tf.int64)[0]
-        found = iter(draws.batches(share.folder, layout, probability, drawing, count))
+        chunks = iter(draws.batches(share.folder, layout, probability, secret, count))
+        expected = _chosen([s.expected_patients for s in sites], number, tf.float32)
+        return Drawing(chunks, expected, deviation, noise)
+
+    def begin(self, model, loss, layout: Layout, share: Share):
+        """As in `federated.tff.client_work.Steps`."""
+        drawing = self.drawing(layout, share, share.steps[0, 0])
 
         def step(number):
             sums = tuple(tf.zeros(v.shape, v.dtype) for v in model.trainable_variables)
             chunk, last = tf.constant(0), tf.constant(False)
             seed = tf.random.experimental.stateless_fold_in(share.seed, number)
             while not last:
-                inputs, targets, weights, patients, last = next(found)
+                inputs, targets, weights, patients, last = next(drawing.chunks)
                 set_key(model, tf.random.experimental.stateless_fold_in(seed, chunk))
                 clipped = clipped_sum(
                     model, loss, inputs, targets, patients, self.l2_norm_clip, weights
                 )
                 sums = tuple(s + g for s, g in zip(sums, clipped.gradients, strict=True))
                 chunk += 1
-            generator = stream.Normal(stream.derive(noise, number))
-            gradients = noisy_mean(list(sums), deviation, expected, generator)
+            gradients = drawing.noisy_mean(list(sums), number)
             untold = tf.constant(float("nan"))
             return Measured(tuple(gradients), tf.constant(1.0), untold, untold)
 

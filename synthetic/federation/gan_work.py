@@ -5,6 +5,7 @@ server averages both. Only the discriminator ever sees images, and they never le
 """
 
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -21,17 +22,50 @@ from synthetic.images.step import PENALTY_EVERY, Steps
 REAL, DISCRIMINATOR, GENERATOR = range(3)
 
 
-class NumberedBatches:
-    """Batches of a client's images in an order by seed, beside the number of each step since the first round."""
+class GanSteps(Protocol):
+    """What the steps of a client take, and how one is made."""
 
     def planned(
         self, local: LocalTraining, client: ClientData, seed: int, round_number: int
     ) -> np.ndarray:
-        """int64 (steps, 1 + batch size): the step's number, then rows, negative where there is none."""
+        """int64 (steps, anything), the first column the number of the step since the first round."""
+
+    def begin(
+        self, steps: Steps, layout: Layout, share: Share
+    ) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+        """For the graph under construction: number of the step in the round -> images seen, the sum of their losses."""
+
+
+class NumberedBatches:
+    """Batches of a client's images in an order by seed; as many images of the same classes are made."""
+
+    def planned(
+        self, local: LocalTraining, client: ClientData, seed: int, round_number: int
+    ) -> np.ndarray:
+        """Numbers, then rows, negative where there is none."""
         rows = order.steps(local, client.examples, seed, round_number, client.name)
-        first = (round_number - 1) * local.steps
-        numbers = np.arange(first, first + len(rows), dtype=np.int64)
-        return np.concatenate([numbers[:, None], rows], axis=1)
+        return np.concatenate([numbers(local, round_number), rows], axis=1)
+
+    def begin(self, steps: Steps, layout: Layout, share: Share):
+        """As in `GanSteps`."""
+        rows = tf.data.Dataset.from_tensor_slices(share.steps[:, 1:])
+        batches = iter(records.batches(share.folder, layout, rows))
+
+        def step(place):
+            pixels, targets, _ = next(batches)
+            condition = conditions(targets, steps.gan.classes)
+            seed = tf.random.experimental.stateless_fold_in(share.seed, place)
+            loss = one_step(steps, pixels, condition, share.steps[place, 0], seed)
+            count = tf.cast(tf.shape(pixels)[0], tf.float32)
+            return count, count * loss
+
+        return step
+
+
+def numbers(local: LocalTraining, round_number: int) -> np.ndarray:
+    """int64 (steps, 1): the numbers of a round's steps since the first round."""
+    first = (round_number - 1) * local.steps
+    return np.arange(first, first + local.steps, dtype=np.int64)[:, None]
 
 
 class GanWork:
@@ -43,7 +77,7 @@ class GanWork:
         local: `steps` and `batch_size` are read.
         strategy: of the server.
         gradient: not used: the steps have their own.
-        steps: what a step takes; None: batches.
+        steps: what a step takes and how it is made; None: batches.
     """
 
     def __init__(
@@ -53,31 +87,25 @@ class GanWork:
         local: LocalTraining,
         strategy: Strategy,
         gradient: Callable | None = None,
-        steps: NumberedBatches | None = None,
+        steps: GanSteps | None = None,
     ):
         self.spec, self.layout, self.local, self.strategy = model, layout, local, strategy
         self.steps = steps or NumberedBatches()
 
     def build(self) -> Callable[[Share], tuple]:
         """As of `ClientWork`; `loss` is the discriminator's mean on real and made images, accuracy is not measured."""
-        steps, layout = self.spec.in_graph(), self.layout
-        averaged = Averaged(steps)
-        classes, every = self.spec.gan.classes, self.spec.options.discriminator_steps
+        networks, layout = self.spec.in_graph(), self.layout
+        averaged = Averaged(networks)
 
         @tf.function
         def one_round(share: Share):
             started = tf.timestamp()
             averaged.assign(share.weights)
-            rows = tf.data.Dataset.from_tensor_slices(share.steps[:, 1:])
-            batches = iter(records.batches(share.folder, layout, rows))
             seen, total = tf.constant(0.0), tf.constant(0.0)
-            for step in tf.range(tf.shape(share.steps)[0]):
-                pixels, targets, _ = next(batches)
-                condition = conditions(targets, classes)
-                seed = tf.random.experimental.stateless_fold_in(share.seed, step)
-                loss = one_step(steps, pixels, condition, share.steps[step, 0], seed, every)
-                count = tf.cast(tf.shape(pixels)[0], tf.float32)
-                seen, total = seen + count, total + count * loss
+            made = self.steps.begin(networks, layout, share)
+            for place in tf.range(tf.shape(share.steps)[0]):
+                count, loss = made(place)
+                seen, total = seen + count, total + loss
             sent = [
                 before - after for before, after in zip(share.weights, averaged.read(), strict=True)
             ]
@@ -99,9 +127,7 @@ def conditions(targets: tf.Tensor, classes: int) -> tf.Tensor:
     return targets if targets.shape.rank == 2 else tf.one_hot(targets, classes)
 
 
-def one_step(
-    steps: Steps, pixels, condition, number: tf.Tensor, seed: tf.Tensor, every: int
-) -> tf.Tensor:
+def one_step(steps: Steps, pixels, condition, number: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """One step of the discriminator, and of the generator where it is its turn; for use in a graph.
 
     Args:
@@ -110,18 +136,12 @@ def one_step(
         condition: their classes (B, classes); as many images of the same classes are made.
         number: of the step since the first round, int64 scalar: Adam's count, and whose turn it is.
         seed: int32 (2,), of noise and augmentation.
-        every: steps of the discriminator to one of the generator.
 
     Returns:
         The discriminator's loss on real and made images, before the step.
     """
-
-    def seed_for(purpose: int) -> tf.Tensor:
-        return tf.random.experimental.stateless_fold_in(seed, purpose)
-
-    steps.discriminator_optimizer.iterations.assign(number)
-    steps.generator_optimizer.iterations.assign(number // every)
-    seeds = seed_for(REAL), seed_for(DISCRIMINATOR)
+    count(steps, number)
+    seeds = seed_for(seed, REAL), seed_for(seed, DISCRIMINATOR)
     if steps.options.regularise == "r1":
         told = tf.cond(
             tf.equal(number % PENALTY_EVERY, 0),
@@ -130,17 +150,29 @@ def one_step(
         )
     else:
         told = steps.teach(pixels, condition, condition, seeds, False)
-    loss = told["real_loss"] + told["fake_loss"]
-
-    def learn():
-        decay = tf.minimum(steps.options.ema_decay, moving_decay(number))
-        return steps.learn(condition, seed_for(GENERATOR), decay)["generator_loss"]
-
-    tf.cond(tf.equal((number + 1) % every, 0), learn, lambda: tf.constant(0.0))
-    return loss
+    learn(steps, condition, number, seed)
+    return told["real_loss"] + told["fake_loss"]
 
 
-def moving_decay(number: tf.Tensor) -> tf.Tensor:
-    """Of the generator's average in its first steps, as `Steps.generator_step` has it."""
-    number = tf.cast(number, tf.float32)
-    return (1.0 + number) / (10.0 + number)
+def seed_for(seed: tf.Tensor, purpose: int) -> tf.Tensor:
+    """int32 (2,) of one use of a step's seed."""
+    return tf.random.experimental.stateless_fold_in(seed, purpose)
+
+
+def count(steps: Steps, number: tf.Tensor) -> None:
+    """Tell Adam how many steps there have been."""
+    steps.discriminator_optimizer.iterations.assign(number)
+    steps.generator_optimizer.iterations.assign(number // steps.options.discriminator_steps)
+
+
+def learn(steps: Steps, condition: tf.Tensor, number: tf.Tensor, seed: tf.Tensor) -> None:
+    """A step of the generator where it is its turn."""
+
+    def one():
+        so_far = tf.cast(number, tf.float32)
+        # As `Steps.generator_step` has it: the average of few steps is no average yet.
+        decay = tf.minimum(steps.options.ema_decay, (1.0 + so_far) / (10.0 + so_far))
+        return steps.learn(condition, seed_for(seed, GENERATOR), decay)["generator_loss"]
+
+    due = tf.equal((number + 1) % steps.options.discriminator_steps, 0)
+    tf.cond(due, one, lambda: tf.constant(0.0))

@@ -12,6 +12,7 @@ from federated.averaging import average, options_of_rounds
 from federated.checkpoint import Checkpoints
 from federated.clients import Client
 from federated.partition import partition
+from federated.private.site_key import with_key
 from federated.rounds import Watch
 from federated.secure.exposure import who_could_see
 from federated.tff import records
@@ -26,7 +27,8 @@ from medimg.pipeline import PixelCache, as_pixels, image_form
 from synthetic.dataset import Made
 from synthetic.federation.gan_model import Averaged, GanModel
 from synthetic.federation.gan_work import GanWork
-from synthetic.images.classes import ClassMix, class_mix
+from synthetic.federation.private_gan import PrivateGanSteps, privacy_of
+from synthetic.images.classes import ClassMix, class_mix, equal_mix
 from synthetic.images.dcgan import (
     CACHE_GB,
     CHECKPOINTS,
@@ -78,10 +80,6 @@ def check(dataset: Dataset, config) -> Setting:
     Raises:
         InputError: names the option or the part.
     """
-    if config.is_private:
-        raise InputError(
-            "--dp-epsilon: not with --partition for images; train in one place, or hide the updates by --secure masking"
-        )
     if config.aggregation in LEFT_OUT:
         raise InputError(
             f"--aggregation {config.aggregation}: not for a generator, whose updates hold Adam's moments; use mean"
@@ -89,10 +87,12 @@ def check(dataset: Dataset, config) -> Setting:
     rows = check_images(dataset, config)
     clients = partition(dataset, config, measured=False)
     check_aggregation(options_of_rounds(config, 1), len(clients))
-    batch = config.batch_size or max(SMALLEST_BATCH, round(BATCH / len(clients)))
-    plan = settle(dataset, rows, replace(config, batch_size=batch * len(clients)))
+    batch = config.batch_size
+    if batch is None and not config.is_private:
+        batch = max(SMALLEST_BATCH, round(BATCH / len(clients)))
+    plan = settle(dataset, rows, replace(config, batch_size=batch and batch * len(clients)))
     rounds = config.rounds or math.ceil(plan.epochs * plan.steps_per_epoch / config.local_steps)
-    return Setting(rows, clients, plan, batch, rounds)
+    return Setting(rows, clients, plan, plan.batch_size // len(clients), rounds)
 
 
 def fit_and_sample(dataset: Dataset, folder: Path, config, listener) -> Made:
@@ -112,15 +112,16 @@ def fit_and_sample(dataset: Dataset, folder: Path, config, listener) -> Made:
     """
     setting = check(dataset, config)
     folder = Path(folder)
-    mix = class_mix(dataset, setting.rows)
+    # How frequent classes are is not public where patients are protected.
+    mix = equal_mix(dataset) if config.is_private else class_mix(dataset, setting.rows)
     mix = mix.equal() if config.class_mix == "equal" else mix
     gan = gan_of(setting.plan, dataset, config)
-    _train(dataset, setting, gan, mix, folder, config, listener)
-    notes = [
-        *(f"{client.name}: {note}" for client in setting.clients for note in client.notes),
-        *_notes(setting, config),
-        *notes_of(setting.rows, setting.plan),
-    ]
+    rounds = _train(dataset, setting, gan, mix, folder, config, listener)
+    setting = replace(setting, rounds=rounds)
+    notes = _notes(setting, config)
+    if not config.is_private:
+        notes += [f"{client.name}: {note}" for client in setting.clients for note in client.notes]
+        notes += notes_of(setting.rows, setting.plan)
     secret = secret_seed_of(dataset, folder, config)
     federation = {
         "clients": {client.name: client.examples for client in setting.clients},
@@ -136,15 +137,20 @@ def fit_and_sample(dataset: Dataset, folder: Path, config, listener) -> Made:
 
 def _train(
     dataset: Dataset, setting: Setting, gan: Gan, mix: ClassMix, folder: Path, config, listener
-) -> None:
-    """The networks of `gan` are the trained ones afterwards."""
+) -> int:
+    """The rounds that were made; the networks of `gan` are the trained ones afterwards."""
     model = GanModel(gan, settled(config, setting.plan))
     layout = _layout(dataset, setting)
     checkpoints = folder / CHECKPOINTS
     clients = [
-        _write(client, setting, layout, checkpoints / "records" / str(number), listener)
+        _write(client, setting, layout, checkpoints / "records" / str(number), config, listener)
         for number, client in enumerate(setting.clients)
     ]
+    privacy, steps, rounds, watch = None, None, setting.rounds, Watch()
+    if config.is_private:
+        privacy = privacy_of(folder, dataset, clients, config, rounds, setting.batch_size)
+        steps, rounds = privacy.steps(PrivateGanSteps), privacy.rounds
+        watch = Watch(before=privacy.before_round, events=privacy.events)
     (folder / TRAINING).mkdir(parents=True, exist_ok=True)
     kept = Checkpoints(checkpoints / "federated")
     trained = Averaged(Steps(gan, model.options, config.seed))
@@ -152,8 +158,8 @@ def _train(
 
     def after(row: dict) -> None:
         number = row["round"]
-        listener("rounds", number, setting.rounds)
-        if number == setting.rounds or (every and number % every == 0):
+        listener("rounds", number, rounds)
+        if number == rounds or (every and number % every == 0):
             trained.assign(kept.load()[0].weights)
             write_grid(gan, mix, folder / TRAINING / f"samples-{number:04d}.png", config.seed)
 
@@ -165,19 +171,23 @@ def _train(
             Strategy(clients=len(clients)),
             LocalTraining(steps=config.local_steps, batch_size=setting.batch_size),
             config.seed,
+            steps=steps,
             work=GanWork,
         )
         state = average(
             engine,
             clients,
             model.initial(),
-            options_of_rounds(config, setting.rounds),
+            options_of_rounds(config, rounds),
             folder / TRAINING,
             kept.folder,
             {"options": config.to_dict(), "data": dataset.fingerprint()},
-            Watch(after=after),
+            replace(watch, after=after),
         )
+    if privacy:
+        privacy.complete()
     trained.assign(state.weights)
+    return rounds
 
 
 def _layout(dataset: Dataset, setting: Setting) -> Layout:
@@ -192,7 +202,9 @@ def _layout(dataset: Dataset, setting: Setting) -> Layout:
     )
 
 
-def _write(client: Client, setting: Setting, layout: Layout, folder: Path, listener) -> ClientData:
+def _write(
+    client: Client, setting: Setting, layout: Layout, folder: Path, config, listener
+) -> ClientData:
     """The client's images and classes on its own disk."""
     dataset, plan = client.dataset, setting.plan
     rows = setting.rows.loc[setting.rows.index.intersection(client.dataset.manifest.index)]
@@ -208,8 +220,11 @@ def _write(client: Client, setting: Setting, layout: Layout, folder: Path, liste
     try:
         pixels = cache.take(np.arange(len(rows)))
         pixels = pixels if layout.input_type == "uint8" else as_pixels(pixels)
+        pixels = np.asarray(pixels, layout.input_type)
         targets = dataset.targets(rows).astype(layout.target_type)
-        return records.write(folder, client.name, np.asarray(pixels, layout.input_type), targets)
+        patients = rows["patient"] if config.is_private else None
+        data = records.write(folder, client.name, pixels, targets, units=patients)
+        return with_key(data, config.dp_seed) if config.is_private else data
     finally:
         cache.close()
 
@@ -220,10 +235,17 @@ def _rounds_between_grids(setting: Setting, config) -> int:
 
 
 def _notes(setting: Setting, config) -> list[str]:
-    return [
+    counted = (
+        "its number of training images and patients"
+        if config.is_private
+        else "its number of training images, how many are of each class"
+    )
+    notes = [
         f"trained across {len(setting.clients)} clients by {setting.rounds} rounds of {config.local_steps} steps of "
-        f"{setting.batch_size} images each (FedGAN, Rasouli et al. 2020); images stayed with their clients, which sent "
-        "both networks with Adam's moments",
-        "before the first round each client told its number of training images, how many are of each class, and their "
-        "form (size, grey or colour, bits)",
+        f"{setting.batch_size} {'patients, on average,' if config.is_private else 'images'} each (FedGAN, Rasouli et "
+        "al. 2020); images stayed with their clients, which sent both networks with Adam's moments",
+        f"before the first round each client told {counted}, and the images' form (size, grey or colour, bits)",
     ]
+    if config.is_private:
+        notes.append("all classes are made equally often: how frequent they are was not asked")
+    return notes

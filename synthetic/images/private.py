@@ -119,18 +119,10 @@ class PrivateDiscriminator:
 
     @tf.function
     def _real_sums(self, steps: Steps, pixels, condition, groups, seed) -> list:
-        def loss(condition, outputs):
-            return real_losses(scores(outputs, condition), steps.options.label_smoothing)
-
-        real = steps.augmented(pixels, seed)
-        discriminator = steps.gan.discriminator
-        return clipped_sum(discriminator, loss, real, condition, groups, self.clip).gradients
+        return clipped_real(steps, pixels, condition, groups, seed, self.clip)
 
     @tf.function
     def _teach(self, steps: Steps, sums: list, condition, seed) -> tf.Tensor:
-        def loss(condition, outputs):
-            return fake_losses(scores(outputs, condition))
-
         noisy = add_noise(
             sums,
             self.clip,
@@ -138,9 +130,49 @@ class PrivateDiscriminator:
             self.drawn.expected_units,
             self.noise,
         )
-        made = steps.made(condition, seed)
-        fake = clipped_sum(steps.gan.discriminator, loss, made, condition, None, self.clip)
-        count = tf.cast(tf.shape(condition)[0], tf.float32)
-        gradients = [a + b / count for a, b in zip(noisy, fake.gradients, strict=True)]
-        steps.apply_discriminator(gradients)
-        return fake.loss
+        return taught(steps, noisy, condition, seed, self.clip)
+
+
+def clipped_real(steps: Steps, pixels, condition, patients, seed, clip: float) -> list:
+    """The sum of patients' clipped gradients of the discriminator's loss on real images; for use in a graph.
+
+    Args:
+        steps: of the networks.
+        pixels: (B, S, S, C).
+        condition: (B, classes).
+        patients: int (B,), as `medimg.privacy.clipping.clipped_sum` takes units.
+        seed: int32 (2,), of the augmentation.
+        clip: most that a patient's gradient may be, L2.
+    """
+
+    def loss(condition, outputs):
+        return real_losses(scores(outputs, condition), steps.options.label_smoothing)
+
+    real = steps.augmented(pixels, seed)
+    discriminator = steps.gan.discriminator
+    return clipped_sum(discriminator, loss, real, condition, patients, clip).gradients
+
+
+def taught(steps: Steps, noisy: list, condition, seed, clip: float) -> tf.Tensor:
+    """Move the discriminator along its noisy gradient on real images and that on made ones; for use in a graph.
+
+    Args:
+        steps: of the networks.
+        noisy: mean of the patients' gradients with its noise.
+        condition: classes of the images to be made (B, classes).
+        seed: int32 (2,), of their noise and augmentation.
+        clip: of each made image's gradient, so that neither side outweighs the other.
+
+    Returns:
+        The mean loss on made images.
+    """
+
+    def loss(condition, outputs):
+        return fake_losses(scores(outputs, condition))
+
+    made = steps.made(condition, seed)
+    fake = clipped_sum(steps.gan.discriminator, loss, made, condition, None, clip)
+    count = tf.cast(tf.shape(condition)[0], tf.float32)
+    gradients = [a + b / count for a, b in zip(noisy, fake.gradients, strict=True)]
+    steps.apply_discriminator(gradients)
+    return fake.loss

@@ -1,5 +1,6 @@
 """A DCGAN across clients: TFF's rounds are the networks' steps, clients stay apart, a stopped training goes on."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +19,14 @@ from federated.tff.strategies import Strategy
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.imaging import read_image
+from medimg.privacy.accounting import epsilon_of
+from medimg.privacy.mechanism import Mechanism
 from synthetic.config import SynthesizeConfig
 from synthetic.federation.gan_model import Averaged, GanModel
 from synthetic.federation.gan_work import GanWork, NumberedBatches, conditions, one_step
 from synthetic.federation.images import check
 from synthetic.images.networks import build
+from synthetic.images.private import clipped_real
 from synthetic.images.step import Steps
 from synthetic.synthesize import synthesize
 from tests.synthetic.images.conftest import make_set
@@ -90,7 +94,6 @@ def by_hand(gan: GanModel, weights, client: records.ClientData, number: int) -> 
             conditions(tf.constant(targets[rows]), 2),
             tf.constant(count),
             tf.random.experimental.stateless_fold_in(seed, i),
-            gan.options.discriminator_steps,
         )
     return [a - b.numpy() for a, b in zip(weights, averaged.read(), strict=True)]
 
@@ -188,7 +191,7 @@ def test_a_secure_sum_makes_the_same_images(across, sites, tmp_path, secure):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"dp_epsilon": 3.0}, "--dp-epsilon"),
+        ({"dp_epsilon": 3.0, "regularise": "r1"}, "--regularise r1"),
         ({"aggregation": "robust-clip"}, "--aggregation robust-clip"),
         ({"aggregation": "krum"}, "Krum needs at least 5 clients"),
         ({"secure": "masking", "secure_threshold": 1}, "--secure-threshold 1"),
@@ -210,3 +213,70 @@ def test_a_set_without_sites_is_refused_by_name(two_without_sites):
 def two_without_sites(tmp_path) -> Dataset:
     labels = ["bright", "dark"] * 20
     return make_set(tmp_path / "data", labels, [f"p{i}" for i in range(40)], ["train"] * 40)
+
+
+PRIVATE = {**ACROSS, "dp_epsilon": 5.0, "dp_delta": 1e-3, "dp_seed": 1, "discriminator_steps": 2}
+
+
+@pytest.fixture(scope="module")
+def private(sites, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("private") / "made"
+    return synthesize(sites.root, out, SynthesizeConfig(**PRIVATE))
+
+
+def test_a_private_federations_ledger_is_that_of_its_steps(private):
+    ledger = json.loads((private / "privacy.json").read_text())
+    assert set(ledger["sites"]) == {"site-0", "site-1", "site-2"}
+    noise = {name: site["noise_multiplier"] for name, site in ledger["sites"].items()}
+    for name in ledger["sites"]:
+        # 4 rounds of 2 steps, each of half of the site's 16 patients.
+        events = [Mechanism.poisson(0.5, noise[name]).event([(0, 8)])]
+        expected = epsilon_of(events, 1e-3)["pld"]
+        assert ledger["sites"][name]["epsilon"]["pld"] == pytest.approx(expected)
+        assert 4.5 < expected <= 5.0
+    assert ledger["epsilon"]["pld"] == max(s["epsilon"]["pld"] for s in ledger["sites"].values())
+    assert ledger["status"] == "complete"
+    assert not any("partition.csv" in sentence for sentence in ledger["assumptions"])
+
+
+def test_a_private_federation_tells_no_losses_and_no_class_counts(private):
+    made = Dataset.load(private)
+    assert pd.read_csv(private / "training" / "rounds.csv")["loss"].isna().all()
+    assert made.manifest["label"].value_counts().to_dict() == {"bright": 4, "dark": 4}
+    assert "epsilon" in made.preparation["privacy"]
+    assert not any("bright" in note for note in made.preparation["notes"])
+    assert not list(private.rglob("key.bin"))
+
+
+def test_private_draws_depend_on_the_key(private, sites, tmp_path):
+    def images(folder):
+        return [read_image(folder / name) for name in Dataset.load(private).manifest["image"]]
+
+    same = synthesize(sites.root, tmp_path / "same", SynthesizeConfig(**PRIVATE))
+    secret = synthesize(
+        sites.root, tmp_path / "secret", SynthesizeConfig(**{**PRIVATE, "dp_seed": None})
+    )
+    np.testing.assert_array_equal(images(same), images(private))
+    assert np.abs(np.subtract(images(secret), images(private), dtype=float)).max() > 0
+
+
+def test_a_patients_share_in_a_private_step_is_clipped():
+    gan = model("none")
+    steps = Steps(gan.gan, replace(gan.options, gan_augment="none"), 0)
+    random = np.random.default_rng(0)
+    pixels = tf.constant(random.uniform(0, 255, (6, 16, 16, 1)), tf.float32)
+    condition, patients = tf.one_hot([0, 1, 0, 1, 0, 1], 2), np.array([0, 0, 1, 1, 1, 2])
+    seed, clip = tf.constant([0, 0]), 0.05
+
+    def flat(of) -> np.ndarray:
+        groups = tf.constant(np.unique(patients[of], return_inverse=True)[1], tf.int32)
+        part = clipped_real(
+            steps, tf.gather(pixels, of), tf.gather(condition, of), groups, seed, clip
+        )
+        return np.concatenate([np.ravel(gradient) for gradient in part])
+
+    whole = flat(np.arange(6))
+    each = [flat(np.flatnonzero(patients == patient)) for patient in range(3)]
+    np.testing.assert_allclose(whole, np.sum(each, axis=0), atol=1e-6)
+    for share in each:
+        assert np.linalg.norm(share) == pytest.approx(clip, rel=1e-4)

@@ -1,0 +1,119 @@
+"""`--dp-epsilon` across clients: each site's steps of the discriminator are DP-SGD on its own patients.
+
+A site draws patients and noise by a key that it alone has. The generator and all that is averaged, Adam's moments too,
+come of the noisy gradients alone, so the guarantee covers every round's networks.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from federated.averaging import options_of_rounds
+from federated.private.patient import PatientPrivacy
+from federated.private.steps import PatientSteps
+from federated.tff.client_work import Share
+from federated.tff.order import LocalTraining
+from federated.tff.records import ClientData, Layout
+from medimg.dataset import Dataset
+from synthetic.federation.gan_work import (
+    DISCRIMINATOR,
+    REAL,
+    conditions,
+    count,
+    learn,
+    numbers,
+    seed_for,
+)
+from synthetic.images.private import clipped_real, taught
+from synthetic.images.step import Steps
+
+CLASSES = 3  # what the seed of the made images' classes is for, beside those of `gan_work`
+# Images that are made in a step; the patients of a step may be many for their noise.
+MADE = 64
+
+
+class PrivateGanSteps(PatientSteps):
+    """Private steps of a GAN. Losses are not told, and the made images' classes are drawn alike: theirs are private."""
+
+    def planned(
+        self, local: LocalTraining, client: ClientData, seed: int, round_number: int
+    ) -> np.ndarray:
+        """The steps' numbers, and the site's."""
+        site = super().planned(local, client, seed, round_number)
+        return np.concatenate([numbers(local, round_number), site], axis=1)
+
+    def begin(self, steps: Steps, layout: Layout, share: Share):
+        """As in `synthetic.federation.gan_work.GanSteps`."""
+        drawing = self.drawing(layout, share, share.steps[0, 1])
+        variables = steps.gan.discriminator.trainable_variables
+        classes = steps.gan.classes
+
+        def step(place):
+            seed = tf.random.experimental.stateless_fold_in(share.seed, place)
+            sums = tuple(tf.zeros(v.shape, v.dtype) for v in variables)
+            chunk, last = tf.constant(0), tf.constant(False)
+            while not last:
+                pixels, targets, _, patients, last = next(drawing.chunks)
+                of_chunk = tf.random.experimental.stateless_fold_in(seed_for(seed, REAL), chunk)
+                condition = conditions(targets, classes)
+                part = clipped_real(steps, pixels, condition, patients, of_chunk, self.l2_norm_clip)
+                sums = tuple(s + g for s, g in zip(sums, part, strict=True))
+                chunk += 1
+            noisy = drawing.noisy_mean(list(sums), place)
+            drawn = tf.random.stateless_uniform(
+                [MADE], seed_for(seed, CLASSES), 0, classes, tf.int64
+            )
+            fakes = tf.one_hot(drawn, classes)
+            number = share.steps[place, 0]
+            count(steps, number)
+            taught(steps, noisy, fakes, seed_for(seed, DISCRIMINATOR), self.l2_norm_clip)
+            learn(steps, fakes, number, seed)
+            return tf.constant(1.0), tf.constant(float("nan"))
+
+        return step
+
+
+def privacy_of(
+    folder: Path,
+    dataset: Dataset,
+    clients: list[ClientData],
+    config,
+    rounds: int,
+    batch_size: int,
+) -> PatientPrivacy:
+    """Budget, noise and ledger of every site; `privacy.json` is in the folder as the rounds go.
+
+    Args:
+        folder: of the synthetic Dataset.
+        dataset: of all sites.
+        clients: their records, written with patients and given a key.
+        config: `synthetic.config.SynthesizeConfig`.
+        rounds: wanted.
+        batch_size: patients of a site's step, on average.
+
+    Raises:
+        InputError: the budget allows no round, or delta is too large for a site.
+    """
+    given = {
+        name: getattr(config, name)
+        for name in ("dp_epsilon", "dp_delta", "dp_clip", "dp_noise_multiplier", "dp_seed")
+    }
+    options = replace(
+        options_of_rounds(config, rounds),
+        dp="patient",
+        local_steps=config.local_steps,
+        batch_size=batch_size,
+        **given,
+    )
+    # The networks' options too: other ones never meet the same noise.
+    return PatientPrivacy(
+        folder,
+        dataset,
+        clients,
+        options,
+        rounds,
+        measured=False,
+        also={"synthesis": config.given()},
+    )
