@@ -1,6 +1,6 @@
 """A DCGAN across five phantom sites beside one trained on all their images in one place, judged alike.
 
-`STEPS=N` shortens both trainings (default 3000); `OUT=FOLDER` keeps what was made; `SEEDS=N` repeats with other seeds.
+`STEPS=N` shortens both trainings (default 2000); `OUT=FOLDER` keeps what was made; `SEEDS=N` repeats with other seeds.
 """
 
 import contextlib
@@ -18,9 +18,9 @@ from synthetic.config import JudgeConfig, SynthesizeConfig
 from synthetic.judge.judge import judge
 from synthetic.synthesize import synthesize
 
-SITES, SIZE, BATCH = 5, 32, 64
+SITES, SIZE, FILTERS, BATCH = 5, 32, 32, 64
 LOCAL_STEPS = 20
-STEPS = int(os.environ.get("STEPS", "3000"))
+STEPS = int(os.environ.get("STEPS", "2000"))
 SEEDS = int(os.environ.get("SEEDS", "1"))
 
 
@@ -31,7 +31,8 @@ def told(measure: dict) -> str:
 def row(name: str, data: Dataset, out: Path, seed: int, **options) -> list:
     """Train, make images and judge them."""
     started = time.monotonic()
-    config = SynthesizeConfig(model="dcgan", image_size=SIZE, seed=seed, sample_every=0, **options)
+    size = {"image_size": SIZE, "filters": FILTERS}
+    config = SynthesizeConfig(model="dcgan", seed=seed, sample_every=20, **size, **options)
     synthesize(data.root, out, config)
     seconds = time.monotonic() - started
     found = judge(out, data.root, JudgeConfig(classifier="small-cnn", seed=seed))
