@@ -40,6 +40,7 @@ class Dataset:
         preparation: the options that the folder was prepared with.
         features: of a table, what its columns are; the manifest then has `row` (the row's name) and these columns
             instead of `image`: numbers as float64 with NaN for missing, all else as text with '' for missing.
+        synthetic: nobody in it exists: a generator made the rows.
     """
 
     root: Path
@@ -54,6 +55,7 @@ class Dataset:
     negative: str = ""
     preparation: dict = field(default_factory=dict)
     features: tuple[schema.Feature, ...] = ()
+    synthetic: bool = False
 
     def __post_init__(self):
         if self.task not in TASKS:
@@ -87,7 +89,9 @@ class Dataset:
 
     def save(self) -> None:
         """Write `dataset.yaml` and `manifest.csv` atomically, the description last: it marks the folder as whole."""
-        description = {
+        # At the top, where a reader of the file can't miss it; of real data nothing needs to be said.
+        description = {"synthetic": True} if self.synthetic else {}
+        description |= {
             key: getattr(self, key)
             for key in (
                 "name",
@@ -214,5 +218,13 @@ def _read_description(path: Path) -> dict:
     if not isinstance(features, dict):
         raise InputError(f"{path}: 'features' must map column names to types")
     description["features"] = schema.parse(features, str(path)) if features else ()
+    description["synthetic"] = _is_synthetic(description)
     known = {f for f in Dataset.__dataclass_fields__ if f not in ("root", "manifest")}
     return {key: value for key, value in description.items() if key in known}
+
+
+def _is_synthetic(description: dict) -> bool:
+    """Older files say so in their preparation alone."""
+    preparation = description.get("preparation")
+    told = preparation.get("synthetic") if isinstance(preparation, dict) else False
+    return bool(description.get("synthetic") or told)

@@ -49,7 +49,7 @@ def note(told: dict, unit: str) -> str:
 
 
 def _check(dataset: Dataset, extra: Dataset) -> None:
-    if not extra.preparation.get("synthetic"):
+    if not extra.synthetic:
         raise InputError(
             f"--extra {extra.root}: is not a synthetic Dataset; 'medimg synthesize' makes one"
         )

@@ -45,7 +45,8 @@ def training(run) -> None:
     title = "Last epoch of each phase" if keeps_last else "Best epoch of each phase"
     table(title, columns, best[columns].values.tolist())
     if spent:
-        click.echo(summary(spent))
+        unit = "row" if "preprocessing" in run.description() else "image"
+        click.echo(summary(spent, unit))
 
 
 def folds(result: dict) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from federated.config import PARTITIONS, AggregationOptions, PartitionOptions
-from medimg.config import PrivacyOptions
+from medimg.option_groups import PrivacyOptions
 from medimg.options import Config, option
 from synthetic.images.config import ImageSynthesisOptions
 

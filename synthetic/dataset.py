@@ -5,9 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
-from medimg import atomic
 from medimg.dataset import Dataset
 from medimg.tables.schema import Feature
 from synthetic.config import TABLE_MODELS, SynthesizeConfig, TableSynthesisOptions
@@ -74,7 +72,6 @@ def write(made: Made, source: Dataset, out: Path, config: SynthesizeConfig) -> D
         source=config.model,
         negative=source.negative,
         preparation={
-            "synthetic": True,
             "model": config.model,
             "options": _own_options(config),
             "source": str(source.root.resolve()),
@@ -86,8 +83,8 @@ def write(made: Made, source: Dataset, out: Path, config: SynthesizeConfig) -> D
             "notes": made.notes,
         },
         features=made.features,
+        synthetic=True,
     ).save()
-    _mark(out / "dataset.yaml")
     return Dataset.load(out)
 
 
@@ -96,10 +93,3 @@ def _own_options(config: SynthesizeConfig) -> dict:
     other = ImageSynthesisOptions if config.model in TABLE_MODELS else TableSynthesisOptions
     names = {field.name for field in fields(other)}
     return {name: value for name, value in config.to_dict().items() if name not in names}
-
-
-def _mark(path: Path) -> None:
-    """`synthetic: true` at the top, where a reader of the file can't miss it."""
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    text = yaml.safe_dump({"synthetic": True, **content}, sort_keys=False, allow_unicode=True)
-    atomic.write_text(path, text)

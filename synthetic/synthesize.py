@@ -77,7 +77,7 @@ def _check(dataset: Dataset, config: SynthesizeConfig, out: Path) -> None:
     """Refuse what can't work before anything at `out` is touched."""
     if out.resolve() == dataset.root.resolve():
         raise InputError(f"--out {out}: is the real Dataset itself; give another folder")
-    if dataset.preparation.get("synthetic"):
+    if dataset.synthetic:
         raise InputError(
             f"{dataset.root}: is synthetic already; give the real Dataset that it was made from"
         )

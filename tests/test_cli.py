@@ -15,7 +15,8 @@ from click.testing import CliRunner
 
 import cli
 from medimg.command_line import options_of
-from medimg.config import Config, TrainConfig, option
+from medimg.config import TrainConfig
+from medimg.options import Config, option
 
 SMALL = ["--image-size", "32", "--model-arg", "width=4", "--model-arg", "stages=2", "--epochs", "1"]
 
@@ -85,6 +86,8 @@ def test_bad_configuration_files_are_one_line(content, words, noise, tmp_path):
         ["data", "prepare", "nosuchsource", "nowhere", "--out", "x"],
         ["train", "phantom", "--out", "x", "--epochs", "-1"],
         ["train", "phantom", "--out", "x", "--resume", "--overwrite"],
+        ["federate", "phantom", "--out", "x", "--resume", "--overwrite"],
+        ["synthesize", "phantom", "--out", "x", "--resume", "--overwrite"],
     ],
 )
 def test_what_is_not_there_is_one_line_and_exit_code_2(words, tmp_path, monkeypatch):
@@ -107,6 +110,20 @@ def test_resume_takes_the_runs_own_options_and_refuses_others(noise, tmp_path):
     other = medimg("train", noise, "--out", tmp_path / "run", "--resume", "--batch-size", 3)
     assert other.exit_code == 2
     assert "--batch-size 3: the Run at" in other.stderr
+    for command in ("federate", "synthesize"):
+        wrong = medimg(command, noise, "--out", tmp_path / "run", "--resume")
+        assert wrong.exit_code == 2
+        assert "is a Run of 'medimg train', which resumes it" in wrong.stderr
+
+
+def test_every_rooms_commands_are_there():
+    assert set(cli.medimg.commands) == {
+        *("data", "models", "train", "evaluate", "compare", "explain", "export", "audit", "demo"),
+        *("federate", "synthesize", "judge", "study", "doctor"),
+    }
+    studies = {"privacy-utility", "federated-hospitals", "federated-toy", "federated-skin"}
+    assert set(cli.medimg.commands["study"].commands) == studies
+    assert set(cli.medimg.commands["federate"].commands) == {"run", "worker", "verify"}
 
 
 def test_lists_and_doctor():

@@ -44,18 +44,21 @@ def write(result: dict, attacked: Attacked, twin: Attacked | None) -> dict[str, 
     }
     folder = run.root / "figures"
     files = {name: save(figure, folder / f"{name}.png") for name, figure in drawn.items()}
-    atomic.write_text(run.root / "audit.html", page(run, result, files))
+    atomic.write_text(
+        run.root / "audit.html", page(run, result, files, attacked.subject.dataset.unit)
+    )
     atomic.write_json(run.root / "audit.json", result)
     return files
 
 
-def page(run: Run, result: dict, figures: dict[str, Path]) -> str:
+def page(run: Run, result: dict, figures: dict[str, Path], unit: str) -> str:
     """The audit as HTML without any outside address.
 
     Args:
         run: the Run.
         result: content of audit.json.
         figures: name -> PNG file.
+        unit: what a row of the Dataset is, `image` or `row`.
     """
     content = ledger.read(run.root)
     return template("audit", "audit.html").render(
@@ -65,6 +68,6 @@ def page(run: Run, result: dict, figures: dict[str, Path]) -> str:
         captions=FIGURES,
         images={name: inlined(path) for name, path in figures.items()},
         text=with_interval,
-        promise=summary(content) if content else None,
+        promise=summary(content, unit) if content else None,
         assumptions=content["assumptions"] if content else [],
     )

@@ -57,7 +57,7 @@ def render(run: Run, dataset: Dataset, metrics: dict, figures: dict[str, Path]) 
         images={name: inlined(path) for name, path in figures.items()},
         text=with_interval,
         threshold=threshold_statement(metrics),
-        privacy=_privacy(run),
+        privacy=_privacy(run, dataset),
     )
 
 
@@ -78,8 +78,9 @@ def _environment(run: Run) -> dict:
     return json.loads(path.read_text("utf-8")) if path.is_file() else {}
 
 
-def _privacy(run: Run) -> dict | None:
+def _privacy(run: Run, dataset: Dataset) -> dict | None:
     ledger = read_ledger(run.root)
     if ledger is None:
         return None
-    return {"summary": privacy_summary(ledger), "assumptions": ledger["assumptions"]}
+    summary = privacy_summary(ledger, dataset.unit)
+    return {"summary": summary, "assumptions": ledger["assumptions"]}

@@ -36,8 +36,8 @@ class Circumstances:
 
 
 ALWAYS = (
-    "Protected is the participation of one patient of split 'train', with all their images: neighbouring data sets "
-    "differ by one patient added or removed. Patients of 'val' and 'test' are not protected.",
+    "Protected is the participation of one patient of split 'train', with all their images or rows: neighbouring data "
+    "sets differ by one patient added or removed. Patients of 'val' and 'test' are not protected.",
     "The number of training patients, the sampling probability and the options are treated as public.",
     "All intermediate weights are covered, not only the last ones.",
     "Not covered: noise is drawn in floating point, whose gaps can in theory be exploited.",

@@ -41,6 +41,7 @@ class Terms:
         data_fingerprint: `Dataset.fingerprint()`.
         draw: `medimg.privacy.secret.draw_key` of the seed and all options.
         unit: who is protected: `patient` or `client`.
+        mechanism: in words.
     """
 
     delta: float
@@ -52,6 +53,7 @@ class Terms:
     data_fingerprint: str
     draw: str
     unit: str = "patient"
+    mechanism: str = "DP-SGD: Gaussian noise on the sum of clipped contributions"
 
 
 class RunLedger:
@@ -122,7 +124,7 @@ class RunLedger:
         content = {
             "run": self.run,
             "status": status,
-            "mechanism": "DP-SGD: Gaussian noise on the sum of clipped contributions",
+            "mechanism": terms.mechanism,
             "unit": terms.unit,
             "neighbouring": f"add or remove one {terms.unit}",
             "delta": terms.delta,

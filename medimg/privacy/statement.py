@@ -1,11 +1,18 @@
 """One paragraph for a report: what a `privacy.json` promises."""
 
+# Phase of a generator's ledger in which the training patients of each class are counted.
+CLASS_COUNTS = "class counts"
+# Generators that count instead of training.
+COUNTED = ("marginals",)
 
-def summary(content: dict) -> str:
-    """The guarantee of a private Run in words.
+
+def summary(content: dict, row: str = "", model: str = "") -> str:
+    """The guarantee of a private Run, or of a synthetic Dataset, in words.
 
     Args:
         content: of `privacy.json` (`medimg.privacy.ledger.read`).
+        row: what a row of the training part is, `image` or `row` (`medimg.dataset.Dataset.unit`); empty: not known.
+        model: name of the model or generator; only `marginals`, which is counted and not trained, differs.
 
     Returns:
         One paragraph of plain text.
@@ -13,14 +20,16 @@ def summary(content: dict) -> str:
     unit, epsilon = content["unit"], content["epsilon"]
     if not content["events"]:
         return "No private step was made, so nothing about the training data was released."
+    made = "Counted" if model in COUNTED else "Trained"
+    theirs = f"{'its' if unit == 'client' else 'their'} {f'{row}s' if row else 'data'}"
     sentences = [
-        f"Trained with differential privacy for one {unit}: (epsilon, delta) = ({_number(epsilon['pld'])}, "
+        f"{made} with differential privacy for one {unit}: (epsilon, delta) = ({_number(epsilon['pld'])}, "
         f"{content['delta']:g}) by privacy loss distributions ({_number(epsilon['rdp'])} by Renyi accounting), for "
-        f"adding or removing one of {content['units']:,} {unit}s with all {_theirs(unit)} images."
+        f"adding or removing one of {content['units']:,} {unit}s with all {theirs}."
     ]
     if epsilon["pld"] == "infinite":
         sentences.append("Without noise there is no guarantee.")
-    sentences.append(_mechanism(content))
+    sentences += _mechanisms(content, model)
     if "sites" in content:
         sentences.append(content["composition"])
     if epsilon["pld"] != epsilon["pld_without_amplification"]:
@@ -41,9 +50,31 @@ def summary(content: dict) -> str:
     return " ".join(sentences)
 
 
-def _mechanism(content: dict) -> str:
-    noises = sorted({event["mechanism"]["noise_multiplier"] for event in content["events"]})
-    ways = {_way(event["mechanism"]) for event in content["events"]}
+def _mechanisms(content: dict, model: str) -> list[str]:
+    """What met the training part, a sentence each."""
+    # In a federation a phase is a site, whatever its name.
+    counting = [] if "sites" in content else [CLASS_COUNTS]
+    counts = [event for event in content["events"] if event["phase"] in counting]
+    others = [event for event in content["events"] if event["phase"] not in counting]
+    sentences = []
+    if others and model in COUNTED:
+        sentences.append(
+            f"Every column was counted once in each class, each {content['unit']} as one row, with Gaussian noise of "
+            f"standard deviation {_noises(others)} times the L2 norm of what such a row adds to the counts."
+        )
+    elif others:
+        sentences.append(_steps(content, others, content["steps"] - _number_of_steps(counts)))
+    if counts:
+        sentences.append(
+            f"The {content['unit']}s of each class were counted once, each as at most one, with Gaussian noise of "
+            f"standard deviation {_noises(counts)}."
+        )
+    return sentences
+
+
+def _steps(content: dict, events: list[dict], steps: int) -> str:
+    """Of a training."""
+    ways = {_way(event["mechanism"]) for event in events}
     drawn = {
         "all": "every one that takes part",
         "poisson": "drawn by Poisson sampling",
@@ -51,15 +82,20 @@ def _mechanism(content: dict) -> str:
     }
     at_most = "at most " if "sites" in content else ""
     text = (
-        f"{at_most}{content['steps']:,} steps, about {content['expected_units']} {content['unit']}s in each "
+        f"{at_most}{steps:,} steps, about {content['expected_units']} {content['unit']}s in each "
         f"({' and '.join(drawn[way] for way in sorted(ways))}), contributions clipped to {content['l2_norm_clip']:g}, "
-        f"noise multiplier {', '.join(f'{noise:.4g}' for noise in noises)}."
+        f"noise multiplier {_noises(events)}."
     )
     return text[0].upper() + text[1:]
 
 
-def _theirs(unit: str) -> str:
-    return "its" if unit == "client" else "their"
+def _number_of_steps(events: list[dict]) -> int:
+    return sum(last - first for event in events for first, last in event["ranges"])
+
+
+def _noises(events: list[dict]) -> str:
+    noises = sorted({event["mechanism"]["noise_multiplier"] for event in events})
+    return ", ".join(f"{noise:.4g}" for noise in noises)
 
 
 def _way(mechanism: dict) -> str:

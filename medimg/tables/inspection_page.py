@@ -1,14 +1,13 @@
 """The self-contained page of a table's inspection."""
 
-import base64
 import re
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from medimg.dataset import SPLITS, Dataset
 from medimg.evaluation.figures import save
+from medimg.pages import inlined, template
 from medimg.tables.association import clustered, pairwise
 from medimg.tables.inspection_figures import class_bars, distributions, pair_plot
 from medimg.tables.inspection_maps import (
@@ -88,23 +87,13 @@ def figures(dataset: Dataset, inspection, rows: pd.DataFrame, folder: Path) -> d
 
 def page(dataset: Dataset, inspection, pictures: dict[str, Path]) -> str:
     """The page as HTML without any outside address."""
-    environment = Environment(
-        loader=PackageLoader("medimg", "tables"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("inspection.html").render(
+    return template("tables", "inspection.html").render(
         data=dataset,
         found=inspection,
         total=len(dataset.manifest),
         most=_MOST_LISTED,
         features=[{**f, "shift_at": largest_shift(f)} for f in inspection.features[:MOST_FEATURES]],
-        pictures=[
-            (*CAPTIONS[name], base64.b64encode(path.read_bytes()).decode())
-            for name, path in pictures.items()
-        ],
+        pictures=[(*CAPTIONS[name], inlined(path)) for name, path in pictures.items()],
     )
 
 

@@ -187,7 +187,7 @@ def _train(
 
 def _privacy(folder: Path, gan: Gan, config, secret: int) -> tuple[str, dict]:
     """Perturb the generator where asked; what protects the patients in words, and as plain values."""
-    privacy = summary(read(folder)) if config.is_private else NO_GUARANTEE
+    privacy = summary(read(folder), "image", config.model) if config.is_private else NO_GUARANTEE
     if not config.perturb:
         return privacy, {}
     noise = perturb(gan.average, config.perturb, stream_seed(secret, "perturbation"))

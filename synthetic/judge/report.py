@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from medimg import atomic
 from medimg.evaluation.figures import save, with_interval
-from medimg.pages import inlined
+from medimg.pages import inlined, template
 from synthetic.judge.figures import distance_figure, diversity_figure, utility_figure
 from synthetic.judge.neighbours import nearest
 from synthetic.judge.utility import TRAININGS
@@ -62,14 +61,7 @@ def page(content: dict, figures: dict[str, Path], samples: dict | None) -> str:
         figures: name -> PNG file.
         samples: of a table, what `sample_rows` gives.
     """
-    environment = Environment(
-        loader=PackageLoader("synthetic", "judge"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("judgement.html").render(
+    return template("judge", "judgement.html", "synthetic").render(
         result=content,
         captions=CAPTIONS,
         images={name: inlined(path) for name, path in figures.items()},

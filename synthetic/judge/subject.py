@@ -152,7 +152,7 @@ def _notes(made: Dataset, real: Dataset) -> list[str]:
     elsewhere = len(made.rows()) - len(made.rows("train"))
     if elsewhere:
         notes.append(f"{elsewhere} synthetic {made.unit}s outside split train were not judged")
-    if not made.preparation.get("synthetic"):
+    if not made.synthetic:
         notes.append(
             "dataset.yaml does not say what made these rows; they are taken as learnt from split train of the real ones"
         )

@@ -137,7 +137,7 @@ def test_what_is_averaged_goes_in_and_out_unchanged():
 
 def test_it_leaves_a_dataset_with_rounds_and_a_log(across, sites):
     made = Dataset.load(across)
-    assert made.preparation["synthetic"] and len(made.manifest) == 8
+    assert made.synthetic and len(made.manifest) == 8
     assert (made.manifest["label"] == "dark").sum() == 6
     rounds = pd.read_csv(across / "training" / "rounds.csv")
     assert rounds["client"].tolist() == ["site-0", "site-1", "site-2"] * 4

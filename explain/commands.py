@@ -1,0 +1,30 @@
+"""`medimg explain`: parse, call one function, print."""
+
+from functools import partial
+from pathlib import Path
+
+import click
+
+from medimg import printing
+from medimg.command_line import Command, options_of, take
+from medimg.config import ExplainConfig
+from medimg.console import progress_bars
+
+
+@click.command(cls=Command)
+@click.argument("run_folder", metavar="RUN")
+@options_of(ExplainConfig)
+def explain(run_folder, **values):
+    """Grad-CAM, SHAP and kin on files or a split of RUN, judged by the pointing game where findings are known."""
+    explain_run(run_folder, take(ExplainConfig, values))
+
+
+def explain_run(run_folder, config: ExplainConfig) -> None:
+    """Explain a Run and print the pointing game."""
+    from explain.explain import explain
+    from medimg.run import Run
+
+    with progress_bars() as step:
+        result = explain(Run.load(Path(run_folder)), config, partial(step, "explain"))
+    printing.localisation(result)
+    click.echo(f"explanations in {Path(run_folder) / 'explanations'}")

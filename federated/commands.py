@@ -1,0 +1,131 @@
+"""`medimg federate` and the studies of federation: parse, call one function, print."""
+
+import math
+import sys
+from functools import partial
+from pathlib import Path
+
+import click
+
+from federated.config import FederateConfig
+from federated.studies import STUDIES
+from federated.studies.config import FederatedStudyConfig
+from medimg.command_line import Command, DefaultCommand, GroupWithDefault, options_of, take
+from medimg.commands.output import out_option, resumable
+from medimg.console import progress_bars, table
+
+
+@click.group(cls=GroupWithDefault)
+def federate():
+    """Train a classifier across the sites of DATA on TensorFlow Federated; verify and worker are its commands."""
+
+
+@federate.command(
+    cls=DefaultCommand,
+    epilog="Beside it: 'medimg federate verify RUN' and 'medimg federate worker'.",
+)
+@click.argument("data_folder", metavar="DATA")
+@resumable("federate", FederateConfig)
+def run(data_folder, out, config, resume, overwrite):
+    """Train a classifier across the clients of DATA by rounds, and compare it with what each has alone and pooled."""
+    from federated.federate import federate
+    from federated.listener import Listener
+    from medimg.builtin import resolve
+
+    with progress_bars() as step:
+        listener = Listener(
+            step, _tell_round, lambda sentence: click.echo(f"note: {sentence}", err=True)
+        )
+        run = federate(resolve(data_folder), Path(out), config, resume, overwrite, listener)
+    from federated.report.printed import printed
+    from federated.report.reading import read_federation
+
+    for title, columns, rows in printed(read_federation(run.root)):
+        table(title, columns, rows)
+    click.echo(f"report: {run.root / 'federation.html'} and {run.root / 'report.html'}")
+
+
+def _tell_round(row):
+    """A line a round where there is no terminal for progress bars."""
+    if sys.stderr.isatty():
+        return
+    # Private clients don't tell their loss.
+    loss = "" if math.isnan(row["loss"]) else f"loss {row['loss']:.4f} "
+    click.echo(
+        f"round {row['round']}: {loss}val_loss {row['val_loss']:.4f} "
+        f"val_auroc {row['val_auroc']:.4f} {row['participants']} clients {row['seconds']:.1f} s",
+        err=True,
+    )
+
+
+@federate.command()
+@click.option("--data", required=True, type=click.Path(), help="The site's prepared Dataset.")
+@click.option(
+    "--port",
+    required=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0: any free one.",
+)
+@click.option(
+    "--site", multiple=True, help="Site of DATA to serve; may be repeated (default: all)."
+)
+@click.option("--client", help="Serve all rows as one client of this name.")
+@click.option(
+    "--bind", default="127.0.0.1", show_default=True, help="Address of this machine to listen at."
+)
+@click.option(
+    "--expose", is_flag=True, help="Start where the system can't shut the worker off; see the docs."
+)
+def worker(data, port, site, client, bind, expose):
+    """Serve a site's DATA to a coordinator until Ctrl-C; behind mutual TLS, see docs/federation-workers.md."""
+    from federated.remote.serve import serve
+    from medimg.builtin import resolve
+
+    serve(resolve(data), port, site, client, bind, expose, lambda line: click.echo(line, err=True))
+
+
+@federate.command()
+@click.argument("run_folder", metavar="RUN")
+@click.option("--head", help="Hash of the last record, as it was noted elsewhere.")
+@click.option(
+    "--witness", multiple=True, help="Hash of an earlier record, noted elsewhere; may be repeated."
+)
+@click.option("--public-key", help="64 hexadecimal digits: the head must be signed with its key.")
+def verify(run_folder, head, witness, public_key):
+    """Check RUN's audit log against itself and what was noted elsewhere; exit code 1 when it was changed."""
+    from federated.audit_log import verify
+
+    found = verify(Path(run_folder) / "audit.jsonl", head, witness, public_key)
+    for problem in found.problems:
+        click.echo(f"problem: {problem}")
+    for note in found.notes:
+        click.echo(f"note: {note}")
+    state = "intact" if found.ok else "CHANGED"
+    click.echo(f"audit log {state}: {found.records} records, {len(found.rounds)} rounds")
+    click.echo(f"head {found.head}")
+    sys.exit(0 if found.ok else 1)
+
+
+def studies() -> list[click.Command]:
+    """A command of `medimg study` for each study of federation."""
+    return [_study(name, question) for name, question in STUDIES.items()]
+
+
+def _study(name: str, question: str) -> click.Command:
+    @click.command(name, cls=Command, help=f"{question[0].upper()}{question[1:]}.")
+    @click.argument("data_folder", metavar="DATA")
+    @out_option("the study")
+    @options_of(FederatedStudyConfig)
+    def command(data_folder, out, **values):
+        config = take(FederatedStudyConfig, values)
+        from federated.studies import function_of
+        from medimg.builtin import resolve
+
+        with progress_bars() as step:
+            summary = function_of(name)(
+                resolve(data_folder), Path(out), config, partial(step, "trainings")
+            )
+        table(name, list(summary.columns), summary.values.tolist())
+        click.echo(f"figure and tables in {out}")
+
+    return command

@@ -1,0 +1,80 @@
+"""`medimg data`: sources, preparation and inspection of data sets."""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import click
+
+from medimg import printing
+from medimg.command_line import Group, options_of, take
+from medimg.commands.output import out_option, overwrite_option
+from medimg.config import PhantomConfig, PrepareConfig
+from medimg.console import progress_bars, table
+
+
+@click.group(cls=Group)
+def data():
+    """List sources, prepare and inspect data sets."""
+
+
+@data.command("list")
+def list_sources():
+    """Sources that `prepare` reads: task, modality, licence, layout, how to get them."""
+    from medimg.sources import SOURCES
+
+    rows = [
+        [s.name, s.task, s.modality, s.licence, s.layout, s.how_to_get] for s in SOURCES.values()
+    ]
+    table("Sources", ["source", "task", "modality", "licence", "layout", "how to get it"], rows)
+
+
+@data.command()
+@click.argument("source")
+@click.argument("path", required=False, type=click.Path())
+@out_option("the prepared Dataset")
+@overwrite_option("the Dataset")
+@options_of(PrepareConfig)
+@options_of(PhantomConfig, skip=("seed",))
+def prepare(source, path, out, overwrite, **values):
+    """Turn SOURCE's files at PATH into a Dataset: decoded, split by patient, checked for leakage."""
+    from medimg.prepare import prepare
+
+    phantom = take(PhantomConfig, {**values, "seed": values["seed"]})
+    config = take(PrepareConfig, values)
+    with progress_bars() as step:
+        dataset = prepare(
+            source,
+            Path(path) if path else None,
+            Path(out),
+            config,
+            phantom,
+            partial(step, "prepare"),
+            overwrite,
+        )
+    printing.counts(dataset)
+    for note in dataset.preparation.get("notes", []):
+        click.echo(f"note: {note}")
+    click.echo(f"prepared {len(dataset.manifest)} {dataset.unit}s in {out}")
+
+
+@data.command()
+@click.argument("data_folder", metavar="DATA")
+@click.option("--out", type=click.Path(), help="Folder of the figures (default: DATA/inspection).")
+def inspect(data_folder, out):
+    """Counts, leakage, duplicates, label conflicts, broken files and figures; exit code 1 on leakage."""
+    from medimg.builtin import resolve
+    from medimg.dataset import Dataset
+    from medimg.inspection import inspect
+
+    dataset = Dataset.load(resolve(data_folder))
+    folder = Path(out) if out else dataset.root / "inspection"
+    with progress_bars() as step:
+        inspection = inspect(dataset, folder, partial(step, "inspect"))
+    printing.counts(dataset)
+    for note in inspection.notes:
+        click.echo(f"note: {note}")
+    for problem in inspection.problems:
+        click.echo(f"problem: {problem}")
+    click.echo(f"figures and page in {folder}")
+    sys.exit(1 if inspection.problems else 0)

@@ -1,0 +1,97 @@
+"""What is done with Runs: `medimg evaluate`, `compare`, `export` and `audit`."""
+
+from functools import partial
+from pathlib import Path
+
+import click
+
+from medimg import printing
+from medimg.command_line import Command, options_of, take
+from medimg.config import AuditConfig, CompareConfig, EvaluateConfig, ExportConfig
+from medimg.console import progress_bars
+
+
+@click.command(cls=Command)
+@click.argument("run_folder", metavar="RUN")
+@options_of(EvaluateConfig)
+def evaluate(run_folder, **values):
+    """Metrics with 95% intervals, predictions, figures and a report of RUN."""
+    evaluate_run(run_folder, take(EvaluateConfig, values))
+
+
+def evaluate_run(run_folder, config: EvaluateConfig) -> None:
+    """Evaluate a Run and print its metrics."""
+    from medimg.evaluation.evaluate import evaluate
+    from medimg.run import Run
+
+    with progress_bars() as step:
+        result = evaluate(Run.load(Path(run_folder)), config, partial(step, "predict"))
+    printing.evaluation(result)
+    click.echo(f"report: {result.get('report', Path(run_folder) / 'report.html')}")
+
+
+@click.command(cls=Command)
+@click.argument("run_folders", metavar="RUN...", nargs=-1, required=True)
+@click.option(
+    "--out",
+    default="comparison",
+    show_default=True,
+    type=click.Path(),
+    help="Folder of the result.",
+)
+@options_of(CompareConfig)
+def compare(run_folders, out, **values):
+    """Paired tests of RUNs on the same patients, ANOVA over seeds or folds; tables beside scikit-learn baselines."""
+    from medimg.comparison.compare import compare
+    from medimg.run import Run
+
+    config = take(CompareConfig, values)
+    with progress_bars() as step:
+        runs = [Run.load(Path(folder)) for folder in run_folders]
+        result = compare(runs, Path(out), config, partial(step, "compare"))
+    printing.comparison(result)
+    click.echo(f"comparison in {out}")
+
+
+@click.command(cls=Command)
+@click.argument("run_folder", metavar="RUN")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(),
+    help="saved_models/NAME; a new version goes under it.",
+)
+@options_of(ExportConfig)
+def export(run_folder, out, **values):
+    """A SavedModel of RUN for TF Serving, with warm-up, parity proof and model card."""
+    export_run(run_folder, out, take(ExportConfig, values))
+
+
+def export_run(run_folder, out, config: ExportConfig) -> None:
+    """Export a Run and print how to serve it."""
+    from medimg.export import export, serving_commands
+    from medimg.run import Run
+
+    with progress_bars() as step:
+        folder = export(Run.load(Path(run_folder)), Path(out), config, partial(step, "export"))
+    click.echo(f"exported {folder}; reloaded without medimg it gives the same probabilities")
+    for line in serving_commands(Path(out), Path(out).name):
+        click.echo(line)
+
+
+@click.command(cls=Command)
+@click.argument("run_folder", metavar="RUN")
+@options_of(AuditConfig)
+def audit(run_folder, **values):
+    """Membership inference against RUN, beside what its claimed epsilon allows."""
+    from medimg.audit.audit import audit, cost
+    from medimg.run import Run
+
+    config, run = take(AuditConfig, values), Run.load(Path(run_folder))
+    expected = cost(run, config)
+    if expected:
+        click.echo(expected)
+    with progress_bars() as step:
+        result = audit(run, config, step)
+    printing.attacks(result)
+    click.echo(f"report: {Path(run_folder) / 'audit.html'}")

@@ -1,0 +1,75 @@
+"""`medimg train`: a classifier, or one for each fold, each a Run."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from medimg import printing
+from medimg.command_line import Command
+from medimg.commands.output import resumable
+from medimg.config import TrainConfig
+from medimg.console import interval, progress_bars
+
+
+@click.command(cls=Command)
+@click.argument("data_folder", metavar="DATA")
+@resumable("train", TrainConfig)
+def train(data_folder, out, config, resume, overwrite):
+    """Train a classifier on DATA and leave a Run."""
+    if config.folds and not config.fold:
+        _cross_validate(data_folder, out, config, resume, overwrite)
+        return
+    run = train_run(data_folder, out, config, resume, overwrite)
+    history = run.history()
+    click.echo(f"trained {len(history)} epochs; Run in {out}")
+
+
+def train_run(data_folder, out, config: TrainConfig, resume=False, overwrite=False):
+    """Train once, print what came of it, and return the Run."""
+    from medimg.builtin import resolve
+    from medimg.training.train import train
+
+    with progress_bars() as step:
+        run = train(resolve(data_folder), Path(out), config, resume, overwrite, _listener(step))
+    printing.training(run)
+    return run
+
+
+def _listener(step):
+    """Tells of epochs by progress bars, or by lines where there is no terminal."""
+    from medimg.training.train import Listener
+
+    def epoch(row):
+        if sys.stderr.isatty():
+            return
+        click.echo(
+            f"{row['phase']} epoch {row['epoch']}: loss {row['loss']:.4f} val_loss {row['val_loss']:.4f} "
+            f"val_auroc {row['val_auroc']:.4f} {row['seconds']:.1f} s",
+            err=True,
+        )
+
+    return Listener(step, epoch)
+
+
+def _cross_validate(data_folder, out, config, resume, overwrite):
+    from medimg.builtin import resolve
+    from medimg.cross_validation import cross_validate
+    from medimg.training.train import Listener
+
+    def told(fold, metrics):
+        click.echo(f"fold {fold}: AUROC {interval(metrics['metrics']['auroc'])}", err=True)
+
+    with progress_bars() as step:
+        result = cross_validate(
+            # A line per fold is enough where there is no terminal.
+            resolve(data_folder),
+            Path(out),
+            config,
+            resume,
+            overwrite,
+            Listener(step),
+            told,
+        )
+    printing.folds(result)
+    click.echo(f"report: {Path(out) / 'report.html'}; each fold is a Run in {out}/fold-1 and so on")

@@ -1,0 +1,56 @@
+"""`medimg synthesize` and `medimg judge`: parse, call one function, print."""
+
+from pathlib import Path
+
+import click
+
+from medimg import printing
+from medimg.command_line import Command, options_of, take
+from medimg.commands.output import resumable
+from medimg.console import progress_bars, table
+from synthetic.config import JudgeConfig, SynthesizeConfig
+
+
+@click.command(cls=Command)
+@click.argument("data_folder", metavar="DATA")
+@resumable(
+    "synthesize",
+    SynthesizeConfig,
+    result="the synthetic Dataset",
+    short="the one",
+    skip=("dp_sampling", "dp_images_per_patient", "dp_budget", "dp_engine"),
+)
+def synthesize(data_folder, out, config, resume, overwrite):
+    """Fit a generator on DATA's training part and leave a synthetic Dataset; 'medimg judge' tells what it is worth."""
+    from medimg.builtin import resolve
+    from medimg.dataset import Dataset
+    from synthetic.synthesize import synthesize
+
+    with progress_bars() as step:
+        made = synthesize(resolve(data_folder), Path(out), config, resume, overwrite, step)
+    dataset = Dataset.load(made)
+    printing.counts(dataset)
+    for note in dataset.preparation.get("notes", []):
+        click.echo(f"note: {note}")
+    click.echo(f"privacy: {dataset.preparation['privacy']}")
+    click.echo(f"made {len(dataset.manifest)} synthetic {dataset.unit}s in {out}; judge them next")
+
+
+@click.command(cls=Command)
+@click.argument("data_folder", metavar="DATA2")
+@click.option("--real", required=True, help="The Dataset that DATA2 was made from.")
+@options_of(JudgeConfig)
+def judge(data_folder, real, **values):
+    """Fidelity, utility, diversity and privacy of the synthetic DATA2, judged on held-out real patients."""
+    config = take(JudgeConfig, values)
+    from medimg.builtin import resolve
+    from synthetic.judge.judge import judge
+    from synthetic.judge.printed import printed
+
+    with progress_bars() as step:
+        result = judge(Path(data_folder), resolve(real), config, step)
+    for title, columns, rows in printed(result):
+        table(title, columns, rows)
+    for reason in result["reasons"]:
+        click.echo(reason)
+    click.echo(f"verdict: {result['verdict']}; report: {Path(data_folder) / 'report.html'}")

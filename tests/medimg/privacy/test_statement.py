@@ -1,0 +1,69 @@
+"""The guarantee in words: what it says of images and of rows, of trainings and of counts."""
+
+from pathlib import Path
+
+import pytest
+
+from medimg.privacy.assumptions import Circumstances
+from medimg.privacy.ledger import RunLedger, Terms, read
+from medimg.privacy.mechanism import Mechanism
+from medimg.privacy.statement import summary
+
+TRAINING = Mechanism.poisson(0.1, 2.0)
+COUNTS = Mechanism.shuffle(1, 14.4)
+
+
+def content(folder: Path, **phases: tuple[int, Mechanism]) -> dict:
+    """A privacy.json of 100 patients."""
+    terms = Terms(1e-5, 3.0, 1.0, 10, 100, 2, "abc", "draw")
+    run = RunLedger(folder, terms, Circumstances(), None)
+    for phase, (steps, mechanism) in phases.items():
+        run.record(phase.replace("_", " "), 0, steps, mechanism)
+    run.complete()
+    return read(folder)
+
+
+def test_a_row_is_called_what_it_is(tmp_path):
+    told = content(tmp_path, train=(50, TRAINING))
+    for row, words in (("image", "images"), ("row", "rows"), ("", "data")):
+        assert f"one of 100 patients with all their {words}. 50 steps" in summary(told, row)
+    assert "images" not in summary(told, "row")
+
+
+@pytest.mark.parametrize(
+    ("phase", "row", "model"), [("discriminator", "image", "dcgan"), ("train", "row", "ctgan")]
+)
+def test_a_generators_class_counts_are_no_step_of_its_training(tmp_path, phase, row, model):
+    told = content(tmp_path, class_counts=(1, COUNTS), **{phase: (50, TRAINING)})
+    assert told["steps"] == 51
+    text = summary(told, row, model)
+    assert text.startswith("Trained with differential privacy for one patient")
+    assert (
+        "50 steps, about 10 patients in each (drawn by Poisson sampling), contributions clipped to 1, noise "
+        "multiplier 2. The patients of each class were counted once, each as at most one, with Gaussian noise of "
+        "standard deviation 14.4." in text
+    )
+
+
+def test_marginals_are_counted_and_nothing_is_clipped(tmp_path):
+    told = content(tmp_path, train=(1, Mechanism.poisson(1.0, 3.5)), class_counts=(1, COUNTS))
+    text = summary(told, "row", "marginals")
+    epsilon = told["epsilon"]["pld"]
+    assert text.startswith(
+        f"Counted with differential privacy for one patient: (epsilon, delta) = ({epsilon:.3g}, "
+    )
+    assert "Every column was counted once in each class, each patient as one row" in text
+    assert "deviation 3.5 times the L2 norm" in text and "deviation 14.4." in text
+    for word in ("Trained", "steps", "clipped", "images", "sampling"):
+        assert word not in text
+
+
+def test_counts_alone_are_told_without_a_training(tmp_path):
+    text = summary(content(tmp_path, class_counts=(1, COUNTS)), "row", "ctgan")
+    assert "steps" not in text and "deviation 14.4." in text
+
+
+def test_a_site_may_be_called_as_the_counts_are(tmp_path):
+    told = content(tmp_path, class_counts=(5, TRAINING))
+    text = summary({**told, "sites": {}, "composition": "Sites are apart."}, "image")
+    assert "At most 5 steps" in text and "Sites are apart." in text
