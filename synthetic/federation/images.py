@@ -23,6 +23,7 @@ from federated.tff.records import ClientData, Layout
 from federated.tff.strategies import Strategy
 from medimg.dataset import Dataset
 from medimg.errors import InputError
+from medimg.evaluation.figures import save
 from medimg.pipeline import PixelCache, as_pixels, image_form
 from synthetic.dataset import Made
 from synthetic.federation.gan_model import Averaged, GanModel
@@ -39,6 +40,7 @@ from synthetic.images.dcgan import (
     secret_seed_of,
     settled,
 )
+from synthetic.images.loss_figure import loss_figure
 from synthetic.images.networks import Gan
 from synthetic.images.plan import BATCH, Plan, settle
 from synthetic.images.plan import check as check_images
@@ -186,6 +188,9 @@ def _train(
         )
     if privacy:
         privacy.complete()
+    else:
+        history = pd.read_csv(folder / TRAINING / "history.csv")
+        save(loss_figure(history), folder / TRAINING / "losses.png")
     trained.assign(state.weights)
     return rounds
 
