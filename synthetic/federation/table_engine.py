@@ -1,4 +1,4 @@
-"""Rounds of generators of rows: every client trains from what it is sent, and the server averages (FedAvg of all parts).
+"""Rounds of generators of rows: clients train from what they are sent, and the server averages (FedAvg of all parts).
 
 The engine is plain: networks of torch have no place in TensorFlow Federated. What a client does is the step of the
 central training on its own rows (FedGAN: Rasouli et al. 2020, arXiv:2006.07228; for tables Fed-TGAN: Zhao et al. 2021,
@@ -73,11 +73,12 @@ class TableEngine(Averages):
     Args:
         models: client -> its generator, built from its own rows.
         steps: of a client in a round.
-        seed: of everything random.
+        seed: of everything random but the draws of private steps.
+        first: number of the first step of the first round.
     """
 
-    def __init__(self, models: Mapping[str, Generator], steps: int, seed: int):
-        self._models, self._steps, self._seed = models, steps, seed
+    def __init__(self, models: Mapping[str, Generator], steps: int, seed: int, first: int = 0):
+        self._models, self._steps, self._seed, self._first = models, steps, seed, first
 
     def client_updates(
         self, state: State, clients: list[ClientData], number: int, work: dict[str, float]
@@ -91,7 +92,7 @@ class TableEngine(Averages):
     def _update(self, state: State, client: ClientData, number: int, work: float) -> ClientUpdate:
         started, model = time.monotonic(), self._models[client.name]
         table_arrays.assign(model, state.weights)
-        first = (number - 1) * self._steps
+        first = self._first + (number - 1) * self._steps
         with randomness(self._seed, f"round of {client.name}", number) as random:
             steps = range(first, first + local_steps(self._steps, work))
             losses = [model.step(step, random) for step in steps]

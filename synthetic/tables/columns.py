@@ -4,7 +4,8 @@ What comes back never leaves what was learnt: no category, range, number of deci
 rows (or the bounds given) did not have.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ MOST_GRADES = 10
 MOST_CODES = 2
 MOST_CATEGORIES = 1000
 _MOST_DECIMALS = 6
+_MEASURED = ("continuous", "integer", "date")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,25 @@ class Column:
     levels: tuple = ()
 
 
+@dataclass(frozen=True)
+class Told:
+    """What rows tell of a column; rows at several sites tell together what all in one place would (`together`).
+
+    Attributes:
+        levels: its different values, the missing one among them, sorted; None: numbers or dates, too many to be a
+            category.
+        low, high: of its numbers; NaN: none is known, or a bound is given.
+        decimals: with which all of its numbers can be written; None: none of the few that are tried.
+        lacking: a row lacks it.
+    """
+
+    levels: tuple | None
+    low: float = math.nan
+    high: float = math.nan
+    decimals: int | None = 0
+    lacking: bool = False
+
+
 def learn(
     rows: pd.DataFrame, features: tuple[Feature, ...], bounds: Mapping[str, tuple[float, float]]
 ) -> tuple[Column, ...]:
@@ -60,11 +81,40 @@ def learn(
     Raises:
         InputError: a bound's column is no number, or a column has too many categories.
     """
+    return settled(tell(rows, features, bounds), features, bounds)
+
+
+def tell(
+    rows: pd.DataFrame, features: tuple[Feature, ...], bounds: Mapping[str, tuple[float, float]]
+) -> tuple[Told, ...]:
+    """What rows tell of each column; as for `learn`."""
+    return tuple(_tell(rows[f.name], f, f.name in bounds) for f in features)
+
+
+def together(
+    tellings: Iterable[tuple[Told, ...]], features: tuple[Feature, ...]
+) -> tuple[Told, ...]:
+    """What several lots of rows tell of each column.
+
+    Args:
+        tellings: of `tell`, at least one.
+        features: columns that were told of.
+    """
+    by_column = zip(*tellings, strict=True)
+    return tuple(_together(told, f) for told, f in zip(by_column, features, strict=True))
+
+
+def settled(
+    told: tuple[Told, ...],
+    features: tuple[Feature, ...],
+    bounds: Mapping[str, tuple[float, float]],
+) -> tuple[Column, ...]:
+    """The columns that were told of; as for `learn`."""
     known = {feature.name: feature for feature in features}
     for name in bounds:
         if name not in known or not known[name].is_number:
             raise InputError(f"--bound {name}: is no column of numbers of this table; leave it out")
-    return tuple(_learn(rows[f.name], f, bounds.get(f.name)) for f in features)
+    return tuple(_settled(t, f, bounds.get(f.name)) for t, f in zip(told, features, strict=True))
 
 
 def to_frame(
@@ -99,8 +149,14 @@ def to_frame(
 
 
 def public_frame(columns: tuple[Column, ...], points: int = 256) -> pd.DataFrame:
-    """A frame that tells what `columns` tell and nothing of a patient: even steps over each range, each category."""
+    """A frame that tells what `columns` tell and nothing of a patient: even steps over each range, each category.
+
+    Args:
+        columns: what was learnt.
+        points: rows at least; as many as the widest column has categories.
+    """
     frame = {}
+    points = max([points, *(len(column.levels) for column in columns)])
     for position, column in enumerate(columns):
         if column.kind == "category":
             frame[f"category {position}"] = [str(i % len(column.levels)) for i in range(points)]
@@ -109,6 +165,12 @@ def public_frame(columns: tuple[Column, ...], points: int = 256) -> pd.DataFrame
                 frame[f"missing {position}"] = [str(i % 2) for i in range(points)]
             frame[f"number {position}"] = np.linspace(column.low, column.high, points)
     return pd.DataFrame(frame)
+
+
+def known_numbers(rows: pd.DataFrame, column: Column) -> np.ndarray:
+    """The known values of a number or date, float64, within its bounds; of a date days since 1970-01-01."""
+    values = _numbers(rows[column.name], column.type)
+    return np.clip(values[~np.isnan(values)], column.low, column.high)
 
 
 def discrete(frame: pd.DataFrame) -> list[str]:
@@ -137,22 +199,53 @@ def from_frame(frame: pd.DataFrame, columns: tuple[Column, ...], count: int) -> 
     return pd.DataFrame(rows, index=range(count))
 
 
-def _learn(values: pd.Series, feature: Feature, bound: tuple[float, float] | None) -> Column:
-    name, kind = feature.name, feature.type
-    if kind not in ("continuous", "integer", "date"):
-        # In the order of their first appearance nothing would be learnt about who came first.
-        return _category(name, kind, sorted(values.unique()))
+def _tell(values: pd.Series, feature: Feature, bounded: bool) -> Told:
+    kind = feature.type
+    if kind not in _MEASURED:
+        # In the order of their first appearance something would be learnt about who came first.
+        return Told(tuple(sorted(values.unique())))
     numbers = _numbers(values, kind)
     known = np.unique(numbers[~np.isnan(numbers)])
-    few = MOST_GRADES if kind == "integer" else MOST_CODES
-    if bound is None and len(known) <= few and kind != "date":
-        levels = [*known.tolist(), *([np.nan] if np.isnan(numbers).any() else [])]
-        return _category(name, kind, levels)
-    if bound is None and len(known) <= 1:
-        return _category(name, kind, sorted(values.unique()))
-    low, high = bound or (known[0], known[-1])
     lacking = bool(np.isnan(numbers).any())
-    return Column(name, kind, "number", low, high, _decimals(known, kind), lacking)
+    ends = (known[0], known[-1]) if len(known) and not bounded else (math.nan, math.nan)
+    levels = None
+    if not bounded and len(known) <= _most_levels(feature):
+        own = known.tolist() if kind != "date" else sorted(set(values) - {""})
+        levels = _with_missing(own, kind, lacking)
+    return Told(levels, *map(float, ends), _decimals(known, kind), lacking)
+
+
+def _together(told: tuple[Told, ...], feature: Feature) -> Told:
+    if feature.type not in _MEASURED:
+        return Told(tuple(sorted({level for one in told for level in one.levels})))
+    lacking = any(one.lacking for one in told)
+    levels = None
+    if all(one.levels is not None for one in told):
+        known = sorted({v for one in told for v in one.levels if pd.notna(v) and v != ""})
+        if len(known) <= _most_levels(feature):
+            levels = _with_missing(known, feature.type, lacking)
+    ends = [end for one in told for end in (one.low, one.high) if not math.isnan(end)] or [math.nan]
+    decimals = [one.decimals for one in told]
+    most = None if None in decimals else max(decimals)
+    return Told(levels, min(ends), max(ends), most, lacking)
+
+
+def _settled(told: Told, feature: Feature, bound: tuple[float, float] | None) -> Column:
+    if told.levels is not None:
+        return _category(feature.name, feature.type, list(told.levels))
+    low, high = bound or (told.low, told.high)
+    return Column(feature.name, feature.type, "number", low, high, told.decimals, told.lacking)
+
+
+def _most_levels(feature: Feature) -> int:
+    """Up to so many known values a number or date is a category."""
+    return {"integer": MOST_GRADES, "continuous": MOST_CODES, "date": 1}[feature.type]
+
+
+def _with_missing(known: list, type: str, lacking: bool) -> tuple:
+    if not lacking:
+        return tuple(known)
+    return ("", *known) if type == "date" else (*known, math.nan)
 
 
 def _category(name: str, type: str, levels: list) -> Column:

@@ -10,9 +10,8 @@ from ctgan.synthesizers.ctgan import Discriminator, Generator
 from torch.func import functional_call, grad
 
 from synthetic.tables.conditions import Conditions
-from synthetic.tables.encoding import Encoding
-from synthetic.tables.private_step import PrivateSteps, set_gradients
-from synthetic.tables.settings import Settings
+from synthetic.tables.material import Material
+from synthetic.tables.private_step import set_gradients
 from synthetic.tables.spans import Spans
 
 PENALTY = 10.0  # weight of the gradient penalty (Gulrajani et al. 2017)
@@ -22,32 +21,22 @@ class Ctgan:
     """The networks, their optimizers and one step of both.
 
     Args:
-        encoding: of the training rows.
-        targets: int (N,), their classes.
-        classes: number of classes.
-        settings: sizes and rates.
-        private: how a private step is made; None: not private.
+        material: training rows, and how they are learnt from.
     """
 
-    def __init__(
-        self,
-        encoding: Encoding,
-        targets: np.ndarray,
-        classes: int,
-        settings: Settings,
-        private: PrivateSteps | None = None,
-    ):
-        self.settings, self.private = settings, private
-        self.matrix, self.targets = encoding.matrix, targets
-        self.spans = Spans(encoding.spans)
-        self.conditions = Conditions(self.matrix, encoding.spans, targets, classes)
+    def __init__(self, material: Material):
+        self.settings, self.private = material.settings, material.private
+        self.matrix, self.targets = material.encoding.matrix, material.targets
+        spans, settings = material.encoding.spans, material.settings
+        self.spans = Spans(spans)
+        self.conditions = Conditions(self.matrix, spans, self.targets, material.classes)
         width, told = self.matrix.shape[1], self.conditions.size
         # Packs would mix patients, and a patient's part could not be clipped.
-        self.pack = 1 if private else settings.pack
+        self.pack = 1 if self.private else settings.pack
         layers = (settings.width, settings.width)
         self.generator = Generator(settings.latent_size + told, layers, width)
         self.critic = Discriminator(width + told, layers, self.pack)
-        if private:
+        if self.private:
             self.critic.eval()
         self._loss_cells = torch.from_numpy(self.conditions.categories)
         self.optimizers = {
@@ -90,8 +79,9 @@ class Ctgan:
             wanted: int (N,), their classes.
             random: draws what else the generator is told; torch's own generator draws the rest.
         """
-        of = self.conditions.class_only(wanted)
-        if not self.private:
+        if self.settings.class_only:
+            of = self.conditions.class_only(wanted)
+        else:
             of = self.conditions.of_classes(wanted, random)
         with torch.no_grad():
             # In the batch statistics that it was trained with: the running ones lag behind.
@@ -148,7 +138,7 @@ class Ctgan:
 
     def _generate(self, random: np.random.Generator) -> float:
         size = self.settings.batch_size
-        if self.private:
+        if self.settings.class_only:
             told = self.conditions.class_only(random.integers(self.conditions.classes, size=size))
         else:
             told = self.conditions.draw(size, random)[1]

@@ -13,6 +13,7 @@ from ctgan.data_transformer import DataTransformer
 from medimg.errors import InputError
 from medimg.tables.schema import Feature
 from synthetic.tables import columns as learnt
+from synthetic.tables.columns import Column
 
 MODES, PUBLIC_MODES = 10, 5  # most of a column of numbers
 
@@ -31,46 +32,30 @@ class Span:
     kind: str
 
 
-class Encoding:
-    """What was learnt of the training rows, the label left aside: that is given to a generator, not made by it.
+class Code:
+    """How rows become a matrix and a matrix rows; the label is left aside: it is given to a generator, not made by it.
 
     Args:
-        rows: labelled training rows.
-        features: columns to learn.
-        seed: of the stand-ins for missing numbers and of the modes that rows are counted to.
-        bounds: column -> lowest and highest value.
-        public: the normalisation is fitted to ranges and categories alone, not to the rows.
+        columns: what was learnt of each.
+        frame: in the form of `columns.to_frame`, what the normalisation is fitted to.
+        modes: most of a column of numbers.
 
     Raises:
-        InputError: nothing varies, or a column can't be learnt.
+        InputError: nothing varies.
     """
 
-    def __init__(
-        self,
-        rows: pd.DataFrame,
-        features: tuple[Feature, ...],
-        seed: int,
-        bounds: Mapping[str, tuple[float, float]] | None = None,
-        public: bool = False,
-    ):
-        self.columns = learnt.learn(rows, features, bounds or {})
-        frame = learnt.to_frame(rows, self.columns, np.random.default_rng(seed))
-        if frame.empty:
+    def __init__(self, columns: tuple[Column, ...], frame: pd.DataFrame, modes: int = MODES):
+        if not len(frame.columns):
             raise InputError(
                 "every column of the training rows is constant or missing: there is nothing to learn; "
                 "leave such columns out or add rows"
             )
-        fitted_on = learnt.public_frame(self.columns) if public else frame
-        # Each mode more is one more thing that noise must spare.
-        self._transformer = DataTransformer(max_clusters=PUBLIC_MODES if public else MODES)
+        self.columns = columns
+        self._transformer = DataTransformer(max_clusters=modes)
         with warnings.catch_warnings():
             # Of modes that did not converge, which are good enough to split a column by.
             warnings.simplefilter("ignore")
-            self._transformer.fit(fitted_on, learnt.discrete(frame))
-            # In processes of its own the library would take longer to start than to work.
-            with joblib.parallel_config(backend="sequential"):
-                matrix = self._transformer.transform(frame)
-        self.matrix = matrix.astype(np.float32)
+            self._transformer.fit(frame, learnt.discrete(frame))
 
     @cached_property
     def spans(self) -> tuple[Span, ...]:
@@ -84,13 +69,85 @@ class Encoding:
                 start += part.dim
         return tuple(spans)
 
+    @property
+    def width(self) -> int:
+        """Columns of the matrix."""
+        return sum(span.size for span in self.spans)
+
+    def encode(self, rows: pd.DataFrame, seed: int) -> np.ndarray:
+        """Rows of a manifest as a matrix, float32 (N, width).
+
+        Args:
+            rows: holding nothing that was not learnt but for numbers beyond their bounds.
+            seed: of the stand-ins for missing numbers; NumPy's own generator draws the modes that rows are counted to.
+        """
+        return self.matrix_of(learnt.to_frame(rows, self.columns, np.random.default_rng(seed)))
+
+    def matrix_of(self, frame: pd.DataFrame) -> np.ndarray:
+        """The same of a frame."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # In processes of its own the library would take longer to start than to work.
+            with joblib.parallel_config(backend="sequential"):
+                return self._transformer.transform(frame).astype(np.float32)
+
     def decode(self, matrix: np.ndarray) -> pd.DataFrame:
         """Rows as a manifest holds them.
 
         Args:
-            matrix: float (N, columns of the matrix); of a one-hot span the largest counts.
+            matrix: float (N, width); of a one-hot span the largest counts.
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             frame = self._transformer.inverse_transform(matrix)
         return learnt.from_frame(frame, self.columns, len(matrix))
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """Training rows as a generator takes them.
+
+    Attributes:
+        code: that they are written in.
+        matrix: float32 (N, columns of the matrix).
+    """
+
+    code: Code
+    matrix: np.ndarray
+
+    @classmethod
+    def fit(
+        cls,
+        rows: pd.DataFrame,
+        features: tuple[Feature, ...],
+        seed: int,
+        bounds: Mapping[str, tuple[float, float]] | None = None,
+        public: bool = False,
+    ) -> "Encoding":
+        """Learn a code of rows and write them in it.
+
+        Args:
+            rows: labelled training rows.
+            features: columns to learn.
+            seed: of the stand-ins for missing numbers.
+            bounds: column -> lowest and highest value.
+            public: the normalisation is fitted to ranges and categories alone, not to the rows.
+
+        Raises:
+            InputError: nothing varies, or a column can't be learnt.
+        """
+        columns = learnt.learn(rows, features, bounds or {})
+        frame = learnt.to_frame(rows, columns, np.random.default_rng(seed))
+        code = public_code(columns) if public else Code(columns, frame)
+        return cls(code, code.matrix_of(frame))
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """The matrix's columns, in order."""
+        return self.code.spans
+
+
+def public_code(columns: tuple[Column, ...]) -> Code:
+    """The code that ranges and categories alone make."""
+    # Each mode more is one more thing that noise must spare.
+    return Code(columns, learnt.public_frame(columns), PUBLIC_MODES)

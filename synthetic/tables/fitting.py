@@ -9,8 +9,9 @@ import pandas as pd
 
 from medimg.tables.schema import Feature
 from synthetic.tables.ctgan import Ctgan
-from synthetic.tables.encoding import Encoding
+from synthetic.tables.encoding import Code, Encoding
 from synthetic.tables.marginals import Marginals
+from synthetic.tables.material import Material
 from synthetic.tables.privacy import PrivateTraining
 from synthetic.tables.settings import Settings
 from synthetic.tables.training import Generator, randomness, train
@@ -67,26 +68,35 @@ class Fitted:
     history: pd.DataFrame
 
     def sample(self, counts: np.ndarray, seed: int) -> pd.DataFrame:
-        """Make rows.
+        """Make rows; as `sampled`."""
+        return sampled(self.model, self.encoding.code, self.task.classes, counts, seed)
 
-        Args:
-            counts: int (classes,), rows of each class.
-            seed: of what is made; their order too.
 
-        Returns:
-            `label` and the columns, in random order.
-        """
-        wanted = np.repeat(np.arange(len(counts)), counts)
-        with randomness(seed, "sample") as random:
-            # Mixed, so that each batch has the classes as the training had.
-            wanted = random.permutation(wanted)
-            parts = [
-                self.model.sample(wanted[i : i + _BATCH], random)
-                for i in range(0, len(wanted), _BATCH)
-            ]
-            made = self.encoding.decode(np.concatenate(parts))
-        labels = np.array(self.task.classes, dtype=object)[wanted]
-        return pd.concat([pd.Series(labels, name="label"), made], axis=1)
+def sampled(
+    model: Generator, code: Code, classes: tuple[str, ...], counts: np.ndarray, seed: int
+) -> pd.DataFrame:
+    """Make rows.
+
+    Args:
+        model: trained.
+        code: that it makes rows in.
+        classes: labels, in order.
+        counts: int (classes,), rows of each class.
+        seed: of what is made; their order too.
+
+    Returns:
+        `label` and the columns, in random order.
+    """
+    wanted = np.repeat(np.arange(len(counts)), counts)
+    with randomness(seed, "sample") as random:
+        # Mixed, so that each batch has the classes as the training had.
+        wanted = random.permutation(wanted)
+        parts = [
+            model.sample(wanted[i : i + _BATCH], random) for i in range(0, len(wanted), _BATCH)
+        ]
+        made = code.decode(np.concatenate(parts))
+    labels = np.array(classes, dtype=object)[wanted]
+    return pd.concat([pd.Series(labels, name="label"), made], axis=1)
 
 
 def fit(task: Task, private: PrivateTraining | None = None) -> Fitted:
@@ -101,13 +111,14 @@ def fit(task: Task, private: PrivateTraining | None = None) -> Fitted:
     """
     seed = private.seed if private else task.seed
     with randomness(seed, "networks"):
-        encoding = Encoding(
+        encoding = Encoding.fit(
             task.rows, task.features, seed % 2**63, task.bounds, public=private is not None
         )
         position = {name: i for i, name in enumerate(task.classes)}
         targets = task.rows["label"].map(position).to_numpy(np.int64)
         steps = private.steps() if private else None
-        model = MODELS[task.model](encoding, targets, len(task.classes), task.settings, steps)
+        material = Material(encoding, targets, len(task.classes), task.settings, steps)
+        model = MODELS[task.model](material)
     history = train(
         model,
         task.settings.epochs,

@@ -11,9 +11,7 @@ import numpy as np
 import torch
 
 from medimg.privacy.secret import generator
-from synthetic.tables.encoding import Encoding
-from synthetic.tables.private_step import PrivateSteps
-from synthetic.tables.settings import Settings
+from synthetic.tables.material import Material
 
 # Of a number within its mode: modes are normalised so that 4 standard deviations are 1.
 WITHIN_MODE = 0.25
@@ -23,28 +21,31 @@ class Marginals:
     """Counts of the one-hot cells of the matrix by class.
 
     Args:
-        encoding: of the training rows.
-        targets: int (N,), their classes.
-        classes: number of classes.
-        settings: not used: nothing is trained.
-        private: noise and clip of the counts; None: as they are.
+        material: training rows, and noise and clip of the counts; its settings are not used: nothing is trained.
     """
 
-    def __init__(
-        self,
-        encoding: Encoding,
-        targets: np.ndarray,
-        classes: int,
-        settings: Settings,
-        private: PrivateSteps | None = None,
-    ):
-        self.private = private
-        self.networks: dict[str, torch.nn.Module] = {}
+    def __init__(self, material: Material):
+        encoding = material.encoding
+        self.private = material.private
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
-        self._matrix, self._targets, self._classes = encoding.matrix, targets, classes
+        self._matrix, self._targets = encoding.matrix, material.targets
+        self._classes = material.classes
         self._one_hot = [span for span in encoding.spans if span.kind != "value"]
+        self._cells = np.concatenate(
+            [np.arange(span.start, span.start + span.size) for span in self._one_hot]
+        )
         self._values = [span.start for span in encoding.spans if span.kind == "value"]
-        self._counts = np.zeros((classes, self._matrix.shape[1]))
+        self._kept = torch.nn.Module()
+        shape = (self._classes, self._matrix.shape[1])
+        self._kept.register_buffer("shares", torch.zeros(shape, dtype=torch.float64))
+
+    @property
+    def networks(self) -> dict[str, torch.nn.Module]:
+        """What a checkpoint must hold: `shares`, float64 (classes, columns of the matrix).
+
+        The share of the training rows that are of the class and have the cell; private: of the patients, with noise.
+        """
+        return {"counted": self._kept}
 
     def step(self, number: int, random: np.random.Generator) -> dict[str, float]:
         """The whole of it: count.
@@ -54,10 +55,12 @@ class Marginals:
             random: not used.
         """
         if self.private is None:
-            for k in range(self._classes):
-                self._counts[k] = self._matrix[self._targets == k].sum(axis=0)
+            one_hot = np.eye(self._classes)[self._targets]
+            found = np.zeros(self._kept.shares.shape)
+            found[:, self._cells] = one_hot.T @ self._matrix[:, self._cells] / len(one_hot)
         else:
-            self._counts = self._noisy(number)
+            found = self._noisy(number) / len(self.private.sampling.units)
+        self._kept.shares.copy_(torch.from_numpy(found))
         return {}
 
     def sample(self, wanted: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -81,7 +84,7 @@ class Marginals:
     def _noisy(self, number: int) -> np.ndarray:
         """Sums of patients' mean rows with noise: in units of the longest such row, which is the clip."""
         step = self.private.sampling.step(number)
-        cells = np.concatenate([np.arange(s.start, s.start + s.size) for s in self._one_hot])
+        cells = self._cells
         sums = np.zeros((self._classes, self._matrix.shape[1]))
         # A row has a 1 in each span; the mean of a patient's rows is no longer than one of them.
         norm = math.sqrt(len(self._one_hot))
@@ -96,6 +99,6 @@ class Marginals:
         return sums
 
     def _chances(self, k: int, start: int, size: int) -> np.ndarray:
-        counts = np.maximum(self._counts[k, start : start + size], 0.0)
+        counts = np.maximum(self._kept.shares[k, start : start + size].numpy(), 0.0)
         # Noise may leave nothing: then any is as good.
         return counts / counts.sum() if counts.sum() > 0 else np.full(size, 1.0 / size)

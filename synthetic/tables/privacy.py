@@ -60,6 +60,13 @@ def check(rows: pd.DataFrame, config: SynthesizeConfig) -> None:
         )
 
 
+def guarantee(out: Path, model: str) -> tuple[str, dict]:
+    """What `privacy.json` of a finished training promises, in words, and its epsilon for `dataset.yaml`."""
+    content = ledger_file.read(out)
+    words = summary(content, "row", model)
+    return words, {"delta": content["delta"], "epsilon": content["epsilon"]["pld"]}
+
+
 class PrivateTraining:
     """What one private training may do, and its ledger in `privacy.json`.
 
@@ -158,9 +165,7 @@ class PrivateTraining:
     def complete(self) -> tuple[str, dict]:
         """The last step has been made: the guarantee in words, and its epsilon for `dataset.yaml`."""
         self._ledger.complete()
-        content = ledger_file.read(self.out)
-        words = summary(content).replace(" images.", " rows.")
-        return words, {"delta": content["delta"], "epsilon": content["epsilon"]["pld"]}
+        return guarantee(self.out, self.config.model)
 
     def _counts_mechanism(self, previous: tuple) -> Mechanism | None:
         config = self.config

@@ -24,6 +24,7 @@ PRIVATE = {
         "width": 32,
         "latent_size": 8,
         "pack": 1,
+        "class_only": True,
     },
     "tvae": {"learning_rate": 2e-2, "width": 32, "latent_size": 4},
 }
@@ -43,6 +44,7 @@ class Settings:
         width: units of a hidden layer of CTGAN; TVAE has half.
         latent_size: random numbers that a row is made from.
         pack: rows that CTGAN's critic judges together.
+        class_only: CTGAN's generator is told the class and never a category, whose frequencies would be of patients.
     """
 
     batch_size: int
@@ -54,6 +56,7 @@ class Settings:
     width: int = 256
     latent_size: int = 128
     pack: int = PACK
+    class_only: bool = False
 
     @property
     def steps(self) -> int:

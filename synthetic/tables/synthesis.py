@@ -44,7 +44,7 @@ def check(dataset: Dataset, config: SynthesizeConfig) -> None:
                 raise InputError(
                     f"{flag(name)}: marginals are counted once, without training; leave it out"
                 )
-    rows = _learnt(dataset, config)
+    rows = learnt_rows(dataset, config)
     where = f"{dataset.root}/manifest.csv"
     sites = rows.groupby("site") if config.per_site else [("", rows)]
     for site, part in sites:
@@ -85,11 +85,9 @@ class _Synthesis:
 
     def __init__(self, dataset, out, config, listener):
         self.dataset, self.out, self.config, self.listener = dataset, out, config, listener
-        self.rows = _learnt(dataset, config)
-        self.notes = _notes(dataset, self.rows, config)
-        # A single site is a constant, and needs no generator to be kept.
-        told = not config.per_site and (self.rows["site"] != "").any()
-        self.features = (*dataset.inputs, *((SITE,) if told else ()))
+        self.rows = learnt_rows(dataset, config)
+        self.notes = notes_on(dataset, self.rows, config)
+        self.features = dataset.inputs if config.per_site else features_of(dataset, self.rows)
         self.histories: list[pd.DataFrame] = []
         self.details: dict = {}
 
@@ -101,7 +99,7 @@ class _Synthesis:
         found = self._checked(made)
         guarantee = self.details.pop("guarantee", NO_GUARANTEE)
         if found.undertrained:
-            self.notes.append(f"undertrained: {found.undertrained}; {self._remedy()}")
+            self.notes.append(f"undertrained: {found.undertrained}; {remedy(self.config)}")
         details = {"training_rows": len(self.rows), "usefulness": found.to_dict(), **self.details}
         return Made(made, self.dataset.inputs, details, self.notes, guarantee)
 
@@ -148,7 +146,7 @@ class _Synthesis:
             model=self.config.model,
             rows=rows,
             features=self.features,
-            classes=_classes(self.dataset, rows),
+            classes=classes_of(self.dataset, rows),
             settings=settings,
             seed=self.config.seed,
             bounds=bounds_of(self.config),
@@ -182,19 +180,28 @@ class _Synthesis:
         self.details.setdefault("tuning", {})[name] = table.to_dict("records")
         return best
 
-    def _remedy(self) -> str:
-        if not self.config.is_private:
-            return "give more --epochs or try settings with --tune 6"
-        other = "" if self.config.model == "marginals" else ", --model marginals, which needs fewer"
-        return f"the noise is too much for so few patients: give a larger --dp-epsilon{other} or add patients"
-
     def _checked(self, made: pd.DataFrame) -> Usefulness:
         if self.config.is_private:
             return private_usefulness(self.dataset, made)
         return usefulness(self.dataset, made, self.rows, self.config.seed)
 
 
-def _learnt(dataset: Dataset, config: SynthesizeConfig) -> pd.DataFrame:
+def features_of(dataset: Dataset, rows: pd.DataFrame) -> tuple[Feature, ...]:
+    """Columns to learn, the site among them where rows have one: a single one is a constant, and costs nothing."""
+    return (*dataset.inputs, *((SITE,) if (rows["site"] != "").any() else ()))
+
+
+def remedy(config: SynthesizeConfig) -> str:
+    """What helps an undertrained generator."""
+    if config.is_private:
+        other = "" if config.model == "marginals" else ", --model marginals, which needs fewer"
+        return f"the noise is too much for so few patients: give a larger --dp-epsilon{other} or add patients"
+    if config.is_federated:
+        return "give more --rounds, or fewer --local-steps between two averages"
+    return "give more --epochs or try settings with --tune 6"
+
+
+def learnt_rows(dataset: Dataset, config: SynthesizeConfig) -> pd.DataFrame:
     """Labelled training rows, without classes that are too rare where that is asked for."""
     rows = dataset.rows("train", labelled=True)
     if config.rare_classes == "leave-out":
@@ -213,14 +220,15 @@ def _check_classes(rows: pd.DataFrame, where: str, at: str) -> None:
         )
 
 
-def _classes(dataset: Dataset, rows: pd.DataFrame) -> tuple[str, ...]:
+def classes_of(dataset: Dataset, rows: pd.DataFrame) -> tuple[str, ...]:
     """Labels that the rows have, in the Dataset's order; of a multilabel set, sets of classes count as one."""
     found = set(rows["label"])
     first = [name for name in dataset.classes if name in found]
     return (*first, *sorted(found - set(first)))
 
 
-def _notes(dataset: Dataset, rows: pd.DataFrame, config: SynthesizeConfig) -> list[str]:
+def notes_on(dataset: Dataset, rows: pd.DataFrame, config: SynthesizeConfig) -> list[str]:
+    """What the user should know of the rows before anything is made of them."""
     notes = []
     left_out = [f.name for f in dataset.features if not f.is_input]
     if left_out:

@@ -10,9 +10,8 @@ from ctgan.synthesizers.tvae import Decoder, Encoder
 from torch.func import functional_call
 from torch.nn.functional import one_hot
 
-from synthetic.tables.encoding import Encoding
-from synthetic.tables.private_step import PrivateSteps, set_gradients
-from synthetic.tables.settings import Settings
+from synthetic.tables.material import Material
+from synthetic.tables.private_step import set_gradients
 from synthetic.tables.spans import Spans
 
 RECONSTRUCTION = 2.0  # its weight against the divergence, as in the library
@@ -23,24 +22,15 @@ class Tvae:
     """The networks, their optimizer and one step.
 
     Args:
-        encoding: of the training rows.
-        targets: int (N,), their classes.
-        classes: number of classes.
-        settings: sizes and rates.
-        private: how a private step is made; None: not private.
+        material: training rows, and how they are learnt from.
     """
 
-    def __init__(
-        self,
-        encoding: Encoding,
-        targets: np.ndarray,
-        classes: int,
-        settings: Settings,
-        private: PrivateSteps | None = None,
-    ):
-        self.settings, self.private = settings, private
+    def __init__(self, material: Material):
+        self.settings, self.private = material.settings, material.private
+        encoding, settings = material.encoding, material.settings
+        classes = material.classes
         self.matrix, self.spans = torch.from_numpy(encoding.matrix), Spans(encoding.spans)
-        self.told = one_hot(torch.from_numpy(targets), classes).float()
+        self.told = one_hot(torch.from_numpy(material.targets), classes).float()
         layers, width = (settings.width // 2, settings.width // 2), self.matrix.shape[1]
         self.encoder = Encoder(width + classes, layers, settings.latent_size)
         self.decoder = Decoder(settings.latent_size + classes, layers, width)

@@ -74,13 +74,20 @@ def usefulness(dataset: Dataset, made: pd.DataFrame, rows: pd.DataFrame, seed: i
     real = pd.concat([rows, dataset.rows("val", labelled=True)])
     real = real.sample(min(len(real), MOST_ROWS), random_state=seed)
     made = made.sample(min(len(made), MOST_ROWS), random_state=seed)
-    distances = {f.name: distance(rows[f.name], made[f.name], f) for f in dataset.inputs}
-    return Usefulness(
-        auroc(dataset, made, real),
-        _cross_validated(dataset, real, seed),
-        float(np.mean(list(distances.values()))),
-        max(distances, key=distances.get),
-    )
+    return Usefulness(*taught(dataset, made, real, seed), *drift(dataset, rows, made))
+
+
+def taught(
+    dataset: Dataset, made: pd.DataFrame, real: pd.DataFrame, seed: int
+) -> tuple[float | None, float | None]:
+    """AUROC on real rows of a logistic regression trained on made ones, and of one cross-validated on the real ones."""
+    return auroc(dataset, made, real), _cross_validated(dataset, real, seed)
+
+
+def drift(dataset: Dataset, real: pd.DataFrame, made: pd.DataFrame) -> tuple[float, str]:
+    """Mean distance of the columns, and the column of the largest."""
+    distances = {f.name: distance(real[f.name], made[f.name], f) for f in dataset.inputs}
+    return float(np.mean(list(distances.values()))), max(distances, key=distances.get)
 
 
 def private_usefulness(dataset: Dataset, made: pd.DataFrame) -> Usefulness:

@@ -20,7 +20,7 @@ def rows(small_clinic):
 
 @pytest.fixture(scope="module")
 def encoding(small_clinic, rows):
-    return Encoding(rows, small_clinic.inputs, seed=0)
+    return Encoding.fit(rows, small_clinic.inputs, seed=0)
 
 
 def test_columns_there_and_back(small_clinic, rows):
@@ -50,7 +50,7 @@ def test_what_comes_back_stays_inside(small_clinic, rows):
 
 
 def test_matrix_there_and_back(encoding, small_clinic, rows):
-    back = encoding.decode(encoding.matrix)
+    back = encoding.code.decode(encoding.matrix)
     for name in ("grade", "pain", "stage", "device"):
         assert back[name].tolist() == rows[name].tolist()
     assert back["pressure"].isna().equals(rows["pressure"].isna())
@@ -65,17 +65,17 @@ def test_public_fit_knows_ranges_alone(small_clinic, rows):
     features = [Feature("age", "integer"), Feature("pressure", "continuous")]
     bounds = {"age": (0.0, 120.0), "pressure": (60.0, 240.0)}
     other = rows.assign(age=np.clip(rows["age"] * 0.5, 0, 120).round())
-    fits = [Encoding(r, features, 0, bounds, public=True) for r in (rows, other)]
+    fits = [Encoding.fit(r, features, 0, bounds, public=True) for r in (rows, other)]
     mid = np.zeros((4, fits[0].matrix.shape[1]), np.float32)
-    pd.testing.assert_frame_equal(fits[0].decode(mid), fits[1].decode(mid))
-    assert (fits[0].columns[0].low, fits[0].columns[0].high) == bounds["age"]
+    pd.testing.assert_frame_equal(fits[0].code.decode(mid), fits[1].code.decode(mid))
+    assert (fits[0].code.columns[0].low, fits[0].code.columns[0].high) == bounds["age"]
 
 
 def test_refusals(small_clinic, rows):
     with pytest.raises(InputError, match="--bound pain"):
-        Encoding(rows, small_clinic.inputs, 0, {"pain": (0.0, 1.0)})
+        Encoding.fit(rows, small_clinic.inputs, 0, {"pain": (0.0, 1.0)})
     with pytest.raises(InputError, match="nothing to learn"):
-        Encoding(rows, (Feature("device", "categorical"), Feature("never", "continuous")), 0)
+        Encoding.fit(rows, (Feature("device", "categorical"), Feature("never", "continuous")), 0)
     many = pd.DataFrame({"name": [f"n{i}" for i in range(1001)]})
     with pytest.raises(InputError, match="column 'name': 1001 categories"):
         learnt.learn(many, (Feature("name", "categorical"),), {})

@@ -136,6 +136,19 @@ def test_resumed_is_uninterrupted(small_clinic, tmp_path, model):
         made(small_clinic, tmp_path / "cut", True, model=model, seed=9)
 
 
+def test_counts_outlive_the_counting(small_clinic, tmp_path):
+    options = {"model": "marginals", "epochs": None}
+    whole = made(small_clinic, tmp_path / "whole", **options).manifest
+
+    def stop(what, done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        made(small_clinic, tmp_path / "cut", listener=stop, **options)
+    resumed = made(small_clinic, tmp_path / "cut", True, **options).manifest
+    pd.testing.assert_frame_equal(resumed, whole)
+
+
 @pytest.mark.slow
 def test_killed_is_uninterrupted(small_clinic, tmp_path):
     options = {"model": "ctgan", "epochs": 60}

@@ -1,0 +1,213 @@
+"""What the clients of a federation of tables agree on before the first round: columns, and counts of each by itself.
+
+The coordinator has no rows. In their place it has stand-ins: a table whose columns are each as frequent as the clients
+counted, categories in every class, numbers in intervals, with nothing of what goes together in a row. The
+normalisation is fitted to them, and a generator is told of rows to make by their categories.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from medimg.tables.schema import Feature
+from synthetic.federation.table_sums import Sums
+from synthetic.tables import columns as learnt
+from synthetic.tables.columns import Column
+from synthetic.tables.mix import largest_remainder
+
+# Intervals of a column of numbers; those that hold more than a share of its values are divided again.
+INTERVALS, PARTS = 64, 16
+HEAVY = 1 / 16
+PASSES = 2
+MOST_STAND_INS = 10_000
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """What was agreed.
+
+    Attributes:
+        columns: of all clients.
+        stand_ins: in the form of `columns.to_frame`.
+        targets: int (N,), the stand-ins' classes.
+        class_weights: (classes,), how frequent they are: training rows of all clients.
+    """
+
+    columns: tuple[Column, ...]
+    stand_ins: pd.DataFrame
+    targets: np.ndarray
+    class_weights: np.ndarray
+
+
+def columns_of(
+    rows: Iterable[pd.DataFrame],
+    features: tuple[Feature, ...],
+    bounds: Mapping[str, tuple[float, float]],
+) -> tuple[Column, ...]:
+    """The columns, as `columns.learn` finds them in all rows together.
+
+    Args:
+        rows: labelled training rows of each client.
+        features: columns to learn.
+        bounds: column -> lowest and highest value.
+
+    Raises:
+        InputError: a bound's column is no number, or a column has too many categories.
+    """
+    told = (learnt.tell(own, features, bounds) for own in rows)
+    return learnt.settled(learnt.together(told, features), features, bounds)
+
+
+def agree(
+    sites: Mapping[str, pd.DataFrame],
+    columns: tuple[Column, ...],
+    classes: tuple[str, ...],
+    sums: Sums,
+    seed: int,
+) -> Agreement:
+    """Count at the clients, and make stand-ins of the sums.
+
+    Args:
+        sites: client -> its labelled training rows.
+        columns: of all clients.
+        classes: labels, in order.
+        sums: over the clients.
+        seed: of the stand-ins' order.
+    """
+    numbers = {i: column for i, column in enumerate(columns) if column.kind == "number"}
+    edges = {i: _first_edges(column) for i, column in numbers.items()}
+    counts = {name: _by_class(rows, columns, classes) for name, rows in sites.items()}
+    found = sums(
+        {
+            name: np.concatenate([own.ravel(), _in_intervals(sites[name], numbers, edges)])
+            for name, own in counts.items()
+        }
+    )
+    size = next(iter(counts.values())).size
+    by_class, inside = found[:size].reshape(len(classes), -1), found[size:]
+    for _ in range(PASSES):
+        finer = _finer(numbers, edges, inside)
+        if all(len(finer[i]) == len(edges[i]) for i in edges):
+            break
+        edges = finer
+        inside = sums({n: _in_intervals(rows, numbers, edges) for n, rows in sites.items()})
+    class_counts = by_class[:, 0]
+    scale = min(1.0, MOST_STAND_INS / class_counts.sum())
+    targets = np.repeat(np.arange(len(classes)), np.ceil(class_counts * scale).astype(int))
+    random = np.random.default_rng(seed)
+    frame = _categories(columns, by_class[:, 1:], targets, random)
+    for i, own in zip(edges, _split(inside, edges), strict=True):
+        values = _spread(numbers[i], edges[i], own, len(targets))
+        frame[f"number {i}"] = random.permutation(values)
+    return Agreement(columns, pd.DataFrame(frame), targets, class_counts)
+
+
+def public(columns: tuple[Column, ...], class_weights: np.ndarray) -> Agreement:
+    """Stand-ins that tell what `columns` tell and nothing that was counted.
+
+    Args:
+        columns: of all clients.
+        class_weights: (classes,), how frequent they are, as far as may be told.
+    """
+    frame = learnt.public_frame(columns)
+    return Agreement(columns, frame, np.arange(len(frame)) % len(class_weights), class_weights)
+
+
+def _by_class(
+    rows: pd.DataFrame, columns: tuple[Column, ...], classes: tuple[str, ...]
+) -> np.ndarray:
+    """Of a client, int (classes, 1 + categories): rows, then those that have each category of each column."""
+    frame = learnt.to_frame(rows, columns, np.random.default_rng(0))
+    position = {name: i for i, name in enumerate(classes)}
+    targets = rows["label"].map(position).to_numpy(np.int64)
+    parts = [np.bincount(targets, minlength=len(classes))[:, None]]
+    for name, size in _discrete(columns):
+        table = np.zeros((len(classes), size), np.int64)
+        np.add.at(table, (targets, frame[name].to_numpy().astype(int)), 1)
+        parts.append(table)
+    return np.concatenate(parts, axis=1)
+
+
+def _discrete(columns: tuple[Column, ...]) -> list[tuple[str, int]]:
+    """Columns of a frame that are no numbers, and their categories, in one order everywhere."""
+    found = []
+    for i, column in enumerate(columns):
+        if column.kind == "category":
+            found.append((f"category {i}", len(column.levels)))
+        elif column.kind == "number" and column.lacking:
+            found.append((f"missing {i}", 2))
+    return found
+
+
+def _categories(
+    columns: tuple[Column, ...],
+    by_class: np.ndarray,
+    targets: np.ndarray,
+    random: np.random.Generator,
+) -> dict[str, np.ndarray]:
+    frame, start = {}, 0
+    for name, size in _discrete(columns):
+        codes = np.empty(len(targets), int)
+        for k, counts in enumerate(by_class[:, start : start + size]):
+            here = targets == k
+            if here.any():
+                wanted = largest_remainder(counts, int(here.sum()))
+                codes[here] = random.permutation(np.repeat(np.arange(size), wanted))
+        frame[name] = codes.astype(str)
+        start += size
+    return frame
+
+
+def _first_edges(column: Column) -> np.ndarray:
+    if column.decimals == 0 and column.high - column.low < INTERVALS:
+        # Whole numbers, each in the middle of its own.
+        return np.arange(column.low - 0.5, column.high + 1.0)
+    return np.linspace(column.low, column.high, INTERVALS + 1)
+
+
+def _in_intervals(
+    rows: pd.DataFrame, numbers: dict[int, Column], edges: dict[int, np.ndarray]
+) -> np.ndarray:
+    """Of a client: its known values in each interval of each column of numbers, one column after the other."""
+    found = [
+        np.histogram(learnt.known_numbers(rows, column), edges[i])[0]
+        for i, column in numbers.items()
+    ]
+    return np.concatenate([np.zeros(0, np.int64), *found])
+
+
+def _split(inside: np.ndarray, edges: dict[int, np.ndarray]) -> list[np.ndarray]:
+    ends = np.cumsum([len(own) - 1 for own in edges.values()])
+    return np.split(inside, ends)[: len(ends)]
+
+
+def _finer(
+    numbers: dict[int, Column], edges: dict[int, np.ndarray], inside: np.ndarray
+) -> dict[int, np.ndarray]:
+    """Edges with the intervals divided that hold many values, of a skewed column most of them."""
+    finer = {}
+    for i, counts in zip(edges, _split(inside, edges), strict=True):
+        decimals = numbers[i].decimals
+        narrowest = 0.0 if decimals is None else 10.0**-decimals
+        divided = (counts > HEAVY * counts.sum()) & (np.diff(edges[i]) > 1.001 * narrowest)
+        parts = [
+            np.linspace(low, high, PARTS + 1 if wide else 2)[:-1]
+            for low, high, wide in zip(edges[i][:-1], edges[i][1:], divided, strict=True)
+        ]
+        finer[i] = np.concatenate([*parts, edges[i][-1:]])
+    return finer
+
+
+def _spread(column: Column, edges: np.ndarray, counts: np.ndarray, points: int) -> np.ndarray:
+    """So many values as frequent in each interval as was counted, even within it."""
+    if not counts.sum():
+        return np.linspace(column.low, column.high, points)
+    wanted = largest_remainder(counts, points)
+    before = np.repeat(np.cumsum(wanted) - wanted, wanted)
+    within = (np.arange(points) - before + 0.5) / np.repeat(wanted, wanted)
+    values = np.repeat(edges[:-1], wanted) + within * np.repeat(np.diff(edges), wanted)
+    if column.decimals is not None:
+        values = np.round(values, column.decimals)
+    return np.clip(values, column.low, column.high)

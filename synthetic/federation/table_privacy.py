@@ -1,0 +1,236 @@
+"""`--dp-epsilon` across clients: each draws its own patients, adds its own noise and has its own account.
+
+A client's patients are others than the rest's, so the guarantee for every patient is the largest epsilon of a client.
+Class counts are the first steps of each account: of sampled patients with the noise of a training step, averaged over
+a tenth as many steps.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from federated.participation import local_steps
+from federated.private.assumptions import DISJOINT
+from federated.private.ledger import Account, FederatedLedger, FederatedTerms
+from federated.private.site_plan import rounds_of, rounds_within
+from medimg.dataset import Dataset
+from medimg.errors import InputError
+from medimg.privacy.assumptions import Circumstances, assumptions
+from medimg.privacy.budget import Budget
+from medimg.privacy.dataset_ledger import DatasetLedger
+from medimg.privacy.ledger import read, segments_of
+from medimg.privacy.sampling import PoissonSampling
+from medimg.privacy.secret import draw_key, generator, secret_seed
+from medimg.privacy.units import Units
+from synthetic.config import SynthesizeConfig
+from synthetic.tables.mix import votes
+from synthetic.tables.privacy import COUNTS_SHARE
+from synthetic.tables.private_step import PrivateSteps
+
+_MECHANISM = (
+    "At each client Gaussian noise on the sum of clipped contributions of its patients: to class counts first, then to "
+    "gradients of what meets real rows"
+)
+_SENTENCES = (
+    "Clients clip, draw and add noise by themselves: the coordinator and the other clients are given noisy class "
+    "counts and noisy updates only, and the guarantee holds against them and whoever gets the rows, for every round's "
+    "networks.",
+    "Not covered: one person under two patient names, or at two clients.",
+    "The numbers of training patients and rows of each client, and how it weighs, are treated as public.",
+    "A client's steps count once it is asked for them, whether its update arrives or not.",
+    "Not covered: what each client told before the first round, without noise: its classes, and of its columns "
+    "categories, decimals, missing values or none, and ranges of those without --bound.",
+    "Not covered: after the last round each client told an AUROC on its validation patients.",
+    "The clients were simulated in one process: who had that machine had all rows and all clients' secrets.",
+    "In the Dataset's privacy_ledger.jsonl the clients' steps are added up as if each patient were at every client, "
+    "which overstates what later Runs find spent.",
+)
+
+
+def check(config: SynthesizeConfig) -> None:
+    """Refuse what goes in one place only.
+
+    Raises:
+        InputError: names the option.
+    """
+    if config.dp_sampling != "poisson":
+        raise InputError(f"--dp-sampling {config.dp_sampling}: not with --partition; leave it out")
+
+
+class ClientsPrivacy:
+    """What one private training across clients may do, and its ledger in `privacy.json`.
+
+    Args:
+        dataset: the real one.
+        sites: client -> its labelled training rows.
+        out: folder of the synthetic Dataset.
+        config: options.
+        batch_size: patients of a step, of all clients together at most.
+        rounds: wanted.
+        steps: of a client in a round.
+
+    Attributes:
+        rounds: that the budget allows.
+        first: steps that each client makes for the class counts, before those of the rounds.
+
+    Raises:
+        InputError: the budget does not allow a round.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        sites: Mapping[str, pd.DataFrame],
+        out: Path,
+        config: SynthesizeConfig,
+        batch_size: int,
+        rounds: int,
+        steps: int,
+    ):
+        self.config, self.out, self._sites, self._steps = config, Path(out), sites, steps
+        # Marginals are counted by class already.
+        counted = config.class_mix == "train" and config.model != "marginals"
+        self.first = max(1, round(COUNTS_SHARE * rounds * steps)) if counted else 0
+        options = {**config.to_dict(), "data": dataset.fingerprint()}
+        drawn, draws = {}, {}
+        for number, (name, rows) in enumerate(sites.items()):
+            own = {**options, "client": name}
+            secrets = self.out / "checkpoints" / "clients" / str(number)
+            seed = secret_seed(secrets, own, config.dp_seed)
+            units = Units.of(rows["patient"].to_numpy())
+            most = min(batch_size, len(units))
+            drawn[name] = PoissonSampling(units, most, seed, config.dp_images_per_patient)
+            draws[name] = draw_key(seed, own)
+        plans = self._plans(dataset, drawn, draws, rounds)
+        self.rounds = rounds_within(
+            list(sites),
+            rounds,
+            config.client_fraction,
+            config.seed,
+            lambda name: (plans[name].steps - self.first) // steps,
+        )
+        if self.rounds < 1:
+            raise InputError(
+                f"--dp-epsilon {config.dp_epsilon}: not enough for one round with --dp-noise-multiplier "
+                f"{config.dp_noise_multiplier}; give more noise, fewer --local-steps or a larger epsilon"
+            )
+        self.private = {
+            name: PrivateSteps(
+                drawn[name], config.dp_clip, plan.mechanism.noise_multiplier, drawn[name].seed
+            )
+            for name, plan in plans.items()
+        }
+        self._ledger = self._ledger_of(dataset, options["data"], plans, draws)
+        self._recorded: dict = {}
+
+    @property
+    def patients(self) -> dict[str, int]:
+        """Of each client."""
+        return {name: len(private.sampling.units) for name, private in self.private.items()}
+
+    def before_round(self, number: int, asked: Sequence[str], work: Mapping[str, float]) -> None:
+        """Write down what the clients are about to spend; of `federated.rounds.Watch`."""
+        start = self.first + (number - 1) * self._steps
+        self._recorded = self._ledger.record(
+            {name: (start, start + local_steps(self._steps, work.get(name, 1.0))) for name in asked}
+        )
+
+    def events(self, number: int) -> dict:
+        """What the audit log says of the round that was last written down."""
+        return {"privacy": self._recorded}
+
+    def class_weights(self, classes: tuple[str, ...]) -> np.ndarray:
+        """How frequent the classes are, by the clients' noisy counts of patients, above 0.
+
+        As `synthetic.tables.privacy.PrivateTraining.class_weights`: the noise's deviation is added to each.
+
+        Args:
+            classes: labels of the rows, in order.
+        """
+        if not self.first:
+            return np.ones(len(classes))
+        self._ledger.record(dict.fromkeys(self._sites, (0, self.first)))
+        position = {name: i for i, name in enumerate(classes)}
+        total, variance = np.zeros(len(classes)), 0.0
+        for name, rows in self._sites.items():
+            private, targets = self.private[name], rows["label"].map(position).to_numpy(np.int64)
+            drawn, noise = private.sampling, private.noise_multiplier
+            for number in range(self.first):
+                step = drawn.step(number)
+                random = generator(private.seed, "class counts", number)
+                total += votes(targets[step.rows], step.groups, len(classes)) / drawn.probability
+                total += random.normal(0.0, noise / drawn.probability, len(classes))
+            variance += self.first * (noise / drawn.probability) ** 2
+        return np.maximum(total / self.first, 0.0) + np.sqrt(variance) / self.first
+
+    def complete(self) -> None:
+        """The last step has been made."""
+        self._ledger.complete()
+
+    def _plans(self, dataset: Dataset, drawn: dict, draws: dict[str, str], rounds: int) -> dict:
+        config, existing = self.config, read(self.out)
+        segments = segments_of(existing) if existing else ()
+        others = ()
+        if config.dp_budget == "dataset":
+            others = DatasetLedger(dataset.root).events(but=existing["run"] if existing else "")
+        asked = rounds_of(list(drawn), rounds, config.client_fraction, config.seed)
+        plans = {}
+        for name, sampling in drawn.items():
+            # In the same Run on other terms.
+            own = (s.event() for s in segments if s.phase == name and s.draw != draws[name])
+            budget = Budget(config.dp_epsilon, config.dp_delta, (*others, *own))
+            steps = self.first + max(1, asked[name]) * self._steps
+            plans[name] = budget.plan(sampling.mechanism(), steps, config.dp_noise_multiplier)
+        return plans
+
+    def _ledger_of(self, dataset: Dataset, fingerprint: str, plans: dict, draws: dict):
+        config = self.config
+        expected = {name: one.sampling.expected_units for name, one in self.private.items()}
+        accounts = {
+            name: Account(
+                plan.mechanism,
+                draws[name],
+                {"patients": self.patients[name], "expected_patients": expected[name]},
+            )
+            for name, plan in plans.items()
+        }
+        terms = FederatedTerms(
+            unit="patient",
+            mechanism=_MECHANISM,
+            composition=DISJOINT,
+            delta=config.dp_delta,
+            budget_epsilon=config.dp_epsilon,
+            l2_norm_clip=config.dp_clip,
+            expected_units=max(expected.values()),
+            units=sum(self.patients.values()),
+            data_fingerprint=fingerprint,
+        )
+        return FederatedLedger(self.out, terms, accounts, self._assumptions, dataset.root)
+
+    def _assumptions(self, unwritten: str) -> list[str]:
+        circumstances = Circumstances(
+            search=True,
+            training_metrics=False,
+            fixed_seed=self.config.dp_seed is not None,
+            dataset_ledger=unwritten,
+        )
+        return [*assumptions(circumstances), *_SENTENCES]
+
+
+def weights_of_marginals(shares: np.ndarray, columns: int, privacy: ClientsPrivacy) -> np.ndarray:
+    """How frequent the classes are, from private marginals, in which every column counts them.
+
+    Args:
+        shares: (classes, cells), noisy, of all clients' patients.
+        columns: one-hot spans of a row.
+        privacy: of the clients.
+    """
+    patients = privacy.patients
+    noise = np.sqrt(sum(one.noise_multiplier**2 for one in privacy.private.values()))
+    cells = int((shares != 0).any(axis=0).sum())
+    # The clip of a patient's cells is the root of the columns; the mean over columns has their number below it.
+    deviation = noise * np.sqrt(columns * cells) / columns
+    total = shares.sum(axis=1) / columns * sum(patients.values())
+    return np.maximum(total, 0.0) + deviation

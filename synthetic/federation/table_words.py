@@ -1,0 +1,77 @@
+"""What the clients of a federation of tables told of their rows, in sentences for the synthetic Dataset."""
+
+from synthetic.config import SynthesizeConfig
+from synthetic.federation.table_agreement import HEAVY, INTERVALS, PARTS, PASSES
+from synthetic.tables.columns import MOST_CODES, MOST_GRADES
+
+# Patients of a client below which it is said that they are few.
+FEW_PATIENTS = 10
+
+
+def notes(setting, config: SynthesizeConfig, learnt: int) -> list[str]:
+    """Sentences.
+
+    Args:
+        setting: a `table_setting.Setting`.
+        config: options.
+        learnt: rounds in which some update counted.
+    """
+    found = []
+    if not config.is_private:
+        # They count rows of classes.
+        found += [f"{client.name}: {note}" for client in setting.clients for note in client.notes]
+    found += [_trained(setting, config), *told_about(config)]
+    if learnt < setting.rounds:
+        found.append(
+            f"{setting.rounds - learnt} of {setting.rounds} rounds taught nothing: too few updates arrived or were used"
+        )
+    patients = {name: own["patient"].nunique() for name, own in setting.sites.items()}
+    few = [f"{name} ({number})" for name, number in patients.items() if number < FEW_PATIENTS]
+    if few:
+        found.append(
+            f"clients of few training patients, whose updates come close to their rows: {', '.join(few)}"
+        )
+    return found
+
+
+def told_about(config: SynthesizeConfig) -> list[str]:
+    """What each client told before the first round and after the last."""
+    ranges = "the smallest and largest value and the decimals of its other numbers and dates" + (
+        " (no range of those with --bound)" if config.bound else ""
+    )
+    columns = (
+        "before the first round each client told: how many training rows it has; its classes; of each column whether a "
+        f"value is missing, its categories (of up to {MOST_GRADES} different whole numbers or {MOST_CODES} others the "
+        f"numbers themselves), {ranges}; these carry no noise, and a smallest or largest value, or a category that "
+        "one patient has, is that patient's"
+    )
+    if config.is_private:
+        return [
+            columns,
+            "and how many patients are of each class, with noise of its own account (not of marginals, nor with "
+            "--class-mix equal); after the last round the AUROC on its rows of val of a classifier trained on the "
+            "made rows",
+        ]
+    summed = (
+        "each client's as they are"
+        if config.secure == "none"
+        else f"summed by --secure {config.secure}, so that the coordinator had the sums alone"
+    )
+    return [
+        columns,
+        f"and counts without noise, {summed}: rows of each class, of each category in each class, and known values of "
+        f"each column of numbers in {INTERVALS} intervals, those with more than 1 in {1 / HEAVY:.0f} of the values "
+        f"divided by {PARTS}, at most {PASSES} times",
+        "after the last round each client was given the made rows and told the AUROC of a classifier trained on them, "
+        "and of one trained on its own rows, on its own rows of train and val",
+    ]
+
+
+def _trained(setting, config: SynthesizeConfig) -> str:
+    across = f"across {len(setting.clients)} clients, whose rows stayed with them"
+    if config.model == "marginals":
+        return f"counted {across}, each sending the shares of its rows by class and category, or mode of a number"
+    return (
+        f"trained {across}, by {setting.rounds} rounds of {setting.steps} steps each; every client sent its networks "
+        "with Adam's moments"
+    )

@@ -1,0 +1,216 @@
+"""Rows made by a generator that was trained across clients, whose rows stay with them: CTGAN, TVAE or marginals.
+
+Every round each client takes over the networks and Adam's moments that it is sent, makes some steps on its own rows,
+and sends what they became; the server averages by rows (`table_engine`). With one client that is the central training.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from federated.averaging import average, options_of_rounds
+from federated.rounds import Watch
+from federated.secure.exposure import who_could_see
+from federated.tff.records import ClientData
+from federated.tff.state import State
+from medimg.dataset import Dataset
+from medimg.errors import InputError
+from synthetic.config import SynthesizeConfig
+from synthetic.dataset import NO_GUARANTEE, Made
+from synthetic.federation import table_arrays, table_words
+from synthetic.federation.table_agreement import Agreement, agree, columns_of, public
+from synthetic.federation.table_engine import TableEngine
+from synthetic.federation.table_privacy import ClientsPrivacy, weights_of_marginals
+from synthetic.federation.table_setting import Setting, settle
+from synthetic.federation.table_sums import Sums
+from synthetic.federation.table_usefulness import private_usefulness_at_sites, usefulness_at_sites
+from synthetic.tables import synthesis
+from synthetic.tables.bounds import bounds_of
+from synthetic.tables.encoding import Code, Encoding, public_code
+from synthetic.tables.fitting import MODELS, sampled
+from synthetic.tables.material import Material
+from synthetic.tables.mix import largest_remainder
+from synthetic.tables.privacy import guarantee
+from synthetic.tables.private_step import PrivateSteps
+from synthetic.tables.settings import Settings, settings_for
+from synthetic.tables.training import Generator, one_thread, randomness
+
+TRAINING, CHECKPOINTS = "training", "checkpoints"
+
+
+def check(dataset: Dataset, config: SynthesizeConfig) -> None:
+    """Refuse what can't be trained across clients, before anything is written; as `table_setting.settle`."""
+    settle(dataset, config)
+
+
+def fit_and_sample(
+    dataset: Dataset,
+    folder: Path,
+    config: SynthesizeConfig,
+    listener: Callable[[str, int, int], None],
+) -> Made:
+    """Train across the clients and make rows; goes on where an earlier call was killed.
+
+    Args:
+        dataset: a table; its sites, or what its patients are dealt to, are the clients.
+        folder: of the synthetic Dataset, for `training/` (rounds.csv, history.csv, audit.jsonl) and `checkpoints/`.
+        config: with a partition.
+        listener: called with what is done, how far, and of how many.
+
+    Raises:
+        InputError: names the file, column or option.
+    """
+    setting, folder = settle(dataset, config), Path(folder)
+    with one_thread():
+        return _Federation(dataset, setting, folder, config, listener).made()
+
+
+class _Federation:
+    """One run of it: what its steps share."""
+
+    def __init__(self, dataset, setting: Setting, folder, config, listener):
+        self.dataset, self.folder = dataset, folder
+        self.config, self.listener = config, listener
+        self.privacy = None
+        if config.is_private:
+            size = setting.settings.batch_size, setting.rounds, setting.steps
+            self.privacy = ClientsPrivacy(dataset, setting.sites, folder, config, *size)
+            setting = replace(setting, rounds=self.privacy.rounds)
+        self.setting = setting
+        self.options = options_of_rounds(config, setting.rounds)
+
+    def made(self) -> Made:
+        setting, config = self.setting, self.config
+        agreement, code = self._agreed()
+        models = {name: self._model_of(name, own, code) for name, own in setting.sites.items()}
+        # The coordinator's own: its first weights are what every client starts from, and it makes the rows.
+        with randomness(config.seed, "networks"):
+            encoding = Encoding(code, code.matrix_of(agreement.stand_ins))
+            model = self._built(encoding, agreement.targets, setting.settings)
+        state = self._trained(table_arrays.read(model), models)
+        table_arrays.assign(model, state.weights)
+        weights = self._class_weights(agreement, code, state)
+        wanted = largest_remainder(weights, config.count or sum(setting.rows.values()))
+        rows = sampled(model, code, setting.classes, wanted, config.seed)
+        if self.privacy:
+            self.privacy.complete()
+        return self._described(rows, agreement)
+
+    def _agreed(self) -> tuple[Agreement, Code]:
+        setting, seed = self.setting, self.config.seed
+        columns = columns_of(setting.sites.values(), setting.features, bounds_of(self.config))
+        with randomness(seed, "code"):
+            if self.privacy:
+                weights = self.privacy.class_weights(setting.classes)
+                return public(columns, weights), public_code(columns)
+            sums = Sums(self.options, setting.rows)
+            agreement = agree(setting.sites, columns, setting.classes, sums, seed)
+            return agreement, Code(columns, agreement.stand_ins)
+
+    def _class_weights(self, agreement: Agreement, code: Code, state: State) -> np.ndarray:
+        if self.config.class_mix == "equal":
+            return np.ones(len(self.setting.classes))
+        if self.privacy and self.config.model == "marginals":
+            columns = sum(span.kind != "value" for span in code.spans)
+            return weights_of_marginals(state.weights[0], columns, self.privacy)
+        return agreement.class_weights
+
+    def _model_of(self, name: str, rows: pd.DataFrame, code: Code) -> Generator:
+        """A client's, on its own rows; its first weights are never used."""
+        with randomness(self.config.seed, f"rows of {name}"):
+            encoding = Encoding(code, code.encode(rows, self.config.seed))
+            private = self.privacy.private[name] if self.privacy else None
+            settings = self._settings_of(len(rows))
+            return self._built(encoding, self._targets(rows), settings, private)
+
+    def _built(
+        self,
+        encoding: Encoding,
+        targets: np.ndarray,
+        settings: Settings,
+        private: PrivateSteps | None = None,
+    ) -> Generator:
+        material = Material(encoding, targets, len(self.setting.classes), settings, private)
+        return MODELS[self.config.model](material)
+
+    def _targets(self, rows: pd.DataFrame) -> np.ndarray:
+        position = {name: i for i, name in enumerate(self.setting.classes)}
+        return rows["label"].map(position).to_numpy(np.int64)
+
+    def _settings_of(self, rows: int) -> Settings:
+        """The batch is that of all rows together, or of the client's own table where that is smaller."""
+        config, settings = self.config, self.setting.settings
+        if self.privacy:
+            # Of made rows; real ones are drawn by patients.
+            return settings
+        own = settings_for(config.model, rows, config.batch_size, config.epochs)
+        return replace(settings, batch_size=min(settings.batch_size, own.batch_size))
+
+    def _trained(self, weights: list[np.ndarray], models: Mapping[str, Generator]) -> State:
+        setting, config = self.setting, self.config
+        (self.folder / TRAINING).mkdir(parents=True, exist_ok=True)
+        size, first, before = setting.rows, 0, {}
+        if self.privacy:
+            size, first = self.privacy.patients, self.privacy.first
+            before = {"before": self.privacy.before_round, "events": self.privacy.events}
+        return average(
+            TableEngine(models, setting.steps, config.seed, first),
+            [ClientData(name, "", number) for name, number in size.items()],
+            weights,
+            self.options,
+            self.folder / TRAINING,
+            self.folder / CHECKPOINTS / "federated",
+            {"options": config.to_dict(), "data": self.dataset.fingerprint()},
+            Watch(
+                after=lambda row: self.listener("rounds", row["round"], setting.rounds), **before
+            ),
+        )
+
+    def _described(self, rows: pd.DataFrame, agreement: Agreement) -> Made:
+        setting, config = self.setting, self.config
+        if self.privacy:
+            found = private_usefulness_at_sites(self.dataset, setting.clients, rows)
+        else:
+            found = usefulness_at_sites(self.dataset, setting.clients, rows, agreement, config.seed)
+        learnt = synthesis.learnt_rows(self.dataset, config)
+        notes = [
+            *synthesis.notes_on(self.dataset, learnt, config),
+            *table_words.notes(setting, config, self._learnt_rounds()),
+        ]
+        if found.undertrained:
+            notes.append(f"undertrained: {found.undertrained}; {synthesis.remedy(config)}")
+        federation = {
+            "clients": setting.rows,
+            "rounds": setting.rounds,
+            "local_steps": setting.steps,
+            "batch_size": {n: self._settings_of(r).batch_size for n, r in setting.rows.items()},
+            "who_could_see": who_could_see(config.secure),
+        }
+        details = {
+            "training_rows": sum(setting.rows.values()),
+            "usefulness": found.to_dict(),
+            "settings": {"all": setting.settings.to_dict()},
+            "federation": federation,
+        }
+        words = NO_GUARANTEE
+        if self.privacy:
+            words, details["epsilon"] = guarantee(self.folder, config.model)
+        return Made(rows, self.dataset.inputs, details, notes, words)
+
+    def _learnt_rounds(self) -> int:
+        """Rounds in which some client's update counted.
+
+        Raises:
+            InputError: none did.
+        """
+        history = pd.read_csv(self.folder / TRAINING / "history.csv")
+        learnt = int((history["participants"] > 0).sum())
+        if not learnt:
+            raise InputError(
+                f"no round of {len(history)} used any update: {self.folder / TRAINING / 'rounds.csv'} says why of each "
+                "client; change these options and give --overwrite"
+            )
+        return learnt

@@ -1,0 +1,28 @@
+"""What a generator of rows is built from."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from synthetic.tables.encoding import Encoding
+from synthetic.tables.private_step import PrivateSteps
+from synthetic.tables.settings import Settings
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Training rows, and how they are learnt from.
+
+    Attributes:
+        encoding: of the training rows.
+        targets: int (N,), their classes.
+        classes: number of classes.
+        settings: sizes and rates.
+        private: how a private step is made; None: not private.
+    """
+
+    encoding: Encoding
+    targets: np.ndarray
+    classes: int
+    settings: Settings
+    private: PrivateSteps | None = None
