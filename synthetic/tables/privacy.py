@@ -29,6 +29,7 @@ from synthetic.tables.mix import votes
 from synthetic.tables.private_step import PrivateSteps
 from synthetic.tables.settings import Settings
 
+COUNTING = "Gaussian noise on the sum of patients' mean rows, in units of the longest such row"
 # Of the budget, for the class counts.
 COUNTS_SHARE = 0.1
 
@@ -105,6 +106,7 @@ class PrivateTraining:
             rows_per_unit=self._drawn.most_rows_per_unit,
             data_fingerprint=options["data"],
             draw=draw_key(self.seed, options),
+            **({"mechanism": COUNTING} if config.model == "marginals" else {}),
         )
         circumstances = Circumstances(
             poisson=config.dp_sampling == "poisson",

@@ -194,6 +194,7 @@ def test_private(small_clinic, tmp_path):
         assert content["status"] == "complete"
         assert content["units"] == small_clinic.rows("train")["patient"].nunique()
         assert content["steps"] == 1 + (1 if model == "marginals" else 3)
+        assert content["mechanism"].startswith("DP-SGD") == (model != "marginals")
         assert {event["phase"] for event in content["events"]} == {"train", "class counts"}
         again = ledger.total_epsilon(ledger.segments_of(content), 1e-3)
         assert content["epsilon"]["pld"] == pytest.approx(again["pld"])
