@@ -23,6 +23,10 @@ def check_aggregation(config: FederateConfig, clients: int) -> None:
     Raises:
         InputError: names the option.
     """
+    if config.client_dropout >= 1:
+        raise InputError(
+            f"--client-dropout {config.client_dropout}: must be at least 0 and below 1"
+        )
     check_compatible(config.aggregation, config.secure)
     in_round = asked(config, clients)
     check_enough(config.aggregation, in_round, config.trim, config.byzantine)

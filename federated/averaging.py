@@ -16,12 +16,13 @@ from federated.checkpoint import Checkpoints
 from federated.combining import Combining
 from federated.config import AggregationOptions, FederateConfig, PartitionOptions
 from federated.crew import LocalCrew
-from federated.rounds import Outcome, Rounds, Watch
+from federated.rounds import Rounds, Watch
 from federated.tff.records import ClientData
 from federated.tff.results import ClientUpdate
 from federated.tff.state import State
 from federated.unmeasured import Unmeasured
 from medimg import atomic
+from medimg.errors import InputError
 
 
 class Engine(Protocol):
@@ -99,16 +100,13 @@ def average(
         After the last round.
 
     Raises:
-        InputError: a file can't be written, or a checkpoint is damaged.
+        InputError: a file can't be written, a checkpoint is damaged, or no round used any update.
     """
     kept = Checkpoints(checkpoints)
     saved = kept.load()
     examples = {client.name: client.examples for client in clients}
     with AuditLog(folder / "audit.jsonl") as log:
-        if log.head.number:
-            log.resume(saved[2].round if saved else 0)
-        else:
-            log.append({"event": "start", **start, "clients": examples})
+        log.begin({"event": "start", **start, "clients": examples}, saved[2].round if saved else 0)
         outcome = Rounds(
             engine,
             LocalCrew(engine, clients),
@@ -120,12 +118,26 @@ def average(
             log,
             watch,
         ).run(weights)
-    _write_history(outcome, folder / "history.csv")
+    history = pd.DataFrame(outcome.progress.history)
+    # Nothing was measured for these.
+    unmeasured = ["accuracy", "val_loss", "val_accuracy", "val_auroc", "best"]
+    atomic.write_csv(folder / "history.csv", history.drop(columns=unmeasured))
+    if not (history["participants"] > 0).any():
+        raise InputError(
+            f"no round of {len(history)} used any update: {folder / 'rounds.csv'} says why of each client; change "
+            "these options and give --overwrite"
+        )
     return outcome.state
 
 
-def _write_history(outcome: Outcome, path: Path) -> None:
-    """Without the columns that nothing was measured for."""
-    table = pd.DataFrame(outcome.progress.history)
-    unmeasured = ["accuracy", "val_loss", "val_accuracy", "val_auroc", "best"]
-    atomic.write_csv(path, table.drop(columns=unmeasured))
+def unused_rounds(folder: Path) -> list[str]:
+    """A note on rounds that taught nothing, or none.
+
+    Args:
+        folder: that `average` wrote to.
+    """
+    history = pd.read_csv(folder / "history.csv")
+    idle = int((history["participants"] == 0).sum())
+    if not idle:
+        return []
+    return [f"{idle} of {len(history)} rounds taught nothing: too few updates arrived or were used"]

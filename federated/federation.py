@@ -168,10 +168,7 @@ class Federation:
         checkpoints = Checkpoints(self.checkpoints / "federated")
         saved = checkpoints.load()
         with AuditLog(root / "audit.jsonl") as log:
-            if log.head.number:
-                log.resume(saved[2].round if saved else 0)
-            else:
-                log.append(self._start_record(clients))
+            log.begin(self._start_record(clients), saved[2].round if saved else 0)
             outcome = Rounds(
                 engine,
                 self._crew(engine, clients),

@@ -6,6 +6,7 @@ from federated.config import PARTITIONS, AggregationOptions, PartitionOptions
 from medimg.option_groups import PrivacyOptions
 from medimg.options import Config, option
 from synthetic.images.config import ImageSynthesisOptions
+from synthetic.judge.thresholds import LEAST_RESAMPLES
 
 # What `medimg judge` trains on real and on synthetic rows; on images also a CNN from nothing.
 CLASSIFIERS = (
@@ -48,7 +49,9 @@ class JudgeConfig(Config):
         2000, "Most rows of each part that distances are measured between.", minimum=50
     )
     bootstrap: int = option(
-        1000, "Resamples of patients for intervals, and permutations for chance.", minimum=100
+        1000,
+        "Resamples of patients for intervals, and permutations for chance.",
+        minimum=LEAST_RESAMPLES,
     )
     seed: int = option(0, "Seed of classifiers, samples and resamples.", minimum=0)
 
@@ -104,7 +107,9 @@ class SynthesizeConfig(
         choices=MODELS,
     )
     count: int | None = option(
-        None, "Rows or images to make (default: as many as split train has).", minimum=1
+        None,
+        "Rows or images to make (default: as many as split train has; private images: as many as patients).",
+        minimum=1,
     )
     class_mix: str = option(
         "train",
@@ -121,7 +126,8 @@ class SynthesizeConfig(
     )
     batch_size: int | None = option(
         None,
-        "Rows or images in a step; private: patients on average (default: set from the size of split train).",
+        "Rows or images in a step, with --partition at each client; private: patients on average (default: set from "
+        "the size of split train).",
         minimum=1,
     )
     seed: int = option(0, "Seed of the training and of what is made.", minimum=0)

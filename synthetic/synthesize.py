@@ -9,6 +9,7 @@ from medimg import atomic
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.run import Run, environment, resumable
+from synthetic import options
 from synthetic.config import TABLE_MODELS, SynthesizeConfig
 from synthetic.dataset import write
 
@@ -46,10 +47,13 @@ def synthesize(
     dataset = Dataset.load(Path(data))
     _check(dataset, config, out)
     if resume:
+        if (out / "config.yaml").is_file() and not (out / "environment.json").is_file():
+            raise InputError(f"--resume {out}: was killed before it began; give --overwrite")
         run = resumable(out, dataset)
         if run.config.get("command") != "synthesize":
             raise InputError(f"--resume {out}: is no unfinished 'medimg synthesize'; leave it out")
         if (out / "dataset.yaml").is_file():
+            _clear(out)
             return out
         if SynthesizeConfig.from_dict(run.config["options"]) != config:
             raise InputError(
@@ -60,9 +64,21 @@ def synthesize(
         atomic.write_json(out / "environment.json", _environment(dataset, config))
     made = _maker(dataset, config).fit_and_sample(dataset, out, config, listener)
     write(made, dataset, out, config)
-    # A generator can tell more about its patients than what it made.
-    shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    _clear(out)
     return out
+
+
+def _clear(out: Path) -> None:
+    """Remove what must not stay beside a finished Dataset: clients' images, the generator, the seed of the noise."""
+    folder = out / "checkpoints"
+    try:
+        if folder.is_dir():
+            shutil.rmtree(folder)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: could not be removed ({error.strerror}); it holds what the Dataset must not: remove it "
+            "yourself before you share the Dataset"
+        ) from error
 
 
 def _environment(dataset: Dataset, config: SynthesizeConfig) -> dict:
@@ -87,6 +103,7 @@ def _check(dataset: Dataset, config: SynthesizeConfig, out: Path) -> None:
             ("a table", "ctgan, tvae or marginals") if dataset.is_table else ("images", "dcgan")
         )
         raise InputError(f"--model {config.model}: {dataset.root} holds {kind}; use {fitting}")
+    options.check(config)
     _maker(dataset, config).check(dataset, config)
 
 

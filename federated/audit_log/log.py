@@ -103,6 +103,22 @@ class AuditLog:
             raise ValueError("a record of a round needs its number, 'round'")
         return self._add(record)
 
+    def begin(self, start: dict, round: int) -> None:
+        """Append the first record of a new log, or resume one, whose first record may not have been committed.
+
+        Args:
+            start: the first record.
+            round: as of `resume`.
+
+        Raises:
+            InputError: as of `append` and `resume`.
+        """
+        begun = self._head.number > 0
+        if self._size or begun:
+            self.resume(round)
+        if not begun:
+            self.append(start)
+
     def _add(self, record: dict) -> Head:
         entry = new_entry(self._head.number + 1, self._head.hash, record)
         self._write(entry.line())

@@ -58,16 +58,7 @@ def plan_of(
     Raises:
         InputError: delta is not below one over the patients, or the budget does not allow a round.
     """
-    if data.units < 1:
-        raise InputError(
-            f"client {data.name}: its patients are not known; prepare its records anew"
-        )
-    if config.dp_delta >= 1 / data.units:
-        raise InputError(
-            f"--dp-delta {config.dp_delta:g}: client {data.name} has {data.units} patients, and delta must be below "
-            f"1 / {data.units}, or a patient's data may be published outright within it; give "
-            f"{0.1 / data.units:.1g} or less"
-        )
+    check_site(data, config)
     bare = SiteMechanism(data.units, min(local.batch_size, data.units), 0.0)
     per_round = steps_of(local, bare)
     budget = Budget(config.dp_epsilon, config.dp_delta, previous)
@@ -82,6 +73,28 @@ def plan_of(
         )
     site = SiteMechanism(data.units, bare.expected_patients, settled.mechanism.noise_multiplier)
     return SitePlan(site, per_round, rounds, settled.steps)
+
+
+def check_site(data: ClientData, config) -> None:
+    """Refuse a site whose patients are not known, or too many for --dp-delta.
+
+    Args:
+        data: of the site, with its number of patients.
+        config: `FederateConfig`.
+
+    Raises:
+        InputError: names the option or the client.
+    """
+    if data.units < 1:
+        raise InputError(
+            f"client {data.name}: its patients are not known; prepare its records anew"
+        )
+    if config.dp_delta >= 1 / data.units:
+        raise InputError(
+            f"--dp-delta {config.dp_delta:g}: client {data.name} has {data.units} patients, and delta must be below "
+            f"1 / {data.units}, or a patient's data may be published outright within it; give "
+            f"{0.1 / data.units:.1g} or less"
+        )
 
 
 def rounds_of(names: Sequence[str], rounds: int, fraction: float, seed: int) -> dict[str, int]:

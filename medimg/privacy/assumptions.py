@@ -42,6 +42,8 @@ ALWAYS = (
     "All intermediate weights are covered, not only the last ones.",
     "Not covered: noise is drawn in floating point, whose gaps can in theory be exploited.",
     "Not covered: the generator of noise and samples is pseudo-random and not cryptographic.",
+    "Not covered: what the folder tells beside the result: a hash of the manifest, by which a guess at its rows can be "
+    "checked, the most images or rows of a patient, the form of the images, and how long steps took.",
     "Runs on one Dataset folder are added up in its privacy_ledger.jsonl. A copy of the folder elsewhere, and another "
     "Dataset with the same patients, are not seen.",
 )

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 
 from federated.aggregation import check_aggregation
-from federated.averaging import average, options_of_rounds
+from federated.averaging import average, options_of_rounds, unused_rounds
 from federated.checkpoint import Checkpoints
 from federated.clients import Client
 from federated.partition import partition
 from federated.private.site_key import with_key
+from federated.private.site_plan import check_site, plan_of
 from federated.rounds import Watch
 from federated.secure.exposure import who_could_see
 from federated.tff import records
@@ -28,7 +29,7 @@ from medimg.pipeline import PixelCache, as_pixels, image_form
 from synthetic.dataset import Made
 from synthetic.federation.gan_model import Averaged, GanModel
 from synthetic.federation.gan_work import GanWork
-from synthetic.federation.private_gan import PrivateGanSteps, privacy_of
+from synthetic.federation.private_gan import PrivateGanSteps, privacy_of, private_options
 from synthetic.images.classes import ClassMix, class_mix, equal_mix
 from synthetic.images.dcgan import (
     CACHE_GB,
@@ -42,7 +43,7 @@ from synthetic.images.dcgan import (
 )
 from synthetic.images.loss_figure import loss_figure
 from synthetic.images.networks import Gan
-from synthetic.images.plan import BATCH, Plan, settle
+from synthetic.images.plan import BATCH, Plan, check_turns, settle
 from synthetic.images.plan import check as check_images
 from synthetic.images.samples import write_grid
 from synthetic.images.step import Steps
@@ -87,14 +88,44 @@ def check(dataset: Dataset, config) -> Setting:
             f"--aggregation {config.aggregation}: not for a generator, whose updates hold Adam's moments; use mean"
         )
     rows = check_images(dataset, config)
-    clients = partition(dataset, config, measured=False)
+    clients = _with_rows(partition(dataset, config, measured=False), rows)
     check_aggregation(options_of_rounds(config, 1), len(clients))
     batch = config.batch_size
     if batch is None and not config.is_private:
         batch = max(SMALLEST_BATCH, round(BATCH / len(clients)))
     plan = settle(dataset, rows, replace(config, batch_size=batch and batch * len(clients)))
     rounds = config.rounds or math.ceil(plan.epochs * plan.steps_per_epoch / config.local_steps)
+    check_turns(plan, rounds * config.local_steps)
+    if config.is_private:
+        _check_budget(clients, config, rounds, plan.batch_size // len(clients))
     return Setting(rows, clients, plan, plan.batch_size // len(clients), rounds)
+
+
+def _check_budget(clients: list[Client], config, rounds: int, batch_size: int) -> None:
+    """Refuse noise and epsilon that do not go together at some site."""
+    options = private_options(config, rounds, batch_size)
+    local = LocalTraining(steps=config.local_steps, batch_size=batch_size)
+    for client in clients:
+        patients = client.dataset.manifest["patient"].nunique()
+        data = ClientData(client.name, "", client.examples, patients)
+        check_site(data, options)
+        # Where the noise is not given, some noise fits any epsilon.
+        if config.dp_noise_multiplier is not None:
+            plan_of(data, rounds, local, options)
+
+
+def _with_rows(clients: list[Client], rows: pd.DataFrame) -> list[Client]:
+    """The clients with those of their rows alone that are learnt from."""
+    cut = []
+    for client in clients:
+        own = rows.loc[rows.index.intersection(client.dataset.manifest.index)]
+        if own.empty:
+            raise InputError(
+                f"--rare-classes leave-out: '{client.name}' has no training image of the classes that are left; "
+                "prepare without this site, or use another --partition"
+            )
+        cut.append(replace(client, dataset=replace(client.dataset, manifest=own)))
+    return cut
 
 
 def fit_and_sample(dataset: Dataset, folder: Path, config, listener) -> Made:
@@ -119,8 +150,10 @@ def fit_and_sample(dataset: Dataset, folder: Path, config, listener) -> Made:
     mix = mix.equal() if config.class_mix == "equal" else mix
     gan = gan_of(setting.plan, dataset, config)
     rounds = _train(dataset, setting, gan, mix, folder, config, listener)
-    setting = replace(setting, rounds=rounds)
-    notes = _notes(setting, config)
+    wanted, setting = setting.rounds, replace(setting, rounds=rounds)
+    notes = [*_notes(setting, config), *unused_rounds(folder / TRAINING)]
+    if rounds < wanted:
+        notes.append(f"the budget ended the training after {rounds} of {wanted} rounds")
     if not config.is_private:
         notes += [f"{client.name}: {note}" for client in setting.clients for note in client.notes]
         notes += notes_of(setting.rows, setting.plan)
@@ -161,9 +194,12 @@ def _train(
     def after(row: dict) -> None:
         number = row["round"]
         listener("rounds", number, rounds)
-        if number == rounds or (every and number % every == 0):
+        if every and number % every == 0 and number < rounds:
             trained.assign(kept.load()[0].weights)
-            write_grid(gan, mix, folder / TRAINING / f"samples-{number:04d}.png", config.seed)
+            write_grid(gan, mix, grid(number), config.seed)
+
+    def grid(number: int) -> Path:
+        return folder / TRAINING / f"samples-{number:04d}.png"
 
     with Execution() as execution:
         engine = Engine(
@@ -192,6 +228,8 @@ def _train(
         history = pd.read_csv(folder / TRAINING / "history.csv")
         save(loss_figure(history), folder / TRAINING / "losses.png")
     trained.assign(state.weights)
+    # Not in `after`: killed behind the last checkpoint there is no round to come.
+    write_grid(gan, mix, grid(rounds), config.seed)
     return rounds
 
 
@@ -212,7 +250,7 @@ def _write(
 ) -> ClientData:
     """The client's images and classes on its own disk."""
     dataset, plan = client.dataset, setting.plan
-    rows = setting.rows.loc[setting.rows.index.intersection(client.dataset.manifest.index)]
+    rows = dataset.manifest
     cache = PixelCache.build(
         dataset.paths(rows),
         plan.image_size,
@@ -243,7 +281,7 @@ def _notes(setting: Setting, config) -> list[str]:
     counted = (
         "its number of training images and patients"
         if config.is_private
-        else "its number of training images, how many are of each class"
+        else "its number of training images, how many images and patients are of each class"
     )
     notes = [
         f"trained across {len(setting.clients)} clients by {setting.rounds} rounds of {config.local_steps} steps of "

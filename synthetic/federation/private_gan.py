@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from federated.averaging import options_of_rounds
+from federated.config import FederateConfig
 from federated.private.patient import PatientPrivacy
 from federated.private.steps import PatientSteps
 from federated.tff.client_work import Share
@@ -75,6 +76,21 @@ class PrivateGanSteps(PatientSteps):
         return step
 
 
+def private_options(config, rounds: int, batch_size: int) -> FederateConfig:
+    """What the sites' accounts are settled by; arguments as of `privacy_of`."""
+    given = {
+        name: getattr(config, name)
+        for name in ("dp_epsilon", "dp_delta", "dp_clip", "dp_noise_multiplier", "dp_seed")
+    }
+    return replace(
+        options_of_rounds(config, rounds),
+        dp="patient",
+        local_steps=config.local_steps,
+        batch_size=batch_size,
+        **given,
+    )
+
+
 def privacy_of(
     folder: Path,
     dataset: Dataset,
@@ -96,17 +112,7 @@ def privacy_of(
     Raises:
         InputError: the budget allows no round, or delta is too large for a site.
     """
-    given = {
-        name: getattr(config, name)
-        for name in ("dp_epsilon", "dp_delta", "dp_clip", "dp_noise_multiplier", "dp_seed")
-    }
-    options = replace(
-        options_of_rounds(config, rounds),
-        dp="patient",
-        local_steps=config.local_steps,
-        batch_size=batch_size,
-        **given,
-    )
+    options = private_options(config, rounds, batch_size)
     # The networks' options too: other ones never meet the same noise.
     return PatientPrivacy(
         folder,

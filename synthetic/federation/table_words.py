@@ -8,23 +8,18 @@ from synthetic.tables.columns import MOST_CODES, MOST_GRADES
 FEW_PATIENTS = 10
 
 
-def notes(setting, config: SynthesizeConfig, learnt: int) -> list[str]:
+def notes(setting, config: SynthesizeConfig) -> list[str]:
     """Sentences.
 
     Args:
         setting: a `table_setting.Setting`.
         config: options.
-        learnt: rounds in which some update counted.
     """
     found = []
     if not config.is_private:
         # They count rows of classes.
         found += [f"{client.name}: {note}" for client in setting.clients for note in client.notes]
     found += [_trained(setting, config), *told_about(config)]
-    if learnt < setting.rounds:
-        found.append(
-            f"{setting.rounds - learnt} of {setting.rounds} rounds taught nothing: too few updates arrived or were used"
-        )
     patients = {name: own["patient"].nunique() for name, own in setting.sites.items()}
     few = [f"{name} ({number})" for name, number in patients.items() if number < FEW_PATIENTS]
     if few:

@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from federated.averaging import average, options_of_rounds
+from federated.averaging import average, options_of_rounds, unused_rounds
 from federated.rounds import Watch
 from federated.secure.exposure import who_could_see
 from federated.tff.records import ClientData
 from federated.tff.state import State
 from medimg.dataset import Dataset
-from medimg.errors import InputError
 from synthetic.config import SynthesizeConfig
 from synthetic.dataset import NO_GUARANTEE, Made
 from synthetic.federation import table_arrays, table_words
@@ -178,7 +177,8 @@ class _Federation:
         learnt = synthesis.learnt_rows(self.dataset, config)
         notes = [
             *synthesis.notes_on(self.dataset, learnt, config),
-            *table_words.notes(setting, config, self._learnt_rounds()),
+            *table_words.notes(setting, config),
+            *unused_rounds(self.folder / TRAINING),
         ]
         if found.undertrained:
             notes.append(f"undertrained: {found.undertrained}; {synthesis.remedy(config)}")
@@ -199,18 +199,3 @@ class _Federation:
         if self.privacy:
             words, details["epsilon"] = guarantee(self.folder, config.model)
         return Made(rows, self.dataset.inputs, details, notes, words)
-
-    def _learnt_rounds(self) -> int:
-        """Rounds in which some client's update counted.
-
-        Raises:
-            InputError: none did.
-        """
-        history = pd.read_csv(self.folder / TRAINING / "history.csv")
-        learnt = int((history["participants"] > 0).sum())
-        if not learnt:
-            raise InputError(
-                f"no round of {len(history)} used any update: {self.folder / TRAINING / 'rounds.csv'} says why of each "
-                "client; change these options and give --overwrite"
-            )
-        return learnt

@@ -24,10 +24,10 @@ from synthetic.images.classes import (
 )
 from synthetic.images.networks import Gan, build
 from synthetic.images.perturbation import perturb
-from synthetic.images.plan import Plan, settle
+from synthetic.images.plan import Plan, check_turns, settle
 from synthetic.images.plan import check as check_images
-from synthetic.images.private import PrivateDiscriminator
-from synthetic.images.samples import write_images
+from synthetic.images.private import PrivateDiscriminator, check_budget
+from synthetic.images.samples import write_grid, write_images
 from synthetic.images.step import Steps
 from synthetic.images.training import Training
 
@@ -36,6 +36,14 @@ CHECKPOINTS = "checkpoints"  # folder of what it needs to go on
 CACHE_GB = 4.0
 FEW_PATIENTS = 50
 PERTURBATION = ("mechanism", "relative_noise", "guarantee")
+
+
+def _redraw_grids(folder: Path, gan: Gan, mix: ClassMix, seed: int) -> None:
+    """One grid, of the perturbed generator: earlier ones show what was there before the noise."""
+    *earlier, last = sorted(folder.glob("samples-*.png"))
+    for path in earlier:
+        path.unlink()
+    write_grid(gan, mix, last, seed)
 
 
 def check(dataset: Dataset, config) -> tuple[pd.DataFrame, Plan]:
@@ -52,7 +60,11 @@ def check(dataset: Dataset, config) -> tuple[pd.DataFrame, Plan]:
         InputError: names the option or the part.
     """
     rows = check_images(dataset, config)
-    return rows, settle(dataset, rows, config)
+    plan = settle(dataset, rows, config)
+    check_turns(plan, plan.epochs * plan.steps_per_epoch)
+    if config.is_private:
+        check_budget(rows, config, plan)
+    return rows, plan
 
 
 def fit_and_sample(dataset: Dataset, folder: Path, config, listener) -> Made:
@@ -110,6 +122,8 @@ def made(
         **details: more for `Made.details`.
     """
     privacy, noise = _privacy(folder, gan, config, secret)
+    if config.perturb:
+        _redraw_grids(folder / TRAINING, gan, mix, config.seed)
     images, labels = write_images(gan, mix, plan.count, folder, config.seed, listener)
     if config.keep_generator:
         save_model(gan.average, folder / TRAINING / "generator.keras")

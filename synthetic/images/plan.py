@@ -66,17 +66,18 @@ def check(dataset: Dataset, config) -> pd.DataFrame:
     if dataset.is_table:
         raise InputError("--model dcgan: makes images, and this is a table; use ctgan or tvae")
     rows = dataset.rows("train", labelled=True)
+    patients_of = rows.groupby("label", sort=True)["patient"].nunique()
+    # Private, a lone patient is protected as any other; to look who is one would cost privacy.
+    if config.rare_classes == "leave-out" and not config.is_private:
+        rows = rows[rows["label"].map(patients_of) > 1]
     patients = rows["patient"].nunique()
     if len(rows) < FEWEST_IMAGES or patients < FEWEST_IMAGES // 2:
         raise InputError(
             f"{dataset.root}: split 'train' has {len(rows)} labelled images of {patients} patients; a generator would "
             f"only repeat so few: at least {FEWEST_IMAGES} images of {FEWEST_IMAGES // 2} patients are needed"
         )
-    patients_of = rows.groupby("label", sort=True)["patient"].nunique()
-    if config.rare_classes == "leave-out":
-        rows = rows[rows["label"].map(patients_of) > 1]
     for label, number in patients_of.items():
-        if number == 1 and config.rare_classes == "refuse":
+        if number == 1 and config.rare_classes == "refuse" and not config.is_private:
             raise InputError(
                 f"{dataset.root}/manifest.csv: label '{label}' in split 'train' has a single patient, whose images "
                 "would be repeated; join it with another, or --rare-classes leave-out"
@@ -121,6 +122,23 @@ def settle(dataset: Dataset, rows: pd.DataFrame, config) -> Plan:
         # The number of patients is public in a private training, that of their images need not be.
         count=config.count or available,
     )
+
+
+def check_turns(plan: Plan, steps: int) -> None:
+    """Refuse a training in which it is never the generator's turn.
+
+    Args:
+        plan: settled.
+        steps: of the discriminator, in all.
+
+    Raises:
+        InputError: it isn't.
+    """
+    if plan.discriminator_steps > steps:
+        raise InputError(
+            f"--discriminator-steps {plan.discriminator_steps}: more than the {steps} steps of the whole training, so "
+            "the generator would never learn; give fewer, or more --epochs"
+        )
 
 
 def _nearest_size(path) -> int:

@@ -8,9 +8,11 @@ discriminator to one of the generator help (Bie et al. 2023).
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 from medimg.dataset import Dataset
+from medimg.errors import InputError
 from medimg.pipeline import PixelCache, as_pixels
 from medimg.privacy.assumptions import Circumstances
 from medimg.privacy.budget import Budget
@@ -74,7 +76,7 @@ class PrivateDiscriminator:
             fixed_seed=config.dp_seed is not None,
         )
         self.ledger = RunLedger(folder, terms, circumstances, dataset.root)
-        previous = (COUNTING.event([(0, 1)]),) if config.class_mix == "train" else ()
+        previous = _counting(config)
         if config.dp_budget == "dataset":
             previous += DatasetLedger(dataset.root).events(but=self.ledger.run)
         wanted = plan.epochs * plan.steps_per_epoch
@@ -131,6 +133,37 @@ class PrivateDiscriminator:
             self.noise,
         )
         return taught(steps, noisy, condition, seed, self.clip)
+
+
+def check_budget(rows: pd.DataFrame, config, plan: Plan) -> None:
+    """Refuse noise and epsilon that do not go together, before anything is written; earlier trainings left aside.
+
+    Args:
+        rows: of the training part.
+        config: `synthetic.config.SynthesizeConfig`.
+        plan: settled.
+
+    Raises:
+        InputError: the budget allows no step.
+    """
+    counted = _counting(config)
+    if counted and not Budget(config.dp_epsilon, config.dp_delta).allows(COUNTING, 1):
+        raise InputError(
+            f"--dp-epsilon {config.dp_epsilon:g}: the noisy class counts alone cost more; give --class-mix equal"
+        )
+    if config.dp_noise_multiplier is None:
+        # What is left is enough for some noise.
+        return
+    units = Units.of(rows["patient"].to_numpy())
+    most = config.dp_images_per_patient
+    drawn = sampling(config.dp_sampling, units, plan.batch_size, 0, most)
+    left = Budget(config.dp_epsilon, config.dp_delta, counted)
+    left.plan(drawn.mechanism(), plan.epochs * plan.steps_per_epoch, config.dp_noise_multiplier)
+
+
+def _counting(config) -> tuple:
+    """DpEvents of the class counts, where they are asked for."""
+    return (COUNTING.event([(0, 1)]),) if config.class_mix == "train" else ()
 
 
 def clipped_real(steps: Steps, pixels, condition, patients, seed, clip: float) -> list:

@@ -56,7 +56,9 @@ def check(dataset: Dataset, config: SynthesizeConfig) -> None:
                 f"{FEWEST_PATIENTS} can only copy them: add rows"
                 + (", or leave out --per-site" if config.per_site else "")
             )
-        _check_classes(part, where, f" at site '{site}'" if config.per_site else "")
+        # Private, a lone patient is protected as any other; to look who is one would cost privacy.
+        if not config.is_private:
+            _check_classes(part, where, f" at site '{site}'" if config.per_site else "")
     if config.is_private:
         privacy.check(rows, config)
 
@@ -204,7 +206,7 @@ def remedy(config: SynthesizeConfig) -> str:
 def learnt_rows(dataset: Dataset, config: SynthesizeConfig) -> pd.DataFrame:
     """Labelled training rows, without classes that are too rare where that is asked for."""
     rows = dataset.rows("train", labelled=True)
-    if config.rare_classes == "leave-out":
+    if config.rare_classes == "leave-out" and not config.is_private:
         count = rows.groupby("label")["patient"].transform("nunique")
         rows = rows[count >= FEWEST_OF_CLASS]
     return rows.reset_index(drop=True)
