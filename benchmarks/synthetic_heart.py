@@ -1,7 +1,8 @@
 """Synthetic patients of one hospital, five folds: classifiers trained on them beside the same trained on real patients.
 
 Every generator sees its fold's training patients alone; every classifier is tested on the fold's real patients. AUROC
-is the mean of logistic regression, random forest and gradient boosting. `SEEDS=3` repeats all with other seeds.
+is the mean of logistic regression, random forest and gradient boosting. `SEEDS=3` repeats all with other seeds;
+`CLIENTS=5` adds generators trained across as many clients.
 """
 
 import os
@@ -32,6 +33,7 @@ FILE = DATA / "heart_disease" / "processed.cleveland.data"
 FOLDS = 5
 COUNT = 500
 SEEDS = int(os.environ.get("SEEDS", "1"))
+CLIENTS = int(os.environ.get("CLIENTS", "0"))
 CLASSIFIERS = ("logistic-regression", "random-forest", "gradient-boosting")
 RUNS = [
     ("CTGAN", {"model": "ctgan"}),
@@ -43,6 +45,10 @@ RUNS = [
         for epsilon in (10.0, 3.0, 1.0)
     ),
 ]
+if CLIENTS:
+    ACROSS = {"partition": "iid", "clients": CLIENTS}
+    NAMES = {"ctgan": "CTGAN", "tvae": "TVAE", "marginals": "marginals"}
+    RUNS += [(f"{n}, {CLIENTS} clients", {"model": m, **ACROSS}) for m, n in NAMES.items()]
 
 
 def tested(part: Dataset, learnt: pd.DataFrame, seed: int) -> list[float]:

@@ -1,28 +1,33 @@
 """Synthetic rows that are training rows, exactly or all but for noise."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 from scipy.stats import fisher_exact
 
+from medimg.pipeline import PixelCache, as_pixels
 from medimg.tables import schema
-from synthetic.judge.neighbours import nearest
 from synthetic.judge.subject import Subject
 
 # Root mean squared difference of pixels, in grey levels of 255, below which two images are one: what saving as JPEG, or
 # noise that no reader would notice, changes. Chest films of two patients differ by 20 and more.
 TOLERANCE = 4.0
 LISTED = 20
+# Standard errors above the rate of held-out rows that coincidence is granted: 1 of 40 honest generators exceeds it.
+ALLOWANCE = 2.0
 _SMALL = 16
+_BLOCK = 256  # images decoded at once: at most 50 MB of pixels
+_CELLS = 4_000_000  # of a block of distances: 16 MB of float32
 
 
 def of_table(subject: Subject) -> dict:
     """Rows that equal a training row in every input and the label.
 
     Returns:
-        As `_found`.
+        As `counted`; `images` is False.
     """
     train = dict(zip(_keys(subject, subject.train), subject.train["row"], strict=True))
     pairs, held_out = [], 0
@@ -30,46 +35,78 @@ def of_table(subject: Subject) -> dict:
         if key in train:
             pairs.append((row, train[key]))
     held_out = sum(key in train for key in _keys(subject, subject.test))
-    return _found(pairs, len(subject.made), held_out, len(subject.test))
+    return counted(pairs, len(subject.made), held_out, len(subject.test)) | {"images": False}
 
 
-def of_images(subject: Subject, made: np.ndarray, train: np.ndarray, test: np.ndarray) -> dict:
+def of_images(
+    subject: Subject, size: int, channels: int, progress: Callable[[str, int, int], None]
+) -> dict:
     """Images that equal a training image, or its mirror image, within TOLERANCE.
 
+    All images are compared, as thumbnails; pixels are decoded a block at a time.
+
     Args:
-        subject: whose rows the images are.
-        made, train, test: float32 (N, S, S, C) in 0..255.
+        subject: whose images are compared; nothing of it is left out.
+        size: pixels of a side at which two images are compared.
+        channels: 1 or 3.
+        progress: called with what is done, how far, and of how many.
 
     Returns:
-        As `_found`, and `tolerance`.
+        As `counted`; `images` is True, and `tolerance`.
+
+    Raises:
+        InputError: an image can't be read.
     """
-    closest = _closest_image(made, train)
+    form = (size, channels)
+    paths = {
+        "synthetic": subject.synthetic.paths(subject.made),
+        "train": subject.real.paths(subject.train),
+        "test": subject.real.paths(subject.test),
+    }
+    small = {
+        name: _thumbnails(
+            files, form, lambda done, n, name=name: progress(f"copies: {name}", done, n)
+        )
+        for name, files in paths.items()
+    }
+    closest, of_held_out = (
+        _closest_image((paths[name], small[name]), (paths["train"], small["train"]), form)
+        for name in ("synthetic", "test")
+    )
     names = subject.train["image"].to_numpy()
     pairs = [
         (row, names[i])
         for row, i in zip(subject.made["image"], closest, strict=True)
         if i is not None
     ]
-    held_out = sum(i is not None for i in _closest_image(test, train))
-    return {
-        **_found(pairs, len(made), held_out, len(test)),
-        "tolerance": TOLERANCE,
-    }
+    held_out = sum(i is not None for i in of_held_out)
+    found = counted(pairs, len(closest), held_out, len(of_held_out))
+    return found | {"images": True, "tolerance": TOLERANCE}
 
 
-def _found(pairs: Sequence, n: int, held_out: int, n_held_out: int) -> dict:
+def counted(pairs: Sequence, n: int, held_out: int, n_held_out: int) -> dict:
     """Counts of copies beside how many held-out rows equal a training row.
 
+    Args:
+        pairs: names of a synthetic row and of the training row that it equals.
+        n: synthetic rows.
+        held_out: held-out rows that equal a training row.
+        n_held_out: held-out rows.
+
     Returns:
-        `count`, `rate`, `held_out_count`, `held_out_rate`, `p` (Fisher's exact test, one-sided: more copies than among
-        held-out rows) and the first LISTED `pairs` of names.
+        `count`, `rate`, `held_out_count`, `held_out_rate`, `coincidence` (the highest rate that the held-out rows
+        explain: theirs and ALLOWANCE standard errors of the difference; 0 where no held-out row is a copy), `p`
+        (Fisher's exact test, one-sided: more copies than among held-out rows) and the first LISTED `pairs` of names.
     """
+    expected = held_out / n_held_out
+    error = (expected * (1 - expected) * (1 / n + 1 / n_held_out)) ** 0.5
     table = [[len(pairs), n - len(pairs)], [held_out, n_held_out - held_out]]
     return {
         "count": len(pairs),
         "rate": len(pairs) / n,
         "held_out_count": held_out,
-        "held_out_rate": held_out / n_held_out,
+        "held_out_rate": expected,
+        "coincidence": expected + ALLOWANCE * error,
         "p": float(fisher_exact(table, alternative="greater")[1]),
         "pairs": [{"synthetic": str(a), "real": str(b)} for a, b in pairs[:LISTED]],
     }
@@ -88,16 +125,28 @@ def row_keys(rows: pd.DataFrame, features: Sequence[schema.Feature]) -> list[tup
     return list(zip(*columns, rows["label"], strict=True))
 
 
-def _closest_image(images: np.ndarray, train: np.ndarray) -> list[int | None]:
-    """Position of the training image that each image is a copy of, None for none."""
-    small = _shrunk(train)
-    found: list[int | None] = [None] * len(images)
+def _closest_image(
+    images: tuple[list[Path], np.ndarray], train: tuple[list[Path], np.ndarray], form: tuple
+) -> list[int | None]:
+    """Position of the training image that each image is a copy of, None for none.
+
+    Args:
+        images: files, and their thumbnails (N, T, T, C).
+        train: the same of the training images.
+        form: size and channels at which pixels are compared.
+    """
+    found: list[int | None] = [None] * len(images[0])
     for mirrored in (False, True):
-        seen = images[:, :, ::-1] if mirrored else images
-        # Averages over areas differ by no more than the pixels, so a copy is near in small too.
-        for i, j in enumerate(nearest(_shrunk(seen), small)[1][:, 0]):
-            if found[i] is None and root_mean_square(seen[i], train[j]) <= TOLERANCE:
-                found[i] = int(j)
+        seen = images[1][:, :, ::-1] if mirrored else images[1]
+        near = [(i, j) for i, j in _near(seen, train[1]) if found[i] is None]
+        for start in range(0, len(near), _BLOCK):
+            some = near[start : start + _BLOCK]
+            copies = _pixels([images[0][i] for i, _ in some], form)
+            originals = _pixels([train[0][j] for _, j in some], form)
+            copies = copies[:, :, ::-1] if mirrored else copies
+            for (i, j), copy, original in zip(some, copies, originals, strict=True):
+                if root_mean_square(copy, original) <= TOLERANCE:
+                    found[i] = j
     return found
 
 
@@ -106,8 +155,45 @@ def root_mean_square(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.sqrt(np.mean((first.astype(np.float64) - second) ** 2)))
 
 
-def _shrunk(images: np.ndarray) -> np.ndarray:
-    """float64 (N, 16 * 16 * C)."""
-    size = (_SMALL, _SMALL)
-    small = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in images]
-    return np.asarray(small, np.float64).reshape(len(images), -1)
+def _near(queries: np.ndarray, candidates: np.ndarray) -> list[tuple[int, int]]:
+    """Each query that may be a copy, with its nearest candidate; float32 (N, T, T, C) both.
+
+    Averages over areas differ by no more than the pixels, so a copy is near in small too. The product of matrices
+    loses digits, but only far fewer than TOLERANCE; the pixels decide.
+    """
+    middle = candidates.mean(axis=0)
+    rows = (candidates - middle).reshape(len(candidates), -1)
+    half = 0.5 * (rows**2).sum(axis=1)
+    limit = 1.01 * rows.shape[1] * TOLERANCE**2
+    size = max(1, _CELLS // len(rows))
+    found = []
+    for start in range(0, len(queries), size):
+        part = (queries[start : start + size] - middle).reshape(-1, rows.shape[1])
+        score = half - part @ rows.T
+        closest = score.argmin(axis=1)
+        squared = 2 * score[np.arange(len(part)), closest] + (part**2).sum(axis=1)
+        found += [(start + i, int(closest[i])) for i in np.flatnonzero(squared <= limit)]
+    return found
+
+
+def _thumbnails(
+    paths: list[Path], form: tuple[int, int], progress: Callable[[int, int], None]
+) -> np.ndarray:
+    """float32 (N, T, T, C): averages over areas, T at most 16."""
+    size, channels = form
+    side = min(_SMALL, size)
+    small = np.empty((len(paths), side, side, channels), np.float32)
+    for start in range(0, len(paths), _BLOCK):
+        for i, image in enumerate(_pixels(paths[start : start + _BLOCK], form), start):
+            shrunk = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+            small[i] = shrunk.reshape(side, side, channels)
+        progress(min(start + _BLOCK, len(paths)), len(paths))
+    return small
+
+
+def _pixels(paths: list[Path], form: tuple[int, int]) -> np.ndarray:
+    """float32 (N, S, S, C) in 0..255."""
+    cache = PixelCache.in_memory(paths, *form)
+    pixels = as_pixels(cache.take(np.arange(len(paths))))
+    cache.close()
+    return pixels

@@ -1,5 +1,6 @@
 """Figures of a judgement that tables and images share: utility, diversity, distances."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -63,7 +64,9 @@ def distance_figure(distances: dict[str, np.ndarray], features: str) -> Figure:
     colours = {"synthetic": SYNTHETIC, "held out": HELD_OUT}
     values = {(name, colours[name]): found for name, found in distances.items()}
     figure = _histogram(values, "distance to the closest training row", "Privacy")
-    figure.axes[0].set_xlabel(f"distance to the closest training row\n{features[:90]}")
+    # A line of more letters is wider than the axes.
+    lines = textwrap.fill(features, 70)
+    figure.axes[0].set_xlabel(f"distance to the closest training row\n{lines}")
     return figure
 
 

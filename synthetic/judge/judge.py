@@ -157,7 +157,7 @@ def _images(
         },
     }
     progress("measures", 2, 3)
-    found = copies.of_images(limited, loaded.made, loaded.train, loaded.test)
+    found = copies.of_images(everything, loaded.size, loaded.channels, progress)
     result["privacy"] = privacy.measure(limited, vectors, found, config)
     progress("measures", 3, 3)
     return result, Judged(limited, vectors, pairs, loaded)

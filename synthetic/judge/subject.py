@@ -55,7 +55,9 @@ class Subject:
         def some(rows: pd.DataFrame, name: str) -> pd.DataFrame:
             if len(rows) <= most:
                 return rows
-            notes.append(f"{name}: {most:,} of {len(rows):,} rows, drawn at random, were measured")
+            notes.append(
+                f"{name}: {most:,} of {len(rows):,} rows, drawn at random, were measured; copies were sought in all"
+            )
             chosen = np.random.default_rng(seed).choice(len(rows), most, replace=False)
             return rows.iloc[np.sort(chosen)].reset_index(drop=True)
 

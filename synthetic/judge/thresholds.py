@@ -53,8 +53,15 @@ CLASS_ROWS = 10
 
 # p of as many copies, were the synthetic rows held-out patients: unlikely is care, very unlikely fails.
 COPIES = Limit(0.05, 0.01, falling=True)
+# Whatever p, which needs many held-out patients to be small: copied images beyond what coincidence explains, of all
+# synthetic ones. Any copied image is care.
+COPIED_IMAGES = 0.01
 # A leak must be beyond chance, at this p: one honest generator in a hundred is suspected by each test ...
 ALARM_P = 0.01
+# ... and the attacks of `membership` share that p, so as not to suspect one in fifty. With fewer permutations than
+# this the least p, 1 / (n + 1), would be above their part: no leak could sound the alarm.
+ATTACKS = 2
+LEAST_RESAMPLES = int(ATTACKS / ALARM_P)
 # ... and large: the AUC of membership, or the share closer to train, 0.5 = nothing. Below 0.6 an attacker who accuses
 # somebody is right hardly more often than a coin; that is care. From there on it fails.
 LEAK = 0.6

@@ -10,7 +10,7 @@ GRADES = ("pass", "care", "fail")
 VERDICTS = {"pass": "share", "care": "share-with-care", "fail": "do-not-share"}
 PARTS = ("privacy", "utility", "fidelity", "diversity")
 _PASSED = {
-    "privacy": "Privacy: no copies, and nothing that knows training patients better than held-out ones, was found.",
+    "privacy": "Privacy: {copies}, and nothing that knows training patients better than held-out ones, was found.",
     "utility": "Utility: classifiers trained on the synthetic rows do about as well on real patients.",
     "fidelity": "Fidelity: the synthetic rows lie where real ones do, about as well as other real rows.",
     "diversity": "Diversity: the synthetic rows differ from each other as real ones do.",
@@ -49,7 +49,10 @@ def judge(result: dict, guarantee: str) -> dict:
         for part in PARTS
     }
     reasons = [f"{f.part.capitalize()}: {f.text}" for f in worst if f.grade != "pass"]
-    reasons += [text for part, text in _PASSED.items() if grades[part] == "pass"]
+    copies = _copies_passed(result["privacy"]["copies"])
+    reasons += [
+        text.format(copies=copies) for part, text in _PASSED.items() if grades[part] == "pass"
+    ]
     return {
         "verdict": VERDICTS[max(grades.values(), key=GRADES.index)],
         "grades": grades,
@@ -60,13 +63,10 @@ def judge(result: dict, guarantee: str) -> dict:
 def _privacy(found: dict) -> Iterator[Finding]:
     copies = found["copies"]
     if copies["count"]:
-        # Patients of few columns equal each other by coincidence; what held-out ones do too is no copying.
-        grade = limits.COPIES.grade(copies["p"])
         yield Finding(
             "privacy",
-            grade,
-            f"{copies['count']} synthetic rows ({copies['rate']:.1%}) equal a training row; of held-out real rows "
-            f"{copies['held_out_rate']:.1%} do.",
+            _grade_of_copies(copies),
+            f"{_counted(copies)}; of held-out real ones {_percent(copies['held_out_rate'])} do.",
         )
     share = found["closer_to_train"]
     if share["p"] < limits.ALARM_P:
@@ -76,10 +76,9 @@ def _privacy(found: dict) -> Iterator[Finding]:
             f"synthetic rows lie closer to training than to held-out patients: share {with_interval(share)} where 0.5 "
             f"is expected, p = {share['p']:.3g}.",
         )
-    attacks = found["membership"]
-    for name, attack in attacks.items():
+    for name, attack in found["membership"].items():
         # Several attacks are tried: each has its part of the false alarms.
-        if attack["p"] < limits.ALARM_P / len(attacks):
+        if attack["p"] < limits.ALARM_P / limits.ATTACKS:
             yield Finding(
                 "privacy",
                 "fail" if attack["auc"]["value"] >= limits.LEAK else "care",
@@ -94,6 +93,36 @@ def _privacy(found: dict) -> Iterator[Finding]:
             f"only {found['held_out_patients']} patients were held out (fewer than {limits.HELD_OUT}): a leak could "
             "not be seen.",
         )
+
+
+def _grade_of_copies(copies: dict) -> str:
+    """p alone would pass copies that too few held-out patients are there to make unlikely."""
+    by_test = limits.COPIES.grade(copies["p"])
+    beyond = copies["rate"] - copies["coincidence"]
+    if copies["images"]:
+        # Two films are never one by coincidence, unlike two patients of few columns.
+        by_share = "fail" if beyond >= limits.COPIED_IMAGES else "care"
+    else:
+        by_share = "care" if beyond > 0 else "pass"
+    return max(by_test, by_share, key=GRADES.index)
+
+
+def _copies_passed(copies: dict) -> str:
+    if not copies["count"]:
+        return "no copies"
+    return f"{_counted(copies)}, as held-out ones do ({_percent(copies['held_out_rate'])})"
+
+
+def _counted(copies: dict) -> str:
+    kind = "image" if copies["images"] else "row"
+    some = f"1 synthetic {kind}" if copies["count"] == 1 else f"{copies['count']} synthetic {kind}s"
+    equal = "equals" if copies["count"] == 1 else "equal"
+    return f"{some} ({_percent(copies['rate'])}) {equal} a training {kind}"
+
+
+def _percent(share: float) -> str:
+    """Two digits: a few copies of many rows are not 0.0%."""
+    return f"{100 * share:.2g}%"
 
 
 def _attribute(columns: dict) -> Iterator[Finding]:

@@ -7,8 +7,11 @@ import pytest
 from scipy.spatial.distance import cdist
 from sklearn.metrics import roc_auc_score
 
-from synthetic.judge import attribute, closest, membership
+from medimg.errors import InputError
+from synthetic.config import JudgeConfig
+from synthetic.judge import attribute, closest, membership, thresholds
 from synthetic.judge.exchange import p_value
+from synthetic.judge.figures import distance_figure
 from synthetic.judge.frechet import frechet_distance
 from synthetic.judge.neighbours import credit, nearest, radii
 from synthetic.judge.pictures import low_frequencies
@@ -173,6 +176,29 @@ def test_membership_is_told_by_distance():
     assert found["calibrated"]["p"] < 0.01
     fresh = membership.infer(DRAW.normal(size=(40, 6)), pool, member, patients, 200, 0)
     assert min(attack["p"] for attack in fresh.values()) > 0.01
+
+
+def test_the_fewest_resamples_let_a_leak_sound_every_alarm():
+    pool = DRAW.normal(size=(80, 6))
+    least = JudgeConfig(bootstrap=thresholds.LEAST_RESAMPLES).bootstrap
+    found = membership.infer(pool[:40], pool, np.arange(80) < 40, np.arange(80), least, 0)
+    assert len(found) == thresholds.ATTACKS
+    for attack in found.values():
+        assert attack["p"] == 1 / (least + 1) < thresholds.ALARM_P / len(found)
+    assert 1 / least >= thresholds.ALARM_P / len(found)
+    with pytest.raises(InputError, match=f"bootstrap.*at least {least}"):
+        JudgeConfig(bootstrap=least - 1)
+
+
+def test_the_features_of_distances_are_named_in_full_within_the_figure():
+    name = "low frequencies of the pixels (8 x 8 coefficients of the discrete cosine transform at 28 px; no network)"
+    figure = distance_figure({"synthetic": np.arange(9.0), "held out": np.arange(9.0)}, name)
+    figure.canvas.draw()
+    label = figure.axes[0].xaxis.label
+    assert " ".join(label.get_text().split()).endswith(name)
+    drawn = label.get_window_extent()
+    assert drawn.x0 >= 0
+    assert drawn.x1 <= figure.bbox.x1
 
 
 def test_attribute_inference_sees_the_excess_over_held_out_patients():

@@ -13,7 +13,7 @@ from synthetic.judge.printed import printed
 from synthetic.judge.subject import load
 from tests.synthetic.judge.conftest import as_synthetic
 
-QUICK = JudgeConfig(train_with=("decision-tree",), bootstrap=100)
+QUICK = JudgeConfig(train_with=("decision-tree",), bootstrap=200)
 
 
 def odd_rows(n: int, seed: int, rare: int = 1) -> pd.DataFrame:

@@ -30,7 +30,8 @@ def verdict(real, synthetic):
 @pytest.fixture(scope="module")
 def honest(heart, tmp_path_factory):
     """Real patients who were in neither part, judged and written."""
-    synthetic = as_synthetic(heart, heart.rows("val"), tmp_path_factory.mktemp("honest"))
+    root = tmp_path_factory.mktemp("honest")
+    synthetic = as_synthetic(heart, heart.rows("val"), root, model="ctgan")
     return synthetic, judge(synthetic.root, heart.root, QUICK)
 
 
@@ -57,6 +58,7 @@ def test_the_judgement_is_written_whole(honest):
         == 5
     )
     assert "shows real patients" in page
+    assert " synthetic rows by ctgan, judged against " in " ".join(page.split())
 
 
 def test_the_gap_is_the_mean_of_the_classifiers_gaps(honest):
