@@ -98,7 +98,7 @@ def by_hand(gan: GanModel, weights, client: records.ClientData, number: int) -> 
     return [a - b.numpy() for a, b in zip(weights, averaged.read(), strict=True)]
 
 
-@pytest.mark.parametrize("regularise", ["r1", "spectral"])
+@pytest.mark.parametrize("regularise", [pytest.param("r1", marks=pytest.mark.slow), "spectral"])
 def test_rounds_on_tff_are_the_mean_of_the_steps_by_hand(execution, tmp_path, regularise):
     gan, data = model(regularise), clients(tmp_path)
     layout = records.Layout((16, 16, 1), "uint8", (), "int64")
@@ -160,6 +160,7 @@ def test_the_clients_records_do_not_stay(across, sites):
     assert not left & {"inputs.bin", "targets.bin"} and not any(n.endswith(".npz") for n in left)
 
 
+@pytest.mark.slow
 def test_a_stopped_training_goes_on_to_the_same_images(across, sites, tmp_path):
     def stop(what, done, total):
         if what == "rounds" and done == 2:
@@ -177,6 +178,7 @@ def test_a_stopped_training_goes_on_to_the_same_images(across, sites, tmp_path):
     assert (tmp_path / "made" / "training" / "rounds.csv").read_text().count("\n") == 13
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("secure", ["masking", "ckks"])
 def test_a_secure_sum_makes_the_same_images(across, sites, tmp_path, secure):
     config = SynthesizeConfig(**{**ACROSS, "secure": secure}, sample_every=0)
@@ -225,6 +227,7 @@ def private(sites, tmp_path_factory) -> Path:
     return synthesize(sites.root, out, SynthesizeConfig(**PRIVATE))
 
 
+@pytest.mark.slow
 def test_a_private_federations_ledger_is_that_of_its_steps(private):
     ledger = json.loads((private / "privacy.json").read_text())
     assert set(ledger["sites"]) == {"site-0", "site-1", "site-2"}
@@ -240,6 +243,7 @@ def test_a_private_federations_ledger_is_that_of_its_steps(private):
     assert not any("partition.csv" in sentence for sentence in ledger["assumptions"])
 
 
+@pytest.mark.slow
 def test_a_private_federation_tells_no_losses_and_no_class_counts(private):
     made = Dataset.load(private)
     assert pd.read_csv(private / "training" / "rounds.csv")["loss"].isna().all()
@@ -249,6 +253,7 @@ def test_a_private_federation_tells_no_losses_and_no_class_counts(private):
     assert not list(private.rglob("key.bin"))
 
 
+@pytest.mark.slow
 def test_private_draws_depend_on_the_key(private, sites, tmp_path):
     def images(folder):
         return [read_image(folder / name) for name in Dataset.load(private).manifest["image"]]
