@@ -151,13 +151,13 @@ def test_studies_refuse_what_they_are_not_for(hospitals, phantom_data, tmp_path)
 
 
 def test_hospitals_from_end_to_end_and_again(hospitals, tmp_path):
-    study = FederatedStudyConfig(seeds=1, rounds=2, strategy=("fedavg", "fedadam"))
+    study = FederatedStudyConfig(seeds=1, rounds=4, strategy=("fedavg", "fedadam"))
     run, seen = function_of("federated-hospitals"), []
     table = run(hospitals.root, tmp_path, study, lambda done, total: seen.append((done, total)))
     assert seen == [(1, 3), (2, 3), (3, 3)]
     assert table["model"].tolist() == ["local", "centralised", "fedavg", "fedadam"]
     # One column decides, so all of them must have found it; an interval needs a second seed.
-    assert (table["auroc"] > 0.8).all()
+    assert (table["auroc"] > 0.85).all()
     assert table["auroc_low"].isna().all()
     sites = pd.read_csv(tmp_path / "sites.csv")
     own = sites[sites["model"] == "fedadam"]
