@@ -17,6 +17,7 @@ from federated.tff.strategies import Strategy
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.leakage import require_no_leakage
+from medimg.options import flag
 from medimg.pipeline import image_form
 from medimg.tables.fit import MISSING_EVERYWHERE
 from medimg.training import images, material, table
@@ -234,10 +235,10 @@ def _check_at_sites(config: FederateConfig) -> None:
 
 
 def _check_privacy(config: FederateConfig, clients: int) -> None:
-    given = config.dp_epsilon is not None or config.dp_noise_multiplier is not None
     if not config.is_private:
-        if given:
-            raise InputError("--dp-epsilon: give --dp patient or --dp client with it")
+        for name in config.given():
+            if name.startswith("dp_"):
+                raise InputError(f"{flag(name)}: give --dp patient or --dp client with it")
         return
     if config.personalize_epochs:
         raise InputError(

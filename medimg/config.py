@@ -155,11 +155,6 @@ class TrainConfig(PrivacyOptions, TableOptions, ImageOptions, ModelOptions):
     )
     seed: int = option(0, "Seed of initial weights, order, augmentation and dropout.", minimum=0)
 
-    @property
-    def is_private(self) -> bool:
-        """Trained by DP-SGD."""
-        return self.dp_epsilon is not None or self.dp_noise_multiplier is not None
-
     def resolved(self, unit: str) -> "TrainConfig":
         """With the defaults for images (`image`) or tables (`row`) where nothing was given."""
         row = unit == "row"

@@ -5,7 +5,8 @@ Nothing heavy is imported here: `medimg --help` reads these classes.
 
 from dataclasses import dataclass
 
-from medimg.options import Config, option
+from medimg.errors import InputError
+from medimg.options import Config, flag, option
 
 
 @dataclass(frozen=True)
@@ -126,3 +127,18 @@ class PrivacyOptions(Config):
         "Fixed seed of noise and sampling, for experiments only (default: secret).",
         minimum=0,
     )
+
+    @property
+    def is_private(self) -> bool:
+        """Trained with differential privacy."""
+        return self.dp_epsilon is not None or self.dp_noise_multiplier is not None
+
+    def require_budget(self) -> None:
+        """Refuse options of a privacy that there is none of.
+
+        Raises:
+            InputError: one is given, and neither --dp-epsilon nor --dp-noise-multiplier.
+        """
+        for name in () if self.is_private else self.given():
+            if name.startswith("dp_"):
+                raise InputError(f"{flag(name)}: protects nobody without --dp-epsilon, e.g. 3")

@@ -133,11 +133,6 @@ class SynthesizeConfig(
     seed: int = option(0, "Seed of the training and of what is made.", minimum=0)
 
     @property
-    def is_private(self) -> bool:
-        """Trained with differential privacy."""
-        return self.dp_epsilon is not None or self.dp_noise_multiplier is not None
-
-    @property
     def is_federated(self) -> bool:
         """Trained across clients."""
         return self.partition != "none"

@@ -12,8 +12,6 @@ from synthetic.config import (
 )
 from synthetic.images.config import ImageSynthesisOptions
 
-_BUDGET = ("dp_epsilon", "dp_noise_multiplier")
-
 
 def check(config: SynthesizeConfig) -> None:
     """Refuse what the model, or a training in one place, does not know.
@@ -32,16 +30,8 @@ def check(config: SynthesizeConfig) -> None:
             )
     if config.rounds and config.epochs:
         raise InputError(f"--rounds {config.rounds}: not with --epochs, which settles them as well")
-    if config.is_private:
-        _check_private(config)
-        return
-    for name in given:
-        if name.startswith("dp_"):
-            raise InputError(f"{flag(name)}: protects nobody without --dp-epsilon, e.g. 3")
-
-
-def _check_private(config: SynthesizeConfig) -> None:
-    if config.rare_classes == "leave-out":
+    config.require_budget()
+    if config.is_private and config.rare_classes == "leave-out":
         # It would tell, without noise, of a class that it has a single patient.
         raise InputError(
             "--rare-classes leave-out: not with --dp-epsilon, which protects a class's only patient already"

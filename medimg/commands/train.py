@@ -17,6 +17,7 @@ from medimg.console import interval, progress_bars
 @resumable("train", TrainConfig)
 def train(data_folder, out, config, resume, overwrite):
     """Train a classifier on DATA and leave a Run."""
+    config.require_budget()
     if config.folds and not config.fold:
         _cross_validate(data_folder, out, config, resume, overwrite)
         return

@@ -151,7 +151,7 @@ def test_studies_refuse_what_they_are_not_for(hospitals, phantom_data, tmp_path)
 
 
 def test_hospitals_from_end_to_end_and_again(hospitals, tmp_path):
-    study = FederatedStudyConfig(seeds=1, rounds=4, strategy=("fedavg", "fedadam"))
+    study = FederatedStudyConfig(seeds=1, rounds=8, strategy=("fedavg", "fedadam"))
     run, seen = function_of("federated-hospitals"), []
     table = run(hospitals.root, tmp_path, study, lambda done, total: seen.append((done, total)))
     assert seen == [(1, 3), (2, 3), (3, 3)]

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
+import pytest
+
 from medimg.config import TrainConfig
+from medimg.errors import InputError
 from medimg.options import option
 from medimg.privacy.secret import fingerprint, secret_seed
 
@@ -28,3 +31,11 @@ def test_new_options_at_their_defaults_leave_a_fixed_seeds_draws_alone(tmp_path)
     assert seeds[0] != secret_seed(
         tmp_path, LaterConfig(epochs=3, one_more=("x",)).given(), fixed=1
     )
+
+
+@pytest.mark.parametrize("given", [{"dp_delta": 1e-4}, {"dp_clip": 0.5}, {"dp_seed": 1}])
+def test_privacy_options_without_a_budget_protect_nobody(given):
+    with pytest.raises(InputError, match="protects nobody without --dp-epsilon"):
+        TrainConfig(**given).require_budget()
+    TrainConfig(**given, dp_epsilon=3.0).require_budget()
+    TrainConfig(**given, dp_noise_multiplier=1.0).require_budget()
