@@ -1,6 +1,7 @@
 """Which aggregations, secure sums and strategies go together, and with how many clients."""
 
 from federated.config import FederateConfig
+from federated.participation import check_dropout
 from federated.robust.choice import check_compatible, check_enough
 from medimg.errors import InputError
 
@@ -23,10 +24,7 @@ def check_aggregation(config: FederateConfig, clients: int) -> None:
     Raises:
         InputError: names the option.
     """
-    if config.client_dropout >= 1:
-        raise InputError(
-            f"--client-dropout {config.client_dropout}: must be at least 0 and below 1"
-        )
+    check_dropout(config.client_dropout)
     check_compatible(config.aggregation, config.secure)
     in_round = asked(config, clients)
     check_enough(config.aggregation, in_round, config.trim, config.byzantine)

@@ -107,9 +107,18 @@ def dropouts(clients: Sequence[str], probability: float, round: int, seed: int) 
     Raises:
         InputError: the probability is not in [0, 1).
     """
+    check_dropout(probability)
+    return [name for name in clients if _uniform(_DROPPING, seed, round, name) < probability]
+
+
+def check_dropout(probability: float) -> None:
+    """Refuse a chance of dropping out that leaves no client, or is none.
+
+    Raises:
+        InputError: it is not in [0, 1).
+    """
     if not 0 <= probability < 1:
         raise InputError(f"--client-dropout {probability}: must be at least 0 and below 1")
-    return [name for name in clients if _uniform(_DROPPING, seed, round, name) < probability]
 
 
 def stragglers(

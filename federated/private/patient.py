@@ -129,15 +129,14 @@ class PatientPrivacy:
         """What `Engine` is given beside its other arguments."""
         return {"steps": self.steps(PatientSteps)}
 
-    def steps(self, kind: type[PatientSteps], **given) -> PatientSteps:
+    def steps(self, kind: type[PatientSteps]) -> PatientSteps:
         """The private steps of the sites.
 
         Args:
             kind: PatientSteps, or a class of it for models that take other steps.
-            **given: what that class takes beside its parent's arguments.
         """
         sites = {name: plan.site for name, plan in self.plans.items()}
-        return kind(sites, self.config.dp_clip, self.training, **given)
+        return kind(sites, self.config.dp_clip, self.training)
 
     def before_round(self, number: int, participants: list[str], work: dict[str, float]) -> None:
         """Write down what the clients are about to spend; call it before they are asked.

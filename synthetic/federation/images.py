@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from federated.aggregation import check_aggregation
 from federated.averaging import average, options_of_rounds, unused_rounds
 from federated.checkpoint import Checkpoints
 from federated.clients import Client
@@ -27,6 +26,7 @@ from medimg.errors import InputError
 from medimg.evaluation.figures import save
 from medimg.pipeline import PixelCache, as_pixels, image_form
 from synthetic.dataset import Made
+from synthetic.federation import aggregation
 from synthetic.federation.gan_model import Averaged, GanModel
 from synthetic.federation.gan_work import GanWork
 from synthetic.federation.private_gan import PrivateGanSteps, privacy_of, private_options
@@ -50,8 +50,6 @@ from synthetic.images.step import Steps
 
 # A batch of fewer images says little about what real ones look like.
 SMALLEST_BATCH = 8
-# Aggregations that TFF makes of updates that stand for steps of a few weights; moments of Adam are none.
-LEFT_OUT = ("robust-clip", "compress")
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,13 +81,9 @@ def check(dataset: Dataset, config) -> Setting:
     Raises:
         InputError: names the option or the part.
     """
-    if config.aggregation in LEFT_OUT:
-        raise InputError(
-            f"--aggregation {config.aggregation}: not for a generator, whose updates hold Adam's moments; use mean"
-        )
     rows = check_images(dataset, config)
     clients = _with_rows(partition(dataset, config, measured=False), rows)
-    check_aggregation(options_of_rounds(config, 1), len(clients))
+    aggregation.check(config, len(clients))
     batch = config.batch_size
     if batch is None and not config.is_private:
         batch = max(SMALLEST_BATCH, round(BATCH / len(clients)))

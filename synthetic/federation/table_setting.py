@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from federated.aggregation import check_aggregation
-from federated.averaging import options_of_rounds
 from federated.clients import Client
 from federated.partition import partition
 from medimg.dataset import Dataset
@@ -14,12 +12,9 @@ from medimg.errors import InputError
 from medimg.options import flag
 from medimg.tables.schema import Feature
 from synthetic.config import SynthesizeConfig
-from synthetic.federation import table_privacy
+from synthetic.federation import aggregation, table_privacy
 from synthetic.tables import synthesis
 from synthetic.tables.settings import Settings, settings_for
-
-# Done inside TensorFlow Federated, on updates of another form.
-LEFT_OUT = ("robust-clip", "compress")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +57,7 @@ def settle(dataset: Dataset, config: SynthesizeConfig) -> Setting:
     _check_options(config)
     synthesis.check(dataset, config)
     clients = partition(dataset, config, measured=False)
-    check_aggregation(options_of_rounds(config, 1), len(clients))
+    aggregation.check(config, len(clients))
     rows = synthesis.learnt_rows(dataset, config)
     classes = synthesis.classes_of(dataset, rows)
     sites = {client.name: _own_rows(client, classes) for client in clients}
@@ -95,10 +90,6 @@ def _check_options(config: SynthesizeConfig) -> None:
         )
     if config.is_private:
         table_privacy.check(config)
-    if config.aggregation in LEFT_OUT:
-        raise InputError(
-            f"--aggregation {config.aggregation}: not for a generator, whose updates hold Adam's moments; use mean"
-        )
     if config.model == "marginals" and config.rounds:
         raise InputError(f"{flag('rounds')}: marginals are counted once; leave it out")
 
