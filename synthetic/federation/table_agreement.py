@@ -15,6 +15,7 @@ from medimg.tables.schema import Feature
 from synthetic.federation.table_sums import Sums
 from synthetic.tables import columns as learnt
 from synthetic.tables.columns import Column
+from synthetic.tables.material import targets_of
 from synthetic.tables.mix import largest_remainder
 
 # Intervals of a column of numbers; those that hold more than a share of its values are divided again.
@@ -120,8 +121,7 @@ def _by_class(
 ) -> np.ndarray:
     """Of a client, int (classes, 1 + categories): rows, then those that have each category of each column."""
     frame = learnt.to_frame(rows, columns, np.random.default_rng(0))
-    position = {name: i for i, name in enumerate(classes)}
-    targets = rows["label"].map(position).to_numpy(np.int64)
+    targets = targets_of(rows, classes)
     parts = [np.bincount(targets, minlength=len(classes))[:, None]]
     for name, size in _discrete(columns):
         table = np.zeros((len(classes), size), np.int64)

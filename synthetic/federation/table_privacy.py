@@ -25,6 +25,7 @@ from medimg.privacy.sampling import PoissonSampling
 from medimg.privacy.secret import draw_key, generator, secret_seed
 from medimg.privacy.units import Units
 from synthetic.config import SynthesizeConfig
+from synthetic.tables.material import targets_of
 from synthetic.tables.mix import votes
 from synthetic.tables.privacy import COUNTS_SHARE
 from synthetic.tables.private_step import PrivateSteps
@@ -152,10 +153,9 @@ class ClientsPrivacy:
         if not self.first:
             return np.ones(len(classes))
         self._ledger.record(dict.fromkeys(self._sites, (0, self.first)))
-        position = {name: i for i, name in enumerate(classes)}
         total, variance = np.zeros(len(classes)), 0.0
         for name, rows in self._sites.items():
-            private, targets = self.private[name], rows["label"].map(position).to_numpy(np.int64)
+            private, targets = self.private[name], targets_of(rows, classes)
             drawn, noise = private.sampling, private.noise_multiplier
             for number in range(self.first):
                 step = drawn.step(number)

@@ -30,7 +30,7 @@ from synthetic.tables import synthesis
 from synthetic.tables.bounds import bounds_of
 from synthetic.tables.encoding import Code, Encoding, public_code
 from synthetic.tables.fitting import MODELS, sampled
-from synthetic.tables.material import Material
+from synthetic.tables.material import Material, targets_of
 from synthetic.tables.mix import largest_remainder
 from synthetic.tables.privacy import guarantee
 from synthetic.tables.private_step import PrivateSteps
@@ -123,7 +123,7 @@ class _Federation:
             encoding = Encoding(code, code.encode(rows, self.config.seed))
             private = self.privacy.private[name] if self.privacy else None
             settings = self._settings_of(len(rows))
-            return self._built(encoding, self._targets(rows), settings, private)
+            return self._built(encoding, targets_of(rows, self.setting.classes), settings, private)
 
     def _built(
         self,
@@ -134,10 +134,6 @@ class _Federation:
     ) -> Generator:
         material = Material(encoding, targets, len(self.setting.classes), settings, private)
         return MODELS[self.config.model](material)
-
-    def _targets(self, rows: pd.DataFrame) -> np.ndarray:
-        position = {name: i for i, name in enumerate(self.setting.classes)}
-        return rows["label"].map(position).to_numpy(np.int64)
 
     def _settings_of(self, rows: int) -> Settings:
         """The batch is that of all rows together, or of the client's own table where that is smaller."""

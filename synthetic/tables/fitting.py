@@ -11,7 +11,7 @@ from medimg.tables.schema import Feature
 from synthetic.tables.ctgan import Ctgan
 from synthetic.tables.encoding import Code, Encoding
 from synthetic.tables.marginals import Marginals
-from synthetic.tables.material import Material
+from synthetic.tables.material import Material, targets_of
 from synthetic.tables.privacy import PrivateTraining
 from synthetic.tables.settings import Settings
 from synthetic.tables.training import Generator, randomness, train
@@ -114,8 +114,7 @@ def fit(task: Task, private: PrivateTraining | None = None) -> Fitted:
         encoding = Encoding.fit(
             task.rows, task.features, seed % 2**63, task.bounds, public=private is not None
         )
-        position = {name: i for i, name in enumerate(task.classes)}
-        targets = task.rows["label"].map(position).to_numpy(np.int64)
+        targets = targets_of(task.rows, task.classes)
         steps = private.steps() if private else None
         material = Material(encoding, targets, len(task.classes), task.settings, steps)
         model = MODELS[task.model](material)
