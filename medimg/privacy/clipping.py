@@ -46,6 +46,7 @@ def private_gradients(
     expected_units: float,
     generator: tf.random.Generator,
     sample_weight=None,
+    keys=None,
 ) -> tuple[list, tf.Tensor, tf.Tensor]:
     """One batch's private gradients; for use in tf.function.
 
@@ -63,6 +64,7 @@ def private_gradients(
         generator: of the noise; saved in a tf.train.Checkpoint, a resumed run draws the same. TensorFlow has no
             cryptographically secure generator: whoever learns the seed can subtract the noise.
         sample_weight: float (B,), multiplies the losses.
+        keys: uint64 (B,), what each example's dropout is drawn by (`medimg.privacy.keyed`); needed where there is any.
 
     Returns:
         Gradients in the order of `model.trainable_variables`; the mean loss and the units' norms (B,), which are of
@@ -71,7 +73,7 @@ def private_gradients(
     Raises:
         InputError: a layer or option that can't be private.
     """
-    clipped = clipped_sum(model, loss, x, y, units, l2_norm_clip, sample_weight)
+    clipped = clipped_sum(model, loss, x, y, units, l2_norm_clip, sample_weight, keys)
     gradients = add_noise(
         clipped.gradients, l2_norm_clip, noise_multiplier, expected_units, generator
     )
@@ -79,38 +81,52 @@ def private_gradients(
 
 
 def clipped_sum(
-    model: tf.keras.Model, loss, x, y, units, l2_norm_clip: float, sample_weight=None
+    model: tf.keras.Model, loss, x, y, units, l2_norm_clip: float, sample_weight=None, keys=None
 ) -> ClippedSum:
     """The sum of the units' gradients, each scaled to a norm of at most `l2_norm_clip` (inf: not scaled).
 
     A logical batch larger than memory is the sum of its parts, as long as each unit is wholly in one part; noise is
-    added once, to the total. Arguments and errors are those of `private_gradients`.
+    added once, to the total. A unit whose gradient is not finite counts as absent: its NaN would be everybody's, and
+    tell that it was there. Arguments and errors are those of `private_gradients`.
     """
     check(model)
     chosen = kinds(model)
     rows = tf.shape(y)[0]
-    x, targets, units, sample_weight = never_empty(x, y, units, sample_weight)
-    members = BatchUnits(units, tf.shape(targets)[0])
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        outputs, calls = forward(model, x, tape.watch, chosen)
-        losses = example_losses(loss, targets, outputs)
-        losses *= tf.cast(members.present, losses.dtype)
-        if sample_weight is not None:
-            losses *= tf.cast(tf.reshape(sample_weight, [-1]), losses.dtype)
-        total = tf.reduce_sum(losses)
-    taps = {name: [call.taps for call in of_layer] for name, of_layer in calls.items()}
-    at_taps = tape.gradient(total, taps, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    contributions = _contributions(model, chosen, calls, at_taps, members)
-    norms = tf.sqrt(tf.add_n([c.squared_norms for c in contributions]))
-    weights = members.to_examples(1.0 / tf.maximum(norms / l2_norm_clip, 1.0))
-    present = tf.cast(tf.reduce_sum(members.present), total.dtype)
-    return ClippedSum(
-        gradients=[c.weighted_sum(weights) for c in contributions],
-        loss=tf.math.divide_no_nan(total, present),
-        norms=norms,
-        units=members.count(),
-        outputs=outputs[:rows],
-    )
+    x, targets, units, sample_weight, keys = never_empty(x, y, units, sample_weight, keys)
+    batch = tf.shape(targets)[0]
+
+    def once(present):
+        members = BatchUnits(units, batch, present)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            inputs = tf.nest.map_structure(lambda t: only(t, members.present), x)
+            outputs, calls = forward(model, inputs, tape.watch, chosen, keys)
+            losses = example_losses(loss, targets, outputs)
+            losses *= tf.cast(members.present, losses.dtype)
+            if sample_weight is not None:
+                losses *= tf.cast(tf.reshape(sample_weight, [-1]), losses.dtype)
+            total = tf.reduce_sum(losses)
+        taps = {name: [call.taps for call in of_layer] for name, of_layer in calls.items()}
+        at_taps = tape.gradient(total, taps, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        contributions = _contributions(model, chosen, calls, at_taps, members)
+        norms = tf.sqrt(tf.add_n([c.squared_norms for c in contributions]))
+        weights = members.to_examples(1.0 / tf.maximum(norms / l2_norm_clip, 1.0))
+        left_out = members.to_examples(tf.cast(~tf.math.is_finite(norms), tf.float32)) > 0
+        count = tf.cast(tf.reduce_sum(members.present), total.dtype)
+        mean = tf.math.divide_no_nan(total, count)
+        gradients = [c.weighted_sum(weights) for c in contributions]
+        found = ClippedSum(gradients, mean, norms, members.count(), outputs)
+        return tf.reduce_any(left_out), present & ~left_out, found
+
+    everyone = tf.ones([batch], tf.bool)
+    # A loop, not a second copy of the model in the graph: it runs again only if somebody was left out.
+    found = tf.while_loop(
+        lambda again, present, found: again,
+        lambda again, present, found: once(present),
+        (tf.constant(True), everyone, _nothing(model, batch)),
+        shape_invariants=(tf.TensorShape([]), everyone.shape, _shapes(model)),
+        maximum_iterations=2,
+    )[2]
+    return found._replace(outputs=found.outputs[:rows])
 
 
 def add_noise(
@@ -163,7 +179,7 @@ def check_mechanism(l2_norm_clip: float, noise_multiplier: float, expected_units
         raise InputError(f"expected units {expected_units}: must be above 0")
 
 
-def never_empty(x, y, units, sample_weight) -> tuple:
+def never_empty(x, y, units, sample_weight, keys) -> tuple:
     """The batch, with a row of padding if it may have none: TensorFlow's kernels abort on empty maps.
 
     A batch without `units` can't mark padding and must not be empty.
@@ -171,7 +187,7 @@ def never_empty(x, y, units, sample_weight) -> tuple:
     y = tf.convert_to_tensor(y)
     # The size of a batch, when it is known, is known when the step is traced.
     if units is None or y.shape[0]:
-        return x, y, units, sample_weight
+        return x, y, units, sample_weight, keys
     missing = tf.cast(tf.equal(tf.shape(y)[0], 0), tf.int32)
 
     def padded(tensor, value=0):
@@ -180,7 +196,15 @@ def never_empty(x, y, units, sample_weight) -> tuple:
         return tf.pad(tensor, margins, constant_values=tf.cast(value, tensor.dtype))
 
     weights = None if sample_weight is None else padded(sample_weight)
-    return tf.nest.map_structure(padded, x), padded(y), padded(units, -1), weights
+    keys = None if keys is None else tf.bitcast(padded(tf.bitcast(keys, tf.int64)), tf.uint64)
+    return tf.nest.map_structure(padded, x), padded(y), padded(units, -1), weights, keys
+
+
+def only(values, present) -> tf.Tensor:
+    """Examples (B, ...) where present (B,) is not 0, else zeros: whatever an absent one holds reaches nothing."""
+    values = tf.convert_to_tensor(values)
+    mask = tf.reshape(present > 0, [-1] + [1] * (values.shape.rank - 1))
+    return tf.where(mask, values, tf.zeros_like(values))
 
 
 def example_losses(loss, y, outputs) -> tf.Tensor:
@@ -191,6 +215,28 @@ def example_losses(loss, y, outputs) -> tf.Tensor:
     if losses.shape.rank == 0:
         raise InputError("loss: must be one number for each example, not one for the batch")
     return tf.reduce_mean(losses, axis=list(range(1, losses.shape.rank)))
+
+
+def _nothing(model, batch) -> ClippedSum:
+    """What the loop over a batch starts with; of `_shapes`."""
+    outputs = model.outputs[0]
+    shape = tf.stack([batch, *[1 if size is None else size for size in outputs.shape[1:]]])
+    zero = tf.zeros([], outputs.dtype)
+    gradients = [tf.zeros(v.shape, v.dtype) for v in model.trainable_variables]
+    return ClippedSum(
+        gradients,
+        zero,
+        tf.zeros([batch], outputs.dtype),
+        tf.constant(0),
+        tf.zeros(shape, zero.dtype),
+    )
+
+
+def _shapes(model) -> ClippedSum:
+    scalar = tf.TensorShape([])
+    gradients = [v.shape for v in model.trainable_variables]
+    outputs = tf.TensorShape([None, *model.outputs[0].shape[1:]])
+    return ClippedSum(gradients, scalar, tf.TensorShape([None]), scalar, outputs)
 
 
 def _contributions(model, chosen: dict, calls: dict, at_taps: dict, members: BatchUnits) -> list:

@@ -26,6 +26,9 @@ def make_private(
         "unit": integer (B,), the patient of each example; negative rows are padding, so that all batches may have
             one static size. Without it every example is a unit.
         "weight": float (B,), multiplies the losses.
+        "key": uint64 (B,), what each example's dropout is drawn by (`medimg.privacy.keyed`); needed where there is any.
+        "noise": int64 (3,), state of the generator for this step's noise (`Secret.state`); without it the noise goes
+            on from `seed`.
         "last": bool scalar; only with accumulation_steps=0.
     The loss and metrics that `fit` reports are those of the training examples, without noise: not for release.
 
@@ -34,7 +37,7 @@ def make_private(
         l2_norm_clip: largest norm of a unit's gradient.
         noise_multiplier: standard deviation of the noise over the clip.
         expected_units: units in a logical batch on average, the fixed divisor of the sum.
-        seed: of the noise.
+        seed: of the noise, at most 192 bits.
         engine: `medimg`, or `tf-privacy` (slow; units of one example; needs a finite clip).
         accumulation_steps: batches that make one logical batch, which gets noise and an optimizer step; each unit
             must be wholly in one of them. 0: as many as it takes until a batch has "last", as Poisson sampling needs.
@@ -95,7 +98,9 @@ class PrivateModel(tf.keras.Model):
         loss = tf.keras.losses.get(self.loss)
         compute = tf_privacy.clipped_sum if self.engine == "tf-privacy" else clipped_sum
         unit, weight = extra.get("unit"), extra.get("weight")
-        clipped = compute(self, loss, x, y, unit, self.l2_norm_clip, weight)
+        clipped = compute(self, loss, x, y, unit, self.l2_norm_clip, weight, extra.get("key"))
+        if "noise" in extra:
+            self.private_state.generator.state.assign(tf.ensure_shape(extra["noise"], [3]))
         if self.accumulation_steps == 1:
             self._step(clipped.gradients)
         else:

@@ -1,26 +1,29 @@
-"""Which patients a step uses: Poisson sampling by patient, or shuffled batches of a fixed size.
+"""Which patients a step uses: Poisson sampling by patient, or each once a pass in random batches.
 
-A step is a function of (secret seed, step number) alone, so a training that resumes at step n draws
-what it would have drawn.
+Whether a patient is in a step is a function of (secret, patient, step) alone: a training that resumes at step n draws
+what it would have drawn, and without a patient the others are drawn as before.
 
-Poisson sampling is really done: each unit is in each step with probability q, independently of all
-others, so a step may be empty and then releases noise alone. Amplification by sampling counts on
-that. Shuffled batches use each unit once a pass; the batch of a unit may be known, so nothing is
-gained and the ledger counts whole passes. There the neighbour of a data set is the one where a
-patient's place in the order stays empty (zero-out): taking it out of the list would move the others
-between batches.
+Poisson sampling is really done: each unit is in each step with probability q, independently of all others, so a step
+may be empty and then releases noise alone. Amplification by sampling counts on that. Shuffled batches use each unit
+once a pass, in a batch that it draws by itself; which one may be known, so nothing is gained and the ledger counts
+whole passes.
+
+Both know the number of units by one whole number alone, the steps of a pass: q is one over them, and what a sum is
+divided by is the batch size that was asked for. Were q the batch size over the exact number, one patient more would
+change everybody's chance.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 
 import numpy as np
 
 from medimg.errors import InputError
+from medimg.privacy.keyed import fold, uniform
 from medimg.privacy.mechanism import Mechanism
-from medimg.privacy.secret import generator
+from medimg.privacy.secret import Secret
 from medimg.privacy.units import Units
 
 
@@ -51,8 +54,8 @@ class Sampling:
 
     Attributes:
         units: of the training part.
-        expected_units: units in a step: the expectation, or the fixed size.
-        seed: secret (`medimg.privacy.secret`).
+        expected_units: most units in a step on average, and what a step's sum is divided by.
+        secret: of the training.
         rows_per_unit: most rows of a unit in a step; 0: all.
         phase: of the training; phases draw independently.
 
@@ -62,7 +65,7 @@ class Sampling:
 
     units: Units
     expected_units: int
-    seed: int
+    secret: Secret
     rows_per_unit: int = 0
     phase: int = 0
 
@@ -80,7 +83,7 @@ class Sampling:
     @property
     def steps_per_pass(self) -> int:
         """Steps in which each unit is used once, on average or exactly."""
-        return math.ceil(len(self.units) / self.expected_units)
+        return steps_per_pass(len(self.units), self.expected_units)
 
     @property
     def most_rows_per_unit(self) -> int:
@@ -93,7 +96,7 @@ class Sampling:
         chosen = self._chosen(number)
         rows, groups = self.units.rows_of(chosen)
         if self.rows_per_unit:
-            kept = self._kept(number, groups)
+            kept = self._kept(number, rows, groups)
             rows, groups = rows[kept], groups[kept]
         return Step(number, chosen, rows, groups)
 
@@ -108,34 +111,53 @@ class Sampling:
     def _chosen(self, number: int) -> np.ndarray:
         raise NotImplementedError
 
-    def _kept(self, number: int, groups: np.ndarray) -> np.ndarray:
+    def _chances(self, number: int) -> np.ndarray:
+        """A number in [0, 1) that each unit draws: float64 (units,)."""
+        return uniform(fold(self._unit_keys, self.phase, number), 1)[:, 0]
+
+    def _kept(self, number: int, rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
         """Positions of `rows_per_unit` rows of each group, drawn uniformly, in ascending order."""
-        draw = generator(self.seed, "rows", self.phase, number).random(len(groups))
+        draw = uniform(fold(self._row_keys[rows], self.phase, number), 1)[:, 0]
         shuffled = np.lexsort((draw, groups))
         # Groups are non-decreasing, so the sorted order has the same groups in the same places.
         first = np.searchsorted(groups, groups)
         return np.sort(shuffled[np.arange(len(groups)) - first < self.rows_per_unit])
 
+    @cached_property
+    def _unit_keys(self) -> np.ndarray:
+        return self.secret.unit_keys("units", self.units.names)
+
+    @cached_property
+    def _row_keys(self) -> np.ndarray:
+        """uint64 (rows,), by row of the training part."""
+        keys = np.empty(len(self.units.rows), np.uint64)
+        of_unit = self.secret.unit_keys("rows", self.units.names)
+        for unit, (start, stop) in enumerate(
+            zip(self.units.starts, self.units.starts[1:], strict=False)
+        ):
+            for place, row in enumerate(self.units.rows[start:stop]):
+                keys[row] = fold(of_unit[unit : unit + 1], place)[0]
+        return keys
+
 
 class PoissonSampling(Sampling):
-    """Each unit in each step with probability q = expected_units / units, independently."""
+    """Each unit in each step with probability q = 1 / steps of a pass, independently."""
 
     @property
     def probability(self) -> float:
         """q, of a unit in a step."""
-        return self.expected_units / len(self.units)
+        return 1.0 / self.steps_per_pass
 
     def mechanism(self, noise_multiplier: float = 0.0) -> Mechanism:
         """The sampled Gaussian."""
         return Mechanism.poisson(self.probability, noise_multiplier)
 
     def _chosen(self, number: int) -> np.ndarray:
-        draw = generator(self.seed, "units", self.phase, number).random(len(self.units))
-        return np.flatnonzero(draw < self.probability)
+        return np.flatnonzero(self._chances(number) < self.probability)
 
 
 class ShuffledSampling(Sampling):
-    """Each unit once a pass, in batches of `expected_units`; the last batch of a pass may be smaller."""
+    """Each unit once a pass, in a batch that it draws by itself; batches differ in size."""
 
     def mechanism(self, noise_multiplier: float = 0.0) -> Mechanism:
         """The Gaussian, once a pass."""
@@ -143,21 +165,20 @@ class ShuffledSampling(Sampling):
 
     def _chosen(self, number: int) -> np.ndarray:
         passed, batch = divmod(number, self.steps_per_pass)
-        order = _order(len(self.units), self.seed, self.phase, passed)
-        start = batch * self.expected_units
-        return np.sort(order[start : start + self.expected_units])
+        drawn = np.floor(self._chances(passed) * self.steps_per_pass).astype(np.int64)
+        return np.flatnonzero(drawn == batch)
 
 
-@lru_cache(maxsize=2)
-def _order(units: int, seed: int, phase: int, passed: int) -> np.ndarray:
-    return generator(seed, "order", phase, passed).permutation(units)
+def steps_per_pass(units: int, expected_units: int) -> int:
+    """Steps in which each unit is used once: all that a private training knows of the number of units."""
+    return math.ceil(units / expected_units)
 
 
 def sampling(
     kind: str,
     units: Units,
     expected_units: int,
-    seed: int,
+    secret: Secret,
     rows_per_unit: int = 0,
     phase: int = 0,
 ) -> Sampling:
@@ -165,4 +186,4 @@ def sampling(
     kinds = {"poisson": PoissonSampling, "shuffle": ShuffledSampling}
     if kind not in kinds:
         raise InputError(f"--dp-sampling {kind}: choose one of {', '.join(kinds)}")
-    return kinds[kind](units, expected_units, seed, rows_per_unit, phase)
+    return kinds[kind](units, expected_units, secret, rows_per_unit, phase)

@@ -1,73 +1,134 @@
-"""The seed of noise and sampling: kept secret, never used twice for different trainings.
+"""The secret seed of a private training, and everything that is drawn of it.
 
-Differential privacy holds against whoever does not know the noise. A seed that stands in
-`config.yaml` lets anyone draw the noise again and take it off; two trainings that share a seed but
-differ in an option share their noise, and the difference of their gradients is bare. So the seed
-comes from the operating system, is kept with the checkpoints (a killed training must draw the same
-again) and goes with them when the training is complete. A fixed seed, for experiments, is mixed
-with the options, so that other options never meet the same noise; the ledger says that it was
-fixed.
+A noise seed in `config.yaml` lets anyone draw the noise again and take it off. So the seed comes from the operating
+system, is kept with the checkpoints (a killed training must draw the same again) and goes with them when the training
+is complete. `--dp-seed` gives it instead, for experiments; the ledger says that it was fixed.
+
+Two trainings that share a seed but differ in an option must not share their noise: the difference of their gradients
+would be bare. So noise and samples are streams of HMAC-SHA256(seed, options, purpose, numbers), and a copied or edited
+Run that goes on with other options draws other ones. What belongs to a patient (dropout, augmentation) is keyed by the
+seed and the patient (`medimg.privacy.keyed`): it hides nothing and only has to be the same whoever else is there.
 """
 
 import hashlib
+import hmac
 import json
 import os
 import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from medimg import atomic
 from medimg.errors import InputError
+from medimg.privacy import keyed
 
 FILE = "noise_seed.json"
+_BYTES = 16
 
 
-def secret_seed(checkpoints: Path, options: dict, fixed: int | None = None) -> int:
-    """The 128-bit seed of a Run: the one kept in its checkpoints, else a new one that is kept from now on.
+@dataclass(frozen=True)
+class Secret:
+    """The seed of a training.
+
+    Attributes:
+        seed: 16 bytes.
+        options: everything that decides the result but the data, those at their defaults left out: a later version
+            has more of them, and a fixed seed must draw the same.
+    """
+
+    seed: bytes
+    options: dict
+
+    @classmethod
+    def fixed(cls, seed: int, options: dict) -> "Secret":
+        """Of a user's number (`--dp-seed`), for experiments that must repeat."""
+        return cls(hashlib.sha256(f"medimg dp-seed {seed}".encode()).digest()[:_BYTES], options)
+
+    def stream(self, purpose: str, *numbers: int) -> bytes:
+        """32 bytes of one use of the seed, e.g. `stream("noise", phase, step)`."""
+        return _hmac(self._root, {"purpose": purpose, "numbers": [int(n) for n in numbers]})
+
+    def generator(self, purpose: str, *numbers: int) -> np.random.Generator:
+        """NumPy's Philox with a key of 128 bits; depends on its arguments alone, so that a resumed step repeats."""
+        key = int.from_bytes(self.stream(purpose, *numbers)[:_BYTES], "big")
+        return np.random.Generator(np.random.Philox(key=key))
+
+    def state(self, purpose: str, *numbers: int) -> np.ndarray:
+        """The state of a Philox tf.random.Generator: int64 (3,), 128 bits of counter and 64 of key."""
+        return np.frombuffer(self.stream(purpose, *numbers)[:24], np.int64)
+
+    def row_keys(self, patients: Sequence[str]) -> np.ndarray:
+        """What rows draw by: uint64 (N,), as `medimg.privacy.keyed.row_keys`; the same under other options."""
+        return keyed.row_keys(_hmac(self.seed, {"purpose": "patients"}), patients)
+
+    def unit_keys(self, purpose: str, names: Sequence[str]) -> np.ndarray:
+        """What patients are drawn by: uint64 (U,); others under other options."""
+        return keyed.unit_keys(self.stream(purpose), names)
+
+    def draw(self, data: str) -> str:
+        """Names the draws of a training without giving the seed away: alike for equal seed, options and data alone.
+
+        Args:
+            data: fingerprint of the Dataset.
+        """
+        return _hmac(self._root, {"purpose": "draw", "data": data}).hex()[:16]
+
+    @cached_property
+    def _root(self) -> bytes:
+        return _hmac(self.seed, {"options": self.options})
+
+
+def secret_of(checkpoints: Path, options: dict, data: str, fixed: int | None = None) -> Secret:
+    """The secret of a Run: the one kept in its checkpoints, else a new one that is kept from now on.
 
     Args:
         checkpoints: RUN/checkpoints.
-        options: everything that decides the result, those at their defaults left out (a later version has more of
-            them, and a fixed seed must draw the same); mixed into a fixed seed.
-        fixed: the user's seed, for experiments that must repeat; None: from the operating system.
+        options: as `Secret.options`.
+        data: fingerprint of the Dataset: kept beside the seed, which must not meet other data.
+        fixed: the user's seed; None: from the operating system.
 
     Raises:
-        InputError: the kept seed can't be read, or a new one can't be kept.
+        InputError: the kept seed can't be read or is for other data, or a new one can't be kept.
     """
     if fixed is not None:
-        return int(fingerprint({"seed": fixed, "options": options})[:32], 16)
+        return Secret.fixed(fixed, options)
     path = Path(checkpoints) / FILE
     if path.is_file():
         try:
-            return int(json.loads(path.read_text(encoding="utf-8"))["seed"], 16)
-        except (ValueError, KeyError, TypeError) as error:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            seed = bytes.fromhex(content["seed"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{path}: not readable; the noise can't be repeated: train anew with --overwrite"
             ) from error
-    seed = secrets.randbits(128)
-    atomic.write_json(path, {"seed": f"{seed:032x}"})
+        if len(seed) != _BYTES:
+            raise InputError(
+                f"{path}: the seed is not whole; the noise can't be repeated: train anew with --overwrite"
+            )
+        if content.get("data", data) != data:
+            raise InputError(
+                f"{path}: the data have changed since this training began; the same noise on other data would show the "
+                "difference bare: train anew with --overwrite"
+            )
+        return Secret(seed, options)
+    seed = secrets.token_bytes(_BYTES)
+    atomic.write_json(path, {"seed": seed.hex(), "data": data})
     os.chmod(path, 0o600)
-    return seed
-
-
-def stream_seed(seed: int, purpose: str, *numbers: int) -> int:
-    """A 63-bit seed of one use of the secret, e.g. `stream_seed(seed, "noise", phase)` for a TensorFlow generator."""
-    return int(fingerprint({"seed": seed, "purpose": purpose, "numbers": numbers})[:16], 16) >> 1
-
-
-def generator(seed: int, purpose: str, *numbers: int) -> np.random.Generator:
-    """A NumPy generator of one use of the secret: depends on its arguments alone, so that a resumed step repeats."""
-    key = int(fingerprint({"seed": seed, "purpose": purpose, "numbers": numbers})[:32], 16)
-    return np.random.Generator(np.random.Philox(key=key))
-
-
-def draw_key(seed: int, options: dict) -> str:
-    """Names the random draws of a training without giving the seed away: equal for equal seed and options alone."""
-    return fingerprint({"draw": seed, "options": options})[:16]
+    return Secret(seed, options)
 
 
 def fingerprint(content: dict) -> str:
     """SHA-256 of plain values, whatever the order of their names."""
-    text = json.dumps(content, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_text(content)).hexdigest()
+
+
+def _hmac(key: bytes, content: dict) -> bytes:
+    return hmac.new(key, _text(content), hashlib.sha256).digest()
+
+
+def _text(content: dict) -> bytes:
+    return json.dumps(content, sort_keys=True, default=str).encode()

@@ -2,18 +2,19 @@
 
 import tensorflow as tf
 
-from medimg.privacy.clipping import ClippedSum, example_losses, never_empty
+from medimg.privacy.clipping import ClippedSum, example_losses, never_empty, only
+from medimg.privacy.per_example.forward import forward
 from medimg.privacy.per_example.kinds import check
 from medimg.privacy.per_example.units import BatchUnits
 
 
 def clipped_sum(
-    model: tf.keras.Model, loss, x, y, units, l2_norm_clip: float, sample_weight=None
+    model: tf.keras.Model, loss, x, y, units, l2_norm_clip: float, sample_weight=None, keys=None
 ) -> ClippedSum:
     """As `clipping.clipped_sum`, by TensorFlow Privacy's vectorised optimizer with one example a microbatch.
 
-    Its gradients come without its noise, which `clipping.add_noise` adds from the generator that a checkpoint holds;
-    the norms are not known to it and are NaN.
+    An example whose loss is not finite counts as absent. Gradients come without its noise, which `clipping.add_noise`
+    adds from the generator that a checkpoint holds; the norms are not known to it and are NaN.
 
     Raises:
         tf.errors.InvalidArgumentError: a unit has several examples; `l2_norm_clip` must be finite.
@@ -22,9 +23,16 @@ def clipped_sum(
 
     check(model)
     rows = tf.shape(y)[0]
-    x, targets, units, sample_weight = never_empty(x, y, units, sample_weight)
+    x, targets, units, sample_weight, keys = never_empty(x, y, units, sample_weight, keys)
     batch = tf.shape(targets)[0]
-    members = BatchUnits(units, batch)
+
+    def losses_of(inputs):
+        outputs, _ = forward(model, inputs, lambda taps: None, {}, keys)
+        return outputs, example_losses(loss, targets, outputs)
+
+    finite = tf.math.is_finite(losses_of(x)[1])
+    members = BatchUnits(units, batch, finite)
+    x = tf.nest.map_structure(lambda t: only(t, members.present), x)
     alone = tf.debugging.assert_equal(
         tf.cast(members.count(), tf.float32),
         tf.reduce_sum(members.present),
@@ -33,8 +41,7 @@ def clipped_sum(
     # Legacy SGD only carries the method that clips: the user's optimizer takes the step.
     clipper = dp_optimizer_keras_vectorized.VectorizedDPKerasSGDOptimizer(l2_norm_clip, 0.0)
     with tf.control_dependencies([alone] if alone is not None else []), tf.GradientTape() as tape:
-        outputs = model(x, training=True)
-        losses = example_losses(loss, targets, outputs)
+        outputs, losses = losses_of(x)
         losses *= tf.cast(members.present, losses.dtype)
         if sample_weight is not None:
             losses *= tf.cast(tf.reshape(sample_weight, [-1]), losses.dtype)

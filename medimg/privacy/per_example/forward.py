@@ -1,8 +1,11 @@
 """The forward pass of a functional model, layer by layer, with what per-example gradients need."""
 
+import zlib
+
 import tensorflow as tf
 
 from medimg.errors import InputError
+from medimg.privacy.keyed import dropped, fold_tensor
 from medimg.privacy.per_example.any_layer import in_training
 from medimg.privacy.per_example.contribution import Call, Kind
 from medimg.privacy.per_example.kinds import kind_of
@@ -22,7 +25,9 @@ def kinds(model: tf.keras.Model) -> dict[str, Kind]:
     return {name: kind_of(known[name], given) for name, given in shapes.items()}
 
 
-def forward(model: tf.keras.Model, x, watch, chosen: dict[str, Kind]) -> tuple[tf.Tensor, dict]:
+def forward(
+    model: tf.keras.Model, x, watch, chosen: dict[str, Kind], keys=None
+) -> tuple[tf.Tensor, dict]:
     """Run the model in training mode.
 
     Args:
@@ -30,12 +35,13 @@ def forward(model: tf.keras.Model, x, watch, chosen: dict[str, Kind]) -> tuple[t
         x: its input, or a list in the order of `model.inputs`.
         watch: called with every tap before it is used.
         chosen: of `kinds`.
+        keys: uint64 (B,), what each example draws by (`medimg.privacy.keyed`); None: nothing may be drawn.
 
     Returns:
         The output (B, ...), and the calls of each trainable layer by its name.
 
     Raises:
-        InputError: a layer masks its output.
+        InputError: a layer masks its output, or draws at random by other means than the examples' keys.
     """
     given = x if isinstance(x, (list, tuple)) else [x]
     values = {
@@ -50,12 +56,27 @@ def forward(model: tf.keras.Model, x, watch, chosen: dict[str, Kind]) -> tuple[t
         if layer.name in chosen:
             output, call = chosen[layer.name].forward(layer, arguments[0], watch)
             calls[layer.name].append(call)
+        elif isinstance(layer, tf.keras.layers.Dropout):
+            output = _dropout(layer, arguments[0], keys)
         else:
             output = in_training(layer, *arguments, **named)
         _refuse_masks(layer, output)
         for key, tensor in zip(node.flat_output_ids, tf.nest.flatten(output), strict=True):
             values[key] = [tensor] * model._tensor_usage_count[key]
     return values[str(id(model.outputs[0]))].pop(), calls
+
+
+def _dropout(layer, values, keys):
+    """By the examples' keys: by place in the batch, one patient's absence would change everybody's mask."""
+    if not layer.rate:
+        return values
+    if keys is None:
+        raise InputError(
+            f"layer {layer.name} ({type(layer).__name__}): draws at random, and no example has a key to draw by; give "
+            "the examples' keys, or set its rate to 0"
+        )
+    own = fold_tensor(keys, zlib.crc32(layer.name.encode()))
+    return dropped(values, own, layer.rate, layer.noise_shape)
 
 
 def _nodes(model: tf.keras.Model) -> list:

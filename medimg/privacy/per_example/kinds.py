@@ -41,7 +41,7 @@ def kind_of(layer: tf.keras.layers.Layer, shapes: list[tuple]) -> Kind:
     """
     kind = KINDS.get(type(layer))
     if kind is None or _unusual(layer, shapes):
-        _require_repeatable(layer)
+        require_repeatable(layer)
         return any_layer.KIND
     return kind
 
@@ -60,15 +60,20 @@ def _unusual(layer, shapes: list) -> bool:
     return unknown or channels_first or other_axis
 
 
-def _require_repeatable(layer) -> None:
+def require_repeatable(layer) -> None:
+    """Refuse what draws at random otherwise than by the examples' keys, as `forward` has Dropout do.
+
+    Raises:
+        InputError: names the layer.
+    """
     for part in (layer, *layer.submodules):
         if not isinstance(part, tf.keras.__internal__.layers.BaseRandomLayer):
             continue
         rates = [getattr(part, name) for name in _RATES if hasattr(part, name)]
         if not rates or any(rates):
             raise InputError(
-                f"layer {layer.name} ({type(layer).__name__}): draws at random inside, so it can't be run again for "
-                "the gradients of its examples; set its dropout to 0 or freeze it"
+                f"layer {layer.name} ({type(layer).__name__}): draws at random by the place in the batch, which one "
+                "patient's absence shifts; set its dropout to 0, or use a layer Dropout"
             )
 
 
@@ -84,6 +89,8 @@ def check(model: tf.keras.Model) -> None:
         for part in (layer, *layer.submodules):
             if isinstance(part, tf.keras.layers.Layer) and part.trainable:
                 _check_part(layer, part)
+        if not layer.trainable_weights and not isinstance(layer, _layers.Dropout):
+            require_repeatable(layer)
     if not model.trainable_variables:
         raise InputError(
             f"model {model.name}: no layer is trainable; use --freeze none or backbone"

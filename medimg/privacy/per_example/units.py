@@ -12,16 +12,18 @@ class BatchUnits:
         identity: integer (B,), the same for examples of one unit and negative for padding; None: every example is
             a unit of its own.
         batch: B, a number or scalar tensor.
+        present: bool (B,), false for examples that are left out beside the padding; None: none are.
     """
 
-    def __init__(self, identity, batch):
+    def __init__(self, identity, batch, present=None):
         self.batch = batch
         self.index = None
         if identity is None:
-            self.present = tf.ones([batch], tf.float32)
+            alone = tf.ones([batch], tf.float32)
+            self.present = alone if present is None else tf.cast(present, tf.float32)
             return
         identity = tf.convert_to_tensor(identity)
-        real = identity >= 0
+        real = identity >= 0 if present is None else (identity >= 0) & present
         self.present = tf.cast(real, tf.float32)
         self.index = tf.where(real, tf.unique(identity).idx, -1)
         # Not ==: in the graphs that TFF makes, that asks whether two tensors are one object.
@@ -64,15 +66,15 @@ class BatchUnits:
 
     def to_examples(self, values) -> tf.Tensor:
         """A value of each unit (B,) -> that of each example's unit (B,), 0 for padding."""
-        if self.index is None:
-            return values
         present = tf.cast(self.present, values.dtype)
+        if self.index is None:
+            return values * present
         return tf.gather(values, tf.maximum(self.index, 0)) * present
 
     def count(self) -> tf.Tensor:
         """BatchUnits that have an example: int32 scalar."""
         if self.index is None:
-            return tf.cast(self.batch, tf.int32)
+            return tf.math.count_nonzero(self.present, dtype=tf.int32)
         ones = tf.ones_like(self.index)
         sizes = tf.math.unsorted_segment_sum(ones, self.index, self.batch)
         return tf.math.count_nonzero(sizes, dtype=tf.int32)
