@@ -42,6 +42,8 @@ def training(run) -> None:
     kept = history if keeps_last else history[history["best"].astype(bool)]
     best = kept.groupby("phase", sort=False).tail(1)
     columns = ["phase", "epoch", "loss", "val_loss", "val_accuracy", "val_auroc", "learning_rate"]
+    # Of private training nothing is told that carries no noise.
+    columns = [name for name in columns if best[name].notna().any()]
     title = "Last epoch of each phase" if keeps_last else "Best epoch of each phase"
     table(title, columns, best[columns].values.tolist())
     if spent:

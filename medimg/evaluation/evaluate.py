@@ -18,6 +18,7 @@ from medimg.evaluation.overlap import find_overlap
 from medimg.evaluation.predictions import Predictions, as_written
 from medimg.evaluation.summary import site_notes, summarise, summarise_sites
 from medimg.evaluation.thresholds import parse_rule
+from medimg.privacy.release import require_unprotected
 from medimg.run import Run
 
 Progress = Callable[[int, int], None]
@@ -92,6 +93,7 @@ def evaluation_folder(run: Run, config: EvaluateConfig, dataset: Dataset) -> Pat
 
 def _subject(run: Run, config: EvaluateConfig, description: dict) -> Subject:
     if config.data is None:
+        require_unprotected(run.root, config.split)
         dataset = run.dataset()
     else:
         # Lazily: most evaluations need no source.
