@@ -149,7 +149,7 @@ class PrivateTraining:
         drawn = self._sampling(0)
         self.ledger = RunLedger(
             run.root,
-            _terms(config, drawn, self.secret.draw(data)),
+            _terms(config, drawn, self.secret.draw()),
             _circumstances(dataset, config),
             dataset.root,
         )
