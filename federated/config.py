@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from medimg.config import TrainConfig
-from medimg.option_groups import ImageOptions, ModelOptions, TableOptions
+from medimg.option_groups import ImageOptions, ModelOptions, PublicOptions, TableOptions
 from medimg.options import Config, option
 
 STRATEGIES = (
@@ -193,6 +193,7 @@ class FederatedPrivacyOptions(Config):
 
 @dataclass(frozen=True)
 class FederateConfig(
+    PublicOptions,
     FederatedPrivacyOptions,
     AggregationOptions,
     RoundOptions,
