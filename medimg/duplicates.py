@@ -1,4 +1,4 @@
-"""Identical images under different labels, patients or parts: found, and settled as `--on-duplicates` says."""
+"""Identical images or rows under different labels, patients or parts: found, and settled as `--on-duplicates` says."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -33,17 +33,17 @@ def different_labels(labels) -> bool:
 
 
 def find_duplicates(table: pd.DataFrame, official: bool) -> pd.DataFrame:
-    """Groups of identical images that a split by patient can't keep honest.
+    """Groups of identical images (of a table, copied rows) that a split by patient can't keep honest.
 
     Args:
-        table: with `pixels`, `source_file`, `label`, `patient`, `split`.
+        table: with `pixels` ('' equals nothing), `source_file`, `label`, `patient`, `split`.
         official: the parts in `split` will be used: then crossing them is the fault, else crossing patients is.
 
     Returns:
         One row a file: `group` (number), `problem`, then its columns, with the index of `table`.
     """
     found = []
-    same = table[table["pixels"].duplicated(keep=False)]
+    same = table[table["pixels"].duplicated(keep=False) & (table["pixels"] != "")]
     for _, group in same.groupby("pixels", sort=False):
         problems = []
         if different_labels(group["label"]):
@@ -60,7 +60,7 @@ def find_duplicates(table: pd.DataFrame, official: bool) -> pd.DataFrame:
     return pd.concat(found) if found else pd.DataFrame(columns=["group", "problem", *_FILE_COLUMNS])
 
 
-def describe_duplicates(duplicates: pd.DataFrame) -> str:
+def describe_duplicates(duplicates: pd.DataFrame, unit: str = "image") -> str:
     """`159 groups of identical images (12 with conflicting labels, ...), e.g. a.jpg (nevus) = b.jpg (melanoma)`."""
     groups = duplicates.groupby("group")
     kinds = Counter(
@@ -73,11 +73,11 @@ def describe_duplicates(duplicates: pd.DataFrame) -> str:
     )
     counts = ", ".join(f"{count} with {kind}" for kind, count in kinds.items())
     many = "s" if len(groups) > 1 else ""
-    return f"{len(groups)} group{many} of identical images ({counts}), e.g. {example}"
+    return f"{len(groups)} group{many} of identical {unit}s ({counts}), e.g. {example}"
 
 
-def drop_duplicates(table: pd.DataFrame, duplicates: pd.DataFrame) -> Settled:
-    """Keep one image of each group, that of the part that matters most; none where labels conflict."""
+def drop_duplicates(table: pd.DataFrame, duplicates: pd.DataFrame, unit: str = "image") -> Settled:
+    """Keep one image (or row) of each group, that of the part that matters most; none where labels conflict."""
     reasons = {}
     for _, group in duplicates.groupby("group"):
         if CONFLICT in group["problem"].iloc[0]:
@@ -88,11 +88,11 @@ def drop_duplicates(table: pd.DataFrame, duplicates: pd.DataFrame) -> Settled:
         reasons.update(
             {i: f"identical to {group['source_file'][kept]}" for i in group.index if i != kept}
         )
-    return _without(table, reasons, "identical images left out")
+    return _without(table, reasons, f"identical {unit}s left out")
 
 
-def join_duplicates(table: pd.DataFrame, duplicates: pd.DataFrame) -> Settled:
-    """Make one patient of all patients who share an image; leave out images whose labels conflict.
+def join_duplicates(table: pd.DataFrame, duplicates: pd.DataFrame, unit: str = "image") -> Settled:
+    """Make one patient of all patients who share an image (or row); leave out those whose labels conflict.
 
     The joined patient takes the first one's name; `patient` as given stays in the column `patient_given`.
     """
@@ -100,16 +100,16 @@ def join_duplicates(table: pd.DataFrame, duplicates: pd.DataFrame) -> Settled:
     for _, group in duplicates.groupby("group"):
         if CONFLICT in group["problem"].iloc[0]:
             reasons.update(_conflicting(group))
-    settled = _without(table, reasons, "identical images with conflicting labels left out")
+    settled = _without(table, reasons, f"identical {unit}s with conflicting labels left out")
     table = settled.table.copy()
     shared = table["pixels"].where(table.index.isin(duplicates.index), "")
-    unit = units(table.assign(pixels=shared), ["patient", "pixels"])
-    first = table["patient"].groupby(unit).transform("first")
+    number = units(table.assign(pixels=shared), ["patient", "pixels"])
+    first = table["patient"].groupby(number).transform("first")
     joined = int(table["patient"].nunique() - first.nunique())
     if joined:
         table["patient_given"] = table["patient"]
         table["patient"] = first
-        settled.notes.append(f"{joined} patients joined with others who have the same image")
+        settled.notes.append(f"{joined} patients joined with others who have the same {unit}")
     return Settled(table, settled.rejected, settled.notes)
 
 
