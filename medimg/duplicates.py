@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
 from medimg.dataset import SEPARATOR, SPLITS
@@ -42,22 +43,23 @@ def find_duplicates(table: pd.DataFrame, official: bool) -> pd.DataFrame:
     Returns:
         One row a file: `group` (number), `problem`, then its columns, with the index of `table`.
     """
-    found = []
     same = table[table["pixels"].duplicated(keep=False) & (table["pixels"] != "")]
-    for _, group in same.groupby("pixels", sort=False):
-        problems = []
-        if different_labels(group["label"]):
-            problems.append(CONFLICT)
-        if official and group["split"].nunique() > 1:
-            problems.append(PARTS)
-        if not official and group["patient"].nunique() > 1:
-            problems.append(PATIENTS)
-        if problems:
-            rows = group[_FILE_COLUMNS].copy()
-            rows.insert(0, "problem", " and ".join(problems))
-            rows.insert(0, "group", len(found) + 1)
-            found.append(rows)
-    return pd.concat(found) if found else pd.DataFrame(columns=["group", "problem", *_FILE_COLUMNS])
+    if same.empty:
+        return pd.DataFrame(columns=["group", "problem", *_FILE_COLUMNS])
+    # By whole columns: a table may have a hundred thousand groups.
+    sets = {text: SEPARATOR.join(sorted(set(text.split(SEPARATOR)))) for text in set(same["label"])}
+    told = same.assign(label=same["label"].map(sets).replace("", None))
+    groups = told.groupby("pixels", sort=False)
+    crossing = (PARTS, "split") if official else (PATIENTS, "patient")
+    problem = pd.Series("", same.index)
+    for what, column in ((CONFLICT, "label"), crossing):
+        more = groups[column].transform("nunique") > 1
+        problem += np.where(more, np.where(problem == "", what, f" and {what}"), "")
+    rows = same[_FILE_COLUMNS]
+    rows.insert(0, "problem", problem)
+    rows.insert(0, "group", groups.ngroup())
+    rows = rows[problem != ""].sort_values("group", kind="stable")
+    return rows.assign(group=pd.factorize(rows["group"])[0] + 1)
 
 
 def describe_duplicates(duplicates: pd.DataFrame, unit: str = "image") -> str:
@@ -78,16 +80,17 @@ def describe_duplicates(duplicates: pd.DataFrame, unit: str = "image") -> str:
 
 def drop_duplicates(table: pd.DataFrame, duplicates: pd.DataFrame, unit: str = "image") -> Settled:
     """Keep one image (or row) of each group, that of the part that matters most; none where labels conflict."""
-    reasons = {}
-    for _, group in duplicates.groupby("group"):
-        if CONFLICT in group["problem"].iloc[0]:
-            reasons.update(_conflicting(group))
-            continue
-        rank = group["split"].map(lambda part: -SPLITS.index(part) if part else 0)
-        kept = rank.idxmin()
-        reasons.update(
-            {i: f"identical to {group['source_file'][kept]}" for i in group.index if i != kept}
-        )
+    rank = duplicates["split"].map({part: -i for i, part in enumerate(SPLITS)}).fillna(0)
+    kept = rank.groupby(duplicates["group"]).transform("idxmin")
+    names = duplicates["source_file"].loc[kept]
+    reasons = {
+        i: f"identical to {name}"
+        for i, stays, name in zip(duplicates.index, kept, names, strict=True)
+        if i != stays
+    }
+    reasons |= _all_conflicting(duplicates)
+    # In the order of the list, whatever the reason.
+    reasons = {i: reasons[i] for i in duplicates.index if i in reasons}
     return _without(table, reasons, f"identical {unit}s left out")
 
 
@@ -96,11 +99,9 @@ def join_duplicates(table: pd.DataFrame, duplicates: pd.DataFrame, unit: str = "
 
     The joined patient takes the first one's name; `patient` as given stays in the column `patient_given`.
     """
-    reasons = {}
-    for _, group in duplicates.groupby("group"):
-        if CONFLICT in group["problem"].iloc[0]:
-            reasons.update(_conflicting(group))
-    settled = _without(table, reasons, f"identical {unit}s with conflicting labels left out")
+    settled = _without(
+        table, _all_conflicting(duplicates), f"identical {unit}s with conflicting labels left out"
+    )
     table = settled.table.copy()
     shared = table["pixels"].where(table.index.isin(duplicates.index), "")
     number = units(table.assign(pixels=shared), ["patient", "pixels"])
@@ -135,6 +136,14 @@ def settle_patients(table: pd.DataFrame, group_by: list[str]) -> Settled:
             "so that test stays whole and no patient is in two"
         )
     return settled
+
+
+def _all_conflicting(duplicates: pd.DataFrame) -> dict:
+    reasons = {}
+    conflicting = duplicates[duplicates["problem"].str.contains(CONFLICT, regex=False)]
+    for _, group in conflicting.groupby("group"):
+        reasons.update(_conflicting(group))
+    return reasons
 
 
 def _conflicting(group: pd.DataFrame) -> dict:

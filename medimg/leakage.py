@@ -112,6 +112,10 @@ def leakage_between(manifest: pd.DataFrame, pixels: pd.Series) -> Leakage:
     """
     images, conflicts = [], []
     same = manifest[pixels.duplicated(keep=False) & (pixels != "")]
+    if len(same):
+        # Groups of one part and label are set aside by whole columns too.
+        groups = same.groupby(pixels, sort=False)
+        same = same[(groups[["split", "label"]].transform("nunique") > 1).any(axis=1)]
     for name, group in same.groupby(pixels, sort=False):
         if group["split"].nunique() > 1:
             images.append(_leak(str(name), group))
