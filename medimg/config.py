@@ -27,7 +27,8 @@ class PrepareConfig(Config):
     group_by: str = option("patient", "Column whose values never cross splits.")
     on_duplicates: str = option(
         "error",
-        "Identical images across splits or labels (rows: in all): stop, drop all but one, or group into one split.",
+        "Identical images or copied rows across patients, splits or labels: stop, drop all but one, or group into "
+        "one split.",
         choices=("error", "drop", "group"),
     )
     patient_pattern: str | None = option(

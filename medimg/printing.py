@@ -61,6 +61,7 @@ def folds(result: dict) -> None:
         rows.append([name, interval(mean), deviation, interval(result["metrics"][name])])
     title = f"{result['n_folds']} folds, {result['n']} tested of {result['patients']} patients"
     table(title, ["metric", "mean over folds [95%]", "sd", "pooled [95%]"], rows)
+    _copies(result)
     _sites(result)
 
 
@@ -71,6 +72,7 @@ def evaluation(result: dict) -> None:
         [name, interval(result["metrics"][name])] for name in METRICS if name in result["metrics"]
     ]
     table(title, ["metric", "value [95% interval]"], rows)
+    _copies(result)
     if len(result["per_class"]) > 2:
         rows = [
             [name, *(interval(values.get(metric)) for metric in CLASS_METRICS)]
@@ -81,6 +83,14 @@ def evaluation(result: dict) -> None:
     threshold = result["threshold"]
     if threshold.get("note"):
         click.echo(f"threshold: {threshold['note']}")
+
+
+def _copies(result: dict) -> None:
+    # Here: help is printed without what measures.
+    from medimg.evaluation.copied_rows import copies_note
+
+    for note in copies_note(result.get("copies"), result["n"]):
+        click.echo(f"note: {note}")
 
 
 def _sites(result: dict) -> None:
