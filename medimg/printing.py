@@ -49,6 +49,19 @@ def training(run) -> None:
         click.echo(summary(spent, unit))
 
 
+def promises(run) -> None:
+    """What a Run that leaves its folder promises, in the words of its report and of its model card."""
+    from medimg.evaluation.operating_point import metrics_of, threshold_statement
+    from medimg.privacy import ledger
+    from medimg.privacy.statement import NO_PRIVACY, summary
+
+    description = run.description()
+    content = ledger.of_run(run.root, run.config["options"])
+    unit = "row" if "preprocessing" in description else "image"
+    click.echo(summary(content, unit) if content else NO_PRIVACY)
+    click.echo(threshold_statement(metrics_of(run), description))
+
+
 def folds(result: dict) -> None:
     """A cross-validation's metrics over folds and pooled."""
     rows = []
