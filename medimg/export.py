@@ -20,6 +20,7 @@ from medimg.run import Run
 from medimg.served_answer import ServedAnswer
 from medimg.served_requests import raw_requests, sample, warmup_requests, write_warmup
 from medimg.serving import Served
+from medimg.tables.card import left_out
 from medimg.tables.preprocessing import Preprocessing
 from medimg.tables.served_columns import example_row, inputs_of, served_columns
 from medimg.tables.serving import ServedTable
@@ -51,7 +52,7 @@ def export(
             probabilities differ from the Run's; nothing is left behind.
     """
     step = progress or (lambda done, total: None)
-    ledger.of_run(run.root, run.config["options"])
+    private = ledger.of_run(run.root, run.config["options"]) is not None
     dataset, description, model = run.dataset(), run.description(), run.model()
     rows = sample(dataset, description, config.samples)
     expected = predict(model, dataset, rows, description)
@@ -76,7 +77,7 @@ def export(
             )
         write_warmup(temporary, out.name, warmup_requests(description, config.samples))
         if dataset.is_table:
-            _write_columns(temporary, description)
+            _write_columns(temporary, description, private)
         card = model_card(run, dataset, Proof(difference, config.tolerance, len(rows)))
         (temporary / "model_card.md").write_text(card, encoding="utf-8")
         step(4, 4)
@@ -128,11 +129,12 @@ def _save(served: ServedAnswer, folder: Path) -> None:
         ) from error
 
 
-def _write_columns(folder: Path, description: dict) -> None:
+def _write_columns(folder: Path, description: dict, private: bool) -> None:
     preprocessing = Preprocessing.from_dict(description["preprocessing"])
     columns = served_columns(preprocessing)
     described = [column.to_dict() for column in columns]
-    atomic.write_json(folder / COLUMNS, {"inputs": described, "left_out": preprocessing.dropped})
+    content = {"inputs": described, "left_out": left_out(preprocessing, private)}
+    atomic.write_json(folder / COLUMNS, content)
     inputs = inputs_of(example_row(preprocessing), columns)
     instance = {name: np.asarray(values).tolist()[0] for name, values in inputs.items()}
     atomic.write_json(folder / REQUEST, {"instances": [instance]})

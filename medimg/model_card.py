@@ -50,7 +50,7 @@ def model_card(run: Run, dataset: Dataset, proof: Proof) -> str:
         f"# Model card: {description['name']} on {dataset.name}",
         "**Research software, not a medical device.** Not for diagnosis or treatment. Before any use on patients the "
         "model must be validated on data of the place where it is to be used.",
-        _model(run, description),
+        _model(run, description, private),
         privacy_section(promise, dataset.unit),
         _data(dataset, private),
         _decision(metrics_of(run), description),
@@ -85,14 +85,14 @@ def _anything_else(dataset: Dataset) -> str:
     return "a patient with none of them" if dataset.is_table else "an image of anything else"
 
 
-def _model(run: Run, description: dict) -> str:
+def _model(run: Run, description: dict, private: bool) -> str:
     options = run.config["options"]
     task = f"- Task: {description['task']}; classes: {', '.join(description['classes'])}."
     if "preprocessing" in description:
         preprocessing = Preprocessing.from_dict(description["preprocessing"])
         arguments = ", ".join(f"{k}={v}" for k, v in description["model_arg"].items())
         name = f"`{description['name']}`" + (f" ({arguments})" if arguments else "")
-        inputs = columns_section(preprocessing, options)
+        inputs = columns_section(preprocessing, options, private)
         return f"## Model\n\n- {name} on a table's columns.\n{task}\n\n{inputs}"
     return (
         "## Model\n\n"

@@ -76,7 +76,9 @@ def folds(result: dict) -> None:
 
 
 def evaluation(result: dict) -> None:
-    """Metrics with intervals, by class and by site."""
+    """Metrics with intervals, by class and by site, and what decides."""
+    from medimg.evaluation.operating_point import threshold_statement
+
     title = f"{result['split']}: {result['n']} of {result['patients']} patients"
     rows = [
         [name, interval(result["metrics"][name])] for name in METRICS if name in result["metrics"]
@@ -89,9 +91,7 @@ def evaluation(result: dict) -> None:
         ]
         table("Each class against the rest", ["class", *CLASS_METRICS], rows)
     _sites(result)
-    threshold = result["threshold"]
-    if threshold.get("note"):
-        click.echo(f"threshold: {threshold['note']}")
+    click.echo(threshold_statement(result, result))
 
 
 def _sites(result: dict) -> None:

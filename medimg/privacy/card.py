@@ -44,7 +44,8 @@ def _epsilons(content: dict) -> list[str]:
     together = content.get("dataset")
     if together:
         lines.append(
-            f"- Epsilon of all {together['runs']} private Runs on the Dataset: {together['epsilon']['pld']}."
+            f"- Epsilon of the {together['runs']} private Runs that the Dataset's ledger held when this one ended: "
+            f"{together['epsilon']['pld']}."
         )
     return lines
 

@@ -25,11 +25,12 @@ from medimg.dataset import Dataset
 from medimg.drawn_images import FORMS, drawn_images, drawn_pixels
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
-from medimg.export import REQUEST, export
+from medimg.export import COLUMNS, REQUEST, export
 from medimg.imaging import read_image
 from medimg.privacy.statement import NO_PRIVACY, WITHHELD, summary
 from medimg.run import Run
 from medimg.served_requests import WARMUP, raw_requests, warmup_requests, write_warmup
+from medimg.tables.schema import Feature
 from medimg.training.train import train
 from tests.medimg.conftest import write_dataset
 from tests.medimg.patient_traces import requests, traces
@@ -61,7 +62,9 @@ def rows(root) -> Dataset:
     marked = dataset.manifest.copy()
     for column in ("row", "patient", "mrn"):
         marked[column] = [f"{column}-{value}-zq" for value in marked[column]]
-    named = dataclasses.replace(dataset, manifest=marked)
+    marked["ward"] = 3.0
+    features = (*dataset.features, Feature("ward", "integer"))
+    named = dataclasses.replace(dataset, manifest=marked, features=features)
     named.save()
     return named
 
@@ -265,6 +268,14 @@ def test_a_private_card_withholds_counts_and_the_manifests_hash(exported):
         "differ from the Run's by at most 1e-05 (how many and by how much is withheld"
         in exported.card
     )
+
+
+def test_why_a_private_model_leaves_a_column_out_is_withheld(known):
+    for name, reason in (("table", "the same in every training row"), ("table-private", WITHHELD)):
+        one = known(name)
+        columns = json.loads((one.folder / COLUMNS).read_text(encoding="utf-8"))
+        assert columns["left_out"] == {"ward": reason}
+        assert f"- Left out: ward ({reason})." in one.card
 
 
 def test_the_card_states_the_decision_of_metrics_json(exported):

@@ -1,4 +1,4 @@
-"""A private federation that is exported: its card keeps the ledger's numbers and withholds what any private card does."""
+"""A private federation that is exported: its card has the ledger's numbers and withholds what any private card does."""
 
 import json
 import re
