@@ -224,7 +224,9 @@ class ExplainConfig(Config):
 class ExportConfig(Config):
     """Options of `medimg export`."""
 
-    samples: int = option(8, "Real images for warm-up and the parity proof.", minimum=1)
+    samples: int = option(
+        8, "Real images of the parity proof, and drawn ones for warm-up.", minimum=1
+    )
     tolerance: float = option(
         1e-5, "Largest difference of probabilities that the parity proof allows.", above=0.0
     )

@@ -51,6 +51,19 @@ def training(run) -> None:
         click.echo(summary(spent, unit))
 
 
+def promises(run) -> None:
+    """What a Run that leaves its folder promises, in the words of its report and of its model card."""
+    from medimg.evaluation.operating_point import metrics_of, threshold_statement
+    from medimg.privacy import ledger
+    from medimg.privacy.statement import NO_PRIVACY, summary
+
+    description = run.description()
+    content = ledger.of_run(run.root, run.config["options"])
+    unit = "row" if "preprocessing" in description else "image"
+    click.echo(summary(content, unit) if content else NO_PRIVACY)
+    click.echo(threshold_statement(metrics_of(run), description))
+
+
 def folds(result: dict) -> None:
     """A cross-validation's metrics over folds and pooled."""
     rows = []
@@ -66,7 +79,9 @@ def folds(result: dict) -> None:
 
 
 def evaluation(result: dict) -> None:
-    """Metrics with intervals, by class and by site."""
+    """Metrics with intervals, by class and by site, and what decides."""
+    from medimg.evaluation.operating_point import threshold_statement
+
     title = f"{result['split']}: {result['n']} of {result['patients']} patients"
     rows = [
         [name, interval(result["metrics"][name])] for name in METRICS if name in result["metrics"]
@@ -80,9 +95,7 @@ def evaluation(result: dict) -> None:
         ]
         table("Each class against the rest", ["class", *CLASS_METRICS], rows)
     _sites(result)
-    threshold = result["threshold"]
-    if threshold.get("note"):
-        click.echo(f"threshold: {threshold['note']}")
+    click.echo(threshold_statement(result, result))
 
 
 def _copies(result: dict) -> None:
