@@ -6,6 +6,7 @@ exact sum of the rounded vectors (up to sums of 10^8): a repeated round gives th
 from which the key could be computed (Li and Micciancio, EUROCRYPT 2021), never leaves a client.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from federated.secure.errors import RefusedError, RejectedError, TooFewClientsError, require
 from federated.secure.keys import Identity
-from federated.secure.messages import pack, seal, unpack, unseal
+from federated.secure.messages import pack, signed_message, unpack, verified_message
 from federated.secure.terms import Terms, check_vector
 from medimg.errors import InputError
 
@@ -89,7 +90,7 @@ class CkksClient:
     """One client in one round.
 
     Args:
-        identity: its lasting signing key.
+        identity: its signing key in this training, with the record of its answers.
         terms: the round's terms as the server sent them.
         secret: the clients' context.
     """
@@ -113,9 +114,11 @@ class CkksClient:
 
         Raises:
             RejectedError: the vector can't be used; names this client.
+            RefusedError: the round was answered before, in this session or for other clients.
         """
         import tenseal
 
+        self._identity.answers.begin(self.terms)
         check_vector(self.name, vector, weight, self.terms)
         values = np.concatenate([vector.astype(np.float64) * weight, [weight, 1.0]])
         values = np.rint(values / GRID) * GRID
@@ -123,14 +126,15 @@ class CkksClient:
             tenseal.ckks_vector(self._context, values[start : start + SLOTS]).serialize()
             for start in range(0, len(values), SLOTS)
         ]
-        return seal(self._identity, self.terms.id, "encrypt", {}, pack(parts))
+        return signed_message(self._identity, self.terms.id, "encrypt", {}, pack(parts))
 
     def decrypt(self, ciphertexts: bytes) -> bytes:
         """The sum, rounded to the grid, signed; once in a round.
 
         Raises:
             TooFewClientsError: it counts fewer clients than the threshold.
-            RefusedError: a second decryption, or noise so large that rounding might not restore the sum.
+            RefusedError: a second decryption, another sum than this client decrypted when the round was tried before,
+                or noise so large that rounding might not restore the sum.
         """
         if self._decrypted:
             raise RefusedError(self.name, "a second decryption in one round")
@@ -145,7 +149,8 @@ class CkksClient:
             )
         require(round(steps[-1] * GRID), self.terms.threshold, "decrypt")
         total = (steps[:-1] * GRID).astype("<f8")
-        return seal(self._identity, self.terms.id, "decrypt", {}, total)
+        self._identity.answers.settle(self.terms, hashlib.sha256(total.tobytes()).hexdigest())
+        return signed_message(self._identity, self.terms.id, "decrypt", {}, total)
 
     def _context_vector(self, part: bytes):
         import tenseal
@@ -229,7 +234,7 @@ class CkksServer:
     def _verified(self, sender: str, raw: bytes, kind: str):
         if sender not in self.terms.clients:
             raise RejectedError(sender, "is not one of this round's clients")
-        return unseal(raw, sender, self._roster[sender], self.terms.id, kind)
+        return verified_message(raw, sender, self._roster[sender], self.terms.id, kind)
 
     def _vectors(self, sender: str, body) -> list:
         import tenseal

@@ -6,6 +6,24 @@ _LIMITS = (
 )
 
 
+def counts_disclosed(apart: bool) -> str:
+    """What every federation tells of its clients before the first round, whatever it trains.
+
+    Args:
+        apart: the clients are at sites of their own.
+    """
+    told = (
+        "Before the first round each site told how many labelled rows it has in train, val and test, of how many "
+        "patients, and a digest of its manifest"
+    )
+    if apart:
+        return f"{told} (partition.csv, federation.json)."
+    return (
+        f"{told}; in the simulation its class counts in each part are known as well (partition.csv, "
+        "partition_counts.csv, federation.json)."
+    )
+
+
 def disclosed(config) -> list[str]:
     """Of a table.
 

@@ -50,7 +50,8 @@ def told_about(config: SynthesizeConfig) -> list[str]:
     summed = (
         "each client's as they are"
         if config.secure == "none"
-        else f"summed by --secure {config.secure}, so that the coordinator had the sums alone"
+        else f"summed as --secure {config.secure} would send them, in a simulation: a coordinator elsewhere would "
+        "have had the sums alone, whoever ran this had each client's"
     )
     return [
         columns,

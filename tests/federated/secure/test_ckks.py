@@ -7,7 +7,7 @@ from federated.secure.encrypted import ckks_sum
 from federated.secure.errors import RefusedError, RejectedError, TooFewClientsError
 from federated.secure.exposure import KINDS, who_could_see
 from federated.secure.keys import identities, roster
-from federated.secure.messages import pack, seal, unpack, unseal
+from federated.secure.messages import pack, signed_message, unpack, verified_message
 from federated.secure.network import silent_from
 from federated.secure.terms import Terms
 from medimg.errors import InputError
@@ -133,12 +133,16 @@ def test_false_messages_are_rejected_by_name(round_of_three, keys, draw):
         server.receive("site-1", old)
     short = Terms(1, server.terms.clients, 2, 5, nonce=server.terms.nonce)
     part = CkksClient(known["site-1"], short.to_bytes(), keys.secret).encrypt(np.zeros(5))
-    body = unseal(part, "site-1", known["site-1"].public, short.id, "encrypt").body
+    body = verified_message(part, "site-1", known["site-1"].public, short.id, "encrypt").body
     with pytest.raises(RejectedError, match="'site-1': its ciphertexts hold 7 values"):
-        server.receive("site-1", seal(known["site-1"], server.terms.id, "encrypt", {}, body))
+        server.receive(
+            "site-1", signed_message(known["site-1"], server.terms.id, "encrypt", {}, body)
+        )
     for junk in (b"junk", pack([b"junk"]), pack([b""])):
         with pytest.raises(RejectedError, match="'site-1': its ciphertexts"):
-            server.receive("site-1", seal(known["site-1"], server.terms.id, "encrypt", {}, junk))
+            server.receive(
+                "site-1", signed_message(known["site-1"], server.terms.id, "encrypt", {}, junk)
+            )
     assert server.included == ("site-0",)
     assert len(unpack(pack([b"a", b""]))) == 2
 
