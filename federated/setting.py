@@ -159,7 +159,7 @@ class Setting:
     @property
     def disclosed(self) -> list[str]:
         """Sentences on what the clients told before the first round."""
-        counts = counts_disclosed(apart=bool(self.config.worker))
+        counts = counts_disclosed(bool(self.config.worker), self.dataset.is_table)
         if self.dataset.is_table:
             return [counts, *disclosed(self.config)]
         if self.config.normalize == "pca":

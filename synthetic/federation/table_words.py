@@ -64,7 +64,7 @@ def told_about(config: SynthesizeConfig) -> list[str]:
 
 
 def _trained(setting, config: SynthesizeConfig) -> str:
-    across = f"across {len(setting.clients)} clients, whose rows stayed with them"
+    across = f"across {len(setting.clients)} clients simulated in one process, in whose messages no row is"
     if config.model == "marginals":
         return f"counted {across}, each sending the shares of its rows by class and category, or mode of a number"
     return (

@@ -151,7 +151,11 @@ def test_it_leaves_a_dataset_with_rounds_and_a_log(across, sites):
     assert made.preparation["federation"]["clients"] == dict.fromkeys(
         ["site-0", "site-1", "site-2"], 16
     )
-    assert any("images stayed with their clients" in note for note in made.preparation["notes"])
+    assert any(
+        "simulated in one process; the clients sent both networks with Adam's moments, and no image"
+        in note
+        for note in made.preparation["notes"]
+    )
 
 
 def test_the_clients_records_do_not_stay(across, sites):
