@@ -1,5 +1,6 @@
 """All parties of the CKKS sum in one process: the clients and the server meet only in bytes."""
 
+import json
 import secrets
 from collections.abc import Mapping
 
@@ -67,7 +68,14 @@ def ckks_sum(
         lambda name, content: clients[name].encrypt(vectors[name], weight_of[name]),
         server.receive,
     )
-    ciphertexts = server.ciphertexts()
+    ciphertexts = server.ciphertexts(traffic.rejected)
+    traffic.stage(
+        "confirm",
+        dict.fromkeys(vectors, json.dumps(server.included).encode()),
+        lambda name, content: clients[name].confirm(content),
+        server.confirmed,
+    )
+    server.require_confirmed(traffic.rejected)
     # One decryption is enough; the next client is asked where it gets lost.
     for name in list(traffic.present):
         traffic.present = [name]

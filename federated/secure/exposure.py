@@ -17,6 +17,11 @@ _IN_THE_FILES = (
     "of each round who took part, bytes and seconds, and, unless patients are protected by "
     "differential privacy, the client's training loss and accuracy.",
 )
+_ONCE = (
+    "A client answers a round once. Asked for it again, as after a resume, it agrees to the sum of "
+    "the same clients or to none, since two sums over different clients differ by single vectors. "
+    "Sums of different rounds are not kept apart in this way.",
+)
 _EVERYWHERE = (
     "Whoever is sent the model of every round, as each client is, can tell the sum of each round "
     "from how the model moved. What a sum or a model gives away about patients is not hidden by "
@@ -44,9 +49,7 @@ _SENTENCES = {
         "clients in league with the server more than two thirds are needed (Bonawitz et al. "
         "2017, section 6.2).",
         *_IN_THE_FILES,
-        "A client answers a round once. Asked for it again, as after a resume, it masks anew and "
-        "has the sum of the same clients revealed or none, since two sums over different clients "
-        "differ by single vectors. Sums of different rounds are not kept apart in this way.",
+        *_ONCE,
         "Nobody can look into a masked vector, so a client may send a false one: only its "
         "shape, its signature and its round are checked. That is why robust rules and secure "
         "sums exclude each other.",
@@ -63,6 +66,7 @@ _SENTENCES = {
         "The server is trusted to have the sum decrypted and nothing else: a client refuses a "
         "sum that counts fewer clients than the threshold, but a server that deviates could "
         "forge the count.",
+        *_ONCE,
         "Sums leave a client rounded to a public grid, without the decryption's noise, since "
         "that noise would betray the key (Li and Micciancio 2021).",
         *_IN_THE_FILES,
