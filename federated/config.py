@@ -148,7 +148,11 @@ class AggregationOptions(Config):
         0.2, "trimmed-mean: fraction of the clients cut at either end.", minimum=0.0, maximum=0.5
     )
     byzantine: int = option(1, "krum, multi-krum: clients that may be malicious.", minimum=0)
-    secure: str = option("none", "Secure sum of the updates.", choices=("none", "masking", "ckks"))
+    secure: str = option(
+        "none",
+        "Secure sum of the updates, simulated in one process.",
+        choices=("none", "masking", "ckks"),
+    )
     secure_threshold: int = option(
         0, "Clients that a secure sum needs (0: more than half).", minimum=0
     )

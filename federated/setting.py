@@ -11,7 +11,15 @@ from federated.partition import partition
 from federated.plan import Plan
 from federated.private import client, patient
 from federated.remote.description import Description
-from federated.statistics import Schema, answer, disclosed, fit, pixel_whitening, pixels_disclosed
+from federated.statistics import (
+    Schema,
+    answer,
+    counts_disclosed,
+    disclosed,
+    fit,
+    pixel_whitening,
+    pixels_disclosed,
+)
 from federated.tff.order import LocalTraining
 from federated.tff.strategies import Strategy
 from medimg.dataset import Dataset
@@ -165,12 +173,14 @@ class Setting:
         """Sentences on what the clients told before the first round."""
         if self.config.is_private:
             return ["Before the first round no site told anything of its patients."]
+        counts = counts_disclosed(bool(self.config.worker), self.dataset.is_table)
         if self.dataset.is_table:
-            return disclosed(self.config)
+            return [counts, *disclosed(self.config)]
         if self.config.normalize == "pca":
-            return pixels_disclosed()
+            return [counts, *pixels_disclosed()]
         return [
-            "Before the first round each site told its number of training images, and nothing else."
+            counts,
+            "Of its images it told their channels and bits, and nothing of what is in them.",
         ]
 
     def plan(self, description: dict) -> Plan:

@@ -145,13 +145,18 @@ def test_it_leaves_a_dataset_with_rounds_and_a_log(across, sites):
     assert pd.read_csv(across / "training" / "history.csv")["round"].tolist() == [1, 2, 3, 4]
     log = verify(across / "training" / "audit.jsonl")
     assert log.ok and log.rounds == (1, 2, 3, 4)
+    assert log.compared == ("rounds.csv (12 rows)", "history.csv")
     assert (across / "training" / "losses.png").is_file()
     grids = sorted(path.name for path in (across / "training").glob("samples-*.png"))
     assert grids[-1] == "samples-0004.png"
     assert made.preparation["federation"]["clients"] == dict.fromkeys(
         ["site-0", "site-1", "site-2"], 16
     )
-    assert any("images stayed with their clients" in note for note in made.preparation["notes"])
+    assert any(
+        "simulated in one process; the clients sent both networks with Adam's moments, and no image"
+        in note
+        for note in made.preparation["notes"]
+    )
 
 
 def test_the_clients_records_do_not_stay(across, sites):
