@@ -17,7 +17,7 @@ import yaml
 from medimg import atomic
 from medimg.dataset import Dataset
 from medimg.errors import InputError
-from medimg.folds import in_fold
+from medimg.holdout import parts_of
 
 PACKAGES = (
     "medimg",
@@ -100,12 +100,7 @@ class Run:
             manifest = dataset.manifest.copy()
             manifest.loc[parts["position"], "split"] = parts["split"].to_numpy()
             return replace(dataset, manifest=manifest)
-        return in_fold(
-            dataset,
-            options.get("folds") or 0,
-            options.get("fold") or 0,
-            options.get("seed") or 0,
-        )
+        return parts_of(dataset, options)
 
     def keep_parts(self, dataset: Dataset, used: Dataset) -> None:
         """Remember which rows the Run has in another part than the Dataset.
