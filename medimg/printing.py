@@ -130,7 +130,7 @@ def attacks(result: dict) -> None:
     ]
     others = {"test": "of test", "audit": "held out"}[result["non_members_from"]]
     members = f"{result['members']} members, {result['non_members']} non-members {others}"
-    heads = ["attack", "auc, raw", "auc, within class", *ATTACK_METRICS]
+    heads = ["attack", "auc, raw", "auc, in class", "advantage", *ATTACK_METRICS[1:]]
     table(f"Membership inference: {members}", heads, rows)
     claimed = result.get("claimed_epsilon")
     claim = "nothing is claimed" if claimed is None else f"claimed {claimed}"
