@@ -88,8 +88,12 @@ def exchangeability(subject: Subject, seed: int) -> Exchangeability:
         return Exchangeability(True)
     known = per_patient(subject)
     tests = {"content": content_test(known.content, known.member, seed)}
-    for name, counts in (("label mix", known.labels), ("site mix", known.sites)):
-        if counts.shape[1] > 1:
+    for name, counts in (
+        ("label mix", known.labels),
+        ("site mix", known.sites),
+        ("number of rows of a patient", known.rows),
+    ):
+        if counts.std(axis=0).any():
             tests[name] = {"p": mix_test(counts, known.member, seed)}
     smallest = min(test["p"] for test in tests.values())
     return Exchangeability(False, min(1.0, len(tests) * smallest), tests)
@@ -126,10 +130,10 @@ def content_test(features: np.ndarray, member: np.ndarray, seed: int) -> dict:
 
 
 def mix_test(counts: np.ndarray, member: np.ndarray, seed: int) -> float:
-    """p of the difference of the mean shares of labels, or sites, by permuting the patients' membership.
+    """p of the difference of mean shares of labels or sites, or numbers of rows, by permuting patients' membership.
 
     Args:
-        counts: float (P, K), each patient's share in each.
+        counts: float (P, K), each patient's share in each, or number.
         member: bool (P,).
         seed: of the permutations.
     """

@@ -30,12 +30,14 @@ class PatientStatistics:
         content: float (P, F): mean over rows of what a row holds, number of rows, and labels.
         labels: float (P, K), share of the patient's rows with each label.
         sites: float (P, S), share with each site.
+        rows: float (P, 1), number of the patient's rows: a split that deals the large patients first differs in it.
     """
 
     member: np.ndarray
     content: np.ndarray
     labels: np.ndarray
     sites: np.ndarray
+    rows: np.ndarray
 
 
 def per_patient(subject: Subject) -> PatientStatistics:
@@ -58,7 +60,7 @@ def per_patient(subject: Subject) -> PatientStatistics:
     labels = mean(_indicators(rows["label"].str.split(SEPARATOR) if several else rows["label"]))
     sites = mean(_indicators(rows["site"]))
     content = np.column_stack([mean(_of_rows(subject.dataset, rows)), size, labels])
-    return PatientStatistics(subject.member[first], content, labels, sites)
+    return PatientStatistics(subject.member[first], content, labels, sites, 1.0 * size[:, None])
 
 
 def _of_rows(dataset: Dataset, rows: pd.DataFrame) -> np.ndarray:

@@ -1,5 +1,7 @@
 """The two-sample test: how often it errs on parts drawn alike, what it finds, and what it is told of."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,9 +12,13 @@ from medimg.audit.exchangeable import (
     Exchangeability,
     _rank_test,
     content_test,
+    exchangeability,
     mix_test,
 )
 from medimg.audit.statistics import of_image
+from medimg.audit.subject import Subject
+from medimg.dataset import Dataset
+from medimg.tables.schema import Feature
 
 
 def test_rank_test_equals_scipy():
@@ -85,3 +91,25 @@ def test_words_say_what_a_bound_rests_on():
     assert "differ in their content" in shifted.sentence()
     assert "no bound of epsilon" in shifted.sentence()
     assert pd.json_normalize(shifted.to_dict())["shift_found"].item()
+
+
+def test_a_split_that_deals_large_patients_first_is_told():
+    draw = np.random.default_rng(5)
+    manifest = pd.DataFrame({"patient": [f"p{i}" for i in range(120) for _ in range(1 + (i < 40))]})
+    manifest = manifest.assign(label="ill", site="", x=draw.normal(size=len(manifest)))
+    dataset = Dataset(
+        Path(), "drawn", "multiclass", ("ill",), manifest, features=(Feature("x", "continuous"),)
+    )
+
+    def tested(member):
+        rows = np.arange(len(manifest))
+        return exchangeability(
+            Subject(None, dataset, manifest, member, (), manifest, rows, False), seed=0
+        )
+
+    # The 40 patients of two rows are members, but for a few.
+    found = tested((manifest["patient"].str[1:].astype(int) % 120 < 60).to_numpy())
+    assert found.shifted
+    assert found.found == "number of rows of a patient"
+    alike = tested((manifest["patient"].str[1:].astype(int) % 2 == 0).to_numpy())
+    assert not alike.shifted
