@@ -214,6 +214,13 @@ class FederateConfig(
         "Normalisation layers (default: group; batch with --freeze backbone or --strategy fedbn).",
         choices=("batch", "group"),
     )
+    audit_holdout: float = option(
+        0.0,
+        "Share of each client's training patients, drawn at random, that nothing is learnt from: the non-members of "
+        "'medimg audit'.",
+        minimum=0.0,
+        maximum=0.5,
+    )
     seed: int = option(
         0, "Seed of weights, partition, participation, order and dropout.", minimum=0
     )

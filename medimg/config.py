@@ -160,6 +160,12 @@ class TrainConfig(PublicOptions, PrivacyOptions, TableOptions, ImageOptions, Mod
     fold: int = option(
         0, "With --folds: train this fold alone, 1 to K (0: all of them).", minimum=0
     )
+    audit_holdout: float = option(
+        0.0,
+        "Share of the training patients, drawn at random, that nothing is learnt from: the non-members of 'audit'.",
+        minimum=0.0,
+        maximum=0.5,
+    )
     seed: int = option(0, "Seed of initial weights, order, augmentation and dropout.", minimum=0)
 
     def resolved(self, unit: str) -> "TrainConfig":

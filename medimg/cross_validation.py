@@ -16,7 +16,7 @@ from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.over_folds import over_folds
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.summary import site_notes, summarise, summarise_sites
-from medimg.folds import in_fold
+from medimg.holdout import parts_of
 from medimg.run import Run, environment, resumable
 from medimg.training.train import Listener, train
 
@@ -51,7 +51,7 @@ def cross_validate(
     dataset = Dataset.load(data)
     config = config.resolved(dataset.unit)
     for fold in range(1, config.folds + 1):
-        in_fold(dataset, config.folds, fold, config.seed)
+        parts_of(dataset, {**config.to_dict(), "fold": fold})
     run = _claim(dataset, data, out, config, resume, overwrite)
     measured = []
     for fold in range(1, config.folds + 1):
@@ -92,7 +92,7 @@ def _pool(run: Run, dataset: Dataset, config: TrainConfig, measured: list[dict])
     rows, tables, thresholds = [], [], []
     trained = []
     for number, result in enumerate(measured, start=1):
-        part = in_fold(dataset, config.folds, number, config.seed)
+        part = parts_of(dataset, {**config.to_dict(), "fold": number})
         tested = part.rows("test", labelled=True)
         table = pd.read_csv(run.root / f"fold-{number}" / "predictions.csv", dtype=str)
         rows.append(tested)

@@ -17,7 +17,7 @@ METRICS = (
     "ece",
 )
 CLASS_METRICS = ("auroc", "auprc", "sensitivity", "specificity")
-ATTACK_METRICS = ("auc", "advantage", "tpr_at_fpr_0.001", "tpr_at_fpr_0.01")
+ATTACK_METRICS = ("advantage_held_out", "tpr_at_fpr_0.001", "tpr_at_fpr_0.01")
 STUDY_METRICS = ("auroc", "balanced_accuracy", "attack_auc")
 
 
@@ -145,15 +145,26 @@ def comparison(result: dict) -> None:
 def attacks(result: dict) -> None:
     """Membership inference beside the claim."""
     rows = [
-        [name, *(interval(attack[metric]) for metric in ATTACK_METRICS)]
+        [
+            name,
+            interval(attack["auc"]),
+            interval(attack["pooled"]["within_class"]),
+            *(interval(attack[metric]) for metric in ATTACK_METRICS),
+        ]
         for name, attack in result["attacks"].items()
     ]
-    members = f"{result['members']} members, {result['non_members']} non-members"
-    table(f"Membership inference: {members}", ["attack", *ATTACK_METRICS], rows)
+    others = {"test": "of test", "audit": "held out"}[result["non_members_from"]]
+    members = f"{result['members']} members, {result['non_members']} non-members {others}"
+    heads = ["attack", "auc, raw", "auc, in class", "advantage", *ATTACK_METRICS[1:]]
+    table(f"Membership inference: {members}", heads, rows)
     claimed = result.get("claimed_epsilon")
     claim = "nothing is claimed" if claimed is None else f"claimed {claimed}"
     sure = f"{result['bound']['confidence']:.1%} sure"
-    click.echo(f"epsilon is at least {result['epsilon_lower_bound']:.3f} ({sure}); {claim}")
+    lower = result["epsilon_lower_bound"]
+    if lower is None:
+        click.echo(f"no lower bound of epsilon; {claim}")
+    else:
+        click.echo(f"epsilon is at least {lower:.3f} ({sure}); {claim}")
     for sentence in (
         [result["verdict"]] if isinstance(result["verdict"], str) else result["verdict"]
     ):

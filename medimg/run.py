@@ -17,7 +17,7 @@ import yaml
 from medimg import atomic
 from medimg.dataset import Dataset
 from medimg.errors import InputError
-from medimg.folds import in_fold
+from medimg.holdout import parts_of
 
 PACKAGES = (
     "medimg",
@@ -93,19 +93,14 @@ class Run:
     def dataset(self) -> Dataset:
         """The Dataset that the Run was trained on, with the Run's own parts where they are not the Dataset's."""
         options = self.config["options"]
-        dataset = Dataset.load(Path(self.config["data"]))
+        dataset = parts_of(Dataset.load(Path(self.config["data"])), options)
         moved = self.root / "parts.csv"
         if moved.is_file():
             parts = pd.read_csv(moved)
             manifest = dataset.manifest.copy()
             manifest.loc[parts["position"], "split"] = parts["split"].to_numpy()
             return replace(dataset, manifest=manifest)
-        return in_fold(
-            dataset,
-            options.get("folds") or 0,
-            options.get("fold") or 0,
-            options.get("seed") or 0,
-        )
+        return dataset
 
     def keep_parts(self, dataset: Dataset, used: Dataset) -> None:
         """Remember which rows the Run has in another part than the Dataset.

@@ -31,8 +31,8 @@ def options(run: Run) -> TrainConfig:
             "'medimg train'"
         )
     config = TrainConfig.from_dict(run.config["options"])
-    # The Dataset already has the fold's parts.
-    return dataclasses.replace(config, folds=0, fold=0, tensorboard=False)
+    # The Dataset already has the fold's parts, and the rows to train on are given.
+    return dataclasses.replace(config, folds=0, fold=0, audit_holdout=0.0, tensorboard=False)
 
 
 def seconds(run: Run) -> float | None:

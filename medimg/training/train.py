@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,11 +13,11 @@ from medimg.config import TrainConfig
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.extra import with_extra
-from medimg.folds import in_fold
+from medimg.holdout import HELD_OUT, parts_of
 from medimg.leakage import require_no_leakage
 from medimg.models.saving import save_model
 from medimg.run import Run, environment, resumable
-from medimg.training import images, private, table
+from medimg.training import images, private, table, unseen
 from medimg.training import material as data_material
 from medimg.training.checkpoint import Checkpoints
 from medimg.training.loop import Epochs
@@ -62,7 +62,9 @@ def train(
     listener = listener or Listener()
     dataset = Dataset.load(data)
     config = config.resolved(dataset.unit)
-    real = dataset = in_fold(dataset, config.folds, config.fold, config.seed)
+    real = dataset = parts_of(dataset, config.to_dict())
+    if config.audit_holdout:
+        unseen.check(real, config)
     extra = None
     if config.extra:
         _check_extra(config)
@@ -72,7 +74,7 @@ def train(
     kind.check(config)
     if config.is_private:
         private.check(dataset, config)
-    require_no_leakage(dataset)
+    require_no_leakage(_before_holdout(dataset) if config.audit_holdout else dataset)
     if resume:
         run = resumable(out, real)
         _check_same(run, extra)
@@ -94,6 +96,12 @@ def train(
         atomic.write_json(run.root / "model.json", description)
     _train(run, model, dataset, config, listener)
     return run
+
+
+def _before_holdout(dataset: Dataset) -> Dataset:
+    """Held-out patients in train again: an image that both have is no leak, and the audit leaves such patients out."""
+    split = dataset.manifest["split"].replace(HELD_OUT, "train")
+    return replace(dataset, manifest=dataset.manifest.assign(split=split))
 
 
 def _check_extra(config: TrainConfig) -> None:
