@@ -64,7 +64,7 @@ def explain(
 def _explain_images(run: Run, config: ExplainConfig, progress) -> dict:
     explainer = Explainer(run, config)
     if not config.image:
-        require_unprotected(run.root, config.split)
+        require_unprotected(run.config["options"], config.split)
     dataset = None if config.image else run.dataset()
     subjects = _files(config) if dataset is None else _rows(dataset, config)
     located, left_out = _located(dataset, config, explainer.classes)

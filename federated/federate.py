@@ -42,7 +42,7 @@ def federate(
             `out` is taken.
     """
     listener = listener or Listener()
-    dataset = Dataset.load(data)
+    dataset = Dataset.load(data, joins_copies=not config.is_private)
     with contextlib.ExitStack() as stack:
         sites = None
         if config.worker:

@@ -18,6 +18,7 @@ from medimg import atomic
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.holdout import parts_of
+from medimg.privacy.ledger import is_private
 
 PACKAGES = (
     "medimg",
@@ -93,7 +94,9 @@ class Run:
     def dataset(self) -> Dataset:
         """The Dataset that the Run was trained on, with the Run's own parts where they are not the Dataset's."""
         options = self.config["options"]
-        dataset = parts_of(Dataset.load(Path(self.config["data"])), options)
+        # As the training read it: whom private training protects does not depend on the others' rows.
+        data = Dataset.load(Path(self.config["data"]), joins_copies=not is_private(options))
+        dataset = parts_of(data, options)
         moved = self.root / "parts.csv"
         if moved.is_file():
             parts = pd.read_csv(moved)

@@ -60,7 +60,7 @@ def train(
         InputError: the data leak, can't be read or have one class, an option doesn't fit, or `out` is taken.
     """
     listener = listener or Listener()
-    dataset = Dataset.load(data)
+    dataset = Dataset.load(data, joins_copies=not config.is_private)
     config = config.resolved(dataset.unit)
     real = dataset = parts_of(dataset, config.to_dict())
     if config.audit_holdout:
