@@ -6,9 +6,12 @@ import numpy as np
 import pandas as pd
 
 from medimg.errors import InputError
+from medimg.inside import Folder
 from medimg.tables import schema
 
 SPLITS = ("train", "val", "test")
+# Columns that name files of the Dataset's folder.
+FILE_COLUMNS = ("image", "mask")
 # Read as text, whatever they look like: patient 007 is not patient 7, and boxes are lists.
 TEXT_COLUMNS = (
     "image",
@@ -51,9 +54,22 @@ def read_images(path: Path) -> pd.DataFrame:
         path, manifest, ~manifest["split"].isin(SPLITS), f"split is not one of {', '.join(SPLITS)}"
     )
     _refuse_rows(path, manifest, manifest["image"].duplicated(), "the same image is listed twice")
+    _refuse_files_outside(path, manifest)
     if "site" not in manifest:
         manifest["site"] = ""
     return manifest
+
+
+def _refuse_files_outside(path: Path, manifest: pd.DataFrame) -> None:
+    folder = Folder(path.parent)
+    for column in FILE_COLUMNS:
+        for row, name in enumerate(manifest.get(column, ())):
+            why = folder.outside(name) if name else ""
+            if why:
+                raise InputError(
+                    f"{path} row {row + 2}: {column} {why}; a Dataset holds its files: copy it there, or prepare the "
+                    "data set again"
+                )
 
 
 def read_rows(path: Path, features: tuple[schema.Feature, ...]) -> pd.DataFrame:

@@ -26,7 +26,7 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
 
     Args:
         path: `NAME.npz`, or a flag such as `pneumoniamnist` or `pneumoniamnist_64`, which is downloaded.
-        config: not used.
+        config: `max_megapixels` is used.
 
     Raises:
         InputError: not such a file, volumes instead of images, labels out of range, or a download that failed.
@@ -43,7 +43,7 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         if labels[part] is None:
             continue
         images[part] = Rows(archive, f"{part}_images")
-        _check_shapes(archive, part, images[part].shape, labels[part])
+        _check_shapes(archive, part, images[part].shape, labels[part], config.max_megapixels)
     labels = {part: rows for part, rows in labels.items() if rows is not None}
     if not labels:
         raise InputError(
@@ -186,18 +186,24 @@ def _labels(archive: Path, part: str):
     import numpy as np
 
     try:
-        with np.load(archive) as arrays:
+        with np.load(archive, allow_pickle=False) as arrays:
             return arrays.get(f"{part}_labels")
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{archive}: not readable as npz ({error}); get the file again") from error
 
 
-def _check_shapes(archive: Path, part: str, shape: tuple, labels) -> None:
+def _check_shapes(archive: Path, part: str, shape: tuple, labels, megapixels: float) -> None:
+    from medimg.image_size import check_size
+
     colour = len(shape) == 4 and shape[3] == 3
     if len(shape) != 3 and not colour:
         raise InputError(
             f"{archive}: {part}_images {shape} are not images (N, H, W) or (N, H, W, 3); volumes are not read"
         )
+    try:
+        check_size(shape[2], shape[1], megapixels)
+    except InputError as error:
+        raise InputError(f"{archive}: each of {part}_images {error}") from error
     if len(labels) != shape[0]:
         raise InputError(f"{archive}: {shape[0]} {part}_images but {len(labels)} {part}_labels")
     if labels.ndim > 2:
