@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from medimg import atomic
+from medimg.csv_cells import quote, read_csv
 
 COLUMNS = (
     "round",
@@ -40,7 +41,7 @@ class RoundsTable:
         if rounds and self.path.is_file():
             text = self.path.read_text(encoding="utf-8")
             whole = text[: text.rfind("\n") + 1]
-            table = pd.read_csv(io.StringIO(whole), dtype=str, keep_default_na=False)
+            table = read_csv(io.StringIO(whole), dtype=str, keep_default_na=False)
             table = table[pd.to_numeric(table["round"], errors="coerce") <= rounds]
             atomic.write_csv(self.path, table)
             return
@@ -54,6 +55,13 @@ class RoundsTable:
         """
         try:
             with self.path.open("a", newline="", encoding="utf-8") as file:
-                csv.DictWriter(file, COLUMNS, lineterminator="\n").writerows(rows)
+                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+                writer.writerows(
+                    {name: _cell(value) for name, value in row.items()} for row in rows
+                )
         except OSError as error:
             raise atomic.cannot_write(self.path, error) from error
+
+
+def _cell(value: object) -> object:
+    return quote(value) if isinstance(value, str) else value

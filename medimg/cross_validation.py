@@ -9,6 +9,7 @@ import pandas as pd
 
 from medimg import atomic
 from medimg.config import EvaluateConfig, TrainConfig
+from medimg.csv_cells import read_csv
 from medimg.dataset import Dataset
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.metrics import METRICS
@@ -93,7 +94,7 @@ def _pool(run: Run, dataset: Dataset, config: TrainConfig, measured: list[dict])
     for number, result in enumerate(measured, start=1):
         part = in_fold(dataset, config.folds, number, config.seed)
         tested = part.rows("test", labelled=True)
-        table = pd.read_csv(run.root / f"fold-{number}" / "predictions.csv", dtype=str)
+        table = read_csv(run.root / f"fold-{number}" / "predictions.csv", dtype=str)
         rows.append(tested)
         tables.append(table.assign(fold=number))
         thresholds.append(_thresholds(result, len(tested), classes))

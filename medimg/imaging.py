@@ -18,7 +18,8 @@ from medimg.errors import InputError
 
 # Pillow warns beyond this and refuses twice as many: OpenCV's own limit, which ours never reaches.
 Image.MAX_IMAGE_PIXELS = 2**30
-# What Pillow is asked to open (an MPO opens as JPEG): others run programs (EPS) or hold images of another size than they say (ICO).
+# What Pillow is asked to open (an MPO opens as JPEG): others run programs (EPS) or hold images of another size than
+# they say (ICO).
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "DIB", "GIF", "WEBP", "JPEG2000", "PPM")
 # Bytes of a file beyond those of its pixels, 16-bit colour and alpha.
 _MOST_BESIDE = 1 << 26

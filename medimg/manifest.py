@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from medimg.csv_cells import read_csv
 from medimg.errors import InputError
 from medimg.inside import Folder
 from medimg.tables import schema
@@ -37,7 +38,7 @@ def read_images(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: missing; prepare the data set again")
     try:
-        manifest = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), low_memory=False)
+        manifest = read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), low_memory=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not readable as CSV ({' '.join(str(error).split())})") from error
     for column in ("image", "label", "patient", "split"):
@@ -84,7 +85,7 @@ def read_rows(path: Path, features: tuple[schema.Feature, ...]) -> pd.DataFrame:
     text = {f.name: str for f in features if not f.is_number}
     numbers = {f.name: np.float64 for f in features if f.is_number}
     try:
-        table = pd.read_csv(
+        table = read_csv(
             path,
             dtype={**text, **dict.fromkeys(schema.ROLES, str)},
             keep_default_na=False,

@@ -2,7 +2,7 @@
 
 import click
 
-from medimg.console import interval, table
+from medimg.console import interval, say, table
 
 METRICS = (
     "auroc",
@@ -78,7 +78,7 @@ def evaluation(result: dict) -> None:
     _sites(result)
     threshold = result["threshold"]
     if threshold.get("note"):
-        click.echo(f"threshold: {threshold['note']}")
+        say(f"threshold: {threshold['note']}")
 
 
 def _sites(result: dict) -> None:
@@ -114,7 +114,7 @@ def comparison(result: dict) -> None:
     ]
     table("Models on the same rows", ["model", "kind", *metrics], rows)
     for sentence in result["verdict"]:
-        click.echo(sentence)
+        say(sentence)
 
 
 def attacks(result: dict) -> None:
@@ -132,7 +132,7 @@ def attacks(result: dict) -> None:
     for sentence in (
         [result["verdict"]] if isinstance(result["verdict"], str) else result["verdict"]
     ):
-        click.echo(sentence)
+        say(sentence)
 
 
 def privacy_utility(summary) -> None:

@@ -23,41 +23,40 @@ _MEMBERS = {"metadata.json", _CONFIG, _WEIGHTS}
 _LARGEST_CONFIG = 64 << 20  # bytes; the largest model of the registry has 0.4 MB
 
 # Layers that compute with what they are given: none reads a file, runs a function that it is told, or holds another.
-_LAYERS = """
-    Activation Add Average AveragePooling2D BatchNormalization CenterCrop Concatenate Conv2D Conv2DTranspose Cropping2D
-    Dense DepthwiseConv2D Dropout ELU Flatten GaussianDropout GaussianNoise GlobalAveragePooling2D GlobalMaxPooling2D
-    GroupNormalization InputLayer LayerNormalization LeakyReLU MaxPooling2D Maximum Minimum Multiply Normalization PReLU
-    Permute RandomBrightness RandomContrast RandomCrop RandomFlip RandomRotation RandomTranslation RandomZoom ReLU
-    Rescaling Reshape Resizing SeparableConv2D Softmax SpatialDropout2D Subtract UnitNormalization UpSampling2D
-    ZeroPadding2D
-""".split()
-_INITIALIZERS = """
-    Constant GlorotNormal GlorotUniform HeNormal HeUniform Identity LecunNormal LecunUniform Ones Orthogonal
-    RandomNormal RandomUniform TruncatedNormal VarianceScaling Zeros
-""".split()
-_REGULARIZERS = "L1 L2 L1L2 OrthogonalRegularizer".split()
-_CONSTRAINTS = "MaxNorm MinMaxNorm NonNeg UnitNorm".split()
-_ACTIVATIONS = frozenset(
-    """
+_KERAS = {
+    "keras.layers": """
+        Activation Add Average AveragePooling2D BatchNormalization CenterCrop Concatenate Conv2D Conv2DTranspose
+        Cropping2D Dense DepthwiseConv2D Dropout ELU Flatten GaussianDropout GaussianNoise GlobalAveragePooling2D
+        GlobalMaxPooling2D GroupNormalization InputLayer LayerNormalization LeakyReLU MaxPooling2D Maximum Minimum
+        Multiply Normalization PReLU Permute RandomBrightness RandomContrast RandomCrop RandomFlip RandomRotation
+        RandomTranslation RandomZoom ReLU Rescaling Reshape Resizing SeparableConv2D Softmax SpatialDropout2D Subtract
+        UnitNormalization UpSampling2D ZeroPadding2D
+    """,
+    "keras.initializers": """
+        Constant GlorotNormal GlorotUniform HeNormal HeUniform Identity LecunNormal LecunUniform Ones Orthogonal
+        RandomNormal RandomUniform TruncatedNormal VarianceScaling Zeros
+    """,
+    "keras.regularizers": "L1 L2 L1L2 OrthogonalRegularizer",
+    "keras.constraints": "MaxNorm MinMaxNorm NonNeg UnitNorm",
+}
+_ACTIVATION = """
     elu exponential gelu hard_sigmoid leaky_relu linear log_softmax mish relu relu6 selu sigmoid silu softmax softplus
     softsign swish tanh
-    """.split()
-)
+"""
+_ACTIVATIONS = frozenset(_ACTIVATION.split())
 # (module, class_name, registered_name): a registered name decides over the other two, so all three must be known.
 _MODELS = {
     ("keras.src.engine.functional", "Functional", "Functional"),
     ("keras", "Sequential", None),
 }
+_OWN = {
+    ("medimg.models.preprocessing", name, f"medimg>{name}")
+    for name in ("Preprocessing", "ColourWhitening")
+}
 ALLOWED = (
     _MODELS
-    | {("keras.layers", name, None) for name in _LAYERS}
-    | {("keras.initializers", name, None) for name in _INITIALIZERS}
-    | {("keras.regularizers", name, None) for name in _REGULARIZERS}
-    | {("keras.constraints", name, None) for name in _CONSTRAINTS}
-    | {
-        ("medimg.models.preprocessing", name, f"medimg>{name}")
-        for name in ("Preprocessing", "ColourWhitening")
-    }
+    | _OWN
+    | {(module, name, None) for module, names in _KERAS.items() for name in names.split()}
 )
 # What says that a mapping is an object, not plain values.
 _OBJECT_KEYS = {"class_name", "module", "registered_name", "spec_name"}
@@ -158,7 +157,9 @@ def _check_parts(path: Path, value: dict, where: str) -> None:
         raise InputError(f"{path}: {where} has no configuration; the file was not opened")
     for layer in config.get("layers", ()):
         if not isinstance(layer, dict) or not layer.get("class_name"):
-            raise InputError(f"{path}: {where} has a layer without a class; the file was not opened")
+            raise InputError(
+                f"{path}: {where} has a layer without a class; the file was not opened"
+            )
 
 
 def _named(value: dict) -> tuple:

@@ -14,7 +14,8 @@ from medimg.printable import printable
 def save_model(model: tf.keras.Model, path: Path) -> None:
     """Write a `.keras` file atomically."""
     with atomic.replacing(path) as temporary:
-        model.save(temporary, save_format="keras")
+        # Not "keras": that is HDF5 in every thread but the one that imported Keras.
+        model.save(temporary, save_format="keras_v3")
 
 
 def load_model(path: Path) -> tf.keras.Model:

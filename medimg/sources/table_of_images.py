@@ -140,7 +140,7 @@ def _existing(path: Path, records):
             rejected.append((image, reason))
     if rejected and not any(keep):
         raise InputError(
-            f"{path}: none of its {len(records)} images can be used (first: {rejected[0][1]}); paths are relative to "
+            f"{path}: none of its {len(records)} images exists there (first: {rejected[0][1]}); paths are relative to "
             "the table's folder, and lie in it"
         )
     notes = []
@@ -194,7 +194,7 @@ SOURCE = Source(
     modality="any",
     licence="of your images",
     citation="",
-    layout="a CSV of image paths (relative to it, in its folder) and labels; patient, site, split, boxes, mask optional",
+    layout="a CSV of image paths (inside its folder) and labels; patient, site, split, boxes, mask optional",
     how_to_get="your own table; --image-column, --label-column, --patient-column and the like name its columns",
     scan=scan,
 )

@@ -1,8 +1,8 @@
 """A Run with a model whose answer is known in closed form, evaluated through files."""
 
 import json
-import shutil
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 
