@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "val", "test")
 NEGATIVE = "none"
+_MOST_LABELS = 1 << 30  # bytes of a part's labels; the largest set has 1.3 MB
 _LICENCE = "CC BY 4.0 (DermaMNIST: CC BY-NC 4.0)"
 _CITATION = "Yang et al. (2023), MedMNIST v2, Scientific Data 10:41, doi:10.1038/s41597-022-01721-8"
 
@@ -175,6 +176,13 @@ def _info() -> ModuleType:
 def _opened(archive: Path, name: str):
     try:
         with zipfile.ZipFile(archive) as packed:
+            # A few packed bytes may stand for more than the disk holds.
+            size = packed.getinfo(f"{name}.npy").file_size
+            place = tempfile.gettempdir()
+            if size > shutil.disk_usage(place).free:
+                raise InputError(
+                    f"{archive}: {name} has {size:,} bytes, more than is free in {place}; free space there"
+                )
             return packed.open(f"{name}.npy")
     except KeyError as error:
         raise InputError(f"{archive}: '{name}' is missing; it is not a MedMNIST file") from error
@@ -186,8 +194,14 @@ def _labels(archive: Path, part: str):
     import numpy as np
 
     try:
+        with zipfile.ZipFile(archive) as packed:
+            sizes = {member.filename: member.file_size for member in packed.infolist()}
+        if sizes.get(f"{part}_labels.npy", 0) > _MOST_LABELS:
+            raise InputError(f"{archive}: {part}_labels has more than {_MOST_LABELS >> 20} MB")
         with np.load(archive, allow_pickle=False) as arrays:
             return arrays.get(f"{part}_labels")
+    except InputError:
+        raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{archive}: not readable as npz ({error}); get the file again") from error
 

@@ -208,9 +208,9 @@ def test_names_of_strangers_through_the_commands(tmp_path):
     )
     dataset.save()
     runs = []
-    for seed in (0, 1):
-        config = TrainConfig(model="logistic", epochs=2, seed=seed)
-        run = train(dataset.root, tmp_path / f"run{seed}", config)
+    for name in ("logistic", "mlp"):
+        config = TrainConfig(model=name, epochs=2)
+        run = train(dataset.root, tmp_path / f"run-{name}", config)
         evaluate(run, EvaluateConfig(bootstrap=10))
         runs.append(run)
     compare(runs, tmp_path / "comparison", CompareConfig(bootstrap=10, baseline=("none",)))
