@@ -58,10 +58,32 @@ def read_image(path: Path, max_megapixels: float = image_size.MEGAPIXELS) -> np.
             16 bits, or more of them than the limit.
     """
     path = Path(path)
+    data = file_content(path, max_megapixels)
     try:
-        return _decode(_content(path, max_megapixels), max_megapixels)
+        return _decode(data, max_megapixels)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def file_content(path: Path, max_megapixels: float = image_size.MEGAPIXELS) -> bytes:
+    """The bytes of an image file, which are no more than so many pixels can need.
+
+    Raises:
+        InputError: it is missing, no file, or larger.
+    """
+    try:
+        found = path.stat()
+        # A pipe or a device has no end, and may never begin.
+        if not stat.S_ISREG(found.st_mode):
+            raise InputError(f"{path}: can't be read (it is no file); remove it")
+        if found.st_size > 8 * max_megapixels * 1e6 + _MOST_BESIDE:
+            raise InputError(
+                f"{path}: has {found.st_size:,} bytes, more than an image of {max_megapixels:g} megapixels; make it "
+                "smaller, or raise --max-megapixels if you trust it"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: can't be read ({error.strerror or error})") from error
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:
@@ -134,22 +156,6 @@ def write_png(path: Path, image: np.ndarray) -> bytes:
     with atomic.replacing(path) as temporary:
         temporary.write_bytes(data)
     return data
-
-
-def _content(path: Path, max_megapixels: float) -> bytes:
-    try:
-        found = path.stat()
-        # A pipe or a device has no end, and may never begin.
-        if not stat.S_ISREG(found.st_mode):
-            raise InputError("can't be read (it is no file); remove it")
-        if found.st_size > 8 * max_megapixels * 1e6 + _MOST_BESIDE:
-            raise InputError(
-                f"has {found.st_size:,} bytes, more than an image of {max_megapixels:g} megapixels; make it smaller, "
-                "or raise --max-megapixels if you trust it"
-            )
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"can't be read ({error.strerror or error})") from error
 
 
 def _decode(data: bytes, max_megapixels: float) -> np.ndarray:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from medimg.dataset import Dataset
 from medimg.errors import InputError
-from medimg.imaging import byte_hash
+from medimg.imaging import byte_hash, file_content
 
 # What the model learned from, and what its stopping, learning rate and threshold were chosen on.
 SEEN = ("train", "val")
@@ -99,8 +99,6 @@ def _hashes(paths: list[Path]) -> list[str]:
 
 def _hash(path: Path) -> str:
     try:
-        return byte_hash(path.read_bytes())
-    except OSError as error:
-        raise InputError(
-            f"{path}: can't be read ({error.strerror}); prepare the data set again"
-        ) from error
+        return byte_hash(file_content(path))
+    except InputError as error:
+        raise InputError(f"{error}; prepare the data set again") from error

@@ -58,6 +58,11 @@ ALLOWED = (
     | _OWN
     | {(module, name, None) for module, names in _KERAS.items() for name in names.split()}
 )
+# Layers that are made of `x / 255` and the like name any function of TensorFlow, writing files among them: these alone.
+_OPERATION = ("keras.src.layers.core.tf_op_layer", "TFOpLambda", "TFOpLambda")
+_OPERATIONS = frozenset(
+    ("math.add", "math.subtract", "math.multiply", "math.truediv", "math.divide", "math.negative")
+)
 # What says that a mapping is an object, not plain values.
 _OBJECT_KEYS = {"class_name", "module", "registered_name", "spec_name"}
 # Options that Keras looks up by name where it gets text.
@@ -132,7 +137,7 @@ def _check(path: Path, value: object, where: str) -> None:
         return
     if _OBJECT_KEYS & set(value):
         where = _place(value) or where
-        if _named(value) not in ALLOWED:
+        if _named(value) not in ALLOWED and not _is_arithmetic(value):
             raise InputError(
                 f"{path}: {where} is {_words(value)}, which medimg's models are not made of and which may run code; "
                 "the file was not opened"
@@ -168,14 +173,22 @@ def _named(value: dict) -> tuple:
     return names if all(isinstance(name, str | None) for name in names) else ()
 
 
+def _is_arithmetic(value: dict) -> bool:
+    config = value.get("config")
+    function = config.get("function") if isinstance(config, dict) else None
+    return _named(value) == _OPERATION and isinstance(function, str) and function in _OPERATIONS
+
+
 def _words(value: object) -> str:
     if not isinstance(value, dict):
         return "its configuration"
     name = f"{value.get('module')}.{value.get('class_name')}"
     registered = value.get("registered_name")
     named = f" (registered as {registered})" if registered else ""
-    # The name of a function is its configuration.
-    called = f" '{value['config']}'" if isinstance(value.get("config"), str) else ""
+    # The name of a function is its configuration, or in it.
+    config = value.get("config")
+    function = config.get("function") if isinstance(config, dict) else config
+    called = f" '{function}'" if isinstance(function, str) else ""
     return printable(name + called + named)
 
 

@@ -108,8 +108,13 @@ UNSAFE = {
         "None.Lambda",
     ),
     "TensorFlow operation": (
-        _class("keras.src.layers.core.tf_op_layer", "TFOpLambda", function="io.write_file"),
-        "TFOpLambda",
+        _class(
+            "keras.src.layers.core.tf_op_layer",
+            "TFOpLambda",
+            "TFOpLambda",
+            function="io.write_file",
+        ),
+        "TFOpLambda 'io.write_file'",
     ),
     "layer that reads a file": (
         _class("keras.layers", "StringLookup", vocabulary="/etc/passwd"),
