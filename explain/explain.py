@@ -107,7 +107,8 @@ class Explainer:
 
     def load(self, path: Path) -> np.ndarray:
         """float32 (S, S, C)."""
-        return load_image(path, self.size, self.description["channels"])
+        limit = self.config.max_megapixels
+        return load_image(path, self.size, self.description["channels"], limit)
 
     def maps(self, method: str, pixels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """float32 (B, S, S)."""

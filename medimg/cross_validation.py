@@ -9,6 +9,7 @@ import pandas as pd
 
 from medimg import atomic
 from medimg.config import EvaluateConfig, TrainConfig
+from medimg.csv_cells import read_csv
 from medimg.dataset import Dataset
 from medimg.evaluation.copied_rows import copied_rows, copies_note
 from medimg.evaluation.evaluate import evaluate
@@ -94,7 +95,7 @@ def _pool(run: Run, dataset: Dataset, config: TrainConfig, measured: list[dict])
     for number, result in enumerate(measured, start=1):
         part = parts_of(dataset, {**config.to_dict(), "fold": number})
         tested = part.rows("test", labelled=True)
-        table = pd.read_csv(run.root / f"fold-{number}" / "predictions.csv", dtype=str)
+        table = read_csv(run.root / f"fold-{number}" / "predictions.csv", dtype=str)
         rows.append(tested)
         tables.append(table.assign(fold=number))
         thresholds.append(_thresholds(result, len(tested), classes))

@@ -2,7 +2,7 @@
 
 import click
 
-from medimg.console import interval, table
+from medimg.console import interval, say, table
 
 METRICS = (
     "auroc",
@@ -95,7 +95,7 @@ def evaluation(result: dict) -> None:
         ]
         table("Each class against the rest", ["class", *CLASS_METRICS], rows)
     _sites(result)
-    click.echo(threshold_statement(result, result))
+    say(threshold_statement(result, result))
 
 
 def _copies(result: dict) -> None:
@@ -103,7 +103,7 @@ def _copies(result: dict) -> None:
     from medimg.evaluation.copied_rows import copies_note
 
     for note in copies_note(result.get("copies"), result["n"]):
-        click.echo(f"note: {note}")
+        say(f"note: {note}")
 
 
 def _sites(result: dict) -> None:
@@ -139,7 +139,7 @@ def comparison(result: dict) -> None:
     ]
     table("Models on the same rows", ["model", "kind", *metrics], rows)
     for sentence in result["verdict"]:
-        click.echo(sentence)
+        say(sentence)
 
 
 def attacks(result: dict) -> None:
@@ -168,7 +168,7 @@ def attacks(result: dict) -> None:
     for sentence in (
         [result["verdict"]] if isinstance(result["verdict"], str) else result["verdict"]
     ):
-        click.echo(sentence)
+        say(sentence)
 
 
 def privacy_utility(summary) -> None:

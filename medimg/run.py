@@ -15,6 +15,7 @@ import pandas as pd
 import yaml
 
 from medimg import atomic
+from medimg.csv_cells import read_csv
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.holdout import parts_of
@@ -99,7 +100,7 @@ class Run:
         dataset = parts_of(data, options)
         moved = self.root / "parts.csv"
         if moved.is_file():
-            parts = pd.read_csv(moved)
+            parts = read_csv(moved)
             manifest = dataset.manifest.copy()
             manifest.loc[parts["position"], "split"] = parts["split"].to_numpy()
             return replace(dataset, manifest=manifest)
@@ -134,7 +135,7 @@ class Run:
     def history(self) -> pd.DataFrame:
         """One row an epoch: epoch, phase, loss, val_loss, val_auroc, learning_rate, seconds and more."""
         path = self.root / "history.csv"
-        return pd.read_csv(path) if path.is_file() else pd.DataFrame()
+        return read_csv(path) if path.is_file() else pd.DataFrame()
 
     def _existing(self, name: str) -> Path:
         path = self.root / name

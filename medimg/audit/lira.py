@@ -18,6 +18,7 @@ from medimg import atomic
 from medimg.audit.retrain import FOLDER, Progress, options, trained
 from medimg.audit.signals import signals
 from medimg.audit.subject import Subject
+from medimg.csv_cells import read_csv
 from medimg.errors import InputError
 
 FEWEST_MODELS = 8
@@ -151,5 +152,5 @@ def _key(subject: Subject, seed: int) -> str:
 def _read(path, rows: int) -> np.ndarray | None:
     if not path.is_file():
         return None
-    kept = pd.read_csv(path)
+    kept = read_csv(path)
     return kept["confidence"].to_numpy(np.float64) if len(kept) == rows else None

@@ -74,9 +74,10 @@ def trained(
         data = dataclasses.replace(
             subject.dataset, root=folder / "data", manifest=rows.reset_index(drop=True)
         )
-        data.save()
+        # Never written: a manifest names only files of its own folder.
+        data.root.mkdir()
         listener = Listener(step=step) if step else None
-        yield train(data.root, folder / "run", config, listener=listener)
+        yield train(data, folder / "run", config, listener=listener)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         # Dozens of models in one process: their graphs would stay.

@@ -10,7 +10,7 @@ from medimg import printing
 from medimg.command_line import Group, options_of, take
 from medimg.commands.output import out_option, overwrite_option
 from medimg.config import PhantomConfig, PrepareConfig
-from medimg.console import progress_bars, table
+from medimg.console import progress_bars, say, table
 
 
 @click.group(cls=Group)
@@ -54,7 +54,7 @@ def prepare(source, path, out, overwrite, **values):
         )
     printing.counts(dataset)
     for note in dataset.preparation.get("notes", []):
-        click.echo(f"note: {note}")
+        say(f"note: {note}")
     click.echo(f"prepared {len(dataset.manifest)} {dataset.unit}s in {out}")
 
 
@@ -73,8 +73,8 @@ def inspect(data_folder, out):
         inspection = inspect(dataset, folder, partial(step, "inspect"))
     printing.counts(dataset)
     for note in inspection.notes:
-        click.echo(f"note: {note}")
+        say(f"note: {note}")
     for problem in inspection.problems:
-        click.echo(f"problem: {problem}")
+        say(f"problem: {problem}")
     click.echo(f"figures and page in {folder}")
     sys.exit(1 if inspection.problems else 0)

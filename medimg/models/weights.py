@@ -7,7 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from medimg.errors import InputError
+from medimg.models import hdf5
 from medimg.models.blocks import HEAD
+from medimg.printable import printable
 
 Layers = list[tuple[str, list[np.ndarray]]]
 
@@ -73,20 +75,29 @@ def _read(weights: str) -> Layers:
     if path.suffix == ".keras":
         from medimg.models.saving import load_model
 
+        # Built by Keras once it has been seen to: its weights' places in the file follow from the model.
         return [
             (layer.name, layer.get_weights()) for layer in load_model(path).layers if layer.weights
         ]
     try:
         with h5py.File(path, "r") as file:
-            root = file.get("model_weights", file)
-            if "layer_names" not in root.attrs:
-                raise InputError(f"--weights {weights}: an HDF5 file without Keras layers")
-            entries = [(_text(n), _arrays(root[_text(n)])) for n in root.attrs["layer_names"]]
-    except OSError as error:
+            entries = _entries(file)
+    except InputError as error:
+        raise InputError(f"--weights {weights}: {error}") from error
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(
-            f"--weights {weights}: neither a Keras .h5 nor a .keras file ({error})"
+            f"--weights {weights}: neither a Keras .h5 nor a .keras file ({printable(str(error))})"
         ) from error
     return [entry for entry in entries if entry[1]]
+
+
+def _entries(file: h5py.File) -> Layers:
+    """The layers of a file of weights; a model that it may hold as well is not looked at."""
+    hdf5.check(file)
+    root = file.get("model_weights", file)
+    if "layer_names" not in root.attrs:
+        raise InputError("an HDF5 file without Keras layers")
+    return [(_text(name), _arrays(root[_text(name)])) for name in root.attrs["layer_names"]]
 
 
 def _arrays(group) -> list[np.ndarray]:

@@ -39,7 +39,7 @@ class Listener:
 
 
 def train(
-    data: Path,
+    data: Path | Dataset,
     out: Path,
     config: TrainConfig,
     resume: bool = False,
@@ -49,7 +49,7 @@ def train(
     """Train a classifier; the Run is resumable at any moment.
 
     Args:
-        data: a prepared Dataset folder.
+        data: a prepared Dataset folder, or one that is in memory.
         out: the Run folder.
         config: options.
         resume: go on with the Run at `out`, with its own data and options.
@@ -60,7 +60,9 @@ def train(
         InputError: the data leak, can't be read or have one class, an option doesn't fit, or `out` is taken.
     """
     listener = listener or Listener()
-    dataset = Dataset.load(data, joins_copies=not config.is_private)
+    if not isinstance(data, Dataset):
+        data = Dataset.load(data, joins_copies=not config.is_private)
+    dataset = data
     config = config.resolved(dataset.unit)
     real = dataset = parts_of(dataset, config.to_dict())
     if config.audit_holdout:
@@ -87,7 +89,7 @@ def train(
         model = built(kind, config, description)
         if config.is_private:
             private.check_model(kind, model, config)
-        run = Run.create(out, data, "train", config.to_dict(), overwrite)
+        run = Run.create(out, dataset.root, "train", config.to_dict(), overwrite)
         known = {**environment(real, config.seed), **({"extra": extra} if extra else {})}
         if config.is_private:
             # By a hash of the manifest a guess at its rows could be checked; `secret_of` keeps it while it is needed.
