@@ -12,6 +12,7 @@ from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.predictions import Predictions, as_written
 from medimg.holdout import parts_of
+from medimg.privacy.ledger import is_private
 from medimg.run import Run
 
 # Of a binary task: validation is used for nothing, so no threshold is chosen on it.
@@ -61,8 +62,13 @@ def training_data(run: Run) -> Dataset:
     """The Dataset of a Run, with the parts that it was trained on.
 
     Raises:
-        InputError: it is not there, or has changed since the training.
+        InputError: it is not there, has changed since the training, or its patients are protected.
     """
+    if is_private(run.config["options"]):
+        raise InputError(
+            f"{run.root}: is private, and baselines would learn without privacy from the patients that it protects; give "
+            "--baseline none"
+        )
     if not Path(run.config["data"]).exists():
         raise InputError(
             f"{run.root}: its data are not at {run.config['data']}, so no baseline can be fitted; "

@@ -59,7 +59,7 @@ def learnt(run: Run) -> tuple:
     """All that a training leaves but times."""
     history = run.history().drop(columns=["seconds", "val_seconds"], errors="ignore")
     weights = [array.tobytes() for array in run.model().get_weights()]
-    return weights, run.description(), history.to_dict()
+    return weights, run.description(), history.to_csv()
 
 
 def copied(dataset: Dataset, root) -> Dataset:
