@@ -66,7 +66,7 @@ def training_data(run: Run) -> Dataset:
     """
     if is_private(run.config["options"]):
         raise InputError(
-            f"{run.root}: is private, and baselines would learn without privacy from the patients that it protects; give "
+            f"{run.root}: is private: baselines would learn from the patients that it protects without noise; give "
             "--baseline none"
         )
     if not Path(run.config["data"]).exists():
