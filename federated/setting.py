@@ -21,6 +21,7 @@ from medimg.options import flag
 from medimg.pipeline import image_form
 from medimg.tables.fit import MISSING_EVERYWHERE
 from medimg.training import images, material, table
+from medimg.training.lineage import Lineage, lineage_of
 from medimg.training.train import kind_of
 
 Ask = Callable[[dict], dict[str, dict]]
@@ -158,6 +159,15 @@ class Setting:
         return [
             "Before the first round each site told its number of training images, and nothing else."
         ]
+
+    def lineage(self) -> Lineage:
+        """Where the first weights, or the rows, come from; see `medimg.training.lineage`.
+
+        Raises:
+            InputError: from patients whom --dp is to protect, without privacy, or that can't be told.
+        """
+        unit = "" if self.config.dp == "none" else self.config.dp
+        return lineage_of(self.pooled, self.config, unit, elsewhere=bool(self.config.worker))
 
     def plan(self, description: dict) -> Plan:
         """What all clients agree on.

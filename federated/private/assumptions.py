@@ -1,6 +1,6 @@
 """What the guarantee of a private federation rests on and what it does not cover, in plain sentences."""
 
-from medimg.privacy.assumptions import Circumstances, assumptions
+from medimg.privacy.assumptions import WHEN, Circumstances, assumptions
 
 DISJOINT = (
     "Each patient is at one site only, so a patient's epsilon is that of the site, and the total is the largest of the "
@@ -40,6 +40,7 @@ _CLIENT = (
 _VALIDATION = (
     "Not covered: the validation part, by which the best round was chosen or the training stopped."
 )
+_OF_WEIGHTS = ("weights_file", "vouched", "inherited")
 _STATISTICS = "Not covered: statistics that the clients shared before round 1 carry no noise."
 
 
@@ -62,6 +63,7 @@ def of_clients(circumstances: Circumstances) -> list[str]:
         sentences.append(_VALIDATION)
     if circumstances.feature_statistics:
         sentences.append(_STATISTICS)
+    sentences += [WHEN[name] for name in _OF_WEIGHTS if getattr(circumstances, name)]
     if circumstances.dataset_ledger:
         # The sentence is the same whoever is protected.
         sentences.append(assumptions(circumstances)[-1])

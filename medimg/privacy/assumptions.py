@@ -19,6 +19,9 @@ class Circumstances:
         class_weights: class counts of the training part weight the loss.
         fixed_seed: the seed of the noise was given by the user.
         pretrained: the weights started from another data set.
+        weights_file: the weights came from a file of which nothing is known.
+        vouched: that weights were learnt from other patients is the user's word.
+        inherited: steps of private Runs that this one started from are counted.
         dataset_ledger: why the Dataset's ledger could not be written; empty: it was.
     """
 
@@ -32,6 +35,9 @@ class Circumstances:
     class_weights: bool = False
     fixed_seed: bool = False
     pretrained: bool = False
+    weights_file: bool = False
+    vouched: bool = False
+    inherited: bool = False
     dataset_ledger: str = ""
 
 
@@ -45,7 +51,8 @@ ALWAYS = (
     "Not covered: what the folder tells beside the result: a hash of the manifest, by which a guess at its rows can be "
     "checked, the most images or rows of a patient, the form of the images, and how long steps took.",
     "Runs on one Dataset folder are added up in its privacy_ledger.jsonl. A copy of the folder elsewhere, and another "
-    "Dataset with the same patients, are not seen.",
+    "Dataset with the same patients, are not seen, unless this training started from weights or rows made of them. A "
+    "patient is known by the same name alone.",
 )
 
 WHEN = {
@@ -66,6 +73,13 @@ WHEN = {
     "fixed_seed": "Not covered: the seed of the noise was fixed; whoever knows it and the options can take the noise "
     "off. For experiments only.",
     "pretrained": "The weights started from another data set, whose patients are not protected by this training.",
+    "weights_file": "Not covered: what the weights FILE was trained on is not known. Its patients are not protected; "
+    "had these been among them, without privacy, the guarantee would not hold.",
+    "vouched": "Not covered: that the first weights were learnt from none of these patients was said by "
+    "--weights-patients others, and not checked.",
+    "inherited": "The first weights, or the rows, come from private Runs on patients of this Dataset, or of whom that "
+    "can't be told: their steps count in this epsilon, those of several sites as if each patient were at "
+    "every one.",
 }
 
 SHUFFLED = (

@@ -11,7 +11,6 @@ from medimg.errors import InputError
 from medimg.privacy.assumptions import Circumstances
 from medimg.privacy.budget import Budget
 from medimg.privacy.chunks import chunks
-from medimg.privacy.dataset_ledger import DatasetLedger
 from medimg.privacy.dp_model import make_private
 from medimg.privacy.ledger import RunLedger, Terms
 from medimg.privacy.per_example.kinds import check as check_layers
@@ -19,6 +18,7 @@ from medimg.privacy.sampling import Sampling, sampling
 from medimg.privacy.secret import draw_key, secret_seed, stream_seed
 from medimg.privacy.units import Units
 from medimg.run import Run
+from medimg.training.lineage import NONE, Lineage
 from medimg.training.loop import Stage
 from medimg.training.material import Material
 from medimg.training.phases import Phase
@@ -78,6 +78,7 @@ class PrivateTraining:
         config: its options.
         material: its examples.
         phases: planned.
+        lineage: whose steps the first weights, or the rows, bring along.
 
     Raises:
         InputError: the budget allows no epoch, or more patients are drawn than there are.
@@ -90,6 +91,7 @@ class PrivateTraining:
         config: TrainConfig,
         material: Material,
         phases: list[Phase],
+        lineage: Lineage = NONE,
     ):
         self.config, self.material = config, material
         options = {**config.given(), "data": dataset.fingerprint()}
@@ -100,16 +102,23 @@ class PrivateTraining:
         self.ledger = RunLedger(
             run.root,
             _terms(config, self.units, drawn, options["data"], draw_key(self.seed, options)),
-            _circumstances(dataset, config),
+            _circumstances(dataset, config, lineage),
             dataset.root,
+            lineage.inherited,
         )
-        wanted = drawn.steps_per_pass * max(1, sum(phase.epochs for phase in phases))
-        previous = ()
-        if config.dp_budget == "dataset":
-            previous = DatasetLedger(dataset.root).events(but=self.ledger.run)
-        budget = Budget(config.dp_epsilon, config.dp_delta, previous)
-        self.plan = budget.plan(drawn.mechanism(), wanted, config.dp_noise_multiplier)
-        self.phases = _within(phases, self.plan.steps // drawn.steps_per_pass, config)
+
+        def settle(noise, previous):
+            wanted = drawn.steps_per_pass * max(1, sum(phase.epochs for phase in phases))
+            budget = Budget(config.dp_epsilon, config.dp_delta, previous)
+            given = noise(*(phase.name for phase in phases)) or config.dp_noise_multiplier
+            self.plan = budget.plan(drawn.mechanism(), wanted, given)
+            self.phases = _within(phases, self.plan.steps // drawn.steps_per_pass, config)
+            return [
+                (phase.name, self.plan.mechanism, phase.epochs * drawn.steps_per_pass)
+                for phase in self.phases
+            ]
+
+        self.ledger.reserve(settle, whole_dataset=config.dp_budget == "dataset")
 
     def stage(self, stage: Stage, phase: Phase, number: int, earlier: int) -> Stage:
         """The same stage, trained privately.
@@ -222,7 +231,7 @@ def _terms(
     )
 
 
-def _circumstances(dataset: Dataset, config: TrainConfig) -> Circumstances:
+def _circumstances(dataset: Dataset, config: TrainConfig, lineage: Lineage) -> Circumstances:
     return Circumstances(
         poisson=config.dp_sampling == "poisson",
         early_stopping=bool(config.patience or config.plateau_patience),
@@ -232,5 +241,7 @@ def _circumstances(dataset: Dataset, config: TrainConfig) -> Circumstances:
         feature_statistics=dataset.is_table,
         class_weights=config.balance == "class-weight",
         fixed_seed=config.dp_seed is not None,
-        pretrained=config.weights != "none",
+        pretrained=lineage.others,
+        weights_file=lineage.unknown,
+        vouched=lineage.vouched,
     )

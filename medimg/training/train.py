@@ -20,6 +20,7 @@ from medimg.run import Run, environment, resumable
 from medimg.training import images, private, table
 from medimg.training import material as data_material
 from medimg.training.checkpoint import Checkpoints
+from medimg.training.lineage import Lineage, lineage_of
 from medimg.training.loop import Epochs
 from medimg.training.progress import Progress
 from medimg.training.randomness import use_generators
@@ -78,8 +79,10 @@ def train(
         _check_same(run, extra)
         if (run.root / "model.keras").is_file():
             return run
+        lineage = Lineage.kept(run.environment(), config.weights) or _lineage(real, config)
         model = built(kind, config, run.description())
     else:
+        lineage = _lineage(real, config)
         description = kind.describe(dataset, config)
         # Built before the folder is made: a wrong option leaves nothing behind.
         model = built(kind, config, description)
@@ -87,10 +90,14 @@ def train(
             private.check_model(kind, model, config)
         run = Run.create(out, data, "train", config.to_dict(), overwrite)
         known = {**environment(real, config.seed), **({"extra": extra} if extra else {})}
-        atomic.write_json(run.root / "environment.json", known)
+        atomic.write_json(run.root / "environment.json", {**known, **lineage.to_dict()})
         atomic.write_json(run.root / "model.json", description)
-    _train(run, model, dataset, config, listener)
+    _train(run, model, dataset, config, lineage, listener)
     return run
+
+
+def _lineage(dataset: Dataset, config: TrainConfig) -> Lineage:
+    return lineage_of(dataset, config, "patient" if config.is_private else "")
 
 
 def _check_extra(config: TrainConfig) -> None:
@@ -125,7 +132,12 @@ def built(kind, config: TrainConfig, description: dict) -> tf.keras.Model:
 
 
 def _train(
-    run: Run, model: tf.keras.Model, dataset: Dataset, config: TrainConfig, listener: Listener
+    run: Run,
+    model: tf.keras.Model,
+    dataset: Dataset,
+    config: TrainConfig,
+    lineage: Lineage,
+    listener: Listener,
 ) -> None:
     kind = kind_of(dataset)
     material = kind.gather(dataset, config, run.description(), run.root / "cache", listener.step)
@@ -134,7 +146,7 @@ def _train(
     planned = kind.plan(config, model)
     privately = None
     if config.is_private:
-        privately = private.PrivateTraining(run, dataset, config, material, planned)
+        privately = private.PrivateTraining(run, dataset, config, material, planned, lineage)
         planned = privately.phases
     resumed = bool(history)
     if not resumed:
