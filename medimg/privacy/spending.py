@@ -75,7 +75,13 @@ class Spent:
             draw: of the steps that are being planned, which are not among them.
             only: a site; what the Run's other sites spend costs its patients nothing.
         """
-        own = [s for s in self.own if s.draw != draw and only in (None, s.phase)]
+        own = [
+            s
+            for s in self.own
+            if only in (None, s.phase)
+            # Versions that chose their noise anew when they went on have left two under one draw.
+            and not (s.draw == draw and s.mechanism.noise_multiplier == self.noise(draw, s.phase))
+        ]
         return events_of(united((*self.others, *own)), self.unit)
 
 

@@ -13,44 +13,18 @@ from pathlib import Path
 
 from medimg.dataset import Dataset
 from medimg.errors import InputError
-from medimg.models.weights import run_of
-from medimg.privacy import ledger
 from medimg.privacy.segments import Segment, united
 from medimg.run import Run
+from medimg.training.ancestors import (
+    ANCESTORS,
+    NOTHING,
+    Ancestor,
+    behind_data,
+    behind_weights,
+    restored,
+)
 
-# Of environment.json.
-ANCESTORS = "ancestors"
 OTHERS = "others"
-NOTHING = ("none", "imagenet", None)
-
-
-@dataclass(frozen=True)
-class Ancestor:
-    """A training that the weights or the rows come from.
-
-    Attributes:
-        run: its folder, or a weights FILE of which nothing is known.
-        data: folder of its Dataset; empty: not known.
-        fingerprint: of that Dataset, in the parts that it used.
-        events: `events` of its privacy.json; None: trained without privacy.
-        is_file: `run` is a FILE.
-        elsewhere: it learnt at sites whose patients are not in its Dataset.
-        same: `yes` (it learnt from patients of this training), `no`, `unknown`, `vouched` (no, by the user's word);
-            empty: not looked at, since this training is not private.
-    """
-
-    run: str
-    data: str = ""
-    fingerprint: str = ""
-    events: list | None = None
-    is_file: bool = False
-    elsewhere: bool = False
-    same: str = ""
-
-    @property
-    def segments(self) -> tuple[Segment, ...]:
-        """Its private steps, with those that it has inherited itself."""
-        return tuple(Segment.from_dict(event) for event in self.events or ())
 
 
 @dataclass(frozen=True)
@@ -75,7 +49,7 @@ class Lineage:
         """
         if ANCESTORS not in environment:
             return None
-        return cls(_restored(environment), weights == "imagenet")
+        return cls(restored(environment), weights == "imagenet")
 
     def to_dict(self) -> dict:
         """For the Run's environment.json."""
@@ -124,9 +98,9 @@ def lineage_of(dataset: Dataset, config, unit: str = "", elsewhere: bool = False
         raise InputError(
             f"--weights-patients {told}: is for a private training from --weights RUN; leave it out"
         )
-    found = _behind_data(dataset) + _behind_weights(config.weights, set())
+    found = behind_data(dataset) + behind_weights(config.weights, set())
     if getattr(config, "extra", None):
-        found += _behind_data(Dataset.load(Path(config.extra)))
+        found += behind_data(Dataset.load(Path(config.extra)))
     if unit and found:
         _require_found(found, told)
         people = _People.of(dataset, elsewhere)
@@ -159,59 +133,6 @@ class _People:
                 source = Dataset.load(Path(dataset.preparation.get("source") or "."))
                 patients |= set(source.rows("train")["patient"])
         return cls(frozenset(fingerprints - {None, ""}), frozenset(patients), elsewhere)
-
-
-def _behind_weights(weights: str | None, seen: set[Path]) -> list[Ancestor]:
-    if weights in NOTHING:
-        return []
-    root = run_of(weights)
-    if root is not None:
-        return _behind_run(root.resolve(), seen)
-    return [Ancestor(str(Path(weights).resolve()), is_file=Path(weights).suffix != "")]
-
-
-def _behind_run(root: Path, seen: set[Path]) -> list[Ancestor]:
-    if root in seen:
-        return []
-    seen.add(root)
-    run = Run.load(root)
-    options = run.config["options"]
-    environment = run.environment() if (root / "environment.json").is_file() else {}
-    content = ledger.read(root)
-    own = Ancestor(
-        str(root),
-        str(run.config["data"]),
-        environment.get("data_fingerprint") or "",
-        content["events"] if content else None,
-        elsewhere=bool(options.get("worker")),
-    )
-    if ANCESTORS in environment:
-        return [own, *(replace(a, same="") for a in _restored(environment))]
-    found = [own, *_behind_weights(options.get("weights"), seen)]
-    for folder in (run.config["data"], (environment.get("extra") or {}).get("data")):
-        # Where its Dataset is gone, what that was made from is as unknown as the Dataset itself.
-        with suppress(InputError):
-            found += _behind_data(Dataset.load(Path(folder))) if folder else []
-    return found
-
-
-def _behind_data(dataset: Dataset) -> list[Ancestor]:
-    """The making of a synthetic Dataset's rows."""
-    if not dataset.synthetic:
-        return []
-    content, made = ledger.read(dataset.root), dataset.preparation
-    return [
-        Ancestor(
-            str(dataset.root.resolve()),
-            str(made.get("source") or ""),
-            made.get("source_fingerprint") or "",
-            content["events"] if content else None,
-        )
-    ]
-
-
-def _restored(environment: dict) -> tuple[Ancestor, ...]:
-    return tuple(Ancestor(**values) for values in environment[ANCESTORS])
 
 
 def _settled(

@@ -10,6 +10,7 @@ from federated.participation import participants
 from federated.private.client import ClientPrivacy, check, client_noise
 from medimg.errors import InputError
 from medimg.privacy import ledger
+from medimg.privacy.dataset_ledger import DatasetLedger
 from medimg.privacy.statement import summary
 
 NAMES = ["a", "b", "c", "d", "e"]
@@ -85,6 +86,16 @@ def test_the_ledger_counts_the_rounds_of_each_client(tmp_path, dataset):
     assert "for one client" in text and "every one that takes part" in text
     assert not any("patient of split 'train'" in text for text in told["assumptions"])
     assert private.summary()["unit"] == "client"
+
+
+def test_its_patients_pay_from_the_start(tmp_path, dataset):
+    """What protects clients is reserved too, and counts for whoever plans for their patients."""
+    private = make(tmp_path, dataset)
+    (event,) = DatasetLedger(dataset.root).events("patient")
+    assert event.count == 10
+    assert event.event.noise_multiplier == private.noise.noise_multiplier / 2
+    with pytest.raises(InputError, match="--dp-budget dataset: counts patients"):
+        check(replace(CONFIG, dp_budget="dataset"), 5)
 
 
 def test_no_client_passes_the_budget(tmp_path, dataset):
