@@ -27,7 +27,7 @@ OPTIONS = {
     "batch_size": 12,
     "dp_epsilon": 2.0,
     "dp_delta": DELTA,
-    "dp_noise_multiplier": 3.0,
+    "dp_noise_multiplier": 2.5,
     "dp_budget": "dataset",
 }
 CONFIG = TrainConfig(**OPTIONS)
