@@ -187,6 +187,11 @@ class FederatedPrivacyOptions(Config):
         "Noise over the clip (default: the least that --dp-epsilon allows for all rounds).",
         above=0.0,
     )
+    dp_budget: str = option(
+        "run",
+        "patient: what --dp-epsilon covers: this Run, or all private Runs on the Dataset.",
+        choices=("run", "dataset"),
+    )
     dp_clipping: str = option(
         "fixed", "client: a fixed clip, or one that adapts.", choices=("fixed", "adaptive")
     )

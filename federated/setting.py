@@ -31,6 +31,7 @@ from medimg.options import flag
 from medimg.pipeline import image_form
 from medimg.tables.fit import MISSING_EVERYWHERE
 from medimg.training import images, material, table, unseen
+from medimg.training.lineage import Lineage, lineage_of
 from medimg.training.private_options import refuse_what_learns_from_rows, require_public_classes
 from medimg.training.train import kind_of
 
@@ -187,6 +188,15 @@ class Setting:
             counts,
             "Of its images it told their channels and bits, and nothing of what is in them.",
         ]
+
+    def lineage(self) -> Lineage:
+        """Where the first weights, or the rows, come from; see `medimg.training.lineage`.
+
+        Raises:
+            InputError: from patients whom --dp is to protect, without privacy, or that can't be told.
+        """
+        unit = "" if self.config.dp == "none" else self.config.dp
+        return lineage_of(self.pooled, self.config, unit, elsewhere=bool(self.config.worker))
 
     def plan(self, description: dict) -> Plan:
         """What all clients agree on.

@@ -11,6 +11,7 @@ from medimg import atomic
 from medimg.config import EvaluateConfig, TrainConfig
 from medimg.csv_cells import read_csv
 from medimg.dataset import Dataset
+from medimg.errors import InputError
 from medimg.evaluation.copied_rows import copied_rows, copies_note
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.metrics import METRICS
@@ -18,6 +19,8 @@ from medimg.evaluation.over_folds import over_folds
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.summary import site_notes, summarise, summarise_sites
 from medimg.holdout import parts_of
+from medimg.privacy import ledger
+from medimg.privacy.folds import together
 from medimg.run import Run, environment, resumable
 from medimg.training.train import Listener, train
 
@@ -49,6 +52,11 @@ def cross_validate(
     Raises:
         InputError: as `train`, or folds that the patients don't allow.
     """
+    if config.dp_budget == "dataset":
+        raise InputError(
+            "--dp-budget dataset: the first of --folds would take all of it; give each fold a budget of its own by "
+            "--dp-budget run"
+        )
     dataset = Dataset.load(data)
     config = config.resolved(dataset.unit)
     for fold in range(1, config.folds + 1):
@@ -58,6 +66,10 @@ def cross_validate(
     for fold in range(1, config.folds + 1):
         measured.append(_one_fold(data, run.root / f"fold-{fold}", config, fold, listener))
         told(fold, measured[-1])
+    if config.is_private:
+        spent = [ledger.read(run.root / f"fold-{n}") for n in range(1, config.folds + 1)]
+        patients = dataset.rows(labelled=True)["patient"].nunique()
+        atomic.write_json(run.root / ledger.FILE, together(spent, patients))
     return _pool(run, dataset, config, measured)
 
 

@@ -1,5 +1,7 @@
 """Results as the command line prints them."""
 
+from pathlib import Path
+
 import click
 
 from medimg.console import interval, say, table
@@ -64,8 +66,16 @@ def promises(run) -> None:
     click.echo(threshold_statement(metrics_of(run), description))
 
 
-def folds(result: dict) -> None:
-    """A cross-validation's metrics over folds and pooled."""
+def folds(result: dict, root) -> None:
+    """A cross-validation's metrics over folds and pooled, and what privacy all of it has spent.
+
+    Args:
+        result: content of metrics.json.
+        root: the cross-validation's folder.
+    """
+    from medimg.privacy.ledger import read
+    from medimg.privacy.statement import summary
+
     rows = []
     for name in METRICS:
         over = result["folds"][name]
@@ -76,6 +86,37 @@ def folds(result: dict) -> None:
     table(title, ["metric", "mean over folds [95%]", "sd", "pooled [95%]"], rows)
     _copies(result)
     _sites(result)
+    spent = read(Path(root))
+    if spent:
+        click.echo(summary(spent))
+
+
+def ledger(shared, delta: float) -> None:
+    """What every private Run on a Dataset has spent and holds in reserve, and all together."""
+    from medimg.privacy.accounting import pld_epsilon
+    from medimg.privacy.segments import events_of
+
+    entries = shared.entries()
+    rows = []
+    for run in dict.fromkeys(segment.run for segment in entries.all):
+        recorded = [s for s in entries.recorded if s.run == run]
+        whole = [s for s in entries.all if s.run == run]
+        steps = sum(segment.steps for segment in recorded)
+        epsilon = [f"{pld_epsilon(events_of(s, 'patient'), delta):.3g}" for s in (recorded, whole)]
+        held = sum(segment.steps for segment in whole) - steps
+        rows.append([run, entries.folders[run], whole[0].unit, steps, epsilon[0], held, epsilon[1]])
+    columns = [
+        "run",
+        "folder",
+        "protects",
+        "steps",
+        "epsilon",
+        "steps in reserve",
+        "epsilon with them",
+    ]
+    table(f"Private Runs, of a patient at delta {delta:g}", columns, rows)
+    together = pld_epsilon(shared.events(), delta)
+    click.echo(f"all together, with what is in reserve: epsilon {together:.4g}")
 
 
 def evaluation(result: dict) -> None:

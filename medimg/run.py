@@ -7,6 +7,7 @@
 import json
 import platform
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +20,8 @@ from medimg.csv_cells import read_csv
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.holdout import parts_of
-from medimg.privacy.ledger import is_private
+from medimg.privacy import ledger
+from medimg.privacy.dataset_ledger import DatasetLedger
 
 PACKAGES = (
     "medimg",
@@ -65,6 +67,7 @@ class Run:
                 raise InputError(
                     f"--out {root}: is not a Run, so --overwrite leaves it alone; give another folder"
                 )
+            _give_up(root)
             shutil.rmtree(root)
         config = {"command": command, "data": str(Path(data).resolve()), "options": options}
         atomic.write_text(
@@ -96,7 +99,7 @@ class Run:
         """The Dataset that the Run was trained on, with the Run's own parts where they are not the Dataset's."""
         options = self.config["options"]
         # As the training read it: whom private training protects does not depend on the others' rows.
-        data = Dataset.load(Path(self.config["data"]), joins_copies=not is_private(options))
+        data = Dataset.load(Path(self.config["data"]), joins_copies=not ledger.is_private(options))
         dataset = parts_of(data, options)
         moved = self.root / "parts.csv"
         if moved.is_file():
@@ -149,6 +152,20 @@ class Run:
         raise InputError(
             f"{path}: missing; the training has not finished: 'medimg train ... --resume'"
         )
+
+
+def _give_up(root: Path) -> None:
+    """Release what an unfinished private Run, or a fold in it, has reserved in its Dataset's ledger.
+
+    Only steps that were never recorded, and so never run, are released; should a copy of the Run go on, its next step
+    is refused until it has reserved anew.
+    """
+    for path in root.rglob(ledger.FILE):
+        # What can't be read or written there stays reserved, which overstates.
+        with suppress(InputError, OSError):
+            data = Path(Run.load(path.parent).config["data"])
+            if data.is_dir():
+                DatasetLedger(data).release(ledger.read(path.parent)["run"])
 
 
 def environment(dataset: Dataset, seed: int) -> dict:

@@ -18,7 +18,7 @@ from synthetic.config import JudgeConfig, SynthesizeConfig
     SynthesizeConfig,
     result="the synthetic Dataset",
     short="the one",
-    skip=("dp_sampling", "dp_images_per_patient", "dp_budget", "dp_engine"),
+    skip=("dp_sampling", "dp_images_per_patient", "dp_engine"),
 )
 def synthesize(data_folder, out, config, resume, overwrite):
     """Fit a generator on DATA's training part and leave a synthetic Dataset; 'medimg judge' tells what it is worth."""

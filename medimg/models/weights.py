@@ -5,11 +5,15 @@ from pathlib import Path
 import h5py
 import numpy as np
 import tensorflow as tf
+import yaml
 
 from medimg.errors import InputError
 from medimg.models import hdf5
 from medimg.models.blocks import HEAD
 from medimg.printable import printable
+
+# Folders of a Run that a file of it may lie in, one in the other: `checkpoints/last-000012`, `sites`.
+DEPTH = 3
 
 Layers = list[tuple[str, list[np.ndarray]]]
 
@@ -17,6 +21,25 @@ Layers = list[tuple[str, list[np.ndarray]]]
 def is_run(weights: str) -> bool:
     """Whether `--weights` names a Run folder."""
     return Path(weights).is_dir()
+
+
+def run_of(weights: str) -> Path | None:
+    """The Run that made these weights, where they lie in it: a Run folder, or a file in one; None: not known."""
+    path = Path(weights).absolute()
+    for folder in (path, *path.parents[:DEPTH]):
+        if is_config(folder / "config.yaml"):
+            return folder
+    return None
+
+
+def is_config(path: Path) -> bool:
+    """Whether it is the `config.yaml` of a Run."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        # Something else; what is damaged in a Run is told when it is read.
+        return False
+    return isinstance(content, dict) and {"command", "data", "options"} <= set(content)
 
 
 def load_backbone(model: tf.keras.Model, weights: str, name: str) -> None:

@@ -20,6 +20,7 @@ from medimg.run import Run, environment, resumable
 from medimg.training import images, private, table, unseen
 from medimg.training import material as data_material
 from medimg.training.checkpoint import Checkpoints
+from medimg.training.lineage import Lineage, lineage_of
 from medimg.training.loop import Epochs
 from medimg.training.progress import Progress
 from medimg.training.randomness import use_generators
@@ -82,8 +83,10 @@ def train(
         _check_same(run, extra)
         if (run.root / "model.keras").is_file():
             return run
+        lineage = Lineage.kept(run.environment(), config.weights) or _lineage(real, config)
         model = built(kind, config, run.description())
     else:
+        lineage = _lineage(real, config)
         description = kind.describe(dataset, config)
         # Built before the folder is made: a wrong option leaves nothing behind.
         model = built(kind, config, description)
@@ -94,9 +97,9 @@ def train(
         if config.is_private:
             # By a hash of the manifest a guess at its rows could be checked; `secret_of` keeps it while it is needed.
             known["data_fingerprint"] = None
-        atomic.write_json(run.root / "environment.json", known)
+        atomic.write_json(run.root / "environment.json", {**known, **lineage.to_dict()})
         atomic.write_json(run.root / "model.json", description)
-    _train(run, model, dataset, config, listener)
+    _train(run, model, dataset, config, lineage, listener)
     return run
 
 
@@ -104,6 +107,10 @@ def _before_holdout(dataset: Dataset) -> Dataset:
     """Held-out patients in train again: an image that both have is no leak, and the audit leaves such patients out."""
     split = dataset.manifest["split"].replace(HELD_OUT, "train")
     return replace(dataset, manifest=dataset.manifest.assign(split=split))
+
+
+def _lineage(dataset: Dataset, config: TrainConfig) -> Lineage:
+    return lineage_of(dataset, config, "patient" if config.is_private else "")
 
 
 def _check_extra(config: TrainConfig) -> None:
@@ -138,7 +145,12 @@ def built(kind, config: TrainConfig, description: dict) -> tf.keras.Model:
 
 
 def _train(
-    run: Run, model: tf.keras.Model, dataset: Dataset, config: TrainConfig, listener: Listener
+    run: Run,
+    model: tf.keras.Model,
+    dataset: Dataset,
+    config: TrainConfig,
+    lineage: Lineage,
+    listener: Listener,
 ) -> None:
     kind = kind_of(dataset)
     material = kind.gather(dataset, config, run.description(), run.root / "cache", listener.step)
@@ -147,7 +159,7 @@ def _train(
     planned = kind.plan(config, model)
     privately = None
     if config.is_private:
-        privately = private.PrivateTraining(run, dataset, config, material, planned)
+        privately = private.PrivateTraining(run, dataset, config, material, planned, lineage)
         planned = privately.phases
     resumed = bool(history)
     if not resumed:

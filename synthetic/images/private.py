@@ -18,7 +18,6 @@ from medimg.privacy.assumptions import Circumstances
 from medimg.privacy.budget import Budget
 from medimg.privacy.chunks import chunks
 from medimg.privacy.clipping import add_noise, clipped_sum
-from medimg.privacy.dataset_ledger import DatasetLedger
 from medimg.privacy.ledger import RunLedger, Terms
 from medimg.privacy.sampling import sampling
 from medimg.privacy.secret import draw_key, stream_seed
@@ -76,13 +75,18 @@ class PrivateDiscriminator:
             fixed_seed=config.dp_seed is not None,
         )
         self.ledger = RunLedger(folder, terms, circumstances, dataset.root)
-        previous = _counting(config)
-        if config.dp_budget == "dataset":
-            previous += DatasetLedger(dataset.root).events(but=self.ledger.run)
         wanted = plan.epochs * plan.steps_per_epoch
-        budget = Budget(config.dp_epsilon, config.dp_delta, previous)
-        planned = budget.plan(self.drawn.mechanism(), wanted, config.dp_noise_multiplier)
-        self.mechanism, self.steps_allowed = planned.mechanism, planned.steps
+        counting = _counting(config)
+
+        def settle(noise, previous):
+            budget = Budget(config.dp_epsilon, config.dp_delta, (*previous, *counting))
+            given = noise(PHASE) or config.dp_noise_multiplier
+            planned = budget.plan(self.drawn.mechanism(), wanted, given)
+            self.mechanism, self.steps_allowed = planned.mechanism, planned.steps
+            counts = [("class counts", COUNTING, 1)] if counting else []
+            return [(PHASE, planned.mechanism, planned.steps), *counts]
+
+        self.ledger.reserve(settle, whole_dataset=config.dp_budget == "dataset")
         self.noise = tf.random.Generator.from_seed(0, alg="philox")
 
     def count_classes(self) -> None:

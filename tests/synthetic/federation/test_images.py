@@ -25,6 +25,7 @@ from synthetic.config import SynthesizeConfig
 from synthetic.federation.gan_model import Averaged, GanModel
 from synthetic.federation.gan_work import GanWork, NumberedBatches, conditions, one_step
 from synthetic.federation.images import check
+from synthetic.federation.private_gan import private_options
 from synthetic.images.networks import build
 from synthetic.images.private import clipped_real
 from synthetic.images.step import Steps
@@ -291,3 +292,8 @@ def test_a_patients_share_in_a_private_step_is_clipped():
     np.testing.assert_allclose(whole, np.sum(each, axis=0), atol=1e-6)
     for share in each:
         assert np.linalg.norm(share) == pytest.approx(clip, rel=1e-4)
+
+
+def test_the_sites_accounts_know_what_the_budget_covers():
+    config = SynthesizeConfig(model="dcgan", partition="site", dp_epsilon=3.0, dp_budget="dataset")
+    assert private_options(config, 4, 8).dp_budget == "dataset"
