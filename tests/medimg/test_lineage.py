@@ -63,7 +63,7 @@ def finished(
     lineage = lineage_of(dataset, config)
     atomic.write_json(root / "environment.json", {**environment(dataset, 0), **lineage.to_dict()})
     if private:
-        terms = Terms(DELTA, None, 1.0, 10, 16, 1, dataset.fingerprint(), root.name)
+        terms = Terms(DELTA, None, 1.0, 10, root.name)
         ledger = RunLedger(run.root, terms, Circumstances(), dataset.root)
         ledger.record("train", 0, 20, Mechanism.poisson(0.25, 2.0))
         ledger.complete()
@@ -217,12 +217,13 @@ def synthetic(root: Path, source: Dataset, private: bool) -> Dataset:
     """As `medimg synthesize` leaves it, which `tests/synthetic` hold it to."""
     Run.create(root, source.root, "synthesize", {})
     if private:
-        terms = Terms(DELTA, 1.0, 1.0, 10, 16, 1, source.fingerprint(), "made")
+        terms = Terms(DELTA, 1.0, 1.0, 10, "made")
         RunLedger(root, terms, Circumstances(), source.root).record(
             "discriminator", 0, 10, Mechanism.poisson(0.25, 3.0)
         )
     names = [f"synthetic-{i}" for i in range(len(source.manifest))]
-    files = [str(path.resolve()) for path in source.paths(source.manifest)]
+    shutil.copytree(source.root / "images", root / "images")
+    files = source.manifest["image"]
     made = dataclasses.replace(
         source,
         root=root,

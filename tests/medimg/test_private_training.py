@@ -12,20 +12,10 @@ from medimg.privacy.accounting import epsilon_of
 from medimg.privacy.ledger import read, segments_of
 from medimg.run import Run
 from medimg.tables.preprocessing import Preprocessing
+from medimg.tables.schema import Feature
 from medimg.training.train import Listener, train
 from tests.medimg.conftest import write_dataset
 from tests.medimg.tables.conftest import write_table
-
-# What is publicly known of the columns of `write_table`: private training takes nothing of the kind from the rows.
-PUBLIC = {
-    "bound": {
-        "age": "0:120",
-        "noise": "-5:5",
-        "visits": "0:10",
-        "day": "2019-01-01:2021-12-31",
-    },
-    "categories": {"pain": "none,typical,atypical"},
-}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +32,6 @@ def test_without_noise_and_clip_it_is_gradient_descent(table, tmp_path):
     rows = table.rows("train")
     patients = rows["patient"].nunique()
     config = TrainConfig(
-        **PUBLIC,
         model="logistic",
         optimizer="sgd",
         learning_rate=0.5,
@@ -71,7 +60,6 @@ def test_a_patient_moves_the_weights_by_no_more_than_the_clip(table, tmp_path):
     """Without noise, leaving a patient out changes one SGD step by at most rate x clip / patients per step."""
     patients = table.rows("train")["patient"].nunique()
     config = {
-        **PUBLIC,
         "model": "logistic",
         "optimizer": "sgd",
         "learning_rate": 1.0,
@@ -88,9 +76,7 @@ def test_a_patient_moves_the_weights_by_no_more_than_the_clip(table, tmp_path):
 
 
 def test_the_ledger_is_what_was_done(table, tmp_path):
-    config = TrainConfig(
-        **PUBLIC, model="logistic", epochs=4, batch_size=20, dp_epsilon=3.0, dp_delta=1e-3
-    )
+    config = TrainConfig(model="logistic", epochs=4, batch_size=20, dp_epsilon=3.0, dp_delta=1e-3)
     run = train(table.root, tmp_path / "run", config)
     content = read(run.root)
     units = table.rows("train")["patient"].nunique()
@@ -112,7 +98,7 @@ def test_the_ledger_is_what_was_done(table, tmp_path):
 
 def test_killed_and_resumed_it_is_the_same_training_counted_once(table, tmp_path):
     config = TrainConfig(
-        **PUBLIC, model="mlp", epochs=5, batch_size=16, dp_epsilon=5.0, dp_delta=1e-3, dp_seed=3
+        model="mlp", epochs=5, batch_size=16, dp_epsilon=5.0, dp_delta=1e-3, dp_seed=3
     )
     whole = train(table.root, tmp_path / "whole", config)
 
@@ -132,9 +118,7 @@ def test_killed_and_resumed_it_is_the_same_training_counted_once(table, tmp_path
 
 
 def test_noise_is_secret_unless_it_is_fixed(table, tmp_path):
-    config = TrainConfig(
-        **PUBLIC, model="logistic", epochs=1, batch_size=20, dp_epsilon=1.0, dp_delta=1e-3
-    )
+    config = TrainConfig(model="logistic", epochs=1, batch_size=20, dp_epsilon=1.0, dp_delta=1e-3)
     a = train(table.root, tmp_path / "a", config)
     b = train(table.root, tmp_path / "b", config)
     assert not np.array_equal(weights(a)[0], weights(b)[0])
@@ -143,7 +127,6 @@ def test_noise_is_secret_unless_it_is_fixed(table, tmp_path):
 
 def test_a_given_noise_stops_before_the_budget_is_passed(table, tmp_path):
     config = TrainConfig(
-        **PUBLIC,
         model="logistic",
         epochs=300,
         patience=0,
@@ -239,8 +222,6 @@ def test_a_second_phase_counts_its_own_steps(tmp_path):
         ({"missing": "drop-columns"}, "--missing drop-columns"),
         ({"impute": "most-frequent"}, "--impute most-frequent"),
         ({"tensorboard": True}, "--tensorboard"),
-        ({"bound": {}}, "--bound COLUMN=LOW:HIGH for 'age', 'noise', 'visits', 'day' "),
-        ({"categories": {}}, "--categories COLUMN=a,b for 'pain'"),
         ({"bound": {"age": "9:3"}}, "--bound age=9:3: a bound is two numbers"),
         ({"bound": {"pain": "0:1"}}, "--bound pain=0:1: a categorical column"),
         ({"bound": {"height": "0:1"}}, "--bound height=0:1: the table has no such column"),
@@ -249,7 +230,6 @@ def test_a_second_phase_counts_its_own_steps(tmp_path):
 )
 def test_what_can_not_be_private_is_refused(table, tmp_path, options, words):
     given = {
-        **PUBLIC,
         "model": "logistic",
         "dp_epsilon": 1.0,
         "dp_delta": 1e-3,
@@ -258,6 +238,25 @@ def test_what_can_not_be_private_is_refused(table, tmp_path, options, words):
     }
     with pytest.raises(InputError, match=words):
         train(table.root, tmp_path / "run", TrainConfig(**given))
+
+
+def test_a_table_of_which_nothing_is_known_is_refused_until_it_is_stated(table, tmp_path):
+    features = tuple(Feature(f.name, f.type, f.order) for f in table.features)
+    bare = dataclasses.replace(table, root=tmp_path / "bare", features=features)
+    bare.root.mkdir()
+    bare.save()
+    config = TrainConfig(model="logistic", epochs=1, batch_size=20, dp_epsilon=1.0, dp_delta=1e-3)
+    words = "--bound COLUMN=LOW:HIGH for 'age', 'noise', 'visits', 'day' and --categories COLUMN=a,b for 'pain'"
+    with pytest.raises(InputError, match=words):
+        train(bare.root, tmp_path / "run", config)
+    bound = {"age": "0:120", "noise": "-5:5", "visits": "0:10", "day": "2019-01-01:2021-12-31"}
+    stated = dataclasses.replace(config, bound=bound, categories={"pain": "none,typical,atypical"})
+    by_options = train(bare.root, tmp_path / "run", stated).description()
+    by_dataset = train(table.root, tmp_path / "other", config).description()
+    assert by_options["preprocessing"] == by_dataset["preprocessing"]
+    # Where nothing is private the rows tell, and the options would do nothing.
+    with pytest.raises(InputError, match="--bound: does nothing"):
+        TrainConfig(bound=bound).require_privacy()
 
 
 def test_batch_norm_is_refused_with_the_remedy(noise, tmp_path):

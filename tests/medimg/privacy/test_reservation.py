@@ -32,7 +32,7 @@ from medimg.privacy.ledger import RunLedger, Terms
 from medimg.privacy.mechanism import Mechanism
 
 folder, data, noise, killed_at = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
-terms = Terms(1e-3, 2.0, 1.0, 10, 100, 2, "abc", "draw of " + folder.name)
+terms = Terms(1e-3, 2.0, 1.0, 10, "draw of " + folder.name)
 ledger = RunLedger(folder, terms, Circumstances(), data)
 print("ready", flush=True)
 sys.stdin.readline()
@@ -153,7 +153,7 @@ def test_killed_before_its_first_step_it_finds_its_reservation_again(tmp_path, d
 
 
 def plain(folder: Path, data: Path, draw: str = "d") -> RunLedger:
-    terms = Terms(DELTA, BUDGET, 1.0, 10, 100, 2, "abc", draw)
+    terms = Terms(DELTA, BUDGET, 1.0, 10, draw)
     return RunLedger(folder, terms, Circumstances(), data)
 
 

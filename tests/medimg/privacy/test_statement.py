@@ -15,7 +15,7 @@ COUNTS = Mechanism.shuffle(1, 14.4)
 
 def content(folder: Path, **phases: tuple[int, Mechanism]) -> dict:
     """A privacy.json of 100 patients."""
-    terms = Terms(1e-5, 3.0, 1.0, 10, 100, 2, "abc", "draw")
+    terms = Terms(1e-5, 3.0, 1.0, 10, "draw")
     run = RunLedger(folder, terms, Circumstances(), None)
     for phase, (steps, mechanism) in phases.items():
         run.record(phase.replace("_", " "), 0, steps, mechanism)

@@ -11,7 +11,10 @@ from medimg.tables.schema import Feature
 
 
 def write_table(root: Path, n: int = 160, seed: int = 0, missing: float = 0.1) -> Dataset:
-    """A binary label that `age` and `pain` tell of; `noise` and `day` tell nothing; two rows a patient, three sites."""
+    """A binary label that `age` and `pain` tell of; `noise` and `day` tell nothing; two rows a patient, three sites.
+
+    What is publicly known of the columns is stated, so that private trainings take them.
+    """
     draw = np.random.default_rng(seed)
     root.mkdir(parents=True, exist_ok=True)
     age = draw.normal(60, 10, n)
@@ -36,12 +39,12 @@ def write_table(root: Path, n: int = 160, seed: int = 0, missing: float = 0.1) -
         }
     )
     features = (
-        Feature("age", "continuous"),
-        Feature("noise", "continuous"),
-        Feature("visits", "integer"),
-        Feature("pain", "categorical"),
+        Feature("age", "continuous", bound=(0.0, 120.0)),
+        Feature("noise", "continuous", bound=(-5.0, 5.0)),
+        Feature("visits", "integer", bound=(0.0, 10.0)),
+        Feature("pain", "categorical", categories=("none", "typical", "atypical")),
         Feature("stage", "ordinal", ("I", "II", "III")),
-        Feature("day", "date"),
+        Feature("day", "date", bound=(17897.0, 18992.0)),
         Feature("mrn", "identifier"),
     )
     Dataset(
