@@ -56,7 +56,8 @@ def measure(parts: Parts) -> dict:
     """The tail of closeness.
 
     Returns:
-        `near` and, of a table, `equal`: as `copies.counted` (the held-out ones are all real rows) without pairs;
+        `near` and, of a table, `equal`: as `copies.counted` (the held-out ones are all real rows) without pairs,
+        `near` with `unexplained`: how many are far nearer than any real row is;
         `worst`: synthetic rows, at most NAMED of each kind, the closest first, each {"synthetic", "number", "kind"
         (equal, near or none), "distance", "ratio"}; `closer_than_held_out`: by `distance` and by `ratio`, how many
         rows are beyond every held-out one, and p; `low_percentile`: of the ratio, `synthetic` and `real`;
@@ -74,8 +75,11 @@ def measure(parts: Parts) -> dict:
         return (rows.distance <= parts.tolerance) & (rows.gap(least) > limit)
 
     near = is_near(made) & ~equal
+    near_real = np.concatenate([is_near(part) for part in real])
+    explained = limits.BEYOND_REAL * gaps[near_real].max(initial=0.0)
+    unexplained = int((near & (made.gap(least) > explained)).sum())
     found = {
-        "near": _counted(near, np.concatenate([is_near(part) for part in real])),
+        "near": _counted(near, near_real) | {"unexplained": unexplained},
         "worst": _worst(parts, equal, near, least),
         "closer_than_held_out": {
             "distance": leading(-made.distance, -held_out.distance),

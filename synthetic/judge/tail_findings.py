@@ -41,7 +41,7 @@ def grade_of_near(found: dict) -> str:
     """Of rows that equal or nearly equal a training row, beside real rows that do."""
     beyond = found["rate"] - found["coincidence"]
     if beyond <= 0:
-        return "pass"
+        return "care" if found.get("unexplained") else "pass"
     enough = found["count"] >= limits.NEAR_ROWS and beyond >= limits.NEAR_SHARE
     return "fail" if enough else "care"
 
