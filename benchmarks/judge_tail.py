@@ -30,7 +30,7 @@ DATA = Path(os.environ.get("MEDIMG_TEST_DATA", Path(__file__).parents[2] / "shar
 SPLITS = int(os.environ.get("SPLITS", "20"))
 SETS = os.environ.get("SETS", "cleveland heart ward pneumonia").split()
 QUICK = JudgeConfig(
-    train_with=("logistic-regression",), features="dct", bootstrap=200, most_rows=1000
+    train_with=("logistic-regression", "k-nn"), features="dct", bootstrap=200, most_rows=1000
 )
 HEART = ("age", "trestbps", "chol", "thalach", "oldpeak", "ca")
 WARD = tuple(f"lab{number}" for number in range(12))
@@ -152,7 +152,11 @@ def image_changes() -> dict:
 
 def detected(dataset: Dataset, columns: tuple[str, ...], root: Path, count: float, splits: int):
     """Kind of change -> [share of near copies called so, grades of privacy's tail]."""
-    kinds = changes(columns, dataset.manifest[list(columns)].std()) if dataset.is_table else image_changes()
+    kinds = (
+        changes(columns, dataset.manifest[list(columns)].std())
+        if dataset.is_table
+        else image_changes()
+    )
     for number, (name, change) in enumerate(kinds.items()):
         told, grades = [], []
         for seed in range(splits):

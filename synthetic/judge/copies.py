@@ -8,6 +8,7 @@ import pandas as pd
 from scipy.stats import fisher_exact
 
 from medimg.tables import schema
+from synthetic.judge import thresholds as limits
 from synthetic.judge.subject import Subject
 from synthetic.judge.thumbnails import BLOCK, Thumbnails, pixels
 
@@ -15,8 +16,6 @@ from synthetic.judge.thumbnails import BLOCK, Thumbnails, pixels
 # noise that no reader would notice, changes. Chest films of two patients differ by 20 and more.
 TOLERANCE = 4.0
 LISTED = 20
-# Standard errors above the rate of held-out rows that coincidence is granted: 1 of 40 honest generators exceeds it.
-ALLOWANCE = 2.0
 _CELLS = 4_000_000  # of a block of distances: 16 MB of float32
 
 
@@ -77,7 +76,7 @@ def counted(pairs: Sequence, n: int, held_out: int, n_held_out: int) -> dict:
 
     Returns:
         `count`, `rate`, `held_out_count`, `held_out_rate`, `coincidence` (the highest rate that the held-out rows
-        explain: theirs and ALLOWANCE standard errors of the difference; 0 where no held-out row is a copy), `p`
+        explain: theirs and limits.ALLOWANCE standard errors of the difference; 0 where no held-out row is a copy), `p`
         (Fisher's exact test, one-sided: more copies than among held-out rows) and the first LISTED `pairs` of names.
     """
     expected = held_out / n_held_out
@@ -88,7 +87,7 @@ def counted(pairs: Sequence, n: int, held_out: int, n_held_out: int) -> dict:
         "rate": len(pairs) / n,
         "held_out_count": held_out,
         "held_out_rate": expected,
-        "coincidence": expected + ALLOWANCE * error,
+        "coincidence": expected + limits.ALLOWANCE * error,
         "p": float(fisher_exact(table, alternative="greater")[1]),
         "pairs": [{"synthetic": str(a), "real": str(b)} for a, b in pairs[:LISTED]],
     }

@@ -140,7 +140,7 @@ def _table(
     found = privacy.measure(limited, vectors, copies.of_table(everything), config)
     result["privacy"] = found | {"tail": closest}
     progress("measures", 3, 3)
-    notes = list(dict.fromkeys([*limited.notes, *learning.notes]))
+    notes = list(dict.fromkeys([*limited.notes, *learning.notes, *_drawn_note(closest)]))
     return result, Judged(replace(limited, notes=notes), vectors, pairs)
 
 
@@ -176,7 +176,17 @@ def _images(
     closest = tail.measure(tail_parts.of_images(everything, small, config.seed))
     result["privacy"] = privacy.measure(limited, vectors, found, config) | {"tail": closest}
     progress("measures", 3, 3)
-    return result, Judged(limited, vectors, pairs, loaded)
+    notes = [*limited.notes, *_drawn_note(closest)]
+    return result, Judged(replace(limited, notes=notes), vectors, pairs, loaded)
+
+
+def _drawn_note(closest: dict) -> list[str]:
+    if closest["measured"] == closest["rows"]:
+        return []
+    return [
+        f"near copies were sought among {closest['measured']:,} of {closest['rows']:,} distinct synthetic rows, drawn "
+        "at random; equal ones in all"
+    ]
 
 
 def _repeated(images: np.ndarray, points: np.ndarray, chosen: np.ndarray) -> float:

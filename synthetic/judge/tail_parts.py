@@ -23,10 +23,10 @@ _CATEGORY = 0.5**0.5
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """Points in one or more forms, float (N, F) each, and what names them."""
+    """Points in one or more forms, float (N, F) each; names of synthetic rows, else the patients of real ones."""
 
     forms: list[np.ndarray]
-    patients: np.ndarray
+    names: np.ndarray
 
 
 def of_table(subject: Subject, seed: int) -> Parts:
@@ -95,7 +95,7 @@ def _parts(subject, made: _Rows, train: _Rows, held_out: _Rows, chosen, real, se
     """Search for the closest of all; `chosen` training rows, in the forms `real`, are held against the others."""
     tolerance, chance_equal, seed = settings
     points = train.forms[0]
-    groups = persons(points, train.patients)
+    groups = persons(points, train.names)
     # A row that is there many times tells no more of a patient than once.
     _, distinct = np.unique(made.forms[0], axis=0, return_index=True)
     most = min(_MOST_PAIRS / len(points), _MOST_PRODUCTS / points.size / len(made.forms))
@@ -103,16 +103,16 @@ def _parts(subject, made: _Rows, train: _Rows, held_out: _Rows, chosen, real, se
     if len(drawn) > max(_LEAST_ROWS, most):
         size = int(max(_LEAST_ROWS, most))
         drawn = np.sort(np.random.default_rng([seed, 7]).choice(drawn, size, replace=False))
-    _, alone = np.unique(held_out.patients, return_index=True)
+    _, alone = np.unique(held_out.names, return_index=True)
     alone = alone[: max(_LEAST_ROWS, int(most))]
-    numbers = _numbers(subject, made.patients[drawn])
+    numbers = _numbers(subject, made.names[drawn])
     return Parts(
         closest_two([form[drawn] for form in made.forms], points, groups),
-        made.patients[drawn],
+        made.names[drawn],
         numbers,
         closest_two([form[alone] for form in held_out.forms], points, groups),
         closest_two(real, points, groups, groups[chosen]) if len(real[0]) else None,
-        _shared(points, train.patients)[chosen],
+        _shared(points, train.names)[chosen],
         tolerance,
         chance_equal,
         len(distinct),

@@ -51,6 +51,9 @@ CATEGORIES = Limit(0.9, 0.5, falling=True)
 # A class that is missing fails when train has as many rows of it; of fewer there was little to learn.
 CLASS_ROWS = 10
 
+# Standard errors above the rate of held-out rows that chance is granted: 1 of 40 honest generators exceeds it.
+ALLOWANCE = 2.0
+
 # p of as many copies, were the synthetic rows held-out patients: unlikely is care, very unlikely fails.
 COPIES = Limit(0.05, 0.01, falling=True)
 # Whatever p, which needs many held-out patients to be small: copied images beyond what coincidence explains, of all
@@ -82,7 +85,7 @@ LEAST_RESAMPLES = int(ATTACKS / ALARM_P)
 # somebody is right hardly more often than a coin; that is care. From there on it fails.
 LEAK = 0.6
 # Right guesses of a patient's column beyond those of held-out patients, of all that was left to guess, at least (lower
-# bound of the 95% interval): anything above 0 is care, a tenth fails.
+# bound of the 99% interval): anything above 0 is care, a tenth fails.
 ATTRIBUTE = Limit(0.0, 0.1)
 # Held-out patients below which the tests would miss even large leaks: silence is no evidence then.
 HELD_OUT = 30

@@ -127,8 +127,9 @@ def _utility(found: dict) -> Iterator[Finding]:
         yield Finding("utility", "care", text)
         return
     grade = limits.GAP.grade(gap["value"])
-    if grade == "fail" and gap["low"] is not None and gap["low"] <= 0:
-        grade = "care"
+    if gap["low"] is not None and gap["low"] <= 0:
+        # The choice of test patients alone may have made it: a few dozen make gaps like this between real rows too.
+        grade = {"fail": "care"}.get(grade, "pass")
     whose = "on average over classifiers" if gap["classifier"] == "mean" else gap["classifier"]
     yield Finding(
         "utility",
@@ -157,7 +158,9 @@ def _fidelity(found: dict) -> Iterator[Finding]:
         novelty = found["novelty"]
         yield Finding(
             "fidelity",
-            limits.NOVELTY.grade(novelty["synthetic"] - novelty["held_out"]),
+            limits.NOVELTY.grade(
+                novelty["synthetic"] - novelty["held_out"] - limits.ALLOWANCE * novelty["error"]
+            ),
             f"{novelty['synthetic']:.0%} of the rows have a value that no training row has, of held-out rows "
             f"{novelty['held_out']:.0%}.",
         )

@@ -228,12 +228,12 @@ def test_a_column_off_scale_hides_nobody(ward, tmp_path, seed):
 
 
 def test_real_patients_are_seldom_accused(heart, ward, tmp_path):
-    """20 deals of each table, distinct patients: of 40 judgements of the tail alone, three alarms are too many."""
+    """Eight deals of each table, distinct patients; benchmarks/judge_tail.py deals more."""
     alarms = 0
     for name, real in (("heart", heart), ("ward", ward)):
         inputs = [feature.name for feature in real.inputs]
         whole = real.manifest.drop_duplicates([*inputs, "label"]).reset_index(drop=True)
-        for seed in range(20):
+        for seed in range(8):
             rows = whole.iloc[np.random.default_rng(seed).permutation(len(whole))]
             n = len(rows)
             split = np.where(np.arange(n) < 0.4 * n, "train", "test")
@@ -243,7 +243,7 @@ def test_real_patients_are_seldom_accused(heart, ward, tmp_path):
             dataclasses.replace(real, root=root, manifest=part.reset_index(drop=True)).save()
             made = as_synthetic(real, rows.iloc[int(0.7 * n) :], root / "made")
             alarms += grade(real, tail_of(Dataset.load(root), made)) != "pass"
-    assert alarms <= 2
+    assert alarms <= 1
 
 
 # Images
@@ -285,7 +285,7 @@ def test_near_copies_of_images_are_named(films, tmp_path, name):
 
 def test_real_images_are_seldom_accused(films, tmp_path):
     alarms = 0
-    for seed in range(20):
+    for seed in range(8):
         rows = films.manifest.iloc[
             np.random.default_rng(100 + seed).permutation(len(films.manifest))
         ]
@@ -297,7 +297,7 @@ def test_real_images_are_seldom_accused(films, tmp_path):
         dataclasses.replace(films, root=root, manifest=part.reset_index(drop=True)).save()
         made = as_synthetic_images(films, rows.iloc[210:], tmp_path / f"made{seed}", 0)
         alarms += grade(films, tail_of(Dataset.load(root), made)) != "pass"
-    assert alarms <= 2
+    assert alarms <= 1
 
 
 def test_the_other_images_of_a_patient_are_nobody_elses(films, tmp_path):
