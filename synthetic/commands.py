@@ -39,18 +39,29 @@ def synthesize(data_folder, out, config, resume, overwrite):
 @click.command(cls=Command)
 @click.argument("data_folder", metavar="DATA2")
 @click.option("--real", required=True, help="The Dataset that DATA2 was made from.")
+@click.option(
+    "--report",
+    type=click.Path(),
+    metavar="DIR",
+    help="Folder of the report, which shows real patients (default: DATA2-judgement, beside DATA2).",
+)
 @options_of(JudgeConfig)
-def judge(data_folder, real, **values):
+def judge(data_folder, real, report, **values):
     """Fidelity, utility, diversity and privacy of the synthetic DATA2, judged on held-out real patients."""
     config = take(JudgeConfig, values)
     from medimg.builtin import resolve
     from synthetic.judge.judge import judge
     from synthetic.judge.printed import printed
+    from synthetic.judge.report_folder import REPORT, beside
 
+    folder = Path(report) if report else beside(Path(data_folder))
     with progress_bars() as step:
-        result = judge(Path(data_folder), resolve(real), config, step)
+        result = judge(Path(data_folder), resolve(real), config, step, folder)
     for title, columns, rows in printed(result):
         table(title, columns, rows)
     for reason in result["reasons"]:
         say(reason)
-    click.echo(f"verdict: {result['verdict']}; report: {Path(data_folder) / 'report.html'}")
+    click.echo(f"verdict: {result['verdict']}; report: {folder / REPORT}")
+    click.echo(
+        f"keep {folder} inside: it shows real patients; nothing was written into {data_folder}"
+    )

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import yaml
 
+from medimg import atomic
 from medimg.dataset import Dataset
 from medimg.tables.schema import Feature
 from synthetic.config import TABLE_MODELS, SynthesizeConfig, TableSynthesisOptions
@@ -60,6 +62,7 @@ def write(made: Made, source: Dataset, out: Path, config: SynthesizeConfig) -> D
         "split": "train",
         **{feature.name: made.rows[feature.name].to_numpy() for feature in made.features},
     }
+    _forget_place(out, source)
     Dataset(
         root=out,
         name=f"{source.name}-synthetic",
@@ -74,7 +77,8 @@ def write(made: Made, source: Dataset, out: Path, config: SynthesizeConfig) -> D
         preparation={
             "model": config.model,
             "options": _own_options(config),
-            "source": str(source.root.resolve()),
+            # The name alone: where patients' data lie is nobody's business who gets this folder.
+            "source": source.root.resolve().name,
             "source_name": source.name,
             "source_fingerprint": source.fingerprint(),
             "split": "train",
@@ -86,6 +90,16 @@ def write(made: Made, source: Dataset, out: Path, config: SynthesizeConfig) -> D
         synthetic=True,
     ).save()
     return Dataset.load(out)
+
+
+def _forget_place(out: Path, source: Dataset) -> None:
+    """Leave the name of the real Dataset in config.yaml, whose path only an unfinished Run needed."""
+    path = out / "config.yaml"
+    if not path.is_file():
+        return
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    config["data"] = source.root.resolve().name
+    atomic.write_text(path, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
 
 def _own_options(config: SynthesizeConfig) -> dict:

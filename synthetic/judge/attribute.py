@@ -17,7 +17,7 @@ from synthetic.judge.neighbours import nearest
 TOLERANCE = 0.05
 # Secrets tried at most, and targets attacked in each part.
 MOST_SECRETS, MOST_TARGETS = 30, 1000
-LEVEL = 0.95
+LEVEL = 0.99
 
 
 def infer(
@@ -37,7 +37,7 @@ def infer(
         is_number: length C; else a guess must be exact.
 
     Returns:
-        Column -> {"train", "test": rates of right guesses, "excess": {"value", "low", "high"}}. Intervals are at 95%
+        Column -> {"train", "test": rates of right guesses, "excess": {"value", "low", "high"}}. Intervals are at 99%
         for all columns together (Bonferroni): one of thirty must not look like a leak by chance.
     """
     sources = np.asarray(sources)

@@ -1,25 +1,21 @@
 """Synthetic rows that are training rows, exactly or all but for noise."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 from scipy.stats import fisher_exact
 
-from medimg.pipeline import PixelCache, as_pixels
 from medimg.tables import schema
+from synthetic.judge import thresholds as limits
 from synthetic.judge.subject import Subject
+from synthetic.judge.thumbnails import BLOCK, Thumbnails, pixels
 
 # Root mean squared difference of pixels, in grey levels of 255, below which two images are one: what saving as JPEG, or
 # noise that no reader would notice, changes. Chest films of two patients differ by 20 and more.
 TOLERANCE = 4.0
 LISTED = 20
-# Standard errors above the rate of held-out rows that coincidence is granted: 1 of 40 honest generators exceeds it.
-ALLOWANCE = 2.0
-_SMALL = 16
-_BLOCK = 256  # images decoded at once: at most 50 MB of pixels
 _CELLS = 4_000_000  # of a block of distances: 16 MB of float32
 
 
@@ -38,18 +34,14 @@ def of_table(subject: Subject) -> dict:
     return counted(pairs, len(subject.made), held_out, len(subject.test)) | {"images": False}
 
 
-def of_images(
-    subject: Subject, size: int, channels: int, progress: Callable[[str, int, int], None]
-) -> dict:
+def of_images(subject: Subject, small: Thumbnails) -> dict:
     """Images that equal a training image, or its mirror image, within TOLERANCE.
 
     All images are compared, as thumbnails; pixels are decoded a block at a time.
 
     Args:
         subject: whose images are compared; nothing of it is left out.
-        size: pixels of a side at which two images are compared.
-        channels: 1 or 3.
-        progress: called with what is done, how far, and of how many.
+        small: their thumbnails.
 
     Returns:
         As `counted`; `images` is True, and `tolerance`.
@@ -57,22 +49,11 @@ def of_images(
     Raises:
         InputError: an image can't be read.
     """
-    form = (size, channels)
-    paths = {
-        "synthetic": subject.synthetic.paths(subject.made),
-        "train": subject.real.paths(subject.train),
-        "test": subject.real.paths(subject.test),
-    }
-    small = {
-        name: _thumbnails(
-            files, form, lambda done, n, name=name: progress(f"copies: {name}", done, n)
-        )
-        for name, files in paths.items()
-    }
-    closest, of_held_out = (
-        _closest_image((paths[name], small[name]), (paths["train"], small["train"]), form)
-        for name in ("synthetic", "test")
-    )
+    form = (small.size, small.channels)
+    train = (subject.real.paths(subject.train), small.train)
+    closest = _closest_image((subject.synthetic.paths(subject.made), small.made[0]), train, form)
+    test = (subject.real.paths(subject.test), small.held_out[0][small.is_test])
+    of_held_out = _closest_image(test, train, form)
     names = subject.train["image"].to_numpy()
     pairs = [
         (row, names[i])
@@ -95,7 +76,7 @@ def counted(pairs: Sequence, n: int, held_out: int, n_held_out: int) -> dict:
 
     Returns:
         `count`, `rate`, `held_out_count`, `held_out_rate`, `coincidence` (the highest rate that the held-out rows
-        explain: theirs and ALLOWANCE standard errors of the difference; 0 where no held-out row is a copy), `p`
+        explain: theirs and limits.ALLOWANCE standard errors of the difference; 0 where no held-out row is a copy), `p`
         (Fisher's exact test, one-sided: more copies than among held-out rows) and the first LISTED `pairs` of names.
     """
     expected = held_out / n_held_out
@@ -106,7 +87,7 @@ def counted(pairs: Sequence, n: int, held_out: int, n_held_out: int) -> dict:
         "rate": len(pairs) / n,
         "held_out_count": held_out,
         "held_out_rate": expected,
-        "coincidence": expected + ALLOWANCE * error,
+        "coincidence": expected + limits.ALLOWANCE * error,
         "p": float(fisher_exact(table, alternative="greater")[1]),
         "pairs": [{"synthetic": str(a), "real": str(b)} for a, b in pairs[:LISTED]],
     }
@@ -139,10 +120,10 @@ def _closest_image(
     for mirrored in (False, True):
         seen = images[1][:, :, ::-1] if mirrored else images[1]
         near = [(i, j) for i, j in _near(seen, train[1]) if found[i] is None]
-        for start in range(0, len(near), _BLOCK):
-            some = near[start : start + _BLOCK]
-            copies = _pixels([images[0][i] for i, _ in some], form)
-            originals = _pixels([train[0][j] for _, j in some], form)
+        for start in range(0, len(near), BLOCK):
+            some = near[start : start + BLOCK]
+            copies = pixels([images[0][i] for i, _ in some], *form)
+            originals = pixels([train[0][j] for _, j in some], *form)
             copies = copies[:, :, ::-1] if mirrored else copies
             for (i, j), copy, original in zip(some, copies, originals, strict=True):
                 if root_mean_square(copy, original) <= TOLERANCE:
@@ -174,26 +155,3 @@ def _near(queries: np.ndarray, candidates: np.ndarray) -> list[tuple[int, int]]:
         squared = 2 * score[np.arange(len(part)), closest] + (part**2).sum(axis=1)
         found += [(start + i, int(closest[i])) for i in np.flatnonzero(squared <= limit)]
     return found
-
-
-def _thumbnails(
-    paths: list[Path], form: tuple[int, int], progress: Callable[[int, int], None]
-) -> np.ndarray:
-    """float32 (N, T, T, C): averages over areas, T at most 16."""
-    size, channels = form
-    side = min(_SMALL, size)
-    small = np.empty((len(paths), side, side, channels), np.float32)
-    for start in range(0, len(paths), _BLOCK):
-        for i, image in enumerate(_pixels(paths[start : start + _BLOCK], form), start):
-            shrunk = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
-            small[i] = shrunk.reshape(side, side, channels)
-        progress(min(start + _BLOCK, len(paths)), len(paths))
-    return small
-
-
-def _pixels(paths: list[Path], form: tuple[int, int]) -> np.ndarray:
-    """float32 (N, S, S, C) in 0..255."""
-    cache = PixelCache.in_memory(paths, *form)
-    pixels = as_pixels(cache.take(np.arange(len(paths))))
-    cache.close()
-    return pixels

@@ -13,8 +13,12 @@ from synthetic.judge import (
     fidelity,
     guarantee,
     privacy,
+    report_folder,
     scorers,
     subject,
+    tail,
+    tail_parts,
+    thumbnails,
     utility,
 )
 from synthetic.judge.subject import Subject
@@ -45,26 +49,32 @@ class Judged:
 
 
 def judge(
-    synthetic: Path, real: Path, config: JudgeConfig, progress: Progress | None = None
+    synthetic: Path,
+    real: Path,
+    config: JudgeConfig,
+    progress: Progress | None = None,
+    report: Path | None = None,
 ) -> dict:
-    """Judge a synthetic Dataset; write judgement.json, report.html and judgement/figures/*.png into it.
+    """Judge a synthetic Dataset; write judgement.json, report.html and figures/*.png beside it, nothing into it.
 
     Args:
         synthetic: the Dataset to be judged.
         real: the Dataset whose train part it was learnt from, and whose test part was held out.
         config: options of the command.
         progress: called with what is done, how far, and of how many.
+        report: folder of the judgement; None: `report_folder.beside` the synthetic Dataset.
 
     Returns:
-        The content of judgement.json.
+        The content of judgement.json, which names no real row, image or patient.
 
     Raises:
-        InputError: an option or a Dataset can't be used.
+        InputError: an option or a Dataset can't be used, or the report can't lie where it should.
     """
     # Lazily: drawing needs matplotlib.
     from synthetic.judge.report import write
 
     everything = subject.load(synthetic, real)
+    folder = report_folder.checked(synthetic, real, report)
     result, judged = measures(everything, config, progress)
     content = {
         "synthetic": str(everything.synthetic.root.resolve()),
@@ -83,8 +93,9 @@ def judge(
         "notes": judged.subject.notes,
         "options": config.to_dict(),
     }
-    write(content, judged)
-    return content
+    told = write(content, judged, folder)
+    report_folder.clear_earlier(everything.synthetic.root)
+    return told
 
 
 def measures(
@@ -125,9 +136,11 @@ def _table(
         "categories": diversity.categories(everything),
     }
     progress("measures", 2, 3)
-    result["privacy"] = privacy.measure(limited, vectors, copies.of_table(everything), config)
+    closest = tail.measure(tail_parts.of_table(everything, config.seed))
+    found = privacy.measure(limited, vectors, copies.of_table(everything), config)
+    result["privacy"] = found | {"tail": closest}
     progress("measures", 3, 3)
-    notes = list(dict.fromkeys([*limited.notes, *learning.notes]))
+    notes = list(dict.fromkeys([*limited.notes, *learning.notes, *_drawn_note(closest)]))
     return result, Judged(replace(limited, notes=notes), vectors, pairs)
 
 
@@ -157,10 +170,23 @@ def _images(
         },
     }
     progress("measures", 2, 3)
-    found = copies.of_images(everything, loaded.size, loaded.channels, progress)
-    result["privacy"] = privacy.measure(limited, vectors, found, config)
+    chosen = tail_parts.some(len(everything.train), config.seed)
+    small = thumbnails.load(everything, loaded.size, loaded.channels, chosen, progress)
+    found = copies.of_images(everything, small)
+    closest = tail.measure(tail_parts.of_images(everything, small, config.seed))
+    result["privacy"] = privacy.measure(limited, vectors, found, config) | {"tail": closest}
     progress("measures", 3, 3)
-    return result, Judged(limited, vectors, pairs, loaded)
+    notes = [*limited.notes, *_drawn_note(closest)]
+    return result, Judged(replace(limited, notes=notes), vectors, pairs, loaded)
+
+
+def _drawn_note(closest: dict) -> list[str]:
+    if closest["measured"] == closest["rows"]:
+        return []
+    return [
+        f"near copies were sought among {closest['measured']:,} of {closest['rows']:,} distinct synthetic rows, drawn "
+        "at random; equal ones in all"
+    ]
 
 
 def _repeated(images: np.ndarray, points: np.ndarray, chosen: np.ndarray) -> float:

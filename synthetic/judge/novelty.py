@@ -15,7 +15,8 @@ def measure(subject: Subject) -> dict:
     """Rows with a value that training lacks. Held-out patients have some too: real rows reach beyond any sample.
 
     Returns:
-        `synthetic`, `held_out`: share of rows with any; `columns`: of those with any in synthetic rows, how many rows
+        `synthetic`, `held_out`: share of rows with any; `error`: standard error of their difference, were they drawn
+        alike; `columns`: of those with any in synthetic rows, how many rows
         by kind: `unseen_category`, `outside_range`, `not_whole`, `missing`.
     """
     columns = {}
@@ -31,7 +32,10 @@ def measure(subject: Subject) -> dict:
             counts = {kind: int(found.sum()) for kind, found in kinds.items() if found.any()}
             if name == "synthetic" and counts:
                 columns[feature.name] = counts
-    return {**{name: float(found.mean()) for name, found in flags.items()}, "columns": columns}
+    shares = {name: float(found.mean()) for name, found in flags.items()}
+    common = float(np.concatenate(list(flags.values())).mean())
+    error = (common * (1 - common) * sum(1 / len(found) for found in flags.values())) ** 0.5
+    return {**shares, "error": error, "columns": columns}
 
 
 def _novel(

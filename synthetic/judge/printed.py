@@ -67,6 +67,7 @@ def _privacy(found: dict) -> Table:
             f"{copies['count']} ({copies['rate']:.1%})",
             f"{copies['held_out_rate']:.1%}",
         ],
+        *_tail(found["tail"]),
         ["share closer to train", interval(share), "0.5"],
     ]
     rows += [
@@ -80,6 +81,28 @@ def _privacy(found: dict) -> Table:
             )
     title = f"Privacy, against {found['held_out_patients']} held-out patients"
     return title, ["measure", "synthetic", "without a leak"], rows
+
+
+def _tail(tail: dict) -> list[list]:
+    near = tail["near"]
+    low = tail["low_percentile"]
+    return [
+        [
+            "near copies of one patient",
+            f"{near['count']} ({near['rate']:.1%})",
+            f"{near['held_out_rate']:.1%}",
+        ],
+        [
+            "closer to train than any held out",
+            str(tail["closer_than_held_out"]["distance"]["count"]),
+            f"p = {tail['closer_than_held_out']['distance']['p']:.3g}",
+        ],
+        [
+            f"nearest / next, percentile {100 * low['share']:g}",
+            _number(low["synthetic"]["value"]),
+            _number(low["real"]["value"]),
+        ],
+    ]
 
 
 def _number(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""What a judgement leaves in the synthetic Dataset: judgement/figures/*.png, report.html, judgement.json."""
+"""What a judgement leaves in its folder: figures/*.png, report.html, judgement.json."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from medimg.evaluation.figures import save, with_interval
 from medimg.pages import inlined, template
 from synthetic.judge.figures import distance_figure, diversity_figure, utility_figure
 from synthetic.judge.neighbours import nearest
+from synthetic.judge.report_folder import FIGURES, JUDGEMENT, REPORT
 from synthetic.judge.utility import TRAININGS
 
 CAPTIONS = {
@@ -29,18 +30,21 @@ WORDS = {
 SAMPLE_ROWS = 8
 
 
-def write(content: dict, judged) -> None:
+def write(content: dict, judged, root: Path) -> dict:
     """Write all files, judgement.json last: where it is, all the rest is.
 
     Args:
-        content: of judgement.json.
+        content: of judgement.json, and names of the real rows that were copied, which only the page shows.
         judged: `synthetic.judge.judge.Judged`.
+        root: the folder, made if it isn't there.
+
+    Returns:
+        What judgement.json holds.
 
     Raises:
         InputError: the folder can't be written.
     """
-    root = judged.subject.synthetic.root
-    folder = root / "judgement" / "figures"
+    folder = root / FIGURES
     drawn = _drawn(content, judged)
     for name in CAPTIONS:
         # A figure of an earlier judgement would look like part of this one.
@@ -49,8 +53,18 @@ def write(content: dict, judged) -> None:
     samples = (
         None if judged.pictures is not None else sample_rows(judged, content["options"]["seed"])
     )
-    atomic.write_text(root / "report.html", page(content, files, samples))
-    atomic.write_json(root / "judgement.json", content)
+    atomic.write_text(root / REPORT, page(content, files, samples))
+    told = without_real_names(content)
+    atomic.write_json(root / JUDGEMENT, told)
+    return told
+
+
+def without_real_names(content: dict) -> dict:
+    """judgement.json travels further than the page: which patients were copied is not in it."""
+    copies = content["privacy"]["copies"]
+    pairs = [{"synthetic": pair["synthetic"]} for pair in copies["pairs"]]
+    privacy = {**content["privacy"], "copies": {**copies, "pairs": pairs}}
+    return {**content, "privacy": privacy}
 
 
 def page(content: dict, figures: dict[str, Path], samples: dict | None) -> str:

@@ -44,6 +44,15 @@ class Subject:
         return pd.concat([self.train, self.test], ignore_index=True)
 
     @property
+    def reserve(self) -> pd.DataFrame:
+        """Real rows of patients out of train, of every split: how near two patients come, whoever was learnt from."""
+        rows = self.real.rows(labelled=True)
+        members = set(self.real.rows("train")["patient"])
+        return rows[(rows["split"] != "train") & ~rows["patient"].isin(members)].reset_index(
+            drop=True
+        )
+
+    @property
     def member(self) -> np.ndarray:
         """bool (train + test,): the row of `pool` is a training row."""
         return np.arange(len(self.train) + len(self.test)) < len(self.train)
@@ -143,9 +152,10 @@ def _check_source(made: Dataset, real: Dataset) -> None:
 
 def _notes(made: Dataset, real: Dataset) -> list[str]:
     notes = [
-        "judgement/ and report.html were made from real patients and show some of them: take both away before the "
-        "folder is shared",
-        "members are the real rows of split train, non-members those of split test; rows of val are neither",
+        "report.html and figures/ were made from real patients and show some of them: this folder stays inside; "
+        "nothing was written into the synthetic Dataset",
+        "members are the real rows of split train, non-members those of split test; rows of val are neither, but tell "
+        "with them how near two patients come",
         "intervals tell of the choice of test patients, not of training the generator anew with another seed",
     ]
     unlabelled = len(made.rows("train")) - len(made.rows("train", labelled=True))

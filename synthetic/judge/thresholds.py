@@ -51,11 +51,30 @@ CATEGORIES = Limit(0.9, 0.5, falling=True)
 # A class that is missing fails when train has as many rows of it; of fewer there was little to learn.
 CLASS_ROWS = 10
 
+# Standard errors above the rate of held-out rows that chance is granted: 1 of 40 honest generators exceeds it.
+ALLOWANCE = 2.0
+
 # p of as many copies, were the synthetic rows held-out patients: unlikely is care, very unlikely fails.
 COPIES = Limit(0.05, 0.01, falling=True)
 # Whatever p, which needs many held-out patients to be small: copied images beyond what coincidence explains, of all
 # synthetic ones. Any copied image is care.
 COPIED_IMAGES = 0.01
+# A near copy. Of a table: its columns of numbers differ by so many standard deviations (root mean square; robust ones,
+# the interquartile range / 1.349), its categories not at all. Of 151 patients of Cleveland the nearest two are at 0.10,
+# a row whose age, pressure, cholesterol and pulse are off by one is at 0.05 ...
+NEAR_ROW = 0.08
+# ... and of an image: standardised averages of 16 x 16 areas differ by so many standard deviations of an image (root
+# mean square). Of PneumoniaMNIST's 2,854 films the nearest two are at 0.22; 10 grey levels of noise make 0.13.
+NEAR_IMAGE = 0.2
+# Judgements of honest rows in which one would be called near by the law of nearest distances alone.
+NEAR_CHANCE = 0.05
+# Near or equal rows beyond what real ones explain: any is care; so many, and of so large a share, fail.
+NEAR_ROWS, NEAR_SHARE = 2, 0.01
+# Tests of the tail that share ALARM_P: rows beyond all held-out ones, by distance and by ratio.
+TAIL_TESTS = 2
+# Where real rows are near copies of each other too: a row by so much more than any of these (of the logarithm of the
+# ratio) is explained by none of them.
+BEYOND_REAL = 1.5
 # A leak must be beyond chance, at this p: one honest generator in a hundred is suspected by each test ...
 ALARM_P = 0.01
 # ... and the attacks of `membership` share that p, so as not to suspect one in fifty. With fewer permutations than
@@ -66,7 +85,7 @@ LEAST_RESAMPLES = int(ATTACKS / ALARM_P)
 # somebody is right hardly more often than a coin; that is care. From there on it fails.
 LEAK = 0.6
 # Right guesses of a patient's column beyond those of held-out patients, of all that was left to guess, at least (lower
-# bound of the 95% interval): anything above 0 is care, a tenth fails.
+# bound of the 99% interval): anything above 0 is care, a tenth fails.
 ATTRIBUTE = Limit(0.0, 0.1)
 # Held-out patients below which the tests would miss even large leaks: silence is no evidence then.
 HELD_OUT = 30

@@ -1,34 +1,19 @@
 """share, share-with-care or do-not-share, and why: the worst grade of all measures decides."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from medimg.evaluation.figures import with_interval
 from synthetic.judge import thresholds as limits
+from synthetic.judge.findings import GRADES, PARTS, Finding, listed, percent
+from synthetic.judge.tail_findings import tail_findings
 
-GRADES = ("pass", "care", "fail")
 VERDICTS = {"pass": "share", "care": "share-with-care", "fail": "do-not-share"}
-PARTS = ("privacy", "utility", "fidelity", "diversity")
 _PASSED = {
     "privacy": "Privacy: {copies}, and nothing that knows training patients better than held-out ones, was found.",
     "utility": "Utility: classifiers trained on the synthetic rows do about as well on real patients.",
     "fidelity": "Fidelity: the synthetic rows lie where real ones do, about as well as other real rows.",
     "diversity": "Diversity: the synthetic rows differ from each other as real ones do.",
 }
-
-
-class Finding(NamedTuple):
-    """One measure's grade.
-
-    Attributes:
-        part: one of PARTS.
-        grade: one of GRADES.
-        text: a sentence with the numbers.
-    """
-
-    part: str
-    grade: str
-    text: str
 
 
 def judge(result: dict, guarantee: str) -> dict:
@@ -66,8 +51,10 @@ def _privacy(found: dict) -> Iterator[Finding]:
         yield Finding(
             "privacy",
             _grade_of_copies(copies),
-            f"{_counted(copies)}; of held-out real ones {_percent(copies['held_out_rate'])} do.",
+            f"{_counted(copies)}; of held-out real ones {percent(copies['held_out_rate'])} do. These are "
+            f"{listed([pair['synthetic'] for pair in copies['pairs']], copies['count'])}.",
         )
+    yield from tail_findings(found["tail"], copies["images"])
     share = found["closer_to_train"]
     if share["p"] < limits.ALARM_P:
         yield Finding(
@@ -110,19 +97,14 @@ def _grade_of_copies(copies: dict) -> str:
 def _copies_passed(copies: dict) -> str:
     if not copies["count"]:
         return "no copies"
-    return f"{_counted(copies)}, as held-out ones do ({_percent(copies['held_out_rate'])})"
+    return f"{_counted(copies)}, as held-out ones do ({percent(copies['held_out_rate'])})"
 
 
 def _counted(copies: dict) -> str:
     kind = "image" if copies["images"] else "row"
     some = f"1 synthetic {kind}" if copies["count"] == 1 else f"{copies['count']} synthetic {kind}s"
     equal = "equals" if copies["count"] == 1 else "equal"
-    return f"{some} ({_percent(copies['rate'])}) {equal} a training {kind}"
-
-
-def _percent(share: float) -> str:
-    """Two digits: a few copies of many rows are not 0.0%."""
-    return f"{100 * share:.2g}%"
+    return f"{some} ({percent(copies['rate'])}) {equal} a training {kind}"
 
 
 def _attribute(columns: dict) -> Iterator[Finding]:
@@ -145,8 +127,9 @@ def _utility(found: dict) -> Iterator[Finding]:
         yield Finding("utility", "care", text)
         return
     grade = limits.GAP.grade(gap["value"])
-    if grade == "fail" and gap["low"] is not None and gap["low"] <= 0:
-        grade = "care"
+    if gap["low"] is not None and gap["low"] <= 0:
+        # The choice of test patients alone may have made it: a few dozen make gaps like this between real rows too.
+        grade = {"fail": "care"}.get(grade, "pass")
     whose = "on average over classifiers" if gap["classifier"] == "mean" else gap["classifier"]
     yield Finding(
         "utility",
@@ -175,7 +158,9 @@ def _fidelity(found: dict) -> Iterator[Finding]:
         novelty = found["novelty"]
         yield Finding(
             "fidelity",
-            limits.NOVELTY.grade(novelty["synthetic"] - novelty["held_out"]),
+            limits.NOVELTY.grade(
+                novelty["synthetic"] - novelty["held_out"] - limits.ALLOWANCE * novelty["error"]
+            ),
             f"{novelty['synthetic']:.0%} of the rows have a value that no training row has, of held-out rows "
             f"{novelty['held_out']:.0%}.",
         )

@@ -8,6 +8,7 @@ import pytest
 from federated.audit_log import AuditLog, verify
 from medimg.dataset import Dataset
 from medimg.errors import InputError
+from medimg.imaging import read_image
 from synthetic import options
 from synthetic.config import SynthesizeConfig
 from synthetic.images.plan import check as check_images
@@ -149,3 +150,21 @@ def test_a_log_whose_first_record_was_torn_begins_again(tmp_path):
         log.append({"event": "round", "round": 2})
     assert verify(path).ok and verify(path).rounds == (1, 2)
     assert path.read_text().count('"start"') == 1
+
+
+def test_the_finished_dataset_does_not_tell_where_patients_lie(made, images):
+    place = str(images.root.resolve().parent)
+    for path in made.rglob("*"):
+        if path.is_file():
+            assert place.encode() not in path.read_bytes(), path
+    assert Dataset.load(made).preparation["source"] == images.root.name
+    # Finished, it is left as it is.
+    config = SynthesizeConfig(**SMALL, rare_classes="leave-out")
+    assert synthesize(images.root, made, config, resume=True) == made
+
+
+def test_no_image_of_a_patient_is_left_in_the_finished_dataset(made, images):
+    pixels = {read_image(path).tobytes() for path in images.paths(images.manifest)}
+    found = [path for path in made.rglob("*") if path.suffix == ".png"]
+    assert len(found) > 1
+    assert not any(read_image(path).tobytes() in pixels for path in found)

@@ -11,6 +11,7 @@ from medimg.config import PhantomConfig, PrepareConfig
 from medimg.dataset import Dataset
 from medimg.imaging import read_image, write_png
 from medimg.prepare import prepare
+from medimg.tables.schema import Feature
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +29,47 @@ def films(tmp_path_factory) -> Dataset:
     )
     root = tmp_path_factory.mktemp("judge") / "films"
     return prepare("phantom", None, root, PrepareConfig(split="40/30/30"), drawing)
+
+
+def mixed_rows(n: int, seed: int) -> pd.DataFrame:
+    """Patients of a simulated ward: twelve whole numbers of three causes, four categories, a tenth missing."""
+    draw = np.random.default_rng(seed)
+    cause = draw.normal(size=(n, 3))
+    loads = np.random.default_rng(99).normal(size=(3, 12))
+    spread = np.linspace(8, 60, 12)
+    numbers = np.rint(200 + spread * (cause @ loads / 1.7 + draw.normal(0, 0.6, (n, 12))))
+    rows = pd.DataFrame(numbers, columns=[f"lab{i}" for i in range(12)])
+    rows = rows.mask(draw.random(rows.shape) < 0.1)
+    for number, levels in enumerate((2, 3, 5, 8)):
+        level = np.clip(levels / 2 + levels / 4 * cause[:, number % 3], 0, levels - 1)
+        rows[f"kind{number}"] = np.array(list("abcdefgh"))[level.astype(int)]
+    rows["kind3"] = rows["kind3"].mask(draw.random(n) < 0.1, "")
+    rows["label"] = np.where(cause[:, 0] + draw.normal(0, 0.7, n) > 0, "ill", "well")
+    return rows
+
+
+def as_real(rows: pd.DataFrame, root: Path, parts: tuple[int, int, int]) -> Dataset:
+    """Rows of `mixed_rows` as a Dataset whose first rows are train, the next val, the next test."""
+    names = [f"patient-{i:05d}" for i in range(sum(parts))]
+    rows = rows.iloc[: sum(parts)].assign(row=[f"record-{name}" for name in names], patient=names)
+    rows = rows.assign(site="ward", split=np.repeat(["train", "val", "test"], parts))
+    types = {
+        name: "continuous" if name.startswith("lab") else "categorical"
+        for name in rows
+        if name != "label" and name.startswith(("lab", "kind"))
+    }
+    features = tuple(Feature(name, kind) for name, kind in types.items())
+    root.mkdir(parents=True)
+    Dataset(root, "ward", "binary", ("well", "ill"), rows, features=features).save()
+    return Dataset.load(root)
+
+
+def off_by_one(rows: pd.DataFrame, columns, seed: int) -> pd.DataFrame:
+    """Rows with one more or one less in every one of these columns."""
+    draw, rows = np.random.default_rng(seed), rows.copy()
+    for name in columns:
+        rows[name] = rows[name] + draw.choice([-1, 1], len(rows))
+    return rows
 
 
 def as_synthetic(real: Dataset, rows: pd.DataFrame, root: Path, **preparation) -> Dataset:

@@ -8,7 +8,7 @@ import pytest
 
 from medimg.imaging import read_image, write_png
 from synthetic.config import JudgeConfig
-from synthetic.judge import copies, guarantee, pictures
+from synthetic.judge import copies, guarantee, pictures, thumbnails
 from synthetic.judge.judge import measures
 from synthetic.judge.subject import load
 from synthetic.judge.verdict import judge as verdict_on
@@ -19,6 +19,11 @@ QUICK = JudgeConfig(train_with=("decision-tree",), features="dct", bootstrap=200
 
 def quiet(what, done, total):
     """No progress."""
+
+
+def small_of(subject):
+    """Thumbnails of all images of 32 px."""
+    return thumbnails.load(subject, 32, 1, np.arange(len(subject.train)), quiet)
 
 
 @pytest.fixture(scope="module")
@@ -102,10 +107,11 @@ def test_copies_of_images_are_those_of_brute_force(films, tmp_path, monkeypatch)
     for path in made.paths(made.rows())[::3]:
         write_png(path, read_image(path)[:, ::-1].copy())
     # Many small blocks: their seams must not show.
-    monkeypatch.setattr(copies, "_BLOCK", 7)
+    monkeypatch.setattr(copies, "BLOCK", 7)
+    monkeypatch.setattr(thumbnails, "BLOCK", 7)
     monkeypatch.setattr(copies, "_CELLS", 500)
     subject = load(made.root, films.root)
-    found = copies.of_images(subject, 32, 1, quiet)
+    found = copies.of_images(subject, small_of(subject))
     loaded = pictures.load(subject, quiet)
     names, expected = subject.train["image"].to_numpy(), []
     for image, name in zip(loaded.made, subject.made["image"], strict=True):
@@ -124,7 +130,8 @@ def test_mirrored_copies_are_copies(films, tmp_path):
     made = as_synthetic_images(films, films.rows("train").iloc[:20], tmp_path, 0)
     for path in made.paths(made.rows()):
         write_png(path, read_image(path)[:, ::-1].copy())
-    found = copies.of_images(load(made.root, films.root), 32, 1, quiet)
+    subject = load(made.root, films.root)
+    found = copies.of_images(subject, small_of(subject))
     assert found["count"] == 20
     assert [pair["real"] for pair in found["pairs"]] == films.rows("train")["image"][:20].tolist()
     assert found["held_out_count"] == 0

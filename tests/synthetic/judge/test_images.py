@@ -8,6 +8,7 @@ from medimg.errors import InputError
 from synthetic.config import JudgeConfig
 from synthetic.judge import guarantee
 from synthetic.judge.judge import judge, measures
+from synthetic.judge.report_folder import beside
 from synthetic.judge.subject import load
 from synthetic.judge.verdict import judge as verdict_on
 from tests.synthetic.judge.conftest import as_synthetic_images
@@ -28,7 +29,7 @@ def test_real_patients_held_out_pass(films, tmp_path):
     found = judge(made.root, films.root, QUICK)
     assert found["verdict"] == "share", found["reasons"]
     assert "low frequencies" in found["fidelity"]["features"]
-    assert {path.stem for path in (made.root / "judgement" / "figures").iterdir()} == {
+    assert {path.stem for path in beside(made.root).joinpath("figures").iterdir()} == {
         "samples",
         "brightness",
         "utility",

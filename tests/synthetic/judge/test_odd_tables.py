@@ -10,6 +10,7 @@ from medimg.tables.schema import Feature
 from synthetic.config import JudgeConfig
 from synthetic.judge.judge import judge, measures
 from synthetic.judge.printed import printed
+from synthetic.judge.report_folder import beside
 from synthetic.judge.subject import load
 from tests.synthetic.judge.conftest import as_synthetic
 
@@ -80,8 +81,8 @@ def test_held_out_patients_of_one_class_leave_utility_open(odd, tmp_path):
     found = judge(made.root, odd.root, QUICK)
     assert found["utility"]["gap"]["value"] is None
     assert any("nothing is known" in reason for reason in found["reasons"])
-    assert (made.root / "judgement.json").is_file()
-    assert "undefined" in (made.root / "report.html").read_text(encoding="utf-8")
+    assert (beside(made.root) / "judgement.json").is_file()
+    assert "undefined" in (beside(made.root) / "report.html").read_text(encoding="utf-8")
     assert printed(found)[0][2][0][1] == "-"
 
 

@@ -13,6 +13,7 @@ from synthetic.judge import copies, guarantee, novelty
 from synthetic.judge.judge import judge, measures
 from synthetic.judge.printed import printed
 from synthetic.judge.quality import quality
+from synthetic.judge.report_folder import beside
 from synthetic.judge.subject import load
 from synthetic.judge.verdict import judge as verdict_on
 from tests.synthetic.judge.conftest import as_synthetic
@@ -44,19 +45,16 @@ def test_real_patients_held_out_pass(honest):
 
 def test_the_judgement_is_written_whole(honest):
     synthetic, found = honest
-    written = json.loads((synthetic.root / "judgement.json").read_text(encoding="utf-8"))
+    folder = beside(synthetic.root)
+    written = json.loads((folder / "judgement.json").read_text(encoding="utf-8"))
     assert written["verdict"] == found["verdict"]
     assert set(written["utility"]["real"]) == set(QUICK.train_with)
     for training in ("real", "synthetic", "both"):
         auroc = written["utility"][training]["k-nn"]["auroc"]
         assert auroc["low"] < auroc["value"] < auroc["high"]
-    page = (synthetic.root / "report.html").read_text(encoding="utf-8")
+    page = (folder / "report.html").read_text(encoding="utf-8")
     assert "http" not in page.replace("http-equiv", "")
-    assert (
-        page.count("data:image/png")
-        == len(list(synthetic.root.glob("judgement/figures/*.png")))
-        == 5
-    )
+    assert page.count("data:image/png") == len(list(folder.glob("figures/*.png"))) == 5
     assert "shows real patients" in page
     assert " synthetic rows by ctgan, judged against " in " ".join(page.split())
 

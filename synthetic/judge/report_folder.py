@@ -1,0 +1,79 @@
+"""Where a judgement lies: beside the synthetic Dataset, never in it, since it shows real patients."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from medimg.errors import InputError
+
+REPORT, JUDGEMENT, FIGURES = "report.html", "judgement.json", "figures"
+# What earlier versions left in the synthetic Dataset itself.
+_EARLIER = (REPORT, JUDGEMENT, "judgement")
+
+
+def beside(synthetic: Path) -> Path:
+    """NAME-judgement, next to the folder NAME."""
+    folder = Path(os.path.abspath(synthetic))
+    return folder.with_name(f"{folder.name}-judgement")
+
+
+def checked(synthetic: Path, real: Path, given: Path | None) -> Path:
+    """The report's folder: `given`, or that beside the synthetic Dataset.
+
+    Args:
+        synthetic: the Dataset that is judged.
+        real: the Dataset that it was made from.
+        given: of `--report`.
+
+    Raises:
+        InputError: it lies in the synthetic Dataset, or holds something other than a judgement.
+    """
+    folder = Path(given) if given is not None else beside(synthetic)
+    place, shared = folder.resolve(), Path(synthetic).resolve()
+    if place == shared or shared in place.parents:
+        raise InputError(
+            f"--report {folder}: lies in {synthetic}, which is to be shared, and the report shows real patients; "
+            "give a folder outside of it"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--report {folder}: is a file, not a folder")
+    others = _others(folder) if folder.is_dir() else []
+    if others or place == Path(real).resolve():
+        what = f"holds other files ({others[0]})" if others else "is the real Dataset"
+        raise InputError(f"--report {folder}: {what}; give a new folder, or that of a judgement")
+    return folder
+
+
+def clear_earlier(synthetic: Path) -> None:
+    """Take away the judgement that an earlier version wrote into the synthetic Dataset: this one replaces it.
+
+    Raises:
+        InputError: it can't be removed.
+    """
+    if not _is_judgement(synthetic / JUDGEMENT):
+        return
+    try:
+        for name in _EARLIER:
+            path = synthetic / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{path}: could not be removed ({error.strerror}); an earlier judgement shows real patients: remove it "
+            "yourself before you share the Dataset"
+        ) from error
+
+
+def _others(folder: Path) -> list[str]:
+    known = {REPORT, JUDGEMENT, FIGURES}
+    return sorted(path.name for path in folder.iterdir() if path.name not in known)
+
+
+def _is_judgement(path: Path) -> bool:
+    try:
+        return "verdict" in json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
