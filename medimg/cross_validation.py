@@ -68,8 +68,7 @@ def cross_validate(
         told(fold, measured[-1])
     if config.is_private:
         spent = [ledger.read(run.root / f"fold-{n}") for n in range(1, config.folds + 1)]
-        patients = dataset.rows(labelled=True)["patient"].nunique()
-        atomic.write_json(run.root / ledger.FILE, together(spent, patients))
+        atomic.write_json(run.root / ledger.FILE, together(spent))
     return _pool(run, dataset, config, measured)
 
 

@@ -44,7 +44,8 @@ ALWAYS = (
     "Not covered: noise is drawn in floating point, whose gaps can in theory be exploited.",
     "Not covered: the generator of noise and samples is pseudo-random and not cryptographic.",
     "Loss and accuracy on the training patients, their number, how long steps took and the hash of the manifest are "
-    "not written. Not covered: how long the training as a whole took.",
+    "not written.",
+    "Not covered: how long the training as a whole took.",
     "Runs on one Dataset folder are added up in its privacy_ledger.jsonl. A copy of the folder elsewhere, and another "
     "Dataset with the same patients, are not seen, unless this training started from weights or rows made of them. A "
     "patient is known by the same name alone.",

@@ -12,16 +12,16 @@ from medimg.privacy.segments import events_of, united
 
 COMPOSITION = (
     "All folds together: a patient is tested in one fold and took part in at most the others, whose models compose; "
-    "the total is the largest over who is left out."
+    "the total is the largest over who is left out. That covers the models: metrics and predictions are of each fold's "
+    "tested patients, without noise, and every patient is tested once."
 )
 
 
-def together(folds: Sequence[dict], patients: int) -> dict:
+def together(folds: Sequence[dict]) -> dict:
     """The `privacy.json` of a cross-validation.
 
     Args:
         folds: of each fold, in order.
-        patients: of the Dataset.
     """
     first = folds[0]
     segments = [segments_of(content) for content in folds]
@@ -41,10 +41,9 @@ def together(folds: Sequence[dict], patients: int) -> dict:
         "fold_budget_epsilon": first["budget_epsilon"],
         "steps": sum(content["steps"] for content in folds),
         "expected_units": max(content["expected_units"] for content in folds),
-        "units": patients,
         "events": [event for content in folds for event in content["events"]],
         "folds": [
-            {name: content[name] for name in ("run", "epsilon", "steps", "units")}
+            {name: content[name] for name in ("run", "epsilon", "steps")}
             for content in folds
         ],
         "dataset": folds[-1].get("dataset"),
