@@ -29,11 +29,16 @@ class Feature:
         name: as in the manifest's header.
         type: one of TYPES.
         order: of an ordinal column, its categories from low to high; empty: the order of their numbers or letters.
+        bound: lowest and highest value of numbers, of dates in days since 1970-01-01, as known without looking at the
+            patients; None: not stated.
+        categories: of a column that is no number, as known without looking at the patients; empty: not stated.
     """
 
     name: str
     type: str
     order: tuple[str, ...] = ()
+    bound: tuple[float, float] | None = None
+    categories: tuple[str, ...] = ()
 
     @property
     def is_number(self) -> bool:

@@ -53,7 +53,8 @@ class Tvae:
 
         Args:
             number: of the step, counted from the start of the training.
-            random: draws rows; torch's own generator draws the rest.
+            random: draws rows; torch's own generator draws the rest, but for what belongs to the rows of a private
+                step.
 
         Returns:
             The loss; of a private step none, since it would carry no noise.
@@ -63,12 +64,14 @@ class Tvae:
         losses = {}
         if self.private:
             step = self.private.sampling.step(number)
-            inputs = self._inputs(step.rows)
+            noise = self.private.normal(step.rows, self.settings.latent_size, number)
+            inputs = self._inputs(step.rows, noise)
             set_gradients(parameters, self._row_loss, inputs, step.groups, self.private, number)
         else:
             rows = random.choice(len(self.matrix), self.settings.batch_size, replace=False)
             optimizer.zero_grad()
-            loss = self._loss(parameters, *self._inputs(rows)).mean()
+            noise = torch.randn(len(rows), self.settings.latent_size)
+            loss = self._loss(parameters, *self._inputs(rows, noise)).mean()
             loss.backward()
             losses = {"loss": loss.item()}
         optimizer.step()
@@ -98,9 +101,8 @@ class Tvae:
             for key, value in network.named_parameters()
         }
 
-    def _inputs(self, rows: np.ndarray) -> tuple[torch.Tensor, ...]:
+    def _inputs(self, rows: np.ndarray, noise: torch.Tensor) -> tuple[torch.Tensor, ...]:
         index = torch.from_numpy(rows)
-        noise = torch.randn(len(rows), self.settings.latent_size)
         return self.matrix[index], self.told[index], noise
 
     def _row_loss(self, parameters, row, told, noise) -> torch.Tensor:
