@@ -11,7 +11,7 @@ from torch.func import functional_call, grad
 
 from synthetic.tables.conditions import Conditions
 from synthetic.tables.material import Material
-from synthetic.tables.private_step import set_gradients
+from synthetic.tables.private_step import clipped_sum, set_gradients
 from synthetic.tables.spans import Spans
 
 # What the draws of a private step's rows are for.
@@ -69,7 +69,7 @@ class Ctgan:
         """
         losses = {} if self.private else {"critic_loss": self._criticise(random)}
         if self.private:
-            self._criticise_privately(number, random)
+            self._criticise_privately(number)
             if (number + 1) % self.settings.critic_steps:
                 return losses
         losses["generator_loss"] = self._generate(random)
@@ -113,12 +113,18 @@ class Ctgan:
         self._take("critic", loss + penalty)
         return loss.item()
 
-    def _criticise_privately(self, number: int, random: np.random.Generator) -> None:
+    def _criticise_privately(self, number: int) -> None:
+        parameters = dict(self.critic.named_parameters())
+        set_gradients(parameters, self.clipped_sum(number), self.private, number)
+        self.optimizers["critic"].step()
+
+    def clipped_sum(self, number: int) -> torch.Tensor:
+        """What the patients of a private step add up to, without noise: float64 (weights of the critic,)."""
         step = self.private.sampling.step(number)
         inputs = self._private_inputs(number, step.rows)
         parameters = dict(self.critic.named_parameters())
-        set_gradients(parameters, self._row_loss, inputs, step.groups, self.private, number)
-        self.optimizers["critic"].step()
+        clip = self.private.l2_norm_clip
+        return clipped_sum(parameters, self._row_loss, inputs, step.groups, clip)
 
     def _private_inputs(self, number: int, rows: np.ndarray) -> tuple[torch.Tensor, ...]:
         """Real rows, made ones beside them, what both are told, and how they are mixed for the penalty.

@@ -65,9 +65,7 @@ class PrivateSteps:
 
 def set_gradients(
     parameters: dict[str, torch.nn.Parameter],
-    row_loss: Callable,
-    inputs: tuple[torch.Tensor, ...],
-    groups: np.ndarray,
+    sums: torch.Tensor,
     private: PrivateSteps,
     number: int,
 ) -> None:
@@ -75,13 +73,10 @@ def set_gradients(
 
     Args:
         parameters: by name; their `grad` is set.
-        row_loss: (parameters, *inputs of one row) -> the row's loss, a scalar.
-        inputs: each (R, ...); R may be 0: the step then releases noise alone.
-        groups: int (R,), the row's patient, counted from 0 within the step, non-decreasing.
+        sums: of `clipped_sum`.
         private: clip and noise.
         number: of the step.
     """
-    sums = clipped_sum(parameters, row_loss, inputs, groups, private.l2_norm_clip)
     noisy = sums + torch.from_numpy(private.noise(number, len(sums)))
     total, start = (noisy / private.divisor).float(), 0
     for parameter in parameters.values():
@@ -98,7 +93,12 @@ def clipped_sum(
 ) -> torch.Tensor:
     """The sum of patients' gradients, each of at most the clip; a patient whose gradient is not finite counts as absent.
 
-    Arguments as of `set_gradients`.
+    Args:
+        parameters: by name.
+        row_loss: (parameters, *inputs of one row) -> the row's loss, a scalar.
+        inputs: each (R, ...); R may be 0: the step then releases noise alone.
+        groups: int (R,), the row's patient, counted from 0 within the step, non-decreasing.
+        l2_norm_clip: largest L2 norm of a patient's gradient.
 
     Returns:
         float64 (weights,), without noise.

@@ -11,7 +11,7 @@ from torch.func import functional_call
 from torch.nn.functional import one_hot
 
 from synthetic.tables.material import Material
-from synthetic.tables.private_step import set_gradients
+from synthetic.tables.private_step import clipped_sum, set_gradients
 from synthetic.tables.spans import Spans
 
 RECONSTRUCTION = 2.0  # its weight against the divergence, as in the library
@@ -63,10 +63,7 @@ class Tvae:
         parameters = self._parameters()
         losses = {}
         if self.private:
-            step = self.private.sampling.step(number)
-            noise = self.private.normal(step.rows, self.settings.latent_size, number)
-            inputs = self._inputs(step.rows, noise)
-            set_gradients(parameters, self._row_loss, inputs, step.groups, self.private, number)
+            set_gradients(parameters, self.clipped_sum(number), self.private, number)
         else:
             rows = random.choice(len(self.matrix), self.settings.batch_size, replace=False)
             optimizer.zero_grad()
@@ -77,6 +74,13 @@ class Tvae:
         optimizer.step()
         self.decoder.sigma.data.clamp_(*SIGMA)
         return losses
+
+    def clipped_sum(self, number: int) -> torch.Tensor:
+        """What the patients of a private step add up to, without noise: float64 (weights,)."""
+        step = self.private.sampling.step(number)
+        noise = self.private.normal(step.rows, self.settings.latent_size, number)
+        inputs, clip = self._inputs(step.rows, noise), self.private.l2_norm_clip
+        return clipped_sum(self._parameters(), self._row_loss, inputs, step.groups, clip)
 
     def sample(self, wanted: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """Rows of the matrix.

@@ -17,7 +17,7 @@ from synthetic.tables.encoding import Encoding
 from synthetic.tables.marginals import Marginals
 from synthetic.tables.material import Material
 from synthetic.tables.mix import largest_remainder, votes
-from synthetic.tables.private_step import PrivateSteps, set_gradients
+from synthetic.tables.private_step import PrivateSteps, clipped_sum, set_gradients
 from synthetic.tables.settings import Settings, settings_for
 from synthetic.tables.tvae import Tvae
 
@@ -86,7 +86,7 @@ def test_private_gradient_is_that_of_a_loop(encoding, rows, targets, clip):
     step = steps.sampling.step(0)
     noise = steps.normal(step.rows, SMALL.latent_size, 0)
     inputs, parameters = model._inputs(step.rows, noise), model._parameters()
-    set_gradients(parameters, model._row_loss, inputs, step.groups, steps, 0)
+    set_gradients(parameters, model.clipped_sum(0), steps, 0)
     found = torch.cat([p.grad.flatten() for p in parameters.values()])
     total = 0
     for patient in range(len(step.units)):
@@ -107,10 +107,9 @@ def test_noise_is_of_the_stated_size_and_repeats():
     steps = PrivateSteps(drawn, 0.5, 3.0, secret, 2, secret.row_keys(["a", "b"]))
 
     def gradient(number):
-        nothing = (torch.zeros(0, 1), torch.zeros(0, dtype=torch.long).numpy())
-        set_gradients(
-            {"p": parameter}, lambda p, x: x.sum(), nothing[:1], nothing[1], steps, number
-        )
+        nothing = (torch.zeros(0, 1),), np.zeros(0, int)
+        sums = clipped_sum({"p": parameter}, lambda p, x: x.sum(), *nothing, 0.5)
+        set_gradients({"p": parameter}, sums, steps, number)
         return parameter.grad
 
     first = gradient(0)
