@@ -6,7 +6,13 @@ Nothing heavy is imported here: `medimg --help` reads these classes.
 import dataclasses
 from dataclasses import dataclass
 
-from medimg.option_groups import ImageOptions, ModelOptions, PrivacyOptions, TableOptions
+from medimg.option_groups import (
+    ImageOptions,
+    ModelOptions,
+    PrivacyOptions,
+    PublicOptions,
+    TableOptions,
+)
 from medimg.options import Config, option
 
 
@@ -96,7 +102,7 @@ class PhantomConfig(Config):
 
 
 @dataclass(frozen=True)
-class TrainConfig(PrivacyOptions, TableOptions, ImageOptions, ModelOptions):
+class TrainConfig(PublicOptions, PrivacyOptions, TableOptions, ImageOptions, ModelOptions):
     """Options of `medimg train`."""
 
     epochs: int | None = option(

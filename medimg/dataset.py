@@ -171,7 +171,7 @@ class Dataset:
         """SHA-256 of the manifest and the classes: changes when any row, label or split changes."""
         digest = hashlib.sha256(SEPARATOR.join((self.task, *self.classes)).encode())
         if self.features:
-            digest.update(repr(self.features).encode())
+            digest.update(schema.identity(self.features).encode())
         # In blocks: the text of a large table would be several times the table.
         block = atomic.rows_at_once(self.manifest)
         for start in range(0, max(len(self.manifest), 1), block):

@@ -89,6 +89,32 @@ class TableOptions(Config):
 
 
 @dataclass(frozen=True)
+class PublicOptions(Config):
+    """Options that state what is publicly known of a table."""
+
+    bound: dict = option(
+        {},
+        "table, private: public range of a column of numbers or dates; may be repeated (default: of dataset.yaml).",
+        metavar="COLUMN=LOW:HIGH",
+    )
+    categories: dict = option(
+        {},
+        "table, private: public categories of a column; may be repeated (default: of dataset.yaml).",
+        metavar="COLUMN=a,b",
+    )
+
+    def require_privacy(self) -> None:
+        """Refuse them where nothing is private: then ranges and categories are read off the rows.
+
+        Raises:
+            InputError: names the option.
+        """
+        for name in ("bound", "categories"):
+            if getattr(self, name):
+                raise InputError(f"--{name}: does nothing without --dp-epsilon; leave it out")
+
+
+@dataclass(frozen=True)
 class PrivacyOptions(Config):
     """Private training of one Run."""
 

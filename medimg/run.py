@@ -170,7 +170,9 @@ def resumable(root: Path, dataset: Dataset) -> Run:
         InputError: not a Run, or the Dataset has changed.
     """
     run = Run.load(root)
-    if run.environment().get("data_fingerprint") != dataset.fingerprint():
+    known = run.environment().get("data_fingerprint")
+    # A private training keeps it beside its noise (`medimg.privacy.secret`), which is asked for when it goes on.
+    if known and known != dataset.fingerprint():
         raise InputError(
             f"{root}: the Dataset at {dataset.root} has changed since this Run began; train anew with --overwrite"
         )

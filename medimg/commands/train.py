@@ -1,5 +1,6 @@
 """`medimg train`: a classifier, or one for each fold, each a Run."""
 
+import math
 import sys
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from medimg.console import interval, progress_bars
 def train(data_folder, out, config, resume, overwrite):
     """Train a classifier on DATA and leave a Run."""
     config.require_budget()
+    if not config.is_private:
+        config.require_privacy()
     if config.folds and not config.fold:
         _cross_validate(data_folder, out, config, resume, overwrite)
         return
@@ -44,9 +47,12 @@ def _listener(step):
     def epoch(row):
         if sys.stderr.isatty():
             return
+        # Of private training nothing is told that carries no noise: NaN.
+        told = "" if math.isnan(row["loss"]) else f"loss {row['loss']:.4f} "
+        took = "" if math.isnan(row["seconds"]) else f" {row['seconds']:.1f} s"
         click.echo(
-            f"{row['phase']} epoch {row['epoch']}: loss {row['loss']:.4f} val_loss {row['val_loss']:.4f} "
-            f"val_auroc {row['val_auroc']:.4f} {row['seconds']:.1f} s",
+            f"{row['phase']} epoch {row['epoch']}: {told}val_loss {row['val_loss']:.4f} "
+            f"val_auroc {row['val_auroc']:.4f}{took}",
             err=True,
         )
 

@@ -13,7 +13,6 @@ class Circumstances:
         best_epoch: the released weights are those of the best epoch on validation.
         shared_validation: other Runs chose by the same validation patients.
         search: options were chosen by looking at results on these data.
-        training_metrics: loss and metrics of the training part are written without noise.
         feature_statistics: means, scales, ranges or categories of features were computed from the
             training part.
         class_weights: class counts of the training part weight the loss.
@@ -27,7 +26,6 @@ class Circumstances:
     best_epoch: bool = False
     shared_validation: bool = False
     search: bool = False
-    training_metrics: bool = True
     feature_statistics: bool = False
     class_weights: bool = False
     fixed_seed: bool = False
@@ -38,12 +36,14 @@ class Circumstances:
 ALWAYS = (
     "Protected is the participation of one patient of split 'train', with all their images or rows: neighbouring data "
     "sets differ by one patient added or removed. Patients of 'val' and 'test' are not protected.",
-    "The number of training patients, the sampling probability and the options are treated as public.",
+    "Treated as public: the options, the names of classes and columns in dataset.yaml, what is stated there or by "
+    "--bound and --categories, and the steps of a pass (patients over --batch-size, rounded up), by which alone the "
+    "number of patients is known.",
     "All intermediate weights are covered, not only the last ones.",
     "Not covered: noise is drawn in floating point, whose gaps can in theory be exploited.",
     "Not covered: the generator of noise and samples is pseudo-random and not cryptographic.",
-    "Not covered: what the folder tells beside the result: a hash of the manifest, by which a guess at its rows can be "
-    "checked, the most images or rows of a patient, the form of the images, and how long steps took.",
+    "Loss and accuracy on the training patients, their number, how long steps took and the hash of the manifest are not "
+    "written. Not covered: how long the training as a whole took.",
     "Runs on one Dataset folder are added up in its privacy_ledger.jsonl. A copy of the folder elsewhere, and another "
     "Dataset with the same patients, are not seen.",
 )
@@ -58,8 +58,6 @@ WHEN = {
     "shared_validation": "Not covered: other Runs on this Dataset chose by the same validation patients.",
     "search": "Not covered: options that were chosen by looking at results of other trainings on these patients, "
     "unless those Runs are in the same ledger.",
-    "training_metrics": "Not covered: loss and metrics of the training part, in history.csv and any log, carry no "
-    "noise; do not share them with the model.",
     "feature_statistics": "Not covered: the means, scales, ranges or categories that prepare the features were "
     "computed from the training part without noise.",
     "class_weights": "Not covered: the class weights are the class counts of the training part, without noise.",

@@ -36,10 +36,7 @@ class Terms:
         budget_epsilon: claimed beforehand; None: the noise multiplier was given instead.
         l2_norm_clip: most that a unit contributes to the sum, in L2 norm.
         expected_units: units in a step.
-        units: of the training part.
-        rows_per_unit: most images of a unit in a step.
-        data_fingerprint: `Dataset.fingerprint()`.
-        draw: `medimg.privacy.secret.draw_key` of the seed and all options.
+        draw: `medimg.privacy.secret.Secret.draw`.
         unit: who is protected: `patient` or `client`.
         mechanism: in words.
     """
@@ -48,9 +45,6 @@ class Terms:
     budget_epsilon: float | None
     l2_norm_clip: float
     expected_units: int
-    units: int
-    rows_per_unit: int
-    data_fingerprint: str
     draw: str
     unit: str = "patient"
     mechanism: str = "DP-SGD: Gaussian noise on the sum of clipped contributions"
@@ -133,9 +127,6 @@ class RunLedger:
             "steps": sum(segment.steps for segment in self.segments),
             "l2_norm_clip": terms.l2_norm_clip,
             "expected_units": terms.expected_units,
-            "units": terms.units,
-            "rows_per_unit": terms.rows_per_unit,
-            "data_fingerprint": terms.data_fingerprint,
             "accountant": f"dp-accounting {metadata.version('dp-accounting')}",
             "events": [{**s.to_dict(), "event": to_dict(s.event())} for s in self.segments],
             "assumptions": assumptions(self.circumstances),

@@ -55,7 +55,7 @@ class Sampling:
     Attributes:
         units: of the training part.
         expected_units: most units in a step on average, and what a step's sum is divided by.
-        secret: of the training.
+        secret: of the training; None: only how many are drawn is asked for.
         rows_per_unit: most rows of a unit in a step; 0: all.
         phase: of the training; phases draw independently.
 
@@ -65,7 +65,7 @@ class Sampling:
 
     units: Units
     expected_units: int
-    secret: Secret
+    secret: Secret | None
     rows_per_unit: int = 0
     phase: int = 0
 
@@ -178,7 +178,7 @@ def sampling(
     kind: str,
     units: Units,
     expected_units: int,
-    secret: Secret,
+    secret: Secret | None,
     rows_per_unit: int = 0,
     phase: int = 0,
 ) -> Sampling:

@@ -94,8 +94,7 @@ def secret_of(checkpoints: Path, options: dict, data: str, fixed: int | None = N
     Raises:
         InputError: the kept seed can't be read or is for other data, or a new one can't be kept.
     """
-    if fixed is not None:
-        return Secret.fixed(fixed, options)
+    given = None if fixed is None else Secret.fixed(fixed, options).seed
     path = Path(checkpoints) / FILE
     if path.is_file():
         try:
@@ -114,8 +113,8 @@ def secret_of(checkpoints: Path, options: dict, data: str, fixed: int | None = N
                 f"{path}: the data have changed since this training began; the same noise on other data would show the "
                 "difference bare: train anew with --overwrite"
             )
-        return Secret(seed, options)
-    seed = secrets.token_bytes(_BYTES)
+        return Secret(seed if given is None else given, options)
+    seed = given or secrets.token_bytes(_BYTES)
     atomic.write_json(path, {"seed": seed.hex(), "data": data})
     os.chmod(path, 0o600)
     return Secret(seed, options)

@@ -1,6 +1,6 @@
 """One paragraph for a report: what a `privacy.json` promises."""
 
-# Phase of a generator's ledger in which the training patients of each class are counted.
+# Phase of a ledger in which the training patients of each class are counted.
 CLASS_COUNTS = "class counts"
 # Generators that count instead of training.
 COUNTED = ("marginals",)
@@ -25,7 +25,7 @@ def summary(content: dict, row: str = "", model: str = "") -> str:
     sentences = [
         f"{made} with differential privacy for one {unit}: (epsilon, delta) = ({_number(epsilon['pld'])}, "
         f"{content['delta']:g}) by privacy loss distributions ({_number(epsilon['rdp'])} by Renyi accounting), for "
-        f"adding or removing one of {content['units']:,} {unit}s with all {theirs}."
+        f"adding or removing one {unit} of split 'train' with all {theirs}."
     ]
     if epsilon["pld"] == "infinite":
         sentences.append("Without noise there is no guarantee.")

@@ -1,92 +1,82 @@
-"""What is known of a table's columns without looking at the patients: ranges of numbers and dates, and categories.
+"""What is publicly known of a table's columns: `--bound`, `--categories`, and the same in dataset.yaml.
 
-What a private training reads off the rows would be some patient's. It is stated instead: by `--bound COLUMN=LOW:HIGH`
-and `--categories COLUMN=a,b`, or in dataset.yaml.
+A range or a list of categories that is read off the rows tells of the one patient who is 104 years old or a lighthouse
+keeper, and no noise covers it. Private training takes both from statements made without looking at any patient, or
+does not start.
 """
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-
-import pandas as pd
+from collections.abc import Mapping
 
 from medimg.errors import InputError
-from medimg.tables.days import days_since_1970
-from medimg.tables.schema import Feature, as_text
+from medimg.tables.schema import Feature, with_public
 
-_MEASURED = ("continuous", "integer", "date")
+_LISTED = 5
 
 
 def public_of(
-    features: Sequence[Feature], bound_option: Mapping, categories_option: Mapping
+    features: tuple[Feature, ...], bound: Mapping[str, str], categories: Mapping[str, str]
 ) -> tuple[Feature, ...]:
-    """The columns with what the options state of them; an option wins over dataset.yaml.
+    """The features with what the options state; an option goes before dataset.yaml.
 
     Args:
-        features: columns.
-        bound_option: column -> `LOW:HIGH`, of dates days since 1970-01-01 or ISO dates.
-        categories_option: column -> `a,b`.
+        features: of the Dataset.
+        bound: column -> "LOW:HIGH"; of dates "2001-01-01:2020-12-31".
+        categories: column -> "a,b".
 
     Raises:
-        InputError: an option names no such column, or does not state it.
+        InputError: names the option and the column.
     """
-    known = {feature.name: feature for feature in features}
-    for name, text in bound_option.items():
-        if name not in known or known[name].type not in _MEASURED:
-            raise InputError(
-                f"--bound {name}: is no column of numbers or dates of this table; leave it out"
-            )
-        known[name] = replace(known[name], bound=_bound(name, text, known[name].type))
-    for name, text in categories_option.items():
-        if name not in known or known[name].type in _MEASURED or not known[name].is_input:
-            raise InputError(
-                f"--categories {name}: is no column of categories of this table; leave it out"
-            )
-        known[name] = replace(known[name], categories=_categories(name, text))
-    return tuple(known.values())
+    stated = {feature.name: feature for feature in features}
+    for key, given in (("bound", bound), ("categories", categories)):
+        for name, text in given.items():
+            where = f"--{key} {name}={text}"
+            if name not in stated:
+                raise InputError(f"{where}: the table has no such column; leave it out")
+            value = _parts(str(text), key)
+            stated[name] = with_public(stated[name], key, value, where)
+    return tuple(stated.values())
 
 
-def require_public(features: Sequence[Feature]) -> None:
-    """Refuse columns of which nothing is stated; those that no model learns from need nothing.
+def require_public(features: tuple[Feature, ...], where: str) -> None:
+    """Refuse a table of which something would have to be learnt from private rows.
+
+    Args:
+        features: that a private training reads.
+        where: the Dataset, for messages.
 
     Raises:
-        InputError: names them all, and what to give.
+        InputError: names the columns and what to state.
     """
-    inputs = [feature for feature in features if feature.is_input]
-    bounds = [f.name for f in inputs if f.type in _MEASURED and f.bound is None]
-    categories = [f.name for f in inputs if f.type not in _MEASURED and not f.categories]
-    remedies = [f"--bound {name}=LOW:HIGH" for name in bounds]
-    remedies += [f"--categories {name}=a,b" for name in categories]
-    if remedies:
+    bounds = [f.name for f in features if (f.is_number or f.type == "date") and f.bound is None]
+    lists = [f.name for f in features if _lacks_list(f)]
+    wanted = []
+    if bounds:
+        wanted.append(f"--bound COLUMN=LOW:HIGH for {_named(bounds)}")
+    if lists:
+        wanted.append(f"--categories COLUMN=a,b for {_named(lists)}")
+    if wanted:
         raise InputError(
-            f"columns {', '.join([*bounds, *categories])}: a private training must not read ranges and categories off "
-            f"the patients; state what is known without them: {' '.join(remedies)}, or in dataset.yaml"
+            f"{where}: private training learns no range and no category from the rows, because they tell of single "
+            f"patients; state what is publicly known: {' and '.join(wanted)} (or 'bound' and 'categories' in "
+            "dataset.yaml), or make a column metadata there"
         )
 
 
-def _bound(name: str, text: object, type: str) -> tuple[float, float]:
-    kind = "two numbers or ISO dates" if type == "date" else "two numbers"
-    try:
-        low, high = (_number(part, type) for part in str(text).split(":"))
-    except ValueError:
-        low = high = math.nan
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise InputError(f"--bound {name}={text}: give {kind} as LOW:HIGH")
-    return low, high
+def _parts(text: str, key: str) -> list[str]:
+    if key == "categories":
+        return [part.strip() for part in text.split(",") if part.strip()]
+    # A date has no colon but in its time, and then has one on each side.
+    parts = text.split(":")
+    half = len(parts) // 2
+    return [":".join(parts[:half]), ":".join(parts[half:])]
 
 
-def _number(text: str, type: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        if type != "date":
-            raise
-    return float(days_since_1970([text.strip()])[0])
+def _lacks_list(feature: Feature) -> bool:
+    if feature.type == "ordinal":
+        return not feature.order
+    return feature.type == "categorical" and not feature.categories
 
 
-def _categories(name: str, text: object) -> tuple[str, ...]:
-    parts = as_text(pd.Series(str(text).split(","), dtype=object)).tolist()
-    found = tuple(part for part in dict.fromkeys(parts) if part)
-    if not found:
-        raise InputError(f"--categories {name}={text}: give at least one, as a,b")
-    return found
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(f"'{name}'" for name in names[:_LISTED]) + more

@@ -27,6 +27,9 @@ from medimg.whitening import whitening as learnt
 
 def check(config: TrainConfig) -> None:
     """Raises InputError when the options don't fit images."""
+    for name in ("bound", "categories"):
+        if getattr(config, name):
+            raise InputError(f"--{name}: is for a table's columns; leave it out for images")
     if config.model in tabular.ARGUMENTS:
         raise InputError(
             f"--model {config.model}: needs a table; 'medimg models' lists what takes images"
@@ -67,7 +70,9 @@ def channels_of(dataset: Dataset, config: TrainConfig) -> int:
         return config.channels
     if family(config.model).application is not None:
         return 3
-    return image_form(dataset.paths(dataset.rows("train"))).channels
+    # Private training asks those whom it does not protect: a single colour image would make the model one of colour.
+    split = "val" if config.is_private else "train"
+    return image_form(dataset.paths(dataset.rows(split))).channels
 
 
 def build_model(config: TrainConfig, description: dict) -> tf.keras.Model:

@@ -37,6 +37,7 @@ class Stage:
             than an epoch's order.
         before: told how many epochs the phase has had, before the next one's first step.
         keeps_last: the phase's last weights are kept, not those of its best epoch.
+        tells_training: loss, accuracy and seconds of the training part may be told.
         counted: an epoch has ceil(examples / batch size) batches; else as many as `batches` gives.
     """
 
@@ -50,6 +51,7 @@ class Stage:
     inputs: Callable
     before: Callable[[int], None] = lambda epoch: None
     keeps_last: bool = False
+    tells_training: bool = True
     counted: bool = True
 
 
@@ -116,14 +118,16 @@ class Epochs:
     def end_epoch(self, logs: dict, seconds: float) -> None:
         """Validate, record, checkpoint; tells the model to stop when the phase is over."""
         stage, progress, config = self.stage, self.progress, self.config
-        if not math.isfinite(logs["loss"]):
-            raise InputError(
-                f"--learning-rate {config.learning_rate}: the loss became {logs['loss']} in epoch "
-                f"{progress.total_epochs + 1}; use a smaller one"
-            )
+        if stage.tells_training:
+            self._require_finite(logs["loss"], "the loss")
+        else:
+            logs.update(dict.fromkeys(("loss", "accuracy"), math.nan))
+            seconds = math.nan
         started = time.monotonic()
         logits = stage.validate()
         loss = mean_loss(logits, stage.val_targets, self.task)
+        if not stage.tells_training:
+            self._require_finite(loss, "the loss on validation")
         rate = progress.learning_rate
         better = progress.end_epoch(
             loss, self.phase.epochs, config.patience, config.plateau_patience, config.plateau_factor
@@ -150,6 +154,13 @@ class Epochs:
         atomic.write_csv(self.run_folder.root / "history.csv", pd.DataFrame(self.history))
         self.listener.epoch(row)
         stage.model.stop_training = progress.finished
+
+    def _require_finite(self, loss: float, what: str) -> None:
+        if not math.isfinite(loss):
+            raise InputError(
+                f"--learning-rate {self.config.learning_rate}: {what} became {loss} in epoch "
+                f"{self.progress.total_epochs + 1}; use a smaller one"
+            )
 
     def _save(self) -> None:
         self.checkpoints.save(

@@ -98,7 +98,7 @@ def gather(
     )
     augmentation = None
     if config.augment != "none":
-        augmentation = Augmentation(STRENGTHS[config.augment], n, config.seed, config.views)
+        augmentation = Augmentation.seeded(STRENGTHS[config.augment], n, config.seed, config.views)
     return Material(
         train=caches["train"],
         targets=targets["train"],

@@ -6,17 +6,20 @@ import numpy as np
 import tensorflow as tf
 
 from medimg.config import TrainConfig
-from medimg.dataset import Dataset
+from medimg.dataset import SEPARATOR, Dataset
 from medimg.errors import InputError
 from medimg.privacy.assumptions import Circumstances
 from medimg.privacy.budget import Budget
 from medimg.privacy.chunks import chunks
+from medimg.privacy.class_counts import COUNTING, noisy_class_counts, noisy_class_weights
+from medimg.privacy.class_counts import PHASE as CLASS_COUNTS
 from medimg.privacy.dataset_ledger import DatasetLedger
 from medimg.privacy.dp_model import make_private
+from medimg.privacy.keyed import fold
 from medimg.privacy.ledger import RunLedger, Terms
 from medimg.privacy.per_example.kinds import check as check_layers
 from medimg.privacy.sampling import Sampling, sampling
-from medimg.privacy.secret import draw_key, secret_seed, stream_seed
+from medimg.privacy.secret import Secret, secret_of
 from medimg.privacy.units import Units
 from medimg.run import Run
 from medimg.training.loop import Stage
@@ -33,23 +36,67 @@ def check(dataset: Dataset, config: TrainConfig) -> None:
     Raises:
         InputError: names the option.
     """
-    if config.balance == "weighted-sampling":
-        raise InputError(
-            "--balance weighted-sampling: private training draws patients by Poisson sampling; use class-weight"
-        )
+    _refuse_what_learns_from_rows(dataset, config)
     if config.dp_clip == float("inf"):
         raise InputError("--dp-clip inf: noise needs a finite clip")
     rows = dataset.rows("train", labelled=True)
+    _require_public_classes(dataset)
     units = Units.of(rows["patient"].to_numpy())
     if config.dp_delta >= 1 / len(units):
         raise InputError(
             f"--dp-delta {config.dp_delta:g}: must be below 1 / {len(units)} patients, or a patient's data may be "
             "published outright within it"
         )
-    drawn = _sampling(config, units, seed=0)
+    drawn = _sampling(config, units, None)
     if config.dp_engine == "tf-privacy" and drawn.most_rows_per_unit > 1:
         raise InputError(
             "--dp-engine tf-privacy: clips single images, not patients; use medimg or --dp-images-per-patient 1"
+        )
+
+
+def _refuse_what_learns_from_rows(dataset: Dataset, config: TrainConfig) -> None:
+    """Whatever is learnt beside the weights carries no noise."""
+    if config.balance == "weighted-sampling":
+        raise InputError(
+            "--balance weighted-sampling: private training draws patients by Poisson sampling; use class-weight"
+        )
+    if config.balance == "class-weight" and dataset.task == "multilabel":
+        raise InputError(
+            "--balance class-weight: of a multilabel set the weights are exact counts; not with --dp-epsilon"
+        )
+    if config.tensorboard:
+        raise InputError("--tensorboard: logs losses that carry no noise; not with --dp-epsilon")
+    if config.normalize == "pca":
+        raise InputError(
+            "--normalize pca: is learnt from the training images without noise; not with --dp-epsilon"
+        )
+    if not dataset.is_table:
+        return
+    if config.select != "none":
+        raise InputError(
+            f"--select {config.select}: chooses columns by the training rows without noise; not with --dp-epsilon: "
+            "make columns metadata in dataset.yaml instead"
+        )
+    if config.missing != "impute":
+        raise InputError(
+            f"--missing {config.missing}: is decided by the training rows; not with --dp-epsilon: use impute"
+        )
+    if config.impute == "most-frequent":
+        raise InputError(
+            "--impute most-frequent: is learnt from the training rows without noise; not with --dp-epsilon: leave it "
+            "out (the middle of the public range) or use constant"
+        )
+
+
+def _require_public_classes(dataset: Dataset) -> None:
+    """A class that protected patients alone have names them: the model's outputs tell that it exists."""
+    others = dataset.manifest[dataset.manifest["split"].isin(["val", "test"])]
+    known = {part for label in others["label"] for part in label.split(SEPARATOR)}
+    alone = [name for name in dataset.classes if name not in known]
+    if alone:
+        raise InputError(
+            f"{dataset.root}: class '{alone[0]}' occurs in split 'train' alone, whose patients are protected, and the "
+            "model would tell that it does; prepare with another --split, or without this class"
         )
 
 
@@ -92,24 +139,30 @@ class PrivateTraining:
         phases: list[Phase],
     ):
         self.config, self.material = config, material
-        options = {**config.given(), "data": dataset.fingerprint()}
-        # What the noise is drawn for; where a Run lies does not matter.
-        self.seed = secret_seed(run.root / "checkpoints", options, config.dp_seed)
+        data = dataset.fingerprint()
+        # Options, not the Run: where it lies does not matter.
+        self.secret = secret_of(run.root / "checkpoints", config.given(), data, config.dp_seed)
         self.units = Units.of(material.patients)
+        self._keys = self.secret.row_keys(material.patients)
+        if material.augmentation:
+            material.augmentation = material.augmentation.keyed(self._keys)
         drawn = self._sampling(0)
         self.ledger = RunLedger(
             run.root,
-            _terms(config, self.units, drawn, options["data"], draw_key(self.seed, options)),
+            _terms(config, drawn, self.secret.draw(data)),
             _circumstances(dataset, config),
             dataset.root,
         )
         wanted = drawn.steps_per_pass * max(1, sum(phase.epochs for phase in phases))
-        previous = ()
+        counting = config.balance == "class-weight"
+        previous = (COUNTING.event([(0, 1)]),) if counting else ()
         if config.dp_budget == "dataset":
-            previous = DatasetLedger(dataset.root).events(but=self.ledger.run)
+            previous += DatasetLedger(dataset.root).events(but=self.ledger.run)
         budget = Budget(config.dp_epsilon, config.dp_delta, previous)
         self.plan = budget.plan(drawn.mechanism(), wanted, config.dp_noise_multiplier)
         self.phases = _within(phases, self.plan.steps // drawn.steps_per_pass, config)
+        if counting:
+            self._weigh_classes(len(dataset.classes))
 
     def stage(self, stage: Stage, phase: Phase, number: int, earlier: int) -> Stage:
         """The same stage, trained privately.
@@ -126,7 +179,8 @@ class PrivateTraining:
             self.config.dp_clip,
             self.plan.mechanism.noise_multiplier,
             drawn.expected_units,
-            stream_seed(self.seed, "noise", number),
+            # Each step brings its own.
+            seed=0,
             engine=self.config.dp_engine,
             accumulation_steps=1 if self.config.dp_engine == "tf-privacy" else 0,
         )
@@ -140,6 +194,7 @@ class PrivateTraining:
             stage,
             model=private,
             batches=lambda epochs: self._batches(stage, drawn, epochs, earlier),
+            tells_training=False,
             before=before,
             # Private weights wander: their loss grows with their confidence while the ranking still improves.
             keeps_last=not self.config.patience,
@@ -151,10 +206,16 @@ class PrivateTraining:
         self.ledger.complete()
 
     def _sampling(self, number: int) -> Sampling:
-        return _sampling(self.config, self.units, self.seed, number)
+        return _sampling(self.config, self.units, self.secret, number)
+
+    def _weigh_classes(self, classes: int) -> None:
+        self.ledger.record(CLASS_COUNTS, 0, 1, COUNTING)
+        targets = self.material.targets
+        counts = noisy_class_counts(np.eye(classes)[targets], self.units, self.secret)
+        self.material.sample_weights = noisy_class_weights(counts)[targets]
 
     def _batches(self, stage: Stage, drawn: Sampling, epochs: tuple[int, int], earlier: int):
-        """tf.data of (inputs, targets, {"unit", "last", "weight"}): the steps of some epochs in chunks of one size."""
+        """tf.data of (inputs, targets, what `make_private` takes): the steps of some epochs in chunks of one size."""
         material = self.material
         size = max(PHYSICAL_BATCH, drawn.most_rows_per_unit)
         if self.config.dp_engine == "tf-privacy":
@@ -167,11 +228,14 @@ class PrivateTraining:
             for epoch in range(*epochs):
                 start = (epoch - earlier) * drawn.steps_per_pass
                 for step in drawn.steps(start, start + drawn.steps_per_pass):
+                    noise = self.secret.state("noise", drawn.phase, step.number)
                     for chunk in chunks(step, size, drawn.units):
-                        yield np.int64(epoch), chunk.rows, chunk.groups, np.bool_(chunk.last)
+                        keys = fold(self._keys[chunk.rows], drawn.phase, step.number)
+                        last = np.bool_(chunk.last)
+                        yield np.int64(epoch), chunk.rows, chunk.groups, last, keys, noise
 
-        def fetch(epoch, rows, groups, last):
-            extra = {"unit": groups, "last": last}
+        def fetch(epoch, rows, groups, last, keys, noise):
+            extra = {"unit": groups, "last": last, "key": keys, "noise": noise}
             if weights is not None:
                 extra["weight"] = tf.gather(tf.constant(weights, tf.float32), rows)
             return stage.inputs(epoch, rows), tf.gather(targets, rows), extra
@@ -181,15 +245,19 @@ class PrivateTraining:
             tf.TensorSpec((size,), tf.int64),
             tf.TensorSpec((size,), tf.int32),
             tf.TensorSpec((), tf.bool),
+            tf.TensorSpec((size,), tf.uint64),
+            tf.TensorSpec((3,), tf.int64),
         )
         source = tf.data.Dataset.from_generator(drawn_chunks, output_signature=signature)
         return source.map(fetch, num_parallel_calls=2, deterministic=True).prefetch(4)
 
 
-def _sampling(config: TrainConfig, units: Units, seed: int, number: int = 0) -> Sampling:
-    """How a phase draws patients."""
+def _sampling(
+    config: TrainConfig, units: Units, secret: Secret | None, number: int = 0
+) -> Sampling:
+    """How a phase draws patients; without a secret how many, not whom."""
     kind, most = config.dp_sampling, config.dp_images_per_patient
-    return sampling(kind, units, config.batch_size, seed, most, number)
+    return sampling(kind, units, config.batch_size, secret, most, number)
 
 
 def _within(phases: list[Phase], epochs: int, config: TrainConfig) -> list[Phase]:
@@ -207,17 +275,12 @@ def _within(phases: list[Phase], epochs: int, config: TrainConfig) -> list[Phase
     return cut
 
 
-def _terms(
-    config: TrainConfig, units: Units, drawn: Sampling, fingerprint: str, draw: str
-) -> Terms:
+def _terms(config: TrainConfig, drawn: Sampling, draw: str) -> Terms:
     return Terms(
         delta=config.dp_delta,
         budget_epsilon=config.dp_epsilon,
         l2_norm_clip=config.dp_clip,
         expected_units=drawn.expected_units,
-        units=len(units),
-        rows_per_unit=drawn.most_rows_per_unit,
-        data_fingerprint=fingerprint,
         draw=draw,
     )
 
@@ -229,8 +292,6 @@ def _circumstances(dataset: Dataset, config: TrainConfig) -> Circumstances:
         best_epoch=bool(config.patience),
         shared_validation=bool(config.patience or config.plateau_patience),
         search=True,
-        feature_statistics=dataset.is_table,
-        class_weights=config.balance == "class-weight",
         fixed_seed=config.dp_seed is not None,
         pretrained=config.weights != "none",
     )

@@ -11,7 +11,9 @@ from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.models import tabular
 from medimg.tables.fit import complete_rows, fit
+from medimg.tables.fit_public import fit_public
 from medimg.tables.preprocessing import Preprocessing
+from medimg.tables.public import public_of, require_public
 from medimg.training import features as frozen
 from medimg.training import phases
 from medimg.training.loop import Stage
@@ -37,6 +39,10 @@ def check(config: TrainConfig) -> None:
 
 def describe(dataset: Dataset, config: TrainConfig) -> dict:
     """What model.json says, with the preprocessing fitted on the training part alone."""
+    if config.is_private:
+        features = public_of(dataset.inputs, config.bound, config.categories)
+        require_public(features, str(dataset.root))
+        return described(dataset, config, fit_public(features, config, str(dataset.root)))
     return described(dataset, config, fit(dataset, _training_rows(dataset, config), config))
 
 

@@ -7,7 +7,7 @@ import pytest
 from medimg.config import TrainConfig
 from medimg.errors import InputError
 from medimg.options import option
-from medimg.privacy.secret import fingerprint, secret_seed
+from medimg.privacy.secret import Secret, fingerprint
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,13 @@ def test_given_are_those_that_differ_from_their_defaults():
     assert TrainConfig.from_dict(config.given()) == config
 
 
-def test_new_options_at_their_defaults_leave_a_fixed_seeds_draws_alone(tmp_path):
+def test_new_options_at_their_defaults_leave_a_fixed_seeds_draws_alone():
     before, later = TrainConfig(epochs=3), LaterConfig(epochs=3)
     assert fingerprint(before.to_dict()) != fingerprint(later.to_dict())
-    seeds = [secret_seed(tmp_path, config.given(), fixed=1) for config in (before, later)]
-    assert seeds[0] == seeds[1]
-    assert seeds[0] != secret_seed(
-        tmp_path, LaterConfig(epochs=3, one_more=("x",)).given(), fixed=1
-    )
+    streams = [Secret.fixed(1, config.given()).stream("noise", 0) for config in (before, later)]
+    assert streams[0] == streams[1]
+    other = LaterConfig(epochs=3, one_more=("x",)).given()
+    assert streams[0] != Secret.fixed(1, other).stream("noise", 0)
 
 
 @pytest.mark.parametrize("given", [{"dp_delta": 1e-4}, {"dp_clip": 0.5}, {"dp_seed": 1}])

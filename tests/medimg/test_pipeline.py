@@ -73,7 +73,7 @@ def test_training_batches_follow_the_order_of_each_epoch(files):
 
 def test_augmentation_depends_on_image_and_view_alone(files):
     cache = PixelCache.in_memory(files, 16, 1)
-    augmentation = Augmentation(STRENGTHS["standard"], 10, seed=1, views=2)
+    augmentation = Augmentation.seeded(STRENGTHS["standard"], 10, seed=1, views=2)
 
     def shown(order, batch, epochs):
         out = {}
@@ -95,7 +95,7 @@ def test_augmentation_depends_on_image_and_view_alone(files):
 
 
 def test_augmentation_of_no_strength_changes_nothing():
-    still = Augmentation(Strength(False, 0.0, 0.0, 0.0, 0.0), 4, 0)
+    still = Augmentation.seeded(Strength(False, 0.0, 0.0, 0.0, 0.0), 4, 0)
     x = np.random.default_rng(0).uniform(0, 255, (4, 9, 9, 3)).astype(np.float32)
     out = still.apply(tf.constant(x), tf.constant(0, tf.int64), tf.range(4, dtype=tf.int64))
     np.testing.assert_allclose(out, x, atol=1e-2)
@@ -115,7 +115,7 @@ def test_flip_is_a_mirror_and_rotation_turns_about_the_centre():
 
 
 def test_noise_has_the_stated_deviation():
-    noisy = Augmentation(Strength(False, 0.0, 0.0, 0.0, 5.0), 64, 0)
+    noisy = Augmentation.seeded(Strength(False, 0.0, 0.0, 0.0, 5.0), 64, 0)
     x = np.full((64, 32, 32, 1), 128.0, np.float32)
     out = noisy.apply(
         tf.constant(x), tf.constant(3, tf.int64), tf.range(64, dtype=tf.int64)

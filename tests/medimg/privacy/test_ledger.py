@@ -22,7 +22,7 @@ MECHANISM = Mechanism.poisson(0.1, 2.0)
 
 
 def terms(draw: str = "d1", delta: float = 1e-5, unit: str = "patient") -> Terms:
-    return Terms(delta, 3.0, 1.0, 10, 100, 2, "abc", draw, unit)
+    return Terms(delta, 3.0, 1.0, 10, draw, unit)
 
 
 def ledger(folder: Path, dataset: Path | None, **changes) -> RunLedger:
@@ -48,7 +48,9 @@ def test_privacy_json_is_what_the_command_line_promises(tmp_path):
     (event,) = content["events"]
     assert event["ranges"] == [[0, 50]]
     assert from_dict(event["event"]) == MECHANISM.event([(0, 50)])
-    assert (content["steps"], content["status"], content["units"]) == (50, "complete", 100)
+    assert (content["steps"], content["status"]) == (50, "complete")
+    # Exact numbers of patients and hashes of their rows carry no noise.
+    assert not {"units", "rows_per_unit", "data_fingerprint"} & set(content)
     assert content["dataset"] == {"runs": 1, "epsilon": epsilon}
 
 
@@ -118,7 +120,7 @@ from medimg import atomic
 from medimg.privacy.assumptions import Circumstances
 from medimg.privacy.ledger import RunLedger, Terms
 from medimg.privacy.sampling import PoissonSampling
-from medimg.privacy.secret import draw_key, generator, secret_seed
+from medimg.privacy.secret import secret_of
 from medimg.privacy.units import Units
 
 folder, dataset, at = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
@@ -131,9 +133,9 @@ def reached(point):
 values = np.random.default_rng(0).normal(1.0, 2.0, 200)
 units = Units.of([f"p{i // 2}" for i in range(200)])
 fixed = 7 if len(sys.argv) > 4 else None
-seed = secret_seed(folder / "checkpoints", {}, fixed)
-sampling = PoissonSampling(units, 10, seed)
-terms = Terms(1e-5, None, 1.0, 10, len(units), 2, "abc", draw_key(seed, {}))
+secret = secret_of(folder / "checkpoints", {}, "abc", fixed)
+sampling = PoissonSampling(units, 10, secret)
+terms = Terms(1e-5, None, 1.0, 10, secret.draw("abc"))
 ledger = RunLedger(folder, terms, Circumstances(), dataset)
 state = folder / "checkpoints/state.json"
 mean, done = json.loads(state.read_text()) if state.is_file() else (0.0, 0)
@@ -143,7 +145,7 @@ while done < 20:
     for step in sampling.steps(done, done + 5):
         reached(f"in {step.number}")
         sums = np.bincount(step.groups, values[step.rows] - mean, minlength=len(step.units))
-        noise = generator(seed, "noise", step.number).normal(0.0, 2.0)
+        noise = secret.generator("noise", step.number).normal(0.0, 2.0)
         mean += 0.1 * (np.clip(sums, -1.0, 1.0).sum() + noise) / 10
     done += 5
     atomic.write_json(state, [mean, done])
@@ -271,7 +273,7 @@ def test_summary_in_words(tmp_path):
     assert f"({epsilon['pld']:.3g}, 1e-05)" in text
     assert f"epsilon would be {epsilon['pld_without_amplification']:.3g}" in text
     for words in (
-        "one of 100 patients",
+        "one patient of split 'train'",
         "50 steps",
         "noise multiplier 2.",
         "budget was epsilon 3.",

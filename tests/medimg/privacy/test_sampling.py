@@ -9,10 +9,14 @@ from scipy.stats import binom, chi2
 from medimg.errors import InputError
 from medimg.privacy.chunks import chunks
 from medimg.privacy.sampling import PoissonSampling, ShuffledSampling, sampling
-from medimg.privacy.secret import draw_key, secret_seed, stream_seed
+from medimg.privacy.secret import Secret, secret_of
 from medimg.privacy.units import Units
 
 SIGNIFICANCE = 1e-3
+
+
+def secret(seed: int) -> Secret:
+    return Secret.fixed(seed, {})
 
 
 def mixed_units(count: int = 60, most: int = 7, seed: int = 0) -> tuple[np.ndarray, Units]:
@@ -51,7 +55,7 @@ def test_real_manifest_by_patient(medical_data):
 
 def test_poisson_inclusion_is_independent_with_probability_q():
     units, steps, expected = Units.of([f"p{i}" for i in range(80)]), 4000, 20
-    poisson = PoissonSampling(units, expected, seed=5)
+    poisson = PoissonSampling(units, expected, secret(5))
     q = poisson.probability
     included = np.zeros((steps, len(units)), bool)
     for step in poisson.steps(0, steps):
@@ -79,16 +83,16 @@ def test_poisson_inclusion_is_independent_with_probability_q():
 def test_a_step_depends_on_its_number_alone():
     units = mixed_units()[1]
     for kind in ("poisson", "shuffle"):
-        first = sampling(kind, units, 10, seed=1, rows_per_unit=2)
-        again = sampling(kind, units, 10, seed=1, rows_per_unit=2)
+        first = sampling(kind, units, 10, secret(1), rows_per_unit=2)
+        again = sampling(kind, units, 10, secret(1), rows_per_unit=2)
         through = {step.number: step for step in first.steps(0, 20)}
         for number in (17, 3, 11):
             replayed = again.step(number)
             np.testing.assert_array_equal(replayed.rows, through[number].rows)
             np.testing.assert_array_equal(replayed.groups, through[number].groups)
         others = (
-            sampling(kind, units, 10, seed=2, rows_per_unit=2),
-            sampling(kind, units, 10, seed=1, rows_per_unit=2, phase=1),
+            sampling(kind, units, 10, secret(2), rows_per_unit=2),
+            sampling(kind, units, 10, secret(1), rows_per_unit=2, phase=1),
         )
         for other in others:
             assert any(not np.array_equal(other.step(n).units, through[n].units) for n in range(20))
@@ -96,23 +100,55 @@ def test_a_step_depends_on_its_number_alone():
 
 def test_a_shuffled_pass_uses_everyone_once():
     units = Units.of([f"p{i}" for i in range(23)])
-    shuffled = ShuffledSampling(units, 5, seed=3)
+    shuffled = ShuffledSampling(units, 5, secret(3))
     assert shuffled.steps_per_pass == 5
-    orders = []
-    for first in (0, 5, 10):
-        steps = list(shuffled.steps(first, first + 5))
-        assert [len(step.units) for step in steps] == [5, 5, 5, 5, 3]
-        orders.append(tuple(np.concatenate([step.units for step in steps])))
-        assert sorted(orders[-1]) == list(range(23))
-    assert len(set(orders)) == 3
+    batches = np.zeros((400, 23), int)
+    for passed in range(400):
+        steps = list(shuffled.steps(5 * passed, 5 * passed + 5))
+        assert sorted(np.concatenate([step.units for step in steps])) == list(range(23))
+        for step in steps:
+            batches[passed, step.units] = step.number % 5
+    # Every unit is in each batch of a pass as often, whatever the others do.
+    counts = np.stack([(batches == number).sum(axis=0) for number in range(5)])
+    assert chi2.sf(((counts - 80) ** 2 / 80).sum(), 23 * 4) > SIGNIFICANCE
+    together = (batches[:, :1] == batches[:, 1:]).mean()
+    assert abs(together - 0.2) < 4 * np.sqrt(0.16 / (400 * 22))
     mechanism = shuffled.mechanism(2.0)
     assert (mechanism.steps_per_pass, mechanism.event([(0, 6)]).count) == (5, 2)
+
+
+@pytest.mark.parametrize("kind", ["poisson", "shuffle"])
+@pytest.mark.parametrize("left_out", ["p000", "p031", "p059"])
+def test_without_a_patient_the_others_are_drawn_as_before(kind, left_out):
+    patients, units = mixed_units()
+    rest = patients[patients != left_out]
+    drawn = sampling(kind, units, 16, secret(4), rows_per_unit=2)
+    without = sampling(kind, Units.of(rest), 16, secret(4), rows_per_unit=2)
+    assert drawn.steps_per_pass == without.steps_per_pass
+    assert drawn.mechanism(1.0) == without.mechanism(1.0)
+    # Rows by patient and place among the patient's own: their numbers in the manifest shift.
+    places, places_without = row_names(patients), row_names(rest)
+    involved = 0
+    for step, other in zip(drawn.steps(0, 40), without.steps(0, 40), strict=True):
+        with_them = {name for name in places[step.rows] if name[0] != left_out}
+        assert with_them == set(places_without[other.rows])
+        involved += len(with_them) < len(step.rows)
+    assert involved
+
+
+def row_names(patients: np.ndarray) -> np.ndarray:
+    seen: dict = {}
+    names = np.empty(len(patients), object)
+    for i, patient in enumerate(patients):
+        seen[patient] = seen.get(patient, -1) + 1
+        names[i] = (patient, seen[patient])
+    return names
 
 
 def test_rows_per_unit_are_drawn_uniformly_and_anew():
     patients = ["a"] * 6 + ["b"] * 2 + ["c"]
     units = Units.of(patients)
-    everyone = PoissonSampling(units, 3, seed=0, rows_per_unit=3)
+    everyone = PoissonSampling(units, 3, secret(0), rows_per_unit=3)
     assert everyone.most_rows_per_unit == 3
     steps = 3000
     counts = np.zeros(len(patients))
@@ -128,7 +164,7 @@ def test_rows_per_unit_are_drawn_uniformly_and_anew():
 
 def test_chunks_never_split_a_patient_and_lose_none():
     patients, units = mixed_units()
-    for step in PoissonSampling(units, 20, seed=9).steps(0, 30):
+    for step in PoissonSampling(units, 20, secret(9)).steps(0, 30):
         pieces = list(chunks(step, 16, units))
         seen = np.concatenate([piece.rows[piece.groups >= 0] for piece in pieces])
         np.testing.assert_array_equal(seen, step.rows)
@@ -150,7 +186,7 @@ def test_chunks_never_split_a_patient_and_lose_none():
 
 def test_an_empty_step_is_one_chunk_of_padding():
     units = Units.of(["a", "b", "c"])
-    poisson = PoissonSampling(units, 1, seed=0)
+    poisson = PoissonSampling(units, 1, secret(0))
     empty = next(step for step in poisson.steps(0, 100) if not len(step.units))
     (piece,) = chunks(empty, 4, units)
     assert (piece.units, piece.last, set(piece.groups)) == (0, True, {-1})
@@ -158,31 +194,39 @@ def test_an_empty_step_is_one_chunk_of_padding():
 
 def test_what_does_not_fit_is_named():
     units = Units.of(["small", "large", "large", "large"])
-    step = PoissonSampling(units, 2, seed=0).step(0)
+    step = PoissonSampling(units, 2, secret(0)).step(0)
     with pytest.raises(InputError, match=r"patient 'large': 3 images .* --dp-images-per-patient"):
         list(chunks(step, 2, units))
     with pytest.raises(InputError, match="--batch-size 3: split 'train' has 2 patients"):
-        PoissonSampling(units, 3, seed=0)
+        PoissonSampling(units, 3, secret(0))
     with pytest.raises(InputError, match="--batch-size 0"):
-        ShuffledSampling(units, 0, seed=0)
+        ShuffledSampling(units, 0, secret(0))
     with pytest.raises(InputError, match="--dp-sampling none"):
-        sampling("none", units, 1, seed=0)
+        sampling("none", units, 1, secret(0))
 
 
-def test_the_secret_is_kept_for_resuming_and_fixed_seeds_are_bound_to_options(tmp_path):
+def test_the_secret_is_kept_for_resuming_and_bound_to_options_and_data(tmp_path):
     options = {"learning_rate": 0.1}
-    kept = secret_seed(tmp_path / "a", options)
-    assert secret_seed(tmp_path / "a", options) == kept
-    assert secret_seed(tmp_path / "b", options) != kept
+    kept = secret_of(tmp_path / "a", options, "data")
+    assert secret_of(tmp_path / "a", options, "data") == kept
+    assert secret_of(tmp_path / "b", options, "data").seed != kept.seed
     assert (tmp_path / "a" / "noise_seed.json").stat().st_mode & 0o077 == 0
-    fixed = secret_seed(tmp_path / "c", options, fixed=1)
-    assert fixed == secret_seed(tmp_path / "d", options, fixed=1)
-    # Two trainings that differ in an option must not share noise.
-    assert fixed != secret_seed(tmp_path / "c", {"learning_rate": 0.2}, fixed=1)
-    assert not (tmp_path / "c").exists()
-    assert 0 <= stream_seed(kept, "noise", 0) < 2**63
-    assert stream_seed(kept, "noise", 0) != stream_seed(kept, "noise", 1)
-    assert draw_key(kept, options) != draw_key(kept, {"learning_rate": 0.2})
+    fixed = secret_of(tmp_path / "c", options, "data", fixed=1)
+    assert fixed == secret_of(tmp_path / "d", options, "data", fixed=1)
+    # Two trainings that differ in an option must not share noise: nor a copied one that goes on with another.
+    for one in (kept, fixed):
+        edited = Secret(one.seed, {"learning_rate": 0.2})
+        assert edited.stream("noise", 0) != one.stream("noise", 0)
+        assert not set(edited.state("noise", 0)) & set(one.state("noise", 0))
+        assert edited.draw("data") != one.draw("data") != one.draw("other data")
+        assert (edited.unit_keys("units", ["p"]) != one.unit_keys("units", ["p"])).all()
+        # What a patient's dropout is drawn by hides nothing, and may not change with the rest.
+        assert (edited.row_keys(["p"]) == one.row_keys(["p"])).all()
+    streams = [kept.stream(purpose, n) for purpose in ("noise", "units") for n in range(50)]
+    assert len(set(streams)) == 100
+    # Nor may it meet other data.
+    with pytest.raises(InputError, match="the data have changed"):
+        secret_of(tmp_path / "a", options, "other data")
     (tmp_path / "a" / "noise_seed.json").write_text("{}")
     with pytest.raises(InputError, match=r"noise_seed\.json: not readable"):
-        secret_seed(tmp_path / "a", options)
+        secret_of(tmp_path / "a", options, "data")
