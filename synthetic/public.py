@@ -1,4 +1,4 @@
-"""What a private synthesis takes as public beside its options: statements about columns, and the size in coarse steps."""
+"""What a private synthesis takes as public beside its options: statements of columns, and the size in coarse steps."""
 
 from medimg.dataset import Dataset
 from medimg.tables.public import public_of

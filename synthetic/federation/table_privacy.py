@@ -134,7 +134,7 @@ class ClientsPrivacy:
             )
             for name, plan in plans.items()
         }
-        self._ledger = self._ledger_of(dataset, data, plans, draws)
+        self._ledger = self._ledger_of(dataset, plans, draws)
         self._recorded: dict = {}
 
     def before_round(self, number: int, asked: Sequence[str], work: Mapping[str, float]) -> None:
@@ -191,7 +191,7 @@ class ClientsPrivacy:
             plans[name] = budget.plan(sampling.mechanism(), steps, config.dp_noise_multiplier)
         return plans
 
-    def _ledger_of(self, dataset: Dataset, fingerprint: str, plans: dict, draws: dict):
+    def _ledger_of(self, dataset: Dataset, plans: dict, draws: dict):
         config = self.config
         expected = {name: int(one.divisor) for name, one in self.private.items()}
         accounts = {
@@ -210,15 +210,15 @@ class ClientsPrivacy:
             budget_epsilon=config.dp_epsilon,
             l2_norm_clip=config.dp_clip,
             expected_units=max(expected.values()),
-            units=sum(len(one.sampling.units) for one in self.private.values()),
-            data_fingerprint=fingerprint,
+            # Neither their exact number nor a hash of their rows is told.
+            units=sum(self.sizes.values()),
+            data_fingerprint="",
         )
         return FederatedLedger(self.out, terms, accounts, self._assumptions, dataset.root)
 
     def _assumptions(self, unwritten: str) -> list[str]:
         circumstances = Circumstances(
             search=True,
-            training_metrics=False,
             fixed_seed=self.config.dp_seed is not None,
             dataset_ledger=unwritten,
         )

@@ -207,5 +207,5 @@ class _Federation:
         words = NO_GUARANTEE
         if self.privacy:
             words, details["epsilon"] = guarantee(self.folder, config.model)
-        features = synthesis.made_features(setting.features, config)
+        features = synthesis.made_features(setting.features)
         return Made(rows, features, details, notes, words)

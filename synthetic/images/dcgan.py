@@ -159,7 +159,11 @@ def settled(config, plan: Plan):
 
 
 def _class_mix(
-    dataset: Dataset, rows: pd.DataFrame, private: PrivateDiscriminator | None, config, secret: Secret
+    dataset: Dataset,
+    rows: pd.DataFrame,
+    private: PrivateDiscriminator | None,
+    config,
+    secret: Secret,
 ) -> ClassMix:
     if private and config.class_mix == "train":
         private.count_classes()

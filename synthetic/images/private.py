@@ -17,14 +17,15 @@ from medimg.pipeline import PixelCache, as_pixels
 from medimg.privacy.assumptions import Circumstances
 from medimg.privacy.budget import Budget
 from medimg.privacy.chunks import chunks
+from medimg.privacy.class_counts import COUNTING
+from medimg.privacy.class_counts import PHASE as CLASS_COUNTS
 from medimg.privacy.clipping import add_noise, clipped_sum
 from medimg.privacy.dataset_ledger import DatasetLedger
+from medimg.privacy.keyed import fold
 from medimg.privacy.ledger import RunLedger, Terms
 from medimg.privacy.sampling import sampling
-from medimg.privacy.keyed import fold
 from medimg.privacy.secret import Secret
 from medimg.privacy.units import Units
-from synthetic.images.classes import COUNTING
 from synthetic.images.losses import fake_losses, real_losses
 from synthetic.images.networks import scores
 from synthetic.images.noise import seed_of
@@ -68,21 +69,16 @@ class PrivateDiscriminator:
         self.secret, self.keys, self.clip = secret, keys, config.dp_clip
         most = config.dp_images_per_patient
         self.drawn = sampling(config.dp_sampling, units, plan.batch_size, secret, most)
-        fingerprint = dataset.fingerprint()
         terms = Terms(
             delta=config.dp_delta,
             budget_epsilon=config.dp_epsilon,
             l2_norm_clip=config.dp_clip,
             expected_units=self.drawn.expected_units,
-            units=len(units),
-            rows_per_unit=self.drawn.most_rows_per_unit,
-            data_fingerprint=fingerprint,
-            draw=secret.draw(fingerprint),
+            draw=secret.draw(dataset.fingerprint()),
         )
         circumstances = Circumstances(
             poisson=config.dp_sampling == "poisson",
             search=True,
-            training_metrics=False,
             fixed_seed=config.dp_seed is not None,
         )
         self.ledger = RunLedger(folder, terms, circumstances, dataset.root)
@@ -97,7 +93,7 @@ class PrivateDiscriminator:
 
     def count_classes(self) -> None:
         """Write down the noisy class counts, before they are drawn."""
-        self.ledger.record("class counts", 0, 1, COUNTING)
+        self.ledger.record(CLASS_COUNTS, 0, 1, COUNTING)
 
     def record(self, first: int, last: int) -> None:
         """Write down steps first..last - 1, before they are run."""
@@ -173,7 +169,7 @@ def check_budget(rows: pd.DataFrame, config, plan: Plan) -> None:
         return
     units = Units.of(rows["patient"].to_numpy())
     most = config.dp_images_per_patient
-    drawn = sampling(config.dp_sampling, units, plan.batch_size, Secret.fixed(0, {}), most)
+    drawn = sampling(config.dp_sampling, units, plan.batch_size, None, most)
     left = Budget(config.dp_epsilon, config.dp_delta, counted)
     left.plan(drawn.mechanism(), plan.epochs * plan.steps_per_epoch, config.dp_noise_multiplier)
 

@@ -218,7 +218,7 @@ def from_frame(frame: pd.DataFrame, columns: tuple[Column, ...], count: int) -> 
 def _declared(feature: Feature) -> Column:
     kind = feature.type
     if kind not in _MEASURED:
-        levels = [*dict.fromkeys(("", *feature.categories))]
+        levels = [*dict.fromkeys(("", *(feature.categories or feature.order)))]
         return _category(feature.name, kind, levels)
     low, high = feature.bound
     if kind == "integer" and high - low < MOST_GRADES:

@@ -43,7 +43,7 @@ def check(dataset: Dataset, rows: pd.DataFrame, config: SynthesizeConfig) -> Non
     Raises:
         InputError: names the option, or the columns of which nothing is stated.
     """
-    require_public(features_of(dataset, config))
+    require_public(features_of(dataset, config), str(dataset.root))
     if dataset.task == "multilabel":
         raise InputError(
             "--dp-epsilon: a multilabel set's combinations of labels would be given away; make a Dataset of one label"
@@ -124,16 +124,12 @@ class PrivateTraining:
             budget_epsilon=config.dp_epsilon,
             l2_norm_clip=config.dp_clip,
             expected_units=settings.batch_size,
-            units=len(units),
-            rows_per_unit=self._drawn.most_rows_per_unit,
-            data_fingerprint=data,
             draw=self.secret.draw(data),
             **({"mechanism": COUNTING} if config.model == "marginals" else {}),
         )
         circumstances = Circumstances(
             poisson=config.dp_sampling == "poisson",
             search=True,
-            training_metrics=False,
             fixed_seed=config.dp_seed is not None,
         )
         self._ledger = RunLedger(out, terms, circumstances, dataset.root)

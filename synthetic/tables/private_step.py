@@ -58,9 +58,7 @@ class PrivateSteps:
 
     def normal(self, rows: np.ndarray, columns: int, *purpose: int) -> torch.Tensor:
         """The same of N(0, 1)."""
-        return torch.from_numpy(
-            normal(fold(self.keys[rows], *purpose), columns).astype(np.float32)
-        )
+        return torch.from_numpy(normal(fold(self.keys[rows], *purpose), columns).astype(np.float32))
 
 
 def set_gradients(
@@ -91,7 +89,7 @@ def clipped_sum(
     groups: np.ndarray,
     l2_norm_clip: float,
 ) -> torch.Tensor:
-    """The sum of patients' gradients, each of at most the clip; a patient whose gradient is not finite counts as absent.
+    """The sum of patients' gradients, each of at most the clip; one whose gradient is not finite is absent.
 
     Args:
         parameters: by name.

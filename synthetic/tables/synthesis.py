@@ -1,7 +1,6 @@
 """A table Dataset's training part -> made rows: what `synthetic.synthesize` calls for `ctgan` and `tvae`."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +104,7 @@ class _Synthesis:
         # How many rows there are is not told where patients are protected.
         counted = {} if self.config.is_private else {"training_rows": len(self.rows)}
         details = {**counted, "usefulness": found.to_dict(), **self.details}
-        features = made_features(self.features, self.config)
+        features = made_features(self.features)
         return Made(made, features, details, self.notes, guarantee)
 
     def _per_site(self, count: int) -> pd.DataFrame:
@@ -205,19 +204,9 @@ def features_of(
     return tuple(f for f in found if f.is_input and (f.name != SITE.name or with_site))
 
 
-def made_features(
-    features: tuple[Feature, ...], config: SynthesizeConfig
-) -> tuple[Feature, ...]:
-    """Of the made rows' dataset.yaml: those learnt, without the site.
-
-    Private: an ordinal's order is that in which its categories are stated, since the Dataset's own may be found in rows.
-    """
-    stated_order = config.is_private
-    return tuple(
-        replace(f, order=f.categories) if stated_order and f.type == "ordinal" else f
-        for f in features
-        if f.name != SITE.name
-    )
+def made_features(features: tuple[Feature, ...]) -> tuple[Feature, ...]:
+    """Of the made rows' dataset.yaml: those learnt, without the site."""
+    return tuple(f for f in features if f.name != SITE.name)
 
 
 def count_of(rows: pd.DataFrame, config: SynthesizeConfig) -> int:

@@ -16,6 +16,7 @@ import torch
 from medimg import atomic
 from medimg.errors import InputError
 from medimg.privacy.secret import Secret
+from synthetic.tables.private_step import PrivateSteps
 
 # Checkpoints of a training: often enough to lose little, seldom enough to cost little.
 CHECKPOINTS = 20
@@ -24,6 +25,7 @@ CHECKPOINTS = 20
 class Generator(Protocol):
     """What CTGAN and TVAE are to the training."""
 
+    private: PrivateSteps | None
     networks: dict[str, torch.nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
 

@@ -25,6 +25,7 @@ from synthetic.config import SynthesizeConfig
 from synthetic.federation.gan_model import Averaged, GanModel
 from synthetic.federation.gan_work import GanWork, NumberedBatches, conditions, one_step
 from synthetic.federation.images import check
+from synthetic.federation.private_gan import image_keys
 from synthetic.images.networks import build
 from synthetic.images.private import clipped_real
 from synthetic.images.step import Steps
@@ -218,7 +219,14 @@ def two_without_sites(tmp_path) -> Dataset:
     return make_set(tmp_path / "data", labels, [f"p{i}" for i in range(40)], ["train"] * 40)
 
 
-PRIVATE = {**ACROSS, "dp_epsilon": 5.0, "dp_delta": 1e-3, "dp_seed": 1, "discriminator_steps": 2}
+PRIVATE = {
+    **ACROSS,
+    "channels": 1,
+    "dp_epsilon": 5.0,
+    "dp_delta": 1e-3,
+    "dp_seed": 1,
+    "discriminator_steps": 2,
+}
 
 
 @pytest.fixture(scope="module")
@@ -268,17 +276,18 @@ def test_private_draws_depend_on_the_key(private, sites, tmp_path):
 
 def test_a_patients_share_in_a_private_step_is_clipped():
     gan = model("none")
-    steps = Steps(gan.gan, replace(gan.options, gan_augment="none"), 0)
+    # Shifted, which depends on the image and on nobody else.
+    steps = Steps(gan.gan, replace(gan.options, gan_augment="light"), 0)
     random = np.random.default_rng(0)
     pixels = tf.constant(random.uniform(0, 255, (6, 16, 16, 1)), tf.float32)
     condition, patients = tf.one_hot([0, 1, 0, 1, 0, 1], 2), np.array([0, 0, 1, 1, 1, 2])
-    seed, clip = tf.constant([0, 0]), 0.05
+    secret, clip = tf.constant([7, 8], tf.uint64), 0.05
 
     def flat(of) -> np.ndarray:
         groups = tf.constant(np.unique(patients[of], return_inverse=True)[1], tf.int32)
-        part = clipped_real(
-            steps, tf.gather(pixels, of), tf.gather(condition, of), groups, seed, clip
-        )
+        own = tf.gather(pixels, of)
+        keys = image_keys(own, secret)
+        part = clipped_real(steps, own, tf.gather(condition, of), groups, keys, clip)
         return np.concatenate([np.ravel(gradient) for gradient in part])
 
     whole = flat(np.arange(6))

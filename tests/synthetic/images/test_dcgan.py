@@ -171,7 +171,10 @@ def test_private_without_clip_and_noise_is_the_plain_step(two_classes, tmp_path)
         ({**PRIVATE, "dp_delta": 0.1}, "--dp-delta"),
         ({**PRIVATE, "dp_engine": "tf-privacy"}, "--dp-engine"),
         ({**PRIVATE, "dp_clip": float("inf")}, "--dp-clip"),
-        ({**PRIVATE, "channels": 0}, "not be read off the patients' images; give --channels 1 or 3"),
+        (
+            {**PRIVATE, "channels": 0},
+            "not be read off the patients' images; give --channels 1 or 3",
+        ),
         ({**PRIVATE, "image_size": None}, "give --image-size, e.g. 64$"),
         ({"image_size": 30}, "--image-size 30"),
     ],
