@@ -5,6 +5,7 @@ rounds: keys, shares, encoding, masks, signatures, the server's sum and its unma
 the processor is also given, since the masked sum takes one core and waits where others use it.
 """
 
+import itertools
 import statistics
 import time
 
@@ -26,9 +27,13 @@ ROUNDS, SLOW_ROUNDS = 15, 3
 def ways(known: dict, weights: dict) -> dict:
     """Name -> vectors to (sum, bytes a client sends)."""
 
+    # Clients answer a round once.
+    numbers = itertools.count()
+
     def masked(**options):
         def run(vectors):
-            result = masked_sum(vectors, weights, identities=known, **options)
+            given = {"identities": known, "round_number": next(numbers), **options}
+            result = masked_sum(vectors, weights, **given)
             return result.total, result.bytes_up["site-1"]
 
         return run
@@ -39,7 +44,7 @@ def ways(known: dict, weights: dict) -> dict:
         def run(vectors):
             chosen = weights if weight > 1 else None
             options = {"identities": known, "keys": keys, "max_weight": weight}
-            result = ckks_sum(vectors, chosen, **options)
+            result = ckks_sum(vectors, chosen, round_number=next(numbers), **options)
             return result.total, result.bytes_up["site-1"]
 
         return run

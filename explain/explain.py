@@ -22,6 +22,7 @@ from medimg.errors import InputError
 from medimg.export import thresholds
 from medimg.pipeline import load_image
 from medimg.prediction import probabilities
+from medimg.privacy.release import require_unprotected
 from medimg.run import Run
 
 METHODS = (*saliency.METHODS, "shap")
@@ -62,6 +63,8 @@ def explain(
 
 def _explain_images(run: Run, config: ExplainConfig, progress) -> dict:
     explainer = Explainer(run, config)
+    if not config.image:
+        require_unprotected(run.root, config.split)
     dataset = None if config.image else run.dataset()
     subjects = _files(config) if dataset is None else _rows(dataset, config)
     located, left_out = _located(dataset, config, explainer.classes)

@@ -19,6 +19,7 @@ from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.figures import save
 from medimg.export import thresholds
+from medimg.privacy.release import reference_split, require_unprotected
 from medimg.run import Run
 
 METHODS = ("shap",)
@@ -38,7 +39,8 @@ def explain_table(
     `shap_values.csv`, `summary.json`, `beeswarm.png` (per class with more than two), `bar.png`,
     `partial_dependence.csv` and `.png` of the leading features, and a waterfall `000-<row>.png` of each of --count rows
     of --split. What is explained: the log-odds of the positive class, with more classes the logit of each; the
-    waterfall then shows the predicted class. Hidden features take the values of up to 100 training rows.
+    waterfall then shows the predicted class. Hidden features take the values of up to 100 training rows (of a
+    private Run validation rows).
 
     Returns:
         `rows`: per method the rows that have a waterfall.
@@ -48,10 +50,12 @@ def explain_table(
     """
     _require_table_options(config)
     model, dataset = TableModel.of(run), run.dataset()
+    require_unprotected(run.root, config.split)
     rows = split_rows(dataset, config.split)
     chosen, explained, sampled = _choose(rows, config, _most_rows(model, config))
     raw = model.raw(explained)
-    background = model.raw(_training(dataset, _BACKGROUND, config.seed))
+    reference = reference_split(run.root)
+    background = model.raw(_sample(dataset, reference, _BACKGROUND, config.seed))
     found = attribute(model, background, raw, config.samples, config.seed, progress)
     folder = run.root / "explanations" / "shap"
     _clear(folder)
@@ -59,7 +63,7 @@ def explain_table(
     importance = np.abs(found.values[sampled]).mean(axis=0)
     leading = np.argsort(-importance.sum(axis=1), kind="stable")
     _draw_summary(model, found.values[sampled], raw[sampled], leading, folder)
-    _dependences(model, dataset, leading, config.seed, folder)
+    _dependences(model, dataset, reference, leading, config.seed, folder)
     limits = thresholds(run, run.description())
     entries = [
         _explain_row(model, found, raw, i, row, limits, folder)
@@ -71,6 +75,7 @@ def explain_table(
             "split": config.split,
             "rows": int(sampled.sum()),
             "rows_in_split": len(rows),
+            "background_split": reference,
             "background_rows": len(background),
             **_summary(model, found, importance),
         },
@@ -106,8 +111,8 @@ def _most_rows(model: TableModel, config: ExplainConfig) -> int:
     return max(config.count, min(_MOST_ROWS, _BUDGET // each))
 
 
-def _training(dataset: Dataset, count: int, seed: int) -> pd.DataFrame:
-    rows = split_rows(dataset, "train")
+def _sample(dataset: Dataset, split: str, count: int, seed: int) -> pd.DataFrame:
+    rows = split_rows(dataset, split)
     return rows.sample(min(count, len(rows)), random_state=seed)
 
 
@@ -143,8 +148,10 @@ def _draw_summary(model, values, raw, leading, folder: Path) -> None:
     save(bar(importance, model.features, leading, names), folder / "bar.png")
 
 
-def _dependences(model, dataset, leading, seed: int, folder: Path) -> list[Dependence]:
-    patients = model.raw(_training(dataset, _DEPENDENCE_ROWS, seed))
+def _dependences(
+    model, dataset, reference: str, leading, seed: int, folder: Path
+) -> list[Dependence]:
+    patients = model.raw(_sample(dataset, reference, _DEPENDENCE_ROWS, seed))
     classes = [model.classes[k] for k in model.explained]
     along = [dependence(model, patients, int(i)) for i in leading[:_MOST_DEPENDENCES]]
     atomic.write_csv(

@@ -148,7 +148,7 @@ def waterfall(
 
     Args:
         values: float (features,).
-        base: mean score of the training rows.
+        base: mean score of the background rows.
         score: of the row.
         texts: `feature = value` of each feature.
         title: above.
@@ -176,7 +176,7 @@ def waterfall(
         axes.grid(axis="y", visible=False)
         axes.set_title(shortened(title, 90), loc="left", fontsize=11)
         axes.set_xlabel(
-            f"{score_name}\naverage of training rows {_said(base, is_log_odds)}; "
+            f"{score_name}\naverage of background rows {_said(base, is_log_odds)}; "
             f"this row {_said(score, is_log_odds)}"
         )
     return figure

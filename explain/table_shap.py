@@ -63,7 +63,7 @@ def attribute(
 
     Args:
         model: whose scores are explained.
-        background: float64 (M, features), raw values of training rows.
+        background: float64 (M, features), raw values of rows that stand for the population.
         rows: float64 (N, features), raw values to explain.
         samples: evaluations per row, each over the whole background; at least two orders of the features are tried.
         seed: of the orders.

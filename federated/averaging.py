@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from federated.audit_log import AuditLog
+from federated.audit_log.files import end_record
 from federated.checkpoint import Checkpoints
 from federated.combining import Combining
 from federated.config import AggregationOptions, FederateConfig, PartitionOptions
@@ -110,7 +111,9 @@ def average(
         outcome = Rounds(
             engine,
             LocalCrew(engine, clients),
-            Combining(engine, config, list(examples), max(examples.values())),
+            Combining(
+                engine, config, list(examples), max(examples.values()), kept.folder / "answers"
+            ),
             Unmeasured(),
             config,
             kept,
@@ -118,10 +121,11 @@ def average(
             log,
             watch,
         ).run(weights)
-    history = pd.DataFrame(outcome.progress.history)
-    # Nothing was measured for these.
-    unmeasured = ["accuracy", "val_loss", "val_accuracy", "val_auroc", "best"]
-    atomic.write_csv(folder / "history.csv", history.drop(columns=unmeasured))
+        history = pd.DataFrame(outcome.progress.history)
+        # Nothing was measured for these.
+        unmeasured = ["accuracy", "val_loss", "val_accuracy", "val_auroc", "best"]
+        atomic.write_csv(folder / "history.csv", history.drop(columns=unmeasured))
+        log.append(end_record(folder, ["history.csv"]))
     if not (history["participants"] > 0).any():
         raise InputError(
             f"no round of {len(history)} used any update: {folder / 'rounds.csv'} says why of each client; change "

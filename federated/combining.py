@@ -8,6 +8,7 @@ clients check their own, and the sum tells who is in it.
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from federated.secure.result import SecureSum
 from federated.tff.engine import Engine
 from federated.tff.results import ClientUpdate
 from federated.tff.state import State
-from federated.update import Update, digest_arrays, nonces, screened, sealed
+from federated.update import Update, digest_arrays, screened
 
 # Done on the updates outside of TFF.
 _OUTSIDE = ("median", "trimmed-mean", "krum", "multi-krum")
@@ -39,7 +40,8 @@ class Combined:
         state: the server's, after the round.
         included: clients whose updates count in it.
         rejected: client -> why its update was not used.
-        digests: client -> SHA-256 of its update; empty under a secure sum, where the server has none.
+        digests: client -> SHA-256 of its update; empty under a secure sum, where the server has none, and with
+            --dp client, where it would be of an update without noise.
         bytes_up, bytes_down: client -> bytes of the secure sum, in place of the plain update's.
         shares: client -> its share in the aggregate, where a rule chose.
         measurements: of TFF's aggregation.
@@ -65,13 +67,22 @@ class Combining:
         config: `aggregation`, `trim`, `byzantine` and `secure*`.
         names: of all clients.
         examples: most training examples of a client.
+        answers: folder in which the clients keep what they have answered in secure sums, so that a resumed training
+            gets no second sum of a round over other clients; None: they know until this process ends.
     """
 
-    def __init__(self, engine: Engine, config: FederateConfig, names: Sequence[str], examples: int):
+    def __init__(
+        self,
+        engine: Engine,
+        config: FederateConfig,
+        names: Sequence[str],
+        examples: int,
+        answers: Path | None = None,
+    ):
         self.engine, self.config = engine, config
-        # Only a holder of the key can seal under a client's name.
-        self._keys = {name: secrets.token_bytes(32) for name in names}
-        self._identities = identities(names)
+        self._identities = identities(names, answers)
+        # A resumed training is another session: its masks are fresh.
+        self._session = secrets.token_hex(16)
         self._most = float(examples)
         self._ckks = None
         if config.secure == "ckks":
@@ -101,54 +112,27 @@ class Combining:
         """
         if self.config.secure != "none":
             return self._securely(state, updates, number, absent)
-        shapes = (
-            [vector.shape for vector in next(iter(updates.values())).vectors] if updates else []
-        )
-        return self.received(state, self.sent(updates, number), updates, number, shapes)
+        return self._openly(state, updates, number)
 
-    def sent(self, updates: dict[str, ClientUpdate], number: int) -> "Sent":
-        """The clients' sealed messages."""
-        issued = nonces(updates)
-        return Sent(
-            issued,
-            [
-                sealed(
-                    Update(
-                        name,
-                        number,
-                        issued[name],
-                        tuple(np.asarray(v, np.float32) for v in update.vectors),
-                        max(1, update.measures.examples),
-                    ),
-                    self._keys[name],
-                )
-                for name, update in updates.items()
-            ],
-        )
-
-    def received(
-        self,
-        state: State,
-        sent: "Sent",
-        updates: dict[str, ClientUpdate],
-        number: int,
-        shapes: Sequence[tuple[int, ...]],
-    ) -> Combined:
-        """The server's part where it sees every update.
-
-        Args:
-            state: before the round.
-            sent: messages as they arrived.
-            updates: of which only weights and the clients' own states are read.
-            number: of the round.
-            shapes: of an update's arrays.
-        """
-        good, rejected = screened(sent.messages, shapes, number, sent.issued, self._keys)
+    def _openly(self, state: State, updates: dict[str, ClientUpdate], number: int) -> Combined:
+        """Where the server sees every update."""
+        arrived = [
+            Update(
+                name,
+                tuple(np.asarray(vector, np.float32) for vector in update.vectors),
+                max(1, update.measures.examples),
+            )
+            for name, update in updates.items()
+        ]
+        shapes = [array.shape for array in arrived[0].arrays] if arrived else []
+        good, rejected = screened(arrived, shapes)
         if not good:
             what = "no update arrived" if not rejected else "every update was rejected"
             return Combined(replace(state, round=number), rejected=rejected, failure=what)
         used = {u.client: replace(updates[u.client], vectors=list(u.arrays)) for u in good}
-        digests = {u.client: digest_arrays(u.arrays) for u in good}
+        # Of an update without noise, a digest would tell who guesses the client's rows that the guess is right.
+        bare = self.config.dp == "client"
+        digests = {} if bare else {u.client: digest_arrays(u.arrays) for u in good}
         if self.config.aggregation in _OUTSIDE:
             return self._by_rule(state, used, rejected, digests, number)
         mean, advanced, measurements = self.engine.aggregate(state, used)
@@ -207,6 +191,7 @@ class Combining:
             "identities": self._identities,
             "threshold": config.secure_threshold or None,
             "round_number": number,
+            "session": self._session,
             "limit": config.secure_limit,
             "network": silent_from(dict.fromkeys(absent, _SILENT_AT[config.secure])),
         }
@@ -215,19 +200,6 @@ class Combining:
         return masked_sum(
             vectors, weights, bits=config.secure_bits, max_weight=max(1.0, self._heaviest), **common
         )
-
-
-@dataclass(frozen=True)
-class Sent:
-    """Messages on their way to the server.
-
-    Attributes:
-        issued: client -> the nonce it was given for the round.
-        messages: sealed updates, in order of arrival.
-    """
-
-    issued: dict[str, str]
-    messages: list[Update]
 
 
 def _flat(arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -43,6 +43,13 @@ def run(data_folder, out, config, resume, overwrite):
     for title, columns, rows in printed(read_federation(run.root)):
         table(title, columns, rows)
     click.echo(f"report: {run.root / 'federation.html'} and {run.root / 'report.html'}")
+    from federated.audit_log.head import read_head
+
+    noted = read_head(run.root / "audit.jsonl")
+    if noted is not None:
+        click.echo(
+            f"audit log head, to be noted elsewhere for 'federate verify --head': {noted.hash}"
+        )
 
 
 def _tell_round(row):
@@ -77,7 +84,7 @@ def _tell_round(row):
     "--expose", is_flag=True, help="Start where the system can't shut the worker off; see the docs."
 )
 def worker(data, port, site, client, bind, expose):
-    """Serve a site's DATA to a coordinator until Ctrl-C; behind mutual TLS, see docs/federation-workers.md."""
+    """Serve a site's DATA to a coordinator until Ctrl-C; put it behind mutual TLS, see docs/federation-workers.md."""
     from federated.remote.serve import serve
     from medimg.builtin import resolve
 
@@ -92,7 +99,7 @@ def worker(data, port, site, client, bind, expose):
 )
 @click.option("--public-key", help="64 hexadecimal digits: the head must be signed with its key.")
 def verify(run_folder, head, witness, public_key):
-    """Check RUN's audit log against itself and what was noted elsewhere; exit code 1 when it was changed."""
+    """Check RUN's audit log and files against each other and what was noted elsewhere; exit code 1: changed."""
     from federated.audit_log import verify
 
     found = verify(Path(run_folder) / "audit.jsonl", head, witness, public_key)
@@ -100,7 +107,13 @@ def verify(run_folder, head, witness, public_key):
         click.echo(f"problem: {problem}")
     for note in found.notes:
         click.echo(f"note: {note}")
-    state = "intact" if found.ok else "CHANGED"
+    if found.compared:
+        click.echo(f"as the log has them: {', '.join(found.compared)}")
+    for gap in found.cannot_show:
+        click.echo(f"can't be shown: {gap}")
+    # Without a head from elsewhere the log is only whole in itself.
+    whole = "intact" if head or public_key else "intact in itself"
+    state = whole if found.ok else "CHANGED"
     click.echo(f"audit log {state}: {found.records} records, {len(found.rounds)} rounds")
     click.echo(f"head {found.head}")
     sys.exit(0 if found.ok else 1)

@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from medimg.config import TrainConfig
-from medimg.option_groups import ImageOptions, ModelOptions, TableOptions
+from medimg.option_groups import ImageOptions, ModelOptions, PublicOptions, TableOptions
 from medimg.options import Config, option
 
 STRATEGIES = (
@@ -148,7 +148,11 @@ class AggregationOptions(Config):
         0.2, "trimmed-mean: fraction of the clients cut at either end.", minimum=0.0, maximum=0.5
     )
     byzantine: int = option(1, "krum, multi-krum: clients that may be malicious.", minimum=0)
-    secure: str = option("none", "Secure sum of the updates.", choices=("none", "masking", "ckks"))
+    secure: str = option(
+        "none",
+        "Secure sum of the updates, simulated in one process.",
+        choices=("none", "masking", "ckks"),
+    )
     secure_threshold: int = option(
         0, "Clients that a secure sum needs (0: more than half).", minimum=0
     )
@@ -193,6 +197,7 @@ class FederatedPrivacyOptions(Config):
 
 @dataclass(frozen=True)
 class FederateConfig(
+    PublicOptions,
     FederatedPrivacyOptions,
     AggregationOptions,
     RoundOptions,

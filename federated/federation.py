@@ -1,6 +1,7 @@
 """Federation: one training by rounds in its Run, from the clients' records to what the report is made of."""
 
 import shutil
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 from federated import examples, heterogeneity
 from federated.account import account
 from federated.audit_log import AuditLog
+from federated.audit_log.files import FEDERATION, MODEL, end_record
 from federated.central import Central
 from federated.checkpoint import Checkpoints
 from federated.combining import Combining
@@ -76,16 +78,15 @@ class Federation:
         self._protect(clients)
         initial = self.plan.trained.get_weights()
         val, test = (self._central(split) for split in ("val", "test"))
-        try:
+        with AuditLog(root / "audit.jsonl") as log, closing(val), closing(test):
             engine = self._engine(self.execution, len(clients))
-            outcome = self._train(engine, clients, val, initial)
+            outcome = self._train(engine, clients, val, initial, log)
             comparison = self._compare(clients, val, test, initial)
             federated = self._predictions(engine, outcome, clients, val, test)
             self._save(engine, outcome)
-            self._conclude(outcome, clients, comparison, federated, test)
-        finally:
-            val.close()
-            test.close()
+            self._conclude(outcome, clients, comparison, federated, test, log)
+        write_report(root)
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def _write_partition(self) -> None:
         """What the sites have told of themselves; how they differ is not known here."""
@@ -158,7 +159,9 @@ class Federation:
         self.sites.start(lambda execution: self._engine(execution, len(clients)))
         return self.sites
 
-    def _train(self, engine: Engine, clients: list[ClientData], val: Central, initial) -> Outcome:
+    def _train(
+        self, engine: Engine, clients: list[ClientData], val: Central, initial, log: AuditLog
+    ) -> Outcome:
         root, config = self.run_folder.root, self.config
         names, most = [c.name for c in clients], max(c.examples for c in clients)
         watch = Watch(after=self._after)
@@ -167,19 +170,18 @@ class Federation:
             watch = replace(watch, before=self.privacy.before_round, events=self.privacy.events)
         checkpoints = Checkpoints(self.checkpoints / "federated")
         saved = checkpoints.load()
-        with AuditLog(root / "audit.jsonl") as log:
-            log.begin(self._start_record(clients), saved[2].round if saved else 0)
-            outcome = Rounds(
-                engine,
-                self._crew(engine, clients),
-                Combining(engine, config, names, most),
-                val,
-                config,
-                checkpoints,
-                root / "rounds.csv",
-                log,
-                watch,
-            ).run(initial)
+        log.begin(self._start_record(clients), saved[2].round if saved else 0)
+        outcome = Rounds(
+            engine,
+            self._crew(engine, clients),
+            Combining(engine, config, names, most, checkpoints.folder / "answers"),
+            val,
+            config,
+            checkpoints,
+            root / "rounds.csv",
+            log,
+            watch,
+        ).run(initial)
         atomic.write_csv(root / "history.csv", pd.DataFrame(outcome.progress.history))
         if self.privacy:
             self.privacy.complete()
@@ -271,8 +273,9 @@ class Federation:
         comparison: Comparison,
         federated: dict[str, Predictions],
         test: Central,
+        log: AuditLog,
     ) -> None:
-        """Evaluate, compare, write federation.json; the checkpoints are no longer needed then."""
+        """Evaluate, compare, write federation.json, whose digest is in the log before it is in its place."""
         root, seed, pooled = self.run_folder.root, self.config.seed, self.setting.pooled
         evaluate(self.run_folder, EvaluateConfig(seed=seed))
         models = {**comparison.predictions, **federated}
@@ -298,9 +301,17 @@ class Federation:
             histories=comparison.histories,
             privacy=self.privacy.summary() if self.privacy else None,
         )
-        atomic.write_json(root / "federation.json", told)
-        write_report(root)
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        staged = self.checkpoints / FEDERATION
+        atomic.write_json(staged, told)
+        log.append(end_record(root, self._final_files(), staged))
+        staged.replace(root / FEDERATION)
+
+    def _final_files(self) -> list[str]:
+        """What no later command writes anew."""
+        root = self.run_folder.root
+        names = [MODEL, "history.csv", "partition.csv", "privacy.json"]
+        names += sorted(f"sites/{path.name}" for path in (root / "sites").glob("*.keras"))
+        return [name for name in names if (root / name).is_file()]
 
 
 def _safe(name: str) -> str:

@@ -15,7 +15,7 @@ from federated.combining import Combined, Combining
 from federated.config import FederateConfig
 from federated.crew import Crew
 from federated.participation import Attendance, attendance
-from federated.rounds_table import COLUMNS, RoundsTable
+from federated.rounds_table import COLUMNS, RoundsTable, written
 from federated.tff.engine import Engine
 from federated.tff.results import ClientUpdate
 from federated.tff.state import State
@@ -204,7 +204,7 @@ class Rounds:
 
     def _record(self, number: int, who: Attendance, rows: list[dict], combined: Combined) -> dict:
         statuses = {row["client"]: row["status"] for row in rows}
-        return {
+        record = {
             "event": "round",
             "round": number,
             "participants": list(who.selected),
@@ -222,6 +222,10 @@ class Rounds:
             },
             **self.watch.events(number),
         }
+        if self._table:
+            # As they are written: whoever verifies compares cell by cell.
+            record["rounds_csv"] = {"columns": list(COLUMNS), "rows": written(rows)}
+        return record
 
 
 def _status(name: str, who: Attendance, lost: dict, combined: Combined) -> str:

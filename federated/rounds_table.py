@@ -24,6 +24,17 @@ COLUMNS = (
 )
 
 
+def written(rows: list[dict]) -> list[list[str]]:
+    """The cells of rows as they are written."""
+    text = io.StringIO(newline="")
+    _writer(text).writerows(rows)
+    return list(csv.reader(io.StringIO(text.getvalue(), newline="")))
+
+
+def _writer(file) -> csv.DictWriter:
+    return csv.DictWriter(file, COLUMNS, lineterminator="\n")
+
+
 class RoundsTable:
     """`rounds.csv`, appended to: rewriting it every round would cost the square of its length.
 
@@ -54,6 +65,6 @@ class RoundsTable:
         """
         try:
             with self.path.open("a", newline="", encoding="utf-8") as file:
-                csv.DictWriter(file, COLUMNS, lineterminator="\n").writerows(rows)
+                _writer(file).writerows(rows)
         except OSError as error:
             raise atomic.cannot_write(self.path, error) from error

@@ -11,16 +11,26 @@ from federated.partition import partition
 from federated.plan import Plan
 from federated.private import client, patient
 from federated.remote.description import Description
-from federated.statistics import Schema, answer, disclosed, fit, pixel_whitening, pixels_disclosed
+from federated.statistics import (
+    Schema,
+    answer,
+    counts_disclosed,
+    disclosed,
+    fit,
+    pixel_whitening,
+    pixels_disclosed,
+)
 from federated.tff.order import LocalTraining
 from federated.tff.strategies import Strategy
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.leakage import require_no_leakage
+from medimg.models.registry import family
 from medimg.options import flag
 from medimg.pipeline import image_form
 from medimg.tables.fit import MISSING_EVERYWHERE
 from medimg.training import images, material, table
+from medimg.training.private_options import refuse_what_learns_from_rows, require_public_classes
 from medimg.training.train import kind_of
 
 Ask = Callable[[dict], dict[str, dict]]
@@ -61,7 +71,13 @@ class Setting:
         training = config.training(dataset.unit)
         kind_of(dataset).check(training)
         check_aggregation(config, len(setting.clients))
-        _check_privacy(config, len(setting.clients))
+        _check_privacy(config, dataset, len(setting.clients))
+        if config.is_private:
+            require_public_classes(setting.pooled)
+            if not dataset.is_table and not config.channels:
+                setting = replace(
+                    setting, config=replace(config, channels=_channels(setting.pooled, config))
+                )
         if config.balance == "class-weight" and dataset.task == "multilabel":
             raise InputError(
                 "--balance class-weight: not for a multilabel set across clients; use none"
@@ -89,7 +105,7 @@ class Setting:
                     "coordinator measures the rounds; give it a Dataset that has some"
                 )
         kind_of(dataset).check(config.training(dataset.unit))
-        _check_privacy(config, len(config.worker))
+        _check_privacy(config, dataset, len(config.worker))
         require_no_leakage(dataset)
         return cls(dataset, clients, config, _schema(dataset))
 
@@ -136,6 +152,10 @@ class Setting:
             ask: sends a request to every client; gives client -> answer, see `federated.statistics`.
         """
         dataset, training = self.pooled, self.config.training(self.dataset.unit)
+        if dataset.is_table and self.config.is_private:
+            return table.described(
+                dataset, training, table.public_preprocessing(dataset, self.config)
+            )
         if dataset.is_table:
             return table.described(dataset, training, fit(ask, self.schema, training))
         whitening = None
@@ -151,12 +171,16 @@ class Setting:
     @property
     def disclosed(self) -> list[str]:
         """Sentences on what the clients told before the first round."""
+        if self.config.is_private:
+            return ["Before the first round no site told anything of its patients."]
+        counts = counts_disclosed(bool(self.config.worker), self.dataset.is_table)
         if self.dataset.is_table:
-            return disclosed(self.config)
+            return [counts, *disclosed(self.config)]
         if self.config.normalize == "pca":
-            return pixels_disclosed()
+            return [counts, *pixels_disclosed()]
         return [
-            "Before the first round each site told its number of training images, and nothing else."
+            counts,
+            "Of its images it told their channels and bits, and nothing of what is in them.",
         ]
 
     def plan(self, description: dict) -> Plan:
@@ -205,7 +229,8 @@ class Setting:
             name=config.strategy,
             server_learning_rate=config.server_learning_rate,
             proximal=config.proximal if config.strategy == "fedprox" else 0.0,
-            weighting=config.weighting,
+            # The exact number of a site's examples is no weight where patients are protected.
+            weighting="equal" if config.dp == "patient" else config.weighting,
             **{**own, **given},
         )
 
@@ -234,12 +259,25 @@ def _check_at_sites(config: FederateConfig) -> None:
             raise InputError(why)
 
 
-def _check_privacy(config: FederateConfig, clients: int) -> None:
+def _channels(dataset: Dataset, config: FederateConfig) -> int:
+    """Of the images of those whom privacy does not protect, unless the model is made for colour."""
+    if family(config.model).application is not None:
+        return 3
+    return images.form_of(dataset, "val").channels
+
+
+def _check_privacy(config: FederateConfig, dataset: Dataset, clients: int) -> None:
     if not config.is_private:
+        config.require_privacy()
         for name in config.given():
             if name.startswith("dp_"):
                 raise InputError(f"{flag(name)}: give --dp patient or --dp client with it")
         return
+    refuse_what_learns_from_rows(dataset, config)
+    if config.balance == "class-weight":
+        raise InputError(
+            "--balance class-weight: the weights are exact class counts, which carry no noise; not with --dp"
+        )
     if config.personalize_epochs:
         raise InputError(
             f"--personalize-epochs {config.personalize_epochs}: fine-tunes without privacy on the patients that --dp "

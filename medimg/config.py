@@ -27,7 +27,8 @@ class PrepareConfig(Config):
     group_by: str = option("patient", "Column whose values never cross splits.")
     on_duplicates: str = option(
         "error",
-        "Identical images across splits or labels (rows: in all): stop, drop all but one, or group into one split.",
+        "Identical images or copied rows across patients, splits or labels: stop, drop all but one, or group into "
+        "one split.",
         choices=("error", "drop", "group"),
     )
     patient_pattern: str | None = option(
@@ -223,7 +224,9 @@ class ExplainConfig(Config):
 class ExportConfig(Config):
     """Options of `medimg export`."""
 
-    samples: int = option(8, "Real images for warm-up and the parity proof.", minimum=1)
+    samples: int = option(
+        8, "Real images of the parity proof, and drawn ones for warm-up.", minimum=1
+    )
     tolerance: float = option(
         1e-5, "Largest difference of probabilities that the parity proof allows.", above=0.0
     )

@@ -10,6 +10,7 @@ import pandas as pd
 from medimg import atomic
 from medimg.config import EvaluateConfig, TrainConfig
 from medimg.dataset import Dataset
+from medimg.evaluation.copied_rows import copied_rows, copies_note
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.over_folds import over_folds
@@ -151,7 +152,10 @@ def _metrics(first, dataset, config, predictions, rows, measured, trained) -> di
     }
     if dataset.task == "binary":
         metrics["positive_class"] = metrics["classes"][1]
+    copies = copied_rows(dataset, rows)
+    metrics |= {"copies": copies} if copies else {}
     notes = [
+        *copies_note(copies, len(rows)),
         f"pooled predictions of {config.folds} models, each for patients that it had not seen; the Dataset's own parts "
         "were not used",
         *site_notes(summary["sites"]),

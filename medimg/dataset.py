@@ -16,6 +16,7 @@ from medimg import atomic
 from medimg.errors import InputError
 from medimg.manifest import SPLITS, read_images, read_rows
 from medimg.tables import schema
+from medimg.tables.copies import join_copies
 
 __all__ = ["SEPARATOR", "SPLITS", "TASKS", "Dataset"]
 
@@ -75,6 +76,8 @@ class Dataset:
     def load(cls, root: Path) -> "Dataset":
         """Read `dataset.yaml` and `manifest.csv`.
 
+        Rows of a table that are copies of one patient get one `patient`, however the folder was made.
+
         Raises:
             InputError: the folder is not a Dataset, or a row of its manifest can't be used (names the row).
         """
@@ -83,6 +86,8 @@ class Dataset:
         features = description.get("features", ())
         path = root / "manifest.csv"
         manifest = read_rows(path, features) if features else read_images(path)
+        if features and not description["synthetic"]:
+            manifest = join_copies(manifest, [f.name for f in features if f.is_input])
         dataset = cls(root=root, manifest=manifest, **description)
         dataset._check_labels()
         return dataset

@@ -1,8 +1,9 @@
-"""Identical images under different labels, patients or parts: found, and settled as `--on-duplicates` says."""
+"""Identical images or rows under different labels, patients or parts: found, and settled as `--on-duplicates` says."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
 from medimg.dataset import SEPARATOR, SPLITS
@@ -33,34 +34,35 @@ def different_labels(labels) -> bool:
 
 
 def find_duplicates(table: pd.DataFrame, official: bool) -> pd.DataFrame:
-    """Groups of identical images that a split by patient can't keep honest.
+    """Groups of identical images (of a table, copied rows) that a split by patient can't keep honest.
 
     Args:
-        table: with `pixels`, `source_file`, `label`, `patient`, `split`.
+        table: with `pixels` ('' equals nothing), `source_file`, `label`, `patient`, `split`.
         official: the parts in `split` will be used: then crossing them is the fault, else crossing patients is.
 
     Returns:
         One row a file: `group` (number), `problem`, then its columns, with the index of `table`.
     """
-    found = []
-    same = table[table["pixels"].duplicated(keep=False)]
-    for _, group in same.groupby("pixels", sort=False):
-        problems = []
-        if different_labels(group["label"]):
-            problems.append(CONFLICT)
-        if official and group["split"].nunique() > 1:
-            problems.append(PARTS)
-        if not official and group["patient"].nunique() > 1:
-            problems.append(PATIENTS)
-        if problems:
-            rows = group[_FILE_COLUMNS].copy()
-            rows.insert(0, "problem", " and ".join(problems))
-            rows.insert(0, "group", len(found) + 1)
-            found.append(rows)
-    return pd.concat(found) if found else pd.DataFrame(columns=["group", "problem", *_FILE_COLUMNS])
+    same = table[table["pixels"].duplicated(keep=False) & (table["pixels"] != "")]
+    if same.empty:
+        return pd.DataFrame(columns=["group", "problem", *_FILE_COLUMNS])
+    # By whole columns: a table may have a hundred thousand groups.
+    sets = {text: SEPARATOR.join(sorted(set(text.split(SEPARATOR)))) for text in set(same["label"])}
+    told = same.assign(label=same["label"].map(sets).replace("", None))
+    groups = told.groupby("pixels", sort=False)
+    crossing = (PARTS, "split") if official else (PATIENTS, "patient")
+    problem = pd.Series("", same.index)
+    for what, column in ((CONFLICT, "label"), crossing):
+        more = groups[column].transform("nunique") > 1
+        problem += np.where(more, np.where(problem == "", what, f" and {what}"), "")
+    rows = same[_FILE_COLUMNS]
+    rows.insert(0, "problem", problem)
+    rows.insert(0, "group", groups.ngroup())
+    rows = rows[problem != ""].sort_values("group", kind="stable")
+    return rows.assign(group=pd.factorize(rows["group"])[0] + 1)
 
 
-def describe_duplicates(duplicates: pd.DataFrame) -> str:
+def describe_duplicates(duplicates: pd.DataFrame, unit: str = "image") -> str:
     """`159 groups of identical images (12 with conflicting labels, ...), e.g. a.jpg (nevus) = b.jpg (melanoma)`."""
     groups = duplicates.groupby("group")
     kinds = Counter(
@@ -73,43 +75,42 @@ def describe_duplicates(duplicates: pd.DataFrame) -> str:
     )
     counts = ", ".join(f"{count} with {kind}" for kind, count in kinds.items())
     many = "s" if len(groups) > 1 else ""
-    return f"{len(groups)} group{many} of identical images ({counts}), e.g. {example}"
+    return f"{len(groups)} group{many} of identical {unit}s ({counts}), e.g. {example}"
 
 
-def drop_duplicates(table: pd.DataFrame, duplicates: pd.DataFrame) -> Settled:
-    """Keep one image of each group, that of the part that matters most; none where labels conflict."""
-    reasons = {}
-    for _, group in duplicates.groupby("group"):
-        if CONFLICT in group["problem"].iloc[0]:
-            reasons.update(_conflicting(group))
-            continue
-        rank = group["split"].map(lambda part: -SPLITS.index(part) if part else 0)
-        kept = rank.idxmin()
-        reasons.update(
-            {i: f"identical to {group['source_file'][kept]}" for i in group.index if i != kept}
-        )
-    return _without(table, reasons, "identical images left out")
+def drop_duplicates(table: pd.DataFrame, duplicates: pd.DataFrame, unit: str = "image") -> Settled:
+    """Keep one image (or row) of each group, that of the part that matters most; none where labels conflict."""
+    rank = duplicates["split"].map({part: -i for i, part in enumerate(SPLITS)}).fillna(0)
+    kept = rank.groupby(duplicates["group"]).transform("idxmin")
+    names = duplicates["source_file"].loc[kept]
+    reasons = {
+        i: f"identical to {name}"
+        for i, stays, name in zip(duplicates.index, kept, names, strict=True)
+        if i != stays
+    }
+    reasons |= _all_conflicting(duplicates)
+    # In the order of the list, whatever the reason.
+    reasons = {i: reasons[i] for i in duplicates.index if i in reasons}
+    return _without(table, reasons, f"identical {unit}s left out")
 
 
-def join_duplicates(table: pd.DataFrame, duplicates: pd.DataFrame) -> Settled:
-    """Make one patient of all patients who share an image; leave out images whose labels conflict.
+def join_duplicates(table: pd.DataFrame, duplicates: pd.DataFrame, unit: str = "image") -> Settled:
+    """Make one patient of all patients who share an image (or row); leave out those whose labels conflict.
 
     The joined patient takes the first one's name; `patient` as given stays in the column `patient_given`.
     """
-    reasons = {}
-    for _, group in duplicates.groupby("group"):
-        if CONFLICT in group["problem"].iloc[0]:
-            reasons.update(_conflicting(group))
-    settled = _without(table, reasons, "identical images with conflicting labels left out")
+    settled = _without(
+        table, _all_conflicting(duplicates), f"identical {unit}s with conflicting labels left out"
+    )
     table = settled.table.copy()
     shared = table["pixels"].where(table.index.isin(duplicates.index), "")
-    unit = units(table.assign(pixels=shared), ["patient", "pixels"])
-    first = table["patient"].groupby(unit).transform("first")
+    number = units(table.assign(pixels=shared), ["patient", "pixels"])
+    first = table["patient"].groupby(number).transform("first")
     joined = int(table["patient"].nunique() - first.nunique())
     if joined:
         table["patient_given"] = table["patient"]
         table["patient"] = first
-        settled.notes.append(f"{joined} patients joined with others who have the same image")
+        settled.notes.append(f"{joined} patients joined with others who have the same {unit}")
     return Settled(table, settled.rejected, settled.notes)
 
 
@@ -135,6 +136,14 @@ def settle_patients(table: pd.DataFrame, group_by: list[str]) -> Settled:
             "so that test stays whole and no patient is in two"
         )
     return settled
+
+
+def _all_conflicting(duplicates: pd.DataFrame) -> dict:
+    reasons = {}
+    conflicting = duplicates[duplicates["problem"].str.contains(CONFLICT, regex=False)]
+    for _, group in conflicting.groupby("group"):
+        reasons.update(_conflicting(group))
+    return reasons
 
 
 def _conflicting(group: pd.DataFrame) -> dict:

@@ -1,6 +1,5 @@
 """export(): a Run -> `saved_models/NAME/<version>/`, proved against the Run before it gets its name."""
 
-import json
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -12,13 +11,16 @@ import tensorflow as tf
 from medimg import atomic
 from medimg.config import ExportConfig
 from medimg.errors import InputError
-from medimg.model_card import model_card
+from medimg.evaluation.operating_point import metrics_of
+from medimg.model_card import Proof, model_card
 from medimg.parity import parity
 from medimg.prediction import predict
+from medimg.privacy import ledger
 from medimg.run import Run
 from medimg.served_answer import ServedAnswer
 from medimg.served_requests import raw_requests, sample, warmup_requests, write_warmup
 from medimg.serving import Served
+from medimg.tables.card import left_out
 from medimg.tables.preprocessing import Preprocessing
 from medimg.tables.served_columns import example_row, inputs_of, served_columns
 from medimg.tables.serving import ServedTable
@@ -46,10 +48,11 @@ def export(
         out/<version>.
 
     Raises:
-        InputError: `out` can't be written, the Run's images are gone, or the exported model's probabilities differ
-            from the Run's; nothing is left behind.
+        InputError: `out` can't be written, the Run's images or its privacy.json are gone, or the exported model's
+            probabilities differ from the Run's; nothing is left behind.
     """
     step = progress or (lambda done, total: None)
+    private = ledger.of_run(run.root, run.config["options"]) is not None
     dataset, description, model = run.dataset(), run.description(), run.model()
     rows = sample(dataset, description, config.samples)
     expected = predict(model, dataset, rows, description)
@@ -72,10 +75,10 @@ def export(
                 f"{out}: not exported: reloaded, the model's probabilities differ by {difference:.2e} from the Run's "
                 f"(--tolerance {config.tolerance:g}) on {len(rows)} {dataset.unit}s"
             )
-        write_warmup(temporary, out.name, warmup_requests(dataset, rows, description))
+        write_warmup(temporary, out.name, warmup_requests(description, config.samples))
         if dataset.is_table:
-            _write_columns(temporary, description)
-        card = model_card(run, dataset, difference, len(rows))
+            _write_columns(temporary, description, private)
+        card = model_card(run, dataset, Proof(difference, config.tolerance, len(rows)))
         (temporary / "model_card.md").write_text(card, encoding="utf-8")
         step(4, 4)
         return _name(temporary, out)
@@ -90,8 +93,8 @@ def export(
 def thresholds(run: Run, description: dict) -> list[float]:
     """Per class, from the Run's evaluation on its own test part; 0.5 before one."""
     classes = description["classes"]
-    path = run.root / "metrics.json"
-    value = json.loads(path.read_text())["threshold"]["value"] if path.is_file() else None
+    metrics = metrics_of(run)
+    value = metrics["threshold"]["value"] if metrics else None
     if isinstance(value, dict):
         return [float(value[name]) for name in classes]
     if isinstance(value, list):
@@ -126,11 +129,12 @@ def _save(served: ServedAnswer, folder: Path) -> None:
         ) from error
 
 
-def _write_columns(folder: Path, description: dict) -> None:
+def _write_columns(folder: Path, description: dict, private: bool) -> None:
     preprocessing = Preprocessing.from_dict(description["preprocessing"])
     columns = served_columns(preprocessing)
     described = [column.to_dict() for column in columns]
-    atomic.write_json(folder / COLUMNS, {"inputs": described, "left_out": preprocessing.dropped})
+    content = {"inputs": described, "left_out": left_out(preprocessing, private)}
+    atomic.write_json(folder / COLUMNS, content)
     inputs = inputs_of(example_row(preprocessing), columns)
     instance = {name: np.asarray(values).tolist()[0] for name, values in inputs.items()}
     atomic.write_json(folder / REQUEST, {"instances": [instance]})

@@ -1,6 +1,6 @@
 """The leakage gate: no patient and no image in two parts, no image under two labels; judged on the files themselves.
 
-Of a table, patients are what counts: two rows may well hold the same numbers.
+Of a table, a row that chance can't have made twice is what an image is; other rows may well hold the same numbers.
 """
 
 import os
@@ -16,6 +16,7 @@ from medimg.duplicates import different_labels
 from medimg.errors import InputError
 from medimg.imaging import byte_hash, pixel_hash, read_image, without_idle_colour
 from medimg.sources.base import listed
+from medimg.tables.copies import GIVEN, find_copies, given_patients
 
 _CHUNK = 256
 
@@ -43,13 +44,15 @@ class Leakage:
 
     Attributes:
         patients: patients in more than one part.
-        images: identical images in more than one part.
-        conflicts: identical images with different labels, in one part or several.
+        images: identical images (of a table, copied rows) in more than one part.
+        conflicts: identical images or rows with different labels, in one part or several.
+        unit: `image` or `row`.
     """
 
     patients: list[Leak]
     images: list[Leak]
     conflicts: list[Leak]
+    unit: str = "image"
 
     def __bool__(self) -> bool:
         return bool(self.patients or self.images or self.conflicts)
@@ -62,8 +65,8 @@ class Leakage:
                 "patients are in more than one part",
                 lambda leak: f"{leak.name} ({_where(leak)})",
             ),
-            *_sentence(self.images, "identical images are in more than one part", _where),
-            *_sentence(self.conflicts, "identical images have different labels", _labelled),
+            *_sentence(self.images, f"identical {self.unit}s are in more than one part", _where),
+            *_sentence(self.conflicts, f"identical {self.unit}s have different labels", _labelled),
         ]
 
 
@@ -94,10 +97,9 @@ def require_no_leakage(
     """
     problems = find_leakage(dataset, progress).problems()
     if problems:
-        settled = " (--on-duplicates drop or group settles identical images)"
         raise InputError(
             f"{dataset.root}: {'; '.join(problems)}; 'medimg data inspect' lists all; prepare the data set again"
-            + ("" if dataset.is_table else settled)
+            + f" (--on-duplicates drop or group settles identical {dataset.unit}s)"
         )
 
 
@@ -108,18 +110,36 @@ def leakage_between(manifest: pd.DataFrame, pixels: pd.Series) -> Leakage:
         manifest: `image` (of a table `row`), `label`, `patient`, `split`.
         pixels: hash of each row's pixels, '' = not known.
     """
-    # Patients in one part only are set aside by whole columns: a table may have a million.
-    parts = manifest.drop_duplicates(["patient", "split"])["patient"]
-    crossing = manifest[manifest["patient"].isin(parts[parts.duplicated()])]
-    patients = [_leak(str(name), group) for name, group in crossing.groupby("patient", sort=True)]
     images, conflicts = [], []
     same = manifest[pixels.duplicated(keep=False) & (pixels != "")]
+    if len(same):
+        # Groups of one part and label are set aside by whole columns too.
+        groups = same.groupby(pixels, sort=False)
+        same = same[(groups[["split", "label"]].transform("nunique") > 1).any(axis=1)]
     for name, group in same.groupby(pixels, sort=False):
         if group["split"].nunique() > 1:
             images.append(_leak(str(name), group))
         if different_labels(group["label"]):
             conflicts.append(_leak(str(name), group))
-    return Leakage(patients, images, conflicts)
+    patients = _crossing_patients(manifest, {row for leak in images for row in leak.files})
+    return Leakage(patients, images, conflicts, "image" if "image" in manifest else "row")
+
+
+def _crossing_patients(manifest: pd.DataFrame, told: set[str]) -> list[Leak]:
+    """Patients in two parts; one whom only copied rows join is told with these rows already."""
+    # Patients in one part only are set aside by whole columns: a table may have a million.
+    crossing = manifest[_crosses(manifest, "patient")]
+    leaks = [_leak(str(name), group) for name, group in crossing.groupby("patient", sort=True)]
+    if not told or GIVEN not in manifest:
+        return leaks
+    given = manifest.assign(patient=given_patients(manifest))
+    themselves = set(manifest.loc[_crosses(given, "patient"), "patient"])
+    return [leak for leak in leaks if leak.name in themselves or told.isdisjoint(leak.files)]
+
+
+def _crosses(manifest: pd.DataFrame, column: str) -> pd.Series:
+    parts = manifest.drop_duplicates([column, "split"])[column]
+    return manifest[column].isin(parts[parts.duplicated()])
 
 
 def content_hashes(
@@ -131,12 +151,13 @@ def content_hashes(
     its pixels' hash; any other file is decoded.
 
     Returns:
-        Hash of the pixels of each row ('' = missing or broken), and a sentence for each missing or broken file; all ''
-        for a table, which has no files.
+        Hash of the pixels of each row ('' = missing or broken), and a sentence for each missing or broken file; of a
+        table, what rows share that are copies of one patient ('' = no copy).
     """
     manifest = dataset.manifest
     if dataset.is_table:
-        return pd.Series("", index=manifest.index, dtype=object), []
+        group = find_copies(manifest, [feature.name for feature in dataset.inputs]).group
+        return group.astype(str).where(group > 0, ""), []
     empty = pd.Series("", index=manifest.index)
     known = manifest.get("pixels", empty).fillna("").astype(str)
     expected = manifest.get("bytes", empty).fillna("").astype(str)

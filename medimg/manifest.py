@@ -7,6 +7,7 @@ import pandas as pd
 
 from medimg.errors import InputError
 from medimg.tables import schema
+from medimg.tables.copies import GIVEN
 
 SPLITS = ("train", "val", "test")
 # Read as text, whatever they look like: patient 007 is not patient 7, and boxes are lists.
@@ -70,7 +71,7 @@ def read_rows(path: Path, features: tuple[schema.Feature, ...]) -> pd.DataFrame:
     try:
         table = pd.read_csv(
             path,
-            dtype={**text, **dict.fromkeys(schema.ROLES, str)},
+            dtype={**text, **dict.fromkeys((*schema.ROLES, GIVEN), str)},
             keep_default_na=False,
             na_values={name: [""] for name in numbers},
             low_memory=False,

@@ -1,58 +1,98 @@
 """The model card of an export (Mitchell et al. 2019): what the model is for, how it was made and how good it is."""
 
-import json
+from dataclasses import dataclass
 
 from medimg.console import interval
 from medimg.dataset import Dataset
 from medimg.evaluation.metrics import METRICS
+from medimg.evaluation.operating_point import NOT_EVALUATED, metrics_of, threshold_statement
+from medimg.privacy import ledger
+from medimg.privacy.card import privacy_section
+from medimg.privacy.statement import WITHHELD
 from medimg.run import Run
 from medimg.tables.card import columns_section
 from medimg.tables.preprocessing import Preprocessing
 
+_PARTS = {"val": "the validation part", None: "no part of the data"}
 
-def model_card(run: Run, dataset: Dataset, difference: float, examples: int) -> str:
+
+@dataclass(frozen=True)
+class Proof:
+    """What the parity proof found.
+
+    Attributes:
+        difference: largest difference of probabilities.
+        tolerance: the largest that was allowed.
+        examples: images or rows that were asked about.
+    """
+
+    difference: float
+    tolerance: float
+    examples: int
+
+
+def model_card(run: Run, dataset: Dataset, proof: Proof) -> str:
     """Markdown.
 
     Args:
         run: the Run that is exported.
         dataset: its Dataset.
-        difference: largest difference of probabilities found by the parity proof.
-        examples: images or rows in that proof.
+        proof: of parity.
+
+    Raises:
+        InputError: the Run was trained privately and its privacy.json is gone.
     """
     description, environment = run.description(), run.environment()
+    promise = ledger.of_run(run.root, run.config["options"])
+    private = promise is not None
+    fingerprint = WITHHELD if private else f"`{environment['data_fingerprint']}`"
     sections = [
         f"# Model card: {description['name']} on {dataset.name}",
         "**Research software, not a medical device.** Not for diagnosis or treatment. Before any use on patients the "
         "model must be validated on data of the place where it is to be used.",
-        _model(run, description),
-        _data(dataset),
-        _performance(run, description, f"{dataset.unit}s"),
+        _model(run, description, private),
+        privacy_section(promise, dataset.unit),
+        _data(dataset, private),
+        _decision(metrics_of(run), description),
+        _performance(metrics_of(run), f"{dataset.unit}s"),
         "## Limits\n\n"
         f"- It knows the classes above and no others: {_anything_else(dataset)} gets one of them all the same.\n"
         f"- {'Laboratories' if dataset.is_table else 'Scanners'}, sites and patients unlike the training data may be "
         "classified worse than measured here.\n"
         "- Probabilities are calibrated only as far as the Brier score and the calibration error say.",
         "## Provenance\n\n"
-        f"- Data fingerprint `{environment['data_fingerprint']}`, seed {environment['seed']}.\n"
+        f"- Data fingerprint {fingerprint}, seed {environment['seed']}.\n"
         + "".join(f"- {name} {version}\n" for name, version in environment["packages"].items())
-        + f"- Parity: reloaded in a fresh process with TensorFlow alone, probabilities on {examples} "
-        f"{dataset.unit}s differ from the Run's by at most {difference:.1e}.",
+        + f"- {_parity(proof, dataset, private)}\n"
+        "- The requests in assets.extra are drawn by a fixed seed from the form of the model's inputs alone: none is a "
+        f"patient's {dataset.unit}.",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _parity(proof: Proof, dataset: Dataset, private: bool) -> str:
+    """Of a private training no number that patients' own images or rows have made."""
+    begin = "Parity: reloaded in a fresh process with TensorFlow alone, probabilities on"
+    if private:
+        return (
+            f"{begin} real {dataset.unit}s differ from the Run's by at most {proof.tolerance:g} (how many and by how "
+            f"much is {WITHHELD})."
+        )
+    return f"{begin} {proof.examples} {dataset.unit}s differ from the Run's by at most {proof.difference:.1e}."
 
 
 def _anything_else(dataset: Dataset) -> str:
     return "a patient with none of them" if dataset.is_table else "an image of anything else"
 
 
-def _model(run: Run, description: dict) -> str:
+def _model(run: Run, description: dict, private: bool) -> str:
     options = run.config["options"]
     task = f"- Task: {description['task']}; classes: {', '.join(description['classes'])}."
     if "preprocessing" in description:
         preprocessing = Preprocessing.from_dict(description["preprocessing"])
         arguments = ", ".join(f"{k}={v}" for k, v in description["model_arg"].items())
         name = f"`{description['name']}`" + (f" ({arguments})" if arguments else "")
-        inputs = columns_section(preprocessing, options)
+        inputs = columns_section(preprocessing, options, private)
         return f"## Model\n\n- {name} on a table's columns.\n{task}\n\n{inputs}"
     return (
         "## Model\n\n"
@@ -68,11 +108,18 @@ def _without_folders(weights) -> str:
     return str(weights).rstrip("/").rpartition("/")[2]
 
 
-def _data(dataset: Dataset) -> str:
+def _data(dataset: Dataset, private: bool) -> str:
     kind = dataset.modality or f"{dataset.unit}s"
     lines = [f"## Data\n\n- {dataset.name}: {kind}; licence: {dataset.licence or 'not stated'}."]
     if dataset.citation:
         lines.append(f"- Cite: {dataset.citation}")
+    if private:
+        return "\n".join(
+            [
+                *lines,
+                f"- {dataset.unit.capitalize()}s and patients of each part and class: {WITHHELD}.",
+            ]
+        )
     for split in ("train", "val", "test"):
         rows = dataset.rows(split)
         labels = rows["label"].str.split("|").explode().value_counts()
@@ -83,20 +130,34 @@ def _data(dataset: Dataset) -> str:
     return "\n".join(lines)
 
 
-def _performance(run: Run, description: dict, units: str) -> str:
-    path = run.root / "metrics.json"
-    if not path.is_file():
-        return "## Performance\n\nNot evaluated (`medimg evaluate`, then export again). The label uses 0.5."
-    content = json.loads(path.read_text(encoding="utf-8"))
+def _decision(metrics: dict | None, description: dict) -> str:
+    """The positive class, and the threshold: its number in full, its rule and the part that it was chosen on."""
+    task, classes = description["task"], description["classes"]
+    said = f"## Decision\n\n- {threshold_statement(metrics, description)}"
+    if task == "multiclass":
+        return f"{said}\n- No class is the positive one; each is measured against the rest."
+    positive = [classes[1]] if task == "binary" else classes
+    threshold = metrics["threshold"] if metrics else NOT_EVALUATED
+    values = threshold["value"]
+    each = values if isinstance(values, dict) else dict.fromkeys(positive, values)
+    part = _PARTS.get(threshold["chosen_on"], threshold["chosen_on"])
+    lines = ["| positive class | threshold | rule | chosen on |", "|---|---|---|---|"]
+    lines += [f"| {name} | {each[name]} | {threshold['rule']} | {part} |" for name in positive]
+    name = "class" if len(positive) == 1 else "classes, each a finding of its own"
+    listed = ", ".join(positive)
+    return f"{said}\n- Positive {name}: {listed}.\n\n" + "\n".join(lines)
+
+
+def _performance(content: dict | None, units: str) -> str:
+    if content is None:
+        return "## Performance\n\nNot evaluated (`medimg evaluate`, then export again)."
     rows = ["| class | " + " | ".join(METRICS) + " |", "|" + "---|" * (len(METRICS) + 1)]
     parts = {"all": content["metrics"], **content["per_class"]}
     for name, values in parts.items():
         rows.append(
             f"| {name} | " + " | ".join(interval(values.get(metric)) for metric in METRICS) + " |"
         )
-    note = content["threshold"].get("note") or f"threshold {content['threshold']['value']}"
     return (
         f"## Performance\n\n{content['split']} part, {content['n']} {units}, 95% bootstrap intervals.\n\n"
         + "\n".join(rows)
-        + f"\n\nThreshold: {note}"
     )

@@ -111,7 +111,7 @@ class PublicOptions(Config):
         """
         for name in ("bound", "categories"):
             if getattr(self, name):
-                raise InputError(f"--{name}: does nothing without --dp-epsilon; leave it out")
+                raise InputError(f"--{name}: does nothing where nothing is private; leave it out")
 
 
 @dataclass(frozen=True)

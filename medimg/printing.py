@@ -42,11 +42,26 @@ def training(run) -> None:
     kept = history if keeps_last else history[history["best"].astype(bool)]
     best = kept.groupby("phase", sort=False).tail(1)
     columns = ["phase", "epoch", "loss", "val_loss", "val_accuracy", "val_auroc", "learning_rate"]
+    # Of private training nothing is told that carries no noise.
+    columns = [name for name in columns if best[name].notna().any()]
     title = "Last epoch of each phase" if keeps_last else "Best epoch of each phase"
     table(title, columns, best[columns].values.tolist())
     if spent:
         unit = "row" if "preprocessing" in run.description() else "image"
         click.echo(summary(spent, unit))
+
+
+def promises(run) -> None:
+    """What a Run that leaves its folder promises, in the words of its report and of its model card."""
+    from medimg.evaluation.operating_point import metrics_of, threshold_statement
+    from medimg.privacy import ledger
+    from medimg.privacy.statement import NO_PRIVACY, summary
+
+    description = run.description()
+    content = ledger.of_run(run.root, run.config["options"])
+    unit = "row" if "preprocessing" in description else "image"
+    click.echo(summary(content, unit) if content else NO_PRIVACY)
+    click.echo(threshold_statement(metrics_of(run), description))
 
 
 def folds(result: dict) -> None:
@@ -59,16 +74,20 @@ def folds(result: dict) -> None:
         rows.append([name, interval(mean), deviation, interval(result["metrics"][name])])
     title = f"{result['n_folds']} folds, {result['n']} tested of {result['patients']} patients"
     table(title, ["metric", "mean over folds [95%]", "sd", "pooled [95%]"], rows)
+    _copies(result)
     _sites(result)
 
 
 def evaluation(result: dict) -> None:
-    """Metrics with intervals, by class and by site."""
+    """Metrics with intervals, by class and by site, and what decides."""
+    from medimg.evaluation.operating_point import threshold_statement
+
     title = f"{result['split']}: {result['n']} of {result['patients']} patients"
     rows = [
         [name, interval(result["metrics"][name])] for name in METRICS if name in result["metrics"]
     ]
     table(title, ["metric", "value [95% interval]"], rows)
+    _copies(result)
     if len(result["per_class"]) > 2:
         rows = [
             [name, *(interval(values.get(metric)) for metric in CLASS_METRICS)]
@@ -76,9 +95,15 @@ def evaluation(result: dict) -> None:
         ]
         table("Each class against the rest", ["class", *CLASS_METRICS], rows)
     _sites(result)
-    threshold = result["threshold"]
-    if threshold.get("note"):
-        click.echo(f"threshold: {threshold['note']}")
+    click.echo(threshold_statement(result, result))
+
+
+def _copies(result: dict) -> None:
+    # Here: help is printed without what measures.
+    from medimg.evaluation.copied_rows import copies_note
+
+    for note in copies_note(result.get("copies"), result["n"]):
+        click.echo(f"note: {note}")
 
 
 def _sites(result: dict) -> None:

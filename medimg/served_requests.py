@@ -1,4 +1,8 @@
-"""What a served model is asked: the requests of its parity proof and of its warm-up."""
+"""What a served model is asked: patients' images or rows by its parity proof, drawn ones by its warm-up.
+
+The proof's requests are for the moment only. The warm-up's travel with the model, so they are made from the model's
+description alone: no function that writes them is given a Dataset.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +13,8 @@ import pandas as pd
 import tensorflow as tf
 
 from medimg.dataset import Dataset
+from medimg.drawn_images import drawn_images, drawn_pixels
 from medimg.errors import InputError
-from medimg.pipeline import load_image
 from medimg.tables.preprocessing import Preprocessing
 from medimg.tables.served_columns import example_row, hard_rows, inputs_of, served_columns
 
@@ -47,30 +51,40 @@ def sample(dataset: Dataset, description: dict, count: int) -> pd.DataFrame:
 
 def raw_requests(dataset: Dataset, rows: pd.DataFrame, description: dict) -> Iterator[Request]:
     """A request to `serving_default` for each row."""
-    if not dataset.is_table:
-        for path in dataset.paths(rows):
-            yield Request("serving_default", {"image_bytes": [path.read_bytes()]})
+    if dataset.is_table:
+        yield from _row_requests(rows, Preprocessing.from_dict(description["preprocessing"]))
         return
-    columns = served_columns(Preprocessing.from_dict(description["preprocessing"]))
-    inputs = inputs_of(rows, columns)
+    for path in dataset.paths(rows):
+        yield Request("serving_default", {"image_bytes": [path.read_bytes()]})
+
+
+def warmup_requests(description: dict, count: int, seed: int = 0) -> Iterator[Request]:
+    """Requests for both signatures, of drawn images or rows.
+
+    Args:
+        description: the Run's description.
+        count: images; a table's rows are four, an ordinary one and three that preprocessing finds hard.
+        seed: of what is drawn.
+    """
+    if "preprocessing" in description:
+        preprocessing = Preprocessing.from_dict(description["preprocessing"])
+        rows = [example_row(preprocessing, seed), hard_rows(preprocessing, seed)]
+        yield from _row_requests(pd.concat(rows, ignore_index=True), preprocessing)
+        # Not the row above as preprocessing makes it: beside that row, it would tell means and scales.
+        features = np.random.default_rng(seed).normal(size=(1, len(preprocessing.columns)))
+        yield Request("features", {"features": features.astype(np.float32)})
+        return
+    size, channels = description["image_size"], description["channels"]
+    for image in drawn_images(count, size, seed):
+        yield Request("serving_default", {"image_bytes": [image]})
+    yield Request("pixels", {"pixels": drawn_pixels(2, size, channels, seed)})
+
+
+def _row_requests(rows: pd.DataFrame, preprocessing: Preprocessing) -> Iterator[Request]:
+    inputs = inputs_of(rows, served_columns(preprocessing))
     for i in range(len(rows)):
         row = {name: values[i : i + 1] for name, values in inputs.items()}
         yield Request("serving_default", row)
-
-
-def warmup_requests(dataset: Dataset, rows: pd.DataFrame, description: dict) -> Iterator[Request]:
-    """Requests for both signatures; of a table on made-up rows, since patients' values need not travel with a model."""
-    if dataset.is_table:
-        preprocessing = Preprocessing.from_dict(description["preprocessing"])
-        example = example_row(preprocessing)
-        made_up = pd.concat([example, hard_rows(preprocessing)], ignore_index=True)
-        yield from raw_requests(dataset, made_up, description)
-        yield Request("features", {"features": preprocessing.transform(example)})
-        return
-    yield from raw_requests(dataset, rows, description)
-    size, channels = description["image_size"], description["channels"]
-    pixels = np.stack([load_image(path, size, channels) for path in dataset.paths(rows)[:2]])
-    yield Request("pixels", {"pixels": pixels})
 
 
 def write_warmup(folder: Path, name: str, requests: Iterator[Request]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from medimg import atomic
 from medimg.dataset import Dataset
 from medimg.errors import InputError
+from medimg.leakage import require_no_leakage
 from medimg.run import Run, environment, resumable
 from synthetic import options
 from synthetic.config import TABLE_MODELS, SynthesizeConfig
@@ -117,6 +118,9 @@ def _check(dataset: Dataset, config: SynthesizeConfig, out: Path) -> None:
             ("a table", "ctgan, tvae or marginals") if dataset.is_table else ("images", "dcgan")
         )
         raise InputError(f"--model {config.model}: {dataset.root} holds {kind}; use {fitting}")
+    if dataset.is_table:
+        # Copies of a training row in test would be held out from nobody.
+        require_no_leakage(dataset)
     options.check(config)
     _maker(dataset, config).check(dataset, config)
 

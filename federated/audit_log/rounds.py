@@ -23,6 +23,20 @@ def standing_rounds(entries: Iterable[Entry]) -> dict[int, dict]:
     return standing
 
 
+def standing_end(entries: Iterable[Entry]) -> dict | None:
+    """The record that ends the log; None of a training that is not finished, or was resumed since.
+
+    Args:
+        entries: of the log, in order.
+    """
+    end = None
+    for entry in entries:
+        event = entry.record.get("event")
+        if event in ("end", "resume", "round"):
+            end = entry.record if event == "end" else None
+    return end
+
+
 def repeated_otherwise(entries: Iterable[Entry]) -> list[int]:
     """Rounds that were repeated after a resume and gave a model of another digest."""
     first: dict[int, str] = {}

@@ -1,10 +1,11 @@
-"""Has a log been touched: read it against its own hashes, its head, and heads that were noted elsewhere."""
+"""Has a log been touched: read it against its own hashes, its head, the files beside it, and heads noted elsewhere."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from federated.audit_log.chain import Entry, Link, links
+from federated.audit_log.files import Comparison, compare
 from federated.audit_log.head import Head, head_path, read_head
 from federated.audit_log.rounds import repeated_otherwise, standing_rounds
 from medimg.errors import InputError
@@ -21,6 +22,8 @@ class Verification:
         head: hash of the last readable record; compare it with one noted elsewhere.
         problems: edits, each naming its line.
         notes: what is no edit but worth knowing.
+        compared: files beside the log that say what it says.
+        cannot_show: what this verification can't find, whatever was done.
     """
 
     ok: bool
@@ -29,6 +32,8 @@ class Verification:
     head: str
     problems: tuple[str, ...]
     notes: tuple[str, ...]
+    compared: tuple[str, ...] = ()
+    cannot_show: tuple[str, ...] = ()
 
 
 def verify(
@@ -37,10 +42,10 @@ def verify(
     witnesses: Sequence[str] = (),
     public_key: str | None = None,
 ) -> Verification:
-    """Check every line, the links between them, and the end.
+    """Check every line, the links between them, the end, and the files beside the log that it has digests or rows of.
 
-    Any changed byte and any removed, added or swapped line is a problem. That the whole chain was not made anew only
-    `head`, `witnesses` or `public_key` can show, see the package.
+    Any changed byte and any removed, added or swapped line is a problem. That the whole chain, files and all, was not
+    made anew only `head`, `witnesses` or `public_key` can show, see the package.
 
     Args:
         path: `audit.jsonl`.
@@ -65,6 +70,9 @@ def verify(
         # A line that can't be read leaves a gap of its own.
         *(_gaps(path, entries) if len(entries) == len(found) else []),
     ]
+    beside = _files(path, entries)
+    problems += beside.problems
+    notes += beside.notes
     notes += [
         f"round {number} was repeated after a resume with another result" + _OTHER_MACHINE
         for number in repeated_otherwise(entries)
@@ -76,7 +84,40 @@ def verify(
         head=entries[-1].hash if entries else Head().hash,
         problems=tuple(problems),
         notes=tuple(notes),
+        compared=tuple(beside.compared),
+        cannot_show=_cannot_show(head is not None, bool(witnesses), public_key is not None),
     )
+
+
+def _files(path: Path, entries: list[Entry]) -> Comparison:
+    try:
+        return compare(path.parent, entries)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        # A chain that was made anew may say anything.
+        return Comparison([f"{path.name}: its records are not of the form that is written"])
+
+
+def _cannot_show(head: bool, witness: bool, key: bool) -> tuple[str, ...]:
+    """In sentences, from the largest gap to the smallest."""
+    told = []
+    if not (head or key):
+        told.append(
+            "That nobody made log, head and files anew, or put older ones back: the head is a hash, not a signature, "
+            "and whoever can write this folder can compute it. Note the head where they can't write, and give it with "
+            "--head."
+        )
+        if witness:
+            told.append("What was cut off or made anew behind the witness.")
+    elif not head:
+        told.append(
+            "That whoever holds the signing key did not make all anew, or that nobody put an older signed state back: "
+            "give the head that was noted elsewhere with --head."
+        )
+    told.append(
+        "That what the coordinator wrote was the case: a record says what it was told to say. Not compared are files "
+        "that later commands write anew, as metrics.json, predictions and pages."
+    )
+    return tuple(told)
 
 
 _OTHER_MACHINE = "; another machine or another number of threads can do that"

@@ -6,6 +6,7 @@ import pandas as pd
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.sources.base import listed
+from medimg.tables.copies import GIVEN
 
 
 def by_site(dataset: Dataset) -> tuple[list[str], np.ndarray]:
@@ -29,10 +30,12 @@ def by_site(dataset: Dataset) -> tuple[list[str], np.ndarray]:
     pairs = manifest[["patient", "site"]].drop_duplicates()
     twice = pairs[pairs["patient"].duplicated(keep=False)].groupby("patient")["site"].unique()
     if len(twice):
+        copied = GIVEN in manifest
         told = listed(f"'{patient}' at {' and '.join(sites)}" for patient, sites in twice.items())
         raise InputError(
             f"{path}: {len(twice)} patients are at more than one site: {told}; where these are different people, put "
             "the site into their patient's name, else give all their rows one site"
+            + (" (copied rows count as one patient: prepare with --on-duplicates drop)" * copied)
         )
     codes, names = pd.factorize(manifest["site"], sort=True)
     return [str(name) for name in names], codes

@@ -11,17 +11,13 @@ _PATIENT = (
     "Sites clip, draw and add noise by themselves: the coordinator and the other sites are given noisy updates only, "
     "and the guarantee holds against them and whoever gets the model, for every round's model.",
     "Not covered: one person under two patient names, or at two sites.",
-    "The numbers of training patients and images of each site, and how it weighs, are treated as public. Training loss "
-    "and accuracy do not leave a site.",
+    "Sites weigh alike. The number of a site's patients is known by the steps of its passes alone (patients over "
+    "--batch-size, rounded up); images, classes, training loss and accuracy are not told.",
     "A site's steps count once it is asked for them, whether its update arrives or not.",
     "Not covered: how long a site takes for its steps, which may tell how many patients were drawn.",
     "Not covered: a coordinator that has a site run other TensorFlow code than this program's.",
     "In the Dataset's privacy_ledger.jsonl the sites' steps are added up as if each patient were at every site, which "
     "overstates what later Runs find spent.",
-)
-_CLASS_COUNTS = (
-    "Not covered: each site's class counts, in partition.csv, and the majority class that the "
-    "comparison names."
 )
 _ONE_MACHINE = "The sites were simulated in one process: who had that machine had all images and all sites' keys."
 _CLIENT = (
@@ -31,8 +27,7 @@ _CLIENT = (
     "The models of all rounds are covered, not only the last one.",
     "Not covered: the coordinator. TensorFlow Federated adds the noise to the sum of the updates where they are "
     "summed, so the guarantee holds against those who get the models, not against who runs that sum.",
-    "Not covered: the clients' training loss, accuracy, class counts and numbers of images, which carry no noise; do "
-    "not share rounds.csv, history.csv and partition.csv with the model.",
+    "The clients' training loss, accuracy, class counts and numbers of images are not told.",
     "Not covered: noise is drawn in floating point, by a generator that is not cryptographic.",
     "TensorFlow Federated's noise is new each time: a round repeated after a crash gives another model, and counts "
     "once, because the first one's was not released.",
@@ -40,17 +35,13 @@ _CLIENT = (
 _VALIDATION = (
     "Not covered: the validation part, by which the best round was chosen or the training stopped."
 )
-_STATISTICS = "Not covered: statistics that the clients shared before round 1 carry no noise."
 
 
-def of_patients(
-    circumstances: Circumstances, one_machine: bool, measured: bool = True
-) -> list[str]:
+def of_patients(circumstances: Circumstances, one_machine: bool) -> list[str]:
     """Of `--dp patient`: what holds of any private training, then what a federation adds."""
     return [
         *assumptions(circumstances),
         *_PATIENT,
-        *([_CLASS_COUNTS] if measured else []),
         *([_ONE_MACHINE] if one_machine else []),
     ]
 
@@ -60,8 +51,6 @@ def of_clients(circumstances: Circumstances) -> list[str]:
     sentences = list(_CLIENT)
     if circumstances.early_stopping or circumstances.best_epoch:
         sentences.append(_VALIDATION)
-    if circumstances.feature_statistics:
-        sentences.append(_STATISTICS)
     if circumstances.dataset_ledger:
         # The sentence is the same whoever is protected.
         sentences.append(assumptions(circumstances)[-1])

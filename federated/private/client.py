@@ -17,7 +17,7 @@ from medimg.errors import InputError
 from medimg.privacy.accounting import epsilon_of
 from medimg.privacy.budget import Budget
 from medimg.privacy.mechanism import Mechanism
-from medimg.privacy.secret import draw_key
+from medimg.privacy.secret import fingerprint
 
 _MECHANISM = "Gaussian noise on the sum of clipped updates of the clients (TensorFlow Federated)"
 
@@ -129,7 +129,7 @@ class ClientPrivacy:
         check(config, len(names))
         self.config, self.parameters = config, parameters
         self._recorded: dict[int, dict] = {}
-        self.names, self._circumstances = list(names), of_federation(config, dataset.is_table)
+        self.names, self._circumstances = list(names), of_federation(config)
         fraction, seed = config.client_fraction, config.seed
         self.per_round = len(asked_in(self.names, fraction, 1, seed))
         most = max(rounds_of(self.names, rounds, fraction, seed).values())
@@ -139,12 +139,12 @@ class ClientPrivacy:
         self.rounds = rounds_within(
             self.names, rounds, fraction, seed, lambda name: self.noise.rounds
         )
-        options = {**config.given(), "rounds": rounds, "data": dataset.fingerprint()}
+        options = {**config.given(), "rounds": rounds}
         mechanism = replace(Mechanism.shuffle(1), noise_multiplier=self.noise.noise_multiplier)
-        account = Account(mechanism, draw_key(0, options), {})
+        account = Account(mechanism, fingerprint(options)[:16], {})
         self.ledger = FederatedLedger(
             run_root,
-            self._terms(options["data"]),
+            self._terms(),
             dict.fromkeys(self.names, account),
             lambda why: assumptions.of_clients(replace(self._circumstances, dataset_ledger=why)),
             dataset.root if one_machine else None,
@@ -236,7 +236,7 @@ class ClientPrivacy:
                 f"noise multiplier {self.noise.noise_multiplier:.3g} ({_first_line(error)}); use --dp-clipping fixed"
             ) from error
 
-    def _terms(self, data_fingerprint: str) -> FederatedTerms:
+    def _terms(self) -> FederatedTerms:
         return FederatedTerms(
             unit="client",
             mechanism=_MECHANISM,
@@ -245,8 +245,6 @@ class ClientPrivacy:
             budget_epsilon=self.config.dp_epsilon,
             l2_norm_clip=self.config.dp_clip,
             expected_units=self.per_round,
-            units=len(self.names),
-            data_fingerprint=data_fingerprint,
         )
 
 

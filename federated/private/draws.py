@@ -1,10 +1,13 @@
-"""Poisson sampling of patients at the site, in the graph: each in each step independently, with all its examples."""
+"""Poisson sampling of patients at the site, in the graph: each in each step independently, with all its examples.
+
+A patient is drawn by its own key (`medimg.privacy.keyed`): without it the others are drawn as before.
+"""
 
 import tensorflow as tf
 
-from federated.private import stream
 from federated.tff import records
 from federated.tff.records import Layout
+from medimg.privacy.keyed import fold_tensor, uniform_tensor
 
 # Examples computed at once, besides the last patient's that began among them.
 CHUNK = 64
@@ -28,10 +31,10 @@ def chunks(
     patient_of = records.units(folder)
     rows = tf.argsort(patient_of, stable=True)
     patient_of = tf.gather(patient_of, rows)
-    patients = tf.reduce_max(patient_of) + 1
+    patients = fold_tensor(records.unit_keys(folder), key[0], key[1])
 
     def step(number):
-        drawn = stream.uniform(stream.derive(key, number), patients) < probability
+        drawn = uniform_tensor(fold_tensor(patients, number), [1], "float64")[:, 0] < probability
         inside = tf.gather(drawn, patient_of)
         chosen = tf.boolean_mask(rows, inside)
         members = tf.boolean_mask(patient_of, inside)
@@ -59,11 +62,15 @@ def batches(
     key: tf.Tensor,
     steps: tf.Tensor,
 ) -> tf.data.Dataset:
-    """(inputs, targets, weights, patients, last) of every chunk of `chunks`; for use in a graph."""
+    """(inputs, targets, weights, patients, keys, last) of every chunk of `chunks`; for use in a graph.
+
+    The keys, uint64 (B,), are those by which each example draws, the same in every step.
+    """
     fetch = records.reader(folder, layout)
+    keys = records.row_keys(folder)
 
     def read(rows, whose, last):
-        told = tf.data.Dataset.from_tensors((whose, last))
+        told = tf.data.Dataset.from_tensors((whose, tf.gather(keys, rows), last))
         return tf.data.Dataset.zip((fetch(rows), told))
 
     drawn = chunks(folder, probability, key, steps).flat_map(read)

@@ -51,8 +51,6 @@ class FederatedTerms:
         budget_epsilon: of every site; None: the noise was given instead.
         l2_norm_clip: most that a unit contributes.
         expected_units: most units in a step of any site.
-        units: of all sites.
-        data_fingerprint: of the Dataset; empty where the data stay elsewhere.
     """
 
     unit: str
@@ -62,8 +60,6 @@ class FederatedTerms:
     budget_epsilon: float | None
     l2_norm_clip: float
     expected_units: int
-    units: int
-    data_fingerprint: str
 
 
 class FederatedLedger:
@@ -179,8 +175,6 @@ class FederatedLedger:
             "steps": max(site["steps"] for site in sites.values()),
             "l2_norm_clip": terms.l2_norm_clip,
             "expected_units": terms.expected_units,
-            "units": terms.units,
-            "data_fingerprint": terms.data_fingerprint,
             "accountant": f"dp-accounting {metadata.version('dp-accounting')}",
             "events": [self._event(segment) for segment in self.segments],
             "sites": {

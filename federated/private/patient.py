@@ -19,7 +19,7 @@ from medimg.errors import InputError
 from medimg.privacy.ledger import read, segments_of
 from medimg.privacy.per_example.forward import kinds
 from medimg.privacy.per_example.kinds import check as check_layers
-from medimg.privacy.secret import draw_key, fingerprint
+from medimg.privacy.secret import fingerprint
 
 _MECHANISM = (
     "DP-SGD at each site: Gaussian noise on the sum of clipped contributions of its patients"
@@ -41,6 +41,11 @@ def check(config: FederateConfig) -> None:
         raise InputError(
             f"--personalize-epochs {config.personalize_epochs}: fine-tunes without noise what --dp patient protects; "
             "use 0"
+        )
+    if config.weighting == "examples":
+        raise InputError(
+            "--weighting examples: the exact number of a site's images would weigh in the model without noise; --dp "
+            "patient weighs sites alike: use equal"
         )
     if config.dp_clip == float("inf"):
         raise InputError("--dp-clip inf: noise needs a finite clip")
@@ -75,7 +80,6 @@ class PatientPrivacy:
         config: options.
         rounds: at most.
         one_machine: the sites are simulated here; else their data and keys are at workers elsewhere.
-        measured: class counts are told in the Run, as `medimg federate` does.
         also: what decides the training beside the options, by name.
 
     Attributes:
@@ -94,17 +98,15 @@ class PatientPrivacy:
         config: FederateConfig,
         rounds: int,
         one_machine: bool = True,
-        measured: bool = True,
         also: dict | None = None,
     ):
         check(config)
         self.config, self.data = config, {client.name: client for client in data}
-        self._one_machine, self._measured = one_machine, measured
+        self._one_machine = one_machine
         self._recorded: dict[int, dict] = {}
-        told = {"rounds": rounds, "data": dataset.fingerprint()}
-        options = {**config.given(), **(also or {}), **told}
-        # Mixed into every site's draws: other options never meet the same noise.
-        self.training = draw_key(0, options)
+        options = {**config.given(), **(also or {}), "rounds": rounds}
+        # Mixed into every site's draws: other options never meet the same noise, and a site's key never other data.
+        self.training = fingerprint(options)[:16]
         draws = {
             name: fingerprint({"training": self.training, "key": client.key})[:16]
             for name, client in self.data.items()
@@ -119,9 +121,9 @@ class PatientPrivacy:
         )
         self.ledger = FederatedLedger(
             run_root,
-            self._terms(options["data"]),
+            self._terms(),
             {name: _account(self.plans[name], draw) for name, draw in draws.items()},
-            self._assumptions(of_federation(config, dataset.is_table)),
+            self._assumptions(of_federation(config)),
             dataset.root if one_machine else None,
         )
 
@@ -178,8 +180,8 @@ class PatientPrivacy:
         for name, plan in self.plans.items():
             site = plan.site
             lines.append(
-                f"{name}: {site.patients} patients, about {site.expected_patients} in each of {plan.steps_per_round} "
-                f"steps a round, {plan.rounds} rounds, noise multiplier {site.noise_multiplier:.3g}."
+                f"{name}: at most {site.expected_patients} patients on average in each of {plan.steps_per_round} steps "
+                f"a round, {plan.rounds} rounds, noise multiplier {site.noise_multiplier:.3g}."
             )
         if self.rounds < config.rounds:
             lines.append(
@@ -205,7 +207,7 @@ class PatientPrivacy:
             for name, client in self.data.items()
         }
 
-    def _terms(self, data_fingerprint: str) -> FederatedTerms:
+    def _terms(self) -> FederatedTerms:
         sites = [plan.site for plan in self.plans.values()]
         return FederatedTerms(
             unit="patient",
@@ -215,20 +217,18 @@ class PatientPrivacy:
             budget_epsilon=self.config.dp_epsilon,
             l2_norm_clip=self.config.dp_clip,
             expected_units=max(site.expected_patients for site in sites),
-            units=sum(site.patients for site in sites),
-            data_fingerprint=data_fingerprint,
         )
 
     def _assumptions(self, circumstances):
         def sentences(unwritten: str) -> list[str]:
             told = replace(circumstances, dataset_ledger=unwritten)
-            return assumptions.of_patients(told, self._one_machine, self._measured)
+            return assumptions.of_patients(told, self._one_machine)
 
         return sentences
 
 
 def _account(plan: SitePlan, draw: str) -> Account:
-    about = {"patients": plan.site.patients, "expected_patients": plan.site.expected_patients}
+    about = {"expected_patients": plan.site.expected_patients}
     return Account(plan.mechanism, draw, about)
 
 

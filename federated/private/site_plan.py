@@ -59,7 +59,8 @@ def plan_of(
         InputError: delta is not below one over the patients, or the budget does not allow a round.
     """
     check_site(data, config)
-    bare = SiteMechanism(data.units, min(local.batch_size, data.units), 0.0)
+    # Of a small site, too, the sum is divided by the batch size: divided by its patients it would tell their number.
+    bare = SiteMechanism(data.units, local.batch_size, 0.0)
     per_round = steps_of(local, bare)
     budget = Budget(config.dp_epsilon, config.dp_delta, previous)
     settled = budget.plan(

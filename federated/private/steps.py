@@ -8,11 +8,12 @@ import tensorflow as tf
 
 from federated.private import draws, stream
 from federated.tff.client_work import Measured, Share
-from federated.tff.local_model import set_key
 from federated.tff.order import LocalTraining
 from federated.tff.records import ClientData, Layout
 from medimg.errors import InputError
 from medimg.privacy.clipping import check_mechanism, clipped_sum, noisy_mean
+from medimg.privacy.keyed import fold_tensor
+from medimg.privacy.sampling import steps_per_pass
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class SiteMechanism:
 
     Attributes:
         patients: of its training part.
-        expected_patients: of a step, on average.
+        expected_patients: of a step, at most on average, and what its sum is divided by.
         noise_multiplier: standard deviation of the noise over the clip.
     """
 
@@ -31,8 +32,8 @@ class SiteMechanism:
 
     @property
     def sampling_probability(self) -> float:
-        """Of a patient in a step."""
-        return self.expected_patients / self.patients
+        """Of a patient in a step: known by the steps of a pass alone, as of `medimg.privacy.sampling`."""
+        return 1.0 / steps_per_pass(self.patients, self.expected_patients)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,7 @@ class Drawing:
     """A site's patients and noise of one round, in the graph.
 
     Attributes:
-        chunks: iterator of (inputs, targets, weights, patients, last): each step's chunks up to one that is `last`.
+        chunks: iterator of (inputs, targets, weights, patients, keys, last): up to a step's `last`.
         expected: patients of a step on average, float32 scalar.
         deviation: of the noise, float32 scalar.
         noise: key, int64 (2,).
@@ -65,7 +66,7 @@ class PatientSteps:
     Args:
         sites: by the client's name.
         l2_norm_clip: most that a patient contributes: the sum of its examples' gradients.
-        training: names the options of the training (`medimg.privacy.secret.draw_key`), hexadecimal.
+        training: names the options of the training, hexadecimal.
 
     Raises:
         InputError: numbers that make no mechanism.
@@ -121,16 +122,13 @@ class PatientSteps:
 
         def step(number):
             sums = tuple(tf.zeros(v.shape, v.dtype) for v in model.trainable_variables)
-            chunk, last = tf.constant(0), tf.constant(False)
-            seed = tf.random.experimental.stateless_fold_in(share.seed, number)
+            last = tf.constant(False)
             while not last:
-                inputs, targets, weights, patients, last = next(drawing.chunks)
-                set_key(model, tf.random.experimental.stateless_fold_in(seed, chunk))
-                clipped = clipped_sum(
-                    model, loss, inputs, targets, patients, self.l2_norm_clip, weights
-                )
+                inputs, targets, weights, patients, keys, last = next(drawing.chunks)
+                own = keys_of_step(keys, share, number)
+                clip = self.l2_norm_clip
+                clipped = clipped_sum(model, loss, inputs, targets, patients, clip, weights, own)
                 sums = tuple(s + g for s, g in zip(sums, clipped.gradients, strict=True))
-                chunk += 1
             gradients = drawing.noisy_mean(list(sums), number)
             untold = tf.constant(float("nan"))
             return Measured(tuple(gradients), tf.constant(1.0), untold, untold)
@@ -138,11 +136,22 @@ class PatientSteps:
         return step
 
 
+def keys_of_step(keys: tf.Tensor, share: Share, number: tf.Tensor) -> tf.Tensor:
+    """What examples draw by in a step of a round: uint64 (B,).
+
+    Args:
+        keys: uint64 (B,), of the examples.
+        share: of the site: its seed is the round's.
+        number: of the step in the round.
+    """
+    return fold_tensor(keys, share.seed[0], share.seed[1], number)
+
+
 def steps_of(local: LocalTraining, site: SiteMechanism) -> int:
     """Steps of a round: as many epochs as asked for, each of which draws every patient once on average."""
     if local.steps:
         return local.steps
-    return local.epochs * -(-site.patients // site.expected_patients)
+    return local.epochs * steps_per_pass(site.patients, site.expected_patients)
 
 
 def _chosen(values: list, number, kind: tf.DType) -> tf.Tensor:

@@ -49,11 +49,6 @@ def round_key(share: Share, training: int) -> tf.Tensor:
     return derive(key, _digest([*share.weights, *share.shared, *share.own]))
 
 
-def uniform(key: tf.Tensor, count) -> tf.Tensor:
-    """float64 (count,) in [0, 1): float32 would round small probabilities."""
-    return tf.random.stateless_uniform([count], key, dtype=tf.float64, alg="philox")
-
-
 class Normal:
     """Gaussian noise of one key, with the `normal` of tf.random.Generator; every call has a key of its own.
 

@@ -98,10 +98,14 @@ def _cost(federation: dict) -> Table:
         ],
         ["to clients", bytes_text(sent["down"])],
         ["from clients", bytes_text(sent["up"])],
-        ["secure sum", federation["secure"]["kind"]],
+        ["secure sum", _secure(federation["secure"]["kind"])],
         ["epsilon", "none promised" if not privacy else _spent(privacy)],
     ]
     return f"{federation['strategy']}, {federation['aggregation']}", ["", "value"], rows
+
+
+def _secure(kind: str) -> str:
+    return kind if kind == "none" else f"{kind} (simulated)"
 
 
 def _spent(privacy: dict) -> str:

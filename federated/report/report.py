@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from federated.audit_log.head import read_head
 from federated.report import words
 from federated.report.amounts import bytes_text, epsilon_text, seconds_text
 from federated.report.attendance import incidents
@@ -83,6 +84,7 @@ def render(run_root: Path, federation: dict) -> str:
     }
     return template("report", PAGE, "federated").render(
         federation=federation,
+        audit=_audit(run_root, federation),
         gain=gain,
         counted=words.words_counted(gain) if gain and "local" in gain["models"] else None,
         whole=_whole(gain),
@@ -104,6 +106,14 @@ def render(run_root: Path, federation: dict) -> str:
         p_text=p_text,
         signed=signed,
     )
+
+
+def _audit(run_root: Path, federation: dict) -> dict | None:
+    """Number of records and hash of the last: of the log's head, since the record that ends it is not in the JSON."""
+    head = read_head(Path(run_root) / "audit.jsonl")
+    if head is None:
+        return federation["audit"]
+    return {"records": head.number, "head": head.hash}
 
 
 def _whole(gain: dict | None) -> dict | None:

@@ -13,20 +13,30 @@ _COUNTED = {
 }
 _SUMMED = {
     "none": "Updates went to the server in the clear.",
-    "masking": "Updates were summed under pairwise masks",
-    "ckks": "Updates were summed under CKKS encryption",
+    "masking": "Updates were summed under pairwise masks, in a simulation",
+    "ckks": "Updates were summed under CKKS encryption, in a simulation",
 }
 ACCOUNTING = {
     "pld": "by privacy loss distributions",
     "rdp": "by Rényi accounting",
     "pld_without_amplification": "had the sampling not been secret",
 }
-_MEASURES = "its loss and accuracy, the model's loss and AUROC on its own validation part, its times and its bytes"
+_MEASURES = "the model's loss and AUROC on its own validation part, its times and its bytes"
+_TRAINING = {
+    True: "its training loss and accuracy, ",
+    # As where patients are protected.
+    False: "",
+}
 _ALONGSIDE = {
-    "none": "Beside its update, the server keeps of each client and round the number of examples, "
-    f"{_MEASURES} (rounds.csv).",
-    "secure": "The secure sum covers the updates alone: rounds.csv holds of each client and round the number of "
-    f"examples, {_MEASURES}. Whoever has this Run knows them.",
+    "none": "Beside its update, the server keeps of each client and round the number of examples, {measures} "
+    "(rounds.csv, audit.jsonl).",
+    "secure": "The secure sum covers the updates alone: rounds.csv and audit.jsonl hold of each client and round the "
+    "number of examples, {measures}. Whoever has this Run knows them.",
+}
+_MEASURED_ON = {
+    True: "The coordinator measured on the sites' validation and test rows, which it had: in the simulation no row is "
+    "kept from it. Class counts of each client are in partition_counts.csv.",
+    False: "The coordinator measured on validation and test rows of its own Dataset.",
 }
 NO_PRIVACY = (
     "None was promised: the training had no differential privacy, so nothing bounds what the model or the updates tell "
@@ -63,9 +73,17 @@ def shared(federation: dict, rounds: pd.DataFrame) -> list[str]:
     before = list(federation["statistics"])
     told = before or ["No statistics shared before the first round are on record."]
     told.append(_updates(federation, rounds))
-    told.append(_ALONGSIDE["none" if federation["secure"]["kind"] == "none" else "secure"])
+    told.append(_alongside(federation["secure"]["kind"], rounds))
     told.append("No image, table row, label or patient's name is in any of these messages.")
+    told.append(_MEASURED_ON[not federation.get("workers")])
     return told
+
+
+def _alongside(secure: str, rounds: pd.DataFrame) -> str:
+    told = any(rounds[name].notna().any() for name in ("loss", "accuracy"))
+    return _ALONGSIDE["none" if secure == "none" else "secure"].format(
+        measures=_TRAINING[told] + _MEASURES
+    )
 
 
 def _updates(federation: dict, rounds: pd.DataFrame) -> str:

@@ -6,6 +6,7 @@ exact sum of the rounded vectors (up to sums of 10^8): a repeated round gives th
 from which the key could be computed (Li and Micciancio, EUROCRYPT 2021), never leaves a client.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,11 +14,11 @@ import numpy as np
 
 from federated.secure.errors import RefusedError, RejectedError, TooFewClientsError, require
 from federated.secure.keys import Identity
-from federated.secure.messages import pack, seal, unpack, unseal
+from federated.secure.messages import pack, signed_message, unpack, verified_message
 from federated.secure.terms import Terms, check_vector
 from medimg.errors import InputError
 
-STAGES = ("encrypt", "decrypt")
+STAGES = ("encrypt", "confirm", "decrypt")
 DEGREE = 8192
 SLOTS = DEGREE // 2
 # 2^-20: rounding costs a client's coordinate at most 4.8e-7.
@@ -89,7 +90,7 @@ class CkksClient:
     """One client in one round.
 
     Args:
-        identity: its lasting signing key.
+        identity: its signing key in this training, with the record of its answers.
         terms: the round's terms as the server sent them.
         secret: the clients' context.
     """
@@ -99,6 +100,7 @@ class CkksClient:
         self.name = identity.name
         self._identity, self._context = identity, _context(secret)
         self._decrypted = False
+        self._survivors: list[str] = []
         if not self._context.is_private():
             raise InputError(
                 f"client {self.name!r}: the CKKS context has no secret key; pass CkksKeys.secret"
@@ -113,9 +115,11 @@ class CkksClient:
 
         Raises:
             RejectedError: the vector can't be used; names this client.
+            RefusedError: the round was answered before, in this session or for other clients.
         """
         import tenseal
 
+        self._identity.answers.begin(self.terms)
         check_vector(self.name, vector, weight, self.terms)
         values = np.concatenate([vector.astype(np.float64) * weight, [weight, 1.0]])
         values = np.rint(values / GRID) * GRID
@@ -123,14 +127,34 @@ class CkksClient:
             tenseal.ckks_vector(self._context, values[start : start + SLOTS]).serialize()
             for start in range(0, len(values), SLOTS)
         ]
-        return seal(self._identity, self.terms.id, "encrypt", {}, pack(parts))
+        return signed_message(self._identity, self.terms.id, "encrypt", {}, pack(parts))
+
+    def confirm(self, survivors: bytes) -> bytes:
+        """Agree to who is in the sum, once and for all.
+
+        Args:
+            survivors: JSON list of the names whose ciphertexts the server added, as it says.
+
+        Raises:
+            TooFewClientsError: the list is below the threshold.
+            RefusedError: it is no list of this round's clients, or not the one that this client confirmed when the
+                round was tried before.
+        """
+        names = json.loads(survivors)
+        if len(set(names)) != len(names) or not set(names) <= set(self.terms.clients):
+            raise RefusedError(self.name, "the list of the sum repeats or invents names")
+        require(len(names), self.terms.threshold, "confirm")
+        self._identity.answers.settle(self.terms, sorted(names))
+        self._survivors = names
+        return signed_message(self._identity, self.terms.id, "confirm", {"survivors": names})
 
     def decrypt(self, ciphertexts: bytes) -> bytes:
         """The sum, rounded to the grid, signed; once in a round.
 
         Raises:
             TooFewClientsError: it counts fewer clients than the threshold.
-            RefusedError: a second decryption, or noise so large that rounding might not restore the sum.
+            RefusedError: a second decryption, a sum of another number of clients than this one confirmed, or noise so
+                large that rounding might not restore the sum.
         """
         if self._decrypted:
             raise RefusedError(self.name, "a second decryption in one round")
@@ -143,9 +167,15 @@ class CkksClient:
                 self.name,
                 "the sum's noise is too large to round, or it is not of this round; lower the weights",
             )
-        require(round(steps[-1] * GRID), self.terms.threshold, "decrypt")
+        counted = round(steps[-1] * GRID)
+        require(counted, self.terms.threshold, "decrypt")
+        if counted != len(self._survivors):
+            raise RefusedError(
+                self.name,
+                f"the sum counts {counted} clients, the confirmed list {len(self._survivors)}",
+            )
         total = (steps[:-1] * GRID).astype("<f8")
-        return seal(self._identity, self.terms.id, "decrypt", {}, total)
+        return signed_message(self._identity, self.terms.id, "decrypt", {}, total)
 
     def _context_vector(self, part: bytes):
         import tenseal
@@ -169,6 +199,7 @@ class CkksServer:
             raise InputError("the server was given the clients' CKKS key; pass CkksKeys.public")
         self._sum: list = []
         self._included: list[str] = []
+        self._confirmed: set[str] = set()
         self._answer: np.ndarray | None = None
 
     @property
@@ -194,14 +225,38 @@ class CkksServer:
             self._sum = vectors
         self._included.append(sender)
 
-    def ciphertexts(self) -> bytes:
+    def ciphertexts(self, reasons: dict[str, str] | None = None) -> bytes:
         """The encrypted sum, for a client to decrypt.
+
+        Args:
+            reasons: client -> why it was refused, or refuses.
 
         Raises:
             TooFewClientsError: fewer than the threshold sent theirs.
         """
-        require(len(self._included), self.terms.threshold, "encrypt")
+        require(len(self._included), self.terms.threshold, "encrypt", reasons)
         return pack(vector.serialize() for vector in self._sum)
+
+    def confirmed(self, sender: str, raw: bytes) -> None:
+        """Take a client's word that it knows the list of the sum.
+
+        Raises:
+            RejectedError: names the sender; changed or of another list.
+        """
+        if self._verified(sender, raw, "confirm").fields.get("survivors") != list(self.included):
+            raise RejectedError(sender, "confirmed another list of the sum")
+        self._confirmed.add(sender)
+
+    def require_confirmed(self, reasons: dict[str, str]) -> None:
+        """Fail closed where too few clients agree to the list.
+
+        Args:
+            reasons: client -> why it was refused, or refuses.
+
+        Raises:
+            TooFewClientsError: fewer than the threshold.
+        """
+        require(len(self._confirmed), self.terms.threshold, "confirm", reasons)
 
     def answered(self, sender: str, raw: bytes) -> None:
         """Take a client's decryption of the sum.
@@ -229,7 +284,7 @@ class CkksServer:
     def _verified(self, sender: str, raw: bytes, kind: str):
         if sender not in self.terms.clients:
             raise RejectedError(sender, "is not one of this round's clients")
-        return unseal(raw, sender, self._roster[sender], self.terms.id, kind)
+        return verified_message(raw, sender, self._roster[sender], self.terms.id, kind)
 
     def _vectors(self, sender: str, body) -> list:
         import tenseal

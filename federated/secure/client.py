@@ -2,7 +2,8 @@
 
 Source: Bonawitz et al., Practical Secure Aggregation for Privacy-Preserving Machine Learning, CCS 2017 (the variant
 with signatures and the consistency check, against a server that may deviate). The methods are called once each, in the
-paper's order: `advertise`, `share`, `mask`, `confirm`, `reveal`; each takes and returns bytes.
+paper's order: `advertise`, `share`, `mask`, `confirm`, `reveal`; each takes and returns bytes. What outlasts the round
+is the identity, and with it the record of what it has answered (`answers`): no round is answered in two ways.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from federated.secure import shamir
 from federated.secure.errors import RefusedError, RejectedError, require
 from federated.secure.keys import KEY_BYTES, Exchange, Identity, derive
-from federated.secure.messages import Message, seal, unpack, unseal
+from federated.secure.messages import Message, signed_message, unpack, verified_message
 from federated.secure.stream import add_mask
 from federated.secure.terms import Terms, check_vector
 from medimg.errors import InputError
@@ -32,7 +33,7 @@ class MaskingClient:
     """One client in one round.
 
     Args:
-        identity: its lasting signing key.
+        identity: its signing key in this training, with the record of its answers.
         roster: every client's public identity key, given in advance and not by the server.
         terms: the round's terms as the server sent them.
         entropy: number of bytes -> random bytes; seeded in tests alone.
@@ -63,10 +64,15 @@ class MaskingClient:
         self._survivors: list[str] = []
 
     def advertise(self) -> bytes:
-        """Both public keys of this round."""
+        """Both public keys of this round.
+
+        Raises:
+            RefusedError: the round was answered before, in this session or for other clients.
+        """
         with self._step("advertise"):
+            self._identity.answers.begin(self.terms)
             fields = {"masking": self._masking.public.hex(), "channel": self._channel.public.hex()}
-            return self._seal("advertise", fields)
+            return self._signed("advertise", fields)
 
     def share(self, bundle: bytes) -> bytes:
         """Shares of the self-mask's seed and of the masking key, each encrypted to its holder.
@@ -86,17 +92,17 @@ class MaskingClient:
             split = (self.terms.threshold, places.values(), self._entropy)
             seeds = shamir.share(self._seed, *split)
             keys = shamir.share(self._masking.private, *split)
-            sealed, prints = {}, {}
+            encrypted, prints = {}, {}
             for name, place in places.items():
                 pair = seeds[place], keys[place]
                 prints[name] = [fingerprint(part) for part in pair]
                 if name == self.name:
                     self._held[name] = pair
                 else:
-                    sealed[name] = self._encrypt(name, b"".join(pair)).hex()
+                    encrypted[name] = self._encrypt(name, b"".join(pair)).hex()
             # The server checks later what it restores or is handed; hashes of random numbers tell it nothing before.
-            fields = {"to": sealed, "prints": prints, "seed": fingerprint(self._seed)}
-            return self._seal("share", fields)
+            fields = {"to": encrypted, "prints": prints, "seed": fingerprint(self._seed)}
+            return self._signed("share", fields)
 
     def mask(self, relay: bytes, vector: np.ndarray, weight: float = 1.0) -> bytes:
         """The vector, weighted, in fixed point and under all masks.
@@ -112,8 +118,8 @@ class MaskingClient:
         """
         with self._step("mask"):
             check_vector(self.name, vector, weight, self.terms)
-            for sender, sealed in json.loads(relay).items():
-                self._held[sender] = self._decrypt(sender, bytes.fromhex(sealed))
+            for sender, encrypted in json.loads(relay).items():
+                self._held[sender] = self._decrypt(sender, bytes.fromhex(encrypted))
             require(len(self._held), self.terms.threshold, "mask")
             masked = self.terms.fixed_point.encode(vector, weight)
             add_mask(masked, self_mask(self._seed, self.terms), 1)
@@ -122,7 +128,7 @@ class MaskingClient:
                     key = self._agree(self._masking, other, "masking", f"mask {self.terms.bits}")
                     add_mask(masked, key, sign(self.terms, self.name, other))
             tag_key = self._agree_with(self._channel, "the server", self.terms.server, TAG)
-            return seal(self._identity, self.terms.id, "mask", {}, masked, tag_key)
+            return signed_message(self._identity, self.terms.id, "mask", {}, masked, tag_key)
 
     def confirm(self, survivors: bytes) -> bytes:
         """A signature on who is in the sum, so that all clients see the same list before anyone reveals.
@@ -132,7 +138,8 @@ class MaskingClient:
 
         Raises:
             TooFewClientsError: the list is below the threshold.
-            RefusedError: it repeats or invents names, or leaves this client out.
+            RefusedError: it repeats or invents names, leaves this client out, or is not the list that this client
+                confirmed when the round was tried before.
         """
         with self._step("confirm"):
             names = json.loads(survivors)
@@ -145,8 +152,9 @@ class MaskingClient:
                 raise RefusedError(
                     self.name, "the server says that its masked vector did not arrive"
                 )
+            self._identity.answers.settle(self.terms, sorted(names))
             self._survivors = names
-            return self._seal("confirm", {"survivors": names})
+            return self._signed("confirm", {"survivors": names})
 
     def reveal(self, request: bytes) -> bytes:
         """For a client in the sum its share of the self-mask's seed, for a lost one that of the masking key.
@@ -176,12 +184,12 @@ class MaskingClient:
             keys = {name: self._held[name][1].hex() for name in dropped}
             # Nothing is left that a second request could have.
             self._held, self._seed, self._masking = {}, b"", None
-            return self._seal("reveal", {"seeds": seeds, "keys": keys})
+            return self._signed("reveal", {"seeds": seeds, "keys": keys})
 
     def _check_confirmations(self, names: list[str], raw: list[bytes]) -> None:
         require(len(set(names) & set(self._survivors)), self.terms.threshold, "reveal")
         for name, message in zip(names, raw, strict=True):
-            fields = self._unseal(message, name, "confirm").fields
+            fields = self._verified(message, name, "confirm").fields
             if fields.get("survivors") != self._survivors:
                 raise RefusedError(self.name, f"{name!r} was shown another list of the sum")
 
@@ -206,7 +214,7 @@ class MaskingClient:
             sender = claimed_sender(raw)
             if sender not in self.terms.clients:
                 raise RefusedError(self.name, f"'{kind}' of an unknown client {sender!r}")
-            messages.append(self._unseal(raw, sender, kind))
+            messages.append(self._verified(raw, sender, kind))
         if len({message.sender for message in messages}) != len(messages):
             raise RefusedError(self.name, f"two '{kind}' of one client")
         own = [message for message in messages if message.sender == self.name]
@@ -217,12 +225,12 @@ class MaskingClient:
     def _encrypt(self, to: str, plain: bytes) -> bytes:
         return self._cipher(to).encrypt(self._nonce(self.name), plain, self._route(self.name, to))
 
-    def _decrypt(self, sender: str, sealed: bytes) -> tuple[bytes, bytes]:
+    def _decrypt(self, sender: str, encrypted: bytes) -> tuple[bytes, bytes]:
         if sender not in self._advertised or sender == self.name:
             raise RefusedError(self.name, f"shares of {sender!r}, who advertised no keys")
         route = self._route(sender, self.name)
         try:
-            plain = self._cipher(sender).decrypt(self._nonce(sender), sealed, route)
+            plain = self._cipher(sender).decrypt(self._nonce(sender), encrypted, route)
         except InvalidTag as error:
             raise RejectedError(
                 sender, f"its share for {self.name!r} does not open; it was changed"
@@ -250,11 +258,11 @@ class MaskingClient:
         except (ValueError, TypeError) as error:
             raise RejectedError(other, "advertised a key that is no X25519 public key") from error
 
-    def _seal(self, kind: str, fields: dict) -> bytes:
-        return seal(self._identity, self.terms.id, kind, fields)
+    def _signed(self, kind: str, fields: dict) -> bytes:
+        return signed_message(self._identity, self.terms.id, kind, fields)
 
-    def _unseal(self, raw: bytes, sender: str, kind: str) -> Message:
-        return unseal(raw, sender, self._roster[sender], self.terms.id, kind)
+    def _verified(self, raw: bytes, sender: str, kind: str) -> Message:
+        return verified_message(raw, sender, self._roster[sender], self.terms.id, kind)
 
 
 def self_mask(seed: bytes, terms: Terms) -> bytes:

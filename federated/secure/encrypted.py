@@ -1,5 +1,7 @@
 """All parties of the CKKS sum in one process: the clients and the server meet only in bytes."""
 
+import json
+import secrets
 from collections.abc import Mapping
 
 import numpy as np
@@ -19,6 +21,7 @@ def ckks_sum(
     keys: CkksKeys,
     threshold: int | None = None,
     round_number: int = 0,
+    session: str = "",
     limit: float = 1024.0,
     max_weight: float = 1.0,
     network: Network = deliver,
@@ -28,10 +31,11 @@ def ckks_sum(
     Args:
         vectors: client -> (length,) float32 or float64.
         weights: client -> number of examples; 1 for all unless given.
-        identities: signing keys of at least these clients.
+        identities: signing keys of at least these clients, and what these have answered.
         keys: of this run, generated for at least as many clients and the same bounds.
         threshold: clients needed for a sum; a strict majority unless given.
         round_number: the training round.
+        session: of the coordinator's process; a new one unless given.
         limit: public bound of absolute values; a vector beyond it is rejected by name.
         max_weight: public bound of weights; above 1 ciphertexts may grow from 8 to 14 times float32.
         network: what happens to messages on their way.
@@ -45,6 +49,7 @@ def ckks_sum(
     """
     terms = Terms(
         round=round_number,
+        session=session or secrets.token_hex(16),
         clients=tuple(vectors),
         threshold=default_threshold(len(vectors)) if threshold is None else threshold,
         length=len(next(iter(vectors.values()))) if len(vectors) else 0,
@@ -63,7 +68,14 @@ def ckks_sum(
         lambda name, content: clients[name].encrypt(vectors[name], weight_of[name]),
         server.receive,
     )
-    ciphertexts = server.ciphertexts()
+    ciphertexts = server.ciphertexts(traffic.rejected)
+    traffic.stage(
+        "confirm",
+        dict.fromkeys(vectors, json.dumps(server.included).encode()),
+        lambda name, content: clients[name].confirm(content),
+        server.confirmed,
+    )
+    server.require_confirmed(traffic.rejected)
     # One decryption is enough; the next client is asked where it gets lost.
     for name in list(traffic.present):
         traffic.present = [name]

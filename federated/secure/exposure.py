@@ -1,14 +1,31 @@
-"""Who could see what under each way to sum, in sentences that a Run keeps and a report prints."""
+"""Who could see what under each way to sum, in sentences that a Run keeps and a report prints.
+
+Secure sums are simulated only, in one process: what is said of their parties is what the messages would show were the
+parties apart. What the Run's own files tell is said beside it (tests hold these sentences against the files).
+"""
 
 from medimg.errors import InputError
 
 _TOGETHER = (
-    "All parties ran in one process here: the messages are those of a network, the separation "
-    "of the parties is simulated.",
+    "All parties were simulated in one process, which had every client's rows, updates and "
+    "keys, so nothing was kept from whoever ran it. The messages are those of a network; what is "
+    "said here of parties holds where each has a machine of its own.",
+)
+_IN_THE_FILES = (
+    "Summed securely is the update, with its weight, and nothing else. Whoever coordinates, and "
+    "whoever has the Run, knows each client's number of examples (audit.jsonl, rounds.csv), and "
+    "of each round who took part, bytes and seconds, and, unless patients are protected by "
+    "differential privacy, the client's training loss and accuracy.",
+)
+_ONCE = (
+    "A client answers a round once. Asked for it again, as after a resume, it agrees to the sum of "
+    "the same clients or to none, since two sums over different clients differ by single vectors. "
+    "Sums of different rounds are not kept apart in this way.",
 )
 _EVERYWHERE = (
-    "Everyone who holds the model sees the sum of each round. What a sum or a model gives away "
-    "about patients is not hidden by summing securely; differential privacy bounds that.",
+    "Whoever is sent the model of every round, as each client is, can tell the sum of each round "
+    "from how the model moved. What a sum or a model gives away about patients is not hidden by "
+    "summing securely; differential privacy bounds that.",
     "With n clients in a round, n - 1 that act together subtract their own vectors from the sum "
     "and have the last one's; of two clients, each has the other's.",
 )
@@ -19,8 +36,8 @@ _SENTENCES = {
         "A client sees its own update and the model.",
     ),
     "masking": (
-        "The server sees masked vectors, each alone indistinguishable from random numbers, and "
-        "their sum; it also sees who took part, who dropped out, and sizes and times of "
+        "The server is sent masked vectors, each alone indistinguishable from random numbers, and "
+        "obtains their sum; it also sees who took part, who dropped out, and sizes and times of "
         "messages.",
         "A client sees its own vector, the model, and encrypted or meaningless shares of the "
         "others' secrets.",
@@ -31,15 +48,17 @@ _SENTENCES = {
         "With a strict majority as threshold this holds while clients are honest; against "
         "clients in league with the server more than two thirds are needed (Bonawitz et al. "
         "2017, section 6.2).",
-        "The clients' numbers of examples are hidden in the same way: only their sum is revealed.",
+        *_IN_THE_FILES,
+        *_ONCE,
         "Nobody can look into a masked vector, so a client may send a false one: only its "
         "shape, its signature and its round are checked. That is why robust rules and secure "
         "sums exclude each other.",
         "The signing keys must be handed over beforehand; a server that could choose them could "
-        "pose as clients.",
+        "pose as clients. In a simulation one process makes all of them: there a signature proves "
+        "nothing.",
     ),
     "ckks": (
-        "The server sees ciphertexts and, after a client decrypted it, the sum; it has no "
+        "The server is sent ciphertexts and, after a client decrypted it, the sum; it has no "
         "secret key. It also sees who took part, and sizes and times of messages.",
         "All clients share one secret key: a client that obtains another's ciphertext, from the "
         "server or from the wire, can read that client's update. One client in league with the "
@@ -47,10 +66,13 @@ _SENTENCES = {
         "The server is trusted to have the sum decrypted and nothing else: a client refuses a "
         "sum that counts fewer clients than the threshold, but a server that deviates could "
         "forge the count.",
+        *_ONCE,
         "Sums leave a client rounded to a public grid, without the decryption's noise, since "
         "that noise would betray the key (Li and Micciancio 2021).",
+        *_IN_THE_FILES,
         "A false vector can't be recognised: only its shape, its signature and its round are "
-        "checked.",
+        "checked. In a simulation one process makes all signing keys: there a signature proves "
+        "nothing.",
     ),
 }
 KINDS = tuple(_SENTENCES)
@@ -68,4 +90,4 @@ def who_could_see(kind: str, apart: bool = False) -> list[str]:
     """
     if kind not in _SENTENCES:
         raise InputError(f"--secure {kind}: choose from {', '.join(KINDS)}")
-    return [*_SENTENCES[kind], *(() if apart else _TOGETHER), *_EVERYWHERE]
+    return [*(() if apart else _TOGETHER), *_SENTENCES[kind], *_EVERYWHERE]

@@ -1,7 +1,8 @@
 """Keys: an Ed25519 identity given in advance, X25519 keys made anew for every round, and what pairs derive."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -9,20 +10,38 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from federated.secure.answers import Answers
+
 KEY_BYTES = 32
 
 
 @dataclass(frozen=True)
 class Identity:
-    """A client's lasting signing key; the public half is handed to all others before the first round."""
+    """A client's signing key in one training; the public half is handed to all others before the first round.
+
+    Attributes:
+        name: of the client.
+        private: its key.
+        answers: which rounds it has answered; none unless given.
+    """
 
     name: str
     private: Ed25519PrivateKey
+    answers: Answers | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self):
+        if self.answers is None:
+            object.__setattr__(self, "answers", Answers(self.name))
 
     @classmethod
-    def generate(cls, name: str) -> "Identity":
-        """A new random identity."""
-        return cls(name, Ed25519PrivateKey.generate())
+    def generate(cls, name: str, answers: Path | None = None) -> "Identity":
+        """A new random key.
+
+        Args:
+            name: of the client.
+            answers: file that keeps what it has answered; None: in memory alone.
+        """
+        return cls(name, Ed25519PrivateKey.generate(), Answers(name, answers))
 
     @property
     def public(self) -> bytes:
@@ -34,9 +53,17 @@ class Identity:
         return self.private.sign(message)
 
 
-def identities(names: Iterable[str]) -> dict[str, Identity]:
-    """A new identity for each name."""
-    return {name: Identity.generate(name) for name in names}
+def identities(names: Iterable[str], folder: Path | None = None) -> dict[str, Identity]:
+    """A new identity for each name.
+
+    Args:
+        names: of the clients, in an order that a resumed training has again.
+        folder: for a file of each client that keeps what it has answered; None: in memory alone.
+    """
+    return {
+        name: Identity.generate(name, None if folder is None else folder / f"{number}.jsonl")
+        for number, name in enumerate(names)
+    }
 
 
 def roster(known: dict[str, Identity]) -> dict[str, bytes]:

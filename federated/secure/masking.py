@@ -20,6 +20,7 @@ def masked_sum(
     identities: Mapping[str, Identity],
     threshold: int | None = None,
     round_number: int = 0,
+    session: str = "",
     limit: float = 1024.0,
     max_weight: float = 2.0**20,
     bits: int = 64,
@@ -28,13 +29,15 @@ def masked_sum(
     """Sum weight x vector over the clients so that the server sees masked vectors and the sum.
 
     The result depends on the vectors and on who is included, not on random keys: a repeated round gives the same bits.
+    The clients of `identities` refuse a round of a session again, and in a new session another sum of it than before.
 
     Args:
         vectors: client -> (length,) float32 or float64.
         weights: client -> number of examples; 1 for all unless given.
-        identities: signing keys of at least these clients.
+        identities: signing keys of at least these clients, and what these have answered.
         threshold: clients needed for a sum; a strict majority unless given.
         round_number: the training round.
+        session: of the coordinator's process; a new one unless given.
         limit: public bound of absolute values; a vector beyond it is rejected by name.
         max_weight: public bound of weights.
         bits: 32 (as many bytes as float32, coarser) or 64.
@@ -51,6 +54,7 @@ def masked_sum(
     exchange = Exchange.generate(secrets.token_bytes)
     terms = Terms(
         round=round_number,
+        session=session or secrets.token_hex(16),
         clients=tuple(vectors),
         threshold=default_threshold(len(vectors)) if threshold is None else threshold,
         length=len(next(iter(vectors.values()))) if len(vectors) else 0,
@@ -75,6 +79,8 @@ def masked_sum(
     inbound = dict.fromkeys(vectors, opening)
     for stage, step in work.items():
         traffic.stage(stage, inbound, step, server.receive)
+        # Why a client refuses belongs into the message where too few are left.
+        server.rejected.update(traffic.rejected)
         inbound = server.next_stage()
     included = server.included
     total, weight = server.total()

@@ -31,7 +31,7 @@ class Message:
     raw: bytes
 
 
-def seal(
+def signed_message(
     identity: Identity,
     round_id: str,
     kind: str,
@@ -53,7 +53,7 @@ def seal(
     return b"".join([*parts, signature])
 
 
-def unseal(
+def verified_message(
     raw: bytes, sender: str, public: bytes, round_id: str, kind: str, tag_key: bytes | None = None
 ) -> Message:
     """Verify a message that came from `sender` as one of this kind in this round.

@@ -13,7 +13,7 @@ from federated.secure import shamir
 from federated.secure.client import STAGES, TAG, fingerprint, self_mask, sign
 from federated.secure.errors import RejectedError, TooFewClientsError, require
 from federated.secure.keys import KEY_BYTES, Exchange
-from federated.secure.messages import Message, pack, unseal
+from federated.secure.messages import Message, pack, verified_message
 from federated.secure.stream import add_mask
 from federated.secure.terms import Terms
 from medimg.errors import InputError
@@ -66,7 +66,9 @@ class MaskingServer:
         if sender not in self.terms.clients:
             raise RejectedError(sender, "is not one of this round's clients")
         key = self._tag_key(sender) if self.stage == "mask" else None
-        message = unseal(raw, sender, self._roster[sender], self.terms.id, self.stage, key)
+        message = verified_message(
+            raw, sender, self._roster[sender], self.terms.id, self.stage, key
+        )
         if sender in self._messages[self.stage]:
             raise RejectedError(sender, f"sent '{self.stage}' twice (a replay?)")
         if self._stage and sender not in self._messages[STAGES[self._stage - 1]]:

@@ -28,6 +28,8 @@ class Terms:
         max_weight: public bound of a client's weight (its number of examples).
         bits: 32 or 64, of the modular sum; masking only.
         server: the server's X25519 key of this round in hex; masking only.
+        session: 16 random bytes in hex of the coordinator's process: a round that is repeated in another one starts
+            from fresh keys, and clients answer it as they did before or not at all (`answers`).
         nonce: 16 random bytes in hex.
 
     Raises:
@@ -43,6 +45,7 @@ class Terms:
     max_weight: float = 2.0**20
     bits: int = 64
     server: str = ""
+    session: str = field(default_factory=lambda: secrets.token_hex(16))
     nonce: str = field(default_factory=lambda: secrets.token_hex(16))
 
     def __post_init__(self):

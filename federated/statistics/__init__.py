@@ -5,7 +5,7 @@ and no rows.
 """
 
 from federated.statistics.answers import answer
-from federated.statistics.disclosure import disclosed, pixels_disclosed
+from federated.statistics.disclosure import counts_disclosed, disclosed, pixels_disclosed
 from federated.statistics.fitting import fit
 from federated.statistics.pixels import pixel_whitening
 from federated.statistics.schema import Schema, agreed
@@ -15,6 +15,7 @@ __all__ = [
     "Schema",
     "agreed",
     "answer",
+    "counts_disclosed",
     "disclosed",
     "fit",
     "pixel_whitening",

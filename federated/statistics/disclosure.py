@@ -6,6 +6,30 @@ _LIMITS = (
 )
 
 
+def counts_disclosed(apart: bool, table: bool) -> str:
+    """What every federation tells of its clients before the first round, whatever it trains.
+
+    Args:
+        apart: the clients are at sites of their own.
+        table: of rows, not images.
+    """
+    told = (
+        "Before the first round each site told how many labelled rows it has in train, val and test, of how many "
+        "patients, what of a class or part it lacks, and a digest of its manifest"
+    )
+    if apart:
+        return f"{told} (partition.csv, federation.json)."
+    return (
+        f"{told}; in the simulation its class counts in each part are known as well (partition.csv, "
+        "partition_counts.csv, federation.json)"
+        + (
+            ", and how its columns differ from the other sites' (feature_shift.csv)."
+            if table
+            else "."
+        )
+    )
+
+
 def disclosed(config) -> list[str]:
     """Of a table.
 
@@ -15,7 +39,7 @@ def disclosed(config) -> list[str]:
     told = [
         "Before the first round each site told, over its labelled training rows alone: how many there are, how many "
         "lack each column; of numbers and dates the count, mean, sum of squared deviations, smallest and largest "
-        "value; of categories the name and count of each. No row left a site.",
+        "value; of categories the name and count of each. No row was sent as such.",
         "The smallest and largest value of a column are each some patient's, and a category with a count of 1 is one "
         "patient's.",
     ]
@@ -44,6 +68,6 @@ def pixels_disclosed() -> list[str]:
     """Of images, with `--normalize pca`."""
     return [
         "Before the first round each site told, over its labelled training images alone: the number of pixels, and "
-        "the sums of the channels and of their products (for three channels 10 numbers in all). No pixel left a site.",
+        "the sums of the channels and of their products (for three channels 10 numbers in all). No pixel was sent.",
         _LIMITS,
     ]

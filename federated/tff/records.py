@@ -4,6 +4,7 @@
 record after another. The worker is a C++ process without Python, so they are read by TensorFlow operations alone.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ import tensorflow as tf
 from medimg import atomic
 
 INPUTS, TARGETS, WEIGHTS, UNITS = "inputs.bin", "targets.bin", "weights.bin", "units.bin"
+# Of patient-level privacy: digests of the patients' names, and the keys by which patients and rows draw.
+NAMES, UNIT_KEYS, ROW_KEYS = "unit_names.bin", "unit_keys.bin", "row_keys.bin"
+NAME_BYTES = 16
 _BLOCK = 4096
 
 
@@ -92,9 +96,13 @@ def write(
     }
     patients = 0
     if units is not None:
-        # Numbers in the order of the names, which therefore do not travel.
+        # Numbers in the order of the names, which do not travel: what a patient draws by is made of a digest of theirs.
         names, numbers = np.unique(np.asarray(units, dtype=str), return_inverse=True)
         arrays[UNITS], patients = numbers.astype(np.int32), len(names)
+        digests = b"".join(
+            hashlib.blake2b(n.encode(), digest_size=NAME_BYTES).digest() for n in names
+        )
+        arrays[NAMES] = np.frombuffer(digests, np.uint8)
     for filename, array in arrays.items():
         with atomic.replacing(Path(folder) / filename) as temporary:
             temporary.write_bytes(array.tobytes())
@@ -159,6 +167,16 @@ def count(folder: tf.Tensor) -> tf.Tensor:
 def units(folder: tf.Tensor) -> tf.Tensor:
     """int32 (N,), the number of each example's patient, from 0; for use in a graph."""
     return _whole(folder, UNITS, "int32", ())
+
+
+def unit_keys(folder: tf.Tensor) -> tf.Tensor:
+    """uint64 (patients,), what each patient is drawn by; for use in a graph."""
+    return tf.bitcast(_whole(folder, UNIT_KEYS, "int64", ()), tf.uint64)
+
+
+def row_keys(folder: tf.Tensor) -> tf.Tensor:
+    """uint64 (N,), what each example draws by; for use in a graph."""
+    return tf.bitcast(_whole(folder, ROW_KEYS, "int64", ()), tf.uint64)
 
 
 def _whole(folder: tf.Tensor, name: str, kind: str, shape: tuple) -> tf.Tensor:

@@ -57,7 +57,8 @@ def subject(run: Run) -> Subject:
     """
     dataset = run.dataset()
     known = run.environment().get("data_fingerprint")
-    if known != dataset.fingerprint():
+    # A private Run does not tell.
+    if known and known != dataset.fingerprint():
         raise InputError(
             f"{run.root}: its data at {dataset.root} have changed since its training, so who was a member is not "
             "known; restore them or train anew"

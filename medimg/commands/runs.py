@@ -72,9 +72,11 @@ def export_run(run_folder, out, config: ExportConfig) -> None:
     from medimg.export import export, serving_commands
     from medimg.run import Run
 
+    run = Run.load(Path(run_folder))
     with progress_bars() as step:
-        folder = export(Run.load(Path(run_folder)), Path(out), config, partial(step, "export"))
+        folder = export(run, Path(out), config, partial(step, "export"))
     click.echo(f"exported {folder}; reloaded without medimg it gives the same probabilities")
+    printing.promises(run)
     for line in serving_commands(Path(out), Path(out).name):
         click.echo(line)
 

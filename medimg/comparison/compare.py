@@ -17,6 +17,7 @@ from medimg.comparison.verdict import verdict
 from medimg.comparison.yardsticks import baseline, tested_to_trained, training_data
 from medimg.config import CompareConfig
 from medimg.errors import InputError
+from medimg.evaluation.copied_rows import copies_note
 from medimg.evaluation.intervals import LEVEL, cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
 from medimg.run import Run
@@ -141,7 +142,9 @@ def _measured(
         "patients": int(patients.nunique()),
         "reference": models[0].name,
         "models": _described(models, values, resampled, config.metric, over_folds),
-        "pairs": tested_pairs(models, config.metric, values, resampled, over_folds, ratio),
+        "pairs": tested_pairs(
+            models, config.metric, values, resampled, over_folds, ratio, patients
+        ),
         "folds": _tests_over_folds(models, over_folds, ratio),
         "seeds": _tests_over_seeds(models, config.metric),
         "bootstrap": {"resamples": resamples, "seed": config.seed, "level": LEVEL},
@@ -255,9 +258,10 @@ def _notes(first: Evaluated, models: list[Candidate], resamples: int) -> list[st
         notes.append(f"only {patients} patients: intervals and tests are rough")
     if patients < rows:
         notes.append(
-            f"{rows} {first.unit}s of {patients} patients: DeLong's and McNemar's tests take {first.unit}s for "
-            "independent and are too sure here; the bootstrap draws whole patients"
+            f"{rows} {first.unit}s of {patients} patients: DeLong's and McNemar's tests sum over each patient's "
+            f"{first.unit}s, since only patients are independent; the bootstrap draws whole patients"
         )
+    notes += copies_note(first.metrics.get("copies"), rows)
     if first.metrics["split"] == "cross-validation":
         notes.append(
             "pooled values mix the scores of the folds' models, whose scales may differ; the tests over folds "

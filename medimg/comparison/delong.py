@@ -1,10 +1,12 @@
-"""DeLong's test of two AUROCs on the same rows.
+"""DeLong's test of two AUROCs on the same rows, of one patient or several.
 
 Sources: DeLong, DeLong and Clarke-Pearson, Biometrics 44, 1988; the computation by midranks is that of Sun
-and Xu, Fast implementation of DeLong's algorithm, IEEE Signal Processing Letters 21, 2014.
+and Xu, Fast implementation of DeLong's algorithm, IEEE Signal Processing Letters 21, 2014; several rows a patient:
+Obuchowski, Nonparametric analysis of clustered ROC curve data, Biometrics 53, 1997.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -32,20 +34,21 @@ class DeLong:
     p: float | None
 
 
-def auroc_covariance(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def auroc_covariance(
+    truth: np.ndarray, scores: np.ndarray, patients: Sequence | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """AUROCs of several models on the same rows, and how they vary together.
-
-    Rows are taken as independent: with several rows a patient the variance comes out too small.
 
     Args:
         truth: bool (N,) with at least two of each kind.
         scores: float64 (models, N), higher = more positive; ties count half.
+        patients: length N; only rows of different patients are independent. None: every row has its own.
 
     Returns:
         float64 (models,) and float64 (models, models).
 
     Raises:
-        ValueError: fewer than two positives or negatives.
+        ValueError: fewer than two positives or negatives, or fewer than two patients who have them.
     """
     truth = np.asarray(truth, bool)
     positives, negatives = int(truth.sum()), int((~truth).sum())
@@ -58,24 +61,52 @@ def auroc_covariance(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray,
     # The share of negatives below each positive, and of positives above each negative.
     below = (everywhere[:, truth] - among_positives) / negatives
     above = 1 - (everywhere[:, ~truth] - among_negatives) / positives
-    covariance = np.cov(below) / positives + np.cov(above) / negatives
-    return below.mean(axis=1), np.atleast_2d(covariance)
+    aurocs = below.mean(axis=1)
+    number = _numbered(patients, len(truth))
+    with_positives, with_negatives = (len(np.unique(number[of])) for of in (truth, ~truth))
+    if min(with_positives, with_negatives) < 2:
+        raise ValueError("positives and negatives of at least two patients each are needed")
+    # Each patient's share of the AUROC, as positives and as negatives: these, not rows, are independent.
+    sums = np.zeros((2, len(scores), int(number.max()) + 1))
+    for model in range(len(scores)):
+        np.add.at(sums[0, model], number[truth], (below[model] - aurocs[model]) / positives)
+        np.add.at(sums[1, model], number[~truth], (above[model] - aurocs[model]) / negatives)
+    as_positive, as_negative = sums
+    both = as_positive @ as_negative.T
+    covariance = (
+        as_positive @ as_positive.T * _unbiased(with_positives)
+        + as_negative @ as_negative.T * _unbiased(with_negatives)
+        + (both + both.T) * _unbiased(sums.shape[2])
+    )
+    return aurocs, covariance
 
 
-def delong(truth: np.ndarray, first: np.ndarray, second: np.ndarray) -> DeLong | None:
+def _numbered(patients: Sequence | None, rows: int) -> np.ndarray:
+    return np.arange(rows) if patients is None else np.unique(patients, return_inverse=True)[1]
+
+
+def _unbiased(patients: int) -> float:
+    return patients / (patients - 1)
+
+
+def delong(
+    truth: np.ndarray, first: np.ndarray, second: np.ndarray, patients: Sequence | None = None
+) -> DeLong | None:
     """Test whether two scores have the same AUROC.
 
     Args:
         truth: bool (N,).
         first, second: float64 (N,).
+        patients: length N, the patient of each row; None: every row has its own.
 
     Returns:
-        None when there are fewer than two positives or negatives.
+        None when there are fewer than two positives or negatives, or fewer than two patients who have them.
     """
     truth = np.asarray(truth, bool)
-    if min(truth.sum(), (~truth).sum()) < 2:
+    number = _numbered(patients, len(truth))
+    if min(len(np.unique(number[truth])), len(np.unique(number[~truth]))) < 2:
         return None
-    aurocs, covariance = auroc_covariance(truth, np.stack([first, second]))
+    aurocs, covariance = auroc_covariance(truth, np.stack([first, second]), patients)
     difference = float(aurocs[0] - aurocs[1])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     # Two scores that rank alike leave a variance of rounding errors.

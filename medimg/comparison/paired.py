@@ -1,14 +1,17 @@
 """Two models on the same patients: the bootstrap of their difference, McNemar's test, Holm's correction.
 
 Sources: Efron and Tibshirani, An Introduction to the Bootstrap, 1993; Davison and Hinkley, Bootstrap Methods
-and their Application, 1997 (the 1 in the p-value); McNemar, Psychometrika 12, 1947; Holm, Scandinavian
+and their Application, 1997 (the 1 in the p-value); McNemar, Psychometrika 12, 1947; several rows a patient: Durkalski,
+Palesch, Lipsitz and Rust, Statistics in Medicine 22, 2003 (whose test this is with exact p-values); Holm, Scandinavian
 Journal of Statistics 6, 1979.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from statsmodels.stats.contingency_tables import mcnemar as mcnemar_test
+from scipy.signal import convolve
+from scipy.stats import binom
 from statsmodels.stats.multitest import multipletests
 
 from medimg.evaluation.intervals import percentile_interval
@@ -39,7 +42,7 @@ class McNemar:
 
     Attributes:
         first_only, second_only: their numbers.
-        p: exact, two-sided.
+        p: exact, two-sided; patients are what is independent.
     """
 
     first_only: int
@@ -70,21 +73,39 @@ def difference(
     return Difference(value, interval.low, interval.high, p, interval.left_out)
 
 
-def mcnemar(first: Predictions, second: Predictions) -> McNemar:
+def mcnemar(first: Predictions, second: Predictions, patients: Sequence | None = None) -> McNemar:
     """Test whether two models are right equally often, row by row, each with its own decisions.
 
-    Rows are taken as independent.
+    Were they, a patient for whom the first is right in d rows more would as likely have d fewer: the sum of d has the
+    distribution of all signs. With one row a patient it is McNemar's exact test.
 
     Args:
         first, second: binary or multiclass, of the same rows.
+        patients: length N, the patient of each row; None: every row has its own.
     """
     right, other = (
         (one.truth & one.decisions).any(axis=1).astype(np.int64) for one in (first, second)
     )
-    table = np.zeros((2, 2), np.int64)
-    np.add.at(table, (1 - right, 1 - other), 1)
-    result = mcnemar_test(table, exact=True)
-    return McNemar(int(table[0, 1]), int(table[1, 0]), float(min(1.0, result.pvalue)))
+    number = np.arange(len(right))
+    if patients is not None:
+        number = np.unique(patients, return_inverse=True)[1]
+    more = np.zeros(int(number.max()) + 1, np.int64)
+    np.add.at(more, number, right - other)
+    return McNemar(int((right > other).sum()), int((right < other).sum()), _all_signs(more))
+
+
+def _all_signs(values: np.ndarray) -> float:
+    """Chance that a sum of these numbers with random signs is as far from 0 as theirs."""
+    total, chances = abs(int(values.sum())), np.ones(1)
+    for size, count in zip(
+        *np.unique(np.abs(values[values != 0]), return_counts=True), strict=True
+    ):
+        spread = np.zeros(size * count + 1)
+        spread[::size] = binom.pmf(np.arange(count + 1), count, 0.5)
+        chances = convolve(chances, spread)
+    # Position i holds the chance that the positive ones make i in all, so that the sum is 2i less all of them.
+    sums = 2 * np.arange(len(chances)) - (len(chances) - 1)
+    return float(np.clip(chances[np.abs(sums) >= total].sum(), 0.0, 1.0))
 
 
 def holm(p_values: list[float | None]) -> list[float | None]:

@@ -1,5 +1,6 @@
 """All tests of all pairs of candidates, corrected for their number."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -35,6 +36,7 @@ def tested_pairs(
     resampled: np.ndarray,
     over_folds: np.ndarray | None,
     ratio: float,
+    patients: Sequence | None = None,
 ) -> list[dict]:
     """The entries `pairs` of comparison.json.
 
@@ -45,6 +47,7 @@ def tested_pairs(
         resampled: float64 (C, R, len(METRICS)), on the same resamples.
         over_folds: float64 (C, K), the metric in each fold; None without folds.
         ratio: test rows over training rows of a fold.
+        patients: of the rows; None: every row has its own.
     """
     column = METRICS.index(metric)
     entries = []
@@ -53,7 +56,7 @@ def tested_pairs(
         bootstrap = difference(
             values[i, column], values[j, column], resampled[i, :, column], resampled[j, :, column]
         )
-        tests = {"bootstrap": asdict(bootstrap), **_of_single_models(first, second)}
+        tests = {"bootstrap": asdict(bootstrap), **_of_single_models(first, second, patients)}
         if over_folds is not None:
             tests["corrected_t"] = asdict(corrected_t(over_folds[i], over_folds[j], ratio))
         entries.append({"first": first.name, "second": second.name, **tests})
@@ -66,7 +69,7 @@ def tested_pairs(
     return entries
 
 
-def _of_single_models(first: Candidate, second: Candidate) -> dict:
+def _of_single_models(first: Candidate, second: Candidate, patients: Sequence | None) -> dict:
     """Tests of two sets of predictions; the mean over seeds is no set of predictions."""
     if len(first.members) > 1 or len(second.members) > 1:
         return {}
@@ -74,11 +77,11 @@ def _of_single_models(first: Candidate, second: Candidate) -> dict:
     tests = {}
     if one.task == "binary":
         scores = (p.probabilities[:, 1] for p in (one, other))
-        result = delong(one.truth[:, 1], *scores)
+        result = delong(one.truth[:, 1], *scores, patients)
         if result:
             tests["delong"] = asdict(result)
     if one.task != "multilabel":
-        tests["mcnemar"] = asdict(mcnemar(one, other))
+        tests["mcnemar"] = asdict(mcnemar(one, other, patients))
     return tests
 
 

@@ -13,11 +13,13 @@ from medimg.config import EvaluateConfig
 from medimg.dataset import SPLITS, Dataset
 from medimg.errors import InputError
 from medimg.evaluation.classes import match_classes, targets_in_order
+from medimg.evaluation.copied_rows import copied_rows, copies_note
 from medimg.evaluation.operating_point import OperatingPoint, operating_point
 from medimg.evaluation.overlap import find_overlap
 from medimg.evaluation.predictions import Predictions, as_written
 from medimg.evaluation.summary import site_notes, summarise, summarise_sites
 from medimg.evaluation.thresholds import parse_rule
+from medimg.privacy.release import require_unprotected
 from medimg.run import Run
 
 Progress = Callable[[int, int], None]
@@ -76,8 +78,10 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     )
     summary = summarise(predictions, subject.rows["patient"], config.bootstrap, config.seed)
     summary["sites"] = summarise_sites(predictions, subject.rows, config.bootstrap, config.seed)
-    notes = _notes(run, subject, training)
+    copies = copied_rows(subject.dataset, subject.rows)
+    notes = copies_note(copies, len(subject.rows)) + _notes(run, subject, training)
     metrics = _metrics(description, subject, point, summary, notes)
+    metrics |= {"copies": copies} if copies else {}
     _write(run, folder, subject, predictions, metrics)
     return metrics
 
@@ -92,6 +96,7 @@ def evaluation_folder(run: Run, config: EvaluateConfig, dataset: Dataset) -> Pat
 
 def _subject(run: Run, config: EvaluateConfig, description: dict) -> Subject:
     if config.data is None:
+        require_unprotected(run.root, config.split)
         dataset = run.dataset()
     else:
         # Lazily: most evaluations need no source.

@@ -1,4 +1,4 @@
-"""The thresholds of a Run, chosen on its own validation part."""
+"""The thresholds of a Run, chosen on its own validation part, and how they are told."""
 
 import json
 from collections.abc import Callable
@@ -10,8 +10,16 @@ import pandas as pd
 from medimg.dataset import Dataset
 from medimg.evaluation.classes import match_classes, targets_in_order
 from medimg.evaluation.predictions import as_written
-from medimg.evaluation.thresholds import Rule, Threshold, choose
+from medimg.evaluation.thresholds import FALLBACK, Rule, Threshold, choose
 from medimg.run import Run
+
+# What decides before an evaluation has chosen anything, as in metrics.json.
+NOT_EVALUATED = {
+    "rule": "none",
+    "value": FALLBACK,
+    "chosen_on": None,
+    "note": f"{FALLBACK} is a default, chosen on no data: the Run has not been evaluated",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +85,33 @@ def operating_point(
     return _described(rule, task, chosen)
 
 
+def metrics_of(run: Run) -> dict | None:
+    """Content of the Run's metrics.json, None before an evaluation on its own test part."""
+    path = run.root / "metrics.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def threshold_statement(metrics: dict | None, description: dict) -> str:
+    """What decides, in one sentence; the same in the report, in the model card and on the command line.
+
+    Args:
+        metrics: content of metrics.json, or None where the Run was not evaluated.
+        description: the Run's, or any with `task` and `classes`.
+    """
+    task, classes = description["task"], description["classes"]
+    if metrics is not None and metrics["threshold"]["value"] is None:
+        return f"Decision: {metrics['threshold']['note']}."
+    if task == "multiclass":
+        return "Decision: the most probable class is predicted; there is no threshold."
+    threshold = NOT_EVALUATED if metrics is None else metrics["threshold"]
+    value, why = threshold["value"], f"rule {threshold['rule']}; {threshold['note']}"
+    if task == "binary":
+        return f"Decision: {classes[1]} is called from a probability of {value:.4g} on ({why})."
+    each = value if isinstance(value, dict) else dict.fromkeys(classes, value)
+    listed = ", ".join(f"{name} {each[name]:.4g}" for name in classes)
+    return f"Decision: each class is called from a probability of its own on: {listed} ({why})."
+
+
 def _described(rule: Rule, task: str, chosen: dict[str, Threshold]) -> OperatingPoint:
     described = {"rule": rule.name}
     thresholds = list(chosen.values())
@@ -102,10 +137,10 @@ def _described(rule: Rule, task: str, chosen: dict[str, Threshold]) -> Operating
 
 def _stored(run: Run, rule: Rule, classes: tuple[str, ...]) -> OperatingPoint | None:
     """The thresholds of the Run's last evaluation, if the same rule chose them."""
-    path = run.root / "metrics.json"
-    if not path.is_file():
+    metrics = metrics_of(run)
+    if metrics is None:
         return None
-    stored = json.loads(path.read_text("utf-8"))["threshold"]
+    stored = metrics["threshold"]
     if stored["rule"] != rule.name or stored["chosen_on"] != "val":
         return None
     value = stored["value"]

@@ -9,6 +9,8 @@ import pandas as pd
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.imaging import byte_hash
+from medimg.tables.copies import find_copies, given_patients
+from medimg.tables.schema import as_text
 
 # What the model learned from, and what its stopping, learning rate and threshold were chosen on.
 SEEN = ("train", "val")
@@ -81,15 +83,34 @@ def find_overlap(dataset: Dataset, rows: pd.DataFrame, training: Dataset) -> Ove
 def _same_rows(
     dataset: Dataset, rows: pd.DataFrame, training: Dataset, seen: pd.DataFrame
 ) -> pd.Series:
-    """Rows whose label and every input equal a seen row's; none where rows agree by chance anyway."""
+    """Rows that are copies of a seen one; where few rows agree by chance, all whose label and inputs equal one."""
     names = [f.name for f in dataset.inputs]
     if {f.name for f in training.inputs} != set(names) or seen.empty:
         return pd.Series(False, rows.index)
+    copied = _copied(rows, seen, names)
     columns = ["label", *names]
     known = pd.util.hash_pandas_object(seen[columns], index=False)
     if known.nunique() < _DISTINCT * len(known):
-        return pd.Series(False, rows.index)
-    return pd.util.hash_pandas_object(rows[columns], index=False).isin(set(known))
+        return copied
+    return copied | pd.util.hash_pandas_object(rows[columns], index=False).isin(set(known))
+
+
+def _copied(rows: pd.DataFrame, seen: pd.DataFrame, names: list[str]) -> pd.Series:
+    # One table of both: copies within either show what chance can't do, and none is the other's patient by its name.
+    both = pd.concat(
+        [
+            part[names].assign(patient=f"{kind} " + given_patients(part), known=kind == "seen")
+            for kind, part in (("seen", seen), ("evaluated", rows))
+        ],
+        ignore_index=True,
+    )
+    # A code may be a number in one of them and a category in the other.
+    for name in names:
+        if rows[name].dtype != seen[name].dtype:
+            both[name] = [*as_text(seen[name]), *as_text(rows[name])]
+    group = find_copies(both, names).group
+    known = set(group[both["known"]]) - {0}
+    return pd.Series(group[~both["known"]].isin(known).to_numpy(), rows.index)
 
 
 def _hashes(paths: list[Path]) -> list[str]:

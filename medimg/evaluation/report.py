@@ -7,8 +7,11 @@ from medimg.dataset import Dataset
 from medimg.evaluation.calibration import BINS
 from medimg.evaluation.figures import with_interval
 from medimg.evaluation.metrics import METRICS
+from medimg.evaluation.operating_point import threshold_statement
 from medimg.pages import inlined, template
+from medimg.privacy.ledger import is_private
 from medimg.privacy.ledger import read as read_ledger
+from medimg.privacy.statement import WITHHELD
 from medimg.privacy.statement import summary as privacy_summary
 from medimg.run import Run
 
@@ -56,26 +59,19 @@ def render(run: Run, dataset: Dataset, metrics: dict, figures: dict[str, Path]) 
         captions=CAPTIONS,
         images={name: inlined(path) for name, path in figures.items()},
         text=with_interval,
-        threshold=threshold_statement(metrics),
+        threshold=threshold_statement(metrics, metrics),
         privacy=_privacy(run, dataset),
     )
 
 
-def threshold_statement(metrics: dict) -> str:
-    """What decides, in one sentence."""
-    threshold = metrics["threshold"]
-    if threshold["value"] is None:
-        return f"Decision: {threshold['note']}."
-    rule = f"rule {threshold['rule']}; {threshold['note']}"
-    if isinstance(threshold["value"], dict):
-        return f"Decision: one threshold per class, in the table below ({rule})."
-    positive = metrics["positive_class"]
-    return f"Decision: {positive} is called from a probability of {threshold['value']:.4g} on ({rule})."
-
-
 def _environment(run: Run) -> dict:
     path = run.root / "environment.json"
-    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    told = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    private = is_private(run.config["options"]) or read_ledger(run.root) is not None
+    if private and "data_fingerprint" in told:
+        # By a hash of the manifest a guess at a patient's row can be checked.
+        told["data_fingerprint"] = WITHHELD
+    return told
 
 
 def _privacy(run: Run, dataset: Dataset) -> dict | None:

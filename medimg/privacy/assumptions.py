@@ -13,9 +13,6 @@ class Circumstances:
         best_epoch: the released weights are those of the best epoch on validation.
         shared_validation: other Runs chose by the same validation patients.
         search: options were chosen by looking at results on these data.
-        feature_statistics: means, scales, ranges or categories of features were computed from the
-            training part.
-        class_weights: class counts of the training part weight the loss.
         fixed_seed: the seed of the noise was given by the user.
         pretrained: the weights started from another data set.
         dataset_ledger: why the Dataset's ledger could not be written; empty: it was.
@@ -26,8 +23,6 @@ class Circumstances:
     best_epoch: bool = False
     shared_validation: bool = False
     search: bool = False
-    feature_statistics: bool = False
-    class_weights: bool = False
     fixed_seed: bool = False
     pretrained: bool = False
     dataset_ledger: str = ""
@@ -42,8 +37,8 @@ ALWAYS = (
     "All intermediate weights are covered, not only the last ones.",
     "Not covered: noise is drawn in floating point, whose gaps can in theory be exploited.",
     "Not covered: the generator of noise and samples is pseudo-random and not cryptographic.",
-    "Loss and accuracy on the training patients, their number, how long steps took and the hash of the manifest are not "
-    "written. Not covered: how long the training as a whole took.",
+    "Loss and accuracy on the training patients, their number, how long steps took and the hash of the manifest are "
+    "not written. Not covered: how long the training as a whole took.",
     "Runs on one Dataset folder are added up in its privacy_ledger.jsonl. A copy of the folder elsewhere, and another "
     "Dataset with the same patients, are not seen.",
 )
@@ -58,9 +53,6 @@ WHEN = {
     "shared_validation": "Not covered: other Runs on this Dataset chose by the same validation patients.",
     "search": "Not covered: options that were chosen by looking at results of other trainings on these patients, "
     "unless those Runs are in the same ledger.",
-    "feature_statistics": "Not covered: the means, scales, ranges or categories that prepare the features were "
-    "computed from the training part without noise.",
-    "class_weights": "Not covered: the class weights are the class counts of the training part, without noise.",
     "fixed_seed": "Not covered: the seed of the noise was fixed; whoever knows it and the options can take the noise "
     "off. For experiments only.",
     "pretrained": "The weights started from another data set, whose patients are not protected by this training.",

@@ -86,28 +86,31 @@ def fold_tensor(keys, *numbers):
     import tensorflow as tf
 
     for number in numbers:
-        added = (tf.cast(number, tf.uint64) + _constant(1)) * _constant(_GAMMA)
-        keys = _mixed_tensor(keys + added)
+        # Bits as they are: a cast of a negative number is not defined.
+        bits = tf.bitcast(tf.cast(number, tf.int64), tf.uint64)
+        keys = _mixed_tensor(keys + (bits + _constant(1)) * _constant(_GAMMA))
     return keys
 
 
-def uniform_tensor(keys, shape):
-    """TensorFlow twin of `uniform`: float32 (N, *shape) in [0, 1), with fewer bits.
+def uniform_tensor(keys, shape, dtype: str = "float32"):
+    """TensorFlow twin of `uniform`: float (N, *shape) in [0, 1), with as many bits as the type holds.
 
     Args:
         keys: uint64 (N,).
         shape: of one row's numbers, integers or an int vector.
+        dtype: float32 or float64.
     """
     import tensorflow as tf
+
+    dropped_bits, unit = (_DROPPED_64, 2.0**-53) if dtype == "float64" else (_DROPPED_32, 2.0**-24)
 
     shape = tf.convert_to_tensor(shape, tf.int32)
     count = tf.reduce_prod(shape)
     places = tf.cast(tf.range(1, count + 1), tf.uint64) * _constant(_GAMMA)
-    bits = tf.bitwise.right_shift(
-        _mixed_tensor(keys[:, None] + places[None]), _constant(_DROPPED_32)
-    )
+    bits = _mixed_tensor(keys[:, None] + places[None])
+    bits = tf.bitwise.right_shift(bits, _constant(dropped_bits))
     # By way of int64: TensorFlow has no fast cast from unsigned numbers.
-    numbers = tf.cast(tf.cast(bits, tf.int64), tf.float32) * 2.0**-24
+    numbers = tf.cast(tf.bitcast(bits, tf.int64), dtype) * tf.constant(unit, dtype)
     return tf.reshape(numbers, tf.concat([tf.shape(keys), shape], 0))
 
 

@@ -10,7 +10,7 @@ computed from the events each time, so it is never added up wrongly.
 import json
 import math
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -165,6 +165,30 @@ def read(folder: Path) -> dict | None:
     if not isinstance(content, dict) or not {"run", "events"} <= set(content):
         raise InputError(
             f"{path}: 'run' or 'events' is missing; restore it: it says what was spent"
+        )
+    return content
+
+
+def is_private(options: Mapping) -> bool:
+    """Whether a Run's options ask for differential privacy, by `train` or by `federate`."""
+    given = (options.get(name) for name in ("dp_epsilon", "dp_noise_multiplier"))
+    return any(value is not None for value in given) or options.get("dp", "none") != "none"
+
+
+def of_run(folder: Path, options: Mapping) -> dict | None:
+    """What a Run that leaves its folder must say: its `privacy.json`, None when it was not trained privately.
+
+    Args:
+        folder: the Run.
+        options: of its config.yaml.
+
+    Raises:
+        InputError: it can't be read, or is gone though the options ask for privacy.
+    """
+    content = read(folder)
+    if content is None and is_private(options):
+        raise InputError(
+            f"{Path(folder) / FILE}: missing, though the Run was trained privately; restore it: it says what was spent"
         )
     return content
 

@@ -69,13 +69,12 @@ class Secret:
         """What patients are drawn by: uint64 (U,); others under other options."""
         return keyed.unit_keys(self.stream(purpose), names)
 
-    def draw(self, data: str) -> str:
-        """Names the draws of a training without giving the seed away: alike for equal seed, options and data alone.
+    def draw(self) -> str:
+        """Names the draws of a training without giving the seed away: alike for equal seed and options alone.
 
-        Args:
-            data: fingerprint of the Dataset.
+        Not by the data: the seed never meets others (`secret_of`), and what is written must not tell of them.
         """
-        return _hmac(self._root, {"purpose": "draw", "data": data}).hex()[:16]
+        return _hmac(self._root, {"purpose": "draw"}).hex()[:16]
 
     @cached_property
     def _root(self) -> bytes:

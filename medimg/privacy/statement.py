@@ -1,9 +1,19 @@
-"""One paragraph for a report: what a `privacy.json` promises."""
+"""What a `privacy.json` promises, in the words that every report, model card and command uses."""
+
+import re
 
 # Phase of a ledger in which the training patients of each class are counted.
 CLASS_COUNTS = "class counts"
 # Generators that count instead of training.
 COUNTED = ("marginals",)
+# Of a training without a `privacy.json`.
+NO_PRIVACY = "Trained without differential privacy: nothing bounds what the weights tell of a training patient."
+# In place of what a private training does not tell.
+WITHHELD = "withheld: private training"
+# How an assumption begins that names what the guarantee leaves out, and where its name ends and its reason begins.
+_LEFT_OUT = "Not covered: "
+_REASON = re.compile(r"[;:.] | \(|, (?:whose|which|by which|in|unless|without|or at|and the) |\.$")
+_OTHER_PARTS = "Patients of 'val' and 'test' are not protected."
 
 
 def summary(content: dict, row: str = "", model: str = "") -> str:
@@ -15,7 +25,7 @@ def summary(content: dict, row: str = "", model: str = "") -> str:
         model: name of the model or generator; only `marginals`, which is counted and not trained, differs.
 
     Returns:
-        One paragraph of plain text.
+        One paragraph of plain text: the numbers, what was done and what is not covered.
     """
     unit, epsilon = content["unit"], content["epsilon"]
     if not content["events"]:
@@ -45,9 +55,20 @@ def summary(content: dict, row: str = "", model: str = "") -> str:
             f"All {together['runs']} private Runs on this Dataset together: "
             f"epsilon {_number(together['epsilon']['pld'])}."
         )
-    uncovered = sum(text.startswith("Not covered") for text in content["assumptions"])
-    sentences.append(f"{uncovered} things are not covered; the assumptions list them.")
-    return " ".join(sentences)
+    return " ".join([*sentences, *_not_covered(content["assumptions"])])
+
+
+def _not_covered(assumptions: list[str]) -> list[str]:
+    """All that the guarantee leaves out, by name, in one sentence: it belongs to the numbers, not into small print."""
+    names = [
+        _REASON.split(text.removeprefix(_LEFT_OUT), maxsplit=1)[0]
+        for text in assumptions
+        if text.startswith(_LEFT_OUT)
+    ]
+    if any(_OTHER_PARTS in text for text in assumptions):
+        names.insert(0, "patients of the validation and test parts")
+    listed = "; ".join(f"({number}) {name}" for number, name in enumerate(names, start=1))
+    return [f"Not covered: {listed}."] if names else []
 
 
 def _mechanisms(content: dict, model: str) -> list[str]:

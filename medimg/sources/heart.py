@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SITES = ("cleveland", "hungarian", "switzerland", "va")
 CLASSES = ("healthy", "disease")
-# Type of each column, and the codes that the documentation gives it.
+# Type of each column, and the codes that the documentation gives it. All of it is known without looking at a patient.
 COLUMNS: dict[str, tuple[str, tuple[int, ...]]] = {
     "age": ("continuous", ()),
     "sex": ("categorical", (0, 1)),
@@ -32,6 +32,15 @@ COLUMNS: dict[str, tuple[str, tuple[int, ...]]] = {
     "slope": ("ordinal", (1, 2, 3)),
     "ca": ("integer", (0, 1, 2, 3)),
     "thal": ("categorical", (3, 6, 7)),
+}
+# What adults sent for angiography can have, in the documentation's units: no value of the files decided it.
+BOUNDS = {
+    "age": (20.0, 90.0),
+    "trestbps": (70.0, 220.0),
+    "chol": (80.0, 600.0),
+    "thalach": (50.0, 220.0),
+    "oldpeak": (-3.0, 7.0),
+    "ca": (0.0, 3.0),
 }
 LABEL = "num"
 _FIELDS = (*COLUMNS, LABEL)
@@ -196,11 +205,22 @@ def _row(fields: list[str], found: _Found) -> dict:
 def _features():
     from medimg.tables.schema import Feature
 
-    typed = tuple(
-        Feature(name, kind, tuple(map(str, codes)) if kind == "ordinal" else ())
-        for name, (kind, codes) in COLUMNS.items()
+    typed = (
+        _feature(name, kind, tuple(map(str, codes))) for name, (kind, codes) in COLUMNS.items()
     )
     return (*typed, Feature(LABEL, "metadata"))
+
+
+def _feature(name: str, kind: str, codes: tuple[str, ...]):
+    from medimg.tables.schema import Feature
+
+    return Feature(
+        name,
+        kind,
+        order=codes if kind == "ordinal" else (),
+        bound=BOUNDS.get(name),
+        categories=codes if kind == "categorical" else (),
+    )
 
 
 def _frame(rows: list[dict]) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """What a model card says of a table's columns and preprocessing."""
 
+from medimg.privacy.statement import WITHHELD
 from medimg.tables.preprocessing import Preprocessing
 from medimg.tables.served_columns import MOST_INPUTS, ServedColumn, served_columns
 
@@ -23,12 +24,19 @@ _ENCODE = {
 }
 
 
-def columns_section(preprocessing: Preprocessing, options: dict) -> str:
+def left_out(preprocessing: Preprocessing, private: bool) -> dict[str, str]:
+    """Columns that the model does not take, with the reason, unless the reason would tell of private training rows."""
+    reasons = preprocessing.dropped
+    return dict.fromkeys(reasons, WITHHELD) if private else dict(reasons)
+
+
+def columns_section(preprocessing: Preprocessing, options: dict, private: bool) -> str:
     """Markdown: how to ask, what is done to the columns, and the columns themselves.
 
     Args:
         preprocessing: of the Run.
         options: of the Run's training.
+        private: trained with differential privacy.
     """
     columns = served_columns(preprocessing)
     lines = [
@@ -46,7 +54,7 @@ def columns_section(preprocessing: Preprocessing, options: dict) -> str:
             "are used."
         )
     if preprocessing.dropped:
-        lines.append(_left_out(preprocessing.dropped))
+        lines.append(_left_out(left_out(preprocessing, private)))
     return "\n".join([*lines, "", *_table(columns)])
 
 

@@ -41,7 +41,7 @@ class TableInspection:
             `missing` (fraction of all rows), `missing_by_site`, `auroc` and `missing_auroc` (of training rows, see
             `association.with_label`), `shift` (site -> standardised difference from the other sites; null = not known)
             and `separated` (sites that do not overlap with the others at all).
-        leakage: patients in more than one part.
+        leakage: patients and copied rows in more than one part, copied rows under two labels.
         duplicates: groups of rows that are alike in every feature.
         problems: sentences; any of them is a reason not to train.
         notes: sentences that are worth knowing.

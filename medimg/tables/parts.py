@@ -1,17 +1,28 @@
-"""Which part each row of a table goes to: identical rows and patients settled first, then split or official."""
+"""Which part each row of a table goes to: copies and patients settled first, then split or official."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
+from medimg import atomic
 from medimg.config import PrepareConfig
-from medimg.duplicates import settle_patients
+from medimg.duplicates import (
+    CONFLICT,
+    Settled,
+    describe_duplicates,
+    drop_duplicates,
+    find_duplicates,
+    join_duplicates,
+    settle_patients,
+)
+from medimg.errors import InputError
 from medimg.parts import absent_classes, carve, grouping_columns, official_rows
 from medimg.sources.base import listed
 from medimg.splits import split_groups, units
+from medimg.tables.copies import Copies, equal_rows, find_copies
 
-# Above this share of copies, equal rows are how the table is (few columns, few values), no sign of double entry.
+# Below this share of the table, equal rows go into one part without a question: hardly a number changes.
 FEW_COPIES = 0.05
 _ROLES = ["row", "label", "patient", "split"]
 
@@ -22,11 +33,13 @@ class Parts:
 
     Attributes:
         split: part of each row that stays, by the table's index.
+        patient: patient of each of them, one for all who hold copies of a row.
         rejected: (row, reason) of those that go.
         notes: sentences about it.
     """
 
     split: pd.Series
+    patient: pd.Series
     rejected: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -36,90 +49,139 @@ def assign_row_parts(
     inputs: list[str],
     config: PrepareConfig,
     fractions: tuple[float, float, float] | None,
+    out: Path | None = None,
 ) -> Parts:
     """Decide the part of every row.
 
     Args:
         table: `row`, `label`, `patient`, `split` ('' = none given), the column `group_by`, and `inputs`.
-        inputs: columns that a model may learn from; rows that agree in them and in the label are copies.
+        inputs: columns that a model may learn from.
         config: `group_by`, `on_duplicates` and `seed` are used.
         fractions: of train, val and test; None keeps the source's parts.
+        out: where `duplicates.csv` goes when there are copies to settle.
 
     Raises:
-        InputError: no such column, or no official parts.
+        InputError: no such column, no official parts, or copies under `on_duplicates="error"`.
     """
     columns = grouping_columns(table, config.group_by)
-    copies = _copies(table, inputs)
+    copies = find_copies(table, inputs)
     # Only what decides, under the names that images use: the features would be copied at each step.
     rows = pd.DataFrame({name: table[name] for name in dict.fromkeys([*_ROLES, *columns])})
     rows = rows.astype({name: object for name in columns if rows[name].dtype.kind != "O"})
     rows = rows.rename(columns={"row": "source_file"})
-    rows["copy"], rejected, notes = "", [], []
-    if copies is not None:
-        rows, rejected, notes = _settle_copies(rows, copies, config.on_duplicates)
+    rows["pixels"] = copies.group.astype(str).where(copies.group > 0, "")
+    rows["copy"] = equal_rows(table, ["label", *inputs]) if len(table) else ""
+    rejected, notes = [], []
+    if fractions is None:
+        rows, rejected, notes = official_rows(rows, "row")
+    for settle in (_settle_copies, _settle_equal):
+        settled = settle(rows, copies, config.on_duplicates, fractions is None, out)
+        rows, rejected = settled.table, rejected + settled.rejected
+        notes = notes + settled.notes
     if fractions is None:
         rows, more, official = _keep_official(rows, columns, config.seed)
         rejected, notes = rejected + more, notes + official
     elif len(rows):
         groups = units(rows, [*columns, "copy"])
         rows = rows.assign(split=split_groups(rows["label"], groups, fractions, config.seed))
-    return Parts(rows["split"], rejected, notes + absent_classes(rows, "row"))
-
-
-def _copies(table: pd.DataFrame, inputs: list[str]) -> pd.Series | None:
-    """A number that copies share, None where there are none."""
-    if not len(table):
-        return None
-    # Of 64 bits: for two of a million different rows to share one has a chance of 3e-8.
-    content = np.zeros(len(table), np.uint64)
-    for name in ["label", *inputs]:
-        content = content * np.uint64(0x9E3779B97F4A7C15) + _hashes(table[name])
-    content = pd.Series(content, table.index)
-    return content if content.duplicated().any() else None
-
-
-def _hashes(column: pd.Series) -> np.ndarray:
-    values = column.to_numpy() if column.dtype.kind == "f" else column.astype(object)
-    return pd.util.hash_array(np.asarray(values))
+    notes += absent_classes(rows, "row")
+    return Parts(rows["split"], rows["patient"], rejected, notes)
 
 
 def _settle_copies(
-    rows: pd.DataFrame, content: pd.Series, how: str
-) -> tuple[pd.DataFrame, list, list]:
-    copied = content.duplicated()
-    share = copied.mean()
-    first = rows["source_file"].groupby(content).transform("first")
-    examples = listed(
-        f"{row} = {of}" for row, of in zip(rows["source_file"][copied], first[copied], strict=True)
+    rows: pd.DataFrame, copies: Copies, how: str, official: bool, out: Path | None
+) -> Settled:
+    """Copies of one patient, as identical images: the same question, answers and list."""
+    found = find_duplicates(rows, False)
+    path = out / "duplicates.csv" if out else None
+    if found.empty:
+        if path:
+            path.unlink(missing_ok=True)
+        return Settled(rows)
+    crossing = find_duplicates(rows, True) if official else found.head(0)
+    if path:
+        atomic.write_csv(path, found)
+    told = _told(rows, found, copies)
+    first = found.groupby("group")["source_file"].transform("first")
+    examples = [f"{a} = {b}" for a, b in zip(found["source_file"], first, strict=True) if a != b]
+    extra = len(examples)
+    asks = extra >= FEW_COPIES * len(rows) or not crossing.empty
+    asks = asks or found["problem"].str.contains(CONFLICT).any()
+    if how == "error" and asks:
+        listing = f"all are listed in {path}: " if path else ""
+        raise InputError(f"{told}; {listing}choose --on-duplicates drop or group")
+    settled = (drop_duplicates if how == "drop" else join_duplicates)(rows, found, "row")
+    kept = "left out, listed in rejected.csv" if how == "drop" else "kept in one part"
+    note = f"{extra} rows are copies of others in every feature ({listed(examples)}): {kept}"
+    return Settled(settled.table, settled.rejected, [note, told, *settled.notes])
+
+
+def _told(rows: pd.DataFrame, found: pd.DataFrame, copies: Copies) -> str:
+    distinct = found["group"].nunique()
+    text = (
+        f"{describe_duplicates(found, 'row')}: {len(found)} of {len(rows)} rows are {distinct} distinct ones, "
+        f"where chance would make {_about(copies.expected)} equal pairs in columns of such values"
     )
-    found = (
-        f"{int(copied.sum())} rows are copies of others in every feature and the label ({examples})"
-    )
+    if copies.apart:
+        text += f" (compared without {', '.join(copies.apart)}, which differs in every row)"
+    return text
+
+
+def _settle_equal(
+    rows: pd.DataFrame, copies: Copies, how: str, official: bool, out: Path | None
+) -> Settled:
+    """Equal rows that may be so by chance: different patients, unless the user says otherwise."""
+    copied = rows["copy"].duplicated()
+    extra = int(copied.sum())
+    if not extra:
+        return Settled(rows.assign(copy=""))
+    first = rows["source_file"].groupby(rows["copy"]).transform("first")
+    pairs = list(zip(rows["source_file"][copied], first[copied], strict=True))
+    examples = listed(f"{row} = {of}" for row, of in pairs)
+    found = f"{extra} rows are copies of others in every feature and the label ({examples})"
     if how == "drop":
-        rejected = [
-            (row, f"identical to {of}")
-            for row, of in zip(rows["source_file"][copied], first[copied], strict=True)
-        ]
-        return rows[~copied], rejected, [f"{found}: left out, listed in rejected.csv"]
-    if share >= FEW_COPIES and how != "group":
-        note = (
-            f"{found}: {share:.0%} of the table, so they may be in different parts; --on-duplicates group keeps "
-            "them together, drop keeps one of each"
-        )
-        return rows, [], [note]
-    group = content.astype(str).where(content.duplicated(keep=False), "")
-    return rows.assign(copy=group), [], [f"{found}: kept in one part"]
+        rejected = [(row, f"identical to {of}") for row, of in pairs]
+        note = f"{found}: left out, listed in rejected.csv"
+        return Settled(rows[~copied].assign(copy=""), rejected, [note])
+    held = rows["copy"].duplicated(keep=False)
+    if extra < FEW_COPIES * len(rows) or how == "group":
+        together = rows["copy"].astype(str).where(held, "")
+        # What was joined has been told.
+        alone = rows["pixels"][held].eq("").any()
+        return Settled(rows.assign(copy=together), [], [f"{found}: kept in one part"] * bool(alone))
+    joined = rows["pixels"].where(held & (rows["pixels"] != ""), "")
+    alone = int((copied & (rows["pixels"] == "")).sum())
+    note = (
+        f"{found}: {alone / len(rows):.0%} of the table, taken for different patients, who may be in different parts, "
+        "because columns of such values make equal rows by chance"
+        f"{_boundary(copies)}; --on-duplicates group keeps them together, drop keeps one of each"
+    )
+    return Settled(rows.assign(copy=joined), [], [note] * bool(alone))
+
+
+def _boundary(copies: Copies) -> str:
+    """What was assumed, where there are more than the model expects."""
+    if copies or copies.observed <= copies.expected:
+        return ""
+    return (
+        f" (of the rarer ones {copies.observed} groups, where columns that go together as little as the values show "
+        f"make {_about(copies.expected)}: too few more to be sure that they are copies of one patient)"
+    )
+
+
+def _about(expected: float) -> str:
+    return f"about {expected:.2g}" if expected >= 0.01 else "fewer than 0.01"
 
 
 def _keep_official(
     rows: pd.DataFrame, columns: list[str], seed: int
 ) -> tuple[pd.DataFrame, list, list]:
-    rows, rejected, notes = official_rows(rows, "row")
     settled = settle_patients(rows, columns)
+    notes = []
     if settled.rejected:
         notes.append(
             f"patients are in two official parts: their {len(settled.rejected)} rows in the earlier are left out and "
             "listed in rejected.csv, so that test stays whole and no patient is in two"
         )
     rows, carved = carve(settled.table, columns, "copy", seed)
-    return rows, rejected + settled.rejected, notes + carved
+    return rows, settled.rejected, notes + carved

@@ -10,6 +10,7 @@ from medimg.config import PrepareConfig
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.sources.base import TableScan
+from medimg.tables.copies import GIVEN
 from medimg.tables.parts import assign_row_parts
 
 
@@ -21,7 +22,7 @@ def write_table(
     identity: dict,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
-    """Read the rows, decide their parts and write `manifest.csv`, `rejected.csv` and `dataset.yaml`.
+    """Read the rows, decide their parts and write `manifest.csv`, `rejected.csv`, `duplicates.csv` and `dataset.yaml`.
 
     Args:
         scan: what the source found.
@@ -35,14 +36,18 @@ def write_table(
         The Dataset as everything after reads it from the folder.
 
     Raises:
-        InputError: a class has no row left, no such `--group-by`, no official parts, or `out` can't be written.
+        InputError: a class has no row left, no such `--group-by`, no official parts, copies that need a decision, or
+            `out` can't be written.
     """
     table, found = scan.read(progress)
     inputs = [feature.name for feature in scan.features if feature.is_input]
-    parts = assign_row_parts(table, inputs, config, fractions)
+    parts = assign_row_parts(table, inputs, config, fractions, out)
     if len(parts.split) < len(table):
         table = table.loc[parts.split.index].reset_index(drop=True)
     table["split"] = parts.split.to_numpy()
+    if (table["patient"].to_numpy() != parts.patient.to_numpy()).any():
+        table[GIVEN] = table["patient"]
+        table["patient"] = parts.patient.to_numpy()
     rejected = scan.rejected + parts.rejected
     path = out / "rejected.csv"
     atomic.write_csv(path, pd.DataFrame(rejected, columns=["file", "reason"]))

@@ -3,12 +3,12 @@
 import keyword
 import re
 import unicodedata
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from medimg.tables.days import SECONDS_IN_DAY
 from medimg.tables.preprocessing import Preprocessing
 from medimg.tables.raw import Input, read_numbers
 
@@ -18,6 +18,8 @@ MOST_INPUTS = 1000
 # What a signature of TensorFlow keeps as it is; `self` collides with Python's own.
 _SAFE = r"[A-Za-z][A-Za-z0-9_]*"
 _RESERVED = {*keyword.kwlist, "self"}
+# Of every date that is made up.
+NEUTRAL_DATE = "2000-01-01"
 
 
 @dataclass(frozen=True)
@@ -109,25 +111,38 @@ def inputs_of(frame: pd.DataFrame, columns: tuple[ServedColumn, ...]) -> dict[st
     return inputs
 
 
-def example_row(preprocessing: Preprocessing) -> pd.DataFrame:
-    """One row of what missing values become: in the middle of the training rows, and no patient's."""
-    fills = {c.source: c.fill for c in preprocessing.columns if c.kind == "value"}
+def example_row(preprocessing: Preprocessing, seed: int = 0) -> pd.DataFrame:
+    """One drawn row: it is of the table's form, and no value in it comes from a patient's.
+
+    Only the columns' names, types and categories, which say how the model is asked, decide it. What was learnt of
+    numbers and dates does not: a median can be one patient's own value.
+
+    Args:
+        preprocessing: of the Run.
+        seed: of the draws; each column has its own, so that a column more or less changes no other's.
+    """
     row: dict[str, list] = {}
     for column in preprocessing.raw:
-        fill = fills.get(column.name, 0.0)
+        draw = np.random.default_rng((seed, zlib.crc32(column.name.encode())))
         if column.type == "date":
-            seconds = np.datetime64(round(fill * SECONDS_IN_DAY), "s")
-            row[column.name] = [str(seconds)]
+            row[column.name] = [NEUTRAL_DATE]
+        elif column.type == "integer":
+            row[column.name] = [float(draw.integers(10))]
         elif column.is_number:
-            row[column.name] = [fill]
+            row[column.name] = [round(float(draw.uniform(0.0, 10.0)), 3)]
         else:
-            row[column.name] = [column.categories[min(int(fill), len(column.categories) - 1)]]
+            row[column.name] = [column.categories[draw.integers(len(column.categories))]]
     return pd.DataFrame(row)
 
 
-def hard_rows(preprocessing: Preprocessing) -> pd.DataFrame:
-    """Rows that preprocessing finds hard: all missing; categories never seen; untidy text of known categories."""
-    example = example_row(preprocessing)
+def hard_rows(preprocessing: Preprocessing, seed: int = 0) -> pd.DataFrame:
+    """Rows that preprocessing finds hard: all missing; categories never seen; untidy text of known categories.
+
+    Args:
+        preprocessing: of the Run.
+        seed: of the values that are not missing, as in `example_row`.
+    """
+    example = example_row(preprocessing, seed)
     rows: dict[str, list] = {}
     for column in preprocessing.raw:
         value = example.at[0, column.name]

@@ -12,7 +12,7 @@ from medimg.models import tabular
 from medimg.models.build import build
 from medimg.models.registry import family
 from medimg.models.weights import is_run
-from medimg.pipeline import batches, image_form, training_batches, training_pixels
+from medimg.pipeline import ImageForm, batches, image_form, training_batches, training_pixels
 from medimg.run import Run
 from medimg.training import features as frozen
 from medimg.training import material as data_material
@@ -71,8 +71,12 @@ def channels_of(dataset: Dataset, config: TrainConfig) -> int:
     if family(config.model).application is not None:
         return 3
     # Private training asks those whom it does not protect: a single colour image would make the model one of colour.
-    split = "val" if config.is_private else "train"
-    return image_form(dataset.paths(dataset.rows(split))).channels
+    return form_of(dataset, "val" if config.is_private else "train").channels
+
+
+def form_of(dataset: Dataset, split: str) -> ImageForm:
+    """Channels and bits of a part's images."""
+    return image_form(dataset.paths(dataset.rows(split)))
 
 
 def build_model(config: TrainConfig, description: dict) -> tf.keras.Model:

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from medimg.config import TrainConfig
-from medimg.dataset import SEPARATOR, Dataset
+from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.privacy.assumptions import Circumstances
 from medimg.privacy.budget import Budget
@@ -25,6 +25,7 @@ from medimg.run import Run
 from medimg.training.loop import Stage
 from medimg.training.material import Material
 from medimg.training.phases import Phase
+from medimg.training.private_options import refuse_what_learns_from_rows, require_public_classes
 
 # Examples computed at once, unless a patient has more.
 PHYSICAL_BATCH = 64
@@ -36,11 +37,11 @@ def check(dataset: Dataset, config: TrainConfig) -> None:
     Raises:
         InputError: names the option.
     """
-    _refuse_what_learns_from_rows(dataset, config)
+    refuse_what_learns_from_rows(dataset, config)
     if config.dp_clip == float("inf"):
         raise InputError("--dp-clip inf: noise needs a finite clip")
     rows = dataset.rows("train", labelled=True)
-    _require_public_classes(dataset)
+    require_public_classes(dataset)
     units = Units.of(rows["patient"].to_numpy())
     if config.dp_delta >= 1 / len(units):
         raise InputError(
@@ -51,52 +52,6 @@ def check(dataset: Dataset, config: TrainConfig) -> None:
     if config.dp_engine == "tf-privacy" and drawn.most_rows_per_unit > 1:
         raise InputError(
             "--dp-engine tf-privacy: clips single images, not patients; use medimg or --dp-images-per-patient 1"
-        )
-
-
-def _refuse_what_learns_from_rows(dataset: Dataset, config: TrainConfig) -> None:
-    """Whatever is learnt beside the weights carries no noise."""
-    if config.balance == "weighted-sampling":
-        raise InputError(
-            "--balance weighted-sampling: private training draws patients by Poisson sampling; use class-weight"
-        )
-    if config.balance == "class-weight" and dataset.task == "multilabel":
-        raise InputError(
-            "--balance class-weight: of a multilabel set the weights are exact counts; not with --dp-epsilon"
-        )
-    if config.tensorboard:
-        raise InputError("--tensorboard: logs losses that carry no noise; not with --dp-epsilon")
-    if config.normalize == "pca":
-        raise InputError(
-            "--normalize pca: is learnt from the training images without noise; not with --dp-epsilon"
-        )
-    if not dataset.is_table:
-        return
-    if config.select != "none":
-        raise InputError(
-            f"--select {config.select}: chooses columns by the training rows without noise; not with --dp-epsilon: "
-            "make columns metadata in dataset.yaml instead"
-        )
-    if config.missing != "impute":
-        raise InputError(
-            f"--missing {config.missing}: is decided by the training rows; not with --dp-epsilon: use impute"
-        )
-    if config.impute == "most-frequent":
-        raise InputError(
-            "--impute most-frequent: is learnt from the training rows without noise; not with --dp-epsilon: leave it "
-            "out (the middle of the public range) or use constant"
-        )
-
-
-def _require_public_classes(dataset: Dataset) -> None:
-    """A class that protected patients alone have names them: the model's outputs tell that it exists."""
-    others = dataset.manifest[dataset.manifest["split"].isin(["val", "test"])]
-    known = {part for label in others["label"] for part in label.split(SEPARATOR)}
-    alone = [name for name in dataset.classes if name not in known]
-    if alone:
-        raise InputError(
-            f"{dataset.root}: class '{alone[0]}' occurs in split 'train' alone, whose patients are protected, and the "
-            "model would tell that it does; prepare with another --split, or without this class"
         )
 
 
@@ -149,7 +104,7 @@ class PrivateTraining:
         drawn = self._sampling(0)
         self.ledger = RunLedger(
             run.root,
-            _terms(config, drawn, self.secret.draw(data)),
+            _terms(config, drawn, self.secret.draw()),
             _circumstances(dataset, config),
             dataset.root,
         )

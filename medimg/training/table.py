@@ -40,10 +40,19 @@ def check(config: TrainConfig) -> None:
 def describe(dataset: Dataset, config: TrainConfig) -> dict:
     """What model.json says, with the preprocessing fitted on the training part alone."""
     if config.is_private:
-        features = public_of(dataset.inputs, config.bound, config.categories)
-        require_public(features, str(dataset.root))
-        return described(dataset, config, fit_public(features, config, str(dataset.root)))
+        return described(dataset, config, public_preprocessing(dataset, config))
     return described(dataset, config, fit(dataset, _training_rows(dataset, config), config))
+
+
+def public_preprocessing(dataset: Dataset, config) -> Preprocessing:
+    """The preprocessing by what is publicly known of the columns.
+
+    Raises:
+        InputError: something is not stated.
+    """
+    features = public_of(dataset.inputs, config.bound, config.categories)
+    require_public(features, str(dataset.root))
+    return fit_public(features, config, str(dataset.root))
 
 
 def described(dataset: Dataset, config: TrainConfig, preprocessing: Preprocessing) -> dict:

@@ -300,7 +300,7 @@ def _notes(setting: Setting, config) -> list[str]:
     notes = [
         f"trained across {len(setting.clients)} clients by {setting.rounds} rounds of {config.local_steps} steps of "
         f"{setting.batch_size} {'patients, on average,' if config.is_private else 'images'} each (FedGAN, Rasouli et "
-        "al. 2020); images stayed with their clients, which sent both networks with Adam's moments",
+        "al. 2020), all simulated in one process; the clients sent both networks with Adam's moments, and no image",
         f"before the first round each client told {told}",
     ]
     if config.is_private:

@@ -1,8 +1,8 @@
 """`--dp-epsilon` across clients: each site's steps of the discriminator are DP-SGD on its own patients.
 
-A site draws patients, noise and the shifts of its images by a key that it alone has; how an image is shifted depends on
-that key, the step and the image itself, never on who else is there. The generator and all that is averaged, Adam's
-moments too, come of the noisy gradients alone, so the guarantee covers every round's networks.
+A site draws patients, noise and the shifts of its images by a key that it alone has, each shift by the image's own. The
+generator and all that is averaged, Adam's moments too, come of the noisy gradients alone, so the guarantee covers every
+round's networks.
 """
 
 from dataclasses import replace
@@ -13,14 +13,12 @@ import tensorflow as tf
 
 from federated.averaging import options_of_rounds
 from federated.config import FederateConfig
-from federated.private import stream
 from federated.private.patient import PatientPrivacy
-from federated.private.steps import PatientSteps
+from federated.private.steps import PatientSteps, keys_of_step
 from federated.tff.client_work import Share
 from federated.tff.order import LocalTraining
 from federated.tff.records import ClientData, Layout
 from medimg.dataset import Dataset
-from medimg.privacy.keyed import fold_tensor
 from synthetic.federation.gan_work import (
     DISCRIMINATOR,
     conditions,
@@ -33,7 +31,6 @@ from synthetic.images.private import clipped_real, taught
 from synthetic.images.step import Steps
 from synthetic.public import coarse
 
-SHIFTS = 1 << 40  # of the site's key, beside the steps' own numbers
 CLASSES = 3  # what the seed of the made images' classes is for, beside those of `gan_work`
 # Images that are made in a step; the patients of a step may be many for their noise.
 MADE = 64
@@ -64,12 +61,9 @@ class PrivateGanSteps(PatientSteps):
             seed = tf.random.experimental.stateless_fold_in(share.seed, place)
             sums = tuple(tf.zeros(v.shape, v.dtype) for v in variables)
             last = tf.constant(False)
-            secret = tf.bitcast(
-                stream.derive(drawing.noise, SHIFTS + tf.cast(place, tf.int64)), tf.uint64
-            )
             while not last:
-                pixels, targets, _, patients, last = next(drawing.chunks)
-                keys = image_keys(pixels, secret)
+                pixels, targets, _, patients, keys, last = next(drawing.chunks)
+                keys = keys_of_step(keys, share, place)
                 condition = conditions(targets, classes)
                 part = clipped_real(steps, pixels, condition, patients, keys, self.l2_norm_clip)
                 sums = tuple(s + g for s, g in zip(sums, part, strict=True))
@@ -85,22 +79,6 @@ class PrivateGanSteps(PatientSteps):
             return tf.constant(1.0), tf.constant(float("nan"))
 
         return step
-
-
-def image_keys(pixels: tf.Tensor, secret: tf.Tensor) -> tf.Tensor:
-    """What each image draws by, uint64 (B,): a function of its own pixels and the secret.
-
-    Args:
-        pixels: float32 (B, S, S, C).
-        secret: uint64 (2,).
-    """
-    flat = tf.reshape(pixels, [tf.shape(pixels)[0], -1])
-    # Numbers of 32 bits, made different by their places and mixed: their sum tells images apart.
-    bits = tf.cast(tf.bitcast(flat, tf.int32), tf.int64)
-    places = tf.range(tf.shape(bits, out_type=tf.int64)[1]) * 2**32
-    mixed = fold_tensor(tf.bitcast(tf.bitwise.bitwise_xor(bits, places), tf.uint64), secret[0])
-    total = tf.reduce_sum(tf.bitcast(mixed, tf.int64), axis=1)
-    return fold_tensor(tf.bitcast(total, tf.uint64), secret[1])
 
 
 def private_options(config, rounds: int, batch_size: int) -> FederateConfig:
@@ -147,6 +125,5 @@ def privacy_of(
         clients,
         options,
         rounds,
-        measured=False,
         also={"synthesis": config.given()},
     )

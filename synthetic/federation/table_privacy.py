@@ -210,9 +210,6 @@ class ClientsPrivacy:
             budget_epsilon=config.dp_epsilon,
             l2_norm_clip=config.dp_clip,
             expected_units=max(expected.values()),
-            # Neither their exact number nor a hash of their rows is told.
-            units=sum(self.sizes.values()),
-            data_fingerprint="",
         )
         return FederatedLedger(self.out, terms, accounts, self._assumptions, dataset.root)
 

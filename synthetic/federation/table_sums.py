@@ -23,6 +23,8 @@ class Sums:
 
     def __init__(self, options: FederateConfig, rows: Mapping[str, int]):
         self._rows, self._secure = rows, options.secure != "none"
+        # Each sum is a round of its own: clients answer none twice.
+        self._number = 0
         # Shares are within 1.
         options = replace(options, aggregation="mean", secure_threshold=0, secure_limit=1.0)
         self._combining = None
@@ -54,7 +56,8 @@ class Sums:
             for name, own in counts.items()
         }
         nothing = np.zeros_like(next(iter(updates.values())).vectors[0])
-        combined = self._combining.combine(State(0, [nothing], [], [], []), updates, 0)
+        number, self._number = self._number, self._number + 1
+        combined = self._combining.combine(State(0, [nothing], [], [], []), updates, number)
         if combined.failure or len(combined.included) < len(counts):
             why = combined.failure or "; ".join(combined.rejected.values())
             raise InputError(f"the clients' counts could not be summed securely: {why}")

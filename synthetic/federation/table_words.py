@@ -52,7 +52,8 @@ def told_about(config: SynthesizeConfig) -> list[str]:
     summed = (
         "each client's as they are"
         if config.secure == "none"
-        else f"summed by --secure {config.secure}, so that the coordinator had the sums alone"
+        else f"summed as --secure {config.secure} would send them, in a simulation: a coordinator elsewhere would "
+        "have had the sums alone, whoever ran this had each client's"
     )
     return [
         columns,
@@ -65,7 +66,7 @@ def told_about(config: SynthesizeConfig) -> list[str]:
 
 
 def _trained(setting, config: SynthesizeConfig) -> str:
-    across = f"across {len(setting.clients)} clients, whose rows stayed with them"
+    across = f"across {len(setting.clients)} clients simulated in one process, in whose messages no row is"
     if config.model == "marginals":
         return f"counted {across}, each sending the shares of its rows by class and category, or mode of a number"
     return (

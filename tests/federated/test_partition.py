@@ -297,3 +297,28 @@ def test_names_sort_as_they_count_and_patients_limit_the_clients(tmp_path):
         partition(dataset, options("city"))
     (only,) = partition(dataset, options("iid", clients=1))
     assert only.dataset.fingerprint() == dataset.fingerprint() and only.examples == 42
+
+
+def copied(root, sites=("a", "b")):
+    """Measurements of 60 people, each twice under another name, made into a Dataset by hand."""
+    dataset = write_table(root, n=60, missing=0)
+    table = dataset.manifest.assign(patient=[f"p{i}" for i in range(60)], split="train")
+    twice = pd.concat([table.assign(site=site) for site in sites], ignore_index=True)
+    names = [f"r{i}" for i in range(120)]
+    twice = twice.assign(row=names, patient=names)
+    replace(dataset, manifest=twice).save()
+    return Dataset.load(root)
+
+
+@pytest.mark.parametrize("kind", ["iid", "dirichlet", "shards"])
+def test_copies_of_a_row_are_at_one_client(tmp_path, kind):
+    dataset = copied(tmp_path / "data")
+    held = partition(dataset, options(kind, clients=3, min_size=1), measured=False)
+    ages = [set(client.dataset.manifest["age"]) for client in held]
+    assert sum(len(one) for one in ages) == 60 and len(set.union(*ages)) == 60
+    assert sum(len(client.dataset.manifest) for client in held) == 120
+
+
+def test_a_row_copied_at_two_sites_is_refused_with_the_remedy(tmp_path):
+    with pytest.raises(InputError, match=r"at a and b.*--on-duplicates drop"):
+        partition(copied(tmp_path / "data"), options("site"))

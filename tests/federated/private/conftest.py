@@ -43,7 +43,7 @@ def site(tmp_path):
     from federated.private import site_key
     from federated.tff import records
 
-    def make(name="site", rows=90, patients=40, shape=(6,), fixed=None, seed=0):
+    def make(name="site", rows=90, patients=40, shape=(6,), fixed=None, seed=0, without=None):
         generator = np.random.default_rng(seed)
         x = generator.normal(size=(rows, *shape)).astype(np.float32)
         if len(shape) > 1:
@@ -53,9 +53,13 @@ def site(tmp_path):
         # Every patient at least once, the others' rows anywhere.
         owners = np.concatenate([np.arange(patients), generator.integers(0, patients, rows)])[:rows]
         weights = generator.uniform(0.5, 2.0, rows).astype(np.float32)
+        if without is not None:
+            x, y, weights = (values[owners != without] for values in (x, y, weights))
+            owners = owners[owners != without]
         # Padded, so that their order is that of the numbers.
         names = [f"patient {owner:03d}" for owner in owners]
-        data = records.write(tmp_path / name, name, x, y, weights, units=names)
+        folder = tmp_path / (name if without is None else f"{name} without {without}")
+        data = records.write(folder, name, x, y, weights, units=names)
         return Site(site_key.with_key(data, fixed), records.Layout.of(x, y), x, y, owners, weights)
 
     return make

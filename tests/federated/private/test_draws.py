@@ -65,7 +65,7 @@ def test_an_empty_step_is_one_chunk_of_padding(site):
     arguments = (tf.constant(0.0, tf.float64), key(1, 1), tf.constant(3, tf.int64))
     found = list(draws.batches(tf.constant(here.data.folder), here.layout, *arguments))
     assert len(found) == 3
-    for inputs, _, _, whose, last in found:
+    for inputs, _, _, whose, _, last in found:
         assert np.array_equal(inputs, here.x[:1])
         assert whose.numpy().tolist() == [-1] and last
 

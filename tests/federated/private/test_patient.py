@@ -6,7 +6,7 @@ import pytest
 from federated.config import FederateConfig
 from federated.private.patient import PatientPrivacy, check, check_model
 from federated.private.site_key import FILE, with_key
-from federated.tff.records import ClientData
+from federated.tff import records
 from medimg.audit.claim import claim_of
 from medimg.errors import InputError
 from medimg.models.tabular import build_tabular
@@ -26,8 +26,10 @@ def sites(tmp_path):
     found = []
     for name, patients in PATIENTS.items():
         folder = tmp_path / "records" / name
-        folder.mkdir(parents=True)
-        found.append(with_key(ClientData(name, str(folder), 2 * patients, patients)))
+        rows = 2 * patients
+        owners = [f"{name}{i // 2}" for i in range(rows)]
+        data = records.write(folder, name, np.zeros((rows, 1)), np.zeros(rows, int), units=owners)
+        found.append(with_key(data))
     return found
 
 
@@ -50,19 +52,20 @@ def test_every_site_stays_within_the_budget_and_the_total_is_the_largest(make, t
         private.before_round(number, list(PATIENTS), {})
     told = content(tmp_path)
     for name, patients in PATIENTS.items():
-        site, expected = told["sites"][name], min(20, patients)
-        q = expected / patients
-        steps = 4 * 2 * -(-patients // expected)
+        site, passes = told["sites"][name], -(-patients // 20)
+        q = 1 / passes
+        steps = 4 * 2 * passes
         event = Mechanism.poisson(q, site["noise_multiplier"]).event([(0, steps)])
         assert site["steps"] == steps
-        assert site["patients"] == patients
+        # Whoever reads it learns the steps of a pass, and not the number of patients.
+        assert "patients" not in site
         assert site["sampling_probability"] == pytest.approx(q)
         assert site["epsilon"]["pld"] == pytest.approx(pld_epsilon([event], DELTA), rel=1e-6)
         # The least noise: all of the budget is used, and no more.
         assert 3.95 < site["epsilon"]["pld"] <= 4.0
     assert told["epsilon"]["pld"] == max(s["epsilon"]["pld"] for s in told["sites"].values())
     assert told["epsilon"]["pld_without_amplification"] > told["epsilon"]["pld"]
-    assert told["units"] == 162 and told["unit"] == "patient"
+    assert told["unit"] == "patient" and "units" not in told
     # A small site pays with more noise for a step, not with its patients' privacy.
     noises = [told["sites"][name]["noise_multiplier"] for name in "abc"]
     assert noises == sorted(noises)
@@ -75,7 +78,7 @@ def test_what_reads_ledgers_reads_this_one(make, tmp_path):
     told = content(tmp_path)
     assert claim_of(run).epsilon == pytest.approx(told["epsilon"]["pld"])
     text = summary(told)
-    assert "one of 162 patients" in text and "parallel composition" in text
+    assert "162" not in text and "parallel composition" in text
     assert told["sites"]["c"]["epsilon"]["pld"] == 0
     assert {segment.phase for segment in ledger.segments_of(told)} == {"a", "b"}
     assert any("simulated in one process" in text for text in told["assumptions"])
@@ -202,4 +205,5 @@ def test_numbers_are_finite(make):
     assert all(np.isfinite(plan.site.noise_multiplier) for plan in private.plans.values())
     assert len(private.sentences()) == 1 + len(PATIENTS)
     steps = private.engine_arguments()["steps"]
-    assert steps.sites["c"].expected_patients == 12
+    # Of a small site, too: its own number would tell how many patients it has.
+    assert steps.sites["c"].expected_patients == 20

@@ -33,3 +33,13 @@ def test_half_a_key_is_refused(site):
     (Path(data.folder) / site_key.FILE).write_bytes(b"short")
     with pytest.raises(InputError, match="not a whole key"):
         site_key.with_key(data)
+
+
+def test_a_key_never_meets_other_records(site):
+    data = site(rows=60, patients=30).data
+    file = Path(data.folder) / "targets.bin"
+    content = bytearray(file.read_bytes())
+    content[0] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(InputError, match="the records have changed"):
+        site_key.with_key(data)

@@ -75,6 +75,31 @@ def test_without_clip_and_noise_the_round_is_sgd(site, small_chunks):
     assert difference(plain.update(here, "quiet", steps=3)[0], expected) < 1e-6
 
 
+@pytest.mark.parametrize(("batch", "shape"), [(40, (6,)), (20, (6,)), (20, (8, 8, 1))])
+def test_a_patient_moves_a_steps_sum_by_at_most_the_clip(site, small_chunks, batch, shape):
+    """Dropout and sampling of the others stay as they were, whoever is left out."""
+    clip, mechanism = 0.3, {"quiet": SiteMechanism(40, batch, 0.0)}
+    tf.keras.utils.set_random_seed(3)
+    if len(shape) == 1:
+        model = build_tabular("mlp", 6, 3, 0.5, {"width": 16, "l2": 0.0})
+    else:
+        model = build(
+            "baseline_cnn", 8, 1, 2, norm="group", dropout=0.5, model_arg={"width": 8, "stages": 1}
+        )
+    here = site(rows=90, patients=40, shape=shape, fixed=1)
+    bench = Bench(model, here.layout, mechanism, clip)
+    moved = []
+    for seed in ((1, 2), (-5, 7)):
+        everyone = bench.update(here, "quiet", seed=seed)[0]
+        for left_out in (0, 17, 39):
+            rest = site(rows=90, patients=40, shape=shape, fixed=1, without=left_out)
+            found = bench.update(rest, "quiet", seed=seed)[0]
+            parts = [(a - b).ravel() for a, b in zip(everyone, found, strict=True)]
+            moved.append(np.linalg.norm(np.concatenate(parts).astype(float)) * batch / RATE / clip)
+    assert max(moved) <= 1 + 1e-4
+    assert max(moved) > 0.9
+
+
 def test_noise_has_the_promised_deviation_and_is_the_clips_alone(site, bench):
     here = site()
     quiet, loud = (bench.update(here, name)[0] for name in ("quiet", "loud"))

@@ -5,7 +5,7 @@ import pytest
 
 from federated.secure.client import STAGES, MaskingClient
 from federated.secure.keys import Exchange, identities, roster
-from federated.secure.messages import seal, unseal
+from federated.secure.messages import signed_message, verified_message
 from federated.secure.server import MaskingServer
 from federated.secure.terms import Terms, default_threshold
 
@@ -38,14 +38,14 @@ class Parties:
             return client.mask(content, self.vectors[name])
         return getattr(client, stage)(content)
 
-    def seal(self, stage, name, fields, body=b""):
+    def signed(self, stage, name, fields, body=b""):
         """A message with a client's own keys, whatever it says."""
         key = self.server._tag_key(name) if stage == "mask" else None
-        return seal(self.identities[name], self.terms.id, stage, fields, body, key)
+        return signed_message(self.identities[name], self.terms.id, stage, fields, body, key)
 
-    def unseal(self, stage, name, raw):
+    def verified(self, stage, name, raw):
         key = self.server._tag_key(name) if stage == "mask" else None
-        return unseal(raw, name, self.roster[name], self.terms.id, stage, key)
+        return verified_message(raw, name, self.roster[name], self.terms.id, stage, key)
 
     def play(self, until="total", lost=()):
         """Honest stages up to, without, `until`; clients of `lost` are silent in them."""

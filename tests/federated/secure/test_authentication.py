@@ -7,9 +7,9 @@ import pytest
 
 from federated.secure.client import STAGES
 from federated.secure.errors import RefusedError, RejectedError
-from federated.secure.keys import Identity, identities
+from federated.secure.keys import Exchange, Identity, identities
 from federated.secure.masking import masked_sum
-from federated.secure.messages import pack, seal, unpack
+from federated.secure.messages import pack, signed_message, unpack
 
 
 def flip(message, place, bit=0):
@@ -22,13 +22,13 @@ def flip(message, place, bit=0):
 def test_a_flipped_bit_anywhere_is_rejected_by_name_and_the_others_go_on(stage, vectors_of, draw):
     vectors = vectors_of(4)
     known = identities(vectors)
-    for _ in range(5):
+    for number in range(5):
 
         def network(at, client, message):
             hit = at == stage and client == "site-2"
             return flip(message, draw.integers(len(message)), draw.integers(8)) if hit else message
 
-        result = masked_sum(vectors, identities=known, network=network)
+        result = masked_sum(vectors, identities=known, round_number=number, network=network)
         assert list(result.rejected) == ["site-2"] and "signature" in result.rejected["site-2"]
         assert ("site-2" in result.included) == (stage in ("confirm", "reveal"))
         left = sum(vectors[name].astype(np.float64) for name in result.included)
@@ -47,8 +47,8 @@ def test_a_message_of_an_earlier_round_is_a_replay(stage, vectors_of):
     def replay(at, client, message):
         return recorded[at, client] if (at, client) == (stage, "site-1") else message
 
-    masked_sum(vectors, identities=known, network=record)
-    result = masked_sum(vectors, identities=known, network=replay)
+    masked_sum(vectors, identities=known, round_number=1, network=record)
+    result = masked_sum(vectors, identities=known, round_number=2, network=replay)
     assert "another round" in result.rejected["site-1"] and list(result.rejected) == ["site-1"]
 
 
@@ -77,7 +77,7 @@ def test_a_client_that_was_lost_does_not_come_back(parties, vectors_of):
     play.play(until="reveal", lost=["site-3"])
     with pytest.raises(RejectedError, match="'site-3'"):
         play.server.receive("site-3", late)
-    false = play.seal("reveal", "site-3", {"seeds": {}, "keys": {}})
+    false = play.signed("reveal", "site-3", {"seeds": {}, "keys": {}})
     with pytest.raises(RejectedError, match="without having sent 'confirm'"):
         play.server.receive("site-3", false)
 
@@ -87,10 +87,10 @@ def test_another_key_and_another_name(parties, vectors_of):
     impostor = Identity.generate("site-0")
     fields = {"masking": "00" * 32, "channel": "00" * 32}
     with pytest.raises(RejectedError, match="'site-0': the signature"):
-        play.server.receive("site-0", seal(impostor, play.terms.id, "advertise", fields))
+        play.server.receive("site-0", signed_message(impostor, play.terms.id, "advertise", fields))
     posing = Identity("site-1", play.identities["site-0"].private)
     with pytest.raises(RejectedError, match="'site-0': its message is signed as 'site-1'"):
-        play.server.receive("site-0", seal(posing, play.terms.id, "advertise", fields))
+        play.server.receive("site-0", signed_message(posing, play.terms.id, "advertise", fields))
     with pytest.raises(RejectedError, match="'stranger': is not one of"):
         play.server.receive("stranger", b"")
 
@@ -99,7 +99,7 @@ def test_another_key_and_another_name(parties, vectors_of):
 def test_a_masked_vector_of_the_wrong_length_leaves_the_sum_alone(words, parties, vectors_of):
     play = parties(vectors_of(3)).play(until="mask")
     body = np.ones(words, "<u8")
-    raw = play.seal("mask", "site-0", {}, body)
+    raw = play.signed("mask", "site-0", {}, body)
     with pytest.raises(RejectedError, match=f"'site-0': its masked vector has {words} words"):
         play.server.receive("site-0", raw)
     assert not play.server._sum.any() and play.server.included == ()
@@ -122,7 +122,7 @@ def test_a_masked_vector_of_the_wrong_length_leaves_the_sum_alone(words, parties
 def test_malformed_contents_are_rejected_by_name(stage, fields, parties, vectors_of):
     play = parties(vectors_of(3)).play(until=stage)
     with pytest.raises(RejectedError, match="'site-0'"):
-        play.server.receive("site-0", play.seal(stage, "site-0", fields))
+        play.server.receive("site-0", play.signed(stage, "site-0", fields))
 
 
 def test_a_false_share_is_rejected_by_the_name_of_who_revealed_it(parties, vectors_of):
@@ -130,9 +130,9 @@ def test_a_false_share_is_rejected_by_the_name_of_who_revealed_it(parties, vecto
     for name in play.vectors:
         raw = play.act("reveal", name)
         if name == "site-1":
-            fields = play.unseal("reveal", name, raw).fields
+            fields = play.verified("reveal", name, raw).fields
             fields["seeds"]["site-3"] = flip(bytes.fromhex(fields["seeds"]["site-3"]), 65).hex()
-            raw = play.seal("reveal", name, fields)
+            raw = play.signed("reveal", name, fields)
             with pytest.raises(RejectedError, match="'site-1': revealed a false share of 'site-3'"):
                 play.server.receive(name, raw)
         else:
@@ -176,7 +176,7 @@ def test_keys_that_the_server_made_up_are_noticed(parties, vectors_of):
     own = Identity.generate("site-1")
     fields = {"masking": "11" * 32, "channel": "11" * 32}
     messages = unpack(play.inbound["site-0"])
-    messages[1] = seal(own, play.terms.id, "advertise", fields)
+    messages[1] = signed_message(own, play.terms.id, "advertise", fields)
     with pytest.raises(RejectedError, match="'site-1': the signature"):
         play.clients["site-0"].share(pack(messages))
     cut = play.inbound["site-2"][:-5]
@@ -187,8 +187,8 @@ def test_keys_that_the_server_made_up_are_noticed(parties, vectors_of):
 def test_a_key_that_makes_the_secret_known_to_all_is_rejected(parties, vectors_of):
     play = parties(vectors_of(3))
     for which in ("masking", "channel"):
-        good = play.unseal("advertise", "site-2", play.client("site-2").advertise()).fields
-        low = play.seal("advertise", "site-2", good | {which: "00" * 32})
+        keys = {one: Exchange.generate(play.entropy).public.hex() for one in ("masking", "channel")}
+        low = play.signed("advertise", "site-2", keys | {which: "00" * 32})
         with pytest.raises(RejectedError, match="'site-2': its message 'advertise'"):
             play.server.receive("site-2", low)
     # A server that lets it through is noticed by the clients.
@@ -200,9 +200,13 @@ def test_a_key_that_makes_the_secret_known_to_all_is_rejected(parties, vectors_o
 
 def test_a_masked_vector_under_another_tag_key_is_rejected(parties, vectors_of):
     play = parties(vectors_of(3)).play(until="mask")
-    raw = seal(play.identities["site-0"], play.terms.id, "mask", {}, np.ones(21, "<u8"), bytes(32))
+    raw = signed_message(
+        play.identities["site-0"], play.terms.id, "mask", {}, np.ones(21, "<u8"), bytes(32)
+    )
     with pytest.raises(RejectedError, match=r"'site-0': the signature .* does not match its body"):
         play.server.receive("site-0", raw)
-    untagged = seal(play.identities["site-0"], play.terms.id, "mask", {}, np.ones(21, "<u8"))
+    untagged = signed_message(
+        play.identities["site-0"], play.terms.id, "mask", {}, np.ones(21, "<u8")
+    )
     with pytest.raises(RejectedError, match="'site-0': the signature"):
         play.server.receive("site-0", untagged)

@@ -7,7 +7,7 @@ from federated.secure.encrypted import ckks_sum
 from federated.secure.errors import RefusedError, RejectedError, TooFewClientsError
 from federated.secure.exposure import KINDS, who_could_see
 from federated.secure.keys import identities, roster
-from federated.secure.messages import pack, seal, unpack, unseal
+from federated.secure.messages import pack, signed_message, unpack, verified_message
 from federated.secure.network import silent_from
 from federated.secure.terms import Terms
 from medimg.errors import InputError
@@ -72,10 +72,10 @@ def test_dropouts_and_the_threshold(keys, vectors_of):
     assert np.array_equal(result.total, sum(rounded(vectors[name]) for name in left))
     gone = silent_from(dict.fromkeys(["site-0", "site-1", "site-2"], "encrypt"))
     with pytest.raises(TooFewClientsError, match="2 clients at stage 'encrypt'"):
-        ckks_sum(vectors, identities=known, keys=keys, network=gone)
+        ckks_sum(vectors, identities=known, keys=keys, round_number=1, network=gone)
     mute = silent_from(dict.fromkeys(vectors, "decrypt"))
     with pytest.raises(TooFewClientsError, match="no client is left to decrypt"):
-        ckks_sum(vectors, identities=known, keys=keys, network=mute)
+        ckks_sum(vectors, identities=known, keys=keys, round_number=2, network=mute)
 
 
 @pytest.fixture
@@ -109,6 +109,40 @@ def test_a_client_decrypts_no_single_vector_and_only_once(round_of_three):
         clients["site-1"].decrypt(server.ciphertexts())
 
 
+def test_a_client_decrypts_no_other_sum_than_the_list_it_confirmed(round_of_three):
+    server, clients, vectors, _ = round_of_three
+    for name, vector in vectors.items():
+        server.receive(name, clients[name].encrypt(vector))
+    with pytest.raises(TooFewClientsError):
+        clients["site-0"].confirm(b'["site-1"]')
+    for names in (b'["site-1", "site-1"]', b'["site-1", "stranger"]'):
+        with pytest.raises(RefusedError, match="repeats or invents"):
+            clients["site-0"].confirm(names)
+    clients["site-1"].confirm(b'["site-0", "site-1"]')
+    for name in ("site-0", "site-1"):
+        with pytest.raises(RefusedError, match="the sum counts 3 clients"):
+            clients[name].decrypt(server.ciphertexts())
+    raw = clients["site-2"].confirm(b'["site-1", "site-2"]')
+    with pytest.raises(RejectedError, match="'site-2': confirmed another list"):
+        server.confirmed("site-2", raw)
+
+
+def test_no_second_sum_of_a_round_over_other_clients(keys, vectors_of):
+    """Whoever is asked to decrypt it: the difference of the two would be the lost client's vector."""
+    vectors = vectors_of(4)
+    for first in ({}, {"site-0": "decrypt"}):
+        known = identities(vectors)
+        options = {"identities": known, "keys": keys, "round_number": 2}
+        whole = ckks_sum(vectors, **options, network=silent_from(first)).total
+        again = ckks_sum(vectors, **options, network=silent_from(first)).total
+        assert np.array_equal(whole, again)
+        with pytest.raises(TooFewClientsError, match="another list of clients in the sum"):
+            ckks_sum(vectors, **options, network=silent_from({"site-3": "encrypt"}))
+        with pytest.raises(TooFewClientsError, match="answered in this session"):
+            for _ in range(2):
+                ckks_sum(vectors, **options, session="one")
+
+
 def test_noise_that_rounding_can_not_remove_gives_no_sum(round_of_three, keys):
     _, clients, _, _ = round_of_three
     context = tenseal.context_from(keys.public)
@@ -133,12 +167,16 @@ def test_false_messages_are_rejected_by_name(round_of_three, keys, draw):
         server.receive("site-1", old)
     short = Terms(1, server.terms.clients, 2, 5, nonce=server.terms.nonce)
     part = CkksClient(known["site-1"], short.to_bytes(), keys.secret).encrypt(np.zeros(5))
-    body = unseal(part, "site-1", known["site-1"].public, short.id, "encrypt").body
+    body = verified_message(part, "site-1", known["site-1"].public, short.id, "encrypt").body
     with pytest.raises(RejectedError, match="'site-1': its ciphertexts hold 7 values"):
-        server.receive("site-1", seal(known["site-1"], server.terms.id, "encrypt", {}, body))
+        server.receive(
+            "site-1", signed_message(known["site-1"], server.terms.id, "encrypt", {}, body)
+        )
     for junk in (b"junk", pack([b"junk"]), pack([b""])):
         with pytest.raises(RejectedError, match="'site-1': its ciphertexts"):
-            server.receive("site-1", seal(known["site-1"], server.terms.id, "encrypt", {}, junk))
+            server.receive(
+                "site-1", signed_message(known["site-1"], server.terms.id, "encrypt", {}, junk)
+            )
     assert server.included == ("site-0",)
     assert len(unpack(pack([b"a", b""]))) == 2
 

@@ -43,10 +43,11 @@ def test_equals_the_plain_sum_whoever_drops_out_down_to_the_threshold(count, vec
     vectors = vectors_of(count)
     weights = {name: float(draw.integers(1, 5000)) for name in vectors}
     known = identities(vectors)
-    for gone in {0, count - default_threshold(count)}:
+    for number, gone in enumerate({0, count - default_threshold(count)}):
         names = draw.choice(list(vectors), gone, replace=False)
         lost = {name: str(draw.choice(STAGES)) for name in names}
-        result = masked_sum(vectors, weights, identities=known, network=silent_from(lost))
+        options = {"identities": known, "round_number": number, "network": silent_from(lost)}
+        result = masked_sum(vectors, weights, **options)
         staying = [n for n in vectors if lost.get(n) in (None, *AFTER_THE_VECTOR)]
         assert_equal_to_plain(result, vectors, weights, staying)
         assert result.dropped == lost and not result.rejected
@@ -55,10 +56,11 @@ def test_equals_the_plain_sum_whoever_drops_out_down_to_the_threshold(count, vec
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_subset_of_five_clients(stage, vectors_of):
     vectors = vectors_of(5, length=3)
-    weights, known = dict.fromkeys(vectors, 1.0), identities(vectors)
+    weights = dict.fromkeys(vectors, 1.0)
     for gone in range(1, 5):
         for names in combinations(vectors, gone):
-            network = silent_from(dict.fromkeys(names, stage))
+            # Each is a training of its own.
+            known, network = identities(vectors), silent_from(dict.fromkeys(names, stage))
             if 5 - gone < 3:
                 with pytest.raises(
                     TooFewClientsError, match=f"{5 - gone} clients at stage '{stage}'"
@@ -93,10 +95,11 @@ def test_repeating_a_round_gives_the_same_bits(vectors_of):
 
 
 def test_a_lost_client_is_a_sum_of_the_others_that_differs(vectors_of):
+    # Clients that forget what they have answered: what test_answers.py is about.
     vectors = vectors_of(4)
-    known = identities(vectors)
-    whole = masked_sum(vectors, identities=known).total
-    less = masked_sum(vectors, identities=known, network=silent_from({"site-1": "mask"})).total
+    whole = masked_sum(vectors, identities=identities(vectors)).total
+    lost = silent_from({"site-1": "mask"})
+    less = masked_sum(vectors, identities=identities(vectors), network=lost).total
     np.testing.assert_allclose(whole - less, vectors["site-1"], atol=1e-7)
 
 

@@ -22,7 +22,7 @@ def masked(parties):
 
 
 def words(play, name):
-    return np.frombuffer(play.unseal("mask", name, play.sent["mask"][name]).body, "<u8")
+    return np.frombuffer(play.verified("mask", name, play.sent["mask"][name]).body, "<u8")
 
 
 def uniform(values, bins=256):
@@ -103,7 +103,7 @@ def ask(play, parts, **changes):
 def test_a_client_reveals_one_secret_of_each(asking):
     play, parts = asking
     raw = ask(play, parts)
-    fields = play.unseal("reveal", "site-0", raw).fields
+    fields = play.verified("reveal", "site-0", raw).fields
     assert set(fields["seeds"]) == {"site-0", "site-1", "site-2"} and set(fields["keys"]) == {
         "site-3"
     }
@@ -135,7 +135,7 @@ def test_a_client_reveals_nothing_without_enough_confirmations(asking):
 def test_a_client_refuses_where_another_was_shown_another_list(asking):
     play, parts = asking
     other = {"survivors": ["site-0", "site-1", "site-3"]}
-    parts[2] = play.seal("confirm", "site-1", other)
+    parts[2] = play.signed("confirm", "site-1", other)
     with pytest.raises(RefusedError, match="'site-1' was shown another list"):
         ask(play, parts)
 

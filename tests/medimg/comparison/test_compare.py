@@ -76,7 +76,7 @@ def test_difference_is_measured_on_the_same_resampled_patients(three):
         gaps.append(a - b)
     found = result["pairs"][0]["bootstrap"]
     assert (found["low"], found["high"]) == pytest.approx(np.quantile(gaps, [0.025, 0.975]))
-    expected = delong(truth == 1, score["good"], score["poor"])
+    expected = delong(truth == 1, score["good"], score["poor"], patients)
     assert result["pairs"][0]["delong"]["p"] == pytest.approx(expected.p)
 
 

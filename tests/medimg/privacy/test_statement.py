@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from medimg.privacy.assumptions import Circumstances
+from medimg.privacy.assumptions import WHEN, Circumstances
 from medimg.privacy.ledger import RunLedger, Terms, read
 from medimg.privacy.mechanism import Mechanism
 from medimg.privacy.statement import summary
@@ -67,3 +67,32 @@ def test_a_site_may_be_called_as_the_counts_are(tmp_path):
     told = content(tmp_path, class_counts=(5, TRAINING))
     text = summary({**told, "sites": {}, "composition": "Sites are apart."}, "image")
     assert "At most 5 steps" in text and "Sites are apart." in text
+
+
+def test_all_that_is_not_covered_stands_with_the_numbers(tmp_path):
+    told = content(tmp_path, train=(50, TRAINING))
+    text = summary(told, "image")
+    said = text[text.index("Not covered: ") :]
+    reasons = [a for a in told["assumptions"] if a.startswith("Not covered: ")]
+    assert len(reasons) >= 3
+    # One more than the assumptions call so: the parts that are not trained on.
+    assert said.count("(") == len(reasons) + 1 == int(said.rpartition("(")[2].partition(")")[0])
+    for name in (
+        "patients of the validation and test parts",
+        "noise is drawn in floating point",
+        "what the folder tells beside the result",
+        "loss and metrics of the training part",
+    ):
+        assert name in said
+
+
+def test_every_reason_is_cut_to_a_name_that_says_what_it_is():
+    from medimg.privacy.statement import _not_covered
+
+    (said,) = _not_covered(list(WHEN.values()))
+    assert "(4) options that were chosen by looking at results of other trainings" in said
+    assert (
+        "the means, scales, ranges or categories that prepare the features were computed from the "
+        "training part without noise; (" in said
+    )
+    assert _not_covered(["Protected is a patient."]) == []

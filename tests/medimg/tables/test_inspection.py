@@ -78,7 +78,10 @@ def test_what_is_wrong_is_named(tmp_path):
     table.loc[table.index[table["patient"] == moved][0], "split"] = "val"
     Dataset(dataset.root, "wrong", "binary", dataset.classes, table, features=features).save()
     found = inspect(Dataset.load(dataset.root), tmp_path / "out")
-    assert len(found.problems) == 1 and moved in found.problems[0]
+    # The row under two labels can't be there twice by chance.
+    assert len(found.problems) == 3 and moved in found.problems[0]
+    assert "1 groups of identical rows are in more than one part" in found.problems[1]
+    assert "1 groups of identical rows have different labels" in found.problems[2]
     notes = "\n".join(found.notes)
     assert "feature 'discharge' alone tells the label" in notes
     assert "feature 'died' alone, by being missing or not, tells the label" in notes

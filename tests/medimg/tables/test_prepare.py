@@ -55,15 +55,53 @@ def test_few_identical_rows_stay_together():
     assert "r96 = r0" in parts.notes[0]
 
 
-def test_many_identical_rows_are_only_noted_unless_asked():
+def test_many_copies_stop_and_are_settled_as_images_are(tmp_path):
     table = rows(100, copies=30)
-    free = assign(table)
-    assert "30% of the table" in free.notes[0] and list(free.split[70:]) != list(free.split[:30])
-    assert list(assign(table, on_duplicates="group").split[70:]) == list(
-        assign(table, on_duplicates="group").split[:30]
-    )
+    with pytest.raises(InputError, match=r"30 groups of identical rows .*r0 \(a\) = r70 \(a\)"):
+        assign_row_parts(table, ["x", "y"], PrepareConfig(), SPLIT, tmp_path)
+    listed = pd.read_csv(tmp_path / "duplicates.csv")
+    assert len(listed) == 60 and set(listed["problem"]) == {"several patients"}
+    grouped = assign(table, on_duplicates="group")
+    assert list(grouped.split[70:]) == list(grouped.split[:30])
+    assert list(grouped.patient[70:]) == list(table["patient"][:30])
     dropped = assign(table, on_duplicates="drop")
     assert len(dropped.split) == 70 and dropped.rejected[0] == ("r70", "identical to r0")
+
+
+def questionnaire(n=400):
+    draw = np.random.default_rng(0)
+    return rows(n).assign(**{name: draw.choice(list("abc"), n) for name in ("x", "y")})
+
+
+def test_rows_that_chance_makes_equal_are_different_patients_unless_the_user_says_otherwise():
+    table = questionnaire()
+    free = assign(table)
+    assert "taken for different patients" in free.notes[0] and "by chance" in free.notes[0]
+    assert list(free.patient) == list(table["patient"]) and len(free.split) == 400
+    assert free.split.groupby([table["x"], table["y"], table["label"]]).nunique().max() == 3
+    together = assign(table, on_duplicates="group").split
+    assert together.groupby([table["x"], table["y"], table["label"]]).nunique().max() == 1
+    assert len(assign(table, on_duplicates="drop").split) == 18
+
+
+def test_a_copy_under_another_label_is_nobodys(tmp_path):
+    table = rows(100, copies=3)
+    table.loc[99, "label"] = "b" if table.loc[2, "label"] == "a" else "a"
+    with pytest.raises(InputError, match="1 with conflicting labels"):
+        assign(table)
+    for how in ("drop", "group"):
+        parts = assign(table, on_duplicates=how)
+        assert not {2, 99} & set(parts.split.index)
+        assert sum("labelled both a and b" in reason for _, reason in parts.rejected) == 2
+
+
+def test_copies_across_official_parts(tmp_path):
+    table = rows(200, copies=4).assign(split=["train"] * 150 + ["val"] * 10 + ["test"] * 40)
+    with pytest.raises(InputError, match="4 groups of identical rows"):
+        assign(table, fractions=None)
+    for how in ("drop", "group"):
+        parts = assign(table, fractions=None, on_duplicates=how)
+        assert set(parts.split.loc[196:]) == {"test"} and not set(range(4)) & set(parts.split.index)
 
 
 def test_a_missing_number_equals_a_missing_number_and_labels_count():

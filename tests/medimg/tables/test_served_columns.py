@@ -71,24 +71,46 @@ def test_many_columns_go_by_position():
     assert inputs["texts"].tolist() == [["x", "2020-01-01"]]
 
 
-def test_the_example_is_what_missing_values_become_and_hard_rows_are_hard():
-    preprocessing = Preprocessing(
+def learnt(fill: float, scale: float, categories=("3", "7")) -> Preprocessing:
+    """Of one table whose training rows have these medians and spreads."""
+    return Preprocessing(
         raw=(
             Input("age", "continuous"),
-            Input("thal", "categorical", ("3", "7")),
+            Input("visits", "integer"),
+            Input("thal", "categorical", categories),
             Input("pain", "categorical", ("mild", "never seen")),
             Input("day", "date"),
         ),
         columns=(
-            Column("age", "age", "value", fill=54.5),
+            Column("age", "age", "value", fill=fill, offset=fill, scale=scale),
+            Column("visits", "visits", "value", fill=round(fill)),
             Column("thal=7", "thal", "category", fill=0.0, category="7"),
             Column("pain", "pain", "value", fill=1.0),
-            Column("day", "day", "value", fill=18262.25),
+            Column("day", "day", "value", fill=18262.25 + fill),
         ),
     )
-    example = example_row(preprocessing)
-    assert example.iloc[0].tolist() == [54.5, "3", "never seen", "2020-01-01T06:00:00"]
+
+
+def test_nothing_that_was_learnt_of_numbers_and_dates_decides_the_example():
+    example = example_row(learnt(54.5, 10.0))
+    pd.testing.assert_frame_equal(example, example_row(learnt(71.25, 3.0)))
+    assert not example.equals(example_row(learnt(54.5, 10.0), seed=1))
+    row = example.iloc[0]
+    assert 0.0 <= row["age"] < 10.0 and row["visits"] in range(10)
+    assert row["thal"] in ("3", "7") and row["pain"] in ("mild", "never seen")
+    assert row["day"] == "2000-01-01"
+
+
+def test_a_column_more_or_less_changes_no_other_columns_example():
+    whole = learnt(54.5, 10.0)
+    fewer = Preprocessing(whole.raw[1:], whole.columns[1:])
+    pd.testing.assert_frame_equal(example_row(whole).drop(columns="age"), example_row(fewer))
+
+
+def test_hard_rows_are_hard():
+    preprocessing = learnt(54.5, 10.0)
+    age, visits, thal, pain, day = read(example_row(preprocessing), preprocessing.raw)[0]
     values = read(hard_rows(preprocessing), preprocessing.raw)
-    np.testing.assert_array_equal(values[0], [np.nan] * 4)
-    np.testing.assert_array_equal(values[1], [54.5, -1, -1, 18262.25])
-    np.testing.assert_array_equal(values[2], [54.5, 0, 1, 18262.25])
+    np.testing.assert_array_equal(values[0], [np.nan] * 5)
+    np.testing.assert_array_equal(values[1], [age, visits, -1, -1, day])
+    np.testing.assert_array_equal(values[2], [age, visits, thal, pain, day])

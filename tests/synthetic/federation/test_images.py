@@ -19,13 +19,13 @@ from federated.tff.strategies import Strategy
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.imaging import read_image
+from medimg.privacy import keyed
 from medimg.privacy.accounting import epsilon_of
 from medimg.privacy.mechanism import Mechanism
 from synthetic.config import SynthesizeConfig
 from synthetic.federation.gan_model import Averaged, GanModel
 from synthetic.federation.gan_work import GanWork, NumberedBatches, conditions, one_step
 from synthetic.federation.images import check
-from synthetic.federation.private_gan import image_keys
 from synthetic.images.networks import build
 from synthetic.images.private import clipped_real
 from synthetic.images.step import Steps
@@ -146,13 +146,18 @@ def test_it_leaves_a_dataset_with_rounds_and_a_log(across, sites):
     assert pd.read_csv(across / "training" / "history.csv")["round"].tolist() == [1, 2, 3, 4]
     log = verify(across / "training" / "audit.jsonl")
     assert log.ok and log.rounds == (1, 2, 3, 4)
+    assert log.compared == ("rounds.csv (12 rows)", "history.csv")
     assert (across / "training" / "losses.png").is_file()
     grids = sorted(path.name for path in (across / "training").glob("samples-*.png"))
     assert grids[-1] == "samples-0004.png"
     assert made.preparation["federation"]["clients"] == dict.fromkeys(
         ["site-0", "site-1", "site-2"], 16
     )
-    assert any("images stayed with their clients" in note for note in made.preparation["notes"])
+    assert any(
+        "simulated in one process; the clients sent both networks with Adam's moments, and no image"
+        in note
+        for note in made.preparation["notes"]
+    )
 
 
 def test_the_clients_records_do_not_stay(across, sites):
@@ -281,13 +286,12 @@ def test_a_patients_share_in_a_private_step_is_clipped():
     random = np.random.default_rng(0)
     pixels = tf.constant(random.uniform(0, 255, (6, 16, 16, 1)), tf.float32)
     condition, patients = tf.one_hot([0, 1, 0, 1, 0, 1], 2), np.array([0, 0, 1, 1, 1, 2])
-    secret, clip = tf.constant([7, 8], tf.uint64), 0.05
+    keys, clip = tf.constant(keyed.row_keys(b"key", patients.astype(str))), 0.05
 
     def flat(of) -> np.ndarray:
         groups = tf.constant(np.unique(patients[of], return_inverse=True)[1], tf.int32)
-        own = tf.gather(pixels, of)
-        keys = image_keys(own, secret)
-        part = clipped_real(steps, own, tf.gather(condition, of), groups, keys, clip)
+        own = (tf.gather(values, of) for values in (pixels, condition))
+        part = clipped_real(steps, *own, groups, tf.gather(keys, of), clip)
         return np.concatenate([np.ravel(gradient) for gradient in part])
 
     whole = flat(np.arange(6))

@@ -267,7 +267,12 @@ def _check_training(folder, about):
     assert set(table["status"]) == {"ok"}
     assert pd.read_csv(folder / "history.csv")["round"].tolist() == [*range(1, about["rounds"] + 1)]
     records = [json.loads(line) for line in (folder / "audit.jsonl").read_text().splitlines()]
-    assert len(records) == about["rounds"] + 1
+    # A start, the rounds, and an end with the digest of history.csv.
+    assert len(records) == about["rounds"] + 2
+    assert verify(folder / "audit.jsonl").compared == (
+        f"rounds.csv ({len(table)} rows)",
+        "history.csv",
+    )
 
 
 def test_same_seed_same_rows_and_resumed_is_uninterrupted(hospitals, tmp_path):
@@ -375,7 +380,7 @@ def test_private(hospitals, rows, tmp_path, model):
     assert table["seconds"].isna().all()
     assert dict(zip(table["client"], table["examples"], strict=True)) == sizes
     records = (out.root / "training" / "audit.jsonl").read_text().splitlines()
-    assert "privacy" in json.loads(records[-1])["record"]
+    assert "privacy" in json.loads(records[-2])["record"]
     # What the coordinator has of the patients is noisy: neither counts nor columns without noise.
     assert not any("without noise" in note for note in out.preparation["notes"])
     assert out.manifest["age"].dropna().between(0, 120).all()
