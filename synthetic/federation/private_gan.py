@@ -14,7 +14,7 @@ import tensorflow as tf
 from federated.averaging import options_of_rounds
 from federated.config import FederateConfig
 from federated.private.patient import PatientPrivacy
-from federated.private.steps import PatientSteps, keys_of_step
+from federated.private.steps import Drawing, PatientSteps, keys_of_step
 from federated.tff.client_work import Share
 from federated.tff.order import LocalTraining
 from federated.tff.records import ClientData, Layout
@@ -54,19 +54,11 @@ class PrivateGanSteps(PatientSteps):
     def begin(self, steps: Steps, layout: Layout, share: Share):
         """As in `synthetic.federation.gan_work.GanSteps`."""
         drawing = self.drawing(layout, share, share.steps[0, 1])
-        variables = steps.gan.discriminator.trainable_variables
         classes = steps.gan.classes
 
         def step(place):
             seed = tf.random.experimental.stateless_fold_in(share.seed, place)
-            sums = tuple(tf.zeros(v.shape, v.dtype) for v in variables)
-            last = tf.constant(False)
-            while not last:
-                pixels, targets, _, patients, keys, last = next(drawing.chunks)
-                keys = keys_of_step(keys, share, place)
-                condition = conditions(targets, classes)
-                part = clipped_real(steps, pixels, condition, patients, keys, self.l2_norm_clip)
-                sums = tuple(s + g for s, g in zip(sums, part, strict=True))
+            sums = self.clipped_sum(steps, drawing, share, place)
             noisy = drawing.noisy_mean(list(sums), place)
             drawn = tf.random.stateless_uniform(
                 [MADE], seed_for(seed, CLASSES), 0, classes, tf.int64
@@ -79,6 +71,26 @@ class PrivateGanSteps(PatientSteps):
             return tf.constant(1.0), tf.constant(float("nan"))
 
         return step
+
+    def clipped_sum(self, steps: Steps, drawing: Drawing, share: Share, place) -> tuple:
+        """What the patients of the next step add up to, without noise; for use in a graph.
+
+        Args:
+            steps: of the networks.
+            drawing: of the round.
+            share: of the site.
+            place: number of the step in the round.
+        """
+        variables = steps.gan.discriminator.trainable_variables
+        sums = tuple(tf.zeros(v.shape, v.dtype) for v in variables)
+        last = tf.constant(False)
+        while not last:
+            pixels, targets, _, patients, keys, last = next(drawing.chunks)
+            own = keys_of_step(keys, share, place)
+            condition = conditions(targets, steps.gan.classes)
+            part = clipped_real(steps, pixels, condition, patients, own, self.l2_norm_clip)
+            sums = tuple(s + g for s, g in zip(sums, part, strict=True))
+        return sums
 
 
 def private_options(config, rounds: int, batch_size: int) -> FederateConfig:

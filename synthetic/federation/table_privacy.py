@@ -108,7 +108,7 @@ class ClientsPrivacy:
             # Counted is everybody once.
             expected = len(units) if config.model == "marginals" else divisors[name]
             drawn[name] = PoissonSampling(units, expected, secret, config.dp_images_per_patient)
-            draws[name] = secret.draw(data)
+            draws[name] = secret.draw()
             keys[name] = secret.row_keys(patients)
         plans = self._plans(dataset, drawn, draws, rounds)
         self.rounds = rounds_within(

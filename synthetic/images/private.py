@@ -74,7 +74,7 @@ class PrivateDiscriminator:
             budget_epsilon=config.dp_epsilon,
             l2_norm_clip=config.dp_clip,
             expected_units=self.drawn.expected_units,
-            draw=secret.draw(dataset.fingerprint()),
+            draw=secret.draw(),
         )
         circumstances = Circumstances(
             poisson=config.dp_sampling == "poisson",

@@ -124,7 +124,7 @@ class PrivateTraining:
             budget_epsilon=config.dp_epsilon,
             l2_norm_clip=config.dp_clip,
             expected_units=settings.batch_size,
-            draw=self.secret.draw(data),
+            draw=self.secret.draw(),
             **({"mechanism": COUNTING} if config.model == "marginals" else {}),
         )
         circumstances = Circumstances(

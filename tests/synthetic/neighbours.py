@@ -9,8 +9,8 @@ import yaml
 
 from medimg.imaging import read_image
 
-# Chance, and the folder: nothing of a patient. `draw` is keyed by the secret seed.
-RUN = {"run", "draw", "source", "data", "root", "at"}
+# Chance, and the folder: nothing of a patient.
+RUN = {"run", "source", "data", "root", "at"}
 # What noise or made rows decide; `usefulness` is of made rows and patients of val.
 PRIVATE = {"usefulness", "hash", "previous", "updates"}
 CSV_NUMBERS = {"generator_loss", "fake_loss", "seconds"}
@@ -77,8 +77,8 @@ def _told(first, second, where: str = "") -> list[str]:
             return [f"{where}: keys {sorted(set(first) ^ set(second))}"]
         names = [n for n in first if n not in RUN | PRIVATE]
         if where.endswith("/record"):
-            # The audit log's digest of the noisy networks.
-            names = [n for n in names if n != "model"]
+            # The audit log's digests, of the noisy networks and of the files that are compared themselves.
+            names = [n for n in names if n not in ("model", "files")]
         return [d for n in names for d in _told(first[n], second[n], f"{where}/{n}")]
     if isinstance(first, list) and isinstance(second, list):
         first, second = ([v for v in values if not _of_made_rows(v)] for values in (first, second))

@@ -22,7 +22,8 @@ OPTIONS = {
     "latent_size": 4,
     # 42 patients and 43 are three of them: more of their number is not used.
     "batch_size": 16,
-    "epochs": 1,
+    "epochs": 2,
+    "discriminator_steps": 2,
     "dp_epsilon": 3.0,
     "dp_delta": 1e-3,
     "dp_seed": 1,
