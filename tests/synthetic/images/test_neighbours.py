@@ -22,6 +22,10 @@ OPTIONS = {
     "latent_size": 4,
     # 42 patients and 43 are three of them: more of their number is not used.
     "batch_size": 16,
+    # Large enough that a patient shows in the pixels.
+    "generator_learning_rate": 0.02,
+    "discriminator_learning_rate": 0.02,
+    "ema_decay": 0.0,
     "epochs": 2,
     "discriminator_steps": 2,
     "dp_epsilon": 3.0,
