@@ -64,7 +64,7 @@ def explain(
 def _explain_images(run: Run, config: ExplainConfig, progress) -> dict:
     explainer = Explainer(run, config)
     if not config.image:
-        require_unprotected(run.root, config.split)
+        require_unprotected(run.config["options"], config.split)
     dataset = None if config.image else run.dataset()
     subjects = _files(config) if dataset is None else _rows(dataset, config)
     located, left_out = _located(dataset, config, explainer.classes)
@@ -107,7 +107,8 @@ class Explainer:
 
     def load(self, path: Path) -> np.ndarray:
         """float32 (S, S, C)."""
-        return load_image(path, self.size, self.description["channels"])
+        limit = self.config.max_megapixels
+        return load_image(path, self.size, self.description["channels"], limit)
 
     def maps(self, method: str, pixels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """float32 (B, S, S)."""

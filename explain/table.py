@@ -50,11 +50,11 @@ def explain_table(
     """
     _require_table_options(config)
     model, dataset = TableModel.of(run), run.dataset()
-    require_unprotected(run.root, config.split)
+    require_unprotected(run.config["options"], config.split)
     rows = split_rows(dataset, config.split)
     chosen, explained, sampled = _choose(rows, config, _most_rows(model, config))
     raw = model.raw(explained)
-    reference = reference_split(run.root)
+    reference = reference_split(run.config["options"])
     background = model.raw(_sample(dataset, reference, _BACKGROUND, config.seed))
     found = attribute(model, background, raw, config.samples, config.seed, progress)
     folder = run.root / "explanations" / "shap"

@@ -23,6 +23,7 @@ from federated.tff.results import ClientUpdate
 from federated.tff.state import State
 from federated.unmeasured import Unmeasured
 from medimg import atomic
+from medimg.csv_cells import read_csv
 from medimg.errors import InputError
 
 
@@ -140,7 +141,7 @@ def unused_rounds(folder: Path) -> list[str]:
     Args:
         folder: that `average` wrote to.
     """
-    history = pd.read_csv(folder / "history.csv")
+    history = read_csv(folder / "history.csv")
     idle = int((history["participants"] == 0).sum())
     if not idle:
         return []

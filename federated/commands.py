@@ -12,7 +12,7 @@ from federated.studies import STUDIES
 from federated.studies.config import FederatedStudyConfig
 from medimg.command_line import Command, DefaultCommand, GroupWithDefault, options_of, take
 from medimg.commands.output import out_option, resumable
-from medimg.console import progress_bars, table
+from medimg.console import progress_bars, say, table
 
 
 @click.group(cls=GroupWithDefault)
@@ -33,9 +33,7 @@ def run(data_folder, out, config, resume, overwrite):
     from medimg.builtin import resolve
 
     with progress_bars() as step:
-        listener = Listener(
-            step, _tell_round, lambda sentence: click.echo(f"note: {sentence}", err=True)
-        )
+        listener = Listener(step, _tell_round, lambda sentence: say(f"note: {sentence}", err=True))
         run = federate(resolve(data_folder), Path(out), config, resume, overwrite, listener)
     from federated.report.printed import printed
     from federated.report.reading import read_federation
@@ -88,7 +86,7 @@ def worker(data, port, site, client, bind, expose):
     from federated.remote.serve import serve
     from medimg.builtin import resolve
 
-    serve(resolve(data), port, site, client, bind, expose, lambda line: click.echo(line, err=True))
+    serve(resolve(data), port, site, client, bind, expose, lambda line: say(line, err=True))
 
 
 @federate.command()
@@ -104,13 +102,13 @@ def verify(run_folder, head, witness, public_key):
 
     found = verify(Path(run_folder) / "audit.jsonl", head, witness, public_key)
     for problem in found.problems:
-        click.echo(f"problem: {problem}")
+        say(f"problem: {problem}")
     for note in found.notes:
-        click.echo(f"note: {note}")
+        say(f"note: {note}")
     if found.compared:
-        click.echo(f"as the log has them: {', '.join(found.compared)}")
+        say(f"as the log has them: {', '.join(found.compared)}")
     for gap in found.cannot_show:
-        click.echo(f"can't be shown: {gap}")
+        say(f"can't be shown: {gap}")
     # Without a head from elsewhere the log is only whole in itself.
     whole = "intact" if head or public_key else "intact in itself"
     state = whole if found.ok else "CHANGED"

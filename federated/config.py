@@ -187,6 +187,11 @@ class FederatedPrivacyOptions(Config):
         "Noise over the clip (default: the least that --dp-epsilon allows for all rounds).",
         above=0.0,
     )
+    dp_budget: str = option(
+        "run",
+        "patient: what --dp-epsilon covers: this Run, or all private Runs on the Dataset.",
+        choices=("run", "dataset"),
+    )
     dp_clipping: str = option(
         "fixed", "client: a fixed clip, or one that adapts.", choices=("fixed", "adaptive")
     )
@@ -213,6 +218,13 @@ class FederateConfig(
         None,
         "Normalisation layers (default: group; batch with --freeze backbone or --strategy fedbn).",
         choices=("batch", "group"),
+    )
+    audit_holdout: float = option(
+        0.0,
+        "Share of each client's training patients, drawn at random, that nothing is learnt from: the non-members of "
+        "'medimg audit'.",
+        minimum=0.0,
+        maximum=0.5,
     )
     seed: int = option(
         0, "Seed of weights, partition, participation, order and dropout.", minimum=0

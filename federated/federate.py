@@ -42,7 +42,7 @@ def federate(
             `out` is taken.
     """
     listener = listener or Listener()
-    dataset = Dataset.load(data)
+    dataset = Dataset.load(data, joins_copies=not config.is_private)
     with contextlib.ExitStack() as stack:
         sites = None
         if config.worker:
@@ -63,11 +63,13 @@ def federate(
             plan = setting.plan(run.description())
         else:
             plan = setting.plan(setting.describe(ask))
+            lineage = setting.lineage()
             # Built before the folder is made: a wrong option leaves nothing behind.
             _check_model(setting, plan)
             run = Run.create(out, data, "federate", config.to_dict(), overwrite)
             atomic.write_json(
-                run.root / "environment.json", environment(setting.pooled, config.seed)
+                run.root / "environment.json",
+                {**environment(setting.pooled, config.seed), **lineage.to_dict()},
             )
             atomic.write_json(run.root / "model.json", plan.description)
             run.keep_parts(setting.dataset, setting.pooled)

@@ -37,6 +37,7 @@ from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.predictions import Predictions
 from medimg.models.saving import save_model
 from medimg.run import Run
+from medimg.training.lineage import Lineage
 
 
 class Federation:
@@ -119,13 +120,17 @@ class Federation:
         if self.config.dp == "none":
             return
         root, pooled, config = self.run_folder.root, self.setting.pooled, self.config
+        environment = self.run_folder.environment()
+        lineage = Lineage.kept(environment, config.weights) or self.setting.lineage()
         if config.dp == "patient":
-            self.privacy = PatientPrivacy(root, pooled, clients, config, config.rounds)
+            self.privacy = PatientPrivacy(
+                root, pooled, clients, config, config.rounds, lineage=lineage
+            )
         else:
             names = [client.name for client in clients]
             trained = sum(np.prod(v.shape) for v in self.plan.trained.trainable_variables)
             self.privacy = ClientPrivacy(
-                root, pooled, names, config, config.rounds, int(trained), not self.sites
+                root, pooled, names, config, config.rounds, int(trained), not self.sites, lineage
             )
         for sentence in self.privacy.sentences():
             self.listener.note(sentence)

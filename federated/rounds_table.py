@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from medimg import atomic
+from medimg.csv_cells import quote, read_csv
 
 COLUMNS = (
     "round",
@@ -27,7 +28,7 @@ COLUMNS = (
 def written(rows: list[dict]) -> list[list[str]]:
     """The cells of rows as they are written."""
     text = io.StringIO(newline="")
-    _writer(text).writerows(rows)
+    _writer(text).writerows(_quoted(rows))
     return list(csv.reader(io.StringIO(text.getvalue(), newline="")))
 
 
@@ -51,7 +52,7 @@ class RoundsTable:
         if rounds and self.path.is_file():
             text = self.path.read_text(encoding="utf-8")
             whole = text[: text.rfind("\n") + 1]
-            table = pd.read_csv(io.StringIO(whole), dtype=str, keep_default_na=False)
+            table = read_csv(io.StringIO(whole), dtype=str, keep_default_na=False)
             table = table[pd.to_numeric(table["round"], errors="coerce") <= rounds]
             atomic.write_csv(self.path, table)
             return
@@ -65,6 +66,14 @@ class RoundsTable:
         """
         try:
             with self.path.open("a", newline="", encoding="utf-8") as file:
-                _writer(file).writerows(rows)
+                _writer(file).writerows(_quoted(rows))
         except OSError as error:
             raise atomic.cannot_write(self.path, error) from error
+
+
+def _quoted(rows: list[dict]) -> list[dict]:
+    """A client's name may look like a formula."""
+    return [
+        {name: quote(value) if isinstance(value, str) else value for name, value in row.items()}
+        for row in rows
+    ]

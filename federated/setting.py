@@ -24,12 +24,14 @@ from federated.tff.order import LocalTraining
 from federated.tff.strategies import Strategy
 from medimg.dataset import Dataset
 from medimg.errors import InputError
+from medimg.holdout import hold_out
 from medimg.leakage import require_no_leakage
 from medimg.models.registry import family
 from medimg.options import flag
 from medimg.pipeline import image_form
 from medimg.tables.fit import MISSING_EVERYWHERE
-from medimg.training import images, material, table
+from medimg.training import images, material, table, unseen
+from medimg.training.lineage import Lineage, lineage_of
 from medimg.training.private_options import refuse_what_learns_from_rows, require_public_classes
 from medimg.training.train import kind_of
 
@@ -63,12 +65,16 @@ class Setting:
         Raises:
             InputError: names the option, the file or the row.
         """
+        as_prepared, training = dataset, config.training(dataset.unit)
+        if config.audit_holdout:
+            # Each patient is drawn for itself, so a client could as well draw its own.
+            dataset = hold_out(dataset, config.audit_holdout, config.seed)
+            unseen.check(dataset, training)
         setting = cls(dataset, partition(dataset, config), config, _schema(dataset))
         if not dataset.is_table:
             rows = setting.pooled.rows("train", labelled=True)
             setting = replace(setting, bits=image_form(dataset.paths(rows)).bits)
         material.check(setting.pooled)
-        training = config.training(dataset.unit)
         kind_of(dataset).check(training)
         check_aggregation(config, len(setting.clients))
         _check_privacy(config, dataset, len(setting.clients))
@@ -82,7 +88,7 @@ class Setting:
             raise InputError(
                 "--balance class-weight: not for a multilabel set across clients; use none"
             )
-        require_no_leakage(dataset)
+        require_no_leakage(as_prepared)
         return setting
 
     @classmethod
@@ -183,6 +189,15 @@ class Setting:
             "Of its images it told their channels and bits, and nothing of what is in them.",
         ]
 
+    def lineage(self) -> Lineage:
+        """Where the first weights, or the rows, come from; see `medimg.training.lineage`.
+
+        Raises:
+            InputError: from patients whom --dp is to protect, without privacy, or that can't be told.
+        """
+        unit = "" if self.config.dp == "none" else self.config.dp
+        return lineage_of(self.pooled, self.config, unit, elsewhere=bool(self.config.worker))
+
     def plan(self, description: dict) -> Plan:
         """What all clients agree on.
 
@@ -254,6 +269,10 @@ def _check_at_sites(config: FederateConfig) -> None:
             "leave out --worker",
         ),
         (config.personalize_epochs > 0, "--personalize-epochs: not with --worker"),
+        (
+            config.audit_holdout > 0,
+            "--audit-holdout: not with --worker, whose training patients the coordinator can't draw from",
+        ),
     ):
         if given:
             raise InputError(why)

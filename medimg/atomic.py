@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from medimg.csv_cells import quoted
 from medimg.errors import InputError
 
 
@@ -51,9 +52,12 @@ def write_json(path: Path, content: object) -> None:
 
 
 def write_csv(path: Path, table) -> None:
-    """Write a pandas DataFrame as CSV atomically, without its index."""
+    """Write a pandas DataFrame as CSV atomically, without its index; `medimg.csv_cells.read_csv` reads it.
+
+    Cells that a spreadsheet would run as formulas are quoted (`medimg.csv_cells`).
+    """
     with replacing(path) as temporary:
-        table.to_csv(temporary, index=False, chunksize=rows_at_once(table))
+        quoted(table).to_csv(temporary, index=False, chunksize=rows_at_once(table))
 
 
 def rows_at_once(table) -> int:

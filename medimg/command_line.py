@@ -9,6 +9,7 @@ import click
 
 from medimg.errors import InputError
 from medimg.options import Config, flag
+from medimg.printable import printable
 
 
 class Command(click.Command):
@@ -46,8 +47,8 @@ class Command(click.Command):
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and not isinstance(error, InputError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
+        return printable(f"{error.filename}: {error.strerror}", None)
+    return printable(" ".join(str(error).split()), None)
 
 
 def _merge_file(ctx: click.Context, command: click.Command, file: str) -> None:

@@ -61,6 +61,12 @@ class PrepareConfig(Config):
     positive: str | None = option(
         None, "table: class of a binary label that counts as positive.", metavar="CLASS"
     )
+    max_megapixels: int = option(
+        100,
+        "Largest image that is decoded, in millions of pixels; above 100 with --image-size.",
+        minimum=1,
+        maximum=1000,
+    )
     seed: int = option(0, "Seed of the split.", minimum=0)
     workers: int = option(0, "Decoding threads (0: one per core).", minimum=0)
 
@@ -160,6 +166,12 @@ class TrainConfig(PublicOptions, PrivacyOptions, TableOptions, ImageOptions, Mod
     fold: int = option(
         0, "With --folds: train this fold alone, 1 to K (0: all of them).", minimum=0
     )
+    audit_holdout: float = option(
+        0.0,
+        "Share of the training patients, drawn at random, that nothing is learnt from: the non-members of 'audit'.",
+        minimum=0.0,
+        maximum=0.5,
+    )
     seed: int = option(0, "Seed of initial weights, order, augmentation and dropout.", minimum=0)
 
     def resolved(self, unit: str) -> "TrainConfig":
@@ -216,6 +228,9 @@ class ExplainConfig(Config):
     samples: int = option(200, "shap: evaluations of the model per image or row.", minimum=10)
     localisation_count: int = option(
         200, "Most images with boxes or masks in the pointing game.", minimum=0
+    )
+    max_megapixels: int = option(
+        100, "Largest image that is decoded, in millions of pixels.", minimum=1, maximum=1000
     )
     seed: int = option(0, "Seed of the choice of images and of the random controls.", minimum=0)
 

@@ -3,6 +3,8 @@
 import contextlib
 import sys
 
+from medimg.printable import printable
+
 
 @contextlib.contextmanager
 def progress_bars():
@@ -36,18 +38,28 @@ def progress_bars():
         yield step
 
 
+def say(line: str, err: bool = False) -> None:
+    """Print a line that may quote a stranger's text: it stays one line, without control characters."""
+    import click
+
+    click.echo(printable(line, None), err=err)
+
+
 def table(title: str, columns: list[str], rows: list[list]) -> None:
     """Print a table to standard output."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    drawn = Table(title=title, title_justify="left")
+    drawn = Table(title=escape(printable(title, None)), title_justify="left")
     for i, column in enumerate(columns):
-        drawn.add_column(column, justify="left" if i == 0 else "right")
+        drawn.add_column(escape(printable(column, None)), justify="left" if i == 0 else "right")
     for row in rows:
         drawn.add_row(
-            *(f"{cell:.4g}" if isinstance(cell, float) else escape(str(cell)) for cell in row)
+            *(
+                f"{cell:.4g}" if isinstance(cell, float) else escape(printable(cell, None))
+                for cell in row
+            )
         )
     # A pipe has no width; a log wants whole rows.
     width = None if sys.stdout.isatty() else 120

@@ -9,14 +9,18 @@ import pandas as pd
 
 from medimg import atomic
 from medimg.config import EvaluateConfig, TrainConfig
+from medimg.csv_cells import read_csv
 from medimg.dataset import Dataset
+from medimg.errors import InputError
 from medimg.evaluation.copied_rows import copied_rows, copies_note
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.over_folds import over_folds
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.summary import site_notes, summarise, summarise_sites
-from medimg.folds import in_fold
+from medimg.holdout import parts_of
+from medimg.privacy import ledger
+from medimg.privacy.folds import together
 from medimg.run import Run, environment, resumable
 from medimg.training.train import Listener, train
 
@@ -48,15 +52,24 @@ def cross_validate(
     Raises:
         InputError: as `train`, or folds that the patients don't allow.
     """
+    if config.dp_budget == "dataset":
+        raise InputError(
+            "--dp-budget dataset: the first of --folds would take all of it; give each fold a budget of its own by "
+            "--dp-budget run"
+        )
     dataset = Dataset.load(data)
     config = config.resolved(dataset.unit)
     for fold in range(1, config.folds + 1):
-        in_fold(dataset, config.folds, fold, config.seed)
+        parts_of(dataset, {**config.to_dict(), "fold": fold})
     run = _claim(dataset, data, out, config, resume, overwrite)
     measured = []
     for fold in range(1, config.folds + 1):
         measured.append(_one_fold(data, run.root / f"fold-{fold}", config, fold, listener))
         told(fold, measured[-1])
+    if config.is_private:
+        spent = [ledger.read(run.root / f"fold-{n}") for n in range(1, config.folds + 1)]
+        patients = dataset.rows(labelled=True)["patient"].nunique()
+        atomic.write_json(run.root / ledger.FILE, together(spent, patients))
     return _pool(run, dataset, config, measured)
 
 
@@ -92,9 +105,9 @@ def _pool(run: Run, dataset: Dataset, config: TrainConfig, measured: list[dict])
     rows, tables, thresholds = [], [], []
     trained = []
     for number, result in enumerate(measured, start=1):
-        part = in_fold(dataset, config.folds, number, config.seed)
+        part = parts_of(dataset, {**config.to_dict(), "fold": number})
         tested = part.rows("test", labelled=True)
-        table = pd.read_csv(run.root / f"fold-{number}" / "predictions.csv", dtype=str)
+        table = read_csv(run.root / f"fold-{number}" / "predictions.csv", dtype=str)
         rows.append(tested)
         tables.append(table.assign(fold=number))
         thresholds.append(_thresholds(result, len(tested), classes))

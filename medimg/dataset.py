@@ -73,10 +73,13 @@ class Dataset:
             )
 
     @classmethod
-    def load(cls, root: Path) -> "Dataset":
+    def load(cls, root: Path, joins_copies: bool = True) -> "Dataset":
         """Read `dataset.yaml` and `manifest.csv`.
 
-        Rows of a table that are copies of one patient get one `patient`, however the folder was made.
+        Args:
+            root: the folder.
+            joins_copies: rows of a table that are copies of one patient get one `patient`, however the folder was
+                made. Not for private training: whom a row is joined with depends on the others' rows.
 
         Raises:
             InputError: the folder is not a Dataset, or a row of its manifest can't be used (names the row).
@@ -86,7 +89,7 @@ class Dataset:
         features = description.get("features", ())
         path = root / "manifest.csv"
         manifest = read_rows(path, features) if features else read_images(path)
-        if features and not description["synthetic"]:
+        if joins_copies and features and not description["synthetic"]:
             manifest = join_copies(manifest, [f.name for f in features if f.is_input])
         dataset = cls(root=root, manifest=manifest, **description)
         dataset._check_labels()

@@ -6,17 +6,23 @@ what OpenCV gets wrong (palette, CMYK). The content decides, never the extension
 
 import hashlib
 import io
+import stat
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from medimg import atomic
+from medimg import atomic, image_size
 from medimg.errors import InputError
 
-# Pillow warns beyond this and refuses twice as many: OpenCV's own limit is 2^30.
-Image.MAX_IMAGE_PIXELS = 2**29
+# Pillow warns beyond this and refuses twice as many: OpenCV's own limit, which ours never reaches.
+Image.MAX_IMAGE_PIXELS = 2**30
+# What Pillow is asked to open (an MPO opens as JPEG): others run programs (EPS) or hold images of another size than
+# they say (ICO).
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "DIB", "GIF", "WEBP", "JPEG2000", "PPM")
+# Bytes of a file beyond those of its pixels, 16-bit colour and alpha.
+_MOST_BESIDE = 1 << 26
 
 # Bit depth and colour type (0 grey, 2 RGB) of the PNGs that OpenCV reads right, and chunks that make one special.
 _PLAIN_PNG = (b"\x08\x00", b"\x08\x02", b"\x10\x00", b"\x10\x02")
@@ -34,7 +40,7 @@ _ORIENTATIONS = {
 }
 
 
-def read_image(path: Path) -> np.ndarray:
+def read_image(path: Path, max_megapixels: float = image_size.MEGAPIXELS) -> np.ndarray:
     """Decode one image file.
 
     Grey stays grey; black-and-white becomes 0 and 255; palettes and CMYK become RGB (grey when all their colours are);
@@ -42,23 +48,42 @@ def read_image(path: Path) -> np.ndarray:
 
     Args:
         path: the file, with any extension.
+        max_megapixels: of a larger image nothing is decoded.
 
     Returns:
         uint8 or uint16, (H, W) or (H, W, 3) in RGB order.
 
     Raises:
-        InputError: the file is missing, empty, truncated, not an image, has several frames, or pixels of more than
-            16 bits.
+        InputError: the file is missing, empty, truncated, not an image, has several frames, pixels of more than
+            16 bits, or more of them than the limit.
     """
     path = Path(path)
+    data = file_content(path, max_megapixels)
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: can't be read ({error.strerror or error})") from error
-    try:
-        return _decode(data)
+        return _decode(data, max_megapixels)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def file_content(path: Path, max_megapixels: float = image_size.MEGAPIXELS) -> bytes:
+    """The bytes of an image file, which are no more than so many pixels can need.
+
+    Raises:
+        InputError: it is missing, no file, or larger.
+    """
+    try:
+        found = path.stat()
+        # A pipe or a device has no end, and may never begin.
+        if not stat.S_ISREG(found.st_mode):
+            raise InputError(f"{path}: can't be read (it is no file); remove it")
+        if found.st_size > 8 * max_megapixels * 1e6 + _MOST_BESIDE:
+            raise InputError(
+                f"{path}: has {found.st_size:,} bytes, more than an image of {max_megapixels:g} megapixels; make it "
+                "smaller, or raise --max-megapixels if you trust it"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: can't be read ({error.strerror or error})") from error
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:
@@ -133,27 +158,33 @@ def write_png(path: Path, image: np.ndarray) -> bytes:
     return data
 
 
-def _decode(data: bytes) -> np.ndarray:
+def _decode(data: bytes, max_megapixels: float) -> np.ndarray:
     if not data:
         raise InputError("has zero bytes; get the file again or remove it")
     if _is_plain_png(data):
+        image_size.check(data, None, max_megapixels)
         return _with_opencv(data)
     try:
-        opened = Image.open(io.BytesIO(data))
-    except UnidentifiedImageError:
+        opened = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except UnidentifiedImageError as error:
         # What Pillow does not know, such as 16-bit colour TIFF, OpenCV may.
+        if not (image_size.is_tiff(data) or data.startswith(image_size.PNG)):
+            raise InputError("not an image, or broken; get the file again or remove it") from error
+        image_size.check(data, None, max_megapixels)
         return _with_opencv(data)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:
+        # Whatever a decoder stumbles over in a stranger's bytes, the file can't be used.
         raise InputError(f"can't be decoded ({_words(error)})") from error
     with opened as header:
-        if header.format != "MPO" and getattr(header, "n_frames", 1) > 1:
-            raise InputError(f"holds {header.n_frames} frames; give one file per frame")
+        image_size.check(data, header, max_megapixels)
         try:
+            if header.format != "MPO" and getattr(header, "n_frames", 1) > 1:
+                raise InputError(f"holds {header.n_frames} frames; give one file per frame")
             image = _with_best(header, data)
             return _upright(image, _orientation(header, data))
-        except (OSError, ValueError, SyntaxError, EOFError) as error:
-            if isinstance(error, InputError):
-                raise
+        except InputError:
+            raise
+        except Exception as error:
             raise InputError(f"truncated or broken ({_words(error)})") from error
 
 

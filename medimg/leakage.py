@@ -14,7 +14,7 @@ import pandas as pd
 from medimg.dataset import Dataset
 from medimg.duplicates import different_labels
 from medimg.errors import InputError
-from medimg.imaging import byte_hash, pixel_hash, read_image, without_idle_colour
+from medimg.imaging import byte_hash, file_content, pixel_hash, read_image, without_idle_colour
 from medimg.sources.base import listed
 from medimg.tables.copies import GIVEN, find_copies, given_patients
 
@@ -179,11 +179,9 @@ def content_hashes(
 def _content_hash(job: tuple[Path, str, str]) -> str | InputError:
     path, pixels, expected = job
     try:
-        if pixels and byte_hash(path.read_bytes()) == expected:
+        if pixels and byte_hash(file_content(path)) == expected:
             return pixels
         return pixel_hash(without_idle_colour(read_image(path)))
-    except OSError as error:
-        return InputError(f"{path}: can't be read ({error.strerror or error})")
     except InputError as error:
         return error
 

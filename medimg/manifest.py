@@ -5,11 +5,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from medimg.csv_cells import read_csv
 from medimg.errors import InputError
+from medimg.inside import Folder
 from medimg.tables import schema
 from medimg.tables.copies import GIVEN
 
 SPLITS = ("train", "val", "test")
+# Columns that name files of the Dataset's folder.
+FILE_COLUMNS = ("image", "mask")
 # Read as text, whatever they look like: patient 007 is not patient 7, and boxes are lists.
 TEXT_COLUMNS = (
     "image",
@@ -35,7 +39,7 @@ def read_images(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: missing; prepare the data set again")
     try:
-        manifest = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), low_memory=False)
+        manifest = read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), low_memory=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not readable as CSV ({' '.join(str(error).split())})") from error
     for column in ("image", "label", "patient", "split"):
@@ -52,9 +56,22 @@ def read_images(path: Path) -> pd.DataFrame:
         path, manifest, ~manifest["split"].isin(SPLITS), f"split is not one of {', '.join(SPLITS)}"
     )
     _refuse_rows(path, manifest, manifest["image"].duplicated(), "the same image is listed twice")
+    _refuse_files_outside(path, manifest)
     if "site" not in manifest:
         manifest["site"] = ""
     return manifest
+
+
+def _refuse_files_outside(path: Path, manifest: pd.DataFrame) -> None:
+    folder = Folder(path.parent)
+    for column in FILE_COLUMNS:
+        for row, name in enumerate(manifest.get(column, ())):
+            why = folder.outside(name) if name else ""
+            if why:
+                raise InputError(
+                    f"{path} row {row + 2}: {column} {why}; a Dataset holds its files: copy it there, or prepare the "
+                    "data set again"
+                )
 
 
 def read_rows(path: Path, features: tuple[schema.Feature, ...]) -> pd.DataFrame:
@@ -69,7 +86,7 @@ def read_rows(path: Path, features: tuple[schema.Feature, ...]) -> pd.DataFrame:
     text = {f.name: str for f in features if not f.is_number}
     numbers = {f.name: np.float64 for f in features if f.is_number}
     try:
-        table = pd.read_csv(
+        table = read_csv(
             path,
             dtype={**text, **dict.fromkeys((*schema.ROLES, GIVEN), str)},
             keep_default_na=False,

@@ -17,6 +17,12 @@ class ModelOptions(Config):
     weights: str = option(
         "none", "imagenet, none, a weights FILE, or a RUN.", metavar="imagenet|none|FILE|RUN"
     )
+    weights_patients: str | None = option(
+        None,
+        "Private training from a RUN without privacy whose Dataset is gone: its folder now, or others if you know that "
+        "RUN had none of these patients.",
+        metavar="others|DATA",
+    )
     model_arg: dict = option(
         {}, "Argument of the model's builder, k=v; may be repeated.", metavar="k=v"
     )

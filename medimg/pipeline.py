@@ -15,6 +15,7 @@ import numpy as np
 
 from medimg import atomic
 from medimg.errors import InputError
+from medimg.image_size import MEGAPIXELS
 from medimg.imaging import read_image, resize
 
 # Half up, and a little more: two ways of computing the same average differ in the last digits of a float, which must
@@ -26,16 +27,20 @@ _TASK = 16
 Progress = Callable[[int, int], None]
 
 
-def load_image(path: Path, image_size: int, channels: int) -> np.ndarray:
+def load_image(
+    path: Path, image_size: int, channels: int, max_megapixels: float = MEGAPIXELS
+) -> np.ndarray:
     """One image as the model sees it: float32 (S, S, C) in 0..255; 16-bit values are divided by 257."""
-    return as_pixels(load_raw(path, image_size, channels))
+    return as_pixels(load_raw(path, image_size, channels, max_megapixels))
 
 
-def load_raw(path: Path, image_size: int, channels: int) -> np.ndarray:
+def load_raw(
+    path: Path, image_size: int, channels: int, max_megapixels: float = MEGAPIXELS
+) -> np.ndarray:
     """One image at the model's size and channels in its own depth: uint8 or uint16 (S, S, C)."""
     import cv2
 
-    image = read_image(path)
+    image = read_image(path, max_megapixels)
     if channels == 1 and image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     if image.shape[:2] != (image_size, image_size):

@@ -15,6 +15,7 @@ from medimg.config import PhantomConfig, PrepareConfig
 from medimg.dataset import SEPARATOR, Dataset
 from medimg.decoding import Decoded, decode_all, mask_name
 from medimg.errors import InputError
+from medimg.image_size import MEGAPIXELS
 from medimg.parts import assign_parts
 from medimg.privacy.dataset_ledger import FILE as PRIVACY_LEDGER
 from medimg.sources import source_named
@@ -71,6 +72,11 @@ def prepare(
             left, or identical images need a decision (`on_duplicates="error"`).
     """
     fractions = parse_split(config.split)
+    if config.max_megapixels > MEGAPIXELS and config.image_size is None:
+        raise InputError(
+            f"--max-megapixels {config.max_megapixels}: more than {MEGAPIXELS} are for images that are made smaller; "
+            "give --image-size N"
+        )
     chosen = source_named(source)
     identity = _identity(source, path, config, phantom)
     out = Path(out)
@@ -127,6 +133,9 @@ def _identity(
 ) -> dict:
     """What decides the result; how many threads made it does not."""
     options = {key: value for key, value in config.to_dict().items() if key != "workers"}
+    if config.max_megapixels == MEGAPIXELS:
+        # Dataset folders of before there was a limit are the same with it.
+        del options["max_megapixels"]
     identity = {
         "source": source,
         "path": str(Path(path).resolve()) if path else "",

@@ -1,8 +1,10 @@
 """Results as the command line prints them."""
 
+from pathlib import Path
+
 import click
 
-from medimg.console import interval, table
+from medimg.console import interval, say, table
 
 METRICS = (
     "auroc",
@@ -17,7 +19,7 @@ METRICS = (
     "ece",
 )
 CLASS_METRICS = ("auroc", "auprc", "sensitivity", "specificity")
-ATTACK_METRICS = ("auc", "advantage", "tpr_at_fpr_0.001", "tpr_at_fpr_0.01")
+ATTACK_METRICS = ("advantage_held_out", "tpr_at_fpr_0.001", "tpr_at_fpr_0.01")
 STUDY_METRICS = ("auroc", "balanced_accuracy", "attack_auc")
 
 
@@ -64,8 +66,16 @@ def promises(run) -> None:
     click.echo(threshold_statement(metrics_of(run), description))
 
 
-def folds(result: dict) -> None:
-    """A cross-validation's metrics over folds and pooled."""
+def folds(result: dict, root) -> None:
+    """A cross-validation's metrics over folds and pooled, and what privacy all of it has spent.
+
+    Args:
+        result: content of metrics.json.
+        root: the cross-validation's folder.
+    """
+    from medimg.privacy.ledger import read
+    from medimg.privacy.statement import summary
+
     rows = []
     for name in METRICS:
         over = result["folds"][name]
@@ -76,6 +86,37 @@ def folds(result: dict) -> None:
     table(title, ["metric", "mean over folds [95%]", "sd", "pooled [95%]"], rows)
     _copies(result)
     _sites(result)
+    spent = read(Path(root))
+    if spent:
+        click.echo(summary(spent))
+
+
+def ledger(shared, delta: float) -> None:
+    """What every private Run on a Dataset has spent and holds in reserve, and all together."""
+    from medimg.privacy.accounting import pld_epsilon
+    from medimg.privacy.segments import events_of
+
+    entries = shared.entries()
+    rows = []
+    for run in dict.fromkeys(segment.run for segment in entries.all):
+        recorded = [s for s in entries.recorded if s.run == run]
+        whole = [s for s in entries.all if s.run == run]
+        steps = sum(segment.steps for segment in recorded)
+        epsilon = [f"{pld_epsilon(events_of(s, 'patient'), delta):.3g}" for s in (recorded, whole)]
+        held = sum(segment.steps for segment in whole) - steps
+        rows.append([run, entries.folders[run], whole[0].unit, steps, epsilon[0], held, epsilon[1]])
+    columns = [
+        "run",
+        "folder",
+        "protects",
+        "steps",
+        "epsilon",
+        "steps in reserve",
+        "epsilon with them",
+    ]
+    table(f"Private Runs, of a patient at delta {delta:g}", columns, rows)
+    together = pld_epsilon(shared.events(), delta)
+    click.echo(f"all together, with what is in reserve: epsilon {together:.4g}")
 
 
 def evaluation(result: dict) -> None:
@@ -95,7 +136,7 @@ def evaluation(result: dict) -> None:
         ]
         table("Each class against the rest", ["class", *CLASS_METRICS], rows)
     _sites(result)
-    click.echo(threshold_statement(result, result))
+    say(threshold_statement(result, result))
 
 
 def _copies(result: dict) -> None:
@@ -103,7 +144,7 @@ def _copies(result: dict) -> None:
     from medimg.evaluation.copied_rows import copies_note
 
     for note in copies_note(result.get("copies"), result["n"]):
-        click.echo(f"note: {note}")
+        say(f"note: {note}")
 
 
 def _sites(result: dict) -> None:
@@ -139,25 +180,36 @@ def comparison(result: dict) -> None:
     ]
     table("Models on the same rows", ["model", "kind", *metrics], rows)
     for sentence in result["verdict"]:
-        click.echo(sentence)
+        say(sentence)
 
 
 def attacks(result: dict) -> None:
     """Membership inference beside the claim."""
     rows = [
-        [name, *(interval(attack[metric]) for metric in ATTACK_METRICS)]
+        [
+            name,
+            interval(attack["auc"]),
+            interval(attack["pooled"]["within_class"]),
+            *(interval(attack[metric]) for metric in ATTACK_METRICS),
+        ]
         for name, attack in result["attacks"].items()
     ]
-    members = f"{result['members']} members, {result['non_members']} non-members"
-    table(f"Membership inference: {members}", ["attack", *ATTACK_METRICS], rows)
+    others = {"test": "of test", "audit": "held out"}[result["non_members_from"]]
+    members = f"{result['members']} members, {result['non_members']} non-members {others}"
+    heads = ["attack", "auc, raw", "auc, in class", "advantage", *ATTACK_METRICS[1:]]
+    table(f"Membership inference: {members}", heads, rows)
     claimed = result.get("claimed_epsilon")
     claim = "nothing is claimed" if claimed is None else f"claimed {claimed}"
     sure = f"{result['bound']['confidence']:.1%} sure"
-    click.echo(f"epsilon is at least {result['epsilon_lower_bound']:.3f} ({sure}); {claim}")
+    lower = result["epsilon_lower_bound"]
+    if lower is None:
+        click.echo(f"no lower bound of epsilon; {claim}")
+    else:
+        click.echo(f"epsilon is at least {lower:.3f} ({sure}); {claim}")
     for sentence in (
         [result["verdict"]] if isinstance(result["verdict"], str) else result["verdict"]
     ):
-        click.echo(sentence)
+        say(sentence)
 
 
 def privacy_utility(summary) -> None:

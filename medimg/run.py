@@ -7,6 +7,7 @@
 import json
 import platform
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -15,9 +16,12 @@ import pandas as pd
 import yaml
 
 from medimg import atomic
+from medimg.csv_cells import read_csv
 from medimg.dataset import Dataset
 from medimg.errors import InputError
-from medimg.folds import in_fold
+from medimg.holdout import parts_of
+from medimg.privacy import ledger
+from medimg.privacy.dataset_ledger import DatasetLedger
 
 PACKAGES = (
     "medimg",
@@ -63,6 +67,7 @@ class Run:
                 raise InputError(
                     f"--out {root}: is not a Run, so --overwrite leaves it alone; give another folder"
                 )
+            _give_up(root)
             shutil.rmtree(root)
         config = {"command": command, "data": str(Path(data).resolve()), "options": options}
         atomic.write_text(
@@ -93,19 +98,16 @@ class Run:
     def dataset(self) -> Dataset:
         """The Dataset that the Run was trained on, with the Run's own parts where they are not the Dataset's."""
         options = self.config["options"]
-        dataset = Dataset.load(Path(self.config["data"]))
+        # As the training read it: whom private training protects does not depend on the others' rows.
+        data = Dataset.load(Path(self.config["data"]), joins_copies=not ledger.is_private(options))
+        dataset = parts_of(data, options)
         moved = self.root / "parts.csv"
         if moved.is_file():
-            parts = pd.read_csv(moved)
+            parts = read_csv(moved)
             manifest = dataset.manifest.copy()
             manifest.loc[parts["position"], "split"] = parts["split"].to_numpy()
             return replace(dataset, manifest=manifest)
-        return in_fold(
-            dataset,
-            options.get("folds") or 0,
-            options.get("fold") or 0,
-            options.get("seed") or 0,
-        )
+        return dataset
 
     def keep_parts(self, dataset: Dataset, used: Dataset) -> None:
         """Remember which rows the Run has in another part than the Dataset.
@@ -136,7 +138,7 @@ class Run:
     def history(self) -> pd.DataFrame:
         """One row an epoch: epoch, phase, loss, val_loss, val_auroc, learning_rate, seconds and more."""
         path = self.root / "history.csv"
-        return pd.read_csv(path) if path.is_file() else pd.DataFrame()
+        return read_csv(path) if path.is_file() else pd.DataFrame()
 
     def _existing(self, name: str) -> Path:
         path = self.root / name
@@ -150,6 +152,20 @@ class Run:
         raise InputError(
             f"{path}: missing; the training has not finished: 'medimg train ... --resume'"
         )
+
+
+def _give_up(root: Path) -> None:
+    """Release what an unfinished private Run, or a fold in it, has reserved in its Dataset's ledger.
+
+    Only steps that were never recorded, and so never run, are released; should a copy of the Run go on, its next step
+    is refused until it has reserved anew.
+    """
+    for path in root.rglob(ledger.FILE):
+        # What can't be read or written there stays reserved, which overstates.
+        with suppress(InputError, OSError):
+            data = Path(Run.load(path.parent).config["data"])
+            if data.is_dir():
+                DatasetLedger(data).release(ledger.read(path.parent)["run"])
 
 
 def environment(dataset: Dataset, seed: int) -> dict:

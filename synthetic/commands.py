@@ -7,7 +7,7 @@ import click
 from medimg import printing
 from medimg.command_line import Command, options_of, take
 from medimg.commands.output import resumable
-from medimg.console import progress_bars, table
+from medimg.console import progress_bars, say, table
 from synthetic.config import JudgeConfig, SynthesizeConfig
 
 
@@ -18,7 +18,7 @@ from synthetic.config import JudgeConfig, SynthesizeConfig
     SynthesizeConfig,
     result="the synthetic Dataset",
     short="the one",
-    skip=("dp_sampling", "dp_images_per_patient", "dp_budget", "dp_engine"),
+    skip=("dp_sampling", "dp_images_per_patient", "dp_engine"),
 )
 def synthesize(data_folder, out, config, resume, overwrite):
     """Fit a generator on DATA's training part and leave a synthetic Dataset; 'medimg judge' tells what it is worth."""
@@ -31,8 +31,8 @@ def synthesize(data_folder, out, config, resume, overwrite):
     dataset = Dataset.load(made)
     printing.counts(dataset)
     for note in dataset.preparation.get("notes", []):
-        click.echo(f"note: {note}")
-    click.echo(f"privacy: {dataset.preparation['privacy']}")
+        say(f"note: {note}")
+    say(f"privacy: {dataset.preparation['privacy']}")
     click.echo(f"made {len(dataset.manifest)} synthetic {dataset.unit}s in {out}; judge them next")
 
 
@@ -52,5 +52,5 @@ def judge(data_folder, real, **values):
     for title, columns, rows in printed(result):
         table(title, columns, rows)
     for reason in result["reasons"]:
-        click.echo(reason)
+        say(reason)
     click.echo(f"verdict: {result['verdict']}; report: {Path(data_folder) / 'report.html'}")

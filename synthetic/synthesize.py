@@ -46,7 +46,7 @@ def synthesize(
         InputError: names the file or option and the remedy.
     """
     out, listener = Path(out), listener or (lambda what, done, total: None)
-    dataset = Dataset.load(Path(data))
+    dataset = Dataset.load(Path(data), joins_copies=not config.is_private)
     _check(dataset, config, out)
     if resume:
         if (out / "config.yaml").is_file() and not (out / "environment.json").is_file():

@@ -1,6 +1,6 @@
 """What the guarantee of a private federation rests on and what it does not cover, in plain sentences."""
 
-from medimg.privacy.assumptions import Circumstances, assumptions
+from medimg.privacy.assumptions import WHEN, Circumstances, assumptions
 
 DISJOINT = (
     "Each patient is at one site only, so a patient's epsilon is that of the site, and the total is the largest of the "
@@ -35,6 +35,7 @@ _CLIENT = (
 _VALIDATION = (
     "Not covered: the validation part, by which the best round was chosen or the training stopped."
 )
+_OF_WEIGHTS = ("weights_file", "vouched", "inherited")
 
 
 def of_patients(circumstances: Circumstances, one_machine: bool) -> list[str]:
@@ -51,6 +52,7 @@ def of_clients(circumstances: Circumstances) -> list[str]:
     sentences = list(_CLIENT)
     if circumstances.early_stopping or circumstances.best_epoch:
         sentences.append(_VALIDATION)
+    sentences += [WHEN[name] for name in _OF_WEIGHTS if getattr(circumstances, name)]
     if circumstances.dataset_ledger:
         # The sentence is the same whoever is protected.
         sentences.append(assumptions(circumstances)[-1])

@@ -2,13 +2,15 @@
 
 from federated.config import FederateConfig
 from medimg.privacy.assumptions import Circumstances
+from medimg.training.lineage import NONE, Lineage
 
 
-def of_federation(config: FederateConfig) -> Circumstances:
+def of_federation(config: FederateConfig, lineage: Lineage = NONE) -> Circumstances:
     """Circumstances of a federated Run.
 
     Args:
         config: options.
+        lineage: where the first weights, or the rows, come from.
     """
     return Circumstances(
         early_stopping=bool(config.patience),
@@ -16,5 +18,7 @@ def of_federation(config: FederateConfig) -> Circumstances:
         shared_validation=bool(config.patience),
         search=True,
         fixed_seed=config.dp_seed is not None,
-        pretrained=config.weights != "none",
+        pretrained=lineage.others,
+        weights_file=lineage.unknown,
+        vouched=lineage.vouched,
     )

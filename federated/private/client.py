@@ -10,14 +10,17 @@ from federated.participation import participants as asked_in
 from federated.private import assumptions
 from federated.private.circumstances import of_federation
 from federated.private.ledger import Account, FederatedLedger, FederatedTerms
-from federated.private.site_plan import rounds_of, rounds_within
+from federated.private.site_plan import asked_steps, rounds_of, rounds_within
 from federated.tff.strategies import Strategy, aggregator
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.privacy.accounting import epsilon_of
 from medimg.privacy.budget import Budget
+from medimg.privacy.ledger import known
 from medimg.privacy.mechanism import Mechanism
 from medimg.privacy.secret import fingerprint
+from medimg.privacy.spending import Spending, Spent, Stretch
+from medimg.training.lineage import NONE, Lineage
 
 _MECHANISM = "Gaussian noise on the sum of clipped updates of the clients (TensorFlow Federated)"
 
@@ -38,7 +41,11 @@ class ClientNoise:
 
 
 def client_noise(
-    rounds: int, epsilon: float | None, delta: float, noise_multiplier: float | None
+    rounds: int,
+    epsilon: float | None,
+    delta: float,
+    noise_multiplier: float | None,
+    previous: tuple = (),
 ) -> ClientNoise:
     """The noise for an epsilon, or the rounds and the epsilon of a noise.
 
@@ -50,13 +57,16 @@ def client_noise(
         epsilon: budget; None: the noise is given.
         delta: in (0, 1).
         noise_multiplier: None: the least for epsilon.
+        previous: DpEvents that the budget, and the epsilon told, also cover.
 
     Raises:
         InputError: neither is given, or the budget does not allow one round.
     """
-    plan = Budget(epsilon, delta).plan(Mechanism.shuffle(1), rounds, noise_multiplier)
+    plan = Budget(epsilon, delta, previous).plan(Mechanism.shuffle(1), rounds, noise_multiplier)
     event = plan.mechanism.event([(0, plan.steps)])
-    return ClientNoise(plan.mechanism.noise_multiplier, plan.steps, epsilon_of([event], delta))
+    return ClientNoise(
+        plan.mechanism.noise_multiplier, plan.steps, epsilon_of([*previous, event], delta)
+    )
 
 
 def check(config: FederateConfig, clients: int) -> None:
@@ -85,6 +95,10 @@ def check(config: FederateConfig, clients: int) -> None:
         raise InputError("--weighting examples: --dp client weighs clients alike; use equal")
     if config.dp_clip == float("inf"):
         raise InputError("--dp-clip inf: noise needs a finite clip")
+    if config.dp_budget == "dataset":
+        raise InputError(
+            "--dp-budget dataset: counts patients, and --dp client protects clients; use --dp-budget run"
+        )
     if config.dp_seed is not None:
         raise InputError(
             f"--dp-seed {config.dp_seed}: TensorFlow Federated draws its noise without a seed; leave it out"
@@ -107,6 +121,7 @@ class ClientPrivacy:
         rounds: at most.
         parameters: that the model trains, to say what the noise means for it; None: not said.
         one_machine: the clients are simulated here, and the Dataset's own ledger is told.
+        lineage: whose steps the first weights, or the rows, bring along.
 
     Attributes:
         noise: of the training.
@@ -125,29 +140,32 @@ class ClientPrivacy:
         rounds: int,
         parameters: int | None = None,
         one_machine: bool = True,
+        lineage: Lineage = NONE,
     ):
         check(config, len(names))
         self.config, self.parameters = config, parameters
         self._recorded: dict[int, dict] = {}
-        self.names, self._circumstances = list(names), of_federation(config)
+        self.names, self._circumstances = list(names), of_federation(config, lineage)
         fraction, seed = config.client_fraction, config.seed
         self.per_round = len(asked_in(self.names, fraction, 1, seed))
-        most = max(rounds_of(self.names, rounds, fraction, seed).values())
-        given = config.dp_noise_multiplier
-        self.noise = client_noise(most, config.dp_epsilon, config.dp_delta, given)
-        self._refuse_what_tff_refuses()
-        self.rounds = rounds_within(
-            self.names, rounds, fraction, seed, lambda name: self.noise.rounds
+        draw = fingerprint({**config.given(), "rounds": rounds})[:16]
+        spending = Spending(
+            run_root,
+            "client",
+            dataset.root if one_machine else None,
+            known(run_root),
+            lineage.inherited,
         )
-        options = {**config.given(), "rounds": rounds}
-        mechanism = replace(Mechanism.shuffle(1), noise_multiplier=self.noise.noise_multiplier)
-        account = Account(mechanism, fingerprint(options)[:16], {})
+        spending.reserve(lambda spent: self._settle(spent, draw, rounds))
+        account = Account(self._mechanism, draw, {})
         self.ledger = FederatedLedger(
             run_root,
             self._terms(),
             dict.fromkeys(self.names, account),
-            lambda why: assumptions.of_clients(replace(self._circumstances, dataset_ledger=why)),
-            dataset.root if one_machine else None,
+            lambda why, inherited: assumptions.of_clients(
+                replace(self._circumstances, dataset_ledger=why, inherited=inherited)
+            ),
+            spending,
         )
 
     def strategy(self) -> dict:
@@ -224,6 +242,28 @@ class ClientPrivacy:
     def summary(self) -> dict:
         """For federation.json."""
         return {**self.ledger.summary(), "sentences": self.sentences()}
+
+    @property
+    def _mechanism(self) -> Mechanism:
+        return replace(Mechanism.shuffle(1), noise_multiplier=self.noise.noise_multiplier)
+
+    def _settle(self, spent: Spent, draw: str, rounds: int) -> list[Stretch]:
+        """Noise and the rounds that it allows; the rounds to reserve."""
+        config, names = self.config, self.names
+        fraction, seed = config.client_fraction, config.seed
+        self.noise = client_noise(
+            max(rounds_of(names, rounds, fraction, seed).values()),
+            config.dp_epsilon,
+            config.dp_delta,
+            spent.noise(draw, *names) or config.dp_noise_multiplier,
+            spent.previous(draw),
+        )
+        self._refuse_what_tff_refuses()
+        self.rounds = rounds_within(names, rounds, fraction, seed, lambda name: self.noise.rounds)
+        steps = asked_steps(dict.fromkeys(names, 1), self.rounds, fraction, seed)
+        return [
+            Stretch(name, draw, self._mechanism, ranges) for name, ranges in steps.items() if ranges
+        ]
 
     def _refuse_what_tff_refuses(self) -> None:
         try:

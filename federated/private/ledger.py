@@ -8,7 +8,6 @@ The sites' patients are different people, so what is spent at one site costs the
 is the largest of the sites' (parallel composition, McSherry 2009), not their sum.
 """
 
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
@@ -17,11 +16,11 @@ from pathlib import Path
 from medimg import atomic
 from medimg.errors import InputError
 from medimg.privacy.accounting import epsilon_of
-from medimg.privacy.dataset_ledger import DatasetLedger
 from medimg.privacy.events import to_dict
-from medimg.privacy.ledger import FILE, json_numbers, read, segments_of
+from medimg.privacy.ledger import json_numbers
 from medimg.privacy.mechanism import Mechanism
-from medimg.privacy.segments import Segment, united
+from medimg.privacy.segments import Segment
+from medimg.privacy.spending import FILE, Spending, Stretch
 
 
 @dataclass(frozen=True)
@@ -69,11 +68,9 @@ class FederatedLedger:
         folder: the Run.
         terms: of the training.
         accounts: by site.
-        assumptions: why the Dataset's ledger could not be written (empty: it was) -> sentences.
-        dataset: the Dataset's folder; None: the data stay at the sites.
-
-    Raises:
-        InputError: `privacy.json` or the Dataset's ledger exists and can't be read.
+        assumptions: why the Dataset's ledger could not be written (empty: it was), and whether steps of other Runs were
+            inherited -> sentences.
+        spending: of the Run; its steps are reserved.
     """
 
     def __init__(
@@ -81,18 +78,11 @@ class FederatedLedger:
         folder: Path,
         terms: FederatedTerms,
         accounts: dict[str, Account],
-        assumptions: Callable[[str], list[str]],
-        dataset: Path | None = None,
+        assumptions: Callable[[str, bool], list[str]],
+        spending: Spending,
     ):
         self.folder, self.terms, self.accounts = Path(folder), terms, accounts
-        self._assumptions, self._unwritten = assumptions, ""
-        self.dataset = DatasetLedger(dataset) if dataset is not None else None
-        if self.dataset:
-            # A broken ledger stops the training before its first round, not after its last.
-            self.dataset.segments(terms.unit)
-        existing = read(self.folder)
-        self.run = existing["run"] if existing else uuid.uuid4().hex
-        self.segments = segments_of(existing) if existing else ()
+        self._assumptions, self.spending = assumptions, spending
 
     def record(self, ranges: dict[str, tuple[int, int]]) -> dict:
         """Write down steps of some sites; call it before they are asked for.
@@ -104,20 +94,23 @@ class FederatedLedger:
             For the audit log: `unit`, `delta`, the total's `epsilon` after these steps, and the sites' DpEvents.
 
         Raises:
-            InputError: the Run's folder can't be written, or the Dataset's ledger can't be read.
+            InputError: the Run's folder can't be written, the Dataset's ledger can't be read, or what was reserved in
+                it has been released.
         """
-        segments = [self._segment(name, steps) for name, steps in ranges.items()]
-        # First where it outlives the Run.
-        for segment in segments:
-            self._tell_dataset(segment)
-        self.segments = united((*self.segments, *segments))
+        stretches = [self._stretch(name, steps) for name, steps in ranges.items()]
+        segments = [
+            segment
+            for stretch in stretches
+            for segment in self.spending.record([stretch], site=stretch.phase)
+        ]
         content = self._write("running")
         told = {name: content[name] for name in ("unit", "delta", "epsilon")}
         return {**told, "events": {s.phase: to_dict(s.event()) for s in segments}}
 
     def complete(self) -> None:
-        """Mark the training as complete and add what all Runs on the Dataset have spent together."""
+        """Mark the training as complete, add what all Runs on the Dataset have spent, release what is left over."""
         self._write("complete")
+        self.spending.release()
 
     def summary(self) -> dict:
         """Unit, delta, the total's epsilon and each site's account, without events."""
@@ -138,32 +131,24 @@ class FederatedLedger:
     def steps(self, site: str) -> int:
         """Steps of a site that are recorded on today's terms."""
         draw = self.accounts[site].draw
-        return sum(s.steps for s in self.segments if s.phase == site and s.draw == draw)
+        return sum(s.steps for s in self.spending.own if s.phase == site and s.draw == draw)
 
     def covers(self, site: str, steps: tuple[int, int]) -> bool:
         """Whether these steps of a site are recorded already, on today's terms: a round that is repeated."""
-        return united((*self.segments, self._segment(site, steps))) == united(self.segments)
+        return self.spending.covers(self._stretch(site, steps))
 
-    def _segment(self, site: str, steps: tuple[int, int]) -> Segment:
+    def _stretch(self, site: str, steps: tuple[int, int]) -> Stretch:
         first, last = steps
         if not 0 <= first < last:
             raise InputError(f"client {site}: steps {first} to {last}: nothing to record")
         account = self.accounts[site]
-        return Segment(self.run, site, account.draw, account.mechanism, (steps,), self.terms.unit)
-
-    def _tell_dataset(self, segment: Segment) -> None:
-        if self.dataset is None:
-            return
-        try:
-            self.dataset.append(segment, folder=str(self.folder.resolve()), site=segment.phase)
-        except OSError as error:
-            self._unwritten = error.strerror or str(error)
+        return Stretch(site, account.draw, account.mechanism, (steps,))
 
     def _write(self, status: str) -> dict:
         terms = self.terms
         sites = {name: self._site(name) for name in self.accounts}
         content = {
-            "run": self.run,
+            "run": self.spending.run,
             "status": status,
             "mechanism": terms.mechanism,
             "unit": terms.unit,
@@ -176,46 +161,47 @@ class FederatedLedger:
             "l2_norm_clip": terms.l2_norm_clip,
             "expected_units": terms.expected_units,
             "accountant": f"dp-accounting {metadata.version('dp-accounting')}",
-            "events": [self._event(segment) for segment in self.segments],
+            "events": [
+                *(self._event(segment) for segment in self.spending.inherited),
+                *(self._event(segment, segment.phase) for segment in self.spending.own),
+            ],
             "sites": {
                 name: {**site, "epsilon": json_numbers(site["epsilon"])}
                 for name, site in sites.items()
             },
-            "assumptions": self._assumptions(self._unwritten),
+            "assumptions": self._assumptions(
+                self.spending.unwritten if self.spending.dataset else "",
+                bool(self.spending.inherited),
+            ),
         }
-        if status == "complete" and self.dataset:
+        if status == "complete" and self.spending.dataset:
             content["dataset"] = self._all_runs()
         atomic.write_json(self.folder / FILE, content)
         return content
 
     def _site(self, name: str) -> dict:
-        account, own = self.accounts[name], [s for s in self.segments if s.phase == name]
+        account = self.accounts[name]
+        own = [s for s in self.spending.own if s.phase == name]
         return {
-            "epsilon": epsilon_of((s.event() for s in own), self.terms.delta),
+            "epsilon": epsilon_of(self.spending.events(name), self.terms.delta),
             "steps": sum(s.steps for s in own),
             "noise_multiplier": account.mechanism.noise_multiplier,
             "sampling_probability": account.mechanism.sampling_probability,
             **account.about,
-            "events": [self._event(segment) for segment in own],
+            "events": [self._event(segment, name) for segment in own],
         }
 
-    def _event(self, segment: Segment) -> dict:
-        return {**segment.to_dict(), "site": segment.phase, "event": to_dict(segment.event())}
+    def _event(self, segment: Segment, site: str = "") -> dict:
+        about = {"site": site} if site else {}
+        return {**segment.to_dict(), **about, "event": to_dict(segment.event(self.terms.unit))}
 
     def _all_runs(self) -> dict:
         """Of this Run and every other on the Dataset, at this Run's delta, for the patients who lost most."""
-        unit = self.terms.unit
-        others = self.dataset.events(unit, but=self.run)
         each = [
-            epsilon_of(
-                (*others, *(s.event() for s in self.segments if s.phase == site)), self.terms.delta
-            )
+            epsilon_of(self.spending.with_all_runs(site), self.terms.delta)
             for site in self.accounts
         ]
-        return {
-            "runs": len({*self.dataset.runs(unit), self.run}),
-            "epsilon": json_numbers(_largest(each)),
-        }
+        return {"runs": self.spending.runs(), "epsilon": json_numbers(_largest(each))}
 
 
 def _largest(epsilons: list[dict[str, float]]) -> dict[str, float]:

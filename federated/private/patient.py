@@ -10,16 +10,24 @@ from federated.participation import local_steps
 from federated.private import assumptions
 from federated.private.circumstances import of_federation
 from federated.private.ledger import Account, FederatedLedger, FederatedTerms
-from federated.private.site_plan import SitePlan, plan_of, rounds_of, rounds_within
+from federated.private.site_plan import (
+    SitePlan,
+    asked_steps,
+    plan_of,
+    rounds_of,
+    rounds_within,
+)
 from federated.private.steps import PatientSteps
 from federated.tff.order import LocalTraining
 from federated.tff.records import ClientData
 from medimg.dataset import Dataset
 from medimg.errors import InputError
-from medimg.privacy.ledger import read, segments_of
+from medimg.privacy.ledger import known
 from medimg.privacy.per_example.forward import kinds
 from medimg.privacy.per_example.kinds import check as check_layers
 from medimg.privacy.secret import fingerprint
+from medimg.privacy.spending import Spending, Spent, Stretch
+from medimg.training.lineage import NONE, Lineage
 
 _MECHANISM = (
     "DP-SGD at each site: Gaussian noise on the sum of clipped contributions of its patients"
@@ -81,6 +89,7 @@ class PatientPrivacy:
         rounds: at most.
         one_machine: the sites are simulated here; else their data and keys are at workers elsewhere.
         also: what decides the training beside the options, by name.
+        lineage: whose steps the first weights, or the rows, bring along.
 
     Attributes:
         plans: of every site.
@@ -99,6 +108,7 @@ class PatientPrivacy:
         rounds: int,
         one_machine: bool = True,
         also: dict | None = None,
+        lineage: Lineage = NONE,
     ):
         check(config)
         self.config, self.data = config, {client.name: client for client in data}
@@ -111,20 +121,22 @@ class PatientPrivacy:
             name: fingerprint({"training": self.training, "key": client.key})[:16]
             for name, client in self.data.items()
         }
-        self.plans = self._plans(_spent_before(run_root, draws), rounds)
-        self.rounds = rounds_within(
-            list(self.data),
-            rounds,
-            config.client_fraction,
-            config.seed,
-            lambda name: self.plans[name].steps // self.plans[name].steps_per_round,
+        spending = Spending(
+            run_root,
+            "patient",
+            dataset.root if one_machine else None,
+            known(run_root),
+            lineage.inherited,
+        )
+        spending.reserve(
+            lambda spent: self._settle(spent, draws, rounds), config.dp_budget == "dataset"
         )
         self.ledger = FederatedLedger(
             run_root,
             self._terms(),
             {name: _account(self.plans[name], draw) for name, draw in draws.items()},
-            self._assumptions(of_federation(config)),
-            dataset.root if one_machine else None,
+            self._assumptions(of_federation(config, lineage)),
+            spending,
         )
 
     def engine_arguments(self) -> dict:
@@ -198,14 +210,36 @@ class PatientPrivacy:
         """For federation.json."""
         return {**self.ledger.summary(), "sentences": self.sentences()}
 
-    def _plans(self, spent: dict[str, tuple], rounds: int) -> dict[str, SitePlan]:
-        config = self.config
+    def _settle(self, spent: Spent, draws: dict[str, str], rounds: int) -> list[Stretch]:
+        """Every site's plan and the rounds that all of them allow; the steps to reserve."""
+        config, names = self.config, list(self.data)
         local = LocalTraining(config.local_epochs, config.local_steps, config.batch_size)
-        asked = rounds_of(list(self.data), rounds, config.client_fraction, config.seed)
-        return {
-            name: plan_of(client, max(1, asked[name]), local, config, spent[name])
+        asked = rounds_of(names, rounds, config.client_fraction, config.seed)
+        self.plans = {
+            name: plan_of(
+                client,
+                max(1, asked[name]),
+                local,
+                config,
+                spent.previous(draws[name], name),
+                spent.noise(draws[name], name),
+            )
             for name, client in self.data.items()
         }
+        per_round = {name: plan.steps_per_round for name, plan in self.plans.items()}
+        self.rounds = rounds_within(
+            names,
+            rounds,
+            config.client_fraction,
+            config.seed,
+            lambda name: self.plans[name].steps // per_round[name],
+        )
+        steps = asked_steps(per_round, self.rounds, config.client_fraction, config.seed)
+        return [
+            Stretch(name, draws[name], self.plans[name].mechanism, ranges)
+            for name, ranges in steps.items()
+            if ranges
+        ]
 
     def _terms(self) -> FederatedTerms:
         sites = [plan.site for plan in self.plans.values()]
@@ -220,8 +254,8 @@ class PatientPrivacy:
         )
 
     def _assumptions(self, circumstances):
-        def sentences(unwritten: str) -> list[str]:
-            told = replace(circumstances, dataset_ledger=unwritten)
+        def sentences(unwritten: str, inherited: bool) -> list[str]:
+            told = replace(circumstances, dataset_ledger=unwritten, inherited=inherited)
             return assumptions.of_patients(told, self._one_machine)
 
         return sentences
@@ -230,13 +264,3 @@ class PatientPrivacy:
 def _account(plan: SitePlan, draw: str) -> Account:
     about = {"expected_patients": plan.site.expected_patients}
     return Account(plan.mechanism, draw, about)
-
-
-def _spent_before(run_root: Path, draws: dict[str, str]) -> dict[str, tuple]:
-    """DpEvents of each site in the same Run on other terms: other options, or a key that was lost."""
-    content = read(run_root)
-    segments = segments_of(content) if content else ()
-    return {
-        name: tuple(s.event() for s in segments if s.phase == name and s.draw != draw)
-        for name, draw in draws.items()
-    }

@@ -1,6 +1,6 @@
 """Noise and steps of every site, settled before the first round, so that no site's budget is ever passed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from federated.participation import participants
@@ -10,6 +10,7 @@ from federated.tff.records import ClientData
 from medimg.errors import InputError
 from medimg.privacy.budget import Budget
 from medimg.privacy.mechanism import Mechanism
+from medimg.privacy.segments import joined
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ def plan_of(
     local: LocalTraining,
     config,
     previous: tuple = (),
+    noise_multiplier: float | None = None,
 ) -> SitePlan:
     """A site's plan.
 
@@ -53,7 +55,8 @@ def plan_of(
         rounds: that it is asked in.
         local: what it does in a round; `batch_size` counts patients.
         config: `FederateConfig`.
-        previous: DpEvents that the site has spent in this Run already, on other terms.
+        previous: DpEvents that the budget also covers: of this Run on other terms, of others.
+        noise_multiplier: of its steps so far, where it goes on; None: it begins.
 
     Raises:
         InputError: delta is not below one over the patients, or the budget does not allow a round.
@@ -64,7 +67,9 @@ def plan_of(
     per_round = steps_of(local, bare)
     budget = Budget(config.dp_epsilon, config.dp_delta, previous)
     settled = budget.plan(
-        Mechanism.poisson(bare.sampling_probability), rounds * per_round, config.dp_noise_multiplier
+        Mechanism.poisson(bare.sampling_probability),
+        rounds * per_round,
+        noise_multiplier or config.dp_noise_multiplier,
     )
     if settled.steps < per_round:
         raise InputError(
@@ -105,6 +110,29 @@ def rounds_of(names: Sequence[str], rounds: int, fraction: float, seed: int) -> 
         for name in participants(names, fraction, number, seed):
             counts[name] += 1
     return counts
+
+
+def asked_steps(
+    per_round: Mapping[str, int], rounds: int, fraction: float, seed: int, first: int = 0
+) -> dict[str, tuple[tuple[int, int], ...]]:
+    """The steps that each client makes in the rounds that it is asked in, numbered as if it were asked in all.
+
+    Args:
+        per_round: client -> its steps in a round.
+        rounds: from the first.
+        fraction: of the clients that are asked.
+        seed: of the run.
+        first: steps of every client before the first round.
+
+    Returns:
+        Client -> disjoint ascending [first step, one past the last).
+    """
+    found = {name: [(0, first)] for name in per_round}
+    for number in range(1, rounds + 1):
+        for name in participants(list(per_round), fraction, number, seed):
+            start = first + (number - 1) * per_round[name]
+            found[name].append((start, start + per_round[name]))
+    return {name: joined(ranges) for name, ranges in found.items()}
 
 
 def rounds_within(

@@ -11,6 +11,7 @@ import tensorflow_federated as tff
 from federated.remote import messages
 from federated.tff.execution import Execution, WorkerLostError
 from medimg.errors import InputError
+from medimg.printable import printable
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0  # seconds between two looks for an answer
 
@@ -69,9 +70,19 @@ class Mailbox:
                 break
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
-        told = json.loads(answer)
-        if "error" in told:
-            raise InputError(f"worker {self._execution.address}: {told['error']}")
+        return self._opened(answer)
+
+    def _opened(self, raw: bytes) -> dict:
+        """What an answer holds."""
+        where = f"worker {self._execution.address}"
+        try:
+            told = json.loads(raw)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{where}: its answer can't be read as JSON") from error
+        if isinstance(told, dict) and "error" in told:
+            raise InputError(f"{where}: {printable(told['error'], 1000)}")
+        if not isinstance(told, dict) or not isinstance(told.get("answer"), dict):
+            raise InputError(f"{where}: its answer is of another form; is its medimg this one?")
         return told["answer"]
 
     def _look(self, path: str) -> tuple[str, bytes]:

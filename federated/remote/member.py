@@ -43,7 +43,7 @@ class Member:
         try:
             self._mailbox = Mailbox(self._execution)
             self._session = self._mailbox.session()
-            self.description = Description(**self._mailbox.ask(messages.DESCRIBE, seed=seed))
+            self.description = self._describe()
         except WorkerLostError as error:
             self._execution.close()
             raise InputError(str(error)) from error
@@ -116,6 +116,15 @@ class Member:
         """Close the channel; the worker stays."""
         self._execution.close()
 
+    def _describe(self) -> Description:
+        told = self._mailbox.ask(messages.DESCRIBE, seed=self._seed)
+        try:
+            return Description(**told)
+        except TypeError as error:
+            raise InputError(
+                f"worker {self.address}: describes itself in another form; is its medimg this one?"
+            ) from error
+
     def _require(self) -> None:
         """Have it as it was: after a restart it knows nothing, so it is given the plan again."""
         if not self._execution.answers(_GLANCE if self._lost else _GRACE):
@@ -123,7 +132,7 @@ class Member:
         session = self._mailbox.session()
         if session == self._session:
             return
-        now = Description(**self._mailbox.ask(messages.DESCRIBE, seed=self._seed))
+        now = self._describe()
         for name in self.data:
             before = self.description.clients[name]["fingerprint"]
             if now.clients.get(name, {}).get("fingerprint") != before:

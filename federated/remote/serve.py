@@ -8,12 +8,15 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from federated.remote import messages
 from federated.remote.site import Site
 from federated.remote.spool import Spool
 from federated.tff.worker import NotIsolatedError, Worker
 from medimg.dataset import Dataset
 from medimg.errors import InputError
+from medimg.printable import printable
 
+_LONGEST_LINE = 2000  # characters
 _PAUSE = 0.1  # seconds between two looks for requests
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -87,14 +90,27 @@ def _answer_for_ever(site: Site, spool: Spool, worker: Worker, log: Callable[[st
                 f"worker: TFF's worker_binary has ended with {worker.process.returncode}; is memory short? "
                 "Start the command again"
             )
-        for name, request in spool.requests():
-            _answer(site, spool, name, request, log)
+        for name, raw in spool.requests():
+            try:
+                _answer(site, spool, name, raw, log)
+            except OSError as error:
+                log(_stamped(f"not answered: {error.strerror or error}"))
         time.sleep(_PAUSE)
 
 
-def _answer(site: Site, spool: Spool, name: str, request: dict, log: Callable[[str], None]) -> None:
-    what = f"{request.get('kind')} for {', '.join(request.get('clients', [])) or 'all clients'}"
-    log(_stamped(f"{request.get('from', 'someone')} asks: {what}"))
+def _answer(
+    site: Site, spool: Spool, name: str, raw: bytes | None, log: Callable[[str], None]
+) -> None:
+    try:
+        request = messages.decode(raw)
+    except InputError as error:
+        log(_stamped(f"refused: {error}"))
+        spool.answer(name, {"error": str(error)})
+        return
+    what = messages.in_words(request)
+    # USER@MACHINE has no blanks: nobody's name reads as the words after it.
+    asking = "_".join(printable(request["from"], 100).split()) or "someone"
+    log(_stamped(f"{asking} asks: {what}"))
     started = time.monotonic()
     try:
         spool.answer(name, {"answer": site.answer(request)})
@@ -131,4 +147,5 @@ def _interruptible() -> Iterator[None]:
 
 
 def _stamped(line: str) -> str:
-    return f"{datetime.now().astimezone().isoformat(timespec='seconds')} {line}"
+    """A line of the log: one, whatever it quotes."""
+    return f"{datetime.now().astimezone().isoformat(timespec='seconds')} {printable(line, _LONGEST_LINE)}"

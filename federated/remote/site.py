@@ -11,9 +11,13 @@ from types import SimpleNamespace
 from federated.clients import Client
 from federated.partition import partition
 from federated.remote import messages
+from federated.remote.spool import own_folder
 from medimg.dataset import SPLITS, Dataset
 from medimg.errors import InputError
+from medimg.printable import printable
 from medimg.tables import schema
+
+_MOST_SEEDS = 4  # whose divisions are kept
 
 
 class Site:
@@ -63,6 +67,9 @@ class Site:
             wanted = {client.name: client for client in found}
             if self._sites:
                 wanted = {name: wanted[name] for name in sorted(set(self._sites))}
+            # A coordinator has one seed; whoever asks with all of them must not fill the memory.
+            while len(self._clients) >= _MOST_SEEDS:
+                del self._clients[next(iter(self._clients))]
             self._clients[seed] = wanted
         return self._clients[seed]
 
@@ -72,21 +79,25 @@ class Site:
         Raises:
             InputError: a request of another kind, for clients that are not here, or one that these data can't meet.
         """
-        clients = self.clients(int(request.get("seed", 0)))
+        clients = self.clients(request.get("seed", 0))
         kind = request.get("kind")
         if kind == messages.DESCRIBE:
             return self._describe(clients)
         asked = request.get("clients", [])
         for name in asked:
             if name not in clients:
-                raise InputError(f"client {name}: not served here; {', '.join(clients)} are")
+                raise InputError(
+                    f"client {printable(name)}: not served here; {', '.join(clients)} are"
+                )
         if kind == messages.STATISTICS:
             from federated.statistics import answer
 
             return {name: answer(clients[name].dataset, request["request"]) for name in asked}
         if kind == messages.PREPARE:
             return self._prepare({name: clients[name] for name in asked}, request["plan"])
-        raise InputError(f"request {kind}: not known here; the coordinator's medimg is another one")
+        raise InputError(
+            f"request {printable(kind)}: not known here; the coordinator's medimg is another one"
+        )
 
     def _describe(self, clients: dict[str, Client]) -> dict:
         """Numbers and names; nothing of any one row but through a digest over all of them."""
@@ -122,7 +133,8 @@ class Site:
             named = f"{name}\n{client.dataset.fingerprint()}"
             place = f"{messages.RECORDS}/{hashlib.sha256(named.encode()).hexdigest()[:16]}"
             if place not in self._records:
-                (self._spool / place).mkdir(parents=True, exist_ok=True)
+                own_folder(self._spool / messages.RECORDS)
+                own_folder(self._spool / place)
                 data = prepare(client.dataset, Plan.from_dict(plan), self._spool / place, name)
                 # As the worker sees it, whose working folder is the spool.
                 self._records[place] = {**asdict(data), "folder": place}

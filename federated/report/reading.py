@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from medimg.csv_cells import read_csv
 from medimg.errors import InputError
 
 FEDERATION = "federation.json"
@@ -65,7 +66,7 @@ def read_federation(root: Path) -> dict:
 
 def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
-        table = pd.read_csv(_existing(path), converters=_TEXT)
+        table = read_csv(_existing(path), converters=_TEXT)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not readable as CSV ({error}); train again") from error
     missing = [name for name in columns if name not in table]

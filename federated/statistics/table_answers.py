@@ -17,6 +17,8 @@ from medimg.tables.raw import Input
 __all__ = ["KINDS", "training_rows"]
 
 _ROWS = 16_384  # encoded at once
+# What a coordinator may have counted at once: a table of 20,000 columns has 40,000 intervals of 64.
+_MOST_BINS, _MOST_COUNTS = 4096, 1 << 24
 
 
 def training_rows(own: Dataset, known: list[str] | None) -> pd.DataFrame:
@@ -65,6 +67,8 @@ def _summary(column: Input, values: np.ndarray) -> dict:
 def counts_between(dataset: Dataset, request: dict) -> dict:
     """Of each interval [column, low, high] of keys, how many known values lie in each of its `bins` equal parts."""
     intervals, bins = request["intervals"], int(request["bins"])
+    if not 0 < bins <= _MOST_BINS or len(intervals) * bins > _MOST_COUNTS:
+        raise InputError(f"request: {len(intervals)} intervals of {bins} bins are too many")
     by_column: dict[str, list[int]] = {}
     for number, (name, _, _) in enumerate(intervals):
         by_column.setdefault(name, []).append(number)

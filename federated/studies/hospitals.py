@@ -22,6 +22,7 @@ from federated.studies.folder import claim
 from federated.studies.hospitals_report import write
 from federated.tff.execution import Execution
 from medimg import atomic
+from medimg.csv_cells import read_csv
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 
@@ -119,7 +120,7 @@ def federated_hospitals(
                 if progress:
                     progress(done + count, seeds * len(trainings))
     files = [one.file(out, seed) for seed in range(seeds) for one in trainings]
-    sites = _chosen(pd.concat([pd.read_csv(file) for file in files], ignore_index=True))
+    sites = _chosen(pd.concat([read_csv(file) for file in files], ignore_index=True))
     return write(out, dataset, sites, {"rounds": rounds, "tune": study.tune})
 
 

@@ -9,7 +9,7 @@ from medimg.audit.attacks import Scores, attack, halves
 from medimg.audit.bound import lower_bound
 from medimg.audit.claim import Claim, claim_of
 from medimg.audit.retrain import Progress
-from medimg.audit.roc import auc_interval, measure
+from medimg.audit.roc import advantage_held_out, auc_interval, measure, within
 from medimg.audit.signals import Signals, signals
 from medimg.audit.subject import Subject
 from medimg.config import AuditConfig
@@ -84,16 +84,20 @@ def run_attacks(
     return Attacked(subject, claim_of(run), shown, scores, difficulty, first_half)
 
 
-def measured(attacked: Attacked, config: AuditConfig, alpha: float) -> tuple[dict, dict]:
+def measured(
+    attacked: Attacked, config: AuditConfig, alpha: float, withheld: str = ""
+) -> tuple[dict, dict]:
     """What the attacks measure.
 
     Args:
         attacked: scores.
         config: options of the bootstrap.
         alpha: the bound of epsilon is too high with probability at most this.
+        withheld: why no bound can be had; '': it can.
 
     Returns:
-        `attacks` of audit.json, and the bound of the attack that was chosen by the first half of the patients.
+        `attacks` of audit.json, and the bound of the attack that was chosen by the first half of the patients; a bound
+        that is withheld has the value None and a `reason`.
     """
     subject, results, promises = attacked.subject, {}, {}
     member, patients = subject.member, subject.patients
@@ -101,14 +105,36 @@ def measured(attacked: Attacked, config: AuditConfig, alpha: float) -> tuple[dic
         bound, promises[name] = lower_bound(
             scores.for_bound, member, patients, attacked.first_half, attacked.delta, alpha
         )
+        if withheld:
+            bound = {**bound, "value": None, "reason": withheld}
+        measures = measure(scores.values, member, patients, config.bootstrap, config.seed)
         results[name] = {
-            **measure(scores.values, member, patients, config.bootstrap, config.seed),
+            **measures,
+            "advantage_held_out": advantage_held_out(
+                scores.for_bound,
+                member,
+                patients,
+                attacked.first_half,
+                config.bootstrap,
+                config.seed,
+            ),
+            "pooled": {
+                "raw": {key: measures["auc"][key] for key in ("value", "low", "high")},
+                "within_class": _within(scores.values, subject, "label", config),
+                "within_site": _within(scores.values, subject, "site", config),
+            },
             "epsilon_lower_bound": bound,
             "by_class": _by(_classes(subject), scores.values, subject, config),
             "by_site": _by(_sites(subject), scores.values, subject, config),
         }
     chosen = max(promises, key=promises.get)
     return results, {"attack": chosen, **results[chosen]["epsilon_lower_bound"]}
+
+
+def _within(scores, subject: Subject, column: str, config: AuditConfig) -> dict:
+    """AUC of members against non-members that are alike in a column of the manifest."""
+    strata = subject.rows[column].to_numpy(str)
+    return within(scores, subject.member, strata, subject.patients, config.bootstrap, config.seed)
 
 
 def _by(groups: dict[str, np.ndarray], scores, subject: Subject, config: AuditConfig) -> dict:

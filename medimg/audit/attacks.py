@@ -86,11 +86,11 @@ def attack(
         return Scores(signals.confidence, signals.confidence)
     if name == "entropy":
         return Scores(-signals.entropy, -signals.entropy)
-    for kind, part in ((member, "train"), (~member, "test")):
+    for kind, which in ((member, "members"), (~member, "non-members")):
         count = len(set(patients[kind]))
         if count < FEWEST_PATIENTS:
             raise InputError(
-                f"--attack {name}: split '{part}' has {count} patients and a trained attack needs {FEWEST_PATIENTS}; "
+                f"--attack {name}: the {which} are {count} patients and a trained attack needs {FEWEST_PATIENTS}; "
                 "use --attack threshold"
             )
     features = signals.features()

@@ -4,6 +4,7 @@ from medimg.audit import canary, lira
 from medimg.audit.attacked import Attacked, measured, run_attacks
 from medimg.audit.attacks import TRAINED
 from medimg.audit.bound import CONFIDENCE
+from medimg.audit.exchangeable import Exchangeability, exchangeability
 from medimg.audit.retrain import Progress, options, seconds
 from medimg.audit.roc import FALSE_POSITIVE_RATES, auc_interval
 from medimg.audit.subject import Subject, same_rows, subject
@@ -14,8 +15,11 @@ from medimg.errors import InputError
 from medimg.run import Run
 
 STANDING_NOTES = (
-    "members are the rows of 'train', non-members those of 'test'; validation rows are neither: the epoch was chosen "
-    "by them",
+    "validation rows are neither members nor non-members: the epoch was chosen by them",
+    "pooled AUCs: 'raw' compares every member with every non-member, so a different mix of classes moves it; 'within "
+    "class' compares those of one label only (the classes' AUCs weighted by their pairs)",
+    "the best advantage takes its threshold from the rows that it is measured on and is never below 0; 'held out' "
+    "takes it from half of the patients and is measured on the others",
     "the attacks score rows; intervals resample patients, and the bound of epsilon uses each patient's mean score, "
     "since the claim protects patients",
     "the bound of epsilon takes patients as independent trials of one training; the rule was chosen on half of the "
@@ -43,19 +47,20 @@ def audit(run: Run, config: AuditConfig, progress: Progress | None = None) -> di
     from medimg.audit.report import write
 
     progress = progress or (lambda what, done, total: None)
-    ours = subject(run)
-    theirs = subject(Run.load(config.twin)) if config.twin else None
+    ours = subject(run, config.seed)
+    theirs = subject(Run.load(config.twin), config.seed) if config.twin else None
     _check(config, ours, theirs)
     runs = 2 if theirs else 1
     models = config.shadow_models * runs
+    alike = exchangeability(ours, config.seed)
     attacked = run_attacks(ours, config, progress, 0, models)
     # Two bounds are stated, so each has half of the 5%.
     alpha = (1 - CONFIDENCE) / (2 if config.canaries else 1)
-    result = _result(attacked, config, alpha)
+    result = _result(attacked, config, alpha, alike)
     twin = None
     if theirs:
         twin = run_attacks(theirs, config, progress, config.shadow_models, models)
-        attacks, bound = measured(twin, config, alpha)
+        attacks, bound = measured(twin, config, alpha, _withheld(alike))
         result["twin"] = {
             "run": str(theirs.run.root.resolve()),
             "claimed_epsilon": claimed(twin),
@@ -68,7 +73,7 @@ def audit(run: Run, config: AuditConfig, progress: Progress | None = None) -> di
             ours, config.canaries, config.seed, alpha, progress
         )
     result["notes"] = _notes(attacked, twin, config)
-    result["verdict"] = verdict(attacked, result)
+    result["verdict"] = verdict(attacked, result, alike)
     write(result, attacked, twin)
     return result
 
@@ -110,9 +115,13 @@ def _check(config: AuditConfig, ours: Subject, theirs: Subject | None) -> None:
         canary.check(ours, config.canaries)
 
 
-def _result(attacked: Attacked, config: AuditConfig, alpha: float) -> dict:
+def _withheld(alike: Exchangeability) -> str:
+    return alike.sentence() if alike.shifted else ""
+
+
+def _result(attacked: Attacked, config: AuditConfig, alpha: float, alike: Exchangeability) -> dict:
     ours, claim = attacked.subject, attacked.claim
-    attacks, bound = measured(attacked, config, alpha)
+    attacks, bound = measured(attacked, config, alpha, _withheld(alike))
     result = {
         "run": str(ours.run.root.resolve()),
         "dataset": ours.dataset.name,
@@ -121,11 +130,14 @@ def _result(attacked: Attacked, config: AuditConfig, alpha: float) -> dict:
         "non_members": int((~ours.member).sum()),
         "member_patients": ours.patient_counts()[0],
         "non_member_patients": ours.patient_counts()[1],
+        "non_members_from": ours.others,
+        "exchangeability": {**alike.to_dict(), "says": alike.sentence()},
         "claimed_epsilon": claimed(attacked),
         "claimed_delta": claim.delta if claim else None,
         "claimed_unit": claim.unit if claim else None,
         "attacks": attacks,
         "epsilon_lower_bound": bound["value"],
+        "epsilon_lower_bound_reason": bound.get("reason", alike.sentence()),
         "bound": bound,
         "seed": config.seed,
         "bootstrap": config.bootstrap,
@@ -160,9 +172,10 @@ def _notes(attacked: Attacked, twin: Attacked | None, config: AuditConfig) -> li
             "other half, so no score is an attacker's own training score"
         )
     if attacked.difficulty is not None:
+        trained_on = int((ours.pool["split"] == "train").sum())
         notes.append(
-            f"{config.shadow_models} shadow models, each trained on half of the {len(ours.rows)} rows, where the Run "
-            f"had {int(ours.member.sum())}; 'shift' is the AUC of confidence of models that have not seen the row: "
+            f"{config.shadow_models} shadow models, each trained on half of the {len(ours.pool)} rows, where the Run "
+            f"had {trained_on}; 'shift' is the AUC of confidence of models that have not seen the row: "
             "what it is off 0.5 is a difference of the parts, no leak"
         )
     if twin and twin.claim is not None:

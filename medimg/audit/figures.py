@@ -81,9 +81,10 @@ def _losses(panel, one: Attacked) -> None:
     low, high = np.quantile(one.signals.confidence, [0.002, 0.998])
     edges = np.linspace(low - 1e-6, high + 1e-6, 41)
     member = one.subject.member
+    others = "held out" if one.subject.held_out else "test"
     for kind, name, colour in (
         (member, "members (train)", VERMILION),
-        (~member, "non-members (test)", BLUE),
+        (~member, f"non-members ({others})", BLUE),
     ):
         # What lies outside is counted in the outermost bar.
         values = np.clip(one.signals.confidence[kind], edges[0], edges[-1])

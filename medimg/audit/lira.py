@@ -1,7 +1,7 @@
 """The likelihood-ratio attack: the model's confidence in a row against that of models that have, or have not, seen it.
 
-Shadow models come in pairs: of all member and non-member patients a random half trains the first and the other half the
-second, so each patient is in exactly half of the models. Validation patients stay what they are.
+Shadow models come in pairs: of all patients of train and of the non-members' part a random half trains the first and
+the other half the second, so each patient is in exactly half of the models. Validation patients stay what they are.
 
 Source: Carlini, Chien, Nasr, Song, Terzis and Tramer, Membership Inference Attacks From First Principles, IEEE S&P
 2022; the likelihood ratio is TF-Privacy's `compute_score_lira`.
@@ -18,6 +18,7 @@ from medimg import atomic
 from medimg.audit.retrain import FOLDER, Progress, options, trained
 from medimg.audit.signals import signals
 from medimg.audit.subject import Subject
+from medimg.csv_cells import read_csv
 from medimg.errors import InputError
 
 FEWEST_MODELS = 8
@@ -74,25 +75,25 @@ def shadows(
     Only confidences are kept, in `RUN/audit/`: an audit that was stopped goes on where it was.
 
     Args:
-        subject: the Run and its rows.
+        subject: the Run, its rows and the pool that they are of.
         models: even, at least FEWEST_MODELS.
         seed: of their training parts and trainings.
         progress: told of models done.
         before: models done before these.
         total: models in all; 0: these.
     """
-    inside = memberships(subject.patients, models, seed)
+    inside = memberships(subject.pool["patient"].to_numpy(str), models, seed)
     key = _key(subject, seed)
     answers = []
     for number, part in enumerate(inside):
         path = subject.run.root / FOLDER / f"shadow-{key}-{number:04d}.csv"
-        kept = _read(path, len(part))
+        kept = _read(path, len(subject.rows))
         if kept is None:
             kept = _train_one(subject, part, seed, number)
             atomic.write_csv(path, pd.DataFrame({"confidence": kept}))
         answers.append(kept)
         progress("shadow models", before + number + 1, total or models)
-    return Shadows(np.array(answers), inside)
+    return Shadows(np.array(answers), inside[:, subject.where])
 
 
 def online_scores(confidence: np.ndarray, shadows: Shadows) -> np.ndarray:
@@ -132,7 +133,7 @@ def _library(option: str, confidence: np.ndarray, shadows: Shadows) -> np.ndarra
 def _train_one(subject: Subject, inside: np.ndarray, seed: int, number: int) -> np.ndarray:
     from medimg.prediction import predict
 
-    training = subject.rows[inside].assign(split="train")
+    training = subject.pool[inside].assign(split="train")
     rows = pd.concat([training, subject.dataset.rows("val", labelled=True)])
     own_seed = int(np.random.SeedSequence([seed, 5, number]).generate_state(1)[0])
     with trained(subject, rows, own_seed) as run:
@@ -141,12 +142,15 @@ def _train_one(subject: Subject, inside: np.ndarray, seed: int, number: int) -> 
 
 
 def _key(subject: Subject, seed: int) -> str:
-    decides = [subject.dataset.fingerprint(), options(subject.run).to_dict(), seed]
+    known = options(subject.run).to_dict()
+    # Always 0 here, and the confidences of audits before there was such an option stay of use.
+    del known["audit_holdout"]
+    decides = [subject.dataset.fingerprint(), known, seed]
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _read(path, rows: int) -> np.ndarray | None:
     if not path.is_file():
         return None
-    kept = pd.read_csv(path)
+    kept = read_csv(path)
     return kept["confidence"].to_numpy(np.float64) if len(kept) == rows else None

@@ -13,7 +13,10 @@ from medimg.run import Run
 
 MEASURES = {
     "auc": ("AUC", "chance that a random member scores above a random non-member; 0.5 is none"),
-    "advantage": ("Advantage", "largest TPR less FPR; never below 0, so luck alone gives some"),
+    "advantage": (
+        "Advantage",
+        "largest TPR less FPR, its threshold from the rows measured on; never below 0, so luck alone gives some",
+    ),
     "tpr_at_fpr_0.01": ("TPR at 1% FPR", "share of members found when 1% of others are accused"),
     "tpr_at_fpr_0.001": ("TPR at 0.1% FPR", "the same when 0.1% are: the attack that harms"),
 }

@@ -31,8 +31,8 @@ def options(run: Run) -> TrainConfig:
             "'medimg train'"
         )
     config = TrainConfig.from_dict(run.config["options"])
-    # The Dataset already has the fold's parts.
-    return dataclasses.replace(config, folds=0, fold=0, tensorboard=False)
+    # The Dataset already has the fold's parts, and the rows to train on are given.
+    return dataclasses.replace(config, folds=0, fold=0, audit_holdout=0.0, tensorboard=False)
 
 
 def seconds(run: Run) -> float | None:
@@ -74,9 +74,10 @@ def trained(
         data = dataclasses.replace(
             subject.dataset, root=folder / "data", manifest=rows.reset_index(drop=True)
         )
-        data.save()
+        # Never written: a manifest names only files of its own folder.
+        data.root.mkdir()
         listener = Listener(step=step) if step else None
-        yield train(data.root, folder / "run", config, listener=listener)
+        yield train(data, folder / "run", config, listener=listener)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         # Dozens of models in one process: their graphs would stay.

@@ -116,6 +116,94 @@ def auc_interval(
     return {"value": auc_of(scores, member), "low": interval.low, "high": interval.high}
 
 
+def within(
+    scores: np.ndarray,
+    member: np.ndarray,
+    strata: Sequence,
+    patients: Sequence,
+    resamples: int,
+    seed: int,
+) -> dict:
+    """AUC of members against non-members of the same stratum, pooled: the mix of strata can't pass for membership.
+
+    The strata's AUCs weighted by their pairs: the chance that a random member scores above a random non-member that is
+    of its stratum. Source: van Elteren, Bulletin of the International Statistical Institute 37, 1960, with his other
+    weights.
+
+    Args:
+        scores: float (N,), higher = rather a member.
+        member: bool (N,).
+        strata: length N, e.g. each row's label.
+        patients: length N; patients are resampled.
+        resamples: of the bootstrap.
+        seed: of it.
+
+    Returns:
+        {"value", "low", "high"}; None where no stratum has both members and non-members.
+    """
+    strata = np.asarray(strata)
+    groups = [np.flatnonzero(strata == name) for name in np.unique(strata)]
+    groups = [rows for rows in groups if member[rows].any() and not member[rows].all()]
+    if not groups:
+        return {"value": None, "low": None, "high": None}
+    rankings = [Ranking(scores[rows]) for rows in groups]
+
+    def pooled(weights: np.ndarray) -> np.ndarray:
+        won, pairs = np.zeros(len(weights)), np.zeros(len(weights))
+        for rows, ranking in zip(groups, rankings, strict=True):
+            members, others = weights[:, rows] * member[rows], weights[:, rows] * ~member[rows]
+            count = members.sum(axis=1) * others.sum(axis=1)
+            won += np.nan_to_num(auc(*ranking.rates(members, others))) * count
+            pairs += count
+        with np.errstate(invalid="ignore"):
+            return won / pairs
+
+    interval = percentile_interval(cluster_bootstrap(pooled, patients, resamples, seed))
+    value = float(pooled(np.ones((1, len(strata))))[0])
+    return {"value": value, "low": interval.low, "high": interval.high}
+
+
+def advantage_held_out(
+    scores: np.ndarray,
+    member: np.ndarray,
+    patients: Sequence,
+    first_half: np.ndarray,
+    resamples: int,
+    seed: int,
+) -> dict:
+    """TPR - FPR of the threshold that is best on the first half of the patients, measured on the others.
+
+    Args:
+        scores: float (N,), higher = rather a member; those of the first half owe nothing to the second.
+        member: bool (N,).
+        patients: length N; those of the second half are resampled.
+        first_half: bool (N,), the same for all rows of a patient.
+        resamples: of the bootstrap.
+        seed: of it.
+
+    Returns:
+        {"value", "low", "high"}; negative where the threshold calls more non-members than members.
+    """
+    chosen_on = member[first_half]
+    ranking = Ranking(scores[first_half])
+    fpr, tpr = ranking.rates(1.0 * chosen_on[None], 1.0 * ~chosen_on[None])
+    best = int(np.argmax((tpr - fpr)[0]))
+    ranked = np.sort(scores[first_half])[::-1]
+    threshold = np.inf if best == 0 else ranked[ranking.ends[best - 1]]
+    rest, called = member[~first_half], scores[~first_half] >= threshold
+
+    def gained(weights: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            return (weights @ (called & rest)) / (weights @ rest) - (weights @ (called & ~rest)) / (
+                weights @ ~rest
+            )
+
+    drawn = cluster_bootstrap(gained, np.asarray(patients)[~first_half], resamples, seed)
+    interval = percentile_interval(drawn)
+    value = float(gained(np.ones((1, len(rest))))[0])
+    return {"value": value, "low": interval.low, "high": interval.high}
+
+
 def measure(
     scores: np.ndarray, member: np.ndarray, patients: Sequence, resamples: int, seed: int
 ) -> dict:

@@ -1,5 +1,6 @@
 """Members and non-members of a Run: the rows that an attack must tell apart."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,10 +8,8 @@ import pandas as pd
 
 from medimg.dataset import Dataset
 from medimg.errors import InputError
+from medimg.holdout import FEWEST_PATIENTS, HELD_OUT, strata
 from medimg.run import Run
-
-# Patients of each kind without which no rate means anything.
-FEWEST_PATIENTS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,9 +19,12 @@ class Subject:
     Attributes:
         run: the Run.
         dataset: its Dataset, with the parts that the Run was trained on.
-        rows: labelled rows of `train` (members), then of `test` (non-members); index 0..N-1.
+        rows: labelled rows of members (of `train`), then of non-members; index 0..N-1.
         member: bool (N,).
         notes: what a reader must know of them.
+        pool: what shadow models may be trained on: all rows of `train` and of the non-members' part.
+        where: int (N,), position of each of `rows` in `pool`.
+        held_out: non-members were drawn from the training part by `train --audit-holdout`; else they are `test`.
     """
 
     run: Run
@@ -30,6 +32,9 @@ class Subject:
     rows: pd.DataFrame
     member: np.ndarray
     notes: tuple[str, ...]
+    pool: pd.DataFrame
+    where: np.ndarray
+    held_out: bool
 
     @property
     def patients(self) -> np.ndarray:
@@ -41,16 +46,27 @@ class Subject:
         """Labels as `Dataset.targets` gives them."""
         return self.dataset.targets(self.rows)
 
+    @property
+    def others(self) -> str:
+        """The part of the non-members."""
+        return HELD_OUT if self.held_out else "test"
+
     def patient_counts(self) -> tuple[int, int]:
         """Patients among members and among non-members."""
         patients = self.patients
         return len(set(patients[self.member])), len(set(patients[~self.member]))
 
 
-def subject(run: Run) -> Subject:
+def subject(run: Run, seed: int = 0) -> Subject:
     """The members and non-members of a Run.
 
-    Validation patients are neither: the epoch was chosen by them.
+    Non-members are the patients that the Run's training held out for this, with as many members drawn from `train`,
+    alike in label; where it held out none, those of `test`, with all of `train`. Validation patients are neither: the
+    epoch was chosen by them.
+
+    Args:
+        run: the Run.
+        seed: of the draw of members.
 
     Raises:
         InputError: the data are not those of the training, or a part has too few patients.
@@ -63,23 +79,38 @@ def subject(run: Run) -> Subject:
             f"{run.root}: its data at {dataset.root} have changed since its training, so who was a member is not "
             "known; restore them or train anew"
         )
-    parts = {name: dataset.rows(name, labelled=True) for name in ("train", "test")}
-    notes = _notes(dataset)
+    held_out = bool(run.config["options"].get("audit_holdout"))
+    others = HELD_OUT if held_out else "test"
+    parts = {name: dataset.rows(name, labelled=True) for name in ("train", others)}
+    notes = _notes(dataset, run, held_out)
     if dataset.is_table and run.config["options"].get("missing") == "drop-rows":
         # Rows with gaps were left out of training; non-members must be complete likewise.
         parts, note = _complete(dataset, parts)
         notes += note
-    for name, rows in parts.items():
-        patients = rows["patient"].nunique()
-        if patients < FEWEST_PATIENTS:
-            kind = "members" if name == "train" else "non-members"
-            raise InputError(
-                f"{dataset.root}/manifest.csv: {patients} patients with labels in split '{name}'; the audit needs at "
-                f"least {FEWEST_PATIENTS} {kind}: prepare with another --split and train again"
+    pool = pd.concat([parts["train"], parts[others]], ignore_index=True)
+    member = np.arange(len(pool)) < len(parts["train"])
+    taken = np.ones(len(pool), bool)
+    if held_out:
+        taken = ~_twins(dataset, pool)
+        if not taken.all():
+            notes.append(
+                f"{pool.loc[~taken, 'patient'].nunique()} patients share an image with another patient of 'train' or "
+                "of those held out and are neither member nor non-member"
             )
-    rows = pd.concat([parts["train"], parts["test"]], ignore_index=True)
-    member = np.arange(len(rows)) < len(parts["train"])
-    return Subject(run, dataset, rows, member, tuple(notes))
+        taken &= _matched(pool, member, taken, seed)
+    where = taken.nonzero()[0]
+    found = Subject(
+        run,
+        dataset,
+        pool.iloc[where].reset_index(drop=True),
+        member[where],
+        tuple(notes),
+        pool,
+        where,
+        held_out,
+    )
+    _require_patients(found)
+    return found
 
 
 def same_rows(first: Subject, second: Subject) -> None:
@@ -98,17 +129,72 @@ def same_rows(first: Subject, second: Subject) -> None:
     if not same:
         raise InputError(
             f"--twin {second.run.root}: trained on other data or parts than {first.run.root}; give a Run of the same "
-            "Dataset, with the same --folds, --fold, --seed and --missing"
+            "Dataset, with the same --folds, --fold, --seed, --audit-holdout and --missing"
         )
 
 
-def _notes(dataset: Dataset) -> list[str]:
-    if dataset.preparation.get("split") != "official":
-        return []
-    return [
-        "the parts are official, not drawn at random: where train and test differ for another reason (hospital, year, "
-        "scanner), an attack that finds the difference looks like a leak; shadow models measure that (--shadow-models)"
-    ]
+def _require_patients(found: Subject) -> None:
+    names = ("train", found.others)
+    for name, patients in zip(names, found.patient_counts(), strict=True):
+        if patients >= FEWEST_PATIENTS:
+            continue
+        kind = "members" if name == "train" else "non-members"
+        remedy = (
+            "train again with a larger --audit-holdout"
+            if found.held_out
+            else "prepare with another --split and train again"
+        )
+        raise InputError(
+            f"{found.dataset.root}/manifest.csv: {patients} patients with labels in split '{name}'; the audit needs at "
+            f"least {FEWEST_PATIENTS} {kind}: {remedy}"
+        )
+
+
+def _twins(dataset: Dataset, pool: pd.DataFrame) -> np.ndarray:
+    """Rows of patients that share an image with another patient, whichever is a member: bool (N,)."""
+    from medimg.leakage import content_hashes
+
+    pixels, broken = content_hashes(dataclasses.replace(dataset, manifest=pool))
+    if broken:
+        raise InputError(f"{broken[0]}; prepare the data set again")
+    known = pool.assign(pixels=pixels)[pixels != ""]
+    owners = known.groupby("pixels")["patient"].transform("nunique")
+    return pool["patient"].isin(known.loc[owners > 1, "patient"]).to_numpy()
+
+
+def _matched(pool: pd.DataFrame, member: np.ndarray, allowed: np.ndarray, seed: int) -> np.ndarray:
+    """As many patients of either kind, drawn at random within each set of labels: bool (N,)."""
+    generator = np.random.default_rng([seed, 9])
+    labels = strata(pool[allowed])
+    kinds = pool[allowed].assign(member=member[allowed]).groupby("patient")["member"].first()
+    chosen: list[str] = []
+    for _, patients in labels.groupby(labels):
+        inside = kinds[patients.index]
+        sides = [inside.index[inside].to_numpy(), inside.index[~inside].to_numpy()]
+        size = min(map(len, sides))
+        chosen += [name for side in sides for name in generator.choice(side, size, replace=False)]
+    return pool["patient"].isin(chosen).to_numpy()
+
+
+def _notes(dataset: Dataset, run: Run, held_out: bool) -> list[str]:
+    notes = []
+    if held_out:
+        share, weights = (run.config["options"].get(name) for name in ("audit_holdout", "weights"))
+        notes.append(
+            f"each training patient was held out with probability {share:g}, by the seed and the patient's name alone; "
+            "nothing was learnt or chosen from those who were. As many members are drawn, alike in label"
+        )
+        if weights not in (None, "none", "imagenet"):
+            notes.append(
+                "the Run started from other weights: of a Run it was checked that it has not learnt from the patients "
+                "held out; of a weights file nothing is known"
+            )
+    elif dataset.preparation.get("split") == "official":
+        notes.append(
+            "the parts are official, not drawn at random: where train and test differ for another reason (hospital, "
+            "year, scanner), an attack that finds the difference looks like a leak; train with --audit-holdout"
+        )
+    return notes
 
 
 def _complete(dataset: Dataset, parts: dict[str, pd.DataFrame]) -> tuple[dict, list[str]]:

@@ -3,17 +3,21 @@
 import math
 
 from medimg.audit.attacked import Attacked
+from medimg.audit.exchangeable import Exchangeability
 from medimg.evaluation.figures import with_interval
 
 
-def verdict(attacked: Attacked, result: dict) -> list[str]:
+def verdict(attacked: Attacked, result: dict, alike: Exchangeability) -> list[str]:
     """Sentences for audit.json and the head of the report.
 
     Args:
         attacked: the Run.
         result: content of audit.json but for the verdict.
+        alike: whether members and non-members differ in membership alone.
     """
-    sentences = [_claim(attacked), _measured(result), _bound(attacked, result)]
+    sentences = [_claim(attacked), alike.sentence(), _measured(result, alike)]
+    if not alike.shifted:
+        sentences.append(_bound(attacked, result, alike))
     if "canaries" in result:
         sentences.append(_canaries(result["canaries"]))
     if "twin" in result:
@@ -39,32 +43,36 @@ def _claim(attacked: Attacked) -> str:
     )
 
 
-def _measured(result: dict) -> str:
+def _measured(result: dict, alike: Exchangeability) -> str:
     name = strongest(result["attacks"])
     found = result["attacks"][name]
     area = found["auc"]
     shown = area["low"] is not None and area["low"] > 0.5
-    meaning = (
-        "the model tells members from non-members"
-        if shown
-        else "no difference between members and non-members is shown by these attacks"
-    )
+    if alike.shifted:
+        meaning = "whether that is membership or the difference of the parts is not known"
+    elif shown:
+        meaning = "the model tells members from non-members"
+    else:
+        meaning = "no difference between members and non-members is shown by these attacks"
     return (
-        f"Measured: the strongest attack, {name}, has AUC {with_interval(area)}, advantage "
-        f"{found['advantage']['value']:.3f} (luck alone: up to {found['advantage']['chance']:.3f}) and finds "
+        f"Measured: the strongest attack, {name}, has AUC {with_interval(area)} over all rows and "
+        f"{with_interval(found['pooled']['within_class'])} pooled within classes, advantage "
+        f"{with_interval(found['advantage_held_out'])} with a threshold from other patients (at best "
+        f"{found['advantage']['value']:.3f}, by luck alone up to {found['advantage']['chance']:.3f}) and finds "
         f"{found['tpr_at_fpr_0.01']['value']:.1%} of the members at 1% false alarms: {meaning}."
     )
 
 
-def _bound(attacked: Attacked, result: dict) -> str:
+def _bound(attacked: Attacked, result: dict, alike: Exchangeability) -> str:
     lower, claim = result["epsilon_lower_bound"], attacked.claim
     text = f"Epsilon is at least {lower:.3g}, by the attacks, at {100 * result['bound']['confidence']:.3g}% confidence"
     if claim is None or math.isinf(claim.epsilon):
         return text + ("." if lower > 0 else ": nothing is shown.")
     if lower > claim.epsilon:
+        doubt = "" if alike.held_out else "the parts differ by themselves, or "
         return (
-            f"{text}: above the claim of {claim.epsilon:.3g}. Either the parts differ by themselves, or the claim is "
-            "wrong; do not rely on it before that is settled."
+            f"{text}: above the claim of {claim.epsilon:.3g}. Either {doubt}the claim is wrong, or this is one of the "
+            f"{1 - result['bound']['confidence']:.1%} of audits that may err; do not rely on it before that is settled."
         )
     return (
         f"{text}: it does not contradict the claim of {claim.epsilon:.3g}. An audit can refute a claim and never prove "

@@ -10,7 +10,8 @@ from medimg import printing
 from medimg.command_line import Group, options_of, take
 from medimg.commands.output import out_option, overwrite_option
 from medimg.config import PhantomConfig, PrepareConfig
-from medimg.console import progress_bars, table
+from medimg.console import progress_bars, say, table
+from medimg.errors import InputError
 
 
 @click.group(cls=Group)
@@ -54,7 +55,7 @@ def prepare(source, path, out, overwrite, **values):
         )
     printing.counts(dataset)
     for note in dataset.preparation.get("notes", []):
-        click.echo(f"note: {note}")
+        say(f"note: {note}")
     click.echo(f"prepared {len(dataset.manifest)} {dataset.unit}s in {out}")
 
 
@@ -73,8 +74,25 @@ def inspect(data_folder, out):
         inspection = inspect(dataset, folder, partial(step, "inspect"))
     printing.counts(dataset)
     for note in inspection.notes:
-        click.echo(f"note: {note}")
+        say(f"note: {note}")
     for problem in inspection.problems:
-        click.echo(f"problem: {problem}")
+        say(f"problem: {problem}")
     click.echo(f"figures and page in {folder}")
     sys.exit(1 if inspection.problems else 0)
+
+
+@data.command()
+@click.argument("data_folder", metavar="DATA")
+@click.option("--delta", type=float, default=1e-5, show_default=True, help="Delta of epsilon.")
+@click.option("--abandon", metavar="RUN", help="Id of a Run that never goes on: release its rest.")
+def ledger(data_folder, delta, abandon):
+    """What private Runs on DATA have spent, and what unfinished ones hold in reserve."""
+    from medimg.builtin import resolve
+    from medimg.privacy.dataset_ledger import DatasetLedger
+
+    shared = DatasetLedger(resolve(data_folder))
+    if abandon:
+        if abandon not in {segment.run for segment in shared.entries().all}:
+            raise InputError(f"--abandon {abandon}: no such Run in {shared.path}; give its full id")
+        click.echo(f"released {shared.release(abandon)} steps that were never run")
+    printing.ledger(shared, delta)

@@ -78,5 +78,5 @@ def _cross_validate(data_folder, out, config, resume, overwrite):
             Listener(step),
             told,
         )
-    printing.folds(result)
+    printing.folds(result, out)
     click.echo(f"report: {Path(out) / 'report.html'}; each fold is a Run in {out}/fold-1 and so on")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from medimg.csv_cells import read_csv
 from medimg.dataset import SEPARATOR
 from medimg.errors import InputError
 from medimg.evaluation.predictions import Predictions
@@ -85,7 +86,7 @@ def read(run: Run) -> Evaluated:
     if not path.is_file():
         raise InputError(f"{path}: missing; evaluate it first: medimg evaluate {run.root}")
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = read_csv(path, dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not readable as CSV ({' '.join(str(error).split())})") from error
     unit = next((name for name in UNITS if name in table), None)

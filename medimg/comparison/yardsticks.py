@@ -11,7 +11,8 @@ from medimg.comparison.reading import Decided, Evaluated
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.predictions import Predictions, as_written
-from medimg.folds import in_fold
+from medimg.holdout import parts_of
+from medimg.privacy.ledger import is_private
 from medimg.run import Run
 
 # Of a binary task: validation is used for nothing, so no threshold is chosen on it.
@@ -58,17 +59,22 @@ def baseline(name: str, evaluated: Evaluated, whole: Dataset, seed: int) -> Cand
 
 
 def training_data(run: Run) -> Dataset:
-    """The Dataset of a Run, all parts as they were prepared.
+    """The Dataset of a Run, with the parts that it was trained on.
 
     Raises:
-        InputError: it is not there, or has changed since the training.
+        InputError: it is not there, has changed since the training, or its patients are protected.
     """
+    if is_private(run.config["options"]):
+        raise InputError(
+            f"{run.root}: is private: baselines would learn from the patients that it protects without noise; give "
+            "--baseline none"
+        )
     if not Path(run.config["data"]).exists():
         raise InputError(
             f"{run.root}: its data are not at {run.config['data']}, so no baseline can be fitted; "
             "put them back, or give --baseline none"
         )
-    dataset = Dataset.load(Path(run.config["data"]))
+    dataset = run.dataset()
     if run.environment().get("data_fingerprint") not in (None, dataset.fingerprint()):
         raise InputError(
             f"{run.root}: the Dataset at {dataset.root} has changed since the training, so baselines would learn from "
@@ -81,8 +87,7 @@ def parts(run: Run, whole: Dataset) -> Iterator[tuple[Run, Dataset]]:
     """A Run and its Dataset, or each fold's."""
     folds = folds_of(run)
     if not folds:
-        options = run.config["options"]
-        yield run, _in_fold(whole, options, options.get("fold") or 0)
+        yield run, whole
     for number in folds:
         fold = Run.load(run.root / f"fold-{number}")
         yield fold, _in_fold(whole, run.config["options"], number)
@@ -116,7 +121,7 @@ def tested_to_trained(evaluated: Evaluated) -> tuple[float, str]:
 
 
 def _in_fold(whole: Dataset, options: dict, fold: int) -> Dataset:
-    return in_fold(whole, options.get("folds") or 0, fold, options.get("seed") or 0)
+    return parts_of(whole, {**options, "fold": fold})
 
 
 def _decided(of: Predictions, probabilities: np.ndarray) -> Decided:

@@ -96,7 +96,7 @@ def evaluation_folder(run: Run, config: EvaluateConfig, dataset: Dataset) -> Pat
 
 def _subject(run: Run, config: EvaluateConfig, description: dict) -> Subject:
     if config.data is None:
-        require_unprotected(run.root, config.split)
+        require_unprotected(run.config["options"], config.split)
         dataset = run.dataset()
     else:
         # Lazily: most evaluations need no source.

@@ -8,7 +8,7 @@ import pandas as pd
 
 from medimg.dataset import Dataset
 from medimg.errors import InputError
-from medimg.imaging import byte_hash
+from medimg.imaging import byte_hash, file_content
 from medimg.tables.copies import find_copies, given_patients
 from medimg.tables.schema import as_text
 
@@ -120,8 +120,6 @@ def _hashes(paths: list[Path]) -> list[str]:
 
 def _hash(path: Path) -> str:
     try:
-        return byte_hash(path.read_bytes())
-    except OSError as error:
-        raise InputError(
-            f"{path}: can't be read ({error.strerror}); prepare the data set again"
-        ) from error
+        return byte_hash(file_content(path))
+    except InputError as error:
+        raise InputError(f"{error}; prepare the data set again") from error

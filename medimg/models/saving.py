@@ -7,23 +7,30 @@ import tensorflow as tf
 from medimg import atomic
 from medimg.errors import InputError
 from medimg.models import preprocessing  # noqa: F401  registers the layer that saved models begin with
+from medimg.models.allowed import check_file
+from medimg.printable import printable
 
 
 def save_model(model: tf.keras.Model, path: Path) -> None:
     """Write a `.keras` file atomically."""
     with atomic.replacing(path) as temporary:
-        model.save(temporary, save_format="keras")
+        # Not "keras": that is HDF5 in every thread but the one that imported Keras.
+        model.save(temporary, save_format="keras_v3")
 
 
 def load_model(path: Path) -> tf.keras.Model:
     """Read a `.keras` file without optimizer state.
 
+    The one way in which medimg opens a model: see `medimg.models.allowed` for what is refused, and why.
+
     Raises:
-        InputError: the file is not a Keras model.
+        InputError: the file is not a Keras model, or holds what may run code.
     """
+    check_file(Path(path))
     try:
-        return tf.keras.models.load_model(path, compile=False)
+        return tf.keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
+        lines = str(error).splitlines() or [type(error).__name__]
         raise InputError(
-            f"{path}: not readable as a Keras model ({str(error).splitlines()[0][:200]})"
+            f"{path}: not readable as a Keras model ({printable(lines[0])})"
         ) from error

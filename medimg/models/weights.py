@@ -5,9 +5,15 @@ from pathlib import Path
 import h5py
 import numpy as np
 import tensorflow as tf
+import yaml
 
 from medimg.errors import InputError
+from medimg.models import hdf5
 from medimg.models.blocks import HEAD
+from medimg.printable import printable
+
+# Folders of a Run that a file of it may lie in, one in the other: `checkpoints/last-000012`, `sites`.
+DEPTH = 3
 
 Layers = list[tuple[str, list[np.ndarray]]]
 
@@ -15,6 +21,25 @@ Layers = list[tuple[str, list[np.ndarray]]]
 def is_run(weights: str) -> bool:
     """Whether `--weights` names a Run folder."""
     return Path(weights).is_dir()
+
+
+def run_of(weights: str) -> Path | None:
+    """The Run that made these weights, where they lie in it: a Run folder, or a file in one; None: not known."""
+    path = Path(weights).absolute()
+    for folder in (path, *path.parents[:DEPTH]):
+        if is_config(folder / "config.yaml"):
+            return folder
+    return None
+
+
+def is_config(path: Path) -> bool:
+    """Whether it is the `config.yaml` of a Run."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        # Something else; what is damaged in a Run is told when it is read.
+        return False
+    return isinstance(content, dict) and {"command", "data", "options"} <= set(content)
 
 
 def load_backbone(model: tf.keras.Model, weights: str, name: str) -> None:
@@ -73,20 +98,29 @@ def _read(weights: str) -> Layers:
     if path.suffix == ".keras":
         from medimg.models.saving import load_model
 
+        # Built by Keras once it has been seen to: its weights' places in the file follow from the model.
         return [
             (layer.name, layer.get_weights()) for layer in load_model(path).layers if layer.weights
         ]
     try:
         with h5py.File(path, "r") as file:
-            root = file.get("model_weights", file)
-            if "layer_names" not in root.attrs:
-                raise InputError(f"--weights {weights}: an HDF5 file without Keras layers")
-            entries = [(_text(n), _arrays(root[_text(n)])) for n in root.attrs["layer_names"]]
-    except OSError as error:
+            entries = _entries(file)
+    except InputError as error:
+        raise InputError(f"--weights {weights}: {error}") from error
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(
-            f"--weights {weights}: neither a Keras .h5 nor a .keras file ({error})"
+            f"--weights {weights}: neither a Keras .h5 nor a .keras file ({printable(str(error))})"
         ) from error
     return [entry for entry in entries if entry[1]]
+
+
+def _entries(file: h5py.File) -> Layers:
+    """The layers of a file of weights; a model that it may hold as well is not looked at."""
+    hdf5.check(file)
+    root = file.get("model_weights", file)
+    if "layer_names" not in root.attrs:
+        raise InputError("an HDF5 file without Keras layers")
+    return [(_text(name), _arrays(root[_text(name)])) for name in root.attrs["layer_names"]]
 
 
 def _arrays(group) -> list[np.ndarray]:

@@ -6,7 +6,7 @@ number of units and the sampling probability count as public.
 
 import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from medimg.errors import InputError
@@ -15,6 +15,15 @@ from medimg.privacy.mechanism import Mechanism
 
 # Epsilon above which only the RDP accountant is asked.
 MEANINGLESS = 1000.0
+# Noise multipliers that are looked at.
+LEAST_NOISE, MOST_NOISE = 1e-3, 1e7
+# How much wider the cells are where a figure is a first guess only.
+COARSE = 10.0
+MOST_CELLS = 1e6
+# Share of a budget of which the rest is what an earlier search for its noise left over.
+USED_UP = 0.999
+# Of the budget, that may stay unused; and how often a first guess is corrected.
+CLOSE, MOST_CORRECTIONS = 5e-5, 8
 
 
 def epsilon_of(events: Iterable, delta: float) -> dict[str, float]:
@@ -74,7 +83,7 @@ def calibrate(
         previous: DpEvents that the budget must also cover.
 
     Returns:
-        Noise multiplier, to 1e-4 relative; the epsilon it gives never passes the budget.
+        Noise multiplier whose epsilon is at most the budget, and within 1e-4 of it where noise decides it.
 
     Raises:
         InputError: the budget is not positive, or `previous` has used it up.
@@ -84,50 +93,105 @@ def calibrate(
     if steps < 1:
         raise InputError(f"{steps} steps: a private training needs at least one")
     spent = pld_epsilon(previous, delta)
-    if spent >= epsilon:
+    if spent >= USED_UP * epsilon:
         raise InputError(
-            f"--dp-epsilon {epsilon}: earlier trainings on these patients have already spent {spent:.3f} "
-            f"at delta {delta}; give a larger one"
+            f"--dp-epsilon {epsilon}: earlier trainings on these patients have already spent {spent:.4g} "
+            f"at delta {delta}, or hold it in reserve; give a larger one"
         )
 
     def event(noise_multiplier: float):
         part = replace(mechanism, noise_multiplier=noise_multiplier).event([(0, steps)])
         return composed((*previous, part))
 
-    noise = _search(event, epsilon, delta)
-    # The report may discretise otherwise than the search did: hold the result to the reported figure.
-    while _pld(event(noise), delta) > epsilon:
-        noise *= 1.0001
+    interval = COARSE * _interval(event(1.0), epsilon)
+
+    def coarse(noise_multiplier: float) -> float:
+        # So little noise is far from any budget, and its table would fit no memory.
+        largest_loss = 0.5 / noise_multiplier**2 + 10.0 / noise_multiplier
+        if largest_loss > MOST_CELLS * interval:
+            return math.inf
+        return _pld_at(event(noise_multiplier), delta, interval)
+
+    noise = _least(lambda noise: _pld(event(noise), delta), coarse, epsilon)
+    if noise is None:
+        raise InputError(
+            f"--dp-epsilon {epsilon}: too little is left for {steps} steps with any noise, after {spent:.5g} at delta "
+            f"{delta} by earlier trainings on these patients; give a larger one"
+        )
     return noise
 
 
-def _search(event, epsilon: float, delta: float) -> float:
-    """Noise multiplier by dp-accounting's search, bracketed around the cheap accountant's answer."""
-    import dp_accounting
+def _least(
+    exact: Callable[[float], float], coarse: Callable[[float], float], epsilon: float
+) -> float | None:
+    """The least noise multiplier that stays within epsilon.
 
-    interval = _interval(event(1.0), epsilon)
-    upper = 1.0
-    while _rdp(event(upper), delta) > epsilon:
-        upper *= 2.0
-        if upper > 1e7:
-            raise InputError(
-                f"--dp-epsilon {epsilon}: no noise is enough at delta {delta}; give a larger one"
-            )
-    while upper > 1e-3 and _rdp(event(upper / 1.1), delta) <= epsilon:
-        upper /= 1.1
-    while _pld_at(event(upper), delta, interval) > epsilon:
-        upper *= 1.1
-    lower = upper / 1.1
-    while _pld_at(event(lower), delta, interval) <= epsilon:
-        upper, lower = lower, lower / 1.1
-    return dp_accounting.calibrate_dp_mechanism(
-        lambda: dp_accounting.pld.PLDAccountant(value_discretization_interval=interval),
-        event,
-        epsilon,
-        delta,
-        dp_accounting.ExplicitBracketInterval(lower, upper),
-        tol=1e-4 * lower,
-    )
+    The quick figure is bisected; where it is off by a factor, its budget is corrected by that factor, which takes two
+    or three exact figures.
+
+    Args:
+        exact: noise -> epsilon, as it is reported; falls as the noise grows.
+        coarse: the same in wider cells.
+        epsilon: budget.
+
+    Returns:
+        A noise whose exact epsilon fits; None: none up to MOST_NOISE does.
+    """
+    fitting, target, last = None, epsilon, None
+    for _ in range(MOST_CORRECTIONS):
+        noise = _root(coarse, target, last or 1.0, 2.0 if last is None else 1.003)
+        if noise is None:
+            break
+        found = exact(noise)
+        if found <= epsilon:
+            fitting = noise if fitting is None else min(noise, fitting)
+            if found >= epsilon * (1.0 - 2.0 * CLOSE) or noise == LEAST_NOISE:
+                return fitting
+        # Aim a little below the budget, so as to end on its right side.
+        target, last = target * epsilon * (1.0 - CLOSE) / max(found, 1e-9), noise
+    # Wide cells only overstate: that they have no answer does not mean that there is none.
+    return fitting or _root(exact, epsilon, last or 1.0, 1.01)
+
+
+def _root(
+    epsilon_of_noise: Callable[[float], float], epsilon: float, start: float, stride: float
+) -> float | None:
+    """The least noise multiplier that stays within epsilon by one accountant, to 1e-4 relative.
+
+    Args:
+        epsilon_of_noise: falls as the noise grows.
+        epsilon: budget.
+        start: where to look first.
+        stride: first factor between two looks, squared each time.
+
+    Returns:
+        A noise whose epsilon was computed and fits; None: none up to MOST_NOISE does.
+    """
+    from scipy.optimize import brentq
+
+    def excess(log_noise: float) -> float:
+        found = epsilon_of_noise(math.exp(log_noise))
+        return math.log(min(max(found, 1e-9), 1e9) / epsilon)
+
+    least, most = math.log(LEAST_NOISE), math.log(MOST_NOISE)
+    here, stride = min(max(math.log(start), least), most), math.log(stride)
+    fits = excess(here) <= 0.0
+    while True:
+        there = min(max(here - stride if fits else here + stride, least), most)
+        if there == here:
+            return LEAST_NOISE if fits else None
+        if (excess(there) <= 0.0) != fits:
+            break
+        here, stride = there, 2.0 * stride
+    low, high = min(here, there), max(here, there)
+    root = brentq(excess, low, high, xtol=2e-5)
+    # The root may be on either side, and cells of another width make a jump somewhere: hold to what was computed.
+    step = 3e-5
+    while root + step < high:
+        if excess(root + step) <= 0.0:
+            return math.exp(root + step)
+        step *= 2.0
+    return math.exp(high)
 
 
 @functools.lru_cache(maxsize=512)
@@ -165,8 +229,14 @@ def _pld_at(event, delta: float, interval: float) -> float:
     # What the accountant does, but keeping the loss of a single step, which takes nearly all of its time.
     total = privacy_loss_distribution.identity(value_discretization_interval=interval)
     for part in event.events:
-        total = total.compose(_sampled_gaussian(part.event, interval).self_compose(part.count))
+        total = total.compose(_sampled_gaussians(part.event, part.count, interval))
     return float(total.get_epsilon_for_delta(delta))
+
+
+@functools.lru_cache(maxsize=32)
+def _sampled_gaussians(event, count: int, interval: float):
+    """Privacy loss distribution of so many steps; those of earlier trainings are asked for again and again."""
+    return _sampled_gaussian(event, interval).self_compose(count)
 
 
 @functools.lru_cache(maxsize=32)

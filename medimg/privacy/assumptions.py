@@ -15,6 +15,9 @@ class Circumstances:
         search: options were chosen by looking at results on these data.
         fixed_seed: the seed of the noise was given by the user.
         pretrained: the weights started from another data set.
+        weights_file: the weights came from a file of which nothing is known.
+        vouched: that weights were learnt from other patients is the user's word.
+        inherited: steps of private Runs that this one started from are counted.
         dataset_ledger: why the Dataset's ledger could not be written; empty: it was.
     """
 
@@ -25,6 +28,9 @@ class Circumstances:
     search: bool = False
     fixed_seed: bool = False
     pretrained: bool = False
+    weights_file: bool = False
+    vouched: bool = False
+    inherited: bool = False
     dataset_ledger: str = ""
 
 
@@ -40,7 +46,8 @@ ALWAYS = (
     "Loss and accuracy on the training patients, their number, how long steps took and the hash of the manifest are "
     "not written. Not covered: how long the training as a whole took.",
     "Runs on one Dataset folder are added up in its privacy_ledger.jsonl. A copy of the folder elsewhere, and another "
-    "Dataset with the same patients, are not seen.",
+    "Dataset with the same patients, are not seen, unless this training started from weights or rows made of them. A "
+    "patient is known by the same name alone.",
 )
 
 WHEN = {
@@ -56,6 +63,13 @@ WHEN = {
     "fixed_seed": "Not covered: the seed of the noise was fixed; whoever knows it and the options can take the noise "
     "off. For experiments only.",
     "pretrained": "The weights started from another data set, whose patients are not protected by this training.",
+    "weights_file": "Not covered: what the weights FILE was trained on is not known. Its patients are not protected; "
+    "had these been among them, without privacy, the guarantee would not hold.",
+    "vouched": "Not covered: that the first weights were learnt from none of these patients was said by "
+    "--weights-patients others, and not checked.",
+    "inherited": "The first weights, or the rows, come from private Runs on patients of this Dataset, or of whom that "
+    "can't be told: their steps count in this epsilon, those of several sites as if each patient were at "
+    "every one.",
 }
 
 SHUFFLED = (

@@ -40,7 +40,7 @@ class Budget:
         epsilon: by the PLD accountant; None: nothing is claimed beforehand, the noise multiplier is
             given.
         delta: in (0, 1).
-        previous: DpEvents of earlier trainings that the budget also covers; empty: this training
+        previous: DpEvents that the budget also covers, of earlier trainings; empty: this training
             alone.
     """
 
@@ -115,7 +115,10 @@ def steps_within(
         event = mechanism.event([(0, strides * stride)])
         return epsilon_by((*previous, event), delta) <= epsilon
 
-    # The cheap accountant's answer is at most a few per cent short of the tight one's.
+    # A training that goes on with what it was allowed before.
+    if fits(pld_epsilon, target):
+        return most
+    # Where to start: the cheap accountant's answer is mostly a few per cent short of the tight one's, which decides.
     start = _last(lambda strides: fits(rdp_epsilon, strides), 0, 1, target)
     if not fits(pld_epsilon, start):
         start = _last(lambda strides: fits(pld_epsilon, strides), 0, 1, start)

@@ -24,8 +24,8 @@ def privacy_section(content: dict | None, row: str) -> str:
         *_epsilons(content),
         f"- Delta: {content['delta']}.",
         f"- Accountant: {content['accountant']}; the ledger is {content['status']}.",
-        f"- Counts by part and class, and the manifest's hash: {WITHHELD}. The number of training {unit}s counts as "
-        "public; the ledger's probability tells it.",
+        f"- Counts by part and class, and the manifest's hash: {WITHHELD}. The number of training {unit}s is known by "
+        "the steps of a pass alone.",
         "- The threshold and the metrics on this card come from the validation and the test part, whose patients are "
         "not protected.",
     ]

@@ -47,7 +47,8 @@ def composed(events: Iterable):
     """One event of all, with equal mechanisms counted together.
 
     Composition does not depend on the order, so (A, B, A) is (2 x A, B): the accountants then work
-    once on each mechanism, however many segments a ledger holds.
+    once on each mechanism, however many segments a ledger holds. They are in an order of their own, so that
+    the same events give the same figure to the last bit, whoever was first.
     """
     from dp_accounting import dp_event
 
@@ -55,7 +56,10 @@ def composed(events: Iterable):
     for event in events:
         _count(event, 1, counts)
     return dp_event.ComposedDpEvent(
-        tuple(dp_event.SelfComposedDpEvent(event, count) for event, count in counts.items())
+        tuple(
+            dp_event.SelfComposedDpEvent(event, count)
+            for event, count in sorted(counts.items(), key=repr)
+        )
     )
 
 

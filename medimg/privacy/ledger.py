@@ -4,13 +4,13 @@ Steps are written down before they are run: `record("train", 0, 200)`, then step
 checkpoint. Killed between the two, the ledger counts steps whose result was lost, never the other
 way round; resumed, the training records the same steps again, which changes nothing
 (`medimg.privacy.segments` says why that is right), runs them, and the count is exact. Epsilon is
-computed from the events each time, so it is never added up wrongly.
+computed from the events each time, so it is never added up wrongly. All steps are reserved in the
+Dataset's ledger before the first one (`RunLedger.reserve`).
 """
 
 import json
 import math
-import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -19,12 +19,10 @@ from medimg import atomic
 from medimg.errors import InputError
 from medimg.privacy.accounting import epsilon_of
 from medimg.privacy.assumptions import Circumstances, assumptions
-from medimg.privacy.dataset_ledger import DatasetLedger
 from medimg.privacy.events import to_dict
 from medimg.privacy.mechanism import Mechanism
-from medimg.privacy.segments import Segment, united
-
-FILE = "privacy.json"
+from medimg.privacy.segments import Segment, events_of, united
+from medimg.privacy.spending import FILE, Spending, Spent, Stretch
 
 
 @dataclass(frozen=True)
@@ -58,22 +56,62 @@ class RunLedger:
         terms: of the training.
         circumstances: decide the assumptions.
         dataset: the Dataset's folder; None: it has none.
+        inherited: steps of Runs that this one continues on the same patients (`medimg.privacy.spending`).
 
     Raises:
         InputError: `privacy.json` or the Dataset's ledger exists and can't be read.
     """
 
     def __init__(
-        self, folder: Path, terms: Terms, circumstances: Circumstances, dataset: Path | None = None
+        self,
+        folder: Path,
+        terms: Terms,
+        circumstances: Circumstances,
+        dataset: Path | None = None,
+        inherited: Iterable[Segment] = (),
     ):
         self.folder, self.terms, self.circumstances = Path(folder), terms, circumstances
-        self.dataset = DatasetLedger(dataset) if dataset is not None else None
-        if self.dataset:
-            # A broken ledger stops the training before its first step, not after its last.
-            self.dataset.segments(terms.unit)
-        existing = read(self.folder)
-        self.run = existing["run"] if existing else uuid.uuid4().hex
-        self.segments = segments_of(existing) if existing else ()
+        self.spending = Spending(folder, terms.unit, dataset, known(folder), inherited)
+
+    @property
+    def run(self) -> str:
+        """Id of the Run."""
+        return self.spending.run
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """Its own steps."""
+        return self.spending.own
+
+    def reserve(
+        self,
+        settle: Callable[
+            [Callable[..., float | None], tuple], Iterable[tuple[str, Mechanism, int]]
+        ],
+        whole_dataset: bool = False,
+    ) -> None:
+        """Settle noise and steps while no other training can, and set them aside; before the first step.
+
+        Args:
+            settle: given `noise` and `previous`, returns phase, mechanism and number of steps of each phase planned.
+                `noise(*phases)` is the noise multiplier that these phases have had on the same terms, or None;
+                `previous` are DpEvents that the budget must cover as well.
+            whole_dataset: the budget covers all Runs on the Dataset (`--dp-budget dataset`).
+
+        Raises:
+            InputError: of `settle`; or a Dataset's budget that can't be kept.
+        """
+        draw = self.terms.draw
+
+        def stretches(spent: Spent) -> list[Stretch]:
+            planned = settle(lambda *phases: spent.noise(draw, *phases), spent.previous(draw))
+            return [
+                Stretch(phase, draw, mechanism, ((0, steps),))
+                for phase, mechanism, steps in planned
+                if steps
+            ]
+
+        self.spending.reserve(stretches, whole_dataset)
 
     def record(self, phase: str, first: int, last: int, mechanism: Mechanism) -> dict[str, float]:
         """Write down steps first..last - 1 of a phase; call it before they are run.
@@ -88,33 +126,28 @@ class RunLedger:
             Epsilon of the Run with these steps (`epsilon_of`).
 
         Raises:
-            InputError: the Run's folder can't be written, or the Dataset's ledger can't be read.
+            InputError: the Run's folder can't be written, the Dataset's ledger can't be read, or what was reserved in
+                it has been released.
         """
         if not 0 <= first < last:
             raise InputError(f"steps {first} to {last} of phase '{phase}': nothing to record")
-        ranges = ((first, last),)
-        segment = Segment(self.run, phase, self.terms.draw, mechanism, ranges, self.terms.unit)
-        # First where it outlives the Run.
-        self._tell_dataset(segment)
-        self.segments = united((*self.segments, segment))
+        self.spending.record([Stretch(phase, self.terms.draw, mechanism, ((first, last),))])
         return self._write("running")
 
     def complete(self) -> dict[str, float]:
-        """Mark the training as complete and add what all Runs on the Dataset have spent together."""
-        return self._write("complete")
-
-    def _tell_dataset(self, segment: Segment) -> None:
-        why = "the data are built in" if self.dataset is None else ""
-        if self.dataset is not None:
-            try:
-                self.dataset.append(segment, folder=str(self.folder.resolve()))
-            except OSError as error:
-                why = error.strerror or str(error)
-        self.circumstances = replace(self.circumstances, dataset_ledger=why)
+        """Mark the training as complete, add what all Runs on the Dataset have spent, release what is left over."""
+        epsilon = self._write("complete")
+        self.spending.release()
+        return epsilon
 
     def _write(self, status: str) -> dict[str, float]:
-        epsilon = epsilon_of((s.event() for s in self.segments), self.terms.delta)
-        terms = self.terms
+        terms, spending = self.terms, self.spending
+        epsilon = epsilon_of(spending.events(), terms.delta)
+        circumstances = replace(
+            self.circumstances,
+            dataset_ledger=spending.unwritten,
+            inherited=bool(spending.inherited),
+        )
         content = {
             "run": self.run,
             "status": status,
@@ -128,23 +161,19 @@ class RunLedger:
             "l2_norm_clip": terms.l2_norm_clip,
             "expected_units": terms.expected_units,
             "accountant": f"dp-accounting {metadata.version('dp-accounting')}",
-            "events": [{**s.to_dict(), "event": to_dict(s.event())} for s in self.segments],
-            "assumptions": assumptions(self.circumstances),
+            "events": [
+                {**s.to_dict(), "event": to_dict(s.event(terms.unit))}
+                for s in (*spending.inherited, *spending.own)
+            ],
+            "assumptions": assumptions(circumstances),
         }
         if status == "complete":
-            content["dataset"] = self._all_runs()
+            content["dataset"] = {
+                "runs": spending.runs(),
+                "epsilon": json_numbers(epsilon_of(spending.with_all_runs(), terms.delta)),
+            }
         atomic.write_json(self.folder / FILE, content)
         return epsilon
-
-    def _all_runs(self) -> dict:
-        """Epsilon of this Run and every other on the Dataset, at this Run's delta."""
-        others = self.dataset.events(self.terms.unit, but=self.run) if self.dataset else ()
-        runs = self.dataset.runs(self.terms.unit) if self.dataset else []
-        events = (*others, *(segment.event() for segment in self.segments))
-        return {
-            "runs": len({*runs, self.run}),
-            "epsilon": json_numbers(epsilon_of(events, self.terms.delta)),
-        }
 
 
 def read(folder: Path) -> dict | None:
@@ -202,9 +231,19 @@ def segments_of(content: dict) -> tuple[Segment, ...]:
     return tuple(Segment.from_dict(event) for event in content["events"])
 
 
-def total_epsilon(segments: Iterable[Segment], delta: float) -> dict[str, float]:
+def known(folder: Path) -> tuple[str, tuple[Segment, ...]] | None:
+    """Id and steps of the Run that is in a folder already; None: it is new.
+
+    Raises:
+        InputError: its `privacy.json` can't be read.
+    """
+    content = read(folder)
+    return (content["run"], segments_of(content)) if content else None
+
+
+def total_epsilon(segments: Iterable[Segment], delta: float, unit: str = "patient") -> dict:
     """Epsilon of any segments together, e.g. `DatasetLedger.segments()`."""
-    return epsilon_of((segment.event() for segment in united(segments)), delta)
+    return epsilon_of(events_of(united(segments), unit), delta)
 
 
 def json_numbers(epsilon: dict[str, float]) -> dict[str, float | str]:

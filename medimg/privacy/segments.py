@@ -48,9 +48,19 @@ class Segment:
         """Number of steps."""
         return sum(last - first for first, last in self.ranges)
 
-    def event(self):
-        """Its `dp_accounting.DpEvent`."""
-        return self.mechanism.event(self.ranges)
+    def event(self, unit: str = ""):
+        """Its `dp_accounting.DpEvent`.
+
+        Args:
+            unit: whose loss is asked for; empty: that of the unit it protects. To a `patient` of a protected `client`
+                half of the noise is of use: the client stays, and its update, still of norm at most the clip, may
+                become any other one, so that the sum moves by up to twice the clip.
+        """
+        mechanism = self.mechanism
+        if unit == "patient" and self.unit == "client":
+            # Nothing is known of how sampling clients helps when the client stays.
+            mechanism = Mechanism.shuffle(1, 0.5 * mechanism.noise_multiplier)
+        return mechanism.event(self.ranges)
 
     def to_dict(self) -> dict:
         """Plain values for JSON."""
@@ -78,16 +88,43 @@ def united(segments: Iterable[Segment]) -> tuple[Segment, ...]:
     for segment in segments:
         ranges.setdefault(segment.key, []).extend(segment.ranges)
     return tuple(
-        Segment(run, phase, draw, mechanism, _union(found), unit)
+        Segment(run, phase, draw, mechanism, joined(found), unit)
         for (run, phase, draw, mechanism, unit), found in ranges.items()
     )
 
 
-def _union(ranges: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    joined: list[tuple[int, int]] = []
+def events_of(segments: Iterable[Segment], unit: str) -> tuple:
+    """What segments have cost one unit, as DpEvents.
+
+    Clients are different people, so of each training that protects whole clients the steps of the one that was asked
+    most often count. They count for a patient too, who is inside one; for a client those for patients tell nothing.
+
+    Args:
+        segments: any, each of its steps once (`united`).
+        unit: `patient` or `client`.
+    """
+    own, clients = [], {}
+    for segment in segments:
+        if segment.unit == unit == "patient":
+            own.append(segment.event())
+        elif segment.unit == "client":
+            training = (segment.run, segment.draw, segment.mechanism)
+            if training not in clients or clients[training].steps < segment.steps:
+                clients[training] = segment
+    return (*own, *(segment.event(unit) for segment in clients.values()))
+
+
+def missing_from(ranges: Sequence[tuple[int, int]], taken: Sequence[tuple[int, int]]) -> bool:
+    """Whether some of the steps are not among those taken."""
+    return joined((*ranges, *taken)) != joined(taken)
+
+
+def joined(ranges: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Disjoint ascending ranges of the same steps."""
+    found: list[tuple[int, int]] = []
     for first, last in sorted(ranges):
-        if joined and first <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(joined[-1][1], last))
+        if found and first <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], last))
         elif last > first:
-            joined.append((first, last))
-    return tuple(joined)
+            found.append((first, last))
+    return tuple(found)

@@ -27,9 +27,9 @@ def summary(content: dict, row: str = "", model: str = "") -> str:
     Returns:
         One paragraph of plain text: the numbers, what was done and what is not covered.
     """
-    unit, epsilon = content["unit"], content["epsilon"]
     if not content["events"]:
         return "No private step was made, so nothing about the training data was released."
+    unit, epsilon = content["unit"], content["epsilon"]
     made = "Counted" if model in COUNTED else "Trained"
     theirs = f"{'its' if unit == 'client' else 'their'} {f'{row}s' if row else 'data'}"
     sentences = [
@@ -39,8 +39,14 @@ def summary(content: dict, row: str = "", model: str = "") -> str:
     ]
     if epsilon["pld"] == "infinite":
         sentences.append("Without noise there is no guarantee.")
-    sentences += _mechanisms(content, model)
-    if "sites" in content:
+    sentences += _mechanisms({**content, "events": _own(content)}, model)
+    started = {event["run"] for event in content["events"]} - {content["run"]}
+    if started and "folds" not in content:
+        sentences.append(
+            f"The first weights, or the rows, come from {len(started)} private Run{'s' if len(started) > 1 else ''}, "
+            "whose steps are counted in epsilon."
+        )
+    if content.get("composition"):
         sentences.append(content["composition"])
     if epsilon["pld"] != epsilon["pld_without_amplification"]:
         sentences.append(
@@ -69,6 +75,13 @@ def _not_covered(assumptions: list[str]) -> list[str]:
         names.insert(0, "patients of the validation and test parts")
     listed = "; ".join(f"({number}) {name}" for number, name in enumerate(names, start=1))
     return [f"Not covered: {listed}."] if names else []
+
+
+def _own(content: dict) -> list[dict]:
+    """Events of the Run itself, without those of Runs that it started from."""
+    if "folds" in content:
+        return content["events"]
+    return [event for event in content["events"] if event["run"] == content["run"]]
 
 
 def _mechanisms(content: dict, model: str) -> list[str]:

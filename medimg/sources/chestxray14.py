@@ -16,6 +16,7 @@ from medimg.sources.base import (
     read_table,
     to_records,
 )
+from medimg.sources.folder import reader
 
 CLASSES = (
     "Atelectasis",
@@ -49,7 +50,7 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
 
     Args:
         path: the folder with the table and `images/`, `images_001/images/` and so on.
-        config: `labels` picks the table when there is more than one.
+        config: `labels` picks the table when there is more than one; `max_megapixels` is used.
 
     Raises:
         InputError: no table, a row that can't be read, or no image of the table.
@@ -78,17 +79,12 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
     if unknown:
         notes.append(f"{len(unknown)} images have no row in {table.name}: {listed(unknown)}")
 
-    def read(key: str):
-        from medimg.imaging import read_image
-
-        return read_image(root / key)
-
     return Scan(
         name="chestxray14",
         task="multilabel",
         classes=CLASSES,
         records=to_records(rows),
-        read=read,
+        read=reader(root, config),
         negative=NEGATIVE,
         modality="chest X-ray",
         licence=_LICENCE,

@@ -60,19 +60,19 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         task=task_of(classes),
         classes=classes,
         records=to_records(rows),
-        read=reader(root),
+        read=reader(root, config),
         rejected=rejected,
         notes=notes + patient_notes,
     )
 
 
-def reader(root: Path):
-    """`read` of a Scan whose keys are paths below a folder."""
+def reader(root: Path, config: PrepareConfig):
+    """`read` of a Scan whose keys are paths below a folder; `max_megapixels` is used."""
 
     def read(key: str):
         from medimg.imaging import read_image
 
-        return read_image(root / key)
+        return read_image(root / key, config.max_megapixels)
 
     return read
 

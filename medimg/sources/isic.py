@@ -79,7 +79,7 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         task=task_of(classes),
         classes=classes,
         records=to_records(rows),
-        read=reader(root),
+        read=reader(root, config),
         modality="dermatoscopy",
         licence=_LICENCE,
         citation=_CITATION,

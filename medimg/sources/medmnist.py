@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "val", "test")
 NEGATIVE = "none"
+_MOST_LABELS = 1 << 30  # bytes of a part's labels; the largest set has 1.3 MB
 _LICENCE = "CC BY 4.0 (DermaMNIST: CC BY-NC 4.0)"
 _CITATION = "Yang et al. (2023), MedMNIST v2, Scientific Data 10:41, doi:10.1038/s41597-022-01721-8"
 
@@ -26,7 +27,7 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
 
     Args:
         path: `NAME.npz`, or a flag such as `pneumoniamnist` or `pneumoniamnist_64`, which is downloaded.
-        config: not used.
+        config: `max_megapixels` is used.
 
     Raises:
         InputError: not such a file, volumes instead of images, labels out of range, or a download that failed.
@@ -43,7 +44,7 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         if labels[part] is None:
             continue
         images[part] = Rows(archive, f"{part}_images")
-        _check_shapes(archive, part, images[part].shape, labels[part])
+        _check_shapes(archive, part, images[part].shape, labels[part], config.max_megapixels)
     labels = {part: rows for part, rows in labels.items() if rows is not None}
     if not labels:
         raise InputError(
@@ -175,6 +176,13 @@ def _info() -> ModuleType:
 def _opened(archive: Path, name: str):
     try:
         with zipfile.ZipFile(archive) as packed:
+            # A few packed bytes may stand for more than the disk holds.
+            size = packed.getinfo(f"{name}.npy").file_size
+            place = tempfile.gettempdir()
+            if size > shutil.disk_usage(place).free:
+                raise InputError(
+                    f"{archive}: {name} has {size:,} bytes, more than is free in {place}; free space there"
+                )
             return packed.open(f"{name}.npy")
     except KeyError as error:
         raise InputError(f"{archive}: '{name}' is missing; it is not a MedMNIST file") from error
@@ -186,18 +194,30 @@ def _labels(archive: Path, part: str):
     import numpy as np
 
     try:
-        with np.load(archive) as arrays:
+        with zipfile.ZipFile(archive) as packed:
+            sizes = {member.filename: member.file_size for member in packed.infolist()}
+        if sizes.get(f"{part}_labels.npy", 0) > _MOST_LABELS:
+            raise InputError(f"{archive}: {part}_labels has more than {_MOST_LABELS >> 20} MB")
+        with np.load(archive, allow_pickle=False) as arrays:
             return arrays.get(f"{part}_labels")
+    except InputError:
+        raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{archive}: not readable as npz ({error}); get the file again") from error
 
 
-def _check_shapes(archive: Path, part: str, shape: tuple, labels) -> None:
+def _check_shapes(archive: Path, part: str, shape: tuple, labels, megapixels: float) -> None:
+    from medimg.image_size import check_size
+
     colour = len(shape) == 4 and shape[3] == 3
     if len(shape) != 3 and not colour:
         raise InputError(
             f"{archive}: {part}_images {shape} are not images (N, H, W) or (N, H, W, 3); volumes are not read"
         )
+    try:
+        check_size(shape[2], shape[1], megapixels)
+    except InputError as error:
+        raise InputError(f"{archive}: each of {part}_images {error}") from error
     if len(labels) != shape[0]:
         raise InputError(f"{archive}: {shape[0]} {part}_images but {len(labels)} {part}_labels")
     if labels.ndim > 2:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
+from medimg.inside import Folder
 from medimg.sources.base import (
     PARTS,
     SEPARATOR,
@@ -29,7 +30,7 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
     """Read a table of images.
 
     Args:
-        path: the CSV; image paths in it are relative to its folder.
+        path: the CSV; image and mask paths in it are relative to its folder, and lie in it.
         config: `image_column`, `label_column`, `patient_column`, `site_column` and `split_column` are used.
 
     Raises:
@@ -62,8 +63,8 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         task=task,
         classes=classes,
         records=_without_broken_boxes(records),
-        read=reader(path.parent),
-        read_mask=_mask_reader(path.parent) if "mask" in records else None,
+        read=reader(path.parent, config),
+        read_mask=_mask_reader(path.parent, config) if "mask" in records else None,
         negative=negative,
         rejected=rejected,
         notes=notes + missing,
@@ -117,12 +118,16 @@ def _parts(path: Path, column, config: PrepareConfig):
 
 
 def _existing(path: Path, records):
-    """Leave out rows without their file, and name each by its row."""
+    """Leave out rows without their file, or whose files lie elsewhere, and name each by its row."""
     rejected, keep, seen = [], [], set()
-    for number, image in enumerate(records["image"], start=2):
+    folder = Folder(path.parent)
+    masks = records["mask"] if "mask" in records else [""] * len(records)
+    for number, (image, mask) in enumerate(zip(records["image"], masks, strict=True), start=2):
         reason = ""
         if not image:
             reason = f"row {number} of {path.name}: image is empty"
+        elif outside := folder.outside(image) or (mask and folder.outside(mask)):
+            reason = f"row {number} of {path.name}: {outside}"
         elif not (path.parent / image).is_file():
             reason = f"row {number} of {path.name}: the file does not exist"
         elif image in seen:
@@ -135,13 +140,14 @@ def _existing(path: Path, records):
             rejected.append((image, reason))
     if rejected and not any(keep):
         raise InputError(
-            f"{path}: none of its {len(records)} images exists (first: {path.parent / rejected[0][0]}); paths are "
-            "relative to the table's folder"
+            f"{path}: none of its {len(records)} images exists there (first: {rejected[0][1]}); paths are relative to "
+            "the table's folder, and lie in it"
         )
     notes = []
     if rejected:
         notes.append(
-            f"{len(rejected)} rows have no file, listed in rejected.csv: {listed(reason for _, reason in rejected)}"
+            f"{len(rejected)} rows have no file there, listed in rejected.csv: "
+            f"{listed(reason for _, reason in rejected)}"
         )
     return records[keep].reset_index(drop=True), rejected, notes
 
@@ -170,11 +176,11 @@ def _without_broken_boxes(records):
     return records
 
 
-def _mask_reader(root: Path):
+def _mask_reader(root: Path, config: PrepareConfig):
     def read_mask(key: str):
         from medimg.imaging import read_image, without_idle_colour
 
-        mask = without_idle_colour(read_image(root / key))
+        mask = without_idle_colour(read_image(root / key, config.max_megapixels))
         if mask.ndim != 2 or mask.dtype.name != "uint8":
             raise InputError(f"{root / key}: a mask must be an 8-bit grey image, 0 = background")
         return mask
@@ -188,7 +194,7 @@ SOURCE = Source(
     modality="any",
     licence="of your images",
     citation="",
-    layout="a CSV of image paths (relative to it) and labels; patient, site, split, boxes, mask optional",
+    layout="a CSV of image paths (inside its folder) and labels; patient, site, split, boxes, mask optional",
     how_to_get="your own table; --image-column, --label-column, --patient-column and the like name its columns",
     scan=scan,
 )

@@ -13,7 +13,6 @@ from medimg.privacy.budget import Budget
 from medimg.privacy.chunks import chunks
 from medimg.privacy.class_counts import COUNTING, noisy_class_counts, noisy_class_weights
 from medimg.privacy.class_counts import PHASE as CLASS_COUNTS
-from medimg.privacy.dataset_ledger import DatasetLedger
 from medimg.privacy.dp_model import make_private
 from medimg.privacy.keyed import fold
 from medimg.privacy.ledger import RunLedger, Terms
@@ -22,6 +21,7 @@ from medimg.privacy.sampling import Sampling, sampling
 from medimg.privacy.secret import Secret, secret_of
 from medimg.privacy.units import Units
 from medimg.run import Run
+from medimg.training.lineage import NONE, Lineage
 from medimg.training.loop import Stage
 from medimg.training.material import Material
 from medimg.training.phases import Phase
@@ -80,6 +80,7 @@ class PrivateTraining:
         config: its options.
         material: its examples.
         phases: planned.
+        lineage: whose steps the first weights, or the rows, bring along.
 
     Raises:
         InputError: the budget allows no epoch, or more patients are drawn than there are.
@@ -92,6 +93,7 @@ class PrivateTraining:
         config: TrainConfig,
         material: Material,
         phases: list[Phase],
+        lineage: Lineage = NONE,
     ):
         self.config, self.material = config, material
         data = dataset.fingerprint()
@@ -105,17 +107,26 @@ class PrivateTraining:
         self.ledger = RunLedger(
             run.root,
             _terms(config, drawn, self.secret.draw()),
-            _circumstances(dataset, config),
+            _circumstances(dataset, config, lineage),
             dataset.root,
+            lineage.inherited,
         )
-        wanted = drawn.steps_per_pass * max(1, sum(phase.epochs for phase in phases))
-        counting = config.balance == "class-weight"
-        previous = (COUNTING.event([(0, 1)]),) if counting else ()
-        if config.dp_budget == "dataset":
-            previous += DatasetLedger(dataset.root).events(but=self.ledger.run)
-        budget = Budget(config.dp_epsilon, config.dp_delta, previous)
-        self.plan = budget.plan(drawn.mechanism(), wanted, config.dp_noise_multiplier)
-        self.phases = _within(phases, self.plan.steps // drawn.steps_per_pass, config)
+        counting = [(CLASS_COUNTS, COUNTING, 1)] if config.balance == "class-weight" else []
+
+        def settle(noise, previous):
+            wanted = drawn.steps_per_pass * max(1, sum(phase.epochs for phase in phases))
+            counted = tuple(mechanism.event([(0, steps)]) for _, mechanism, steps in counting)
+            budget = Budget(config.dp_epsilon, config.dp_delta, (*previous, *counted))
+            given = noise(*(phase.name for phase in phases)) or config.dp_noise_multiplier
+            self.plan = budget.plan(drawn.mechanism(), wanted, given)
+            self.phases = _within(phases, self.plan.steps // drawn.steps_per_pass, config)
+            planned = [
+                (phase.name, self.plan.mechanism, phase.epochs * drawn.steps_per_pass)
+                for phase in self.phases
+            ]
+            return [*counting, *planned]
+
+        self.ledger.reserve(settle, whole_dataset=config.dp_budget == "dataset")
         if counting:
             self._weigh_classes(len(dataset.classes))
 
@@ -240,7 +251,7 @@ def _terms(config: TrainConfig, drawn: Sampling, draw: str) -> Terms:
     )
 
 
-def _circumstances(dataset: Dataset, config: TrainConfig) -> Circumstances:
+def _circumstances(dataset: Dataset, config: TrainConfig, lineage: Lineage) -> Circumstances:
     return Circumstances(
         poisson=config.dp_sampling == "poisson",
         early_stopping=bool(config.patience or config.plateau_patience),
@@ -248,5 +259,7 @@ def _circumstances(dataset: Dataset, config: TrainConfig) -> Circumstances:
         shared_validation=bool(config.patience or config.plateau_patience),
         search=True,
         fixed_seed=config.dp_seed is not None,
-        pretrained=config.weights != "none",
+        pretrained=lineage.others,
+        weights_file=lineage.unknown,
+        vouched=lineage.vouched,
     )

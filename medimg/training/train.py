@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,13 +13,14 @@ from medimg.config import TrainConfig
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.extra import with_extra
-from medimg.folds import in_fold
+from medimg.holdout import HELD_OUT, parts_of
 from medimg.leakage import require_no_leakage
 from medimg.models.saving import save_model
 from medimg.run import Run, environment, resumable
-from medimg.training import images, private, table
+from medimg.training import images, private, table, unseen
 from medimg.training import material as data_material
 from medimg.training.checkpoint import Checkpoints
+from medimg.training.lineage import Lineage, lineage_of
 from medimg.training.loop import Epochs
 from medimg.training.progress import Progress
 from medimg.training.randomness import use_generators
@@ -39,7 +40,7 @@ class Listener:
 
 
 def train(
-    data: Path,
+    data: Path | Dataset,
     out: Path,
     config: TrainConfig,
     resume: bool = False,
@@ -49,7 +50,7 @@ def train(
     """Train a classifier; the Run is resumable at any moment.
 
     Args:
-        data: a prepared Dataset folder.
+        data: a prepared Dataset folder, or one that is in memory.
         out: the Run folder.
         config: options.
         resume: go on with the Run at `out`, with its own data and options.
@@ -60,9 +61,13 @@ def train(
         InputError: the data leak, can't be read or have one class, an option doesn't fit, or `out` is taken.
     """
     listener = listener or Listener()
-    dataset = Dataset.load(data)
+    if not isinstance(data, Dataset):
+        data = Dataset.load(data, joins_copies=not config.is_private)
+    dataset = data
     config = config.resolved(dataset.unit)
-    real = dataset = in_fold(dataset, config.folds, config.fold, config.seed)
+    real = dataset = parts_of(dataset, config.to_dict())
+    if config.audit_holdout:
+        unseen.check(real, config)
     extra = None
     if config.extra:
         _check_extra(config)
@@ -72,28 +77,40 @@ def train(
     kind.check(config)
     if config.is_private:
         private.check(dataset, config)
-    require_no_leakage(dataset)
+    require_no_leakage(_before_holdout(dataset) if config.audit_holdout else dataset)
     if resume:
         run = resumable(out, real)
         _check_same(run, extra)
         if (run.root / "model.keras").is_file():
             return run
+        lineage = Lineage.kept(run.environment(), config.weights) or _lineage(real, config)
         model = built(kind, config, run.description())
     else:
+        lineage = _lineage(real, config)
         description = kind.describe(dataset, config)
         # Built before the folder is made: a wrong option leaves nothing behind.
         model = built(kind, config, description)
         if config.is_private:
             private.check_model(kind, model, config)
-        run = Run.create(out, data, "train", config.to_dict(), overwrite)
+        run = Run.create(out, dataset.root, "train", config.to_dict(), overwrite)
         known = {**environment(real, config.seed), **({"extra": extra} if extra else {})}
         if config.is_private:
             # By a hash of the manifest a guess at its rows could be checked; `secret_of` keeps it while it is needed.
             known["data_fingerprint"] = None
-        atomic.write_json(run.root / "environment.json", known)
+        atomic.write_json(run.root / "environment.json", {**known, **lineage.to_dict()})
         atomic.write_json(run.root / "model.json", description)
-    _train(run, model, dataset, config, listener)
+    _train(run, model, dataset, config, lineage, listener)
     return run
+
+
+def _before_holdout(dataset: Dataset) -> Dataset:
+    """Held-out patients in train again: an image that both have is no leak, and the audit leaves such patients out."""
+    split = dataset.manifest["split"].replace(HELD_OUT, "train")
+    return replace(dataset, manifest=dataset.manifest.assign(split=split))
+
+
+def _lineage(dataset: Dataset, config: TrainConfig) -> Lineage:
+    return lineage_of(dataset, config, "patient" if config.is_private else "")
 
 
 def _check_extra(config: TrainConfig) -> None:
@@ -128,7 +145,12 @@ def built(kind, config: TrainConfig, description: dict) -> tf.keras.Model:
 
 
 def _train(
-    run: Run, model: tf.keras.Model, dataset: Dataset, config: TrainConfig, listener: Listener
+    run: Run,
+    model: tf.keras.Model,
+    dataset: Dataset,
+    config: TrainConfig,
+    lineage: Lineage,
+    listener: Listener,
 ) -> None:
     kind = kind_of(dataset)
     material = kind.gather(dataset, config, run.description(), run.root / "cache", listener.step)
@@ -137,7 +159,7 @@ def _train(
     planned = kind.plan(config, model)
     privately = None
     if config.is_private:
-        privately = private.PrivateTraining(run, dataset, config, material, planned)
+        privately = private.PrivateTraining(run, dataset, config, material, planned, lineage)
         planned = privately.phases
     resumed = bool(history)
     if not resumed:

@@ -21,6 +21,7 @@ from federated.tff.execution import Execution
 from federated.tff.order import LocalTraining
 from federated.tff.records import ClientData, Layout
 from federated.tff.strategies import Strategy
+from medimg.csv_cells import read_csv
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.figures import save
@@ -233,7 +234,7 @@ def _train(
     if privacy:
         privacy.complete()
     else:
-        history = pd.read_csv(folder / TRAINING / "history.csv")
+        history = read_csv(folder / TRAINING / "history.csv")
         save(loss_figure(history), folder / TRAINING / "losses.png")
     trained.assign(state.weights)
     # Not in `after`: killed behind the last checkpoint there is no round to come.

@@ -97,7 +97,14 @@ def private_options(config, rounds: int, batch_size: int) -> FederateConfig:
     """What the sites' accounts are settled by; arguments as of `privacy_of`."""
     given = {
         name: getattr(config, name)
-        for name in ("dp_epsilon", "dp_delta", "dp_clip", "dp_noise_multiplier", "dp_seed")
+        for name in (
+            "dp_epsilon",
+            "dp_delta",
+            "dp_clip",
+            "dp_noise_multiplier",
+            "dp_budget",
+            "dp_seed",
+        )
     }
     return replace(
         options_of_rounds(config, rounds),

@@ -14,15 +14,15 @@ import pandas as pd
 from federated.participation import local_steps
 from federated.private.assumptions import DISJOINT
 from federated.private.ledger import Account, FederatedLedger, FederatedTerms
-from federated.private.site_plan import rounds_of, rounds_within
+from federated.private.site_plan import asked_steps, rounds_of, rounds_within
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.privacy.assumptions import Circumstances, assumptions
 from medimg.privacy.budget import Budget
-from medimg.privacy.dataset_ledger import DatasetLedger
-from medimg.privacy.ledger import read, segments_of
+from medimg.privacy.ledger import known
 from medimg.privacy.sampling import PoissonSampling
 from medimg.privacy.secret import secret_of
+from medimg.privacy.spending import Spending, Spent, Stretch
 from medimg.privacy.units import Units
 from synthetic.config import SynthesizeConfig
 from synthetic.public import coarse
@@ -110,19 +110,11 @@ class ClientsPrivacy:
             drawn[name] = PoissonSampling(units, expected, secret, config.dp_images_per_patient)
             draws[name] = secret.draw()
             keys[name] = secret.row_keys(patients)
-        plans = self._plans(dataset, drawn, draws, rounds)
-        self.rounds = rounds_within(
-            list(sites),
-            rounds,
-            config.client_fraction,
-            config.seed,
-            lambda name: (plans[name].steps - self.first) // steps,
+        spending = Spending(self.out, "patient", dataset.root, known(self.out))
+        spending.reserve(
+            lambda spent: self._settle(spent, drawn, draws, rounds), config.dp_budget == "dataset"
         )
-        if self.rounds < 1:
-            raise InputError(
-                f"--dp-epsilon {config.dp_epsilon}: not enough for one round with --dp-noise-multiplier "
-                f"{config.dp_noise_multiplier}; give more noise, fewer --local-steps or a larger epsilon"
-            )
+        plans = self._plans
         self.private = {
             name: PrivateSteps(
                 drawn[name],
@@ -134,7 +126,7 @@ class ClientsPrivacy:
             )
             for name, plan in plans.items()
         }
-        self._ledger = self._ledger_of(dataset, plans, draws)
+        self._ledger = self._ledger_of(spending, draws)
         self._recorded: dict = {}
 
     def before_round(self, number: int, asked: Sequence[str], work: Mapping[str, float]) -> None:
@@ -175,24 +167,42 @@ class ClientsPrivacy:
         """The last step has been made."""
         self._ledger.complete()
 
-    def _plans(self, dataset: Dataset, drawn: dict, draws: dict[str, str], rounds: int) -> dict:
-        config, existing = self.config, read(self.out)
-        segments = segments_of(existing) if existing else ()
-        others = ()
-        if config.dp_budget == "dataset":
-            others = DatasetLedger(dataset.root).events(but=existing["run"] if existing else "")
+    def _settle(
+        self, spent: Spent, drawn: dict, draws: dict[str, str], rounds: int
+    ) -> list[Stretch]:
+        """Every client's plan and the rounds that all of them allow; the steps to reserve."""
+        config, self._plans = self.config, {}
         asked = rounds_of(list(drawn), rounds, config.client_fraction, config.seed)
-        plans = {}
         for name, sampling in drawn.items():
-            # In the same Run on other terms.
-            own = (s.event() for s in segments if s.phase == name and s.draw != draws[name])
-            budget = Budget(config.dp_epsilon, config.dp_delta, (*others, *own))
+            previous = spent.previous(draws[name], name)
+            budget = Budget(config.dp_epsilon, config.dp_delta, previous)
             steps = self.first + max(1, asked[name]) * self._steps
-            plans[name] = budget.plan(sampling.mechanism(), steps, config.dp_noise_multiplier)
-        return plans
+            given = spent.noise(draws[name], name) or config.dp_noise_multiplier
+            self._plans[name] = budget.plan(sampling.mechanism(), steps, given)
+        self.rounds = rounds_within(
+            list(drawn),
+            rounds,
+            config.client_fraction,
+            config.seed,
+            lambda name: (self._plans[name].steps - self.first) // self._steps,
+        )
+        if self.rounds < 1:
+            raise InputError(
+                f"--dp-epsilon {config.dp_epsilon}: not enough for one round with --dp-noise-multiplier "
+                f"{config.dp_noise_multiplier}; give more noise, fewer --local-steps or a larger epsilon"
+            )
+        per_round = dict.fromkeys(drawn, self._steps)
+        ranges = asked_steps(
+            per_round, self.rounds, config.client_fraction, config.seed, self.first
+        )
+        return [
+            Stretch(name, draws[name], self._plans[name].mechanism, ranges[name])
+            for name in drawn
+            if ranges[name]
+        ]
 
-    def _ledger_of(self, dataset: Dataset, plans: dict, draws: dict):
-        config = self.config
+    def _ledger_of(self, spending: Spending, draws: dict):
+        config, plans = self.config, self._plans
         expected = {name: int(one.divisor) for name, one in self.private.items()}
         accounts = {
             name: Account(
@@ -211,13 +221,14 @@ class ClientsPrivacy:
             l2_norm_clip=config.dp_clip,
             expected_units=max(expected.values()),
         )
-        return FederatedLedger(self.out, terms, accounts, self._assumptions, dataset.root)
+        return FederatedLedger(self.out, terms, accounts, self._assumptions, spending)
 
-    def _assumptions(self, unwritten: str) -> list[str]:
+    def _assumptions(self, unwritten: str, inherited: bool = False) -> list[str]:
         circumstances = Circumstances(
             search=True,
             fixed_seed=self.config.dp_seed is not None,
             dataset_ledger=unwritten,
+            inherited=inherited,
         )
         return [*assumptions(circumstances), *_SENTENCES]
 

@@ -20,7 +20,6 @@ from medimg.privacy.chunks import chunks
 from medimg.privacy.class_counts import COUNTING
 from medimg.privacy.class_counts import PHASE as CLASS_COUNTS
 from medimg.privacy.clipping import add_noise, clipped_sum
-from medimg.privacy.dataset_ledger import DatasetLedger
 from medimg.privacy.keyed import fold
 from medimg.privacy.ledger import RunLedger, Terms
 from medimg.privacy.sampling import sampling
@@ -82,13 +81,18 @@ class PrivateDiscriminator:
             fixed_seed=config.dp_seed is not None,
         )
         self.ledger = RunLedger(folder, terms, circumstances, dataset.root)
-        previous = _counting(config)
-        if config.dp_budget == "dataset":
-            previous += DatasetLedger(dataset.root).events(but=self.ledger.run)
         wanted = plan.epochs * plan.steps_per_epoch
-        budget = Budget(config.dp_epsilon, config.dp_delta, previous)
-        planned = budget.plan(self.drawn.mechanism(), wanted, config.dp_noise_multiplier)
-        self.mechanism, self.steps_allowed = planned.mechanism, planned.steps
+        counting = _counting(config)
+
+        def settle(noise, previous):
+            budget = Budget(config.dp_epsilon, config.dp_delta, (*previous, *counting))
+            given = noise(PHASE) or config.dp_noise_multiplier
+            planned = budget.plan(self.drawn.mechanism(), wanted, given)
+            self.mechanism, self.steps_allowed = planned.mechanism, planned.steps
+            counts = [(CLASS_COUNTS, COUNTING, 1)] if counting else []
+            return [(PHASE, planned.mechanism, planned.steps), *counts]
+
+        self.ledger.reserve(settle, whole_dataset=config.dp_budget == "dataset")
         self.noise = tf.random.Generator.from_seed(0, alg="philox")
 
     def count_classes(self) -> None:

@@ -17,7 +17,6 @@ from medimg.privacy import ledger as ledger_file
 from medimg.privacy.accounting import calibrate
 from medimg.privacy.assumptions import Circumstances
 from medimg.privacy.budget import Budget
-from medimg.privacy.dataset_ledger import DatasetLedger
 from medimg.privacy.ledger import RunLedger, Terms
 from medimg.privacy.mechanism import Mechanism
 from medimg.privacy.sampling import Sampling, sampling
@@ -133,22 +132,11 @@ class PrivateTraining:
             fixed_seed=config.dp_seed is not None,
         )
         self._ledger = RunLedger(out, terms, circumstances, dataset.root)
-        previous = ()
-        if config.dp_budget == "dataset":
-            previous = DatasetLedger(dataset.root).events(but=self._ledger.run)
-        self.counts = self._counts_mechanism(previous)
-        if self.counts:
-            previous = (*previous, self.counts.event([(0, 1)]))
-        budget = Budget(config.dp_epsilon, config.dp_delta, previous)
-        plan = budget.plan(self._drawn.mechanism(), settings.steps, config.dp_noise_multiplier)
-        epochs = plan.steps // settings.steps_per_epoch
-        if not epochs:
-            raise InputError(
-                f"--dp-epsilon {config.dp_epsilon}: not enough for one epoch with --dp-noise-multiplier "
-                f"{config.dp_noise_multiplier}; give more noise, a smaller batch or a larger epsilon"
-            )
-        self.settings = replace(settings, epochs=min(epochs, settings.epochs))
-        self._mechanism = plan.mechanism
+        self.counts = self._counts_mechanism()
+        self._ledger.reserve(
+            lambda noise, previous: self._settle(settings, noise, previous),
+            whole_dataset=config.dp_budget == "dataset",
+        )
 
     def steps(self) -> PrivateSteps:
         """How the networks make a step."""
@@ -191,7 +179,26 @@ class PrivateTraining:
         self._ledger.complete()
         return guarantee(self.out, self.config.model)
 
-    def _counts_mechanism(self, previous: tuple) -> Mechanism | None:
+    def _settle(self, settings: Settings, noise, previous: tuple) -> list[tuple]:
+        """Noise and epochs within the budget; the steps to reserve."""
+        config, counts = self.config, []
+        if self.counts:
+            counts = [("class counts", self.counts, 1)]
+            previous = (*previous, self.counts.event([(0, 1)]))
+        budget = Budget(config.dp_epsilon, config.dp_delta, previous)
+        given = noise("train") or config.dp_noise_multiplier
+        plan = budget.plan(self._drawn.mechanism(), settings.steps, given)
+        epochs = plan.steps // settings.steps_per_epoch
+        if not epochs:
+            raise InputError(
+                f"--dp-epsilon {config.dp_epsilon}: not enough for one epoch with --dp-noise-multiplier "
+                f"{given}; give more noise, a smaller batch or a larger epsilon"
+            )
+        self.settings = replace(settings, epochs=min(epochs, settings.epochs))
+        self._mechanism = plan.mechanism
+        return [("train", plan.mechanism, self.settings.steps), *counts]
+
+    def _counts_mechanism(self) -> Mechanism | None:
         config = self.config
         if config.class_mix == "equal":
             return None

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from medimg import atomic
+from medimg.csv_cells import read_csv
 from medimg.dataset import Dataset
 from medimg.splits import split_groups
 from synthetic.tables.settings import Settings
@@ -54,7 +55,7 @@ def tune(
         The settings and the table: `try`, `auroc` and what was changed, as a factor.
     """
     seen, held_out = parts(dataset, rows, seed)
-    table = pd.read_csv(file) if file.is_file() else pd.DataFrame()
+    table = read_csv(file) if file.is_file() else pd.DataFrame()
     done = table.to_dict("records")
     for number, factors in enumerate(candidates(tries, seed)):
         if number < len(done):

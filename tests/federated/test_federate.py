@@ -342,3 +342,33 @@ def test_what_can_not_work_is_refused_before_anything_is_written(table, tmp_path
     with pytest.raises(InputError, match=told):
         federate(table, tmp_path / "run", replace(QUICK, **given))
     assert not (tmp_path / "run").exists()
+
+
+def test_clients_hold_out_patients_for_the_audit(table, execution, tmp_path):
+    from federated.federate import federate
+    from medimg.audit.audit import audit
+    from medimg.config import AuditConfig
+    from medimg.dataset import Dataset
+    from medimg.run import Run
+
+    config = replace(QUICK, partition="iid", clients=3, audit_holdout=0.3)
+    run = federate(table, tmp_path / "run", config, execution=execution)
+    dataset = run.dataset()
+    held = set(dataset.rows("audit")["patient"])
+    assert len(held) >= 8
+    assert run.environment()["data_fingerprint"] == dataset.fingerprint()
+    # Nonsense in who is held out changes nothing that is learnt.
+    manifest = Dataset.load(table).manifest
+    column = dataset.inputs[0].name
+    manifest.loc[manifest["patient"].isin(held), column] = 1e5
+    other = replace(dataset, root=tmp_path / "spoiled", manifest=manifest)
+    other.save()
+    again = federate(other.root, tmp_path / "again", config, execution=execution)
+    assert run.description() == again.description()
+    assert largest(run, again) == 0
+    result = audit(Run.load(run.root), AuditConfig(attack=("threshold",), bootstrap=50))
+    assert result["non_members_from"] == "audit"
+    assert result["member_patients"] == result["non_member_patients"] >= 8
+    assert result["epsilon_lower_bound"] < 0.5
+    with pytest.raises(InputError, match="--audit-holdout: not with --worker"):
+        federate(table, tmp_path / "no", replace(QUICK, audit_holdout=0.3, worker=("localhost:1",)))

@@ -6,9 +6,11 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from federated.config import FederateConfig
+from federated.participation import participants
 from federated.private.client import ClientPrivacy, check, client_noise
 from medimg.errors import InputError
 from medimg.privacy import ledger
+from medimg.privacy.dataset_ledger import DatasetLedger
 from medimg.privacy.statement import summary
 
 NAMES = ["a", "b", "c", "d", "e"]
@@ -63,19 +65,37 @@ def test_what_it_means_for_so_few_is_said_before_training(tmp_path, dataset):
 def test_the_ledger_counts_the_rounds_of_each_client(tmp_path, dataset):
     private = make(tmp_path, dataset, replace(CONFIG, client_fraction=0.4))
     assert private.per_round == 2
-    for number in (1, 2, 3):
-        private.before_round(number, ["a", "b"] if number < 3 else ["a", "c"], {"a": 0.5})
-    private.before_round(3, ["a", "c"], {})
+    asked = {number: participants(NAMES, 0.4, number, 0) for number in (1, 2, 3, 4)}
+    for number, names in asked.items():
+        private.before_round(number, names, {"a": 0.5})
+    private.before_round(4, asked[4], {})
+    # What was not planned is in no reservation: no client does more than it was counted for.
+    with pytest.raises(InputError, match="reserve"):
+        private.before_round(5, [n for n in NAMES if n not in participants(NAMES, 0.4, 5, 0)], {})
     private.complete()
     told = ledger.read(tmp_path / "run")
-    assert [told["sites"][name]["steps"] for name in NAMES] == [3, 2, 1, 0, 0]
+    steps = [sum(name in names for names in asked.values()) for name in NAMES]
+    assert [told["sites"][name]["steps"] for name in NAMES] == steps
+    assert len(set(steps)) > 1
     noise = private.noise.noise_multiplier
-    assert told["epsilon"]["pld"] == pytest.approx(gaussian_epsilon(noise, 3, 0.05), rel=1e-3)
-    assert told["sites"]["b"]["epsilon"]["pld"] < told["epsilon"]["pld"]
+    most = gaussian_epsilon(noise, max(steps), 0.05)
+    assert told["epsilon"]["pld"] == pytest.approx(most, rel=1e-3)
+    least = NAMES[int(np.argmin(steps))]
+    assert told["sites"][least]["epsilon"]["pld"] < told["epsilon"]["pld"]
     text = summary(told)
     assert "for one client" in text and "every one that takes part" in text
     assert not any("patient of split 'train'" in text for text in told["assumptions"])
     assert private.summary()["unit"] == "client"
+
+
+def test_its_patients_pay_from_the_start(tmp_path, dataset):
+    """What protects clients is reserved too, and counts for whoever plans for their patients."""
+    private = make(tmp_path, dataset)
+    (event,) = DatasetLedger(dataset.root).events("patient")
+    assert event.count == 10
+    assert event.event.noise_multiplier == private.noise.noise_multiplier / 2
+    with pytest.raises(InputError, match="--dp-budget dataset: counts patients"):
+        check(replace(CONFIG, dp_budget="dataset"), 5)
 
 
 def test_no_client_passes_the_budget(tmp_path, dataset):

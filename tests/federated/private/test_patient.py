@@ -14,6 +14,7 @@ from medimg.privacy import ledger
 from medimg.privacy.accounting import pld_epsilon
 from medimg.privacy.dataset_ledger import DatasetLedger
 from medimg.privacy.mechanism import Mechanism
+from medimg.privacy.segments import Segment
 from medimg.privacy.statement import summary
 
 DELTA = 1e-3
@@ -155,6 +156,29 @@ def test_clients_plan_for_the_rounds_that_they_are_asked_in(make):
     assert sum(plan.rounds for plan in plans.values()) == 6
     assert all(plan.steps == plan.rounds * plan.steps_per_round for plan in plans.values())
     assert {plan.rounds for plan in make(given, rounds=6).plans.values()} == {6}
+
+
+def test_a_budget_of_the_dataset_covers_other_runs_and_is_reserved(make, tmp_path, dataset, sites):
+    shared = DatasetLedger(dataset.root)
+    before = Segment("other", "train", "d", Mechanism.poisson(0.2, 2.0), ((0, 20),))
+    shared.append(before)
+    config = replace(CONFIG, dp_budget="dataset", rounds=4)
+    private = make(config)
+    for plan in private.plans.values():
+        events = [before.event(), plan.mechanism.event([(0, plan.steps)])]
+        assert 3.9 < pld_epsilon(events, DELTA) <= 4.0
+    # Before the first round: nothing is left for whoever starts now.
+    held = {s.phase: s.steps for s in shared.entries().reserved}
+    assert held == {name: plan.steps for name, plan in private.plans.items()}
+    with pytest.raises(InputError, match="already spent"):
+        PatientPrivacy(tmp_path / "second", dataset, sites, config, 4)
+    private.before_round(1, list(PATIENTS), {})
+    # Killed, it goes on as it was planned.
+    again = make(config)
+    assert again.plans == private.plans
+    again.before_round(2, list(PATIENTS), {})
+    again.complete()
+    assert shared.entries().reserved == ()
 
 
 def test_the_end_counts_the_datasets_runs(make, tmp_path, dataset):

@@ -76,7 +76,8 @@ def test_spool_is_private_and_takes_whole_requests_only():
         (path.parent / f"{'0' * 64}.json").symlink_to(path)
         assert list(spool.requests()) == []
         path.write_bytes(raw)
-        assert [(found, request["seed"]) for found, request in spool.requests()] == [(name, 3)]
+        taken = [(found, messages.decode(content)["seed"]) for found, content in spool.requests()]
+        assert taken == [(name, 3)]
         assert list(spool.requests()) == []
         spool.answer(name, {"answer": 1})
         assert json.loads((spool.path / messages.answer_path(name)).read_text()) == {"answer": 1}

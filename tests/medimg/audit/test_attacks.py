@@ -143,7 +143,7 @@ def test_halves_keep_patients_whole():
 
 def test_too_few_patients_for_a_trained_attack():
     member, patients = np.arange(40) < 10, np.arange(40)
-    with pytest.raises(InputError, match="mlp: split 'train' has 10 patients"):
+    with pytest.raises(InputError, match="mlp: the members are 10 patients"):
         attack("mlp", toy_signals(np.zeros(40)), member, patients, member, 0)
 
 

@@ -3,17 +3,22 @@
 import dataclasses
 import json
 from html.parser import HTMLParser
+from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
+from medimg import printing
 from medimg.audit.audit import audit, cost
 from medimg.audit.canary import canaries
 from medimg.audit.lira import memberships
+from medimg.audit.subject import subject
 from medimg.config import AuditConfig, TrainConfig
 from medimg.dataset import Dataset
 from medimg.errors import InputError
+from medimg.holdout import hold_out, strata
 from medimg.privacy.ledger import read
 from medimg.run import Run
 from medimg.training.train import train
@@ -111,6 +116,118 @@ def test_claim_that_is_refuted_is_said_to_be(overfitted, private, tmp_path):
     assert any("above the claim of 0.3" in sentence for sentence in result["verdict"])
 
 
+@pytest.fixture(scope="module")
+def held_out(tmp_path_factory):
+    """Half of the training patients held out; the others known by heart."""
+    folder = tmp_path_factory.mktemp("runs")
+    dataset = write_noise_table(folder / "data")
+    # Validation, which chooses the epoch, holds copies of those who are learnt from alone.
+    drawn = hold_out(dataset, 0.5, 0).rows("audit")["patient"].str.replace("train", "val")
+    kept = dataset.manifest[~dataset.manifest["patient"].isin(drawn)]
+    dataclasses.replace(dataset, manifest=kept).save()
+    config = dataclasses.replace(OVERFITTED, audit_holdout=0.5)
+    return train(dataset.root, folder / "held-out", config)
+
+
+def shifted(root, sick: float = 0.5, moved: float = 0.0) -> Dataset:
+    """The table of coins, but test has another share of sick patients or another first column."""
+    dataset = write_noise_table(root)
+    manifest, draw = dataset.manifest.copy(), np.random.default_rng(3)
+    for split, share in (("train", 1 - sick), ("test", sick)):
+        rows = manifest["split"] == split
+        manifest.loc[rows, "label"] = np.where(draw.random(rows.sum()) < share, "ill", "well")
+    manifest.loc[manifest["split"] == "test", "x0"] += moved
+    dataset = dataclasses.replace(dataset, manifest=manifest)
+    dataset.save()
+    return dataset
+
+
+def test_held_out_patients_are_the_non_members(held_out, private, tmp_path):
+    result = audit(held_out, QUICK)
+    found = subject(held_out)
+    drawn = set(held_out.dataset().rows("audit")["patient"])
+    patients = pd.Series(found.patients)
+    assert set(patients[~found.member]) <= drawn
+    assert set(patients[found.member]) <= set(held_out.dataset().rows("train")["patient"])
+    assert (
+        result["member_patients"]
+        == result["non_member_patients"]
+        >= 0.8 * min(len(drawn), 100 - len(drawn))
+    )
+    # As many of each set of labels.
+    labels = strata(found.rows)
+    kinds = pd.Series(found.member, index=patients).groupby(level=0).first()
+    assert (labels[kinds].value_counts() == labels[~kinds].value_counts()).all()
+    assert result["non_members_from"] == "audit"
+    assert result["exchangeability"]["basis"] == "audit-holdout"
+    assert result["attacks"]["threshold"]["auc"]["low"] > 0.7
+    assert result["epsilon_lower_bound"] > 0
+    assert audit(held_out, QUICK) == result
+    other = subject(held_out, seed=1)
+    assert set(other.patients) != set(found.patients)
+    # A private twin holds the same patients out.
+    config = dataclasses.replace(
+        OVERFITTED, epochs=2, audit_holdout=0.5, dp_epsilon=1.0, dp_delta=1e-3, dp_seed=0
+    )
+    quiet = train(Path(held_out.config["data"]), tmp_path / "quiet", config)
+    beside = audit(quiet, dataclasses.replace(QUICK, twin=str(held_out.root)))
+    assert beside["twin"]["difference"]["threshold"]["auc"]["low"] > 0.1
+    with pytest.raises(InputError, match="--audit-holdout"):
+        audit(private, dataclasses.replace(QUICK, twin=str(held_out.root)))
+
+
+@pytest.mark.parametrize("how", [{"sick": 0.2}, {"moved": 2.0}])
+def test_parts_that_differ_give_no_bound(tmp_path, capsys, how):
+    dataset = shifted(tmp_path / "data", **how)
+    config = dataclasses.replace(OVERFITTED, epochs=0)
+    run = train(dataset.root, tmp_path / "run", config)
+    result = audit(run, QUICK)
+    assert result["exchangeability"]["shift_found"]
+    assert result["exchangeability"]["p"] < 0.05
+    assert result["epsilon_lower_bound"] is None is result["bound"]["value"]
+    assert "differ in their" in result["epsilon_lower_bound_reason"]
+    for found in result["attacks"].values():
+        assert found["epsilon_lower_bound"]["value"] is None
+        assert found["epsilon_lower_bound"]["reason"] == result["epsilon_lower_bound_reason"]
+    said = " ".join(result["verdict"])
+    assert "no bound of epsilon is given" in said
+    assert "psilon is at least" not in said
+    assert "the model tells members" not in said
+    page = (run.root / "audit.html").read_text(encoding="utf-8")
+    assert "no bound" in page
+    assert "psilon is at least" not in page
+    printing.attacks(result)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "no lower bound of epsilon; nothing is claimed" in printed
+    assert "epsilon is at least" not in printed
+    # The same data, with members and non-members drawn from one part: the bound is back, and shows nothing.
+    again = train(dataset.root, tmp_path / "again", dataclasses.replace(config, audit_holdout=0.5))
+    held = audit(again, QUICK)
+    assert held["epsilon_lower_bound"] < 0.3
+    assert held["exchangeability"]["p"] is None
+
+
+def test_a_bound_says_what_it_rests_on(overfitted):
+    result = audit(overfitted, QUICK)
+    assert not result["exchangeability"]["shift_found"]
+    assert "no test can prove" in " ".join(result["verdict"])
+    assert set(result["exchangeability"]["tests"]) == {"content", "label mix", "site mix"}
+
+
+def test_pooled_stands_beside_classes(overfitted):
+    result = audit(overfitted, QUICK)
+    for found in result["attacks"].values():
+        assert set(found["pooled"]) == {"raw", "within_class", "within_site"}
+        areas = [group["auc"]["value"] for group in found["by_class"].values()]
+        pooled = found["pooled"]["within_class"]
+        assert min(areas) <= pooled["value"] <= max(areas)
+        assert pooled["low"] <= pooled["value"] <= pooled["high"]
+        assert found["pooled"]["raw"]["value"] == found["auc"]["value"]
+    page = (overfitted.root / "audit.html").read_text(encoding="utf-8")
+    assert page.count("Pooled within") == 2
+    assert "pooled within classes" in " ".join(result["verdict"])
+
+
 def test_images_and_sites(tmp_path):
     dataset = write_dataset(tmp_path / "data", n=120, size=16)
     config = TrainConfig(image_size=16, model_arg={"width": "4", "stages": "1"}, epochs=1)
@@ -119,6 +236,9 @@ def test_images_and_sites(tmp_path):
     assert (result["unit"], result["members"], result["non_members"]) == ("image", 60, 30)
     assert set(result["attacks"]) == {"threshold", "entropy"}
     assert set(result["attacks"]["entropy"]["by_site"]) == {"s0", "s1", "s2"}
+    held = train(dataset.root, tmp_path / "held", dataclasses.replace(config, audit_holdout=0.4))
+    result = audit(held, AuditConfig(attack=("threshold",), bootstrap=100))
+    assert result["member_patients"] == result["non_member_patients"] >= 8
 
 
 @pytest.mark.slow
@@ -137,6 +257,16 @@ def test_lira_with_shadow_models_kept_between_audits(overfitted):
     stamps = [path.stat().st_mtime_ns for path in kept]
     assert audit(overfitted, config)["attacks"] == result["attacks"]
     assert [path.stat().st_mtime_ns for path in kept] == stamps
+
+
+@pytest.mark.slow
+def test_shadow_models_learn_from_all_patients_the_attack_is_on_some(coins, tmp_path):
+    config = dataclasses.replace(OVERFITTED, audit_holdout=0.3)
+    run = train(coins.root, tmp_path / "run", config)
+    result = audit(run, dataclasses.replace(QUICK, attack=("lira",), shadow_models=8))
+    assert result["members"] == result["non_members"] < 80
+    assert result["attacks"]["lira-offline"]["auc"]["low"] > 0.5
+    assert any("each trained on half of the 200 rows" in note for note in result["notes"])
 
 
 @pytest.mark.slow

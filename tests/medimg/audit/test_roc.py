@@ -5,7 +5,16 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from medimg.audit.roc import Level, Ranking, auc_interval, auc_of, measure, tpr_at
+from medimg.audit.roc import (
+    Level,
+    Ranking,
+    advantage_held_out,
+    auc_interval,
+    auc_of,
+    measure,
+    tpr_at,
+    within,
+)
 
 
 @pytest.fixture
@@ -102,3 +111,48 @@ def test_one_patient_has_no_auc():
     member = np.array([True, False, False])
     found = auc_interval(np.arange(3.0), member, np.array(["a", "b", "b"]), 10, 0)
     assert found == {"value": None, "low": None, "high": None}
+
+
+def test_within_is_the_share_of_pairs_of_one_stratum():
+    draw = np.random.default_rng(6)
+    n = 90
+    strata, member = draw.integers(0, 3, n), draw.random(n) < 0.4
+    scores = np.round(draw.normal(2.0 * strata + 0.3 * member), 1)
+    pairs = [
+        (scores[i] > scores[j]) + 0.5 * (scores[i] == scores[j])
+        for i in range(n)
+        for j in range(n)
+        if member[i] and not member[j] and strata[i] == strata[j]
+    ]
+    found = within(scores, member, strata, np.arange(n), 200, 0)
+    assert found["value"] == pytest.approx(np.mean(pairs))
+    assert found["low"] < found["value"] < found["high"]
+
+
+def test_a_mix_of_classes_does_not_pass_for_membership():
+    draw = np.random.default_rng(7)
+    member = np.arange(1000) < 500
+    ill = draw.random(1000) < np.where(member, 0.8, 0.3)
+    # A model that is sure of one class and has learnt nobody by heart.
+    scores = draw.normal(3.0 * ill)
+    assert auc_of(scores, member) > 0.65
+    found = within(scores, member, ill, np.arange(1000), 200, 0)
+    assert found["low"] < 0.5 < found["high"]
+    nobody = within(scores, member, member, np.arange(1000), 200, 0)
+    assert nobody == {"value": None, "low": None, "high": None}
+
+
+def test_advantage_held_out_has_no_luck_in_it():
+    draw = np.random.default_rng(8)
+    best, honest = [], []
+    for _ in range(60):
+        member, scores = np.arange(80) < 40, draw.normal(size=80)
+        half = np.arange(80) % 2 == 0
+        best.append(measure(scores, member, np.arange(80), 2, 0)["advantage"]["value"])
+        found = advantage_held_out(scores, member, np.arange(80), half, 2, 0)
+        honest.append(found["value"])
+    assert np.mean(best) > 0.1
+    # Each has a deviation of 0.16 or less.
+    assert abs(np.mean(honest)) < 0.07
+    scores = np.where(member, 1.0, 0.0)
+    assert advantage_held_out(scores, member, np.arange(80), half, 2, 0)["value"] == 1.0

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -222,7 +223,7 @@ def test_classes_of_other_data_are_matched_by_name_and_reordered(evaluated, tmp_
         ("ILL", "Nor mal"),
         own.manifest.assign(label=labels),
     )
-    (tmp_path / "images").symlink_to(own.root / "images")
+    shutil.copytree(own.root / "images", tmp_path / "images")
     replace(other, root=tmp_path).save()
     config = EvaluateConfig(data=str(tmp_path), bootstrap=0)
     metrics = evaluate(run, config)
@@ -246,7 +247,7 @@ def test_unlabelled_images_are_left_out_and_counted(binary, tmp_path):
     manifest = own.manifest.copy()
     manifest.loc[manifest.index[manifest["split"] == "test"][:5], "label"] = ""
     manifest["patient"] = "new " + manifest["patient"]
-    (tmp_path / "images").symlink_to(own.root / "images")
+    shutil.copytree(own.root / "images", tmp_path / "images")
     replace(own, root=tmp_path, name="gaps", manifest=manifest).save()
     metrics = evaluate(binary, EvaluateConfig(data=str(tmp_path), bootstrap=0))
     assert metrics["unlabelled"] == 5

@@ -158,6 +158,25 @@ def test_calibration_covers_what_was_spent_before():
         calibrate(spent, DELTA, mechanism, 300, [before])
 
 
+@pytest.mark.parametrize(("total", "least"), [(8.5, 2.356), (9.0, 1.744), (9.3, 1.562)])
+def test_noise_is_found_where_only_the_tight_accountant_has_something_left(total, least):
+    """The Renyi accountant has the first training alone at 9.215, so it has no noise for the first two."""
+    before, mechanism = Mechanism.poisson(0.152, 0.9973).event([(0, 105)]), Mechanism.poisson(0.152)
+    noise = calibrate(total, 1e-3, mechanism, 105, [before])
+    assert noise == pytest.approx(least, rel=2e-3)
+
+    def epsilon(noise_multiplier):
+        after = Mechanism.poisson(0.152, noise_multiplier).event([(0, 105)])
+        return pld_epsilon([before, after], 1e-3)
+
+    assert epsilon(noise) <= total < epsilon(0.997 * noise)
+
+
+def test_the_same_events_cost_the_same_to_the_last_bit_in_any_order():
+    a, b = Mechanism.poisson(0.1, 1.3).event([(0, 70)]), Mechanism.poisson(0.2, 2.1).event([(0, 9)])
+    assert composed([a, b]) == composed([b, a])
+
+
 @pytest.mark.parametrize(
     ("mechanism", "stride"), [(Mechanism.poisson(0.1, 1.0), 1), (Mechanism.shuffle(8, 4.0), 8)]
 )

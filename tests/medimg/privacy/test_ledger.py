@@ -104,11 +104,11 @@ def test_runs_on_one_dataset_compose(tmp_path):
     # For a budget over the Dataset: what the others spent.
     shared = DatasetLedger(tmp_path / "data")
     assert shared.events(but=second.run) == (MECHANISM.event([(0, 50)]),)
-    # A Run that is deleted stays counted; a client is another unit than a patient.
+    # A Run that is deleted stays counted; a patient is inside a client, a client is no patient.
     (first.folder / "privacy.json").unlink()
     assert len(shared.events()) == 2
     ledger(tmp_path / "three", tmp_path / "data", unit="client").record("rounds", 0, 3, MECHANISM)
-    assert len(shared.events()) == 2
+    assert len(shared.events()) == 3
     assert len(shared.events("client")) == 1
 
 
@@ -259,7 +259,7 @@ def test_only_assumptions_that_apply():
     everything = dict.fromkeys(Circumstances.__dataclass_fields__, True) | {
         "dataset_ledger": "read-only"
     }
-    assert len(assumptions(Circumstances(**everything))) == len(set(plain)) + 7
+    assert len(assumptions(Circumstances(**everything))) == len(set(plain)) + 10
 
 
 def test_summary_in_words(tmp_path):

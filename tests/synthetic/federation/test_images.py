@@ -30,7 +30,7 @@ from synthetic.config import SynthesizeConfig
 from synthetic.federation.gan_model import Averaged, GanModel
 from synthetic.federation.gan_work import GanWork, NumberedBatches, conditions, one_step
 from synthetic.federation.images import check
-from synthetic.federation.private_gan import PrivateGanSteps
+from synthetic.federation.private_gan import PrivateGanSteps, private_options
 from synthetic.images.networks import build
 from synthetic.images.private import clipped_real
 from synthetic.images.step import Steps
@@ -352,3 +352,8 @@ def test_a_patient_moves_a_sites_step_by_the_clip_at_most(tmp_path, expected):
     # They were in all steps, or in some.
     assert (drawn == 3 * count) == (expected == 100)
     assert drawn > 0
+
+
+def test_the_sites_accounts_know_what_the_budget_covers():
+    config = SynthesizeConfig(model="dcgan", partition="site", dp_epsilon=3.0, dp_budget="dataset")
+    assert private_options(config, 4, 8).dp_budget == "dataset"

@@ -1,0 +1,132 @@
+"""`--dp-budget dataset` from the command line on: at the same time, killed, over folds; what `data ledger` tells."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import cli
+from medimg.config import TrainConfig
+from medimg.cross_validation import cross_validate
+from medimg.errors import InputError
+from medimg.privacy.accounting import epsilon_of, pld_epsilon
+from medimg.privacy.dataset_ledger import DatasetLedger
+from medimg.privacy.ledger import read, segments_of
+from medimg.privacy.statement import summary
+from medimg.training.train import Listener, train
+from tests.medimg.tables.conftest import write_table
+
+DELTA = 1e-3
+OPTIONS = {
+    "model": "logistic",
+    "epochs": 4,
+    "batch_size": 12,
+    "dp_epsilon": 2.0,
+    "dp_delta": DELTA,
+    "dp_noise_multiplier": 2.5,
+    "dp_budget": "dataset",
+}
+CONFIG = TrainConfig(**OPTIONS)
+
+
+class Killed(BaseException):
+    pass
+
+
+def kill(row: dict) -> None:
+    if row["epoch"] == 2:
+        raise Killed
+
+
+@pytest.fixture
+def table(tmp_path):
+    return write_table(tmp_path / "data", n=100)
+
+
+def total(root: Path) -> float:
+    return pld_epsilon(DatasetLedger(root).events(), DELTA)
+
+
+def weights(run) -> list[np.ndarray]:
+    return run.model().get_weights()
+
+
+def test_commands_at_the_same_time_keep_the_budget_of_the_dataset(table, tmp_path):
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in OPTIONS.items()]
+    command = [sys.executable, cli.__file__, "train", str(table.root), *words]
+    both = [
+        subprocess.Popen(
+            [*command, "--out", str(tmp_path / name)], stdout=subprocess.DEVNULL, stderr=-1
+        )
+        for name in ("a", "b")
+    ]
+    errors = [process.communicate()[1].decode() for process in both]
+    codes = [process.returncode for process in both]
+    assert 0 in codes and set(codes) <= {0, 2}, errors
+    # One alone takes more than half, so both as they were asked for would pass it.
+    alone = max(
+        read(tmp_path / n)["epsilon"]["pld"] for n, c in zip("ab", codes, strict=True) if not c
+    )
+    assert alone > 1.2
+    assert total(table.root) <= 2.0
+
+
+def test_killed_and_resumed_after_another_it_is_the_same_training(table, tmp_path):
+    config = dataclasses.replace(CONFIG, dp_noise_multiplier=5.0, dp_seed=3)
+    whole = train(write_table(tmp_path / "again", n=100).root, tmp_path / "whole", config)
+    with pytest.raises(Killed):
+        train(table.root, tmp_path / "killed", config, listener=Listener(epoch=kill))
+    # What the killed one has yet to spend is not to be had: with this noise one alone would spend more.
+    other = dataclasses.replace(config, dp_noise_multiplier=None, dp_seed=None)
+    between = train(table.root, tmp_path / "between", other)
+    assert read(between.root)["epsilon"]["pld"] < 2.0
+    assert total(table.root) <= 2.0
+    resumed = train(table.root, tmp_path / "killed", config, resume=True)
+    assert total(table.root) <= 2.0
+    assert read(resumed.root)["steps"] == read(whole.root)["steps"]
+    assert all(np.array_equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
+    assert DatasetLedger(table.root).entries().reserved == ()
+
+
+def test_the_command_tells_what_is_held_and_gives_it_up(table, tmp_path):
+    with pytest.raises(Killed):
+        train(table.root, tmp_path / "killed", CONFIG, listener=Listener(epoch=kill))
+    held, run = total(table.root), read(tmp_path / "killed")["run"]
+    words = ["data", "ledger", str(table.root), "--delta", str(DELTA)]
+    told = CliRunner().invoke(cli.medimg, words)
+    assert told.exit_code == 0
+    assert f"epsilon {held:.4g}" in told.output
+    wrong = CliRunner().invoke(cli.medimg, [*words, "--abandon", "nobody"])
+    assert wrong.exit_code != 0
+    given_up = CliRunner().invoke(cli.medimg, [*words, "--abandon", run])
+    assert given_up.exit_code == 0
+    steps = read(tmp_path / "killed")["steps"]
+    assert f"released {steps} steps that were never run" in given_up.output
+    assert 0 < total(table.root) < held
+
+
+def test_all_folds_together_are_what_a_cross_validation_claims(table, tmp_path):
+    config = TrainConfig(**{**OPTIONS, "epochs": 1, "dp_budget": "run", "folds": 3})
+    with pytest.raises(InputError, match="--dp-budget dataset: the first of --folds"):
+        cross_validate(
+            table.root, tmp_path / "no", dataclasses.replace(config, dp_budget="dataset")
+        )
+    assert not (tmp_path / "no").exists()
+    cross_validate(table.root, tmp_path / "cv", config)
+    folds = [read(tmp_path / f"cv/fold-{number}") for number in (1, 2, 3)]
+    whole = read(tmp_path / "cv")
+    # A patient is in the training part of two of three.
+    pairs = [
+        epsilon_of([s.event() for n in two for s in segments_of(folds[n])], DELTA)["pld"]
+        for two in ((0, 1), (0, 2), (1, 2))
+    ]
+    assert whole["epsilon"]["pld"] == max(pairs)
+    assert whole["epsilon"]["pld"] > max(fold["epsilon"]["pld"] for fold in folds)
+    text = summary(whole, "row")
+    assert f"{whole['epsilon']['pld']:.3g}" in text
+    assert "took part in at most the others" in text
+    assert text in (tmp_path / "cv/report.html").read_text()
