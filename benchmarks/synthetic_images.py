@@ -101,7 +101,9 @@ if __name__ == "__main__":
         rows.append(row(data, root / "made", real, test, on_real, epochs=epochs))
         for epsilon in os.environ.get("EPSILONS", "").split():
             out = root / f"epsilon-{epsilon}"
-            rows.append(row(data, out, real, test, on_real, dp_epsilon=float(epsilon)))
+            # Size and colour are known of the set, not read off its patients.
+            private = {"dp_epsilon": float(epsilon), "image_size": 28, "channels": 1}
+            rows.append(row(data, out, real, test, on_real, **private))
         table(
             [
                 "epsilon",

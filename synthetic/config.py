@@ -72,8 +72,15 @@ class TableSynthesisOptions(Config):
     )
     bound: dict = option(
         {},
-        "tables: public range of a column of numbers (default: that of the training rows); may be repeated.",
+        "tables: public range of a column of numbers, or dates as 2020-01-31 (default: that of the training rows; "
+        "private: needed, here or in dataset.yaml); may be repeated.",
         metavar="NAME=LOW:HIGH",
+    )
+    categories: dict = option(
+        {},
+        "tables: public categories of a column, or of 'site' (private: needed, here or in dataset.yaml; a site's "
+        "alone may be left out, with the column); may be repeated.",
+        metavar="NAME=A,B",
     )
 
 
@@ -108,7 +115,8 @@ class SynthesizeConfig(
     )
     count: int | None = option(
         None,
-        "Rows or images to make (default: as many as split train has; private images: as many as patients).",
+        "Rows or images to make (default: as many as split train has; private: its patients, rounded down to 1, 2 or "
+        "5 times a power of ten).",
         minimum=1,
     )
     class_mix: str = option(
@@ -126,8 +134,8 @@ class SynthesizeConfig(
     )
     batch_size: int | None = option(
         None,
-        "Rows or images in a step, with --partition at each client; private: patients on average (default: set from "
-        "the size of split train).",
+        "Rows or images in a step, with --partition at each client; private: most patients on average (default: set "
+        "from the size of split train; private: from that rounded down to 1, 2 or 5 times a power of ten).",
         minimum=1,
     )
     seed: int = option(0, "Seed of the training and of what is made.", minimum=0)

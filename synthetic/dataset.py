@@ -80,7 +80,8 @@ def write(made: Made, source: Dataset, out: Path, config: SynthesizeConfig) -> D
             # The name alone: where patients' data lie is nobody's business who gets this folder.
             "source": source.root.resolve().name,
             "source_name": source.name,
-            "source_fingerprint": source.fingerprint(),
+            # A hash of real rows lets anyone check a guess at them: not where patients are protected.
+            **({} if config.is_private else {"source_fingerprint": source.fingerprint()}),
             "split": "train",
             "privacy": made.privacy,
             **made.details,

@@ -1,5 +1,6 @@
 """`medimg synthesize`: a Dataset's training part -> a synthetic Dataset, resumable at any moment."""
 
+import json
 import shutil
 from collections.abc import Callable
 from importlib import metadata
@@ -50,11 +51,14 @@ def synthesize(
     if resume:
         if (out / "config.yaml").is_file() and not (out / "environment.json").is_file():
             raise InputError(f"--resume {out}: was killed before it began; give --overwrite")
-        run = resumable(out, dataset)
+        finished = (out / "dataset.yaml").is_file()
+        # What a finished private one began with is told nowhere any more.
+        own = finished and config.is_private
+        run = Run.load(out) if own else resumable(out, dataset)
         if run.config.get("command") != "synthesize":
             raise InputError(f"--resume {out}: is no unfinished 'medimg synthesize'; leave it out")
-        if (out / "dataset.yaml").is_file():
-            _clear(out)
+        if finished:
+            _finish(out, config)
             return out
         if SynthesizeConfig.from_dict(run.config["options"]) != config:
             raise InputError(
@@ -65,8 +69,18 @@ def synthesize(
         atomic.write_json(out / "environment.json", _environment(dataset, config))
     made = _maker(dataset, config).fit_and_sample(dataset, out, config, listener)
     write(made, dataset, out, config)
-    _clear(out)
+    _finish(out, config)
     return out
+
+
+def _finish(out: Path, config: SynthesizeConfig) -> None:
+    """Take away what a finished Dataset must not hold."""
+    if config.is_private:
+        told = json.loads((out / "environment.json").read_text(encoding="utf-8"))
+        # A hash of real rows, by which a guess at them could be checked; only resuming needs it.
+        told.pop("data_fingerprint", None)
+        atomic.write_json(out / "environment.json", told)
+    _clear(out)
 
 
 def _clear(out: Path) -> None:

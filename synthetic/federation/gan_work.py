@@ -35,6 +35,9 @@ class GanSteps(Protocol):
     ) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
         """For the graph under construction: number of the step in the round -> images seen, the sum of their losses."""
 
+    def told(self, share: Share, seconds: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What is told of a round beside its loss: `examples`, `seconds`."""
+
 
 class NumberedBatches:
     """Batches of a client's images in an order by seed; as many images of the same classes are made."""
@@ -60,6 +63,10 @@ class NumberedBatches:
             return count, count * loss
 
         return step
+
+    def told(self, share: Share, seconds: tf.Tensor) -> dict[str, tf.Tensor]:
+        """As they are."""
+        return {"examples": records.count(share.folder), "seconds": seconds}
 
 
 def numbers(local: LocalTraining, round_number: int) -> np.ndarray:
@@ -113,9 +120,8 @@ class GanWork:
                 seconds = tf.cast(tf.timestamp() - started, tf.float32)
             measures = {
                 "accuracy": tf.constant(float("nan")),
-                "examples": records.count(share.folder),
                 "loss": total / tf.maximum(seen, 1.0),
-                "seconds": seconds,
+                **self.steps.told(share, seconds),
             }
             return sent, share.own, measures
 

@@ -39,7 +39,7 @@ from synthetic.images.dcgan import (
     gan_of,
     made,
     notes_of,
-    secret_seed_of,
+    secret_for,
     settled,
 )
 from synthetic.images.loss_figure import loss_figure
@@ -48,6 +48,7 @@ from synthetic.images.plan import BATCH, Plan, check_turns, settle
 from synthetic.images.plan import check as check_images
 from synthetic.images.samples import write_grid
 from synthetic.images.step import Steps
+from synthetic.public import coarse
 
 # A batch of fewer images says little about what real ones look like.
 SMALLEST_BATCH = 8
@@ -91,9 +92,10 @@ def check(dataset: Dataset, config) -> Setting:
     plan = settle(dataset, rows, replace(config, batch_size=batch and batch * len(clients)))
     rounds = config.rounds or math.ceil(plan.epochs * plan.steps_per_epoch / config.local_steps)
     check_turns(plan, rounds * config.local_steps)
+    batch = max(1, plan.batch_size // len(clients))
     if config.is_private:
-        _check_budget(clients, config, rounds, plan.batch_size // len(clients))
-    return Setting(rows, clients, plan, plan.batch_size // len(clients), rounds)
+        _check_budget(clients, config, rounds, batch)
+    return Setting(rows, clients, plan, batch, rounds)
 
 
 def _check_budget(clients: list[Client], config, rounds: int, batch_size: int) -> None:
@@ -152,9 +154,9 @@ def fit_and_sample(dataset: Dataset, folder: Path, config, listener) -> Made:
     if not config.is_private:
         notes += [f"{client.name}: {note}" for client in setting.clients for note in client.notes]
         notes += notes_of(setting.rows, setting.plan)
-    secret = secret_seed_of(dataset, folder, config)
+    secret = secret_for(dataset, folder, config)
     federation = {
-        "clients": {client.name: client.examples for client in setting.clients},
+        "clients": {client.name: _told_size(client, config) for client in setting.clients},
         "rounds": setting.rounds,
         "local_steps": config.local_steps,
         "batch_size": setting.batch_size,
@@ -165,12 +167,21 @@ def fit_and_sample(dataset: Dataset, folder: Path, config, listener) -> Made:
     )
 
 
+def _told_size(client: Client, config) -> int:
+    """Images of a client; private: its patients in coarse steps."""
+    return (
+        coarse(client.dataset.manifest["patient"].nunique())
+        if config.is_private
+        else client.examples
+    )
+
+
 def _train(
     dataset: Dataset, setting: Setting, gan: Gan, mix: ClassMix, folder: Path, config, listener
 ) -> int:
     """The rounds that were made; the networks of `gan` are the trained ones afterwards."""
     model = GanModel(gan, settled(config, setting.plan))
-    layout = _layout(dataset, setting)
+    layout = _layout(dataset, setting, config)
     checkpoints = folder / CHECKPOINTS
     clients = [
         _write(client, setting, layout, checkpoints / "records" / str(number), config, listener)
@@ -214,7 +225,10 @@ def _train(
             options_of_rounds(config, rounds),
             folder / TRAINING,
             kept.folder,
-            {"options": config.to_dict(), "data": dataset.fingerprint()},
+            {
+                "options": config.to_dict(),
+                **({} if privacy else {"data": dataset.fingerprint()}),
+            },
             replace(watch, after=after),
         )
     if privacy:
@@ -228,9 +242,10 @@ def _train(
     return rounds
 
 
-def _layout(dataset: Dataset, setting: Setting) -> Layout:
+def _layout(dataset: Dataset, setting: Setting, config) -> Layout:
     plan, multilabel = setting.plan, dataset.task == "multilabel"
-    bits = image_form(dataset.paths(setting.rows)).bits
+    # Private: of one form, whatever a patient's images are.
+    bits = 16 if config.is_private else image_form(dataset.paths(setting.rows)).bits
     return Layout(
         input_shape=(plan.image_size, plan.image_size, plan.channels),
         # Sixteen bits become fractions of 255, which no integer holds.
@@ -262,7 +277,10 @@ def _write(
         targets = dataset.targets(rows).astype(layout.target_type)
         patients = rows["patient"] if config.is_private else None
         data = records.write(folder, client.name, pixels, targets, units=patients)
-        return with_key(data, config.dp_seed) if config.is_private else data
+        if not config.is_private:
+            return data
+        # It weighs by what is told of it.
+        return replace(with_key(data, config.dp_seed), examples=_told_size(client, config))
     finally:
         cache.close()
 
@@ -273,16 +291,18 @@ def _rounds_between_grids(setting: Setting, config) -> int:
 
 
 def _notes(setting: Setting, config) -> list[str]:
-    counted = (
-        "its number of training images and patients"
+    told = (
+        "its number of training patients, rounded down to 1, 2 or 5 times a power of ten, and how many steps of the "
+        "batch take them all once"
         if config.is_private
-        else "its number of training images, how many images and patients are of each class"
+        else "its number of training images, how many images and patients are of each class, and the images' form "
+        "(size, grey or colour, bits)"
     )
     notes = [
         f"trained across {len(setting.clients)} clients by {setting.rounds} rounds of {config.local_steps} steps of "
         f"{setting.batch_size} {'patients, on average,' if config.is_private else 'images'} each (FedGAN, Rasouli et "
         "al. 2020), all simulated in one process; the clients sent both networks with Adam's moments, and no image",
-        f"before the first round each client told {counted}, and the images' form (size, grey or colour, bits)",
+        f"before the first round each client told {told}",
     ]
     if config.is_private:
         notes.append("all classes are made equally often: how frequent they are was not asked")

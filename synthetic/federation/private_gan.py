@@ -1,7 +1,8 @@
 """`--dp-epsilon` across clients: each site's steps of the discriminator are DP-SGD on its own patients.
 
-A site draws patients and noise by a key that it alone has. The generator and all that is averaged, Adam's moments too,
-come of the noisy gradients alone, so the guarantee covers every round's networks.
+A site draws patients, noise and the shifts of its images by a key that it alone has, each shift by the image's own. The
+generator and all that is averaged, Adam's moments too, come of the noisy gradients alone, so the guarantee covers every
+round's networks.
 """
 
 from dataclasses import replace
@@ -13,14 +14,13 @@ import tensorflow as tf
 from federated.averaging import options_of_rounds
 from federated.config import FederateConfig
 from federated.private.patient import PatientPrivacy
-from federated.private.steps import PatientSteps
+from federated.private.steps import Drawing, PatientSteps, keys_of_step
 from federated.tff.client_work import Share
 from federated.tff.order import LocalTraining
 from federated.tff.records import ClientData, Layout
 from medimg.dataset import Dataset
 from synthetic.federation.gan_work import (
     DISCRIMINATOR,
-    REAL,
     conditions,
     count,
     learn,
@@ -29,6 +29,7 @@ from synthetic.federation.gan_work import (
 )
 from synthetic.images.private import clipped_real, taught
 from synthetic.images.step import Steps
+from synthetic.public import coarse
 
 CLASSES = 3  # what the seed of the made images' classes is for, beside those of `gan_work`
 # Images that are made in a step; the patients of a step may be many for their noise.
@@ -37,6 +38,11 @@ MADE = 64
 
 class PrivateGanSteps(PatientSteps):
     """Private steps of a GAN. Losses are not told, and the made images' classes are drawn alike: theirs are private."""
+
+    def told(self, share: Share, seconds: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Patients in coarse steps, and no time: it would tell how many were drawn."""
+        sizes = tf.constant([coarse(site.patients) for site in self.sites.values()], tf.int64)
+        return {"examples": sizes[share.steps[0, 1]], "seconds": seconds * float("nan")}
 
     def planned(
         self, local: LocalTraining, client: ClientData, seed: int, round_number: int
@@ -48,20 +54,11 @@ class PrivateGanSteps(PatientSteps):
     def begin(self, steps: Steps, layout: Layout, share: Share):
         """As in `synthetic.federation.gan_work.GanSteps`."""
         drawing = self.drawing(layout, share, share.steps[0, 1])
-        variables = steps.gan.discriminator.trainable_variables
         classes = steps.gan.classes
 
         def step(place):
             seed = tf.random.experimental.stateless_fold_in(share.seed, place)
-            sums = tuple(tf.zeros(v.shape, v.dtype) for v in variables)
-            chunk, last = tf.constant(0), tf.constant(False)
-            while not last:
-                pixels, targets, _, patients, last = next(drawing.chunks)
-                of_chunk = tf.random.experimental.stateless_fold_in(seed_for(seed, REAL), chunk)
-                condition = conditions(targets, classes)
-                part = clipped_real(steps, pixels, condition, patients, of_chunk, self.l2_norm_clip)
-                sums = tuple(s + g for s, g in zip(sums, part, strict=True))
-                chunk += 1
+            sums = self.clipped_sum(steps, drawing, share, place)
             noisy = drawing.noisy_mean(list(sums), place)
             drawn = tf.random.stateless_uniform(
                 [MADE], seed_for(seed, CLASSES), 0, classes, tf.int64
@@ -74,6 +71,26 @@ class PrivateGanSteps(PatientSteps):
             return tf.constant(1.0), tf.constant(float("nan"))
 
         return step
+
+    def clipped_sum(self, steps: Steps, drawing: Drawing, share: Share, place) -> tuple:
+        """What the patients of the next step add up to, without noise; for use in a graph.
+
+        Args:
+            steps: of the networks.
+            drawing: of the round.
+            share: of the site.
+            place: number of the step in the round.
+        """
+        variables = steps.gan.discriminator.trainable_variables
+        sums = tuple(tf.zeros(v.shape, v.dtype) for v in variables)
+        last = tf.constant(False)
+        while not last:
+            pixels, targets, _, patients, keys, last = next(drawing.chunks)
+            own = keys_of_step(keys, share, place)
+            condition = conditions(targets, steps.gan.classes)
+            part = clipped_real(steps, pixels, condition, patients, own, self.l2_norm_clip)
+            sums = tuple(s + g for s, g in zip(sums, part, strict=True))
+        return sums
 
 
 def private_options(config, rounds: int, batch_size: int) -> FederateConfig:
@@ -127,6 +144,5 @@ def privacy_of(
         clients,
         options,
         rounds,
-        measured=False,
         also={"synthesis": config.given()},
     )

@@ -21,10 +21,11 @@ from medimg.privacy.assumptions import Circumstances, assumptions
 from medimg.privacy.budget import Budget
 from medimg.privacy.ledger import known
 from medimg.privacy.sampling import PoissonSampling
-from medimg.privacy.secret import draw_key, generator, secret_seed
+from medimg.privacy.secret import secret_of
 from medimg.privacy.spending import Spending, Spent, Stretch
 from medimg.privacy.units import Units
 from synthetic.config import SynthesizeConfig
+from synthetic.public import coarse
 from synthetic.tables.material import targets_of
 from synthetic.tables.mix import votes
 from synthetic.tables.privacy import COUNTS_SHARE
@@ -39,10 +40,9 @@ _SENTENCES = (
     "counts and noisy updates only, and the guarantee holds against them and whoever gets the rows, for every round's "
     "networks.",
     "Not covered: one person under two patient names, or at two clients.",
-    "The numbers of training patients and rows of each client, and how it weighs, are treated as public.",
+    "Of each client's number of training patients two things are treated as public: the number rounded down to 1, 2 or "
+    "5 times a power of ten, by which it weighs, and the steps of its batch that take them all once.",
     "A client's steps count once it is asked for them, whether its update arrives or not.",
-    "Not covered: what each client told before the first round, without noise: its classes, and of its columns "
-    "categories, decimals, missing values or none, and ranges of those without --bound.",
     "Not covered: after the last round each client told an AUROC on its validation patients.",
     "The clients were simulated in one process: who had that machine had all rows and all clients' secrets.",
     "In the Dataset's privacy_ledger.jsonl the clients' steps are added up as if each patient were at every client, "
@@ -74,6 +74,7 @@ class ClientsPrivacy:
 
     Attributes:
         rounds: that the budget allows.
+        sizes: client -> its patients in coarse steps (`synthetic.public.coarse`), by which it weighs.
         first: steps that each client makes for the class counts, before those of the rounds.
 
     Raises:
@@ -94,16 +95,21 @@ class ClientsPrivacy:
         # Marginals are counted by class already.
         counted = config.class_mix == "train" and config.model != "marginals"
         self.first = max(1, round(COUNTS_SHARE * rounds * steps)) if counted else 0
-        options = {**config.to_dict(), "data": dataset.fingerprint()}
-        drawn, draws = {}, {}
+        data = dataset.fingerprint()
+        drawn, draws, keys, self.sizes, divisors = {}, {}, {}, {}, {}
         for number, (name, rows) in enumerate(sites.items()):
-            own = {**options, "client": name}
-            secrets = self.out / "checkpoints" / "clients" / str(number)
-            seed = secret_seed(secrets, own, config.dp_seed)
-            units = Units.of(rows["patient"].to_numpy())
-            most = min(batch_size, len(units))
-            drawn[name] = PoissonSampling(units, most, seed, config.dp_images_per_patient)
-            draws[name] = draw_key(seed, own)
+            place = self.out / "checkpoints" / "clients" / str(number)
+            own = {**config.given(), "client": name}
+            secret = secret_of(place, own, data, config.dp_seed)
+            patients = rows["patient"].to_numpy()
+            units = Units.of(patients)
+            self.sizes[name] = coarse(len(units))
+            divisors[name] = min(batch_size, self.sizes[name])
+            # Counted is everybody once.
+            expected = len(units) if config.model == "marginals" else divisors[name]
+            drawn[name] = PoissonSampling(units, expected, secret, config.dp_images_per_patient)
+            draws[name] = secret.draw()
+            keys[name] = secret.row_keys(patients)
         spending = Spending(self.out, "patient", dataset.root, known(self.out))
         spending.reserve(
             lambda spent: self._settle(spent, drawn, draws, rounds), config.dp_budget == "dataset"
@@ -111,17 +117,17 @@ class ClientsPrivacy:
         plans = self._plans
         self.private = {
             name: PrivateSteps(
-                drawn[name], config.dp_clip, plan.mechanism.noise_multiplier, drawn[name].seed
+                drawn[name],
+                config.dp_clip,
+                plan.mechanism.noise_multiplier,
+                drawn[name].secret,
+                divisors[name],
+                keys[name],
             )
             for name, plan in plans.items()
         }
-        self._ledger = self._ledger_of(spending, options["data"], draws)
+        self._ledger = self._ledger_of(spending, draws)
         self._recorded: dict = {}
-
-    @property
-    def patients(self) -> dict[str, int]:
-        """Of each client."""
-        return {name: len(private.sampling.units) for name, private in self.private.items()}
 
     def before_round(self, number: int, asked: Sequence[str], work: Mapping[str, float]) -> None:
         """Write down what the clients are about to spend; of `federated.rounds.Watch`."""
@@ -151,7 +157,7 @@ class ClientsPrivacy:
             drawn, noise = private.sampling, private.noise_multiplier
             for number in range(self.first):
                 step = drawn.step(number)
-                random = generator(private.seed, "class counts", number)
+                random = private.secret.generator("class counts", number)
                 total += votes(targets[step.rows], step.groups, len(classes)) / drawn.probability
                 total += random.normal(0.0, noise / drawn.probability, len(classes))
             variance += self.first * (noise / drawn.probability) ** 2
@@ -195,14 +201,14 @@ class ClientsPrivacy:
             if ranges[name]
         ]
 
-    def _ledger_of(self, spending: Spending, fingerprint: str, draws: dict):
+    def _ledger_of(self, spending: Spending, draws: dict):
         config, plans = self.config, self._plans
-        expected = {name: one.sampling.expected_units for name, one in self.private.items()}
+        expected = {name: int(one.divisor) for name, one in self.private.items()}
         accounts = {
             name: Account(
                 plan.mechanism,
                 draws[name],
-                {"patients": self.patients[name], "expected_patients": expected[name]},
+                {"expected_patients": expected[name]},
             )
             for name, plan in plans.items()
         }
@@ -214,15 +220,12 @@ class ClientsPrivacy:
             budget_epsilon=config.dp_epsilon,
             l2_norm_clip=config.dp_clip,
             expected_units=max(expected.values()),
-            units=sum(self.patients.values()),
-            data_fingerprint=fingerprint,
         )
         return FederatedLedger(self.out, terms, accounts, self._assumptions, spending)
 
     def _assumptions(self, unwritten: str, inherited: bool = False) -> list[str]:
         circumstances = Circumstances(
             search=True,
-            training_metrics=False,
             fixed_seed=self.config.dp_seed is not None,
             dataset_ledger=unwritten,
             inherited=inherited,
@@ -235,13 +238,12 @@ def weights_of_marginals(shares: np.ndarray, columns: int, privacy: ClientsPriva
 
     Args:
         shares: (classes, cells), noisy, of all clients' patients.
-        columns: one-hot spans of a row.
+        columns: of a row.
         privacy: of the clients.
     """
-    patients = privacy.patients
     noise = np.sqrt(sum(one.noise_multiplier**2 for one in privacy.private.values()))
     cells = int((shares != 0).any(axis=0).sum())
     # The clip of a patient's cells is the root of the columns; the mean over columns has their number below it.
     deviation = noise * np.sqrt(columns * cells) / columns
-    total = shares.sum(axis=1) / columns * sum(patients.values())
+    total = shares.sum(axis=1) / columns * sum(privacy.sizes.values())
     return np.maximum(total, 0.0) + deviation

@@ -59,7 +59,7 @@ def settle(dataset: Dataset, config: SynthesizeConfig) -> Setting:
     clients = partition(dataset, config, measured=False)
     aggregation.check(config, len(clients))
     rows = synthesis.learnt_rows(dataset, config)
-    classes = synthesis.classes_of(dataset, rows)
+    classes = synthesis.classes_of(dataset, rows, config)
     sites = {client.name: _own_rows(client, classes) for client in clients}
     for name, own in sites.items():
         if own.empty:
@@ -73,7 +73,7 @@ def settle(dataset: Dataset, config: SynthesizeConfig) -> Setting:
     return Setting(
         clients,
         sites,
-        synthesis.features_of(dataset, rows),
+        synthesis.features_of(dataset, rows, config),
         classes,
         settings,
         config.rounds or math.ceil(settings.steps / steps),

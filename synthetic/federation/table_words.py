@@ -20,6 +20,8 @@ def notes(setting, config: SynthesizeConfig) -> list[str]:
         # They count rows of classes.
         found += [f"{client.name}: {note}" for client in setting.clients for note in client.notes]
     found += [_trained(setting, config), *told_about(config)]
+    if config.is_private:
+        return found
     patients = {name: own["patient"].nunique() for name, own in setting.sites.items()}
     few = [f"{name} ({number})" for name, number in patients.items() if number < FEW_PATIENTS]
     if few:
@@ -31,6 +33,13 @@ def notes(setting, config: SynthesizeConfig) -> list[str]:
 
 def told_about(config: SynthesizeConfig) -> list[str]:
     """What each client told before the first round and after the last."""
+    if config.is_private:
+        return [
+            "before the first round each client told its number of training patients, rounded down to 1, 2 or 5 times "
+            "a power of ten, and how many steps of the batch take them all once; and how many patients are of each "
+            "class, with noise of its own account (not of marginals, nor with --class-mix equal); after the last round "
+            "the AUROC on its rows of val of a classifier trained on the made rows",
+        ]
     ranges = "the smallest and largest value and the decimals of its other numbers and dates" + (
         " (no range of those with --bound)" if config.bound else ""
     )
@@ -40,13 +49,6 @@ def told_about(config: SynthesizeConfig) -> list[str]:
         f"numbers themselves), {ranges}; these carry no noise, and a smallest or largest value, or a category that "
         "one patient has, is that patient's"
     )
-    if config.is_private:
-        return [
-            columns,
-            "and how many patients are of each class, with noise of its own account (not of marginals, nor with "
-            "--class-mix equal); after the last round the AUROC on its rows of val of a classifier trained on the "
-            "made rows",
-        ]
     summed = (
         "each client's as they are"
         if config.secure == "none"

@@ -26,8 +26,9 @@ from synthetic.federation.table_privacy import ClientsPrivacy, weights_of_margin
 from synthetic.federation.table_setting import Setting, settle
 from synthetic.federation.table_sums import Sums
 from synthetic.federation.table_usefulness import private_usefulness_at_sites, usefulness_at_sites
+from synthetic.public import bounds_of
 from synthetic.tables import synthesis
-from synthetic.tables.bounds import bounds_of
+from synthetic.tables.columns import declared
 from synthetic.tables.encoding import Code, Encoding, public_code
 from synthetic.tables.fitting import MODELS, sampled
 from synthetic.tables.material import Material, targets_of
@@ -92,7 +93,8 @@ class _Federation:
         state = self._trained(table_arrays.read(model), models)
         table_arrays.assign(model, state.weights)
         weights = self._class_weights(agreement, code, state)
-        wanted = largest_remainder(weights, config.count or sum(setting.rows.values()))
+        learnt = synthesis.learnt_rows(self.dataset, config)
+        wanted = largest_remainder(weights, synthesis.count_of(learnt, config))
         rows = sampled(model, code, setting.classes, wanted, config.seed)
         if self.privacy:
             self.privacy.complete()
@@ -100,11 +102,13 @@ class _Federation:
 
     def _agreed(self) -> tuple[Agreement, Code]:
         setting, seed = self.setting, self.config.seed
-        columns = columns_of(setting.sites.values(), setting.features, bounds_of(self.config))
         with randomness(seed, "code"):
             if self.privacy:
+                columns = declared(setting.features)
                 weights = self.privacy.class_weights(setting.classes)
                 return public(columns, weights), public_code(columns)
+            bounds = bounds_of(setting.features)
+            columns = columns_of(setting.sites.values(), setting.features, bounds)
             sums = Sums(self.options, setting.rows)
             agreement = agree(setting.sites, columns, setting.classes, sums, seed)
             return agreement, Code(columns, agreement.stand_ins)
@@ -113,15 +117,19 @@ class _Federation:
         if self.config.class_mix == "equal":
             return np.ones(len(self.setting.classes))
         if self.privacy and self.config.model == "marginals":
-            columns = sum(span.kind != "value" for span in code.spans)
-            return weights_of_marginals(state.weights[0], columns, self.privacy)
+            return weights_of_marginals(state.weights[0], len(code.choices), self.privacy)
         return agreement.class_weights
 
     def _model_of(self, name: str, rows: pd.DataFrame, code: Code) -> Generator:
         """A client's, on its own rows; its first weights are never used."""
         with randomness(self.config.seed, f"rows of {name}"):
-            encoding = Encoding(code, code.encode(rows, self.config.seed))
             private = self.privacy.private[name] if self.privacy else None
+            matrix = (
+                code.encode_apart(rows, private.keys)
+                if private
+                else code.encode(rows, self.config.seed)
+            )
+            encoding = Encoding(code, matrix)
             settings = self._settings_of(len(rows))
             return self._built(encoding, targets_of(rows, self.setting.classes), settings, private)
 
@@ -149,7 +157,7 @@ class _Federation:
         (self.folder / TRAINING).mkdir(parents=True, exist_ok=True)
         size, first, before = setting.rows, 0, {}
         if self.privacy:
-            size, first = self.privacy.patients, self.privacy.first
+            size, first = self.privacy.sizes, self.privacy.first
             before = {"before": self.privacy.before_round, "events": self.privacy.events}
         return average(
             TableEngine(models, setting.steps, config.seed, first),
@@ -158,7 +166,10 @@ class _Federation:
             self.options,
             self.folder / TRAINING,
             self.folder / CHECKPOINTS / "federated",
-            {"options": config.to_dict(), "data": self.dataset.fingerprint()},
+            {
+                "options": config.to_dict(),
+                **({} if self.privacy else {"data": self.dataset.fingerprint()}),
+            },
             Watch(
                 after=lambda row: self.listener("rounds", row["round"], setting.rounds), **before
             ),
@@ -179,14 +190,16 @@ class _Federation:
         if found.undertrained:
             notes.append(f"undertrained: {found.undertrained}; {synthesis.remedy(config)}")
         federation = {
-            "clients": setting.rows,
+            # Where patients are protected, in coarse steps.
+            "clients": self.privacy.sizes if self.privacy else setting.rows,
             "rounds": setting.rounds,
             "local_steps": setting.steps,
             "batch_size": {n: self._settings_of(r).batch_size for n, r in setting.rows.items()},
             "who_could_see": who_could_see(config.secure),
         }
+        counted = {} if self.privacy else {"training_rows": sum(setting.rows.values())}
         details = {
-            "training_rows": sum(setting.rows.values()),
+            **counted,
             "usefulness": found.to_dict(),
             "settings": {"all": setting.settings.to_dict()},
             "federation": federation,
@@ -194,4 +207,5 @@ class _Federation:
         words = NO_GUARANTEE
         if self.privacy:
             words, details["epsilon"] = guarantee(self.folder, config.model)
-        return Made(rows, self.dataset.inputs, details, notes, words)
+        features = synthesis.made_features(setting.features)
+        return Made(rows, features, details, notes, words)

@@ -7,6 +7,8 @@ al. change too, tell classes of radiographs apart, and are left alone.
 
 import tensorflow as tf
 
+from medimg.privacy.keyed import uniform_tensor
+
 SHIFT = 0.125  # of the size
 
 
@@ -20,10 +22,31 @@ def augment(pixels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     Returns:
         Likewise; pixels that come in from outside are 0.
     """
-    size = pixels.shape[1]
-    most = max(1, round(size * SHIFT))
+    most = _most(pixels)
     batch = tf.shape(pixels)[0]
-    shifts = tf.random.stateless_uniform([batch, 2], seed, -most, most + 1, tf.int32)
+    return _shifted(
+        pixels, tf.random.stateless_uniform([batch, 2], seed, -most, most + 1, tf.int32)
+    )
+
+
+def augment_apart(pixels: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+    """The same by the images' own keys: a patient's absence changes no other's shifts.
+
+    Args:
+        pixels: float32 (B, S, S, C) in 0..255.
+        keys: uint64 (B,) (`medimg.privacy.keyed`).
+    """
+    most = _most(pixels)
+    drawn = tf.floor(uniform_tensor(keys, [2]) * (2 * most + 1))
+    return _shifted(pixels, tf.cast(drawn, tf.int32) - most)
+
+
+def _most(pixels: tf.Tensor) -> int:
+    return max(1, round(pixels.shape[1] * SHIFT))
+
+
+def _shifted(pixels: tf.Tensor, shifts: tf.Tensor) -> tf.Tensor:
+    size, most = pixels.shape[1], _most(pixels)
     padded = tf.pad(pixels, [[0, 0], [most, most], [most, most], [0, 0]])
     places = tf.range(size)[None] + most
     rows = tf.gather(padded, places + shifts[:, :1], axis=1, batch_dims=1)

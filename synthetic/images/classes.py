@@ -6,13 +6,9 @@ import numpy as np
 import pandas as pd
 
 from medimg.dataset import Dataset
-from medimg.privacy.mechanism import Mechanism
-from medimg.privacy.secret import generator
+from medimg.privacy.class_counts import noisy_class_counts
+from medimg.privacy.secret import Secret
 from medimg.privacy.units import Units
-
-# Noise of the private counts: some 20 patients more or less. A release of so little that it hardly shows in epsilon.
-COUNT_NOISE = 20.0
-COUNTING = Mechanism.shuffle(1, COUNT_NOISE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +48,10 @@ def class_mix(dataset: Dataset, rows: pd.DataFrame) -> ClassMix:
     return _mix(dataset, tuple(counts.index), counts.to_numpy(float))
 
 
-def private_class_mix(dataset: Dataset, rows: pd.DataFrame, units: Units, seed: int) -> ClassMix:
-    """The classes and how often each is, by the Gaussian mechanism: its event is that of `COUNTING`.
+def private_class_mix(
+    dataset: Dataset, rows: pd.DataFrame, units: Units, secret: Secret
+) -> ClassMix:
+    """The classes and how often each is, by the Gaussian mechanism: its event is `class_counts.COUNTING`.
 
     Each patient counts with their images' classes, scaled to a norm of at most 1.
 
@@ -61,13 +59,10 @@ def private_class_mix(dataset: Dataset, rows: pd.DataFrame, units: Units, seed: 
         dataset: binary or multiclass; its classes are public.
         rows: of the training part.
         units: of the rows.
-        seed: secret.
+        secret: of the training.
     """
     one_hot = np.eye(len(dataset.classes))[dataset.targets(rows)]
-    totals = np.add.reduceat(one_hot[units.rows], units.starts[:-1])
-    totals /= np.maximum(np.linalg.norm(totals, axis=1, keepdims=True), 1.0)
-    noise = generator(seed, "class counts").normal(0.0, COUNT_NOISE, len(dataset.classes))
-    counts = np.maximum(totals.sum(axis=0) + noise, 0.0)
+    counts = noisy_class_counts(one_hot, units, secret)
     return _mix(dataset, dataset.classes, counts if counts.any() else np.ones_like(counts))
 
 

@@ -13,10 +13,16 @@ class ImageSynthesisOptions(Config):
 
     image_size: int | None = option(
         None,
-        "dcgan: 28, 32, 48, 64, 96, 128 or another that halves down to 4 to 8 (default: nearest to the images').",
+        "dcgan: 28, 32, 48, 64, 96, 128 or another that halves down to 4 to 8 (default: nearest to the images'; "
+        "private: needed).",
         minimum=8,
         maximum=256,
         metavar="N",
+    )
+    channels: int = option(
+        0,
+        "dcgan: 1 (grey) or 3 (RGB); 0: as the images are (private: needed).",
+        choices=(0, 1, 3),
     )
     filters: int | None = option(
         None,

@@ -11,7 +11,7 @@ from medimg.dataset import Dataset
 from medimg.models.saving import save_model
 from medimg.pipeline import PixelCache
 from medimg.privacy.ledger import read
-from medimg.privacy.secret import secret_seed, stream_seed
+from medimg.privacy.secret import Secret, secret_of
 from medimg.privacy.statement import summary
 from medimg.privacy.units import Units
 from synthetic.dataset import NO_GUARANTEE, Made
@@ -85,12 +85,13 @@ def fit_and_sample(dataset: Dataset, folder: Path, config, listener) -> Made:
     """
     folder = Path(folder)
     rows, plan = check(dataset, config)
-    secret = secret_seed_of(dataset, folder, config)
+    secret = secret_for(dataset, folder, config)
     steps = Steps(gan_of(plan, dataset, config), settled(config, plan), config.seed)
     private = None
     if config.is_private:
         units = Units.of(rows["patient"].to_numpy())
-        private = PrivateDiscriminator(folder, dataset, units, config, plan, secret)
+        keys = secret.row_keys(rows["patient"])
+        private = PrivateDiscriminator(folder, dataset, units, config, plan, secret, keys)
     mix = _class_mix(dataset, rows, private, config, secret)
     _train(dataset, rows, folder, steps, plan, mix, private, config, listener)
     notes = notes_of(rows, plan, private)
@@ -103,7 +104,7 @@ def made(
     mix: ClassMix,
     plan: Plan,
     config,
-    secret: int,
+    secret: Secret,
     notes: list[str],
     listener,
     **details,
@@ -116,7 +117,7 @@ def made(
         mix: classes of the images.
         plan: settled.
         config: `synthetic.config.SynthesizeConfig`.
-        secret: of `secret_seed_of`.
+        secret: of `secret_for`.
         notes: so far.
         listener: called with what is done, how far, and of how many.
         **details: more for `Made.details`.
@@ -135,10 +136,9 @@ def made(
     )
 
 
-def secret_seed_of(dataset: Dataset, folder: Path, config) -> int:
-    """Seed of what must not be guessed; kept with the checkpoints until the end."""
-    options = {**config.given(), "data": dataset.fingerprint()}
-    return secret_seed(folder / CHECKPOINTS, options, config.dp_seed)
+def secret_for(dataset: Dataset, folder: Path, config) -> Secret:
+    """Of what must not be guessed; kept with the checkpoints until the end."""
+    return secret_of(folder / CHECKPOINTS, config.given(), dataset.fingerprint(), config.dp_seed)
 
 
 def gan_of(plan: Plan, dataset: Dataset, config) -> Gan:
@@ -159,7 +159,11 @@ def settled(config, plan: Plan):
 
 
 def _class_mix(
-    dataset: Dataset, rows: pd.DataFrame, private: PrivateDiscriminator | None, config, secret: int
+    dataset: Dataset,
+    rows: pd.DataFrame,
+    private: PrivateDiscriminator | None,
+    config,
+    secret: Secret,
 ) -> ClassMix:
     if private and config.class_mix == "train":
         private.count_classes()
@@ -199,12 +203,12 @@ def _train(
         private.ledger.complete()
 
 
-def _privacy(folder: Path, gan: Gan, config, secret: int) -> tuple[str, dict]:
+def _privacy(folder: Path, gan: Gan, config, secret: Secret) -> tuple[str, dict]:
     """Perturb the generator where asked; what protects the patients in words, and as plain values."""
     privacy = summary(read(folder), "image", config.model) if config.is_private else NO_GUARANTEE
     if not config.perturb:
         return privacy, {}
-    noise = perturb(gan.average, config.perturb, stream_seed(secret, "perturbation"))
+    noise = perturb(gan.average, config.perturb, secret)
     atomic.write_json(folder / TRAINING / "perturbation.json", noise)
     if not config.is_private:
         privacy = (

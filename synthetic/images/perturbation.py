@@ -7,16 +7,16 @@ epsilon can be named. The entry says so.
 import numpy as np
 import tensorflow as tf
 
-from medimg.privacy.secret import generator
+from medimg.privacy.secret import Secret
 
 
-def perturb(model: tf.keras.Model, relative: float, seed: int) -> dict:
+def perturb(model: tf.keras.Model, relative: float, secret: Secret) -> dict:
     """Add noise to every weight of a model, in place.
 
     Args:
         model: trained.
         relative: expected norm of an array's noise over the norm of the array.
-        seed: secret: whoever knows it can take the noise off.
+        secret: whoever knows it can take the noise off.
 
     Returns:
         Plain values: mechanism, guarantee, and for each array its norm, the noise's standard deviation and its norm.
@@ -26,7 +26,8 @@ def perturb(model: tf.keras.Model, relative: float, seed: int) -> dict:
         value = variable.numpy()
         norm = float(np.linalg.norm(value))
         deviation = relative * norm / value.size**0.5
-        noise = generator(seed, f"perturbation {variable.name}").normal(0, deviation, value.shape)
+        random = secret.generator(f"perturbation {variable.name}")
+        noise = random.normal(0, deviation, value.shape)
         weights.append(value + noise.astype(value.dtype))
         entries.append(
             {

@@ -7,8 +7,10 @@ import pandas as pd
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.pipeline import image_form
+from medimg.privacy.sampling import steps_per_pass
 from medimg.privacy.units import Units
 from synthetic.images.networks import halvings
+from synthetic.public import coarse
 
 # Fewer images than this a network only learns by heart.
 FEWEST_IMAGES = 32
@@ -103,24 +105,27 @@ def settle(dataset: Dataset, rows: pd.DataFrame, config) -> Plan:
     halvings(image_size)
     private = config.is_private
     available = len(Units.of(rows["patient"])) if private else len(rows)
-    batch = config.batch_size or (min(PRIVATE_BATCH, max(1, available // 8)) if private else BATCH)
-    batch = min(batch, available)
-    # A private pass takes each patient once on average, a plain one leaves out what does not fill a batch.
-    steps = -(-available // batch) if private else available // batch
+    if private:
+        # Of the number of patients no more is used than coarse steps and the steps of a pass, which takes each once.
+        batch = config.batch_size or min(PRIVATE_BATCH, max(1, coarse(available) // 8))
+        steps, count = steps_per_pass(available, batch), coarse(available)
+    else:
+        batch = min(config.batch_size or BATCH, available)
+        # What does not fill a batch is left out.
+        steps, count = available // batch, available
     epochs = config.epochs or (
         max(1, PRIVATE_STEPS // steps) if private else max(PASSES, -(-STEPS // steps))
     )
     return Plan(
         image_size=image_size,
-        channels=image_form(paths).channels,
+        channels=config.channels or image_form(paths).channels,
         filters=config.filters or (64 if image_size <= 32 else 32),
         batch_size=batch,
         epochs=epochs,
         steps_per_epoch=steps,
         discriminator_steps=config.discriminator_steps or (4 if private else 1),
         regularise=config.regularise or ("none" if private else "r1"),
-        # The number of patients is public in a private training, that of their images need not be.
-        count=config.count or available,
+        count=config.count or count,
     )
 
 
@@ -156,6 +161,19 @@ def _check_private(dataset: Dataset, config, patients: int) -> None:
     if config.regularise == "r1":
         raise InputError(
             "--regularise r1: its penalty looks at patients' images and is not covered by DP; use spectral or none"
+        )
+    missing = [
+        remedy
+        for given, remedy in (
+            (config.image_size, "--image-size, e.g. 64"),
+            (config.channels, "--channels 1 or 3"),
+        )
+        if not given
+    ]
+    if missing:
+        raise InputError(
+            "--dp-epsilon: size and colour must not be read off the patients' images; give "
+            + " and ".join(missing)
         )
     if config.dp_clip == float("inf"):
         raise InputError("--dp-clip inf: noise needs a finite clip")

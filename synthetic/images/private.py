@@ -17,12 +17,14 @@ from medimg.pipeline import PixelCache, as_pixels
 from medimg.privacy.assumptions import Circumstances
 from medimg.privacy.budget import Budget
 from medimg.privacy.chunks import chunks
+from medimg.privacy.class_counts import COUNTING
+from medimg.privacy.class_counts import PHASE as CLASS_COUNTS
 from medimg.privacy.clipping import add_noise, clipped_sum
+from medimg.privacy.keyed import fold
 from medimg.privacy.ledger import RunLedger, Terms
 from medimg.privacy.sampling import sampling
-from medimg.privacy.secret import draw_key, stream_seed
+from medimg.privacy.secret import Secret
 from medimg.privacy.units import Units
-from synthetic.images.classes import COUNTING
 from synthetic.images.losses import fake_losses, real_losses
 from synthetic.images.networks import scores
 from synthetic.images.noise import seed_of
@@ -43,7 +45,8 @@ class PrivateDiscriminator:
         units: of the training part.
         config: `synthetic.config.SynthesizeConfig`.
         plan: settled.
-        seed: secret.
+        secret: of the training.
+        keys: uint64 (N,), what each row of the training part draws by.
 
     Attributes:
         steps_allowed: by the budget; at most those of the plan.
@@ -52,26 +55,29 @@ class PrivateDiscriminator:
         InputError: the budget allows no step.
     """
 
-    def __init__(self, folder: Path, dataset: Dataset, units: Units, config, plan: Plan, seed: int):
-        self.seed, self.clip = seed, config.dp_clip
+    def __init__(
+        self,
+        folder: Path,
+        dataset: Dataset,
+        units: Units,
+        config,
+        plan: Plan,
+        secret: Secret,
+        keys: np.ndarray,
+    ):
+        self.secret, self.keys, self.clip = secret, keys, config.dp_clip
         most = config.dp_images_per_patient
-        self.drawn = sampling(config.dp_sampling, units, plan.batch_size, seed, most)
-        fingerprint = dataset.fingerprint()
-        options = {**config.given(), "data": fingerprint}
+        self.drawn = sampling(config.dp_sampling, units, plan.batch_size, secret, most)
         terms = Terms(
             delta=config.dp_delta,
             budget_epsilon=config.dp_epsilon,
             l2_norm_clip=config.dp_clip,
             expected_units=self.drawn.expected_units,
-            units=len(units),
-            rows_per_unit=self.drawn.most_rows_per_unit,
-            data_fingerprint=fingerprint,
-            draw=draw_key(seed, options),
+            draw=secret.draw(),
         )
         circumstances = Circumstances(
             poisson=config.dp_sampling == "poisson",
             search=True,
-            training_metrics=False,
             fixed_seed=config.dp_seed is not None,
         )
         self.ledger = RunLedger(folder, terms, circumstances, dataset.root)
@@ -83,7 +89,7 @@ class PrivateDiscriminator:
             given = noise(PHASE) or config.dp_noise_multiplier
             planned = budget.plan(self.drawn.mechanism(), wanted, given)
             self.mechanism, self.steps_allowed = planned.mechanism, planned.steps
-            counts = [("class counts", COUNTING, 1)] if counting else []
+            counts = [(CLASS_COUNTS, COUNTING, 1)] if counting else []
             return [(PHASE, planned.mechanism, planned.steps), *counts]
 
         self.ledger.reserve(settle, whole_dataset=config.dp_budget == "dataset")
@@ -91,7 +97,7 @@ class PrivateDiscriminator:
 
     def count_classes(self) -> None:
         """Write down the noisy class counts, before they are drawn."""
-        self.ledger.record("class counts", 0, 1, COUNTING)
+        self.ledger.record(CLASS_COUNTS, 0, 1, COUNTING)
 
     def record(self, first: int, last: int) -> None:
         """Write down steps first..last - 1, before they are run."""
@@ -112,20 +118,27 @@ class PrivateDiscriminator:
         Returns:
             `fake_loss`; the loss on real images is not private and not told.
         """
-        size = max(PHYSICAL_BATCH, self.drawn.most_rows_per_unit)
-        sums = None
-        for i, chunk in enumerate(chunks(self.drawn.step(number), size, self.drawn.units)):
-            seed = seed_of(steps.seed, f"real {i}", number)
-            pixels = as_pixels(cache.take(chunk.rows))
-            part = self._real_sums(steps, pixels, conditions[chunk.rows], chunk.groups, seed)
-            sums = part if sums is None else [a + b for a, b in zip(sums, part, strict=True)]
-        self.noise.reset_from_seed(stream_seed(self.seed, "noise", number))
+        sums = self.clipped_sum(steps, cache, conditions, number)
+        self.noise.reset(self.secret.state("noise", number))
         seed = seed_of(steps.seed, "discriminator", number)
         return {"fake_loss": self._teach(steps, sums, fakes, seed)}
 
+    def clipped_sum(
+        self, steps: Steps, cache: PixelCache, conditions: np.ndarray, number: int
+    ) -> list:
+        """What a step's patients add up to, without noise; arguments as of `step`."""
+        size = max(PHYSICAL_BATCH, self.drawn.most_rows_per_unit)
+        sums = None
+        for chunk in chunks(self.drawn.step(number), size, self.drawn.units):
+            keys = fold(self.keys[chunk.rows], number)
+            pixels = as_pixels(cache.take(chunk.rows))
+            part = self._real_sums(steps, pixels, conditions[chunk.rows], chunk.groups, keys)
+            sums = part if sums is None else [a + b for a, b in zip(sums, part, strict=True)]
+        return sums
+
     @tf.function
-    def _real_sums(self, steps: Steps, pixels, condition, groups, seed) -> list:
-        return clipped_real(steps, pixels, condition, groups, seed, self.clip)
+    def _real_sums(self, steps: Steps, pixels, condition, groups, keys) -> list:
+        return clipped_real(steps, pixels, condition, groups, keys, self.clip)
 
     @tf.function
     def _teach(self, steps: Steps, sums: list, condition, seed) -> tf.Tensor:
@@ -160,7 +173,7 @@ def check_budget(rows: pd.DataFrame, config, plan: Plan) -> None:
         return
     units = Units.of(rows["patient"].to_numpy())
     most = config.dp_images_per_patient
-    drawn = sampling(config.dp_sampling, units, plan.batch_size, 0, most)
+    drawn = sampling(config.dp_sampling, units, plan.batch_size, None, most)
     left = Budget(config.dp_epsilon, config.dp_delta, counted)
     left.plan(drawn.mechanism(), plan.epochs * plan.steps_per_epoch, config.dp_noise_multiplier)
 
@@ -170,7 +183,7 @@ def _counting(config) -> tuple:
     return (COUNTING.event([(0, 1)]),) if config.class_mix == "train" else ()
 
 
-def clipped_real(steps: Steps, pixels, condition, patients, seed, clip: float) -> list:
+def clipped_real(steps: Steps, pixels, condition, patients, keys, clip: float) -> list:
     """The sum of patients' clipped gradients of the discriminator's loss on real images; for use in a graph.
 
     Args:
@@ -178,16 +191,16 @@ def clipped_real(steps: Steps, pixels, condition, patients, seed, clip: float) -
         pixels: (B, S, S, C).
         condition: (B, classes).
         patients: int (B,), as `medimg.privacy.clipping.clipped_sum` takes units.
-        seed: int32 (2,), of the augmentation.
+        keys: uint64 (B,), what each image's shift is drawn by, in this step.
         clip: most that a patient's gradient may be, L2.
     """
 
     def loss(condition, outputs):
         return real_losses(scores(outputs, condition), steps.options.label_smoothing)
 
-    real = steps.augmented(pixels, seed)
+    real = steps.augmented_apart(pixels, keys)
     discriminator = steps.gan.discriminator
-    return clipped_sum(discriminator, loss, real, condition, patients, clip).gradients
+    return clipped_sum(discriminator, loss, real, condition, patients, clip, keys=keys).gradients
 
 
 def taught(steps: Steps, noisy: list, condition, seed, clip: float) -> tf.Tensor:

@@ -6,7 +6,7 @@ own, sets the weights that it is sent and sends back what they became.
 
 import tensorflow as tf
 
-from synthetic.images.augmentation import augment
+from synthetic.images.augmentation import augment, augment_apart
 from synthetic.images.config import ImageSynthesisOptions
 from synthetic.images.losses import fake_losses, generator_losses, real_losses, squared_slopes
 from synthetic.images.networks import Gan, scores
@@ -77,6 +77,10 @@ class Steps:
     def augmented(self, pixels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """As the discriminator is shown them."""
         return augment(pixels, seed) if self.options.gan_augment == "light" else pixels
+
+    def augmented_apart(self, pixels: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+        """The same by each image's own key, uint64 (B,)."""
+        return augment_apart(pixels, keys) if self.options.gan_augment == "light" else pixels
 
     def made(self, condition: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Images of the generator as the discriminator is shown them."""

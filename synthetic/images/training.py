@@ -98,7 +98,9 @@ class Training:
             self.listener("steps", number + 1, self.total)
         means = {name: float(np.mean(v)) if v else float("nan") for name, v in losses.items()}
         self._check(means, epoch)
-        return {"epoch": epoch + 1, **means, "seconds": round(time.monotonic() - started, 3)}
+        # How long a private epoch took tells how many images were drawn.
+        seconds = {} if self.private else {"seconds": round(time.monotonic() - started, 3)}
+        return {"epoch": epoch + 1, **means, **seconds}
 
     def _record(self, epoch: int, first: int) -> None:
         if self.private and epoch % self.stretch == 0:

@@ -1,12 +1,13 @@
 """Columns of a table as a generator takes them, and back: a number, a category, or a constant that needs no generator.
 
 What comes back never leaves what was learnt: no category, range, number of decimals or missing value that the training
-rows (or the bounds given) did not have.
+rows (or the bounds given) did not have. Of a private generator nothing of this is learnt: `declared` has it from public
+statements alone.
 """
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -112,20 +113,34 @@ def settled(
     """The columns that were told of; as for `learn`."""
     known = {feature.name: feature for feature in features}
     for name in bounds:
-        if name not in known or not known[name].is_number:
+        if name not in known or known[name].type not in _MEASURED:
             raise InputError(f"--bound {name}: is no column of numbers of this table; leave it out")
     return tuple(_settled(t, f, bounds.get(f.name)) for t, f in zip(told, features, strict=True))
 
 
+def declared(features: tuple[Feature, ...]) -> tuple[Column, ...]:
+    """The columns by what is stated of them, without a look at any row.
+
+    Every column may lack values; numbers beyond their bound are clipped, and a category that is not stated counts as
+    missing. Decimals follow from the range.
+
+    Args:
+        features: with bounds and categories (`medimg.tables.public.require_public`).
+    """
+    return tuple(map(_declared, features))
+
+
 def to_frame(
-    rows: pd.DataFrame, columns: tuple[Column, ...], seed: np.random.Generator
+    rows: pd.DataFrame, columns: tuple[Column, ...], seed: np.random.Generator | None
 ) -> pd.DataFrame:
     """The rows as the generator's frame.
 
     Args:
-        rows: of a manifest, holding nothing that `learn` did not see but for numbers beyond their bounds.
-        columns: what was learnt.
-        seed: draws the values that stand in for missing ones, from the column's own.
+        rows: of a manifest, holding nothing that `learn` did not see but for numbers beyond their bounds; of `declared`
+            columns anything.
+        columns: what was learnt or declared.
+        seed: draws the values that stand in for missing ones, from the column's own; None: the middle of the range
+            does, so that no row tells of another.
 
     Returns:
         One float64 column for each number, and one of text for each category and each number's "is missing"; named by
@@ -136,14 +151,15 @@ def to_frame(
         if column.kind == "category":
             codes = {level: str(code) for code, level in enumerate(column.levels)}
             values = _levels_of(rows[column.name], column)
-            frame[f"category {position}"] = [codes[value] for value in values]
+            # Of declared columns what is not stated counts as missing.
+            unknown = codes.get(_missing_level(column))
+            frame[f"category {position}"] = [codes.get(value, unknown) for value in values]
         elif column.kind == "number":
             values = _numbers(rows[column.name], column.type)
             missing = np.isnan(values)
             if column.lacking:
                 frame[f"missing {position}"] = np.where(missing, "1", "0")
-            pool = values[~missing] if (~missing).any() else np.array([column.low])
-            values[missing] = seed.choice(pool, missing.sum())
+            values[missing] = _stand_ins(values, missing, column, seed)
             frame[f"number {position}"] = np.clip(values, column.low, column.high)
     return pd.DataFrame(frame, index=range(len(rows)))
 
@@ -197,6 +213,36 @@ def from_frame(frame: pd.DataFrame, columns: tuple[Column, ...], count: int) -> 
                 values[frame[f"missing {position}"].to_numpy() == "1"] = np.nan
             rows[column.name] = _dates(values, column) if column.type == "date" else values
     return pd.DataFrame(rows, index=range(count))
+
+
+def _declared(feature: Feature) -> Column:
+    kind = feature.type
+    if kind not in _MEASURED:
+        levels = [*dict.fromkeys(("", *(feature.categories or feature.order)))]
+        return _category(feature.name, kind, levels)
+    low, high = feature.bound
+    if kind == "integer" and high - low < MOST_GRADES:
+        grades = np.arange(math.ceil(low), math.floor(high) + 1, dtype=float).tolist()
+        return replace(_category(feature.name, kind, [*grades, math.nan]), low=low, high=high)
+    # Four digits of the widest value.
+    digits = max(0, 3 - math.floor(math.log10(high - low))) if kind == "continuous" else 0
+    decimals = min(digits, _MOST_DECIMALS)
+    return Column(feature.name, kind, "number", low, high, decimals, True)
+
+
+def _stand_ins(
+    values: np.ndarray, missing: np.ndarray, column: Column, seed: np.random.Generator | None
+) -> np.ndarray:
+    """What stands in for the missing ones."""
+    if seed is None:
+        return np.full(missing.sum(), (column.low + column.high) / 2)
+    pool = values[~missing] if (~missing).any() else np.array([column.low])
+    return seed.choice(pool, missing.sum())
+
+
+def _missing_level(column: Column):
+    """The very object that the levels hold, or None."""
+    return next((v for v in column.levels if pd.isna(v) or v == ""), None)
 
 
 def _tell(values: pd.Series, feature: Feature, bounded: bool) -> Told:
@@ -269,7 +315,8 @@ def _numbers(values: pd.Series, type: str) -> np.ndarray:
 def _levels_of(values: pd.Series, column: Column) -> list:
     if column.type in ("continuous", "integer"):
         # NaN is a key only as the very object that the levels hold.
-        missing = next((level for level in column.levels if np.isnan(level)), None)
+        missing = _missing_level(column)
+        values = values.clip(column.low, column.high) if column.low < column.high else values
         return [missing if np.isnan(value) else value for value in values]
     return values.tolist()
 

@@ -11,9 +11,11 @@ from torch.func import functional_call, grad
 
 from synthetic.tables.conditions import Conditions
 from synthetic.tables.material import Material
-from synthetic.tables.private_step import set_gradients
+from synthetic.tables.private_step import clipped_sum, set_gradients
 from synthetic.tables.spans import Spans
 
+# What the draws of a private step's rows are for.
+LATENT, GUMBEL, MIX = range(3)
 PENALTY = 10.0  # weight of the gradient penalty (Gulrajani et al. 2017)
 
 
@@ -59,14 +61,15 @@ class Ctgan:
 
         Args:
             number: of the step, counted from the start of the training.
-            random: draws rows and conditions; torch's own generator draws the rest.
+            random: draws rows and conditions; torch's own generator draws the rest, but for what belongs to the rows
+                of a private step.
 
         Returns:
             Losses of critic and generator; of a private critic none, since it would carry no noise.
         """
         losses = {} if self.private else {"critic_loss": self._criticise(random)}
         if self.private:
-            self._criticise_privately(number, random)
+            self._criticise_privately(number)
             if (number + 1) % self.settings.critic_steps:
                 return losses
         losses["generator_loss"] = self._generate(random)
@@ -110,21 +113,35 @@ class Ctgan:
         self._take("critic", loss + penalty)
         return loss.item()
 
-    def _criticise_privately(self, number: int, random: np.random.Generator) -> None:
+    def _criticise_privately(self, number: int) -> None:
+        parameters = dict(self.critic.named_parameters())
+        set_gradients(parameters, self.clipped_sum(number), self.private, number)
+        self.optimizers["critic"].step()
+
+    def clipped_sum(self, number: int) -> torch.Tensor:
+        """What the patients of a private step add up to, without noise: float64 (weights of the critic,)."""
         step = self.private.sampling.step(number)
-        told = torch.from_numpy(self.conditions.class_only(self.targets[step.rows]))
+        inputs = self._private_inputs(number, step.rows)
+        parameters = dict(self.critic.named_parameters())
+        clip = self.private.l2_norm_clip
+        return clipped_sum(parameters, self._row_loss, inputs, step.groups, clip)
+
+    def _private_inputs(self, number: int, rows: np.ndarray) -> tuple[torch.Tensor, ...]:
+        """Real rows, made ones beside them, what both are told, and how they are mixed for the penalty.
+
+        All that is drawn, the made row too, belongs to the real row.
+        """
+        told = torch.from_numpy(self.conditions.class_only(self.targets[rows]))
+        latent = self.private.normal(rows, self.settings.latent_size, number, LATENT)
+        drawn = self.private.uniform(rows, self.matrix.shape[1], number, GUMBEL)
         # Not in the batch's statistics, which would make a row of one patient depend on the others.
         self.generator.eval()
         with torch.no_grad():
-            fake = self.spans.activate(self.generator(self._latent(told)))
+            output = self.generator(torch.cat([latent, told], dim=1))
+            fake = self.spans.activate(output, drawn)
         self.generator.train()
-        real = torch.from_numpy(self.matrix[step.rows])
-        mix = torch.rand(len(real), 1)
-        parameters = dict(self.critic.named_parameters())
-        set_gradients(
-            parameters, self._row_loss, (real, fake, told, mix), step.groups, self.private, number
-        )
-        self.optimizers["critic"].step()
+        mix = self.private.uniform(rows, 1, number, MIX)
+        return torch.from_numpy(self.matrix[rows]), fake, told, mix
 
     def _row_loss(self, parameters, real, fake, told, mix) -> torch.Tensor:
         def score(row):

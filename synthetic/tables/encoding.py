@@ -11,6 +11,7 @@ import pandas as pd
 from ctgan.data_transformer import DataTransformer
 
 from medimg.errors import InputError
+from medimg.privacy.keyed import fold, uniform
 from medimg.tables.schema import Feature
 from synthetic.tables import columns as learnt
 from synthetic.tables.columns import Column
@@ -74,6 +75,25 @@ class Code:
         """Columns of the matrix."""
         return sum(span.size for span in self.spans)
 
+    @cached_property
+    def choices(self) -> tuple[np.ndarray, ...]:
+        """Cells of the matrix of which a row has one, for each column: its categories, or a number's modes and last
+        the cell that says it is missing, where it may be.
+        """
+        found, missing, start = [], None, 0
+        for info in self._transformer._column_transform_info_list:
+            if info.column_type == "continuous":
+                modes = np.arange(start + 1, start + info.output_dimensions)
+                found.append(modes if missing is None else np.append(modes, missing))
+                missing = None
+            elif info.column_name.startswith("missing"):
+                known = list(info.transform.dummies)
+                missing = start + known.index("1") if "1" in known else None
+            else:
+                found.append(np.arange(start, start + info.output_dimensions))
+            start += info.output_dimensions
+        return tuple(found)
+
     def encode(self, rows: pd.DataFrame, seed: int) -> np.ndarray:
         """Rows of a manifest as a matrix, float32 (N, width).
 
@@ -82,6 +102,28 @@ class Code:
             seed: of the stand-ins for missing numbers; NumPy's own generator draws the modes that rows are counted to.
         """
         return self.matrix_of(learnt.to_frame(rows, self.columns, np.random.default_rng(seed)))
+
+    def encode_apart(self, rows: pd.DataFrame, keys: np.ndarray) -> np.ndarray:
+        """The same with each row by itself: whoever else is there, a row becomes the same.
+
+        Args:
+            rows: of a manifest; the columns are declared.
+            keys: uint64 (N,), what each row draws its modes by (`medimg.privacy.keyed`).
+        """
+        frame = learnt.to_frame(rows, self.columns, None)
+        matrix, start = np.zeros((len(frame), self.width), np.float32), 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for info in self._transformer._column_transform_info_list:
+                cells = slice(start, start + info.output_dimensions)
+                column = frame[[info.column_name]]
+                if info.column_type == "continuous":
+                    drawn = uniform(fold(keys, start), 1)[:, 0]
+                    matrix[:, cells] = _in_modes(info.transform, column, drawn)
+                else:
+                    matrix[:, cells] = info.transform.transform(column).to_numpy()
+                start += info.output_dimensions
+        return matrix
 
     def matrix_of(self, frame: pd.DataFrame) -> np.ndarray:
         """The same of a frame."""
@@ -122,7 +164,6 @@ class Encoding:
         features: tuple[Feature, ...],
         seed: int,
         bounds: Mapping[str, tuple[float, float]] | None = None,
-        public: bool = False,
     ) -> "Encoding":
         """Learn a code of rows and write them in it.
 
@@ -131,15 +172,28 @@ class Encoding:
             features: columns to learn.
             seed: of the stand-ins for missing numbers.
             bounds: column -> lowest and highest value.
-            public: the normalisation is fitted to ranges and categories alone, not to the rows.
 
         Raises:
             InputError: nothing varies, or a column can't be learnt.
         """
         columns = learnt.learn(rows, features, bounds or {})
         frame = learnt.to_frame(rows, columns, np.random.default_rng(seed))
-        code = public_code(columns) if public else Code(columns, frame)
+        code = Code(columns, frame)
         return cls(code, code.matrix_of(frame))
+
+    @classmethod
+    def apart(
+        cls, rows: pd.DataFrame, features: tuple[Feature, ...], keys: np.ndarray
+    ) -> "Encoding":
+        """Write rows in a code of public statements alone, each by itself.
+
+        Args:
+            rows: labelled training rows.
+            features: columns to learn, with what is stated of them.
+            keys: uint64 (N,), of the rows.
+        """
+        code = public_code(learnt.declared(features))
+        return cls(code, code.encode_apart(rows, keys))
 
     @property
     def spans(self) -> tuple[Span, ...]:
@@ -151,3 +205,26 @@ def public_code(columns: tuple[Column, ...]) -> Code:
     """The code that ranges and categories alone make."""
     # Each mode more is one more thing that noise must spare.
     return Code(columns, learnt.public_frame(columns), PUBLIC_MODES)
+
+
+def _in_modes(normalizer, column: pd.DataFrame, drawn: np.ndarray) -> np.ndarray:
+    """As the library's transformer, which draws modes by place in the table: here each row has its own number.
+
+    Args:
+        normalizer: a fitted ClusterBasedNormalizer.
+        column: of numbers (N, 1).
+        drawn: float64 (N,) in [0, 1).
+
+    Returns:
+        float64 (N, 1 + modes): the value within its mode, and which it is.
+    """
+    mixture, valid = normalizer._bgm_transformer, normalizer.valid_component_indicator
+    values = column.to_numpy(np.float64)
+    # As the library: no chance is quite 0.
+    chances = mixture.predict_proba(values)[:, valid] + 1e-6
+    ends = np.cumsum(chances / chances.sum(axis=1, keepdims=True), axis=1)
+    mode = np.minimum((ends <= drawn[:, None]).sum(axis=1), valid.sum() - 1)
+    means = mixture.means_.ravel()[valid][mode]
+    deviations = np.sqrt(mixture.covariances_).ravel()[valid][mode]
+    within = (values[:, 0] - means) / (normalizer.STD_MULTIPLIER * deviations)
+    return np.column_stack([np.clip(within, -0.99, 0.99), np.eye(valid.sum())[mode]])

@@ -29,11 +29,11 @@ class Task:
     Attributes:
         model: one of MODELS.
         rows: labelled training rows of a manifest.
-        features: columns to learn.
+        features: columns to learn; private: with what is stated of them.
         classes: labels of the rows, in order.
         settings: sizes, rates and epochs.
         seed: of everything random.
-        bounds: column -> lowest and highest value; others are read off the rows.
+        bounds: column -> lowest and highest value; others are read off the rows. Private: not used.
         checkpoint: file of the training's state; None: none is kept.
         progress: called with epochs done and in all.
     """
@@ -109,13 +109,14 @@ def fit(task: Task, private: PrivateTraining | None = None) -> Fitted:
     Raises:
         InputError: nothing can be learnt from the rows.
     """
-    seed = private.seed if private else task.seed
+    seed = private.secret if private else task.seed
     with randomness(seed, "networks"):
-        encoding = Encoding.fit(
-            task.rows, task.features, seed % 2**63, task.bounds, public=private is not None
-        )
+        if private:
+            steps = private.steps()
+            encoding = Encoding.apart(task.rows, task.features, steps.keys)
+        else:
+            steps, encoding = None, Encoding.fit(task.rows, task.features, task.seed, task.bounds)
         targets = targets_of(task.rows, task.classes)
-        steps = private.steps() if private else None
         material = Material(encoding, targets, len(task.classes), task.settings, steps)
         model = MODELS[task.model](material)
     history = train(

@@ -10,7 +10,6 @@ import math
 import numpy as np
 import torch
 
-from medimg.privacy.secret import generator
 from synthetic.tables.material import Material
 
 # Of a number within its mode: modes are normalised so that 4 standard deviations are 1.
@@ -18,7 +17,7 @@ WITHIN_MODE = 0.25
 
 
 class Marginals:
-    """Counts of the one-hot cells of the matrix by class.
+    """Counts of what the columns may be by class: a category, a mode of a number, or missing.
 
     Args:
         material: training rows, and noise and clip of the counts; its settings are not used: nothing is trained.
@@ -28,22 +27,22 @@ class Marginals:
         encoding = material.encoding
         self.private = material.private
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
-        self._matrix, self._targets = encoding.matrix, material.targets
-        self._classes = material.classes
-        self._one_hot = [span for span in encoding.spans if span.kind != "value"]
-        self._cells = np.concatenate(
-            [np.arange(span.start, span.start + span.size) for span in self._one_hot]
-        )
-        self._values = [span.start for span in encoding.spans if span.kind == "value"]
+        self._targets, self._classes = material.targets, material.classes
+        self._width = encoding.matrix.shape[1]
+        self._choices = encoding.code.choices
+        self._cells = np.concatenate(self._choices)
+        self._counted = _one_of_each(encoding.matrix, self._choices)[:, self._cells]
+        self._spans = encoding.spans
         self._kept = torch.nn.Module()
-        shape = (self._classes, self._matrix.shape[1])
+        shape = (self._classes, self._width)
         self._kept.register_buffer("shares", torch.zeros(shape, dtype=torch.float64))
 
     @property
     def networks(self) -> dict[str, torch.nn.Module]:
         """What a checkpoint must hold: `shares`, float64 (classes, columns of the matrix).
 
-        The share of the training rows that are of the class and have the cell; private: of the patients, with noise.
+        The share of the training rows that are of the class and have the cell; private: of patients, with noise, over
+        a number that is about theirs.
         """
         return {"counted": self._kept}
 
@@ -54,12 +53,12 @@ class Marginals:
             number: of the step, 0.
             random: not used.
         """
+        found = np.zeros(self._kept.shares.shape)
         if self.private is None:
             one_hot = np.eye(self._classes)[self._targets]
-            found = np.zeros(self._kept.shares.shape)
-            found[:, self._cells] = one_hot.T @ self._matrix[:, self._cells] / len(one_hot)
+            found[:, self._cells] = one_hot.T @ self._counted / len(one_hot)
         else:
-            found = self._noisy(number) / len(self.private.sampling.units)
+            found[:, self._cells] = self._noisy(number) / self.private.divisor
         self._kept.shares.copy_(torch.from_numpy(found))
         return {}
 
@@ -70,35 +69,59 @@ class Marginals:
             wanted: int (N,), their classes.
             random: draws them.
         """
-        rows = np.zeros((len(wanted), self._matrix.shape[1]), np.float32)
-        inside = random.normal(0.0, WITHIN_MODE, (len(wanted), len(self._values)))
-        rows[:, self._values] = np.clip(inside, -1.0, 1.0)
+        rows = np.zeros((len(wanted), self._width), np.float32)
+        values = [span.start for span in self._spans if span.kind == "value"]
+        inside = random.normal(0.0, WITHIN_MODE, (len(wanted), len(values)))
+        rows[:, values] = np.clip(inside, -1.0, 1.0)
         for k in np.unique(wanted):
             of_class = np.flatnonzero(wanted == k)
-            for span in self._one_hot:
-                chances = self._chances(k, span.start, span.size)
-                cell = random.choice(span.size, len(of_class), p=chances)
-                rows[of_class, span.start + cell] = 1.0
+            for cells in self._choices:
+                drawn = random.choice(cells, len(of_class), p=self._chances(k, cells))
+                rows[of_class, drawn] = 1.0
+        # What is not said to be missing is there; of what is missing any mode will do.
+        for span in self._spans:
+            if span.kind != "value":
+                cells = rows[:, span.start : span.start + span.size]
+                cells[cells.sum(axis=1) == 0, self._otherwise(span)] = 1.0
         return rows
 
-    def _noisy(self, number: int) -> np.ndarray:
-        """Sums of patients' mean rows with noise: in units of the longest such row, which is the clip."""
+    def clipped_sum(self, number: int) -> np.ndarray:
+        """Sums of patients' mean rows by class, float64 (classes, cells): no patient's part is longer than `norm`."""
         step = self.private.sampling.step(number)
-        cells = self._cells
-        sums = np.zeros((self._classes, self._matrix.shape[1]))
-        # A row has a 1 in each span; the mean of a patient's rows is no longer than one of them.
-        norm = math.sqrt(len(self._one_hot))
         rows_of = np.bincount(step.groups, minlength=len(step.units))
-        weight = 1.0 / rows_of[step.groups]
-        part = self._matrix[step.rows][:, cells] * weight[:, None]
-        random = generator(self.private.seed, "noise", number)
-        noise = random.normal(0.0, self.private.noise_multiplier, (self._classes, len(cells)))
-        noisy = noise * norm
-        np.add.at(noisy, self._targets[step.rows], part)
-        sums[:, cells] = noisy
+        part = self._counted[step.rows] / rows_of[step.groups, None]
+        sums = np.zeros((self._classes, len(self._cells)))
+        np.add.at(sums, self._targets[step.rows], part)
         return sums
 
-    def _chances(self, k: int, start: int, size: int) -> np.ndarray:
-        counts = np.maximum(self._kept.shares[k, start : start + size].numpy(), 0.0)
+    @property
+    def norm(self) -> float:
+        """L2 norm of a row, which has a 1 for each column; the mean of a patient's rows has no larger one."""
+        return math.sqrt(len(self._choices))
+
+    def _noisy(self, number: int) -> np.ndarray:
+        """Noise is in units of the longest row, which is the clip."""
+        shape = (self._classes, len(self._cells))
+        random = self.private.secret.generator("noise", number)
+        noise = random.normal(0.0, self.private.noise_multiplier * self.norm, shape)
+        return self.clipped_sum(number) + noise
+
+    def _chances(self, k: int, cells: np.ndarray) -> np.ndarray:
+        counts = np.maximum(self._kept.shares[k, cells].numpy(), 0.0)
         # Noise may leave nothing: then any is as good.
-        return counts / counts.sum() if counts.sum() > 0 else np.full(size, 1.0 / size)
+        return counts / counts.sum() if counts.sum() > 0 else np.full(len(cells), 1.0 / len(cells))
+
+    def _otherwise(self, span) -> int:
+        """The cell of a span that a row has when none was drawn: of a number's "is missing" that it is not."""
+        own = np.arange(span.start, span.start + span.size)
+        undrawn = np.flatnonzero(~np.isin(own, self._cells))
+        return int(undrawn[0]) if len(undrawn) else 0
+
+
+def _one_of_each(matrix: np.ndarray, choices: tuple[np.ndarray, ...]) -> np.ndarray:
+    """The matrix with a single 1 for each column: a number that is missing has no mode, whatever stands in for it."""
+    counted = matrix.astype(np.float64)
+    for cells in choices:
+        several = counted[:, cells].sum(axis=1) > 1
+        counted[np.ix_(several, cells[:-1])] = 0.0
+    return counted

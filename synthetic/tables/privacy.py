@@ -20,9 +20,12 @@ from medimg.privacy.budget import Budget
 from medimg.privacy.ledger import RunLedger, Terms
 from medimg.privacy.mechanism import Mechanism
 from medimg.privacy.sampling import Sampling, sampling
-from medimg.privacy.secret import draw_key, generator, secret_seed
+from medimg.privacy.secret import secret_of
 from medimg.privacy.statement import summary
 from medimg.privacy.units import Units
+from medimg.tables.public import require_public
+from medimg.tables.schema import Feature
+from synthetic import public
 from synthetic.config import SynthesizeConfig
 from synthetic.tables.mix import votes
 from synthetic.tables.private_step import PrivateSteps
@@ -33,12 +36,17 @@ COUNTING = "Gaussian noise on the sum of patients' mean rows, in units of the lo
 COUNTS_SHARE = 0.1
 
 
-def check(rows: pd.DataFrame, config: SynthesizeConfig) -> None:
+def check(dataset: Dataset, rows: pd.DataFrame, config: SynthesizeConfig) -> None:
     """Refuse what can't be private.
 
     Raises:
-        InputError: names the option.
+        InputError: names the option, or the columns of which nothing is stated.
     """
+    require_public(features_of(dataset, config), str(dataset.root))
+    if dataset.task == "multilabel":
+        raise InputError(
+            "--dp-epsilon: a multilabel set's combinations of labels would be given away; make a Dataset of one label"
+        )
     if config.per_site:
         raise InputError(
             "--per-site: is not private, since the budget is of one generator; leave it out, or prepare each site as "
@@ -58,6 +66,16 @@ def check(rows: pd.DataFrame, config: SynthesizeConfig) -> None:
             f"--dp-delta {config.dp_delta:g}: must be below 1 / {patients} patients, or a patient's data may be "
             "published outright within it"
         )
+
+
+def features_of(dataset: Dataset, config: SynthesizeConfig) -> tuple[Feature, ...]:
+    """Columns to learn with what is stated of them; the site too where its categories are.
+
+    Raises:
+        InputError: an option states nothing of a column of this table.
+    """
+    found = public.stated(dataset, config)
+    return tuple(f for f in found if f.is_input and (f.name != public.SITE.name or f.categories))
 
 
 def guarantee(out: Path, model: str) -> tuple[str, dict]:
@@ -89,30 +107,28 @@ class PrivateTraining:
         config: SynthesizeConfig,
         settings: Settings,
     ):
-        options = {**config.given(), "data": dataset.fingerprint()}
         self.config, self.out = config, out
-        self.seed = secret_seed(out / "checkpoints", options, config.dp_seed)
-        units = Units.of(rows["patient"].to_numpy())
+        data = dataset.fingerprint()
+        self.secret = secret_of(out / "checkpoints", config.given(), data, config.dp_seed)
+        patients = rows["patient"].to_numpy()
+        units = Units.of(patients)
+        # Counted is everybody once.
+        expected = len(units) if config.model == "marginals" else settings.batch_size
         self._drawn: Sampling = sampling(
-            config.dp_sampling, units, settings.batch_size, self.seed, config.dp_images_per_patient
+            config.dp_sampling, units, expected, self.secret, config.dp_images_per_patient
         )
+        self._keys, self._divisor = self.secret.row_keys(patients), settings.batch_size
         terms = Terms(
             delta=config.dp_delta,
             budget_epsilon=config.dp_epsilon,
             l2_norm_clip=config.dp_clip,
             expected_units=settings.batch_size,
-            units=len(units),
-            rows_per_unit=self._drawn.most_rows_per_unit,
-            data_fingerprint=options["data"],
-            draw=draw_key(self.seed, options),
+            draw=self.secret.draw(),
             **({"mechanism": COUNTING} if config.model == "marginals" else {}),
         )
         circumstances = Circumstances(
             poisson=config.dp_sampling == "poisson",
             search=True,
-            training_metrics=False,
-            # Ranges where none were given, and always the categories and which columns have missing values.
-            feature_statistics=True,
             fixed_seed=config.dp_seed is not None,
         )
         self._ledger = RunLedger(out, terms, circumstances, dataset.root)
@@ -124,8 +140,14 @@ class PrivateTraining:
 
     def steps(self) -> PrivateSteps:
         """How the networks make a step."""
-        noise = self._mechanism.noise_multiplier
-        return PrivateSteps(self._drawn, self.config.dp_clip, noise, self.seed)
+        return PrivateSteps(
+            self._drawn,
+            self.config.dp_clip,
+            self._mechanism.noise_multiplier,
+            self.secret,
+            self._divisor,
+            self._keys,
+        )
 
     def record(self, first: int, last: int) -> None:
         """Write down steps that are about to be made."""
@@ -148,7 +170,7 @@ class PrivateTraining:
             return np.ones(classes)
         self._ledger.record("class counts", 0, 1, self.counts)
         deviation = self.counts.noise_multiplier
-        noise = generator(self.seed, "class counts").normal(0.0, deviation, classes)
+        noise = self.secret.generator("class counts").normal(0.0, deviation, classes)
         noisy = votes(targets, patients, classes) + noise
         return np.maximum(noisy, 0.0) + deviation
 

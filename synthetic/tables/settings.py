@@ -7,6 +7,9 @@ they are one update an epoch, and 300 updates leave CTGAN worse than chance.
 import math
 from dataclasses import asdict, dataclass
 
+from medimg.privacy.sampling import steps_per_pass
+from synthetic.public import coarse
+
 LARGEST_BATCH = 500
 # Steps that small tables get, however few rows they have, and that large ones don't go beyond.
 FEWEST_STEPS = {"ctgan": 1500, "tvae": 900}
@@ -80,23 +83,26 @@ def settings_for(
     Args:
         model: ctgan, tvae or marginals.
         rows: training rows; private: patients.
-        batch_size: wanted; None: about half the rows, at most 500; private: all, at most 2,000.
+        batch_size: wanted; None: about half the rows, at most 500; private: the patients in coarse steps
+            (`synthetic.public.coarse`), at most 2,000, and the patients decide nothing else but the steps of a pass.
         epochs: wanted; None: as many as give FEWEST_STEPS to a small table, 300 to a large one, fewer where that were
             more than MOST_STEPS.
         private: by DP-SGD: all patients in few steps of small networks, since noise is added to every weight.
     """
     if model == "marginals":
-        return Settings(batch_size=rows, epochs=1, steps_per_epoch=1)
-    largest = LARGEST_PRIVATE_BATCH if private else LARGEST_BATCH
-    if batch_size is None:
-        batch_size = min(largest, rows if private else max(2 * PACK, rows // 2))
-    batch_size = max(1, min(batch_size, rows))
-    if model == "ctgan" and not private:
-        batch_size = max(PACK, batch_size // PACK * PACK)
-    steps_per_epoch = max(1, round(rows / batch_size))
+        size = coarse(rows) if private else rows
+        return Settings(batch_size=size, epochs=1, steps_per_epoch=1)
     if private:
+        batch_size = batch_size or min(LARGEST_PRIVATE_BATCH, coarse(rows))
+        steps_per_epoch = steps_per_pass(rows, batch_size)
         epochs = epochs or max(1, PRIVATE_STEPS[model] // steps_per_epoch)
         return Settings(batch_size, epochs, steps_per_epoch, **PRIVATE[model])
+    if batch_size is None:
+        batch_size = min(LARGEST_BATCH, max(2 * PACK, rows // 2))
+    batch_size = max(1, min(batch_size, rows))
+    if model == "ctgan":
+        batch_size = max(PACK, batch_size // PACK * PACK)
+    steps_per_epoch = max(1, round(rows / batch_size))
     if epochs is None:
         fewest = math.ceil(FEWEST_STEPS[model] / steps_per_epoch)
         epochs = max(1, min(max(LIBRARY_EPOCHS, fewest), MOST_STEPS // steps_per_epoch))

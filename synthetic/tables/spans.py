@@ -34,16 +34,18 @@ class Spans:
         padded = logits[..., self._from].masked_fill(~self.inside, -torch.inf)
         return functional.log_softmax(padded, dim=-1)[..., self.inside]
 
-    def activate(self, output: torch.Tensor) -> torch.Tensor:
+    def activate(self, output: torch.Tensor, drawn: torch.Tensor | None = None) -> torch.Tensor:
         """A generator's output as matrix rows: tanh of the values, Gumbel softmax of the rest.
 
         Args:
             output: float32 (N, columns of the matrix).
+            drawn: likewise, uniform in (0, 1), what the Gumbel noise is made of; None: torch's own generator draws.
         """
         result = torch.tanh(output)
         if not len(self.cells):
             return result
-        noise = -torch.empty_like(output).exponential_().log()
+        waiting = torch.empty_like(output).exponential_() if drawn is None else -drawn.log()
+        noise = -waiting.log()
         chosen = self.log_softmax((output + noise) / TEMPERATURE).exp()
         return result.index_copy(1, self.cells, chosen)
 

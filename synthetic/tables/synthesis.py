@@ -13,8 +13,8 @@ from medimg.options import flag
 from medimg.tables.schema import Feature
 from synthetic.config import SynthesizeConfig
 from synthetic.dataset import NO_GUARANTEE, Made
+from synthetic.public import SITE, bounds_of, coarse, stated
 from synthetic.tables import privacy
-from synthetic.tables.bounds import bounds_of
 from synthetic.tables.fitting import Fitted, Task, fit
 from synthetic.tables.mix import largest_remainder
 from synthetic.tables.privacy import PrivateTraining
@@ -28,7 +28,6 @@ FEWEST_PATIENTS = 10
 FEWEST_OF_CLASS = 2
 # Rows of a class below which it is said that they are few.
 FEW_OF_CLASS = 10
-SITE = Feature("site", "categorical")
 
 
 def check(dataset: Dataset, config: SynthesizeConfig) -> None:
@@ -37,7 +36,7 @@ def check(dataset: Dataset, config: SynthesizeConfig) -> None:
     Raises:
         InputError: names the option, class or site.
     """
-    bounds_of(config)
+    stated(dataset, config)
     if config.model == "marginals":
         for name in ("epochs", "batch_size", "tune"):
             if getattr(config, name):
@@ -60,7 +59,7 @@ def check(dataset: Dataset, config: SynthesizeConfig) -> None:
         if not config.is_private:
             _check_classes(part, where, f" at site '{site}'" if config.per_site else "")
     if config.is_private:
-        privacy.check(rows, config)
+        privacy.check(dataset, rows, config)
 
 
 def fit_and_sample(
@@ -89,12 +88,12 @@ class _Synthesis:
         self.dataset, self.out, self.config, self.listener = dataset, out, config, listener
         self.rows = learnt_rows(dataset, config)
         self.notes = notes_on(dataset, self.rows, config)
-        self.features = dataset.inputs if config.per_site else features_of(dataset, self.rows)
+        self.features = features_of(dataset, self.rows, config)
         self.histories: list[pd.DataFrame] = []
         self.details: dict = {}
 
     def made(self) -> Made:
-        count = self.config.count or len(self.rows)
+        count = count_of(self.rows, self.config)
         made = self._per_site(count) if self.config.per_site else self._of(self.rows, count, "all")
         history = pd.concat(self.histories, ignore_index=True)
         atomic.write_csv(self.out / "training" / "history.csv", history)
@@ -102,8 +101,11 @@ class _Synthesis:
         guarantee = self.details.pop("guarantee", NO_GUARANTEE)
         if found.undertrained:
             self.notes.append(f"undertrained: {found.undertrained}; {remedy(self.config)}")
-        details = {"training_rows": len(self.rows), "usefulness": found.to_dict(), **self.details}
-        return Made(made, self.dataset.inputs, details, self.notes, guarantee)
+        # How many rows there are is not told where patients are protected.
+        counted = {} if self.config.is_private else {"training_rows": len(self.rows)}
+        details = {**counted, "usefulness": found.to_dict(), **self.details}
+        features = made_features(self.features)
+        return Made(made, features, details, self.notes, guarantee)
 
     def _per_site(self, count: int) -> pd.DataFrame:
         """A generator for each site, as many rows of it as it has a share of the training rows."""
@@ -148,10 +150,10 @@ class _Synthesis:
             model=self.config.model,
             rows=rows,
             features=self.features,
-            classes=classes_of(self.dataset, rows),
+            classes=classes_of(self.dataset, rows, self.config),
             settings=settings,
             seed=self.config.seed,
-            bounds=bounds_of(self.config),
+            bounds=bounds_of(self.features),
             checkpoint=checkpoint,
             progress=lambda done, total: self.listener(name, done, total),
         )
@@ -188,9 +190,30 @@ class _Synthesis:
         return usefulness(self.dataset, made, self.rows, self.config.seed)
 
 
-def features_of(dataset: Dataset, rows: pd.DataFrame) -> tuple[Feature, ...]:
-    """Columns to learn, the site among them where rows have one: a single one is a constant, and costs nothing."""
-    return (*dataset.inputs, *((SITE,) if (rows["site"] != "").any() else ()))
+def features_of(
+    dataset: Dataset, rows: pd.DataFrame, config: SynthesizeConfig
+) -> tuple[Feature, ...]:
+    """Columns to learn, the site among them where rows have one: a single one is a constant, and costs nothing.
+
+    Private: the site where it is stated which there are.
+    """
+    if config.is_private:
+        return privacy.features_of(dataset, config)
+    with_site = not config.per_site and (rows["site"] != "").any()
+    found = stated(dataset, config)
+    return tuple(f for f in found if f.is_input and (f.name != SITE.name or with_site))
+
+
+def made_features(features: tuple[Feature, ...]) -> tuple[Feature, ...]:
+    """Of the made rows' dataset.yaml: those learnt, without the site."""
+    return tuple(f for f in features if f.name != SITE.name)
+
+
+def count_of(rows: pd.DataFrame, config: SynthesizeConfig) -> int:
+    """Rows to make; private: no more is told of the patients than their number in coarse steps."""
+    if config.count:
+        return config.count
+    return coarse(rows["patient"].nunique()) if config.is_private else len(rows)
 
 
 def remedy(config: SynthesizeConfig) -> str:
@@ -222,8 +245,13 @@ def _check_classes(rows: pd.DataFrame, where: str, at: str) -> None:
         )
 
 
-def classes_of(dataset: Dataset, rows: pd.DataFrame) -> tuple[str, ...]:
-    """Labels that the rows have, in the Dataset's order; of a multilabel set, sets of classes count as one."""
+def classes_of(dataset: Dataset, rows: pd.DataFrame, config: SynthesizeConfig) -> tuple[str, ...]:
+    """Labels that the rows have, in the Dataset's order; of a multilabel set, sets of classes count as one.
+
+    Private: all classes of the Dataset, whoever has them.
+    """
+    if config.is_private:
+        return dataset.classes
     found = set(rows["label"])
     first = [name for name in dataset.classes if name in found]
     return (*first, *sorted(found - set(first)))
@@ -237,6 +265,10 @@ def notes_on(dataset: Dataset, rows: pd.DataFrame, config: SynthesizeConfig) -> 
         notes.append(
             f"columns that are no features were not learnt and are left out: {', '.join(left_out)}"
         )
+    if config.is_private:
+        if not stated(dataset, config)[-1].categories:
+            notes.append("sites are not learnt where --categories site=a,b does not state them")
+        return notes
     labelled = dataset.rows("train", labelled=True)
     unlabelled = len(dataset.rows("train")) - len(labelled)
     if unlabelled:
@@ -244,8 +276,6 @@ def notes_on(dataset: Dataset, rows: pd.DataFrame, config: SynthesizeConfig) -> 
     gone = sorted(set(labelled["label"]) - set(rows["label"]))
     if gone:
         notes.append(f"classes of one training patient left out: {', '.join(gone)}")
-    if config.is_private:
-        return notes
     count = rows["label"].value_counts()
     few = [f"{name} ({n})" for name, n in count.items() if n < FEW_OF_CLASS]
     if few:

@@ -15,7 +15,8 @@ import torch
 
 from medimg import atomic
 from medimg.errors import InputError
-from medimg.privacy.secret import generator, stream_seed
+from medimg.privacy.secret import Secret
+from synthetic.tables.private_step import PrivateSteps
 
 # Checkpoints of a training: often enough to lose little, seldom enough to cost little.
 CHECKPOINTS = 20
@@ -24,6 +25,7 @@ CHECKPOINTS = 20
 class Generator(Protocol):
     """What CTGAN and TVAE are to the training."""
 
+    private: PrivateSteps | None
     networks: dict[str, torch.nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
 
@@ -35,14 +37,19 @@ class Generator(Protocol):
 
 
 @contextmanager
-def randomness(seed: int, purpose: str, *numbers: int) -> Iterator[np.random.Generator]:
-    """A NumPy generator of this use of the seed; torch's and NumPy's own are set by it and put back at the end."""
+def randomness(seed: int | Secret, purpose: str, *numbers: int) -> Iterator[np.random.Generator]:
+    """A NumPy generator of this use of the seed; torch's and NumPy's own are set by it and put back at the end.
+
+    The noise of private steps is none of theirs (`private_step.PrivateSteps`): a seed of torch has 64 bits.
+    """
+    secret = seed if isinstance(seed, Secret) else Secret.fixed(seed, {})
+    number = int.from_bytes(secret.stream(f"torch {purpose}", *numbers)[:8], "big")
     before = np.random.get_state()
     with torch.random.fork_rng():
-        torch.manual_seed(stream_seed(seed, purpose, *numbers))
-        np.random.seed(stream_seed(seed, purpose, *numbers) % 2**32)
+        torch.manual_seed(number % 2**63)
+        np.random.seed(number % 2**32)
         try:
-            yield generator(seed, purpose, *numbers)
+            yield secret.generator(purpose, *numbers)
         finally:
             np.random.set_state(before)
 
@@ -62,7 +69,7 @@ def train(
     model: Generator,
     epochs: int,
     steps_per_epoch: int,
-    seed: int,
+    seed: int | Secret,
     checkpoint: Path | None = None,
     before: Callable[[int, int], None] = lambda first, last: None,
     progress: Callable[[int, int], None] = lambda done, total: None,

@@ -11,7 +11,7 @@ from torch.func import functional_call
 from torch.nn.functional import one_hot
 
 from synthetic.tables.material import Material
-from synthetic.tables.private_step import set_gradients
+from synthetic.tables.private_step import clipped_sum, set_gradients
 from synthetic.tables.spans import Spans
 
 RECONSTRUCTION = 2.0  # its weight against the divergence, as in the library
@@ -53,7 +53,8 @@ class Tvae:
 
         Args:
             number: of the step, counted from the start of the training.
-            random: draws rows; torch's own generator draws the rest.
+            random: draws rows; torch's own generator draws the rest, but for what belongs to the rows of a private
+                step.
 
         Returns:
             The loss; of a private step none, since it would carry no noise.
@@ -62,18 +63,24 @@ class Tvae:
         parameters = self._parameters()
         losses = {}
         if self.private:
-            step = self.private.sampling.step(number)
-            inputs = self._inputs(step.rows)
-            set_gradients(parameters, self._row_loss, inputs, step.groups, self.private, number)
+            set_gradients(parameters, self.clipped_sum(number), self.private, number)
         else:
             rows = random.choice(len(self.matrix), self.settings.batch_size, replace=False)
             optimizer.zero_grad()
-            loss = self._loss(parameters, *self._inputs(rows)).mean()
+            noise = torch.randn(len(rows), self.settings.latent_size)
+            loss = self._loss(parameters, *self._inputs(rows, noise)).mean()
             loss.backward()
             losses = {"loss": loss.item()}
         optimizer.step()
         self.decoder.sigma.data.clamp_(*SIGMA)
         return losses
+
+    def clipped_sum(self, number: int) -> torch.Tensor:
+        """What the patients of a private step add up to, without noise: float64 (weights,)."""
+        step = self.private.sampling.step(number)
+        noise = self.private.normal(step.rows, self.settings.latent_size, number)
+        inputs, clip = self._inputs(step.rows, noise), self.private.l2_norm_clip
+        return clipped_sum(self._parameters(), self._row_loss, inputs, step.groups, clip)
 
     def sample(self, wanted: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """Rows of the matrix.
@@ -98,9 +105,8 @@ class Tvae:
             for key, value in network.named_parameters()
         }
 
-    def _inputs(self, rows: np.ndarray) -> tuple[torch.Tensor, ...]:
+    def _inputs(self, rows: np.ndarray, noise: torch.Tensor) -> tuple[torch.Tensor, ...]:
         index = torch.from_numpy(rows)
-        noise = torch.randn(len(rows), self.settings.latent_size)
         return self.matrix[index], self.told[index], noise
 
     def _row_loss(self, parameters, row, told, noise) -> torch.Tensor:

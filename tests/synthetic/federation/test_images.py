@@ -11,21 +11,26 @@ import tensorflow as tf
 
 import federated  # noqa: F401  (before TFF: it silences a warning of TFF's)
 from federated.audit_log import verify
+from federated.private.site_key import with_key
+from federated.private.steps import SiteMechanism
 from federated.tff import order, records
+from federated.tff.client_work import Share
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution
 from federated.tff.order import LocalTraining
+from federated.tff.records import Layout
 from federated.tff.strategies import Strategy
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.imaging import read_image
+from medimg.privacy import keyed
 from medimg.privacy.accounting import epsilon_of
 from medimg.privacy.mechanism import Mechanism
 from synthetic.config import SynthesizeConfig
 from synthetic.federation.gan_model import Averaged, GanModel
 from synthetic.federation.gan_work import GanWork, NumberedBatches, conditions, one_step
 from synthetic.federation.images import check
-from synthetic.federation.private_gan import private_options
+from synthetic.federation.private_gan import PrivateGanSteps, private_options
 from synthetic.images.networks import build
 from synthetic.images.private import clipped_real
 from synthetic.images.step import Steps
@@ -224,7 +229,14 @@ def two_without_sites(tmp_path) -> Dataset:
     return make_set(tmp_path / "data", labels, [f"p{i}" for i in range(40)], ["train"] * 40)
 
 
-PRIVATE = {**ACROSS, "dp_epsilon": 5.0, "dp_delta": 1e-3, "dp_seed": 1, "discriminator_steps": 2}
+PRIVATE = {
+    **ACROSS,
+    "channels": 1,
+    "dp_epsilon": 5.0,
+    "dp_delta": 1e-3,
+    "dp_seed": 1,
+    "discriminator_steps": 2,
+}
 
 
 @pytest.fixture(scope="module")
@@ -274,17 +286,17 @@ def test_private_draws_depend_on_the_key(private, sites, tmp_path):
 
 def test_a_patients_share_in_a_private_step_is_clipped():
     gan = model("none")
-    steps = Steps(gan.gan, replace(gan.options, gan_augment="none"), 0)
+    # Shifted, which depends on the image and on nobody else.
+    steps = Steps(gan.gan, replace(gan.options, gan_augment="light"), 0)
     random = np.random.default_rng(0)
     pixels = tf.constant(random.uniform(0, 255, (6, 16, 16, 1)), tf.float32)
     condition, patients = tf.one_hot([0, 1, 0, 1, 0, 1], 2), np.array([0, 0, 1, 1, 1, 2])
-    seed, clip = tf.constant([0, 0]), 0.05
+    keys, clip = tf.constant(keyed.row_keys(b"key", patients.astype(str))), 0.05
 
     def flat(of) -> np.ndarray:
         groups = tf.constant(np.unique(patients[of], return_inverse=True)[1], tf.int32)
-        part = clipped_real(
-            steps, tf.gather(pixels, of), tf.gather(condition, of), groups, seed, clip
-        )
+        own = (tf.gather(values, of) for values in (pixels, condition))
+        part = clipped_real(steps, *own, groups, tf.gather(keys, of), clip)
         return np.concatenate([np.ravel(gradient) for gradient in part])
 
     whole = flat(np.arange(6))
@@ -292,6 +304,54 @@ def test_a_patients_share_in_a_private_step_is_clipped():
     np.testing.assert_allclose(whole, np.sum(each, axis=0), atol=1e-6)
     for share in each:
         assert np.linalg.norm(share) == pytest.approx(clip, rel=1e-4)
+
+
+@pytest.mark.parametrize("expected", [100, 20])
+def test_a_patient_moves_a_sites_step_by_the_clip_at_most(tmp_path, expected):
+    """Sampling and shifts of 70 patients, more than are computed at once; at q = 1 and q < 1."""
+    clip, count = 0.05, 6
+    random = np.random.default_rng(0)
+    names = np.array([f"p{i}" for i in range(70)] + ["p0", "p0"])
+    pixels = random.uniform(0, 255, (72, 16, 16, 1)).astype(np.float32)
+    targets = np.arange(72) % 2
+
+    def sums(kept: np.ndarray, folder) -> np.ndarray:
+        data = records.write(folder, "a", pixels[kept], targets[kept], units=names[kept])
+        data = with_key(data, 3)
+        site = SiteMechanism(data.units, expected, 1.0)
+        private = PrivateGanSteps({"a": site}, clip, "0" * 16)
+        gan = model("none")
+        steps = Steps(gan.gan, replace(gan.options, gan_augment="light"), 0)
+        layout = Layout.of(pixels, targets)
+        share = Share(
+            weights=[tf.zeros(1)],
+            shared=[],
+            own=[],
+            folder=tf.constant(data.folder),
+            steps=tf.zeros([count, 2], tf.int64),
+            seed=tf.constant([1, 2]),
+        )
+
+        @tf.function
+        def run():
+            drawing = private.drawing(layout, share, tf.constant(0, tf.int64))
+            found = tf.TensorArray(tf.float32, count)
+            for place in tf.range(count):
+                parts = private.clipped_sum(steps, drawing, share, place)
+                found = found.write(place, tf.concat([tf.reshape(p, [-1]) for p in parts], 0))
+            return found.stack()
+
+        return run().numpy()
+
+    whole = sums(np.ones(72, bool), tmp_path / "whole")
+    drawn = 0
+    for patient in ("p0", "p35", "p69"):
+        moved = np.linalg.norm(whole - sums(names != patient, tmp_path / patient), axis=1)
+        assert moved.max() <= clip * (1 + 1e-5)
+        drawn += (moved > 0.99 * clip).sum()
+    # They were in all steps, or in some.
+    assert (drawn == 3 * count) == (expected == 100)
+    assert drawn > 0
 
 
 def test_the_sites_accounts_know_what_the_budget_covers():

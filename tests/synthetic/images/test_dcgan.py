@@ -17,6 +17,7 @@ from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.imaging import read_image
 from medimg.pipeline import PixelCache
+from medimg.privacy.secret import Secret
 from medimg.privacy.units import Units
 from synthetic.config import SynthesizeConfig
 from synthetic.images.classes import class_mix, conditions_of
@@ -28,7 +29,7 @@ from synthetic.images.step import Steps
 from tests.synthetic.images.conftest import make_set
 
 SMALL = {"model": "dcgan", "image_size": 16, "filters": 8, "latent_size": 4, "batch_size": 16}
-PRIVATE = {**SMALL, "epochs": 2, "dp_epsilon": 3.0, "dp_delta": 1e-3}
+PRIVATE = {**SMALL, "channels": 1, "epochs": 2, "dp_epsilon": 3.0, "dp_delta": 1e-3}
 
 
 def quiet(what, done, total):
@@ -141,9 +142,9 @@ def test_private_without_clip_and_noise_is_the_plain_step(two_classes, tmp_path)
     plain = SynthesizeConfig(**options)
     config = replace(plain, dp_noise_multiplier=1e-10, dp_clip=1e3, dp_sampling="shuffle")
     plan = settle(two_classes, rows, config)
-    private = PrivateDiscriminator(
-        tmp_path, two_classes, Units.of(rows["patient"]), config, plan, seed=1
-    )
+    secret, units = Secret.fixed(1, {}), Units.of(rows["patient"])
+    keys = secret.row_keys(rows["patient"])
+    private = PrivateDiscriminator(tmp_path, two_classes, units, config, plan, secret, keys)
     cache = PixelCache.in_memory(two_classes.paths(rows), 16, 1)
     conditions = conditions_of(two_classes, rows)
     fakes = class_mix(two_classes, rows).drawn(len(rows), np.random.default_rng(0))
@@ -166,10 +167,15 @@ def test_private_without_clip_and_noise_is_the_plain_step(two_classes, tmp_path)
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"dp_epsilon": 1.0, "regularise": "r1"}, "--regularise r1"),
-        ({"dp_epsilon": 1.0, "dp_delta": 0.1}, "--dp-delta"),
-        ({"dp_epsilon": 1.0, "dp_engine": "tf-privacy"}, "--dp-engine"),
-        ({"dp_epsilon": 1.0, "dp_clip": float("inf")}, "--dp-clip"),
+        ({**PRIVATE, "regularise": "r1"}, "--regularise r1"),
+        ({**PRIVATE, "dp_delta": 0.1}, "--dp-delta"),
+        ({**PRIVATE, "dp_engine": "tf-privacy"}, "--dp-engine"),
+        ({**PRIVATE, "dp_clip": float("inf")}, "--dp-clip"),
+        (
+            {**PRIVATE, "channels": 0},
+            "not be read off the patients' images; give --channels 1 or 3",
+        ),
+        ({**PRIVATE, "image_size": None}, "give --image-size, e.g. 64$"),
         ({"image_size": 30}, "--image-size 30"),
     ],
 )
@@ -214,7 +220,7 @@ def start(data, out, options: dict, resume: bool) -> subprocess.Popen:
 @pytest.mark.slow
 def test_kill_and_resume_give_the_same_private_images(two_classes, tmp_path):
     options = {**SMALL, "epochs": 8, "count": 6, "filters": 4}
-    options |= {"dp_noise_multiplier": 2.0, "dp_delta": 1e-3, "dp_seed": 7}
+    options |= {"channels": 1, "dp_noise_multiplier": 2.0, "dp_delta": 1e-3, "dp_seed": 7}
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     running = [start(two_classes.root, out, options, False) for out in (whole, broken)]
     while running[1].poll() is None:

@@ -5,9 +5,11 @@ import pytest
 import tensorflow as tf
 
 from medimg.errors import InputError
+from medimg.privacy.class_counts import COUNT_NOISE
+from medimg.privacy.secret import Secret
 from medimg.privacy.units import Units
 from synthetic.images.augmentation import augment
-from synthetic.images.classes import COUNT_NOISE, class_mix, private_class_mix
+from synthetic.images.classes import class_mix, private_class_mix
 from synthetic.images.losses import (
     fake_losses,
     generator_losses,
@@ -127,7 +129,7 @@ def test_the_spectral_limit_holds(gan):
 def test_noise_is_relative_to_each_layer(gan):
     model = tf.keras.models.clone_model(gan.generator)
     before = model.get_weights()
-    entry = perturb(model, 0.2, seed=3)
+    entry = perturb(model, 0.2, Secret.fixed(3, {}))
     kernels = [i for i, w in enumerate(before) if w.size > 500]
     assert kernels
     for i in kernels:
@@ -155,7 +157,7 @@ def test_a_patient_weighs_at_most_one_in_the_private_counts(tmp_path):
     units = Units.of(rows["patient"])
     bright = []
     for seed in range(400):
-        mix = private_class_mix(dataset, rows, units, seed)
+        mix = private_class_mix(dataset, rows, units, Secret.fixed(seed, {}))
         assert mix.shares.sum() == pytest.approx(1.0)
         bright.append(mix.shares[1])
     # The noise alone, cut at 0, over 40 dark patients: the 40 images of one patient don't make it a half.

@@ -6,11 +6,14 @@ import pytest
 import torch
 
 from medimg.errors import InputError
+from medimg.privacy import keyed
+from medimg.tables.public import public_of
 from medimg.tables.schema import Feature
 from synthetic.tables import columns as learnt
 from synthetic.tables.conditions import Conditions
 from synthetic.tables.encoding import Encoding
 from synthetic.tables.spans import Spans
+from tests.synthetic.tables.conftest import BOUNDS, CATEGORIES
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +65,29 @@ def test_matrix_there_and_back(encoding, small_clinic, rows):
 
 
 def test_public_fit_knows_ranges_alone(small_clinic, rows):
-    features = [Feature("age", "integer"), Feature("pressure", "continuous")]
-    bounds = {"age": (0.0, 120.0), "pressure": (60.0, 240.0)}
-    other = rows.assign(age=np.clip(rows["age"] * 0.5, 0, 120).round())
-    fits = [Encoding.fit(r, features, 0, bounds, public=True) for r in (rows, other)]
+    features = public_of(small_clinic.inputs, BOUNDS, CATEGORIES)
+    keys = keyed.row_keys(b"key", rows["patient"])
+    other = rows.assign(age=rows["age"] * 9, pain="never stated", pressure=np.nan)
+    fits = [Encoding.apart(r, features, keys) for r in (rows, other)]
+    assert repr(fits[0].code.columns) == repr(fits[1].code.columns)
     mid = np.zeros((4, fits[0].matrix.shape[1]), np.float32)
     pd.testing.assert_frame_equal(fits[0].code.decode(mid), fits[1].code.decode(mid))
-    assert (fits[0].code.columns[0].low, fits[0].code.columns[0].high) == bounds["age"]
+    assert (fits[0].code.columns[0].low, fits[0].code.columns[0].high) == (0.0, 120.0)
+    back = fits[1].code.decode(fits[1].matrix)
+    assert set(back["pain"]) == {""}
+    assert back["pressure"].isna().all()
+    assert back["age"].max() <= 120
+    # Rows that are stated come back as they were; no row depends on the others.
+    back = fits[0].code.decode(fits[0].matrix)
+    for name in ("pain", "stage", "device", "grade"):
+        assert back[name].tolist() == rows[name].tolist()
+    assert back["pressure"].isna().equals(rows["pressure"].isna())
+    assert (back["pressure"] - rows["pressure"]).abs().max() < 1
+    few = rows.iloc[5:].reset_index(drop=True)
+    alone = Encoding.apart(few, features, keyed.row_keys(b"key", few["patient"]))
+    kept = ~rows["patient"].iloc[5:].isin(rows["patient"].iloc[:5]).to_numpy()
+    assert kept.sum() > 40
+    np.testing.assert_array_equal(alone.matrix[kept], fits[0].matrix[5:][kept])
 
 
 def test_refusals(small_clinic, rows):

@@ -10,13 +10,14 @@ from ctgan.data_transformer import SpanInfo
 from ctgan.synthesizers.tvae import _loss_function
 
 from medimg.privacy.sampling import PoissonSampling
+from medimg.privacy.secret import Secret
 from medimg.privacy.units import Units
 from synthetic.tables.ctgan import PENALTY, Ctgan
 from synthetic.tables.encoding import Encoding
 from synthetic.tables.marginals import Marginals
 from synthetic.tables.material import Material
 from synthetic.tables.mix import largest_remainder, votes
-from synthetic.tables.private_step import PrivateSteps, set_gradients
+from synthetic.tables.private_step import PrivateSteps, clipped_sum, set_gradients
 from synthetic.tables.settings import Settings, settings_for
 from synthetic.tables.tvae import Tvae
 
@@ -40,14 +41,16 @@ def targets(small_clinic, rows):
 
 def private(rows, clip=1.0, noise=0.0, expected=None):
     units = Units.of(rows["patient"].to_numpy())
-    drawn = PoissonSampling(units, expected or len(units), 5)
-    return PrivateSteps(drawn, clip, noise, 5)
+    secret = Secret.fixed(5, {})
+    drawn = PoissonSampling(units, expected or len(units), secret)
+    keys = secret.row_keys(rows["patient"])
+    return PrivateSteps(drawn, clip, noise, secret, drawn.expected_units, keys)
 
 
 def test_tvae_loss_is_the_librarys(encoding, targets):
     torch.manual_seed(0)
     model = Tvae(Material(encoding, targets, 2, SMALL))
-    rows, told, noise = model._inputs(np.arange(12))
+    rows, told, noise = model._inputs(np.arange(12), torch.randn(12, SMALL.latent_size))
     mean, deviation, log_variance = model.encoder(torch.cat([rows, told], 1))
     output, sigma = model.decoder(torch.cat([mean + noise * deviation, told], 1))
     info = [[SpanInfo(s.size, "tanh" if s.kind == "value" else "softmax")] for s in encoding.spans]
@@ -81,8 +84,9 @@ def test_private_gradient_is_that_of_a_loop(encoding, rows, targets, clip):
     steps = private(rows, clip=1e9 if clip == math.inf else clip)
     model = Tvae(Material(encoding, targets, 2, SMALL, steps))
     step = steps.sampling.step(0)
-    inputs, parameters = model._inputs(step.rows), model._parameters()
-    set_gradients(parameters, model._row_loss, inputs, step.groups, steps, 0)
+    noise = steps.normal(step.rows, SMALL.latent_size, 0)
+    inputs, parameters = model._inputs(step.rows, noise), model._parameters()
+    set_gradients(parameters, model.clipped_sum(0), steps, 0)
     found = torch.cat([p.grad.flatten() for p in parameters.values()])
     total = 0
     for patient in range(len(step.units)):
@@ -98,13 +102,14 @@ def test_private_gradient_is_that_of_a_loop(encoding, rows, targets, clip):
 
 def test_noise_is_of_the_stated_size_and_repeats():
     parameter = torch.nn.Parameter(torch.zeros(40_000))
-    steps = PrivateSteps(PoissonSampling(Units.of(["a", "b"]), 2, 5), 0.5, 3.0, 5)
+    secret = Secret.fixed(5, {})
+    drawn = PoissonSampling(Units.of(["a", "b"]), 2, secret)
+    steps = PrivateSteps(drawn, 0.5, 3.0, secret, 2, secret.row_keys(["a", "b"]))
 
     def gradient(number):
-        nothing = (torch.zeros(0, 1), torch.zeros(0, dtype=torch.long).numpy())
-        set_gradients(
-            {"p": parameter}, lambda p, x: x.sum(), nothing[:1], nothing[1], steps, number
-        )
+        nothing = (torch.zeros(0, 1),), np.zeros(0, int)
+        sums = clipped_sum({"p": parameter}, lambda p, x: x.sum(), *nothing, 0.5)
+        set_gradients({"p": parameter}, sums, steps, number)
         return parameter.grad
 
     first = gradient(0)
@@ -132,9 +137,8 @@ def test_a_patient_moves_the_counts_by_the_clip_at_most(encoding, rows, targets)
 
     patients = rows["patient"].to_numpy()
     everyone = sums(np.ones(len(rows), bool))
-    spans = sum(span.kind != "value" for span in encoding.spans)
     moved = [
-        np.linalg.norm(everyone - sums(patients != one)) / math.sqrt(spans)
+        np.linalg.norm(everyone - sums(patients != one)) / math.sqrt(len(encoding.code.choices))
         for one in np.unique(patients)[:6]
     ]
     assert max(moved) <= 1 + 1e-6

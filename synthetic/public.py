@@ -1,0 +1,35 @@
+"""What a private synthesis takes as public beside its options: statements of columns, and the size in coarse steps."""
+
+from medimg.dataset import Dataset
+from medimg.tables.public import public_of
+from medimg.tables.schema import Feature
+from synthetic.config import SynthesizeConfig
+
+SITE = Feature("site", "categorical")
+_STEPS = (5, 2, 1)
+
+
+def coarse(patients: int) -> int:
+    """The largest of 1, 2, 5, 10, 20, 50, 100, ... that is not above the number of patients.
+
+    What is set from the size of a private training part (batch, epochs, how many are made) is set from this.
+
+    Args:
+        patients: at least 1.
+    """
+    power = 10 ** (len(str(patients)) - 1)
+    return next(step * power for step in _STEPS if step * power <= patients)
+
+
+def stated(dataset: Dataset, config: SynthesizeConfig) -> tuple[Feature, ...]:
+    """The table's columns, then the site, with what `--bound`, `--categories` and dataset.yaml state of them.
+
+    Raises:
+        InputError: an option states nothing of a column of this table.
+    """
+    return public_of((*dataset.features, SITE), config.bound, config.categories)
+
+
+def bounds_of(features: tuple[Feature, ...]) -> dict[str, tuple[float, float]]:
+    """Column -> lowest and highest value, of those with a stated range."""
+    return {f.name: f.bound for f in features if f.bound is not None}
