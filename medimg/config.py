@@ -24,6 +24,11 @@ class PrepareConfig(Config):
         None, "Resize to N x N pixels (default: keep each image's size).", minimum=1, metavar="N"
     )
     split: str = option("70/15/15", "Parts train/val/test in percent, or 'official'.")
+    split_draw: str = option(
+        "balanced",
+        "Parts balanced by class, or each patient by a lot of their own, whoever else is there: for private training.",
+        choices=("balanced", "lot"),
+    )
     group_by: str = option("patient", "Column whose values never cross splits.")
     on_duplicates: str = option(
         "error",

@@ -6,13 +6,13 @@ import numpy as np
 
 from medimg.dataset import SEPARATOR, Dataset
 from medimg.errors import InputError
-from medimg.splits import assign_groups, split_groups
+from medimg.splits import assign_groups, lots, split_groups
 
 # Of what is not in the test fold; early stopping and thresholds need rows that neither train nor test sees.
 VALIDATION = 0.15
 
 
-def in_fold(dataset: Dataset, folds: int, fold: int, seed: int) -> Dataset:
+def in_fold(dataset: Dataset, folds: int, fold: int, seed: int, by_lot: bool = False) -> Dataset:
     """The Dataset with one fold as its test part and validation taken from the rest.
 
     All labelled rows take part, whatever part they are in; unlabelled ones go with train.
@@ -22,6 +22,8 @@ def in_fold(dataset: Dataset, folds: int, fold: int, seed: int) -> Dataset:
         folds: K; 0: the Dataset as it is.
         fold: 1 to K; 0: the Dataset as it is.
         seed: of the folds; the same seed gives the same folds, so that models can be compared in pairs.
+        by_lot: each patient draws its fold by itself, unbalanced: for private training, which one patient more must
+            not deal anew.
 
     Raises:
         InputError: a fold of one, more folds than patients, or a class of fewer patients than folds.
@@ -36,13 +38,8 @@ def in_fold(dataset: Dataset, folds: int, fold: int, seed: int) -> Dataset:
         raise InputError(
             f"--folds {folds}: class '{patients.idxmin()}' has {patients.min()} patients; use fewer folds"
         )
-    strata = rows["site"].str.cat(rows["label"], sep=SEPARATOR)
-    where = assign_groups(strata, rows["patient"], np.full(folds, 1 / folds), range(folds), seed)
-    tested = where == fold - 1
+    tested, parts = (_by_lot if by_lot else _balanced)(rows, folds, fold, seed)
     rest = rows[~tested]
-    parts = split_groups(
-        strata[~tested], rest["patient"], (1 - VALIDATION, VALIDATION, 0), seed + fold
-    )
     manifest = dataset.manifest.copy()
     manifest["split"] = "train"
     manifest.loc[rows.index[tested], "split"] = "test"
@@ -53,3 +50,19 @@ def in_fold(dataset: Dataset, folds: int, fold: int, seed: int) -> Dataset:
     known = manifest.loc[unlabelled, "patient"].map(elsewhere)
     manifest.loc[unlabelled, "split"] = known.fillna("train")
     return replace(dataset, manifest=manifest)
+
+
+def _balanced(rows, folds: int, fold: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows the fold tests, and the parts of the others: every site and class in each."""
+    strata = rows["site"].str.cat(rows["label"], sep=SEPARATOR)
+    where = assign_groups(strata, rows["patient"], np.full(folds, 1 / folds), range(folds), seed)
+    tested = where == fold - 1
+    fractions = (1 - VALIDATION, VALIDATION, 0)
+    return tested, split_groups(strata[~tested], rows["patient"][~tested], fractions, seed + fold)
+
+
+def _by_lot(rows, folds: int, fold: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    patients = rows["patient"].to_numpy()
+    tested = lots(patients, np.full(folds, 1 / folds), seed, "fold") == fold - 1
+    parts = lots(patients[~tested], (1 - VALIDATION, VALIDATION), seed + fold, "validation")
+    return tested, np.asarray(["train", "val"], object)[parts]

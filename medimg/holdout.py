@@ -4,7 +4,6 @@ Members and non-members of an audit must differ in membership alone. Parts that 
 other hospitals, do not; patients drawn at random from the training part do.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -14,6 +13,8 @@ import pandas as pd
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.folds import in_fold
+from medimg.privacy.ledger import is_private
+from medimg.splits import own_numbers
 
 # Their part; no manifest on disk has it.
 HELD_OUT = "audit"
@@ -26,14 +27,15 @@ def parts_of(dataset: Dataset, options: Mapping) -> Dataset:
 
     Args:
         dataset: as it is on disk.
-        options: `folds`, `fold`, `audit_holdout` and `seed`, as in config.yaml; those of older Runs may be missing.
+        options: `folds`, `fold`, `audit_holdout`, `seed` and those of privacy, as in config.yaml; those of older Runs
+            may be missing.
 
     Raises:
         InputError: the folds or the share that is held out can't be.
     """
     folds, fold = options.get("folds") or 0, options.get("fold") or 0
     seed, share = options.get("seed") or 0, options.get("audit_holdout") or 0.0
-    dataset = in_fold(dataset, folds, fold, seed)
+    dataset = in_fold(dataset, folds, fold, seed, by_lot=is_private(options))
     # A cross-validation as a whole has no training part.
     if not share or (folds and not fold):
         return dataset
@@ -60,17 +62,11 @@ def hold_out(dataset: Dataset, share: float, seed: int) -> Dataset:
     training = (manifest["split"] == "train").to_numpy()
     labelled = dataset.rows("train", labelled=True)
     names = labelled["patient"].unique()
-    drawn = names[uniform(names, seed) < share]
+    drawn = names[own_numbers(names, seed, "audit-holdout") < share]
     _check(dataset, labelled, drawn, len(names), share)
     # A patient's unlabelled rows go along: features may be learnt from them.
     moved = training & manifest["patient"].isin(drawn).to_numpy()
     return replace(dataset, manifest=manifest.assign(split=manifest["split"].mask(moved, HELD_OUT)))
-
-
-def uniform(names: np.ndarray, seed: int) -> np.ndarray:
-    """A number in [0, 1) for each name, that depends on the name and the seed alone: float64 (N,)."""
-    digests = (hashlib.sha256(f"audit-holdout {seed} {name}".encode()).digest() for name in names)
-    return np.array([int.from_bytes(digest[:8], "big") >> 11 for digest in digests]) / 2.0**53
 
 
 def strata(rows: pd.DataFrame) -> pd.Series:

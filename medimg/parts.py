@@ -5,10 +5,12 @@ The rows of a table go the same way in `medimg.tables.parts`, with what is publi
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from medimg import atomic
 from medimg.config import PrepareConfig
+from medimg.dataset import SPLITS
 from medimg.duplicates import (
     Settled,
     describe_duplicates,
@@ -18,7 +20,7 @@ from medimg.duplicates import (
     settle_patients,
 )
 from medimg.errors import InputError
-from medimg.splits import missing_classes, split_groups, units
+from medimg.splits import lots, missing_classes, split_groups, units
 
 CARVED = 0.15  # of the official training part, where val or test is not published
 
@@ -54,12 +56,27 @@ def assign_parts(
         table, carved = carve(table, columns, "pixels", config.seed)
         notes += carved
     elif len(table):
-        groups = units(table, columns)
-        table = table.assign(split=split_groups(table["label"], groups, fractions, config.seed))
+        table = table.assign(split=drawn_parts(table, units(table, columns), fractions, config))
     notes += absent_classes(table)
     if rejected:
         table = table.reset_index(drop=True)
     return Settled(table, rejected, notes)
+
+
+def drawn_parts(table: pd.DataFrame, groups, fractions: tuple, config: PrepareConfig) -> np.ndarray:
+    """Each row's part, whole groups in one, as `--split-draw` says.
+
+    Args:
+        table: with `label` and `patient`.
+        groups: int (N,), rows that stay together.
+        fractions: of train, val and test.
+        config: `split_draw` and `seed`.
+    """
+    if config.split_draw == "balanced":
+        return split_groups(table["label"], groups, fractions, config.seed)
+    # A group goes by the name of its first patient: numbers of groups shift with who else is there.
+    names = table["patient"].groupby(np.asarray(groups)).transform("first")
+    return np.asarray(SPLITS, object)[lots(names, fractions, config.seed)]
 
 
 def absent_classes(table: pd.DataFrame, unit: str = "image") -> list[str]:

@@ -72,6 +72,8 @@ def prepare(
             left, or identical images need a decision (`on_duplicates="error"`).
     """
     fractions = parse_split(config.split)
+    if fractions is None and config.split_draw != "balanced":
+        raise InputError("--split-draw lot: official parts are not drawn; leave it out")
     if config.max_megapixels > MEGAPIXELS and config.image_size is None:
         raise InputError(
             f"--max-megapixels {config.max_megapixels}: more than {MEGAPIXELS} are for images that are made smaller; "

@@ -4,6 +4,7 @@ The stratification is the iterative one of Sechidis et al. (2011), "On the Strat
 with groups (patients) in the place of examples.
 """
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -97,6 +98,34 @@ def assign_groups(
                     max(open_parts, key=lambda p: (round(wanted[p, column], 9), wanted[p].sum())),
                 )
     return part_of[codes]
+
+
+def lots(
+    names: Sequence[str], fractions: Sequence[float], seed: int, purpose: str = "split"
+) -> np.ndarray:
+    """Assign each to a part by a number of its own, whoever else is there: as private training needs.
+
+    A balanced assignment looks at everybody, so that one patient more may send others to other parts.
+
+    Args:
+        names: (N,), equal ones stay together.
+        fractions: of the parts; sum 1.
+        seed: of the draw.
+        purpose: other purposes draw apart.
+
+    Returns:
+        int (N,), the part of each.
+    """
+    ends = np.cumsum(fractions)[:-1]
+    return np.searchsorted(ends, own_numbers(names, seed, purpose), side="right")
+
+
+def own_numbers(names: Sequence[str], seed: int, purpose: str) -> np.ndarray:
+    """A number in [0, 1) for each name, that depends on name, seed and purpose alone: float64 (N,)."""
+    texts, where = np.unique(np.asarray(names, dtype=str), return_inverse=True)
+    digests = (hashlib.sha256(f"{purpose} {seed} {text}".encode()).digest() for text in texts)
+    drawn = np.array([int.from_bytes(digest[:8], "big") >> 11 for digest in digests], np.float64)
+    return (drawn / 2.0**53)[where]
 
 
 def units(table: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:

@@ -17,9 +17,9 @@ from medimg.duplicates import (
     settle_patients,
 )
 from medimg.errors import InputError
-from medimg.parts import absent_classes, carve, grouping_columns, official_rows
+from medimg.parts import absent_classes, carve, drawn_parts, grouping_columns, official_rows
 from medimg.sources.base import listed
-from medimg.splits import split_groups, units
+from medimg.splits import units
 from medimg.tables.copies import Copies, equal_rows, find_copies
 
 # Below this share of the table, equal rows go into one part without a question: hardly a number changes.
@@ -83,7 +83,7 @@ def assign_row_parts(
         rejected, notes = rejected + more, notes + official
     elif len(rows):
         groups = units(rows, [*columns, "copy"])
-        rows = rows.assign(split=split_groups(rows["label"], groups, fractions, config.seed))
+        rows = rows.assign(split=drawn_parts(rows, groups, fractions, config))
     notes += absent_classes(rows, "row")
     return Parts(rows["split"], rows["patient"], rejected, notes)
 

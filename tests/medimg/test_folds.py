@@ -1,11 +1,14 @@
 """Folds: every patient tested once, never learnt from in that fold; sites and classes in every fold."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from medimg.errors import InputError
 from medimg.folds import in_fold
+from medimg.holdout import parts_of
 from tests.medimg.tables.conftest import write_table
 
 
@@ -69,3 +72,19 @@ def test_a_class_of_few_patients_is_in_every_fold():
     counts = pd.crosstab(pd.Series(labels), pd.Series(where))
     assert counts.loc["rare"].tolist() == [1, 1, 1, 1]
     assert counts.loc["common"].tolist() == [15, 15, 15, 15]
+
+
+def test_folds_of_a_private_training_are_no_other_patients_matter(table):
+    options = {"folds": 3, "seed": 1, "dp_epsilon": 2.0}
+    patients = table.manifest["patient"]
+    tested = []
+    for fold in (1, 2, 3):
+        whole = parts_of(table, {**options, "fold": fold}).manifest
+        tested.append(set(whole.loc[whole["split"] == "test", "patient"]))
+        for left_out in patients.unique()[::9]:
+            rest = dataclasses.replace(table, manifest=table.manifest[patients != left_out])
+            alone = parts_of(rest, {**options, "fold": fold}).manifest
+            assert (alone["split"] == whole.loc[alone.index, "split"]).all()
+        assert set(whole["split"]) == {"train", "val", "test"}
+        assert whole.groupby("patient")["split"].nunique().max() == 1
+    assert set().union(*tested) == set(patients) and sum(map(len, tested)) == patients.nunique()

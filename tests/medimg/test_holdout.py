@@ -15,9 +15,10 @@ from medimg.config import TrainConfig
 from medimg.cross_validation import cross_validate
 from medimg.dataset import Dataset
 from medimg.errors import InputError
-from medimg.holdout import HELD_OUT, hold_out, parts_of, strata, uniform
+from medimg.holdout import HELD_OUT, hold_out, parts_of, strata
 from medimg.privacy.ledger import read
 from medimg.run import Run
+from medimg.splits import own_numbers
 from medimg.training.train import Listener, train
 from tests.medimg.conftest import write_dataset
 from tests.medimg.tables.conftest import write_table
@@ -121,7 +122,7 @@ def test_a_patient_moves_nobody_else_in_or_out(table):
 
 def test_each_patient_has_the_same_chance():
     names = np.array([f"p{i}" for i in range(200)])
-    drawn = np.array([uniform(names, seed) for seed in range(400)])
+    drawn = np.array([own_numbers(names, seed, "audit-holdout") for seed in range(400)])
     assert abs((drawn < 0.1).mean() - 0.1) < 0.005
     # No patient is favoured, and no two go together: 400 draws of chance 0.1 have a deviation of 0.015.
     assert abs((drawn < 0.1).mean(axis=0) - 0.1).max() < 0.075

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from medimg.errors import InputError
-from medimg.splits import missing_classes, parse_split, split_groups, units
+from medimg.splits import lots, missing_classes, parse_split, split_groups, units
 
 SHARES = (0.7, 0.15, 0.15)
 
@@ -112,3 +112,16 @@ def test_units_equal_brute_force():
     assert all(
         (found[i] == found[j]) == (expected[i] == expected[j]) for i in range(80) for j in range(80)
     )
+
+
+def test_a_lot_moves_nobody_else():
+    names = [f"p{i // 2}" for i in range(400)]
+    drawn = dict(zip(names, lots(names, (0.7, 0.15, 0.15), 3), strict=True))
+    for left_out in ("p0", "p77", "p199"):
+        rest = [name for name in names if name != left_out]
+        alone = dict(zip(rest, lots(rest, (0.7, 0.15, 0.15), 3), strict=True))
+        assert alone == {name: part for name, part in drawn.items() if name != left_out}
+    many = lots([f"q{i}" for i in range(20_000)], (0.7, 0.15, 0.15), 0)
+    assert np.abs(np.bincount(many) / 20_000 - (0.7, 0.15, 0.15)).max() < 0.015
+    assert (lots(names, (0.5, 0.5), 1) != lots(names, (0.5, 0.5), 2)).any()
+    assert (lots(names, (0.5, 0.5), 1) != lots(names, (0.5, 0.5), 1, "fold")).any()

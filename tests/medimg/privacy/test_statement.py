@@ -26,7 +26,9 @@ def content(folder: Path, **phases: tuple[int, Mechanism]) -> dict:
 def test_a_row_is_called_what_it_is(tmp_path):
     told = content(tmp_path, train=(50, TRAINING))
     for row, words in (("image", "images"), ("row", "rows"), ("", "data")):
-        assert f"one patient of split 'train' with all their {words}. 50 steps" in summary(told, row)
+        assert f"one patient of split 'train' with all their {words}. 50 steps" in summary(
+            told, row
+        )
     assert "images" not in summary(told, "row")
 
 
