@@ -12,7 +12,8 @@ _DEVIATIONS = 4.0
 def fit_public(features: tuple[Feature, ...], config, where: str) -> Preprocessing:
     """Imputation, scaling and encoding for private training.
 
-    A missing number becomes the middle of its range (0 with `--impute constant`), a missing category none of them.
+    A missing number becomes the middle of its range (0 with `--impute constant`, or without a range, which
+    `--scale none` does not need), a missing category none of them.
     Every column gets a second one that tells what is missing, whether any row lacks it or not.
 
     Args:
@@ -37,7 +38,7 @@ def _learnt(feature: Feature, config) -> Learnt:
         ends = (0.0, len(feature.order) - 1.0)
         fill = 0.0 if config.impute == "constant" else sum(ends) / 2
     else:
-        ends = feature.bound
+        ends = feature.bound or (0.0, 0.0)
         fill = 0.0 if config.impute == "constant" else sum(ends) / 2
     low, high = ends
     width = max(high - low, 1.0) if feature.type in ("ordinal", "categorical") else high - low

@@ -37,17 +37,19 @@ def public_of(
     return tuple(stated.values())
 
 
-def require_public(features: tuple[Feature, ...], where: str) -> None:
+def require_public(features: tuple[Feature, ...], where: str, ranges: bool = True) -> None:
     """Refuse a table of which something would have to be learnt from private rows.
 
     Args:
         features: that a private training reads.
         where: the Dataset, for messages.
+        ranges: of numbers and dates are needed: not where they are taken as they are.
 
     Raises:
         InputError: names the columns and what to state.
     """
-    bounds = [f.name for f in features if (f.is_number or f.type == "date") and f.bound is None]
+    measured = [f for f in features if f.is_number or f.type == "date"]
+    bounds = [f.name for f in measured if f.bound is None and ranges]
     lists = [f.name for f in features if _lacks_list(f)]
     wanted = []
     if bounds:
@@ -58,7 +60,7 @@ def require_public(features: tuple[Feature, ...], where: str) -> None:
         raise InputError(
             f"{where}: private training learns no range and no category from the rows, because they tell of single "
             f"patients; state what is publicly known: {' and '.join(wanted)} (or 'bound' and 'categories' in "
-            "dataset.yaml), or make a column metadata there"
+            "dataset.yaml), or make a column metadata there (numbers as they are: --scale none)"
         )
 
 

@@ -113,6 +113,8 @@ def with_public(feature: Feature, key: str, value, where: str) -> Feature:
         if not feature.is_number and feature.type != "date":
             raise InputError(f"{where}: a {feature.type} column has no bound; state its categories")
         return replace(feature, bound=_bound(feature, value, where))
+    if feature.type == "ordinal" and isinstance(value, list | tuple) and value:
+        return replace(feature, order=tuple(dict.fromkeys(as_text(pd.Series(list(value))))))
     if feature.type != "categorical":
         remedy = (
             "state its bound" if feature.is_number or feature.type == "date" else "leave it out"

@@ -51,7 +51,7 @@ def public_preprocessing(dataset: Dataset, config) -> Preprocessing:
         InputError: something is not stated.
     """
     features = public_of(dataset.inputs, config.bound, config.categories)
-    require_public(features, str(dataset.root))
+    require_public(features, str(dataset.root), ranges=config.scale != "none")
     return fit_public(features, config, str(dataset.root))
 
 

@@ -254,6 +254,10 @@ def test_a_table_of_which_nothing_is_known_is_refused_until_it_is_stated(table, 
     by_options = train(bare.root, tmp_path / "run", stated).description()
     by_dataset = train(table.root, tmp_path / "other", config).description()
     assert by_options["preprocessing"] == by_dataset["preprocessing"]
+    # Numbers that are taken as they are need no range.
+    raw = dataclasses.replace(config, scale="none", categories={"pain": "none,typical,atypical"})
+    columns = train(bare.root, tmp_path / "raw", raw).description()["preprocessing"]["columns"]
+    assert all(c.get("offset", 0.0) == 0.0 and c.get("scale", 1.0) == 1.0 for c in columns)
     # Where nothing is private the rows tell, and the options would do nothing.
     with pytest.raises(InputError, match="--bound: does nothing"):
         TrainConfig(bound=bound).require_privacy()
