@@ -8,6 +8,7 @@ from federated.aggregation import check_aggregation
 from federated.clients import Client, pooled
 from federated.config import FederateConfig
 from federated.partition import partition
+from federated.partition.site import require_public_sites
 from federated.plan import Plan
 from federated.private import client, patient
 from federated.remote.description import Description
@@ -35,6 +36,16 @@ from medimg.training.private_options import refuse_what_learns_from_rows, requir
 from medimg.training.train import kind_of
 
 Ask = Callable[[dict], dict[str, dict]]
+_PRIVATELY = {
+    "patient": "Before the first round no site told anything of its training patients but the steps of a pass over "
+    "them (patients over --batch-size, rounded up).",
+    "client": "Before the first round no client told anything of its training patients.",
+}
+_PRIVATELY_AT_SITES = (
+    "Before the first round each site told the coordinator, against whom --dp client does not protect, how many "
+    "labelled rows it has in train, val and test, of how many patients, and a digest of its manifest; nothing of that "
+    "is in this Run but the numbers of val and test."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +90,8 @@ class Setting:
         _check_privacy(config, dataset, len(setting.clients))
         if config.is_private:
             require_public_classes(setting.pooled)
+            if config.partition == "site":
+                require_public_sites(setting.pooled)
             if not dataset.is_table and not config.channels:
                 setting = replace(
                     setting, config=replace(config, channels=_channels(setting.pooled, config))
@@ -132,7 +145,10 @@ class Setting:
         told = description.clients.values()
         config = self.config
         if not dataset.is_table and not config.channels:
-            config = replace(config, channels=max(client["channels"] for client in told))
+            # What the sites' images are would tell of a client that is protected.
+            most = max(client["channels"] for client in told)
+            channels = _channels(dataset, config) if config.is_private else most
+            config = replace(config, channels=channels)
         return replace(
             self,
             config=config,
@@ -177,7 +193,7 @@ class Setting:
     def disclosed(self) -> list[str]:
         """Sentences on what the clients told before the first round."""
         if self.config.is_private:
-            return ["Before the first round no site told anything of its patients."]
+            return [_PRIVATELY_AT_SITES if self.config.worker else _PRIVATELY[self.config.dp]]
         counts = counts_disclosed(bool(self.config.worker), self.dataset.is_table)
         if self.dataset.is_table:
             return [counts, *disclosed(self.config)]
@@ -283,6 +299,11 @@ def _check_privacy(config: FederateConfig, dataset: Dataset, clients: int) -> No
                 raise InputError(f"{flag(name)}: give --dp patient or --dp client with it")
         return
     refuse_what_learns_from_rows(dataset, config)
+    if "min_size" in config.given():
+        raise InputError(
+            f"--min-size {config.min_size}: redraws the clients by the numbers of protected rows; not with --dp: give "
+            "another --seed or --alpha"
+        )
     if config.balance == "class-weight":
         raise InputError(
             "--balance class-weight: the weights are exact class counts, which carry no noise; not with --dp"
