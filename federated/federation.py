@@ -76,7 +76,8 @@ class Federation:
         self._protect(clients)
         initial = self.plan.trained.get_weights()
         val, test = (self._central(split) for split in ("val", "test"))
-        with AuditLog(root / "audit.jsonl") as log, closing(val), closing(test):
+        log = AuditLog(root / "audit.jsonl", timed=not self.config.is_private)
+        with log, closing(val), closing(test):
             engine = self._engine(self.execution, len(clients))
             outcome = self._train(engine, clients, val, initial, log)
             comparison = self._compare(clients, val, test, initial)

@@ -89,6 +89,8 @@ class Setting:
         check_aggregation(config, len(setting.clients))
         _check_privacy(config, dataset, len(setting.clients))
         if config.is_private:
+            # Nobody takes any from train.
+            _require_measured(setting.pooled)
             require_public_classes(setting.pooled)
             if config.partition == "site":
                 require_public_sites(setting.pooled)
@@ -116,12 +118,7 @@ class Setting:
             Client(str(name) or "(no site)", replace(dataset, manifest=rows))
             for name, rows in manifest.groupby("site", sort=True)
         ]
-        for split in ("val", "test"):
-            if dataset.rows(split, labelled=True).empty:
-                raise InputError(
-                    f"{dataset.root}/manifest.csv: no labelled {dataset.unit} in split '{split}', on which the "
-                    "coordinator measures the rounds; give it a Dataset that has some"
-                )
+        _require_measured(dataset)
         kind_of(dataset).check(config.training(dataset.unit))
         _check_privacy(config, dataset, len(config.worker))
         require_no_leakage(dataset)
@@ -254,6 +251,15 @@ class Setting:
             weighting="equal" if config.dp == "patient" else config.weighting,
             **{**own, **given},
         )
+
+
+def _require_measured(dataset: Dataset) -> None:
+    for split in ("val", "test"):
+        if dataset.rows(split, labelled=True).empty:
+            raise InputError(
+                f"{dataset.root}/manifest.csv: no labelled {dataset.unit} in split '{split}', on which the rounds and "
+                "the model are measured; prepare with another --split"
+            )
 
 
 def _schema(dataset: Dataset) -> Schema | None:

@@ -115,6 +115,9 @@ def test_a_site_of_protected_patients_alone_is_refused_and_no_site_takes_any_fro
     assert private.pooled.manifest["split"].equals(no_test["split"])
     assert not taken.pooled.manifest["split"].equals(no_test["split"])
     assert not any(client.notes for client in private.clients)
+    untested = manifest[manifest["split"] != "test"]
+    with pytest.raises(InputError, match="no labelled row in split 'test'"):
+        Setting.of(replace(dataset, manifest=untested), PRIVATE)
     alone = no_test[(no_test["site"] != "s1") | (no_test["split"] == "train")]
     with pytest.raises(InputError, match="site 's1' occurs in split 'train' alone"):
         Setting.of(replace(dataset, manifest=alone), PRIVATE)

@@ -25,10 +25,10 @@ from medimg.run import Run
 
 pytestmark = pytest.mark.slow
 
-ODD = "odd"
+ODD = "the odd one"
 # Not of a patient: who ran it when, random names of Runs, and hashes that these are part of.
 NAMES = ("run", "created", "date", "trace", "audit", "at", "previous", "hash")
-WORDS = ("lighthouse", "104.7", "odd")
+WORDS = ("lighthouse", "104.7", ODD)
 SITES = ("north", "south")
 
 
@@ -48,12 +48,15 @@ def table(root: Path, odd: bool) -> Dataset:
         }
     )
     if odd:
-        # In the middle: everybody behind has another row.
-        first = pd.DataFrame([[ODD, "south", "train", "ill", 104.7, "lighthouse keeper", np.nan]])
-        rows = pd.concat([rows[:20], first.set_axis(rows.columns, axis=1), rows[20:]])
+        rows.loc[80] = [ODD, "south", "train", "ill", 104.7, "lighthouse keeper", np.nan]
     root.mkdir(parents=True, exist_ok=True)
     rows.to_csv(root / "rows.csv", index=False)
-    return prepare("table", root / "rows.csv", root / "data", PrepareConfig(split="official"))
+    made = prepare("table", root / "rows.csv", root / "data", PrepareConfig(split="official"))
+    if odd:
+        # In the middle: everybody behind is at another place, under the same name.
+        order = [*range(20), 80, *range(20, 80)]
+        replace(made, manifest=made.manifest.iloc[order].reset_index(drop=True)).save()
+    return Dataset.load(made.root)
 
 
 def images(root: Path, odd: bool) -> Dataset:
@@ -95,7 +98,8 @@ IMAGES = replace(
 CASES = {
     "table": (table, TABLE),
     "masking": (table, replace(TABLE, secure="masking", client_dropout=0.2)),
-    "held out": (table, replace(TABLE, audit_holdout=0.4)),
+    # By this seed the odd patient is not among those held out.
+    "held out": (table, replace(TABLE, audit_holdout=0.4, seed=4)),
     "images": (images, IMAGES),
     "scaffold of drawn clients": (
         images,
@@ -106,6 +110,8 @@ CASES = {
             partition="dirichlet",
             clients=2,
             alpha=5.0,
+            # By this seed the odd patient adds no step to the pass of a client: these are public.
+            seed=2,
         ),
     ),
 }
@@ -182,18 +188,25 @@ def equal(one: Run, other: Run) -> bool:
 @pytest.mark.parametrize("case", CASES)
 def test_a_patient_whom_no_step_draws_leaves_no_trace(case, tmp_path, execution):
     make, config = CASES[case]
-    for seed in range(12):
+    for seed in range(6):
         roots = {odd: tmp_path / f"{seed}-{odd}" for odd in (False, True)}
         given = replace(config, dp_seed=seed)
         runs = {odd: trained(make, odd, given, root, execution) for odd, root in roots.items()}
-        # One who is drawn is in the weights; one in a hundred and more is never left out by twelve seeds.
+        # One who is drawn is in the weights; one who is in half of the steps is left out by a seed or two.
         if equal(*runs.values()):
             break
     else:
         raise AssertionError("the odd patient is in the weights whatever the seed")
     files = {odd: everything(runs[odd], root) for odd, root in roots.items()}
     assert set(files[False]) == set(files[True])
-    archives = ("model.keras", "saved_model.pb", "variables.data-00000-of-00001", "fingerprint.pb")
+    # With dates or unused generators inside: their weights were compared above, and the export proves them.
+    archives = (
+        "model.keras",
+        "saved_model.pb",
+        "variables.data-00000-of-00001",
+        "variables.index",
+        "fingerprint.pb",
+    )
     different = [
         name
         for name in files[False]
