@@ -45,7 +45,7 @@ def account(
     """
     config, history = setting.config, outcome.progress.history
     head = read_head(run.root / "audit.jsonl")
-    seconds = [row["seconds"] for row in history]
+    not_compared = ("local", CENTRALISED, *(["majority"] if config.is_private else []))
     return {
         "strategy": config.strategy,
         "model": config.model,
@@ -63,21 +63,24 @@ def account(
         "clients": _clients(setting, clients),
         "privacy": privacy,
         "bytes": {way: sum(row[f"bytes_{way}"] for row in history) for way in ("up", "down")},
-        "seconds": {
-            "rounds": sum(seconds),
-            "round": statistics.median(seconds),
-            "first": seconds[0],
-        },
+        "seconds": _seconds([row["seconds"] for row in history]),
         "statistics": setting.disclosed,
         "comparison": {
             "models": {name: _HOW[name] for name in gain["models"]},
-            "left_out": dict.fromkeys(("local", CENTRALISED), left_out) if left_out else {},
+            "left_out": dict.fromkeys(not_compared, left_out) if left_out else {},
             "gain": gain,
         },
         "baseline_histories": histories,
         "audit": {"head": head.hash, "records": head.number},
         "notes": [],
     }
+
+
+def _seconds(seconds: list[float | None]) -> dict[str, float | None]:
+    """None of a private training: how long sites took tells how many patients they drew."""
+    if None in seconds:
+        return dict.fromkeys(("rounds", "round", "first"))
+    return {"rounds": sum(seconds), "round": statistics.median(seconds), "first": seconds[0]}
 
 
 def _local(setting: Setting) -> str:
@@ -95,11 +98,18 @@ def _secure(setting: Setting, clients: int) -> dict:
     return {
         "kind": config.secure,
         "threshold": None if config.secure == "none" else threshold,
-        "sentences": who_could_see(config.secure, apart=bool(config.worker)),
+        "sentences": who_could_see(
+            config.secure, apart=bool(config.worker), private=config.is_private
+        ),
     }
 
 
 def _clients(setting: Setting, clients: list[ClientData]) -> list[dict]:
+    if setting.config.is_private:
+        # Exact numbers of protected patients and their rows.
+        return [
+            {"name": data.name, "examples": None, "patients": None, "notes": []} for data in clients
+        ]
     known = {client.name: client for client in setting.clients}
     told = []
     for data in clients:

@@ -119,7 +119,7 @@ class Combining:
         arrived = [
             Update(
                 name,
-                tuple(np.asarray(vector, np.float32) for vector in update.vectors),
+                tuple(self._finite(np.asarray(vector, np.float32)) for vector in update.vectors),
                 max(1, update.measures.examples),
             )
             for name, update in updates.items()
@@ -143,6 +143,12 @@ class Combining:
             digests,
             measurements=measurements,
         )
+
+    def _finite(self, vector: np.ndarray) -> np.ndarray:
+        """With --dp client an update that is no number counts as none: that it was rejected would carry no noise."""
+        if self.config.dp != "client" or np.isfinite(vector).all():
+            return vector
+        return np.zeros_like(vector)
 
     def _by_rule(self, state, used: dict[str, ClientUpdate], rejected, digests, number) -> Combined:
         config = self.config

@@ -54,11 +54,12 @@ def _tell_round(row):
     """A line a round where there is no terminal for progress bars."""
     if sys.stderr.isatty():
         return
-    # Private clients don't tell their loss.
+    # Private clients don't tell their loss, nor how long they took.
+    took = "" if row["seconds"] is None else f" {row['seconds']:.1f} s"
     loss = "" if math.isnan(row["loss"]) else f"loss {row['loss']:.4f} "
     click.echo(
         f"round {row['round']}: {loss}val_loss {row['val_loss']:.4f} "
-        f"val_auroc {row['val_auroc']:.4f} {row['participants']} clients {row['seconds']:.1f} s",
+        f"val_auroc {row['val_auroc']:.4f} {row['participants']} clients{took}",
         err=True,
     )
 

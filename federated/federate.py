@@ -14,7 +14,10 @@ from federated.tff.execution import Execution
 from federated.tff.local_model import LocalModel
 from medimg import atomic
 from medimg.dataset import Dataset
+from medimg.errors import InputError
 from medimg.run import Run, environment, resumable
+
+_DATA = "checkpoints/data.sha256"
 
 
 def federate(
@@ -58,6 +61,8 @@ def federate(
         ask = sites.ask if sites else setting.ask
         if resume:
             run = resumable(out, setting.pooled)
+            if config.is_private:
+                _require_same_data(run, setting.pooled)
             if (run.root / "federation.json").is_file():
                 return run
             plan = setting.plan(run.description())
@@ -67,10 +72,12 @@ def federate(
             # Built before the folder is made: a wrong option leaves nothing behind.
             _check_model(setting, plan)
             run = Run.create(out, data, "federate", config.to_dict(), overwrite)
-            atomic.write_json(
-                run.root / "environment.json",
-                {**environment(setting.pooled, config.seed), **lineage.to_dict()},
-            )
+            known = environment(setting.pooled, config.seed)
+            if config.is_private:
+                # By a hash of the manifest a guess at its rows could be checked; it goes with the checkpoints.
+                atomic.write_text(run.root / _DATA, known["data_fingerprint"])
+                known["data_fingerprint"] = None
+            atomic.write_json(run.root / "environment.json", {**known, **lineage.to_dict()})
             atomic.write_json(run.root / "model.json", plan.description)
             run.keep_parts(setting.dataset, setting.pooled)
         for client in setting.clients:
@@ -79,6 +86,15 @@ def federate(
         execution = execution or stack.enter_context(Execution())
         Federation(run, setting, plan, execution, sites, listener).run()
     return run
+
+
+def _require_same_data(run: Run, dataset: Dataset) -> None:
+    """As `resumable`, whose fingerprint a private Run does not have."""
+    path = run.root / _DATA
+    if path.is_file() and path.read_text(encoding="ascii") != dataset.fingerprint():
+        raise InputError(
+            f"{run.root}: the Dataset at {dataset.root} has changed since this Run began; train anew with --overwrite"
+        )
 
 
 def _check_model(setting: Setting, plan: Plan) -> None:

@@ -36,6 +36,7 @@ from medimg.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.predictions import Predictions
 from medimg.models.saving import save_model
+from medimg.privacy.statement import WITHHELD
 from medimg.run import Run
 from medimg.training.lineage import Lineage
 
@@ -70,16 +71,14 @@ class Federation:
 
     def run(self) -> None:
         """From records to federation.json; what is done already is not done again."""
-        root, setting = self.run_folder.root, self.setting
-        if self.sites:
-            self._write_partition()
-        else:
-            heterogeneity.write(setting.clients, root, self.config.seed)
+        root = self.run_folder.root
+        self._write_partition()
         clients = self.sites.prepare(self.plan) if self.sites else self._write_records()
         self._protect(clients)
         initial = self.plan.trained.get_weights()
         val, test = (self._central(split) for split in ("val", "test"))
-        with AuditLog(root / "audit.jsonl") as log, closing(val), closing(test):
+        log = AuditLog(root / "audit.jsonl", timed=not self.config.is_private)
+        with log, closing(val), closing(test):
             engine = self._engine(self.execution, len(clients))
             outcome = self._train(engine, clients, val, initial, log)
             comparison = self._compare(clients, val, test, initial)
@@ -90,15 +89,28 @@ class Federation:
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def _write_partition(self) -> None:
-        """What the sites have told of themselves; how they differ is not known here."""
+        """How the clients differ; of sites elsewhere what they told of themselves, of private training val and test."""
+        root, setting, told = self.run_folder.root, self.setting, self.setting.at_workers
+        if not self.sites and not self.config.is_private:
+            heterogeneity.write(setting.clients, root, self.config.seed)
+            return
+        if not self.sites:
+            heterogeneity.write_unprotected(setting.clients, root)
+            return
+        if self.config.is_private:
+            rows = {
+                name: {p: one["examples"][p] for p in ("val", "test")} for name, one in told.items()
+            }
+            atomic.write_csv(root / "partition.csv", heterogeneity.withheld_table(rows))
+            return
         rows = [
             {"client": name, "patients": told["patients"], **told["examples"]}
-            for name, told in self.setting.at_workers.items()
+            for name, told in told.items()
         ]
         table = pd.DataFrame(rows).assign(total_variation=np.nan)
         whole = table.drop(columns="client").sum(min_count=1).to_dict()
         whole = pd.DataFrame([{"client": heterogeneity.POOLED, **whole}])
-        atomic.write_csv(self.run_folder.root / "partition.csv", pd.concat([table, whole]))
+        atomic.write_csv(root / "partition.csv", pd.concat([table, whole]))
 
     def _write_records(self) -> list[ClientData]:
         written = []
@@ -197,11 +209,16 @@ class Federation:
         self.listener.round(row)
 
     def _start_record(self, clients: list[ClientData]) -> dict:
+        options, private = self.config.to_dict(), self.config.is_private
+        if options["dp_seed"] is not None:
+            # Whoever has it can take the noise off.
+            options["dp_seed"] = WITHHELD
         return {
             "event": "start",
-            "options": self.config.to_dict(),
-            "data": self.setting.pooled.fingerprint(),
-            "clients": {client.name: client.examples for client in clients},
+            "options": options,
+            # By a digest of the manifest a guess at its rows could be checked.
+            "data": WITHHELD if private else self.setting.pooled.fingerprint(),
+            "clients": {c.name: None if private else c.examples for c in clients},
         }
 
     def _compare(self, clients, val: Central, test: Central, initial) -> Comparison:
@@ -225,7 +242,7 @@ class Federation:
 
     def _not_compared(self) -> str:
         if self.config.is_private:
-            return "trained without privacy on the patients that --dp protects, it would give them away"
+            return "learnt without privacy from the patients that --dp protects, it would give them away"
         if self.sites:
             return "the training rows stay at the sites"
         return "" if self.config.comparison else "--no-comparison was given"
@@ -285,7 +302,8 @@ class Federation:
         evaluate(self.run_folder, EvaluateConfig(seed=seed))
         models = {**comparison.predictions, **federated}
         rows = pooled.rows("train", labelled=True)
-        if len(rows):
+        # Its probabilities are the training rows' exact shares.
+        if len(rows) and not self.config.is_private:
             models["majority"] = majority(pooled.classes, test, pooled.targets(rows))
         order = ("majority", "local", "federated", "personalised", CENTRALISED)
         models = {name: models[name] for name in order if name in models}

@@ -6,7 +6,7 @@ effective number of classes = exp(entropy), Jost, "Entropy and diversity", Oikos
 1965.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +20,29 @@ from medimg import atomic
 from medimg.dataset import SEPARATOR, SPLITS, Dataset
 from medimg.tables.shift import site_shift
 
-__all__ = ["POOLED", "Heterogeneity", "heterogeneity", "write"]
+__all__ = [
+    "POOLED",
+    "Heterogeneity",
+    "heterogeneity",
+    "withheld_table",
+    "write",
+    "write_unprotected",
+]
 
 POOLED = "(pooled)"
 UNLABELLED = "(unlabelled)"
 _PERMUTATIONS = 200
+_UNPROTECTED = ("val", "test")
+_COLUMNS = (
+    "client",
+    "patients",
+    *SPLITS,
+    "unlabelled",
+    "classes_present",
+    "effective_classes",
+    "total_variation",
+    "jensen_shannon",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +146,38 @@ def write(clients: Sequence[Client], folder: Path, seed: int = 0) -> Heterogenei
         atomic.write_csv(folder / "feature_shift.csv", table)
     save(partition_figure(measured), folder / "figures" / "partition.png")
     return measured
+
+
+def write_unprotected(clients: Sequence[Client], folder: Path) -> None:
+    """Of a private training: `partition.csv` and `partition_counts.csv` as of `write`, of val and test alone.
+
+    What is of training patients has empty cells: it carries no noise. How clients differ is not measured.
+
+    Raises:
+        InputError: the folder can't be written.
+    """
+    folder = Path(folder)
+    dataset = clients[0].dataset
+    classes = (*dataset.classes, *([dataset.negative] if dataset.negative else []))
+    labels = _labels(clients)
+    counts = _counts(clients, labels[labels["split"].isin(_UNPROTECTED)], classes)
+    atomic.write_csv(folder / "partition_counts.csv", counts[counts["split"].isin(_UNPROTECTED)])
+    rows = {
+        client.name: {p: len(client.dataset.rows(p, labelled=True)) for p in _UNPROTECTED}
+        for client in clients
+    }
+    atomic.write_csv(folder / "partition.csv", withheld_table(rows))
+
+
+def withheld_table(rows: Mapping[str, Mapping[str, int]]) -> pd.DataFrame:
+    """partition.csv with empty cells for what is of protected patients.
+
+    Args:
+        rows: client -> labelled rows in `val` and `test`.
+    """
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.loc[POOLED] = table.sum()
+    return table.astype(int).rename_axis("client").reset_index().reindex(columns=_COLUMNS)
 
 
 def total_variation(mixes: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -128,7 +128,8 @@ class Rounds:
         combined = self.combining.combine(state, updates, number, who.dropped)
         logits, measured = self._measure(combined.state)
         rows = self._rows(number, who, updates, lost, combined, logits)
-        row = _history(number, rows, measured, combined, time.monotonic() - started)
+        seconds = None if config.is_private else round(time.monotonic() - started, 4)
+        row = _history(number, rows, measured, combined, seconds)
         self._advance(progress, row)
         if self.log:
             self.log.append(self._record(number, who, rows, combined))
@@ -161,13 +162,17 @@ class Rounds:
             if name in updates:
                 measures = updates[name].measures
                 row |= {
-                    "examples": measures.examples,
-                    "loss": measures.loss,
-                    "accuracy": measures.accuracy,
                     "bytes_up": combined.bytes_up.get(name, measures.bytes_up),
                     "bytes_down": measures.bytes_down + combined.bytes_down.get(name, 0),
-                    "seconds": round(measures.seconds, 4),
                 }
+                # They carry no noise; how long a site took tells how many patients it drew.
+                if not self.config.is_private:
+                    row |= {
+                        "examples": measures.examples,
+                        "loss": measures.loss,
+                        "accuracy": measures.accuracy,
+                        "seconds": round(measures.seconds, 4),
+                    }
             elif name in combined.bytes_up:
                 row |= {
                     "bytes_up": combined.bytes_up[name],
@@ -241,7 +246,7 @@ def _status(name: str, who: Attendance, lost: dict, combined: Combined) -> str:
 
 
 def _history(
-    number: int, rows: list[dict], measured: Measured, combined: Combined, seconds: float
+    number: int, rows: list[dict], measured: Measured, combined: Combined, seconds: float | None
 ) -> dict:
     """A row of history.csv; training scores are means over examples, each client's before its steps."""
     trained = [row for row in rows if row["examples"]]
@@ -262,5 +267,5 @@ def _history(
         "participants": len(combined.included),
         "bytes_up": sum(row["bytes_up"] or 0 for row in rows),
         "bytes_down": sum(row["bytes_down"] or 0 for row in rows),
-        "seconds": round(seconds, 4),
+        "seconds": seconds,
     }

@@ -8,6 +8,7 @@ from federated.aggregation import check_aggregation
 from federated.clients import Client, pooled
 from federated.config import FederateConfig
 from federated.partition import partition
+from federated.partition.site import require_public_sites
 from federated.plan import Plan
 from federated.private import client, patient
 from federated.remote.description import Description
@@ -36,6 +37,16 @@ from medimg.training.private_options import refuse_what_learns_from_rows, requir
 from medimg.training.train import kind_of
 
 Ask = Callable[[dict], dict[str, dict]]
+_PRIVATELY = {
+    "patient": "Before the first round no site told anything of its training patients but the steps of a pass over "
+    "them (patients over --batch-size, rounded up).",
+    "client": "Before the first round no client told anything of its training patients.",
+}
+_PRIVATELY_AT_SITES = (
+    "Before the first round each site told the coordinator, against whom --dp client does not protect, how many "
+    "labelled rows it has in train, val and test, of how many patients, and a digest of its manifest; nothing of that "
+    "is in this Run but the numbers of val and test."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +90,11 @@ class Setting:
         check_aggregation(config, len(setting.clients))
         _check_privacy(config, dataset, len(setting.clients))
         if config.is_private:
+            # Nobody takes any from train.
+            _require_measured(setting.pooled)
             require_public_classes(setting.pooled)
+            if config.partition == "site":
+                require_public_sites(setting.pooled)
             if not dataset.is_table and not config.channels:
                 setting = replace(
                     setting, config=replace(config, channels=_channels(setting.pooled, config))
@@ -104,12 +119,7 @@ class Setting:
             Client(str(name) or "(no site)", replace(dataset, manifest=rows))
             for name, rows in manifest.groupby("site", sort=True)
         ]
-        for split in ("val", "test"):
-            if dataset.rows(split, labelled=True).empty:
-                raise InputError(
-                    f"{dataset.root}/manifest.csv: no labelled {dataset.unit} in split '{split}', on which the "
-                    "coordinator measures the rounds; give it a Dataset that has some"
-                )
+        _require_measured(dataset)
         kind_of(dataset).check(config.training(dataset.unit))
         _check_privacy(config, dataset, len(config.worker))
         require_no_leakage(dataset)
@@ -133,7 +143,10 @@ class Setting:
         told = description.clients.values()
         config = self.config
         if not dataset.is_table and not config.channels:
-            config = replace(config, channels=max(client["channels"] for client in told))
+            # What the sites' images are would tell of a client that is protected.
+            most = max(client["channels"] for client in told)
+            channels = _channels(dataset, config) if config.is_private else most
+            config = replace(config, channels=channels)
         return replace(
             self,
             config=config,
@@ -178,7 +191,7 @@ class Setting:
     def disclosed(self) -> list[str]:
         """Sentences on what the clients told before the first round."""
         if self.config.is_private:
-            return ["Before the first round no site told anything of its patients."]
+            return [_PRIVATELY_AT_SITES if self.config.worker else _PRIVATELY[self.config.dp]]
         counts = counts_disclosed(bool(self.config.worker), self.dataset.is_table)
         if self.dataset.is_table:
             return [counts, *disclosed(self.config)]
@@ -250,6 +263,15 @@ class Setting:
         )
 
 
+def _require_measured(dataset: Dataset) -> None:
+    for split in ("val", "test"):
+        if dataset.rows(split, labelled=True).empty:
+            raise InputError(
+                f"{dataset.root}/manifest.csv: no labelled {dataset.unit} in split '{split}', on which the rounds and "
+                "the model are measured; prepare with another --split"
+            )
+
+
 def _schema(dataset: Dataset) -> Schema | None:
     return Schema.of(dataset) if dataset.is_table else None
 
@@ -293,6 +315,11 @@ def _check_privacy(config: FederateConfig, dataset: Dataset, clients: int) -> No
                 raise InputError(f"{flag(name)}: give --dp patient or --dp client with it")
         return
     refuse_what_learns_from_rows(dataset, config)
+    if "min_size" in config.given():
+        raise InputError(
+            f"--min-size {config.min_size}: redraws the clients by the numbers of protected rows; not with --dp: give "
+            "another --seed or --alpha"
+        )
     if config.balance == "class-weight":
         raise InputError(
             "--balance class-weight: the weights are exact class counts, which carry no noise; not with --dp"

@@ -25,7 +25,7 @@ class Entry:
 
     Attributes:
         number: 1 for the first.
-        at: UTC, ISO 8601.
+        at: UTC, ISO 8601, to the microsecond or the day alone.
         previous: hash of the line before, GENESIS for the first.
         record: what the caller gave.
         hash: SHA-256 of the canonical JSON of the four above, 64 hexadecimal digits.
@@ -59,13 +59,21 @@ class Link:
     problem: str
 
 
-def new_entry(number: int, previous: str, record: dict) -> Entry:
+def new_entry(number: int, previous: str, record: dict, timed: bool = True) -> Entry:
     """The line that follows the one with the hash `previous`, now.
+
+    Args:
+        number: of the line.
+        previous: hash of the line before.
+        record: what it holds.
+        timed: to the microsecond; else the day alone.
 
     Raises:
         TypeError: the record holds something that JSON has no form for.
     """
-    at = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    now = datetime.now(UTC)
+    exact = now.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    at = exact if timed else now.date().isoformat()
     content = {"number": number, "at": at, "previous": previous, "record": plain(record)}
     return Entry(**content, hash=hashlib.sha256(canonical(content)).hexdigest())
 

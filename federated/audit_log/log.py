@@ -43,6 +43,8 @@ class AuditLog:
     Args:
         path: `RUN/audit.jsonl`.
         key: PEM file of an Ed25519 private key that signs the head, see `head.new_key`.
+        timed: records have their time; else the day alone, as of a private training: how long a round took tells how
+            many patients were drawn.
 
     Raises:
         InputError: another process writes the log, or it can't be written.
@@ -52,8 +54,8 @@ class AuditLog:
             log.append({"event": "round", "round": 1, "participants": ["north", "south"], "model": digest})
     """
 
-    def __init__(self, path: Path, key: Path | None = None):
-        self.path = Path(path)
+    def __init__(self, path: Path, key: Path | None = None, timed: bool = True):
+        self.path, self._timed = Path(path), timed
         self._key = None if key is None else read_key(key)
         self._file = _opened(self.path)
         self._size = os.fstat(self._file.fileno()).st_size
@@ -120,7 +122,7 @@ class AuditLog:
             self.append(start)
 
     def _add(self, record: dict) -> Head:
-        entry = new_entry(self._head.number + 1, self._head.hash, record)
+        entry = new_entry(self._head.number + 1, self._head.hash, record, self._timed)
         self._write(entry.line())
         self._commit(Head(entry.number, entry.hash))
         return self._head

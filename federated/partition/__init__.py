@@ -7,6 +7,7 @@ import pandas as pd
 
 from federated.clients import Client
 from federated.config import PARTITIONS
+from federated.partition.by_name import by_name
 from federated.partition.dirichlet import dirichlet
 from federated.partition.iid import iid
 from federated.partition.own_parts import own_parts
@@ -26,10 +27,13 @@ def partition(dataset: Dataset, config, measured: bool = True) -> list[Client]:
     in test takes some of its training patients for it, and a note of the client says so; `federated.clients.pooled`
     is the whole with these parts.
 
+    For a private training no patient's client or part depends on who else is there: simulated clients are drawn by
+    `federated.partition.by_name`, none takes anybody from train, and no note counts rows.
+
     Args:
         dataset: prepared; its parts are by patient.
         config: `partition` (one of PARTITIONS), `seed` and, except for `site`, `clients`; `alpha` and `min_size` for
-            `dirichlet`, `shards` (of each client) for `shards`.
+            `dirichlet`, `shards` (of each client) for `shards`; perhaps `is_private`.
         measured: every client is to have rows in val and test; where false none takes any from its training part.
 
     Returns:
@@ -40,8 +44,9 @@ def partition(dataset: Dataset, config, measured: bool = True) -> list[Client]:
         InputError: rows without site, a patient at two sites, more clients than patients, a client that would have
             nothing to learn from.
     """
-    names, client_of = _divide(dataset, config)
-    if measured:
+    private = getattr(config, "is_private", False)
+    names, client_of = _divide(dataset, config, private)
+    if measured and not private:
         parts, taken = own_parts(dataset, client_of, len(names), config.seed)
     else:
         parts, taken = dataset.manifest["split"], [[] for _ in names]
@@ -52,21 +57,26 @@ def partition(dataset: Dataset, config, measured: bool = True) -> list[Client]:
         # A copy of a wide table only where it must differ.
         rows = rows.assign(split=parts[here]) if taken[i] else rows
         own = replace(dataset, manifest=rows)
-        _require_training_rows(own, name, config.partition)
-        clients.append(Client(name, own, tuple(taken[i] + _absent(own))))
-    if config.partition == "iid":
+        _require_training_rows(own, name, config.partition, private)
+        notes = () if private else (*taken[i], *_absent(own))
+        clients.append(Client(name, own, notes))
+    if config.partition == "iid" and not private:
         clients = _with_remainders(clients)
     return clients
 
 
-def _divide(dataset: Dataset, config) -> tuple[list[str], np.ndarray]:
+def _divide(dataset: Dataset, config, private: bool) -> tuple[list[str], np.ndarray]:
     """Names, and the client of each row of the manifest, int (N,)."""
     if config.partition not in PARTITIONS:
         raise InputError(f"--partition {config.partition}: choose one of {', '.join(PARTITIONS)}")
     if config.partition == "site":
         return by_site(dataset)
-    patients = patients_of(dataset)
     count = config.clients
+    digits = len(str(count))
+    names = [f"client-{i:0{digits}d}" for i in range(1, count + 1)]
+    if private:
+        return names, by_name(dataset, config)
+    patients = patients_of(dataset)
     if not 1 <= count <= len(patients):
         raise InputError(
             f"--clients {count}: from 1 to {len(patients)}, the patients of {dataset.name}, whose rows stay together"
@@ -78,20 +88,19 @@ def _divide(dataset: Dataset, config) -> tuple[list[str], np.ndarray]:
     else:
         where = shards(patients, count, config.shards, config.seed)
     of_patient = pd.Series(where, index=patients["patient"])
-    client_of = dataset.manifest["patient"].map(of_patient).to_numpy(np.int64)
-    digits = len(str(count))
-    return [f"client-{i:0{digits}d}" for i in range(1, count + 1)], client_of
+    return names, dataset.manifest["patient"].map(of_patient).to_numpy(np.int64)
 
 
-def _require_training_rows(own: Dataset, name: str, kind: str) -> None:
+def _require_training_rows(own: Dataset, name: str, kind: str, private: bool) -> None:
     if not own.rows("train", labelled=True).empty:
         return
     if kind == "site":
         remedy = "prepare with another --split, or without this site"
     else:
-        remedy = "use fewer --clients, or --partition iid"
+        remedy = "use fewer --clients" + (", or --partition iid" if kind != "iid" else "")
+    of_all = "" if private else f", of {len(own.manifest)} in all"
     raise InputError(
-        f"--partition {kind}: '{name}' has no labelled {own.unit} in train, of {len(own.manifest)} in all; {remedy}"
+        f"--partition {kind}: '{name}' has no labelled {own.unit} in train{of_all}; {remedy}"
     )
 
 

@@ -9,6 +9,22 @@ from medimg.sources.base import listed
 from medimg.tables.copies import GIVEN
 
 
+def require_public_sites(dataset: Dataset) -> None:
+    """Refuse a site that protected patients alone have: the Run, which names it, would tell that they are there.
+
+    Raises:
+        InputError: names the site.
+    """
+    manifest = dataset.manifest
+    known = set(manifest.loc[manifest["split"].isin(["val", "test"]), "site"])
+    alone = sorted(set(manifest["site"]) - known)
+    if alone:
+        raise InputError(
+            f"{dataset.root}: site '{alone[0]}' occurs in split 'train' alone, whose patients are protected, and the "
+            "Run would tell that it does; prepare with another --split, or without this site"
+        )
+
+
 def by_site(dataset: Dataset) -> tuple[list[str], np.ndarray]:
     """The sites, by name, and the site of each row.
 

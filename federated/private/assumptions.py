@@ -11,23 +11,34 @@ _PATIENT = (
     "Sites clip, draw and add noise by themselves: the coordinator and the other sites are given noisy updates only, "
     "and the guarantee holds against them and whoever gets the model, for every round's model.",
     "Not covered: one person under two patient names, or at two sites.",
+    "Treated as public: the names of the sites, and that each has training patients.",
+    "Which client and which part a patient is in depends on no other patient: the Dataset says so, or for simulated "
+    "clients and --audit-holdout a draw by the seed and the patient's name.",
     "Sites weigh alike. The number of a site's patients is known by the steps of its passes alone (patients over "
-    "--batch-size, rounded up); images, classes, training loss and accuracy are not told.",
+    "--batch-size, rounded up); images, classes, training loss and accuracy of a site are not written.",
     "A site's steps count once it is asked for them, whether its update arrives or not.",
-    "Not covered: how long a site takes for its steps, which may tell how many patients were drawn.",
+    "Not covered: how long a site takes for its steps, which may tell how many patients were drawn, for whoever "
+    "watches the training; no file of the Run tells it.",
     "Not covered: a coordinator that has a site run other TensorFlow code than this program's.",
     "In the Dataset's privacy_ledger.jsonl the sites' steps are added up as if each patient were at every site, which "
     "overstates what later Runs find spent.",
 )
 _ONE_MACHINE = "The sites were simulated in one process: who had that machine had all images and all sites' keys."
 _CLIENT = (
-    "Protected is the participation of one client with all its patients: neighbouring federations differ by one client "
-    "added or removed. A client's update as a whole is clipped; nothing is said of a single patient beyond that.",
-    "The number of clients and who is asked in a round are treated as public: nothing is gained by sampling clients.",
+    "Protected is the participation of one client with all its training patients: neighbouring federations differ by "
+    "one client added or removed. A client's update as a whole is clipped.",
+    "A client contains its patients: a patient's data reach the models by the update of one client alone, and which "
+    "client and part another is in does not depend on them. The absence of one patient puts another update in the "
+    "place of that one, which is a client removed and one added: at most twice the epsilon, at (1 + e^epsilon) times "
+    "the delta.",
+    "The number of clients, their names and who is asked in a round are treated as public: nothing is gained by "
+    "sampling clients.",
     "The models of all rounds are covered, not only the last one.",
     "Not covered: the coordinator. TensorFlow Federated adds the noise to the sum of the updates where they are "
     "summed, so the guarantee holds against those who get the models, not against who runs that sum.",
-    "The clients' training loss, accuracy, class counts and numbers of images are not told.",
+    "The clients' training loss, accuracy, class counts, numbers of training images and patients, and how long they "
+    "took are not written. Not covered: how long they took, for whoever watches the training.",
+    "Not covered: validation and test patients; the models are measured on those of each client without noise.",
     "Not covered: noise is drawn in floating point, by a generator that is not cryptographic.",
     "TensorFlow Federated's noise is new each time: a round repeated after a crash gives another model, and counts "
     "once, because the first one's was not released.",

@@ -16,8 +16,8 @@ class ClientLine:
 
     Attributes:
         name: of the client.
-        examples: labelled rows that it trains on.
-        patients: that it holds.
+        examples: labelled rows that it trains on; None where they are protected.
+        patients: that it holds; None likewise.
         asked: rounds in which it was asked.
         took_part: rounds in which its update came into the model.
         last_round: the last of these; None when there is none.
@@ -25,13 +25,13 @@ class ClientLine:
             else empty.
         measured: MEASURES -> value in `last_round`; None where undefined.
         bytes_up, bytes_down: bytes, all rounds.
-        seconds: all rounds.
+        seconds: all rounds; None likewise.
         notes: of the partition.
     """
 
     name: str
-    examples: int
-    patients: int
+    examples: int | None
+    patients: int | None
     asked: int
     took_part: int
     last_round: int | None
@@ -39,7 +39,7 @@ class ClientLine:
     measured: dict[str, float | None]
     bytes_up: float
     bytes_down: float
-    seconds: float
+    seconds: float | None
     notes: tuple[str, ...]
 
 
@@ -72,7 +72,7 @@ def _line(client: dict, rows: pd.DataFrame) -> ClientLine:
         measured={name: _value(last, name) for name in MEASURES},
         bytes_up=float(rows["bytes_up"].sum()),
         bytes_down=float(rows["bytes_down"].sum()),
-        seconds=float(rows["seconds"].sum()),
+        seconds=None if client["examples"] is None else float(rows["seconds"].sum()),
         notes=tuple(client.get("notes", ())),
     )
 

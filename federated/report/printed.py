@@ -1,6 +1,7 @@
 """The report's tables for the command line."""
 
 from federated.report.amounts import bytes_text, epsilon_text, seconds_text
+from federated.report.words import withheld
 from medimg.comparison.verdict import p_text, signed
 from medimg.console import interval
 from medimg.evaluation.report import METRIC_NAMES
@@ -75,9 +76,10 @@ def _difference(found: dict) -> str:
 
 
 def _clients(federation: dict) -> Table:
-    columns = ["client", "examples", "patients"]
-    rows = [[c["name"], c["examples"], c["patients"]] for c in federation["clients"]]
     privacy = federation["privacy"]
+    told = [] if withheld(federation) else ["examples", "patients"]
+    columns = ["client", *told]
+    rows = [[c["name"], *(c[name] for name in told)] for c in federation["clients"]]
     if privacy and privacy["sites"]:
         columns.append("epsilon")
         for row in rows:
@@ -92,16 +94,18 @@ def _cost(federation: dict) -> Table:
     rows = [
         ["rounds", str(federation["rounds"])],
         ["kept", "the last" if best is None else f"round {best}"],
-        [
-            "time",
-            f"{seconds_text(seconds['rounds'])}, median round {seconds_text(seconds['round'])}",
-        ],
+        *([] if seconds["rounds"] is None else [_time(seconds)]),
         ["to clients", bytes_text(sent["down"])],
         ["from clients", bytes_text(sent["up"])],
         ["secure sum", _secure(federation["secure"]["kind"])],
         ["epsilon", "none promised" if not privacy else _spent(privacy)],
     ]
     return f"{federation['strategy']}, {federation['aggregation']}", ["", "value"], rows
+
+
+def _time(seconds: dict) -> list[str]:
+    median = seconds_text(seconds["round"])
+    return ["time", f"{seconds_text(seconds['rounds'])}, median round {median}"]
 
 
 def _secure(kind: str) -> str:

@@ -84,6 +84,7 @@ def render(run_root: Path, federation: dict) -> str:
     }
     return template("report", PAGE, "federated").render(
         federation=federation,
+        withheld=words.withheld(federation),
         audit=_audit(run_root, federation),
         gain=gain,
         counted=words.words_counted(gain) if gain and "local" in gain["models"] else None,

@@ -16,17 +16,19 @@ DIRECTIONS = {
 
 
 def traffic_figure(history: pd.DataFrame) -> Figure:
-    """Cumulative bytes by direction (left) and cumulative seconds (right).
+    """Cumulative bytes by direction (left) and, where they are told, cumulative seconds (right).
 
     Args:
         history: content of history.csv.
     """
     with styled():
-        figure = Figure(figsize=(10.5, 3.3))
-        left, right = figure.subplots(1, 2)
+        timed = bool(history["seconds"].notna().any())
+        figure = Figure(figsize=(10.5 if timed else 5.5, 3.3))
+        left, *right = figure.subplots(1, 1 + timed, squeeze=False)[0]
         _bytes(left, history)
-        _seconds(right, history)
-        for axes in (left, right):
+        if timed:
+            _seconds(right[0], history)
+        for axes in (left, *right):
             axes.set_xlabel("round")
             axes.set_ylim(bottom=0)
             count_rounds(axes)

@@ -21,21 +21,26 @@ ACCOUNTING = {
     "rdp": "by Rényi accounting",
     "pld_without_amplification": "had the sampling not been secret",
 }
-_MEASURES = "the model's loss and AUROC on its own validation part, its times and its bytes"
-_TRAINING = {
-    True: "its training loss and accuracy, ",
-    # As where patients are protected.
-    False: "",
+# Column of rounds.csv -> what it tells of a client; what is withheld of protected patients has no values there.
+_OF_A_ROUND = {
+    "examples": "the number of examples",
+    "loss": "its training loss and accuracy",
+    "val_loss": "the model's loss and AUROC on its own validation part",
+    "seconds": "its times",
+    "bytes_up": "its bytes",
 }
 _ALONGSIDE = {
-    "none": "Beside its update, the server keeps of each client and round the number of examples, {measures} "
-    "(rounds.csv, audit.jsonl).",
-    "secure": "The secure sum covers the updates alone: rounds.csv and audit.jsonl hold of each client and round the "
-    "number of examples, {measures}. Whoever has this Run knows them.",
+    "none": "Beside its update, the server keeps of each client and round {measures} (rounds.csv, audit.jsonl).",
+    "secure": "The secure sum covers the updates alone: rounds.csv and audit.jsonl hold of each client and round "
+    "{measures}. Whoever has this Run knows them.",
 }
+_WITHHELD = (
+    "Not in this Run, since they carry no noise: the sites' numbers of training examples and patients, their classes, "
+    "training loss and accuracy, and how long anything took."
+)
 _MEASURED_ON = {
     True: "The coordinator measured on the sites' validation and test rows, which it had: in the simulation no row is "
-    "kept from it. Class counts of each client are in partition_counts.csv.",
+    "kept from it. Class counts of each client{of} are in partition_counts.csv.",
     False: "The coordinator measured on validation and test rows of its own Dataset.",
 }
 NO_PRIVACY = (
@@ -75,15 +80,22 @@ def shared(federation: dict, rounds: pd.DataFrame) -> list[str]:
     told.append(_updates(federation, rounds))
     told.append(_alongside(federation["secure"]["kind"], rounds))
     told.append("No image, table row, label or patient's name is in any of these messages.")
-    told.append(_MEASURED_ON[not federation.get("workers")])
+    if withheld(federation):
+        told.append(_WITHHELD)
+    of = "'s validation and test part" if withheld(federation) else ""
+    told.append(_MEASURED_ON[not federation.get("workers")].format(of=of))
     return told
 
 
+def withheld(federation: dict) -> bool:
+    """What is counted or timed of training patients is left out, as of every private Run but the oldest."""
+    return any(client["examples"] is None for client in federation["clients"])
+
+
 def _alongside(secure: str, rounds: pd.DataFrame) -> str:
-    told = any(rounds[name].notna().any() for name in ("loss", "accuracy"))
-    return _ALONGSIDE["none" if secure == "none" else "secure"].format(
-        measures=_TRAINING[told] + _MEASURES
-    )
+    told = [words for name, words in _OF_A_ROUND.items() if rounds[name].notna().any()]
+    measures = " and ".join(filter(None, [", ".join(told[:-1]), *told[-1:]]))
+    return _ALONGSIDE["none" if secure == "none" else "secure"].format(measures=measures)
 
 
 def _updates(federation: dict, rounds: pd.DataFrame) -> str:
@@ -130,11 +142,13 @@ def course(federation: dict) -> str:
     seconds, best, count = federation["seconds"], federation["best_round"], federation["rounds"]
     stopped = str(federation["stopped"]).strip().rstrip(".")
     kept = "of the last round" if best is None else f"of round {best}"
-    return (
-        f"{count} round{'' if count == 1 else 's'} in {seconds_text(seconds['rounds'])} (the first "
-        f"{seconds_text(seconds['first'])}, the median {seconds_text(seconds['round'])}): {stopped}. "
-        f"The model {kept} was kept."
-    )
+    took = ""
+    if seconds["rounds"] is not None:
+        took = (
+            f" in {seconds_text(seconds['rounds'])} (the first {seconds_text(seconds['first'])}, the median "
+            f"{seconds_text(seconds['round'])})"
+        )
+    return f"{count} round{'' if count == 1 else 's'}{took}: {stopped}. The model {kept} was kept."
 
 
 def limits(federation: dict) -> list[str]:
@@ -151,9 +165,9 @@ def limits(federation: dict) -> list[str]:
             f"The clients are parts of one data set ({federation['partition']}), not hospitals: scanners, protocols "
             "and habits of labelling differ between hospitals in ways that no such division imitates."
         )
+    seconds = "" if withheld(federation) else " and seconds the time of computing"
     told.append(
-        "Bytes are the content of the messages and seconds the time of computing: encryption, protocol and network "
-        "come on top."
+        f"Bytes are the content of the messages{seconds}: encryption, protocol and network come on top."
     )
     if federation["best_round"] is not None:
         told.append(

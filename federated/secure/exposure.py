@@ -14,8 +14,12 @@ _TOGETHER = (
 _IN_THE_FILES = (
     "Summed securely is the update, with its weight, and nothing else. Whoever coordinates, and "
     "whoever has the Run, knows each client's number of examples (audit.jsonl, rounds.csv), and "
-    "of each round who took part, bytes and seconds, and, unless patients are protected by "
-    "differential privacy, the client's training loss and accuracy.",
+    "of each round who took part, bytes and seconds, and the client's training loss and accuracy.",
+)
+_IN_PRIVATE_FILES = (
+    "Summed securely is the update, and nothing else. Whoever has the Run knows of each round who "
+    "took part and bytes; numbers of examples, seconds and the client's training loss and accuracy "
+    "are not in it.",
 )
 _ONCE = (
     "A client answers a round once. Asked for it again, as after a resume, it agrees to the sum of "
@@ -78,16 +82,19 @@ _SENTENCES = {
 KINDS = tuple(_SENTENCES)
 
 
-def who_could_see(kind: str, apart: bool = False) -> list[str]:
+def who_could_see(kind: str, apart: bool = False, private: bool = False) -> list[str]:
     """Plain sentences on what each party can learn.
 
     Args:
         kind: none, masking or ckks.
         apart: the clients were at sites of their own.
+        private: with differential privacy, whose Runs tell less.
 
     Raises:
         InputError: another kind.
     """
     if kind not in _SENTENCES:
         raise InputError(f"--secure {kind}: choose from {', '.join(KINDS)}")
-    return [*(() if apart else _TOGETHER), *_SENTENCES[kind], *_EVERYWHERE]
+    told = [*(() if apart else _TOGETHER), *_SENTENCES[kind], *_EVERYWHERE]
+    other = dict(zip(_IN_THE_FILES, _IN_PRIVATE_FILES, strict=True)) if private else {}
+    return [other.get(sentence, sentence) for sentence in told]

@@ -18,17 +18,23 @@ from tests.medimg.tables.conftest import write_table
 pytestmark = pytest.mark.slow
 
 QUICK = FederateConfig(model="logistic", rounds=2, batch_size=16, comparison=False)
+PUBLIC = {
+    "bound": {"age": "18:110", "noise": "-4:4", "visits": "0:8", "day": "2020-01-01:2020-12-31"},
+    "categories": {"pain": "none,typical,atypical"},
+}
 KINDS = {
     "plain": {},
     "masking": {"secure": "masking"},
     "ckks": {"secure": "ckks"},
     "masked and private": {
+        **PUBLIC,
         "secure": "masking",
         "dp": "patient",
         "dp_epsilon": 6.0,
         "dp_delta": 1e-2,
     },
-    "clients": {"dp": "client", "dp_epsilon": 6.0, "dp_delta": 1e-2},
+    "private": {**PUBLIC, "dp": "patient", "dp_epsilon": 6.0, "dp_delta": 1e-2},
+    "clients": {**PUBLIC, "dp": "client", "dp_epsilon": 6.0, "dp_delta": 1e-2},
 }
 # Column of rounds.csv -> how a sentence names it.
 NAMED = {
@@ -37,8 +43,8 @@ NAMED = {
     "accuracy": "training loss and accuracy",
     "val_loss": "loss and AUROC on its own validation part",
     "val_auroc": "loss and AUROC on its own validation part",
-    "bytes_up": "its times and its bytes",
-    "seconds": "its times and its bytes",
+    "bytes_up": "its bytes",
+    "seconds": "its times",
 }
 
 
@@ -101,6 +107,8 @@ def test_what_rounds_csv_has_is_said_to_be_known_and_nothing_else(told, rounds):
 
 
 def test_no_number_of_examples_is_called_hidden(told, federation, rounds, run):
+    if federation["privacy"]:
+        return
     known = {client["name"]: client["examples"] for client in federation["clients"]}
     # The number is in the Run's files, whatever sums the updates: so no sentence may say otherwise.
     assert dict(zip(rounds["client"], rounds["examples"], strict=True)) == known
@@ -112,6 +120,40 @@ def test_no_number_of_examples_is_called_hidden(told, federation, rounds, run):
             "knows each client's number of examples (audit.jsonl, rounds.csv)" in one
             for one in told
         )
+
+
+def test_of_protected_patients_nothing_is_counted_or_timed(told, federation, rounds, run):
+    """What sentences say of a private Run is held against every file that could say otherwise."""
+    history = pd.read_csv(run / "history.csv")
+    private = federation["privacy"] is not None
+    for table, columns in (
+        (rounds, ("examples", "loss", "accuracy", "seconds")),
+        (history, ("loss", "accuracy", "seconds")),
+        (pd.read_csv(run / "partition.csv"), ("patients", "train", "total_variation")),
+    ):
+        for name in columns:
+            assert table[name].isna().all() == private, name
+    assert any("Not in this Run, since they carry no noise" in one for one in told) == private
+    start = records(run)[0]
+    assert (set(start["clients"].values()) == {None}) == private
+    assert start["data"].startswith("withheld") == private
+    times = [json.loads(line)["at"] for line in (run / "audit.jsonl").open()]
+    assert all((len(time) == len("2026-01-01")) == private for time in times)
+    counts = pd.read_csv(run / "partition_counts.csv")
+    assert set(counts["split"]) == ({"val", "test"} if private else {"train", "val", "test"})
+    assert ("majority" in federation["comparison"]["gain"]["models"]) != private
+    assert (run / "figures" / "partition.png").is_file() != private
+    if not private:
+        return
+    if federation["secure"]["kind"] != "none":
+        assert any("numbers of examples, seconds and the client's" in one for one in told)
+        assert not any("knows each client's number of examples" in one for one in told)
+    assert set(federation["seconds"].values()) == {None}
+    for client in federation["clients"]:
+        assert client["examples"] is client["patients"] is None and not client["notes"]
+    assert json.loads((run / "environment.json").read_text())["data_fingerprint"] is None
+    page = (run / "federation.html").read_text()
+    assert "withheld" in page and "training examples" not in page.split("<h2>")[0]
 
 
 def test_files_that_sentences_name_are_there(told, run):
@@ -152,11 +194,14 @@ def test_no_row_or_name_of_a_patient_is_in_what_travels(run, data, told):
 def test_with_patients_protected_no_training_loss_leaves_a_site(run, federation, rounds):
     """What privacy.json says, and what the secure sum's sentence makes an exception of."""
     told = json.loads((run / "privacy.json").read_text()) if federation["privacy"] else {}
-    protected = told.get("unit") == "patient"
-    claimed = "Training loss and accuracy do not leave a site." in " ".join(
-        told.get("assumptions", [])
-    )
-    assert protected or not claimed
+    protected = bool(told)
+    unit = told.get("unit")
+    claims = {
+        "patient": "training loss and accuracy of a site are not written",
+        "client": "are not written",
+    }
+    assumed = " ".join(told.get("assumptions", []))
+    assert not protected or claims[unit] in assumed
     history = pd.read_csv(run / "history.csv")
     logged = pd.DataFrame(
         [row for record in records(run) for row in record.get("rounds_csv", {}).get("rows", [])],
@@ -176,6 +221,13 @@ def test_digests_of_updates_are_kept_of_those_alone_that_the_coordinator_may_see
 
 
 def test_what_was_told_before_the_first_round_is_all_counted(run, federation, data):
+    if federation["privacy"]:
+        (sentence,) = federation["statistics"]
+        assert re.match(
+            r"Before the first round no (site|client) told anything of its training", sentence
+        )
+        assert not (run / "feature_shift.csv").exists()
+        return
     assert counts_disclosed(apart=False, table=True) in federation["statistics"]
     assert not any("nothing else" in sentence for sentence in federation["statistics"])
     partition = pd.read_csv(run / "partition.csv").set_index("client")
@@ -191,6 +243,8 @@ def test_no_document_promises_what_one_process_can_not_keep():
     texts = {path: path.read_text() for path in (root / "docs").glob("federation*.md")}
     for path in (root / "federated").rglob("*.py"):
         texts[path] = path.read_text()
+    # Keys of draws are derived by it: nothing is sealed with it that the same process opens.
+    del texts[root / "federated" / "private" / "site_key.py"]
     for path, text in texts.items():
         assert not re.search(r"\bHMAC\b|\bhmac\b|\bseals?\b|\bsealed\b|unseal", text), path
     document = " ".join(texts[root / "docs" / "federation.md"].split())

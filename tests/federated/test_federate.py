@@ -19,6 +19,11 @@ from tests.medimg.tables.conftest import write_table
 pytestmark = pytest.mark.slow
 
 QUICK = FederateConfig(model="logistic", rounds=3, batch_size=16, comparison=False)
+# What is publicly known of the table's columns, which private training does not learn from the rows.
+PUBLIC = {
+    "bound": {"age": "18:110", "noise": "-4:4", "visits": "0:8", "day": "2020-01-01:2020-12-31"},
+    "categories": {"pain": "none,typical,atypical"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +145,7 @@ def test_below_the_threshold_nothing_is_learnt(trained):
 
 @pytest.mark.parametrize("unit", ["patient", "client"])
 def test_private_training_keeps_its_account(trained, unit):
-    config = replace(QUICK, rounds=2, dp=unit, dp_epsilon=6.0, dp_delta=1e-2)
+    config = replace(QUICK, **PUBLIC, rounds=2, dp=unit, dp_epsilon=6.0, dp_delta=1e-2)
     run = trained(config)
     told = json.loads((run.root / "privacy.json").read_text())
     assert told["unit"] == unit and told["epsilon"]["pld"] <= 6.0 + 1e-9
@@ -153,7 +158,8 @@ def test_private_training_keeps_its_account(trained, unit):
     assert all(record["privacy"]["events"] for record in rounds)
     # Nothing is trained without noise beside it.
     federation = json.loads((run.root / "federation.json").read_text())
-    assert set(federation["comparison"]["gain"]["models"]) == {"majority", "federated"}
+    assert set(federation["comparison"]["gain"]["models"]) == {"federated"}
+    assert set(federation["comparison"]["left_out"]) == {"majority", "local", "centralised"}
 
 
 def test_robust_rules_and_the_mean_differ(trained):
@@ -224,6 +230,22 @@ def test_a_broken_update_is_rejected_by_name(combining, spoil, told):
         np.array_equal(a, b)
         for a, b in zip(found.state.weights, without.state.weights, strict=True)
     )
+
+
+def test_a_protected_clients_broken_update_is_none_and_not_told(combining):
+    """That it was rejected would be a word on the client without noise."""
+    from federated.combining import Combining
+
+    plain, state, updates = combining
+    server = Combining(plain.engine, replace(QUICK, dp="client", dp_epsilon=6.0), list(updates), 8)
+    west = replace(
+        updates["west"], vectors=[np.full_like(v, np.nan) for v in updates["west"].vectors]
+    )
+    found = server.combine(state, {**updates, "west": west}, 1)
+    assert not found.rejected and found.included == ("north", "south", "west")
+    absent = replace(updates["west"], vectors=[np.zeros_like(v) for v in updates["west"].vectors])
+    same = server.combine(state, {**updates, "west": absent}, 1)
+    assert all(map(np.array_equal, found.state.weights, same.state.weights))
 
 
 @pytest.mark.parametrize("secure", ["masking", "ckks"])
