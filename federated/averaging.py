@@ -25,6 +25,7 @@ from federated.unmeasured import Unmeasured
 from medimg import atomic
 from medimg.csv_cells import read_csv
 from medimg.errors import InputError
+from medimg.privacy.statement import WITHHELD
 
 
 class Engine(Protocol):
@@ -65,14 +66,18 @@ def options_of_rounds(config, rounds: int) -> FederateConfig:
     """The options that rounds read.
 
     Args:
-        config: has the fields of PartitionOptions and AggregationOptions, and `seed`.
+        config: has the fields of PartitionOptions and AggregationOptions, `seed` and `is_private`.
         rounds: in all.
     """
     names = [
         f.name for kind in (PartitionOptions, AggregationOptions) for f in dataclasses.fields(kind)
     ]
     return FederateConfig(
-        **{name: getattr(config, name) for name in names}, rounds=rounds, seed=config.seed
+        **{name: getattr(config, name) for name in names},
+        rounds=rounds,
+        seed=config.seed,
+        # Then nothing that a client counts or times is written.
+        dp="patient" if config.is_private else "none",
     )
 
 
@@ -107,8 +112,9 @@ def average(
     kept = Checkpoints(checkpoints)
     saved = kept.load()
     examples = {client.name: client.examples for client in clients}
-    with AuditLog(folder / "audit.jsonl") as log:
-        log.begin({"event": "start", **start, "clients": examples}, saved[2].round if saved else 0)
+    told = dict.fromkeys(examples, WITHHELD) if config.is_private else examples
+    with AuditLog(folder / "audit.jsonl", timed=not config.is_private) as log:
+        log.begin({"event": "start", **start, "clients": told}, saved[2].round if saved else 0)
         outcome = Rounds(
             engine,
             LocalCrew(engine, clients),
