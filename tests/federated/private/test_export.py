@@ -41,8 +41,8 @@ def test_the_card_of_a_private_federation(unit, data, tmp_path):
     for event in told["events"]:
         assert f"| {event['site']} | " in card
         assert f"| {event['mechanism']['noise_multiplier']} |" in card
-    fingerprint = run.environment()["data_fingerprint"]
-    assert fingerprint and fingerprint not in card
+    assert run.environment()["data_fingerprint"] is None
+    assert data.fingerprint() not in card
     assert f"- Data fingerprint {WITHHELD}, seed" in card
     assert re.findall(r"^- (?:train|val|test): ", card, re.MULTILINE) == []
     value = json.loads((run.root / "metrics.json").read_text())["threshold"]["value"]
