@@ -239,6 +239,7 @@ PATHS = {
             **_STEPS,
         ),
         clip=5.0,
+        slow=True,
     ),
     "federate, patient": PrivatePath(
         lambda root, present: table(root, present, sites=2),
