@@ -16,6 +16,8 @@ from medimg import atomic
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.run import Run, environment, resumable
+from medimg.training.start import FIELD as START
+from medimg.training.start import require_same_start, start_of
 
 _DATA = "checkpoints/data.sha256"
 
@@ -66,6 +68,8 @@ def federate(
             if (run.root / "federation.json").is_file():
                 return run
             plan = setting.plan(run.description())
+            start = start_of(plan.model.get_weights(), plan.description)
+            require_same_start(run, start)
         else:
             plan = setting.plan(setting.describe(ask))
             lineage = setting.lineage()
@@ -77,14 +81,16 @@ def federate(
                 # By a hash of the manifest a guess at its rows could be checked; it goes with the checkpoints.
                 atomic.write_text(run.root / _DATA, known["data_fingerprint"])
                 known["data_fingerprint"] = None
-            atomic.write_json(run.root / "environment.json", {**known, **lineage.to_dict()})
+            start = start_of(plan.model.get_weights(), plan.description)
+            known |= {START: start, **lineage.to_dict()}
+            atomic.write_json(run.root / "environment.json", known)
             atomic.write_json(run.root / "model.json", plan.description)
             run.keep_parts(setting.dataset, setting.pooled)
         for client in setting.clients:
             for note in client.notes:
                 listener.note(f"{client.name}: {note}")
         execution = execution or stack.enter_context(Execution())
-        Federation(run, setting, plan, execution, sites, listener).run()
+        Federation(run, setting, plan, execution, sites, listener, start).run()
     return run
 
 

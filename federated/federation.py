@@ -51,6 +51,7 @@ class Federation:
         execution: where TFF's server side runs, and the clients too unless they are at sites of their own.
         sites: the clients at their sites; None: all are here.
         listener: is told.
+        start: what it begins with (`medimg.training.start`).
     """
 
     def __init__(
@@ -61,7 +62,9 @@ class Federation:
         execution: Execution,
         sites: RemoteCrew | None,
         listener: Listener,
+        start: str = "",
     ):
+        self.start = start
         self.run_folder, self.setting, self.plan = run, setting, plan
         self.execution, self.sites, self.listener = execution, sites, listener
         self.config = setting.config
@@ -135,14 +138,24 @@ class Federation:
         environment = self.run_folder.environment()
         lineage = Lineage.kept(environment, config.weights) or self.setting.lineage()
         if config.dp == "patient":
+            # Other first weights are another release, with noise of its own.
+            also = {"start": self.start}
             self.privacy = PatientPrivacy(
-                root, pooled, clients, config, config.rounds, lineage=lineage
+                root, pooled, clients, config, config.rounds, also=also, lineage=lineage
             )
         else:
             names = [client.name for client in clients]
             trained = sum(np.prod(v.shape) for v in self.plan.trained.trainable_variables)
             self.privacy = ClientPrivacy(
-                root, pooled, names, config, config.rounds, int(trained), not self.sites, lineage
+                root,
+                pooled,
+                names,
+                config,
+                config.rounds,
+                int(trained),
+                not self.sites,
+                lineage,
+                self.start,
             )
         for sentence in self.privacy.sentences():
             self.listener.note(sentence)

@@ -48,7 +48,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, content: object) -> None:
     """Write JSON atomically; NaN becomes null, since JSON has no NaN."""
-    write_text(path, json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(finite(content), indent=2, allow_nan=False) + "\n")
 
 
 def write_csv(path: Path, table) -> None:
@@ -72,15 +72,16 @@ def cannot_write(path: Path, error: OSError) -> InputError:
     )
 
 
-def _finite(content: object) -> object:
+def finite(content: object) -> object:
+    """Plain values as `write_json` writes them."""
     if isinstance(content, dict):
-        return {str(key): _finite(value) for key, value in content.items()}
+        return {str(key): finite(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
+        return [finite(value) for value in content]
     if hasattr(content, "item") and getattr(content, "ndim", 1) == 0:
         content = content.item()
     elif hasattr(content, "tolist"):
-        return _finite(content.tolist())
+        return finite(content.tolist())
     if isinstance(content, float) and not math.isfinite(content):
         return None
     return content

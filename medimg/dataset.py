@@ -188,6 +188,19 @@ class Dataset:
             digest.update(text.encode())
         return digest.hexdigest()
 
+    def content(self, split: str) -> str:
+        """SHA-256 of the fingerprint and of a part's image files: changes when a pixel does."""
+        digest = hashlib.sha256(self.fingerprint().encode())
+        if not self.is_table:
+            for path in self.paths(self.rows(split)):
+                try:
+                    digest.update(hashlib.sha256(path.read_bytes()).digest())
+                except OSError as error:
+                    raise InputError(
+                        f"{path}: can't be read ({error.strerror or error}); prepare the data set again"
+                    ) from error
+        return digest.hexdigest()
+
     def _check_labels(self) -> None:
         known = set(self.classes) | {""}
         for number, label in enumerate(self.manifest["label"], start=2):

@@ -17,7 +17,7 @@ import yaml
 
 from medimg import atomic
 from medimg.csv_cells import read_csv
-from medimg.dataset import Dataset
+from medimg.dataset import SPLITS, Dataset
 from medimg.errors import InputError
 from medimg.holdout import parts_of
 from medimg.privacy import ledger
@@ -103,11 +103,19 @@ class Run:
         dataset = parts_of(data, options)
         moved = self.root / "parts.csv"
         if moved.is_file():
-            parts = read_csv(moved)
-            manifest = dataset.manifest.copy()
-            manifest.loc[parts["position"], "split"] = parts["split"].to_numpy()
-            return replace(dataset, manifest=manifest)
+            return self._moved(dataset, read_csv(moved))
         return dataset
+
+    def _moved(self, dataset: Dataset, parts: pd.DataFrame) -> Dataset:
+        manifest = dataset.manifest.copy()
+        known = {"position", "split"} <= set(parts) and set(parts["split"]) <= {*SPLITS, ""}
+        if not known or not parts["position"].isin(manifest.index).all():
+            raise InputError(
+                f"{self.root / 'parts.csv'}: names rows or parts that {dataset.root} does not have; put back the "
+                "Run's own Dataset"
+            )
+        manifest.loc[parts["position"], "split"] = parts["split"].to_numpy()
+        return replace(dataset, manifest=manifest)
 
     def keep_parts(self, dataset: Dataset, used: Dataset) -> None:
         """Remember which rows the Run has in another part than the Dataset.

@@ -122,6 +122,7 @@ class ClientPrivacy:
         parameters: that the model trains, to say what the noise means for it; None: not said.
         one_machine: the clients are simulated here, and the Dataset's own ledger is told.
         lineage: whose steps the first weights, or the rows, bring along.
+        start: what it begins with (`medimg.training.start`).
 
     Attributes:
         noise: of the training.
@@ -141,6 +142,7 @@ class ClientPrivacy:
         parameters: int | None = None,
         one_machine: bool = True,
         lineage: Lineage = NONE,
+        start: str = "",
     ):
         check(config, len(names))
         self.config, self.parameters = config, parameters
@@ -148,7 +150,7 @@ class ClientPrivacy:
         self.names, self._circumstances = list(names), of_federation(config, lineage)
         fraction, seed = config.client_fraction, config.seed
         self.per_round = len(asked_in(self.names, fraction, 1, seed))
-        draw = fingerprint({**config.given(), "rounds": rounds})[:16]
+        draw = fingerprint({**config.given(), "rounds": rounds, "start": start})[:16]
         spending = Spending(
             run_root,
             "client",

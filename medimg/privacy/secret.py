@@ -87,7 +87,7 @@ def secret_of(checkpoints: Path, options: dict, data: str, fixed: int | None = N
     Args:
         checkpoints: RUN/checkpoints.
         options: as `Secret.options`.
-        data: fingerprint of the Dataset: kept beside the seed, which must not meet other data.
+        data: names all that is trained on and started from: kept beside the seed, which must not meet others.
         fixed: the user's seed; None: from the operating system.
 
     Raises:
@@ -98,7 +98,7 @@ def secret_of(checkpoints: Path, options: dict, data: str, fixed: int | None = N
     if path.is_file():
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            seed = bytes.fromhex(content["seed"])
+            seed, kept = bytes.fromhex(content["seed"]), content["data"]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{path}: not readable; the noise can't be repeated: train anew with --overwrite"
@@ -107,10 +107,10 @@ def secret_of(checkpoints: Path, options: dict, data: str, fixed: int | None = N
             raise InputError(
                 f"{path}: the seed is not whole; the noise can't be repeated: train anew with --overwrite"
             )
-        if content.get("data", data) != data:
+        if kept != data:
             raise InputError(
-                f"{path}: the data have changed since this training began; the same noise on other data would show the "
-                "difference bare: train anew with --overwrite"
+                f"{path}: the data, or what the training starts from, have changed since it began; the same noise on "
+                "others would show the difference bare: train anew with --overwrite"
             )
         return Secret(seed if given is None else given, options)
     seed = given or secrets.token_bytes(_BYTES)

@@ -18,7 +18,7 @@ from medimg.privacy.keyed import fold
 from medimg.privacy.ledger import RunLedger, Terms
 from medimg.privacy.per_example.kinds import check as check_layers
 from medimg.privacy.sampling import Sampling, sampling
-from medimg.privacy.secret import Secret, secret_of
+from medimg.privacy.secret import Secret, fingerprint, secret_of
 from medimg.privacy.units import Units
 from medimg.run import Run
 from medimg.training.lineage import NONE, Lineage
@@ -81,6 +81,7 @@ class PrivateTraining:
         material: its examples.
         phases: planned.
         lineage: whose steps the first weights, or the rows, bring along.
+        start: what it begins with (`medimg.training.start`).
 
     Raises:
         InputError: the budget allows no epoch, or more patients are drawn than there are.
@@ -94,9 +95,11 @@ class PrivateTraining:
         material: Material,
         phases: list[Phase],
         lineage: Lineage = NONE,
+        start: str = "",
     ):
         self.config, self.material = config, material
-        data = dataset.fingerprint()
+        # The noise must not meet other gradients: of other pixels, first weights or another model.json.
+        data = fingerprint({"data": dataset.content("train"), "start": start})
         # Options, not the Run: where it lies does not matter.
         self.secret = secret_of(run.root / "checkpoints", config.given(), data, config.dp_seed)
         self.units = Units.of(material.patients)

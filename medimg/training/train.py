@@ -24,6 +24,8 @@ from medimg.training.lineage import Lineage, lineage_of
 from medimg.training.loop import Epochs
 from medimg.training.progress import Progress
 from medimg.training.randomness import use_generators
+from medimg.training.start import FIELD as START
+from medimg.training.start import require_same_start, start_of
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,10 @@ def train(
         if (run.root / "model.keras").is_file():
             return run
         lineage = Lineage.kept(run.environment(), config.weights) or _lineage(real, config)
-        model = built(kind, config, run.description())
+        description = run.description()
+        model = built(kind, config, description)
+        start = start_of(model.get_weights(), description)
+        require_same_start(run, start)
     else:
         lineage = _lineage(real, config)
         description = kind.describe(dataset, config)
@@ -92,14 +97,16 @@ def train(
         model = built(kind, config, description)
         if config.is_private:
             private.check_model(kind, model, config)
+        start = start_of(model.get_weights(), description)
         run = Run.create(out, dataset.root, "train", config.to_dict(), overwrite)
         known = {**environment(real, config.seed), **({"extra": extra} if extra else {})}
         if config.is_private:
             # By a hash of the manifest a guess at its rows could be checked; `secret_of` keeps it while it is needed.
             known["data_fingerprint"] = None
-        atomic.write_json(run.root / "environment.json", {**known, **lineage.to_dict()})
+        known |= {START: start, **lineage.to_dict()}
+        atomic.write_json(run.root / "environment.json", known)
         atomic.write_json(run.root / "model.json", description)
-    _train(run, model, dataset, config, lineage, listener)
+    _train(run, model, dataset, config, lineage, start, listener)
     return run
 
 
@@ -150,6 +157,7 @@ def _train(
     dataset: Dataset,
     config: TrainConfig,
     lineage: Lineage,
+    start: str,
     listener: Listener,
 ) -> None:
     kind = kind_of(dataset)
@@ -159,7 +167,7 @@ def _train(
     planned = kind.plan(config, model)
     privately = None
     if config.is_private:
-        privately = private.PrivateTraining(run, dataset, config, material, planned, lineage)
+        privately = private.PrivateTraining(run, dataset, config, material, planned, lineage, start)
         planned = privately.phases
     resumed = bool(history)
     if not resumed:

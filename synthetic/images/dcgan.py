@@ -138,7 +138,9 @@ def made(
 
 def secret_for(dataset: Dataset, folder: Path, config) -> Secret:
     """Of what must not be guessed; kept with the checkpoints until the end."""
-    return secret_of(folder / CHECKPOINTS, config.given(), dataset.fingerprint(), config.dp_seed)
+    # Pixels too: the noise must not meet others.
+    data = dataset.content("train")
+    return secret_of(folder / CHECKPOINTS, config.given(), data, config.dp_seed)
 
 
 def gan_of(plan: Plan, dataset: Dataset, config) -> Gan:

@@ -2,7 +2,11 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
+
+# Rounding errors, in units of the type's precision, that a sum over examples may hide.
+ROUNDINGS = 512.0
 
 
 class BatchUnits:
@@ -43,7 +47,10 @@ class BatchUnits:
             float (B,), 0 for empty units.
         """
         flat = tf.reshape(per_example, [tf.shape(per_example)[0], -1])
-        return tf.reduce_sum(tf.square(self._total(flat)), axis=1)
+        squared = tf.reduce_sum(tf.square(self._total(flat)), axis=1)
+        if self.index is None:
+            return squared
+        return self._guarded(squared, tf.reduce_sum(tf.square(flat), axis=1))
 
     def squared_norms_of_products(self, product: Callable) -> tf.Tensor:
         """As `squared_norms`, from inner products of pairs of examples instead of their vectors.
@@ -55,14 +62,14 @@ class BatchUnits:
         Returns:
             float (B,).
         """
-        own = product(_all, _all)
+        own = tf.maximum(product(_all, _all), 0.0)
         if self.index is None:
             return own
         first, second = self.pairs[:, 0], self.pairs[:, 1]
         # Empty, and so free, as long as no unit has two examples.
         cross = product(lambda t: tf.gather(t, first), lambda t: tf.gather(t, second))
         crossed = tf.math.unsorted_segment_sum(cross, tf.gather(self.index, first), self.batch)
-        return self._total(own) + 2.0 * crossed
+        return self._guarded(self._total(own) + 2.0 * crossed, own)
 
     def to_examples(self, values) -> tf.Tensor:
         """A value of each unit (B,) -> that of each example's unit (B,), 0 for padding."""
@@ -78,6 +85,22 @@ class BatchUnits:
         ones = tf.ones_like(self.index)
         sizes = tf.math.unsorted_segment_sum(ones, self.index, self.batch)
         return tf.math.count_nonzero(sizes, dtype=tf.int32)
+
+    def _guarded(self, squared, of_examples):
+        """Squared norms of units that no cancelling makes too small.
+
+        Where a unit's examples nearly cancel, what is left is rounding, and the sum that is released rounds otherwise:
+        divided by too small a norm it would be many times the clip. So the norm is raised by what rounding can hide;
+        a unit of one example has nothing to cancel, and one whose examples agree is raised by some 1e-5 of its norm.
+
+        Args:
+            squared: float (B,), as computed.
+            of_examples: float (B,), squared norm of each example.
+        """
+        lengths = self._total(tf.sqrt(of_examples))
+        hidden = tf.square(lengths) - self._total(of_examples)
+        slack = ROUNDINGS * np.finfo(squared.dtype.as_numpy_dtype).eps * tf.maximum(hidden, 0.0)
+        return tf.maximum(squared, 0.0) + slack
 
     def _total(self, per_example) -> tf.Tensor:
         if self.index is None:

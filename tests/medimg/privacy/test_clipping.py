@@ -181,3 +181,25 @@ def test_a_loss_of_the_batch_is_refused(model):
     x, y = examples(2)
     with pytest.raises(InputError, match="one number for each example"):
         clipped_sum(model, lambda y, p: tf.reduce_mean(CROSS_ENTROPY.call(y, p)), x, y, None, 1.0)
+
+
+@pytest.mark.parametrize("scale", [1.0, 300.0, 3e5])
+@pytest.mark.parametrize("clip", [1.0, 1e-4])
+def test_rows_that_nearly_cancel_hide_no_norm(scale, clip):
+    """Two rows of one patient, of opposite labels: what is left of their sum is rounding."""
+    tf.keras.utils.set_random_seed(0)
+    given = tf.keras.Input((6,))
+    model = tf.keras.Model(given, tf.keras.layers.Dense(2, kernel_initializer="zeros")(given))
+    step = tf.function(lambda x, y, u: clipped_sum(model, CROSS_ENTROPY, x, y, u, clip).gradients)
+    draw, worst = np.random.default_rng(0), 0.0
+    for _ in range(60):
+        row = draw.uniform(2, 10, 6) * scale
+        x = np.zeros((8, 6), np.float32)
+        x[:2] = row, row * (1 + draw.normal(size=6) * 10.0 ** draw.uniform(-7, -2))
+        y, units = tf.constant([0, 1] + [0] * 6), tf.constant([0, 0] + [-1] * 6)
+        moved = flat(step(tf.constant(x), y, units))
+        worst = max(worst, float(np.linalg.norm(moved)) / clip)
+    assert worst <= 1 + 1e-5
+    # They do contribute where they do not cancel.
+    alone = tf.constant([0, 1] + [-1] * 6)
+    assert np.linalg.norm(flat(step(tf.constant(x), y, alone))) > 0.0

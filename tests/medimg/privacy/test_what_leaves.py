@@ -196,3 +196,45 @@ def test_a_class_of_protected_patients_alone_is_refused(tmp_path):
     with pytest.raises(InputError, match="class 'rare' occurs in split 'train' alone"):
         train(dataset.root, tmp_path / "run", IMAGES)
     assert not (tmp_path / "run").exists()
+
+
+class Killed(BaseException):
+    pass
+
+
+def killed_before_its_first_step(data: Path, root: Path, config: TrainConfig, monkeypatch) -> None:
+    def kill(*_):
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr("medimg.privacy.ledger.RunLedger.record", kill)
+        train(data, root, config)
+
+
+def test_a_copied_run_never_meets_its_noise_on_other_pixels(tmp_path, monkeypatch):
+    dataset = images(tmp_path, odd=False)
+    killed_before_its_first_step(dataset.root, tmp_path / "run", IMAGES, monkeypatch)
+    path = dataset.root / "images/03.png"
+    before = path.read_bytes()
+    cv2.imwrite(str(path), np.zeros((16, 16), np.uint8))
+    with pytest.raises(InputError, match="have changed since it began"):
+        train(dataset.root, tmp_path / "run", IMAGES, resume=True)
+    path.write_bytes(before)
+    train(dataset.root, tmp_path / "run", IMAGES, resume=True)
+
+
+def test_a_run_goes_on_from_what_it_began_with(tmp_path, monkeypatch):
+    dataset = table(tmp_path, odd=False)
+    killed_before_its_first_step(dataset.root, tmp_path / "run", TABLE, monkeypatch)
+    path = tmp_path / "run/model.json"
+    before = path.read_text()
+    described = json.loads(before)
+    described["preprocessing"]["columns"][0]["scale"] = 1e30
+    path.write_text(json.dumps(described))
+    with pytest.raises(InputError, match=r"--weights or model\.json are others"):
+        train(dataset.root, tmp_path / "run", TABLE, resume=True)
+    path.write_text(before)
+    run = train(dataset.root, tmp_path / "run", TABLE, resume=True)
+    (run.root / "parts.csv").write_text("position,split\n999999,train\n")
+    with pytest.raises(InputError, match=r"parts\.csv: names rows or parts"):
+        evaluate(run, EvaluateConfig(bootstrap=20))
