@@ -48,6 +48,7 @@ def test_a_sound_dataset(phantom, tmp_path):
         "patients": [],
         "images": [],
         "conflicts": [],
+        "unit": "image",
     }
     assert len(list((tmp_path / "out" / "figures").glob("*.png"))) == 3
     page = (tmp_path / "out" / "inspection.html").read_text()

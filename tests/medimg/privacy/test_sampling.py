@@ -225,7 +225,7 @@ def test_the_secret_is_kept_for_resuming_and_bound_to_options_and_data(tmp_path)
     streams = [kept.stream(purpose, n) for purpose in ("noise", "units") for n in range(50)]
     assert len(set(streams)) == 100
     # Nor may it meet other data.
-    with pytest.raises(InputError, match="the data have changed"):
+    with pytest.raises(InputError, match="have changed since it began"):
         secret_of(tmp_path / "a", options, "other data")
     (tmp_path / "a" / "noise_seed.json").write_text("{}")
     with pytest.raises(InputError, match=r"noise_seed\.json: not readable"):

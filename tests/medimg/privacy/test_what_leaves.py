@@ -23,10 +23,10 @@ from medimg.privacy.ledger import read
 from medimg.run import Run
 from medimg.training.train import train
 
-ODD = "odd"
+ODD = "patient-zq"
 # Not secret and not of a patient: who ran it when, and how long validation took.
 TIMES_AND_NAMES = ("run", "seconds", "val_seconds", "created", "date", "trace")
-WORDS = ("lighthouse", "104.7", "odd")
+WORDS = ("lighthouse", "104.7", ODD)
 
 
 def table(root: Path, odd: bool) -> Dataset:

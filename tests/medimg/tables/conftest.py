@@ -10,10 +10,12 @@ from medimg.dataset import Dataset
 from medimg.tables.schema import Feature
 
 
-def write_table(root: Path, n: int = 160, seed: int = 0, missing: float = 0.1) -> Dataset:
+def write_table(
+    root: Path, n: int = 160, seed: int = 0, missing: float = 0.1, stated: bool = True
+) -> Dataset:
     """A binary label that `age` and `pain` tell of; `noise` and `day` tell nothing; two rows a patient, three sites.
 
-    What is publicly known of the columns is stated, so that private trainings take them.
+    What is publicly known of the columns is `stated`, so that private trainings take them.
     """
     draw = np.random.default_rng(seed)
     root.mkdir(parents=True, exist_ok=True)
@@ -47,6 +49,8 @@ def write_table(root: Path, n: int = 160, seed: int = 0, missing: float = 0.1) -
         Feature("day", "date", bound=(17897.0, 18992.0)),
         Feature("mrn", "identifier"),
     )
+    if not stated:
+        features = tuple(Feature(f.name, f.type, f.order) for f in features)
     Dataset(
         root=root,
         name="small",

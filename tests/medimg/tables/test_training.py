@@ -196,7 +196,7 @@ def test_a_table_model_refuses_images_and_the_other_way_round(
 
 
 def test_types_can_be_changed_in_dataset_yaml(tmp_path):
-    table = write_table(tmp_path / "data")
+    table = write_table(tmp_path / "data", stated=False)
     path = table.root / "dataset.yaml"
     path.write_text(path.read_text().replace("visits: integer", "visits: categorical"))
     changed = Dataset.load(table.root)
@@ -216,7 +216,7 @@ def test_types_can_be_changed_in_dataset_yaml(tmp_path):
     ],
 )
 def test_a_broken_description_is_refused(tmp_path, old, new, words):
-    table = write_table(tmp_path / "data")
+    table = write_table(tmp_path / "data", stated=False)
     path = table.root / "dataset.yaml"
     text = path.read_text()
     assert old in text

@@ -162,7 +162,8 @@ def test_one_client_is_the_central_training(encoding, hospitals, rows, model):
         for ours, theirs in zip(found, after, strict=True):
             # Adam makes steps of rounding errors where a gradient is 0: of biases before a normalisation.
             np.testing.assert_allclose(ours, theirs, atol=1e-4)
-            assert np.abs(ours - theirs).mean() < 5e-6
+        apart = [np.abs(a - b).ravel() for a, b in zip(found, after, strict=True)]
+        assert np.concatenate(apart).mean() < 5e-6
 
 
 def test_arrays_there_and_back(encoding, hospitals, rows):
@@ -378,7 +379,7 @@ def test_private(hospitals, rows, tmp_path, model):
     table = pd.read_csv(out.root / "training" / "rounds.csv")
     assert table["loss"].isna().all()
     assert table["seconds"].isna().all()
-    assert dict(zip(table["client"], table["examples"], strict=True)) == sizes
+    assert table["examples"].isna().all() and set(table["client"]) == set(sizes)
     records = (out.root / "training" / "audit.jsonl").read_text().splitlines()
     assert "privacy" in json.loads(records[-2])["record"]
     # What the coordinator has of the patients is noisy: neither counts nor columns without noise.
