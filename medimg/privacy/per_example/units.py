@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 # Rounding errors, in units of the type's precision, that a sum over examples may hide.
-ROUNDINGS = 512.0
+ROUNDINGS = 32.0
 
 
 class BatchUnits:
