@@ -11,7 +11,6 @@ keys, alike in NumPy and in a TensorFlow graph. It is not cryptographic; the key
 """
 
 import hashlib
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -112,14 +111,6 @@ def uniform_tensor(keys, shape, dtype: str = "float32"):
     # By way of int64: TensorFlow has no fast cast from unsigned numbers.
     numbers = tf.cast(tf.bitcast(bits, tf.int64), dtype) * tf.constant(unit, dtype)
     return tf.reshape(numbers, tf.concat([tf.shape(keys), shape], 0))
-
-
-def normal_tensor(keys, shape):
-    """TensorFlow twin of `normal`: float32 (N, *shape)."""
-    import tensorflow as tf
-
-    radius = tf.sqrt(-2.0 * tf.math.log1p(-uniform_tensor(fold_tensor(keys, 0), shape)))
-    return radius * tf.cos(2.0 * math.pi * uniform_tensor(fold_tensor(keys, 1), shape))
 
 
 def dropped(values, keys, rate: float, noise_shape=None):

@@ -160,10 +160,13 @@ def test_one_client_is_the_central_training(encoding, hospitals, rows, model):
         moved = [np.abs(a - b).max() for a, b in zip(before, after, strict=True)]
         assert max(moved) > 3
         for ours, theirs in zip(found, after, strict=True):
-            # Adam makes steps of rounding errors where a gradient is 0: of biases before a normalisation.
-            np.testing.assert_allclose(ours, theirs, atol=3e-4)
-        apart = [np.abs(a - b).ravel() for a, b in zip(found, after, strict=True)]
-        assert np.concatenate(apart).mean() < 5e-6
+            # Adam makes steps of rounding errors where a gradient is 0: of biases before a normalisation, and of them
+            # alone.
+            if ours.ndim == 1:
+                np.testing.assert_allclose(ours, theirs, atol=3e-4)
+                continue
+            np.testing.assert_allclose(ours, theirs, atol=1e-4)
+            assert np.abs(ours - theirs).mean() < 5e-6
 
 
 def test_arrays_there_and_back(encoding, hospitals, rows):
