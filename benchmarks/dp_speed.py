@@ -31,7 +31,7 @@ ROUNDS = {"baseline_cnn": 7, "mobilenet_v2": 9, "resnet50": 5}
 
 
 def batch(size: int = BATCH):
-    """Pixels, targets and the patients of examples, each its own."""
+    """Pixels, targets and the patients of examples, each its own: also what their dropout is drawn by."""
     import numpy as np
     import tensorflow as tf
 
@@ -53,7 +53,9 @@ def step_of(engine: str, model):
     if engine == STRICT:
         return _strict_step(model, loss, x, y)
     private = _model_of(engine, model)
-    data = (x, y, {"unit": patients}) if engine == PATIENTS else (x, y)
+    keys = {"key": tf.cast(patients, tf.uint64)}
+    extra = {OURS: keys, PATIENTS: {"unit": patients, **keys}}
+    data = (x, y, extra[engine]) if engine in extra else (x, y)
     if engine == VECTORISED:
         from tensorflow_privacy import VectorizedDPKerasAdamOptimizer
 
