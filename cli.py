@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from explain.commands import explain, explain_run
+from explain.config import ExplainConfig
 from federated.commands import federate
 from federated.commands import studies as studies_of_federation
 from medimg import __version__, printing
@@ -20,14 +21,7 @@ from medimg.commands.output import overwrite_option
 from medimg.commands.runs import audit, compare, evaluate, evaluate_run, export, export_run
 from medimg.commands.study import study
 from medimg.commands.train import train, train_run
-from medimg.config import (
-    EvaluateConfig,
-    ExplainConfig,
-    ExportConfig,
-    PhantomConfig,
-    PrepareConfig,
-    TrainConfig,
-)
+from medimg.config import EvaluateConfig, ExportConfig, PhantomConfig, PrepareConfig, TrainConfig
 from medimg.console import progress_bars
 from medimg.errors import InputError
 from synthetic.commands import judge, synthesize

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import click
 
-from medimg import printing
+from explain.config import ExplainConfig
 from medimg.command_line import Command, options_of, take
-from medimg.config import ExplainConfig
 from medimg.console import progress_bars
 
 
@@ -26,5 +25,15 @@ def explain_run(run_folder, config: ExplainConfig) -> None:
 
     with progress_bars() as step:
         result = explain(Run.load(Path(run_folder)), config, partial(step, "explain"))
-    printing.localisation(result)
+    localisation(result)
     click.echo(f"explanations in {Path(run_folder) / 'explanations'}")
+
+
+def localisation(result: dict) -> None:
+    """The pointing game of each method."""
+    for method, judged in result.get("localisation", {}).items():
+        click.echo(
+            f"{method}: pointing game {judged['hit_rate']['value']:.3f} "
+            f"[{judged['hit_rate']['low']:.3f}, {judged['hit_rate']['high']:.3f}] on {judged['n']} images; "
+            f"random point {judged['random']:.3f}, image centre {judged['centre']:.3f}"
+        )

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from explain import findings, pointing_game, saliency
-from explain.choice import classes_in_turn, predicted, split_rows
+from explain.config import ExplainConfig
 from explain.overlay import Panel, draw
+from explain.selection import classes_in_turn, predicted, split_rows
 from explain.shapley import shap_maps
 from medimg import atomic
-from medimg.config import ExplainConfig
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.export import thresholds

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from explain.choice import classes_in_turn, predicted, split_rows
+from explain.config import ExplainConfig
 from explain.dependence_figure import partial_dependence
 from explain.partial_dependence import Dependence, dependence, value_text
+from explain.selection import classes_in_turn, predicted, split_rows
 from explain.table_figures import bar, beeswarm, waterfall
 from explain.table_score import TableModel
 from explain.table_shap import Attribution, affordable, attribute
 from medimg import atomic
-from medimg.config import ExplainConfig
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.figures import save

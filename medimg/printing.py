@@ -161,16 +161,6 @@ def _sites(result: dict) -> None:
         table("Each site alone", ["site", "n", "rarest class", *CLASS_METRICS], rows)
 
 
-def localisation(result: dict) -> None:
-    """The pointing game of each method."""
-    for method, judged in result.get("localisation", {}).items():
-        click.echo(
-            f"{method}: pointing game {judged['hit_rate']['value']:.3f} "
-            f"[{judged['hit_rate']['low']:.3f}, {judged['hit_rate']['high']:.3f}] on {judged['n']} images; "
-            f"random point {judged['random']:.3f}, image centre {judged['centre']:.3f}"
-        )
-
-
 def comparison(result: dict) -> None:
     """Models side by side, and the verdict in words."""
     metrics = list(dict.fromkeys([result["metric"], "auroc", "balanced_accuracy", "brier"]))

@@ -7,10 +7,10 @@ import pytest
 import tensorflow as tf
 
 from explain import findings, pointing_game, saliency
+from explain.config import ExplainConfig
 from explain.explain import METHODS, explain
 from explain.score import class_score, last_map
 from explain.shapley import shap_maps
-from medimg.config import ExplainConfig
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 

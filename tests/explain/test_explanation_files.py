@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from explain.config import ExplainConfig
 from explain.explain import explain
 from medimg import atomic
-from medimg.config import ExplainConfig
 from medimg.dataset import Dataset
 from medimg.models.build import build
 from medimg.models.saving import save_model

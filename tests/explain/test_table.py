@@ -10,12 +10,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from explain.config import ExplainConfig
 from explain.explain import explain
 from explain.partial_dependence import dependence, value_text
 from explain.table_score import TableModel
 from explain.table_shap import attribute, linear_weights
 from medimg import atomic
-from medimg.config import ExplainConfig, TrainConfig
+from medimg.config import TrainConfig
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.models.saving import save_model
