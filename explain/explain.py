@@ -13,7 +13,7 @@ import numpy as np
 
 from explain import findings, pointing_game, saliency
 from explain.config import ExplainConfig
-from explain.overlay import Panel, draw
+from explain.figures.overlay import Panel, draw
 from explain.selection import classes_in_turn, predicted, split_rows
 from explain.shapley import shap_maps
 from medimg import atomic

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from explain.config import ExplainConfig
-from explain.dependence_figure import partial_dependence
+from explain.figures.dependence_figure import partial_dependence
+from explain.figures.table_figures import bar, beeswarm, waterfall
 from explain.partial_dependence import Dependence, dependence, value_text
 from explain.selection import classes_in_turn, predicted, split_rows
-from explain.table_figures import bar, beeswarm, waterfall
 from explain.table_score import TableModel
 from explain.table_shap import Attribution, affordable, attribute
 from medimg import atomic
