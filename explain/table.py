@@ -10,10 +10,10 @@ import pandas as pd
 from explain.config import ExplainConfig
 from explain.figures.dependence_figure import partial_dependence
 from explain.figures.table_figures import bar, beeswarm, waterfall
-from explain.partial_dependence import Dependence, dependence, value_text
+from explain.methods.partial_dependence import Dependence, dependence, value_text
+from explain.methods.table_score import TableModel
+from explain.methods.table_shap import Attribution, affordable, attribute
 from explain.selection import classes_in_turn, predicted, split_rows
-from explain.table_score import TableModel
-from explain.table_shap import Attribution, affordable, attribute
 from medimg import atomic
 from medimg.dataset import Dataset
 from medimg.errors import InputError

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from explain.partial_dependence import Dependence, value_text
+from explain.methods.partial_dependence import Dependence, value_text
 from medimg.evaluation.figures import BLUE, GREY, line_style, shortened, styled
 from medimg.tables.inspection_figures import as_dates
 

@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 from scipy.ndimage import zoom
 
-from explain import saliency
-from explain.score import last_map
+from explain.methods import saliency
+from explain.methods.score import last_map
 from medimg.models.build import build
 from medimg.prediction import probabilities
 

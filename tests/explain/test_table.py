@@ -12,9 +12,9 @@ from PIL import Image
 
 from explain.config import ExplainConfig
 from explain.explain import explain
-from explain.partial_dependence import dependence, value_text
-from explain.table_score import TableModel
-from explain.table_shap import attribute, linear_weights
+from explain.methods.partial_dependence import dependence, value_text
+from explain.methods.table_score import TableModel
+from explain.methods.table_shap import attribute, linear_weights
 from medimg import atomic
 from medimg.config import TrainConfig
 from medimg.dataset import Dataset

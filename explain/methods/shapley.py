@@ -7,7 +7,7 @@ regions are blurred. Regions are halved where the output changes most until the 
 import numpy as np
 import tensorflow as tf
 
-from explain.score import class_score
+from explain.methods.score import class_score
 
 
 def shap_maps(

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from explain.score import class_score
+from explain.methods.score import class_score
 from medimg.errors import InputError
 from medimg.prediction import probabilities
 from medimg.run import Run

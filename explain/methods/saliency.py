@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 import tensorflow as tf
 
-from explain.score import class_score, last_map
+from explain.methods.score import class_score, last_map
 
 METHODS = ("gradcam", "gradcam++", "scorecam", "smoothgrad")
 # Score-CAM runs the model once per map; beyond the strongest maps the picture no longer changes.

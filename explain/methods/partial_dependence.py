@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from explain.table_score import TableModel
+from explain.methods.table_score import TableModel
 from medimg.tables.raw import Input
 
 _GRID = 24

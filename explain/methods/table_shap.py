@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from explain.table_score import TableModel
+from explain.methods.table_score import TableModel
 
 METHODS = ("linear", "exact", "permutation", "gradient")
 # More players would need more evaluations than anyone waits for.

@@ -1,0 +1,1 @@
+"""Methods of explanation: what of an input a model's answer rests on."""
