@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from explain import findings, pointing_game
 from explain.config import ExplainConfig
 from explain.figures.overlay import Panel, draw
 from explain.methods import saliency
 from explain.methods.shapley import shap_maps
+from explain.scores import findings, pointing_game
 from explain.selection import classes_in_turn, predicted, split_rows
 from medimg import atomic
 from medimg.dataset import Dataset

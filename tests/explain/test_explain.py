@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from explain import findings, pointing_game
 from explain.config import ExplainConfig
 from explain.explain import METHODS, explain
 from explain.methods import saliency
 from explain.methods.score import class_score, last_map
 from explain.methods.shapley import shap_maps
+from explain.scores import findings, pointing_game
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 

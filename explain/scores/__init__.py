@@ -1,0 +1,1 @@
+"""Scores of explanations against known findings."""
