@@ -5,11 +5,11 @@ from pathlib import Path
 
 from federated.config import FederateConfig
 from federated.federation import Federation
+from federated.job import Setting
 from federated.listener import Listener
 from federated.plan import Plan
 from federated.private.patient import check_model
 from federated.remote.crew import RemoteCrew
-from federated.setting import Setting
 from federated.tff.execution import Execution
 from federated.tff.local_model import LocalModel
 from medimg import atomic

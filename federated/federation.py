@@ -14,18 +14,18 @@ from federated.audit_log.files import FEDERATION, MODEL, end_record
 from federated.central import Central
 from federated.checkpoint import Checkpoints
 from federated.combining import Combining
-from federated.comparison import CENTRALISED, Comparing, Comparison
 from federated.crew import Crew, LocalCrew
+from federated.job import Setting
 from federated.listener import Listener
 from federated.outputs import majority, predictions, predictions_of_each
 from federated.plan import Plan
 from federated.private.client import ClientPrivacy
 from federated.private.patient import PatientPrivacy
 from federated.private.site_key import with_key
+from federated.references import CENTRALISED, Comparing, Comparison
 from federated.remote.crew import RemoteCrew
 from federated.report.report import write_report
 from federated.rounds import Outcome, Rounds, Watch
-from federated.setting import Setting
 from federated.site_gain import site_gain
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution

@@ -10,12 +10,12 @@ from federated import examples
 from federated.central import Central
 from federated.checkpoint import Checkpoints
 from federated.combining import Combining
-from federated.comparison import Comparing
 from federated.config import FederateConfig
 from federated.crew import LocalCrew
+from federated.job import Setting
 from federated.outputs import predictions
+from federated.references import Comparing
 from federated.rounds import Rounds
-from federated.setting import Setting
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution
 from federated.tff.local_model import LocalModel

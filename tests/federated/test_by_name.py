@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from federated.config import FederateConfig
+from federated.job import Setting
 from federated.partition import partition
-from federated.setting import Setting
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from tests.medimg.tables.conftest import write_table
