@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from federated.clients import Client, pooled
-from federated.examples import inputs
-from federated.plan import Plan
+from federated.clients.client import Client, pooled
+from federated.clients.examples import inputs
+from federated.clients.plan import Plan
 from medimg.dataset import Dataset
 from medimg.pipeline import PixelCache, batches
 from medimg.training.features import forward_function

@@ -3,11 +3,11 @@
 import contextlib
 from pathlib import Path
 
+from federated.clients.plan import Plan
 from federated.config import FederateConfig
 from federated.federation import Federation
 from federated.job import Setting
 from federated.listener import Listener
-from federated.plan import Plan
 from federated.private.patient import check_model
 from federated.remote.crew import RemoteCrew
 from federated.tff.execution import Execution

@@ -7,18 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from federated import examples, heterogeneity
+from federated import heterogeneity
 from federated.account import account
 from federated.audit_log import AuditLog
 from federated.audit_log.files import FEDERATION, MODEL, end_record
 from federated.central import Central
 from federated.checkpoint import Checkpoints
+from federated.clients import examples
+from federated.clients.plan import Plan
 from federated.combining import Combining
 from federated.crew import Crew, LocalCrew
 from federated.job import Setting
 from federated.listener import Listener
 from federated.outputs import majority, predictions, predictions_of_each
-from federated.plan import Plan
 from federated.private.client import ClientPrivacy
 from federated.private.patient import PatientPrivacy
 from federated.private.site_key import with_key

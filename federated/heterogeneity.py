@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.sparse import csr_matrix
 from scipy.spatial.distance import jensenshannon
 
-from federated.clients import Client
+from federated.clients.client import Client
 from medimg import atomic
 from medimg.dataset import SEPARATOR, SPLITS, Dataset
 from medimg.tables.shift import site_shift

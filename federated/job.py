@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from federated.aggregation import check_aggregation
-from federated.clients import Client, pooled
+from federated.clients.client import Client, pooled
+from federated.clients.plan import Plan
 from federated.config import FederateConfig
 from federated.partition import partition
 from federated.partition.site import require_public_sites
-from federated.plan import Plan
 from federated.private import client, patient
 from federated.remote.description import Description
 from federated.statistics import (

@@ -13,11 +13,11 @@ import numpy as np
 
 from federated.central import Central
 from federated.checkpoint import Checkpoints
+from federated.clients.plan import Plan
 from federated.combining import Combining
 from federated.crew import LocalCrew
 from federated.job import Setting
 from federated.outputs import predictions, predictions_of_each
-from federated.plan import Plan
 from federated.rounds import Outcome, Rounds, Watch
 from federated.tff import records
 from federated.tff.engine import Engine

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from federated.clients import Client
+from federated.clients.client import Client
 from federated.config import PARTITIONS
 from federated.partition.by_name import by_name
 from federated.partition.dirichlet import dirichlet
@@ -24,8 +24,8 @@ def partition(dataset: Dataset, config, measured: bool = True) -> list[Client]:
     """Divide a Dataset among clients; a patient is at one client only.
 
     A row keeps the part (train, val, test) that the Dataset gives it. Only a client without any labelled row in val or
-    in test takes some of its training patients for it, and a note of the client says so; `federated.clients.pooled`
-    is the whole with these parts.
+    in test takes some of its training patients for it, and a note of the client says so;
+    `federated.clients.client.pooled` is the whole with these parts.
 
     For a private training no patient's client or part depends on who else is there: simulated clients are drawn by
     `federated.partition.by_name`, none takes anybody from train, and no note counts rows.

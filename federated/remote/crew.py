@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from federated.plan import Plan
+from federated.clients.plan import Plan
 from federated.remote.description import Description, assigned, together
 from federated.remote.member import Member
 from federated.tff.engine import Engine

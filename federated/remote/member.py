@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import grpc
 
-from federated.plan import Plan
+from federated.clients.plan import Plan
 from federated.remote import messages
 from federated.remote.description import Description
 from federated.remote.mailbox import Mailbox

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
-from federated.clients import Client
+from federated.clients.client import Client
 from federated.partition import partition
 from federated.remote import messages
 from federated.remote.spool import own_folder
@@ -120,8 +120,8 @@ class Site:
 
     def _prepare(self, clients: dict[str, Client], plan: dict) -> dict:
         """Write the clients' records, or find them written; those of another plan go."""
-        from federated.examples import prepare
-        from federated.plan import Plan
+        from federated.clients.examples import prepare
+        from federated.clients.plan import Plan
 
         named = json.dumps(plan, sort_keys=True)
         if self._plan != named:

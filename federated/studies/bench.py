@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from federated import examples
 from federated.central import Central
 from federated.checkpoint import Checkpoints
+from federated.clients import examples
 from federated.combining import Combining
 from federated.config import FederateConfig
 from federated.crew import LocalCrew

@@ -9,7 +9,7 @@ import pandas as pd
 
 from federated.averaging import average, options_of_rounds, unused_rounds
 from federated.checkpoint import Checkpoints
-from federated.clients import Client
+from federated.clients.client import Client
 from federated.partition import partition
 from federated.private.site_key import with_key
 from federated.private.site_plan import check_site, plan_of

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from federated.clients import Client
+from federated.clients.client import Client
 from federated.partition import partition
 from medimg.dataset import Dataset
 from medimg.errors import InputError

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from federated.clients import Client
+from federated.clients.client import Client
 from medimg.dataset import Dataset
 from synthetic.federation.table_agreement import Agreement
 from synthetic.tables.columns import from_frame

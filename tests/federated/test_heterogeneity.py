@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy.stats import entropy
 
-from federated.clients import Client
+from federated.clients.client import Client
 from federated.heterogeneity import POOLED, heterogeneity, write
 from federated.partition import partition
 from medimg.config import PrepareConfig

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from federated.clients import pooled
+from federated.clients.client import pooled
 from federated.partition import partition
 from federated.partition.dirichlet import dirichlet
 from federated.partition.patients import patients_of, place_in_class

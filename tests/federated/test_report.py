@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from federated.clients import Client
+from federated.clients.client import Client
 from federated.heterogeneity import write as write_partition
 from federated.participation import attendance
 from federated.report.amounts import bytes_text, epsilon_text, seconds_text

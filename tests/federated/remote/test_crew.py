@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def plan(table_data):
-    from federated.plan import Plan
+    from federated.clients.plan import Plan
     from federated.statistics import Schema
     from medimg.config import TrainConfig
     from medimg.dataset import Dataset
@@ -40,8 +40,8 @@ def make_engine(plan):
 @pytest.fixture(scope="module")
 def here(plan, table_data, make_engine, tmp_path_factory):
     """The same federation in this process: (engine, crew)."""
+    from federated.clients.examples import prepare
     from federated.crew import LocalCrew
-    from federated.examples import prepare
     from federated.partition import partition
     from federated.tff.execution import Execution
     from medimg.config import TrainConfig

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from federated.plan import Plan
+from federated.clients.plan import Plan
 from federated.statistics import Schema, agreed
 from federated.statistics import training_rows as of_training
 from federated.tff import records
