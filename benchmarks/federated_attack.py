@@ -26,7 +26,7 @@ def attackers(folder: Path):
     import shutil
 
     from federated.crew import LocalCrew
-    from federated.tff import records
+    from federated.engine import records
 
     def flipped(client):
         # A copy: the other trainings need the client honest.

@@ -6,7 +6,6 @@ For trainings that no classifier's scores follow, such as a generator's. Partici
 
 import dataclasses
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -17,49 +16,15 @@ from federated.checkpoint import Checkpoints
 from federated.combining import Combining
 from federated.config import AggregationOptions, FederateConfig, PartitionOptions
 from federated.crew import LocalCrew
+from federated.engine.contract import Engine
+from federated.engine.records import ClientData
+from federated.engine.state import State
 from federated.rounds import Rounds, Watch
-from federated.tff.records import ClientData
-from federated.tff.results import ClientUpdate
-from federated.tff.state import State
 from federated.unmeasured import Unmeasured
 from medimg import atomic
 from medimg.csv_cells import read_csv
 from medimg.errors import InputError
 from medimg.privacy.statement import WITHHELD
-
-
-class Engine(Protocol):
-    """What a round asks of its engine; `federated.tff.engine.Engine` is one.
-
-    Attributes:
-        strategy: `by_examples` tells whether clients count by their examples.
-        model: `local` tells what stays at the clients: nothing, ().
-    """
-
-    def initialize(self, weights: list[np.ndarray]) -> State:
-        """The state before the first round."""
-
-    def client_updates(
-        self, state: State, clients: list[ClientData], number: int, work: dict[str, float]
-    ) -> dict[str, ClientUpdate]:
-        """The clients' work: weights before less weights after. A function of the state, the client and the number."""
-
-    def aggregate(
-        self, state: State, updates: dict[str, ClientUpdate]
-    ) -> tuple[list[np.ndarray], State, dict[str, float]]:
-        """The mean of the updates, the state with what the aggregation keeps, and its measurements."""
-
-    def apply(
-        self,
-        state: State,
-        aggregate: list[np.ndarray],
-        updates: dict[str, ClientUpdate],
-        round_number: int,
-    ) -> State:
-        """The state after the round."""
-
-    def weights(self, state: State) -> list[np.ndarray]:
-        """Of a state."""
 
 
 def options_of_rounds(config, rounds: int) -> FederateConfig:

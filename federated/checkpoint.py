@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from federated.tff.state import State
+from federated.engine.state import State
 from medimg import atomic
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from federated.config import FederateConfig
+from federated.engine.state import State
+from federated.engine.updates import ClientUpdate
 from federated.robust.choice import aggregate
 from federated.secure.ckks import CkksKeys
 from federated.secure.encrypted import ckks_sum
@@ -22,8 +24,6 @@ from federated.secure.masking import masked_sum
 from federated.secure.network import silent_from
 from federated.secure.result import SecureSum
 from federated.tff.engine import Engine
-from federated.tff.results import ClientUpdate
-from federated.tff.state import State
 from federated.update import Update, digest_arrays, screened
 
 # Done on the updates outside of TFF.

@@ -2,10 +2,10 @@
 
 from typing import Protocol
 
+from federated.engine.records import ClientData
+from federated.engine.state import State
+from federated.engine.updates import ClientUpdate
 from federated.tff.engine import Engine
-from federated.tff.records import ClientData
-from federated.tff.results import ClientUpdate
-from federated.tff.state import State
 
 
 class Crew(Protocol):

@@ -17,6 +17,7 @@ from federated.clients import examples
 from federated.clients.plan import Plan
 from federated.combining import Combining
 from federated.crew import Crew, LocalCrew
+from federated.engine.records import ClientData
 from federated.job import Setting
 from federated.listener import Listener
 from federated.outputs import majority, predictions, predictions_of_each
@@ -31,7 +32,6 @@ from federated.site_gain import site_gain
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution
 from federated.tff.local_model import LocalModel
-from federated.tff.records import ClientData
 from medimg import atomic
 from medimg.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate

@@ -8,6 +8,8 @@ from federated.aggregation import check_aggregation
 from federated.clients.client import Client, pooled
 from federated.clients.plan import Plan
 from federated.config import FederateConfig
+from federated.engine.local_training import LocalTraining
+from federated.engine.strategy import Strategy
 from federated.partition import partition
 from federated.partition.site import require_public_sites
 from federated.private import client, patient
@@ -21,8 +23,6 @@ from federated.statistics import (
     pixel_whitening,
     pixels_disclosed,
 )
-from federated.tff.order import LocalTraining
-from federated.tff.strategies import Strategy
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.holdout import hold_out

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from federated.engine.local_training import local_steps
 from medimg.errors import InputError
 
 __all__ = ["Attendance", "attendance", "dropouts", "local_steps", "participants", "stragglers"]
@@ -144,11 +145,6 @@ def stragglers(
         name: pace if _uniform(_SLOWING, seed, round, name) < probability else 1.0
         for name in clients
     }
-
-
-def local_steps(steps: int, work: float) -> int:
-    """That share of a client's local steps, rounded, at least one of them."""
-    return max(1, int(steps * work + 0.5))
 
 
 def _uniform(stream: int, seed: int, round: int, name: str) -> float:

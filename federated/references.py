@@ -16,15 +16,15 @@ from federated.checkpoint import Checkpoints
 from federated.clients.plan import Plan
 from federated.combining import Combining
 from federated.crew import LocalCrew
+from federated.engine import records
+from federated.engine.records import ClientData
+from federated.engine.strategy import Strategy
 from federated.job import Setting
 from federated.outputs import predictions, predictions_of_each
 from federated.rounds import Outcome, Rounds, Watch
-from federated.tff import records
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution
 from federated.tff.local_model import LocalModel
-from federated.tff.records import ClientData
-from federated.tff.strategies import Strategy
 from medimg.balance import class_weights
 from medimg.evaluation.predictions import Predictions
 

@@ -14,11 +14,11 @@ from federated.checkpoint import Checkpoints, Progress
 from federated.combining import Combined, Combining
 from federated.config import FederateConfig
 from federated.crew import Crew
+from federated.engine.state import State
+from federated.engine.updates import ClientUpdate
 from federated.participation import Attendance, attendance
 from federated.rounds_table import COLUMNS, RoundsTable, written
 from federated.tff.engine import Engine
-from federated.tff.results import ClientUpdate
-from federated.tff.state import State
 from federated.update import digest_arrays
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from federated.clients.plan import Plan
+from federated.engine import records
+from federated.engine.records import ClientData
 from federated.statistics import Schema, agreed
 from federated.statistics import training_rows as of_training
-from federated.tff import records
-from federated.tff.records import ClientData
 from medimg.balance import class_weights
 from medimg.dataset import Dataset
 from medimg.pipeline import PixelCache, as_pixels

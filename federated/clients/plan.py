@@ -5,7 +5,7 @@ from functools import cached_property
 
 import tensorflow as tf
 
-from federated.tff.records import Layout
+from federated.engine.records import Layout
 from medimg.config import TrainConfig
 from medimg.training import images, table
 from medimg.training.train import built

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from federated.config import FederateConfig
+from federated.engine.strategy import Strategy
 from federated.participation import participants as asked_in
 from federated.private import assumptions
 from federated.private.circumstances import of_federation
 from federated.private.ledger import Account, FederatedLedger, FederatedTerms
 from federated.private.site_plan import asked_steps, rounds_of, rounds_within
-from federated.tff.strategies import Strategy, aggregator
+from federated.tff.strategies import aggregator
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.privacy.accounting import epsilon_of

@@ -5,8 +5,8 @@ A patient is drawn by its own key (`medimg.privacy.keyed`): without it the other
 
 import tensorflow as tf
 
+from federated.engine.records import Layout
 from federated.tff import records
-from federated.tff.records import Layout
 from medimg.privacy.keyed import fold_tensor, uniform_tensor
 
 # Examples computed at once, besides the last patient's that began among them.

@@ -6,7 +6,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from federated.config import FederateConfig
-from federated.participation import local_steps
+from federated.engine.local_training import LocalTraining, local_steps
+from federated.engine.records import ClientData
 from federated.private import assumptions
 from federated.private.circumstances import of_federation
 from federated.private.ledger import Account, FederatedLedger, FederatedTerms
@@ -18,8 +19,6 @@ from federated.private.site_plan import (
     rounds_within,
 )
 from federated.private.steps import PatientSteps
-from federated.tff.order import LocalTraining
-from federated.tff.records import ClientData
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.privacy.ledger import known

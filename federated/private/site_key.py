@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from federated.tff import records
-from federated.tff.records import ClientData
+from federated.engine import records
+from federated.engine.records import ClientData
 from medimg import atomic
 from medimg.errors import InputError
 from medimg.privacy.keyed import row_keys, unit_keys

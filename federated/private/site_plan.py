@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from federated.engine.local_training import LocalTraining
+from federated.engine.records import ClientData
 from federated.participation import participants
 from federated.private.steps import SiteMechanism, steps_of
-from federated.tff.order import LocalTraining
-from federated.tff.records import ClientData
 from medimg.errors import InputError
 from medimg.privacy.budget import Budget
 from medimg.privacy.mechanism import Mechanism

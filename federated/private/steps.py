@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from federated.engine.local_training import LocalTraining
+from federated.engine.records import ClientData, Layout
 from federated.private import draws, stream
 from federated.tff.client_work import Measured, Share
-from federated.tff.order import LocalTraining
-from federated.tff.records import ClientData, Layout
 from medimg.errors import InputError
 from medimg.privacy.clipping import check_mechanism, clipped_sum, noisy_mean
 from medimg.privacy.keyed import fold_tensor

@@ -6,13 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from federated.clients.plan import Plan
+from federated.engine.records import ClientData
+from federated.engine.state import State
+from federated.engine.updates import ClientUpdate
 from federated.remote.description import Description, assigned, together
 from federated.remote.member import Member
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution, WorkerLostError
-from federated.tff.records import ClientData
-from federated.tff.results import ClientUpdate
-from federated.tff.state import State
 from medimg.errors import InputError
 
 WHEN_LOST = ("skip", "wait")

@@ -6,14 +6,14 @@ from collections.abc import Callable
 import grpc
 
 from federated.clients.plan import Plan
+from federated.engine.records import ClientData
+from federated.engine.state import State
+from federated.engine.updates import ClientUpdate
 from federated.remote import messages
 from federated.remote.description import Description
 from federated.remote.mailbox import Mailbox
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution, WorkerLostError
-from federated.tff.records import ClientData
-from federated.tff.results import ClientUpdate
-from federated.tff.state import State
 from medimg.errors import InputError
 
 _GRACE = (

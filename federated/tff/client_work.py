@@ -10,11 +10,13 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import tensorflow as tf
 
-from federated.tff import order, records
+from federated.engine import local_training
+from federated.engine.local_training import LocalTraining
+from federated.engine.records import ClientData, Layout
+from federated.engine.strategy import Strategy
+from federated.tff import records
 from federated.tff.local_model import LocalModel, assign, set_key
-from federated.tff.order import LocalTraining
-from federated.tff.records import ClientData, Layout
-from federated.tff.strategies import Strategy, client_optimizer
+from federated.tff.strategies import client_optimizer
 from medimg.errors import InputError
 
 # (model, loss, inputs, targets, weights, key) -> (gradients of model.trainable_variables, mean loss, logits)
@@ -97,7 +99,7 @@ class Minibatches:
         self, local: LocalTraining, client: ClientData, seed: int, round_number: int
     ) -> np.ndarray:
         """Rows of the examples, negative where there is none."""
-        return order.steps(local, client.examples, seed, round_number, client.name)
+        return local_training.steps(local, client.examples, seed, round_number, client.name)
 
     def begin(self, model, loss, layout: Layout, share: Share):
         """As in `Steps`."""

@@ -7,17 +7,17 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from federated.participation import local_steps
-from federated.tff import client_work, order
+from federated.engine import local_training
+from federated.engine.local_training import LocalTraining, local_steps
+from federated.engine.records import ClientData, Layout
+from federated.engine.state import State
+from federated.engine.strategy import Strategy
+from federated.engine.updates import ClientRound, ClientUpdate, RoundResult, named
+from federated.tff import client_work
 from federated.tff.client_work import ClientWork
 from federated.tff.execution import Execution
 from federated.tff.local_model import LocalModel
-from federated.tff.order import LocalTraining
 from federated.tff.process import NOTHING, Process
-from federated.tff.records import ClientData, Layout
-from federated.tff.results import ClientRound, ClientUpdate, RoundResult, named
-from federated.tff.state import State
-from federated.tff.strategies import Strategy
 from medimg.errors import InputError
 
 # Clients whose updates are in the worker at a time, where the aggregation can be added up from parts.
@@ -295,7 +295,7 @@ class Engine:
             "own": tuple(own),
             "folder": client.folder,
             "steps": steps[:done],
-            "seed": order.dropout_seed(*named),
+            "seed": local_training.dropout_seed(*named),
             "weight": np.float32(self._weight(client)),
         }
 

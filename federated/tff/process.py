@@ -6,9 +6,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from federated.engine.strategy import Strategy
 from federated.tff import keras_classes
 from federated.tff.client_work import ClientWork, Share
-from federated.tff.strategies import Strategy, aggregator, server_optimizer
+from federated.tff.strategies import aggregator, server_optimizer
 
 # TFF has no place for a state of nothing: strategies without one carry this.
 NOTHING = [np.zeros(0, np.float32)]

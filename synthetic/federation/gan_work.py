@@ -10,11 +10,12 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
-from federated.tff import order, records
+from federated.engine import local_training
+from federated.engine.local_training import LocalTraining
+from federated.engine.records import ClientData, Layout
+from federated.engine.strategy import Strategy
+from federated.tff import records
 from federated.tff.client_work import Share
-from federated.tff.order import LocalTraining
-from federated.tff.records import ClientData, Layout
-from federated.tff.strategies import Strategy
 from synthetic.federation.gan_model import Averaged, GanModel
 from synthetic.images.step import PENALTY_EVERY, Steps
 
@@ -46,7 +47,7 @@ class NumberedBatches:
         self, local: LocalTraining, client: ClientData, seed: int, round_number: int
     ) -> np.ndarray:
         """Numbers, then rows, negative where there is none."""
-        rows = order.steps(local, client.examples, seed, round_number, client.name)
+        rows = local_training.steps(local, client.examples, seed, round_number, client.name)
         return np.concatenate([numbers(local, round_number), rows], axis=1)
 
     def begin(self, steps: Steps, layout: Layout, share: Share):

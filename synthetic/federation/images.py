@@ -10,17 +10,17 @@ import pandas as pd
 from federated.averaging import average, options_of_rounds, unused_rounds
 from federated.checkpoint import Checkpoints
 from federated.clients.client import Client
+from federated.engine import records
+from federated.engine.local_training import LocalTraining
+from federated.engine.records import ClientData, Layout
+from federated.engine.strategy import Strategy
 from federated.partition import partition
 from federated.private.site_key import with_key
 from federated.private.site_plan import check_site, plan_of
 from federated.rounds import Watch
 from federated.secure.exposure import who_could_see
-from federated.tff import records
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution
-from federated.tff.order import LocalTraining
-from federated.tff.records import ClientData, Layout
-from federated.tff.strategies import Strategy
 from medimg.csv_cells import read_csv
 from medimg.dataset import Dataset
 from medimg.errors import InputError

@@ -13,11 +13,11 @@ import tensorflow as tf
 
 from federated.averaging import options_of_rounds
 from federated.config import FederateConfig
+from federated.engine.local_training import LocalTraining
+from federated.engine.records import ClientData, Layout
 from federated.private.patient import PatientPrivacy
 from federated.private.steps import Drawing, PatientSteps, keys_of_step
 from federated.tff.client_work import Share
-from federated.tff.order import LocalTraining
-from federated.tff.records import ClientData, Layout
 from medimg.dataset import Dataset
 from synthetic.federation.gan_work import (
     DISCRIMINATOR,

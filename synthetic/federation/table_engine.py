@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from federated.participation import local_steps
+from federated.engine.local_training import local_steps
+from federated.engine.records import ClientData
+from federated.engine.state import State
+from federated.engine.updates import ClientRound, ClientUpdate
 from federated.robust.mean import mean
-from federated.tff.records import ClientData
-from federated.tff.results import ClientRound, ClientUpdate
-from federated.tff.state import State
 from synthetic.federation import table_arrays
 from synthetic.tables.training import Generator, randomness
 
@@ -29,7 +29,7 @@ class Plain:
 
 
 class Averages:
-    """The server's part: means of the clients' updates by their rows; of `federated.averaging.Engine`."""
+    """The server's part: means of the clients' updates by their rows; of `federated.engine.contract.Engine`."""
 
     strategy = model = Plain()
 
@@ -83,7 +83,7 @@ class TableEngine(Averages):
     def client_updates(
         self, state: State, clients: list[ClientData], number: int, work: dict[str, float]
     ) -> dict[str, ClientUpdate]:
-        """As `federated.averaging.Engine` says; the loss is the critic's, or the autoencoder's."""
+        """As `federated.engine.contract.Engine` says; the loss is the critic's, or the autoencoder's."""
         return {
             client.name: self._update(state, client, number, work.get(client.name, 1.0))
             for client in clients

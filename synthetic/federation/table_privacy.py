@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from federated.participation import local_steps
+from federated.engine.local_training import local_steps
 from federated.private.assumptions import DISJOINT
 from federated.private.ledger import Account, FederatedLedger, FederatedTerms
 from federated.private.site_plan import asked_steps, rounds_of, rounds_within

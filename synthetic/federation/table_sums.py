@@ -7,8 +7,8 @@ import numpy as np
 
 from federated.combining import Combining
 from federated.config import FederateConfig
-from federated.tff.results import ClientRound, ClientUpdate
-from federated.tff.state import State
+from federated.engine.state import State
+from federated.engine.updates import ClientRound, ClientUpdate
 from medimg.errors import InputError
 from synthetic.federation.table_engine import Averages
 

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from federated.averaging import average, options_of_rounds, unused_rounds
+from federated.engine.records import ClientData
+from federated.engine.state import State
 from federated.rounds import Watch
 from federated.secure.exposure import who_could_see
-from federated.tff.records import ClientData
-from federated.tff.state import State
 from medimg.dataset import Dataset
 from synthetic.config import SynthesizeConfig
 from synthetic.dataset import NO_GUARANTEE, Made

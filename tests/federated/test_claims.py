@@ -180,7 +180,7 @@ def test_no_row_or_name_of_a_patient_is_in_what_travels(run, data, told):
     for name in ("rounds.csv", "history.csv", "audit.jsonl", "federation.json"):
         words = set(re.findall(r"\w+", (run / name).read_text()))
         assert not words & names, name
-    from federated.tff.results import ClientRound, ClientUpdate
+    from federated.engine.updates import ClientRound, ClientUpdate
 
     assert [f.name for f in dataclasses.fields(ClientUpdate)] == [
         "vectors",

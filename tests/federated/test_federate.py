@@ -185,11 +185,11 @@ def test_fedbn_keeps_a_model_for_each_site(phantom_data, execution, tmp_path):
 def combining(execution, table):
     """A server with its engine, a state, and honest updates of three clients."""
     from federated.combining import Combining
-    from federated.tff import records
+    from federated.engine import records
+    from federated.engine.local_training import LocalTraining
+    from federated.engine.strategy import Strategy
     from federated.tff.engine import Engine
     from federated.tff.local_model import LocalModel
-    from federated.tff.order import LocalTraining
-    from federated.tff.strategies import Strategy
     from medimg.models.tabular import build_tabular
 
     generator = np.random.default_rng(0)

@@ -3,13 +3,8 @@
 import numpy as np
 import pytest
 
-from federated.participation import (
-    attendance,
-    dropouts,
-    local_steps,
-    participants,
-    stragglers,
-)
+from federated.engine.local_training import local_steps
+from federated.participation import attendance, dropouts, participants, stragglers
 from medimg.errors import InputError
 
 NAMES = [f"client-{i:02d}" for i in range(20)]

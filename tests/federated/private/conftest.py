@@ -40,8 +40,8 @@ def dataset(tmp_path):
 
 @pytest.fixture
 def site(tmp_path):
+    from federated.engine import records
     from federated.private import site_key
-    from federated.tff import records
 
     def make(name="site", rows=90, patients=40, shape=(6,), fixed=None, seed=0, without=None):
         generator = np.random.default_rng(seed)
@@ -76,11 +76,11 @@ class Bench:
     """
 
     def __init__(self, model, layout, mechanisms, clip):
+        from federated.engine.local_training import LocalTraining
+        from federated.engine.strategy import Strategy
         from federated.private.steps import PatientSteps
         from federated.tff.client_work import ClientWork
         from federated.tff.local_model import LocalModel
-        from federated.tff.order import LocalTraining
-        from federated.tff.strategies import Strategy
 
         self.model, self.mechanisms, self.clip = model, mechanisms, clip
         steps = PatientSteps(mechanisms, clip, TRAINING)

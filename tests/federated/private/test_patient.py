@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from federated.config import FederateConfig
+from federated.engine import records
 from federated.private.patient import PatientPrivacy, check, check_model
 from federated.private.site_key import FILE, with_key
-from federated.tff import records
 from medimg.audit.claim import claim_of
 from medimg.errors import InputError
 from medimg.models.tabular import build_tabular

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from federated.engine import local_training
+from federated.engine.local_training import LocalTraining
+from federated.engine.records import Layout
+from federated.engine.strategy import Strategy
 from federated.private import draws, stream
 from federated.private.steps import PatientSteps, SiteMechanism, steps_of
-from federated.tff import order
 from federated.tff.client_work import ClientWork
 from federated.tff.local_model import LocalModel
-from federated.tff.order import LocalTraining
-from federated.tff.records import Layout
-from federated.tff.strategies import Strategy
 from medimg.errors import InputError
 from medimg.models.build import build
 from medimg.models.tabular import build_tabular
@@ -191,7 +191,7 @@ def test_a_worker_of_tff_clips_by_patient_too(execution, site, model, shape):
     local = LocalTraining(steps=2, learning_rate=RATE)
     there, data = engine(execution, [here], model, Strategy(), local, 0.0, 0.5)
     found = there.client_updates(there.initialize(), data)["a"].vectors
-    seed = order.dropout_seed(5, 1, "a")
+    seed = local_training.dropout_seed(5, 1, "a")
     expected, _ = reference(model, here, SiteMechanism(20, 10, 0.0), 0.5, 2, seed)
     assert difference(found, expected) < 1e-5
     assert difference(found, zeros(found)) > 1e-3

@@ -27,10 +27,10 @@ def plan(table_data):
 
 @pytest.fixture(scope="module")
 def make_engine(plan):
+    from federated.engine.local_training import LocalTraining
+    from federated.engine.strategy import Strategy
     from federated.tff.engine import Engine
     from federated.tff.local_model import LocalModel
-    from federated.tff.order import LocalTraining
-    from federated.tff.strategies import Strategy
 
     local = LocalTraining(batch_size=8, learning_rate=0.1)
     model = LocalModel(plan.trained, "binary")

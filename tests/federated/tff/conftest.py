@@ -15,7 +15,7 @@ def execution():
 @pytest.fixture
 def federation(tmp_path):
     """(clients' data, layout, {name: (x, y)}): clients of different sizes and class mixes."""
-    from federated.tff import records
+    from federated.engine import records
 
     def make(sizes=(12, 20, 28, 9, 31), columns=6, classes=3, seed=0):
         generator = np.random.default_rng(seed)

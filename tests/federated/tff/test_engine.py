@@ -3,12 +3,13 @@ import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from federated.tff import keras_classes, order, records
+from federated.engine import local_training, records
+from federated.engine.local_training import LocalTraining
+from federated.engine.records import ClientData, Layout
+from federated.engine.strategy import Strategy
+from federated.tff import keras_classes
 from federated.tff.engine import Engine
 from federated.tff.local_model import LocalModel
-from federated.tff.order import LocalTraining
-from federated.tff.records import ClientData, Layout
-from federated.tff.strategies import Strategy
 from medimg.models.blocks import freeze
 from medimg.models.build import build
 from medimg.models.tabular import build_tabular
@@ -93,7 +94,7 @@ def test_three_rounds_of_five_clients_against_a_plain_loop(execution, federation
         total = sum(len(y) for _, y in arrays.values())
         mean = [np.zeros_like(w, np.float64) for w in weights]
         for client, (x, y) in arrays.items():
-            rows = order.steps(local, len(y), 7, number, client)
+            rows = local_training.steps(local, len(y), 7, number, client)
             after = locally_trained(model, weights, rows, x, y, 0.1, proximal)
             mean = [
                 m + len(y) / total * (b.astype(float) - a)
@@ -383,7 +384,7 @@ def test_personalised_weights_are_the_clients_own_training(execution, federation
     state = engine.initialize()
     tuned = engine.local_weights(state, data)
     for name, (x, y) in arrays.items():
-        rows = order.steps(local, len(y), 4, 1, name)
+        rows = local_training.steps(local, len(y), 4, 1, name)
         after = locally_trained(model, state.weights, rows, x, y, 0.1)
         assert max_difference(tuned[name], after) < 1e-5
 

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from federated.tff import order, records
-from federated.tff.order import LocalTraining
-from federated.tff.records import Layout
+from federated.engine import local_training
+from federated.engine.local_training import LocalTraining
+from federated.engine.records import Layout, write
+from federated.tff import records
 
 
 @pytest.mark.parametrize("kind", ["uint8", "float32"])
@@ -13,7 +14,7 @@ def test_rows_come_back_as_asked_for(tmp_path, kind):
     x = (generator.random((9, 4, 3)) * 255).astype(kind)
     y = generator.integers(0, 5, 9)
     weights = generator.random(9).astype(np.float32)
-    data = records.write(tmp_path / "Spital Süd", "a", x, y, weights)
+    data = write(tmp_path / "Spital Süd", "a", x, y, weights)
     assert data.examples == 9
     asked = tf.data.Dataset.from_tensor_slices(np.array([[8, 0, 3, 3], [5, -1, -1, -1]]))
     found = list(records.batches(tf.constant(data.folder), Layout.of(x, y), asked))
@@ -26,7 +27,7 @@ def test_rows_come_back_as_asked_for(tmp_path, kind):
 
 def test_written_in_blocks_is_written_whole(tmp_path):
     x = np.arange(10_000, dtype=np.float32)[:, None]
-    data = records.write(tmp_path, "a", x, np.zeros(10_000, np.int64))
+    data = write(tmp_path, "a", x, np.zeros(10_000, np.int64))
     rows = records.every_row(tf.constant(data.folder), 5_000)
     parts = records.batches(tf.constant(data.folder), Layout((1,), "float32", (), "int64"), rows)
     assert np.array_equal(np.concatenate([inputs for inputs, _, _ in parts]), x)
@@ -35,18 +36,18 @@ def test_written_in_blocks_is_written_whole(tmp_path):
 def test_patients_are_numbered_by_any_name(tmp_path):
     owners = ["Ümit", "b 2", "Ümit", "a", "b 2"]
     x = np.zeros((5, 2), np.float32)
-    data = records.write(tmp_path, "site", x, np.zeros(5, np.int64), units=owners)
+    data = write(tmp_path, "site", x, np.zeros(5, np.int64), units=owners)
     assert data.units == 3
     numbers = records.units(tf.constant(data.folder)).numpy()
     assert sorted(set(numbers)) == [0, 1, 2]
     same = [[a == b for b in owners] for a in owners]
     assert np.array_equal(numbers[:, None] == numbers[None, :], same)
-    assert records.write(tmp_path, "site", x, np.zeros(5, np.int64)).units == 0
+    assert write(tmp_path, "site", x, np.zeros(5, np.int64)).units == 0
 
 
 def test_epochs_are_permutations_cut_into_batches():
     local = LocalTraining(epochs=3, batch_size=4)
-    rows = order.steps(local, 10, 1, 2, "a")
+    rows = local_training.steps(local, 10, 1, 2, "a")
     assert rows.shape == (9, 4)
     epochs = [block[block >= 0] for block in rows.reshape(3, -1)]
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
@@ -57,19 +58,21 @@ def test_epochs_are_permutations_cut_into_batches():
 
 
 def test_steps_go_on_through_the_epochs():
-    by_steps = order.steps(LocalTraining(steps=7, batch_size=4), 10, 1, 2, "a")
+    by_steps = local_training.steps(LocalTraining(steps=7, batch_size=4), 10, 1, 2, "a")
     assert np.array_equal(
-        by_steps, order.steps(LocalTraining(epochs=3, batch_size=4), 10, 1, 2, "a")[:7]
+        by_steps, local_training.steps(LocalTraining(epochs=3, batch_size=4), 10, 1, 2, "a")[:7]
     )
 
 
 def test_order_depends_on_seed_round_and_client():
     local = LocalTraining(batch_size=50)
-    base = order.steps(local, 50, 1, 2, "a")
-    assert np.array_equal(base, order.steps(local, 50, 1, 2, "a"))
+    base = local_training.steps(local, 50, 1, 2, "a")
+    assert np.array_equal(base, local_training.steps(local, 50, 1, 2, "a"))
     for other in ((9, 2, "a"), (1, 9, "a"), (1, 2, "b")):
-        assert not np.array_equal(base, order.steps(local, 50, *other))
-        assert not np.array_equal(order.dropout_seed(1, 2, "a"), order.dropout_seed(*other))
+        assert not np.array_equal(base, local_training.steps(local, 50, *other))
+        assert not np.array_equal(
+            local_training.dropout_seed(1, 2, "a"), local_training.dropout_seed(*other)
+        )
 
 
 @pytest.mark.parametrize(

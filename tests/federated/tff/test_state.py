@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from federated.tff.state import State
+from federated.engine.state import State
 
 
 def test_comes_back_as_it_was(tmp_path):

@@ -11,15 +11,15 @@ import tensorflow as tf
 
 import federated  # noqa: F401  (before TFF: it silences a warning of TFF's)
 from federated.audit_log import verify
+from federated.engine import local_training, records
+from federated.engine.local_training import LocalTraining
+from federated.engine.records import Layout
+from federated.engine.strategy import Strategy
 from federated.private.site_key import with_key
 from federated.private.steps import SiteMechanism
-from federated.tff import order, records
 from federated.tff.client_work import Share
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution
-from federated.tff.order import LocalTraining
-from federated.tff.records import Layout
-from federated.tff.strategies import Strategy
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.imaging import read_image
@@ -91,7 +91,7 @@ def by_hand(gan: GanModel, weights, client: records.ClientData, number: int) -> 
     folder = Path(client.folder)
     pixels = np.fromfile(folder / records.INPUTS, np.uint8).reshape(-1, 16, 16, 1)
     targets = np.fromfile(folder / records.TARGETS, np.int64)
-    seed = order.dropout_seed(0, number, client.name)
+    seed = local_training.dropout_seed(0, number, client.name)
     for i, (count, *planned) in enumerate(NumberedBatches().planned(LOCAL, client, 0, number)):
         rows = [row for row in planned if row >= 0]
         one_step(

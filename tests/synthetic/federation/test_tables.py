@@ -15,7 +15,7 @@ import yaml
 
 from federated.audit_log import verify
 from federated.averaging import options_of_rounds
-from federated.tff.records import ClientData
+from federated.engine.records import ClientData
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.privacy import ledger

@@ -66,3 +66,8 @@ def dropout_seed(seed: int, round_number: int, client: str) -> np.ndarray:
     """int32 (2,) for TensorFlow's stateless random numbers."""
     child = words(seed, round_number, client).spawn(1)[0]
     return child.generate_state(2).astype(np.uint32).view(np.int32)
+
+
+def local_steps(steps: int, work: float) -> int:
+    """That share of a client's local steps, rounded, at least one of them."""
+    return max(1, int(steps * work + 0.5))

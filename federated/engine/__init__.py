@@ -1,0 +1,1 @@
+"""What a round asks of any engine: its contract, states, updates and records."""

@@ -1,0 +1,120 @@
+"""The algorithms by name: what each does at the client and at the server, and what goes together."""
+
+from dataclasses import dataclass
+
+from federated.engine.local_training import LocalTraining
+from medimg.errors import InputError
+
+AGGREGATIONS = ("mean", "robust-clip", "dp-fixed", "dp-adaptive", "compress")
+
+WEIGHTINGS = ("examples", "equal")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What makes a strategy.
+
+    Attributes:
+        server: optimizer of the server (Reddi et al. 2021).
+        server_learning_rate: its default. 1 with `sgd` is plain averaging.
+        client: what a client does: `train`, `gradient`, `scaffold` or `mimelite`.
+        local_norm: normalisation layers stay at the client.
+        source: the paper.
+    """
+
+    server: str = "sgd"
+    server_learning_rate: float = 1.0
+    client: str = "train"
+    local_norm: bool = False
+    source: str = "McMahan et al. 2017"
+
+
+KINDS = {
+    "fedavg": Kind(),
+    "fedprox": Kind(source="Li et al. 2020"),
+    "fedsgd": Kind(client="gradient", server_learning_rate=0.1),
+    "fedavgm": Kind(server="momentum", source="Hsu et al. 2019"),
+    "fedadam": Kind(server="adam", server_learning_rate=0.01, source="Reddi et al. 2021"),
+    "fedyogi": Kind(server="yogi", server_learning_rate=0.01, source="Reddi et al. 2021"),
+    "fedadagrad": Kind(server="adagrad", server_learning_rate=0.1, source="Reddi et al. 2021"),
+    "mimelite": Kind(client="mimelite", source="Karimireddy et al. 2021"),
+    "scaffold": Kind(client="scaffold", source="Karimireddy et al. 2020"),
+    "fedbn": Kind(local_norm=True, source="Li et al. 2021"),
+}
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """One algorithm with its settings.
+
+    Attributes:
+        name: of `KINDS`.
+        server_learning_rate: None: the strategy's own.
+        proximal: mu of FedProx, for `fedprox` alone.
+        weighting: of the clients' updates, by `examples` or `equal`; None: equal for SCAFFOLD (its paper's) and for
+            differential privacy, else by examples.
+        aggregation: inside TFF: `mean`, `robust-clip` (zeroing of outliers and adaptive clipping), `dp-fixed` or
+            `dp-adaptive` (client-level differential privacy), `compress` (quantised).
+        noise_multiplier: of `dp-*`.
+        clip: largest L2 norm of an update for `dp-fixed`.
+        clients: of the federation; SCAFFOLD's and DP's sums are relative to it.
+
+    Raises:
+        InputError: settings that don't go together.
+    """
+
+    name: str = "fedavg"
+    server_learning_rate: float | None = None
+    proximal: float = 0.0
+    weighting: str | None = None
+    aggregation: str = "mean"
+    noise_multiplier: float = 0.0
+    clip: float = 1.0
+    clients: int = 5
+
+    def __post_init__(self):
+        if self.name not in KINDS:
+            raise InputError(f"--strategy {self.name}: not known; known are {', '.join(KINDS)}")
+        if self.aggregation not in AGGREGATIONS:
+            raise InputError(
+                f"--aggregation {self.aggregation}: not one of {', '.join(AGGREGATIONS)}"
+            )
+        if self.weighting not in (None, *WEIGHTINGS):
+            raise InputError(f"--weighting {self.weighting}: must be examples or equal")
+        if self.proximal < 0 or (self.proximal and self.name != "fedprox"):
+            raise InputError(
+                f"--proximal {self.proximal}: is for --strategy fedprox and not negative"
+            )
+        if self.name == "fedprox" and not self.proximal:
+            raise InputError("--strategy fedprox: needs --proximal above 0, e.g. 0.01")
+        if self.weighting == "examples" and (self.name == "scaffold" or self.is_private):
+            what = "scaffold" if self.name == "scaffold" else "client-level privacy"
+            raise InputError(f"--weighting examples: {what} weighs clients alike; use equal")
+        if self.kind.client in ("mimelite", "scaffold") and self.aggregation != "mean":
+            raise InputError(
+                f"--aggregation {self.aggregation}: not with {self.name}, whose clients send a gradient or control "
+                "variate beside the update; use mean"
+            )
+
+    @property
+    def kind(self) -> Kind:
+        """What makes it."""
+        return KINDS[self.name]
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the aggregation is differentially private."""
+        return self.aggregation.startswith("dp-")
+
+    @property
+    def by_examples(self) -> bool:
+        """Whether updates count by examples."""
+        equal = self.name == "scaffold" or self.is_private
+        return not equal if self.weighting is None else self.weighting == "examples"
+
+    def check(self, local: LocalTraining) -> None:
+        """Raises InputError when the clients' options don't fit."""
+        if self.name == "scaffold" and local.optimizer != "sgd":
+            raise InputError(
+                f"--client-optimizer {local.optimizer}: scaffold's control variates are those of plain sgd"
+            )
