@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from federated import heterogeneity
 from federated.account import account
 from federated.audit_log import AuditLog
 from federated.audit_log.files import FEDERATION, MODEL, end_record
@@ -21,6 +20,7 @@ from federated.engine.records import ClientData
 from federated.job import Setting
 from federated.listener import Listener
 from federated.outputs import majority, predictions, predictions_of_each
+from federated.partition import heterogeneity
 from federated.private.client import ClientPrivacy
 from federated.private.patient import PatientPrivacy
 from federated.private.site_key import with_key

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from federated.heterogeneity import POOLED, Heterogeneity
+from federated.partition.heterogeneity import POOLED, Heterogeneity
 from medimg.dataset import SPLITS
 from medimg.evaluation.figures import BLACK, COLOURS, GREY, ORANGE, PURPLE, SKY, shortened, styled
 

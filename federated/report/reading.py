@@ -26,7 +26,7 @@ class Tables:
             bytes_down (bytes), seconds, best.
         rounds: one row a client that was asked in a round: round, client, status, examples, loss, accuracy, val_loss,
             val_auroc, bytes_up, bytes_down, seconds.
-        partition: of `federated.heterogeneity`, one row a client and the pooled one last.
+        partition: of `federated.partition.heterogeneity`, one row a client and the pooled one last.
     """
 
     history: pd.DataFrame

@@ -10,8 +10,8 @@ import pytest
 from scipy.stats import entropy
 
 from federated.clients.client import Client
-from federated.heterogeneity import POOLED, heterogeneity, write
 from federated.partition import partition
+from federated.partition.heterogeneity import POOLED, heterogeneity, write
 from medimg.config import PrepareConfig
 from medimg.dataset import Dataset
 from medimg.prepare import prepare

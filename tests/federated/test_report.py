@@ -10,8 +10,8 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from federated.clients.client import Client
-from federated.heterogeneity import write as write_partition
 from federated.participation import attendance
+from federated.partition.heterogeneity import write as write_partition
 from federated.report.amounts import bytes_text, epsilon_text, seconds_text
 from federated.report.attendance import STATES, State, incidents, spans, state, states
 from federated.report.client_table import client_lines
