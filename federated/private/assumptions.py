@@ -1,6 +1,8 @@
 """What the guarantee of a private federation rests on and what it does not cover, in plain sentences."""
 
+from federated.config import FederateConfig
 from medimg.privacy.assumptions import WHEN, Circumstances, assumptions
+from medimg.training.lineage import NONE, Lineage
 
 DISJOINT = (
     "Each patient is at one site only, so a patient's epsilon is that of the site, and the total is the largest of the "
@@ -68,3 +70,22 @@ def of_clients(circumstances: Circumstances) -> list[str]:
         # The sentence is the same whoever is protected.
         sentences.append(assumptions(circumstances)[-1])
     return sentences
+
+
+def of_federation(config: FederateConfig, lineage: Lineage = NONE) -> Circumstances:
+    """Circumstances of a federated Run.
+
+    Args:
+        config: options.
+        lineage: where the first weights, or the rows, come from.
+    """
+    return Circumstances(
+        early_stopping=bool(config.patience),
+        best_epoch=bool(config.patience),
+        shared_validation=bool(config.patience),
+        search=True,
+        fixed_seed=config.dp_seed is not None,
+        pretrained=lineage.others,
+        weights_file=lineage.unknown,
+        vouched=lineage.vouched,
+    )

@@ -9,7 +9,7 @@ from federated.config import FederateConfig
 from federated.engine.strategy import Strategy
 from federated.participation import participants as asked_in
 from federated.private import assumptions
-from federated.private.circumstances import of_federation
+from federated.private.assumptions import of_federation
 from federated.private.ledger import Account, FederatedLedger, FederatedTerms
 from federated.private.site_plan import asked_steps, rounds_of, rounds_within
 from federated.tff.strategies import aggregator

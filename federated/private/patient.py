@@ -9,7 +9,7 @@ from federated.config import FederateConfig
 from federated.engine.local_training import LocalTraining, local_steps
 from federated.engine.records import ClientData
 from federated.private import assumptions
-from federated.private.circumstances import of_federation
+from federated.private.assumptions import of_federation
 from federated.private.ledger import Account, FederatedLedger, FederatedTerms
 from federated.private.site_plan import (
     SitePlan,
