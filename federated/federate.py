@@ -9,7 +9,7 @@ from federated.federation import Federation
 from federated.job import Setting
 from federated.listener import Listener
 from federated.private.patient import check_model
-from federated.remote.crew import RemoteCrew
+from federated.remote.pool import RemoteCrew
 from federated.tff.execution import Execution
 from federated.tff.local_model import LocalModel
 from medimg import atomic

@@ -25,7 +25,7 @@ from federated.private.client import ClientPrivacy
 from federated.private.patient import PatientPrivacy
 from federated.private.site_key import with_key
 from federated.references import CENTRALISED, Comparing, Comparison
-from federated.remote.crew import RemoteCrew
+from federated.remote.pool import RemoteCrew
 from federated.report.report import write_report
 from federated.rounds import Outcome, Rounds, Watch
 from federated.site_gain import site_gain

@@ -106,7 +106,7 @@ def round_of(engine, crew, state, number):
 
 
 def test_two_workers_behind_mutual_tls(sites, addresses, here, plan, make_engine, serve):
-    from federated.remote.crew import RemoteCrew
+    from federated.remote.pool import RemoteCrew
     from medimg.errors import InputError
 
     engine, local = here

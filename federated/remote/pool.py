@@ -9,8 +9,8 @@ from federated.clients.plan import Plan
 from federated.engine.records import ClientData
 from federated.engine.state import State
 from federated.engine.updates import ClientUpdate
+from federated.remote.connection import Member
 from federated.remote.description import Description, assigned, together
-from federated.remote.member import Member
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution, WorkerLostError
 from medimg.errors import InputError
