@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from federated.account import account
 from federated.audit_log import AuditLog
 from federated.audit_log.files import FEDERATION, MODEL, end_record
 from federated.central import Central
@@ -26,9 +25,11 @@ from federated.private.patient import PatientPrivacy
 from federated.private.site_key import with_key
 from federated.references import CENTRALISED, Comparing, Comparison
 from federated.remote.pool import RemoteCrew
+from federated.report import partition
 from federated.report.report import write_report
+from federated.report.site_gain import site_gain
+from federated.report.summary import account
 from federated.rounds import Outcome, Rounds, Watch
-from federated.site_gain import site_gain
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution
 from federated.tff.local_model import LocalModel
@@ -96,10 +97,10 @@ class Federation:
         """How the clients differ; of sites elsewhere what they told of themselves, of private training val and test."""
         root, setting, told = self.run_folder.root, self.setting, self.setting.at_workers
         if not self.sites and not self.config.is_private:
-            heterogeneity.write(setting.clients, root, self.config.seed)
+            partition.write(setting.clients, root, self.config.seed)
             return
         if not self.sites:
-            heterogeneity.write_unprotected(setting.clients, root)
+            partition.write_unprotected(setting.clients, root)
             return
         if self.config.is_private:
             rows = {

@@ -8,7 +8,6 @@ effective number of classes = exp(entropy), Jost, "Entropy and diversity", Oikos
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,18 +15,8 @@ from scipy.sparse import csr_matrix
 from scipy.spatial.distance import jensenshannon
 
 from federated.clients.client import Client
-from medimg import atomic
 from medimg.dataset import SEPARATOR, SPLITS, Dataset
 from medimg.tables.shift import site_shift
-
-__all__ = [
-    "POOLED",
-    "Heterogeneity",
-    "heterogeneity",
-    "withheld_table",
-    "write",
-    "write_unprotected",
-]
 
 POOLED = "(pooled)"
 UNLABELLED = "(unlabelled)"
@@ -127,46 +116,19 @@ def heterogeneity(clients: Sequence[Client], seed: int = 0) -> Heterogeneity:
     )
 
 
-def write(clients: Sequence[Client], folder: Path, seed: int = 0) -> Heterogeneity:
-    """Measure, and write `partition.csv` (a row a client), `partition_counts.csv`, of tables `feature_shift.csv`, and
-    `figures/partition.png` into the folder.
-
-    Raises:
-        InputError: the folder can't be written.
+def unprotected(clients: Sequence[Client]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Of a private training: counts by client, part and class of val and test alone, and the table of clients, in
+    which what is of training patients has empty cells: it carries no noise. How clients differ is not measured.
     """
-    from federated.heterogeneity_figure import partition_figure
-    from medimg.evaluation.figures import save
-
-    measured = heterogeneity(clients, seed)
-    folder = Path(folder)
-    atomic.write_csv(folder / "partition.csv", measured.clients)
-    atomic.write_csv(folder / "partition_counts.csv", measured.counts)
-    if measured.feature_shift is not None:
-        table = measured.feature_shift.rename_axis("feature").reset_index()
-        atomic.write_csv(folder / "feature_shift.csv", table)
-    save(partition_figure(measured), folder / "figures" / "partition.png")
-    return measured
-
-
-def write_unprotected(clients: Sequence[Client], folder: Path) -> None:
-    """Of a private training: `partition.csv` and `partition_counts.csv` as of `write`, of val and test alone.
-
-    What is of training patients has empty cells: it carries no noise. How clients differ is not measured.
-
-    Raises:
-        InputError: the folder can't be written.
-    """
-    folder = Path(folder)
     dataset = clients[0].dataset
     classes = (*dataset.classes, *([dataset.negative] if dataset.negative else []))
     labels = _labels(clients)
     counts = _counts(clients, labels[labels["split"].isin(_UNPROTECTED)], classes)
-    atomic.write_csv(folder / "partition_counts.csv", counts[counts["split"].isin(_UNPROTECTED)])
     rows = {
         client.name: {p: len(client.dataset.rows(p, labelled=True)) for p in _UNPROTECTED}
         for client in clients
     }
-    atomic.write_csv(folder / "partition.csv", withheld_table(rows))
+    return counts[counts["split"].isin(_UNPROTECTED)], withheld_table(rows)
 
 
 def withheld_table(rows: Mapping[str, Mapping[str, int]]) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from federated.report.attendance import IN_THE_MODEL, STATES, State, states
-from federated.report.curves import count_rounds
+from federated.report.round_figures import count_rounds
 from medimg.evaluation.figures import BLACK, GREY, ORANGE, PURPLE, SKY, VERMILION, shortened, styled
 
 # Beyond it names can't be read.

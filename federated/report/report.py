@@ -7,12 +7,10 @@ from federated.report import words
 from federated.report.amounts import bytes_text, epsilon_text, seconds_text
 from federated.report.attendance import incidents
 from federated.report.client_table import client_lines
-from federated.report.clients_figure import clients_figure
 from federated.report.participation_figure import participation_figure
 from federated.report.reading import Tables, read_federation, read_tables
-from federated.report.rounds_figure import rounds_figure
-from federated.report.traffic_figure import traffic_figure
-from federated.site_gain_figure import site_gain_figure
+from federated.report.round_figures import clients_figure, rounds_figure, traffic_figure
+from federated.report.site_gain_figure import site_gain_figure
 from medimg import atomic
 from medimg.comparison.verdict import p_text, signed
 from medimg.evaluation.figures import save

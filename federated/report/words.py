@@ -3,7 +3,7 @@
 import pandas as pd
 
 from federated.report.amounts import bytes_text, epsilon_text, seconds_text
-from federated.site_gain_words import GAINS, LOSES, NO_EVIDENCE, TOO_FEW
+from federated.report.site_gain_words import GAINS, LOSES, NO_EVIDENCE, TOO_FEW
 
 _COUNTED = {
     GAINS: ("gains", "gain"),
@@ -57,7 +57,7 @@ def words_counted(gain: dict) -> tuple[int, int, str]:
     """Sites that gain, sites in all, and what the others do: `2 no evidence, 1 loses`.
 
     Args:
-        gain: of `federated.site_gain.site_gain`, with local models.
+        gain: of `federated.report.site_gain.site_gain`, with local models.
     """
     found = [place["word"] for place in gain["places"] if place["kind"] == "site"]
     others = [

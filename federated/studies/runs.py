@@ -9,7 +9,7 @@ import pandas as pd
 
 from federated.config import FederateConfig
 from federated.federate import federate
-from federated.site_gain import POOLED
+from federated.report.site_gain import POOLED
 from federated.tff.execution import Execution
 
 # Of the federated model, with their intervals over patients.

@@ -11,7 +11,8 @@ from scipy.stats import entropy
 
 from federated.clients.client import Client
 from federated.partition import partition
-from federated.partition.heterogeneity import POOLED, heterogeneity, write
+from federated.partition.heterogeneity import POOLED, heterogeneity
+from federated.report.partition import write
 from medimg.config import PrepareConfig
 from medimg.dataset import Dataset
 from medimg.prepare import prepare

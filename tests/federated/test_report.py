@@ -11,19 +11,17 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from federated.clients.client import Client
 from federated.participation import attendance
-from federated.partition.heterogeneity import write as write_partition
 from federated.report.amounts import bytes_text, epsilon_text, seconds_text
 from federated.report.attendance import STATES, State, incidents, spans, state, states
 from federated.report.client_table import client_lines
-from federated.report.clients_figure import clients_figure
 from federated.report.participation_figure import participation_figure
+from federated.report.partition import write as write_partition
 from federated.report.printed import printed
 from federated.report.reading import read_tables
 from federated.report.report import FIGURES, render, write_report
-from federated.report.rounds_figure import rounds_figure
-from federated.report.traffic_figure import traffic_figure
+from federated.report.round_figures import clients_figure, rounds_figure, traffic_figure
+from federated.report.site_gain import site_gain
 from federated.secure.exposure import who_could_see
-from federated.site_gain import site_gain
 from medimg import atomic
 from medimg.comparison.candidates import majority
 from medimg.console import table

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
-from federated.site_gain import MEAN, POOLED, site_gain
-from federated.site_gain_figure import site_gain_figure
-from federated.site_gain_words import site_table
+from federated.report.site_gain import MEAN, POOLED, site_gain
+from federated.report.site_gain_figure import site_gain_figure
+from federated.report.site_gain_words import site_table
 from medimg.comparison.candidates import majority
 from medimg.evaluation.figures import save
 from medimg.evaluation.intervals import cluster_weights

@@ -1,10 +1,20 @@
-"""The figure of a partition: each client's class mix, and how many rows it has in each part."""
+"""A partition as tables and as a figure: each client's class mix, and how many rows it has in each part."""
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from federated.partition.heterogeneity import POOLED, Heterogeneity
+from federated.clients.client import Client
+from federated.partition.heterogeneity import (
+    POOLED,
+    Heterogeneity,
+    heterogeneity,
+    unprotected,
+)
+from medimg import atomic
 from medimg.dataset import SPLITS
 from medimg.evaluation.figures import BLACK, COLOURS, GREY, ORANGE, PURPLE, SKY, shortened, styled
 
@@ -98,3 +108,37 @@ def _title(measured: Heterogeneity, drawn: int) -> str:
     if drawn < len(measured.mixes):
         text += f"\nthe first {drawn} of {len(measured.mixes)} clients"
     return text
+
+
+def write(clients: Sequence[Client], folder: Path, seed: int = 0) -> Heterogeneity:
+    """Measure, and write `partition.csv` (a row a client), `partition_counts.csv`, of tables `feature_shift.csv`, and
+    `figures/partition.png` into the folder.
+
+    Raises:
+        InputError: the folder can't be written.
+    """
+    from medimg.evaluation.figures import save
+
+    measured = heterogeneity(clients, seed)
+    folder = Path(folder)
+    atomic.write_csv(folder / "partition.csv", measured.clients)
+    atomic.write_csv(folder / "partition_counts.csv", measured.counts)
+    if measured.feature_shift is not None:
+        table = measured.feature_shift.rename_axis("feature").reset_index()
+        atomic.write_csv(folder / "feature_shift.csv", table)
+    save(partition_figure(measured), folder / "figures" / "partition.png")
+    return measured
+
+
+def write_unprotected(clients: Sequence[Client], folder: Path) -> None:
+    """Of a private training: `partition.csv` and `partition_counts.csv` as of `write`, of val and test alone.
+
+    What is of training patients has empty cells: it carries no noise. How clients differ is not measured.
+
+    Raises:
+        InputError: the folder can't be written.
+    """
+    folder = Path(folder)
+    counts, table = unprotected(clients)
+    atomic.write_csv(folder / "partition_counts.csv", counts)
+    atomic.write_csv(folder / "partition.csv", table)

@@ -16,7 +16,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from federated.site_gain_words import notes, sentences, word
+from federated.report.site_gain_words import notes, sentences, word
 from medimg.comparison.paired import difference, holm
 from medimg.evaluation.intervals import LEVEL, cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS

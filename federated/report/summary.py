@@ -38,7 +38,7 @@ def account(
         setting: what it is about.
         clients: that trained.
         outcome: of the rounds.
-        gain: of `federated.site_gain.site_gain`.
+        gain: of `federated.report.site_gain.site_gain`.
         left_out: why nothing was trained to compare with; empty when it was.
         histories: of what was trained to compare with.
         privacy: summary of the ledger.
