@@ -2,7 +2,7 @@
 
 from federated.config import FederateConfig
 from federated.participation import check_dropout
-from federated.robust.choice import check_compatible, check_enough
+from federated.robust.rules import check_compatible, check_enough
 from medimg.errors import InputError
 
 # Beside the update their clients send a vector that only a mean makes sense of.

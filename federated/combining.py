@@ -15,7 +15,7 @@ import numpy as np
 from federated.config import FederateConfig
 from federated.engine.state import State
 from federated.engine.updates import ClientUpdate
-from federated.robust.choice import aggregate
+from federated.robust.rules import aggregate
 from federated.secure.ckks import CkksKeys
 from federated.secure.encrypted import ckks_sum
 from federated.secure.errors import TooFewClientsError

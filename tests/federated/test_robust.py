@@ -8,10 +8,10 @@ import pytest
 from scipy.stats import trim_mean
 
 from federated.robust import vectors as in_blocks
-from federated.robust.choice import RULES, aggregate, check_compatible, check_enough
 from federated.robust.krum import krum, multi_krum, squared_distances
 from federated.robust.mean import mean
 from federated.robust.median import median
+from federated.robust.rules import RULES, aggregate, check_compatible, check_enough
 from federated.robust.trimmed_mean import trimmed_clients, trimmed_mean
 from medimg.errors import InputError
 
