@@ -25,8 +25,8 @@ def attackers(folder: Path):
     """Makes a crew whose first client trains on flipped labels and scales what it sends."""
     import shutil
 
-    from federated.crew import LocalCrew
     from federated.engine import records
+    from federated.rounds.pool import LocalCrew
 
     def flipped(client):
         # A copy: the other trainings need the client honest.
@@ -57,7 +57,7 @@ def attackers(folder: Path):
 def aurocs(folder: Path, seed: int, execution) -> dict[str, float]:
     """HONEST and aggregation -> AUROC of one seed on all test patients."""
     from federated.config import FederateConfig
-    from federated.crew import LocalCrew
+    from federated.rounds.pool import LocalCrew
     from federated.studies.bench import Bench
     from medimg.config import PhantomConfig, PrepareConfig
     from medimg.evaluation.metrics import METRICS

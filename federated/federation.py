@@ -9,16 +9,11 @@ import pandas as pd
 
 from federated.audit_log import AuditLog
 from federated.audit_log.files import FEDERATION, MODEL, end_record
-from federated.central import Central
-from federated.checkpoint import Checkpoints
 from federated.clients import examples
 from federated.clients.plan import Plan
-from federated.combining import Combining
-from federated.crew import Crew, LocalCrew
 from federated.engine.records import ClientData
 from federated.job import Setting
 from federated.listener import Listener
-from federated.outputs import majority, predictions, predictions_of_each
 from federated.partition import heterogeneity
 from federated.private.client import ClientPrivacy
 from federated.private.patient import PatientPrivacy
@@ -29,7 +24,11 @@ from federated.report import partition
 from federated.report.report import write_report
 from federated.report.site_gain import site_gain
 from federated.report.summary import account
-from federated.rounds import Outcome, Rounds, Watch
+from federated.rounds.checkpoint import Checkpoints
+from federated.rounds.combining import Combining
+from federated.rounds.held_out import Central, majority, predictions, predictions_of_each
+from federated.rounds.pool import Crew, LocalCrew
+from federated.rounds.rounds import Outcome, Rounds, Watch
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution
 from federated.tff.local_model import LocalModel

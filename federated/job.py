@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from federated.aggregation import check_aggregation
 from federated.clients.client import Client, pooled
 from federated.clients.plan import Plan
 from federated.config import FederateConfig
@@ -14,6 +13,7 @@ from federated.partition import partition
 from federated.partition.site import require_public_sites
 from federated.private import client, patient
 from federated.remote.description import Description
+from federated.rounds.compatibility import check_aggregation
 from federated.statistics import (
     Schema,
     answer,

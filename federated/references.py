@@ -11,17 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from federated.central import Central
-from federated.checkpoint import Checkpoints
 from federated.clients.plan import Plan
-from federated.combining import Combining
-from federated.crew import LocalCrew
 from federated.engine import records
 from federated.engine.records import ClientData
 from federated.engine.strategy import Strategy
 from federated.job import Setting
-from federated.outputs import predictions, predictions_of_each
-from federated.rounds import Outcome, Rounds, Watch
+from federated.rounds.checkpoint import Checkpoints
+from federated.rounds.combining import Combining
+from federated.rounds.held_out import Central, predictions, predictions_of_each
+from federated.rounds.pool import LocalCrew
+from federated.rounds.rounds import Outcome, Rounds, Watch
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution
 from federated.tff.local_model import LocalModel

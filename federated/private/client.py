@@ -7,11 +7,11 @@ from pathlib import Path
 
 from federated.config import FederateConfig
 from federated.engine.strategy import Strategy
-from federated.participation import participants as asked_in
 from federated.private import assumptions
 from federated.private.assumptions import of_federation
 from federated.private.ledger import Account, FederatedLedger, FederatedTerms
 from federated.private.site_plan import asked_steps, rounds_of, rounds_within
+from federated.rounds.participation import participants as asked_in
 from federated.tff.strategies import aggregator
 from medimg.dataset import Dataset
 from medimg.errors import InputError

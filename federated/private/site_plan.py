@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from federated.engine.local_training import LocalTraining
 from federated.engine.records import ClientData
-from federated.participation import participants
 from federated.private.steps import SiteMechanism, steps_of
+from federated.rounds.participation import participants
 from medimg.errors import InputError
 from medimg.privacy.budget import Budget
 from medimg.privacy.mechanism import Mechanism

@@ -19,7 +19,7 @@ WHEN_LOST = ("skip", "wait")
 
 
 class RemoteCrew:
-    """The clients of several workers; a `federated.crew.Crew` after `prepare` and `start`.
+    """The clients of several workers; a `federated.rounds.pool.Crew` after `prepare` and `start`.
 
     Before the first round every worker must be there. In a round one that is lost is left out (`skip`) and tried
     again in the next, or waited for (`wait`). One that was started anew is given the plan again.

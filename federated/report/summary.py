@@ -2,12 +2,12 @@
 
 import statistics
 
-from federated.aggregation import asked
 from federated.audit_log.head import read_head
 from federated.engine.records import ClientData
 from federated.job import Setting
 from federated.references import CENTRALISED
-from federated.rounds import Outcome
+from federated.rounds.compatibility import asked
+from federated.rounds.rounds import Outcome
 from federated.secure.exposure import who_could_see
 from federated.secure.terms import default_threshold
 from medimg.run import Run

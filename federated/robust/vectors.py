@@ -49,7 +49,7 @@ def checked(vectors: Sequence[np.ndarray]) -> tuple[int, int]:
     shapes = {np.shape(vector) for vector in vectors}
     if len(shapes) > 1 or len(shape := shapes.pop()) != 1 or shape[0] == 0:
         raise ValueError(
-            "updates must be vectors of one length; flatten them with federated.update.Update.vector"
+            "updates must be vectors of one length; flatten them with federated.rounds.screening.Update.vector"
         )
     for i, vector in enumerate(vectors):
         if not np.issubdtype(vector.dtype, np.floating):
@@ -61,7 +61,8 @@ def blocks(vectors: Sequence[np.ndarray]) -> Iterator[tuple[slice, np.ndarray]]:
     """Slices of the coordinates with the clients' values there, float64 (n, width).
 
     Raises:
-        ValueError: an update holds NaN or infinity; `federated.update.validate` rejects those by the client's name.
+        ValueError: an update holds NaN or infinity; `federated.rounds.screening.validate` rejects those by the
+            client's name.
     """
     n, d = checked(vectors)
     width = max(1, BLOCK_VALUES // n)

@@ -6,16 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from federated.central import Central
-from federated.checkpoint import Checkpoints
 from federated.clients import examples
-from federated.combining import Combining
 from federated.config import FederateConfig
-from federated.crew import LocalCrew
 from federated.job import Setting
-from federated.outputs import predictions
 from federated.references import Comparing
-from federated.rounds import Rounds
+from federated.rounds.checkpoint import Checkpoints
+from federated.rounds.combining import Combining
+from federated.rounds.held_out import Central, predictions
+from federated.rounds.pool import LocalCrew
+from federated.rounds.rounds import Rounds
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution
 from federated.tff.local_model import LocalModel

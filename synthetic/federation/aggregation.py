@@ -1,7 +1,7 @@
 """Aggregations that a generator across clients can have, of images and of rows alike."""
 
-from federated.aggregation import check_aggregation
-from federated.averaging import options_of_rounds
+from federated.rounds.averaging import options_of_rounds
+from federated.rounds.compatibility import check_aggregation
 from medimg.errors import InputError
 
 # They are TFF's, of updates that stand for steps of a few weights; moments of Adam are none.

@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from federated.averaging import average, options_of_rounds, unused_rounds
-from federated.checkpoint import Checkpoints
 from federated.clients.client import Client
 from federated.engine import records
 from federated.engine.local_training import LocalTraining
@@ -17,7 +15,9 @@ from federated.engine.strategy import Strategy
 from federated.partition import partition
 from federated.private.site_key import with_key
 from federated.private.site_plan import check_site, plan_of
-from federated.rounds import Watch
+from federated.rounds.averaging import average, options_of_rounds, unused_rounds
+from federated.rounds.checkpoint import Checkpoints
+from federated.rounds.rounds import Watch
 from federated.secure.exposure import who_could_see
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution

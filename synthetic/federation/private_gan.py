@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from federated.averaging import options_of_rounds
 from federated.config import FederateConfig
 from federated.engine.local_training import LocalTraining
 from federated.engine.records import ClientData, Layout
 from federated.private.patient import PatientPrivacy
 from federated.private.steps import Drawing, PatientSteps, keys_of_step
+from federated.rounds.averaging import options_of_rounds
 from federated.tff.client_work import Share
 from medimg.dataset import Dataset
 from synthetic.federation.gan_work import (

@@ -130,7 +130,7 @@ class ClientsPrivacy:
         self._recorded: dict = {}
 
     def before_round(self, number: int, asked: Sequence[str], work: Mapping[str, float]) -> None:
-        """Write down what the clients are about to spend; of `federated.rounds.Watch`."""
+        """Write down what the clients are about to spend; of `federated.rounds.rounds.Watch`."""
         start = self.first + (number - 1) * self._steps
         self._recorded = self._ledger.record(
             {name: (start, start + local_steps(self._steps, work.get(name, 1.0))) for name in asked}

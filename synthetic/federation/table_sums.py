@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from federated.combining import Combining
 from federated.config import FederateConfig
 from federated.engine.state import State
 from federated.engine.updates import ClientRound, ClientUpdate
+from federated.rounds.combining import Combining
 from medimg.errors import InputError
 from synthetic.federation.table_engine import Averages
 

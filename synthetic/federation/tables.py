@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from federated.averaging import average, options_of_rounds, unused_rounds
 from federated.engine.records import ClientData
 from federated.engine.state import State
-from federated.rounds import Watch
+from federated.rounds.averaging import average, options_of_rounds, unused_rounds
+from federated.rounds.rounds import Watch
 from federated.secure.exposure import who_could_see
 from medimg.dataset import Dataset
 from synthetic.config import SynthesizeConfig

@@ -184,10 +184,10 @@ def test_fedbn_keeps_a_model_for_each_site(phantom_data, execution, tmp_path):
 @pytest.fixture
 def combining(execution, table):
     """A server with its engine, a state, and honest updates of three clients."""
-    from federated.combining import Combining
     from federated.engine import records
     from federated.engine.local_training import LocalTraining
     from federated.engine.strategy import Strategy
+    from federated.rounds.combining import Combining
     from federated.tff.engine import Engine
     from federated.tff.local_model import LocalModel
     from medimg.models.tabular import build_tabular
@@ -234,7 +234,7 @@ def test_a_broken_update_is_rejected_by_name(combining, spoil, told):
 
 def test_a_protected_clients_broken_update_is_none_and_not_told(combining):
     """That it was rejected would be a word on the client without noise."""
-    from federated.combining import Combining
+    from federated.rounds.combining import Combining
 
     plain, state, updates = combining
     server = Combining(plain.engine, replace(QUICK, dp="client", dp_epsilon=6.0), list(updates), 8)
@@ -251,7 +251,7 @@ def test_a_protected_clients_broken_update_is_none_and_not_told(combining):
 @pytest.mark.parametrize("secure", ["masking", "ckks"])
 def test_a_resumed_coordinator_gets_no_second_sum_over_other_clients(combining, tmp_path, secure):
     """The difference of the two sums would be one client's update."""
-    from federated.combining import Combining
+    from federated.rounds.combining import Combining
 
     plain, state, updates = combining
     names = list(updates)

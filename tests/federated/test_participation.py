@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from federated.engine.local_training import local_steps
-from federated.participation import attendance, dropouts, participants, stragglers
+from federated.rounds.participation import attendance, dropouts, participants, stragglers
 from medimg.errors import InputError
 
 NAMES = [f"client-{i:02d}" for i in range(20)]

@@ -10,7 +10,6 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from federated.clients.client import Client
-from federated.participation import attendance
 from federated.report.amounts import bytes_text, epsilon_text, seconds_text
 from federated.report.attendance import STATES, State, incidents, spans, state, states
 from federated.report.client_table import client_lines
@@ -21,6 +20,7 @@ from federated.report.reading import read_tables
 from federated.report.report import FIGURES, render, write_report
 from federated.report.round_figures import clients_figure, rounds_figure, traffic_figure
 from federated.report.site_gain import site_gain
+from federated.rounds.participation import attendance
 from federated.secure.exposure import who_could_see
 from medimg import atomic
 from medimg.comparison.candidates import majority

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from federated.update import (
+from federated.rounds.screening import (
     Limits,
     RejectedUpdateError,
     Update,

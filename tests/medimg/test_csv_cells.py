@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from federated.rounds_table import COLUMNS, RoundsTable
+from federated.rounds.table import COLUMNS, RoundsTable
 from medimg import atomic
 from medimg.config import EvaluateConfig, TrainConfig
 from medimg.csv_cells import quote, quoted, read_csv, unquote

@@ -6,8 +6,8 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from federated.config import FederateConfig
-from federated.participation import participants
 from federated.private.client import ClientPrivacy, check, client_noise
+from federated.rounds.participation import participants
 from medimg.errors import InputError
 from medimg.privacy import ledger
 from medimg.privacy.dataset_ledger import DatasetLedger

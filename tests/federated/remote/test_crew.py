@@ -41,8 +41,8 @@ def make_engine(plan):
 def here(plan, table_data, make_engine, tmp_path_factory):
     """The same federation in this process: (engine, crew)."""
     from federated.clients.examples import prepare
-    from federated.crew import LocalCrew
     from federated.partition import partition
+    from federated.rounds.pool import LocalCrew
     from federated.tff.execution import Execution
     from medimg.config import TrainConfig
     from medimg.dataset import Dataset

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from federated.audit_log import verify
-from federated.averaging import options_of_rounds
 from federated.engine.records import ClientData
+from federated.rounds.averaging import options_of_rounds
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.privacy import ledger

@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from federated.config import FederateConfig
+from federated.engine.contract import Engine
 from federated.engine.state import State
 from federated.engine.updates import ClientUpdate
 from federated.robust.rules import aggregate
+from federated.rounds.screening import Update, digest_arrays, screened
 from federated.secure.ckks import CkksKeys
 from federated.secure.encrypted import ckks_sum
 from federated.secure.errors import TooFewClientsError
@@ -23,8 +25,6 @@ from federated.secure.keys import identities
 from federated.secure.masking import masked_sum
 from federated.secure.network import silent_from
 from federated.secure.result import SecureSum
-from federated.tff.engine import Engine
-from federated.update import Update, digest_arrays, screened
 
 # Done on the updates outside of TFF.
 _OUTSIDE = ("median", "trimmed-mean", "krum", "multi-krum")

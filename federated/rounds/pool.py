@@ -2,10 +2,10 @@
 
 from typing import Protocol
 
+from federated.engine.contract import Engine
 from federated.engine.records import ClientData
 from federated.engine.state import State
 from federated.engine.updates import ClientUpdate
-from federated.tff.engine import Engine
 
 
 class Crew(Protocol):

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from federated.audit_log import AuditLog
-from federated.central import Central, Measured
-from federated.checkpoint import Checkpoints, Progress
-from federated.combining import Combined, Combining
 from federated.config import FederateConfig
-from federated.crew import Crew
+from federated.engine.contract import Engine
 from federated.engine.state import State
 from federated.engine.updates import ClientUpdate
-from federated.participation import Attendance, attendance
-from federated.rounds_table import COLUMNS, RoundsTable, written
-from federated.tff.engine import Engine
-from federated.update import digest_arrays
+from federated.rounds.checkpoint import Checkpoints, Progress
+from federated.rounds.combining import Combined, Combining
+from federated.rounds.held_out import Central, Measured
+from federated.rounds.participation import Attendance, attendance
+from federated.rounds.pool import Crew
+from federated.rounds.screening import digest_arrays
+from federated.rounds.table import COLUMNS, RoundsTable, written
 
 
 @dataclass(frozen=True)

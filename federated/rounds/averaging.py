@@ -12,15 +12,15 @@ import pandas as pd
 
 from federated.audit_log import AuditLog
 from federated.audit_log.files import end_record
-from federated.checkpoint import Checkpoints
-from federated.combining import Combining
 from federated.config import AggregationOptions, FederateConfig, PartitionOptions
-from federated.crew import LocalCrew
 from federated.engine.contract import Engine
 from federated.engine.records import ClientData
 from federated.engine.state import State
-from federated.rounds import Rounds, Watch
-from federated.unmeasured import Unmeasured
+from federated.rounds.checkpoint import Checkpoints
+from federated.rounds.combining import Combining
+from federated.rounds.held_out import Measured
+from federated.rounds.pool import LocalCrew
+from federated.rounds.rounds import Rounds, Watch
 from medimg import atomic
 from medimg.csv_cells import read_csv
 from medimg.errors import InputError
@@ -117,3 +117,14 @@ def unused_rounds(folder: Path) -> list[str]:
     if not idle:
         return []
     return [f"{idle} of {len(history)} rounds taught nothing: too few updates arrived or were used"]
+
+
+class Unmeasured:
+    """Stands where `Central` measures a classifier."""
+
+    def logits(self, weights: list[np.ndarray]) -> None:
+        """None: nothing is predicted."""
+
+    def measure(self, logits: None, client: str | None = None) -> Measured | None:
+        """NaN of all rows, None of a client's."""
+        return Measured(np.nan, np.nan, np.nan) if client is None else None

@@ -1,8 +1,8 @@
 """Which aggregations, secure sums and strategies go together, and with how many clients."""
 
 from federated.config import FederateConfig
-from federated.participation import check_dropout
 from federated.robust.rules import check_compatible, check_enough
+from federated.rounds.participation import check_dropout
 from medimg.errors import InputError
 
 # Beside the update their clients send a vector that only a mean makes sense of.
