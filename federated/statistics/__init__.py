@@ -4,12 +4,11 @@
 and no rows.
 """
 
-from federated.statistics.answers import answer
 from federated.statistics.disclosure import counts_disclosed, disclosed, pixels_disclosed
 from federated.statistics.fitting import fit
 from federated.statistics.pixels import pixel_whitening
 from federated.statistics.schema import Schema, agreed
-from federated.statistics.table_answers import training_rows
+from federated.statistics.table_answers import answer, training_rows
 
 __all__ = [
     "Schema",

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from federated.statistics import pixels, table_answers
 from federated.statistics.keys import to_keys
 from federated.statistics.moments import Moments
 from federated.statistics.schema import Schema, agreed
@@ -13,6 +14,8 @@ from medimg.errors import InputError
 from medimg.tables.fit import MOST_CATEGORIES, blocks
 from medimg.tables.preprocessing import Preprocessing
 from medimg.tables.raw import Input
+
+_KINDS = {**table_answers.KINDS, "pixels": pixels.pixels}
 
 __all__ = ["KINDS", "training_rows"]
 
@@ -160,3 +163,24 @@ KINDS = {
     "values": distinct_values,
     "classes": class_sums,
 }
+
+
+def answer(dataset: Dataset, request: dict) -> dict:
+    """Counts and sums over the labelled training rows or images of a site; run where its data are.
+
+    Args:
+        dataset: the site's own.
+        request: plain values with a `kind`, as `fit` and `pixel_whitening` ask.
+
+    Returns:
+        Plain values, fit for JSON.
+
+    Raises:
+        InputError: an unknown kind, or data that do not fit the federation.
+    """
+    kind = request.get("kind")
+    if kind not in _KINDS:
+        raise InputError(
+            f"statistics '{kind}' are not known here; run the same version of medimg everywhere"
+        )
+    return _KINDS[kind](dataset, request)
