@@ -11,8 +11,8 @@ from scipy import stats
 
 from federated.studies import STUDIES, function_of
 from federated.studies.config import FederatedStudyConfig
-from federated.studies.division import divided
 from federated.studies.folder import claim
+from federated.studies.hospitals import divided
 from federated.studies.over_seeds import mean_interval, summary
 from federated.studies.pages import table_lines
 from medimg.config import PrepareConfig
