@@ -16,7 +16,7 @@ from federated.engine.records import ClientData, Layout
 from federated.engine.strategy import Strategy
 from federated.tff import records
 from federated.tff.local_model import LocalModel, assign, set_key
-from federated.tff.strategies import client_optimizer
+from federated.tff.optimizers import client_optimizer
 from medimg.errors import InputError
 
 # (model, loss, inputs, targets, weights, key) -> (gradients of model.trainable_variables, mean loss, logits)

@@ -1,15 +1,17 @@
 """The TFF computations of a strategy: clients' work, aggregation, the server's step."""
 
 import collections
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
 from federated.engine.strategy import Strategy
-from federated.tff import keras_classes
+from federated.tff import process
 from federated.tff.client_work import ClientWork, Share
-from federated.tff.strategies import aggregator, server_optimizer
+from federated.tff.optimizers import aggregator, server_optimizer
 
 # TFF has no place for a state of nothing: strategies without one carry this.
 NOTHING = [np.zeros(0, np.float32)]
@@ -59,7 +61,7 @@ class Process:
                 ("weight", types.TensorType(np.float32)),
             ]
         )
-        with keras_classes.kept():
+        with process.kept():
             self._build_clients()
 
     def _build_server(self, shapes: list) -> None:
@@ -194,3 +196,29 @@ def _vectors_type(shapes: list):
     return tff.types.StructWithPythonType(
         [tff.types.TensorType(np.float32, list(shape)) for shape in shapes], tuple
     )
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Give Keras' classes back the parents they had.
+
+    When a layer is made inside a `tf.Graph`, Keras 2 changes the parents of its class, for the whole process, to those
+    of TensorFlow 1; models made before then fail until some layer of each class is made anew outside.
+    """
+    parents = {cls: cls.__bases__ for cls in _below(tf.keras.layers.Layer)}
+    try:
+        yield
+    finally:
+        for cls, bases in parents.items():
+            if cls.__bases__ != bases:
+                cls.__bases__ = bases
+
+
+def _below(cls: type) -> list[type]:
+    found, left = {}, [cls]
+    while left:
+        for child in left.pop().__subclasses__():
+            if child not in found:
+                found[child] = None
+                left.append(child)
+    return list(found)

@@ -7,7 +7,7 @@ from federated.engine import local_training, records
 from federated.engine.local_training import LocalTraining
 from federated.engine.records import ClientData, Layout
 from federated.engine.strategy import Strategy
-from federated.tff import keras_classes
+from federated.tff import process
 from federated.tff.engine import Engine
 from federated.tff.local_model import LocalModel
 from medimg.models.blocks import freeze
@@ -157,7 +157,7 @@ def test_equals_the_algorithm_of_tff(execution, federation, name):
     def model_fn():
         return tff.learning.models.from_keras_model(mlp(l2=0.0), CROSS_ENTROPY, spec)
 
-    with keras_classes.kept():
+    with process.kept():
         theirs = tff_process(name, model_fn)
     their_state = execution.run(theirs.initialize)
     initial = tff.learning.models.ModelWeights(tuple(state.weights), ())
