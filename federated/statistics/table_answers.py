@@ -1,11 +1,11 @@
-"""What a site computes of its own table for each kind of request; rows stay in here, counts and sums leave."""
+"""What a site computes of its own rows or images for each kind of request; rows stay in here, counts and sums leave."""
 
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
-from federated.statistics import pixels, table_answers
+from federated.statistics import pixels
 from federated.statistics.keys import to_keys
 from federated.statistics.moments import Moments
 from federated.statistics.schema import Schema, agreed
@@ -14,10 +14,6 @@ from medimg.errors import InputError
 from medimg.tables.fit import MOST_CATEGORIES, blocks
 from medimg.tables.preprocessing import Preprocessing
 from medimg.tables.raw import Input
-
-_KINDS = {**table_answers.KINDS, "pixels": pixels.pixels}
-
-__all__ = ["KINDS", "training_rows"]
 
 _ROWS = 16_384  # encoded at once
 # What a coordinator may have counted at once: a table of 20,000 columns has 40,000 intervals of 64.
@@ -156,12 +152,13 @@ def _few(name: str, what: str, count: int, why: str) -> None:
         )
 
 
-KINDS = {
+_KINDS = {
     "missing": missing,
     "summaries": summaries,
     "counts": counts_between,
     "values": distinct_values,
     "classes": class_sums,
+    "pixels": pixels.pixels,
 }
 
 

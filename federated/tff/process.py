@@ -9,7 +9,6 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from federated.engine.strategy import Strategy
-from federated.tff import process
 from federated.tff.client_work import ClientWork, Share
 from federated.tff.optimizers import aggregator, server_optimizer
 
@@ -61,7 +60,7 @@ class Process:
                 ("weight", types.TensorType(np.float32)),
             ]
         )
-        with process.kept():
+        with kept():
             self._build_clients()
 
     def _build_server(self, shapes: list) -> None:
