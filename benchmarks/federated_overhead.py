@@ -65,7 +65,7 @@ def plain(data: Path, options) -> list[float]:
 def memory(data: Path, out: Path, options, wanted: list[int], result) -> None:
     """MiB of this process and its children after some of the rounds."""
     from federated.federate import federate
-    from federated.listener import Listener
+    from medimg.listener import Listener
 
     me, found = psutil.Process(), {}
 

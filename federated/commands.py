@@ -29,8 +29,8 @@ def federate():
 def run(data_folder, out, config, resume, overwrite):
     """Train a classifier across the clients of DATA by rounds, and compare it with what each has alone and pooled."""
     from federated.federate import federate
-    from federated.listener import Listener
     from medimg.builtin import resolve
+    from medimg.listener import Listener
 
     with progress_bars() as step:
         listener = Listener(step, _tell_round, lambda sentence: say(f"note: {sentence}", err=True))

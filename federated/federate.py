@@ -7,7 +7,6 @@ from federated.clients.plan import Plan
 from federated.config import FederateConfig
 from federated.federation import Federation
 from federated.job import Setting
-from federated.listener import Listener
 from federated.private.patient import check_model
 from federated.remote.pool import RemoteCrew
 from federated.tff.execution import Execution
@@ -15,6 +14,7 @@ from federated.tff.local_model import LocalModel
 from medimg import atomic
 from medimg.dataset import Dataset
 from medimg.errors import InputError
+from medimg.listener import Listener
 from medimg.run import Run, environment, resumable
 from medimg.training.start import FIELD as START
 from medimg.training.start import require_same_start, start_of

@@ -13,7 +13,6 @@ from federated.clients import examples
 from federated.clients.plan import Plan
 from federated.engine.records import ClientData
 from federated.job import Setting
-from federated.listener import Listener
 from federated.partition import heterogeneity
 from federated.private.client import ClientPrivacy
 from federated.private.patient import PatientPrivacy
@@ -36,6 +35,7 @@ from medimg import atomic
 from medimg.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.predictions import Predictions
+from medimg.listener import Listener
 from medimg.models.saving import save_model
 from medimg.privacy.statement import WITHHELD
 from medimg.run import Run

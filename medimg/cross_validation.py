@@ -19,10 +19,11 @@ from medimg.evaluation.over_folds import over_folds
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.summary import site_notes, summarise, summarise_sites
 from medimg.holdout import parts_of
+from medimg.listener import Listener
 from medimg.privacy import ledger
 from medimg.privacy.folds import together
 from medimg.run import Run, environment, resumable
-from medimg.training.train import Listener, train
+from medimg.training.train import train
 
 
 def cross_validate(

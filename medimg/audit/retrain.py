@@ -63,7 +63,8 @@ def trained(
     # Lazily: an audit without other models needs no training.
     import tensorflow as tf
 
-    from medimg.training.train import Listener, train
+    from medimg.listener import Listener
+    from medimg.training.train import train
 
     config = dataclasses.replace(options(subject.run), seed=seed, dp_seed=None)
     folder = _work_folder(subject.run)

@@ -42,7 +42,7 @@ def train_run(data_folder, out, config: TrainConfig, resume=False, overwrite=Fal
 
 def _listener(step):
     """Tells of epochs by progress bars, or by lines where there is no terminal."""
-    from medimg.training.train import Listener
+    from medimg.listener import Listener
 
     def epoch(row):
         if sys.stderr.isatty():
@@ -62,7 +62,7 @@ def _listener(step):
 def _cross_validate(data_folder, out, config, resume, overwrite):
     from medimg.builtin import resolve
     from medimg.cross_validation import cross_validate
-    from medimg.training.train import Listener
+    from medimg.listener import Listener
 
     def told(fold, metrics):
         click.echo(f"fold {fold}: AUROC {interval(metrics['metrics']['auroc'])}", err=True)

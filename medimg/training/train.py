@@ -1,8 +1,7 @@
 """train(): a Dataset and options -> a Run."""
 
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +14,7 @@ from medimg.errors import InputError
 from medimg.extra import with_extra
 from medimg.holdout import HELD_OUT, parts_of
 from medimg.leakage import require_no_leakage
+from medimg.listener import Listener
 from medimg.models.saving import save_model
 from medimg.run import Run, environment, resumable
 from medimg.training import images, private, table, unseen
@@ -26,19 +26,6 @@ from medimg.training.progress import Progress
 from medimg.training.randomness import use_generators
 from medimg.training.start import FIELD as START
 from medimg.training.start import require_same_start, start_of
-
-
-@dataclass(frozen=True)
-class Listener:
-    """Whom a training tells how it goes.
-
-    Attributes:
-        step: called with what is done, how far, and of how many.
-        epoch: called with each finished epoch's row of history.csv.
-    """
-
-    step: Callable[[str, int, int], None] = lambda what, done, total: None
-    epoch: Callable[[dict], None] = lambda row: None
 
 
 def train(

@@ -280,7 +280,7 @@ import sys, yaml
 from pathlib import Path
 from federated.config import FederateConfig
 from federated.federate import federate
-from federated.listener import Listener
+from medimg.listener import Listener
 data, out, options, resume = sys.argv[1:]
 def told(row):
     print("round", row["round"], flush=True)

@@ -14,10 +14,11 @@ import pytest
 from medimg.config import TrainConfig
 from medimg.dataset import Dataset
 from medimg.errors import InputError
+from medimg.listener import Listener
 from medimg.run import Run
 from medimg.training.losses import mean_loss
 from medimg.training.progress import Progress
-from medimg.training.train import Listener, train
+from medimg.training.train import train
 from tests.medimg.conftest import write_dataset
 
 SMALL = {

@@ -125,7 +125,7 @@ def execution():
 
 def trained(make, odd: bool, config: FederateConfig, root: Path, execution) -> Run:
     from federated.federate import federate
-    from federated.listener import Listener
+    from medimg.listener import Listener
 
     told = []
     run = federate(
@@ -231,7 +231,7 @@ def test_drawn_they_are_in_the_weights(tmp_path, execution):
 def test_a_changed_dataset_is_not_gone_on_with(tmp_path, execution):
     """Though its fingerprint is in no file that is left."""
     from federated.federate import federate
-    from federated.listener import Listener
+    from medimg.listener import Listener
 
     data = table(tmp_path, odd=True)
 

@@ -15,11 +15,12 @@ import tensorflow as tf
 
 from medimg.config import TrainConfig
 from medimg.dataset import Dataset
+from medimg.listener import Listener
 from medimg.privacy.clipping import clipped_sum
 from medimg.run import Run
 from medimg.tables.schema import Feature
 from medimg.training.private import PrivateTraining
-from medimg.training.train import Listener, built, kind_of, train
+from medimg.training.train import built, kind_of, train
 
 CLIP = 0.5
 # Patients of one, two and three rows: the first, one in the middle, the last of the manifest.

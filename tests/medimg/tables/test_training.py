@@ -11,9 +11,10 @@ from medimg.cross_validation import cross_validate
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
+from medimg.listener import Listener
 from medimg.prediction import predict
 from medimg.run import Run
-from medimg.training.train import Listener, train
+from medimg.training.train import train
 from tests.medimg.conftest import write_dataset
 from tests.medimg.tables.conftest import write_table
 

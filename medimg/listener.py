@@ -1,4 +1,4 @@
-"""Listener: whom a federated training tells how it goes."""
+"""Listener: whom a training tells how it goes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,14 +6,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Listener:
-    """Whom a federated training tells how it goes.
+    """Whom a training tells how it goes.
 
     Attributes:
         step: called with what is done, how far, and of how many.
-        round: called with each round's row of history.csv.
+        epoch: called with each finished epoch's row of history.csv.
+        round: called with each federated round's row of history.csv.
         note: called with a sentence worth reading before the training goes on.
     """
 
     step: Callable[[str, int, int], None] = lambda what, done, total: None
+    epoch: Callable[[dict], None] = lambda row: None
     round: Callable[[dict], None] = lambda row: None
     note: Callable[[str], None] = lambda sentence: None
