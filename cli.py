@@ -13,8 +13,10 @@ from explain.commands import explain, explain_run
 from explain.config import ExplainConfig
 from federated.commands import federate
 from federated.commands import studies as studies_of_federation
-from medimg import __version__, printing
-from medimg.command_line import Group
+from medimg import __version__
+from medimg.commands import printing
+from medimg.commands.command_line import Group
+from medimg.commands.console import progress_bars
 from medimg.commands.data import data
 from medimg.commands.installation import doctor, models
 from medimg.commands.output import overwrite_option
@@ -22,7 +24,6 @@ from medimg.commands.runs import audit, compare, evaluate, evaluate_run, export,
 from medimg.commands.study import study
 from medimg.commands.train import train, train_run
 from medimg.config import EvaluateConfig, ExportConfig, PhantomConfig, PrepareConfig, TrainConfig
-from medimg.console import progress_bars
 from medimg.errors import InputError
 from synthetic.commands import judge, synthesize
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from explain.config import ExplainConfig
-from medimg.command_line import Command, options_of, take
-from medimg.console import progress_bars
+from medimg.commands.command_line import Command, options_of, take
+from medimg.commands.console import progress_bars
 
 
 @click.command(cls=Command)

@@ -10,9 +10,9 @@ import click
 from federated.config import FederateConfig
 from federated.studies import STUDIES
 from federated.studies.config import FederatedStudyConfig
-from medimg.command_line import Command, DefaultCommand, GroupWithDefault, options_of, take
+from medimg.commands.command_line import Command, DefaultCommand, GroupWithDefault, options_of, take
+from medimg.commands.console import progress_bars, say, table
 from medimg.commands.output import out_option, resumable
-from medimg.console import progress_bars, say, table
 
 
 @click.group(cls=GroupWithDefault)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from medimg.console import interval
+from medimg.commands.console import interval
 from medimg.dataset import Dataset
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.operating_point import NOT_EVALUATED, metrics_of, threshold_statement

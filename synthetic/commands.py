@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from medimg import printing
-from medimg.command_line import Command, options_of, take
+from medimg.commands import printing
+from medimg.commands.command_line import Command, options_of, take
+from medimg.commands.console import progress_bars, say, table
 from medimg.commands.output import resumable
-from medimg.console import progress_bars, say, table
 from synthetic.config import JudgeConfig, SynthesizeConfig
 
 

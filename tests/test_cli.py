@@ -14,7 +14,7 @@ import yaml
 from click.testing import CliRunner
 
 import cli
-from medimg.command_line import options_of
+from medimg.commands.command_line import options_of
 from medimg.config import TrainConfig
 from medimg.options import Config, option
 

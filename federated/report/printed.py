@@ -2,8 +2,8 @@
 
 from federated.report.amounts import bytes_text, epsilon_text, seconds_text
 from federated.report.words import withheld
+from medimg.commands.console import interval
 from medimg.comparison.verdict import p_text, signed
-from medimg.console import interval
 from medimg.evaluation.report import METRIC_NAMES
 
 Table = tuple[str, list[str], list[list]]
@@ -11,7 +11,7 @@ _MOST_IN_LINE = 4
 
 
 def printed(federation: dict) -> list[Table]:
-    """Title, columns and rows of each table, as `medimg.console.table` takes them.
+    """Title, columns and rows of each table, as `medimg.commands.console.table` takes them.
 
     Does each site gain (values, then differences), clients with their privacy, and what it cost. The first two are left
     out when no models were compared.

@@ -8,10 +8,10 @@ from medimg.audit import lira
 from medimg.audit.attacks import Scores, attack, halves
 from medimg.audit.bound import lower_bound
 from medimg.audit.claim import Claim, claim_of
+from medimg.audit.members import Subject
 from medimg.audit.retrain import Progress
 from medimg.audit.roc import advantage_held_out, auc_interval, measure, within
 from medimg.audit.signals import Signals, signals
-from medimg.audit.subject import Subject
 from medimg.config import AuditConfig
 from medimg.dataset import SEPARATOR
 

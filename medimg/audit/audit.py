@@ -5,9 +5,9 @@ from medimg.audit.attacked import Attacked, measured, run_attacks
 from medimg.audit.attacks import TRAINED
 from medimg.audit.bound import CONFIDENCE
 from medimg.audit.exchangeable import Exchangeability, exchangeability
+from medimg.audit.members import Subject, same_rows, subject
 from medimg.audit.retrain import Progress, options, seconds
 from medimg.audit.roc import FALSE_POSITIVE_RATES, auc_interval
-from medimg.audit.subject import Subject, same_rows, subject
 from medimg.audit.twin import claimed, differences
 from medimg.audit.verdict import verdict
 from medimg.config import ATTACKS, AuditConfig

@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from medimg.audit.claim import claim_of
+from medimg.audit.members import Subject
 from medimg.audit.one_run import audit_guesses
 from medimg.audit.retrain import Progress, trained
 from medimg.audit.roc import auc_of
 from medimg.audit.signals import signals
-from medimg.audit.subject import Subject
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 

@@ -15,8 +15,8 @@ import numpy as np
 from scipy.stats import rankdata
 
 from medimg.audit.attacks import halves
+from medimg.audit.members import Subject
 from medimg.audit.statistics import per_patient
-from medimg.audit.subject import Subject
 
 # A shift is found where p lies below.
 LEVEL = 0.05

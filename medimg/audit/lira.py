@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from medimg import atomic
+from medimg.audit.members import Subject
 from medimg.audit.retrain import FOLDER, Progress, options, trained
 from medimg.audit.signals import signals
-from medimg.audit.subject import Subject
 from medimg.csv_cells import read_csv
 from medimg.errors import InputError
 

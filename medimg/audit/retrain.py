@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from medimg import atomic
-from medimg.audit.subject import Subject
+from medimg.audit.members import Subject
 from medimg.config import TrainConfig
 from medimg.errors import InputError
 from medimg.run import Run

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from medimg.audit.subject import Subject
+from medimg.audit.members import Subject
 from medimg.config import TrainConfig
 from medimg.dataset import SEPARATOR, Dataset
 from medimg.imaging import read_image, resize

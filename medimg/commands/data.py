@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from medimg import printing
-from medimg.command_line import Group, options_of, take
+from medimg.commands import printing
+from medimg.commands.command_line import Group, options_of, take
+from medimg.commands.console import progress_bars, say, table
 from medimg.commands.output import out_option, overwrite_option
 from medimg.config import PhantomConfig, PrepareConfig
-from medimg.console import progress_bars, say, table
 from medimg.errors import InputError
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from medimg.command_line import options_of, take
+from medimg.commands.command_line import options_of, take
 from medimg.errors import InputError
 from medimg.options import Config, flag
 

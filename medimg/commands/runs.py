@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from medimg import printing
-from medimg.command_line import Command, options_of, take
+from medimg.commands import printing
+from medimg.commands.command_line import Command, options_of, take
+from medimg.commands.console import progress_bars
 from medimg.config import AuditConfig, CompareConfig, EvaluateConfig, ExportConfig
-from medimg.console import progress_bars
 
 
 @click.command(cls=Command)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
-from medimg import printing
-from medimg.command_line import Group, options_of, take
+from medimg.commands import printing
+from medimg.commands.command_line import Group, options_of, take
+from medimg.commands.console import progress_bars
 from medimg.commands.output import out_option
 from medimg.config import StudyConfig, TrainConfig
-from medimg.console import progress_bars
 
 
 @click.group(cls=Group)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from medimg import printing
-from medimg.command_line import Command
+from medimg.commands import printing
+from medimg.commands.command_line import Command
+from medimg.commands.console import interval, progress_bars
 from medimg.commands.output import resumable
 from medimg.config import TrainConfig
-from medimg.console import interval, progress_bars
 
 
 @click.command(cls=Command)

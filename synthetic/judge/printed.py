@@ -1,13 +1,13 @@
 """A judgement as the command line prints it."""
 
-from medimg.console import interval
+from medimg.commands.console import interval
 from synthetic.judge.utility import TRAININGS
 
 Table = tuple[str, list[str], list[list]]
 
 
 def printed(judgement: dict) -> list[Table]:
-    """Title, columns and rows of each table, as `medimg.console.table` takes them; then print `judgement["reasons"]`.
+    """Title, columns and rows of each table, for `medimg.commands.console.table`; then print `judgement["reasons"]`.
 
     Args:
         judgement: content of judgement.json.

@@ -23,8 +23,8 @@ from federated.report.site_gain import site_gain
 from federated.rounds.participation import attendance
 from federated.secure.exposure import who_could_see
 from medimg import atomic
+from medimg.commands.console import table
 from medimg.comparison.candidates import majority
-from medimg.console import table
 from medimg.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.predictions import Predictions

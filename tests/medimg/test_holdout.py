@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from medimg.audit.subject import subject
+from medimg.audit.members import subject
 from medimg.comparison.yardsticks import parts, training_data
 from medimg.config import TrainConfig
 from medimg.cross_validation import cross_validate

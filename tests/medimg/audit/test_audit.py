@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg import printing
 from medimg.audit.audit import audit, cost
 from medimg.audit.canary import canaries
 from medimg.audit.lira import memberships
-from medimg.audit.subject import subject
+from medimg.audit.members import subject
+from medimg.commands import printing
 from medimg.config import AuditConfig, TrainConfig
 from medimg.dataset import Dataset
 from medimg.errors import InputError

@@ -15,8 +15,8 @@ from medimg.audit.exchangeable import (
     exchangeability,
     mix_test,
 )
+from medimg.audit.members import Subject
 from medimg.audit.statistics import of_image
-from medimg.audit.subject import Subject
 from medimg.dataset import Dataset
 from medimg.tables.schema import Feature
 

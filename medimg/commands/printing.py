@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from medimg.console import interval, say, table
+from medimg.commands.console import interval, say, table
 
 METRICS = (
     "auroc",
