@@ -7,21 +7,21 @@ from pathlib import Path
 import numpy as np
 
 from medimg.comparison.alignment import align
+from medimg.comparison.baselines import baseline, tested_to_trained, training_data
 from medimg.comparison.candidates import Candidate, candidates, majority
 from medimg.comparison.folds import fold_tests
 from medimg.comparison.output import write
 from medimg.comparison.pairs import ALPHA, tested_pairs
 from medimg.comparison.reading import Evaluated, read
 from medimg.comparison.seeds import seed_tests
+from medimg.comparison.sklearn_models import wanted
 from medimg.comparison.verdict import verdict
-from medimg.comparison.yardsticks import baseline, tested_to_trained, training_data
 from medimg.config import CompareConfig
 from medimg.errors import InputError
 from medimg.evaluation.copied_rows import copies_note
 from medimg.evaluation.intervals import LEVEL, cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
 from medimg.run import Run
-from medimg.tables.baselines import wanted
 
 Progress = Callable[[int, int], None]
 LOWER_IS_BETTER = ("brier", "ece")

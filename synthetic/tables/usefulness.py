@@ -11,8 +11,8 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 
+from medimg.comparison.sklearn_models import fit_baseline
 from medimg.dataset import Dataset
-from medimg.tables.baselines import fit_baseline
 from medimg.tables.schema import Feature
 
 # Of AUROC below what real rows teach, and of a column's mean distance, from where on it is said.

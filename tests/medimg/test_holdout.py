@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from medimg.audit.members import subject
-from medimg.comparison.yardsticks import parts, training_data
+from medimg.comparison.baselines import parts, training_data
 from medimg.config import TrainConfig
 from medimg.cross_validation import cross_validate
 from medimg.dataset import Dataset

@@ -5,11 +5,11 @@ import pytest
 
 from medimg import atomic
 from medimg.comparison.compare import compare
+from medimg.comparison.sklearn_models import fit_baseline
 from medimg.config import CompareConfig, TrainConfig
 from medimg.errors import InputError
 from medimg.folds import in_fold
 from medimg.run import Run, environment
-from medimg.tables.baselines import fit_baseline
 from medimg.tables.fit import fit
 from tests.medimg.comparison.conftest import write_run
 from tests.medimg.tables.conftest import write_table

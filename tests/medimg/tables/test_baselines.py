@@ -9,10 +9,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
+from medimg.comparison.sklearn_models import BASELINES, MOST_CATEGORIES, TREES, fit_baseline, wanted
 from medimg.config import TrainConfig
 from medimg.dataset import Dataset
 from medimg.errors import InputError
-from medimg.tables.baselines import BASELINES, MOST_CATEGORIES, TREES, fit_baseline, wanted
 from medimg.tables.fit import fit
 from medimg.tables.schema import Feature
 

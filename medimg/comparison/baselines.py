@@ -25,7 +25,7 @@ def baseline(name: str, evaluated: Evaluated, whole: Dataset, seed: int) -> Cand
     A cross-validated Run has it refitted in every fold.
 
     Args:
-        name: one of `medimg.tables.baselines.BASELINES`.
+        name: one of `medimg.comparison.sklearn_models.BASELINES`.
         evaluated: a table's Run.
         whole: the Run's Dataset.
         seed: of the fit.
@@ -33,7 +33,7 @@ def baseline(name: str, evaluated: Evaluated, whole: Dataset, seed: int) -> Cand
     Raises:
         InputError: the Dataset lacks a row, or has no training rows of two classes.
     """
-    from medimg.tables.baselines import fit_baseline
+    from medimg.comparison.sklearn_models import fit_baseline
     from medimg.tables.fit import complete_rows
     from medimg.tables.preprocessing import Preprocessing
 
