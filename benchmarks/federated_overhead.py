@@ -38,7 +38,7 @@ def plain(data: Path, options) -> list[float]:
     import tensorflow as tf
 
     from federated.partition import partition
-    from medimg.dataset import Dataset
+    from medimg.data.dataset import Dataset
     from medimg.models.build import build
     from medimg.pipeline import load_image
 

@@ -14,8 +14,8 @@ import pandas as pd
 
 from benchmarks.material import table
 from medimg.config import PrepareConfig
-from medimg.dataset import Dataset
-from medimg.imaging import write_png
+from medimg.data.dataset import Dataset
+from medimg.data.imaging import write_png
 from medimg.prepare import prepare
 from synthetic.config import JudgeConfig
 from synthetic.judge import tail, tail_parts, thumbnails

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from medimg.config import PhantomConfig, PrepareConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.prepare import prepare
 
 

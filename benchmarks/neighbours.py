@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medimg.dataset import Dataset
-from medimg.imaging import read_image, write_png
+from medimg.data.dataset import Dataset
+from medimg.data.imaging import read_image, write_png
+from medimg.data.schema import Feature
 from medimg.privacy.ledger import read
-from medimg.tables.schema import Feature
 
 CLASSES = ("dark", "bright")
 LOUD = CLASSES[1]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.material import table
 from medimg.config import PhantomConfig, PrepareConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.prepare import prepare
 from synthetic.config import JudgeConfig, SynthesizeConfig
 from synthetic.judge.judge import judge

@@ -19,8 +19,8 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.material import table
 from medimg.comparison.sklearn_models import fit_baseline
 from medimg.config import PrepareConfig, TrainConfig
-from medimg.dataset import Dataset
-from medimg.folds import in_fold
+from medimg.data.dataset import Dataset
+from medimg.data.folds import in_fold
 from medimg.prepare import prepare
 from medimg.tables.fit import fit
 from synthetic.config import SynthesizeConfig

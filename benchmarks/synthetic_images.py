@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.material import table
 from medimg.config import PrepareConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.pipeline import PixelCache
 from medimg.prepare import prepare
 from synthetic.config import SynthesizeConfig

@@ -18,7 +18,7 @@ from explain.methods.shapley import shap_maps
 from explain.scores import findings, pointing_game
 from explain.selection import classes_in_turn, predicted, split_rows
 from medimg import atomic
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.export import thresholds
 from medimg.pipeline import load_image

@@ -15,7 +15,7 @@ from explain.methods.table_score import TableModel
 from explain.methods.table_shap import Attribution, affordable, attribute
 from explain.selection import classes_in_turn, predicted, split_rows
 from medimg import atomic
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.figures import save
 from medimg.export import thresholds

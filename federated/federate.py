@@ -12,7 +12,7 @@ from federated.remote.pool import RemoteCrew
 from federated.tff.execution import Execution
 from federated.tff.local_model import LocalModel
 from medimg import atomic
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.listener import Listener
 from medimg.run import Run, environment, resumable

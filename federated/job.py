@@ -23,10 +23,10 @@ from federated.statistics import (
     pixel_whitening,
     pixels_disclosed,
 )
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.holdout import hold_out
+from medimg.data.leakage import require_no_leakage
 from medimg.errors import InputError
-from medimg.holdout import hold_out
-from medimg.leakage import require_no_leakage
 from medimg.models.registry import family
 from medimg.options import flag
 from medimg.pipeline import image_form

@@ -8,16 +8,9 @@ from pathlib import Path
 
 from medimg import atomic
 from medimg.config import PhantomConfig, PrepareConfig
+from medimg.data.cache import cache_folder
 
 PHANTOM = "phantom"
-
-
-def cache_folder() -> Path:
-    """$MEDIMG_CACHE, else $XDG_CACHE_HOME/medimg, else ~/.cache/medimg."""
-    if os.environ.get("MEDIMG_CACHE"):
-        return Path(os.environ["MEDIMG_CACHE"])
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "medimg"
 
 
 def resolve(data: str) -> Path:

@@ -10,7 +10,8 @@ import pandas as pd
 from medimg import atomic
 from medimg.config import EvaluateConfig, TrainConfig
 from medimg.csv_cells import read_csv
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.holdout import parts_of
 from medimg.errors import InputError
 from medimg.evaluation.copied_rows import copied_rows, copies_note
 from medimg.evaluation.evaluate import evaluate
@@ -18,7 +19,6 @@ from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.over_folds import over_folds
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.summary import site_notes, summarise, summarise_sites
-from medimg.holdout import parts_of
 from medimg.listener import Listener
 from medimg.privacy import ledger
 from medimg.privacy.folds import together

@@ -10,8 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from medimg import atomic
-from medimg.errors import InputError
-from medimg.imaging import (
+from medimg.data.imaging import (
     byte_hash,
     pixel_hash,
     resize,
@@ -19,6 +18,7 @@ from medimg.imaging import (
     without_idle_colour,
     write_png,
 )
+from medimg.errors import InputError
 from medimg.sources.base import Scan
 
 Progress = Callable[[int, int], None]

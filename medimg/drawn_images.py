@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from medimg.imaging import encode_png
+from medimg.data.imaging import encode_png
 
 # File, pixel type and planes; the commonest first, since a short warm-up takes the first few.
 FORMS = (

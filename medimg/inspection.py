@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from medimg import atomic
-from medimg.dataset import SEPARATOR, SPLITS, Dataset
-from medimg.imaging import read_image
-from medimg.leakage import Leakage, content_hashes, leakage_between
-from medimg.splits import missing_classes
+from medimg.data.dataset import SEPARATOR, SPLITS, Dataset
+from medimg.data.imaging import read_image
+from medimg.data.leakage import Leakage, content_hashes, leakage_between
+from medimg.data.splits import missing_classes
 
 if TYPE_CHECKING:
     from medimg.tables.inspection import TableInspection

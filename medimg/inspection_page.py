@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from medimg.dataset import SEPARATOR, SPLITS, Dataset
+from medimg.data.dataset import SEPARATOR, SPLITS, Dataset
+from medimg.data.imaging import read_image
 from medimg.evaluation.figures import BLUE, GREEN, ORANGE, VERMILION, save, shortened, styled
-from medimg.imaging import read_image
 from medimg.pages import inlined, template
 
 _COLUMNS, _ROWS = 6, 2

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from medimg.commands.console import interval
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.operating_point import NOT_EVALUATED, metrics_of, threshold_statement
 from medimg.privacy import ledger

@@ -1,4 +1,4 @@
-"""The EXIF orientation of a JPEG, in TensorFlow operations; `medimg.imaging` does the same in training.
+"""The EXIF orientation of a JPEG, in TensorFlow operations; `medimg.data.imaging` does the same in training.
 
 TensorFlow's decoder ignores it, and a photograph from a phone held upright would be served lying on its side.
 Source: EXIF 2.32, sections 4.5.4 and 4.6.2; JPEG markers: ITU-T T.81, annex B.

@@ -10,8 +10,8 @@ import pandas as pd
 
 from medimg import atomic
 from medimg.config import PrepareConfig
-from medimg.dataset import SPLITS
-from medimg.duplicates import (
+from medimg.data.dataset import SPLITS
+from medimg.data.duplicates import (
     Settled,
     describe_duplicates,
     drop_duplicates,
@@ -19,8 +19,8 @@ from medimg.duplicates import (
     join_duplicates,
     settle_patients,
 )
+from medimg.data.splits import lots, missing_classes, split_groups, units
 from medimg.errors import InputError
-from medimg.splits import lots, missing_classes, split_groups, units
 
 CARVED = 0.15  # of the official training part, where val or test is not published
 

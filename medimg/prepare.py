@@ -12,7 +12,8 @@ import yaml
 
 from medimg import atomic
 from medimg.config import PhantomConfig, PrepareConfig
-from medimg.dataset import SEPARATOR, Dataset
+from medimg.data.dataset import SEPARATOR, Dataset
+from medimg.data.splits import parse_split
 from medimg.decoding import Decoded, decode_all, mask_name
 from medimg.errors import InputError
 from medimg.image_size import MEGAPIXELS
@@ -20,7 +21,6 @@ from medimg.parts import assign_parts
 from medimg.privacy.dataset_ledger import FILE as PRIVACY_LEDGER
 from medimg.sources import source_named
 from medimg.sources.base import Scan, TableScan, listed
-from medimg.splits import parse_split
 from medimg.tables.prepare import write_table
 
 # Where a preparation keeps its journal until the Dataset is whole.

@@ -17,9 +17,9 @@ import yaml
 
 from medimg import atomic
 from medimg.csv_cells import read_csv
-from medimg.dataset import SPLITS, Dataset
+from medimg.data.dataset import SPLITS, Dataset
+from medimg.data.holdout import parts_of
 from medimg.errors import InputError
-from medimg.holdout import parts_of
 from medimg.privacy import ledger
 from medimg.privacy.dataset_ledger import DatasetLedger
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.drawn_images import drawn_images, drawn_pixels
 from medimg.errors import InputError
 from medimg.tables.preprocessing import Preprocessing

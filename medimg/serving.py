@@ -72,7 +72,7 @@ def decode(data, size: int, channels: int):
 
 
 def _over_black(image, full):
-    """Drop an alpha channel by laying the colour over black, in integers as `medimg.imaging` does."""
+    """Drop an alpha channel by laying the colour over black, in integers as `medimg.data.imaging` does."""
     depth = tf.shape(image)[2]
     colour = image[:, :, : tf.where(depth > 2, 3, 1)]
     has_alpha = tf.logical_or(tf.equal(depth, 2), tf.equal(depth, 4))

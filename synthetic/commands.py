@@ -23,7 +23,7 @@ from synthetic.config import JudgeConfig, SynthesizeConfig
 def synthesize(data_folder, out, config, resume, overwrite):
     """Fit a generator on DATA's training part and leave a synthetic Dataset; 'medimg judge' tells what it is worth."""
     from medimg.builtin import resolve
-    from medimg.dataset import Dataset
+    from medimg.data.dataset import Dataset
     from synthetic.synthesize import synthesize
 
     with progress_bars() as step:

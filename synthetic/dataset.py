@@ -8,8 +8,8 @@ import pandas as pd
 import yaml
 
 from medimg import atomic
-from medimg.dataset import Dataset
-from medimg.tables.schema import Feature
+from medimg.data.dataset import Dataset
+from medimg.data.schema import Feature
 from synthetic.config import TABLE_MODELS, SynthesizeConfig, TableSynthesisOptions
 from synthetic.images.config import ImageSynthesisOptions
 

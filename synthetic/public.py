@@ -1,8 +1,8 @@
 """What a private synthesis takes as public beside its options: statements of columns, and the size in coarse steps."""
 
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.schema import Feature
 from medimg.tables.public import public_of
-from medimg.tables.schema import Feature
 from synthetic.config import SynthesizeConfig
 
 SITE = Feature("site", "categorical")

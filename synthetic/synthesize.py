@@ -7,9 +7,9 @@ from importlib import metadata
 from pathlib import Path
 
 from medimg import atomic
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.leakage import require_no_leakage
 from medimg.errors import InputError
-from medimg.leakage import require_no_leakage
 from medimg.run import Run, environment, resumable
 from synthetic import options
 from synthetic.config import TABLE_MODELS, SynthesizeConfig

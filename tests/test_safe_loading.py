@@ -98,7 +98,7 @@ def test_the_search_finds_what_it_seeks(unsafe):
     "text", ["!!python/object/apply:os.system ['true']", "a: !!python/name:os"]
 )
 def test_yaml_holds_plain_values(tmp_path, text):
-    from medimg.dataset import Dataset
+    from medimg.data.dataset import Dataset
     from medimg.errors import InputError
     from medimg.run import Run
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from medimg.dataset import SEPARATOR, Dataset
+from medimg.data.dataset import SEPARATOR, Dataset
+from medimg.data.imaging import read_image
 from medimg.errors import InputError
-from medimg.imaging import read_image
 
 
 def has_findings(dataset: Dataset) -> pd.Series:

@@ -14,7 +14,7 @@ from federated.partition.own_parts import own_parts
 from federated.partition.patients import patients_of
 from federated.partition.shards import shards
 from federated.partition.site import by_site
-from medimg.dataset import SEPARATOR, SPLITS, Dataset
+from medimg.data.dataset import SEPARATOR, SPLITS, Dataset
 from medimg.errors import InputError
 
 __all__ = ["PARTITIONS", "partition"]

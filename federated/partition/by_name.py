@@ -8,7 +8,7 @@ a number of its own, and sizes and class mixes come out as they fall.
 import numpy as np
 import pandas as pd
 
-from medimg.dataset import SEPARATOR, Dataset
+from medimg.data.dataset import SEPARATOR, Dataset
 from medimg.errors import InputError
 from medimg.privacy.keyed import uniform, unit_keys
 

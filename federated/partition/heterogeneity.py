@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 from scipy.spatial.distance import jensenshannon
 
 from federated.clients.client import Client
-from medimg.dataset import SEPARATOR, SPLITS, Dataset
+from medimg.data.dataset import SEPARATOR, SPLITS, Dataset
 from medimg.tables.shift import site_shift
 
 POOLED = "(pooled)"

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from medimg.dataset import SPLITS, Dataset
+from medimg.data.dataset import SPLITS, Dataset
+from medimg.data.splits import split_groups, units
 from medimg.parts import CARVED
-from medimg.splits import split_groups, units
 
 
 def own_parts(

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from medimg.dataset import SEPARATOR, Dataset
+from medimg.data.dataset import SEPARATOR, Dataset
 
 
 def patients_of(dataset: Dataset) -> pd.DataFrame:

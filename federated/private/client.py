@@ -13,7 +13,7 @@ from federated.private.ledger import Account, FederatedLedger, FederatedTerms
 from federated.private.site_plan import asked_steps, rounds_of, rounds_within
 from federated.rounds.participation import participants as asked_in
 from federated.tff.optimizers import aggregator
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.privacy.accounting import epsilon_of
 from medimg.privacy.budget import Budget

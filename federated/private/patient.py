@@ -19,7 +19,7 @@ from federated.private.site_plan import (
     rounds_within,
 )
 from federated.private.steps import PatientSteps
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.privacy.ledger import known
 from medimg.privacy.per_example.forward import kinds

@@ -12,7 +12,7 @@ from federated.remote import messages
 from federated.remote.site import Site
 from federated.remote.spool import Spool
 from federated.tff.worker import NotIsolatedError, Worker
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.printable import printable
 

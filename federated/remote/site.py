@@ -12,10 +12,10 @@ from federated.clients.client import Client
 from federated.partition import partition
 from federated.remote import messages
 from federated.remote.spool import own_folder
-from medimg.dataset import SPLITS, Dataset
+from medimg.data import schema
+from medimg.data.dataset import SPLITS, Dataset
 from medimg.errors import InputError
 from medimg.printable import printable
-from medimg.tables import schema
 
 _MOST_SEEDS = 4  # whose divisions are kept
 

@@ -15,7 +15,7 @@ from federated.partition.heterogeneity import (
     unprotected,
 )
 from medimg import atomic
-from medimg.dataset import SPLITS
+from medimg.data.dataset import SPLITS
 from medimg.evaluation.figures import BLACK, COLOURS, GREY, ORANGE, PURPLE, SKY, shortened, styled
 
 # Beyond it names can't be read.

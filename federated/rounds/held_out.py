@@ -10,7 +10,7 @@ import tensorflow as tf
 from federated.clients.client import Client, pooled
 from federated.clients.examples import inputs
 from federated.clients.plan import Plan
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.thresholds import Rule, choose
 from medimg.pipeline import PixelCache, batches

@@ -10,11 +10,11 @@ from federated.statistics.median import medians
 from federated.statistics.moments import Moments
 from federated.statistics.schema import Schema
 from federated.statistics.selection import best
+from medimg.data.schema import Feature, in_order
 from medimg.errors import InputError
 from medimg.tables.fit import Learnt, nothing_complete, preprocessing_of, selected, usable
 from medimg.tables.preprocessing import Preprocessing
 from medimg.tables.raw import Input
-from medimg.tables.schema import Feature, in_order
 
 _WHERE = "the federation"
 _EPSILON = np.finfo(np.float64).eps

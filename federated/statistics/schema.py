@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from medimg.dataset import SEPARATOR, Dataset
+from medimg.data.dataset import SEPARATOR, Dataset
+from medimg.data.schema import Feature
 from medimg.errors import InputError
-from medimg.tables.schema import Feature
 
 __all__ = ["Schema", "agreed"]
 

@@ -9,7 +9,7 @@ from federated.statistics import pixels
 from federated.statistics.keys import to_keys
 from federated.statistics.moments import Moments
 from federated.statistics.schema import Schema, agreed
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.tables.fit import MOST_CATEGORIES, blocks
 from medimg.tables.preprocessing import Preprocessing

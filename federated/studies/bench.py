@@ -18,7 +18,7 @@ from federated.rounds.rounds import Rounds
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution
 from federated.tff.local_model import LocalModel
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
 

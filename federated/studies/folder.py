@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from medimg import atomic
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 
 FILE = "study.json"

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from federated.studies.over_seeds import summary
 from federated.studies.pages import value
 from medimg import atomic
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.evaluation.figures import BLUE, GREY, VERMILION, save, styled
 
 METRICS = ("accuracy", "auroc")

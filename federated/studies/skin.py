@@ -16,7 +16,7 @@ from federated.studies.pages import table_lines
 from federated.studies.points import points_figure
 from federated.studies.runs import METRICS, PlannedRun, results
 from medimg import atomic
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.figures import save
 

@@ -13,7 +13,7 @@ from federated.studies.pages import table_lines
 from federated.studies.points import points_figure
 from federated.studies.runs import PlannedRun, results
 from medimg import atomic
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.evaluation.figures import save
 
 NAME = "federated-toy"

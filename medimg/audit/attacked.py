@@ -13,7 +13,7 @@ from medimg.audit.retrain import Progress
 from medimg.audit.roc import advantage_held_out, auc_interval, measure, within
 from medimg.audit.signals import Signals, signals
 from medimg.config import AuditConfig
-from medimg.dataset import SEPARATOR
+from medimg.data.dataset import SEPARATOR
 
 # The delta of a bound where no ledger gives one: the counts of a thousand patients can't tell it from 0.
 DELTA = 1e-5

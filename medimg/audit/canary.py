@@ -19,7 +19,7 @@ from medimg.audit.one_run import audit_guesses
 from medimg.audit.retrain import Progress, trained
 from medimg.audit.roc import auc_of
 from medimg.audit.signals import signals
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 
 FEWEST = 20
@@ -122,7 +122,7 @@ def _sources(dataset: Dataset) -> pd.DataFrame:
     rows = dataset.rows("test", labelled=True).reset_index(drop=True)
     if dataset.is_table:
         return rows
-    from medimg.leakage import content_hashes
+    from medimg.data.leakage import content_hashes
 
     pixels, broken = content_hashes(dataclasses.replace(dataset, manifest=rows))
     if broken:

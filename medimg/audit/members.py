@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.holdout import FEWEST_PATIENTS, HELD_OUT, strata
 from medimg.errors import InputError
-from medimg.holdout import FEWEST_PATIENTS, HELD_OUT, strata
 from medimg.run import Run
 
 
@@ -152,7 +152,7 @@ def _require_patients(found: Subject) -> None:
 
 def _twins(dataset: Dataset, pool: pd.DataFrame) -> np.ndarray:
     """Rows of patients that share an image with another patient, whichever is a member: bool (N,)."""
-    from medimg.leakage import content_hashes
+    from medimg.data.leakage import content_hashes
 
     pixels, broken = content_hashes(dataclasses.replace(dataset, manifest=pool))
     if broken:

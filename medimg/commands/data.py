@@ -65,7 +65,7 @@ def prepare(source, path, out, overwrite, **values):
 def inspect(data_folder, out):
     """Counts, leakage, duplicates, label conflicts, broken files and figures; exit code 1 on leakage."""
     from medimg.builtin import resolve
-    from medimg.dataset import Dataset
+    from medimg.data.dataset import Dataset
     from medimg.inspection import inspect
 
     dataset = Dataset.load(resolve(data_folder))

@@ -8,10 +8,10 @@ import pandas as pd
 
 from medimg.comparison.candidates import Candidate
 from medimg.comparison.reading import Decided, Evaluated
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.holdout import parts_of
 from medimg.errors import InputError
 from medimg.evaluation.predictions import Predictions, as_written
-from medimg.holdout import parts_of
 from medimg.privacy.ledger import is_private
 from medimg.run import Run
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from medimg.csv_cells import read_csv
-from medimg.dataset import SEPARATOR
+from medimg.data.dataset import SEPARATOR
 from medimg.errors import InputError
 from medimg.evaluation.predictions import Predictions
 from medimg.run import Run

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.tables.copies import find_copies
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medimg import atomic, extra
+from medimg import atomic
 from medimg.config import EvaluateConfig
-from medimg.dataset import SPLITS, Dataset
+from medimg.data import synthetic_rows
+from medimg.data.dataset import SPLITS, Dataset
 from medimg.errors import InputError
 from medimg.evaluation.classes import match_classes, targets_in_order
 from medimg.evaluation.copied_rows import copied_rows, copies_note
@@ -180,7 +181,7 @@ def _notes(run: Run, subject: Subject, training: Dataset | None) -> list[str]:
     environment = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     known = environment.get("data_fingerprint")
     if environment.get("extra"):
-        notes.append(extra.note(environment["extra"], subject.dataset.unit))
+        notes.append(synthetic_rows.note(environment["extra"], subject.dataset.unit))
     if known and known != training.fingerprint():
         notes.append("the Run's data have changed since its training: labels or splits may differ")
     if subject.unlabelled:

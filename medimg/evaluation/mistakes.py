@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from medimg.data.imaging import read_image
 from medimg.evaluation.figures import shortened, styled
 from medimg.evaluation.predictions import Predictions
-from medimg.imaging import read_image
 
 COUNT = 12
 COLUMNS = 4

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.evaluation.classes import match_classes, targets_in_order
 from medimg.evaluation.predictions import as_written
 from medimg.evaluation.thresholds import FALLBACK, Rule, Threshold, choose

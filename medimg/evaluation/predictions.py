@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from medimg.dataset import SEPARATOR
+from medimg.data.dataset import SEPARATOR
 from medimg.errors import InputError
 from medimg.evaluation.metrics import METRICS, OneVsRest, ratio
 

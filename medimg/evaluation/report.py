@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.evaluation.calibration import BINS
 from medimg.evaluation.figures import with_interval
 from medimg.evaluation.metrics import METRICS

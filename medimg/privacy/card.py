@@ -14,7 +14,7 @@ def privacy_section(content: dict | None, row: str) -> str:
 
     Args:
         content: of `privacy.json` (`medimg.privacy.ledger.read`); None: the training was not private.
-        row: `image` or `row` (`medimg.dataset.Dataset.unit`).
+        row: `image` or `row` (`medimg.data.dataset.Dataset.unit`).
     """
     if content is None:
         return f"## Privacy\n\n{NO_PRIVACY}"

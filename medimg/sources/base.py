@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from medimg.tables.schema import Feature
+    from medimg.data.schema import Feature
 
 # Files that a folder is searched for; what they hold is found out when they are read.
 EXTENSIONS = frozenset(
@@ -173,7 +173,7 @@ def to_records(rows: Iterable[dict]) -> pd.DataFrame:
     """Rows as the records of a Scan: text columns are text, `patient`, `site`, `split` and `label` are there."""
     import pandas as pd
 
-    from medimg.manifest import TEXT_COLUMNS
+    from medimg.data.manifest import TEXT_COLUMNS
 
     # By column: a list of dictionaries would be the peak of a preparation's memory.
     columns, shared = {}, {}

@@ -70,7 +70,7 @@ def reader(root: Path, config: PrepareConfig):
     """`read` of a Scan whose keys are paths below a folder; `max_megapixels` is used."""
 
     def read(key: str):
-        from medimg.imaging import read_image
+        from medimg.data.imaging import read_image
 
         return read_image(root / key, config.max_megapixels)
 

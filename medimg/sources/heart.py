@@ -203,7 +203,7 @@ def _row(fields: list[str], found: _Found) -> dict:
 
 
 def _features():
-    from medimg.tables.schema import Feature
+    from medimg.data.schema import Feature
 
     typed = (
         _feature(name, kind, tuple(map(str, codes))) for name, (kind, codes) in COLUMNS.items()
@@ -212,7 +212,7 @@ def _features():
 
 
 def _feature(name: str, kind: str, codes: tuple[str, ...]):
-    from medimg.tables.schema import Feature
+    from medimg.data.schema import Feature
 
     return Feature(
         name,
@@ -226,7 +226,7 @@ def _feature(name: str, kind: str, codes: tuple[str, ...]):
 def _frame(rows: list[dict]) -> pd.DataFrame:
     import pandas as pd
 
-    from medimg.tables import schema
+    from medimg.data import schema
 
     table = pd.DataFrame(rows).assign(split="")
     for feature in _features():

@@ -91,7 +91,7 @@ def download(flag: str) -> Path:
     if name not in info or (size and not size.isdigit()):
         known = ", ".join(key for key in info if not key.endswith("3d"))
         raise InputError(f"{flag}: no such file, and no set of MedMNIST; its sets are {known}")
-    from medimg.builtin import cache_folder
+    from medimg.data.cache import cache_folder
 
     root = cache_folder() / "medmnist"
     archive = root / f"{flag}.npz"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from medimg.config import PhantomConfig, PrepareConfig
-from medimg.dataset import SEPARATOR
+from medimg.data.dataset import SEPARATOR
 from medimg.errors import InputError
 from medimg.sources.base import Scan, Source, to_records
 

@@ -178,7 +178,7 @@ def _without_broken_boxes(records):
 
 def _mask_reader(root: Path, config: PrepareConfig):
     def read_mask(key: str):
-        from medimg.imaging import read_image, without_idle_colour
+        from medimg.data.imaging import read_image, without_idle_colour
 
         mask = without_idle_colour(read_image(root / key, config.max_megapixels))
         if mask.ndim != 2 or mask.dtype.name != "uint8":

@@ -13,7 +13,7 @@ from scipy.stats import t
 from medimg import atomic
 from medimg.audit.audit import audit
 from medimg.config import AuditConfig, EvaluateConfig, StudyConfig, TrainConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.figures import BLUE, GREY, VERMILION, save, styled

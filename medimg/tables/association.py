@@ -14,8 +14,8 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
 
+from medimg.data.schema import Feature
 from medimg.tables.ordered import is_ordered, levels, ordered_matrix, ordered_values
-from medimg.tables.schema import Feature
 
 # Fewer rows say nothing of a pair of columns, nor of a class.
 LEAST_ROWS = 10

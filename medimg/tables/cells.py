@@ -1,11 +1,11 @@
-"""Cells of a block of a table as numbers or as categories: by columns, in the words of `medimg.tables.schema`."""
+"""Cells of a block of a table as numbers or as categories: by columns, in the words of `medimg.data.schema`."""
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from medimg.tables import schema
+from medimg.data import schema
 
 _MISSING = pa.array(schema.MISSING, pa.string())
 # A point too would be a thousands' one, and 1.234 alone another number: with commas, points make no number.

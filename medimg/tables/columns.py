@@ -8,12 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from medimg.data import schema
+from medimg.data.schema import Feature
 from medimg.errors import InputError
-from medimg.tables import cells, schema
+from medimg.tables import cells
 from medimg.tables.dates import COMPACT, Form, to_iso
 from medimg.tables.inference import ColumnSummary
 from medimg.tables.ordinals import order_of
-from medimg.tables.schema import Feature
 
 # A category of more levels, or one that mostly occurs once, is text that people wrote.
 MOST_LEVELS = 100

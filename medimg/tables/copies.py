@@ -73,7 +73,7 @@ def join_copies(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     `patient_given` keeps the names as they were.
     """
     # Here: a Dataset joins as it is read, and splits know Datasets.
-    from medimg.splits import units
+    from medimg.data.splits import units
 
     group = find_copies(table, columns).group
     if not (group > 0).any():

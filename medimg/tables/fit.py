@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from medimg.config import TrainConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.tables.preprocessing import Column, Preprocessing
 from medimg.tables.raw import Input, input_of, read
-from medimg.tables.schema import Feature
 from medimg.tables.selection import best
 
 # One-hot columns of one raw column; more is an identifier or free text, and would fill the memory.

@@ -1,9 +1,9 @@
 """fit_public(): what is publicly known of a table's columns -> Preprocessing; no row is looked at."""
 
+from medimg.data.schema import Feature
 from medimg.tables.fit import Learnt, preprocessing_of
 from medimg.tables.preprocessing import Preprocessing
 from medimg.tables.raw import Input
-from medimg.tables.schema import Feature
 
 # A range holds about four standard deviations of what it is the range of.
 _DEVIATIONS = 4.0

@@ -9,10 +9,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from medimg.data.schema import as_text
 from medimg.tables import cells
 from medimg.tables.dates import Recognition
 from medimg.tables.reading import TableFile
-from medimg.tables.schema import as_text
 
 # Of text and of numbers: more levels than these are not kept.
 COUNTED_LEVELS = 1000

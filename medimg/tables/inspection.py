@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from medimg import atomic
-from medimg.dataset import SPLITS, Dataset
+from medimg.data.dataset import SPLITS, Dataset
+from medimg.data.leakage import Leakage, find_leakage
+from medimg.data.splits import missing_classes
 from medimg.inspection import UNLABELLED, class_counts
-from medimg.leakage import Leakage, find_leakage
-from medimg.splits import missing_classes
 from medimg.tables.association import with_label
 from medimg.tables.ordered import ordered_matrix
 from medimg.tables.shift import site_shift

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from medimg.data.schema import Feature
 from medimg.evaluation.figures import shortened, styled
-from medimg.tables.schema import Feature
 
 MOST_FEATURES = 30
 MOST_SITES = 12

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from medimg.dataset import SPLITS, Dataset
+from medimg.data.dataset import SPLITS, Dataset
+from medimg.data.schema import Feature
 from medimg.evaluation.figures import save
 from medimg.pages import inlined, template
 from medimg.tables.association import clustered, pairwise
@@ -17,7 +18,6 @@ from medimg.tables.inspection_maps import (
     missing_map,
     shift_map,
 )
-from medimg.tables.schema import Feature
 from medimg.tables.shift import NEGLIGIBLE
 
 _MOST_LISTED = 100

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from medimg.tables import schema
+from medimg.data import schema
 from medimg.tables.raw import input_of, read
 
 # A crosstab of two columns with more categories would be mostly zeros, and large.

@@ -7,7 +7,7 @@ import pandas as pd
 
 from medimg import atomic
 from medimg.config import PrepareConfig
-from medimg.duplicates import (
+from medimg.data.duplicates import (
     CONFLICT,
     Settled,
     describe_duplicates,
@@ -16,10 +16,10 @@ from medimg.duplicates import (
     join_duplicates,
     settle_patients,
 )
+from medimg.data.splits import units
 from medimg.errors import InputError
 from medimg.parts import absent_classes, carve, drawn_parts, grouping_columns, official_rows
 from medimg.sources.base import listed
-from medimg.splits import units
 from medimg.tables.copies import Copies, equal_rows, find_copies
 
 # Below this share of the table, equal rows go into one part without a question: hardly a number changes.

@@ -7,7 +7,7 @@ import pandas as pd
 
 from medimg import atomic
 from medimg.config import PrepareConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.sources.base import TableScan
 from medimg.tables.copies import GIVEN

@@ -100,7 +100,7 @@ class Preprocessing:
 
         Args:
             frame: has the columns of `inputs` by name, as numbers or text in any of the forms that
-                `medimg.tables.schema` reads; other columns are not looked at.
+                `medimg.data.schema` reads; other columns are not looked at.
 
         Returns:
             float32 (N, F).

@@ -7,8 +7,8 @@ does not start.
 
 from collections.abc import Mapping
 
+from medimg.data.schema import Feature, with_public
 from medimg.errors import InputError
-from medimg.tables.schema import Feature, with_public
 
 _LISTED = 5
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from medimg.data import schema
 from medimg.errors import InputError
-from medimg.tables import schema
 from medimg.tables.days import DATE, FORM, days_since_1970
 
 UNSEEN = -1.0  # the code of a category that training did not have

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medimg.config import PrepareConfig
-from medimg.dataset import SEPARATOR
+from medimg.data import schema
+from medimg.data.dataset import SEPARATOR
 from medimg.errors import InputError
 from medimg.sources.base import PARTS, listed, task_of
-from medimg.tables import schema
 from medimg.tables.cells import shown
 from medimg.tables.inference import ColumnSummary
 

@@ -9,9 +9,10 @@ import pandas as pd
 import pyarrow as pa
 
 from medimg.config import PrepareConfig
+from medimg.data import schema
 from medimg.errors import InputError
 from medimg.sources.base import PARTS, TableScan, listed
-from medimg.tables import cells, columns, schema
+from medimg.tables import cells, columns
 from medimg.tables.columns import Column
 from medimg.tables.dates import without_midnight
 from medimg.tables.inference import ColumnSummary, summarise

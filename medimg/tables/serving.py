@@ -1,6 +1,6 @@
 """The served table model: raw values to probabilities in TensorFlow operations alone.
 
-It must read and compute what training did (`medimg.tables.schema.as_text`, `medimg.tables.raw.read`,
+It must read and compute what training did (`medimg.data.schema.as_text`, `medimg.tables.raw.read`,
 `Preprocessing.encode`), a few operations on whole matrices whatever the number of columns.
 """
 
@@ -9,8 +9,8 @@ import re
 import numpy as np
 import tensorflow as tf
 
+from medimg.data import schema
 from medimg.served_answer import ServedAnswer
-from medimg.tables import schema
 from medimg.tables.days import DATE, FORM, SECONDS_IN_DAY
 from medimg.tables.preprocessing import Preprocessing
 from medimg.tables.raw import UNSEEN
@@ -27,7 +27,7 @@ class ServedTable(ServedAnswer):
     """A classifier of rows with signatures `serving_default` (raw columns) and `features` (preprocessed).
 
     `serving_default` takes numbers float32 (B,), NaN for missing, and text (B,), '' or any other of
-    `medimg.tables.schema.MISSING` for missing, by the names of `columns`. A date that can't be read fails the request.
+    `medimg.data.schema.MISSING` for missing, by the names of `columns`. A date that can't be read fails the request.
 
     Args:
         model: preprocessed columns float32 (B, F) in, logits out.
@@ -124,7 +124,7 @@ class ServedTable(ServedAnswer):
 
 
 def canonical(texts):
-    """`medimg.tables.schema.as_text` of a string tensor."""
+    """`medimg.data.schema.as_text` of a string tensor."""
     stripped = tf.strings.regex_replace(texts, f"^{_SPACE}|{_SPACE}$", "")
     missing = tf.strings.regex_full_match(stripped, _MISSING)
     whole = tf.strings.regex_replace(stripped, schema.WHOLE_NUMBER, r"\1")

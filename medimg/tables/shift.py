@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from medimg.data.schema import Feature
 from medimg.tables.ordered import is_ordered, levels, ordered_matrix
-from medimg.tables.schema import Feature
 
 # Below it groups count as balanced (Austin 2009).
 NEGLIGIBLE = 0.1

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from medimg.config import TrainConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.models import tabular
 from medimg.models.build import build

@@ -9,7 +9,7 @@ import numpy as np
 from medimg.augmentation import STRENGTHS, Augmentation
 from medimg.balance import class_weights, epoch_order, image_weights, positive_weights
 from medimg.config import TrainConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.pipeline import PixelCache
 

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from medimg.config import TrainConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.privacy.assumptions import Circumstances
 from medimg.privacy.budget import Budget

@@ -1,6 +1,6 @@
 """Options that no private training can have, in one place or across clients."""
 
-from medimg.dataset import SEPARATOR, Dataset
+from medimg.data.dataset import SEPARATOR, Dataset
 from medimg.errors import InputError
 
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from medimg.balance import epoch_order
 from medimg.config import TrainConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.models import tabular
 from medimg.tables.fit import complete_rows, fit

@@ -9,11 +9,11 @@ import tensorflow as tf
 
 from medimg import atomic
 from medimg.config import TrainConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.holdout import HELD_OUT, parts_of
+from medimg.data.leakage import require_no_leakage
+from medimg.data.synthetic_rows import with_extra
 from medimg.errors import InputError
-from medimg.extra import with_extra
-from medimg.holdout import HELD_OUT, parts_of
-from medimg.leakage import require_no_leakage
 from medimg.listener import Listener
 from medimg.models.saving import save_model
 from medimg.run import Run, environment, resumable

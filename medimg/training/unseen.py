@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from medimg.config import TrainConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.holdout import HELD_OUT
 from medimg.errors import InputError
-from medimg.holdout import HELD_OUT
 from medimg.models.weights import is_run
 from medimg.run import Run
 

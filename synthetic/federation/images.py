@@ -22,7 +22,7 @@ from federated.secure.exposure import who_could_see
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution
 from medimg.csv_cells import read_csv
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.figures import save
 from medimg.pipeline import PixelCache, as_pixels, image_form

@@ -18,7 +18,7 @@ from federated.private.patient import PatientPrivacy
 from federated.private.steps import Drawing, PatientSteps, keys_of_step
 from federated.rounds.averaging import options_of_rounds
 from federated.tff.client_work import Share
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from synthetic.federation.gan_work import (
     DISCRIMINATOR,
     conditions,

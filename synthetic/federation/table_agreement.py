@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from medimg.tables.schema import Feature
+from medimg.data.schema import Feature
 from synthetic.federation.table_sums import Sums
 from synthetic.tables import columns as learnt
 from synthetic.tables.columns import Column

@@ -15,7 +15,7 @@ from federated.engine.local_training import local_steps
 from federated.private.assumptions import DISJOINT
 from federated.private.ledger import Account, FederatedLedger, FederatedTerms
 from federated.private.site_plan import asked_steps, rounds_of, rounds_within
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.privacy.assumptions import Circumstances, assumptions
 from medimg.privacy.budget import Budget

@@ -7,10 +7,10 @@ import pandas as pd
 
 from federated.clients.client import Client
 from federated.partition import partition
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.options import flag
-from medimg.tables.schema import Feature
 from synthetic.config import SynthesizeConfig
 from synthetic.federation import aggregation, table_privacy
 from synthetic.tables import synthesis

@@ -16,7 +16,7 @@ from federated.engine.state import State
 from federated.rounds.averaging import average, options_of_rounds, unused_rounds
 from federated.rounds.rounds import Watch
 from federated.secure.exposure import who_could_see
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from synthetic.config import SynthesizeConfig
 from synthetic.dataset import NO_GUARANTEE, Made
 from synthetic.federation import table_arrays, table_words

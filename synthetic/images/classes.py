@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.privacy.class_counts import noisy_class_counts
 from medimg.privacy.secret import Secret
 from medimg.privacy.units import Units

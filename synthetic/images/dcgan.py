@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from medimg import atomic
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.models.saving import save_model
 from medimg.pipeline import PixelCache
 from medimg.privacy.ledger import read

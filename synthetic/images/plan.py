@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.pipeline import image_form
 from medimg.privacy.sampling import steps_per_pass
@@ -147,7 +147,7 @@ def check_turns(plan: Plan, steps: int) -> None:
 
 
 def _nearest_size(path) -> int:
-    from medimg.imaging import read_image
+    from medimg.data.imaging import read_image
 
     edge = max(read_image(path).shape[:2])
     return min(SIZES, key=lambda size: abs(size - edge))

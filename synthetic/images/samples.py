@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from medimg.imaging import write_png
+from medimg.data.imaging import write_png
 from synthetic.images.classes import ClassMix
 from synthetic.images.networks import Gan
 from synthetic.images.noise import generator_inputs, seed_of

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import fisher_exact
 
-from medimg.tables import schema
+from medimg.data import schema
 from synthetic.judge import thresholds as limits
 from synthetic.judge.subject import Subject
 from synthetic.judge.thumbnails import BLOCK, Thumbnails, pixels

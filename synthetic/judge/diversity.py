@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from medimg.tables import schema
+from medimg.data import schema
 from synthetic.judge.copies import TOLERANCE, root_mean_square, row_keys
 from synthetic.judge.neighbours import nearest
 from synthetic.judge.similarity import ms_ssim

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from medimg.tables import schema
+from medimg.data import schema
 from medimg.tables.ordered import ordered_values
 from synthetic.judge.subject import Subject
 

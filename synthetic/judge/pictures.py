@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from scipy.fft import dctn
 
+from medimg.data.imaging import read_image, resize
 from medimg.errors import InputError
-from medimg.imaging import read_image, resize
 from medimg.models.registry import family, parse_arguments
 from medimg.pipeline import PixelCache, as_pixels, image_form
 from synthetic.config import JudgeConfig

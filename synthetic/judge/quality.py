@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from medimg.tables import schema
+from medimg.data import schema
 
 # Pairs grow with the square of the columns.
 MOST_COLUMNS = 40

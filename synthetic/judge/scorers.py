@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.tables.fit import fit
 from synthetic.config import CLASSIFIERS, SMALL_CNN, JudgeConfig

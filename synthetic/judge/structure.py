@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from medimg.data.schema import Feature
 from medimg.tables.association import pairwise
-from medimg.tables.schema import Feature
 from synthetic.judge.quality import MOST_COLUMNS
 
 SHUFFLES = 5

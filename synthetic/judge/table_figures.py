@@ -5,8 +5,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from medimg.data import schema
 from medimg.evaluation.figures import shortened, styled
-from medimg.tables import schema
 from medimg.tables.inspection_figures import as_dates
 from medimg.tables.ordered import ordered_values
 from synthetic.judge.figures import REAL, SYNTHETIC, draw_shares, grid

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from medimg.tables import raw, schema
+from medimg.data import schema
+from medimg.tables import raw
 from synthetic.judge import thresholds as limits
 from synthetic.judge.closest_two import closest_two, persons
 from synthetic.judge.subject import Subject

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from medimg.config import TrainConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.tables.fit import fit
 from synthetic.judge.subject import Subject
 

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from ctgan.data_transformer import DataTransformer
 
+from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.privacy.keyed import fold, uniform
-from medimg.tables.schema import Feature
 from synthetic.tables import columns as learnt
 from synthetic.tables.columns import Column
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medimg.tables.schema import Feature
+from medimg.data.schema import Feature
 from synthetic.tables.ctgan import Ctgan
 from synthetic.tables.encoding import Code, Encoding
 from synthetic.tables.marginals import Marginals

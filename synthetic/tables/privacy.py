@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.privacy import ledger as ledger_file
 from medimg.privacy.accounting import calibrate
@@ -24,7 +25,6 @@ from medimg.privacy.secret import secret_of
 from medimg.privacy.statement import summary
 from medimg.privacy.units import Units
 from medimg.tables.public import require_public
-from medimg.tables.schema import Feature
 from synthetic import public
 from synthetic.config import SynthesizeConfig
 from synthetic.tables.mix import votes

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from medimg import atomic
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.options import flag
-from medimg.tables.schema import Feature
 from synthetic.config import SynthesizeConfig
 from synthetic.dataset import NO_GUARANTEE, Made
 from synthetic.public import SITE, bounds_of, coarse, stated

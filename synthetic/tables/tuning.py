@@ -9,8 +9,8 @@ import pandas as pd
 
 from medimg import atomic
 from medimg.csv_cells import read_csv
-from medimg.dataset import Dataset
-from medimg.splits import split_groups
+from medimg.data.dataset import Dataset
+from medimg.data.splits import split_groups
 from synthetic.tables.settings import Settings
 from synthetic.tables.usefulness import auroc
 

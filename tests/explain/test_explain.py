@@ -12,7 +12,7 @@ from explain.methods import saliency
 from explain.methods.score import class_score, last_map
 from explain.methods.shapley import shap_maps
 from explain.scores import findings, pointing_game
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 
 SIZE = 32

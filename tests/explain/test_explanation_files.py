@@ -11,7 +11,7 @@ import pytest
 from explain.config import ExplainConfig
 from explain.explain import explain
 from medimg import atomic
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.models.build import build
 from medimg.models.saving import save_model
 from medimg.run import Run

@@ -17,12 +17,12 @@ from explain.methods.table_score import TableModel
 from explain.methods.table_shap import attribute, linear_weights
 from medimg import atomic
 from medimg.config import TrainConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.models.saving import save_model
 from medimg.run import Run
 from medimg.tables.fit import fit
-from medimg.tables.schema import Feature
 from tests.medimg.tables.conftest import write_table
 
 

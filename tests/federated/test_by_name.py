@@ -10,7 +10,7 @@ import pytest
 from federated.config import FederateConfig
 from federated.job import Setting
 from federated.partition import partition
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from tests.medimg.tables.conftest import write_table
 

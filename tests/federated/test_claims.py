@@ -12,7 +12,7 @@ from federated.config import FederateConfig
 from federated.report.printed import printed
 from federated.report.words import shared, summed
 from federated.statistics import counts_disclosed
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from tests.medimg.tables.conftest import write_table
 
 pytestmark = pytest.mark.slow

@@ -370,7 +370,7 @@ def test_clients_hold_out_patients_for_the_audit(table, execution, tmp_path):
     from federated.federate import federate
     from medimg.audit.audit import audit
     from medimg.config import AuditConfig
-    from medimg.dataset import Dataset
+    from medimg.data.dataset import Dataset
     from medimg.run import Run
 
     config = replace(QUICK, partition="iid", clients=3, audit_holdout=0.3)

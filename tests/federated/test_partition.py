@@ -12,7 +12,7 @@ from federated.partition import partition
 from federated.partition.dirichlet import dirichlet
 from federated.partition.patients import patients_of, place_in_class
 from medimg.config import PrepareConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.prepare import prepare
 from tests.medimg.tables.conftest import write_table

@@ -25,7 +25,7 @@ from federated.secure.exposure import who_could_see
 from medimg import atomic
 from medimg.commands.console import table
 from medimg.comparison.candidates import majority
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.predictions import Predictions
 

@@ -15,13 +15,13 @@ from federated.statistics.median import BINS
 from federated.statistics.moments import Moments
 from federated.statistics.selection import anova
 from medimg.config import PrepareConfig, TrainConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.prepare import prepare
 from medimg.tables.fit import complete_rows
 from medimg.tables.fit import fit as pooled_fit
 from medimg.tables.preprocessing import Preprocessing
-from medimg.tables.schema import Feature
 
 SITES = ("north", "south", "west")
 FEATURES = (

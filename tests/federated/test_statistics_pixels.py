@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from federated.statistics import answer, pixel_whitening, pixels_disclosed
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.imaging import write_png
 from medimg.errors import InputError
-from medimg.imaging import write_png
 from medimg.whitening import image_sums, whitening
 
 

@@ -16,10 +16,10 @@ from federated.studies.hospitals import divided
 from federated.studies.over_seeds import mean_interval, summary
 from federated.studies.pages import table_lines
 from medimg.config import PrepareConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.prepare import prepare
-from medimg.tables.schema import Feature
 
 
 @pytest.fixture(scope="module")

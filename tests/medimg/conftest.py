@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 
 
 def write_dataset(

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.pipeline import load_image
 from medimg.served_requests import WARMUP
 from medimg.tables.preprocessing import Preprocessing

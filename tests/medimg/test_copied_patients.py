@@ -10,17 +10,17 @@ from medimg.comparison.delong import delong
 from medimg.comparison.paired import mcnemar
 from medimg.config import EvaluateConfig, PrepareConfig, TrainConfig
 from medimg.cross_validation import cross_validate
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.folds import in_fold
+from medimg.data.leakage import find_leakage, require_no_leakage
+from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
-from medimg.folds import in_fold
 from medimg.inspection import inspect
-from medimg.leakage import find_leakage, require_no_leakage
 from medimg.prepare import prepare
-from medimg.tables.schema import Feature
 from medimg.training.train import train
 
 HEART = [

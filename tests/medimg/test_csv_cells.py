@@ -13,8 +13,8 @@ from federated.rounds.table import COLUMNS, RoundsTable
 from medimg import atomic
 from medimg.config import EvaluateConfig, TrainConfig
 from medimg.csv_cells import quote, quoted, read_csv, unquote
-from medimg.dataset import Dataset
-from medimg.tables.schema import Feature
+from medimg.data.dataset import Dataset
+from medimg.data.schema import Feature
 
 FORMULA = re.compile(r"\s*[=+\-@]|[\t\r\n]")
 ODD = [

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 
 
 @pytest.fixture

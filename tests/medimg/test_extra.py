@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from medimg.config import EvaluateConfig, TrainConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.synthetic_rows import with_extra
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
-from medimg.extra import with_extra
 from medimg.training.train import train
 from tests.medimg.tables.conftest import write_table
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medimg.data.folds import in_fold
+from medimg.data.holdout import parts_of
 from medimg.errors import InputError
-from medimg.folds import in_fold
-from medimg.holdout import parts_of
 from tests.medimg.tables.conftest import write_table
 
 
@@ -65,7 +65,7 @@ def test_no_fold_is_the_dataset_itself(table):
 
 
 def test_a_class_of_few_patients_is_in_every_fold():
-    from medimg.splits import assign_groups
+    from medimg.data.splits import assign_groups
 
     labels = ["rare"] * 4 + ["common"] * 60
     where = assign_groups(labels, np.arange(64), np.full(4, 0.25), range(4), seed=1)

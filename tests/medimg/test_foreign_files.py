@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from medimg.config import PrepareConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.imaging import read_image
 from medimg.errors import InputError
-from medimg.imaging import read_image
 from medimg.inside import Folder
 from medimg.pipeline import load_image
 from medimg.prepare import prepare

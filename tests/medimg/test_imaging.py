@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from medimg.errors import InputError
-from medimg.imaging import (
+from medimg.data.imaging import (
     encode_png,
     pixel_hash,
     read_image,
@@ -16,6 +15,7 @@ from medimg.imaging import (
     without_idle_colour,
     write_png,
 )
+from medimg.errors import InputError
 
 
 @pytest.fixture

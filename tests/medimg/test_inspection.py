@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from medimg.builtin import cache_folder, resolve
+from medimg.builtin import resolve
 from medimg.config import PhantomConfig, PrepareConfig
-from medimg.dataset import Dataset
-from medimg.imaging import write_png
+from medimg.data.cache import cache_folder
+from medimg.data.dataset import Dataset
+from medimg.data.imaging import write_png
 from medimg.inspection import UNLABELLED, inspect
 from medimg.prepare import prepare
 

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from medimg.config import PrepareConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.imaging import read_image
+from medimg.data.leakage import find_leakage, require_no_leakage
 from medimg.errors import InputError
-from medimg.imaging import read_image
-from medimg.leakage import find_leakage, require_no_leakage
 from medimg.prepare import prepare
 
 

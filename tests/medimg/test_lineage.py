@@ -11,7 +11,7 @@ from federated.config import FederateConfig
 from federated.federate import federate
 from medimg import atomic
 from medimg.config import TrainConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.privacy.accounting import pld_epsilon
 from medimg.privacy.assumptions import Circumstances, assumptions
@@ -158,7 +158,7 @@ def test_a_dataset_prepared_anew_is_known_by_its_patients(tmp_path, data):
 
 
 def test_a_fold_of_the_same_dataset_shares_patients(tmp_path, data):
-    from medimg.folds import in_fold
+    from medimg.data.folds import in_fold
 
     first = in_fold(data, 4, 1, 0)
     plain = finished(tmp_path / "plain", first, folds=4, fold=1)

@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 
 from medimg.config import PhantomConfig, PrepareConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.imaging import byte_hash, pixel_hash, read_image, resize
+from medimg.data.leakage import find_leakage
 from medimg.decoding import unique_names
 from medimg.errors import InputError
-from medimg.imaging import byte_hash, pixel_hash, read_image, resize
-from medimg.leakage import find_leakage
 from medimg.prepare import SCRATCH, prepare
 
 KERMANY = r"(person\d+|IM-\d+|NORMAL2-IM-\d+)"

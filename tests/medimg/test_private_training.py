@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from medimg.config import TrainConfig
+from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.listener import Listener
 from medimg.privacy.accounting import epsilon_of
 from medimg.privacy.ledger import read, segments_of
 from medimg.run import Run
 from medimg.tables.preprocessing import Preprocessing
-from medimg.tables.schema import Feature
 from medimg.training.train import train
 from tests.medimg.conftest import write_dataset
 from tests.medimg.tables.conftest import write_table

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from medimg.config import TrainConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.listener import Listener
 from medimg.run import Run

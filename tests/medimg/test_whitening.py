@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from medimg.data.imaging import write_png
 from medimg.errors import InputError
-from medimg.imaging import write_png
 from medimg.models.build import build
 from medimg.models.preprocessing import ColourWhitening, Preprocessing, usual_input
 from medimg.models.registry import FAMILIES

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from medimg.imaging import read_image
+from medimg.data.imaging import read_image
 
 # Chance, and the folder: nothing of a patient.
 RUN = {"run", "source", "data", "root", "at"}

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from federated.audit_log import AuditLog, verify
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.imaging import read_image
 from medimg.errors import InputError
-from medimg.imaging import read_image
 from synthetic import options
 from synthetic.config import SynthesizeConfig
 from synthetic.images.plan import check as check_images

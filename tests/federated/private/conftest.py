@@ -28,7 +28,7 @@ class Site:
 @pytest.fixture
 def dataset(tmp_path):
     """A folder for the ledger of all Runs on it."""
-    from medimg.dataset import Dataset
+    from medimg.data.dataset import Dataset
 
     folder = tmp_path / "data"
     rows = {"image": ["1.png", "2.png"], "label": ["p", "n"], "patient": ["1", "2"]}

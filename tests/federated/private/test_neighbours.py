@@ -13,8 +13,8 @@ import pytest
 from federated.config import FederateConfig
 from federated.federate import federate
 from federated.tff.execution import Execution
-from medimg.dataset import Dataset
-from medimg.tables.schema import Feature
+from medimg.data.dataset import Dataset
+from medimg.data.schema import Feature
 from tests.medimg.privacy.test_neighbours import PATIENTS, draw_of, rows_of
 
 pytestmark = pytest.mark.slow

@@ -18,7 +18,7 @@ from federated.config import FederateConfig
 from federated.report.printed import printed
 from federated.tff.execution import Execution
 from medimg.config import EvaluateConfig, ExportConfig, PrepareConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.prepare import prepare
 from medimg.run import Run

@@ -17,7 +17,7 @@ def plan(table_data):
     from federated.clients.plan import Plan
     from federated.statistics import Schema
     from medimg.config import TrainConfig
-    from medimg.dataset import Dataset
+    from medimg.data.dataset import Dataset
     from medimg.training import table
 
     dataset, config = Dataset.load(table_data), TrainConfig(model="logistic")
@@ -45,7 +45,7 @@ def here(plan, table_data, make_engine, tmp_path_factory):
     from federated.rounds.pool import LocalCrew
     from federated.tff.execution import Execution
     from medimg.config import TrainConfig
-    from medimg.dataset import Dataset
+    from medimg.data.dataset import Dataset
 
     class Options(TrainConfig):
         partition = "site"

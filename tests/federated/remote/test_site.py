@@ -10,7 +10,7 @@ import pytest
 from federated.remote import messages
 from federated.remote.site import Site
 from federated.remote.spool import Spool, sweep
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 
 

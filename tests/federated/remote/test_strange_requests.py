@@ -12,7 +12,7 @@ import pytest
 from federated.remote import messages, serve
 from federated.remote.site import Site
 from federated.remote.spool import Spool
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.printable import printable
 

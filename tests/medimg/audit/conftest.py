@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from medimg.config import TrainConfig
-from medimg.dataset import Dataset
-from medimg.tables.schema import Feature
+from medimg.data.dataset import Dataset
+from medimg.data.schema import Feature
 from medimg.training.train import train
 
 FEATURES = 12

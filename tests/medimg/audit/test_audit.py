@@ -16,9 +16,9 @@ from medimg.audit.lira import memberships
 from medimg.audit.members import subject
 from medimg.commands import printing
 from medimg.config import AuditConfig, TrainConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.holdout import hold_out, strata
 from medimg.errors import InputError
-from medimg.holdout import hold_out, strata
 from medimg.privacy.ledger import read
 from medimg.run import Run
 from medimg.training.train import train

@@ -17,8 +17,8 @@ from medimg.audit.exchangeable import (
 )
 from medimg.audit.members import Subject
 from medimg.audit.statistics import of_image
-from medimg.dataset import Dataset
-from medimg.tables.schema import Feature
+from medimg.data.dataset import Dataset
+from medimg.data.schema import Feature
 
 
 def test_rank_test_equals_scipy():

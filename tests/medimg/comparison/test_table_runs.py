@@ -7,8 +7,8 @@ from medimg import atomic
 from medimg.comparison.compare import compare
 from medimg.comparison.sklearn_models import fit_baseline
 from medimg.config import CompareConfig, TrainConfig
+from medimg.data.folds import in_fold
 from medimg.errors import InputError
-from medimg.folds import in_fold
 from medimg.run import Run, environment
 from medimg.tables.fit import fit
 from tests.medimg.comparison.conftest import write_run

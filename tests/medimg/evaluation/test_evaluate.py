@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from medimg import atomic
 from medimg.config import EvaluateConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.metrics import METRICS

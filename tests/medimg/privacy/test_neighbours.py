@@ -14,11 +14,11 @@ import pytest
 import tensorflow as tf
 
 from medimg.config import TrainConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.schema import Feature
 from medimg.listener import Listener
 from medimg.privacy.clipping import clipped_sum
 from medimg.run import Run
-from medimg.tables.schema import Feature
 from medimg.training.private import PrivateTraining
 from medimg.training.train import built, kind_of, train
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from medimg.config import EvaluateConfig, ExportConfig, PrepareConfig, TrainConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.export import export

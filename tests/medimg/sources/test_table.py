@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from medimg.config import PrepareConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.prepare import prepare
 from medimg.tables.scanning import name_of

@@ -7,6 +7,7 @@ import statsmodels.formula.api as formula
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
+from medimg.data.schema import Feature
 from medimg.tables.association import (
     clustered,
     column_aurocs,
@@ -16,7 +17,6 @@ from medimg.tables.association import (
     spearman,
     with_label,
 )
-from medimg.tables.schema import Feature
 
 
 @pytest.fixture

@@ -18,11 +18,11 @@ from sklearn.preprocessing import (
 )
 
 from medimg.config import TrainConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.tables import fit as fitting
 from medimg.tables.fit import complete_rows, fit
-from medimg.tables.schema import Feature
 
 NUMBERS = ["age", "trestbps", "chol", "thalach", "oldpeak"]
 CATEGORIES = ["sex", "cp", "fbs", "restecg", "exang", "thal"]

@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from medimg.config import PrepareConfig
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.schema import Feature
 from medimg.inspection import inspect
 from medimg.prepare import prepare
 from medimg.tables.inspection import MOST_ROWS, learning_rows
 from medimg.tables.inspection_figures import pair_plot
-from medimg.tables.schema import Feature
 from tests.medimg.tables.conftest import write_table
 
 FIGURES = {"classes", "age", "distributions", "missing", "shift", "associations", "pairs"}

@@ -9,8 +9,8 @@ import yaml
 
 from medimg.atomic import write_text
 from medimg.config import PrepareConfig
+from medimg.data.leakage import find_leakage, require_no_leakage
 from medimg.errors import InputError
-from medimg.leakage import find_leakage, require_no_leakage
 from medimg.prepare import _pixels_of, prepare
 from medimg.tables.parts import assign_row_parts
 

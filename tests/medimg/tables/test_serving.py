@@ -9,8 +9,9 @@ import pytest
 import tensorflow as tf
 
 from medimg.config import TrainConfig
+from medimg.data import schema
 from medimg.prediction import predict
-from medimg.tables import schema, served_columns
+from medimg.tables import served_columns
 from medimg.tables.fit import fit
 from medimg.tables.served_columns import hard_rows, inputs_of
 from medimg.tables.serving import ServedTable, canonical, days_since_1970

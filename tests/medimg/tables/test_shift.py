@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.tables.schema import Feature
+from medimg.data.schema import Feature
 from medimg.tables.shift import category_difference, mean_difference, site_shift
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from medimg.config import EvaluateConfig, TrainConfig
 from medimg.cross_validation import cross_validate
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.listener import Listener

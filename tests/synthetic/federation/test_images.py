@@ -20,9 +20,9 @@ from federated.private.steps import SiteMechanism
 from federated.tff.client_work import Share
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.imaging import read_image
 from medimg.errors import InputError
-from medimg.imaging import read_image
 from medimg.privacy import keyed
 from medimg.privacy.accounting import epsilon_of
 from medimg.privacy.mechanism import Mechanism

@@ -16,7 +16,7 @@ import yaml
 from federated.audit_log import verify
 from federated.engine.records import ClientData
 from federated.rounds.averaging import options_of_rounds
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.privacy import ledger
 from synthetic.config import SynthesizeConfig

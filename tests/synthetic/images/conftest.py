@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.dataset import Dataset
-from medimg.imaging import write_png
+from medimg.data.dataset import Dataset
+from medimg.data.imaging import write_png
 
 SIZE = 16
 

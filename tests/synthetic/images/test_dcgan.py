@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.imaging import read_image
 from medimg.errors import InputError
-from medimg.imaging import read_image
 from medimg.pipeline import PixelCache
 from medimg.privacy.secret import Secret
 from medimg.privacy.units import Units

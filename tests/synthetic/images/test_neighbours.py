@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.dataset import Dataset
-from medimg.imaging import read_image, write_png
+from medimg.data.dataset import Dataset
+from medimg.data.imaging import read_image, write_png
 from synthetic.config import SynthesizeConfig
 from synthetic.public import coarse
 from synthetic.synthesize import synthesize

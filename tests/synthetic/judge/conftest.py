@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from medimg.config import PhantomConfig, PrepareConfig
-from medimg.dataset import Dataset
-from medimg.imaging import read_image, write_png
+from medimg.data.dataset import Dataset
+from medimg.data.imaging import read_image, write_png
+from medimg.data.schema import Feature
 from medimg.prepare import prepare
-from medimg.tables.schema import Feature
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.imaging import read_image, write_png
+from medimg.data.imaging import read_image, write_png
 from synthetic.config import JudgeConfig
 from synthetic.judge import copies, guarantee, pictures, thumbnails
 from synthetic.judge.judge import measures

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.schema import Feature
 from medimg.errors import InputError
-from medimg.tables.schema import Feature
 from synthetic.config import JudgeConfig
 from synthetic.judge.judge import judge, measures
 from synthetic.judge.printed import printed

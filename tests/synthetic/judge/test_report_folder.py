@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from medimg.data.imaging import read_image
 from medimg.errors import InputError
-from medimg.imaging import read_image
 from synthetic.commands import judge as command
 from synthetic.config import JudgeConfig
 from synthetic.judge import report_folder

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.dataset import Dataset
-from medimg.imaging import read_image, write_png
-from medimg.tables.schema import Feature
+from medimg.data.dataset import Dataset
+from medimg.data.imaging import read_image, write_png
+from medimg.data.schema import Feature
 from synthetic.config import JudgeConfig
 from synthetic.judge import tail, tail_parts, thresholds, thumbnails
 from synthetic.judge.closest_two import closest_two, persons

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.dataset import Dataset
-from medimg.tables.schema import Feature
+from medimg.data.dataset import Dataset
+from medimg.data.schema import Feature
 from synthetic.tables.training import one_thread
 
 FEATURES = (

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 import torch
 
+from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.privacy import keyed
 from medimg.tables.public import public_of
-from medimg.tables.schema import Feature
 from synthetic.tables import columns as learnt
 from synthetic.tables.conditions import Conditions
 from synthetic.tables.encoding import Encoding

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from synthetic.config import SynthesizeConfig
 from synthetic.public import coarse
 from synthetic.synthesize import synthesize

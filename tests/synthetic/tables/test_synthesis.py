@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.privacy import ledger
 from synthetic.config import SynthesizeConfig

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from medimg.dataset import SEPARATOR, SPLITS
+from medimg.data.dataset import SEPARATOR, SPLITS
 from medimg.errors import InputError
 
 # Scarce patients go to train first, then to test, then to val.

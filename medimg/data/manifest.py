@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from medimg.csv_cells import read_csv
+from medimg.data import schema
 from medimg.errors import InputError
 from medimg.inside import Folder
-from medimg.tables import schema
 from medimg.tables.copies import GIVEN
 
 SPLITS = ("train", "val", "test")

@@ -13,9 +13,9 @@ import pandas as pd
 import yaml
 
 from medimg import atomic
+from medimg.data import schema
+from medimg.data.manifest import SPLITS, read_images, read_rows
 from medimg.errors import InputError
-from medimg.manifest import SPLITS, read_images, read_rows
-from medimg.tables import schema
 from medimg.tables.copies import join_copies
 
 __all__ = ["SEPARATOR", "SPLITS", "TASKS", "Dataset"]

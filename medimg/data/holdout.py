@@ -10,11 +10,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
+from medimg.data.folds import in_fold
+from medimg.data.splits import own_numbers
 from medimg.errors import InputError
-from medimg.folds import in_fold
 from medimg.privacy.ledger import is_private
-from medimg.splits import own_numbers
 
 # Their part; no manifest on disk has it.
 HELD_OUT = "audit"

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from medimg.dataset import SEPARATOR, Dataset
+from medimg.data.dataset import SEPARATOR, Dataset
+from medimg.data.splits import assign_groups, lots, split_groups
 from medimg.errors import InputError
-from medimg.splits import assign_groups, lots, split_groups
 
 # Of what is not in the test fold; early stopping and thresholds need rows that neither train nor test sees.
 VALIDATION = 0.15

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from medimg.dataset import Dataset
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from medimg.dataset import SEPARATOR, SPLITS
-from medimg.splits import units
+from medimg.data.dataset import SEPARATOR, SPLITS
+from medimg.data.splits import units
 
 CONFLICT, PARTS, PATIENTS = "conflicting labels", "several parts", "several patients"
 _FILE_COLUMNS = ["source_file", "label", "patient", "split"]
