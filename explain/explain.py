@@ -20,9 +20,9 @@ from explain.selection import classes_in_turn, predicted, split_rows
 from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
-from medimg.export import thresholds
+from medimg.evaluation.operating_point import thresholds
+from medimg.evaluation.prediction import probabilities
 from medimg.pipeline import load_image
-from medimg.prediction import probabilities
 from medimg.privacy.release import require_unprotected
 from medimg.run import Run
 

@@ -18,7 +18,7 @@ from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.figures import save
-from medimg.export import thresholds
+from medimg.evaluation.operating_point import thresholds
 from medimg.privacy.release import reference_split, require_unprotected
 from medimg.run import Run
 

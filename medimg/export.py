@@ -11,10 +11,10 @@ import tensorflow as tf
 from medimg import atomic
 from medimg.config import ExportConfig
 from medimg.errors import InputError
-from medimg.evaluation.operating_point import metrics_of
+from medimg.evaluation.operating_point import thresholds
+from medimg.evaluation.prediction import predict
 from medimg.model_card import Proof, model_card
 from medimg.parity import parity
-from medimg.prediction import predict
 from medimg.privacy import ledger
 from medimg.run import Run
 from medimg.served_answer import ServedAnswer
@@ -88,18 +88,6 @@ def export(
         shutil.rmtree(temporary, ignore_errors=True)
         if created and out.is_dir() and not any(out.iterdir()):
             out.rmdir()
-
-
-def thresholds(run: Run, description: dict) -> list[float]:
-    """Per class, from the Run's evaluation on its own test part; 0.5 before one."""
-    classes = description["classes"]
-    metrics = metrics_of(run)
-    value = metrics["threshold"]["value"] if metrics else None
-    if isinstance(value, dict):
-        return [float(value[name]) for name in classes]
-    if isinstance(value, list):
-        return [float(v) for v in value]
-    return [0.5 if value is None else float(value)] * len(classes)
 
 
 def serving_commands(out: Path, name: str) -> list[str]:

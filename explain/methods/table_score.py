@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from explain.methods.score import class_score
 from medimg.errors import InputError
-from medimg.prediction import probabilities
+from medimg.evaluation.prediction import probabilities
 from medimg.run import Run
 from medimg.tables.preprocessing import Preprocessing
 from medimg.tables.raw import read

@@ -4,7 +4,7 @@ from federated.report.amounts import bytes_text, epsilon_text, seconds_text
 from federated.report.words import withheld
 from medimg.commands.console import interval
 from medimg.comparison.verdict import p_text, signed
-from medimg.evaluation.report import METRIC_NAMES
+from medimg.evaluation.metrics import METRIC_NAMES
 
 Table = tuple[str, list[str], list[list]]
 _MOST_IN_LINE = 4

@@ -14,7 +14,7 @@ from federated.report.site_gain_figure import site_gain_figure
 from medimg import atomic
 from medimg.comparison.verdict import p_text, signed
 from medimg.evaluation.figures import save
-from medimg.evaluation.report import METRIC_NAMES
+from medimg.evaluation.metrics import METRIC_NAMES
 from medimg.pages import inlined, template
 
 PAGE = "federation.html"

@@ -15,7 +15,7 @@ from medimg.evaluation.figures import (
     shortened,
     styled,
 )
-from medimg.evaluation.report import METRIC_NAMES
+from medimg.evaluation.metrics import METRIC_NAMES
 
 # Federated in the colour that stands out; the shape says the same to who can't tell colours.
 MARKS = {

@@ -5,7 +5,7 @@ import pandas as pd
 from medimg.comparison.pairs import ALPHA
 from medimg.comparison.verdict import p_text, signed
 from medimg.evaluation.figures import with_interval
-from medimg.evaluation.report import METRIC_NAMES
+from medimg.evaluation.metrics import METRIC_NAMES
 from medimg.evaluation.summary import FEW
 
 GAINS, LOSES, NO_EVIDENCE, TOO_FEW = "gains", "loses", "no evidence", "too few rows"

@@ -11,10 +11,10 @@ from federated.clients.client import Client, pooled
 from federated.clients.examples import inputs
 from federated.clients.plan import Plan
 from medimg.data.dataset import Dataset
+from medimg.evaluation.prediction import probabilities
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.thresholds import Rule, choose
 from medimg.pipeline import PixelCache, batches
-from medimg.prediction import probabilities
 from medimg.training.features import forward_function
 from medimg.training.losses import mean_loss
 from medimg.training.scores import accuracy, auroc

@@ -57,7 +57,7 @@ def run_attacks(
         before: shadow models trained for another Run before.
         models: shadow models for all Runs.
     """
-    from medimg.prediction import predict
+    from medimg.evaluation.prediction import predict
 
     run, member, patients = subject.run, subject.member, subject.patients
     answers = predict(

@@ -83,7 +83,7 @@ def run_canaries(subject: Subject, count: int, seed: int, alpha: float, progress
         `count`, `inserted`, `auc`, `epsilon_lower_bound` (what `audit_guesses` says) and `claimed_epsilon` of the
         training with canaries ("infinite" without noise, None when it is not private).
     """
-    from medimg.prediction import predict
+    from medimg.evaluation.prediction import predict
 
     dataset, run = subject.dataset, subject.run
     rows = canaries(dataset, count, seed)

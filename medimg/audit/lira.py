@@ -131,7 +131,7 @@ def _library(option: str, confidence: np.ndarray, shadows: Shadows) -> np.ndarra
 
 
 def _train_one(subject: Subject, inside: np.ndarray, seed: int, number: int) -> np.ndarray:
-    from medimg.prediction import predict
+    from medimg.evaluation.prediction import predict
 
     training = subject.pool[inside].assign(split="train")
     rows = pd.concat([training, subject.dataset.rows("val", labelled=True)])

@@ -42,7 +42,7 @@ def signals(probabilities: np.ndarray, targets: np.ndarray) -> Signals:
     """Loss, entropy and confidence of a model's answers.
 
     Args:
-        probabilities: float32 (N, classes), as `medimg.prediction.predict` gives them.
+        probabilities: float32 (N, classes), as `medimg.evaluation.prediction.predict` gives them.
         targets: int (N,) class indices, or 0 and 1 float (N, classes) of a multilabel set.
     """
     p = np.asarray(probabilities, np.float64)

@@ -6,7 +6,7 @@ from matplotlib.lines import Line2D
 
 from medimg.comparison.verdict import signed
 from medimg.evaluation.figures import BLACK, BLUE, GREY, ORANGE, shortened, styled
-from medimg.evaluation.report import METRIC_NAMES
+from medimg.evaluation.metrics import METRIC_NAMES
 
 COLOURS = {"run": BLUE, "baseline": ORANGE}
 NAMES = {"run": "Run", "baseline": "scikit-learn baseline"}

@@ -9,8 +9,7 @@ from medimg.comparison.figure import forest_figure
 from medimg.comparison.pairs import ALPHA
 from medimg.comparison.verdict import p_text, signed
 from medimg.evaluation.figures import save, with_interval
-from medimg.evaluation.metrics import METRICS
-from medimg.evaluation.report import METRIC_NAMES
+from medimg.evaluation.metrics import METRIC_NAMES, METRICS
 from medimg.pages import inlined, template
 
 KINDS = {"run": "Run", "baseline": "scikit-learn baseline", "majority": "constant answer"}

@@ -1,7 +1,7 @@
 """What the tests allow one to say, in plain words."""
 
 from medimg.comparison.pairs import ALPHA
-from medimg.evaluation.report import METRIC_NAMES
+from medimg.evaluation.metrics import METRIC_NAMES
 
 # More sentences about pairs than this are a table, and the table is there.
 MOST_SENTENCES = 6

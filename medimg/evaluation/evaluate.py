@@ -127,7 +127,7 @@ def _training_data(run: Run) -> Dataset | None:
 
 def _predictor(model, description: dict, batch_size: int, progress: Progress | None):
     """A function of (dataset, rows, images still to come) that counts images over all its calls."""
-    from medimg.prediction import predict
+    from medimg.evaluation.prediction import predict
 
     done = 0
 

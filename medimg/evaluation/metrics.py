@@ -15,6 +15,20 @@ import numpy as np
 
 from medimg.evaluation.calibration import BINS, residuals_by_bin
 
+# Name, and what it tells, for readers who do not compute such numbers daily.
+METRIC_NAMES = {
+    "auroc": ("AUROC", "chance that a random positive is ranked above a random negative"),
+    "auprc": ("AUPRC", "mean precision over all sensitivities; a random ranking gives prevalence"),
+    "accuracy": ("Accuracy", "share of right answers"),
+    "balanced_accuracy": ("Balanced accuracy", "mean of sensitivity and specificity"),
+    "precision": ("Precision", "share of calls that are right (positive predictive value)"),
+    "sensitivity": ("Sensitivity", "share of positives that are called (recall)"),
+    "specificity": ("Specificity", "share of negatives that are not called"),
+    "f1": ("F1", "harmonic mean of precision and sensitivity"),
+    "brier": ("Brier score", "mean squared error of the probability; lower is better"),
+    "ece": ("ECE", f"mean gap of probability and frequency over {BINS} bins; lower is better"),
+}
+
 METRICS = (
     "auroc",
     "auprc",

@@ -147,3 +147,15 @@ def _stored(run: Run, rule: Rule, classes: tuple[str, ...]) -> OperatingPoint | 
     threshold = np.array([value[name] for name in classes]) if isinstance(value, dict) else value
     note = f"{stored['note']}; taken from metrics.json, since the Run's data are not here"
     return OperatingPoint(threshold, {**stored, "note": note})
+
+
+def thresholds(run: Run, description: dict) -> list[float]:
+    """Per class, from the Run's evaluation on its own test part; 0.5 before one."""
+    classes = description["classes"]
+    metrics = metrics_of(run)
+    value = metrics["threshold"]["value"] if metrics else None
+    if isinstance(value, dict):
+        return [float(value[name]) for name in classes]
+    if isinstance(value, list):
+        return [float(v) for v in value]
+    return [0.5 if value is None else float(value)] * len(classes)

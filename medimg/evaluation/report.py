@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 
 from medimg.data.dataset import Dataset
-from medimg.evaluation.calibration import BINS
 from medimg.evaluation.figures import with_interval
-from medimg.evaluation.metrics import METRICS
+from medimg.evaluation.metrics import METRIC_NAMES, METRICS
 from medimg.evaluation.operating_point import threshold_statement
 from medimg.pages import inlined, template
 from medimg.privacy.ledger import is_private
@@ -15,19 +14,6 @@ from medimg.privacy.statement import WITHHELD
 from medimg.privacy.statement import summary as privacy_summary
 from medimg.run import Run
 
-# Name, and what it tells, for readers who do not compute such numbers daily.
-METRIC_NAMES = {
-    "auroc": ("AUROC", "chance that a random positive is ranked above a random negative"),
-    "auprc": ("AUPRC", "mean precision over all sensitivities; a random ranking gives prevalence"),
-    "accuracy": ("Accuracy", "share of right answers"),
-    "balanced_accuracy": ("Balanced accuracy", "mean of sensitivity and specificity"),
-    "precision": ("Precision", "share of calls that are right (positive predictive value)"),
-    "sensitivity": ("Sensitivity", "share of positives that are called (recall)"),
-    "specificity": ("Specificity", "share of negatives that are not called"),
-    "f1": ("F1", "harmonic mean of precision and sensitivity"),
-    "brier": ("Brier score", "mean squared error of the probability; lower is better"),
-    "ece": ("ECE", f"mean gap of probability and frequency over {BINS} bins; lower is better"),
-}
 CAPTIONS = {
     "roc": "Receiver operating characteristic",
     "precision_recall": "Precision and sensitivity over all thresholds",

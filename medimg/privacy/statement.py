@@ -21,7 +21,7 @@ def summary(content: dict, row: str = "", model: str = "") -> str:
 
     Args:
         content: of `privacy.json` (`medimg.privacy.ledger.read`).
-        row: what a row of the training part is, `image` or `row` (`medimg.data.dataset.Dataset.unit`); empty: not known.
+        row: what a row of the training part is, `image` or `row` (`Dataset.unit`); empty: not known.
         model: name of the model or generator; only `marginals`, which is counted and not trained, differs.
 
     Returns:

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from medimg.prediction import probabilities
+from medimg.evaluation.prediction import probabilities
 
 
 def accuracy(logits: np.ndarray, targets: np.ndarray) -> float:

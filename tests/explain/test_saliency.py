@@ -8,8 +8,8 @@ from scipy.ndimage import zoom
 
 from explain.methods import saliency
 from explain.methods.score import last_map
+from medimg.evaluation.prediction import probabilities
 from medimg.models.build import build
-from medimg.prediction import probabilities
 
 SIZE = 32
 

@@ -13,9 +13,9 @@ from medimg import export as exporting
 from medimg.config import EvaluateConfig, ExportConfig
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
+from medimg.evaluation.prediction import predict
 from medimg.export import export, serving_commands
 from medimg.pipeline import load_image
-from medimg.prediction import predict
 from medimg.served_requests import WARMUP
 from medimg.serving import Served, decode
 

@@ -17,7 +17,7 @@ from medimg.audit.lira import (
 from medimg.audit.roc import auc_of
 from medimg.audit.signals import Signals, signals
 from medimg.errors import InputError
-from medimg.prediction import probabilities
+from medimg.evaluation.prediction import probabilities
 
 TRAINED = ("logistic-regression", "k-nearest-neighbours", "mlp", "random-forest")
 

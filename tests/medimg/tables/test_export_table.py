@@ -13,8 +13,8 @@ from medimg.config import EvaluateConfig, ExportConfig, TrainConfig
 from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
+from medimg.evaluation.prediction import predict
 from medimg.export import COLUMNS, REQUEST, export, serving_commands
-from medimg.prediction import predict
 from medimg.served_requests import WARMUP
 from medimg.tables.preprocessing import Preprocessing
 from medimg.tables.served_columns import inputs_of, served_columns

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from medimg.config import TrainConfig
 from medimg.data import schema
-from medimg.prediction import predict
+from medimg.evaluation.prediction import predict
 from medimg.tables import served_columns
 from medimg.tables.fit import fit
 from medimg.tables.served_columns import hard_rows, inputs_of

@@ -11,8 +11,8 @@ from medimg.cross_validation import cross_validate
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
+from medimg.evaluation.prediction import predict
 from medimg.listener import Listener
-from medimg.prediction import predict
 from medimg.run import Run
 from medimg.training.train import train
 from tests.medimg.conftest import write_dataset
