@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from explain.methods.partial_dependence import Dependence, value_text
 from medimg.evaluation.figures import BLUE, GREY, line_style, shortened, styled
-from medimg.tables.inspection_figures import as_dates
+from medimg.inspection.table_figures import as_dates
 
 _PATIENTS = 40
 _COLUMNS = 3

@@ -66,7 +66,7 @@ def inspect(data_folder, out):
     """Counts, leakage, duplicates, label conflicts, broken files and figures; exit code 1 on leakage."""
     from medimg.builtin import resolve
     from medimg.data.dataset import Dataset
-    from medimg.inspection import inspect
+    from medimg.inspection.inspect import inspect
 
     dataset = Dataset.load(resolve(data_folder))
     folder = Path(out) if out else dataset.root / "inspection"

@@ -1,5 +1,6 @@
 """What is done with Runs: `medimg evaluate`, `compare`, `export` and `audit`."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,9 +22,12 @@ def evaluate(run_folder, **values):
 
 def evaluate_run(run_folder, config: EvaluateConfig) -> None:
     """Evaluate a Run and print its metrics."""
+    from medimg.builtin import resolve
     from medimg.evaluation.evaluate import evaluate
     from medimg.run import Run
 
+    if config.data is not None:
+        config = replace(config, data=str(resolve(config.data)))
     with progress_bars() as step:
         result = evaluate(Run.load(Path(run_folder)), config, partial(step, "predict"))
     printing.evaluation(result)

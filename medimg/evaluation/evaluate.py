@@ -100,10 +100,7 @@ def _subject(run: Run, config: EvaluateConfig, description: dict) -> Subject:
         require_unprotected(run.config["options"], config.split)
         dataset = run.dataset()
     else:
-        # Lazily: most evaluations need no source.
-        from medimg.builtin import resolve
-
-        dataset = Dataset.load(resolve(config.data))
+        dataset = Dataset.load(Path(config.data))
     order = match_classes(dataset, description["task"], tuple(description["classes"]))
     split = None if config.split == "all" else config.split
     everything, rows = dataset.rows(split), dataset.rows(split, labelled=True)

@@ -7,7 +7,7 @@ from matplotlib.patches import Patch
 
 from medimg.data import schema
 from medimg.evaluation.figures import shortened, styled
-from medimg.tables.inspection_figures import as_dates
+from medimg.inspection.table_figures import as_dates
 from medimg.tables.ordered import ordered_values
 from synthetic.judge.figures import REAL, SYNTHETIC, draw_shares, grid
 from synthetic.judge.structure import association

@@ -10,7 +10,8 @@ from medimg.config import PhantomConfig, PrepareConfig
 from medimg.data.cache import cache_folder
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import write_png
-from medimg.inspection import UNLABELLED, inspect
+from medimg.inspection.counts import UNLABELLED
+from medimg.inspection.inspect import inspect
 from medimg.prepare import prepare
 
 

@@ -10,10 +10,10 @@ from PIL import Image
 from medimg.config import PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
-from medimg.inspection import inspect
+from medimg.inspection.inspect import inspect
+from medimg.inspection.table_figures import pair_plot
+from medimg.inspection.tables import MOST_ROWS, learning_rows
 from medimg.prepare import prepare
-from medimg.tables.inspection import MOST_ROWS, learning_rows
-from medimg.tables.inspection_figures import pair_plot
 from tests.medimg.tables.conftest import write_table
 
 FIGURES = {"classes", "age", "distributions", "missing", "shift", "associations", "pairs"}

@@ -11,7 +11,7 @@ from medimg import atomic
 from medimg.data.dataset import SPLITS, Dataset
 from medimg.data.leakage import Leakage, find_leakage
 from medimg.data.splits import missing_classes
-from medimg.inspection import UNLABELLED, class_counts
+from medimg.inspection.counts import UNLABELLED, class_counts
 from medimg.tables.association import with_label
 from medimg.tables.ordered import ordered_matrix
 from medimg.tables.shift import site_shift
@@ -77,7 +77,7 @@ def inspect_table(
     Raises:
         InputError: `out` can't be written.
     """
-    from medimg.tables.inspection_page import figures, page
+    from medimg.inspection.tables_page import figures, page
 
     step = progress or (lambda done, total: None)
     out = Path(out)

@@ -49,7 +49,7 @@ def page(dataset: Dataset, inspection, pictures: dict[str, Path]) -> str:
         ("Identical images in more than one part", leakage.images),
         ("Identical images with different labels", leakage.conflicts),
     )
-    return template(".", "inspection.html").render(
+    return template("inspection", "images.html").render(
         data=dataset,
         found=inspection,
         total=len(dataset.manifest),

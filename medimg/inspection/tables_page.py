@@ -8,16 +8,16 @@ import pandas as pd
 from medimg.data.dataset import SPLITS, Dataset
 from medimg.data.schema import Feature
 from medimg.evaluation.figures import save
-from medimg.pages import inlined, template
-from medimg.tables.association import clustered, pairwise
-from medimg.tables.inspection_figures import class_bars, distributions, pair_plot
-from medimg.tables.inspection_maps import (
+from medimg.inspection.table_figures import class_bars, distributions, pair_plot
+from medimg.inspection.table_maps import (
     MOST_FEATURES,
     association_map,
     largest_shift,
     missing_map,
     shift_map,
 )
+from medimg.pages import inlined, template
+from medimg.tables.association import clustered, pairwise
 from medimg.tables.shift import NEGLIGIBLE
 
 _MOST_LISTED = 100
@@ -87,7 +87,7 @@ def figures(dataset: Dataset, inspection, rows: pd.DataFrame, folder: Path) -> d
 
 def page(dataset: Dataset, inspection, pictures: dict[str, Path]) -> str:
     """The page as HTML without any outside address."""
-    return template("tables", "inspection.html").render(
+    return template("inspection", "tables.html").render(
         data=dataset,
         found=inspection,
         total=len(dataset.manifest),

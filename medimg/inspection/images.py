@@ -1,28 +1,22 @@
 """Look over a Dataset before training: counts, leakage, label conflicts, broken files, image sizes.
 
-What is looked for in a table is in `medimg.tables.inspection`.
+What is looked for in a table is in `medimg.inspection.tables`.
 """
 
 import struct
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from medimg import atomic
-from medimg.data.dataset import SEPARATOR, SPLITS, Dataset
+from medimg.data.dataset import SPLITS, Dataset
 from medimg.data.imaging import read_image
-from medimg.data.leakage import Leakage, content_hashes, leakage_between
+from medimg.data.leakage import Leakage, leakage_between
 from medimg.data.splits import missing_classes
+from medimg.inspection.counts import class_counts
 
-if TYPE_CHECKING:
-    from medimg.tables.inspection import TableInspection
-
-UNLABELLED = "(unlabelled)"
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -64,45 +58,14 @@ class Inspection:
     notes: list[str]
 
 
-def inspect(
-    dataset: Dataset, out: Path, progress: Callable[[int, int], None] | None = None
-) -> "Inspection | TableInspection":
-    """Examine every file or row of a Dataset and write `inspection.json`, `figures/*.png` and `inspection.html`.
+def facts(dataset: Dataset, pixels: pd.Series, broken: list[str]) -> Inspection:
+    """What is found in a Dataset of images.
 
     Args:
         dataset: what to look over.
-        out: folder of the results.
-        progress: called with files read and files in all.
-
-    Raises:
-        InputError: `out` can't be written.
+        pixels: digest of each image's pixels, by row of the manifest; empty where it can't be read.
+        broken: why each file that can't be read can't.
     """
-    if dataset.is_table:
-        from medimg.tables.inspection import inspect_table
-
-        return inspect_table(dataset, out, progress)
-    from medimg.inspection_page import figures, page
-
-    pixels, broken = content_hashes(dataset, progress)
-    inspection = _facts(dataset, pixels, broken)
-    atomic.write_json(Path(out) / "inspection.json", asdict(inspection))
-    pictures = figures(dataset, inspection, pixels != "", Path(out) / "figures")
-    atomic.write_text(Path(out) / "inspection.html", page(dataset, inspection, pictures))
-    return inspection
-
-
-def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
-    """part -> class -> images or rows; one of several classes counts in each."""
-    names = [*dataset.classes, *([dataset.negative] if dataset.negative else [])]
-    # Two columns alone: a table may have thousands.
-    rows = dataset.manifest[["split", "label"]]
-    rows = rows.assign(label=rows["label"].replace("", UNLABELLED).str.split(SEPARATOR))
-    found = rows.explode("label").groupby(["split", "label"]).size()
-    names += [UNLABELLED] if UNLABELLED in found.index.get_level_values(1) else []
-    return {part: {name: int(found.get((part, name), 0)) for name in names} for part in SPLITS}
-
-
-def _facts(dataset: Dataset, pixels: pd.Series, broken: list[str]) -> Inspection:
     manifest = dataset.manifest
     leakage = leakage_between(manifest, pixels)
     readable = [path for path, known in zip(dataset.paths(manifest), pixels, strict=True) if known]
