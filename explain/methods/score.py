@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from medimg.models.build import POOL
+from medimg.models.head import POOL
 
 
 def class_score(logits, chosen, task: str):

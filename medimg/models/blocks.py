@@ -5,10 +5,8 @@ import re
 import tensorflow as tf
 
 from medimg.errors import InputError
-from medimg.models.build import DROPOUT, LOGITS, POOL
+from medimg.models.head import HEAD
 from medimg.models.registry import family
-
-HEAD = (POOL, DROPOUT, LOGITS)
 
 
 def blocks(model: tf.keras.Model) -> list[list[tf.keras.layers.Layer]]:

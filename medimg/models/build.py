@@ -1,18 +1,15 @@
 """build(): a registry name -> an un-nested functional Keras model."""
 
-import math
-
 import tensorflow as tf
 
 from medimg.errors import InputError
-from medimg.models import baseline_cnn, pooling
+from medimg.models import baseline_cnn
 from medimg.models.group_norm import with_group_norm
+from medimg.models.head import with_head
 from medimg.models.preprocessing import ColourWhitening, Preprocessing
 from medimg.models.registry import Family, family, parse_arguments
 from medimg.whitening import Whitening
 
-# The head's layers, as explanation, features and fine-tuning find them.
-POOL, DROPOUT, LOGITS = "pool", "dropout", "logits"
 # Of BatchNorm's moving averages. Keras' 0.99 and 0.999 are for ImageNet's many steps: after the few hundred of a
 # medical set the averages still lie near their start, and the model in inference is not the one that was trained.
 MOMENTUM = 0.9
@@ -71,7 +68,7 @@ def build(
             loading.load_backbone(application, wanted, chosen.name)
         if wanted != "imagenet":
             neutralise_normalization(application)
-    model = _with_head(pixels, features, classes, dropout, pool, chosen.name)
+    model = with_head(pixels, features, classes, dropout, pool, chosen.name)
     for layer in model.layers:
         if isinstance(layer, tf.keras.layers.BatchNormalization):
             layer.momentum = MOMENTUM
@@ -161,15 +158,3 @@ def neutralise_normalization(application: tf.keras.Model) -> None:
             # The layer reads its constants from these attributes, not from the weights just set.
             layer.mean = tf.reshape(tf.constant(_IMAGENET_MEAN), shape)
             layer.variance = tf.reshape(tf.square(tf.constant(_IMAGENET_DEVIATION)), shape)
-
-
-def _with_head(
-    pixels, features, classes: int, dropout: float, pool: str, name: str
-) -> tf.keras.Model:
-    layers = tf.keras.layers
-    x = pooling.LAYERS[pool](name=POOL)(features)
-    x = layers.Dropout(dropout, name=DROPOUT)(x)
-    # Small first logits: the loss starts near log(classes), whatever the scale of the features.
-    start = tf.keras.initializers.RandomNormal(stddev=0.01 / math.sqrt(max(1, x.shape[-1] / 1024)))
-    logits = layers.Dense(classes, kernel_initializer=start, name=LOGITS)(x)
-    return tf.keras.Model(pixels, logits, name=name)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from medimg.errors import InputError
-from medimg.models.build import DROPOUT, LOGITS
+from medimg.models.head import DROPOUT, LOGITS
 
 # What `--model-arg` may set, with type and default. The penalty is that of scikit-learn's C = 1 at a few hundred rows.
 ARGUMENTS: dict[str, dict[str, tuple[Callable, float]]] = {

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from medimg.augmentation import Augmentation
-from medimg.models.build import DROPOUT, LOGITS, POOL
+from medimg.models.head import DROPOUT, LOGITS, POOL
 from medimg.pipeline import PixelCache, training_batches
 
 Forward = Callable[[tf.Tensor], tf.Tensor]

@@ -6,9 +6,10 @@ import pytest
 import tensorflow as tf
 
 from medimg.errors import InputError
-from medimg.models.blocks import HEAD, blocks, freeze
+from medimg.models.blocks import blocks, freeze
 from medimg.models.build import build
 from medimg.models.group_norm import groups_for
+from medimg.models.head import HEAD
 from medimg.models.preprocessing import Preprocessing
 from medimg.models.registry import FAMILIES
 from medimg.models.saving import load_model, save_model

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from medimg.errors import InputError
 from medimg.models.build import build
-from medimg.models.pooling import LAYERS as POOLS
+from medimg.models.head import POOLING as POOLS
 from medimg.privacy.clipping import clipped_sum
 from medimg.privacy.per_example import convolution, linear
 from medimg.privacy.per_example.forward import kinds

@@ -1,0 +1,37 @@
+"""The head of every model: pooling, dropout and one layer of logits."""
+
+import math
+
+import tensorflow as tf
+
+# The head's layers, as explanation, features and fine-tuning find them.
+POOL, DROPOUT, LOGITS = "pool", "dropout", "logits"
+HEAD = (POOL, DROPOUT, LOGITS)
+# How the last maps become one vector per image.
+POOLING = {
+    "avg": tf.keras.layers.GlobalAveragePooling2D,
+    # A finding that covers a hundredth of the image all but vanishes in an average; its maximum does not.
+    "max": tf.keras.layers.GlobalMaxPooling2D,
+}
+
+
+def with_head(
+    pixels, features, classes: int, dropout: float, pool: str, name: str
+) -> tf.keras.Model:
+    """A model from a backbone's input and its last maps.
+
+    Args:
+        pixels: the input.
+        features: (B, height, width, channels), of the backbone.
+        classes: number of logits.
+        dropout: share of the pooled features that a training step leaves out.
+        pool: of `POOLING`.
+        name: of the model.
+    """
+    layers = tf.keras.layers
+    x = POOLING[pool](name=POOL)(features)
+    x = layers.Dropout(dropout, name=DROPOUT)(x)
+    # Small first logits: the loss starts near log(classes), whatever the scale of the features.
+    start = tf.keras.initializers.RandomNormal(stddev=0.01 / math.sqrt(max(1, x.shape[-1] / 1024)))
+    logits = layers.Dense(classes, kernel_initializer=start, name=LOGITS)(x)
+    return tf.keras.Model(pixels, logits, name=name)
