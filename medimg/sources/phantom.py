@@ -22,7 +22,7 @@ def scan(path: Path | None, config: PrepareConfig, phantom: PhantomConfig | None
     Raises:
         InputError: a path was given, or the opacities would be smaller than pixels.
     """
-    from medimg.phantom import CLASSES, cohort, draw, findings
+    from medimg.phantom.cohort import CLASSES, cohort, draw, findings
 
     if path is not None:
         raise InputError(f"PATH {path}: source 'phantom' draws its images; leave PATH out")
@@ -46,7 +46,7 @@ def scan(path: Path | None, config: PrepareConfig, phantom: PhantomConfig | None
 
 
 def _record(config: PhantomConfig, key: str, patient: int, view: int) -> dict:
-    from medimg.phantom import cohort, exposures, findings, marked, site_name
+    from medimg.phantom.cohort import cohort, exposures, findings, marked, site_name
 
     person = cohort(config)[patient]
     gain, contrast = exposures(config)[person.site]

@@ -14,8 +14,8 @@ from sklearn.preprocessing import StandardScaler
 
 from medimg.config import PhantomConfig, PrepareConfig
 from medimg.errors import InputError
-from medimg.phantom import cohort, draw, exposures, marked
-from medimg.phantom_opacity import Opacity
+from medimg.phantom.cohort import cohort, draw, exposures, marked
+from medimg.phantom.opacity import Opacity
 from medimg.sources.phantom import SOURCE
 
 SMALL = PhantomConfig(patients=200, phantom_size=64)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from medimg.phantom_film import Film, Stroke
+from medimg.phantom.film import Film, Stroke
 
 # Spread of slow brightness changes within the lungs: without it, their mean would tell the label.
 HAZE = 0.06

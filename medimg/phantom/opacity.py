@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from medimg.config import PhantomConfig
-from medimg.phantom_anatomy import Anatomy
-from medimg.phantom_film import Film
+from medimg.phantom.anatomy import Anatomy
+from medimg.phantom.film import Film
 
 PLACING_GRID = 128
 

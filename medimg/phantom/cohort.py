@@ -13,9 +13,9 @@ import numpy as np
 
 from medimg.config import PhantomConfig
 from medimg.errors import InputError
-from medimg.phantom_anatomy import Anatomy, expose, grow
-from medimg.phantom_film import Film
-from medimg.phantom_opacity import Opacity, place, regions
+from medimg.phantom.anatomy import Anatomy, expose, grow
+from medimg.phantom.film import Film
+from medimg.phantom.opacity import Opacity, place, regions
 
 CLASSES = ("normal", "opacity")
 FINDINGS = (0.5, 0.3, 0.2)  # probabilities of 1, 2 and 3 opacities

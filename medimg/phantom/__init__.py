@@ -1,0 +1,1 @@
+"""Chest radiographs drawn by rule, so that the truth is known to the pixel."""
