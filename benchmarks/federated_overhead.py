@@ -40,7 +40,7 @@ def plain(data: Path, options) -> list[float]:
     from federated.partition import partition
     from medimg.data.dataset import Dataset
     from medimg.models.build import build
-    from medimg.pipeline import load_image
+    from medimg.pipeline.pixels import load_image
 
     clients = []
     for client in partition(Dataset.load(data), options):

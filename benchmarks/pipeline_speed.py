@@ -12,8 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.material import class_folders, phantom, table
-from medimg.balance import epoch_order
-from medimg.pipeline import PixelCache, training_batches
+from medimg.pipeline.balance import epoch_order
+from medimg.pipeline.batches import training_batches
+from medimg.pipeline.pixels import PixelCache
 
 IMAGES, BATCH = 2400, 32
 

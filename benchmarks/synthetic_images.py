@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.material import table
 from medimg.config import PrepareConfig
 from medimg.data.dataset import Dataset
-from medimg.pipeline import PixelCache
+from medimg.pipeline.pixels import PixelCache
 from medimg.prepare import prepare
 from synthetic.config import SynthesizeConfig
 from synthetic.synthesize import synthesize

@@ -10,7 +10,7 @@ import tensorflow as tf
 from benchmarks.material import phantom, table
 from medimg.config import TrainConfig
 from medimg.models.build import build
-from medimg.pipeline import load_image
+from medimg.pipeline.pixels import load_image
 from medimg.training.train import train
 
 SIZE, EPOCHS, WIDTH = 96, 6, 16

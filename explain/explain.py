@@ -22,7 +22,7 @@ from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.operating_point import thresholds
 from medimg.evaluation.prediction import probabilities
-from medimg.pipeline import load_image
+from medimg.pipeline.pixels import load_image
 from medimg.privacy.release import require_unprotected
 from medimg.run import Run
 

@@ -29,7 +29,7 @@ from medimg.data.leakage import require_no_leakage
 from medimg.errors import InputError
 from medimg.models.registry import family
 from medimg.options import flag
-from medimg.pipeline import image_form
+from medimg.pipeline.pixels import image_form
 from medimg.tables.fit import MISSING_EVERYWHERE
 from medimg.training import images, material, table, unseen
 from medimg.training.lineage import Lineage, lineage_of

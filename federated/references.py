@@ -24,8 +24,8 @@ from federated.rounds.rounds import Outcome, Rounds, Watch
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution
 from federated.tff.local_model import LocalModel
-from medimg.balance import class_weights
 from medimg.evaluation.predictions import Predictions
+from medimg.pipeline.balance import class_weights
 
 CENTRALISED = "centralised"
 # Of a round of the comparison; all take part, and nothing is summed but the one update.

@@ -1,12 +1,12 @@
 """The served function: encoded image bytes to probabilities in TensorFlow operations alone.
 
-It must see what training saw (`medimg.pipeline.load_raw`): the same decoding, channels, resize and rounding.
+It must see what training saw (`medimg.pipeline.pixels.load_raw`): the same decoding, channels, resize and rounding.
 """
 
 import tensorflow as tf
 
 from medimg.orientation import upright
-from medimg.pipeline import ROUNDING
+from medimg.pipeline.pixels import ROUNDING
 from medimg.served_answer import ServedAnswer
 
 # ITU-R BT.601 luma in OpenCV's fixed point (15 bits), so that grey levels agree to the last bit.

@@ -11,9 +11,9 @@ from federated.engine import records
 from federated.engine.records import ClientData
 from federated.statistics import Schema, agreed
 from federated.statistics import training_rows as of_training
-from medimg.balance import class_weights
 from medimg.data.dataset import Dataset
-from medimg.pipeline import PixelCache, as_pixels
+from medimg.pipeline.balance import class_weights
+from medimg.pipeline.pixels import PixelCache, as_pixels
 from medimg.tables.preprocessing import Preprocessing
 from medimg.training import features
 

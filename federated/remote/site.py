@@ -150,7 +150,7 @@ def _counts(dataset: Dataset) -> dict:
         "patients": int(train["patient"].nunique()),
     }
     if not dataset.is_table:
-        from medimg.pipeline import image_form
+        from medimg.pipeline.pixels import image_form
 
         form = image_form(dataset.paths(dataset.rows("train")))
         counts.update(channels=form.channels, bits=form.bits)

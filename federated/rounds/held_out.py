@@ -14,7 +14,8 @@ from medimg.data.dataset import Dataset
 from medimg.evaluation.prediction import probabilities
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.thresholds import Rule, choose
-from medimg.pipeline import PixelCache, batches
+from medimg.pipeline.batches import batches
+from medimg.pipeline.pixels import PixelCache
 from medimg.training.features import forward_function
 from medimg.training.losses import mean_loss
 from medimg.training.scores import accuracy, auroc

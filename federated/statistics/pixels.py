@@ -5,7 +5,7 @@ import numpy as np
 from federated.statistics.asking import Ask, Asking, answer_of, numbers
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
-from medimg.whitening import PixelSums, Whitening, image_sums, whitening
+from medimg.pipeline.whitening import PixelSums, Whitening, image_sums, whitening
 
 
 def pixels(dataset: Dataset, request: dict) -> dict:

@@ -7,7 +7,8 @@ import pandas as pd
 
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
-from medimg.pipeline import PixelCache, batches
+from medimg.pipeline.batches import batches
+from medimg.pipeline.pixels import PixelCache
 from medimg.tables.preprocessing import Preprocessing
 
 # Rows of a table preprocessed and predicted at once.

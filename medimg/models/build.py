@@ -8,7 +8,7 @@ from medimg.models.group_norm import with_group_norm
 from medimg.models.head import with_head
 from medimg.models.preprocessing import ColourWhitening, Preprocessing
 from medimg.models.registry import Family, family, parse_arguments
-from medimg.whitening import Whitening
+from medimg.pipeline.whitening import Whitening
 
 # Of BatchNorm's moving averages. Keras' 0.99 and 0.999 are for ImageNet's many steps: after the few hundred of a
 # medical set the averages still lie near their start, and the model in inference is not the one that was trained.

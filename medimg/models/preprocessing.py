@@ -65,7 +65,7 @@ class ColourWhitening(tf.keras.layers.Layer):
     colours, faint in most images and now as strong as brightness.
 
     Args:
-        mean: (C,), of `medimg.whitening.Whitening`.
+        mean: (C,), of `medimg.pipeline.whitening.Whitening`.
         matrix: (C, C), likewise.
         channels: 3 repeats grey images; else C.
         mode: of the backbone (MODES); None: components as they are.

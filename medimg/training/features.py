@@ -5,9 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from medimg.augmentation import Augmentation
 from medimg.models.head import DROPOUT, LOGITS, POOL
-from medimg.pipeline import PixelCache, training_batches
+from medimg.pipeline.augmentation import Augmentation
+from medimg.pipeline.batches import training_batches
+from medimg.pipeline.pixels import PixelCache
 
 Forward = Callable[[tf.Tensor], tf.Tensor]
 

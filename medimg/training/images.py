@@ -12,7 +12,10 @@ from medimg.models import tabular
 from medimg.models.build import build
 from medimg.models.registry import family
 from medimg.models.weights import is_run
-from medimg.pipeline import ImageForm, batches, image_form, training_batches, training_pixels
+from medimg.pipeline.batches import batches, training_batches, training_pixels
+from medimg.pipeline.pixels import ImageForm, image_form
+from medimg.pipeline.whitening import Whitening, image_sums
+from medimg.pipeline.whitening import whitening as learnt
 from medimg.run import Run
 from medimg.training import features as frozen
 from medimg.training import material as data_material
@@ -21,8 +24,6 @@ from medimg.training.loop import Stage
 from medimg.training.losses import loss_for
 from medimg.training.material import Material
 from medimg.training.phases import Phase
-from medimg.whitening import Whitening, image_sums
-from medimg.whitening import whitening as learnt
 
 
 def check(config: TrainConfig) -> None:

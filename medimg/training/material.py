@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from medimg.augmentation import STRENGTHS, Augmentation
-from medimg.balance import class_weights, epoch_order, image_weights, positive_weights
 from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
-from medimg.pipeline import PixelCache
+from medimg.pipeline.augmentation import STRENGTHS, Augmentation
+from medimg.pipeline.balance import class_weights, epoch_order, image_weights, positive_weights
+from medimg.pipeline.pixels import PixelCache
 
 
 @dataclass

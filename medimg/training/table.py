@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from medimg.balance import epoch_order
 from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.models import tabular
+from medimg.pipeline.balance import epoch_order
 from medimg.tables.fit import complete_rows, fit
 from medimg.tables.fit_public import fit_public
 from medimg.tables.preprocessing import Preprocessing

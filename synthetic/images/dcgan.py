@@ -9,7 +9,7 @@ import pandas as pd
 from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.models.saving import save_model
-from medimg.pipeline import PixelCache
+from medimg.pipeline.pixels import PixelCache
 from medimg.privacy.ledger import read
 from medimg.privacy.secret import Secret, secret_of
 from medimg.privacy.statement import summary

@@ -6,7 +6,7 @@ import pandas as pd
 
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
-from medimg.pipeline import image_form
+from medimg.pipeline.pixels import image_form
 from medimg.privacy.sampling import steps_per_pass
 from medimg.privacy.units import Units
 from synthetic.images.networks import halvings

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
-from medimg.pipeline import PixelCache, as_pixels
+from medimg.pipeline.pixels import PixelCache, as_pixels
 from medimg.privacy.assumptions import Circumstances
 from medimg.privacy.budget import Budget
 from medimg.privacy.chunks import chunks

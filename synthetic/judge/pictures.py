@@ -10,7 +10,7 @@ from scipy.fft import dctn
 from medimg.data.imaging import read_image, resize
 from medimg.errors import InputError
 from medimg.models.registry import family, parse_arguments
-from medimg.pipeline import PixelCache, as_pixels, image_form
+from medimg.pipeline.pixels import PixelCache, as_pixels, image_form
 from synthetic.config import JudgeConfig
 from synthetic.judge.subject import Subject
 from synthetic.judge.vectors import Vectors

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from medimg.pipeline import PixelCache, as_pixels
+from medimg.pipeline.pixels import PixelCache, as_pixels
 from synthetic.judge.subject import Subject
 
 SIDE = 16

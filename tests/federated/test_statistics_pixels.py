@@ -11,7 +11,7 @@ from federated.statistics import answer, pixel_whitening, pixels_disclosed
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import write_png
 from medimg.errors import InputError
-from medimg.whitening import image_sums, whitening
+from medimg.pipeline.whitening import image_sums, whitening
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from medimg.data.dataset import Dataset
-from medimg.pipeline import load_image
+from medimg.pipeline.pixels import load_image
 from medimg.served_requests import WARMUP
 from medimg.tables.preprocessing import Preprocessing
 

@@ -15,7 +15,7 @@ from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.prediction import predict
 from medimg.export import export, serving_commands
-from medimg.pipeline import load_image
+from medimg.pipeline.pixels import load_image
 from medimg.served_requests import WARMUP
 from medimg.serving import Served, decode
 

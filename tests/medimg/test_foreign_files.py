@@ -18,7 +18,7 @@ from medimg.data.dataset import Dataset
 from medimg.data.imaging import read_image
 from medimg.errors import InputError
 from medimg.inside import Folder
-from medimg.pipeline import load_image
+from medimg.pipeline.pixels import load_image
 from medimg.prepare import prepare
 from tests.medimg.conftest import write_dataset
 

@@ -16,7 +16,7 @@ from medimg.models.build import build
 from medimg.models.registry import FAMILIES
 from medimg.models.saving import load_model, save_model
 from medimg.models.tabular import build_tabular
-from medimg.whitening import Whitening
+from medimg.pipeline.whitening import Whitening
 
 
 @pytest.fixture(scope="module")

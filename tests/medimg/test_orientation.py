@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from medimg.orientation import exif_orientation
-from medimg.pipeline import load_image
+from medimg.pipeline.pixels import load_image
 from medimg.serving import decode
 
 PHOTO = cv2.resize(

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from medimg.augmentation import STRENGTHS, Augmentation, Strength
-from medimg.balance import class_weights, epoch_order, image_weights, positive_weights
 from medimg.errors import InputError
-from medimg.pipeline import PixelCache, as_pixels, batches, image_form, load_image, training_batches
+from medimg.pipeline.augmentation import STRENGTHS, Augmentation, Strength
+from medimg.pipeline.balance import class_weights, epoch_order, image_weights, positive_weights
+from medimg.pipeline.batches import batches, training_batches
+from medimg.pipeline.pixels import PixelCache, as_pixels, image_form, load_image
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ def test_augmentation_of_no_strength_changes_nothing():
 
 
 def test_flip_is_a_mirror_and_rotation_turns_about_the_centre():
-    from medimg.augmentation import _geometry
+    from medimg.pipeline.augmentation import _geometry
 
     x = np.random.default_rng(0).uniform(0, 255, (1, 9, 9, 1)).astype(np.float32)
     flipped = _geometry(tf.constant(x), tf.constant([1.0]), tf.constant([0.0]), tf.constant([1.0]))

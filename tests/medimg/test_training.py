@@ -69,7 +69,7 @@ def test_the_model_of_the_best_epoch_is_kept(noise, tmp_path):
     run = train(noise.root, tmp_path / "run", config)
     history = run.history()
     rows = noise.rows("val")
-    from medimg.pipeline import load_image
+    from medimg.pipeline.pixels import load_image
 
     x = np.stack([load_image(p, 32, 3) for p in noise.paths(rows)])
     loss = mean_loss(run.model()(x, training=False).numpy(), noise.targets(rows), "binary")

@@ -12,8 +12,8 @@ from medimg.models.build import build
 from medimg.models.preprocessing import ColourWhitening, Preprocessing, usual_input
 from medimg.models.registry import FAMILIES
 from medimg.models.saving import load_model, save_model
-from medimg.pipeline import load_image
-from medimg.whitening import (
+from medimg.pipeline.pixels import load_image
+from medimg.pipeline.whitening import (
     EIGENVALUE_FLOOR,
     PixelSums,
     Whitening,

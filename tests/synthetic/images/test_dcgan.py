@@ -16,7 +16,7 @@ import tensorflow as tf
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import read_image
 from medimg.errors import InputError
-from medimg.pipeline import PixelCache
+from medimg.pipeline.pixels import PixelCache
 from medimg.privacy.secret import Secret
 from medimg.privacy.units import Units
 from synthetic.config import SynthesizeConfig

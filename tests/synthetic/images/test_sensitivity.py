@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from medimg.pipeline import PixelCache
+from medimg.pipeline.pixels import PixelCache
 from medimg.privacy.class_counts import noisy_class_counts
 from medimg.privacy.secret import Secret
 from medimg.privacy.units import Units

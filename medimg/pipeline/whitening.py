@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from medimg.errors import InputError
-from medimg.pipeline import PixelCache, as_pixels
+from medimg.pipeline.pixels import PixelCache, as_pixels
 
 # Squared grey levels. What varies by less than one grey level is rounding and the colour noise of JPEG, as in grey
 # images stored as RGB; dividing by its deviation would make an image of it.

@@ -1,0 +1,96 @@
+"""Batches of cached pixels, for training in a seeded order and for prediction in the Dataset's."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from medimg.pipeline.pixels import PixelCache
+
+
+def batches(cache: PixelCache, batch_size: int):
+    """tf.data of float32 (B, S, S, C) in 0..255, in order."""
+    import tensorflow as tf
+
+    starts = tf.data.Dataset.range(0, len(cache), batch_size)
+
+    def fetch(start):
+        raw = tf.numpy_function(
+            lambda at: cache.take(np.arange(at, min(at + batch_size, len(cache)))),
+            [start],
+            tf.as_dtype(cache.dtype),
+            stateful=False,
+        )
+        raw.set_shape((None, *cache.shape[1:]))
+        return to_pixels(raw)
+
+    return starts.map(fetch, num_parallel_calls=2).prefetch(2)
+
+
+def training_batches(
+    cache: PixelCache,
+    targets: np.ndarray,
+    order: Callable[[int], np.ndarray],
+    batch_size: int,
+    epochs: tuple[int, int],
+    sample_weights: np.ndarray | None = None,
+    augmentation=None,
+):
+    """tf.data of (pixels, targets[, sample weights]) over several epochs, one iterator for all of them.
+
+    Args:
+        cache: raw pixels.
+        targets: (N,) class indices or (N, classes) of 0 and 1.
+        order: epoch -> indices into the cache; all of an epoch's randomness of order is here.
+        batch_size: images in a batch; an epoch's last one may be smaller.
+        epochs: first and one past the last.
+        sample_weights: float32 (N,) or None.
+        augmentation: `medimg.pipeline.augmentation.Augmentation` or None.
+    """
+    import tensorflow as tf
+
+    def one_epoch(epoch):
+        indices = tf.numpy_function(lambda e: order(int(e)).astype(np.int64), [epoch], tf.int64)
+        indices.set_shape((None,))
+        rows = tf.data.Dataset.from_tensor_slices(indices).batch(batch_size)
+        return rows.map(lambda chosen: (epoch, chosen))
+
+    # The labels live in the graph; only pixels come through Python, once per batch.
+    all_targets = tf.constant(targets)
+    all_weights = None if sample_weights is None else tf.constant(sample_weights, tf.float32)
+
+    def fetch(epoch, chosen):
+        pixels = training_pixels(cache, epoch, chosen, augmentation)
+        batch = (pixels, tf.gather(all_targets, chosen))
+        return batch if all_weights is None else (*batch, tf.gather(all_weights, chosen))
+
+    epochs_in_turn = tf.data.Dataset.range(*epochs).flat_map(one_epoch)
+    # deterministic: batches keep their order whichever thread is done first.
+    return epochs_in_turn.map(fetch, num_parallel_calls=2, deterministic=True).prefetch(4)
+
+
+def training_pixels(cache: PixelCache, epoch, chosen, augmentation=None):
+    """Some images as an epoch shows them; for use in a tf.data graph.
+
+    Args:
+        cache: raw pixels.
+        epoch: int64 scalar.
+        chosen: int64 (B,), indices into the cache.
+        augmentation: `medimg.pipeline.augmentation.Augmentation` or None.
+
+    Returns:
+        float32 (B, S, S, C) in 0..255.
+    """
+    import tensorflow as tf
+
+    raw = tf.numpy_function(cache.take, [chosen], tf.as_dtype(cache.dtype), stateful=False)
+    raw.set_shape((None, *cache.shape[1:]))
+    pixels = to_pixels(raw)
+    return pixels if augmentation is None else augmentation.apply(pixels, epoch, chosen)
+
+
+def to_pixels(raw):
+    """TensorFlow twin of `as_pixels`."""
+    import tensorflow as tf
+
+    pixels = tf.cast(raw, tf.float32)
+    return pixels / 257.0 if raw.dtype == tf.uint16 else pixels
