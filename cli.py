@@ -49,7 +49,7 @@ def medimg():
 @overwrite_option("the demo")
 def demo(out, seed, overwrite):
     """Phantom radiographs: prepare, train, evaluate, explain, export; needs no data and no network."""
-    from medimg.prepare import prepare
+    from medimg.preparation.prepare import prepare
 
     out = Path(out)
     taken = [out / name for name in ("data", "run") if (out / name).exists()]

@@ -61,7 +61,7 @@ def aurocs(folder: Path, seed: int, execution) -> dict[str, float]:
     from federated.studies.bench import Bench
     from medimg.config import PhantomConfig, PrepareConfig
     from medimg.evaluation.metrics import METRICS
-    from medimg.prepare import prepare
+    from medimg.preparation.prepare import prepare
 
     drawing = PhantomConfig(
         patients=900,

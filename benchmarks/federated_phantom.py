@@ -25,7 +25,7 @@ def values(folder: Path, seed: int, execution) -> dict[str, dict[str, float]]:
     from federated.config import FederateConfig
     from federated.federate import federate
     from medimg.config import PhantomConfig, PrepareConfig
-    from medimg.prepare import prepare
+    from medimg.preparation.prepare import prepare
 
     drawing = PhantomConfig(
         patients=800,

@@ -13,7 +13,7 @@ from medimg.config import PrepareConfig, TrainConfig
 from medimg.cross_validation import cross_validate
 from medimg.data.dataset import Dataset
 from medimg.data.folds import in_fold
-from medimg.prepare import prepare
+from medimg.preparation.prepare import prepare
 
 DATA = Path(os.environ.get("MEDIMG_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 FOLDS = 5

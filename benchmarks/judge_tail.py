@@ -16,7 +16,7 @@ from benchmarks.material import table
 from medimg.config import PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import write_png
-from medimg.prepare import prepare
+from medimg.preparation.prepare import prepare
 from synthetic.config import JudgeConfig
 from synthetic.judge import tail, tail_parts, thumbnails
 from synthetic.judge.copies import row_keys

@@ -37,7 +37,7 @@ def long(path: Path, rows: int = 1_000_000, columns: int = 20) -> None:
 
 
 def _prepare(source: Path, out: Path) -> None:
-    from medimg.prepare import prepare
+    from medimg.preparation.prepare import prepare
 
     prepare("table", source, out, PrepareConfig())
 

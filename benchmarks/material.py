@@ -5,7 +5,7 @@ from pathlib import Path
 
 from medimg.config import PhantomConfig, PrepareConfig
 from medimg.data.dataset import Dataset
-from medimg.prepare import prepare
+from medimg.preparation.prepare import prepare
 
 
 def phantom(folder: Path, images: int, size: int) -> Dataset:

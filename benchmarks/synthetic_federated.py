@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.material import table
 from medimg.config import PhantomConfig, PrepareConfig
 from medimg.data.dataset import Dataset
-from medimg.prepare import prepare
+from medimg.preparation.prepare import prepare
 from synthetic.config import JudgeConfig, SynthesizeConfig
 from synthetic.judge.judge import judge
 from synthetic.synthesize import synthesize

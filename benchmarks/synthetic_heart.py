@@ -21,7 +21,7 @@ from medimg.comparison.sklearn_models import fit_baseline
 from medimg.config import PrepareConfig, TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.data.folds import in_fold
-from medimg.prepare import prepare
+from medimg.preparation.prepare import prepare
 from medimg.tables.fit import fit
 from synthetic.config import SynthesizeConfig
 from synthetic.synthesize import synthesize

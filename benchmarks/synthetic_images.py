@@ -16,7 +16,7 @@ from benchmarks.material import table
 from medimg.config import PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.pipeline.pixels import PixelCache
-from medimg.prepare import prepare
+from medimg.preparation.prepare import prepare
 from synthetic.config import SynthesizeConfig
 from synthetic.synthesize import synthesize
 

@@ -29,8 +29,8 @@ def federate():
 def run(data_folder, out, config, resume, overwrite):
     """Train a classifier across the clients of DATA by rounds, and compare it with what each has alone and pooled."""
     from federated.federate import federate
-    from medimg.builtin import resolve
     from medimg.listener import Listener
+    from medimg.preparation.builtin import resolve
 
     with progress_bars() as step:
         listener = Listener(step, _tell_round, lambda sentence: say(f"note: {sentence}", err=True))
@@ -85,7 +85,7 @@ def _tell_round(row):
 def worker(data, port, site, client, bind, expose):
     """Serve a site's DATA to a coordinator until Ctrl-C; put it behind mutual TLS, see docs/federation-workers.md."""
     from federated.remote.serve import serve
-    from medimg.builtin import resolve
+    from medimg.preparation.builtin import resolve
 
     serve(resolve(data), port, site, client, bind, expose, lambda line: say(line, err=True))
 
@@ -131,7 +131,7 @@ def _study(name: str, question: str) -> click.Command:
     def command(data_folder, out, **values):
         config = take(FederatedStudyConfig, values)
         from federated.studies import function_of
-        from medimg.builtin import resolve
+        from medimg.preparation.builtin import resolve
 
         with progress_bars() as step:
             summary = function_of(name)(

@@ -22,8 +22,8 @@ from synthetic.config import JudgeConfig, SynthesizeConfig
 )
 def synthesize(data_folder, out, config, resume, overwrite):
     """Fit a generator on DATA's training part and leave a synthetic Dataset; 'medimg judge' tells what it is worth."""
-    from medimg.builtin import resolve
     from medimg.data.dataset import Dataset
+    from medimg.preparation.builtin import resolve
     from synthetic.synthesize import synthesize
 
     with progress_bars() as step:
@@ -49,7 +49,7 @@ def synthesize(data_folder, out, config, resume, overwrite):
 def judge(data_folder, real, report, **values):
     """Fidelity, utility, diversity and privacy of the synthetic DATA2, judged on held-out real patients."""
     config = take(JudgeConfig, values)
-    from medimg.builtin import resolve
+    from medimg.preparation.builtin import resolve
     from synthetic.judge.judge import judge
     from synthetic.judge.printed import printed
     from synthetic.judge.report_folder import REPORT, beside

@@ -5,7 +5,7 @@ import pandas as pd
 
 from medimg.data.dataset import SPLITS, Dataset
 from medimg.data.splits import split_groups, units
-from medimg.parts import CARVED
+from medimg.preparation.image_splits import CARVED
 
 
 def own_parts(

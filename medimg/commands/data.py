@@ -39,7 +39,7 @@ def list_sources():
 @options_of(PhantomConfig, skip=("seed",))
 def prepare(source, path, out, overwrite, **values):
     """Turn SOURCE's files at PATH into a Dataset: decoded, split by patient, checked for leakage."""
-    from medimg.prepare import prepare
+    from medimg.preparation.prepare import prepare
 
     phantom = take(PhantomConfig, {**values, "seed": values["seed"]})
     config = take(PrepareConfig, values)
@@ -64,9 +64,9 @@ def prepare(source, path, out, overwrite, **values):
 @click.option("--out", type=click.Path(), help="Folder of the figures (default: DATA/inspection).")
 def inspect(data_folder, out):
     """Counts, leakage, duplicates, label conflicts, broken files and figures; exit code 1 on leakage."""
-    from medimg.builtin import resolve
     from medimg.data.dataset import Dataset
     from medimg.inspection.inspect import inspect
+    from medimg.preparation.builtin import resolve
 
     dataset = Dataset.load(resolve(data_folder))
     folder = Path(out) if out else dataset.root / "inspection"
@@ -87,7 +87,7 @@ def inspect(data_folder, out):
 @click.option("--abandon", metavar="RUN", help="Id of a Run that never goes on: release its rest.")
 def ledger(data_folder, delta, abandon):
     """What private Runs on DATA have spent, and what unfinished ones hold in reserve."""
-    from medimg.builtin import resolve
+    from medimg.preparation.builtin import resolve
     from medimg.privacy.dataset_ledger import DatasetLedger
 
     shared = DatasetLedger(resolve(data_folder))

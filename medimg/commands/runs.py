@@ -22,8 +22,8 @@ def evaluate(run_folder, **values):
 
 def evaluate_run(run_folder, config: EvaluateConfig) -> None:
     """Evaluate a Run and print its metrics."""
-    from medimg.builtin import resolve
     from medimg.evaluation.evaluate import evaluate
+    from medimg.preparation.builtin import resolve
     from medimg.run import Run
 
     if config.data is not None:

@@ -24,7 +24,7 @@ def study():
 @options_of(TrainConfig, skip=("dp_epsilon", "seed", "folds", "fold"))
 def privacy_utility(data_folder, out, **values):
     """What differential privacy costs, by epsilon and over seeds."""
-    from medimg.builtin import resolve
+    from medimg.preparation.builtin import resolve
 
     config, training = take(StudyConfig, values), take(TrainConfig, values)
     from medimg.studies.privacy_utility import privacy_utility

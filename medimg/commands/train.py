@@ -31,7 +31,7 @@ def train(data_folder, out, config, resume, overwrite):
 
 def train_run(data_folder, out, config: TrainConfig, resume=False, overwrite=False):
     """Train once, print what came of it, and return the Run."""
-    from medimg.builtin import resolve
+    from medimg.preparation.builtin import resolve
     from medimg.training.train import train
 
     with progress_bars() as step:
@@ -60,9 +60,9 @@ def _listener(step):
 
 
 def _cross_validate(data_folder, out, config, resume, overwrite):
-    from medimg.builtin import resolve
     from medimg.cross_validation import cross_validate
     from medimg.listener import Listener
+    from medimg.preparation.builtin import resolve
 
     def told(fold, metrics):
         click.echo(f"fold {fold}: AUROC {interval(metrics['metrics']['auroc'])}", err=True)

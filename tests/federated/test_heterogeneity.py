@@ -15,7 +15,7 @@ from federated.partition.heterogeneity import POOLED, heterogeneity
 from federated.report.partition import write
 from medimg.config import PrepareConfig
 from medimg.data.dataset import Dataset
-from medimg.prepare import prepare
+from medimg.preparation.prepare import prepare
 from medimg.tables.shift import site_shift
 from tests.medimg.tables.conftest import write_table
 

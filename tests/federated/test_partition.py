@@ -14,7 +14,7 @@ from federated.partition.patients import patients_of, place_in_class
 from medimg.config import PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
-from medimg.prepare import prepare
+from medimg.preparation.prepare import prepare
 from tests.medimg.tables.conftest import write_table
 
 

@@ -18,7 +18,7 @@ from medimg.config import PrepareConfig, TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
 from medimg.errors import InputError
-from medimg.prepare import prepare
+from medimg.preparation.prepare import prepare
 from medimg.tables.fit import complete_rows
 from medimg.tables.fit import fit as pooled_fit
 from medimg.tables.preprocessing import Preprocessing

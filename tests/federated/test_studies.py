@@ -19,7 +19,7 @@ from medimg.config import PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
 from medimg.errors import InputError
-from medimg.prepare import prepare
+from medimg.preparation.prepare import prepare
 
 
 @pytest.fixture(scope="module")

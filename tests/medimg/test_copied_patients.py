@@ -20,7 +20,7 @@ from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
 from medimg.inspection.inspect import inspect
-from medimg.prepare import prepare
+from medimg.preparation.prepare import prepare
 from medimg.training.train import train
 
 HEART = [

@@ -19,7 +19,7 @@ from medimg.data.imaging import read_image
 from medimg.errors import InputError
 from medimg.inside import Folder
 from medimg.pipeline.pixels import load_image
-from medimg.prepare import prepare
+from medimg.preparation.prepare import prepare
 from tests.medimg.conftest import write_dataset
 
 

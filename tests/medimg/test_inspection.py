@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from medimg.builtin import resolve
 from medimg.config import PhantomConfig, PrepareConfig
 from medimg.data.cache import cache_folder
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import write_png
 from medimg.inspection.counts import UNLABELLED
 from medimg.inspection.inspect import inspect
-from medimg.prepare import prepare
+from medimg.preparation.builtin import resolve
+from medimg.preparation.prepare import prepare
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from medimg.data.dataset import Dataset
 from medimg.data.imaging import read_image
 from medimg.data.leakage import find_leakage, require_no_leakage
 from medimg.errors import InputError
-from medimg.prepare import prepare
+from medimg.preparation.prepare import prepare
 
 
 @pytest.fixture

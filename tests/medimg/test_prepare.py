@@ -17,9 +17,9 @@ from medimg.config import PhantomConfig, PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import byte_hash, pixel_hash, read_image, resize
 from medimg.data.leakage import find_leakage
-from medimg.decoding import unique_names
 from medimg.errors import InputError
-from medimg.prepare import SCRATCH, prepare
+from medimg.preparation.decoding import unique_names
+from medimg.preparation.prepare import SCRATCH, prepare
 
 KERMANY = r"(person\d+|IM-\d+|NORMAL2-IM-\d+)"
 DRAW = np.random.default_rng(0)
@@ -269,7 +269,7 @@ def test_a_killed_preparation_goes_on(tmp_path):
         import sys, time
         from pathlib import Path
         from medimg.config import PrepareConfig
-        from medimg.prepare import prepare
+        from medimg.preparation.prepare import prepare
         prepare("folder", Path(sys.argv[1]), Path(sys.argv[2]), PrepareConfig(), None, lambda *_: time.sleep(0.02))
     """
     out = tmp_path / "data"

@@ -20,7 +20,7 @@ from federated.tff.execution import Execution
 from medimg.config import EvaluateConfig, ExportConfig, PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
-from medimg.prepare import prepare
+from medimg.preparation.prepare import prepare
 from medimg.run import Run
 
 pytestmark = pytest.mark.slow

@@ -18,7 +18,7 @@ from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.export import export
-from medimg.prepare import prepare
+from medimg.preparation.prepare import prepare
 from medimg.privacy.ledger import read
 from medimg.run import Run
 from medimg.training.train import train

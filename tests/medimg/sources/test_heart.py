@@ -6,7 +6,7 @@ import pytest
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
-from medimg.prepare import prepare
+from medimg.preparation.prepare import prepare
 from medimg.sources import source_named
 
 HEALTHY = "63,1,1,145,233,1,2,150,0,2.3,3,0,6,0"

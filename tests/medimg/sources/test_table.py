@@ -9,7 +9,7 @@ import pytest
 from medimg.config import PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
-from medimg.prepare import prepare
+from medimg.preparation.prepare import prepare
 from medimg.tables.scanning import name_of
 
 DRAW = np.random.default_rng(0)

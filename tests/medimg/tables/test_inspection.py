@@ -13,7 +13,7 @@ from medimg.data.schema import Feature
 from medimg.inspection.inspect import inspect
 from medimg.inspection.table_figures import pair_plot
 from medimg.inspection.tables import MOST_ROWS, learning_rows
-from medimg.prepare import prepare
+from medimg.preparation.prepare import prepare
 from tests.medimg.tables.conftest import write_table
 
 FIGURES = {"classes", "age", "distributions", "missing", "shift", "associations", "pairs"}

@@ -11,8 +11,8 @@ from medimg.atomic import write_text
 from medimg.config import PrepareConfig
 from medimg.data.leakage import find_leakage, require_no_leakage
 from medimg.errors import InputError
-from medimg.prepare import _pixels_of, prepare
-from medimg.tables.parts import assign_row_parts
+from medimg.preparation.prepare import _pixels_of, prepare
+from medimg.preparation.table_splits import assign_row_parts
 
 SPLIT = (0.7, 0.15, 0.15)
 

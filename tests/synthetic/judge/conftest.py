@@ -11,7 +11,7 @@ from medimg.config import PhantomConfig, PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import read_image, write_png
 from medimg.data.schema import Feature
-from medimg.prepare import prepare
+from medimg.preparation.prepare import prepare
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ def resolve(data: str) -> Path:
 
 def _draw(folder: Path, config: PrepareConfig, phantom: PhantomConfig) -> None:
     """Prepare beside the folder and rename: of two processes that draw at once, the second one's work is dropped."""
-    from medimg.prepare import prepare
+    from medimg.preparation.prepare import prepare
 
     own = folder.with_name(f".{folder.name}-{os.getpid()}")
     try:

@@ -14,14 +14,14 @@ from medimg import atomic
 from medimg.config import PhantomConfig, PrepareConfig
 from medimg.data.dataset import SEPARATOR, Dataset
 from medimg.data.splits import parse_split
-from medimg.decoding import Decoded, decode_all, mask_name
 from medimg.errors import InputError
 from medimg.image_size import MEGAPIXELS
-from medimg.parts import assign_parts
+from medimg.preparation.decoding import Decoded, decode_all, mask_name
+from medimg.preparation.image_splits import assign_parts
+from medimg.preparation.table import write_table
 from medimg.privacy.dataset_ledger import FILE as PRIVACY_LEDGER
 from medimg.sources import source_named
 from medimg.sources.base import Scan, TableScan, listed
-from medimg.tables.prepare import write_table
 
 # Where a preparation keeps its journal until the Dataset is whole.
 SCRATCH = ".preparing"
@@ -55,7 +55,7 @@ def prepare(
 
     Every image is decoded once, in threads, and written as PNG of its own depth (colour only where there is any). A
     killed preparation goes on where it stopped when it is called again; a finished one of the same options is loaded.
-    Rows of a table are written by `medimg.tables.prepare`.
+    Rows of a table are written by `medimg.preparation.table`.
 
     Args:
         source: name in `medimg.sources.SOURCES`.

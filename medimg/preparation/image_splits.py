@@ -1,6 +1,6 @@
 """Which part each prepared image goes to: duplicates and patients settled first, then split or official.
 
-The rows of a table go the same way in `medimg.tables.parts`, with what is public here.
+The rows of a table go the same way in `medimg.preparation.table_splits`, with what is public here.
 """
 
 from pathlib import Path

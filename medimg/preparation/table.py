@@ -9,9 +9,9 @@ from medimg import atomic
 from medimg.config import PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
+from medimg.preparation.table_splits import assign_row_parts
 from medimg.sources.base import TableScan
 from medimg.tables.copies import GIVEN
-from medimg.tables.parts import assign_row_parts
 
 
 def write_table(

@@ -18,7 +18,13 @@ from medimg.data.duplicates import (
 )
 from medimg.data.splits import units
 from medimg.errors import InputError
-from medimg.parts import absent_classes, carve, drawn_parts, grouping_columns, official_rows
+from medimg.preparation.image_splits import (
+    absent_classes,
+    carve,
+    drawn_parts,
+    grouping_columns,
+    official_rows,
+)
 from medimg.sources.base import listed
 from medimg.tables.copies import Copies, equal_rows, find_copies
 

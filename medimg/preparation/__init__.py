@@ -1,0 +1,1 @@
+"""A source's files to a Dataset's folder."""
