@@ -19,7 +19,7 @@ from medimg.privacy.accounting import epsilon_of
 from medimg.privacy.budget import Budget
 from medimg.privacy.ledger import known
 from medimg.privacy.mechanism import Mechanism
-from medimg.privacy.secret import fingerprint
+from medimg.privacy.noise_seed import fingerprint
 from medimg.privacy.spending import Spending, Spent, Stretch
 from medimg.training.lineage import NONE, Lineage
 

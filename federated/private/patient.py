@@ -22,9 +22,9 @@ from federated.private.steps import PatientSteps
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.privacy.ledger import known
+from medimg.privacy.noise_seed import fingerprint
 from medimg.privacy.per_example.forward import kinds
 from medimg.privacy.per_example.kinds import check as check_layers
-from medimg.privacy.secret import fingerprint
 from medimg.privacy.spending import Spending, Spent, Stretch
 from medimg.training.lineage import NONE, Lineage
 

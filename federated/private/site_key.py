@@ -19,7 +19,7 @@ from federated.engine.records import ClientData
 from medimg import atomic
 from medimg.errors import InputError
 from medimg.privacy.keyed import row_keys, unit_keys
-from medimg.privacy.secret import fingerprint
+from medimg.privacy.noise_seed import fingerprint
 
 FILE = "key.bin"
 BYTES = 16

@@ -3,7 +3,7 @@
 import numpy as np
 
 from medimg.privacy.mechanism import Mechanism
-from medimg.privacy.secret import Secret
+from medimg.privacy.noise_seed import Secret
 from medimg.privacy.units import Units
 
 PHASE = "class counts"

@@ -23,7 +23,7 @@ import numpy as np
 from medimg.errors import InputError
 from medimg.privacy.keyed import fold, uniform
 from medimg.privacy.mechanism import Mechanism
-from medimg.privacy.secret import Secret
+from medimg.privacy.noise_seed import Secret
 from medimg.privacy.units import Units
 
 

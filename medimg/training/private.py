@@ -16,9 +16,9 @@ from medimg.privacy.class_counts import PHASE as CLASS_COUNTS
 from medimg.privacy.dp_model import make_private
 from medimg.privacy.keyed import fold
 from medimg.privacy.ledger import RunLedger, Terms
+from medimg.privacy.noise_seed import Secret, fingerprint, secret_of
 from medimg.privacy.per_example.kinds import check as check_layers
 from medimg.privacy.sampling import Sampling, sampling
-from medimg.privacy.secret import Secret, fingerprint, secret_of
 from medimg.privacy.units import Units
 from medimg.run import Run
 from medimg.training.lineage import NONE, Lineage

@@ -11,7 +11,7 @@ from medimg.data.dataset import Dataset
 from medimg.models.saving import save_model
 from medimg.pipeline.pixels import PixelCache
 from medimg.privacy.ledger import read
-from medimg.privacy.secret import Secret, secret_of
+from medimg.privacy.noise_seed import Secret, secret_of
 from medimg.privacy.statement import summary
 from medimg.privacy.units import Units
 from synthetic.dataset import NO_GUARANTEE, Made

@@ -22,8 +22,8 @@ from medimg.privacy.class_counts import PHASE as CLASS_COUNTS
 from medimg.privacy.clipping import add_noise, clipped_sum
 from medimg.privacy.keyed import fold
 from medimg.privacy.ledger import RunLedger, Terms
+from medimg.privacy.noise_seed import Secret
 from medimg.privacy.sampling import sampling
-from medimg.privacy.secret import Secret
 from medimg.privacy.units import Units
 from synthetic.images.losses import fake_losses, real_losses
 from synthetic.images.networks import scores

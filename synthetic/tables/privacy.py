@@ -20,8 +20,8 @@ from medimg.privacy.assumptions import Circumstances
 from medimg.privacy.budget import Budget
 from medimg.privacy.ledger import RunLedger, Terms
 from medimg.privacy.mechanism import Mechanism
+from medimg.privacy.noise_seed import secret_of
 from medimg.privacy.sampling import Sampling, sampling
-from medimg.privacy.secret import secret_of
 from medimg.privacy.statement import summary
 from medimg.privacy.units import Units
 from medimg.tables.public import require_public

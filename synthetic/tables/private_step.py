@@ -12,8 +12,8 @@ import torch
 from torch.func import grad, vmap
 
 from medimg.privacy.keyed import fold, normal, uniform
+from medimg.privacy.noise_seed import Secret
 from medimg.privacy.sampling import Sampling
-from medimg.privacy.secret import Secret
 
 # Rows whose gradients are held at once.
 ROWS_AT_ONCE = 256

@@ -96,8 +96,8 @@ def without_the_odd_one(make, config: TrainConfig, root: Path):
     """The same options with a secret seed by which the odd patient is in no step."""
     from dataclasses import replace
 
+    from medimg.privacy.noise_seed import Secret
     from medimg.privacy.sampling import sampling
-    from medimg.privacy.secret import Secret
     from medimg.privacy.units import Units
 
     dataset = make(root / "looked-at", True)
