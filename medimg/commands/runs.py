@@ -73,8 +73,8 @@ def export(run_folder, out, **values):
 
 def export_run(run_folder, out, config: ExportConfig) -> None:
     """Export a Run and print how to serve it."""
-    from medimg.export import export, serving_commands
     from medimg.run import Run
+    from medimg.serving.export import export, serving_commands
 
     run = Run.load(Path(run_folder))
     with progress_bars() as step:

@@ -1,7 +1,7 @@
 """Preprocessing: what was learnt from the training rows that turns raw columns into what a model takes, as plain data.
 
 Every encoded column comes from one raw column by the same few operations, so that a few matrix operations do them all,
-here and in the served graph (`medimg.tables.serving`).
+here and in the served graph (`medimg.serving.tables`).
 """
 
 from dataclasses import asdict, dataclass, field, fields

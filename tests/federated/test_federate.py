@@ -78,8 +78,8 @@ def compared(trained):
 def test_the_end_is_an_ordinary_run(compared, tmp_path):
     from medimg.config import EvaluateConfig, ExportConfig
     from medimg.evaluation.evaluate import evaluate
-    from medimg.export import export
     from medimg.run import Run
+    from medimg.serving.export import export
 
     run = Run.load(compared.root)
     before = json.loads((run.root / "metrics.json").read_text())

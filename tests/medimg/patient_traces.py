@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from medimg.data.dataset import Dataset
 from medimg.pipeline.pixels import load_image
-from medimg.served_requests import WARMUP
+from medimg.serving.requests import WARMUP
 from medimg.tables.preprocessing import Preprocessing
 
 # Drawn smooth noise and a patient's picture agree by less; the same picture, resized or recoded, by more.

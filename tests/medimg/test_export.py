@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from medimg import export as exporting
 from medimg.config import EvaluateConfig, ExportConfig
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.prediction import predict
-from medimg.export import export, serving_commands
 from medimg.pipeline.pixels import load_image
-from medimg.served_requests import WARMUP
-from medimg.serving import Served, decode
+from medimg.serving import export as exporting
+from medimg.serving.export import export, serving_commands
+from medimg.serving.images import Served, decode
+from medimg.serving.requests import WARMUP
 
 
 @pytest.fixture(scope="module")

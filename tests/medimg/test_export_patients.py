@@ -24,13 +24,13 @@ from medimg.config import EvaluateConfig, ExportConfig, TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import read_image
 from medimg.data.schema import Feature
-from medimg.drawn_images import FORMS, drawn_images, drawn_pixels
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
-from medimg.export import COLUMNS, REQUEST, export
 from medimg.privacy.statement import NO_PRIVACY, WITHHELD, summary
 from medimg.run import Run
-from medimg.served_requests import WARMUP, raw_requests, warmup_requests, write_warmup
+from medimg.serving.drawn_images import FORMS, drawn_images, drawn_pixels
+from medimg.serving.export import COLUMNS, REQUEST, export
+from medimg.serving.requests import WARMUP, raw_requests, warmup_requests, write_warmup
 from medimg.training.train import train
 from tests.medimg.conftest import write_dataset
 from tests.medimg.patient_traces import requests, traces

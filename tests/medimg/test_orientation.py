@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from medimg.orientation import exif_orientation
 from medimg.pipeline.pixels import load_image
-from medimg.serving import decode
+from medimg.serving.images import decode
+from medimg.serving.orientation import exif_orientation
 
 PHOTO = cv2.resize(
     np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8),

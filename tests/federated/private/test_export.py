@@ -7,8 +7,8 @@ import pytest
 
 from federated.config import FederateConfig
 from medimg.config import ExportConfig
-from medimg.export import export
 from medimg.privacy.statement import WITHHELD, summary
+from medimg.serving.export import export
 from tests.medimg.tables.conftest import write_table
 
 pytestmark = pytest.mark.slow

@@ -143,7 +143,7 @@ def trained(make, odd: bool, config: FederateConfig, root: Path, execution) -> R
 def everything(run: Run, root: Path) -> dict[str, bytes]:
     """Every file of the Run, evaluated once more, and of its export."""
     from medimg.evaluation.evaluate import evaluate
-    from medimg.export import export
+    from medimg.serving.export import export
 
     evaluate(Run.load(run.root), EvaluateConfig(bootstrap=20))
     export(Run.load(run.root), root / "saved", ExportConfig(samples=2))

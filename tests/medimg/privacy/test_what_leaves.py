@@ -17,10 +17,10 @@ from medimg.config import EvaluateConfig, ExportConfig, PrepareConfig, TrainConf
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
-from medimg.export import export
 from medimg.preparation.prepare import prepare
 from medimg.privacy.ledger import read
 from medimg.run import Run
+from medimg.serving.export import export
 from medimg.training.train import train
 
 ODD = "patient-zq"

@@ -8,17 +8,17 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from medimg import export as exporting
 from medimg.config import EvaluateConfig, ExportConfig, TrainConfig
 from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.prediction import predict
-from medimg.export import COLUMNS, REQUEST, export, serving_commands
-from medimg.served_requests import WARMUP
+from medimg.serving import export as exporting
+from medimg.serving.export import COLUMNS, REQUEST, export, serving_commands
+from medimg.serving.requests import WARMUP
+from medimg.serving.table_columns import inputs_of, served_columns
+from medimg.serving.tables import ServedTable
 from medimg.tables.preprocessing import Preprocessing
-from medimg.tables.served_columns import inputs_of, served_columns
-from medimg.tables.serving import ServedTable
 from medimg.training.train import train
 
 pytestmark = pytest.mark.slow

@@ -5,15 +5,15 @@ import re
 import numpy as np
 import pandas as pd
 
-from medimg.tables.preprocessing import Column, Preprocessing
-from medimg.tables.raw import Input, read
-from medimg.tables.served_columns import (
+from medimg.serving.table_columns import (
     MOST_INPUTS,
     example_row,
     hard_rows,
     inputs_of,
     served_columns,
 )
+from medimg.tables.preprocessing import Column, Preprocessing
+from medimg.tables.raw import Input, read
 
 
 def of(*inputs: Input) -> Preprocessing:

@@ -11,10 +11,10 @@ import tensorflow as tf
 from medimg.config import TrainConfig
 from medimg.data import schema
 from medimg.evaluation.prediction import predict
-from medimg.tables import served_columns
+from medimg.serving import table_columns
+from medimg.serving.table_columns import hard_rows, inputs_of
+from medimg.serving.tables import ServedTable, canonical, days_since_1970
 from medimg.tables.fit import fit
-from medimg.tables.served_columns import hard_rows, inputs_of
-from medimg.tables.serving import ServedTable, canonical, days_since_1970
 
 TEXTS = [
     *(
@@ -150,7 +150,7 @@ def test_infinity_is_missing(small_table):
 
 def test_columns_by_position_give_the_same(small_table, monkeypatch):
     by_name, expected = served_and_run(small_table, small_table.manifest)
-    monkeypatch.setattr(served_columns, "MOST_INPUTS", 2)
+    monkeypatch.setattr(table_columns, "MOST_INPUTS", 2)
     answer, _ = served_and_run(small_table, small_table.manifest)
     np.testing.assert_array_equal(answer["probabilities"], by_name["probabilities"])
     np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-6)
@@ -159,7 +159,7 @@ def test_columns_by_position_give_the_same(small_table, monkeypatch):
 @pytest.mark.parametrize("kept", [("age", "noise"), ("pain", "stage"), ("day",)])
 @pytest.mark.parametrize("most", [1, 1000])
 def test_tables_of_one_kind_of_column(small_table, monkeypatch, kept, most):
-    monkeypatch.setattr(served_columns, "MOST_INPUTS", most)
+    monkeypatch.setattr(table_columns, "MOST_INPUTS", most)
     features = tuple(feature for feature in small_table.features if feature.name in kept)
     narrow = dataclasses.replace(small_table, features=features)
     answer, expected = served_and_run(narrow, narrow.manifest.head(20))

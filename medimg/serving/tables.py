@@ -10,11 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from medimg.data import schema
-from medimg.served_answer import ServedAnswer
+from medimg.serving.answer import ServedAnswer
+from medimg.serving.table_columns import ServedColumn, served_columns
 from medimg.tables.days import DATE, FORM, SECONDS_IN_DAY
 from medimg.tables.preprocessing import Preprocessing
 from medimg.tables.raw import UNSEEN
-from medimg.tables.served_columns import ServedColumn, served_columns
 
 # What Python's str.strip takes away; RE2's \s and tf.strings.strip know only part of it.
 _SPACE = r"[\t-\r\x1c-\x20\x{85}\p{Z}]+"

@@ -13,10 +13,10 @@ import pandas as pd
 import tensorflow as tf
 
 from medimg.data.dataset import Dataset
-from medimg.drawn_images import drawn_images, drawn_pixels
 from medimg.errors import InputError
+from medimg.serving.drawn_images import drawn_images, drawn_pixels
+from medimg.serving.table_columns import example_row, hard_rows, inputs_of, served_columns
 from medimg.tables.preprocessing import Preprocessing
-from medimg.tables.served_columns import example_row, hard_rows, inputs_of, served_columns
 
 WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
 

@@ -1,8 +1,8 @@
 """What a model card says of a table's columns and preprocessing."""
 
 from medimg.privacy.statement import WITHHELD
+from medimg.serving.table_columns import MOST_INPUTS, ServedColumn, served_columns
 from medimg.tables.preprocessing import Preprocessing
-from medimg.tables.served_columns import MOST_INPUTS, ServedColumn, served_columns
 
 # Rows of the card's table; columns.json beside the model has them all.
 LISTED = 40

@@ -5,9 +5,9 @@ It must see what training saw (`medimg.pipeline.pixels.load_raw`): the same deco
 
 import tensorflow as tf
 
-from medimg.orientation import upright
 from medimg.pipeline.pixels import ROUNDING
-from medimg.served_answer import ServedAnswer
+from medimg.serving.answer import ServedAnswer
+from medimg.serving.orientation import upright
 
 # ITU-R BT.601 luma in OpenCV's fixed point (15 bits), so that grey levels agree to the last bit.
 _LUMA, _LUMA_SHIFT = (9798, 19235, 3735), 15

@@ -10,7 +10,7 @@ from medimg.privacy import ledger
 from medimg.privacy.card import privacy_section
 from medimg.privacy.statement import WITHHELD
 from medimg.run import Run
-from medimg.tables.card import columns_section
+from medimg.serving.table_card import columns_section
 from medimg.tables.preprocessing import Preprocessing
 
 _PARTS = {"val": "the validation part", None: "no part of the data"}

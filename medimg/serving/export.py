@@ -13,17 +13,17 @@ from medimg.config import ExportConfig
 from medimg.errors import InputError
 from medimg.evaluation.operating_point import thresholds
 from medimg.evaluation.prediction import predict
-from medimg.model_card import Proof, model_card
-from medimg.parity import parity
 from medimg.privacy import ledger
 from medimg.run import Run
-from medimg.served_answer import ServedAnswer
-from medimg.served_requests import raw_requests, sample, warmup_requests, write_warmup
-from medimg.serving import Served
-from medimg.tables.card import left_out
+from medimg.serving.answer import ServedAnswer
+from medimg.serving.images import Served
+from medimg.serving.model_card import Proof, model_card
+from medimg.serving.parity import parity
+from medimg.serving.requests import raw_requests, sample, warmup_requests, write_warmup
+from medimg.serving.table_card import left_out
+from medimg.serving.table_columns import example_row, inputs_of, served_columns
+from medimg.serving.tables import ServedTable
 from medimg.tables.preprocessing import Preprocessing
-from medimg.tables.served_columns import example_row, inputs_of, served_columns
-from medimg.tables.serving import ServedTable
 
 # Of a table, beside the warm-up: how columns and inputs go together, and a request's body to start from.
 COLUMNS = Path("assets.extra") / "columns.json"

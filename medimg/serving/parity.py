@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from medimg.errors import InputError
-from medimg.served_requests import Request
+from medimg.serving.requests import Request
 
 # Runs where TensorFlow is and this project is not: any import of ours fails. A line in, a line out; what libraries
 # print goes to the error stream, so that it can't be taken for an answer.

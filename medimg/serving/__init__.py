@@ -1,0 +1,1 @@
+"""A Run to a model that others serve: signatures, parity, model card."""
