@@ -19,7 +19,7 @@ from medimg.errors import InputError
 from medimg.image_size import MEGAPIXELS
 
 # Half up, and a little more: two ways of computing the same average differ in the last digits of a float, which must
-# not decide how an exact half is rounded. The served model (`medimg.serving.images`) resizes in TensorFlow and must agree.
+# not decide how an exact half is rounded. The served model resizes in TensorFlow and must agree.
 ROUNDING = 0.501
 # Images that a thread decodes before it asks for more.
 _TASK = 16
