@@ -5,11 +5,11 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from federated.studies.over_seeds import summary
-from federated.studies.pages import value
 from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.evaluation.figures import BLUE, GREY, VERMILION, save, styled
+from medimg.studies.markdown import value
+from medimg.studies.over_seeds import summary
 
 METRICS = ("accuracy", "auroc")
 POOLED = "centralised"

@@ -11,14 +11,14 @@ import pandas as pd
 
 from federated.config import FederateConfig
 from federated.studies.config import FederatedStudyConfig
-from federated.studies.folder import claim
-from federated.studies.pages import table_lines
-from federated.studies.points import points_figure
 from federated.studies.runs import METRICS, PlannedRun, results
 from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.figures import save
+from medimg.studies.folder import claim
+from medimg.studies.markdown import table_lines
+from medimg.studies.points import points_figure
 
 NAME = "federated-skin"
 MODELS = ("vgg19", "resnet50", "inception_v3")

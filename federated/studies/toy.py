@@ -7,14 +7,14 @@ import pandas as pd
 
 from federated.config import FederateConfig
 from federated.studies.config import FederatedStudyConfig
-from federated.studies.folder import claim
-from federated.studies.over_seeds import summary
-from federated.studies.pages import table_lines
-from federated.studies.points import points_figure
 from federated.studies.runs import PlannedRun, results
 from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.evaluation.figures import save
+from medimg.studies.folder import claim
+from medimg.studies.markdown import table_lines
+from medimg.studies.over_seeds import summary
+from medimg.studies.points import points_figure
 
 NAME = "federated-toy"
 CLIENTS, ROUNDS, SEEDS, IMAGE_SIZE = 5, 5, 3, 64

@@ -11,15 +11,15 @@ from scipy import stats
 
 from federated.studies import STUDIES, function_of
 from federated.studies.config import FederatedStudyConfig
-from federated.studies.folder import claim
 from federated.studies.hospitals import divided
-from federated.studies.over_seeds import mean_interval, summary
-from federated.studies.pages import table_lines
 from medimg.config import PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.preparation.prepare import prepare
+from medimg.studies.folder import claim
+from medimg.studies.markdown import table_lines
+from medimg.studies.over_seeds import mean_interval, summary
 
 
 @pytest.fixture(scope="module")
