@@ -17,10 +17,10 @@ from explain.selection import classes_in_turn, predicted, split_rows
 from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
-from medimg.evaluation.figures import save
 from medimg.evaluation.operating_point import thresholds
 from medimg.privacy.release import reference_split, require_unprotected
 from medimg.run import Run
+from medimg.style.figures import save
 
 METHODS = ("shap",)
 _BACKGROUND = 100

@@ -7,8 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from explain.methods.partial_dependence import Dependence, value_text
-from medimg.evaluation.figures import BLUE, GREY, line_style, shortened, styled
 from medimg.inspection.table_figures import as_dates
+from medimg.style.figures import BLUE, GREY, line_style, styled
+from medimg.style.words import shortened
 
 _PATIENTS = 40
 _COLUMNS = 3

@@ -6,14 +6,8 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from medimg.evaluation.figures import (
-    BLUE,
-    COLOURS,
-    GREY,
-    VERMILION,
-    shortened,
-    styled,
-)
+from medimg.style.figures import BLUE, COLOURS, GREY, VERMILION, styled
+from medimg.style.words import shortened
 from medimg.tables.raw import Input
 
 MOST_FEATURES = 15

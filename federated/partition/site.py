@@ -5,7 +5,7 @@ import pandas as pd
 
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
-from medimg.sources.base import listed
+from medimg.style.words import listed
 from medimg.tables.copies import GIVEN
 
 

@@ -11,7 +11,8 @@ from matplotlib.patches import Patch
 
 from federated.report.attendance import IN_THE_MODEL, STATES, State, states
 from federated.report.round_figures import count_rounds
-from medimg.evaluation.figures import BLACK, GREY, ORANGE, PURPLE, SKY, VERMILION, shortened, styled
+from medimg.style.figures import BLACK, GREY, ORANGE, PURPLE, SKY, VERMILION, styled
+from medimg.style.words import shortened
 
 # Beyond it names can't be read.
 MOST_CLIENTS = 40

@@ -16,7 +16,8 @@ from federated.partition.heterogeneity import (
 )
 from medimg import atomic
 from medimg.data.dataset import SPLITS
-from medimg.evaluation.figures import BLACK, COLOURS, GREY, ORANGE, PURPLE, SKY, shortened, styled
+from medimg.style.figures import BLACK, COLOURS, GREY, ORANGE, PURPLE, SKY, styled
+from medimg.style.words import shortened
 
 # Beyond it names can't be read.
 MOST_CLIENTS = 40
@@ -117,7 +118,7 @@ def write(clients: Sequence[Client], folder: Path, seed: int = 0) -> Heterogenei
     Raises:
         InputError: the folder can't be written.
     """
-    from medimg.evaluation.figures import save
+    from medimg.style.figures import save
 
     measured = heterogeneity(clients, seed)
     folder = Path(folder)

@@ -1,10 +1,8 @@
 """The report's tables for the command line."""
 
-from federated.report.amounts import bytes_text, epsilon_text, seconds_text
 from federated.report.words import withheld
-from medimg.commands.console import interval
-from medimg.comparison.verdict import p_text, signed
 from medimg.evaluation.metrics import METRIC_NAMES
+from medimg.style.words import bytes_text, epsilon_text, interval, p_text, seconds_text, signed
 
 Table = tuple[str, list[str], list[list]]
 _MOST_IN_LINE = 4

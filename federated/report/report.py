@@ -4,7 +4,6 @@ from pathlib import Path
 
 from federated.audit_log.head import read_head
 from federated.report import words
-from federated.report.amounts import bytes_text, epsilon_text, seconds_text
 from federated.report.attendance import incidents
 from federated.report.client_table import client_lines
 from federated.report.participation_figure import participation_figure
@@ -12,10 +11,10 @@ from federated.report.reading import Tables, read_federation, read_tables
 from federated.report.round_figures import clients_figure, rounds_figure, traffic_figure
 from federated.report.site_gain_figure import site_gain_figure
 from medimg import atomic
-from medimg.comparison.verdict import p_text, signed
-from medimg.evaluation.figures import save
 from medimg.evaluation.metrics import METRIC_NAMES
-from medimg.pages import inlined, template
+from medimg.style.figures import save
+from medimg.style.pages import inlined, template
+from medimg.style.words import bytes_text, epsilon_text, p_text, seconds_text, signed
 
 PAGE = "federation.html"
 # Drawn here; partition.png is the partition's own.

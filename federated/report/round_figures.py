@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from federated.report.amounts import byte_unit
 from federated.report.site_gain_figure import MARKS
-from medimg.evaluation.figures import BLACK, BLUE, GREY, ORANGE, PURPLE, SKY, shortened, styled
+from medimg.style.figures import BLACK, BLUE, GREY, ORANGE, PURPLE, SKY, styled
+from medimg.style.words import byte_unit, shortened
 
 MOST_CLIENTS = 16
 

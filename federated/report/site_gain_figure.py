@@ -5,17 +5,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from medimg.evaluation.figures import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    VERMILION,
-    shortened,
-    styled,
-)
 from medimg.evaluation.metrics import METRIC_NAMES
+from medimg.style.figures import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILION, styled
+from medimg.style.words import shortened
 
 # Federated in the colour that stands out; the shape says the same to who can't tell colours.
 MARKS = {

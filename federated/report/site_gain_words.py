@@ -3,10 +3,9 @@
 import pandas as pd
 
 from medimg.comparison.pairs import ALPHA
-from medimg.comparison.verdict import p_text, signed
-from medimg.evaluation.figures import with_interval
 from medimg.evaluation.metrics import METRIC_NAMES
 from medimg.evaluation.summary import FEW
+from medimg.style.words import p_text, signed, with_interval
 
 GAINS, LOSES, NO_EVIDENCE, TOO_FEW = "gains", "loses", "no evidence", "too few rows"
 

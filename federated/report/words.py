@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from federated.report.amounts import bytes_text, epsilon_text, seconds_text
 from federated.report.site_gain_words import GAINS, LOSES, NO_EVIDENCE, TOO_FEW
+from medimg.style.words import bytes_text, epsilon_text, seconds_text
 
 _COUNTED = {
     GAINS: ("gains", "gain"),

@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 
 from medimg import atomic
 from medimg.data.dataset import Dataset
-from medimg.evaluation.figures import BLUE, GREY, VERMILION, save, styled
 from medimg.studies.markdown import value
 from medimg.studies.over_seeds import summary
+from medimg.style.figures import BLUE, GREY, VERMILION, save, styled
 
 METRICS = ("accuracy", "auroc")
 POOLED = "centralised"

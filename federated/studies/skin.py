@@ -15,10 +15,10 @@ from federated.studies.runs import METRICS, PlannedRun, results
 from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
-from medimg.evaluation.figures import save
 from medimg.studies.folder import claim
 from medimg.studies.markdown import table_lines
 from medimg.studies.points import points_figure
+from medimg.style.figures import save
 
 NAME = "federated-skin"
 MODELS = ("vgg19", "resnet50", "inception_v3")

@@ -10,11 +10,11 @@ from federated.studies.config import FederatedStudyConfig
 from federated.studies.runs import PlannedRun, results
 from medimg import atomic
 from medimg.data.dataset import Dataset
-from medimg.evaluation.figures import save
 from medimg.studies.folder import claim
 from medimg.studies.markdown import table_lines
 from medimg.studies.over_seeds import summary
 from medimg.studies.points import points_figure
+from medimg.style.figures import save
 
 NAME = "federated-toy"
 CLIENTS, ROUNDS, SEEDS, IMAGE_SIZE = 5, 5, 3, 64

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from medimg.audit.attacked import Attacked
 from medimg.audit.roc import Ranking
-from medimg.evaluation.figures import BLACK, BLUE, GREY, VERMILION, line_style, styled
+from medimg.style.figures import BLACK, BLUE, GREY, VERMILION, line_style, styled
 
 
 def roc_figure(attacked: Attacked, twin: Attacked | None, attacks: dict) -> Figure:

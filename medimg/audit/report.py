@@ -5,11 +5,12 @@ from pathlib import Path
 from medimg import atomic
 from medimg.audit.attacked import Attacked
 from medimg.audit.figures import loss_figure, roc_figure
-from medimg.evaluation.figures import save, with_interval
-from medimg.pages import inlined, template
 from medimg.privacy import ledger
 from medimg.privacy.statement import summary
 from medimg.run import Run
+from medimg.style.figures import save
+from medimg.style.pages import inlined, template
+from medimg.style.words import with_interval
 
 MEASURES = {
     "auc": ("AUC", "chance that a random member scores above a random non-member; 0.5 is none"),

@@ -4,7 +4,7 @@ import math
 
 from medimg.audit.attacked import Attacked
 from medimg.audit.exchangeable import Exchangeability
-from medimg.evaluation.figures import with_interval
+from medimg.style.words import with_interval
 
 
 def verdict(attacked: Attacked, result: dict, alike: Exchangeability) -> list[str]:

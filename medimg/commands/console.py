@@ -64,12 +64,3 @@ def table(title: str, columns: list[str], rows: list[list]) -> None:
     # A pipe has no width; a log wants whole rows.
     width = None if sys.stdout.isatty() else 120
     Console(width=width).print(drawn)
-
-
-def interval(value: dict | None) -> str:
-    """0.951 [0.930, 0.970]; a dash where it is not defined."""
-    if not value or value.get("value") is None:
-        return "-"
-    if value.get("low") is None:
-        return f"{value['value']:.3f}"
-    return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from medimg.commands.console import interval, say, table
+from medimg.commands.console import say, table
+from medimg.style.words import interval
 
 METRICS = (
     "auroc",

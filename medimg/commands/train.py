@@ -8,9 +8,10 @@ import click
 
 from medimg.commands import printing
 from medimg.commands.command_line import Command
-from medimg.commands.console import interval, progress_bars
+from medimg.commands.console import progress_bars
 from medimg.commands.output import resumable
 from medimg.config import TrainConfig
+from medimg.style.words import interval
 
 
 @click.command(cls=Command)

@@ -4,9 +4,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from medimg.comparison.verdict import signed
-from medimg.evaluation.figures import BLACK, BLUE, GREY, ORANGE, shortened, styled
 from medimg.evaluation.metrics import METRIC_NAMES
+from medimg.style.figures import BLACK, BLUE, GREY, ORANGE, styled
+from medimg.style.words import shortened, signed
 
 COLOURS = {"run": BLUE, "baseline": ORANGE}
 NAMES = {"run": "Run", "baseline": "scikit-learn baseline"}

@@ -7,10 +7,10 @@ import pandas as pd
 from medimg import atomic
 from medimg.comparison.figure import forest_figure
 from medimg.comparison.pairs import ALPHA
-from medimg.comparison.verdict import p_text, signed
-from medimg.evaluation.figures import save, with_interval
 from medimg.evaluation.metrics import METRIC_NAMES, METRICS
-from medimg.pages import inlined, template
+from medimg.style.figures import save
+from medimg.style.pages import inlined, template
+from medimg.style.words import p_text, signed, with_interval
 
 KINDS = {"run": "Run", "baseline": "scikit-learn baseline", "majority": "constant answer"}
 

@@ -2,24 +2,10 @@
 
 from medimg.comparison.pairs import ALPHA
 from medimg.evaluation.metrics import METRIC_NAMES
+from medimg.style.words import p_text, signed
 
 # More sentences about pairs than this are a table, and the table is there.
 MOST_SENTENCES = 6
-
-
-def p_text(p: float | None) -> str:
-    """`p = 0.023`, `p < 0.001`, or that there is none."""
-    if p is None:
-        return "no p-value"
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-
-
-def signed(value: float | None, digits: int = 3) -> str:
-    """A difference with its sign, a true minus, and 0 without one."""
-    if value is None:
-        return "–"
-    text = f"{value:+.{digits}f}".replace("-", "−")
-    return text[1:] if not text.strip("+−0.") else text
 
 
 def verdict(result: dict) -> list[str]:

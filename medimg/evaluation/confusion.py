@@ -6,8 +6,9 @@ import textwrap
 import numpy as np
 from matplotlib.figure import Figure
 
-from medimg.evaluation.figures import BLACK, shortened, styled
 from medimg.evaluation.predictions import Predictions
+from medimg.style.figures import BLACK, styled
+from medimg.style.words import shortened
 
 # Beyond this, cells are too small for two lines of text.
 MOST_CLASSES_WITH_SHARES = 12

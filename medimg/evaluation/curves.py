@@ -4,16 +4,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from medimg.evaluation.figures import (
-    BLACK,
-    GREY,
-    VERMILION,
-    line_style,
-    shortened,
-    styled,
-    with_interval,
-)
 from medimg.evaluation.predictions import Predictions
+from medimg.style.figures import BLACK, GREY, VERMILION, line_style, styled
+from medimg.style.words import shortened, with_interval
 
 # More curves than this can't be told apart; those of the most frequent classes are drawn.
 MOST_CURVES = 20

@@ -6,11 +6,11 @@ import pandas as pd
 
 from medimg.evaluation.confusion import confusion_figure
 from medimg.evaluation.curves import precision_recall_figure, roc_figure
-from medimg.evaluation.figures import save
 from medimg.evaluation.mistakes import mistakes_figure, worst_mistakes
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.reliability_figure import reliability_figure
 from medimg.evaluation.training_curves import training_figure
+from medimg.style.figures import save
 
 
 def write_figures(

@@ -8,8 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from medimg.data.imaging import read_image
-from medimg.evaluation.figures import shortened, styled
 from medimg.evaluation.predictions import Predictions
+from medimg.style.figures import styled
+from medimg.style.words import shortened
 
 COUNT = 12
 COLUMNS = 4

@@ -4,9 +4,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from medimg.evaluation.calibration import BINS, reliability
-from medimg.evaluation.figures import BLUE, GREY, shortened, styled
 from medimg.evaluation.intervals import wilson_interval
 from medimg.evaluation.predictions import Predictions
+from medimg.style.figures import BLUE, GREY, styled
+from medimg.style.words import shortened
 
 
 def reliability_figure(predictions: Predictions) -> Figure:

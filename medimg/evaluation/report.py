@@ -4,15 +4,15 @@ import json
 from pathlib import Path
 
 from medimg.data.dataset import Dataset
-from medimg.evaluation.figures import with_interval
 from medimg.evaluation.metrics import METRIC_NAMES, METRICS
 from medimg.evaluation.operating_point import threshold_statement
-from medimg.pages import inlined, template
 from medimg.privacy.ledger import is_private
 from medimg.privacy.ledger import read as read_ledger
 from medimg.privacy.statement import WITHHELD
 from medimg.privacy.statement import summary as privacy_summary
 from medimg.run import Run
+from medimg.style.pages import inlined, template
+from medimg.style.words import with_interval
 
 CAPTIONS = {
     "roc": "Receiver operating characteristic",

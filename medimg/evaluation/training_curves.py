@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from medimg.evaluation.figures import BLUE, GREEN, GREY, PURPLE, VERMILION, styled
+from medimg.style.figures import BLUE, GREEN, GREY, PURPLE, VERMILION, styled
 
 SCORES = {"val_auroc": ("AUROC", GREEN), "val_accuracy": ("accuracy", PURPLE)}
 LOSSES = {"loss": ("training", BLUE), "val_loss": ("validation", VERMILION)}

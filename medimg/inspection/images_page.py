@@ -10,8 +10,9 @@ from matplotlib.patches import Rectangle
 
 from medimg.data.dataset import SEPARATOR, SPLITS, Dataset
 from medimg.data.imaging import read_image
-from medimg.evaluation.figures import BLUE, GREEN, ORANGE, VERMILION, save, shortened, styled
-from medimg.pages import inlined, template
+from medimg.style.figures import BLUE, GREEN, ORANGE, VERMILION, save, styled
+from medimg.style.pages import inlined, template
+from medimg.style.words import shortened
 
 _COLUMNS, _ROWS = 6, 2
 _MOST_LISTED = 100

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from medimg.data import schema
-from medimg.evaluation.figures import COLOURS, shortened, styled
+from medimg.style.figures import COLOURS, styled
+from medimg.style.words import shortened
 from medimg.tables.ordered import ordered_values
 
 # More colours can't be told apart, nor more small pictures read.

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from medimg.data.schema import Feature
-from medimg.evaluation.figures import shortened, styled
+from medimg.style.figures import styled
+from medimg.style.words import shortened
 
 MOST_FEATURES = 30
 MOST_SITES = 12

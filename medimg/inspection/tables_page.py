@@ -7,7 +7,6 @@ import pandas as pd
 
 from medimg.data.dataset import SPLITS, Dataset
 from medimg.data.schema import Feature
-from medimg.evaluation.figures import save
 from medimg.inspection.table_figures import class_bars, distributions, pair_plot
 from medimg.inspection.table_maps import (
     MOST_FEATURES,
@@ -16,7 +15,8 @@ from medimg.inspection.table_maps import (
     missing_map,
     shift_map,
 )
-from medimg.pages import inlined, template
+from medimg.style.figures import save
+from medimg.style.pages import inlined, template
 from medimg.tables.association import clustered, pairwise
 from medimg.tables.shift import NEGLIGIBLE
 

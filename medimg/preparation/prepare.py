@@ -21,7 +21,8 @@ from medimg.preparation.image_splits import assign_parts
 from medimg.preparation.table import write_table
 from medimg.privacy.dataset_ledger import FILE as PRIVACY_LEDGER
 from medimg.sources import source_named
-from medimg.sources.base import Scan, TableScan, listed
+from medimg.sources.base import Scan, TableScan
+from medimg.style.words import listed
 
 # Where a preparation keeps its journal until the Dataset is whole.
 SCRATCH = ".preparing"

@@ -25,7 +25,7 @@ from medimg.preparation.image_splits import (
     grouping_columns,
     official_rows,
 )
-from medimg.sources.base import listed
+from medimg.style.words import listed
 from medimg.tables.copies import Copies, equal_rows, find_copies
 
 # Below this share of the table, equal rows go into one part without a question: hardly a number changes.

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from medimg.commands.console import interval
 from medimg.data.dataset import Dataset
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.operating_point import NOT_EVALUATED, metrics_of, threshold_statement
@@ -11,6 +10,7 @@ from medimg.privacy.card import privacy_section
 from medimg.privacy.statement import WITHHELD
 from medimg.run import Run
 from medimg.serving.table_card import columns_section
+from medimg.style.words import interval
 from medimg.tables.preprocessing import Preprocessing
 
 _PARTS = {"val": "the validation part", None: "no part of the data"}

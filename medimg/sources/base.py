@@ -254,13 +254,6 @@ def found(pattern: re.Pattern, text: str) -> str:
     return next((group for group in match.groups() if group), match[0])
 
 
-def listed(names: Iterable[str], most: int = 3) -> str:
-    """`a, b, c and 5 more`."""
-    names = list(names)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
 def task_of(classes: tuple[str, ...]) -> str:
     """`binary` for two classes, `multiclass` for more."""
     return "binary" if len(classes) == 2 else "multiclass"

@@ -10,13 +10,13 @@ from medimg.sources.base import (
     Scan,
     Source,
     files_below,
-    listed,
     need_columns,
     need_folder,
     read_table,
     to_records,
 )
 from medimg.sources.folder import reader
+from medimg.style.words import listed
 
 CLASSES = (
     "Atelectasis",

@@ -13,11 +13,11 @@ from medimg.sources.base import (
     compiled,
     files_below,
     found,
-    listed,
     need_folder,
     task_of,
     to_records,
 )
+from medimg.style.words import listed
 
 # The file names of Kermany's chest X-rays carry the patient; https://doi.org/10.17632/rscbjbr9sj.2
 _KERMANY = re.compile(r"^(person\d+_(bacteria|virus)_\d+|(NORMAL2-)?IM-\d+-\d+)")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
-from medimg.sources.base import Source, TableScan, listed
+from medimg.sources.base import Source, TableScan
+from medimg.style.words import listed
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,6 @@ from medimg.errors import InputError
 from medimg.sources.base import (
     Scan,
     Source,
-    listed,
     need_columns,
     need_folder,
     read_table,
@@ -16,6 +15,7 @@ from medimg.sources.base import (
     to_records,
 )
 from medimg.sources.folder import class_files, class_root, left_out, reader
+from medimg.style.words import listed
 
 _ID = re.compile(r"ISIC_\d+")
 _METADATA = ("dx", "dx_type", "age", "sex", "localization")

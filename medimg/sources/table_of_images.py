@@ -10,13 +10,13 @@ from medimg.sources.base import (
     SEPARATOR,
     Scan,
     Source,
-    listed,
     need_columns,
     read_table,
     task_of,
     to_records,
 )
 from medimg.sources.folder import reader
+from medimg.style.words import listed
 
 _DEFAULTS = PrepareConfig()
 _BOXES = ("x", "y", "width", "height")

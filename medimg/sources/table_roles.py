@@ -8,7 +8,8 @@ from medimg.config import PrepareConfig
 from medimg.data import schema
 from medimg.data.dataset import SEPARATOR
 from medimg.errors import InputError
-from medimg.sources.base import PARTS, listed, task_of
+from medimg.sources.base import PARTS, task_of
+from medimg.style.words import listed
 from medimg.tables.cells import shown
 from medimg.tables.inference import ColumnSummary
 

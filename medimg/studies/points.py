@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from medimg.evaluation.figures import line_style, styled
+from medimg.style.figures import line_style, styled
 
 
 def points_figure(table: pd.DataFrame, group: str, series: str, metric: str, title: str) -> Figure:

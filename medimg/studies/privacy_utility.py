@@ -16,10 +16,10 @@ from medimg.config import AuditConfig, EvaluateConfig, StudyConfig, TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
-from medimg.evaluation.figures import BLUE, GREY, VERMILION, save, styled
 from medimg.evaluation.intervals import LEVEL
 from medimg.privacy.ledger import read
 from medimg.run import Run
+from medimg.style.figures import BLUE, GREY, VERMILION, save, styled
 from medimg.training.train import train
 
 # Epsilons, the last of them no privacy at all.

@@ -16,7 +16,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from medimg.errors import InputError
-from medimg.sources.base import listed
+from medimg.style.words import listed
 from medimg.tables.text_file import TextFile, examine, open_bytes
 
 _BLOCK = 4 << 20  # bytes of CSV

@@ -24,8 +24,8 @@ from federated.tff.execution import Execution
 from medimg.csv_cells import read_csv
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
-from medimg.evaluation.figures import save
 from medimg.pipeline.pixels import PixelCache, as_pixels, image_form
+from medimg.style.figures import save
 from synthetic.dataset import Made
 from synthetic.federation import aggregation
 from synthetic.federation.gan_model import Averaged, GanModel

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from medimg.evaluation.figures import BLUE, GREEN, VERMILION, styled
+from medimg.style.figures import BLUE, GREEN, VERMILION, styled
 
 LOSSES = {
     "real_loss": ("discriminator, real images", BLUE),

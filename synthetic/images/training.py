@@ -9,8 +9,8 @@ import pandas as pd
 
 from medimg import atomic
 from medimg.errors import InputError
-from medimg.evaluation.figures import save
 from medimg.pipeline.pixels import PixelCache, as_pixels
+from medimg.style.figures import save
 from medimg.training.checkpoint import Checkpoints
 from medimg.training.progress import Progress
 from synthetic.images.classes import ClassMix

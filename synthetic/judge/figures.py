@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from medimg.evaluation.figures import BLUE, GREEN, GREY, VERMILION, styled
+from medimg.style.figures import BLUE, GREEN, GREY, VERMILION, styled
 from synthetic.judge.utility import TRAININGS
 
 REAL, SYNTHETIC, HELD_OUT = BLUE, VERMILION, GREEN

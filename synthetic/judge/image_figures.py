@@ -3,7 +3,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from medimg.evaluation.figures import shortened, styled
+from medimg.style.figures import styled
+from medimg.style.words import shortened
 from synthetic.judge.figures import REAL, SYNTHETIC, draw_shares, grid
 from synthetic.judge.neighbours import nearest
 from synthetic.judge.pictures import Pictures, grey

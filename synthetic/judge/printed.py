@@ -1,6 +1,6 @@
 """A judgement as the command line prints it."""
 
-from medimg.commands.console import interval
+from medimg.style.words import interval
 from synthetic.judge.utility import TRAININGS
 
 Table = tuple[str, list[str], list[list]]

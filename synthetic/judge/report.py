@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from medimg import atomic
-from medimg.evaluation.figures import save, with_interval
-from medimg.pages import inlined, template
+from medimg.style.figures import save
+from medimg.style.pages import inlined, template
+from medimg.style.words import with_interval
 from synthetic.judge.figures import distance_figure, diversity_figure, utility_figure
 from synthetic.judge.neighbours import nearest
 from synthetic.judge.report_folder import FIGURES, JUDGEMENT, REPORT

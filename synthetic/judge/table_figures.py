@@ -6,8 +6,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from medimg.data import schema
-from medimg.evaluation.figures import shortened, styled
 from medimg.inspection.table_figures import as_dates
+from medimg.style.figures import styled
+from medimg.style.words import shortened
 from medimg.tables.ordered import ordered_values
 from synthetic.judge.figures import REAL, SYNTHETIC, draw_shares, grid
 from synthetic.judge.structure import association

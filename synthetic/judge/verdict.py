@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from medimg.evaluation.figures import with_interval
+from medimg.style.words import with_interval
 from synthetic.judge import thresholds as limits
 from synthetic.judge.findings import GRADES, PARTS, Finding, listed, percent
 from synthetic.judge.tail_findings import tail_findings

@@ -10,7 +10,6 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from federated.clients.client import Client
-from federated.report.amounts import bytes_text, epsilon_text, seconds_text
 from federated.report.attendance import STATES, State, incidents, spans, state, states
 from federated.report.client_table import client_lines
 from federated.report.participation_figure import participation_figure
@@ -28,6 +27,7 @@ from medimg.comparison.candidates import majority
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.predictions import Predictions
+from medimg.style.words import bytes_text, epsilon_text, seconds_text
 
 SIZES = {"Basel": 400, "Graz <West>": 60, "NA": 150, "Oslo": 90}
 ROUNDS = 12

@@ -10,9 +10,9 @@ from federated.report.site_gain import MEAN, POOLED, site_gain
 from federated.report.site_gain_figure import site_gain_figure
 from federated.report.site_gain_words import site_table
 from medimg.comparison.candidates import majority
-from medimg.evaluation.figures import save
 from medimg.evaluation.intervals import cluster_weights
 from medimg.evaluation.predictions import Predictions
+from medimg.style.figures import save
 
 SIZES = {"east": 60, "north": 40, "west": 50}
 

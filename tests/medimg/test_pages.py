@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from jinja2 import Environment
 
-from medimg.pages import inlined, template
+from medimg.style.pages import inlined, template
 
 TOP = Path(__file__).parents[2]
 PACKAGES = ("medimg", "federated", "synthetic", "explain")

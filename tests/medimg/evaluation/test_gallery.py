@@ -5,11 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.evaluation.figures import shortened, with_interval
 from medimg.evaluation.gallery import write_figures
 from medimg.evaluation.mistakes import worst_mistakes
 from medimg.evaluation.predictions import Predictions, as_written
 from medimg.evaluation.summary import summarise
+from medimg.style.words import shortened, with_interval
 
 
 def test_the_worst_mistakes_come_first_with_an_even_share_per_label():

@@ -61,21 +61,3 @@ def line_style(index: int) -> dict:
     """Colour and dashes of the index-th curve of a figure."""
     dashes = DASHES[index // len(COLOURS) % len(DASHES)]
     return {"color": COLOURS[index % len(COLOURS)], "linestyle": dashes}
-
-
-def shortened(text: str, length: int) -> str:
-    """A text of at most `length` characters, its middle left out when it is longer."""
-    if len(text) <= length:
-        return text
-    tail = (length - 1) // 2
-    return f"{text[: length - 1 - tail]}…{text[-tail:]}"
-
-
-def with_interval(measured: dict, digits: int = 3) -> str:
-    """`0.970 (0.955 to 0.983)`, without interval `0.970`, undefined `undefined`."""
-    if measured["value"] is None:
-        return "undefined"
-    text = f"{measured['value']:.{digits}f}"
-    if measured["low"] is None:
-        return text
-    return f"{text} ({measured['low']:.{digits}f} to {measured['high']:.{digits}f})"

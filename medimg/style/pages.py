@@ -18,7 +18,7 @@ def template(room: str, name: str, package: str = "medimg") -> Template:
         package: that holds the room.
     """
     return Environment(
-        loader=ChoiceLoader([PackageLoader(package, room), PackageLoader("medimg", "pages")]),
+        loader=ChoiceLoader([PackageLoader(package, room), PackageLoader("medimg", "style")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

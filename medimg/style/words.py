@@ -1,0 +1,91 @@
+"""How numbers, amounts and names are written, one way everywhere."""
+
+from collections.abc import Iterable
+
+BYTE_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def byte_unit(amount: float) -> tuple[str, float]:
+    """The decimal unit that leaves an amount of bytes between 1 and 1000, and its size in bytes."""
+    size = 1.0
+    for unit in BYTE_UNITS[:-1]:
+        if amount < 1000 * size:
+            return unit, size
+        size *= 1000
+    return BYTE_UNITS[-1], size
+
+
+def bytes_text(amount: float) -> str:
+    """`3.52 MB`."""
+    unit, size = byte_unit(amount)
+    return f"{amount / size:.3g} {unit}" if amount < 999.5 * size else f"{amount / size:.0f} {unit}"
+
+
+def seconds_text(seconds: float) -> str:
+    """`0.84 s`, `42 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds < 9.95:
+        return f"{seconds:.2g} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def epsilon_text(epsilon: float | str | dict | None) -> str:
+    """An epsilon with three digits; of several accountants' the one by privacy loss distributions (`pld`)."""
+    if isinstance(epsilon, dict):
+        epsilon = epsilon.get("pld", epsilon.get("rdp"))
+    if epsilon is None:
+        return "unknown"
+    return epsilon if isinstance(epsilon, str) else f"{epsilon:.3g}"
+
+
+def shortened(text: str, length: int) -> str:
+    """A text of at most `length` characters, its middle left out when it is longer."""
+    if len(text) <= length:
+        return text
+    tail = (length - 1) // 2
+    return f"{text[: length - 1 - tail]}…{text[-tail:]}"
+
+
+def with_interval(measured: dict, digits: int = 3) -> str:
+    """`0.970 (0.955 to 0.983)`, without interval `0.970`, undefined `undefined`."""
+    if measured["value"] is None:
+        return "undefined"
+    text = f"{measured['value']:.{digits}f}"
+    if measured["low"] is None:
+        return text
+    return f"{text} ({measured['low']:.{digits}f} to {measured['high']:.{digits}f})"
+
+
+def p_text(p: float | None) -> str:
+    """`p = 0.023`, `p < 0.001`, or that there is none."""
+    if p is None:
+        return "no p-value"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """A difference with its sign, a true minus, and 0 without one."""
+    if value is None:
+        return "–"
+    text = f"{value:+.{digits}f}".replace("-", "−")
+    return text[1:] if not text.strip("+−0.") else text
+
+
+def interval(value: dict | None) -> str:
+    """0.951 [0.930, 0.970]; a dash where it is not defined."""
+    if not value or value.get("value") is None:
+        return "-"
+    if value.get("low") is None:
+        return f"{value['value']:.3f}"
+    return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+
+
+def listed(names: Iterable[str], most: int = 3) -> str:
+    """`a, b, c and 5 more`."""
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
