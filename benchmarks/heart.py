@@ -10,10 +10,10 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.material import table
 from medimg.config import PrepareConfig, TrainConfig
-from medimg.cross_validation import cross_validate
 from medimg.data.dataset import Dataset
 from medimg.data.folds import in_fold
 from medimg.preparation.prepare import prepare
+from medimg.training.cross_validation import cross_validate
 
 DATA = Path(os.environ.get("MEDIMG_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 FOLDS = 5

@@ -31,7 +31,7 @@ from medimg.models.registry import family
 from medimg.options import flag
 from medimg.pipeline.pixels import image_form
 from medimg.tables.fit import MISSING_EVERYWHERE
-from medimg.training import images, material, table, unseen
+from medimg.training import data, images, table, unseen
 from medimg.training.lineage import Lineage, lineage_of
 from medimg.training.private_options import refuse_what_learns_from_rows, require_public_classes
 from medimg.training.train import kind_of
@@ -85,7 +85,7 @@ class Setting:
         if not dataset.is_table:
             rows = setting.pooled.rows("train", labelled=True)
             setting = replace(setting, bits=image_form(dataset.paths(rows)).bits)
-        material.check(setting.pooled)
+        data.check(setting.pooled)
         kind_of(dataset).check(training)
         check_aggregation(config, len(setting.clients))
         _check_privacy(config, dataset, len(setting.clients))

@@ -61,9 +61,9 @@ def _listener(step):
 
 
 def _cross_validate(data_folder, out, config, resume, overwrite):
-    from medimg.cross_validation import cross_validate
     from medimg.listener import Listener
     from medimg.preparation.builtin import resolve
+    from medimg.training.cross_validation import cross_validate
 
     def told(fold, metrics):
         click.echo(f"fold {fold}: AUROC {interval(metrics['metrics']['auroc'])}", err=True)

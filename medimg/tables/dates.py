@@ -1,4 +1,4 @@
-"""Dates as people write them: recognised by a whole column, written as ISO."""
+"""Dates as people write them: recognised by a whole column, written as ISO, and as days since 1970-01-01."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+
+# ISO 8601, as `medimg data prepare` writes dates; numpy alone would also take '2020', 'now' and time zones.
+DATE = r"^([0-9]{4})-([0-9]{2})-([0-9]{2})(?:T([0-9]{2}):([0-9]{2}):([0-9]{2}))?$"
+
+FORM = "YYYY-MM-DD or YYYY-MM-DDThh:mm:ss"
+
+SECONDS_IN_DAY = 86400
 
 _TIME = r"(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?"
 _ZONE = r"(?: ?(?:Z|[+-]\d{2}:?\d{2}))?"
@@ -130,3 +137,19 @@ def _offset(zone: pd.Series) -> np.ndarray:
     parts = zone.str.extract(r"^([+-])(\d{2}):?(\d{2})$")
     ahead = pd.to_numeric(parts[1]).fillna(0) * 3600 + pd.to_numeric(parts[2]).fillna(0) * 60
     return np.where(parts[0] == "-", -ahead, ahead)
+
+
+def days_since_1970(dates: np.ndarray) -> np.ndarray:
+    """Days since 1970-01-01 in the proleptic Gregorian calendar.
+
+    Args:
+        dates: text (N,), each as FORM says.
+
+    Returns:
+        float64 (N,).
+
+    Raises:
+        ValueError: the calendar has no such day or time.
+    """
+    seconds = np.asarray(dates, dtype="datetime64[s]").astype(np.int64)
+    return seconds / SECONDS_IN_DAY

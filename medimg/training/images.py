@@ -17,12 +17,12 @@ from medimg.pipeline.pixels import ImageForm, image_form
 from medimg.pipeline.whitening import Whitening, image_sums
 from medimg.pipeline.whitening import whitening as learnt
 from medimg.run import Run
+from medimg.training import data as data_material
 from medimg.training import features as frozen
-from medimg.training import material as data_material
 from medimg.training import phases
+from medimg.training.data import Material
 from medimg.training.loop import Stage
 from medimg.training.losses import loss_for
-from medimg.training.material import Material
 from medimg.training.phases import Phase
 
 

@@ -21,9 +21,9 @@ from medimg.privacy.per_example.kinds import check as check_layers
 from medimg.privacy.sampling import Sampling, sampling
 from medimg.privacy.units import Units
 from medimg.run import Run
+from medimg.training.data import Material
 from medimg.training.lineage import NONE, Lineage
 from medimg.training.loop import Stage
-from medimg.training.material import Material
 from medimg.training.phases import Phase
 from medimg.training.private_options import refuse_what_learns_from_rows, require_public_classes
 

@@ -16,9 +16,9 @@ from medimg.tables.preprocessing import Preprocessing
 from medimg.tables.public import public_of, require_public
 from medimg.training import features as frozen
 from medimg.training import phases
+from medimg.training.data import Material, weighting
 from medimg.training.loop import Stage
 from medimg.training.losses import loss_for
-from medimg.training.material import Material, weighting
 from medimg.training.phases import Phase
 
 # Options that are about images; giving them with a table is a mistake rather than a wish.

@@ -17,8 +17,8 @@ from medimg.errors import InputError
 from medimg.listener import Listener
 from medimg.models.saving import save_model
 from medimg.run import Run, environment, resumable
+from medimg.training import data as data_material
 from medimg.training import images, private, table, unseen
-from medimg.training import material as data_material
 from medimg.training.checkpoint import Checkpoints
 from medimg.training.lineage import Lineage, lineage_of
 from medimg.training.loop import Epochs

@@ -9,7 +9,6 @@ import pytest
 from medimg.comparison.delong import delong
 from medimg.comparison.paired import mcnemar
 from medimg.config import EvaluateConfig, PrepareConfig, TrainConfig
-from medimg.cross_validation import cross_validate
 from medimg.data.dataset import Dataset
 from medimg.data.folds import in_fold
 from medimg.data.leakage import find_leakage, require_no_leakage
@@ -21,6 +20,7 @@ from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
 from medimg.inspection.inspect import inspect
 from medimg.preparation.prepare import prepare
+from medimg.training.cross_validation import cross_validate
 from medimg.training.train import train
 
 HEART = [

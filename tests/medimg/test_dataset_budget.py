@@ -12,13 +12,13 @@ from click.testing import CliRunner
 
 import cli
 from medimg.config import TrainConfig
-from medimg.cross_validation import cross_validate
 from medimg.errors import InputError
 from medimg.listener import Listener
 from medimg.privacy.accounting import epsilon_of, pld_epsilon
 from medimg.privacy.dataset_ledger import DatasetLedger
 from medimg.privacy.ledger import read, segments_of
 from medimg.privacy.statement import summary
+from medimg.training.cross_validation import cross_validate
 from medimg.training.train import train
 from tests.medimg.tables.conftest import write_table
 

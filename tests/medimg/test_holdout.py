@@ -12,7 +12,6 @@ import yaml
 from medimg.audit.members import subject
 from medimg.comparison.baselines import parts, training_data
 from medimg.config import TrainConfig
-from medimg.cross_validation import cross_validate
 from medimg.data.dataset import Dataset
 from medimg.data.holdout import HELD_OUT, hold_out, parts_of, strata
 from medimg.data.splits import own_numbers
@@ -20,6 +19,7 @@ from medimg.errors import InputError
 from medimg.listener import Listener
 from medimg.privacy.ledger import read
 from medimg.run import Run
+from medimg.training.cross_validation import cross_validate
 from medimg.training.train import train
 from tests.medimg.conftest import write_dataset
 from tests.medimg.tables.conftest import write_table

@@ -5,7 +5,7 @@ import math
 import pytest
 from scipy.stats import t
 
-from medimg.evaluation.over_folds import over_folds
+from medimg.training.cross_validation import over_folds
 
 
 def test_nadeau_and_bengio_by_hand():

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from medimg.errors import InputError
-from medimg.tables.days import days_since_1970
+from medimg.tables.dates import days_since_1970
 from medimg.tables.preprocessing import Column, Preprocessing
 from medimg.tables.raw import Input, read
 

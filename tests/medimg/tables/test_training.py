@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 
 from medimg.config import EvaluateConfig, TrainConfig
-from medimg.cross_validation import cross_validate
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.prediction import predict
 from medimg.listener import Listener
 from medimg.run import Run
+from medimg.training.cross_validation import cross_validate
 from medimg.training.train import train
 from tests.medimg.conftest import write_dataset
 from tests.medimg.tables.conftest import write_table

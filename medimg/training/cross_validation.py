@@ -1,11 +1,13 @@
 """cross_validate(): K Runs, each tested on patients that its model has not seen, and their pooled evaluation."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t
 
 from medimg import atomic
 from medimg.config import EvaluateConfig, TrainConfig
@@ -15,8 +17,8 @@ from medimg.data.holdout import parts_of
 from medimg.errors import InputError
 from medimg.evaluation.copied_rows import copied_rows, copies_note
 from medimg.evaluation.evaluate import evaluate
+from medimg.evaluation.intervals import LEVEL
 from medimg.evaluation.metrics import METRICS
-from medimg.evaluation.over_folds import over_folds
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.summary import site_notes, summarise, summarise_sites
 from medimg.listener import Listener
@@ -188,3 +190,29 @@ def _write(run, dataset, predictions, rows, table, metrics) -> None:
     atomic.write_text(run.root / "report.html", render(run, dataset, metrics, figures))
     # Last: where metrics.json is, all the rest is.
     atomic.write_json(run.root / "metrics.json", metrics)
+
+
+def over_folds(values: list[float | None], tested: list[int], trained: list[int]) -> dict:
+    """Mean, standard deviation and 95% interval of a metric over folds.
+
+    Args:
+        values: the metric in each fold, None where it is undefined there.
+        tested: rows that each fold was tested on.
+        trained: rows that its model was trained on.
+
+    Returns:
+        `values`, `mean`, `sd` (n - 1), `low`, `high`; None where fewer than one (mean) or two folds define it.
+    """
+    defined = np.array([v for v in values if v is not None], float)
+    result = {"values": values, "mean": None, "sd": None, "low": None, "high": None}
+    if len(defined):
+        result["mean"] = float(defined.mean())
+    if len(defined) < 2:
+        return result
+    deviation = float(defined.std(ddof=1))
+    ratio = float(np.mean(np.asarray(tested) / np.asarray(trained)))
+    error = deviation * math.sqrt(1 / len(defined) + ratio)
+    half = float(t.ppf(0.5 + LEVEL / 2, len(defined) - 1)) * error
+    # Every metric lies between 0 and 1; Student's t does not know.
+    low, high = max(0.0, result["mean"] - half), min(1.0, result["mean"] + half)
+    return {**result, "sd": deviation, "low": low, "high": high}
