@@ -10,8 +10,12 @@ import yaml
 from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
-from synthetic.config import TABLE_MODELS, SynthesizeConfig, TableSynthesisOptions
-from synthetic.images.config import ImageSynthesisOptions
+from synthetic.config import (
+    TABLE_MODELS,
+    ImageSynthesisOptions,
+    SynthesizeConfig,
+    TableSynthesisOptions,
+)
 
 NO_GUARANTEE = "no formal guarantee"
 

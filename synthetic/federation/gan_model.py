@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from synthetic.images.config import ImageSynthesisOptions
+from synthetic.config import ImageSynthesisOptions
 from synthetic.images.networks import Gan
 from synthetic.images.spectral import SpectralLimit
 from synthetic.images.step import Steps

@@ -6,8 +6,8 @@ own, sets the weights that it is sent and sends back what they became.
 
 import tensorflow as tf
 
+from synthetic.config import ImageSynthesisOptions
 from synthetic.images.augmentation import augment, augment_apart
-from synthetic.images.config import ImageSynthesisOptions
 from synthetic.images.losses import fake_losses, generator_losses, real_losses, squared_slopes
 from synthetic.images.networks import Gan, scores
 from synthetic.images.noise import generator_inputs, seed_of

@@ -9,10 +9,9 @@ from federated.audit_log import AuditLog, verify
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import read_image
 from medimg.errors import InputError
-from synthetic import options
 from synthetic.config import SynthesizeConfig
 from synthetic.images.plan import check as check_images
-from synthetic.synthesize import synthesize
+from synthetic.synthesize import require_consistent, synthesize
 from tests.synthetic.images.conftest import make_set
 
 SMALL = {"model": "dcgan", "image_size": 16, "filters": 4, "latent_size": 4, "epochs": 1}
@@ -53,7 +52,7 @@ def made(images, tmp_path_factory):
 )
 def test_an_option_that_would_do_nothing_is_refused(given, words):
     with pytest.raises(InputError, match=words):
-        options.check(SynthesizeConfig(**{"model": "dcgan", **given}))
+        require_consistent(SynthesizeConfig(**{"model": "dcgan", **given}))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +66,7 @@ def test_an_option_that_would_do_nothing_is_refused(given, words):
     ],
 )
 def test_options_that_go_together_pass(given):
-    options.check(SynthesizeConfig(**{"model": "dcgan", **given}))
+    require_consistent(SynthesizeConfig(**{"model": "dcgan", **given}))
 
 
 def test_what_a_kill_left_beside_a_finished_dataset_goes(made, images):
