@@ -140,7 +140,7 @@ def _maker(dataset: Dataset, config: SynthesizeConfig):
     elif dataset.is_table:
         from synthetic.tables import synthesis as maker
     elif config.is_federated:
-        from synthetic.federation import images as maker
+        from synthetic.federation.images import training as maker
     else:
         from synthetic.images import dcgan as maker
     return maker

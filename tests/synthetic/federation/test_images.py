@@ -27,10 +27,10 @@ from medimg.privacy import keyed
 from medimg.privacy.accounting import epsilon_of
 from medimg.privacy.mechanism import Mechanism
 from synthetic.config import SynthesizeConfig
-from synthetic.federation.gan_model import Averaged, GanModel
-from synthetic.federation.gan_work import GanWork, NumberedBatches, conditions, one_step
-from synthetic.federation.images import check
-from synthetic.federation.private_gan import PrivateGanSteps, private_options
+from synthetic.federation.images.model import Averaged, GanModel
+from synthetic.federation.images.privacy import PrivateGanSteps, private_options
+from synthetic.federation.images.training import check
+from synthetic.federation.images.work import GanWork, NumberedBatches, conditions, one_step
 from synthetic.images.networks import build
 from synthetic.images.private import clipped_real
 from synthetic.images.step import Steps

@@ -19,7 +19,7 @@ from federated.private.steps import Drawing, PatientSteps, keys_of_step
 from federated.rounds.averaging import options_of_rounds
 from federated.tff.client_work import Share
 from medimg.data.dataset import Dataset
-from synthetic.federation.gan_work import (
+from synthetic.federation.images.work import (
     DISCRIMINATOR,
     conditions,
     count,
@@ -52,7 +52,7 @@ class PrivateGanSteps(PatientSteps):
         return np.concatenate([numbers(local, round_number), site], axis=1)
 
     def begin(self, steps: Steps, layout: Layout, share: Share):
-        """As in `synthetic.federation.gan_work.GanSteps`."""
+        """As in `synthetic.federation.images.work.GanSteps`."""
         drawing = self.drawing(layout, share, share.steps[0, 1])
         classes = steps.gan.classes
 

@@ -28,9 +28,9 @@ from medimg.pipeline.pixels import PixelCache, as_pixels, image_form
 from medimg.style.figures import save
 from synthetic.dataset import Made
 from synthetic.federation import aggregation
-from synthetic.federation.gan_model import Averaged, GanModel
-from synthetic.federation.gan_work import GanWork
-from synthetic.federation.private_gan import PrivateGanSteps, privacy_of, private_options
+from synthetic.federation.images.model import Averaged, GanModel
+from synthetic.federation.images.privacy import PrivateGanSteps, privacy_of, private_options
+from synthetic.federation.images.work import GanWork
 from synthetic.images.classes import ClassMix, class_mix, equal_mix
 from synthetic.images.dcgan import (
     CACHE_GB,

@@ -16,7 +16,7 @@ from federated.engine.records import ClientData, Layout
 from federated.engine.strategy import Strategy
 from federated.tff import records
 from federated.tff.client_work import Share
-from synthetic.federation.gan_model import Averaged, GanModel
+from synthetic.federation.images.model import Averaged, GanModel
 from synthetic.images.step import PENALTY_EVERY, Steps
 
 # What the random numbers of a step are for, folded into its seed.
