@@ -136,7 +136,7 @@ def _maker(dataset: Dataset, config: SynthesizeConfig):
     """The module that fits this kind of generator: `check(dataset, config)` and `fit_and_sample`."""
     # Torch for tables, TensorFlow for images: only what is needed is imported.
     if dataset.is_table and config.is_federated:
-        from synthetic.federation import tables as maker
+        from synthetic.federation.tables import training as maker
     elif dataset.is_table:
         from synthetic.tables import synthesis as maker
     elif config.is_federated:

@@ -20,11 +20,11 @@ from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.privacy import ledger
 from synthetic.config import SynthesizeConfig
-from synthetic.federation import table_arrays
-from synthetic.federation.table_agreement import HEAVY, agree, columns_of
-from synthetic.federation.table_engine import TableEngine
-from synthetic.federation.table_privacy import ClientsPrivacy
-from synthetic.federation.table_sums import Sums
+from synthetic.federation.tables import arrays
+from synthetic.federation.tables.agreement import HEAVY, agree, columns_of
+from synthetic.federation.tables.engine import TableEngine
+from synthetic.federation.tables.privacy import ClientsPrivacy
+from synthetic.federation.tables.sums import Sums
 from synthetic.public import coarse
 from synthetic.synthesize import synthesize
 from synthetic.tables import columns as learnt
@@ -151,12 +151,12 @@ def test_one_client_is_the_central_training(encoding, hospitals, rows, model):
     central, own = (built(encoding, targets, model, seed) for seed in (0, 1))
     engine, clients = TableEngine({"all": own}, 4, 5), [ClientData("all", "", len(rows))]
     for number in range(1, 4):
-        before = table_arrays.read(central)
+        before = arrays.read(central)
         found = one_round(engine, clients, before, number)
         with randomness(5, "round of all", number) as random:
             for step in range(4):
                 central.step(4 * (number - 1) + step, random)
-        after = table_arrays.read(central)
+        after = arrays.read(central)
         moved = [np.abs(a - b).max() for a, b in zip(before, after, strict=True)]
         assert max(moved) > 3
         for ours, theirs in zip(found, after, strict=True):
@@ -175,14 +175,14 @@ def test_arrays_there_and_back(encoding, hospitals, rows):
         model, other = (built(encoding, targets, name, seed) for seed in (0, 1))
         with randomness(0, "steps") as random:
             model.step(0, random)
-            table_arrays.assign(other, table_arrays.read(model))
-        for ours, theirs in zip(table_arrays.read(other), table_arrays.read(model), strict=True):
+            arrays.assign(other, arrays.read(model))
+        for ours, theirs in zip(arrays.read(other), arrays.read(model), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-6)
         # The optimizer goes on from there as well.
         for each in (model, other):
             with randomness(0, "more") as random:
                 each.step(1, random)
-        for ours, theirs in zip(table_arrays.read(other), table_arrays.read(model), strict=True):
+        for ours, theirs in zip(arrays.read(other), arrays.read(model), strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
@@ -199,17 +199,17 @@ def test_marginals_of_clients_are_those_of_all_rows(encoding, hospitals, rows):
     }
     clients = [ClientData(name, "", int((site == name).sum())) for name in names]
     whole = built(encoding, targets, "marginals")
-    start = table_arrays.read(whole)
+    start = arrays.read(whole)
     whole.step(0, np.random.default_rng(0))
     found = one_round(TableEngine(models, 1, 0), clients, start, 1)
-    np.testing.assert_allclose(found[0], table_arrays.read(whole)[0], atol=1e-6)
+    np.testing.assert_allclose(found[0], arrays.read(whole)[0], atol=1e-6)
 
 
 def test_a_slow_client_does_fewer_steps_and_rows_are_weights(encoding, hospitals, rows):
     targets = hospitals.targets(rows)
     models = {name: built(encoding, targets, "tvae") for name in ("a", "b")}
     engine = TableEngine(models, 4, 0)
-    state = engine.initialize(table_arrays.read(models["a"]))
+    state = engine.initialize(arrays.read(models["a"]))
     clients = [ClientData("a", "", 30), ClientData("b", "", 10)]
     updates = engine.client_updates(state, clients, 1, {"b": 0.5})
     mean, _, _ = engine.aggregate(state, updates)

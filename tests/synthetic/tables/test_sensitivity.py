@@ -9,7 +9,7 @@ from medimg.privacy.sampling import sampling
 from medimg.privacy.units import Units
 from medimg.tables.public import public_of
 from synthetic.config import SynthesizeConfig
-from synthetic.federation.table_privacy import ClientsPrivacy
+from synthetic.federation.tables.privacy import ClientsPrivacy
 from synthetic.tables.columns import declared
 from synthetic.tables.encoding import Encoding, public_code
 from synthetic.tables.fitting import MODELS

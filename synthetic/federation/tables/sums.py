@@ -10,7 +10,7 @@ from federated.engine.state import State
 from federated.engine.updates import ClientRound, ClientUpdate
 from federated.rounds.combining import Combining
 from medimg.errors import InputError
-from synthetic.federation.table_engine import Averages
+from synthetic.federation.tables.engine import Averages
 
 
 class Sums:

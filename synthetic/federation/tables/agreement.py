@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from medimg.data.schema import Feature
-from synthetic.federation.table_sums import Sums
+from synthetic.federation.tables.sums import Sums
 from synthetic.tables import columns as learnt
 from synthetic.tables.columns import Column
 from synthetic.tables.material import targets_of

@@ -16,7 +16,7 @@ from federated.engine.records import ClientData
 from federated.engine.state import State
 from federated.engine.updates import ClientRound, ClientUpdate
 from federated.robust.mean import mean
-from synthetic.federation import table_arrays
+from synthetic.federation.tables import arrays
 from synthetic.tables.training import Generator, randomness
 
 
@@ -91,12 +91,12 @@ class TableEngine(Averages):
 
     def _update(self, state: State, client: ClientData, number: int, work: float) -> ClientUpdate:
         started, model = time.monotonic(), self._models[client.name]
-        table_arrays.assign(model, state.weights)
+        arrays.assign(model, state.weights)
         first = self._first + (number - 1) * self._steps
         with randomness(self._seed, f"round of {client.name}", number) as random:
             steps = range(first, first + local_steps(self._steps, work))
             losses = [model.step(step, random) for step in steps]
-        after = table_arrays.read(model)
+        after = arrays.read(model)
         size = sum(array.nbytes for array in after)
         # How long a private client took tells how many rows were drawn.
         seconds = np.nan if model.private else time.monotonic() - started

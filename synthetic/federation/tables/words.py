@@ -1,7 +1,7 @@
 """What the clients of a federation of tables told of their rows, in sentences for the synthetic Dataset."""
 
 from synthetic.config import SynthesizeConfig
-from synthetic.federation.table_agreement import HEAVY, INTERVALS, PARTS, PASSES
+from synthetic.federation.tables.agreement import HEAVY, INTERVALS, PARTS, PASSES
 from synthetic.tables.columns import MOST_CODES, MOST_GRADES
 
 # Patients of a client below which it is said that they are few.

@@ -12,7 +12,8 @@ from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.options import flag
 from synthetic.config import SynthesizeConfig
-from synthetic.federation import aggregation, table_privacy
+from synthetic.federation import aggregation
+from synthetic.federation.tables import privacy
 from synthetic.tables import synthesis
 from synthetic.tables.settings import Settings, settings_for
 
@@ -89,7 +90,7 @@ def _check_options(config: SynthesizeConfig) -> None:
             "--tune: not with --partition, whose coordinator has no rows to try settings on; give --rounds or --epochs"
         )
     if config.is_private:
-        table_privacy.check(config)
+        privacy.check(config)
     if config.model == "marginals" and config.rounds:
         raise InputError(f"{flag('rounds')}: marginals are counted once; leave it out")
 

@@ -19,13 +19,13 @@ from federated.secure.exposure import who_could_see
 from medimg.data.dataset import Dataset
 from synthetic.config import SynthesizeConfig
 from synthetic.dataset import NO_GUARANTEE, Made
-from synthetic.federation import table_arrays, table_words
-from synthetic.federation.table_agreement import Agreement, agree, columns_of, public
-from synthetic.federation.table_engine import TableEngine
-from synthetic.federation.table_privacy import ClientsPrivacy, weights_of_marginals
-from synthetic.federation.table_setting import Setting, settle
-from synthetic.federation.table_sums import Sums
-from synthetic.federation.table_usefulness import private_usefulness_at_sites, usefulness_at_sites
+from synthetic.federation.tables import arrays, words
+from synthetic.federation.tables.agreement import Agreement, agree, columns_of, public
+from synthetic.federation.tables.engine import TableEngine
+from synthetic.federation.tables.job import Setting, settle
+from synthetic.federation.tables.privacy import ClientsPrivacy, weights_of_marginals
+from synthetic.federation.tables.sums import Sums
+from synthetic.federation.tables.usefulness import private_usefulness_at_sites, usefulness_at_sites
 from synthetic.public import bounds_of
 from synthetic.tables import synthesis
 from synthetic.tables.columns import declared
@@ -90,8 +90,8 @@ class _Federation:
         with randomness(config.seed, "networks"):
             encoding = Encoding(code, code.matrix_of(agreement.stand_ins))
             model = self._built(encoding, agreement.targets, setting.settings)
-        state = self._trained(table_arrays.read(model), models)
-        table_arrays.assign(model, state.weights)
+        state = self._trained(arrays.read(model), models)
+        arrays.assign(model, state.weights)
         weights = self._class_weights(agreement, code, state)
         learnt = synthesis.learnt_rows(self.dataset, config)
         wanted = largest_remainder(weights, synthesis.count_of(learnt, config))
@@ -184,7 +184,7 @@ class _Federation:
         learnt = synthesis.learnt_rows(self.dataset, config)
         notes = [
             *synthesis.notes_on(self.dataset, learnt, config),
-            *table_words.notes(setting, config),
+            *words.notes(setting, config),
             *unused_rounds(self.folder / TRAINING),
         ]
         if found.undertrained:
