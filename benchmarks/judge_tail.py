@@ -17,11 +17,11 @@ from medimg.config import PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import write_png
 from medimg.preparation.prepare import prepare
-from synthetic.config import JudgeConfig
 from synthetic.judge import tail, tail_parts, thumbnails
+from synthetic.judge.config import JudgeConfig
 from synthetic.judge.copies import row_keys
 from synthetic.judge.judge import measures
-from synthetic.judge.subject import load
+from synthetic.judge.rows import load
 from synthetic.judge.tail_findings import tail_findings
 from synthetic.judge.verdict import judge
 from tests.synthetic.judge.conftest import as_real, as_synthetic, mixed_rows, off_by_one

@@ -14,7 +14,8 @@ from benchmarks.material import table
 from medimg.config import PhantomConfig, PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.preparation.prepare import prepare
-from synthetic.config import JudgeConfig, SynthesizeConfig
+from synthetic.config import SynthesizeConfig
+from synthetic.judge.config import JudgeConfig
 from synthetic.judge.judge import judge
 from synthetic.synthesize import synthesize
 

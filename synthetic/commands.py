@@ -8,7 +8,8 @@ from medimg.commands import printing
 from medimg.commands.command_line import Command, options_of, take
 from medimg.commands.console import progress_bars, say, table
 from medimg.commands.output import resumable
-from synthetic.config import JudgeConfig, SynthesizeConfig
+from synthetic.config import SynthesizeConfig
+from synthetic.judge.config import JudgeConfig
 
 
 @click.command(cls=Command)

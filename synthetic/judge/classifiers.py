@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from synthetic.config import CLASSIFIERS
+from synthetic.judge.config import CLASSIFIERS
 
 # A support vector machine's time grows with the square of its rows, or worse.
 MOST_SVM_ROWS = 3000

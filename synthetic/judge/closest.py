@@ -10,8 +10,8 @@ import numpy as np
 
 from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import ratio
-from synthetic.judge.exchange import p_value
 from synthetic.judge.neighbours import credit, nearest
+from synthetic.judge.permutation import p_value
 
 
 def closer_to_train(

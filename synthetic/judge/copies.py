@@ -9,7 +9,7 @@ from scipy.stats import fisher_exact
 
 from medimg.data import schema
 from synthetic.judge import thresholds as limits
-from synthetic.judge.subject import Subject
+from synthetic.judge.rows import Subject
 from synthetic.judge.thumbnails import BLOCK, Thumbnails, pixels
 
 # Root mean squared difference of pixels, in grey levels of 255, below which two images are one: what saving as JPEG, or

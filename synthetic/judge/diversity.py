@@ -8,8 +8,8 @@ import pandas as pd
 from medimg.data import schema
 from synthetic.judge.copies import TOLERANCE, root_mean_square, row_keys
 from synthetic.judge.neighbours import nearest
+from synthetic.judge.rows import Subject
 from synthetic.judge.similarity import ms_ssim
-from synthetic.judge.subject import Subject
 
 PAIRS = 150  # of each class
 MOST_CLASSES = 20

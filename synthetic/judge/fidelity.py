@@ -10,7 +10,7 @@ from synthetic.judge import novelty, structure
 from synthetic.judge.frechet import frechet_distance
 from synthetic.judge.prdc import prdc
 from synthetic.judge.quality import quality
-from synthetic.judge.subject import Subject
+from synthetic.judge.rows import Subject
 from synthetic.judge.vectors import Vectors
 
 

@@ -8,7 +8,7 @@ from medimg.style.words import shortened
 from synthetic.judge.figures import REAL, SYNTHETIC, draw_shares, grid
 from synthetic.judge.neighbours import nearest
 from synthetic.judge.pictures import Pictures, grey
-from synthetic.judge.subject import Subject
+from synthetic.judge.rows import Subject
 from synthetic.judge.vectors import Vectors
 
 SAMPLES = 16

@@ -6,22 +6,22 @@ from pathlib import Path
 
 import numpy as np
 
-from synthetic.config import JudgeConfig
 from synthetic.judge import (
     copies,
     diversity,
     fidelity,
-    guarantee,
     privacy,
     report_folder,
+    rows,
     scorers,
-    subject,
     tail,
     tail_parts,
     thumbnails,
     utility,
+    verdict,
 )
-from synthetic.judge.subject import Subject
+from synthetic.judge.config import JudgeConfig
+from synthetic.judge.rows import Subject
 from synthetic.judge.vectors import Vectors, of_table
 from synthetic.judge.verdict import judge as verdict_on
 
@@ -42,7 +42,7 @@ class Judged:
         pictures: `synthetic.judge.pictures.Pictures`; None of a table.
     """
 
-    subject: Subject
+    rows: Subject
     vectors: Vectors
     pairs: dict
     pictures: object = None
@@ -73,7 +73,7 @@ def judge(
     # Lazily: drawing needs matplotlib.
     from synthetic.judge.report import write
 
-    everything = subject.load(synthetic, real)
+    everything = rows.load(synthetic, real)
     folder = report_folder.checked(synthetic, real, report)
     result, judged = measures(everything, config, progress)
     content = {
@@ -89,7 +89,7 @@ def judge(
             "synthetic": len(everything.made),
         },
         **result,
-        **verdict_on(result, guarantee.sentence(everything)),
+        **verdict_on(result, verdict.sentence(everything)),
         "notes": judged.subject.notes,
         "options": config.to_dict(),
     }

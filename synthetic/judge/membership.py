@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from medimg.audit.roc import Ranking, auc, measure
-from synthetic.judge.exchange import p_value
 from synthetic.judge.neighbours import nearest
+from synthetic.judge.permutation import p_value
 
 _TINY = 1e-12
 

@@ -5,7 +5,7 @@ import pandas as pd
 
 from medimg.data import schema
 from medimg.tables.ordered import ordered_values
-from synthetic.judge.subject import Subject
+from synthetic.judge.rows import Subject
 
 # Any sample's range is short of what there is: numbers count from this part of the range beyond either end.
 MARGIN = 0.1

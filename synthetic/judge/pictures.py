@@ -11,8 +11,8 @@ from medimg.data.imaging import read_image, resize
 from medimg.errors import InputError
 from medimg.models.registry import family, parse_arguments
 from medimg.pipeline.pixels import PixelCache, as_pixels, image_form
-from synthetic.config import JudgeConfig
-from synthetic.judge.subject import Subject
+from synthetic.judge.config import JudgeConfig
+from synthetic.judge.rows import Subject
 from synthetic.judge.vectors import Vectors
 
 # Larger images are judged at this size: no generator here makes larger ones.

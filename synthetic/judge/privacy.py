@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 
 from medimg.tables import raw
-from synthetic.config import JudgeConfig
 from synthetic.judge import attribute, closest, membership
+from synthetic.judge.config import JudgeConfig
 from synthetic.judge.neighbours import nearest
-from synthetic.judge.subject import Subject
+from synthetic.judge.rows import Subject
 from synthetic.judge.vectors import Vectors
 
 

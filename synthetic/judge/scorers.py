@@ -6,10 +6,10 @@ import pandas as pd
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.tables.fit import fit
-from synthetic.config import CLASSIFIERS, SMALL_CNN, JudgeConfig
 from synthetic.judge import classifiers
+from synthetic.judge.config import CLASSIFIERS, SMALL_CNN, JudgeConfig
 from synthetic.judge.pictures import Pictures
-from synthetic.judge.subject import Subject
+from synthetic.judge.rows import Subject
 from synthetic.judge.utility import Scorer
 from synthetic.judge.vectors import ENCODING, Vectors
 

@@ -11,8 +11,8 @@ from medimg.style.figures import styled
 from medimg.style.words import shortened
 from medimg.tables.ordered import ordered_values
 from synthetic.judge.figures import REAL, SYNTHETIC, draw_shares, grid
+from synthetic.judge.rows import Subject
 from synthetic.judge.structure import association
-from synthetic.judge.subject import Subject
 
 MOST_PANELS = 24
 MOST_BARS = 12

@@ -9,7 +9,7 @@ from medimg.data import schema
 from medimg.tables import raw
 from synthetic.judge import thresholds as limits
 from synthetic.judge.closest_two import closest_two, persons
-from synthetic.judge.subject import Subject
+from synthetic.judge.rows import Subject
 from synthetic.judge.tail import Parts
 from synthetic.judge.thumbnails import Thumbnails
 

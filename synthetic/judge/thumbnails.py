@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from medimg.pipeline.pixels import PixelCache, as_pixels
-from synthetic.judge.subject import Subject
+from synthetic.judge.rows import Subject
 
 SIDE = 16
 BLOCK = 256  # images decoded at once: at most 50 MB of pixels

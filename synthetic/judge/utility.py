@@ -11,8 +11,8 @@ import numpy as np
 from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
-from synthetic.config import JudgeConfig
-from synthetic.judge.subject import Subject
+from synthetic.judge.config import JudgeConfig
+from synthetic.judge.rows import Subject
 
 SHOWN = ("auroc", "accuracy")
 TRAININGS = ("real", "synthetic", "both")

@@ -8,7 +8,7 @@ import pandas as pd
 from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.tables.fit import fit
-from synthetic.judge.subject import Subject
+from synthetic.judge.rows import Subject
 
 # How a table's columns become numbers: medimg's usual way.
 ENCODING = TrainConfig()

@@ -2,10 +2,17 @@
 
 from collections.abc import Iterator
 
+from medimg.privacy import ledger
 from medimg.style.words import with_interval
 from synthetic.judge import thresholds as limits
 from synthetic.judge.findings import GRADES, PARTS, Finding, listed, percent
+from synthetic.judge.rows import Subject
 from synthetic.judge.tail_findings import tail_findings
+
+NONE = (
+    "No formal guarantee: the generator was not trained with differential privacy; the tests above can show a leak, "
+    "and never that there is none."
+)
 
 VERDICTS = {"pass": "share", "care": "share-with-care", "fail": "do-not-share"}
 _PASSED = {
@@ -202,3 +209,19 @@ def _diversity(found: dict) -> Iterator[Finding]:
             limits.CATEGORIES.grade(found["categories"]),
             f"{found['categories']:.0%} of the categories of the training rows occur.",
         )
+
+
+def sentence(subject: Subject) -> str:
+    """Of privacy.json in the synthetic Dataset, else of its preparation's `privacy`, else that there is none."""
+    content = ledger.read(subject.synthetic.root)
+    entry = content or subject.origin.get("privacy")
+    epsilon = entry.get("epsilon") if isinstance(entry, dict) else None
+    if isinstance(epsilon, dict):
+        epsilon = epsilon.get("pld")
+    if not isinstance(epsilon, int | float):
+        return NONE
+    delta = entry.get("delta", 0.0)
+    return (
+        f"Formal guarantee, as the privacy ledger says: (epsilon, delta) = ({epsilon:.3g}, {delta:g}) for one "
+        f"{entry.get('unit', 'patient')}; its assumptions are part of it."
+    )

@@ -121,7 +121,7 @@ def test_every_reader_of_a_dataset_refuses(tmp_path, secret):
     from federated.remote.serve import serve
     from medimg.config import EvaluateConfig, TrainConfig
     from medimg.training.train import train
-    from synthetic.judge.subject import load
+    from synthetic.judge.rows import load
 
     honest = write_dataset(tmp_path / "honest", n=8, size=16)
     dataset = write_dataset(tmp_path / "data", n=8, size=16)

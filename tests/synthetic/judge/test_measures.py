@@ -8,12 +8,12 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics import roc_auc_score
 
 from medimg.errors import InputError
-from synthetic.config import JudgeConfig
 from synthetic.judge import attribute, closest, membership, thresholds
-from synthetic.judge.exchange import p_value
+from synthetic.judge.config import JudgeConfig
 from synthetic.judge.figures import distance_figure
 from synthetic.judge.frechet import frechet_distance
 from synthetic.judge.neighbours import credit, nearest, radii
+from synthetic.judge.permutation import p_value
 from synthetic.judge.pictures import low_frequencies
 from synthetic.judge.prdc import prdc
 from synthetic.judge.similarity import WEIGHTS, ms_ssim

@@ -7,11 +7,11 @@ import pytest
 from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
 from medimg.errors import InputError
-from synthetic.config import JudgeConfig
+from synthetic.judge.config import JudgeConfig
 from synthetic.judge.judge import judge, measures
 from synthetic.judge.printed import printed
 from synthetic.judge.report_folder import beside
-from synthetic.judge.subject import load
+from synthetic.judge.rows import load
 from tests.synthetic.judge.conftest import as_synthetic
 
 QUICK = JudgeConfig(train_with=("decision-tree",), bootstrap=200)

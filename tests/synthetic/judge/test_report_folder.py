@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from medimg.data.imaging import read_image
 from medimg.errors import InputError
 from synthetic.commands import judge as command
-from synthetic.config import JudgeConfig
 from synthetic.judge import report_folder
+from synthetic.judge.config import JudgeConfig
 from synthetic.judge.judge import judge
 from tests.synthetic.judge.conftest import as_real, as_synthetic, as_synthetic_images, mixed_rows
 

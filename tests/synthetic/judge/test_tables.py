@@ -8,13 +8,13 @@ import pytest
 from scipy.stats import ks_2samp
 
 from medimg.errors import InputError
-from synthetic.config import CLASSIFIERS, JudgeConfig
-from synthetic.judge import copies, guarantee, novelty
+from synthetic.judge import copies, novelty, verdict
+from synthetic.judge.config import CLASSIFIERS, JudgeConfig
 from synthetic.judge.judge import judge, measures
 from synthetic.judge.printed import printed
 from synthetic.judge.quality import quality
 from synthetic.judge.report_folder import beside
-from synthetic.judge.subject import load
+from synthetic.judge.rows import load
 from synthetic.judge.verdict import judge as verdict_on
 from tests.synthetic.judge.conftest import as_synthetic
 
@@ -25,7 +25,7 @@ def verdict(real, synthetic):
     """Measures and the verdict, without the report."""
     subject = load(synthetic.root, real.root)
     result, _ = measures(subject, QUICK)
-    return {**result, **verdict_on(result, guarantee.sentence(subject))}
+    return {**result, **verdict_on(result, verdict.sentence(subject))}
 
 
 @pytest.fixture(scope="module")

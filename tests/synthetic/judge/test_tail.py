@@ -12,11 +12,11 @@ import pytest
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import read_image, write_png
 from medimg.data.schema import Feature
-from synthetic.config import JudgeConfig
 from synthetic.judge import tail, tail_parts, thresholds, thumbnails
 from synthetic.judge.closest_two import closest_two, persons
+from synthetic.judge.config import JudgeConfig
 from synthetic.judge.judge import measures
-from synthetic.judge.subject import load
+from synthetic.judge.rows import load
 from synthetic.judge.tail_findings import tail_findings
 from synthetic.judge.verdict import judge as verdict_on
 from tests.synthetic.judge.conftest import (
