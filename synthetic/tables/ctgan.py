@@ -10,7 +10,7 @@ from ctgan.synthesizers.ctgan import Discriminator, Generator
 from torch.func import functional_call, grad
 
 from synthetic.tables.conditions import Conditions
-from synthetic.tables.material import Material
+from synthetic.tables.generator_inputs import Material
 from synthetic.tables.private_step import clipped_sum, set_gradients
 from synthetic.tables.spans import Spans
 

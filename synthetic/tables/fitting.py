@@ -10,8 +10,8 @@ import pandas as pd
 from medimg.data.schema import Feature
 from synthetic.tables.ctgan import Ctgan
 from synthetic.tables.encoding import Code, Encoding
+from synthetic.tables.generator_inputs import Material, targets_of
 from synthetic.tables.marginals import Marginals
-from synthetic.tables.material import Material, targets_of
 from synthetic.tables.privacy import PrivateTraining
 from synthetic.tables.settings import Settings
 from synthetic.tables.training import Generator, randomness, train

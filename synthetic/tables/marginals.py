@@ -10,7 +10,7 @@ import math
 import numpy as np
 import torch
 
-from synthetic.tables.material import Material
+from synthetic.tables.generator_inputs import Material
 
 # Of a number within its mode: modes are normalised so that 4 standard deviations are 1.
 WITHIN_MODE = 0.25

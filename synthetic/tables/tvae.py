@@ -10,7 +10,7 @@ from ctgan.synthesizers.tvae import Decoder, Encoder
 from torch.func import functional_call
 from torch.nn.functional import one_hot
 
-from synthetic.tables.material import Material
+from synthetic.tables.generator_inputs import Material
 from synthetic.tables.private_step import clipped_sum, set_gradients
 from synthetic.tables.spans import Spans
 

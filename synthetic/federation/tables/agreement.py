@@ -15,7 +15,7 @@ from medimg.data.schema import Feature
 from synthetic.federation.tables.sums import Sums
 from synthetic.tables import columns as learnt
 from synthetic.tables.columns import Column
-from synthetic.tables.material import targets_of
+from synthetic.tables.generator_inputs import targets_of
 from synthetic.tables.mix import largest_remainder
 
 # Intervals of a column of numbers; those that hold more than a share of its values are divided again.

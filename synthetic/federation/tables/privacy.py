@@ -26,7 +26,7 @@ from medimg.privacy.spending import Spending, Spent, Stretch
 from medimg.privacy.units import Units
 from synthetic.config import SynthesizeConfig
 from synthetic.public import coarse
-from synthetic.tables.material import targets_of
+from synthetic.tables.generator_inputs import targets_of
 from synthetic.tables.mix import votes
 from synthetic.tables.privacy import COUNTS_SHARE
 from synthetic.tables.private_step import PrivateSteps

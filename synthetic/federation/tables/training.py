@@ -31,7 +31,7 @@ from synthetic.tables import synthesis
 from synthetic.tables.columns import declared
 from synthetic.tables.encoding import Code, Encoding, public_code
 from synthetic.tables.fitting import MODELS, sampled
-from synthetic.tables.material import Material, targets_of
+from synthetic.tables.generator_inputs import Material, targets_of
 from synthetic.tables.mix import largest_remainder
 from synthetic.tables.privacy import guarantee
 from synthetic.tables.private_step import PrivateSteps

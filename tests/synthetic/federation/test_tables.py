@@ -30,7 +30,7 @@ from synthetic.synthesize import synthesize
 from synthetic.tables import columns as learnt
 from synthetic.tables.encoding import Encoding
 from synthetic.tables.fitting import MODELS
-from synthetic.tables.material import Material
+from synthetic.tables.generator_inputs import Material
 from synthetic.tables.mix import votes
 from synthetic.tables.settings import Settings
 from synthetic.tables.training import one_thread, randomness

@@ -14,8 +14,8 @@ from medimg.privacy.sampling import PoissonSampling
 from medimg.privacy.units import Units
 from synthetic.tables.ctgan import PENALTY, Ctgan
 from synthetic.tables.encoding import Encoding
+from synthetic.tables.generator_inputs import Material
 from synthetic.tables.marginals import Marginals
-from synthetic.tables.material import Material
 from synthetic.tables.mix import largest_remainder, votes
 from synthetic.tables.private_step import PrivateSteps, clipped_sum, set_gradients
 from synthetic.tables.settings import Settings, settings_for

@@ -13,7 +13,7 @@ from synthetic.federation.tables.privacy import ClientsPrivacy
 from synthetic.tables.columns import declared
 from synthetic.tables.encoding import Encoding, public_code
 from synthetic.tables.fitting import MODELS
-from synthetic.tables.material import Material, targets_of
+from synthetic.tables.generator_inputs import Material, targets_of
 from synthetic.tables.mix import votes
 from synthetic.tables.private_step import PrivateSteps, clipped_sum
 from synthetic.tables.settings import PRIVATE, Settings
