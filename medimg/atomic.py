@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from medimg.csv_cells import quoted
 from medimg.errors import InputError
+from medimg.untrusted.csv_cells import quoted
 
 
 @contextmanager
@@ -52,9 +52,9 @@ def write_json(path: Path, content: object) -> None:
 
 
 def write_csv(path: Path, table) -> None:
-    """Write a pandas DataFrame as CSV atomically, without its index; `medimg.csv_cells.read_csv` reads it.
+    """Write a pandas DataFrame as CSV atomically, without its index; `medimg.untrusted.csv_cells.read_csv` reads it.
 
-    Cells that a spreadsheet would run as formulas are quoted (`medimg.csv_cells`).
+    Cells that a spreadsheet would run as formulas are quoted (`medimg.untrusted.csv_cells`).
     """
     with replacing(path) as temporary:
         quoted(table).to_csv(temporary, index=False, chunksize=rows_at_once(table))

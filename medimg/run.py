@@ -16,12 +16,12 @@ import pandas as pd
 import yaml
 
 from medimg import atomic
-from medimg.csv_cells import read_csv
 from medimg.data.dataset import SPLITS, Dataset
 from medimg.data.holdout import parts_of
 from medimg.errors import InputError
 from medimg.privacy import ledger
 from medimg.privacy.dataset_ledger import DatasetLedger
+from medimg.untrusted.csv_cells import read_csv
 
 PACKAGES = (
     "medimg",

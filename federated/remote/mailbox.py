@@ -11,7 +11,7 @@ import tensorflow_federated as tff
 from federated.remote import messages
 from federated.tff.execution import Execution, WorkerLostError
 from medimg.errors import InputError
-from medimg.printable import printable
+from medimg.untrusted.printable import printable
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0  # seconds between two looks for an answer
 

@@ -12,7 +12,7 @@ import secrets
 import socket
 
 from medimg.errors import InputError
-from medimg.printable import printable
+from medimg.untrusted.printable import printable
 
 # In the spool folder, which is the worker's working folder.
 REQUESTS, ANSWERS, RECORDS, SESSION = "requests", "answers", "records", "session"

@@ -14,7 +14,7 @@ from federated.remote.spool import Spool
 from federated.tff.worker import NotIsolatedError, Worker
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
-from medimg.printable import printable
+from medimg.untrusted.printable import printable
 
 _LONGEST_LINE = 2000  # characters
 _PAUSE = 0.1  # seconds between two looks for requests

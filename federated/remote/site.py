@@ -15,7 +15,7 @@ from federated.remote.spool import own_folder
 from medimg.data import schema
 from medimg.data.dataset import SPLITS, Dataset
 from medimg.errors import InputError
-from medimg.printable import printable
+from medimg.untrusted.printable import printable
 
 _MOST_SEEDS = 4  # whose divisions are kept
 

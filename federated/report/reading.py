@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from medimg.csv_cells import read_csv
 from medimg.errors import InputError
+from medimg.untrusted.csv_cells import read_csv
 
 FEDERATION = "federation.json"
 # A client may be called NA or 007: these columns are text as it stands.

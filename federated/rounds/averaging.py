@@ -22,9 +22,9 @@ from federated.rounds.held_out import Measured
 from federated.rounds.pool import LocalCrew
 from federated.rounds.rounds import Rounds, Watch
 from medimg import atomic
-from medimg.csv_cells import read_csv
 from medimg.errors import InputError
 from medimg.privacy.statement import WITHHELD
+from medimg.untrusted.csv_cells import read_csv
 
 
 def options_of_rounds(config, rounds: int) -> FederateConfig:

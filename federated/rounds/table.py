@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from medimg import atomic
-from medimg.csv_cells import quote, read_csv
+from medimg.untrusted.csv_cells import quote, read_csv
 
 COLUMNS = (
     "round",

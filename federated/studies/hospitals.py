@@ -20,11 +20,11 @@ from federated.studies.config import FederatedStudyConfig
 from federated.studies.hospitals_report import write
 from federated.tff.execution import Execution
 from medimg import atomic
-from medimg.csv_cells import read_csv
 from medimg.data.dataset import Dataset
 from medimg.data.splits import split_groups, units
 from medimg.errors import InputError
 from medimg.studies.folder import claim
+from medimg.untrusted.csv_cells import read_csv
 
 # FLamby's: 66% of every hospital's patients learn, 34% test. It has no validation part; ours is taken from the 66%.
 TEST, VALIDATION = 0.34, 0.10

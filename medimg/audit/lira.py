@@ -18,8 +18,8 @@ from medimg import atomic
 from medimg.audit.members import Subject
 from medimg.audit.retrain import FOLDER, Progress, options, trained
 from medimg.audit.signals import signals
-from medimg.csv_cells import read_csv
 from medimg.errors import InputError
+from medimg.untrusted.csv_cells import read_csv
 
 FEWEST_MODELS = 8
 # Below so many models a variance of each row's own is noisier than one for all rows.

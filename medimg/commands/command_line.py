@@ -9,7 +9,7 @@ import click
 
 from medimg.errors import InputError
 from medimg.options import Config, flag
-from medimg.printable import printable
+from medimg.untrusted.printable import printable
 
 
 class Command(click.Command):

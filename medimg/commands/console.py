@@ -3,7 +3,7 @@
 import contextlib
 import sys
 
-from medimg.printable import printable
+from medimg.untrusted.printable import printable
 
 
 @contextlib.contextmanager

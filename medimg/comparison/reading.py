@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from medimg.csv_cells import read_csv
 from medimg.data.dataset import SEPARATOR
 from medimg.errors import InputError
 from medimg.evaluation.predictions import Predictions
 from medimg.run import Run
+from medimg.untrusted.csv_cells import read_csv
 
 UNITS = ("row", "image")
 

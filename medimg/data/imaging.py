@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from medimg import atomic, image_size
+from medimg import atomic
 from medimg.errors import InputError
+from medimg.untrusted import image_size
 
 # Pillow warns beyond this and refuses twice as many: OpenCV's own limit, which ours never reaches.
 Image.MAX_IMAGE_PIXELS = 2**30

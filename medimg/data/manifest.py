@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medimg.csv_cells import read_csv
 from medimg.data import schema
 from medimg.errors import InputError
-from medimg.inside import Folder
 from medimg.tables.copies import GIVEN
+from medimg.untrusted.csv_cells import read_csv
+from medimg.untrusted.inside import Folder
 
 SPLITS = ("train", "val", "test")
 # Columns that name files of the Dataset's folder.

@@ -15,7 +15,7 @@ import h5py
 
 from medimg.errors import InputError
 from medimg.models import hdf5
-from medimg.printable import printable
+from medimg.untrusted.printable import printable
 
 _START = b"PK\x03\x04"
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"

@@ -7,7 +7,7 @@ of terabytes out of a few bytes.
 import h5py
 
 from medimg.errors import InputError
-from medimg.printable import printable
+from medimg.untrusted.printable import printable
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 LARGEST = 4 << 30  # bytes of all arrays together; VGG19 has 0.6 GB

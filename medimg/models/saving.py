@@ -8,7 +8,7 @@ from medimg import atomic
 from medimg.errors import InputError
 from medimg.models import preprocessing  # noqa: F401  registers the layer that saved models begin with
 from medimg.models.allowed import check_file
-from medimg.printable import printable
+from medimg.untrusted.printable import printable
 
 
 def save_model(model: tf.keras.Model, path: Path) -> None:

@@ -10,7 +10,7 @@ import yaml
 from medimg.errors import InputError
 from medimg.models import hdf5
 from medimg.models.head import HEAD
-from medimg.printable import printable
+from medimg.untrusted.printable import printable
 
 # Folders of a Run that a file of it may lie in, one in the other: `checkpoints/last-000012`, `sites`.
 DEPTH = 3

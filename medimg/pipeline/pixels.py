@@ -16,7 +16,7 @@ import numpy as np
 from medimg import atomic
 from medimg.data.imaging import read_image, resize
 from medimg.errors import InputError
-from medimg.image_size import MEGAPIXELS
+from medimg.untrusted.image_size import MEGAPIXELS
 
 # Half up, and a little more: two ways of computing the same average differ in the last digits of a float, which must
 # not decide how an exact half is rounded. The served model resizes in TensorFlow and must agree.

@@ -15,7 +15,6 @@ from medimg.config import PhantomConfig, PrepareConfig
 from medimg.data.dataset import SEPARATOR, Dataset
 from medimg.data.splits import parse_split
 from medimg.errors import InputError
-from medimg.image_size import MEGAPIXELS
 from medimg.preparation.decoding import Decoded, decode_all, mask_name
 from medimg.preparation.image_splits import assign_parts
 from medimg.preparation.table import write_table
@@ -23,6 +22,7 @@ from medimg.privacy.dataset_ledger import FILE as PRIVACY_LEDGER
 from medimg.sources import source_named
 from medimg.sources.base import Scan, TableScan
 from medimg.style.words import listed
+from medimg.untrusted.image_size import MEGAPIXELS
 
 # Where a preparation keeps its journal until the Dataset is whole.
 SCRATCH = ".preparing"

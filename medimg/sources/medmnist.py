@@ -207,7 +207,7 @@ def _labels(archive: Path, part: str):
 
 
 def _check_shapes(archive: Path, part: str, shape: tuple, labels, megapixels: float) -> None:
-    from medimg.image_size import check_size
+    from medimg.untrusted.image_size import check_size
 
     colour = len(shape) == 4 and shape[3] == 3
     if len(shape) != 3 and not colour:

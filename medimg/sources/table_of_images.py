@@ -4,7 +4,6 @@ from pathlib import Path
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
-from medimg.inside import Folder
 from medimg.sources.base import (
     PARTS,
     SEPARATOR,
@@ -17,6 +16,7 @@ from medimg.sources.base import (
 )
 from medimg.sources.folder import reader
 from medimg.style.words import listed
+from medimg.untrusted.inside import Folder
 
 _DEFAULTS = PrepareConfig()
 _BOXES = ("x", "y", "width", "height")

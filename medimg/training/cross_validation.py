@@ -11,7 +11,6 @@ from scipy.stats import t
 
 from medimg import atomic
 from medimg.config import EvaluateConfig, TrainConfig
-from medimg.csv_cells import read_csv
 from medimg.data.dataset import Dataset
 from medimg.data.holdout import parts_of
 from medimg.errors import InputError
@@ -26,6 +25,7 @@ from medimg.privacy import ledger
 from medimg.privacy.folds import together
 from medimg.run import Run, environment, resumable
 from medimg.training.train import train
+from medimg.untrusted.csv_cells import read_csv
 
 
 def cross_validate(

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from medimg import atomic
-from medimg.csv_cells import read_csv
 from medimg.data.dataset import Dataset
 from medimg.data.splits import split_groups
+from medimg.untrusted.csv_cells import read_csv
 from synthetic.tables.settings import Settings
 from synthetic.tables.usefulness import auroc
 

@@ -12,9 +12,9 @@ import pytest
 from federated.rounds.table import COLUMNS, RoundsTable
 from medimg import atomic
 from medimg.config import EvaluateConfig, TrainConfig
-from medimg.csv_cells import quote, quoted, read_csv, unquote
 from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
+from medimg.untrusted.csv_cells import quote, quoted, read_csv, unquote
 
 FORMULA = re.compile(r"\s*[=+\-@]|[\t\r\n]")
 ODD = [

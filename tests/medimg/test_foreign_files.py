@@ -17,9 +17,9 @@ from medimg.config import PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import read_image
 from medimg.errors import InputError
-from medimg.inside import Folder
 from medimg.pipeline.pixels import load_image
 from medimg.preparation.prepare import prepare
+from medimg.untrusted.inside import Folder
 from tests.medimg.conftest import write_dataset
 
 

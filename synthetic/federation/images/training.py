@@ -21,11 +21,11 @@ from federated.rounds.rounds import Watch
 from federated.secure.exposure import who_could_see
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution
-from medimg.csv_cells import read_csv
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.pipeline.pixels import PixelCache, as_pixels, image_form
 from medimg.style.figures import save
+from medimg.untrusted.csv_cells import read_csv
 from synthetic.dataset import Made
 from synthetic.federation import aggregation
 from synthetic.federation.images.model import Averaged, GanModel

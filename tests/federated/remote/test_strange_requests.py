@@ -14,7 +14,7 @@ from federated.remote.site import Site
 from federated.remote.spool import Spool
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
-from medimg.printable import printable
+from medimg.untrusted.printable import printable
 
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d "
 DEEP = b"[" * 200_000 + b"]" * 200_000

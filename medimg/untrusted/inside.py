@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path, PureWindowsPath
 
-from medimg.printable import printable
+from medimg.untrusted.printable import printable
 
 
 class Folder:

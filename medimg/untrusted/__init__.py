@@ -1,0 +1,1 @@
+"""What comes from strangers, made harmless before it is used: text, names of files, cells, sizes of images."""
