@@ -12,18 +12,17 @@ from synthetic.judge import (
     fidelity,
     privacy,
     report_folder,
-    rows,
     scorers,
     tail,
     tail_parts,
     thumbnails,
     utility,
-    verdict,
 )
 from synthetic.judge.config import JudgeConfig
-from synthetic.judge.rows import Subject
+from synthetic.judge.rows import Subject, load
 from synthetic.judge.vectors import Vectors, of_table
 from synthetic.judge.verdict import judge as verdict_on
+from synthetic.judge.verdict import sentence
 
 # Classifiers learn from more rows than distances are measured between.
 MOST_TRAINING_ROWS = 20_000
@@ -42,7 +41,7 @@ class Judged:
         pictures: `synthetic.judge.pictures.Pictures`; None of a table.
     """
 
-    rows: Subject
+    subject: Subject
     vectors: Vectors
     pairs: dict
     pictures: object = None
@@ -73,7 +72,7 @@ def judge(
     # Lazily: drawing needs matplotlib.
     from synthetic.judge.report import write
 
-    everything = rows.load(synthetic, real)
+    everything = load(synthetic, real)
     folder = report_folder.checked(synthetic, real, report)
     result, judged = measures(everything, config, progress)
     content = {
@@ -89,7 +88,7 @@ def judge(
             "synthetic": len(everything.made),
         },
         **result,
-        **verdict_on(result, verdict.sentence(everything)),
+        **verdict_on(result, sentence(everything)),
         "notes": judged.subject.notes,
         "options": config.to_dict(),
     }

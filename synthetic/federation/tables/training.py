@@ -204,8 +204,8 @@ class _Federation:
             "settings": {"all": setting.settings.to_dict()},
             "federation": federation,
         }
-        words = NO_GUARANTEE
+        promise = NO_GUARANTEE
         if self.privacy:
-            words, details["epsilon"] = guarantee(self.folder, config.model)
+            promise, details["epsilon"] = guarantee(self.folder, config.model)
         features = synthesis.made_features(setting.features)
-        return Made(rows, features, details, notes, words)
+        return Made(rows, features, details, notes, promise)

@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 
 from medimg.errors import InputError
-from synthetic.judge import verdict
 from synthetic.judge.config import JudgeConfig
 from synthetic.judge.judge import judge, measures
 from synthetic.judge.report_folder import beside
 from synthetic.judge.rows import load
 from synthetic.judge.verdict import judge as verdict_on
+from synthetic.judge.verdict import sentence
 from tests.synthetic.judge.conftest import as_synthetic_images
 
 QUICK = JudgeConfig(
@@ -21,7 +21,7 @@ QUICK = JudgeConfig(
 def verdict(real, synthetic):
     subject = load(synthetic.root, real.root)
     result, _ = measures(subject, QUICK)
-    return {**result, **verdict_on(result, verdict.sentence(subject))}
+    return {**result, **verdict_on(result, sentence(subject))}
 
 
 def test_real_patients_held_out_pass(films, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import ks_2samp
 
 from medimg.errors import InputError
-from synthetic.judge import copies, novelty, verdict
+from synthetic.judge import copies, novelty
 from synthetic.judge.config import CLASSIFIERS, JudgeConfig
 from synthetic.judge.judge import judge, measures
 from synthetic.judge.printed import printed
@@ -16,6 +16,7 @@ from synthetic.judge.quality import quality
 from synthetic.judge.report_folder import beside
 from synthetic.judge.rows import load
 from synthetic.judge.verdict import judge as verdict_on
+from synthetic.judge.verdict import sentence
 from tests.synthetic.judge.conftest import as_synthetic
 
 QUICK = JudgeConfig(train_with=("logistic-regression", "k-nn"), bootstrap=200)
@@ -25,7 +26,7 @@ def verdict(real, synthetic):
     """Measures and the verdict, without the report."""
     subject = load(synthetic.root, real.root)
     result, _ = measures(subject, QUICK)
-    return {**result, **verdict_on(result, verdict.sentence(subject))}
+    return {**result, **verdict_on(result, sentence(subject))}
 
 
 @pytest.fixture(scope="module")
