@@ -10,7 +10,7 @@ import pandas as pd
 
 from medimg.data.dataset import SEPARATOR, Dataset
 from medimg.errors import InputError
-from medimg.privacy.keyed import uniform, unit_keys
+from medimg.privacy.draws.keyed import uniform, unit_keys
 
 
 def by_name(dataset: Dataset, config) -> np.ndarray:

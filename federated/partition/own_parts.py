@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from medimg.data.dataset import SPLITS, Dataset
-from medimg.data.splits import split_groups, units
+from medimg.data.splits import split_groups
+from medimg.data.units import units
 from medimg.preparation.image_splits import CARVED
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
+from medimg.data.copies import GIVEN
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.style.words import listed
-from medimg.tables.copies import GIVEN
 
 
 def require_public_sites(dataset: Dataset) -> None:

@@ -17,9 +17,9 @@ from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.privacy.accounting import epsilon_of
 from medimg.privacy.budget import Budget
+from medimg.privacy.draws.noise_seed import fingerprint
 from medimg.privacy.ledger import known
 from medimg.privacy.mechanism import Mechanism
-from medimg.privacy.noise_seed import fingerprint
 from medimg.privacy.spending import Spending, Spent, Stretch
 from medimg.training.lineage import NONE, Lineage
 

@@ -1,13 +1,13 @@
 """Poisson sampling of patients at the site, in the graph: each in each step independently, with all its examples.
 
-A patient is drawn by its own key (`medimg.privacy.keyed`): without it the others are drawn as before.
+A patient is drawn by its own key (`medimg.privacy.draws.keyed`): without it the others are drawn as before.
 """
 
 import tensorflow as tf
 
 from federated.engine.records import Layout
 from federated.tff import records
-from medimg.privacy.keyed import fold_tensor, uniform_tensor
+from medimg.privacy.draws.keyed import fold_tensor, uniform_tensor
 
 # Examples computed at once, besides the last patient's that began among them.
 CHUNK = 64

@@ -21,8 +21,8 @@ from federated.private.site_plan import (
 from federated.private.steps import PatientSteps
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
+from medimg.privacy.draws.noise_seed import fingerprint
 from medimg.privacy.ledger import known
-from medimg.privacy.noise_seed import fingerprint
 from medimg.privacy.per_example.forward import kinds
 from medimg.privacy.per_example.kinds import check as check_layers
 from medimg.privacy.spending import Spending, Spent, Stretch

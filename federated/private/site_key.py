@@ -18,8 +18,8 @@ from federated.engine import records
 from federated.engine.records import ClientData
 from medimg import atomic
 from medimg.errors import InputError
-from medimg.privacy.keyed import row_keys, unit_keys
-from medimg.privacy.noise_seed import fingerprint
+from medimg.privacy.draws.keyed import row_keys, unit_keys
+from medimg.privacy.draws.noise_seed import fingerprint
 
 FILE = "key.bin"
 BYTES = 16

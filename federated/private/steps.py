@@ -12,7 +12,7 @@ from federated.private import draws, stream
 from federated.tff.client_work import Measured, Share
 from medimg.errors import InputError
 from medimg.privacy.clipping import check_mechanism, clipped_sum, noisy_mean
-from medimg.privacy.keyed import fold_tensor
+from medimg.privacy.draws.keyed import fold_tensor
 from medimg.privacy.sampling import steps_per_pass
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from medimg.tables.dates import SECONDS_IN_DAY
+from medimg.data.dates import SECONDS_IN_DAY
 
 _SIGN = np.uint32(1 << 31)
 

@@ -21,7 +21,8 @@ from federated.studies.hospitals_report import write
 from federated.tff.execution import Execution
 from medimg import atomic
 from medimg.data.dataset import Dataset
-from medimg.data.splits import split_groups, units
+from medimg.data.splits import split_groups
+from medimg.data.units import units
 from medimg.errors import InputError
 from medimg.studies.folder import claim
 from medimg.untrusted.csv_cells import read_csv

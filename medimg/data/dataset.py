@@ -14,9 +14,9 @@ import yaml
 
 from medimg import atomic
 from medimg.data import schema
+from medimg.data.copies import join_copies
 from medimg.data.manifest import SPLITS, read_images, read_rows
 from medimg.errors import InputError
-from medimg.tables.copies import join_copies
 
 __all__ = ["SEPARATOR", "SPLITS", "TASKS", "Dataset"]
 

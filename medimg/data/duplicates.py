@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from medimg.data.dataset import SEPARATOR, SPLITS
-from medimg.data.splits import units
+from medimg.data.units import units
 
 CONFLICT, PARTS, PATIENTS = "conflicting labels", "several parts", "several patients"
 _FILE_COLUMNS = ["source_file", "label", "patient", "split"]

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from medimg.data.copies import GIVEN, find_copies, given_patients
 from medimg.data.dataset import Dataset
 from medimg.data.duplicates import different_labels
 from medimg.data.imaging import byte_hash, file_content, pixel_hash, read_image, without_idle_colour
 from medimg.errors import InputError
 from medimg.style.words import listed
-from medimg.tables.copies import GIVEN, find_copies, given_patients
 
 _CHUNK = 256
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from medimg.data import schema
+from medimg.data.copies import GIVEN
 from medimg.errors import InputError
-from medimg.tables.copies import GIVEN
 from medimg.untrusted.csv_cells import read_csv
 from medimg.untrusted.inside import Folder
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from medimg.data.dates import SECONDS_IN_DAY, days_since_1970
 from medimg.errors import InputError
-from medimg.tables.dates import SECONDS_IN_DAY, days_since_1970
 
 # Of a column: the first two are numbers, the next three become numbers, the last two are no features.
 TYPES = ("continuous", "integer", "ordinal", "categorical", "date", "identifier", "metadata")

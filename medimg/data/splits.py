@@ -9,8 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from medimg.data.dataset import SEPARATOR, SPLITS
 from medimg.errors import InputError
@@ -126,28 +124,6 @@ def own_numbers(names: Sequence[str], seed: int, purpose: str) -> np.ndarray:
     digests = (hashlib.sha256(f"{purpose} {seed} {text}".encode()).digest() for text in texts)
     drawn = np.array([int.from_bytes(digest[:8], "big") >> 11 for digest in digests], np.float64)
     return (drawn / 2.0**53)[where]
-
-
-def units(table: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
-    """Number the rows so that rows with a value in common, in any of the columns, directly or by others, share one.
-
-    Args:
-        table: with those columns as text; '' is in common with nothing.
-        columns: e.g. `patient` and `pixels`.
-
-    Returns:
-        int (N,).
-    """
-    rows, nodes, total = [], [], len(table)
-    for column in columns:
-        codes, values = pd.factorize(table[column].where(table[column] != ""))
-        known = np.flatnonzero(codes >= 0)
-        rows.append(known)
-        nodes.append(codes[known] + total)
-        total += len(values)
-    row, node = np.concatenate(rows), np.concatenate(nodes)
-    graph = coo_matrix((np.ones(len(row), bool), (row, node)), shape=(total, total))
-    return connected_components(graph, directed=False)[1][: len(table)]
 
 
 def missing_classes(labels: Sequence[str], splits: Sequence[str]) -> list[tuple[str, str, int]]:

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
+from medimg.data.copies import find_copies
 from medimg.data.dataset import Dataset
-from medimg.tables.copies import find_copies
 
 
 def copied_rows(dataset: Dataset, rows: pd.DataFrame) -> dict[str, int] | None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from medimg.data.copies import find_copies, given_patients
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import byte_hash, file_content
 from medimg.data.schema import as_text
 from medimg.errors import InputError
-from medimg.tables.copies import find_copies, given_patients
 
 # What the model learned from, and what its stopping, learning rate and threshold were chosen on.
 SEEN = ("train", "val")

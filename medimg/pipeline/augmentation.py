@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medimg.privacy.keyed import fold, uniform
+from medimg.privacy.draws.keyed import fold, uniform
 
 # What an image's key is folded by, for each of the two uses.
 _GEOMETRY, _NOISE = range(2)

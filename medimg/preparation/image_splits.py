@@ -19,7 +19,8 @@ from medimg.data.duplicates import (
     join_duplicates,
     settle_patients,
 )
-from medimg.data.splits import lots, missing_classes, split_groups, units
+from medimg.data.splits import lots, missing_classes, split_groups
+from medimg.data.units import units
 from medimg.errors import InputError
 
 CARVED = 0.15  # of the official training part, where val or test is not published

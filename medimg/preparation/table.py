@@ -7,11 +7,11 @@ import pandas as pd
 
 from medimg import atomic
 from medimg.config import PrepareConfig
+from medimg.data.copies import GIVEN
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.preparation.table_splits import assign_row_parts
 from medimg.sources.base import TableScan
-from medimg.tables.copies import GIVEN
 
 
 def write_table(

@@ -7,6 +7,7 @@ import pandas as pd
 
 from medimg import atomic
 from medimg.config import PrepareConfig
+from medimg.data.copies import Copies, equal_rows, find_copies
 from medimg.data.duplicates import (
     CONFLICT,
     Settled,
@@ -16,7 +17,7 @@ from medimg.data.duplicates import (
     join_duplicates,
     settle_patients,
 )
-from medimg.data.splits import units
+from medimg.data.units import units
 from medimg.errors import InputError
 from medimg.preparation.image_splits import (
     absent_classes,
@@ -26,7 +27,6 @@ from medimg.preparation.image_splits import (
     official_rows,
 )
 from medimg.style.words import listed
-from medimg.tables.copies import Copies, equal_rows, find_copies
 
 # Below this share of the table, equal rows go into one part without a question: hardly a number changes.
 FEW_COPIES = 0.05

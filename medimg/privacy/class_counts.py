@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from medimg.privacy.draws.noise_seed import Secret
 from medimg.privacy.mechanism import Mechanism
-from medimg.privacy.noise_seed import Secret
 from medimg.privacy.units import Units
 
 PHASE = "class counts"

@@ -34,7 +34,7 @@ class Terms:
         budget_epsilon: claimed beforehand; None: the noise multiplier was given instead.
         l2_norm_clip: most that a unit contributes to the sum, in L2 norm.
         expected_units: units in a step.
-        draw: `medimg.privacy.noise_seed.Secret.draw`.
+        draw: `medimg.privacy.draws.noise_seed.Secret.draw`.
         unit: who is protected: `patient` or `client`.
         mechanism: in words.
     """

@@ -21,9 +21,9 @@ from functools import cached_property
 import numpy as np
 
 from medimg.errors import InputError
-from medimg.privacy.keyed import fold, uniform
+from medimg.privacy.draws.keyed import fold, uniform
+from medimg.privacy.draws.noise_seed import Secret
 from medimg.privacy.mechanism import Mechanism
-from medimg.privacy.noise_seed import Secret
 from medimg.privacy.units import Units
 
 

@@ -25,7 +25,7 @@ class Segment:
     Attributes:
         run: id of the Run.
         phase: name of the training's phase.
-        draw: `medimg.privacy.noise_seed.Secret.draw`.
+        draw: `medimg.privacy.draws.noise_seed.Secret.draw`.
         mechanism: of each step.
         ranges: disjoint, ascending [first step, one past the last).
         unit: who is protected: `patient` or `client`.

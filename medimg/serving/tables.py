@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from medimg.data import schema
+from medimg.data.dates import DATE, FORM, SECONDS_IN_DAY
 from medimg.serving.answer import ServedAnswer
 from medimg.serving.table_columns import ServedColumn, served_columns
-from medimg.tables.dates import DATE, FORM, SECONDS_IN_DAY
 from medimg.tables.preprocessing import Preprocessing
 from medimg.tables.raw import UNSEEN
 
@@ -132,7 +132,7 @@ def canonical(texts):
 
 
 def days_since_1970(texts):
-    """`medimg.tables.dates.days_since_1970` of canonical text; '' is NaN.
+    """`medimg.data.dates.days_since_1970` of canonical text; '' is NaN.
 
     Days of the civil calendar after Hinnant, "chrono-compatible low-level date algorithms" (days_from_civil): years
     begin in March, so that the leap day is a year's last.

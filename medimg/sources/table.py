@@ -10,13 +10,13 @@ import pyarrow as pa
 
 from medimg.config import PrepareConfig
 from medimg.data import schema
+from medimg.data.dates import without_midnight
 from medimg.errors import InputError
 from medimg.sources.base import PARTS, Source, TableScan
 from medimg.sources.table_roles import Roles, assign_roles, classes_of
 from medimg.style.words import listed
 from medimg.tables import cells, columns
 from medimg.tables.columns import Column
-from medimg.tables.dates import without_midnight
 from medimg.tables.inference import ColumnSummary, summarise
 from medimg.tables.reading import TableFile, open_table
 

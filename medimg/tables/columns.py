@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from medimg.data import schema
+from medimg.data.dates import COMPACT, Form, to_iso
 from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.tables import cells
-from medimg.tables.dates import COMPACT, Form, to_iso
 from medimg.tables.inference import ColumnSummary
 from medimg.tables.ordinals import order_of
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from medimg.data.dates import Recognition
 from medimg.data.schema import as_text
 from medimg.tables import cells
-from medimg.tables.dates import Recognition
 from medimg.tables.reading import TableFile
 
 # Of text and of numbers: more levels than these are not kept.

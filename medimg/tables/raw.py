@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from medimg.data import schema
+from medimg.data.dates import DATE, FORM, days_since_1970
 from medimg.errors import InputError
-from medimg.tables.dates import DATE, FORM, days_since_1970
 
 UNSEEN = -1.0  # the code of a category that training did not have
 _LISTED = 5

@@ -7,7 +7,7 @@ al. change too, tell classes of radiographs apart, and are left alone.
 
 import tensorflow as tf
 
-from medimg.privacy.keyed import uniform_tensor
+from medimg.privacy.draws.keyed import uniform_tensor
 
 SHIFT = 0.125  # of the size
 
@@ -34,7 +34,7 @@ def augment_apart(pixels: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
 
     Args:
         pixels: float32 (B, S, S, C) in 0..255.
-        keys: uint64 (B,) (`medimg.privacy.keyed`).
+        keys: uint64 (B,) (`medimg.privacy.draws.keyed`).
     """
     most = _most(pixels)
     drawn = tf.floor(uniform_tensor(keys, [2]) * (2 * most + 1))

@@ -7,7 +7,7 @@ import pandas as pd
 
 from medimg.data.dataset import Dataset
 from medimg.privacy.class_counts import noisy_class_counts
-from medimg.privacy.noise_seed import Secret
+from medimg.privacy.draws.noise_seed import Secret
 from medimg.privacy.units import Units
 
 

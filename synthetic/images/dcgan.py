@@ -10,8 +10,8 @@ from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.models.saving import save_model
 from medimg.pipeline.pixels import PixelCache
+from medimg.privacy.draws.noise_seed import Secret, secret_of
 from medimg.privacy.ledger import read
-from medimg.privacy.noise_seed import Secret, secret_of
 from medimg.privacy.statement import summary
 from medimg.privacy.units import Units
 from synthetic.dataset import NO_GUARANTEE, Made

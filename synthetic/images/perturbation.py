@@ -7,7 +7,7 @@ epsilon can be named. The entry says so.
 import numpy as np
 import tensorflow as tf
 
-from medimg.privacy.noise_seed import Secret
+from medimg.privacy.draws.noise_seed import Secret
 
 
 def perturb(model: tf.keras.Model, relative: float, secret: Secret) -> dict:

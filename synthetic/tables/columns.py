@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from medimg.data.dates import SECONDS_IN_DAY, days_since_1970
 from medimg.data.schema import Feature
 from medimg.errors import InputError
-from medimg.tables.dates import SECONDS_IN_DAY, days_since_1970
 
 KINDS = ("number", "category", "constant")
 # Up to so many whole numbers are grades or counts: each is a category of its own, so that none is made up between.

@@ -12,7 +12,7 @@ from ctgan.data_transformer import DataTransformer
 
 from medimg.data.schema import Feature
 from medimg.errors import InputError
-from medimg.privacy.keyed import fold, uniform
+from medimg.privacy.draws.keyed import fold, uniform
 from synthetic.tables import columns as learnt
 from synthetic.tables.columns import Column
 
@@ -108,7 +108,7 @@ class Code:
 
         Args:
             rows: of a manifest; the columns are declared.
-            keys: uint64 (N,), what each row draws its modes by (`medimg.privacy.keyed`).
+            keys: uint64 (N,), what each row draws its modes by (`medimg.privacy.draws.keyed`).
         """
         frame = learnt.to_frame(rows, self.columns, None)
         matrix, start = np.zeros((len(frame), self.width), np.float32), 0

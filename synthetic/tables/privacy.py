@@ -18,9 +18,9 @@ from medimg.privacy import ledger as ledger_file
 from medimg.privacy.accounting import calibrate
 from medimg.privacy.assumptions import Circumstances
 from medimg.privacy.budget import Budget
+from medimg.privacy.draws.noise_seed import secret_of
 from medimg.privacy.ledger import RunLedger, Terms
 from medimg.privacy.mechanism import Mechanism
-from medimg.privacy.noise_seed import secret_of
 from medimg.privacy.sampling import Sampling, sampling
 from medimg.privacy.statement import summary
 from medimg.privacy.units import Units

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch.func import grad, vmap
 
-from medimg.privacy.keyed import fold, normal, uniform
-from medimg.privacy.noise_seed import Secret
+from medimg.privacy.draws.keyed import fold, normal, uniform
+from medimg.privacy.draws.noise_seed import Secret
 from medimg.privacy.sampling import Sampling
 
 # Rows whose gradients are held at once.

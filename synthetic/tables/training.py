@@ -15,7 +15,7 @@ import torch
 
 from medimg import atomic
 from medimg.errors import InputError
-from medimg.privacy.noise_seed import Secret
+from medimg.privacy.draws.noise_seed import Secret
 from synthetic.tables.private_step import PrivateSteps
 
 # Checkpoints of a training: often enough to lose little, seldom enough to cost little.

@@ -7,7 +7,7 @@ import pytest
 from medimg.config import TrainConfig
 from medimg.errors import InputError
 from medimg.options import option
-from medimg.privacy.noise_seed import Secret, fingerprint
+from medimg.privacy.draws.noise_seed import Secret, fingerprint
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.data.splits import lots, missing_classes, parse_split, split_groups, units
+from medimg.data.splits import lots, missing_classes, parse_split, split_groups
+from medimg.data.units import units
 from medimg.errors import InputError
 
 SHARES = (0.7, 0.15, 0.15)

@@ -5,7 +5,7 @@ import zlib
 import tensorflow as tf
 
 from medimg.errors import InputError
-from medimg.privacy.keyed import dropped, fold_tensor
+from medimg.privacy.draws.keyed import dropped, fold_tensor
 from medimg.privacy.per_example.any_layer import in_training
 from medimg.privacy.per_example.contribution import Call, Kind
 from medimg.privacy.per_example.kinds import kind_of
@@ -35,7 +35,7 @@ def forward(
         x: its input, or a list in the order of `model.inputs`.
         watch: called with every tap before it is used.
         chosen: of `kinds`.
-        keys: uint64 (B,), what each example draws by (`medimg.privacy.keyed`); None: nothing may be drawn.
+        keys: uint64 (B,), what each example draws by (`medimg.privacy.draws.keyed`); None: nothing may be drawn.
 
     Returns:
         The output (B, ...), and the calls of each trainable layer by its name.

@@ -19,8 +19,8 @@ from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.privacy.assumptions import Circumstances, assumptions
 from medimg.privacy.budget import Budget
+from medimg.privacy.draws.noise_seed import secret_of
 from medimg.privacy.ledger import known
-from medimg.privacy.noise_seed import secret_of
 from medimg.privacy.sampling import PoissonSampling
 from medimg.privacy.spending import Spending, Spent, Stretch
 from medimg.privacy.units import Units

@@ -120,7 +120,7 @@ from medimg import atomic
 from medimg.privacy.assumptions import Circumstances
 from medimg.privacy.ledger import RunLedger, Terms
 from medimg.privacy.sampling import PoissonSampling
-from medimg.privacy.noise_seed import secret_of
+from medimg.privacy.draws.noise_seed import secret_of
 from medimg.privacy.units import Units
 
 folder, dataset, at = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]

@@ -8,7 +8,7 @@ from scipy.stats import binom, chi2
 
 from medimg.errors import InputError
 from medimg.privacy.chunks import chunks
-from medimg.privacy.noise_seed import Secret, secret_of
+from medimg.privacy.draws.noise_seed import Secret, secret_of
 from medimg.privacy.sampling import PoissonSampling, ShuffledSampling, sampling
 from medimg.privacy.units import Units
 

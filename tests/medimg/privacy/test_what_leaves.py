@@ -96,7 +96,7 @@ def without_the_odd_one(make, config: TrainConfig, root: Path):
     """The same options with a secret seed by which the odd patient is in no step."""
     from dataclasses import replace
 
-    from medimg.privacy.noise_seed import Secret
+    from medimg.privacy.draws.noise_seed import Secret
     from medimg.privacy.sampling import sampling
     from medimg.privacy.units import Units
 

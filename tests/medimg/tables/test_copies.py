@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import norm
 from sklearn import datasets
 
-from medimg.tables.copies import find_copies, join_copies
+from medimg.data.copies import find_copies, join_copies
 
 HEART = [
     "age",

@@ -7,10 +7,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from medimg.data.dates import DAY_FIRST, FORMS, ISO, MONTH_FIRST, to_iso, without_midnight
 from medimg.errors import InputError
 from medimg.tables import columns
 from medimg.tables.columns import forced, infer
-from medimg.tables.dates import DAY_FIRST, FORMS, ISO, MONTH_FIRST, to_iso, without_midnight
 from medimg.tables.inference import ColumnSummary
 from medimg.tables.ordinals import order_of
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medimg.data.dates import days_since_1970
 from medimg.errors import InputError
-from medimg.tables.dates import days_since_1970
 from medimg.tables.preprocessing import Column, Preprocessing
 from medimg.tables.raw import Input, read
 

@@ -23,8 +23,8 @@ from federated.tff.execution import Execution
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import read_image
 from medimg.errors import InputError
-from medimg.privacy import keyed
 from medimg.privacy.accounting import epsilon_of
+from medimg.privacy.draws import keyed
 from medimg.privacy.mechanism import Mechanism
 from synthetic.config import SynthesizeConfig
 from synthetic.federation.images.model import Averaged, GanModel

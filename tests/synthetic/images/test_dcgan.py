@@ -17,7 +17,7 @@ from medimg.data.dataset import Dataset
 from medimg.data.imaging import read_image
 from medimg.errors import InputError
 from medimg.pipeline.pixels import PixelCache
-from medimg.privacy.noise_seed import Secret
+from medimg.privacy.draws.noise_seed import Secret
 from medimg.privacy.units import Units
 from synthetic.config import SynthesizeConfig
 from synthetic.images.classes import class_mix, conditions_of

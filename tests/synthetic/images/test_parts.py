@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from medimg.errors import InputError
 from medimg.privacy.class_counts import COUNT_NOISE
-from medimg.privacy.noise_seed import Secret
+from medimg.privacy.draws.noise_seed import Secret
 from medimg.privacy.units import Units
 from synthetic.images.augmentation import augment
 from synthetic.images.classes import class_mix, private_class_mix

@@ -7,7 +7,7 @@ import pytest
 
 from medimg.pipeline.pixels import PixelCache
 from medimg.privacy.class_counts import noisy_class_counts
-from medimg.privacy.noise_seed import Secret
+from medimg.privacy.draws.noise_seed import Secret
 from medimg.privacy.units import Units
 from synthetic.config import SynthesizeConfig
 from synthetic.images.classes import conditions_of

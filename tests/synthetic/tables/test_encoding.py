@@ -7,7 +7,7 @@ import torch
 
 from medimg.data.schema import Feature
 from medimg.errors import InputError
-from medimg.privacy import keyed
+from medimg.privacy.draws import keyed
 from medimg.tables.public import public_of
 from synthetic.tables import columns as learnt
 from synthetic.tables.conditions import Conditions

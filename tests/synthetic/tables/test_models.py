@@ -9,7 +9,7 @@ import torch
 from ctgan.data_transformer import SpanInfo
 from ctgan.synthesizers.tvae import _loss_function
 
-from medimg.privacy.noise_seed import Secret
+from medimg.privacy.draws.noise_seed import Secret
 from medimg.privacy.sampling import PoissonSampling
 from medimg.privacy.units import Units
 from synthetic.tables.ctgan import PENALTY, Ctgan

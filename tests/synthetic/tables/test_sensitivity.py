@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from medimg.privacy.noise_seed import Secret
+from medimg.privacy.draws.noise_seed import Secret
 from medimg.privacy.sampling import sampling
 from medimg.privacy.units import Units
 from medimg.tables.public import public_of

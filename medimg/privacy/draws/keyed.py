@@ -7,7 +7,7 @@ that key and of what is drawn.
 
 SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014) makes numbers of
 keys, alike in NumPy and in a TensorFlow graph. It is not cryptographic; the keys are made by one that is
-(`medimg.privacy.noise_seed`).
+(`medimg.privacy.draws.noise_seed`).
 """
 
 import hashlib

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import pdtrc
 
-from medimg.tables.chance import column_codes, expected_twins, rounded
+from medimg.data.chance import column_codes, expected_twins, rounded
 
 # How much more often than by the model chance may make equal rows: columns go together in ways that it misses.
 MARGIN = 20.0
@@ -73,7 +73,7 @@ def join_copies(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     `patient_given` keeps the names as they were.
     """
     # Here: a Dataset joins as it is read, and splits know Datasets.
-    from medimg.data.splits import units
+    from medimg.data.units import units
 
     group = find_copies(table, columns).group
     if not (group > 0).any():

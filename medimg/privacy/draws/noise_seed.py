@@ -7,7 +7,7 @@ is complete. `--dp-seed` gives it instead, for experiments; the ledger says that
 Two trainings that share a seed but differ in an option must not share their noise: the difference of their gradients
 would be bare. So noise and samples are streams of HMAC-SHA256(seed, options, purpose, numbers), and a copied or edited
 Run that goes on with other options draws other ones. What belongs to a patient (dropout, augmentation) is keyed by the
-seed and the patient (`medimg.privacy.keyed`): it hides nothing and only has to be the same whoever else is there.
+seed and the patient (`medimg.privacy.draws.keyed`): it hides nothing and only has to be the same whoever else is there.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ import numpy as np
 
 from medimg import atomic
 from medimg.errors import InputError
-from medimg.privacy import keyed
+from medimg.privacy.draws import keyed
 
 FILE = "noise_seed.json"
 _BYTES = 16
@@ -62,7 +62,7 @@ class Secret:
         return np.frombuffer(self.stream(purpose, *numbers)[:24], np.int64)
 
     def row_keys(self, patients: Sequence[str]) -> np.ndarray:
-        """What rows draw by: uint64 (N,), as `medimg.privacy.keyed.row_keys`; the same under other options."""
+        """What rows draw by: uint64 (N,), as `medimg.privacy.draws.keyed.row_keys`; the same under other options."""
         return keyed.row_keys(_hmac(self.seed, {"purpose": "patients"}), patients)
 
     def unit_keys(self, purpose: str, names: Sequence[str]) -> np.ndarray:
