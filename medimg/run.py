@@ -195,7 +195,7 @@ def resumable(root: Path, dataset: Dataset) -> Run:
     """
     run = Run.load(root)
     known = run.environment().get("data_fingerprint")
-    # A private training keeps it beside its noise (`medimg.privacy.draws.noise_seed`), which is asked for when it goes on.
+    # A private training keeps it beside its noise (`privacy.draws.noise_seed`), which is asked for when it goes on.
     if known and known != dataset.fingerprint():
         raise InputError(
             f"{root}: the Dataset at {dataset.root} has changed since this Run began; train anew with --overwrite"

@@ -77,7 +77,7 @@ def folder(module: str) -> str:
 
 def room(module: str) -> str:
     """`data` of `medimg.data.dataset`, `run` of `medimg.run`."""
-    return (module.split(".") + [""])[1]
+    return [*module.split("."), ""][1]
 
 
 def circles(arrows: dict[str, set[str]]) -> list[list[str]]:

@@ -1,10 +1,14 @@
 """Which examples a client trains on, step by step: a function of (seed, round, client) alone."""
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import numpy as np
+import tensorflow as tf
 
+from federated.engine.records import ClientData, Layout
 from medimg.errors import InputError
 
 
@@ -71,3 +75,53 @@ def dropout_seed(seed: int, round_number: int, client: str) -> np.ndarray:
 def local_steps(steps: int, work: float) -> int:
     """That share of a client's local steps, rounded, at least one of them."""
     return max(1, int(steps * work + 0.5))
+
+
+class Share(NamedTuple):
+    """What a client knows at the start of a round.
+
+    Attributes:
+        weights: of the global model, as `model.weights`.
+        shared: of the strategy, the same for all: SCAFFOLD's c, MimeLite's optimizer state.
+        own: of the strategy, the client's: SCAFFOLD's c_i, FedBN's normalisation.
+        folder: string scalar, of its records.
+        steps: int64 (steps, anything), what `Steps.planned` said of each step.
+        seed: int32 (2,), of its dropout.
+    """
+
+    weights: list
+    shared: list
+    own: list
+    folder: tf.Tensor
+    steps: tf.Tensor
+    seed: tf.Tensor
+
+
+class Measured(NamedTuple):
+    """One step's gradients, and what is told of it.
+
+    Attributes:
+        gradients: of `model.trainable_variables`.
+        seen: float scalar, examples.
+        loss: the sum of their losses before the step; NaN where it must not be told.
+        right: how many were classified rightly; NaN likewise.
+    """
+
+    gradients: tuple
+    seen: tf.Tensor
+    loss: tf.Tensor
+    right: tf.Tensor
+
+
+class Steps(Protocol):
+    """What a client's steps take, and their gradients."""
+
+    def planned(
+        self, local: LocalTraining, client: ClientData, seed: int, round_number: int
+    ) -> np.ndarray:
+        """int64 (steps, anything): sent to the client, one row a step."""
+
+    def begin(
+        self, model: tf.keras.Model, loss: tf.keras.losses.Loss, layout: Layout, share: Share
+    ) -> Callable[[tf.Tensor], Measured]:
+        """For the graph under construction: number of the step -> its gradients; called for each step in turn."""

@@ -5,8 +5,8 @@ A patient is drawn by its own key (`medimg.privacy.draws.keyed`): without it the
 
 import tensorflow as tf
 
+from federated.engine import records
 from federated.engine.records import Layout
-from federated.tff import records
 from medimg.privacy.draws.keyed import fold_tensor, uniform_tensor
 
 # Examples computed at once, besides the last patient's that began among them.

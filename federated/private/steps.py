@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from federated.engine.local_training import LocalTraining
+from federated.engine.local_training import LocalTraining, Measured, Share
 from federated.engine.records import ClientData, Layout
 from federated.private import draws, stream
-from federated.tff.client_work import Measured, Share
 from medimg.errors import InputError
 from medimg.privacy.clipping import check_mechanism, clipped_sum, noisy_mean
 from medimg.privacy.draws.keyed import fold_tensor
@@ -117,7 +116,7 @@ class PatientSteps:
         return Drawing(chunks, expected, deviation, noise)
 
     def begin(self, model, loss, layout: Layout, share: Share):
-        """As in `federated.tff.client_work.Steps`."""
+        """As in `federated.engine.local_training.Steps`."""
         drawing = self.drawing(layout, share, share.steps[0, 0])
 
         def step(number):

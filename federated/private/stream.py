@@ -6,8 +6,8 @@ is not a cryptographic one, which the ledger's assumptions say.
 
 import tensorflow as tf
 
+from federated.engine.local_training import Share
 from federated.private.site_key import BYTES, FILE
-from federated.tff.client_work import Share
 
 _HASH_RANGE = 2**63 - 1
 

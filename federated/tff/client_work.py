@@ -5,16 +5,14 @@ weights before less weights after, which the server's optimizer takes as a gradi
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
 
-from federated.engine import local_training
-from federated.engine.local_training import LocalTraining
+from federated.engine import local_training, records
+from federated.engine.local_training import LocalTraining, Measured, Share, Steps
 from federated.engine.records import ClientData, Layout
 from federated.engine.strategy import Strategy
-from federated.tff import records
 from federated.tff.local_model import LocalModel, assign, set_key
 from federated.tff.optimizers import client_optimizer
 from medimg.errors import InputError
@@ -25,26 +23,6 @@ GradientFunction = Callable
 _FULL_PASS = 1 << 30
 
 
-class Share(NamedTuple):
-    """What a client knows at the start of a round.
-
-    Attributes:
-        weights: of the global model, as `model.weights`.
-        shared: of the strategy, the same for all: SCAFFOLD's c, MimeLite's optimizer state.
-        own: of the strategy, the client's: SCAFFOLD's c_i, FedBN's normalisation.
-        folder: string scalar, of its records.
-        steps: int64 (steps, anything), what `Steps.planned` said of each step.
-        seed: int32 (2,), of its dropout.
-    """
-
-    weights: list
-    shared: list
-    own: list
-    folder: tf.Tensor
-    steps: tf.Tensor
-    seed: tf.Tensor
-
-
 def gradients(model, loss, inputs, targets, weights, key) -> tuple:
     """Gradients of the mean loss plus the model's penalties, that loss without them, and the logits."""
     set_key(model, key)
@@ -53,36 +31,6 @@ def gradients(model, loss, inputs, targets, weights, key) -> tuple:
         mean = loss(targets, logits, sample_weight=weights)
         total = tf.add_n([mean, *model.losses])
     return tape.gradient(total, model.trainable_variables), mean, logits
-
-
-class Measured(NamedTuple):
-    """One step's gradients, and what is told of it.
-
-    Attributes:
-        gradients: of `model.trainable_variables`.
-        seen: float scalar, examples.
-        loss: the sum of their losses before the step; NaN where it must not be told.
-        right: how many were classified rightly; NaN likewise.
-    """
-
-    gradients: tuple
-    seen: tf.Tensor
-    loss: tf.Tensor
-    right: tf.Tensor
-
-
-class Steps(Protocol):
-    """What a client's steps take, and their gradients."""
-
-    def planned(
-        self, local: LocalTraining, client: ClientData, seed: int, round_number: int
-    ) -> np.ndarray:
-        """int64 (steps, anything): sent to the client, one row a step."""
-
-    def begin(
-        self, model: tf.keras.Model, loss: tf.keras.losses.Loss, layout: Layout, share: Share
-    ) -> Callable[[tf.Tensor], Measured]:
-        """For the graph under construction: number of the step -> its gradients; called for each step in turn."""
 
 
 class Minibatches:

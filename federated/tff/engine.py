@@ -54,7 +54,7 @@ class Engine:
         local: LocalTraining,
         seed: int = 0,
         gradient: client_work.GradientFunction = client_work.gradients,
-        steps: client_work.Steps | None = None,
+        steps: local_training.Steps | None = None,
         work: Callable[..., ClientWork] = ClientWork,
     ):
         strategy.check(local)

@@ -8,8 +8,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from federated.engine.local_training import Share
 from federated.engine.strategy import Strategy
-from federated.tff.client_work import ClientWork, Share
+from federated.tff.client_work import ClientWork
 from federated.tff.optimizers import aggregator, server_optimizer
 
 # TFF has no place for a state of nothing: strategies without one carry this.

@@ -64,7 +64,7 @@ def private_gradients(
         generator: of the noise; saved in a tf.train.Checkpoint, a resumed run draws the same. TensorFlow has no
             cryptographically secure generator: whoever learns the seed can subtract the noise.
         sample_weight: float (B,), multiplies the losses.
-        keys: uint64 (B,), what each example's dropout is drawn by (`medimg.privacy.draws.keyed`); needed where there is any.
+        keys: uint64 (B,), what each example's dropout is drawn by (`privacy.draws.keyed`); needed where there is any.
 
     Returns:
         Gradients in the order of `model.trainable_variables`; the mean loss and the units' norms (B,), which are of

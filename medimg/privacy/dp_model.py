@@ -26,7 +26,7 @@ def make_private(
         "unit": integer (B,), the patient of each example; negative rows are padding, so that all batches may have
             one static size. Without it every example is a unit.
         "weight": float (B,), multiplies the losses.
-        "key": uint64 (B,), what each example's dropout is drawn by (`medimg.privacy.draws.keyed`); needed where there is any.
+        "key": uint64 (B,), what each example's dropout is drawn by (`privacy.draws.keyed`); needed where there is any.
         "noise": int64 (3,), state of the generator for this step's noise (`Secret.state`); without it the noise goes
             on from `seed`.
         "last": bool scalar; only with accumulation_steps=0.

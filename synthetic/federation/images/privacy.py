@@ -12,12 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from federated.config import FederateConfig
-from federated.engine.local_training import LocalTraining
+from federated.engine.local_training import LocalTraining, Share
 from federated.engine.records import ClientData, Layout
 from federated.private.patient import PatientPrivacy
 from federated.private.steps import Drawing, PatientSteps, keys_of_step
 from federated.rounds.averaging import options_of_rounds
-from federated.tff.client_work import Share
 from medimg.data.dataset import Dataset
 from synthetic.federation.images.work import (
     DISCRIMINATOR,

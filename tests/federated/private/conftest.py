@@ -97,7 +97,7 @@ class Bench:
 
 def share(model, site, steps, seed=(1, 2), weights=None, number=0):
     """What a site is given at the start of a round."""
-    from federated.tff.client_work import Share
+    from federated.engine.local_training import Share
 
     return Share(
         [tf.constant(w) for w in (model.get_weights() if weights is None else weights)],

@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from federated.engine import local_training
+from federated.engine import local_training, records
 from federated.engine.local_training import LocalTraining
 from federated.engine.records import Layout, write
-from federated.tff import records
 
 
 @pytest.mark.parametrize("kind", ["uint8", "float32"])
