@@ -31,6 +31,7 @@ from federated.rounds.rounds import Outcome, Rounds, Watch
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution
 from federated.tff.local_model import LocalModel
+from federated.tff.optimizers import aggregator
 from medimg import atomic
 from medimg.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
@@ -157,6 +158,7 @@ class Federation:
                 not self.sites,
                 lineage,
                 self.start,
+                aggregator,
             )
         for sentence in self.privacy.sentences():
             self.listener.note(sentence)

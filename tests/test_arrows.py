@@ -32,11 +32,17 @@ FLOORS = {
     """,
     "federated": """
         config
-        engine partition statistics robust secure audit_log
-        clients private rounds
-        tff remote
-        report job references
-        federation federate
+        engine statistics robust secure audit_log
+        clients
+        partition rounds
+        private
+        tff
+        remote
+        job
+        references
+        report
+        federation
+        federate
         studies
         commands
     """,

@@ -1,4 +1,7 @@
-"""Which examples a client trains on, step by step: a function of (seed, round, client) alone."""
+"""What a client does in a round: its options, what its steps are given and tell, and which examples they take.
+
+The order of examples is a function of (seed, round, client) alone.
+"""
 
 import zlib
 from collections.abc import Callable

@@ -1,4 +1,8 @@
-"""A client's training examples on its own disk, as any engine reads them: paths travel, examples do not."""
+"""A client's training examples on its own disk, read by the engine: paths travel, examples do not.
+
+`FOLDER/inputs.bin`, `targets.bin`, `weights.bin` and, for patient-level privacy, `units.bin` are plain arrays, one
+record after another. A worker may be a process without Python, so they are read by TensorFlow operations alone.
+"""
 
 import hashlib
 from collections.abc import Callable, Sequence

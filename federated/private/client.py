@@ -1,7 +1,7 @@
 """`--dp client`: whole clients by TFF's differentially private aggregation, and what that costs so few of them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,6 @@ from federated.private.assumptions import of_federation
 from federated.private.ledger import Account, FederatedLedger, FederatedTerms
 from federated.private.site_plan import asked_steps, rounds_of, rounds_within
 from federated.rounds.participation import participants as asked_in
-from federated.tff.optimizers import aggregator
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.privacy.accounting import epsilon_of
@@ -124,6 +123,7 @@ class ClientPrivacy:
         one_machine: the clients are simulated here, and the Dataset's own ledger is told.
         lineage: whose steps the first weights, or the rows, bring along.
         start: what it begins with (`medimg.training.start`).
+        aggregator: makes the engine's aggregation of a strategy, or says by a ValueError why there is none.
 
     Attributes:
         noise: of the training.
@@ -144,7 +144,9 @@ class ClientPrivacy:
         one_machine: bool = True,
         lineage: Lineage = NONE,
         start: str = "",
+        aggregator: Callable[[Strategy], object] = lambda strategy: None,
     ):
+        self._aggregator = aggregator
         check(config, len(names))
         self.config, self.parameters = config, parameters
         self._recorded: dict[int, dict] = {}
@@ -270,7 +272,7 @@ class ClientPrivacy:
 
     def _refuse_what_tff_refuses(self) -> None:
         try:
-            aggregator(Strategy(**self.strategy()))
+            self._aggregator(Strategy(**self.strategy()))
         except InputError:
             raise
         except ValueError as error:

@@ -8,6 +8,7 @@ from scipy.stats import norm
 from federated.config import FederateConfig
 from federated.private.client import ClientPrivacy, check, client_noise
 from federated.rounds.participation import participants
+from federated.tff.optimizers import aggregator
 from medimg.errors import InputError
 from medimg.privacy import ledger
 from medimg.privacy.dataset_ledger import DatasetLedger
@@ -29,6 +30,7 @@ def gaussian_epsilon(noise, rounds, delta):
 
 
 def make(tmp_path, dataset, config=CONFIG, **options):
+    options = {"aggregator": aggregator, **options}
     return ClientPrivacy(tmp_path / "run", dataset, NAMES, config, config.rounds, **options)
 
 
