@@ -10,6 +10,7 @@ import yaml
 from medimg import atomic
 from medimg.dataset import Dataset
 from medimg.tables.schema import Feature
+from medimg.yaml_file import read_yaml
 from synthetic.config import TABLE_MODELS, SynthesizeConfig, TableSynthesisOptions
 from synthetic.images.config import ImageSynthesisOptions
 
@@ -98,7 +99,7 @@ def _forget_place(out: Path, source: Dataset) -> None:
     path = out / "config.yaml"
     if not path.is_file():
         return
-    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    config = read_yaml(path)
     config["data"] = source.root.resolve().name
     atomic.write_text(path, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
