@@ -17,7 +17,7 @@ import shutil
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -117,10 +117,6 @@ def bound(releases: Releases, direction: np.ndarray, delta: float) -> float:
     chosen, alpha = releases.choosing, 1 - CONFIDENCE
     scores = releases.values @ matched(direction, releases)
     rule = choose(scores[chosen], releases.present[chosen], delta, alpha)
-    below = scores[chosen & (scores < rule.threshold)]
-    if len(below):
-        # It is a training's own score: half-way to the next one, other trainings as good are called alike.
-        rule = replace(rule, threshold=(rule.threshold + below.max()) / 2)
     return count(rule, scores[~chosen], releases.present[~chosen], delta, alpha)["value"]
 
 

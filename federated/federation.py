@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from federated.audit_log import AuditLog
-from federated.audit_log.files import FEDERATION, MODEL, end_record
+from federated.audit_log.files import DESCRIBING, FEDERATION, MODEL, end_record
 from federated.clients import examples
 from federated.clients.plan import Plan
 from federated.engine.records import ClientData
@@ -348,7 +348,11 @@ class Federation:
     def _final_files(self) -> list[str]:
         """What no later command writes anew."""
         root = self.run_folder.root
-        names = [MODEL, "history.csv", "partition.csv", "privacy.json"]
+        names = [MODEL, *DESCRIBING, "environment.json", "history.csv", "partition.csv"]
+        names += ["partition_counts.csv", "feature_shift.csv", "parts.csv", "privacy.json"]
+        if self.config.dp_seed is not None:
+            # By a digest a guess at it could be checked, and whoever has it can take the noise off.
+            names.remove("config.yaml")
         names += sorted(f"sites/{path.name}" for path in (root / "sites").glob("*.keras"))
         return [name for name in names if (root / name).is_file()]
 

@@ -22,6 +22,7 @@ from medimg.errors import InputError
 from medimg.privacy import ledger
 from medimg.privacy.dataset_ledger import DatasetLedger
 from medimg.untrusted.csv_cells import read_csv
+from medimg.untrusted.yaml_file import read_yaml
 
 PACKAGES = (
     "medimg",
@@ -85,12 +86,7 @@ class Run:
         path = Path(root) / "config.yaml"
         if not path.is_file():
             raise InputError(f"{root}: not a Run (no config.yaml); 'medimg train' makes one")
-        try:
-            config = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(
-                f"{path}: not readable as YAML ({' '.join(str(error).split())})"
-            ) from error
+        config = read_yaml(path)
         if not isinstance(config, dict) or not {"data", "options"} <= set(config):
             raise InputError(f"{path}: 'data' or 'options' is missing")
         return cls(Path(root), config)

@@ -10,6 +10,7 @@ import yaml
 from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
+from medimg.untrusted.yaml_file import read_yaml
 from synthetic.config import (
     TABLE_MODELS,
     ImageSynthesisOptions,
@@ -102,7 +103,7 @@ def _forget_place(out: Path, source: Dataset) -> None:
     path = out / "config.yaml"
     if not path.is_file():
         return
-    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    config = read_yaml(path)
     config["data"] = source.root.resolve().name
     atomic.write_text(path, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 

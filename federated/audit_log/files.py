@@ -15,6 +15,8 @@ from federated.audit_log.chain import Entry, canonical, plain
 from federated.audit_log.rounds import standing_end, standing_rounds
 
 FEDERATION, ROUNDS, MODEL = "federation.json", "rounds.csv", "model.keras"
+# What the model's answers mean (its classes, in order) and how it was trained.
+DESCRIBING = ("model.json", "config.yaml")
 
 
 @dataclass
@@ -79,7 +81,20 @@ def compare(root: Path, entries: Sequence[Entry]) -> Comparison:
             found.problems.append(f"{name}: is not the file that the log's end has: it was changed")
         else:
             found.compared.append(name)
+    _not_logged(root, {name for name, _ in _items(end.get("files"))}, found)
     return found
+
+
+def _not_logged(root: Path, logged: set[str], found: Comparison) -> None:
+    """Files of which the end has no digest, though it should: models that were put in, and what older logs lack."""
+    for path in (*root.glob("*.keras"), *root.glob("sites/*.keras")):
+        name = path.relative_to(root).as_posix()
+        # A log of rounds alone has no model, and knows of none.
+        if name not in logged and MODEL in logged:
+            found.problems.append(f"{name}: is not among the files of the log's end: it was added")
+    for name in DESCRIBING:
+        if name not in logged and MODEL in logged and (root / name).is_file():
+            found.notes.append(f"{name}: can't be compared: the log's end has no digest of it")
 
 
 def _items(content: object) -> Iterable[tuple[str, str]]:

@@ -87,7 +87,21 @@ def choose(scores: np.ndarray, member: np.ndarray, delta: float, alpha: float) -
     calls_members = bool(calling_members.max() >= calling_others.max())
     promise = calling_members if calls_members else calling_others
     best = int(np.argmax(promise))
-    return Rule(float(thresholds[best]), calls_members, float(promise[best]))
+    return Rule(_half_way(thresholds, best), calls_members, float(promise[best]))
+
+
+def _half_way(thresholds: np.ndarray, best: int) -> float:
+    """Between a score and the next below: the same calls here, and others as good as the patient of that score alike.
+
+    At the score itself, where it is the least of the members', about one member of as many elsewhere would be missed.
+    """
+    at = float(thresholds[best])
+    if best == 0:
+        return at
+    below = float(thresholds[best - 1])
+    middle = below + (at - below) / 2
+    # Neither where a score is infinite nor between neighbouring floats is there a middle.
+    return middle if np.isfinite(middle) and below < middle <= at else at
 
 
 def count(rule: Rule, scores: np.ndarray, member: np.ndarray, delta: float, alpha: float) -> dict:

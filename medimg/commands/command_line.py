@@ -53,12 +53,9 @@ def _one_line(error: Exception) -> str:
 
 def _merge_file(ctx: click.Context, command: click.Command, file: str) -> None:
     """Options of the YAML file, for those that the command line leaves at their defaults."""
-    import yaml
+    from medimg.untrusted.yaml_file import read_yaml
 
-    try:
-        values = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"--config {file}: not readable as YAML ({_one_line(error)})") from error
+    values = read_yaml(Path(file), f"--config {file}") or {}
     if not isinstance(values, dict):
         raise InputError(f"--config {file}: not a mapping of option names to values")
     options = {p.name: p for p in command.params if isinstance(p, click.Option)}

@@ -17,6 +17,8 @@ import pandas as pd
 FEW_VALUES = 12
 # Frequency of a value of six digits or more in a column where no value comes twice.
 _FINE, _DIGITS = 1e-6, 6
+# Share of the rows from which on an end of a column's range is more than its most extreme patient.
+_IDLE = 0.02
 # Columns whose pairs are looked at, pairs that tell, and how often they must agree in a third column to determine it.
 _MOST_COLUMNS, _MOST_ROWS, _LEAST_PAIRS, _DETERMINED = 12, 2_000, 5, 0.8
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
@@ -46,13 +48,18 @@ def rounded(values: np.ndarray) -> np.ndarray:
 
 
 def expected_twins(
-    codes: np.ndarray, weights: np.ndarray, known: np.ndarray, fine: np.ndarray, total: int
+    codes: np.ndarray,
+    weights: np.ndarray,
+    known: np.ndarray,
+    fine: np.ndarray,
+    total: int,
+    idle: np.ndarray | None = None,
 ) -> np.ndarray:
     """Other rows that are expected to equal each row by chance.
 
     A value's frequency is that among different rows, so that copies don't vouch for each other. The commonest value of
-    a column and a missing one agree for free; a value of a column of few tells half (the root of its frequency); a
-    column that two others determine tells nothing.
+    a column, an idle and a missing one agree for free; a value of a column of few tells half (the root of its
+    frequency); a column that two others determine tells nothing.
 
     Args:
         codes: int64 (U, D) of `column_codes`, one row each of those that differ.
@@ -60,6 +67,7 @@ def expected_twins(
         known: bool (U,), a random sample of the different rows: what the others are compared with.
         fine: bool (D,), columns whose values have six digits or more.
         total: rows of the table.
+        idle: bool (U, D) of `idle_cells`; None: none is.
 
     Returns:
         float64 (U,).
@@ -70,6 +78,8 @@ def expected_twins(
     )
     diverse = np.argsort([_agreement(column) for column in sample.T], kind="stable")
     frequency[:, _determined(sample[:_MOST_ROWS], diverse)] = 1.0
+    if idle is not None:
+        frequency[idle] = 1.0
     own = np.where(known, weights, 0)
     scale = total / own.sum()
     product, twins = np.ones(len(codes)), np.zeros(len(codes))
@@ -82,6 +92,29 @@ def expected_twins(
         alike = np.bincount(number, own)[number] - own
         twins = np.maximum(twins, scale * alike * product)
     return twins
+
+
+def idle_cells(column: pd.Series, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Cells that say that nothing was found: of measured numbers 0 or an end of the range, where some have it.
+
+    Patients without lesions have none in every column. Among different rows they are one, and would look like one
+    patient copied a hundred times; but a copied patient does not have nothing, or the limit of detection, everywhere.
+    Of what has few values or is text, and so no ends, it is what more than half of all rows have.
+
+    Args:
+        column: (U,), of the rows that differ.
+        codes: int64 (U,) of `column_codes`.
+        weights: (U,), how many rows of the table equal each.
+    """
+    present = codes >= 0
+    if not present.any():
+        return np.zeros(len(codes), bool)
+    rows = np.bincount(codes[present], weights[present])
+    if column.dtype.kind == "f" and len(rows) > FEW_VALUES:
+        values = column.to_numpy()
+        ends = np.isin(values, (0.0, np.nanmin(values), np.nanmax(values)))
+        return ends & (rows[np.maximum(codes, 0)] >= _IDLE * weights.sum())
+    return (codes == rows.argmax()) & (2 * rows.max() > weights.sum())
 
 
 def _frequencies(column: np.ndarray, sample: np.ndarray, fine: bool) -> np.ndarray:

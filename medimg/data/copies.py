@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import pdtrc
 
-from medimg.data.chance import column_codes, expected_twins, rounded
+from medimg.data.chance import column_codes, expected_twins, idle_cells, rounded
 
 # How much more often than by the model chance may make equal rows: columns go together in ways that it misses.
 MARGIN = 20.0
@@ -125,13 +125,16 @@ def _twins(
     known[draw.permutation(len(sizes))[:_MOST_ROWS]] = True
     asked = known | several
     rows = [table[name].iloc[first[asked]] for name in names]
+    codes = [column_codes(column) for column in rows]
+    idle = [idle_cells(*one, sizes[asked]) for one in zip(rows, codes, strict=True)]
     twins = np.full(len(sizes), np.nan)
     twins[asked] = expected_twins(
-        np.stack([column_codes(column) for column in rows], axis=1),
+        np.stack(codes, axis=1),
         sizes[asked],
         known[asked],
         np.array([_is_fine(column) for column in rows]),
         len(table),
+        np.stack(idle, axis=1),
     )
     return twins, known
 

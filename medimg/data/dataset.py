@@ -17,6 +17,7 @@ from medimg.data import schema
 from medimg.data.copies import join_copies
 from medimg.data.manifest import SPLITS, read_images, read_rows
 from medimg.errors import InputError
+from medimg.untrusted.yaml_file import read_yaml
 
 __all__ = ["SEPARATOR", "SPLITS", "TASKS", "Dataset"]
 
@@ -220,13 +221,7 @@ def _read_description(path: Path) -> dict:
         raise InputError(
             f"{path.parent}: not a prepared Dataset (no dataset.yaml); make one with 'medimg data prepare'"
         )
-    try:
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        description = yaml.load(path.read_text(encoding="utf-8"), loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: not readable as YAML ({' '.join(str(error).split())})"
-        ) from error
+    description = read_yaml(path)
     if not isinstance(description, dict):
         raise InputError(f"{path}: not a mapping of names to values")
     for key in ("name", "task", "classes"):
@@ -235,6 +230,8 @@ def _read_description(path: Path) -> dict:
     if not isinstance(description["classes"], list) or not description["classes"]:
         raise InputError(f"{path}: 'classes' must be a list of class names")
     description["classes"] = tuple(str(name) for name in description["classes"])
+    if not isinstance(description.get("preparation") or {}, dict):
+        raise InputError(f"{path}: 'preparation' must map names to values")
     features = description.get("features") or {}
     if not isinstance(features, dict):
         raise InputError(f"{path}: 'features' must map column names to types")

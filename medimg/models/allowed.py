@@ -14,13 +14,13 @@ from pathlib import Path
 import h5py
 
 from medimg.errors import InputError
-from medimg.models import hdf5
+from medimg.models import amounts, hdf5
 from medimg.untrusted.printable import printable
 
 _START = b"PK\x03\x04"
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _MEMBERS = {"metadata.json", _CONFIG, _WEIGHTS}
-_LARGEST_CONFIG = 64 << 20  # bytes; the largest model of the registry has 0.4 MB
+_LARGEST_CONFIG = 8 << 20  # bytes; the largest model of the registry has 0.4 MB
 
 # Layers that compute with what they are given: none reads a file, runs a function that it is told, or holds another.
 _KERAS = {
@@ -69,8 +69,11 @@ _OBJECT_KEYS = {"class_name", "module", "registered_name", "spec_name"}
 _LOOKED_UP = ("activation", "_initializer", "_regularizer", "_constraint")
 
 
-def check_file(path: Path) -> None:
+def check_file(path: Path) -> int:
     """See that a `.keras` file may be opened; nothing of it is executed.
+
+    Returns:
+        How many numbers its weights are: what its configuration may ask for.
 
     Raises:
         InputError: it is not the zip format, holds more than a model, or names what is not allowed.
@@ -91,8 +94,9 @@ def check_file(path: Path) -> None:
             _check_members(path, archive)
             config = json.loads(archive.read(_CONFIG))
             _check_model(path, config)
+            amounts.check_calls(config)
             with h5py.File(io.BytesIO(archive.read(_WEIGHTS)), "r") as weights:
-                hdf5.check(weights)
+                return hdf5.check(weights)
     except InputError as error:
         raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
     except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError) as error:
@@ -115,8 +119,15 @@ def _check_members(path: Path, archive: zipfile.ZipFile) -> None:
             raise InputError(f"{path}: '{name}' is missing; it is not a Keras model")
     if archive.getinfo(_CONFIG).file_size > _LARGEST_CONFIG:
         raise InputError(f"{path}: its {_CONFIG} is larger than {_LARGEST_CONFIG >> 20} MB")
-    if archive.getinfo(_WEIGHTS).file_size > hdf5.LARGEST:
+    weights = archive.getinfo(_WEIGHTS)
+    if weights.file_size > hdf5.LARGEST:
         raise InputError(f"{path}: its weights are larger than {hdf5.LARGEST >> 30} GB")
+    # Keras stores them as they are; weights hardly shrink, so what is packed tightly is a bomb.
+    if weights.file_size > hdf5.SMALL + hdf5.GROWTH * weights.compress_size:
+        raise InputError(
+            f"{path}: its weights are {weights.file_size >> 20} MB packed into {weights.compress_size >> 10} KB; it "
+            "was not opened: get the file that medimg wrote"
+        )
 
 
 def _check_model(path: Path, config: object) -> None:
@@ -160,7 +171,18 @@ def _check_parts(path: Path, value: dict, where: str) -> None:
     config = value.get("config")
     if not isinstance(config, dict):
         raise InputError(f"{path}: {where} has no configuration; the file was not opened")
-    for layer in config.get("layers", ()):
+    if (
+        value.get("class_name") == "Normalization"
+        and not config.get("mean") is config.get("variance") is None
+    ):
+        # Keras spreads given ones over as many numbers as the layer's input has: no weights of the file.
+        raise InputError(
+            f"{path}: {where} has a mean of its own, not among the weights; the file was not opened"
+        )
+    layers = config.get("layers", ())
+    if not isinstance(layers, list | tuple):
+        raise InputError(f"{path}: {where} has no list of layers; the file was not opened")
+    for layer in layers:
         if not isinstance(layer, dict) or not layer.get("class_name"):
             raise InputError(
                 f"{path}: {where} has a layer without a class; the file was not opened"

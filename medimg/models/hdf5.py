@@ -11,16 +11,23 @@ from medimg.untrusted.printable import printable
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 LARGEST = 4 << 30  # bytes of all arrays together; VGG19 has 0.6 GB
+# A compressed array, or one that was never written, takes memory that the file has not got: beyond SMALL bytes
+# together, arrays are at most GROWTH times what they take in the file. Weights hardly compress.
+SMALL, GROWTH = 16 << 20, 20
 _DEEPEST = 50
 
 
-def check(file: h5py.File) -> None:
+def check(file: h5py.File) -> int:
     """See that a file holds nothing but arrays of numbers of its own.
 
+    Returns:
+        How many numbers they are.
+
     Raises:
-        InputError: a link, an array kept elsewhere or of no numbers, or more than LARGEST bytes.
+        InputError: a link, an array kept elsewhere or of no numbers, more than LARGEST bytes, or far more bytes than
+            the file has.
     """
-    total = 0
+    total = stored = numbers = 0
     for name, array in _arrays(file, "", set(), 0):
         if array.external is not None or array.is_virtual:
             raise InputError(f"its array '{printable(name)}' is kept in another file")
@@ -29,6 +36,13 @@ def check(file: h5py.File) -> None:
         total += array.nbytes
         if total > LARGEST:
             raise InputError(f"its arrays are larger than {LARGEST >> 30} GB")
+        stored += array.id.get_storage_size()
+        if total > SMALL + GROWTH * stored:
+            raise InputError(
+                f"its array '{printable(name)}' is {array.nbytes >> 20} MB that the file says and has not got"
+            )
+        numbers += array.size
+    return numbers
 
 
 def _arrays(group: h5py.Group, above: str, seen: set, depth: int):

@@ -6,7 +6,10 @@ import tensorflow as tf
 
 from medimg import atomic
 from medimg.errors import InputError
-from medimg.models import preprocessing  # noqa: F401  registers the layer that saved models begin with
+from medimg.models import (
+    amounts,
+    preprocessing,  # noqa: F401  registers the layer that saved models begin with
+)
 from medimg.models.allowed import check_file
 from medimg.untrusted.printable import printable
 
@@ -26,9 +29,14 @@ def load_model(path: Path) -> tf.keras.Model:
     Raises:
         InputError: the file is not a Keras model, or holds what may run code.
     """
-    check_file(Path(path))
+    held = check_file(Path(path))
     try:
-        return tf.keras.models.load_model(path, compile=False, safe_mode=True)
+        with amounts.numbers_at_most(held):
+            model = tf.keras.models.load_model(path, compile=False, safe_mode=True)
+        amounts.check_answers(model)
+        return model
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     except Exception as error:
         lines = str(error).splitlines() or [type(error).__name__]
         raise InputError(

@@ -5,12 +5,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import tensorflow as tf
-import yaml
 
 from medimg.errors import InputError
 from medimg.models import hdf5
 from medimg.models.head import HEAD
 from medimg.untrusted.printable import printable
+from medimg.untrusted.yaml_file import read_yaml
 
 # Folders of a Run that a file of it may lie in, one in the other: `checkpoints/last-000012`, `sites`.
 DEPTH = 3
@@ -35,8 +35,8 @@ def run_of(weights: str) -> Path | None:
 def is_config(path: Path) -> bool:
     """Whether it is the `config.yaml` of a Run."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        content = read_yaml(path) if path.is_file() else None
+    except (InputError, OSError):
         # Something else; what is damaged in a Run is told when it is read.
         return False
     return isinstance(content, dict) and {"command", "data", "options"} <= set(content)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medimg.errors import InputError
+from medimg.style.words import listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -228,7 +229,7 @@ def need_columns(path: Path, table: pd.DataFrame, columns: dict[str, str]) -> No
         if column not in table:
             remedy = f"; name the right one with {option}" if option else ""
             raise InputError(
-                f"{path}: column '{column}' is missing; it has {', '.join(table.columns)}{remedy}"
+                f"{path}: column '{column}' is missing; it has {listed(table.columns, 12)}{remedy}"
             )
 
 

@@ -16,6 +16,7 @@ from synthetic.judge import (
     tail,
     tail_parts,
     thumbnails,
+    unjudged,
     utility,
 )
 from synthetic.judge.config import JudgeConfig
@@ -107,7 +108,10 @@ def measures(
     """
     progress = progress or (lambda what, done, total: None)
     names = scorers.names(everything.real, config)
-    return (_table if everything.real.is_table else _images)(everything, names, config, progress)
+    kind = _table if everything.real.is_table else _images
+    result, judged = kind(everything, names, config, progress)
+    result["privacy"]["unjudged"] = unjudged.measure(everything)
+    return result, judged
 
 
 def _table(

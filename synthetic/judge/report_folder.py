@@ -67,6 +67,15 @@ def clear_earlier(synthetic: Path) -> None:
         ) from error
 
 
+def earlier(synthetic: Path) -> set[str]:
+    """Names of the files that `clear_earlier` will take away."""
+    if not _is_judgement(synthetic / JUDGEMENT):
+        return set()
+    places = [synthetic / name for name in _EARLIER]
+    files = [path for place in places for path in (place, *place.rglob("*"))]
+    return {path.relative_to(synthetic).as_posix() for path in files if path.is_file()}
+
+
 def _others(folder: Path) -> list[str]:
     known = {REPORT, JUDGEMENT, FIGURES}
     return sorted(path.name for path in folder.iterdir() if path.name not in known)

@@ -158,12 +158,6 @@ def _notes(made: Dataset, real: Dataset) -> list[str]:
         "with them how near two patients come",
         "intervals tell of the choice of test patients, not of training the generator anew with another seed",
     ]
-    unlabelled = len(made.rows("train")) - len(made.rows("train", labelled=True))
-    if unlabelled:
-        notes.append(f"{unlabelled} synthetic {made.unit}s without a label were not judged")
-    elsewhere = len(made.rows()) - len(made.rows("train"))
-    if elsewhere:
-        notes.append(f"{elsewhere} synthetic {made.unit}s outside split train were not judged")
     if not made.synthetic:
         notes.append(
             "dataset.yaml does not say what made these rows; they are taken as learnt from split train of the real ones"

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from medimg.privacy import ledger
 from medimg.style.words import with_interval
 from synthetic.judge import thresholds as limits
+from synthetic.judge import unjudged
 from synthetic.judge.findings import GRADES, PARTS, Finding, listed, percent
 from synthetic.judge.rows import Subject
 from synthetic.judge.tail_findings import tail_findings
@@ -62,6 +63,7 @@ def _privacy(found: dict) -> Iterator[Finding]:
             f"{listed([pair['synthetic'] for pair in copies['pairs']], copies['count'])}.",
         )
     yield from tail_findings(found["tail"], copies["images"])
+    yield from unjudged.findings(found["unjudged"])
     share = found["closer_to_train"]
     if share["p"] < limits.ALARM_P:
         yield Finding(

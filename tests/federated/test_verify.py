@@ -73,7 +73,8 @@ def test_an_untouched_run_says_what_was_compared_and_what_can_not_be_shown(run):
 
 def test_any_changed_byte_of_a_model_or_table_is_found_and_the_file_named(run):
     draw = np.random.default_rng(0)
-    for name in ("model.keras", "history.csv", "partition.csv"):
+    described = ("model.json", "config.yaml", "environment.json", "partition_counts.csv")
+    for name in ("model.keras", "history.csv", "partition.csv", *described):
         content = (run / name).read_bytes()
         for place in draw.integers(len(content), size=10):
             changed = bytearray(content)
@@ -85,6 +86,42 @@ def test_any_changed_byte_of_a_model_or_table_is_found_and_the_file_named(run):
         assert f"problem: {name}: missing" in found(run)[1]
         (run / name).write_bytes(content)
     assert found(run)[0] == 0
+
+
+def test_classes_that_were_swapped_are_found(run):
+    """The model stays as it is, and every answer of it turns into its contrary."""
+    content = json.loads((run / "model.json").read_text())
+    (run / "model.json").write_text(json.dumps(content | {"classes": content["classes"][::-1]}))
+    code, output = found(run)
+    assert code == 1 and "problem: model.json: is not the file" in output
+
+
+def test_models_that_were_put_in_are_found(run):
+    (run / "sites").mkdir(exist_ok=True)
+    for name in ("sites/9-new.keras", "better.keras"):
+        shutil.copy(run / "model.keras", run / name)
+        code, output = found(run)
+        assert code == 1 and f"problem: {name}: is not among the files of the log's end" in output
+        (run / name).unlink()
+    assert found(run)[0] == 0
+
+
+def test_of_an_end_without_a_description_it_is_said(run):
+    content = records(run)
+    del content[-1]["files"]["model.json"]
+    forge(run, content)
+    code, output = found(run)
+    assert code == 0 and "note: model.json: can't be compared" in output
+
+
+def test_a_known_seed_of_the_noise_can_not_be_guessed_from_the_log(run):
+    from federated.federation import Federation
+
+    told = type("Told", (), {"run_folder": type("Folder", (), {"root": run})})()
+    told.config = FederateConfig(dp_seed=5)
+    assert "config.yaml" not in Federation._final_files(told)
+    told.config = FederateConfig()
+    assert "config.yaml" in Federation._final_files(told)
 
 
 def test_every_changed_cell_of_rounds_csv_is_named(run):

@@ -390,3 +390,11 @@ def test_any_bytes_are_an_image_or_an_input_error(tmp_path):
             assert image.shape[0] * image.shape[1] <= 100e6
         except InputError as error:
             assert str(path) in str(error)
+
+
+def test_a_header_of_thousands_is_not_told_whole(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(",".join(f"c{i}" for i in range(3000)) + "\n" + ",".join(["1"] * 3000) + "\n")
+    with pytest.raises(InputError, match=r"c11 and 2988 more; name the right one") as refused:
+        prepare("csv", path, tmp_path / "out", PrepareConfig())
+    assert len(str(refused.value)) < 500

@@ -184,3 +184,38 @@ def test_no_privacy_allows_everything_and_perfect_privacy_chance():
     assert (nothing.most_auc, nothing.most_advantage, float(nothing.most_tpr(0.0))) == (1, 1, 1)
     perfect = Claim(0.0, 0.0, "patient")
     assert (perfect.most_auc, perfect.most_advantage) == (0.5, 0.0)
+
+
+def test_the_threshold_lies_between_scores_and_calls_the_same():
+    draw = np.random.default_rng(0)
+    for _ in range(50):
+        member = draw.random(40) < 0.5
+        scores = np.round(draw.normal(size=40) + member, 1)
+        rule = choose(scores, member, 1e-5, 0.05)
+        own = scores[scores >= rule.threshold].min()
+        below = scores[scores < rule.threshold]
+        if len(below):
+            assert rule.threshold == pytest.approx((own + below.max()) / 2)
+            assert rule.threshold not in scores
+        told = count(rule, scores, member, 1e-5, 0.05)["value"]
+        assert told == pytest.approx(max(0.0, rule.promise))
+
+
+@pytest.mark.parametrize("low", [-np.inf, np.nextafter(1.0, 0.0)])
+def test_where_there_is_no_middle_the_score_stays(low):
+    member = np.arange(40) < 20
+    scores = np.where(member, 1.0, low)
+    rule = choose(scores, member, 1e-5, 0.05)
+    assert rule.threshold == 1.0
+    assert count(rule, scores, member, 1e-5, 0.05)["wrong"] == 0
+
+
+def test_members_far_from_all_others_are_all_called():
+    """At the lowest member's own score, one member in as many elsewhere would be missed."""
+    member = np.arange(80) % 2 == 0
+    found = []
+    for seed in range(40):
+        scores = np.random.default_rng(seed).normal(size=80) + 30 * member
+        told, _ = lower_bound(scores, member, np.arange(80), np.arange(80) < 40, 1e-5)
+        found.append(told["right"])
+    assert found == [20] * 40

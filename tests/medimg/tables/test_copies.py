@@ -99,6 +99,35 @@ def test_mostly_missing_measurements_accuse_nobody():
     assert found.equal > 100 and not found
 
 
+def lesions(n, healthy, seed):
+    """Volumes in eight regions: none in the healthy, measured in all others."""
+    draw = np.random.default_rng(seed)
+    values = np.round(draw.gamma(2, 30, (n, 8)), 1)
+    values[draw.random(n) < healthy] = 0.0
+    return pd.DataFrame(values).rename(columns=str)
+
+
+@pytest.mark.parametrize("healthy", [0.05, 0.3, 0.7])
+@pytest.mark.parametrize("n", [200, 3000])
+def test_patients_without_any_lesion_are_not_one(n, healthy):
+    table = lesions(n, healthy, n)
+    found = judged(table)
+    assert found.equal > 0.02 * n and not found
+    # A limit of detection, and a word for it.
+    assert not judged(table.clip(lower=2.5).where(table > 0, 2.5))
+    worded = table.astype(str).where(table > 0, "not seen")
+    assert healthy < 0.5 or not judged(worded)
+
+
+@pytest.mark.parametrize("copies", [1, 30])
+def test_copies_among_them_are_still_found(copies):
+    """Also one patient more often than the healthy are: that patient has not nothing everywhere."""
+    table = lesions(300, 0.05, 1)
+    ill = table[(table > 0).any(axis=1)]
+    found = judged(pd.concat([table, *[ill[:3]] * copies]))
+    assert (found.group > 0).sum() == 3 * (copies + 1)
+
+
 def test_iris_has_a_natural_pair():
     found = judged(datasets.load_iris(as_frame=True).data)
     assert found.equal == 2 and not found

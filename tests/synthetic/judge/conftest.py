@@ -73,13 +73,15 @@ def off_by_one(rows: pd.DataFrame, columns, seed: int) -> pd.DataFrame:
 
 
 def as_synthetic(real: Dataset, rows: pd.DataFrame, root: Path, **preparation) -> Dataset:
-    """Rows of a table as a synthetic Dataset."""
-    rows = rows.reset_index(drop=True)
+    """Rows of a table as a synthetic Dataset, of the columns that `medimg synthesize` makes."""
+    columns = [feature.name for feature in real.inputs]
+    rows = rows[[*columns, "label"]].reset_index(drop=True)
     names = [f"synthetic-{i}" for i in range(len(rows))]
     rows = rows.assign(row=names, patient=names, site="", split="train")
     root.mkdir(parents=True, exist_ok=True)
     preparation = {"synthetic": True, **preparation}
-    dataclasses.replace(real, root=root, manifest=rows, preparation=preparation).save()
+    told = {"features": real.inputs, "preparation": preparation}
+    dataclasses.replace(real, root=root, manifest=rows, **told).save()
     return Dataset.load(root)
 
 

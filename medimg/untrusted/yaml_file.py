@@ -1,0 +1,79 @@
+"""YAML of a stranger: plain values, neither nested without end nor grown out of a few lines.
+
+The parser calls itself at each level, and a hundred thousand brackets end the process without a word; an alias may
+stand for ten others that each stand for ten. So a file's events, which take no memory, are looked at first.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from medimg.errors import InputError
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_LARGEST = 256 << 20  # bytes; a column of a table takes about 100
+_DEEPEST = 100
+# Values that aliases may stand for, together.
+_MOST_REPEATED = 100_000
+
+
+def read_yaml(path: Path, name: str = "") -> object:
+    """The content of a file: mappings, lists, text, numbers, dates and None.
+
+    Args:
+        path: the file.
+        name: what errors call it; empty: the path.
+
+    Raises:
+        InputError: it can't be read, is no YAML, names an object of Python, or is a bomb.
+    """
+    name = name or str(path)
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise InputError(f"{name}: is larger than {_LARGEST >> 20} MB")
+        text = path.read_text(encoding="utf-8")
+        _check(name, yaml.parse(text, _LOADER))
+        return yaml.load(text, _LOADER)
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"{name}: can't be read ({error.strerror or error})") from error
+    except Exception as error:
+        # A tag over a value that it does not fit ends in any error: `!!bool x` in a KeyError.
+        told = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{name}: not readable as YAML ({told})") from error
+
+
+def _check(name: str, events: Iterator) -> None:
+    """Refuse depth, and aliases that stand for themselves or for too much."""
+    # Of what is open: its anchor and the values in it, aliases written out.
+    open_ones: list[list] = [[None, 0]]
+    sizes: dict[str, int] = {}
+    repeated = 0
+    for event in events:
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in sizes and any(event.anchor == one[0] for one in open_ones):
+                raise InputError(f"{name}: its value '{event.anchor}' holds itself")
+            size = sizes.get(event.anchor, 0)
+            repeated += size
+            if repeated > _MOST_REPEATED:
+                raise InputError(
+                    f"{name}: its aliases stand for more than {_MOST_REPEATED:,} values; write them out"
+                )
+            open_ones[-1][1] += size
+        elif isinstance(event, yaml.CollectionStartEvent):
+            open_ones.append([event.anchor, 1])
+            # What an anchor named before is hidden from here on.
+            sizes.pop(event.anchor, None)
+            if len(open_ones) > _DEEPEST:
+                raise InputError(f"{name}: is nested deeper than {_DEEPEST} levels")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, size = open_ones.pop()
+            open_ones[-1][1] += size
+            if anchor is not None:
+                sizes[anchor] = size
+        elif isinstance(event, yaml.ScalarEvent):
+            open_ones[-1][1] += 1
+            if event.anchor is not None:
+                sizes[event.anchor] = 1
