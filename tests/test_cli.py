@@ -27,7 +27,7 @@ def medimg(*words):
 
 @pytest.fixture
 def noise(tmp_path):
-    from tests.medimg.conftest import write_dataset
+    from tests.datasets import write_dataset
 
     return write_dataset(tmp_path / "data").root
 

@@ -23,7 +23,7 @@ from medimg.errors import InputError
 from medimg.models.saving import save_model
 from medimg.run import Run
 from medimg.tables.fit import fit
-from tests.medimg.tables.conftest import write_table
+from tests.datasets import write_table
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from federated.job import Setting
 from federated.partition import partition
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
-from tests.medimg.tables.conftest import write_table
+from tests.datasets import write_table
 
 PRIVATE = FederateConfig(model="logistic", dp="patient", dp_epsilon=4.0, dp_delta=1e-3, clients=4)
 SITES = {"site": {}, "iid": {"partition": "iid"}, "dirichlet": {"partition": "dirichlet"}}

@@ -13,7 +13,7 @@ from federated.report.printed import printed
 from federated.report.words import shared, summed
 from federated.statistics import counts_disclosed
 from medimg.data.dataset import Dataset
-from tests.medimg.tables.conftest import write_table
+from tests.datasets import write_table
 
 pytestmark = pytest.mark.slow
 

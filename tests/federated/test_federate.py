@@ -14,7 +14,7 @@ import pytest
 
 from federated.config import FederateConfig
 from medimg.errors import InputError
-from tests.medimg.tables.conftest import write_table
+from tests.datasets import write_table
 
 pytestmark = pytest.mark.slow
 

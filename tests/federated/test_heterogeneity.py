@@ -17,7 +17,7 @@ from medimg.config import PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.preparation.prepare import prepare
 from medimg.tables.shift import site_shift
-from tests.medimg.tables.conftest import write_table
+from tests.datasets import write_table
 
 
 def made(tables, root, task="multiclass", images_each=1):

@@ -15,7 +15,7 @@ from medimg.config import PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.preparation.prepare import prepare
-from tests.medimg.tables.conftest import write_table
+from tests.datasets import write_table
 
 
 def options(partition="iid", **given):

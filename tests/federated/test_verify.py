@@ -14,7 +14,7 @@ from federated.audit_log.head import Head, read_head, write_head
 from federated.commands import federate as command
 from federated.config import FederateConfig
 from medimg.errors import InputError
-from tests.medimg.tables.conftest import write_table
+from tests.datasets import write_table
 
 pytestmark = pytest.mark.slow
 

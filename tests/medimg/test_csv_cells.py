@@ -192,7 +192,7 @@ def test_names_of_strangers_through_the_commands(tmp_path):
     from medimg.config import CompareConfig
     from medimg.evaluation.evaluate import evaluate
     from medimg.training.train import train
-    from tests.medimg.tables.conftest import write_table
+    from tests.datasets import write_table
 
     made = write_table(tmp_path / "made", n=160)
     first, second = made.classes

@@ -20,7 +20,7 @@ from medimg.privacy.ledger import read, segments_of
 from medimg.privacy.statement import summary
 from medimg.training.cross_validation import cross_validate
 from medimg.training.train import train
-from tests.medimg.tables.conftest import write_table
+from tests.datasets import write_table
 
 DELTA = 1e-3
 OPTIONS = {

@@ -32,9 +32,8 @@ from medimg.serving.drawn_images import FORMS, drawn_images, drawn_pixels
 from medimg.serving.export import COLUMNS, REQUEST, export
 from medimg.serving.requests import WARMUP, raw_requests, warmup_requests, write_warmup
 from medimg.training.train import train
-from tests.medimg.conftest import write_dataset
+from tests.datasets import write_dataset, write_table
 from tests.medimg.patient_traces import requests, traces
-from tests.medimg.tables.conftest import write_table
 
 CNN = {
     "model": "baseline_cnn",

@@ -12,7 +12,7 @@ from medimg.data.synthetic_rows import with_extra
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.training.train import train
-from tests.medimg.tables.conftest import write_table
+from tests.datasets import write_table
 
 QUICK = TrainConfig(model="logistic", epochs=3)
 

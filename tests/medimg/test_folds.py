@@ -9,7 +9,7 @@ import pytest
 from medimg.data.folds import in_fold
 from medimg.data.holdout import parts_of
 from medimg.errors import InputError
-from tests.medimg.tables.conftest import write_table
+from tests.datasets import write_table
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from medimg.errors import InputError
 from medimg.pipeline.pixels import load_image
 from medimg.preparation.prepare import prepare
 from medimg.untrusted.inside import Folder
-from tests.medimg.conftest import write_dataset
+from tests.datasets import write_dataset
 
 
 @pytest.fixture

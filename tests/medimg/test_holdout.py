@@ -21,8 +21,7 @@ from medimg.privacy.ledger import read
 from medimg.run import Run
 from medimg.training.cross_validation import cross_validate
 from medimg.training.train import train
-from tests.medimg.conftest import write_dataset
-from tests.medimg.tables.conftest import write_table
+from tests.datasets import write_dataset, write_table
 
 TABLE = TrainConfig(
     model="mlp", epochs=3, audit_holdout=0.3, select="anova", select_count=3, balance="class-weight"

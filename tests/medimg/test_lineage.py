@@ -22,7 +22,7 @@ from medimg.privacy.statement import summary
 from medimg.run import Run, environment
 from medimg.training.lineage import lineage_of
 from medimg.training.train import train
-from tests.medimg.conftest import write_dataset
+from tests.datasets import write_dataset
 
 DELTA = 1e-3
 TINY = {

@@ -15,8 +15,7 @@ from medimg.privacy.ledger import read, segments_of
 from medimg.run import Run
 from medimg.tables.preprocessing import Preprocessing
 from medimg.training.train import train
-from tests.medimg.conftest import write_dataset
-from tests.medimg.tables.conftest import write_table
+from tests.datasets import write_dataset, write_table
 
 
 @pytest.fixture(scope="module")

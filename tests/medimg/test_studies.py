@@ -9,7 +9,7 @@ from medimg.config import StudyConfig, TrainConfig
 from medimg.errors import InputError
 from medimg.privacy.ledger import read
 from medimg.studies.privacy_utility import privacy_utility
-from tests.medimg.tables.conftest import write_table
+from tests.datasets import write_table
 
 TRAINING = TrainConfig(model="logistic", epochs=2, batch_size=16, dp_delta=1e-3)
 

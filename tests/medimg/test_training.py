@@ -19,7 +19,7 @@ from medimg.run import Run
 from medimg.training.losses import mean_loss
 from medimg.training.progress import Progress
 from medimg.training.train import train
-from tests.medimg.conftest import write_dataset
+from tests.datasets import write_dataset
 
 SMALL = {
     "image_size": 32,

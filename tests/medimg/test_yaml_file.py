@@ -14,7 +14,7 @@ from medimg.errors import InputError
 from medimg.models.weights import is_config
 from medimg.run import Run
 from medimg.untrusted.yaml_file import read_yaml
-from tests.medimg.conftest import write_dataset
+from tests.datasets import write_dataset
 
 
 def grown(first: str, each: str) -> str:

@@ -9,7 +9,7 @@ from federated.config import FederateConfig
 from medimg.config import ExportConfig
 from medimg.privacy.statement import WITHHELD, summary
 from medimg.serving.export import export
-from tests.medimg.tables.conftest import write_table
+from tests.datasets import write_table
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.medimg.tables.conftest import write_table
+from tests.datasets import write_table
 
 SERVE = """
 import json, sys

@@ -22,8 +22,8 @@ from medimg.errors import InputError
 from medimg.privacy.ledger import read
 from medimg.run import Run
 from medimg.training.train import train
+from tests.datasets import write_dataset
 from tests.medimg.audit.conftest import OVERFITTED, write_noise_table
-from tests.medimg.conftest import write_dataset
 
 pytestmark = pytest.mark.slow
 

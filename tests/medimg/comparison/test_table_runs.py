@@ -11,8 +11,8 @@ from medimg.data.folds import in_fold
 from medimg.errors import InputError
 from medimg.run import Run, environment
 from medimg.tables.fit import fit
+from tests.datasets import write_table
 from tests.medimg.comparison.conftest import write_run
-from tests.medimg.tables.conftest import write_table
 
 pytestmark = pytest.mark.slow
 

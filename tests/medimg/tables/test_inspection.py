@@ -14,7 +14,7 @@ from medimg.inspection.inspect import inspect
 from medimg.inspection.table_figures import pair_plot
 from medimg.inspection.tables import MOST_ROWS, learning_rows
 from medimg.preparation.prepare import prepare
-from tests.medimg.tables.conftest import write_table
+from tests.datasets import write_table
 
 FIGURES = {"classes", "age", "distributions", "missing", "shift", "associations", "pairs"}
 

@@ -15,8 +15,7 @@ from medimg.listener import Listener
 from medimg.run import Run
 from medimg.training.cross_validation import cross_validate
 from medimg.training.train import train
-from tests.medimg.conftest import write_dataset
-from tests.medimg.tables.conftest import write_table
+from tests.datasets import write_dataset, write_table
 
 FAST = {"epochs": 6, "batch_size": 16}
 
