@@ -14,7 +14,7 @@ from medimg.errors import InputError
 from medimg.models.build import build
 from medimg.models.saving import load_model, save_model
 from medimg.models.weights import _read
-from tests.medimg.test_foreign_models import dense, packed
+from tests.medimg.models.test_foreign_models import dense, packed
 
 LAYERS = tf.keras.layers
 

@@ -274,7 +274,7 @@ def test_a_killed_preparation_goes_on(tmp_path):
     """
     out = tmp_path / "data"
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script), source, out], cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", textwrap.dedent(script), source, out], cwd=Path(__file__).parents[3]
     )
     journal = out / SCRATCH / "decoded.jsonl"
     deadline = time.time() + 60

@@ -33,7 +33,7 @@ from medimg.serving.export import COLUMNS, REQUEST, export
 from medimg.serving.requests import WARMUP, raw_requests, warmup_requests, write_warmup
 from medimg.training.train import train
 from tests.datasets import write_dataset, write_table
-from tests.medimg.patient_traces import requests, traces
+from tests.medimg.serving.patient_traces import requests, traces
 
 CNN = {
     "model": "baseline_cnn",

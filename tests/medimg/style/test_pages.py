@@ -10,7 +10,7 @@ from jinja2 import Environment
 
 from medimg.style.pages import inlined, template
 
-TOP = Path(__file__).parents[2]
+TOP = Path(__file__).parents[3]
 PACKAGES = ("medimg", "federated", "synthetic", "explain")
 SHARED = TOP / "medimg" / "pages"
 PAGES = [
