@@ -102,14 +102,11 @@ def _row(patient: str, site: str, label: str, loud: bool = False, split: str = "
 
 
 def _saved_table(root: Path, rows: list[dict], sites: int) -> Dataset:
-    """With validation patients of both classes at each site; of one site test patients too.
-
-    A federation without test patients draws no figures of them, which would take most of its time.
-    """
+    """With validation and test patients of both classes at each site."""
     rows = rows + [
         _row(f"s{site}{split}{i}", f"s{site}", CLASSES[i % 2], bool(i % 2), split)
         for site in range(sites)
-        for split in ("val", "test")[: 1 if sites > 1 else 2]
+        for split in ("val", "test")
         for i in range(2)
     ]
     manifest = pd.DataFrame(rows)
