@@ -28,9 +28,7 @@ from medimg.errors import InputError
 from synthetic.commands import judge, synthesize
 
 
-@click.group(
-    cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
-)
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="medimg")
 def medimg():
     """Train, evaluate, explain and export medical image classifiers. Research software, not a medical device."""
@@ -40,12 +38,8 @@ def medimg():
 
 
 @medimg.command()
-@click.option(
-    "--out", default="demo", show_default=True, type=click.Path(), help="Folder of the demo."
-)
-@click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Seed of everything."
-)
+@click.option("--out", default="demo", show_default=True, type=click.Path(), help="Folder of the demo.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Seed of everything.")
 @overwrite_option("the demo")
 def demo(out, seed, overwrite):
     """Phantom radiographs: prepare, train, evaluate, explain, export; needs no data and no network."""

@@ -12,13 +12,9 @@ from benchmarks.material import table
 
 MEDIMG = Path(sys.executable).with_name("medimg")
 DATA = Path(os.environ.get("MEDIMG_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
-WEIGHTS = (
-    DATA.parent / "weights" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
-)
+WEIGHTS = DATA.parent / "weights" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
 
-KERMANY_DATA = shlex.split(
-    r"--split official --image-size 160 --patient-pattern '(person\d+|(?:NORMAL2-)?IM-\d+)'"
-)
+KERMANY_DATA = shlex.split(r"--split official --image-size 160 --patient-pattern '(person\d+|(?:NORMAL2-)?IM-\d+)'")
 KERMANY_TRAINING = shlex.split(
     "--model mobilenet_v2 --model-arg alpha=0.35 --image-size 160 --freeze backbone --epochs 10 --fine-tune-epochs 12 "
     "--fine-tune-blocks 16 --fine-tune-learning-rate 2e-4 --augment standard --views 3 --dropout 0.5 --patience 6"
@@ -35,14 +31,7 @@ RECIPES = {
         "AUROC >= 0.97, balanced accuracy >= 0.87, 12 min",
     ),
     "PneumoniaMNIST, baseline_cnn, 28 px": (
-        [
-            "medmnist",
-            DATA / "medmnist" / "pneumoniamnist.npz",
-            "--split",
-            "official",
-            "--on-duplicates",
-            "drop",
-        ],
+        ["medmnist", DATA / "medmnist" / "pneumoniamnist.npz", "--split", "official", "--on-duplicates", "drop"],
         MNIST_TRAINING,
         ["youden"],
         "AUROC >= 0.95, 10 min",
@@ -66,13 +55,7 @@ def measured(folder: Path, preparing: list, training: list, rules: list[str]) ->
         minutes = (time.perf_counter() - started) / 60
         metrics = json.loads((folder / "run" / "metrics.json").read_text())["metrics"]
         values = (metrics[name] for name in ("auroc", "balanced_accuracy"))
-        rows.append(
-            [
-                rule,
-                *(f"{v['value']:.4f} [{v['low']:.3f}, {v['high']:.3f}]" for v in values),
-                minutes,
-            ]
-        )
+        rows.append([rule, *(f"{v['value']:.4f} [{v['low']:.3f}, {v['high']:.3f}]" for v in values), minutes])
     return rows
 
 
@@ -80,10 +63,5 @@ if __name__ == "__main__":
     lines = []
     for name, (preparing, training, rules, promise) in RECIPES.items():
         with tempfile.TemporaryDirectory() as folder:
-            lines += [
-                [name, *row, promise] for row in measured(Path(folder), preparing, training, rules)
-            ]
-    table(
-        ["recipe", "threshold on validation", "AUROC", "balanced accuracy", "minutes", "promise"],
-        lines,
-    )
+            lines += [[name, *row, promise] for row in measured(Path(folder), preparing, training, rules)]
+    table(["recipe", "threshold on validation", "AUROC", "balanced accuracy", "minutes", "promise"], lines)

@@ -43,9 +43,5 @@ if __name__ == "__main__":
         started = time.perf_counter()
         summarise(predictions(task, classes), patients, RESAMPLES, 0)
         seconds = time.perf_counter() - started
-        rows.append(
-            [f"{task}, {classes} classes", seconds, reference, reference / seconds, "< 10 s"]
-        )
-    table(
-        ["task", "medimg s (all metrics)", "scikit-learn s (one AUROC)", "ratio", "promise"], rows
-    )
+        rows.append([f"{task}, {classes} classes", seconds, reference, reference / seconds, "< 10 s"])
+    table(["task", "medimg s (all metrics)", "scikit-learn s (one AUROC)", "ratio", "promise"], rows)

@@ -82,9 +82,7 @@ def _model_of(engine: str, model):
         return make_private(model, CLIP, NOISE, BATCH, seed=0)
     if engine == DP_MODEL:
         # With XLA, its default, a step on a CPU takes longer still.
-        return tensorflow_privacy.DPModel(
-            CLIP, NOISE, use_xla=False, inputs=model.inputs, outputs=model.outputs
-        )
+        return tensorflow_privacy.DPModel(CLIP, NOISE, use_xla=False, inputs=model.inputs, outputs=model.outputs)
     # Of its own, so that the engines' optimizers do not replace each other.
     return tf.keras.Model(model.inputs, model.outputs, name=model.name)
 

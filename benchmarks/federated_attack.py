@@ -64,16 +64,9 @@ def aurocs(folder: Path, seed: int, execution) -> dict[str, float]:
     from medimg.preparation.prepare import prepare
 
     drawing = PhantomConfig(
-        patients=900,
-        images_per_patient=1,
-        phantom_size=48,
-        opacity_size=0.08,
-        opacity_contrast=0.4,
-        seed=seed,
+        patients=900, images_per_patient=1, phantom_size=48, opacity_size=0.08, opacity_contrast=0.4, seed=seed
     )
-    data = prepare(
-        "phantom", None, folder / "data", PrepareConfig(split="60/10/30", seed=seed), drawing
-    )
+    data = prepare("phantom", None, folder / "data", PrepareConfig(split="60/10/30", seed=seed), drawing)
     base = FederateConfig(
         model="baseline_cnn",
         model_arg={"width": "8", "stages": "3", "pool": "max"},
@@ -102,9 +95,7 @@ def rows(found: list[dict[str, float]]) -> list[list]:
     for name in (HONEST, *AGGREGATIONS):
         mean = statistics.mean(one[name] for one in found)
         less = statistics.mean(one[name] - one[HONEST] for one in found)
-        lines.append(
-            [name, f"{mean:.3f}", f"{less:+.3f}", ", ".join(f"{one[name]:.3f}" for one in found)]
-        )
+        lines.append([name, f"{mean:.3f}", f"{less:+.3f}", ", ".join(f"{one[name]:.3f}" for one in found)])
     return lines
 
 

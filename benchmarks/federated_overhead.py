@@ -101,12 +101,7 @@ if __name__ == "__main__":
         long = apart(data, folder / "long", config(**small, rounds=200), [20, 200])
         rows.append(["MiB", "round 200 / 20", long[200], long[20], long[200] / long[20], "< 1.05"])
         few, many = (
-            apart(
-                data,
-                folder / f"run{n}",
-                config(**small, partition="iid", clients=n, rounds=5),
-                [5],
-            )[5]
+            apart(data, folder / f"run{n}", config(**small, partition="iid", clients=n, rounds=5), [5])[5]
             for n in (10, 100)
         )
         rows.append(["MiB", "100 clients / 10", many, few, many / few, "<= 1.05"])

@@ -69,9 +69,7 @@ def rows(found: list[dict]) -> list[list]:
         }
         each = ", ".join(f"{one[place]['federated']:.3f}" for one in found)
         less = [mean["federated"] - mean[other] for other in ("local", "centralised")]
-        lines.append(
-            [place, *(f"{v:.3f}" for v in mean.values()), *(f"{d:+.3f}" for d in less), each]
-        )
+        lines.append([place, *(f"{v:.3f}" for v in mean.values()), *(f"{d:+.3f}" for d in less), each])
     return lines
 
 

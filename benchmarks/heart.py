@@ -36,18 +36,10 @@ def matrices(part: Dataset) -> list[tuple[np.ndarray, np.ndarray]]:
 
     transform = ColumnTransformer(
         [
-            (
-                "numbers",
-                make_pipeline(
-                    SimpleImputer(strategy="median", add_indicator=True), StandardScaler()
-                ),
-                numbers,
-            ),
+            ("numbers", make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler()), numbers),
             (
                 "categories",
-                make_pipeline(
-                    SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore")
-                ),
+                make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore")),
                 nominal,
             ),
         ],
@@ -116,22 +108,10 @@ if __name__ == "__main__":
                 result = cross_validate(dataset.root, out, config, resume=out.exists())
                 ours = result["metrics"]["auroc"]
                 plain = reference(dataset, fit, seed)
-                sites = ", ".join(
-                    f"{site} {values['auroc']['value']:.3f}"
-                    for site, values in result["sites"].items()
-                )
+                sites = ", ".join(f"{site} {values['auroc']['value']:.3f}" for site, values in result["sites"].items())
                 text = f"{ours['value']:.4f} [{ours['low']:.3f}, {ours['high']:.3f}]"
                 difference = f"{ours['value'] - plain:+.4f}"
                 rows.append([model, seed, text, what, f"{plain:.4f}", difference, sites])
     table(
-        [
-            "model",
-            "seed",
-            "pooled AUROC (>= 0.87)",
-            "plain",
-            "its AUROC",
-            "difference (within 0.01)",
-            "per site",
-        ],
-        rows,
+        ["model", "seed", "pooled AUROC (>= 0.87)", "plain", "its AUROC", "difference (within 0.01)", "per site"], rows
     )

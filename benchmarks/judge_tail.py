@@ -29,9 +29,7 @@ from tests.synthetic.judge.conftest import as_real, as_synthetic, mixed_rows, of
 DATA = Path(os.environ.get("MEDIMG_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SPLITS = int(os.environ.get("SPLITS", "20"))
 SETS = os.environ.get("SETS", "cleveland heart ward pneumonia").split()
-QUICK = JudgeConfig(
-    train_with=("logistic-regression", "k-nn"), features="dct", bootstrap=200, most_rows=1000
-)
+QUICK = JudgeConfig(train_with=("logistic-regression", "k-nn"), features="dct", bootstrap=200, most_rows=1000)
 HEART = ("age", "trestbps", "chol", "thalach", "oldpeak", "ca")
 WARD = tuple(f"lab{number}" for number in range(12))
 
@@ -152,11 +150,7 @@ def image_changes() -> dict:
 
 def detected(dataset: Dataset, columns: tuple[str, ...], root: Path, count: float, splits: int):
     """Kind of change -> [share of near copies called so, grades of privacy's tail]."""
-    kinds = (
-        changes(columns, dataset.manifest[list(columns)].std())
-        if dataset.is_table
-        else image_changes()
-    )
+    kinds = changes(columns, dataset.manifest[list(columns)].std()) if dataset.is_table else image_changes()
     for number, (name, change) in enumerate(kinds.items()):
         told, grades = [], []
         for seed in range(splits):
@@ -205,10 +199,7 @@ def main() -> None:
     print("Honest rows suspected:")
     table(["set", "privacy", "any part"], alarms)
     print("Near copies:")
-    table(
-        ["set", "copied", "changed", "called", "do-not-share", "with care", "passed"],
-        found,
-    )
+    table(["set", "copied", "changed", "called", "do-not-share", "with care", "passed"], found)
 
 
 if __name__ == "__main__":

@@ -84,12 +84,10 @@ def rows() -> list[list]:
             times[name].append([ended[0] - started[0], ended[1] - started[1]])
     # The first round loads libraries.
     wall, processor = (
-        {name: 1000 * statistics.median(v[which] for v in times[name][1:]) for name in chosen}
-        for which in (0, 1)
+        {name: 1000 * statistics.median(v[which] for v in times[name][1:]) for name in chosen} for which in (0, 1)
     )
     return [
-        [name, wall[name], wall[name] - wall[PLAIN], processor[name], sent[name] / (4 * PARAMETERS)]
-        for name in chosen
+        [name, wall[name], wall[name] - wall[PLAIN], processor[name], sent[name] / (4 * PARAMETERS)] for name in chosen
     ]
 
 

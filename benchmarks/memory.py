@@ -18,9 +18,7 @@ def _train(folder: Path, images: int) -> None:
     from medimg.config import TrainConfig
     from medimg.training.train import train
 
-    config = TrainConfig(
-        image_size=SIZE, epochs=1, cache_budget=0.0, model_arg={"width": "4", "stages": "3"}
-    )
+    config = TrainConfig(image_size=SIZE, epochs=1, cache_budget=0.0, model_arg={"width": "4", "stages": "3"})
     train(folder, folder.with_name(f"run{images}"), config)
 
 

@@ -54,14 +54,10 @@ def claimed(out: Path) -> float:
     return float(epsilon["pld"])
 
 
-def table(
-    root: Path, present: bool, others: int = 7, sites: int = 1, of_target: int = ROWS_OF_TARGET
-) -> Dataset:
+def table(root: Path, present: bool, others: int = 7, sites: int = 1, of_target: int = ROWS_OF_TARGET) -> Dataset:
     """Numbers within [-1, 1] and categories `a`, `b`; `others` patients at each site, the target at the first one."""
     rows = [
-        _row(f"s{site}p{i:02d}", f"s{site}", CLASSES[i % RARE == 1])
-        for site in range(sites)
-        for i in range(others)
+        _row(f"s{site}p{i:02d}", f"s{site}", CLASSES[i % RARE == 1]) for site in range(sites) for i in range(others)
     ]
     rows += [_row("target", "s0", LOUD, loud=True)] * (of_target if present else 0)
     return _saved_table(root, rows, sites)
@@ -87,10 +83,7 @@ def table_of_clients(root: Path, present: bool, clients: int = 5) -> Dataset:
     rows = []
     for site in range(clients):
         target = present and site == 0
-        rows += [
-            _row(f"s{site}p{i}", f"s{site}", LOUD if target else CLASSES[i % 2], loud=target)
-            for i in range(8)
-        ]
+        rows += [_row(f"s{site}p{i}", f"s{site}", LOUD if target else CLASSES[i % 2], loud=target) for i in range(8)]
     return _saved_table(root, rows, clients)
 
 
@@ -127,9 +120,7 @@ def images(root: Path, present: bool, others: int = 7) -> Dataset:
     manifest = pd.DataFrame(rows, columns=["patient", "label", "split"]).assign(site="")
     manifest.insert(0, "image", [f"images/{i:03d}.png" for i in range(len(rows))])
     (root / "images").mkdir(parents=True)
-    for number, (name, patient) in enumerate(
-        zip(manifest["image"], manifest["patient"], strict=True)
-    ):
+    for number, (name, patient) in enumerate(zip(manifest["image"], manifest["patient"], strict=True)):
         pixels = np.full((SIZE, SIZE), MIDDLE, np.uint8)
         if patient == "target":
             pixels[:, ::2], pixels[:, 1::2] = WHITE, 0
@@ -253,18 +244,12 @@ PATHS = {
         options={"dp": "client"},
         slow=True,
     ),
-    "synthesize, marginals": PrivatePath(
-        table_of_counts, by_synthesize(model="marginals", count=20000)
-    ),
+    "synthesize, marginals": PrivatePath(table_of_counts, by_synthesize(model="marginals", count=20000)),
     "synthesize, ctgan": PrivatePath(
-        table_of_generators,
-        by_synthesize(model="ctgan", count=1000, batch_size=6, epochs=60),
-        clip=50.0,
+        table_of_generators, by_synthesize(model="ctgan", count=1000, batch_size=6, epochs=60), clip=50.0
     ),
     "synthesize, tvae": PrivatePath(
-        table_of_generators,
-        by_synthesize(model="tvae", count=1000, batch_size=6, epochs=60),
-        clip=50.0,
+        table_of_generators, by_synthesize(model="tvae", count=1000, batch_size=6, epochs=60), clip=50.0
     ),
     "synthesize, dcgan": PrivatePath(
         lambda root, present: images(root, present, others=40),

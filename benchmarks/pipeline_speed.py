@@ -44,9 +44,7 @@ def keras_epochs(folder: Path, size: int, channels: int, reshuffled: bool) -> tu
     return first, consume(stream)
 
 
-def our_epochs(
-    dataset, size: int, channels: int, budget: float, folder: Path
-) -> tuple[float, float]:
+def our_epochs(dataset, size: int, channels: int, budget: float, folder: Path) -> tuple[float, float]:
     rows = dataset.rows("train")
     started = time.perf_counter()
     cache = PixelCache.build(dataset.paths(rows), size, channels, budget, folder, "train")

@@ -44,14 +44,7 @@ STATED = {
         "oldpeak": "0:7",
         "ca": "0:3",
     },
-    "categories": {
-        "sex": "0,1",
-        "cp": "1,2,3,4",
-        "fbs": "0,1",
-        "restecg": "0,1,2",
-        "exang": "0,1",
-        "thal": "3,6,7",
-    },
+    "categories": {"sex": "0,1", "cp": "1,2,3,4", "fbs": "0,1", "restecg": "0,1,2", "exang": "0,1", "thal": "3,6,7"},
 }
 CLASSIFIERS = ("logistic-regression", "random-forest", "gradient-boosting")
 RUNS = [
@@ -59,10 +52,7 @@ RUNS = [
     ("TVAE", {"model": "tvae"}),
     ("marginals", {"model": "marginals"}),
     *(
-        (
-            f"{name}, epsilon {epsilon:g}",
-            {"model": model, "dp_epsilon": epsilon, "dp_seed": 1, **STATED},
-        )
+        (f"{name}, epsilon {epsilon:g}", {"model": model, "dp_epsilon": epsilon, "dp_seed": 1, **STATED})
         for name, model in (("CTGAN", "ctgan"), ("TVAE", "tvae"), ("marginals", "marginals"))
         for epsilon in (10.0, 3.0, 1.0)
     ),
@@ -79,9 +69,7 @@ def tested(part: Dataset, learnt: pd.DataFrame, seed: int) -> list[float]:
     preprocessing = fit(learning, learnt, TrainConfig())
     targets = part.targets(test)
     return [
-        roc_auc_score(
-            targets, fit_baseline(name, learning, learnt, preprocessing, seed)(test)[:, 1]
-        )
+        roc_auc_score(targets, fit_baseline(name, learning, learnt, preprocessing, seed)(test)[:, 1])
         for name in CLASSIFIERS
     ]
 

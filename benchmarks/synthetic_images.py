@@ -60,8 +60,7 @@ def mean_auroc(train: tuple, test: tuple) -> tuple[float, str]:
 def diversity(made: tuple, real: tuple) -> str:
     """Standard deviation of pixels within each class over that of the real ones: 0 is a collapse."""
     ratios = [
-        np.std(made[0][made[1] == k], axis=0).mean() / np.std(real[0][real[1] == k], axis=0).mean()
-        for k in (0, 1)
+        np.std(made[0][made[1] == k], axis=0).mean() / np.std(real[0][real[1] == k], axis=0).mean() for k in (0, 1)
     ]
     return ", ".join(f"{ratio:.2f}" for ratio in ratios)
 

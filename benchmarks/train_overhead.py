@@ -34,11 +34,7 @@ def bare(dataset) -> float:
 
 def ours(dataset, out: Path) -> float:
     config = TrainConfig(
-        image_size=SIZE,
-        epochs=EPOCHS,
-        patience=0,
-        model_arg={"width": str(WIDTH)},
-        plateau_patience=0,
+        image_size=SIZE, epochs=EPOCHS, patience=0, model_arg={"width": str(WIDTH)}, plateau_patience=0
     )
     started = time.perf_counter()
     train(dataset.root, out, config)
@@ -54,10 +50,6 @@ if __name__ == "__main__":
             a, b = bare(dataset), ours(dataset, Path(folder) / f"run{i}")
             rows.append([i + 1, a, b, b / a])
         rows.append(
-            [
-                "median",
-                *np.median(np.array([r[1:3] for r in rows]), axis=0),
-                float(np.median([r[3] for r in rows])),
-            ]
+            ["median", *np.median(np.array([r[1:3] for r in rows]), axis=0), float(np.median([r[3] for r in rows]))]
         )
         table(["run", "model.fit s", "medimg train s", "ratio (promise <= 1.10)"], rows)

@@ -33,9 +33,7 @@ _BATCH = 16
 _ANY_SIZE = 8
 
 
-def explain(
-    run: Run, config: ExplainConfig, progress: Callable[[int, int], None] | None = None
-) -> dict:
+def explain(run: Run, config: ExplainConfig, progress: Callable[[int, int], None] | None = None) -> dict:
     """Write `RUN/explanations/<method>/`: a PNG and an npz per image and a contact sheet.
 
     Files given by `--image` are explained as they are; otherwise images of the split, and where its Dataset has boxes
@@ -57,9 +55,7 @@ def explain(
         result = explain_table(run, config, progress)
         _update(run.root / "explanations" / "explanations.json", result["rows"])
         return result
-    return _explain_images(
-        run, dataclasses.replace(config, method=config.method or DEFAULT), progress
-    )
+    return _explain_images(run, dataclasses.replace(config, method=config.method or DEFAULT), progress)
 
 
 def _explain_images(run: Run, config: ExplainConfig, progress) -> dict:
@@ -78,10 +74,7 @@ def _explain_images(run: Run, config: ExplainConfig, progress) -> dict:
         if progress:
             progress(done, total)
         if located:
-            result["localisation"][method] = {
-                **explainer.locate(method, located, dataset),
-                "left_out": left_out,
-            }
+            result["localisation"][method] = {**explainer.locate(method, located, dataset), "left_out": left_out}
             done += len(located)
         if progress:
             progress(done, total)
@@ -121,9 +114,7 @@ class Explainer:
         """int (B,)."""
         return predicted(chances, self.thresholds, self.task)
 
-    def draw_all(
-        self, method: str, subjects: list[dict], dataset: Dataset | None, folder: Path
-    ) -> list[dict]:
+    def draw_all(self, method: str, subjects: list[dict], dataset: Dataset | None, folder: Path) -> list[dict]:
         """Explain the predicted class of each subject; write its files and the contact sheet."""
         panels, listed = [], []
         for start in range(0, len(subjects), _BATCH):
@@ -133,18 +124,12 @@ class Explainer:
             chosen = self.predicted(chances)
             heat = self.maps(method, pixels, chosen)
             for i, subject in enumerate(batch):
-                panel = self._panel(
-                    subject, pixels[i], heat[i], chosen[i], chances[i], dataset, method
-                )
+                panel = self._panel(subject, pixels[i], heat[i], chosen[i], chances[i], dataset, method)
                 entry = self._write(panel, folder, len(listed), chosen[i], chances[i], subject)
                 panels.append(panel)
                 listed.append(entry)
         _remove_others(folder, listed)
-        draw(
-            panels,
-            folder / "contact_sheet.png",
-            f"{method}: class predicted by {self.description['name']}",
-        )
+        draw(panels, folder / "contact_sheet.png", f"{method}: class predicted by {self.description['name']}")
         return listed
 
     def _panel(self, subject, pixels, heat, chosen, chances, dataset, method) -> Panel:
@@ -192,11 +177,7 @@ class Explainer:
             found += [findings.regions(dataset, row, self.size)[name] for row, _, name in batch]
             patients += [row["patient"] for row, _, _ in batch]
         judged = pointing_game.judge(np.concatenate(heat), np.stack(found), np.array(patients))
-        return {
-            **judged,
-            "split": self.config.split,
-            "classes": sorted({self.classes[i] for _, i, _ in located}),
-        }
+        return {**judged, "split": self.config.split, "classes": sorted({self.classes[i] for _, i, _ in located})}
 
 
 def _files(config: ExplainConfig) -> list[dict]:
@@ -205,15 +186,10 @@ def _files(config: ExplainConfig) -> list[dict]:
 
 def _rows(dataset: Dataset, config: ExplainConfig) -> list[dict]:
     chosen = classes_in_turn(split_rows(dataset, config.split), config.count, config.seed)
-    return [
-        {"path": dataset.root / row["image"], "label": row["label"], "row": row}
-        for _, row in chosen.iterrows()
-    ]
+    return [{"path": dataset.root / row["image"], "label": row["label"], "row": row} for _, row in chosen.iterrows()]
 
 
-def _located(
-    dataset: Dataset | None, config: ExplainConfig, classes: list[str]
-) -> tuple[list[tuple], dict[str, int]]:
+def _located(dataset: Dataset | None, config: ExplainConfig, classes: list[str]) -> tuple[list[tuple], dict[str, int]]:
     """Findings of the split to play on, and those that are left out because the model has no such class.
 
     Returns:
@@ -221,9 +197,7 @@ def _located(
     """
     if dataset is None or not config.localisation_count:
         return [], {}
-    rows = dataset.manifest[
-        findings.has_findings(dataset) & (dataset.manifest["split"] == config.split)
-    ]
+    rows = dataset.manifest[findings.has_findings(dataset) & (dataset.manifest["split"] == config.split)]
     rows = rows.sample(min(len(rows), config.localisation_count), random_state=config.seed)
     found: list[tuple] = []
     left_out: dict[str, int] = {}

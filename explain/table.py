@@ -31,9 +31,7 @@ _DEPENDENCE_ROWS = 500
 _MOST_DEPENDENCES = 6
 
 
-def explain_table(
-    run: Run, config: ExplainConfig, progress: Callable[[int, int], None] | None = None
-) -> dict:
+def explain_table(run: Run, config: ExplainConfig, progress: Callable[[int, int], None] | None = None) -> dict:
     """Write `RUN/explanations/shap/`.
 
     `shap_values.csv`, `summary.json`, `beeswarm.png` (per class with more than two), `bar.png`,
@@ -66,8 +64,7 @@ def explain_table(
     _dependences(model, dataset, reference, leading, config.seed, folder)
     limits = thresholds(run, run.description())
     entries = [
-        _explain_row(model, found, raw, i, row, limits, folder)
-        for i, row in enumerate(chosen.to_dict("records"))
+        _explain_row(model, found, raw, i, row, limits, folder) for i, row in enumerate(chosen.to_dict("records"))
     ]
     atomic.write_json(
         folder / "summary.json",
@@ -85,14 +82,10 @@ def explain_table(
 
 def _require_table_options(config: ExplainConfig) -> None:
     if config.image:
-        raise InputError(
-            f"--image {config.image[0]}: the Run is of a table; choose its rows with --split and --count"
-        )
+        raise InputError(f"--image {config.image[0]}: the Run is of a table; choose its rows with --split and --count")
     for method in config.method:
         if method not in METHODS:
-            raise InputError(
-                f"--method {method}: is for images; a Run of a table is explained by {', '.join(METHODS)}"
-            )
+            raise InputError(f"--method {method}: is for images; a Run of a table is explained by {', '.join(METHODS)}")
 
 
 def _choose(rows: pd.DataFrame, config: ExplainConfig, most: int) -> tuple:
@@ -148,15 +141,11 @@ def _draw_summary(model, values, raw, leading, folder: Path) -> None:
     save(bar(importance, model.features, leading, names), folder / "bar.png")
 
 
-def _dependences(
-    model, dataset, reference: str, leading, seed: int, folder: Path
-) -> list[Dependence]:
+def _dependences(model, dataset, reference: str, leading, seed: int, folder: Path) -> list[Dependence]:
     patients = model.raw(_sample(dataset, reference, _DEPENDENCE_ROWS, seed))
     classes = [model.classes[k] for k in model.explained]
     along = [dependence(model, patients, int(i)) for i in leading[:_MOST_DEPENDENCES]]
-    atomic.write_csv(
-        folder / "partial_dependence.csv", pd.concat([one.table(classes) for one in along])
-    )
+    atomic.write_csv(folder / "partial_dependence.csv", pd.concat([one.table(classes) for one in along]))
     save(partial_dependence(along, classes, seed), folder / "partial_dependence.png")
     return along
 

@@ -20,10 +20,7 @@ def federate():
     """Train a classifier across the sites of DATA on TensorFlow Federated; verify and worker are its commands."""
 
 
-@federate.command(
-    cls=DefaultCommand,
-    epilog="Beside it: 'medimg federate verify RUN' and 'medimg federate worker'.",
-)
+@federate.command(cls=DefaultCommand, epilog="Beside it: 'medimg federate verify RUN' and 'medimg federate worker'.")
 @click.argument("data_folder", metavar="DATA")
 @resumable("federate", FederateConfig)
 def run(data_folder, out, config, resume, overwrite):
@@ -45,9 +42,7 @@ def run(data_folder, out, config, resume, overwrite):
 
     noted = read_head(run.root / "audit.jsonl")
     if noted is not None:
-        click.echo(
-            f"audit log head, to be noted elsewhere for 'federate verify --head': {noted.hash}"
-        )
+        click.echo(f"audit log head, to be noted elsewhere for 'federate verify --head': {noted.hash}")
 
 
 def _tell_round(row):
@@ -66,22 +61,11 @@ def _tell_round(row):
 
 @federate.command()
 @click.option("--data", required=True, type=click.Path(), help="The site's prepared Dataset.")
-@click.option(
-    "--port",
-    required=True,
-    type=click.IntRange(0, 65535),
-    help="Port to listen on; 0: any free one.",
-)
-@click.option(
-    "--site", multiple=True, help="Site of DATA to serve; may be repeated (default: all)."
-)
+@click.option("--port", required=True, type=click.IntRange(0, 65535), help="Port to listen on; 0: any free one.")
+@click.option("--site", multiple=True, help="Site of DATA to serve; may be repeated (default: all).")
 @click.option("--client", help="Serve all rows as one client of this name.")
-@click.option(
-    "--bind", default="127.0.0.1", show_default=True, help="Address of this machine to listen at."
-)
-@click.option(
-    "--expose", is_flag=True, help="Start where the system can't shut the worker off; see the docs."
-)
+@click.option("--bind", default="127.0.0.1", show_default=True, help="Address of this machine to listen at.")
+@click.option("--expose", is_flag=True, help="Start where the system can't shut the worker off; see the docs.")
 def worker(data, port, site, client, bind, expose):
     """Serve a site's DATA to a coordinator until Ctrl-C; put it behind mutual TLS, see docs/federation-workers.md."""
     from federated.remote.serve import serve
@@ -93,9 +77,7 @@ def worker(data, port, site, client, bind, expose):
 @federate.command()
 @click.argument("run_folder", metavar="RUN")
 @click.option("--head", help="Hash of the last record, as it was noted elsewhere.")
-@click.option(
-    "--witness", multiple=True, help="Hash of an earlier record, noted elsewhere; may be repeated."
-)
+@click.option("--witness", multiple=True, help="Hash of an earlier record, noted elsewhere; may be repeated.")
 @click.option("--public-key", help="64 hexadecimal digits: the head must be signed with its key.")
 def verify(run_folder, head, witness, public_key):
     """Check RUN's audit log and files against each other and what was noted elsewhere; exit code 1: changed."""
@@ -134,9 +116,7 @@ def _study(name: str, question: str) -> click.Command:
         from medimg.preparation.builtin import resolve
 
         with progress_bars() as step:
-            summary = function_of(name)(
-                resolve(data_folder), Path(out), config, partial(step, "trainings")
-            )
+            summary = function_of(name)(resolve(data_folder), Path(out), config, partial(step, "trainings"))
         table(name, list(summary.columns), summary.values.tolist())
         click.echo(f"figure and tables in {out}")
 

@@ -20,21 +20,9 @@ STRATEGIES = (
     "fedbn",
 )
 PARTITIONS = ("site", "iid", "dirichlet", "shards")
-AGGREGATIONS = (
-    "mean",
-    "median",
-    "trimmed-mean",
-    "krum",
-    "multi-krum",
-    "robust-clip",
-    "compress",
-)
+AGGREGATIONS = ("mean", "median", "trimmed-mean", "krum", "multi-krum", "robust-clip", "compress")
 # Of these a round of training is made of; what `TrainConfig` calls by other names is not among them.
-_SHARED = [
-    field.name
-    for kind in (ModelOptions, ImageOptions, TableOptions)
-    for field in dataclasses.fields(kind)
-]
+_SHARED = [field.name for kind in (ModelOptions, ImageOptions, TableOptions) for field in dataclasses.fields(kind)]
 
 
 @dataclass(frozen=True)
@@ -47,22 +35,12 @@ class PartitionOptions(Config):
         choices=PARTITIONS,
     )
     clients: int = option(5, "Number of clients, except with --partition site.", minimum=1)
-    alpha: float = option(
-        0.5, "dirichlet: concentration; the smaller, the more the clients differ.", above=0.0
-    )
-    min_size: int = option(
-        10, "dirichlet: fewest training images, or rows, of a client.", minimum=1
-    )
+    alpha: float = option(0.5, "dirichlet: concentration; the smaller, the more the clients differ.", above=0.0)
+    min_size: int = option(10, "dirichlet: fewest training images, or rows, of a client.", minimum=1)
     shards: int = option(2, "shards: one-class shards of each client.", minimum=1)
-    client_fraction: float = option(
-        1.0, "Fraction of the clients that is asked in a round.", above=0.0, maximum=1.0
-    )
-    client_dropout: float = option(
-        0.0, "Simulation: chance that an asked client's update never arrives.", minimum=0.0
-    )
-    stragglers: float = option(
-        0.0, "Simulation: chance that an asked client is slow.", minimum=0.0, maximum=1.0
-    )
+    client_fraction: float = option(1.0, "Fraction of the clients that is asked in a round.", above=0.0, maximum=1.0)
+    client_dropout: float = option(0.0, "Simulation: chance that an asked client's update never arrives.", minimum=0.0)
+    stragglers: float = option(0.0, "Simulation: chance that an asked client is slow.", minimum=0.0, maximum=1.0)
     straggler_pace: float = option(
         0.5, "Simulation: share of its steps that a slow client does.", above=0.0, maximum=1.0
     )
@@ -78,13 +56,9 @@ class WorkerOptions(Config):
         metavar="HOST:PORT",
     )
     when_lost: str = option(
-        "skip",
-        "A worker that is lost: go on without it, or wait for it.",
-        choices=("skip", "wait"),
+        "skip", "A worker that is lost: go on without it, or wait for it.", choices=("skip", "wait")
     )
-    worker_patience: float = option(
-        60.0, "Seconds for which a worker that does not answer is tried again.", above=0.0
-    )
+    worker_patience: float = option(60.0, "Seconds for which a worker that does not answer is tried again.", above=0.0)
 
 
 @dataclass(frozen=True)
@@ -102,24 +76,14 @@ class RoundOptions(Config):
         choices=("examples", "equal"),
     )
     rounds: int = option(20, "Most rounds.", minimum=1)
-    local_epochs: int = option(
-        1, "Passes of a client over its training part in a round.", minimum=1
-    )
-    local_steps: int | None = option(
-        None, "Steps of a client in a round, instead of --local-epochs.", minimum=1
-    )
-    batch_size: int = option(
-        32, "Images, or rows, of a step (with --dp patient: patients, on average).", minimum=1
-    )
+    local_epochs: int = option(1, "Passes of a client over its training part in a round.", minimum=1)
+    local_steps: int | None = option(None, "Steps of a client in a round, instead of --local-epochs.", minimum=1)
+    batch_size: int = option(32, "Images, or rows, of a step (with --dp patient: patients, on average).", minimum=1)
     client_optimizer: str | None = option(
-        None,
-        "Optimizer of the clients (default: adam; scaffold sgd).",
-        choices=("sgd", "momentum", "adam"),
+        None, "Optimizer of the clients (default: adam; scaffold sgd).", choices=("sgd", "momentum", "adam")
     )
     learning_rate: float | None = option(
-        None,
-        "Learning rate of the clients (default: sgd 0.1, momentum 0.05, adam 0.002, logistic 0.01).",
-        above=0.0,
+        None, "Learning rate of the clients (default: sgd 0.1, momentum 0.05, adam 0.002, logistic 0.01).", above=0.0
     )
     patience: int = option(
         0,
@@ -127,15 +91,10 @@ class RoundOptions(Config):
         "0: all rounds, the last one's kept.",
         minimum=0,
     )
-    balance: str = option(
-        "none", "Class imbalance, at each client.", choices=("none", "class-weight")
-    )
-    personalize_epochs: int = option(
-        0, "Epochs for which each site then fine-tunes the model for itself.", minimum=0
-    )
+    balance: str = option("none", "Class imbalance, at each client.", choices=("none", "class-weight"))
+    personalize_epochs: int = option(0, "Epochs for which each site then fine-tunes the model for itself.", minimum=0)
     comparison: bool = option(
-        True,
-        "Train every site alone and all data pooled as well, to compare (never with --dp or --worker).",
+        True, "Train every site alone and all data pooled as well, to compare (never with --dp or --worker)."
     )
 
 
@@ -144,21 +103,13 @@ class AggregationOptions(Config):
     """How updates become one."""
 
     aggregation: str = option("mean", "How updates become one.", choices=AGGREGATIONS)
-    trim: float = option(
-        0.2, "trimmed-mean: fraction of the clients cut at either end.", minimum=0.0, maximum=0.5
-    )
+    trim: float = option(0.2, "trimmed-mean: fraction of the clients cut at either end.", minimum=0.0, maximum=0.5)
     byzantine: int = option(1, "krum, multi-krum: clients that may be malicious.", minimum=0)
     secure: str = option(
-        "none",
-        "Secure sum of the updates, simulated in one process.",
-        choices=("none", "masking", "ckks"),
+        "none", "Secure sum of the updates, simulated in one process.", choices=("none", "masking", "ckks")
     )
-    secure_threshold: int = option(
-        0, "Clients that a secure sum needs (0: more than half).", minimum=0
-    )
-    secure_limit: float = option(
-        1024.0, "Largest absolute value of an update in a secure sum.", above=0.0
-    )
+    secure_threshold: int = option(0, "Clients that a secure sum needs (0: more than half).", minimum=0)
+    secure_limit: float = option(1024.0, "Largest absolute value of an update in a secure sum.", above=0.0)
     secure_bits: int = option(
         64, "masking: bits of a masked number; 32 is coarser and half the bytes.", choices=(32, 64)
     )
@@ -173,31 +124,19 @@ class FederatedPrivacyOptions(Config):
         "Differential privacy of patients (DP-SGD at each client) or of whole clients (noise at the server).",
         choices=("none", "patient", "client"),
     )
-    dp_epsilon: float | None = option(
-        None, "Most epsilon that the training may spend (at every site).", above=0.0
-    )
-    dp_delta: float = option(
-        1e-5, "Delta of --dp-epsilon; below 1 / number of patients.", above=0.0, maximum=0.5
-    )
-    dp_clip: float = option(
-        1.0, "Largest L2 norm of a patient's gradient, or of a client's update.", above=0.0
-    )
+    dp_epsilon: float | None = option(None, "Most epsilon that the training may spend (at every site).", above=0.0)
+    dp_delta: float = option(1e-5, "Delta of --dp-epsilon; below 1 / number of patients.", above=0.0, maximum=0.5)
+    dp_clip: float = option(1.0, "Largest L2 norm of a patient's gradient, or of a client's update.", above=0.0)
     dp_noise_multiplier: float | None = option(
-        None,
-        "Noise over the clip (default: the least that --dp-epsilon allows for all rounds).",
-        above=0.0,
+        None, "Noise over the clip (default: the least that --dp-epsilon allows for all rounds).", above=0.0
     )
     dp_budget: str = option(
         "run",
         "patient: what --dp-epsilon covers: this Run, or all private Runs on the Dataset.",
         choices=("run", "dataset"),
     )
-    dp_clipping: str = option(
-        "fixed", "client: a fixed clip, or one that adapts.", choices=("fixed", "adaptive")
-    )
-    dp_seed: int | None = option(
-        None, "patient: fixed seed of noise and sampling, for experiments only.", minimum=0
-    )
+    dp_clipping: str = option("fixed", "client: a fixed clip, or one that adapts.", choices=("fixed", "adaptive"))
+    dp_seed: int | None = option(None, "patient: fixed seed of noise and sampling, for experiments only.", minimum=0)
 
 
 @dataclass(frozen=True)
@@ -226,9 +165,7 @@ class FederateConfig(
         minimum=0.0,
         maximum=0.5,
     )
-    seed: int = option(
-        0, "Seed of weights, partition, participation, order and dropout.", minimum=0
-    )
+    seed: int = option(0, "Seed of weights, partition, participation, order and dropout.", minimum=0)
 
     @property
     def is_private(self) -> bool:

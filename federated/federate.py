@@ -53,9 +53,7 @@ def federate(
         if config.worker:
             Setting.at_sites(dataset, config)
             sites = stack.enter_context(
-                RemoteCrew(
-                    list(config.worker), config.worker_patience, config.when_lost, config.seed
-                )
+                RemoteCrew(list(config.worker), config.worker_patience, config.when_lost, config.seed)
             )
             setting = Setting.at_sites(dataset, config).agreed_with(sites.describe())
         else:

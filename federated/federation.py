@@ -103,15 +103,10 @@ class Federation:
             partition.write_unprotected(setting.clients, root)
             return
         if self.config.is_private:
-            rows = {
-                name: {p: one["examples"][p] for p in ("val", "test")} for name, one in told.items()
-            }
+            rows = {name: {p: one["examples"][p] for p in ("val", "test")} for name, one in told.items()}
             atomic.write_csv(root / "partition.csv", heterogeneity.withheld_table(rows))
             return
-        rows = [
-            {"client": name, "patients": told["patients"], **told["examples"]}
-            for name, told in told.items()
-        ]
+        rows = [{"client": name, "patients": told["patients"], **told["examples"]} for name, told in told.items()]
         table = pd.DataFrame(rows).assign(total_variation=np.nan)
         whole = table.drop(columns="client").sum(min_count=1).to_dict()
         whole = pd.DataFrame([{"client": heterogeneity.POOLED, **whole}])
@@ -125,9 +120,7 @@ class Federation:
                 self.plan,
                 self.records / str(number),
                 client.name,
-                lambda done, total, name=client.name: self.listener.step(
-                    f"read {name}", done, total
-                ),
+                lambda done, total, name=client.name: self.listener.step(f"read {name}", done, total),
             )
             written.append(with_key(data, self.config.dp_seed) if self.plan.private else data)
         return written
@@ -142,9 +135,7 @@ class Federation:
         if config.dp == "patient":
             # Other first weights are another release, with noise of its own.
             also = {"start": self.start}
-            self.privacy = PatientPrivacy(
-                root, pooled, clients, config, config.rounds, also=also, lineage=lineage
-            )
+            self.privacy = PatientPrivacy(root, pooled, clients, config, config.rounds, also=also, lineage=lineage)
         else:
             names = [client.name for client in clients]
             trained = sum(np.prod(v.shape) for v in self.plan.trained.trainable_variables)
@@ -192,9 +183,7 @@ class Federation:
         self.sites.start(lambda execution: self._engine(execution, len(clients)))
         return self.sites
 
-    def _train(
-        self, engine: Engine, clients: list[ClientData], val: Central, initial, log: AuditLog
-    ) -> Outcome:
+    def _train(self, engine: Engine, clients: list[ClientData], val: Central, initial, log: AuditLog) -> Outcome:
         root, config = self.run_folder.root, self.config
         names, most = [c.name for c in clients], max(c.examples for c in clients)
         watch = Watch(after=self._after)
@@ -245,15 +234,7 @@ class Federation:
         def told(name: str, done: int) -> None:
             self.listener.step(f"alone: {name}", done, total)
 
-        comparing = Comparing(
-            self.setting,
-            self.plan,
-            self.execution,
-            clients,
-            self.checkpoints,
-            initial,
-            told,
-        )
+        comparing = Comparing(self.setting, self.plan, self.execution, clients, self.checkpoints, initial, told)
         return comparing.run(val, test)
 
     def _not_compared(self) -> str:
@@ -273,11 +254,7 @@ class Federation:
             found = {"federated": self._of_each(own, val, test)}
         else:
             weights = engine.weights(outcome.state)
-            found = {
-                "federated": predictions(
-                    classes, test, val, test.logits(weights), val.logits(weights)
-                )
-            }
+            found = {"federated": predictions(classes, test, val, test.logits(weights), val.logits(weights))}
         if self.config.personalize_epochs:
             local = {"epochs": self.config.personalize_epochs, "steps": None}
             tuning = self._engine(self.execution, len(clients), **local)
@@ -295,9 +272,7 @@ class Federation:
     def _save_sites(self, own: dict[str, list[np.ndarray]]) -> None:
         for number, (name, weights) in enumerate(own.items()):
             self.plan.trained.set_weights(weights)
-            save_model(
-                self.plan.model, self.run_folder.root / "sites" / f"{number}-{_safe(name)}.keras"
-            )
+            save_model(self.plan.model, self.run_folder.root / "sites" / f"{number}-{_safe(name)}.keras")
 
     def _save(self, engine: Engine, outcome: Outcome) -> None:
         # The head's layers are the whole model's own.
@@ -323,13 +298,7 @@ class Federation:
             models["majority"] = majority(pooled.classes, test, pooled.targets(rows))
         order = ("majority", "local", "federated", "personalised", CENTRALISED)
         models = {name: models[name] for name in order if name in models}
-        gain = site_gain(
-            models,
-            test.owners.tolist(),
-            test.rows["patient"].tolist(),
-            resamples=1000,
-            seed=seed,
-        )
+        gain = site_gain(models, test.owners.tolist(), test.rows["patient"].tolist(), resamples=1000, seed=seed)
         told = account(
             self.run_folder,
             self.setting,

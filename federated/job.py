@@ -14,15 +14,7 @@ from federated.partition.site import require_public_sites
 from federated.private import client, patient
 from federated.remote.description import Description
 from federated.rounds.compatibility import check_aggregation
-from federated.statistics import (
-    Schema,
-    answer,
-    counts_disclosed,
-    disclosed,
-    fit,
-    pixel_whitening,
-    pixels_disclosed,
-)
+from federated.statistics import Schema, answer, counts_disclosed, disclosed, fit, pixel_whitening, pixels_disclosed
 from medimg.data.dataset import Dataset
 from medimg.data.holdout import hold_out
 from medimg.data.leakage import require_no_leakage
@@ -96,13 +88,9 @@ class Setting:
             if config.partition == "site":
                 require_public_sites(setting.pooled)
             if not dataset.is_table and not config.channels:
-                setting = replace(
-                    setting, config=replace(config, channels=_channels(setting.pooled, config))
-                )
+                setting = replace(setting, config=replace(config, channels=_channels(setting.pooled, config)))
         if config.balance == "class-weight" and dataset.task == "multilabel":
-            raise InputError(
-                "--balance class-weight: not for a multilabel set across clients; use none"
-            )
+            raise InputError("--balance class-weight: not for a multilabel set across clients; use none")
         require_no_leakage(as_prepared)
         return setting
 
@@ -135,9 +123,7 @@ class Setting:
         for name in ("task", "classes"):
             ours, theirs = getattr(dataset, name), getattr(description, name)
             if list(theirs) != list(ours) and theirs != ours:
-                raise InputError(
-                    f"--worker: serve {name} {theirs}, {dataset.root} has {ours}; prepare all alike"
-                )
+                raise InputError(f"--worker: serve {name} {theirs}, {dataset.root} has {ours}; prepare all alike")
         if bool(description.features) != dataset.is_table:
             raise InputError(f"--worker: serve other than {dataset.root} holds: images, or a table")
         told = description.clients.values()
@@ -172,9 +158,7 @@ class Setting:
         """
         dataset, training = self.pooled, self.config.training(self.dataset.unit)
         if dataset.is_table and self.config.is_private:
-            return table.described(
-                dataset, training, table.public_preprocessing(dataset, self.config)
-            )
+            return table.described(dataset, training, table.public_preprocessing(dataset, self.config))
         if dataset.is_table:
             return table.described(dataset, training, fit(ask, self.schema, training))
         whitening = None
@@ -197,10 +181,7 @@ class Setting:
             return [counts, *disclosed(self.config)]
         if self.config.normalize == "pca":
             return [counts, *pixels_disclosed()]
-        return [
-            counts,
-            "Of its images it told their channels and bits, and nothing of what is in them.",
-        ]
+        return [counts, "Of its images it told their channels and bits, and nothing of what is in them."]
 
     def lineage(self) -> Lineage:
         """Where the first weights, or the rows, come from; see `medimg.training.lineage`.
@@ -222,11 +203,7 @@ class Setting:
         if not self.dataset.is_table:
             return plan
         dropped = description["preprocessing"]["dropped"]
-        known = [
-            feature.name
-            for feature in self.schema.features
-            if dropped.get(feature.name) != MISSING_EVERYWHERE
-        ]
+        known = [feature.name for feature in self.schema.features if dropped.get(feature.name) != MISSING_EVERYWHERE]
         return replace(plan, schema=self.schema.to_dict(), known=known)
 
     @property

@@ -29,13 +29,7 @@ from medimg.pipeline.balance import class_weights
 
 CENTRALISED = "centralised"
 # Of a round of the comparison; all take part, and nothing is summed but the one update.
-_PLAIN = {
-    "client_fraction": 1.0,
-    "client_dropout": 0.0,
-    "stragglers": 0.0,
-    "aggregation": "mean",
-    "secure": "none",
-}
+_PLAIN = {"client_fraction": 1.0, "client_dropout": 0.0, "stragglers": 0.0, "aggregation": "mean", "secure": "none"}
 
 
 @dataclass
@@ -109,9 +103,7 @@ class Comparing:
             on_test[client.name], on_val[client.name] = test.logits(weights), val.logits(weights)
             histories[client.name] = _short(outcome)
         found.histories["local"] = histories
-        found.predictions["local"] = predictions_of_each(
-            self.setting.dataset.classes, test, val, on_test, on_val
-        )
+        found.predictions["local"] = predictions_of_each(self.setting.dataset.classes, test, val, on_test, on_val)
         return found
 
     def _train(self, name: str, client: ClientData, central) -> Outcome:

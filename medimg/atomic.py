@@ -22,9 +22,7 @@ def replacing(path: Path) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
-        )
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
         os.close(handle)
     except OSError as error:
         raise cannot_write(path, error) from error
@@ -67,9 +65,7 @@ def rows_at_once(table) -> int:
 
 def cannot_write(path: Path, error: OSError) -> InputError:
     """The one-line error of a write that the system refused."""
-    return InputError(
-        f"{path}: can't be written ({error.strerror or error}); choose another --out or free space"
-    )
+    return InputError(f"{path}: can't be written ({error.strerror or error}); choose another --out or free space")
 
 
 def finite(content: object) -> object:

@@ -6,13 +6,7 @@ Nothing heavy is imported here: `medimg --help` reads these classes.
 import dataclasses
 from dataclasses import dataclass
 
-from medimg.option_groups import (
-    ImageOptions,
-    ModelOptions,
-    PrivacyOptions,
-    PublicOptions,
-    TableOptions,
-)
+from medimg.option_groups import ImageOptions, ModelOptions, PrivacyOptions, PublicOptions, TableOptions
 from medimg.options import Config, option
 
 
@@ -42,19 +36,13 @@ class PrepareConfig(Config):
         metavar="REGEX",
     )
     site_pattern: str | None = option(
-        None,
-        "folder: regular expression whose first group (or match) in the path is the site.",
-        metavar="REGEX",
+        None, "folder: regular expression whose first group (or match) in the path is the site.", metavar="REGEX"
     )
     labels: str | None = option(
-        None,
-        "chestxray14, isic, csv: table of labels when it is not beside the images.",
-        metavar="FILE",
+        None, "chestxray14, isic, csv: table of labels when it is not beside the images.", metavar="FILE"
     )
     image_column: str = option("image", "csv: column of image paths.")
-    label_column: str = option(
-        "label", "csv, table: column of labels (several joined by '|' make a multilabel set)."
-    )
+    label_column: str = option("label", "csv, table: column of labels (several joined by '|' make a multilabel set).")
     patient_column: str = option("patient", "csv, table: column of patients.")
     site_column: str = option("site", "csv, table: column of sites.")
     split_column: str = option("split", "csv, table: column of splits, used by --split official.")
@@ -63,9 +51,7 @@ class PrepareConfig(Config):
         "table: a column is continuous, integer, ordinal, categorical, date, identifier or metadata; may be repeated.",
         metavar="NAME=TYPE",
     )
-    positive: str | None = option(
-        None, "table: class of a binary label that counts as positive.", metavar="CLASS"
-    )
+    positive: str | None = option(None, "table: class of a binary label that counts as positive.", metavar="CLASS")
     max_megapixels: int = option(
         100,
         "Largest image that is decoded, in millions of pixels; above 100 with --image-size.",
@@ -81,29 +67,17 @@ class PhantomConfig(Config):
     """What the phantom source draws."""
 
     patients: int = option(400, "phantom: number of patients.", minimum=1)
-    images_per_patient: int = option(
-        2, "phantom: most images of a patient (1 to N, drawn per patient).", minimum=1
-    )
+    images_per_patient: int = option(2, "phantom: most images of a patient (1 to N, drawn per patient).", minimum=1)
     sites: int = option(5, "phantom: number of sites, each with its gain and contrast.", minimum=1)
     phantom_size: int = option(96, "phantom: image width and height in pixels.", minimum=16)
-    prevalence: float = option(
-        0.5, "phantom: fraction of patients with opacities.", minimum=0.0, maximum=1.0
-    )
+    prevalence: float = option(0.5, "phantom: fraction of patients with opacities.", minimum=0.0, maximum=1.0)
     opacity_size: float = option(
-        0.07,
-        "phantom: mean radius of an opacity as a fraction of the width.",
-        above=0.0,
-        maximum=0.3,
+        0.07, "phantom: mean radius of an opacity as a fraction of the width.", above=0.0, maximum=0.3
     )
     opacity_contrast: float = option(
-        0.4,
-        "phantom: brightness that an opacity adds, as a fraction of full scale.",
-        minimum=0.0,
-        maximum=1.0,
+        0.4, "phantom: brightness that an opacity adds, as a fraction of full scale.", minimum=0.0, maximum=1.0
     )
-    site_shift: float = option(
-        0.15, "phantom: spread of gain and contrast over sites.", minimum=0.0, maximum=0.9
-    )
+    site_shift: float = option(0.15, "phantom: spread of gain and contrast over sites.", minimum=0.0, maximum=0.9)
     shortcut: float = option(
         0.0,
         "phantom: how far a corner marker goes with the label (0: no marker, 1: a perfect shortcut).",
@@ -117,22 +91,12 @@ class PhantomConfig(Config):
 class TrainConfig(PublicOptions, PrivacyOptions, TableOptions, ImageOptions, ModelOptions):
     """Options of `medimg train`."""
 
-    epochs: int | None = option(
-        None, "Most epochs of the first phase (default: 20; tables 200).", minimum=0
-    )
-    fine_tune_epochs: int = option(
-        0, "With --freeze backbone: epochs that then train the top blocks.", minimum=0
-    )
-    fine_tune_blocks: int = option(
-        2, "Top blocks of the backbone that fine-tuning trains.", minimum=1
-    )
-    fine_tune_learning_rate: float | None = option(
-        None, "Learning rate of fine-tuning (default: a tenth).", above=0.0
-    )
+    epochs: int | None = option(None, "Most epochs of the first phase (default: 20; tables 200).", minimum=0)
+    fine_tune_epochs: int = option(0, "With --freeze backbone: epochs that then train the top blocks.", minimum=0)
+    fine_tune_blocks: int = option(2, "Top blocks of the backbone that fine-tuning trains.", minimum=1)
+    fine_tune_learning_rate: float | None = option(None, "Learning rate of fine-tuning (default: a tenth).", above=0.0)
     batch_size: int = option(32, "Images in a step.", minimum=1)
-    optimizer: str = option(
-        "adam", "Optimizer.", choices=("adam", "adamw", "sgd", "momentum", "rmsprop")
-    )
+    optimizer: str = option("adam", "Optimizer.", choices=("adam", "adamw", "sgd", "momentum", "rmsprop"))
     learning_rate: float | None = option(
         None, "Learning rate of the first phase (default: 0.001; logistic 0.01).", above=0.0
     )
@@ -147,30 +111,16 @@ class TrainConfig(PublicOptions, PrivacyOptions, TableOptions, ImageOptions, Mod
         "Epochs without a better validation loss before the rate falls; 0: never (default: 2; tables 10; private 0).",
         minimum=0,
     )
-    plateau_factor: float = option(
-        0.3, "What the learning rate is multiplied by on a plateau.", above=0.0, maximum=1.0
-    )
-    balance: str = option(
-        "none", "Class imbalance.", choices=("none", "class-weight", "weighted-sampling")
-    )
-    extra: str | None = option(
-        None, "A synthetic Dataset whose rows join the training part.", metavar="DATA2"
-    )
-    augment: str = option(
-        "none", "Augmentation of training images.", choices=("none", "light", "standard")
-    )
+    plateau_factor: float = option(0.3, "What the learning rate is multiplied by on a plateau.", above=0.0, maximum=1.0)
+    balance: str = option("none", "Class imbalance.", choices=("none", "class-weight", "weighted-sampling"))
+    extra: str | None = option(None, "A synthetic Dataset whose rows join the training part.", metavar="DATA2")
+    augment: str = option("none", "Augmentation of training images.", choices=("none", "light", "standard"))
     views: int = option(
-        0,
-        "Augmented views of each image in all (0: a fresh one every epoch); finite ones can be cached.",
-        minimum=0,
+        0, "Augmented views of each image in all (0: a fresh one every epoch); finite ones can be cached.", minimum=0
     )
     tensorboard: bool = option(False, "Write TensorBoard logs into RUN/tensorboard.")
-    folds: int = option(
-        0, "Cross-validate with K folds of patients instead (0: no).", minimum=0, metavar="K"
-    )
-    fold: int = option(
-        0, "With --folds: train this fold alone, 1 to K (0: all of them).", minimum=0
-    )
+    folds: int = option(0, "Cross-validate with K folds of patients instead (0: no).", minimum=0, metavar="K")
+    fold: int = option(0, "With --folds: train this fold alone, 1 to K (0: all of them).", minimum=0)
     audit_holdout: float = option(
         0.0,
         "Share of the training patients, drawn at random, that nothing is learnt from: the non-members of 'audit'.",
@@ -192,25 +142,17 @@ class TrainConfig(PublicOptions, PrivacyOptions, TableOptions, ImageOptions, Mod
             "dropout": 0.5 if row else 0.2,
         }
         given = {name: getattr(self, name) for name in defaults}
-        return dataclasses.replace(
-            self, **{name: defaults[name] for name, value in given.items() if value is None}
-        )
+        return dataclasses.replace(self, **{name: defaults[name] for name, value in given.items() if value is None})
 
 
 @dataclass(frozen=True)
 class EvaluateConfig(Config):
     """Options of `medimg evaluate`."""
 
-    data: str | None = option(
-        None, "Another Dataset with the same classes (default: the Run's own).", metavar="DATA"
-    )
+    data: str | None = option(None, "Another Dataset with the same classes (default: the Run's own).", metavar="DATA")
     split: str = option("test", "Part to evaluate.", choices=("train", "val", "test", "all"))
-    bootstrap: int = option(
-        1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=0
-    )
-    threshold: str = option(
-        "youden", "Chosen on validation: youden or sensitivity=S; or a fixed number."
-    )
+    bootstrap: int = option(1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=0)
+    threshold: str = option("youden", "Chosen on validation: youden or sensitivity=S; or a fixed number.")
     batch_size: int = option(32, "Images in a step.", minimum=1)
     seed: int = option(0, "Seed of the bootstrap.", minimum=0)
 
@@ -219,12 +161,8 @@ class EvaluateConfig(Config):
 class ExportConfig(Config):
     """Options of `medimg export`."""
 
-    samples: int = option(
-        8, "Real images of the parity proof, and drawn ones for warm-up.", minimum=1
-    )
-    tolerance: float = option(
-        1e-5, "Largest difference of probabilities that the parity proof allows.", above=0.0
-    )
+    samples: int = option(8, "Real images of the parity proof, and drawn ones for warm-up.", minimum=1)
+    tolerance: float = option(1e-5, "Largest difference of probabilities that the parity proof allows.", above=0.0)
 
 
 @dataclass(frozen=True)
@@ -232,9 +170,7 @@ class CompareConfig(Config):
     """Options of `medimg compare`."""
 
     metric: str = option("auroc", "Metric whose differences are tested.")
-    bootstrap: int = option(
-        1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=2
-    )
+    bootstrap: int = option(1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=2)
     baseline: tuple = option(
         ("gradient-boosting", "random-forest"),
         "table: scikit-learn model to compare with: gradient-boosting, random-forest, logistic-regression or none; "
@@ -243,15 +179,7 @@ class CompareConfig(Config):
     seed: int = option(0, "Seed of the bootstrap and of the baselines.", minimum=0)
 
 
-ATTACKS = (
-    "threshold",
-    "entropy",
-    "logistic-regression",
-    "k-nearest-neighbours",
-    "mlp",
-    "random-forest",
-    "lira",
-)
+ATTACKS = ("threshold", "entropy", "logistic-regression", "k-nearest-neighbours", "mlp", "random-forest", "lira")
 
 
 @dataclass(frozen=True)
@@ -259,19 +187,12 @@ class AuditConfig(Config):
     """Options of `medimg audit`."""
 
     attack: tuple = option(
-        ("threshold", "logistic-regression"),
-        f"Membership inference attack: {', '.join(ATTACKS)}; may be repeated.",
+        ("threshold", "logistic-regression"), f"Membership inference attack: {', '.join(ATTACKS)}; may be repeated."
     )
     shadow_models: int = option(0, "lira: models trained to compare with.", minimum=0)
-    twin: str | None = option(
-        None, "A Run without privacy on the same data, attacked alike.", metavar="RUN"
-    )
-    canaries: int = option(
-        0, "Examples made up, half of them put into a second training (0: none).", minimum=0
-    )
-    bootstrap: int = option(
-        1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=2
-    )
+    twin: str | None = option(None, "A Run without privacy on the same data, attacked alike.", metavar="RUN")
+    canaries: int = option(0, "Examples made up, half of them put into a second training (0: none).", minimum=0)
+    bootstrap: int = option(1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=2)
     seed: int = option(0, "Seed of samples, shadow models and the bootstrap.", minimum=0)
 
 
@@ -279,7 +200,5 @@ class AuditConfig(Config):
 class StudyConfig(Config):
     """Options of `medimg study` beside those of the trainings in it."""
 
-    epsilon: tuple = option(
-        (), "privacy-utility: an epsilon, or inf; may be repeated (default: 0.5 1 2 4 8 inf)."
-    )
+    epsilon: tuple = option((), "privacy-utility: an epsilon, or inf; may be repeated (default: 0.5 1 2 4 8 inf).")
     seeds: int = option(3, "Trainings that differ in their seed alone.", minimum=1)

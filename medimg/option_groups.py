@@ -14,23 +14,17 @@ class ModelOptions(Config):
     """Which model, and where it starts."""
 
     model: str = option("baseline_cnn", "Model of the registry ('medimg models' lists them).")
-    weights: str = option(
-        "none", "imagenet, none, a weights FILE, or a RUN.", metavar="imagenet|none|FILE|RUN"
-    )
+    weights: str = option("none", "imagenet, none, a weights FILE, or a RUN.", metavar="imagenet|none|FILE|RUN")
     weights_patients: str | None = option(
         None,
         "Private training from a RUN without privacy whose Dataset is gone: its folder now, or others if you know that "
         "RUN had none of these patients.",
         metavar="others|DATA",
     )
-    model_arg: dict = option(
-        {}, "Argument of the model's builder, k=v; may be repeated.", metavar="k=v"
-    )
+    model_arg: dict = option({}, "Argument of the model's builder, k=v; may be repeated.", metavar="k=v")
     norm: str = option("batch", "Normalisation layers.", choices=("batch", "group"))
     freeze: str = option(
-        "none",
-        "Layers that stay fixed: none, the backbone, or the first N blocks.",
-        metavar="none|backbone|N",
+        "none", "Layers that stay fixed: none, the backbone, or the first N blocks.", metavar="none|backbone|N"
     )
     dropout: float | None = option(
         None,
@@ -44,12 +38,8 @@ class ModelOptions(Config):
 class ImageOptions(Config):
     """How images reach the model."""
 
-    image_size: int = option(
-        224, "Images are resized to N x N for the model.", minimum=1, metavar="N"
-    )
-    channels: int = option(
-        0, "1 (grey) or 3 (RGB); 0: as the images are, 3 for ImageNet models.", choices=(0, 1, 3)
-    )
+    image_size: int = option(224, "Images are resized to N x N for the model.", minimum=1, metavar="N")
+    channels: int = option(0, "1 (grey) or 3 (RGB); 0: as the images are, 3 for ImageNet models.", choices=(0, 1, 3))
     normalize: str = option(
         "none",
         "Colour whitening inside the model (pca), by the training images' mean and covariance.",
@@ -76,21 +66,12 @@ class TableOptions(Config):
         choices=("impute", "drop-rows", "drop-columns"),
     )
     missing_limit: float = option(
-        0.0,
-        "table: fraction missing above which --missing drop-columns drops a column.",
-        minimum=0.0,
-        maximum=1.0,
+        0.0, "table: fraction missing above which --missing drop-columns drops a column.", minimum=0.0, maximum=1.0
     )
     missing_indicators: bool = option(True, "table: add columns that tell what was missing.")
-    scale: str = option(
-        "standard", "table: scaling of numbers.", choices=("standard", "min-max", "none")
-    )
-    encode: str = option(
-        "one-hot", "table: encoding of categories.", choices=("one-hot", "ordinal")
-    )
-    select: str = option(
-        "none", "table: choice of columns, on train only.", choices=("none", "variance", "anova")
-    )
+    scale: str = option("standard", "table: scaling of numbers.", choices=("standard", "min-max", "none"))
+    encode: str = option("one-hot", "table: encoding of categories.", choices=("one-hot", "ordinal"))
+    select: str = option("none", "table: choice of columns, on train only.", choices=("none", "variance", "anova"))
     select_count: int = option(100, "table: columns that --select keeps.", minimum=1)
 
 
@@ -125,39 +106,25 @@ class PrivacyOptions(Config):
     """Private training of one Run."""
 
     dp_epsilon: float | None = option(
-        None,
-        "Differential privacy of patients: most epsilon that the training may spend.",
-        above=0.0,
+        None, "Differential privacy of patients: most epsilon that the training may spend.", above=0.0
     )
-    dp_delta: float = option(
-        1e-5, "Delta of --dp-epsilon; below 1 / number of patients.", above=0.0, maximum=0.5
-    )
+    dp_delta: float = option(1e-5, "Delta of --dp-epsilon; below 1 / number of patients.", above=0.0, maximum=0.5)
     dp_clip: float = option(1.0, "Largest L2 norm of a patient's gradient.", above=0.0)
     dp_noise_multiplier: float | None = option(
-        None,
-        "Noise over the clip (default: the least that --dp-epsilon allows for all epochs).",
-        above=0.0,
+        None, "Noise over the clip (default: the least that --dp-epsilon allows for all epochs).", above=0.0
     )
     dp_sampling: str = option(
         "poisson",
         "Poisson sampling of patients, or shuffled batches without amplification.",
         choices=("poisson", "shuffle"),
     )
-    dp_images_per_patient: int = option(
-        0, "Most images, or rows, of a patient in a private step (0: all).", minimum=0
-    )
+    dp_images_per_patient: int = option(0, "Most images, or rows, of a patient in a private step (0: all).", minimum=0)
     dp_budget: str = option(
-        "run",
-        "What --dp-epsilon covers: this Run, or all private Runs on the Dataset.",
-        choices=("run", "dataset"),
+        "run", "What --dp-epsilon covers: this Run, or all private Runs on the Dataset.", choices=("run", "dataset")
     )
-    dp_engine: str = option(
-        "medimg", "Who computes private gradients.", choices=("medimg", "tf-privacy")
-    )
+    dp_engine: str = option("medimg", "Who computes private gradients.", choices=("medimg", "tf-privacy"))
     dp_seed: int | None = option(
-        None,
-        "Fixed seed of noise and sampling, for experiments only (default: secret).",
-        minimum=0,
+        None, "Fixed seed of noise and sampling, for experiments only (default: secret).", minimum=0
     )
 
     @property

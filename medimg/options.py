@@ -10,9 +10,7 @@ from typing import Any
 from medimg.errors import InputError
 
 
-def option(
-    default: Any, help: str, choices=None, minimum=None, maximum=None, above=None, metavar=None
-):
+def option(default: Any, help: str, choices=None, minimum=None, maximum=None, above=None, metavar=None):
     """A field of a configuration: default, help, and the values it may take (choices, or a range)."""
     metadata = {
         "help": help,
@@ -57,9 +55,7 @@ class Config:
         names = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - names)
         if unknown:
-            raise InputError(
-                f"option '{unknown[0]}' is not known; known are {', '.join(sorted(names))}"
-            )
+            raise InputError(f"option '{unknown[0]}' is not known; known are {', '.join(sorted(names))}")
         return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
 
 
@@ -76,9 +72,7 @@ def _check(field: dataclasses.Field, value: Any) -> None:
     if value is None or not rules:
         return
     if rules["choices"] and value not in rules["choices"]:
-        raise InputError(
-            f"{flag(field.name)} {value}: choose one of {', '.join(map(str, rules['choices']))}"
-        )
+        raise InputError(f"{flag(field.name)} {value}: choose one of {', '.join(map(str, rules['choices']))}")
     for bound, holds in (
         ("minimum", lambda limit: value >= limit),
         ("maximum", lambda limit: value <= limit),

@@ -24,15 +24,7 @@ from medimg.privacy.dataset_ledger import DatasetLedger
 from medimg.untrusted.csv_cells import read_csv
 from medimg.untrusted.yaml_file import read_yaml
 
-PACKAGES = (
-    "medimg",
-    "tensorflow",
-    "keras",
-    "numpy",
-    "pandas",
-    "scikit-learn",
-    "opencv-python-headless",
-)
+PACKAGES = ("medimg", "tensorflow", "keras", "numpy", "pandas", "scikit-learn", "opencv-python-headless")
 
 
 @dataclass(frozen=True)
@@ -48,9 +40,7 @@ class Run:
     config: dict
 
     @classmethod
-    def create(
-        cls, root: Path, data: Path, command: str, options: dict, overwrite: bool = False
-    ) -> "Run":
+    def create(cls, root: Path, data: Path, command: str, options: dict, overwrite: bool = False) -> "Run":
         """Make the folder and write `config.yaml`.
 
         Raises:
@@ -61,19 +51,13 @@ class Run:
             raise InputError(f"--out {root}: is a file, not a folder")
         if root.is_dir() and any(root.iterdir()):
             if not overwrite:
-                raise InputError(
-                    f"--out {root}: already holds files; give another folder, --resume or --overwrite"
-                )
+                raise InputError(f"--out {root}: already holds files; give another folder, --resume or --overwrite")
             if not (root / "config.yaml").is_file():
-                raise InputError(
-                    f"--out {root}: is not a Run, so --overwrite leaves it alone; give another folder"
-                )
+                raise InputError(f"--out {root}: is not a Run, so --overwrite leaves it alone; give another folder")
             _give_up(root)
             shutil.rmtree(root)
         config = {"command": command, "data": str(Path(data).resolve()), "options": options}
-        atomic.write_text(
-            root / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-        )
+        atomic.write_text(root / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
         return cls(root, config)
 
     @classmethod
@@ -153,9 +137,7 @@ class Run:
             raise InputError(
                 f"{self.root}: is a cross-validation, whose folds are Runs: use {self.root / 'fold-1'} and so on"
             )
-        raise InputError(
-            f"{path}: missing; the training has not finished: 'medimg train ... --resume'"
-        )
+        raise InputError(f"{path}: missing; the training has not finished: 'medimg train ... --resume'")
 
 
 def _give_up(root: Path) -> None:

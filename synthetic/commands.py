@@ -63,6 +63,4 @@ def judge(data_folder, real, report, **values):
     for reason in result["reasons"]:
         say(reason)
     click.echo(f"verdict: {result['verdict']}; report: {folder / REPORT}")
-    click.echo(
-        f"keep {folder} inside: it shows real patients; nothing was written into {data_folder}"
-    )
+    click.echo(f"keep {folder} inside: it shows real patients; nothing was written into {data_folder}")

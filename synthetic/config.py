@@ -47,12 +47,8 @@ class FederatedSynthesisOptions(AggregationOptions, PartitionOptions):
         "shards; none: on all rows in one place.",
         choices=("none", *PARTITIONS),
     )
-    rounds: int | None = option(
-        None, "partition: rounds (default: as many as give the steps of --epochs).", minimum=1
-    )
-    local_steps: int = option(
-        20, "partition: steps of a client in a round, between two averages.", minimum=1
-    )
+    rounds: int | None = option(None, "partition: rounds (default: as many as give the steps of --epochs).", minimum=1)
+    local_steps: int = option(20, "partition: steps of a client in a round, between two averages.", minimum=1)
 
 
 @dataclass(frozen=True)
@@ -67,31 +63,19 @@ class ImageSynthesisOptions(Config):
         maximum=256,
         metavar="N",
     )
-    channels: int = option(
-        0,
-        "dcgan: 1 (grey) or 3 (RGB); 0: as the images are (private: needed).",
-        choices=(0, 1, 3),
-    )
+    channels: int = option(0, "dcgan: 1 (grey) or 3 (RGB); 0: as the images are (private: needed).", choices=(0, 1, 3))
     filters: int | None = option(
-        None,
-        "dcgan: channels at the largest map, doubled at each halving (default: by the size).",
-        minimum=4,
+        None, "dcgan: channels at the largest map, doubled at each halving (default: by the size).", minimum=4
     )
     latent_size: int = option(64, "dcgan: random numbers that an image is made from.", minimum=2)
     discriminator_steps: int | None = option(
         None, "dcgan: steps to one of the generator (default: 1, private 4).", minimum=1
     )
     generator_learning_rate: float = option(5e-4, "dcgan: Adam of the generator.", above=0.0)
-    discriminator_learning_rate: float = option(
-        5e-4, "dcgan: Adam of the discriminator.", above=0.0
-    )
-    label_smoothing: float = option(
-        0.1, "dcgan: a real image's label is 1 minus this.", minimum=0.0, maximum=0.5
-    )
+    discriminator_learning_rate: float = option(5e-4, "dcgan: Adam of the discriminator.", above=0.0)
+    label_smoothing: float = option(0.1, "dcgan: a real image's label is 1 minus this.", minimum=0.0, maximum=0.5)
     regularise: str | None = option(
-        None,
-        "dcgan: what keeps the discriminator smooth (default: r1, private none).",
-        choices=REGULARISATIONS,
+        None, "dcgan: what keeps the discriminator smooth (default: r1, private none).", choices=REGULARISATIONS
     )
     r1_weight: float = option(0.1, "dcgan: weight of the penalty of --regularise r1.", above=0.0)
     ema_decay: float = option(
@@ -101,13 +85,9 @@ class ImageSynthesisOptions(Config):
         maximum=0.99999,
     )
     gan_augment: str = option(
-        "light",
-        "dcgan: shift real and made images alike before they are judged.",
-        choices=("none", "light"),
+        "light", "dcgan: shift real and made images alike before they are judged.", choices=("none", "light")
     )
-    sample_every: int = option(
-        10, "dcgan: epochs between grids of samples (0: only the last).", minimum=0
-    )
+    sample_every: int = option(10, "dcgan: epochs between grids of samples (0: only the last).", minimum=0)
     perturb: float = option(
         0.0,
         "dcgan: noise on the weights of each layer of the generator, relative to their size (0: none).",
@@ -119,9 +99,7 @@ class ImageSynthesisOptions(Config):
 
 
 @dataclass(frozen=True)
-class SynthesizeConfig(
-    PrivacyOptions, FederatedSynthesisOptions, TableSynthesisOptions, ImageSynthesisOptions
-):
+class SynthesizeConfig(PrivacyOptions, FederatedSynthesisOptions, TableSynthesisOptions, ImageSynthesisOptions):
     """Options of `medimg synthesize`."""
 
     model: str = option(
@@ -145,9 +123,7 @@ class SynthesizeConfig(
         "A class of one training patient can only be copied: stop, or leave it out.",
         choices=("refuse", "leave-out"),
     )
-    epochs: int | None = option(
-        None, "Passes over split train (default: set from its size).", minimum=1
-    )
+    epochs: int | None = option(None, "Passes over split train (default: set from its size).", minimum=1)
     batch_size: int | None = option(
         None,
         "Rows or images in a step, with --partition at each client; private: most patients on average (default: set "

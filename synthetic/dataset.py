@@ -11,12 +11,7 @@ from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
 from medimg.untrusted.yaml_file import read_yaml
-from synthetic.config import (
-    TABLE_MODELS,
-    ImageSynthesisOptions,
-    SynthesizeConfig,
-    TableSynthesisOptions,
-)
+from synthetic.config import TABLE_MODELS, ImageSynthesisOptions, SynthesizeConfig, TableSynthesisOptions
 
 NO_GUARANTEE = "no formal guarantee"
 

@@ -116,14 +116,10 @@ def _check(dataset: Dataset, config: SynthesizeConfig, out: Path) -> None:
     if out.resolve() == dataset.root.resolve():
         raise InputError(f"--out {out}: is the real Dataset itself; give another folder")
     if dataset.synthetic:
-        raise InputError(
-            f"{dataset.root}: is synthetic already; give the real Dataset that it was made from"
-        )
+        raise InputError(f"{dataset.root}: is synthetic already; give the real Dataset that it was made from")
     wanted = config.model in TABLE_MODELS
     if dataset.is_table != wanted:
-        kind, fitting = (
-            ("a table", "ctgan, tvae or marginals") if dataset.is_table else ("images", "dcgan")
-        )
+        kind, fitting = ("a table", "ctgan, tvae or marginals") if dataset.is_table else ("images", "dcgan")
         raise InputError(f"--model {config.model}: {dataset.root} holds {kind}; use {fitting}")
     if dataset.is_table:
         # Copies of a training row in test would be held out from nobody.
@@ -158,9 +154,7 @@ def require_consistent(config: SynthesizeConfig) -> None:
         raise InputError(f"{flag(name)}: not for --model {config.model}; leave it out")
     if not config.is_federated:
         for name in _given_of(FederatedSynthesisOptions, given):
-            raise InputError(
-                f"{flag(name)}: is of a training across clients; give --partition, e.g. site, with it"
-            )
+            raise InputError(f"{flag(name)}: is of a training across clients; give --partition, e.g. site, with it")
     if config.rounds and config.epochs:
         raise InputError(f"--rounds {config.rounds}: not with --epochs, which settles them as well")
     config.require_budget()

@@ -51,9 +51,7 @@ def phantom_data(tmp_path_factory):
     from medimg.preparation.prepare import prepare
 
     drawing = PhantomConfig(patients=160, phantom_size=64, opacity_size=0.11, opacity_contrast=0.45)
-    return prepare(
-        "phantom", None, tmp_path_factory.mktemp("phantom") / "data", PrepareConfig(), drawing
-    )
+    return prepare("phantom", None, tmp_path_factory.mktemp("phantom") / "data", PrepareConfig(), drawing)
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +60,5 @@ def phantom_run(phantom_data, tmp_path_factory):
     from medimg.config import TrainConfig
     from medimg.training.train import train
 
-    config = TrainConfig(
-        image_size=64, model_arg={"width": "8", "stages": "3"}, epochs=8, learning_rate=3e-3
-    )
+    config = TrainConfig(image_size=64, model_arg={"width": "8", "stages": "3"}, epochs=8, learning_rate=3e-3)
     return train(phantom_data.root, tmp_path_factory.mktemp("runs") / "phantom", config)

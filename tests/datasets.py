@@ -11,12 +11,7 @@ from medimg.data.schema import Feature
 
 
 def write_dataset(
-    root: Path,
-    n: int = 48,
-    size: int = 32,
-    task: str = "binary",
-    classes=("dark", "bright"),
-    seed: int = 0,
+    root: Path, n: int = 48, size: int = 32, task: str = "binary", classes=("dark", "bright"), seed: int = 0
 ) -> Dataset:
     """Noise whose brightness tells its class; every image a patient of its own; parts 2:1:1."""
     draw = np.random.default_rng(seed)
@@ -37,9 +32,7 @@ def write_dataset(
     return dataset
 
 
-def write_table(
-    root: Path, n: int = 160, seed: int = 0, missing: float = 0.1, stated: bool = True
-) -> Dataset:
+def write_table(root: Path, n: int = 160, seed: int = 0, missing: float = 0.1, stated: bool = True) -> Dataset:
     """A binary label that `age` and `pain` tell of; `noise` and `day` tell nothing; two rows a patient, three sites.
 
     What is publicly known of the columns is `stated`, so that private trainings take them.
@@ -79,11 +72,6 @@ def write_table(
     if not stated:
         features = tuple(Feature(f.name, f.type, f.order) for f in features)
     Dataset(
-        root=root,
-        name="small",
-        task="binary",
-        classes=("healthy", "disease"),
-        manifest=table,
-        features=features,
+        root=root, name="small", task="binary", classes=("healthy", "disease"), manifest=table, features=features
     ).save()
     return Dataset.load(root)

@@ -114,8 +114,7 @@ def allowed(path: str, module: str) -> bool:
     if module.split(".", maxsplit=1)[0] in (path.split("/", maxsplit=1)[0], "medimg"):
         return True
     return any(
-        (path == place or path.startswith(place + "/"))
-        and (module == name or module.startswith(name + "."))
+        (path == place or path.startswith(place + "/")) and (module == name or module.startswith(name + "."))
         for place, name in ALLOWED
     )
 

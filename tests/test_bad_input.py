@@ -123,12 +123,7 @@ def text_called_image(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "spoil"),
-    [
-        ("bad.png", truncated_png),
-        ("bad.jpg", truncated_jpeg),
-        ("bad.png", zero_bytes),
-        ("bad.jpeg", text_called_image),
-    ],
+    [("bad.png", truncated_png), ("bad.jpg", truncated_jpeg), ("bad.png", zero_bytes), ("bad.jpeg", text_called_image)],
     ids=lambda value: getattr(value, "__name__", value),
 )
 def test_a_broken_file_is_left_out_and_listed_with_its_reason(source, tmp_path, name, spoil):
@@ -194,9 +189,7 @@ def test_transparent_pixels_lie_over_black(source, tmp_path):
 
 
 def test_a_palette_is_looked_up(source, tmp_path):
-    indices = Image.fromarray(
-        np.repeat([[0, 1]], 32, axis=0).repeat(16, axis=1).astype(np.uint8), "P"
-    )
+    indices = Image.fromarray(np.repeat([[0, 1]], 32, axis=0).repeat(16, axis=1).astype(np.uint8), "P")
     indices.putpalette([10, 20, 30, 240, 60, 50])
     indices.save(source / "normal" / "palette.png")
     done(prepare(source, tmp_path / "data"))

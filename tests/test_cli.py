@@ -176,20 +176,14 @@ def test_ctrl_c_exits_130_and_leaves_a_resumable_run(noise, tmp_path):
 def test_the_demo_learns_locates_and_exports(tmp_path):
     medimg_command = Path(sys.executable).with_name("medimg")
     out = tmp_path / "demo"
-    done = subprocess.run(
-        [medimg_command, "demo", "--out", out], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([medimg_command, "demo", "--out", out], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     metrics = json.loads((out / "run" / "metrics.json").read_text())
     assert metrics["metrics"]["auroc"]["value"] >= 0.95
-    located = json.loads((out / "run" / "explanations" / "localisation.json").read_text())[
-        "gradcam"
-    ]
+    located = json.loads((out / "run" / "explanations" / "localisation.json").read_text())["gradcam"]
     assert located["hit_rate"]["value"] >= max(located["random"], located["centre"]) + 0.3
     assert (out / "saved_models" / "phantom" / "1" / "saved_model.pb").is_file()
-    again = subprocess.run(
-        [medimg_command, "demo", "--out", out], capture_output=True, text=True, check=False
-    )
+    again = subprocess.run([medimg_command, "demo", "--out", out], capture_output=True, text=True, check=False)
     assert again.returncode == 2
     assert "--overwrite" in again.stderr
 
@@ -225,9 +219,7 @@ def test_a_table_from_prepare_to_export(tmp_path):
     assert "claimed" in audited.output
     exported = medimg("export", run, "--out", tmp_path / "saved" / "table")
     assert "the same probabilities" in exported.output
-    folds = medimg(
-        "train", data, "--model", "mlp", "--folds", "2", "--epochs", "2", "--out", tmp_path / "cv"
-    )
+    folds = medimg("train", data, "--model", "mlp", "--folds", "2", "--epochs", "2", "--out", tmp_path / "cv")
     assert "2 folds, 120 tested" in folds.output
     compared = medimg("compare", tmp_path / "cv", "--out", tmp_path / "cmp", "--bootstrap", "50")
     assert "random-forest" in compared.output

@@ -7,9 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(
-    path
-    for package in ("medimg", "federated", "synthetic", "explain")
-    for path in (ROOT / package).rglob("*.py")
+    path for package in ("medimg", "federated", "synthetic", "explain") for path in (ROOT / package).rglob("*.py")
 )
 # Name of a call -> what must be said with it, or None: it is called nowhere.
 RULES = {
@@ -69,9 +67,7 @@ def test_files_are_opened_safely(path):
 
 def test_one_place_opens_models():
     callers = [
-        path.relative_to(ROOT).as_posix()
-        for path in FILES
-        if "models.load_model(" in path.read_text(encoding="utf-8")
+        path.relative_to(ROOT).as_posix() for path in FILES if "models.load_model(" in path.read_text(encoding="utf-8")
     ]
     assert callers == ["medimg/models/saving.py"]
 
@@ -94,9 +90,7 @@ def test_the_search_finds_what_it_seeks(unsafe):
     assert not problems(ast.parse("np.load(x, allow_pickle=False)"))
 
 
-@pytest.mark.parametrize(
-    "text", ["!!python/object/apply:os.system ['true']", "a: !!python/name:os"]
-)
+@pytest.mark.parametrize("text", ["!!python/object/apply:os.system ['true']", "a: !!python/name:os"])
 def test_yaml_holds_plain_values(tmp_path, text):
     from medimg.data.dataset import Dataset
     from medimg.errors import InputError

@@ -40,13 +40,7 @@ def baseline_cnn() -> nn.Module:
                 nn.ReLU(),
             ]
             channels = width
-    return nn.Sequential(
-        *layers,
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Dropout(0.2),
-        nn.Linear(channels, CLASSES),
-    )
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(channels, CLASSES))
 
 
 def seconds(model, optimizer, criterion, x, y) -> float:

@@ -77,9 +77,7 @@ def _overlay(axis, panel: Panel):
         share = np.clip(panel.heat_map / limit, -1.0, 1.0)
         shown = axis.imshow(share, cmap="RdBu_r", vmin=-1.0, vmax=1.0, alpha=0.6 * np.abs(share))
     else:
-        shown = axis.imshow(
-            panel.heat_map, cmap="inferno", vmin=0.0, vmax=1.0, alpha=0.6 * panel.heat_map
-        )
+        shown = axis.imshow(panel.heat_map, cmap="inferno", vmin=0.0, vmax=1.0, alpha=0.6 * panel.heat_map)
     if panel.region is not None and panel.region.any() and not panel.region.all():
         axis.contour(panel.region, [0.5], colors="cyan", linewidths=1.0, linestyles="dashed")
     flat = "\n(flat map: no evidence located)" if not panel.heat_map.any() else ""

@@ -15,13 +15,7 @@ _MOST_STEPS = 12
 LOW_TO_HIGH = LinearSegmentedColormap.from_list("low to high", [BLUE, "#C9C9C9", VERMILION])
 
 
-def beeswarm(
-    values: np.ndarray,
-    raw: np.ndarray,
-    features: Sequence[Input],
-    order: np.ndarray,
-    score: str,
-) -> Figure:
+def beeswarm(values: np.ndarray, raw: np.ndarray, features: Sequence[Input], order: np.ndarray, score: str) -> Figure:
     """A point a row and feature: its SHAP value, coloured by the feature's own value.
 
     Args:
@@ -42,13 +36,7 @@ def beeswarm(
             colours, missing = _shades(raw[:, i]), np.isnan(raw[:, i])
             axes.scatter(values[missing, i], offsets[missing], s=15, c="none", edgecolors=GREY)
             shown = axes.scatter(
-                values[~missing, i],
-                offsets[~missing],
-                s=15,
-                c=colours[~missing],
-                cmap=LOW_TO_HIGH,
-                vmin=0,
-                vmax=1,
+                values[~missing, i], offsets[~missing], s=15, c=colours[~missing], cmap=LOW_TO_HIGH, vmin=0, vmax=1
             )
         axes.set_yticks(range(len(order)), [shortened(features[i].name, 30) for i in order])
         axes.set_ylim(len(order) - 0.4, -0.6)
@@ -95,9 +83,7 @@ def _left_out(number: int) -> str:
     return f"\n({more} more features are in shap_values.csv)" if more > 0 else ""
 
 
-def bar(
-    importance: np.ndarray, names: Sequence[str], order: np.ndarray, scores: Sequence[str]
-) -> Figure:
+def bar(importance: np.ndarray, names: Sequence[str], order: np.ndarray, scores: Sequence[str]) -> Figure:
     """Mean absolute SHAP value of each feature, stacked over what is explained.
 
     Args:
@@ -113,9 +99,7 @@ def bar(
         left = np.zeros(len(order))
         for k, score in enumerate(scores):
             colour = COLOURS[k % len(COLOURS)]
-            bars = axes.barh(
-                range(len(order)), importance[order, k], 0.7, left=left, color=colour, label=score
-            )
+            bars = axes.barh(range(len(order)), importance[order, k], 0.7, left=left, color=colour, label=score)
             left += importance[order, k]
         axes.bar_label(bars, [f"{value:.2f}" for value in left], padding=3, fontsize=9)
         axes.set_yticks(range(len(order)), [shortened(names[i], 30) for i in order])
@@ -130,13 +114,7 @@ def bar(
 
 
 def waterfall(
-    values: np.ndarray,
-    base: float,
-    score: float,
-    texts: Sequence[str],
-    title: str,
-    score_name: str,
-    is_log_odds: bool,
+    values: np.ndarray, base: float, score: float, texts: Sequence[str], title: str, score_name: str, is_log_odds: bool
 ) -> Figure:
     """How one row's features lead from the average score to its own.
 
@@ -170,8 +148,7 @@ def waterfall(
         axes.grid(axis="y", visible=False)
         axes.set_title(shortened(title, 90), loc="left", fontsize=11)
         axes.set_xlabel(
-            f"{score_name}\naverage of background rows {_said(base, is_log_odds)}; "
-            f"this row {_said(score, is_log_odds)}"
+            f"{score_name}\naverage of background rows {_said(base, is_log_odds)}; this row {_said(score, is_log_odds)}"
         )
     return figure
 

@@ -22,9 +22,7 @@ _SMOOTHGRAD_IMAGES = 4
 _TINY = 1e-30
 
 
-def heat_maps(
-    model: tf.keras.Model, pixels: np.ndarray, chosen: np.ndarray, method: str, task: str
-) -> np.ndarray:
+def heat_maps(model: tf.keras.Model, pixels: np.ndarray, chosen: np.ndarray, method: str, task: str) -> np.ndarray:
     """Where the evidence for a class is, per image from 0 to 1; all 0 where the map is flat.
 
     Args:

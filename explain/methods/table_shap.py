@@ -130,12 +130,7 @@ def _by_feature(model: TableModel, values: np.ndarray) -> np.ndarray:
 
 
 def _coalitions(
-    model: TableModel,
-    background: np.ndarray,
-    rows: np.ndarray,
-    samples: int,
-    seed: int,
-    method: str,
+    model: TableModel, background: np.ndarray, rows: np.ndarray, samples: int, seed: int, method: str
 ) -> np.ndarray:
     shap = _shap()
 
@@ -160,9 +155,7 @@ def _coalitions(
     return values
 
 
-def _gradients(
-    model: TableModel, background: np.ndarray, rows: np.ndarray, seed: int
-) -> np.ndarray:
+def _gradients(model: TableModel, background: np.ndarray, rows: np.ndarray, seed: int) -> np.ndarray:
     encode = model.preprocessing.encode
     explainer = _shap().GradientExplainer(model.model, encode(background))
     found = explainer.shap_values(encode(rows), nsamples=_GRADIENT_SAMPLES, rseed=seed)

@@ -48,14 +48,10 @@ def regions(dataset: Dataset, row: pd.Series, size: int) -> dict[str, np.ndarray
             name = names[i] if i < len(names) and names[i] else row["label"]
             region = found.setdefault(name, np.zeros((size, size), bool))
             left, top = (int(np.floor(v)) for v in (x * size / width, y * size / height))
-            right, bottom = (
-                int(np.ceil(v)) for v in ((x + w) * size / width, (y + h) * size / height)
-            )
+            right, bottom = (int(np.ceil(v)) for v in ((x + w) * size / width, (y + h) * size / height))
             region[max(0, top) : bottom, max(0, left) : right] = True
     except ValueError as error:
-        raise InputError(
-            f"{dataset.root}/manifest.csv: boxes of {row['image']} can't be read ({error})"
-        ) from error
+        raise InputError(f"{dataset.root}/manifest.csv: boxes of {row['image']} can't be read ({error})") from error
     return found
 
 

@@ -116,9 +116,7 @@ def _federation(path: Path, digest: str, fields: dict[str, str], found: Comparis
         elif name not in fields:
             found.problems.append(f"{path.name}: field '{name}' was added")
         elif _digest(content[name]) != fields[name]:
-            found.problems.append(
-                f"{path.name}: field '{name}' is not what the log's end has: it was changed"
-            )
+            found.problems.append(f"{path.name}: field '{name}' is not what the log's end has: it was changed")
     if not any(problem.startswith(f"{path.name}: field") for problem in found.problems):
         found.problems.append(f"{path.name}: says the same in another form than it was written in")
 
@@ -137,9 +135,7 @@ def _without_end(root: Path, entries: Sequence[Entry], rounds: dict, found: Comp
             )
         return
     if (root / MODEL).is_file():
-        found.notes.append(
-            f"{MODEL}: can't be compared: the log is of a version that kept no digest of it"
-        )
+        found.notes.append(f"{MODEL}: can't be compared: the log is of a version that kept no digest of it")
     if finished:
         _older_federation(root / FEDERATION, entries, rounds, found)
 
@@ -151,17 +147,11 @@ def _older_federation(path: Path, entries: Sequence[Entry], rounds: dict, found:
         return
     start = next((e.record for e in entries if e.record.get("event") == "start"), {})
     options, secure = dict(start.get("options") or {}), content.get("secure") or {}
-    sums = {
-        way: sum(record["bytes"][way] for record in rounds.values() if "bytes" in record)
-        for way in ("up", "down")
-    }
+    sums = {way: sum(record["bytes"][way] for record in rounds.values() if "bytes" in record) for way in ("up", "down")}
     told = {
         "rounds": (content.get("rounds"), max(rounds, default=0)),
         "bytes": (content.get("bytes"), sums),
-        "clients": (
-            {c.get("name"): c.get("examples") for c in content.get("clients") or ()},
-            start.get("clients"),
-        ),
+        "clients": ({c.get("name"): c.get("examples") for c in content.get("clients") or ()}, start.get("clients")),
         "secure": (secure.get("kind"), options.get("secure")),
     }
     for name in ("strategy", "model", "aggregation", "partition"):

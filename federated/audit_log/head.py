@@ -79,9 +79,7 @@ def read_head(log: Path) -> Head | None:
     try:
         head = Head(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
-        raise InputError(
-            f"{path}: not readable; it was changed: start anew with --overwrite"
-        ) from error
+        raise InputError(f"{path}: not readable; it was changed: start anew with --overwrite") from error
     texts = (head.hash, head.public_key, head.signature)
     if type(head.number) is not int or not all(isinstance(text, str) for text in texts):
         raise InputError(f"{path}: not a head; it was changed: start anew with --overwrite")
@@ -119,9 +117,7 @@ def new_key(path: Path) -> str:
     """
     key = Ed25519PrivateKey.generate()
     text = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     try:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

@@ -96,9 +96,7 @@ class AuditLog:
             ValueError: no event, or a round without its number.
         """
         if not self._may_append:
-            raise InputError(
-                f"{self.path}: already holds records; continue it with --resume, or give another --out"
-            )
+            raise InputError(f"{self.path}: already holds records; continue it with --resume, or give another --out")
         if not isinstance(record.get("event"), str):
             raise ValueError("a record needs an 'event', e.g. 'round'")
         if record["event"] == "round" and not isinstance(record.get("round"), int):
@@ -180,9 +178,7 @@ class AuditLog:
         return entries, end
 
     def _changed(self, what: str) -> InputError:
-        return InputError(
-            f"{self.path}{what}; a changed log is not continued: start anew with --overwrite"
-        )
+        return InputError(f"{self.path}{what}; a changed log is not continued: start anew with --overwrite")
 
     def _write(self, line: bytes) -> None:
         number = self._file.fileno()

@@ -37,10 +37,7 @@ class Verification:
 
 
 def verify(
-    path: Path,
-    head: str | None = None,
-    witnesses: Sequence[str] = (),
-    public_key: str | None = None,
+    path: Path, head: str | None = None, witnesses: Sequence[str] = (), public_key: str | None = None
 ) -> Verification:
     """Check every line, the links between them, the end, and the files beside the log that it has digests or rows of.
 
@@ -151,9 +148,7 @@ def _against_head_file(
 def _end(path: Path, found: list[Link], head: Head) -> list[str]:
     name = head_path(path).name
     if len(found) < head.number:
-        return [
-            f"{path.name}: has {len(found)} lines, {name} says {head.number}: lines were removed"
-        ]
+        return [f"{path.name}: has {len(found)} lines, {name} says {head.number}: lines were removed"]
     if head.number == 0:
         fits = head.hash == Head().hash
     else:
@@ -169,9 +164,7 @@ def _end(path: Path, found: list[Link], head: Head) -> list[str]:
     return problems
 
 
-def _against_noted(
-    path: Path, entries: list[Entry], head: str | None, witnesses: Sequence[str]
-) -> list[str]:
+def _against_noted(path: Path, entries: list[Entry], head: str | None, witnesses: Sequence[str]) -> list[str]:
     places = {entry.hash: entry.number for entry in entries}
     problems = [
         f"{path.name}: holds no record with the noted hash {noted[:16]}…"
@@ -179,9 +172,7 @@ def _against_noted(
         if noted not in places
     ]
     if head in places and places[head] != entries[-1].number:
-        problems.append(
-            f"{path.name} line {places[head] + 1}: stands behind the noted head: it was added"
-        )
+        problems.append(f"{path.name} line {places[head] + 1}: stands behind the noted head: it was added")
     return problems
 
 

@@ -26,9 +26,7 @@ def training_rows(dataset: Dataset, plan: Plan) -> pd.DataFrame:
     return of_training(dataset, plan.known) if drops else dataset.rows("train", labelled=True)
 
 
-def prepare(
-    dataset: Dataset, plan: Plan, folder: Path, name: str, progress: Progress | None = None
-) -> ClientData:
+def prepare(dataset: Dataset, plan: Plan, folder: Path, name: str, progress: Progress | None = None) -> ClientData:
     """Write the records that a client trains on.
 
     Args:
@@ -60,11 +58,7 @@ def prepare(
 
 
 def inputs(
-    dataset: Dataset,
-    rows: pd.DataFrame,
-    plan: Plan,
-    folder: Path,
-    progress: Progress | None = None,
+    dataset: Dataset, rows: pd.DataFrame, plan: Plan, folder: Path, progress: Progress | None = None
 ) -> PixelCache | np.ndarray:
     """What the trained part of the model takes of some rows, in their order.
 

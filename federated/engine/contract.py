@@ -31,11 +31,7 @@ class Engine(Protocol):
         """The mean of the updates, the state with what the aggregation keeps, and its measurements."""
 
     def apply(
-        self,
-        state: State,
-        aggregate: list[np.ndarray],
-        updates: dict[str, ClientUpdate],
-        round_number: int,
+        self, state: State, aggregate: list[np.ndarray], updates: dict[str, ClientUpdate], round_number: int
     ) -> State:
         """The state after the round."""
 

@@ -48,9 +48,7 @@ def words(seed: int, round_number: int, client: str) -> np.random.SeedSequence:
     return np.random.SeedSequence([seed, round_number, zlib.crc32(client.encode())])
 
 
-def steps(
-    local: LocalTraining, examples: int, seed: int, round_number: int, client: str
-) -> np.ndarray:
+def steps(local: LocalTraining, examples: int, seed: int, round_number: int, client: str) -> np.ndarray:
     """Rows of the client's examples for each of its steps.
 
     Every epoch is a new permutation, cut into batches; `local.steps` goes on through as many epochs as it takes.
@@ -119,9 +117,7 @@ class Measured(NamedTuple):
 class Steps(Protocol):
     """What a client's steps take, and their gradients."""
 
-    def planned(
-        self, local: LocalTraining, client: ClientData, seed: int, round_number: int
-    ) -> np.ndarray:
+    def planned(self, local: LocalTraining, client: ClientData, seed: int, round_number: int) -> np.ndarray:
         """int64 (steps, anything): sent to the client, one row a step."""
 
     def begin(

@@ -62,9 +62,7 @@ class Layout:
     @classmethod
     def of(cls, inputs, targets) -> "Layout":
         """The layout of arrays (N, ...)."""
-        return cls(
-            tuple(inputs.shape[1:]), inputs.dtype.name, tuple(targets.shape[1:]), targets.dtype.name
-        )
+        return cls(tuple(inputs.shape[1:]), inputs.dtype.name, tuple(targets.shape[1:]), targets.dtype.name)
 
 
 def write(
@@ -93,18 +91,13 @@ def write(
         for start in range(0, n, _BLOCK):
             file.write(np.ascontiguousarray(inputs[start : start + _BLOCK]).tobytes())
     weights = np.ones(n) if weights is None else weights
-    arrays = {
-        TARGETS: np.ascontiguousarray(targets),
-        WEIGHTS: np.asarray(weights, np.float32),
-    }
+    arrays = {TARGETS: np.ascontiguousarray(targets), WEIGHTS: np.asarray(weights, np.float32)}
     patients = 0
     if units is not None:
         # Numbers in the order of the names, which do not travel: what a patient draws by is made of a digest of theirs.
         names, numbers = np.unique(np.asarray(units, dtype=str), return_inverse=True)
         arrays[UNITS], patients = numbers.astype(np.int32), len(names)
-        digests = b"".join(
-            hashlib.blake2b(n.encode(), digest_size=NAME_BYTES).digest() for n in names
-        )
+        digests = b"".join(hashlib.blake2b(n.encode(), digest_size=NAME_BYTES).digest() for n in names)
         arrays[NAMES] = np.frombuffer(digests, np.uint8)
     for filename, array in arrays.items():
         with atomic.replacing(Path(folder) / filename) as temporary:
@@ -145,11 +138,7 @@ def reader(folder: tf.Tensor, layout: Layout) -> Callable[[tf.Tensor], tf.data.D
 
         def parse(raw):
             inputs = tf.reshape(tf.io.decode_raw(raw, kind), (-1, *layout.input_shape))
-            return (
-                tf.cast(inputs, tf.float32),
-                tf.gather(targets, chosen),
-                tf.gather(weights, chosen),
-            )
+            return (tf.cast(inputs, tf.float32), tf.gather(targets, chosen), tf.gather(weights, chosen))
 
         return records.batch(width).map(parse)
 

@@ -41,9 +41,7 @@ class State:
         names = sorted(self.clients)
         lists = {name: getattr(self, name) for name in _LISTS}
         lists.update({f"client{i}": self.clients[name] for i, name in enumerate(names)})
-        arrays = {
-            f"{name}-{i}": array for name, all_ in lists.items() for i, array in enumerate(all_)
-        }
+        arrays = {f"{name}-{i}": array for name, all_ in lists.items() for i, array in enumerate(all_)}
         lengths = {name: len(all_) for name, all_ in lists.items()}
         meta = json.dumps({"round": self.round, "clients": names, "lengths": lengths})
         with atomic.replacing(path) as temporary, temporary.open("wb") as file:
@@ -59,10 +57,7 @@ class State:
         try:
             with np.load(path, allow_pickle=False) as file:
                 meta = json.loads(file["meta"].tobytes())
-                lists = {
-                    name: [file[f"{name}-{i}"] for i in range(length)]
-                    for name, length in meta["lengths"].items()
-                }
+                lists = {name: [file[f"{name}-{i}"] for i in range(length)] for name, length in meta["lengths"].items()}
         except Exception as error:
             raise InputError(
                 f"{path}: not a whole state of a federated training ({type(error).__name__}); start anew"

@@ -76,15 +76,11 @@ class Strategy:
         if self.name not in KINDS:
             raise InputError(f"--strategy {self.name}: not known; known are {', '.join(KINDS)}")
         if self.aggregation not in AGGREGATIONS:
-            raise InputError(
-                f"--aggregation {self.aggregation}: not one of {', '.join(AGGREGATIONS)}"
-            )
+            raise InputError(f"--aggregation {self.aggregation}: not one of {', '.join(AGGREGATIONS)}")
         if self.weighting not in (None, *WEIGHTINGS):
             raise InputError(f"--weighting {self.weighting}: must be examples or equal")
         if self.proximal < 0 or (self.proximal and self.name != "fedprox"):
-            raise InputError(
-                f"--proximal {self.proximal}: is for --strategy fedprox and not negative"
-            )
+            raise InputError(f"--proximal {self.proximal}: is for --strategy fedprox and not negative")
         if self.name == "fedprox" and not self.proximal:
             raise InputError("--strategy fedprox: needs --proximal above 0, e.g. 0.01")
         if self.weighting == "examples" and (self.name == "scaffold" or self.is_private):

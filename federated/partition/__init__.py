@@ -99,9 +99,7 @@ def _require_training_rows(own: Dataset, name: str, kind: str, private: bool) ->
     else:
         remedy = "use fewer --clients" + (", or --partition iid" if kind != "iid" else "")
     of_all = "" if private else f", of {len(own.manifest)} in all"
-    raise InputError(
-        f"--partition {kind}: '{name}' has no labelled {own.unit} in train{of_all}; {remedy}"
-    )
+    raise InputError(f"--partition {kind}: '{name}' has no labelled {own.unit} in train{of_all}; {remedy}")
 
 
 def _absent(own: Dataset) -> list[str]:

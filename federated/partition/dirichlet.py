@@ -16,9 +16,7 @@ from medimg.errors import InputError
 MOST_DRAWS = 1000
 
 
-def dirichlet(
-    patients: pd.DataFrame, clients: int, alpha: float, min_size: int, seed: int
-) -> np.ndarray:
+def dirichlet(patients: pd.DataFrame, clients: int, alpha: float, min_size: int, seed: int) -> np.ndarray:
     """Divide every class among the clients in proportions drawn from Dirichlet(alpha, ..., alpha).
 
     A client has the same share of a class in train, val and test, as nearly as whole patients allow. The proportions

@@ -72,13 +72,7 @@ class Heterogeneity:
 
     def summary(self) -> dict:
         """The numbers of the federation as a whole, for JSON."""
-        names = (
-            "total_variation",
-            "jensen_shannon",
-            "by_chance",
-            "by_chance_high",
-            "effective_clients",
-        )
+        names = ("total_variation", "jensen_shannon", "by_chance", "by_chance_high", "effective_clients")
         return {"clients": len(self.mixes), **{name: getattr(self, name) for name in names}}
 
 
@@ -124,10 +118,7 @@ def unprotected(clients: Sequence[Client]) -> tuple[pd.DataFrame, pd.DataFrame]:
     classes = (*dataset.classes, *([dataset.negative] if dataset.negative else []))
     labels = _labels(clients)
     counts = _counts(clients, labels[labels["split"].isin(_UNPROTECTED)], classes)
-    rows = {
-        client.name: {p: len(client.dataset.rows(p, labelled=True)) for p in _UNPROTECTED}
-        for client in clients
-    }
+    rows = {client.name: {p: len(client.dataset.rows(p, labelled=True)) for p in _UNPROTECTED} for client in clients}
     return counts[counts["split"].isin(_UNPROTECTED)], withheld_table(rows)
 
 

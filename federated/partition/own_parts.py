@@ -9,9 +9,7 @@ from medimg.data.units import units
 from medimg.preparation.image_splits import CARVED
 
 
-def own_parts(
-    dataset: Dataset, client_of: np.ndarray, clients: int, seed: int
-) -> tuple[pd.Series, list[list[str]]]:
+def own_parts(dataset: Dataset, client_of: np.ndarray, clients: int, seed: int) -> tuple[pd.Series, list[list[str]]]:
     """The part of every row at its client.
 
     A row keeps its part in the Dataset. A client without any labelled row in val, or in test, takes CARVED of its

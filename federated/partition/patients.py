@@ -17,9 +17,7 @@ def patients_of(dataset: Dataset) -> pd.DataFrame:
     rows = dataset.manifest[["patient", "label", "split"]]
     learnt = rows[(rows["split"] == "train") & (rows["label"] != "")]
     table = rows.drop_duplicates("patient")[["patient", "split"]].reset_index(drop=True)
-    table["label"] = pd.Categorical(
-        table["patient"].map(_rarest(dataset, rows)), categories=_order(dataset)
-    )
+    table["label"] = pd.Categorical(table["patient"].map(_rarest(dataset, rows)), categories=_order(dataset))
     table["rows"] = table["patient"].map(rows["patient"].value_counts())
     table["train"] = table["patient"].map(learnt["patient"].value_counts()).fillna(0).astype(int)
     return table
@@ -59,8 +57,7 @@ def _rarest(dataset: Dataset, rows: pd.DataFrame) -> pd.Series:
     holders = held["label"].value_counts().astype(float)
     holders[""] = np.inf
     held = held.assign(
-        holders=held["label"].map(holders),
-        order=pd.Categorical(held["label"], categories=_order(dataset)).codes,
+        holders=held["label"].map(holders), order=pd.Categorical(held["label"], categories=_order(dataset)).codes
     )
     held = held.sort_values(["holders", "order"], kind="stable").drop_duplicates("patient")
     return held.set_index("patient")["label"]

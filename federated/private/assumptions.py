@@ -45,19 +45,13 @@ _CLIENT = (
     "TensorFlow Federated's noise is new each time: a round repeated after a crash gives another model, and counts "
     "once, because the first one's was not released.",
 )
-_VALIDATION = (
-    "Not covered: the validation part, by which the best round was chosen or the training stopped."
-)
+_VALIDATION = "Not covered: the validation part, by which the best round was chosen or the training stopped."
 _OF_WEIGHTS = ("weights_file", "vouched", "inherited")
 
 
 def of_patients(circumstances: Circumstances, one_machine: bool) -> list[str]:
     """Of `--dp patient`: what holds of any private training, then what a federation adds."""
-    return [
-        *assumptions(circumstances),
-        *_PATIENT,
-        *([_ONE_MACHINE] if one_machine else []),
-    ]
+    return [*assumptions(circumstances), *_PATIENT, *([_ONE_MACHINE] if one_machine else [])]
 
 
 def of_clients(circumstances: Circumstances) -> list[str]:

@@ -41,11 +41,7 @@ class ClientNoise:
 
 
 def client_noise(
-    rounds: int,
-    epsilon: float | None,
-    delta: float,
-    noise_multiplier: float | None,
-    previous: tuple = (),
+    rounds: int, epsilon: float | None, delta: float, noise_multiplier: float | None, previous: tuple = ()
 ) -> ClientNoise:
     """The noise for an epsilon, or the rounds and the epsilon of a noise.
 
@@ -64,9 +60,7 @@ def client_noise(
     """
     plan = Budget(epsilon, delta, previous).plan(Mechanism.shuffle(1), rounds, noise_multiplier)
     event = plan.mechanism.event([(0, plan.steps)])
-    return ClientNoise(
-        plan.mechanism.noise_multiplier, plan.steps, epsilon_of([*previous, event], delta)
-    )
+    return ClientNoise(plan.mechanism.noise_multiplier, plan.steps, epsilon_of([*previous, event], delta))
 
 
 def check(config: FederateConfig, clients: int) -> None:
@@ -96,9 +90,7 @@ def check(config: FederateConfig, clients: int) -> None:
     if config.dp_clip == float("inf"):
         raise InputError("--dp-clip inf: noise needs a finite clip")
     if config.dp_budget == "dataset":
-        raise InputError(
-            "--dp-budget dataset: counts patients, and --dp client protects clients; use --dp-budget run"
-        )
+        raise InputError("--dp-budget dataset: counts patients, and --dp client protects clients; use --dp-budget run")
     if config.dp_seed is not None:
         raise InputError(
             f"--dp-seed {config.dp_seed}: TensorFlow Federated draws its noise without a seed; leave it out"
@@ -155,11 +147,7 @@ class ClientPrivacy:
         self.per_round = len(asked_in(self.names, fraction, 1, seed))
         draw = fingerprint({**config.given(), "rounds": rounds, "start": start})[:16]
         spending = Spending(
-            run_root,
-            "client",
-            dataset.root if one_machine else None,
-            known(run_root),
-            lineage.inherited,
+            run_root, "client", dataset.root if one_machine else None, known(run_root), lineage.inherited
         )
         spending.reserve(lambda spent: self._settle(spent, draw, rounds))
         account = Account(self._mechanism, draw, {})
@@ -266,9 +254,7 @@ class ClientPrivacy:
         self._refuse_what_tff_refuses()
         self.rounds = rounds_within(names, rounds, fraction, seed, lambda name: self.noise.rounds)
         steps = asked_steps(dict.fromkeys(names, 1), self.rounds, fraction, seed)
-        return [
-            Stretch(name, draw, self._mechanism, ranges) for name, ranges in steps.items() if ranges
-        ]
+        return [Stretch(name, draw, self._mechanism, ranges) for name, ranges in steps.items() if ranges]
 
     def _refuse_what_tff_refuses(self) -> None:
         try:

@@ -13,9 +13,7 @@ from medimg.privacy.draws.keyed import fold_tensor, uniform_tensor
 CHUNK = 64
 
 
-def chunks(
-    folder: tf.Tensor, probability: tf.Tensor, key: tf.Tensor, steps: tf.Tensor
-) -> tf.data.Dataset:
+def chunks(folder: tf.Tensor, probability: tf.Tensor, key: tf.Tensor, steps: tf.Tensor) -> tf.data.Dataset:
     """The drawn rows of each step in turn, in chunks of whole patients; for use in a graph.
 
     Args:
@@ -56,11 +54,7 @@ def chunks(
 
 
 def batches(
-    folder: tf.Tensor,
-    layout: Layout,
-    probability: tf.Tensor,
-    key: tf.Tensor,
-    steps: tf.Tensor,
+    folder: tf.Tensor, layout: Layout, probability: tf.Tensor, key: tf.Tensor, steps: tf.Tensor
 ) -> tf.data.Dataset:
     """(inputs, targets, weights, patients, keys, last) of every chunk of `chunks`; for use in a graph.
 

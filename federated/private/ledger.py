@@ -98,11 +98,7 @@ class FederatedLedger:
                 it has been released.
         """
         stretches = [self._stretch(name, steps) for name, steps in ranges.items()]
-        segments = [
-            segment
-            for stretch in stretches
-            for segment in self.spending.record([stretch], site=stretch.phase)
-        ]
+        segments = [segment for stretch in stretches for segment in self.spending.record([stretch], site=stretch.phase)]
         content = self._write("running")
         told = {name: content[name] for name in ("unit", "delta", "epsilon")}
         return {**told, "events": {s.phase: to_dict(s.event()) for s in segments}}
@@ -116,9 +112,7 @@ class FederatedLedger:
         """Unit, delta, the total's epsilon and each site's account, without events."""
         sites = {name: self._site(name) for name in self.accounts}
         largest = _largest([site["epsilon"] for site in sites.values()])
-        told = {
-            name: {**site, "epsilon": json_numbers(site["epsilon"])} for name, site in sites.items()
-        }
+        told = {name: {**site, "epsilon": json_numbers(site["epsilon"])} for name, site in sites.items()}
         for site in told.values():
             del site["events"]
         return {
@@ -165,13 +159,9 @@ class FederatedLedger:
                 *(self._event(segment) for segment in self.spending.inherited),
                 *(self._event(segment, segment.phase) for segment in self.spending.own),
             ],
-            "sites": {
-                name: {**site, "epsilon": json_numbers(site["epsilon"])}
-                for name, site in sites.items()
-            },
+            "sites": {name: {**site, "epsilon": json_numbers(site["epsilon"])} for name, site in sites.items()},
             "assumptions": self._assumptions(
-                self.spending.unwritten if self.spending.dataset else "",
-                bool(self.spending.inherited),
+                self.spending.unwritten if self.spending.dataset else "", bool(self.spending.inherited)
             ),
         }
         if status == "complete" and self.spending.dataset:
@@ -197,10 +187,7 @@ class FederatedLedger:
 
     def _all_runs(self) -> dict:
         """Of this Run and every other on the Dataset, at this Run's delta, for the patients who lost most."""
-        each = [
-            epsilon_of(self.spending.with_all_runs(site), self.terms.delta)
-            for site in self.accounts
-        ]
+        each = [epsilon_of(self.spending.with_all_runs(site), self.terms.delta) for site in self.accounts]
         return {"runs": self.spending.runs(), "epsilon": json_numbers(_largest(each))}
 
 

@@ -11,13 +11,7 @@ from federated.engine.records import ClientData
 from federated.private import assumptions
 from federated.private.assumptions import of_federation
 from federated.private.ledger import Account, FederatedLedger, FederatedTerms
-from federated.private.site_plan import (
-    SitePlan,
-    asked_steps,
-    plan_of,
-    rounds_of,
-    rounds_within,
-)
+from federated.private.site_plan import SitePlan, asked_steps, plan_of, rounds_of, rounds_within
 from federated.private.steps import PatientSteps
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
@@ -28,9 +22,7 @@ from medimg.privacy.per_example.kinds import check as check_layers
 from medimg.privacy.spending import Spending, Spent, Stretch
 from medimg.training.lineage import NONE, Lineage
 
-_MECHANISM = (
-    "DP-SGD at each site: Gaussian noise on the sum of clipped contributions of its patients"
-)
+_MECHANISM = "DP-SGD at each site: Gaussian noise on the sum of clipped contributions of its patients"
 
 
 def check(config: FederateConfig) -> None:
@@ -117,19 +109,12 @@ class PatientPrivacy:
         # Mixed into every site's draws: other options never meet the same noise, and a site's key never other data.
         self.training = fingerprint(options)[:16]
         draws = {
-            name: fingerprint({"training": self.training, "key": client.key})[:16]
-            for name, client in self.data.items()
+            name: fingerprint({"training": self.training, "key": client.key})[:16] for name, client in self.data.items()
         }
         spending = Spending(
-            run_root,
-            "patient",
-            dataset.root if one_machine else None,
-            known(run_root),
-            lineage.inherited,
+            run_root, "patient", dataset.root if one_machine else None, known(run_root), lineage.inherited
         )
-        spending.reserve(
-            lambda spent: self._settle(spent, draws, rounds), config.dp_budget == "dataset"
-        )
+        spending.reserve(lambda spent: self._settle(spent, draws, rounds), config.dp_budget == "dataset")
         self.ledger = FederatedLedger(
             run_root,
             self._terms(),
@@ -227,17 +212,11 @@ class PatientPrivacy:
         }
         per_round = {name: plan.steps_per_round for name, plan in self.plans.items()}
         self.rounds = rounds_within(
-            names,
-            rounds,
-            config.client_fraction,
-            config.seed,
-            lambda name: self.plans[name].steps // per_round[name],
+            names, rounds, config.client_fraction, config.seed, lambda name: self.plans[name].steps // per_round[name]
         )
         steps = asked_steps(per_round, self.rounds, config.client_fraction, config.seed)
         return [
-            Stretch(name, draws[name], self.plans[name].mechanism, ranges)
-            for name, ranges in steps.items()
-            if ranges
+            Stretch(name, draws[name], self.plans[name].mechanism, ranges) for name, ranges in steps.items() if ranges
         ]
 
     def _terms(self) -> FederatedTerms:

@@ -48,9 +48,7 @@ def with_key(data: ClientData, fixed: int | None = None) -> ClientData:
     elif path.is_file():
         key = path.read_bytes()
         if len(key) != BYTES:
-            raise InputError(
-                f"{path}: not a whole key; the noise can't be repeated: train anew with --overwrite"
-            )
+            raise InputError(f"{path}: not a whole key; the noise can't be repeated: train anew with --overwrite")
     else:
         key = secrets.token_bytes(BYTES)
     with atomic.replacing(path) as temporary:

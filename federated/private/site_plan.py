@@ -67,9 +67,7 @@ def plan_of(
     per_round = steps_of(local, bare)
     budget = Budget(config.dp_epsilon, config.dp_delta, previous)
     settled = budget.plan(
-        Mechanism.poisson(bare.sampling_probability),
-        rounds * per_round,
-        noise_multiplier or config.dp_noise_multiplier,
+        Mechanism.poisson(bare.sampling_probability), rounds * per_round, noise_multiplier or config.dp_noise_multiplier
     )
     if settled.steps < per_round:
         raise InputError(
@@ -92,9 +90,7 @@ def check_site(data: ClientData, config) -> None:
         InputError: names the option or the client.
     """
     if data.units < 1:
-        raise InputError(
-            f"client {data.name}: its patients are not known; prepare its records anew"
-        )
+        raise InputError(f"client {data.name}: its patients are not known; prepare its records anew")
     if config.dp_delta >= 1 / data.units:
         raise InputError(
             f"--dp-delta {config.dp_delta:g}: client {data.name} has {data.units} patients, and delta must be below "
@@ -135,9 +131,7 @@ def asked_steps(
     return {name: joined(ranges) for name, ranges in found.items()}
 
 
-def rounds_within(
-    names: Sequence[str], rounds: int, fraction: float, seed: int, allowed: Callable[[str], int]
-) -> int:
+def rounds_within(names: Sequence[str], rounds: int, fraction: float, seed: int, allowed: Callable[[str], int]) -> int:
     """The rounds, from the first, that no client is asked in more often than it is allowed."""
     counts = dict.fromkeys(names, 0)
     for number in range(1, rounds + 1):

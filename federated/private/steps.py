@@ -78,9 +78,7 @@ class PatientSteps:
         self._training = int(training, 16) % 2**63
         self._numbers = {name: number for number, name in enumerate(sites)}
 
-    def planned(
-        self, local: LocalTraining, client: ClientData, seed: int, round_number: int
-    ) -> np.ndarray:
+    def planned(self, local: LocalTraining, client: ClientData, seed: int, round_number: int) -> np.ndarray:
         """The site's number in each step: which patients, only the site draws."""
         if client.name not in self.sites:
             raise InputError(f"client {client.name}: has no place in the privacy plan; start anew")

@@ -24,9 +24,7 @@ def derive(key: tf.Tensor, number) -> tf.Tensor:
     """
     number = tf.cast(number, tf.int64)
     halves = [
-        tf.random.stateless_uniform(
-            [], tf.stack([half, number]), None, None, tf.int64, alg="philox"
-        )
+        tf.random.stateless_uniform([], tf.stack([half, number]), None, None, tf.int64, alg="philox")
         for half in (key[0], key[1])
     ]
     return tf.stack(halves)

@@ -16,9 +16,7 @@ from federated.tff.engine import Engine
 from federated.tff.execution import Execution, WorkerLostError
 from medimg.errors import InputError
 
-_GRACE = (
-    5.0  # seconds for which a connection that broke is tried again before its worker counts as lost
-)
+_GRACE = 5.0  # seconds for which a connection that broke is tried again before its worker counts as lost
 _GLANCE = 3.0  # seconds for one that was lost before; the channel tries every two
 
 
@@ -72,9 +70,7 @@ class Member:
             WorkerLostError: it went away.
             InputError: the site's.
         """
-        told = self._mailbox.ask(
-            messages.PREPARE, seed=self._seed, clients=names, plan=plan.to_dict()
-        )
+        told = self._mailbox.ask(messages.PREPARE, seed=self._seed, clients=names, plan=plan.to_dict())
         self._plan = plan
         self.data = {name: ClientData(**values) for name, values in told.items()}
 
@@ -82,9 +78,7 @@ class Member:
         """Make the engine that trains at this worker."""
         self._engine = make_engine(self._execution)
 
-    def updates(
-        self, state: State, names: list[str], number: int, work: dict[str, float]
-    ) -> dict[str, ClientUpdate]:
+    def updates(self, state: State, names: list[str], number: int, work: dict[str, float]) -> dict[str, ClientUpdate]:
         """Its clients' updates.
 
         Raises:

@@ -43,9 +43,7 @@ class RemoteCrew:
             updates, lost = crew.updates(state, list(crew.clients), 1, {})
     """
 
-    def __init__(
-        self, addresses: list[str], patience: float = 60.0, when_lost: str = "skip", seed: int = 0
-    ):
+    def __init__(self, addresses: list[str], patience: float = 60.0, when_lost: str = "skip", seed: int = 0):
         if when_lost not in WHEN_LOST:
             raise InputError(f"--when-lost {when_lost}: must be skip or wait")
         if not addresses or len(set(addresses)) < len(addresses):

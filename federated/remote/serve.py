@@ -98,9 +98,7 @@ def _answer_for_ever(site: Site, spool: Spool, worker: Worker, log: Callable[[st
         time.sleep(_PAUSE)
 
 
-def _answer(
-    site: Site, spool: Spool, name: str, raw: bytes | None, log: Callable[[str], None]
-) -> None:
+def _answer(site: Site, spool: Spool, name: str, raw: bytes | None, log: Callable[[str], None]) -> None:
     try:
         request = messages.decode(raw)
     except InputError as error:

@@ -33,18 +33,14 @@ class Site:
         InputError: sites that the Dataset does not have, or none and no name.
     """
 
-    def __init__(
-        self, dataset: Dataset, spool: Path, sites: tuple[str, ...] = (), client: str | None = None
-    ):
+    def __init__(self, dataset: Dataset, spool: Path, sites: tuple[str, ...] = (), client: str | None = None):
         self._dataset, self._spool, self._sites, self._name = dataset, spool, sites, client
         self._clients: dict[int, dict[str, Client]] = {}
         self._plan, self._records = "", {}
         if sites and client:
             raise InputError("--client: names the whole of --data; not with --site")
         if client is None and not dataset.manifest["site"].any():
-            raise InputError(
-                f"{dataset.root}/manifest.csv: no row has a site; name the one client with --client"
-            )
+            raise InputError(f"{dataset.root}/manifest.csv: no row has a site; name the one client with --client")
         known = set(dataset.manifest["site"]) - {""}
         for site in sites:
             if site not in known:
@@ -86,18 +82,14 @@ class Site:
         asked = request.get("clients", [])
         for name in asked:
             if name not in clients:
-                raise InputError(
-                    f"client {printable(name)}: not served here; {', '.join(clients)} are"
-                )
+                raise InputError(f"client {printable(name)}: not served here; {', '.join(clients)} are")
         if kind == messages.STATISTICS:
             from federated.statistics import answer
 
             return {name: answer(clients[name].dataset, request["request"]) for name in asked}
         if kind == messages.PREPARE:
             return self._prepare({name: clients[name] for name in asked}, request["plan"])
-        raise InputError(
-            f"request {printable(kind)}: not known here; the coordinator's medimg is another one"
-        )
+        raise InputError(f"request {printable(kind)}: not known here; the coordinator's medimg is another one")
 
     def _describe(self, clients: dict[str, Client]) -> dict:
         """Numbers and names; nothing of any one row but through a digest over all of them."""

@@ -50,10 +50,7 @@ def client_lines(federation: dict, rounds: pd.DataFrame) -> list[ClientLine]:
         federation: its content.
         rounds: content of rounds.csv.
     """
-    return [
-        _line(client, rounds[rounds["client"] == client["name"]])
-        for client in federation["clients"]
-    ]
+    return [_line(client, rounds[rounds["client"] == client["name"]]) for client in federation["clients"]]
 
 
 def _line(client: dict, rows: pd.DataFrame) -> ClientLine:

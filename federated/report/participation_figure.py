@@ -57,9 +57,7 @@ def participation_figure(rounds: pd.DataFrame, clients: Sequence[str]) -> Figure
         _counts(axes, found)
         if len(names) < len(clients):
             axes.set_title(f"the first {len(names)} of {len(clients)} clients")
-        figure.legend(
-            handles=_legend(found, lettered), loc="outside lower center", ncols=min(5, len(STATES))
-        )
+        figure.legend(handles=_legend(found, lettered), loc="outside lower center", ncols=min(5, len(STATES)))
     return figure
 
 
@@ -91,11 +89,7 @@ def _counts(axes: Axes, found: np.ndarray) -> None:
     took = np.isin(found, [STATES.index(state) for state in IN_THE_MODEL]).sum(axis=1)
     for i, count in enumerate(took):
         axes.annotate(
-            f"{count} of {found.shape[1]}",
-            (1.01, i),
-            xycoords=axes.get_yaxis_transform(),
-            va="center",
-            fontsize=9.5,
+            f"{count} of {found.shape[1]}", (1.01, i), xycoords=axes.get_yaxis_transform(), va="center", fontsize=9.5
         )
 
 
@@ -105,9 +99,7 @@ def _legend(found: np.ndarray, lettered: bool) -> list[Patch]:
         Patch(
             facecolor=LOOK[state][0],
             edgecolor="#BBBBBB",
-            label=f"{state.value} ({LOOK[state][1]})"
-            if lettered and LOOK[state][1]
-            else state.value,
+            label=f"{state.value} ({LOOK[state][1]})" if lettered and LOOK[state][1] else state.value,
         )
         for i, state in enumerate(STATES)
         if i in present

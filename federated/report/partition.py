@@ -8,12 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from federated.clients.client import Client
-from federated.partition.heterogeneity import (
-    POOLED,
-    Heterogeneity,
-    heterogeneity,
-    unprotected,
-)
+from federated.partition.heterogeneity import POOLED, Heterogeneity, heterogeneity, unprotected
 from medimg import atomic
 from medimg.data.dataset import SPLITS
 from medimg.style.figures import BLACK, COLOURS, GREY, ORANGE, PURPLE, SKY, styled
@@ -37,9 +32,7 @@ def partition_figure(measured: Heterogeneity) -> Figure:
     whole = table.loc[POOLED, list(SPLITS)].astype(int)
     places = np.arange(len(names)) + 0.4 * (np.arange(len(names)) > 0)
     with styled():
-        figure = Figure(
-            figsize=(10.5, 2.3 + 0.36 * len(names) + 0.22 * (len(measured.classes) // 5))
-        )
+        figure = Figure(figsize=(10.5, 2.3 + 0.36 * len(names) + 0.22 * (len(measured.classes) // 5)))
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.7, 1))
         _mixes(left, places, names, measured)
         _sizes(right, places[1:], table.loc[names[1:], list(SPLITS)].to_numpy(), measured.unit)

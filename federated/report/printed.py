@@ -54,13 +54,7 @@ def _differences(gain: dict) -> list[Table]:
             found = place["differences"][other]
             row += [_difference(found), _p(found["p_holm"])]
         rows.append(row)
-    return [
-        (
-            f"{METRIC_NAMES[gain['metric']][0]}, differences [95% interval] and corrected p",
-            columns,
-            rows,
-        )
-    ]
+    return [(f"{METRIC_NAMES[gain['metric']][0]}, differences [95% interval] and corrected p", columns, rows)]
 
 
 def _p(p: float | None) -> str:

@@ -77,7 +77,5 @@ def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 
 def _existing(path: Path) -> Path:
     if not path.is_file():
-        raise InputError(
-            f"{path}: missing; a finished federated training has it: 'medimg federate ... --resume'"
-        )
+        raise InputError(f"{path}: missing; a finished federated training has it: 'medimg federate ... --resume'")
     return path

@@ -76,9 +76,7 @@ def render(run_root: Path, federation: dict) -> str:
     """
     tables = read_tables(run_root)
     gain = federation["comparison"]["gain"]
-    pictures = {
-        name: Path(run_root) / "figures" / f"{name}.png" for name in (*FIGURES, "partition")
-    }
+    pictures = {name: Path(run_root) / "figures" / f"{name}.png" for name in (*FIGURES, "partition")}
     return template("report", PAGE, "federated").render(
         federation=federation,
         withheld=words.withheld(federation),

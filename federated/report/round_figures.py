@@ -21,17 +21,10 @@ _ACROSS = 4
 
 
 # Where both are alike, dashes over a line show both.
-DIRECTIONS = {
-    "bytes_up": ("from clients", BLUE, "-"),
-    "bytes_down": ("to clients", ORANGE, "--"),
-}
+DIRECTIONS = {"bytes_up": ("from clients", BLUE, "-"), "bytes_down": ("to clients", ORANGE, "--")}
 
 
-PANELS = {
-    "val_auroc": "AUROC, validation",
-    "val_accuracy": "accuracy, validation",
-    "val_loss": "loss, validation",
-}
+PANELS = {"val_auroc": "AUROC, validation", "val_accuracy": "accuracy, validation", "val_loss": "loss, validation"}
 
 # What the clients measured while they trained, each example before its step.
 _TRAINING = {"val_accuracy": "accuracy", "val_loss": "loss"}
@@ -52,11 +45,7 @@ def curve_of(rows: list[dict], name: str) -> tuple[list, list]:
         rows: each with `round` and perhaps `name`.
         name: of the value.
     """
-    found = [
-        (row["round"], row[name])
-        for row in rows
-        if row.get(name) is not None and not math.isnan(row[name])
-    ]
+    found = [(row["round"], row[name]) for row in rows if row.get(name) is not None and not math.isnan(row[name])]
     return [number for number, _ in found], [value for _, value in found]
 
 
@@ -75,9 +64,7 @@ def legend_of(figure: Figure, location: str, columns: int) -> None:
     figure.legend(found.values(), found, loc=location, ncols=min(columns, len(found)))
 
 
-def rounds_figure(
-    history: pd.DataFrame, baselines: Mapping, best_round: int | None = None
-) -> Figure | None:
+def rounds_figure(history: pd.DataFrame, baselines: Mapping, best_round: int | None = None) -> Figure | None:
     """AUROC, accuracy and loss against rounds; None when no round has any of them.
 
     Args:
@@ -165,12 +152,7 @@ def _bytes(axes: Axes, history: pd.DataFrame) -> None:
     for name, (label, colour, dashes) in DIRECTIONS.items():
         total = history[name].fillna(0).cumsum() / size
         axes.plot(
-            history["round"],
-            total,
-            marker=marker(len(history), most=1),
-            color=colour,
-            linestyle=dashes,
-            label=label,
+            history["round"], total, marker=marker(len(history), most=1), color=colour, linestyle=dashes, label=label
         )
     axes.set_title(f"All messages up to a round, {unit}")
     axes.legend(loc="upper left")
@@ -179,18 +161,11 @@ def _bytes(axes: Axes, history: pd.DataFrame) -> None:
 def _seconds(axes: Axes, history: pd.DataFrame) -> None:
     total = history["seconds"].fillna(0).cumsum().to_numpy(float)
     minutes = bool(len(total)) and total[-1] >= 300
-    axes.plot(
-        history["round"],
-        total / (60 if minutes else 1),
-        marker=marker(len(history), most=1),
-        color=PURPLE,
-    )
+    axes.plot(history["round"], total / (60 if minutes else 1), marker=marker(len(history), most=1), color=PURPLE)
     axes.set_title(f"Time up to a round, {'minutes' if minutes else 'seconds'}")
 
 
-def clients_figure(
-    rounds: pd.DataFrame, clients: Sequence[str], local: Mapping[str, list[dict]]
-) -> Figure | None:
+def clients_figure(rounds: pd.DataFrame, clients: Sequence[str], local: Mapping[str, list[dict]]) -> Figure | None:
     """A panel for each client: AUROC or, where no client has one, loss; None when no client was measured.
 
     Args:
@@ -230,9 +205,7 @@ def _panel(axes: Axes, metric: str, shared: list[dict], own: list[dict]) -> None
     axes.plot(numbers, values, marker=marker(len(numbers), 1), label="its own model", **style)
     numbers, values = curve_of(shared, metric)
     style = {"color": MARKS["federated"][0], "linewidth": 1.6, "markersize": 2.5}
-    axes.plot(
-        numbers, values, marker=marker(len(numbers), 30), label="the federated model", **style
-    )
+    axes.plot(numbers, values, marker=marker(len(numbers), 30), label="the federated model", **style)
     if not values:
         text = {"ha": "center", "color": GREY, "fontsize": 9.5}
         axes.text(0.5, 0.5, "undefined here", transform=axes.transAxes, **text)

@@ -82,12 +82,7 @@ def site_gain(
 
 
 def _places(
-    models: Mapping[str, Predictions],
-    sites: np.ndarray,
-    patients: np.ndarray,
-    column: int,
-    resamples: int,
-    seed: int,
+    models: Mapping[str, Predictions], sites: np.ndarray, patients: np.ndarray, column: int, resamples: int, seed: int
 ) -> list[dict]:
     """The entries without their words."""
     measured = []
@@ -138,10 +133,7 @@ def _measured(
         draws = np.empty(0)
         if resamples:
             draws = cluster_bootstrap(
-                lambda weights, p=predictions: p.measure(weights)[:, 0, column],
-                patients,
-                resamples,
-                seed,
+                lambda weights, p=predictions: p.measure(weights)[:, 0, column], patients, resamples, seed
             )
         value = float(predictions.measure(everything)[0, 0, column])
         values[name], resampled[name] = _with_interval(value, draws), draws
@@ -166,9 +158,7 @@ def _mean_of_sites(
 ) -> tuple[dict, dict[str, np.ndarray]] | None:
     """Every site counts alike; each resample draws within every site. None with fewer than two sites to average."""
     kept = [
-        i
-        for i, place in enumerate(places)
-        if all(measured["low"] is not None for measured in place["values"].values())
+        i for i, place in enumerate(places) if all(measured["low"] is not None for measured in place["values"].values())
     ]
     if len(kept) < 2:
         return None

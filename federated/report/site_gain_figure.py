@@ -10,12 +10,7 @@ from medimg.style.figures import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILION, st
 from medimg.style.words import shortened
 
 # Federated in the colour that stands out; the shape says the same to who can't tell colours.
-MARKS = {
-    "majority": (GREY, "D"),
-    "local": (ORANGE, "s"),
-    "federated": (BLUE, "o"),
-    "centralised": (GREEN, "^"),
-}
+MARKS = {"majority": (GREY, "D"), "local": (ORANGE, "s"), "federated": (BLUE, "o"), "centralised": (GREEN, "^")}
 OTHER = (BLACK, "v")
 WORD_COLOURS = {"gains": BLUE, "loses": VERMILION}
 
@@ -74,14 +69,7 @@ def _differences(axes: Axes, result: dict, others: list[str]) -> None:
                 fontweight="bold" if entry["word"] in WORD_COLOURS else "normal",
             )
     if "local" in others:
-        axes.annotate(
-            "against local",
-            (1.02, 1.0),
-            xycoords="axes fraction",
-            va="bottom",
-            color=GREY,
-            fontsize=9,
-        )
+        axes.annotate("against local", (1.02, 1.0), xycoords="axes fraction", va="bottom", color=GREY, fontsize=9)
     sides = ("federated better", "federated worse")
     left, right = sides if result["lower_is_better"] else reversed(sides)
     axes.set_title("Federated less the other, 95% interval")

@@ -39,25 +39,16 @@ def sentences(result: dict) -> list[str]:
     for place in result["places"]:
         if place["kind"] == "site":
             continue
-        told += [
-            _together(result, place, other)
-            for other in ("local", "centralised")
-            if other in place["differences"]
-        ]
+        told += [_together(result, place, other) for other in ("local", "centralised") if other in place["differences"]]
     return told
 
 
 def notes(result: dict) -> list[str]:
     """What a reader must know of the numbers."""
     ours = [place for place in result["places"] if place["kind"] == "site"]
-    told = [
-        "intervals and p-values are over the test patients of one training; another seed moves the values too"
-    ]
+    told = ["intervals and p-values are over the test patients of one training; another seed moves the values too"]
     few = [
-        f"{place['name']} ({count} {name})"
-        for place in ours
-        for name, count in place["support"].items()
-        if count < FEW
+        f"{place['name']} ({count} {name})" for place in ours for name, count in place["support"].items() if count < FEW
     ]
     if few:
         told.append(f"fewer than {FEW} rows of a class make a site rough: {', '.join(few)}")
@@ -65,9 +56,7 @@ def notes(result: dict) -> list[str]:
         if place.get("left_out"):
             told.append(f"{place['name']} leaves out {', '.join(place['left_out'])}: no interval")
     if any(place.get("word") == NO_EVIDENCE for place in ours):
-        told.append(
-            "no evidence of a gain is not evidence of none: each interval shows how much these data leave open"
-        )
+        told.append("no evidence of a gain is not evidence of none: each interval shows how much these data leave open")
     return told
 
 
@@ -88,9 +77,7 @@ def site_table(result: dict) -> pd.DataFrame:
 
 def _count(ours: list[dict]) -> str:
     number = {name: sum(place["word"] == name for place in ours) for name in _TOLD}
-    parts = [
-        f"{number[name]} {text[number[name] != 1]}" for name, text in _TOLD.items() if number[name]
-    ]
+    parts = [f"{number[name]} {text[number[name] != 1]}" for name, text in _TOLD.items() if number[name]]
     return f"Of {len(ours)} sites, against training on their own data alone: {', '.join(parts)}."
 
 
@@ -134,8 +121,7 @@ def _tested(found: dict) -> str:
 def _values(result: dict, place: dict, other: str) -> str:
     name = METRIC_NAMES[result["metric"]][0]
     values = [
-        "undefined" if (v := place["values"][model]["value"]) is None else f"{v:.3f}"
-        for model in ("federated", other)
+        "undefined" if (v := place["values"][model]["value"]) is None else f"{v:.3f}" for model in ("federated", other)
     ]
     return f"{name} {values[0]} federated against {values[1]} {other}"
 

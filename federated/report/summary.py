@@ -86,10 +86,7 @@ def _seconds(seconds: list[float | None]) -> dict[str, float | None]:
 def _local(setting: Setting) -> str:
     local = setting.local
     amount = f"{local.steps} steps" if local.steps else f"{local.epochs} epochs"
-    return (
-        f"{amount} of batch {local.batch_size} a round, {local.optimizer}, learning rate "
-        f"{local.learning_rate:g}"
-    )
+    return f"{amount} of batch {local.batch_size} a round, {local.optimizer}, learning rate {local.learning_rate:g}"
 
 
 def _secure(setting: Setting, clients: int) -> dict:
@@ -98,18 +95,14 @@ def _secure(setting: Setting, clients: int) -> dict:
     return {
         "kind": config.secure,
         "threshold": None if config.secure == "none" else threshold,
-        "sentences": who_could_see(
-            config.secure, apart=bool(config.worker), private=config.is_private
-        ),
+        "sentences": who_could_see(config.secure, apart=bool(config.worker), private=config.is_private),
     }
 
 
 def _clients(setting: Setting, clients: list[ClientData]) -> list[dict]:
     if setting.config.is_private:
         # Exact numbers of protected patients and their rows.
-        return [
-            {"name": data.name, "examples": None, "patients": None, "notes": []} for data in clients
-        ]
+        return [{"name": data.name, "examples": None, "patients": None, "notes": []} for data in clients]
     known = {client.name: client for client in setting.clients}
     told = []
     for data in clients:

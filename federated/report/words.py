@@ -166,9 +166,7 @@ def limits(federation: dict) -> list[str]:
             "and habits of labelling differ between hospitals in ways that no such division imitates."
         )
     seconds = "" if withheld(federation) else " and seconds the time of computing"
-    told.append(
-        f"Bytes are the content of the messages{seconds}: encryption, protocol and network come on top."
-    )
+    told.append(f"Bytes are the content of the messages{seconds}: encryption, protocol and network come on top.")
     if federation["best_round"] is not None:
         told.append(
             "The kept round was chosen on validation data, so the validation curves flatter it; the table of sites is "

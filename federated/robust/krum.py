@@ -28,10 +28,7 @@ def krum(vectors: Sequence[np.ndarray], byzantine: int) -> Aggregate:
 
 
 def multi_krum(
-    vectors: Sequence[np.ndarray],
-    byzantine: int,
-    keep: int | None = None,
-    weights: Sequence[float] | None = None,
+    vectors: Sequence[np.ndarray], byzantine: int, keep: int | None = None, weights: Sequence[float] | None = None
 ) -> Aggregate:
     """The mean of the `keep` updates with the best Krum scores.
 
@@ -53,9 +50,7 @@ def multi_krum(
         )
     scores = krum_scores(squared_distances(vectors), byzantine)
     chosen = np.sort(np.argsort(scores, kind="stable")[:keep])
-    best = mean(
-        [vectors[i] for i in chosen], None if weights is None else np.asarray(weights)[chosen]
-    )
+    best = mean([vectors[i] for i in chosen], None if weights is None else np.asarray(weights)[chosen])
     share = np.zeros(n)
     share[chosen] = best.share
     return replace(best, share=share, scores=scores)

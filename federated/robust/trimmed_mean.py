@@ -12,9 +12,7 @@ from federated.robust.vectors import Aggregate, checked, coordinatewise, normali
 from medimg.errors import InputError
 
 
-def trimmed_mean(
-    vectors: Sequence[np.ndarray], trim: float, weights: Sequence[float] | None = None
-) -> Aggregate:
+def trimmed_mean(vectors: Sequence[np.ndarray], trim: float, weights: Sequence[float] | None = None) -> Aggregate:
     """The mean without the largest and the smallest values of every coordinate.
 
     As many hostile clients as are trimmed on a side can't carry it beyond the others' values.

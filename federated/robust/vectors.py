@@ -43,9 +43,7 @@ def checked(vectors: Sequence[np.ndarray]) -> tuple[int, int]:
         ValueError: not all are vectors of floats of one length.
     """
     if len(vectors) == 0:
-        raise InputError(
-            "no client's update is left to aggregate; lower --dropout or raise --client-fraction"
-        )
+        raise InputError("no client's update is left to aggregate; lower --dropout or raise --client-fraction")
     shapes = {np.shape(vector) for vector in vectors}
     if len(shapes) > 1 or len(shape := shapes.pop()) != 1 or shape[0] == 0:
         raise ValueError(
@@ -71,9 +69,7 @@ def blocks(vectors: Sequence[np.ndarray]) -> Iterator[tuple[slice, np.ndarray]]:
         values = np.stack([np.asarray(vector[here], np.float64) for vector in vectors])
         finite = np.isfinite(values).all(axis=1)
         if not finite.all():
-            raise ValueError(
-                f"update {int(finite.argmin())} holds NaN or infinity; validate it first"
-            )
+            raise ValueError(f"update {int(finite.argmin())} holds NaN or infinity; validate it first")
         yield here, values
 
 

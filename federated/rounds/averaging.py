@@ -34,9 +34,7 @@ def options_of_rounds(config, rounds: int) -> FederateConfig:
         config: has the fields of PartitionOptions and AggregationOptions, `seed` and `is_private`.
         rounds: in all.
     """
-    names = [
-        f.name for kind in (PartitionOptions, AggregationOptions) for f in dataclasses.fields(kind)
-    ]
+    names = [f.name for kind in (PartitionOptions, AggregationOptions) for f in dataclasses.fields(kind)]
     return FederateConfig(
         **{name: getattr(config, name) for name in names},
         rounds=rounds,
@@ -83,9 +81,7 @@ def average(
         outcome = Rounds(
             engine,
             LocalCrew(engine, clients),
-            Combining(
-                engine, config, list(examples), max(examples.values()), kept.folder / "answers"
-            ),
+            Combining(engine, config, list(examples), max(examples.values()), kept.folder / "answers"),
             Unmeasured(),
             config,
             kept,

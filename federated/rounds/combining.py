@@ -72,12 +72,7 @@ class Combining:
     """
 
     def __init__(
-        self,
-        engine: Engine,
-        config: FederateConfig,
-        names: Sequence[str],
-        examples: int,
-        answers: Path | None = None,
+        self, engine: Engine, config: FederateConfig, names: Sequence[str], examples: int, answers: Path | None = None
     ):
         self.engine, self.config = engine, config
         self._identities = identities(names, answers)
@@ -93,11 +88,7 @@ class Combining:
         return self._most if self.engine.strategy.by_examples else 1.0
 
     def combine(
-        self,
-        state: State,
-        updates: dict[str, ClientUpdate],
-        number: int,
-        absent: Sequence[str] = (),
+        self, state: State, updates: dict[str, ClientUpdate], number: int, absent: Sequence[str] = ()
     ) -> Combined:
         """The server's part of a round.
 
@@ -137,11 +128,7 @@ class Combining:
             return self._by_rule(state, used, rejected, digests, number)
         mean, advanced, measurements = self.engine.aggregate(state, used)
         return Combined(
-            self.engine.apply(advanced, mean, used, number),
-            tuple(used),
-            rejected,
-            digests,
-            measurements=measurements,
+            self.engine.apply(advanced, mean, used, number), tuple(used), rejected, digests, measurements=measurements
         )
 
     def _finite(self, vector: np.ndarray) -> np.ndarray:
@@ -158,17 +145,9 @@ class Combining:
         found = aggregate(config.aggregation, vectors, weights, config.trim, config.byzantine)
         mean = _shaped(found.vector, next(iter(used.values())).vectors)
         shares = dict(zip(names, map(float, found.share), strict=True))
-        return Combined(
-            self.engine.apply(state, mean, used, number),
-            tuple(names),
-            rejected,
-            digests,
-            shares=shares,
-        )
+        return Combined(self.engine.apply(state, mean, used, number), tuple(names), rejected, digests, shares=shares)
 
-    def _securely(
-        self, state: State, updates: dict[str, ClientUpdate], number: int, absent: Sequence[str]
-    ) -> Combined:
+    def _securely(self, state: State, updates: dict[str, ClientUpdate], number: int, absent: Sequence[str]) -> Combined:
         if not updates:
             return Combined(replace(state, round=number), failure="no update arrived")
         pattern = next(iter(updates.values())).vectors
@@ -203,9 +182,7 @@ class Combining:
         }
         if config.secure == "ckks":
             return ckks_sum(vectors, weights, keys=self._ckks, max_weight=self._heaviest, **common)
-        return masked_sum(
-            vectors, weights, bits=config.secure_bits, max_weight=max(1.0, self._heaviest), **common
-        )
+        return masked_sum(vectors, weights, bits=config.secure_bits, max_weight=max(1.0, self._heaviest), **common)
 
 
 def _flat(arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -106,15 +106,11 @@ class Central:
             return None
         logits, targets = logits[chosen], self.targets[chosen]
         return Measured(
-            mean_loss(logits, targets, self.task),
-            accuracy(logits, targets),
-            auroc(logits, targets, self.task),
+            mean_loss(logits, targets, self.task), accuracy(logits, targets), auroc(logits, targets, self.task)
         )
 
 
-def predictions(
-    classes: tuple[str, ...], test: Central, val: Central, test_logits, val_logits
-) -> Predictions:
+def predictions(classes: tuple[str, ...], test: Central, val: Central, test_logits, val_logits) -> Predictions:
     """A model's predictions on test, at the thresholds that are best on all of val."""
     task = test.task
     on_val, on_test = probabilities(val_logits, task), probabilities(test_logits, task)
@@ -168,9 +164,4 @@ def _thresholds(task: str, targets: np.ndarray, probability: np.ndarray, classes
     if task == "binary":
         return choose(rule, targets == 1, probability[:, 1].astype(np.float64)).value
     columns = range(classes)
-    return np.array(
-        [
-            choose(rule, targets[:, i] > 0.5, probability[:, i].astype(np.float64)).value
-            for i in columns
-        ]
-    )
+    return np.array([choose(rule, targets[:, i] > 0.5, probability[:, i].astype(np.float64)).value for i in columns])

@@ -122,9 +122,7 @@ def check_dropout(probability: float) -> None:
         raise InputError(f"--client-dropout {probability}: must be at least 0 and below 1")
 
 
-def stragglers(
-    clients: Sequence[str], probability: float, pace: float, round: int, seed: int
-) -> dict[str, float]:
+def stragglers(clients: Sequence[str], probability: float, pace: float, round: int, seed: int) -> dict[str, float]:
     """The share of its local steps that each client does: `pace` where it is slow, which it is by chance, else 1.
 
     Args:
@@ -141,10 +139,7 @@ def stragglers(
         raise InputError(f"--stragglers {probability}: must be from 0 to 1")
     if not 0 < pace <= 1:
         raise InputError(f"--straggler-pace {pace}: must be above 0 and at most 1")
-    return {
-        name: pace if _uniform(_SLOWING, seed, round, name) < probability else 1.0
-        for name in clients
-    }
+    return {name: pace if _uniform(_SLOWING, seed, round, name) < probability else 1.0 for name in clients}
 
 
 def _uniform(stream: int, seed: int, round: int, name: str) -> float:

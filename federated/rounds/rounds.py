@@ -174,17 +174,10 @@ class Rounds:
                         "seconds": round(measures.seconds, 4),
                     }
             elif name in combined.bytes_up:
-                row |= {
-                    "bytes_up": combined.bytes_up[name],
-                    "bytes_down": combined.bytes_down[name],
-                }
+                row |= {"bytes_up": combined.bytes_up[name], "bytes_down": combined.bytes_down[name]}
             own = self.central.measure(logits, name)
             if own:
-                row |= {
-                    "val_loss": own.loss,
-                    "val_accuracy": own.accuracy,
-                    "val_auroc": own.auroc,
-                }
+                row |= {"val_loss": own.loss, "val_accuracy": own.accuracy, "val_auroc": own.auroc}
             rows.append(row)
         return rows
 
@@ -245,17 +238,13 @@ def _status(name: str, who: Attendance, lost: dict, combined: Combined) -> str:
     return "straggler" if who.work[name] < 1 else "ok"
 
 
-def _history(
-    number: int, rows: list[dict], measured: Measured, combined: Combined, seconds: float | None
-) -> dict:
+def _history(number: int, rows: list[dict], measured: Measured, combined: Combined, seconds: float | None) -> dict:
     """A row of history.csv; training scores are means over examples, each client's before its steps."""
     trained = [row for row in rows if row["examples"]]
     examples = sum(row["examples"] for row in trained)
 
     def mean(name: str) -> float:
-        return (
-            sum(row[name] * row["examples"] for row in trained) / examples if examples else math.nan
-        )
+        return sum(row[name] * row["examples"] for row in trained) / examples if examples else math.nan
 
     return {
         "round": number,

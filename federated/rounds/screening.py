@@ -72,10 +72,7 @@ def digest_arrays(arrays: Sequence[np.ndarray]) -> str:
 
 
 def validate(
-    update: Update,
-    expected_shapes: Sequence[tuple[int, ...]],
-    dtype: np.dtype = np.float32,
-    limits: Limits = Limits(),
+    update: Update, expected_shapes: Sequence[tuple[int, ...]], dtype: np.dtype = np.float32, limits: Limits = Limits()
 ) -> None:
     """Check form and range of an update.
 
@@ -88,19 +85,13 @@ def validate(
     Raises:
         RejectedUpdateError: with the client and the reason.
     """
-    reason = (
-        _wrong_form(update, expected_shapes, np.dtype(dtype))
-        or _no_number(update)
-        or _beyond(update, limits)
-    )
+    reason = _wrong_form(update, expected_shapes, np.dtype(dtype)) or _no_number(update) or _beyond(update, limits)
     if reason:
         raise RejectedUpdateError(update.client, reason)
 
 
 def screened(
-    updates: Sequence[Update],
-    expected_shapes: Sequence[tuple[int, ...]],
-    limits: Limits = Limits(),
+    updates: Sequence[Update], expected_shapes: Sequence[tuple[int, ...]], limits: Limits = Limits()
 ) -> tuple[list[Update], dict[str, str]]:
     """A round's updates that pass, and why the others do not.
 

@@ -73,7 +73,4 @@ class RoundsTable:
 
 def _quoted(rows: list[dict]) -> list[dict]:
     """A client's name may look like a formula."""
-    return [
-        {name: quote(value) if isinstance(value, str) else value for name, value in row.items()}
-        for row in rows
-    ]
+    return [{name: quote(value) if isinstance(value, str) else value for name, value in row.items()} for row in rows]

@@ -65,8 +65,7 @@ class Answers:
                 )
             if known.clients != _print(terms.clients):
                 raise RefusedError(
-                    self.client,
-                    f"round {terms.round} was asked of other clients before; repeat it with the same ones",
+                    self.client, f"round {terms.round} was asked of other clients before; repeat it with the same ones"
                 )
         self._add(Answer(terms.round, terms.session, _print(terms.clients)))
 

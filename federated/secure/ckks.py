@@ -64,9 +64,7 @@ class CkksKeys:
                 "lower the bounds"
             )
         primes, scale_bits, holds = fitting[0]
-        context = tenseal.context(
-            tenseal.SCHEME_TYPE.CKKS, DEGREE, coeff_mod_bit_sizes=list(primes)
-        )
+        context = tenseal.context(tenseal.SCHEME_TYPE.CKKS, DEGREE, coeff_mod_bit_sizes=list(primes))
         context.global_scale = 2.0**scale_bits
         # Rotations and products need further keys; sums need none.
         without = {"save_galois_keys": False, "save_relin_keys": False}
@@ -102,9 +100,7 @@ class CkksClient:
         self._decrypted = False
         self._survivors: list[str] = []
         if not self._context.is_private():
-            raise InputError(
-                f"client {self.name!r}: the CKKS context has no secret key; pass CkksKeys.secret"
-            )
+            raise InputError(f"client {self.name!r}: the CKKS context has no secret key; pass CkksKeys.secret")
 
     def encrypt(self, vector: np.ndarray, weight: float = 1.0) -> bytes:
         """Signed ciphertexts of weight x vector, the weight, and a 1 that counts this client.
@@ -164,15 +160,13 @@ class CkksClient:
         steps = np.rint(values / GRID)
         if len(values) != self.terms.length + 2 or np.abs(values / GRID - steps).max() > 0.25:
             raise RefusedError(
-                self.name,
-                "the sum's noise is too large to round, or it is not of this round; lower the weights",
+                self.name, "the sum's noise is too large to round, or it is not of this round; lower the weights"
             )
         counted = round(steps[-1] * GRID)
         require(counted, self.terms.threshold, "decrypt")
         if counted != len(self._survivors):
             raise RefusedError(
-                self.name,
-                f"the sum counts {counted} clients, the confirmed list {len(self._survivors)}",
+                self.name, f"the sum counts {counted} clients, the confirmed list {len(self._survivors)}"
             )
         total = (steps[:-1] * GRID).astype("<f8")
         return signed_message(self._identity, self.terms.id, "decrypt", {}, total)
@@ -276,9 +270,7 @@ class CkksServer:
             TooFewClientsError: no client decrypted it.
         """
         if self._answer is None:
-            raise TooFewClientsError(
-                "secure aggregation: no client is left to decrypt the sum; repeat the round"
-            )
+            raise TooFewClientsError("secure aggregation: no client is left to decrypt the sum; repeat the round")
         return self._answer[:-1].copy(), float(self._answer[-1])
 
     def _verified(self, sender: str, raw: bytes, kind: str):
@@ -293,14 +285,11 @@ class CkksServer:
             vectors = [tenseal.ckks_vector_from(self.context, part) for part in unpack(bytes(body))]
             sizes = [vector.size() for vector in vectors]
         except (ValueError, RuntimeError) as error:
-            raise RejectedError(
-                sender, "its ciphertexts can't be read under this run's key"
-            ) from error
+            raise RejectedError(sender, "its ciphertexts can't be read under this run's key") from error
         full, rest = divmod(self.terms.length + 2, SLOTS)
         if sizes != [SLOTS] * full + [rest] * bool(rest):
             raise RejectedError(
-                sender,
-                f"its ciphertexts hold {sum(sizes)} values, this round's {self.terms.length + 2}",
+                sender, f"its ciphertexts hold {sum(sizes)} values, this round's {self.terms.length + 2}"
             )
         return vectors
 

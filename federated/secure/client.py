@@ -145,13 +145,9 @@ class MaskingClient:
             names = json.loads(survivors)
             require(len(names), self.terms.threshold, "confirm")
             if len(set(names)) != len(names) or not set(names) <= set(self._held):
-                raise RefusedError(
-                    self.name, "the list of the sum repeats names or has some that shared no keys"
-                )
+                raise RefusedError(self.name, "the list of the sum repeats names or has some that shared no keys")
             if self.name not in names:
-                raise RefusedError(
-                    self.name, "the server says that its masked vector did not arrive"
-                )
+                raise RefusedError(self.name, "the server says that its masked vector did not arrive")
             self._identity.answers.settle(self.terms, sorted(names))
             self._survivors = names
             return self._signed("confirm", {"survivors": names})
@@ -176,9 +172,7 @@ class MaskingClient:
                 both = ", ".join(sorted(set(survivors) & set(dropped)))
                 raise RefusedError(self.name, f"the server asks for both secrets of {both}")
             if survivors != self._survivors or set(survivors) | set(dropped) != set(self._held):
-                raise RefusedError(
-                    self.name, "the server asks for another list than the one it confirmed"
-                )
+                raise RefusedError(self.name, "the server asks for another list than the one it confirmed")
             self._check_confirmations(asked["confirmed"], confirmations)
             seeds = {name: self._held[name][0].hex() for name in survivors}
             keys = {name: self._held[name][1].hex() for name in dropped}
@@ -204,9 +198,7 @@ class MaskingClient:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, InputError):
                 raise
-            raise RefusedError(
-                self.name, f"what the server sent for '{stage}' can't be read"
-            ) from error
+            raise RefusedError(self.name, f"what the server sent for '{stage}' can't be read") from error
 
     def _relayed(self, bundle: bytes, kind: str) -> list[Message]:
         messages = []
@@ -232,9 +224,7 @@ class MaskingClient:
         try:
             plain = self._cipher(sender).decrypt(self._nonce(sender), encrypted, route)
         except InvalidTag as error:
-            raise RejectedError(
-                sender, f"its share for {self.name!r} does not open; it was changed"
-            ) from error
+            raise RejectedError(sender, f"its share for {self.name!r} does not open; it was changed") from error
         if len(plain) != 2 * shamir.SHARE_BYTES:
             raise RejectedError(sender, f"its share for {self.name!r} has the wrong size")
         return plain[: shamir.SHARE_BYTES], plain[shamir.SHARE_BYTES :]

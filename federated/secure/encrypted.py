@@ -80,20 +80,9 @@ def ckks_sum(
     for name in list(traffic.present):
         traffic.present = [name]
         traffic.stage(
-            "decrypt",
-            {name: ciphertexts},
-            lambda name, content: clients[name].decrypt(content),
-            server.answered,
+            "decrypt", {name: ciphertexts}, lambda name, content: clients[name].decrypt(content), server.answered
         )
         if traffic.present:
             break
     total, weight = server.total()
-    return SecureSum(
-        total,
-        weight,
-        server.included,
-        traffic.dropped,
-        traffic.rejected,
-        traffic.up,
-        traffic.down,
-    )
+    return SecureSum(total, weight, server.included, traffic.dropped, traffic.rejected, traffic.up, traffic.down)

@@ -25,9 +25,7 @@ class TooFewClientsError(InputError):
     """Fewer clients than the threshold are left: the round ends without a sum."""
 
 
-def require(
-    present: int, threshold: int, stage: str, reasons: dict[str, str] | None = None
-) -> None:
+def require(present: int, threshold: int, stage: str, reasons: dict[str, str] | None = None) -> None:
     """Fail closed below the threshold.
 
     Raises:

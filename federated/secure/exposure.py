@@ -35,16 +35,14 @@ _EVERYWHERE = (
 )
 _SENTENCES = {
     "none": (
-        "The server sees every client's update of every round, and could try to reconstruct "
-        "images from it.",
+        "The server sees every client's update of every round, and could try to reconstruct images from it.",
         "A client sees its own update and the model.",
     ),
     "masking": (
         "The server is sent masked vectors, each alone indistinguishable from random numbers, and "
         "obtains their sum; it also sees who took part, who dropped out, and sizes and times of "
         "messages.",
-        "A client sees its own vector, the model, and encrypted or meaningless shares of the "
-        "others' secrets.",
+        "A client sees its own vector, the model, and encrypted or meaningless shares of the others' secrets.",
         "Fewer clients than the threshold, even with the server's help, learn nothing of "
         "another's vector but through the sum. From the threshold on, clients that act together "
         "with the server can unmask any one vector.",

@@ -40,9 +40,7 @@ class FixedPoint:
         if self.bits not in (32, 64):
             raise InputError(f"secure aggregation: {self.bits} bits; 32 or 64 are possible")
         if not (0 < self.limit < 2.0**60 and 0 < self.max_weight < 2.0**60):
-            raise InputError(
-                "secure aggregation: limit and weight bound must be positive and below 2^60"
-            )
+            raise InputError("secure aggregation: limit and weight bound must be positive and below 2^60")
         if self.unit > COARSEST or self.weight_unit > 1:
             raise InputError(
                 f"secure aggregation: {self.bits} bits hold the sum of {self.addends} clients up to {self.limit:g} x "

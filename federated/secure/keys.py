@@ -104,9 +104,7 @@ class Exchange:
         Raises:
             ValueError: the other key has low order, so that the result would be known to anyone.
         """
-        shared = X25519PrivateKey.from_private_bytes(self.private).exchange(
-            X25519PublicKey.from_public_bytes(public)
-        )
+        shared = X25519PrivateKey.from_private_bytes(self.private).exchange(X25519PublicKey.from_public_bytes(public))
         return derive(shared, round_id, purpose)
 
 

@@ -84,6 +84,4 @@ def masked_sum(
         inbound = server.next_stage()
     included = server.included
     total, weight = server.total()
-    return SecureSum(
-        total, weight, included, traffic.dropped, traffic.rejected, traffic.up, traffic.down
-    )
+    return SecureSum(total, weight, included, traffic.dropped, traffic.rejected, traffic.up, traffic.down)

@@ -32,12 +32,7 @@ class Message:
 
 
 def signed_message(
-    identity: Identity,
-    round_id: str,
-    kind: str,
-    fields: dict,
-    body=b"",
-    tag_key: bytes | None = None,
+    identity: Identity, round_id: str, kind: str, fields: dict, body=b"", tag_key: bytes | None = None
 ) -> bytes:
     """Sign a message: header size, JSON header, binary body, Ed25519 signature of their SHA-256.
 
@@ -69,8 +64,7 @@ def verified_message(
         signed = text if tag_key is not None else view[:-_SIGNATURE_BYTES]
         if not signed_by(public, bytes(signature), _digest([signed])):
             raise RejectedError(
-                sender,
-                f"the signature of its message '{kind}' does not match; it was changed or is foreign",
+                sender, f"the signature of its message '{kind}' does not match; it was changed or is foreign"
             )
         header = json.loads(bytes(text[_SIZE.size :]))
         found = Message(header["kind"], header["sender"], dict(header["fields"]), body, raw)

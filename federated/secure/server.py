@@ -66,23 +66,17 @@ class MaskingServer:
         if sender not in self.terms.clients:
             raise RejectedError(sender, "is not one of this round's clients")
         key = self._tag_key(sender) if self.stage == "mask" else None
-        message = verified_message(
-            raw, sender, self._roster[sender], self.terms.id, self.stage, key
-        )
+        message = verified_message(raw, sender, self._roster[sender], self.terms.id, self.stage, key)
         if sender in self._messages[self.stage]:
             raise RejectedError(sender, f"sent '{self.stage}' twice (a replay?)")
         if self._stage and sender not in self._messages[STAGES[self._stage - 1]]:
-            raise RejectedError(
-                sender, f"sent '{self.stage}' without having sent '{STAGES[self._stage - 1]}'"
-            )
+            raise RejectedError(sender, f"sent '{self.stage}' without having sent '{STAGES[self._stage - 1]}'")
         try:
             kept = getattr(self, f"_check_{self.stage}")(message)
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             if isinstance(error, InputError):
                 raise
-            raise RejectedError(
-                sender, f"its message '{self.stage}' has missing or malformed fields"
-            ) from error
+            raise RejectedError(sender, f"its message '{self.stage}' has missing or malformed fields") from error
         self._messages[self.stage][sender] = kept
 
     def _tag_key(self, sender: str) -> bytes:
@@ -103,9 +97,7 @@ class MaskingServer:
     def _check_share(self, message: Message) -> Message:
         others = set(self._messages["advertise"])
         if set(message.fields["to"]) != others - {message.sender}:
-            raise RejectedError(
-                message.sender, "did not share with exactly the clients of the round"
-            )
+            raise RejectedError(message.sender, "did not share with exactly the clients of the round")
         if set(message.fields["prints"]) != others:
             raise RejectedError(message.sender, "its shares have no fingerprints")
         return message
@@ -114,8 +106,7 @@ class MaskingServer:
         words = len(message.body) / self._sum.itemsize
         if words != len(self._sum):
             raise RejectedError(
-                message.sender,
-                f"its masked vector has {words:g} words, this round's have {len(self._sum)}",
+                message.sender, f"its masked vector has {words:g} words, this round's have {len(self._sum)}"
             )
         masked = np.frombuffer(message.body, dtype=self._sum.dtype)
         np.add(self._sum, masked, out=self._sum)
@@ -131,9 +122,7 @@ class MaskingServer:
         asked = {"seeds": (0, self.included), "keys": (1, self._lost())}
         for which, (number, names) in asked.items():
             if set(message.fields[which]) != set(names):
-                raise RejectedError(
-                    message.sender, f"did not reveal the {which} that were asked for"
-                )
+                raise RejectedError(message.sender, f"did not reveal the {which} that were asked for")
             for name, part in message.fields[which].items():
                 known = self._messages["share"][name].fields["prints"][message.sender][number]
                 if fingerprint(bytes.fromhex(part)) != known:
@@ -190,9 +179,7 @@ class MaskingServer:
             RejectedError: what was restored of a client is not what it committed to; there is no sum.
         """
         if self.stage != "total":
-            raise InputError(
-                f"secure aggregation: no sum before the stage '{self.stage}' is closed"
-            )
+            raise InputError(f"secure aggregation: no sum before the stage '{self.stage}' is closed")
         try:
             for name in self.included:
                 add_mask(self._sum, self_mask(self._restore(name, "seeds"), self.terms), -1)
@@ -212,16 +199,11 @@ class MaskingServer:
 
     def _restore(self, name: str, which: str) -> bytes:
         revealed = list(self._messages["reveal"].values())[: self.terms.threshold]
-        shares = {
-            self.terms.place(message.sender): bytes.fromhex(message.fields[which][name])
-            for message in revealed
-        }
+        shares = {self.terms.place(message.sender): bytes.fromhex(message.fields[which][name]) for message in revealed}
         secret = shamir.restore(shares, KEY_BYTES)
         if secret is not None and self._committed(name, which, secret):
             return secret
-        raise RejectedError(
-            name, "its shares do not restore the secret that it committed to; repeat without it"
-        )
+        raise RejectedError(name, "its shares do not restore the secret that it committed to; repeat without it")
 
     def _committed(self, name: str, which: str, secret: bytes) -> bool:
         if which == "seeds":

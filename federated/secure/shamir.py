@@ -13,10 +13,7 @@ MOST_SECRET_BYTES = 64
 
 
 def share(
-    secret: bytes,
-    threshold: int,
-    places: Iterable[int],
-    entropy: Callable[[int], bytes] = secrets.token_bytes,
+    secret: bytes, threshold: int, places: Iterable[int], entropy: Callable[[int], bytes] = secrets.token_bytes
 ) -> dict[int, bytes]:
     """Split a secret: any `threshold` of the shares restore it.
 

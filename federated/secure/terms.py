@@ -110,18 +110,14 @@ def check_vector(client: str, vector, weight: float, terms: Terms) -> None:
 
     if getattr(vector, "shape", None) != (terms.length,):
         shape = getattr(vector, "shape", type(vector).__name__)
-        raise RejectedError(
-            client, f"its vector has shape {shape}, this round's is ({terms.length},)"
-        )
+        raise RejectedError(client, f"its vector has shape {shape}, this round's is ({terms.length},)")
     if vector.dtype not in (np.float32, np.float64):
         raise RejectedError(client, f"its vector is {vector.dtype}; float32 or float64 is needed")
     low, high = float(vector.min()), float(vector.max())
     # A NaN makes both NaN.
     if not (math.isfinite(low) and math.isfinite(high)):
         count = int((~np.isfinite(vector)).sum())
-        raise RejectedError(
-            client, f"its vector has NaN or infinity in {count} of {terms.length} places"
-        )
+        raise RejectedError(client, f"its vector has NaN or infinity in {count} of {terms.length} places")
     if max(-low, high) > terms.limit:
         largest = max(-low, high)
         raise RejectedError(
@@ -129,6 +125,4 @@ def check_vector(client: str, vector, weight: float, terms: Terms) -> None:
             f"its vector reaches {largest:.6g}, beyond the public limit of {terms.limit:g}; clip updates or raise it",
         )
     if not 0 < weight <= terms.max_weight:
-        raise RejectedError(
-            client, f"its weight {weight:g} must be above 0 and at most {terms.max_weight:g}"
-        )
+        raise RejectedError(client, f"its weight {weight:g} must be above 0 and at most {terms.max_weight:g}")

@@ -22,11 +22,7 @@ def counts_disclosed(apart: bool, table: bool) -> str:
     return (
         f"{told}; in the simulation its class counts in each part are known as well (partition.csv, "
         "partition_counts.csv, federation.json)"
-        + (
-            ", and how its columns differ from the other sites' (feature_shift.csv)."
-            if table
-            else "."
-        )
+        + (", and how its columns differ from the other sites' (feature_shift.csv)." if table else ".")
     )
 
 

@@ -63,10 +63,7 @@ def fit(ask: Ask, schema: Schema, config) -> Preprocessing:
         (
             summary.column,
             Learnt(
-                fill,
-                lacking=summary.known.count < rows,
-                varies=whole.low < whole.high,
-                **_scaling(whole, config.scale),
+                fill, lacking=summary.known.count < rows, varies=whole.low < whole.high, **_scaling(whole, config.scale)
             ),
         )
         for summary, fill, whole in zip(summaries, fills, filled, strict=True)
@@ -79,9 +76,7 @@ def fit(ask: Ask, schema: Schema, config) -> Preprocessing:
     return selected(fitted, kept, config.select)
 
 
-def _usable(
-    asking: Asking, schema: Schema, config
-) -> tuple[Asking, tuple[Feature, ...], dict[str, str]]:
+def _usable(asking: Asking, schema: Schema, config) -> tuple[Asking, tuple[Feature, ...], dict[str, str]]:
     """Who is asked about which rows, the columns that these know well enough, and why the others are left out."""
     rows, missing = _missing(asking, len(schema.features))
     if not rows:
@@ -159,10 +154,7 @@ def _fills(asking: Asking, summaries: list[_Summary], impute: str) -> list[float
         of_numbers = medians(asking, measured)
     elif measured and impute == "most-frequent":
         of_numbers = _commonest(asking, list(measured))
-    return [
-        of_numbers[s.column.name] if s.counts is None else _category_fill(s, impute)
-        for s in summaries
-    ]
+    return [of_numbers[s.column.name] if s.counts is None else _category_fill(s, impute) for s in summaries]
 
 
 def _category_fill(summary: _Summary, impute: str) -> float:

@@ -56,9 +56,7 @@ def medians(asking: Asking, columns: dict[str, tuple[str, Moments]]) -> dict[str
     Raises:
         InputError: an answer is unusable, or at odds with the moments.
     """
-    searches = [
-        search for name, (kind, known) in columns.items() for search in _two(name, kind, known)
-    ]
+    searches = [search for name, (kind, known) in columns.items() for search in _two(name, kind, known)]
     while pending := [search for search in searches if search.low < search.high]:
         intervals = list(dict.fromkeys(search.interval for search in pending))
         counts = dict(zip(intervals, _counts(asking, intervals), strict=True))
@@ -72,9 +70,7 @@ def medians(asking: Asking, columns: dict[str, tuple[str, Moments]]) -> dict[str
             search.narrow(found)
     values: dict[str, list[float]] = {}
     for search in searches:
-        values.setdefault(search.column, []).append(
-            float(to_values(np.array([search.low]), search.kind)[0])
-        )
+        values.setdefault(search.column, []).append(float(to_values(np.array([search.low]), search.kind)[0]))
     return {name: (low + high) / 2 for name, (low, high) in values.items()}
 
 

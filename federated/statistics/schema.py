@@ -68,9 +68,7 @@ def agreed(dataset: Dataset, schema: Schema) -> Dataset:
             f"('{absent[0].name}', ...); is it the right table?"
         )
     _check_labels(dataset, schema)
-    empty = pd.DataFrame(
-        {f.name: np.nan if f.is_number else "" for f in absent}, index=dataset.manifest.index
-    )
+    empty = pd.DataFrame({f.name: np.nan if f.is_number else "" for f in absent}, index=dataset.manifest.index)
     return replace(
         dataset,
         manifest=pd.concat([dataset.manifest, empty], axis=1) if absent else dataset.manifest,

@@ -8,12 +8,7 @@ from medimg.tables.preprocessing import Preprocessing
 
 
 def best(
-    asking: Asking,
-    fitted: Preprocessing,
-    means: dict[str, float],
-    schema: Schema,
-    method: str,
-    count: int,
+    asking: Asking, fitted: Preprocessing, means: dict[str, float], schema: Schema, method: str, count: int
 ) -> np.ndarray:
     """The columns with the highest scores, as `medimg.tables.selection.best` chooses them from rows.
 
@@ -31,9 +26,7 @@ def best(
     if count >= len(fitted.columns):
         return np.arange(len(fitted.columns))
     # 0 for columns of 0 and 1: their sums are whole numbers, and equal scores stay equal.
-    shifts = [
-        (means[c.source] - c.offset) / c.scale if c.kind == "value" else 0.0 for c in fitted.columns
-    ]
+    shifts = [(means[c.source] - c.offset) / c.scale if c.kind == "value" else 0.0 for c in fitted.columns]
     groupings, groups = 1, 1
     if method == "anova":
         several = schema.task == "multilabel"

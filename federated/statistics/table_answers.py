@@ -132,9 +132,7 @@ def _own(dataset: Dataset, request: dict) -> tuple[Dataset, pd.DataFrame]:
     return own, training_rows(own, request.get("known"))
 
 
-def _columns(
-    own: Dataset, rows: pd.DataFrame, names: list[str]
-) -> Iterator[tuple[Input, np.ndarray]]:
+def _columns(own: Dataset, rows: pd.DataFrame, names: list[str]) -> Iterator[tuple[Input, np.ndarray]]:
     """The columns of these names, each with its known values, float64."""
     by_name = {feature.name: feature for feature in own.features}
     features = tuple(by_name[name] for name in names)
@@ -177,7 +175,5 @@ def answer(dataset: Dataset, request: dict) -> dict:
     """
     kind = request.get("kind")
     if kind not in _KINDS:
-        raise InputError(
-            f"statistics '{kind}' are not known here; run the same version of medimg everywhere"
-        )
+        raise InputError(f"statistics '{kind}' are not known here; run the same version of medimg everywhere")
     return _KINDS[kind](dataset, request)

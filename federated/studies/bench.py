@@ -38,9 +38,7 @@ class Bench:
         InputError: the data or options don't fit.
     """
 
-    def __init__(
-        self, dataset: Dataset, config: FederateConfig, folder: Path, execution: Execution
-    ):
+    def __init__(self, dataset: Dataset, config: FederateConfig, folder: Path, execution: Execution):
         self.folder, self.execution = Path(folder), execution
         self.setting = Setting.of(dataset, config)
         self.plan = self.setting.plan(self.setting.describe(self.setting.ask))
@@ -49,8 +47,7 @@ class Bench:
             for i, c in enumerate(self.setting.clients)
         ]
         self.val, self.test = (
-            Central(dataset, self.setting.clients, part, self.plan, self.folder)
-            for part in ("val", "test")
+            Central(dataset, self.setting.clients, part, self.plan, self.folder) for part in ("val", "test")
         )
         self._initial = self.plan.trained.get_weights()
 
@@ -101,11 +98,7 @@ class Bench:
         shutil.rmtree(checkpoints)
         weights = engine.weights(outcome.state)
         found = predictions(
-            setting.dataset.classes,
-            self.test,
-            self.val,
-            self.test.logits(weights),
-            self.val.logits(weights),
+            setting.dataset.classes, self.test, self.val, self.test.logits(weights), self.val.logits(weights)
         )
         return cut(found), outcome.progress.history[-1]["val_loss"]
 

@@ -15,35 +15,22 @@ class FederatedStudyConfig(Config):
         minimum=1,
     )
     rounds: int | None = option(
-        None,
-        "Rounds (default: federated-hospitals 15, federated-toy 5, federated-skin 30).",
-        minimum=1,
+        None, "Rounds (default: federated-hospitals 15, federated-toy 5, federated-skin 30).", minimum=1
     )
-    strategy: tuple = option(
-        (), "federated-hospitals: an algorithm; may be repeated (default: those of the study)."
-    )
+    strategy: tuple = option((), "federated-hospitals: an algorithm; may be repeated (default: those of the study).")
     tune: bool = option(
-        False,
-        "federated-hospitals: choose learning rates on each seed's validation part, instead of the study's own.",
+        False, "federated-hospitals: choose learning rates on each seed's validation part, instead of the study's own."
     )
     model: tuple = option(
         (),
         "federated-toy, federated-skin: a model; may be repeated (default: mlp for a table, baseline_cnn for images; "
         "vgg19, resnet50 and inception_v3).",
     )
-    weights: str = option(
-        "imagenet",
-        "federated-skin: where the backbones start.",
-        metavar="imagenet|none|FILE",
-    )
+    weights: str = option("imagenet", "federated-skin: where the backbones start.", metavar="imagenet|none|FILE")
     model_arg: dict = option(
         {}, "federated-skin: argument of the model's builder, k=v; may be repeated.", metavar="k=v"
     )
     normalize: str = option(
-        "pca",
-        "federated-skin: colours whitened, or as the model has them.",
-        choices=("none", "pca"),
+        "pca", "federated-skin: colours whitened, or as the model has them.", choices=("none", "pca")
     )
-    image_size: int | None = option(
-        None, "Images' side (default: federated-skin 128, federated-toy 64).", minimum=1
-    )
+    image_size: int | None = option(None, "Images' side (default: federated-skin 128, federated-toy 64).", minimum=1)

@@ -87,10 +87,7 @@ class Training:
 
 
 def federated_hospitals(
-    data: Path,
-    out: Path,
-    study: FederatedStudyConfig,
-    progress: Callable[[int, int], None] | None = None,
+    data: Path, out: Path, study: FederatedStudyConfig, progress: Callable[[int, int], None] | None = None
 ) -> pd.DataFrame:
     """Train every algorithm over seeds, beside each hospital alone and all pooled.
 
@@ -140,12 +137,7 @@ def _trainings(study: FederatedStudyConfig) -> list[Training]:
 
 
 def _run(
-    dataset: Dataset,
-    out: Path,
-    seed: int,
-    rounds: int,
-    trainings: list[Training],
-    execution: Execution,
+    dataset: Dataset, out: Path, seed: int, rounds: int, trainings: list[Training], execution: Execution
 ) -> Iterator[Training]:
     """Do a seed's trainings, each whole when it is given back."""
     if not trainings:
@@ -203,8 +195,7 @@ def divided(dataset: Dataset, seed: int) -> Dataset:
             )
     strata = rows["site"] + "\n" + rows["label"]
     together = units(
-        pd.DataFrame({"patient": rows["patient"].astype(str), "copy": _copies(dataset)}),
-        ["patient", "copy"],
+        pd.DataFrame({"patient": rows["patient"].astype(str), "copy": _copies(dataset)}), ["patient", "copy"]
     )
     fractions = (1 - TEST - VALIDATION, VALIDATION, TEST)
     parts = split_groups(strata, together, fractions, seed)

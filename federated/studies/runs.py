@@ -32,10 +32,7 @@ class PlannedRun:
 
 
 def results(
-    data: Path,
-    out: Path,
-    planned: list[PlannedRun],
-    progress: Callable[[int, int], None] | None = None,
+    data: Path, out: Path, planned: list[PlannedRun], progress: Callable[[int, int], None] | None = None
 ) -> pd.DataFrame:
     """Train what is left to train, and read what all of them found.
 
@@ -59,12 +56,7 @@ def results(
             folder = Path(out) / "runs" / one.name
             begun = (folder / "model.json").is_file()
             federate(
-                data,
-                folder,
-                one.config,
-                resume=begun,
-                overwrite=not begun and folder.exists(),
-                execution=execution,
+                data, folder, one.config, resume=begun, overwrite=not begun and folder.exists(), execution=execution
             )
             rows += [one.labels | row for row in _found(folder)]
             if progress:
@@ -90,8 +82,4 @@ def _found(folder: Path) -> list[dict]:
 
 
 def _columns(name: str, measured: dict) -> dict:
-    return {
-        name: measured["value"],
-        f"{name}_low": measured["low"],
-        f"{name}_high": measured["high"],
-    }
+    return {name: measured["value"], f"{name}_low": measured["low"], f"{name}_high": measured["high"]}

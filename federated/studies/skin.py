@@ -26,10 +26,7 @@ CLIENTS, ROUNDS, IMAGE_SIZE = 5, 30, 128
 
 
 def federated_skin(
-    data: Path,
-    out: Path,
-    study: FederatedStudyConfig,
-    progress: Callable[[int, int], None] | None = None,
+    data: Path, out: Path, study: FederatedStudyConfig, progress: Callable[[int, int], None] | None = None
 ) -> pd.DataFrame:
     """Train the head of each backbone across five equal clients, beside each client alone and all pooled.
 
@@ -60,9 +57,7 @@ def federated_skin(
     }
     claim(out, NAME, dataset, shared)
     planned = [
-        PlannedRun(
-            f"{model}-seed-{seed}", {"model": model, "seed": seed}, _config(model, shared, seed)
-        )
+        PlannedRun(f"{model}-seed-{seed}", {"model": model, "seed": seed}, _config(model, shared, seed))
         for model in study.model or MODELS
         for seed in range(study.seeds or 1)
     ]

@@ -24,10 +24,7 @@ PARTITIONS = ("iid", "dirichlet")
 
 
 def federated_toy(
-    data: Path,
-    out: Path,
-    study: FederatedStudyConfig,
-    progress: Callable[[int, int], None] | None = None,
+    data: Path, out: Path, study: FederatedStudyConfig, progress: Callable[[int, int], None] | None = None
 ) -> pd.DataFrame:
     """Train across five made-up clients, once dealt evenly and once by a Dirichlet draw.
 

@@ -43,9 +43,7 @@ class Minibatches:
     def __init__(self, gradient: GradientFunction = gradients):
         self.gradient = gradient
 
-    def planned(
-        self, local: LocalTraining, client: ClientData, seed: int, round_number: int
-    ) -> np.ndarray:
+    def planned(self, local: LocalTraining, client: ClientData, seed: int, round_number: int) -> np.ndarray:
         """Rows of the examples, negative where there is none."""
         return local_training.steps(local, client.examples, seed, round_number, client.name)
 
@@ -163,10 +161,7 @@ class ClientWork:
         sent = self._sent(model, initial)
         steps = tf.cast(tf.shape(share.steps)[0], tf.float32)
         scale = 1.0 / (steps * self.local.learning_rate)
-        own = [
-            mine - server + delta * scale
-            for mine, server, delta in zip(share.own, share.shared, sent, strict=True)
-        ]
+        own = [mine - server + delta * scale for mine, server, delta in zip(share.own, share.shared, sent, strict=True)]
         change = [new - old for new, old in zip(own, share.own, strict=True)]
         return [*sent, *change], own, *measures
 
@@ -201,10 +196,7 @@ class ClientWork:
         # Counted, not a loop over the data: that would instantiate its body, model and gradient, in every call.
         for step in tf.range(tf.shape(share.steps)[0]):
             told = measured(step)
-            found = tuple(
-                adjust(g, v, i)
-                for i, (g, v) in enumerate(zip(told.gradients, variables, strict=True))
-            )
+            found = tuple(adjust(g, v, i) for i, (g, v) in enumerate(zip(told.gradients, variables, strict=True)))
             values = tuple(variable.read_value() for variable in variables)
             new_state, new_values = self.optimizer.next(state, values, found)
             for variable, value in zip(variables, new_values, strict=True):

@@ -31,15 +31,7 @@ _GET_FLAGS, _SET_FLAGS, _INTERFACE_UP = 0x8913, 0x8914, 1
 _LOCKED = ((2, 2), (4, 4), (8, 8), (1024, 1024), (2048, 2048), (4096, 1 << 21))
 # What the worker needs besides its own folder: libraries, sources of randomness, facts on processor and memory.
 _FOLDERS = ("/usr/lib", "/usr/lib64", "/lib", "/lib64")
-_FILES = (
-    "/etc/ld.so.cache",
-    "/dev/null",
-    "/dev/zero",
-    "/dev/random",
-    "/dev/urandom",
-    "/proc/cpuinfo",
-    "/proc/meminfo",
-)
+_FILES = ("/etc/ld.so.cache", "/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/proc/cpuinfo", "/proc/meminfo")
 _START = 30.0  # seconds that a worker may take to listen
 _BLOCK = 1 << 20
 
@@ -58,11 +50,7 @@ def enter(folder: str | None, shown: str) -> None:
     """
     user, group = os.getuid(), os.getgid()
     _call("unshare", _NEW_USER | _NEW_NETWORK | (_NEW_MOUNTS if folder else 0))
-    for name, text in (
-        ("setgroups", "deny"),
-        ("uid_map", f"{user} {user} 1"),
-        ("gid_map", f"{group} {group} 1"),
-    ):
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
         with open(f"/proc/self/{name}", "w") as file:
             file.write(text)
     _loopback_up()

@@ -280,9 +280,7 @@ class Engine:
         clients = {**state.clients, **owns} if keeps else state.clients
         return State(number, weights, _flat(server), shared, state.aggregator, clients)
 
-    def _argument(
-        self, state: State, client: ClientData, number: int, work: dict[str, float] | None = None
-    ) -> dict:
+    def _argument(self, state: State, client: ClientData, number: int, work: dict[str, float] | None = None) -> dict:
         own = state.clients.get(client.name)
         if own is None and self.model.local:
             own = [state.weights[i] for i in self.model.local]
@@ -328,11 +326,7 @@ class _Mean:
 
     def add(self, mean, weight: float) -> None:
         scaled = [weight * np.asarray(m, np.float64) for m in mean]
-        self.total = (
-            scaled
-            if self.total is None
-            else [t + s for t, s in zip(self.total, scaled, strict=True)]
-        )
+        self.total = scaled if self.total is None else [t + s for t, s in zip(self.total, scaled, strict=True)]
         self.weight += weight
 
     def value(self) -> list[np.ndarray]:

@@ -39,9 +39,7 @@ class Execution:
             result = execution.run(computation, argument)
     """
 
-    def __init__(
-        self, address: str | None = None, concurrent: int | None = None, patience: float = 30.0
-    ):
+    def __init__(self, address: str | None = None, concurrent: int | None = None, patience: float = 30.0):
         concurrent = concurrent or max(1, (os.cpu_count() or 1) // 2)
         self.worker = Worker(concurrent=concurrent) if address is None else None
         self.address = address or self.worker.address
@@ -116,9 +114,7 @@ class _Executors(tff.framework.ExecutorFactory):
             self._silent_since = self._silent_since or time.monotonic()
             if time.monotonic() - self._silent_since > self._patience:
                 self._silent_since = None
-                raise WorkerLostError(
-                    f"worker {self._address}: did not answer for {self._patience:g} s"
-                ) from None
+                raise WorkerLostError(f"worker {self._address}: did not answer for {self._patience:g} s") from None
             raise
         self._silent_since = None
         # Of other numbers of clients none is needed any more, and each holds memory in the worker.

@@ -33,9 +33,7 @@ class SeededDropout(tf.keras.layers.Dropout):
         """Drop and rescale in training."""
         if not training or not self.rate:
             return inputs
-        salted = tf.random.experimental.stateless_fold_in(
-            self.key, zlib.crc32(self.name.encode()) & 0x7FFFFFFF
-        )
+        salted = tf.random.experimental.stateless_fold_in(self.key, zlib.crc32(self.name.encode()) & 0x7FFFFFFF)
         shape = tf.shape(inputs)
         if self.noise_shape is not None:
             given = [shape[i] if n is None else n for i, n in enumerate(self.noise_shape)]
@@ -84,18 +82,14 @@ class LocalModel:
                     f"layer {layer.name}: {kind} draws random numbers that a resumed round can't repeat; use Dropout"
                 )
         if not self.federated:
-            raise InputError(
-                f"--freeze: {self.model.name} has nothing left to train; use --freeze backbone"
-            )
+            raise InputError(f"--freeze: {self.model.name} has nothing left to train; use --freeze backbone")
 
     @cached_property
     def local(self) -> tuple[int, ...]:
         """Positions in `model.weights` of what stays at the client."""
         if not self.local_norm:
             return ()
-        return _positions(
-            self.model, [w for n in self.model.layers if _is_kept(n) for w in n.weights]
-        )
+        return _positions(self.model, [w for n in self.model.layers if _is_kept(n) for w in n.weights])
 
     @cached_property
     def federated(self) -> tuple[int, ...]:

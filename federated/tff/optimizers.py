@@ -17,9 +17,7 @@ def server_optimizer(strategy: Strategy) -> tff.learning.optimizers.Optimizer:
         "momentum": lambda: make.build_sgdm(rate, momentum=0.9),
         "adam": lambda: make.build_adam(rate, beta_1=0.9, beta_2=0.99, epsilon=1e-3),
         "yogi": lambda: make.build_yogi(rate, beta_1=0.9, beta_2=0.99, epsilon=1e-3),
-        "adagrad": lambda: make.build_adagrad(
-            rate, initial_preconditioner_value=1e-6, epsilon=1e-3
-        ),
+        "adagrad": lambda: make.build_adagrad(rate, initial_preconditioner_value=1e-6, epsilon=1e-3),
     }[strategy.kind.server]()
 
 

@@ -46,9 +46,7 @@ class Process:
         self._federated = shapes
         self._build_server(shapes)
         self.initialize_shared, shared = self._shared()
-        self.own = [spec.shapes[i] for i in spec.local] or (
-            shapes if strategy.kind.client == "scaffold" else [(0,)]
-        )
+        self.own = [spec.shapes[i] for i in spec.local] or (shapes if strategy.kind.client == "scaffold" else [(0,)])
         types = tff.types
         self._weights_type = _vectors_type(spec.shapes)
         self._shared_type = shared
@@ -69,17 +67,13 @@ class Process:
         model_type = tff.types.StructWithPythonType(
             [("trainable", _vectors_type(shapes)), ("non_trainable", _vectors_type([]))], weights
         )
-        finalizer = tff.learning.templates.build_apply_optimizer_finalizer(
-            server_optimizer(self.strategy), model_type
-        )
+        finalizer = tff.learning.templates.build_apply_optimizer_finalizer(server_optimizer(self.strategy), model_type)
         self.initialize_server = finalizer.initialize
         state_type = finalizer.initialize.type_signature.result
         at_server = tff.types.FederatedType
 
         @tff.federated_computation(
-            state_type,
-            at_server(model_type, tff.SERVER),
-            at_server(model_type.trainable, tff.SERVER),
+            state_type, at_server(model_type, tff.SERVER), at_server(model_type.trainable, tff.SERVER)
         )
         def finalize(state, model, mean):
             result = finalizer.next(state, model, mean)
@@ -91,9 +85,7 @@ class Process:
         """How the clients' shared state starts, and its type."""
         kind = self.strategy.kind.client
         if kind == "scaffold":
-            return lambda: [np.zeros(s, np.float32) for s in self._federated], _vectors_type(
-                self._federated
-            )
+            return lambda: [np.zeros(s, np.float32) for s in self._federated], _vectors_type(self._federated)
         if kind != "mimelite":
             return lambda: list(NOTHING), _vectors_type([(0,)])
         optimizer = self.work.optimizer
@@ -122,12 +114,7 @@ class Process:
         def train(weights, shared, client):
             vectors, own, measures = build()(
                 Share(
-                    list(weights),
-                    list(shared),
-                    list(client["own"]),
-                    client["folder"],
-                    client["steps"],
-                    client["seed"],
+                    list(weights), list(shared), list(client["own"]), client["folder"], client["steps"], client["seed"]
                 )
             )
             return collections.OrderedDict(
@@ -159,17 +146,13 @@ class Process:
         weighted = isinstance(factory, tff.aggregators.WeightedAggregationFactory)
         vectors_type = train.type_signature.result["vectors"]
         rule = (
-            factory.create(vectors_type, tff.types.TensorType(np.float32))
-            if weighted
-            else factory.create(vectors_type)
+            factory.create(vectors_type, tff.types.TensorType(np.float32)) if weighted else factory.create(vectors_type)
         )
         self.initialize_aggregator = rule.initialize
 
         def aggregated(state, vectors, weight):
             result = rule.next(state, vectors, weight) if weighted else rule.next(state, vectors)
-            return collections.OrderedDict(
-                state=result.state, mean=result.result, measurements=result.measurements
-            )
+            return collections.OrderedDict(state=result.state, mean=result.result, measurements=result.measurements)
 
         state_type = rule.initialize.type_signature.result
         sent_type = tff.types.StructType([("vectors", vectors_type), ("weight", np.float32)])
@@ -184,18 +167,14 @@ class Process:
         def whole_round(state, weights, shared, clients):
             trained = of_clients(weights, shared, clients)
             result = aggregated(state, trained["vectors"], trained["weight"])
-            return collections.OrderedDict(
-                **result, own=trained["own"], measures=trained["measures"]
-            )
+            return collections.OrderedDict(**result, own=trained["own"], measures=trained["measures"])
 
         self.round = whole_round
 
 
 def _vectors_type(shapes: list):
     """A tuple of float32 tensors."""
-    return tff.types.StructWithPythonType(
-        [tff.types.TensorType(np.float32, list(shape)) for shape in shapes], tuple
-    )
+    return tff.types.StructWithPythonType([tff.types.TensorType(np.float32, list(shape)) for shape in shapes], tuple)
 
 
 @contextmanager

@@ -98,11 +98,7 @@ class Worker:
             self.process.wait()
 
     def _command(self) -> list[str]:
-        return [
-            str(binary()),
-            f"--port={self.port}",
-            f"--max_concurrent_computation_calls={self._concurrent or -1}",
-        ]
+        return [str(binary()), f"--port={self.port}", f"--max_concurrent_computation_calls={self._concurrent or -1}"]
 
     def _start_isolated(self, listener: socket.socket) -> str | None:
         """Start it in a network of its own; the system's reason where that is not allowed."""

@@ -72,9 +72,7 @@ def run_attacks(
     scores, difficulty = {}, None
     for name in dict.fromkeys(config.attack):
         if name == "lira":
-            models_seen = lira.shadows(
-                subject, config.shadow_models, config.seed, progress, before, models
-            )
+            models_seen = lira.shadows(subject, config.shadow_models, config.seed, progress, before, models)
             online = lira.online_scores(shown.confidence, models_seen)
             offline = lira.offline_scores(shown.confidence, models_seen)
             scores |= {"lira": Scores(online, online), "lira-offline": Scores(offline, offline)}
@@ -84,9 +82,7 @@ def run_attacks(
     return Attacked(subject, claim_of(run), shown, scores, difficulty, first_half)
 
 
-def measured(
-    attacked: Attacked, config: AuditConfig, alpha: float, withheld: str = ""
-) -> tuple[dict, dict]:
+def measured(attacked: Attacked, config: AuditConfig, alpha: float, withheld: str = "") -> tuple[dict, dict]:
     """What the attacks measure.
 
     Args:
@@ -111,12 +107,7 @@ def measured(
         results[name] = {
             **measures,
             "advantage_held_out": advantage_held_out(
-                scores.for_bound,
-                member,
-                patients,
-                attacked.first_half,
-                config.bootstrap,
-                config.seed,
+                scores.for_bound, member, patients, attacked.first_half, config.bootstrap, config.seed
             ),
             "pooled": {
                 "raw": {key: measures["auc"][key] for key in ("value", "low", "high")},
@@ -145,9 +136,7 @@ def _by(groups: dict[str, np.ndarray], scores, subject: Subject, config: AuditCo
         result[name] = {
             "members": int(member.sum()),
             "non_members": int((~member).sum()),
-            "auc": auc_interval(
-                scores[rows], member, subject.patients[rows], config.bootstrap, config.seed
-            ),
+            "auc": auc_interval(scores[rows], member, subject.patients[rows], config.bootstrap, config.seed),
         }
     return result
 

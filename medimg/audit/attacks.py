@@ -61,12 +61,7 @@ def halves(member: np.ndarray, patients: np.ndarray, seed: int) -> np.ndarray:
 
 
 def attack(
-    name: str,
-    signals: Signals,
-    member: np.ndarray,
-    patients: np.ndarray,
-    first_half: np.ndarray,
-    seed: int,
+    name: str, signals: Signals, member: np.ndarray, patients: np.ndarray, first_half: np.ndarray, seed: int
 ) -> Scores:
     """Run one attack.
 
@@ -111,9 +106,7 @@ def _cross_fitted(name, features, member, first_half, seed: int) -> np.ndarray:
         centre, spread = features[rows].mean(axis=0), features[rows].std(axis=0)
         scaled = (features - centre) / np.where(spread > 0, spread, 1.0)
         with _seeded(seed), warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # Few iterations of a grid's corner: the grid leaves it.
+            warnings.simplefilter("ignore")  # Few iterations of a grid's corner: the grid leaves it.
             attacker = _attacker(name, seed)
             attacker.train_model(scaled[rows], member[rows])
             scores[~fitted_on] = attacker.predict(scaled[~fitted_on])
@@ -131,10 +124,7 @@ def _balanced(member: np.ndarray, among: np.ndarray, generator) -> np.ndarray:
 def _attacker(name: str, seed: int):
     if name == "random-forest":
         return _Forest(seed)
-    from tensorflow_privacy.privacy.privacy_tests.membership_inference_attack import (
-        data_structures,
-        models,
-    )
+    from tensorflow_privacy.privacy.privacy_tests.membership_inference_attack import data_structures, models
 
     return models.create_attacker(data_structures.AttackType[TRAINED[name]])
 

@@ -69,9 +69,7 @@ def audit(run: Run, config: AuditConfig, progress: Progress | None = None) -> di
             "difference": differences(attacked, twin, config),
         }
     if config.canaries:
-        result["canaries"] = canary.run_canaries(
-            ours, config.canaries, config.seed, alpha, progress
-        )
+        result["canaries"] = canary.run_canaries(ours, config.canaries, config.seed, alpha, progress)
     result["notes"] = _notes(attacked, twin, config)
     result["verdict"] = verdict(attacked, result, alike)
     write(result, attacked, twin)
@@ -103,9 +101,7 @@ def _check(config: AuditConfig, ours: Subject, theirs: Subject | None) -> None:
     if "lira" in config.attack:
         lira.check(config.shadow_models)
     elif config.shadow_models:
-        raise InputError(
-            f"--shadow-models {config.shadow_models}: only lira uses them; add --attack lira"
-        )
+        raise InputError(f"--shadow-models {config.shadow_models}: only lira uses them; add --attack lira")
     if theirs:
         same_rows(ours, theirs)
     if "lira" in config.attack or config.canaries:
@@ -149,9 +145,7 @@ def _result(attacked: Attacked, config: AuditConfig, alpha: float, alike: Exchan
             **{f"tpr_at_fpr_{f:g}": float(claim.most_tpr(f)) for f in FALSE_POSITIVE_RATES},
         }
     if attacked.difficulty is not None:
-        result["shift"] = auc_interval(
-            attacked.difficulty, ours.member, ours.patients, config.bootstrap, config.seed
-        )
+        result["shift"] = auc_interval(attacked.difficulty, ours.member, ours.patients, config.bootstrap, config.seed)
     return result
 
 

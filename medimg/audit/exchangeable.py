@@ -118,9 +118,7 @@ def content_test(features: np.ndarray, member: np.ndarray, seed: int) -> dict:
     first = halves(member, np.arange(len(member)), seed)
     areas, values = [], []
     for number, fitted in enumerate((first, ~first)):
-        forest = RandomForestClassifier(
-            300, min_samples_leaf=2, class_weight="balanced", random_state=seed
-        )
+        forest = RandomForestClassifier(300, min_samples_leaf=2, class_weight="balanced", random_state=seed)
         forest.fit(features[fitted], member[fitted])
         scores = forest.predict_proba(features[~fitted])[:, 1]
         area, p = _rank_test(scores, member[~fitted], [seed, 10, number])

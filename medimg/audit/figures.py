@@ -82,10 +82,7 @@ def _losses(panel, one: Attacked) -> None:
     edges = np.linspace(low - 1e-6, high + 1e-6, 41)
     member = one.subject.member
     others = "held out" if one.subject.held_out else "test"
-    for kind, name, colour in (
-        (member, "members (train)", VERMILION),
-        (~member, f"non-members ({others})", BLUE),
-    ):
+    for kind, name, colour in ((member, "members (train)", VERMILION), (~member, f"non-members ({others})", BLUE)):
         # What lies outside is counted in the outermost bar.
         values = np.clip(one.signals.confidence[kind], edges[0], edges[-1])
         bars = {"x": values, "bins": edges, "weights": np.full(len(values), 1 / len(values))}

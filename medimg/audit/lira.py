@@ -67,9 +67,7 @@ def memberships(patients: np.ndarray, models: int, seed: int) -> np.ndarray:
     return inside[:, where]
 
 
-def shadows(
-    subject: Subject, models: int, seed: int, progress: Progress, before: int = 0, total: int = 0
-) -> Shadows:
+def shadows(subject: Subject, models: int, seed: int, progress: Progress, before: int = 0, total: int = 0) -> Shadows:
     """Train the shadow models, or read what an earlier audit with the same data, options and seed kept.
 
     Only confidences are kept, in `RUN/audit/`: an audit that was stopped goes on where it was.

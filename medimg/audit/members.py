@@ -100,14 +100,7 @@ def subject(run: Run, seed: int = 0) -> Subject:
         taken &= _matched(pool, member, taken, seed)
     where = taken.nonzero()[0]
     found = Subject(
-        run,
-        dataset,
-        pool.iloc[where].reset_index(drop=True),
-        member[where],
-        tuple(notes),
-        pool,
-        where,
-        held_out,
+        run, dataset, pool.iloc[where].reset_index(drop=True), member[where], tuple(notes), pool, where, held_out
     )
     _require_patients(found)
     return found

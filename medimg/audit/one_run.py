@@ -33,9 +33,7 @@ def p_value(examples: int, guesses: int, right: int, epsilon: float, delta: floa
     return min(1.0, tail + 2 * examples * delta * alpha)
 
 
-def epsilon_lower_bound(
-    examples: int, guesses: int, right: int, delta: float, alpha: float
-) -> float:
+def epsilon_lower_bound(examples: int, guesses: int, right: int, delta: float, alpha: float) -> float:
     """The epsilon below which so many right guesses have a p-value under `alpha`; 0 when nothing is shown."""
     if guesses == 0 or p_value(examples, guesses, right, 0.0, delta) > alpha:
         return 0.0

@@ -42,15 +42,10 @@ def write(result: dict, attacked: Attacked, twin: Attacked | None) -> dict[str, 
         InputError: the folder can't be written.
     """
     run = attacked.subject.run
-    drawn = {
-        "audit_roc": roc_figure(attacked, twin, result["attacks"]),
-        "audit_losses": loss_figure(attacked, twin),
-    }
+    drawn = {"audit_roc": roc_figure(attacked, twin, result["attacks"]), "audit_losses": loss_figure(attacked, twin)}
     folder = run.root / "figures"
     files = {name: save(figure, folder / f"{name}.png") for name, figure in drawn.items()}
-    atomic.write_text(
-        run.root / "audit.html", page(run, result, files, attacked.subject.dataset.unit)
-    )
+    atomic.write_text(run.root / "audit.html", page(run, result, files, attacked.subject.dataset.unit))
     atomic.write_json(run.root / "audit.json", result)
     return files
 

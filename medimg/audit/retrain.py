@@ -43,9 +43,7 @@ def seconds(run: Run) -> float | None:
 
 
 @contextmanager
-def trained(
-    subject: Subject, rows: pd.DataFrame, seed: int, step: Progress | None = None
-) -> Iterator[Run]:
+def trained(subject: Subject, rows: pd.DataFrame, seed: int, step: Progress | None = None) -> Iterator[Run]:
     """A Run trained on rows of the Dataset (or made up like them); it is gone after the block.
 
     A private training is as private as the Run's; its ledger goes with it, since nothing of it is released but the
@@ -72,9 +70,7 @@ def trained(
         if not subject.dataset.is_table:
             files = [str(path.resolve()) for path in subject.dataset.paths(rows)]
             rows = rows.assign(image=files)
-        data = dataclasses.replace(
-            subject.dataset, root=folder / "data", manifest=rows.reset_index(drop=True)
-        )
+        data = dataclasses.replace(subject.dataset, root=folder / "data", manifest=rows.reset_index(drop=True))
         # Never written: a manifest names only files of its own folder.
         data.root.mkdir()
         listener = Listener(step=step) if step else None

@@ -10,12 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binom
 
-from medimg.evaluation.intervals import (
-    BLOCK_WEIGHTS,
-    LEVEL,
-    cluster_bootstrap,
-    percentile_interval,
-)
+from medimg.evaluation.intervals import BLOCK_WEIGHTS, LEVEL, cluster_bootstrap, percentile_interval
 
 FALSE_POSITIVE_RATES = (0.001, 0.01)
 # False positives expected at an FPR below which the bootstrap can't be trusted there.
@@ -95,19 +90,13 @@ def auc_of(scores: np.ndarray, member: np.ndarray) -> float:
     return float(auc(*Ranking(scores).rates(1.0 * member[None], 1.0 * ~member[None]))[0])
 
 
-def auc_replicates(
-    scores: np.ndarray, member: np.ndarray, patients: Sequence, resamples: int, seed: int
-) -> np.ndarray:
+def auc_replicates(scores: np.ndarray, member: np.ndarray, patients: Sequence, resamples: int, seed: int) -> np.ndarray:
     """AUC over resamples of patients; the same patients and seed give the same resamples: float64 (resamples,)."""
     ranking = Ranking(scores)
-    return cluster_bootstrap(
-        lambda w: auc(*ranking.rates(w * member, w * ~member)), patients, resamples, seed
-    )
+    return cluster_bootstrap(lambda w: auc(*ranking.rates(w * member, w * ~member)), patients, resamples, seed)
 
 
-def auc_interval(
-    scores: np.ndarray, member: np.ndarray, patients: Sequence, resamples: int, seed: int
-) -> dict:
+def auc_interval(scores: np.ndarray, member: np.ndarray, patients: Sequence, resamples: int, seed: int) -> dict:
     """AUC as {"value", "low", "high"}; None where members or non-members are of fewer than two patients."""
     patients = np.asarray(patients)
     if min(len(set(patients[member])), len(set(patients[~member]))) < 2:
@@ -117,12 +106,7 @@ def auc_interval(
 
 
 def within(
-    scores: np.ndarray,
-    member: np.ndarray,
-    strata: Sequence,
-    patients: Sequence,
-    resamples: int,
-    seed: int,
+    scores: np.ndarray, member: np.ndarray, strata: Sequence, patients: Sequence, resamples: int, seed: int
 ) -> dict:
     """AUC of members against non-members of the same stratum, pooled: the mix of strata can't pass for membership.
 
@@ -164,12 +148,7 @@ def within(
 
 
 def advantage_held_out(
-    scores: np.ndarray,
-    member: np.ndarray,
-    patients: Sequence,
-    first_half: np.ndarray,
-    resamples: int,
-    seed: int,
+    scores: np.ndarray, member: np.ndarray, patients: Sequence, first_half: np.ndarray, resamples: int, seed: int
 ) -> dict:
     """TPR - FPR of the threshold that is best on the first half of the patients, measured on the others.
 
@@ -194,9 +173,7 @@ def advantage_held_out(
 
     def gained(weights: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore"):
-            return (weights @ (called & rest)) / (weights @ rest) - (weights @ (called & ~rest)) / (
-                weights @ ~rest
-            )
+            return (weights @ (called & rest)) / (weights @ rest) - (weights @ (called & ~rest)) / (weights @ ~rest)
 
     drawn = cluster_bootstrap(gained, np.asarray(patients)[~first_half], resamples, seed)
     interval = percentile_interval(drawn)
@@ -204,9 +181,7 @@ def advantage_held_out(
     return {"value": value, "low": interval.low, "high": interval.high}
 
 
-def measure(
-    scores: np.ndarray, member: np.ndarray, patients: Sequence, resamples: int, seed: int
-) -> dict:
+def measure(scores: np.ndarray, member: np.ndarray, patients: Sequence, resamples: int, seed: int) -> dict:
     """Every measure of an attack, with intervals and with what a model that tells nothing would give.
 
     Args:
@@ -232,14 +207,9 @@ def measure(
         return np.column_stack([auc(fpr, tpr), (tpr - fpr).max(axis=1), *at])
 
     values = measures(1.0 * member[None], 1.0 * ~member[None])[0]
-    drawn = cluster_bootstrap(
-        lambda w: measures(w * member, w * ~member), patients, resamples, seed
-    )
+    drawn = cluster_bootstrap(lambda w: measures(w * member, w * ~member), patients, resamples, seed)
     chance = _by_chance(measures, member, patients, resamples, seed)
-    result = {
-        name: _measured(values[i], drawn[:, i], chance[:, i])
-        for i, name in enumerate(("auc", "advantage"))
-    }
+    result = {name: _measured(values[i], drawn[:, i], chance[:, i]) for i, name in enumerate(("auc", "advantage"))}
     for number, level in enumerate(levels):
         i = 2 + 3 * number
         measured = _measured(values[i], drawn[:, i], chance[:, i])

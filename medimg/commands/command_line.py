@@ -17,12 +17,8 @@ class Command(click.Command):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.params.append(
-            click.Option(["--config"], type=click.Path(), help="YAML file of options; flags win.")
-        )
-        self.params.append(
-            click.Option(["--debug"], is_flag=True, help="Show the traceback of an error.")
-        )
+        self.params.append(click.Option(["--config"], type=click.Path(), help="YAML file of options; flags win."))
+        self.params.append(click.Option(["--debug"], is_flag=True, help="Show the traceback of an error."))
 
     def invoke(self, ctx: click.Context):
         """Run the command; an InputError becomes one line."""
@@ -33,10 +29,7 @@ class Command(click.Command):
                 _merge_file(ctx, self, file)
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            click.echo(
-                "medimg: interrupted; what was written stays, and --resume goes on with it",
-                err=True,
-            )
+            click.echo("medimg: interrupted; what was written stays, and --resume goes on with it", err=True)
             sys.exit(130)
         except (InputError, OSError) as error:
             if debug:
@@ -112,9 +105,7 @@ class GroupWithDefault(Group):
 
     def __init__(self, *args, **kwargs):
         settings = {"ignore_unknown_options": True, "allow_interspersed_args": False}
-        super().__init__(
-            *args, add_help_option=False, context_settings=settings, no_args_is_help=False, **kwargs
-        )
+        super().__init__(*args, add_help_option=False, context_settings=settings, no_args_is_help=False, **kwargs)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Without arguments the default command says what it lacks."""
@@ -143,24 +134,16 @@ def _option(field: dataclasses.Field):
     rules = field.metadata
     default = field.default_factory() if field.default is dataclasses.MISSING else field.default
     kind = typing.get_args(field.type)[0] if typing.get_args(field.type) else field.type
-    settings = {
-        "help": rules["help"],
-        "metavar": rules["metavar"],
-        "show_default": default not in (None, ()),
-    }
+    settings = {"help": rules["help"], "metavar": rules["metavar"], "show_default": default not in (None, ())}
     if kind is dict:
-        return click.option(
-            flag(field.name), multiple=True, callback=_pairs, **{**settings, "show_default": False}
-        )
+        return click.option(flag(field.name), multiple=True, callback=_pairs, **{**settings, "show_default": False})
     if kind is tuple:
         return click.option(flag(field.name), multiple=True, default=default, **settings)
     if kind is bool:
         name = field.name.replace("_", "-")
         return click.option(f"--{name}/--no-{name}", default=default, **settings)
     if rules["choices"] and kind is str:
-        return click.option(
-            flag(field.name), type=click.Choice(rules["choices"]), default=default, **settings
-        )
+        return click.option(flag(field.name), type=click.Choice(rules["choices"]), default=default, **settings)
     return click.option(flag(field.name), type=kind, default=default, **settings)
 
 
@@ -176,6 +159,4 @@ def _pairs(ctx, param, values) -> dict:
 
 def take(kind: type[Config], values: dict) -> Config:
     """Take the fields of a configuration out of a command's values."""
-    return kind(
-        **{f.name: values.pop(f.name) for f in dataclasses.fields(kind) if f.name in values}
-    )
+    return kind(**{f.name: values.pop(f.name) for f in dataclasses.fields(kind) if f.name in values})

@@ -13,20 +13,9 @@ def progress_bars():
         yield lambda what, done, total: None
         return
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (
-        TextColumn("{task.description:14}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
+    columns = (TextColumn("{task.description:14}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     tasks = {}
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
 
@@ -55,12 +44,7 @@ def table(title: str, columns: list[str], rows: list[list]) -> None:
     for i, column in enumerate(columns):
         drawn.add_column(escape(printable(column, None)), justify="left" if i == 0 else "right")
     for row in rows:
-        drawn.add_row(
-            *(
-                f"{cell:.4g}" if isinstance(cell, float) else escape(printable(cell, None))
-                for cell in row
-            )
-        )
+        drawn.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else escape(printable(cell, None)) for cell in row))
     # A pipe has no width; a log wants whole rows.
     width = None if sys.stdout.isatty() else 120
     Console(width=width).print(drawn)

@@ -24,9 +24,7 @@ def list_sources():
     """Sources that `prepare` reads: task, modality, licence, layout, how to get them."""
     from medimg.sources import SOURCES
 
-    rows = [
-        [s.name, s.task, s.modality, s.licence, s.layout, s.how_to_get] for s in SOURCES.values()
-    ]
+    rows = [[s.name, s.task, s.modality, s.licence, s.layout, s.how_to_get] for s in SOURCES.values()]
     table("Sources", ["source", "task", "modality", "licence", "layout", "how to get it"], rows)
 
 
@@ -45,13 +43,7 @@ def prepare(source, path, out, overwrite, **values):
     config = take(PrepareConfig, values)
     with progress_bars() as step:
         dataset = prepare(
-            source,
-            Path(path) if path else None,
-            Path(out),
-            config,
-            phantom,
-            partial(step, "prepare"),
-            overwrite,
+            source, Path(path) if path else None, Path(out), config, phantom, partial(step, "prepare"), overwrite
         )
     printing.counts(dataset)
     for note in dataset.preparation.get("notes", []):

@@ -23,12 +23,7 @@ def models():
     from medimg.models.tabular import ARGUMENTS
 
     rows = [
-        [
-            f.name,
-            f"images from {f.minimum_size} px",
-            "yes" if f.imagenet else "no",
-            ", ".join(f.arguments or {}) or "-",
-        ]
+        [f.name, f"images from {f.minimum_size} px", "yes" if f.imagenet else "no", ", ".join(f.arguments or {}) or "-"]
         for f in FAMILIES.values()
     ]
     rows += [[name, "tables", "no", ", ".join(known)] for name, known in ARGUMENTS.items()]
@@ -51,13 +46,7 @@ def examine() -> list[tuple[str, str, str]]:
 
 def _versions() -> list[tuple[str, str, str]]:
     if not LOCK.is_file():
-        return [
-            (
-                "packages",
-                "requirements.lock is not beside the installation",
-                "not compared: ok for a wheel",
-            )
-        ]
+        return [("packages", "requirements.lock is not beside the installation", "not compared: ok for a wheel")]
     findings, right = [], 0
     for line in LOCK.read_text().split():
         name, _, wanted = line.partition("==")
@@ -77,22 +66,14 @@ def _processors() -> tuple[str, str, str]:
     import tensorflow as tf
 
     graphics = tf.config.list_physical_devices("GPU")
-    return (
-        "processors",
-        f"{os.cpu_count()} CPU, {len(graphics)} GPU (TensorFlow {tf.__version__})",
-        "ok",
-    )
+    return ("processors", f"{os.cpu_count()} CPU, {len(graphics)} GPU (TensorFlow {tf.__version__})", "ok")
 
 
 def _memory() -> tuple[str, str, str]:
     import psutil
 
     free = psutil.virtual_memory().available / GIGABYTE
-    return (
-        "memory",
-        f"{free:.1f} GB free",
-        "ok" if free > 2 else "close other programs: training needs 2 GB",
-    )
+    return ("memory", f"{free:.1f} GB free", "ok" if free > 2 else "close other programs: training needs 2 GB")
 
 
 def _disk() -> tuple[str, str, str]:

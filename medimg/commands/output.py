@@ -27,11 +27,7 @@ def overwrite_option(what: str) -> Callable:
 
 
 def resumable(
-    name: str,
-    kind: type[Config],
-    result: str = "the Run",
-    short: str = "the Run",
-    skip: tuple[str, ...] = (),
+    name: str, kind: type[Config], result: str = "the Run", short: str = "the Run", skip: tuple[str, ...] = ()
 ) -> Callable:
     """Decorate a command that leaves a Run: its options are those of `kind`, --out, --resume and --overwrite.
 
@@ -47,9 +43,7 @@ def resumable(
 
     def decorate(function: Callable) -> Callable:
         @out_option(result)
-        @click.option(
-            "--resume", is_flag=True, help=f"Go on with {short} at --out, with its own options."
-        )
+        @click.option("--resume", is_flag=True, help=f"Go on with {short} at --out, with its own options.")
         @overwrite_option(short)
         @options_of(kind, skip)
         @click.pass_context
@@ -73,9 +67,7 @@ def _own_options(ctx: click.Context, name: str, out: str, config: Config) -> Con
 
     run = Run.load(Path(out))
     if run.config["command"] != name:
-        raise InputError(
-            f"--resume {out}: is a Run of 'medimg {run.config['command']}', which resumes it"
-        )
+        raise InputError(f"--resume {out}: is a Run of 'medimg {run.config['command']}', which resumes it")
     own = type(config).from_dict(run.config["options"])
     for field in dataclasses.fields(config):
         given = ctx.get_parameter_source(field.name) is click.core.ParameterSource.COMMANDLINE

@@ -106,15 +106,7 @@ def ledger(shared, delta: float) -> None:
         epsilon = [f"{pld_epsilon(events_of(s, 'patient'), delta):.3g}" for s in (recorded, whole)]
         held = sum(segment.steps for segment in whole) - steps
         rows.append([run, entries.folders[run], whole[0].unit, steps, epsilon[0], held, epsilon[1]])
-    columns = [
-        "run",
-        "folder",
-        "protects",
-        "steps",
-        "epsilon",
-        "steps in reserve",
-        "epsilon with them",
-    ]
+    columns = ["run", "folder", "protects", "steps", "epsilon", "steps in reserve", "epsilon with them"]
     table(f"Private Runs, of a patient at delta {delta:g}", columns, rows)
     together = pld_epsilon(shared.events(), delta)
     click.echo(f"all together, with what is in reserve: epsilon {together:.4g}")
@@ -125,9 +117,7 @@ def evaluation(result: dict) -> None:
     from medimg.evaluation.operating_point import threshold_statement
 
     title = f"{result['split']}: {result['n']} of {result['patients']} patients"
-    rows = [
-        [name, interval(result["metrics"][name])] for name in METRICS if name in result["metrics"]
-    ]
+    rows = [[name, interval(result["metrics"][name])] for name in METRICS if name in result["metrics"]]
     table(title, ["metric", "value [95% interval]"], rows)
     _copies(result)
     if len(result["per_class"]) > 2:
@@ -150,12 +140,7 @@ def _copies(result: dict) -> None:
 
 def _sites(result: dict) -> None:
     rows = [
-        [
-            site,
-            values["n"],
-            min(values["support"].values()),
-            *(interval(values[name]) for name in CLASS_METRICS),
-        ]
+        [site, values["n"], min(values["support"].values()), *(interval(values[name]) for name in CLASS_METRICS)]
         for site, values in result.get("sites", {}).items()
     ]
     if rows:
@@ -197,9 +182,7 @@ def attacks(result: dict) -> None:
         click.echo(f"no lower bound of epsilon; {claim}")
     else:
         click.echo(f"epsilon is at least {lower:.3f} ({sure}); {claim}")
-    for sentence in (
-        [result["verdict"]] if isinstance(result["verdict"], str) else result["verdict"]
-    ):
+    for sentence in [result["verdict"]] if isinstance(result["verdict"], str) else result["verdict"]:
         say(sentence)
 
 

@@ -36,13 +36,7 @@ def evaluate_run(run_folder, config: EvaluateConfig) -> None:
 
 @click.command(cls=Command)
 @click.argument("run_folders", metavar="RUN...", nargs=-1, required=True)
-@click.option(
-    "--out",
-    default="comparison",
-    show_default=True,
-    type=click.Path(),
-    help="Folder of the result.",
-)
+@click.option("--out", default="comparison", show_default=True, type=click.Path(), help="Folder of the result.")
 @options_of(CompareConfig)
 def compare(run_folders, out, **values):
     """Paired tests of RUNs on the same patients, ANOVA over seeds or folds; tables beside scikit-learn baselines."""
@@ -59,12 +53,7 @@ def compare(run_folders, out, **values):
 
 @click.command(cls=Command)
 @click.argument("run_folder", metavar="RUN")
-@click.option(
-    "--out",
-    required=True,
-    type=click.Path(),
-    help="saved_models/NAME; a new version goes under it.",
-)
+@click.option("--out", required=True, type=click.Path(), help="saved_models/NAME; a new version goes under it.")
 @options_of(ExportConfig)
 def export(run_folder, out, **values):
     """A SavedModel of RUN for TF Serving, with warm-up, parity proof and model card."""

@@ -30,8 +30,6 @@ def privacy_utility(data_folder, out, **values):
     from medimg.studies.privacy_utility import privacy_utility
 
     with progress_bars() as step:
-        summary = privacy_utility(
-            resolve(data_folder), Path(out), config, training, partial(step, "trainings")
-        )
+        summary = privacy_utility(resolve(data_folder), Path(out), config, training, partial(step, "trainings"))
     printing.privacy_utility(summary)
     click.echo(f"figure and tables in {out}")

@@ -55,9 +55,7 @@ def _same_question(first: Evaluated, other: Evaluated) -> None:
             "train both with the same --folds, or both without"
         )
     if first.unit != other.unit:
-        raise InputError(
-            f"{first.place} and {other.place}: one is of images, the other of a table's rows"
-        )
+        raise InputError(f"{first.place} and {other.place}: one is of images, the other of a table's rows")
 
 
 def _order(first: Evaluated, other: Evaluated) -> np.ndarray:
@@ -96,9 +94,7 @@ def _with_common_folds(aligned: list[Evaluated], notes: list[str]) -> list[Evalu
         return aligned
     if all(one.folds is not None and (one.folds == aligned[0].folds).all() for one in aligned):
         return aligned
-    notes.append(
-        "the Runs have different folds (another --seed or --folds), so no test over folds is made"
-    )
+    notes.append("the Runs have different folds (another --seed or --folds), so no test over folds is made")
     return [replace(one, rows=one.rows.drop(columns="fold", errors="ignore")) for one in aligned]
 
 

@@ -109,9 +109,7 @@ def tested_to_trained(evaluated: Evaluated) -> tuple[float, str]:
     path = Path(run.config["data"])
     if path.exists():
         whole, options = Dataset.load(path), run.config["options"]
-        trained = {
-            k: len(_in_fold(whole, options, k).rows("train", labelled=True)) for k in tested.index
-        }
+        trained = {k: len(_in_fold(whole, options, k).rows("train", labelled=True)) for k in tested.index}
         return float(np.mean([tested[k] / trained[k] for k in tested.index])), ""
     note = (
         f"{run.root}: its data are not at {path}; the test over folds takes all rows outside a fold for training rows, "

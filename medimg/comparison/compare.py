@@ -27,9 +27,7 @@ Progress = Callable[[int, int], None]
 LOWER_IS_BETTER = ("brier", "ece")
 
 
-def compare(
-    runs: list[Run], out: Path, config: CompareConfig, progress: Progress | None = None
-) -> dict:
+def compare(runs: list[Run], out: Path, config: CompareConfig, progress: Progress | None = None) -> dict:
     """Compare Runs with each other and, of a table, with scikit-learn's baselines.
 
     Args:
@@ -55,9 +53,7 @@ def compare(
     names = names if first.unit == "row" else ()
     if len(models) + len(names) < 2:
         why = "the Runs differ in --seed only" if len(runs) > 1 else "one Run is given"
-        raise InputError(
-            f"{first.place}: {why}, which leaves nothing to compare it with; name a Run of another model"
-        )
+        raise InputError(f"{first.place}: {why}, which leaves nothing to compare it with; name a Run of another model")
     steps = _Steps(progress, len(names) + len(models) + len(names) + 1)
     if names:
         whole = training_data(first.run)
@@ -107,16 +103,12 @@ def _uniquely_named(models: list[Candidate]) -> list[Candidate]:
     """A Run's folder may be called like a baseline."""
     runs = {model.name for model in models if model.kind == "run"}
     return [
-        replace(model, name=f"{model.name} ({model.kind})")
-        if model.kind != "run" and model.name in runs
-        else model
+        replace(model, name=f"{model.name} ({model.kind})") if model.kind != "run" and model.name in runs else model
         for model in models
     ]
 
 
-def _measured(
-    first: Evaluated, models: list[Candidate], config: CompareConfig, steps: _Steps, notes: list
-) -> dict:
+def _measured(first: Evaluated, models: list[Candidate], config: CompareConfig, steps: _Steps, notes: list) -> dict:
     patients = first.rows["patient"]
     resamples = config.bootstrap if patients.nunique() > 1 else 0
     everything = np.ones((1, len(patients)))
@@ -142,9 +134,7 @@ def _measured(
         "patients": int(patients.nunique()),
         "reference": models[0].name,
         "models": _described(models, values, resampled, config.metric, over_folds),
-        "pairs": tested_pairs(
-            models, config.metric, values, resampled, over_folds, ratio, patients
-        ),
+        "pairs": tested_pairs(models, config.metric, values, resampled, over_folds, ratio, patients),
         "folds": _tests_over_folds(models, over_folds, ratio),
         "seeds": _tests_over_seeds(models, config.metric),
         "bootstrap": {"resamples": resamples, "seed": config.seed, "level": LEVEL},
@@ -162,9 +152,7 @@ def _check_defined(first: Evaluated, models, values: np.ndarray, metric: str) ->
             )
 
 
-def _over_folds(
-    first: Evaluated, models: list[Candidate], metric: str, notes: list
-) -> tuple[np.ndarray | None, float]:
+def _over_folds(first: Evaluated, models: list[Candidate], metric: str, notes: list) -> tuple[np.ndarray | None, float]:
     """The metric of each model in each fold, float64 (C, K), and test rows over training rows."""
     if first.folds is None:
         return None, 0.0
@@ -204,11 +192,7 @@ def _described(models, values, resampled, metric: str, over_folds) -> list[dict]
             }
         if over_folds is not None:
             held = over_folds[number]
-            entry["folds"] = {
-                "values": held.tolist(),
-                "mean": float(held.mean()),
-                "sd": float(held.std(ddof=1)),
-            }
+            entry["folds"] = {"values": held.tolist(), "mean": float(held.mean()), "sd": float(held.std(ddof=1))}
         entries.append({**entry, "metrics": metrics})
     return entries
 
@@ -231,9 +215,7 @@ def _tests_over_seeds(models, metric: str) -> dict | None:
         return None
     tests = asdict(seed_tests([model.member_values(metric) for model in replicated]))
     names = [model.name for model in replicated]
-    tests["tukey"] = [
-        {"first": names[i], "second": names[j], **test} for (i, j), test in tests["tukey"].items()
-    ]
+    tests["tukey"] = [{"first": names[i], "second": names[j], **test} for (i, j), test in tests["tukey"].items()]
     return {"models": names, **tests}
 
 

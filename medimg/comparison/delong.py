@@ -89,9 +89,7 @@ def _unbiased(patients: int) -> float:
     return patients / (patients - 1)
 
 
-def delong(
-    truth: np.ndarray, first: np.ndarray, second: np.ndarray, patients: Sequence | None = None
-) -> DeLong | None:
+def delong(truth: np.ndarray, first: np.ndarray, second: np.ndarray, patients: Sequence | None = None) -> DeLong | None:
     """Test whether two scores have the same AUROC.
 
     Args:

@@ -40,9 +40,7 @@ def _values(axes, result: dict, models: list[dict]) -> None:
     for place, model in enumerate(models):
         measured, colour = model["metrics"][metric], COLOURS[model["kind"]]
         dots = [v for key in ("folds", "seeds") for v in model.get(key, {}).get("values", [])]
-        axes.plot(
-            dots, np.full(len(dots), place + 0.22), "o", markersize=3.5, color=colour, alpha=0.45
-        )
+        axes.plot(dots, np.full(len(dots), place + 0.22), "o", markersize=3.5, color=colour, alpha=0.45)
         _interval(axes, place, measured["value"], measured["low"], measured["high"], colour, True)
         extremes += [v for v in (*dots, *measured.values()) if v is not None]
     low, high = min(extremes), max(extremes)
@@ -81,17 +79,10 @@ def _differences(axes, result: dict, models: list[dict]) -> None:
         low, high = ((-test[end] if test[end] is not None else None) for end in ("high", "low"))
         _interval(axes, place, -value, low, high, COLOURS[model["kind"]], pair["evidence"])
         axes.annotate(
-            signed(-value),
-            (1.01, place),
-            xycoords=axes.get_yaxis_transform(),
-            va="center",
-            color=BLACK,
-            fontsize=9.5,
+            signed(-value), (1.01, place), xycoords=axes.get_yaxis_transform(), va="center", color=BLACK, fontsize=9.5
         )
     axes.margins(x=0.1)
-    over = (
-        "means over folds, corrected t" if decisive == "corrected_t" else "bootstrap over patients"
-    )
+    over = "means over folds, corrected t" if decisive == "corrected_t" else "bootstrap over patients"
     axes.set_title(f"Difference from {shortened(reference, 36)}, 95% interval")
     axes.set_xlabel(over)
 
@@ -106,22 +97,13 @@ def _interval(axes, place, value, low, high, colour, filled: bool) -> None:
 def _legend(result: dict, models: list[dict]) -> list[Line2D]:
     def mark(text: str, colour: str, face: str, marker: str = "s", size: float = 7) -> Line2D:
         return Line2D(
-            [],
-            [],
-            color=colour,
-            marker=marker,
-            markersize=size,
-            markerfacecolor=face,
-            linestyle="",
-            label=text,
+            [], [], color=colour, marker=marker, markersize=size, markerfacecolor=face, linestyle="", label=text
         )
 
     kinds = [kind for kind in COLOURS if any(model["kind"] == kind for model in models)]
     marks = [mark(NAMES[kind], COLOURS[kind], COLOURS[kind]) for kind in kinds]
     marks.append(mark("right: no evidence of a difference", BLACK, "white"))
-    dots = [
-        what for key, what in (("folds", "each fold"), ("seeds", "each seed")) if key in models[0]
-    ]
+    dots = [what for key, what in (("folds", "each fold"), ("seeds", "each seed")) if key in models[0]]
     if dots:
         marks.append(mark(f"small: {dots[0]}", GREY, GREY, "o", 3.5))
     return marks

@@ -103,8 +103,7 @@ def fold_tests(values: np.ndarray) -> FoldTests:
     if np.abs(centred).max() < 1e-12:
         return FoldTests(None, df, None, chi2, friedman_p)
     table = pd.DataFrame(
-        [(m, k, values[m, k]) for m in range(models) for k in range(folds)],
-        columns=["model", "fold", "value"],
+        [(m, k, values[m, k]) for m in range(models) for k in range(folds)], columns=["model", "fold", "value"]
     )
     fitted = AnovaRM(table, "value", "fold", within=["model"]).fit().anova_table.loc["model"]
     return FoldTests(float(fitted["F Value"]), df, float(fitted["Pr > F"]), chi2, friedman_p)

@@ -38,11 +38,7 @@ def model_table(result: dict) -> pd.DataFrame:
         row = {"model": model["name"], "kind": model["kind"]}
         for metric in METRICS:
             measured = model["metrics"][metric]
-            row |= {
-                metric: measured["value"],
-                f"{metric}_low": measured["low"],
-                f"{metric}_high": measured["high"],
-            }
+            row |= {metric: measured["value"], f"{metric}_low": measured["low"], f"{metric}_high": measured["high"]}
         rows.append(row)
     return pd.DataFrame(rows)
 

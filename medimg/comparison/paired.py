@@ -50,9 +50,7 @@ class McNemar:
     p: float
 
 
-def difference(
-    first: float, second: float, first_resampled: np.ndarray, second_resampled: np.ndarray
-) -> Difference:
+def difference(first: float, second: float, first_resampled: np.ndarray, second_resampled: np.ndarray) -> Difference:
     """The difference of a metric of two models, measured on the same resamples.
 
     The p-value is the smallest level at which the percentile interval leaves out 0; with R resamples it is
@@ -83,9 +81,7 @@ def mcnemar(first: Predictions, second: Predictions, patients: Sequence | None =
         first, second: binary or multiclass, of the same rows.
         patients: length N, the patient of each row; None: every row has its own.
     """
-    right, other = (
-        (one.truth & one.decisions).any(axis=1).astype(np.int64) for one in (first, second)
-    )
+    right, other = ((one.truth & one.decisions).any(axis=1).astype(np.int64) for one in (first, second))
     number = np.arange(len(right))
     if patients is not None:
         number = np.unique(patients, return_inverse=True)[1]
@@ -97,9 +93,7 @@ def mcnemar(first: Predictions, second: Predictions, patients: Sequence | None =
 def _all_signs(values: np.ndarray) -> float:
     """Chance that a sum of these numbers with random signs is as far from 0 as theirs."""
     total, chances = abs(int(values.sum())), np.ones(1)
-    for size, count in zip(
-        *np.unique(np.abs(values[values != 0]), return_counts=True), strict=True
-    ):
+    for size, count in zip(*np.unique(np.abs(values[values != 0]), return_counts=True), strict=True):
         spread = np.zeros(size * count + 1)
         spread[::size] = binom.pmf(np.arange(count + 1), count, 0.5)
         chances = convolve(chances, spread)

@@ -53,9 +53,7 @@ def tested_pairs(
     entries = []
     for i, j in pairs_of(candidates):
         first, second = candidates[i], candidates[j]
-        bootstrap = difference(
-            values[i, column], values[j, column], resampled[i, :, column], resampled[j, :, column]
-        )
+        bootstrap = difference(values[i, column], values[j, column], resampled[i, :, column], resampled[j, :, column])
         tests = {"bootstrap": asdict(bootstrap), **_of_single_models(first, second, patients)}
         if over_folds is not None:
             tests["corrected_t"] = asdict(corrected_t(over_folds[i], over_folds[j], ratio))

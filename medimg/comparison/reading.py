@@ -66,12 +66,7 @@ class Evaluated:
     def take(self, order: np.ndarray) -> "Evaluated":
         """The same with its rows in another order."""
         p = self.predictions
-        taken = replace(
-            p,
-            targets=p.targets[order],
-            probabilities=p.probabilities[order],
-            called=p.called[order],
-        )
+        taken = replace(p, targets=p.targets[order], probabilities=p.probabilities[order], called=p.called[order])
         return replace(self, rows=self.rows.iloc[order].reset_index(drop=True), predictions=taken)
 
 
@@ -94,9 +89,7 @@ def read(run: Run) -> Evaluated:
     scores = [f"p_{name}" for name in classes]
     for column in (unit or "row", "patient", "site", "label", "predicted", *scores):
         if column not in table:
-            raise InputError(
-                f"{path}: column '{column}' is missing; evaluate it again: medimg evaluate {run.root}"
-            )
+            raise InputError(f"{path}: column '{column}' is missing; evaluate it again: medimg evaluate {run.root}")
     if len(table) == 0 or len(table) != metrics["n"] or table[unit].duplicated().any():
         raise InputError(
             f"{path}: {len(table)} rows ({table[unit].nunique()} names), metrics.json has {metrics['n']}; "
@@ -116,9 +109,7 @@ def _metrics(run: Run) -> dict:
         raise InputError(f"{path}: not readable as JSON; evaluate it again") from error
     for key in ("task", "classes", "n", "split"):
         if key not in metrics:
-            raise InputError(
-                f"{path}: '{key}' is missing; evaluate it again: medimg evaluate {run.root}"
-            )
+            raise InputError(f"{path}: '{key}' is missing; evaluate it again: medimg evaluate {run.root}")
     return metrics
 
 

@@ -64,9 +64,7 @@ def fit_baseline(
         InputError: the task is multilabel, or the rows hold one class only.
     """
     if dataset.task == "multilabel":
-        raise InputError(
-            f"--baseline {name}: takes binary and multiclass tables only; give --baseline none"
-        )
+        raise InputError(f"--baseline {name}: takes binary and multiclass tables only; give --baseline none")
     targets = dataset.targets(rows)
     if len(np.unique(targets)) < 2:
         raise InputError(
@@ -110,9 +108,7 @@ def _gradient_boosting(dataset, rows, preprocessing, seed):
 def _random_forest(dataset, rows, preprocessing, seed):
     from sklearn.ensemble import RandomForestClassifier
 
-    model = RandomForestClassifier(
-        TREES, max_samples=min(len(rows), MOST_ROWS_OF_A_TREE), n_jobs=-1, random_state=seed
-    )
+    model = RandomForestClassifier(TREES, max_samples=min(len(rows), MOST_ROWS_OF_A_TREE), n_jobs=-1, random_state=seed)
     return preprocessing.transform, model
 
 

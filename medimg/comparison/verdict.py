@@ -125,9 +125,7 @@ def _over_seeds(result: dict) -> list[str]:
     share = f"{100 * seeds['eta_squared']:.0f}%"
     names = ", ".join(seeds["models"])
     if seeds["p"] < ALPHA:
-        return [
-            f"Over seeds, {names} differ ({p_text(seeds['p'])}): {share} of the variation lies between models."
-        ]
+        return [f"Over seeds, {names} differ ({p_text(seeds['p'])}): {share} of the variation lies between models."]
     return [
         f"Over seeds, there is no evidence that {names} differ ({p_text(seeds['p'])}): {share} of the variation lies "
         "between models, the rest between seeds of one model."

@@ -73,9 +73,7 @@ def expected_twins(
         float64 (U,).
     """
     sample = codes[known]
-    frequency = np.stack(
-        [_frequencies(codes[:, j], sample[:, j], fine[j]) for j in range(codes.shape[1])], axis=1
-    )
+    frequency = np.stack([_frequencies(codes[:, j], sample[:, j], fine[j]) for j in range(codes.shape[1])], axis=1)
     diverse = np.argsort([_agreement(column) for column in sample.T], kind="stable")
     frequency[:, _determined(sample[:_MOST_ROWS], diverse)] = 1.0
     if idle is not None:

@@ -139,9 +139,7 @@ def _twins(
     return twins, known
 
 
-def _judged(
-    twins: np.ndarray, several: np.ndarray, known: np.ndarray
-) -> tuple[np.ndarray, int, float]:
+def _judged(twins: np.ndarray, several: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, int, float]:
     """Which groups are copies, and how many were seen and expected among rows of few expected twins."""
     scale = len(known) / known.sum() / 2
     for limit in _RARE:

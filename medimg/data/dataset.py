@@ -61,17 +61,11 @@ class Dataset:
 
     def __post_init__(self):
         if self.task not in TASKS:
-            raise InputError(
-                f"{self.root}/dataset.yaml: task '{self.task}' is not one of {', '.join(TASKS)}"
-            )
+            raise InputError(f"{self.root}/dataset.yaml: task '{self.task}' is not one of {', '.join(TASKS)}")
         if len(set(self.classes)) != len(self.classes):
-            raise InputError(
-                f"{self.root}/dataset.yaml: a class is named twice in {list(self.classes)}"
-            )
+            raise InputError(f"{self.root}/dataset.yaml: a class is named twice in {list(self.classes)}")
         if self.task == "binary" and len(self.classes) != 2:
-            raise InputError(
-                f"{self.root}/dataset.yaml: a binary task has 2 classes, not {len(self.classes)}"
-            )
+            raise InputError(f"{self.root}/dataset.yaml: a binary task has 2 classes, not {len(self.classes)}")
 
     @classmethod
     def load(cls, root: Path, joins_copies: bool = True) -> "Dataset":
@@ -102,16 +96,7 @@ class Dataset:
         description = {"synthetic": True} if self.synthetic else {}
         description |= {
             key: getattr(self, key)
-            for key in (
-                "name",
-                "task",
-                "modality",
-                "licence",
-                "citation",
-                "source",
-                "negative",
-                "preparation",
-            )
+            for key in ("name", "task", "modality", "licence", "citation", "source", "negative", "preparation")
         }
         description["classes"] = list(self.classes)
         if self.features:
@@ -123,10 +108,7 @@ class Dataset:
             self.root / "dataset.yaml",
             # The C writer: a table may have thousands of columns.
             yaml.dump(
-                description,
-                Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper),
-                sort_keys=False,
-                allow_unicode=True,
+                description, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False, allow_unicode=True
             ),
         )
 

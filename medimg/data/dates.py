@@ -67,9 +67,7 @@ class Recognition:
         self._open = [form for form in before if form in possible and _all_match(known, form)]
         if _AMBIGUOUS in self._open:
             parts = pc.extract_regex(known, _AMBIGUOUS.pattern)
-            first, second = (
-                pc.max(pc.cast(pc.struct_field(parts, i), pa.int64())).as_py() for i in (0, 1)
-            )
+            first, second = (pc.max(pc.cast(pc.struct_field(parts, i), pa.int64())).as_py() for i in (0, 1))
             self._first, self._second = max(self._first, first), max(self._second, second)
 
     @property
@@ -86,11 +84,7 @@ class Recognition:
     @property
     def is_ambiguous(self) -> bool:
         """Every cell is a date, but no day above 12 tells whether day or month comes first."""
-        return (
-            bool(self._open)
-            and self._open[0] is _AMBIGUOUS
-            and max(self._first, self._second) <= 12
-        )
+        return bool(self._open) and self._open[0] is _AMBIGUOUS and max(self._first, self._second) <= 12
 
 
 def _all_match(known: pa.Array, form: Form) -> bool:

@@ -65,13 +65,10 @@ def find_duplicates(table: pd.DataFrame, official: bool) -> pd.DataFrame:
 def describe_duplicates(duplicates: pd.DataFrame, unit: str = "image") -> str:
     """`159 groups of identical images (12 with conflicting labels, ...), e.g. a.jpg (nevus) = b.jpg (melanoma)`."""
     groups = duplicates.groupby("group")
-    kinds = Counter(
-        word for problem in groups["problem"].first() for word in problem.split(" and ")
-    )
+    kinds = Counter(word for problem in groups["problem"].first() for word in problem.split(" and "))
     first = groups.get_group(duplicates["group"].iloc[0])
     example = " = ".join(
-        f"{file} ({label or 'unlabelled'})"
-        for file, label in first[["source_file", "label"]].values[:3]
+        f"{file} ({label or 'unlabelled'})" for file, label in first[["source_file", "label"]].values[:3]
     )
     counts = ", ".join(f"{count} with {kind}" for kind, count in kinds.items())
     many = "s" if len(groups) > 1 else ""
@@ -84,9 +81,7 @@ def drop_duplicates(table: pd.DataFrame, duplicates: pd.DataFrame, unit: str = "
     kept = rank.groupby(duplicates["group"]).transform("idxmin")
     names = duplicates["source_file"].loc[kept]
     reasons = {
-        i: f"identical to {name}"
-        for i, stays, name in zip(duplicates.index, kept, names, strict=True)
-        if i != stays
+        i: f"identical to {name}" for i, stays, name in zip(duplicates.index, kept, names, strict=True) if i != stays
     }
     reasons |= _all_conflicting(duplicates)
     # In the order of the list, whatever the reason.
@@ -99,9 +94,7 @@ def join_duplicates(table: pd.DataFrame, duplicates: pd.DataFrame, unit: str = "
 
     The joined patient takes the first one's name; `patient` as given stays in the column `patient_given`.
     """
-    settled = _without(
-        table, _all_conflicting(duplicates), f"identical {unit}s with conflicting labels left out"
-    )
+    settled = _without(table, _all_conflicting(duplicates), f"identical {unit}s with conflicting labels left out")
     table = settled.table.copy()
     shared = table["pixels"].where(table.index.isin(duplicates.index), "")
     number = units(table.assign(pixels=shared), ["patient", "pixels"])
@@ -125,9 +118,7 @@ def settle_patients(table: pd.DataFrame, group_by: list[str]) -> Settled:
     unit = units(table, group_by)
     highest = rank.groupby(unit).transform("max")
     out = rank < highest
-    reasons = {
-        i: f"patient {table['patient'][i]} is in {SPLITS[highest[i]]} too" for i in table.index[out]
-    }
+    reasons = {i: f"patient {table['patient'][i]} is in {SPLITS[highest[i]]} too" for i in table.index[out]}
     settled = _without(table, reasons, "")
     if reasons:
         people = table.loc[out, "patient"].nunique()

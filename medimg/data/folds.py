@@ -35,9 +35,7 @@ def in_fold(dataset: Dataset, folds: int, fold: int, seed: int, by_lot: bool = F
     rows = dataset.rows(labelled=True)
     patients = rows.groupby("label")["patient"].nunique()
     if dataset.task != "multilabel" and len(patients) and patients.min() < folds:
-        raise InputError(
-            f"--folds {folds}: class '{patients.idxmin()}' has {patients.min()} patients; use fewer folds"
-        )
+        raise InputError(f"--folds {folds}: class '{patients.idxmin()}' has {patients.min()} patients; use fewer folds")
     tested, parts = (_by_lot if by_lot else _balanced)(rows, folds, fold, seed)
     rest = rows[~tested]
     manifest = dataset.manifest.copy()

@@ -87,9 +87,7 @@ def _check(dataset: Dataset, labelled: pd.DataFrame, drawn: np.ndarray, count: i
             f"--audit-holdout {share:g}: holds out {len(drawn)} of the {count} patients of split 'train', and an audit "
             f"needs {FEWEST_PATIENTS} held out and {FEWEST_PATIENTS} others; {remedy}"
         )
-    kept = set(
-        "|".join(labelled.loc[~labelled["patient"].isin(drawn), "label"].unique()).split("|")
-    )
+    kept = set("|".join(labelled.loc[~labelled["patient"].isin(drawn), "label"].unique()).split("|"))
     gone = sorted(set("|".join(labelled["label"].unique()).split("|")) - kept)
     if gone:
         raise InputError(

@@ -30,15 +30,7 @@ _PLAIN_PNG = (b"\x08\x00", b"\x08\x02", b"\x10\x00", b"\x10\x02")
 _SPECIAL_PNG = (b"tRNS", b"eXIf", b"acTL")
 _JPEG_END, _JPEG_SCAN, _PNG_END = b"\xff\xd9", b"\xff\xda", b"IEND"
 # EXIF 2.32, tag 0x0112: how often to turn by 90 degrees counter-clockwise after an optional mirroring left to right.
-_ORIENTATIONS = {
-    2: (True, 0),
-    3: (False, 2),
-    4: (True, 2),
-    5: (True, 1),
-    6: (False, 3),
-    7: (True, 3),
-    8: (False, 1),
-}
+_ORIENTATIONS = {2: (True, 0), 3: (False, 2), 4: (True, 2), 5: (True, 1), 6: (False, 3), 7: (True, 3), 8: (False, 1)}
 
 
 def read_image(path: Path, max_megapixels: float = image_size.MEGAPIXELS) -> np.ndarray:
@@ -207,16 +199,12 @@ def _with_best(header: Image.Image, data: bytes) -> np.ndarray:
     if kind in ("JPEG", "MPO"):
         # OpenCV and Pillow both fill a cut-off scan with grey when padding follows: the end must be there.
         if data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN):
-            raise InputError(
-                "truncated (the JPEG's end is missing); get the file again or remove it"
-            )
+            raise InputError("truncated (the JPEG's end is missing); get the file again or remove it")
         if mode in ("L", "RGB"):
             return _with_opencv(data)
     elif kind == "PNG":
         if _PNG_END not in data[-64:] and _PNG_END not in data:
-            raise InputError(
-                "truncated (the PNG's end is missing); get the file again or remove it"
-            )
+            raise InputError("truncated (the PNG's end is missing); get the file again or remove it")
         if mode in ("L", "RGB", "RGBA", "I;16") and "transparency" not in header.info:
             return _with_opencv(data)
     elif kind == "TIFF" and mode in ("RGB", "I;16", "I;16B"):

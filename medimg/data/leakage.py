@@ -61,9 +61,7 @@ class Leakage:
         """One sentence for each kind, with the count and up to three examples."""
         return [
             *_sentence(
-                self.patients,
-                "patients are in more than one part",
-                lambda leak: f"{leak.name} ({_where(leak)})",
+                self.patients, "patients are in more than one part", lambda leak: f"{leak.name} ({_where(leak)})"
             ),
             *_sentence(self.images, f"identical {self.unit}s are in more than one part", _where),
             *_sentence(self.conflicts, f"identical {self.unit}s have different labels", _labelled),
@@ -87,9 +85,7 @@ def find_leakage(dataset: Dataset, progress: Callable[[int, int], None] | None =
     return leakage_between(dataset.manifest, pixels)
 
 
-def require_no_leakage(
-    dataset: Dataset, progress: Callable[[int, int], None] | None = None
-) -> None:
+def require_no_leakage(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> None:
     """The gate before training.
 
     Raises:
@@ -142,9 +138,7 @@ def _crosses(manifest: pd.DataFrame, column: str) -> pd.Series:
     return manifest[column].isin(parts[parts.duplicated()])
 
 
-def content_hashes(
-    dataset: Dataset, progress: Callable[[int, int], None] | None = None
-) -> tuple[pd.Series, list[str]]:
+def content_hashes(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> tuple[pd.Series, list[str]]:
     """What the files hold now.
 
     Every file is read. Where its content is what prepare wrote (the manifest's `bytes`), the manifest's `pixels` is
@@ -167,9 +161,7 @@ def content_hashes(
         for start in range(0, len(jobs), _CHUNK):
             for result in pool.map(_content_hash, jobs[start : start + _CHUNK]):
                 if isinstance(result, InputError):
-                    broken.append(
-                        f"{dataset.root / 'manifest.csv'} row {len(hashes) + 2}: {result}"
-                    )
+                    broken.append(f"{dataset.root / 'manifest.csv'} row {len(hashes) + 2}: {result}")
                 hashes.append("" if isinstance(result, InputError) else result)
             if progress:
                 progress(len(hashes), len(jobs))
@@ -194,9 +186,7 @@ def _leak(name: str, group: pd.DataFrame) -> Leak:
 def _sentence(leaks: list[Leak], what: str, words: Callable[[Leak], str]) -> list[str]:
     if not leaks:
         return []
-    kind = (
-        f"{len(leaks)} groups of {what}" if what.startswith("identical") else f"{len(leaks)} {what}"
-    )
+    kind = f"{len(leaks)} groups of {what}" if what.startswith("identical") else f"{len(leaks)} {what}"
     return [f"{kind}: {listed(map(words, leaks))}"]
 
 

@@ -15,19 +15,7 @@ SPLITS = ("train", "val", "test")
 # Columns that name files of the Dataset's folder.
 FILE_COLUMNS = ("image", "mask")
 # Read as text, whatever they look like: patient 007 is not patient 7, and boxes are lists.
-TEXT_COLUMNS = (
-    "image",
-    "label",
-    "patient",
-    "site",
-    "split",
-    "mask",
-    "finding",
-    "x",
-    "y",
-    "width",
-    "height",
-)
+TEXT_COLUMNS = ("image", "label", "patient", "site", "split", "mask", "finding", "x", "y", "width", "height")
 
 
 def read_images(path: Path) -> pd.DataFrame:
@@ -49,12 +37,8 @@ def read_images(path: Path) -> pd.DataFrame:
         if column in manifest:
             manifest[column] = manifest[column].fillna("").str.strip()
     _refuse_rows(path, manifest, manifest["image"] == "", "image is empty")
-    _refuse_rows(
-        path, manifest, manifest["patient"] == "", "patient is empty; give every image a patient"
-    )
-    _refuse_rows(
-        path, manifest, ~manifest["split"].isin(SPLITS), f"split is not one of {', '.join(SPLITS)}"
-    )
+    _refuse_rows(path, manifest, manifest["patient"] == "", "patient is empty; give every image a patient")
+    _refuse_rows(path, manifest, ~manifest["split"].isin(SPLITS), f"split is not one of {', '.join(SPLITS)}")
     _refuse_rows(path, manifest, manifest["image"].duplicated(), "the same image is listed twice")
     _refuse_files_outside(path, manifest)
     if "site" not in manifest:
@@ -109,9 +93,7 @@ def read_rows(path: Path, features: tuple[schema.Feature, ...]) -> pd.DataFrame:
     _numbers(path, table, list(numbers))
     _refuse_rows(path, table, table["row"].duplicated(), "the same row name is listed twice")
     _refuse_rows(path, table, table["patient"] == "", "patient is empty; give every row a patient")
-    _refuse_rows(
-        path, table, ~table["split"].isin(SPLITS), f"split is not one of {', '.join(SPLITS)}"
-    )
+    _refuse_rows(path, table, ~table["split"].isin(SPLITS), f"split is not one of {', '.join(SPLITS)}")
     return table
 
 
@@ -135,6 +117,4 @@ def _refuse_rows(path: Path, manifest: pd.DataFrame, bad: pd.Series, why: str) -
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         more = int(bad.sum()) - 1
-        raise InputError(
-            f"{path} row {row + 2}: {why}" + (f" (and {more} more rows)" if more else "")
-        )
+        raise InputError(f"{path} row {row + 2}: {why}" + (f" (and {more} more rows)" if more else ""))

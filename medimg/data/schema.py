@@ -80,13 +80,9 @@ def _parsed(name: str, value, where: str) -> Feature:
     elif isinstance(value, Mapping) and len(value) == 1:
         kind, order = next(iter(value.items()))
         if kind != "ordinal" or not isinstance(order, list) or not order:
-            raise InputError(
-                f"{where}: feature '{name}': only 'ordinal: [low, ..., high]' takes a list"
-            )
+            raise InputError(f"{where}: feature '{name}': only 'ordinal: [low, ..., high]' takes a list")
     if kind not in TYPES:
-        raise InputError(
-            f"{where}: feature '{name}' has type '{kind}'; choose one of {', '.join(TYPES)}"
-        )
+        raise InputError(f"{where}: feature '{name}' has type '{kind}'; choose one of {', '.join(TYPES)}")
     feature = Feature(name, kind, tuple(str(item) for item in order))
     for key, given in public.items():
         if key not in PUBLIC:
@@ -116,9 +112,7 @@ def with_public(feature: Feature, key: str, value, where: str) -> Feature:
     if feature.type == "ordinal" and isinstance(value, list | tuple) and value:
         return replace(feature, order=tuple(dict.fromkeys(as_text(pd.Series(list(value))))))
     if feature.type != "categorical":
-        remedy = (
-            "state its bound" if feature.is_number or feature.type == "date" else "leave it out"
-        )
+        remedy = "state its bound" if feature.is_number or feature.type == "date" else "leave it out"
         raise InputError(f"{where}: a {feature.type} column has no list of categories; {remedy}")
     if not isinstance(value, list | tuple) or not value:
         raise InputError(f"{where}: categories must be a list, e.g. [a, b]")
@@ -128,10 +122,7 @@ def with_public(feature: Feature, key: str, value, where: str) -> Feature:
 def _bound(feature: Feature, value, where: str) -> tuple[float, float]:
     try:
         low, high = (
-            float(days_since_1970(np.array([str(end)]))[0])
-            if feature.type == "date"
-            else float(end)
-            for end in value
+            float(days_since_1970(np.array([str(end)]))[0]) if feature.type == "date" else float(end) for end in value
         )
     except (TypeError, ValueError):
         low = high = np.nan

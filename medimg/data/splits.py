@@ -28,19 +28,13 @@ def parse_split(text: str) -> tuple[float, float, float] | None:
     try:
         train, val, test = (float(part) for part in text.split("/"))
     except ValueError as error:
-        raise InputError(
-            f"--split {text}: give train/val/test in percent, as 70/15/15, or 'official'"
-        ) from error
+        raise InputError(f"--split {text}: give train/val/test in percent, as 70/15/15, or 'official'") from error
     if min(train, val, test) < 0 or train == 0 or not abs(train + val + test - 100) < 1e-6:
-        raise InputError(
-            f"--split {text}: three percentages that make 100 are needed, train above 0"
-        )
+        raise InputError(f"--split {text}: three percentages that make 100 are needed, train above 0")
     return train / 100, val / 100, test / 100
 
 
-def split_groups(
-    labels: Sequence[str], groups: Sequence, fractions: Sequence[float], seed: int
-) -> np.ndarray:
+def split_groups(labels: Sequence[str], groups: Sequence, fractions: Sequence[float], seed: int) -> np.ndarray:
     """Assign whole groups to parts so that every class has its share of images in every part.
 
     Args:
@@ -56,11 +50,7 @@ def split_groups(
 
 
 def assign_groups(
-    labels: Sequence[str],
-    groups: Sequence,
-    fractions: Sequence[float],
-    in_need: Sequence[int],
-    seed: int,
+    labels: Sequence[str], groups: Sequence, fractions: Sequence[float], in_need: Sequence[int], seed: int
 ) -> np.ndarray:
     """`split_groups` for any number of parts.
 
@@ -91,16 +81,11 @@ def assign_groups(
         for group in order:
             if part_of[group] < 0 and counts[group, column]:
                 # The most wanted by class; between equals, by images in all.
-                assign(
-                    group,
-                    max(open_parts, key=lambda p: (round(wanted[p, column], 9), wanted[p].sum())),
-                )
+                assign(group, max(open_parts, key=lambda p: (round(wanted[p, column], 9), wanted[p].sum())))
     return part_of[codes]
 
 
-def lots(
-    names: Sequence[str], fractions: Sequence[float], seed: int, purpose: str = "split"
-) -> np.ndarray:
+def lots(names: Sequence[str], fractions: Sequence[float], seed: int, purpose: str = "split") -> np.ndarray:
     """Assign each to a part by a number of its own, whoever else is there: as private training needs.
 
     A balanced assignment looks at everybody, so that one patient more may send others to other parts.
@@ -131,9 +116,7 @@ def missing_classes(labels: Sequence[str], splits: Sequence[str]) -> list[tuple[
     table = pd.DataFrame({"label": list(labels), "split": list(splits)})
     # Counted before labels are taken apart: there are few different ones, however many rows.
     counts = table.groupby(["label", "split"]).size().unstack(fill_value=0)
-    counts = (
-        counts.assign(name=counts.index.str.split(SEPARATOR)).explode("name").groupby("name").sum()
-    )
+    counts = counts.assign(name=counts.index.str.split(SEPARATOR)).explode("name").groupby("name").sum()
     return [
         (name, part, int(counts.loc[name].sum()))
         for part in SPLITS

@@ -32,11 +32,7 @@ def with_extra(dataset: Dataset, folder: Path) -> tuple[Dataset, dict]:
     text = dataset.manifest.select_dtypes("object").columns
     rows[text] = rows[text].fillna("")
     manifest = pd.concat([dataset.manifest, rows], ignore_index=True)
-    told = {
-        "data": str(extra.root.resolve()),
-        "fingerprint": extra.fingerprint(),
-        "rows": len(rows),
-    }
+    told = {"data": str(extra.root.resolve()), "fingerprint": extra.fingerprint(), "rows": len(rows)}
     return replace(dataset, manifest=manifest), told
 
 
@@ -50,9 +46,7 @@ def note(told: dict, unit: str) -> str:
 
 def _check(dataset: Dataset, extra: Dataset) -> None:
     if not extra.synthetic:
-        raise InputError(
-            f"--extra {extra.root}: is not a synthetic Dataset; 'medimg synthesize' makes one"
-        )
+        raise InputError(f"--extra {extra.root}: is not a synthetic Dataset; 'medimg synthesize' makes one")
     made_from = extra.preparation.get("source_fingerprint")
     if made_from and made_from != dataset.fingerprint():
         raise InputError(

@@ -26,17 +26,14 @@ def match_classes(dataset: Dataset, task: str, classes: tuple[str, ...]) -> list
     both = f"the model has {', '.join(classes)}; the data have {', '.join(dataset.classes)}"
     if dataset.task != task:
         raise InputError(
-            f"{place}: a {dataset.task} Dataset for a {task} model ({both}); "
-            "give --data with the model's task"
+            f"{place}: a {dataset.task} Dataset for a {task} model ({both}); give --data with the model's task"
         )
     theirs = [_plain(name) for name in dataset.classes]
     ours = [_plain(name) for name in classes]
     if len(set(theirs)) < len(theirs) or len(set(ours)) < len(ours):
         raise InputError(f"{place}: classes differ only in case or spaces ({both}); rename one")
     if set(theirs) != set(ours):
-        raise InputError(
-            f"{place}: classes do not match: {both}; rename them there and in manifest.csv"
-        )
+        raise InputError(f"{place}: classes do not match: {both}; rename them there and in manifest.csv")
     return [theirs.index(name) for name in ours]
 
 

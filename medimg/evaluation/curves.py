@@ -62,13 +62,7 @@ def precision_recall_figure(predictions: Predictions, summary: dict) -> Figure |
             prevalence = one.truth.mean()
             if len(drawn) == 1:
                 label = f"AUPRC {text}"
-                axes.axhline(
-                    prevalence,
-                    color=GREY,
-                    linestyle=":",
-                    linewidth=1.2,
-                    label=f"prevalence {prevalence:.3f}",
-                )
+                axes.axhline(prevalence, color=GREY, linestyle=":", linewidth=1.2, label=f"prevalence {prevalence:.3f}")
             else:
                 label = f"{shortened(name, 24)}  {text}  prev. {prevalence:.3f}"
             axes.plot(recall, precision, drawstyle="steps-post", label=label, **line_style(number))
@@ -108,9 +102,7 @@ def _operating_point(axes, x, y, threshold, first, second, second_value) -> None
     # Folds of a cross-validation decide each by its own.
     which = f"threshold {threshold:.3g}" if np.ndim(threshold) == 0 else "thresholds of the folds"
     text = f"{which}: {first} {y:.3f}, {second} {second_value:.3f}"
-    axes.plot(
-        x, y, "o", color=VERMILION, markersize=9, markeredgecolor="white", label=text, zorder=5
-    )
+    axes.plot(x, y, "o", color=VERMILION, markersize=9, markeredgecolor="white", label=text, zorder=5)
 
 
 def _title(name: str, predictions: Predictions) -> str:

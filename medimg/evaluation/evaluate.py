@@ -143,9 +143,7 @@ def _predictor(model, description: dict, batch_size: int, progress: Progress | N
     return probabilities
 
 
-def _metrics(
-    description: dict, subject: Subject, point: OperatingPoint, summary: dict, notes: list[str]
-) -> dict:
+def _metrics(description: dict, subject: Subject, point: OperatingPoint, summary: dict, notes: list[str]) -> dict:
     metrics = {
         "model": description["name"],
         "task": description["task"],
@@ -186,9 +184,7 @@ def _notes(run: Run, subject: Subject, training: Dataset | None) -> list[str]:
     return notes
 
 
-def _write(
-    run: Run, folder: Path, subject: Subject, predictions: Predictions, metrics: dict
-) -> None:
+def _write(run: Run, folder: Path, subject: Subject, predictions: Predictions, metrics: dict) -> None:
     from medimg.evaluation.gallery import write_figures
     from medimg.evaluation.report import render
 

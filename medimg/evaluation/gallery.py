@@ -14,11 +14,7 @@ from medimg.style.figures import save
 
 
 def write_figures(
-    folder: Path,
-    predictions: Predictions,
-    summary: dict,
-    history: pd.DataFrame,
-    paths: list[Path] | None,
+    folder: Path, predictions: Predictions, summary: dict, history: pd.DataFrame, paths: list[Path] | None
 ) -> dict[str, Path]:
     """Draw every figure that the data allow into `folder`.
 

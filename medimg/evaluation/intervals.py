@@ -93,10 +93,7 @@ def cluster_weights(clusters: Sequence, resamples: int, seed: int) -> Iterator[n
 
 
 def cluster_bootstrap(
-    statistic: Callable[[np.ndarray], np.ndarray],
-    clusters: Sequence,
-    resamples: int = 1000,
-    seed: int = 0,
+    statistic: Callable[[np.ndarray], np.ndarray], clusters: Sequence, resamples: int = 1000, seed: int = 0
 ) -> np.ndarray:
     """Replicates of a statistic over resamples of whole clusters.
 
@@ -112,9 +109,7 @@ def cluster_bootstrap(
     Example:
         `cluster_bootstrap(lambda w: w @ correct / w.sum(1), patients)` gives 1000 accuracies.
     """
-    return np.concatenate(
-        [statistic(block) for block in cluster_weights(clusters, resamples, seed)]
-    )
+    return np.concatenate([statistic(block) for block in cluster_weights(clusters, resamples, seed)])
 
 
 def percentile_interval(replicates: np.ndarray, level: float = LEVEL) -> Interval:

@@ -76,9 +76,7 @@ def operating_point(
     positions = range(len(classes)) if task == "multilabel" else (1,)
     chosen = {
         classes[i]: choose(
-            rule,
-            None if truth is None else truth[:, i],
-            None if probability is None else probability[:, i],
+            rule, None if truth is None else truth[:, i], None if probability is None else probability[:, i]
         )
         for i in positions
     }

@@ -80,9 +80,7 @@ def find_overlap(dataset: Dataset, rows: pd.DataFrame, training: Dataset) -> Ove
     )
 
 
-def _same_rows(
-    dataset: Dataset, rows: pd.DataFrame, training: Dataset, seen: pd.DataFrame
-) -> pd.Series:
+def _same_rows(dataset: Dataset, rows: pd.DataFrame, training: Dataset, seen: pd.DataFrame) -> pd.Series:
     """Rows that are copies of a seen one; where few rows agree by chance, all whose label and inputs equal one."""
     names = [f.name for f in dataset.inputs]
     if {f.name for f in training.inputs} != set(names) or seen.empty:

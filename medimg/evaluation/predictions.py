@@ -133,9 +133,7 @@ class Predictions:
     @property
     def decided_by_row(self) -> bool:
         """Every row has a threshold of its own."""
-        return self.threshold is not None and np.ndim(self.threshold) == 1 + (
-            self.task == "multilabel"
-        )
+        return self.threshold is not None and np.ndim(self.threshold) == 1 + (self.task == "multilabel")
 
     def table(self, rows: pd.DataFrame, negative: str = "") -> pd.DataFrame:
         """`predictions.csv`: image (of a table: row), patient, site, label, predicted and p_<class>.

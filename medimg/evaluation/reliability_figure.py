@@ -18,9 +18,7 @@ def reliability_figure(predictions: Predictions) -> Figure:
     """
     truth, probability, title, label = _outcomes(predictions)
     table = reliability(truth, probability)
-    bounds = np.array(
-        [wilson_interval(*pair) for pair in zip(table.hits, table.count, strict=True)]
-    )
+    bounds = np.array([wilson_interval(*pair) for pair in zip(table.hits, table.count, strict=True)])
     with styled():
         figure = Figure(figsize=(5.6, 6.6))
         top, bottom = figure.subplots(2, 1, height_ratios=(3.6, 1), sharex=True)

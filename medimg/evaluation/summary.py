@@ -6,12 +6,7 @@ import numpy as np
 import pandas as pd
 
 from medimg.evaluation.calibration import BINS
-from medimg.evaluation.intervals import (
-    LEVEL,
-    Interval,
-    cluster_bootstrap,
-    percentile_interval,
-)
+from medimg.evaluation.intervals import LEVEL, Interval, cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
 
@@ -19,9 +14,7 @@ from medimg.evaluation.predictions import Predictions
 FEW = 10
 
 
-def summarise(
-    predictions: Predictions, patients: Sequence, resamples: int = 1000, seed: int = 0
-) -> dict:
+def summarise(predictions: Predictions, patients: Sequence, resamples: int = 1000, seed: int = 0) -> dict:
     """Every metric with its 95% interval, and what a reader must know of them.
 
     Args:
@@ -45,10 +38,7 @@ def summarise(
     else:
         replicates = np.empty((0, *values.shape))
     tables = [
-        {
-            name: _with_interval(values[i, j], percentile_interval(replicates[:, i, j]))
-            for j, name in enumerate(METRICS)
-        }
+        {name: _with_interval(values[i, j], percentile_interval(replicates[:, i, j])) for j, name in enumerate(METRICS)}
         for i in range(len(values))
     ]
     return {
@@ -57,8 +47,7 @@ def summarise(
         "confusion_matrix": predictions.confusion_matrix().tolist(),
         "majority_accuracy": predictions.majority_accuracy(),
         "support": {
-            name: int(count)
-            for name, count in zip(predictions.classes, predictions.truth.sum(axis=0), strict=True)
+            name: int(count) for name, count in zip(predictions.classes, predictions.truth.sum(axis=0), strict=True)
         },
         "bootstrap": {
             "resamples": resamples,
@@ -81,15 +70,11 @@ def _with_interval(value: float, interval: Interval) -> dict:
     return measured
 
 
-def _notes(
-    predictions: Predictions, tables: list[dict], resamples: int, n_patients: int
-) -> list[str]:
+def _notes(predictions: Predictions, tables: list[dict], resamples: int, n_patients: int) -> list[str]:
     notes = [_meaning(predictions.task)]
     notes.extend(_undefined(predictions))
     left_out = {
-        name: measured["left_out_resamples"]
-        for name, measured in tables[0].items()
-        if "left_out_resamples" in measured
+        name: measured["left_out_resamples"] for name, measured in tables[0].items() if "left_out_resamples" in measured
     }
     if left_out:
         counts = ", ".join(f"{name} {count}" for name, count in left_out.items())
@@ -101,9 +86,7 @@ def _notes(
             "0 and 1 or with few patients; the true uncertainty is larger"
         )
     outside = [
-        name
-        for name, m in tables[0].items()
-        if m["low"] is not None and not m["low"] <= m["value"] <= m["high"]
+        name for name, m in tables[0].items() if m["low"] is not None and not m["low"] <= m["value"] <= m["high"]
     ]
     if outside:
         notes.append(
@@ -117,8 +100,7 @@ def _notes(
         notes.append(f"only {n_patients} patients: the intervals are rough")
     if resamples and n_patients == len(predictions):
         notes.append(
-            "no patient is here twice; where that is because patients are not known, the intervals are "
-            "too narrow"
+            "no patient is here twice; where that is because patients are not known, the intervals are too narrow"
         )
     return notes
 
@@ -147,15 +129,10 @@ def _undefined(predictions: Predictions) -> list[str]:
             why = "no row is called the class"
         reasons.setdefault((", ".join(missing), why), []).append(name)
     end = "" if predictions.task == "binary" else "; left out of the mean"
-    return [
-        f"{metrics} undefined for {', '.join(names)}: {why}{end}"
-        for (metrics, why), names in reasons.items()
-    ]
+    return [f"{metrics} undefined for {', '.join(names)}: {why}{end}" for (metrics, why), names in reasons.items()]
 
 
-def summarise_sites(
-    predictions: Predictions, rows: pd.DataFrame, resamples: int = 1000, seed: int = 0
-) -> dict:
+def summarise_sites(predictions: Predictions, rows: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> dict:
     """Every metric with its interval on each site's rows alone.
 
     Args:

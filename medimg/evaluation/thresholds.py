@@ -62,9 +62,7 @@ def parse_rule(text: str) -> Rule:
         return Rule(text, sensitivity=value)
     if name == "" and "=" not in text and 0 <= value <= 1:
         return Rule(text, fixed=value)
-    raise InputError(
-        f"--threshold {text}: give youden, sensitivity=S (0 < S <= 1) or a number from 0 to 1"
-    )
+    raise InputError(f"--threshold {text}: give youden, sensitivity=S (0 < S <= 1) or a number from 0 to 1")
 
 
 def choose(rule: Rule, truth: np.ndarray | None, probability: np.ndarray | None) -> Threshold:
@@ -119,9 +117,7 @@ def threshold_for_sensitivity(truth: np.ndarray, probability: np.ndarray, wanted
     return float(positives[needed - 1])
 
 
-def _operating_points(
-    truth: np.ndarray, probability: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _operating_points(truth: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Distinct scores falling, and sensitivity and specificity with each as the threshold."""
     order = np.argsort(-probability, kind="stable")
     score, hit = probability[order], truth[order]

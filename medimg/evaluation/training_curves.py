@@ -65,8 +65,5 @@ def _mark_phases(axes, history: pd.DataFrame, step: str, named: bool) -> None:
             axes.axvline(position - 0.5, color=GREY, linestyle=":", linewidth=1.1)
         if named:
             axes.annotate(
-                str(phase),
-                (position - (0.5 if number else 0), 1.03),
-                xycoords=axes.get_xaxis_transform(),
-                color=GREY,
+                str(phase), (position - (0.5 if number else 0), 1.03), xycoords=axes.get_xaxis_transform(), color=GREY
             )

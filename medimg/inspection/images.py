@@ -79,10 +79,7 @@ def facts(dataset: Dataset, pixels: pd.Series, broken: list[str]) -> Inspection:
         counts=class_counts(dataset),
         images={part: len(dataset.rows(part)) for part in SPLITS},
         patients={part: int(dataset.rows(part)["patient"].nunique()) for part in SPLITS},
-        sites={
-            str(site): {part: int(row.get(part, 0)) for part in SPLITS}
-            for site, row in sites.iterrows()
-        },
+        sites={str(site): {part: int(row.get(part, 0)) for part in SPLITS} for site, row in sites.iterrows()},
         images_per_patient=_sorted_counts(manifest["patient"].value_counts()),
         sizes=_commonest(f"{width} x {height}" for width, height, _ in shapes),
         depths=_commonest(depth for _, _, depth in shapes),
@@ -111,11 +108,7 @@ def _shape(path: Path) -> tuple[int, int, str]:
         start = file.read(26)
     if start.startswith(_PNG):
         width, height, bits, colour = struct.unpack(">IIBB", start[16:26])
-        return (
-            width,
-            height,
-            f"{16 if bits == 16 else 8}-bit {'grey' if colour in (0, 4) else 'colour'}",
-        )
+        return (width, height, f"{16 if bits == 16 else 8}-bit {'grey' if colour in (0, 4) else 'colour'}")
     image = read_image(path)
     kind = "grey" if image.ndim == 2 else "colour"
     return image.shape[1], image.shape[0], f"{8 * image.dtype.itemsize}-bit {kind}"
@@ -126,6 +119,4 @@ def _commonest(values) -> dict[str, int]:
 
 
 def _sorted_counts(numbers: pd.Series) -> dict[int, int]:
-    return {
-        int(number): int(count) for number, count in numbers.value_counts().sort_index().items()
-    }
+    return {int(number): int(count) for number, count in numbers.value_counts().sort_index().items()}

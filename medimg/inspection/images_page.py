@@ -56,10 +56,7 @@ def page(dataset: Dataset, inspection, pictures: dict[str, Path]) -> str:
         total=len(dataset.manifest),
         most=_MOST_LISTED,
         lists=[
-            (
-                title,
-                [list(zip(leak.files, leak.splits, leak.labels, strict=True)) for leak in leaks],
-            )
+            (title, [list(zip(leak.files, leak.splits, leak.labels, strict=True)) for leak in leaks])
             for title, leaks in lists
         ],
         pictures=[(title, inlined(path)) for title, path in pictures.items()],
@@ -101,14 +98,10 @@ def _samples(dataset: Dataset, rows: pd.DataFrame) -> Figure:
         for axes, row in zip(grid.flat, rows.to_dict("records"), strict=False):
             image = read_image(dataset.root / row["image"])
             full = np.iinfo(image.dtype).max
-            axes.imshow(
-                image if image.ndim == 2 else image / full, cmap="gray", vmin=0, vmax=_white(image)
-            )
+            axes.imshow(image if image.ndim == 2 else image / full, cmap="gray", vmin=0, vmax=_white(image))
             axes.set_title(shortened(Path(row["image"]).stem, 22), fontsize=7)
             for x, y, width, height in _boxes(row):
-                axes.add_patch(
-                    Rectangle((x, y), width, height, fill=False, edgecolor=VERMILION, linewidth=1.4)
-                )
+                axes.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=VERMILION, linewidth=1.4))
     return figure
 
 

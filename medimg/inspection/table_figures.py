@@ -68,9 +68,7 @@ def _block_places(sizes: Sequence[int]) -> np.ndarray:
     return np.arange(len(blocks)) + 0.6 * blocks
 
 
-def distributions(
-    frame: pd.DataFrame, features: Sequence[schema.Feature], classes: Sequence[str]
-) -> Figure:
+def distributions(frame: pd.DataFrame, features: Sequence[schema.Feature], classes: Sequence[str]) -> Figure:
     """Distribution of each feature within each class.
 
     Args:
@@ -125,9 +123,7 @@ def _histograms(axes, values, labels, classes, feature) -> None:
 
 
 def _edges(known: np.ndarray, feature: schema.Feature) -> np.ndarray:
-    low, high = (
-        np.percentile(known, (0.5, 99.5)) if len(known) > 200 else (known.min(), known.max())
-    )
+    low, high = np.percentile(known, (0.5, 99.5)) if len(known) > 200 else (known.min(), known.max())
     if low == high:
         return np.array([low - 0.5, high + 0.5])
     if feature.type != "date" and (known == np.round(known)).all():
@@ -180,9 +176,7 @@ def _shown_categories(text: pd.Series, feature: schema.Feature) -> list[str]:
     return schema.in_order(common, feature)
 
 
-def pair_plot(
-    frame: pd.DataFrame, features: Sequence[schema.Feature], classes: Sequence[str], seed: int = 0
-) -> Figure:
+def pair_plot(frame: pd.DataFrame, features: Sequence[schema.Feature], classes: Sequence[str], seed: int = 0) -> Figure:
     """Every two of the features against each other, a point a row; distributions on the diagonal.
 
     Args:
@@ -200,9 +194,7 @@ def pair_plot(
         figure = Figure(figsize=(2.5 * k + 0.6, 2.4 * k + 0.6))
         grid = figure.subplots(k, k, squeeze=False)
         # The diagonal first: the points below take its limits.
-        for i, j in sorted(
-            zip(*np.tril_indices(k), strict=True), key=lambda cell: cell[0] != cell[1]
-        ):
+        for i, j in sorted(zip(*np.tril_indices(k), strict=True), key=lambda cell: cell[0] != cell[1]):
             axes = grid[i, j]
             if i == j:
                 _distribution(axes, frame, features[i], classes)
@@ -239,9 +231,7 @@ def _outer_labels(axes, features, i: int, j: int) -> None:
         axes.tick_params(labelleft=False, length=0)
 
 
-def _places(
-    frame: pd.DataFrame, drawn: pd.Index, feature: schema.Feature, draw
-) -> tuple[np.ndarray, list[str]]:
+def _places(frame: pd.DataFrame, drawn: pd.Index, feature: schema.Feature, draw) -> tuple[np.ndarray, list[str]]:
     """Where the drawn rows stand on an axis, and the names of its ticks when it has categories.
 
     Rows of a category that the diagonal does not show stand nowhere: NaN.

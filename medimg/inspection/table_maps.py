@@ -77,19 +77,10 @@ def association_map(matrix: np.ndarray, features: Sequence[Feature]) -> Figure:
     """
     names = [_starred(feature.name, feature.type) for feature in features]
     annotated = len(names) <= 16
-    text = [
-        ["" if np.isnan(value) or not annotated else _number(value, ".2f") for value in line]
-        for line in matrix
-    ]
+    text = [["" if np.isnan(value) or not annotated else _number(value, ".2f") for value in line] for line in matrix]
     starred = f"\n{_STARRED}" if any(f.type == "categorical" for f in features) else ""
     return _map(
-        matrix,
-        names,
-        names,
-        {"cmap": "RdBu_r", "vmin": -1.0, "vmax": 1.0},
-        f"association{starred}",
-        text,
-        square=True,
+        matrix, names, names, {"cmap": "RdBu_r", "vmin": -1.0, "vmax": 1.0}, f"association{starred}", text, square=True
     )
 
 

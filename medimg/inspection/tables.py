@@ -64,9 +64,7 @@ class TableInspection:
     notes: list[str]
 
 
-def inspect_table(
-    dataset: Dataset, out: Path, progress: Callable[[int, int], None] | None = None
-) -> TableInspection:
+def inspect_table(dataset: Dataset, out: Path, progress: Callable[[int, int], None] | None = None) -> TableInspection:
     """Examine a table and write `inspection.json`, `figures/*.png` and `inspection.html`.
 
     Args:
@@ -112,10 +110,7 @@ def site_counts(dataset: Dataset, column: str) -> dict[str, dict[str, int]]:
     table = rows.groupby(["site", column]).size().unstack(fill_value=0)
     table = table.loc[table.sum(axis=1).sort_values(ascending=False, kind="stable").index]
     names = SPLITS if column == "split" else [*dataset.classes, *([""] if "" in table else [])]
-    return {
-        str(site): {name or UNLABELLED: int(row.get(name, 0)) for name in names}
-        for site, row in table.iterrows()
-    }
+    return {str(site): {name or UNLABELLED: int(row.get(name, 0)) for name in names} for site, row in table.iterrows()}
 
 
 def _features(dataset: Dataset, values: np.ndarray, rows: pd.DataFrame) -> list[dict]:
@@ -174,27 +169,19 @@ def _notes(dataset: Dataset, values: np.ndarray, features: list[dict]) -> list[s
     for name, part, count in missing_classes(dataset.manifest["label"], dataset.manifest["split"]):
         note = f"class '{name}' has no row in {part} ({count} in all)"
         notes += [] if note in notes else [note]
-    notes += [
-        f"part '{part}' is empty"
-        for part in SPLITS
-        if not (dataset.manifest["split"] == part).any()
-    ]
+    notes += [f"part '{part}' is empty" for part in SPLITS if not (dataset.manifest["split"] == part).any()]
     notes += [_too_good(f) for f in features if _alone(f) > TOO_GOOD]
     notes += _said(_constant(dataset, values), "constant, so nothing can be learned from them")
     notes += _said([f["name"] for f in features if f["missing"] == 1], "missing in every row")
     for site in features[0]["missing_by_site"]:
-        absent = [
-            f["name"] for f in features if f["missing_by_site"][site] == 1 and f["missing"] < 1
-        ]
+        absent = [f["name"] for f in features if f["missing_by_site"][site] == 1 and f["missing"] < 1]
         notes += _said(absent, f"missing in every row of site '{site}'")
     apart = [f["name"] for f in features if f["separated"]]
     notes += _said(apart, "no overlap between a site and the others, so they tell the site")
     kept = [f.name for f in dataset.features if not f.is_input]
     notes += _said(kept, "never learned from (identifier or metadata)")
     if len(dataset.manifest) > MOST_ROWS:
-        notes.append(
-            f"associations and figures of values are of at most {MOST_ROWS} rows, drawn with seed {_SEED}"
-        )
+        notes.append(f"associations and figures of values are of at most {MOST_ROWS} rows, drawn with seed {_SEED}")
     return notes
 
 
@@ -227,10 +214,7 @@ def _duplicates(dataset: Dataset, values: np.ndarray) -> tuple[int, list[str]]:
     conflicts = int((groups["label"].nunique() > 1).sum())
     notes = [
         f"{count} groups of rows alike in every feature {what}"
-        for count, what in (
-            (across, "are spread over several parts"),
-            (conflicts, "have different labels"),
-        )
+        for count, what in ((across, "are spread over several parts"), (conflicts, "have different labels"))
         if count
     ]
     return groups.ngroups, notes

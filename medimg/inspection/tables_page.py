@@ -8,13 +8,7 @@ import pandas as pd
 from medimg.data.dataset import SPLITS, Dataset
 from medimg.data.schema import Feature
 from medimg.inspection.table_figures import class_bars, distributions, pair_plot
-from medimg.inspection.table_maps import (
-    MOST_FEATURES,
-    association_map,
-    largest_shift,
-    missing_map,
-    shift_map,
-)
+from medimg.inspection.table_maps import MOST_FEATURES, association_map, largest_shift, missing_map, shift_map
 from medimg.style.figures import save
 from medimg.style.pages import inlined, template
 from medimg.tables.association import clustered, pairwise
@@ -43,10 +37,7 @@ CAPTIONS = {
         "Spearman's rank correlation. With one category: correlation ratio; with two: Cramer's V; both corrected for "
         "chance and without direction.",
     ),
-    "pairs": (
-        "The leading features in pairs",
-        "Training rows, at most 800 of them; codes are spread a little.",
-    ),
+    "pairs": ("The leading features in pairs", "Training rows, at most 800 of them; codes are spread a little."),
 }
 
 
@@ -75,9 +66,7 @@ def figures(dataset: Dataset, inspection, rows: pd.DataFrame, folder: Path) -> d
     if len(rows) and len(leading) > 1:
         matrix = pairwise(rows, leading)
         order = clustered(matrix)
-        drawn["associations"] = association_map(
-            matrix[order][:, order], [leading[i] for i in order]
-        )
+        drawn["associations"] = association_map(matrix[order][:, order], [leading[i] for i in order])
         drawn["pairs"] = pair_plot(rows, leading, dataset.classes)
     # A figure of an earlier inspection would look like part of this one.
     for name in CAPTIONS:

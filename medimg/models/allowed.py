@@ -45,24 +45,12 @@ _ACTIVATION = """
 """
 _ACTIVATIONS = frozenset(_ACTIVATION.split())
 # (module, class_name, registered_name): a registered name decides over the other two, so all three must be known.
-_MODELS = {
-    ("keras.src.engine.functional", "Functional", "Functional"),
-    ("keras", "Sequential", None),
-}
-_OWN = {
-    ("medimg.models.preprocessing", name, f"medimg>{name}")
-    for name in ("Preprocessing", "ColourWhitening")
-}
-ALLOWED = (
-    _MODELS
-    | _OWN
-    | {(module, name, None) for module, names in _KERAS.items() for name in names.split()}
-)
+_MODELS = {("keras.src.engine.functional", "Functional", "Functional"), ("keras", "Sequential", None)}
+_OWN = {("medimg.models.preprocessing", name, f"medimg>{name}") for name in ("Preprocessing", "ColourWhitening")}
+ALLOWED = _MODELS | _OWN | {(module, name, None) for module, names in _KERAS.items() for name in names.split()}
 # Layers that are made of `x / 255` and the like name any function of TensorFlow, writing files among them: these alone.
 _OPERATION = ("keras.src.layers.core.tf_op_layer", "TFOpLambda", "TFOpLambda")
-_OPERATIONS = frozenset(
-    ("math.add", "math.subtract", "math.multiply", "math.truediv", "math.divide", "math.negative")
-)
+_OPERATIONS = frozenset(("math.add", "math.subtract", "math.multiply", "math.truediv", "math.divide", "math.negative"))
 # What says that a mapping is an object, not plain values.
 _OBJECT_KEYS = {"class_name", "module", "registered_name", "spec_name"}
 # Options that Keras looks up by name where it gets text.
@@ -101,9 +89,7 @@ def check_file(path: Path) -> int:
         raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
     except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError) as error:
         # RecursionError and an encrypted member are RuntimeErrors, broken JSON a ValueError.
-        raise InputError(
-            f"{path}: not readable as a Keras model ({printable(str(error))})"
-        ) from error
+        raise InputError(f"{path}: not readable as a Keras model ({printable(str(error))})") from error
 
 
 def _check_members(path: Path, archive: zipfile.ZipFile) -> None:
@@ -171,22 +157,15 @@ def _check_parts(path: Path, value: dict, where: str) -> None:
     config = value.get("config")
     if not isinstance(config, dict):
         raise InputError(f"{path}: {where} has no configuration; the file was not opened")
-    if (
-        value.get("class_name") == "Normalization"
-        and not config.get("mean") is config.get("variance") is None
-    ):
+    if value.get("class_name") == "Normalization" and not config.get("mean") is config.get("variance") is None:
         # Keras spreads given ones over as many numbers as the layer's input has: no weights of the file.
-        raise InputError(
-            f"{path}: {where} has a mean of its own, not among the weights; the file was not opened"
-        )
+        raise InputError(f"{path}: {where} has a mean of its own, not among the weights; the file was not opened")
     layers = config.get("layers", ())
     if not isinstance(layers, list | tuple):
         raise InputError(f"{path}: {where} has no list of layers; the file was not opened")
     for layer in layers:
         if not isinstance(layer, dict) or not layer.get("class_name"):
-            raise InputError(
-                f"{path}: {where} has a layer without a class; the file was not opened"
-            )
+            raise InputError(f"{path}: {where} has a layer without a class; the file was not opened")
 
 
 def _named(value: dict) -> tuple:

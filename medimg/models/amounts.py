@@ -97,9 +97,7 @@ def _shapes(shapes) -> Iterator[tuple]:
     """One shape, or lists and mappings of such."""
     if isinstance(shapes, tf.TensorShape):
         yield () if shapes.rank is None else tuple(shapes.as_list())
-    elif isinstance(shapes, tuple) and all(
-        side is None or isinstance(side, int) for side in shapes
-    ):
+    elif isinstance(shapes, tuple) and all(side is None or isinstance(side, int) for side in shapes):
         yield shapes
     elif isinstance(shapes, dict):
         yield from _shapes(list(shapes.values()))

@@ -40,16 +40,12 @@ def freeze(model: tf.keras.Model, lower: int | None) -> None:
     """
     grouped = blocks(model)
     if lower is not None and lower > len(grouped):
-        raise InputError(
-            f"--freeze {lower}: {model.name} has {len(grouped)} blocks; use --freeze backbone"
-        )
+        raise InputError(f"--freeze {lower}: {model.name} has {len(grouped)} blocks; use --freeze backbone")
     frozen = len(grouped) if lower is None else lower
     for number, group in enumerate(grouped):
         for layer in group:
             norm = isinstance(layer, tf.keras.layers.BatchNormalization)
-            fixed = (
-                isinstance(layer, tf.keras.layers.Normalization) or layer.name == "preprocessing"
-            )
+            fixed = isinstance(layer, tf.keras.layers.Normalization) or layer.name == "preprocessing"
             layer.trainable = not (fixed or number < frozen or (norm and frozen > 0))
     for name in HEAD:
         model.get_layer(name).trainable = True

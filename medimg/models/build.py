@@ -94,9 +94,7 @@ def _preprocessing(
         )
     # Our own network has no input that it is used to.
     mode = chosen.mode if chosen.application else None
-    return ColourWhitening(
-        normalize.mean, normalize.matrix, backbone_channels, mode, name="preprocessing"
-    )
+    return ColourWhitening(normalize.mean, normalize.matrix, backbone_channels, mode, name="preprocessing")
 
 
 def _check_size(chosen: Family, arguments: dict, image_size: int) -> None:
@@ -107,9 +105,7 @@ def _check_size(chosen: Family, arguments: dict, image_size: int) -> None:
         raise InputError(f"--image-size {image_size}: {chosen.name} needs at least {smallest}")
 
 
-def _application(
-    chosen: Family, prepared, image_size: int, arguments: dict, wanted: str | None
-) -> tf.keras.Model:
+def _application(chosen: Family, prepared, image_size: int, arguments: dict, wanted: str | None) -> tf.keras.Model:
     constructor = getattr(tf.keras.applications, chosen.application)
     try:
         return constructor(
@@ -149,9 +145,7 @@ def neutralise_normalization(application: tf.keras.Model) -> None:
             layer.set_weights(
                 [
                     tf.reshape(tf.constant(_IMAGENET_MEAN), layer.get_weights()[0].shape).numpy(),
-                    tf.reshape(
-                        tf.square(tf.constant(_IMAGENET_DEVIATION)), layer.get_weights()[1].shape
-                    ).numpy(),
+                    tf.reshape(tf.square(tf.constant(_IMAGENET_DEVIATION)), layer.get_weights()[1].shape).numpy(),
                     *layer.get_weights()[2:],
                 ]
             )

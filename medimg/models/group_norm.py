@@ -10,12 +10,7 @@ FEWEST_CHANNELS = 4
 def groups_for(channels: int) -> int:
     """The most groups, up to 32, that divide the channels and leave at least 4 channels in each."""
     return max(
-        (
-            g
-            for g in range(1, MOST_GROUPS + 1)
-            if channels % g == 0 and channels // g >= FEWEST_CHANNELS
-        ),
-        default=1,
+        (g for g in range(1, MOST_GROUPS + 1) if channels % g == 0 and channels // g >= FEWEST_CHANNELS), default=1
     )
 
 

@@ -15,9 +15,7 @@ POOLING = {
 }
 
 
-def with_head(
-    pixels, features, classes: int, dropout: float, pool: str, name: str
-) -> tf.keras.Model:
+def with_head(pixels, features, classes: int, dropout: float, pool: str, name: str) -> tf.keras.Model:
     """A model from a backbone's input and its last maps.
 
     Args:

@@ -38,21 +38,10 @@ _EFFICIENTNET_BLOCK = r"^block(\d+)([a-z])"
 FAMILIES = {
     family.name: family
     for family in (
-        Family(
-            "baseline_cnn",
-            None,
-            "symmetric",
-            16,
-            r"^stage(\d+)_",
-            {"width": int, "stages": int},
-            imagenet=False,
-        ),
+        Family("baseline_cnn", None, "symmetric", 16, r"^stage(\d+)_", {"width": int, "stages": int}, imagenet=False),
         Family("resnet50", "ResNet50", "caffe", 32, r"^conv(\d)_block(\d+)"),
         # Keras' EfficientNets scale inside; see `build.neutralise_normalization`.
-        *(
-            Family(f"efficientnet_b{i}", f"EfficientNetB{i}", "none", 32, _EFFICIENTNET_BLOCK)
-            for i in range(5)
-        ),
+        *(Family(f"efficientnet_b{i}", f"EfficientNetB{i}", "none", 32, _EFFICIENTNET_BLOCK) for i in range(5)),
         Family(
             "efficientnet_v2_b0",
             "EfficientNetV2B0",
@@ -101,9 +90,7 @@ def parse_arguments(chosen: Family, given: dict) -> dict:
     for key, value in given.items():
         if key not in known:
             offers = ", ".join(known) or "none"
-            raise InputError(
-                f"--model-arg {key}: {chosen.name} has no such argument (it has {offers})"
-            )
+            raise InputError(f"--model-arg {key}: {chosen.name} has no such argument (it has {offers})")
         try:
             parsed[key] = known[key](value)
         except ValueError:

@@ -39,6 +39,4 @@ def load_model(path: Path) -> tf.keras.Model:
         raise InputError(f"{path}: {error}") from error
     except Exception as error:
         lines = str(error).splitlines() or [type(error).__name__]
-        raise InputError(
-            f"{path}: not readable as a Keras model ({printable(lines[0])})"
-        ) from error
+        raise InputError(f"{path}: not readable as a Keras model ({printable(lines[0])})") from error

@@ -21,11 +21,7 @@ def check(name: str) -> None:
 
 
 def build_tabular(
-    name: str,
-    features: int,
-    classes: int,
-    dropout: float = 0.2,
-    model_arg: dict | None = None,
+    name: str, features: int, classes: int, dropout: float = 0.2, model_arg: dict | None = None
 ) -> tf.keras.Model:
     """Build a classifier of preprocessed columns.
 
@@ -54,9 +50,7 @@ def build_tabular(
         x = layers.Dropout(dropout, name=DROPOUT if i == 1 else f"{DROPOUT}{i}")(x)
     # The loss of a logistic regression has one minimum: start where no class is favoured.
     start = "zeros" if name == "logistic" else "glorot_uniform"
-    return tf.keras.Model(
-        columns, dense(classes, kernel_initializer=start, name=LOGITS)(x), name=name
-    )
+    return tf.keras.Model(columns, dense(classes, kernel_initializer=start, name=LOGITS)(x), name=name)
 
 
 def _arguments(name: str, given: dict) -> dict:
@@ -64,9 +58,7 @@ def _arguments(name: str, given: dict) -> dict:
     arguments = {key: default for key, (_, default) in known.items()}
     for key, value in given.items():
         if key not in known:
-            raise InputError(
-                f"--model-arg {key}: {name} has no such argument (it has {', '.join(known)})"
-            )
+            raise InputError(f"--model-arg {key}: {name} has no such argument (it has {', '.join(known)})")
         kind = known[key][0]
         try:
             arguments[key] = kind(value)

@@ -76,17 +76,13 @@ def load_head(model: tf.keras.Model, weights: str) -> None:
     """Take the last layer over from a Run too when it has the same shape (the same number of classes)."""
     for source, arrays in _read(weights):
         layer = model.get_layer(source) if source in HEAD else None
-        if layer is not None and [a.shape for a in arrays] == [
-            tuple(v.shape) for v in layer.weights
-        ]:
+        if layer is not None and [a.shape for a in arrays] == [tuple(v.shape) for v in layer.weights]:
             layer.set_weights(arrays)
 
 
 def _is_top(source: str, arrays: list[np.ndarray]) -> bool:
     """A classifier on top of the ImageNet backbone, which a no-top build leaves out."""
-    return source in ("predictions", "fc1", "fc2", "fc1000", "conv_preds") or source.startswith(
-        "dense"
-    )
+    return source in ("predictions", "fc1", "fc2", "fc1000", "conv_preds") or source.startswith("dense")
 
 
 def _read(weights: str) -> Layers:
@@ -99,9 +95,7 @@ def _read(weights: str) -> Layers:
         from medimg.models.saving import load_model
 
         # Built by Keras once it has been seen to: its weights' places in the file follow from the model.
-        return [
-            (layer.name, layer.get_weights()) for layer in load_model(path).layers if layer.weights
-        ]
+        return [(layer.name, layer.get_weights()) for layer in load_model(path).layers if layer.weights]
     try:
         with h5py.File(path, "r") as file:
             entries = _entries(file)

@@ -48,18 +48,14 @@ def grow(rng: np.random.Generator, female: bool) -> Anatomy:
         lungs=lungs,
         heart=_heart(wide, base, rng),
         mediastinum=_mediastinum(rng),
-        stomach=_ellipse(
-            (0.42 * wide, 0.62 + base), (rng.uniform(0.08, 0.15), rng.uniform(0.04, 0.09))
-        ),
+        stomach=_ellipse((0.42 * wide, 0.62 + base), (rng.uniform(0.08, 0.15), rng.uniform(0.04, 0.09))),
         breasts=_breasts(wide, rng) if female else (),
         ribs=tuple(stroke for side in (-1, 1) for stroke in _ribs(side, wide, tall, rng)),
         collar_bones=_collar_bones(wide, tall, rng),
         vertebrae=_vertebrae(rng),
         vessels=vessels,
         spots=_spots(wide, rng),
-        trachea=Stroke(
-            _curve([(0.0, -1.1), (0.01, -0.7), (rng.uniform(-0.03, 0.04), -0.36)]), 0.085, 1.0
-        ),
+        trachea=Stroke(_curve([(0.0, -1.1), (0.01, -0.7), (rng.uniform(-0.03, 0.04), -0.36)]), 0.085, 1.0),
         half_width=0.92 * wide,
         tissue=rng.uniform(0.9, 1.1),
         aeration=tuple(rng.uniform(0.26, 0.42) + rng.uniform(-0.04, 0.04, 2)),
@@ -97,14 +93,10 @@ def expose(anatomy: Anatomy, film: Film) -> np.ndarray:
 def _curve(points, closed: bool = False, steps: int = 8) -> np.ndarray:
     """A smooth line through the points (Catmull and Rom, 1974), `steps` pieces between two of them."""
     knots = np.asarray(points, np.float64)
-    ring = np.concatenate(
-        [knots[-1:], knots, knots[:2]] if closed else [knots[:1], knots, knots[-1:]]
-    )
+    ring = np.concatenate([knots[-1:], knots, knots[:2]] if closed else [knots[:1], knots, knots[-1:]])
     t = np.linspace(0, 1, steps, endpoint=False)[:, None]
     a, b, c, d = (ring[i : len(ring) - 3 + i, None] for i in range(4))
-    pieces = 0.5 * (
-        2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3
-    )
+    pieces = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
     line = pieces.reshape(-1, 2)
     return line if closed else np.concatenate([line, knots[-1:]])
 
@@ -112,10 +104,7 @@ def _curve(points, closed: bool = False, steps: int = 8) -> np.ndarray:
 def _ellipse(centre, axes, tilt: float = 0.0) -> np.ndarray:
     angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     across, along = axes[0] * np.cos(angle), axes[1] * np.sin(angle)
-    turned = [
-        across * np.cos(tilt) - along * np.sin(tilt),
-        across * np.sin(tilt) + along * np.cos(tilt),
-    ]
+    turned = [across * np.cos(tilt) - along * np.sin(tilt), across * np.sin(tilt) + along * np.cos(tilt)]
     return np.stack(turned, axis=1) + centre
 
 
@@ -167,10 +156,7 @@ def _mediastinum(rng: np.random.Generator) -> np.ndarray:
 
 def _breasts(wide: float, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     low, axes = rng.uniform(0.3, 0.5), (rng.uniform(0.26, 0.34), rng.uniform(0.2, 0.3))
-    return tuple(
-        _ellipse((side * 0.5 * wide, low - axes[1] / 2 + 0.1), axes, side * 0.25)
-        for side in (-1, 1)
-    )
+    return tuple(_ellipse((side * 0.5 * wide, low - axes[1] / 2 + 0.1), axes, side * 0.25) for side in (-1, 1))
 
 
 def _ribs(side: int, wide: float, tall: float, rng: np.random.Generator) -> list[Stroke]:
@@ -202,13 +188,7 @@ def _collar_bones(wide: float, tall: float, rng: np.random.Generator) -> tuple[S
     level, tilt = -0.66 * tall + rng.normal(0, 0.015), rng.uniform(0.06, 0.16)
     strokes = []
     for side in (-1, 1):
-        s_shape = [
-            (0.08, 0.03),
-            (0.24, 0.02),
-            (0.44, -tilt),
-            (0.62, -tilt - 0.02),
-            (0.78, -tilt + 0.02),
-        ]
+        s_shape = [(0.08, 0.03), (0.24, 0.02), (0.44, -tilt), (0.62, -tilt - 0.02), (0.78, -tilt + 0.02)]
         points = _curve([(side * x * wide, level + y) for x, y in s_shape])
         strokes += _bone(points, 0.075, 0.13)
     return tuple(strokes)
@@ -226,33 +206,19 @@ def _vessels(side: int, wide: float, rng: np.random.Generator) -> list[Stroke]:
     """A tree of pulmonary vessels: branches leave the hilum, taper and fork."""
     root = np.array([side * 0.15 * wide, -0.08 + 0.04 * (side < 0)])
     weight = rng.uniform(0.8, 1.25)
-    strokes = [
-        Stroke(
-            _curve(root + np.array([(0, -0.06), (0, 0), (side * 0.03, 0.12)])), 0.1, 0.1 * weight
-        )
-    ]
+    strokes = [Stroke(_curve(root + np.array([(0, -0.06), (0, 0), (side * 0.03, 0.12)])), 0.1, 0.1 * weight)]
     # Per generation, each branch bends halfway and forks there and at its end.
-    starts, angles = (
-        np.repeat(root[None], 8, axis=0),
-        np.linspace(-1.25, 1.3, 8) + rng.normal(0, 0.1, 8),
-    )
+    starts, angles = (np.repeat(root[None], 8, axis=0), np.linspace(-1.25, 1.3, 8) + rng.normal(0, 0.1, 8))
     lengths, width, brightness = rng.uniform(0.3, 0.55, 8), 0.034, 0.11 * weight
     for _ in range(3):
         bent = angles + rng.normal(0, 0.25, len(angles))
         middles = starts + _step(side, angles, lengths / 2)
         ends = middles + _step(side, bent, lengths / 2)
         strokes += [Stroke(line, width, brightness) for line in np.stack([starts, middles], axis=1)]
-        strokes += [
-            Stroke(line, width * 0.7, brightness * 0.8)
-            for line in np.stack([middles, ends], axis=1)
-        ]
+        strokes += [Stroke(line, width * 0.7, brightness * 0.8) for line in np.stack([middles, ends], axis=1)]
         turn = np.concatenate([np.full(len(bent), 0.5), np.full(len(bent), 0.35)])
         turn = turn * rng.choice((-1, 1), len(turn)) + rng.normal(0, 0.15, len(turn))
-        starts, angles, lengths = (
-            np.concatenate([middles, ends]),
-            np.tile(bent, 2) + turn,
-            np.tile(lengths * 0.6, 2),
-        )
+        starts, angles, lengths = (np.concatenate([middles, ends]), np.tile(bent, 2) + turn, np.tile(lengths * 0.6, 2))
         width, brightness = width * 0.55, brightness * 0.75
     return strokes
 

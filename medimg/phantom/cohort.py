@@ -211,9 +211,7 @@ def _pose(rng: np.random.Generator) -> np.ndarray:
     return np.array([[cos, -sin, shift[0]], [sin, cos, shift[1]]])
 
 
-def _develop(
-    picture: np.ndarray, film: Film, gain: float, contrast: float, rng: np.random.Generator
-) -> np.ndarray:
+def _develop(picture: np.ndarray, film: Film, gain: float, contrast: float, rng: np.random.Generator) -> np.ndarray:
     """Automatic exposure, the site's gain and contrast, and quantum noise: uint8 (S, S).
 
     The exposure brings every film to the same mean before the site and the view change it, so the mean tells

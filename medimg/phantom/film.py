@@ -40,16 +40,12 @@ class Film:
         layer = np.zeros((self.size, self.size), np.uint8)
         # All points are placed at once: one by one it would take most of the time.
         ends = np.cumsum([len(stroke.points) for stroke in strokes])
-        lines = np.split(
-            self._pixels(np.concatenate([stroke.points for stroke in strokes])), ends[:-1]
-        )
+        lines = np.split(self._pixels(np.concatenate([stroke.points for stroke in strokes])), ends[:-1])
         for stroke, points in zip(strokes, lines, strict=True):
             width = stroke.width * self.size / 2
             # OpenCV's thinnest line is a pixel wide: a thinner one is as bright as what it covers of that pixel.
             value = int(255 * stroke.brightness * min(1.0, width))
-            cv2.polylines(
-                layer, [points], False, value, max(1, round(width)), cv2.LINE_AA, SUBPIXEL_BITS
-            )
+            cv2.polylines(layer, [points], False, value, max(1, round(width)), cv2.LINE_AA, SUBPIXEL_BITS)
         return self.soften(layer, softness)
 
     def soften(self, layer: np.ndarray, softness: float) -> np.ndarray:

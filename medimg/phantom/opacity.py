@@ -30,18 +30,13 @@ class Opacity:
         across = (down * np.cos(self.tilt) - right * np.sin(self.tilt)) / self.flatness
         angle = np.arctan2(across, along)
         amplitudes, phases = self.waves
-        wobble = sum(
-            a * np.cos((k + 2) * angle + p)
-            for k, (a, p) in enumerate(zip(amplitudes, phases, strict=True))
-        )
+        wobble = sum(a * np.cos((k + 2) * angle + p) for k, (a, p) in enumerate(zip(amplitudes, phases, strict=True)))
         # At its widest the edge reaches `radius` and no further: that is what placing relies on.
         edge = self.radius * (1 + wobble) / (1 + amplitudes.sum())
         return np.exp2(-(((along**2 + across**2) / edge**2) ** 2))
 
 
-def place(
-    config: PhantomConfig, count: int, anatomy: Anatomy, rng: np.random.Generator
-) -> tuple[Opacity, ...]:
+def place(config: PhantomConfig, count: int, anatomy: Anatomy, rng: np.random.Generator) -> tuple[Opacity, ...]:
     """Place opacities inside the lungs and apart from each other; one that is too large shrinks to what fits."""
     standing = Film(PLACING_GRID, np.eye(2, 3))
     free = np.maximum(*(standing.fill(outline) for outline in anatomy.lungs)) > 0.99
@@ -51,9 +46,7 @@ def place(
     placed = []
     for _ in range(count):
         # From a pixel's centre to the nearest one outside, less a pixel of margin for the grid's coarseness.
-        reach = (
-            (cv2.distanceTransform(free.astype(np.uint8), cv2.DIST_L2, 5) - 1.5) * 2 / PLACING_GRID
-        )
+        reach = (cv2.distanceTransform(free.astype(np.uint8), cv2.DIST_L2, 5) - 1.5) * 2 / PLACING_GRID
         wanted = 2 * config.opacity_size * rng.uniform(0.75, 1.25)
         radius = min(wanted, 0.98 * float(reach.max()))
         if placed and radius < 0.75 * wanted:
@@ -69,9 +62,7 @@ def place(
     return tuple(placed)
 
 
-def regions(
-    opacities: tuple[Opacity, ...], x: np.ndarray, y: np.ndarray
-) -> tuple[np.ndarray, list[tuple]]:
+def regions(opacities: tuple[Opacity, ...], x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, list[tuple]]:
     """Mask and tight boxes of opacities, seen at the pixels' coordinates in the patient's frame.
 
     Args:
@@ -90,9 +81,4 @@ def regions(
 
 def _box(region: np.ndarray) -> tuple[int, int, int, int]:
     rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
-    return (
-        int(columns[0]),
-        int(rows[0]),
-        int(columns[-1] - columns[0] + 1),
-        int(rows[-1] - rows[0] + 1),
-    )
+    return (int(columns[0]), int(rows[0]), int(columns[-1] - columns[0] + 1), int(rows[-1] - rows[0] + 1))

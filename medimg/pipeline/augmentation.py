@@ -97,9 +97,7 @@ class Augmentation:
         mean = tf.reduce_mean(pixels, axis=(1, 2), keepdims=True)
         pixels = (pixels - mean) * parameters[:, 3, None, None, None] + mean
         shape = pixels.shape[1:]
-        noise = tf.map_fn(
-            lambda s: tf.random.stateless_normal(shape, s), seeds, fn_output_signature=tf.float32
-        )
+        noise = tf.map_fn(lambda s: tf.random.stateless_normal(shape, s), seeds, fn_output_signature=tf.float32)
         return tf.clip_by_value(pixels + noise * parameters[:, 4, None, None, None], 0.0, 255.0)
 
     def _tables(self, view: int) -> tuple[np.ndarray, np.ndarray]:
@@ -121,9 +119,7 @@ def _geometry(pixels, flip, angle, zoom):
     # Rows map output (x, y) to input: input = A (output - centre) + centre.
     a, b, c, d = cos * mirror, -sin * mirror, sin, cos
     zero = tf.zeros_like(a)
-    transforms = tf.stack(
-        [a, b, half - (a + b) * half, c, d, half - (c + d) * half, zero, zero], axis=1
-    )
+    transforms = tf.stack([a, b, half - (a + b) * half, c, d, half - (c + d) * half, zero, zero], axis=1)
     moved = tf.raw_ops.ImageProjectiveTransformV3(
         images=pixels,
         transforms=transforms,

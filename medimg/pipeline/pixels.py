@@ -27,16 +27,12 @@ _TASK = 16
 Progress = Callable[[int, int], None]
 
 
-def load_image(
-    path: Path, image_size: int, channels: int, max_megapixels: float = MEGAPIXELS
-) -> np.ndarray:
+def load_image(path: Path, image_size: int, channels: int, max_megapixels: float = MEGAPIXELS) -> np.ndarray:
     """One image as the model sees it: float32 (S, S, C) in 0..255; 16-bit values are divided by 257."""
     return as_pixels(load_raw(path, image_size, channels, max_megapixels))
 
 
-def load_raw(
-    path: Path, image_size: int, channels: int, max_megapixels: float = MEGAPIXELS
-) -> np.ndarray:
+def load_raw(path: Path, image_size: int, channels: int, max_megapixels: float = MEGAPIXELS) -> np.ndarray:
     """One image at the model's size and channels in its own depth: uint8 or uint16 (S, S, C)."""
     import cv2
 
@@ -83,9 +79,7 @@ def _header(path: Path) -> tuple[int, int]:
         with open(path, "rb") as file:
             start = file.read(26)
     except OSError as error:
-        raise InputError(
-            f"{path}: can't be read ({error.strerror}); prepare the data set again"
-        ) from error
+        raise InputError(f"{path}: can't be read ({error.strerror}); prepare the data set again") from error
     # PNG: bit depth and colour type are bytes 24 and 25 of the IHDR chunk; 0 and 4 are grey.
     if len(start) == 26 and start[:8] == b"\x89PNG\r\n\x1a\n":
         return (1 if start[25] in (0, 4) else 3), (16 if start[24] == 16 else 8)

@@ -33,9 +33,7 @@ class PixelSums:
     products: np.ndarray
 
     def __add__(self, other: "PixelSums") -> "PixelSums":
-        return PixelSums(
-            self.count + other.count, self.sums + other.sums, self.products + other.products
-        )
+        return PixelSums(self.count + other.count, self.sums + other.sums, self.products + other.products)
 
     @classmethod
     def none(cls, channels: int) -> "PixelSums":
@@ -54,11 +52,7 @@ class PixelSums:
 
     def to_dict(self) -> dict:
         """Plain values for JSON."""
-        return {
-            "count": self.count,
-            "sums": self.sums.tolist(),
-            "products": self.products.tolist(),
-        }
+        return {"count": self.count, "sums": self.sums.tolist(), "products": self.products.tolist()}
 
 
 @dataclass(frozen=True)
@@ -105,10 +99,7 @@ def pixel_sums(batches: Iterable[np.ndarray]) -> PixelSums | None:
 
 
 def image_sums(
-    paths: list[Path],
-    image_size: int,
-    channels: int,
-    progress: Callable[[int, int], None] | None = None,
+    paths: list[Path], image_size: int, channels: int, progress: Callable[[int, int], None] | None = None
 ) -> PixelSums:
     """Sums over image files as a model gets them, in memory of a few images.
 

@@ -10,14 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from medimg import atomic
-from medimg.data.imaging import (
-    byte_hash,
-    pixel_hash,
-    resize,
-    resize_mask,
-    without_idle_colour,
-    write_png,
-)
+from medimg.data.imaging import byte_hash, pixel_hash, resize, resize_mask, without_idle_colour, write_png
 from medimg.errors import InputError
 from medimg.sources.base import Scan
 
@@ -48,12 +41,7 @@ class Decoded:
 
 
 def decode_all(
-    scan: Scan,
-    out: Path,
-    scratch: Path,
-    image_size: int | None,
-    workers: int,
-    progress: Progress | None,
+    scan: Scan, out: Path, scratch: Path, image_size: int | None, workers: int, progress: Progress | None
 ) -> tuple[dict[str, Decoded], list[tuple[str, str]]]:
     """Write `images/` and `masks/` of a Dataset.
 
@@ -123,9 +111,7 @@ def mask_name(image: str) -> str:
     return "masks" + image.removeprefix("images")
 
 
-def _decode_one(
-    scan: Scan, out: Path, size: int | None, job: tuple[str, str, str]
-) -> Decoded | tuple[str, str]:
+def _decode_one(scan: Scan, out: Path, size: int | None, job: tuple[str, str, str]) -> Decoded | tuple[str, str]:
     key, name, mask_key = job
     try:
         image = without_idle_colour(scan.read(key))
@@ -134,10 +120,7 @@ def _decode_one(
         return key, str(error).rsplit(f"{key}: ", 1)[-1]
     height, width = image.shape[:2]
     if mask is not None and mask.shape != (height, width):
-        return (
-            key,
-            f"its mask has {mask.shape[1]} x {mask.shape[0]} pixels, the image {width} x {height}",
-        )
+        return (key, f"its mask has {mask.shape[1]} x {mask.shape[0]} pixels, the image {width} x {height}")
     if size is not None:
         image = resize(image, size)
     if mask is not None:

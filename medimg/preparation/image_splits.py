@@ -27,10 +27,7 @@ CARVED = 0.15  # of the official training part, where val or test is not publish
 
 
 def assign_parts(
-    table: pd.DataFrame,
-    config: PrepareConfig,
-    fractions: tuple[float, float, float] | None,
-    out: Path,
+    table: pd.DataFrame, config: PrepareConfig, fractions: tuple[float, float, float] | None, out: Path
 ) -> Settled:
     """Fill the column `split`.
 
@@ -95,9 +92,7 @@ def grouping_columns(table: pd.DataFrame, group_by: str) -> list[str]:
         InputError: no such column.
     """
     if group_by not in table:
-        raise InputError(
-            f"--group-by {group_by}: no such column; there are {', '.join(table.columns)}"
-        )
+        raise InputError(f"--group-by {group_by}: no such column; there are {', '.join(table.columns)}")
     # Another column comes on top of patients: they never cross parts.
     return ["patient"] if group_by == "patient" else ["patient", group_by]
 
@@ -112,11 +107,7 @@ def official_rows(table: pd.DataFrame, unit: str = "image") -> tuple[pd.DataFram
     if not known.any():
         raise InputError("--split official: the source gives no parts; use --split 70/15/15")
     outside = table.loc[~known, "source_file"]
-    notes = (
-        [f"{len(outside)} {unit}s are in no official part, listed in rejected.csv"]
-        if len(outside)
-        else []
-    )
+    notes = [f"{len(outside)} {unit}s are in no official part, listed in rejected.csv"] if len(outside) else []
     return table[known], [(file, "in no official part") for file in outside], notes
 
 
@@ -136,9 +127,7 @@ def _settle_duplicates(table: pd.DataFrame, how: str, official: bool, out: Path)
     return Settled(settled.table, settled.rejected, [found, *settled.notes])
 
 
-def carve(
-    table: pd.DataFrame, columns: list[str], alike: str, seed: int
-) -> tuple[pd.DataFrame, list[str]]:
+def carve(table: pd.DataFrame, columns: list[str], alike: str, seed: int) -> tuple[pd.DataFrame, list[str]]:
     """Take val, and test where it is not published either, out of the training part.
 
     Args:

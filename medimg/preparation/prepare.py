@@ -26,19 +26,7 @@ from medimg.untrusted.image_size import MEGAPIXELS
 
 # Where a preparation keeps its journal until the Dataset is whole.
 SCRATCH = ".preparing"
-_FIRST = [
-    "image",
-    "label",
-    "patient",
-    "site",
-    "split",
-    "x",
-    "y",
-    "width",
-    "height",
-    "finding",
-    "mask",
-]
+_FIRST = ["image", "label", "patient", "site", "split", "x", "y", "width", "height", "finding", "mask"]
 _BOX = ["x", "y", "width", "height"]
 _LAST = ["source_file", "pixels", "bytes"]
 
@@ -94,9 +82,7 @@ def prepare(
         dataset = write_table(scan, out, config, fractions, identity, progress)
         _remove(scratch)
         return dataset
-    decoded, broken = decode_all(
-        scan, out, scratch, config.image_size, config.workers or os.cpu_count() or 1, progress
-    )
+    decoded, broken = decode_all(scan, out, scratch, config.image_size, config.workers or os.cpu_count() or 1, progress)
     table = _table(scan, decoded)
     del decoded
     # The table has all of it now: two of them would be in memory until the end.
@@ -131,19 +117,13 @@ def prepare(
     return dataset
 
 
-def _identity(
-    source: str, path: Path | None, config: PrepareConfig, phantom: PhantomConfig | None
-) -> dict:
+def _identity(source: str, path: Path | None, config: PrepareConfig, phantom: PhantomConfig | None) -> dict:
     """What decides the result; how many threads made it does not."""
     options = {key: value for key, value in config.to_dict().items() if key != "workers"}
     if config.max_megapixels == MEGAPIXELS:
         # Dataset folders of before there was a limit are the same with it.
         del options["max_megapixels"]
-    identity = {
-        "source": source,
-        "path": str(Path(path).resolve()) if path else "",
-        "options": options,
-    }
+    identity = {"source": source, "path": str(Path(path).resolve()) if path else "", "options": options}
     if source == "phantom":
         identity["phantom"] = (phantom or PhantomConfig()).to_dict()
     return identity
@@ -167,9 +147,7 @@ def _claim(out: Path, identity: dict, overwrite: bool) -> Dataset | None:
         return None
     whole, scratch = (out / "dataset.yaml").is_file(), out / SCRATCH / "options.yaml"
     if not whole and not scratch.is_file():
-        raise InputError(
-            f"--out {out}: already holds files that are no Dataset; give another folder"
-        )
+        raise InputError(f"--out {out}: already holds files that are no Dataset; give another folder")
     if overwrite:
         _clear(out)
         return None
@@ -177,9 +155,7 @@ def _claim(out: Path, identity: dict, overwrite: bool) -> Dataset | None:
         existing = Dataset.load(out)
         if identity.items() <= existing.preparation.items():
             return existing
-        raise InputError(
-            f"--out {out}: holds another Dataset ({existing.name}); give another folder or --overwrite"
-        )
+        raise InputError(f"--out {out}: holds another Dataset ({existing.name}); give another folder or --overwrite")
     if yaml.safe_load(scratch.read_text(encoding="utf-8")) != _pixels_of(identity):
         raise InputError(
             f"--out {out}: holds an unfinished preparation of another source or image size; give another folder or "
@@ -243,9 +219,7 @@ def _scaled(scan: Scan, sides: list[str], item: Decoded) -> list[str]:
             for i, side in enumerate(sides)
         ]
     except ValueError as error:
-        raise InputError(
-            f"{item.key}: its box is not made of numbers ({error}); mend x, y, width, height"
-        ) from error
+        raise InputError(f"{item.key}: its box is not made of numbers ({error}); mend x, y, width, height") from error
 
 
 def _check_classes(scan: Scan, table: pd.DataFrame, lost: int, what: str, out: Path) -> None:
@@ -256,14 +230,8 @@ def _check_classes(scan: Scan, table: pd.DataFrame, lost: int, what: str, out: P
     present = set(table["label"])
     for name in scan.classes:
         if name not in present:
-            why = (
-                f"{lost} left out, listed in {out / 'rejected.csv'}"
-                if lost
-                else "the source has none"
-            )
-            raise InputError(
-                f"class '{name}': no image {what} ({why}); add images or remove the class"
-            )
+            why = f"{lost} left out, listed in {out / 'rejected.csv'}" if lost else "the source has none"
+            raise InputError(f"class '{name}': no image {what} ({why}); add images or remove the class")
 
 
 def _write_rejected(out: Path, rejected: list[tuple[str, str]]) -> None:

@@ -65,11 +65,7 @@ def write_table(
         licence=scan.licence,
         citation=scan.citation,
         source=identity["source"],
-        preparation={
-            **identity,
-            "rejected": len(rejected),
-            "notes": scan.notes + found + parts.notes,
-        },
+        preparation={**identity, "rejected": len(rejected), "notes": scan.notes + found + parts.notes},
         features=scan.features,
     ).save()
     # A large table would be in memory twice.

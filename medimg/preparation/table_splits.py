@@ -19,13 +19,7 @@ from medimg.data.duplicates import (
 )
 from medimg.data.units import units
 from medimg.errors import InputError
-from medimg.preparation.image_splits import (
-    absent_classes,
-    carve,
-    drawn_parts,
-    grouping_columns,
-    official_rows,
-)
+from medimg.preparation.image_splits import absent_classes, carve, drawn_parts, grouping_columns, official_rows
 from medimg.style.words import listed
 
 # Below this share of the table, equal rows go into one part without a question: hardly a number changes.
@@ -94,9 +88,7 @@ def assign_row_parts(
     return Parts(rows["split"], rows["patient"], rejected, notes)
 
 
-def _settle_copies(
-    rows: pd.DataFrame, copies: Copies, how: str, official: bool, out: Path | None
-) -> Settled:
+def _settle_copies(rows: pd.DataFrame, copies: Copies, how: str, official: bool, out: Path | None) -> Settled:
     """Copies of one patient, as identical images: the same question, answers and list."""
     found = find_duplicates(rows, False)
     path = out / "duplicates.csv" if out else None
@@ -133,9 +125,7 @@ def _told(rows: pd.DataFrame, found: pd.DataFrame, copies: Copies) -> str:
     return text
 
 
-def _settle_equal(
-    rows: pd.DataFrame, copies: Copies, how: str, official: bool, out: Path | None
-) -> Settled:
+def _settle_equal(rows: pd.DataFrame, copies: Copies, how: str, official: bool, out: Path | None) -> Settled:
     """Equal rows that may be so by chance: different patients, unless the user says otherwise."""
     copied = rows["copy"].duplicated()
     extra = int(copied.sum())
@@ -179,9 +169,7 @@ def _about(expected: float) -> str:
     return f"about {expected:.2g}" if expected >= 0.01 else "fewer than 0.01"
 
 
-def _keep_official(
-    rows: pd.DataFrame, columns: list[str], seed: int
-) -> tuple[pd.DataFrame, list, list]:
+def _keep_official(rows: pd.DataFrame, columns: list[str], seed: int) -> tuple[pd.DataFrame, list, list]:
     settled = settle_patients(rows, columns)
     notes = []
     if settled.rejected:

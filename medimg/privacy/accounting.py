@@ -70,9 +70,7 @@ def rdp_epsilon(events: Iterable, delta: float) -> float:
     return _rdp(composed(events), delta)
 
 
-def calibrate(
-    epsilon: float, delta: float, mechanism: Mechanism, steps: int, previous: Iterable = ()
-) -> float:
+def calibrate(epsilon: float, delta: float, mechanism: Mechanism, steps: int, previous: Iterable = ()) -> float:
     """The least noise multiplier with which `steps` steps stay within epsilon.
 
     Args:
@@ -121,9 +119,7 @@ def calibrate(
     return noise
 
 
-def _least(
-    exact: Callable[[float], float], coarse: Callable[[float], float], epsilon: float
-) -> float | None:
+def _least(exact: Callable[[float], float], coarse: Callable[[float], float], epsilon: float) -> float | None:
     """The least noise multiplier that stays within epsilon.
 
     The quick figure is bisected; where it is off by a factor, its budget is corrected by that factor, which takes two
@@ -153,9 +149,7 @@ def _least(
     return fitting or _root(exact, epsilon, last or 1.0, 1.01)
 
 
-def _root(
-    epsilon_of_noise: Callable[[float], float], epsilon: float, start: float, stride: float
-) -> float | None:
+def _root(epsilon_of_noise: Callable[[float], float], epsilon: float, start: float, stride: float) -> float | None:
     """The least noise multiplier that stays within epsilon by one accountant, to 1e-4 relative.
 
     Args:
@@ -220,8 +214,7 @@ def _pld_at(event, delta: float, interval: float) -> float:
 
     sampled = dp_accounting.PoissonSampledDpEvent
     if not all(
-        isinstance(part.event, sampled)
-        and isinstance(part.event.event, dp_accounting.GaussianDpEvent)
+        isinstance(part.event, sampled) and isinstance(part.event.event, dp_accounting.GaussianDpEvent)
         for part in event.events
     ):
         accountant = dp_accounting.pld.PLDAccountant(value_discretization_interval=interval)
@@ -257,9 +250,7 @@ def _compose(accountant, event):
     try:
         return accountant.compose(event)
     except dp_accounting.UnsupportedEventError as error:
-        raise InputError(
-            f"privacy ledger: no accounting for this event ({' '.join(str(error).split())})"
-        ) from error
+        raise InputError(f"privacy ledger: no accounting for this event ({' '.join(str(error).split())})") from error
 
 
 def _interval(event, epsilon: float) -> float:
@@ -276,9 +267,7 @@ def _interval(event, epsilon: float) -> float:
 
 def _check_delta(delta: float) -> None:
     if not 0.0 < delta < 1.0:
-        raise InputError(
-            f"--dp-delta {delta}: must be between 0 and 1, below one over the patients"
-        )
+        raise InputError(f"--dp-delta {delta}: must be between 0 and 1, below one over the patients")
 
 
 def _check_budget(epsilon: float, delta: float) -> None:

@@ -85,11 +85,7 @@ class Budget:
 
 
 def steps_within(
-    epsilon: float,
-    delta: float,
-    mechanism: Mechanism,
-    previous: Iterable = (),
-    most: int = MOST_STEPS,
+    epsilon: float, delta: float, mechanism: Mechanism, previous: Iterable = (), most: int = MOST_STEPS
 ) -> int:
     """The most steps that stay within epsilon by the PLD accountant.
 

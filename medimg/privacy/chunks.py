@@ -58,17 +58,13 @@ def chunks(step: Step, size: int, units: Units) -> Iterator[Chunk]:
         start = int(ends[first - 1]) if first else 0
         past = int(np.searchsorted(ends, start + size, side="right"))
         last = past >= len(sizes)
-        yield _chunk(
-            step, start, int(ends[past - 1]) if past else 0, first, past - first, size, last
-        )
+        yield _chunk(step, start, int(ends[past - 1]) if past else 0, first, past - first, size, last)
         if last:
             return
         first = past
 
 
-def _chunk(
-    step: Step, start: int, stop: int, first: int, units: int, size: int, last: bool
-) -> Chunk:
+def _chunk(step: Step, start: int, stop: int, first: int, units: int, size: int, last: bool) -> Chunk:
     count = stop - start
     rows = np.zeros(size, np.int64)
     groups = np.full(size, -1, np.int32)

@@ -74,9 +74,7 @@ def private_gradients(
         InputError: a layer or option that can't be private.
     """
     clipped = clipped_sum(model, loss, x, y, units, l2_norm_clip, sample_weight, keys)
-    gradients = add_noise(
-        clipped.gradients, l2_norm_clip, noise_multiplier, expected_units, generator
-    )
+    gradients = add_noise(clipped.gradients, l2_norm_clip, noise_multiplier, expected_units, generator)
     return gradients, clipped.loss, clipped.norms
 
 
@@ -130,11 +128,7 @@ def clipped_sum(
 
 
 def add_noise(
-    sums: list,
-    l2_norm_clip: float,
-    noise_multiplier: float,
-    expected_units: float,
-    generator: tf.random.Generator,
+    sums: list, l2_norm_clip: float, noise_multiplier: float, expected_units: float, generator: tf.random.Generator
 ) -> list:
     """(sums + N(0, (noise_multiplier * l2_norm_clip)^2)) / expected_units.
 
@@ -157,9 +151,7 @@ def noisy_mean(sums: list, deviation, expected_units, generator) -> list:
         generator: has the `normal` of tf.random.Generator.
     """
     return [
-        (total + generator.normal(total.shape, stddev=deviation, dtype=total.dtype))
-        / expected_units
-        for total in sums
+        (total + generator.normal(total.shape, stddev=deviation, dtype=total.dtype)) / expected_units for total in sums
     ]
 
 
@@ -223,13 +215,7 @@ def _nothing(model, batch) -> ClippedSum:
     shape = tf.stack([batch, *[1 if size is None else size for size in outputs.shape[1:]]])
     zero = tf.zeros([], outputs.dtype)
     gradients = [tf.zeros(v.shape, v.dtype) for v in model.trainable_variables]
-    return ClippedSum(
-        gradients,
-        zero,
-        tf.zeros([batch], outputs.dtype),
-        tf.constant(0),
-        tf.zeros(shape, zero.dtype),
-    )
+    return ClippedSum(gradients, zero, tf.zeros([batch], outputs.dtype), tf.constant(0), tf.zeros(shape, zero.dtype))
 
 
 def _shapes(model) -> ClippedSum:
@@ -244,10 +230,7 @@ def _contributions(model, chosen: dict, calls: dict, at_taps: dict, members: Bat
     found = {}
     layers = {layer.name: layer for layer in model.layers}
     for name, kind in chosen.items():
-        pairs = [
-            (call.inputs, gradients)
-            for call, gradients in zip(calls[name], at_taps[name], strict=True)
-        ]
+        pairs = [(call.inputs, gradients) for call, gradients in zip(calls[name], at_taps[name], strict=True)]
         of_layer = kind.contributions(layers[name], pairs, members)
         for variable, contribution in zip(layers[name].trainable_weights, of_layer, strict=True):
             if variable.ref() in found:

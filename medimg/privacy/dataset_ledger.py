@@ -82,11 +82,7 @@ class DatasetLedger:
             write([{**segment.to_dict(), **about}])
 
     def reserve(
-        self,
-        run: str,
-        settle: Callable[[Entries], Iterable[Segment]],
-        inherited: Iterable[Segment] = (),
-        **about: str,
+        self, run: str, settle: Callable[[Entries], Iterable[Segment]], inherited: Iterable[Segment] = (), **about: str
     ) -> None:
         """Settle what a training will spend while no other can, and set it aside; its earlier reservation goes.
 

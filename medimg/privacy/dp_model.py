@@ -63,9 +63,7 @@ def make_private(
     private.l2_norm_clip, private.noise_multiplier = l2_norm_clip, noise_multiplier
     private.expected_units, private.engine = expected_units, engine
     private.accumulation_steps = accumulation_steps
-    private.private_state = PrivateState(
-        seed, model.trainable_variables if accumulation_steps != 1 else []
-    )
+    private.private_state = PrivateState(seed, model.trainable_variables if accumulation_steps != 1 else [])
     return private
 
 
@@ -109,10 +107,7 @@ class PrivateModel(tf.keras.Model):
         self.compiled_metrics.update_state(y, clipped.outputs, present)
         seen = tf.shape(y)[0] if present is None else tf.reduce_sum(present)
         self.private_state.mean_loss.update_state(clipped.loss, seen)
-        return {
-            **{m.name: m.result() for m in self.metrics},
-            "loss": self.private_state.mean_loss.result(),
-        }
+        return {**{m.name: m.result() for m in self.metrics}, "loss": self.private_state.mean_loss.result()}
 
     @property
     def metrics(self):
@@ -122,11 +117,7 @@ class PrivateModel(tf.keras.Model):
 
     def _step(self, sums: list) -> None:
         gradients = add_noise(
-            sums,
-            self.l2_norm_clip,
-            self.noise_multiplier,
-            self.expected_units,
-            self.private_state.generator,
+            sums, self.l2_norm_clip, self.noise_multiplier, self.expected_units, self.private_state.generator
         )
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
 

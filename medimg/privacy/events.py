@@ -33,9 +33,7 @@ def from_dict(content: dict):
         raise InputError(f"event {content}: not a DpEvent; restore the ledger it was read from")
     kind = getattr(dp_event, str(content["type"]), None)
     if not (isinstance(kind, type) and issubclass(kind, dp_event.DpEvent)):
-        raise InputError(
-            f"event '{content['type']}': not known to dp-accounting; restore the ledger it was read from"
-        )
+        raise InputError(f"event '{content['type']}': not known to dp-accounting; restore the ledger it was read from")
     fields = {name: _restored(value) for name, value in content.items() if name != "type"}
     try:
         return kind(**fields)
@@ -56,10 +54,7 @@ def composed(events: Iterable):
     for event in events:
         _count(event, 1, counts)
     return dp_event.ComposedDpEvent(
-        tuple(
-            dp_event.SelfComposedDpEvent(event, count)
-            for event, count in sorted(counts.items(), key=repr)
-        )
+        tuple(dp_event.SelfComposedDpEvent(event, count) for event, count in sorted(counts.items(), key=repr))
     )
 
 

@@ -42,9 +42,7 @@ def together(folds: Sequence[dict]) -> dict:
         "steps": sum(content["steps"] for content in folds),
         "expected_units": max(content["expected_units"] for content in folds),
         "events": [event for content in folds for event in content["events"]],
-        "folds": [
-            {name: content[name] for name in ("run", "epsilon", "steps")} for content in folds
-        ],
+        "folds": [{name: content[name] for name in ("run", "epsilon", "steps")} for content in folds],
         "dataset": folds[-1].get("dataset"),
         "assumptions": list(dict.fromkeys(text for c in folds for text in c["assumptions"])),
     }

@@ -85,9 +85,7 @@ class RunLedger:
 
     def reserve(
         self,
-        settle: Callable[
-            [Callable[..., float | None], tuple], Iterable[tuple[str, Mechanism, int]]
-        ],
+        settle: Callable[[Callable[..., float | None], tuple], Iterable[tuple[str, Mechanism, int]]],
         whole_dataset: bool = False,
     ) -> None:
         """Settle noise and steps while no other training can, and set them aside; before the first step.
@@ -105,11 +103,7 @@ class RunLedger:
 
         def stretches(spent: Spent) -> list[Stretch]:
             planned = settle(lambda *phases: spent.noise(draw, *phases), spent.previous(draw))
-            return [
-                Stretch(phase, draw, mechanism, ((0, steps),))
-                for phase, mechanism, steps in planned
-                if steps
-            ]
+            return [Stretch(phase, draw, mechanism, ((0, steps),)) for phase, mechanism, steps in planned if steps]
 
         self.spending.reserve(stretches, whole_dataset)
 
@@ -144,9 +138,7 @@ class RunLedger:
         terms, spending = self.terms, self.spending
         epsilon = epsilon_of(spending.events(), terms.delta)
         circumstances = replace(
-            self.circumstances,
-            dataset_ledger=spending.unwritten,
-            inherited=bool(spending.inherited),
+            self.circumstances, dataset_ledger=spending.unwritten, inherited=bool(spending.inherited)
         )
         content = {
             "run": self.run,
@@ -162,8 +154,7 @@ class RunLedger:
             "expected_units": terms.expected_units,
             "accountant": f"dp-accounting {metadata.version('dp-accounting')}",
             "events": [
-                {**s.to_dict(), "event": to_dict(s.event(terms.unit))}
-                for s in (*spending.inherited, *spending.own)
+                {**s.to_dict(), "event": to_dict(s.event(terms.unit))} for s in (*spending.inherited, *spending.own)
             ],
             "assumptions": assumptions(circumstances),
         }
@@ -188,13 +179,9 @@ def read(folder: Path) -> dict | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: not readable as JSON; restore it: it says what was spent"
-        ) from error
+        raise InputError(f"{path}: not readable as JSON; restore it: it says what was spent") from error
     if not isinstance(content, dict) or not {"run", "events"} <= set(content):
-        raise InputError(
-            f"{path}: 'run' or 'events' is missing; restore it: it says what was spent"
-        )
+        raise InputError(f"{path}: 'run' or 'events' is missing; restore it: it says what was spent")
     return content
 
 

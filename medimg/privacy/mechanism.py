@@ -34,9 +34,7 @@ class Mechanism:
         if self.sampling not in SAMPLINGS:
             raise InputError(f"--dp-sampling {self.sampling}: choose one of {', '.join(SAMPLINGS)}")
         if not 0.0 < self.sampling_probability <= 1.0:
-            raise InputError(
-                f"sampling probability {self.sampling_probability}: must be above 0 and at most 1"
-            )
+            raise InputError(f"sampling probability {self.sampling_probability}: must be above 0 and at most 1")
         if self.noise_multiplier < 0.0:
             raise InputError(f"--dp-noise-multiplier {self.noise_multiplier}: must be at least 0")
 
@@ -81,8 +79,5 @@ class Mechanism:
     def _passes(self, ranges: Sequence[tuple[int, int]]) -> set[int]:
         size = self.steps_per_pass
         return {
-            number
-            for first, last in ranges
-            if last > first
-            for number in range(first // size, (last - 1) // size + 1)
+            number for first, last in ranges if last > first for number in range(first // size, (last - 1) // size + 1)
         }

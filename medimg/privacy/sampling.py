@@ -132,9 +132,7 @@ class Sampling:
         """uint64 (rows,), by row of the training part."""
         keys = np.empty(len(self.units.rows), np.uint64)
         of_unit = self.secret.unit_keys("rows", self.units.names)
-        for unit, (start, stop) in enumerate(
-            zip(self.units.starts, self.units.starts[1:], strict=False)
-        ):
+        for unit, (start, stop) in enumerate(zip(self.units.starts, self.units.starts[1:], strict=False)):
             for place, row in enumerate(self.units.rows[start:stop]):
                 keys[row] = fold(of_unit[unit : unit + 1], place)[0]
         return keys
@@ -175,12 +173,7 @@ def steps_per_pass(units: int, expected_units: int) -> int:
 
 
 def sampling(
-    kind: str,
-    units: Units,
-    expected_units: int,
-    secret: Secret | None,
-    rows_per_unit: int = 0,
-    phase: int = 0,
+    kind: str, units: Units, expected_units: int, secret: Secret | None, rows_per_unit: int = 0, phase: int = 0
 ) -> Sampling:
     """The sampling of `--dp-sampling`: poisson or shuffle."""
     kinds = {"poisson": PoissonSampling, "shuffle": ShuffledSampling}

@@ -125,9 +125,7 @@ class Spending:
         self.inherited = united((*earlier, *inherited))
         self._holds = False
 
-    def reserve(
-        self, settle: Callable[[Spent], Iterable[Stretch]], whole_dataset: bool = False
-    ) -> None:
+    def reserve(self, settle: Callable[[Spent], Iterable[Stretch]], whole_dataset: bool = False) -> None:
         """Settle what will be spent and set it aside; call it once, before the first step.
 
         Args:
@@ -140,8 +138,7 @@ class Spending:
 
         def planned(entries: Entries) -> list[Segment]:
             recorded, reserved = (
-                tuple(s for s in segments if s.run == self.run)
-                for segments in (entries.recorded, entries.reserved)
+                tuple(s for s in segments if s.run == self.run) for segments in (entries.recorded, entries.reserved)
             )
             others = entries.others(self.run) if whole_dataset else ()
             spent = Spent(
@@ -158,9 +155,7 @@ class Spending:
         why = BUILT_IN
         if self.dataset:
             try:
-                self.dataset.reserve(
-                    self.run, planned, self.inherited, folder=str(self.folder.resolve())
-                )
+                self.dataset.reserve(self.run, planned, self.inherited, folder=str(self.folder.resolve()))
             except OSError as error:
                 why = error.strerror or str(error)
             else:
@@ -231,9 +226,7 @@ class Spending:
         return self.dataset.entries().others(self.run) if self.dataset else ()
 
     def _segment(self, stretch: Stretch) -> Segment:
-        return Segment(
-            self.run, stretch.phase, stretch.draw, stretch.mechanism, stretch.ranges, self.unit
-        )
+        return Segment(self.run, stretch.phase, stretch.draw, stretch.mechanism, stretch.ranges, self.unit)
 
     def _tell_dataset(self, segment: Segment, **about: str) -> None:
         if self.dataset is None:

@@ -67,9 +67,7 @@ def summary(content: dict, row: str = "", model: str = "") -> str:
 def _not_covered(assumptions: list[str]) -> list[str]:
     """All that the guarantee leaves out, by name, in one sentence: it belongs to the numbers, not into small print."""
     names = [
-        _REASON.split(text.removeprefix(_LEFT_OUT), maxsplit=1)[0]
-        for text in assumptions
-        if text.startswith(_LEFT_OUT)
+        _REASON.split(text.removeprefix(_LEFT_OUT), maxsplit=1)[0] for text in assumptions if text.startswith(_LEFT_OUT)
     ]
     if any(_OTHER_PARTS in text for text in assumptions):
         names.insert(0, "patients of the validation and test parts")

@@ -30,11 +30,7 @@ class ServedAnswer(tf.Module):
         probabilities = tf.cast(activation(logits), tf.float32)
         # One row of names per example: TF Serving's row format wants a batch dimension on every output.
         classes = tf.tile(self.classes[None, :], [tf.shape(model_input)[0], 1])
-        return {
-            "probabilities": probabilities,
-            "classes": classes,
-            "label": self._label(probabilities),
-        }
+        return {"probabilities": probabilities, "classes": classes, "label": self._label(probabilities)}
 
     def _label(self, probabilities):
         if self.task == "binary":
@@ -44,8 +40,6 @@ class ServedAnswer(tf.Module):
             return tf.gather(self.classes, tf.argmax(probabilities, axis=1))
 
         def names(row):
-            return tf.strings.reduce_join(
-                tf.boolean_mask(self.classes, row >= self.thresholds), separator="|"
-            )
+            return tf.strings.reduce_join(tf.boolean_mask(self.classes, row >= self.thresholds), separator="|")
 
         return tf.map_fn(names, probabilities, fn_output_signature=tf.string)

@@ -51,10 +51,7 @@ def drawn_pixels(count: int, size: int, channels: int, seed: int = 0) -> np.ndar
     Returns:
         float32 (count, size, size, channels), whole numbers in 0..255.
     """
-    noise = [
-        _smooth(np.random.default_rng((seed, number)), (size, size), channels)
-        for number in range(count)
-    ]
+    noise = [_smooth(np.random.default_rng((seed, number)), (size, size), channels) for number in range(count)]
     return np.rint(255.0 * np.stack(noise)).astype(np.float32)
 
 

@@ -30,12 +30,7 @@ COLUMNS = Path("assets.extra") / "columns.json"
 REQUEST = Path("assets.extra") / "request.json"
 
 
-def export(
-    run: Run,
-    out: Path,
-    config: ExportConfig,
-    progress: Callable[[int, int], None] | None = None,
-) -> Path:
+def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, int], None] | None = None) -> Path:
     """Write a SavedModel with its warm-up requests and model card under the next version number.
 
     Args:
@@ -112,9 +107,7 @@ def _save(served: ServedAnswer, folder: Path) -> None:
     try:
         tf.saved_model.save(served, str(folder), signatures=served.signatures())
     except tf.errors.OpError as error:
-        raise InputError(
-            f"{folder.parent}: can't be written ({error.message.splitlines()[0]})"
-        ) from error
+        raise InputError(f"{folder.parent}: can't be written ({error.message.splitlines()[0]})") from error
 
 
 def _write_columns(folder: Path, description: dict, private: bool) -> None:

@@ -30,8 +30,7 @@ class Served(ServedAnswer):
             self._from_pixels, input_signature=[tf.TensorSpec(shape, tf.float32, name="pixels")]
         )
         self.from_bytes = tf.function(
-            self._from_bytes,
-            input_signature=[tf.TensorSpec((None,), tf.string, name="image_bytes")],
+            self._from_bytes, input_signature=[tf.TensorSpec((None,), tf.string, name="image_bytes")]
         )
 
     def signatures(self) -> dict:
@@ -53,15 +52,11 @@ class Served(ServedAnswer):
 def decode(data, size: int, channels: int):
     """Encoded PNG (8 or 16 bits, grey, RGB, palette, alpha) or JPEG -> float32 (size, size, channels) in 0..255."""
     is_jpeg = tf.io.is_jpeg(data)
-    sixteen = tf.logical_and(
-        tf.logical_not(is_jpeg), tf.equal(tf.strings.substr(data, 24, 1), b"\x10")
-    )
+    sixteen = tf.logical_and(tf.logical_not(is_jpeg), tf.equal(tf.strings.substr(data, 24, 1), b"\x10"))
     # The accurate transform is OpenCV's; a PNG read as 16 bits holds 257 times its 8-bit values.
     image = tf.cond(
         is_jpeg,
-        lambda: tf.cast(
-            upright(tf.io.decode_jpeg(data, dct_method="INTEGER_ACCURATE"), data), tf.int64
-        ),
+        lambda: tf.cast(upright(tf.io.decode_jpeg(data, dct_method="INTEGER_ACCURATE"), data), tf.int64),
         lambda: tf.cast(tf.io.decode_png(data, dtype=tf.uint16), tf.int64),
     )
     image = tf.cond(tf.logical_or(is_jpeg, sixteen), lambda: image, lambda: image // 257)
@@ -76,9 +71,7 @@ def _over_black(image, full):
     depth = tf.shape(image)[2]
     colour = image[:, :, : tf.where(depth > 2, 3, 1)]
     has_alpha = tf.logical_or(tf.equal(depth, 2), tf.equal(depth, 4))
-    return tf.cond(
-        has_alpha, lambda: (colour * image[:, :, -1:] + full // 2) // full, lambda: colour
-    )
+    return tf.cond(has_alpha, lambda: (colour * image[:, :, -1:] + full // 2) // full, lambda: colour)
 
 
 def _with_channels(image, channels: int):

@@ -114,19 +114,12 @@ def _data(dataset: Dataset, private: bool) -> str:
     if dataset.citation:
         lines.append(f"- Cite: {dataset.citation}")
     if private:
-        return "\n".join(
-            [
-                *lines,
-                f"- {dataset.unit.capitalize()}s and patients of each part and class: {WITHHELD}.",
-            ]
-        )
+        return "\n".join([*lines, f"- {dataset.unit.capitalize()}s and patients of each part and class: {WITHHELD}."])
     for split in ("train", "val", "test"):
         rows = dataset.rows(split)
         labels = rows["label"].str.split("|").explode().value_counts()
         counts = ", ".join(f"{name or 'unlabelled'} {count}" for name, count in labels.items())
-        lines.append(
-            f"- {split}: {len(rows)} {dataset.unit}s of {rows['patient'].nunique()} patients ({counts})."
-        )
+        lines.append(f"- {split}: {len(rows)} {dataset.unit}s of {rows['patient'].nunique()} patients ({counts}).")
     return "\n".join(lines)
 
 
@@ -154,9 +147,7 @@ def _performance(content: dict | None, units: str) -> str:
     rows = ["| class | " + " | ".join(METRICS) + " |", "|" + "---|" * (len(METRICS) + 1)]
     parts = {"all": content["metrics"], **content["per_class"]}
     for name, values in parts.items():
-        rows.append(
-            f"| {name} | " + " | ".join(interval(values.get(metric)) for metric in METRICS) + " |"
-        )
+        rows.append(f"| {name} | " + " | ".join(interval(values.get(metric)) for metric in METRICS) + " |")
     return (
         f"## Performance\n\n{content['split']} part, {content['n']} {units}, 95% bootstrap intervals.\n\n"
         + "\n".join(rows)

@@ -69,9 +69,7 @@ def parity(folder: Path, requests: Iterable[Request], expected: np.ndarray) -> f
         child.wait()
         reader.join()
         message = last[0].decode(errors="replace").strip() if last else "no message"
-        raise InputError(
-            f"{folder.parent}: not exported: TensorFlow alone can't load the model ({message})"
-        ) from error
+        raise InputError(f"{folder.parent}: not exported: TensorFlow alone can't load the model ({message})") from error
     finally:
         _end(child, reader)
     return float(np.abs(np.concatenate(answers) - expected).max())

@@ -94,9 +94,7 @@ def _table(columns: tuple[ServedColumn, ...]) -> list[str]:
     lines = ["| column | type | input | values |", "|---|---|---|---|"]
     for column in columns[:LISTED]:
         raw = column.column
-        values = ", ".join(raw.categories[:_NAMED]) + (
-            ", ..." if len(raw.categories) > _NAMED else ""
-        )
+        values = ", ".join(raw.categories[:_NAMED]) + (", ..." if len(raw.categories) > _NAMED else "")
         if not raw.categories:
             values = "ISO date" if raw.type == "date" else "number"
         place = "" if column.position is None else f"[{column.position}]"

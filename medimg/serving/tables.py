@@ -72,9 +72,7 @@ class ServedTable(ServedAnswer):
             codes += range(len(column.categories))
         if not keys:
             return None
-        entries = tf.lookup.KeyValueTensorInitializer(
-            tf.constant(keys), tf.constant(codes, tf.int64)
-        )
+        entries = tf.lookup.KeyValueTensorInitializer(tf.constant(keys), tf.constant(codes, tf.int64))
         return tf.lookup.StaticHashTable(entries, int(UNSEEN))
 
     def _from_raw(self, **inputs):
@@ -94,16 +92,12 @@ class ServedTable(ServedAnswer):
         if self.columns[0].position is None:
             values = [inputs[column.input] for column in self.columns]
             groups = np.split(self._order, np.cumsum(self._counts)[:-1])
-            return [
-                tf.stack([values[i] for i in group], 1) if len(group) else None for group in groups
-            ]
+            return [tf.stack([values[i] for i in group], 1) if len(group) else None for group in groups]
         matrices = []
         for group in np.split(self._order, np.cumsum(self._counts)[:-1]):
             chosen = [self.columns[i] for i in group]
             matrices.append(
-                tf.gather(inputs[chosen[0].input], [c.position for c in chosen], axis=1)
-                if chosen
-                else None
+                tf.gather(inputs[chosen[0].input], [c.position for c in chosen], axis=1) if chosen else None
             )
         return matrices
 
@@ -150,8 +144,7 @@ def days_since_1970(texts):
     )
     exists = _exists(year, month, day, hour, minute, second)
     check = tf.debugging.Assert(
-        tf.reduce_all(missing | (formed & exists)),
-        [f"a date is not {FORM}, or no such day:", texts],
+        tf.reduce_all(missing | (formed & exists)), [f"a date is not {FORM}, or no such day:", texts]
     )
     with tf.control_dependencies([check]):
         shifted = year - tf.cast(month <= 2, tf.int64)

@@ -1,16 +1,7 @@
 """Sources: one small module per native layout, each of which exports its `SOURCE`."""
 
 from medimg.errors import InputError
-from medimg.sources import (
-    chestxray14,
-    folder,
-    heart,
-    isic,
-    medmnist,
-    phantom,
-    table,
-    table_of_images,
-)
+from medimg.sources import chestxray14, folder, heart, isic, medmnist, phantom, table, table_of_images
 from medimg.sources.base import Scan, Source, TableScan
 
 SOURCES: dict[str, Source] = {

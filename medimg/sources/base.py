@@ -23,21 +23,7 @@ if TYPE_CHECKING:
 
 # Files that a folder is searched for; what they hold is found out when they are read.
 EXTENSIONS = frozenset(
-    (
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".bmp",
-        ".tif",
-        ".tiff",
-        ".gif",
-        ".webp",
-        ".jp2",
-        ".pgm",
-        ".ppm",
-    )
+    (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".jp2", ".pgm", ".ppm")
 )
 PARTS = {
     "train": "train",
@@ -144,14 +130,10 @@ def need_folder(path: Path | None, source: str) -> Path:
         InputError: no path was given, or it is not a folder.
     """
     if path is None:
-        raise InputError(
-            f"PATH is missing: source '{source}' needs the folder that holds the images"
-        )
+        raise InputError(f"PATH is missing: source '{source}' needs the folder that holds the images")
     if not Path(path).is_dir():
         what = "is a file" if Path(path).exists() else "does not exist"
-        raise InputError(
-            f"{path}: {what}; source '{source}' needs the folder that holds the images"
-        )
+        raise InputError(f"{path}: {what}; source '{source}' needs the folder that holds the images")
     return Path(path)
 
 
@@ -162,9 +144,7 @@ def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
         folders.sort()
         for name in sorted(names):
             path = Path(place) / name
-            hidden = any(
-                part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts
-            )
+            hidden = any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
             is_image = path.suffix.lower() in EXTENSIONS and not hidden
             (images if is_image else others).append(path)
     return images, others
@@ -228,9 +208,7 @@ def need_columns(path: Path, table: pd.DataFrame, columns: dict[str, str]) -> No
     for column, option in columns.items():
         if column not in table:
             remedy = f"; name the right one with {option}" if option else ""
-            raise InputError(
-                f"{path}: column '{column}' is missing; it has {listed(table.columns, 12)}{remedy}"
-            )
+            raise InputError(f"{path}: column '{column}' is missing; it has {listed(table.columns, 12)}{remedy}")
 
 
 def compiled(pattern: str | None, option: str) -> re.Pattern | None:

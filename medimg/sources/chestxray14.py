@@ -5,16 +5,7 @@ from pathlib import Path
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
-from medimg.sources.base import (
-    SEPARATOR,
-    Scan,
-    Source,
-    files_below,
-    need_columns,
-    need_folder,
-    read_table,
-    to_records,
-)
+from medimg.sources.base import SEPARATOR, Scan, Source, files_below, need_columns, need_folder, read_table, to_records
 from medimg.sources.folder import reader
 from medimg.style.words import listed
 
@@ -106,12 +97,8 @@ def _table(root: Path, labels: str | None) -> Path:
         return existing[0]
     others = sorted(file.name for file in root.glob("*Entry*.csv"))
     if existing or others:
-        raise InputError(
-            f"{root}: which table holds the labels? pick one with --labels: {', '.join(others)}"
-        )
-    raise InputError(
-        f"{root}: {TABLES[0]} is missing; put it beside the images or name it with --labels"
-    )
+        raise InputError(f"{root}: which table holds the labels? pick one with --labels: {', '.join(others)}")
+    raise InputError(f"{root}: {TABLES[0]} is missing; put it beside the images or name it with --labels")
 
 
 def _entries(table: Path) -> dict[str, dict]:
@@ -135,9 +122,7 @@ def _entries(table: Path) -> dict[str, dict]:
         if not {"name", "label", "patient"} <= set(cell):
             raise InputError(f"{table} row {number}: ends after {len(line)} cells; mend the row")
         if cell["name"] in entries:
-            raise InputError(
-                f"{table} row {number}: image '{cell['name']}' is listed twice; keep one row"
-            )
+            raise InputError(f"{table} row {number}: image '{cell['name']}' is listed twice; keep one row")
         name = cell.pop("name")
         entries[name] = _entry(table, number, cell)
     return entries
@@ -156,41 +141,24 @@ def _places(table: Path, header: list[str]) -> dict[str, int]:
         "original_height": ("Height]",),
         "spacing_mm": ("OriginalImagePixelSpacing[x",),
     }
-    places = {
-        role: header.index(name)
-        for role, names in wanted.items()
-        for name in names
-        if name in header
-    }
+    places = {role: header.index(name) for role, names in wanted.items() for name in names if name in header}
     for role in ("name", "label", "patient"):
         if role not in places:
-            raise InputError(
-                f"{table}: column '{wanted[role][0]}' is missing; it has {', '.join(header) or 'nothing'}"
-            )
+            raise InputError(f"{table}: column '{wanted[role][0]}' is missing; it has {', '.join(header) or 'nothing'}")
     return places
 
 
 def _entry(table: Path, number: int, cell: dict[str, str]) -> dict:
-    names = [
-        _RENAMED.get(name.strip(), name.strip())
-        for name in cell["label"].split(SEPARATOR)
-        if name.strip()
-    ]
+    names = [_RENAMED.get(name.strip(), name.strip()) for name in cell["label"].split(SEPARATOR) if name.strip()]
     for name in names:
         if name not in (*CLASSES, NEGATIVE):
-            raise InputError(
-                f"{table} row {number}: label '{name}' is not one of the 14 nor '{NEGATIVE}'; mend it"
-            )
+            raise InputError(f"{table} row {number}: label '{name}' is not one of the 14 nor '{NEGATIVE}'; mend it")
     if not cell["patient"]:
         raise InputError(f"{table} row {number}: Patient ID is empty")
     # The first release wrote 058Y, the second 58.
     age = cell.get("age", "")
     years = float(age[:-1]) if age.endswith("Y") and age[:-1].isdigit() else age
-    entry = {
-        **cell,
-        "label": SEPARATOR.join(name for name in names if name != NEGATIVE)
-        or (NEGATIVE if names else ""),
-    }
+    entry = {**cell, "label": SEPARATOR.join(name for name in names if name != NEGATIVE) or (NEGATIVE if names else "")}
     if "age" in entry:
         entry["age"] = int(years) if years != "" and float(years) == int(float(years)) else years
     return entry
@@ -198,15 +166,9 @@ def _entry(table: Path, number: int, cell: dict[str, str]) -> dict:
 
 def _images(root: Path, table: Path) -> tuple[dict[str, str], list[str], list[tuple[str, str]]]:
     """File name -> path below root, of the folders that go with the table."""
-    folders = [
-        item for item in sorted(root.iterdir()) if item.is_dir() and item.name.startswith("images")
-    ]
+    folders = [item for item in sorted(root.iterdir()) if item.is_dir() and item.name.startswith("images")]
     named = [folder for folder in folders if table.stem.endswith(f"_{folder.name}")]
-    plain = [
-        folder
-        for folder in folders
-        if folder.name == "images" or folder.name[len("images_") :].isdigit()
-    ]
+    plain = [folder for folder in folders if folder.name == "images" or folder.name[len("images_") :].isdigit()]
     chosen = named or plain or folders or [root]
     images, rejected = {}, []
     for folder in chosen:
@@ -233,13 +195,9 @@ def _boxes(root: Path) -> dict[str, dict]:
         try:
             values = [f"{float(value):.3f}" for value in line[first : first + 4]]
         except ValueError as error:
-            raise InputError(
-                f"{path} row {number}: the box is not four numbers ({error})"
-            ) from error
+            raise InputError(f"{path} row {number}: the box is not four numbers ({error})") from error
         row = boxes.setdefault(line[list(table.columns).index("Image Index")], {})
-        for name, value in zip(
-            ("x", "y", "width", "height", "finding"), (*values, finding), strict=True
-        ):
+        for name, value in zip(("x", "y", "width", "height", "finding"), (*values, finding), strict=True):
             row[name] = SEPARATOR.join([row[name], value]) if name in row else value
     return boxes
 

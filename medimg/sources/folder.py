@@ -51,9 +51,7 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         for (file, label, part), patient in zip(entries, patients, strict=True)
     ]
     if site_pattern and not any(row["site"] for row in rows):
-        raise InputError(
-            f"--site-pattern {config.site_pattern}: matches no file (first: {entries[0][0]})"
-        )
+        raise InputError(f"--site-pattern {config.site_pattern}: matches no file (first: {entries[0][0]})")
     classes = tuple(sorted({label for _, label, _ in entries}))
     return Scan(
         name=root.name,
@@ -119,10 +117,7 @@ def class_files(root: Path) -> tuple[list[tuple[str, str, str]], list[tuple[str,
         for folder in folders:
             if folder not in parts:
                 rejected += [
-                    (
-                        file.relative_to(root).as_posix(),
-                        f"lies outside {listed(part.name for part in parts)}",
-                    )
+                    (file.relative_to(root).as_posix(), f"lies outside {listed(part.name for part in parts)}")
                     for group in files_below(folder)
                     for file in group
                 ]
@@ -138,19 +133,11 @@ def left_out(rejected: list[tuple[str, str]]) -> str:
 
 
 def _folders(path: Path) -> list[Path]:
-    return [
-        item
-        for item in sorted(path.iterdir())
-        if item.is_dir() and not item.name.startswith((".", "__MACOSX"))
-    ]
+    return [item for item in sorted(path.iterdir()) if item.is_dir() and not item.name.startswith((".", "__MACOSX"))]
 
 
 def _loose(root: Path, holder: Path, reason: str) -> list[tuple[str, str]]:
-    return [
-        (file.relative_to(root).as_posix(), reason)
-        for file in sorted(holder.iterdir())
-        if file.is_file()
-    ]
+    return [(file.relative_to(root).as_posix(), reason) for file in sorted(holder.iterdir()) if file.is_file()]
 
 
 def _check_classes(root: Path, known: dict[str, Path], used: set[str]) -> None:
@@ -159,20 +146,14 @@ def _check_classes(root: Path, known: dict[str, Path], used: set[str]) -> None:
         raise InputError(f"{root}: holds no class folders; {layout}")
     for name, folder in known.items():
         if name not in used:
-            raise InputError(
-                f"{folder}: class '{name}' has no images; add some or remove the folder"
-            )
+            raise InputError(f"{folder}: class '{name}' has no images; add some or remove the folder")
     if len(known) == 1:
-        raise InputError(
-            f"{root}: only one class, '{next(iter(known))}'; a classifier needs two; {layout}"
-        )
+        raise InputError(f"{root}: only one class, '{next(iter(known))}'; a classifier needs two; {layout}")
     folded = {}
     for name in known:
         twin = folded.setdefault(name.casefold(), name)
         if twin != name:
-            raise InputError(
-                f"{root}: class folders '{twin}' and '{name}' differ by case only; give them one name"
-            )
+            raise InputError(f"{root}: class folders '{twin}' and '{name}' differ by case only; give them one name")
 
 
 def _patients(files: list[str], config: PrepareConfig) -> tuple[list[str], list[str]]:
@@ -188,14 +169,10 @@ def _patients(files: list[str], config: PrepareConfig) -> tuple[list[str], list[
     patients = [found(pattern, name) for name in names]
     without = [file for file, patient in zip(files, patients, strict=True) if not patient]
     if len(without) == len(files):
-        raise InputError(
-            f"--patient-pattern {config.patient_pattern}: matches no file name (first: {names[0]})"
-        )
+        raise InputError(f"--patient-pattern {config.patient_pattern}: matches no file name (first: {names[0]})")
     notes = []
     if without:
-        notes.append(
-            f"--patient-pattern misses {len(without)} file names, each its own patient: {listed(without)}"
-        )
+        notes.append(f"--patient-pattern misses {len(without)} file names, each its own patient: {listed(without)}")
     return [patient or file for file, patient in zip(files, patients, strict=True)], notes
 
 

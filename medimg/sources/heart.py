@@ -143,9 +143,7 @@ def _read(site: str, file: Path, found: _Found) -> None:
         name = f"{site}-{count:03d}"
         found.rows.append({"row": name, "patient": name, "site": site, **row})
     if not count:
-        raise InputError(
-            f"{file}: no line of {len(_FIELDS)} numbers separated by commas; download the file again"
-        )
+        raise InputError(f"{file}: no line of {len(_FIELDS)} numbers separated by commas; download the file again")
 
 
 def _fields(line: str) -> list[str]:
@@ -206,9 +204,7 @@ def _row(fields: list[str], found: _Found) -> dict:
 def _features():
     from medimg.data.schema import Feature
 
-    typed = (
-        _feature(name, kind, tuple(map(str, codes))) for name, (kind, codes) in COLUMNS.items()
-    )
+    typed = (_feature(name, kind, tuple(map(str, codes))) for name, (kind, codes) in COLUMNS.items())
     return (*typed, Feature(LABEL, "metadata"))
 
 
@@ -247,9 +243,7 @@ def _notes(found: _Found, files: dict[str, Path]) -> list[str]:
         counts = " and ".join(f"{count} of {name}" for name, count in found.zeros.items())
         notes.append(f"zeros that stand for not measured taken as missing: {counts}")
     for name, values in found.odd_codes.items():
-        notes.append(
-            f"{name}: {len(values)} values that are none of its codes taken as missing: {listed(values)}"
-        )
+        notes.append(f"{name}: {len(values)} values that are none of its codes taken as missing: {listed(values)}")
     if found.rejected:
         examples = listed(f"{name} {reason}" for name, reason in found.rejected)
         notes.append(f"{len(found.rejected)} lines left out, listed in rejected.csv: {examples}")

@@ -5,15 +5,7 @@ from pathlib import Path
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
-from medimg.sources.base import (
-    Scan,
-    Source,
-    need_columns,
-    need_folder,
-    read_table,
-    task_of,
-    to_records,
-)
+from medimg.sources.base import Scan, Source, need_columns, need_folder, read_table, task_of, to_records
 from medimg.sources.folder import class_files, class_root, left_out, reader
 from medimg.style.words import listed
 
@@ -40,14 +32,8 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
     root, passed = class_root(folder)
     entries, rejected = class_files(root)
     table = _table(folder, root, config.labels)
-    rejected = [
-        (file, reason)
-        for file, reason in rejected
-        if table is None or Path(file).name != table.name
-    ]
-    rejected += [
-        (file.as_posix(), "lies outside the class folders") for file in passed if file != table
-    ]
+    rejected = [(file, reason) for file, reason in rejected if table is None or Path(file).name != table.name]
+    rejected += [(file.as_posix(), "lies outside the class folders") for file in passed if file != table]
     lesions = _lesions(table)
     rows = []
     for file, label, part in entries:
@@ -56,20 +42,13 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         name = match[0] if match else file
         known = lesions.get(name, {})
         metadata = {column: known.get(column, "") for column in _METADATA} if lesions else {}
-        row = {
-            "image": file,
-            "label": label,
-            "patient": known.get("lesion_id") or name,
-            "split": part,
-        }
+        row = {"image": file, "label": label, "patient": known.get("lesion_id") or name, "split": part}
         rows.append({**row, "isic_id": name, **metadata})
     notes = [left_out(rejected)] if rejected else []
     unknown = sum(row["isic_id"] == row["patient"] for row in rows)
     if unknown:
         where = f"in {table.name}" if table else "(no HAM10000 table beside the folders)"
-        notes.append(
-            f"{unknown} of {len(rows)} images have no lesion id {where}: their ISIC id counts as the patient"
-        )
+        notes.append(f"{unknown} of {len(rows)} images have no lesion id {where}: their ISIC id counts as the patient")
     copies = [file for file, _, _ in entries if re.search(r"\(\d+\)\.\w+$", file)]
     if copies:
         notes.append(f"{len(copies)} files are copies by their name: {listed(copies)}")

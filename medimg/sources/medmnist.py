@@ -33,9 +33,7 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         InputError: not such a file, volumes instead of images, labels out of range, or a download that failed.
     """
     if path is None:
-        raise InputError(
-            "PATH is missing: source 'medmnist' needs an npz file or a name such as pneumoniamnist"
-        )
+        raise InputError("PATH is missing: source 'medmnist' needs an npz file or a name such as pneumoniamnist")
     archive = Path(path) if Path(path).exists() else download(str(path))
     info = _info().INFO.get(archive.stem.split("_")[0].lower(), {})
     images, labels = {}, {}
@@ -47,17 +45,10 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         _check_shapes(archive, part, images[part].shape, labels[part], config.max_megapixels)
     labels = {part: rows for part, rows in labels.items() if rows is not None}
     if not labels:
-        raise InputError(
-            f"{archive}: holds no train_images and train_labels; it is not a MedMNIST file"
-        )
+        raise InputError(f"{archive}: holds no train_images and train_labels; it is not a MedMNIST file")
     task, classes = _task(archive, info, labels)
     rows = [
-        {
-            "image": f"{part}/{i:06d}",
-            "label": _name(label, task, classes),
-            "patient": f"{part}-{i:06d}",
-            "split": part,
-        }
+        {"image": f"{part}/{i:06d}", "label": _name(label, task, classes), "patient": f"{part}-{i:06d}", "split": part}
         for part, numbers in labels.items()
         for i, label in enumerate(numbers)
     ]
@@ -97,9 +88,7 @@ def download(flag: str) -> Path:
     archive = root / f"{flag}.npz"
     if archive.is_file():
         return archive
-    address = info[name].get(
-        f"url_{size}" if size and size != "28" else "url", "https://medmnist.com"
-    )
+    address = info[name].get(f"url_{size}" if size and size != "28" else "url", "https://medmnist.com")
     try:
         root.mkdir(parents=True, exist_ok=True)
         import medmnist
@@ -135,18 +124,12 @@ class Rows:
         self._file.seek(0)
         try:
             version = np.lib.format.read_magic(self._file)
-            header = (
-                np.lib.format.read_array_header_1_0
-                if version == (1, 0)
-                else np.lib.format.read_array_header_2_0
-            )
+            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             self.shape, fortran, self.dtype = header(self._file)
         except ValueError as error:
             raise InputError(f"{archive}: {name} is not a plain array") from error
         if fortran or self.dtype.name not in ("uint8", "uint16"):
-            raise InputError(
-                f"{archive}: {name} must be row-major uint8 or uint16, not {self.dtype}"
-            )
+            raise InputError(f"{archive}: {name} must be row-major uint8 or uint16, not {self.dtype}")
         self._start = self._file.tell()
         self._row_bytes = int(np.prod(self.shape[1:])) * self.dtype.itemsize
 
@@ -221,9 +204,7 @@ def _check_shapes(archive: Path, part: str, shape: tuple, labels, megapixels: fl
     if len(labels) != shape[0]:
         raise InputError(f"{archive}: {shape[0]} {part}_images but {len(labels)} {part}_labels")
     if labels.ndim > 2:
-        raise InputError(
-            f"{archive}: {part}_labels {labels.shape} are not (N,), (N, 1) or (N, classes)"
-        )
+        raise InputError(f"{archive}: {part}_labels {labels.shape} are not (N,), (N, 1) or (N, classes)")
 
 
 def _task(archive: Path, info: dict, labels: dict) -> tuple[str, tuple[str, ...]]:
@@ -234,9 +215,7 @@ def _task(archive: Path, info: dict, labels: dict) -> tuple[str, tuple[str, ...]
     names = info.get("label") or {str(i): f"class {i}" for i in range(highest + 1)}
     classes = tuple(names[key] for key in sorted(names, key=int))
     if len(columns) > 1 or highest >= len(classes) or (width > 1 and width != len(classes)):
-        raise InputError(
-            f"{archive}: labels up to {highest}, but {len(classes)} classes ({', '.join(classes)})"
-        )
+        raise InputError(f"{archive}: labels up to {highest}, but {len(classes)} classes ({', '.join(classes)})")
     if len(classes) < 2:
         raise InputError(f"{archive}: only one class; a classifier needs two")
     if width > 1:
@@ -247,10 +226,7 @@ def _task(archive: Path, info: dict, labels: dict) -> tuple[str, tuple[str, ...]
 def _name(label, task: str, classes: tuple[str, ...]) -> str:
     if task != "multilabel":
         return classes[int(label.item() if hasattr(label, "item") else label)]
-    return (
-        SEPARATOR.join(name for name, value in zip(classes, label, strict=True) if value)
-        or NEGATIVE
-    )
+    return SEPARATOR.join(name for name, value in zip(classes, label, strict=True) if value) or NEGATIVE
 
 
 def _modality(stem: str) -> str:

@@ -90,9 +90,7 @@ def scan_table(path: Path, config: PrepareConfig) -> TableScan:
     classes, task, notes = classes_of(path, roles.label, summaries[roles.label], config.positive)
     features, renamed = _features(file, summaries, roles, config)
     if not any(column.feature.is_input for column in features.values()):
-        raise InputError(
-            f"{path}: no column is left to learn from; --column-type NAME=TYPE makes one a feature"
-        )
+        raise InputError(f"{path}: no column is left to learn from; --column-type NAME=TYPE makes one a feature")
     plan = _Plan(file, rows, roles, features)
     return TableScan(
         name=name_of(path),
@@ -120,9 +118,7 @@ def _features(
     taken = set(roles.columns.values())
     for name in config.column_type:
         if name not in summaries:
-            raise InputError(
-                f"--column-type {name}: no such column; {file.path} has {listed(file.names, 12)}"
-            )
+            raise InputError(f"--column-type {name}: no such column; {file.path} has {listed(file.names, 12)}")
         if name in taken:
             role = next(role for role, column in roles.columns.items() if column == name)
             raise InputError(f"--column-type {name}: it is the column of the {role}, no feature")
@@ -184,17 +180,11 @@ def _notes(plan: _Plan, summaries: dict[str, ColumnSummary]) -> list[str]:
     return notes
 
 
-def _read(
-    plan: _Plan, progress: Callable[[int, int], None] | None
-) -> tuple[pd.DataFrame, list[str]]:
+def _read(plan: _Plan, progress: Callable[[int, int], None] | None) -> tuple[pd.DataFrame, list[str]]:
     """The rows as a manifest, and notes of what was found on the way."""
     roles, file = plan.roles.columns, plan.file
     # Numbers go to their place at once; text stays Arrow's, which takes a tenth of Python's.
-    numbers = {
-        position: np.empty(plan.rows)
-        for position, column in plan.features.items()
-        if column.feature.is_number
-    }
+    numbers = {position: np.empty(plan.rows) for position, column in plan.features.items() if column.feature.is_number}
     texts: dict[int | str, list[pa.Array]] = {}
     start = lost = 0
     for block in file.blocks():

@@ -4,16 +4,7 @@ from pathlib import Path
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
-from medimg.sources.base import (
-    PARTS,
-    SEPARATOR,
-    Scan,
-    Source,
-    need_columns,
-    read_table,
-    task_of,
-    to_records,
-)
+from medimg.sources.base import PARTS, SEPARATOR, Scan, Source, need_columns, read_table, task_of, to_records
 from medimg.sources.folder import reader
 from medimg.style.words import listed
 from medimg.untrusted.inside import Folder
@@ -38,9 +29,7 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
     """
     path = _need_file(path)
     table = read_table(path)
-    need_columns(
-        path, table, {config.image_column: "--image-column", config.label_column: "--label-column"}
-    )
+    need_columns(path, table, {config.image_column: "--image-column", config.label_column: "--label-column"})
     label = _labels(table[config.label_column])
     columns = {"image": table[config.image_column], "label": label}
     notes = [_note_unlabelled(label)] if (label == "").any() else []
@@ -48,12 +37,8 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         columns[role], note = _optional(path, table, role, config)
         notes += note
     columns["split"] = _parts(path, columns["split"], config)
-    taken = {
-        getattr(config, f"{role}_column") for role in ("image", "label", "patient", "site", "split")
-    }
-    extra = [
-        name for name in table if name not in taken and name not in (*columns, *_MADE_BY_PREPARE)
-    ]
+    taken = {getattr(config, f"{role}_column") for role in ("image", "label", "patient", "site", "split")}
+    extra = [name for name in table if name not in taken and name not in (*columns, *_MADE_BY_PREPARE)]
     records = to_records(table[extra].assign(**columns).to_dict("records"))
     records, rejected, missing = _existing(path, records)
     classes, task, negative = _classes(path, records["label"])
@@ -83,9 +68,7 @@ def _need_file(path: Path | None) -> Path:
 def _labels(column):
     """Labels with the ways of writing "not known" as '' and stray spaces around `|` gone."""
     cleaned = column.where(~column.str.lower().isin(_NAN), "")
-    return cleaned.map(
-        lambda text: SEPARATOR.join(part.strip() for part in text.split(SEPARATOR) if part.strip())
-    )
+    return cleaned.map(lambda text: SEPARATOR.join(part.strip() for part in text.split(SEPARATOR) if part.strip()))
 
 
 def _note_unlabelled(label) -> str:
@@ -111,9 +94,7 @@ def _parts(path: Path, column, config: PrepareConfig):
         return parts
     if config.split == "official":
         row = int(unknown.to_numpy().argmax())
-        raise InputError(
-            f"{path} row {row + 2}: split '{column[row]}' is not one of train, val, test; mend it"
-        )
+        raise InputError(f"{path} row {row + 2}: split '{column[row]}' is not one of train, val, test; mend it")
     return parts.where(~unknown, "")
 
 
@@ -131,9 +112,7 @@ def _existing(path: Path, records):
         elif not (path.parent / image).is_file():
             reason = f"row {number} of {path.name}: the file does not exist"
         elif image in seen:
-            raise InputError(
-                f"{path} row {number}: image '{image}' is listed twice; keep one row per image"
-            )
+            raise InputError(f"{path} row {number}: image '{image}' is listed twice; keep one row per image")
         seen.add(image)
         keep.append(not reason)
         if reason:
@@ -162,9 +141,7 @@ def _classes(path: Path, labels) -> tuple[tuple[str, ...], str, str]:
     classes = tuple(names)
     if len(classes) < 2:
         found = f"only one class, '{classes[0]}'" if classes else "no labels"
-        raise InputError(
-            f"{path}: {found}; a classifier needs two (--label-column names the column of labels)"
-        )
+        raise InputError(f"{path}: {found}; a classifier needs two (--label-column names the column of labels)")
     return classes, "multilabel" if multilabel else task_of(classes), negative
 
 

@@ -86,9 +86,7 @@ def assign_roles(
     twice = next((name for name in taken if taken.count(name) > 1), None)
     if twice:
         both = " and ".join(f"--{r}-column" for r, name in roles.columns.items() if name == twice)
-        raise InputError(
-            f"{path}: column '{twice}' is named by {both}; each needs a column of its own"
-        )
+        raise InputError(f"{path}: column '{twice}' is named by {both}; each needs a column of its own")
     return roles
 
 
@@ -116,9 +114,7 @@ def classes_of(
         what = "numbers" if summary.all_numbers else "values"
         raise InputError(f"{where} holds too many different {what} to be classes; {other}")
     if summary.all_numbers and len(levels) > _MOST_NUMBERS:
-        raise InputError(
-            f"{where} holds {len(levels)} different numbers: a measurement, no classes; {other}"
-        )
+        raise InputError(f"{where} holds {len(levels)} different numbers: a measurement, no classes; {other}")
     several = next((name for name in levels if SEPARATOR in name), None)
     if several:
         raise InputError(
@@ -146,9 +142,7 @@ def _with_positive(classes: tuple[str, ...], positive: str) -> tuple[str, ...]:
     # Written as categories are: 1.0 is the class 1.
     name = re.sub(schema.WHOLE_NUMBER, r"\1", positive.strip())
     if name not in classes:
-        raise InputError(
-            f"--positive {positive}: is no class; there are {' and '.join(map(shown, classes))}"
-        )
+        raise InputError(f"--positive {positive}: is no class; there are {' and '.join(map(shown, classes))}")
     return tuple(sorted(classes, key=lambda each: each == name))
 
 
@@ -164,9 +158,7 @@ def _named(path: Path, names: tuple[str, ...], role: str, config: PrepareConfig)
     return ""
 
 
-def _patient(
-    path: Path, names: tuple[str, ...], label: str, config: PrepareConfig
-) -> tuple[str, list[str]]:
+def _patient(path: Path, names: tuple[str, ...], label: str, config: PrepareConfig) -> tuple[str, list[str]]:
     name = _named(path, names, "patient", config)
     if name:
         return name, []

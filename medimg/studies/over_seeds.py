@@ -30,9 +30,7 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
-def summary(
-    table: pd.DataFrame, by: Sequence[str], metrics: Sequence[str], reference: str = ""
-) -> pd.DataFrame:
+def summary(table: pd.DataFrame, by: Sequence[str], metrics: Sequence[str], reference: str = "") -> pd.DataFrame:
     """Means over seeds, in the order of the table.
 
     Args:

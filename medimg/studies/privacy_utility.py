@@ -27,11 +27,7 @@ EPSILONS = ("0.5", "1", "2", "4", "8", "inf")
 
 
 def privacy_utility(
-    data: Path,
-    out: Path,
-    study: StudyConfig,
-    training: TrainConfig,
-    progress: Callable[[int, int], None] | None = None,
+    data: Path, out: Path, study: StudyConfig, training: TrainConfig, progress: Callable[[int, int], None] | None = None
 ) -> pd.DataFrame:
     """Train, evaluate and audit a model for every epsilon and seed.
 
@@ -55,9 +51,7 @@ def privacy_utility(
     rows, total = [], len(epsilons) * study.seeds
     for epsilon in epsilons:
         for seed in range(study.seeds):
-            config = dataclasses.replace(
-                training, dp_epsilon=None if math.isinf(epsilon) else epsilon, seed=seed
-            )
+            config = dataclasses.replace(training, dp_epsilon=None if math.isinf(epsilon) else epsilon, seed=seed)
             folder = Path(out) / f"epsilon-{epsilon:g}" / f"seed-{seed}"
             rows.append({"epsilon": epsilon, "seed": seed, **_one(data, folder, config)})
             if progress:
@@ -124,17 +118,11 @@ def _figure(summary: pd.DataFrame, table: pd.DataFrame, name: str, seeds: int) -
             (panels[1], "attack_auc", VERMILION, "AUC of membership inference"),
         ):
             middle = summary[column]
-            error = np.abs(
-                np.stack([middle - summary[f"{column}_low"], summary[f"{column}_high"] - middle])
-            )
+            error = np.abs(np.stack([middle - summary[f"{column}_low"], summary[f"{column}_high"] - middle]))
             axes.errorbar(places, middle, np.nan_to_num(error), fmt="o-", color=colour, capsize=4)
             axes.scatter(table["epsilon"].map(place), table[column], s=14, color=GREY, zorder=3)
-            axes.set_xticks(
-                places, ["none" if math.isinf(e) else f"{e:g}" for e in summary["epsilon"]]
-            )
+            axes.set_xticks(places, ["none" if math.isinf(e) else f"{e:g}" for e in summary["epsilon"]])
             axes.set(xlabel="epsilon (less is more private)", ylabel=label)
         panels[1].axhline(0.5, color=GREY, linestyle=":", linewidth=1.2)
-        figure.suptitle(
-            f"{name}: what privacy costs and what it hides ({seeds} seeds, mean and 95% interval)"
-        )
+        figure.suptitle(f"{name}: what privacy costs and what it hides ({seeds} seeds, mean and 95% interval)")
     return figure

@@ -118,9 +118,7 @@ def clustered(association: np.ndarray) -> np.ndarray:
     return leaves_list(linkage(squareform(distance), "average", optimal_ordering=True))
 
 
-def with_label(
-    frame: pd.DataFrame, features: Sequence[Feature], labels: np.ndarray, seed: int = 0
-) -> pd.DataFrame:
+def with_label(frame: pd.DataFrame, features: Sequence[Feature], labels: np.ndarray, seed: int = 0) -> pd.DataFrame:
     """How well each column alone ranks the classes.
 
     Args:
@@ -147,9 +145,7 @@ def with_label(
             codes, _ = levels(frame[feature.name])
             aurocs[i] = _category_auroc(codes, labels, halves)
             missing[i] = column_aurocs((codes < 0).astype(float)[:, None], labels)[0]
-    return pd.DataFrame(
-        {"auroc": aurocs, "missing_auroc": missing}, index=[feature.name for feature in features]
-    )
+    return pd.DataFrame({"auroc": aurocs, "missing_auroc": missing}, index=[feature.name for feature in features])
 
 
 def column_aurocs(matrix: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -210,6 +206,4 @@ def _halves(labels: np.ndarray, seed: int) -> np.ndarray:
 def _mean_of_known(values: np.ndarray) -> np.ndarray:
     known = ~np.isnan(values)
     total = np.where(known, values, 0.0).sum(axis=0)
-    return np.divide(
-        total, known.sum(axis=0), out=np.full(len(total), np.nan), where=known.any(axis=0)
-    )
+    return np.divide(total, known.sum(axis=0), out=np.full(len(total), np.nan), where=known.any(axis=0))

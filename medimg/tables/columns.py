@@ -21,9 +21,7 @@ MOST_LEVELS = 100
 _FEW_LEVELS = 20
 # Few rows are all different by chance.
 _ENOUGH_ROWS = 10
-_ID = re.compile(
-    r"(^|[\W_])(id|ids|mrn|uuid|guid|ssn|accession|barcode|usubjid|record_?(no|number))$", re.I
-)
+_ID = re.compile(r"(^|[\W_])(id|ids|mrn|uuid|guid|ssn|accession|barcode|usubjid|record_?(no|number))$", re.I)
 _CAMEL_ID = re.compile(r"[a-z]I[dD]$")
 _DATE_NAME = re.compile(r"date|birth|(^|[\W_])dob($|[\W_])", re.I)
 
@@ -31,13 +29,9 @@ _DATE_NAME = re.compile(r"date|birth|(^|[\W_])dob($|[\W_])", re.I)
 EMPTY = "empty columns, kept as metadata"
 INDEX = "columns that count the rows, taken for identifiers (no model sees them)"
 NAMED_ID = "columns named like identifiers (no model sees them)"
-ALL_DIFFERENT = (
-    "columns of text that is different in every row, taken for identifiers (no model sees them)"
-)
+ALL_DIFFERENT = "columns of text that is different in every row, taken for identifiers (no model sees them)"
 FREE_TEXT = "columns of free text of many values, kept as metadata"
-AMBIGUOUS = (
-    "columns of dates whose day and month can't be told apart, kept as metadata (write 2020-03-01)"
-)
+AMBIGUOUS = "columns of dates whose day and month can't be told apart, kept as metadata (write 2020-03-01)"
 NAMELESS = "columns without a name, kept as metadata"
 
 
@@ -115,9 +109,7 @@ def forced(name: str, kind: object, summary: ColumnSummary) -> Column:
     if kind == "date":
         form = summary.dates.form
         if form is None and summary.known:
-            raise InputError(
-                f"{option}: its cells are not all dates of one form; write them as 2020-03-01"
-            )
+            raise InputError(f"{option}: its cells are not all dates of one form; write them as 2020-03-01")
         return Column(Feature(name, kind), form=form)
     order = order_of(summary.levels or ()) if kind == "ordinal" else ()
     return Column(Feature(name, kind, order), comma=summary.numbers.comma)

@@ -77,13 +77,7 @@ def fit(dataset: Dataset, rows: pd.DataFrame, config: TrainConfig) -> Preprocess
     fitted = preprocessing_of(learnt, dropped, config, str(dataset.root))
     if config.select == "none":
         return fitted
-    kept = best(
-        fitted.transform(rows),
-        fitted.plan.scale,
-        dataset.targets(rows),
-        config.select,
-        config.select_count,
-    )
+    kept = best(fitted.transform(rows), fitted.plan.scale, dataset.targets(rows), config.select, config.select_count)
     return selected(fitted, kept, config.select)
 
 
@@ -140,14 +134,10 @@ def complete_rows(dataset: Dataset, rows: pd.DataFrame) -> pd.DataFrame:
 
 def nothing_complete(where: str) -> InputError:
     """Why `--missing drop-rows` can't be had."""
-    return InputError(
-        f"--missing drop-rows: every training row of {where} lacks something; use impute or drop-columns"
-    )
+    return InputError(f"--missing drop-rows: every training row of {where} lacks something; use impute or drop-columns")
 
 
-def blocks(
-    rows: pd.DataFrame, features: tuple[Feature, ...]
-) -> Iterator[tuple[tuple[Input, ...], np.ndarray]]:
+def blocks(rows: pd.DataFrame, features: tuple[Feature, ...]) -> Iterator[tuple[tuple[Input, ...], np.ndarray]]:
     """Some columns at a time with all rows' values: float64 (N, n), NaN for missing."""
     width = max(1, _CELLS // max(1, len(rows)))
     for start in range(0, len(features), width):
@@ -155,9 +145,7 @@ def blocks(
         yield block, read(rows, block)
 
 
-def usable(
-    features: tuple[Feature, ...], fractions: np.ndarray, config
-) -> tuple[tuple[Feature, ...], dict[str, str]]:
+def usable(features: tuple[Feature, ...], fractions: np.ndarray, config) -> tuple[tuple[Feature, ...], dict[str, str]]:
     """The features that enough rows know, and why the others are left out.
 
     Args:
@@ -171,9 +159,7 @@ def usable(
         if fraction == 1.0:
             dropped[feature.name] = MISSING_EVERYWHERE
         elif fraction > limit:
-            dropped[feature.name] = (
-                f"missing in {fraction:.0%} of the training rows (--missing-limit {limit:g})"
-            )
+            dropped[feature.name] = f"missing in {fraction:.0%} of the training rows (--missing-limit {limit:g})"
         else:
             usable.append(feature)
     return tuple(usable), dropped
@@ -196,9 +182,7 @@ def _encoded(column: Input, learnt: Learnt, config) -> list[Column]:
     if learnt.varies and one_hot:
         columns += _one_hot(column, learnt.fill)
     elif learnt.varies:
-        columns.append(
-            Column(name, name, "value", fill=learnt.fill, offset=learnt.offset, scale=learnt.scale)
-        )
+        columns.append(Column(name, name, "value", fill=learnt.fill, offset=learnt.offset, scale=learnt.scale))
     own_category = one_hot and config.impute == "constant"
     if learnt.lacking and (config.missing_indicators or own_category):
         columns.append(Column(f"{name} missing", name, "missing", fill=1.0))
@@ -219,9 +203,7 @@ def _fills(block: tuple[Input, ...], values: np.ndarray, config: TrainConfig) ->
         fills[~nominal] = imputer.fit(values[:, ~nominal]).statistics_
     if nominal.any() and config.impute == "constant":
         # One code past the last: equal to no category, so a category of its own.
-        fills[nominal] = [
-            len(column.categories) for column in block if column.type == "categorical"
-        ]
+        fills[nominal] = [len(column.categories) for column in block if column.type == "categorical"]
     elif nominal.any():
         imputer = SimpleImputer(strategy="most_frequent")
         fills[nominal] = imputer.fit(values[:, nominal]).statistics_
@@ -248,13 +230,7 @@ def _one_hot(column: Input, fill: float) -> list[Column]:
             "--encode ordinal, or make it identifier or metadata in dataset.yaml"
         )
     return [
-        Column(
-            f"{column.name}={category}",
-            column.name,
-            "category",
-            fill=float(code == fill),
-            category=category,
-        )
+        Column(f"{column.name}={category}", column.name, "category", fill=float(code == fill), category=category)
         for code, category in enumerate(column.categories)
     ]
 

@@ -42,9 +42,7 @@ def _learnt(feature: Feature, config) -> Learnt:
         fill = 0.0 if config.impute == "constant" else sum(ends) / 2
     low, high = ends
     width = max(high - low, 1.0) if feature.type in ("ordinal", "categorical") else high - low
-    offset, scale = {
-        "none": (0.0, 1.0),
-        "min-max": (low, width),
-        "standard": ((low + high) / 2, width / _DEVIATIONS),
-    }[config.scale]
+    offset, scale = {"none": (0.0, 1.0), "min-max": (low, width), "standard": ((low + high) / 2, width / _DEVIATIONS)}[
+        config.scale
+    ]
     return Learnt(fill, lacking=True, varies=True, offset=offset, scale=scale)

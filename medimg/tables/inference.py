@@ -159,9 +159,7 @@ class ColumnSummary:
         return True
 
 
-def summarise(
-    file: TableFile, progress: Callable[[int], None] | None = None
-) -> Sequence[ColumnSummary]:
+def summarise(file: TableFile, progress: Callable[[int], None] | None = None) -> Sequence[ColumnSummary]:
     """One pass over a table.
 
     Args:

@@ -35,9 +35,7 @@ _WORDS = (
     "g",
     "q",
 )
-_STAGE = re.compile(
-    rf"(?:(?P<word>{'|'.join(_WORDS)})[ _-]?)?(?P<number>\d{{1,2}}|[ivx]+)(?P<letter>[a-d]?)"
-)
+_STAGE = re.compile(rf"(?:(?P<word>{'|'.join(_WORDS)})[ _-]?)?(?P<number>\d{{1,2}}|[ivx]+)(?P<letter>[a-d]?)")
 
 
 def order_of(levels) -> tuple[str, ...]:

@@ -144,8 +144,7 @@ class Preprocessing:
         """The inverse of `to_dict`."""
         return cls(
             raw=tuple(
-                Input(**{**column, "categories": tuple(column.get("categories", ()))})
-                for column in values["raw"]
+                Input(**{**column, "categories": tuple(column.get("categories", ()))}) for column in values["raw"]
             ),
             columns=tuple(Column(**column) for column in values["columns"]),
             dropped=dict(values["dropped"]),

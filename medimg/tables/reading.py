@@ -146,20 +146,13 @@ def _csv_blocks(text: TextFile) -> Iterator[list[pa.Array]]:
                     autogenerate_column_names=True,
                     encoding=text.encoding,
                 ),
-                pyarrow.csv.ParseOptions(
-                    delimiter=text.delimiter,
-                    newlines_in_values=True,
-                    invalid_row_handler=refuse,
-                ),
+                pyarrow.csv.ParseOptions(delimiter=text.delimiter, newlines_in_values=True, invalid_row_handler=refuse),
                 pyarrow.csv.ConvertOptions(
-                    column_types={f"f{i}": pa.string() for i in range(expected)},
-                    strings_can_be_null=False,
+                    column_types={f"f{i}": pa.string() for i in range(expected)}, strings_can_be_null=False
                 ),
             )
             if len(reader.schema) != expected:
-                raise InputError(
-                    f"{text.path}: its header can't be told from its rows; are its quotes closed?"
-                )
+                raise InputError(f"{text.path}: its header can't be told from its rows; are its quotes closed?")
             header = 1
             for batch in reader:
                 skipped = min(header, batch.num_rows)

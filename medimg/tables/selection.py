@@ -5,9 +5,7 @@ import numpy as np
 _CELLS = 4_000_000
 
 
-def best(
-    matrix: np.ndarray, scale: np.ndarray, targets: np.ndarray, method: str, count: int
-) -> np.ndarray:
+def best(matrix: np.ndarray, scale: np.ndarray, targets: np.ndarray, method: str, count: int) -> np.ndarray:
     """The columns with the highest scores.
 
     Args:

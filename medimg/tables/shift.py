@@ -18,9 +18,7 @@ from medimg.tables.ordered import is_ordered, levels, ordered_matrix
 NEGLIGIBLE = 0.1
 
 
-def site_shift(
-    frame: pd.DataFrame, features: Sequence[Feature], sites: Sequence[str]
-) -> pd.DataFrame:
+def site_shift(frame: pd.DataFrame, features: Sequence[Feature], sites: Sequence[str]) -> pd.DataFrame:
     """Standardised difference between each site and all rows of other sites.
 
     Args:
@@ -45,10 +43,7 @@ def site_shift(
             codes, names = levels(frame[feature.name])
             for j, name in enumerate(sites):
                 here = site == name
-                counts = [
-                    np.bincount(codes[rows & (codes >= 0)], minlength=len(names))
-                    for rows in (here, ~here)
-                ]
+                counts = [np.bincount(codes[rows & (codes >= 0)], minlength=len(names)) for rows in (here, ~here)]
                 result[i, j] = category_difference(*counts)
     return pd.DataFrame(result, index=[f.name for f in features], columns=list(sites))
 

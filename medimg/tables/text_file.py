@@ -78,14 +78,10 @@ def examine(path: Path) -> TextFile:
     if not _decodes(path, encoding):
         encoding = "cp1252"
         if mark or not _decodes(path, encoding):
-            raise InputError(
-                f"{path}: is neither UTF-8 nor Windows-1252 text; save it as CSV in UTF-8"
-            )
+            raise InputError(f"{path}: is neither UTF-8 nor Windows-1252 text; save it as CSV in UTF-8")
     longest = max(len(line) for line in _pieces(path))
     if longest > LONGEST_LINE:
-        raise InputError(
-            f"{path}: a line of more than {LONGEST_LINE >> 20} MB; is a quote not closed?"
-        )
+        raise InputError(f"{path}: a line of more than {LONGEST_LINE >> 20} MB; is a quote not closed?")
     with open_bytes(path) as file:
         # Not codecs' reader: for it a line ends at U+2028 too.
         lines = io.TextIOWrapper(file, "utf-8-sig" if encoding == "utf-8" else encoding, newline="")
@@ -105,9 +101,7 @@ def _decodes(path: Path, encoding: str) -> bool:
     try:
         for block in itertools.chain(_blocks(path), [b""]):
             if "\0" in decoder.decode(block, final=not block):
-                raise InputError(
-                    f"{path}: holds NUL bytes, so it is not text; save it as CSV in UTF-8"
-                )
+                raise InputError(f"{path}: holds NUL bytes, so it is not text; save it as CSV in UTF-8")
     except UnicodeError:
         return False
     return True

@@ -75,9 +75,7 @@ def cross_validate(
     return _pool(run, dataset, config, measured)
 
 
-def _claim(
-    dataset, data: Path, out: Path, config: TrainConfig, resume: bool, overwrite: bool
-) -> Run:
+def _claim(dataset, data: Path, out: Path, config: TrainConfig, resume: bool, overwrite: bool) -> Run:
     if not resume:
         run = Run.create(out, data, "train", config.to_dict(), overwrite)
         atomic.write_json(run.root / "environment.json", environment(dataset, config.seed))
@@ -85,9 +83,7 @@ def _claim(
     return resumable(out, dataset)
 
 
-def _one_fold(
-    data: Path, out: Path, config: TrainConfig, fold: int, listener: Listener | None
-) -> dict:
+def _one_fold(data: Path, out: Path, config: TrainConfig, fold: int, listener: Listener | None) -> dict:
     begun = (out / "config.yaml").is_file() and (out / "model.json").is_file()
     run = train(
         data,
@@ -153,9 +149,7 @@ def _metrics(first, dataset, config, predictions, rows, measured, trained) -> di
         "classes": list(first.description()["classes"]),
         "n_folds": config.folds,
         "folds": {
-            name: over_folds(
-                [result["metrics"][name]["value"] for result in measured], tested, trained
-            )
+            name: over_folds([result["metrics"][name]["value"] for result in measured], tested, trained)
             for name in METRICS
         },
         "threshold": {

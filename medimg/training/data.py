@@ -65,17 +65,11 @@ def check(dataset: Dataset) -> None:
     else:
         varied = len(np.unique(targets)) > 1
     if not varied:
-        raise InputError(
-            f"{dataset.root}/manifest.csv: split 'train' has one class only; a classifier needs two"
-        )
+        raise InputError(f"{dataset.root}/manifest.csv: split 'train' has one class only; a classifier needs two")
 
 
 def gather(
-    dataset: Dataset,
-    config: TrainConfig,
-    channels: int,
-    folder: Path,
-    progress: Callable[[str, int, int], None],
+    dataset: Dataset, config: TrainConfig, channels: int, folder: Path, progress: Callable[[str, int, int], None]
 ) -> Material:
     """Decode both parts and settle order, weights and augmentation."""
     caches, targets = {}, {}
@@ -93,9 +87,7 @@ def gather(
             lambda done, total, split=split: progress(f"decode {split}", done, total),
         )
     n = len(targets["train"])
-    sample_weights, positives, drawing = weighting(
-        targets["train"], len(dataset.classes), config.balance
-    )
+    sample_weights, positives, drawing = weighting(targets["train"], len(dataset.classes), config.balance)
     augmentation = None
     if config.augment != "none":
         augmentation = Augmentation.seeded(STRENGTHS[config.augment], n, config.seed, config.views)

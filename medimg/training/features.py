@@ -16,9 +16,7 @@ Forward = Callable[[tf.Tensor], tf.Tensor]
 def forward_function(model: tf.keras.Model) -> Forward:
     """The model in inference mode as one graph for any batch size."""
     shape = (None, *model.input_shape[1:])
-    return tf.function(
-        lambda x: model(x, training=False), input_signature=[tf.TensorSpec(shape, tf.float32)]
-    )
+    return tf.function(lambda x: model(x, training=False), input_signature=[tf.TensorSpec(shape, tf.float32)])
 
 
 def extractor(model: tf.keras.Model) -> tf.keras.Model:
@@ -29,9 +27,7 @@ def extractor(model: tf.keras.Model) -> tf.keras.Model:
 def head(model: tf.keras.Model) -> tf.keras.Model:
     """Pooled features -> logits, made of the model's own last layers: training it trains the model."""
     features = tf.keras.Input(model.get_layer(POOL).output.shape[1:], name="features")
-    return tf.keras.Model(
-        features, model.get_layer(LOGITS)(model.get_layer(DROPOUT)(features)), name="head"
-    )
+    return tf.keras.Model(features, model.get_layer(LOGITS)(model.get_layer(DROPOUT)(features)), name="head")
 
 
 def compute(
@@ -49,9 +45,7 @@ def compute(
     n = len(cache)
     views = augmentation.views if augmentation else 1
     rows = np.arange(n)
-    stream = training_batches(
-        cache, rows, lambda _: rows, batch_size, (0, views), augmentation=augmentation
-    )
+    stream = training_batches(cache, rows, lambda _: rows, batch_size, (0, views), augmentation=augmentation)
     done, parts = 0, []
     for pixels, chosen in stream:
         parts.append(forward(pixels).numpy())

@@ -32,9 +32,7 @@ def check(config: TrainConfig) -> None:
         if getattr(config, name):
             raise InputError(f"--{name}: is for a table's columns; leave it out for images")
     if config.model in tabular.ARGUMENTS:
-        raise InputError(
-            f"--model {config.model}: needs a table; 'medimg models' lists what takes images"
-        )
+        raise InputError(f"--model {config.model}: needs a table; 'medimg models' lists what takes images")
     family(config.model)
 
 
@@ -101,10 +99,7 @@ def build_model(config: TrainConfig, description: dict) -> tf.keras.Model:
 
 def _check_start(config: TrainConfig, normalize: dict | None) -> None:
     """Refuse weights that were learnt on pixels of another colour space."""
-    if (
-        is_run(config.weights)
-        and Run.load(Path(config.weights)).description().get("normalize") != normalize
-    ):
+    if is_run(config.weights) and Run.load(Path(config.weights)).description().get("normalize") != normalize:
         raise InputError(
             f"--weights {config.weights}: was trained with another --normalize; its weights fit no other pixels"
         )
@@ -120,13 +115,7 @@ def prepare(model: tf.keras.Model, phase: Phase) -> None:
     phases.prepare(model, phase)
 
 
-def gather(
-    dataset: Dataset,
-    config: TrainConfig,
-    description: dict,
-    folder: Path,
-    progress,
-) -> Material:
+def gather(dataset: Dataset, config: TrainConfig, description: dict, folder: Path, progress) -> Material:
     """Decode both parts and settle order, weights and augmentation."""
     return data_material.gather(dataset, config, description["channels"], folder, progress)
 
@@ -136,14 +125,10 @@ def fitted(model: tf.keras.Model, phase: Phase, config: TrainConfig) -> tf.keras
     return frozen.head(model) if _caches_features(phase, config) else model
 
 
-def stage(
-    model: tf.keras.Model, phase: Phase, material: Material, config: TrainConfig, listener
-) -> Stage:
+def stage(model: tf.keras.Model, phase: Phase, material: Material, config: TrainConfig, listener) -> Stage:
     """What the phase fits and on what: the whole model on pixels, or the head on features computed once."""
     optimizer = phases.optimizer(config.optimizer, phase.learning_rate)
-    loss = loss_for(
-        "multilabel" if material.targets.ndim == 2 else "categorical", material.positive_weights
-    )
+    loss = loss_for("multilabel" if material.targets.ndim == 2 else "categorical", material.positive_weights)
     common = (material.order, config.batch_size)
     if not _caches_features(phase, config):
         return Stage(
@@ -154,9 +139,7 @@ def stage(
             validate=_on_pixels(model, material, config.batch_size),
             examples=len(material.targets),
             val_targets=material.val_targets,
-            inputs=lambda epoch, chosen: training_pixels(
-                material.train, epoch, chosen, material.augmentation
-            ),
+            inputs=lambda epoch, chosen: training_pixels(material.train, epoch, chosen, material.augmentation),
         )
     forward = frozen.forward_function(frozen.extractor(model))
     views = frozen.compute(
@@ -191,12 +174,7 @@ def _caches_features(phase: Phase, config: TrainConfig) -> bool:
 
 def _pixel_batches(material: Material, common: tuple, epochs: tuple[int, int]):
     return training_batches(
-        material.train,
-        material.targets,
-        *common,
-        epochs,
-        material.sample_weights,
-        material.augmentation,
+        material.train, material.targets, *common, epochs, material.sample_weights, material.augmentation
     )
 
 

@@ -15,14 +15,7 @@ from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.privacy.segments import Segment, united
 from medimg.run import Run
-from medimg.training.ancestors import (
-    ANCESTORS,
-    NOTHING,
-    Ancestor,
-    behind_data,
-    behind_weights,
-    restored,
-)
+from medimg.training.ancestors import ANCESTORS, NOTHING, Ancestor, behind_data, behind_weights, restored
 
 OTHERS = "others"
 
@@ -95,9 +88,7 @@ def lineage_of(dataset: Dataset, config, unit: str = "", elsewhere: bool = False
     """
     told = config.weights_patients
     if told and (not unit or config.weights in NOTHING):
-        raise InputError(
-            f"--weights-patients {told}: is for a private training from --weights RUN; leave it out"
-        )
+        raise InputError(f"--weights-patients {told}: is for a private training from --weights RUN; leave it out")
     found = behind_data(dataset) + behind_weights(config.weights, set())
     if getattr(config, "extra", None):
         found += behind_data(Dataset.load(Path(config.extra)))
@@ -135,9 +126,7 @@ class _People:
         return cls(frozenset(fingerprints - {None, ""}), frozenset(patients), elsewhere)
 
 
-def _settled(
-    ancestor: Ancestor, people: _People, told: str | None, unit: str, weights: str
-) -> Ancestor:
+def _settled(ancestor: Ancestor, people: _People, told: str | None, unit: str, weights: str) -> Ancestor:
     """With `same`, or refused."""
     if ancestor.is_file:
         return ancestor

@@ -92,10 +92,7 @@ class Epochs:
         )
         stage.model.compile(stage.optimizer, stage.loss, metrics=[metric])
         steps = math.ceil(stage.examples / self.config.batch_size)
-        first, last = (
-            progress.total_epochs,
-            progress.total_epochs + self.phase.epochs - progress.epoch,
-        )
+        first, last = (progress.total_epochs, progress.total_epochs + self.phase.epochs - progress.epoch)
         callbacks = [_EpochEnd(self, steps), *self._tensorboard()]
         if stage.counted:
             self._fit((first, last), steps, callbacks)
@@ -163,9 +160,7 @@ class Epochs:
             )
 
     def _save(self) -> None:
-        self.checkpoints.save(
-            self.progress, self.history, model=self.stage.model, optimizer=self.stage.optimizer
-        )
+        self.checkpoints.save(self.progress, self.history, model=self.stage.model, optimizer=self.stage.optimizer)
 
     def _tensorboard(self) -> list:
         if not self.config.tensorboard:

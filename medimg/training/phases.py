@@ -38,9 +38,7 @@ def plan(config: TrainConfig, model: tf.keras.Model) -> list[Phase]:
         try:
             lower = int(config.freeze)
         except ValueError:
-            raise InputError(
-                f"--freeze {config.freeze}: must be none, backbone or a number"
-            ) from None
+            raise InputError(f"--freeze {config.freeze}: must be none, backbone or a number") from None
         if not 0 <= lower <= len(blocks(model)):
             raise InputError(f"--freeze {lower}: {model.name} has {len(blocks(model))} blocks")
         return [Phase("train", config.epochs, lower, config.learning_rate)]

@@ -123,10 +123,7 @@ class PrivateTraining:
             given = noise(*(phase.name for phase in phases)) or config.dp_noise_multiplier
             self.plan = budget.plan(drawn.mechanism(), wanted, given)
             self.phases = _within(phases, self.plan.steps // drawn.steps_per_pass, config)
-            planned = [
-                (phase.name, self.plan.mechanism, phase.epochs * drawn.steps_per_pass)
-                for phase in self.phases
-            ]
+            planned = [(phase.name, self.plan.mechanism, phase.epochs * drawn.steps_per_pass) for phase in self.phases]
             return [*counting, *planned]
 
         self.ledger.reserve(settle, whole_dataset=config.dp_budget == "dataset")
@@ -221,9 +218,7 @@ class PrivateTraining:
         return source.map(fetch, num_parallel_calls=2, deterministic=True).prefetch(4)
 
 
-def _sampling(
-    config: TrainConfig, units: Units, secret: Secret | None, number: int = 0
-) -> Sampling:
+def _sampling(config: TrainConfig, units: Units, secret: Secret | None, number: int = 0) -> Sampling:
     """How a phase draws patients; without a secret how many, not whom."""
     kind, most = config.dp_sampling, config.dp_images_per_patient
     return sampling(kind, units, config.batch_size, secret, most, number)

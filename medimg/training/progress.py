@@ -37,9 +37,7 @@ class Progress:
         self.best, self.waited, self.plateau_waited = None, 0, 0
         self.learning_rate = learning_rate
 
-    def end_epoch(
-        self, loss: float, epochs: int, patience: int, plateau_patience: int, plateau_factor: float
-    ) -> bool:
+    def end_epoch(self, loss: float, epochs: int, patience: int, plateau_patience: int, plateau_factor: float) -> bool:
         """Take in an epoch's validation loss; update learning rate and `finished`.
 
         Returns:

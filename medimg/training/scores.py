@@ -27,7 +27,5 @@ def auroc(logits: np.ndarray, targets: np.ndarray, task: str) -> float:
         truth = targets[:, None] == np.arange(scores.shape[1])
     else:
         truth = targets > 0.5
-    values = [
-        roc_auc_score(t, s) for t, s in zip(truth.T, scores.T, strict=True) if t.min() != t.max()
-    ]
+    values = [roc_auc_score(t, s) for t, s in zip(truth.T, scores.T, strict=True) if t.min() != t.max()]
     return float(np.mean(values)) if values else float("nan")

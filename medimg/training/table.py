@@ -86,9 +86,7 @@ def build_model(config: TrainConfig, description: dict) -> tf.keras.Model:
     columns = len(Preprocessing.from_dict(description["preprocessing"]).names)
     # Clipping and noise hold the weights down already, and a penalty is no patient's loss.
     arguments = {"l2": "0", **config.model_arg} if config.is_private else config.model_arg
-    return tabular.build_tabular(
-        config.model, columns, len(description["classes"]), config.dropout, arguments
-    )
+    return tabular.build_tabular(config.model, columns, len(description["classes"]), config.dropout, arguments)
 
 
 def plan(config: TrainConfig, model: tf.keras.Model) -> list[Phase]:
@@ -100,9 +98,7 @@ def prepare(model: tf.keras.Model, phase: Phase) -> None:
     """Every layer trains."""
 
 
-def gather(
-    dataset: Dataset, config: TrainConfig, description: dict, folder: Path, progress
-) -> Material:
+def gather(dataset: Dataset, config: TrainConfig, description: dict, folder: Path, progress) -> Material:
     """Preprocess both parts and settle order and weights."""
     preprocessing = Preprocessing.from_dict(description["preprocessing"])
     train, val = _training_rows(dataset, config), dataset.rows("val", labelled=True)
@@ -126,9 +122,7 @@ def fitted(model: tf.keras.Model, phase: Phase, config: TrainConfig) -> tf.keras
     return model
 
 
-def stage(
-    model: tf.keras.Model, phase: Phase, material: Material, config: TrainConfig, listener
-) -> Stage:
+def stage(model: tf.keras.Model, phase: Phase, material: Material, config: TrainConfig, listener) -> Stage:
     """What the phase fits and on what."""
     forward = frozen.forward_function(model)
 
@@ -139,16 +133,9 @@ def stage(
     return Stage(
         model=model,
         optimizer=phases.optimizer(config.optimizer, phase.learning_rate),
-        loss=loss_for(
-            "multilabel" if material.targets.ndim == 2 else "categorical", material.positive_weights
-        ),
+        loss=loss_for("multilabel" if material.targets.ndim == 2 else "categorical", material.positive_weights),
         batches=lambda epochs: frozen.feature_batches(
-            [material.train],
-            material.targets,
-            material.order,
-            config.batch_size,
-            epochs,
-            material.sample_weights,
+            [material.train], material.targets, material.order, config.batch_size, epochs, material.sample_weights
         ),
         validate=validate,
         examples=len(material.targets),

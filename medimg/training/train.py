@@ -173,9 +173,7 @@ def _train(
             if resumed:
                 checkpoints.restore(model=stage.model, optimizer=stage.optimizer)
                 resumed = False
-            Epochs(
-                stage, phase, config, dataset.task, progress, history, checkpoints, run, listener
-            ).run()
+            Epochs(stage, phase, config, dataset.task, progress, history, checkpoints, run, listener).run()
             checkpoints.load_best(kind.fitted(model, phase, config), number)
             if number + 1 < len(planned):
                 progress.start_phase(number + 1, planned[number + 1].learning_rate)

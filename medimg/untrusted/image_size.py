@@ -9,12 +9,7 @@ from medimg.errors import InputError
 MEGAPIXELS = 100  # the largest image that is decoded unless an option says otherwise
 PNG = b"\x89PNG\r\n\x1a\n"
 # Byte order and version of TIFF and BigTIFF.
-_TIFF = {
-    b"II*\0": ("<", False),
-    b"MM\0*": (">", False),
-    b"II+\0": ("<", True),
-    b"MM\0+": (">", True),
-}
+_TIFF = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True), b"MM\0+": (">", True)}
 # TIFF 6.0: ImageWidth and ImageLength, TileWidth and TileLength.
 _SIDES = {256: 0, 257: 1, 322: 2, 323: 3}
 _MOST_TAGS = 4096

@@ -45,9 +45,7 @@ class Folder:
             return f"'{printable(name)}' has '..', which leads out of {self.root}"
         place = self.root / name
         mode = _mode(place, os.lstat)
-        if not self._holds(str(place.parent)) or (
-            stat.S_ISLNK(mode) and not self._contains(str(place))
-        ):
+        if not self._holds(str(place.parent)) or (stat.S_ISLNK(mode) and not self._contains(str(place))):
             return f"'{printable(name)}' is a link that leads out of {self.root}"
         mode = _mode(place, os.stat) if stat.S_ISLNK(mode) else mode
         if mode and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):

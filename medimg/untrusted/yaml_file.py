@@ -58,9 +58,7 @@ def _check(name: str, events: Iterator) -> None:
             size = sizes.get(event.anchor, 0)
             repeated += size
             if repeated > _MOST_REPEATED:
-                raise InputError(
-                    f"{name}: its aliases stand for more than {_MOST_REPEATED:,} values; write them out"
-                )
+                raise InputError(f"{name}: its aliases stand for more than {_MOST_REPEATED:,} values; write them out")
             open_ones[-1][1] += size
         elif isinstance(event, yaml.CollectionStartEvent):
             open_ones.append([event.anchor, 1])

@@ -24,9 +24,7 @@ def augment(pixels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """
     most = _most(pixels)
     batch = tf.shape(pixels)[0]
-    return _shifted(
-        pixels, tf.random.stateless_uniform([batch, 2], seed, -most, most + 1, tf.int32)
-    )
+    return _shifted(pixels, tf.random.stateless_uniform([batch, 2], seed, -most, most + 1, tf.int32))
 
 
 def augment_apart(pixels: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:

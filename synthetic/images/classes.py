@@ -48,9 +48,7 @@ def class_mix(dataset: Dataset, rows: pd.DataFrame) -> ClassMix:
     return _mix(dataset, tuple(counts.index), counts.to_numpy(float))
 
 
-def private_class_mix(
-    dataset: Dataset, rows: pd.DataFrame, units: Units, secret: Secret
-) -> ClassMix:
+def private_class_mix(dataset: Dataset, rows: pd.DataFrame, units: Units, secret: Secret) -> ClassMix:
     """The classes and how often each is, by the Gaussian mechanism: its event is `class_counts.COUNTING`.
 
     Each patient counts with their images' classes, scaled to a norm of at most 1.

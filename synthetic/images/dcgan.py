@@ -15,13 +15,7 @@ from medimg.privacy.ledger import read
 from medimg.privacy.statement import summary
 from medimg.privacy.units import Units
 from synthetic.dataset import NO_GUARANTEE, Made
-from synthetic.images.classes import (
-    ClassMix,
-    class_mix,
-    conditions_of,
-    equal_mix,
-    private_class_mix,
-)
+from synthetic.images.classes import ClassMix, class_mix, conditions_of, equal_mix, private_class_mix
 from synthetic.images.networks import Gan, build
 from synthetic.images.perturbation import perturb
 from synthetic.images.plan import Plan, check_turns, settle
@@ -99,15 +93,7 @@ def fit_and_sample(dataset: Dataset, folder: Path, config, listener) -> Made:
 
 
 def made(
-    folder: Path,
-    gan: Gan,
-    mix: ClassMix,
-    plan: Plan,
-    config,
-    secret: Secret,
-    notes: list[str],
-    listener,
-    **details,
+    folder: Path, gan: Gan, mix: ClassMix, plan: Plan, config, secret: Secret, notes: list[str], listener, **details
 ) -> Made:
     """Draw the images of a trained generator, after perturbing it where that was asked for.
 
@@ -145,14 +131,7 @@ def secret_for(dataset: Dataset, folder: Path, config) -> Secret:
 
 def gan_of(plan: Plan, dataset: Dataset, config) -> Gan:
     """The networks with their first weights."""
-    return build(
-        plan.image_size,
-        plan.channels,
-        len(dataset.classes),
-        plan.filters,
-        config.latent_size,
-        config.seed,
-    )
+    return build(plan.image_size, plan.channels, len(dataset.classes), plan.filters, config.latent_size, config.seed)
 
 
 def settled(config, plan: Plan):
@@ -161,11 +140,7 @@ def settled(config, plan: Plan):
 
 
 def _class_mix(
-    dataset: Dataset,
-    rows: pd.DataFrame,
-    private: PrivateDiscriminator | None,
-    config,
-    secret: Secret,
+    dataset: Dataset, rows: pd.DataFrame, private: PrivateDiscriminator | None, config, secret: Secret
 ) -> ClassMix:
     if private and config.class_mix == "train":
         private.count_classes()
@@ -196,9 +171,7 @@ def _train(
     )
     conditions = conditions_of(dataset, rows).astype(np.float32)
     try:
-        Training(
-            folder, steps, plan, cache, conditions, mix, private, config.sample_every, listener
-        ).run()
+        Training(folder, steps, plan, cache, conditions, mix, private, config.sample_every, listener).run()
     finally:
         cache.close()
     if private:
@@ -220,9 +193,7 @@ def _privacy(folder: Path, gan: Gan, config, secret: Secret) -> tuple[str, dict]
     return privacy, {"perturbation": {key: noise[key] for key in PERTURBATION}}
 
 
-def notes_of(
-    rows: pd.DataFrame, plan: Plan, private: PrivateDiscriminator | None = None
-) -> list[str]:
+def notes_of(rows: pd.DataFrame, plan: Plan, private: PrivateDiscriminator | None = None) -> list[str]:
     """What the user should know of the training: a budget that ended it, classes of few patients."""
     notes = []
     if private and private.steps_allowed < plan.epochs * plan.steps_per_epoch:
@@ -230,9 +201,7 @@ def notes_of(
     few = rows.groupby("label")["patient"].nunique()
     # How many patients a class has is not told where they are protected.
     for label, patients in () if private else few[few < FEW_PATIENTS].items():
-        notes.append(
-            f"class '{label}' has {patients} patients in split 'train'; its images may resemble them closely"
-        )
+        notes.append(f"class '{label}' has {patients} patients in split 'train'; its images may resemble them closely")
     return notes
 
 

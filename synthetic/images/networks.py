@@ -51,9 +51,7 @@ class Gan:
 NETWORKS = ("generator", "discriminator", "average")
 
 
-def build(
-    image_size: int, channels: int, classes: int, filters: int, latent_size: int, seed: int
-) -> Gan:
+def build(image_size: int, channels: int, classes: int, filters: int, latent_size: int, seed: int) -> Gan:
     """Networks with their first weights, which depend on the arguments alone.
 
     Args:
@@ -125,13 +123,9 @@ def _generator(
     x = _styled(x, inputs, next(numbers))
     for width in (*reversed(widths[:-1]), max(widths[0] // 2, 8)):
         # A kernel of twice the stride: every output pixel has equally many inputs, so no chequerboard.
-        x = layers.Conv2DTranspose(
-            width, 4, 2, "same", use_bias=False, kernel_initializer=next(seeds)
-        )(x)
+        x = layers.Conv2DTranspose(width, 4, 2, "same", use_bias=False, kernel_initializer=next(seeds))(x)
         x = _styled(x, inputs, next(numbers))
-    x = layers.Conv2D(
-        channels, 3, padding="same", activation="tanh", kernel_initializer=next(seeds)
-    )(x)
+    x = layers.Conv2D(channels, 3, padding="same", activation="tanh", kernel_initializer=next(seeds))(x)
     pixels = layers.Rescaling(127.5, 127.5)(x)
     return tf.keras.Model(inputs, pixels, name="generator")
 
@@ -161,9 +155,7 @@ def _groups(channels: int) -> int:
     return next(groups for groups in (8, 4, 2, 1) if channels % groups == 0)
 
 
-def _discriminator(
-    image_size: int, channels: int, classes: int, widths: list[int], seed: int
-) -> tf.keras.Model:
+def _discriminator(image_size: int, channels: int, classes: int, widths: list[int], seed: int) -> tf.keras.Model:
     seeds = _seeds(seed)
     inputs = layers.Input((image_size, image_size, channels), name="pixels")
     x = layers.Rescaling(1 / 127.5, -1.0)(inputs)

@@ -113,9 +113,7 @@ def settle(dataset: Dataset, rows: pd.DataFrame, config) -> Plan:
         batch = min(config.batch_size or BATCH, available)
         # What does not fill a batch is left out.
         steps, count = available // batch, available
-    epochs = config.epochs or (
-        max(1, PRIVATE_STEPS // steps) if private else max(PASSES, -(-STEPS // steps))
-    )
+    epochs = config.epochs or (max(1, PRIVATE_STEPS // steps) if private else max(PASSES, -(-STEPS // steps)))
     return Plan(
         image_size=image_size,
         channels=config.channels or image_form(paths).channels,
@@ -164,16 +162,12 @@ def _check_private(dataset: Dataset, config, patients: int) -> None:
         )
     missing = [
         remedy
-        for given, remedy in (
-            (config.image_size, "--image-size, e.g. 64"),
-            (config.channels, "--channels 1 or 3"),
-        )
+        for given, remedy in ((config.image_size, "--image-size, e.g. 64"), (config.channels, "--channels 1 or 3"))
         if not given
     ]
     if missing:
         raise InputError(
-            "--dp-epsilon: size and colour must not be read off the patients' images; give "
-            + " and ".join(missing)
+            "--dp-epsilon: size and colour must not be read off the patients' images; give " + " and ".join(missing)
         )
     if config.dp_clip == float("inf"):
         raise InputError("--dp-clip inf: noise needs a finite clip")

@@ -56,14 +56,7 @@ class PrivateDiscriminator:
     """
 
     def __init__(
-        self,
-        folder: Path,
-        dataset: Dataset,
-        units: Units,
-        config,
-        plan: Plan,
-        secret: Secret,
-        keys: np.ndarray,
+        self, folder: Path, dataset: Dataset, units: Units, config, plan: Plan, secret: Secret, keys: np.ndarray
     ):
         self.secret, self.keys, self.clip = secret, keys, config.dp_clip
         most = config.dp_images_per_patient
@@ -76,9 +69,7 @@ class PrivateDiscriminator:
             draw=secret.draw(),
         )
         circumstances = Circumstances(
-            poisson=config.dp_sampling == "poisson",
-            search=True,
-            fixed_seed=config.dp_seed is not None,
+            poisson=config.dp_sampling == "poisson", search=True, fixed_seed=config.dp_seed is not None
         )
         self.ledger = RunLedger(folder, terms, circumstances, dataset.root)
         wanted = plan.epochs * plan.steps_per_epoch
@@ -103,9 +94,7 @@ class PrivateDiscriminator:
         """Write down steps first..last - 1, before they are run."""
         self.ledger.record(PHASE, first, last, self.mechanism)
 
-    def step(
-        self, steps: Steps, cache: PixelCache, conditions: np.ndarray, fakes, number: int
-    ) -> dict:
+    def step(self, steps: Steps, cache: PixelCache, conditions: np.ndarray, fakes, number: int) -> dict:
         """Teach the discriminator once.
 
         Args:
@@ -123,9 +112,7 @@ class PrivateDiscriminator:
         seed = seed_of(steps.seed, "discriminator", number)
         return {"fake_loss": self._teach(steps, sums, fakes, seed)}
 
-    def clipped_sum(
-        self, steps: Steps, cache: PixelCache, conditions: np.ndarray, number: int
-    ) -> list:
+    def clipped_sum(self, steps: Steps, cache: PixelCache, conditions: np.ndarray, number: int) -> list:
         """What a step's patients add up to, without noise; arguments as of `step`."""
         size = max(PHYSICAL_BATCH, self.drawn.most_rows_per_unit)
         sums = None
@@ -142,13 +129,7 @@ class PrivateDiscriminator:
 
     @tf.function
     def _teach(self, steps: Steps, sums: list, condition, seed) -> tf.Tensor:
-        noisy = add_noise(
-            sums,
-            self.clip,
-            self.mechanism.noise_multiplier,
-            self.drawn.expected_units,
-            self.noise,
-        )
+        noisy = add_noise(sums, self.clip, self.mechanism.noise_multiplier, self.drawn.expected_units, self.noise)
         return taught(steps, noisy, condition, seed, self.clip)
 
 

@@ -32,12 +32,7 @@ def draw(gan: Gan, conditions: np.ndarray, seed: np.ndarray) -> np.ndarray:
 
 
 def write_images(
-    gan: Gan,
-    mix: ClassMix,
-    count: int,
-    folder: Path,
-    seed: int,
-    step: Callable[[str, int, int], None],
+    gan: Gan, mix: ClassMix, count: int, folder: Path, seed: int, step: Callable[[str, int, int], None]
 ) -> tuple[list[str], list[str]]:
     """Draw images in the classes' shares and write them as PNG.
 

@@ -16,10 +16,7 @@ class SpectralLimit(tf.Module):
     def __init__(self, model: tf.keras.Model):
         super().__init__()
         self.kernels = [v for v in model.trainable_variables if v.shape.rank > 1]
-        self.vectors = [
-            tf.Variable(tf.ones([v.shape[-1]]) / v.shape[-1] ** 0.5, trainable=False)
-            for v in self.kernels
-        ]
+        self.vectors = [tf.Variable(tf.ones([v.shape[-1]]) / v.shape[-1] ** 0.5, trainable=False) for v in self.kernels]
 
     def apply(self) -> None:
         """One power iteration, then scale down what is above 1; for use in tf.function."""

@@ -127,9 +127,7 @@ class Steps:
             outputs = self.gan.discriminator(self.made(condition, seed), training=True)
             loss = tf.reduce_mean(generator_losses(scores(outputs, condition)))
         gradients = tape.gradient(loss, generator.trainable_variables)
-        self.generator_optimizer.apply_gradients(
-            zip(gradients, generator.trainable_variables, strict=True)
-        )
+        self.generator_optimizer.apply_gradients(zip(gradients, generator.trainable_variables, strict=True))
         for mean, weight in zip(self.gan.average.variables, generator.variables, strict=True):
             mean.assign_sub((1.0 - decay) * (mean - weight))
         return {"generator_loss": loss}

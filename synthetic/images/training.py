@@ -104,9 +104,7 @@ class Training:
 
     def _record(self, epoch: int, first: int) -> None:
         if self.private and epoch % self.stretch == 0:
-            self.private.record(
-                first, min(first + self.stretch * self.plan.steps_per_epoch, self.total)
-            )
+            self.private.record(first, min(first + self.stretch * self.plan.steps_per_epoch, self.total))
 
     @property
     def _fakes(self) -> int:

@@ -86,9 +86,5 @@ def _excess(train: tuple[int, int], test: tuple[int, int], level: float) -> dict
     return {
         "train": train[0] / train[1],
         "test": test[0] / test[1],
-        "excess": {
-            "value": excess.value,
-            "low": excess.value - excess.error,
-            "high": excess.value + excess.error,
-        },
+        "excess": {"value": excess.value, "low": excess.value - excess.error, "high": excess.value + excess.error},
     }

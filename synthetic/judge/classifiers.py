@@ -15,12 +15,7 @@ MOST_SVM_ROWS = 3000
 
 
 def fit_predict(
-    name: str,
-    features: np.ndarray,
-    targets: np.ndarray,
-    tested: np.ndarray,
-    classes: int,
-    seed: int,
+    name: str, features: np.ndarray, targets: np.ndarray, tested: np.ndarray, classes: int, seed: int
 ) -> np.ndarray:
     """Train one classifier and score other rows.
 
@@ -37,10 +32,7 @@ def fit_predict(
         a single class in training, the constant answer.
     """
     if targets.ndim == 2:
-        columns = [
-            fit_predict(name, features, column.astype(np.int64), tested, 2, seed)[:, 1]
-            for column in targets.T
-        ]
+        columns = [fit_predict(name, features, column.astype(np.int64), tested, 2, seed)[:, 1] for column in targets.T]
         return np.column_stack(columns)
     scores = np.zeros((len(tested), classes))
     present = np.unique(targets)
@@ -132,15 +124,7 @@ def _scaled(model):
 _MAKERS: dict[str, Callable] = dict(
     zip(
         CLASSIFIERS,
-        (
-            _logistic_regression,
-            _decision_tree,
-            _random_forest,
-            _svm,
-            _k_nn,
-            _gradient_boosting,
-            _mlp,
-        ),
+        (_logistic_regression, _decision_tree, _random_forest, _svm, _k_nn, _gradient_boosting, _mlp),
         strict=True,
     )
 )

@@ -15,12 +15,7 @@ from synthetic.judge.permutation import p_value
 
 
 def closer_to_train(
-    made: np.ndarray,
-    pool: np.ndarray,
-    member: np.ndarray,
-    patients: Sequence,
-    resamples: int,
-    seed: int,
+    made: np.ndarray, pool: np.ndarray, member: np.ndarray, patients: Sequence, resamples: int, seed: int
 ) -> dict:
     """Share of synthetic rows whose closest real row is a training row, as if both parts were of one size.
 
@@ -71,7 +66,4 @@ def distance_ratio(rows: np.ndarray, train: np.ndarray) -> dict:
     """
     found, _ = nearest(rows, train, 2)
     ratios = np.divide(found[:, 0], found[:, 1], out=np.ones(len(found)), where=(found[:, 1] > 0))
-    return {
-        "median": float(np.median(ratios)),
-        "fifth_percentile": float(np.quantile(ratios, 0.05)),
-    }
+    return {"median": float(np.median(ratios)), "fifth_percentile": float(np.quantile(ratios, 0.05))}

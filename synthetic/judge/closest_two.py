@@ -59,10 +59,7 @@ def persons(points: np.ndarray, patients: Sequence) -> np.ndarray:
 
 
 def closest_two(
-    forms: Sequence[np.ndarray],
-    candidates: np.ndarray,
-    groups: np.ndarray,
-    own: np.ndarray | None = None,
+    forms: Sequence[np.ndarray], candidates: np.ndarray, groups: np.ndarray, own: np.ndarray | None = None
 ) -> ClosestTwo:
     """Search among training rows.
 

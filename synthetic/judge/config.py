@@ -6,15 +6,7 @@ from medimg.options import Config, option
 from synthetic.judge.thresholds import LEAST_RESAMPLES
 
 # What `medimg judge` trains on real and on synthetic rows; on images also a CNN from nothing.
-CLASSIFIERS = (
-    "logistic-regression",
-    "decision-tree",
-    "random-forest",
-    "svm",
-    "k-nn",
-    "gradient-boosting",
-    "mlp",
-)
+CLASSIFIERS = ("logistic-regression", "decision-tree", "random-forest", "svm", "k-nn", "gradient-boosting", "mlp")
 
 SMALL_CNN = "small-cnn"
 
@@ -39,16 +31,10 @@ class JudgeConfig(Config):
         metavar="auto|imagenet|dct|FILE",
     )
     feature_model: str = option("mobilenet_v2", "images: the backbone of --features.")
-    feature_arg: dict = option(
-        {}, "images: argument of the backbone's builder, k=v; may be repeated.", metavar="k=v"
-    )
+    feature_arg: dict = option({}, "images: argument of the backbone's builder, k=v; may be repeated.", metavar="k=v")
     cnn_epochs: int = option(20, "images: epochs of the small CNN on the real part.", minimum=1)
-    most_rows: int = option(
-        2000, "Most rows of each part that distances are measured between.", minimum=50
-    )
+    most_rows: int = option(2000, "Most rows of each part that distances are measured between.", minimum=50)
     bootstrap: int = option(
-        1000,
-        "Resamples of patients for intervals, and permutations for chance.",
-        minimum=LEAST_RESAMPLES,
+        1000, "Resamples of patients for intervals, and permutations for chance.", minimum=LEAST_RESAMPLES
     )
     seed: int = option(0, "Seed of classifiers, samples and resamples.", minimum=0)

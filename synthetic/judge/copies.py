@@ -55,11 +55,7 @@ def of_images(subject: Subject, small: Thumbnails) -> dict:
     test = (subject.real.paths(subject.test), small.held_out[0][small.is_test])
     of_held_out = _closest_image(test, train, form)
     names = subject.train["image"].to_numpy()
-    pairs = [
-        (row, names[i])
-        for row, i in zip(subject.made["image"], closest, strict=True)
-        if i is not None
-    ]
+    pairs = [(row, names[i]) for row, i in zip(subject.made["image"], closest, strict=True) if i is not None]
     held_out = sum(i is not None for i in of_held_out)
     found = counted(pairs, len(closest), held_out, len(of_held_out))
     return found | {"images": True, "tolerance": TOLERANCE}
@@ -99,10 +95,7 @@ def _keys(subject: Subject, rows: pd.DataFrame) -> list[tuple]:
 
 def row_keys(rows: pd.DataFrame, features: Sequence[schema.Feature]) -> list[tuple]:
     """What identical rows share: every column as its shortest text, and the label; length N."""
-    columns = [
-        schema.as_text(rows[f.name].astype(np.float32) if f.is_number else rows[f.name])
-        for f in features
-    ]
+    columns = [schema.as_text(rows[f.name].astype(np.float32) if f.is_number else rows[f.name]) for f in features]
     return list(zip(*columns, rows["label"], strict=True))
 
 

@@ -81,10 +81,7 @@ def classes(subject: Subject) -> dict:
     names = [name for name in counts["real"].index if name]
     missing = [name for name in names if name not in counts["synthetic"].index]
     return {
-        "counts": {
-            name: {part: int(count.get(name, 0)) for part, count in counts.items()}
-            for name in names
-        },
+        "counts": {name: {part: int(count.get(name, 0)) for part, count in counts.items()} for name in names},
         "missing": missing,
         "coverage": 1 - len(missing) / len(names),
     }

@@ -18,10 +18,7 @@ def equal_draws(subject: Subject, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Positions of as many synthetic as training rows: int (n,) twice, in order."""
     n = min(len(subject.made), len(subject.train))
     generator = np.random.default_rng([seed, 3])
-    return tuple(
-        np.sort(generator.choice(len(rows), n, replace=False))
-        for rows in (subject.made, subject.train)
-    )
+    return tuple(np.sort(generator.choice(len(rows), n, replace=False)) for rows in (subject.made, subject.train))
 
 
 def of_table(subject: Subject, vectors: Vectors, seed: int) -> dict:
@@ -61,7 +58,4 @@ def of_images(subject: Subject, vectors: Vectors, seed: int) -> dict:
 
 
 def _manifold(vectors: Vectors, chosen: np.ndarray, baseline: np.ndarray) -> dict:
-    return {
-        "synthetic": prdc(vectors.test, vectors.made[chosen]),
-        "real": prdc(vectors.test, vectors.train[baseline]),
-    }
+    return {"synthetic": prdc(vectors.test, vectors.made[chosen]), "real": prdc(vectors.test, vectors.train[baseline])}

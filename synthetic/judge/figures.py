@@ -89,11 +89,7 @@ def draw_shares(axes, values: np.ndarray, edges: np.ndarray, colour: str, label:
     """A histogram of shares; what lies outside is counted in the outermost bar."""
     if not len(values):
         return
-    bars = {
-        "x": np.clip(values, edges[0], edges[-1]),
-        "bins": edges,
-        "weights": np.full(len(values), 1 / len(values)),
-    }
+    bars = {"x": np.clip(values, edges[0], edges[-1]), "bins": edges, "weights": np.full(len(values), 1 / len(values))}
     axes.hist(**bars, histtype="stepfilled", color=colour, alpha=0.25, linewidth=0)
     axes.hist(**bars, histtype="step", color=colour, linewidth=1.6, label=label)
 

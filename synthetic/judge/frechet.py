@@ -14,9 +14,7 @@ def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
         first: float (N, F), N > 1.
         second: float (M, F), M > 1.
     """
-    covariances = [
-        np.cov(points, rowvar=False).reshape(points.shape[1], -1) for points in (first, second)
-    ]
+    covariances = [np.cov(points, rowvar=False).reshape(points.shape[1], -1) for points in (first, second)]
     # C1 C2 has the eigenvalues of the symmetric root(C1) C2 root(C1), whose computation is stable.
     values, vectors = np.linalg.eigh(covariances[0])
     root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T

@@ -44,14 +44,10 @@ def samples_figure(subject: Subject, pictures: Pictures, vectors: Vectors, seed:
     labels = subject.made["label"].to_numpy(), subject.train["label"].to_numpy()
     with styled():
         figure, panels = grid(2 * count, 8, (1.5, 1.75))
-        for place, (i, distance, j) in enumerate(
-            zip(chosen, distances[:, 0], closest[:, 0], strict=True)
-        ):
+        for place, (i, distance, j) in enumerate(zip(chosen, distances[:, 0], closest[:, 0], strict=True)):
             left, right = panels[2 * place], panels[2 * place + 1]
             _picture(left, pictures.made[i], shortened(labels[0][i], 14), SYNTHETIC)
-            _picture(
-                right, pictures.train[j], f"{shortened(labels[1][j], 14)}, {distance:.3g}", REAL
-            )
+            _picture(right, pictures.train[j], f"{shortened(labels[1][j], 14)}, {distance:.3g}", REAL)
     return figure
 
 

@@ -49,11 +49,7 @@ class Judged:
 
 
 def judge(
-    synthetic: Path,
-    real: Path,
-    config: JudgeConfig,
-    progress: Progress | None = None,
-    report: Path | None = None,
+    synthetic: Path, real: Path, config: JudgeConfig, progress: Progress | None = None, report: Path | None = None
 ) -> dict:
     """Judge a synthetic Dataset; write judgement.json, report.html and figures/*.png beside it, nothing into it.
 
@@ -83,11 +79,7 @@ def judge(
         "unit": everything.real.unit,
         "origin": everything.origin,
         "real_fingerprint": everything.real.fingerprint(),
-        "rows": {
-            "train": len(everything.train),
-            "test": len(everything.test),
-            "synthetic": len(everything.made),
-        },
+        "rows": {"train": len(everything.train), "test": len(everything.test), "synthetic": len(everything.made)},
         **result,
         **verdict_on(result, sentence(everything)),
         "notes": judged.subject.notes,
@@ -98,9 +90,7 @@ def judge(
     return told
 
 
-def measures(
-    everything: Subject, config: JudgeConfig, progress: Progress | None = None
-) -> tuple[dict, Judged]:
+def measures(everything: Subject, config: JudgeConfig, progress: Progress | None = None) -> tuple[dict, Judged]:
     """`utility`, `fidelity`, `diversity` and `privacy` of judgement.json, and what a report draws; nothing is written.
 
     Raises:
@@ -114,9 +104,7 @@ def measures(
     return result, judged
 
 
-def _table(
-    everything: Subject, names: tuple[str, ...], config: JudgeConfig, progress: Progress
-) -> tuple[dict, Judged]:
+def _table(everything: Subject, names: tuple[str, ...], config: JudgeConfig, progress: Progress) -> tuple[dict, Judged]:
     features = everything.real.inputs
     limited = everything.limited(config.most_rows, config.seed)
     vectors = of_table(limited)
@@ -198,11 +186,5 @@ def _repeated(images: np.ndarray, points: np.ndarray, chosen: np.ndarray) -> flo
 
 def _diversity(limited: Subject, differences: dict, config: JudgeConfig) -> tuple[dict, dict]:
     rows = {"made": limited.made, "train": limited.train, "test": limited.test}
-    pairs = {
-        name: diversity.within_classes(part, differences[name], config.seed)
-        for name, part in rows.items()
-    }
-    return {
-        "spread": diversity.spread(limited, pairs),
-        "classes": diversity.classes(limited),
-    }, pairs
+    pairs = {name: diversity.within_classes(part, differences[name], config.seed) for name, part in rows.items()}
+    return {"spread": diversity.spread(limited, pairs), "classes": diversity.classes(limited)}, pairs

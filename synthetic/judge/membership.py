@@ -30,19 +30,11 @@ def scores(made: np.ndarray, pool: np.ndarray, patients: Sequence) -> dict[str, 
     to_made = nearest(pool, made)[0][:, 0]
     patients = np.asarray(patients)
     to_real = nearest(pool, pool, alien=(patients, patients))[0][:, 0]
-    return {
-        "distance": -to_made,
-        "calibrated": np.log(to_real + _TINY) - np.log(to_made + _TINY),
-    }
+    return {"distance": -to_made, "calibrated": np.log(to_real + _TINY) - np.log(to_made + _TINY)}
 
 
 def infer(
-    made: np.ndarray,
-    pool: np.ndarray,
-    member: np.ndarray,
-    patients: Sequence,
-    resamples: int,
-    seed: int,
+    made: np.ndarray, pool: np.ndarray, member: np.ndarray, patients: Sequence, resamples: int, seed: int
 ) -> dict[str, dict]:
     """Every attack's AUC, advantage and TPR at low FPR with intervals over patients, and its p.
 

@@ -13,9 +13,7 @@ _CELLS = 4_000_000  # of a block of distances: 32 MB of float64
 _SAME = 1e-9
 
 
-def distance_blocks(
-    queries: np.ndarray, candidates: np.ndarray
-) -> Iterator[tuple[slice, np.ndarray]]:
+def distance_blocks(queries: np.ndarray, candidates: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """Euclidean distances.
 
     Args:

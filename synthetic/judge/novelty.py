@@ -20,10 +20,7 @@ def measure(subject: Subject) -> dict:
         by kind: `unseen_category`, `outside_range`, `not_whole`, `missing`.
     """
     columns = {}
-    flags = {
-        "synthetic": np.zeros(len(subject.made), bool),
-        "held_out": np.zeros(len(subject.test), bool),
-    }
+    flags = {"synthetic": np.zeros(len(subject.made), bool), "held_out": np.zeros(len(subject.test), bool)}
     for feature in subject.real.inputs:
         for name, rows in (("synthetic", subject.made), ("held_out", subject.test)):
             kinds = _novel(rows, subject.train, feature)
@@ -38,9 +35,7 @@ def measure(subject: Subject) -> dict:
     return {**shares, "error": error, "columns": columns}
 
 
-def _novel(
-    rows: pd.DataFrame, train: pd.DataFrame, feature: schema.Feature
-) -> dict[str, np.ndarray]:
+def _novel(rows: pd.DataFrame, train: pd.DataFrame, feature: schema.Feature) -> dict[str, np.ndarray]:
     if feature.is_number or feature.type == "date":
         seen, values = ordered_values(train, feature), ordered_values(rows, feature)
         found, missing = {}, np.isnan(values)

@@ -14,11 +14,7 @@ _CELLS = 2_000_000  # of a block of assignments
 
 
 def p_value(
-    statistic: Callable[[np.ndarray], np.ndarray],
-    member: np.ndarray,
-    patients: Sequence,
-    permutations: int,
-    seed: int,
+    statistic: Callable[[np.ndarray], np.ndarray], member: np.ndarray, patients: Sequence, permutations: int, seed: int
 ) -> float:
     """Chance of a value as large as the real one when patients are assigned at random.
 

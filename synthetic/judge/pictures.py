@@ -134,14 +134,7 @@ def _of_backbone(pictures: Pictures, config: JudgeConfig, weights: str, progress
     from medimg.models.build import build
     from medimg.training.features import extractor, forward_function
 
-    model = build(
-        config.feature_model,
-        BACKBONE_SIZE,
-        pictures.channels,
-        2,
-        weights,
-        model_arg=config.feature_arg,
-    )
+    model = build(config.feature_model, BACKBONE_SIZE, pictures.channels, 2, weights, model_arg=config.feature_arg)
     forward = forward_function(extractor(model))
     parts = (pictures.made, pictures.train, pictures.test)
     total, found = sum(len(part) for part in parts), []

@@ -31,30 +31,17 @@ def _measures(judgement: dict) -> Table:
     rows = []
     if "column_shapes" in fidelity:
         for name in ("column_shapes", "pair_trends"):
-            rows.append(
-                [
-                    name.replace("_", " "),
-                    _number(fidelity[name]["synthetic"]),
-                    _number(fidelity[name]["real"]),
-                ]
-            )
+            rows.append([name.replace("_", " "), _number(fidelity[name]["synthetic"]), _number(fidelity[name]["real"])])
         structure = fidelity["structure"]
-        rows.append(
-            ["correlation difference", _number(structure["synthetic"]), _number(structure["real"])]
-        )
+        rows.append(["correlation difference", _number(structure["synthetic"]), _number(structure["real"])])
         rows.append(["structure kept", _number(structure["kept"]), "1"])
     else:
         found = fidelity["frechet_distance"]
         rows.append(["Fréchet distance", _number(found["synthetic"]), _number(found["real"])])
     manifold = fidelity["manifold"]
-    rows += [
-        [name, _number(manifold["synthetic"][name]), _number(manifold["real"][name])]
-        for name in manifold["real"]
-    ]
+    rows += [[name, _number(manifold["synthetic"][name]), _number(manifold["real"][name])] for name in manifold["real"]]
     spread, repeated = diversity["spread"], diversity["duplicates"]
-    rows.append(
-        [f"spread ({diversity['measure']})", _number(spread["synthetic"]), _number(spread["real"])]
-    )
+    rows.append([f"spread ({diversity['measure']})", _number(spread["synthetic"]), _number(spread["real"])])
     rows.append(["rows repeated", _number(repeated["synthetic"]), _number(repeated["real"])])
     return "Fidelity and diversity", ["measure", "synthetic", "real"], rows
 
@@ -62,23 +49,16 @@ def _measures(judgement: dict) -> Table:
 def _privacy(found: dict) -> Table:
     copies, share = found["copies"], found["closer_to_train"]
     rows = [
-        [
-            "copies of training rows",
-            f"{copies['count']} ({copies['rate']:.1%})",
-            f"{copies['held_out_rate']:.1%}",
-        ],
+        ["copies of training rows", f"{copies['count']} ({copies['rate']:.1%})", f"{copies['held_out_rate']:.1%}"],
         *_tail(found["tail"]),
         ["share closer to train", interval(share), "0.5"],
     ]
     rows += [
-        [f"membership by {name}: AUC", interval(attack["auc"]), "0.5"]
-        for name, attack in found["membership"].items()
+        [f"membership by {name}: AUC", interval(attack["auc"]), "0.5"] for name, attack in found["membership"].items()
     ]
     for name, column in found.get("attribute", {}).items():
         if column["excess"]["low"] > 0:
-            rows.append(
-                [f"'{name}' guessed right", f"{column['train']:.1%}", f"{column['test']:.1%}"]
-            )
+            rows.append([f"'{name}' guessed right", f"{column['train']:.1%}", f"{column['test']:.1%}"])
     title = f"Privacy, against {found['held_out_patients']} held-out patients"
     return title, ["measure", "synthetic", "without a leak"], rows
 
@@ -87,11 +67,7 @@ def _tail(tail: dict) -> list[list]:
     near = tail["near"]
     low = tail["low_percentile"]
     return [
-        [
-            "near copies of one patient",
-            f"{near['count']} ({near['rate']:.1%})",
-            f"{near['held_out_rate']:.1%}",
-        ],
+        ["near copies of one patient", f"{near['count']} ({near['rate']:.1%})", f"{near['held_out_rate']:.1%}"],
         [
             "closer to train than any held out",
             str(tail["closer_than_held_out"]["distance"]["count"]),

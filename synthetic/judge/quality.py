@@ -59,9 +59,7 @@ def _typed(rows: pd.DataFrame, kinds: dict[str, str]) -> pd.DataFrame:
         if kind == "numerical":
             columns[name] = values.astype(np.float64)
         elif kind == "datetime":
-            columns[name] = pd.to_datetime(
-                schema.as_text(values).replace("", None), errors="coerce"
-            )
+            columns[name] = pd.to_datetime(schema.as_text(values).replace("", None), errors="coerce")
         else:
             columns[name] = schema.as_text(values).replace("", None)
     return pd.DataFrame(columns)

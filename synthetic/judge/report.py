@@ -23,11 +23,7 @@ CAPTIONS = {
     "diversity": "How different two random rows of a class are; a collapsed generator's are alike",
     "distances": "Distance to the closest training row: of synthetic rows it should look like that of held-out rows",
 }
-WORDS = {
-    "share": "Share",
-    "share-with-care": "Share with care",
-    "do-not-share": "Do not share",
-}
+WORDS = {"share": "Share", "share-with-care": "Share with care", "do-not-share": "Do not share"}
 SAMPLE_ROWS = 8
 
 
@@ -51,9 +47,7 @@ def write(content: dict, judged, root: Path) -> dict:
         # A figure of an earlier judgement would look like part of this one.
         (folder / f"{name}.png").unlink(missing_ok=True)
     files = {name: save(drawn[name], folder / f"{name}.png") for name in CAPTIONS if name in drawn}
-    samples = (
-        None if judged.pictures is not None else sample_rows(judged, content["options"]["seed"])
-    )
+    samples = None if judged.pictures is not None else sample_rows(judged, content["options"]["seed"])
     atomic.write_text(root / REPORT, page(content, files, samples))
     told = without_real_names(content)
     atomic.write_json(root / JUDGEMENT, told)
@@ -111,8 +105,7 @@ def sample_rows(judged, seed: int) -> dict:
 
 def _cells(row, columns: list[str]) -> list[str]:
     return [
-        f"{row[name]:.4g}".replace("nan", "") if isinstance(row[name], float) else str(row[name])
-        for name in columns
+        f"{row[name]:.4g}".replace("nan", "") if isinstance(row[name], float) else str(row[name]) for name in columns
     ]
 
 
@@ -131,10 +124,7 @@ def _drawn(content: dict, judged) -> dict:
     if judged.pictures is None:
         from synthetic.judge.table_figures import association_figure, columns_figure
 
-        return drawn | {
-            "columns": columns_figure(subject),
-            "association": association_figure(subject),
-        }
+        return drawn | {"columns": columns_figure(subject), "association": association_figure(subject)}
     from synthetic.judge.image_figures import brightness_figure, samples_figure
 
     seed = content["options"]["seed"]

@@ -48,9 +48,7 @@ class Subject:
         """Real rows of patients out of train, of every split: how near two patients come, whoever was learnt from."""
         rows = self.real.rows(labelled=True)
         members = set(self.real.rows("train")["patient"])
-        return rows[(rows["split"] != "train") & ~rows["patient"].isin(members)].reset_index(
-            drop=True
-        )
+        return rows[(rows["split"] != "train") & ~rows["patient"].isin(members)].reset_index(drop=True)
 
     @property
     def member(self) -> np.ndarray:
@@ -122,9 +120,7 @@ def _check_alike(made: Dataset, real: Dataset) -> None:
     where = f"{made.root}/dataset.yaml"
     if made.is_table != real.is_table:
         kinds = ("images", "a table")
-        raise InputError(
-            f"{where}: holds {kinds[made.is_table]}, but --real {real.root} holds {kinds[real.is_table]}"
-        )
+        raise InputError(f"{where}: holds {kinds[made.is_table]}, but --real {real.root} holds {kinds[real.is_table]}")
     if (made.task, sorted(made.classes)) != (real.task, sorted(real.classes)):
         raise InputError(
             f"{where}: {made.task} of {', '.join(made.classes)}, but --real {real.root} is {real.task} of "

@@ -29,9 +29,7 @@ def names(dataset: Dataset, config: JudgeConfig) -> tuple[str, ...]:
     if not chosen:
         raise InputError(f"--train-with {SMALL_CNN}: takes images only; name one of the others")
     if config.classifier not in ("mean", *chosen):
-        raise InputError(
-            f"--classifier {config.classifier}: is not trained here; choose mean or {', '.join(chosen)}"
-        )
+        raise InputError(f"--classifier {config.classifier}: is not trained here; choose mean or {', '.join(chosen)}")
     return chosen
 
 
@@ -62,14 +60,9 @@ def _encoded(subject: Subject, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarr
     return preprocessing.transform(rows), targets, preprocessing.transform(subject.test)
 
 
-def of_images(
-    subject: Subject, pictures: Pictures, vectors: Vectors, config: JudgeConfig
-) -> Scorer:
+def of_images(subject: Subject, pictures: Pictures, vectors: Vectors, config: JudgeConfig) -> Scorer:
     """Classifiers on the features, and a small CNN on the pixels."""
-    targets = {
-        "real": subject.real.targets(subject.train),
-        "synthetic": subject.real.targets(subject.made),
-    }
+    targets = {"real": subject.real.targets(subject.train), "synthetic": subject.real.targets(subject.made)}
     targets["both"] = np.concatenate([targets["real"], targets["synthetic"]])
     points = {"real": vectors.train, "synthetic": vectors.made}
     points["both"] = np.concatenate([vectors.train, vectors.made])
@@ -87,8 +80,6 @@ def of_images(
             "both": lambda: np.concatenate([pictures.train, pictures.made]),
         }
         steps = config.cnn_epochs * -(-len(pictures.train) // small_cnn.BATCH)
-        return small_cnn.fit_predict(
-            pixels[training](), targets[training], pictures.test, classes, steps, config.seed
-        )
+        return small_cnn.fit_predict(pixels[training](), targets[training], pictures.test, classes, steps, config.seed)
 
     return score

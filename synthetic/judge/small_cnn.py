@@ -12,12 +12,7 @@ BATCH, WIDTH, STAGES, LEARNING_RATE = 32, 16, 3, 1e-3
 
 
 def fit_predict(
-    images: np.ndarray,
-    targets: np.ndarray,
-    tested: np.ndarray,
-    classes: int,
-    steps: int,
-    seed: int,
+    images: np.ndarray, targets: np.ndarray, tested: np.ndarray, classes: int, steps: int, seed: int
 ) -> np.ndarray:
     """Train the CNN and score other images.
 
@@ -37,11 +32,7 @@ def fit_predict(
     tf.keras.utils.set_random_seed(seed)
     stages = max(1, min(STAGES, int(np.log2(images.shape[1])) - 2))
     model = build(
-        "baseline_cnn",
-        images.shape[1],
-        images.shape[3],
-        classes,
-        model_arg={"width": WIDTH, "stages": stages},
+        "baseline_cnn", images.shape[1], images.shape[3], classes, model_arg={"width": WIDTH, "stages": stages}
     )
     model.compile(
         tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)),
@@ -49,9 +40,7 @@ def fit_predict(
     )
     generator = np.random.default_rng(seed)
     size = min(BATCH, len(images))
-    order = np.concatenate(
-        [generator.permutation(len(images)) for _ in range(-(-steps * size // len(images)))]
-    )
+    order = np.concatenate([generator.permutation(len(images)) for _ in range(-(-steps * size // len(images)))])
     for step in range(steps):
         chosen = order[step * size : (step + 1) * size]
         model.train_on_batch(images[chosen], targets[chosen])

@@ -29,11 +29,7 @@ def association(rows: pd.DataFrame, features: Sequence[Feature]) -> np.ndarray:
 
 
 def compare(
-    real: pd.DataFrame,
-    train: pd.DataFrame,
-    made: pd.DataFrame,
-    features: Sequence[Feature],
-    seed: int,
+    real: pd.DataFrame, train: pd.DataFrame, made: pd.DataFrame, features: Sequence[Feature], seed: int
 ) -> dict:
     """Mean absolute difference of association from held-out rows, and the structure kept.
 
@@ -67,6 +63,4 @@ def compare(
 
 
 def _shuffled(rows: pd.DataFrame, generator: np.random.Generator) -> pd.DataFrame:
-    return pd.DataFrame(
-        {name: rows[name].to_numpy()[generator.permutation(len(rows))] for name in rows}
-    )
+    return pd.DataFrame({name: rows[name].to_numpy()[generator.permutation(len(rows))] for name in rows})

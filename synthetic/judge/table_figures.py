@@ -46,9 +46,7 @@ def _shares(panel, subject: Subject, feature: schema.Feature) -> None:
     edges = np.linspace(low, high if high > low else low + 1, 25)
     if feature.type == "integer" and high - low < 24:
         edges = np.arange(low, high + 2) - 0.5
-    for found, colour, name in zip(
-        known, (REAL, SYNTHETIC), ("real train", "synthetic"), strict=True
-    ):
+    for found, colour, name in zip(known, (REAL, SYNTHETIC), ("real train", "synthetic"), strict=True):
         draw_shares(panel, found, edges, colour, name)
     if feature.type == "date":
         as_dates(panel)

@@ -58,9 +58,7 @@ def _named(tail: dict, name: str, word: str, kind: str) -> str:
 
 
 def _how_near(row: dict) -> str:
-    return (
-        f" at {row['ratio']:.2g} of the distance to anybody else" if row["kind"] == "near" else ""
-    )
+    return f" at {row['ratio']:.2g} of the distance to anybody else" if row["kind"] == "near" else ""
 
 
 def _low(found: dict, kind: str) -> Iterator[Finding]:

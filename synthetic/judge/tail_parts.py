@@ -59,9 +59,7 @@ def of_images(subject: Subject, small: Thumbnails, seed: int) -> Parts:
         small: thumbnails of all of them, the closest of whose forms counts.
         seed: of the images that are drawn.
     """
-    made, held_out, real = (
-        [standardised(form) for form in part] for part in (small.made, small.held_out, small.real)
-    )
+    made, held_out, real = ([standardised(form) for form in part] for part in (small.made, small.held_out, small.real))
     return _parts(
         subject,
         _Rows(made, subject.made["image"].to_numpy()),

@@ -45,11 +45,7 @@ class Thumbnails:
 
 
 def load(
-    subject: Subject,
-    size: int,
-    channels: int,
-    real_positions: np.ndarray,
-    progress: Callable[[str, int, int], None],
+    subject: Subject, size: int, channels: int, real_positions: np.ndarray, progress: Callable[[str, int, int], None]
 ) -> Thumbnails:
     """Decode all images.
 

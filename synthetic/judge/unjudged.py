@@ -53,10 +53,7 @@ def measure(subject: Subject) -> dict:
 
 def findings(found: dict) -> Iterator[Finding]:
     """What was not judged can't pass."""
-    for name, what in (
-        ("outside_train", "lie outside split train"),
-        ("unlabelled", "have no label"),
-    ):
+    for name, what in (("outside_train", "lie outside split train"), ("unlabelled", "have no label")):
         if found[name]:
             yield Finding(
                 "privacy",
@@ -66,16 +63,8 @@ def findings(found: dict) -> Iterator[Finding]:
             )
     for name, grade, what in (
         ("real_files", "fail", "are files of the real Dataset, byte for byte"),
-        (
-            "other_files",
-            "care",
-            "are no part of the synthetic rows and were not judged: take them out",
-        ),
-        (
-            "columns",
-            "care",
-            "are columns that the real Dataset has not as inputs, and were not judged",
-        ),
+        ("other_files", "care", "are no part of the synthetic rows and were not judged: take them out"),
+        ("columns", "care", "are columns that the real Dataset has not as inputs, and were not judged"),
     ):
         if found[name]:
             yield Finding("privacy", grade, f"{listed(found[name], len(found[name]))} {what}.")

@@ -22,9 +22,7 @@ _COLUMNS = [METRICS.index(name) for name in SHOWN]
 Scorer = Callable[[str, str], np.ndarray]
 
 
-def measure(
-    subject: Subject, classifiers: tuple[str, ...], score: Scorer, config: JudgeConfig, progress
-) -> dict:
+def measure(subject: Subject, classifiers: tuple[str, ...], score: Scorer, config: JudgeConfig, progress) -> dict:
     """Metrics of every classifier on every training set, and the gaps.
 
     All are measured on the same resamples of test patients, so a gap's interval is that of paired differences.
@@ -47,34 +45,22 @@ def measure(
         for turn, training in enumerate(TRAININGS):
             progress("classifiers", number * len(TRAININGS) + turn, total)
             predictions = _predictions(subject, score(training, classifier))
-            values[training, classifier], draws[training, classifier] = _metrics(
-                predictions, subject, config
-            )
+            values[training, classifier], draws[training, classifier] = _metrics(predictions, subject, config)
     progress("classifiers", total, total)
     result = {
-        training: {
-            name: _table(values[training, name], draws[training, name]) for name in classifiers
-        }
+        training: {name: _table(values[training, name], draws[training, name]) for name in classifiers}
         for training in TRAININGS
     }
 
     def difference(first: str, second: str, name: str) -> tuple[np.ndarray, np.ndarray]:
-        return (
-            values[first, name] - values[second, name],
-            draws[first, name] - draws[second, name],
-        )
+        return (values[first, name] - values[second, name], draws[first, name] - draws[second, name])
 
     gaps = {name: difference("real", "synthetic", name) for name in classifiers}
     result["gaps"] = {name: _table(*gap) for name, gap in gaps.items()}
     result["gains"] = {name: _table(*difference("both", "real", name)) for name in classifiers}
     result["gap"] = _headline(gaps, config.classifier)
     made, train = len(subject.made), len(subject.train)
-    result["rows"] = {
-        "real": train,
-        "synthetic": made,
-        "both": made + train,
-        "test": len(subject.test),
-    }
+    result["rows"] = {"real": train, "synthetic": made, "both": made + train, "test": len(subject.test)}
     return result
 
 
@@ -89,13 +75,7 @@ def _headline(gaps: dict, chosen: str) -> dict:
 def _predictions(subject: Subject, scores: np.ndarray) -> Predictions:
     dataset = subject.real
     threshold = {"binary": 0.5, "multiclass": None, "multilabel": np.full(scores.shape[1], 0.5)}
-    return Predictions(
-        dataset.task,
-        dataset.classes,
-        dataset.targets(subject.test),
-        scores,
-        threshold[dataset.task],
-    )
+    return Predictions(dataset.task, dataset.classes, dataset.targets(subject.test), scores, threshold[dataset.task])
 
 
 def _metrics(predictions: Predictions, subject: Subject, config: JudgeConfig):

@@ -39,12 +39,9 @@ class Vectors:
 
     def with_labels(self, subject: Subject) -> "Vectors":
         """The label beside the features, as far from any other label as a category is from another."""
-        columns = [
-            one_hot(subject.real, rows) for rows in (subject.made, subject.train, subject.test)
-        ]
+        columns = [one_hot(subject.real, rows) for rows in (subject.made, subject.train, subject.test)]
         made, train, test = (
-            np.hstack([part, column])
-            for part, column in zip((self.made, self.train, self.test), columns, strict=True)
+            np.hstack([part, column]) for part, column in zip((self.made, self.train, self.test), columns, strict=True)
         )
         label = ("label",) * columns[0].shape[1]
         return Vectors(made, train, test, self.name, self.sources + label if self.sources else ())
@@ -61,8 +58,7 @@ def of_table(subject: Subject) -> Vectors:
     """
     ruler = fit(subject.real, subject.pool, ENCODING)
     made, train, test = (
-        ruler.transform(rows).astype(np.float64)
-        for rows in (subject.made, subject.train, subject.test)
+        ruler.transform(rows).astype(np.float64) for rows in (subject.made, subject.train, subject.test)
     )
     return Vectors(made, train, test, "standardised columns", ruler.sources)
 

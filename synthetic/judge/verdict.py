@@ -37,15 +37,10 @@ def judge(result: dict, guarantee: str) -> dict:
     found = [*_privacy(result["privacy"]), *_utility(result["utility"])]
     found += [*_fidelity(result["fidelity"]), *_diversity(result["diversity"])]
     worst = sorted(found, key=lambda finding: -GRADES.index(finding.grade))
-    grades = {
-        part: max(("pass", *(f.grade for f in found if f.part == part)), key=GRADES.index)
-        for part in PARTS
-    }
+    grades = {part: max(("pass", *(f.grade for f in found if f.part == part)), key=GRADES.index) for part in PARTS}
     reasons = [f"{f.part.capitalize()}: {f.text}" for f in worst if f.grade != "pass"]
     copies = _copies_passed(result["privacy"]["copies"])
-    reasons += [
-        text.format(copies=copies) for part, text in _PASSED.items() if grades[part] == "pass"
-    ]
+    reasons += [text.format(copies=copies) for part, text in _PASSED.items() if grades[part] == "pass"]
     return {
         "verdict": VERDICTS[max(grades.values(), key=GRADES.index)],
         "grades": grades,
@@ -167,9 +162,7 @@ def _fidelity(found: dict) -> Iterator[Finding]:
         novelty = found["novelty"]
         yield Finding(
             "fidelity",
-            limits.NOVELTY.grade(
-                novelty["synthetic"] - novelty["held_out"] - limits.ALLOWANCE * novelty["error"]
-            ),
+            limits.NOVELTY.grade(novelty["synthetic"] - novelty["held_out"] - limits.ALLOWANCE * novelty["error"]),
             f"{novelty['synthetic']:.0%} of the rows have a value that no training row has, of held-out rows "
             f"{novelty['held_out']:.0%}.",
         )

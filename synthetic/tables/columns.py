@@ -92,9 +92,7 @@ def tell(
     return tuple(_tell(rows[f.name], f, f.name in bounds) for f in features)
 
 
-def together(
-    tellings: Iterable[tuple[Told, ...]], features: tuple[Feature, ...]
-) -> tuple[Told, ...]:
+def together(tellings: Iterable[tuple[Told, ...]], features: tuple[Feature, ...]) -> tuple[Told, ...]:
     """What several lots of rows tell of each column.
 
     Args:
@@ -106,9 +104,7 @@ def together(
 
 
 def settled(
-    told: tuple[Told, ...],
-    features: tuple[Feature, ...],
-    bounds: Mapping[str, tuple[float, float]],
+    told: tuple[Told, ...], features: tuple[Feature, ...], bounds: Mapping[str, tuple[float, float]]
 ) -> tuple[Column, ...]:
     """The columns that were told of; as for `learn`."""
     known = {feature.name: feature for feature in features}
@@ -130,9 +126,7 @@ def declared(features: tuple[Feature, ...]) -> tuple[Column, ...]:
     return tuple(map(_declared, features))
 
 
-def to_frame(
-    rows: pd.DataFrame, columns: tuple[Column, ...], seed: np.random.Generator | None
-) -> pd.DataFrame:
+def to_frame(rows: pd.DataFrame, columns: tuple[Column, ...], seed: np.random.Generator | None) -> pd.DataFrame:
     """The rows as the generator's frame.
 
     Args:
@@ -230,9 +224,7 @@ def _declared(feature: Feature) -> Column:
     return Column(feature.name, kind, "number", low, high, decimals, True)
 
 
-def _stand_ins(
-    values: np.ndarray, missing: np.ndarray, column: Column, seed: np.random.Generator | None
-) -> np.ndarray:
+def _stand_ins(values: np.ndarray, missing: np.ndarray, column: Column, seed: np.random.Generator | None) -> np.ndarray:
     """What stands in for the missing ones."""
     if seed is None:
         return np.full(missing.sum(), (column.low + column.high) / 2)

@@ -20,14 +20,10 @@ class Conditions:
         classes: number of classes.
     """
 
-    def __init__(
-        self, matrix: np.ndarray, spans: tuple[Span, ...], targets: np.ndarray, classes: int
-    ):
+    def __init__(self, matrix: np.ndarray, spans: tuple[Span, ...], targets: np.ndarray, classes: int):
         one_hot = np.eye(classes, dtype=np.float32)[targets]
         spans = [span for span in spans if span.kind == "category"]
-        self.categories = np.concatenate(
-            [np.arange(s.start, s.start + s.size) for s in spans] or [np.array([], int)]
-        )
+        self.categories = np.concatenate([np.arange(s.start, s.start + s.size) for s in spans] or [np.array([], int)])
         self.cells = np.concatenate([one_hot, matrix[:, self.categories]], axis=1)
         sizes = [classes, *(span.size for span in spans)]
         ends = np.cumsum(sizes)

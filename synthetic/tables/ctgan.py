@@ -42,9 +42,7 @@ class Ctgan:
             self.critic.eval()
         self._loss_cells = torch.from_numpy(self.conditions.categories)
         self.optimizers = {
-            name: torch.optim.Adam(
-                network.parameters(), lr=rate, betas=(0.5, 0.9), weight_decay=1e-6, fused=True
-            )
+            name: torch.optim.Adam(network.parameters(), lr=rate, betas=(0.5, 0.9), weight_decay=1e-6, fused=True)
             for name, network, rate in (
                 ("generator", self.generator, settings.learning_rate),
                 ("critic", self.critic, settings.critic_learning_rate),

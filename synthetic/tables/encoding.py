@@ -182,9 +182,7 @@ class Encoding:
         return cls(code, code.matrix_of(frame))
 
     @classmethod
-    def apart(
-        cls, rows: pd.DataFrame, features: tuple[Feature, ...], keys: np.ndarray
-    ) -> "Encoding":
+    def apart(cls, rows: pd.DataFrame, features: tuple[Feature, ...], keys: np.ndarray) -> "Encoding":
         """Write rows in a code of public statements alone, each by itself.
 
         Args:

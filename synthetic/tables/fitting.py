@@ -72,9 +72,7 @@ class Fitted:
         return sampled(self.model, self.encoding.code, self.task.classes, counts, seed)
 
 
-def sampled(
-    model: Generator, code: Code, classes: tuple[str, ...], counts: np.ndarray, seed: int
-) -> pd.DataFrame:
+def sampled(model: Generator, code: Code, classes: tuple[str, ...], counts: np.ndarray, seed: int) -> pd.DataFrame:
     """Make rows.
 
     Args:
@@ -91,9 +89,7 @@ def sampled(
     with randomness(seed, "sample") as random:
         # Mixed, so that each batch has the classes as the training had.
         wanted = random.permutation(wanted)
-        parts = [
-            model.sample(wanted[i : i + _BATCH], random) for i in range(0, len(wanted), _BATCH)
-        ]
+        parts = [model.sample(wanted[i : i + _BATCH], random) for i in range(0, len(wanted), _BATCH)]
         made = code.decode(np.concatenate(parts))
     labels = np.array(classes, dtype=object)[wanted]
     return pd.concat([pd.Series(labels, name="label"), made], axis=1)

@@ -99,14 +99,7 @@ class PrivateTraining:
         InputError: the budget does not allow an epoch.
     """
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        rows: pd.DataFrame,
-        out: Path,
-        config: SynthesizeConfig,
-        settings: Settings,
-    ):
+    def __init__(self, dataset: Dataset, rows: pd.DataFrame, out: Path, config: SynthesizeConfig, settings: Settings):
         self.config, self.out = config, out
         data = dataset.fingerprint()
         self.secret = secret_of(out / "checkpoints", config.given(), data, config.dp_seed)
@@ -114,9 +107,7 @@ class PrivateTraining:
         units = Units.of(patients)
         # Counted is everybody once.
         expected = len(units) if config.model == "marginals" else settings.batch_size
-        self._drawn: Sampling = sampling(
-            config.dp_sampling, units, expected, self.secret, config.dp_images_per_patient
-        )
+        self._drawn: Sampling = sampling(config.dp_sampling, units, expected, self.secret, config.dp_images_per_patient)
         self._keys, self._divisor = self.secret.row_keys(patients), settings.batch_size
         terms = Terms(
             delta=config.dp_delta,
@@ -127,26 +118,18 @@ class PrivateTraining:
             **({"mechanism": COUNTING} if config.model == "marginals" else {}),
         )
         circumstances = Circumstances(
-            poisson=config.dp_sampling == "poisson",
-            search=True,
-            fixed_seed=config.dp_seed is not None,
+            poisson=config.dp_sampling == "poisson", search=True, fixed_seed=config.dp_seed is not None
         )
         self._ledger = RunLedger(out, terms, circumstances, dataset.root)
         self.counts = self._counts_mechanism()
         self._ledger.reserve(
-            lambda noise, previous: self._settle(settings, noise, previous),
-            whole_dataset=config.dp_budget == "dataset",
+            lambda noise, previous: self._settle(settings, noise, previous), whole_dataset=config.dp_budget == "dataset"
         )
 
     def steps(self) -> PrivateSteps:
         """How the networks make a step."""
         return PrivateSteps(
-            self._drawn,
-            self.config.dp_clip,
-            self._mechanism.noise_multiplier,
-            self.secret,
-            self._divisor,
-            self._keys,
+            self._drawn, self.config.dp_clip, self._mechanism.noise_multiplier, self.secret, self._divisor, self._keys
         )
 
     def record(self, first: int, last: int) -> None:

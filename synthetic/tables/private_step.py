@@ -62,10 +62,7 @@ class PrivateSteps:
 
 
 def set_gradients(
-    parameters: dict[str, torch.nn.Parameter],
-    sums: torch.Tensor,
-    private: PrivateSteps,
-    number: int,
+    parameters: dict[str, torch.nn.Parameter], sums: torch.Tensor, private: PrivateSteps, number: int
 ) -> None:
     """Give the parameters the private gradient of a step: (sum of clipped patients' gradients + noise) / divisor.
 

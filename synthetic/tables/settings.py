@@ -72,11 +72,7 @@ class Settings:
 
 
 def settings_for(
-    model: str,
-    rows: int,
-    batch_size: int | None = None,
-    epochs: int | None = None,
-    private: bool = False,
+    model: str, rows: int, batch_size: int | None = None, epochs: int | None = None, private: bool = False
 ) -> Settings:
     """Settings of a model for a table of so many rows.
 

@@ -40,9 +40,7 @@ def check(dataset: Dataset, config: SynthesizeConfig) -> None:
     if config.model == "marginals":
         for name in ("epochs", "batch_size", "tune"):
             if getattr(config, name):
-                raise InputError(
-                    f"{flag(name)}: marginals are counted once, without training; leave it out"
-                )
+                raise InputError(f"{flag(name)}: marginals are counted once, without training; leave it out")
     rows = learnt_rows(dataset, config)
     where = f"{dataset.root}/manifest.csv"
     sites = rows.groupby("site") if config.per_site else [("", rows)]
@@ -112,9 +110,7 @@ class _Synthesis:
         sites = sorted(self.rows["site"].unique())
         sizes = np.array([(self.rows["site"] == site).sum() for site in sites])
         parts = []
-        for number, (site, share) in enumerate(
-            zip(sites, largest_remainder(sizes, count), strict=True)
-        ):
+        for number, (site, share) in enumerate(zip(sites, largest_remainder(sizes, count), strict=True)):
             rows = self.rows[self.rows["site"] == site]
             if share:
                 parts.append(self._of(rows, int(share), f"site-{number + 1}").assign(site=site))
@@ -124,9 +120,7 @@ class _Synthesis:
         """Rows by one generator."""
         config = self.config
         units = rows["patient"].nunique() if config.is_private else len(rows)
-        settings = settings_for(
-            config.model, units, config.batch_size, config.epochs, config.is_private
-        )
+        settings = settings_for(config.model, units, config.batch_size, config.epochs, config.is_private)
         if config.tune:
             settings = self._tuned(rows, settings, name)
         private = None
@@ -143,9 +137,7 @@ class _Synthesis:
             self.details["guarantee"] = words
         return made
 
-    def _task(
-        self, rows: pd.DataFrame, settings: Settings, name: str, checkpoint: Path | None
-    ) -> Task:
+    def _task(self, rows: pd.DataFrame, settings: Settings, name: str, checkpoint: Path | None) -> Task:
         return Task(
             model=self.config.model,
             rows=rows,
@@ -158,9 +150,7 @@ class _Synthesis:
             progress=lambda done, total: self.listener(name, done, total),
         )
 
-    def _counts(
-        self, fitted: Fitted, rows: pd.DataFrame, count: int, private: PrivateTraining | None
-    ) -> np.ndarray:
+    def _counts(self, fitted: Fitted, rows: pd.DataFrame, count: int, private: PrivateTraining | None) -> np.ndarray:
         """Rows of each class to make."""
         targets, classes = fitted.targets, len(fitted.task.classes)
         if private:
@@ -178,9 +168,7 @@ class _Synthesis:
             return fitted.sample(share, self.config.seed)
 
         file = self.out / "training" / f"tuning-{name}.csv"
-        best, table = tune(
-            self.dataset, rows, settings, self.config.tune, self.config.seed, tried, file
-        )
+        best, table = tune(self.dataset, rows, settings, self.config.tune, self.config.seed, tried, file)
         self.details.setdefault("tuning", {})[name] = table.to_dict("records")
         return best
 
@@ -190,9 +178,7 @@ class _Synthesis:
         return usefulness(self.dataset, made, self.rows, self.config.seed)
 
 
-def features_of(
-    dataset: Dataset, rows: pd.DataFrame, config: SynthesizeConfig
-) -> tuple[Feature, ...]:
+def features_of(dataset: Dataset, rows: pd.DataFrame, config: SynthesizeConfig) -> tuple[Feature, ...]:
     """Columns to learn, the site among them where rows have one: a single one is a constant, and costs nothing.
 
     Private: the site where it is stated which there are.
@@ -262,9 +248,7 @@ def notes_on(dataset: Dataset, rows: pd.DataFrame, config: SynthesizeConfig) -> 
     notes = []
     left_out = [f.name for f in dataset.features if not f.is_input]
     if left_out:
-        notes.append(
-            f"columns that are no features were not learnt and are left out: {', '.join(left_out)}"
-        )
+        notes.append(f"columns that are no features were not learnt and are left out: {', '.join(left_out)}")
     if config.is_private:
         if not stated(dataset, config)[-1].categories:
             notes.append("sites are not learnt where --categories site=a,b does not state them")
@@ -279,11 +263,7 @@ def notes_on(dataset: Dataset, rows: pd.DataFrame, config: SynthesizeConfig) -> 
     count = rows["label"].value_counts()
     few = [f"{name} ({n})" for name, n in count.items() if n < FEW_OF_CLASS]
     if few:
-        notes.append(
-            f"classes of few training rows, whose made rows may resemble them closely: {', '.join(few)}"
-        )
+        notes.append(f"classes of few training rows, whose made rows may resemble them closely: {', '.join(few)}")
     if rows["patient"].duplicated().any():
-        notes.append(
-            "patients with several rows: each made row is a patient of its own, so nothing over time is kept"
-        )
+        notes.append("patients with several rows: each made row is a patient of its own, so nothing over time is kept")
     return notes

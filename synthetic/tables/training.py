@@ -136,7 +136,5 @@ def _resume(model: Generator, path: Path | None) -> list[dict]:
             for name, part in getattr(model, kind).items():
                 part.load_state_dict(content[kind][name])
     except (RuntimeError, KeyError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise InputError(
-            f"{path}: not a checkpoint of this training; start it anew with --overwrite"
-        ) from error
+        raise InputError(f"{path}: not a checkpoint of this training; start it anew with --overwrite") from error
     return content["history"]

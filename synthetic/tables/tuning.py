@@ -19,26 +19,13 @@ FEWEST_HELD_OUT = 30
 HELD_OUT = 0.25
 CLASSIFIERS = ("logistic-regression", "gradient-boosting")
 # Of the settings that are drawn after the first ones, in this order.
-FIRST = (
-    {},
-    {"epochs": 0.5},
-    {"epochs": 2.0},
-    {"learning_rate": 0.5},
-    {"learning_rate": 2.0},
-    {"width": 0.5},
-)
+FIRST = ({}, {"epochs": 0.5}, {"epochs": 2.0}, {"learning_rate": 0.5}, {"learning_rate": 2.0}, {"width": 0.5})
 
 Fit = Callable[[pd.DataFrame, Settings, str], pd.DataFrame]
 
 
 def tune(
-    dataset: Dataset,
-    rows: pd.DataFrame,
-    settings: Settings,
-    tries: int,
-    seed: int,
-    fit: Fit,
-    file: Path,
+    dataset: Dataset, rows: pd.DataFrame, settings: Settings, tries: int, seed: int, fit: Fit, file: Path
 ) -> tuple[Settings, pd.DataFrame]:
     """The best of `tries` settings by the mean AUROC of classifiers that learnt from made rows.
 
@@ -85,10 +72,7 @@ def candidates(tries: int, seed: int) -> list[dict[str, float]]:
     """Factors of settings: FIRST, then random ones."""
     random = np.random.default_rng(seed)
     drawn = [
-        {
-            name: float(2.0 ** random.integers(-2, 3))
-            for name in ("epochs", "learning_rate", "width")
-        }
+        {name: float(2.0 ** random.integers(-2, 3)) for name in ("epochs", "learning_rate", "width")}
         for _ in range(max(0, tries - len(FIRST)))
     ]
     return [*FIRST, *drawn][:tries]

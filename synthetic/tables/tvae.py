@@ -116,15 +116,11 @@ class Tvae:
         """Of each row, (N,): the negative evidence lower bound with its reconstruction weighted."""
         own = {
             name: {
-                key.removeprefix(f"{name}."): value
-                for key, value in parameters.items()
-                if key.startswith(f"{name}.")
+                key.removeprefix(f"{name}."): value for key, value in parameters.items() if key.startswith(f"{name}.")
             }
             for name in self.networks
         }
-        mean, deviation, log_variance = functional_call(
-            self.encoder, own["encoder"], (torch.cat([rows, told], dim=1),)
-        )
+        mean, deviation, log_variance = functional_call(self.encoder, own["encoder"], (torch.cat([rows, told], dim=1),))
         latent = torch.cat([mean + noise * deviation, told], dim=1)
         output, sigma = functional_call(self.decoder, own["decoder"], (latent,))
         values, cells = self.spans.values, self.spans.cells

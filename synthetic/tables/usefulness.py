@@ -77,9 +77,7 @@ def usefulness(dataset: Dataset, made: pd.DataFrame, rows: pd.DataFrame, seed: i
     return Usefulness(*taught(dataset, made, real, seed), *drift(dataset, rows, made))
 
 
-def taught(
-    dataset: Dataset, made: pd.DataFrame, real: pd.DataFrame, seed: int
-) -> tuple[float | None, float | None]:
+def taught(dataset: Dataset, made: pd.DataFrame, real: pd.DataFrame, seed: int) -> tuple[float | None, float | None]:
     """AUROC on real rows of a logistic regression trained on made ones, and of one cross-validated on the real ones."""
     return auroc(dataset, made, real), _cross_validated(dataset, real, seed)
 
@@ -96,10 +94,7 @@ def private_usefulness(dataset: Dataset, made: pd.DataFrame) -> Usefulness:
 
 
 def auroc(
-    dataset: Dataset,
-    made: pd.DataFrame,
-    real: pd.DataFrame,
-    classifier: str = "logistic-regression",
+    dataset: Dataset, made: pd.DataFrame, real: pd.DataFrame, classifier: str = "logistic-regression"
 ) -> float | None:
     """AUROC on real rows of a classifier that learnt from made ones, macro over the classes that can be measured.
 

@@ -32,9 +32,7 @@ def bright_spot_model(relu6: bool = False) -> tf.keras.Model:
     kernel[..., 0, 0] = 1 / 9
     kernel[..., 0, 1] = -1 / 9
     model.get_layer("conv").set_weights([kernel, np.zeros(2, np.float32)])
-    model.get_layer("logits").set_weights(
-        [np.array([[0, 50.0], [0, 0]], np.float32), np.zeros(2, np.float32)]
-    )
+    model.get_layer("logits").set_weights([np.array([[0, 50.0], [0, 0]], np.float32), np.zeros(2, np.float32)])
     return model
 
 
@@ -120,9 +118,7 @@ def boxed(tmp_path, **columns) -> tuple[Dataset, pd.Series]:
 
 
 def test_boxes_are_scaled_and_kept_apart_by_class(tmp_path):
-    dataset, row = boxed(
-        tmp_path, x="0|100|190", y="0|50|90", width="100|20|10", height="50|10|10", finding="a|b|b"
-    )
+    dataset, row = boxed(tmp_path, x="0|100|190", y="0|50|90", width="100|20|10", height="50|10|10", finding="a|b|b")
     found = findings.regions(dataset, row, 50)
     expected_a = np.zeros((50, 50), bool)
     expected_a[:25, :25] = True

@@ -48,9 +48,7 @@ def model_of(dataset: Dataset, classes: int = 2, hidden: int = 0) -> TableModel:
     preprocessing = fit(dataset, rows, TrainConfig())
     task = "binary" if classes == 2 else "multiclass"
     names = dataset.classes if classes == 2 else ("a", "b", "c")
-    return TableModel(
-        network(len(preprocessing.names), classes, hidden), preprocessing, task, names
-    )
+    return TableModel(network(len(preprocessing.names), classes, hidden), preprocessing, task, names)
 
 
 def write_run(root, dataset: Dataset, model: TableModel) -> Run:
@@ -103,9 +101,7 @@ def test_a_logistic_model_has_the_closed_form(small_table):
     encode = model.preprocessing.encode
     x, mean = encode(rows)[:, column], encode(background)[:, column].mean()
     np.testing.assert_allclose(
-        found.values[known, features.index("noise"), 0],
-        (weights[column] * (x - mean))[known],
-        atol=1e-5,
+        found.values[known, features.index("noise"), 0], (weights[column] * (x - mean))[known], atol=1e-5
     )
     np.testing.assert_allclose(found.remainder, 0, atol=1e-4)
     sampled = attribute(model, background, rows, 200, 0, method="permutation")
@@ -181,16 +177,8 @@ def test_partial_dependence_is_the_mean_answer_to_a_changed_table(small_table):
 
 def test_values_are_written_as_they_are_known(small_table):
     model = model_of(small_table)
-    frame = small_table.manifest.head(1).assign(
-        age=63.5, pain="", stage="II", day="2020-03-01T06:30:00"
-    )
-    texts = dict(
-        zip(
-            model.features,
-            map(value_text, model.preprocessing.raw, model.raw(frame)[0]),
-            strict=True,
-        )
-    )
+    frame = small_table.manifest.head(1).assign(age=63.5, pain="", stage="II", day="2020-03-01T06:30:00")
+    texts = dict(zip(model.features, map(value_text, model.preprocessing.raw, model.raw(frame)[0]), strict=True))
     assert texts["age"] == "63.5" and texts["pain"] == "missing" and texts["stage"] == "II"
     assert texts["day"] == "2020-03-01T06:30:00"
     assert value_text(model.preprocessing.raw[model.features.index("day")], 18322.0) == "2020-03-01"
@@ -255,12 +243,9 @@ def test_several_classes_have_a_swarm_each_and_awkward_names_stand(tmp_path):
     table = dataset.manifest.rename(columns={"noise": "base", "visits": "class"})
     table["label"] = np.array(["a", "b", "c"])[np.arange(len(table)) % 3]
     features = tuple(
-        type(f)({"noise": "base", "visits": "class"}.get(f.name, f.name), f.type, f.order)
-        for f in dataset.features
+        type(f)({"noise": "base", "visits": "class"}.get(f.name, f.name), f.type, f.order) for f in dataset.features
     )
-    dataset = Dataset(
-        dataset.root, "three", "multiclass", ("a", "b", "c"), table, features=features
-    )
+    dataset = Dataset(dataset.root, "three", "multiclass", ("a", "b", "c"), table, features=features)
     dataset.save()
     model = model_of(dataset, classes=3)
     explain(write_run(tmp_path / "run", dataset, model), ExplainConfig(count=2))
@@ -286,9 +271,7 @@ def test_a_wide_network_is_explained_by_gradients(tmp_path):
     }
     table = pd.concat([pd.DataFrame(roles), table], axis=1)
     features = tuple(Feature(f"g{i}", "continuous") for i in range(wide))
-    dataset = Dataset(
-        tmp_path / "data", "wide", "binary", ("healthy", "disease"), table, features=features
-    )
+    dataset = Dataset(tmp_path / "data", "wide", "binary", ("healthy", "disease"), table, features=features)
     dataset.save()
     model = model_of(dataset, hidden=8)
     explain(write_run(tmp_path / "run", dataset, model), ExplainConfig(count=2))

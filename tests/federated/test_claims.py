@@ -26,13 +26,7 @@ KINDS = {
     "plain": {},
     "masking": {"secure": "masking"},
     "ckks": {"secure": "ckks"},
-    "masked and private": {
-        **PUBLIC,
-        "secure": "masking",
-        "dp": "patient",
-        "dp_epsilon": 6.0,
-        "dp_delta": 1e-2,
-    },
+    "masked and private": {**PUBLIC, "secure": "masking", "dp": "patient", "dp_epsilon": 6.0, "dp_delta": 1e-2},
     "private": {**PUBLIC, "dp": "patient", "dp_epsilon": 6.0, "dp_delta": 1e-2},
     "clients": {**PUBLIC, "dp": "client", "dp_epsilon": 6.0, "dp_delta": 1e-2},
 }
@@ -88,11 +82,7 @@ def records(run):
 def told(run, federation, rounds):
     """Every sentence on who knows what, as the page has them."""
     page = (run / "federation.html").read_text()
-    sentences = [
-        *shared(federation, rounds),
-        summed(federation["secure"]),
-        *federation["secure"]["sentences"],
-    ]
+    sentences = [*shared(federation, rounds), summed(federation["secure"]), *federation["secure"]["sentences"]]
     from markupsafe import escape
 
     assert all(str(escape(sentence)) in page for sentence in sentences)
@@ -116,10 +106,7 @@ def test_no_number_of_examples_is_called_hidden(told, federation, rounds, run):
     for sentence in told:
         assert not re.search(r"examples[^.]*\b(hidden|secret|not (known|revealed|told))", sentence)
     if federation["secure"]["kind"] != "none":
-        assert any(
-            "knows each client's number of examples (audit.jsonl, rounds.csv)" in one
-            for one in told
-        )
+        assert any("knows each client's number of examples (audit.jsonl, rounds.csv)" in one for one in told)
 
 
 def test_of_protected_patients_nothing_is_counted_or_timed(told, federation, rounds, run):
@@ -182,12 +169,7 @@ def test_no_row_or_name_of_a_patient_is_in_what_travels(run, data, told):
         assert not words & names, name
     from federated.engine.updates import ClientRound, ClientUpdate
 
-    assert [f.name for f in dataclasses.fields(ClientUpdate)] == [
-        "vectors",
-        "weight",
-        "own",
-        "measures",
-    ]
+    assert [f.name for f in dataclasses.fields(ClientUpdate)] == ["vectors", "weight", "own", "measures"]
     assert {f.type for f in dataclasses.fields(ClientRound)} <= {int, float, "int", "float"}
 
 
@@ -196,16 +178,12 @@ def test_with_patients_protected_no_training_loss_leaves_a_site(run, federation,
     told = json.loads((run / "privacy.json").read_text()) if federation["privacy"] else {}
     protected = bool(told)
     unit = told.get("unit")
-    claims = {
-        "patient": "training loss and accuracy of a site are not written",
-        "client": "are not written",
-    }
+    claims = {"patient": "training loss and accuracy of a site are not written", "client": "are not written"}
     assumed = " ".join(told.get("assumptions", []))
     assert not protected or claims[unit] in assumed
     history = pd.read_csv(run / "history.csv")
     logged = pd.DataFrame(
-        [row for record in records(run) for row in record.get("rounds_csv", {}).get("rows", [])],
-        columns=list(rounds),
+        [row for record in records(run) for row in record.get("rounds_csv", {}).get("rows", [])], columns=list(rounds)
     )
     for name in ("loss", "accuracy"):
         for table in (rounds, history, logged.mask(logged.isin(["nan", ""]))):
@@ -223,9 +201,7 @@ def test_digests_of_updates_are_kept_of_those_alone_that_the_coordinator_may_see
 def test_what_was_told_before_the_first_round_is_all_counted(run, federation, data):
     if federation["privacy"]:
         (sentence,) = federation["statistics"]
-        assert re.match(
-            r"Before the first round no (site|client) told anything of its training", sentence
-        )
+        assert re.match(r"Before the first round no (site|client) told anything of its training", sentence)
         assert not (run / "feature_shift.csv").exists()
         return
     assert counts_disclosed(apart=False, table=True) in federation["statistics"]

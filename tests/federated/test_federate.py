@@ -61,9 +61,7 @@ def weights(run):
 
 
 def largest(one, other):
-    return max(
-        float(np.abs(a - b).max()) for a, b in zip(weights(one), weights(other), strict=True)
-    )
+    return max(float(np.abs(a - b).max()) for a, b in zip(weights(one), weights(other), strict=True))
 
 
 def statuses(run):
@@ -196,10 +194,7 @@ def combining(execution, table):
     folder = table.parent / "records"
     clients = [
         records.write(
-            folder / name,
-            name,
-            generator.normal(size=(8, 4)).astype(np.float32),
-            generator.integers(0, 2, 8),
+            folder / name, name, generator.normal(size=(8, 4)).astype(np.float32), generator.integers(0, 2, 8)
         )
         for name in ("north", "south", "west")
     ]
@@ -213,10 +208,7 @@ def combining(execution, table):
 
 @pytest.mark.parametrize(
     ("spoil", "told"),
-    [
-        (lambda v: [np.full_like(v[0], np.nan), *v[1:]], "NaN"),
-        (lambda v: [v[0][:-1], *v[1:]], "shape"),
-    ],
+    [(lambda v: [np.full_like(v[0], np.nan), *v[1:]], "NaN"), (lambda v: [v[0][:-1], *v[1:]], "shape")],
 )
 def test_a_broken_update_is_rejected_by_name(combining, spoil, told):
     server, state, updates = combining
@@ -226,10 +218,7 @@ def test_a_broken_update_is_rejected_by_name(combining, spoil, told):
     assert list(found.rejected) == ["west"] and told in found.rejected["west"]
     assert found.included == ("north", "south")
     without = server.combine(state, honest, 1)
-    assert all(
-        np.array_equal(a, b)
-        for a, b in zip(found.state.weights, without.state.weights, strict=True)
-    )
+    assert all(np.array_equal(a, b) for a, b in zip(found.state.weights, without.state.weights, strict=True))
 
 
 def test_a_protected_clients_broken_update_is_none_and_not_told(combining):
@@ -238,9 +227,7 @@ def test_a_protected_clients_broken_update_is_none_and_not_told(combining):
 
     plain, state, updates = combining
     server = Combining(plain.engine, replace(QUICK, dp="client", dp_epsilon=6.0), list(updates), 8)
-    west = replace(
-        updates["west"], vectors=[np.full_like(v, np.nan) for v in updates["west"].vectors]
-    )
+    west = replace(updates["west"], vectors=[np.full_like(v, np.nan) for v in updates["west"].vectors])
     found = server.combine(state, {**updates, "west": west}, 1)
     assert not found.rejected and found.included == ("north", "south", "west")
     absent = replace(updates["west"], vectors=[np.zeros_like(v) for v in updates["west"].vectors])
@@ -333,9 +320,7 @@ def test_killed_at_a_round_and_resumed_is_the_same_run(table, execution, tmp_pat
     told = verify(out / "audit.jsonl")
     assert told.ok and told.rounds == (1, 2, 3, 4, 5, 6)
     drop = ["seconds"]
-    pd.testing.assert_frame_equal(
-        run.history().drop(columns=drop), whole.history().drop(columns=drop)
-    )
+    pd.testing.assert_frame_equal(run.history().drop(columns=drop), whole.history().drop(columns=drop))
     one, other = (pd.read_csv(r.root / "rounds.csv").drop(columns=drop) for r in (run, whole))
     pd.testing.assert_frame_equal(one, other)
 
@@ -343,10 +328,7 @@ def test_killed_at_a_round_and_resumed_is_the_same_run(table, execution, tmp_pat
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (
-            {"aggregation": "median", "secure": "masking"},
-            "--aggregation median with --secure masking",
-        ),
+        ({"aggregation": "median", "secure": "masking"}, "--aggregation median with --secure masking"),
         ({"aggregation": "krum"}, "--byzantine 1"),
         ({"secure": "ckks", "secure_threshold": 1}, "--secure-threshold 1"),
         ({"dp_epsilon": 3.0}, "--dp-epsilon"),

@@ -83,9 +83,7 @@ def content(dataset):
 
 
 def test_prepare_stops_and_names_rows_and_remedy(heart, tmp_path):
-    with pytest.raises(
-        InputError, match=r"heart-\d+ .*= heart-\d+ .*--on-duplicates drop or group"
-    ):
+    with pytest.raises(InputError, match=r"heart-\d+ .*= heart-\d+ .*--on-duplicates drop or group"):
         prepared(heart, tmp_path / "data")
     listed = pd.read_csv(tmp_path / "data" / "duplicates.csv")
     assert len(listed) == len(pd.read_csv(heart)) and not (tmp_path / "data/dataset.yaml").exists()
@@ -114,9 +112,7 @@ def test_both_remedies_give_what_the_patients_give(settled, how, tmp_path):
 
 def test_the_gate_refuses_a_dataset_made_by_hand(heart, tmp_path):
     data = by_hand(heart, tmp_path / "data")
-    with pytest.raises(
-        InputError, match=r"groups of identical rows are in more than one part: r\d+ in"
-    ):
+    with pytest.raises(InputError, match=r"groups of identical rows are in more than one part: r\d+ in"):
         require_no_leakage(data)
     with pytest.raises(InputError, match="--on-duplicates drop or group settles identical rows"):
         train(data.root, tmp_path / "run", TrainConfig(model="logistic"))
@@ -151,9 +147,7 @@ def test_another_table_of_the_training_rows_is_an_overlap(settled, heart, tmp_pa
     other = by_hand(heart, tmp_path / "other")
     metrics = evaluate(run, EvaluateConfig(data=str(other.root), split="all", bootstrap=0))
     seen = settled["drop"].manifest["split"] != "test"
-    copies = other.manifest.merge(
-        settled["drop"].manifest[seen], on=["age", "trestbps", "chol", "thalach", "oldpeak"]
-    )
+    copies = other.manifest.merge(settled["drop"].manifest[seen], on=["age", "trestbps", "chol", "thalach", "oldpeak"])
     assert f"{len(copies)} of {len(other.manifest)} rows overlap" in " ".join(metrics["notes"])
 
 

@@ -18,15 +18,10 @@ CSV_NUMBERS = {"generator_loss", "fake_loss", "seconds"}
 
 def differences(first: Path, second: Path) -> list[str]:
     """What two folders differ in beyond the numbers that noise decides, a sentence each."""
-    names = [
-        sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
-        for root in (first, second)
-    ]
+    names = [sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()) for root in (first, second)]
     if names[0] != names[1]:
         return [f"files: {sorted(set(names[0]) ^ set(names[1]))}"]
-    return [
-        f"{name}: {what}" for name in names[0] for what in _compared(first / name, second / name)
-    ]
+    return [f"{name}: {what}" for name in names[0] for what in _compared(first / name, second / name)]
 
 
 def _compared(first: Path, second: Path) -> list[str]:
@@ -59,9 +54,7 @@ def _yaml(first: Path, second: Path) -> list[str]:
 
 
 def _lines(first: Path, second: Path) -> list[str]:
-    lines = [
-        [json.loads(line) for line in path.read_text().splitlines()] for path in (first, second)
-    ]
+    lines = [[json.loads(line) for line in path.read_text().splitlines()] for path in (first, second)]
     return _told(*lines)
 
 

@@ -86,10 +86,7 @@ def test_what_a_kill_left_beside_a_finished_dataset_goes(made, images):
         ({"discriminator_steps": 9, "rare_classes": "leave-out"}, "--discriminator-steps 9"),
         ({"partition": "iid", "client_dropout": 1.0, "rare_classes": "leave-out"}, "--client-drop"),
         ({"partition": "site", "rare_classes": "leave-out"}, "'c' has no training image"),
-        (
-            {"partition": "iid", "clients": 2, "dp_epsilon": 0.1, "dp_noise_multiplier": 0.3},
-            "--dp-epsilon 0.1",
-        ),
+        ({"partition": "iid", "clients": 2, "dp_epsilon": 0.1, "dp_noise_multiplier": 0.3}, "--dp-epsilon 0.1"),
     ],
 )
 def test_a_refusal_leaves_the_old_dataset(made, images, given, words):
@@ -128,9 +125,7 @@ def test_rounds_that_used_no_update_make_no_dataset(images, tmp_path):
 
 
 def test_a_perturbed_generators_only_grid_is_its_own(images, tmp_path):
-    config = SynthesizeConfig(
-        **{**SMALL, "epochs": 3}, rare_classes="leave-out", perturb=0.5, sample_every=1
-    )
+    config = SynthesizeConfig(**{**SMALL, "epochs": 3}, rare_classes="leave-out", perturb=0.5, sample_every=1)
     out = synthesize(images.root, tmp_path / "out", config)
     assert [path.name for path in (out / "training").glob("samples-*")] == ["samples-0003.png"]
 

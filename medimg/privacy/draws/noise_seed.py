@@ -104,9 +104,7 @@ def secret_of(checkpoints: Path, options: dict, data: str, fixed: int | None = N
                 f"{path}: not readable; the noise can't be repeated: train anew with --overwrite"
             ) from error
         if len(seed) != _BYTES:
-            raise InputError(
-                f"{path}: the seed is not whole; the noise can't be repeated: train anew with --overwrite"
-            )
+            raise InputError(f"{path}: the seed is not whole; the noise can't be repeated: train anew with --overwrite")
         if kept != data:
             raise InputError(
                 f"{path}: the data, or what the training starts from, have changed since it began; the same noise on "

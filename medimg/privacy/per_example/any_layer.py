@@ -35,10 +35,7 @@ def _per_example(layer, x, g) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
             output = in_training(layer, pair[0][None])
         return tape.gradient(
-            output,
-            variables,
-            output_gradients=pair[1][None],
-            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+            output, variables, output_gradients=pair[1][None], unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
 
     # A lookup's gradient is IndexedSlices, which neither the vectorised map nor clipping takes.

@@ -57,11 +57,7 @@ class Window:
 
     def _reach(self, axis: int, place: int) -> slice:
         start = place * self.dilation[axis]
-        return slice(
-            start,
-            start + (self.outputs[axis] - 1) * self.strides[axis] + 1,
-            self.strides[axis],
-        )
+        return slice(start, start + (self.outputs[axis] - 1) * self.strides[axis] + 1, self.strides[axis])
 
 
 def contributions(layer, calls, units: BatchUnits) -> list[Contribution]:
@@ -80,16 +76,11 @@ def _kernel(layer, calls: list, units: BatchUnits) -> Contribution:
     if window.kernel == (1, 1):
         rows, columns = window.strides
         matrix = linear.matrix([(x[:, ::rows, ::columns], g) for x, g in calls], units)
-        return matrix._replace(
-            weighted_sum=lambda weights: matrix.weighted_sum(weights)[None, None]
-        )
+        return matrix._replace(weighted_sum=lambda weights: matrix.weighted_sum(weights)[None, None])
     if len(calls) > 1 or not _by_products(window, layer):
         return kept(tf.add_n([_one_by_one(layer, x, g) for x, g in calls]), units)
     x, g = calls[0]
-    return Contribution(
-        _products(window, x, g, units),
-        lambda weights: _filter_gradient(layer, x, scaled(g, weights)),
-    )
+    return Contribution(_products(window, x, g, units), lambda weights: _filter_gradient(layer, x, scaled(g, weights)))
 
 
 def _by_products(window: Window, layer) -> bool:
@@ -103,10 +94,7 @@ def _by_products(window: Window, layer) -> bool:
     direct = positions * size + 3 * linear.MEMORY * size
     area = window.kernel[0] * window.kernel[1]
     products = (
-        positions * size
-        + padded**2 * inputs
-        + positions**2 * outputs
-        + linear.MEMORY * (area + 1) * positions**2
+        positions * size + padded**2 * inputs + positions**2 * outputs + linear.MEMORY * (area + 1) * positions**2
     )
     return products < direct
 
@@ -122,9 +110,7 @@ def _products(window: Window, x, g, units: BatchUnits) -> tf.Tensor:
 
     def product(left, right):
         pixels = _gram(left(padded), right(padded), grid)
-        patches = tf.add_n(
-            [pixels[:, rows, columns, rows, columns] for rows, columns in window.offsets()]
-        )
+        patches = tf.add_n([pixels[:, rows, columns, rows, columns] for rows, columns in window.offsets()])
         return tf.reduce_sum(patches * _gram(left(g), right(g), outputs), axis=[1, 2, 3, 4])
 
     return units.squared_norms_of_products(product)

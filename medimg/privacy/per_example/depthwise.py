@@ -24,9 +24,7 @@ def separable_contributions(layer, calls, units: BatchUnits) -> list[Contributio
     pointwise = linear.matrix([(maps, g) for _, maps, _, g in between], units)
     result = [
         kept(first, units),
-        pointwise._replace(
-            weighted_sum=lambda weights: pointwise.weighted_sum(weights)[None, None]
-        ),
+        pointwise._replace(weighted_sum=lambda weights: pointwise.weighted_sum(weights)[None, None]),
     ]
     if layer.use_bias:
         result.append(bias([g for *_, g in between], units))
@@ -51,19 +49,12 @@ def _before_pointwise(layer, g) -> tf.Tensor:
 def _per_example(layer, x, g) -> tf.Tensor:
     """Examples' gradients (B, h, w, C, multiplier) from x (B, H, W, C) and g (B, H', W', C * multiplier)."""
     # Reading every other pixel is so slow that a kernel call for each example is faster.
-    if (
-        max(layer.strides) > 1
-        and max(layer.dilation_rate) == 1
-        and layer.strides[0] == layer.strides[1]
-    ):
+    if max(layer.strides) > 1 and max(layer.dilation_rate) == 1 and layer.strides[0] == layer.strides[1]:
         return _one_by_one(layer, x, g)
     window, shape = Window.of(layer, x, g), layer.depthwise_kernel.shape
     g = tf.reshape(g, [-1, *window.outputs, *shape[2:]])
     padded = window.pad(x)[..., None]
-    places = [
-        tf.reduce_sum(padded[:, rows, columns] * g, axis=[1, 2])
-        for rows, columns in window.offsets()
-    ]
+    places = [tf.reduce_sum(padded[:, rows, columns] * g, axis=[1, 2]) for rows, columns in window.offsets()]
     return tf.reshape(tf.stack(places, axis=1), [-1, *shape])
 
 

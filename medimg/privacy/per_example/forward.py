@@ -25,9 +25,7 @@ def kinds(model: tf.keras.Model) -> dict[str, Kind]:
     return {name: kind_of(known[name], given) for name, given in shapes.items()}
 
 
-def forward(
-    model: tf.keras.Model, x, watch, chosen: dict[str, Kind], keys=None
-) -> tuple[tf.Tensor, dict]:
+def forward(model: tf.keras.Model, x, watch, chosen: dict[str, Kind], keys=None) -> tuple[tf.Tensor, dict]:
     """Run the model in training mode.
 
     Args:
@@ -45,8 +43,7 @@ def forward(
     """
     given = x if isinstance(x, (list, tuple)) else [x]
     values = {
-        str(id(reference)): [tf.cast(tensor, reference.dtype)]
-        * model._tensor_usage_count[str(id(reference))]
+        str(id(reference)): [tf.cast(tensor, reference.dtype)] * model._tensor_usage_count[str(id(reference))]
         for reference, tensor in zip(model.inputs, given, strict=True)
     }
     calls: dict[str, list[Call]] = {name: [] for name in chosen}
@@ -86,9 +83,7 @@ def _nodes(model: tf.keras.Model) -> list:
     """
     by_depth = getattr(model, "_nodes_by_depth", None)
     if by_depth is None or len(model.outputs) != 1:
-        raise InputError(
-            f"model {model.name}: must be functional with one output for private training"
-        )
+        raise InputError(f"model {model.name}: must be functional with one output for private training")
     depths = sorted(by_depth, reverse=True)
     return [node for depth in depths for node in by_depth[depth] if not node.is_input]
 

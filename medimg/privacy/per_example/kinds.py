@@ -3,14 +3,7 @@
 import tensorflow as tf
 
 from medimg.errors import InputError
-from medimg.privacy.per_example import (
-    any_layer,
-    convolution,
-    depthwise,
-    embedding,
-    linear,
-    normalization,
-)
+from medimg.privacy.per_example import any_layer, convolution, depthwise, embedding, linear, normalization
 from medimg.privacy.per_example.contribution import Kind
 
 _layers = tf.keras.layers
@@ -92,9 +85,7 @@ def check(model: tf.keras.Model) -> None:
         if not layer.trainable_weights and not isinstance(layer, _layers.Dropout):
             require_repeatable(layer)
     if not model.trainable_variables:
-        raise InputError(
-            f"model {model.name}: no layer is trainable; use --freeze none or backbone"
-        )
+        raise InputError(f"model {model.name}: no layer is trainable; use --freeze none or backbone")
     if model.losses:
         raise InputError(
             f"model {model.name}: has regularisation losses, which private training leaves out; use the "
@@ -112,9 +103,7 @@ def _check_part(layer, part) -> None:
     if getattr(part, "activity_regularizer", None) is not None:
         raise InputError(f"{where}: activity_regularizer is not covered; remove it")
     if part.trainable_weights and part.compute_dtype not in ("float32", "float64"):
-        raise InputError(
-            f"{where}: computes in {part.compute_dtype}; private training needs float32"
-        )
+        raise InputError(f"{where}: computes in {part.compute_dtype}; private training needs float32")
     fixed = isinstance(part, _layers.Normalization)
     if part.non_trainable_weights and not fixed and not isinstance(part, tf.keras.Model):
         raise InputError(

@@ -74,9 +74,7 @@ def _dot(left, right):
 def _positions(tensor):
     """(B, ..., C) -> (B, T, C)."""
     positions = tensor.shape[1:-1].num_elements()
-    return tf.reshape(
-        tensor, [tf.shape(tensor)[0], -1 if positions is None else positions, tensor.shape[-1]]
-    )
+    return tf.reshape(tensor, [tf.shape(tensor)[0], -1 if positions is None else positions, tensor.shape[-1]])
 
 
 def _by_products(positions: int | None, m: int, n: int) -> bool:

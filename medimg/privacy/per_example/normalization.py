@@ -33,8 +33,7 @@ def layer_forward(layer, x, watch):
 def contributions(layer, calls, units: BatchUnits) -> list[Contribution]:
     """Of scale and offset, where the layer has them."""
     return [
-        kept(tf.add_n(list(gradients)), units)
-        for gradients in zip(*(gradients for _, gradients in calls), strict=True)
+        kept(tf.add_n(list(gradients)), units) for gradients in zip(*(gradients for _, gradients in calls), strict=True)
     ]
 
 

@@ -50,10 +50,7 @@ class GanModel:
 
     def in_graph(self) -> Steps:
         """A training for the graph under construction, its weights to be assigned."""
-        networks = {
-            name: _copied(getattr(self.gan, name))
-            for name in ("generator", "discriminator", "average")
-        }
+        networks = {name: _copied(getattr(self.gan, name)) for name in ("generator", "discriminator", "average")}
         gan = Gan(**networks, latent_size=self.gan.latent_size, classes=self.gan.classes)
         return Steps(gan, self.options, 0)
 

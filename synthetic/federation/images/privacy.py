@@ -18,14 +18,7 @@ from federated.private.patient import PatientPrivacy
 from federated.private.steps import Drawing, PatientSteps, keys_of_step
 from federated.rounds.averaging import options_of_rounds
 from medimg.data.dataset import Dataset
-from synthetic.federation.images.work import (
-    DISCRIMINATOR,
-    conditions,
-    count,
-    learn,
-    numbers,
-    seed_for,
-)
+from synthetic.federation.images.work import DISCRIMINATOR, conditions, count, learn, numbers, seed_for
 from synthetic.images.private import clipped_real, taught
 from synthetic.images.step import Steps
 from synthetic.public import coarse
@@ -43,9 +36,7 @@ class PrivateGanSteps(PatientSteps):
         sizes = tf.constant([coarse(site.patients) for site in self.sites.values()], tf.int64)
         return {"examples": sizes[share.steps[0, 1]], "seconds": seconds * float("nan")}
 
-    def planned(
-        self, local: LocalTraining, client: ClientData, seed: int, round_number: int
-    ) -> np.ndarray:
+    def planned(self, local: LocalTraining, client: ClientData, seed: int, round_number: int) -> np.ndarray:
         """The steps' numbers, and the site's."""
         site = super().planned(local, client, seed, round_number)
         return np.concatenate([numbers(local, round_number), site], axis=1)
@@ -59,9 +50,7 @@ class PrivateGanSteps(PatientSteps):
             seed = tf.random.experimental.stateless_fold_in(share.seed, place)
             sums = self.clipped_sum(steps, drawing, share, place)
             noisy = drawing.noisy_mean(list(sums), place)
-            drawn = tf.random.stateless_uniform(
-                [MADE], seed_for(seed, CLASSES), 0, classes, tf.int64
-            )
+            drawn = tf.random.stateless_uniform([MADE], seed_for(seed, CLASSES), 0, classes, tf.int64)
             fakes = tf.one_hot(drawn, classes)
             number = share.steps[place, 0]
             count(steps, number)
@@ -96,31 +85,15 @@ def private_options(config, rounds: int, batch_size: int) -> FederateConfig:
     """What the sites' accounts are settled by; arguments as of `privacy_of`."""
     given = {
         name: getattr(config, name)
-        for name in (
-            "dp_epsilon",
-            "dp_delta",
-            "dp_clip",
-            "dp_noise_multiplier",
-            "dp_budget",
-            "dp_seed",
-        )
+        for name in ("dp_epsilon", "dp_delta", "dp_clip", "dp_noise_multiplier", "dp_budget", "dp_seed")
     }
     return replace(
-        options_of_rounds(config, rounds),
-        dp="patient",
-        local_steps=config.local_steps,
-        batch_size=batch_size,
-        **given,
+        options_of_rounds(config, rounds), dp="patient", local_steps=config.local_steps, batch_size=batch_size, **given
     )
 
 
 def privacy_of(
-    folder: Path,
-    dataset: Dataset,
-    clients: list[ClientData],
-    config,
-    rounds: int,
-    batch_size: int,
+    folder: Path, dataset: Dataset, clients: list[ClientData], config, rounds: int, batch_size: int
 ) -> PatientPrivacy:
     """Budget, noise and ledger of every site; `privacy.json` is in the folder as the rounds go.
 
@@ -137,11 +110,4 @@ def privacy_of(
     """
     options = private_options(config, rounds, batch_size)
     # The networks' options too: other ones never meet the same noise.
-    return PatientPrivacy(
-        folder,
-        dataset,
-        clients,
-        options,
-        rounds,
-        also={"synthesis": config.given()},
-    )
+    return PatientPrivacy(folder, dataset, clients, options, rounds, also={"synthesis": config.given()})

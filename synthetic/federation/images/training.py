@@ -32,16 +32,7 @@ from synthetic.federation.images.model import Averaged, GanModel
 from synthetic.federation.images.privacy import PrivateGanSteps, privacy_of, private_options
 from synthetic.federation.images.work import GanWork
 from synthetic.images.classes import ClassMix, class_mix, equal_mix
-from synthetic.images.dcgan import (
-    CACHE_GB,
-    CHECKPOINTS,
-    TRAINING,
-    gan_of,
-    made,
-    notes_of,
-    secret_for,
-    settled,
-)
+from synthetic.images.dcgan import CACHE_GB, CHECKPOINTS, TRAINING, gan_of, made, notes_of, secret_for, settled
 from synthetic.images.loss_figure import loss_figure
 from synthetic.images.networks import Gan
 from synthetic.images.plan import BATCH, Plan, check_turns, settle
@@ -162,23 +153,15 @@ def fit_and_sample(dataset: Dataset, folder: Path, config, listener) -> Made:
         "batch_size": setting.batch_size,
         "who_could_see": who_could_see(config.secure),
     }
-    return made(
-        folder, gan, mix, setting.plan, config, secret, notes, listener, federation=federation
-    )
+    return made(folder, gan, mix, setting.plan, config, secret, notes, listener, federation=federation)
 
 
 def _told_size(client: Client, config) -> int:
     """Images of a client; private: its patients in coarse steps."""
-    return (
-        coarse(client.dataset.manifest["patient"].nunique())
-        if config.is_private
-        else client.examples
-    )
+    return coarse(client.dataset.manifest["patient"].nunique()) if config.is_private else client.examples
 
 
-def _train(
-    dataset: Dataset, setting: Setting, gan: Gan, mix: ClassMix, folder: Path, config, listener
-) -> int:
+def _train(dataset: Dataset, setting: Setting, gan: Gan, mix: ClassMix, folder: Path, config, listener) -> int:
     """The rounds that were made; the networks of `gan` are the trained ones afterwards."""
     model = GanModel(gan, settled(config, setting.plan))
     layout = _layout(dataset, setting, config)
@@ -225,10 +208,7 @@ def _train(
             options_of_rounds(config, rounds),
             folder / TRAINING,
             kept.folder,
-            {
-                "options": config.to_dict(),
-                **({} if privacy else {"data": dataset.fingerprint()}),
-            },
+            {"options": config.to_dict(), **({} if privacy else {"data": dataset.fingerprint()})},
             replace(watch, after=after),
         )
     if privacy:
@@ -255,9 +235,7 @@ def _layout(dataset: Dataset, setting: Setting, config) -> Layout:
     )
 
 
-def _write(
-    client: Client, setting: Setting, layout: Layout, folder: Path, config, listener
-) -> ClientData:
+def _write(client: Client, setting: Setting, layout: Layout, folder: Path, config, listener) -> ClientData:
     """The client's images and classes on its own disk."""
     dataset, plan = client.dataset, setting.plan
     rows = dataset.manifest

@@ -24,14 +24,10 @@ REAL, DISCRIMINATOR, GENERATOR = range(3)
 class GanSteps(Protocol):
     """What the steps of a client take, and how one is made."""
 
-    def planned(
-        self, local: LocalTraining, client: ClientData, seed: int, round_number: int
-    ) -> np.ndarray:
+    def planned(self, local: LocalTraining, client: ClientData, seed: int, round_number: int) -> np.ndarray:
         """int64 (steps, anything), the first column the number of the step since the first round."""
 
-    def begin(
-        self, steps: Steps, layout: Layout, share: Share
-    ) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    def begin(self, steps: Steps, layout: Layout, share: Share) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
         """For the graph under construction: number of the step in the round -> images seen, the sum of their losses."""
 
     def told(self, share: Share, seconds: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -41,9 +37,7 @@ class GanSteps(Protocol):
 class NumberedBatches:
     """Batches of a client's images in an order by seed; as many images of the same classes are made."""
 
-    def planned(
-        self, local: LocalTraining, client: ClientData, seed: int, round_number: int
-    ) -> np.ndarray:
+    def planned(self, local: LocalTraining, client: ClientData, seed: int, round_number: int) -> np.ndarray:
         """Numbers, then rows, negative where there is none."""
         rows = local_training.steps(local, client.examples, seed, round_number, client.name)
         return np.concatenate([numbers(local, round_number), rows], axis=1)
@@ -112,9 +106,7 @@ class GanWork:
             for place in tf.range(tf.shape(share.steps)[0]):
                 count, loss = made(place)
                 seen, total = seen + count, total + loss
-            sent = [
-                before - after for before, after in zip(share.weights, averaged.read(), strict=True)
-            ]
+            sent = [before - after for before, after in zip(share.weights, averaged.read(), strict=True)]
             with tf.control_dependencies(sent):
                 seconds = tf.cast(tf.timestamp() - started, tf.float32)
             measures = {

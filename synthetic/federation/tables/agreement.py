@@ -43,9 +43,7 @@ class Agreement:
 
 
 def columns_of(
-    rows: Iterable[pd.DataFrame],
-    features: tuple[Feature, ...],
-    bounds: Mapping[str, tuple[float, float]],
+    rows: Iterable[pd.DataFrame], features: tuple[Feature, ...], bounds: Mapping[str, tuple[float, float]]
 ) -> tuple[Column, ...]:
     """The columns, as `columns.learn` finds them in all rows together.
 
@@ -62,11 +60,7 @@ def columns_of(
 
 
 def agree(
-    sites: Mapping[str, pd.DataFrame],
-    columns: tuple[Column, ...],
-    classes: tuple[str, ...],
-    sums: Sums,
-    seed: int,
+    sites: Mapping[str, pd.DataFrame], columns: tuple[Column, ...], classes: tuple[str, ...], sums: Sums, seed: int
 ) -> Agreement:
     """Count at the clients, and make stand-ins of the sums.
 
@@ -116,9 +110,7 @@ def public(columns: tuple[Column, ...], class_weights: np.ndarray) -> Agreement:
     return Agreement(columns, frame, np.arange(len(frame)) % len(class_weights), class_weights)
 
 
-def _by_class(
-    rows: pd.DataFrame, columns: tuple[Column, ...], classes: tuple[str, ...]
-) -> np.ndarray:
+def _by_class(rows: pd.DataFrame, columns: tuple[Column, ...], classes: tuple[str, ...]) -> np.ndarray:
     """Of a client, int (classes, 1 + categories): rows, then those that have each category of each column."""
     frame = learnt.to_frame(rows, columns, np.random.default_rng(0))
     targets = targets_of(rows, classes)
@@ -142,10 +134,7 @@ def _discrete(columns: tuple[Column, ...]) -> list[tuple[str, int]]:
 
 
 def _categories(
-    columns: tuple[Column, ...],
-    by_class: np.ndarray,
-    targets: np.ndarray,
-    random: np.random.Generator,
+    columns: tuple[Column, ...], by_class: np.ndarray, targets: np.ndarray, random: np.random.Generator
 ) -> dict[str, np.ndarray]:
     frame, start = {}, 0
     for name, size in _discrete(columns):
@@ -167,14 +156,9 @@ def _first_edges(column: Column) -> np.ndarray:
     return np.linspace(column.low, column.high, INTERVALS + 1)
 
 
-def _in_intervals(
-    rows: pd.DataFrame, numbers: dict[int, Column], edges: dict[int, np.ndarray]
-) -> np.ndarray:
+def _in_intervals(rows: pd.DataFrame, numbers: dict[int, Column], edges: dict[int, np.ndarray]) -> np.ndarray:
     """Of a client: its known values in each interval of each column of numbers, one column after the other."""
-    found = [
-        np.histogram(learnt.known_numbers(rows, column), edges[i])[0]
-        for i, column in numbers.items()
-    ]
+    found = [np.histogram(learnt.known_numbers(rows, column), edges[i])[0] for i, column in numbers.items()]
     return np.concatenate([np.zeros(0, np.int64), *found])
 
 
@@ -183,9 +167,7 @@ def _split(inside: np.ndarray, edges: dict[int, np.ndarray]) -> list[np.ndarray]
     return np.split(inside, ends)[: len(ends)]
 
 
-def _finer(
-    numbers: dict[int, Column], edges: dict[int, np.ndarray], inside: np.ndarray
-) -> dict[int, np.ndarray]:
+def _finer(numbers: dict[int, Column], edges: dict[int, np.ndarray], inside: np.ndarray) -> dict[int, np.ndarray]:
     """Edges with the intervals divided that hold many values, of a skewed column most of them."""
     finer = {}
     for i, counts in zip(edges, _split(inside, edges), strict=True):

@@ -49,17 +49,10 @@ class Averages:
         return [part.reshape(s) for part, s in zip(parts, shapes, strict=True)], state, {}
 
     def apply(
-        self,
-        state: State,
-        aggregate: list[np.ndarray],
-        updates: dict[str, ClientUpdate],
-        round_number: int,
+        self, state: State, aggregate: list[np.ndarray], updates: dict[str, ClientUpdate], round_number: int
     ) -> State:
         """Weights less their mean change."""
-        weights = [
-            np.asarray(old - change, np.float32)
-            for old, change in zip(state.weights, aggregate, strict=True)
-        ]
+        weights = [np.asarray(old - change, np.float32) for old, change in zip(state.weights, aggregate, strict=True)]
         return replace(state, round=round_number, weights=weights)
 
     def weights(self, state: State) -> list[np.ndarray]:
@@ -84,10 +77,7 @@ class TableEngine(Averages):
         self, state: State, clients: list[ClientData], number: int, work: dict[str, float]
     ) -> dict[str, ClientUpdate]:
         """As `federated.engine.contract.Engine` says; the loss is the critic's, or the autoencoder's."""
-        return {
-            client.name: self._update(state, client, number, work.get(client.name, 1.0))
-            for client in clients
-        }
+        return {client.name: self._update(state, client, number, work.get(client.name, 1.0)) for client in clients}
 
     def _update(self, state: State, client: ClientData, number: int, work: float) -> ClientUpdate:
         started, model = time.monotonic(), self._models[client.name]

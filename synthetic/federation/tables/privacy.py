@@ -111,9 +111,7 @@ class ClientsPrivacy:
             draws[name] = secret.draw()
             keys[name] = secret.row_keys(patients)
         spending = Spending(self.out, "patient", dataset.root, known(self.out))
-        spending.reserve(
-            lambda spent: self._settle(spent, drawn, draws, rounds), config.dp_budget == "dataset"
-        )
+        spending.reserve(lambda spent: self._settle(spent, drawn, draws, rounds), config.dp_budget == "dataset")
         plans = self._plans
         self.private = {
             name: PrivateSteps(
@@ -167,9 +165,7 @@ class ClientsPrivacy:
         """The last step has been made."""
         self._ledger.complete()
 
-    def _settle(
-        self, spent: Spent, drawn: dict, draws: dict[str, str], rounds: int
-    ) -> list[Stretch]:
+    def _settle(self, spent: Spent, drawn: dict, draws: dict[str, str], rounds: int) -> list[Stretch]:
         """Every client's plan and the rounds that all of them allow; the steps to reserve."""
         config, self._plans = self.config, {}
         asked = rounds_of(list(drawn), rounds, config.client_fraction, config.seed)
@@ -192,24 +188,14 @@ class ClientsPrivacy:
                 f"{config.dp_noise_multiplier}; give more noise, fewer --local-steps or a larger epsilon"
             )
         per_round = dict.fromkeys(drawn, self._steps)
-        ranges = asked_steps(
-            per_round, self.rounds, config.client_fraction, config.seed, self.first
-        )
-        return [
-            Stretch(name, draws[name], self._plans[name].mechanism, ranges[name])
-            for name in drawn
-            if ranges[name]
-        ]
+        ranges = asked_steps(per_round, self.rounds, config.client_fraction, config.seed, self.first)
+        return [Stretch(name, draws[name], self._plans[name].mechanism, ranges[name]) for name in drawn if ranges[name]]
 
     def _ledger_of(self, spending: Spending, draws: dict):
         config, plans = self.config, self._plans
         expected = {name: int(one.divisor) for name, one in self.private.items()}
         accounts = {
-            name: Account(
-                plan.mechanism,
-                draws[name],
-                {"expected_patients": expected[name]},
-            )
+            name: Account(plan.mechanism, draws[name], {"expected_patients": expected[name]})
             for name, plan in plans.items()
         }
         terms = FederatedTerms(
@@ -225,10 +211,7 @@ class ClientsPrivacy:
 
     def _assumptions(self, unwritten: str, inherited: bool = False) -> list[str]:
         circumstances = Circumstances(
-            search=True,
-            fixed_seed=self.config.dp_seed is not None,
-            dataset_ledger=unwritten,
-            inherited=inherited,
+            search=True, fixed_seed=self.config.dp_seed is not None, dataset_ledger=unwritten, inherited=inherited
         )
         return [*assumptions(circumstances), *_SENTENCES]
 

@@ -47,10 +47,7 @@ def check(dataset: Dataset, config: SynthesizeConfig) -> None:
 
 
 def fit_and_sample(
-    dataset: Dataset,
-    folder: Path,
-    config: SynthesizeConfig,
-    listener: Callable[[str, int, int], None],
+    dataset: Dataset, folder: Path, config: SynthesizeConfig, listener: Callable[[str, int, int], None]
 ) -> Made:
     """Train across the clients and make rows; goes on where an earlier call was killed.
 
@@ -124,21 +121,13 @@ class _Federation:
         """A client's, on its own rows; its first weights are never used."""
         with randomness(self.config.seed, f"rows of {name}"):
             private = self.privacy.private[name] if self.privacy else None
-            matrix = (
-                code.encode_apart(rows, private.keys)
-                if private
-                else code.encode(rows, self.config.seed)
-            )
+            matrix = code.encode_apart(rows, private.keys) if private else code.encode(rows, self.config.seed)
             encoding = Encoding(code, matrix)
             settings = self._settings_of(len(rows))
             return self._built(encoding, targets_of(rows, self.setting.classes), settings, private)
 
     def _built(
-        self,
-        encoding: Encoding,
-        targets: np.ndarray,
-        settings: Settings,
-        private: PrivateSteps | None = None,
+        self, encoding: Encoding, targets: np.ndarray, settings: Settings, private: PrivateSteps | None = None
     ) -> Generator:
         material = Material(encoding, targets, len(self.setting.classes), settings, private)
         return MODELS[self.config.model](material)
@@ -166,13 +155,8 @@ class _Federation:
             self.options,
             self.folder / TRAINING,
             self.folder / CHECKPOINTS / "federated",
-            {
-                "options": config.to_dict(),
-                **({} if self.privacy else {"data": self.dataset.fingerprint()}),
-            },
-            Watch(
-                after=lambda row: self.listener("rounds", row["round"], setting.rounds), **before
-            ),
+            {"options": config.to_dict(), **({} if self.privacy else {"data": self.dataset.fingerprint()})},
+            Watch(after=lambda row: self.listener("rounds", row["round"], setting.rounds), **before),
         )
 
     def _described(self, rows: pd.DataFrame, agreement: Agreement) -> Made:

@@ -13,11 +13,7 @@ from synthetic.tables.usefulness import Usefulness, auroc, drift, taught
 
 
 def usefulness_at_sites(
-    dataset: Dataset,
-    clients: Sequence[Client],
-    made: pd.DataFrame,
-    agreement: Agreement,
-    seed: int,
+    dataset: Dataset, clients: Sequence[Client], made: pd.DataFrame, agreement: Agreement, seed: int
 ) -> Usefulness:
     """Means over the clients, by rows, of what each finds on its own rows of train and val.
 
@@ -40,9 +36,7 @@ def usefulness_at_sites(
     return Usefulness(*_means(told), *drift(dataset, counted, made))
 
 
-def private_usefulness_at_sites(
-    dataset: Dataset, clients: Sequence[Client], made: pd.DataFrame
-) -> Usefulness:
+def private_usefulness_at_sites(dataset: Dataset, clients: Sequence[Client], made: pd.DataFrame) -> Usefulness:
     """The same by the rows of val alone: what training rows tell would cost privacy."""
     validation = [client.dataset.rows("val", labelled=True) for client in clients]
     told = [(len(real), auroc(dataset, made, real)) for real in validation if len(real)]

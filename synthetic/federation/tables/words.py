@@ -25,9 +25,7 @@ def notes(setting, config: SynthesizeConfig) -> list[str]:
     patients = {name: own["patient"].nunique() for name, own in setting.sites.items()}
     few = [f"{name} ({number})" for name, number in patients.items() if number < FEW_PATIENTS]
     if few:
-        found.append(
-            f"clients of few training patients, whose updates come close to their rows: {', '.join(few)}"
-        )
+        found.append(f"clients of few training patients, whose updates come close to their rows: {', '.join(few)}")
     return found
 
 
@@ -38,7 +36,7 @@ def told_about(config: SynthesizeConfig) -> list[str]:
             "before the first round each client told its number of training patients, rounded down to 1, 2 or 5 times "
             "a power of ten, and how many steps of the batch take them all once; and how many patients are of each "
             "class, with noise of its own account (not of marginals, nor with --class-mix equal); after the last round "
-            "the AUROC on its rows of val of a classifier trained on the made rows",
+            "the AUROC on its rows of val of a classifier trained on the made rows"
         ]
     ranges = "the smallest and largest value and the decimals of its other numbers and dates" + (
         " (no range of those with --bound)" if config.bound else ""

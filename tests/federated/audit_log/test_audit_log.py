@@ -246,9 +246,7 @@ def test_killed_again_and_again(tmp_path):
     path, checkpoint = tmp_path / "audit.jsonl", tmp_path / "checkpoint"
     draw = random.Random(1)
     for _ in range(6):
-        writer = subprocess.Popen(
-            [sys.executable, "-c", WRITER, path, checkpoint], stdout=subprocess.PIPE
-        )
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, path, checkpoint], stdout=subprocess.PIPE)
         assert writer.stdout.readline() == b"ready\n"
         time.sleep(draw.uniform(0.0, 0.1))
         writer.send_signal(signal.SIGKILL)

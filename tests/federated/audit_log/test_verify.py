@@ -25,9 +25,7 @@ def finished(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("verify")
     data = write_table(folder / "data", n=240).root
-    config = FederateConfig(
-        model="logistic", rounds=2, batch_size=16, client_dropout=0.3, seed=3, comparison=False
-    )
+    config = FederateConfig(model="logistic", rounds=2, batch_size=16, client_dropout=0.3, seed=3, comparison=False)
     return federate(data, folder / "run", config).root
 
 

@@ -97,8 +97,7 @@ def test_a_random_partition_is_within_chance_and_a_skewed_one_is_not(tmp_path):
     dataset = write_table(tmp_path / "data", n=600)
     options = {"clients": 6, "alpha": 0.2, "min_size": 5, "shards": 2, "seed": 0}
     alike, skewed = (
-        heterogeneity(partition(dataset, SimpleNamespace(partition=kind, **options)))
-        for kind in ("iid", "dirichlet")
+        heterogeneity(partition(dataset, SimpleNamespace(partition=kind, **options))) for kind in ("iid", "dirichlet")
     )
     assert alike.total_variation < alike.by_chance_high
     assert skewed.total_variation > 2 * skewed.by_chance_high
@@ -135,9 +134,7 @@ def test_files_of_the_heart_disease_hospitals(medical_data, tmp_path):
 
 
 def test_a_figure_of_more_clients_and_classes_than_can_be_read(tmp_path):
-    tables = [
-        {f"a rather long name of class {i}": 2 + (i * j) % 3 for i in range(11)} for j in range(60)
-    ]
+    tables = [{f"a rather long name of class {i}": 2 + (i * j) % 3 for i in range(11)} for j in range(60)]
     measured = write(made(tables, tmp_path), tmp_path / "out")
     assert len(measured.clients) == 61
     assert (tmp_path / "out" / "figures" / "partition.png").stat().st_size > 10_000

@@ -131,10 +131,7 @@ def test_dirichlet_divides_each_class_in_the_drawn_proportions(tmp_path):
 def test_dirichlet_shares_have_the_distributions_variance(tmp_path):
     table = patients_of(images({"a": 500}, tmp_path))
     alpha, clients = 0.5, 4
-    shares = [
-        np.bincount(dirichlet(table, clients, alpha, 1, seed), minlength=clients) / 500
-        for seed in range(300)
-    ]
+    shares = [np.bincount(dirichlet(table, clients, alpha, 1, seed), minlength=clients) / 500 for seed in range(300)]
     # Of Dirichlet(alpha, ...): m (1 - m) / (K alpha + 1); draws with an empty client are few but left out.
     expected = 0.25 * 0.75 / (clients * alpha + 1)
     assert np.var(shares) == pytest.approx(expected, rel=0.2)
@@ -250,9 +247,7 @@ def test_what_belongs_together_never_crosses_parts_of_the_pooled_data(tmp_path):
     manifest.loc[~first & ~second, "split"] = dataset.manifest.loc[~first & ~second, "split"]
     manifest["pixels"] = [f"h{i}" for i in range(len(manifest))]
     train_of_first = manifest.index[first & (manifest["split"] == "train")][:10]
-    manifest.loc[manifest.index[second][:10], "pixels"] = manifest.loc[
-        train_of_first, "pixels"
-    ].to_numpy()
+    manifest.loc[manifest.index[second][:10], "pixels"] = manifest.loc[train_of_first, "pixels"].to_numpy()
     # And s1's families are groups that prepare kept in one part.
     manifest["family"] = manifest["patient"]
     manifest.loc[manifest.index[second], "family"] = [f"f{i // 2}" for i in range(second.sum())]
@@ -271,10 +266,7 @@ def test_a_client_of_too_few_patients_says_so(tmp_path):
     clients = partition(dataset, options("iid", clients=6))
     for client in clients:
         assert len(client.dataset.rows("train")) == 1
-        assert (
-            "no labelled image in test, and too few patients in train to take one from"
-            in client.notes
-        )
+        assert "no labelled image in test, and too few patients in train to take one from" in client.notes
 
 
 def test_multilabel_clients_hold_every_class(tmp_path):

@@ -42,22 +42,13 @@ def test_noise_and_epsilon_are_those_of_composed_gaussians():
     assert given.epsilon["pld"] == pytest.approx(gaussian_epsilon(2.0, 10, 0.01), rel=1e-3)
     assert given.epsilon["pld"] == given.epsilon["pld_without_amplification"]
     short = client_noise(50, 3.0, 0.01, 2.0)
-    assert (
-        gaussian_epsilon(2.0, short.rounds, 0.01)
-        <= 3.0
-        < gaussian_epsilon(2.0, short.rounds + 1, 0.01)
-    )
+    assert gaussian_epsilon(2.0, short.rounds, 0.01) <= 3.0 < gaussian_epsilon(2.0, short.rounds + 1, 0.01)
 
 
 def test_what_it_means_for_so_few_is_said_before_training(tmp_path, dataset):
     private = make(tmp_path, dataset, parameters=10_000)
     noise = private.noise.noise_multiplier
-    assert private.strategy() == {
-        "aggregation": "dp-fixed",
-        "noise_multiplier": noise,
-        "clip": 0.5,
-        "clients": 5,
-    }
+    assert private.strategy() == {"aggregation": "dp-fixed", "noise_multiplier": noise, "clip": 0.5, "clients": 5}
     first, second, third = private.sentences()
     assert f"{noise / 5:.3g} times the clip in every coordinate" in first
     assert f"{noise / 5 * 100:,.3g} times the norm" in second

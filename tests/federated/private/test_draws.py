@@ -8,10 +8,7 @@ from federated.private import draws, stream
 def steps_of(data, probability, key, count):
     """[(rows, patients of the rows, chunks)] of each step."""
     found = draws.chunks(
-        tf.constant(data.folder),
-        tf.constant(probability, tf.float64),
-        key,
-        tf.constant(count, tf.int64),
+        tf.constant(data.folder), tf.constant(probability, tf.float64), key, tf.constant(count, tf.int64)
     )
     steps, rows, owners, sizes = [], [], [], []
     for of_chunk, whose, last in found:
@@ -88,9 +85,7 @@ def test_draws_depend_on_every_part_of_the_key(site):
 
 
 def test_derived_keys_differ_by_key_and_by_use():
-    keys = {
-        tuple(stream.derive(key(a, b), n).numpy()) for a in (1, 2) for b in (3, 4) for n in (0, 1)
-    }
+    keys = {tuple(stream.derive(key(a, b), n).numpy()) for a in (1, 2) for b in (3, 4) for n in (0, 1)}
     assert len(keys) == 8
     # Each half keeps its own bits.
     assert len({half for pair in keys for half in pair}) == 8

@@ -27,9 +27,7 @@ def test_the_card_of_a_private_federation(unit, data, tmp_path):
 
     delta = {"dp_delta": 0.05} if unit == "client" else {}
     batch = {"batch_size": 8} if unit == "patient" else {}
-    config = FederateConfig(
-        model="logistic", rounds=1, dp=unit, **{**PRIVATE, **delta}, **batch, comparison=False
-    )
+    config = FederateConfig(model="logistic", rounds=1, dp=unit, **{**PRIVATE, **delta}, **batch, comparison=False)
     run = federate(data.root, tmp_path / "run", config)
     folder = export(run, tmp_path / "served", ExportConfig(samples=3))
     card = (folder / "model_card.md").read_text(encoding="utf-8")

@@ -56,9 +56,7 @@ def table(root, patients) -> Dataset:
     held_out = rows[rows.split == "val"]
     tested = held_out.assign(patient=held_out.patient.str.replace("v", "t"), split="test")
     rows = pd.concat([rows, tested], ignore_index=True)
-    values = np.stack(
-        [draw_of(*row).normal(size=6) for row in zip(rows.patient, rows.place, strict=True)]
-    )
+    values = np.stack([draw_of(*row).normal(size=6) for row in zip(rows.patient, rows.place, strict=True)])
     rows.insert(0, "row", rows.patient + "-" + rows.place.astype(str))
     rows["site"] = [("north", "south")[int(name[1:]) // 2 % 2] for name in rows.patient]
     for j in range(6):

@@ -30,9 +30,7 @@ def mlp(width):
 
 def cnn():
     tf.keras.utils.set_random_seed(3)
-    return build(
-        "baseline_cnn", 8, 1, 2, norm="group", dropout=0.0, model_arg={"width": 8, "stages": 1}
-    )
+    return build("baseline_cnn", 8, 1, 2, norm="group", dropout=0.0, model_arg={"width": 8, "stages": 1})
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +63,7 @@ def test_without_noise_the_round_is_clipped_sgd_on_the_drawn_patients(site, benc
 
 def test_without_clip_and_noise_the_round_is_sgd(site, small_chunks):
     here, model = site(rows=120), mlp(width=5)
-    plain = Bench(
-        model,
-        LAYOUT,
-        MECHANISMS | {"loud": MECHANISMS["quiet"], "rare": MECHANISMS["quiet"]},
-        float("inf"),
-    )
+    plain = Bench(model, LAYOUT, MECHANISMS | {"loud": MECHANISMS["quiet"], "rare": MECHANISMS["quiet"]}, float("inf"))
     expected, _ = reference(model, here, MECHANISMS["quiet"], float("inf"), steps=3)
     assert difference(plain.update(here, "quiet", steps=3)[0], expected) < 1e-6
 
@@ -83,9 +76,7 @@ def test_a_patient_moves_a_steps_sum_by_at_most_the_clip(site, small_chunks, bat
     if len(shape) == 1:
         model = build_tabular("mlp", 6, 3, 0.5, {"width": 16, "l2": 0.0})
     else:
-        model = build(
-            "baseline_cnn", 8, 1, 2, norm="group", dropout=0.5, model_arg={"width": 8, "stages": 1}
-        )
+        model = build("baseline_cnn", 8, 1, 2, norm="group", dropout=0.5, model_arg={"width": 8, "stages": 1})
     here = site(rows=90, patients=40, shape=shape, fixed=1)
     bench = Bench(model, here.layout, mechanism, clip)
     moved = []
@@ -117,10 +108,7 @@ def test_noise_has_the_promised_deviation_and_is_the_clips_alone(site, bench):
 def test_every_step_has_noise_of_its_own(site, bench):
     """Had all steps the same noise, that of four would deviate four times as much as that of one, not twice."""
     nobody = site()
-    one, four = (
-        np.concatenate([v.ravel() for v in bench.update(nobody, "rare", steps=steps)[0]])
-        for steps in (1, 4)
-    )
+    one, four = (np.concatenate([v.ravel() for v in bench.update(nobody, "rare", steps=steps)[0]]) for steps in (1, 4))
     # No patient is ever drawn: what is released is noise alone.
     assert one.std() == pytest.approx(RATE * 1.5 * 0.7, rel=0.05)
     assert four.std() == pytest.approx(2 * RATE * 1.5 * 0.7, rel=0.05)

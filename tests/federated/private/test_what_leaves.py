@@ -78,23 +78,11 @@ def images(root: Path, odd: bool) -> Dataset:
     return Dataset.load(root / "data")
 
 
-PRIVATE = FederateConfig(
-    dp="patient", dp_epsilon=4.0, dp_delta=1e-3, rounds=2, local_steps=1, dp_seed=0
-)
+PRIVATE = FederateConfig(dp="patient", dp_epsilon=4.0, dp_delta=1e-3, rounds=2, local_steps=1, dp_seed=0)
 TABLE = replace(
-    PRIVATE,
-    model="mlp",
-    batch_size=5,
-    bound={"age": "18:110", "marker": "-4:4"},
-    categories={"job": "nurse,clerk"},
+    PRIVATE, model="mlp", batch_size=5, bound={"age": "18:110", "marker": "-4:4"}, categories={"job": "nurse,clerk"}
 )
-IMAGES = replace(
-    PRIVATE,
-    model="baseline_cnn",
-    model_arg={"width": "4", "stages": "2"},
-    image_size=16,
-    batch_size=4,
-)
+IMAGES = replace(PRIVATE, model="baseline_cnn", model_arg={"width": "4", "stages": "2"}, image_size=16, batch_size=4)
 CASES = {
     "table": (table, TABLE),
     "masking": (table, replace(TABLE, secure="masking", client_dropout=0.2)),
@@ -128,13 +116,7 @@ def trained(make, odd: bool, config: FederateConfig, root: Path, execution) -> R
     from medimg.listener import Listener
 
     told = []
-    run = federate(
-        make(root, odd).root,
-        root / "run",
-        config,
-        listener=Listener(note=told.append),
-        execution=execution,
-    )
+    run = federate(make(root, odd).root, root / "run", config, listener=Listener(note=told.append), execution=execution)
     tables = printed(json.loads((run.root / "federation.json").read_text()))
     (root / "run" / "printed.txt").write_text(f"{told}{tables}")
     return run
@@ -147,12 +129,7 @@ def everything(run: Run, root: Path) -> dict[str, bytes]:
 
     evaluate(Run.load(run.root), EvaluateConfig(bootstrap=20))
     export(Run.load(run.root), root / "saved", ExportConfig(samples=2))
-    files = [
-        path
-        for name in ("run", "saved")
-        for path in sorted((root / name).rglob("*"))
-        if path.is_file()
-    ]
+    files = [path for name in ("run", "saved") for path in sorted((root / name).rglob("*")) if path.is_file()]
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
@@ -200,19 +177,12 @@ def test_a_patient_whom_no_step_draws_leaves_no_trace(case, tmp_path, execution)
     files = {odd: everything(runs[odd], root) for odd, root in roots.items()}
     assert set(files[False]) == set(files[True])
     # With dates or unused generators inside: their weights were compared above, and the export proves them.
-    archives = (
-        "model.keras",
-        "saved_model.pb",
-        "variables.data-00000-of-00001",
-        "variables.index",
-        "fingerprint.pb",
-    )
+    archives = ("model.keras", "saved_model.pb", "variables.data-00000-of-00001", "variables.index", "fingerprint.pb")
     different = [
         name
         for name in files[False]
         if not name.endswith(archives)
-        and comparable(name, files[False][name], roots[False])
-        != comparable(name, files[True][name], roots[True])
+        and comparable(name, files[False][name], roots[False]) != comparable(name, files[True][name], roots[True])
     ]
     assert different == []
     told = b"".join(files[True].values())
@@ -239,13 +209,7 @@ def test_a_changed_dataset_is_not_gone_on_with(tmp_path, execution):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        federate(
-            data.root,
-            tmp_path / "run",
-            TABLE,
-            listener=Listener(round=stopped),
-            execution=execution,
-        )
+        federate(data.root, tmp_path / "run", TABLE, listener=Listener(round=stopped), execution=execution)
     whole = data.manifest
     replace(data, manifest=whole[whole["patient"] != ODD]).save()
     with pytest.raises(InputError, match="has changed since this Run began"):

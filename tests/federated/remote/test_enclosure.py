@@ -31,14 +31,10 @@ def family(worker) -> list[psutil.Process]:
 def test_nothing_of_it_listens_but_at_the_loopback(worker):
     processes = {process.pid for process in family(worker)}
     heard = [
-        c.laddr
-        for c in psutil.net_connections("tcp")
-        if c.status == psutil.CONN_LISTEN and c.pid in processes | {None}
+        c.laddr for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN and c.pid in processes | {None}
     ]
     assert ("127.0.0.1", worker.port) in heard
-    assert not [
-        address for address in heard if address.port == worker.port and address[0] != "127.0.0.1"
-    ]
+    assert not [address for address in heard if address.port == worker.port and address[0] != "127.0.0.1"]
 
 
 def test_open_worker_listens_everywhere():

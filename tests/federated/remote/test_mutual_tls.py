@@ -50,9 +50,7 @@ def first_answer(port: int, context: ssl.SSLContext | None) -> bytes:
         try:
             line = stack.enter_context(socket.create_connection(("127.0.0.1", port), 10))
             if context:
-                line = stack.enter_context(
-                    context.wrap_socket(line, server_hostname="site-a.example.org")
-                )
+                line = stack.enter_context(context.wrap_socket(line, server_hostname="site-a.example.org"))
             line.sendall(PREFACE)
             return line.recv(64)
         except (ssl.SSLError, ConnectionError):

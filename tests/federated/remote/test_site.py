@@ -108,9 +108,7 @@ def test_killed_worker_leaves_nothing_that_the_next_does_not_remove(serve, tmp_p
 def serving(features=None, classes=("a", "b"), **examples):
     from federated.remote.description import Description
 
-    clients = {
-        name: {"examples": {"train": n}, "fingerprint": name} for name, n in examples.items()
-    }
+    clients = {name: {"examples": {"train": n}, "fingerprint": name} for name, n in examples.items()}
     return Description("binary", list(classes), "", features or {}, "0.87", clients)
 
 

@@ -30,9 +30,7 @@ def running(example: str, folder: Path, authority, changes: dict[str, str], port
     paths = {"/etc/medimg/federation-ca.pem": str(authority.path)}
     for host in ("site-a", "site-b", "coordinator"):
         for kind in ("pem", "key"):
-            paths[f"/etc/medimg/{host}.{kind}"] = str(
-                authority.folder / f"{host}.example.org.{kind}"
-            )
+            paths[f"/etc/medimg/{host}.{kind}"] = str(authority.folder / f"{host}.example.org.{kind}")
     for old, new in changes.items():
         assert old in text
         text = text.replace(old, new)
@@ -43,9 +41,7 @@ def running(example: str, folder: Path, authority, changes: dict[str, str], port
     path.write_text(text)
     command = [program, *(["-e", "stderr", "-p", str(folder), "-c"] if program == "nginx" else [])]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, str(path)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
+        process = subprocess.Popen([*command, str(path)], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
         for port in ports:
             _wait_for(port, process, folder / "log")

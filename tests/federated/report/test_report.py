@@ -61,9 +61,7 @@ def hospitals():
     made = {}
     for i, (name, size) in enumerate(SIZES.items()):
         x = draw.normal(size=(2 * size, 8)) + 0.3 * i
-        y = (draw.random(2 * size) < chance(x, np.append(truth[:-1], truth[-1] + 0.4 * i))).astype(
-            int
-        )
+        y = (draw.random(2 * size) < chance(x, np.append(truth[:-1], truth[-1] + 0.4 * i))).astype(int)
         cuts = {"train": slice(size), "val": slice(size, size + size // 3)}
         cuts["test"] = slice(size + size // 3, None)
         made[name] = {part: (x[cut], y[cut]) for part, cut in cuts.items()}
@@ -71,9 +69,7 @@ def hospitals():
 
 
 def all_of(sites, part):
-    return tuple(
-        np.concatenate(parts) for parts in zip(*(s[part] for s in sites.values()), strict=True)
-    )
+    return tuple(np.concatenate(parts) for parts in zip(*(s[part] for s in sites.values()), strict=True))
 
 
 def validated(x, y, w):
@@ -111,11 +107,7 @@ def federated(sites):
         history.append(
             {"round": number, "loss": train["loss"], "accuracy": train["accuracy"]}
             | validated(*all_of(sites, "val"), w)
-            | {
-                "participants": len(updates),
-                "bytes_up": BYTES * len(updates),
-                "bytes_down": BYTES * 4,
-            }
+            | {"participants": len(updates), "bytes_up": BYTES * len(updates), "bytes_down": BYTES * 4}
             | {"seconds": 0.08 * number}
         )
     history = pd.DataFrame(history)
@@ -153,10 +145,7 @@ def clients_of(sites, root):
         for i, label in enumerate(labels)
     ]
     manifest = pd.DataFrame(rows, columns=["image", "label", "patient", "site", "split"])
-    return [
-        Client(n, Dataset(root, "made", "binary", ("healthy", "ill"), own))
-        for n, own in manifest.groupby("site")
-    ]
+    return [Client(n, Dataset(root, "made", "binary", ("healthy", "ill"), own)) for n, own in manifest.groupby("site")]
 
 
 def federation_of(sites, rounds, history, gain, baselines):
@@ -180,9 +169,7 @@ def federation_of(sites, rounds, history, gain, baselines):
             "unit": "patient",
             "delta": 1e-4,
             "total": {"epsilon": {"pld": 7.98, "rdp": 8.61}},
-            "sites": {
-                name: {"epsilon": {"pld": 4.0 + i, "rdp": 4.5 + i}} for i, name in enumerate(sites)
-            },
+            "sites": {name: {"epsilon": {"pld": 4.0 + i, "rdp": 4.5 + i}} for i, name in enumerate(sites)},
             "sentences": ["A patient who is at two sites spends both sites' epsilons."],
         },
         "bytes": {"up": int(rounds["bytes_up"].sum()), "down": int(rounds["bytes_down"].sum())},
@@ -217,10 +204,7 @@ def case(tmp_path_factory):
         "federated": dict.fromkeys(sites, w),
         "centralised": dict.fromkeys(sites, centre),
     }
-    baselines = {
-        "centralised": centre_history,
-        "local": {name: found[1] for name, found in own.items()},
-    }
+    baselines = {"centralised": centre_history, "local": {name: found[1] for name, found in own.items()}}
     federation = federation_of(sites, rounds, history, gain_of(sites, weights), baselines)
     atomic.write_csv(root / "history.csv", history)
     atomic.write_csv(root / "rounds.csv", rounds)
@@ -334,17 +318,11 @@ def grid(*rows):
 
 
 def test_states_in_closed_form():
-    rounds = grid(
-        (1, "a", "ok"), (1, "b", "dropped"), (3, "a", "rejected: too long"), (3, "b", "lost")
-    )
+    rounds = grid((1, "a", "ok"), (1, "b", "dropped"), (3, "a", "rejected: too long"), (3, "b", "lost"))
     found = states(rounds, ["b", "a", "c"], range(1, 4))
     names = [[STATES[i] for i in row] for row in found]
     none = State.NOT_ASKED
-    assert names == [
-        [State.DROPPED, none, State.LOST],
-        [State.TOOK_PART, none, State.REJECTED],
-        [none, none, none],
-    ]
+    assert names == [[State.DROPPED, none, State.LOST], [State.TOOK_PART, none, State.REJECTED], [none, none, none]]
     assert state("straggler") is State.SLOW
     assert state("unused: 2 of 3 clients") is State.UNUSED
     with pytest.raises(ValueError, match="status 'asleep' is none of ok"):
@@ -413,9 +391,7 @@ def test_traffic_adds_up(case):
     left, right = traffic_figure(history).axes
     up, down = (line.get_ydata()[-1] for line in left.lines)
     assert left.get_title().endswith("kB")
-    assert [down * 1000, up * 1000] == pytest.approx(
-        [BYTES * 4 * ROUNDS, history["bytes_up"].sum()]
-    )
+    assert [down * 1000, up * 1000] == pytest.approx([BYTES * 4 * ROUNDS, history["bytes_up"].sum()])
     assert right.lines[0].get_ydata()[-1] == pytest.approx(0.08 * ROUNDS * (ROUNDS + 1) / 2)
 
 

@@ -18,9 +18,7 @@ SIZES = {"east": 60, "north": 40, "west": 50}
 
 
 def binary(truth, score, threshold=0.5):
-    return Predictions(
-        "binary", ("healthy", "ill"), truth, np.stack([1 - score, score], axis=1), threshold
-    )
+    return Predictions("binary", ("healthy", "ill"), truth, np.stack([1 - score, score], axis=1), threshold)
 
 
 def material(sizes=SIZES, prevalence=0.4):
@@ -85,23 +83,18 @@ def test_the_interval_of_a_difference_is_that_of_repeated_rows():
     for weights in np.concatenate(list(cluster_weights(patients[here], 300, draws))):
         rows = np.repeat(np.flatnonzero(here), weights.astype(int))
         a, b = (
-            roc_auc_score(models[m].targets[rows], models[m].probabilities[rows, 1])
-            for m in ("federated", "local")
+            roc_auc_score(models[m].targets[rows], models[m].probabilities[rows, 1]) for m in ("federated", "local")
         )
         differences.append(a - b)
     found = at(result, "north")["differences"]["local"]
-    assert [found["low"], found["high"]] == pytest.approx(
-        np.quantile(differences, [0.025, 0.975]), abs=1e-9
-    )
+    assert [found["low"], found["high"]] == pytest.approx(np.quantile(differences, [0.025, 0.975]), abs=1e-9)
     # Whole patients are drawn: the two rows of one always come alike.
     assert at(result, "north")["patients"] == 20
 
 
 def test_words_where_the_answer_is_known():
     models, sites, patients = three(local=(0.0, 2.5, 30.0), federated=2.5)
-    models["local"].probabilities[sites == "north"] = models["federated"].probabilities[
-        sites == "north"
-    ]
+    models["local"].probabilities[sites == "north"] = models["federated"].probabilities[sites == "north"]
     for metric in ("auroc", "accuracy", "brier"):
         result = site_gain(models, sites, patients, metric, resamples=400)
         words = [at(result, site)["word"] for site in SIZES]

@@ -77,9 +77,7 @@ def test_trimmed_ties_are_divided_and_the_order_of_clients_does_not_matter():
     assert result.vector == pytest.approx([4 / 3])
     assert result.share == pytest.approx([2 / 9, 2 / 9, 2 / 9, 1 / 6, 1 / 6])
     for order in itertools.permutations(range(5)):
-        assert trimmed_mean(values[list(order)], 1).share == pytest.approx(
-            result.share[list(order)]
-        )
+        assert trimmed_mean(values[list(order)], 1).share == pytest.approx(result.share[list(order)])
 
 
 def test_trimmed_fraction_rounds_up():
@@ -183,9 +181,7 @@ def test_memory_is_that_of_blocks(rule, tmp_path, monkeypatch):
 
 
 def test_too_few_clients_are_refused_with_the_remedy():
-    with pytest.raises(
-        InputError, match=r"at least 5 clients .* got 4; give --byzantine 0 or less"
-    ):
+    with pytest.raises(InputError, match=r"at least 5 clients .* got 4; give --byzantine 0 or less"):
         krum(updates(4), 1)
     with pytest.raises(InputError, match=r"--aggregation mean"):
         check_enough("multi-krum", 2, byzantine=0)

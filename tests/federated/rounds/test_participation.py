@@ -20,9 +20,7 @@ def test_the_same_round_finds_the_same_clients_and_others_find_others():
     assert attendance(NAMES, 3, 8, **options) != first[3]
 
 
-@pytest.mark.parametrize(
-    ("fraction", "count"), [(1.0, 20), (0.5, 10), (0.12, 2), (0.125, 3), (0.001, 1)]
-)
+@pytest.mark.parametrize(("fraction", "count"), [(1.0, 20), (0.5, 10), (0.12, 2), (0.125, 3), (0.001, 1)])
 def test_the_fraction_is_rounded_and_never_nobody(fraction, count):
     chosen = participants(NAMES, fraction, round=1, seed=0)
     assert len(chosen) == len(set(chosen)) == count
@@ -38,9 +36,7 @@ def test_every_client_is_asked_equally_often():
 
 def test_dropouts_and_stragglers_come_at_their_rate_and_independently():
     lost = np.array([[n in dropouts(NAMES, 0.3, r, 1) for n in NAMES] for r in range(1000)])
-    slow = np.array(
-        [[w < 1 for w in stragglers(NAMES, 0.3, 0.5, r, 1).values()] for r in range(1000)]
-    )
+    slow = np.array([[w < 1 for w in stragglers(NAMES, 0.3, 0.5, r, 1).values()] for r in range(1000)])
     error = 5 * np.sqrt(0.3 * 0.7 / lost.size)
     assert abs(lost.mean() - 0.3) < error and abs(slow.mean() - 0.3) < error
     # Same seeds, rounds and clients: the streams still don't follow each other.

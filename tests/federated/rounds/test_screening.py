@@ -5,14 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from federated.rounds.screening import (
-    Limits,
-    RejectedUpdateError,
-    Update,
-    digest_arrays,
-    screened,
-    validate,
-)
+from federated.rounds.screening import Limits, RejectedUpdateError, Update, digest_arrays, screened, validate
 
 SHAPES = [(3, 2), (), (4,)]
 

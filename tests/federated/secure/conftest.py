@@ -51,9 +51,7 @@ class Parties:
         """Honest stages up to, without, `until`; clients of `lost` are silent in them."""
         end = STAGES.index(until) if until in STAGES else len(STAGES)
         for stage in STAGES[len(self.sent) : end]:
-            self.sent[stage] = {
-                name: self.act(stage, name) for name in self.inbound if name not in lost
-            }
+            self.sent[stage] = {name: self.act(stage, name) for name in self.inbound if name not in lost}
             for name, message in self.sent[stage].items():
                 self.server.receive(name, message)
             self.inbound = self.server.next_stage()

@@ -95,8 +95,7 @@ def test_no_order_of_requests_gets_both_secrets_of_a_client(parties, vectors_of)
     """Every list of the sum, asked of every client with the honest confirmations, and then every other one."""
     names = [f"site-{i}" for i in range(4)]
     lists = [
-        [name for name, has in zip(names, flags, strict=True) if has]
-        for flags in product((True, False), repeat=4)
+        [name for name, has in zip(names, flags, strict=True) if has] for flags in product((True, False), repeat=4)
     ]
     got = 0
     for first, second in product(lists, lists):
@@ -107,9 +106,7 @@ def test_no_order_of_requests_gets_both_secrets_of_a_client(parties, vectors_of)
             try:
                 raw = client.confirm(json.dumps(survivors).encode())
                 others = [
-                    play.signed("confirm", name, {"survivors": survivors})
-                    for name in survivors
-                    if name != "site-0"
+                    play.signed("confirm", name, {"survivors": survivors}) for name in survivors if name != "site-0"
                 ]
             except InputError:
                 continue

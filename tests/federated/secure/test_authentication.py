@@ -143,9 +143,7 @@ def test_a_false_share_is_rejected_by_the_name_of_who_revealed_it(parties, vecto
     np.testing.assert_allclose(total, exact, atol=1e-7)
 
 
-def test_a_client_that_shares_another_secret_than_it_uses_is_named_and_there_is_no_sum(
-    parties, vectors_of
-):
+def test_a_client_that_shares_another_secret_than_it_uses_is_named_and_there_is_no_sum(parties, vectors_of):
     play = parties(vectors_of(3)).play(until="mask")
     # Its vector is then masked by a seed that nobody has shares of.
     play.clients["site-2"]._seed = bytes(32)
@@ -200,13 +198,9 @@ def test_a_key_that_makes_the_secret_known_to_all_is_rejected(parties, vectors_o
 
 def test_a_masked_vector_under_another_tag_key_is_rejected(parties, vectors_of):
     play = parties(vectors_of(3)).play(until="mask")
-    raw = signed_message(
-        play.identities["site-0"], play.terms.id, "mask", {}, np.ones(21, "<u8"), bytes(32)
-    )
+    raw = signed_message(play.identities["site-0"], play.terms.id, "mask", {}, np.ones(21, "<u8"), bytes(32))
     with pytest.raises(RejectedError, match=r"'site-0': the signature .* does not match its body"):
         play.server.receive("site-0", raw)
-    untagged = signed_message(
-        play.identities["site-0"], play.terms.id, "mask", {}, np.ones(21, "<u8")
-    )
+    untagged = signed_message(play.identities["site-0"], play.terms.id, "mask", {}, np.ones(21, "<u8"))
     with pytest.raises(RejectedError, match="'site-0': the signature"):
         play.server.receive("site-0", untagged)

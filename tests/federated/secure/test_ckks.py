@@ -169,14 +169,10 @@ def test_false_messages_are_rejected_by_name(round_of_three, keys, draw):
     part = CkksClient(known["site-1"], short.to_bytes(), keys.secret).encrypt(np.zeros(5))
     body = verified_message(part, "site-1", known["site-1"].public, short.id, "encrypt").body
     with pytest.raises(RejectedError, match="'site-1': its ciphertexts hold 7 values"):
-        server.receive(
-            "site-1", signed_message(known["site-1"], server.terms.id, "encrypt", {}, body)
-        )
+        server.receive("site-1", signed_message(known["site-1"], server.terms.id, "encrypt", {}, body))
     for junk in (b"junk", pack([b"junk"]), pack([b""])):
         with pytest.raises(RejectedError, match="'site-1': its ciphertexts"):
-            server.receive(
-                "site-1", signed_message(known["site-1"], server.terms.id, "encrypt", {}, junk)
-            )
+            server.receive("site-1", signed_message(known["site-1"], server.terms.id, "encrypt", {}, junk))
     assert server.included == ("site-0",)
     assert len(unpack(pack([b"a", b""]))) == 2
 

@@ -62,9 +62,7 @@ def test_every_subset_of_five_clients(stage, vectors_of):
             # Each is a training of its own.
             known, network = identities(vectors), silent_from(dict.fromkeys(names, stage))
             if 5 - gone < 3:
-                with pytest.raises(
-                    TooFewClientsError, match=f"{5 - gone} clients at stage '{stage}'"
-                ):
+                with pytest.raises(TooFewClientsError, match=f"{5 - gone} clients at stage '{stage}'"):
                     masked_sum(vectors, identities=known, network=network)
                 continue
             result = masked_sum(vectors, identities=known, network=network)
@@ -130,8 +128,7 @@ def test_a_weight_out_of_bounds_is_rejected_by_name(weight):
 
 
 @pytest.mark.parametrize(
-    ("count", "threshold", "reason"),
-    [(1, 1, "2 or more clients"), (4, 2, "more than half"), (4, 5, "from 3 to 4")],
+    ("count", "threshold", "reason"), [(1, 1, "2 or more clients"), (4, 2, "more than half"), (4, 5, "from 3 to 4")]
 )
 def test_terms_that_protect_nobody_are_refused(count, threshold, reason, vectors_of):
     vectors = vectors_of(count)
@@ -141,9 +138,7 @@ def test_terms_that_protect_nobody_are_refused(count, threshold, reason, vectors
 
 def test_bytes_are_counted_both_ways(vectors_of):
     vectors = vectors_of(3, length=10_000)
-    result = masked_sum(
-        vectors, identities=identities(vectors), network=silent_from({"site-0": "share"})
-    )
+    result = masked_sum(vectors, identities=identities(vectors), network=silent_from({"site-0": "share"}))
     assert 80_008 < result.bytes_up["site-1"] < 83_000
     assert 0 < result.bytes_down["site-1"] < 5_000
     assert result.bytes_up["site-0"] < 3_000

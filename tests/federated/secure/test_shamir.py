@@ -42,17 +42,14 @@ def test_a_share_alone_is_uniform():
     stream = np.random.default_rng(0)
     shares = [share(bytes(32), 2, [1, 2], stream.bytes)[1] for _ in range(2000)]
     # The first byte holds 9 bits less 8: 521 bits are 65 whole bytes and one bit.
-    counts = np.bincount(
-        np.frombuffer(b"".join(part[2:] for part in shares), np.uint8), minlength=256
-    )
+    counts = np.bincount(np.frombuffer(b"".join(part[2:] for part in shares), np.uint8), minlength=256)
     expected = counts.sum() / 256
     # 255 degrees of freedom: 330 is the 0.1% point.
     assert ((counts - expected) ** 2 / expected).sum() < 330
 
 
 @pytest.mark.parametrize(
-    ("secret", "threshold", "places"),
-    [(bytes(65), 2, [1, 2]), (b"x", 3, [1, 2]), (b"x", 1, [0, 1]), (b"x", 2, [1, 1])],
+    ("secret", "threshold", "places"), [(bytes(65), 2, [1, 2]), (b"x", 3, [1, 2]), (b"x", 1, [0, 1]), (b"x", 2, [1, 1])]
 )
 def test_impossible_sharings_are_refused(secret, threshold, places):
     with pytest.raises(ValueError):

@@ -80,10 +80,7 @@ def table(n: int = 120, seed: int = 0, classes=("a", "b", "c")) -> Dataset:
 
 def divided(dataset: Dataset) -> dict[str, Dataset]:
     """The dataset of each site."""
-    return {
-        name: dataclasses.replace(dataset, manifest=rows)
-        for name, rows in dataset.manifest.groupby("site")
-    }
+    return {name: dataclasses.replace(dataset, manifest=rows) for name, rows in dataset.manifest.groupby("site")}
 
 
 def asking(clients: dict[str, Dataset], log: list | None = None):
@@ -91,10 +88,7 @@ def asking(clients: dict[str, Dataset], log: list | None = None):
 
     def ask(request: dict) -> dict[str, dict]:
         sent = json.dumps(request, allow_nan=False)
-        answers = {
-            name: json.dumps(answer(own, json.loads(sent)), allow_nan=False)
-            for name, own in clients.items()
-        }
+        answers = {name: json.dumps(answer(own, json.loads(sent)), allow_nan=False) for name, own in clients.items()}
         if log is not None:
             log.append((request["kind"], answers))
         return {name: json.loads(text) for name, text in answers.items()}
@@ -118,9 +112,7 @@ def same(ours: Preprocessing, pooled: Preprocessing) -> None:
     for one, other in zip(ours.columns, pooled.columns, strict=True):
         assert (one.source, one.kind, one.category) == (other.source, other.kind, other.category)
         assert one.fill == other.fill, one.name
-        np.testing.assert_allclose(
-            (one.offset, one.scale), (other.offset, other.scale), rtol=1e-10, atol=1e-12
-        )
+        np.testing.assert_allclose((one.offset, one.scale), (other.offset, other.scale), rtol=1e-10, atol=1e-12)
 
 
 @pytest.fixture(scope="module")
@@ -153,9 +145,7 @@ def test_made_up_tables_of_which_one_lacks_columns(options, seed):
     absent = ["offset", "same", "seen", "grade", "colour"]
     west = clients["west"]
     clients["west"] = dataclasses.replace(
-        west,
-        manifest=west.manifest.drop(columns=absent),
-        features=tuple(f for f in FEATURES if f.name not in absent),
+        west, manifest=west.manifest.drop(columns=absent), features=tuple(f for f in FEATURES if f.name not in absent)
     )
     same(of(clients, Schema.of(pool), **options), of_pool(pool, **options))
 
@@ -167,9 +157,7 @@ def test_the_order_and_number_of_clients_do_not_matter():
     assert of(clients, Schema.of(whole)) == of(reverse, Schema.of(whole))
     same(of({"one": whole}, Schema.of(whole)), of_pool(whole))
     few = dataclasses.replace(whole, manifest=whole.manifest[:24])
-    alone = {
-        f"c{i}": dataclasses.replace(whole, manifest=whole.manifest[i : i + 1]) for i in range(24)
-    }
+    alone = {f"c{i}": dataclasses.replace(whole, manifest=whole.manifest[i : i + 1]) for i in range(24)}
     same(of(alone, Schema.of(few)), of_pool(few))
 
 
@@ -205,9 +193,7 @@ def test_keys_keep_the_order_and_come_back(kind):
         values = np.r_[values, -values].astype(np.float32).astype(np.float64)
     keys = to_keys(values, kind)
     np.testing.assert_array_equal(to_values(keys, kind), values)
-    np.testing.assert_array_equal(
-        np.argsort(keys, kind="stable"), np.argsort(values, kind="stable")
-    )
+    np.testing.assert_array_equal(np.argsort(keys, kind="stable"), np.argsort(values, kind="stable"))
     assert to_keys(np.array([-0.0]), kind) == to_keys(np.array([0.0]), kind)
 
 
@@ -227,9 +213,7 @@ def test_medians_are_exact_in_few_rounds(n):
     whole = dataclasses.replace(whole, features=features)
     clients, log = divided(whole), []
     if n == 1:
-        with pytest.raises(
-            InputError, match=r"no feature is left .*the same in every training row"
-        ):
+        with pytest.raises(InputError, match=r"no feature is left .*the same in every training row"):
             of(clients, Schema.of(whole))
         return
     fitted = of(clients, Schema.of(whole), log)
@@ -281,9 +265,7 @@ def test_answers_do_not_grow_with_the_rows():
 def test_a_site_in_another_form_takes_the_agreed_one():
     schema = Schema.of(table())
     text = table().manifest.assign(weight="?", visits="2", extra="z")
-    own = Dataset(
-        "w", "w", "multiclass", ("c", "b", "a"), text, features=(Feature("visits", "categorical"),)
-    )
+    own = Dataset("w", "w", "multiclass", ("c", "b", "a"), text, features=(Feature("visits", "categorical"),))
     known = agreed(own, schema)
     assert known.features == FEATURES
     assert known.classes == ("a", "b", "c")
@@ -300,9 +282,7 @@ def test_a_site_in_another_form_takes_the_agreed_one():
 def test_rows_that_a_site_learns_from_are_those_of_the_pool():
     whole = table()
     at_west = whole.manifest["site"] == "west"
-    pool = dataclasses.replace(
-        whole, manifest=whole.manifest.assign(offset=whole.manifest["offset"].mask(at_west))
-    )
+    pool = dataclasses.replace(whole, manifest=whole.manifest.assign(offset=whole.manifest["offset"].mask(at_west)))
     expected = complete_rows(pool, pool.rows("train"))
     known = [feature.name for feature in FEATURES if feature.name != "never"]
     ours = [training_rows(own, known) for own in divided(pool).values()]
@@ -315,9 +295,7 @@ def test_rows_that_a_site_learns_from_are_those_of_the_pool():
     [
         (lambda own: dataclasses.replace(own, features=()), "holds images"),
         (
-            lambda own: dataclasses.replace(
-                own, manifest=own.manifest.drop(columns=[f.name for f in FEATURES])
-            ),
+            lambda own: dataclasses.replace(own, manifest=own.manifest.drop(columns=[f.name for f in FEATURES])),
             "none of the federation's columns",
         ),
         (
@@ -347,17 +325,11 @@ def test_a_site_that_does_not_fit_says_so(change, message):
         ("summaries", lambda given: {**given, "columns": given["columns"][1:]}),
         (
             "summaries",
-            lambda given: {
-                **given,
-                "columns": [{"moments": [9, float("nan"), 1.0, 0.0, 1.0]}, *given["columns"][1:]],
-            },
+            lambda given: {**given, "columns": [{"moments": [9, float("nan"), 1.0, 0.0, 1.0]}, *given["columns"][1:]]},
         ),
         (
             "summaries",
-            lambda given: {
-                **given,
-                "columns": [{"moments": [9, 1e9, 1.0, 0.0, 1.0]}, *given["columns"][1:]],
-            },
+            lambda given: {**given, "columns": [{"moments": [9, 1e9, 1.0, 0.0, 1.0]}, *given["columns"][1:]]},
         ),
         ("counts", lambda given: {"counts": [row[1:] for row in given["counts"]]}),
         ("counts", lambda given: {"counts": [[0.5] * BINS for _ in given["counts"]]}),

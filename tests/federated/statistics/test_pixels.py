@@ -36,10 +36,7 @@ def dataset(tmp_path_factory) -> Dataset:
 
 
 def asking(dataset: Dataset, log: list | None = None):
-    clients = {
-        name: dataclasses.replace(dataset, manifest=rows)
-        for name, rows in dataset.manifest.groupby("site")
-    }
+    clients = {name: dataclasses.replace(dataset, manifest=rows) for name, rows in dataset.manifest.groupby("site")}
 
     def ask(request: dict) -> dict[str, dict]:
         sent = json.dumps(request, allow_nan=False)

@@ -38,9 +38,7 @@ def hospitals(tmp_path_factory) -> Dataset:
             "label": np.where(sick, "sick", "well"),
             "patient": names,
             "site": sites,
-            "split": np.tile(
-                ["train", "train", "train", "train", "val", "val", "test", "test"], 20
-            ),
+            "split": np.tile(["train", "train", "train", "train", "val", "val", "test", "test"], 20),
             "x": x + (sites == "east"),
             "noise": draw.normal(size=160),
         }
@@ -205,9 +203,7 @@ def test_toy_from_end_to_end(hospitals, tmp_path):
 def test_skin_with_real_weights(medical_data, pretrained_weights, tmp_path):
     data = tmp_path / "data"
     source = medical_data / "isic_9class_180"
-    prepare(
-        "isic", source, data, PrepareConfig(split="70/10/20", image_size=64, on_duplicates="drop")
-    )
+    prepare("isic", source, data, PrepareConfig(split="70/10/20", image_size=64, on_duplicates="drop"))
     study = FederatedStudyConfig(
         rounds=4,
         model=("mobilenet",),

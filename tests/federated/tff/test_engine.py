@@ -39,20 +39,13 @@ def locally_trained(model, weights, rows, x, y, rate, proximal=0.0):
         chosen = row[row >= 0]
         now = model.get_weights()
         found = gradient(model, x[chosen], y[chosen])
-        model.set_weights(
-            [
-                w - rate * (g + proximal * (w - w0))
-                for w, g, w0 in zip(now, found, weights, strict=True)
-            ]
-        )
+        model.set_weights([w - rate * (g + proximal * (w - w0)) for w, g, w0 in zip(now, found, weights, strict=True)])
     return model.get_weights()
 
 
 def test_one_client_one_step_is_central_sgd(execution, tmp_path):
     tf.keras.utils.set_random_seed(1)
-    model = build(
-        "baseline_cnn", 16, 1, 2, norm="group", dropout=0.0, model_arg={"width": 8, "stages": 2}
-    )
+    model = build("baseline_cnn", 16, 1, 2, norm="group", dropout=0.0, model_arg={"width": 8, "stages": 2})
     generator = np.random.default_rng(0)
     x = generator.integers(0, 256, (24, 16, 16, 1), np.uint8)
     y = generator.integers(0, 2, 24)
@@ -77,14 +70,7 @@ def test_three_rounds_of_five_clients_against_a_plain_loop(execution, federation
     model = mlp()
     local = LocalTraining(epochs=2, batch_size=8, learning_rate=0.1)
     proximal = 0.5 if name == "fedprox" else 0.0
-    engine = Engine(
-        execution,
-        LocalModel(model, "multiclass"),
-        layout,
-        Strategy(name, proximal=proximal),
-        local,
-        7,
-    )
+    engine = Engine(execution, LocalModel(model, "multiclass"), layout, Strategy(name, proximal=proximal), local, 7)
     state = engine.initialize()
     weights = model.get_weights()
     first = [np.zeros_like(w, np.float64) for w in weights]
@@ -96,10 +82,7 @@ def test_three_rounds_of_five_clients_against_a_plain_loop(execution, federation
         for client, (x, y) in arrays.items():
             rows = local_training.steps(local, len(y), 7, number, client)
             after = locally_trained(model, weights, rows, x, y, 0.1, proximal)
-            mean = [
-                m + len(y) / total * (b.astype(float) - a)
-                for m, b, a in zip(mean, weights, after, strict=True)
-            ]
+            mean = [m + len(y) / total * (b.astype(float) - a) for m, b, a in zip(mean, weights, after, strict=True)]
         if name == "fedadam":
             first = [0.9 * f + 0.1 * m for f, m in zip(first, mean, strict=True)]
             second = [0.99 * s + 0.01 * m**2 for s, m in zip(second, mean, strict=True)]
@@ -120,9 +103,7 @@ def tff_process(name, model_fn):
         "fedavgm": lambda: make.build_sgdm(1.0, momentum=0.9),
         "fedadam": lambda: make.build_adam(0.01, beta_1=0.9, beta_2=0.99, epsilon=1e-3),
         "fedyogi": lambda: make.build_yogi(0.01, beta_1=0.9, beta_2=0.99, epsilon=1e-3),
-        "fedadagrad": lambda: make.build_adagrad(
-            0.1, initial_preconditioner_value=1e-6, epsilon=1e-3
-        ),
+        "fedadagrad": lambda: make.build_adagrad(0.1, initial_preconditioner_value=1e-6, epsilon=1e-3),
     }
     if name == "fedsgd":
         return algorithms.build_fed_sgd(model_fn, make.build_sgdm(0.1))
@@ -136,8 +117,7 @@ def slow(value):
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["fedsgd", "mimelite", "fedyogi", slow("fedavgm"), slow("fedadam"), slow("fedadagrad")],
+    "name", ["fedsgd", "mimelite", "fedyogi", slow("fedavgm"), slow("fedadam"), slow("fedadagrad")]
 )
 def test_equals_the_algorithm_of_tff(execution, federation, name):
     sizes = (10, 20, 30)
@@ -162,10 +142,7 @@ def test_equals_the_algorithm_of_tff(execution, federation, name):
     their_state = execution.run(theirs.initialize)
     initial = tff.learning.models.ModelWeights(tuple(state.weights), ())
     their_state = execution.run(theirs.set_model_weights, their_state, initial)
-    sets = [
-        tf.data.Dataset.from_tensor_slices(arrays[client.name]).batch(32).repeat(local.epochs)
-        for client in data
-    ]
+    sets = [tf.data.Dataset.from_tensor_slices(arrays[client.name]).batch(32).repeat(local.epochs) for client in data]
     for _ in range(2):
         state, _ = engine.run_round(state, data)
         their_state = execution.run(theirs.next, their_state, sets).state
@@ -193,9 +170,7 @@ def test_scaffold_follows_its_paper_on_a_quadratic(execution, tmp_path):
     local = LocalTraining(steps=4, batch_size=1, learning_rate=0.2)
     strategy = Strategy("scaffold", server_learning_rate=0.8, clients=3)
     layout = Layout((2,), "float32", (), "int64")
-    engine = Engine(
-        execution, LocalModel(model, "binary"), layout, strategy, local, gradient=quadratic
-    )
+    engine = Engine(execution, LocalModel(model, "binary"), layout, strategy, local, gradient=quadratic)
     state = engine.initialize()
     x, c = np.zeros(2), np.zeros(2)
     own = {name: np.zeros(2) for name in centres}
@@ -277,9 +252,7 @@ def test_dropout_drops_by_seed(execution, federation):
     assert losses[0] != losses[1]
 
 
-@pytest.mark.parametrize(
-    "aggregation", ["robust-clip", slow("compress"), "dp-fixed", slow("dp-adaptive")]
-)
+@pytest.mark.parametrize("aggregation", ["robust-clip", slow("compress"), "dp-fixed", slow("dp-adaptive")])
 def test_aggregations_of_tff(execution, federation, aggregation):
     data, layout, _ = federation()
     strategy = Strategy(aggregation=aggregation, clip=1e6, noise_multiplier=1e-12)
@@ -299,10 +272,7 @@ def test_aggregations_of_tff(execution, federation, aggregation):
         assert max_difference(state.weights, expected) < 1e-4
     if aggregation in ("robust-clip", "dp-adaptive"):
         # Their clip moved, and the move is part of the state.
-        assert any(
-            not np.array_equal(a, b)
-            for a, b in zip(state.aggregator, start.aggregator, strict=True)
-        )
+        assert any(not np.array_equal(a, b) for a, b in zip(state.aggregator, start.aggregator, strict=True))
 
 
 def cnn():
@@ -353,9 +323,7 @@ def test_head_of_a_frozen_backbone_trains_on_its_features(execution, tmp_path):
     before = model.get_weights()
     state, _ = engine.run_round(engine.initialize(), [data])
     small.set_weights(engine.weights(state))
-    changed = [
-        w.name for w, b in zip(model.weights, before, strict=True) if not np.array_equal(w, b)
-    ]
+    changed = [w.name for w, b in zip(model.weights, before, strict=True) if not np.array_equal(w, b)]
     assert changed == ["logits/kernel:0", "logits/bias:0"]
 
 
@@ -414,9 +382,7 @@ def test_multilabel(execution, tmp_path):
     state, result = engine.run_round(engine.initialize(), [data])
     logits = model(x).numpy()
     assert result.per_client["site"].accuracy == pytest.approx(np.mean((logits > 0) == (y > 0.5)))
-    model.compile(
-        tf.keras.optimizers.SGD(0.1), tf.keras.losses.BinaryCrossentropy(from_logits=True)
-    )
+    model.compile(tf.keras.optimizers.SGD(0.1), tf.keras.losses.BinaryCrossentropy(from_logits=True))
     model.fit(x, y, batch_size=16, verbose=0)
     assert max_difference(state.weights, model.get_weights()) < 1e-5
 
@@ -457,9 +423,7 @@ def test_models_that_cannot_be_federated(execution, federation):
 def test_updates_aggregated_after_they_arrived_give_the_round(execution, federation):
     data, layout, _ = federation(sizes=(6, 9, 7, 5, 8, 6, 9, 7, 5, 8, 6, 9))
     for strategy in (Strategy("fedadam"), Strategy(aggregation="robust-clip", clients=12)):
-        engine = Engine(
-            execution, LocalModel(mlp(), "multiclass"), layout, strategy, LocalTraining(steps=2)
-        )
+        engine = Engine(execution, LocalModel(mlp(), "multiclass"), layout, strategy, LocalTraining(steps=2))
         start = engine.initialize()
         whole, told = engine.run_round(start, data)
         updates = engine.client_updates(start, data)
@@ -468,9 +432,7 @@ def test_updates_aggregated_after_they_arrived_give_the_round(execution, federat
         assert max_difference(state.weights, whole.weights) < 1e-6
         assert max_difference(state.weights, start.weights) > 1e-3
         assert measurements == told.measurements
-        assert all(
-            np.array_equal(a, b) for a, b in zip(state.aggregator, whole.aggregator, strict=True)
-        )
+        assert all(np.array_equal(a, b) for a, b in zip(state.aggregator, whole.aggregator, strict=True))
 
 
 def test_a_straggler_does_the_first_part_of_its_steps(execution, federation):

@@ -58,9 +58,7 @@ def test_epochs_are_permutations_cut_into_batches():
 
 def test_steps_go_on_through_the_epochs():
     by_steps = local_training.steps(LocalTraining(steps=7, batch_size=4), 10, 1, 2, "a")
-    assert np.array_equal(
-        by_steps, local_training.steps(LocalTraining(epochs=3, batch_size=4), 10, 1, 2, "a")[:7]
-    )
+    assert np.array_equal(by_steps, local_training.steps(LocalTraining(epochs=3, batch_size=4), 10, 1, 2, "a")[:7])
 
 
 def test_order_depends_on_seed_round_and_client():
@@ -69,9 +67,7 @@ def test_order_depends_on_seed_round_and_client():
     assert np.array_equal(base, local_training.steps(local, 50, 1, 2, "a"))
     for other in ((9, 2, "a"), (1, 9, "a"), (1, 2, "b")):
         assert not np.array_equal(base, local_training.steps(local, 50, *other))
-        assert not np.array_equal(
-            local_training.dropout_seed(1, 2, "a"), local_training.dropout_seed(*other)
-        )
+        assert not np.array_equal(local_training.dropout_seed(1, 2, "a"), local_training.dropout_seed(*other))
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,7 @@ from federated.engine.state import State
 def test_comes_back_as_it_was(tmp_path):
     state = State(
         round=3,
-        weights=[
-            np.arange(6, dtype=np.float32).reshape(2, 3),
-            np.float32(2.5) * np.ones(1, np.float32),
-        ],
+        weights=[np.arange(6, dtype=np.float32).reshape(2, 3), np.float32(2.5) * np.ones(1, np.float32)],
         server=[np.asarray(7), np.zeros((0,), np.float32)],
         shared=[],
         aggregator=[np.asarray(True)],

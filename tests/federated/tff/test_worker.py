@@ -53,10 +53,7 @@ print(worker.process.pid, flush=True)
 def test_no_worker_outlives_its_parent(end):
     then = {"returned": "pass", "failed": "raise SystemExit(3)"}.get(end, "time.sleep(60)")
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT.format(then=then)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
+        [sys.executable, "-c", PARENT.format(then=then)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     process = int(parent.stdout.readline())
     if end in ("killed", "interrupted"):

@@ -6,14 +6,7 @@ from scipy.stats import norm
 
 from medimg.audit.attacks import attack, halves
 from medimg.audit.bound import lower_bound
-from medimg.audit.lira import (
-    Shadows,
-    check,
-    difficulty,
-    memberships,
-    offline_scores,
-    online_scores,
-)
+from medimg.audit.lira import Shadows, check, difficulty, memberships, offline_scores, online_scores
 from medimg.audit.roc import auc_of
 from medimg.audit.signals import Signals, signals
 from medimg.errors import InputError
@@ -65,10 +58,7 @@ def test_untrained_attacks_equal_the_library(logits):
     # Small logits: the library subtracts probabilities from 1, which loses those near it.
     z, member = z / 6, np.arange(400) < 150
     given = data_structures.AttackInputData(
-        logits_train=z[member],
-        logits_test=z[~member],
-        labels_train=targets[member],
-        labels_test=targets[~member],
+        logits_train=z[member], logits_test=z[~member], labels_train=targets[member], labels_test=targets[~member]
     )
     types = data_structures.AttackType
     found = membership_inference_attack.run_attacks(
@@ -88,9 +78,7 @@ def test_trained_attack_finds_a_leak_and_nothing_where_there_is_none(name):
     member, patients = np.arange(800) < 500, np.arange(800)
     first = halves(member, patients, 0)
     for shift, low, high in ((1.5, 0.75, 0.92), (0.0, 0.43, 0.57)):
-        found = attack(
-            name, toy_signals(draw.normal(shift * member, 1)), member, patients, first, 0
-        )
+        found = attack(name, toy_signals(draw.normal(shift * member, 1)), member, patients, first, 0)
         # The best possible AUC is norm.cdf(1.5 / sqrt 2) = 0.856.
         assert low < auc_of(found.values, member) < high
 
@@ -113,8 +101,7 @@ def test_first_half_for_the_bound_owes_nothing_to_the_second():
     confidence = draw.normal(member, 1.0)
     changed = np.where(first, confidence, -7 * confidence)
     one, other = (
-        attack("logistic-regression", toy_signals(c), member, patients, first, 0)
-        for c in (confidence, changed)
+        attack("logistic-regression", toy_signals(c), member, patients, first, 0) for c in (confidence, changed)
     )
     assert not np.allclose(one.values[first], other.values[first])
     assert (one.for_bound[first] == other.for_bound[first]).all()

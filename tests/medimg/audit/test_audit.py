@@ -149,11 +149,7 @@ def test_held_out_patients_are_the_non_members(held_out, private, tmp_path):
     patients = pd.Series(found.patients)
     assert set(patients[~found.member]) <= drawn
     assert set(patients[found.member]) <= set(held_out.dataset().rows("train")["patient"])
-    assert (
-        result["member_patients"]
-        == result["non_member_patients"]
-        >= 0.8 * min(len(drawn), 100 - len(drawn))
-    )
+    assert result["member_patients"] == result["non_member_patients"] >= 0.8 * min(len(drawn), 100 - len(drawn))
     # As many of each set of labels.
     labels = strata(found.rows)
     kinds = pd.Series(found.member, index=patients).groupby(level=0).first()
@@ -166,9 +162,7 @@ def test_held_out_patients_are_the_non_members(held_out, private, tmp_path):
     other = subject(held_out, seed=1)
     assert set(other.patients) != set(found.patients)
     # A private twin holds the same patients out.
-    config = dataclasses.replace(
-        OVERFITTED, epochs=2, audit_holdout=0.5, dp_epsilon=1.0, dp_delta=1e-3, dp_seed=0
-    )
+    config = dataclasses.replace(OVERFITTED, epochs=2, audit_holdout=0.5, dp_epsilon=1.0, dp_delta=1e-3, dp_seed=0)
     quiet = train(Path(held_out.config["data"]), tmp_path / "quiet", config)
     beside = audit(quiet, dataclasses.replace(QUICK, twin=str(held_out.root)))
     assert beside["twin"]["difference"]["threshold"]["auc"]["low"] > 0.1
@@ -294,9 +288,7 @@ def test_canaries_are_new_patients_under_other_labels(coins, tmp_path):
     images = write_dataset(tmp_path / "data", n=120, size=16)
     rows = canaries(images, 30, 0)
     labels = dict(zip(images.manifest["image"], images.manifest["label"], strict=True))
-    assert all(
-        label != labels[image] for label, image in zip(rows["label"], rows["image"], strict=True)
-    )
+    assert all(label != labels[image] for label, image in zip(rows["label"], rows["image"], strict=True))
     assert rows["image"].is_unique
     assert not set(rows["patient"]) & set(images.manifest["patient"])
     assert set(rows["image"]) <= set(images.rows("test")["image"])

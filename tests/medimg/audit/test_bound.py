@@ -9,14 +9,7 @@ from scipy.stats import binom
 from statsmodels.stats.proportion import proportion_confint
 
 from medimg.audit.attacks import halves
-from medimg.audit.bound import (
-    choose,
-    clopper_pearson,
-    count,
-    epsilon_of_counts,
-    lower_bound,
-    per_patient,
-)
+from medimg.audit.bound import choose, clopper_pearson, count, epsilon_of_counts, lower_bound, per_patient
 from medimg.audit.claim import Claim
 from medimg.audit.one_run import audit_guesses, epsilon_lower_bound, p_value
 
@@ -116,9 +109,7 @@ def test_of_a_model_that_knows_nobody_no_more_than_one_bound_in_twenty_is_above_
 
 def test_patients_are_counted_not_rows():
     patients = np.array(["a", "a", "b", "c"])
-    scores, member, names = per_patient(
-        np.array([1.0, 3.0, 5.0, 7.0]), np.array([True, True, False, False]), patients
-    )
+    scores, member, names = per_patient(np.array([1.0, 3.0, 5.0, 7.0]), np.array([True, True, False, False]), patients)
     assert scores.tolist() == [2.0, 5.0, 7.0]
     assert member.tolist() == [True, False, False]
     assert names.tolist() == ["a", "b", "c"]
@@ -129,10 +120,7 @@ def test_p_value_by_enumeration():
     examples, guesses, right, epsilon, delta = 40, 20, 15, 0.7, 1e-3
     q = 1 / (1 + math.exp(-epsilon))
     tail = sum(binom.pmf(v, guesses, q) for v in range(right, guesses + 1))
-    alpha = max(
-        sum(binom.pmf(v, guesses, q) for v in range(right - i, right)) / i
-        for i in range(1, right + 1)
-    )
+    alpha = max(sum(binom.pmf(v, guesses, q) for v in range(right - i, right)) / i for i in range(1, right + 1))
     expected = tail + alpha * delta * 2 * examples
     assert p_value(examples, guesses, right, epsilon, delta) == pytest.approx(expected)
 
@@ -145,9 +133,7 @@ def test_all_guesses_right_in_closed_form():
 
 
 def test_delta_lowers_the_bound_and_half_right_shows_nothing():
-    assert epsilon_lower_bound(200, 100, 90, 1e-3, 0.05) < epsilon_lower_bound(
-        200, 100, 90, 0, 0.05
-    )
+    assert epsilon_lower_bound(200, 100, 90, 1e-3, 0.05) < epsilon_lower_bound(200, 100, 90, 0, 0.05)
     assert epsilon_lower_bound(200, 100, 50, 0.0, 0.05) == 0.0
     root = brentq(lambda e: p_value(200, 100, 90, e, 1e-4) - 0.05, 0, 10)
     assert epsilon_lower_bound(200, 100, 90, 1e-4, 0.05) == pytest.approx(root, abs=1e-5)

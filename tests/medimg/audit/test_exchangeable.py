@@ -7,14 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import mannwhitneyu
 
-from medimg.audit.exchangeable import (
-    LEVEL,
-    Exchangeability,
-    _rank_test,
-    content_test,
-    exchangeability,
-    mix_test,
-)
+from medimg.audit.exchangeable import LEVEL, Exchangeability, _rank_test, content_test, exchangeability, mix_test
 from medimg.audit.members import Subject
 from medimg.audit.statistics import of_image
 from medimg.data.dataset import Dataset
@@ -33,10 +26,7 @@ def test_rank_test_equals_scipy():
 
 def test_parts_drawn_alike_are_rarely_called_different():
     draw = np.random.default_rng(1)
-    found = [
-        mix_test(np.eye(3)[draw.integers(0, 3, 80)], np.arange(80) < 50, seed)
-        for seed in range(100)
-    ]
+    found = [mix_test(np.eye(3)[draw.integers(0, 3, 80)], np.arange(80) < 50, seed) for seed in range(100)]
     # 5% are allowed; of 100, more than 11 would happen once in 250.
     assert np.mean(np.array(found) < LEVEL) <= 0.11
     assert np.mean(found) > 0.4
@@ -45,10 +35,7 @@ def test_parts_drawn_alike_are_rarely_called_different():
 @pytest.mark.slow
 def test_the_classifier_is_rarely_mistaken():
     draw = np.random.default_rng(2)
-    found = [
-        content_test(draw.normal(size=(60, 10)), np.arange(60) < 30, seed)["p"]
-        for seed in range(40)
-    ]
+    found = [content_test(draw.normal(size=(60, 10)), np.arange(60) < 30, seed)["p"] for seed in range(40)]
     assert np.sum(np.array(found) < LEVEL) <= 6
 
 
@@ -97,15 +84,11 @@ def test_a_split_that_deals_large_patients_first_is_told():
     draw = np.random.default_rng(5)
     manifest = pd.DataFrame({"patient": [f"p{i}" for i in range(120) for _ in range(1 + (i < 40))]})
     manifest = manifest.assign(label="ill", site="", x=draw.normal(size=len(manifest)))
-    dataset = Dataset(
-        Path(), "drawn", "multiclass", ("ill",), manifest, features=(Feature("x", "continuous"),)
-    )
+    dataset = Dataset(Path(), "drawn", "multiclass", ("ill",), manifest, features=(Feature("x", "continuous"),))
 
     def tested(member):
         rows = np.arange(len(manifest))
-        return exchangeability(
-            Subject(None, dataset, manifest, member, (), manifest, rows, False), seed=0
-        )
+        return exchangeability(Subject(None, dataset, manifest, member, (), manifest, rows, False), seed=0)
 
     # The 40 patients of two rows are members, but for a few.
     found = tested((manifest["patient"].str[1:].astype(int) % 120 < 60).to_numpy())

@@ -5,16 +5,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from medimg.audit.roc import (
-    Level,
-    Ranking,
-    advantage_held_out,
-    auc_interval,
-    auc_of,
-    measure,
-    tpr_at,
-    within,
-)
+from medimg.audit.roc import Level, Ranking, advantage_held_out, auc_interval, auc_of, measure, tpr_at, within
 
 
 @pytest.fixture
@@ -102,9 +93,7 @@ def test_chance_is_what_random_membership_gives():
     found = measure(draw.normal(size=400), member, np.arange(400), 500, 0)
     # The largest gap of two samples of 200 exceeds 1.36 sqrt(2 / 200) once in 20 by one side's 1.22.
     assert found["advantage"]["chance"] == pytest.approx(1.22 * np.sqrt(2 / 200), rel=0.15)
-    assert found["auc"]["chance"] == pytest.approx(
-        0.5 + 1.645 * np.sqrt(401 / (12 * 200**2)), abs=0.01
-    )
+    assert found["auc"]["chance"] == pytest.approx(0.5 + 1.645 * np.sqrt(401 / (12 * 200**2)), abs=0.01)
 
 
 def test_one_patient_has_no_auc():

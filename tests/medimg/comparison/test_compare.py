@@ -118,10 +118,7 @@ def test_progress_reaches_its_end(three):
 
 def test_lower_is_better_for_the_brier_score(tmp_path):
     truth, good = scores(strength=4.0)
-    runs = [
-        write_run(tmp_path / "worse", truth, 1 - good),
-        write_run(tmp_path / "better", truth, good),
-    ]
+    runs = [write_run(tmp_path / "worse", truth, 1 - good), write_run(tmp_path / "better", truth, good)]
     result = compare(runs, tmp_path / "out", CompareConfig(metric="brier", bootstrap=200))
     assert result["pairs"][0]["bootstrap"]["value"] > 0
     assert "better has a lower Brier score than worse" in result["verdict"][0]
@@ -146,9 +143,7 @@ def test_several_classes(tmp_path, task):
     pair = result["pairs"][0]
     assert "delong" not in pair
     assert ("mcnemar" in pair) == (task == "multiclass")
-    per_class = [
-        roc_auc_score(member[:, i], 0.5 * member[:, i] + 0.5 * noise[0][:, i]) for i in range(3)
-    ]
+    per_class = [roc_auc_score(member[:, i], 0.5 * member[:, i] + 0.5 * noise[0][:, i]) for i in range(3)]
     value = result["models"][0]["metrics"]["auroc"]["value"]
     assert value == pytest.approx(np.mean(per_class))
 
@@ -164,9 +159,7 @@ def test_seeds_of_one_model_are_replicates(tmp_path):
     result = compare(runs, tmp_path / "out", QUICK)
     names = ["strong (3 seeds)", "weak (3 seeds)"]
     assert [model["name"] for model in result["models"][:2]] == names
-    each = [
-        roc_auc_score(truth, pd.read_csv(run.root / "predictions.csv")["p_ill"]) for run in runs
-    ]
+    each = [roc_auc_score(truth, pd.read_csv(run.root / "predictions.csv")["p_ill"]) for run in runs]
     assert result["models"][0]["seeds"]["values"] == pytest.approx(each[:3])
     assert result["models"][0]["metrics"]["auroc"]["value"] == pytest.approx(np.mean(each[:3]))
     assert result["seeds"]["df"] == (1, 4)
@@ -195,9 +188,7 @@ def cross_validated(tmp_path, **changes):
 def test_folds_are_compared_within_folds(tmp_path):
     first, second, truth, good, poor, folds = cross_validated(tmp_path)
     result = compare([first, second], tmp_path / "out", QUICK)
-    each = [
-        [roc_auc_score(truth[folds == k], s[folds == k]) for k in range(1, 6)] for s in (good, poor)
-    ]
+    each = [[roc_auc_score(truth[folds == k], s[folds == k]) for k in range(1, 6)] for s in (good, poor)]
     for model, values in zip(result["models"], each, strict=False):
         assert model["folds"]["values"] == pytest.approx(values)
     pair = result["pairs"][0]
@@ -221,9 +212,7 @@ def test_other_folds_leave_the_bootstrap(tmp_path):
 
 def test_many_pairs_need_more_resamples(tmp_path):
     truth, _ = scores()
-    runs = [
-        write_run(tmp_path / f"r{i}", truth, scores(seed=i)[1], options={"a": i}) for i in range(4)
-    ]
+    runs = [write_run(tmp_path / f"r{i}", truth, scores(seed=i)[1], options={"a": i}) for i in range(4)]
     result = compare(runs, tmp_path / "out", CompareConfig(bootstrap=100))
     assert any("--bootstrap 241" in note for note in result["notes"])
 
@@ -270,14 +259,8 @@ SPOILT = {
     "metrics.json: missing; evaluate it first": ("metrics.json", None),
     "not readable as JSON": ("metrics.json", lambda text: text[:20]),
     "'task' is missing": ("metrics.json", lambda text: text.replace('"task"', '"tusk"')),
-    "a probability is no number": (
-        "predictions.csv",
-        lambda text: re.sub(r",[0-9.]+\n", ",nan\n", text, count=1),
-    ),
-    "119 rows (119 names), metrics.json has 120": (
-        "predictions.csv",
-        lambda text: text[: text.rindex("r119,")],
-    ),
+    "a probability is no number": ("predictions.csv", lambda text: re.sub(r",[0-9.]+\n", ",nan\n", text, count=1)),
+    "119 rows (119 names), metrics.json has 120": ("predictions.csv", lambda text: text[: text.rindex("r119,")]),
     "'unwell' is not a class": ("predictions.csv", lambda text: text.replace("ill,", "unwell,", 1)),
     "column 'p_ill' is missing": ("predictions.csv", lambda text: text.replace("p_ill", "p")),
     "not readable as CSV": ("predictions.csv", lambda text: ""),
@@ -315,10 +298,7 @@ def test_one_label_everywhere_and_an_undefined_metric(tmp_path):
     truth, score = scores()
     for name, labels in (("single", np.ones(120, int)), ("never", truth)):
         probability = np.minimum(score, 0.4) if name == "never" else score
-        runs = [
-            write_run(tmp_path / f"{name}{i}", labels, probability, options={"a": i})
-            for i in range(2)
-        ]
+        runs = [write_run(tmp_path / f"{name}{i}", labels, probability, options={"a": i}) for i in range(2)]
         config = CompareConfig(bootstrap=50, metric="precision")
         message = "same label" if name == "single" else "never0: precision is undefined on these"
         with pytest.raises(InputError, match=message):
@@ -343,10 +323,7 @@ def test_options_and_folder(tmp_path):
 
 def test_one_patient_has_no_interval(tmp_path):
     truth, score = scores()
-    runs = [
-        write_run(tmp_path / f"r{i}", truth, score, patients=["p"] * 120, options={"a": i})
-        for i in range(2)
-    ]
+    runs = [write_run(tmp_path / f"r{i}", truth, score, patients=["p"] * 120, options={"a": i}) for i in range(2)]
     result = compare(runs, tmp_path / "out", QUICK)
     assert result["pairs"][0]["bootstrap"]["p"] is None
     assert "no intervals: all rows are of one patient" in result["notes"]

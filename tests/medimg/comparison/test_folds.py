@@ -77,9 +77,7 @@ def test_seeds_by_sums_of_squares():
     # Tukey and Kramer: the studentised range of 3 means, with the pair's own standard error.
     error = np.sqrt(within / 5 / 2 * (1 / 3 + 1 / 2))
     assert pair["difference"] == pytest.approx(groups[0].mean() - groups[1].mean())
-    assert pair["p"] == pytest.approx(
-        stats.studentized_range.sf(abs(pair["difference"]) / error, 3, 5), abs=1e-6
-    )
+    assert pair["p"] == pytest.approx(stats.studentized_range.sf(abs(pair["difference"]) / error, 3, 5), abs=1e-6)
 
 
 def test_seeds_that_change_nothing_leave_nothing_to_test():

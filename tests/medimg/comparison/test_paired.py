@@ -34,9 +34,7 @@ def test_mcnemar_without_discordant_rows_tells_nothing():
 def test_mcnemar_of_several_classes_counts_right_rows():
     targets = np.array([0, 1, 2, 0])
     wrong = np.eye(3)[[1, 1, 2, 0]]
-    perfect, other = (
-        Predictions("multiclass", ("a", "b", "c"), targets, p) for p in (np.eye(3)[targets], wrong)
-    )
+    perfect, other = (Predictions("multiclass", ("a", "b", "c"), targets, p) for p in (np.eye(3)[targets], wrong))
     result = mcnemar(perfect, other)
     assert (result.first_only, result.second_only, result.p) == (1, 0, 1.0)
 

@@ -58,12 +58,8 @@ def test_logistic_regression_prepares_its_columns_itself(small_table):
         values = pd.DataFrame(by_hand(frame))[[0, 1, 2, 4, 5]]
         values["no age"] = values[0].isna()
         values[0] = values[0].fillna(np.nanmedian(by_hand(rows)[:, 0]))
-        pains = {
-            f"pain {p}": frame["pain"].to_numpy() == p for p in ("atypical", "none", "typical")
-        }
-        return values.astype(float), pd.DataFrame(
-            pains | {"no pain": frame["pain"].to_numpy() == ""}
-        )
+        pains = {f"pain {p}": frame["pain"].to_numpy() == p for p in ("atypical", "none", "typical")}
+        return values.astype(float), pd.DataFrame(pains | {"no pain": frame["pain"].to_numpy() == ""})
 
     centre, spread = encoded(rows)[0].mean(), encoded(rows)[0].std(ddof=0)
 
@@ -126,11 +122,7 @@ def odd_table(tmp_path, classes=("a", "b", "c"), n=600):
             "late": np.where(split == "train", np.nan, dose),
         }
     )
-    features = (
-        Feature("dose", "continuous"),
-        Feature("code", "categorical"),
-        Feature("late", "continuous"),
-    )
+    features = (Feature("dose", "continuous"), Feature("code", "categorical"), Feature("late", "continuous"))
     return Dataset(tmp_path, "odd", "multiclass", classes, manifest, features=features)
 
 

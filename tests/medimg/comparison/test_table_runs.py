@@ -62,11 +62,7 @@ def test_one_run_is_compared_with_the_baselines_of_its_training_rows(tmp_path, t
     run = one_split(tmp_path, table)
     config = CompareConfig(bootstrap=100, baseline=("random-forest",), seed=5)
     result = compare([run], tmp_path / "out", config)
-    assert [model["name"] for model in result["models"]] == [
-        "run",
-        "random-forest",
-        "majority class",
-    ]
+    assert [model["name"] for model in result["models"]] == ["run", "random-forest", "majority class"]
     truth = table.targets(table.rows("test", labelled=True))
     probability = forest(table, seed=5).astype(str).astype(float)
     found = result["models"][1]["metrics"]
@@ -117,10 +113,7 @@ def test_a_cross_validated_run_has_its_baselines_refitted_in_every_fold(tmp_path
     assert found["metrics"]["brier"]["value"] == pytest.approx(squared.mean())
     each = [squared[fold == k].mean() for k in parts]
     assert found["folds"]["values"] == pytest.approx(each)
-    sizes = [
-        (p.manifest["split"] == "test").sum() / (p.manifest["split"] == "train").sum()
-        for p in parts.values()
-    ]
+    sizes = [(p.manifest["split"] == "test").sum() / (p.manifest["split"] == "train").sum() for p in parts.values()]
     assert result["folds"]["test_to_train"] == pytest.approx(np.mean(sizes))
 
 

@@ -51,9 +51,7 @@ def test_rows_of_a_tested_patient_without_label_are_not_learnt_from(tmp_path):
         assert part.loc[first, "split"].nunique() == 1
 
 
-@pytest.mark.parametrize(
-    ("folds", "fold", "words"), [(1, 1, "--folds 1"), (3, 4, "--fold 4"), (200, 1, "use fewer")]
-)
+@pytest.mark.parametrize(("folds", "fold", "words"), [(1, 1, "--folds 1"), (3, 4, "--fold 4"), (200, 1, "use fewer")])
 def test_impossible_folds_are_refused(table, folds, fold, words):
     with pytest.raises(InputError, match=words):
         in_fold(table, folds, fold, 0)

@@ -23,9 +23,7 @@ from medimg.training.cross_validation import cross_validate
 from medimg.training.train import train
 from tests.datasets import write_dataset, write_table
 
-TABLE = TrainConfig(
-    model="mlp", epochs=3, audit_holdout=0.3, select="anova", select_count=3, balance="class-weight"
-)
+TABLE = TrainConfig(model="mlp", epochs=3, audit_holdout=0.3, select="anova", select_count=3, balance="class-weight")
 IMAGES = TrainConfig(
     image_size=16,
     model_arg={"width": "4", "stages": "1"},
@@ -36,14 +34,7 @@ IMAGES = TrainConfig(
     normalize="pca",
 )
 
-PRIVATE = {
-    "dp_epsilon": 3.0,
-    "dp_delta": 1e-3,
-    "dp_seed": 0,
-    "norm": "group",
-    "normalize": "none",
-    "balance": "none",
-}
+PRIVATE = {"dp_epsilon": 3.0, "dp_delta": 1e-3, "dp_seed": 0, "norm": "group", "normalize": "none", "balance": "none"}
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +57,7 @@ def learnt(run: Run) -> tuple:
 def copied(dataset: Dataset, root) -> Dataset:
     moved = dataclasses.replace(dataset, root=root)
     if not dataset.is_table:
-        for source, target in zip(
-            dataset.paths(dataset.manifest), moved.paths(moved.manifest), strict=True
-        ):
+        for source, target in zip(dataset.paths(dataset.manifest), moved.paths(moved.manifest), strict=True):
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(source.read_bytes())
     moved.save()
@@ -164,12 +153,7 @@ def test_nothing_is_learnt_from_rows_held_out(table, tmp_path, folds):
 
 def test_frozen_features_are_of_the_others(images, tmp_path):
     config = TrainConfig(
-        model="mobilenet_v2",
-        model_arg={"alpha": "0.35"},
-        image_size=32,
-        freeze="backbone",
-        epochs=2,
-        audit_holdout=0.3,
+        model="mobilenet_v2", model_arg={"alpha": "0.35"}, image_size=32, freeze="backbone", epochs=2, audit_holdout=0.3
     )
     run = train(images.root, tmp_path / "run", config)
     other = spoiled(images, held(run), tmp_path / "spoiled")
@@ -189,9 +173,7 @@ def test_a_killed_run_goes_on_with_the_same_draw(table, tmp_path):
     assert held(run) == held(whole)
     assert learnt(run) == learnt(whole)
     with pytest.raises(InputError, match="has changed since this Run began"):
-        train(
-            table.root, tmp_path / "run", dataclasses.replace(TABLE, audit_holdout=0.2), resume=True
-        )
+        train(table.root, tmp_path / "run", dataclasses.replace(TABLE, audit_holdout=0.2), resume=True)
 
 
 def test_every_fold_holds_out_its_own(table, tmp_path):
@@ -254,9 +236,7 @@ def test_a_class_is_not_held_out_as_a_whole(table, tmp_path):
     drawn = hold_out(table, 0.3, 0).rows(HELD_OUT)["patient"].unique()
     rows = manifest["patient"].isin(drawn[:2]) & (manifest["split"] == "train")
     manifest.loc[rows, "label"] = "rare"
-    three = dataclasses.replace(
-        table, task="multiclass", classes=(*table.classes, "rare"), manifest=manifest
-    )
+    three = dataclasses.replace(table, task="multiclass", classes=(*table.classes, "rare"), manifest=manifest)
     with pytest.raises(InputError, match="holds out every training patient of class 'rare'"):
         hold_out(three, 0.3, 0)
 
@@ -265,9 +245,7 @@ def test_weights_that_have_seen_the_held_out(images, tmp_path):
     small = dataclasses.replace(IMAGES, normalize="none", epochs=1)
     seen = train(images.root, tmp_path / "seen", dataclasses.replace(small, audit_holdout=0.0))
     middle = train(
-        images.root,
-        tmp_path / "middle",
-        dataclasses.replace(small, audit_holdout=0.0, weights=str(seen.root)),
+        images.root, tmp_path / "middle", dataclasses.replace(small, audit_holdout=0.0, weights=str(seen.root))
     )
     for start in (seen, middle):
         with pytest.raises(InputError, match=r"--weights .* learnt from \d+ of the \d+ patients"):

@@ -6,15 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from medimg.data.imaging import (
-    encode_png,
-    pixel_hash,
-    read_image,
-    resize,
-    resize_mask,
-    without_idle_colour,
-    write_png,
-)
+from medimg.data.imaging import encode_png, pixel_hash, read_image, resize, resize_mask, without_idle_colour, write_png
 from medimg.errors import InputError
 
 
@@ -43,10 +35,7 @@ def test_png_keeps_every_pixel(tmp_path, dtype, shape):
 
 def test_hash_tells_shape_and_depth_apart():
     flat = np.zeros((2, 8), np.uint8)
-    assert (
-        len({pixel_hash(flat), pixel_hash(flat.reshape(4, 4)), pixel_hash(flat.view(np.uint16))})
-        == 3
-    )
+    assert len({pixel_hash(flat), pixel_hash(flat.reshape(4, 4)), pixel_hash(flat.view(np.uint16))}) == 3
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "P"])
@@ -96,9 +85,7 @@ def test_grey_with_alpha(tmp_path):
 @pytest.mark.parametrize("name", ["a.jpg", "a.png"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_equals_pillow(tmp_path, name, orientation):
-    image = Image.fromarray(
-        np.kron(np.arange(6, dtype=np.uint8).reshape(2, 3) * 40, np.ones((8, 8), np.uint8))
-    )
+    image = Image.fromarray(np.kron(np.arange(6, dtype=np.uint8).reshape(2, 3) * 40, np.ones((8, 8), np.uint8)))
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = saved(tmp_path, image, name, exif=exif)
@@ -130,9 +117,7 @@ def test_truncated_file_is_refused(tmp_path, colour, kind, keep, padding):
         read_image(path)
 
 
-@pytest.mark.parametrize(
-    ("content", "word"), [(b"", "zero bytes"), (b"just text\n" * 9, "not an image")]
-)
+@pytest.mark.parametrize(("content", "word"), [(b"", "zero bytes"), (b"just text\n" * 9, "not an image")])
 def test_what_is_no_image_is_refused(tmp_path, content, word):
     path = tmp_path / "a.png"
     path.write_bytes(content)

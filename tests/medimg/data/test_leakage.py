@@ -23,9 +23,7 @@ def dataset(tmp_path):
     for i in range(40):
         cv2.imwrite(str(tmp_path / f"{i:02d}.png"), draw.integers(0, 256, (6, 6), np.uint8))
         rows.append((f"{i:02d}.png", "ab"[i // 2 % 2], f"p{i // 2}"))
-    pd.DataFrame(rows, columns=["image", "label", "patient"]).to_csv(
-        tmp_path / "t.csv", index=False
-    )
+    pd.DataFrame(rows, columns=["image", "label", "patient"]).to_csv(tmp_path / "t.csv", index=False)
     return prepare("csv", tmp_path / "t.csv", tmp_path / "data", PrepareConfig())
 
 
@@ -70,9 +68,7 @@ def test_a_patient_in_two_parts_is_named(dataset):
     found = find_leakage(leaky)
     assert [leak.name for leak in found.patients] == [dataset.manifest["patient"][train]]
     assert set(found.patients[0].splits) == {"train", "test"} and not found.images
-    with pytest.raises(
-        InputError, match=r"1 patients are in more than one part: p[0-9]+ .*data inspect"
-    ):
+    with pytest.raises(InputError, match=r"1 patients are in more than one part: p[0-9]+ .*data inspect"):
         require_no_leakage(leaky)
 
 
@@ -86,10 +82,7 @@ def test_copies_are_found_in_the_files_whatever_the_manifest_says(dataset, hashe
     across, conflicts = brute_force(dataset)
     assert {leak.files for leak in found.images} == across and len(across) == 2
     assert {leak.files for leak in found.conflicts} == conflicts and len(conflicts) == 1
-    with pytest.raises(
-        InputError,
-        match=r"2 groups of identical images are in more than one part.*1 groups .*labels",
-    ):
+    with pytest.raises(InputError, match=r"2 groups of identical images are in more than one part.*1 groups .*labels"):
         require_no_leakage(dataset)
 
 
@@ -97,9 +90,7 @@ def test_the_same_pixels_in_another_file_format_are_identical(dataset):
     train, test = row_of(dataset, "train", "a"), row_of(dataset, "test", "a")
     paths = dataset.paths(dataset.manifest)
     image = read_image(paths[train])
-    cv2.imwrite(
-        str(paths[test]), np.repeat(image[:, :, None], 3, 2), [cv2.IMWRITE_PNG_COMPRESSION, 9]
-    )
+    cv2.imwrite(str(paths[test]), np.repeat(image[:, :, None], 3, 2), [cv2.IMWRITE_PNG_COMPRESSION, 9])
     assert len(find_leakage(dataset).images) == 1
 
 

@@ -17,9 +17,7 @@ def test_parse():
     assert parse_split("official") is None
 
 
-@pytest.mark.parametrize(
-    "text", ["", "70/30", "70/15/16", "a/b/c", "0/50/50", "120/-10/-10", "nan/50/50"]
-)
+@pytest.mark.parametrize("text", ["", "70/30", "70/15/16", "a/b/c", "0/50/50", "120/-10/-10", "nan/50/50"])
 def test_parse_refuses(text):
     with pytest.raises(InputError, match="--split"):
         parse_split(text)
@@ -41,10 +39,7 @@ def test_shares_by_class_and_no_group_in_two_parts(seed):
 def test_shares_of_several_labels_at_once():
     draw = np.random.default_rng(3)
     prevalence = {"a": 0.4, "b": 0.2, "c": 0.05, "d": 0.02}
-    labels = [
-        "|".join(n for n, p in prevalence.items() if draw.random() < p) or "none"
-        for _ in range(3000)
-    ]
+    labels = ["|".join(n for n, p in prevalence.items() if draw.random() < p) or "none" for _ in range(3000)]
     groups = np.arange(3000) // 2
     parts = split_groups(labels, groups, SHARES, 0)
     for name in (*prevalence, "none"):
@@ -65,11 +60,7 @@ def test_scarce_classes_go_to_train_first_then_test():
     labels = ["common"] * 50 + ["single", "double", "double"]
     parts = split_groups(labels, range(53), SHARES, 0)
     assert parts[50] == "train" and set(parts[51:]) == {"train", "test"}
-    assert missing_classes(labels, parts) == [
-        ("double", "val", 2),
-        ("single", "val", 1),
-        ("single", "test", 1),
-    ]
+    assert missing_classes(labels, parts) == [("double", "val", 2), ("single", "val", 1), ("single", "test", 1)]
 
 
 def test_a_part_of_nothing_gets_nothing():
@@ -93,10 +84,7 @@ def test_the_seed_decides_and_repeats():
 def test_units_equal_brute_force():
     draw = np.random.default_rng(0)
     table = pd.DataFrame(
-        {
-            "patient": draw.integers(0, 60, 80).astype(str),
-            "pixels": draw.integers(0, 90, 80).astype(str),
-        }
+        {"patient": draw.integers(0, 60, 80).astype(str), "pixels": draw.integers(0, 90, 80).astype(str)}
     )
     table.loc[draw.random(80) < 0.3, "pixels"] = ""
     expected = list(range(80))
@@ -110,9 +98,7 @@ def test_units_equal_brute_force():
         if expected == [expected[k] for k in expected]:
             break
     found = units(table, ["patient", "pixels"])
-    assert all(
-        (found[i] == found[j]) == (expected[i] == expected[j]) for i in range(80) for j in range(80)
-    )
+    assert all((found[i] == found[j]) == (expected[i] == expected[j]) for i in range(80) for j in range(80))
 
 
 def test_a_lot_moves_nobody_else():

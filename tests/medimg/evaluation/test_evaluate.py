@@ -21,14 +21,7 @@ from medimg.evaluation.metrics import METRICS
 from medimg.run import Run, environment
 
 SIZE = 16
-FIGURES = {
-    "roc",
-    "precision_recall",
-    "confusion_matrix",
-    "reliability",
-    "training_curves",
-    "worst_mistakes",
-}
+FIGURES = {"roc", "precision_recall", "confusion_matrix", "reliability", "training_curves", "worst_mistakes"}
 
 
 def write_data(root, task="binary", classes=("normal", "ill"), n=120, seed=0, negative=""):
@@ -216,13 +209,7 @@ def test_classes_of_other_data_are_matched_by_name_and_reordered(evaluated, tmp_
     run, _, _ = evaluated
     own = run.dataset()
     labels = own.manifest["label"].map({"normal": "Nor mal", "ill": "ILL"})
-    other = Dataset(
-        own.root,
-        "elsewhere",
-        "binary",
-        ("ILL", "Nor mal"),
-        own.manifest.assign(label=labels),
-    )
+    other = Dataset(own.root, "elsewhere", "binary", ("ILL", "Nor mal"), own.manifest.assign(label=labels))
     shutil.copytree(own.root / "images", tmp_path / "images")
     replace(other, root=tmp_path).save()
     config = EvaluateConfig(data=str(tmp_path), bootstrap=0)
@@ -259,9 +246,7 @@ def test_an_empty_part_is_refused(binary, tmp_path):
     own = binary.dataset()
     manifest = own.manifest.assign(split="train")
     replace(own, root=tmp_path, manifest=manifest).save()
-    with pytest.raises(
-        InputError, match=r"--split test: no labelled image .* choose another split"
-    ):
+    with pytest.raises(InputError, match=r"--split test: no labelled image .* choose another split"):
         evaluate(binary, EvaluateConfig(data=str(tmp_path)))
 
 

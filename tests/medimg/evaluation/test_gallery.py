@@ -44,13 +44,7 @@ def test_odd_images_and_names_are_drawn(tmp_path, image):
     predictions = Predictions("multiclass", classes, np.array([0, 1, 1, 0, 1, 1]), p)
     summary = summarise(predictions, list("abcdef"), 20)
     written = write_figures(tmp_path / "f", predictions, summary, pd.DataFrame(), [path] * 6)
-    assert list(written) == [
-        "roc",
-        "precision_recall",
-        "confusion_matrix",
-        "reliability",
-        "worst_mistakes",
-    ]
+    assert list(written) == ["roc", "precision_recall", "confusion_matrix", "reliability", "worst_mistakes"]
     for figure in written.values():
         drawn = cv2.imread(str(figure))
         assert min(drawn.shape[:2]) > 300
@@ -68,10 +62,7 @@ def test_a_figure_that_cannot_be_drawn_any_more_is_removed(tmp_path):
     assert not (tmp_path / "worst_mistakes.png").exists()
     one_class = Predictions("binary", ("no", "yes"), np.array([0, 0]), p, 0.95)
     arguments = summarise(one_class, ["a", "b"], 0), pd.DataFrame(), [None, None]
-    assert set(write_figures(tmp_path, one_class, *arguments)) == {
-        "confusion_matrix",
-        "reliability",
-    }
+    assert set(write_figures(tmp_path, one_class, *arguments)) == {"confusion_matrix", "reliability"}
     assert not (tmp_path / "roc.png").exists()
 
 

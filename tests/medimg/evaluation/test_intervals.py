@@ -5,12 +5,7 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from medimg.evaluation import intervals
-from medimg.evaluation.intervals import (
-    cluster_bootstrap,
-    cluster_weights,
-    percentile_interval,
-    wilson_interval,
-)
+from medimg.evaluation.intervals import cluster_bootstrap, cluster_weights, percentile_interval, wilson_interval
 
 
 @pytest.mark.parametrize("level", [0.9, 0.95])

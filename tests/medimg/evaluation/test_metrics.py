@@ -52,9 +52,7 @@ def by_hand(truth, p, called):
     ]
 
 
-@pytest.mark.parametrize(
-    ("task", "n_classes"), [("binary", 2), ("multiclass", 4), ("multilabel", 3)]
-)
+@pytest.mark.parametrize(("task", "n_classes"), [("binary", 2), ("multiclass", 4), ("multilabel", 3)])
 def test_each_resample_equals_sklearn_on_repeated_rows(task, n_classes):
     predictions = some_predictions(task, n_classes)
     weights = np.concatenate(list(cluster_weights(np.arange(120) // 3, 12, seed=0)))
@@ -115,9 +113,7 @@ def test_a_class_without_rows_is_left_out_of_the_mean_and_named():
     predictions = some_predictions("multilabel", 3)
     targets = predictions.targets.copy()
     targets[:, 2] = 0
-    without = Predictions(
-        "multilabel", predictions.classes, targets, predictions.probabilities, 0.5
-    )
+    without = Predictions("multilabel", predictions.classes, targets, predictions.probabilities, 0.5)
     summary = summarise(without, np.arange(120), 50)
     each = [summary["per_class"][name]["auroc"]["value"] for name in predictions.classes]
     assert each[2] is None
@@ -156,13 +152,7 @@ def test_majority_accuracy():
 
 
 def test_calibration_bins_are_half_open_and_the_last_one_closed():
-    assert bin_index(np.array([0.0, 1 / 15 - 1e-9, 1 / 15, 0.999, 1.0])).tolist() == [
-        0,
-        0,
-        1,
-        14,
-        14,
-    ]
+    assert bin_index(np.array([0.0, 1 / 15 - 1e-9, 1 / 15, 0.999, 1.0])).tolist() == [0, 0, 1, 14, 14]
 
 
 def test_calibrated_probabilities_have_no_error_and_certain_wrong_ones_all_of_it():
@@ -173,9 +163,7 @@ def test_calibrated_probabilities_have_no_error_and_certain_wrong_ones_all_of_it
     assert reliability(truth, 1.0 - truth).error == pytest.approx(1)
 
 
-@pytest.mark.parametrize(
-    ("task", "n_classes"), [("binary", 2), ("multiclass", 9), ("multilabel", 14)]
-)
+@pytest.mark.parametrize(("task", "n_classes"), [("binary", 2), ("multiclass", 9), ("multilabel", 14)])
 def test_a_thousand_resamples_of_five_thousand_predictions_take_under_ten_seconds(task, n_classes):
     predictions = some_predictions(task, n_classes, n=5000)
     start = time.perf_counter()

@@ -4,12 +4,7 @@ import numpy as np
 import pytest
 
 from medimg.errors import InputError
-from medimg.evaluation.thresholds import (
-    choose,
-    parse_rule,
-    threshold_for_sensitivity,
-    youden_threshold,
-)
+from medimg.evaluation.thresholds import choose, parse_rule, threshold_for_sensitivity, youden_threshold
 
 
 def rates(truth, p, threshold):

@@ -17,13 +17,7 @@ from medimg.preparation.prepare import prepare
 
 @pytest.fixture
 def phantom(tmp_path):
-    return prepare(
-        "phantom",
-        None,
-        tmp_path / "data",
-        PrepareConfig(),
-        PhantomConfig(patients=30, phantom_size=64),
-    )
+    return prepare("phantom", None, tmp_path / "data", PrepareConfig(), PhantomConfig(patients=30, phantom_size=64))
 
 
 def test_a_sound_dataset(phantom, tmp_path):
@@ -34,14 +28,8 @@ def test_a_sound_dataset(phantom, tmp_path):
         assert found.images[part] == (rows["split"] == part).sum()
         assert found.patients[part] == rows["patient"][rows["split"] == part].nunique()
         for name in phantom.classes:
-            assert (
-                found.counts[part][name]
-                == ((rows["split"] == part) & (rows["label"] == name)).sum()
-            )
-    assert (
-        sum(sum(site.values()) for site in found.sites.values()) == len(rows)
-        and len(found.sites) == 5
-    )
+            assert found.counts[part][name] == ((rows["split"] == part) & (rows["label"] == name)).sum()
+    assert sum(sum(site.values()) for site in found.sites.values()) == len(rows) and len(found.sites) == 5
     assert sum(n * count for n, count in found.images_per_patient.items()) == len(rows)
     assert found.sizes == {"64 x 64": len(rows)} and found.depths == {"8-bit grey": len(rows)}
     assert found.findings == (rows["label"] == "opacity").sum()
@@ -54,9 +42,7 @@ def test_a_sound_dataset(phantom, tmp_path):
     }
     assert len(list((tmp_path / "out" / "figures").glob("*.png"))) == 3
     page = (tmp_path / "out" / "inspection.html").read_text()
-    assert page.count("data:image/png;base64,") == 3 and "http" not in page.replace(
-        "http-equiv", ""
-    )
+    assert page.count("data:image/png;base64,") == 3 and "http" not in page.replace("http-equiv", "")
 
 
 def test_everything_wrong_is_listed_and_nothing_stops(phantom, tmp_path):
@@ -72,16 +58,10 @@ def test_everything_wrong_is_listed_and_nothing_stops(phantom, tmp_path):
     paths[gone].unlink()
     paths[empty].write_bytes(b"")
     found = inspect(Dataset.load(phantom.root), tmp_path / "out")
-    assert (
-        len(found.broken) == 2
-        and rows["image"][gone] in found.broken[0]
-        and f"row {empty + 2}" in found.broken[1]
-    )
+    assert len(found.broken) == 2 and rows["image"][gone] in found.broken[0] and f"row {empty + 2}" in found.broken[1]
     assert len(found.leakage.patients) == 1 and len(found.leakage.images) == 1
     assert set(found.problems) >= set(found.broken) and len(found.problems) >= 4
-    assert (
-        found.sizes["7 x 5"] == 2 and found.depths["16-bit colour"] == 2 and found.duplicates == 1
-    )
+    assert found.sizes["7 x 5"] == 2 and found.depths["16-bit colour"] == 2 and found.duplicates == 1
     assert sum(counts[UNLABELLED] for counts in found.counts.values()) == 1
     page = (tmp_path / "out" / "inspection.html").read_text()
     assert rows["image"][train] in page and rows["image"][gone] in page
@@ -90,10 +70,7 @@ def test_everything_wrong_is_listed_and_nothing_stops(phantom, tmp_path):
 @pytest.mark.slow
 def test_the_built_in_phantom_is_drawn_once(tmp_path, monkeypatch):
     monkeypatch.setenv("MEDIMG_CACHE", str(tmp_path / "cache"))
-    assert cache_folder() == tmp_path / "cache" and resolve("some/folder").parts == (
-        "some",
-        "folder",
-    )
+    assert cache_folder() == tmp_path / "cache" and resolve("some/folder").parts == ("some", "folder")
     folder = resolve("phantom")
     written = (folder / "dataset.yaml").stat().st_mtime_ns
     assert resolve("phantom") == folder and (folder / "dataset.yaml").stat().st_mtime_ns == written

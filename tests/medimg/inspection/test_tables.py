@@ -119,9 +119,7 @@ def test_a_bare_table_has_what_can_be_drawn(tmp_path):
         }
     )
     features = (Feature(table.columns[-1], "integer"),)
-    Dataset(
-        tmp_path / "data", "bare", "multiclass", ("a", "b", "c"), table, features=features
-    ).save()
+    Dataset(tmp_path / "data", "bare", "multiclass", ("a", "b", "c"), table, features=features).save()
     found = inspect(Dataset.load(tmp_path / "data"), tmp_path / "out")
     assert drawn(tmp_path / "out") == {"classes", "distributions"}
     assert "part 'val' is empty" in found.notes and found.sites == {}
@@ -152,9 +150,7 @@ def test_a_second_inspection_leaves_no_old_figure(tmp_path):
     inspect(dataset, tmp_path / "out")
     whole = dataset.manifest.assign(site="one")
     whole["age"], whole["pain"] = whole["age"].fillna(60.0), whole["pain"].replace("", "none")
-    Dataset(
-        dataset.root, "whole", "binary", dataset.classes, whole, features=dataset.features
-    ).save()
+    Dataset(dataset.root, "whole", "binary", dataset.classes, whole, features=dataset.features).save()
     inspect(Dataset.load(dataset.root), tmp_path / "out")
     assert drawn(tmp_path / "out") == FIGURES - {"missing", "shift"}
 
@@ -181,25 +177,16 @@ def test_large_tables_are_sampled_and_wide_ones_cut(tmp_path):
     assert found.features[0]["name"] == "g123" and len(found.features) == wide
     assert (tmp_path / "out" / "inspection.html").read_text().count("<tr><td>g") == 30
     long = pd.concat([table[[*roles, "g0", "g123"]]] * 300, ignore_index=True)
-    dataset = Dataset(
-        tmp_path, "long", "binary", ("no", "yes"), long, features=features[:1] + features[123:124]
-    )
+    dataset = Dataset(tmp_path, "long", "binary", ("no", "yes"), long, features=features[:1] + features[123:124])
     assert len(learning_rows(dataset)) == MOST_ROWS
-    assert any(
-        f"at most {MOST_ROWS} rows" in note for note in inspect(dataset, tmp_path / "o2").notes
-    )
+    assert any(f"at most {MOST_ROWS} rows" in note for note in inspect(dataset, tmp_path / "o2").notes)
 
 
 def test_heart_disease_shows_what_each_hospital_left_out(medical_data, tmp_path):
     source = medical_data / "heart_disease"
     dataset = prepare("heart", source, tmp_path / "data", PrepareConfig())
     found = inspect(dataset, tmp_path / "out")
-    assert found.problems == [] and set(found.sites) == {
-        "cleveland",
-        "hungarian",
-        "switzerland",
-        "va",
-    }
+    assert found.problems == [] and set(found.sites) == {"cleveland", "hungarian", "switzerland", "va"}
     missing = {f["name"]: f["missing_by_site"] for f in found.features}
     assert missing["ca"]["cleveland"] < 0.05 and missing["ca"]["hungarian"] > 0.9
     assert missing["chol"]["switzerland"] == 1.0

@@ -68,12 +68,7 @@ def test_what_is_no_zip_runs_nothing(tmp_path, own, form):
         assert marker.exists()
 
 
-SYSTEM = {
-    "module": "os",
-    "class_name": "function",
-    "config": "system",
-    "registered_name": "system",
-}
+SYSTEM = {"module": "os", "class_name": "function", "config": "system", "registered_name": "system"}
 
 
 def test_we_write_the_zip_in_any_thread(tmp_path, own):
@@ -87,33 +82,20 @@ def test_we_write_the_zip_in_any_thread(tmp_path, own):
 
 
 def _class(module, name, registered=None, **config):
-    return {
-        "module": module,
-        "class_name": name,
-        "config": {"name": "odd", **config},
-        "registered_name": registered,
-    }
+    return {"module": module, "class_name": name, "config": {"name": "odd", **config}, "registered_name": registered}
 
 
 UNSAFE = {
     "function of any module": (SYSTEM, "os.function 'system'"),
     "class of any module": (_class("subprocess", "Popen", args="true"), "subprocess.Popen"),
-    "function of Keras": (
-        _class("keras.utils", "get_file", origin="http://127.0.0.1:9/x"),
-        "keras.utils.get_file",
-    ),
+    "function of Keras": (_class("keras.utils", "get_file", origin="http://127.0.0.1:9/x"), "keras.utils.get_file"),
     "Lambda": (_class("keras.layers", "Lambda", function=SYSTEM), "keras.layers.Lambda"),
     "Lambda in the old way": (
         {"class_name": "Lambda", "config": {"name": "odd", "function": ["4wA=", None, None]}},
         "None.Lambda",
     ),
     "TensorFlow operation": (
-        _class(
-            "keras.src.layers.core.tf_op_layer",
-            "TFOpLambda",
-            "TFOpLambda",
-            function="io.write_file",
-        ),
+        _class("keras.src.layers.core.tf_op_layer", "TFOpLambda", "TFOpLambda", function="io.write_file"),
         "TFOpLambda 'io.write_file'",
     ),
     "layer that reads a file": (

@@ -76,9 +76,7 @@ def test_answers_of_a_layer_without_weights(tmp_path):
     pixels = tf.keras.Input((16, 16, 1))
     grown = LAYERS.UpSampling2D((30_000, 30_000))(pixels)
     model = tf.keras.Model(pixels, LAYERS.GlobalAveragePooling2D()(grown))
-    refused(
-        _saved(tmp_path / "model.keras", model), r"layer 'up_sampling2d.*' gives 230,400,000,000"
-    )
+    refused(_saved(tmp_path / "model.keras", model), r"layer 'up_sampling2d.*' gives 230,400,000,000")
 
 
 def test_models_that_call_each_other_twice(tmp_path):

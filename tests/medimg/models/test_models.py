@@ -40,23 +40,17 @@ def test_every_model_builds_steps_saves_reloads_and_exports(name, tmp_path):
     loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss)
     assert np.isfinite(model.train_on_batch(x, y))
-    assert any(
-        np.any(a != b.numpy()) for a, b in zip(before, model.trainable_variables, strict=True)
-    )
+    assert any(np.any(a != b.numpy()) for a, b in zip(before, model.trainable_variables, strict=True))
     expected = model(x, training=False).numpy()
     save_model(model, tmp_path / "model.keras")
-    np.testing.assert_allclose(
-        load_model(tmp_path / "model.keras")(x, training=False), expected, atol=1e-5
-    )
+    np.testing.assert_allclose(load_model(tmp_path / "model.keras")(x, training=False), expected, atol=1e-5)
     model.export(str(tmp_path / "saved"))
     loaded = tf.saved_model.load(str(tmp_path / "saved"))
     served = loaded.serve(x)
     np.testing.assert_allclose(served, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "name", ["resnet50", "vgg16", "densenet121", "mobilenet_v2", "inception_v3"]
-)
+@pytest.mark.parametrize("name", ["resnet50", "vgg16", "densenet121", "mobilenet_v2", "inception_v3"])
 def test_preprocessing_is_that_of_keras(name):
     module = {
         "resnet50": tf.keras.applications.resnet50,

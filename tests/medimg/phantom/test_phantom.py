@@ -85,11 +85,7 @@ def test_half_peak_region_of_an_irregular_opacity_by_brute_force():
             along = x * math.cos(0.5) + (y - 0.1) * math.sin(0.5)
             across = ((y - 0.1) * math.cos(0.5) - x * math.sin(0.5)) / 0.8
             angle = math.atan2(across, along)
-            wobble = (
-                0.1 * math.cos(2 * angle + 1)
-                + 0.05 * math.cos(3 * angle + 2)
-                + 0.02 * math.cos(4 * angle + 3)
-            )
+            wobble = 0.1 * math.cos(2 * angle + 1) + 0.05 * math.cos(3 * angle + 2) + 0.02 * math.cos(4 * angle + 3)
             inside = math.hypot(along, across) < 0.3 * (1 + wobble) / 1.17
             assert (opacity.profile(np.array(x), np.array(y)) > 0.5) == inside
 
@@ -129,9 +125,7 @@ def test_boxes_are_tight_and_numbered_like_the_mask(opaque):
 @pytest.mark.parametrize("size", [28, 64, 96])
 @pytest.mark.parametrize("opacity_size", [0.125, 0.3])
 def test_every_opacity_is_inside_the_lungs_at_any_size(size, opacity_size):
-    config = replace(
-        SMALL, phantom_size=size, opacity_size=opacity_size, prevalence=1.0, patients=40
-    )
+    config = replace(SMALL, phantom_size=size, opacity_size=opacity_size, prevalence=1.0, patients=40)
     for patient in range(config.patients):
         phantom = draw(config, patient, 0)
         assert 1 <= len(phantom.boxes) <= 3
@@ -232,9 +226,7 @@ def test_marker_is_a_bright_corner_and_changes_nothing_else(opaque):
 
 
 def test_patients_have_one_to_n_images():
-    counts = np.bincount(
-        [p.images for p in cohort(replace(SMALL, images_per_patient=3))], minlength=4
-    )
+    counts = np.bincount([p.images for p in cohort(replace(SMALL, images_per_patient=3))], minlength=4)
     assert counts[0] == 0 and (counts[1:] > 40).all()
 
 

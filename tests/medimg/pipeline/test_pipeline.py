@@ -28,9 +28,7 @@ def test_cache_in_memory_and_on_disk_hold_the_same_pixels(files, tmp_path):
     disk = PixelCache.build(files, 16, 1, 0.0, tmp_path / "cache", "train")
     chosen = np.array([7, 0, 7, 3])
     np.testing.assert_array_equal(memory.take(chosen), disk.take(chosen))
-    np.testing.assert_array_equal(
-        as_pixels(memory.take(chosen[:1]))[0], load_image(files[7], 16, 1)
-    )
+    np.testing.assert_array_equal(as_pixels(memory.take(chosen[:1]))[0], load_image(files[7], 16, 1))
     disk.close()
     assert not (tmp_path / "cache").exists()
 
@@ -78,9 +76,7 @@ def test_augmentation_depends_on_image_and_view_alone(files):
 
     def shown(order, batch, epochs):
         out = {}
-        stream = training_batches(
-            cache, np.arange(10), order, batch, epochs, augmentation=augmentation
-        )
+        stream = training_batches(cache, np.arange(10), order, batch, epochs, augmentation=augmentation)
         for x, y in stream:
             out.update(zip(y.numpy().tolist(), x.numpy(), strict=True))
         return out
@@ -118,9 +114,7 @@ def test_flip_is_a_mirror_and_rotation_turns_about_the_centre():
 def test_noise_has_the_stated_deviation():
     noisy = Augmentation.seeded(Strength(False, 0.0, 0.0, 0.0, 5.0), 64, 0)
     x = np.full((64, 32, 32, 1), 128.0, np.float32)
-    out = noisy.apply(
-        tf.constant(x), tf.constant(3, tf.int64), tf.range(64, dtype=tf.int64)
-    ).numpy()
+    out = noisy.apply(tf.constant(x), tf.constant(3, tf.int64), tf.range(64, dtype=tf.int64)).numpy()
     stated = noisy.parameters(3)[:, 4]
     measured = (out - x).std(axis=(1, 2, 3))
     assert np.all(np.abs(measured - stated) < 0.1 * stated + 0.05)
@@ -145,7 +139,5 @@ def test_weighted_order_draws_classes_equally_often():
     multilabel[:50, 1] = 1
     weights = image_weights(multilabel, 2)
     # Three groups: rarest label 0, label 1 alone, none; each gets a third of the draws.
-    np.testing.assert_allclose(
-        [weights[:10].sum(), weights[10:50].sum(), weights[50:].sum()], 1 / 3
-    )
+    np.testing.assert_allclose([weights[:10].sum(), weights[10:50].sum(), weights[50:].sum()], 1 / 3)
     np.testing.assert_allclose(positive_weights(multilabel), [9.0, 1.0])

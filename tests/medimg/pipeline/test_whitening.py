@@ -13,14 +13,7 @@ from medimg.models.preprocessing import ColourWhitening, Preprocessing, usual_in
 from medimg.models.registry import FAMILIES
 from medimg.models.saving import load_model, save_model
 from medimg.pipeline.pixels import load_image
-from medimg.pipeline.whitening import (
-    EIGENVALUE_FLOOR,
-    PixelSums,
-    Whitening,
-    image_sums,
-    pixel_sums,
-    whitening,
-)
+from medimg.pipeline.whitening import EIGENVALUE_FLOOR, PixelSums, Whitening, image_sums, pixel_sums, whitening
 
 
 def coloured(n: int = 12, size: int = 16, seed: int = 0) -> np.ndarray:
@@ -143,15 +136,10 @@ def test_a_backbone_gets_the_spread_that_it_is_used_to(mode):
     x = images.astype(np.float32)
     fed = ColourWhitening(found.mean, found.matrix, 3, mode)(x).numpy()
     mean, deviation = usual_input(mode)
-    np.testing.assert_allclose(
-        covariance(fed), np.diag(deviation**2), atol=1e-3 * deviation[0] ** 2
-    )
+    np.testing.assert_allclose(covariance(fed), np.diag(deviation**2), atol=1e-3 * deviation[0] ** 2)
     np.testing.assert_allclose(fed.mean(axis=(0, 1, 2)), mean, atol=1e-3 * deviation[0])
     # Two grey levels of ImageNet's moments, put through the usual preprocessing, have those moments too.
-    torch_mean, torch_deviation = (
-        np.array([123.675, 116.28, 103.53]),
-        np.array([58.395, 57.12, 57.375]),
-    )
+    torch_mean, torch_deviation = (np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375]))
     two = np.stack([torch_mean - torch_deviation, torch_mean + torch_deviation])[:, None, None]
     usual = Preprocessing(mode, 3)(two.astype(np.float32)).numpy()[:, 0, 0]
     usual = usual[:, ::-1] if mode == "caffe" else usual
@@ -179,7 +167,5 @@ def test_grey_is_repeated_for_a_colour_backbone():
 
 def test_a_whitening_of_other_channels_is_refused():
     grey = whitening(pixel_sums([coloured()[..., :1]]))
-    with pytest.raises(
-        InputError, match=r"of 1 channels, the images have 3; use the same --channels"
-    ):
+    with pytest.raises(InputError, match=r"of 1 channels, the images have 3; use the same --channels"):
         build("baseline_cnn", 16, 3, 2, normalize=grey)

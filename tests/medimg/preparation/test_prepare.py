@@ -48,17 +48,12 @@ def split_of(dataset: Dataset) -> dict[str, str]:
 
 def test_images_manifest_and_hashes(tmp_path):
     source = folders(tmp_path / "set", 10)
-    colour, deep = (
-        DRAW.integers(0, 256, (9, 7, 3), np.uint8),
-        DRAW.integers(0, 65536, (9, 7), np.uint16),
-    )
+    colour, deep = (DRAW.integers(0, 256, (9, 7, 3), np.uint8), DRAW.integers(0, 65536, (9, 7), np.uint16))
     draw(source / "a" / "colour.png", colour)
     draw(source / "b" / "deep one.png", deep)
     draw(source / "b" / "idle.png", np.repeat(colour[:, :, :1], 3, 2))
     steps = []
-    dataset = prepare(
-        "folder", source, tmp_path / "data", PrepareConfig(), None, lambda *step: steps.append(step)
-    )
+    dataset = prepare("folder", source, tmp_path / "data", PrepareConfig(), None, lambda *step: steps.append(step))
     assert steps == [(i + 1, 23) for i in range(23)]
     again = Dataset.load(tmp_path / "data")
     pd.testing.assert_frame_equal(again.manifest, dataset.manifest)
@@ -92,15 +87,8 @@ def test_boxes_and_masks_scale_with_the_image(tmp_path):
 
 
 def test_names_are_unique_on_every_file_system():
-    names = unique_names(
-        ["a/x.png", "a/x.jpg", "A/X.png", "../a/x.tif", "ü b(1).png", "..", "p.1.png"]
-    )
-    assert names[:4] == [
-        "images/a/x.png",
-        "images/a/x-2.png",
-        "images/A/X-3.png",
-        "images/a/x-4.png",
-    ]
+    names = unique_names(["a/x.png", "a/x.jpg", "A/X.png", "../a/x.tif", "ü b(1).png", "..", "p.1.png"])
+    assert names[:4] == ["images/a/x.png", "images/a/x-2.png", "images/A/X-3.png", "images/a/x-4.png"]
     assert names[4:] == ["images/ü_b(1).png", "images/image.png", "images/p.1.png"]
 
 
@@ -110,9 +98,7 @@ def test_a_class_that_breaks_whole_is_an_error(tmp_path):
         file.write_bytes(b"")
     with pytest.raises(InputError, match=r"class 'b': no image could be read .*rejected.csv"):
         prepare("folder", source, tmp_path / "data", PrepareConfig())
-    assert (
-        len(rejected(tmp_path / "data")) == 3 and not (tmp_path / "data" / "dataset.yaml").exists()
-    )
+    assert len(rejected(tmp_path / "data")) == 3 and not (tmp_path / "data" / "dataset.yaml").exists()
 
 
 def test_group_by_another_column_keeps_patients_whole_too(tmp_path):
@@ -123,9 +109,7 @@ def test_group_by_another_column_keeps_patients_whole_too(tmp_path):
     (tmp_path / "t.csv").write_text("image,label,patient,ward\n" + "\n".join(rows))
     dataset = prepare("csv", tmp_path / "t.csv", tmp_path / "data", PrepareConfig(group_by="ward"))
     assert (dataset.manifest.groupby("ward")["split"].nunique() == 1).all()
-    with pytest.raises(
-        InputError, match="--group-by city: no such column; there are image, label, patient"
-    ):
+    with pytest.raises(InputError, match="--group-by city: no such column; there are image, label, patient"):
         prepare("csv", tmp_path / "t.csv", tmp_path / "other", PrepareConfig(group_by="city"))
 
 
@@ -141,14 +125,10 @@ def official(root: Path) -> Path:
 
 
 def test_official_parts_stay_and_val_is_carved(tmp_path):
-    dataset = prepare(
-        "folder", official(tmp_path / "set"), tmp_path / "data", PrepareConfig(split="official")
-    )
+    dataset = prepare("folder", official(tmp_path / "set"), tmp_path / "data", PrepareConfig(split="official"))
     parts = split_of(dataset)
     assert {part for key, part in parts.items() if key.startswith("test/")} == {"test"}
-    assert len(dataset.rows("val")) == 6 and dataset.rows("val")[
-        "label"
-    ].value_counts().to_dict() == {"a": 3, "b": 3}
+    assert len(dataset.rows("val")) == 6 and dataset.rows("val")["label"].value_counts().to_dict() == {"a": 3, "b": 3}
     assert any("no official val" in note for note in dataset.preparation["notes"])
 
 
@@ -169,12 +149,7 @@ def test_official_parts_patients_in_two_stay_in_test(tmp_path):
 
 def test_official_parts_that_are_not_there(tmp_path):
     with pytest.raises(InputError, match="--split official: the source gives no parts"):
-        prepare(
-            "folder",
-            folders(tmp_path / "set", 3),
-            tmp_path / "data",
-            PrepareConfig(split="official"),
-        )
+        prepare("folder", folders(tmp_path / "set", 3), tmp_path / "data", PrepareConfig(split="official"))
 
 
 # --- duplicates
@@ -199,9 +174,7 @@ def test_duplicates_stop_with_a_list_and_go_on_by_option(copies, tmp_path):
     assert "duplicates.csv" in str(error.value) and "--on-duplicates" in str(error.value)
     listed = pd.read_csv(tmp_path / "data" / "duplicates.csv")
     assert set(listed["problem"]) == {"several parts", "conflicting labels"} and len(listed) == 4
-    dataset = prepare(
-        "folder", copies, tmp_path / "data", PrepareConfig(split="official", on_duplicates="drop")
-    )
+    dataset = prepare("folder", copies, tmp_path / "data", PrepareConfig(split="official", on_duplicates="drop"))
     gone = rejected(dataset.root)
     assert set(gone) == {"train/a/across.png", "train/a/conflict.png", "train/b/train02_b.png"}
     assert gone["train/a/across.png"] == "identical to test/a/test01_a.png"
@@ -214,9 +187,7 @@ def test_duplicates_stop_with_a_list_and_go_on_by_option(copies, tmp_path):
 
 @pytest.mark.parametrize("split", ["70/15/15", "official"])
 def test_duplicates_grouped_are_one_patient(copies, tmp_path, split):
-    dataset = prepare(
-        "folder", copies, tmp_path / "data", PrepareConfig(split=split, on_duplicates="group")
-    )
+    dataset = prepare("folder", copies, tmp_path / "data", PrepareConfig(split=split, on_duplicates="group"))
     assert {"train/a/conflict.png", "train/b/train02_b.png"} <= set(rejected(dataset.root))
     assert not find_leakage(dataset)
     rows = dataset.manifest.set_index("source_file")
@@ -226,10 +197,7 @@ def test_duplicates_grouped_are_one_patient(copies, tmp_path, split):
             ("test/a/test01_a.png", "train/a/across.png"),
             ("train/a/train00_a.png", "train/a/same_part.png"),
         ):
-            assert (
-                rows["patient"][one] == rows["patient"][other]
-                and rows["split"][one] == rows["split"][other]
-            )
+            assert rows["patient"][one] == rows["patient"][other] and rows["split"][one] == rows["split"][other]
             assert {rows["patient_given"][one], rows["patient_given"][other]} == {one, other}
 
 
@@ -245,9 +213,7 @@ def test_a_finished_dataset_is_not_made_again(tmp_path):
     assert (tmp_path / "data" / "manifest.csv").stat().st_mtime_ns == before
     with pytest.raises(InputError, match="holds another Dataset"):
         prepare("folder", source, tmp_path / "data", PrepareConfig(seed=1))
-    other = prepare(
-        "folder", source, tmp_path / "data", PrepareConfig(image_size=5), overwrite=True
-    )
+    other = prepare("folder", source, tmp_path / "data", PrepareConfig(image_size=5), overwrite=True)
     assert read_image(other.paths(other.manifest)[0]).shape == (5, 5)
 
 
@@ -278,10 +244,7 @@ def test_a_killed_preparation_goes_on(tmp_path):
     )
     journal = out / SCRATCH / "decoded.jsonl"
     deadline = time.time() + 60
-    while (
-        not (journal.is_file() and len(journal.read_text().splitlines()) > 30)
-        and time.time() < deadline
-    ):
+    while not (journal.is_file() and len(journal.read_text().splitlines()) > 30) and time.time() < deadline:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -289,9 +252,7 @@ def test_a_killed_preparation_goes_on(tmp_path):
     # A line cut off in the middle, and an image whose line is there but whose file is not.
     lines = journal.read_text().splitlines()
     journal.write_text("\n".join(lines) + '\n["a/a19')
-    written = {
-        path: path.stat().st_mtime_ns for path in sorted((out / "images").rglob("a*.png"))[:30]
-    }
+    written = {path: path.stat().st_mtime_ns for path in sorted((out / "images").rglob("a*.png"))[:30]}
     gone = next(iter(written))
     gone.unlink()
     with pytest.raises(InputError, match="unfinished preparation of another source or image size"):
@@ -300,9 +261,7 @@ def test_a_killed_preparation_goes_on(tmp_path):
     assert all(path.stat().st_mtime_ns == then for path, then in written.items() if path != gone)
     whole = prepare("folder", source, tmp_path / "whole", PrepareConfig())
     assert dataset.fingerprint() == whole.fingerprint()
-    assert {p.relative_to(out) for p in out.rglob("*")} == {
-        p.relative_to(whole.root) for p in whole.root.rglob("*")
-    }
+    assert {p.relative_to(out) for p in out.rglob("*")} == {p.relative_to(whole.root) for p in whole.root.rglob("*")}
 
 
 # --- real samples
@@ -315,24 +274,18 @@ def test_kermany_official_has_no_patient_in_two_parts(medical_data, tmp_path):
     assert (dataset.manifest.groupby("patient")["split"].nunique() == 1).all()
     files = sum(1 for _ in (source / "test").rglob("*.jpeg"))
     assert len(dataset.rows("test")) == files
-    assert len(dataset.manifest) + len(rejected(dataset.root)) == sum(
-        1 for _ in source.rglob("*.jpeg")
-    )
+    assert len(dataset.manifest) + len(rejected(dataset.root)) == sum(1 for _ in source.rglob("*.jpeg"))
     assert not find_leakage(dataset)
 
 
 def test_isic_conflicts_are_listed_by_file(medical_data, tmp_path):
     source = medical_data / "isic_9class_180"
-    with pytest.raises(
-        InputError, match=r"groups of identical images .*with conflicting labels.*duplicates.csv"
-    ):
+    with pytest.raises(InputError, match=r"groups of identical images .*with conflicting labels.*duplicates.csv"):
         prepare("isic", source, tmp_path / "data", PrepareConfig(split="official"))
     listed = pd.read_csv(tmp_path / "data" / "duplicates.csv")
     same = {tuple(sorted(group["source_file"])) for _, group in listed.groupby("group")}
     assert ("Test/actinic keratosis/ISIC_0024470.jpg", "Train/nevus/ISIC_0024470.jpg") in same
-    dataset = prepare(
-        "isic", source, tmp_path / "data", PrepareConfig(split="official", on_duplicates="drop")
-    )
+    dataset = prepare("isic", source, tmp_path / "data", PrepareConfig(split="official", on_duplicates="drop"))
     assert not find_leakage(dataset)
 
 
@@ -341,9 +294,7 @@ def test_chestxray14_boxes_scale_from_their_own_frame(medical_data, tmp_path):
     dataset = prepare("chestxray14", medical_data / "nih_chestxray14", tmp_path / "data", config)
     row = dataset.manifest[dataset.manifest["source_file"] == "images/00000193_019.png"].iloc[0]
     box = [float(row[name]) for name in ("x", "y", "width", "height")]
-    assert box == pytest.approx(
-        [703.715555 / 8, 616.997934 / 8, 218.453333 / 8, 249.173333 / 8], abs=1e-3
-    )
+    assert box == pytest.approx([703.715555 / 8, 616.997934 / 8, 218.453333 / 8, 249.173333 / 8], abs=1e-3)
 
 
 def test_pneumoniamnist_shared_images(medical_data, tmp_path):

@@ -42,9 +42,7 @@ def assign(table, fractions=SPLIT, **options):
 
 def test_shares_and_patients():
     parts = assign(rows(300, patient=[f"p{i // 3}" for i in range(300)]))
-    assert parts.split.value_counts().to_dict() == pytest.approx(
-        {"train": 210, "val": 45, "test": 45}, abs=3
-    )
+    assert parts.split.value_counts().to_dict() == pytest.approx({"train": 210, "val": 45, "test": 45}, abs=3)
     assert parts.split.groupby(np.arange(300) // 3).nunique().max() == 1
 
 
@@ -139,12 +137,8 @@ def test_the_folder_of_an_official_split(tmp_path):
 
 
 def test_dropped_rows_are_listed(tmp_path):
-    rows(100, copies=4).drop(columns=["row", "patient", "split"]).to_csv(
-        tmp_path / "t.csv", index=False
-    )
-    data = prepare(
-        "table", tmp_path / "t.csv", tmp_path / "data", PrepareConfig(on_duplicates="drop")
-    )
+    rows(100, copies=4).drop(columns=["row", "patient", "split"]).to_csv(tmp_path / "t.csv", index=False)
+    data = prepare("table", tmp_path / "t.csv", tmp_path / "data", PrepareConfig(on_duplicates="drop"))
     listed = pd.read_csv(data.root / "rejected.csv")
     assert list(listed["file"]) == ["t-97", "t-98", "t-99", "t-100"]
     assert len(data.manifest) == 96 and data.preparation["rejected"] == 4
@@ -153,14 +147,7 @@ def test_dropped_rows_are_listed(tmp_path):
 def test_progress_counts_rows(tmp_path):
     rows(50).drop(columns=["row"]).to_csv(tmp_path / "t.csv", index=False)
     steps = []
-    prepare(
-        "table",
-        tmp_path / "t.csv",
-        tmp_path / "data",
-        PrepareConfig(),
-        None,
-        lambda *s: steps.append(s),
-    )
+    prepare("table", tmp_path / "t.csv", tmp_path / "data", PrepareConfig(), None, lambda *s: steps.append(s))
     assert steps[-1] == (50, 50)
 
 
@@ -186,7 +173,5 @@ def test_leakage_of_a_table_is_by_patients(small_table):
     leaky = replace(small_table, manifest=manifest)
     found = find_leakage(leaky)
     assert [leak.name for leak in found.patients] == ["p0"] and not found.images
-    with pytest.raises(
-        InputError, match=r"1 patients are in more than one part: p0 \(r0 in test = r1 in train\)"
-    ):
+    with pytest.raises(InputError, match=r"1 patients are in more than one part: p0 \(r0 in test = r1 in train\)"):
         require_no_leakage(leaky)

@@ -9,13 +9,7 @@ from scipy.stats import norm
 from medimg.errors import InputError
 from medimg.privacy.accounting import calibrate, epsilon_of, pld_epsilon
 from medimg.privacy.budget import Budget, steps_within
-from medimg.privacy.events import (
-    composed,
-    from_dict,
-    steps_per_pass,
-    to_dict,
-    without_amplification,
-)
+from medimg.privacy.events import composed, from_dict, steps_per_pass, to_dict, without_amplification
 from medimg.privacy.mechanism import Mechanism
 
 DELTA = 1e-5
@@ -177,9 +171,7 @@ def test_the_same_events_cost_the_same_to_the_last_bit_in_any_order():
     assert composed([a, b]) == composed([b, a])
 
 
-@pytest.mark.parametrize(
-    ("mechanism", "stride"), [(Mechanism.poisson(0.1, 1.0), 1), (Mechanism.shuffle(8, 4.0), 8)]
-)
+@pytest.mark.parametrize(("mechanism", "stride"), [(Mechanism.poisson(0.1, 1.0), 1), (Mechanism.shuffle(8, 4.0), 8)])
 def test_steps_within_are_the_last_that_fit(mechanism, stride):
     before = (Mechanism.shuffle(1, 5.0).event([(0, 1)]),)
     steps = steps_within(4.0, DELTA, mechanism, before)

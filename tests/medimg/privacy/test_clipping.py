@@ -43,9 +43,7 @@ def test_an_infinite_clip_without_noise_is_the_gradient_of_the_mean_loss(model):
     with tf.GradientTape() as tape:
         loss = CROSS_ENTROPY(y, model(x, training=True))
     expected = tape.gradient(loss, model.trainable_variables)
-    found, mean_loss, _ = private_gradients(
-        model, CROSS_ENTROPY, x, y, None, float("inf"), 0.0, 6, generator()
-    )
+    found, mean_loss, _ = private_gradients(model, CROSS_ENTROPY, x, y, None, float("inf"), 0.0, 6, generator())
     np.testing.assert_allclose(flat(found), flat(expected), rtol=1e-4, atol=1e-6)
     assert float(mean_loss) == pytest.approx(float(loss), rel=1e-5)
 
@@ -110,13 +108,9 @@ def test_padding_and_weights(model):
     np.testing.assert_allclose(flat(padded.gradients), flat(expected.gradients), atol=1e-5)
     assert float(padded.loss) == pytest.approx(float(expected.loss), rel=1e-5)
     assert int(padded.units) == int(expected.units) == 3
-    weighted = clipped_sum(
-        model, CROSS_ENTROPY, x, y, patients, float("inf"), tf.constant([2.0, 0, 0, 0, 0])
-    )
+    weighted = clipped_sum(model, CROSS_ENTROPY, x, y, patients, float("inf"), tf.constant([2.0, 0, 0, 0, 0]))
     alone = clipped_sum(model, CROSS_ENTROPY, x[:1], y[:1], None, float("inf"))
-    np.testing.assert_allclose(
-        flat(weighted.gradients), 2.0 * flat(alone.gradients), rtol=1e-3, atol=1e-5
-    )
+    np.testing.assert_allclose(flat(weighted.gradients), 2.0 * flat(alone.gradients), rtol=1e-3, atol=1e-5)
 
 
 def test_parts_add_up(model):
@@ -124,8 +118,7 @@ def test_parts_add_up(model):
     patients = tf.constant([0, 0, 1, 2, 2, 2])
     whole = clipped_sum(model, CROSS_ENTROPY, x, y, patients, 0.7)
     parts = [
-        clipped_sum(model, CROSS_ENTROPY, x[rows], y[rows], patients[rows], 0.7)
-        for rows in (slice(0, 3), slice(3, 6))
+        clipped_sum(model, CROSS_ENTROPY, x[rows], y[rows], patients[rows], 0.7) for rows in (slice(0, 3), slice(3, 6))
     ]
     total = sum(flat(part.gradients) for part in parts)
     np.testing.assert_allclose(total, flat(whole.gradients), rtol=1e-3, atol=1e-5)
@@ -135,9 +128,7 @@ def test_parts_add_up(model):
 def test_an_empty_batch_is_pure_noise(model, rows):
     x, y = examples(rows)
     nobody = tf.fill([rows], -1)
-    found, loss, _ = tf.function(private_gradients)(
-        model, CROSS_ENTROPY, x, y, nobody, 2.0, 1.5, 10.0, generator(4)
-    )
+    found, loss, _ = tf.function(private_gradients)(model, CROSS_ENTROPY, x, y, nobody, 2.0, 1.5, 10.0, generator(4))
     zeros = [tf.zeros_like(v) for v in model.trainable_variables]
     expected = add_noise(zeros, 2.0, 1.5, 10.0, generator(4))
     np.testing.assert_allclose(flat(found), flat(expected), rtol=1e-6)
@@ -147,9 +138,7 @@ def test_an_empty_batch_is_pure_noise(model, rows):
 def test_the_noise_has_the_variance_of_the_mechanism():
     zeros = [tf.zeros([40, 50]), tf.zeros([3000])]
     source, clip, multiplier, expected_units = generator(1), 0.3, 1.7, 8.0
-    draws = np.stack(
-        [flat(add_noise(zeros, clip, multiplier, expected_units, source)) for _ in range(4)]
-    )
+    draws = np.stack([flat(add_noise(zeros, clip, multiplier, expected_units, source)) for _ in range(4)])
     standard = draws * expected_units / (multiplier * clip)
     n = standard.size
     low, high = stats.chi2.ppf([0.005, 0.995], n)

@@ -61,18 +61,14 @@ def test_commands_at_the_same_time_keep_the_budget_of_the_dataset(table, tmp_pat
     words = [f"--{name.replace('_', '-')}={value}" for name, value in OPTIONS.items()]
     command = [sys.executable, cli.__file__, "train", str(table.root), *words]
     both = [
-        subprocess.Popen(
-            [*command, "--out", str(tmp_path / name)], stdout=subprocess.DEVNULL, stderr=-1
-        )
+        subprocess.Popen([*command, "--out", str(tmp_path / name)], stdout=subprocess.DEVNULL, stderr=-1)
         for name in ("a", "b")
     ]
     errors = [process.communicate()[1].decode() for process in both]
     codes = [process.returncode for process in both]
     assert 0 in codes and set(codes) <= {0, 2}, errors
     # One alone takes more than half, so both as they were asked for would pass it.
-    alone = max(
-        read(tmp_path / n)["epsilon"]["pld"] for n, c in zip("ab", codes, strict=True) if not c
-    )
+    alone = max(read(tmp_path / n)["epsilon"]["pld"] for n, c in zip("ab", codes, strict=True) if not c)
     assert alone > 1.2
     assert total(table.root) <= 2.0
 
@@ -114,9 +110,7 @@ def test_the_command_tells_what_is_held_and_gives_it_up(table, tmp_path):
 def test_all_folds_together_are_what_a_cross_validation_claims(table, tmp_path):
     config = TrainConfig(**{**OPTIONS, "epochs": 1, "dp_budget": "run", "folds": 3})
     with pytest.raises(InputError, match="--dp-budget dataset: the first of --folds"):
-        cross_validate(
-            table.root, tmp_path / "no", dataclasses.replace(config, dp_budget="dataset")
-        )
+        cross_validate(table.root, tmp_path / "no", dataclasses.replace(config, dp_budget="dataset"))
     assert not (tmp_path / "no").exists()
     cross_validate(table.root, tmp_path / "cv", config)
     folds = [read(tmp_path / f"cv/fold-{number}") for number in (1, 2, 3)]

@@ -157,9 +157,7 @@ print(mean)
 
 def run_training(folder: Path, dataset: Path, at: str = "", fixed: bool = True):
     arguments = [sys.executable, "-c", TRAINING, str(folder), str(dataset), at]
-    done = subprocess.run(
-        arguments + (["fixed"] if fixed else []), capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(arguments + (["fixed"] if fixed else []), capture_output=True, text=True, check=False)
     if at:
         assert done.returncode == -signal.SIGKILL, done.stderr
         return None
@@ -181,10 +179,7 @@ def test_kill_and_resume_neither_lose_nor_double_count(tmp_path):
     assert content["steps"] == reference["steps"] == 20
     assert content["epsilon"] == reference["epsilon"] == poisson_epsilon(20)
     counted = DatasetLedger(tmp_path / "data").segments()
-    assert [(segment.run, segment.steps) for segment in counted] == [
-        (reference["run"], 20),
-        (content["run"], 20),
-    ]
+    assert [(segment.run, segment.steps) for segment in counted] == [(reference["run"], 20), (content["run"], 20)]
 
 
 def test_a_secret_seed_survives_a_kill(tmp_path):
@@ -229,10 +224,7 @@ def test_runs_at_the_same_time_lose_no_line(tmp_path):
     )
     both = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), n]) for n in ("a", "b")]
     assert [process.wait() for process in both] == [0, 0]
-    assert sorted((s.run, s.steps) for s in DatasetLedger(tmp_path).segments()) == [
-        ("a", 40),
-        ("b", 40),
-    ]
+    assert sorted((s.run, s.steps) for s in DatasetLedger(tmp_path).segments()) == [("a", 40), ("b", 40)]
 
 
 def test_a_dataset_that_cannot_be_written_is_an_assumption(tmp_path):
@@ -256,9 +248,7 @@ def test_only_assumptions_that_apply():
     assert not any("Poisson sampling" in text for text in shuffled)
     for words in ("shuffled batches", "seed of the noise was fixed"):
         assert any(words in text for text in shuffled)
-    everything = dict.fromkeys(Circumstances.__dataclass_fields__, True) | {
-        "dataset_ledger": "read-only"
-    }
+    everything = dict.fromkeys(Circumstances.__dataclass_fields__, True) | {"dataset_ledger": "read-only"}
     assert len(assumptions(Circumstances(**everything))) == len(set(plain)) + 10
 
 
@@ -272,12 +262,7 @@ def test_summary_in_words(tmp_path):
     text = summary(read(run.folder))
     assert f"({epsilon['pld']:.3g}, 1e-05)" in text
     assert f"epsilon would be {epsilon['pld_without_amplification']:.3g}" in text
-    for words in (
-        "one patient of split 'train'",
-        "50 steps",
-        "noise multiplier 2.",
-        "budget was epsilon 3.",
-    ):
+    for words in ("one patient of split 'train'", "50 steps", "noise multiplier 2.", "budget was epsilon 3."):
         assert words in text
     assert "\n" not in text
     bare = ledger(tmp_path / "bare", tmp_path / "data", draw="d2")

@@ -36,10 +36,7 @@ def rows_of(patients) -> pd.DataFrame:
         for place in range(1 + i % 3)
         if name in patients
     ]
-    rows += [
-        {"patient": f"v{i}", "place": 0, "split": "val", "label": ("dark", "bright")[i % 2]}
-        for i in range(6)
-    ]
+    rows += [{"patient": f"v{i}", "place": 0, "split": "val", "label": ("dark", "bright")[i % 2]} for i in range(6)]
     return pd.DataFrame(rows).assign(site="")
 
 
@@ -50,9 +47,7 @@ def draw_of(name: str, place: int) -> np.random.Generator:
 
 def table(root: Path, patients) -> Dataset:
     rows = rows_of(patients)
-    columns = np.stack(
-        [draw_of(*row).normal(size=8) for row in zip(rows.patient, rows.place, strict=True)]
-    )
+    columns = np.stack([draw_of(*row).normal(size=8) for row in zip(rows.patient, rows.place, strict=True)])
     rows.insert(0, "row", rows.patient + "-" + rows.place.astype(str))
     for j in range(8):
         rows[f"x{j}"] = columns[:, j]
@@ -96,9 +91,7 @@ def step_sums(dataset: Dataset, root: Path, config: TrainConfig) -> list[np.ndar
     def summed(x, y, extra):
         weight = extra.get("weight")
         loss = stage.loss
-        return clipped_sum(
-            stage.model, loss, x, y, extra["unit"], CLIP, weight, extra["key"]
-        ).gradients
+        return clipped_sum(stage.model, loss, x, y, extra["unit"], CLIP, weight, extra["key"]).gradients
 
     sums, total = [], 0.0
     for x, y, extra in stage.batches((0, 1)):
@@ -111,21 +104,10 @@ def step_sums(dataset: Dataset, root: Path, config: TrainConfig) -> list[np.ndar
 
 
 TABLE = TrainConfig(
-    model="mlp",
-    dropout=0.5,
-    batch_size=23,
-    epochs=1,
-    dp_clip=CLIP,
-    dp_noise_multiplier=1.0,
-    dp_delta=1e-3,
-    dp_seed=3,
+    model="mlp", dropout=0.5, batch_size=23, epochs=1, dp_clip=CLIP, dp_noise_multiplier=1.0, dp_delta=1e-3, dp_seed=3
 )
 IMAGES = dataclasses.replace(
-    TABLE,
-    model="baseline_cnn",
-    model_arg={"width": "4", "stages": "2"},
-    image_size=16,
-    norm="group",
+    TABLE, model="baseline_cnn", model_arg={"width": "4", "stages": "2"}, image_size=16, norm="group"
 )
 FROZEN = dataclasses.replace(
     IMAGES,
@@ -160,11 +142,7 @@ def test_a_patient_moves_a_steps_sum_by_at_most_the_clip(case, tmp_path):
     for name in [one for one in LEFT_OUT if one in everyone][: 3 if make is table else 2]:
         rest = [other for other in everyone if other != name]
         sizes = {"batch_size": 23} if case == "everyone" else {}
-        without = step_sums(
-            make(tmp_path / name, rest),
-            tmp_path / f"run-{name}",
-            dataclasses.replace(config, **sizes),
-        )
+        without = step_sums(make(tmp_path / name, rest), tmp_path / f"run-{name}", dataclasses.replace(config, **sizes))
         assert len(without) == len(reference)
         for one, other in zip(reference, without, strict=True):
             moved.append(np.linalg.norm(one - other) / CLIP)
@@ -204,9 +182,7 @@ def weights_moved(dataset: Dataset, root: Path, config: TrainConfig) -> np.ndarr
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 def test_medimg_train_as_a_whole_keeps_the_bound(dropout, tmp_path):
     """One step of everybody through `train()`, hardly any noise: the sum can be read off the weights."""
-    config = dataclasses.replace(
-        TABLE, dropout=dropout, optimizer="sgd", learning_rate=1.0, dp_noise_multiplier=1e-7
-    )
+    config = dataclasses.replace(TABLE, dropout=dropout, optimizer="sgd", learning_rate=1.0, dp_noise_multiplier=1e-7)
     config = dataclasses.replace(config, batch_size=24)
     dataset = table(tmp_path / "all", PATIENTS[:24])
     found = weights_moved(dataset, tmp_path / "run", config)

@@ -30,8 +30,7 @@ def brute_force(model, x, y, units=None):
             outputs = model(x[i : i + 1], training=True)
             loss = tf.reduce_sum(CROSS_ENTROPY.call(y[i : i + 1], outputs))
         gradients = [
-            np.asarray(tf.convert_to_tensor(g), np.float64)
-            for g in tape.gradient(loss, model.trainable_variables)
+            np.asarray(tf.convert_to_tensor(g), np.float64) for g in tape.gradient(loss, model.trainable_variables)
         ]
         before = sums.get(unit, [0.0] * len(gradients))
         sums[unit] = [a + b for a, b in zip(before, gradients, strict=True)]
@@ -274,9 +273,7 @@ REFUSED = {
     "layer c .*remove": layers.Conv2D(3, 3, activity_regularizer="l2", name="c"),
     "layer c .*float32": layers.Conv2D(3, 3, dtype="mixed_float16", name="c"),
     "layer many .*several inputs": lambda x: layers.MultiHeadAttention(2, 3, name="many")(x, x),
-    "layer gru .*at random.*dropout to 0": lambda x: layers.GRU(3, dropout=0.5, name="gru")(
-        layers.Reshape((-1, 4))(x)
-    ),
+    "layer gru .*at random.*dropout to 0": lambda x: layers.GRU(3, dropout=0.5, name="gru")(layers.Reshape((-1, 4))(x)),
     "layer mask.*mask_zero": lambda x: layers.Masking(name="mask")(layers.Reshape((-1, 4))(x)),
     "layer norm .*statistics": layers.SpectralNormalization(layers.Conv2D(3, 3), name="norm"),
 }
@@ -291,9 +288,7 @@ def test_what_cant_be_private_is_refused_by_name(message):
 
 
 def test_a_frozen_backbone_keeps_its_batch_norm_and_costs_nothing():
-    model = model_of(
-        lambda x: layers.BatchNormalization(name="bn")(layers.Conv2D(4, 3, name="conv")(x))
-    )
+    model = model_of(lambda x: layers.BatchNormalization(name="bn")(layers.Conv2D(4, 3, name="conv")(x)))
     for name in ("conv", "bn"):
         model.get_layer(name).trainable = False
     model.get_layer("bn").set_weights([np.full(4, v) for v in (1.5, 0.1, 0.3, 2.0)])

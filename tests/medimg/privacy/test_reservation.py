@@ -66,10 +66,7 @@ class Training:
         folder.mkdir(exist_ok=True)
         arguments = [str(folder), str(data), str(noise), str(killed_at)]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", TRAINING, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
+            [sys.executable, "-c", TRAINING, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def says(self) -> str:

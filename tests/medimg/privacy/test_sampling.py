@@ -71,10 +71,7 @@ def test_poisson_inclusion_is_independent_with_probability_q():
     wanted = steps * np.diff(binom.cdf(edges, len(units), q))
     assert chi2.sf(((observed - wanted) ** 2 / wanted).sum(), len(wanted) - 1) > SIGNIFICANCE
     # Neighbours in the list and steps in a row are drawn apart.
-    for one, other in (
-        (included[:, :-1], included[:, 1:]),
-        (included[:-1], included[1:]),
-    ):
+    for one, other in ((included[:, :-1], included[:, 1:]), (included[:-1], included[1:])):
         both = (one & other).mean()
         error = np.sqrt(q**2 * (1 - q**2) / one.size)
         assert abs(both - q**2) < 4 * error

@@ -26,15 +26,11 @@ def content(folder: Path, **phases: tuple[int, Mechanism]) -> dict:
 def test_a_row_is_called_what_it_is(tmp_path):
     told = content(tmp_path, train=(50, TRAINING))
     for row, words in (("image", "images"), ("row", "rows"), ("", "data")):
-        assert f"one patient of split 'train' with all their {words}. 50 steps" in summary(
-            told, row
-        )
+        assert f"one patient of split 'train' with all their {words}. 50 steps" in summary(told, row)
     assert "images" not in summary(told, "row")
 
 
-@pytest.mark.parametrize(
-    ("phase", "row", "model"), [("discriminator", "image", "dcgan"), ("train", "row", "ctgan")]
-)
+@pytest.mark.parametrize(("phase", "row", "model"), [("discriminator", "image", "dcgan"), ("train", "row", "ctgan")])
 def test_a_generators_class_counts_are_no_step_of_its_training(tmp_path, phase, row, model):
     told = content(tmp_path, class_counts=(1, COUNTS), **{phase: (50, TRAINING)})
     assert told["steps"] == 51
@@ -51,9 +47,7 @@ def test_marginals_are_counted_and_nothing_is_clipped(tmp_path):
     told = content(tmp_path, train=(1, Mechanism.poisson(1.0, 3.5)), class_counts=(1, COUNTS))
     text = summary(told, "row", "marginals")
     epsilon = told["epsilon"]["pld"]
-    assert text.startswith(
-        f"Counted with differential privacy for one patient: (epsilon, delta) = ({epsilon:.3g}, "
-    )
+    assert text.startswith(f"Counted with differential privacy for one patient: (epsilon, delta) = ({epsilon:.3g}, ")
     assert "Every column was counted once in each class, each patient as one row" in text
     assert "deviation 3.5 times the L2 norm" in text and "deviation 14.4." in text
     for word in ("Trained", "steps", "clipped", "images", "sampling"):

@@ -118,12 +118,7 @@ def everything(make, odd: bool, config: TrainConfig, root: Path) -> dict[str, by
     run = train(dataset.root, root / "run", config)
     evaluate(run, EvaluateConfig(bootstrap=20))
     export(Run.load(run.root), root / "saved", ExportConfig(samples=2))
-    files = [
-        path
-        for name in ("run", "saved")
-        for path in sorted((root / name).rglob("*"))
-        if path.is_file()
-    ]
+    files = [path for name in ("run", "saved") for path in sorted((root / name).rglob("*")) if path.is_file()]
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
@@ -150,9 +145,7 @@ def weights(files: dict[str, bytes], root: Path) -> list[np.ndarray]:
     return Run.load(root / "run").model().get_weights()
 
 
-@pytest.mark.parametrize(
-    ("make", "config"), [(table, TABLE), (images, IMAGES)], ids=["table", "images"]
-)
+@pytest.mark.parametrize(("make", "config"), [(table, TABLE), (images, IMAGES)], ids=["table", "images"])
 def test_a_patient_whom_no_step_draws_leaves_no_trace(make, config, tmp_path):
     config = without_the_odd_one(make, config, tmp_path)
     roots = {odd: tmp_path / f"odd-{odd}" for odd in (False, True)}
@@ -167,8 +160,7 @@ def test_a_patient_whom_no_step_draws_leaves_no_trace(make, config, tmp_path):
         name
         for name in files[False]
         if not name.endswith(archives)
-        and comparable(name, files[False][name], roots[False])
-        != comparable(name, files[True][name], roots[True])
+        and comparable(name, files[False][name], roots[False]) != comparable(name, files[True][name], roots[True])
     ]
     assert different == []
     told = b"".join(files[True].values())

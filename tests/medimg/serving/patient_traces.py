@@ -79,9 +79,7 @@ def _in_requests(warmup: Path, dataset: Dataset, description: dict) -> list[str]
     pictures = [cv2.imdecode(np.frombuffer(data, np.uint8), -1) for s in sent for data in _bytes(s)]
     pictures += [pixels for s in sent for pixels in s.get("pixels", ())]
     assert pictures
-    theirs = {
-        path.name: _small(cv2.imread(str(path), -1)) for path in dataset.paths(dataset.manifest)
-    }
+    theirs = {path.name: _small(cv2.imread(str(path), -1)) for path in dataset.paths(dataset.manifest)}
     return [
         f"request {number} shows {name}"
         for number, picture in enumerate(pictures)

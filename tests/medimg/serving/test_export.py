@@ -23,9 +23,7 @@ from medimg.serving.requests import WARMUP
 @pytest.fixture(scope="module")
 def exported(phantom_run, tmp_path_factory):
     evaluate(phantom_run, EvaluateConfig(bootstrap=20))
-    return export(
-        phantom_run, tmp_path_factory.mktemp("models") / "phantom", ExportConfig(samples=4)
-    )
+    return export(phantom_run, tmp_path_factory.mktemp("models") / "phantom", ExportConfig(samples=4))
 
 
 def served_pixels(path, size, channels):
@@ -74,9 +72,7 @@ def test_signatures_give_probabilities_classes_and_label(exported, phantom_run, 
 def test_multilabel_and_multiclass_labels():
     def fixed(values):
         pixels = tf.keras.Input((8, 8, 1))
-        zero = tf.keras.layers.Dense(3, kernel_initializer="zeros")(
-            tf.keras.layers.Flatten()(pixels)
-        )
+        zero = tf.keras.layers.Dense(3, kernel_initializer="zeros")(tf.keras.layers.Flatten()(pixels))
         return tf.keras.Model(pixels, tf.keras.layers.Rescaling(1.0, offset=values)(zero))
 
     about = {"image_size": 8, "channels": 1, "classes": ["a", "b", "c"]}

@@ -82,9 +82,7 @@ CASES = {
     "nine-classes-private": Case(
         lambda root: images(root, n=72, task="multiclass", classes=NINE), {**CNN, **PRIVATE}, True
     ),
-    "several-labels": Case(
-        lambda root: images(root, n=48, task="multilabel", classes=("a", "b", "c")), CNN, True
-    ),
+    "several-labels": Case(lambda root: images(root, n=48, task="multilabel", classes=("a", "b", "c")), CNN, True),
     "table": Case(rows, LOGISTIC, True),
     "table-private": Case(rows, {**LOGISTIC, **PRIVATE}, True),
 }
@@ -181,9 +179,7 @@ def test_other_patients_make_the_same_requests(known, tmp_path):
         asked = [(one.folder / WARMUP).read_bytes() for one in (first, second)]
         assert asked[0] == asked[1]
     one = known("table")
-    moved = one.dataset.manifest.assign(
-        age=lambda m: m["age"] + 7.5, visits=lambda m: m["visits"] + 3
-    )
+    moved = one.dataset.manifest.assign(age=lambda m: m["age"] + 7.5, visits=lambda m: m["visits"] + 3)
     dataset = dataclasses.replace(one.dataset, root=tmp_path / "data", manifest=moved)
     dataset.save()
     run = train(dataset.root, tmp_path / "run", TrainConfig(**LOGISTIC))
@@ -239,9 +235,7 @@ def test_the_card_states_the_promise_of_privacy_json(exported):
     for text in told["assumptions"]:
         assert f"- {text}" in section
     assert "Not covered: (1) patients of the validation and test parts; (2)" in section
-    assert (
-        told["draw"] not in exported.card if "draw" in told else event["draw"] not in exported.card
-    )
+    assert told["draw"] not in exported.card if "draw" in told else event["draw"] not in exported.card
 
 
 def test_a_private_card_withholds_counts_and_the_manifests_hash(exported):
@@ -259,14 +253,9 @@ def test_a_private_card_withholds_counts_and_the_manifests_hash(exported):
     assert f"- Data fingerprint {WITHHELD}, seed" in exported.card
     assert f"patients of each part and class: {WITHHELD}." in exported.card
     shares = exported.dataset.rows("train")["label"].value_counts()
-    assert not [
-        f"{name} {count}" for name, count in shares.items() if f"{name} {count}" in exported.card
-    ]
+    assert not [f"{name} {count}" for name, count in shares.items() if f"{name} {count}" in exported.card]
     # A number that the proof drew from real images would be one more release.
-    assert (
-        "differ from the Run's by at most 1e-05 (how many and by how much is withheld"
-        in exported.card
-    )
+    assert "differ from the Run's by at most 1e-05 (how many and by how much is withheld" in exported.card
 
 
 def test_no_column_of_a_private_model_is_left_out_for_what_its_rows_hold(known):

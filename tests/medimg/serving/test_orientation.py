@@ -14,9 +14,7 @@ from medimg.serving.images import decode
 from medimg.serving.orientation import exif_orientation
 
 PHOTO = cv2.resize(
-    np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8),
-    (60, 40),
-    interpolation=cv2.INTER_CUBIC,
+    np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8), (60, 40), interpolation=cv2.INTER_CUBIC
 )
 
 
@@ -31,9 +29,7 @@ def exif(orientation: int, order: str, before: int = 0) -> bytes:
     entries = [struct.pack(order + "HHII", 0x0100 + i, 4, 1, 7) for i in range(before)]
     entries.append(struct.pack(order + "HHIHH", 0x0112, 3, 1, orientation, 0))
     head = {"<": b"II", ">": b"MM"}[order] + struct.pack(order + "HI", 42, 8)
-    return (
-        b"Exif\0\0" + head + struct.pack(order + "H", len(entries)) + b"".join(entries) + b"\0" * 4
-    )
+    return b"Exif\0\0" + head + struct.pack(order + "H", len(entries)) + b"".join(entries) + b"\0" * 4
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

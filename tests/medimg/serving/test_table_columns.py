@@ -5,13 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from medimg.serving.table_columns import (
-    MOST_INPUTS,
-    example_row,
-    hard_rows,
-    inputs_of,
-    served_columns,
-)
+from medimg.serving.table_columns import MOST_INPUTS, example_row, hard_rows, inputs_of, served_columns
 from medimg.tables.preprocessing import Column, Preprocessing
 from medimg.tables.raw import Input, read
 
@@ -31,19 +25,7 @@ def test_names_that_tensorflow_allows_stay_as_they_are():
 
 
 def test_other_names_become_safe_and_distinct():
-    names = [
-        "chest pain",
-        "Größe",
-        "a/b",
-        "1st",
-        "a b",
-        "a_b",
-        "class",
-        "self",
-        "AGE",
-        "Age",
-        "age",
-    ]
+    names = ["chest pain", "Größe", "a/b", "1st", "a b", "a_b", "class", "self", "AGE", "Age", "age"]
     names += ["性別", "年齢", "", "_x", "x=1", "a:0", "-x"]
     inputs = [column.input for column in served_columns(numbers(*names))]
     assert inputs[0] == "chest_pain"

@@ -34,9 +34,7 @@ def run(small_table, tmp_path_factory):
         small_table,
         root=folder / "data",
         manifest=small_table.manifest.rename(columns=RENAMED),
-        features=tuple(
-            Feature(RENAMED.get(f.name, f.name), f.type, f.order) for f in small_table.features
-        ),
+        features=tuple(Feature(RENAMED.get(f.name, f.name), f.type, f.order) for f in small_table.features),
     )
     dataset.save()
     trained = train(dataset.root, folder / "run", TrainConfig(model="logistic", epochs=8))
@@ -75,12 +73,7 @@ def test_raw_rows_give_the_runs_probabilities(run, served):
 def test_columns_and_request_tell_how_to_ask(exported, served, run):
     columns = json.loads((exported / COLUMNS).read_text())
     by_name = {column["column"]: column for column in columns["inputs"]}
-    assert by_name["Größe"] == {
-        "column": "Größe",
-        "type": "continuous",
-        "input": "Gro_e",
-        "dtype": "float32",
-    }
+    assert by_name["Größe"] == {"column": "Größe", "type": "continuous", "input": "Gro_e", "dtype": "float32"}
     assert by_name["class"]["categories"] == ["I", "II", "III"]
     (instance,) = json.loads((exported / REQUEST).read_text())["instances"]
     # What TF Serving does with a row: a batch of one for each input.
@@ -132,9 +125,7 @@ def test_the_card_tells_inputs_preprocessing_and_numbers(exported, run):
 def test_the_commands_send_the_request(exported):
     docker, curl = serving_commands(exported.parent, "small")
     assert f"{exported.parent}:/models/small" in docker
-    assert curl == (
-        f"curl -s -d @{exported / REQUEST} http://localhost:8501/v1/models/small:predict"
-    )
+    assert curl == (f"curl -s -d @{exported / REQUEST} http://localhost:8501/v1/models/small:predict")
 
 
 def test_an_export_without_parity_fails_and_leaves_nothing(run, tmp_path, monkeypatch):

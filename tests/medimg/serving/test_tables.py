@@ -17,49 +17,9 @@ from medimg.serving.tables import ServedTable, canonical, days_since_1970
 from medimg.tables.fit import fit
 
 TEXTS = [
-    *(
-        "",
-        " ",
-        "a",
-        " a b ",
-        "\ta\n",
-        "3",
-        "3.0",
-        " 3.000 ",
-        "+3.",
-        "-0.0",
-        "3.5",
-        ".0",
-        "3.0.0",
-        "1e3",
-    ),
-    *(
-        "?",
-        "NA",
-        "n/A",
-        " #N/A",
-        "NaN",
-        "<na>",
-        "None",
-        "null",
-        "NIL",
-        "-",
-        ".",
-        "--",
-        "n\\a",
-        "nana",
-    ),
-    *(
-        "\xa0x\u2003",
-        "\u3000",
-        "\x1c5.0\x1f",
-        "\x85y",
-        "Größe ",
-        "İ",
-        "N\u0130L",
-        "3.0\n4.0",
-        "x|y",
-    ),
+    *("", " ", "a", " a b ", "\ta\n", "3", "3.0", " 3.000 ", "+3.", "-0.0", "3.5", ".0", "3.0.0", "1e3"),
+    *("?", "NA", "n/A", " #N/A", "NaN", "<na>", "None", "null", "NIL", "-", ".", "--", "n\\a", "nana"),
+    *("\xa0x\u2003", "\u3000", "\x1c5.0\x1f", "\x85y", "Größe ", "İ", "N\u0130L", "3.0\n4.0", "x|y"),
 ]
 
 
@@ -73,11 +33,7 @@ def test_dates_are_days_of_pythons_calendar():
     draw = np.random.default_rng(0)
     start = datetime.datetime(1970, 1, 1)
     moments = [start + datetime.timedelta(seconds=int(s)) for s in draw.integers(-6e10, 9e10, 500)]
-    moments += [
-        datetime.datetime(y, m, 28 + d)
-        for y in (1600, 1900, 2000, 2023)
-        for m, d in ((2, 0), (12, 3))
-    ]
+    moments += [datetime.datetime(y, m, 28 + d) for y in (1600, 1900, 2000, 2023) for m, d in ((2, 0), (12, 3))]
     moments += [datetime.datetime(2000, 2, 29), datetime.datetime(1, 1, 1)]
     texts = [moment.isoformat() for moment in moments] + ["1969-12-31", ""]
     expected = [(moment - start).total_seconds() / 86400 for moment in moments] + [-1.0, np.nan]
@@ -85,8 +41,7 @@ def test_dates_are_days_of_pythons_calendar():
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["2020", "01/02/2020", "2021-02-29", "2020-13-01", "2020-00-10", "2020-01-01T24:00:00", "x"],
+    "text", ["2020", "01/02/2020", "2021-02-29", "2020-13-01", "2020-00-10", "2020-01-01T24:00:00", "x"]
 )
 def test_a_date_that_cannot_be_read_fails_the_request(text):
     with pytest.raises(tf.errors.InvalidArgumentError, match="YYYY-MM-DD"):
@@ -102,11 +57,7 @@ def model_of(columns: int) -> tf.keras.Model:
 def served_and_run(dataset, rows, thresholds=(0.5, 0.5), **options):
     """Probabilities by the served graph and as the Run computes them."""
     preprocessing = fit(dataset, dataset.rows("train"), TrainConfig(model="logistic", **options))
-    description = {
-        "task": dataset.task,
-        "classes": list(dataset.classes),
-        "preprocessing": preprocessing.to_dict(),
-    }
+    description = {"task": dataset.task, "classes": list(dataset.classes), "preprocessing": preprocessing.to_dict()}
     model = model_of(len(preprocessing.names))
     served = ServedTable(model, description, list(thresholds))
     rows = pd.concat([rows, hard_rows(preprocessing)], ignore_index=True)
@@ -174,11 +125,7 @@ def test_the_graph_does_not_grow_with_the_columns(small_table):
         features = tuple(schema.Feature(name, "continuous") for name in names)
         wide = dataclasses.replace(small_table, manifest=manifest, features=features)
         preprocessing = fit(wide, wide.rows("train"), TrainConfig(model="logistic"))
-        description = {
-            "task": "binary",
-            "classes": ["a", "b"],
-            "preprocessing": preprocessing.to_dict(),
-        }
+        description = {"task": "binary", "classes": ["a", "b"], "preprocessing": preprocessing.to_dict()}
         served = ServedTable(model_of(count), description, [0.5, 0.5])
         return len(served.from_raw.graph.get_operations())
 

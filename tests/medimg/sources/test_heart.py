@@ -73,12 +73,7 @@ def test_a_mirror_with_prose_a_header_and_windows_line_ends(tmp_path):
 
 
 def test_lines_that_cannot_be_used_are_listed_by_number(tmp_path):
-    broken = (
-        "1,2,3,,,,,,,,,,0",
-        ILL.replace("286", "high"),
-        HEALTHY[:-1] + "7",
-        HEALTHY[:-1] + "?",
-    )
+    broken = ("1,2,3,,,,,,,,,,0", ILL.replace("286", "high"), HEALTHY[:-1] + "7", HEALTHY[:-1] + "?")
     _, found = rows(write(tmp_path, HEALTHY, ILL, *broken))
     reasons = [reason for _, reason in found.rejected]
     assert reasons == [
@@ -106,10 +101,7 @@ def test_marks_of_a_missing_value(tmp_path):
         ((HEALTHY,), "no patient is 'disease'"),
         (("no table at all",), "no line of 14 numbers"),
         (
-            (
-                "sex,age,cp,trestbps,chol,fbs,restecg,thalach,exang,oldpeak,slope,ca,thal,num",
-                HEALTHY,
-            ),
+            ("sex,age,cp,trestbps,chol,fbs,restecg,thalach,exang,oldpeak,slope,ca,thal,num", HEALTHY),
             "line 1: the columns are not in the published order",
         ),
     ],

@@ -64,12 +64,7 @@ def test_folder_with_parts_nested_hidden_and_other_files(tmp_path):
         "TEST/b/4.tif": "test",
     }
     assert by_image(found, "label")["Train/a/deep/er/2.PNG"] == "a"
-    assert {Path(file).name for file, _ in found.rejected} == {
-        ".hidden.png",
-        "Thumbs.db",
-        "README.txt",
-        "5.png",
-    }
+    assert {Path(file).name for file, _ in found.rejected} == {".hidden.png", "Thumbs.db", "README.txt", "5.png"}
     assert "4 files left out" in found.notes[0]
     assert found.read("Train/b/1.png").shape == (4, 4)
 
@@ -111,9 +106,7 @@ def test_folder_patterns_that_are_wrong(tmp_path, options, words):
 )
 def test_folder_layouts_that_are_wrong(tmp_path, files, words):
     for name in files:
-        draw(tmp_path / name) if name.endswith("png") else (tmp_path / name).parent.mkdir(
-            parents=True
-        )
+        draw(tmp_path / name) if name.endswith("png") else (tmp_path / name).parent.mkdir(parents=True)
         if name.endswith("txt"):
             (tmp_path / name).write_text("x")
     with pytest.raises(InputError, match=words):
@@ -180,16 +173,8 @@ def test_csv_several_labels_parts_and_boxes(table):
 @pytest.mark.parametrize(
     ("text", "options", "words"),
     [
-        (
-            "image,dx\nfilms/0.png,a\n",
-            {},
-            "column 'label' is missing; it has image, dx; .*--label-column",
-        ),
-        (
-            "image,label\nfilms/0.png,a\n",
-            {"site_column": "ward"},
-            "column 'ward' is missing.*--site-column",
-        ),
+        ("image,dx\nfilms/0.png,a\n", {}, "column 'label' is missing; it has image, dx; .*--label-column"),
+        ("image,label\nfilms/0.png,a\n", {"site_column": "ward"}, "column 'ward' is missing.*--site-column"),
         ("image,label\nfilms/0.png,a\nfilms/1.png,a\n", {}, "only one class, 'a'"),
         ("image,label\nfilms/0.png,a\nfilms/0.png,b\n", {}, "row 3: .*listed twice"),
         ("image,label\nx.png,a\ny.png,b\n", {}, "none of its 2 images exists"),
@@ -236,9 +221,7 @@ def test_medmnist_names_of_the_set(medical_data):
 def test_medmnist_several_labels(tmp_path):
     labels = np.zeros((3, 14), np.uint8)
     labels[0, [0, 13]] = 1
-    found = scan(
-        "medmnist", write_npz(tmp_path / "chestmnist.npz", np.zeros((3, 4, 4), np.uint8), labels)
-    )
+    found = scan("medmnist", write_npz(tmp_path / "chestmnist.npz", np.zeros((3, 4, 4), np.uint8), labels))
     assert found.task == "multilabel" and found.negative == "none" and len(found.classes) == 14
     assert list(found.records["label"][:2]) == ["atelectasis|hernia", "none"]
 
@@ -249,12 +232,7 @@ def test_medmnist_several_labels(tmp_path):
         ("a.npz", np.zeros((2, 4, 4, 4), np.uint8), [[0], [1]], "volumes"),
         ("a.npz", np.zeros((2, 4, 4), np.uint8), [[0]], "2 train_images but 1 train_labels"),
         ("a.npz", np.zeros((2, 4, 4)), [[0], [1]], "uint8"),
-        (
-            "breastmnist.npz",
-            np.zeros((2, 4, 4), np.uint8),
-            [[0], [7]],
-            "labels up to 7, but 2 classes",
-        ),
+        ("breastmnist.npz", np.zeros((2, 4, 4), np.uint8), [[0], [7]], "labels up to 7, but 2 classes"),
     ],
 )
 def test_medmnist_that_is_wrong(tmp_path, name, images, labels, words):
@@ -280,19 +258,13 @@ HEADER_2017 = (
 
 @pytest.fixture
 def nih(tmp_path):
-    for name in (
-        "images_001/images/1_0.png",
-        "images_002/images/1_1.png",
-        "images_002/images/9_9.png",
-    ):
+    for name in ("images_001/images/1_0.png", "images_002/images/1_1.png", "images_002/images/9_9.png"):
         draw(tmp_path / name)
     rows = [
         "1_0.png,Infiltration|Mass,0,1,058Y,M,PA,2500,2048,0.168,0.168,",
         "1_1.png,No Finding,1,1,059Y,M,AP,2992,2991,0.143,0.143,",
     ]
-    (tmp_path / "Data_Entry_2017.csv").write_text(
-        "\n".join([HEADER_2017, *rows, rows[0].replace("1_0", "5_0")]) + "\n"
-    )
+    (tmp_path / "Data_Entry_2017.csv").write_text("\n".join([HEADER_2017, *rows, rows[0].replace("1_0", "5_0")]) + "\n")
     (tmp_path / "BBox_List_2017.csv").write_text(
         "Image Index,Finding Label,Bbox [x,y,w,h],,,\n1_0.png,Infiltrate,1,2,30,40,,,\n1_0.png,Mass,512,256,99,50,,,\n"
     )
@@ -303,28 +275,12 @@ def nih(tmp_path):
 
 def test_chestxray14_reads_the_first_release(nih):
     found = scan("chestxray14", nih)
-    assert (
-        len(found.classes) == 14 and found.negative == "No Finding" and found.task == "multilabel"
-    )
+    assert len(found.classes) == 14 and found.negative == "No Finding" and found.task == "multilabel"
     row = found.records.iloc[0]
     assert row["image"] == "images_001/images/1_0.png" and row["label"] == "Infiltration|Mass"
-    assert (row["patient"], row["age"], row["sex"], row["view"], row["split"]) == (
-        "1",
-        58,
-        "M",
-        "PA",
-        "train",
-    )
-    assert (row["original_width"], row["original_height"], row["spacing_mm"]) == (
-        "2500",
-        "2048",
-        "0.168",
-    )
-    assert (
-        row["x"] == "1.000|512.000"
-        and row["finding"] == "Infiltration|Mass"
-        and found.box_frame == (1024, 1024)
-    )
+    assert (row["patient"], row["age"], row["sex"], row["view"], row["split"]) == ("1", 58, "M", "PA", "train")
+    assert (row["original_width"], row["original_height"], row["spacing_mm"]) == ("2500", "2048", "0.168")
+    assert row["x"] == "1.000|512.000" and row["finding"] == "Infiltration|Mass" and found.box_frame == (1024, 1024)
     assert list(found.records["split"]) == ["train", "test"] and "name" not in found.records
     assert found.rejected == [("images_002/images/9_9.png", "has no row in Data_Entry_2017.csv")]
     assert any("1 of the 3 rows" in note for note in found.notes)
@@ -348,9 +304,7 @@ def test_chestxray14_table_that_is_wrong(nih, change, words):
 
 def test_chestxray14_two_tables_need_a_choice(nih):
     (nih / "Data_Entry_2017_v2020.csv").write_text((nih / "Data_Entry_2017.csv").read_text())
-    with pytest.raises(
-        InputError, match=r"--labels: Data_Entry_2017.csv, Data_Entry_2017_v2020.csv"
-    ):
+    with pytest.raises(InputError, match=r"--labels: Data_Entry_2017.csv, Data_Entry_2017_v2020.csv"):
         scan("chestxray14", nih)
     assert len(scan("chestxray14", nih, labels="Data_Entry_2017_v2020.csv").records) == 2
     with pytest.raises(InputError, match=r"--labels none.csv: no such file"):
@@ -360,10 +314,7 @@ def test_chestxray14_two_tables_need_a_choice(nih):
 def test_chestxray14_samples(medical_data):
     root = medical_data / "nih_chestxray14"
     native = scan("chestxray14", root)
-    assert (
-        native.records["image"].str.startswith("images/").all()
-        and (native.records["x"] != "").sum() == 8
-    )
+    assert native.records["image"].str.startswith("images/").all() and (native.records["x"] != "").sum() == 8
     small = scan("chestxray14", root, labels="Data_Entry_2017_images_64px.csv")
     assert small.records["image"].str.startswith("images_64px/").all() and len(small.records) == 573
 
@@ -372,15 +323,9 @@ def test_chestxray14_samples(medical_data):
 
 
 def test_isic_lesions_are_patients(tmp_path):
-    for name in (
-        "Train/nevus/ISIC_0000001.jpg",
-        "Train/nevus/ISIC_0000001(1).jpg",
-        "Test/melanoma/ISIC_0000002.jpg",
-    ):
+    for name in ("Train/nevus/ISIC_0000001.jpg", "Train/nevus/ISIC_0000001(1).jpg", "Test/melanoma/ISIC_0000002.jpg"):
         draw(tmp_path / name)
-    (tmp_path / "HAM10000_metadata.csv").write_text(
-        "lesion_id,image_id,dx,age,sex\nHAM_7,ISIC_0000001,nv,40,male\n"
-    )
+    (tmp_path / "HAM10000_metadata.csv").write_text("lesion_id,image_id,dx,age,sex\nHAM_7,ISIC_0000001,nv,40,male\n")
     found = scan("isic", tmp_path)
     assert dict(zip(found.records["label"], found.records["patient"], strict=True)) == {
         "nevus": "HAM_7",

@@ -52,12 +52,7 @@ def types(dataset):
 def test_a_csv_becomes_a_dataset(tmp_path):
     table = cohort()
     data = make(tmp_path, table)
-    assert types(data) == {
-        "age": "continuous",
-        "sex": "categorical",
-        "stage": "ordinal",
-        "visit": "date",
-    }
+    assert types(data) == {"age": "continuous", "sex": "categorical", "stage": "ordinal", "visit": "date"}
     assert data.features[2].order == ("I", "II", "III")
     rows = data.manifest
     assert list(rows["row"]) == [f"visits-{i + 1}" for i in range(COUNT)]
@@ -72,9 +67,7 @@ def test_a_csv_becomes_a_dataset(tmp_path):
 
 
 def test_parquet_gzip_and_csv_agree(tmp_path):
-    table = cohort(
-        visit=None, count=DRAW.integers(0, 9, COUNT), smokes=DRAW.choice([True, False], COUNT)
-    )
+    table = cohort(visit=None, count=DRAW.integers(0, 9, COUNT), smokes=DRAW.choice([True, False], COUNT))
     first = make(tmp_path, table)
     second = make(tmp_path, table, "visits.parquet")
     packed = tmp_path / "visits.csv.gz"
@@ -172,9 +165,7 @@ def test_decimal_commas(tmp_path):
     path = tmp_path / "de.csv"
     cohort().to_csv(path, index=False, sep=";", decimal=",")
     data = prepare("table", path, tmp_path / "data", PrepareConfig())
-    assert types(data)["age"] == "continuous" and "decimal commas read as such in age" in notes(
-        data
-    )
+    assert types(data)["age"] == "continuous" and "decimal commas read as such in age" in notes(data)
 
 
 @pytest.mark.parametrize(
@@ -182,10 +173,7 @@ def test_decimal_commas(tmp_path):
     [
         ("", "is empty"),
         ("age,label\n", "has a header but no rows"),
-        (
-            "age,outcome\n1,a\n2,b\n",
-            "column 'label' is missing; it has age, outcome; .*--label-column",
-        ),
+        ("age,outcome\n1,a\n2,b\n", "column 'label' is missing; it has age, outcome; .*--label-column"),
         ("age,label\n1,a\n2,a\n", "only one class, 'a'"),
         ("age,label\n1,\n2,?\n", "no labels"),
         ("age,label\n1,a|b\n2,b\n", r"'a\|b'"),

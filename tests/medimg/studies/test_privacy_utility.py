@@ -19,9 +19,7 @@ def test_every_epsilon_and_seed_is_trained_evaluated_and_attacked(tmp_path):
     table = write_table(tmp_path / "data")
     study = StudyConfig(epsilon=("2", "inf"), seeds=2)
     done = []
-    summary = privacy_utility(
-        table.root, tmp_path / "out", study, TRAINING, lambda i, n: done.append((i, n))
-    )
+    summary = privacy_utility(table.root, tmp_path / "out", study, TRAINING, lambda i, n: done.append((i, n)))
     assert done == [(1, 4), (2, 4), (3, 4), (4, 4)]
     results = pd.read_csv(tmp_path / "out" / "results.csv")
     assert len(results) == 4

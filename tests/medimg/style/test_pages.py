@@ -13,12 +13,7 @@ from medimg.style.pages import inlined, template
 TOP = Path(__file__).parents[3]
 PACKAGES = ("medimg", "federated", "synthetic", "explain")
 SHARED = TOP / "medimg" / "pages"
-PAGES = [
-    path
-    for package in PACKAGES
-    for path in sorted((TOP / package).rglob("*.html"))
-    if path.parent != SHARED
-]
+PAGES = [path for package in PACKAGES for path in sorted((TOP / package).rglob("*.html")) if path.parent != SHARED]
 
 
 def test_every_page_is_found():

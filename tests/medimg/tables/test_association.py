@@ -87,10 +87,7 @@ def test_alike_columns_become_neighbours():
     np.fill_diagonal(blocks, 1.0)
     mixed = np.array([0, 3, 1, 4, 2, 5])
     order = mixed[clustered(blocks[mixed][:, mixed])]
-    assert {frozenset(order[:3]), frozenset(order[3:])} == {
-        frozenset({0, 1, 2}),
-        frozenset({3, 4, 5}),
-    }
+    assert {frozenset(order[:3]), frozenset(order[3:])} == {frozenset({0, 1, 2}), frozenset({3, 4, 5})}
     assert sorted(clustered(np.full((4, 4), np.nan))) == [0, 1, 2, 3]
 
 

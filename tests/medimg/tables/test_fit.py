@@ -9,13 +9,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.feature_selection import SelectKBest, f_classif
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import (
-    FunctionTransformer,
-    MinMaxScaler,
-    OneHotEncoder,
-    OrdinalEncoder,
-    StandardScaler,
-)
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
@@ -75,9 +69,7 @@ def heart(medical_data) -> Dataset:
     sites = ("cleveland", "hungarian", "switzerland", "va")
     folder = medical_data / "heart_disease"
     table_of = [
-        pd.read_csv(
-            folder / f"processed.{site}.data", header=None, names=COLUMNS, na_values="?"
-        ).assign(site=site)
+        pd.read_csv(folder / f"processed.{site}.data", header=None, names=COLUMNS, na_values="?").assign(site=site)
         for site in sites
     ]
     values = pd.concat(table_of, ignore_index=True)
@@ -123,11 +115,7 @@ def reference(rows: pd.DataFrame, held: pd.DataFrame, scaler, impute="median") -
             ("n", numbers, NUMBERS),
             ("c", categories, CATEGORIES),
             ("o", ordinals, ORDINALS),
-            (
-                "m",
-                make_pipeline(FunctionTransformer(codes), MissingIndicator(error_on_new=False)),
-                every,
-            ),
+            ("m", make_pipeline(FunctionTransformer(codes), MissingIndicator(error_on_new=False)), every),
         ]
     )
     rows, held = rows.copy(), held.copy()
@@ -136,9 +124,7 @@ def reference(rows: pd.DataFrame, held: pd.DataFrame, scaler, impute="median") -
     whole.fit(rows[every])
     encoder = whole.named_transformers_["c"][-1]
     encoded = [
-        f"{name}={category}"
-        for name, found in zip(CATEGORIES, encoder.categories_, strict=True)
-        for category in found
+        f"{name}={category}" for name, found in zip(CATEGORIES, encoder.categories_, strict=True) for category in found
     ]
     lacking = [f"{name} missing" for name in every if rows[name].replace("", np.nan).isna().any()]
     matrix = whole.transform(held[every]).astype(np.float64)
@@ -147,10 +133,7 @@ def reference(rows: pd.DataFrame, held: pd.DataFrame, scaler, impute="median") -
 
 @pytest.mark.parametrize(
     ("options", "scaler", "impute"),
-    [
-        ({}, StandardScaler, "median"),
-        ({"scale": "min-max", "impute": "most-frequent"}, MinMaxScaler, "most_frequent"),
-    ],
+    [({}, StandardScaler, "median"), ({"scale": "min-max", "impute": "most-frequent"}, MinMaxScaler, "most_frequent")],
 )
 def test_it_equals_scikit_learn_on_the_heart_data(heart, options, scaler, impute):
     preprocessing = fitted(heart, **options)
@@ -205,9 +188,7 @@ def test_constant_imputation_gives_a_missing_category_its_own_column():
     assert preprocessing.names == ("a", "c=x", "c=y", "c missing")
     expected = [[0, 0, 0, 1], [2, 1, 0, 0], [4, 0, 1, 0], [6, 0, 1, 0]]
     assert preprocessing.transform(dataset.manifest).tolist() == expected
-    coded = fitted(
-        dataset, impute="constant", scale="none", encode="ordinal", missing_indicators=False
-    )
+    coded = fitted(dataset, impute="constant", scale="none", encode="ordinal", missing_indicators=False)
     assert coded.transform(dataset.manifest)[:, 1].tolist() == [2, 0, 1, 1]
 
 
@@ -263,9 +244,7 @@ def test_no_complete_row_is_refused():
 @pytest.mark.parametrize("classes", [("no", "yes"), ("a", "b", "c")])
 def test_anova_keeps_what_select_k_best_keeps(classes, monkeypatch):
     draw = np.random.default_rng(0)
-    values = draw.normal(size=(60, 50)) + np.outer(
-        np.arange(60) % len(classes), draw.normal(size=50)
-    )
+    values = draw.normal(size=(60, 50)) + np.outer(np.arange(60) % len(classes), draw.normal(size=50))
     columns = {f"g{i}": values[:, i] for i in range(50)}
     dataset = table(columns, [Feature(name, "continuous") for name in columns], classes=classes)
     monkeypatch.setattr(fitting, "_CELLS", 60 * 7)

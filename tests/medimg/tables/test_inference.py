@@ -96,8 +96,7 @@ def test_numbers_are_read_as_python_reads_them():
     expected = [np.nan if cell in ("", "?", "inf") else float(cell) for cell in cells]
     np.testing.assert_array_equal(read, expected)
     np.testing.assert_array_equal(
-        forced("x", "continuous", summary([*cells, "x"])).convert(pa.array([*cells, "x"])),
-        [*expected, np.nan],
+        forced("x", "continuous", summary([*cells, "x"])).convert(pa.array([*cells, "x"])), [*expected, np.nan]
     )
 
 

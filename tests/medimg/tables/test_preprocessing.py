@@ -90,9 +90,7 @@ def test_no_rows_give_no_rows():
 
 def test_order_and_other_columns_do_not_matter():
     shuffled = frame().assign(other="x")[["other", "day", "stage", "thal", "chol"]]
-    np.testing.assert_array_equal(
-        PREPROCESSING.transform(shuffled), PREPROCESSING.transform(frame())
-    )
+    np.testing.assert_array_equal(PREPROCESSING.transform(shuffled), PREPROCESSING.transform(frame()))
 
 
 @pytest.mark.parametrize(
@@ -126,12 +124,7 @@ def test_days_are_those_of_the_calendar():
     import datetime
 
     start = datetime.datetime(1970, 1, 1)
-    for moment in (
-        "1600-02-29T00:00:00",
-        "1899-12-31T23:59:59",
-        "2000-02-29T06:00:00",
-        "2262-05-01T00:00:00",
-    ):
+    for moment in ("1600-02-29T00:00:00", "1899-12-31T23:59:59", "2000-02-29T06:00:00", "2262-05-01T00:00:00"):
         expected = (datetime.datetime.fromisoformat(moment) - start).total_seconds() / 86400
         assert days_since_1970(np.array([moment]))[0] == expected
 

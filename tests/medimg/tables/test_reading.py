@@ -17,10 +17,7 @@ def table(path):
     """Columns of the whole file, by name."""
     file = open_table(path)
     blocks = list(file.blocks())
-    return {
-        name: [cell for block in blocks for cell in block[i].to_pylist()]
-        for i, name in enumerate(file.names)
-    }
+    return {name: [cell for block in blocks for cell in block[i].to_pylist()] for i, name in enumerate(file.names)}
 
 
 def write(folder, content, name="t.csv"):
@@ -70,9 +67,7 @@ def test_parquet_keeps_what_the_types_say(tmp_path):
         "flag": pa.array([True, False, None]),
         "code": pa.array(["a", None, "a"]).dictionary_encode(),
         "day": pa.array(np.array(["2020-03-01", "NaT", "2020-03-02"], "datetime64[D]")),
-        "time": pa.array(
-            pd.to_datetime(["2020-03-01T14:05+01:00", None, "2020-03-02T00:00+01:00"])
-        ),
+        "time": pa.array(pd.to_datetime(["2020-03-01T14:05+01:00", None, "2020-03-02T00:00+01:00"])),
         "none": pa.nulls(3),
     }
     pq.write_table(pa.table(content), tmp_path / "t.parquet")
@@ -121,9 +116,7 @@ def test_nested_parquet_is_refused_by_column(tmp_path):
 
 def test_garbled_files_are_read_or_refused(tmp_path):
     draw = np.random.default_rng(0)
-    good = b"id,age,label\n" + b"".join(
-        b"%d,%d.5,%s\n" % (i, i, b"yn"[i % 2 :][:1]) for i in range(40)
-    )
+    good = b"id,age,label\n" + b"".join(b"%d,%d.5,%s\n" % (i, i, b"yn"[i % 2 :][:1]) for i in range(40))
     pq.write_table(pa.table({"a": range(40), "b": ["x", "y"] * 20}), tmp_path / "good")
     signs = b'",;\n\r\t \x00\xff|'
     read = 0
@@ -131,9 +124,7 @@ def test_garbled_files_are_read_or_refused(tmp_path):
         content = bytearray(good if case % 3 else (tmp_path / "good").read_bytes())
         for _ in range(draw.integers(1, 4)):
             place = draw.integers(len(content))
-            content[place : place + draw.integers(2)] = signs[
-                (i := draw.integers(len(signs))) : i + 1
-            ]
+            content[place : place + draw.integers(2)] = signs[(i := draw.integers(len(signs))) : i + 1]
         try:
             read += bool(table(write(tmp_path, bytes(content))))
         except InputError as error:

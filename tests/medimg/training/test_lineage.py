@@ -54,9 +54,7 @@ def others(tmp_path) -> Dataset:
     return renamed(tmp_path / "others", "b", n=32, seed=1)
 
 
-def finished(
-    root: Path, dataset: Dataset, private: bool = False, weights: str = "none", **options
-) -> str:
+def finished(root: Path, dataset: Dataset, private: bool = False, weights: str = "none", **options) -> str:
     """A Run's files as a training leaves them, the model left out."""
     config = TrainConfig(**{**TINY, **options}, weights=weights)
     run = Run.create(root, dataset.root, "train", config.to_dict())
@@ -228,10 +226,7 @@ def synthetic(root: Path, source: Dataset, private: bool) -> Dataset:
         source,
         root=root,
         manifest=source.manifest.assign(patient=names, image=files),
-        preparation={
-            "source": str(source.root.resolve()),
-            "source_fingerprint": source.fingerprint(),
-        },
+        preparation={"source": str(source.root.resolve()), "source_fingerprint": source.fingerprint()},
         synthetic=True,
     )
     made.save()

@@ -51,9 +51,7 @@ def test_without_noise_and_clip_it_is_gradient_descent(table, tmp_path):
     assert np.abs(kernel - expected).max() < 1e-4
     assert np.abs(bias + 0.5 * residual.sum(axis=0) / patients).max() < 1e-4
     # That noise buys no privacy, and the ledger says so.
-    assert (
-        read(run.root)["epsilon"]["pld"] in ("infinite",) or read(run.root)["epsilon"]["pld"] > 1e6
-    )
+    assert read(run.root)["epsilon"]["pld"] in ("infinite",) or read(run.root)["epsilon"]["pld"] > 1e6
 
 
 def test_a_patient_moves_the_weights_by_no_more_than_the_clip(table, tmp_path):
@@ -97,9 +95,7 @@ def test_the_ledger_is_what_was_done(table, tmp_path):
 
 
 def test_killed_and_resumed_it_is_the_same_training_counted_once(table, tmp_path):
-    config = TrainConfig(
-        model="mlp", epochs=5, batch_size=16, dp_epsilon=5.0, dp_delta=1e-3, dp_seed=3
-    )
+    config = TrainConfig(model="mlp", epochs=5, batch_size=16, dp_epsilon=5.0, dp_delta=1e-3, dp_seed=3)
     whole = train(table.root, tmp_path / "whole", config)
 
     class Killed(BaseException):
@@ -127,13 +123,7 @@ def test_noise_is_secret_unless_it_is_fixed(table, tmp_path):
 
 def test_a_given_noise_stops_before_the_budget_is_passed(table, tmp_path):
     config = TrainConfig(
-        model="logistic",
-        epochs=300,
-        patience=0,
-        batch_size=40,
-        dp_epsilon=4.0,
-        dp_delta=1e-3,
-        dp_noise_multiplier=2.0,
+        model="logistic", epochs=300, patience=0, batch_size=40, dp_epsilon=4.0, dp_delta=1e-3, dp_noise_multiplier=2.0
     )
     run = train(table.root, tmp_path / "run", config)
     spent = read(run.root)["epsilon"]["pld"]
@@ -199,10 +189,7 @@ def test_a_second_phase_counts_its_own_steps(tmp_path):
     run = train(images.root, tmp_path / "run", config)
     history = run.history()
     per_epoch = -(-images.rows("train")["patient"].nunique() // 8)
-    done = {
-        event["phase"]: sum(last - first for first, last in event["ranges"])
-        for event in read(run.root)["events"]
-    }
+    done = {event["phase"]: sum(last - first for first, last in event["ranges"]) for event in read(run.root)["events"]}
     taken = history["phase"].value_counts()
     assert taken["head"] < 6
     assert done == {phase: taken[phase] * per_epoch for phase in ("head", "fine-tune")}
@@ -229,13 +216,7 @@ def test_a_second_phase_counts_its_own_steps(tmp_path):
     ],
 )
 def test_what_can_not_be_private_is_refused(table, tmp_path, options, words):
-    given = {
-        "model": "logistic",
-        "dp_epsilon": 1.0,
-        "dp_delta": 1e-3,
-        "batch_size": 20,
-        **options,
-    }
+    given = {"model": "logistic", "dp_epsilon": 1.0, "dp_delta": 1e-3, "batch_size": 20, **options}
     with pytest.raises(InputError, match=words):
         train(table.root, tmp_path / "run", TrainConfig(**given))
 
@@ -265,11 +246,7 @@ def test_a_table_of_which_nothing_is_known_is_refused_until_it_is_stated(table, 
 
 def test_batch_norm_is_refused_with_the_remedy(noise, tmp_path):
     config = TrainConfig(
-        image_size=32,
-        model_arg={"width": "4", "stages": "2"},
-        batch_size=8,
-        dp_epsilon=1.0,
-        dp_delta=1e-3,
+        image_size=32, model_arg={"width": "4", "stages": "2"}, batch_size=8, dp_epsilon=1.0, dp_delta=1e-3
     )
     with pytest.raises(InputError, match="--norm group"):
         train(noise.root, tmp_path / "run", config)

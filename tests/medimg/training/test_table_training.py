@@ -49,12 +49,7 @@ def test_logistic_is_the_penalised_logistic_regression(small_table, tmp_path):
     from medimg.tables.preprocessing import Preprocessing
 
     options = TrainConfig(
-        model="logistic",
-        model_arg={"l2": "0.01"},
-        epochs=400,
-        patience=0,
-        plateau_patience=100,
-        batch_size=96,
+        model="logistic", model_arg={"l2": "0.01"}, epochs=400, patience=0, plateau_patience=100, batch_size=96
     )
     run = train(small_table.root, tmp_path / "run", options)
     rows = small_table.rows("train")
@@ -91,9 +86,7 @@ def test_validation_and_test_rows_teach_nothing(small_table, tmp_path):
 @pytest.mark.parametrize("model", ["logistic", "mlp"])
 @pytest.mark.parametrize("balance", ["class-weight", "weighted-sampling"])
 def test_models_train_with_every_balance(small_table, tmp_path, model, balance):
-    run = train(
-        small_table.root, tmp_path / "run", TrainConfig(model=model, balance=balance, **FAST)
-    )
+    run = train(small_table.root, tmp_path / "run", TrainConfig(model=model, balance=balance, **FAST))
     rows = small_table.rows("test")
     chances = predict(run.model(), small_table, rows, run.description())
     assert chances.shape == (len(rows), 2)
@@ -130,9 +123,7 @@ def test_a_killed_training_resumes_to_the_same_weights(small_table, tmp_path):
 def test_cross_validation_pools_what_no_model_had_seen(small_table, tmp_path):
     told = []
     config = TrainConfig(model="logistic", folds=3, **FAST)
-    result = cross_validate(
-        small_table.root, tmp_path / "cv", config, told=lambda fold, metrics: told.append(fold)
-    )
+    result = cross_validate(small_table.root, tmp_path / "cv", config, told=lambda fold, metrics: told.append(fold))
     assert told == [1, 2, 3]
     table = pd.read_csv(tmp_path / "cv" / "predictions.csv")
     assert table["row"].tolist() == small_table.manifest["row"].tolist()
@@ -186,9 +177,7 @@ def test_options_that_do_not_fit_are_refused(small_table, tmp_path, options, wor
     assert not (tmp_path / "run").exists()
 
 
-def test_a_table_model_refuses_images_and_the_other_way_round(
-    logistic_run, small_table, noise, tmp_path
-):
+def test_a_table_model_refuses_images_and_the_other_way_round(logistic_run, small_table, noise, tmp_path):
     with pytest.raises(InputError, match="needs a table"):
         train(noise.root, tmp_path / "run", TrainConfig(model="logistic"))
     with pytest.raises(InputError, match="holds images"):

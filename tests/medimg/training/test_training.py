@@ -21,12 +21,7 @@ from medimg.training.progress import Progress
 from medimg.training.train import train
 from tests.datasets import write_dataset
 
-SMALL = {
-    "image_size": 32,
-    "epochs": 3,
-    "batch_size": 8,
-    "model_arg": {"width": "4", "stages": "2"},
-}
+SMALL = {"image_size": 32, "epochs": 3, "batch_size": 8, "model_arg": {"width": "4", "stages": "2"}}
 TRANSFER = {
     "model": "mobilenet_v2",
     "model_arg": {"alpha": "0.35"},
@@ -80,9 +75,7 @@ def test_the_model_of_the_best_epoch_is_kept(noise, tmp_path):
 @pytest.mark.parametrize("balance", ["none", "class-weight", "weighted-sampling"])
 def test_every_task_trains_with_every_balance(task, balance, tmp_path):
     dataset = write_dataset(tmp_path / "data", 36, 16, task, ("a", "b", "c"))
-    config = TrainConfig(
-        **{**SMALL, "image_size": 16, "epochs": 1, "balance": balance, "augment": "light"}
-    )
+    config = TrainConfig(**{**SMALL, "image_size": 16, "epochs": 1, "balance": balance, "augment": "light"})
     run = train(dataset.root, tmp_path / "run", config)
     assert run.model().output_shape == (None, 3)
     assert np.isfinite(run.history()["val_loss"]).all()
@@ -113,9 +106,7 @@ train(Path(sys.argv[1]), Path(sys.argv[2]), TrainConfig.from_dict({options}), re
 
 def start(data: Path, out: Path, options: dict, resume: bool) -> subprocess.Popen:
     code = TRAIN.format(options=options, resume=resume)
-    return subprocess.Popen(
-        [sys.executable, "-c", code, data, out], stderr=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen([sys.executable, "-c", code, data, out], stderr=subprocess.PIPE, text=True)
 
 
 def kill_after(process: subprocess.Popen, out: Path, epochs: int) -> None:
@@ -134,23 +125,11 @@ def kill_after(process: subprocess.Popen, out: Path, epochs: int) -> None:
     ("options", "kills"),
     [
         ({**SMALL, "epochs": 30, "dropout": 0.5, "augment": "light", "patience": 0}, [5]),
-        (
-            {
-                **TRANSFER,
-                "epochs": 25,
-                "fine_tune_epochs": 10,
-                "augment": "light",
-                "views": 2,
-                "patience": 0,
-            },
-            [3, 27],
-        ),
+        ({**TRANSFER, "epochs": 25, "fine_tune_epochs": 10, "augment": "light", "views": 2, "patience": 0}, [3, 27]),
     ],
     ids=["plain", "two phases"],
 )
-def test_kill_and_resume_give_the_uninterrupted_weights_bit_for_bit(
-    noise, options, kills, tmp_path
-):
+def test_kill_and_resume_give_the_uninterrupted_weights_bit_for_bit(noise, options, kills, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     process = start(noise.root, whole, options, False)
     assert process.communicate()[1] is not None
@@ -162,9 +141,7 @@ def test_kill_and_resume_give_the_uninterrupted_weights_bit_for_bit(
     assert process.returncode == 0, errors
     assert same(weights(Run.load(whole)), weights(Run.load(broken)))
     columns = ["epoch", "phase", "loss", "val_loss", "val_auroc", "learning_rate"]
-    pd.testing.assert_frame_equal(
-        Run.load(whole).history()[columns], Run.load(broken).history()[columns]
-    )
+    pd.testing.assert_frame_equal(Run.load(whole).history()[columns], Run.load(broken).history()[columns])
 
 
 def test_plateau_and_early_stopping_follow_keras_definitions():
@@ -189,19 +166,13 @@ def test_losses_against_keras():
     draw = np.random.default_rng(0)
     logits = draw.normal(0, 3, (20, 4)).astype(np.float32)
     y, many = draw.integers(0, 4, 20), draw.integers(0, 2, (20, 4)).astype(np.float32)
-    assert mean_loss(logits, y, "multiclass") == pytest.approx(
-        float(loss_for("multiclass")(y, logits)), rel=1e-5
-    )
+    assert mean_loss(logits, y, "multiclass") == pytest.approx(float(loss_for("multiclass")(y, logits)), rel=1e-5)
     expected = float(loss_for("multilabel")(many, logits))
     assert mean_loss(logits, many, "multilabel") == pytest.approx(expected, rel=1e-5)
-    assert float(WeightedBinaryCrossentropy(np.ones(4))(many, logits)) == pytest.approx(
-        expected, rel=1e-5
-    )
+    assert float(WeightedBinaryCrossentropy(np.ones(4))(many, logits)) == pytest.approx(expected, rel=1e-5)
     doubled = float(WeightedBinaryCrossentropy(np.full(4, 2.0))(many, logits))
     p = 1 / (1 + np.exp(-logits.astype(float)))
-    assert doubled == pytest.approx(
-        -np.mean(2 * many * np.log(p) + (1 - many) * np.log(1 - p)), rel=1e-4
-    )
+    assert doubled == pytest.approx(-np.mean(2 * many * np.log(p) + (1 - many) * np.log(1 - p)), rel=1e-4)
 
 
 def test_what_cannot_be_trained_is_refused_and_leaves_nothing(noise, tmp_path):

@@ -53,9 +53,7 @@ def cells(path) -> list[list[str]]:
 
 def harmless(path) -> bool:
     numbers = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]inf")
-    return all(
-        not FORMULA.match(cell) or numbers.fullmatch(cell) for row in cells(path) for cell in row
-    )
+    return all(not FORMULA.match(cell) or numbers.fullmatch(cell) for row in cells(path) for cell in row)
 
 
 @pytest.mark.parametrize("text", ODD)
@@ -88,10 +86,7 @@ def test_a_table_comes_back_with_its_columns(tmp_path):
     alphabet = "'=+-@\t\n a1"
     for number in range(30):
         names = ["row", "=sum", "'=b", "-3", "plain"]
-        columns = {
-            name: ["".join(drawn.choice(alphabet) for _ in range(5)) + "x" for _ in range(20)]
-            for name in names
-        }
+        columns = {name: ["".join(drawn.choice(alphabet) for _ in range(5)) + "x" for _ in range(20)] for name in names}
         table = pd.DataFrame(columns).assign(n=np.linspace(-1, 1, 20), i=range(-10, 10))
         before = table.copy()
         atomic.write_csv(tmp_path / "t.csv", table)
@@ -140,11 +135,7 @@ def test_a_manifest_comes_back(tmp_path):
 
 
 def test_a_table_with_such_columns_comes_back(tmp_path):
-    features = (
-        Feature("=dose", "continuous"),
-        Feature("-sex", "categorical"),
-        Feature("@n", "integer"),
-    )
+    features = (Feature("=dose", "continuous"), Feature("-sex", "categorical"), Feature("@n", "integer"))
     rows = pd.DataFrame(
         {
             "row": ["=1", "+2", "-", "4"],
@@ -203,9 +194,7 @@ def test_names_of_strangers_through_the_commands(tmp_path):
         site="@" + made.manifest["site"],
         row="+" + made.manifest["row"].astype(str) + "x",
     )
-    dataset = replace(
-        made, root=tmp_path / "data", manifest=manifest, classes=tuple(names.values())
-    )
+    dataset = replace(made, root=tmp_path / "data", manifest=manifest, classes=tuple(names.values()))
     dataset.save()
     runs = []
     for name in ("logistic", "mlp"):

@@ -169,12 +169,7 @@ def png(width: int, height: int, colour: int = 0, extra: bytes = b"") -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
     palette = chunk(b"PLTE", b"\1\2\3") if colour == 3 else b""
     return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + extra
-        + palette
-        + chunk(b"IDAT", pixels)
-        + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + palette + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
     )
 
 
@@ -197,9 +192,7 @@ def resized(kind: str, width: int, height: int) -> bytes:
     if kind == "TIFF":
         for tag, side in ((256, width), (257, height)):
             at = next(
-                data.index(struct.pack("<HHI", tag, k, 1))
-                for k in (3, 4)
-                if struct.pack("<HHI", tag, k, 1) in data
+                data.index(struct.pack("<HHI", tag, k, 1)) for k in (3, 4) if struct.pack("<HHI", tag, k, 1) in data
             )
             data[at : at + 12] = struct.pack("<HHII", tag, 4, 1, side)
     assert small in data
@@ -218,27 +211,13 @@ def resized(kind: str, width: int, height: int) -> bytes:
         *(resized(kind, 30_000, 30_000) for kind in ("JPEG", "BMP", "GIF", "PPM", "JPEG2000")),
         resized("TIFF", 30_000, 30_000),
     ],
-    ids=[
-        "grey",
-        "colour",
-        "palette",
-        "special",
-        "line",
-        "jpeg",
-        "bmp",
-        "gif",
-        "ppm",
-        "jp2",
-        "tiff",
-    ],
+    ids=["grey", "colour", "palette", "special", "line", "jpeg", "bmp", "gif", "ppm", "jp2", "tiff"],
 )
 def test_bombs_are_refused_by_their_header(tmp_path, content):
     path = tmp_path / "bomb.png"
     path.write_bytes(content)
     began = time.monotonic()
-    with pytest.raises(
-        InputError, match=r"bomb\.png: has .* megapixels, above the limit of 100;.*--max-megapixels"
-    ):
+    with pytest.raises(InputError, match=r"bomb\.png: has .* megapixels, above the limit of 100;.*--max-megapixels"):
         read_image(path)
     assert time.monotonic() - began < 5
 
@@ -247,9 +226,7 @@ def test_a_real_webp_and_a_tiff_that_pillow_does_not_know(tmp_path):
     """The largest WebP has 268 megapixels; 16-bit colour TIFFs are OpenCV's alone."""
     path = tmp_path / "a.img"
     Image.new("L", (3000, 2000)).save(path, "WEBP", lossless=True)
-    with pytest.raises(
-        InputError, match=r"3000 x 2000 pixels, 6 megapixels, above the limit of 5;"
-    ):
+    with pytest.raises(InputError, match=r"3000 x 2000 pixels, 6 megapixels, above the limit of 5;"):
         read_image(path, 5)
     assert read_image(path, 6).shape[:2] == (2000, 3000)
     colour = np.zeros((20, 30, 3), np.uint16)
@@ -269,10 +246,7 @@ def test_a_tag_told_twice_and_tiles_count_too(tmp_path):
         return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + b"\0" * 8
 
     path = tmp_path / "a.tif"
-    for tags in (
-        ((256, 10), (256, 100_000), (257, 100_000)),
-        ((256, 10), (257, 10), (322, 60_000), (323, 60_000)),
-    ):
+    for tags in (((256, 10), (256, 100_000), (257, 100_000)), ((256, 10), (257, 10), (322, 60_000), (323, 60_000))):
         path.write_bytes(tiff(*tags))
         with pytest.raises(InputError, match=r"megapixels, above the limit|broken"):
             read_image(path)
@@ -352,9 +326,7 @@ def test_arrays_of_an_npz_have_the_limit_too(tmp_path):
     images = np.zeros((4, 600, 600), np.uint8)
     images[1:] += np.arange(1, 4, dtype=np.uint8)[:, None, None]
     labels = np.array([[0], [1], [0], [1]], np.uint8)
-    arrays = {
-        f"{p}_{k}": v for p in ("train",) for k, v in (("images", images), ("labels", labels))
-    }
+    arrays = {f"{p}_{k}": v for p in ("train",) for k, v in (("images", images), ("labels", labels))}
     np.savez(tmp_path / "x.npz", **arrays)
     many = np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (1, 1200, 1200), (0, 0, 0))
     np.savez_compressed(tmp_path / "y.npz", train_images=many, train_labels=labels[:1])
@@ -381,9 +353,7 @@ def test_any_bytes_are_an_image_or_an_input_error(tmp_path):
     for _ in range(600):
         data = bytearray(drawn.choice(whole))
         for _ in range(drawn.randint(0, 6)):
-            data[drawn.randrange(min(len(data), 200))] = drawn.choice(
-                (0, 255, drawn.randrange(256))
-            )
+            data[drawn.randrange(min(len(data), 200))] = drawn.choice((0, 255, drawn.randrange(256)))
         path.write_bytes(data[: drawn.randrange(len(data) + 1)] if drawn.random() < 0.2 else data)
         try:
             image = read_image(path)

@@ -53,9 +53,7 @@ def test_bombs_are_refused_at_once(tmp_path, name):
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     code = f"from medimg.untrusted.yaml_file import read_yaml; from pathlib import Path; read_yaml(Path({str(path)!r}))"
     began = time.monotonic()
-    ended = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
-    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert time.monotonic() - began < 30
     last = ended.stderr.strip().splitlines()[-1]
     assert ended.returncode == 1, ended.stderr
@@ -67,9 +65,7 @@ def test_every_file_is_read_that_way(tmp_path):
     bomb = grown("[x]", "[%s]")
     data = write_dataset(tmp_path / "data", n=8, size=16)
     text = (data.root / "dataset.yaml").read_text()
-    (data.root / "dataset.yaml").write_text(
-        f"{text}\nother:\n  {bomb.replace(chr(10), chr(10) + '  ')}"
-    )
+    (data.root / "dataset.yaml").write_text(f"{text}\nother:\n  {bomb.replace(chr(10), chr(10) + '  ')}")
     (tmp_path / "run").mkdir()
     (tmp_path / "run/config.yaml").write_text(f"command: train\ndata: x\noptions: {{}}\n{bomb}")
     (tmp_path / "options.yaml").write_text(bomb)
@@ -98,9 +94,7 @@ def test_what_medimg_and_people_write_is_read(tmp_path):
 
 def test_a_description_of_thousands_of_columns_is_read_fast(tmp_path):
     path = tmp_path / "a.yaml"
-    path.write_text(
-        "features:\n" + "".join(f"  column{i}: {{type: integer}}\n" for i in range(10_000))
-    )
+    path.write_text("features:\n" + "".join(f"  column{i}: {{type: integer}}\n" for i in range(10_000)))
     began = time.monotonic()
     assert len(read_yaml(path)["features"]) == 10_000
     assert time.monotonic() - began < 5

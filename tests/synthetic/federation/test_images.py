@@ -154,12 +154,9 @@ def test_it_leaves_a_dataset_with_rounds_and_a_log(across, sites):
     assert (across / "training" / "losses.png").is_file()
     grids = sorted(path.name for path in (across / "training").glob("samples-*.png"))
     assert grids[-1] == "samples-0004.png"
-    assert made.preparation["federation"]["clients"] == dict.fromkeys(
-        ["site-0", "site-1", "site-2"], 16
-    )
+    assert made.preparation["federation"]["clients"] == dict.fromkeys(["site-0", "site-1", "site-2"], 16)
     assert any(
-        "simulated in one process; the clients sent both networks with Adam's moments, and no image"
-        in note
+        "simulated in one process; the clients sent both networks with Adam's moments, and no image" in note
         for note in made.preparation["notes"]
     )
 
@@ -182,9 +179,7 @@ def test_a_stopped_training_goes_on_to_the_same_images(across, sites, tmp_path):
     assert not (tmp_path / "made" / "dataset.yaml").exists()
     synthesize(sites.root, tmp_path / "made", config, resume=True)
     for name in Dataset.load(across).manifest["image"]:
-        np.testing.assert_array_equal(
-            read_image(tmp_path / "made" / name), read_image(across / name)
-        )
+        np.testing.assert_array_equal(read_image(tmp_path / "made" / name), read_image(across / name))
     assert (tmp_path / "made" / "training" / "rounds.csv").read_text().count("\n") == 13
 
 
@@ -228,14 +223,7 @@ def two_without_sites(tmp_path) -> Dataset:
     return make_set(tmp_path / "data", labels, [f"p{i}" for i in range(40)], ["train"] * 40)
 
 
-PRIVATE = {
-    **ACROSS,
-    "channels": 1,
-    "dp_epsilon": 5.0,
-    "dp_delta": 1e-3,
-    "dp_seed": 1,
-    "discriminator_steps": 2,
-}
+PRIVATE = {**ACROSS, "channels": 1, "dp_epsilon": 5.0, "dp_delta": 1e-3, "dp_seed": 1, "discriminator_steps": 2}
 
 
 @pytest.fixture(scope="module")
@@ -276,9 +264,7 @@ def test_private_draws_depend_on_the_key(private, sites, tmp_path):
         return [read_image(folder / name) for name in Dataset.load(private).manifest["image"]]
 
     same = synthesize(sites.root, tmp_path / "same", SynthesizeConfig(**PRIVATE))
-    secret = synthesize(
-        sites.root, tmp_path / "secret", SynthesizeConfig(**{**PRIVATE, "dp_seed": None})
-    )
+    secret = synthesize(sites.root, tmp_path / "secret", SynthesizeConfig(**{**PRIVATE, "dp_seed": None}))
     np.testing.assert_array_equal(images(same), images(private))
     assert np.abs(np.subtract(images(secret), images(private), dtype=float)).max() > 0
 

@@ -61,9 +61,7 @@ def hospitals(tmp_path_factory) -> Dataset:
     manifest.loc[south, "pressure"] = np.nan
     manifest.loc[south & (manifest["pain"] == "typical"), "pain"] = "none"
     manifest.loc[south, "device"] = "mark 3"
-    lone = manifest.loc[
-        ~manifest["patient"].duplicated(keep=False) & (manifest["split"] == "train")
-    ]
+    lone = manifest.loc[~manifest["patient"].duplicated(keep=False) & (manifest["split"] == "train")]
     manifest.loc[lone.index[0], "site"] = "far"
     replace(dataset, manifest=manifest).save()
     return Dataset.load(dataset.root)
@@ -108,8 +106,7 @@ def test_stand_ins_are_as_frequent_as_the_rows(hospitals, rows, sites, secure):
     assert found.class_weights.tolist() == np.bincount(targets).tolist()
     for name in learnt.discrete(real):
         pd.testing.assert_frame_equal(
-            pd.crosstab(found.targets, found.stand_ins[name].to_numpy()),
-            pd.crosstab(targets, real[name].to_numpy()),
+            pd.crosstab(found.targets, found.stand_ins[name].to_numpy()), pd.crosstab(targets, real[name].to_numpy())
         )
     for i in (i for i, column in enumerate(columns) if column.kind == "number"):
         ours = np.sort(found.stand_ins[f"number {i}"])
@@ -190,11 +187,7 @@ def test_marginals_of_clients_are_those_of_all_rows(encoding, hospitals, rows):
     targets, site = hospitals.targets(rows), rows["site"].to_numpy()
     names = sorted(set(site))
     models = {
-        name: built(
-            replace(encoding, matrix=encoding.matrix[site == name]),
-            targets[site == name],
-            "marginals",
-        )
+        name: built(replace(encoding, matrix=encoding.matrix[site == name]), targets[site == name], "marginals")
         for name in names
     }
     clients = [ClientData(name, "", int((site == name).sum())) for name in names]
@@ -223,9 +216,7 @@ def test_a_slow_client_does_fewer_steps_and_rows_are_weights(encoding, hospitals
 def _steps_at(model) -> int:
     """Where the arrays have the number of steps."""
     return sum(
-        tensor.is_floating_point()
-        for network in model.networks.values()
-        for tensor in network.state_dict().values()
+        tensor.is_floating_point() for network in model.networks.values() for tensor in network.state_dict().values()
     )
 
 
@@ -273,10 +264,7 @@ def _check_training(folder, about):
     records = [json.loads(line) for line in (folder / "audit.jsonl").read_text().splitlines()]
     # A start, the rounds, and an end with the digest of history.csv.
     assert len(records) == about["rounds"] + 2
-    assert verify(folder / "audit.jsonl").compared == (
-        f"rounds.csv ({len(table)} rows)",
-        "history.csv",
-    )
+    assert verify(folder / "audit.jsonl").compared == (f"rounds.csv ({len(table)} rows)", "history.csv")
 
 
 def test_same_seed_same_rows_and_resumed_is_uninterrupted(hospitals, tmp_path):
@@ -290,9 +278,7 @@ def test_same_seed_same_rows_and_resumed_is_uninterrupted(hospitals, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         made(hospitals, tmp_path / "cut", listener=stop, **options)
     seen = []
-    resumed = made(
-        hospitals, tmp_path / "cut", True, lambda what, done, total: seen.append(done), **options
-    )
+    resumed = made(hospitals, tmp_path / "cut", True, lambda what, done, total: seen.append(done), **options)
     assert seen == [3]
     pd.testing.assert_frame_equal(resumed.manifest, whole)
     other = made(hospitals, tmp_path / "other", seed=1, **options).manifest
@@ -323,11 +309,7 @@ def test_a_site_of_a_class_left_out_is_refused(hospitals, tmp_path):
     manifest.loc[far, "label"] = "rare"
     (tmp_path / "data").mkdir()
     other = replace(
-        hospitals,
-        root=tmp_path / "data",
-        manifest=manifest,
-        task="multiclass",
-        classes=("well", "ill", "rare"),
+        hospitals, root=tmp_path / "data", manifest=manifest, task="multiclass", classes=("well", "ill", "rare")
     )
     other.save()
     with pytest.raises(InputError, match="class 'rare' has one training patient"):
@@ -346,14 +328,7 @@ def test_rounds_that_teach_nothing_are_said(hospitals, tmp_path):
 
 
 STATED = {"bound": BOUNDS, "categories": {**CATEGORIES, "device": "mark 2,mark 3"}}
-PRIVATE = {
-    "dp_epsilon": 6.0,
-    "dp_delta": 1e-3,
-    "dp_seed": 1,
-    "dp_budget": "run",
-    "local_steps": 3,
-    **STATED,
-}
+PRIVATE = {"dp_epsilon": 6.0, "dp_delta": 1e-3, "dp_seed": 1, "dp_budget": "run", "local_steps": 3, **STATED}
 
 
 @pytest.mark.parametrize("model", ["ctgan", "tvae", "marginals"])
@@ -410,12 +385,8 @@ def test_private_resumed_is_uninterrupted(hospitals, tmp_path):
 
 def test_class_counts_are_those_of_the_patients(hospitals, rows, sites, tmp_path):
     def weights(noise, batch_size=1000):
-        config = SynthesizeConfig(
-            **{**QUICK, "model": "ctgan"}, dp_noise_multiplier=noise, dp_delta=1e-3, dp_seed=3
-        )
-        privacy = ClientsPrivacy(
-            hospitals, sites, tmp_path / str(noise), config, batch_size, 40, 10
-        )
+        config = SynthesizeConfig(**{**QUICK, "model": "ctgan"}, dp_noise_multiplier=noise, dp_delta=1e-3, dp_seed=3)
+        privacy = ClientsPrivacy(hospitals, sites, tmp_path / str(noise), config, batch_size, 40, 10)
         assert privacy.first == 40
         return privacy.class_weights(("well", "ill"))
 

@@ -40,9 +40,7 @@ def quiet(what, done, total):
 def made(two_classes, tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     rates = {"generator_learning_rate": 5e-3, "discriminator_learning_rate": 5e-3, "r1_weight": 1.0}
-    config = SynthesizeConfig(
-        **SMALL, **rates, epochs=60, count=30, sample_every=20, ema_decay=0.9, gan_augment="none"
-    )
+    config = SynthesizeConfig(**SMALL, **rates, epochs=60, count=30, sample_every=20, ema_decay=0.9, gan_augment="none")
     return folder, fit_and_sample(two_classes, folder, config, quiet)
 
 
@@ -93,9 +91,7 @@ def test_a_stopped_training_goes_on_to_the_same_images(two_classes, tmp_path):
 def test_colour_equal_classes_and_a_perturbed_generator_that_is_kept(tmp_path):
     labels = ["bright" if i % 8 == 0 else "dark" for i in range(48)]
     dataset = make_set(tmp_path / "data", labels, [f"p{i}" for i in range(48)], "train", True)
-    config = SynthesizeConfig(
-        **SMALL, epochs=1, count=8, class_mix="equal", perturb=0.1, keep_generator=True
-    )
+    config = SynthesizeConfig(**SMALL, epochs=1, count=8, class_mix="equal", perturb=0.1, keep_generator=True)
     result = fit_and_sample(dataset, tmp_path / "out", config, quiet)
     assert result.rows["label"].value_counts().to_dict() == {"bright": 4, "dark": 4}
     assert pixels(tmp_path / "out", result.rows["image"]).shape == (8, 16, 16, 3)
@@ -171,19 +167,14 @@ def test_private_without_clip_and_noise_is_the_plain_step(two_classes, tmp_path)
         ({**PRIVATE, "dp_delta": 0.1}, "--dp-delta"),
         ({**PRIVATE, "dp_engine": "tf-privacy"}, "--dp-engine"),
         ({**PRIVATE, "dp_clip": float("inf")}, "--dp-clip"),
-        (
-            {**PRIVATE, "channels": 0},
-            "not be read off the patients' images; give --channels 1 or 3",
-        ),
+        ({**PRIVATE, "channels": 0}, "not be read off the patients' images; give --channels 1 or 3"),
         ({**PRIVATE, "image_size": None}, "give --image-size, e.g. 64$"),
         ({"image_size": 30}, "--image-size 30"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(two_classes, options, words, tmp_path):
     with pytest.raises(InputError, match=words):
-        fit_and_sample(
-            two_classes, tmp_path / "out", SynthesizeConfig(**{**SMALL, **options}), quiet
-        )
+        fit_and_sample(two_classes, tmp_path / "out", SynthesizeConfig(**{**SMALL, **options}), quiet)
     assert not (tmp_path / "out").exists()
 
 
@@ -212,9 +203,7 @@ synthesize(Path(sys.argv[1]), Path(sys.argv[2]), config, resume={resume})
 
 def start(data, out, options: dict, resume: bool) -> subprocess.Popen:
     code = SYNTHESIZE.format(options=options, resume=resume)
-    return subprocess.Popen(
-        [sys.executable, "-c", code, data, out], stderr=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen([sys.executable, "-c", code, data, out], stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.slow

@@ -62,10 +62,7 @@ def pair(tmp_path_factory):
     [
         {},
         {"class_mix": "equal", "gan_augment": "none", "perturb": 0.1, "keep_generator": True},
-        pytest.param(
-            {"partition": "site", "epochs": None, "rounds": 2, "local_steps": 2},
-            marks=pytest.mark.slow,
-        ),
+        pytest.param({"partition": "site", "epochs": None, "rounds": 2, "local_steps": 2}, marks=pytest.mark.slow),
     ],
 )
 def test_a_patient_shows_in_pixels_and_noisy_numbers_alone(pair, tmp_path, options):
@@ -81,8 +78,6 @@ def test_a_patient_shows_in_pixels_and_noisy_numbers_alone(pair, tmp_path, optio
     images = [read_image(made[1] / name) for name in Dataset.load(made[1]).manifest["image"]]
     assert len(images) == 20
     assert {(image.shape, image.dtype.name) for image in images} == {((SIZE, SIZE), "uint8")}
-    assert (
-        "seconds" not in (made[0] / "training" / "history.csv").read_text() or config.is_federated
-    )
+    assert "seconds" not in (made[0] / "training" / "history.csv").read_text() or config.is_federated
     first = [read_image(made[0] / name) for name in Dataset.load(made[0]).manifest["image"]]
     assert not np.array_equal(first, images)

@@ -10,12 +10,7 @@ from medimg.privacy.draws.noise_seed import Secret
 from medimg.privacy.units import Units
 from synthetic.images.augmentation import augment
 from synthetic.images.classes import class_mix, private_class_mix
-from synthetic.images.losses import (
-    fake_losses,
-    generator_losses,
-    real_losses,
-    squared_slopes,
-)
+from synthetic.images.losses import fake_losses, generator_losses, real_losses, squared_slopes
 from synthetic.images.networks import NETWORKS, build, halvings, scores
 from synthetic.images.perturbation import perturb
 from synthetic.images.spectral import SpectralLimit
@@ -27,9 +22,7 @@ def gan():
     return build(16, 3, 2, 8, 4, seed=1)
 
 
-@pytest.mark.parametrize(
-    ("size", "times"), [(28, 2), (32, 2), (48, 3), (64, 3), (96, 4), (128, 4), (16, 1)]
-)
+@pytest.mark.parametrize(("size", "times"), [(28, 2), (32, 2), (48, 3), (64, 3), (96, 4), (128, 4), (16, 1)])
 def test_sizes_are_halved_down_to_four_to_eight(size, times):
     assert halvings(size) == times
     assert 4 <= size / 2**times <= 8
@@ -93,12 +86,7 @@ def test_images_are_shifted_whole():
     seen = set()
     for image, result in zip(pixels, moved, strict=True):
         padded = np.pad(image, [(2, 2), (2, 2), (0, 0)])
-        found = [
-            (i, j)
-            for i in range(5)
-            for j in range(5)
-            if np.array_equal(padded[i : i + 16, j : j + 16], result)
-        ]
+        found = [(i, j) for i in range(5) for j in range(5) if np.array_equal(padded[i : i + 16, j : j + 16], result)]
         assert len(found) == 1
         seen.update(found)
     assert len(seen) > 5
@@ -135,9 +123,7 @@ def test_noise_is_relative_to_each_layer(gan):
     for i in kernels:
         change = np.linalg.norm(model.get_weights()[i] - before[i]) / np.linalg.norm(before[i])
         assert change == pytest.approx(0.2, rel=0.15)
-        assert entry["layers"][i]["noise_norm"] == pytest.approx(
-            change * np.linalg.norm(before[i]), rel=1e-4
-        )
+        assert entry["layers"][i]["noise_norm"] == pytest.approx(change * np.linalg.norm(before[i]), rel=1e-4)
     assert entry["guarantee"] == "no formal guarantee"
 
 

@@ -44,10 +44,7 @@ def sums(dataset, config, numbers, folder) -> list[np.ndarray]:
     steps = Steps(build(16, 1, 2, 4, 4, 0), config, 5)
     cache = PixelCache.in_memory(dataset.paths(rows), 16, 1)
     conditions = conditions_of(dataset, rows)
-    return [
-        np.concatenate([np.ravel(g) for g in private.clipped_sum(steps, cache, conditions, n)])
-        for n in numbers
-    ]
+    return [np.concatenate([np.ravel(g) for g in private.clipped_sum(steps, cache, conditions, n)]) for n in numbers]
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,7 @@ from synthetic.judge.verdict import judge as verdict_on
 from synthetic.judge.verdict import sentence
 from tests.synthetic.judge.conftest import as_synthetic_images
 
-QUICK = JudgeConfig(
-    train_with=("logistic-regression", "random-forest"), features="dct", bootstrap=200
-)
+QUICK = JudgeConfig(train_with=("logistic-regression", "random-forest"), features="dct", bootstrap=200)
 
 
 def verdict(real, synthetic):

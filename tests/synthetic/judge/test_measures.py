@@ -51,12 +51,8 @@ def test_prdc_is_the_paper_in_plain_loops():
     real, fake, k = DRAW.normal(size=(25, 2)), DRAW.normal(0.8, 1.3, size=(18, 2)), 3
     real_radius = np.sort(cdist(real, real), axis=1)[:, k]
     fake_radius = np.sort(cdist(fake, fake), axis=1)[:, k]
-    inside = np.array(
-        [[np.linalg.norm(r - f) < s for f in fake] for r, s in zip(real, real_radius, strict=True)]
-    )
-    around = np.array(
-        [[np.linalg.norm(r - f) < s for f, s in zip(fake, fake_radius, strict=True)] for r in real]
-    )
+    inside = np.array([[np.linalg.norm(r - f) < s for f in fake] for r, s in zip(real, real_radius, strict=True)])
+    around = np.array([[np.linalg.norm(r - f) < s for f, s in zip(fake, fake_radius, strict=True)] for r in real])
     assert prdc(real, fake, k) == pytest.approx(
         {
             "precision": np.mean([inside[:, j].any() for j in range(18)]),

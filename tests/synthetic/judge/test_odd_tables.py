@@ -72,9 +72,7 @@ def test_a_missing_rare_class_is_care_and_a_missing_common_one_fails(odd, tmp_pa
 
 
 def test_held_out_patients_of_one_class_leave_utility_open(odd, tmp_path):
-    manifest = odd.manifest.assign(
-        label=odd.manifest["label"].where(odd.manifest["split"] == "train", "a")
-    )
+    manifest = odd.manifest.assign(label=odd.manifest["label"].where(odd.manifest["split"] == "train", "a"))
     odd.root.joinpath("manifest.csv").unlink()
     Dataset(odd.root, "odd", odd.task, odd.classes, manifest, features=odd.features).save()
     made = as_synthetic(odd, odd_rows(50, 2), tmp_path / "made")
@@ -89,10 +87,7 @@ def test_held_out_patients_of_one_class_leave_utility_open(odd, tmp_path):
 def test_a_synthetic_column_that_is_never_known(odd, tmp_path):
     rows = odd_rows(50, 2).assign(number=np.nan)
     found, _ = measures(load(as_synthetic(odd, rows, tmp_path / "made").root, odd.root), QUICK)
-    assert (
-        found["fidelity"]["structure"]["kept"] is None
-        or found["fidelity"]["structure"]["kept"] < 0.5
-    )
+    assert found["fidelity"]["structure"]["kept"] is None or found["fidelity"]["structure"]["kept"] < 0.5
 
 
 @pytest.mark.parametrize("rows", [0, 2])

@@ -20,9 +20,7 @@ QUICK = JudgeConfig(train_with=("decision-tree",), features="dct", bootstrap=200
 
 
 def contents(root):
-    return {
-        str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()
-    }
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +75,7 @@ def test_no_byte_of_a_real_image_is_in_the_shared_folder(films, tmp_path):
     files = {sha256(path.read_bytes()).hexdigest() for path in films.paths(films.manifest)}
     assert not files & {sha256(content).hexdigest() for content in after.values()}
     pixels = {read_image(path).tobytes() for path in films.paths(films.manifest)}
-    assert not any(
-        read_image(path).tobytes() in pixels
-        for path in made.root.rglob("*")
-        if path.suffix == ".png"
-    )
+    assert not any(read_image(path).tobytes() in pixels for path in made.root.rglob("*") if path.suffix == ".png")
     figures = report_folder.beside(made.root) / "figures"
     assert (figures / "samples.png").is_file()
 

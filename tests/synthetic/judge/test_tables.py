@@ -143,10 +143,7 @@ def test_values_unseen_in_train_are_counted(heart, tmp_path):
     rows.iloc[1, rows.columns.get_loc("age")] = 300.0
     rows.iloc[2, rows.columns.get_loc("age")] = np.nan
     found = novelty.measure(load(as_synthetic(heart, rows, tmp_path).root, heart.root))
-    assert found["columns"] == {
-        "age": {"outside_range": 1, "missing": 1},
-        "cp": {"unseen_category": 1},
-    }
+    assert found["columns"] == {"age": {"outside_range": 1, "missing": 1}, "cp": {"unseen_category": 1}}
     assert found["synthetic"] == pytest.approx(3 / 40)
 
 

@@ -19,13 +19,7 @@ from synthetic.judge.judge import measures
 from synthetic.judge.rows import load
 from synthetic.judge.tail_findings import tail_findings
 from synthetic.judge.verdict import judge as verdict_on
-from tests.synthetic.judge.conftest import (
-    as_real,
-    as_synthetic,
-    as_synthetic_images,
-    mixed_rows,
-    off_by_one,
-)
+from tests.synthetic.judge.conftest import as_real, as_synthetic, as_synthetic_images, mixed_rows, off_by_one
 
 FOUR = ("age", "trestbps", "chol", "thalach")
 QUICK = JudgeConfig(train_with=("decision-tree",), features="dct", bootstrap=200)
@@ -92,10 +86,7 @@ def test_the_limit_is_seldom_passed_by_rows_drawn_alike(dimension):
     for _ in range(100):
         train, held_out, made = (draw.normal(size=(n, dimension)) for n in (150, 50, 200))
         groups = np.arange(150)
-        real = [
-            closest_two([train], train, groups, groups).gap(1e-9),
-            closest_two([held_out], train, groups).gap(1e-9),
-        ]
+        real = [closest_two([train], train, groups, groups).gap(1e-9), closest_two([held_out], train, groups).gap(1e-9)]
         limit = tail.gap_limit(np.concatenate(real), len(made))
         passed += (closest_two([made], train, groups).gap(1e-9) > limit).any()
     assert passed <= 10
@@ -145,9 +136,7 @@ def test_five_percent_near_copies_are_not_shared(heart, tmp_path):
     assert result["privacy"]["copies"]["count"] == 0
     assert found["verdict"] == "do-not-share"
     assert named(result["privacy"]["tail"]) == synthetic_names(7)
-    assert "7 synthetic rows (4.9%) nearly equal a training patient's (synthetic-" in str(
-        found["reasons"]
-    )
+    assert "7 synthetic rows (4.9%) nearly equal a training patient's (synthetic-" in str(found["reasons"])
 
 
 @pytest.mark.parametrize("copied", [1, 3])
@@ -287,9 +276,7 @@ def test_near_copies_of_images_are_named(films, tmp_path, name):
 def test_real_images_are_seldom_accused(films, tmp_path):
     alarms = 0
     for seed in range(8):
-        rows = films.manifest.iloc[
-            np.random.default_rng(100 + seed).permutation(len(films.manifest))
-        ]
+        rows = films.manifest.iloc[np.random.default_rng(100 + seed).permutation(len(films.manifest))]
         split = np.where(np.arange(len(rows)) < 120, "train", "test")
         root = tmp_path / str(seed)
         root.mkdir()
@@ -346,10 +333,7 @@ def test_rows_beyond_all_held_out_ones_are_care_by_distance_and_fail_by_ratio():
     found = {
         "near": {"count": 0},
         "worst": [],
-        "closer_than_held_out": {
-            "distance": {"count": 60, "p": 1e-6},
-            "ratio": {"count": 0, "p": 1.0},
-        },
+        "closer_than_held_out": {"distance": {"count": 60, "p": 1e-6}, "ratio": {"count": 0, "p": 1.0}},
         "low_percentile": {"share": 0.02, "synthetic": low, "real": low},
         "measured": 1000,
         "held_out": 200,

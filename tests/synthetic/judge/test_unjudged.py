@@ -19,9 +19,7 @@ from tests.synthetic.judge.test_tail import QUICK
 
 @pytest.fixture(scope="module")
 def ward(tmp_path_factory):
-    return as_real(
-        mixed_rows(700, 5), tmp_path_factory.mktemp("unjudged") / "ward", (400, 150, 150)
-    )
+    return as_real(mixed_rows(700, 5), tmp_path_factory.mktemp("unjudged") / "ward", (400, 150, 150))
 
 
 @pytest.fixture(scope="module")

@@ -21,13 +21,7 @@ FEATURES = (
 )
 
 # What is public of them; the rows lie within.
-BOUNDS = {
-    "age": "0:120",
-    "pressure": "50:250",
-    "grade": "0:4",
-    "seen": "2019-01-01:2024-12-31",
-    "never": "0:9",
-}
+BOUNDS = {"age": "0:120", "pressure": "50:250", "grade": "0:4", "seen": "2019-01-01:2024-12-31", "never": "0:9"}
 CATEGORIES = {"pain": "none,typical,atypical", "device": "mark 1,mark 2"}
 STATED = {"bound": BOUNDS, "categories": CATEGORIES}
 

@@ -68,9 +68,7 @@ def test_critics_row_loss_is_the_librarys(encoding, rows, targets):
     parameters = dict(model.critic.named_parameters())
     torch.manual_seed(1)
     mix = torch.rand(9, 1)
-    ours = torch.stack(
-        [model._row_loss(parameters, *one) for one in zip(real, fake, told, mix, strict=True)]
-    )
+    ours = torch.stack([model._row_loss(parameters, *one) for one in zip(real, fake, told, mix, strict=True)])
     torch.manual_seed(1)
     real, fake = torch.cat([real, told], 1), torch.cat([fake, told], 1).requires_grad_()
     penalty = model.critic.calc_gradient_penalty(real, fake, pac=1, lambda_=PENALTY)
@@ -92,9 +90,7 @@ def test_private_gradient_is_that_of_a_loop(encoding, rows, targets, clip):
     for patient in range(len(step.units)):
         own = step.groups == patient
         loss = model._loss(parameters, *(values[own] for values in inputs)).sum()
-        flat = torch.cat(
-            [g.flatten() for g in torch.autograd.grad(loss, list(parameters.values()))]
-        )
+        flat = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(parameters.values()))])
         total = total + flat * min(1.0, clip / flat.norm().item())
     assert len(step.units) < len(step.rows)
     torch.testing.assert_close(found, total / len(step.units), atol=1e-4, rtol=1e-3)
@@ -152,12 +148,7 @@ def test_votes():
 
 @pytest.mark.parametrize(
     ("weights", "count", "expected"),
-    [
-        ((1, 1), 5, [3, 2]),
-        ((99, 1), 10, [9, 1]),
-        ((3, 0, 1), 8, [6, 0, 2]),
-        ((5, 5, 1), 2, [1, 1, 0]),
-    ],
+    [((1, 1), 5, [3, 2]), ((99, 1), 10, [9, 1]), ((3, 0, 1), 8, [6, 0, 2]), ((5, 5, 1), 2, [1, 1, 0])],
 )
 def test_largest_remainder(weights, count, expected):
     assert largest_remainder(np.array(weights), count).tolist() == expected

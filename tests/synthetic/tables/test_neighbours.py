@@ -28,13 +28,7 @@ ODD = {
     "never": 5.4321,
     "note": "a zebra",
 }
-OPTIONS = {
-    "dp_epsilon": 4.0,
-    "dp_delta": 1e-3,
-    "dp_seed": 1,
-    "bound": BOUNDS,
-    "categories": CATEGORIES,
-}
+OPTIONS = {"dp_epsilon": 4.0, "dp_delta": 1e-3, "dp_seed": 1, "bound": BOUNDS, "categories": CATEGORIES}
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +67,7 @@ def pair(tmp_path_factory):
 def test_a_patient_shows_in_noisy_numbers_alone(pair, tmp_path, options):
     data = pair["north" if "partition" in options else "zealand"]
     config = SynthesizeConfig(**OPTIONS, **options)
-    made = [
-        synthesize(folder, tmp_path / folder.parent.name / "out", config, overwrite=False)
-        for folder in data
-    ]
+    made = [synthesize(folder, tmp_path / folder.parent.name / "out", config, overwrite=False) for folder in data]
     assert differences(*made) == []
     manifests = [Dataset.load(folder).manifest for folder in made]
     # The patient was learnt from; of a hundred counts with noise fifty rows need not show one.
@@ -93,9 +84,7 @@ def test_a_patient_shows_in_noisy_numbers_alone(pair, tmp_path, options):
         assert set(rows["seen"].str.len()) <= {0, 10}
         assert (rows["site"] == "").all()
     told = "".join(
-        path.read_text()
-        for path in made[1].rglob("*")
-        if path.suffix in (".yaml", ".json", ".csv", ".jsonl")
+        path.read_text() for path in made[1].rglob("*") if path.suffix in (".yaml", ".json", ".csv", ".jsonl")
     )
     for value in ("unheard of", "zealand", "500.0", "119.12", "04:05", "zebra"):
         assert value not in told.replace("with-zealand", "")

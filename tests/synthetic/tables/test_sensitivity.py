@@ -61,8 +61,7 @@ def without(rows, patient):
 
 @pytest.mark.parametrize("name", ["ctgan", "tvae", "marginals"])
 @pytest.mark.parametrize(
-    ("kind", "expected", "most"),
-    [("poisson", 0, 0), ("poisson", 20, 0), ("poisson", 20, 1), ("shuffle", 20, 1)],
+    ("kind", "expected", "most"), [("poisson", 0, 0), ("poisson", 20, 0), ("poisson", 20, 1), ("shuffle", 20, 1)]
 )
 def test_a_patient_moves_the_sum_by_the_clip_at_most(code, rows, name, kind, expected, most):
     model = built(code, rows, private_steps(rows, kind, expected, most), name)
@@ -93,9 +92,7 @@ def test_a_patient_whose_gradient_is_not_finite_is_absent():
 
 @pytest.mark.parametrize("name", ["ctgan", "tvae", "marginals"])
 def test_the_same_at_a_site_of_a_federation(small_clinic, code, rows, tmp_path, name):
-    config = SynthesizeConfig(
-        model=name, partition="site", dp_noise_multiplier=1.0, dp_clip=CLIP, dp_seed=3
-    )
+    config = SynthesizeConfig(model=name, partition="site", dp_noise_multiplier=1.0, dp_clip=CLIP, dp_seed=3)
 
     def site_of(rows):
         sites = {key: own.reset_index(drop=True) for key, own in rows.groupby("site")}

@@ -89,10 +89,7 @@ def test_numbers_alone_and_categories_alone(small_clinic, tmp_path, names):
 
 
 def test_same_seed_same_rows(small_clinic, tmp_path):
-    rows = [
-        made(small_clinic, tmp_path / str(i), model="tvae", seed=seed).manifest
-        for i, seed in enumerate((3, 3, 4))
-    ]
+    rows = [made(small_clinic, tmp_path / str(i), model="tvae", seed=seed).manifest for i, seed in enumerate((3, 3, 4))]
     pd.testing.assert_frame_equal(rows[0], rows[1])
     assert not rows[0].equals(rows[2])
 
@@ -105,10 +102,7 @@ def test_only_the_training_part_is_seen(small_clinic, tmp_path):
     (tmp_path / "data").mkdir()
     other = replace(small_clinic, root=tmp_path / "data", manifest=changed)
     other.save()
-    rows = [
-        made(d, tmp_path / f"out-{i}", model="tvae").manifest
-        for i, d in enumerate((small_clinic, other))
-    ]
+    rows = [made(d, tmp_path / f"out-{i}", model="tvae").manifest for i, d in enumerate((small_clinic, other))]
     pd.testing.assert_frame_equal(*rows)
 
 
@@ -123,13 +117,7 @@ def test_resumed_is_uninterrupted(small_clinic, tmp_path, model):
     with pytest.raises(KeyboardInterrupt):
         made(small_clinic, tmp_path / "cut", model=model, listener=stop)
     seen = []
-    resumed = made(
-        small_clinic,
-        tmp_path / "cut",
-        True,
-        lambda what, done, total: seen.append(done),
-        model=model,
-    )
+    resumed = made(small_clinic, tmp_path / "cut", True, lambda what, done, total: seen.append(done), model=model)
     assert min(seen) == 12
     pd.testing.assert_frame_equal(resumed.manifest, whole)
     with pytest.raises(InputError, match="other options"):
@@ -168,9 +156,7 @@ def test_killed_is_uninterrupted(small_clinic, tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "cut" / "dataset.yaml").exists()
-    pd.testing.assert_frame_equal(
-        made(small_clinic, tmp_path / "cut", True, **options).manifest, whole
-    )
+    pd.testing.assert_frame_equal(made(small_clinic, tmp_path / "cut", True, **options).manifest, whole)
 
 
 def test_per_site(small_clinic, tmp_path):
@@ -236,14 +222,8 @@ def _nothing_unseen_in_private(source: Dataset, out: Dataset) -> None:
             {"dp_epsilon": 1.0, "bound": BOUNDS, "categories": {"pain": "none,typical"}},
             "--categories COLUMN=a,b for 'device' ",
         ),
-        (
-            {"dp_epsilon": 1.0, "categories": CATEGORIES},
-            "for 'age', 'pressure', 'grade', 'seen', 'never' ",
-        ),
-        (
-            {"categories": {"age": "1,2"}},
-            "--categories age=1,2: a integer column has no list of categories",
-        ),
+        ({"dp_epsilon": 1.0, "categories": CATEGORIES}, "for 'age', 'pressure', 'grade', 'seen', 'never' "),
+        ({"categories": {"age": "1,2"}}, "--categories age=1,2: a integer column has no list of categories"),
     ],
 )
 def test_refused_options(small_clinic, tmp_path, options, message):
@@ -266,9 +246,7 @@ def test_refused_tables(small_clinic, tmp_path):
     lone["label"] = np.where(lone["patient"] == lone["patient"][0], "ill", "well")
     with pytest.raises(InputError, match="class 'ill' has one training patient"):
         made(table("lone", lone), tmp_path / "out")
-    out = made(
-        tmp_set := table("left", lone), tmp_path / "out", model="tvae", rare_classes="leave-out"
-    )
+    out = made(tmp_set := table("left", lone), tmp_path / "out", model="tvae", rare_classes="leave-out")
     assert set(out.manifest["label"]) == {"well"}
     assert any("left out: ill" in note for note in out.preparation["notes"])
     with pytest.raises(InputError, match="is the real Dataset itself"):
