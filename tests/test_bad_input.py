@@ -9,18 +9,13 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from PIL import Image
 
-import cli
+from tests.command import medimg
 
 CLASSES = ("normal", "pneumonia")
 PER_CLASS = 12
-
-
-def medimg(*arguments) -> Result:
-    """Run a command in this process, its outputs apart."""
-    return CliRunner().invoke(cli.medimg, [str(argument) for argument in arguments])
 
 
 def done(result: Result) -> Result:

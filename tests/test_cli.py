@@ -17,12 +17,9 @@ import cli
 from medimg.commands.command_line import options_of
 from medimg.config import TrainConfig
 from medimg.options import Config, option
+from tests.command import medimg
 
 SMALL = ["--image-size", "32", "--model-arg", "width=4", "--model-arg", "stages=2", "--epochs", "1"]
-
-
-def medimg(*words):
-    return CliRunner().invoke(cli.medimg, [str(w) for w in words])
 
 
 @pytest.fixture

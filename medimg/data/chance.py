@@ -19,6 +19,8 @@ FEW_VALUES = 12
 _FINE, _DIGITS = 1e-6, 6
 # Share of the rows from which on an end of a column's range is more than its most extreme patient.
 _IDLE = 0.02
+# Fewer rows at an end of the range are a patient or two, and not those in whom nothing was found.
+_LEAST_IDLE = 5
 # Columns whose pairs are looked at, pairs that tell, and how often they must agree in a third column to determine it.
 _MOST_COLUMNS, _MOST_ROWS, _LEAST_PAIRS, _DETERMINED = 12, 2_000, 5, 0.8
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
@@ -111,7 +113,7 @@ def idle_cells(column: pd.Series, codes: np.ndarray, weights: np.ndarray) -> np.
     if column.dtype.kind == "f" and len(rows) > FEW_VALUES:
         values = column.to_numpy()
         ends = np.isin(values, (0.0, np.nanmin(values), np.nanmax(values)))
-        return ends & (rows[np.maximum(codes, 0)] >= _IDLE * weights.sum())
+        return ends & (rows[np.maximum(codes, 0)] >= max(_LEAST_IDLE, _IDLE * weights.sum()))
     return (codes == rows.argmax()) & (2 * rows.max() > weights.sum())
 
 

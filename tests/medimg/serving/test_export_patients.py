@@ -17,9 +17,7 @@ import numpy as np
 import psutil
 import pytest
 import tensorflow as tf
-from click.testing import CliRunner
 
-import cli
 from medimg.config import EvaluateConfig, ExportConfig, TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import read_image
@@ -32,6 +30,7 @@ from medimg.serving.drawn_images import FORMS, drawn_images, drawn_pixels
 from medimg.serving.export import COLUMNS, REQUEST, export
 from medimg.serving.requests import WARMUP, raw_requests, warmup_requests, write_warmup
 from medimg.training.train import train
+from tests.command import medimg
 from tests.datasets import write_dataset, write_table
 from tests.medimg.serving.patient_traces import requests, traces
 
@@ -118,7 +117,7 @@ def known(tmp_path_factory):
             if case.evaluated:
                 evaluate(run, EvaluateConfig(bootstrap=20))
             words = ["export", str(run.root), "--out", str(folder / "served"), "--samples", "7"]
-            result = CliRunner().invoke(cli.medimg, words)
+            result = medimg(*words)
             assert result.exit_code == 0, result.output
             made[name] = Exported(name, run, dataset, folder / "served" / "1", result.output)
         return made[name]

@@ -1,0 +1,51 @@
+"""Runs and Datasets made before the rooms were moved (tests/old, by commit def88b7) open, and say what they said."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medimg.config import EvaluateConfig
+from medimg.evaluation.evaluate import evaluate
+from medimg.privacy import ledger
+from medimg.run import Run
+from tests.command import medimg
+
+OLD = Path(__file__).with_name("old")
+
+
+@pytest.fixture
+def old(tmp_path) -> Path:
+    """A copy, in which the Runs name their Datasets by where they lie now."""
+    shutil.copytree(OLD, tmp_path / "old")
+    for config in (tmp_path / "old").glob("*/config.yaml"):
+        text = config.read_text()
+        config.write_text(text.replace("data: ", f"data: {tmp_path / 'old'}/", 1))
+    return tmp_path / "old"
+
+
+@pytest.mark.parametrize("name", ["image-run", "table-run", "federated-run"])
+def test_an_old_run_predicts_what_it_predicted(old, name):
+    run = Run.load(old / name)
+    then = pd.read_csv(run.root / "predictions.csv")
+    evaluate(run, EvaluateConfig(bootstrap=0))
+    now = pd.read_csv(run.root / "predictions.csv")
+    probabilities = [column for column in then if then[column].dtype == float]
+    assert probabilities
+    assert len(then) == len(now)
+    np.testing.assert_allclose(now[probabilities], then[probabilities], atol=1e-5)
+
+
+def test_what_an_old_private_run_promised_still_counts(old):
+    run = Run.load(old / "table-run")
+    content = ledger.of_run(run.root, run.config["options"])
+    spent = ledger.total_epsilon(ledger.segments_of(content), content["delta"])
+    assert spent["pld"] == pytest.approx(content["epsilon"]["pld"], rel=1e-6)
+
+
+def test_the_log_of_an_old_federation_is_intact(old):
+    result = medimg("federate", "verify", old / "federated-run")
+    assert result.exit_code == 0, result.output
+    assert "model.keras" in result.output
