@@ -8,15 +8,25 @@ from dataclasses import dataclass
 
 from medimg.option_groups import ImageOptions, ModelOptions, PrivacyOptions, PublicOptions, TableOptions
 from medimg.options import Config, option
+from medimg.source_options import (
+    ColumnOptions,
+    ColumnTypeOptions,
+    DecodingOptions,
+    FilePatternOptions,
+    ImageColumnOptions,
+    LabelFileOptions,
+)
 
 
 @dataclass(frozen=True)
-class PrepareConfig(Config):
-    """Options of `medimg data prepare` that every source shares."""
+class PrepareConfig(
+    ColumnTypeOptions, ColumnOptions, ImageColumnOptions, LabelFileOptions, FilePatternOptions, DecodingOptions
+):
+    """Options of `medimg data prepare`: those here are read by every source, those of its groups by some.
 
-    image_size: int | None = option(
-        None, "Resize to N x N pixels (default: keep each image's size).", minimum=1, metavar="N"
-    )
+    A source names its groups (`medimg.sources.base.Source.options`).
+    """
+
     split: str = option("70/15/15", "Parts train/val/test in percent, or 'official'.")
     split_draw: str = option(
         "balanced",
@@ -30,36 +40,7 @@ class PrepareConfig(Config):
         "one split.",
         choices=("error", "drop", "group"),
     )
-    patient_pattern: str | None = option(
-        None,
-        "folder: regular expression whose first group (or match) in the file name is the patient.",
-        metavar="REGEX",
-    )
-    site_pattern: str | None = option(
-        None, "folder: regular expression whose first group (or match) in the path is the site.", metavar="REGEX"
-    )
-    labels: str | None = option(
-        None, "chestxray14, isic, csv: table of labels when it is not beside the images.", metavar="FILE"
-    )
-    image_column: str = option("image", "csv: column of image paths.")
-    label_column: str = option("label", "csv, table: column of labels (several joined by '|' make a multilabel set).")
-    patient_column: str = option("patient", "csv, table: column of patients.")
-    site_column: str = option("site", "csv, table: column of sites.")
-    split_column: str = option("split", "csv, table: column of splits, used by --split official.")
-    column_type: dict = option(
-        {},
-        "table: a column is continuous, integer, ordinal, categorical, date, identifier or metadata; may be repeated.",
-        metavar="NAME=TYPE",
-    )
-    positive: str | None = option(None, "table: class of a binary label that counts as positive.", metavar="CLASS")
-    max_megapixels: int = option(
-        100,
-        "Largest image that is decoded, in millions of pixels; above 100 with --image-size.",
-        minimum=1,
-        maximum=1000,
-    )
     seed: int = option(0, "Seed of the split.", minimum=0)
-    workers: int = option(0, "Decoding threads (0: one per core).", minimum=0)
 
 
 @dataclass(frozen=True)

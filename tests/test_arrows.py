@@ -19,7 +19,7 @@ FLOORS = {
         errors listener
         untrusted
         atomic options
-        style privacy option_groups
+        style privacy option_groups source_options
         data config
         tables phantom pipeline
         sources models inspection

@@ -1,13 +1,14 @@
 """`medimg data`: sources, preparation and inspection of data sets."""
 
 import sys
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
 import click
 
 from medimg.commands import printing
-from medimg.commands.command_line import Group, options_of, take
+from medimg.commands.command_line import Command, Group, options_of, take
 from medimg.commands.console import progress_bars, say, table
 from medimg.commands.output import out_option, overwrite_option
 from medimg.config import PhantomConfig, PrepareConfig
@@ -28,7 +29,29 @@ def list_sources():
     table("Sources", ["source", "task", "modality", "licence", "layout", "how to get it"], rows)
 
 
-@data.command()
+class Prepare(Command):
+    """`medimg data prepare`, whose help on a source shows the options that the source reads."""
+
+    _source = None
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As Click does; help is answered on the way."""
+        if {"--help", "-h"} & set(args):
+            from medimg.sources import SOURCES
+
+            self._source = next((SOURCES[word] for word in args if word in SOURCES), None)
+        return super().parse_args(ctx, args)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Without those that the source does not read."""
+        params = super().get_params(ctx)
+        if self._source is None:
+            return params
+        known = {field.name for config in (PrepareConfig, PhantomConfig) for field in fields(config)}
+        return [param for param in params if param.name not in known - self._source.reads()]
+
+
+@data.command(cls=Prepare)
 @click.argument("source")
 @click.argument("path", required=False, type=click.Path())
 @out_option("the prepared Dataset")

@@ -69,6 +69,7 @@ def prepare(
             "give --image-size N"
         )
     chosen = source_named(source)
+    chosen.refuse_unread([*config.given(), *(phantom.given() if phantom else ())])
     identity = _identity(source, path, config, phantom)
     out = Path(out)
     extra = {"phantom": phantom} if source == "phantom" else {}

@@ -8,11 +8,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medimg.config import PrepareConfig
 from medimg.errors import InputError
+from medimg.options import Config, flag
+from medimg.source_options import DecodingOptions
 from medimg.style.words import listed
 
 if TYPE_CHECKING:
@@ -111,6 +114,7 @@ class Source:
         how_to_get: where it comes from.
         scan: `scan(path, config)` -> Scan, or TableScan of a table's rows; the phantom's takes its PhantomConfig as
             `phantom=` too.
+        options: groups of options that it reads, beside those that all sources do.
     """
 
     name: str
@@ -121,6 +125,26 @@ class Source:
     layout: str
     how_to_get: str
     scan: Callable[..., Scan | TableScan]
+    options: tuple[type[Config], ...] = (DecodingOptions,)
+
+    def reads(self) -> set[str]:
+        """Names of all options of `data prepare` that it reads."""
+        some = {field.name for group in PrepareConfig.__bases__ for field in fields(group)}
+        shared = {field.name for field in fields(PrepareConfig)} - some
+        return shared | {field.name for group in self.options for field in fields(group)}
+
+    def refuse_unread(self, options: Iterable[str]) -> None:
+        """Refuse options that would do nothing.
+
+        Raises:
+            InputError: names the first one.
+        """
+        for name in options:
+            if name not in self.reads():
+                raise InputError(
+                    f"{flag(name)}: source '{self.name}' does not read it; leave it out ('medimg data prepare "
+                    f"{self.name} --help' lists what it reads)"
+                )
 
 
 def need_folder(path: Path | None, source: str) -> Path:

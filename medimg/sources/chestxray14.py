@@ -5,6 +5,7 @@ from pathlib import Path
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
+from medimg.source_options import DecodingOptions, LabelFileOptions
 from medimg.sources.base import SEPARATOR, Scan, Source, files_below, need_columns, need_folder, read_table, to_records
 from medimg.sources.folder import reader
 from medimg.style.words import listed
@@ -224,4 +225,8 @@ SOURCE = Source(
     ),
     how_to_get="https://nihcc.app.box.com/v/ChestXray-NIHCC (112,120 images, 42 GB; any part of it will do)",
     scan=scan,
+    options=(
+        DecodingOptions,
+        LabelFileOptions,
+    ),
 )

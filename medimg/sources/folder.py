@@ -5,6 +5,7 @@ from pathlib import Path
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
+from medimg.source_options import DecodingOptions, FilePatternOptions
 from medimg.sources.base import (
     NOT_AN_IMAGE,
     PARTS,
@@ -188,4 +189,8 @@ SOURCE = Source(
         f"doi:10.17632/rscbjbr9sj.2, with --patient-pattern '{_KERMANY_PATIENT}'"
     ),
     scan=scan,
+    options=(
+        DecodingOptions,
+        FilePatternOptions,
+    ),
 )

@@ -259,4 +259,5 @@ SOURCE = Source(
     layout="folder of processed.{cleveland,hungarian,switzerland,va}.data, any of them, or one such file",
     how_to_get="https://archive.ics.uci.edu/dataset/45/heart+disease",
     scan=scan,
+    options=(),
 )

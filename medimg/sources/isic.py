@@ -5,6 +5,7 @@ from pathlib import Path
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
+from medimg.source_options import DecodingOptions, LabelFileOptions
 from medimg.sources.base import Scan, Source, need_columns, need_folder, read_table, task_of, to_records
 from medimg.sources.folder import class_files, class_root, left_out, reader
 from medimg.style.words import listed
@@ -98,4 +99,8 @@ SOURCE = Source(
     layout="{Train,Test}/<class>/ISIC_*.jpg, with HAM10000_metadata.csv (lesion_id, image_id) beside them",
     how_to_get="Kaggle nodoubttome/skin-cancer9-classesisic; HAM10000_metadata from doi:10.7910/DVN/DBW86T",
     scan=scan,
+    options=(
+        DecodingOptions,
+        LabelFileOptions,
+    ),
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 from medimg.config import PhantomConfig, PrepareConfig
 from medimg.data.dataset import SEPARATOR
 from medimg.errors import InputError
+from medimg.source_options import DecodingOptions
 from medimg.sources.base import Scan, Source, to_records
 
 _MODALITY, _LICENCE = "synthetic radiograph", "CC0-1.0"
@@ -83,4 +84,8 @@ SOURCE = Source(
     layout="none: leave PATH out; --patients, --phantom-size, --shortcut and the like say what to draw",
     how_to_get="built in",
     scan=scan,
+    options=(
+        DecodingOptions,
+        PhantomConfig,
+    ),
 )

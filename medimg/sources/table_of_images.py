@@ -4,6 +4,7 @@ from pathlib import Path
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
+from medimg.source_options import ColumnOptions, DecodingOptions, ImageColumnOptions
 from medimg.sources.base import PARTS, SEPARATOR, Scan, Source, need_columns, read_table, task_of, to_records
 from medimg.sources.folder import reader
 from medimg.style.words import listed
@@ -174,4 +175,9 @@ SOURCE = Source(
     layout="a CSV of image paths (inside its folder) and labels; patient, site, split, boxes, mask optional",
     how_to_get="your own table; --image-column, --label-column, --patient-column and the like name its columns",
     scan=scan,
+    options=(
+        DecodingOptions,
+        ImageColumnOptions,
+        ColumnOptions,
+    ),
 )

@@ -1,15 +1,35 @@
 """Native layouts: small ones written on the spot, and real samples where they are."""
 
+import dataclasses
+import re
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from medimg.config import PrepareConfig
+from medimg.config import PhantomConfig, PrepareConfig
 from medimg.errors import InputError
+from medimg.preparation.prepare import prepare
 from medimg.sources import SOURCES, source_named
+from tests.command import medimg
 
+# A value of each option that is not its default.
+OTHER = {
+    "image_size": 8,
+    "max_megapixels": 50,
+    "workers": 1,
+    "patient_pattern": "p",
+    "site_pattern": "s",
+    "labels": "labels.csv",
+    "image_column": "a",
+    "label_column": "b",
+    "patient_column": "c",
+    "site_column": "d",
+    "split_column": "e",
+    "column_type": {"age": "integer"},
+    "positive": "ill",
+}
 KERMANY = r"(person\d+|IM-\d+|NORMAL2-IM-\d+)"
 
 
@@ -42,6 +62,27 @@ def test_a_path_that_is_missing_is_named(source, tmp_path):
         scan(source, tmp_path / "nowhere")
     with pytest.raises(InputError, match="PATH is missing"):
         scan(source, None)
+
+
+def test_an_option_that_a_source_does_not_read_is_refused_by_name(tmp_path):
+    every = {field.name: field for field in dataclasses.fields(PrepareConfig)}
+    for source in SOURCES.values():
+        for name in sorted(set(every) - source.reads()):
+            with pytest.raises(InputError, match=f"--{name.replace('_', '-')}: source '{source.name}' does not read"):
+                prepare(source.name, tmp_path, tmp_path / "out", PrepareConfig(**{name: OTHER[name]}))
+        source.refuse_unread(source.reads())
+    with pytest.raises(InputError, match="--patients: source 'folder' does not read"):
+        prepare("folder", tmp_path, tmp_path / "out", PrepareConfig(), PhantomConfig(patients=3))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("source", [*SOURCES, None])
+def test_help_on_a_source_shows_what_it_reads(source):
+    words = ["data", "prepare", *([source] if source else []), "--help"]
+    shown = set(re.findall(r"^  --([a-z-]+)", medimg(*words).output, re.MULTILINE))
+    of_sources = {f.name.replace("_", "-") for c in (PrepareConfig, PhantomConfig) for f in dataclasses.fields(c)}
+    read = {name.replace("_", "-") for name in SOURCES[source].reads()} if source else of_sources
+    assert shown & of_sources == read
 
 
 # --- folder

@@ -10,7 +10,7 @@ from medimg.config import PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.preparation.prepare import prepare
-from medimg.sources.table import name_of
+from medimg.sources.table_scan import name_of
 
 DRAW = np.random.default_rng(0)
 COUNT = 120
