@@ -8,6 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.datasets import write_dataset, write_table
+
 COLLECTED_ABOVE = 3e9  # bytes
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -62,3 +64,15 @@ def phantom_run(phantom_data, tmp_path_factory):
 
     config = TrainConfig(image_size=64, model_arg={"width": "8", "stages": "3"}, epochs=8, learning_rate=3e-3)
     return train(phantom_data.root, tmp_path_factory.mktemp("runs") / "phantom", config)
+
+
+@pytest.fixture(scope="session")
+def noise(tmp_path_factory):
+    """Binary, 48 RGB images of 32 px."""
+    return write_dataset(tmp_path_factory.mktemp("noise") / "data")
+
+
+@pytest.fixture(scope="session")
+def small_table(tmp_path_factory):
+    """160 rows of 80 patients at 3 sites."""
+    return write_table(tmp_path_factory.mktemp("table") / "data")
