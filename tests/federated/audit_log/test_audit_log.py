@@ -190,7 +190,7 @@ def test_signed_heads(tmp_path):
         AuditLog(path, head_path(path))
 
 
-@pytest.mark.parametrize("model,step", [("m", 11), ("other", 150)])
+@pytest.mark.parametrize(("model", "step"), [("m", 11), ("other", 150)])
 def test_a_kill_at_any_byte_goes_on_and_is_told(tmp_path, model, step):
     whole = tmp_path / "whole.jsonl"
     with AuditLog(whole) as log:

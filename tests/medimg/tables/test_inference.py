@@ -69,7 +69,7 @@ def test_copies_in_another_block_are_seen():
 
 
 def test_a_mixed_column_names_its_first_odd_cell():
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=r"<0\.1") as error:
         infer("lab", summary(["1.5", "2", "", "<0.1", "3", "4", "<0.2"]))
     assert error.value.args == (3, "<0.1")
     cells = ["1", "2", "", "low", "3", "4"]

@@ -110,8 +110,8 @@ def test_private_weights_of_the_same_patients_are_counted_and_once(tmp_path, dat
     assert any("their steps count in this epsilon" in t for t in two["assumptions"])
     assert not any("another data set" in t for t in two["assumptions"])
     # The budget covers both.
+    little = dataclasses.replace(config, dp_epsilon=0.9)
     with pytest.raises(InputError, match="already spent"):
-        little = dataclasses.replace(config, dp_epsilon=0.9)
         train(data.root, tmp_path / "third", little)
 
 
