@@ -72,8 +72,10 @@ def test_parquet_keeps_what_the_types_say(tmp_path):
     }
     pq.write_table(pa.table(content), tmp_path / "t.parquet")
     read = table(tmp_path / "t.parquet")
-    assert read["whole"] == [1.0, None, 3.0] and read["long"][0] == str(2**60)
-    assert read["flag"] == ["true", "false", ""] and read["code"] == ["a", "", "a"]
+    assert read["whole"] == [1.0, None, 3.0]
+    assert read["long"][0] == str(2**60)
+    assert read["flag"] == ["true", "false", ""]
+    assert read["code"] == ["a", "", "a"]
     assert read["day"] == ["2020-03-01", "", "2020-03-02"]
     assert read["time"] == ["2020-03-01T13:05:00", "", "2020-03-01T23:00:00"]
     assert read["none"] == ["", "", ""]
@@ -105,7 +107,8 @@ def test_refused_in_one_line(tmp_path, content, message):
     path = write(tmp_path, content)
     with pytest.raises(InputError, match=message) as error:
         table(path)
-    assert str(path) in str(error.value) and "\n" not in str(error.value)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_nested_parquet_is_refused_by_column(tmp_path):
