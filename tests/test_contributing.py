@@ -2,9 +2,11 @@
 
 import configparser
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -36,6 +38,21 @@ def test_every_path_exists(path):
 def test_every_definition_is_where_it_is_said_to_be(path, name):
     source = (ROOT / path).read_text(encoding="utf-8")
     assert re.search(rf"^\s*(def|class) {name}\b|^{name}\b[^=\n]* = ", source, re.MULTILINE)
+
+
+def test_the_hooks_are_local_and_know_what_pyright_reads():
+    repositories = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert [repository["repo"] for repository in repositories] == ["local"]
+    hooks = {hook["id"]: hook for hook in repositories[0]["hooks"]}
+    assert {hook["language"] for hook in hooks.values()} == {"system"}
+    script = (ROOT / "script" / "test").read_text(encoding="utf-8").splitlines()
+    for name in ("ruff-check", "ruff-format", "pyright"):
+        assert any(line.startswith(hooks[name]["entry"]) for line in script), name
+    included = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pyright"]["include"]
+    assert {"medimg/data", "medimg/privacy", "federated/engine"} <= set(included)
+    for folder in included:
+        assert (ROOT / folder).is_dir()
+        assert re.search(hooks["pyright"]["files"], f"{folder}/any.py"), folder
 
 
 def test_the_licence_is_the_one_that_the_package_states():
