@@ -28,7 +28,8 @@ def refused(result: Result, *words: str) -> None:
     assert isinstance(result.exception, SystemExit), repr(result.exception)
     assert result.exit_code == 2, result.output
     lines = [line for line in result.stderr.splitlines() if line.startswith("medimg: error:")]
-    assert len(lines) == 1 and "Traceback" not in result.output, result.output
+    assert len(lines) == 1, result.output
+    assert "Traceback" not in result.output, result.output
     for word in words:
         assert str(word) in lines[0]
 
@@ -126,7 +127,8 @@ def test_a_broken_file_is_left_out_and_listed_with_its_reason(source, tmp_path, 
     result = done(prepare(source, tmp_path / "data"))
     rejected = pd.read_csv(tmp_path / "data" / "rejected.csv", dtype=str)
     assert len(rejected) == 1
-    assert name in rejected.iloc[0].to_string() and rejected["reason"].str.len().iloc[0] > 5
+    assert name in rejected.iloc[0].to_string()
+    assert rejected["reason"].str.len().iloc[0] > 5
     assert len(prepared(tmp_path / "data")) == 2 * PER_CLASS
     assert "rejected.csv" in result.output
 
@@ -180,7 +182,8 @@ def test_transparent_pixels_lie_over_black(source, tmp_path):
     Image.fromarray(pixels).save(source / "normal" / "clear.png")
     done(prepare(source, tmp_path / "data"))
     image = image_of(tmp_path / "data", "clear")
-    assert (image[:, :16] == (10, 200, 90)).all() and (image[:, 16:] == 0).all()
+    assert (image[:, :16] == (10, 200, 90)).all()
+    assert (image[:, 16:] == 0).all()
 
 
 def test_a_palette_is_looked_up(source, tmp_path):
@@ -189,7 +192,8 @@ def test_a_palette_is_looked_up(source, tmp_path):
     indices.save(source / "normal" / "palette.png")
     done(prepare(source, tmp_path / "data"))
     image = image_of(tmp_path / "data", "palette")
-    assert (image[:, :16] == (10, 20, 30)).all() and (image[:, 16:] == (240, 60, 50)).all()
+    assert (image[:, :16] == (10, 20, 30)).all()
+    assert (image[:, 16:] == (240, 60, 50)).all()
 
 
 # --- classes and labels
@@ -263,7 +267,8 @@ def test_inspecting_missing_and_broken_files_lists_them(data):
     zero_bytes(data / rows["image"][1])
     result = medimg("data", "inspect", data)
     assert result.exit_code == 1
-    assert rows["image"][0] in result.stdout and rows["image"][1] in result.stdout
+    assert rows["image"][0] in result.stdout
+    assert rows["image"][1] in result.stdout
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):

@@ -203,7 +203,8 @@ def test_a_table_from_prepare_to_export(tmp_path):
     assert medimg("data", "inspect", data).exit_code == 0
     private = ["--dp-epsilon", "4", "--dp-delta", "1e-3", "--epochs", "4", "--batch-size", "20"]
     refused = medimg("train", data, "--model", "logistic", "--out", run, *private)
-    assert refused.exit_code == 2 and "--bound COLUMN=LOW:HIGH for 'age'" in refused.output
+    assert refused.exit_code == 2
+    assert "--bound COLUMN=LOW:HIGH for 'age'" in refused.output
     private += ["--bound", "age=20:100", "--categories", "ward=A,B"]
     trained = medimg("train", data, "--model", "logistic", "--out", run, *private)
     assert "differential privacy for one patient" in trained.output
@@ -211,7 +212,8 @@ def test_a_table_from_prepare_to_export(tmp_path):
     assert "Privacy" in (run / "report.html").read_text()
     assert medimg("explain", run, "--count", "2").exit_code == 0
     compared = medimg("compare", run, "--out", tmp_path / "cmp", "--bootstrap", "50")
-    assert compared.exit_code == 2 and "is private" in compared.output
+    assert compared.exit_code == 2
+    assert "is private" in compared.output
     audited = medimg("audit", run, "--attack", "threshold", "--bootstrap", "50")
     assert "claimed" in audited.output
     exported = medimg("export", run, "--out", tmp_path / "saved" / "table")

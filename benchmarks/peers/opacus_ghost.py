@@ -1,7 +1,7 @@
 """Opacus' ghost clipping on the architecture of baseline_cnn, in PyTorch, one line of a table.
 
 Same sizes as benchmarks/dp_speed.py: 64 examples of 64 px, GroupNorm, Adam, clip 1, noise 1. Needs torch and opacus
-only, so it runs in the environment of medimg or in one of its own:
+(the extra `benchmarks` of setup.cfg, which script/setup leaves out) and nothing else, so in an environment of its own:
 
     python -m venv /tmp/opacus && /tmp/opacus/bin/pip install torch opacus
     /tmp/opacus/bin/python benchmarks/peers/opacus_ghost.py

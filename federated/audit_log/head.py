@@ -93,7 +93,7 @@ def write_head(log: Path, head: Head) -> None:
         InputError: the folder can't be written.
     """
     path = head_path(log)
-    with atomic.replacing(path) as temporary, open(temporary, "w", encoding="ascii") as file:
+    with atomic.replacing(path) as temporary, temporary.open("w", encoding="ascii") as file:
         json.dump(vars(head), file)
         file.flush()
         os.fsync(file.fileno())
@@ -120,7 +120,7 @@ def new_key(path: Path) -> str:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     try:
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(text)
     except FileExistsError as error:
         raise InputError(f"{path}: exists already; a key is never overwritten") from error

@@ -164,7 +164,7 @@ class AuditLog:
                 "anew with --overwrite"
             )
         entries, end = [], 0
-        with open(self.path, "rb") as lines:
+        with self.path.open("rb") as lines:
             for link in links(lines):
                 if len(entries) == self._head.number:
                     break

@@ -56,7 +56,7 @@ def verify(
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: missing; the Run has no audit log")
-    with open(path, "rb") as lines:
+    with path.open("rb") as lines:
         found = list(links(lines))
     entries = [link.entry for link in found if link.entry]
     problems, notes = _against_head_file(path, found, head is not None, public_key)

@@ -19,21 +19,26 @@ class Engine(Protocol):
 
     def initialize(self, weights: list[np.ndarray]) -> State:
         """The state before the first round."""
+        ...
 
     def client_updates(
         self, state: State, clients: list[ClientData], number: int, work: dict[str, float]
     ) -> dict[str, ClientUpdate]:
         """The clients' work: weights before less weights after. A function of the state, the client and the number."""
+        ...
 
     def aggregate(
         self, state: State, updates: dict[str, ClientUpdate]
     ) -> tuple[list[np.ndarray], State, dict[str, float]]:
         """The mean of the updates, the state with what the aggregation keeps, and its measurements."""
+        ...
 
     def apply(
         self, state: State, aggregate: list[np.ndarray], updates: dict[str, ClientUpdate], round_number: int
     ) -> State:
         """The state after the round."""
+        ...
 
     def weights(self, state: State) -> list[np.ndarray]:
         """Of a state."""
+        ...

@@ -119,8 +119,10 @@ class Steps(Protocol):
 
     def planned(self, local: LocalTraining, client: ClientData, seed: int, round_number: int) -> np.ndarray:
         """int64 (steps, anything): sent to the client, one row a step."""
+        ...
 
     def begin(
         self, model: tf.keras.Model, loss: tf.keras.losses.Loss, layout: Layout, share: Share
     ) -> Callable[[tf.Tensor], Measured]:
         """For the graph under construction: number of the step -> its gradients; called for each step in turn."""
+        ...

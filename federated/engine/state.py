@@ -63,4 +63,4 @@ class State:
                 f"{path}: not a whole state of a federated training ({type(error).__name__}); start anew"
             ) from error
         clients = {name: lists[f"client{i}"] for i, name in enumerate(meta["clients"])}
-        return cls(meta["round"], *(lists[name] for name in _LISTS), clients)
+        return cls(round=meta["round"], clients=clients, **{name: lists[name] for name in _LISTS})

@@ -7,7 +7,6 @@ when the training is complete, so that no one can take the noise off later.
 
 import hashlib
 import hmac
-import os
 import secrets
 from dataclasses import replace
 from pathlib import Path
@@ -52,7 +51,7 @@ def with_key(data: ClientData, fixed: int | None = None) -> ClientData:
     else:
         key = secrets.token_bytes(BYTES)
     with atomic.replacing(path) as temporary:
-        os.chmod(temporary, 0o600)
+        temporary.chmod(0o600)
         temporary.write_bytes(key)
     _write_keys(Path(data.folder), key)
     return replace(data, key=hashlib.sha256(b"medimg site key" + key).hexdigest()[:16])
@@ -85,7 +84,7 @@ def _write_keys(folder: Path, key: bytes) -> None:
     of_rows = row_keys(_purpose(key, b"rows"), [names[number] for number in numbers])
     for name, keys in ((records.UNIT_KEYS, of_units), (records.ROW_KEYS, of_rows)):
         with atomic.replacing(folder / name) as temporary:
-            os.chmod(temporary, 0o600)
+            temporary.chmod(0o600)
             temporary.write_bytes(keys.tobytes())
 
 

@@ -56,7 +56,8 @@ class Spool:
         Whoever reaches the worker writes what he likes here, so that nothing is followed, waited for or taken on trust.
         """
         try:
-            names = sorted(os.listdir(own_folder(self.path / messages.REQUESTS)))
+            # Of the folder that is open: its path may have become another's.
+            names = sorted(os.listdir(own_folder(self.path / messages.REQUESTS)))  # noqa: PTH208
         except OSError:
             return
         self._half = {name: state for name, state in self._half.items() if name in set(names)}
@@ -76,7 +77,7 @@ class Spool:
 
     def _read(self, path: Path) -> tuple[bytes | None, bool]:
         """The content of a request, and whether it is whole: not while it is being written, nor where it is no file."""
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 return None, False
@@ -107,7 +108,7 @@ class Spool:
         try:
             made = f".{name}-{secrets.token_hex(8)}"
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            with open(os.open(made, flags, 0o600, dir_fd=folder), "wb") as file:
+            with os.fdopen(os.open(made, flags, 0o600, dir_fd=folder), "wb") as file:
                 file.write(raw)
             os.rename(made, f"{name}.json", src_dir_fd=folder, dst_dir_fd=folder)
         finally:

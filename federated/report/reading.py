@@ -11,7 +11,7 @@ from medimg.untrusted.csv_cells import read_csv
 
 FEDERATION = "federation.json"
 # A client may be called NA or 007: these columns are text as it stands.
-_TEXT = {name: str for name in ("client", "status")}
+_TEXT = dict.fromkeys(("client", "status"), str)
 _HISTORY = ("round", "participants", "bytes_up", "bytes_down", "seconds")
 _ROUNDS = ("round", "client", "status", "examples", "bytes_up", "bytes_down", "seconds")
 _PARTITION = ("client", "patients", "train", "val", "test", "total_variation")

@@ -129,8 +129,10 @@ def predictions_of_each(
 
     Args:
         classes: of the task.
-        test, val: rows.
-        test_logits, val_logits: client -> logits (N, classes) of its model on all rows, of which its own are taken.
+        test: rows of the test part.
+        val: rows of the validation part.
+        test_logits: client -> logits (N, classes) of its model on all rows of `test`, of which its own are taken.
+        val_logits: the same on `val`.
     """
     task, n = test.task, len(test.rows)
     merged = np.zeros((n, len(classes)))

@@ -14,6 +14,7 @@ def add_mask(vector: np.ndarray, key: bytes, sign: int) -> None:
     Args:
         vector: (length,) little-endian uint32 or uint64.
         key: 32 bytes used for this one mask; the nonce is therefore constant.
+        sign: 1 or -1.
     """
     # RFC 8439's cipher; a 16-byte zero is counter and nonce. 2^32 blocks of 64 bytes: 256 GiB, more than any model.
     stream = Cipher(algorithms.ChaCha20(key, bytes(16)), mode=None).encryptor()

@@ -100,8 +100,10 @@ def check_vector(client: str, vector, weight: float, terms: Terms) -> None:
     """What an honest client checks of its own vector before it is hidden, since nobody can afterwards.
 
     Args:
+        client: whose it is, for the message.
         vector: shape (terms.length,), float32 or float64.
         weight: above 0, at most `terms.max_weight`.
+        terms: of the round.
 
     Raises:
         RejectedError: names the client; a wrong shape or type, NaN or infinity, or a value beyond the limit.

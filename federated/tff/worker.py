@@ -118,7 +118,7 @@ class Worker:
             self._start([*_PYTHON, script, json.dumps(given)], (listener.fileno(), report))
         finally:
             os.close(report)
-        with open(readable, encoding="utf-8") as pipe:
+        with os.fdopen(readable, encoding="utf-8") as pipe:
             said = pipe.read()
         if said == "ok":
             return None
@@ -129,7 +129,7 @@ class Worker:
         self._start([*_PYTHON, "-c", _END_WITH_PARENT, str(os.getpid()), *self._command()])
 
     def _start(self, command: list[str], descriptors: tuple[int, ...] = ()) -> None:
-        with open(self._log or os.devnull, "wb") as output:
+        with Path(self._log or os.devnull).open("wb") as output:
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,

@@ -94,7 +94,8 @@ def delong(truth: np.ndarray, first: np.ndarray, second: np.ndarray, patients: S
 
     Args:
         truth: bool (N,).
-        first, second: float64 (N,).
+        first: float64 (N,), the one score.
+        second: float64 (N,), the other.
         patients: length N, the patient of each row; None: every row has its own.
 
     Returns:

@@ -60,7 +60,8 @@ def corrected_t(first: np.ndarray, second: np.ndarray, ratio: float) -> Correcte
     the variance of the mean is taken as (1/K + test rows / training rows) s^2 instead of s^2/K.
 
     Args:
-        first, second: float64 (K,), the metric in each fold, K >= 2.
+        first: float64 (K,), the one model's metric in each fold, K >= 2.
+        second: float64 (K,), the other's.
         ratio: test rows over training rows of a fold.
 
     Raises:

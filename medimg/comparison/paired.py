@@ -57,8 +57,10 @@ def difference(first: float, second: float, first_resampled: np.ndarray, second_
     never below 2 / (R + 1).
 
     Args:
-        first, second: the metric on the rows.
-        first_resampled, second_resampled: float64 (R,), the metric on the same R resamples, NaN where undefined.
+        first: the one model's metric on the rows.
+        second: the other's.
+        first_resampled: float64 (R,), the one's metric on R resamples, NaN where undefined.
+        second_resampled: float64 (R,), the other's on the same resamples.
     """
     replicates = np.asarray(first_resampled) - np.asarray(second_resampled)
     interval = percentile_interval(replicates)
@@ -78,7 +80,8 @@ def mcnemar(first: Predictions, second: Predictions, patients: Sequence | None =
     distribution of all signs. With one row a patient it is McNemar's exact test.
 
     Args:
-        first, second: binary or multiclass, of the same rows.
+        first: of the one model, binary or multiclass.
+        second: of the other, of the same rows.
         patients: length N, the patient of each row; None: every row has its own.
     """
     right, other = ((one.truth & one.decisions).any(axis=1).astype(np.int64) for one in (first, second))

@@ -36,7 +36,7 @@ def tested_pairs(
     resampled: np.ndarray,
     over_folds: np.ndarray | None,
     ratio: float,
-    patients: Sequence | None = None,
+    patients: Sequence | None = None,  # noqa: PT028 - not a test of pytest's
 ) -> list[dict]:
     """The entries `pairs` of comparison.json.
 

@@ -33,7 +33,7 @@ def column_codes(column: pd.Series) -> np.ndarray:
     """
     if column.dtype.kind == "f":
         return pd.factorize(rounded(column.to_numpy()))[0]
-    return pd.factorize(column.astype(object).where(column != "", None))[0]
+    return pd.factorize(column.astype(object).where(column != ""))[0]
 
 
 def rounded(values: np.ndarray) -> np.ndarray:

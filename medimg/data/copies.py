@@ -142,15 +142,16 @@ def _twins(
 def _judged(twins: np.ndarray, several: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, int, float]:
     """Which groups are copies, and how many were seen and expected among rows of few expected twins."""
     scale = len(known) / known.sum() / 2
+    seen, chance = 0, 0.0
     for limit in _RARE:
         observed = int((several & (twins < limit)).sum())
         expected = float(twins[known & (twins < limit)].sum() * scale)
         if limit == _RARE[0]:
-            seen = (observed, expected)
+            seen, chance = observed, expected
         if observed and pdtrc(observed - 1, MARGIN * expected) < ALPHA:
             # Where copying is common, one is likelier than chance wherever chance expects less than one twin.
             return several & (twins < (1 if limit == _RARE[0] else limit)), observed, expected
-    return np.zeros(len(twins), bool), *seen
+    return np.zeros(len(twins), bool), seen, chance
 
 
 def _hashes(column: pd.Series) -> np.ndarray:
@@ -175,4 +176,4 @@ def _is_fine(column: pd.Series) -> bool:
     if column.dtype.kind != "f":
         return False
     values = column.dropna().to_numpy()[:_MOST_ROWS]
-    return len(values) > 0 and np.mean([float(f"{value:.5g}") != value for value in values]) > 0.5
+    return len(values) > 0 and bool(np.mean([float(f"{value:.5g}") != value for value in values]) > 0.5)

@@ -93,7 +93,7 @@ class Dataset:
     def save(self) -> None:
         """Write `dataset.yaml` and `manifest.csv` atomically, the description last: it marks the folder as whole."""
         # At the top, where a reader of the file can't miss it; of real data nothing needs to be said.
-        description = {"synthetic": True} if self.synthetic else {}
+        description: dict = {"synthetic": True} if self.synthetic else {}
         description |= {
             key: getattr(self, key)
             for key in ("name", "task", "modality", "licence", "citation", "source", "negative", "preparation")

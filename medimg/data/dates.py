@@ -1,11 +1,15 @@
 """Dates as people write them: recognised by a whole column, written as ISO, and as days since 1970-01-01."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
+
+# Its functions are made when it is imported, where no type checker sees them.
+pc: Any = pyarrow.compute
 
 # ISO 8601, as `medimg data prepare` writes dates; numpy alone would also take '2020', 'now' and time zones.
 DATE = r"^([0-9]{4})-([0-9]{2})-([0-9]{2})(?:T([0-9]{2}):([0-9]{2}):([0-9]{2}))?$"

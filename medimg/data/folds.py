@@ -53,7 +53,7 @@ def in_fold(dataset: Dataset, folds: int, fold: int, seed: int, by_lot: bool = F
 def _balanced(rows, folds: int, fold: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Which rows the fold tests, and the parts of the others: every site and class in each."""
     strata = rows["site"].str.cat(rows["label"], sep=SEPARATOR)
-    where = assign_groups(strata, rows["patient"], np.full(folds, 1 / folds), range(folds), seed)
+    where = assign_groups(strata, rows["patient"], [1 / folds] * folds, range(folds), seed)
     tested = where == fold - 1
     fractions = (1 - VALIDATION, VALIDATION, 0)
     return tested, split_groups(strata[~tested], rows["patient"][~tested], fractions, seed + fold)
@@ -61,6 +61,6 @@ def _balanced(rows, folds: int, fold: int, seed: int) -> tuple[np.ndarray, np.nd
 
 def _by_lot(rows, folds: int, fold: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     patients = rows["patient"].to_numpy()
-    tested = lots(patients, np.full(folds, 1 / folds), seed, "fold") == fold - 1
+    tested = lots(patients, [1 / folds] * folds, seed, "fold") == fold - 1
     parts = lots(patients[~tested], (1 - VALIDATION, VALIDATION), seed + fold, "validation")
     return tested, np.asarray(["train", "val"], object)[parts]

@@ -171,8 +171,8 @@ def _decode(data: bytes, max_megapixels: float) -> np.ndarray:
     with opened as header:
         image_size.check(data, header, max_megapixels)
         try:
-            if header.format != "MPO" and getattr(header, "n_frames", 1) > 1:
-                raise InputError(f"holds {header.n_frames} frames; give one file per frame")
+            if header.format != "MPO" and (frames := getattr(header, "n_frames", 1)) > 1:
+                raise InputError(f"holds {frames} frames; give one file per frame")
             image = _with_best(header, data)
             return _upright(image, _orientation(header, data))
         except InputError:

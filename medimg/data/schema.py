@@ -146,7 +146,7 @@ def describe(features: tuple[Feature, ...]) -> dict:
 def _described(feature: Feature) -> str | dict:
     if feature.bound is None and not feature.categories:
         return {feature.type: list(feature.order)} if feature.order else feature.type
-    described = {"type": feature.type}
+    described: dict = {"type": feature.type}
     if feature.bound is not None:
         dates = feature.type == "date"
         described["bound"] = [_date(end) if dates else _short(end) for end in feature.bound]

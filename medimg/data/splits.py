@@ -55,8 +55,11 @@ def assign_groups(
     """`split_groups` for any number of parts.
 
     Args:
-        labels, groups, fractions, seed: as there.
+        labels: as there.
+        groups: as there.
+        fractions: of the parts.
         in_need: the parts in the order in which scarce groups go to them.
+        seed: as there.
 
     Returns:
         int (N,), the part of each image.

@@ -1,6 +1,7 @@
 """Probabilities of a model on rows of a Dataset."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -57,26 +58,45 @@ def predict(
     if is_table != dataset.is_table:
         have, needs = ("rows of a table", "images") if dataset.is_table else ("images", "a table")
         raise InputError(f"{dataset.root}: holds {have}; this model needs {needs}")
+    return predict_rows(model, rows, description, dataset.root, batch_size, progress)
+
+
+def predict_rows(
+    model,
+    rows: pd.DataFrame,
+    description: dict,
+    root: Path,
+    batch_size: int = 32,
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """`predict` of rows that need not be of a Dataset: of images with the column `image`, paths below `root`.
+
+    Raises:
+        InputError: a column is missing, or an image or a value can't be read.
+    """
+    is_table = "preprocessing" in description
+    if not is_table and "image" not in rows:
+        raise InputError("rows: no column 'image'; this model needs images, whose paths it has")
     chunk = _ROWS if is_table else batch_size * 16
     forward = _of_columns if is_table else _of_images
     logits = []
     for start in range(0, len(rows), chunk):
         part = rows.iloc[start : start + chunk]
-        logits.extend(forward(model, dataset, part, description, batch_size))
+        logits.extend(forward(model, root, part, description, batch_size))
         if progress:
             progress(start + len(part), len(rows))
     if not logits:
-        return np.zeros((0, len(dataset.classes)), np.float32)
+        return np.zeros((0, len(description["classes"])), np.float32)
     return probabilities(np.concatenate(logits), description["task"])
 
 
-def _of_images(model, dataset: Dataset, rows: pd.DataFrame, description: dict, batch_size: int):
+def _of_images(model, root: Path, rows: pd.DataFrame, description: dict, batch_size: int):
     size, channels = description["image_size"], description["channels"]
-    cache = PixelCache.in_memory(dataset.paths(rows), size, channels)
+    cache = PixelCache.in_memory([root / image for image in rows["image"]], size, channels)
     return [model(pixels, training=False).numpy() for pixels in batches(cache, batch_size)]
 
 
-def _of_columns(model, dataset: Dataset, rows: pd.DataFrame, description: dict, batch_size: int):
+def _of_columns(model, root: Path, rows: pd.DataFrame, description: dict, batch_size: int):
     # Dense layers on a few columns: the batch size that fits images would be all overhead.
     columns = Preprocessing.from_dict(description["preprocessing"]).transform(rows)
     return [model(columns, training=False).numpy()]

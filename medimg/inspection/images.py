@@ -104,7 +104,7 @@ def _notes(dataset: Dataset) -> list[str]:
 
 def _shape(path: Path) -> tuple[int, int, str]:
     """Width, height and depth; of a PNG from its header alone (IHDR: width, height, bits, colour type)."""
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         start = file.read(26)
     if start.startswith(_PNG):
         width, height, bits, colour = struct.unpack(">IIBB", start[16:26])

@@ -67,7 +67,7 @@ def check_file(path: Path) -> int:
         InputError: it is not the zip format, holds more than a model, or names what is not allowed.
     """
     try:
-        with open(path, "rb") as file:
+        with Path(path).open("rb") as file:
             start = file.read(len(hdf5.SIGNATURE))
     except OSError as error:
         raise InputError(f"{path}: can't be read ({error.strerror or error})") from error

@@ -67,7 +67,8 @@ def regions(opacities: tuple[Opacity, ...], x: np.ndarray, y: np.ndarray) -> tup
 
     Args:
         opacities: in the order of their numbers.
-        x, y: float (S, S), as `Film.coordinates` gives them.
+        x: float (S, S), as `Film.coordinates` gives it.
+        y: likewise.
 
     Returns:
         uint8 (S, S), 0 = background, k = where opacity k adds more than half of its peak (where two would meet, the

@@ -76,7 +76,7 @@ def image_form(paths: list[Path]) -> ImageForm:
 
 def _header(path: Path) -> tuple[int, int]:
     try:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             start = file.read(26)
     except OSError as error:
         raise InputError(f"{path}: can't be read ({error.strerror}); prepare the data set again") from error
@@ -156,7 +156,7 @@ class PixelCache:
         dtype = _dtype(bits or image_form(paths).bits)
         shape = (len(paths), image_size, image_size, channels)
         row_bytes = int(np.prod(shape[1:])) * dtype.itemsize
-        with atomic.replacing(file) as temporary, open(temporary, "r+b") as target:
+        with atomic.replacing(file) as temporary, temporary.open("r+b") as target:
             # Claimed at once: a full disk shows before hours of decoding, and no write can come up short.
             os.posix_fallocate(target.fileno(), 0, max(1, row_bytes * len(paths)))
 

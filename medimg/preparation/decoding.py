@@ -72,7 +72,7 @@ def decode_all(
     jobs = ((key, names[key], masks.get(key, "")) for key in keys if key not in done)
     count = len(done)
     try:
-        with open(journal, "a", encoding="utf-8", buffering=1) as notes:
+        with journal.open("a", encoding="utf-8", buffering=1) as notes:
             # A line cut off by a kill must not swallow the next one.
             notes.write("\n")
             for result in _in_threads(work, jobs, workers):

@@ -250,7 +250,7 @@ def _tidy(dataset: Dataset) -> None:
                 below = Path(place).relative_to(dataset.root).as_posix()
                 for name in names:
                     if f"{below}/{name}" not in kept:
-                        os.unlink(os.path.join(place, name))
+                        Path(place, name).unlink()
         shutil.rmtree(dataset.root / SCRATCH)
     except OSError as error:
         raise atomic.cannot_write(dataset.root, error) from error

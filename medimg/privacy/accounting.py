@@ -178,7 +178,8 @@ def _root(epsilon_of_noise: Callable[[float], float], epsilon: float, start: flo
             break
         here, stride = there, 2.0 * stride
     low, high = min(here, there), max(here, there)
-    root = brentq(excess, low, high, xtol=2e-5)
+    # Without full_output it is one number.
+    root: float = brentq(excess, low, high, xtol=2e-5)  # pyright: ignore[reportAssignmentType]
     # The root may be on either side, and cells of another width make a jump somewhere: hold to what was computed.
     step = 3e-5
     while root + step < high:

@@ -34,7 +34,7 @@ class Circumstances:
     dataset_ledger: str = ""
 
 
-ALWAYS = (
+ALWAYS: tuple[str, ...] = (
     "Protected is the participation of one patient of split 'train', with all their images or rows: neighbouring data "
     "sets differ by one patient added or removed. Patients of 'val' and 'test' are not protected.",
     "Treated as public: the options, the names of classes and columns in dataset.yaml, what is stated there or by "

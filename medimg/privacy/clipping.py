@@ -105,15 +105,16 @@ def clipped_sum(
             total = tf.reduce_sum(losses)
         taps = {name: [call.taps for call in of_layer] for name, of_layer in calls.items()}
         at_taps = tape.gradient(total, taps, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        contributions = _contributions(model, chosen, calls, at_taps, members)
+        # The gradients have the structure of the taps, which TensorFlow's types do not say.
+        contributions = _contributions(model, chosen, calls, at_taps, members)  # pyright: ignore[reportArgumentType]
         norms = tf.sqrt(tf.add_n([c.squared_norms for c in contributions]))
         weights = members.to_examples(1.0 / tf.maximum(norms / l2_norm_clip, 1.0))
-        left_out = members.to_examples(tf.cast(~tf.math.is_finite(norms), tf.float32)) > 0
+        left_out = members.to_examples(tf.cast(tf.logical_not(tf.math.is_finite(norms)), tf.float32)) > 0
         count = tf.cast(tf.reduce_sum(members.present), total.dtype)
         mean = tf.math.divide_no_nan(total, count)
         gradients = [c.weighted_sum(weights) for c in contributions]
         found = ClippedSum(gradients, mean, norms, members.count(), outputs)
-        return tf.reduce_any(left_out), present & ~left_out, found
+        return tf.reduce_any(left_out), present & tf.logical_not(left_out), found
 
     everyone = tf.ones([batch], tf.bool)
     # A loop, not a second copy of the model in the graph: it runs again only if somebody was left out.
@@ -222,7 +223,8 @@ def _shapes(model) -> ClippedSum:
     scalar = tf.TensorShape([])
     gradients = [v.shape for v in model.trainable_variables]
     outputs = tf.TensorShape([None, *model.outputs[0].shape[1:]])
-    return ClippedSum(gradients, scalar, tf.TensorShape([None]), scalar, outputs)
+    # Shapes in the places of tensors, as a loop asks for them.
+    return ClippedSum._make([gradients, scalar, tf.TensorShape([None]), scalar, outputs])
 
 
 def _contributions(model, chosen: dict, calls: dict, at_taps: dict, members: BatchUnits) -> list:

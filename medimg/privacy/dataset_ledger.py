@@ -168,7 +168,7 @@ class DatasetLedger:
     @contextmanager
     def _locked(self) -> Iterator[tuple[Entries, Callable[[list[dict]], None]]]:
         """The entries, and how to add lines, with no other process doing so."""
-        with open(self.path, "a+b") as file:
+        with self.path.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             content = file.read()

@@ -59,7 +59,10 @@ def make_private(
     check_mechanism(l2_norm_clip, noise_multiplier, expected_units)
     check(model)
     kinds(model)
-    private = PrivateModel(model.inputs, model.outputs, name=model.name)
+    # Keras' types have `__new__` make a plain Model.
+    private: PrivateModel = PrivateModel(  # pyright: ignore[reportAssignmentType]
+        model.inputs, model.outputs, name=model.name
+    )
     private.l2_norm_clip, private.noise_multiplier = l2_norm_clip, noise_multiplier
     private.expected_units, private.engine = expected_units, engine
     private.accumulation_steps = accumulation_steps
@@ -80,12 +83,14 @@ class PrivateState(tf.__internal__.tracking.AutoTrackable):
     def __init__(self, seed: int, variables: list):
         self.generator = tf.random.Generator.from_seed(seed, alg="philox")
         self.sums = [tf.Variable(tf.zeros(v.shape, v.dtype), trainable=False) for v in variables]
-        self.batches = tf.Variable(0, trainable=False)
+        self.batches = tf.Variable(tf.constant(0), trainable=False)
         self.mean_loss = tf.keras.metrics.Mean(name="loss")
 
 
 class PrivateModel(tf.keras.Model):
-    """Of `make_private`."""
+    """Of `make_private`; compiled before it trains."""
+
+    optimizer: tf.keras.optimizers.Optimizer
 
     def train_step(self, data):
         """One batch: clip and sum; add noise and step when the logical batch is complete."""

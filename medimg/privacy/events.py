@@ -53,9 +53,9 @@ def composed(events: Iterable):
     counts: Counter = Counter()
     for event in events:
         _count(event, 1, counts)
-    return dp_event.ComposedDpEvent(
-        tuple(dp_event.SelfComposedDpEvent(event, count) for event, count in sorted(counts.items(), key=repr))
-    )
+    parts = tuple(dp_event.SelfComposedDpEvent(event, count) for event, count in sorted(counts.items(), key=repr))
+    # A tuple, where its types say list: events are counted by hash.
+    return dp_event.ComposedDpEvent(parts)  # pyright: ignore[reportArgumentType]
 
 
 def without_amplification(event):
@@ -71,7 +71,8 @@ def without_amplification(event):
     if isinstance(event, dp_event.PoissonSampledDpEvent):
         return without_amplification(event.event)
     if isinstance(event, dp_event.ComposedDpEvent):
-        return dp_event.ComposedDpEvent(tuple(map(without_amplification, event.events)))
+        parts = tuple(map(without_amplification, event.events))
+        return dp_event.ComposedDpEvent(parts)  # pyright: ignore[reportArgumentType]
     if isinstance(event, dp_event.SelfComposedDpEvent):
         inner, count = event.event, event.count
         if isinstance(inner, dp_event.PoissonSampledDpEvent):

@@ -123,15 +123,21 @@ class Sampling:
         first = np.searchsorted(groups, groups)
         return np.sort(shuffled[np.arange(len(groups)) - first < self.rows_per_unit])
 
+    def _keys(self, purpose: str) -> np.ndarray:
+        """uint64 (units,)."""
+        if self.secret is None:
+            raise ValueError("nothing can be drawn without the training's secret")
+        return self.secret.unit_keys(purpose, self.units.names)
+
     @cached_property
     def _unit_keys(self) -> np.ndarray:
-        return self.secret.unit_keys("units", self.units.names)
+        return self._keys("units")
 
     @cached_property
     def _row_keys(self) -> np.ndarray:
         """uint64 (rows,), by row of the training part."""
         keys = np.empty(len(self.units.rows), np.uint64)
-        of_unit = self.secret.unit_keys("rows", self.units.names)
+        of_unit = self._keys("rows")
         for unit, (start, stop) in enumerate(zip(self.units.starts, self.units.starts[1:], strict=False)):
             for place, row in enumerate(self.units.rows[start:stop]):
                 keys[row] = fold(of_unit[unit : unit + 1], place)[0]

@@ -195,7 +195,7 @@ class Spending:
 
     def release(self) -> None:
         """The training has ended: what was reserved and not recorded is free for others."""
-        if self._holds:
+        if self._holds and self.dataset:
             # Left standing it is counted as spent, which overstates.
             with suppress(OSError):
                 self.dataset.release(self.run)

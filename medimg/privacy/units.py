@@ -32,10 +32,10 @@ class Units:
         Raises:
             InputError: no rows.
         """
-        patients = np.asarray(patients, dtype=str)
-        if not len(patients):
+        patient_of_row = np.asarray(patients, dtype=str)
+        if not len(patient_of_row):
             raise InputError("split 'train' has no labelled image; prepare with another --split")
-        names, first, index = np.unique(patients, return_index=True, return_inverse=True)
+        names, first, index = np.unique(patient_of_row, return_index=True, return_inverse=True)
         # np.unique sorts by name; the order of the manifest is easier to follow.
         order = np.argsort(first, kind="stable")
         rank = np.empty(len(names), np.int64)

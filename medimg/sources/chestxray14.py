@@ -109,7 +109,7 @@ def _entries(table: Path) -> dict[str, dict]:
     columns are found by name before them and by place after.
     """
     try:
-        with open(table, encoding="utf-8-sig", newline="") as file:
+        with table.open(encoding="utf-8-sig", newline="") as file:
             lines = list(csv.reader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{table}: not readable as CSV ({error})") from error

@@ -88,7 +88,8 @@ def cramers_v(first: np.ndarray, second: np.ndarray) -> float:
     """Cramer's V of two categories, corrected for chance; NaN when one is constant.
 
     Args:
-        first, second: int (N,).
+        first: int (N,), the one category of each row.
+        second: int (N,), the other.
     """
     first = np.unique(first, return_inverse=True)[1]
     second = np.unique(second, return_inverse=True)[1]

@@ -52,7 +52,8 @@ def mean_difference(here: np.ndarray, rest: np.ndarray) -> np.ndarray:
     """(mean - mean of the rest) / root of the mean of both variances, column by column.
 
     Args:
-        here, rest: float (N, F), NaN = missing.
+        here: float (N, F), the group's rows; NaN = missing.
+        rest: float (M, F), all others.
 
     Returns:
         float64 (F,).
@@ -69,7 +70,8 @@ def category_difference(here: np.ndarray, rest: np.ndarray) -> float:
     """Multivariate standardised difference of two groups' counts over the same categories.
 
     Args:
-        here, rest: int (categories,).
+        here: int (categories,), the group's counts.
+        rest: int (categories,), those of all others.
 
     Returns:
         At least 0; infinite when no linear combination of the categories varies within either group as it does between

@@ -54,9 +54,9 @@ class TextFile:
 
 def open_bytes(path: Path) -> BinaryIO:
     """A file's bytes, unpacked when it is gzip, whatever its name says."""
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         packed = file.read(2) == _GZIP
-    return gzip.open(path, "rb") if packed else open(path, "rb")
+    return gzip.open(path, "rb") if packed else path.open("rb")
 
 
 def examine(path: Path) -> TextFile:

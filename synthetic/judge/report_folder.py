@@ -14,7 +14,8 @@ _EARLIER = (REPORT, JUDGEMENT, "judgement")
 
 def beside(synthetic: Path) -> Path:
     """NAME-judgement, next to the folder NAME."""
-    folder = Path(os.path.abspath(synthetic))
+    # Not resolve(): where the Dataset is a link, next to the link.
+    folder = Path(os.path.abspath(synthetic))  # noqa: PTH100
     return folder.with_name(f"{folder.name}-judgement")
 
 

@@ -58,7 +58,7 @@ def _bars(panel, subject: Subject, feature: schema.Feature | None) -> None:
     shares = [text.value_counts(normalize=True) for text in parts]
     names = pd.concat(shares).groupby(level=0).sum().sort_values(ascending=False).index[:MOST_BARS]
     if feature:
-        names = [name for name in schema.in_order(names, feature)] + [n for n in names if n == ""]
+        names = list(schema.in_order(names, feature)) + [n for n in names if n == ""]
     places = np.arange(len(names))
     for turn, (share, colour, label) in enumerate(
         zip(shares, (REAL, SYNTHETIC), ("real train", "synthetic"), strict=True)

@@ -76,7 +76,7 @@ def _files(root: Path) -> set[str]:
     """Names of all files below a folder, with `/`; links to folders are not followed but are a file's name."""
     found = set()
     for folder, folders, files in os.walk(root):
-        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        links = [name for name in folders if Path(folder, name).is_symlink()]
         for name in (*files, *links):
             found.add(Path(folder, name).relative_to(root).as_posix())
     return found

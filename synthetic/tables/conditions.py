@@ -62,6 +62,7 @@ class Conditions:
 
         Args:
             wanted: int (N,), classes that the training rows have.
+            random: draws them.
         """
         rows = np.empty(len(wanted), int)
         for k in np.unique(wanted):

@@ -20,7 +20,8 @@ def test_the_bound_grows_with_what_the_patient_moves():
     direction = pull(releases(100.0, seed=1))
     assert np.argmax(np.abs(direction)) == 1
     found = [bound(releases(shift), direction, 1e-3) for shift in (0.0, 3.0, 100.0)]
-    assert found[0] == 0 and found[0] < found[1] < found[2] == most(60, 1e-3)
+    assert found[0] == 0
+    assert found[0] < found[1] < found[2] == most(60, 1e-3)
     # 40 of 40 right and none of 40 wrong: Clopper-Pearson's lower end is .025^(1/40).
     low = 0.025 ** (1 / 40)
     assert found[2] == pytest.approx(np.log((low - 1e-3) / (1 - low)))
@@ -28,7 +29,8 @@ def test_the_bound_grows_with_what_the_patient_moves():
 
 def test_choosing_and_counting_share_no_training():
     found = releases(0.0, trainings=50)
-    assert found.choosing.sum() == 34 and found.choosing[found.present].sum() == 17
+    assert found.choosing.sum() == 34
+    assert found.choosing[found.present].sum() == 17
     moved = found.values + 1000.0 * ~found.choosing[:, None]
     assert np.array_equal(pull(found), pull(Releases(moved, found.present, 1.0)))
 

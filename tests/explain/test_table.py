@@ -112,10 +112,12 @@ def test_a_logistic_model_has_the_closed_form(small_table):
 def test_values_of_interacting_features_are_shapley_s(small_table, classes):
     model = model_of(small_table, classes, hidden=8)
     background, rows = raw_parts(model, small_table)
-    assert np.isnan(rows).any() and linear_weights(model.model) is None
+    assert np.isnan(rows).any()
+    assert linear_weights(model.model) is None
     expected = np.stack([shapley(model, background, row) for row in rows[:2]])
     exact = attribute(model, background, rows[:2], 200, 0)
-    assert exact.method == "exact" and exact.values.shape == (2, 6, 1 if classes == 2 else 3)
+    assert exact.method == "exact"
+    assert exact.values.shape == (2, 6, 1 if classes == 2 else 3)
     np.testing.assert_allclose(exact.values, expected, atol=1e-4)
     np.testing.assert_allclose(exact.remainder, 0, atol=1e-4)
     sampled = attribute(model, background, rows, 2000, 0, method="permutation")
@@ -138,7 +140,8 @@ def test_a_row_like_all_of_the_background_has_nothing_to_explain(small_table):
     model = model_of(small_table, hidden=8)
     rows = raw_parts(model, small_table)[1]
     found = attribute(model, rows[:1], rows[:2], 40, 0)
-    assert (found.values[0] == 0).all() and (found.values[1] != 0).any()
+    assert (found.values[0] == 0).all()
+    assert (found.values[1] != 0).any()
     assert (attribute(model, rows[:1], rows[:1], 40, 0, method="permutation").values == 0).all()
 
 
@@ -172,14 +175,17 @@ def test_partial_dependence_is_the_mean_answer_to_a_changed_table(small_table):
         assert table["low"][place] == pytest.approx(np.percentile(expected, 10), abs=1e-5)
     age = dependence(model, patients, model.features.index("age"))
     known = rows["age"].dropna().to_numpy(np.float32)
-    assert len(age.grid) == 25 and np.isin(age.grid[:-1].astype(np.float32), known).all()
+    assert len(age.grid) == 25
+    assert np.isin(age.grid[:-1].astype(np.float32), known).all()
 
 
 def test_values_are_written_as_they_are_known(small_table):
     model = model_of(small_table)
     frame = small_table.manifest.head(1).assign(age=63.5, pain="", stage="II", day="2020-03-01T06:30:00")
     texts = dict(zip(model.features, map(value_text, model.preprocessing.raw, model.raw(frame)[0]), strict=True))
-    assert texts["age"] == "63.5" and texts["pain"] == "missing" and texts["stage"] == "II"
+    assert texts["age"] == "63.5"
+    assert texts["pain"] == "missing"
+    assert texts["stage"] == "II"
     assert texts["day"] == "2020-03-01T06:30:00"
     assert value_text(model.preprocessing.raw[model.features.index("day")], 18322.0) == "2020-03-01"
 
@@ -218,9 +224,11 @@ def test_a_run_is_explained_in_files(table_run):
         with Image.open(folder / "shap" / name) as image:
             assert min(image.size) > 200
     summary = json.loads((folder / "shap" / "summary.json").read_text())
-    assert summary["explained"] == ["log-odds of disease"] and summary["largest_remainder"] < 1e-4
+    assert summary["explained"] == ["log-odds of disease"]
+    assert summary["largest_remainder"] < 1e-4
     along = pd.read_csv(folder / "shap" / "partial_dependence.csv")
-    assert set(along["feature"]) == set(model.features) and along["probability"].between(0, 1).all()
+    assert set(along["feature"]) == set(model.features)
+    assert along["probability"].between(0, 1).all()
     explain(run, ExplainConfig(count=1, split="val"))
     assert len(list((folder / "shap").glob("0*.png"))) == 1
 
@@ -252,7 +260,8 @@ def test_several_classes_have_a_swarm_each_and_awkward_names_stand(tmp_path):
     folder = tmp_path / "run" / "explanations" / "shap"
     assert {f"beeswarm-{c}.png" for c in "abc"} <= {path.name for path in folder.glob("*.png")}
     values = pd.read_csv(folder / "shap_values.csv")
-    assert values.columns.is_unique and set(values["(class)"]) == set("abc")
+    assert values.columns.is_unique
+    assert set(values["(class)"]) == set("abc")
     parts = values[list(model.features)].sum(axis=1) + values["(base)"]
     np.testing.assert_allclose(parts, values["score"], atol=1e-4)
 
@@ -276,4 +285,5 @@ def test_a_wide_network_is_explained_by_gradients(tmp_path):
     model = model_of(dataset, hidden=8)
     explain(write_run(tmp_path / "run", dataset, model), ExplainConfig(count=2))
     summary = json.loads((tmp_path / "run" / "explanations" / "shap" / "summary.json").read_text())
-    assert summary["method"] == "gradient" and summary["rows"] == 20
+    assert summary["method"] == "gradient"
+    assert summary["rows"] == 20

@@ -86,7 +86,8 @@ def test_prepare_stops_and_names_rows_and_remedy(heart, tmp_path):
     with pytest.raises(InputError, match=r"heart-\d+ .*= heart-\d+ .*--on-duplicates drop or group"):
         prepared(heart, tmp_path / "data")
     listed = pd.read_csv(tmp_path / "data" / "duplicates.csv")
-    assert len(listed) == len(pd.read_csv(heart)) and not (tmp_path / "data/dataset.yaml").exists()
+    assert len(listed) == len(pd.read_csv(heart))
+    assert not (tmp_path / "data/dataset.yaml").exists()
     # The answer goes on where the question stopped.
     assert len(prepared(heart, tmp_path / "data", on_duplicates="drop").manifest) < len(listed) / 3
 
@@ -94,7 +95,8 @@ def test_prepare_stops_and_names_rows_and_remedy(heart, tmp_path):
 @pytest.mark.parametrize("how", ["drop", "group"])
 def test_both_remedies_give_what_the_patients_give(settled, how, tmp_path):
     data = settled[how]
-    assert not find_leakage(data) and content(data).groupby(content(data)).ngroups == 149
+    assert not find_leakage(data)
+    assert content(data).groupby(content(data)).ngroups == 149
     run = train(data.root, tmp_path / "run", TrainConfig(model="logistic"))
     metrics = evaluate(run, EvaluateConfig(bootstrap=200))
     assert 0.80 <= metrics["metrics"]["auroc"]["value"] <= 0.94
@@ -117,7 +119,8 @@ def test_the_gate_refuses_a_dataset_made_by_hand(heart, tmp_path):
     with pytest.raises(InputError, match="--on-duplicates drop or group settles identical rows"):
         train(data.root, tmp_path / "run", TrainConfig(model="logistic"))
     found = inspect(data, tmp_path / "page")
-    assert len(found.problems) == 1 and "identical rows" in found.problems[0]
+    assert len(found.problems) == 1
+    assert "identical rows" in found.problems[0]
     assert "Copied rows in more than one part" in (tmp_path / "page/inspection.html").read_text()
 
 

@@ -13,7 +13,6 @@ seed and the patient (`medimg.privacy.draws.keyed`): it hides nothing and only h
 import hashlib
 import hmac
 import json
-import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -113,7 +112,7 @@ def secret_of(checkpoints: Path, options: dict, data: str, fixed: int | None = N
         return Secret(seed if given is None else given, options)
     seed = given or secrets.token_bytes(_BYTES)
     atomic.write_json(path, {"seed": seed.hex(), "data": data})
-    os.chmod(path, 0o600)
+    path.chmod(0o600)
     return Secret(seed, options)
 
 

@@ -106,7 +106,9 @@ def _products(window: Window, x, g, units: BatchUnits) -> tf.Tensor:
     there, so no patches are made: the products of all pixels are added up shifted.
     """
     padded = window.pad(x)
-    grid, outputs = tuple(padded.shape[1:3]), window.outputs
+    # Known before any image is: TensorFlow's types allow None in every shape.
+    grid: tuple[int, int] = tuple(padded.shape[1:3])  # pyright: ignore[reportAssignmentType]
+    outputs = window.outputs
 
     def product(left, right):
         pixels = _gram(left(padded), right(padded), grid)

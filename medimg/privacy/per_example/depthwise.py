@@ -53,7 +53,7 @@ def _per_example(layer, x, g) -> tf.Tensor:
         return _one_by_one(layer, x, g)
     window, shape = Window.of(layer, x, g), layer.depthwise_kernel.shape
     g = tf.reshape(g, [-1, *window.outputs, *shape[2:]])
-    padded = window.pad(x)[..., None]
+    padded = tf.expand_dims(window.pad(x), -1)
     places = [tf.reduce_sum(padded[:, rows, columns] * g, axis=[1, 2]) for rows, columns in window.offsets()]
     return tf.reshape(tf.stack(places, axis=1), [-1, *shape])
 

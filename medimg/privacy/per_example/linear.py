@@ -51,7 +51,9 @@ def matrix(calls: list, units: BatchUnits) -> Contribution:
     """
     x = tf.concat([_positions(x) for x, _ in calls], axis=1)
     g = tf.concat([_positions(g) for _, g in calls], axis=1)
-    if not _by_products(x.shape[1], x.shape[2], g.shape[2]):
+    m: int = x.shape[2]  # pyright: ignore[reportAssignmentType] - of the matrix, so never None
+    n: int = g.shape[2]  # pyright: ignore[reportAssignmentType]
+    if not _by_products(x.shape[1], m, n):
         return kept(tf.matmul(x, g, transpose_a=True), units)
 
     def product(left, right):
@@ -61,8 +63,8 @@ def matrix(calls: list, units: BatchUnits) -> Contribution:
         return tf.reduce_sum(inputs * tf.matmul(left(g), right(g), transpose_b=True), axis=[1, 2])
 
     def weighted_sum(weights):
-        flat = tf.reshape(x, [-1, x.shape[2]])
-        return tf.matmul(flat, tf.reshape(scaled(g, weights), [-1, g.shape[2]]), transpose_a=True)
+        flat = tf.reshape(x, [-1, m])
+        return tf.matmul(flat, tf.reshape(scaled(g, weights), [-1, n]), transpose_a=True)
 
     return Contribution(units.squared_norms_of_products(product), weighted_sum)
 

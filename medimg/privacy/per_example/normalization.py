@@ -100,7 +100,8 @@ def group_normalize(x, scale, offset, groups: int, epsilon: float) -> tf.Tensor:
 
         return x * factor[:, None] + (offset - mean * factor)[:, None], gradient
 
-    return normalized(x, scale, offset)
+    # The decorator returns the result alone, which TensorFlow's types do not say.
+    return normalized(x, scale, offset)  # pyright: ignore[reportReturnType]
 
 
 GROUP = Kind(group_forward, contributions)

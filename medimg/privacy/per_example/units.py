@@ -35,7 +35,7 @@ class BatchUnits:
         above = tf.linalg.band_part(tf.ones([batch, batch], tf.bool), 0, -1)
         diagonal = tf.eye(batch, dtype=tf.bool)
         # Each unordered pair of different examples of a unit once: int64 (pairs, 2).
-        self.pairs = tf.where(same & above & ~diagonal)
+        self.pairs = tf.where(same & above & tf.logical_not(diagonal))
 
     def squared_norms(self, per_example) -> tf.Tensor:
         """Squared norm of each unit's sum.

@@ -39,7 +39,9 @@ def rewritten(path, lines):
 
 def test_an_untouched_log_is_fine(written):
     result = verify(written)
-    assert result.ok and not result.problems and not result.notes
+    assert result.ok
+    assert not result.problems
+    assert not result.notes
     assert (result.records, result.rounds) == (4, (1, 2, 3))
     assert verify(written, head=result.head, witnesses=[result.head]).ok
     assert result.head == read_head(written).hash
@@ -190,7 +192,7 @@ def test_signed_heads(tmp_path):
         AuditLog(path, head_path(path))
 
 
-@pytest.mark.parametrize("model,step", [("m", 11), ("other", 150)])
+@pytest.mark.parametrize(("model", "step"), [("m", 11), ("other", 150)])
 def test_a_kill_at_any_byte_goes_on_and_is_told(tmp_path, model, step):
     whole = tmp_path / "whole.jsonl"
     with AuditLog(whole) as log:
@@ -210,7 +212,9 @@ def test_a_kill_at_any_byte_goes_on_and_is_told(tmp_path, model, step):
             log.append(a_round(3))
         assert (told.cut_bytes, told.superseded) == (cut, (2,))
         result = verify(path)
-        assert result.ok and result.rounds == (1, 2, 3) and result.records == 5
+        assert result.ok
+        assert result.rounds == (1, 2, 3)
+        assert result.records == 5
         assert bool(result.notes) == (model == "other")
 
 

@@ -98,8 +98,10 @@ def test_a_patient_of_two_classes_counts_for_the_rarer_and_unlabelled_rows_say_n
     extra = dataset.manifest.iloc[[0, 1]].assign(image=["x.png", "y.png"], label=["rare", ""])
     dataset = replace(dataset, manifest=pd.concat([dataset.manifest, extra], ignore_index=True))
     table = patients_of(dataset).set_index("patient")
-    assert table.loc["common0", "label"] == "rare" and table.loc["common0", "rows"] == 2
-    assert table.loc["common1", "label"] == "common" and table.loc["common1", "train"] == 1
+    assert table.loc["common0", "label"] == "rare"
+    assert table.loc["common0", "rows"] == 2
+    assert table.loc["common1", "label"] == "common"
+    assert table.loc["common1", "train"] == 1
     assert table["label"].value_counts().to_dict() == {"common": 29, "rare": 6, "": 4}
 
 
@@ -161,7 +163,8 @@ def test_shards_give_each_client_few_classes_and_equal_sizes(tmp_path):
         assert 1 <= len(learnt) <= 2
         assert set(client.dataset.rows("test")["label"]) == learnt
         absent = [note for note in client.notes if note.startswith("no image of")]
-        assert len(absent) == 1 and absent[0].count("'") == 2 * (10 - len(learnt))
+        assert len(absent) == 1
+        assert absent[0].count("'") == 2 * (10 - len(learnt))
 
 
 def test_shards_need_patients(tmp_path):
@@ -282,13 +285,15 @@ def test_multilabel_clients_hold_every_class(tmp_path):
 def test_names_sort_as_they_count_and_patients_limit_the_clients(tmp_path):
     dataset = images({"a": 30, "b": 30}, tmp_path)
     names = [client.name for client in partition(dataset, options("iid", clients=12))]
-    assert names[0] == "client-01" and names == sorted(names)
+    assert names[0] == "client-01"
+    assert names == sorted(names)
     with pytest.raises(InputError, match="--clients 61: from 1 to 60"):
         partition(dataset, options("iid", clients=61))
     with pytest.raises(InputError, match="--partition city: choose one of site, iid"):
         partition(dataset, options("city"))
     (only,) = partition(dataset, options("iid", clients=1))
-    assert only.dataset.fingerprint() == dataset.fingerprint() and only.examples == 42
+    assert only.dataset.fingerprint() == dataset.fingerprint()
+    assert only.examples == 42
 
 
 def copied(root, sites=("a", "b")):
@@ -307,7 +312,8 @@ def test_copies_of_a_row_are_at_one_client(tmp_path, kind):
     dataset = copied(tmp_path / "data")
     held = partition(dataset, options(kind, clients=3, min_size=1), measured=False)
     ages = [set(client.dataset.manifest["age"]) for client in held]
-    assert sum(len(one) for one in ages) == 60 and len(set.union(*ages)) == 60
+    assert sum(len(one) for one in ages) == 60
+    assert len(set.union(*ages)) == 60
     assert sum(len(client.dataset.manifest) for client in held) == 120
 
 

@@ -76,7 +76,8 @@ def test_the_ledger_counts_the_rounds_of_each_client(tmp_path, dataset):
     least = NAMES[int(np.argmin(steps))]
     assert told["sites"][least]["epsilon"]["pld"] < told["epsilon"]["pld"]
     text = summary(told)
-    assert "for one client" in text and "every one that takes part" in text
+    assert "for one client" in text
+    assert "every one that takes part" in text
     assert not any("patient of split 'train'" in text for text in told["assumptions"])
     assert private.summary()["unit"] == "client"
 

@@ -64,7 +64,8 @@ def test_an_empty_step_is_one_chunk_of_padding(site):
     assert len(found) == 3
     for inputs, _, _, whose, _, last in found:
         assert np.array_equal(inputs, here.x[:1])
-        assert whose.numpy().tolist() == [-1] and last
+        assert whose.numpy().tolist() == [-1]
+        assert last
 
 
 def test_everyone_is_drawn_at_probability_one(site):

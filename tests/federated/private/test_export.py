@@ -32,8 +32,10 @@ def test_the_card_of_a_private_federation(unit, data, tmp_path):
     folder = export(run, tmp_path / "served", ExportConfig(samples=3))
     card = (folder / "model_card.md").read_text(encoding="utf-8")
     told = json.loads((run.root / "privacy.json").read_text(encoding="utf-8"))
-    assert told["unit"] == unit and set(told["sites"]) == {"s0", "s1", "s2"}
-    assert summary(told, "row") in card and told["composition"] in card
+    assert told["unit"] == unit
+    assert set(told["sites"]) == {"s0", "s1", "s2"}
+    assert summary(told, "row") in card
+    assert told["composition"] in card
     assert f"- Epsilon: {told['epsilon']['pld']}, by privacy loss" in card
     assert f"- Unit: one {unit} of the training part" in card
     for event in told["events"]:

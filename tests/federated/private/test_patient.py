@@ -66,7 +66,8 @@ def test_every_site_stays_within_the_budget_and_the_total_is_the_largest(make, t
         assert 3.95 < site["epsilon"]["pld"] <= 4.0
     assert told["epsilon"]["pld"] == max(s["epsilon"]["pld"] for s in told["sites"].values())
     assert told["epsilon"]["pld_without_amplification"] > told["epsilon"]["pld"]
-    assert told["unit"] == "patient" and "units" not in told
+    assert told["unit"] == "patient"
+    assert "units" not in told
     # A small site pays with more noise for a step, not with its patients' privacy.
     noises = [told["sites"][name]["noise_multiplier"] for name in "abc"]
     assert noises == sorted(noises)
@@ -79,7 +80,8 @@ def test_what_reads_ledgers_reads_this_one(make, tmp_path):
     told = content(tmp_path)
     assert claim_of(run).epsilon == pytest.approx(told["epsilon"]["pld"])
     text = summary(told)
-    assert "162" not in text and "parallel composition" in text
+    assert "162" not in text
+    assert "parallel composition" in text
     assert told["sites"]["c"]["epsilon"]["pld"] == 0
     assert {segment.phase for segment in ledger.segments_of(told)} == {"a", "b"}
     assert any("simulated in one process" in text for text in told["assumptions"])
@@ -95,7 +97,8 @@ def test_a_round_is_written_down_first_and_repeated_for_nothing(make, tmp_path):
     before = content(tmp_path)
     # Killed, and begun again.
     again = make()
-    assert again.plans == private.plans and again.training == private.training
+    assert again.plans == private.plans
+    assert again.training == private.training
     again.before_round(1, list(PATIENTS), {})
     assert content(tmp_path) == before
     again.before_round(2, ["a"], {})
@@ -109,7 +112,8 @@ def test_the_audit_log_is_told_what_the_round_spends(make, tmp_path):
     private.before_round(1, ["a", "b"], {})
     private.before_round(2, ["b"], {})
     told = private.events(2)["privacy"]
-    assert told["epsilon"] == content(tmp_path)["epsilon"] and told["unit"] == "patient"
+    assert told["epsilon"] == content(tmp_path)["epsilon"]
+    assert told["unit"] == "patient"
     assert list(told["events"]) == ["b"]
     assert told["events"]["b"]["count"] == 6
     assert told["events"]["b"]["event"]["type"] == "PoissonSampledDpEvent"

@@ -13,7 +13,8 @@ def test_a_key_is_kept_from_others_and_found_again(site):
     assert len(file.read_bytes()) == site_key.BYTES
     assert site_key.with_key(data) == data
     # Its name does not give it away.
-    assert data.key and data.key not in file.read_bytes().hex()
+    assert data.key
+    assert data.key not in file.read_bytes().hex()
 
 
 def test_a_key_that_is_gone_does_not_come_back(site):

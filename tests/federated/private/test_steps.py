@@ -58,7 +58,8 @@ def test_without_noise_the_round_is_clipped_sgd_on_the_drawn_patients(site, benc
     assert difference(found, expected) < 1e-6
     assert difference(found, zeros(found)) > 1e-3
     # What is not private is not told.
-    assert np.isnan(measures["loss"]) and np.isnan(measures["accuracy"])
+    assert np.isnan(measures["loss"])
+    assert np.isnan(measures["accuracy"])
 
 
 def test_without_clip_and_noise_the_round_is_sgd(site, small_chunks):
@@ -123,7 +124,8 @@ def test_a_repeated_round_is_identical_and_nothing_else_is(site, bench):
     assert difference(base, bench.update(here, "loud", weights=moved)[0]) > 0.005
     told = share(bench.model, here, 1)
     keys = [stream.round_key(told, training).numpy() for training in (1, 1, 2)]
-    assert np.array_equal(keys[0], keys[1]) and not np.array_equal(keys[0], keys[2])
+    assert np.array_equal(keys[0], keys[1])
+    assert not np.array_equal(keys[0], keys[2])
 
 
 def test_two_sites_draw_differently_and_a_fixed_seed_repeats(site, bench):
@@ -196,7 +198,8 @@ def test_rounds_of_scaffold_repeat_exactly_and_stragglers_do_the_first_steps(exe
     later, told = private.run_round(state, data)
     again, _ = private.run_round(state, data)
     assert all(np.array_equal(a, b) for a, b in zip(later.weights, again.weights, strict=True))
-    assert np.isnan(told.per_client["a"].loss) and told.per_client["a"].examples == 40
+    assert np.isnan(told.per_client["a"].loss)
+    assert told.per_client["a"].examples == 40
     half = private.client_updates(start, data, work={"a": 0.5})
     whole = private.client_updates(start, data)
     assert difference(half["a"].vectors, whole["a"].vectors) > 1e-3

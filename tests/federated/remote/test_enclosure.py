@@ -105,7 +105,7 @@ def test_stops_with_all_its_processes(tmp_path):
 
 
 def test_taken_port_is_told():
-    with listening("127.0.0.1", 0) as taken, pytest.raises(OSError):
+    with listening("127.0.0.1", 0) as taken, pytest.raises(OSError, match="in use"):
         Worker(port=taken.getsockname()[1])
 
 

@@ -1,7 +1,6 @@
 """What a site tells, what it refuses, and its folder; without TensorFlow."""
 
 import json
-import os
 import signal
 import stat
 
@@ -69,7 +68,7 @@ def test_sites_that_are_not_there(dataset, tmp_path):
 def test_spool_is_private_and_takes_whole_requests_only():
     name, raw = messages.encode("describe", seed=3)
     with Spool() as spool:
-        assert stat.S_IMODE(os.stat(spool.folder).st_mode) == 0o700
+        assert stat.S_IMODE(spool.folder.stat().st_mode) == 0o700
         path = spool.path / messages.request_path(name)
         path.write_bytes(raw[:-5])
         (path.parent / "other.json").write_text("{}")
@@ -117,9 +116,9 @@ def test_client_that_two_workers_serve_goes_to_the_less_loaded():
 
     served = assigned({"x:1": serving(a=50, b=20, c=30), "y:1": serving(b=20, c=30)})
     assert served == {"x:1": ["a"], "y:1": ["b", "c"]}
+    other = serving(b=20)
+    other.clients["b"]["fingerprint"] = "else"
     with pytest.raises(InputError, match="x:1, y:1: serve different data as client 'b'"):
-        other = serving(b=20)
-        other.clients["b"]["fingerprint"] = "else"
         assigned({"x:1": serving(b=20), "y:1": other})
 
 

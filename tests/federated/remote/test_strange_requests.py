@@ -187,7 +187,7 @@ def test_what_lies_where_requests_should(loop, tmp_path):
     os.mkfifo(place / f"{'1' * 64}.json")
     (place / f"{'2' * 64}.json").mkdir()
     (place / f"{'3' * 64}.json").write_bytes(b"never whole")
-    with open(place / f"{'4' * 64}.json", "wb") as file:
+    with (place / f"{'4' * 64}.json").open("wb") as file:
         file.truncate(messages.LARGEST + 1)
     (place / "a\nb.json").write_bytes(b"")
     assert loop.answer(loop.send(messages.encode("describe", seed=2)[1]))["answer"]

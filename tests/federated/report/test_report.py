@@ -233,7 +233,8 @@ def test_the_page_stands_alone_and_has_every_figure(case):
 def test_the_page_says_what_was_found_shared_seen_and_promised(case):
     root, federation = case
     page = render(root, federation)
-    assert "<West>" not in page and "Graz &lt;West&gt;" in page
+    assert "<West>" not in page
+    assert "Graz &lt;West&gt;" in page
     text = text_of(page)
     gain = federation["comparison"]["gain"]
     for sentence in (
@@ -252,7 +253,8 @@ def test_the_page_says_what_was_found_shared_seen_and_promised(case):
     assert "with fewer than 3 clients a round gives no sum" in text
     assert "Oslo: update rejected (update holds NaN) in round 4" in text
     assert f"{BYTES} B to a client and {BYTES} B from it" in text
-    assert "one process on one machine" in text and "not a medical device" in text
+    assert "one process on one machine" in text
+    assert "not a medical device" in text
     assert "ab" * 32 in text
     assert "Not compared: personalised (--personalise was not given)." in text
 
@@ -274,10 +276,13 @@ def test_without_comparison_privacy_or_secure_sum_the_page_says_so(case):
     assert "can't tell" in text
     assert "local (--compare none)" in text
     assert "No statistics shared before the first round are on record" in text
-    assert "in the clear" in text and "None was promised" in text
+    assert "in the clear" in text
+    assert "None was promised" in text
     assert "parts of one data set (dirichlet, alpha 0.5)" in text
-    assert "2 workers (basel:9000, oslo:9000)" in text and "one process on one machine" not in text
-    assert "of the last round was kept" in text and "star marks" not in text
+    assert "2 workers (basel:9000, oslo:9000)" in text
+    assert "one process on one machine" not in text
+    assert "of the last round was kept" in text
+    assert "star marks" not in text
     assert [title for title, _, _ in printed(bare)] == ["4 clients", "fedavg, mean by examples"]
 
 
@@ -343,7 +348,8 @@ def test_incidents_name_rounds_and_reasons():
         "1 of 8 times a client that was asked dropped out",
     ]
     many = grid(*((1, f"c{i:02d}", "lost") for i in range(20)))
-    assert len(incidents(many)) == 13 and incidents(many)[-1].startswith("and 8 more")
+    assert len(incidents(many)) == 13
+    assert incidents(many)[-1].startswith("and 8 more")
     assert spans([5, 1, 2, 9, 8, 7]) == "1, 2, 5, 7 to 9"
 
 
@@ -421,7 +427,8 @@ def test_the_command_line_gets_values_words_and_costs(case, capsys):
     shown = f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
     line = next(text for text in capsys.readouterr().out.splitlines() if shown in text)
     # A row that wraps can't be read in a log.
-    assert place["name"] in line and place["word"] in line
+    assert place["name"] in line
+    assert place["word"] in line
     assert dict(tables[-1][2])["epsilon"] == "7.98 at delta 0.0001, one patient"
     assert [row[-1] for row in tables[2][2]] == ["4", "5", "6", "7"]
 

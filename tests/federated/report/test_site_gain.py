@@ -207,7 +207,8 @@ def test_result_is_json_and_repeats(tmp_path):
     result = json.loads(first)
     table = site_table(result)
     assert table["site"].tolist() == [*SIZES, POOLED, MEAN]
-    assert "federated − local" in table and "does it gain?" in table
+    assert "federated − local" in table
+    assert "does it gain?" in table
     assert save(site_gain_figure(result), tmp_path / "gain.png").stat().st_size > 10_000
 
 

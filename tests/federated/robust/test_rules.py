@@ -50,7 +50,7 @@ def test_median_share_is_the_fraction_of_coordinates():
     assert even.used.tolist() == [False, True, True, False]
 
 
-@pytest.mark.parametrize("n,trim", [(5, 1), (5, 0.2), (10, 0.3), (9, 0.0), (100, 0.07), (7, 3)])
+@pytest.mark.parametrize(("n", "trim"), [(5, 1), (5, 0.2), (10, 0.3), (9, 0.0), (100, 0.07), (7, 3)])
 def test_trimmed_mean_is_scipys(n, trim, any_block):
     values = updates(n)
     k = trimmed_clients(trim, n)
@@ -94,7 +94,7 @@ def reference_krum_scores(values, f):
     return np.array(scores)
 
 
-@pytest.mark.parametrize("n,f", [(3, 0), (5, 1), (7, 2), (12, 3)])
+@pytest.mark.parametrize(("n", "f"), [(3, 0), (5, 1), (7, 2), (12, 3)])
 def test_krum_by_brute_force(n, f, any_block):
     values = updates(n, seed=n)
     scores = reference_krum_scores(values, f)

@@ -38,7 +38,8 @@ def test_dropouts_and_stragglers_come_at_their_rate_and_independently():
     lost = np.array([[n in dropouts(NAMES, 0.3, r, 1) for n in NAMES] for r in range(1000)])
     slow = np.array([[w < 1 for w in stragglers(NAMES, 0.3, 0.5, r, 1).values()] for r in range(1000)])
     error = 5 * np.sqrt(0.3 * 0.7 / lost.size)
-    assert abs(lost.mean() - 0.3) < error and abs(slow.mean() - 0.3) < error
+    assert abs(lost.mean() - 0.3) < error
+    assert abs(slow.mean() - 0.3) < error
     # Same seeds, rounds and clients: the streams still don't follow each other.
     assert abs((lost & slow).mean() - 0.09) < error
     assert abs((lost[:, 0] & lost[:, 1]).mean() - 0.09) < 5 * np.sqrt(0.09 * 0.91 / 1000)
@@ -52,11 +53,13 @@ def test_what_happens_to_a_client_does_not_depend_on_the_others():
 
 def test_who_arrives_is_who_was_asked_and_not_lost():
     seen = attendance(NAMES, 2, 0, fraction=0.8, dropout=0.4, straggling=1.0, pace=0.25)
-    assert seen.dropped and set(seen.arriving) | set(seen.dropped) == set(seen.selected)
+    assert seen.dropped
+    assert set(seen.arriving) | set(seen.dropped) == set(seen.selected)
     assert not set(seen.arriving) & set(seen.dropped)
     assert seen.work == dict.fromkeys(seen.selected, 0.25)
     plain = attendance(NAMES, 2, 0)
-    assert plain.arriving == tuple(NAMES) and set(plain.work.values()) == {1.0}
+    assert plain.arriving == tuple(NAMES)
+    assert set(plain.work.values()) == {1.0}
 
 
 def test_a_slow_client_does_at_least_a_step():

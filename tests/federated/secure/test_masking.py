@@ -50,7 +50,8 @@ def test_equals_the_plain_sum_whoever_drops_out_down_to_the_threshold(count, vec
         result = masked_sum(vectors, weights, **options)
         staying = [n for n in vectors if lost.get(n) in (None, *AFTER_THE_VECTOR)]
         assert_equal_to_plain(result, vectors, weights, staying)
-        assert result.dropped == lost and not result.rejected
+        assert result.dropped == lost
+        assert not result.rejected
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -114,7 +115,8 @@ def test_a_lost_client_is_a_sum_of_the_others_that_differs(vectors_of):
 def test_a_vector_that_cannot_be_used_is_rejected_by_name_and_the_round_goes_on(vector, reason):
     vectors = {"good": np.ones(3), "bad": vector, "fine": np.ones(3)}
     result = masked_sum(vectors, identities=identities(vectors))
-    assert result.included == ("good", "fine") and list(result.rejected) == ["bad"]
+    assert result.included == ("good", "fine")
+    assert list(result.rejected) == ["bad"]
     with pytest.raises(RejectedError, match=reason):
         raise RejectedError("bad", result.rejected["bad"])
     assert np.array_equal(result.total, [2.0, 2.0, 2.0])
@@ -124,7 +126,8 @@ def test_a_vector_that_cannot_be_used_is_rejected_by_name_and_the_round_goes_on(
 def test_a_weight_out_of_bounds_is_rejected_by_name(weight):
     vectors = {name: np.ones(3) for name in "abc"}
     result = masked_sum(vectors, {"a": 1, "b": weight, "c": 2}, identities=identities(vectors))
-    assert list(result.rejected) == ["b"] and result.weight == 3
+    assert list(result.rejected) == ["b"]
+    assert result.weight == 3
 
 
 @pytest.mark.parametrize(

@@ -388,8 +388,8 @@ def test_nothing_to_learn_from_is_refused():
     lacking = whole.manifest.copy()
     lacking.loc[::2, "weight"] = np.nan
     lacking.loc[1::2, "visits"] = np.nan
+    pool = dataclasses.replace(whole, manifest=lacking)
     with pytest.raises(InputError, match="drop-rows: every training row of the federation"):
-        pool = dataclasses.replace(whole, manifest=lacking)
         of(divided(pool), Schema.of(whole), missing="drop-rows")
 
 

@@ -296,7 +296,8 @@ def test_fedbn_keeps_normalisation_at_the_client(execution, tmp_path):
     state, _ = engine.run_round(start, data)
     state, _ = engine.run_round(state, data)
     at = [i for i, w in enumerate(model.weights) if "_norm/" in w.name]
-    assert at and all(np.array_equal(state.weights[i], start.weights[i]) for i in at)
+    assert at
+    assert all(np.array_equal(state.weights[i], start.weights[i]) for i in at)
     a, b = engine.weights(state, "a"), engine.weights(state, "bb")
     names = [model.weights[i].name for i in at]
     assert any("moving_mean" in name for name in names)

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +12,7 @@ from federated.tff.worker import Worker, binary
 
 def alive(process: int) -> bool:
     try:
-        with open(f"/proc/{process}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
 
@@ -27,8 +27,7 @@ def wait_until(condition, seconds=10.0) -> bool:
 
 
 def command(process: int) -> str:
-    with open(f"/proc/{process}/cmdline") as file:
-        return file.read()
+    return Path(f"/proc/{process}/cmdline").read_text()
 
 
 def test_stops_and_stops_again():

@@ -85,4 +85,5 @@ def test_folds_of_a_private_training_are_no_other_patients_matter(table):
             assert (alone["split"] == whole.loc[alone.index, "split"]).all()
         assert set(whole["split"]) == {"train", "val", "test"}
         assert whole.groupby("patient")["split"].nunique().max() == 1
-    assert set().union(*tested) == set(patients) and sum(map(len, tested)) == patients.nunique()
+    assert set().union(*tested) == set(patients)
+    assert sum(map(len, tested)) == patients.nunique()

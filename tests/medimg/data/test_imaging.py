@@ -156,7 +156,8 @@ def test_wide_image_shrinks_to_the_mean_of_areas(tmp_path):
 def test_resize_in_both_directions():
     image = np.tile(np.arange(0, 100, dtype=np.uint16)[None] * 600, (4, 1))
     small = resize(image, 10)
-    assert small.shape == (10, 10) and small.dtype == np.uint16
+    assert small.shape == (10, 10)
+    assert small.dtype == np.uint16
     np.testing.assert_array_equal(small, np.tile(image[0].reshape(10, 10).mean(axis=1), (10, 1)))
     assert resize(np.full((1, 1, 3), 7, np.uint8), 5).tolist() == np.full((5, 5, 3), 7).tolist()
 

@@ -58,7 +58,8 @@ def brute_force(dataset: Dataset) -> tuple[set, set]:
 
 
 def test_a_prepared_dataset_has_none(dataset):
-    assert not find_leakage(dataset) and find_leakage(dataset).problems() == []
+    assert not find_leakage(dataset)
+    assert find_leakage(dataset).problems() == []
     require_no_leakage(dataset)
 
 
@@ -67,7 +68,8 @@ def test_a_patient_in_two_parts_is_named(dataset):
     leaky = changed(dataset, "patient", test, dataset.manifest["patient"][train])
     found = find_leakage(leaky)
     assert [leak.name for leak in found.patients] == [dataset.manifest["patient"][train]]
-    assert set(found.patients[0].splits) == {"train", "test"} and not found.images
+    assert set(found.patients[0].splits) == {"train", "test"}
+    assert not found.images
     with pytest.raises(InputError, match=r"1 patients are in more than one part: p[0-9]+ .*data inspect"):
         require_no_leakage(leaky)
 
@@ -80,8 +82,10 @@ def test_copies_are_found_in_the_files_whatever_the_manifest_says(dataset, hashe
         dataset.manifest.drop(columns=["pixels", "bytes"], inplace=True)
     found = find_leakage(dataset)
     across, conflicts = brute_force(dataset)
-    assert {leak.files for leak in found.images} == across and len(across) == 2
-    assert {leak.files for leak in found.conflicts} == conflicts and len(conflicts) == 1
+    assert {leak.files for leak in found.images} == across
+    assert len(across) == 2
+    assert {leak.files for leak in found.conflicts} == conflicts
+    assert len(conflicts) == 1
     with pytest.raises(InputError, match=r"2 groups of identical images are in more than one part.*1 groups .*labels"):
         require_no_leakage(dataset)
 
@@ -97,7 +101,8 @@ def test_the_same_pixels_in_another_file_format_are_identical(dataset):
 def test_conflicts_within_one_part_count_and_unlabelled_images_do_not(dataset):
     first, second = row_of(dataset, "train", "a"), row_of(dataset, "train", "b")
     copied(dataset, first, second)
-    assert len(find_leakage(dataset).conflicts) == 1 and not find_leakage(dataset).images
+    assert len(find_leakage(dataset).conflicts) == 1
+    assert not find_leakage(dataset).images
     assert not find_leakage(changed(dataset, "label", second, ""))
 
 

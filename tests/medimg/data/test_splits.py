@@ -59,13 +59,15 @@ def test_a_class_of_three_patients_is_in_every_part(seed):
 def test_scarce_classes_go_to_train_first_then_test():
     labels = ["common"] * 50 + ["single", "double", "double"]
     parts = split_groups(labels, range(53), SHARES, 0)
-    assert parts[50] == "train" and set(parts[51:]) == {"train", "test"}
+    assert parts[50] == "train"
+    assert set(parts[51:]) == {"train", "test"}
     assert missing_classes(labels, parts) == [("double", "val", 2), ("single", "val", 1), ("single", "test", 1)]
 
 
 def test_a_part_of_nothing_gets_nothing():
     parts = split_groups(["a", "b"] * 50, range(100), (0.8, 0.2, 0.0), 0)
-    assert set(parts) == {"train", "val"} and np.sum(parts == "val") == 20
+    assert set(parts) == {"train", "val"}
+    assert np.sum(parts == "val") == 20
 
 
 def test_a_large_patient_does_not_overfill_a_small_part():
@@ -78,7 +80,8 @@ def test_a_large_patient_does_not_overfill_a_small_part():
 def test_the_seed_decides_and_repeats():
     labels, groups = ["a", "b"] * 100, range(200)
     first, again, other = (split_groups(labels, groups, SHARES, seed) for seed in (1, 1, 2))
-    assert (first == again).all() and (first != other).any()
+    assert (first == again).all()
+    assert (first != other).any()
 
 
 def test_units_equal_brute_force():

@@ -23,18 +23,23 @@ def phantom(tmp_path):
 def test_a_sound_dataset(phantom, tmp_path):
     found = inspect(phantom, tmp_path / "out")
     rows = phantom.manifest
-    assert found.problems == [] and found.broken == [] and found.duplicates == 0
+    assert found.problems == []
+    assert found.broken == []
+    assert found.duplicates == 0
     for part in ("train", "val", "test"):
         assert found.images[part] == (rows["split"] == part).sum()
         assert found.patients[part] == rows["patient"][rows["split"] == part].nunique()
         for name in phantom.classes:
             assert found.counts[part][name] == ((rows["split"] == part) & (rows["label"] == name)).sum()
-    assert sum(sum(site.values()) for site in found.sites.values()) == len(rows) and len(found.sites) == 5
+    assert sum(sum(site.values()) for site in found.sites.values()) == len(rows)
+    assert len(found.sites) == 5
     assert sum(n * count for n, count in found.images_per_patient.items()) == len(rows)
-    assert found.sizes == {"64 x 64": len(rows)} and found.depths == {"8-bit grey": len(rows)}
+    assert found.sizes == {"64 x 64": len(rows)}
+    assert found.depths == {"8-bit grey": len(rows)}
     assert found.findings == (rows["label"] == "opacity").sum()
     saved = json.loads((tmp_path / "out" / "inspection.json").read_text())
-    assert saved["counts"] == found.counts and saved["leakage"] == {
+    assert saved["counts"] == found.counts
+    assert saved["leakage"] == {
         "patients": [],
         "images": [],
         "conflicts": [],
@@ -42,7 +47,8 @@ def test_a_sound_dataset(phantom, tmp_path):
     }
     assert len(list((tmp_path / "out" / "figures").glob("*.png"))) == 3
     page = (tmp_path / "out" / "inspection.html").read_text()
-    assert page.count("data:image/png;base64,") == 3 and "http" not in page.replace("http-equiv", "")
+    assert page.count("data:image/png;base64,") == 3
+    assert "http" not in page.replace("http-equiv", "")
 
 
 def test_everything_wrong_is_listed_and_nothing_stops(phantom, tmp_path):
@@ -58,22 +64,31 @@ def test_everything_wrong_is_listed_and_nothing_stops(phantom, tmp_path):
     paths[gone].unlink()
     paths[empty].write_bytes(b"")
     found = inspect(Dataset.load(phantom.root), tmp_path / "out")
-    assert len(found.broken) == 2 and rows["image"][gone] in found.broken[0] and f"row {empty + 2}" in found.broken[1]
-    assert len(found.leakage.patients) == 1 and len(found.leakage.images) == 1
-    assert set(found.problems) >= set(found.broken) and len(found.problems) >= 4
-    assert found.sizes["7 x 5"] == 2 and found.depths["16-bit colour"] == 2 and found.duplicates == 1
+    assert len(found.broken) == 2
+    assert rows["image"][gone] in found.broken[0]
+    assert f"row {empty + 2}" in found.broken[1]
+    assert len(found.leakage.patients) == 1
+    assert len(found.leakage.images) == 1
+    assert set(found.problems) >= set(found.broken)
+    assert len(found.problems) >= 4
+    assert found.sizes["7 x 5"] == 2
+    assert found.depths["16-bit colour"] == 2
+    assert found.duplicates == 1
     assert sum(counts[UNLABELLED] for counts in found.counts.values()) == 1
     page = (tmp_path / "out" / "inspection.html").read_text()
-    assert rows["image"][train] in page and rows["image"][gone] in page
+    assert rows["image"][train] in page
+    assert rows["image"][gone] in page
 
 
 @pytest.mark.slow
 def test_the_built_in_phantom_is_drawn_once(tmp_path, monkeypatch):
     monkeypatch.setenv("MEDIMG_CACHE", str(tmp_path / "cache"))
-    assert cache_folder() == tmp_path / "cache" and resolve("some/folder").parts == ("some", "folder")
+    assert cache_folder() == tmp_path / "cache"
+    assert resolve("some/folder").parts == ("some", "folder")
     folder = resolve("phantom")
     written = (folder / "dataset.yaml").stat().st_mtime_ns
-    assert resolve("phantom") == folder and (folder / "dataset.yaml").stat().st_mtime_ns == written
+    assert resolve("phantom") == folder
+    assert (folder / "dataset.yaml").stat().st_mtime_ns == written
     assert Dataset.load(folder).classes == ("normal", "opacity")
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [folder.name]
     monkeypatch.delenv("MEDIMG_CACHE")

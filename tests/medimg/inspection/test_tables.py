@@ -26,7 +26,8 @@ def drawn(out) -> set[str]:
 def test_a_sound_table(small_table, tmp_path):
     found = inspect(small_table, tmp_path)
     rows = small_table.manifest
-    assert found.problems == [] and found.types["continuous"] == 2
+    assert found.problems == []
+    assert found.types["continuous"] == 2
     for part in ("train", "val", "test"):
         held = rows[rows["split"] == part]
         assert found.rows[part] == len(held)
@@ -48,7 +49,8 @@ def test_a_sound_table(small_table, tmp_path):
         with Image.open(path) as image:
             assert min(image.size) > 200
     page = (tmp_path / "inspection.html").read_text()
-    assert page.count("data:image/png;base64,") == len(FIGURES) and "http" not in page
+    assert page.count("data:image/png;base64,") == len(FIGURES)
+    assert "http" not in page
     assert json.loads((tmp_path / "inspection.json").read_text())["counts"] == found.counts
 
 
@@ -79,7 +81,8 @@ def test_what_is_wrong_is_named(tmp_path):
     Dataset(dataset.root, "wrong", "binary", dataset.classes, table, features=features).save()
     found = inspect(Dataset.load(dataset.root), tmp_path / "out")
     # The row under two labels can't be there twice by chance.
-    assert len(found.problems) == 3 and moved in found.problems[0]
+    assert len(found.problems) == 3
+    assert moved in found.problems[0]
     assert "1 groups of identical rows are in more than one part" in found.problems[1]
     assert "1 groups of identical rows have different labels" in found.problems[2]
     notes = "\n".join(found.notes)
@@ -122,8 +125,10 @@ def test_a_bare_table_has_what_can_be_drawn(tmp_path):
     Dataset(tmp_path / "data", "bare", "multiclass", ("a", "b", "c"), table, features=features).save()
     found = inspect(Dataset.load(tmp_path / "data"), tmp_path / "out")
     assert drawn(tmp_path / "out") == {"classes", "distributions"}
-    assert "part 'val' is empty" in found.notes and found.sites == {}
-    assert found.counts["train"]["(unlabelled)"] == 7 and found.features[0]["shift"] == {}
+    assert "part 'val' is empty" in found.notes
+    assert found.sites == {}
+    assert found.counts["train"]["(unlabelled)"] == 7
+    assert found.features[0]["shift"] == {}
 
 
 def test_points_of_a_pair_stand_where_the_bars_of_their_category_do():
@@ -135,7 +140,8 @@ def test_points_of_a_pair_stand_where_the_bars_of_their_category_do():
     bars, _, points, _ = figure.axes
     names = [label.get_text() for label in bars.get_xticklabels()]
     shown = frame[frame["code"].isin(names)]
-    assert names == sorted(names, key=int) and len(names) == 8
+    assert names == sorted(names, key=int)
+    assert len(names) == 8
     places = np.asarray(points.collections[0].get_offsets())
     places = places[~np.isnan(places[:, 0])]
     found = pd.DataFrame({"age": places[:, 1], "code": places[:, 0].round()}).sort_values("age")
@@ -174,7 +180,8 @@ def test_large_tables_are_sampled_and_wide_ones_cut(tmp_path):
     features = tuple(Feature(name, "continuous") for name in names)
     dataset = Dataset(tmp_path, "genes", "binary", ("no", "yes"), table, features=features)
     found = inspect(dataset, tmp_path / "out")
-    assert found.features[0]["name"] == "g123" and len(found.features) == wide
+    assert found.features[0]["name"] == "g123"
+    assert len(found.features) == wide
     assert (tmp_path / "out" / "inspection.html").read_text().count("<tr><td>g") == 30
     long = pd.concat([table[[*roles, "g0", "g123"]]] * 300, ignore_index=True)
     dataset = Dataset(tmp_path, "long", "binary", ("no", "yes"), long, features=features[:1] + features[123:124])
@@ -186,9 +193,11 @@ def test_heart_disease_shows_what_each_hospital_left_out(medical_data, tmp_path)
     source = medical_data / "heart_disease"
     dataset = prepare("heart", source, tmp_path / "data", PrepareConfig())
     found = inspect(dataset, tmp_path / "out")
-    assert found.problems == [] and set(found.sites) == {"cleveland", "hungarian", "switzerland", "va"}
+    assert found.problems == []
+    assert set(found.sites) == {"cleveland", "hungarian", "switzerland", "va"}
     missing = {f["name"]: f["missing_by_site"] for f in found.features}
-    assert missing["ca"]["cleveland"] < 0.05 and missing["ca"]["hungarian"] > 0.9
+    assert missing["ca"]["cleveland"] < 0.05
+    assert missing["ca"]["hungarian"] > 0.9
     assert missing["chol"]["switzerland"] == 1.0
     assert "missing in every row of site 'switzerland': chol" in found.notes
     assert not any("alone" in note for note in found.notes)

@@ -136,7 +136,8 @@ def test_every_opacity_is_inside_the_lungs_at_any_size(size, opacity_size):
 def test_normal_patients_have_no_finding(drawn):
     for phantom in drawn:
         if phantom.label == "normal":
-            assert phantom.boxes == [] and not phantom.mask.any()
+            assert phantom.boxes == []
+            assert not phantom.mask.any()
 
 
 @pytest.mark.parametrize("prevalence", [0.0, 0.1, 0.5, 0.333, 1.0])
@@ -220,20 +221,25 @@ def test_marker_is_a_bright_corner_and_changes_nothing_else(opaque):
     number = int(opaque[0].patient[1:])
     with_it = draw(replace(SMALL, shortcut=1.0), number, 0)
     changed = with_it.image != opaque[0].image
-    assert with_it.marker == 1 and opaque[0].marker == 0
-    assert changed.any() and not changed[12:].any() and not changed[:, 12:].any()
+    assert with_it.marker == 1
+    assert opaque[0].marker == 0
+    assert changed.any()
+    assert not changed[12:].any()
+    assert not changed[:, 12:].any()
     assert with_it.image[changed].max() > 200
 
 
 def test_patients_have_one_to_n_images():
     counts = np.bincount([p.images for p in cohort(replace(SMALL, images_per_patient=3))], minlength=4)
-    assert counts[0] == 0 and (counts[1:] > 40).all()
+    assert counts[0] == 0
+    assert (counts[1:] > 40).all()
 
 
 def test_source_lists_what_draw_gives():
     config = replace(SMALL, patients=30, images_per_patient=3, shortcut=0.5)
     scan = SOURCE.scan(None, PrepareConfig(), phantom=config)
-    assert scan.task == "binary" and scan.classes == ("normal", "opacity")
+    assert scan.task == "binary"
+    assert scan.classes == ("normal", "opacity")
     assert len(scan.records) == sum(person.images for person in cohort(config))
     for row in scan.records.itertuples():
         phantom = draw(config, int(row.patient[1:]), row.view - 1)

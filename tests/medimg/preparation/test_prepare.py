@@ -66,7 +66,8 @@ def test_images_manifest_and_hashes(tmp_path):
     for key, row in rows.iterrows():
         assert row["pixels"] == pixel_hash(images[key])
         assert row["bytes"] == byte_hash((again.root / row["image"]).read_bytes())
-    assert not (again.root / SCRATCH).exists() and rejected(again.root) == {}
+    assert not (again.root / SCRATCH).exists()
+    assert rejected(again.root) == {}
 
 
 def test_boxes_and_masks_scale_with_the_image(tmp_path):
@@ -81,7 +82,9 @@ def test_boxes_and_masks_scale_with_the_image(tmp_path):
     row = dataset.manifest.iloc[0]
     assert (row["x"], row["y"], row["width"], row["height"]) == ("10|0", "5|10", "10|20", "5|10")
     mask = read_image(dataset.root / row["mask"])
-    assert mask.shape == (20, 20) and (mask[5:10, 10:] == 2).all() and (mask == 2).sum() == 50
+    assert mask.shape == (20, 20)
+    assert (mask[5:10, 10:] == 2).all()
+    assert (mask == 2).sum() == 50
     source = read_image(tmp_path / row["source_file"])
     np.testing.assert_array_equal(read_image(dataset.root / row["image"]), resize(source, 20))
 
@@ -98,7 +101,8 @@ def test_a_class_that_breaks_whole_is_an_error(tmp_path):
         file.write_bytes(b"")
     with pytest.raises(InputError, match=r"class 'b': no image could be read .*rejected.csv"):
         prepare("folder", source, tmp_path / "data", PrepareConfig())
-    assert len(rejected(tmp_path / "data")) == 3 and not (tmp_path / "data" / "dataset.yaml").exists()
+    assert len(rejected(tmp_path / "data")) == 3
+    assert not (tmp_path / "data" / "dataset.yaml").exists()
 
 
 def test_group_by_another_column_keeps_patients_whole_too(tmp_path):
@@ -128,7 +132,8 @@ def test_official_parts_stay_and_val_is_carved(tmp_path):
     dataset = prepare("folder", official(tmp_path / "set"), tmp_path / "data", PrepareConfig(split="official"))
     parts = split_of(dataset)
     assert {part for key, part in parts.items() if key.startswith("test/")} == {"test"}
-    assert len(dataset.rows("val")) == 6 and dataset.rows("val")["label"].value_counts().to_dict() == {"a": 3, "b": 3}
+    assert len(dataset.rows("val")) == 6
+    assert dataset.rows("val")["label"].value_counts().to_dict() == {"a": 3, "b": 3}
     assert any("no official val" in note for note in dataset.preparation["notes"])
 
 
@@ -138,7 +143,8 @@ def test_official_parts_patients_in_two_stay_in_test(tmp_path):
         draw(source / name)
     config = PrepareConfig(split="official", patient_pattern=r"((train|test)\d+_[ab])")
     dataset = prepare("folder", source, tmp_path / "data", config)
-    assert split_of(dataset)["test/a/test00_a.png"] == "test" and len(dataset.rows("test")) == 10
+    assert split_of(dataset)["test/a/test00_a.png"] == "test"
+    assert len(dataset.rows("test")) == 10
     assert rejected(dataset.root) == {
         "train/a/test00_a.png": "patient test00_a is in test too",
         "train/b/test00_a_again.png": "patient test00_a is in test too",
@@ -171,9 +177,11 @@ def copies(tmp_path):
 def test_duplicates_stop_with_a_list_and_go_on_by_option(copies, tmp_path):
     with pytest.raises(InputError, match="2 groups of identical images") as error:
         prepare("folder", copies, tmp_path / "data", PrepareConfig(split="official"))
-    assert "duplicates.csv" in str(error.value) and "--on-duplicates" in str(error.value)
+    assert "duplicates.csv" in str(error.value)
+    assert "--on-duplicates" in str(error.value)
     listed = pd.read_csv(tmp_path / "data" / "duplicates.csv")
-    assert set(listed["problem"]) == {"several parts", "conflicting labels"} and len(listed) == 4
+    assert set(listed["problem"]) == {"several parts", "conflicting labels"}
+    assert len(listed) == 4
     dataset = prepare("folder", copies, tmp_path / "data", PrepareConfig(split="official", on_duplicates="drop"))
     gone = rejected(dataset.root)
     assert set(gone) == {"train/a/across.png", "train/a/conflict.png", "train/b/train02_b.png"}
@@ -197,7 +205,8 @@ def test_duplicates_grouped_are_one_patient(copies, tmp_path, split):
             ("test/a/test01_a.png", "train/a/across.png"),
             ("train/a/train00_a.png", "train/a/same_part.png"),
         ):
-            assert rows["patient"][one] == rows["patient"][other] and rows["split"][one] == rows["split"][other]
+            assert rows["patient"][one] == rows["patient"][other]
+            assert rows["split"][one] == rows["split"][other]
             assert {rows["patient_given"][one], rows["patient_given"][other]} == {one, other}
 
 

@@ -48,8 +48,10 @@ def test_shares_and_patients():
 
 def test_few_identical_rows_stay_together():
     parts = assign(rows(100, copies=4))
-    assert list(parts.split[96:]) == list(parts.split[:4]) and not parts.rejected
-    assert "4 rows are copies" in parts.notes[0] and "kept in one part" in parts.notes[0]
+    assert list(parts.split[96:]) == list(parts.split[:4])
+    assert not parts.rejected
+    assert "4 rows are copies" in parts.notes[0]
+    assert "kept in one part" in parts.notes[0]
     assert "r96 = r0" in parts.notes[0]
 
 
@@ -58,12 +60,14 @@ def test_many_copies_stop_and_are_settled_as_images_are(tmp_path):
     with pytest.raises(InputError, match=r"30 groups of identical rows .*r0 \(a\) = r70 \(a\)"):
         assign_row_parts(table, ["x", "y"], PrepareConfig(), SPLIT, tmp_path)
     listed = pd.read_csv(tmp_path / "duplicates.csv")
-    assert len(listed) == 60 and set(listed["problem"]) == {"several patients"}
+    assert len(listed) == 60
+    assert set(listed["problem"]) == {"several patients"}
     grouped = assign(table, on_duplicates="group")
     assert list(grouped.split[70:]) == list(grouped.split[:30])
     assert list(grouped.patient[70:]) == list(table["patient"][:30])
     dropped = assign(table, on_duplicates="drop")
-    assert len(dropped.split) == 70 and dropped.rejected[0] == ("r70", "identical to r0")
+    assert len(dropped.split) == 70
+    assert dropped.rejected[0] == ("r70", "identical to r0")
 
 
 def questionnaire(n=400):
@@ -74,8 +78,10 @@ def questionnaire(n=400):
 def test_rows_that_chance_makes_equal_are_different_patients_unless_the_user_says_otherwise():
     table = questionnaire()
     free = assign(table)
-    assert "taken for different patients" in free.notes[0] and "by chance" in free.notes[0]
-    assert list(free.patient) == list(table["patient"]) and len(free.split) == 400
+    assert "taken for different patients" in free.notes[0]
+    assert "by chance" in free.notes[0]
+    assert list(free.patient) == list(table["patient"])
+    assert len(free.split) == 400
     assert free.split.groupby([table["x"], table["y"], table["label"]]).nunique().max() == 3
     together = assign(table, on_duplicates="group").split
     assert together.groupby([table["x"], table["y"], table["label"]]).nunique().max() == 1
@@ -99,7 +105,8 @@ def test_copies_across_official_parts(tmp_path):
         assign(table, fractions=None)
     for how in ("drop", "group"):
         parts = assign(table, fractions=None, on_duplicates=how)
-        assert set(parts.split.loc[196:]) == {"test"} and not set(range(4)) & set(parts.split.index)
+        assert set(parts.split.loc[196:]) == {"test"}
+        assert not set(range(4)) & set(parts.split.index)
 
 
 def test_a_missing_number_equals_a_missing_number_and_labels_count():
@@ -120,11 +127,14 @@ def test_official_parts(tmp_path):
     table.loc[150, "patient"] = "p0"
     parts = assign(table, fractions=None)
     kept = parts.split
-    assert set(kept[150:195]) == {"test"} and (kept == "val").sum() == pytest.approx(22, abs=2)
-    assert ("r0", "patient p0 is in test too") in parts.rejected and 0 not in kept.index
+    assert set(kept[150:195]) == {"test"}
+    assert (kept == "val").sum() == pytest.approx(22, abs=2)
+    assert ("r0", "patient p0 is in test too") in parts.rejected
+    assert 0 not in kept.index
     assert sum("no official part" in reason for _, reason in parts.rejected) == 5
     notes = " ".join(parts.notes)
-    assert "their 1 rows in the earlier are left out" in notes and "image" not in notes
+    assert "their 1 rows in the earlier are left out" in notes
+    assert "image" not in notes
 
 
 def test_the_folder_of_an_official_split(tmp_path):
@@ -133,7 +143,8 @@ def test_the_folder_of_an_official_split(tmp_path):
     table.to_csv(tmp_path / "t.csv", index=False)
     data = prepare("table", tmp_path / "t.csv", tmp_path / "data", PrepareConfig(split="official"))
     assert list(data.manifest["split"]) == ["train"] * 60 + ["val"] * 20 + ["test"] * 20
-    assert data.preparation["rejected"] == 0 and data.source == "table"
+    assert data.preparation["rejected"] == 0
+    assert data.source == "table"
 
 
 def test_dropped_rows_are_listed(tmp_path):
@@ -141,7 +152,8 @@ def test_dropped_rows_are_listed(tmp_path):
     data = prepare("table", tmp_path / "t.csv", tmp_path / "data", PrepareConfig(on_duplicates="drop"))
     listed = pd.read_csv(data.root / "rejected.csv")
     assert list(listed["file"]) == ["t-97", "t-98", "t-99", "t-100"]
-    assert len(data.manifest) == 96 and data.preparation["rejected"] == 4
+    assert len(data.manifest) == 96
+    assert data.preparation["rejected"] == 4
 
 
 def test_progress_counts_rows(tmp_path):
@@ -162,7 +174,8 @@ def test_a_killed_preparation_is_begun_again(tmp_path):
     other = prepare("table", tmp_path / "t.csv", tmp_path / "other", PrepareConfig())
     write_text(scratch / "options.yaml", yaml.safe_dump(_pixels_of(other.preparation)))
     again = prepare("table", tmp_path / "t.csv", tmp_path / "data", PrepareConfig())
-    assert again.fingerprint() == fingerprint and not scratch.exists()
+    assert again.fingerprint() == fingerprint
+    assert not scratch.exists()
 
 
 def test_leakage_of_a_table_is_by_patients(small_table):
@@ -172,6 +185,7 @@ def test_leakage_of_a_table_is_by_patients(small_table):
     manifest.loc[0, "split"] = "test"
     leaky = replace(small_table, manifest=manifest)
     found = find_leakage(leaky)
-    assert [leak.name for leak in found.patients] == ["p0"] and not found.images
+    assert [leak.name for leak in found.patients] == ["p0"]
+    assert not found.images
     with pytest.raises(InputError, match=r"1 patients are in more than one part: p0 \(r0 in test = r1 in train\)"):
         require_no_leakage(leaky)

@@ -83,19 +83,19 @@ def examples(model, n=EXAMPLES, seed=0):
 
 
 CONVOLUTIONS = {
-    "same": dict(filters=6, kernel_size=3, padding="same"),
-    "valid": dict(filters=6, kernel_size=3, padding="valid", use_bias=False),
-    "even kernel": dict(filters=5, kernel_size=(2, 4), padding="same"),
-    "stride, same": dict(filters=6, kernel_size=3, strides=2, padding="same"),
-    "stride, valid": dict(filters=6, kernel_size=(3, 2), strides=(2, 2), padding="valid"),
-    "stride above kernel": dict(filters=6, kernel_size=2, strides=3, padding="same"),
-    "1 x 1": dict(filters=6, kernel_size=1),
-    "1 x 1, stride": dict(filters=6, kernel_size=1, strides=2, padding="same"),
-    "dilation": dict(filters=6, kernel_size=3, dilation_rate=2, padding="same"),
-    "dilation, valid": dict(filters=6, kernel_size=3, dilation_rate=(2, 3), padding="valid"),
-    "activation": dict(filters=6, kernel_size=3, activation="swish"),
-    "groups": dict(filters=6, kernel_size=3, groups=2, padding="same"),
-    "groups, stride": dict(filters=8, kernel_size=3, groups=4, strides=2, padding="same"),
+    "same": {"filters": 6, "kernel_size": 3, "padding": "same"},
+    "valid": {"filters": 6, "kernel_size": 3, "padding": "valid", "use_bias": False},
+    "even kernel": {"filters": 5, "kernel_size": (2, 4), "padding": "same"},
+    "stride, same": {"filters": 6, "kernel_size": 3, "strides": 2, "padding": "same"},
+    "stride, valid": {"filters": 6, "kernel_size": (3, 2), "strides": (2, 2), "padding": "valid"},
+    "stride above kernel": {"filters": 6, "kernel_size": 2, "strides": 3, "padding": "same"},
+    "1 x 1": {"filters": 6, "kernel_size": 1},
+    "1 x 1, stride": {"filters": 6, "kernel_size": 1, "strides": 2, "padding": "same"},
+    "dilation": {"filters": 6, "kernel_size": 3, "dilation_rate": 2, "padding": "same"},
+    "dilation, valid": {"filters": 6, "kernel_size": 3, "dilation_rate": (2, 3), "padding": "valid"},
+    "activation": {"filters": 6, "kernel_size": 3, "activation": "swish"},
+    "groups": {"filters": 6, "kernel_size": 3, "groups": 2, "padding": "same"},
+    "groups, stride": {"filters": 8, "kernel_size": 3, "groups": 4, "strides": 2, "padding": "same"},
 }
 
 
@@ -113,11 +113,11 @@ def test_conv2d(name, form, monkeypatch):
 
 
 DEPTHWISE = {
-    "same": dict(kernel_size=3, padding="same"),
-    "valid, multiplier": dict(kernel_size=(3, 2), depth_multiplier=2),
-    "stride, same": dict(kernel_size=3, strides=2, padding="same", use_bias=False),
-    "stride, valid, multiplier": dict(kernel_size=3, strides=2, depth_multiplier=3),
-    "dilation": dict(kernel_size=3, dilation_rate=2, padding="same", activation="tanh"),
+    "same": {"kernel_size": 3, "padding": "same"},
+    "valid, multiplier": {"kernel_size": (3, 2), "depth_multiplier": 2},
+    "stride, same": {"kernel_size": 3, "strides": 2, "padding": "same", "use_bias": False},
+    "stride, valid, multiplier": {"kernel_size": 3, "strides": 2, "depth_multiplier": 3},
+    "dilation": {"kernel_size": 3, "dilation_rate": 2, "padding": "same", "activation": "tanh"},
 }
 
 

@@ -198,9 +198,10 @@ def killed_before_its_first_step(data: Path, root: Path, config: TrainConfig, mo
     def kill(*_):
         raise Killed
 
-    with monkeypatch.context() as patched, pytest.raises(Killed):
+    with monkeypatch.context() as patched:
         patched.setattr("medimg.privacy.ledger.RunLedger.record", kill)
-        train(data, root, config)
+        with pytest.raises(Killed):
+            train(data, root, config)
 
 
 def test_a_copied_run_never_meets_its_noise_on_other_pixels(tmp_path, monkeypatch):

@@ -193,14 +193,19 @@ def test_drawn_images_have_the_forms_that_are_served():
     for data, (kind, dtype, planes) in zip(encoded, [*FORMS, *FORMS], strict=True):
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         assert data.startswith(b"\x89PNG" if kind == "png" else b"\xff\xd8")
-        assert image.dtype == dtype and (1 if image.ndim == 2 else 3) == planes
+        assert image.dtype == dtype
+        assert (1 if image.ndim == 2 else 3) == planes
         shown.append(image.shape[:2])
-    assert (24, 24) in shown and len(set(shown)) == 4
-    assert drawn_images(3, 24) == encoded[:3] and drawn_images(3, 24, seed=1) != encoded[:3]
+    assert (24, 24) in shown
+    assert len(set(shown)) == 4
+    assert drawn_images(3, 24) == encoded[:3]
+    assert drawn_images(3, 24, seed=1) != encoded[:3]
     for channels in (1, 3):
         pixels = drawn_pixels(2, 24, channels)
-        assert pixels.shape == (2, 24, 24, channels) and pixels.dtype == np.float32
-        assert pixels.min() == 0.0 and pixels.max() == 255.0
+        assert pixels.shape == (2, 24, 24, channels)
+        assert pixels.dtype == np.float32
+        assert pixels.min() == 0.0
+        assert pixels.max() == 255.0
         assert not np.array_equal(pixels[0], pixels[1])
 
 
@@ -214,16 +219,19 @@ def test_drawn_images_are_read_as_any_other(tmp_path):
 def test_the_card_states_the_promise_of_privacy_json(exported):
     section = exported.card.split("## Privacy")[1].split("\n## ")[0]
     if "private" not in exported.name:
-        assert NO_PRIVACY in section and "epsilon" not in exported.card.lower()
+        assert NO_PRIVACY in section
+        assert "epsilon" not in exported.card.lower()
         return
     told = exported.read("privacy.json")
     epsilon = told["epsilon"]
     assert f"- Epsilon: {epsilon['pld']}, by privacy loss distributions" in section
     assert f"- Epsilon: {epsilon['rdp']}, by Renyi" in section
     assert f"- Epsilon: {epsilon['pld_without_amplification']}, had the samples" in section
-    assert f"- Delta: {told['delta']}." in section and told["delta"] == 1e-3
+    assert f"- Delta: {told['delta']}." in section
+    assert told["delta"] == 1e-3
     assert f"- Unit: one {told['unit']} of the training part" in section
-    assert told["accountant"] in section and "the ledger is complete" in section
+    assert told["accountant"] in section
+    assert "the ledger is complete" in section
     (event,) = told["events"]
     ((first, last),) = event["ranges"]
     mechanism = event["mechanism"]
@@ -241,14 +249,16 @@ def test_a_private_card_withholds_counts_and_the_manifests_hash(exported):
     fingerprint = exported.dataset.fingerprint()
     counts = re.findall(r"^- (?:train|val|test): .*$", exported.card, re.MULTILINE)
     if "private" not in exported.name:
-        assert f"Data fingerprint `{fingerprint}`" in exported.card and len(counts) == 3
+        assert f"Data fingerprint `{fingerprint}`" in exported.card
+        assert len(counts) == 3
         return
     holding = [
         path.name
         for path in exported.folder.rglob("*")
         if path.is_file() and fingerprint[:16].encode() in path.read_bytes()
     ]
-    assert holding == [] and counts == []
+    assert holding == []
+    assert counts == []
     assert f"- Data fingerprint {WITHHELD}, seed" in exported.card
     assert f"patients of each part and class: {WITHHELD}." in exported.card
     shares = exported.dataset.rows("train")["label"].value_counts()
@@ -283,7 +293,8 @@ def test_the_card_states_the_decision_of_metrics_json(exported):
     part = {"val": "the validation part", None: "no part of the data"}[threshold["chosen_on"]]
     values = threshold["value"]
     positive = classes if isinstance(values, dict) else (metrics["positive_class"],)
-    assert threshold["rule"] == "youden" and threshold["chosen_on"] == "val"
+    assert threshold["rule"] == "youden"
+    assert threshold["chosen_on"] == "val"
     for name in positive:
         value = values[name] if isinstance(values, dict) else values
         assert f"| {name} | {value} | youden | {part} |" in section
@@ -296,11 +307,13 @@ def test_report_command_and_card_say_the_same(exported):
     promise = summary(told, exported.dataset.unit) if told else NO_PRIVACY
     decision = re.search(r"^- (Decision: .*)$", exported.card, re.MULTILINE).group(1)
     assert promise in exported.card
-    assert promise in exported.printed and decision in exported.printed
+    assert promise in exported.printed
+    assert decision in exported.printed
     report = exported.run.root / "report.html"
     if report.is_file():
         page = html.unescape(report.read_text(encoding="utf-8"))
-        assert decision in page and (told is None or promise in page)
+        assert decision in page
+        assert told is None or promise in page
         fingerprint = exported.dataset.fingerprint()
         assert (fingerprint in page) == (told is None)
         assert (WITHHELD in page) == (told is not None)
@@ -331,7 +344,8 @@ def test_a_killed_proof_leaves_nothing_of_a_patient_behind(known, tmp_path):
     process.wait()
     assert psutil.wait_procs([asked], timeout=60)[1] == []
     (leftover,) = (tmp_path / "served").iterdir()
-    assert leftover.name.startswith(".exporting-") and (leftover / "saved_model.pb").is_file()
+    assert leftover.name.startswith(".exporting-")
+    assert (leftover / "saved_model.pb").is_file()
     # What TensorFlow has made of functions is code.
     files = [path.name for path in scratch.rglob("*") if path.is_file()]
     assert [name for name in files if not name.startswith("__autograph_generated")] == []

@@ -78,8 +78,10 @@ def test_nothing_that_was_learnt_of_numbers_and_dates_decides_the_example():
     pd.testing.assert_frame_equal(example, example_row(learnt(71.25, 3.0)))
     assert not example.equals(example_row(learnt(54.5, 10.0), seed=1))
     row = example.iloc[0]
-    assert 0.0 <= row["age"] < 10.0 and row["visits"] in range(10)
-    assert row["thal"] in ("3", "7") and row["pain"] in ("mild", "never seen")
+    assert 0.0 <= row["age"] < 10.0
+    assert row["visits"] in range(10)
+    assert row["thal"] in ("3", "7")
+    assert row["pain"] in ("mild", "never seen")
     assert row["day"] == "2000-01-01"
 
 

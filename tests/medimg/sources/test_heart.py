@@ -41,21 +41,26 @@ def test_the_published_files_cell_by_cell(medical_data):
             read = pd.to_numeric(mine[name])
             np.testing.assert_array_equal(read, raw[name], err_msg=f"{site} {name}")
         assert list(mine["label"] == "disease") == list(raw["num"] > 0)
-    assert list(table["patient"]) == list(table.index) and not found.rejected
-    assert set(table["thal"]) == {"3", "6", "7", ""} and table["ca"].dtype == np.float64
+    assert list(table["patient"]) == list(table.index)
+    assert not found.rejected
+    assert set(table["thal"]) == {"3", "6", "7", ""}
+    assert table["ca"].dtype == np.float64
 
 
 def test_prepared_it_is_a_dataset_of_four_sites(medical_data, tmp_path):
     source = medical_data / "heart_disease"
     data = prepare("heart", source, tmp_path / "data", PrepareConfig())
-    assert data.classes == ("healthy", "disease") and data.task == "binary" and data.is_table
+    assert data.classes == ("healthy", "disease")
+    assert data.task == "binary"
+    assert data.is_table
     assert data.manifest.groupby("site").size().to_dict() == {
         "cleveland": 151,
         "hungarian": 149,
         "switzerland": 54,
         "va": 101,
     }
-    assert "num" not in {feature.name for feature in data.inputs} and "num" in data.manifest
+    assert "num" not in {feature.name for feature in data.inputs}
+    assert "num" in data.manifest
     again = prepare("heart", source, tmp_path / "data", PrepareConfig())
     assert again.fingerprint() == data.fingerprint()
     with pytest.raises(InputError, match="holds another Dataset"):
@@ -90,9 +95,11 @@ def test_marks_of_a_missing_value(tmp_path):
     table, found = rows(write(tmp_path, HEALTHY, marked))
     row = table.loc["cleveland-002"]
     assert np.isnan([row["trestbps"], row["chol"], row["thalach"], row["ca"]]).all()
-    assert [row["fbs"], row["restecg"], row["slope"]] == ["", "", ""] and row["oldpeak"] == 0
+    assert [row["fbs"], row["restecg"], row["slope"]] == ["", "", ""]
+    assert row["oldpeak"] == 0
     notes = " ".join(found.notes)
-    assert "1 of trestbps and 1 of chol" in notes and "slope: 1 values" in notes
+    assert "1 of trestbps and 1 of chol" in notes
+    assert "slope: 1 values" in notes
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,9 @@ def test_folder_with_parts_nested_hidden_and_other_files(tmp_path):
     (root / "README.txt").write_text("x")
     draw(root / "spare" / "a" / "5.png")
     found = scan("folder", tmp_path / "archive")
-    assert found.task == "binary" and found.classes == ("a", "b") and found.name == "set"
+    assert found.task == "binary"
+    assert found.classes == ("a", "b")
+    assert found.name == "set"
     assert by_image(found, "split") == {
         "Train/a/deep/er/2.PNG": "train",
         "Train/b/1.png": "train",
@@ -118,7 +120,8 @@ def test_folder_patients_and_sites_by_pattern(tmp_path):
     assert list(found.records["site"]) == ["north", "south", "north", ""]
     assert "misses 1 file names" in found.notes[0]
     own = scan("folder", tmp_path / "set")
-    assert own.records["patient"].is_unique and "its own patient" in own.notes[0]
+    assert own.records["patient"].is_unique
+    assert "its own patient" in own.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +159,8 @@ def test_folder_layouts_that_are_wrong(tmp_path, files, words):
 
 def test_kermany(medical_data):
     found = scan("folder", medical_data / "kermany_chest_xray_224", patient_pattern=KERMANY)
-    assert found.classes == ("NORMAL", "PNEUMONIA") and found.task == "binary"
+    assert found.classes == ("NORMAL", "PNEUMONIA")
+    assert found.task == "binary"
     patients = by_image(found, "patient")
     for key in ("test/NORMAL/NORMAL2-IM-0378-0001.jpeg", "train/NORMAL/IM-0119-0001.jpeg"):
         assert patients[key] == Path(key).name.rsplit("-", 1)[0]
@@ -190,12 +194,15 @@ def test_csv_names_labels_and_metadata(table):
         label_column="dx",
         patient_column="who",
     )
-    assert found.task == "binary" and found.classes == ("sick", "well")
+    assert found.task == "binary"
+    assert found.classes == ("sick", "well")
     assert list(found.records["patient"]) == ["007", "8", "7"]
     assert list(found.records["label"]) == ["sick", "", "well"]
-    assert list(found.records["age"]) == ["61", "", "5"] and "pixels" not in found.records
+    assert list(found.records["age"]) == ["61", "", "5"]
+    assert "pixels" not in found.records
     assert found.rejected == [("no.png", "row 5 of table.csv: the file does not exist")]
-    assert "1 rows have no label" in found.notes[0] and "row 5" in found.notes[1]
+    assert "1 rows have no label" in found.notes[0]
+    assert "row 5" in found.notes[1]
 
 
 def test_csv_several_labels_parts_and_boxes(table):
@@ -244,7 +251,8 @@ def test_medmnist_reads_the_rows(tmp_path, shape):
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     path = write_npz(tmp_path / "own.npz", images, np.array([[0], [1], [2]] * 2, np.uint8))
     found = scan("medmnist", path)
-    assert found.task == "multiclass" and found.classes == ("class 0", "class 1", "class 2")
+    assert found.task == "multiclass"
+    assert found.classes == ("class 0", "class 1", "class 2")
     for i in range(6):
         np.testing.assert_array_equal(found.read(f"val/{i:06d}"), images[i])
     assert dict(found.records["split"].value_counts()) == {"train": 6, "val": 6, "test": 6}
@@ -252,7 +260,8 @@ def test_medmnist_reads_the_rows(tmp_path, shape):
 
 def test_medmnist_names_of_the_set(medical_data):
     found = scan("medmnist", medical_data / "medmnist" / "breastmnist.npz")
-    assert found.classes == ("malignant", "normal, benign") and found.task == "binary"
+    assert found.classes == ("malignant", "normal, benign")
+    assert found.task == "binary"
     with np.load(medical_data / "medmnist" / "breastmnist.npz") as arrays:
         expected = [found.classes[i] for i in arrays["test_labels"].ravel()]
         np.testing.assert_array_equal(found.read("test/000007"), arrays["test_images"][7])
@@ -263,7 +272,9 @@ def test_medmnist_several_labels(tmp_path):
     labels = np.zeros((3, 14), np.uint8)
     labels[0, [0, 13]] = 1
     found = scan("medmnist", write_npz(tmp_path / "chestmnist.npz", np.zeros((3, 4, 4), np.uint8), labels))
-    assert found.task == "multilabel" and found.negative == "none" and len(found.classes) == 14
+    assert found.task == "multilabel"
+    assert found.negative == "none"
+    assert len(found.classes) == 14
     assert list(found.records["label"][:2]) == ["atelectasis|hernia", "none"]
 
 
@@ -316,13 +327,19 @@ def nih(tmp_path):
 
 def test_chestxray14_reads_the_first_release(nih):
     found = scan("chestxray14", nih)
-    assert len(found.classes) == 14 and found.negative == "No Finding" and found.task == "multilabel"
+    assert len(found.classes) == 14
+    assert found.negative == "No Finding"
+    assert found.task == "multilabel"
     row = found.records.iloc[0]
-    assert row["image"] == "images_001/images/1_0.png" and row["label"] == "Infiltration|Mass"
+    assert row["image"] == "images_001/images/1_0.png"
+    assert row["label"] == "Infiltration|Mass"
     assert (row["patient"], row["age"], row["sex"], row["view"], row["split"]) == ("1", 58, "M", "PA", "train")
     assert (row["original_width"], row["original_height"], row["spacing_mm"]) == ("2500", "2048", "0.168")
-    assert row["x"] == "1.000|512.000" and row["finding"] == "Infiltration|Mass" and found.box_frame == (1024, 1024)
-    assert list(found.records["split"]) == ["train", "test"] and "name" not in found.records
+    assert row["x"] == "1.000|512.000"
+    assert row["finding"] == "Infiltration|Mass"
+    assert found.box_frame == (1024, 1024)
+    assert list(found.records["split"]) == ["train", "test"]
+    assert "name" not in found.records
     assert found.rejected == [("images_002/images/9_9.png", "has no row in Data_Entry_2017.csv")]
     assert any("1 of the 3 rows" in note for note in found.notes)
 
@@ -355,9 +372,11 @@ def test_chestxray14_two_tables_need_a_choice(nih):
 def test_chestxray14_samples(medical_data):
     root = medical_data / "nih_chestxray14"
     native = scan("chestxray14", root)
-    assert native.records["image"].str.startswith("images/").all() and (native.records["x"] != "").sum() == 8
+    assert native.records["image"].str.startswith("images/").all()
+    assert (native.records["x"] != "").sum() == 8
     small = scan("chestxray14", root, labels="Data_Entry_2017_images_64px.csv")
-    assert small.records["image"].str.startswith("images_64px/").all() and len(small.records) == 573
+    assert small.records["image"].str.startswith("images_64px/").all()
+    assert len(small.records) == 573
 
 
 # --- isic
@@ -380,5 +399,6 @@ def test_isic_lesions_are_patients(tmp_path):
 
 def test_isic_samples(medical_data):
     found = scan("isic", medical_data / "isic_9class_180")
-    assert len(found.classes) == 9 and found.task == "multiclass"
+    assert len(found.classes) == 9
+    assert found.task == "multiclass"
     assert found.records["patient"].nunique() < found.records["isic_id"].nunique()

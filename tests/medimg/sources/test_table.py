@@ -57,9 +57,11 @@ def test_a_csv_becomes_a_dataset(tmp_path):
     rows = data.manifest
     assert list(rows["row"]) == [f"visits-{i + 1}" for i in range(COUNT)]
     np.testing.assert_array_equal(rows["age"], table["age"])
-    assert list(rows["label"]) == list(table["label"]) and data.classes == ("ill", "well")
+    assert list(rows["label"]) == list(table["label"])
+    assert data.classes == ("ill", "well")
     assert list(rows["patient"]) == list(table["patient_id"])
-    assert rows["visit"][0] == "2020-01-01" and rows["visit"][12] == "2020-01-13"
+    assert rows["visit"][0] == "2020-01-01"
+    assert rows["visit"][12] == "2020-01-13"
     assert rows.groupby("patient")["split"].nunique().max() == 1
     assert "'patient_id' taken for patients" in notes(data)
     pd.testing.assert_frame_equal(Dataset.load(data.root).manifest, rows)
@@ -89,7 +91,8 @@ def test_types_by_option(tmp_path):
     data = make(tmp_path, table, column_type=chosen)
     kept = types(data)
     assert (kept["lab"], kept["code"], kept["code2"]) == ("continuous", "categorical", "ordinal")
-    assert data.manifest["lab"].isna().sum() == 14 and set(data.manifest["code"]) == set("01234")
+    assert data.manifest["lab"].isna().sum() == 14
+    assert set(data.manifest["code"]) == set("01234")
     assert "14 cells that are no numbers taken as missing: 14 of lab" in notes(data)
     for wrong, message in (
         ({"nose": "integer"}, "--column-type nose: no such column"),
@@ -111,7 +114,8 @@ def test_roles_by_option_and_names_that_are_taken(tmp_path):
         source_row=DRAW.random(COUNT),
     )
     data = make(tmp_path, table, label_column="outcome", site_column="hospital")
-    assert data.classes == ("0", "1") and set(data.manifest["site"]) == {"a", "b"}
+    assert data.classes == ("0", "1")
+    assert set(data.manifest["site"]) == {"a", "b"}
     names = set(types(data))
     assert {"source_label", "source_split", "source_row", "source_row_", "source_image"} <= names
     assert not names & {"label", "split", "row", "image", "hospital", "outcome", "patient_id"}
@@ -125,7 +129,8 @@ def test_which_class_is_positive(tmp_path):
         make(tmp_path, cohort(), positive="sick")
     several = cohort(label=DRAW.choice(["10", "9", "1"], COUNT))
     data = make(tmp_path, several)
-    assert data.classes == ("1", "9", "10") and data.task == "multiclass"
+    assert data.classes == ("1", "9", "10")
+    assert data.task == "multiclass"
     with pytest.raises(InputError, match="only one of two can be positive"):
         make(tmp_path, several, positive="1")
 
@@ -135,7 +140,8 @@ def test_rows_without_a_label_or_patient(tmp_path):
     table.loc[:4, "label"] = ""
     table.loc[10:11, "patient_id"] = ""
     data = make(tmp_path, table)
-    assert (data.manifest["label"] == "").sum() == 5 and "5 rows have no label" in notes(data)
+    assert (data.manifest["label"] == "").sum() == 5
+    assert "5 rows have no label" in notes(data)
     assert list(data.manifest["patient"][10:12]) == ["visits-11", "visits-12"]
     data = make(tmp_path, cohort(patient_id=None))
     assert list(data.manifest["patient"]) == list(data.manifest["row"])
@@ -158,14 +164,16 @@ def test_oddities_are_noted(tmp_path):
     found = notes(data)
     assert "12 infinities taken as missing: 12 of pressure" in found
     assert "empty columns, kept as metadata: empty" in found
-    assert "1 cells are no possible dates" in found and data.manifest["born"][3] == ""
+    assert "1 cells are no possible dates" in found
+    assert data.manifest["born"][3] == ""
 
 
 def test_decimal_commas(tmp_path):
     path = tmp_path / "de.csv"
     cohort().to_csv(path, index=False, sep=";", decimal=",")
     data = prepare("table", path, tmp_path / "data", PrepareConfig())
-    assert types(data)["age"] == "continuous" and "decimal commas read as such in age" in notes(data)
+    assert types(data)["age"] == "continuous"
+    assert "decimal commas read as such in age" in notes(data)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +196,8 @@ def test_decimal_commas(tmp_path):
 def test_tables_that_are_refused(tmp_path, content, message):
     with pytest.raises(InputError, match=message) as error:
         make(tmp_path, content)
-    assert "visits.csv" in str(error.value) and "\n" not in str(error.value)
+    assert "visits.csv" in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_options_that_do_not_fit(tmp_path):

@@ -29,7 +29,8 @@ def test_a_page_has_the_shared_style_and_its_own_blocks(path):
     style = "".join(own(page.new_context()))
     assert not re.search(r"url\(|@import|<", style)
     assert path.read_text().startswith('{% extends "page.html" %}')
-    assert "<style" not in path.read_text() and "<link" not in path.read_text()
+    assert "<style" not in path.read_text()
+    assert "<link" not in path.read_text()
 
 
 def test_the_skeleton_holds_the_style_inside():

@@ -73,7 +73,8 @@ def test_pairwise_takes_the_measure_of_each_pair_on_rows_that_know_both(draw):
     ]
     found = pairwise(frame, features)
     np.testing.assert_array_equal(found, found.T)
-    assert found[0, 1] == pytest.approx(1.0) and found[2, 3] == pytest.approx(1.0)
+    assert found[0, 1] == pytest.approx(1.0)
+    assert found[2, 3] == pytest.approx(1.0)
     known = frame["c"] != ""
     groups = (frame["c"][known] == "y").to_numpy(int)
     # Numbers are read as float32, as a served model gets them.
@@ -133,4 +134,5 @@ def test_what_tells_the_label_and_what_does_not(draw):
     # Each row its own category: a rate of its own row would rank perfectly, one of other rows says nothing.
     assert found.loc["name", "auroc"] == pytest.approx(0.5, abs=0.1)
     assert found.loc["some", "auroc"] == pytest.approx(0.5, abs=0.1)
-    assert np.isnan(found.loc["death", "auroc"]) and found.loc["death", "missing_auroc"] == 1.0
+    assert np.isnan(found.loc["death", "auroc"])
+    assert found.loc["death", "missing_auroc"] == 1.0

@@ -64,12 +64,14 @@ def test_names_of_identifiers():
 
 def test_copies_in_another_block_are_seen():
     names = [f"p{i}" for i in range(30)]
-    assert summary(names).distinct and not summary([*names, "p0"]).distinct
-    assert summary(range(9)).numbers.counting and not summary([0, 1, 2, 2, 3, 4]).numbers.counting
+    assert summary(names).distinct
+    assert not summary([*names, "p0"]).distinct
+    assert summary(range(9)).numbers.counting
+    assert not summary([0, 1, 2, 2, 3, 4]).numbers.counting
 
 
 def test_a_mixed_column_names_its_first_odd_cell():
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=r"<0\.1") as error:
         infer("lab", summary(["1.5", "2", "", "<0.1", "3", "4", "<0.2"]))
     assert error.value.args == (3, "<0.1")
     cells = ["1", "2", "", "low", "3", "4"]
@@ -83,7 +85,8 @@ def test_a_mixed_column_names_its_first_odd_cell():
 def test_decimal_commas():
     cells = ["1,5", "-,5", "2", "1,5e2", ""]
     column = infer("x", summary(cells, comma=True))
-    assert column.feature.type == "continuous" and column.comma
+    assert column.feature.type == "continuous"
+    assert column.comma
     np.testing.assert_array_equal(column.convert(pa.array(cells)), [1.5, -0.5, 2, 150, np.nan])
     with pytest.raises(ValueError, match=r"1\.5"):
         infer("x", summary([*cells, "1.5"], comma=True))
@@ -150,7 +153,8 @@ def test_times_of_day():
 
 def test_whole_numbers_are_dates_only_by_name():
     cells = ["20200301", "19991231"] * 6 + ["20010101"]
-    assert kind(cells, "admission_date") == "date" and kind(cells, "x") == "integer"
+    assert kind(cells, "admission_date") == "date"
+    assert kind(cells, "x") == "integer"
 
 
 def test_forced_types():

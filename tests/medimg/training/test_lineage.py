@@ -110,8 +110,8 @@ def test_private_weights_of_the_same_patients_are_counted_and_once(tmp_path, dat
     assert any("their steps count in this epsilon" in t for t in two["assumptions"])
     assert not any("another data set" in t for t in two["assumptions"])
     # The budget covers both.
+    little = dataclasses.replace(config, dp_epsilon=0.9)
     with pytest.raises(InputError, match="already spent"):
-        little = dataclasses.replace(config, dp_epsilon=0.9)
         train(data.root, tmp_path / "third", little)
 
 
@@ -168,7 +168,9 @@ def test_other_patients_are_told_and_not_counted(tmp_path, data, others):
     for private in (False, True):
         found = lineage(data, finished(tmp_path / f"run{private}", others, private))
         assert not found.inherited
-        assert found.others and not found.vouched and not found.unknown
+        assert found.others
+        assert not found.vouched
+        assert not found.unknown
 
 
 def test_what_cannot_be_told_is_refused_with_what_would_settle_it(tmp_path, data, others):
@@ -198,7 +200,8 @@ def test_a_file_of_weights_is_an_assumption_unless_it_lies_in_a_run(tmp_path, da
     plain = finished(tmp_path / "plain", data)
     (tmp_path / "copied.h5").write_bytes(b"weights")
     found = lineage(data, str(tmp_path / "copied.h5"))
-    assert found.unknown and not found.others
+    assert found.unknown
+    assert not found.others
     (Path(plain) / "sites").mkdir()
     (Path(plain) / "sites/0-a.keras").write_bytes(b"weights")
     with pytest.raises(InputError, match="from patients of this Dataset"):

@@ -47,7 +47,7 @@ NUMBERS = ["-3.2", "+4", "-1e-9", "-.5", "+7.", "-inf", "3", "0"]
 
 
 def cells(path) -> list[list[str]]:
-    with open(path, newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.reader(file))
 
 

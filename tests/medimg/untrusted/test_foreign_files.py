@@ -266,7 +266,7 @@ def test_the_limit_is_exact(tmp_path):
 
 def test_a_sparse_file_and_a_pipe_are_not_read(tmp_path):
     path = tmp_path / "a.png"
-    with open(path, "wb") as file:
+    with path.open("wb") as file:
         file.truncate(1 << 40)
     with pytest.raises(InputError, match=r"bytes, more than an image of 100 megapixels"):
         read_image(path)
@@ -344,7 +344,7 @@ def test_any_bytes_are_an_image_or_an_input_error(tmp_path):
     import io
     import random
 
-    drawn, path = random.Random(0), tmp_path / "a.png"
+    drawn, path, told = random.Random(0), tmp_path / "a.png", []
     whole = [png(30, 20), png(30, 20, 3)]
     for kind in ("JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000"):
         target = io.BytesIO()
@@ -359,7 +359,8 @@ def test_any_bytes_are_an_image_or_an_input_error(tmp_path):
             image = read_image(path)
             assert image.shape[0] * image.shape[1] <= 100e6
         except InputError as error:
-            assert str(path) in str(error)
+            told.append(str(error))
+    assert all(str(path) in text for text in told)
 
 
 def test_a_header_of_thousands_is_not_told_whole(tmp_path):

@@ -77,7 +77,8 @@ def test_every_file_is_read_that_way(tmp_path):
         command, ["train", str(data.root), "--config", str(tmp_path / "options.yaml"), "--out", "x"]
     )
     assert told.exit_code == 2
-    assert "--config" in told.output and "stand for more" in told.output
+    assert "--config" in told.output
+    assert "stand for more" in told.output
 
 
 def test_what_medimg_and_people_write_is_read(tmp_path):

@@ -142,14 +142,17 @@ def test_what_is_averaged_goes_in_and_out_unchanged():
 
 def test_it_leaves_a_dataset_with_rounds_and_a_log(across, sites):
     made = Dataset.load(across)
-    assert made.synthetic and len(made.manifest) == 8
+    assert made.synthetic
+    assert len(made.manifest) == 8
     assert (made.manifest["label"] == "dark").sum() == 6
     rounds = pd.read_csv(across / "training" / "rounds.csv")
     assert rounds["client"].tolist() == ["site-0", "site-1", "site-2"] * 4
-    assert (rounds["examples"] == 16).all() and np.isfinite(rounds["loss"]).all()
+    assert (rounds["examples"] == 16).all()
+    assert np.isfinite(rounds["loss"]).all()
     assert pd.read_csv(across / "training" / "history.csv")["round"].tolist() == [1, 2, 3, 4]
     log = verify(across / "training" / "audit.jsonl")
-    assert log.ok and log.rounds == (1, 2, 3, 4)
+    assert log.ok
+    assert log.rounds == (1, 2, 3, 4)
     assert log.compared == ("rounds.csv (12 rows)", "history.csv")
     assert (across / "training" / "losses.png").is_file()
     grids = sorted(path.name for path in (across / "training").glob("samples-*.png"))
@@ -164,7 +167,8 @@ def test_it_leaves_a_dataset_with_rounds_and_a_log(across, sites):
 def test_the_clients_records_do_not_stay(across, sites):
     # Neither copies of images nor the networks, which may know them by heart.
     left = {path.name for path in across.rglob("*") if path.is_file()}
-    assert not left & {"inputs.bin", "targets.bin"} and not any(n.endswith(".npz") for n in left)
+    assert not left & {"inputs.bin", "targets.bin"}
+    assert not any(n.endswith(".npz") for n in left)
 
 
 @pytest.mark.slow

@@ -357,7 +357,8 @@ def test_private(hospitals, rows, tmp_path, model):
     table = pd.read_csv(out.root / "training" / "rounds.csv")
     assert table["loss"].isna().all()
     assert table["seconds"].isna().all()
-    assert table["examples"].isna().all() and set(table["client"]) == set(sizes)
+    assert table["examples"].isna().all()
+    assert set(table["client"]) == set(sizes)
     records = (out.root / "training" / "audit.jsonl").read_text().splitlines()
     assert "privacy" in json.loads(records[-2])["record"]
     # What the coordinator has of the patients is noisy: neither counts nor columns without noise.

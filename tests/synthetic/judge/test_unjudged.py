@@ -117,4 +117,5 @@ def test_images_that_no_row_names_and_masks(films, tmp_path):
     masked = made.manifest.assign(mask=["masks/1.png", *[""] * (len(made.manifest) - 1)])
     masked.to_csv(made.root / "manifest.csv", index=False)
     found = unjudged.measure(load(made.root, films.root))
-    assert found["columns"] == ["mask"] and found["other_files"] == ["masks/1.png"]
+    assert found["columns"] == ["mask"]
+    assert found["other_files"] == ["masks/1.png"]

@@ -120,8 +120,8 @@ def test_resumed_is_uninterrupted(small_clinic, tmp_path, model):
     resumed = made(small_clinic, tmp_path / "cut", True, lambda what, done, total: seen.append(done), model=model)
     assert min(seen) == 12
     pd.testing.assert_frame_equal(resumed.manifest, whole)
+    (tmp_path / "cut" / "dataset.yaml").unlink()
     with pytest.raises(InputError, match="other options"):
-        (tmp_path / "cut" / "dataset.yaml").unlink()
         made(small_clinic, tmp_path / "cut", True, model=model, seed=9)
 
 
