@@ -12,7 +12,7 @@ from federated.engine.local_training import LocalTraining, local_steps
 from federated.engine.records import ClientData, Layout
 from federated.engine.state import State
 from federated.engine.strategy import Strategy
-from federated.engine.updates import ClientRound, ClientUpdate, RoundResult, named
+from federated.engine.updates import Aggregate, ClientRound, ClientUpdate, Mean, named
 from federated.tff import client_work
 from federated.tff.client_work import ClientWork
 from federated.tff.execution import Execution
@@ -85,43 +85,6 @@ class Engine:
             aggregator=_flat(self._aggregator_template),
         )
 
-    def run_round(
-        self, state: State, clients: list[ClientData], round_number: int | None = None
-    ) -> tuple[State, RoundResult]:
-        """A whole round, aggregated inside TFF.
-
-        Args:
-            state: before it.
-            clients: that take part.
-            round_number: for the seeds, from 1; None: the state's next.
-
-        Raises:
-            InputError: no clients, or one without examples.
-            WorkerLostError: the worker went away; the state is still good.
-        """
-        number = state.round + 1 if round_number is None else round_number
-        _check(clients)
-        size = CLIENTS_AT_ONCE if self.strategy.aggregation == "mean" else len(clients)
-        mean, owns, rounds, measurements = _Mean(), {}, {}, {}
-        aggregator_state = state.aggregator
-        for start in range(0, len(clients), size):
-            part = clients[start : start + size]
-            result = self._call(
-                self._process.round,
-                _packed(self._aggregator_template, aggregator_state),
-                tuple(state.weights),
-                tuple(state.shared),
-                [self._argument(state, client, number) for client in part],
-            )
-            aggregator_state = _flat(result["state"])
-            measurements = named(result["measurements"])
-            mean.add(result["mean"], sum(self._weight(client) for client in part))
-            for client, own, measures in zip(part, result["own"], result["measures"], strict=True):
-                owns[client.name] = _flat(own)
-                rounds[client.name] = self._measures(measures)
-        advanced = replace(state, aggregator=aggregator_state)
-        return self._apply(advanced, mean.value(), owns, number), RoundResult(rounds, measurements)
-
     def client_updates(
         self,
         state: State,
@@ -129,16 +92,17 @@ class Engine:
         round_number: int | None = None,
         work: dict[str, float] | None = None,
     ) -> dict[str, ClientUpdate]:
-        """The clients' work alone, for `aggregate` or an aggregation outside: secure sums, medians, Krum.
+        """The clients' work, for `aggregate` or an aggregation outside: secure sums, medians, Krum.
 
         Args:
             state: before the round.
             clients: that take part.
-            round_number: as in `run_round`.
+            round_number: for the seeds, from 1; None: the state's next.
             work: client -> the share of its steps that it does, where that is not all.
 
         Raises:
-            InputError, WorkerLostError: as `run_round`.
+            InputError: no clients, or one without examples.
+            WorkerLostError: the worker went away; the state is still good.
         """
         number = state.round + 1 if round_number is None else round_number
         _check(clients)
@@ -160,21 +124,16 @@ class Engine:
                 )
         return updates
 
-    def aggregate(
-        self, state: State, updates: dict[str, ClientUpdate]
-    ) -> tuple[list[np.ndarray], State, dict[str, float]]:
-        """TFF's aggregation of updates that have arrived: what `run_round` does after the clients' work.
+    def aggregate(self, state: State, updates: dict[str, ClientUpdate]) -> Mean:
+        """TFF's aggregation of updates that have arrived.
 
         Args:
             state: that the updates were computed from.
             updates: at least one.
-
-        Returns:
-            The aggregate for `apply`, the state with the aggregation's own moved on, and its measurements.
         """
         sent = list(updates.values())
         size = CLIENTS_AT_ONCE if self.strategy.aggregation == "mean" else len(sent)
-        mean = _Mean()
+        mean = _RunningMean()
         measurements, aggregator_state = {}, state.aggregator
         for start in range(0, len(sent), size):
             part = sent[start : start + size]
@@ -186,26 +145,43 @@ class Engine:
             aggregator_state = _flat(result["state"])
             measurements = named(result["measurements"])
             mean.add(result["mean"], sum(update.weight for update in part))
-        return mean.value(), replace(state, aggregator=aggregator_state), measurements
+        return Mean(mean.value(), aggregator_state, measurements)
 
-    def apply(
-        self,
-        state: State,
-        aggregate: list[np.ndarray],
-        updates: dict[str, ClientUpdate],
-        round_number: int | None = None,
-    ) -> State:
-        """The server's step on an aggregate made outside.
+    def apply(self, state: State, aggregate: Aggregate, round_number: int | None = None) -> State:
+        """The server's optimizer, then what the strategy keeps beside the weights.
 
         Args:
             state: that the updates were computed from.
-            aggregate: shaped as a client's `vectors`; their mean, or what stands for it.
-            updates: of the clients in the aggregate; only their `own` is read.
-            round_number: as in `run_round`.
+            aggregate: of the updates, of which only their `own` is read.
+            round_number: as in `client_updates`.
 
         Raises:
             InputError: an aggregate of other shapes or not finite.
         """
+        mean = self._checked(aggregate.arrays)
+        federated = self.model.federated
+        n = len(federated)
+        server, moved = self._call(
+            self._process.finalize,
+            _packed(self._server_template, state.server),
+            _model_weights([state.weights[i] for i in federated]),
+            tuple(mean[:n]),
+        )
+        weights = list(state.weights)
+        for position, value in zip(federated, moved.trainable, strict=True):
+            weights[position] = np.asarray(value, np.float32)
+        owns = {name: update.own for name, update in aggregate.updates.items()}
+        keeps = self.model.local or self.strategy.kind.client == "scaffold"
+        return State(
+            state.round + 1 if round_number is None else round_number,
+            weights,
+            _flat(server),
+            self._shared_after(state.shared, mean[n:], len(owns)),
+            state.aggregator if aggregate.kept is None else aggregate.kept,
+            {**state.clients, **owns} if keeps else state.clients,
+        )
+
+    def _checked(self, aggregate: list[np.ndarray]) -> list[np.ndarray]:
         shapes = [tuple(np.shape(a)) for a in aggregate]
         if shapes != [tuple(s) for s in self._process.vectors]:
             raise InputError(
@@ -213,10 +189,7 @@ class Engine:
             )
         if not all(np.isfinite(a).all() for a in aggregate):
             raise InputError("aggregate: holds NaN or infinity; lower --learning-rate")
-        number = state.round + 1 if round_number is None else round_number
-        owns = {name: update.own for name, update in updates.items()}
-        mean = [np.asarray(a, np.float32) for a in aggregate]
-        return self._apply(state, mean, owns, number)
+        return [np.asarray(a, np.float32) for a in aggregate]
 
     def weights(self, state: State, client: str | None = None) -> list[np.ndarray]:
         """Weights for `model.set_weights`.
@@ -255,30 +228,15 @@ class Engine:
             tuned[name] = weights
         return tuned
 
-    def _apply(self, state: State, mean: list, owns: dict, number: int) -> State:
-        """The server's optimizer, then what the strategy keeps beside the weights."""
-        federated = self.model.federated
-        n = len(federated)
-        server, moved = self._call(
-            self._process.finalize,
-            _packed(self._server_template, state.server),
-            _model_weights([state.weights[i] for i in federated]),
-            tuple(mean[:n]),
-        )
-        weights = list(state.weights)
-        for position, value in zip(federated, moved.trainable, strict=True):
-            weights[position] = np.asarray(value, np.float32)
-        shared = state.shared
+    def _shared_after(self, shared: list, change: list, clients: int) -> list:
+        """What the clients share beside the weights, after some of them changed it by `change` on average."""
         if self.strategy.kind.client == "scaffold":
             # c moves by the sum of the changes over all clients, those that sat out included.
-            share = np.float32(len(owns) / self.strategy.clients)
-            shared = [c + share * change for c, change in zip(shared, mean[n:], strict=True)]
-        elif self.strategy.kind.client == "mimelite":
-            advance = self._process.advance_shared
-            shared = _flat(self._call(advance, tuple(shared), tuple(mean[n:])))
-        keeps = self.model.local or self.strategy.kind.client == "scaffold"
-        clients = {**state.clients, **owns} if keeps else state.clients
-        return State(number, weights, _flat(server), shared, state.aggregator, clients)
+            share = np.float32(clients / self.strategy.clients)
+            return [c + share * moved for c, moved in zip(shared, change, strict=True)]
+        if self.strategy.kind.client == "mimelite":
+            return _flat(self._call(self._process.advance_shared, tuple(shared), tuple(change)))
+        return shared
 
     def _argument(self, state: State, client: ClientData, number: int, work: dict[str, float] | None = None) -> dict:
         own = state.clients.get(client.name)
@@ -318,7 +276,7 @@ class Engine:
         return self._execution.run(computation, *arguments)
 
 
-class _Mean:
+class _RunningMean:
     """The mean over all from the means over parts; in double, so that it matters little how they were cut."""
 
     def __init__(self):

@@ -32,8 +32,6 @@ class Process:
         initialize_aggregator: () -> state of the aggregation.
         updates: (weights, shared, clients) -> for each client its vectors, own state and measures.
         aggregate: (aggregation's state, clients' vectors and weights) -> its new state, the mean, measurements.
-        round: (aggregation's state, weights, shared, clients) -> its new state, the mean of the vectors, measurements,
-            and for each client its own state and measures.
         finalize: (server state, model, mean) -> (server state, model).
     """
 
@@ -127,19 +125,14 @@ class Process:
         def placed(kind, where):
             return tff.types.FederatedType(kind, where)
 
-        def of_clients(weights, shared, clients):
-            broadcast = tff.federated_broadcast
-            return tff.federated_map(train, (broadcast(weights), broadcast(shared), clients))
-
-        arguments = (
+        @tff.federated_computation(
             placed(self._weights_type, tff.SERVER),
             placed(self._shared_type, tff.SERVER),
             placed(self._client_type, tff.CLIENTS),
         )
-
-        @tff.federated_computation(*arguments)
         def updates(weights, shared, clients):
-            return of_clients(weights, shared, clients)
+            broadcast = tff.federated_broadcast
+            return tff.federated_map(train, (broadcast(weights), broadcast(shared), clients))
 
         self.updates = updates
         factory = aggregator(self.strategy)
@@ -150,26 +143,16 @@ class Process:
         )
         self.initialize_aggregator = rule.initialize
 
-        def aggregated(state, vectors, weight):
-            result = rule.next(state, vectors, weight) if weighted else rule.next(state, vectors)
-            return collections.OrderedDict(state=result.state, mean=result.result, measurements=result.measurements)
-
         state_type = rule.initialize.type_signature.result
         sent_type = tff.types.StructType([("vectors", vectors_type), ("weight", np.float32)])
 
         @tff.federated_computation(state_type, placed(sent_type, tff.CLIENTS))
         def aggregate(state, sent):
-            return aggregated(state, sent["vectors"], sent["weight"])
+            vectors = sent["vectors"]
+            result = rule.next(state, vectors, sent["weight"]) if weighted else rule.next(state, vectors)
+            return collections.OrderedDict(state=result.state, mean=result.result, measurements=result.measurements)
 
         self.aggregate = aggregate
-
-        @tff.federated_computation(state_type, *arguments)
-        def whole_round(state, weights, shared, clients):
-            trained = of_clients(weights, shared, clients)
-            result = aggregated(state, trained["vectors"], trained["weight"])
-            return collections.OrderedDict(**result, own=trained["own"], measures=trained["measures"])
-
-        self.round = whole_round
 
 
 def _vectors_type(shapes: list):
