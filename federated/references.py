@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from federated.algorithms.strategy import Strategy
 from federated.clients.plan import Plan
 from federated.engine import records
 from federated.engine.records import ClientData
-from federated.engine.strategy import Strategy
 from federated.job import Setting
 from federated.rounds.held_out import Central, predictions, predictions_of_each
 from federated.rounds.pool import LocalCrew

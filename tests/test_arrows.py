@@ -33,7 +33,7 @@ FLOORS = {
     "federated": """
         config
         engine statistics robust secure audit_log
-        clients
+        algorithms clients
         partition rounds
         private
         tff

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from federated.algorithms.strategy import KINDS, Strategy
 from federated.config import FederateConfig
-from federated.engine.strategy import Strategy
 from federated.private import assumptions
 from federated.private.assumptions import of_federation
 from federated.private.site_plan import asked_steps, rounds_of, rounds_within
@@ -71,7 +71,8 @@ def check(config: FederateConfig, clients: int) -> None:
     """
     if config.dp_epsilon is None and config.dp_noise_multiplier is None:
         raise InputError("--dp client: give --dp-epsilon, e.g. 8, or --dp-noise-multiplier")
-    if config.strategy in ("scaffold", "mimelite", "fedbn"):
+    algorithm = KINDS[config.strategy].client
+    if algorithm.second_vector or algorithm.local_norm:
         raise InputError(
             f"--strategy {config.strategy}: beside its update a client's own numbers get into the model, and --dp "
             "client puts no noise on them; use fedavg"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from federated.algorithms.strategy import KINDS
 from federated.config import FederateConfig
 from federated.engine.local_training import LocalTraining, local_steps
 from federated.engine.records import ClientData
@@ -30,7 +31,7 @@ def check(config: FederateConfig) -> None:
     Raises:
         InputError: names the option.
     """
-    if config.strategy in ("fedsgd", "mimelite"):
+    if KINDS[config.strategy].client.full_gradient:
         raise InputError(
             f"--strategy {config.strategy}: its clients send the gradient of all their images, which --dp patient "
             "does not cover; use fedavg"

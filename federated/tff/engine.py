@@ -7,17 +7,18 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from federated.algorithms.strategy import Strategy
 from federated.engine import local_training
 from federated.engine.local_training import LocalTraining, local_steps
 from federated.engine.records import ClientData, Layout
 from federated.engine.state import State
-from federated.engine.strategy import Strategy
 from federated.engine.updates import Aggregate, ClientRound, ClientUpdate, Mean, named
 from federated.tff import client_work
 from federated.tff.client_work import ClientWork
 from federated.tff.execution import Execution
 from federated.tff.local_model import LocalModel
-from federated.tff.process import NOTHING, Process
+from federated.tff.optimizers import client_optimizer
+from federated.tff.process import Process
 from medimg.errors import InputError
 
 # Clients whose updates are in the worker at a time, where the aggregation can be added up from parts.
@@ -58,13 +59,14 @@ class Engine:
         work: Callable[..., ClientWork] = ClientWork,
     ):
         strategy.check(local)
-        model = replace(model, local_norm=strategy.kind.local_norm)
+        model = replace(model, local_norm=strategy.client.local_norm)
         model.check()
         self.model, self.strategy, self.local, self.seed = model, strategy, local, seed
         self._execution = execution
         of_client = work(model, layout, local, strategy, gradient, steps)
         self._steps = of_client.steps
-        self._process = Process(of_client, strategy)
+        self._optimizer = client_optimizer(local)
+        self._process = Process(of_client, strategy, self._optimizer)
         self._server_template = self._call(self._process.initialize_server)
         self._aggregator_template = self._call(self._process.initialize_aggregator)
 
@@ -75,13 +77,12 @@ class Engine:
             weights: as `model.get_weights()`; None: those of the engine's model.
         """
         weights = self.model.model.get_weights() if weights is None else weights
-        shared = self._process.initialize_shared
-        kind = self.strategy.kind.client
+        sent = self._process.vectors[: len(self.model.federated)]
         return State(
             round=0,
             weights=[np.asarray(w, np.float32) for w in weights],
             server=_flat(self._server_template),
-            shared=_flat(self._call(shared) if kind == "mimelite" else shared()),
+            shared=self.strategy.client.shared(sent, self._optimizer),
             aggregator=_flat(self._aggregator_template),
         )
 
@@ -171,14 +172,14 @@ class Engine:
         for position, value in zip(federated, moved.trainable, strict=True):
             weights[position] = np.asarray(value, np.float32)
         owns = {name: update.own for name, update in aggregate.updates.items()}
-        keeps = self.model.local or self.strategy.kind.client == "scaffold"
+        algorithm = self.strategy.client
         return State(
             state.round + 1 if round_number is None else round_number,
             weights,
             _flat(server),
-            self._shared_after(state.shared, mean[n:], len(owns)),
+            algorithm.shared_after(state.shared, mean[n:], len(owns) / self.strategy.clients, self._optimizer),
             state.aggregator if aggregate.kept is None else aggregate.kept,
-            {**state.clients, **owns} if keeps else state.clients,
+            {**state.clients, **owns} if algorithm.keeps else state.clients,
         )
 
     def _checked(self, aggregate: list[np.ndarray]) -> list[np.ndarray]:
@@ -216,8 +217,8 @@ class Engine:
         Raises:
             InputError: the strategy's clients send gradients, not weights.
         """
-        if self.strategy.kind.client == "gradient":
-            raise InputError("--strategy fedsgd: its clients train no weights; use fedavg")
+        if not self.strategy.client.trains:
+            raise InputError(f"--strategy {self.strategy.name}: its clients train no weights; use fedavg")
         tuned = {}
         for name, update in self.client_updates(state, clients, round_number).items():
             weights = list(state.weights)
@@ -228,22 +229,10 @@ class Engine:
             tuned[name] = weights
         return tuned
 
-    def _shared_after(self, shared: list, change: list, clients: int) -> list:
-        """What the clients share beside the weights, after some of them changed it by `change` on average."""
-        if self.strategy.kind.client == "scaffold":
-            # c moves by the sum of the changes over all clients, those that sat out included.
-            share = np.float32(clients / self.strategy.clients)
-            return [c + share * moved for c, moved in zip(shared, change, strict=True)]
-        if self.strategy.kind.client == "mimelite":
-            return _flat(self._call(self._process.advance_shared, tuple(shared), tuple(change)))
-        return shared
-
     def _argument(self, state: State, client: ClientData, number: int, work: dict[str, float] | None = None) -> dict:
         own = state.clients.get(client.name)
-        if own is None and self.model.local:
-            own = [state.weights[i] for i in self.model.local]
-        elif own is None:
-            own = [np.zeros(s, np.float32) for s in self._process.own] or list(NOTHING)
+        if own is None:
+            own = self.strategy.client.own(state.weights, self.model.federated, self.model.local)
         named = (self.seed, number, client.name)
         steps = self._steps.planned(self.local, client, self.seed, number)
         done = local_steps(len(steps), (work or {}).get(client.name, 1.0))
@@ -261,7 +250,7 @@ class Engine:
     def _measures(self, measures) -> ClientRound:
         up = 4 * sum(int(np.prod(shape)) for shape in self._process.vectors)
         down = 4 * sum(int(np.prod(shape)) for shape in self.model.shapes)
-        if self.strategy.kind.client in ("scaffold", "mimelite"):
+        if self.strategy.client.second_vector:
             down += up // 2
         return ClientRound(
             int(measures["examples"]),

@@ -183,9 +183,9 @@ def test_fedbn_keeps_a_model_for_each_site(phantom_data, execution, tmp_path):
 @pytest.fixture
 def combining(execution, table):
     """How a server combines updates, what it makes of them, and honest updates of three clients."""
+    from federated.algorithms.strategy import Strategy
     from federated.engine import records
     from federated.engine.local_training import LocalTraining
-    from federated.engine.strategy import Strategy
     from federated.rounds.combining import Combining
     from federated.tff.engine import Engine
     from federated.tff.local_model import LocalModel

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from federated.algorithms.strategy import Strategy
 from federated.engine import local_training
 from federated.engine.local_training import LocalTraining
 from federated.engine.records import Layout
-from federated.engine.strategy import Strategy
 from federated.private import draws, stream
 from federated.private.steps import PatientSteps, SiteMechanism, steps_of
 from federated.tff.client_work import ClientWork

@@ -5,10 +5,11 @@ import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from federated.algorithms.plain import Plain
+from federated.algorithms.strategy import KINDS, Kind, Strategy
 from federated.engine import local_training, records
 from federated.engine.local_training import LocalTraining
 from federated.engine.records import ClientData, Layout
-from federated.engine.strategy import Strategy
 from federated.engine.updates import Aggregate, named
 from federated.tff import process
 from federated.tff.engine import Engine
@@ -404,6 +405,38 @@ def test_multilabel(execution, tmp_path):
 def test_settings_that_do_not_go_together(settings, named):
     with pytest.raises(ValueError, match=named):
         Strategy(**settings)
+
+
+def test_a_new_strategy_is_one_class_and_one_line_of_the_table(execution, federation, monkeypatch):
+    class Halves(Plain):
+        """Clients send half their update, and remember the other half for their next round."""
+
+        keeps = True
+
+        def own(self, weights, federated, local):
+            return [np.zeros(np.shape(weights[i]), np.float32) for i in federated]
+
+        def train(self, client):
+            measures = client.steps()
+            whole = [new + old for new, old in zip(client.sent(), client.share.own, strict=True)]
+            half = [0.5 * change for change in whole]
+            return half, half, *measures
+
+    monkeypatch.setitem(KINDS, "fedhalf", Kind(client=Halves(), source="this test"))
+    data, layout, arrays = federation(sizes=(12, 12))
+    local, model = LocalTraining(steps=2, batch_size=12), mlp()
+    engine = Engine(execution, LocalModel(model, "multiclass"), layout, Strategy("fedhalf", clients=2), local, 4)
+    state = engine.initialize()
+    weights, own = state.weights, {name: [np.zeros_like(w) for w in state.weights] for name in arrays}
+    for number in (1, 2):
+        state, _ = one_round(engine, state, data)
+        for name, (x, y) in arrays.items():
+            rows = local_training.steps(local, 12, 4, number, name)
+            after = locally_trained(model, weights, rows, x, y, 0.1)
+            own[name] = [0.5 * (b - a + old) for b, a, old in zip(weights, after, own[name], strict=True)]
+        weights = [w - np.mean(changes, axis=0) for w, *changes in zip(weights, *own.values(), strict=True)]
+        assert max_difference(state.weights, weights) < 1e-5
+        assert all(max_difference(state.clients[name], own[name]) < 1e-5 for name in arrays)
 
 
 def test_models_that_cannot_be_federated(execution, federation):

@@ -10,11 +10,11 @@ import pytest
 import tensorflow as tf
 
 import federated  # noqa: F401  (before TFF: it silences a warning of TFF's)
+from federated.algorithms.strategy import Strategy
 from federated.audit_log import verify
 from federated.engine import local_training, records
 from federated.engine.local_training import LocalTraining, Share
 from federated.engine.records import Layout
-from federated.engine.strategy import Strategy
 from federated.private.site_key import with_key
 from federated.private.steps import SiteMechanism
 from federated.tff.engine import Engine
