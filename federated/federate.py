@@ -104,6 +104,6 @@ def _require_same_data(run: Run, dataset: Dataset) -> None:
 def _check_model(setting: Setting, plan: Plan) -> None:
     strategy = setting.strategy()
     strategy.check(setting.local)
-    LocalModel(plan.trained, setting.dataset.task, strategy.kind.local_norm).check()
+    LocalModel(plan.trained, setting.dataset.task, strategy.client.local_norm).check()
     if setting.config.dp == "patient":
         check_model(plan.trained)

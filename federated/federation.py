@@ -23,11 +23,10 @@ from federated.report import partition
 from federated.report.report import write_report
 from federated.report.site_gain import site_gain
 from federated.report.summary import account
-from federated.rounds.checkpoint import Checkpoints
-from federated.rounds.combining import Combining
 from federated.rounds.held_out import Central, majority, predictions, predictions_of_each
 from federated.rounds.pool import Crew, LocalCrew
-from federated.rounds.rounds import Outcome, Rounds, Watch
+from federated.rounds.rounds import Outcome, Watch
+from federated.rounds.training import train_by_rounds
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution
 from federated.tff.local_model import LocalModel
@@ -185,25 +184,22 @@ class Federation:
 
     def _train(self, engine: Engine, clients: list[ClientData], val: Central, initial, log: AuditLog) -> Outcome:
         root, config = self.run_folder.root, self.config
-        names, most = [c.name for c in clients], max(c.examples for c in clients)
         watch = Watch(after=self._after)
         if self.privacy:
             config = replace(config, rounds=self.privacy.rounds)
             watch = replace(watch, before=self.privacy.before_round, events=self.privacy.events)
-        checkpoints = Checkpoints(self.checkpoints / "federated")
-        saved = checkpoints.load()
-        log.begin(self._start_record(clients), saved[2].round if saved else 0)
-        outcome = Rounds(
+        outcome = train_by_rounds(
             engine,
             self._crew(engine, clients),
-            Combining(engine, config, names, most, checkpoints.folder / "answers"),
             val,
             config,
-            checkpoints,
+            initial,
+            self.checkpoints / "federated",
             root / "rounds.csv",
             log,
+            self._start_record(clients),
             watch,
-        ).run(initial)
+        )
         atomic.write_csv(root / "history.csv", pd.DataFrame(outcome.progress.history))
         if self.privacy:
             self.privacy.complete()

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from federated.algorithms.strategy import Strategy
 from federated.clients.client import Client, pooled
 from federated.clients.plan import Plan
 from federated.config import FederateConfig
 from federated.engine.local_training import LocalTraining
-from federated.engine.strategy import Strategy
 from federated.partition import partition
 from federated.partition.site import require_public_sites
 from federated.private import client, patient

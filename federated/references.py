@@ -11,16 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
+from federated.algorithms.strategy import Strategy
 from federated.clients.plan import Plan
 from federated.engine import records
 from federated.engine.records import ClientData
-from federated.engine.strategy import Strategy
 from federated.job import Setting
-from federated.rounds.checkpoint import Checkpoints
-from federated.rounds.combining import Combining
 from federated.rounds.held_out import Central, predictions, predictions_of_each
 from federated.rounds.pool import LocalCrew
-from federated.rounds.rounds import Outcome, Rounds, Watch
+from federated.rounds.rounds import Outcome, Watch
+from federated.rounds.training import train_by_rounds
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution
 from federated.tff.local_model import LocalModel
@@ -109,15 +108,15 @@ class Comparing:
     def _train(self, name: str, client: ClientData, central) -> Outcome:
         config = replace(self.setting.config, **_PLAIN)
         shown = "pooled" if name == CENTRALISED else client.name
-        return Rounds(
+        return train_by_rounds(
             self.engine,
             LocalCrew(self.engine, [client]),
-            Combining(self.engine, config, [client.name], client.examples),
             central,
             config,
-            Checkpoints(self.folder / name),
+            self.initial,
+            self.folder / name,
             watch=Watch(after=lambda row: self.told(shown, row["round"])),
-        ).run(self.initial)
+        )
 
     def _pooled(self) -> ClientData:
         """All clients' records as one client's."""

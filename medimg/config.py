@@ -6,16 +6,20 @@ Nothing heavy is imported here: `medimg --help` reads these classes.
 import dataclasses
 from dataclasses import dataclass
 
-from medimg.option_groups import ImageOptions, ModelOptions, PrivacyOptions, PublicOptions, TableOptions
-from medimg.options import Config, option
-from medimg.source_options import (
+from medimg.option_groups import (
     ColumnOptions,
     ColumnTypeOptions,
     DecodingOptions,
     FilePatternOptions,
     ImageColumnOptions,
+    ImageOptions,
     LabelFileOptions,
+    ModelOptions,
+    PrivacyOptions,
+    PublicOptions,
+    TableOptions,
 )
+from medimg.options import Config, option
 
 
 @dataclass(frozen=True)

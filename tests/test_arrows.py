@@ -20,7 +20,7 @@ FLOORS = {
         errors listener
         untrusted
         atomic options
-        style privacy option_groups source_options
+        style privacy option_groups
         data config
         tables phantom pipeline
         sources models inspection
@@ -34,7 +34,7 @@ FLOORS = {
     "federated": """
         config
         engine statistics robust secure audit_log
-        clients
+        algorithms clients
         partition rounds
         private
         tff

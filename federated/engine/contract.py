@@ -6,7 +6,7 @@ import numpy as np
 
 from federated.engine.records import ClientData
 from federated.engine.state import State
-from federated.engine.updates import ClientUpdate
+from federated.engine.updates import Aggregate, ClientUpdate, Mean
 
 
 class Engine(Protocol):
@@ -27,16 +27,12 @@ class Engine(Protocol):
         """The clients' work: weights before less weights after. A function of the state, the client and the number."""
         ...
 
-    def aggregate(
-        self, state: State, updates: dict[str, ClientUpdate]
-    ) -> tuple[list[np.ndarray], State, dict[str, float]]:
-        """The mean of the updates, the state with what the aggregation keeps, and its measurements."""
+    def aggregate(self, state: State, updates: dict[str, ClientUpdate]) -> Mean:
+        """The mean of updates, where they are seen and no rule is asked for."""
         ...
 
-    def apply(
-        self, state: State, aggregate: list[np.ndarray], updates: dict[str, ClientUpdate], round_number: int
-    ) -> State:
-        """The state after the round."""
+    def apply(self, state: State, aggregate: Aggregate, number: int) -> State:
+        """The server's step: the state after the round."""
         ...
 
     def weights(self, state: State) -> list[np.ndarray]:

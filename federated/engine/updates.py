@@ -1,6 +1,7 @@
-"""What the engine hands back of a round."""
+"""What clients send in a round, and what is made of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -44,17 +45,52 @@ class ClientUpdate:
     measures: ClientRound
 
 
-@dataclass(frozen=True)
-class RoundResult:
-    """What a round tells.
+class Mean(NamedTuple):
+    """The mean of a round's updates, as an engine makes it: plain, clipped, with noise, compressed.
 
     Attributes:
-        per_client: name -> its round.
-        measurements: of the aggregation, flat by name, e.g. how many updates were clipped.
+        arrays: shaped as a client's `vectors`.
+        kept: what the aggregation carries into the next round, `State.aggregator`, e.g. an adaptive clip.
+        measurements: flat by name, e.g. how many updates were clipped.
     """
 
-    per_client: dict[str, ClientRound]
+    arrays: list[np.ndarray]
+    kept: list[np.ndarray]
     measurements: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """What a round's updates have become, for the server's step.
+
+    Attributes:
+        arrays: shaped as a client's `vectors`: the updates' mean, or what stands for it; none where nothing is learnt.
+        updates: of the clients that count in it.
+        rejected: client -> why its update was not used.
+        digests: client -> SHA-256 of its update; empty under a secure sum, where the server has none, and with
+            --dp client, where it would be of an update without noise.
+        bytes_up, bytes_down: client -> bytes of the secure sum, in place of the plain update's.
+        shares: client -> its share in the aggregate, where a rule chose.
+        measurements: of the engine's own aggregation.
+        kept: of the engine's own aggregation, for the next round; None: as it was.
+        failure: why nothing was learnt in the round; empty otherwise.
+    """
+
+    arrays: list[np.ndarray] = field(default_factory=list)
+    updates: dict[str, ClientUpdate] = field(default_factory=dict)
+    rejected: dict[str, str] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    bytes_up: dict[str, int] = field(default_factory=dict)
+    bytes_down: dict[str, int] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
+    measurements: dict[str, float] = field(default_factory=dict)
+    kept: list[np.ndarray] | None = None
+    failure: str = ""
+
+    @property
+    def included(self) -> tuple[str, ...]:
+        """Clients whose updates count in it."""
+        return tuple(self.updates)
 
 
 def named(measurements, prefix: str = "") -> dict[str, float]:

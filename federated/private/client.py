@@ -5,11 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from federated.algorithms.strategy import KINDS, Strategy
 from federated.config import FederateConfig
-from federated.engine.strategy import Strategy
 from federated.private import assumptions
 from federated.private.assumptions import of_federation
-from federated.private.ledger import Account, FederatedLedger, FederatedTerms
 from federated.private.site_plan import asked_steps, rounds_of, rounds_within
 from federated.rounds.participation import participants as asked_in
 from medimg.data.dataset import Dataset
@@ -17,9 +16,10 @@ from medimg.errors import InputError
 from medimg.privacy.accounting import epsilon_of
 from medimg.privacy.budget import Budget
 from medimg.privacy.draws.noise_seed import fingerprint
-from medimg.privacy.ledger import known
+from medimg.privacy.ledger import Ledger, known
 from medimg.privacy.mechanism import Mechanism
 from medimg.privacy.spending import Spending, Spent, Stretch
+from medimg.privacy.terms import Account, Terms
 from medimg.training.lineage import NONE, Lineage
 
 _MECHANISM = "Gaussian noise on the sum of clipped updates of the clients (TensorFlow Federated)"
@@ -71,7 +71,8 @@ def check(config: FederateConfig, clients: int) -> None:
     """
     if config.dp_epsilon is None and config.dp_noise_multiplier is None:
         raise InputError("--dp client: give --dp-epsilon, e.g. 8, or --dp-noise-multiplier")
-    if config.strategy in ("scaffold", "mimelite", "fedbn"):
+    algorithm = KINDS[config.strategy].client
+    if algorithm.second_vector or algorithm.local_norm:
         raise InputError(
             f"--strategy {config.strategy}: beside its update a client's own numbers get into the model, and --dp "
             "client puts no noise on them; use fedavg"
@@ -142,7 +143,7 @@ class ClientPrivacy:
         check(config, len(names))
         self.config, self.parameters = config, parameters
         self._recorded: dict[int, dict] = {}
-        self.names, self._circumstances = list(names), of_federation(config, lineage)
+        self.names = list(names)
         fraction, seed = config.client_fraction, config.seed
         self.per_round = len(asked_in(self.names, fraction, 1, seed))
         draw = fingerprint({**config.given(), "rounds": rounds, "start": start})[:16]
@@ -151,14 +152,12 @@ class ClientPrivacy:
         )
         spending.reserve(lambda spent: self._settle(spent, draw, rounds))
         account = Account(self._mechanism, draw, {})
-        self.ledger = FederatedLedger(
-            run_root,
-            self._terms(),
-            dict.fromkeys(self.names, account),
-            lambda why, inherited: assumptions.of_clients(
-                replace(self._circumstances, dataset_ledger=why, inherited=inherited)
-            ),
+        self.ledger = Ledger(
             spending,
+            self._terms(),
+            of_federation(config, lineage),
+            dict.fromkeys(self.names, account),
+            assumptions.of_clients,
         )
 
     def strategy(self) -> dict:
@@ -195,7 +194,7 @@ class ClientPrivacy:
                     f"client {name}: round {number} would pass its privacy budget (--dp-epsilon "
                     f"{self.config.dp_epsilon}); the training can't go on"
                 )
-        self._recorded = {number: self.ledger.record(dict.fromkeys(participants, steps))}
+        self._recorded = {number: self.ledger.record_sites(dict.fromkeys(participants, steps))}
 
     def events(self, number: int) -> dict:
         """What the audit log's record of the round that was last written down says of privacy."""
@@ -267,8 +266,8 @@ class ClientPrivacy:
                 f"noise multiplier {self.noise.noise_multiplier:.3g} ({_first_line(error)}); use --dp-clipping fixed"
             ) from error
 
-    def _terms(self) -> FederatedTerms:
-        return FederatedTerms(
+    def _terms(self) -> Terms:
+        return Terms(
             unit="client",
             mechanism=_MECHANISM,
             composition=assumptions.ONE_CLIENT,

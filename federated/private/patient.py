@@ -1,25 +1,25 @@
 """`--dp patient`: every site trains by DP-SGD on its own patients, and its account is kept beside the others'."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import tensorflow as tf
 
+from federated.algorithms.strategy import KINDS
 from federated.config import FederateConfig
 from federated.engine.local_training import LocalTraining, local_steps
 from federated.engine.records import ClientData
 from federated.private import assumptions
 from federated.private.assumptions import of_federation
-from federated.private.ledger import Account, FederatedLedger, FederatedTerms
 from federated.private.site_plan import SitePlan, asked_steps, plan_of, rounds_of, rounds_within
 from federated.private.steps import PatientSteps
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.privacy.draws.noise_seed import fingerprint
-from medimg.privacy.ledger import known
+from medimg.privacy.ledger import Ledger, known
 from medimg.privacy.per_example.forward import kinds
 from medimg.privacy.per_example.kinds import check as check_layers
 from medimg.privacy.spending import Spending, Spent, Stretch
+from medimg.privacy.terms import Account, Terms
 from medimg.training.lineage import NONE, Lineage
 
 _MECHANISM = "DP-SGD at each site: Gaussian noise on the sum of clipped contributions of its patients"
@@ -31,7 +31,7 @@ def check(config: FederateConfig) -> None:
     Raises:
         InputError: names the option.
     """
-    if config.strategy in ("fedsgd", "mimelite"):
+    if KINDS[config.strategy].client.full_gradient:
         raise InputError(
             f"--strategy {config.strategy}: its clients send the gradient of all their images, which --dp patient "
             "does not cover; use fedavg"
@@ -103,7 +103,6 @@ class PatientPrivacy:
     ):
         check(config)
         self.config, self.data = config, {client.name: client for client in data}
-        self._one_machine = one_machine
         self._recorded: dict[int, dict] = {}
         options = {**config.given(), **(also or {}), "rounds": rounds}
         # Mixed into every site's draws: other options never meet the same noise, and a site's key never other data.
@@ -115,12 +114,12 @@ class PatientPrivacy:
             run_root, "patient", dataset.root if one_machine else None, known(run_root), lineage.inherited
         )
         spending.reserve(lambda spent: self._settle(spent, draws, rounds), config.dp_budget == "dataset")
-        self.ledger = FederatedLedger(
-            run_root,
-            self._terms(),
-            {name: _account(self.plans[name], draw) for name, draw in draws.items()},
-            self._assumptions(of_federation(config, lineage)),
+        self.ledger = Ledger(
             spending,
+            self._terms(),
+            of_federation(config, lineage),
+            {name: _account(self.plans[name], draw) for name, draw in draws.items()},
+            lambda told: assumptions.of_patients(told, one_machine),
         )
 
     def engine_arguments(self) -> dict:
@@ -160,7 +159,7 @@ class PatientPrivacy:
                     f"{self.config.dp_epsilon}); the training can't go on"
                 )
             ranges[name] = steps
-        self._recorded = {number: self.ledger.record(ranges)}
+        self._recorded = {number: self.ledger.record_sites(ranges)}
 
     def events(self, number: int) -> dict:
         """What the audit log's record of the round that was last written down says of privacy."""
@@ -219,9 +218,9 @@ class PatientPrivacy:
             Stretch(name, draws[name], self.plans[name].mechanism, ranges) for name, ranges in steps.items() if ranges
         ]
 
-    def _terms(self) -> FederatedTerms:
+    def _terms(self) -> Terms:
         sites = [plan.site for plan in self.plans.values()]
-        return FederatedTerms(
+        return Terms(
             unit="patient",
             mechanism=_MECHANISM,
             composition=assumptions.DISJOINT,
@@ -230,13 +229,6 @@ class PatientPrivacy:
             l2_norm_clip=self.config.dp_clip,
             expected_units=max(site.expected_patients for site in sites),
         )
-
-    def _assumptions(self, circumstances):
-        def sentences(unwritten: str, inherited: bool) -> list[str]:
-            told = replace(circumstances, dataset_ledger=unwritten, inherited=inherited)
-            return assumptions.of_patients(told, self._one_machine)
-
-        return sentences
 
 
 def _account(plan: SitePlan, draw: str) -> Account:

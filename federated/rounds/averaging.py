@@ -16,11 +16,10 @@ from federated.config import AggregationOptions, FederateConfig, PartitionOption
 from federated.engine.contract import Engine
 from federated.engine.records import ClientData
 from federated.engine.state import State
-from federated.rounds.checkpoint import Checkpoints
-from federated.rounds.combining import Combining
 from federated.rounds.held_out import Measured
 from federated.rounds.pool import LocalCrew
-from federated.rounds.rounds import Rounds, Watch
+from federated.rounds.rounds import Watch
+from federated.rounds.training import train_by_rounds
 from medimg import atomic
 from medimg.errors import InputError
 from medimg.privacy.statement import WITHHELD
@@ -72,23 +71,21 @@ def average(
     Raises:
         InputError: a file can't be written, a checkpoint is damaged, or no round used any update.
     """
-    kept = Checkpoints(checkpoints)
-    saved = kept.load()
     examples = {client.name: client.examples for client in clients}
     told = dict.fromkeys(examples, WITHHELD) if config.is_private else examples
     with AuditLog(folder / "audit.jsonl", timed=not config.is_private) as log:
-        log.begin({"event": "start", **start, "clients": told}, saved[2].round if saved else 0)
-        outcome = Rounds(
+        outcome = train_by_rounds(
             engine,
             LocalCrew(engine, clients),
-            Combining(engine, config, list(examples), max(examples.values()), kept.folder / "answers"),
             Unmeasured(),
             config,
-            kept,
+            weights,
+            checkpoints,
             folder / "rounds.csv",
             log,
+            {"event": "start", **start, "clients": told},
             watch,
-        ).run(weights)
+        )
         history = pd.DataFrame(outcome.progress.history)
         # Nothing was measured for these.
         unmeasured = ["accuracy", "val_loss", "val_accuracy", "val_auroc", "best"]

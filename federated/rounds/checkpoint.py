@@ -39,6 +39,15 @@ class Checkpoints:
     def __init__(self, folder: Path):
         self.folder = Path(folder)
 
+    def rounds(self) -> int:
+        """Rounds done.
+
+        Raises:
+            InputError: the last state is damaged.
+        """
+        saved = self.load()
+        return saved[2].round if saved else 0
+
     def load(self) -> tuple[State, State | None, Progress] | None:
         """The last state, the best one, and the progress; None where there is none.
 

@@ -1,21 +1,19 @@
-"""From the updates that arrived to the server's next state: screened, then summed in the open or securely, or by a
-robust rule.
+"""From the updates that arrived to their aggregate: screened, then averaged in the open, by a robust rule or securely.
 
 In the open the server checks every update and knows which it used. Under a secure sum it has nothing to check: the
 clients check their own, and the sum tells who is in it.
 """
 
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from federated.config import FederateConfig
-from federated.engine.contract import Engine
-from federated.engine.state import State
-from federated.engine.updates import ClientUpdate
+from federated.engine.updates import Aggregate, ClientUpdate, Mean
+from federated.robust.mean import mean
 from federated.robust.rules import aggregate
 from federated.rounds.screening import Update, digest_arrays, screened
 from federated.secure.ckks import CkksKeys
@@ -26,86 +24,57 @@ from federated.secure.masking import masked_sum
 from federated.secure.network import silent_from
 from federated.secure.result import SecureSum
 
-# Done on the updates outside of TFF.
-_OUTSIDE = ("median", "trimmed-mean", "krum", "multi-krum")
+# Made of the updates here, not by the engine.
+_RULES = ("median", "trimmed-mean", "krum", "multi-krum")
 # The first message that a client that dropped out never sends.
 _SILENT_AT = {"masking": "mask", "ckks": "encrypt"}
-
-
-@dataclass(frozen=True)
-class Combined:
-    """What became of a round's updates.
-
-    Attributes:
-        state: the server's, after the round.
-        included: clients whose updates count in it.
-        rejected: client -> why its update was not used.
-        digests: client -> SHA-256 of its update; empty under a secure sum, where the server has none, and with
-            --dp client, where it would be of an update without noise.
-        bytes_up, bytes_down: client -> bytes of the secure sum, in place of the plain update's.
-        shares: client -> its share in the aggregate, where a rule chose.
-        measurements: of TFF's aggregation.
-        failure: why nothing was learnt in the round; empty otherwise.
-    """
-
-    state: State
-    included: tuple[str, ...] = ()
-    rejected: dict[str, str] = field(default_factory=dict)
-    digests: dict[str, str] = field(default_factory=dict)
-    bytes_up: dict[str, int] = field(default_factory=dict)
-    bytes_down: dict[str, int] = field(default_factory=dict)
-    shares: dict[str, float] = field(default_factory=dict)
-    measurements: dict[str, float] = field(default_factory=dict)
-    failure: str = ""
 
 
 class Combining:
     """How a federation's updates become one.
 
     Args:
-        engine: of the strategy.
-        config: `aggregation`, `trim`, `byzantine` and `secure*`.
+        config: `aggregation`, `trim`, `byzantine`, `secure*` and `dp`.
         names: of all clients.
-        examples: most training examples of a client.
+        heaviest: largest weight of a client.
         answers: folder in which the clients keep what they have answered in secure sums, so that a resumed training
             gets no second sum of a round over other clients; None: they know until this process ends.
     """
 
-    def __init__(
-        self, engine: Engine, config: FederateConfig, names: Sequence[str], examples: int, answers: Path | None = None
-    ):
-        self.engine, self.config = engine, config
+    def __init__(self, config: FederateConfig, names: Sequence[str], heaviest: float, answers: Path | None = None):
+        self.config = config
         self._identities = identities(names, answers)
         # A resumed training is another session: its masks are fresh.
         self._session = secrets.token_hex(16)
-        self._most = float(examples)
+        self._heaviest = float(heaviest)
         self._ckks = None
         if config.secure == "ckks":
             self._ckks = CkksKeys.generate(len(names), config.secure_limit, self._heaviest)
 
-    @property
-    def _heaviest(self) -> float:
-        return self._most if self.engine.strategy.by_examples else 1.0
-
     def combine(
-        self, state: State, updates: dict[str, ClientUpdate], number: int, absent: Sequence[str] = ()
-    ) -> Combined:
-        """The server's part of a round.
+        self,
+        updates: dict[str, ClientUpdate],
+        number: int,
+        mean_of: Callable[[dict[str, ClientUpdate]], Mean] | None = None,
+        absent: Sequence[str] = (),
+    ) -> Aggregate:
+        """A round's updates as one.
 
         Args:
-            state: that the updates were computed from.
             updates: that arrived.
             number: of the round.
+            mean_of: averages updates that have passed, where neither a rule nor a secure sum does; None:
+                `weighted_mean`.
             absent: clients that began the round and dropped out.
 
         Returns:
-            With the state as it was, but for its number, where nothing can be learnt.
+            With a `failure` where nothing can be learnt.
         """
         if self.config.secure != "none":
-            return self._securely(state, updates, number, absent)
-        return self._openly(state, updates, number)
+            return self._securely(updates, number, absent)
+        return self._openly(updates, mean_of or weighted_mean)
 
-    def _openly(self, state: State, updates: dict[str, ClientUpdate], number: int) -> Combined:
+    def _openly(self, updates: dict[str, ClientUpdate], mean_of: Callable) -> Aggregate:
         """Where the server sees every update."""
         arrived = [
             Update(
@@ -119,17 +88,16 @@ class Combining:
         good, rejected = screened(arrived, shapes)
         if not good:
             what = "no update arrived" if not rejected else "every update was rejected"
-            return Combined(replace(state, round=number), rejected=rejected, failure=what)
+            return Aggregate(rejected=rejected, failure=what)
         used = {u.client: replace(updates[u.client], vectors=list(u.arrays)) for u in good}
         # Of an update without noise, a digest would tell who guesses the client's rows that the guess is right.
         bare = self.config.dp == "client"
         digests = {} if bare else {u.client: digest_arrays(u.arrays) for u in good}
-        if self.config.aggregation in _OUTSIDE:
-            return self._by_rule(state, used, rejected, digests, number)
-        mean, advanced, measurements = self.engine.aggregate(state, used)
-        return Combined(
-            self.engine.apply(advanced, mean, used, number), tuple(used), rejected, digests, measurements=measurements
-        )
+        if self.config.aggregation in _RULES:
+            arrays, shares = self._by_rule(used)
+            return Aggregate(arrays, used, rejected, digests, shares=shares)
+        arrays, kept, measurements = mean_of(used)
+        return Aggregate(arrays, used, rejected, digests, measurements=measurements, kept=kept)
 
     def _finite(self, vector: np.ndarray) -> np.ndarray:
         """With --dp client an update that is no number counts as none: that it was rejected would carry no noise."""
@@ -137,35 +105,29 @@ class Combining:
             return vector
         return np.zeros_like(vector)
 
-    def _by_rule(self, state, used: dict[str, ClientUpdate], rejected, digests, number) -> Combined:
+    def _by_rule(self, used: dict[str, ClientUpdate]) -> tuple[list[np.ndarray], dict[str, float]]:
+        """The robust rule's choice, and each client's share in it."""
         config = self.config
-        names = list(used)
-        vectors = [_flat(update.vectors) for update in used.values()]
-        weights = [update.weight for update in used.values()]
-        found = aggregate(config.aggregation, vectors, weights, config.trim, config.byzantine)
-        mean = _shaped(found.vector, next(iter(used.values())).vectors)
-        shares = dict(zip(names, map(float, found.share), strict=True))
-        return Combined(self.engine.apply(state, mean, used, number), tuple(names), rejected, digests, shares=shares)
+        vectors, weights = _vectors(used), _weights(used)
+        chosen = aggregate(config.aggregation, vectors, weights, config.trim, config.byzantine)
+        shares = dict(zip(used, map(float, chosen.share), strict=True))
+        return _shaped(chosen.vector, _pattern(used)), shares
 
-    def _securely(self, state: State, updates: dict[str, ClientUpdate], number: int, absent: Sequence[str]) -> Combined:
+    def _securely(self, updates: dict[str, ClientUpdate], number: int, absent: Sequence[str]) -> Aggregate:
         if not updates:
-            return Combined(replace(state, round=number), failure="no update arrived")
-        pattern = next(iter(updates.values())).vectors
-        vectors = {name: _flat(update.vectors) for name, update in updates.items()}
+            return Aggregate(failure="no update arrived")
+        vectors = dict(zip(updates, _vectors(updates), strict=True))
         # Who dropped out had begun: the others hold shares of its keys. What it would have sent never leaves it.
         vectors.update(dict.fromkeys(absent, np.zeros_like(next(iter(vectors.values())))))
         weights = {name: updates[name].weight if name in updates else 1.0 for name in vectors}
         try:
             found = self._sum(vectors, weights, number, absent)
         except TooFewClientsError as error:
-            return Combined(replace(state, round=number), failure=str(error))
-        used = {name: updates[name] for name in found.included}
-        mean = _shaped(found.mean, pattern)
-        rejected = {name: why for name, why in found.rejected.items() if name in updates}
-        return Combined(
-            self.engine.apply(state, mean, used, number),
-            found.included,
-            rejected,
+            return Aggregate(failure=str(error))
+        return Aggregate(
+            _shaped(found.mean, _pattern(updates)),
+            {name: updates[name] for name in found.included},
+            {name: why for name, why in found.rejected.items() if name in updates},
             bytes_up=found.bytes_up,
             bytes_down=found.bytes_down,
         )
@@ -185,8 +147,23 @@ class Combining:
         return masked_sum(vectors, weights, bits=config.secure_bits, max_weight=max(1.0, self._heaviest), **common)
 
 
-def _flat(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate([np.ravel(array) for array in arrays]).astype(np.float32, copy=False)
+def weighted_mean(updates: dict[str, ClientUpdate]) -> Mean:
+    """The plain mean of the updates by their weights (McMahan et al. 2017); keeps and measures nothing."""
+    return Mean(_shaped(mean(_vectors(updates), _weights(updates)).vector, _pattern(updates)), [], {})
+
+
+def _vectors(updates: dict[str, ClientUpdate]) -> list[np.ndarray]:
+    """Each update's arrays in one, float32 (d,)."""
+    flat = [np.concatenate([np.ravel(array) for array in update.vectors]) for update in updates.values()]
+    return [vector.astype(np.float32, copy=False) for vector in flat]
+
+
+def _weights(updates: dict[str, ClientUpdate]) -> list[float]:
+    return [update.weight for update in updates.values()]
+
+
+def _pattern(updates: dict[str, ClientUpdate]) -> list[np.ndarray]:
+    return next(iter(updates.values())).vectors
 
 
 def _shaped(vector: np.ndarray, pattern: Sequence[np.ndarray]) -> list[np.ndarray]:

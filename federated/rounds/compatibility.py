@@ -1,12 +1,10 @@
 """Which aggregations, secure sums and strategies go together, and with how many clients."""
 
+from federated.algorithms.strategy import KINDS
 from federated.config import FederateConfig
 from federated.robust.rules import check_compatible, check_enough
 from federated.rounds.participation import check_dropout
 from medimg.errors import InputError
-
-# Beside the update their clients send a vector that only a mean makes sense of.
-_TWO_VECTORS = ("mimelite", "scaffold")
 
 
 def asked(config: FederateConfig, clients: int) -> int:
@@ -28,7 +26,7 @@ def check_aggregation(config: FederateConfig, clients: int) -> None:
     check_compatible(config.aggregation, config.secure)
     in_round = asked(config, clients)
     check_enough(config.aggregation, in_round, config.trim, config.byzantine)
-    if config.strategy in _TWO_VECTORS and config.aggregation != "mean":
+    if KINDS[config.strategy].client.second_vector and config.aggregation != "mean":
         raise InputError(
             f"--aggregation {config.aggregation}: not with --strategy {config.strategy}, whose clients send a second "
             "vector beside the update; use mean"

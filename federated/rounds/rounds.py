@@ -3,8 +3,10 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,9 +14,9 @@ from federated.audit_log import AuditLog
 from federated.config import FederateConfig
 from federated.engine.contract import Engine
 from federated.engine.state import State
-from federated.engine.updates import ClientUpdate
+from federated.engine.updates import Aggregate, ClientUpdate
 from federated.rounds.checkpoint import Checkpoints, Progress
-from federated.rounds.combining import Combined, Combining
+from federated.rounds.combining import Combining
 from federated.rounds.held_out import Central, Measured
 from federated.rounds.participation import Attendance, attendance
 from federated.rounds.pool import Crew
@@ -51,6 +53,40 @@ class Outcome:
     state: State
     progress: Progress
     kept: int
+
+
+class Exchange(NamedTuple):
+    """A round of clients and server.
+
+    Attributes:
+        state: after it; as it was, but for its number, where nothing was learnt.
+        updates: that arrived.
+        lost: client -> why its update did not.
+        aggregate: of the updates.
+    """
+
+    state: State
+    updates: dict[str, ClientUpdate]
+    lost: dict[str, str]
+    aggregate: Aggregate
+
+
+def one_round(engine: Engine, crew: Crew, combining: Combining, state: State, number: int, who: Attendance) -> Exchange:
+    """Clients train, their updates are aggregate, the server makes its step.
+
+    Args:
+        engine: of the strategy, at the server.
+        crew: of the clients.
+        combining: of their updates.
+        state: before the round.
+        number: of the round.
+        who: takes part.
+    """
+    updates, lost = crew.updates(state, list(who.arriving), number, who.work)
+    aggregate = combining.combine(updates, number, partial(engine.aggregate, state), who.dropped)
+    learnt = not aggregate.failure
+    state = engine.apply(state, aggregate, number) if learnt else replace(state, round=number)
+    return Exchange(state, updates, lost, aggregate)
 
 
 class Rounds:
@@ -124,18 +160,17 @@ class Rounds:
             config.straggler_pace,
         )
         self.watch.before(number, who.selected, who.work)
-        updates, lost = self.crew.updates(state, list(who.arriving), number, who.work)
-        combined = self.combining.combine(state, updates, number, who.dropped)
-        logits, measured = self._measure(combined.state)
-        rows = self._rows(number, who, updates, lost, combined, logits)
+        state, updates, lost, aggregate = one_round(self.engine, self.crew, self.combining, state, number, who)
+        logits, measured = self._measure(state)
+        rows = self._rows(number, who, updates, lost, aggregate, logits)
         seconds = None if config.is_private else round(time.monotonic() - started, 4)
-        row = _history(number, rows, measured, combined, seconds)
+        row = _history(number, rows, measured, aggregate, seconds)
         self._advance(progress, row)
         if self.log:
-            self.log.append(self._record(number, who, rows, combined))
+            self.log.append(self._record(number, who, rows, aggregate, state))
         if self._table:
             self._table.add(rows)
-        return combined.state
+        return state
 
     def _measure(self, state: State) -> tuple[np.ndarray, Measured]:
         if self.engine.model.local:
@@ -151,19 +186,19 @@ class Rounds:
         who: Attendance,
         updates: dict[str, ClientUpdate],
         lost: dict[str, str],
-        combined: Combined,
+        aggregate: Aggregate,
         logits: np.ndarray,
     ) -> list[dict]:
         """Rows of rounds.csv: one for every client that was asked."""
         rows = []
         for name in who.selected:
             row = dict.fromkeys(COLUMNS)
-            row |= {"round": number, "client": name, "status": _status(name, who, lost, combined)}
+            row |= {"round": number, "client": name, "status": _status(name, who, lost, aggregate)}
             if name in updates:
                 measures = updates[name].measures
                 row |= {
-                    "bytes_up": combined.bytes_up.get(name, measures.bytes_up),
-                    "bytes_down": measures.bytes_down + combined.bytes_down.get(name, 0),
+                    "bytes_up": aggregate.bytes_up.get(name, measures.bytes_up),
+                    "bytes_down": measures.bytes_down + aggregate.bytes_down.get(name, 0),
                 }
                 # They carry no noise; how long a site took tells how many patients it drew.
                 if not self.config.is_private:
@@ -173,8 +208,8 @@ class Rounds:
                         "accuracy": measures.accuracy,
                         "seconds": round(measures.seconds, 4),
                     }
-            elif name in combined.bytes_up:
-                row |= {"bytes_up": combined.bytes_up[name], "bytes_down": combined.bytes_down[name]}
+            elif name in aggregate.bytes_up:
+                row |= {"bytes_up": aggregate.bytes_up[name], "bytes_down": aggregate.bytes_down[name]}
             own = self.central.measure(logits, name)
             if own:
                 row |= {"val_loss": own.loss, "val_accuracy": own.accuracy, "val_auroc": own.auroc}
@@ -200,20 +235,20 @@ class Rounds:
                 f"the weights are those of round {progress.best_round}"
             )
 
-    def _record(self, number: int, who: Attendance, rows: list[dict], combined: Combined) -> dict:
+    def _record(self, number: int, who: Attendance, rows: list[dict], aggregate: Aggregate, state: State) -> dict:
         statuses = {row["client"]: row["status"] for row in rows}
         record = {
             "event": "round",
             "round": number,
             "participants": list(who.selected),
-            "included": list(combined.included),
+            "included": list(aggregate.included),
             "dropped": [n for n in who.selected if statuses[n].startswith(("dropped", "lost"))],
-            "rejected": combined.rejected,
-            "failure": combined.failure,
-            "model": digest_arrays(combined.state.weights),
-            "updates": combined.digests,
-            "shares": combined.shares,
-            "measurements": combined.measurements,
+            "rejected": aggregate.rejected,
+            "failure": aggregate.failure,
+            "model": digest_arrays(state.weights),
+            "updates": aggregate.digests,
+            "shares": aggregate.shares,
+            "measurements": aggregate.measurements,
             "bytes": {
                 "up": sum(row["bytes_up"] or 0 for row in rows),
                 "down": sum(row["bytes_down"] or 0 for row in rows),
@@ -226,19 +261,19 @@ class Rounds:
         return record
 
 
-def _status(name: str, who: Attendance, lost: dict, combined: Combined) -> str:
+def _status(name: str, who: Attendance, lost: dict, aggregate: Aggregate) -> str:
     if name in who.dropped:
         return "dropped"
     if name in lost:
         return f"lost: {lost[name]}"
-    if name in combined.rejected:
-        return f"rejected: {combined.rejected[name]}"
-    if combined.failure:
-        return f"unused: {combined.failure}"
+    if name in aggregate.rejected:
+        return f"rejected: {aggregate.rejected[name]}"
+    if aggregate.failure:
+        return f"unused: {aggregate.failure}"
     return "straggler" if who.work[name] < 1 else "ok"
 
 
-def _history(number: int, rows: list[dict], measured: Measured, combined: Combined, seconds: float | None) -> dict:
+def _history(number: int, rows: list[dict], measured: Measured, aggregate: Aggregate, seconds: float | None) -> dict:
     """A row of history.csv; training scores are means over examples, each client's before its steps."""
     trained = [row for row in rows if row["examples"]]
     examples = sum(row["examples"] for row in trained)
@@ -253,7 +288,7 @@ def _history(number: int, rows: list[dict], measured: Measured, combined: Combin
         "val_loss": measured.loss,
         "val_accuracy": measured.accuracy,
         "val_auroc": measured.auroc,
-        "participants": len(combined.included),
+        "participants": len(aggregate.included),
         "bytes_up": sum(row["bytes_up"] or 0 for row in rows),
         "bytes_down": sum(row["bytes_down"] or 0 for row in rows),
         "seconds": seconds,

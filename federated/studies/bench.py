@@ -10,11 +10,9 @@ from federated.clients import examples
 from federated.config import FederateConfig
 from federated.job import Setting
 from federated.references import Comparing
-from federated.rounds.checkpoint import Checkpoints
-from federated.rounds.combining import Combining
 from federated.rounds.held_out import Central, predictions
 from federated.rounds.pool import LocalCrew
-from federated.rounds.rounds import Rounds
+from federated.rounds.training import train_by_rounds
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution
 from federated.tff.local_model import LocalModel
@@ -86,15 +84,7 @@ class Bench:
             config.seed,
         )
         checkpoints = self.folder / "checkpoints"
-        most = max(client.examples for client in self.records)
-        outcome = Rounds(
-            engine,
-            crew(engine, self.records),
-            Combining(engine, config, setting.names, most),
-            self.val,
-            config,
-            Checkpoints(checkpoints),
-        ).run(self._initial)
+        outcome = train_by_rounds(engine, crew(engine, self.records), self.val, config, self._initial, checkpoints)
         shutil.rmtree(checkpoints)
         weights = engine.weights(outcome.state)
         found = predictions(

@@ -7,17 +7,18 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from federated.algorithms.strategy import Strategy
 from federated.engine import local_training
 from federated.engine.local_training import LocalTraining, local_steps
 from federated.engine.records import ClientData, Layout
 from federated.engine.state import State
-from federated.engine.strategy import Strategy
-from federated.engine.updates import ClientRound, ClientUpdate, RoundResult, named
+from federated.engine.updates import Aggregate, ClientRound, ClientUpdate, Mean, named
 from federated.tff import client_work
 from federated.tff.client_work import ClientWork
 from federated.tff.execution import Execution
 from federated.tff.local_model import LocalModel
-from federated.tff.process import NOTHING, Process
+from federated.tff.optimizers import client_optimizer
+from federated.tff.process import Process
 from medimg.errors import InputError
 
 # Clients whose updates are in the worker at a time, where the aggregation can be added up from parts.
@@ -58,13 +59,14 @@ class Engine:
         work: Callable[..., ClientWork] = ClientWork,
     ):
         strategy.check(local)
-        model = replace(model, local_norm=strategy.kind.local_norm)
+        model = replace(model, local_norm=strategy.client.local_norm)
         model.check()
         self.model, self.strategy, self.local, self.seed = model, strategy, local, seed
         self._execution = execution
         of_client = work(model, layout, local, strategy, gradient, steps)
         self._steps = of_client.steps
-        self._process = Process(of_client, strategy)
+        self._optimizer = client_optimizer(local)
+        self._process = Process(of_client, strategy, self._optimizer)
         self._server_template = self._call(self._process.initialize_server)
         self._aggregator_template = self._call(self._process.initialize_aggregator)
 
@@ -75,52 +77,14 @@ class Engine:
             weights: as `model.get_weights()`; None: those of the engine's model.
         """
         weights = self.model.model.get_weights() if weights is None else weights
-        shared = self._process.initialize_shared
-        kind = self.strategy.kind.client
+        sent = self._process.vectors[: len(self.model.federated)]
         return State(
             round=0,
             weights=[np.asarray(w, np.float32) for w in weights],
             server=_flat(self._server_template),
-            shared=_flat(self._call(shared) if kind == "mimelite" else shared()),
+            shared=self.strategy.client.shared(sent, self._optimizer),
             aggregator=_flat(self._aggregator_template),
         )
-
-    def run_round(
-        self, state: State, clients: list[ClientData], round_number: int | None = None
-    ) -> tuple[State, RoundResult]:
-        """A whole round, aggregated inside TFF.
-
-        Args:
-            state: before it.
-            clients: that take part.
-            round_number: for the seeds, from 1; None: the state's next.
-
-        Raises:
-            InputError: no clients, or one without examples.
-            WorkerLostError: the worker went away; the state is still good.
-        """
-        number = state.round + 1 if round_number is None else round_number
-        _check(clients)
-        size = CLIENTS_AT_ONCE if self.strategy.aggregation == "mean" else len(clients)
-        mean, owns, rounds, measurements = _Mean(), {}, {}, {}
-        aggregator_state = state.aggregator
-        for start in range(0, len(clients), size):
-            part = clients[start : start + size]
-            result = self._call(
-                self._process.round,
-                _packed(self._aggregator_template, aggregator_state),
-                tuple(state.weights),
-                tuple(state.shared),
-                [self._argument(state, client, number) for client in part],
-            )
-            aggregator_state = _flat(result["state"])
-            measurements = named(result["measurements"])
-            mean.add(result["mean"], sum(self._weight(client) for client in part))
-            for client, own, measures in zip(part, result["own"], result["measures"], strict=True):
-                owns[client.name] = _flat(own)
-                rounds[client.name] = self._measures(measures)
-        advanced = replace(state, aggregator=aggregator_state)
-        return self._apply(advanced, mean.value(), owns, number), RoundResult(rounds, measurements)
 
     def client_updates(
         self,
@@ -129,16 +93,17 @@ class Engine:
         round_number: int | None = None,
         work: dict[str, float] | None = None,
     ) -> dict[str, ClientUpdate]:
-        """The clients' work alone, for `aggregate` or an aggregation outside: secure sums, medians, Krum.
+        """The clients' work, for `aggregate` or an aggregation outside: secure sums, medians, Krum.
 
         Args:
             state: before the round.
             clients: that take part.
-            round_number: as in `run_round`.
+            round_number: for the seeds, from 1; None: the state's next.
             work: client -> the share of its steps that it does, where that is not all.
 
         Raises:
-            InputError, WorkerLostError: as `run_round`.
+            InputError: no clients, or one without examples.
+            WorkerLostError: the worker went away; the state is still good.
         """
         number = state.round + 1 if round_number is None else round_number
         _check(clients)
@@ -160,21 +125,16 @@ class Engine:
                 )
         return updates
 
-    def aggregate(
-        self, state: State, updates: dict[str, ClientUpdate]
-    ) -> tuple[list[np.ndarray], State, dict[str, float]]:
-        """TFF's aggregation of updates that have arrived: what `run_round` does after the clients' work.
+    def aggregate(self, state: State, updates: dict[str, ClientUpdate]) -> Mean:
+        """TFF's aggregation of updates that have arrived.
 
         Args:
             state: that the updates were computed from.
             updates: at least one.
-
-        Returns:
-            The aggregate for `apply`, the state with the aggregation's own moved on, and its measurements.
         """
         sent = list(updates.values())
         size = CLIENTS_AT_ONCE if self.strategy.aggregation == "mean" else len(sent)
-        mean = _Mean()
+        mean = _RunningMean()
         measurements, aggregator_state = {}, state.aggregator
         for start in range(0, len(sent), size):
             part = sent[start : start + size]
@@ -186,26 +146,43 @@ class Engine:
             aggregator_state = _flat(result["state"])
             measurements = named(result["measurements"])
             mean.add(result["mean"], sum(update.weight for update in part))
-        return mean.value(), replace(state, aggregator=aggregator_state), measurements
+        return Mean(mean.value(), aggregator_state, measurements)
 
-    def apply(
-        self,
-        state: State,
-        aggregate: list[np.ndarray],
-        updates: dict[str, ClientUpdate],
-        round_number: int | None = None,
-    ) -> State:
-        """The server's step on an aggregate made outside.
+    def apply(self, state: State, aggregate: Aggregate, round_number: int | None = None) -> State:
+        """The server's optimizer, then what the strategy keeps beside the weights.
 
         Args:
             state: that the updates were computed from.
-            aggregate: shaped as a client's `vectors`; their mean, or what stands for it.
-            updates: of the clients in the aggregate; only their `own` is read.
-            round_number: as in `run_round`.
+            aggregate: of the updates, of which only their `own` is read.
+            round_number: as in `client_updates`.
 
         Raises:
             InputError: an aggregate of other shapes or not finite.
         """
+        mean = self._checked(aggregate.arrays)
+        federated = self.model.federated
+        n = len(federated)
+        server, moved = self._call(
+            self._process.finalize,
+            _packed(self._server_template, state.server),
+            _model_weights([state.weights[i] for i in federated]),
+            tuple(mean[:n]),
+        )
+        weights = list(state.weights)
+        for position, value in zip(federated, moved.trainable, strict=True):
+            weights[position] = np.asarray(value, np.float32)
+        owns = {name: update.own for name, update in aggregate.updates.items()}
+        algorithm = self.strategy.client
+        return State(
+            state.round + 1 if round_number is None else round_number,
+            weights,
+            _flat(server),
+            algorithm.shared_after(state.shared, mean[n:], len(owns) / self.strategy.clients, self._optimizer),
+            state.aggregator if aggregate.kept is None else aggregate.kept,
+            {**state.clients, **owns} if algorithm.keeps else state.clients,
+        )
+
+    def _checked(self, aggregate: list[np.ndarray]) -> list[np.ndarray]:
         shapes = [tuple(np.shape(a)) for a in aggregate]
         if shapes != [tuple(s) for s in self._process.vectors]:
             raise InputError(
@@ -213,10 +190,7 @@ class Engine:
             )
         if not all(np.isfinite(a).all() for a in aggregate):
             raise InputError("aggregate: holds NaN or infinity; lower --learning-rate")
-        number = state.round + 1 if round_number is None else round_number
-        owns = {name: update.own for name, update in updates.items()}
-        mean = [np.asarray(a, np.float32) for a in aggregate]
-        return self._apply(state, mean, owns, number)
+        return [np.asarray(a, np.float32) for a in aggregate]
 
     def weights(self, state: State, client: str | None = None) -> list[np.ndarray]:
         """Weights for `model.set_weights`.
@@ -243,8 +217,8 @@ class Engine:
         Raises:
             InputError: the strategy's clients send gradients, not weights.
         """
-        if self.strategy.kind.client == "gradient":
-            raise InputError("--strategy fedsgd: its clients train no weights; use fedavg")
+        if not self.strategy.client.trains:
+            raise InputError(f"--strategy {self.strategy.name}: its clients train no weights; use fedavg")
         tuned = {}
         for name, update in self.client_updates(state, clients, round_number).items():
             weights = list(state.weights)
@@ -255,37 +229,10 @@ class Engine:
             tuned[name] = weights
         return tuned
 
-    def _apply(self, state: State, mean: list, owns: dict, number: int) -> State:
-        """The server's optimizer, then what the strategy keeps beside the weights."""
-        federated = self.model.federated
-        n = len(federated)
-        server, moved = self._call(
-            self._process.finalize,
-            _packed(self._server_template, state.server),
-            _model_weights([state.weights[i] for i in federated]),
-            tuple(mean[:n]),
-        )
-        weights = list(state.weights)
-        for position, value in zip(federated, moved.trainable, strict=True):
-            weights[position] = np.asarray(value, np.float32)
-        shared = state.shared
-        if self.strategy.kind.client == "scaffold":
-            # c moves by the sum of the changes over all clients, those that sat out included.
-            share = np.float32(len(owns) / self.strategy.clients)
-            shared = [c + share * change for c, change in zip(shared, mean[n:], strict=True)]
-        elif self.strategy.kind.client == "mimelite":
-            advance = self._process.advance_shared
-            shared = _flat(self._call(advance, tuple(shared), tuple(mean[n:])))
-        keeps = self.model.local or self.strategy.kind.client == "scaffold"
-        clients = {**state.clients, **owns} if keeps else state.clients
-        return State(number, weights, _flat(server), shared, state.aggregator, clients)
-
     def _argument(self, state: State, client: ClientData, number: int, work: dict[str, float] | None = None) -> dict:
         own = state.clients.get(client.name)
-        if own is None and self.model.local:
-            own = [state.weights[i] for i in self.model.local]
-        elif own is None:
-            own = [np.zeros(s, np.float32) for s in self._process.own] or list(NOTHING)
+        if own is None:
+            own = self.strategy.client.own(state.weights, self.model.federated, self.model.local)
         named = (self.seed, number, client.name)
         steps = self._steps.planned(self.local, client, self.seed, number)
         done = local_steps(len(steps), (work or {}).get(client.name, 1.0))
@@ -303,7 +250,7 @@ class Engine:
     def _measures(self, measures) -> ClientRound:
         up = 4 * sum(int(np.prod(shape)) for shape in self._process.vectors)
         down = 4 * sum(int(np.prod(shape)) for shape in self.model.shapes)
-        if self.strategy.kind.client in ("scaffold", "mimelite"):
+        if self.strategy.client.second_vector:
             down += up // 2
         return ClientRound(
             int(measures["examples"]),
@@ -318,7 +265,7 @@ class Engine:
         return self._execution.run(computation, *arguments)
 
 
-class _Mean:
+class _RunningMean:
     """The mean over all from the means over parts; in double, so that it matters little how they were cut."""
 
     def __init__(self):

@@ -2,8 +2,8 @@
 
 import tensorflow_federated as tff
 
+from federated.algorithms.strategy import Strategy
 from federated.engine.local_training import LocalTraining
-from federated.engine.strategy import Strategy
 
 
 def server_optimizer(strategy: Strategy) -> tff.learning.optimizers.Optimizer:

@@ -8,13 +8,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from federated.algorithms.strategy import Strategy
 from federated.engine.local_training import Share
-from federated.engine.strategy import Strategy
 from federated.tff.client_work import ClientWork
 from federated.tff.optimizers import aggregator, server_optimizer
-
-# TFF has no place for a state of nothing: strategies without one carry this.
-NOTHING = [np.zeros(0, np.float32)]
 
 
 class Process:
@@ -23,36 +20,31 @@ class Process:
     Args:
         work: of the clients.
         strategy: the algorithm.
+        optimizer: of the clients.
 
     Attributes:
         vectors: shapes of what a client sends, in order.
-        own: shapes of what a client keeps.
         initialize_server: () -> state of the server's optimizer.
-        initialize_shared: () -> what the clients share beside the weights.
         initialize_aggregator: () -> state of the aggregation.
         updates: (weights, shared, clients) -> for each client its vectors, own state and measures.
         aggregate: (aggregation's state, clients' vectors and weights) -> its new state, the mean, measurements.
-        round: (aggregation's state, weights, shared, clients) -> its new state, the mean of the vectors, measurements,
-            and for each client its own state and measures.
         finalize: (server state, model, mean) -> (server state, model).
     """
 
-    def __init__(self, work: ClientWork, strategy: Strategy):
+    def __init__(self, work: ClientWork, strategy: Strategy, optimizer: tff.learning.optimizers.Optimizer):
         self.work, self.strategy = work, strategy
-        spec = work.spec
-        shapes = [spec.shapes[i] for i in spec.federated]
-        twice = strategy.kind.client in ("mimelite", "scaffold")
-        self.vectors = shapes * (2 if twice else 1)
-        self._federated = shapes
+        spec, algorithm = work.spec, strategy.client
+        of_model = spec.shapes
+        shapes = [of_model[i] for i in spec.federated]
+        self.vectors = shapes * (2 if algorithm.second_vector else 1)
         self._build_server(shapes)
-        self.initialize_shared, shared = self._shared()
-        self.own = [spec.shapes[i] for i in spec.local] or (shapes if strategy.kind.client == "scaffold" else [(0,)])
+        own = algorithm.own([np.zeros(shape, np.float32) for shape in of_model], spec.federated, spec.local)
         types = tff.types
-        self._weights_type = _vectors_type(spec.shapes)
-        self._shared_type = shared
+        self._weights_type = _vectors_type(of_model)
+        self._shared_type = _vectors_type([array.shape for array in algorithm.shared(shapes, optimizer)])
         self._client_type = types.StructType(
             [
-                ("own", _vectors_type(self.own)),
+                ("own", _vectors_type([array.shape for array in own])),
                 ("folder", types.TensorType(np.str_)),
                 ("steps", types.TensorType(np.int64, [None, None])),
                 ("seed", types.TensorType(np.int32, [2])),
@@ -81,32 +73,6 @@ class Process:
 
         self.finalize = finalize
 
-    def _shared(self):
-        """How the clients' shared state starts, and its type."""
-        kind = self.strategy.kind.client
-        if kind == "scaffold":
-            return lambda: [np.zeros(s, np.float32) for s in self._federated], _vectors_type(self._federated)
-        if kind != "mimelite":
-            return lambda: list(NOTHING), _vectors_type([(0,)])
-        optimizer = self.work.optimizer
-        specs = tuple(tf.TensorSpec(shape, tf.float32) for shape in self._federated)
-
-        @tff.tensorflow.computation
-        def initialize():
-            return tuple(tf.nest.flatten(optimizer.initialize(specs)))
-
-        state_type = initialize.type_signature.result
-
-        @tff.tensorflow.computation(state_type, _vectors_type(self._federated))
-        def advance(state, gradient):
-            structure = tf.nest.pack_sequence_as(optimizer.initialize(specs), list(state))
-            zeros = tuple(tf.zeros(spec.shape, spec.dtype) for spec in specs)
-            moved, _ = optimizer.next(structure, zeros, tuple(gradient))
-            return tuple(tf.nest.flatten(moved))
-
-        self.advance_shared = advance
-        return initialize, state_type
-
     def _build_clients(self) -> None:
         build = self.work.build
 
@@ -127,19 +93,14 @@ class Process:
         def placed(kind, where):
             return tff.types.FederatedType(kind, where)
 
-        def of_clients(weights, shared, clients):
-            broadcast = tff.federated_broadcast
-            return tff.federated_map(train, (broadcast(weights), broadcast(shared), clients))
-
-        arguments = (
+        @tff.federated_computation(
             placed(self._weights_type, tff.SERVER),
             placed(self._shared_type, tff.SERVER),
             placed(self._client_type, tff.CLIENTS),
         )
-
-        @tff.federated_computation(*arguments)
         def updates(weights, shared, clients):
-            return of_clients(weights, shared, clients)
+            broadcast = tff.federated_broadcast
+            return tff.federated_map(train, (broadcast(weights), broadcast(shared), clients))
 
         self.updates = updates
         factory = aggregator(self.strategy)
@@ -150,26 +111,16 @@ class Process:
         )
         self.initialize_aggregator = rule.initialize
 
-        def aggregated(state, vectors, weight):
-            result = rule.next(state, vectors, weight) if weighted else rule.next(state, vectors)
-            return collections.OrderedDict(state=result.state, mean=result.result, measurements=result.measurements)
-
         state_type = rule.initialize.type_signature.result
         sent_type = tff.types.StructType([("vectors", vectors_type), ("weight", np.float32)])
 
         @tff.federated_computation(state_type, placed(sent_type, tff.CLIENTS))
         def aggregate(state, sent):
-            return aggregated(state, sent["vectors"], sent["weight"])
+            vectors = sent["vectors"]
+            result = rule.next(state, vectors, sent["weight"]) if weighted else rule.next(state, vectors)
+            return collections.OrderedDict(state=result.state, mean=result.result, measurements=result.measurements)
 
         self.aggregate = aggregate
-
-        @tff.federated_computation(state_type, *arguments)
-        def whole_round(state, weights, shared, clients):
-            trained = of_clients(weights, shared, clients)
-            result = aggregated(state, trained["vectors"], trained["weight"])
-            return collections.OrderedDict(**result, own=trained["own"], measures=trained["measures"])
-
-        self.round = whole_round
 
 
 def _vectors_type(shapes: list):

@@ -41,6 +41,11 @@ def from_dict(content: dict):
         raise InputError(f"event '{content['type']}': {error}") from error
 
 
+def json_numbers(epsilon: dict[str, float]) -> dict[str, float | str]:
+    """Epsilons for JSON, which has no infinity; null would read as unknown."""
+    return {name: "infinite" if math.isinf(value) else value for name, value in epsilon.items()}
+
+
 def composed(events: Iterable):
     """One event of all, with equal mechanisms counted together.
 

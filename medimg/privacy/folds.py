@@ -7,7 +7,8 @@ and the predictions pooled from them, come out of one command, so it is their co
 from collections.abc import Sequence
 
 from medimg.privacy.accounting import epsilon_of
-from medimg.privacy.ledger import json_numbers, segments_of
+from medimg.privacy.events import json_numbers
+from medimg.privacy.ledger import segments_of
 from medimg.privacy.segments import events_of, united
 
 COMPOSITION = (

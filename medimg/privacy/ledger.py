@@ -5,13 +5,15 @@ checkpoint. Killed between the two, the ledger counts steps whose result was los
 way round; resumed, the training records the same steps again, which changes nothing
 (`medimg.privacy.segments` says why that is right), runs them, and the count is exact. Epsilon is
 computed from the events each time, so it is never added up wrongly. All steps are reserved in the
-Dataset's ledger before the first one (`RunLedger.reserve`).
+Dataset's ledger before the first one (`Ledger.reserve`).
+
+Where sites train together each has an account. Their patients are different people, so what is spent at one site costs
+those of another nothing: the total is the largest of the sites' (parallel composition, McSherry 2009), not their sum.
 """
 
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -19,69 +21,62 @@ from medimg import atomic
 from medimg.errors import InputError
 from medimg.privacy.accounting import epsilon_of
 from medimg.privacy.assumptions import Circumstances, assumptions
-from medimg.privacy.events import to_dict
+from medimg.privacy.events import json_numbers, to_dict
 from medimg.privacy.mechanism import Mechanism
-from medimg.privacy.segments import Segment, events_of, united
+from medimg.privacy.segments import Segment
 from medimg.privacy.spending import FILE, Spending, Spent, Stretch
+from medimg.privacy.terms import Account, Terms
 
 
-@dataclass(frozen=True)
-class Terms:
-    """What a private training promises and how it keeps it.
-
-    Attributes:
-        delta: in (0, 1).
-        budget_epsilon: claimed beforehand; None: the noise multiplier was given instead.
-        l2_norm_clip: most that a unit contributes to the sum, in L2 norm.
-        expected_units: units in a step.
-        draw: `medimg.privacy.draws.noise_seed.Secret.draw`.
-        unit: who is protected: `patient` or `client`.
-        mechanism: in words.
-    """
-
-    delta: float
-    budget_epsilon: float | None
-    l2_norm_clip: float
-    expected_units: int
-    draw: str
-    unit: str = "patient"
-    mechanism: str = "DP-SGD: Gaussian noise on the sum of clipped contributions"
-
-
-class RunLedger:
-    """The ledger of one Run.
+class Ledger:
+    """The ledger of one Run, central or federated.
 
     Args:
-        folder: the Run.
+        spending: of the Run.
         terms: of the training.
         circumstances: decide the assumptions.
-        dataset: the Dataset's folder; None: it has none.
-        inherited: steps of Runs that this one continues on the same patients (`medimg.privacy.spending`).
+        accounts: by site, whose steps are reserved; None: the training is central.
+        sentences: circumstances -> the assumptions in words.
 
-    Raises:
-        InputError: `privacy.json` or the Dataset's ledger exists and can't be read.
+    Attributes:
+        folder: the Run.
+        run: its id.
     """
 
     def __init__(
         self,
+        spending: Spending,
+        terms: Terms,
+        circumstances: Circumstances,
+        accounts: Mapping[str, Account] | None = None,
+        sentences: Callable[[Circumstances], list[str]] = assumptions,
+    ):
+        self.spending, self.terms, self.circumstances = spending, terms, circumstances
+        self.accounts, self._sentences = accounts or {}, sentences
+        self.folder, self.run = spending.folder, spending.run
+
+    @classmethod
+    def of(
+        cls,
         folder: Path,
         terms: Terms,
         circumstances: Circumstances,
         dataset: Path | None = None,
         inherited: Iterable[Segment] = (),
-    ):
-        self.folder, self.terms, self.circumstances = Path(folder), terms, circumstances
-        self.spending = Spending(folder, terms.unit, dataset, known(folder), inherited)
+    ) -> "Ledger":
+        """Of a central training, nothing of which is reserved yet.
 
-    @property
-    def run(self) -> str:
-        """Id of the Run."""
-        return self.spending.run
+        Args:
+            folder: the Run.
+            terms: of the training.
+            circumstances: decide the assumptions.
+            dataset: the Dataset's folder; None: it has none.
+            inherited: steps of Runs that this one continues on the same patients (`medimg.privacy.spending`).
 
-    @property
-    def segments(self) -> tuple[Segment, ...]:
-        """Its own steps."""
-        return self.spending.own
+        Raises:
+            InputError: `privacy.json` or the Dataset's ledger exists and can't be read.
+        """
+        return cls(Spending(folder, terms.unit, dataset, known(folder), inherited), terms, circumstances)
 
     def reserve(
         self,
@@ -128,18 +123,59 @@ class RunLedger:
         self.spending.record([Stretch(phase, self.terms.draw, mechanism, ((first, last),))])
         return self._write("running")
 
+    def record_sites(self, ranges: Mapping[str, tuple[int, int]]) -> dict:
+        """Write down steps of some sites; call it before they are asked for.
+
+        Args:
+            ranges: site -> (first step, one past the last), counted from the site's first.
+
+        Returns:
+            For the audit log: `unit`, `delta`, the total's `epsilon` after these steps, and the sites' DpEvents.
+
+        Raises:
+            InputError: as of `record`.
+        """
+        stretches = [self._stretch(name, steps) for name, steps in ranges.items()]
+        segments = [made for one in stretches for made in self.spending.record([one], site=one.phase)]
+        epsilon = json_numbers(self._write("running"))
+        events = {segment.phase: to_dict(segment.event()) for segment in segments}
+        return {"unit": self.terms.unit, "delta": self.terms.delta, "epsilon": epsilon, "events": events}
+
     def complete(self) -> dict[str, float]:
         """Mark the training as complete, add what all Runs on the Dataset have spent, release what is left over."""
         epsilon = self._write("complete")
         self.spending.release()
         return epsilon
 
+    def summary(self) -> dict:
+        """Of sites: unit, delta, the total's epsilon and each site's account, without events."""
+        sites = {name: self._site(name) for name in self.accounts}
+        total = {"epsilon": json_numbers(_largest([site["epsilon"] for site in sites.values()]))}
+        for site in sites.values():
+            del site["events"]
+        return {"unit": self.terms.unit, "delta": self.terms.delta, "total": total, "sites": _in_json(sites)}
+
+    def steps(self, site: str) -> int:
+        """Steps of a site that are recorded on today's terms."""
+        draw = self.accounts[site].draw
+        return sum(s.steps for s in self.spending.own if s.phase == site and s.draw == draw)
+
+    def covers(self, site: str, steps: tuple[int, int]) -> bool:
+        """Whether these steps of a site are recorded already, on today's terms: a round that is repeated."""
+        return self.spending.covers(self._stretch(site, steps))
+
+    def _stretch(self, site: str, steps: tuple[int, int]) -> Stretch:
+        if not 0 <= steps[0] < steps[1]:
+            raise InputError(f"client {site}: steps {steps[0]} to {steps[1]}: nothing to record")
+        return Stretch(site, self.accounts[site].draw, self.accounts[site].mechanism, (steps,))
+
     def _write(self, status: str) -> dict[str, float]:
+        """Write privacy.json; gives the total's epsilon."""
         terms, spending = self.terms, self.spending
-        epsilon = epsilon_of(spending.events(), terms.delta)
-        circumstances = replace(
-            self.circumstances, dataset_ledger=spending.unwritten, inherited=bool(spending.inherited)
-        )
+        sites = {name: self._site(name) for name in self.accounts}
+        of_sites = [site["epsilon"] for site in sites.values()]
+        epsilon = _largest(of_sites or [epsilon_of(spending.events(), terms.delta)])
+        steps = [site["steps"] for site in sites.values()] or [sum(segment.steps for segment in spending.own)]
         content = {
             "run": self.run,
             "status": status,
@@ -148,23 +184,60 @@ class RunLedger:
             "neighbouring": f"add or remove one {terms.unit}",
             "delta": terms.delta,
             "epsilon": json_numbers(epsilon),
+            **({"composition": terms.composition} if sites else {}),
             "budget_epsilon": terms.budget_epsilon,
-            "steps": sum(segment.steps for segment in self.segments),
+            "steps": max(steps),
             "l2_norm_clip": terms.l2_norm_clip,
             "expected_units": terms.expected_units,
             "accountant": f"dp-accounting {metadata.version('dp-accounting')}",
-            "events": [
-                {**s.to_dict(), "event": to_dict(s.event(terms.unit))} for s in (*spending.inherited, *spending.own)
-            ],
-            "assumptions": assumptions(circumstances),
+            "events": [*map(self._event, spending.inherited), *(self._event(s, bool(sites)) for s in spending.own)],
+            **({"sites": _in_json(sites)} if sites else {}),
+            "assumptions": self._assumptions(),
         }
-        if status == "complete":
-            content["dataset"] = {
-                "runs": spending.runs(),
-                "epsilon": json_numbers(epsilon_of(spending.with_all_runs(), terms.delta)),
-            }
+        if status == "complete" and not self._elsewhere:
+            content["dataset"] = self._all_runs()
         atomic.write_json(self.folder / FILE, content)
         return epsilon
+
+    @property
+    def _elsewhere(self) -> bool:
+        """Whether the sites' patients are at workers of their own, where other Runs' steps are not known."""
+        return bool(self.accounts) and not self.spending.dataset
+
+    def _assumptions(self) -> list[str]:
+        spending = self.spending
+        why = "" if self._elsewhere else spending.unwritten
+        return self._sentences(replace(self.circumstances, dataset_ledger=why, inherited=bool(spending.inherited)))
+
+    def _site(self, name: str) -> dict:
+        account = self.accounts[name]
+        own = [s for s in self.spending.own if s.phase == name]
+        return {
+            "epsilon": epsilon_of(self.spending.events(name), self.terms.delta),
+            "steps": sum(s.steps for s in own),
+            "noise_multiplier": account.mechanism.noise_multiplier,
+            "sampling_probability": account.mechanism.sampling_probability,
+            **account.about,
+            "events": [self._event(segment, True) for segment in own],
+        }
+
+    def _event(self, segment: Segment, of_site: bool = False) -> dict:
+        about = {"site": segment.phase} if of_site else {}
+        return {**segment.to_dict(), **about, "event": to_dict(segment.event(self.terms.unit))}
+
+    def _all_runs(self) -> dict:
+        """Of this Run and every other on the Dataset, at this Run's delta, for the patients who lost most."""
+        phases = list(self.accounts) or [None]
+        each = [epsilon_of(self.spending.with_all_runs(phase), self.terms.delta) for phase in phases]
+        return {"runs": self.spending.runs(), "epsilon": json_numbers(_largest(each))}
+
+
+def _largest(epsilons: list[dict[str, float]]) -> dict[str, float]:
+    return {name: max(epsilon[name] for epsilon in epsilons) for name in epsilons[0]}
+
+
+def _in_json(sites: dict[str, dict]) -> dict[str, dict]:
+    return {name: {**site, "epsilon": json_numbers(site["epsilon"])} for name, site in sites.items()}
 
 
 def read(folder: Path) -> dict | None:
@@ -226,13 +299,3 @@ def known(folder: Path) -> tuple[str, tuple[Segment, ...]] | None:
     """
     content = read(folder)
     return (content["run"], segments_of(content)) if content else None
-
-
-def total_epsilon(segments: Iterable[Segment], delta: float, unit: str = "patient") -> dict:
-    """Epsilon of any segments together, e.g. `DatasetLedger.segments()`."""
-    return epsilon_of(events_of(united(segments), unit), delta)
-
-
-def json_numbers(epsilon: dict[str, float]) -> dict[str, float | str]:
-    """Epsilons for JSON, which has no infinity; null would read as unknown."""
-    return {name: "infinite" if math.isinf(value) else value for name, value in epsilon.items()}

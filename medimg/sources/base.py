@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
+from medimg.option_groups import DecodingOptions
 from medimg.options import Config, flag
-from medimg.source_options import DecodingOptions
 from medimg.style.words import listed
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
-from medimg.source_options import DecodingOptions, LabelFileOptions
+from medimg.option_groups import DecodingOptions, LabelFileOptions
 from medimg.sources.base import SEPARATOR, Scan, Source, files_below, need_columns, need_folder, read_table, to_records
 from medimg.sources.folder import reader
 from medimg.style.words import listed

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
-from medimg.source_options import DecodingOptions, FilePatternOptions
+from medimg.option_groups import DecodingOptions, FilePatternOptions
 from medimg.sources.base import (
     NOT_AN_IMAGE,
     PARTS,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
-from medimg.source_options import DecodingOptions, LabelFileOptions
+from medimg.option_groups import DecodingOptions, LabelFileOptions
 from medimg.sources.base import Scan, Source, need_columns, need_folder, read_table, task_of, to_records
 from medimg.sources.folder import class_files, class_root, left_out, reader
 from medimg.style.words import listed

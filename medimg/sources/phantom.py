@@ -5,7 +5,7 @@ from pathlib import Path
 from medimg.config import PhantomConfig, PrepareConfig
 from medimg.data.dataset import SEPARATOR
 from medimg.errors import InputError
-from medimg.source_options import DecodingOptions
+from medimg.option_groups import DecodingOptions
 from medimg.sources.base import Scan, Source, to_records
 
 _MODALITY, _LICENCE = "synthetic radiograph", "CC0-1.0"

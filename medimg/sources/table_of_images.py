@@ -4,7 +4,7 @@ from pathlib import Path
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
-from medimg.source_options import ColumnOptions, DecodingOptions, ImageColumnOptions
+from medimg.option_groups import ColumnOptions, DecodingOptions, ImageColumnOptions
 from medimg.sources.base import PARTS, SEPARATOR, Scan, Source, need_columns, read_table, task_of, to_records
 from medimg.sources.folder import reader
 from medimg.style.words import listed

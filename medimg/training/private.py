@@ -16,9 +16,10 @@ from medimg.privacy.class_counts import PHASE as CLASS_COUNTS
 from medimg.privacy.dp_model import make_private
 from medimg.privacy.draws.keyed import fold
 from medimg.privacy.draws.noise_seed import Secret, fingerprint, secret_of
-from medimg.privacy.ledger import RunLedger, Terms
+from medimg.privacy.ledger import Ledger
 from medimg.privacy.per_example.kinds import check as check_layers
 from medimg.privacy.sampling import Sampling, sampling
+from medimg.privacy.terms import Terms
 from medimg.privacy.units import Units
 from medimg.run import Run
 from medimg.training.data import Material
@@ -107,7 +108,7 @@ class PrivateTraining:
         if material.augmentation:
             material.augmentation = material.augmentation.keyed(self._keys)
         drawn = self._sampling(0)
-        self.ledger = RunLedger(
+        self.ledger = Ledger.of(
             run.root,
             _terms(config, drawn, self.secret.draw()),
             _circumstances(dataset, config, lineage),

@@ -22,8 +22,9 @@ from medimg.privacy.class_counts import PHASE as CLASS_COUNTS
 from medimg.privacy.clipping import add_noise, clipped_sum
 from medimg.privacy.draws.keyed import fold
 from medimg.privacy.draws.noise_seed import Secret
-from medimg.privacy.ledger import RunLedger, Terms
+from medimg.privacy.ledger import Ledger
 from medimg.privacy.sampling import sampling
+from medimg.privacy.terms import Terms
 from medimg.privacy.units import Units
 from synthetic.images.losses import fake_losses, real_losses
 from synthetic.images.networks import scores
@@ -71,7 +72,7 @@ class PrivateDiscriminator:
         circumstances = Circumstances(
             poisson=config.dp_sampling == "poisson", search=True, fixed_seed=config.dp_seed is not None
         )
-        self.ledger = RunLedger(folder, terms, circumstances, dataset.root)
+        self.ledger = Ledger.of(folder, terms, circumstances, dataset.root)
         wanted = plan.epochs * plan.steps_per_epoch
         counting = _counting(config)
 

@@ -19,10 +19,11 @@ from medimg.privacy.accounting import calibrate
 from medimg.privacy.assumptions import Circumstances
 from medimg.privacy.budget import Budget
 from medimg.privacy.draws.noise_seed import secret_of
-from medimg.privacy.ledger import RunLedger, Terms
+from medimg.privacy.ledger import Ledger
 from medimg.privacy.mechanism import Mechanism
 from medimg.privacy.sampling import Sampling, sampling
 from medimg.privacy.statement import summary
+from medimg.privacy.terms import Terms
 from medimg.privacy.units import Units
 from medimg.tables.public import require_public
 from synthetic import public
@@ -120,7 +121,7 @@ class PrivateTraining:
         circumstances = Circumstances(
             poisson=config.dp_sampling == "poisson", search=True, fixed_seed=config.dp_seed is not None
         )
-        self._ledger = RunLedger(out, terms, circumstances, dataset.root)
+        self._ledger = Ledger.of(out, terms, circumstances, dataset.root)
         self.counts = self._counts_mechanism()
         self._ledger.reserve(
             lambda noise, previous: self._settle(settings, noise, previous), whole_dataset=config.dp_budget == "dataset"

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -186,10 +187,10 @@ def test_fedbn_keeps_a_model_for_each_site(phantom_data, execution, tmp_path):
 
 @pytest.fixture
 def combining(execution, table):
-    """A server with its engine, a state, and honest updates of three clients."""
+    """How a server combines updates, what it makes of them, and honest updates of three clients."""
+    from federated.algorithms.strategy import Strategy
     from federated.engine import records
     from federated.engine.local_training import LocalTraining
-    from federated.engine.strategy import Strategy
     from federated.rounds.combining import Combining
     from federated.tff.engine import Engine
     from federated.tff.local_model import LocalModel
@@ -208,7 +209,8 @@ def combining(execution, table):
     engine = Engine(execution, model, layout, Strategy(), LocalTraining())
     state = engine.initialize()
     names = [client.name for client in clients]
-    return Combining(engine, QUICK, names, 8), state, engine.client_updates(state, clients)
+    mean_of = partial(engine.aggregate, state)
+    return Combining(QUICK, names, 8), mean_of, engine.client_updates(state, clients)
 
 
 @pytest.mark.parametrize(
@@ -216,30 +218,30 @@ def combining(execution, table):
     [(lambda v: [np.full_like(v[0], np.nan), *v[1:]], "NaN"), (lambda v: [v[0][:-1], *v[1:]], "shape")],
 )
 def test_a_broken_update_is_rejected_by_name(combining, spoil, told):
-    server, state, updates = combining
+    server, mean_of, updates = combining
     honest = {name: updates[name] for name in ("north", "south")}
     west = replace(updates["west"], vectors=spoil(updates["west"].vectors))
-    found = server.combine(state, {**honest, "west": west}, 1)
+    found = server.combine({**honest, "west": west}, 1, mean_of)
     assert list(found.rejected) == ["west"]
     assert told in found.rejected["west"]
     assert found.included == ("north", "south")
-    without = server.combine(state, honest, 1)
-    assert all(np.array_equal(a, b) for a, b in zip(found.state.weights, without.state.weights, strict=True))
+    without = server.combine(honest, 1, mean_of)
+    assert all(np.array_equal(a, b) for a, b in zip(found.arrays, without.arrays, strict=True))
 
 
 def test_a_protected_clients_broken_update_is_none_and_not_told(combining):
     """That it was rejected would be a word on the client without noise."""
     from federated.rounds.combining import Combining
 
-    plain, state, updates = combining
-    server = Combining(plain.engine, replace(QUICK, dp="client", dp_epsilon=6.0), list(updates), 8)
+    _, mean_of, updates = combining
+    server = Combining(replace(QUICK, dp="client", dp_epsilon=6.0), list(updates), 1)
     west = replace(updates["west"], vectors=[np.full_like(v, np.nan) for v in updates["west"].vectors])
-    found = server.combine(state, {**updates, "west": west}, 1)
+    found = server.combine({**updates, "west": west}, 1, mean_of)
     assert not found.rejected
     assert found.included == ("north", "south", "west")
     absent = replace(updates["west"], vectors=[np.zeros_like(v) for v in updates["west"].vectors])
-    same = server.combine(state, {**updates, "west": absent}, 1)
-    assert all(map(np.array_equal, found.state.weights, same.state.weights))
+    same = server.combine({**updates, "west": absent}, 1, mean_of)
+    assert all(map(np.array_equal, found.arrays, same.arrays))
 
 
 @pytest.mark.parametrize("secure", ["masking", "ckks"])
@@ -247,27 +249,27 @@ def test_a_resumed_coordinator_gets_no_second_sum_over_other_clients(combining, 
     """The difference of the two sums would be one client's update."""
     from federated.rounds.combining import Combining
 
-    plain, state, updates = combining
+    _, _, updates = combining
     names = list(updates)
 
     def started():
         config = replace(QUICK, secure=secure)
-        return Combining(plain.engine, config, names, 8, tmp_path / "answers")
+        return Combining(config, names, 8, tmp_path / "answers")
 
-    first = started().combine(state, updates, 1)
+    first = started().combine(updates, 1)
     assert first.included == ("north", "south", "west")
     # Killed before its checkpoint; the round is repeated with fresh keys and gives the same.
     resumed = started()
-    again = resumed.combine(state, updates, 1)
+    again = resumed.combine(updates, 1)
     assert not again.failure
-    assert all(map(np.array_equal, first.state.weights, again.state.weights))
-    assert "answered in this session" in resumed.combine(state, updates, 1).failure
+    assert all(map(np.array_equal, first.arrays, again.arrays))
+    assert "answered in this session" in resumed.combine(updates, 1).failure
     fewer = {name: updates[name] for name in ("north", "south")}
-    refused = started().combine(state, fewer, 1, absent=["west"])
+    refused = started().combine(fewer, 1, absent=["west"])
     assert refused.failure
     assert not refused.included
-    assert all(map(np.array_equal, refused.state.weights, state.weights))
-    assert not started().combine(state, fewer, 2, absent=["west"]).failure
+    assert not refused.arrays
+    assert not started().combine(fewer, 2, absent=["west"]).failure
 
 
 SCRIPT = """

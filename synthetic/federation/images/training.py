@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from federated.algorithms.strategy import Strategy
 from federated.clients.client import Client
 from federated.engine import records
 from federated.engine.local_training import LocalTraining
 from federated.engine.records import ClientData, Layout
-from federated.engine.strategy import Strategy
 from federated.partition import partition
 from federated.private.site_key import with_key
 from federated.private.site_plan import check_site, plan_of

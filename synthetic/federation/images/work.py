@@ -10,10 +10,10 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
+from federated.algorithms.strategy import Strategy
 from federated.engine import local_training, records
 from federated.engine.local_training import LocalTraining, Share
 from federated.engine.records import ClientData, Layout
-from federated.engine.strategy import Strategy
 from synthetic.federation.images.model import Averaged, GanModel
 from synthetic.images.step import PENALTY_EVERY, Steps
 

@@ -14,8 +14,8 @@ import numpy as np
 from federated.engine.local_training import local_steps
 from federated.engine.records import ClientData
 from federated.engine.state import State
-from federated.engine.updates import ClientRound, ClientUpdate
-from federated.robust.mean import mean
+from federated.engine.updates import Aggregate, ClientRound, ClientUpdate, Mean
+from federated.rounds.combining import weighted_mean
 from synthetic.federation.tables import arrays
 from synthetic.tables.training import Generator, randomness
 
@@ -28,40 +28,8 @@ class Plain:
     local: tuple = ()
 
 
-class Averages:
-    """The server's part: means of the clients' updates by their rows; of `federated.engine.contract.Engine`."""
-
-    strategy = model = Plain()
-
-    def initialize(self, weights: list[np.ndarray]) -> State:
-        """Before the first round."""
-        return State(0, list(weights), [], [], [])
-
-    def aggregate(
-        self, state: State, updates: dict[str, ClientUpdate]
-    ) -> tuple[list[np.ndarray], State, dict[str, float]]:
-        """The mean, the state as it was, and no measurements."""
-        shapes = [array.shape for array in state.weights]
-        vectors = [np.concatenate([np.ravel(v) for v in u.vectors]) for u in updates.values()]
-        found = mean(vectors, [update.weight for update in updates.values()]).vector
-        ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
-        parts = np.split(found, ends[:-1])
-        return [part.reshape(s) for part, s in zip(parts, shapes, strict=True)], state, {}
-
-    def apply(
-        self, state: State, aggregate: list[np.ndarray], updates: dict[str, ClientUpdate], round_number: int
-    ) -> State:
-        """Weights less their mean change."""
-        weights = [np.asarray(old - change, np.float32) for old, change in zip(state.weights, aggregate, strict=True)]
-        return replace(state, round=round_number, weights=weights)
-
-    def weights(self, state: State) -> list[np.ndarray]:
-        """Of a state."""
-        return state.weights
-
-
-class TableEngine(Averages):
-    """With the clients' part, all of them in this process.
+class TableEngine:
+    """Of `federated.engine.contract.Engine`, with all clients in this process; means are by their rows.
 
     Args:
         models: client -> its generator, built from its own rows.
@@ -70,8 +38,27 @@ class TableEngine(Averages):
         first: number of the first step of the first round.
     """
 
+    strategy = model = Plain()
+
     def __init__(self, models: Mapping[str, Generator], steps: int, seed: int, first: int = 0):
         self._models, self._steps, self._seed, self._first = models, steps, seed, first
+
+    def initialize(self, weights: list[np.ndarray]) -> State:
+        """Before the first round."""
+        return State(0, list(weights), [], [], [])
+
+    def aggregate(self, state: State, updates: dict[str, ClientUpdate]) -> Mean:
+        """The plain mean."""
+        return weighted_mean(updates)
+
+    def apply(self, state: State, aggregate: Aggregate, number: int) -> State:
+        """Weights less their mean change."""
+        changed = zip(state.weights, aggregate.arrays, strict=True)
+        return replace(state, round=number, weights=[np.asarray(old - change, np.float32) for old, change in changed])
+
+    def weights(self, state: State) -> list[np.ndarray]:
+        """Of a state."""
+        return state.weights
 
     def client_updates(
         self, state: State, clients: list[ClientData], number: int, work: dict[str, float]

@@ -13,16 +13,16 @@ import pandas as pd
 
 from federated.engine.local_training import local_steps
 from federated.private.assumptions import DISJOINT
-from federated.private.ledger import Account, FederatedLedger, FederatedTerms
 from federated.private.site_plan import asked_steps, rounds_of, rounds_within
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.privacy.assumptions import Circumstances, assumptions
 from medimg.privacy.budget import Budget
 from medimg.privacy.draws.noise_seed import secret_of
-from medimg.privacy.ledger import known
+from medimg.privacy.ledger import Ledger, known
 from medimg.privacy.sampling import PoissonSampling
 from medimg.privacy.spending import Spending, Spent, Stretch
+from medimg.privacy.terms import Account, Terms
 from medimg.privacy.units import Units
 from synthetic.config import SynthesizeConfig
 from synthetic.public import coarse
@@ -130,7 +130,7 @@ class ClientsPrivacy:
     def before_round(self, number: int, asked: Sequence[str], work: Mapping[str, float]) -> None:
         """Write down what the clients are about to spend; of `federated.rounds.rounds.Watch`."""
         start = self.first + (number - 1) * self._steps
-        self._recorded = self._ledger.record(
+        self._recorded = self._ledger.record_sites(
             {name: (start, start + local_steps(self._steps, work.get(name, 1.0))) for name in asked}
         )
 
@@ -148,7 +148,7 @@ class ClientsPrivacy:
         """
         if not self.first:
             return np.ones(len(classes))
-        self._ledger.record(dict.fromkeys(self._sites, (0, self.first)))
+        self._ledger.record_sites(dict.fromkeys(self._sites, (0, self.first)))
         total, variance = np.zeros(len(classes)), 0.0
         for name, rows in self._sites.items():
             private, targets = self.private[name], targets_of(rows, classes)
@@ -191,14 +191,14 @@ class ClientsPrivacy:
         ranges = asked_steps(per_round, self.rounds, config.client_fraction, config.seed, self.first)
         return [Stretch(name, draws[name], self._plans[name].mechanism, ranges[name]) for name in drawn if ranges[name]]
 
-    def _ledger_of(self, spending: Spending, draws: dict):
+    def _ledger_of(self, spending: Spending, draws: dict) -> Ledger:
         config, plans = self.config, self._plans
         expected = {name: int(one.divisor) for name, one in self.private.items()}
         accounts = {
             name: Account(plan.mechanism, draws[name], {"expected_patients": expected[name]})
             for name, plan in plans.items()
         }
-        terms = FederatedTerms(
+        terms = Terms(
             unit="patient",
             mechanism=_MECHANISM,
             composition=DISJOINT,
@@ -207,13 +207,8 @@ class ClientsPrivacy:
             l2_norm_clip=config.dp_clip,
             expected_units=max(expected.values()),
         )
-        return FederatedLedger(self.out, terms, accounts, self._assumptions, spending)
-
-    def _assumptions(self, unwritten: str, inherited: bool = False) -> list[str]:
-        circumstances = Circumstances(
-            search=True, fixed_seed=self.config.dp_seed is not None, dataset_ledger=unwritten, inherited=inherited
-        )
-        return [*assumptions(circumstances), *_SENTENCES]
+        circumstances = Circumstances(search=True, fixed_seed=config.dp_seed is not None)
+        return Ledger(spending, terms, circumstances, accounts, lambda told: [*assumptions(told), *_SENTENCES])
 
 
 def weights_of_marginals(shares: np.ndarray, columns: int, privacy: ClientsPrivacy) -> np.ndarray:

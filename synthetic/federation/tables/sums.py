@@ -6,11 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from federated.config import FederateConfig
-from federated.engine.state import State
 from federated.engine.updates import ClientRound, ClientUpdate
 from federated.rounds.combining import Combining
 from medimg.errors import InputError
-from synthetic.federation.tables.engine import Averages
 
 
 class Sums:
@@ -29,7 +27,7 @@ class Sums:
         options = replace(options, aggregation="mean", secure_threshold=0, secure_limit=1.0)
         self._combining = None
         if self._secure:
-            self._combining = Combining(Averages(), options, list(rows), max(rows.values()))
+            self._combining = Combining(options, list(rows), max(rows.values()))
 
     def __call__(self, counts: Mapping[str, np.ndarray]) -> np.ndarray:
         """The sum.
@@ -48,18 +46,17 @@ class Sums:
         # As shares of the client's rows, so that no count is beyond the limit of a secure sum.
         updates = {
             name: ClientUpdate(
-                [-np.asarray(own / self._rows[name], np.float32)],
+                [np.asarray(own / self._rows[name], np.float32)],
                 float(self._rows[name]),
                 [],
                 ClientRound(self._rows[name], 0.0, 0.0, 0.0, 0, 0),
             )
             for name, own in counts.items()
         }
-        nothing = np.zeros_like(next(iter(updates.values())).vectors[0])
         number, self._number = self._number, self._number + 1
-        combined = self._combining.combine(State(0, [nothing], [], [], []), updates, number)
-        if combined.failure or len(combined.included) < len(counts):
-            why = combined.failure or "; ".join(combined.rejected.values())
+        summed = self._combining.combine(updates, number)
+        if summed.failure or len(summed.included) < len(counts):
+            why = summed.failure or "; ".join(summed.rejected.values())
             raise InputError(f"the clients' counts could not be summed securely: {why}")
-        shares = combined.state.weights[0].astype(np.float64)
+        shares = summed.arrays[0].astype(np.float64)
         return np.rint(shares * sum(self._rows.values())).astype(np.int64)

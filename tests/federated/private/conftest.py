@@ -76,8 +76,8 @@ class Bench:
     """
 
     def __init__(self, model, layout, mechanisms, clip):
+        from federated.algorithms.strategy import Strategy
         from federated.engine.local_training import LocalTraining
-        from federated.engine.strategy import Strategy
         from federated.private.steps import PatientSteps
         from federated.tff.client_work import ClientWork
         from federated.tff.local_model import LocalModel

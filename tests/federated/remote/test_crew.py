@@ -27,8 +27,8 @@ def plan(table_data):
 
 @pytest.fixture(scope="module")
 def make_engine(plan):
+    from federated.algorithms.strategy import Strategy
     from federated.engine.local_training import LocalTraining
-    from federated.engine.strategy import Strategy
     from federated.tff.engine import Engine
     from federated.tff.local_model import LocalModel
 

@@ -30,6 +30,23 @@ def federation(tmp_path):
     return make
 
 
+def one_round(engine, state, clients):
+    """The state after a round as `medimg federate` has it, all clients taking part, and their updates."""
+    from federated.config import FederateConfig
+    from federated.rounds import rounds
+    from federated.rounds.combining import Combining
+    from federated.rounds.participation import Attendance
+    from federated.rounds.pool import LocalCrew
+
+    names = tuple(client.name for client in clients)
+    everyone = Attendance(names, (), dict.fromkeys(names, 1.0))
+    combining = Combining(FederateConfig(), names, max(client.examples for client in clients))
+    exchange = rounds.one_round(engine, LocalCrew(engine, clients), combining, state, state.round + 1, everyone)
+    assert exchange.aggregate.included == names
+    assert not exchange.lost
+    return exchange.state, exchange.updates
+
+
 def max_difference(one, other) -> float:
     """Largest difference of any entry of two lists of arrays."""
     return max(float(np.abs(np.asarray(a) - b).max()) for a, b in zip(one, other, strict=True))

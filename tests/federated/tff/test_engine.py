@@ -1,12 +1,16 @@
+import collections
+
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from federated.algorithms.plain import Plain
+from federated.algorithms.strategy import KINDS, Kind, Strategy
 from federated.engine import local_training, records
 from federated.engine.local_training import LocalTraining
 from federated.engine.records import ClientData, Layout
-from federated.engine.strategy import Strategy
+from federated.engine.updates import Aggregate, named
 from federated.tff import process
 from federated.tff.engine import Engine
 from federated.tff.local_model import LocalModel
@@ -14,7 +18,7 @@ from medimg.models.blocks import freeze
 from medimg.models.build import build
 from medimg.models.tabular import build_tabular
 from medimg.training import features
-from tests.federated.tff.conftest import max_difference
+from tests.federated.tff.conftest import max_difference, one_round
 
 pytestmark = pytest.mark.slow
 
@@ -53,12 +57,12 @@ def test_one_client_one_step_is_central_sgd(execution, tmp_path):
     local = LocalTraining(steps=1, batch_size=24, learning_rate=0.1)
     engine = Engine(execution, LocalModel(model, "binary"), Layout.of(x, y), Strategy(), local)
     start = engine.initialize()
-    state, result = engine.run_round(start, [data])
+    state, updates = one_round(engine, start, [data])
     model.compile(tf.keras.optimizers.SGD(0.1), CROSS_ENTROPY)
     loss = model.fit(x.astype(np.float32), y, batch_size=24, verbose=0).history["loss"][0]
     assert max_difference(state.weights, model.get_weights()) < 1e-5
     assert max_difference(state.weights, start.weights) > 1e-3
-    told = result.per_client["only"]
+    told = updates["only"].measures
     assert told.examples == 24
     assert told.loss == pytest.approx(loss, abs=1e-5)
     assert told.bytes_up == 4 * model.count_params()
@@ -76,7 +80,7 @@ def test_three_rounds_of_five_clients_against_a_plain_loop(execution, federation
     first = [np.zeros_like(w, np.float64) for w in weights]
     second = [np.zeros_like(w, np.float64) for w in weights]
     for number in (1, 2, 3):
-        state, _ = engine.run_round(state, data)
+        state, _ = one_round(engine, state, data)
         total = sum(len(y) for _, y in arrays.values())
         mean = [np.zeros_like(w, np.float64) for w in weights]
         for client, (x, y) in arrays.items():
@@ -144,7 +148,7 @@ def test_equals_the_algorithm_of_tff(execution, federation, name):
     their_state = execution.run(theirs.set_model_weights, their_state, initial)
     sets = [tf.data.Dataset.from_tensor_slices(arrays[client.name]).batch(32).repeat(local.epochs) for client in data]
     for _ in range(2):
-        state, _ = engine.run_round(state, data)
+        state, _ = one_round(engine, state, data)
         their_state = execution.run(theirs.next, their_state, sets).state
     weights = execution.run(theirs.get_model_weights, their_state)
     assert max_difference(state.weights, list(weights.trainable)) < 1e-5
@@ -175,7 +179,7 @@ def test_scaffold_follows_its_paper_on_a_quadratic(execution, tmp_path):
     x, c = np.zeros(2), np.zeros(2)
     own = {name: np.zeros(2) for name in centres}
     for drawn in (("a", "b"), ("b", "c"), ("a", "c"), ("a", "b", "c")):
-        state, _ = engine.run_round(state, [k for k in clients if k.name in drawn])
+        state, _ = one_round(engine, state, [k for k in clients if k.name in drawn])
         moves, changes = [], []
         for name in drawn:
             y = x.copy()
@@ -202,14 +206,14 @@ def test_aggregation_outside_equals_that_inside(execution, federation, name):
     engine = Engine(execution, model, layout, Strategy(name, clients=12), local)
     inside = outside = engine.initialize()
     for _ in range(2):
-        inside, _ = engine.run_round(inside, data)
+        inside, _ = one_round(engine, inside, data)
         updates = engine.client_updates(outside, data)
         total = sum(update.weight for update in updates.values())
         mean = [
             sum(u.vectors[i].astype(float) * u.weight for u in updates.values()) / total
             for i in range(len(next(iter(updates.values())).vectors))
         ]
-        outside = engine.apply(outside, mean, updates)
+        outside = engine.apply(outside, Aggregate(mean, updates))
     for part in ("weights", "server", "shared"):
         for one, other in zip(getattr(inside, part), getattr(outside, part), strict=True):
             assert np.allclose(one, other, rtol=0, atol=1e-6)
@@ -226,17 +230,17 @@ def test_resumed_rounds_repeat_exactly(execution, federation, tmp_path):
         return Engine(execution, model, layout, Strategy("scaffold"), local, seed)
 
     straight = engine(5)
-    state, _ = straight.run_round(straight.initialize(), data[:3])
+    state, _ = one_round(straight, straight.initialize(), data[:3])
     state.save(tmp_path / "state.npz")
-    state, result = straight.run_round(state, data)
+    state, updates = one_round(straight, state, data)
     resumed = engine(5)
     loaded = resumed.initialize().load(tmp_path / "state.npz")
-    again, told = resumed.run_round(loaded, data)
+    again, told = one_round(resumed, loaded, data)
     for one, other in zip(state.weights + state.shared, again.weights + again.shared, strict=True):
         assert np.array_equal(one, other)
     assert sorted(again.clients) == sorted(state.clients) == [d.name for d in data]
-    assert result.per_client["site0"].loss == told.per_client["site0"].loss
-    elsewhere, _ = engine(6).run_round(loaded, data)
+    assert updates["site0"].measures.loss == told["site0"].measures.loss
+    elsewhere, _ = one_round(engine(6), loaded, data)
     assert max_difference(elsewhere.weights, state.weights) > 1e-4
 
 
@@ -261,8 +265,8 @@ def test_aggregations_of_tff(execution, federation, aggregation):
     state = start = engine.initialize()
     for _ in range(2):
         before = state
-        state, result = engine.run_round(state, data)
-    assert len(result.per_client) == 5
+        state, updates = one_round(engine, state, data)
+    assert len(updates) == 5
     assert max_difference(state.weights, start.weights) > 1e-3
     if aggregation == "dp-fixed":
         # Neither clip nor noise to speak of: the plain mean over clients.
@@ -293,8 +297,8 @@ def test_fedbn_keeps_normalisation_at_the_client(execution, tmp_path):
     local = LocalTraining(steps=3, batch_size=6)
     engine = Engine(execution, LocalModel(model, "binary"), layout, Strategy("fedbn"), local)
     start = engine.initialize()
-    state, _ = engine.run_round(start, data)
-    state, _ = engine.run_round(state, data)
+    state, _ = one_round(engine, start, data)
+    state, _ = one_round(engine, state, data)
     at = [i for i, w in enumerate(model.weights) if "_norm/" in w.name]
     assert at
     assert all(np.array_equal(state.weights[i], start.weights[i]) for i in at)
@@ -322,7 +326,7 @@ def test_head_of_a_frozen_backbone_trains_on_its_features(execution, tmp_path):
     strategy = Strategy("fedadam")
     engine = Engine(execution, LocalModel(small, "binary"), Layout.of(x, y), strategy, local)
     before = model.get_weights()
-    state, _ = engine.run_round(engine.initialize(), [data])
+    state, _ = one_round(engine, engine.initialize(), [data])
     small.set_weights(engine.weights(state))
     changed = [w.name for w, b in zip(model.weights, before, strict=True) if not np.array_equal(w, b)]
     assert changed == ["logits/kernel:0", "logits/bias:0"]
@@ -339,7 +343,7 @@ def test_frozen_normalisation_stays_as_it_is(execution, tmp_path):
         LocalTraining(steps=2, batch_size=6, learning_rate=0.01),
     )
     start = engine.initialize()
-    state, _ = engine.run_round(start, [images(tmp_path, "a")])
+    state, _ = one_round(engine, start, [images(tmp_path, "a")])
     trainable = {w.name for w in model.trainable_weights}
     for weight, old, new in zip(model.weights, start.weights, state.weights, strict=True):
         assert np.array_equal(old, new) != (weight.name in trainable), weight.name
@@ -368,7 +372,7 @@ def test_example_weights_multiply_the_losses(execution, federation, tmp_path):
     model = LocalModel(mlp(), "multiclass")
     engine = Engine(execution, model, layout, Strategy(), local)
     start = engine.initialize()
-    one, other = (engine.run_round(start, [client])[0].weights for client in (weighted, half))
+    one, other = (one_round(engine, start, [client])[0].weights for client in (weighted, half))
     assert max_difference(one, other) < 1e-6
 
 
@@ -380,9 +384,9 @@ def test_multilabel(execution, tmp_path):
     model = mlp()
     local = LocalTraining(steps=1, batch_size=16)
     engine = Engine(execution, LocalModel(model, "multilabel"), Layout.of(x, y), Strategy(), local)
-    state, result = engine.run_round(engine.initialize(), [data])
+    state, updates = one_round(engine, engine.initialize(), [data])
     logits = model(x).numpy()
-    assert result.per_client["site"].accuracy == pytest.approx(np.mean((logits > 0) == (y > 0.5)))
+    assert updates["site"].measures.accuracy == pytest.approx(np.mean((logits > 0) == (y > 0.5)))
     model.compile(tf.keras.optimizers.SGD(0.1), tf.keras.losses.BinaryCrossentropy(from_logits=True))
     model.fit(x, y, batch_size=16, verbose=0)
     assert max_difference(state.weights, model.get_weights()) < 1e-5
@@ -404,6 +408,38 @@ def test_settings_that_do_not_go_together(settings, named):
         Strategy(**settings)
 
 
+def test_a_new_strategy_is_one_class_and_one_line_of_the_table(execution, federation, monkeypatch):
+    class Halves(Plain):
+        """Clients send half their update, and remember the other half for their next round."""
+
+        keeps = True
+
+        def own(self, weights, federated, local):
+            return [np.zeros(np.shape(weights[i]), np.float32) for i in federated]
+
+        def train(self, client):
+            measures = client.steps()
+            whole = [new + old for new, old in zip(client.sent(), client.share.own, strict=True)]
+            half = [0.5 * change for change in whole]
+            return half, half, *measures
+
+    monkeypatch.setitem(KINDS, "fedhalf", Kind(client=Halves(), source="this test"))
+    data, layout, arrays = federation(sizes=(12, 12))
+    local, model = LocalTraining(steps=2, batch_size=12), mlp()
+    engine = Engine(execution, LocalModel(model, "multiclass"), layout, Strategy("fedhalf", clients=2), local, 4)
+    state = engine.initialize()
+    weights, own = state.weights, {name: [np.zeros_like(w) for w in state.weights] for name in arrays}
+    for number in (1, 2):
+        state, _ = one_round(engine, state, data)
+        for name, (x, y) in arrays.items():
+            rows = local_training.steps(local, 12, 4, number, name)
+            after = locally_trained(model, weights, rows, x, y, 0.1)
+            own[name] = [0.5 * (b - a + old) for b, a, old in zip(weights, after, own[name], strict=True)]
+        weights = [w - np.mean(changes, axis=0) for w, *changes in zip(weights, *own.values(), strict=True)]
+        assert max_difference(state.weights, weights) < 1e-5
+        assert all(max_difference(state.clients[name], own[name]) < 1e-5 for name in arrays)
+
+
 def test_models_that_cannot_be_federated(execution, federation):
     with pytest.raises(ValueError, match="--norm batch"):
         LocalModel(cnn(), "binary").check()
@@ -414,11 +450,31 @@ def test_models_that_cannot_be_federated(execution, federation):
     data, layout, _ = federation()
     engine = Engine(execution, LocalModel(mlp(), "multiclass"), layout, Strategy(), LocalTraining())
     with pytest.raises(ValueError, match="client empty: has no training examples"):
-        engine.run_round(engine.initialize(), [ClientData("empty", "/nowhere", 0)])
+        one_round(engine, engine.initialize(), [ClientData("empty", "/nowhere", 0)])
     updates = engine.client_updates(engine.initialize(), data[:1])
     wrong = [np.full_like(v, np.nan) for v in updates["site0"].vectors]
     with pytest.raises(ValueError, match="NaN"):
-        engine.apply(engine.initialize(), wrong, updates)
+        engine.apply(engine.initialize(), Aggregate(wrong, updates))
+
+
+def in_one_computation(execution, engine, state, clients):
+    """Work and aggregation by TFF without a stop at the server: the aggregation's state, mean and measurements."""
+    steps = engine._process
+    sent = steps.aggregate.type_signature.parameter[1].member
+
+    @tff.tensorflow.computation(steps.updates.type_signature.result.member)
+    def chosen(trained):
+        return collections.OrderedDict(vectors=trained["vectors"], weight=trained["weight"])
+
+    assert chosen.type_signature.result.is_equivalent_to(sent)
+
+    @tff.federated_computation(steps.aggregate.type_signature.parameter[0], *steps.updates.type_signature.parameter)
+    def whole(kept, weights, shared, given):
+        return steps.aggregate(kept, tff.federated_map(chosen, steps.updates(weights, shared, given)))
+
+    given = [engine._argument(state, client, 1) for client in clients]
+    kept = tf.nest.pack_sequence_as(engine._aggregator_template, state.aggregator)
+    return execution.run(whole, kept, tuple(state.weights), tuple(state.shared), given)
 
 
 def test_updates_aggregated_after_they_arrived_give_the_round(execution, federation):
@@ -426,14 +482,12 @@ def test_updates_aggregated_after_they_arrived_give_the_round(execution, federat
     for strategy in (Strategy("fedadam"), Strategy(aggregation="robust-clip", clients=12)):
         engine = Engine(execution, LocalModel(mlp(), "multiclass"), layout, strategy, LocalTraining(steps=2))
         start = engine.initialize()
-        whole, told = engine.run_round(start, data)
-        updates = engine.client_updates(start, data)
-        mean, advanced, measurements = engine.aggregate(start, updates)
-        state = engine.apply(advanced, mean, updates)
-        assert max_difference(state.weights, whole.weights) < 1e-6
-        assert max_difference(state.weights, start.weights) > 1e-3
-        assert measurements == told.measurements
-        assert all(np.array_equal(a, b) for a, b in zip(state.aggregator, whole.aggregator, strict=True))
+        whole = in_one_computation(execution, engine, start, data)
+        mean, kept, measurements = engine.aggregate(start, engine.client_updates(start, data))
+        assert max_difference(mean, whole["mean"]) < 1e-6
+        assert max(np.abs(m).max() for m in mean) > 1e-3
+        assert measurements == named(whole["measurements"])
+        assert all(np.array_equal(a, b) for a, b in zip(kept, tf.nest.flatten(whole["state"]), strict=True))
 
 
 def test_a_straggler_does_the_first_part_of_its_steps(execution, federation):

@@ -13,10 +13,11 @@ from medimg.privacy.accounting import epsilon_of
 from medimg.privacy.assumptions import Circumstances, assumptions
 from medimg.privacy.dataset_ledger import DatasetLedger
 from medimg.privacy.events import from_dict
-from medimg.privacy.ledger import RunLedger, Terms, read, segments_of
+from medimg.privacy.ledger import Ledger, read, segments_of
 from medimg.privacy.mechanism import Mechanism
 from medimg.privacy.segments import Segment, united
 from medimg.privacy.statement import summary
+from medimg.privacy.terms import Terms
 
 MECHANISM = Mechanism.poisson(0.1, 2.0)
 
@@ -25,8 +26,8 @@ def terms(draw: str = "d1", delta: float = 1e-5, unit: str = "patient") -> Terms
     return Terms(delta, 3.0, 1.0, 10, draw, unit)
 
 
-def ledger(folder: Path, dataset: Path | None, **changes) -> RunLedger:
-    return RunLedger(folder, terms(**changes), Circumstances(), dataset)
+def ledger(folder: Path, dataset: Path | None, **changes) -> Ledger:
+    return Ledger.of(folder, terms(**changes), Circumstances(), dataset)
 
 
 def poisson_epsilon(*steps: int, mechanism: Mechanism = MECHANISM) -> dict:
@@ -118,7 +119,8 @@ from pathlib import Path
 import numpy as np
 from medimg import atomic
 from medimg.privacy.assumptions import Circumstances
-from medimg.privacy.ledger import RunLedger, Terms
+from medimg.privacy.ledger import Ledger
+from medimg.privacy.terms import Terms
 from medimg.privacy.sampling import PoissonSampling
 from medimg.privacy.draws.noise_seed import secret_of
 from medimg.privacy.units import Units
@@ -136,7 +138,7 @@ fixed = 7 if len(sys.argv) > 4 else None
 secret = secret_of(folder / "checkpoints", {}, "abc", fixed)
 sampling = PoissonSampling(units, 10, secret)
 terms = Terms(1e-5, None, 1.0, 10, secret.draw())
-ledger = RunLedger(folder, terms, Circumstances(), dataset)
+ledger = Ledger.of(folder, terms, Circumstances(), dataset)
 state = folder / "checkpoints/state.json"
 mean, done = json.loads(state.read_text()) if state.is_file() else (0.0, 0)
 while done < 20:

@@ -13,9 +13,10 @@ from medimg.privacy.accounting import pld_epsilon
 from medimg.privacy.assumptions import Circumstances
 from medimg.privacy.budget import Budget
 from medimg.privacy.dataset_ledger import DatasetLedger
-from medimg.privacy.ledger import RunLedger, Terms, read
+from medimg.privacy.ledger import Ledger, read
 from medimg.privacy.mechanism import Mechanism
 from medimg.privacy.segments import Segment, united
+from medimg.privacy.terms import Terms
 from medimg.run import Run
 
 DELTA = 1e-3
@@ -28,12 +29,13 @@ from pathlib import Path
 from medimg.errors import InputError
 from medimg.privacy.assumptions import Circumstances
 from medimg.privacy.budget import Budget
-from medimg.privacy.ledger import RunLedger, Terms
+from medimg.privacy.ledger import Ledger
+from medimg.privacy.terms import Terms
 from medimg.privacy.mechanism import Mechanism
 
 folder, data, noise, killed_at = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
 terms = Terms(1e-3, 2.0, 1.0, 10, "draw of " + folder.name)
-ledger = RunLedger(folder, terms, Circumstances(), data)
+ledger = Ledger.of(folder, terms, Circumstances(), data)
 print("ready", flush=True)
 sys.stdin.readline()
 plans = []
@@ -149,12 +151,12 @@ def test_killed_before_its_first_step_it_finds_its_reservation_again(tmp_path, d
     assert Training(tmp_path / "a", data).run() == (first, 0)
 
 
-def plain(folder: Path, data: Path, draw: str = "d") -> RunLedger:
+def plain(folder: Path, data: Path, draw: str = "d") -> Ledger:
     terms = Terms(DELTA, BUDGET, 1.0, 10, draw)
-    return RunLedger(folder, terms, Circumstances(), data)
+    return Ledger.of(folder, terms, Circumstances(), data)
 
 
-def reserve(ledger: RunLedger, steps: int = 40, noise: float = 4.0) -> Mechanism:
+def reserve(ledger: Ledger, steps: int = 40, noise: float = 4.0) -> Mechanism:
     mechanism = Mechanism.poisson(0.2, noise)
     ledger.reserve(lambda kept, previous: [("train", mechanism, steps)])
     return mechanism

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from medimg.privacy.assumptions import WHEN, Circumstances
-from medimg.privacy.ledger import RunLedger, Terms, read
+from medimg.privacy.ledger import Ledger, read
 from medimg.privacy.mechanism import Mechanism
 from medimg.privacy.statement import summary
+from medimg.privacy.terms import Terms
 
 TRAINING = Mechanism.poisson(0.1, 2.0)
 COUNTS = Mechanism.shuffle(1, 14.4)
@@ -16,7 +17,7 @@ COUNTS = Mechanism.shuffle(1, 14.4)
 def content(folder: Path, **phases: tuple[int, Mechanism]) -> dict:
     """A privacy.json of 100 patients."""
     terms = Terms(1e-5, 3.0, 1.0, 10, "draw")
-    run = RunLedger(folder, terms, Circumstances(), None)
+    run = Ledger.of(folder, terms, Circumstances(), None)
     for phase, (steps, mechanism) in phases.items():
         run.record(phase.replace("_", " "), 0, steps, mechanism)
     run.complete()

@@ -199,7 +199,7 @@ def killed_before_its_first_step(data: Path, root: Path, config: TrainConfig, mo
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr("medimg.privacy.ledger.RunLedger.record", kill)
+        patched.setattr("medimg.privacy.ledger.Ledger.record", kill)
         with pytest.raises(Killed):
             train(data, root, config)
 

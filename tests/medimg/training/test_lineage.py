@@ -16,9 +16,10 @@ from medimg.errors import InputError
 from medimg.privacy.accounting import pld_epsilon
 from medimg.privacy.assumptions import Circumstances, assumptions
 from medimg.privacy.dataset_ledger import DatasetLedger
-from medimg.privacy.ledger import RunLedger, Terms, read, segments_of
+from medimg.privacy.ledger import Ledger, read, segments_of
 from medimg.privacy.mechanism import Mechanism
 from medimg.privacy.statement import summary
+from medimg.privacy.terms import Terms
 from medimg.run import Run, environment
 from medimg.training.lineage import lineage_of
 from medimg.training.train import train
@@ -62,7 +63,7 @@ def finished(root: Path, dataset: Dataset, private: bool = False, weights: str =
     atomic.write_json(root / "environment.json", {**environment(dataset, 0), **lineage.to_dict()})
     if private:
         terms = Terms(DELTA, None, 1.0, 10, root.name)
-        ledger = RunLedger(run.root, terms, Circumstances(), dataset.root)
+        ledger = Ledger.of(run.root, terms, Circumstances(), dataset.root)
         ledger.record("train", 0, 20, Mechanism.poisson(0.25, 2.0))
         ledger.complete()
     return str(root)
@@ -219,7 +220,7 @@ def synthetic(root: Path, source: Dataset, private: bool) -> Dataset:
     Run.create(root, source.root, "synthesize", {})
     if private:
         terms = Terms(DELTA, 1.0, 1.0, 10, "made")
-        RunLedger(root, terms, Circumstances(), source.root).record(
+        Ledger.of(root, terms, Circumstances(), source.root).record(
             "discriminator", 0, 10, Mechanism.poisson(0.25, 3.0)
         )
     names = [f"synthetic-{i}" for i in range(len(source.manifest))]

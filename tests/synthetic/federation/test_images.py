@@ -10,11 +10,11 @@ import pytest
 import tensorflow as tf
 
 import federated  # noqa: F401  (before TFF: it silences a warning of TFF's)
+from federated.algorithms.strategy import Strategy
 from federated.audit_log import verify
 from federated.engine import local_training, records
 from federated.engine.local_training import LocalTraining, Share
 from federated.engine.records import Layout
-from federated.engine.strategy import Strategy
 from federated.private.site_key import with_key
 from federated.private.steps import SiteMechanism
 from federated.tff.engine import Engine
@@ -34,6 +34,7 @@ from synthetic.images.networks import build
 from synthetic.images.private import clipped_real
 from synthetic.images.step import Steps
 from synthetic.synthesize import synthesize
+from tests.federated.tff.conftest import one_round
 from tests.synthetic.images.conftest import make_set
 
 SMALL = {"model": "dcgan", "image_size": 16, "filters": 4, "latent_size": 4}
@@ -111,7 +112,7 @@ def test_rounds_on_tff_are_the_mean_of_the_steps_by_hand(execution, tmp_path, re
     state = engine.initialize(gan.initial())
     weights = gan.initial()
     for number in (1, 2):
-        state, _ = engine.run_round(state, data)
+        state, _ = one_round(engine, state, data)
         updates = [by_hand(gan, weights, client, number) for client in data]
         weights = [w - (40 * a + 24 * b) / 64 for w, a, b in zip(weights, *updates, strict=True)]
         assert max(np.abs(a).max() for a in updates[0]) > 0.01

@@ -15,10 +15,13 @@ import yaml
 
 from federated.audit_log import verify
 from federated.engine.records import ClientData
+from federated.engine.updates import Aggregate
 from federated.rounds.averaging import options_of_rounds
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.privacy import ledger
+from medimg.privacy.accounting import epsilon_of
+from medimg.privacy.segments import events_of, united
 from synthetic.config import SynthesizeConfig
 from synthetic.federation.tables import arrays
 from synthetic.federation.tables.agreement import HEAVY, agree, columns_of
@@ -138,8 +141,8 @@ def built(encoding, targets, model, seed=0):
 def one_round(engine, clients, weights, number):
     state = engine.initialize(weights)
     updates = engine.client_updates(state, clients, number, {})
-    mean, state, _ = engine.aggregate(state, updates)
-    return engine.weights(engine.apply(state, mean, updates, number))
+    mean = engine.aggregate(state, updates).arrays
+    return engine.weights(engine.apply(state, Aggregate(mean, updates), number))
 
 
 @pytest.mark.parametrize("model", ["ctgan", "tvae"])
@@ -205,7 +208,7 @@ def test_a_slow_client_does_fewer_steps_and_rows_are_weights(encoding, hospitals
     state = engine.initialize(arrays.read(models["a"]))
     clients = [ClientData("a", "", 30), ClientData("b", "", 10)]
     updates = engine.client_updates(state, clients, 1, {"b": 0.5})
-    mean, _, _ = engine.aggregate(state, updates)
+    mean = engine.aggregate(state, updates).arrays
     counts = [update.vectors[_steps_at(models["a"])][0] for update in updates.values()]
     assert counts == [-4, -2]
     for i, found in enumerate(mean):
@@ -347,7 +350,7 @@ def test_private(hospitals, rows, tmp_path, model):
     for name, site in content["sites"].items():
         # 1 step for the class counts, whether or not an update arrived.
         assert site["steps"] == (1 if counted else 1 + 4 * 3)
-        own = ledger.total_epsilon([s for s in segments if s.phase == name], 1e-3)
+        own = epsilon_of(events_of(united([s for s in segments if s.phase == name]), "patient"), 1e-3)
         assert site["epsilon"]["pld"] == pytest.approx(own["pld"])
         assert 5.0 < own["pld"] <= 6.0
     largest = max(site["epsilon"]["pld"] for site in content["sites"].values())

@@ -16,6 +16,8 @@ import yaml
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.privacy import ledger
+from medimg.privacy.accounting import epsilon_of
+from medimg.privacy.segments import events_of, united
 from synthetic.config import SynthesizeConfig
 from synthetic.synthesize import synthesize
 from synthetic.tables.settings import settings_for
@@ -183,7 +185,7 @@ def test_private(small_clinic, tmp_path):
         assert content["steps"] == 1 + (1 if model == "marginals" else 6)
         assert content["mechanism"].startswith("DP-SGD") == (model != "marginals")
         assert {event["phase"] for event in content["events"]} == {"train", "class counts"}
-        again = ledger.total_epsilon(ledger.segments_of(content), 1e-3)
+        again = epsilon_of(events_of(united(ledger.segments_of(content)), "patient"), 1e-3)
         assert content["epsilon"]["pld"] == pytest.approx(again["pld"])
         assert 3.5 < again["pld"] <= 4.0
         assert not any("ranges or categories" in text for text in content["assumptions"])

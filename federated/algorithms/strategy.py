@@ -1,7 +1,14 @@
-"""The algorithms by name: what each does at the client and at the server, and what goes together."""
+"""The strategies by name: what each does at the client and at the server, and what goes together."""
 
 from dataclasses import dataclass
 
+from federated.algorithms.contract import Algorithm
+from federated.algorithms.fedbn import FedBN
+from federated.algorithms.fedprox import FedProx
+from federated.algorithms.full_gradient import FullGradient
+from federated.algorithms.mimelite import MimeLite
+from federated.algorithms.plain import Plain
+from federated.algorithms.scaffold import Scaffold
 from federated.engine.local_training import LocalTraining
 from medimg.errors import InputError
 
@@ -17,29 +24,27 @@ class Kind:
     Attributes:
         server: optimizer of the server (Reddi et al. 2021).
         server_learning_rate: its default. 1 with `sgd` is plain averaging.
-        client: what a client does: `train`, `gradient`, `scaffold` or `mimelite`.
-        local_norm: normalisation layers stay at the client.
+        client: what a client does.
         source: the paper.
     """
 
     server: str = "sgd"
     server_learning_rate: float = 1.0
-    client: str = "train"
-    local_norm: bool = False
+    client: Algorithm = Plain()
     source: str = "McMahan et al. 2017"
 
 
 KINDS = {
     "fedavg": Kind(),
-    "fedprox": Kind(source="Li et al. 2020"),
-    "fedsgd": Kind(client="gradient", server_learning_rate=0.1),
+    "fedprox": Kind(client=FedProx(), source="Li et al. 2020"),
+    "fedsgd": Kind(client=FullGradient(), server_learning_rate=0.1),
     "fedavgm": Kind(server="momentum", source="Hsu et al. 2019"),
     "fedadam": Kind(server="adam", server_learning_rate=0.01, source="Reddi et al. 2021"),
     "fedyogi": Kind(server="yogi", server_learning_rate=0.01, source="Reddi et al. 2021"),
     "fedadagrad": Kind(server="adagrad", server_learning_rate=0.1, source="Reddi et al. 2021"),
-    "mimelite": Kind(client="mimelite", source="Karimireddy et al. 2021"),
-    "scaffold": Kind(client="scaffold", source="Karimireddy et al. 2020"),
-    "fedbn": Kind(local_norm=True, source="Li et al. 2021"),
+    "mimelite": Kind(client=MimeLite(), source="Karimireddy et al. 2021"),
+    "scaffold": Kind(client=Scaffold(), source="Karimireddy et al. 2020"),
+    "fedbn": Kind(client=FedBN(), source="Li et al. 2021"),
 }
 
 
@@ -83,10 +88,10 @@ class Strategy:
             raise InputError(f"--proximal {self.proximal}: is for --strategy fedprox and not negative")
         if self.name == "fedprox" and not self.proximal:
             raise InputError("--strategy fedprox: needs --proximal above 0, e.g. 0.01")
-        if self.weighting == "examples" and (self.name == "scaffold" or self.is_private):
-            what = "scaffold" if self.name == "scaffold" else "client-level privacy"
+        if self.weighting == "examples" and (self.client.alike or self.is_private):
+            what = self.name if self.client.alike else "client-level privacy"
             raise InputError(f"--weighting examples: {what} weighs clients alike; use equal")
-        if self.kind.client in ("mimelite", "scaffold") and self.aggregation != "mean":
+        if self.client.second_vector and self.aggregation != "mean":
             raise InputError(
                 f"--aggregation {self.aggregation}: not with {self.name}, whose clients send a gradient or control "
                 "variate beside the update; use mean"
@@ -98,6 +103,11 @@ class Strategy:
         return KINDS[self.name]
 
     @property
+    def client(self) -> Algorithm:
+        """What its clients do."""
+        return self.kind.client
+
+    @property
     def is_private(self) -> bool:
         """Whether the aggregation is differentially private."""
         return self.aggregation.startswith("dp-")
@@ -105,12 +115,9 @@ class Strategy:
     @property
     def by_examples(self) -> bool:
         """Whether updates count by examples."""
-        equal = self.name == "scaffold" or self.is_private
+        equal = self.client.alike or self.is_private
         return not equal if self.weighting is None else self.weighting == "examples"
 
     def check(self, local: LocalTraining) -> None:
         """Raises InputError when the clients' options don't fit."""
-        if self.name == "scaffold" and local.optimizer != "sgd":
-            raise InputError(
-                f"--client-optimizer {local.optimizer}: scaffold's control variates are those of plain sgd"
-            )
+        self.client.check(local)
