@@ -12,7 +12,8 @@ from federated.robust.vectors import Aggregate
 from medimg.errors import InputError
 
 # Rules that are applied to the clients' updates outside of TFF.
-RULES = ("mean", "median", "trimmed-mean", "krum", "multi-krum")
+ROBUST = ("median", "trimmed-mean", "krum", "multi-krum")
+RULES = ("mean", *ROBUST)
 # Why a secure sum is of no use to a rule: it gives the server the sum of the updates and nothing else.
 NEEDS_EACH = {
     "median": "the median compares the clients' updates with each other",

@@ -14,7 +14,7 @@ import numpy as np
 from federated.config import FederateConfig
 from federated.engine.updates import Aggregate, ClientUpdate, Mean
 from federated.robust.mean import mean
-from federated.robust.rules import aggregate
+from federated.robust.rules import ROBUST, aggregate
 from federated.rounds.screening import Update, digest_arrays, screened
 from federated.secure.ckks import CkksKeys
 from federated.secure.encrypted import ckks_sum
@@ -25,7 +25,6 @@ from federated.secure.network import silent_from
 from federated.secure.result import SecureSum
 
 # Made of the updates here, not by the engine.
-_RULES = ("median", "trimmed-mean", "krum", "multi-krum")
 # The first message that a client that dropped out never sends.
 _SILENT_AT = {"masking": "mask", "ckks": "encrypt"}
 
@@ -93,7 +92,7 @@ class Combining:
         # Of an update without noise, a digest would tell who guesses the client's rows that the guess is right.
         bare = self.config.dp == "client"
         digests = {} if bare else {u.client: digest_arrays(u.arrays) for u in good}
-        if self.config.aggregation in _RULES:
+        if self.config.aggregation in ROBUST:
             arrays, shares = self._by_rule(used)
             return Aggregate(arrays, used, rejected, digests, shares=shares)
         arrays, kept, measurements = mean_of(used)
