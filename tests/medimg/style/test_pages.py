@@ -12,7 +12,7 @@ from medimg.style.pages import inlined, template
 
 TOP = Path(__file__).parents[3]
 PACKAGES = ("medimg", "federated", "synthetic", "explain")
-SHARED = TOP / "medimg" / "pages"
+SHARED = TOP / "medimg" / "style"
 PAGES = [path for package in PACKAGES for path in sorted((TOP / package).rglob("*.html")) if path.parent != SHARED]
 
 
@@ -34,7 +34,7 @@ def test_a_page_has_the_shared_style_and_its_own_blocks(path):
 
 
 def test_the_skeleton_holds_the_style_inside():
-    loader = template("pages", "page.html").environment.loader
+    loader = template("style", "page.html").environment.loader
     child = '{% extends "page.html" %}{% block title %}a{{ x }}{% endblock %}{% block body %}b{% endblock %}'
     text = Environment(loader=loader, autoescape=True).from_string(child).render(x="<")
     assert (SHARED / "style.css").read_text().strip() in text
