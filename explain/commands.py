@@ -8,6 +8,7 @@ import click
 from explain.config import ExplainConfig
 from medimg.commands.command_line import Command, options_of, take
 from medimg.commands.console import progress_bars
+from medimg.style.words import interval
 
 
 @click.command(cls=Command)
@@ -33,7 +34,6 @@ def localisation(result: dict) -> None:
     """The pointing game of each method."""
     for method, judged in result.get("localisation", {}).items():
         click.echo(
-            f"{method}: pointing game {judged['hit_rate']['value']:.3f} "
-            f"[{judged['hit_rate']['low']:.3f}, {judged['hit_rate']['high']:.3f}] on {judged['n']} images; "
+            f"{method}: pointing game {interval(judged['hit_rate'])} on {judged['n']} images; "
             f"random point {judged['random']:.3f}, image centre {judged['centre']:.3f}"
         )

@@ -23,7 +23,7 @@ from federated.report import partition
 from federated.report.report import write_report
 from federated.report.site_gain import site_gain
 from federated.report.summary import account
-from federated.rounds.held_out import Central, majority, predictions, predictions_of_each
+from federated.rounds.held_out import Central, predictions, predictions_of_each
 from federated.rounds.pool import Crew, LocalCrew
 from federated.rounds.rounds import Outcome, Watch
 from federated.rounds.training import train_by_rounds
@@ -34,6 +34,7 @@ from federated.tff.optimizers import aggregator
 from medimg import atomic
 from medimg.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
+from medimg.evaluation.majority import majority
 from medimg.evaluation.predictions import Predictions
 from medimg.listener import Listener
 from medimg.models.saving import save_model
@@ -291,7 +292,7 @@ class Federation:
         rows = pooled.rows("train", labelled=True)
         # Its probabilities are the training rows' exact shares.
         if len(rows) and not self.config.is_private:
-            models["majority"] = majority(pooled.classes, test, pooled.targets(rows))
+            models["majority"] = majority(test.task, pooled.classes, test.targets, pooled.targets(rows))
         order = ("majority", "local", "federated", "personalised", CENTRALISED)
         models = {name: models[name] for name in order if name in models}
         gain = site_gain(models, test.owners.tolist(), test.rows["patient"].tolist(), resamples=1000, seed=seed)

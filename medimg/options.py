@@ -5,7 +5,7 @@ Nothing heavy is imported here: `medimg --help` reads the classes made of these.
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from medimg.errors import InputError
 
@@ -50,7 +50,7 @@ class Config:
         return {key: v for key, v in self.to_dict().items() if v != _plain(defaults[key])}
 
     @classmethod
-    def from_dict(cls, values: dict) -> "Config":
+    def from_dict(cls, values: dict) -> Self:
         """From plain values; an unknown name is an InputError."""
         names = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - names)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
+from typing import Self
 
 import pandas as pd
 import yaml
@@ -40,7 +41,7 @@ class Run:
     config: dict
 
     @classmethod
-    def create(cls, root: Path, data: Path, command: str, options: dict, overwrite: bool = False) -> "Run":
+    def create(cls, root: Path, data: Path, command: str, options: dict, overwrite: bool = False) -> Self:
         """Make the folder and write `config.yaml`.
 
         Raises:
@@ -61,7 +62,7 @@ class Run:
         return cls(root, config)
 
     @classmethod
-    def load(cls, root: Path) -> "Run":
+    def load(cls, root: Path) -> Self:
         """Open an existing Run.
 
         Raises:

@@ -7,7 +7,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from medimg.style.figures import BLUE, COLOURS, GREY, VERMILION, styled
-from medimg.style.words import shortened
+from medimg.style.words import shortened, with_minus
 from medimg.tables.raw import Input
 
 MOST_FEATURES = 15
@@ -172,5 +172,4 @@ def _said(score: float, is_log_odds: bool) -> str:
 
 
 def _number(value: float, form: str = ".2f") -> str:
-    """With a minus sign rather than a hyphen, as on the axes."""
-    return format(value, form).replace("-", "−")
+    return with_minus(format(value, form))

@@ -2,7 +2,7 @@
 
 from federated.report.words import withheld
 from medimg.evaluation.metrics import METRIC_NAMES
-from medimg.style.words import bytes_text, epsilon_text, interval, p_text, seconds_text, signed
+from medimg.style.words import bytes_text, epsilon_text, interval, p_text, seconds_text, signed_interval
 
 Table = tuple[str, list[str], list[list]]
 _MOST_IN_LINE = 4
@@ -52,19 +52,13 @@ def _differences(gain: dict) -> list[Table]:
         row = [place["name"], place["n"]]
         for other in others:
             found = place["differences"][other]
-            row += [_difference(found), _p(found["p_holm"])]
+            row += [signed_interval(found), _p(found["p_holm"])]
         rows.append(row)
     return [(f"{METRIC_NAMES[gain['metric']][0]}, differences [95% interval] and corrected p", columns, rows)]
 
 
 def _p(p: float | None) -> str:
     return "-" if p is None else p_text(p).removeprefix("p ").removeprefix("= ")
-
-
-def _difference(found: dict) -> str:
-    if found["low"] is None:
-        return signed(found["value"])
-    return f"{signed(found['value'])} [{signed(found['low'])}, {signed(found['high'])}]"
 
 
 def _clients(federation: dict) -> Table:

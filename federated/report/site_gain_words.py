@@ -5,7 +5,7 @@ import pandas as pd
 from medimg.comparison.pairs import ALPHA
 from medimg.evaluation.metrics import METRIC_NAMES
 from medimg.evaluation.summary import FEW
-from medimg.style.words import p_text, signed, with_interval
+from medimg.style.words import number, p_text, signed, signed_with_interval, with_interval
 
 GAINS, LOSES, NO_EVIDENCE, TOO_FEW = "gains", "loses", "no evidence", "too few rows"
 
@@ -67,7 +67,7 @@ def site_table(result: dict) -> pd.DataFrame:
         row = {"site": place["name"], "rows": place["n"], "patients": place["patients"]}
         row |= {model: with_interval(place["values"][model]) for model in result["models"]}
         for other, found in place["differences"].items():
-            row[f"federated − {other}"] = _interval(found)
+            row[f"federated − {other}"] = signed_with_interval(found)
             row[f"p ({other})"] = p_text(found["p_holm"])
         if "word" in place:
             row["does it gain?"] = place["word"]
@@ -120,13 +120,5 @@ def _tested(found: dict) -> str:
 
 def _values(result: dict, place: dict, other: str) -> str:
     name = METRIC_NAMES[result["metric"]][0]
-    values = [
-        "undefined" if (v := place["values"][model]["value"]) is None else f"{v:.3f}" for model in ("federated", other)
-    ]
+    values = [number(place["values"][model]["value"], "undefined") for model in ("federated", other)]
     return f"{name} {values[0]} federated against {values[1]} {other}"
-
-
-def _interval(found: dict) -> str:
-    if found["low"] is None:
-        return signed(found["value"])
-    return f"{signed(found['value'])} ({signed(found['low'])} to {signed(found['high'])})"

@@ -24,7 +24,6 @@ from federated.secure.masking import masked_sum
 from federated.secure.network import silent_from
 from federated.secure.result import SecureSum
 
-# Made of the updates here, not by the engine.
 # The first message that a client that dropped out never sends.
 _SILENT_AT = {"masking": "mask", "ckks": "encrypt"}
 

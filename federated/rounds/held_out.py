@@ -147,18 +147,6 @@ def predictions_of_each(
     return Predictions(task, classes, test.targets, merged, thresholds)
 
 
-def majority(classes: tuple[str, ...], test: Central, train_targets: np.ndarray) -> Predictions:
-    """Always the commonest answer of all training rows, with the classes' shares as probabilities."""
-    task = test.task
-    if task == "multilabel":
-        shares = train_targets.mean(axis=0)
-    else:
-        shares = np.bincount(train_targets, minlength=len(classes)) / len(train_targets)
-    rows = np.tile(shares, (len(test.rows), 1)).astype(np.float64)
-    threshold = {"binary": 0.5, "multilabel": np.full(len(classes), 0.5)}.get(task)
-    return Predictions(task, classes, test.targets, rows, threshold)
-
-
 def _thresholds(task: str, targets: np.ndarray, probability: np.ndarray, classes: int):
     if task == "multiclass":
         return None

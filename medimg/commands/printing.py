@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from medimg.commands.console import say, table
-from medimg.style.words import interval
+from medimg.style.words import interval, number
 
 METRICS = (
     "auroc",
@@ -81,8 +81,7 @@ def folds(result: dict, root) -> None:
     for name in METRICS:
         over = result["folds"][name]
         mean = {"value": over["mean"], "low": over["low"], "high": over["high"]}
-        deviation = "-" if over["sd"] is None else f"{over['sd']:.3f}"
-        rows.append([name, interval(mean), deviation, interval(result["metrics"][name])])
+        rows.append([name, interval(mean), number(over["sd"]), interval(result["metrics"][name])])
     title = f"{result['n_folds']} folds, {result['n']} tested of {result['patients']} patients"
     table(title, ["metric", "mean over folds [95%]", "sd", "pooled [95%]"], rows)
     _copies(result)
@@ -188,12 +187,10 @@ def attacks(result: dict) -> None:
 
 def privacy_utility(summary) -> None:
     """What each epsilon costs and hides."""
-
-    def shown(row, metric):
-        return f"{row[metric]:.3f} [{row[f'{metric}_low']:.3f}, {row[f'{metric}_high']:.3f}]"
+    from medimg.studies.markdown import value
 
     rows = [
-        [f"{row['epsilon']:g}", f"{row['spent']:.3g}", *(shown(row, m) for m in STUDY_METRICS)]
+        [f"{row['epsilon']:g}", f"{row['spent']:.3g}", *(value(row, m) for m in STUDY_METRICS)]
         for _, row in summary.iterrows()
     ]
     table("Privacy and utility: mean over seeds [95%]", ["epsilon", "spent", *STUDY_METRICS], rows)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medimg.comparison.reading import Decided, Evaluated
+from medimg.comparison.reading import Evaluated
+from medimg.evaluation.majority import majority
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
 
@@ -72,19 +73,10 @@ def candidates(evaluated: list[Evaluated]) -> list[Candidate]:
     ]
 
 
-def majority(predictions: Predictions) -> Candidate:
-    """Always the commonest answer of these rows, with the classes' shares as probabilities."""
-    share = predictions.truth.mean(axis=0)
-    commonest = np.arange(len(share)) == share.argmax()
-    called = share > 0.5 if predictions.task == "multilabel" else commonest
-    constant = Decided(
-        task=predictions.task,
-        classes=predictions.classes,
-        targets=predictions.targets,
-        probabilities=np.tile(share, (len(predictions), 1)),
-        called=np.tile(called, (len(predictions), 1)),
-    )
-    return Candidate(MAJORITY, "majority", (constant,))
+def constant(predictions: Predictions) -> Candidate:
+    """Always the commonest answer of these rows."""
+    answer = majority(predictions.task, predictions.classes, predictions.targets, predictions.targets)
+    return Candidate(MAJORITY, "majority", (answer,))
 
 
 def _identity(one: Evaluated) -> str:

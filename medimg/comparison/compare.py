@@ -8,7 +8,7 @@ import numpy as np
 
 from medimg.comparison.alignment import align
 from medimg.comparison.baselines import baseline, tested_to_trained, training_data
-from medimg.comparison.candidates import Candidate, candidates, majority
+from medimg.comparison.candidates import Candidate, candidates, constant
 from medimg.comparison.folds import fold_tests
 from medimg.comparison.output import write
 from medimg.comparison.pairs import ALPHA, tested_pairs
@@ -58,7 +58,7 @@ def compare(runs: list[Run], out: Path, config: CompareConfig, progress: Progres
     if names:
         whole = training_data(first.run)
         models += steps.each(names, lambda name: baseline(name, first, whole, config.seed))
-    models.append(majority(first.predictions))
+    models.append(constant(first.predictions))
     models = _uniquely_named(models)
     result = _measured(first, models, config, steps, notes)
     write(out, result)

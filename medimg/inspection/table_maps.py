@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from medimg.data.schema import Feature
 from medimg.style.figures import styled
-from medimg.style.words import shortened
+from medimg.style.words import shortened, with_minus
 
 MOST_FEATURES = 30
 MOST_SITES = 12
@@ -160,8 +160,7 @@ def _signed(value: float, directed: bool) -> str:
 
 
 def _number(value: float, form: str) -> str:
-    """With a minus sign rather than a hyphen, as on the axes."""
-    return format(value, form).replace("-", "−")
+    return with_minus(format(value, form))
 
 
 def _starred(name: str, kind: str) -> str:

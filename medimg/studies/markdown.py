@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from medimg.style.words import interval
+
 
 def table_lines(table: pd.DataFrame, labels: list[str], metrics: list[str]) -> list[str]:
     """A Markdown table: labels, then each metric as `0.970 [0.955, 0.983]`, `-` where there is none.
@@ -29,8 +31,5 @@ def value(row: pd.Series, name: str, sign: str = "") -> str:
         name: of the value.
         sign: `+` shows the sign of a difference.
     """
-    if pd.isna(row.get(name)):
-        return "-"
-    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
-    text = f"{row[name]:{sign}.3f}"
-    return text if pd.isna(low) else f"{text} [{low:{sign}.3f}, {high:{sign}.3f}]"
+    measured = {"value": row.get(name), "low": row.get(f"{name}_low"), "high": row.get(f"{name}_high")}
+    return interval({key: None if pd.isna(v) else v for key, v in measured.items()}, sign)

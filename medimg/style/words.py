@@ -67,25 +67,52 @@ def p_text(p: float | None) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
+def with_minus(text: str) -> str:
+    """A written number with a minus sign rather than a hyphen, as on the axes of figures."""
+    return text.replace("-", "−")
+
+
 def signed(value: float | None, digits: int = 3) -> str:
     """A difference with its sign, a true minus, and 0 without one."""
     if value is None:
         return "–"
-    text = f"{value:+.{digits}f}".replace("-", "−")
+    text = with_minus(f"{value:+.{digits}f}")
     return text[1:] if not text.strip("+−0.") else text
 
 
-def interval(value: dict | None) -> str:
-    """0.951 [0.930, 0.970]; a dash where it is not defined."""
+def signed_with_interval(difference: dict) -> str:
+    """`+0.128 (+0.082 to +0.177)`, without interval `+0.128`."""
+    text = signed(difference["value"])
+    if difference["low"] is None:
+        return text
+    return f"{text} ({signed(difference['low'])} to {signed(difference['high'])})"
+
+
+def signed_interval(difference: dict) -> str:
+    """`+0.128 [+0.082, +0.177]`, without interval `+0.128`."""
+    text = signed(difference["value"])
+    if difference["low"] is None:
+        return text
+    return f"{text} [{signed(difference['low'])}, {signed(difference['high'])}]"
+
+
+def number(value: float | None, missing: str = "-") -> str:
+    """`0.951`; where it is not defined, the word for that."""
+    return missing if value is None else f"{value:.3f}"
+
+
+def interval(value: dict | None, sign: str = "", digits: int = 3) -> str:
+    """0.951 [0.930, 0.970]; a dash where it is not defined. `+` as sign shows that of a difference."""
     if not value or value.get("value") is None:
         return "-"
+    text = f"{value['value']:{sign}.{digits}f}"
     if value.get("low") is None:
-        return f"{value['value']:.3f}"
-    return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+        return text
+    return f"{text} [{value['low']:{sign}.{digits}f}, {value['high']:{sign}.{digits}f}]"
 
 
-def listed(names: Iterable[str], most: int = 3) -> str:
-    """`a, b, c and 5 more`."""
+def listed(names: Iterable[str], most: int = 3, count: int | None = None) -> str:
+    """`a, b, c and 5 more`; `count`: how many there are, where the names are only the first of them."""
     names = list(names)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    more = (len(names) if count is None else count) - min(len(names), most)
+    return ", ".join(names[:most]) + (f" and {more} more" if more else "")

@@ -1,11 +1,9 @@
 """A measure's grade and its sentence."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 GRADES = ("pass", "care", "fail")
 PARTS = ("privacy", "utility", "fidelity", "diversity")
-NAMED = 3
 
 
 class Finding(NamedTuple):
@@ -25,10 +23,3 @@ class Finding(NamedTuple):
 def percent(share: float) -> str:
     """Two digits: a few copies of many rows are not 0.0%."""
     return f"{100 * share:.2g}%"
-
-
-def listed(names: Sequence[str], count: int) -> str:
-    """The first NAMED of `count` names, and how many more there are."""
-    shown = ", ".join(names[:NAMED])
-    more = count - min(len(names), NAMED)
-    return f"{shown} and {more} more" if more else shown

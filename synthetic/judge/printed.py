@@ -1,6 +1,6 @@
 """A judgement as the command line prints it."""
 
-from medimg.style.words import interval
+from medimg.style.words import interval, number
 from synthetic.judge.utility import TRAININGS
 
 Table = tuple[str, list[str], list[list]]
@@ -31,18 +31,18 @@ def _measures(judgement: dict) -> Table:
     rows = []
     if "column_shapes" in fidelity:
         for name in ("column_shapes", "pair_trends"):
-            rows.append([name.replace("_", " "), _number(fidelity[name]["synthetic"]), _number(fidelity[name]["real"])])
+            rows.append([name.replace("_", " "), number(fidelity[name]["synthetic"]), number(fidelity[name]["real"])])
         structure = fidelity["structure"]
-        rows.append(["correlation difference", _number(structure["synthetic"]), _number(structure["real"])])
-        rows.append(["structure kept", _number(structure["kept"]), "1"])
+        rows.append(["correlation difference", number(structure["synthetic"]), number(structure["real"])])
+        rows.append(["structure kept", number(structure["kept"]), "1"])
     else:
         found = fidelity["frechet_distance"]
-        rows.append(["Fréchet distance", _number(found["synthetic"]), _number(found["real"])])
+        rows.append(["Fréchet distance", number(found["synthetic"]), number(found["real"])])
     manifold = fidelity["manifold"]
-    rows += [[name, _number(manifold["synthetic"][name]), _number(manifold["real"][name])] for name in manifold["real"]]
+    rows += [[name, number(manifold["synthetic"][name]), number(manifold["real"][name])] for name in manifold["real"]]
     spread, repeated = diversity["spread"], diversity["duplicates"]
-    rows.append([f"spread ({diversity['measure']})", _number(spread["synthetic"]), _number(spread["real"])])
-    rows.append(["rows repeated", _number(repeated["synthetic"]), _number(repeated["real"])])
+    rows.append([f"spread ({diversity['measure']})", number(spread["synthetic"]), number(spread["real"])])
+    rows.append(["rows repeated", number(repeated["synthetic"]), number(repeated["real"])])
     return "Fidelity and diversity", ["measure", "synthetic", "real"], rows
 
 
@@ -75,11 +75,7 @@ def _tail(tail: dict) -> list[list]:
         ],
         [
             f"nearest / next, percentile {100 * low['share']:g}",
-            _number(low["synthetic"]["value"]),
-            _number(low["real"]["value"]),
+            number(low["synthetic"]["value"]),
+            number(low["real"]["value"]),
         ],
     ]
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

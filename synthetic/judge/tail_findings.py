@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from medimg.style.words import interval, listed
 from synthetic.judge import thresholds as limits
-from synthetic.judge.findings import Finding, listed, percent
+from synthetic.judge.findings import Finding, percent
 
 _BY = {
     "distance": "lie closer to a training patient than any held-out patient does",
@@ -49,7 +50,7 @@ def grade_of_near(found: dict) -> str:
 def _named(tail: dict, name: str, word: str, kind: str) -> str:
     found = tail[name]
     rows = [row for row in tail["worst"] if row["kind"] == name]
-    named = listed([f"{row['synthetic']}{_how_near(row)}" for row in rows], found["count"])
+    named = listed([f"{row['synthetic']}{_how_near(row)}" for row in rows], count=found["count"])
     plural = "" if found["count"] == 1 else "s"
     return (
         f"{found['count']} synthetic {kind}{plural} ({percent(found['rate'])}) {word} a training patient's "
@@ -68,7 +69,7 @@ def _low(found: dict, kind: str) -> Iterator[Finding]:
     yield Finding(
         "privacy",
         "care",
-        f"the closest {percent(found['share'])} of synthetic {kind}s come within {made['value']:.2f} "
-        f"[{made['low'] or 0.0:.2f}, {made['high']:.2f}] of the distance to anybody else, of real ones "
-        f"{real['value']:.2f} [{real['low']:.2f}, {real['high']:.2f}].",
+        f"the closest {percent(found['share'])} of synthetic {kind}s come within "
+        f"{interval(made | {'low': made['low'] or 0.0}, digits=2)} of the distance to anybody else, of real ones "
+        f"{interval(real, digits=2)}.",
     )

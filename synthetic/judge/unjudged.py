@@ -13,7 +13,8 @@ import pandas as pd
 
 from medimg.data.dataset import Dataset
 from medimg.data.manifest import FILE_COLUMNS
-from synthetic.judge.findings import Finding, listed
+from medimg.style.words import listed
+from synthetic.judge.findings import Finding
 from synthetic.judge.report_folder import earlier
 from synthetic.judge.rows import Subject
 
@@ -67,7 +68,7 @@ def findings(found: dict) -> Iterator[Finding]:
         ("columns", "care", "are columns that the real Dataset has not as inputs, and were not judged"),
     ):
         if found[name]:
-            yield Finding("privacy", grade, f"{listed(found[name], len(found[name]))} {what}.")
+            yield Finding("privacy", grade, f"{listed(found[name])} {what}.")
     if found["named"]:
         yield Finding("privacy", "care", f"{found['named']} rows bear the name of a real patient.")
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from medimg.privacy import ledger
-from medimg.style.words import with_interval
+from medimg.style.words import listed, with_interval
 from synthetic.judge import thresholds as limits
 from synthetic.judge import unjudged
-from synthetic.judge.findings import GRADES, PARTS, Finding, listed, percent
+from synthetic.judge.findings import GRADES, PARTS, Finding, percent
 from synthetic.judge.rows import Subject
 from synthetic.judge.tail_findings import tail_findings
 
@@ -55,7 +55,7 @@ def _privacy(found: dict) -> Iterator[Finding]:
             "privacy",
             _grade_of_copies(copies),
             f"{_counted(copies)}; of held-out real ones {percent(copies['held_out_rate'])} do. These are "
-            f"{listed([pair['synthetic'] for pair in copies['pairs']], copies['count'])}.",
+            f"{listed([pair['synthetic'] for pair in copies['pairs']], count=copies['count'])}.",
         )
     yield from tail_findings(found["tail"], copies["images"])
     yield from unjudged.findings(found["unjudged"])

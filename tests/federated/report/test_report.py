@@ -23,7 +23,7 @@ from federated.rounds.participation import attendance
 from federated.secure.exposure import who_could_see
 from medimg import atomic
 from medimg.commands.console import table
-from medimg.comparison.candidates import majority
+from medimg.comparison.candidates import constant
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.predictions import Predictions
@@ -133,7 +133,7 @@ def gain_of(sites, weights):
         return Predictions("binary", ("healthy", "ill"), y, np.stack([1 - said, said], axis=1), 0.5)
 
     models = {name: predictions(of) for name, of in weights.items()}
-    models = {"majority": majority(models["federated"]).members[0], **models}
+    models = {"majority": constant(models["federated"]).members[0], **models}
     return site_gain(models, names, [f"p{i}" for i in range(len(names))], resamples=200)
 
 

@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 from federated.report.site_gain import MEAN, POOLED, site_gain
 from federated.report.site_gain_figure import site_gain_figure
 from federated.report.site_gain_words import site_table
-from medimg.comparison.candidates import majority
+from medimg.comparison.candidates import constant
 from medimg.evaluation.intervals import cluster_weights
 from medimg.evaluation.predictions import Predictions
 from medimg.style.figures import save
@@ -45,7 +45,7 @@ def three(sizes=SIZES, local=(0.3, 1.5, 4.0), federated=2.5, relabelled=None):
         "federated": binary(truth, knowing(truth, federated, 2)),
         "centralised": binary(truth, knowing(truth, federated + 0.2, 3)),
     }
-    return {"majority": majority(models["local"]).members[0], **models}, sites, patients
+    return {"majority": constant(models["local"]).members[0], **models}, sites, patients
 
 
 def at(result, name):
@@ -184,7 +184,7 @@ def test_more_classes(task):
         return Predictions(task, ("a", "b", "c"), targets, shares, threshold)
 
     models = {"local": model(0.2), "federated": model(4.0)}
-    models["majority"] = majority(models["local"]).members[0]
+    models["majority"] = constant(models["local"]).members[0]
     result = site_gain(models, sites, patients, "auroc")
     east = sites == "east"
     expected = roc_auc_score(one_hot[east], models["federated"].probabilities[east])

@@ -12,12 +12,16 @@ import pytest
 
 import medimg
 from medimg import api
+from medimg.api import datasets, evaluation, runs, training
 from medimg.errors import InputError
 from medimg.evaluation.predictions import as_written
 from tests.datasets import write_dataset, write_table
 
-ROOT = Path(__file__).parents[2]
-EXAMPLES = {test.name: test for test in doctest.DocTestFinder().find(api, "api") if test.examples}
+ROOT = Path(__file__).parents[3]
+MODULES = (datasets, runs, training, evaluation)
+# Without the modules' names: an example imports what it uses.
+FOUND = [test for module in MODULES for test in doctest.DocTestFinder().find(module, "api", globs={}) if test.examples]
+EXAMPLES = {test.name: test for test in FOUND}
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +55,7 @@ def test_every_public_name_has_an_example():
         "api.load_run",
         "api.evaluate",
     }
+    assert len(FOUND) == len(EXAMPLES)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

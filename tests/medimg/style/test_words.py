@@ -1,0 +1,53 @@
+"""How numbers are written: the forms, and that they are written nowhere else."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from medimg.style.words import interval, listed, number, signed, signed_interval, signed_with_interval, with_interval
+
+TOP = Path(__file__).parents[3]
+MEASURED = {"value": 0.12849, "low": -0.0812, "high": 0.1774}
+POINT = {"value": 0.5, "low": None, "high": None}
+NOTHING = {"value": None, "low": None, "high": None}
+
+
+@pytest.mark.parametrize(
+    ("write", "texts"),
+    [
+        (interval, ("0.128 [-0.081, 0.177]", "0.500", "-")),
+        (lambda value: interval(value, "+"), ("+0.128 [-0.081, +0.177]", "+0.500", "-")),
+        (lambda value: interval(value, digits=2), ("0.13 [-0.08, 0.18]", "0.50", "-")),
+        (with_interval, ("0.128 (-0.081 to 0.177)", "0.500", "undefined")),
+        (signed_interval, ("+0.128 [−0.081, +0.177]", "+0.500", "–")),
+        (signed_with_interval, ("+0.128 (−0.081 to +0.177)", "+0.500", "–")),
+    ],
+)
+def test_a_value_with_its_interval(write, texts):
+    assert tuple(map(write, (MEASURED, POINT, NOTHING))) == texts
+
+
+def test_a_value_alone():
+    assert number(0.12849) == "0.128"
+    assert number(None) == "-"
+    assert number(None, "undefined") == "undefined"
+    assert [signed(value) for value in (0.1, -0.1, -0.0001, None)] == ["+0.100", "−0.100", "0.000", "–"]
+
+
+def test_a_list_of_which_the_first_are_named():
+    assert listed("abc") == "a, b, c"
+    assert listed("abcde") == "a, b, c and 2 more"
+    assert listed("abcd", count=20) == "a, b, c and 17 more"
+    assert listed("ab", count=2) == "a, b"
+    assert listed([]) == ""
+
+
+def test_intervals_and_minus_signs_are_written_in_one_place():
+    forms = re.compile(r"""\[\{[^}]*\.\d?f\},\s?\{|replace\("-", "−"\)""")
+    files = [
+        path for package in ("medimg", "federated", "synthetic", "explain") for path in (TOP / package).rglob("*.py")
+    ]
+    assert len(files) > 300
+    writing = [path.relative_to(TOP).as_posix() for path in files if forms.search(path.read_text(encoding="utf-8"))]
+    assert writing == ["medimg/style/words.py"]
