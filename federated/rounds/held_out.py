@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from federated.clients.client import Client, pooled
 from federated.clients.examples import inputs
-from federated.clients.plan import Plan
+from federated.clients.plan import ClientPlan
 from medimg.data.dataset import Dataset
 from medimg.evaluation.prediction import probabilities
 from medimg.evaluation.predictions import Predictions
@@ -39,7 +39,7 @@ class Measured:
     auroc: float
 
 
-class Central:
+class HeldOut:
     """Held-out rows of some clients, and the plan's model, whose weights it sets, to predict them with.
 
     Args:
@@ -61,7 +61,7 @@ class Central:
         dataset: Dataset,
         clients: list[Client],
         split: str,
-        plan: Plan,
+        plan: ClientPlan,
         folder: Path,
         progress: Callable[[int, int], None] | None = None,
     ):
@@ -110,7 +110,7 @@ class Central:
         )
 
 
-def predictions(classes: tuple[str, ...], test: Central, val: Central, test_logits, val_logits) -> Predictions:
+def predictions(classes: tuple[str, ...], test: HeldOut, val: HeldOut, test_logits, val_logits) -> Predictions:
     """A model's predictions on test, at the thresholds that are best on all of val."""
     task = test.task
     on_val, on_test = probabilities(val_logits, task), probabilities(test_logits, task)
@@ -120,8 +120,8 @@ def predictions(classes: tuple[str, ...], test: Central, val: Central, test_logi
 
 def predictions_of_each(
     classes: tuple[str, ...],
-    test: Central,
-    val: Central,
+    test: HeldOut,
+    val: HeldOut,
     test_logits: Mapping[str, np.ndarray],
     val_logits: Mapping[str, np.ndarray],
 ) -> Predictions:
@@ -145,7 +145,7 @@ def predictions_of_each(
     return Predictions(task, classes, test.targets, merged, thresholds)
 
 
-def majority(classes: tuple[str, ...], test: Central, train_targets: np.ndarray) -> Predictions:
+def majority(classes: tuple[str, ...], test: HeldOut, train_targets: np.ndarray) -> Predictions:
     """Always the commonest answer of all training rows, with the classes' shares as probabilities."""
     task = test.task
     if task == "multilabel":
