@@ -16,7 +16,7 @@ from federated.config import AggregationOptions, FederateConfig, PartitionOption
 from federated.engine.contract import Engine
 from federated.engine.records import ClientData
 from federated.engine.state import State
-from federated.rounds.held_out import Measured
+from federated.rounds.held_out import Scores
 from federated.rounds.pool import LocalPool
 from federated.rounds.rounds import Watch
 from federated.rounds.training import train_by_rounds
@@ -118,6 +118,6 @@ class Unmeasured:
     def logits(self, weights: list[np.ndarray]) -> None:
         """None: nothing is predicted."""
 
-    def measure(self, logits: None, client: str | None = None) -> Measured | None:
+    def measure(self, logits: None, client: str | None = None) -> Scores | None:
         """NaN of all rows, None of a client's."""
-        return Measured(np.nan, np.nan, np.nan) if client is None else None
+        return Scores(np.nan, np.nan, np.nan) if client is None else None

@@ -25,7 +25,7 @@ _ROWS, _IMAGES = 16_384, 64
 
 
 @dataclass(frozen=True)
-class Measured:
+class Scores:
     """A round's scores.
 
     Attributes:
@@ -99,13 +99,13 @@ class HeldOut:
             combined[self.owners == name] = logits[self.owners == name]
         return combined
 
-    def measure(self, logits: np.ndarray, client: str | None = None) -> Measured | None:
+    def measure(self, logits: np.ndarray, client: str | None = None) -> Scores | None:
         """Scores of all rows, or of a client's; None where there are none."""
         chosen = np.ones(len(self.rows), bool) if client is None else self.owners == client
         if not chosen.any():
             return None
         logits, targets = logits[chosen], self.targets[chosen]
-        return Measured(
+        return Scores(
             mean_loss(logits, targets, self.task), accuracy(logits, targets), auroc(logits, targets, self.task)
         )
 

@@ -17,7 +17,7 @@ from federated.engine.state import State
 from federated.engine.updates import Aggregate, ClientUpdate
 from federated.rounds.checkpoint import Checkpoints, Progress
 from federated.rounds.combining import Combining
-from federated.rounds.held_out import HeldOut, Measured
+from federated.rounds.held_out import HeldOut, Scores
 from federated.rounds.participation import Attendance, attendance
 from federated.rounds.pool import Pool
 from federated.rounds.screening import digest_arrays
@@ -172,7 +172,7 @@ class Rounds:
             self._table.add(rows)
         return state
 
-    def _measure(self, state: State) -> tuple[np.ndarray, Measured]:
+    def _measure(self, state: State) -> tuple[np.ndarray, Scores]:
         if self.engine.model.local:
             # Normalisation stays at the sites: every row is predicted with that of its own.
             logits = self.held_out.logits_of_each(lambda name: self.engine.weights(state, name))
@@ -273,7 +273,7 @@ def _status(name: str, who: Attendance, lost: dict, aggregate: Aggregate) -> str
     return "straggler" if who.work[name] < 1 else "ok"
 
 
-def _history(number: int, rows: list[dict], measured: Measured, aggregate: Aggregate, seconds: float | None) -> dict:
+def _history(number: int, rows: list[dict], measured: Scores, aggregate: Aggregate, seconds: float | None) -> dict:
     """A row of history.csv; training scores are means over examples, each client's before its steps."""
     trained = [row for row in rows if row["examples"]]
     examples = sum(row["examples"] for row in trained)
