@@ -22,11 +22,11 @@ HONEST = "mean, no attacker"
 
 
 def attackers(folder: Path):
-    """Makes a crew whose first client trains on flipped labels and scales what it sends."""
+    """Makes a pool whose first client trains on flipped labels and scales what it sends."""
     import shutil
 
     from federated.engine import records
-    from federated.rounds.pool import LocalCrew
+    from federated.rounds.pool import LocalPool
 
     def flipped(client):
         # A copy: the other trainings need the client honest.
@@ -37,8 +37,8 @@ def attackers(folder: Path):
         (1 - targets).tofile(evil / records.TARGETS)
         return replace(client, folder=str(evil))
 
-    class Attacked(LocalCrew):
-        """A crew of which the first client attacks."""
+    class Attacked(LocalPool):
+        """A pool of which the first client attacks."""
 
         def __init__(self, engine, clients):
             super().__init__(engine, [flipped(clients[0]), *clients[1:]])
@@ -57,7 +57,7 @@ def attackers(folder: Path):
 def aurocs(folder: Path, seed: int, execution) -> dict[str, float]:
     """HONEST and aggregation -> AUROC of one seed on all test patients."""
     from federated.config import FederateConfig
-    from federated.rounds.pool import LocalCrew
+    from federated.rounds.pool import LocalPool
     from federated.studies.bench import Bench
     from medimg.config import PhantomConfig, PrepareConfig
     from medimg.evaluation.metrics import METRICS
@@ -81,9 +81,9 @@ def aurocs(folder: Path, seed: int, execution) -> dict[str, float]:
     found = {}
     with Bench(data, base, folder / "bench", execution) as bench:
         for name in (HONEST, *AGGREGATIONS):
-            crew = LocalCrew if name == HONEST else attackers(folder)
+            pool = LocalPool if name == HONEST else attackers(folder)
             config = base if name == HONEST else replace(base, aggregation=name)
-            predicted = bench.train(config, crew)[0]
+            predicted = bench.train(config, pool)[0]
             values = predicted.measure(np.ones((1, len(predicted))))[0, 0]
             found[name] = float(values[METRICS.index("auroc")])
     return found

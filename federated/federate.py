@@ -3,12 +3,12 @@
 import contextlib
 from pathlib import Path
 
-from federated.clients.plan import Plan
+from federated.clients.plan import ClientPlan
 from federated.config import FederateConfig
 from federated.federation import Federation
-from federated.job import Setting
+from federated.job import Job
 from federated.private.patient import check_model
-from federated.remote.pool import RemoteCrew
+from federated.remote.pool import RemotePool
 from federated.tff.execution import Execution
 from federated.tff.local_model import LocalModel
 from medimg import atomic
@@ -51,30 +51,30 @@ def federate(
     with contextlib.ExitStack() as stack:
         sites = None
         if config.worker:
-            Setting.at_sites(dataset, config)
+            Job.at_sites(dataset, config)
             sites = stack.enter_context(
-                RemoteCrew(list(config.worker), config.worker_patience, config.when_lost, config.seed)
+                RemotePool(list(config.worker), config.worker_patience, config.when_lost, config.seed)
             )
-            setting = Setting.at_sites(dataset, config).agreed_with(sites.describe())
+            job = Job.at_sites(dataset, config).agreed_with(sites.describe())
         else:
-            setting = Setting.of(dataset, config)
-        ask = sites.ask if sites else setting.ask
+            job = Job.of(dataset, config)
+        ask = sites.ask if sites else job.ask
         if resume:
-            run = resumable(out, setting.pooled)
+            run = resumable(out, job.pooled)
             if config.is_private:
-                _require_same_data(run, setting.pooled)
+                _require_same_data(run, job.pooled)
             if (run.root / "federation.json").is_file():
                 return run
-            plan = setting.plan(run.description())
+            plan = job.plan(run.description())
             start = start_of(plan.model.get_weights(), plan.description)
             require_same_start(run, start)
         else:
-            plan = setting.plan(setting.describe(ask))
-            lineage = setting.lineage()
+            plan = job.plan(job.describe(ask))
+            lineage = job.lineage()
             # Built before the folder is made: a wrong option leaves nothing behind.
-            _check_model(setting, plan)
+            _check_model(job, plan)
             run = Run.create(out, data, "federate", config.to_dict(), overwrite)
-            known = environment(setting.pooled, config.seed)
+            known = environment(job.pooled, config.seed)
             if config.is_private:
                 # By a hash of the manifest a guess at its rows could be checked; it goes with the checkpoints.
                 atomic.write_text(run.root / _DATA, known["data_fingerprint"])
@@ -83,12 +83,12 @@ def federate(
             known |= {START: start, **lineage.to_dict()}
             atomic.write_json(run.root / "environment.json", known)
             atomic.write_json(run.root / "model.json", plan.description)
-            run.keep_parts(setting.dataset, setting.pooled)
-        for client in setting.clients:
+            run.keep_parts(job.dataset, job.pooled)
+        for client in job.clients:
             for note in client.notes:
                 listener.note(f"{client.name}: {note}")
         execution = execution or stack.enter_context(Execution())
-        Federation(run, setting, plan, execution, sites, listener, start).run()
+        Federation(run, job, plan, execution, sites, listener, start).run()
     return run
 
 
@@ -101,9 +101,9 @@ def _require_same_data(run: Run, dataset: Dataset) -> None:
         )
 
 
-def _check_model(setting: Setting, plan: Plan) -> None:
-    strategy = setting.strategy()
-    strategy.check(setting.local)
-    LocalModel(plan.trained, setting.dataset.task, strategy.client.local_norm).check()
-    if setting.config.dp == "patient":
+def _check_model(job: Job, plan: ClientPlan) -> None:
+    strategy = job.strategy()
+    strategy.check(job.local)
+    LocalModel(plan.trained, job.dataset.task, strategy.client.local_norm).check()
+    if job.config.dp == "patient":
         check_model(plan.trained)

@@ -10,21 +10,21 @@ import pandas as pd
 from federated.audit_log import AuditLog
 from federated.audit_log.files import DESCRIBING, FEDERATION, MODEL, end_record
 from federated.clients import examples
-from federated.clients.plan import Plan
+from federated.clients.plan import ClientPlan
 from federated.engine.records import ClientData
-from federated.job import Setting
+from federated.job import Job
 from federated.partition import heterogeneity
 from federated.private.client import ClientPrivacy
 from federated.private.patient import PatientPrivacy
 from federated.private.site_key import with_key
 from federated.references import CENTRALISED, Comparing, Comparison
-from federated.remote.pool import RemoteCrew
+from federated.remote.pool import RemotePool
 from federated.report import partition
 from federated.report.report import write_report
 from federated.report.site_gain import site_gain
 from federated.report.summary import account
-from federated.rounds.held_out import Central, predictions, predictions_of_each
-from federated.rounds.pool import Crew, LocalCrew
+from federated.rounds.held_out import HeldOut, predictions, predictions_of_each
+from federated.rounds.pool import LocalPool, Pool
 from federated.rounds.rounds import Outcome, Watch
 from federated.rounds.training import train_by_rounds
 from federated.tff.engine import Engine
@@ -48,7 +48,7 @@ class Federation:
 
     Args:
         run: the Run.
-        setting: what it is about.
+        job: what it is about.
         plan: what the clients agree on.
         execution: where TFF's server side runs, and the clients too unless they are at sites of their own.
         sites: the clients at their sites; None: all are here.
@@ -59,17 +59,17 @@ class Federation:
     def __init__(
         self,
         run: Run,
-        setting: Setting,
-        plan: Plan,
+        job: Job,
+        plan: ClientPlan,
         execution: Execution,
-        sites: RemoteCrew | None,
+        sites: RemotePool | None,
         listener: Listener,
         start: str = "",
     ):
         self.start = start
-        self.run_folder, self.setting, self.plan = run, setting, plan
+        self.run_folder, self.job, self.plan = run, job, plan
         self.execution, self.sites, self.listener = execution, sites, listener
-        self.config = setting.config
+        self.config = job.config
         self.checkpoints = run.root / "checkpoints"
         self.records = self.checkpoints / "records"
         self.privacy: PatientPrivacy | ClientPrivacy | None = None
@@ -81,7 +81,7 @@ class Federation:
         clients = self.sites.prepare(self.plan) if self.sites else self._write_records()
         self._protect(clients)
         initial = self.plan.trained.get_weights()
-        val, test = (self._central(split) for split in ("val", "test"))
+        val, test = (self._held_out(split) for split in ("val", "test"))
         log = AuditLog(root / "audit.jsonl", timed=not self.config.is_private)
         with log, closing(val), closing(test):
             engine = self._engine(self.execution, len(clients))
@@ -95,12 +95,12 @@ class Federation:
 
     def _write_partition(self) -> None:
         """How the clients differ; of sites elsewhere what they told of themselves, of private training val and test."""
-        root, setting, told = self.run_folder.root, self.setting, self.setting.at_workers
+        root, job, told = self.run_folder.root, self.job, self.job.at_workers
         if not self.sites and not self.config.is_private:
-            partition.write(setting.clients, root, self.config.seed)
+            partition.write(job.clients, root, self.config.seed)
             return
         if not self.sites:
-            partition.write_unprotected(setting.clients, root)
+            partition.write_unprotected(job.clients, root)
             return
         if self.config.is_private:
             rows = {name: {p: one["examples"][p] for p in ("val", "test")} for name, one in told.items()}
@@ -114,7 +114,7 @@ class Federation:
 
     def _write_records(self) -> list[ClientData]:
         written = []
-        for number, client in enumerate(self.setting.clients):
+        for number, client in enumerate(self.job.clients):
             data = examples.prepare(
                 client.dataset,
                 self.plan,
@@ -129,9 +129,9 @@ class Federation:
         """Plan what privacy costs, and say it before anything is trained."""
         if self.config.dp == "none":
             return
-        root, pooled, config = self.run_folder.root, self.setting.pooled, self.config
+        root, pooled, config = self.run_folder.root, self.job.pooled, self.config
         environment = self.run_folder.environment()
-        lineage = Lineage.kept(environment, config.weights) or self.setting.lineage()
+        lineage = Lineage.kept(environment, config.weights) or self.job.lineage()
         if config.dp == "patient":
             # Other first weights are another release, with noise of its own.
             also = {"start": self.start}
@@ -154,10 +154,10 @@ class Federation:
         for sentence in self.privacy.sentences():
             self.listener.note(sentence)
 
-    def _central(self, split: str) -> Central:
-        return Central(
-            self.setting.dataset,
-            self.setting.clients,
+    def _held_out(self, split: str) -> HeldOut:
+        return HeldOut(
+            self.job.dataset,
+            self.job.clients,
             split,
             self.plan,
             self.records,
@@ -165,25 +165,25 @@ class Federation:
         )
 
     def _engine(self, execution: Execution, clients: int, **local) -> Engine:
-        setting, privacy = self.setting, self.privacy
+        job, privacy = self.job, self.privacy
         of_clients = privacy.strategy() if isinstance(privacy, ClientPrivacy) else {}
         return Engine(
             execution,
-            LocalModel(self.plan.trained, setting.dataset.task),
+            LocalModel(self.plan.trained, job.dataset.task),
             self.plan.layout,
-            setting.strategy(**{"clients": clients, **of_clients}),
-            replace(setting.local, **local),
+            job.strategy(**{"clients": clients, **of_clients}),
+            replace(job.local, **local),
             self.config.seed,
             **(privacy.engine_arguments() if privacy else {}),
         )
 
-    def _crew(self, engine: Engine, clients: list[ClientData]) -> Crew:
+    def _pool(self, engine: Engine, clients: list[ClientData]) -> Pool:
         if not self.sites:
-            return LocalCrew(engine, clients)
+            return LocalPool(engine, clients)
         self.sites.start(lambda execution: self._engine(execution, len(clients)))
         return self.sites
 
-    def _train(self, engine: Engine, clients: list[ClientData], val: Central, initial, log: AuditLog) -> Outcome:
+    def _train(self, engine: Engine, clients: list[ClientData], val: HeldOut, initial, log: AuditLog) -> Outcome:
         root, config = self.run_folder.root, self.config
         watch = Watch(after=self._after)
         if self.privacy:
@@ -191,7 +191,7 @@ class Federation:
             watch = replace(watch, before=self.privacy.before_round, events=self.privacy.events)
         outcome = train_by_rounds(
             engine,
-            self._crew(engine, clients),
+            self._pool(engine, clients),
             val,
             config,
             initial,
@@ -219,11 +219,11 @@ class Federation:
             "event": "start",
             "options": options,
             # By a digest of the manifest a guess at its rows could be checked.
-            "data": WITHHELD if private else self.setting.pooled.fingerprint(),
+            "data": WITHHELD if private else self.job.pooled.fingerprint(),
             "clients": {c.name: None if private else c.examples for c in clients},
         }
 
-    def _compare(self, clients, val: Central, test: Central, initial) -> Comparison:
+    def _compare(self, clients, val: HeldOut, test: HeldOut, initial) -> Comparison:
         if self._not_compared():
             return Comparison()
         total = self.config.rounds
@@ -231,7 +231,7 @@ class Federation:
         def told(name: str, done: int) -> None:
             self.listener.step(f"alone: {name}", done, total)
 
-        comparing = Comparing(self.setting, self.plan, self.execution, clients, self.checkpoints, initial, told)
+        comparing = Comparing(self.job, self.plan, self.execution, clients, self.checkpoints, initial, told)
         return comparing.run(val, test)
 
     def _not_compared(self) -> str:
@@ -245,9 +245,9 @@ class Federation:
         self, engine: Engine, outcome: Outcome, clients: list[ClientData], val, test
     ) -> dict[str, Predictions]:
         """Of the federated model, and of its copies that sites have tuned for themselves."""
-        classes = self.setting.dataset.classes
+        classes = self.job.dataset.classes
         if engine.model.local:
-            own = {name: engine.weights(outcome.state, name) for name in self.setting.names}
+            own = {name: engine.weights(outcome.state, name) for name in self.job.names}
             found = {"federated": self._of_each(own, val, test)}
         else:
             weights = engine.weights(outcome.state)
@@ -261,10 +261,10 @@ class Federation:
             self._save_sites(own)
         return found
 
-    def _of_each(self, own: dict[str, list[np.ndarray]], val: Central, test: Central):
+    def _of_each(self, own: dict[str, list[np.ndarray]], val: HeldOut, test: HeldOut):
         on_test = {name: test.logits(weights) for name, weights in own.items()}
         on_val = {name: val.logits(weights) for name, weights in own.items()}
-        return predictions_of_each(self.setting.dataset.classes, test, val, on_test, on_val)
+        return predictions_of_each(self.job.dataset.classes, test, val, on_test, on_val)
 
     def _save_sites(self, own: dict[str, list[np.ndarray]]) -> None:
         for number, (name, weights) in enumerate(own.items()):
@@ -282,11 +282,11 @@ class Federation:
         clients: list[ClientData],
         comparison: Comparison,
         federated: dict[str, Predictions],
-        test: Central,
+        test: HeldOut,
         log: AuditLog,
     ) -> None:
         """Evaluate, compare, write federation.json, whose digest is in the log before it is in its place."""
-        root, seed, pooled = self.run_folder.root, self.config.seed, self.setting.pooled
+        root, seed, pooled = self.run_folder.root, self.config.seed, self.job.pooled
         evaluate(self.run_folder, EvaluateConfig(seed=seed))
         models = {**comparison.predictions, **federated}
         rows = pooled.rows("train", labelled=True)
@@ -298,7 +298,7 @@ class Federation:
         gain = site_gain(models, test.owners.tolist(), test.rows["patient"].tolist(), resamples=1000, seed=seed)
         told = account(
             self.run_folder,
-            self.setting,
+            self.job,
             clients,
             outcome,
             gain,

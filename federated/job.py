@@ -6,7 +6,7 @@ from functools import cached_property
 
 from federated.algorithms.strategy import Strategy
 from federated.clients.client import Client, pooled
-from federated.clients.plan import Plan
+from federated.clients.plan import ClientPlan
 from federated.config import FederateConfig
 from federated.engine.local_training import LocalTraining
 from federated.partition import partition
@@ -42,7 +42,7 @@ _PRIVATELY_AT_SITES = (
 
 
 @dataclass(frozen=True, eq=False)
-class Setting:
+class Job:
     """A Dataset divided among clients, and what is to be done with it.
 
     Attributes:
@@ -62,7 +62,7 @@ class Setting:
     at_workers: dict[str, dict] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, dataset: Dataset, config: FederateConfig) -> "Setting":
+    def of(cls, dataset: Dataset, config: FederateConfig) -> "Job":
         """Divide the Dataset, and refuse what can't work before anything is written.
 
         Raises:
@@ -73,29 +73,29 @@ class Setting:
             # Each patient is drawn for itself, so a client could as well draw its own.
             dataset = hold_out(dataset, config.audit_holdout, config.seed)
             unseen.check(dataset, training)
-        setting = cls(dataset, partition(dataset, config), config, _schema(dataset))
+        job = cls(dataset, partition(dataset, config), config, _schema(dataset))
         if not dataset.is_table:
-            rows = setting.pooled.rows("train", labelled=True)
-            setting = replace(setting, bits=image_form(dataset.paths(rows)).bits)
-        data.check(setting.pooled)
+            rows = job.pooled.rows("train", labelled=True)
+            job = replace(job, bits=image_form(dataset.paths(rows)).bits)
+        data.check(job.pooled)
         kind_of(dataset).check(training)
-        check_aggregation(config, len(setting.clients))
-        _check_privacy(config, dataset, len(setting.clients))
+        check_aggregation(config, len(job.clients))
+        _check_privacy(config, dataset, len(job.clients))
         if config.is_private:
             # Nobody takes any from train.
-            _require_measured(setting.pooled)
-            require_public_classes(setting.pooled)
+            _require_measured(job.pooled)
+            require_public_classes(job.pooled)
             if config.partition == "site":
-                require_public_sites(setting.pooled)
+                require_public_sites(job.pooled)
             if not dataset.is_table and not config.channels:
-                setting = replace(setting, config=replace(config, channels=_channels(setting.pooled, config)))
+                job = replace(job, config=replace(config, channels=_channels(job.pooled, config)))
         if config.balance == "class-weight" and dataset.task == "multilabel":
             raise InputError("--balance class-weight: not for a multilabel set across clients; use none")
         require_no_leakage(as_prepared)
-        return setting
+        return job
 
     @classmethod
-    def at_sites(cls, dataset: Dataset, config: FederateConfig) -> "Setting":
+    def at_sites(cls, dataset: Dataset, config: FederateConfig) -> "Job":
         """The coordinator's side where the clients train at their own sites: its rows are for measuring alone.
 
         Raises:
@@ -113,7 +113,7 @@ class Setting:
         require_no_leakage(dataset)
         return cls(dataset, clients, config, _schema(dataset))
 
-    def agreed_with(self, description: Description) -> "Setting":
+    def agreed_with(self, description: Description) -> "Job":
         """The same, as what the workers serve has it.
 
         Raises:
@@ -192,14 +192,14 @@ class Setting:
         unit = "" if self.config.dp == "none" else self.config.dp
         return lineage_of(self.pooled, self.config, unit, elsewhere=bool(self.config.worker))
 
-    def plan(self, description: dict) -> Plan:
+    def plan(self, description: dict) -> ClientPlan:
         """What all clients agree on.
 
         Args:
             description: content of model.json.
         """
         training = self.config.training(self.dataset.unit).to_dict()
-        plan = Plan(description, training, self.bits, self.config.dp == "patient")
+        plan = ClientPlan(description, training, self.bits, self.config.dp == "patient")
         if not self.dataset.is_table:
             return plan
         dropped = description["preprocessing"]["dropped"]

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from federated.algorithms.strategy import Strategy
-from federated.clients.plan import Plan
+from federated.clients.plan import ClientPlan
 from federated.engine import records
 from federated.engine.records import ClientData
-from federated.job import Setting
-from federated.rounds.held_out import Central, predictions, predictions_of_each
-from federated.rounds.pool import LocalCrew
+from federated.job import Job
+from federated.rounds.held_out import HeldOut, predictions, predictions_of_each
+from federated.rounds.pool import LocalPool
 from federated.rounds.rounds import Outcome, Watch
 from federated.rounds.training import train_by_rounds
 from federated.tff.engine import Engine
@@ -48,7 +48,7 @@ class Comparing:
     """Trains what a federation is compared with; resumable like the federation itself.
 
     Args:
-        setting: of the federation.
+        job: of the federation.
         plan: of the federation.
         execution: where TFF runs.
         clients: their records.
@@ -59,28 +59,28 @@ class Comparing:
 
     def __init__(
         self,
-        setting: Setting,
-        plan: Plan,
+        job: Job,
+        plan: ClientPlan,
         execution: Execution,
         clients: list[ClientData],
         folder: Path,
         initial: list[np.ndarray],
         told: Callable[[str, int], None],
     ):
-        self.setting, self.plan, self.clients = setting, plan, clients
+        self.job, self.plan, self.clients = job, plan, clients
         self.folder, self.initial, self.told = folder, initial, told
         # One client: every server's rule is that of averaging, but for normalisation that stays with its data.
-        name = "fedbn" if setting.config.strategy == "fedbn" else "fedavg"
+        name = "fedbn" if job.config.strategy == "fedbn" else "fedavg"
         self.engine = Engine(
             execution,
-            LocalModel(plan.trained, setting.dataset.task),
+            LocalModel(plan.trained, job.dataset.task),
             plan.layout,
             Strategy(name, clients=1),
-            setting.local,
-            setting.config.seed,
+            job.local,
+            job.config.seed,
         )
 
-    def run(self, val: Central, test: Central) -> Comparison:
+    def run(self, val: HeldOut, test: HeldOut) -> Comparison:
         """Train all of them.
 
         Args:
@@ -92,7 +92,7 @@ class Comparing:
         found.histories[CENTRALISED] = _short(outcome)
         weights = self.engine.weights(outcome.state)
         found.predictions[CENTRALISED] = predictions(
-            self.setting.dataset.classes, test, val, test.logits(weights), val.logits(weights)
+            self.job.dataset.classes, test, val, test.logits(weights), val.logits(weights)
         )
         on_test, on_val, histories = {}, {}, {}
         for number, client in enumerate(self.clients):
@@ -102,16 +102,16 @@ class Comparing:
             on_test[client.name], on_val[client.name] = test.logits(weights), val.logits(weights)
             histories[client.name] = _short(outcome)
         found.histories["local"] = histories
-        found.predictions["local"] = predictions_of_each(self.setting.dataset.classes, test, val, on_test, on_val)
+        found.predictions["local"] = predictions_of_each(self.job.dataset.classes, test, val, on_test, on_val)
         return found
 
-    def _train(self, name: str, client: ClientData, central) -> Outcome:
-        config = replace(self.setting.config, **_PLAIN)
+    def _train(self, name: str, client: ClientData, held_out) -> Outcome:
+        config = replace(self.job.config, **_PLAIN)
         shown = "pooled" if name == CENTRALISED else client.name
         return train_by_rounds(
             self.engine,
-            LocalCrew(self.engine, [client]),
-            central,
+            LocalPool(self.engine, [client]),
+            held_out,
             config,
             self.initial,
             self.folder / name,
@@ -127,7 +127,7 @@ class Comparing:
                 for client in self.clients:
                     with (Path(client.folder) / name).open("rb") as part:
                         shutil.copyfileobj(part, whole)
-        if self.setting.config.balance == "class-weight":
+        if self.job.config.balance == "class-weight":
             self._weigh(folder)
         examples = sum(client.examples for client in self.clients)
         return ClientData("(pooled)", str(folder.resolve()), examples)
@@ -135,24 +135,24 @@ class Comparing:
     def _weigh(self, folder: Path) -> None:
         """Classes balanced over all rows, where each client balanced its own."""
         targets = np.fromfile(folder / records.TARGETS, self.plan.layout.target_type)
-        weights = class_weights(targets, len(self.setting.dataset.classes))[targets]
+        weights = class_weights(targets, len(self.job.dataset.classes))[targets]
         weights.astype(np.float32).tofile(folder / records.WEIGHTS)
 
 
 class _OwnRows:
-    """A client's part of the central rows, for its own early stopping; the rows are held once."""
+    """A client's part of the held-out rows, for its own early stopping; the rows are held once."""
 
-    def __init__(self, central: Central, client: str):
-        self._central, self._client = central, client
+    def __init__(self, held_out: HeldOut, client: str):
+        self._held_out, self._client = held_out, client
 
     def logits(self, weights):
-        return self._central.logits(weights)
+        return self._held_out.logits(weights)
 
     def logits_of_each(self, weights_of):
-        return self._central.logits(weights_of(self._client))
+        return self._held_out.logits(weights_of(self._client))
 
     def measure(self, logits, client=None):
-        return self._central.measure(logits, self._client)
+        return self._held_out.measure(logits, self._client)
 
 
 def _short(outcome: Outcome) -> list[dict]:

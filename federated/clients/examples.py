@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from federated.clients.plan import Plan
+from federated.clients.plan import ClientPlan
 from federated.engine import records
 from federated.engine.records import ClientData
 from federated.statistics import Schema, agreed
@@ -20,13 +20,15 @@ from medimg.training import features
 Progress = Callable[[int, int], None]
 
 
-def training_rows(dataset: Dataset, plan: Plan) -> pd.DataFrame:
+def training_rows(dataset: Dataset, plan: ClientPlan) -> pd.DataFrame:
     """The client's labelled rows in train; with `--missing drop-rows` those complete in all columns that count."""
     drops = plan.is_table and plan.config.missing == "drop-rows"
     return of_training(dataset, plan.known) if drops else dataset.rows("train", labelled=True)
 
 
-def prepare(dataset: Dataset, plan: Plan, folder: Path, name: str, progress: Progress | None = None) -> ClientData:
+def prepare(
+    dataset: Dataset, plan: ClientPlan, folder: Path, name: str, progress: Progress | None = None
+) -> ClientData:
     """Write the records that a client trains on.
 
     Args:
@@ -58,7 +60,7 @@ def prepare(dataset: Dataset, plan: Plan, folder: Path, name: str, progress: Pro
 
 
 def inputs(
-    dataset: Dataset, rows: pd.DataFrame, plan: Plan, folder: Path, progress: Progress | None = None
+    dataset: Dataset, rows: pd.DataFrame, plan: ClientPlan, folder: Path, progress: Progress | None = None
 ) -> PixelCache | np.ndarray:
     """What the trained part of the model takes of some rows, in their order.
 

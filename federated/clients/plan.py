@@ -1,4 +1,4 @@
-"""Plan: what all clients must agree on before the first round, and none of the data."""
+"""ClientPlan: what all clients must agree on before the first round, and none of the data."""
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -12,7 +12,7 @@ from medimg.training.train import built
 
 
 @dataclass(frozen=True)
-class Plan:
+class ClientPlan:
     """How examples become records, and the model that is trained on them; travels to the sites as JSON.
 
     Attributes:
@@ -32,7 +32,7 @@ class Plan:
     known: list[str] | None = None
 
     @classmethod
-    def from_dict(cls, values: dict) -> "Plan":
+    def from_dict(cls, values: dict) -> "ClientPlan":
         """From what `to_dict` gave."""
         return cls(**values)
 

@@ -98,7 +98,7 @@ class Share(NamedTuple):
     seed: tf.Tensor
 
 
-class Measured(NamedTuple):
+class StepGradients(NamedTuple):
     """One step's gradients, and what is told of it.
 
     Attributes:
@@ -123,6 +123,6 @@ class Steps(Protocol):
 
     def begin(
         self, model: tf.keras.Model, loss: tf.keras.losses.Loss, layout: Layout, share: Share
-    ) -> Callable[[tf.Tensor], Measured]:
+    ) -> Callable[[tf.Tensor], StepGradients]:
         """For the graph under construction: number of the step -> its gradients; called for each step in turn."""
         ...

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from federated.engine.local_training import LocalTraining, Measured, Share
+from federated.engine.local_training import LocalTraining, Share, StepGradients
 from federated.engine.records import ClientData, Layout
 from federated.private import draws, stream
 from medimg.errors import InputError
@@ -128,7 +128,7 @@ class PatientSteps:
                 sums = tuple(s + g for s, g in zip(sums, clipped.gradients, strict=True))
             gradients = drawing.noisy_mean(list(sums), number)
             untold = tf.constant(float("nan"))
-            return Measured(tuple(gradients), tf.constant(1.0), untold, untold)
+            return StepGradients(tuple(gradients), tf.constant(1.0), untold, untold)
 
         return step
 

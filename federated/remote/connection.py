@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import grpc
 
-from federated.clients.plan import Plan
+from federated.clients.plan import ClientPlan
 from federated.engine.records import ClientData
 from federated.engine.state import State
 from federated.engine.updates import ClientUpdate
@@ -20,7 +20,7 @@ _GRACE = 5.0  # seconds for which a connection that broke is tried again before 
 _GLANCE = 3.0  # seconds for one that was lost before; the channel tries every two
 
 
-class Member:
+class Connection:
     """One worker.
 
     Args:
@@ -48,7 +48,7 @@ class Member:
         except BaseException:
             self._execution.close()
             raise
-        self._plan: Plan | None = None
+        self._plan: ClientPlan | None = None
         self._engine: Engine | None = None
         self._lost = False
         self.data: dict[str, ClientData] = {}
@@ -63,7 +63,7 @@ class Member:
         content = {"seed": self._seed, "clients": names, "request": request}
         return self._mailbox.ask(messages.STATISTICS, **content)
 
-    def prepare(self, plan: Plan, names: list[str]) -> None:
+    def prepare(self, plan: ClientPlan, names: list[str]) -> None:
         """Have the site write the records of some clients; afterwards `data` holds what is known of them.
 
         Raises:
@@ -145,7 +145,7 @@ def _reached(address: str, patience: float) -> Execution:
     end = time.monotonic() + patience
     while True:
         try:
-            # Patience within a call is short: whether to go on waiting is for the crew to say.
+            # Patience within a call is short: whether to go on waiting is for the pool to say.
             return Execution(address, patience=min(_GRACE, patience))
         except WorkerLostError:
             if time.monotonic() > end:

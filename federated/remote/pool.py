@@ -1,15 +1,15 @@
-"""RemoteCrew: the clients at their sites, as the rounds ask them."""
+"""RemotePool: the clients at their sites, as the rounds ask them."""
 
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from federated.clients.plan import Plan
+from federated.clients.plan import ClientPlan
 from federated.engine.records import ClientData
 from federated.engine.state import State
 from federated.engine.updates import ClientUpdate
-from federated.remote.connection import Member
+from federated.remote.connection import Connection
 from federated.remote.description import Description, assigned, together
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution, WorkerLostError
@@ -18,8 +18,8 @@ from medimg.errors import InputError
 WHEN_LOST = ("skip", "wait")
 
 
-class RemoteCrew:
-    """The clients of several workers; a `federated.rounds.pool.Crew` after `prepare` and `start`.
+class RemotePool:
+    """The clients of several workers; a `federated.rounds.pool.Pool` after `prepare` and `start`.
 
     Before the first round every worker must be there. In a round one that is lost is left out (`skip`) and tried
     again in the next, or waited for (`wait`). One that was started anew is given the plan again.
@@ -37,10 +37,10 @@ class RemoteCrew:
         InputError: a worker can't be reached, or workers do not fit together.
 
     Example:
-        with RemoteCrew(["127.0.0.1:8501", "127.0.0.1:8502"], patience=60) as crew:
-            crew.prepare(plan)
-            crew.start(lambda execution: Engine(execution, model, layout, strategy, local))
-            updates, lost = crew.updates(state, list(crew.clients), 1, {})
+        with RemotePool(["127.0.0.1:8501", "127.0.0.1:8502"], patience=60) as pool:
+            pool.prepare(plan)
+            pool.start(lambda execution: Engine(execution, model, layout, strategy, local))
+            updates, lost = pool.updates(state, list(pool.clients), 1, {})
     """
 
     def __init__(self, addresses: list[str], patience: float = 60.0, when_lost: str = "skip", seed: int = 0):
@@ -49,13 +49,13 @@ class RemoteCrew:
         if not addresses or len(set(addresses)) < len(addresses):
             raise InputError(f"--worker {', '.join(addresses)}: must each be given once")
         self._patience, self._waits = patience, when_lost == "wait"
-        self._pool = ThreadPoolExecutor(len(addresses), "worker")
-        self._members: list[Member] = []
+        self._threads = ThreadPoolExecutor(len(addresses), "worker")
+        self._connections: list[Connection] = []
         self.clients: dict[str, ClientData] = {}
         try:
             for address in addresses:
-                self._members.append(Member(address, patience, seed))
-            descriptions = {member.address: member.description for member in self._members}
+                self._connections.append(Connection(address, patience, seed))
+            descriptions = {connection.address: connection.description for connection in self._connections}
             self._together = together(descriptions)
             self._served = assigned(descriptions)
         except BaseException:
@@ -75,18 +75,18 @@ class RemoteCrew:
         Raises:
             InputError: a site's, or a worker is lost.
         """
-        answers = self._of_all(lambda member, names: member.ask(names, request))
+        answers = self._of_all(lambda connection, names: connection.ask(names, request))
         merged = {name: answer for of_one in answers for name, answer in of_one.items()}
         return dict(sorted(merged.items()))
 
-    def prepare(self, plan: Plan) -> list[ClientData]:
+    def prepare(self, plan: ClientPlan) -> list[ClientData]:
         """Have every site write its clients' records; what is known of them, by name.
 
         Raises:
             InputError: a site's, or a worker is lost.
         """
-        self._of_all(lambda member, names: member.prepare(plan, names))
-        merged = {name: data for member in self._members for name, data in member.data.items()}
+        self._of_all(lambda connection, names: connection.prepare(plan, names))
+        merged = {name: data for connection in self._connections for name, data in connection.data.items()}
         self.clients = dict(sorted(merged.items()))
         return list(self.clients.values())
 
@@ -96,8 +96,8 @@ class RemoteCrew:
         Args:
             make_engine: called once a worker, one after the other: graphs are built in this process.
         """
-        for member in self._members:
-            member.start(make_engine)
+        for connection in self._connections:
+            connection.start(make_engine)
 
     def updates(
         self, state: State, names: list[str], number: int, work: dict[str, float]
@@ -114,9 +114,9 @@ class RemoteCrew:
             InputError: with `wait`, a worker that stays away; one whose data have changed or whose work fails.
         """
 
-        def of_one(member: Member):
-            here = [name for name in names if name in self._served[member.address]]
-            return self._updates(member, state, here, number, work) if here else ({}, {})
+        def of_one(connection: Connection):
+            here = [name for name in names if name in self._served[connection.address]]
+            return self._updates(connection, state, here, number, work) if here else ({}, {})
 
         found, lost = {}, {}
         for some, without in self._parallel(of_one):
@@ -129,22 +129,22 @@ class RemoteCrew:
 
     def close(self) -> None:
         """Close the channels; the workers stay."""
-        self._pool.shutdown()
-        for member in self._members:
-            member.close()
+        self._threads.shutdown()
+        for connection in self._connections:
+            connection.close()
 
-    def __enter__(self) -> "RemoteCrew":
+    def __enter__(self) -> "RemotePool":
         return self
 
     def __exit__(self, *_) -> None:
         self.close()
 
-    def _updates(self, member: Member, state: State, names: list[str], number: int, work: dict):
-        """One worker's updates and losses, as the crew's rule has it."""
+    def _updates(self, connection: Connection, state: State, names: list[str], number: int, work: dict):
+        """One worker's updates and losses, as the pool's rule has it."""
         end = time.monotonic() + self._patience
         while True:
             try:
-                return member.updates(state, names, number, work), {}
+                return connection.updates(state, names, number, work), {}
             except WorkerLostError as error:
                 if not self._waits:
                     return {}, {name: str(error) for name in names}
@@ -153,20 +153,20 @@ class RemoteCrew:
                         f"{error}, for {self._patience:g} s; start it again and resume with --resume, or use "
                         "--when-lost skip"
                     ) from error
-                member.wait(end)
+                connection.wait(end)
 
-    def _of_all(self, ask: Callable[[Member, list[str]], object]) -> list:
+    def _of_all(self, ask: Callable[[Connection, list[str]], object]) -> list:
         """Before the first round: all must answer."""
-        busy = [member for member in self._members if self._served[member.address]]
+        busy = [connection for connection in self._connections if self._served[connection.address]]
         try:
-            return self._parallel(lambda member: ask(member, self._served[member.address]), busy)
+            return self._parallel(lambda connection: ask(connection, self._served[connection.address]), busy)
         except WorkerLostError as error:
             raise InputError(f"{error}; start it again, then this command") from error
 
-    def _parallel(self, call: Callable, members: list[Member] | None = None) -> list:
+    def _parallel(self, call: Callable, connections: list[Connection] | None = None) -> list:
         """Every worker at once; waits for all of them even where one fails."""
-        members = self._members if members is None else members
-        futures = [self._pool.submit(call, member) for member in members]
+        connections = self._connections if connections is None else connections
+        futures = [self._threads.submit(call, connection) for connection in connections]
         for future in futures:
             future.exception()
         return [future.result() for future in futures]

@@ -113,7 +113,7 @@ class Site:
     def _prepare(self, clients: dict[str, Client], plan: dict) -> dict:
         """Write the clients' records, or find them written; those of another plan go."""
         from federated.clients.examples import prepare
-        from federated.clients.plan import Plan
+        from federated.clients.plan import ClientPlan
 
         named = json.dumps(plan, sort_keys=True)
         if self._plan != named:
@@ -127,7 +127,7 @@ class Site:
             if place not in self._records:
                 own_folder(self._spool / messages.RECORDS)
                 own_folder(self._spool / place)
-                data = prepare(client.dataset, Plan.from_dict(plan), self._spool / place, name)
+                data = prepare(client.dataset, ClientPlan.from_dict(plan), self._spool / place, name)
                 # As the worker sees it, whose working folder is the spool.
                 self._records[place] = {**asdict(data), "folder": place}
             told[name] = self._records[place]

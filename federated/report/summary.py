@@ -4,7 +4,7 @@ import statistics
 
 from federated.audit_log.head import read_head
 from federated.engine.records import ClientData
-from federated.job import Setting
+from federated.job import Job
 from federated.references import CENTRALISED
 from federated.rounds.compatibility import asked
 from federated.rounds.rounds import Outcome
@@ -23,7 +23,7 @@ _HOW = {
 
 def account(
     run: Run,
-    setting: Setting,
+    job: Job,
     clients: list[ClientData],
     outcome: Outcome,
     gain: dict,
@@ -35,7 +35,7 @@ def account(
 
     Args:
         run: the Run, with its audit log.
-        setting: what it is about.
+        job: what it is about.
         clients: that trained.
         outcome: of the rounds.
         gain: of `federated.report.site_gain.site_gain`.
@@ -43,28 +43,28 @@ def account(
         histories: of what was trained to compare with.
         privacy: summary of the ledger.
     """
-    config, history = setting.config, outcome.progress.history
+    config, history = job.config, outcome.progress.history
     head = read_head(run.root / "audit.jsonl")
     not_compared = ("local", CENTRALISED, *(["majority"] if config.is_private else []))
     return {
         "strategy": config.strategy,
         "model": config.model,
-        "task": setting.dataset.task,
-        "classes": list(setting.dataset.classes),
+        "task": job.dataset.task,
+        "classes": list(job.dataset.classes),
         "partition": config.partition,
         "workers": list(config.worker),
         "rounds": outcome.progress.round,
         "kept_round": outcome.kept,
         "best_round": outcome.kept if config.patience else None,
         "stopped": outcome.progress.stopped,
-        "local": _local(setting),
+        "local": _local(job),
         "aggregation": config.aggregation,
-        "secure": _secure(setting, len(clients)),
-        "clients": _clients(setting, clients),
+        "secure": _secure(job, len(clients)),
+        "clients": _clients(job, clients),
         "privacy": privacy,
         "bytes": {way: sum(row[f"bytes_{way}"] for row in history) for way in ("up", "down")},
         "seconds": _seconds([row["seconds"] for row in history]),
-        "statistics": setting.disclosed,
+        "statistics": job.disclosed,
         "comparison": {
             "models": {name: _HOW[name] for name in gain["models"]},
             "left_out": dict.fromkeys(not_compared, left_out) if left_out else {},
@@ -83,14 +83,14 @@ def _seconds(seconds: list[float | None]) -> dict[str, float | None]:
     return {"rounds": sum(seconds), "round": statistics.median(seconds), "first": seconds[0]}
 
 
-def _local(setting: Setting) -> str:
-    local = setting.local
+def _local(job: Job) -> str:
+    local = job.local
     amount = f"{local.steps} steps" if local.steps else f"{local.epochs} epochs"
     return f"{amount} of batch {local.batch_size} a round, {local.optimizer}, learning rate {local.learning_rate:g}"
 
 
-def _secure(setting: Setting, clients: int) -> dict:
-    config = setting.config
+def _secure(job: Job, clients: int) -> dict:
+    config = job.config
     threshold = config.secure_threshold or default_threshold(asked(config, clients))
     return {
         "kind": config.secure,
@@ -99,11 +99,11 @@ def _secure(setting: Setting, clients: int) -> dict:
     }
 
 
-def _clients(setting: Setting, clients: list[ClientData]) -> list[dict]:
-    if setting.config.is_private:
+def _clients(job: Job, clients: list[ClientData]) -> list[dict]:
+    if job.config.is_private:
         # Exact numbers of protected patients and their rows.
         return [{"name": data.name, "examples": None, "patients": None, "notes": []} for data in clients]
-    known = {client.name: client for client in setting.clients}
+    known = {client.name: client for client in job.clients}
     told = []
     for data in clients:
         client = known.get(data.name)
@@ -112,7 +112,7 @@ def _clients(setting: Setting, clients: list[ClientData]) -> list[dict]:
             {
                 "name": data.name,
                 "examples": data.examples,
-                "patients": int(setting.at_workers.get(data.name, {}).get("patients", patients)),
+                "patients": int(job.at_workers.get(data.name, {}).get("patients", patients)),
                 "notes": list(client.notes) if client else [],
             }
         )

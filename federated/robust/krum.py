@@ -10,11 +10,11 @@ from dataclasses import replace
 import numpy as np
 
 from federated.robust.mean import mean
-from federated.robust.vectors import Aggregate, blocks, checked
+from federated.robust.vectors import RobustAggregate, blocks, checked
 from medimg.errors import InputError
 
 
-def krum(vectors: Sequence[np.ndarray], byzantine: int) -> Aggregate:
+def krum(vectors: Sequence[np.ndarray], byzantine: int) -> RobustAggregate:
     """The one update with the least sum of squared distances to its n - f - 2 closest; of equals the first.
 
     Args:
@@ -29,7 +29,7 @@ def krum(vectors: Sequence[np.ndarray], byzantine: int) -> Aggregate:
 
 def multi_krum(
     vectors: Sequence[np.ndarray], byzantine: int, keep: int | None = None, weights: Sequence[float] | None = None
-) -> Aggregate:
+) -> RobustAggregate:
     """The mean of the `keep` updates with the best Krum scores.
 
     Args:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from federated.robust.vectors import Aggregate, blocks, checked, normalised, result_dtype
+from federated.robust.vectors import RobustAggregate, blocks, checked, normalised, result_dtype
 
 
-def mean(vectors: Sequence[np.ndarray], weights: Sequence[float] | None = None) -> Aggregate:
+def mean(vectors: Sequence[np.ndarray], weights: Sequence[float] | None = None) -> RobustAggregate:
     """The mean of the clients' updates (McMahan et al., AISTATS 2017).
 
     Args:
@@ -19,4 +19,4 @@ def mean(vectors: Sequence[np.ndarray], weights: Sequence[float] | None = None) 
     vector = np.empty(d, result_dtype(vectors))
     for here, values in blocks(vectors):
         vector[here] = share @ values
-    return Aggregate(vector, share)
+    return RobustAggregate(vector, share)

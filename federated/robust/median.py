@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from federated.robust.vectors import Aggregate, checked, coordinatewise, normalised
+from federated.robust.vectors import RobustAggregate, checked, coordinatewise, normalised
 from medimg.errors import InputError
 
 FEWEST = 3
 
 
-def median(vectors: Sequence[np.ndarray], weights: Sequence[float] | None = None) -> Aggregate:
+def median(vectors: Sequence[np.ndarray], weights: Sequence[float] | None = None) -> RobustAggregate:
     """The median of the clients' values, coordinate by coordinate.
 
     Fewer than half of the clients can't carry it beyond the others' values. With weights that holds for clients of

@@ -8,7 +8,7 @@ from federated.robust.krum import check_krum, krum, multi_krum
 from federated.robust.mean import mean
 from federated.robust.median import check_median, median
 from federated.robust.trimmed_mean import trimmed_clients, trimmed_mean
-from federated.robust.vectors import Aggregate
+from federated.robust.vectors import RobustAggregate
 from medimg.errors import InputError
 
 # Rules that are applied to the clients' updates outside of TFF.
@@ -30,8 +30,8 @@ def aggregate(
     weights: Sequence[float] | None = None,
     trim: float = 0.2,
     byzantine: int = 1,
-) -> Aggregate:
-    """Aggregate the clients' updates.
+) -> RobustAggregate:
+    """RobustAggregate the clients' updates.
 
     Args:
         aggregation: one of RULES.

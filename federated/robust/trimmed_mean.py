@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from federated.robust.vectors import Aggregate, checked, coordinatewise, normalised
+from federated.robust.vectors import RobustAggregate, checked, coordinatewise, normalised
 from medimg.errors import InputError
 
 
-def trimmed_mean(vectors: Sequence[np.ndarray], trim: float, weights: Sequence[float] | None = None) -> Aggregate:
+def trimmed_mean(vectors: Sequence[np.ndarray], trim: float, weights: Sequence[float] | None = None) -> RobustAggregate:
     """The mean without the largest and the smallest values of every coordinate.
 
     As many hostile clients as are trimmed on a side can't carry it beyond the others' values.

@@ -12,7 +12,7 @@ BLOCK_VALUES = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class Aggregate:
+class RobustAggregate:
     """What a rule made of n updates.
 
     Attributes:
@@ -95,7 +95,7 @@ def normalised(weights: Sequence[float] | None, n: int) -> np.ndarray:
 
 def coordinatewise(
     vectors: Sequence[np.ndarray], rule: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-) -> Aggregate:
+) -> RobustAggregate:
     """Apply a rule that treats every coordinate for itself.
 
     Args:
@@ -108,4 +108,4 @@ def coordinatewise(
     for here, values in blocks(vectors):
         vector[here], shares = rule(values)
         share += shares.sum(axis=1)
-    return Aggregate(vector, share / d)
+    return RobustAggregate(vector, share / d)

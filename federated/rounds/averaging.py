@@ -16,8 +16,8 @@ from federated.config import AggregationOptions, FederateConfig, PartitionOption
 from federated.engine.contract import Engine
 from federated.engine.records import ClientData
 from federated.engine.state import State
-from federated.rounds.held_out import Measured
-from federated.rounds.pool import LocalCrew
+from federated.rounds.held_out import Scores
+from federated.rounds.pool import LocalPool
 from federated.rounds.rounds import Watch
 from federated.rounds.training import train_by_rounds
 from medimg import atomic
@@ -76,7 +76,7 @@ def average(
     with AuditLog(folder / "audit.jsonl", timed=not config.is_private) as log:
         outcome = train_by_rounds(
             engine,
-            LocalCrew(engine, clients),
+            LocalPool(engine, clients),
             Unmeasured(),
             config,
             weights,
@@ -113,11 +113,11 @@ def unused_rounds(folder: Path) -> list[str]:
 
 
 class Unmeasured:
-    """Stands where `Central` measures a classifier."""
+    """Stands where `HeldOut` measures a classifier."""
 
     def logits(self, weights: list[np.ndarray]) -> None:
         """None: nothing is predicted."""
 
-    def measure(self, logits: None, client: str | None = None) -> Measured | None:
+    def measure(self, logits: None, client: str | None = None) -> Scores | None:
         """NaN of all rows, None of a client's."""
-        return Measured(np.nan, np.nan, np.nan) if client is None else None
+        return Scores(np.nan, np.nan, np.nan) if client is None else None

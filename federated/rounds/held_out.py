@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from federated.clients.client import Client, pooled
 from federated.clients.examples import inputs
-from federated.clients.plan import Plan
+from federated.clients.plan import ClientPlan
 from medimg.data.dataset import Dataset
 from medimg.evaluation.prediction import probabilities
 from medimg.evaluation.predictions import Predictions
@@ -25,7 +25,7 @@ _ROWS, _IMAGES = 16_384, 64
 
 
 @dataclass(frozen=True)
-class Measured:
+class Scores:
     """A round's scores.
 
     Attributes:
@@ -39,7 +39,7 @@ class Measured:
     auroc: float
 
 
-class Central:
+class HeldOut:
     """Held-out rows of some clients, and the plan's model, whose weights it sets, to predict them with.
 
     Args:
@@ -61,7 +61,7 @@ class Central:
         dataset: Dataset,
         clients: list[Client],
         split: str,
-        plan: Plan,
+        plan: ClientPlan,
         folder: Path,
         progress: Callable[[int, int], None] | None = None,
     ):
@@ -99,18 +99,18 @@ class Central:
             combined[self.owners == name] = logits[self.owners == name]
         return combined
 
-    def measure(self, logits: np.ndarray, client: str | None = None) -> Measured | None:
+    def measure(self, logits: np.ndarray, client: str | None = None) -> Scores | None:
         """Scores of all rows, or of a client's; None where there are none."""
         chosen = np.ones(len(self.rows), bool) if client is None else self.owners == client
         if not chosen.any():
             return None
         logits, targets = logits[chosen], self.targets[chosen]
-        return Measured(
+        return Scores(
             mean_loss(logits, targets, self.task), accuracy(logits, targets), auroc(logits, targets, self.task)
         )
 
 
-def predictions(classes: tuple[str, ...], test: Central, val: Central, test_logits, val_logits) -> Predictions:
+def predictions(classes: tuple[str, ...], test: HeldOut, val: HeldOut, test_logits, val_logits) -> Predictions:
     """A model's predictions on test, at the thresholds that are best on all of val."""
     task = test.task
     on_val, on_test = probabilities(val_logits, task), probabilities(test_logits, task)
@@ -120,8 +120,8 @@ def predictions(classes: tuple[str, ...], test: Central, val: Central, test_logi
 
 def predictions_of_each(
     classes: tuple[str, ...],
-    test: Central,
-    val: Central,
+    test: HeldOut,
+    val: HeldOut,
     test_logits: Mapping[str, np.ndarray],
     val_logits: Mapping[str, np.ndarray],
 ) -> Predictions:

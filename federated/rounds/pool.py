@@ -1,4 +1,4 @@
-"""Crew: those who compute the clients' updates, here or at their sites."""
+"""Pool: those who compute the clients' updates, here or at their sites."""
 
 from typing import Protocol
 
@@ -8,7 +8,7 @@ from federated.engine.state import State
 from federated.engine.updates import ClientUpdate
 
 
-class Crew(Protocol):
+class Pool(Protocol):
     """Who the rounds ask for updates.
 
     Attributes:
@@ -30,7 +30,7 @@ class Crew(Protocol):
         """
 
 
-class LocalCrew:
+class LocalPool:
     """All clients in one process and its worker: a simulation of hospitals that are apart.
 
     Args:
@@ -45,7 +45,7 @@ class LocalCrew:
     def updates(
         self, state: State, names: list[str], number: int, work: dict[str, float]
     ) -> tuple[dict[str, ClientUpdate], dict[str, str]]:
-        """As `Crew` says; nobody is ever lost."""
+        """As `Pool` says; nobody is ever lost."""
         if not names:
             return {}, {}
         asked = [self.clients[name] for name in names]

@@ -17,9 +17,9 @@ from federated.engine.state import State
 from federated.engine.updates import Aggregate, ClientUpdate
 from federated.rounds.checkpoint import Checkpoints, Progress
 from federated.rounds.combining import Combining
-from federated.rounds.held_out import Central, Measured
+from federated.rounds.held_out import HeldOut, Scores
 from federated.rounds.participation import Attendance, attendance
-from federated.rounds.pool import Crew
+from federated.rounds.pool import Pool
 from federated.rounds.screening import digest_arrays
 from federated.rounds.table import COLUMNS, RoundsTable, written
 
@@ -71,18 +71,18 @@ class Exchange(NamedTuple):
     aggregate: Aggregate
 
 
-def one_round(engine: Engine, crew: Crew, combining: Combining, state: State, number: int, who: Attendance) -> Exchange:
+def one_round(engine: Engine, pool: Pool, combining: Combining, state: State, number: int, who: Attendance) -> Exchange:
     """Clients train, their updates are aggregate, the server makes its step.
 
     Args:
         engine: of the strategy, at the server.
-        crew: of the clients.
+        pool: of the clients.
         combining: of their updates.
         state: before the round.
         number: of the round.
         who: takes part.
     """
-    updates, lost = crew.updates(state, list(who.arriving), number, who.work)
+    updates, lost = pool.updates(state, list(who.arriving), number, who.work)
     aggregate = combining.combine(updates, number, partial(engine.aggregate, state), who.dropped)
     learnt = not aggregate.failure
     state = engine.apply(state, aggregate, number) if learnt else replace(state, round=number)
@@ -97,9 +97,9 @@ class Rounds:
 
     Args:
         engine: of the strategy, at the server.
-        crew: of the clients.
+        pool: of the clients.
         combining: of their updates.
-        central: held-out rows to measure on.
+        held_out: held-out rows to measure on.
         config: `rounds`, `patience`, `seed` and who takes part.
         checkpoints: of this training.
         table: rounds.csv to write; None: none.
@@ -110,16 +110,16 @@ class Rounds:
     def __init__(
         self,
         engine: Engine,
-        crew: Crew,
+        pool: Pool,
         combining: Combining,
-        central: Central,
+        held_out: HeldOut,
         config: FederateConfig,
         checkpoints: Checkpoints,
         table: Path | None = None,
         log: AuditLog | None = None,
         watch: Watch | None = None,
     ):
-        self.engine, self.crew, self.combining, self.central = engine, crew, combining, central
+        self.engine, self.pool, self.combining, self.held_out = engine, pool, combining, held_out
         self.config, self.checkpoints, self.log = config, checkpoints, log
         self.watch = watch or Watch()
         self._table = None if table is None else RoundsTable(table)
@@ -151,7 +151,7 @@ class Rounds:
         started, number = time.monotonic(), progress.round + 1
         config = self.config
         who = attendance(
-            list(self.crew.clients),
+            list(self.pool.clients),
             number,
             config.seed,
             config.client_fraction,
@@ -160,7 +160,7 @@ class Rounds:
             config.straggler_pace,
         )
         self.watch.before(number, who.selected, who.work)
-        state, updates, lost, aggregate = one_round(self.engine, self.crew, self.combining, state, number, who)
+        state, updates, lost, aggregate = one_round(self.engine, self.pool, self.combining, state, number, who)
         logits, measured = self._measure(state)
         rows = self._rows(number, who, updates, lost, aggregate, logits)
         seconds = None if config.is_private else round(time.monotonic() - started, 4)
@@ -172,13 +172,13 @@ class Rounds:
             self._table.add(rows)
         return state
 
-    def _measure(self, state: State) -> tuple[np.ndarray, Measured]:
+    def _measure(self, state: State) -> tuple[np.ndarray, Scores]:
         if self.engine.model.local:
             # Normalisation stays at the sites: every row is predicted with that of its own.
-            logits = self.central.logits_of_each(lambda name: self.engine.weights(state, name))
+            logits = self.held_out.logits_of_each(lambda name: self.engine.weights(state, name))
         else:
-            logits = self.central.logits(self.engine.weights(state))
-        return logits, self.central.measure(logits)
+            logits = self.held_out.logits(self.engine.weights(state))
+        return logits, self.held_out.measure(logits)
 
     def _rows(
         self,
@@ -210,7 +210,7 @@ class Rounds:
                     }
             elif name in aggregate.bytes_up:
                 row |= {"bytes_up": aggregate.bytes_up[name], "bytes_down": aggregate.bytes_down[name]}
-            own = self.central.measure(logits, name)
+            own = self.held_out.measure(logits, name)
             if own:
                 row |= {"val_loss": own.loss, "val_accuracy": own.accuracy, "val_auroc": own.auroc}
             rows.append(row)
@@ -273,7 +273,7 @@ def _status(name: str, who: Attendance, lost: dict, aggregate: Aggregate) -> str
     return "straggler" if who.work[name] < 1 else "ok"
 
 
-def _history(number: int, rows: list[dict], measured: Measured, aggregate: Aggregate, seconds: float | None) -> dict:
+def _history(number: int, rows: list[dict], measured: Scores, aggregate: Aggregate, seconds: float | None) -> dict:
     """A row of history.csv; training scores are means over examples, each client's before its steps."""
     trained = [row for row in rows if row["examples"]]
     examples = sum(row["examples"] for row in trained)

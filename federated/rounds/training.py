@@ -9,15 +9,15 @@ from federated.config import FederateConfig
 from federated.engine.contract import Engine
 from federated.rounds.checkpoint import Checkpoints
 from federated.rounds.combining import Combining
-from federated.rounds.held_out import Central
-from federated.rounds.pool import Crew
+from federated.rounds.held_out import HeldOut
+from federated.rounds.pool import Pool
 from federated.rounds.rounds import Outcome, Rounds, Watch
 
 
 def train_by_rounds(
     engine: Engine,
-    crew: Crew,
-    central: Central,
+    pool: Pool,
+    held_out: HeldOut,
     config: FederateConfig,
     weights: list[np.ndarray],
     checkpoints: Path,
@@ -30,8 +30,8 @@ def train_by_rounds(
 
     Args:
         engine: of the strategy, at the server.
-        crew: of the clients.
-        central: held-out rows to measure on.
+        pool: of the clients.
+        held_out: held-out rows to measure on.
         config: options of the rounds.
         weights: of the trained model before the first round; not read when there is a checkpoint.
         checkpoints: folder of its own.
@@ -43,9 +43,9 @@ def train_by_rounds(
     Raises:
         InputError: a file can't be written, or a checkpoint is damaged.
     """
-    kept, clients = Checkpoints(checkpoints), crew.clients
+    kept, clients = Checkpoints(checkpoints), pool.clients
     if log:
         log.begin(start, kept.rounds())
     heaviest = max(client.examples for client in clients.values()) if engine.strategy.by_examples else 1.0
     combining = Combining(config, list(clients), heaviest, kept.folder / "answers")
-    return Rounds(engine, crew, combining, central, config, kept, table, log, watch).run(weights)
+    return Rounds(engine, pool, combining, held_out, config, kept, table, log, watch).run(weights)

@@ -8,10 +8,10 @@ import numpy as np
 
 from federated.clients import examples
 from federated.config import FederateConfig
-from federated.job import Setting
+from federated.job import Job
 from federated.references import Comparing
-from federated.rounds.held_out import Central, predictions
-from federated.rounds.pool import LocalCrew
+from federated.rounds.held_out import HeldOut, predictions
+from federated.rounds.pool import LocalPool
 from federated.rounds.training import train_by_rounds
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution
@@ -38,14 +38,13 @@ class Bench:
 
     def __init__(self, dataset: Dataset, config: FederateConfig, folder: Path, execution: Execution):
         self.folder, self.execution = Path(folder), execution
-        self.setting = Setting.of(dataset, config)
-        self.plan = self.setting.plan(self.setting.describe(self.setting.ask))
+        self.job = Job.of(dataset, config)
+        self.plan = self.job.plan(self.job.describe(self.job.ask))
         self.records = [
-            examples.prepare(c.dataset, self.plan, self.folder / str(i), c.name)
-            for i, c in enumerate(self.setting.clients)
+            examples.prepare(c.dataset, self.plan, self.folder / str(i), c.name) for i, c in enumerate(self.job.clients)
         ]
         self.val, self.test = (
-            Central(dataset, self.setting.clients, part, self.plan, self.folder) for part in ("val", "test")
+            HeldOut(dataset, self.job.clients, part, self.plan, self.folder) for part in ("val", "test")
         )
         self._initial = self.plan.trained.get_weights()
 
@@ -61,12 +60,12 @@ class Bench:
         self.test.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def train(self, config: FederateConfig, crew=LocalCrew) -> tuple[Predictions, float]:
+    def train(self, config: FederateConfig, pool=LocalPool) -> tuple[Predictions, float]:
         """One federated training.
 
         Args:
             config: the shared options, and those of the rounds.
-            crew: of the engine and the clients' records makes who computes their updates.
+            pool: of the engine and the clients' records makes who computes their updates.
 
         Returns:
             Predictions of the test rows, decided at 0.5, and the last round's loss on all validation rows.
@@ -74,21 +73,21 @@ class Bench:
         Raises:
             InputError: options that don't go together.
         """
-        setting = replace(self.setting, config=config)
+        job = replace(self.job, config=config)
         engine = Engine(
             self.execution,
-            LocalModel(self.plan.trained, setting.dataset.task),
+            LocalModel(self.plan.trained, job.dataset.task),
             self.plan.layout,
-            setting.strategy(clients=len(self.records)),
-            setting.local,
+            job.strategy(clients=len(self.records)),
+            job.local,
             config.seed,
         )
         checkpoints = self.folder / "checkpoints"
-        outcome = train_by_rounds(engine, crew(engine, self.records), self.val, config, self._initial, checkpoints)
+        outcome = train_by_rounds(engine, pool(engine, self.records), self.val, config, self._initial, checkpoints)
         shutil.rmtree(checkpoints)
         weights = engine.weights(outcome.state)
         found = predictions(
-            setting.dataset.classes, self.test, self.val, self.test.logits(weights), self.val.logits(weights)
+            job.dataset.classes, self.test, self.val, self.test.logits(weights), self.val.logits(weights)
         )
         return cut(found), outcome.progress.history[-1]["val_loss"]
 
@@ -99,7 +98,7 @@ class Bench:
             config: the shared options, and those of the training.
         """
         comparing = Comparing(
-            replace(self.setting, config=config),
+            replace(self.job, config=config),
             self.plan,
             self.execution,
             self.records,
@@ -113,7 +112,7 @@ class Bench:
     def by_site(self, found: Predictions) -> list[dict]:
         """`site`, `n`, `accuracy` and `auroc` of each site's test rows; AUROC is NaN where only one class is."""
         rows = []
-        for name in self.setting.names:
+        for name in self.job.names:
             here = self.test.owners == name
             if not here.any():
                 continue

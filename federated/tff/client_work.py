@@ -11,7 +11,7 @@ import tensorflow as tf
 from federated.algorithms.local_round import GradientFunction, LocalRound, accuracy
 from federated.algorithms.strategy import Strategy
 from federated.engine import local_training, records
-from federated.engine.local_training import LocalTraining, Measured, Share, Steps
+from federated.engine.local_training import LocalTraining, Share, StepGradients, Steps
 from federated.engine.records import ClientData, Layout
 from federated.tff.local_model import LocalModel, assign, set_key
 from federated.tff.optimizers import client_optimizer
@@ -52,7 +52,7 @@ class Minibatches:
             key = tf.random.experimental.stateless_fold_in(share.seed, number)
             found, mean, logits = self.gradient(model, loss, inputs, targets, weights, key)
             n = tf.cast(tf.shape(logits)[0], tf.float32)
-            return Measured(tuple(found), n, mean * n, n * accuracy(targets, logits))
+            return StepGradients(tuple(found), n, mean * n, n * accuracy(targets, logits))
 
         return step
 

@@ -165,7 +165,7 @@ class Engine:
         server, moved = self._call(
             self._process.finalize,
             _packed(self._server_template, state.server),
-            _model_weights([state.weights[i] for i in federated]),
+            tff.learning.models.ModelWeights(tuple(state.weights[i] for i in federated), ()),
             tuple(mean[:n]),
         )
         weights = list(state.weights)
@@ -233,14 +233,13 @@ class Engine:
         own = state.clients.get(client.name)
         if own is None:
             own = self.strategy.client.own(state.weights, self.model.federated, self.model.local)
-        named = (self.seed, number, client.name)
         steps = self._steps.planned(self.local, client, self.seed, number)
         done = local_steps(len(steps), (work or {}).get(client.name, 1.0))
         return {
             "own": tuple(own),
             "folder": client.folder,
             "steps": steps[:done],
-            "seed": local_training.dropout_seed(*named),
+            "seed": local_training.dropout_seed(self.seed, number, client.name),
             "weight": np.float32(self._weight(client)),
         }
 
@@ -289,10 +288,6 @@ def _check(clients: list[ClientData]) -> None:
     for client in clients:
         if client.examples < 1:
             raise InputError(f"client {client.name}: has no training examples; raise --min-size")
-
-
-def _model_weights(trainable: list):
-    return tff.learning.models.ModelWeights(tuple(trainable), ())
 
 
 def _flat(structure) -> list[np.ndarray]:

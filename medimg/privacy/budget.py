@@ -13,7 +13,7 @@ MOST_STEPS = 2**30
 
 
 @dataclass(frozen=True)
-class Plan:
+class NoisePlan:
     """What a private training may do.
 
     Attributes:
@@ -48,7 +48,7 @@ class Budget:
     delta: float
     previous: tuple = ()
 
-    def plan(self, mechanism: Mechanism, steps: int, noise_multiplier: float | None = None) -> Plan:
+    def plan(self, mechanism: Mechanism, steps: int, noise_multiplier: float | None = None) -> NoisePlan:
         """Settle noise and steps.
 
         Args:
@@ -64,17 +64,17 @@ class Budget:
             if self.epsilon is None:
                 raise InputError("--dp-epsilon or --dp-noise-multiplier: give one of them")
             noise = calibrate(self.epsilon, self.delta, mechanism, steps, self.previous)
-            return Plan(replace(mechanism, noise_multiplier=noise), steps, steps)
+            return NoisePlan(replace(mechanism, noise_multiplier=noise), steps, steps)
         mechanism = replace(mechanism, noise_multiplier=noise_multiplier)
         if self.epsilon is None:
-            return Plan(mechanism, steps, steps)
+            return NoisePlan(mechanism, steps, steps)
         allowed = steps_within(self.epsilon, self.delta, mechanism, self.previous, steps)
         if allowed == 0:
             raise InputError(
                 f"--dp-epsilon {self.epsilon}: not enough for one step with --dp-noise-multiplier {noise_multiplier}; "
                 "give more noise or a larger epsilon"
             )
-        return Plan(mechanism, allowed, steps)
+        return NoisePlan(mechanism, allowed, steps)
 
     def allows(self, mechanism: Mechanism, steps: int) -> bool:
         """Whether so many steps of the mechanism stay within epsilon."""

@@ -33,7 +33,7 @@ class Column:
     scale: float = 1.0
 
 
-class Plan(NamedTuple):
+class ColumnPlan(NamedTuple):
     """The columns as arrays (F,): `encode` and the served graph compute with these alone.
 
     `match` is the code that a "category" column compares with, NaN elsewhere: nothing equals NaN.
@@ -77,7 +77,7 @@ class Preprocessing:
         return tuple(column.source for column in self.columns)
 
     @cached_property
-    def plan(self) -> Plan:
+    def plan(self) -> ColumnPlan:
         """The columns as arrays."""
         position = {column.name: i for i, column in enumerate(self.raw)}
         codes = [{c: code for code, c in enumerate(column.categories)} for column in self.raw]
@@ -86,7 +86,7 @@ class Preprocessing:
             codes[i][column.category] if column.kind == "category" else np.nan
             for i, column in zip(source, self.columns, strict=True)
         ]
-        return Plan(
+        return ColumnPlan(
             source=source,
             is_value=np.array([column.kind == "value" for column in self.columns]),
             match=np.array(match, np.float64),

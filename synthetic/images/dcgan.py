@@ -18,7 +18,7 @@ from synthetic.dataset import NO_GUARANTEE, Made
 from synthetic.images.classes import ClassMix, class_mix, conditions_of, equal_mix, private_class_mix
 from synthetic.images.networks import Gan, build
 from synthetic.images.perturbation import perturb
-from synthetic.images.plan import Plan, check_turns, settle
+from synthetic.images.plan import GanPlan, check_turns, settle
 from synthetic.images.plan import check as check_images
 from synthetic.images.private import PrivateDiscriminator, check_budget
 from synthetic.images.samples import write_grid, write_images
@@ -40,7 +40,7 @@ def _redraw_grids(folder: Path, gan: Gan, mix: ClassMix, seed: int) -> None:
     write_grid(gan, mix, last, seed)
 
 
-def check(dataset: Dataset, config) -> tuple[pd.DataFrame, Plan]:
+def check(dataset: Dataset, config) -> tuple[pd.DataFrame, GanPlan]:
     """Settle what is to be done, or refuse it before anything is written.
 
     Args:
@@ -93,7 +93,7 @@ def fit_and_sample(dataset: Dataset, folder: Path, config, listener) -> Made:
 
 
 def made(
-    folder: Path, gan: Gan, mix: ClassMix, plan: Plan, config, secret: Secret, notes: list[str], listener, **details
+    folder: Path, gan: Gan, mix: ClassMix, plan: GanPlan, config, secret: Secret, notes: list[str], listener, **details
 ) -> Made:
     """Draw the images of a trained generator, after perturbing it where that was asked for.
 
@@ -129,12 +129,12 @@ def secret_for(dataset: Dataset, folder: Path, config) -> Secret:
     return secret_of(folder / CHECKPOINTS, config.given(), data, config.dp_seed)
 
 
-def gan_of(plan: Plan, dataset: Dataset, config) -> Gan:
+def gan_of(plan: GanPlan, dataset: Dataset, config) -> Gan:
     """The networks with their first weights."""
     return build(plan.image_size, plan.channels, len(dataset.classes), plan.filters, config.latent_size, config.seed)
 
 
-def settled(config, plan: Plan):
+def settled(config, plan: GanPlan):
     """The options with what the plan has settled."""
     return replace(config, regularise=plan.regularise, discriminator_steps=plan.discriminator_steps)
 
@@ -154,7 +154,7 @@ def _train(
     rows: pd.DataFrame,
     folder: Path,
     steps: Steps,
-    plan: Plan,
+    plan: GanPlan,
     mix: ClassMix,
     private: PrivateDiscriminator | None,
     config,
@@ -193,7 +193,7 @@ def _privacy(folder: Path, gan: Gan, config, secret: Secret) -> tuple[str, dict]
     return privacy, {"perturbation": {key: noise[key] for key in PERTURBATION}}
 
 
-def notes_of(rows: pd.DataFrame, plan: Plan, private: PrivateDiscriminator | None = None) -> list[str]:
+def notes_of(rows: pd.DataFrame, plan: GanPlan, private: PrivateDiscriminator | None = None) -> list[str]:
     """What the user should know of the training: a budget that ended it, classes of few patients."""
     notes = []
     if private and private.steps_allowed < plan.epochs * plan.steps_per_epoch:
@@ -205,7 +205,7 @@ def notes_of(rows: pd.DataFrame, plan: Plan, private: PrivateDiscriminator | Non
     return notes
 
 
-def _missing(mix: ClassMix, plan: Plan) -> list[str]:
+def _missing(mix: ClassMix, plan: GanPlan) -> list[str]:
     missing = [label for label, n in zip(mix.labels, mix.counts(plan.count), strict=True) if n == 0]
     if not missing:
         return []

@@ -22,7 +22,7 @@ BATCH, PRIVATE_BATCH = 64, 256
 
 
 @dataclass(frozen=True)
-class Plan:
+class GanPlan:
     """Settled options.
 
     Attributes:
@@ -89,7 +89,7 @@ def check(dataset: Dataset, config) -> pd.DataFrame:
     return rows
 
 
-def settle(dataset: Dataset, rows: pd.DataFrame, config) -> Plan:
+def settle(dataset: Dataset, rows: pd.DataFrame, config) -> GanPlan:
     """Defaults where nothing was given.
 
     Args:
@@ -114,7 +114,7 @@ def settle(dataset: Dataset, rows: pd.DataFrame, config) -> Plan:
         # What does not fill a batch is left out.
         steps, count = available // batch, available
     epochs = config.epochs or (max(1, PRIVATE_STEPS // steps) if private else max(PASSES, -(-STEPS // steps)))
-    return Plan(
+    return GanPlan(
         image_size=image_size,
         channels=config.channels or image_form(paths).channels,
         filters=config.filters or (64 if image_size <= 32 else 32),
@@ -127,7 +127,7 @@ def settle(dataset: Dataset, rows: pd.DataFrame, config) -> Plan:
     )
 
 
-def check_turns(plan: Plan, steps: int) -> None:
+def check_turns(plan: GanPlan, steps: int) -> None:
     """Refuse a training in which it is never the generator's turn.
 
     Args:

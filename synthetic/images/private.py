@@ -29,7 +29,7 @@ from medimg.privacy.units import Units
 from synthetic.images.losses import fake_losses, real_losses
 from synthetic.images.networks import scores
 from synthetic.images.noise import seed_of
-from synthetic.images.plan import Plan
+from synthetic.images.plan import GanPlan
 from synthetic.images.step import Steps
 
 # Images whose gradients are computed at once, unless a patient has more.
@@ -57,7 +57,7 @@ class PrivateDiscriminator:
     """
 
     def __init__(
-        self, folder: Path, dataset: Dataset, units: Units, config, plan: Plan, secret: Secret, keys: np.ndarray
+        self, folder: Path, dataset: Dataset, units: Units, config, plan: GanPlan, secret: Secret, keys: np.ndarray
     ):
         self.secret, self.keys, self.clip = secret, keys, config.dp_clip
         most = config.dp_images_per_patient
@@ -134,7 +134,7 @@ class PrivateDiscriminator:
         return taught(steps, noisy, condition, seed, self.clip)
 
 
-def check_budget(rows: pd.DataFrame, config, plan: Plan) -> None:
+def check_budget(rows: pd.DataFrame, config, plan: GanPlan) -> None:
     """Refuse noise and epsilon that do not go together, before anything is written; earlier trainings left aside.
 
     Args:

@@ -16,7 +16,7 @@ from medimg.training.progress import Progress
 from synthetic.images.classes import ClassMix
 from synthetic.images.loss_figure import loss_figure
 from synthetic.images.noise import order
-from synthetic.images.plan import Plan
+from synthetic.images.plan import GanPlan
 from synthetic.images.private import PrivateDiscriminator
 from synthetic.images.samples import write_grid
 from synthetic.images.step import Steps
@@ -44,7 +44,7 @@ class Training:
         self,
         folder: Path,
         steps: Steps,
-        plan: Plan,
+        plan: GanPlan,
         cache: PixelCache,
         conditions: np.ndarray,
         mix: ClassMix,

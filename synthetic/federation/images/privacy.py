@@ -23,7 +23,7 @@ from synthetic.images.private import clipped_real, taught
 from synthetic.images.step import Steps
 from synthetic.public import coarse
 
-CLASSES = 3  # what the seed of the made images' classes is for, beside those of `gan_work`
+CLASSES = 3  # what the seed of the made images' classes is for, beside those of `work`
 # Images that are made in a step; the patients of a step may be many for their noise.
 MADE = 64
 

@@ -35,7 +35,7 @@ from synthetic.images.classes import ClassMix, class_mix, equal_mix
 from synthetic.images.dcgan import CACHE_GB, CHECKPOINTS, TRAINING, gan_of, made, notes_of, secret_for, settled
 from synthetic.images.loss_figure import loss_figure
 from synthetic.images.networks import Gan
-from synthetic.images.plan import BATCH, Plan, check_turns, settle
+from synthetic.images.plan import BATCH, GanPlan, check_turns, settle
 from synthetic.images.plan import check as check_images
 from synthetic.images.samples import write_grid
 from synthetic.images.step import Steps
@@ -46,7 +46,7 @@ SMALLEST_BATCH = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Setting:
+class Job:
     """What is trained, and by whom.
 
     Attributes:
@@ -59,12 +59,12 @@ class Setting:
 
     rows: pd.DataFrame
     clients: list[Client]
-    plan: Plan
+    plan: GanPlan
     batch_size: int
     rounds: int
 
 
-def check(dataset: Dataset, config) -> Setting:
+def check(dataset: Dataset, config) -> Job:
     """Settle what is to be done, or refuse it before anything is written.
 
     Args:
@@ -86,7 +86,7 @@ def check(dataset: Dataset, config) -> Setting:
     batch = max(1, plan.batch_size // len(clients))
     if config.is_private:
         _check_budget(clients, config, rounds, batch)
-    return Setting(rows, clients, plan, batch, rounds)
+    return Job(rows, clients, plan, batch, rounds)
 
 
 def _check_budget(clients: list[Client], config, rounds: int, batch_size: int) -> None:
@@ -131,29 +131,29 @@ def fit_and_sample(dataset: Dataset, folder: Path, config, listener) -> Made:
     Raises:
         InputError: too few images or patients, or an option does not fit.
     """
-    setting = check(dataset, config)
+    job = check(dataset, config)
     folder = Path(folder)
     # How frequent classes are is not public where patients are protected.
-    mix = equal_mix(dataset) if config.is_private else class_mix(dataset, setting.rows)
+    mix = equal_mix(dataset) if config.is_private else class_mix(dataset, job.rows)
     mix = mix.equal() if config.class_mix == "equal" else mix
-    gan = gan_of(setting.plan, dataset, config)
-    rounds = _train(dataset, setting, gan, mix, folder, config, listener)
-    wanted, setting = setting.rounds, replace(setting, rounds=rounds)
-    notes = [*_notes(setting, config), *unused_rounds(folder / TRAINING)]
+    gan = gan_of(job.plan, dataset, config)
+    rounds = _train(dataset, job, gan, mix, folder, config, listener)
+    wanted, job = job.rounds, replace(job, rounds=rounds)
+    notes = [*_notes(job, config), *unused_rounds(folder / TRAINING)]
     if rounds < wanted:
         notes.append(f"the budget ended the training after {rounds} of {wanted} rounds")
     if not config.is_private:
-        notes += [f"{client.name}: {note}" for client in setting.clients for note in client.notes]
-        notes += notes_of(setting.rows, setting.plan)
+        notes += [f"{client.name}: {note}" for client in job.clients for note in client.notes]
+        notes += notes_of(job.rows, job.plan)
     secret = secret_for(dataset, folder, config)
     federation = {
-        "clients": {client.name: _told_size(client, config) for client in setting.clients},
-        "rounds": setting.rounds,
+        "clients": {client.name: _told_size(client, config) for client in job.clients},
+        "rounds": job.rounds,
         "local_steps": config.local_steps,
-        "batch_size": setting.batch_size,
+        "batch_size": job.batch_size,
         "who_could_see": who_could_see(config.secure),
     }
-    return made(folder, gan, mix, setting.plan, config, secret, notes, listener, federation=federation)
+    return made(folder, gan, mix, job.plan, config, secret, notes, listener, federation=federation)
 
 
 def _told_size(client: Client, config) -> int:
@@ -161,24 +161,24 @@ def _told_size(client: Client, config) -> int:
     return coarse(client.dataset.manifest["patient"].nunique()) if config.is_private else client.examples
 
 
-def _train(dataset: Dataset, setting: Setting, gan: Gan, mix: ClassMix, folder: Path, config, listener) -> int:
+def _train(dataset: Dataset, job: Job, gan: Gan, mix: ClassMix, folder: Path, config, listener) -> int:
     """The rounds that were made; the networks of `gan` are the trained ones afterwards."""
-    model = GanModel(gan, settled(config, setting.plan))
-    layout = _layout(dataset, setting, config)
+    model = GanModel(gan, settled(config, job.plan))
+    layout = _layout(dataset, job, config)
     checkpoints = folder / CHECKPOINTS
     clients = [
-        _write(client, setting, layout, checkpoints / "records" / str(number), config, listener)
-        for number, client in enumerate(setting.clients)
+        _write(client, job, layout, checkpoints / "records" / str(number), config, listener)
+        for number, client in enumerate(job.clients)
     ]
-    privacy, steps, rounds, watch = None, None, setting.rounds, Watch()
+    privacy, steps, rounds, watch = None, None, job.rounds, Watch()
     if config.is_private:
-        privacy = privacy_of(folder, dataset, clients, config, rounds, setting.batch_size)
+        privacy = privacy_of(folder, dataset, clients, config, rounds, job.batch_size)
         steps, rounds = privacy.steps(PrivateGanSteps), privacy.rounds
         watch = Watch(before=privacy.before_round, events=privacy.events)
     (folder / TRAINING).mkdir(parents=True, exist_ok=True)
     kept = Checkpoints(checkpoints / "federated")
     trained = Averaged(Steps(gan, model.options, config.seed))
-    every = _rounds_between_grids(setting, config)
+    every = _rounds_between_grids(job, config)
 
     def after(row: dict) -> None:
         number = row["round"]
@@ -196,7 +196,7 @@ def _train(dataset: Dataset, setting: Setting, gan: Gan, mix: ClassMix, folder: 
             model,
             layout,
             Strategy(clients=len(clients)),
-            LocalTraining(steps=config.local_steps, batch_size=setting.batch_size),
+            LocalTraining(steps=config.local_steps, batch_size=job.batch_size),
             config.seed,
             steps=steps,
             work=GanWork,
@@ -222,10 +222,10 @@ def _train(dataset: Dataset, setting: Setting, gan: Gan, mix: ClassMix, folder: 
     return rounds
 
 
-def _layout(dataset: Dataset, setting: Setting, config) -> Layout:
-    plan, multilabel = setting.plan, dataset.task == "multilabel"
+def _layout(dataset: Dataset, job: Job, config) -> Layout:
+    plan, multilabel = job.plan, dataset.task == "multilabel"
     # Private: of one form, whatever a patient's images are.
-    bits = 16 if config.is_private else image_form(dataset.paths(setting.rows)).bits
+    bits = 16 if config.is_private else image_form(dataset.paths(job.rows)).bits
     return Layout(
         input_shape=(plan.image_size, plan.image_size, plan.channels),
         # Sixteen bits become fractions of 255, which no integer holds.
@@ -235,9 +235,9 @@ def _layout(dataset: Dataset, setting: Setting, config) -> Layout:
     )
 
 
-def _write(client: Client, setting: Setting, layout: Layout, folder: Path, config, listener) -> ClientData:
+def _write(client: Client, job: Job, layout: Layout, folder: Path, config, listener) -> ClientData:
     """The client's images and classes on its own disk."""
-    dataset, plan = client.dataset, setting.plan
+    dataset, plan = client.dataset, job.plan
     rows = dataset.manifest
     cache = PixelCache.build(
         dataset.paths(rows),
@@ -263,12 +263,12 @@ def _write(client: Client, setting: Setting, layout: Layout, folder: Path, confi
         cache.close()
 
 
-def _rounds_between_grids(setting: Setting, config) -> int:
-    steps = config.sample_every * setting.plan.steps_per_epoch
+def _rounds_between_grids(job: Job, config) -> int:
+    steps = config.sample_every * job.plan.steps_per_epoch
     return max(1, round(steps / config.local_steps)) if steps else 0
 
 
-def _notes(setting: Setting, config) -> list[str]:
+def _notes(job: Job, config) -> list[str]:
     told = (
         "its number of training patients, rounded down to 1, 2 or 5 times a power of ten, and how many steps of the "
         "batch take them all once"
@@ -277,8 +277,8 @@ def _notes(setting: Setting, config) -> list[str]:
         "(size, grey or colour, bits)"
     )
     notes = [
-        f"trained across {len(setting.clients)} clients by {setting.rounds} rounds of {config.local_steps} steps of "
-        f"{setting.batch_size} {'patients, on average,' if config.is_private else 'images'} each (FedGAN, Rasouli et "
+        f"trained across {len(job.clients)} clients by {job.rounds} rounds of {config.local_steps} steps of "
+        f"{job.batch_size} {'patients, on average,' if config.is_private else 'images'} each (FedGAN, Rasouli et "
         "al. 2020), all simulated in one process; the clients sent both networks with Adam's moments, and no image",
         f"before the first round each client told {told}",
     ]

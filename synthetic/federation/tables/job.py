@@ -19,7 +19,7 @@ from synthetic.tables.settings import Settings, settings_for
 
 
 @dataclass(frozen=True, eq=False)
-class Setting:
+class Job:
     """What is trained, and by whom.
 
     Attributes:
@@ -45,7 +45,7 @@ class Setting:
         return {name: len(own) for name, own in self.sites.items()}
 
 
-def settle(dataset: Dataset, config: SynthesizeConfig) -> Setting:
+def settle(dataset: Dataset, config: SynthesizeConfig) -> Job:
     """Settle what is to be done, or refuse it before anything is written.
 
     Args:
@@ -71,7 +71,7 @@ def settle(dataset: Dataset, config: SynthesizeConfig) -> Setting:
     size = rows["patient"].nunique() if config.is_private else len(rows)
     settings = settings_for(config.model, size, config.batch_size, config.epochs, config.is_private)
     steps = min(config.local_steps, settings.steps)
-    return Setting(
+    return Job(
         clients,
         sites,
         synthesis.features_of(dataset, rows, config),

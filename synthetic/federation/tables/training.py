@@ -1,7 +1,7 @@
 """Rows made by a generator that was trained across clients, whose rows stay with them: CTGAN, TVAE or marginals.
 
 Every round each client takes over the networks and Adam's moments that it is sent, makes some steps on its own rows,
-and sends what they became; the server averages by rows (`table_engine`). With one client that is the central training.
+and sends what they became; the server averages by rows (`engine`). With one client that is the central training.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ from synthetic.dataset import NO_GUARANTEE, Made
 from synthetic.federation.tables import arrays, words
 from synthetic.federation.tables.agreement import Agreement, agree, columns_of, public
 from synthetic.federation.tables.engine import TableEngine
-from synthetic.federation.tables.job import Setting, settle
+from synthetic.federation.tables.job import Job, settle
 from synthetic.federation.tables.privacy import ClientsPrivacy, weights_of_marginals
 from synthetic.federation.tables.sums import Sums
 from synthetic.federation.tables.usefulness import private_usefulness_at_sites, usefulness_at_sites
@@ -42,7 +42,7 @@ TRAINING, CHECKPOINTS = "training", "checkpoints"
 
 
 def check(dataset: Dataset, config: SynthesizeConfig) -> None:
-    """Refuse what can't be trained across clients, before anything is written; as `table_setting.settle`."""
+    """Refuse what can't be trained across clients, before anything is written; as `job.settle`."""
     settle(dataset, config)
 
 
@@ -60,59 +60,59 @@ def fit_and_sample(
     Raises:
         InputError: names the file, column or option.
     """
-    setting, folder = settle(dataset, config), Path(folder)
+    job, folder = settle(dataset, config), Path(folder)
     with one_thread():
-        return _Federation(dataset, setting, folder, config, listener).made()
+        return _Federation(dataset, job, folder, config, listener).made()
 
 
 class _Federation:
     """One run of it: what its steps share."""
 
-    def __init__(self, dataset, setting: Setting, folder, config, listener):
+    def __init__(self, dataset, job: Job, folder, config, listener):
         self.dataset, self.folder = dataset, folder
         self.config, self.listener = config, listener
         self.privacy = None
         if config.is_private:
-            size = setting.settings.batch_size, setting.rounds, setting.steps
-            self.privacy = ClientsPrivacy(dataset, setting.sites, folder, config, *size)
-            setting = replace(setting, rounds=self.privacy.rounds)
-        self.setting = setting
-        self.options = options_of_rounds(config, setting.rounds)
+            size = job.settings.batch_size, job.rounds, job.steps
+            self.privacy = ClientsPrivacy(dataset, job.sites, folder, config, *size)
+            job = replace(job, rounds=self.privacy.rounds)
+        self.job = job
+        self.options = options_of_rounds(config, job.rounds)
 
     def made(self) -> Made:
-        setting, config = self.setting, self.config
+        job, config = self.job, self.config
         agreement, code = self._agreed()
-        models = {name: self._model_of(name, own, code) for name, own in setting.sites.items()}
+        models = {name: self._model_of(name, own, code) for name, own in job.sites.items()}
         # The coordinator's own: its first weights are what every client starts from, and it makes the rows.
         with randomness(config.seed, "networks"):
             encoding = Encoding(code, code.matrix_of(agreement.stand_ins))
-            model = self._built(encoding, agreement.targets, setting.settings)
+            model = self._built(encoding, agreement.targets, job.settings)
         state = self._trained(arrays.read(model), models)
         arrays.assign(model, state.weights)
         weights = self._class_weights(agreement, code, state)
         learnt = synthesis.learnt_rows(self.dataset, config)
         wanted = largest_remainder(weights, synthesis.count_of(learnt, config))
-        rows = sampled(model, code, setting.classes, wanted, config.seed)
+        rows = sampled(model, code, job.classes, wanted, config.seed)
         if self.privacy:
             self.privacy.complete()
         return self._described(rows, agreement)
 
     def _agreed(self) -> tuple[Agreement, Code]:
-        setting, seed = self.setting, self.config.seed
+        job, seed = self.job, self.config.seed
         with randomness(seed, "code"):
             if self.privacy:
-                columns = declared(setting.features)
-                weights = self.privacy.class_weights(setting.classes)
+                columns = declared(job.features)
+                weights = self.privacy.class_weights(job.classes)
                 return public(columns, weights), public_code(columns)
-            bounds = bounds_of(setting.features)
-            columns = columns_of(setting.sites.values(), setting.features, bounds)
-            sums = Sums(self.options, setting.rows)
-            agreement = agree(setting.sites, columns, setting.classes, sums, seed)
+            bounds = bounds_of(job.features)
+            columns = columns_of(job.sites.values(), job.features, bounds)
+            sums = Sums(self.options, job.rows)
+            agreement = agree(job.sites, columns, job.classes, sums, seed)
             return agreement, Code(columns, agreement.stand_ins)
 
     def _class_weights(self, agreement: Agreement, code: Code, state: State) -> np.ndarray:
         if self.config.class_mix == "equal":
-            return np.ones(len(self.setting.classes))
+            return np.ones(len(self.job.classes))
         if self.privacy and self.config.model == "marginals":
             return weights_of_marginals(state.weights[0], len(code.choices), self.privacy)
         return agreement.class_weights
@@ -124,17 +124,17 @@ class _Federation:
             matrix = code.encode_apart(rows, private.keys) if private else code.encode(rows, self.config.seed)
             encoding = Encoding(code, matrix)
             settings = self._settings_of(len(rows))
-            return self._built(encoding, targets_of(rows, self.setting.classes), settings, private)
+            return self._built(encoding, targets_of(rows, self.job.classes), settings, private)
 
     def _built(
         self, encoding: Encoding, targets: np.ndarray, settings: Settings, private: PrivateSteps | None = None
     ) -> Generator:
-        material = Material(encoding, targets, len(self.setting.classes), settings, private)
+        material = Material(encoding, targets, len(self.job.classes), settings, private)
         return MODELS[self.config.model](material)
 
     def _settings_of(self, rows: int) -> Settings:
         """The batch is that of all rows together, or of the client's own table where that is smaller."""
-        config, settings = self.config, self.setting.settings
+        config, settings = self.config, self.job.settings
         if self.privacy:
             # Of made rows; real ones are drawn by patients.
             return settings
@@ -142,54 +142,54 @@ class _Federation:
         return replace(settings, batch_size=min(settings.batch_size, own.batch_size))
 
     def _trained(self, weights: list[np.ndarray], models: Mapping[str, Generator]) -> State:
-        setting, config = self.setting, self.config
+        job, config = self.job, self.config
         (self.folder / TRAINING).mkdir(parents=True, exist_ok=True)
-        size, first, before = setting.rows, 0, {}
+        size, first, before = job.rows, 0, {}
         if self.privacy:
             size, first = self.privacy.sizes, self.privacy.first
             before = {"before": self.privacy.before_round, "events": self.privacy.events}
         return average(
-            TableEngine(models, setting.steps, config.seed, first),
+            TableEngine(models, job.steps, config.seed, first),
             [ClientData(name, "", number) for name, number in size.items()],
             weights,
             self.options,
             self.folder / TRAINING,
             self.folder / CHECKPOINTS / "federated",
             {"options": config.to_dict(), **({} if self.privacy else {"data": self.dataset.fingerprint()})},
-            Watch(after=lambda row: self.listener("rounds", row["round"], setting.rounds), **before),
+            Watch(after=lambda row: self.listener("rounds", row["round"], job.rounds), **before),
         )
 
     def _described(self, rows: pd.DataFrame, agreement: Agreement) -> Made:
-        setting, config = self.setting, self.config
+        job, config = self.job, self.config
         if self.privacy:
-            found = private_usefulness_at_sites(self.dataset, setting.clients, rows)
+            found = private_usefulness_at_sites(self.dataset, job.clients, rows)
         else:
-            found = usefulness_at_sites(self.dataset, setting.clients, rows, agreement, config.seed)
+            found = usefulness_at_sites(self.dataset, job.clients, rows, agreement, config.seed)
         learnt = synthesis.learnt_rows(self.dataset, config)
         notes = [
             *synthesis.notes_on(self.dataset, learnt, config),
-            *words.notes(setting, config),
+            *words.notes(job, config),
             *unused_rounds(self.folder / TRAINING),
         ]
         if found.undertrained:
             notes.append(f"undertrained: {found.undertrained}; {synthesis.remedy(config)}")
         federation = {
             # Where patients are protected, in coarse steps.
-            "clients": self.privacy.sizes if self.privacy else setting.rows,
-            "rounds": setting.rounds,
-            "local_steps": setting.steps,
-            "batch_size": {n: self._settings_of(r).batch_size for n, r in setting.rows.items()},
+            "clients": self.privacy.sizes if self.privacy else job.rows,
+            "rounds": job.rounds,
+            "local_steps": job.steps,
+            "batch_size": {n: self._settings_of(r).batch_size for n, r in job.rows.items()},
             "who_could_see": who_could_see(config.secure),
         }
-        counted = {} if self.privacy else {"training_rows": sum(setting.rows.values())}
+        counted = {} if self.privacy else {"training_rows": sum(job.rows.values())}
         details = {
             **counted,
             "usefulness": found.to_dict(),
-            "settings": {"all": setting.settings.to_dict()},
+            "settings": {"all": job.settings.to_dict()},
             "federation": federation,
         }
         promise = NO_GUARANTEE
         if self.privacy:
             promise, details["epsilon"] = guarantee(self.folder, config.model)
-        features = synthesis.made_features(setting.features)
+        features = synthesis.made_features(job.features)
         return Made(rows, features, details, notes, promise)

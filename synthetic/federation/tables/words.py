@@ -8,21 +8,21 @@ from synthetic.tables.columns import MOST_CODES, MOST_GRADES
 FEW_PATIENTS = 10
 
 
-def notes(setting, config: SynthesizeConfig) -> list[str]:
+def notes(job, config: SynthesizeConfig) -> list[str]:
     """Sentences.
 
     Args:
-        setting: a `table_setting.Setting`.
+        job: a `synthetic.federation.tables.job.Job`.
         config: options.
     """
     found = []
     if not config.is_private:
         # They count rows of classes.
-        found += [f"{client.name}: {note}" for client in setting.clients for note in client.notes]
-    found += [_trained(setting, config), *told_about(config)]
+        found += [f"{client.name}: {note}" for client in job.clients for note in client.notes]
+    found += [_trained(job, config), *told_about(config)]
     if config.is_private:
         return found
-    patients = {name: own["patient"].nunique() for name, own in setting.sites.items()}
+    patients = {name: own["patient"].nunique() for name, own in job.sites.items()}
     few = [f"{name} ({number})" for name, number in patients.items() if number < FEW_PATIENTS]
     if few:
         found.append(f"clients of few training patients, whose updates come close to their rows: {', '.join(few)}")
@@ -63,11 +63,11 @@ def told_about(config: SynthesizeConfig) -> list[str]:
     ]
 
 
-def _trained(setting, config: SynthesizeConfig) -> str:
-    across = f"across {len(setting.clients)} clients simulated in one process, in whose messages no row is"
+def _trained(job, config: SynthesizeConfig) -> str:
+    across = f"across {len(job.clients)} clients simulated in one process, in whose messages no row is"
     if config.model == "marginals":
         return f"counted {across}, each sending the shares of its rows by class and category, or mode of a number"
     return (
-        f"trained {across}, by {setting.rounds} rounds of {setting.steps} steps each; every client sent its networks "
+        f"trained {across}, by {job.rounds} rounds of {job.steps} steps each; every client sent its networks "
         "with Adam's moments"
     )

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from federated.config import FederateConfig
-from federated.job import Setting
+from federated.job import Job
 from federated.partition import partition
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
@@ -103,24 +103,24 @@ def test_dirichlet_draws_by_the_proportions_of_the_class():
 def test_what_depends_on_others_is_refused(unit, options, named, tmp_path):
     dataset = write_table(tmp_path / "data", n=240)
     with pytest.raises(InputError, match=named):
-        Setting.of(dataset, replace(PRIVATE, dp=unit, **options))
+        Job.of(dataset, replace(PRIVATE, dp=unit, **options))
 
 
 def test_a_site_of_protected_patients_alone_is_refused_and_no_site_takes_any_from_train(tmp_path):
     dataset = write_table(tmp_path / "data", n=240)
     manifest = dataset.manifest
     no_test = manifest[(manifest["site"] != "s1") | (manifest["split"] != "test")]
-    private = Setting.of(replace(dataset, manifest=no_test), PRIVATE)
-    taken = Setting.of(replace(dataset, manifest=no_test), FederateConfig(model="logistic"))
+    private = Job.of(replace(dataset, manifest=no_test), PRIVATE)
+    taken = Job.of(replace(dataset, manifest=no_test), FederateConfig(model="logistic"))
     assert private.pooled.manifest["split"].equals(no_test["split"])
     assert not taken.pooled.manifest["split"].equals(no_test["split"])
     assert not any(client.notes for client in private.clients)
     untested = manifest[manifest["split"] != "test"]
     with pytest.raises(InputError, match="no labelled row in split 'test'"):
-        Setting.of(replace(dataset, manifest=untested), PRIVATE)
+        Job.of(replace(dataset, manifest=untested), PRIVATE)
     alone = no_test[(no_test["site"] != "s1") | (no_test["split"] == "train")]
     with pytest.raises(InputError, match="site 's1' occurs in split 'train' alone"):
-        Setting.of(replace(dataset, manifest=alone), PRIVATE)
+        Job.of(replace(dataset, manifest=alone), PRIVATE)
 
 
 def test_an_empty_client_is_refused_without_a_number():

@@ -36,12 +36,12 @@ def one_round(engine, state, clients):
     from federated.rounds import rounds
     from federated.rounds.combining import Combining
     from federated.rounds.participation import Attendance
-    from federated.rounds.pool import LocalCrew
+    from federated.rounds.pool import LocalPool
 
     names = tuple(client.name for client in clients)
     everyone = Attendance(names, (), dict.fromkeys(names, 1.0))
     combining = Combining(FederateConfig(), names, max(client.examples for client in clients))
-    exchange = rounds.one_round(engine, LocalCrew(engine, clients), combining, state, state.round + 1, everyone)
+    exchange = rounds.one_round(engine, LocalPool(engine, clients), combining, state, state.round + 1, everyone)
     assert exchange.aggregate.included == names
     assert not exchange.lost
     return exchange.state, exchange.updates

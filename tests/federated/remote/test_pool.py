@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def plan(table_data):
-    from federated.clients.plan import Plan
+    from federated.clients.plan import ClientPlan
     from federated.statistics import Schema
     from medimg.config import TrainConfig
     from medimg.data.dataset import Dataset
@@ -22,7 +22,7 @@ def plan(table_data):
 
     dataset, config = Dataset.load(table_data), TrainConfig(model="logistic")
     schema = Schema.of(dataset).to_dict()
-    return Plan(table.describe(dataset, config), config.to_dict(), schema=schema)
+    return ClientPlan(table.describe(dataset, config), config.to_dict(), schema=schema)
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +39,10 @@ def make_engine(plan):
 
 @pytest.fixture(scope="module")
 def here(plan, table_data, make_engine, tmp_path_factory):
-    """The same federation in this process: (engine, crew)."""
+    """The same federation in this process: (engine, pool)."""
     from federated.clients.examples import prepare
     from federated.partition import partition
-    from federated.rounds.pool import LocalCrew
+    from federated.rounds.pool import LocalPool
     from federated.tff.execution import Execution
     from medimg.config import TrainConfig
     from medimg.data.dataset import Dataset
@@ -55,7 +55,7 @@ def here(plan, table_data, make_engine, tmp_path_factory):
     data = [prepare(c.dataset, plan, folder / c.name, c.name) for c in clients]
     with Execution() as execution:
         engine = make_engine(execution)
-        yield engine, LocalCrew(engine, data)
+        yield engine, LocalPool(engine, data)
 
 
 @pytest.fixture(scope="module")
@@ -97,32 +97,32 @@ def addresses(sites, tmp_path_factory):
         yield [f"127.0.0.1:{port}" for port in ports]
 
 
-def round_of(engine, crew, state, number):
+def round_of(engine, pool, state, number):
     """A round by the mean: the new state, and who was lost."""
-    updates, lost = crew.updates(state, list(crew.clients), number, {})
-    assert list(updates) == [name for name in crew.clients if name not in lost]
+    updates, lost = pool.updates(state, list(pool.clients), number, {})
+    assert list(updates) == [name for name in pool.clients if name not in lost]
     mean, state, _ = engine.aggregate(state, updates)
     return engine.apply(state, mean, updates, number), lost
 
 
 def test_two_workers_behind_mutual_tls(sites, addresses, here, plan, make_engine, serve):
-    from federated.remote.pool import RemoteCrew
+    from federated.remote.pool import RemotePool
     from medimg.errors import InputError
 
     engine, local = here
     initial = engine.initialize()
-    with RemoteCrew(addresses, patience=20) as crew:
-        told = crew.describe()
+    with RemotePool(addresses, patience=20) as pool:
+        told = pool.describe()
         assert {n: c["examples"]["train"] for n, c in told.clients.items()} == {
             name: data.examples for name, data in local.clients.items()
         }
-        crew.prepare(plan)
-        assert all(data.folder.startswith("records/") for data in crew.clients.values())
-        crew.start(make_engine)
+        pool.prepare(plan)
+        assert all(data.folder.startswith("records/") for data in pool.clients.values())
+        pool.start(make_engine)
         # The same result as in one process.
         state = expected = initial
         for number in (1, 2):
-            state, lost = round_of(engine, crew, state, number)
+            state, lost = round_of(engine, pool, state, number)
             assert not lost
             expected, _ = round_of(engine, local, expected, number)
         assert max_difference(state.weights, expected.weights) < 1e-4
@@ -130,28 +130,28 @@ def test_two_workers_behind_mutual_tls(sites, addresses, here, plan, make_engine
 
         # One is lost: the round goes on without its clients.
         sites["site-b"].end(signal.SIGKILL)
-        updates, lost = crew.updates(state, list(crew.clients), 3, {})
+        updates, lost = pool.updates(state, list(pool.clients), 3, {})
         assert list(updates) == ["s0"]
         assert sorted(lost) == ["s1", "s2"]
         assert addresses[1] in lost["s1"]
 
         # Started again at its port it is taken back, records and all.
         again = serve(sites=["s1", "s2"], port=sites["site-b"].port)
-        updates, lost = crew.updates(state, list(crew.clients), 3, {})
+        updates, lost = pool.updates(state, list(pool.clients), 3, {})
         assert not lost
-        alone, _ = local.updates(state, list(crew.clients), 3, {})
+        alone, _ = local.updates(state, list(pool.clients), 3, {})
         for name, update in updates.items():
             assert max_difference(update.vectors, alone[name].vectors) < 1e-4
 
     # Whoever waits, waits as long as was said, and is told for whom.
-    with RemoteCrew(addresses[:1], patience=2.0, when_lost="wait") as waiting:
+    with RemotePool(addresses[:1], patience=2.0, when_lost="wait") as waiting:
         waiting.prepare(plan)
         waiting.start(make_engine)
         sites["site-a"].end()
         with pytest.raises(InputError, match=f"{addresses[0]}.*--resume"):
             waiting.updates(initial, ["s0"], 1, {})
     with pytest.raises(InputError, match=addresses[0]):
-        RemoteCrew(addresses[:1], patience=0.5)
+        RemotePool(addresses[:1], patience=0.5)
 
     said = again.end()
     assert "asks: prepare for s1, s2" in said
