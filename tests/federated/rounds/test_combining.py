@@ -51,15 +51,19 @@ def test_it_knows_no_engine():
 def test_the_plain_mean_is_by_weight(updates):
     aggregate = combined(updates)
     assert close(aggregate.arrays, by_hand(updates))
-    assert aggregate.included == NAMES and len(aggregate.digests) == 5
-    assert aggregate.kept == [] and not aggregate.failure and not aggregate.shares
+    assert aggregate.included == NAMES
+    assert len(aggregate.digests) == 5
+    assert aggregate.kept == []
+    assert not aggregate.failure
+    assert not aggregate.shares
 
 
 @pytest.mark.parametrize("secure", ["masking", "ckks"])
 def test_a_secure_sum_gives_the_same_mean_and_no_digest(updates, secure):
     aggregate = combined(updates, secure=secure)
     assert close(aggregate.arrays, by_hand(updates), 1e-4)
-    assert aggregate.included == NAMES and not aggregate.digests
+    assert aggregate.included == NAMES
+    assert not aggregate.digests
     assert set(aggregate.bytes_up) == set(NAMES)
 
 
@@ -73,9 +77,11 @@ def test_an_engines_mean_is_asked_for_updates_that_passed_alone(updates):
     broken = [np.full_like(vector, np.inf) for vector in updates["west"].vectors]
     aggregate = combined({**updates, "west": replace(updates["west"], vectors=broken)}, mean_of)
     rest = {name: update for name, update in updates.items() if name != "west"}
-    assert asked == [tuple(rest)] and list(aggregate.rejected) == ["west"]
+    assert asked == [tuple(rest)]
+    assert list(aggregate.rejected) == ["west"]
     assert close(aggregate.arrays, by_hand(rest))
-    assert aggregate.kept == [7.0] and aggregate.measurements == {"clipped": 1.0}
+    assert aggregate.kept == [7.0]
+    assert aggregate.measurements == {"clipped": 1.0}
 
 
 def test_a_rule_asks_no_engine_and_tells_shares(updates):
@@ -84,7 +90,8 @@ def test_a_rule_asks_no_engine_and_tells_shares(updates):
 
     aggregate = combined(updates, never, aggregation="krum")
     chosen = [name for name, share in aggregate.shares.items() if share == 1.0]
-    assert len(chosen) == 1 and sum(aggregate.shares.values()) == 1.0
+    assert len(chosen) == 1
+    assert sum(aggregate.shares.values()) == 1.0
     assert close(aggregate.arrays, updates[chosen[0]].vectors)
     assert aggregate.kept is None
 
@@ -93,4 +100,6 @@ def test_a_rule_asks_no_engine_and_tells_shares(updates):
 def test_of_nothing_there_is_a_failure_and_no_array(secure):
     aggregate = combined({}, secure=secure)
     assert aggregate.failure == "no update arrived"
-    assert not aggregate.arrays and not aggregate.included and aggregate.kept is None
+    assert not aggregate.arrays
+    assert not aggregate.included
+    assert aggregate.kept is None
