@@ -20,6 +20,7 @@ from medimg.evaluation.overlap import find_overlap
 from medimg.evaluation.predictions import Predictions, as_written
 from medimg.evaluation.summary import site_notes, summarise, summarise_sites
 from medimg.evaluation.thresholds import parse_rule
+from medimg.privacy.ledger import is_private
 from medimg.privacy.release import require_unprotected
 from medimg.run import Run
 
@@ -66,6 +67,8 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     description = run.description()
     subject = _subject(run, config, description)
     training = _training_data(run)
+    if config.data is not None and training is not None and is_private(run.config["options"]):
+        _require_others(subject, training)
     folder = evaluation_folder(run, config, subject.dataset)
     model = run.model()
     predict = _predictor(model, description, config.batch_size, progress)
@@ -113,6 +116,15 @@ def _subject(run: Run, config: EvaluateConfig, description: dict) -> Subject:
         )
     rows = rows.reset_index(drop=True)
     return Subject(dataset, config.split, rows, len(everything) - len(rows), order)
+
+
+def _require_others(subject: Subject, training: Dataset) -> None:
+    """Refuse images or rows that a private Run was trained on, wherever they lie: numbers of them carry no noise."""
+    if find_overlap(subject.dataset, subject.rows, training, ("train",)).images:
+        raise InputError(
+            f"--data {subject.dataset.root}: holds {subject.dataset.unit}s of patients whom the Run protects, and what "
+            "is computed of them now has no noise; evaluate other patients, as --split test"
+        )
 
 
 def _training_data(run: Run) -> Dataset | None:

@@ -49,8 +49,8 @@ class Overlap:
         )
 
 
-def find_overlap(dataset: Dataset, rows: pd.DataFrame, training: Dataset) -> Overlap:
-    """Compare rows with the train and val parts of the model's own Dataset.
+def find_overlap(dataset: Dataset, rows: pd.DataFrame, training: Dataset, parts: tuple[str, ...] = SEEN) -> Overlap:
+    """Compare rows with parts of the model's own Dataset.
 
     Content is compared by the manifests' `pixels` hashes where both sets have them, else by the
     bytes of the files.
@@ -59,11 +59,12 @@ def find_overlap(dataset: Dataset, rows: pd.DataFrame, training: Dataset) -> Ove
         dataset: what is evaluated.
         rows: the evaluated rows of its manifest.
         training: the Dataset of the Run.
+        parts: of it.
 
     Raises:
         InputError: an image file can't be read.
     """
-    seen = training.manifest[training.manifest["split"].isin(SEEN)]
+    seen = training.manifest[training.manifest["split"].isin(parts)]
     by_patient = rows["patient"].isin(set(seen["patient"]))
     if dataset.is_table and training.is_table:
         by_image = _same_rows(dataset, rows, training, seen)
