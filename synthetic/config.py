@@ -1,4 +1,4 @@
-"""Options of `medimg synthesize` and `medimg judge`: fields are the options. Nothing heavy is imported here."""
+"""Options of `medimg synthesize`: its fields are the options. Nothing heavy is imported here."""
 
 from dataclasses import dataclass
 
