@@ -7,8 +7,6 @@ from medimg.option_groups import PrivacyOptions
 from medimg.options import Config, option
 
 REGULARISATIONS = ("none", "r1", "spectral")
-
-
 TABLE_MODELS = ("ctgan", "tvae", "marginals")
 MODELS = (*TABLE_MODELS, "dcgan")
 
