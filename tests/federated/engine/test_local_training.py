@@ -43,3 +43,7 @@ def test_order_depends_on_seed_round_and_client():
 def test_options_out_of_range(options, named):
     with pytest.raises(ValueError, match=named):
         LocalTraining(**options)
+
+
+def test_a_slow_client_does_at_least_a_step():
+    assert [local_training.local_steps(*given) for given in ((10, 0.25), (1, 0.1), (7, 1.0))] == [3, 1, 7]
