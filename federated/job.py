@@ -1,6 +1,5 @@
 """What a federated training is about: the Dataset, its clients, the plan; options that don't fit are refused here."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -15,6 +14,7 @@ from federated.private import client, patient
 from federated.remote.description import Description
 from federated.rounds.compatibility import check_aggregation
 from federated.statistics import Schema, answer, counts_disclosed, disclosed, fit, pixel_whitening, pixels_disclosed
+from federated.statistics.asking import Ask
 from medimg.data.dataset import Dataset
 from medimg.data.holdout import hold_out
 from medimg.data.leakage import require_no_leakage
@@ -28,7 +28,6 @@ from medimg.training.lineage import Lineage, lineage_of
 from medimg.training.private_options import refuse_what_learns_from_rows, require_public_classes
 from medimg.training.train import kind_of
 
-Ask = Callable[[dict], dict[str, dict]]
 _PRIVATELY = {
     "patient": "Before the first round no site told anything of its training patients but the steps of a pass over "
     "them (patients over --batch-size, rounded up).",

@@ -1,4 +1,4 @@
-"""Options of `medimg synthesize` and `medimg judge`: fields are the options. Nothing heavy is imported here."""
+"""Options of `medimg synthesize`: its fields are the options. Nothing heavy is imported here."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,6 @@ from medimg.option_groups import PrivacyOptions
 from medimg.options import Config, option
 
 REGULARISATIONS = ("none", "r1", "spectral")
-
-
 TABLE_MODELS = ("ctgan", "tvae", "marginals")
 MODELS = (*TABLE_MODELS, "dcgan")
 

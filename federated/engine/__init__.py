@@ -1,1 +1,1 @@
-"""What a round asks of any engine: its contract, states, updates and records."""
+"""What a round asks of any engine: its contract, states, updates, records and local training."""

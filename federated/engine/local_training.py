@@ -1,4 +1,4 @@
-"""What a client does in a round: its options, what its steps are given and tell, and which examples they take.
+"""Local training: its options, what a client's steps are given and tell, and which examples they take.
 
 The order of examples is a function of (seed, round, client) alone.
 """

@@ -11,7 +11,7 @@ from federated.clients.client import Client
 from federated.partition.heterogeneity import POOLED, Heterogeneity, heterogeneity, unprotected
 from medimg import atomic
 from medimg.data.dataset import SPLITS
-from medimg.style.figures import BLACK, COLOURS, GREY, ORANGE, PURPLE, SKY, styled
+from medimg.style.figures import BLACK, COLOURS, GREY, ORANGE, PURPLE, SKY, save, styled
 from medimg.style.words import shortened
 
 # Beyond it names can't be read.
@@ -50,6 +50,38 @@ def partition_figure(measured: Heterogeneity) -> Figure:
         handles, labels = left.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)))
     return figure
+
+
+def write(clients: Sequence[Client], folder: Path, seed: int = 0) -> Heterogeneity:
+    """Measure, and write `partition.csv` (a row a client), `partition_counts.csv`, of tables `feature_shift.csv`, and
+    `figures/partition.png` into the folder.
+
+    Raises:
+        InputError: the folder can't be written.
+    """
+    measured = heterogeneity(clients, seed)
+    folder = Path(folder)
+    atomic.write_csv(folder / "partition.csv", measured.clients)
+    atomic.write_csv(folder / "partition_counts.csv", measured.counts)
+    if measured.feature_shift is not None:
+        table = measured.feature_shift.rename_axis("feature").reset_index()
+        atomic.write_csv(folder / "feature_shift.csv", table)
+    save(partition_figure(measured), folder / "figures" / "partition.png")
+    return measured
+
+
+def write_unprotected(clients: Sequence[Client], folder: Path) -> None:
+    """Of a private training: `partition.csv` and `partition_counts.csv` as of `write`, of val and test alone.
+
+    What is of training patients has empty cells: it carries no noise. How clients differ is not measured.
+
+    Raises:
+        InputError: the folder can't be written.
+    """
+    folder = Path(folder)
+    counts, table = unprotected(clients)
+    atomic.write_csv(folder / "partition_counts.csv", counts)
+    atomic.write_csv(folder / "partition.csv", table)
 
 
 def _mixes(axes, places: np.ndarray, names: list[str], measured: Heterogeneity) -> None:
@@ -102,37 +134,3 @@ def _title(measured: Heterogeneity, drawn: int) -> str:
     if drawn < len(measured.mixes):
         text += f"\nthe first {drawn} of {len(measured.mixes)} clients"
     return text
-
-
-def write(clients: Sequence[Client], folder: Path, seed: int = 0) -> Heterogeneity:
-    """Measure, and write `partition.csv` (a row a client), `partition_counts.csv`, of tables `feature_shift.csv`, and
-    `figures/partition.png` into the folder.
-
-    Raises:
-        InputError: the folder can't be written.
-    """
-    from medimg.style.figures import save
-
-    measured = heterogeneity(clients, seed)
-    folder = Path(folder)
-    atomic.write_csv(folder / "partition.csv", measured.clients)
-    atomic.write_csv(folder / "partition_counts.csv", measured.counts)
-    if measured.feature_shift is not None:
-        table = measured.feature_shift.rename_axis("feature").reset_index()
-        atomic.write_csv(folder / "feature_shift.csv", table)
-    save(partition_figure(measured), folder / "figures" / "partition.png")
-    return measured
-
-
-def write_unprotected(clients: Sequence[Client], folder: Path) -> None:
-    """Of a private training: `partition.csv` and `partition_counts.csv` as of `write`, of val and test alone.
-
-    What is of training patients has empty cells: it carries no noise. How clients differ is not measured.
-
-    Raises:
-        InputError: the folder can't be written.
-    """
-    folder = Path(folder)
-    counts, table = unprotected(clients)
-    atomic.write_csv(folder / "partition_counts.csv", counts)
-    atomic.write_csv(folder / "partition.csv", table)

@@ -13,22 +13,15 @@ from federated.report.site_gain_figure import MARKS
 from medimg.style.figures import BLACK, BLUE, GREY, ORANGE, PURPLE, SKY, styled
 from medimg.style.words import byte_unit, shortened
 
-MOST_CLIENTS = 16
-
-NAMES = {"val_auroc": "AUROC", "val_loss": "loss"}
-
-_ACROSS = 4
-
-
+PANELS = {"val_auroc": "AUROC, validation", "val_accuracy": "accuracy, validation", "val_loss": "loss, validation"}
 # Where both are alike, dashes over a line show both.
 DIRECTIONS = {"bytes_up": ("from clients", BLUE, "-"), "bytes_down": ("to clients", ORANGE, "--")}
-
-
-PANELS = {"val_auroc": "AUROC, validation", "val_accuracy": "accuracy, validation", "val_loss": "loss, validation"}
-
+# What a client's panel shows: the first of these that any client has.
+NAMES = {"val_auroc": "AUROC", "val_loss": "loss"}
+# Panels of clients, and how many of them lie side by side.
+MOST_CLIENTS, _ACROSS = 16, 4
 # What the clients measured while they trained, each example before its step.
 _TRAINING = {"val_accuracy": "accuracy", "val_loss": "loss"}
-
 # More local lines than this hide what is behind them.
 _CROWD = 12
 

@@ -31,7 +31,7 @@ def aggregate(
     trim: float = 0.2,
     byzantine: int = 1,
 ) -> RobustAggregate:
-    """RobustAggregate the clients' updates.
+    """Aggregate the clients' updates by a rule.
 
     Args:
         aggregation: one of RULES.

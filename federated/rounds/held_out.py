@@ -1,4 +1,4 @@
-"""What the coordinator measures after a round: the model on held-out rows of all clients, pooled and per client."""
+"""Held-out rows of all clients at the coordinator: a model's scores on them after a round, and its predictions."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

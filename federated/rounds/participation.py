@@ -13,10 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from federated.engine.local_training import local_steps
 from medimg.errors import InputError
-
-__all__ = ["Attendance", "attendance", "dropouts", "local_steps", "participants", "stragglers"]
 
 # Streams of randomness that must not follow each other.
 _SAMPLING, _DROPPING, _SLOWING = range(3)

@@ -72,7 +72,7 @@ class Exchange(NamedTuple):
 
 
 def one_round(engine: Engine, pool: Pool, combining: Combining, state: State, number: int, who: Attendance) -> Exchange:
-    """Clients train, their updates are aggregate, the server makes its step.
+    """Clients train, their updates become one aggregate, the server makes its step.
 
     Args:
         engine: of the strategy, at the server.

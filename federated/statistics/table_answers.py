@@ -55,14 +55,6 @@ def summaries(dataset: Dataset, request: dict) -> dict:
     return {"rows": len(rows), "columns": found}
 
 
-def _summary(column: Input, values: np.ndarray) -> dict:
-    if column.type not in ("categorical", "ordinal"):
-        return {"moments": Moments.of(values).to_list()}
-    _few(column.name, "categories", len(column.categories), "its names would be sent one by one")
-    counts = np.bincount(values.astype(np.int64), minlength=len(column.categories))
-    return {"counts": dict(zip(column.categories, counts.tolist(), strict=True))}
-
-
 def counts_between(dataset: Dataset, request: dict) -> dict:
     """Of each interval [column, low, high] of keys, how many known values lie in each of its `bins` equal parts."""
     intervals, bins = request["intervals"], int(request["bins"])
@@ -117,6 +109,43 @@ def class_sums(dataset: Dataset, request: dict) -> dict:
     return {"count": count.tolist(), "sums": sums.tolist(), "squares": squares.tolist()}
 
 
+_KINDS = {
+    "missing": missing,
+    "summaries": summaries,
+    "counts": counts_between,
+    "values": distinct_values,
+    "classes": class_sums,
+    "pixels": pixels.pixels,
+}
+
+
+def answer(dataset: Dataset, request: dict) -> dict:
+    """Counts and sums over the labelled training rows or images of a site; run where its data are.
+
+    Args:
+        dataset: the site's own.
+        request: plain values with a `kind`, as `fit` and `pixel_whitening` ask.
+
+    Returns:
+        Plain values, fit for JSON.
+
+    Raises:
+        InputError: an unknown kind, or data that do not fit the federation.
+    """
+    kind = request.get("kind")
+    if kind not in _KINDS:
+        raise InputError(f"statistics '{kind}' are not known here; run the same version of medimg everywhere")
+    return _KINDS[kind](dataset, request)
+
+
+def _summary(column: Input, values: np.ndarray) -> dict:
+    if column.type not in ("categorical", "ordinal"):
+        return {"moments": Moments.of(values).to_list()}
+    _few(column.name, "categories", len(column.categories), "its names would be sent one by one")
+    counts = np.bincount(values.astype(np.int64), minlength=len(column.categories))
+    return {"counts": dict(zip(column.categories, counts.tolist(), strict=True))}
+
+
 def _groupings(own: Dataset, rows: pd.DataFrame, by: str) -> tuple[np.ndarray, int]:
     """The group of each row, int (groupings, N), and the number of groups."""
     if by == "all":
@@ -148,32 +177,3 @@ def _few(name: str, what: str, count: int, why: str) -> None:
             f"column '{name}' has {count} {what} (a site sends {MOST_CATEGORIES} at most): {why}; or make it "
             "identifier or metadata in dataset.yaml"
         )
-
-
-_KINDS = {
-    "missing": missing,
-    "summaries": summaries,
-    "counts": counts_between,
-    "values": distinct_values,
-    "classes": class_sums,
-    "pixels": pixels.pixels,
-}
-
-
-def answer(dataset: Dataset, request: dict) -> dict:
-    """Counts and sums over the labelled training rows or images of a site; run where its data are.
-
-    Args:
-        dataset: the site's own.
-        request: plain values with a `kind`, as `fit` and `pixel_whitening` ask.
-
-    Returns:
-        Plain values, fit for JSON.
-
-    Raises:
-        InputError: an unknown kind, or data that do not fit the federation.
-    """
-    kind = request.get("kind")
-    if kind not in _KINDS:
-        raise InputError(f"statistics '{kind}' are not known here; run the same version of medimg everywhere")
-    return _KINDS[kind](dataset, request)

@@ -125,6 +125,34 @@ def federated_hospitals(
     return write(out, dataset, sites, {"rounds": rounds, "tune": study.tune})
 
 
+def divided(dataset: Dataset, seed: int) -> Dataset:
+    """The Dataset with parts drawn anew, classes alike in all parts of every site.
+
+    Args:
+        dataset: with sites; patients, and rows that are identical, stay together.
+        seed: of the draw.
+
+    Raises:
+        InputError: a row without site or without label.
+    """
+    rows = dataset.manifest
+    for column in ("site", "label"):
+        empty = rows[column] == ""
+        if empty.any():
+            name = rows.loc[empty, dataset.unit].iloc[0]
+            raise InputError(
+                f"{dataset.root / 'manifest.csv'}: {dataset.unit} '{name}' has no {column}; federated-hospitals needs "
+                "one for every row"
+            )
+    strata = rows["site"] + "\n" + rows["label"]
+    together = units(
+        pd.DataFrame({"patient": rows["patient"].astype(str), "copy": _copies(dataset)}), ["patient", "copy"]
+    )
+    fractions = (1 - TEST - VALIDATION, VALIDATION, TEST)
+    parts = split_groups(strata, together, fractions, seed)
+    return replace(dataset, manifest=rows.assign(split=parts))
+
+
 def _trainings(study: FederatedStudyConfig) -> list[Training]:
     for name in study.strategy:
         if name not in RATES:
@@ -172,34 +200,6 @@ def _chosen(sites: pd.DataFrame) -> pd.DataFrame:
     """Of each model and seed the variant of the lowest loss on the seed's own validation part."""
     least = sites.groupby(["model", "seed"])["val_loss"].transform("min")
     return sites[least.isna() | (sites["val_loss"] == least)].reset_index(drop=True)
-
-
-def divided(dataset: Dataset, seed: int) -> Dataset:
-    """The Dataset with parts drawn anew, classes alike in all parts of every site.
-
-    Args:
-        dataset: with sites; patients, and rows that are identical, stay together.
-        seed: of the draw.
-
-    Raises:
-        InputError: a row without site or without label.
-    """
-    rows = dataset.manifest
-    for column in ("site", "label"):
-        empty = rows[column] == ""
-        if empty.any():
-            name = rows.loc[empty, dataset.unit].iloc[0]
-            raise InputError(
-                f"{dataset.root / 'manifest.csv'}: {dataset.unit} '{name}' has no {column}; federated-hospitals needs "
-                "one for every row"
-            )
-    strata = rows["site"] + "\n" + rows["label"]
-    together = units(
-        pd.DataFrame({"patient": rows["patient"].astype(str), "copy": _copies(dataset)}), ["patient", "copy"]
-    )
-    fractions = (1 - TEST - VALIDATION, VALIDATION, TEST)
-    parts = split_groups(strata, together, fractions, seed)
-    return replace(dataset, manifest=rows.assign(split=parts))
 
 
 def _copies(dataset: Dataset) -> pd.Series:

@@ -1,4 +1,4 @@
-"""Federated training on TensorFlow Federated: the only place that imports it."""
+"""Federated training on TensorFlow Federated: imported here, and by `federated.remote.mailbox`, alone."""
 
 import warnings
 

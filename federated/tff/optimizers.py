@@ -1,4 +1,4 @@
-"""The algorithms: what each does at the client and which optimizer it has at the server."""
+"""What TFF brings to a strategy: the optimizers of server and clients, and the aggregation."""
 
 import tensorflow_federated as tff
 

@@ -33,7 +33,6 @@ def models():
 @click.command(cls=Command)
 def doctor():
     """Versions against the lock, processors and memory; exit code 1 when something is broken."""
-
     findings = examine()
     table("medimg doctor", ["check", "found", "state"], [list(f) for f in findings])
     sys.exit(0 if all(state == "ok" for _, _, state in findings) else 1)

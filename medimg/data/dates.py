@@ -91,15 +91,6 @@ class Recognition:
         return bool(self._open) and self._open[0] is _AMBIGUOUS and max(self._first, self._second) <= 12
 
 
-def _all_match(known: pa.Array, form: Form) -> bool:
-    # Most text is no date: one cell says so.
-    for cells in (known.slice(0, 1), known):
-        matched = pc.match_substring_regex(cells, form.pattern)
-        if not pc.all(matched, min_count=0).as_py():
-            return False
-    return True
-
-
 def to_iso(text: pd.Series, form: Form) -> pd.Series:
     """Dates of one form as `2020-03-01`, with `T14:05:00` where any of them has a time other than midnight.
 
@@ -130,13 +121,6 @@ def without_midnight(text: pd.Series) -> pd.Series:
     return text
 
 
-def _offset(zone: pd.Series) -> np.ndarray:
-    """Seconds that a zone like `+01:00` is ahead of UTC."""
-    parts = zone.str.extract(r"^([+-])(\d{2}):?(\d{2})$")
-    ahead = pd.to_numeric(parts[1]).fillna(0) * 3600 + pd.to_numeric(parts[2]).fillna(0) * 60
-    return np.where(parts[0] == "-", -ahead, ahead)
-
-
 def days_since_1970(dates: np.ndarray) -> np.ndarray:
     """Days since 1970-01-01 in the proleptic Gregorian calendar.
 
@@ -151,3 +135,19 @@ def days_since_1970(dates: np.ndarray) -> np.ndarray:
     """
     seconds = np.asarray(dates, dtype="datetime64[s]").astype(np.int64)
     return seconds / SECONDS_IN_DAY
+
+
+def _offset(zone: pd.Series) -> np.ndarray:
+    """Seconds that a zone like `+01:00` is ahead of UTC."""
+    parts = zone.str.extract(r"^([+-])(\d{2}):?(\d{2})$")
+    ahead = pd.to_numeric(parts[1]).fillna(0) * 3600 + pd.to_numeric(parts[2]).fillna(0) * 60
+    return np.where(parts[0] == "-", -ahead, ahead)
+
+
+def _all_match(known: pa.Array, form: Form) -> bool:
+    # Most text is no date: one cell says so.
+    for cells in (known.slice(0, 1), known):
+        matched = pc.match_substring_regex(cells, form.pattern)
+        if not pc.all(matched, min_count=0).as_py():
+            return False
+    return True

@@ -89,6 +89,18 @@ def metrics_of(run: Run) -> dict | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
+def thresholds(run: Run, description: dict) -> list[float]:
+    """Per class, from the Run's evaluation on its own test part; 0.5 before one."""
+    classes = description["classes"]
+    metrics = metrics_of(run)
+    value = metrics["threshold"]["value"] if metrics else None
+    if isinstance(value, dict):
+        return [float(value[name]) for name in classes]
+    if isinstance(value, list):
+        return [float(v) for v in value]
+    return [0.5 if value is None else float(value)] * len(classes)
+
+
 def threshold_statement(metrics: dict | None, description: dict) -> str:
     """What decides, in one sentence; the same in the report, in the model card and on the command line.
 
@@ -145,15 +157,3 @@ def _stored(run: Run, rule: Rule, classes: tuple[str, ...]) -> OperatingPoint | 
     threshold = np.array([value[name] for name in classes]) if isinstance(value, dict) else value
     note = f"{stored['note']}; taken from metrics.json, since the Run's data are not here"
     return OperatingPoint(threshold, {**stored, "note": note})
-
-
-def thresholds(run: Run, description: dict) -> list[float]:
-    """Per class, from the Run's evaluation on its own test part; 0.5 before one."""
-    classes = description["classes"]
-    metrics = metrics_of(run)
-    value = metrics["threshold"]["value"] if metrics else None
-    if isinstance(value, dict):
-        return [float(value[name]) for name in classes]
-    if isinstance(value, list):
-        return [float(v) for v in value]
-    return [0.5 if value is None else float(value)] * len(classes)

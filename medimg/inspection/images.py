@@ -1,4 +1,4 @@
-"""Look over a Dataset before training: counts, leakage, label conflicts, broken files, image sizes.
+"""Look over a Dataset of images before training: counts, leakage, label conflicts, broken files, image sizes.
 
 What is looked for in a table is in `medimg.inspection.tables`.
 """

@@ -1,4 +1,4 @@
-"""Dataset -> tf.data: images are decoded once into a cache of raw pixels at the model's size, then streamed.
+"""Images, decoded once into a cache of raw pixels at the model's size, which `medimg.pipeline.batches` streams.
 
 The cache is one array (N, S, S, C) of uint8 (uint16 where the images have 16 bits), in RAM when it fits in the budget,
 else in a file read with plain positioned reads: a memory map would count every page it touched as the process's own.

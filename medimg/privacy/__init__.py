@@ -1,1 +1,1 @@
-"""Differentially private training, its ledger, and the audit that tests what it claims."""
+"""Differential privacy by patient: draws, clipped sums and noise, accounting, ledgers, and what is said of them."""

@@ -29,7 +29,7 @@ class Stretch:
 
     Attributes:
         phase: its phase, or the site that makes them.
-        draw: `medimg.privacy.draws.noise_seed.draw_key`.
+        draw: `medimg.privacy.draws.noise_seed.Secret.draw`.
         mechanism: of each step.
         ranges: [first step, one past the last).
     """

@@ -1,4 +1,4 @@
-"""Options of `medimg synthetic judge`: its fields are the options. Nothing heavy is imported here."""
+"""Options of `medimg judge`: its fields are the options. Nothing heavy is imported here."""
 
 from dataclasses import dataclass
 

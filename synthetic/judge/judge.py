@@ -22,8 +22,8 @@ from synthetic.judge import (
 from synthetic.judge.config import JudgeConfig
 from synthetic.judge.rows import Subject, load
 from synthetic.judge.vectors import Vectors, of_table
+from synthetic.judge.verdict import formal_guarantee
 from synthetic.judge.verdict import judge as verdict_on
-from synthetic.judge.verdict import sentence
 
 # Classifiers learn from more rows than distances are measured between.
 MOST_TRAINING_ROWS = 20_000
@@ -81,7 +81,7 @@ def judge(
         "real_fingerprint": everything.real.fingerprint(),
         "rows": {"train": len(everything.train), "test": len(everything.test), "synthetic": len(everything.made)},
         **result,
-        **verdict_on(result, sentence(everything)),
+        **verdict_on(result, formal_guarantee(everything)),
         "notes": judged.subject.notes,
         "options": config.to_dict(),
     }

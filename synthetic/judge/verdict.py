@@ -10,7 +10,7 @@ from synthetic.judge.findings import GRADES, PARTS, Finding, percent
 from synthetic.judge.rows import Subject
 from synthetic.judge.tail_findings import tail_findings
 
-NONE = (
+NO_GUARANTEE = (
     "No formal guarantee: the generator was not trained with differential privacy; the tests above can show a leak, "
     "and never that there is none."
 )
@@ -206,7 +206,7 @@ def _diversity(found: dict) -> Iterator[Finding]:
         )
 
 
-def sentence(subject: Subject) -> str:
+def formal_guarantee(subject: Subject) -> str:
     """Of privacy.json in the synthetic Dataset, else of its preparation's `privacy`, else that there is none."""
     content = ledger.read(subject.synthetic.root)
     entry = content or subject.origin.get("privacy")
@@ -214,7 +214,7 @@ def sentence(subject: Subject) -> str:
     if isinstance(epsilon, dict):
         epsilon = epsilon.get("pld")
     if not isinstance(epsilon, int | float):
-        return NONE
+        return NO_GUARANTEE
     delta = entry.get("delta", 0.0)
     return (
         f"Formal guarantee, as the privacy ledger says: (epsilon, delta) = ({epsilon:.3g}, {delta:g}) for one "

@@ -1,4 +1,4 @@
-"""A table Dataset's training part -> made rows: what `synthetic.synthesize` calls for `ctgan` and `tvae`."""
+"""A table Dataset's training part -> made rows: what `synthetic.synthesize` calls for a generator of rows."""
 
 from collections.abc import Callable
 from pathlib import Path

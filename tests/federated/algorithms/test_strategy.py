@@ -36,3 +36,19 @@ def test_scaffold_alone_needs_plain_sgd_and_weighs_alike(name):
         strategy.check(adam)
     with pytest.raises(InputError, match="--weighting examples: scaffold"):
         Strategy(name, weighting="examples")
+
+
+@pytest.mark.parametrize(
+    ("options", "option"),
+    [
+        ({"name": "fedfoo"}, "--strategy fedfoo"),
+        ({"name": "fedprox"}, "--proximal"),
+        ({"proximal": 0.1}, "--proximal"),
+        ({"name": "scaffold", "weighting": "examples"}, "--weighting examples"),
+        ({"name": "scaffold", "aggregation": "robust-clip"}, "--aggregation robust-clip"),
+        ({"aggregation": "median"}, "--aggregation median"),
+    ],
+)
+def test_options_that_do_not_go_together(options, option):
+    with pytest.raises(ValueError, match=option):
+        Strategy(**options)

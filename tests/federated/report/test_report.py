@@ -27,7 +27,6 @@ from medimg.comparison.candidates import constant
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.predictions import Predictions
-from medimg.style.words import bytes_text, epsilon_text, seconds_text
 
 SIZES = {"Basel": 400, "Graz <West>": 60, "NA": 150, "Oslo": 90}
 ROUNDS = 12
@@ -351,17 +350,6 @@ def test_incidents_name_rounds_and_reasons():
     assert len(incidents(many)) == 13
     assert incidents(many)[-1].startswith("and 8 more")
     assert spans([5, 1, 2, 9, 8, 7]) == "1, 2, 5, 7 to 9"
-
-
-def test_amounts_as_people_read_them():
-    sizes = {0: "0 B", 36: "36 B", 999: "999 B", 999.9: "1000 B", 1000: "1 kB"}
-    sizes |= {3_523_456: "3.52 MB", 999_900: "1000 kB", 7.2e9: "7.2 GB", 5e15: "5000 TB"}
-    assert {amount: bytes_text(amount) for amount in sizes} == sizes
-    times = {0.084: "0.084 s", 9.9: "9.9 s", 9.96: "10 s", 59.4: "59 s", 59.6: "1 min 0 s"}
-    times |= {200: "3 min 20 s", 7500: "2 h 5 min"}
-    assert {amount: seconds_text(amount) for amount in times} == times
-    assert epsilon_text({"pld": 2.3456, "rdp": 3}) == "2.35"
-    assert (epsilon_text("infinite"), epsilon_text(None)) == ("infinite", "unknown")
 
 
 def test_curves_are_the_histories(case):

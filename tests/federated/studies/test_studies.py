@@ -1,13 +1,11 @@
-"""Studies of federation: their statistics in closed form, their division of patients, small ones from end to end."""
+"""Studies of federation: their division of patients, small ones from end to end."""
 
 import dataclasses
 import json
-import math
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from federated.studies import STUDIES, function_of
 from federated.studies.config import FederatedStudyConfig
@@ -17,9 +15,6 @@ from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.preparation.prepare import prepare
-from medimg.studies.folder import claim
-from medimg.studies.markdown import table_lines
-from medimg.studies.over_seeds import mean_interval, summary
 
 
 @pytest.fixture(scope="module")
@@ -50,51 +45,6 @@ def hospitals(tmp_path_factory) -> Dataset:
     return Dataset.load(root)
 
 
-def test_mean_interval_is_students_t():
-    values = [0.8, 0.9, 0.85]
-    mean, low, high = mean_interval([*values, math.nan])
-    expected = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
-    assert (mean, low, high) == pytest.approx((np.mean(values), *expected))
-    assert mean_interval([0.5])[0] == 0.5
-    assert math.isnan(mean_interval([0.5])[1])
-    assert all(map(math.isnan, mean_interval([math.nan])))
-
-
-def test_summary_compares_seed_by_seed():
-    rows = [
-        {"model": "a", "seed": 0, "auroc": 0.9},
-        {"model": "a", "seed": 1, "auroc": 0.7},
-        {"model": "pooled", "seed": 1, "auroc": 0.8},
-        {"model": "pooled", "seed": 0, "auroc": 1.0},
-    ]
-    table = summary(pd.DataFrame(rows), ["model"], ["auroc"], "pooled").set_index("model")
-    assert table.loc["a", "auroc"] == pytest.approx(0.8)
-    # The means over seeds vary by 0.1; the difference is the same for both.
-    assert table.loc["a", "auroc_less_pooled"] == pytest.approx(-0.1)
-    assert table.loc["a", "auroc_less_pooled_low"] == pytest.approx(-0.1)
-    assert table.loc["pooled", "auroc_less_pooled"] == 0
-
-
-def test_summary_compares_within_the_group():
-    rows = [
-        {"partition": "iid", "trained": "federated", "seed": 0, "auroc": 0.9},
-        {"partition": "iid", "trained": "pooled", "seed": 0, "auroc": 0.8},
-        {"partition": "shards", "trained": "federated", "seed": 0, "auroc": 0.5},
-        {"partition": "shards", "trained": "pooled", "seed": 0, "auroc": 0.7},
-    ]
-    table = summary(pd.DataFrame(rows), ["partition", "trained"], ["auroc"], "pooled")
-    assert table["auroc_less_pooled"].tolist() == pytest.approx([0.1, 0, -0.2, 0])
-
-
-def test_table_lines_show_intervals_and_what_is_absent():
-    rows = [
-        {"model": "a", "auroc": 0.9, "auroc_low": 0.85, "auroc_high": 0.95, "auroc_less_b": 0.1},
-        {"model": "b", "auroc": math.nan, "auroc_low": math.nan, "auroc_high": math.nan},
-    ]
-    lines = table_lines(pd.DataFrame(rows), ["model"], ["auroc", "auroc_less_b"])
-    assert lines[2:] == ["| a | 0.900 [0.850, 0.950] | +0.100 |", "| b | - | - |"]
-
-
 def test_division_keeps_sites_classes_and_copies(hospitals):
     manifest = hospitals.manifest.copy()
     # The second row is the first one entered twice under another name.
@@ -116,18 +66,6 @@ def test_division_names_a_row_without_site(hospitals):
     manifest.loc[4, "site"] = ""
     with pytest.raises(InputError, match="row 'p004' has no site"):
         divided(dataclasses.replace(hospitals, manifest=manifest), 0)
-
-
-def test_a_folder_belongs_to_one_study(hospitals, tmp_path):
-    claim(tmp_path, "federated-toy", hospitals, {"rounds": 5, "rates": (1, 2)})
-    claim(tmp_path, "federated-toy", hospitals, {"rounds": 5, "rates": (1, 2)})
-    with pytest.raises(InputError, match="options"):
-        claim(tmp_path, "federated-toy", hospitals, {"rounds": 6, "rates": (1, 2)})
-    with pytest.raises(InputError, match="another folder"):
-        claim(tmp_path, "federated-skin", hospitals, {"rounds": 5, "rates": (1, 2)})
-    (tmp_path / "study.json").write_text("{")
-    with pytest.raises(InputError, match="damaged"):
-        claim(tmp_path, "federated-toy", hospitals, {})
 
 
 def test_every_study_is_there_and_no_other():

@@ -392,22 +392,6 @@ def test_multilabel(execution, tmp_path):
     assert max_difference(state.weights, model.get_weights()) < 1e-5
 
 
-@pytest.mark.parametrize(
-    ("settings", "named"),
-    [
-        ({"name": "fedfoo"}, "--strategy fedfoo"),
-        ({"name": "fedprox"}, "--proximal"),
-        ({"proximal": 0.1}, "--proximal"),
-        ({"name": "scaffold", "weighting": "examples"}, "--weighting examples"),
-        ({"name": "scaffold", "aggregation": "robust-clip"}, "--aggregation robust-clip"),
-        ({"aggregation": "median"}, "--aggregation median"),
-    ],
-)
-def test_settings_that_do_not_go_together(settings, named):
-    with pytest.raises(ValueError, match=named):
-        Strategy(**settings)
-
-
 def test_a_new_strategy_is_one_class_and_one_line_of_the_table(execution, federation, monkeypatch):
     class Halves(Plain):
         """Clients send half their update, and remember the other half for their next round."""

@@ -1,6 +1,7 @@
 """The gate, against brute force over the files."""
 
 import itertools
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -112,3 +113,16 @@ def test_missing_and_broken_files_are_named_by_row(dataset):
     paths[7].write_bytes(b"")
     with pytest.raises(InputError, match=r"manifest\.csv row 5: .*03\.png.*and 1 more files"):
         require_no_leakage(dataset)
+
+
+def test_leakage_of_a_table_is_by_patients(small_table):
+    assert not find_leakage(small_table)
+    require_no_leakage(small_table)
+    manifest = small_table.manifest.copy()
+    manifest.loc[0, "split"] = "test"
+    leaky = replace(small_table, manifest=manifest)
+    found = find_leakage(leaky)
+    assert [leak.name for leak in found.patients] == ["p0"]
+    assert not found.images
+    with pytest.raises(InputError, match=r"1 patients are in more than one part: p0 \(r0 in test = r1 in train\)"):
+        require_no_leakage(leaky)

@@ -9,7 +9,6 @@ from medimg.evaluation.gallery import write_figures
 from medimg.evaluation.mistakes import worst_mistakes
 from medimg.evaluation.predictions import Predictions, as_written
 from medimg.evaluation.summary import summarise
-from medimg.style.words import shortened, with_interval
 
 
 def test_the_worst_mistakes_come_first_with_an_even_share_per_label():
@@ -82,10 +81,3 @@ def test_as_written_survives_the_file(tmp_path):
     read = pd.read_csv(tmp_path / "p.csv", float_precision="round_trip").to_numpy()
     assert (read == written).all()
     assert (written.astype(np.float32) == p).all()
-
-
-def test_texts():
-    assert shortened("abcdefghij", 5) == "ab…ij"
-    assert shortened("abcde", 5) == "abcde"
-    assert with_interval({"value": None, "low": None, "high": None}) == "undefined"
-    assert with_interval({"value": 0.97, "low": 0.955, "high": 0.983}) == "0.970 (0.955 to 0.983)"

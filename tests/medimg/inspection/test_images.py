@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 
 from medimg.config import PhantomConfig, PrepareConfig
-from medimg.data.cache import cache_folder
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import write_png
 from medimg.inspection.counts import UNLABELLED
 from medimg.inspection.inspect import inspect
-from medimg.preparation.builtin import resolve
 from medimg.preparation.prepare import prepare
 
 
@@ -78,19 +76,3 @@ def test_everything_wrong_is_listed_and_nothing_stops(phantom, tmp_path):
     page = (tmp_path / "out" / "inspection.html").read_text()
     assert rows["image"][train] in page
     assert rows["image"][gone] in page
-
-
-@pytest.mark.slow
-def test_the_built_in_phantom_is_drawn_once(tmp_path, monkeypatch):
-    monkeypatch.setenv("MEDIMG_CACHE", str(tmp_path / "cache"))
-    assert cache_folder() == tmp_path / "cache"
-    assert resolve("some/folder").parts == ("some", "folder")
-    folder = resolve("phantom")
-    written = (folder / "dataset.yaml").stat().st_mtime_ns
-    assert resolve("phantom") == folder
-    assert (folder / "dataset.yaml").stat().st_mtime_ns == written
-    assert Dataset.load(folder).classes == ("normal", "opacity")
-    assert [path.name for path in (tmp_path / "cache").iterdir()] == [folder.name]
-    monkeypatch.delenv("MEDIMG_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_folder() == tmp_path / "xdg" / "medimg"

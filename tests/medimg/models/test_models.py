@@ -1,4 +1,4 @@
-"""Acceptance 5: every model of the registry, at its minimum size; weights files; norm; blocks."""
+"""Every model of the registry, at its minimum size; weights files; norm; blocks."""
 
 import h5py
 import numpy as np

@@ -1,6 +1,4 @@
-"""Rows into parts: patients, identical rows, official parts, leakage."""
-
-from dataclasses import replace
+"""Rows into parts: patients, identical rows, official parts."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +7,6 @@ import yaml
 
 from medimg.atomic import write_text
 from medimg.config import PrepareConfig
-from medimg.data.leakage import find_leakage, require_no_leakage
 from medimg.errors import InputError
 from medimg.preparation.prepare import _pixels_of, prepare
 from medimg.preparation.table_splits import assign_row_parts
@@ -176,16 +173,3 @@ def test_a_killed_preparation_is_begun_again(tmp_path):
     again = prepare("table", tmp_path / "t.csv", tmp_path / "data", PrepareConfig())
     assert again.fingerprint() == fingerprint
     assert not scratch.exists()
-
-
-def test_leakage_of_a_table_is_by_patients(small_table):
-    assert not find_leakage(small_table)
-    require_no_leakage(small_table)
-    manifest = small_table.manifest.copy()
-    manifest.loc[0, "split"] = "test"
-    leaky = replace(small_table, manifest=manifest)
-    found = find_leakage(leaky)
-    assert [leak.name for leak in found.patients] == ["p0"]
-    assert not found.images
-    with pytest.raises(InputError, match=r"1 patients are in more than one part: p0 \(r0 in test = r1 in train\)"):
-        require_no_leakage(leaky)

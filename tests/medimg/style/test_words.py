@@ -5,7 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from medimg.style.words import interval, listed, number, signed, signed_interval, signed_with_interval, with_interval
+from medimg.style.words import (
+    bytes_text,
+    epsilon_text,
+    interval,
+    listed,
+    number,
+    seconds_text,
+    shortened,
+    signed,
+    signed_interval,
+    signed_with_interval,
+    with_interval,
+)
 
 TOP = Path(__file__).parents[3]
 MEASURED = {"value": 0.12849, "low": -0.0812, "high": 0.1774}
@@ -51,3 +63,23 @@ def test_intervals_and_minus_signs_are_written_in_one_place():
     assert len(files) > 300
     writing = [path.relative_to(TOP).as_posix() for path in files if forms.search(path.read_text(encoding="utf-8"))]
     assert writing == ["medimg/style/words.py"]
+
+
+def test_amounts_as_people_read_them():
+    sizes = {0: "0 B", 36: "36 B", 999: "999 B", 999.9: "1000 B", 1000: "1 kB"}
+    sizes |= {3_523_456: "3.52 MB", 999_900: "1000 kB", 7.2e9: "7.2 GB", 5e15: "5000 TB"}
+    assert {amount: bytes_text(amount) for amount in sizes} == sizes
+    times = {0.084: "0.084 s", 9.9: "9.9 s", 9.96: "10 s", 59.4: "59 s", 59.6: "1 min 0 s"}
+    times |= {200: "3 min 20 s", 7500: "2 h 5 min"}
+    assert {amount: seconds_text(amount) for amount in times} == times
+    assert epsilon_text({"pld": 2.3456, "rdp": 3}) == "2.35"
+    assert (epsilon_text("infinite"), epsilon_text(None)) == ("infinite", "unknown")
+
+
+def test_a_long_name_loses_its_middle():
+    assert shortened("abcdefghij", 5) == "ab…ij"
+    assert shortened("abcde", 5) == "abcde"
+
+
+def test_zeros_at_the_end_are_written():
+    assert with_interval({"value": 0.97, "low": 0.955, "high": 0.983}) == "0.970 (0.955 to 0.983)"

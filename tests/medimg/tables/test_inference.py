@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from medimg.data.dates import DAY_FIRST, FORMS, ISO, MONTH_FIRST, to_iso, without_midnight
+from medimg.data.dates import DAY_FIRST, FORMS, MONTH_FIRST, to_iso, without_midnight
 from medimg.errors import InputError
 from medimg.tables import columns
 from medimg.tables.columns import forced, infer
@@ -142,13 +142,6 @@ def test_every_form_is_read_as_python_reads_it(form):
     cells = pd.Series([day.strftime(form.layout), later.strftime(form.layout), "", "nonsense"])
     assert list(without_midnight(to_iso(cells, form))) == ["2020-10-25", "2019-02-03", "", ""]
     assert infer("birth_date", summary(cells[:3])).form is form
-
-
-def test_times_of_day():
-    cells = ["2020-03-01T14:05", "2020-03-01 14:05:09.5", "2020-03-01T00:30+01:00", "2020-02-30"]
-    expected = ["2020-03-01T14:05:00", "2020-03-01T14:05:09", "2020-02-29T23:30:00", ""]
-    assert list(to_iso(pd.Series(cells), ISO)) == expected
-    assert list(to_iso(pd.Series(["2020-03-01 25:00"]), ISO)) == [""]
 
 
 def test_whole_numbers_are_dates_only_by_name():

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.data.dates import days_since_1970
 from medimg.errors import InputError
 from medimg.tables.preprocessing import Column, Preprocessing
 from medimg.tables.raw import Input, read
@@ -118,15 +117,6 @@ def test_a_column_given_twice_is_refused():
     twice = pd.concat([frame(), frame()[["chol"]]], axis=1)
     with pytest.raises(InputError, match="column 'chol' is there twice"):
         PREPROCESSING.transform(twice)
-
-
-def test_days_are_those_of_the_calendar():
-    import datetime
-
-    start = datetime.datetime(1970, 1, 1)
-    for moment in ("1600-02-29T00:00:00", "1899-12-31T23:59:59", "2000-02-29T06:00:00", "2262-05-01T00:00:00"):
-        expected = (datetime.datetime.fromisoformat(moment) - start).total_seconds() / 86400
-        assert days_since_1970(np.array([moment]))[0] == expected
 
 
 def test_numbers_are_read_as_a_served_model_is_given_them():

@@ -11,8 +11,8 @@ from synthetic.judge import copies, pictures, thumbnails
 from synthetic.judge.config import JudgeConfig
 from synthetic.judge.judge import measures
 from synthetic.judge.rows import load
+from synthetic.judge.verdict import formal_guarantee
 from synthetic.judge.verdict import judge as verdict_on
-from synthetic.judge.verdict import sentence
 from tests.synthetic.judge.conftest import as_synthetic, as_synthetic_images
 
 QUICK = JudgeConfig(train_with=("decision-tree",), features="dct", bootstrap=200, most_rows=50)
@@ -97,7 +97,7 @@ def test_image_copies_are_sought_in_all_images(films, tmp_path):
     assert [pair["real"] for pair in found["pairs"]] == copied
     assert found["rate"] == pytest.approx(3 / len(rows))
     assert found["held_out_count"] == 0
-    judged = verdict_on(result, sentence(subject))
+    judged = verdict_on(result, formal_guarantee(subject))
     assert judged["grades"]["privacy"] == "fail"
 
 

@@ -9,8 +9,8 @@ from synthetic.judge.config import JudgeConfig
 from synthetic.judge.judge import judge, measures
 from synthetic.judge.report_folder import beside
 from synthetic.judge.rows import load
+from synthetic.judge.verdict import formal_guarantee
 from synthetic.judge.verdict import judge as verdict_on
-from synthetic.judge.verdict import sentence
 from tests.synthetic.judge.conftest import as_synthetic_images
 
 QUICK = JudgeConfig(train_with=("logistic-regression", "random-forest"), features="dct", bootstrap=200)
@@ -19,7 +19,7 @@ QUICK = JudgeConfig(train_with=("logistic-regression", "random-forest"), feature
 def verdict(real, synthetic):
     subject = load(synthetic.root, real.root)
     result, _ = measures(subject, QUICK)
-    return {**result, **verdict_on(result, sentence(subject))}
+    return {**result, **verdict_on(result, formal_guarantee(subject))}
 
 
 def test_real_patients_held_out_pass(films, tmp_path):

@@ -15,8 +15,8 @@ from synthetic.judge.printed import printed
 from synthetic.judge.quality import quality
 from synthetic.judge.report_folder import beside
 from synthetic.judge.rows import load
+from synthetic.judge.verdict import formal_guarantee
 from synthetic.judge.verdict import judge as verdict_on
-from synthetic.judge.verdict import sentence
 from tests.synthetic.judge.conftest import as_synthetic
 
 QUICK = JudgeConfig(train_with=("logistic-regression", "k-nn"), bootstrap=200)
@@ -26,7 +26,7 @@ def verdict(real, synthetic):
     """Measures and the verdict, without the report."""
     subject = load(synthetic.root, real.root)
     result, _ = measures(subject, QUICK)
-    return {**result, **verdict_on(result, sentence(subject))}
+    return {**result, **verdict_on(result, formal_guarantee(subject))}
 
 
 @pytest.fixture(scope="module")

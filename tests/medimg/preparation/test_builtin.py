@@ -1,0 +1,23 @@
+"""The built-in phantom, and where it is kept."""
+
+import pytest
+
+from medimg.data.cache import cache_folder
+from medimg.data.dataset import Dataset
+from medimg.preparation.builtin import resolve
+
+
+@pytest.mark.slow
+def test_the_built_in_phantom_is_drawn_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDIMG_CACHE", str(tmp_path / "cache"))
+    assert cache_folder() == tmp_path / "cache"
+    assert resolve("some/folder").parts == ("some", "folder")
+    folder = resolve("phantom")
+    written = (folder / "dataset.yaml").stat().st_mtime_ns
+    assert resolve("phantom") == folder
+    assert (folder / "dataset.yaml").stat().st_mtime_ns == written
+    assert Dataset.load(folder).classes == ("normal", "opacity")
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [folder.name]
+    monkeypatch.delenv("MEDIMG_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_folder() == tmp_path / "xdg" / "medimg"
