@@ -16,10 +16,10 @@ from scipy.spatial.distance import jensenshannon
 
 from federated.clients.client import Client
 from medimg.data.dataset import SEPARATOR, SPLITS, Dataset
+from medimg.inspection.counts import UNLABELLED
 from medimg.tables.shift import site_shift
 
 POOLED = "(pooled)"
-UNLABELLED = "(unlabelled)"
 _PERMUTATIONS = 200
 _UNPROTECTED = ("val", "test")
 _COLUMNS = (

@@ -29,26 +29,29 @@ def list_sources():
     table("Sources", ["source", "task", "modality", "licence", "layout", "how to get it"], rows)
 
 
+# Key of the source that help is asked on: of one call of the command, not of the command itself.
+_HELP_ON = "medimg.prepare.source"
+
+
 class Prepare(Command):
     """`medimg data prepare`, whose help on a source shows the options that the source reads."""
-
-    _source = None
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As Click does; help is answered on the way."""
         if {"--help", "-h"} & set(args):
             from medimg.sources import SOURCES
 
-            self._source = next((SOURCES[word] for word in args if word in SOURCES), None)
+            ctx.meta[_HELP_ON] = next((SOURCES[word] for word in args if word in SOURCES), None)
         return super().parse_args(ctx, args)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Without those that the source does not read."""
         params = super().get_params(ctx)
-        if self._source is None:
+        source = ctx.meta.get(_HELP_ON)
+        if source is None:
             return params
         known = {field.name for config in (PrepareConfig, PhantomConfig) for field in fields(config)}
-        return [param for param in params if param.name not in known - self._source.reads()]
+        return [param for param in params if param.name not in known - source.reads()]
 
 
 @data.command(cls=Prepare)

@@ -85,6 +85,13 @@ def test_help_on_a_source_shows_what_it_reads(source):
     assert shown & of_sources == read
 
 
+def test_help_on_a_source_changes_nothing_for_the_next_call(tmp_path):
+    medimg("data", "prepare", "heart", "--help")
+    given = medimg("data", "prepare", "chestxray14", tmp_path, "--labels", "no.csv", "--out", tmp_path / "out")
+    assert "No such option" not in given.output
+    assert "medimg: error" in given.output
+
+
 # --- folder
 
 
