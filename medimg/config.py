@@ -37,6 +37,11 @@ class PrepareConfig(
         "Parts balanced by class, or each patient by a lot of their own, whoever else is there: for private training.",
         choices=("balanced", "lot"),
     )
+    positive: str | None = option(
+        None,
+        "Of two classes the positive one (default: the one that is not called normal, benign, 0 or the like).",
+        metavar="CLASS",
+    )
     group_by: str = option("patient", "Column whose values never cross splits.")
     on_duplicates: str = option(
         "error",

@@ -17,6 +17,7 @@ from medimg.comparison.seeds import seed_tests
 from medimg.comparison.sklearn_models import wanted
 from medimg.comparison.verdict import verdict
 from medimg.config import CompareConfig
+from medimg.data.positive import positive_class
 from medimg.errors import InputError
 from medimg.evaluation.copied_rows import copies_note
 from medimg.evaluation.intervals import LEVEL, cluster_bootstrap, percentile_interval
@@ -127,6 +128,7 @@ def _measured(first: Evaluated, models: list[Candidate], config: CompareConfig, 
         "lower_is_better": config.metric in LOWER_IS_BETTER,
         "task": first.metrics["task"],
         "classes": list(first.metrics["classes"]),
+        "positive_class": positive_class(first.metrics["task"], first.metrics["classes"]),
         "dataset": first.metrics.get("dataset", ""),
         "split": first.metrics["split"],
         "unit": first.unit,

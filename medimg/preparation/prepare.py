@@ -13,6 +13,7 @@ import yaml
 from medimg import atomic
 from medimg.config import PhantomConfig, PrepareConfig
 from medimg.data.dataset import SEPARATOR, Dataset
+from medimg.data.positive import positive_last
 from medimg.data.splits import parse_split
 from medimg.errors import InputError
 from medimg.preparation.decoding import Decoded, decode_all, mask_name
@@ -75,12 +76,14 @@ def prepare(
     extra = {"phantom": phantom} if source == "phantom" else {}
     # Before anything at `out` is touched: a mistyped path must not cost the Dataset that is to be replaced.
     scan = chosen.scan(path, config, **extra)
+    classes, undecided = positive_last(scan.task, scan.classes, config.positive)
+    scan = replace(scan, notes=scan.notes + undecided)
     finished = _claim(out, identity, overwrite)
     if finished:
         return finished
     scratch = _start(out, identity)
     if isinstance(scan, TableScan):
-        dataset = write_table(scan, out, config, fractions, identity, progress)
+        dataset = write_table(scan, out, config, fractions, identity, classes, progress)
         _remove(scratch)
         return dataset
     decoded, broken = decode_all(scan, out, scratch, config.image_size, config.workers or os.cpu_count() or 1, progress)
@@ -104,7 +107,7 @@ def prepare(
         root=out,
         name=scan.name,
         task=scan.task,
-        classes=scan.classes,
+        classes=classes,
         manifest=parted.table,
         modality=scan.modality,
         licence=scan.licence,
@@ -113,7 +116,7 @@ def prepare(
         negative=scan.negative,
         preparation={**identity, "rejected": len(rejected), "notes": notes},
     )
-    dataset.save()
+    dataset.save(scan.classes)
     _tidy(dataset)
     return dataset
 

@@ -24,13 +24,25 @@ class ServedAnswer(tf.Module):
         self.thresholds = np.asarray(thresholds, np.float32)
 
     def answer(self, model_input):
-        """Probabilities float32 (B, classes), class names (B, classes) and the label (B,) of a batch."""
+        """What is served of a batch.
+
+        Returns:
+            `probabilities` float32 (B, classes), `classes` (their names, B, classes) and `label` (B,); unless the
+            task is multiclass, `threshold`: binary float32 (B,), of the positive class, multilabel (B, classes); of a
+            binary task `positive_class` (B,) and `positive_probability` float32 (B,).
+        """
         logits = tf.cast(self._forward(model_input, training=False), tf.float64)
         activation = tf.sigmoid if self.task == "multilabel" else tf.nn.softmax
         probabilities = tf.cast(activation(logits), tf.float32)
         # One row of names per example: TF Serving's row format wants a batch dimension on every output.
         classes = tf.tile(self.classes[None, :], [tf.shape(model_input)[0], 1])
-        return {"probabilities": probabilities, "classes": classes, "label": self._label(probabilities)}
+        answer = {"probabilities": probabilities, "classes": classes, "label": self._label(probabilities)}
+        if self.task != "multiclass":
+            answer["threshold"] = tf.zeros_like(probabilities) + self.thresholds
+        if self.task == "binary":
+            answer["threshold"] = answer["threshold"][:, 1]
+            answer |= {"positive_class": classes[:, 1], "positive_probability": probabilities[:, 1]}
+        return answer
 
     def _label(self, probabilities):
         if self.task == "binary":

@@ -76,6 +76,7 @@ def judge(
         "synthetic": str(everything.synthetic.root.resolve()),
         "real": str(everything.real.root.resolve()),
         "dataset": everything.real.name,
+        "positive_class": everything.real.positive,
         "unit": everything.real.unit,
         "origin": everything.origin,
         "real_fingerprint": everything.real.fingerprint(),
