@@ -130,6 +130,7 @@ def ledger(shared, delta: float) -> None:
 def evaluation(result: dict) -> None:
     """Metrics with intervals, by class and by site, and what decides."""
     from medimg.evaluation.operating_point import threshold_statement
+    from medimg.evaluation.recalibration import calibration_words, miscalibration
 
     positive(result)
     title = f"{result['split']}: {result['n']} of {result['patients']} patients"
@@ -144,6 +145,9 @@ def evaluation(result: dict) -> None:
         table("Each class against the rest", ["class", *CLASS_METRICS], rows)
     _sites(result)
     say(threshold_statement(result, result))
+    say(calibration_words(result["calibration"]))
+    for reason in miscalibration(result["calibration"]):
+        say(f"note: {reason}")
 
 
 def _copies(result: dict) -> None:

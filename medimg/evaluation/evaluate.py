@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from medimg import atomic
@@ -71,22 +70,43 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     if config.data is not None and training is not None and is_private(run.config["options"]):
         _require_others(subject, training)
     folder = evaluation_folder(run, config, subject.dataset)
-    model = run.model()
-    predict = _predictor(model, description, config.batch_size, progress)
+    _check_calibration(config, run, training)
+    # Here: what computes takes seconds to import, and a mistaken option should not.
+    from medimg.evaluation import calibrate
+    from medimg.evaluation.answers import Answers
+    from medimg.evaluation.prediction import probabilities
+
+    answers = predict = Answers(run.model(), description, config.batch_size, progress)
+    if config.calibrate is not None:
+        on_val = calibrate.fit_on_validation(config.calibrate, training, answers, len(subject.rows))
+        predict = lambda *_: answers.probabilities(on_val)  # noqa: E731
     point = operating_point(rule, run, training, description, predict, len(subject.rows))
+    logits = answers.logits(subject.dataset, subject.rows)
     predictions = Predictions(
         task=description["task"],
         classes=tuple(description["classes"]),
         targets=targets_in_order(subject.dataset, subject.rows, subject.order),
-        probabilities=as_written(predict(subject.dataset, subject.rows, 0)),
+        probabilities=as_written(answers.probabilities(logits)),
         threshold=point.threshold,
     )
+    raw, calibrator = as_written(probabilities(logits, predictions.task)), description.get("calibrator")
     summary = summarise(predictions, subject.rows["patient"], config.bootstrap, config.seed)
+    summary["calibration"] = calibrate.measure(
+        calibrator,
+        replace(predictions, probabilities=raw),
+        predictions,
+        subject.rows["patient"],
+        config.bootstrap,
+        config.seed,
+    )
     summary["sites"] = summarise_sites(predictions, subject.rows, config.bootstrap, config.seed)
     copies = copied_rows(subject.dataset, subject.rows)
-    notes = copies_note(copies, len(subject.rows)) + _notes(run, subject, training, predictions.positive)
+    notes = calibrate.notes(summary["calibration"], calibrator, subject.split, config.data is None)
+    notes += copies_note(copies, len(subject.rows)) + _notes(run, subject, training, predictions.positive)
     metrics = _metrics(description, subject, point, summary, notes)
     metrics |= {"copies": copies} if copies else {}
+    if config.calibrate is not None:
+        calibrate.keep(run.root, description)
     _write(run, folder, subject, predictions, metrics)
     return metrics
 
@@ -135,25 +155,19 @@ def _training_data(run: Run) -> Dataset | None:
     return run.dataset()
 
 
-def _predictor(model, description: dict, batch_size: int, progress: Progress | None):
-    """A function of (dataset, rows, images still to come) that counts images over all its calls."""
-    from medimg.evaluation.prediction import predict
-
-    done = 0
-
-    def probabilities(dataset: Dataset, rows: pd.DataFrame, to_come: int) -> np.ndarray:
-        nonlocal done
-        before, total = done, done + len(rows) + to_come
-
-        def report(images: int, _: int) -> None:
-            if progress:
-                progress(before + images, total)
-
-        result = predict(model, dataset, rows, description, batch_size, report)
-        done += len(rows)
-        return result
-
-    return probabilities
+def _check_calibration(config: EvaluateConfig, run: Run, training: Dataset | None) -> None:
+    if config.calibrate is None:
+        return
+    if config.data is not None or config.split != "test":
+        raise InputError(
+            f"--calibrate {config.calibrate}: changes the Run's probabilities and threshold, which are measured on its "
+            "own test part: leave out --data and --split, then evaluate those"
+        )
+    if training is None:
+        raise InputError(
+            f"--calibrate {config.calibrate}: fitted on the validation part of the Run's own data, which are not at "
+            f"{run.config['data']}; put them back"
+        )
 
 
 def _metrics(description: dict, subject: Subject, point: OperatingPoint, summary: dict, notes: list[str]) -> dict:
