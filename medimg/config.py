@@ -114,9 +114,7 @@ class TrainConfig(PublicOptions, PrivacyOptions, TableOptions, ImageOptions, Mod
     tensorboard: bool = option(False, "Write TensorBoard logs into RUN/tensorboard.")
     folds: int = option(0, "Cross-validate with K folds of patients instead (0: no).", minimum=0, metavar="K")
     fold: int = option(0, "With --folds: train this fold alone, 1 to K (0: all of them).", minimum=0)
-    calibrate: str = option(
-        "none", "Calibrate the finished model's probabilities on validation.", choices=CALIBRATIONS
-    )
+    calibrate: str = option("none", "Calibrate the finished model's probabilities on validation.", choices=CALIBRATIONS)
     audit_holdout: float = option(
         0.0,
         "Share of the training patients, drawn at random, that nothing is learnt from: the non-members of 'audit'.",
@@ -167,6 +165,11 @@ class ValidateConfig(Config):
         None,
         "DATA2 a folder of images: regular expression whose first group (or match) in the file name is the patient.",
         metavar="REGEX",
+    )
+    map_class: dict = option(
+        {},
+        "Which class of the model a class of DATA2 is; may be repeated (default: the same name).",
+        metavar="THEIRS=OURS",
     )
     bootstrap: int = option(1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=2)
     batch_size: int = option(32, "Images in a step.", minimum=1)

@@ -1,7 +1,8 @@
 """Run: the folder that every training leaves behind.
 
 `config.yaml` (data and options), `environment.json` (versions, data fingerprint, seed), `model.keras`,
-`history.csv`, `checkpoints/`, `calibration.json` where probabilities are calibrated; evaluate adds `metrics.json`, `predictions.csv`, `figures/` and `report.html`.
+`history.csv`, `checkpoints/`, `calibration.json` where probabilities are calibrated; evaluate adds `metrics.json`,
+`predictions.csv`, `figures/` and `report.html`.
 """
 
 import json

@@ -26,7 +26,7 @@ FLOORS = {
         sources models inspection
         preparation run
         evaluation
-        training serving comparison
+        training serving comparison validation
         audit
         studies
         commands api

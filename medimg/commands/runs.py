@@ -9,7 +9,8 @@ import click
 from medimg.commands import printing
 from medimg.commands.command_line import Command, options_of, take
 from medimg.commands.console import progress_bars
-from medimg.config import AuditConfig, CompareConfig, EvaluateConfig, ExportConfig
+from medimg.config import AuditConfig, CompareConfig, EvaluateConfig, ExportConfig, ValidateConfig
+from medimg.errors import InputError
 
 
 @click.command(cls=Command)
@@ -32,6 +33,27 @@ def evaluate_run(run_folder, config: EvaluateConfig) -> None:
         result = evaluate(Run.load(Path(run_folder)), config, partial(step, "predict"))
     printing.evaluation(result)
     click.echo(f"report: {result.get('report', Path(run_folder) / 'report.html')}")
+
+
+@click.command(cls=Command)
+@click.argument("run_folder", metavar="RUN")
+@click.argument("data_folder", metavar="DATA2")
+@click.option("--out", type=click.Path(), help="Folder of the result (default: RUN/validations/NAME).")
+@options_of(ValidateConfig)
+def validate(run_folder, data_folder, out, **values):
+    """RUN on another hospital's patients: what differs, what it costs, what to do; a Dataset or a folder of images."""
+    from medimg.preparation.builtin import resolve
+    from medimg.run import Run
+
+    config, run, data = take(ValidateConfig, values), Run.load(Path(run_folder)), resolve(data_folder)
+    if not data.is_dir():
+        raise InputError(f"{data}: no such folder; give a prepared Dataset or a folder of class folders")
+    from medimg.validation.validate import validate
+
+    with progress_bars() as step:
+        result, folder = validate(run, data, config, out and Path(out), step)
+    printing.validation(result)
+    click.echo(f"report: {folder / 'validation.html'}")
 
 
 @click.command(cls=Command)

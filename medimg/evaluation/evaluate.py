@@ -16,7 +16,7 @@ from medimg.errors import InputError
 from medimg.evaluation.classes import match_classes, targets_in_order
 from medimg.evaluation.copied_rows import copied_rows, copies_note
 from medimg.evaluation.operating_point import OperatingPoint, operating_point
-from medimg.evaluation.overlap import find_overlap
+from medimg.evaluation.overlap import find_overlap, require_others
 from medimg.evaluation.predictions import Predictions, as_written
 from medimg.evaluation.summary import site_notes, summarise, summarise_sites
 from medimg.evaluation.thresholds import parse_rule
@@ -66,9 +66,9 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     rule = parse_rule(config.threshold)
     description = run.description()
     subject = _subject(run, config, description)
-    training = _training_data(run)
+    training = training_data(run)
     if config.data is not None and training is not None and is_private(run.config["options"]):
-        _require_others(subject, training)
+        require_others(subject.dataset, subject.rows, training, f"--data {subject.dataset.root}")
     folder = evaluation_folder(run, config, subject.dataset)
     _check_calibration(config, run, training)
     # Here: what computes takes seconds to import, and a mistaken option should not.
@@ -77,7 +77,9 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     from medimg.evaluation.prediction import probabilities
 
     answers = predict = Answers(run.model(), description, config.batch_size, progress)
-    if config.calibrate is not None:
+    if config.calibrate == "none":
+        description.pop("calibrator", None)
+    elif config.calibrate:
         on_val = calibrate.fit_on_validation(config.calibrate, training, answers, len(subject.rows))
         predict = lambda *_: answers.probabilities(on_val)  # noqa: E731
     point = operating_point(rule, run, training, description, predict, len(subject.rows))
@@ -101,8 +103,9 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     )
     summary["sites"] = summarise_sites(predictions, subject.rows, config.bootstrap, config.seed)
     copies = copied_rows(subject.dataset, subject.rows)
-    notes = calibrate.notes(summary["calibration"], calibrator, subject.split, config.data is None)
-    notes += copies_note(copies, len(subject.rows)) + _notes(run, subject, training, predictions.positive)
+    unsure = calibrate.notes(summary["calibration"], calibrator, subject.split, config.data is None)
+    summary["calibration"]["notes"] = unsure
+    notes = unsure + copies_note(copies, len(subject.rows)) + _notes(run, subject, training, predictions.positive)
     metrics = _metrics(description, subject, point, summary, notes)
     metrics |= {"copies": copies} if copies else {}
     if config.calibrate is not None:
@@ -139,16 +142,7 @@ def _subject(run: Run, config: EvaluateConfig, description: dict) -> Subject:
     return Subject(dataset, config.split, rows, len(everything) - len(rows), order)
 
 
-def _require_others(subject: Subject, training: Dataset) -> None:
-    """Refuse images or rows that a private Run was trained on, wherever they lie: numbers of them carry no noise."""
-    if find_overlap(subject.dataset, subject.rows, training, ("train",)).images:
-        raise InputError(
-            f"--data {subject.dataset.root}: holds {subject.dataset.unit}s of patients whom the Run protects, and what "
-            "is computed of them now has no noise; evaluate other patients, as --split test"
-        )
-
-
-def _training_data(run: Run) -> Dataset | None:
+def training_data(run: Run) -> Dataset | None:
     """The Run's own Dataset; None where it is not on this machine."""
     if not Path(run.config["data"]).exists():
         return None
@@ -163,7 +157,7 @@ def _check_calibration(config: EvaluateConfig, run: Run, training: Dataset | Non
             f"--calibrate {config.calibrate}: changes the Run's probabilities and threshold, which are measured on its "
             "own test part: leave out --data and --split, then evaluate those"
         )
-    if training is None:
+    if training is None and config.calibrate != "none":
         raise InputError(
             f"--calibrate {config.calibrate}: fitted on the validation part of the Run's own data, which are not at "
             f"{run.config['data']}; put them back"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from medimg.data.dataset import Dataset
 from medimg.data.positive import positive_class
 from medimg.evaluation.metrics import METRICS
-from medimg.evaluation.recalibration import calibration_words
 from medimg.evaluation.operating_point import NOT_EVALUATED, metrics_of, threshold_statement
+from medimg.evaluation.recalibration import calibration_words
 from medimg.privacy import ledger
 from medimg.privacy.card import privacy_section
 from medimg.privacy.statement import WITHHELD
@@ -61,7 +61,7 @@ def model_card(run: Run, dataset: Dataset, proof: Proof) -> str:
         f"- It knows the classes above and no others: {_anything_else(dataset)} gets one of them all the same.\n"
         f"- {'Laboratories' if dataset.is_table else 'Scanners'}, sites and patients unlike the training data may be "
         "classified worse than measured here.\n"
-        "- Probabilities are calibrated only as far as is said under Decision, on patients like those of the test part.",
+        "- Probabilities are calibrated as far as is said under Decision, on patients like those of the test part.",
         "## Provenance\n\n"
         f"- Data fingerprint {fingerprint}, seed {environment['seed']}.\n"
         + "".join(f"- {name} {version}\n" for name, version in environment["packages"].items())
