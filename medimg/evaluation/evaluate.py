@@ -66,6 +66,8 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     """
     rule = parse_rule(config.threshold)
     description = run.description()
+    if config.prevalence is not None and not positive_class(description["task"], description["classes"]):
+        raise InputError(f"--prevalence {config.prevalence}: a {description['task']} task has no positive class")
     subject = _subject(run, config, description)
     training = _training_data(run)
     if config.data is not None and training is not None and is_private(run.config["options"]):
@@ -81,7 +83,7 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
         probabilities=as_written(predict(subject.dataset, subject.rows, 0)),
         threshold=point.threshold,
     )
-    summary = summarise(predictions, subject.rows["patient"], config.bootstrap, config.seed)
+    summary = summarise(predictions, subject.rows["patient"], config.bootstrap, config.seed, config.prevalence)
     summary["sites"] = summarise_sites(predictions, subject.rows, config.bootstrap, config.seed)
     copies = copied_rows(subject.dataset, subject.rows)
     notes = copies_note(copies, len(subject.rows)) + _notes(run, subject, training, predictions.positive)
