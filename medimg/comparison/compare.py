@@ -142,7 +142,8 @@ def _measured(first: Evaluated, models: list[Candidate], config: CompareConfig, 
         "seeds": _tests_over_seeds(models, config.metric),
         "bootstrap": {"resamples": resamples, "seed": config.seed, "level": LEVEL},
     }
-    exact = {name for entry in result["models"] for name, found in entry["metrics"].items() if "interval" in found}
+    tried = [entry["metrics"] for entry in result["models"] if entry["kind"] != "majority"]
+    exact = {name for metrics in tried for name, found in metrics.items() if "interval" in found}
     told = [NOTE.format(", ".join(name for name in METRICS if name in exact))] if exact else []
     result["notes"] = notes + told + _notes(first, models, resamples) + _floor(result)
     return {**result, "verdict": verdict(result)}
