@@ -148,7 +148,7 @@ def test_every_source_takes_a_positive_class_and_refuses_an_unknown_one(source, 
     build, names = BUILT[source]
     (tmp_path / "in").mkdir()
     path = build(tmp_path / "in")
-    drawing = ["--patients", "12", "--phantom-size", "16"] if source == "phantom" else []
+    drawing = ["--patients", "16", "--phantom-size", "32", "--opacity-size", "0.15"] if source == "phantom" else []
     words = ["data", "prepare", source, *([path] if path else []), *drawing, "--on-duplicates", "group"]
     refused = medimg(*words, "--out", tmp_path / "no", "--positive", "zebra")
     assert refused.exit_code == 2
@@ -179,7 +179,7 @@ def test_the_walk_is_over_all_sources():
 
 
 def test_another_positive_class_is_another_dataset(tmp_path):
-    drawing = PhantomConfig(patients=12, phantom_size=16)
+    drawing = PhantomConfig(patients=16, phantom_size=32, opacity_size=0.15)
     prepare("phantom", None, tmp_path / "d", PrepareConfig(), drawing)
     with pytest.raises(InputError, match="holds another Dataset"):
         prepare("phantom", None, tmp_path / "d", PrepareConfig(positive="normal"), drawing)
