@@ -102,7 +102,7 @@ class Explainer:
         self.thresholds = thresholds(run, self.description)
         self.calibrator = self.description.get("calibrator")
         self.positive = positive_class(self.task, self.classes)
-        self.explained = self.positive or "class predicted"
+        self.explained = f"evidence for {self.positive}" if self.positive else "class predicted"
 
     def load(self, path: Path) -> np.ndarray:
         """float32 (S, S, C)."""

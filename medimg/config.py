@@ -152,6 +152,9 @@ class EvaluateConfig(Config):
         "Calibrate the Run's probabilities on its validation part from now on, or none: undo (default: as the Run is).",
         choices=CALIBRATIONS,
     )
+    prevalence: float | None = option(
+        None, "Share of a population that has the positive class: adds PPV and NPV there.", above=0.0, maximum=0.999999
+    )
     batch_size: int = option(32, "Images in a step.", minimum=1)
     seed: int = option(0, "Seed of the bootstrap.", minimum=0)
 

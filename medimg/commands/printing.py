@@ -135,6 +135,9 @@ def evaluation(result: dict) -> None:
     positive(result)
     title = f"{result['split']}: {result['n']} of {result['patients']} patients"
     rows = [[name, interval(result["metrics"][name])] for name in METRICS if name in result["metrics"]]
+    if "at_prevalence" in result:
+        there = result["at_prevalence"]
+        rows += [[f"{name} at prevalence {there['prevalence']:g}", interval(there[name])] for name in ("ppv", "npv")]
     table(title, ["metric", "value [95% interval]"], rows)
     _copies(result)
     if len(result["per_class"]) > 2:

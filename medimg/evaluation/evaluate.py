@@ -65,6 +65,8 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     """
     rule = parse_rule(config.threshold)
     description = run.description()
+    if config.prevalence is not None and not positive_class(description["task"], description["classes"]):
+        raise InputError(f"--prevalence {config.prevalence}: a {description['task']} task has no positive class")
     subject = _subject(run, config, description)
     training = training_data(run)
     if config.data is not None and training is not None and is_private(run.config["options"]):
@@ -92,7 +94,7 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
         threshold=point.threshold,
     )
     raw, calibrator = as_written(probabilities(logits, predictions.task)), description.get("calibrator")
-    summary = summarise(predictions, subject.rows["patient"], config.bootstrap, config.seed)
+    summary = summarise(predictions, subject.rows["patient"], config.bootstrap, config.seed, config.prevalence)
     summary["calibration"] = calibrate.measure(
         calibrator,
         replace(predictions, probabilities=raw),

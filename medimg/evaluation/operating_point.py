@@ -135,7 +135,7 @@ def decision_words(task: str, classes: Sequence[str], called: int, chances: np.n
         limits: threshold of the positive class, or per class; not used with several classes.
     """
     if task != "binary":
-        return f"{classes[called]} {chances[called]:.2f}"
+        return f"{shortened(classes[called], 18)} {chances[called]:.3f}"
     name = shortened(positive_class(task, classes), 12)
     return f"{shortened(classes[called], 18)}\np({name}) {chances[1]:.3f}, threshold {np.ravel(limits)[-1]:.3f}"
 

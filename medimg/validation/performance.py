@@ -5,53 +5,59 @@ testing procedure to select an appropriate method for updating prediction models
 Collins et al., TRIPOD+AI, BMJ 385, 2024.
 """
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from medimg.evaluation.calibration import reliability
-from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
-from medimg.evaluation.metrics import METRICS
+from medimg.evaluation.intervals import Measured
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.recalibration import cox, miscalibration, update_of, updated
-from medimg.evaluation.summary import summarise_groups
+from medimg.evaluation.summary import summarise, summarise_groups
 from medimg.evaluation.thresholds import Rule, choose
 
-DROPS = ("auroc", "sensitivity", "specificity", "brier")
+MEASURED = ("auroc", "sensitivity", "specificity", "brier")
 # Patients with, and without, the finding below which an update is rough (Collins et al., Stat. Med. 35, 2016).
 ENOUGH = 100
 _BAND = 20  # years of an age band
 
 
-def drop(own: Predictions, own_patients, here: Predictions, patients, resamples: int, seed: int) -> dict:
-    """Own value minus the value here, of each of DROPS, with an interval by bootstraps of both, each by itself.
+def drop(own: dict, here: dict) -> dict:
+    """Own value minus the value here of each metric, of two groups of patients drawn each by itself.
+
+    The interval puts both sides' own ones together (Zou and Donner, "Construction of confidence limits about effect
+    measures", Statistics in Medicine 27, 2008), so that a perfect side has its exact bound.
+
+    Args:
+        own: of `at_threshold`, on the own test part.
+        here: likewise on the others.
 
     Returns:
         metric -> {"value", "low", "high"}, None where one of them is undefined; above 0 it is worse here (of the Brier
         score: better).
     """
-    sides = [
-        (_headline(side, np.ones((1, len(side))))[0], _replicates(side, who, resamples, seed + number))
-        for number, (side, who) in enumerate(((own, own_patients), (here, patients)))
-    ]
-    (own_value, own_drawn), (value, drawn) = sides
     found = {}
-    for name in DROPS:
-        k = METRICS.index(name)
-        interval = percentile_interval(own_drawn[:, k] - drawn[:, k])
-        found[name] = interval.around(own_value[k] - value[k])
+    for name in MEASURED:
+        one, other = own[name], here[name]
+        if None in (one["value"], other["value"]):
+            found[name] = Measured()._asdict()
+            continue
+        difference = one["value"] - other["value"]
+        if None in (one["low"], other["low"]):
+            found[name] = Measured(difference)._asdict()
+            continue
+        below = math.hypot(one["value"] - one["low"], other["high"] - other["value"])
+        above = math.hypot(one["high"] - one["value"], other["value"] - other["low"])
+        found[name] = Measured(difference, difference - below, difference + above)._asdict()
     return found
 
 
 def at_threshold(predictions: Predictions, patients, resamples: int, seed: int) -> dict:
-    """Sensitivity and specificity with their intervals, at the predictions' own threshold."""
-    value = _headline(predictions, np.ones((1, len(predictions))))[0]
-    drawn = _replicates(predictions, patients, resamples, seed)
-    return {
-        name: percentile_interval(drawn[:, METRICS.index(name)]).around(value[METRICS.index(name)])
-        for name in ("auroc", "sensitivity", "specificity", "brier")
-    }
+    """MEASURED with their intervals, decided by the predictions' own threshold."""
+    found = summarise(predictions, patients, resamples, seed)["metrics"]
+    return {name: found[name] for name in MEASURED}
 
 
 def rechosen(predictions: Predictions, rule: Rule) -> float | np.ndarray | None:
@@ -131,14 +137,3 @@ def _bands(ages: pd.Series) -> pd.Series:
     years = pd.to_numeric(ages, errors="coerce")
     low = (years // _BAND * _BAND).astype("Int64")
     return (low.astype(str) + "-" + (low + _BAND - 1).astype(str)).where(years.notna(), "")
-
-
-def _headline(predictions: Predictions, weights: np.ndarray) -> np.ndarray:
-    return predictions.measure(weights)[:, 0]
-
-
-def _replicates(predictions: Predictions, patients, resamples: int, seed: int) -> np.ndarray:
-    """float64 (resamples, METRICS); all NaN of a single patient, who can't be resampled."""
-    if len(set(patients)) < 2:
-        return np.full((resamples, len(METRICS)), np.nan)
-    return cluster_bootstrap(lambda w: _headline(predictions, w), patients, resamples, seed)

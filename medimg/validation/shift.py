@@ -2,8 +2,8 @@
 
 Patients are compared, not images: a patient counts once, with the mean of a number and the first of a category.
 Numbers: Kolmogorov-Smirnov and the standardised difference; categories: chi-squared and the multivariate standardised
-difference (see `medimg.tables.shift`). Of so many tests some would come out by chance: p is Holm's (Scandinavian Journal
-of Statistics 6, 1979), and a difference counts from a standardised 0.1 on (Austin 2009).
+difference (see `medimg.tables.shift`). Of so many tests some would come out by chance: p is Holm's (Scandinavian
+Journal of Statistics 6, 1979), and a difference counts from a standardised 0.1 on (Austin 2009).
 """
 
 from collections.abc import Callable

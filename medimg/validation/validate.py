@@ -180,16 +180,14 @@ def _kinds(predictions: Predictions | None) -> list[str]:
 
 def _worth(own: Side | None, here: Side, rule, config: ValidateConfig) -> dict:
     """`auroc`, `drop`, `threshold`, `calibration` and `subgroups` of validation.json."""
-    none = {name: {"value": None, "low": None, "high": None} for name in performance.DROPS}
+    none = {name: {"value": None, "low": None, "high": None} for name in performance.MEASURED}
     if here.predictions is None:
         empty = {"value": None, "transported": None, "own": None, "rechosen": None}
         return {"auroc": None, "drop": none, "threshold": empty, "calibration": None, "subgroups": {}}
     predictions, patients, settings = here.predictions, here.patients, (config.bootstrap, config.seed)
     at_own = performance.at_threshold(own.predictions, own.patients, *settings) if own else None
     transported = performance.at_threshold(predictions, patients, *settings)
-    drop = none
-    if own:
-        drop = performance.drop(own.predictions, own.patients, predictions, patients, *settings)
+    drop = performance.drop(at_own, transported) if own else none
     again = performance.rechosen(predictions, rule)
     chosen = None
     if again is not None:

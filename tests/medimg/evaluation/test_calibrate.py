@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import medimg
+from medimg import atomic
 from medimg.config import EvaluateConfig, ExportConfig
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
@@ -88,6 +89,7 @@ def test_the_saved_model_gives_the_calibrated_probabilities(method, task, classe
     data = write_data(tmp_path / "data", task, classes, n=400, negative="none" if task == "multilabel" else "")
     slopes, intercepts = {"binary": ([0, 30], [0, -12]), "multilabel": ([25, 20, 9], [-9, -11, -9])}[task]
     run = write_run(tmp_path / "run", data, slopes, intercepts)
+    atomic.write_json(run.root / "model.json", {**run.description(), "norm": "batch"})
     raw = evaluate(run, options())
     found = evaluate(run, options(calibrate=method))
     served = tf.saved_model.load(str(export(run, tmp_path / "model", ExportConfig(samples=6))))
