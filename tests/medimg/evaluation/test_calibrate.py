@@ -43,7 +43,8 @@ def test_a_badly_calibrated_run_is_named_and_mended(method, sure):
 
     after = evaluate(sure, options(calibrate=method))
     found = after["calibration"]
-    assert found["method"] == method and found["fitted_on"] == {"split": "val", "n": 400}
+    assert found["method"] == method
+    assert found["fitted_on"] == {"split": "val", "n": 400}
     assert found["before"]["slope"] == before["calibration"]["slope"]
     assert found["slope"] == found["after"]["slope"]
     assert found["slope"]["low"] < 1 < found["slope"]["high"]
@@ -69,12 +70,12 @@ def test_the_run_stays_calibrated_until_it_is_undone(sure):
 
 def test_only_the_runs_own_test_part_changes_its_calibrator(sure, tmp_path):
     for given in ({"split": "val"}, {"data": str(tmp_path / "data")}):
-        with pytest.raises(InputError, match="^--calibrate temperature: .*leave out --data and --split"):
+        with pytest.raises(InputError, match=r"^--calibrate temperature: .*leave out --data and --split"):
             evaluate(sure, options(calibrate="temperature", **given))
     manifest = pd.read_csv(tmp_path / "data" / "manifest.csv")
     manifest.loc[manifest["split"] == "val", "split"] = "train"
     manifest.to_csv(tmp_path / "data" / "manifest.csv", index=False)
-    with pytest.raises(InputError, match="^--calibrate platt: .*no labelled image in part val"):
+    with pytest.raises(InputError, match=r"^--calibrate platt: .*no labelled image in part val"):
         evaluate(sure, options(calibrate="platt"))
     assert not (sure.root / "calibration.json").exists()
 
@@ -109,7 +110,8 @@ def test_the_saved_model_gives_the_calibrated_probabilities(method, task, classe
     from explain.explain import Explainer
 
     seen = Explainer(run, ExplainConfig())
-    assert seen.calibrator["method"] == method and len(rows) == len(table)
+    assert seen.calibrator["method"] == method
+    assert len(rows) == len(table)
 
 
 def test_a_training_leaves_its_calibrator(tmp_path):
@@ -117,12 +119,14 @@ def test_a_training_leaves_its_calibrator(tmp_path):
     common = {"model": "logistic", "epochs": 3, "seed": 1}
     plain = medimg.train(tmp_path / "table", tmp_path / "plain", **common)
     run = medimg.train(tmp_path / "table", tmp_path / "run", calibrate="platt", **common)
-    assert "calibrator" not in plain.description() and run.description()["calibrator"]["method"] == "platt"
+    assert "calibrator" not in plain.description()
+    assert run.description()["calibrator"]["method"] == "platt"
     assert "calibrator" not in run.description(calibrated=False)
     data = medimg.load_dataset(tmp_path / "table")
     assert np.abs(run.predict(data) - plain.predict(data)).max() > 1e-3
     found = medimg.evaluate(run, bootstrap=100)
-    assert found["calibration"]["method"] == "platt" and found["calibration"]["before"]["slope"]["value"]
+    assert found["calibration"]["method"] == "platt"
+    assert found["calibration"]["before"]["slope"]["value"]
     from explain.methods.table_score import TableModel
 
     model, rows = TableModel.of(run), data.rows("test", labelled=True)
@@ -137,7 +141,8 @@ def test_folds_are_calibrated_each_on_its_own(tmp_path):
     write_table(tmp_path / "table")
     config = TrainConfig(model="logistic", epochs=2, folds=2, calibrate="temperature")
     found = cross_validate(tmp_path / "table", tmp_path / "cv", config)
-    assert found["calibration"]["method"] == "temperature" and found["calibration"]["slope"]["value"] is not None
+    assert found["calibration"]["method"] == "temperature"
+    assert found["calibration"]["slope"]["value"] is not None
     for fold in (1, 2):
         assert Run.load(tmp_path / "cv" / f"fold-{fold}").description()["calibrator"]["method"] == "temperature"
 

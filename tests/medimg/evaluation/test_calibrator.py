@@ -60,7 +60,8 @@ def test_isotonic_is_that_of_scikit_learn_and_never_sure():
     margin = logits[:, 1] - logits[:, 0]
     expected = IsotonicRegression(y_min=1 / 302, y_max=1 - 1 / 302).fit(margin, truth[:, 1]).predict(margin)
     np.testing.assert_allclose(p, expected, atol=1e-12)
-    assert p.min() >= 1 / 302 and p.max() <= 1 - 1 / 302
+    assert p.min() >= 1 / 302
+    assert p.max() <= 1 - 1 / 302
 
 
 @pytest.mark.parametrize("method", METHODS)

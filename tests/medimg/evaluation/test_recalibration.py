@@ -59,7 +59,8 @@ def test_both_are_the_likeliest_by_brute_force():
     assert found["intercept"]["value"] == pytest.approx(alone[0], rel=1e-4)
     assert update_of(truth, p) == pytest.approx(tuple(both), rel=1e-4)
     mended = cox(truth, updated(p, *update_of(truth, p)), np.arange(len(p)))
-    assert mended["slope"]["value"] == pytest.approx(1) and mended["intercept"]["value"] == pytest.approx(0, abs=1e-9)
+    assert mended["slope"]["value"] == pytest.approx(1)
+    assert mended["intercept"]["value"] == pytest.approx(0, abs=1e-9)
 
 
 def test_copies_of_a_patients_rows_don_t_narrow_the_interval():
@@ -76,9 +77,11 @@ def test_undefined_where_nothing_can_be_fitted():
     none = {"value": None, "low": None, "high": None}
     assert cox(np.ones(5, bool), np.full(5, 0.7), np.arange(5)) == {"slope": none, "intercept": none}
     separated = cox(np.array([False, False, True, True]), np.array([0.1, 0.2, 0.3, 0.9]), np.arange(4))
-    assert separated["slope"] == none and separated["intercept"]["value"] is not None
+    assert separated["slope"] == none
+    assert separated["intercept"]["value"] is not None
     alone = cox(np.array([False, True, False, True]), np.array([0.1, 0.2, 0.3, 0.9]), np.zeros(4, int))
-    assert alone["slope"]["value"] is not None and alone["slope"]["low"] is None
+    assert alone["slope"]["value"] is not None
+    assert alone["slope"]["low"] is None
 
 
 def test_the_error_by_chance_is_that_of_drawn_labels():
