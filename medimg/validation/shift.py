@@ -110,7 +110,7 @@ def compare(kind: str, name: str, own, here, own_patients, patients) -> dict | N
     """
     first, second = _by_patient(own, own_patients), _by_patient(here, patients)
     is_number = pd.api.types.is_numeric_dtype(first) and pd.api.types.is_numeric_dtype(second)
-    known = [side.dropna() if is_number else side[side != ""] for side in (first, second)]
+    known = [side.dropna() if is_number else side[side.notna() & (side != "")] for side in (first, second)]
     if min(map(len, known)) < 2:
         return None
     missing = {
@@ -158,7 +158,7 @@ def _categories(own: pd.Series, here: pd.Series) -> dict:
     codes, names = levels(pd.concat([own, here], ignore_index=True))
     first, second = (np.bincount(part, minlength=len(names)) for part in (codes[: len(own)], codes[len(own) :]))
     effect = category_difference(second, first)
-    p = chi2_contingency(np.stack([first, second])).pvalue if len(names) > 1 else 1.0
+    p = chi2_contingency(np.stack([first, second]))[1] if len(names) > 1 else 1.0
     return {
         "test": "chi-squared",
         "p": float(p),
