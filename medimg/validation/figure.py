@@ -84,12 +84,20 @@ def _reliability(axes, sides) -> None:
         bounds = np.array([wilson_interval(*pair) for pair in zip(table.hits, table.count, strict=True)])
         errors = np.maximum(0, [table.frequency - bounds[:, 0], bounds[:, 1] - table.frequency])
         axes.errorbar(
-            table.probability, table.frequency, errors, fmt="o-", color=colour, label=name, capsize=2, markersize=4
+            table.probability,
+            table.frequency,
+            errors,
+            fmt="o",
+            color=colour,
+            label=name,
+            capsize=2,
+            markersize=5,
+            alpha=0.85,
         )
     positive = shortened(sides[0][2].classes[1], 24)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", title="Calibration (Wilson 95% by bin)")
     axes.set(xlabel=f"predicted probability of {positive}", ylabel="observed frequency")
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower right")
 
 
 def _differences(axes, shift: list[dict]) -> None:

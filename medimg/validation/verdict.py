@@ -32,7 +32,7 @@ def verdict(result: dict) -> tuple[str, list[str]]:
     auroc = drop["auroc"]
     worse = auroc["low"] is not None and auroc["low"] > 0
     reasons = [_ranking(result), *_decisions(result), *updates]
-    if result["calibration"] and result["calibration"]["proposal"]["update"] != "none":
+    if updates and result["calibration"]["proposal"]["update"] != "none":
         reasons.append(f"proposed for here: {result['calibration']['proposal']['words']}")
     if worse:
         return WORSE, reasons + said
