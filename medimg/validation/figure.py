@@ -31,8 +31,11 @@ def summary_figure(own: Predictions | None, here: Predictions | None, result: di
     both = [(BLUE, "own test part", own), (VERMILION, "here", here)]
     labelled = [one for one in both if one[2] is not None and one[2].task == "binary"]
     curves = [one for one in labelled if 0 < one[2].truth[:, 1].sum() < len(one[2])]
-    panels = [lambda axes: _roc(axes, curves, result), lambda axes: _reliability(axes, labelled)] if curves else []
-    panels += [lambda axes: _differences(axes, result["shift"])] if result["shift"] else []
+    panels = []
+    if curves and here:
+        panels = [lambda axes: _roc(axes, curves, result), lambda axes: _reliability(axes, labelled)]
+    if result["shift"]:
+        panels.append(lambda axes: _differences(axes, result["shift"]))
     if not panels:
         return None
     with styled():

@@ -260,7 +260,8 @@ def _write(folder: Path, run: Run, result: dict, own: Side | None, here: Side, d
         name: save(figure, folder / "figures" / f"{name}.png") for name, figure in figures.items() if figure is not None
     }
     table = here.rows[[here.dataset.unit, "patient", "site", "label"]].copy()
-    if "source_file" in here.rows and not here.dataset.root.exists():
+    if result["data"] != str(here.dataset.root.resolve()):
+        # Prepared for the moment: the file as it was found is what can be looked up.
         table[here.dataset.unit] = here.rows["source_file"]
     for name, column in zip(description["classes"], here.probabilities.T, strict=True):
         table[f"p_{name}"] = column

@@ -91,15 +91,16 @@ def test_the_saved_model_gives_the_calibrated_probabilities(method, task, classe
     slopes, intercepts = {"binary": ([0, 30], [0, -12]), "multilabel": ([25, 20, 9], [-9, -11, -9])}[task]
     run = write_run(tmp_path / "run", data, slopes, intercepts)
     atomic.write_json(run.root / "model.json", {**run.description(), "norm": "batch"})
-    raw = evaluate(run, options())
-    found = evaluate(run, options(calibrate=method))
+    evaluate(run, options())
+    raw = pd.read_csv(run.root / "predictions.csv")
+    evaluate(run, options(calibrate=method))
     served = tf.saved_model.load(str(export(run, tmp_path / "model", ExportConfig(samples=6))))
     table = pd.read_csv(run.root / "predictions.csv")
     files = [(data.root / name).read_bytes() for name in table["image"]]
     answer = served.signatures["serving_default"](image_bytes=tf.constant(files))
     written = table[[f"p_{name}" for name in classes]].to_numpy()
     np.testing.assert_allclose(answer["probabilities"], written, atol=1e-5)
-    assert found["metrics"]["brier"]["value"] < raw["metrics"]["brier"]["value"] - 1e-3
+    assert np.abs(raw[[f"p_{name}" for name in classes]].to_numpy() - written).max() > 0.05
     if task == "binary":
         assert [label.decode() for label in answer["label"].numpy()] == table["predicted"].tolist()
     assert method in (next((tmp_path / "model").glob("*")) / "model_card.md").read_text()

@@ -19,6 +19,14 @@ def test_a_patient_counts_once():
     assert once["effect"] == pytest.approx((here.mean() - own.mean()) / spread)
 
 
+def test_more_images_a_patient_are_no_difference():
+    draw = np.random.default_rng(1)
+    several = compare(
+        "image", "mean", draw.normal(size=4000), draw.normal(size=500), np.arange(4000) // 8, np.arange(500)
+    )
+    assert several["p"] > 0.01
+
+
 def test_categories_missing_values_and_no_overlap():
     own, here = np.array(["F"] * 30 + ["M"] * 30 + [""] * 20), np.array(["F"] * 5 + ["M"] * 45)
     found = compare("metadata", "sex", own, here, np.arange(80), np.arange(50))
@@ -33,9 +41,9 @@ def test_categories_missing_values_and_no_overlap():
 
 def test_like_groups_seldom_differ():
     false = 0
-    for seed in range(100):
+    for seed in range(30):
         draw = np.random.default_rng(seed)
-        found = [compare("image", str(k), *draw.normal(size=(2, 40)), np.arange(40), np.arange(40)) for k in range(8)]
+        found = [compare("image", str(k), *draw.normal(size=(2, 40)), np.arange(40), np.arange(40)) for k in range(5)]
         false += any(one["shifted"] for one in settle(found))
     # Holm: 5% of families at most.
-    assert false <= 12
+    assert false <= 5

@@ -29,7 +29,8 @@ CONFIG = ValidateConfig(bootstrap=200)
 def home(tmp_path_factory):
     """An evaluated Run that is calibrated at home, and its Dataset with ages and sexes."""
     root = tmp_path_factory.mktemp("home")
-    run = write_run(root / "run", with_people(write_data(root / "data", n=800)), [0.0, RIGHT[0]], [0.0, RIGHT[1]])
+    data = grained(with_people(write_data(root / "data", n=800)))
+    run = write_run(root / "run", data, [0.0, RIGHT[0]], [0.0, RIGHT[1]])
     evaluate(run, EvaluateConfig(bootstrap=50))
     return run
 
@@ -41,13 +42,19 @@ def with_people(dataset, older=0.0):
     return replace(dataset, manifest=dataset.manifest.assign(**people))
 
 
-def hospital(root, change=lambda level: level, n=400, older=0.0):
-    """Other patients, whose grey levels are changed."""
-    dataset = with_people(write_data(root, n=n, seed=7), older)
+def grained(dataset, change=lambda level: level, seed=0):
+    """With grain, by which no two images are the same, and changed grey levels."""
+    draw = np.random.default_rng(seed)
     for path in dataset.paths(dataset.manifest):
         level = int(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[0, 0])
-        cv2.imwrite(str(path), np.full((16, 16), np.clip(round(change(level)), 0, 255), np.uint8))
-    dataset.save()
+        pixels = np.clip(round(change(level)) + draw.integers(-9, 10, (16, 16)), 0, 255)
+        cv2.imwrite(str(path), pixels.astype(np.uint8))
+    return dataset
+
+
+def hospital(root, change=lambda level: level, n=400, older=0.0):
+    """Other patients, whose grey levels are changed."""
+    grained(with_people(write_data(root, n=n, seed=7), older), change, seed=7).save()
     return root
 
 
