@@ -15,8 +15,8 @@ from medimg.tables.preprocessing import Preprocessing
 
 _ANSWER = (
     "Answer: `probabilities` in the order of `classes`, `label`, and `error`, which is empty. {unit} that can't be "
-    "read fails alone: `error` says why, `label` is empty and every probability -1. `check.py` beside this version asks "
-    "a server, by REST or gRPC, whether it serves this very model."
+    "read fails alone: `error` says why, `label` is empty and every probability is -1. `check.py` beside this version "
+    "asks a server, by REST or gRPC, whether it serves this very model."
 )
 _PARTS = {"val": "the validation part", None: "no part of the data"}
 
