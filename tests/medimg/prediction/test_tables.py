@@ -87,13 +87,13 @@ def test_rows_without_labels_in_another_order_and_what_is_odd_in_them(world, tmp
 
 
 def test_what_cannot_be_read_is_one_line(world, tmp_path):
-    source, dataset, run = world
+    source, _, run = world
     (tmp_path / "few.csv").write_text("noise,day\n1,2020-03-01\n")
     ragged = source.read_text("cp1252").splitlines()
     (tmp_path / "ragged.csv").write_text("\n".join([*ragged[:5], "a;b", *ragged[5:]]))
     (tmp_path / "empty").mkdir()
     for words, error in (
-        ([tmp_path / "few.csv"], "lacks größe and ward, which the model learns from"),
+        ([tmp_path / "few.csv"], "lacks größe, ward, which the model learns from"),
         ([source, tmp_path / "ragged.csv"], "ragged.csv row 6: 2 fields instead of 5"),
         ([tmp_path / "empty"], "is a folder; this model needs a table"),
         ([source, "--save-maps"], "--save-maps: is for images"),

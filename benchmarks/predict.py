@@ -1,0 +1,84 @@
+"""medimg predict against model.predict over the same stream of batches, and its peak memory at 1,000 and 10,000 images.
+
+Images are of 224 px. What `predict` does beside is warnings, distances to training, decisions and the CSV; its start-up,
+what is learnt of training once for each Run, and the first use of every kernel are done before by a short call.
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.material import phantom, table
+from benchmarks.memory import peak
+
+SIZE, BATCH = 224, 32
+SMALL, LARGE = 1_000, 10_000
+TRAINED = 200
+
+
+def trained(folder: Path):
+    """A MobileNet of a quarter of the width, trained for an epoch."""
+    from medimg.config import TrainConfig
+    from medimg.training.train import train
+
+    data = phantom(folder / "train", TRAINED, SIZE)
+    config = TrainConfig(model="mobilenet", model_arg={"alpha": "0.25"}, image_size=SIZE, epochs=1)
+    return train(data.root, folder / "run", config)
+
+
+def some(folder: Path, images: int) -> Path:
+    """A CSV of the first images."""
+    file = folder / "data" / f"{images}.csv"
+    names = sorted(path.name for path in (folder / "data/images").iterdir())[:images]
+    file.write_text("image\n" + "".join(f"images/{name}\n" for name in names))
+    return file
+
+
+def ours(folder: Path, images: int) -> float:
+    from medimg.config import PredictConfig
+    from medimg.prediction.predict import predict
+    from medimg.run import Run
+
+    run, started = Run.load(folder / "run"), time.perf_counter()
+    config = PredictConfig(batch_size=BATCH)
+    predict(run, (str(some(folder, images)),), folder / "out.csv", config, overwrite=True)
+    return time.perf_counter() - started
+
+
+def bare(folder: Path, images: int) -> float:
+    import tensorflow as tf
+
+    from medimg.prediction.images import Reader
+    from medimg.prediction.inputs import images_of
+    from medimg.run import Run
+
+    started = time.perf_counter()
+    found, _ = images_of([some(folder, images)], None)
+    run = Run.load(folder / "run")
+    reader = Reader(SIZE, run.description()["channels"], None)
+    model = run.model()
+    shape = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
+    stream = tf.data.Dataset.from_generator(
+        lambda: (batch.inputs for batch in reader.batches(found, BATCH)), output_signature=shape
+    )
+    model.predict(stream.prefetch(2), verbose=0)
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    large = int(sys.argv[1]) if len(sys.argv) > 1 else LARGE
+    small = large // 10
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        phantom(folder / "data", large, SIZE)
+        trained(folder)
+        for task in (ours, bare):
+            task(folder, 2 * BATCH)
+        rows = []
+        for _ in range(2):
+            theirs, mine = bare(folder, large), ours(folder, large)
+            rows.append([f"{large} images: s", theirs, mine, mine / theirs, "<= 1.10"])
+        memory = [peak(ours, folder, n) for n in (small, large)]
+        rows.append([f"MiB at {small}, at {large}", *memory, memory[1] / memory[0], "<= 1.10"])
+    table(["measured", "model.predict, or fewer", "medimg predict, or more", "ratio", "promise"], rows)
