@@ -83,11 +83,6 @@ def operating_point(
     return _described(rule, task, chosen)
 
 
-def positive_class(description: dict) -> str:
-    """The class that sensitivity, specificity and a binary task's threshold are of; '' of other tasks."""
-    return description["classes"][1] if description["task"] == "binary" else ""
-
-
 def metrics_of(run: Run) -> dict | None:
     """Content of the Run's metrics.json, None before an evaluation on its own test part."""
     path = run.root / "metrics.json"

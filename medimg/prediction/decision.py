@@ -7,14 +7,9 @@ import pandas as pd
 
 from medimg.config import EvaluateConfig
 from medimg.data.dataset import SEPARATOR, Dataset
+from medimg.data.positive import positive_class
 from medimg.evaluation import prediction
-from medimg.evaluation.operating_point import (
-    metrics_of,
-    operating_point,
-    positive_class,
-    threshold_statement,
-    thresholds,
-)
+from medimg.evaluation.operating_point import metrics_of, operating_point, threshold_statement, thresholds
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.thresholds import parse_rule
 from medimg.prediction.images import Batch
@@ -100,4 +95,4 @@ def decision_of(run: Run, model, description: dict, dataset: Dataset | None, bat
     # Runs of before it was kept: as their Dataset says.
     negative = description.get("negative") or (dataset.negative if dataset else "")
     classes = tuple(description["classes"])
-    return Decision(task, classes, threshold, negative, positive_class(description), statement)
+    return Decision(task, classes, threshold, negative, positive_class(task, classes), statement)

@@ -99,7 +99,7 @@ class Reader:
         if width == height == self.prepared_size:
             width = height = 0
         deep = decoded.dtype == np.uint16
-        form = Form(width, height, prepared.ndim == 3, deep, deep and int(decoded.max()) <= TWELVE_BITS)
+        form = Form(width, height, prepared.ndim == 3, deep, deep and int(prepared.max()) <= TWELVE_BITS)
         return image.name, as_pixels(at_model_size(prepared, self.image_size, self.channels)), form, ""
 
 

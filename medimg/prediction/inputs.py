@@ -74,7 +74,7 @@ def images_of(paths: list[Path], column: str | None) -> tuple[list[Image], list[
             images += [Image(str(file), file) for file in found]
             if others:
                 names = listed(file.relative_to(path).as_posix() for file in others)
-                notes.append(f"{path}: {len(others)} files are hidden or no images by their extension: {names}")
+                notes.append(f"{path}: {len(others)} left out, hidden or no images by their extension: {names}")
         elif path.suffix.lower() in TABLES:
             images += _of_table(path, column or "image")
         else:
