@@ -80,7 +80,7 @@ if __name__ == "__main__":
     theirs = first + second
     rows = [
         [
-            f"{large} images: s of model.predict, of medimg predict with its start",
+            f"{large} images: s of model.predict, of medimg predict",
             theirs,
             mine,
             mine / theirs,
