@@ -30,6 +30,13 @@ def explain_run(run_folder, config: ExplainConfig) -> None:
     click.echo(f"explanations in {Path(run_folder) / 'explanations'}")
 
 
+def map_saver(run, folder: Path):
+    """What saves the Grad-CAM maps of a Run's predictions; see `medimg.prediction.predict`."""
+    from explain.explain import map_saver
+
+    return map_saver(run, folder)
+
+
 def localisation(result: dict) -> None:
     """The pointing game of each method."""
     for method, judged in result.get("localisation", {}).items():

@@ -180,6 +180,24 @@ class Explainer:
         return {**judged, "split": self.config.split, "classes": sorted({self.classes[i] for _, i, _ in located})}
 
 
+def map_saver(run: Run, folder: Path, method: str = DEFAULT[0]) -> Callable:
+    """A function that saves a PNG and an npz of each of some images, as `explain` does.
+
+    Of (numbers, names, pixels float32 (B, S, S, C), probabilities (B, classes), class indices (B,)): the numbers begin
+    the files' names.
+    """
+    explainer = Explainer(run, ExplainConfig())
+
+    def save(numbers, names, pixels, chances, chosen) -> None:
+        heat = explainer.maps(method, pixels, chosen)
+        for i, (number, name) in enumerate(zip(numbers, names, strict=True)):
+            subject = {"path": name, "label": "", "row": None}
+            panel = explainer._panel(subject, pixels[i], heat[i], chosen[i], chances[i], None, method)
+            explainer._write(panel, folder, number, chosen[i], chances[i], subject)
+
+    return save
+
+
 def _files(config: ExplainConfig) -> list[dict]:
     return [{"path": Path(file), "label": "", "row": None} for file in config.image]
 

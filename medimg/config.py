@@ -143,6 +143,16 @@ class EvaluateConfig(Config):
 
 
 @dataclass(frozen=True)
+class PredictConfig(Config):
+    """Options of `medimg predict`."""
+
+    image_column: str | None = option(None, "Column of the paths in a CSV of images (default: image).", metavar="NAME")
+    save_maps: bool = option(False, "Save a Grad-CAM map of each image in FILE-maps.")
+    batch_size: int = option(32, "Images in a step.", minimum=1)
+    max_megapixels: int = option(100, "Largest image that is decoded, in millions of pixels.", minimum=1, maximum=1000)
+
+
+@dataclass(frozen=True)
 class ExportConfig(Config):
     """Options of `medimg export`."""
 

@@ -26,7 +26,7 @@ FLOORS = {
         sources models inspection
         preparation run
         evaluation
-        training serving comparison
+        training serving comparison prediction
         audit
         studies
         commands api

@@ -1,5 +1,6 @@
-"""What is done with Runs: `medimg evaluate`, `compare`, `export` and `audit`."""
+"""What is done with Runs: `medimg evaluate`, `predict`, `compare`, `export` and `audit`."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,8 +9,8 @@ import click
 
 from medimg.commands import printing
 from medimg.commands.command_line import Command, options_of, take
-from medimg.commands.console import progress_bars
-from medimg.config import AuditConfig, CompareConfig, EvaluateConfig, ExportConfig
+from medimg.commands.console import progress_bars, say
+from medimg.config import AuditConfig, CompareConfig, EvaluateConfig, ExportConfig, PredictConfig
 
 
 @click.command(cls=Command)
@@ -32,6 +33,25 @@ def evaluate_run(run_folder, config: EvaluateConfig) -> None:
         result = evaluate(Run.load(Path(run_folder)), config, partial(step, "predict"))
     printing.evaluation(result)
     click.echo(f"report: {result.get('report', Path(run_folder) / 'report.html')}")
+
+
+def predict_run(run_folder, paths, out, config: PredictConfig, overwrite: bool, maps: Callable) -> bool:
+    """Predict with a Run, print how, and list what could not be used; whether there was none of it."""
+    from medimg.prediction.inputs import existing
+
+    existing(paths)
+    from medimg.prediction.predict import predict
+    from medimg.run import Run
+
+    run = Run.load(Path(run_folder))
+    with progress_bars() as step:
+        result = predict(run, paths, Path(out), config, overwrite, partial(step, "predict"), maps)
+    for note in result.notes:
+        say(note)
+    for name, why in result.broken:
+        say(f"medimg: broken: {name}: {why}", err=True)
+    say(f"{result.rows} {result.unit}s, {result.warned} with warnings, {len(result.broken)} broken: {out}")
+    return not result.broken
 
 
 @click.command(cls=Command)

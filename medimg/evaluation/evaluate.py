@@ -66,7 +66,7 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     rule = parse_rule(config.threshold)
     description = run.description()
     subject = _subject(run, config, description)
-    training = _training_data(run)
+    training = training_data(run)
     if config.data is not None and training is not None and is_private(run.config["options"]):
         _require_others(subject, training)
     folder = evaluation_folder(run, config, subject.dataset)
@@ -127,7 +127,7 @@ def _require_others(subject: Subject, training: Dataset) -> None:
         )
 
 
-def _training_data(run: Run) -> Dataset | None:
+def training_data(run: Run) -> Dataset | None:
     """The Run's own Dataset; None where it is not on this machine."""
     if not Path(run.config["data"]).exists():
         return None

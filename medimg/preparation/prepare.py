@@ -28,7 +28,7 @@ from medimg.untrusted.image_size import MEGAPIXELS
 SCRATCH = ".preparing"
 _FIRST = ["image", "label", "patient", "site", "split", "x", "y", "width", "height", "finding", "mask"]
 _BOX = ["x", "y", "width", "height"]
-_LAST = ["source_file", "pixels", "bytes"]
+_LAST = ["source_width", "source_height", "source_file", "pixels", "bytes"]
 
 
 def prepare(
@@ -84,7 +84,7 @@ def prepare(
         _remove(scratch)
         return dataset
     decoded, broken = decode_all(scan, out, scratch, config.image_size, config.workers or os.cpu_count() or 1, progress)
-    table = _table(scan, decoded)
+    table = _table(scan, decoded, config.image_size is not None)
     del decoded
     # The table has all of it now: two of them would be in memory until the end.
     scan = replace(scan, records=scan.records.head(0).copy())
@@ -188,7 +188,7 @@ def _start(out: Path, identity: dict) -> Path:
     return scratch
 
 
-def _table(scan: Scan, decoded: dict[str, Decoded]) -> pd.DataFrame:
+def _table(scan: Scan, decoded: dict[str, Decoded], resized: bool) -> pd.DataFrame:
     """Records of the decoded images in the manifest's columns."""
     known = scan.records["image"].isin(decoded)
     # By column, so that rows are copied once: copies of tables would be the peak of a preparation's memory.
@@ -197,6 +197,9 @@ def _table(scan: Scan, decoded: dict[str, Decoded]) -> pd.DataFrame:
     columns["source_file"] = columns["image"]
     for name in ("image", "pixels", "bytes"):
         columns[name] = [getattr(item, name) for item in items]
+    if resized:
+        columns["source_width"] = [item.width for item in items]
+        columns["source_height"] = [item.height for item in items]
     if "mask" in columns:
         pairs = zip(columns["image"], columns["mask"], strict=True)
         columns["mask"] = [mask_name(image) if mask else "" for image, mask in pairs]
@@ -207,7 +210,8 @@ def _table(scan: Scan, decoded: dict[str, Decoded]) -> pd.DataFrame:
                 columns[name][row] = side
     first = [name for name in _FIRST if name in columns]
     middle = [name for name in columns if name not in (*_FIRST, *_LAST)]
-    return pd.DataFrame({name: columns[name] for name in first + middle + _LAST})
+    last = [name for name in _LAST if name in columns]
+    return pd.DataFrame({name: columns[name] for name in first + middle + last})
 
 
 def _scaled(scan: Scan, sides: list[str], item: Decoded) -> list[str]:
