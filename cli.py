@@ -25,6 +25,7 @@ from medimg.commands.study import study
 from medimg.commands.train import train, train_run
 from medimg.config import EvaluateConfig, ExportConfig, PhantomConfig, PrepareConfig, TrainConfig
 from medimg.errors import InputError
+from medimg.lock import writes
 from synthetic.commands import judge, synthesize
 
 
@@ -41,6 +42,7 @@ def medimg():
 @click.option("--out", default="demo", show_default=True, type=click.Path(), help="Folder of the demo.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Seed of everything.")
 @overwrite_option("the demo")
+@writes("out")
 def demo(out, seed, overwrite):
     """Phantom radiographs: prepare, train, evaluate, explain, export; needs no data and no network."""
     from medimg.preparation.prepare import prepare

@@ -22,6 +22,7 @@ from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.operating_point import thresholds
 from medimg.evaluation.prediction import probabilities
+from medimg.lock import writes
 from medimg.pipeline.pixels import load_image
 from medimg.privacy.release import require_unprotected
 from medimg.run import Run
@@ -33,6 +34,7 @@ _BATCH = 16
 _ANY_SIZE = 8
 
 
+@writes("run")
 def explain(run: Run, config: ExplainConfig, progress: Callable[[int, int], None] | None = None) -> dict:
     """Write `RUN/explanations/<method>/`: a PNG and an npz per image and a contact sheet.
 

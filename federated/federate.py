@@ -15,6 +15,7 @@ from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.listener import Listener
+from medimg.lock import writes
 from medimg.run import Run, environment, resumable
 from medimg.training.start import FIELD as START
 from medimg.training.start import require_same_start, start_of
@@ -22,6 +23,7 @@ from medimg.training.start import require_same_start, start_of
 _DATA = "checkpoints/data.sha256"
 
 
+@writes("out")
 def federate(
     data: Path,
     out: Path,

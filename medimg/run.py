@@ -6,7 +6,6 @@
 
 import json
 import platform
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -16,7 +15,7 @@ from typing import Self
 import pandas as pd
 import yaml
 
-from medimg import atomic
+from medimg import atomic, lock
 from medimg.data.dataset import SPLITS, Dataset
 from medimg.data.holdout import parts_of
 from medimg.errors import InputError
@@ -42,21 +41,19 @@ class Run:
 
     @classmethod
     def create(cls, root: Path, data: Path, command: str, options: dict, overwrite: bool = False) -> Self:
-        """Make the folder and write `config.yaml`.
+        """Make the folder and write `config.yaml`; its caller has locked it.
 
         Raises:
             InputError: the folder holds something and `overwrite` is not given, or it can't be written.
         """
         root = Path(root)
-        if root.exists() and not root.is_dir():
-            raise InputError(f"--out {root}: is a file, not a folder")
-        if root.is_dir() and any(root.iterdir()):
+        if lock.content(root):
             if not overwrite:
                 raise InputError(f"--out {root}: already holds files; give another folder, --resume or --overwrite")
             if not (root / "config.yaml").is_file():
                 raise InputError(f"--out {root}: is not a Run, so --overwrite leaves it alone; give another folder")
             _give_up(root)
-            shutil.rmtree(root)
+            lock.empty(root, last=["config.yaml"])
         config = {"command": command, "data": str(Path(data).resolve()), "options": options}
         atomic.write_text(root / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
         return cls(root, config)

@@ -9,6 +9,7 @@ import click
 
 from medimg.commands.command_line import options_of, take
 from medimg.errors import InputError
+from medimg.lock import locked
 from medimg.options import Config, flag
 
 
@@ -52,9 +53,11 @@ def resumable(
             config = take(kind, values)
             if resume and overwrite:
                 raise InputError("--resume and --overwrite exclude each other")
-            if resume:
-                config = _own_options(ctx, name, out, config)
-            return function(out=out, config=config, resume=resume, overwrite=overwrite, **values)
+            # What is read of the Run must be of the one that goes on.
+            with locked(Path(out)):
+                if resume:
+                    config = _own_options(ctx, name, out, config)
+                return function(out=out, config=config, resume=resume, overwrite=overwrite, **values)
 
         return command
 

@@ -20,6 +20,7 @@ from medimg.evaluation.overlap import find_overlap
 from medimg.evaluation.predictions import Predictions, as_written
 from medimg.evaluation.summary import site_notes, summarise, summarise_sites
 from medimg.evaluation.thresholds import parse_rule
+from medimg.lock import writes
 from medimg.privacy.ledger import is_private
 from medimg.privacy.release import require_unprotected
 from medimg.run import Run
@@ -46,6 +47,7 @@ class Subject:
     order: list[int]
 
 
+@writes("run")
 def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None) -> dict:
     """Measure a Run's model and write metrics.json, predictions.csv, figures/ and report.html.
 

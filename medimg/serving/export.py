@@ -13,6 +13,7 @@ from medimg.config import ExportConfig
 from medimg.errors import InputError
 from medimg.evaluation.operating_point import thresholds
 from medimg.evaluation.prediction import predict
+from medimg.lock import writes
 from medimg.privacy import ledger
 from medimg.run import Run
 from medimg.serving.answer import ServedAnswer
@@ -30,6 +31,7 @@ COLUMNS = Path("assets.extra") / "columns.json"
 REQUEST = Path("assets.extra") / "request.json"
 
 
+@writes("out")
 def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, int], None] | None = None) -> Path:
     """Write a SavedModel with its warm-up requests and model card under the next version number.
 
@@ -53,9 +55,7 @@ def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, i
     expected = predict(model, dataset, rows, description)
     step(1, 4)
     out = Path(out)
-    created = not out.exists()
     try:
-        out.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".exporting-", dir=out))
     except OSError as error:
         raise atomic.cannot_write(out, error) from error
@@ -81,8 +81,6 @@ def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, i
         raise atomic.cannot_write(out, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        if created and out.is_dir() and not any(out.iterdir()):
-            out.rmdir()
 
 
 def serving_commands(out: Path, name: str) -> list[str]:

@@ -17,6 +17,7 @@ from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.intervals import LEVEL
+from medimg.lock import writes
 from medimg.privacy.ledger import read
 from medimg.run import Run
 from medimg.style.figures import BLUE, GREY, VERMILION, save, styled
@@ -26,6 +27,7 @@ from medimg.training.train import train
 EPSILONS = ("0.5", "1", "2", "4", "8", "inf")
 
 
+@writes("out")
 def privacy_utility(
     data: Path, out: Path, study: StudyConfig, training: TrainConfig, progress: Callable[[int, int], None] | None = None
 ) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.summary import site_notes, summarise, summarise_sites
 from medimg.listener import Listener
+from medimg.lock import writes
 from medimg.privacy import ledger
 from medimg.privacy.folds import together
 from medimg.run import Run, environment, resumable
@@ -28,6 +29,7 @@ from medimg.training.train import train
 from medimg.untrusted.csv_cells import read_csv
 
 
+@writes("out")
 def cross_validate(
     data: Path,
     out: Path,

@@ -15,6 +15,7 @@ from medimg.data.leakage import require_no_leakage
 from medimg.data.synthetic_rows import with_extra
 from medimg.errors import InputError
 from medimg.listener import Listener
+from medimg.lock import writes
 from medimg.models.saving import save_model
 from medimg.run import Run, environment, resumable
 from medimg.training import data as data_material
@@ -28,6 +29,7 @@ from medimg.training.start import FIELD as START
 from medimg.training.start import require_same_start, start_of
 
 
+@writes("out")
 def train(
     data: Path | Dataset,
     out: Path,
