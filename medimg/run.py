@@ -75,14 +75,34 @@ class Run:
 
     def dataset(self) -> Dataset:
         """The Dataset that the Run was trained on, with the Run's own parts where they are not the Dataset's."""
-        options = self.config["options"]
+        options, place = self.config["options"], Path(self.config["data"])
+        if not place.exists():
+            raise InputError(
+                f"{place}: the Dataset of {self.root} is not there; put it back, or say where it is now by --data"
+            )
         # As the training read it: whom private training protects does not depend on the others' rows.
-        data = Dataset.load(Path(self.config["data"]), joins_copies=not ledger.is_private(options))
+        data = Dataset.load(place, joins_copies=not ledger.is_private(options))
         dataset = parts_of(data, options)
         moved = self.root / "parts.csv"
         if moved.is_file():
             return self._moved(dataset, read_csv(moved))
         return dataset
+
+    def with_data_at(self, data: str | None) -> Self:
+        """The Run with its Dataset, which was moved, at another place; None: it is where it was.
+
+        Raises:
+            InputError: it is not the Dataset that the Run was trained on.
+        """
+        if data is None:
+            return self
+        run = replace(self, config={**self.config, "data": str(Path(data).resolve())})
+        known = self.environment().get("data_fingerprint")
+        # Of a private Run nothing is kept by which it would be known.
+        dataset = run.dataset()
+        if known and dataset.fingerprint() != known:
+            raise InputError(f"--data {data}: is not the Dataset that {self.root} was trained on, or has changed since")
+        return run
 
     def _moved(self, dataset: Dataset, parts: pd.DataFrame) -> Dataset:
         manifest = dataset.manifest.copy()

@@ -31,7 +31,7 @@ def evaluate_run(run_folder, config: EvaluateConfig) -> None:
     with progress_bars() as step:
         result = evaluate(Run.load(Path(run_folder)), config, partial(step, "predict"))
     printing.evaluation(result)
-    click.echo(f"report: {result.get('report', Path(run_folder) / 'report.html')}")
+    click.echo(f"report: {result['report']}")
 
 
 @click.command(cls=Command)

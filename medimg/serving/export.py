@@ -49,6 +49,7 @@ def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, i
             probabilities differ from the Run's; nothing is left behind.
     """
     step = progress or (lambda done, total: None)
+    run = run.with_data_at(config.data)
     private = ledger.of_run(run.root, run.config["options"]) is not None
     dataset, description, model = run.dataset(), run.description(), run.model()
     rows = sample(dataset, description, config.samples)
