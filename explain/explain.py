@@ -41,13 +41,13 @@ _ANY_SIZE = 8
 def explain(run: Run, config: ExplainConfig, progress: Callable[[int, int], None] | None = None) -> dict:
     """Write `RUN/explanations/<method>/`: a PNG and an npz per image and a contact sheet.
 
-    Of other images or options than are there already: into a folder of `RUN/explanations/` (`medimg.evaluation.places`).
+    Of other images or options than are there already: in a folder of `RUN/explanations/` (`medimg.evaluation.places`).
     Files given by `--image` are explained as they are; otherwise images of the split, and where its Dataset has boxes
     or masks the pointing game is played (`localisation.json`). A Run of a table: see `explain.table`.
 
     Returns:
-        `folder`: where it is; `images`: per method the explained images; `localisation`: per method the pointing game's numbers. Of a table
-        `rows`: per method the explained rows.
+        `folder`: where it is; `images`: per method the explained images; `localisation`: per method the pointing game's
+        numbers. Of a table `rows`: per method the explained rows.
 
     Raises:
         InputError: an unknown method, an image that can't be read, an empty split.

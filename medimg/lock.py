@@ -111,7 +111,7 @@ def writes(argument: str) -> Callable:
         @functools.wraps(function)
         def alone(*args, **kwargs):
             value = signature.bind(*args, **kwargs).arguments[argument]
-            with locked(getattr(value, "root", value)):
+            with locked(value if isinstance(value, str | Path) else value.root):
                 return function(*args, **kwargs)
 
         return alone

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import click
@@ -36,7 +37,7 @@ def evaluate_run(run_folder, config: EvaluateConfig) -> None:
 
 @click.command(cls=Command)
 @click.argument("run_folders", metavar="RUN...", nargs=-1, required=True)
-@click.option("--out", default="comparison", show_default=True, type=click.Path(), help="Folder of the result.")
+@click.option("--out", type=click.Path(), help="Folder of the result (default: comparison, comparison-2 and so on).")
 @options_of(CompareConfig)
 def compare(run_folders, out, **values):
     """Paired tests of RUNs on the same patients, ANOVA over seeds or folds; tables beside scikit-learn baselines."""
@@ -44,9 +45,11 @@ def compare(run_folders, out, **values):
     from medimg.run import Run
 
     config = take(CompareConfig, values)
+    numbered = (Path(f"comparison-{number}" if number > 1 else "comparison") for number in count(1))
+    out = Path(out) if out else next(folder for folder in numbered if not folder.exists())
     with progress_bars() as step:
         runs = [Run.load(Path(folder)) for folder in run_folders]
-        result = compare(runs, Path(out), config, partial(step, "compare"))
+        result = compare(runs, out, config, partial(step, "compare"))
     printing.comparison(result)
     click.echo(f"comparison in {out}")
 

@@ -1,7 +1,7 @@
 """Where in a Run a result goes: what is asked again replaces its result, what is asked otherwise leaves it.
 
-The Run itself (of explanations its `explanations/`) holds what was asked first, until what is asked by default takes that
-place and the other moves beside it. All else has a folder named by what was asked.
+The Run itself (of explanations its `explanations/`) holds what was asked first, until what is asked by default takes
+that place and the other moves beside it. All else has a folder named by what was asked.
 """
 
 import shutil
