@@ -70,8 +70,8 @@ def resumable(
                     given = {key for key in config.to_dict() if ctx.get_parameter_source(key) is source}
                     config = own_options(Path(out), name, config, given, longer)
                     if ended(Path(out), config) and not given & set(longer):
-                        more = f"; more {' or '.join(map(flag, longer))} let it go on" if longer else ""
-                        say(f"{out}: has ended already, so that there is nothing to resume{more}")
+                        more = f"; to go on, give more: {' or '.join(map(flag, longer))}" if longer else ""
+                        say(f"{out}: had ended already, nothing is left to resume{more}")
                         return None
                 return function(out=out, config=config, resume=resume, overwrite=overwrite, **values)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 # Folder -> what its result answers; None where it holds no whole result.
 Held = Callable[[Path], dict | None]
-_LONGEST = 200  # bytes of a folder's name, which may get a number
+_LONGEST = 110  # bytes of a name, and of its options
 
 
 def place_of(top: Path, below: Path, name: str, asked: dict, held: Held, files: Iterable[str]) -> Path:
@@ -29,12 +29,12 @@ def place_of(top: Path, below: Path, name: str, asked: dict, held: Held, files: 
     if known is None or known == asked:
         return top
     if asked["options"]:
-        return beside(below, f"{name}{_words(asked)}", asked, held)
-    _move(top, beside(below, f"{name}{_words(known)}", known, held), files)
+        return beside(below, name, asked, held, plain=False)
+    _move(top, beside(below, name, known, held, plain=False), files)
     return top
 
 
-def beside(below: Path, name: str, asked: dict, held: Held) -> Path:
+def beside(below: Path, name: str, asked: dict, held: Held, plain: bool = True) -> Path:
     """The first folder that is free or has this very result: NAME, NAME with the options, then numbers.
 
     Args:
@@ -42,18 +42,18 @@ def beside(below: Path, name: str, asked: dict, held: Held) -> Path:
         name: of what is asked.
         asked: as of `place_of`.
         held: see there.
+        plain: NAME alone will do as well.
     """
-    return next(place for place in _places(below, name, asked) if held(place) in (None, asked))
+    names = _names(_safe(name), _safe(_words(asked)), plain)
+    return next(below / one for one in names if held(below / one) in (None, asked))
 
 
-def _places(below: Path, name: str, asked: dict) -> Iterator[Path]:
-    words = _words(asked)
-    if not name.endswith(words):
-        yield below / _safe(name)
-        name += words
-    yield below / _safe(name)
+def _names(name: str, words: str, plain: bool) -> Iterator[str]:
+    if plain:
+        yield name or "data"
+    yield (name + words) or "data"
     for number in count(2):
-        yield below / f"{_safe(name)}-{number}"
+        yield f"{name}{words}-{number}"
 
 
 def _words(asked: dict) -> str:
@@ -65,7 +65,7 @@ def _words(asked: dict) -> str:
 
 def _safe(name: str) -> str:
     plain = "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip(".")
-    return plain.encode()[:_LONGEST].decode(errors="ignore") or "data"
+    return plain.encode()[:_LONGEST].decode(errors="ignore")
 
 
 def _move(top: Path, aside: Path, files: Iterable[str]) -> None:

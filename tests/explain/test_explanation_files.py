@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -50,9 +51,11 @@ def test_findings_of_unknown_classes_are_counted(untrained):
 
 
 def test_a_shorter_list_replaces_a_longer_one_and_methods_add_up(untrained):
-    explain(untrained, ExplainConfig(count=5))
-    explain(untrained, ExplainConfig(count=2, method=("smoothgrad",), localisation_count=0))
-    explain(untrained, ExplainConfig(count=2))
+    explain(untrained, ExplainConfig())
+    explain(untrained, ExplainConfig(method=("smoothgrad",)))
+    dataset = untrained.dataset()
+    replace(dataset, manifest=dataset.manifest.head(4)).save()
+    explain(untrained, ExplainConfig())
     folder = untrained.root / "explanations"
     index = json.loads((folder / "explanations.json").read_text())
     assert sorted(index) == ["gradcam", "smoothgrad"]

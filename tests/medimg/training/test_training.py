@@ -53,9 +53,7 @@ def test_a_run_remembers_all(noise, tmp_path):
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
     assert not (run.root / "cache").exists()
     # More epochs may be asked for.
-    assert [path.name for path in (run.root / "checkpoints").iterdir() if path.name.startswith("last")] == [
-        "last-000030"
-    ]
+    assert [path.name for path in (run.root / "checkpoints").glob("last-*")] == ["last-000030"]
     again = train(noise.root, tmp_path / "again", config)
     assert same(weights(run), weights(again))
     other = train(noise.root, tmp_path / "other", TrainConfig(**{**SMALL, "seed": 1}))
