@@ -44,14 +44,14 @@ def beside(below: Path, name: str, asked: dict, held: Held, plain: bool = True) 
         held: see there.
         plain: NAME alone will do as well.
     """
-    names = _names(_safe(name), _safe(_words(asked)), plain)
+    names = _names(_safe(name) or "data", _safe(_words(asked)), plain)
     return next(below / one for one in names if held(below / one) in (None, asked))
 
 
 def _names(name: str, words: str, plain: bool) -> Iterator[str]:
     if plain:
-        yield name or "data"
-    yield (name + words) or "data"
+        yield name
+    yield name + words
     for number in count(2):
         yield f"{name}{words}-{number}"
 

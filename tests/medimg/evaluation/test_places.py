@@ -91,15 +91,16 @@ def test_evaluate_prints_the_report_that_it_wrote(run, phantom_data, tmp_path):
 def test_names_are_those_of_files(tmp_path):
     asked = {"options": {"threshold": "sensitivity=0.9"}}
     held = {}
-    for name, safe in (("a/b..", "a-b.."), ("ü" * 300, "ü" * 100), ("...", "data")):
+    for name, safe in (("a/b..", "a-b"), ("ü" * 300, "ü" * 55), ("...", "data")):
         place = beside(tmp_path, name, asked, held.get)
         assert place == tmp_path / safe
         place.mkdir()
         held[place] = {"options": {}}
         place = beside(tmp_path, name, asked, held.get)
+        assert place.name.endswith("-threshold-sensitivity-0.9")
         place.mkdir()
         held[place] = {"options": {}}
-        assert beside(tmp_path, name, asked, held.get).name.endswith("-2")
+        assert beside(tmp_path, name, asked, held.get).name.endswith("-0.9-2")
 
 
 def test_images_and_options_of_explanations_have_folders_of_their_own(run, phantom_data):
@@ -116,9 +117,7 @@ def test_images_and_options_of_explanations_have_folders_of_their_own(run, phant
     assert before.items() <= after.items()
     # Again: each replaces its own; another method lies beside the first.
     explain(run, ExplainConfig(image=(images[0],), method=("smoothgrad",), **quick))
-    assert {
-        folder for folder in (run.root / "explanations").iterdir() if (folder / "options.json").is_file()
-    } == folders
+    assert {file.parent for file in (run.root / "explanations").glob("*/options.json")} == folders
 
 
 def test_the_default_explanation_takes_its_place(run):
