@@ -60,7 +60,8 @@ class Run:
             InputError: the folder holds something and `overwrite` is not given, or it can't be written.
         """
         root = Path(root)
-        if lock.content(root):
+        # Killed as it began, a Run is nothing yet.
+        if any(not item.match(".config-*.yaml") for item in lock.content(root)):
             if not overwrite:
                 raise InputError(f"--out {root}: already holds files; give another folder, --resume or --overwrite")
             if not (root / "config.yaml").is_file():
@@ -206,7 +207,9 @@ class Run:
             raise InputError(
                 f"{self.root}: is a cross-validation, whose folds are Runs: use {self.root / 'fold-1'} and so on"
             )
-        raise InputError(f"{path}: missing; the training has not finished: 'medimg train ... --resume'")
+        raise InputError(
+            f"{path}: missing; the training has not finished: go on with --resume, or begin anew by --overwrite"
+        )
 
 
 def _give_up(root: Path) -> None:

@@ -150,9 +150,10 @@ def _pixels_of(identity: dict) -> dict:
 
 def _claim(out: Path, identity: dict, overwrite: bool) -> Dataset | None:
     """See that `out` is free, or ours: the finished Dataset when it is this very one."""
-    if not lock.content(out):
-        return None
     whole, scratch = (out / "dataset.yaml").is_file(), out / SCRATCH / "options.yaml"
+    if not scratch.is_file() and all(item.name == SCRATCH for item in lock.content(out)):
+        # Empty, or killed as it began.
+        return None
     if not whole and not scratch.is_file():
         raise InputError(f"--out {out}: already holds files that are no Dataset; give another folder")
     if overwrite:

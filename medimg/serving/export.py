@@ -56,6 +56,9 @@ def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, i
     expected = predict(model, dataset, rows, description)
     step(1, 4)
     out = Path(out)
+    for left in out.glob(".exporting-*"):
+        # Of an export that was killed: nobody else is at it now.
+        shutil.rmtree(left, ignore_errors=True)
     try:
         temporary = Path(tempfile.mkdtemp(prefix=".exporting-", dir=out))
     except OSError as error:
@@ -121,13 +124,7 @@ def _write_columns(folder: Path, description: dict, private: bool) -> None:
 
 
 def _name(temporary: Path, out: Path) -> Path:
-    """Rename to the next free version number; another export may take one at the same time."""
+    """Rename to the next free version number."""
     temporary.chmod(0o755)
-    while True:
-        taken = [int(folder.name) for folder in out.iterdir() if folder.name.isdigit()]
-        folder = out / str(max(taken, default=0) + 1)
-        try:
-            temporary.rename(folder)
-        except FileExistsError:
-            continue
-        return folder
+    taken = [int(folder.name) for folder in out.iterdir() if folder.name.isdigit()]
+    return temporary.rename(out / str(max(taken, default=0) + 1))

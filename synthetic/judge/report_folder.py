@@ -80,7 +80,8 @@ def earlier(synthetic: Path) -> set[str]:
 
 def _others(folder: Path) -> list[str]:
     known = {REPORT, JUDGEMENT, FIGURES}
-    return [path.name for path in content(folder) if path.name not in known]
+    # Hidden ones are what a killed judgement was writing.
+    return [path.name for path in content(folder) if path.name not in known and not path.name.startswith(".")]
 
 
 def _is_judgement(path: Path) -> bool:
