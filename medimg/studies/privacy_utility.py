@@ -19,7 +19,6 @@ from medimg.lock import writes
 from medimg.privacy.ledger import read
 from medimg.run import Run
 from medimg.studies import over_seeds
-from medimg.studies.folder import claim
 from medimg.style.figures import BLUE, GREY, VERMILION, save, styled
 from medimg.training.train import train
 
@@ -50,9 +49,6 @@ def privacy_utility(
         InputError: as `train`, or an epsilon that is no number above 0.
     """
     epsilons = [_epsilon(text) for text in study.epsilon or EPSILONS]
-    dataset = Dataset.load(data)
-    shared = {name: value for name, value in training.to_dict().items() if name not in ("dp_epsilon", "seed")}
-    claim(out, "privacy-utility", dataset, shared)
     rows, total = [], len(epsilons) * study.seeds
     for epsilon in epsilons:
         for seed in range(study.seeds):
@@ -65,6 +61,7 @@ def privacy_utility(
     summary = _summary(table)
     atomic.write_csv(Path(out) / "results.csv", table)
     atomic.write_csv(Path(out) / "summary.csv", summary)
+    dataset = Dataset.load(data)
     save(_figure(summary, table, dataset.name, study.seeds), Path(out) / "privacy_utility.png")
     return summary
 
