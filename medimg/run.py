@@ -92,7 +92,8 @@ class Run:
         options, place = self.config["options"], Path(self.config["data"])
         if not place.exists():
             raise InputError(
-                f"{place}: the Dataset of {self.root} is not there; put it back, or give its place as --data to a command that has it"
+                f"{place}: the Dataset of {self.root} is not there; put it back, or give its place as --data to a "
+                "command that has it"
             )
         # As the training read it: whom private training protects does not depend on the others' rows.
         data = Dataset.load(place, joins_copies=not ledger.is_private(options))
