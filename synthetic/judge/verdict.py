@@ -138,7 +138,7 @@ def _utility(found: dict) -> Iterator[Finding]:
     yield Finding(
         "utility",
         grade,
-        f"trained on synthetic instead of real rows, classifiers lose {interval(gap, missing='undefined')} AUROC ({whose}).",
+        f"trained on synthetic instead of real rows, classifiers lose {interval(gap)} AUROC ({whose}).",
     )
 
 
