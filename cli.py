@@ -25,6 +25,7 @@ from medimg.commands.study import study
 from medimg.commands.train import train, train_run
 from medimg.config import EvaluateConfig, ExportConfig, PhantomConfig, PredictConfig, PrepareConfig, TrainConfig
 from medimg.errors import InputError
+from medimg.lock import writes
 from synthetic.commands import judge, synthesize
 
 
@@ -54,6 +55,7 @@ def predict(ctx, run_folder, paths, out, overwrite, **values):
 @click.option("--out", default="demo", show_default=True, type=click.Path(), help="Folder of the demo.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Seed of everything.")
 @overwrite_option("the demo")
+@writes("out")
 def demo(out, seed, overwrite):
     """Phantom radiographs: prepare, train, evaluate, explain, export; needs no data and no network."""
     from medimg.preparation.prepare import prepare

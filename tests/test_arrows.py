@@ -20,6 +20,7 @@ FLOORS = {
         errors listener
         untrusted
         atomic options
+        lock
         style privacy option_groups
         data config
         tables phantom pipeline

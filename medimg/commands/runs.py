@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import click
@@ -32,7 +33,7 @@ def evaluate_run(run_folder, config: EvaluateConfig) -> None:
     with progress_bars() as step:
         result = evaluate(Run.load(Path(run_folder)), config, partial(step, "predict"))
     printing.evaluation(result)
-    click.echo(f"report: {result.get('report', Path(run_folder) / 'report.html')}")
+    click.echo(f"report: {result['report']}")
 
 
 def predict_run(run_folder, paths, out, config: PredictConfig, overwrite: bool, maps: Callable) -> bool:
@@ -56,7 +57,7 @@ def predict_run(run_folder, paths, out, config: PredictConfig, overwrite: bool, 
 
 @click.command(cls=Command)
 @click.argument("run_folders", metavar="RUN...", nargs=-1, required=True)
-@click.option("--out", default="comparison", show_default=True, type=click.Path(), help="Folder of the result.")
+@click.option("--out", type=click.Path(), help="Folder of the result (default: comparison, comparison-2 and so on).")
 @options_of(CompareConfig)
 def compare(run_folders, out, **values):
     """Paired tests of RUNs on the same patients, ANOVA over seeds or folds; tables beside scikit-learn baselines."""
@@ -64,9 +65,11 @@ def compare(run_folders, out, **values):
     from medimg.run import Run
 
     config = take(CompareConfig, values)
+    numbered = (Path(f"comparison-{number}" if number > 1 else "comparison") for number in count(1))
+    out = Path(out) if out else next(folder for folder in numbered if not folder.exists())
     with progress_bars() as step:
         runs = [Run.load(Path(folder)) for folder in run_folders]
-        result = compare(runs, Path(out), config, partial(step, "compare"))
+        result = compare(runs, out, config, partial(step, "compare"))
     printing.comparison(result)
     click.echo(f"comparison in {out}")
 

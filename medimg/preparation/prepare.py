@@ -3,14 +3,13 @@
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import yaml
 
-from medimg import atomic
+from medimg import atomic, lock
 from medimg.config import PhantomConfig, PrepareConfig
 from medimg.data.dataset import SEPARATOR, Dataset
 from medimg.data.splits import parse_split
@@ -71,13 +70,22 @@ def prepare(
     chosen = source_named(source)
     chosen.refuse_unread([*config.given(), *(phantom.given() if phantom else ())])
     identity = _identity(source, path, config, phantom)
-    out = Path(out)
     extra = {"phantom": phantom} if source == "phantom" else {}
     # Before anything at `out` is touched: a mistyped path must not cost the Dataset that is to be replaced.
     scan = chosen.scan(path, config, **extra)
-    finished = _claim(out, identity, overwrite)
-    if finished:
-        return finished
+    with lock.locked(out):
+        return _claim(Path(out), identity, overwrite) or _write(scan, Path(out), config, fractions, identity, progress)
+
+
+def _write(
+    scan: Scan | TableScan,
+    out: Path,
+    config: PrepareConfig,
+    fractions: tuple[float, ...] | None,
+    identity: dict,
+    progress: Callable[[int, int], None] | None,
+) -> Dataset:
+    """Decode, settle, split and write what a source has."""
     scratch = _start(out, identity)
     if isinstance(scan, TableScan):
         dataset = write_table(scan, out, config, fractions, identity, progress)
@@ -86,8 +94,8 @@ def prepare(
     decoded, broken = decode_all(scan, out, scratch, config.image_size, config.workers or os.cpu_count() or 1, progress)
     table = _table(scan, decoded, config.image_size is not None)
     del decoded
-    # The table has all of it now: two of them would be in memory until the end.
-    scan = replace(scan, records=scan.records.head(0).copy())
+    # The table has all of it now: two of them would be in memory until the end. In place: the caller has the scan too.
+    scan.records.drop(scan.records.index, inplace=True)
     rejected = scan.rejected + broken
     _write_rejected(out, rejected)
     _check_classes(scan, table, len(broken), "could be read", out)
@@ -109,7 +117,7 @@ def prepare(
         modality=scan.modality,
         licence=scan.licence,
         citation=scan.citation,
-        source=source,
+        source=identity["source"],
         negative=scan.negative,
         preparation={**identity, "rejected": len(rejected), "notes": notes},
     )
@@ -142,15 +150,15 @@ def _pixels_of(identity: dict) -> dict:
 
 def _claim(out: Path, identity: dict, overwrite: bool) -> Dataset | None:
     """See that `out` is free, or ours: the finished Dataset when it is this very one."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: is a file, not a folder; give another")
-    if not out.is_dir() or not any(out.iterdir()):
-        return None
     whole, scratch = (out / "dataset.yaml").is_file(), out / SCRATCH / "options.yaml"
+    if not scratch.is_file() and all(item.name == SCRATCH for item in lock.content(out)):
+        # Empty, or killed as it began.
+        return None
     if not whole and not scratch.is_file():
         raise InputError(f"--out {out}: already holds files that are no Dataset; give another folder")
     if overwrite:
-        _clear(out)
+        # What was spent on these patients stays spent.
+        lock.empty(out, last=["dataset.yaml", SCRATCH], keep=[PRIVACY_LEDGER])
         return None
     if whole:
         existing = Dataset.load(out)
@@ -163,15 +171,6 @@ def _claim(out: Path, identity: dict, overwrite: bool) -> Dataset | None:
             "--overwrite"
         )
     return None
-
-
-def _clear(out: Path) -> None:
-    """Remove all but the privacy ledger: what was spent on these patients stays spent."""
-    for item in out.iterdir():
-        if item.is_dir():
-            _remove(item)
-        elif item.name != PRIVACY_LEDGER:
-            item.unlink()
 
 
 def _remove(out: Path) -> None:

@@ -17,6 +17,7 @@ from medimg.config import ExportConfig
 from medimg.errors import InputError
 from medimg.evaluation.operating_point import thresholds
 from medimg.evaluation.prediction import predict
+from medimg.lock import writes
 from medimg.privacy import ledger
 from medimg.run import Run
 from medimg.serving import check
@@ -38,6 +39,7 @@ REQUEST = Path("assets.extra") / "request.json"
 SCRIPT, CHECKS = "check.py", Path("assets.extra") / "check.json"
 
 
+@writes("out")
 def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, int], None] | None = None) -> Path:
     """Write a SavedModel with its warm-up requests and model card under the next version number.
 
@@ -55,15 +57,17 @@ def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, i
             probabilities differ from the Run's; nothing is left behind.
     """
     step = progress or (lambda done, total: None)
+    run = run.with_data_at(config.data)
     private = ledger.of_run(run.root, run.config["options"]) is not None
     dataset, description, model = run.dataset(), run.description(), run.model()
     rows = sample(dataset, description, config.samples)
     expected = predict(model, dataset, rows, description)
     step(1, 4)
     out = Path(out)
-    created = not out.exists()
+    for left in out.glob(".exporting-*"):
+        # Of an export that was killed: nobody else is at it now.
+        shutil.rmtree(left, ignore_errors=True)
     try:
-        out.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".exporting-", dir=out))
     except OSError as error:
         raise atomic.cannot_write(out, error) from error
@@ -93,8 +97,6 @@ def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, i
         raise atomic.cannot_write(out, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        if created and out.is_dir() and not any(out.iterdir()):
-            out.rmdir()
 
 
 def serving_commands(out: Path, name: str) -> list[str]:
@@ -141,13 +143,7 @@ def _write_columns(folder: Path, description: dict, private: bool) -> None:
 
 
 def _name(temporary: Path, out: Path) -> Path:
-    """Rename to the next free version number; another export may take one at the same time."""
+    """Rename to the next free version number."""
     temporary.chmod(0o755)
-    while True:
-        taken = [int(folder.name) for folder in out.iterdir() if folder.name.isdigit()]
-        folder = out / str(max(taken, default=0) + 1)
-        try:
-            temporary.rename(folder)
-        except FileExistsError:
-            continue
-        return folder
+    taken = [int(folder.name) for folder in out.iterdir() if folder.name.isdigit()]
+    return temporary.rename(out / str(max(taken, default=0) + 1))
