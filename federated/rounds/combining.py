@@ -105,14 +105,17 @@ class Combining:
         # Of an update without noise, a digest would tell who guesses the client's rows that the guess is right.
         bare = self.config.dp == "client"
         digests = {} if bare else {u.client: digest_arrays(u.arrays) for u in good}
-        if self.config.aggregation in ROBUST:
-            try:
-                arrays, shares = self._by_rule(used)
-            except InputError as error:
-                return Aggregate(rejected=rejected, failure=str(error))
-            return Aggregate(arrays, used, rejected, digests, shares=shares)
-        arrays, kept, measurements = mean_of(used)
-        return Aggregate(arrays, used, rejected, digests, measurements=measurements, kept=kept)
+        kept, measurements, shares = None, {}, {}
+        if self.config.aggregation not in ROBUST:
+            arrays, kept, measurements = mean_of(used)
+        elif self.enough(len(used)):
+            arrays, shares = self._by_rule(used)
+        else:
+            return Aggregate(
+                rejected=rejected,
+                failure=f"{len(used)} updates are too few for --aggregation {self.config.aggregation}",
+            )
+        return Aggregate(arrays, used, rejected, digests, shares=shares, measurements=measurements, kept=kept)
 
     def _finite(self, vector: np.ndarray) -> np.ndarray:
         """With --dp client an update that is no number counts as none: that it was rejected would carry no noise."""

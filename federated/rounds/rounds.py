@@ -70,9 +70,19 @@ def one_round(engine: Engine, pool: Pool, combining: Combining, state: State, nu
     """
     updates, lost = pool.updates(state, list(who.arriving), number, who.work)
     aggregate = combining.combine(updates, number, partial(engine.aggregate, state), who.dropped)
-    learnt = not aggregate.failure
-    state = engine.apply(state, aggregate, number) if learnt else replace(state, round=number)
-    return Exchange(state, updates, lost, aggregate)
+    before = replace(state, round=number)
+    if aggregate.failure:
+        return Exchange(before, updates, lost, aggregate)
+    after = engine.apply(state, aggregate, number) if _finite(aggregate.arrays) else None
+    if after is None or not _finite(after.weights):
+        what = "with it the model would hold NaN or infinity"
+        rejected = {**aggregate.rejected, **dict.fromkeys(aggregate.included, what)}
+        aggregate = replace(aggregate, arrays=[], updates={}, rejected=rejected, kept=None, failure=what)
+    return Exchange(after if aggregate.updates else before, updates, lost, aggregate)
+
+
+def _finite(arrays: list[np.ndarray]) -> bool:
+    return all(np.isfinite(array).all() for array in arrays)
 
 
 class Rounds:
