@@ -30,7 +30,7 @@ def run(data_folder, out, config, resume, overwrite):
     from medimg.preparation.builtin import resolve
 
     with progress_bars() as step:
-        listener = Listener(step, _tell_round, lambda sentence: say(f"note: {sentence}", err=True))
+        listener = Listener(step, round=_tell_round, note=lambda text: say(f"note: {text}", err=True))
         run = federate(resolve(data_folder), Path(out), config, resume, overwrite, listener)
     from federated.report.printed import printed
     from federated.report.reading import read_federation
