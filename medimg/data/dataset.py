@@ -211,10 +211,13 @@ def _read_description(path: Path) -> dict:
             raise InputError(f"{path}: '{key}' is missing")
     if not isinstance(description["classes"], list) or not description["classes"]:
         raise InputError(f"{path}: 'classes' must be a list of class names")
-    description["classes"] = tuple(str(name) for name in description["classes"])
+    # `no` is a class, not False, and 010 not 8: names are read as they are written.
+    words = read_yaml(path, as_text=True)
+    description["classes"] = tuple(str(name).strip() for name in words["classes"])
+    description |= {key: words[key] for key in ("name", "negative") if description.get(key) is not None}
     if not isinstance(description.get("preparation") or {}, dict):
         raise InputError(f"{path}: 'preparation' must map names to values")
-    features = description.get("features") or {}
+    features = words.get("features") if description.get("features") else {}
     if not isinstance(features, dict):
         raise InputError(f"{path}: 'features' must map column names to types")
     description["features"] = schema.parse(features, str(path)) if features else ()

@@ -78,6 +78,19 @@ class Scan:
     rejected: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    def __post_init__(self):
+        from medimg.data.manifest import name_text
+
+        classes = tuple(map(name_text, self.classes))
+        for given, name in zip(self.classes, classes, strict=True):
+            if not name or classes.count(name) > 1:
+                raise InputError(
+                    f"class '{given}': has no name of its own, blanks and forms of Unicode aside; give it another"
+                )
+            if SEPARATOR in name:
+                raise InputError(f"class '{name}': '{SEPARATOR}' stands between several labels; give it another name")
+        object.__setattr__(self, "classes", classes)
+
 
 @dataclass(frozen=True, eq=False)
 class TableScan:
@@ -178,7 +191,7 @@ def to_records(rows: Iterable[dict]) -> pd.DataFrame:
     """Rows as the records of a Scan: text columns are text, `patient`, `site`, `split` and `label` are there."""
     import pandas as pd
 
-    from medimg.data.manifest import TEXT_COLUMNS
+    from medimg.data.manifest import TEXT_COLUMNS, name_text
 
     # By column: a list of dictionaries would be the peak of a preparation's memory.
     columns, shared = {}, {}
@@ -195,6 +208,9 @@ def to_records(rows: Iterable[dict]) -> pd.DataFrame:
     for column in TEXT_COLUMNS:
         if column in records:
             records[column] = records[column].fillna("").astype(str)
+    for column in ("label", "patient", "site", "finding"):
+        if column in records:
+            records[column] = records[column].map({name: name_text(name) for name in records[column].unique()})
     return records
 
 
