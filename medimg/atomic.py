@@ -54,8 +54,8 @@ def write_json(path: Path, content: object) -> None:
 def write_csv(path: Path, table) -> None:
     """Write a pandas DataFrame as CSV atomically, without its index; `medimg.untrusted.csv_cells.read_csv` reads it.
 
-    Cells that a spreadsheet would run as formulas are quoted (`medimg.untrusted.csv_cells`). What is no Unicode, as bytes
-    of a file's name may be, becomes `?`.
+    Cells that a spreadsheet would run as formulas are quoted (`medimg.untrusted.csv_cells`). What is no Unicode, as
+    bytes of a file's name may be, becomes `?`.
     """
     with replacing(path) as temporary:
         options = {"index": False, "chunksize": rows_at_once(table), "errors": "replace"}

@@ -16,7 +16,6 @@ from medimg.config import PrepareConfig
 from medimg.errors import InputError
 from medimg.option_groups import DecodingOptions
 from medimg.options import Config, flag
-from medimg.style.words import listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -219,36 +218,6 @@ def _once(value: object, shared: dict) -> object:
     if len(shared) < 1000 and isinstance(value, str):
         return shared.setdefault(value, value)
     return shared.get(value, value)
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """A CSV with every cell as stripped text ('' = empty).
-
-    Raises:
-        InputError: the file is missing or not a CSV.
-    """
-    import pandas as pd
-
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path}: can't be read ({error.strerror or error})") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable as CSV ({' '.join(str(error).split())})") from error
-    table.columns = [str(column).strip() for column in table.columns]
-    return table.apply(lambda column: column.str.strip())
-
-
-def need_columns(path: Path, table: pd.DataFrame, columns: dict[str, str]) -> None:
-    """Check that a table has the columns; `columns` maps each name to the option that names it ('' = none).
-
-    Raises:
-        InputError: names the missing column, those that exist, and the option.
-    """
-    for column, option in columns.items():
-        if column not in table:
-            remedy = f"; name the right one with {option}" if option else ""
-            raise InputError(f"{path}: column '{column}' is missing; it has {listed(table.columns, 12)}{remedy}")
 
 
 def compiled(pattern: str | None, option: str) -> re.Pattern | None:

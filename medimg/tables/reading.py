@@ -153,9 +153,7 @@ def _csv_blocks(text: TextFile) -> Iterator[list[pa.Array]]:
                     encoding=text.encoding,
                 ),
                 pyarrow.csv.ParseOptions(delimiter=text.delimiter, newlines_in_values=True, invalid_row_handler=refuse),
-                pyarrow.csv.ConvertOptions(
-                    column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
-                ),
+                pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
             )
             header, row = int(given == expected), 2
             for batch in reader:

@@ -40,8 +40,8 @@ def read_csv(path, **options):
 
     Args:
         path: of the file, or an open one.
-        options: pandas'; columns are called by their names in `dtype`, `na_values` and `converters`. Missing is an empty
-            cell alone unless they say otherwise: a class may be called None, a patient NA.
+        options: pandas'; columns are called by their names in `dtype`, `na_values` and `converters`. Missing is an
+            empty cell alone unless they say otherwise: a class may be called None, a patient NA.
     """
     import pandas as pd
 

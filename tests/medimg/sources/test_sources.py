@@ -23,6 +23,9 @@ OTHER = {
     "site_pattern": "s",
     "labels": "labels.csv",
     "image_column": "a",
+    "image_dir": ("d",),
+    "extension": "png",
+    "label_separator": ";",
     "label_column": "b",
     "patient_column": "c",
     "site_column": "d",
@@ -234,7 +237,7 @@ def test_csv_several_labels_parts_and_boxes(table):
         ("image,label\nfilms/0.png,a\nfilms/0.png,b\n", {}, "row 3: .*listed twice"),
         ("image,label\nx.png,a\ny.png,b\n", {}, "none of its 2 images exists"),
         ("image,label,split\nfilms/0.png,a,fold1\n", {"split": "official"}, "row 2: split 'fold1'"),
-        ("", {}, "not readable as CSV"),
+        ("", {}, "is empty"),
     ],
 )
 def test_csv_that_is_wrong(table, text, options, words):
