@@ -5,6 +5,7 @@ is the same with feature columns in the place of `image`.
 """
 
 import hashlib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,6 +102,8 @@ class Dataset:
         description["classes"] = list(self.classes)
         if self.features:
             description["features"] = schema.describe(self.features)
+        # Notes and paths name files, whose names may be no Unicode.
+        description = json.loads(json.dumps(description, ensure_ascii=False).encode("utf-8", "replace"))
         whole = {f.name: "Int64" for f in self.features if f.type == "integer"}
         manifest = self.manifest.astype(whole) if whole else self.manifest
         atomic.write_csv(self.root / "manifest.csv", manifest)

@@ -207,7 +207,7 @@ def _official(root: Path) -> dict[str, str]:
         name.strip(): part
         for file, part in _LISTS.items()
         if (root / file).is_file()
-        for name in (root / file).read_text(encoding="utf-8").splitlines()
+        for name in (root / file).read_text(encoding="utf-8-sig").splitlines()
         if name.strip()
     }
 

@@ -31,8 +31,12 @@ class ImageFiles:
         # Key -> the name that it was found by, where they are spelt differently.
         self.respelt: dict[str, str] = {}
 
-    def find(self, name: str) -> tuple[str, str]:
+    def find(self, name: str, where: str) -> tuple[str, str]:
         """The key of a name's file, and '' or why there is none.
+
+        Args:
+            name: in the table.
+            where: table and row, for messages.
 
         Raises:
             InputError: several files may be meant.
@@ -41,14 +45,14 @@ class ImageFiles:
         for _, folder in self._folders:
             if outside := folder.outside(name) or folder.outside(slashed):
                 return name, outside
-        tried = (name + self._extension, name)
+        tried = dict.fromkeys((name + self._extension, name))
         found = [place / each for each in tried for place, _ in self._folders if (place / each).is_file()]
         if not found:
             plain = _plain(slashed)
             found = self._index.get(plain + self._extension) or self._index.get(plain) or self._by_stem.get(plain, [])
         if len(found) > 1:
             raise InputError(
-                f"image '{name}' may be {listed(map(str, found))}; say which by --image-dir or --extension"
+                f"{where}: '{name}' may be {listed(map(str, found))}; say which by --image-dir or --extension"
             )
         if not found:
             return name, "the file does not exist"

@@ -72,15 +72,6 @@ def canonical(cells: pd.Series) -> pd.Series:
     return cells.str.replace(schema.WHOLE_NUMBER, r"\1", regex=True)
 
 
-def like_missing(cells: pd.Series, role: str) -> list[str]:
-    """A note on cells that are taken as names, and may be meant as missing."""
-    odd = cells[(cells != "") & cells.str.lower().isin(schema.MISSING)]
-    if odd.empty:
-        return []
-    words = listed(f"'{word}'" for word in odd.unique())
-    return [f"{len(odd)} rows are of {role} {words}, taken as a name: leave the cell empty where it is not known"]
-
-
 def _indicators(path: Path, table: pd.DataFrame, columns: list[str]) -> Labels:
     cells = table[columns].apply(canonical)
     odd = ~cells.isin(("", "0", "1"))

@@ -91,9 +91,9 @@ def _need_file(path: Path | None) -> Path:
 def _optional(path: Path, table, role: str, config: PrepareConfig):
     name = getattr(config, f"{role}_column")
     if name in table and role != "split":
-        from medimg.sources.image_labels import canonical, like_missing
+        from medimg.data import schema
 
-        return canonical(table[name]), like_missing(table[name], role)
+        return schema.as_text(table[name], schema.MISSING_NAME), []
     if name in table:
         return table[name], []
     if name != getattr(_DEFAULTS, f"{role}_column"):
@@ -120,8 +120,9 @@ def _existing(path: Path, records, files: ImageFiles):
     rejected, keys = [], []
     masks = records["mask"] if "mask" in records else [""] * len(records)
     for number, (image, mask) in enumerate(zip(records["image"], masks, strict=True), start=2):
-        key, why = files.find(image) if image else ("", "image is empty")
-        mask_key, why = files.find(mask) if mask and not why else (mask, why)
+        where = f"{path} row {number}"
+        key, why = files.find(image, where) if image else ("", "image is empty")
+        mask_key, why = files.find(mask, where) if mask and not why else (mask, why)
         if why:
             rejected.append((image, f"row {number} of {path.name}: {why}"))
         keys.append(("" if why else key, mask_key))

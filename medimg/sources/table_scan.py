@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from medimg.config import PrepareConfig
 from medimg.data import schema
@@ -163,8 +164,9 @@ def _read(plan: _Plan, progress: Callable[[int, int], None] | None) -> tuple[pd.
         if stop > plan.rows:
             raise _changed(file)
         for role, name in roles.items():
-            text = cells.categories(block[file.names.index(name)])
-            texts.setdefault(role, []).append(text)
+            missing = schema.MISSING_NAME if role in ("patient", "site") else schema.MISSING
+            text = cells.categories(block[file.names.index(name)], missing)
+            texts.setdefault(role, []).append(pc.utf8_normalize(text, form="NFC"))
         for position, column in plan.features.items():
             converted = column.convert(block[position])
             if position in numbers:

@@ -77,8 +77,8 @@ def numbers(column: pa.Array, comma: bool = False) -> np.ndarray:
     return values
 
 
-def categories(column: pa.Array) -> pa.Array:
+def categories(column: pa.Array, missing: tuple[str, ...] = schema.MISSING) -> pa.Array:
     """The canonical text of each cell, '' for missing."""
     coded = pc.dictionary_encode(pc.fill_null(column, "" if is_text(column) else np.nan))
-    text = schema.as_text(coded.dictionary.to_pandas())
+    text = schema.as_text(coded.dictionary.to_pandas(), missing)
     return pa.array(text, pa.string()).take(coded.indices)

@@ -44,8 +44,8 @@ def told_about(config: SynthesizeConfig) -> list[str]:
     columns = (
         "before the first round each client told: how many training rows it has; its classes; of each column whether a "
         f"value is missing, its categories (of up to {MOST_GRADES} different whole numbers, {MOST_CODES} others, or "
-        f"{MOST_GRADES} others with {OFTEN} rows each on average, the numbers themselves), {ranges}; these carry no noise, "
-        "and a smallest or largest value, or a category that one patient has, is that patient's"
+        f"{MOST_GRADES} others with {OFTEN} rows each on average, the numbers themselves), {ranges}; these carry no "
+        "noise, and a smallest or largest value, or a category that one patient has, is that patient's"
     )
     summed = (
         "each client's as they are"

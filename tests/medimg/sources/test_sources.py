@@ -370,6 +370,18 @@ def test_chestxray14_table_that_is_wrong(nih, change, words):
         scan("chestxray14", nih)
 
 
+def test_chestxray14_ages_are_years_and_what_is_no_age_is_missing(nih):
+    table = nih / "Data_Entry_2017.csv"
+    rows = table.read_text()
+    for age, years in (("011M", 0.92), ("003D", 0.01), ("000Y", 0), ("026W", 0.5), ("60", 60), ("", "")):
+        table.write_text(rows.replace("058Y", age, 1))
+        assert scan("chestxray14", nih).records["age"][0] == years
+    table.write_text(rows.replace("058Y", "old", 1))
+    found = scan("chestxray14", nih)
+    assert list(found.records["age"]) == ["", 59]
+    assert any("1 ages can't be read: taken as missing: 'old' in row 2" in note for note in found.notes)
+
+
 def test_chestxray14_two_tables_need_a_choice(nih):
     (nih / "Data_Entry_2017_v2020.csv").write_text((nih / "Data_Entry_2017.csv").read_text())
     with pytest.raises(InputError, match=r"--labels: Data_Entry_2017.csv, Data_Entry_2017_v2020.csv"):
