@@ -149,15 +149,14 @@ def _existing(path: Path, records, files: ImageFiles):
 
 def _one_row_an_image(path: Path, records):
     """Rows of one image become one, which has all their boxes; the index of `records` counts the table's rows."""
-    records = records.drop_duplicates()
-    twice = records["image"].duplicated(keep=False)
-    if not twice.any():
+    count = len(records)
+    if records["image"].is_unique:
         return records.reset_index(drop=True), []
+    records = records.drop_duplicates()
     boxed = set(_BOXES) <= set(records)
     images = records.groupby("image", sort=False)
     for role in ("patient", "site", "split", "mask", *(() if boxed else ("label",))):
-        differ = images[role].transform("nunique") > 1 if role in records else twice & False
-        if differ.any():
+        if role in records and (differ := images[role].transform("nunique") > 1).any():
             rows = records[records["image"] == records.loc[differ.idxmax(), "image"]]
             first = rows[role].iloc[0]
             row = (rows[role] != first).idxmax()
@@ -171,7 +170,7 @@ def _one_row_an_image(path: Path, records):
         found = records.assign(finding=records.get("finding", records["label"]))[records["x"] != ""].groupby("image")
         for name in (*_BOXES, "finding"):
             whole[name] = found[name].agg(SEPARATOR.join).reindex(whole.index, fill_value="")
-    note = f"{len(records) - len(whole)} rows of images that have a row already: one image with all boxes"
+    note = f"{count - len(whole)} rows of images that have a row already: one image with all boxes"
     return whole.reset_index(), [note + "; other columns are those of its first row"]
 
 

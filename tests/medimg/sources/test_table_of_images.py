@@ -139,7 +139,7 @@ def test_rows_of_one_image_become_one(images):
     assert list(found.records["label"]) == ["mass|edema", "none", "mass"]
     assert list(found.records["x"]) == ["1|5", "", "1"]
     assert list(found.records["finding"]) == ["mass|edema", "", "mass"]
-    assert said(found, "1 rows of images that have a row already")
+    assert said(found, "2 rows of images that have a row already")
     with pytest.raises(InputError, match=r"row 3: image 'img/0.png' is listed twice, with patient '1' and '2'"):
         scan("csv", table(images, [rows[0], rows[1].replace(",1,", ",2,", 1), rows[2]], head))
 
