@@ -209,7 +209,9 @@ def to_records(rows: Iterable[dict]) -> pd.DataFrame:
             records[column] = records[column].fillna("").astype(str)
     for column in ("label", "patient", "site", "finding"):
         if column in records:
-            records[column] = records[column].map({name: name_text(name) for name in records[column].unique()})
+            # Not pandas' own map, which loses names that are no Unicode.
+            plain = {name: name_text(name) for name in set(records[column])}
+            records[column] = [plain[name] for name in records[column]]
     return records
 
 

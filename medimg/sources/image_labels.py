@@ -56,7 +56,7 @@ def labels_of(path: Path, table: pd.DataFrame, config: PrepareConfig, taken: set
         need_columns(path, table, dict.fromkeys(columns, "--label-column"))
         found = _indicators(path, table, columns)
     else:
-        columns = [c for c in table if c not in taken and canonical(table[c]).isin(("0", "1")).all()]
+        columns = [c for c in table if c not in taken and set(canonical(table[c])) - {""} in ({"0"}, {"1"}, {"0", "1"})]
         ones = sum((canonical(table[c]) == "1").astype(int) for c in columns)
         if name != _DEFAULT or len(columns) < 2 or not (ones == 1).all():
             several = f"{','.join(columns)}, if these columns of 0 and 1 are the labels" if len(columns) > 1 else ""
