@@ -181,7 +181,7 @@ class Explainer:
         )
 
     def _write(self, panel: Panel, folder: Path, number: int, chosen, chances, subject) -> dict:
-        stem = f"{number:03d}-" + re.sub(r"[^\w.-]", "_", Path(panel.name).stem)
+        stem = f"{number:03d}-" + re.sub(r"[^\w.-]", "_", Path(panel.name).stem)[:60]
         draw([panel], folder / f"{stem}.png", folder.name)
         with atomic.replacing(folder / f"{stem}.npz") as temporary:
             np.savez_compressed(

@@ -132,6 +132,10 @@ def _identity(source: str, path: Path | None, config: PrepareConfig, phantom: Ph
     if config.max_megapixels == MEGAPIXELS:
         # Dataset folders of before there was a limit are the same with it.
         del options["max_megapixels"]
+    for name in ("image_dir", "extension", "label_separator"):
+        # Likewise.
+        if not options[name]:
+            del options[name]
     identity = {"source": source, "path": str(Path(path).resolve()) if path else "", "options": options}
     if source == "phantom":
         identity["phantom"] = (phantom or PhantomConfig()).to_dict()
