@@ -197,7 +197,8 @@ def _table(scan: Scan, decoded: dict[str, Decoded], resized: bool) -> pd.DataFra
     # By column, so that rows are copied once: copies of tables would be the peak of a preparation's memory.
     columns = {name: scan.records.loc[known, name].to_numpy() for name in scan.records}
     items = [decoded[key] for key in columns["image"]]
-    columns["source_file"] = columns["image"]
+    # A file system takes names that are no Unicode, which a manifest can't hold.
+    columns["source_file"] = [name.encode("utf-8", "replace").decode() for name in columns["image"]]
     for name in ("image", "pixels", "bytes"):
         columns[name] = [getattr(item, name) for item in items]
     if resized:
