@@ -16,14 +16,13 @@ import pytest
 
 from federated.config import FederateConfig
 from federated.report.printed import printed
-from federated.tff.execution import Execution
 from medimg.config import EvaluateConfig, ExportConfig, PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.preparation.prepare import prepare
 from medimg.run import Run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_resamples")]
 
 ODD = "the odd one"
 # Not of a patient: who ran it when, random names of Runs, and hashes that these are part of.
@@ -105,12 +104,6 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module")
-def execution():
-    with Execution() as running:
-        yield running
-
-
 def trained(make, odd: bool, config: FederateConfig, root: Path, execution) -> Run:
     from federated.federate import federate
     from medimg.listener import Listener
@@ -171,6 +164,7 @@ def test_a_patient_whom_no_step_draws_leaves_no_trace(case, tmp_path, execution)
         runs = {odd: trained(make, odd, given, root, execution) for odd, root in roots.items()}
         # One who is drawn is in the weights; one who is in half of the steps is left out by a seed or two.
         if equal(*runs.values()):
+            print("SEED", case, seed)
             break
     else:
         raise AssertionError("the odd patient is in the weights whatever the seed")
