@@ -36,12 +36,17 @@ def pixels(n, size, channels=3, seed=0):
     return np.random.default_rng(seed).uniform(0, 255, (n, size, size, channels)).astype(np.float32)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", FAMILIES)
-def test_every_model_builds_steps_saves_reloads_and_exports(name, tmp_path):
-    size = FAMILIES[name].minimum_size
+@pytest.fixture(scope="module", params=FAMILIES)
+def built(request):
+    """(name, side of its images, model): of each family one, for the tests of all families."""
+    size = FAMILIES[request.param].minimum_size
     tf.keras.utils.set_random_seed(0)
-    model = build(name, size, 3, 3)
+    return request.param, size, build(request.param, size, 3, 3)
+
+
+@pytest.mark.slow
+def test_every_model_builds_steps_saves_reloads_and_exports(built, tmp_path):
+    name, size, model = built
     kinds = {type(layer).__name__ for layer in model.layers}
     assert (kinds == KINDS_OF_EFFICIENTNET) == name.startswith("efficientnet_b"), kinds
     assert not any(isinstance(layer, tf.keras.Model) for layer in model.layers)
@@ -180,9 +185,8 @@ def test_weights_round_trip_through_files(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FAMILIES)
-def test_blocks_partition_the_backbone_and_freezing_follows_them(name):
-    model = build(name, FAMILIES[name].minimum_size, 3, 2)
+def test_blocks_partition_the_backbone_and_freezing_follows_them(built):
+    _, _, model = built
     grouped = blocks(model)
     names = [layer.name for group in grouped for layer in group]
     assert names == [layer.name for layer in model.layers if layer.name not in HEAD]
