@@ -75,6 +75,7 @@ def test_every_study_is_there_and_no_other():
         function_of("federated-cats")
 
 
+@pytest.mark.slow
 def test_studies_refuse_what_they_are_not_for(hospitals, phantom_data, tmp_path):
     config = FederatedStudyConfig(strategy=("fedsgd",))
     with pytest.raises(InputError, match="--strategy fedsgd"):
