@@ -164,7 +164,6 @@ def test_a_patient_whom_no_step_draws_leaves_no_trace(case, tmp_path, execution)
         runs = {odd: trained(make, odd, given, root, execution) for odd, root in roots.items()}
         # One who is drawn is in the weights; one who is in half of the steps is left out by a seed or two.
         if equal(*runs.values()):
-            print("SEED", case, seed)
             break
     else:
         raise AssertionError("the odd patient is in the weights whatever the seed")
