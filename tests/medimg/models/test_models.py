@@ -19,10 +19,10 @@ MOBILENET_V2 = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.
 
 # Of nothing but the layers that the smallest and the largest are made of, of which both are exported.
 BETWEEN = ("efficientnet_b1", "efficientnet_b2", "efficientnet_b3")
-KINDS_OF_EFFICIENTNET = set(
-    "InputLayer Preprocessing Rescaling Normalization ZeroPadding2D Conv2D DepthwiseConv2D BatchNormalization Activation "
-    "GlobalAveragePooling2D Reshape Multiply Add Dropout Dense".split()
-)
+KINDS_OF_EFFICIENTNET = {
+    *("InputLayer", "Preprocessing", "Rescaling", "Normalization", "ZeroPadding2D", "Conv2D", "DepthwiseConv2D"),
+    *("BatchNormalization", "Activation", "GlobalAveragePooling2D", "Reshape", "Multiply", "Add", "Dropout", "Dense"),
+}
 
 
 @pytest.fixture(autouse=True)
