@@ -16,7 +16,6 @@ from medimg.config import PrepareConfig
 from medimg.errors import InputError
 from medimg.option_groups import DecodingOptions
 from medimg.options import Config, flag
-from medimg.style.words import listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,6 +76,19 @@ class Scan:
     box_frame: tuple[int, int] | None = None
     rejected: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self):
+        from medimg.data.manifest import name_text
+
+        classes = tuple(map(name_text, self.classes))
+        for given, name in zip(self.classes, classes, strict=True):
+            if not name or classes.count(name) > 1:
+                raise InputError(
+                    f"class '{given}': has no name of its own, blanks and forms of Unicode aside; give it another"
+                )
+            if SEPARATOR in name:
+                raise InputError(f"class '{name}': '{SEPARATOR}' stands between several labels; give it another name")
+        object.__setattr__(self, "classes", classes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +190,7 @@ def to_records(rows: Iterable[dict]) -> pd.DataFrame:
     """Rows as the records of a Scan: text columns are text, `patient`, `site`, `split` and `label` are there."""
     import pandas as pd
 
-    from medimg.data.manifest import TEXT_COLUMNS
+    from medimg.data.manifest import TEXT_COLUMNS, name_text
 
     # By column: a list of dictionaries would be the peak of a preparation's memory.
     columns, shared = {}, {}
@@ -195,6 +207,11 @@ def to_records(rows: Iterable[dict]) -> pd.DataFrame:
     for column in TEXT_COLUMNS:
         if column in records:
             records[column] = records[column].fillna("").astype(str)
+    for column in ("label", "patient", "site", "finding"):
+        if column in records:
+            # Not pandas' own map, which loses names that are no Unicode.
+            plain = {name: name_text(name) for name in set(records[column])}
+            records[column] = [plain[name] for name in records[column]]
     return records
 
 
@@ -203,36 +220,6 @@ def _once(value: object, shared: dict) -> object:
     if len(shared) < 1000 and isinstance(value, str):
         return shared.setdefault(value, value)
     return shared.get(value, value)
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """A CSV with every cell as stripped text ('' = empty).
-
-    Raises:
-        InputError: the file is missing or not a CSV.
-    """
-    import pandas as pd
-
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path}: can't be read ({error.strerror or error})") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable as CSV ({' '.join(str(error).split())})") from error
-    table.columns = [str(column).strip() for column in table.columns]
-    return table.apply(lambda column: column.str.strip())
-
-
-def need_columns(path: Path, table: pd.DataFrame, columns: dict[str, str]) -> None:
-    """Check that a table has the columns; `columns` maps each name to the option that names it ('' = none).
-
-    Raises:
-        InputError: names the missing column, those that exist, and the option.
-    """
-    for column, option in columns.items():
-        if column not in table:
-            remedy = f"; name the right one with {option}" if option else ""
-            raise InputError(f"{path}: column '{column}' is missing; it has {listed(table.columns, 12)}{remedy}")
 
 
 def compiled(pattern: str | None, option: str) -> re.Pattern | None:
