@@ -19,7 +19,7 @@ from medimg.errors import InputError
 from tests.command import medimg
 from tests.datasets import write_table
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_resamples")]
 
 QUICK = FederateConfig(model="logistic", rounds=3, batch_size=16, comparison=False)
 # What is publicly known of the table's columns, which private training does not learn from the rows.
@@ -32,14 +32,6 @@ PUBLIC = {
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
     return write_table(tmp_path_factory.mktemp("sites") / "data", n=240).root
-
-
-@pytest.fixture(scope="module")
-def execution():
-    from federated.tff.execution import Execution
-
-    with Execution() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

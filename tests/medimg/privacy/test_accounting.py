@@ -89,6 +89,7 @@ def test_events_survive_json_and_unknown_ones_are_refused():
             from_dict(bad)
 
 
+@pytest.mark.slow
 def test_two_runs_equal_dp_accounting_on_the_composed_event():
     first = dp_accounting.SelfComposedDpEvent(
         dp_accounting.PoissonSampledDpEvent(0.05, dp_accounting.GaussianDpEvent(1.5)), 300
@@ -182,6 +183,7 @@ def test_the_same_events_cost_the_same_to_the_last_bit_in_any_order():
     assert composed([a, b]) == composed([b, a])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mechanism", "stride"), [(Mechanism.poisson(0.1, 1.0), 1), (Mechanism.shuffle(8, 4.0), 8)])
 def test_steps_within_are_the_last_that_fit(mechanism, stride):
     before = (Mechanism.shuffle(1, 5.0).event([(0, 1)]),)
