@@ -3,11 +3,13 @@
 import json
 import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from medimg import atomic
 from medimg.data.imaging import byte_hash, pixel_hash, resize, resize_mask, without_idle_colour, write_png
@@ -75,7 +77,7 @@ def decode_all(
         with journal.open("a", encoding="utf-8", buffering=1) as notes:
             # A line cut off by a kill must not swallow the next one.
             notes.write("\n")
-            for result in _in_threads(work, jobs, workers):
+            for result in in_threads(work, jobs, workers):
                 if isinstance(result, Decoded):
                     done[result.key] = result
                     notes.write(json.dumps(astuple(result)) + "\n")
@@ -114,15 +116,14 @@ def mask_name(image: str) -> str:
 def _decode_one(scan: Scan, out: Path, size: int | None, job: tuple[str, str, str]) -> Decoded | tuple[str, str]:
     key, name, mask_key = job
     try:
-        image = without_idle_colour(scan.read(key))
+        image = scan.read(key)
         mask = scan.read_mask(mask_key) if mask_key else None
     except InputError as error:
         return key, str(error).rsplit(f"{key}: ", 1)[-1]
     height, width = image.shape[:2]
     if mask is not None and mask.shape != (height, width):
         return (key, f"its mask has {mask.shape[1]} x {mask.shape[0]} pixels, the image {width} x {height}")
-    if size is not None:
-        image = resize(image, size)
+    image = as_prepared(image, size)
     if mask is not None:
         write_png(out / mask_name(name), mask if size is None else resize_mask(mask, size))
     data = write_png(out / name, image)
@@ -130,14 +131,26 @@ def _decode_one(scan: Scan, out: Path, size: int | None, job: tuple[str, str, st
     return Decoded(key, name, pixel_hash(image), byte_hash(data), *sizes)
 
 
-def _in_threads(work: Callable, jobs: Iterator, workers: int) -> Iterator:
-    """Results in the order of the jobs, with a bounded number of them under way."""
+def as_prepared(image: np.ndarray, size: int | None) -> np.ndarray:
+    """A decoded image as a Dataset holds it: grey where no channel differs, stretched to (size, size) where one is set.
+
+    Args:
+        image: uint8 or uint16 (H, W) or (H, W, 3).
+        size: `--image-size` of the preparation, None: each image keeps its own.
+    """
+    image = without_idle_colour(image)
+    return image if size is None else resize(image, size)
+
+
+def in_threads(work: Callable, jobs: Iterable, workers: int, ahead: int | None = None) -> Iterator:
+    """Results in the order of the jobs, with at most `ahead` of them (default: 4 a worker) under way."""
+    ahead = ahead or 4 * workers
     pool = ThreadPoolExecutor(workers)
     under_way = deque()
     try:
         for job in jobs:
             under_way.append(pool.submit(work, job))
-            if len(under_way) >= 4 * workers:
+            if len(under_way) >= ahead:
                 yield under_way.popleft().result()
         while under_way:
             yield under_way.popleft().result()

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from medimg import atomic
+from medimg import atomic, lock
 from medimg.config import PhantomConfig, PrepareConfig
 from medimg.data.dataset import SEPARATOR, Dataset
 from medimg.data.positive import positive_last
@@ -29,7 +29,7 @@ from medimg.untrusted.image_size import MEGAPIXELS
 SCRATCH = ".preparing"
 _FIRST = ["image", "label", "patient", "site", "split", "x", "y", "width", "height", "finding", "mask"]
 _BOX = ["x", "y", "width", "height"]
-_LAST = ["source_file", "pixels", "bytes"]
+_LAST = ["source_width", "source_height", "source_file", "pixels", "bytes"]
 
 
 def prepare(
@@ -72,25 +72,37 @@ def prepare(
     chosen = source_named(source)
     chosen.refuse_unread([*config.given(), *(phantom.given() if phantom else ())])
     identity = _identity(source, path, config, phantom)
-    out = Path(out)
     extra = {"phantom": phantom} if source == "phantom" else {}
     # Before anything at `out` is touched: a mistyped path must not cost the Dataset that is to be replaced.
     scan = chosen.scan(path, config, **extra)
     classes, undecided = positive_last(scan.task, scan.classes, config.positive)
     scan = replace(scan, notes=scan.notes + undecided)
-    finished = _claim(out, identity, overwrite)
-    if finished:
-        return finished
+    out = Path(out)
+    with lock.locked(out):
+        finished = _claim(out, identity, overwrite)
+        return finished or _write(scan, classes, out, config, fractions, identity, progress)
+
+
+def _write(
+    scan: Scan | TableScan,
+    classes: tuple[str, ...],
+    out: Path,
+    config: PrepareConfig,
+    fractions: tuple[float, ...] | None,
+    identity: dict,
+    progress: Callable[[int, int], None] | None,
+) -> Dataset:
+    """Decode, settle, split and write what a source has; the classes in the order of a model's outputs."""
     scratch = _start(out, identity)
     if isinstance(scan, TableScan):
         dataset = write_table(scan, out, config, fractions, identity, classes, progress)
         _remove(scratch)
         return dataset
     decoded, broken = decode_all(scan, out, scratch, config.image_size, config.workers or os.cpu_count() or 1, progress)
-    table = _table(scan, decoded)
+    table = _table(scan, decoded, config.image_size is not None)
     del decoded
-    # The table has all of it now: two of them would be in memory until the end.
-    scan = replace(scan, records=scan.records.head(0).copy())
+    # The table has all of it now: two of them would be in memory until the end. In place: the caller has the scan too.
+    scan.records.drop(scan.records.index, inplace=True)
     rejected = scan.rejected + broken
     _write_rejected(out, rejected)
     _check_classes(scan, table, len(broken), "could be read", out)
@@ -112,7 +124,7 @@ def prepare(
         modality=scan.modality,
         licence=scan.licence,
         citation=scan.citation,
-        source=source,
+        source=identity["source"],
         negative=scan.negative,
         preparation={**identity, "rejected": len(rejected), "notes": notes},
     )
@@ -145,15 +157,15 @@ def _pixels_of(identity: dict) -> dict:
 
 def _claim(out: Path, identity: dict, overwrite: bool) -> Dataset | None:
     """See that `out` is free, or ours: the finished Dataset when it is this very one."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: is a file, not a folder; give another")
-    if not out.is_dir() or not any(out.iterdir()):
-        return None
     whole, scratch = (out / "dataset.yaml").is_file(), out / SCRATCH / "options.yaml"
+    if not scratch.is_file() and all(item.name == SCRATCH for item in lock.content(out)):
+        # Empty, or killed as it began.
+        return None
     if not whole and not scratch.is_file():
         raise InputError(f"--out {out}: already holds files that are no Dataset; give another folder")
     if overwrite:
-        _clear(out)
+        # What was spent on these patients stays spent.
+        lock.empty(out, last=["dataset.yaml", SCRATCH], keep=[PRIVACY_LEDGER])
         return None
     if whole:
         existing = Dataset.load(out)
@@ -166,15 +178,6 @@ def _claim(out: Path, identity: dict, overwrite: bool) -> Dataset | None:
             "--overwrite"
         )
     return None
-
-
-def _clear(out: Path) -> None:
-    """Remove all but the privacy ledger: what was spent on these patients stays spent."""
-    for item in out.iterdir():
-        if item.is_dir():
-            _remove(item)
-        elif item.name != PRIVACY_LEDGER:
-            item.unlink()
 
 
 def _remove(out: Path) -> None:
@@ -191,7 +194,7 @@ def _start(out: Path, identity: dict) -> Path:
     return scratch
 
 
-def _table(scan: Scan, decoded: dict[str, Decoded]) -> pd.DataFrame:
+def _table(scan: Scan, decoded: dict[str, Decoded], resized: bool) -> pd.DataFrame:
     """Records of the decoded images in the manifest's columns."""
     known = scan.records["image"].isin(decoded)
     # By column, so that rows are copied once: copies of tables would be the peak of a preparation's memory.
@@ -200,6 +203,9 @@ def _table(scan: Scan, decoded: dict[str, Decoded]) -> pd.DataFrame:
     columns["source_file"] = columns["image"]
     for name in ("image", "pixels", "bytes"):
         columns[name] = [getattr(item, name) for item in items]
+    if resized:
+        columns["source_width"] = [item.width for item in items]
+        columns["source_height"] = [item.height for item in items]
     if "mask" in columns:
         pairs = zip(columns["image"], columns["mask"], strict=True)
         columns["mask"] = [mask_name(image) if mask else "" for image, mask in pairs]
@@ -210,7 +216,8 @@ def _table(scan: Scan, decoded: dict[str, Decoded]) -> pd.DataFrame:
                 columns[name][row] = side
     first = [name for name in _FIRST if name in columns]
     middle = [name for name in columns if name not in (*_FIRST, *_LAST)]
-    return pd.DataFrame({name: columns[name] for name in first + middle + _LAST})
+    last = [name for name in _LAST if name in columns]
+    return pd.DataFrame({name: columns[name] for name in first + middle + last})
 
 
 def _scaled(scan: Scan, sides: list[str], item: Decoded) -> list[str]:

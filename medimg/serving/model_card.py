@@ -14,6 +14,11 @@ from medimg.serving.table_card import columns_section
 from medimg.style.words import interval
 from medimg.tables.preprocessing import Preprocessing
 
+_ANSWER = (
+    "Answer: `probabilities` in the order of `classes`, `label`, and `error`, which is empty. {unit} that can't be "
+    "read fails alone: `error` says why, `label` is empty and every probability is -1. `check.py` beside this version "
+    "asks a server, by REST or gRPC, whether it serves this very model."
+)
 _PARTS = {"val": "the validation part", None: "no part of the data"}
 
 
@@ -94,13 +99,15 @@ def _model(run: Run, description: dict, private: bool) -> str:
         arguments = ", ".join(f"{k}={v}" for k, v in description["model_arg"].items())
         name = f"`{description['name']}`" + (f" ({arguments})" if arguments else "")
         inputs = columns_section(preprocessing, options, private)
-        return f"## Model\n\n- {name} on a table's columns.\n{task}\n\n{inputs}"
+        answer = _ANSWER.format(unit="A row")
+        return f"## Model\n\n- {name} on a table's columns.\n{task}\n- {answer}\n\n{inputs}"
     return (
         "## Model\n\n"
         f"- `{description['name']}`, {description['image_size']} px, {description['channels']} channel(s), "
         f"{description['norm']} normalisation, initial weights: {_without_folders(options.get('weights'))}.\n"
         f"{task}\n"
-        "- `serving_default` takes encoded PNG or JPEG bytes (`image_bytes`), `pixels` takes float32 pixels 0..255."
+        "- `serving_default` takes encoded PNG or JPEG bytes (`image_bytes`), `pixels` takes float32 pixels 0..255.\n"
+        f"- {_ANSWER.format(unit='An image')}"
     )
 
 
@@ -140,10 +147,7 @@ def _decision(metrics: dict | None, description: dict) -> str:
     name = "class" if len(positive) == 1 else "classes, each a finding of its own"
     listed = ", ".join(positive)
     also = "`positive_class`, `positive_probability` and `threshold`" if task == "binary" else "`threshold`, per class"
-    return (
-        f"{said}\n- Positive {name}: {listed}.\n- Every answer has `probabilities`, `classes`, `label`, {also}.\n\n"
-        + "\n".join(lines)
-    )
+    return f"{said}\n- Positive {name}: {listed}.\n- Answers also have {also}.\n\n" + "\n".join(lines)
 
 
 def _performance(content: dict | None, units: str) -> str:
