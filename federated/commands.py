@@ -10,6 +10,7 @@ import click
 from federated.config import FederateConfig
 from federated.studies import STUDIES
 from federated.studies.config import FederatedStudyConfig
+from medimg.commands import printing
 from medimg.commands.command_line import Command, DefaultCommand, GroupWithDefault, options_of, take
 from medimg.commands.console import progress_bars, say, table
 from medimg.commands.output import out_option, resumable
@@ -35,6 +36,7 @@ def run(data_folder, out, config, resume, overwrite):
     from federated.report.printed import printed
     from federated.report.reading import read_federation
 
+    printing.positive(run.description())
     for title, columns, rows in printed(read_federation(run.root)):
         table(title, columns, rows)
     click.echo(f"report: {run.root / 'federation.html'} and {run.root / 'report.html'}")

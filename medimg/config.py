@@ -37,6 +37,11 @@ class PrepareConfig(
         "Parts balanced by class, or each patient by a lot of their own, whoever else is there: for private training.",
         choices=("balanced", "lot"),
     )
+    positive: str | None = option(
+        None,
+        "Of two classes the positive one (default: the one that is not called normal, benign, 0 or the like).",
+        metavar="CLASS",
+    )
     group_by: str = option("patient", "Column whose values never cross splits.")
     on_duplicates: str = option(
         "error",
@@ -138,6 +143,9 @@ class EvaluateConfig(Config):
     split: str = option("test", "Part to evaluate.", choices=("train", "val", "test", "all"))
     bootstrap: int = option(1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=0)
     threshold: str = option("youden", "Chosen on validation: youden or sensitivity=S; or a fixed number.")
+    prevalence: float | None = option(
+        None, "Share of a population that has the positive class: adds PPV and NPV there.", above=0.0, maximum=0.999999
+    )
     batch_size: int = option(32, "Images in a step.", minimum=1)
     seed: int = option(0, "Seed of the bootstrap.", minimum=0)
 

@@ -218,4 +218,3 @@ class ColumnTypeOptions(Config):
         "table: a column is continuous, integer, ordinal, categorical, date, identifier or metadata; may be repeated.",
         metavar="NAME=TYPE",
     )
-    positive: str | None = option(None, "table: class of a binary label that counts as positive.", metavar="CLASS")

@@ -51,6 +51,7 @@ def account(
         "model": config.model,
         "task": job.dataset.task,
         "classes": list(job.dataset.classes),
+        "positive_class": job.dataset.positive,
         "partition": config.partition,
         "workers": list(config.worker),
         "rounds": outcome.progress.round,

@@ -72,6 +72,7 @@ def prepare(source, path, out, overwrite, **values):
             source, Path(path) if path else None, Path(out), config, phantom, partial(step, "prepare"), overwrite
         )
     printing.counts(dataset)
+    printing.positive({"task": dataset.task, "classes": dataset.classes})
     for note in dataset.preparation.get("notes", []):
         say(f"note: {note}")
     click.echo(f"prepared {len(dataset.manifest)} {dataset.unit}s in {out}")
@@ -91,6 +92,7 @@ def inspect(data_folder, out):
     with progress_bars() as step:
         inspection = inspect(dataset, folder, partial(step, "inspect"))
     printing.counts(dataset)
+    printing.positive({"task": dataset.task, "classes": dataset.classes})
     for note in inspection.notes:
         say(f"note: {note}")
     for problem in inspection.problems:

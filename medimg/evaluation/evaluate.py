@@ -12,6 +12,7 @@ from medimg import atomic
 from medimg.config import EvaluateConfig
 from medimg.data import synthetic_rows
 from medimg.data.dataset import SPLITS, Dataset
+from medimg.data.positive import plain, positive_class
 from medimg.errors import InputError
 from medimg.evaluation.classes import match_classes, targets_in_order
 from medimg.evaluation.copied_rows import copied_rows, copies_note
@@ -69,6 +70,8 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     """
     rule = parse_rule(config.threshold)
     description = run.description()
+    if config.prevalence is not None and not positive_class(description["task"], description["classes"]):
+        raise InputError(f"--prevalence {config.prevalence}: a {description['task']} task has no positive class")
     subject = _subject(run, config, description)
     training = training_data(run)
     if config.data is not None and training is not None and is_private(run.config["options"]):
@@ -83,10 +86,10 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
         probabilities=as_written(predict(subject.dataset, subject.rows, 0)),
         threshold=point.threshold,
     )
-    summary = summarise(predictions, subject.rows["patient"], config.bootstrap, config.seed)
+    summary = summarise(predictions, subject.rows["patient"], config.bootstrap, config.seed, config.prevalence)
     summary["sites"] = summarise_sites(predictions, subject.rows, config.bootstrap, config.seed)
     copies = copied_rows(subject.dataset, subject.rows)
-    notes = copies_note(copies, len(subject.rows)) + _notes(run, subject, training)
+    notes = copies_note(copies, len(subject.rows)) + _notes(run, subject, training, predictions.positive)
     metrics = _metrics(description, subject, config, point, summary, notes)
     metrics |= {"copies": copies} if copies else {}
     folder = _folder(run, config, subject, metrics)
@@ -193,19 +196,19 @@ def _metrics(
         "classes": list(description["classes"]),
     }
     if description["task"] == "binary":
-        metrics["positive_class"] = description["classes"][1]
+        metrics["positive_class"] = positive_class(description["task"], description["classes"])
     metrics["threshold"] = point.described
     sites = site_notes(summary["sites"])
     return {**metrics, **summary, "notes": notes + sites + summary["notes"]}
 
 
-def _notes(run: Run, subject: Subject, training: Dataset | None) -> list[str]:
-    if training is None:
-        return [
-            f"the Run's own data are not at {run.config['data']}: "
-            "whether the model has seen these patients is not checked"
-        ]
+def _notes(run: Run, subject: Subject, training: Dataset | None, positive: str) -> list[str]:
     notes = []
+    if plain(positive) != plain(subject.dataset.positive):
+        notes.append(f"'{positive}' is positive, as in the Run; the Dataset says '{subject.dataset.positive}'")
+    if training is None:
+        unknown = "whether the model has seen these patients is not checked"
+        return [*notes, f"the Run's own data are not at {run.config['data']}: {unknown}"]
     overlap = find_overlap(subject.dataset, subject.rows, training).note(len(subject.rows))
     if overlap:
         notes.append(overlap)

@@ -6,15 +6,23 @@ import numpy as np
 import pandas as pd
 
 from medimg.evaluation.calibration import BINS
+from medimg.evaluation.exact import NOTE, Patients, bounded
 from medimg.evaluation.intervals import LEVEL, Interval, cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
+from medimg.evaluation.prevalence import at_prevalence
 
 # Rows of a class below which a site's numbers are more chance than finding.
 FEW = 10
 
 
-def summarise(predictions: Predictions, patients: Sequence, resamples: int = 1000, seed: int = 0) -> dict:
+def summarise(
+    predictions: Predictions,
+    patients: Sequence,
+    resamples: int = 1000,
+    seed: int = 0,
+    prevalence: float | None = None,
+) -> dict:
     """Every metric with its 95% interval, and what a reader must know of them.
 
     Args:
@@ -22,11 +30,13 @@ def summarise(predictions: Predictions, patients: Sequence, resamples: int = 100
         patients: length N, the patient of each row; patients are resampled.
         resamples: bootstrap resamples; 0 gives values without intervals.
         seed: of the bootstrap.
+        prevalence: of a binary task: adds `at_prevalence`, PPV and NPV there.
 
     Returns:
         `metrics`, `per_class`, `confusion_matrix`, `majority_accuracy`, `support` (rows per class),
         `bootstrap` and `notes`; a metric is {"value", "low", "high"}, None where undefined, and has
-        "left_out_resamples" when it is undefined in some resamples.
+        "left_out_resamples" when it is undefined in some resamples, and
+        "interval": "exact" when the bootstrap has none to give (`medimg.evaluation.exact`).
     """
     values = predictions.measure(np.ones((1, len(predictions))))[0]
     n_patients = len(set(patients))
@@ -38,10 +48,18 @@ def summarise(predictions: Predictions, patients: Sequence, resamples: int = 100
     else:
         replicates = np.empty((0, *values.shape))
     tables = [
-        {name: _with_interval(values[i, j], percentile_interval(replicates[:, i, j])) for j, name in enumerate(METRICS)}
+        {
+            name: _with_interval(values[i, j], percentile_interval(replicates[:, i, j]), predictions, patients, name, i)
+            for j, name in enumerate(METRICS)
+        }
         for i in range(len(values))
     ]
+    there = {}
+    if prevalence is not None:
+        counts = Patients.of(predictions.one_vs_rest[1], patients)
+        there["at_prevalence"] = at_prevalence(prevalence, values[0], replicates[:, 0], counts)
     return {
+        **there,
         "metrics": tables[0],
         "per_class": dict(zip(predictions.classes, tables[1:], strict=True)),
         "confusion_matrix": predictions.confusion_matrix().tolist(),
@@ -61,27 +79,26 @@ def summarise(predictions: Predictions, patients: Sequence, resamples: int = 100
     }
 
 
-def _with_interval(value: float, interval: Interval) -> dict:
-    measured = interval.around(value)
-    if interval.left_out and not np.isnan(value):
-        measured["left_out_resamples"] = interval.left_out
-    return measured
+def _with_interval(value: float, interval: Interval, *of) -> dict:
+    left_out = {"left_out_resamples": interval.left_out} if interval.left_out and not np.isnan(value) else {}
+    return bounded(interval, value, *of) | left_out
 
 
 def _notes(predictions: Predictions, tables: list[dict], resamples: int, n_patients: int) -> list[str]:
     notes = [_meaning(predictions.task)]
     notes.extend(_undefined(predictions))
-    left_out = {
-        name: measured["left_out_resamples"] for name, measured in tables[0].items() if "left_out_resamples" in measured
-    }
+    left_out = {name: m["left_out_resamples"] for name, m in tables[0].items() if "left_out_resamples" in m}
     if left_out:
         counts = ", ".join(f"{name} {count}" for name, count in left_out.items())
         notes.append(f"resamples of {resamples} left out because a metric is undefined: {counts}")
+    exact = [name for name, m in tables[0].items() if "interval" in m]
+    if exact:
+        notes.append(NOTE.format(", ".join(exact)))
     flat = [n for n, m in tables[0].items() if m["low"] is not None and m["low"] == m["high"]]
     if flat:
         notes.append(
-            f"interval without width ({', '.join(flat)}): every resample agrees, as happens at "
-            "0 and 1 or with few patients; the true uncertainty is larger"
+            f"interval without width ({', '.join(flat)}): every resample agrees, as happens with few "
+            "patients; the true uncertainty is larger"
         )
     outside = [
         name for name, m in tables[0].items() if m["low"] is not None and not m["low"] <= m["value"] <= m["high"]

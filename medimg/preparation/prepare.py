@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import yaml
 from medimg import atomic, lock
 from medimg.config import PhantomConfig, PrepareConfig
 from medimg.data.dataset import SEPARATOR, Dataset
+from medimg.data.positive import positive_last
 from medimg.data.splits import parse_split
 from medimg.errors import InputError
 from medimg.preparation.decoding import Decoded, decode_all, mask_name
@@ -73,22 +75,27 @@ def prepare(
     extra = {"phantom": phantom} if source == "phantom" else {}
     # Before anything at `out` is touched: a mistyped path must not cost the Dataset that is to be replaced.
     scan = chosen.scan(path, config, **extra)
+    classes, undecided = positive_last(scan.task, scan.classes, config.positive)
+    scan = replace(scan, notes=scan.notes + undecided)
+    out = Path(out)
     with lock.locked(out):
-        return _claim(Path(out), identity, overwrite) or _write(scan, Path(out), config, fractions, identity, progress)
+        finished = _claim(out, identity, overwrite)
+        return finished or _write(scan, classes, out, config, fractions, identity, progress)
 
 
 def _write(
     scan: Scan | TableScan,
+    classes: tuple[str, ...],
     out: Path,
     config: PrepareConfig,
     fractions: tuple[float, ...] | None,
     identity: dict,
     progress: Callable[[int, int], None] | None,
 ) -> Dataset:
-    """Decode, settle, split and write what a source has."""
+    """Decode, settle, split and write what a source has; the classes in the order of a model's outputs."""
     scratch = _start(out, identity)
     if isinstance(scan, TableScan):
-        dataset = write_table(scan, out, config, fractions, identity, progress)
+        dataset = write_table(scan, out, config, fractions, identity, classes, progress)
         _remove(scratch)
         return dataset
     decoded, broken = decode_all(scan, out, scratch, config.image_size, config.workers or os.cpu_count() or 1, progress)
@@ -112,7 +119,7 @@ def _write(
         root=out,
         name=scan.name,
         task=scan.task,
-        classes=scan.classes,
+        classes=classes,
         manifest=parted.table,
         modality=scan.modality,
         licence=scan.licence,
@@ -121,7 +128,7 @@ def _write(
         negative=scan.negative,
         preparation={**identity, "rejected": len(rejected), "notes": notes},
     )
-    dataset.save()
+    dataset.save(scan.classes)
     _tidy(dataset)
     return dataset
 

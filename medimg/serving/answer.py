@@ -30,11 +30,16 @@ class ServedAnswer(tf.Module):
         self.thresholds = np.asarray(thresholds, np.float32)
 
     def answer(self, model_input, error=None):
-        """Probabilities float32 (B, classes), class names (B, classes), the label and the error (B,) of a batch.
+        """What is served of a batch.
 
         Args:
             model_input: of B examples; anything finite where there is an error.
             error: string (B,), '' for what could be read; None: all could.
+
+        Returns:
+            `probabilities` float32 (B, classes), `classes` (their names, B, classes), `label` (B,) and `error` (B,);
+            unless the task is multiclass, `threshold`: binary float32 (B,), of the positive class, multilabel
+            (B, classes); of a binary task `positive_class` (B,) and `positive_probability` float32 (B,).
         """
         logits = tf.cast(self._forward(model_input, training=False), tf.float64)
         activation = tf.sigmoid if self.task == "multilabel" else tf.nn.softmax
@@ -44,12 +49,19 @@ class ServedAnswer(tf.Module):
         label = self._label(probabilities)
         error = tf.fill(tf.shape(label), "") if error is None else error
         read = tf.equal(error, "")
-        return {
-            "probabilities": tf.where(read[:, None], probabilities, UNREAD),
+        probabilities = tf.where(read[:, None], probabilities, UNREAD)
+        answer = {
+            "probabilities": probabilities,
             "classes": classes,
             "label": tf.where(read, label, ""),
             "error": error,
         }
+        if self.task != "multiclass":
+            answer["threshold"] = tf.zeros_like(probabilities) + self.thresholds
+        if self.task == "binary":
+            answer["threshold"] = answer["threshold"][:, 1]
+            answer |= {"positive_class": classes[:, 1], "positive_probability": probabilities[:, 1]}
+        return answer
 
     def _label(self, probabilities):
         if self.task == "binary":

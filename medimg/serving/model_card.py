@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from medimg.data.dataset import Dataset
+from medimg.data.positive import positive_class
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.operating_point import NOT_EVALUATED, metrics_of, threshold_statement
 from medimg.privacy import ledger
@@ -136,7 +137,7 @@ def _decision(metrics: dict | None, description: dict) -> str:
     said = f"## Decision\n\n- {threshold_statement(metrics, description)}"
     if task == "multiclass":
         return f"{said}\n- No class is the positive one; each is measured against the rest."
-    positive = [classes[1]] if task == "binary" else classes
+    positive = [positive_class(task, classes)] if task == "binary" else classes
     threshold = metrics["threshold"] if metrics else NOT_EVALUATED
     values = threshold["value"]
     each = values if isinstance(values, dict) else dict.fromkeys(positive, values)
@@ -145,7 +146,8 @@ def _decision(metrics: dict | None, description: dict) -> str:
     lines += [f"| {name} | {each[name]} | {threshold['rule']} | {part} |" for name in positive]
     name = "class" if len(positive) == 1 else "classes, each a finding of its own"
     listed = ", ".join(positive)
-    return f"{said}\n- Positive {name}: {listed}.\n\n" + "\n".join(lines)
+    also = "`positive_class`, `positive_probability` and `threshold`" if task == "binary" else "`threshold`, per class"
+    return f"{said}\n- Positive {name}: {listed}.\n- Answers also have {also}.\n\n" + "\n".join(lines)
 
 
 def _performance(content: dict | None, units: str) -> str:

@@ -47,8 +47,8 @@ class Scan:
 
     Attributes:
         name: short name of the set.
-        task: `binary` (classes[1] is the positive class), `multiclass` or `multilabel`.
-        classes: class names in the order of the model's outputs.
+        task: `binary`, `multiclass` or `multilabel`.
+        classes: class names, as dataset.yaml will list them.
         records: one row an image, all text unless it is metadata: `image` (a key for `read`, mostly the path below the
             scanned folder), `label` (several joined by `|`; '' = unlabelled), `patient`, `site`, `split`
             (train|val|test, '' = the source gives none), optionally `x`, `y`, `width`, `height`, `finding`

@@ -48,8 +48,7 @@ def scan_table(path: Path, config: PrepareConfig) -> TableScan:
 
     Args:
         path: CSV (also TSV, `;`, `|`, .gz) or Parquet.
-        config: `label_column`, `patient_column`, `site_column`, `split_column`, `split`, `column_type` and `positive`
-            are used.
+        config: `label_column`, `patient_column`, `site_column`, `split_column`, `split` and `column_type` are used.
 
     Raises:
         InputError: the file, a column or an option can't be used.
@@ -60,7 +59,7 @@ def scan_table(path: Path, config: PrepareConfig) -> TableScan:
     if not rows:
         raise InputError(f"{path}: has a header but no rows")
     roles = assign_roles(path, file.names, summaries, config)
-    classes, task, notes = classes_of(path, roles.label, summaries[roles.label], config.positive)
+    classes, task, notes = classes_of(path, roles.label, summaries[roles.label])
     features, renamed = _features(file, summaries, roles, config)
     if not any(column.feature.is_input for column in features.values()):
         raise InputError(f"{path}: no column is left to learn from; --column-type NAME=TYPE makes one a feature")

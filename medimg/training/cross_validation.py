@@ -13,6 +13,7 @@ from medimg import atomic
 from medimg.config import EvaluateConfig, TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.data.holdout import parts_of
+from medimg.data.positive import positive_class
 from medimg.errors import InputError
 from medimg.evaluation.copied_rows import copied_rows, copies_note
 from medimg.evaluation.evaluate import evaluate
@@ -193,7 +194,7 @@ def _metrics(first, dataset, config, predictions, rows, measured, trained) -> di
         },
     }
     if dataset.task == "binary":
-        metrics["positive_class"] = metrics["classes"][1]
+        metrics["positive_class"] = positive_class(metrics["task"], metrics["classes"])
     copies = copied_rows(dataset, rows)
     metrics |= {"copies": copies} if copies else {}
     notes = [

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from federated.report.site_gain import MEAN, POOLED, site_gain
@@ -50,6 +51,22 @@ def three(sizes=SIZES, local=(0.3, 1.5, 4.0), federated=2.5, relabelled=None):
 
 def at(result, name):
     return next(place for place in result["places"] if place["name"] == name)
+
+
+def test_a_perfect_model_is_not_certain_at_a_site():
+    sites, truth, patients = material()
+    models = {name: binary(truth, np.where(truth, 0.9, 0.1)) for name in ("local", "federated")}
+    result = site_gain(models, sites, patients, resamples=50)
+    lows = []
+    for site in SIZES:
+        here = sites == site
+        whole = [len(set(patients[here & (truth == kind)])) for kind in (0, 1)]
+        pairs = min(*whole, len(set(patients[here])) // 2)
+        found = at(result, site)["values"]["federated"]
+        lows.append(binomtest(pairs, pairs).proportion_ci(method="exact").low)
+        assert (found["low"], found["high"]) == (pytest.approx(lows[-1]), 1.0)
+    assert at(result, MEAN)["values"]["federated"]["low"] == pytest.approx(np.mean(lows))
+    assert at(result, POOLED)["values"]["federated"]["low"] > max(lows)
 
 
 def test_values_are_scikit_learns():

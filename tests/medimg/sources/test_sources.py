@@ -31,7 +31,6 @@ OTHER = {
     "site_column": "d",
     "split_column": "e",
     "column_type": {"age": "integer"},
-    "positive": "ill",
 }
 KERMANY = r"(person\d+|IM-\d+|NORMAL2-IM-\d+)"
 
