@@ -133,6 +133,7 @@ class Explainer:
         self.classes, self.task = self.description["classes"], self.description["task"]
         self.size = self.description["image_size"]
         self.thresholds = thresholds(run, self.description)
+        self.calibrator = self.description.get("calibrator")
         self.positive = positive_class(self.task, self.classes)
         self.explained = f"evidence for {self.positive}" if self.positive else "class predicted"
 
@@ -157,7 +158,7 @@ class Explainer:
         for start in range(0, len(subjects), _BATCH):
             batch = subjects[start : start + _BATCH]
             pixels = np.stack([self.load(s["path"]) for s in batch])
-            chances = probabilities(self.model(pixels, training=False).numpy(), self.task)
+            chances = probabilities(self.model(pixels, training=False).numpy(), self.task, self.calibrator)
             called = self.predicted(chances)
             chosen = np.ones_like(called) if self.positive else called
             heat = self.maps(method, pixels, chosen)

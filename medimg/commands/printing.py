@@ -130,6 +130,7 @@ def ledger(shared, delta: float) -> None:
 def evaluation(result: dict) -> None:
     """Metrics with intervals, by class and by site, and what decides."""
     from medimg.evaluation.operating_point import threshold_statement
+    from medimg.evaluation.recalibration import calibration_words
 
     positive(result)
     title = f"{result['split']}: {result['n']} of {result['patients']} patients"
@@ -147,6 +148,9 @@ def evaluation(result: dict) -> None:
         table("Each class against the rest", ["class", *CLASS_METRICS], rows)
     _sites(result)
     say(threshold_statement(result, result))
+    say(calibration_words(result["calibration"]))
+    for note in result["calibration"]["notes"]:
+        say(f"note: {note}")
 
 
 def _copies(result: dict) -> None:
@@ -164,6 +168,16 @@ def _sites(result: dict) -> None:
     ]
     if rows:
         table("Each site alone", ["site", "n", "rarest class", *CLASS_METRICS], rows)
+
+
+def validation(result: dict) -> None:
+    """The verdict on other patients, its reasons and what has to be read first."""
+    positive(result)
+    say(f"verdict: {result['verdict']}")
+    for reason in result["reasons"]:
+        say(f"- {reason}")
+    for note in result["notes"]:
+        say(f"note: {note}")
 
 
 def comparison(result: dict) -> None:

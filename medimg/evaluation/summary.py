@@ -160,21 +160,36 @@ def summarise_sites(predictions: Predictions, rows: pd.DataFrame, resamples: int
         site -> {"n", "patients", "support" (rows per class), metric: {"value", "low", "high"}}; empty with fewer than
         two sites. A site with a single row of a class has no intervals: resamples would all hold that same row.
     """
-    sites = rows["site"].to_numpy()
+    return summarise_groups(predictions, rows["site"], rows["patient"], resamples, seed)
+
+
+def summarise_groups(
+    predictions: Predictions, groups: pd.Series, patients: pd.Series, resamples: int = 1000, seed: int = 0
+) -> dict:
+    """`summarise_sites` of any groups of rows; '' is in none.
+
+    Args:
+        predictions: of N rows.
+        groups: length N, the group of each row.
+        patients: length N, the patient of each row.
+        resamples: bootstrap resamples of the group's patients.
+        seed: of the bootstrap.
+    """
+    sites = groups.to_numpy()
     names = sorted(set(sites) - {""})
     if len(names) < 2:
         return {}
     found = {}
     for name in names:
         here = sites == name
-        patients = rows["patient"].to_numpy()[here]
+        own = patients.to_numpy()[here]
         part = predictions.take(here)
         support = part.truth.sum(axis=0)
         single = predictions.task != "multilabel" and (support == 1).any()
-        measured = summarise(part, patients, 0 if single else resamples, seed)["metrics"]
+        measured = summarise(part, own, 0 if single else resamples, seed)["metrics"]
         found[name] = {
             "n": int(here.sum()),
-            "patients": len(set(patients)),
+            "patients": len(set(own)),
             "support": {c: int(k) for c, k in zip(predictions.classes, support, strict=True)},
             **measured,
         }

@@ -40,6 +40,7 @@ def prepare(
     phantom: PhantomConfig | None = None,
     progress: Callable[[int, int], None] | None = None,
     overwrite: bool = False,
+    scan: Callable[[Path, PrepareConfig], Scan] | None = None,
 ) -> Dataset:
     """Make a Dataset of a source's files.
 
@@ -56,6 +57,7 @@ def prepare(
         phantom: what to draw, for `phantom`.
         progress: called with images (or rows) done and in all.
         overwrite: replace the Dataset, or the unfinished preparation, at `out`.
+        scan: what finds the files in the place of the source's own scan.
 
     Raises:
         InputError: the source can't be read, `out` holds something else or can't be written, a class has no image
@@ -74,7 +76,7 @@ def prepare(
     identity = _identity(source, path, config, phantom)
     extra = {"phantom": phantom} if source == "phantom" else {}
     # Before anything at `out` is touched: a mistyped path must not cost the Dataset that is to be replaced.
-    scan = chosen.scan(path, config, **extra)
+    scan = (scan or chosen.scan)(path, config, **extra)
     classes, undecided = positive_last(scan.task, scan.classes, config.positive)
     scan = replace(scan, notes=scan.notes + undecided)
     out = Path(out)
@@ -241,7 +243,7 @@ def _scaled(scan: Scan, sides: list[str], item: Decoded) -> list[str]:
 def _check_classes(scan: Scan, table: pd.DataFrame, lost: int, what: str, out: Path) -> None:
     if table.empty:
         raise InputError(f"no image {what}: all were left out; {out / 'rejected.csv'} says why")
-    if scan.task == "multilabel":
+    if scan.task == "multilabel" or scan.any_classes:
         return
     present = set(table["label"])
     for name in scan.classes:

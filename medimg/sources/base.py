@@ -61,6 +61,7 @@ class Scan:
         box_frame: (width, height) that boxes refer to, when it is not the image's own.
         rejected: (file, reason) of what was found and can't be used.
         notes: sentences that the user should read.
+        any_classes: the classes are a model's: there need not be an image of each.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Scan:
     box_frame: tuple[int, int] | None = None
     rejected: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    any_classes: bool = False
 
     def __post_init__(self):
         from medimg.data.manifest import name_text
