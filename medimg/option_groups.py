@@ -157,6 +157,12 @@ class DecodingOptions(Config):
         minimum=1,
         maximum=1000,
     )
+    intensity: str = option(
+        "auto",
+        "What is white in 16-bit images: 65535, or 4095 where no image has more (auto); 65535 (full); in images of any "
+        "depth, each one's own maximum (max).",
+        choices=("auto", "full", "max"),
+    )
     workers: int = option(0, "Decoding threads (0: one per core).", minimum=0)
 
 

@@ -12,9 +12,10 @@ from medimg import atomic
 from medimg.config import EvaluateConfig
 from medimg.data import synthetic_rows
 from medimg.data.dataset import SPLITS, Dataset
+from medimg.data.splits import parts_note
 from medimg.errors import InputError
 from medimg.evaluation.classes import match_classes, targets_in_order
-from medimg.evaluation.copied_rows import copied_rows, copies_note
+from medimg.evaluation.copied_rows import copied_rows, copies_note, equal_note
 from medimg.evaluation.operating_point import OperatingPoint, operating_point
 from medimg.evaluation.overlap import find_overlap
 from medimg.evaluation.predictions import Predictions, as_written
@@ -83,7 +84,11 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     summary = summarise(predictions, subject.rows["patient"], config.bootstrap, config.seed)
     summary["sites"] = summarise_sites(predictions, subject.rows, config.bootstrap, config.seed)
     copies = copied_rows(subject.dataset, subject.rows)
-    notes = copies_note(copies, len(subject.rows)) + _notes(run, subject, training)
+    notes = parts_note(subject.dataset.preparation) if config.split == "test" else []
+    # Of training rows, private training tells nothing that carries no noise.
+    if config.data is None and not is_private(run.config["options"]):
+        notes += equal_note(subject.dataset, subject.rows)
+    notes += copies_note(copies, len(subject.rows)) + _notes(run, subject, training)
     metrics = _metrics(description, subject, point, summary, notes)
     metrics |= {"copies": copies} if copies else {}
     _write(run, folder, subject, predictions, metrics)

@@ -54,6 +54,8 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         negative=negative,
         rejected=rejected,
         notes=notes + missing,
+        root=path.parent,
+        tables=(path,),
     )
 
 

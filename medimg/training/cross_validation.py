@@ -13,6 +13,7 @@ from medimg import atomic
 from medimg.config import EvaluateConfig, TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.data.holdout import parts_of
+from medimg.data.splits import parts_note
 from medimg.errors import InputError
 from medimg.evaluation.copied_rows import copied_rows, copies_note
 from medimg.evaluation.evaluate import evaluate
@@ -190,6 +191,7 @@ def _metrics(first, dataset, config, predictions, rows, measured, trained) -> di
     copies = copied_rows(dataset, rows)
     metrics |= {"copies": copies} if copies else {}
     notes = [
+        *parts_note(dataset.preparation, folds=True),
         *copies_note(copies, len(rows)),
         f"pooled predictions of {config.folds} models, each for patients that it had not seen; the Dataset's own parts "
         "were not used",
