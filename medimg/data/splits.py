@@ -51,8 +51,8 @@ def parts_note(preparation: dict, folds: bool = False) -> list[str]:
     if how != ANEW and not (folds and how == OFFICIAL):
         return []
     return [
-        f"{NOT_OFFICIAL}: the source publishes parts of its own, and here others were drawn from all of them; published "
-        "figures are of other patients, and can't be compared with these"
+        f"{NOT_OFFICIAL}: the source publishes parts of its own, and here others were drawn from all of them; "
+        "published figures are of other patients, and can't be compared with these"
     ]
 
 

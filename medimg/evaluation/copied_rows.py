@@ -45,8 +45,8 @@ def equal_note(dataset: Dataset, rows: pd.DataFrame) -> list[str]:
         return []
     return [
         f"{equal} of {len(rows)} rows equal a training row in every feature and the label: a model that remembers rows "
-        "gets them right. Columns of few values make equal rows by chance, so they are taken for other patients; if they "
-        "are copies, prepare with --on-duplicates group or drop"
+        "gets them right. Columns of few values make equal rows by chance, so they are taken for other patients; "
+        "if they are copies, prepare with --on-duplicates group or drop"
     ]
 
 

@@ -55,7 +55,8 @@ def decode(data, size: int, channels: int, white: int | None = None):
 
     Args:
         data: string scalar.
-        size, channels: of the model.
+        size: of the model.
+        channels: of the model.
         white: `white` of the model's description. Of a 12-bit detector, 4095, it is that of the source's images, which
             have no value above; the Dataset's have been stretched, and stay as they are.
     """

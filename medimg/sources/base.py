@@ -192,7 +192,7 @@ def files_below(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
     def unreadable(error: OSError) -> None:
         others.append((Path(error.filename), f"can't be read ({error.strerror})"))
 
-    above = {str(folder): {_identity(folder)}}
+    above = {str(folder): {_identity(place) for place in (folder, *folder.resolve().parents)}}
     for place, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
         passed = above.pop(place)
         for name in sorted(folders):
