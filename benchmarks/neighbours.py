@@ -111,23 +111,27 @@ def _saved_table(root: Path, rows: list[dict], sites: int) -> Dataset:
     return _saved(root, manifest, features)
 
 
-def images(root: Path, present: bool, others: int = 7) -> Dataset:
-    """Flat grey images; the target's are of white and black stripes."""
-    names = [f"p{i:02d}" for i in range(others)]
-    rows = [(name, CLASSES[i % RARE == 1], "train") for i, name in enumerate(names)]
+def images(root: Path, present: bool, others: int = 7, each: int = 1, rare: int = RARE) -> Dataset:
+    """Flat grey images, `each` of a patient, one in `rare` patients in the target's class; the target's are stripes."""
+    names = [(f"p{i:02d}", CLASSES[i % rare == 1]) for i in range(others)]
+    rows = [(name, label, "train") for name, label in names for _ in range(each)]
     rows += [("target", LOUD, "train")] * (ROWS_OF_TARGET if present else 0)
     rows += [(f"{split}{i}", CLASSES[i % 2], split) for split in ("val", "test") for i in range(2)]
     manifest = pd.DataFrame(rows, columns=["patient", "label", "split"]).assign(site="")
     manifest.insert(0, "image", [f"images/{i:03d}.png" for i in range(len(rows))])
     (root / "images").mkdir(parents=True)
     for number, (name, patient) in enumerate(zip(manifest["image"], manifest["patient"], strict=True)):
-        pixels = np.full((SIZE, SIZE), MIDDLE, np.uint8)
-        if patient == "target":
-            pixels[:, ::2], pixels[:, 1::2] = WHITE, 0
+        pixels = _stripes() if patient == "target" else np.full((SIZE, SIZE), MIDDLE, np.uint8)
         # One grey level apart: identical images of two patients are refused as a leak.
-        pixels[number // SIZE, number % SIZE] += 1
+        place = divmod(number, SIZE)
+        pixels[place] += 1 if pixels[place] < WHITE else -1
         write_png(root / name, pixels)
     return _saved(root, manifest)
+
+
+def _stripes() -> np.ndarray:
+    """The target's image: columns of white and black."""
+    return np.tile(np.array([WHITE, 0], np.uint8), (SIZE, SIZE // 2))
 
 
 def _saved(root: Path, manifest: pd.DataFrame, features: tuple = ()) -> Dataset:
@@ -181,7 +185,7 @@ def weights(run) -> np.ndarray:
 
 
 def _means(made: Dataset, label: str) -> np.ndarray:
-    """Frequency of a class, and mean columns or pixels of it, nothing where it has none."""
+    """Frequency of a class, and its mean columns or likeness to the target's image, nothing where it has none."""
     rows = made.manifest[made.manifest["label"] == label]
     if made.is_table:
         numbers = rows[[f"x{j}" for j in range(NUMBERS)]].astype(float).to_numpy()
@@ -189,8 +193,9 @@ def _means(made: Dataset, label: str) -> np.ndarray:
         categories = (rows[[f"c{j}" for j in range(CATEGORIES)]] == "b").to_numpy(float)
         found = np.hstack([numbers, numbers**2, missing, categories])
     else:
-        pixels = [read_image(made.root / name).ravel() for name in rows["image"]]
-        found = np.array(pixels, float).reshape(-1, SIZE * SIZE) / WHITE
+        pixels = np.array([read_image(made.root / name).ravel() for name in rows["image"]], float)
+        likeness = (pixels.reshape(-1, SIZE * SIZE) / WHITE - 0.5) @ (_stripes().ravel() / WHITE - 0.5) / SIZE**2
+        found = np.stack([likeness, likeness**2], axis=1)
     share = len(rows) / len(made.manifest)
     return np.append(found.mean(axis=0) * share if share else np.zeros(found.shape[1]), share)
 
@@ -252,9 +257,9 @@ PATHS = {
         table_of_generators, by_synthesize(model="tvae", count=1000, batch_size=6, epochs=60), clip=50.0
     ),
     "synthesize, dcgan": PrivatePath(
-        lambda root, present: images(root, present, others=40),
-        by_synthesize(model="dcgan", count=64, batch_size=21, epochs=10, **_GAN),
-        clip=5.0,
+        lambda root, present: images(root, present, others=16, each=2, rare=16),
+        by_synthesize(model="dcgan", count=64, batch_size=8, epochs=60, class_mix="equal", **_GAN),
+        clip=50.0,
         slow=True,
     ),
 }

@@ -5,7 +5,7 @@ Without tolerance around the finding, and beside the rates of a random point and
 
 import numpy as np
 
-from medimg.evaluation.intervals import wilson_interval
+from medimg.evaluation.intervals import Measured, wilson_interval
 
 
 def hit(heat_map: np.ndarray, region: np.ndarray) -> float:
@@ -38,7 +38,7 @@ def judge(heat_maps: np.ndarray, found: np.ndarray, patients: np.ndarray) -> dic
     clusters = len(np.unique(patients))
     low, high = wilson_interval(hits.mean() * clusters, clusters)
     return {
-        "hit_rate": {"value": float(hits.mean()), "low": float(low), "high": float(high)},
+        "hit_rate": Measured(float(hits.mean()), float(low), float(high))._asdict(),
         "random": float(found.mean()),
         "centre": float(found[:, middle, middle].mean()),
         "n": len(hits),

@@ -18,7 +18,7 @@ import numpy as np
 
 from federated.report.site_gain_words import notes, sentences, word
 from medimg.comparison.paired import difference, holm
-from medimg.evaluation.intervals import LEVEL, cluster_bootstrap, percentile_interval
+from medimg.evaluation.intervals import LEVEL, Measured, cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
 
@@ -136,7 +136,7 @@ def _measured(
                 lambda weights, p=predictions: p.measure(weights)[:, 0, column], patients, resamples, seed
             )
         value = float(predictions.measure(everything)[0, 0, column])
-        values[name], resampled[name] = _with_interval(value, draws), draws
+        values[name], resampled[name] = percentile_interval(draws).around(value), draws
     entry = {
         "n": len(one),
         "patients": len(set(patients.tolist())),
@@ -144,13 +144,6 @@ def _measured(
         "values": values,
     }
     return entry, resampled
-
-
-def _with_interval(value: float, draws: np.ndarray) -> dict:
-    if np.isnan(value):
-        return {"value": None, "low": None, "high": None}
-    interval = percentile_interval(draws)
-    return {"value": value, "low": interval.low, "high": interval.high}
 
 
 def _mean_of_sites(
@@ -166,7 +159,7 @@ def _mean_of_sites(
     for model in places[0]["values"]:
         draws[model] = np.mean([resampled[i][model] for i in kept], axis=0)
         value = float(np.mean([places[i]["values"][model]["value"] for i in kept]))
-        values[model] = _with_interval(value, draws[model])
+        values[model] = percentile_interval(draws[model]).around(value)
     taken = [places[i] for i in kept]
     entry = {
         "name": MEAN,
@@ -188,7 +181,7 @@ def _differences(values: dict[str, dict], draws: dict[str, np.ndarray]) -> dict[
             continue
         pair = [values[name]["value"] for name in (FEDERATED, other)]
         if None in pair:
-            found[other] = {"value": None, "low": None, "high": None, "p": None, "left_out": 0}
+            found[other] = {**Measured()._asdict(), "p": None, "left_out": 0}
         else:
             found[other] = asdict(difference(*pair, draws[FEDERATED], draws[other]))
     return found

@@ -5,7 +5,7 @@ import pandas as pd
 from medimg.comparison.pairs import ALPHA
 from medimg.evaluation.metrics import METRIC_NAMES
 from medimg.evaluation.summary import FEW
-from medimg.style.words import number, p_text, signed, signed_with_interval, with_interval
+from medimg.style.words import interval, number, p_text, signed, signed_interval
 
 GAINS, LOSES, NO_EVIDENCE, TOO_FEW = "gains", "loses", "no evidence", "too few rows"
 
@@ -65,9 +65,9 @@ def site_table(result: dict) -> pd.DataFrame:
     rows = []
     for place in result["places"]:
         row = {"site": place["name"], "rows": place["n"], "patients": place["patients"]}
-        row |= {model: with_interval(place["values"][model]) for model in result["models"]}
+        row |= {model: interval(place["values"][model], missing="undefined") for model in result["models"]}
         for other, found in place["differences"].items():
-            row[f"federated − {other}"] = signed_with_interval(found)
+            row[f"federated − {other}"] = signed_interval(found)
             row[f"p ({other})"] = p_text(found["p_holm"])
         if "word" in place:
             row["does it gain?"] = place["word"]

@@ -106,5 +106,5 @@ def _page(dataset: Dataset, sites: pd.DataFrame, table: pd.DataFrame, options: d
 def _line(row: pd.Series) -> str:
     cells = [row["model"], str(row["seeds"])]
     for metric in METRICS:
-        cells += [value(row, metric), value(row, f"{metric}_less_{POOLED}", "+")]
+        cells += [value(row, metric), value(row, f"{metric}_less_{POOLED}", signed=True)]
     return "| " + " | ".join([*cells, value(row, "val_loss")]) + " |"

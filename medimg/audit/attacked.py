@@ -14,6 +14,7 @@ from medimg.audit.roc import advantage_held_out, auc_interval, measure, within
 from medimg.audit.signals import Signals, signals
 from medimg.config import AuditConfig
 from medimg.data.dataset import SEPARATOR
+from medimg.evaluation.intervals import Measured
 
 # The delta of a bound where no ledger gives one: the counts of a thousand patients can't tell it from 0.
 DELTA = 1e-5
@@ -110,7 +111,7 @@ def measured(attacked: Attacked, config: AuditConfig, alpha: float, withheld: st
                 scores.for_bound, member, patients, attacked.first_half, config.bootstrap, config.seed
             ),
             "pooled": {
-                "raw": {key: measures["auc"][key] for key in ("value", "low", "high")},
+                "raw": {key: measures["auc"][key] for key in Measured._fields},
                 "within_class": _within(scores.values, subject, "label", config),
                 "within_site": _within(scores.values, subject, "site", config),
             },

@@ -10,7 +10,7 @@ from medimg.privacy.statement import summary
 from medimg.run import Run
 from medimg.style.figures import save
 from medimg.style.pages import inlined, template
-from medimg.style.words import with_interval
+from medimg.style.words import interval
 
 MEASURES = {
     "auc": ("AUC", "chance that a random member scores above a random non-member; 0.5 is none"),
@@ -66,7 +66,7 @@ def page(run: Run, result: dict, figures: dict[str, Path], unit: str) -> str:
         measures=MEASURES,
         captions=FIGURES,
         images={name: inlined(path) for name, path in figures.items()},
-        text=with_interval,
+        text=interval,
         promise=summary(content, unit) if content else None,
         assumptions=content["assumptions"] if content else [],
     )

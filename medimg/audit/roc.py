@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binom
 
-from medimg.evaluation.intervals import BLOCK_WEIGHTS, LEVEL, cluster_bootstrap, percentile_interval
+from medimg.evaluation.intervals import BLOCK_WEIGHTS, LEVEL, Measured, cluster_bootstrap, percentile_interval
 
 FALSE_POSITIVE_RATES = (0.001, 0.01)
 # False positives expected at an FPR below which the bootstrap can't be trusted there.
@@ -100,9 +100,9 @@ def auc_interval(scores: np.ndarray, member: np.ndarray, patients: Sequence, res
     """AUC as {"value", "low", "high"}; None where members or non-members are of fewer than two patients."""
     patients = np.asarray(patients)
     if min(len(set(patients[member])), len(set(patients[~member]))) < 2:
-        return {"value": None, "low": None, "high": None}
-    interval = percentile_interval(auc_replicates(scores, member, patients, resamples, seed))
-    return {"value": auc_of(scores, member), "low": interval.low, "high": interval.high}
+        return Measured()._asdict()
+    drawn = auc_replicates(scores, member, patients, resamples, seed)
+    return percentile_interval(drawn).around(auc_of(scores, member))
 
 
 def within(
@@ -129,7 +129,7 @@ def within(
     groups = [np.flatnonzero(strata == name) for name in np.unique(strata)]
     groups = [rows for rows in groups if member[rows].any() and not member[rows].all()]
     if not groups:
-        return {"value": None, "low": None, "high": None}
+        return Measured()._asdict()
     rankings = [Ranking(scores[rows]) for rows in groups]
 
     def pooled(weights: np.ndarray) -> np.ndarray:
@@ -142,9 +142,8 @@ def within(
         with np.errstate(invalid="ignore"):
             return won / pairs
 
-    interval = percentile_interval(cluster_bootstrap(pooled, patients, resamples, seed))
-    value = float(pooled(np.ones((1, len(strata))))[0])
-    return {"value": value, "low": interval.low, "high": interval.high}
+    drawn = cluster_bootstrap(pooled, patients, resamples, seed)
+    return percentile_interval(drawn).around(pooled(np.ones((1, len(strata))))[0])
 
 
 def advantage_held_out(
@@ -176,9 +175,7 @@ def advantage_held_out(
             return (weights @ (called & rest)) / (weights @ rest) - (weights @ (called & ~rest)) / (weights @ ~rest)
 
     drawn = cluster_bootstrap(gained, np.asarray(patients)[~first_half], resamples, seed)
-    interval = percentile_interval(drawn)
-    value = float(gained(np.ones((1, len(rest))))[0])
-    return {"value": value, "low": interval.low, "high": interval.high}
+    return percentile_interval(drawn).around(gained(np.ones((1, len(rest))))[0])
 
 
 def measure(scores: np.ndarray, member: np.ndarray, patients: Sequence, resamples: int, seed: int) -> dict:
@@ -224,13 +221,7 @@ def measure(scores: np.ndarray, member: np.ndarray, patients: Sequence, resample
 
 
 def _measured(value: float, replicates: np.ndarray, chance: np.ndarray) -> dict:
-    interval = percentile_interval(replicates)
-    return {
-        "value": float(value),
-        "low": interval.low,
-        "high": interval.high,
-        "chance": float(np.quantile(chance, LEVEL)),
-    }
+    return {**percentile_interval(replicates).around(value), "chance": float(np.quantile(chance, LEVEL))}
 
 
 def _by_chance(measures, member, patients, permutations: int, seed: int) -> np.ndarray:

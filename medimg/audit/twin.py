@@ -29,7 +29,7 @@ def differences(attacked: Attacked, twin: Attacked, config: AuditConfig) -> dict
         ]
         interval = percentile_interval(resampled[0] - resampled[1])
         value = auc_of(theirs, subject.member) - auc_of(ours, subject.member)
-        result[name] = {"auc": {"value": value, "low": interval.low, "high": interval.high}}
+        result[name] = {"auc": interval.around(value)}
     return result
 
 

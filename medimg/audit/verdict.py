@@ -4,7 +4,7 @@ import math
 
 from medimg.audit.attacked import Attacked
 from medimg.audit.exchangeable import Exchangeability
-from medimg.style.words import with_interval
+from medimg.style.words import interval
 
 
 def verdict(attacked: Attacked, result: dict, alike: Exchangeability) -> list[str]:
@@ -55,9 +55,9 @@ def _measured(result: dict, alike: Exchangeability) -> str:
     else:
         meaning = "no difference between members and non-members is shown by these attacks"
     return (
-        f"Measured: the strongest attack, {name}, has AUC {with_interval(area)} over all rows and "
-        f"{with_interval(found['pooled']['within_class'])} pooled within classes, advantage "
-        f"{with_interval(found['advantage_held_out'])} with a threshold from other patients (at best "
+        f"Measured: the strongest attack, {name}, has AUC {interval(area, missing='undefined')} over all rows and "
+        f"{interval(found['pooled']['within_class'], missing='undefined')} pooled within classes, advantage "
+        f"{interval(found['advantage_held_out'])} with a threshold from other patients (at best "
         f"{found['advantage']['value']:.3f}, by luck alone up to {found['advantage']['chance']:.3f}) and finds "
         f"{found['tpr_at_fpr_0.01']['value']:.1%} of the members at 1% false alarms: {meaning}."
     )
@@ -92,8 +92,8 @@ def _canaries(found: dict) -> str:
 def _twin(result: dict) -> str:
     twin = result["twin"]
     name = strongest(twin["attacks"])
-    more = with_interval(twin["difference"][name]["auc"])
+    more = interval(twin["difference"][name]["auc"])
     return (
-        f"The twin: {name} has AUC {with_interval(twin['attacks'][name]['auc'])} on it; {more} more than on this Run, "
+        f"The twin: {name} has AUC {interval(twin['attacks'][name]['auc'])} on it; {more} more than on this Run, "
         "on the same patients."
     )

@@ -174,13 +174,7 @@ def _described(models, values, resampled, metric: str, over_folds) -> list[dict]
     for number, model in enumerate(models):
         metrics = {}
         for column, name in enumerate(METRICS):
-            value = values[number, column]
-            interval = percentile_interval(resampled[number][:, column])
-            metrics[name] = (
-                {"value": None, "low": None, "high": None}
-                if np.isnan(value)
-                else {"value": float(value), "low": interval.low, "high": interval.high}
-            )
+            metrics[name] = percentile_interval(resampled[number][:, column]).around(values[number, column])
         entry = {"name": model.name, "kind": model.kind, "runs": list(model.places)}
         if len(model.members) > 1:
             each = model.member_values(metric)

@@ -10,7 +10,7 @@ from medimg.comparison.pairs import ALPHA
 from medimg.evaluation.metrics import METRIC_NAMES, METRICS
 from medimg.style.figures import save
 from medimg.style.pages import inlined, template
-from medimg.style.words import p_text, signed, with_interval
+from medimg.style.words import interval, p_text, signed
 
 KINDS = {"run": "Run", "baseline": "scikit-learn baseline", "majority": "constant answer"}
 
@@ -57,7 +57,7 @@ def page(result: dict, picture: Path) -> str:
         kinds=KINDS,
         alpha=ALPHA,
         figure=inlined(picture),
-        text=with_interval,
+        text=interval,
         p_text=p_text,
         signed=signed,
         fold_numbers=range(1, (result["folds"] or {"n": 0})["n"] + 1),

@@ -6,7 +6,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from medimg.evaluation.predictions import Predictions
 from medimg.style.figures import BLACK, GREY, VERMILION, line_style, styled
-from medimg.style.words import shortened, with_interval
+from medimg.style.words import interval, shortened
 
 # More curves than this can't be told apart; those of the most frequent classes are drawn.
 MOST_CURVES = 20
@@ -28,7 +28,7 @@ def roc_figure(predictions: Predictions, summary: dict) -> Figure | None:
         for number, index in enumerate(drawn):
             one, name = predictions.one_vs_rest[index], predictions.classes[index]
             alarms, hits, _ = roc_curve(one.truth, one.score, drop_intermediate=False)
-            text = with_interval(summary["per_class"][name]["auroc"])
+            text = interval(summary["per_class"][name]["auroc"], missing="undefined")
             label = f"AUROC {text}" if len(drawn) == 1 else f"{shortened(name, 24)}  {text}"
             axes.plot(alarms, hits, label=label, **line_style(number))
         if predictions.task == "binary":
@@ -58,7 +58,7 @@ def precision_recall_figure(predictions: Predictions, summary: dict) -> Figure |
             # The closing point (0, 1) is a convention, not a threshold of these rows: the precision
             # of the highest score holds down to a sensitivity of 0, as average precision counts it.
             precision[-1] = precision[-2]
-            text = with_interval(summary["per_class"][name]["auprc"])
+            text = interval(summary["per_class"][name]["auprc"], missing="undefined")
             prevalence = one.truth.mean()
             if len(drawn) == 1:
                 label = f"AUPRC {text}"

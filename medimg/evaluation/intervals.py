@@ -11,8 +11,8 @@ and Welsh, Bootstrapping clustered data, JRSS B 69, 2007; Wilson, JASA 22, 1927.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,8 +21,15 @@ LEVEL = 0.95
 BLOCK_WEIGHTS = 2_000_000
 
 
-@dataclass(frozen=True)
-class Interval:
+class Measured(NamedTuple):
+    """A value and its interval, as `_asdict()` in every JSON file; None where undefined."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+class Interval(NamedTuple):
     """A two-sided interval; None where fewer than two resamples define the statistic.
 
     Attributes:
@@ -34,6 +41,10 @@ class Interval:
     low: float | None
     high: float | None
     left_out: int = 0
+
+    def around(self, value: float) -> dict:
+        """{"value", "low", "high"}: a value measured on the sample itself with this interval; None where it is NaN."""
+        return (Measured() if np.isnan(value) else Measured(float(value), self.low, self.high))._asdict()
 
 
 def wilson_interval(hits: int, n: int, level: float = LEVEL) -> tuple[float, float]:

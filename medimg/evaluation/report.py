@@ -12,7 +12,7 @@ from medimg.privacy.statement import WITHHELD
 from medimg.privacy.statement import summary as privacy_summary
 from medimg.run import Run
 from medimg.style.pages import inlined, template
-from medimg.style.words import with_interval
+from medimg.style.words import interval
 
 CAPTIONS = {
     "roc": "Receiver operating characteristic",
@@ -44,7 +44,7 @@ def render(run: Run, dataset: Dataset, metrics: dict, figures: dict[str, Path]) 
         metric_names={name: names[name] for name in METRICS},
         captions=CAPTIONS,
         images={name: inlined(path) for name, path in figures.items()},
-        text=with_interval,
+        text=interval,
         threshold=threshold_statement(metrics, metrics),
         privacy=_privacy(run, dataset),
     )

@@ -62,10 +62,8 @@ def summarise(predictions: Predictions, patients: Sequence, resamples: int = 100
 
 
 def _with_interval(value: float, interval: Interval) -> dict:
-    if np.isnan(value):
-        return {"value": None, "low": None, "high": None}
-    measured = {"value": float(value), "low": interval.low, "high": interval.high}
-    if interval.left_out:
+    measured = interval.around(value)
+    if interval.left_out and not np.isnan(value):
         measured["left_out_resamples"] = interval.left_out
     return measured
 

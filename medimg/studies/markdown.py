@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from medimg.style.words import interval
+from medimg.style.words import interval, signed_interval
 
 
 def table_lines(table: pd.DataFrame, labels: list[str], metrics: list[str]) -> list[str]:
@@ -16,20 +16,19 @@ def table_lines(table: pd.DataFrame, labels: list[str], metrics: list[str]) -> l
     names = [name.replace("_", " ").replace("auroc", "AUROC") for name in metrics]
     lines = ["| " + " | ".join([*labels, *names]) + " |", "|---" * (len(labels) + len(names)) + "|"]
     for _, row in table.iterrows():
-        cells = [str(row[name]) for name in labels] + [
-            value(row, name, "+" if "_less_" in name else "") for name in metrics
-        ]
+        cells = [str(row[name]) for name in labels] + [value(row, name, signed="_less_" in name) for name in metrics]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 
-def value(row: pd.Series, name: str, sign: str = "") -> str:
+def value(row: pd.Series, name: str, signed: bool = False) -> str:
     """`0.970 [0.955, 0.983]` of a row's `name`, `name_low` and `name_high`; without ends the value alone.
 
     Args:
         row: of a table.
         name: of the value.
-        sign: `+` shows the sign of a difference.
+        signed: it is a difference.
     """
     measured = {"value": row.get(name), "low": row.get(f"{name}_low"), "high": row.get(f"{name}_high")}
-    return interval({key: None if pd.isna(v) else v for key, v in measured.items()}, sign)
+    measured = {key: None if pd.isna(v) else v for key, v in measured.items()}
+    return signed_interval(measured) if signed else interval(measured)

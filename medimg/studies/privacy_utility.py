@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy.stats import t
 
 from medimg import atomic
 from medimg.audit.audit import audit
@@ -16,9 +15,9 @@ from medimg.config import AuditConfig, EvaluateConfig, StudyConfig, TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
-from medimg.evaluation.intervals import LEVEL
 from medimg.privacy.ledger import read
 from medimg.run import Run
+from medimg.studies import over_seeds
 from medimg.style.figures import BLUE, GREY, VERMILION, save, styled
 from medimg.training.train import train
 
@@ -91,20 +90,14 @@ def _one(data: Path, folder: Path, config: TrainConfig) -> dict:
 
 def _summary(table: pd.DataFrame) -> pd.DataFrame:
     """Means over seeds with Student's t intervals, which say how much the seed matters, not the patients."""
-    rows = []
-    for epsilon, group in table.groupby("epsilon", sort=True):
-        row = {"epsilon": epsilon, "spent": group["spent"].max(), "seeds": len(group)}
-        for name in ("auroc", "balanced_accuracy", "attack_auc"):
-            values = group[name].dropna().to_numpy(float)
-            row[name] = values.mean() if len(values) else np.nan
-            half = np.nan
-            if len(values) > 1:
-                error = values.std(ddof=1) / math.sqrt(len(values))
-                half = float(t.ppf(0.5 + LEVEL / 2, len(values) - 1)) * error
-            row[f"{name}_low"] = max(0.0, row[name] - half)
-            row[f"{name}_high"] = min(1.0, row[name] + half)
-        rows.append(row)
-    return pd.DataFrame(rows)
+    table = table.sort_values("epsilon", kind="stable")
+    metrics = ("auroc", "balanced_accuracy", "attack_auc")
+    means = over_seeds.summary(table, ["epsilon"], metrics)
+    # Every metric lies between 0 and 1; Student's t does not know.
+    ends = [f"{name}_{end}" for name in metrics for end in ("low", "high")]
+    means[ends] = means[ends].clip(0.0, 1.0)
+    means.insert(1, "spent", table.groupby("epsilon")["spent"].max().to_numpy())
+    return means
 
 
 def _figure(summary: pd.DataFrame, table: pd.DataFrame, name: str, seeds: int) -> Figure:

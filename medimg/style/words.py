@@ -50,16 +50,6 @@ def shortened(text: str, length: int) -> str:
     return f"{text[: length - 1 - tail]}…{text[-tail:]}"
 
 
-def with_interval(measured: dict, digits: int = 3) -> str:
-    """`0.970 (0.955 to 0.983)`, without interval `0.970`, undefined `undefined`."""
-    if measured["value"] is None:
-        return "undefined"
-    text = f"{measured['value']:.{digits}f}"
-    if measured["low"] is None:
-        return text
-    return f"{text} ({measured['low']:.{digits}f} to {measured['high']:.{digits}f})"
-
-
 def p_text(p: float | None) -> str:
     """`p = 0.023`, `p < 0.001`, or that there is none."""
     if p is None:
@@ -80,14 +70,6 @@ def signed(value: float | None, digits: int = 3) -> str:
     return text[1:] if not text.strip("+−0.") else text
 
 
-def signed_with_interval(difference: dict) -> str:
-    """`+0.128 (+0.082 to +0.177)`, without interval `+0.128`."""
-    text = signed(difference["value"])
-    if difference["low"] is None:
-        return text
-    return f"{text} ({signed(difference['low'])} to {signed(difference['high'])})"
-
-
 def signed_interval(difference: dict) -> str:
     """`+0.128 [+0.082, +0.177]`, without interval `+0.128`."""
     text = signed(difference["value"])
@@ -101,14 +83,14 @@ def number(value: float | None, missing: str = "-") -> str:
     return missing if value is None else f"{value:.3f}"
 
 
-def interval(value: dict | None, sign: str = "", digits: int = 3) -> str:
-    """0.951 [0.930, 0.970]; a dash where it is not defined. `+` as sign shows that of a difference."""
-    if not value or value.get("value") is None:
-        return "-"
-    text = f"{value['value']:{sign}.{digits}f}"
-    if value.get("low") is None:
+def interval(measured: dict | None, digits: int = 3, missing: str = "-") -> str:
+    """`0.951 [0.930, 0.970]`, without interval `0.951`; where it is not defined, the word for that."""
+    if not measured or measured.get("value") is None:
+        return missing
+    text = f"{measured['value']:.{digits}f}"
+    if measured.get("low") is None:
         return text
-    return f"{text} [{value['low']:{sign}.{digits}f}, {value['high']:{sign}.{digits}f}]"
+    return f"{text} [{measured['low']:.{digits}f}, {measured['high']:.{digits}f}]"
 
 
 def listed(names: Iterable[str], most: int = 3, count: int | None = None) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from medimg.evaluation.intervals import Measured
 from synthetic.judge.neighbours import nearest
 
 # A number is guessed when it is off by at most this part of its range (5th to 95th percentile of the real rows).
@@ -86,5 +87,5 @@ def _excess(train: tuple[int, int], test: tuple[int, int], level: float) -> dict
     return {
         "train": train[0] / train[1],
         "test": test[0] / test[1],
-        "excess": {"value": excess.value, "low": excess.value - excess.error, "high": excess.value + excess.error},
+        "excess": Measured(excess.value, excess.value - excess.error, excess.value + excess.error)._asdict(),
     }

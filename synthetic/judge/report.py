@@ -7,7 +7,7 @@ import numpy as np
 from medimg import atomic
 from medimg.style.figures import save
 from medimg.style.pages import inlined, template
-from medimg.style.words import with_interval
+from medimg.style.words import interval
 from synthetic.judge.figures import distance_figure, diversity_figure, utility_figure
 from synthetic.judge.neighbours import nearest
 from synthetic.judge.report_folder import FIGURES, JUDGEMENT, REPORT
@@ -75,7 +75,7 @@ def page(content: dict, figures: dict[str, Path], samples: dict | None) -> str:
         captions=CAPTIONS,
         images={name: inlined(path) for name, path in figures.items()},
         samples=samples,
-        text=with_interval,
+        text=interval,
         trainings=TRAININGS,
         words=WORDS,
     )

@@ -90,13 +90,4 @@ def _metrics(predictions: Predictions, subject: Subject, config: JudgeConfig):
 
 
 def _table(value: np.ndarray, draws: np.ndarray) -> dict:
-    table = {}
-    for i, name in enumerate(SHOWN):
-        interval = percentile_interval(draws[:, i])
-        defined = not np.isnan(value[i])
-        table[name] = {
-            "value": float(value[i]) if defined else None,
-            "low": interval.low if defined else None,
-            "high": interval.high if defined else None,
-        }
-    return table
+    return {name: percentile_interval(draws[:, i]).around(value[i]) for i, name in enumerate(SHOWN)}

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from medimg.privacy import ledger
-from medimg.style.words import listed, with_interval
+from medimg.style.words import interval, listed
 from synthetic.judge import thresholds as limits
 from synthetic.judge import unjudged
 from synthetic.judge.findings import GRADES, PARTS, Finding, percent
@@ -64,7 +64,7 @@ def _privacy(found: dict) -> Iterator[Finding]:
         yield Finding(
             "privacy",
             "fail" if share["value"] >= limits.LEAK else "care",
-            f"synthetic rows lie closer to training than to held-out patients: share {with_interval(share)} where 0.5 "
+            f"synthetic rows lie closer to training than to held-out patients: share {interval(share)} where 0.5 "
             f"is expected, p = {share['p']:.3g}.",
         )
     for name, attack in found["membership"].items():
@@ -74,7 +74,7 @@ def _privacy(found: dict) -> Iterator[Finding]:
                 "privacy",
                 "fail" if attack["auc"]["value"] >= limits.LEAK else "care",
                 f"whose data were learnt from can be told: membership inference by {name} has AUC "
-                f"{with_interval(attack['auc'])}, p = {attack['p']:.3g}.",
+                f"{interval(attack['auc'])}, p = {attack['p']:.3g}.",
             )
     yield from _attribute(found.get("attribute", {}))
     if found["held_out_patients"] < limits.HELD_OUT:
@@ -138,7 +138,7 @@ def _utility(found: dict) -> Iterator[Finding]:
     yield Finding(
         "utility",
         grade,
-        f"trained on synthetic instead of real rows, classifiers lose {with_interval(gap)} AUROC ({whose}).",
+        f"trained on synthetic instead of real rows, classifiers lose {interval(gap)} AUROC ({whose}).",
     )
 
 

@@ -13,4 +13,4 @@ def test_table_lines_show_intervals_and_what_is_absent():
         {"model": "b", "auroc": math.nan, "auroc_low": math.nan, "auroc_high": math.nan},
     ]
     lines = table_lines(pd.DataFrame(rows), ["model"], ["auroc", "auroc_less_b"])
-    assert lines[2:] == ["| a | 0.900 [0.850, 0.950] | +0.100 |", "| b | - | - |"]
+    assert lines[2:] == ["| a | 0.900 [0.850, 0.950] | +0.100 |", "| b | - | – |"]

@@ -15,8 +15,6 @@ from medimg.style.words import (
     shortened,
     signed,
     signed_interval,
-    signed_with_interval,
-    with_interval,
 )
 
 TOP = Path(__file__).parents[3]
@@ -29,11 +27,9 @@ NOTHING = {"value": None, "low": None, "high": None}
     ("write", "texts"),
     [
         (interval, ("0.128 [-0.081, 0.177]", "0.500", "-")),
-        (lambda value: interval(value, "+"), ("+0.128 [-0.081, +0.177]", "+0.500", "-")),
         (lambda value: interval(value, digits=2), ("0.13 [-0.08, 0.18]", "0.50", "-")),
-        (with_interval, ("0.128 (-0.081 to 0.177)", "0.500", "undefined")),
+        (lambda value: interval(value, missing="undefined"), ("0.128 [-0.081, 0.177]", "0.500", "undefined")),
         (signed_interval, ("+0.128 [−0.081, +0.177]", "+0.500", "–")),
-        (signed_with_interval, ("+0.128 (−0.081 to +0.177)", "+0.500", "–")),
     ],
 )
 def test_a_value_with_its_interval(write, texts):
@@ -82,4 +78,4 @@ def test_a_long_name_loses_its_middle():
 
 
 def test_zeros_at_the_end_are_written():
-    assert with_interval({"value": 0.97, "low": 0.955, "high": 0.983}) == "0.970 (0.955 to 0.983)"
+    assert interval({"value": 0.97, "low": 0.955, "high": 0.983}) == "0.970 [0.955, 0.983]"
