@@ -203,7 +203,7 @@ class ColumnOptions(Config):
     label_column: str = option("label", "csv, table: column of labels (several joined by '|' make a multilabel set).")
     patient_column: str = option("patient", "csv, table: column of patients.")
     site_column: str = option("site", "csv, table: column of sites.")
-    split_column: str = option("split", "csv, table: column of splits, used by --split official.")
+    split_column: str = option("split", "csv, table: column of the source's own parts (--split).")
 
 
 @dataclass(frozen=True)
