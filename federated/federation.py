@@ -42,6 +42,9 @@ from medimg.privacy.statement import WITHHELD
 from medimg.run import Run
 from medimg.training.lineage import Lineage
 
+# Of the rounds, from which they go on.
+STATE = "checkpoints/federated"
+
 
 class Federation:
     """One federated training in its Run.
@@ -91,7 +94,15 @@ class Federation:
             self._save(engine, outcome)
             self._conclude(outcome, clients, comparison, federated, test, log)
         write_report(root)
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        self._tidy(outcome)
+
+    def _tidy(self, outcome: Outcome) -> None:
+        """Clients' rows and answers go; the state stays where more rounds may follow (`--resume --rounds`)."""
+        state, gone = self.run_folder.root / STATE, [self.checkpoints]
+        if outcome.progress.may_go_on and not self.config.is_private:
+            gone = [state / "answers", *(folder for folder in self.checkpoints.iterdir() if folder != state)]
+        for folder in gone:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _write_partition(self) -> None:
         """How the clients differ; of sites elsewhere what they told of themselves, of private training val and test."""
@@ -195,7 +206,7 @@ class Federation:
             val,
             config,
             initial,
-            self.checkpoints / "federated",
+            root / STATE,
             root / "rounds.csv",
             log,
             self._start_record(clients),

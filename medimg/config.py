@@ -146,9 +146,20 @@ class EvaluateConfig(Config):
 
 
 @dataclass(frozen=True)
+class PredictConfig(Config):
+    """Options of `medimg predict`."""
+
+    image_column: str | None = option(None, "Column of the paths in a CSV of images (default: image).", metavar="NAME")
+    save_maps: bool = option(False, "Save a Grad-CAM map of each image in FILE-maps.")
+    batch_size: int = option(32, "Images in a step.", minimum=1)
+    max_megapixels: int = option(100, "Largest image that is decoded, in millions of pixels.", minimum=1, maximum=1000)
+
+
+@dataclass(frozen=True)
 class ExportConfig(Config):
     """Options of `medimg export`."""
 
+    data: str | None = option(None, "Where the Run's Dataset is now, if it was moved.", metavar="DATA")
     samples: int = option(8, "Real images of the parity proof, and drawn ones for warm-up.", minimum=1)
     tolerance: float = option(1e-5, "Largest difference of probabilities that the parity proof allows.", above=0.0)
 

@@ -28,6 +28,18 @@ class Progress:
     waited: int = 0
     stopped: str = ""
 
+    @property
+    def may_go_on(self) -> bool:
+        """Whether more rounds could follow if they were asked for: it did not stop before it had to."""
+        return self.stopped == f"all {self.round} rounds done"
+
+    def settle(self, rounds: int) -> None:
+        """Stop after the last round; one that had stopped for want of rounds goes on with more of them."""
+        if self.round >= rounds:
+            self.stopped = f"all {self.round} rounds done"
+        elif self.may_go_on:
+            self.stopped = ""
+
 
 class Checkpoints:
     """States by round in one folder; `progress.json` is written last and says which of them count.

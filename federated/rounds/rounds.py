@@ -137,6 +137,7 @@ class Rounds:
             state, best, progress = self.engine.initialize(weights), None, Progress()
         if self._table:
             self._table.cut(progress.round)
+        progress.settle(self.config.rounds)
         while not progress.stopped:
             state = self._round(state, progress)
             if progress.best_round == progress.round:
@@ -227,9 +228,8 @@ class Rounds:
         row["best"] = better
         progress.history.append(row)
         patience = self.config.patience
-        if progress.round >= self.config.rounds:
-            progress.stopped = f"all {progress.round} rounds done"
-        elif patience and progress.waited >= patience:
+        progress.settle(self.config.rounds)
+        if not progress.stopped and patience and progress.waited >= patience:
             progress.stopped = (
                 f"no better pooled validation loss for {patience} rounds; "
                 f"the weights are those of round {progress.best_round}"

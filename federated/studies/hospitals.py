@@ -24,6 +24,7 @@ from medimg.data.dataset import Dataset
 from medimg.data.splits import split_groups
 from medimg.data.units import units
 from medimg.errors import InputError
+from medimg.lock import writes
 from medimg.studies.folder import claim
 from medimg.untrusted.csv_cells import read_csv
 
@@ -86,6 +87,7 @@ class Training:
         return out / "trainings" / f"{self.model}-{self.variant}-seed-{seed}.csv"
 
 
+@writes("out")
 def federated_hospitals(
     data: Path, out: Path, study: FederatedStudyConfig, progress: Callable[[int, int], None] | None = None
 ) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from medimg import atomic
+from medimg import atomic, lock
 from medimg.config import PhantomConfig, PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
@@ -45,15 +45,15 @@ def _pixels_of(made_of: dict) -> dict:
 
 def claim(out: Path, made_of: dict, scan: Scan | TableScan, overwrite: bool) -> Dataset | None:
     """See that `out` is free, or ours: the finished Dataset when it is this very one."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: is a file, not a folder; give another")
-    if not out.is_dir() or not any(out.iterdir()):
-        return None
     whole, scratch = (out / "dataset.yaml").is_file(), out / SCRATCH / "options.yaml"
+    if not scratch.is_file() and all(item.name == SCRATCH for item in lock.content(out)):
+        # Empty, or killed as it began.
+        return None
     if not whole and not scratch.is_file():
         raise InputError(f"--out {out}: already holds files that are no Dataset; give another folder")
     if overwrite:
-        _clear(out)
+        # What was spent on these patients stays spent.
+        lock.empty(out, last=["dataset.yaml", SCRATCH], keep=[PRIVACY_LEDGER])
         return None
     if whole:
         existing = Dataset.load(out)
@@ -97,15 +97,6 @@ def _require_unchanged(out: Path, scan: Scan | TableScan, known: dict[str, Stamp
         )
     if now != known:
         source_files.write(out, scan, now)
-
-
-def _clear(out: Path) -> None:
-    """Remove all but the privacy ledger: what was spent on these patients stays spent."""
-    for item in out.iterdir():
-        if item.is_dir():
-            remove(item)
-        elif item.name != PRIVACY_LEDGER:
-            item.unlink()
 
 
 def remove(out: Path) -> None:

@@ -3,13 +3,12 @@
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from medimg import atomic
+from medimg import atomic, lock
 from medimg.config import PhantomConfig, PrepareConfig
 from medimg.data.dataset import SEPARATOR, Dataset
 from medimg.data.intensity import TWELVE_BITS
@@ -28,7 +27,7 @@ from medimg.untrusted.image_size import MEGAPIXELS
 
 _FIRST = ["image", "label", "patient", "site", "split", "x", "y", "width", "height", "finding", "mask"]
 _BOX = ["x", "y", "width", "height"]
-_LAST = ["source_file", "pixels", "bytes"]
+_LAST = ["source_width", "source_height", "source_file", "pixels", "bytes"]
 
 
 def prepare(
@@ -71,13 +70,13 @@ def prepare(
     chosen = source_named(source)
     chosen.refuse_unread([*config.given(), *(phantom.given() if phantom else ())])
     made_of = identity(source, path, config, phantom)
-    out = Path(out)
     extra = {"phantom": phantom} if source == "phantom" else {}
     # Before anything at `out` is touched: a mistyped path must not cost the Dataset that is to be replaced.
     scan = chosen.scan(path, config, **extra)
     if isinstance(scan, Scan):
         parts_wanted(scan.records["split"], config)
-    return claim(out, made_of, scan, overwrite) or _write(scan, out, config, made_of, progress)
+    with lock.locked(out):
+        return claim(Path(out), made_of, scan, overwrite) or _write(scan, Path(out), config, made_of, progress)
 
 
 def _write(
@@ -103,10 +102,10 @@ def _write(
         white = TWELVE_BITS
     source_files.write(out, scan, stamps | stamps_of(decoded, scan))
     notes = scan.notes + _decoding_notes(decoded, white, out)
-    table = _table(scan, decoded)
+    table = _table(scan, decoded, config.image_size is not None)
     del decoded, stamps
-    # The table has all of it now: two of them would be in memory until the end.
-    scan = replace(scan, records=scan.records.head(0).copy())
+    # The table has all of it now: two of them would be in memory until the end. In place: the caller has the scan too.
+    scan.records.drop(scan.records.index, inplace=True)
     rejected = scan.rejected + broken
     _write_rejected(out, rejected)
     _check_classes(scan, table, len(broken), "could be read", out)
@@ -158,7 +157,7 @@ def _decoding_notes(decoded: dict[str, Decoded], white: int | None, out: Path) -
     return notes
 
 
-def _table(scan: Scan, decoded: dict[str, Decoded]) -> pd.DataFrame:
+def _table(scan: Scan, decoded: dict[str, Decoded], resized: bool) -> pd.DataFrame:
     """Records of the decoded images in the manifest's columns."""
     known = scan.records["image"].isin(decoded)
     # By column, so that rows are copied once: copies of tables would be the peak of a preparation's memory.
@@ -167,6 +166,9 @@ def _table(scan: Scan, decoded: dict[str, Decoded]) -> pd.DataFrame:
     columns["source_file"] = columns["image"]
     for name in ("image", "pixels", "bytes"):
         columns[name] = [getattr(item, name) for item in items]
+    if resized:
+        columns["source_width"] = [item.width for item in items]
+        columns["source_height"] = [item.height for item in items]
     if "mask" in columns:
         pairs = zip(columns["image"], columns["mask"], strict=True)
         columns["mask"] = [mask_name(image) if mask else "" for image, mask in pairs]
@@ -177,7 +179,8 @@ def _table(scan: Scan, decoded: dict[str, Decoded]) -> pd.DataFrame:
                 columns[name][row] = side
     first = [name for name in _FIRST if name in columns]
     middle = [name for name in columns if name not in (*_FIRST, *_LAST)]
-    return pd.DataFrame({name: columns[name] for name in first + middle + _LAST})
+    last = [name for name in _LAST if name in columns]
+    return pd.DataFrame({name: columns[name] for name in first + middle + last})
 
 
 def _scaled(scan: Scan, sides: list[str], item: Decoded) -> list[str]:

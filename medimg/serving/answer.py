@@ -1,7 +1,13 @@
-"""What every served model answers: probabilities, class names and a label, from logits."""
+"""What every served model answers: probabilities, class names and a label, from logits.
+
+An input that can't be read, an image or a row, fails alone: its `error` says why, its label is empty and its
+probabilities are `UNREAD`, which no reader of JSON chokes on, as many do on NaN.
+"""
 
 import numpy as np
 import tensorflow as tf
+
+UNREAD = -1.0
 
 
 class ServedAnswer(tf.Module):
@@ -23,14 +29,27 @@ class ServedAnswer(tf.Module):
         self.classes = tf.constant(description["classes"])
         self.thresholds = np.asarray(thresholds, np.float32)
 
-    def answer(self, model_input):
-        """Probabilities float32 (B, classes), class names (B, classes) and the label (B,) of a batch."""
+    def answer(self, model_input, error=None):
+        """Probabilities float32 (B, classes), class names (B, classes), the label and the error (B,) of a batch.
+
+        Args:
+            model_input: of B examples; anything finite where there is an error.
+            error: string (B,), '' for what could be read; None: all could.
+        """
         logits = tf.cast(self._forward(model_input, training=False), tf.float64)
         activation = tf.sigmoid if self.task == "multilabel" else tf.nn.softmax
         probabilities = tf.cast(activation(logits), tf.float32)
         # One row of names per example: TF Serving's row format wants a batch dimension on every output.
         classes = tf.tile(self.classes[None, :], [tf.shape(model_input)[0], 1])
-        return {"probabilities": probabilities, "classes": classes, "label": self._label(probabilities)}
+        label = self._label(probabilities)
+        error = tf.fill(tf.shape(label), "") if error is None else error
+        read = tf.equal(error, "")
+        return {
+            "probabilities": tf.where(read[:, None], probabilities, UNREAD),
+            "classes": classes,
+            "label": tf.where(read, label, ""),
+            "error": error,
+        }
 
     def _label(self, probabilities):
         if self.task == "binary":

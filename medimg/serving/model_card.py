@@ -13,6 +13,11 @@ from medimg.serving.table_card import columns_section
 from medimg.style.words import interval
 from medimg.tables.preprocessing import Preprocessing
 
+_ANSWER = (
+    "Answer: `probabilities` in the order of `classes`, `label`, and `error`, which is empty. {unit} that can't be "
+    "read fails alone: `error` says why, `label` is empty and every probability is -1. `check.py` beside this version "
+    "asks a server, by REST or gRPC, whether it serves this very model."
+)
 _PARTS = {"val": "the validation part", None: "no part of the data"}
 
 
@@ -93,7 +98,8 @@ def _model(run: Run, description: dict, private: bool) -> str:
         arguments = ", ".join(f"{k}={v}" for k, v in description["model_arg"].items())
         name = f"`{description['name']}`" + (f" ({arguments})" if arguments else "")
         inputs = columns_section(preprocessing, options, private)
-        return f"## Model\n\n- {name} on a table's columns.\n{task}\n\n{inputs}"
+        answer = _ANSWER.format(unit="A row")
+        return f"## Model\n\n- {name} on a table's columns.\n{task}\n- {answer}\n\n{inputs}"
     return (
         "## Model\n\n"
         f"- `{description['name']}`, {description['image_size']} px, {description['channels']} channel(s), "
@@ -101,7 +107,8 @@ def _model(run: Run, description: dict, private: bool) -> str:
         f"{task}\n"
         "- `serving_default` takes encoded PNG or JPEG bytes (`image_bytes`), turned upright by their EXIF; `pixels` "
         "takes float32 pixels 0..255. BMP, TIFF, WebP, GIF, JPEG 2000 and PNM, which `medimg data prepare` reads, are "
-        f"not served: convert them to PNG.\n- 16-bit values: {_white(description.get('white'))}."
+        f"not served: convert them to PNG.\n- 16-bit values: {_white(description.get('white'))}.\n"
+        f"- {_ANSWER.format(unit='An image')}"
     )
 
 

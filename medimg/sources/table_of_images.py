@@ -13,7 +13,7 @@ from medimg.untrusted.inside import Folder
 _DEFAULTS = PrepareConfig()
 _BOXES = ("x", "y", "width", "height")
 # What a manifest of ours adds: made anew by prepare.
-_MADE_BY_PREPARE = ("pixels", "bytes", "source_file")
+_MADE_BY_PREPARE = ("pixels", "bytes", "source_file", "source_width", "source_height")
 _NEGATIVES = ("no finding", "no findings")
 _NAN = ("nan", "na", "n/a", "none", "null", "?")
 

@@ -22,13 +22,16 @@ from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.summary import site_notes, summarise, summarise_sites
 from medimg.listener import Listener
+from medimg.lock import writes
 from medimg.privacy import ledger
 from medimg.privacy.folds import together
 from medimg.run import Run, environment, resumable
+from medimg.training.longer import longer
 from medimg.training.train import train
 from medimg.untrusted.csv_cells import read_csv
 
 
+@writes("out")
 def cross_validate(
     data: Path,
     out: Path,
@@ -107,7 +110,11 @@ def _claim(dataset, data: Path, out: Path, config: TrainConfig, resume: bool, ov
         run = Run.create(out, data, "train", config.to_dict(), overwrite)
         atomic.write_json(run.root / "environment.json", environment(dataset, config.seed))
         return run
-    return resumable(out, dataset)
+    run = resumable(out, dataset)
+    for name in longer(run, config):
+        run.require_extendable(name, getattr(config, name))
+        run.extend(name, config.to_dict())
+    return run
 
 
 def _one_fold(data: Path, out: Path, config: TrainConfig, fold: int, listener: Listener | None) -> dict:

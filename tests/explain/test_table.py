@@ -229,8 +229,9 @@ def test_a_run_is_explained_in_files(table_run):
     along = pd.read_csv(folder / "shap" / "partial_dependence.csv")
     assert set(along["feature"]) == set(model.features)
     assert along["probability"].between(0, 1).all()
-    explain(run, ExplainConfig(count=1, split="val"))
-    assert len(list((folder / "shap").glob("0*.png"))) == 1
+    other = explain(run, ExplainConfig(count=1, split="val"))["folder"]
+    assert len(list((other / "shap").glob("0*.png"))) == 1
+    assert len(list((folder / "shap").glob("0*.png"))) == 3
 
 
 def test_options_of_images_and_an_empty_part_are_refused(table_run, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from federated.config import FederateConfig
 from medimg.errors import InputError
+from tests.command import medimg
 from tests.datasets import write_table
 
 pytestmark = pytest.mark.slow
@@ -93,7 +95,32 @@ def test_the_end_is_an_ordinary_run(compared, tmp_path):
     assert set(rounds["client"]) == {"s0", "s1", "s2"}
     assert (rounds["bytes_up"] == 4 * sum(w.size for w in weights(run))).all()
     assert not (run.root / "records").exists()
-    assert not (run.root / "checkpoints").exists()
+    # The state stays, for more rounds; clients' rows and answers go.
+    left = [path.relative_to(run.root / "checkpoints").as_posix() for path in (run.root / "checkpoints").rglob("*")]
+    assert "federated/progress.json" in left
+    assert all(name.startswith("federated") and "answers" not in name for name in left)
+
+
+def test_more_rounds_give_what_all_at_once_give(trained, table, execution, tmp_path):
+    from federated.audit_log import verify
+    from federated.federate import federate
+
+    run = shutil.copytree(trained().root, tmp_path / "run")
+    done = medimg("federate", table, "--out", run, "--resume")
+    assert done.exit_code == 0, done.output
+    told = "had ended already, nothing is left to resume; to go on, give more: --rounds"
+    assert " ".join(done.output.split()) == f"{run}: {told}"
+    longer = federate(table, run, replace(QUICK, rounds=5), resume=True, execution=execution)
+    straight = trained(replace(QUICK, rounds=5))
+    assert largest(longer, straight) == 0
+    assert longer.config["options"]["rounds"] == 5
+    assert longer.history()["val_loss"].equals(straight.history()["val_loss"])
+    assert verify(run / "audit.jsonl").ok
+    earlier = {path.name for path in (run / "earlier" / "rounds-3").iterdir()}
+    assert {"federation.json", "metrics.json", "model.keras"} <= earlier
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(InputError, match=r"--rounds 9: .* kept nothing"):
+        federate(table, run, replace(QUICK, rounds=9), resume=True, execution=execution)
 
 
 def test_models_are_compared_on_the_same_rows(compared):

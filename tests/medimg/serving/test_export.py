@@ -1,6 +1,5 @@
 """The served model: decoding, resizing, signatures, warm-up, parity, and nothing left behind on failure."""
 
-import base64
 import dataclasses
 import json
 
@@ -17,7 +16,7 @@ from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.prediction import predict
 from medimg.pipeline.pixels import load_image
 from medimg.serving import export as exporting
-from medimg.serving.export import export, serving_commands
+from medimg.serving.export import export
 from medimg.serving.images import Served, decode
 from medimg.serving.requests import WARMUP
 
@@ -141,8 +140,8 @@ def test_versions_count_up_and_the_card_tells_the_numbers(exported, phantom_run)
 
 def test_an_export_without_parity_fails_and_leaves_nothing(phantom_run, tmp_path, monkeypatch):
     class Wrong(Served):
-        def _from_pixels(self, pixels):
-            return super()._from_pixels(255.0 - pixels)
+        def _from_pixels(self, pixels, error=None):
+            return super()._from_pixels(255.0 - pixels, error)
 
     monkeypatch.setattr(exporting, "Served", Wrong)
     with pytest.raises(InputError, match=r"not exported: .* differ by"):
@@ -167,12 +166,3 @@ def test_missing_images_are_named(phantom_run, tmp_path, monkeypatch):
     monkeypatch.setattr(type(phantom_run), "dataset", lambda self: moved)
     with pytest.raises(InputError, match=r"gone/.*missing"):
         export(phantom_run, tmp_path / "x", ExportConfig())
-
-
-def test_the_commands_carry_the_name_and_base64(tmp_path):
-    docker, curl = serving_commands(tmp_path / "chest", "chest")
-    assert f"{tmp_path}/chest:/models/chest" in docker
-    assert "/v1/models/chest:predict" in curl
-    assert '"b64"' in curl
-    # What TF Serving does with {"b64": ...}: the same bytes arrive.
-    assert base64.b64decode(base64.b64encode(b"\x89PNG")) == b"\x89PNG"
