@@ -31,7 +31,10 @@ class PrepareConfig(
     A source names its groups (`medimg.sources.base.Source.options`).
     """
 
-    split: str = option("70/15/15", "Parts train/val/test in percent, or 'official'.")
+    split: str | None = option(
+        None,
+        "Parts train/val/test in percent, or 'official' (default: the source's own where it has them, else 70/15/15).",
+    )
     split_draw: str = option(
         "balanced",
         "Parts balanced by class, or each patient by a lot of their own, whoever else is there: for private training.",

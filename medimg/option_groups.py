@@ -157,6 +157,12 @@ class DecodingOptions(Config):
         minimum=1,
         maximum=1000,
     )
+    intensity: str = option(
+        "auto",
+        "What is white in 16-bit images: 65535, or 4095 where no image has more (auto); 65535 (full); in images of any "
+        "depth, each one's own maximum (max).",
+        choices=("auto", "full", "max"),
+    )
     workers: int = option(0, "Decoding threads (0: one per core).", minimum=0)
 
 
@@ -206,7 +212,7 @@ class ColumnOptions(Config):
     )
     patient_column: str = option("patient", "csv, table: column of patients.")
     site_column: str = option("site", "csv, table: column of sites.")
-    split_column: str = option("split", "csv, table: column of splits, used by --split official.")
+    split_column: str = option("split", "csv, table: column of the source's own parts (--split).")
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,9 @@ def train_run(data_folder, out, config: TrainConfig, resume=False, overwrite=Fal
     with progress_bars() as step:
         run = train(resolve(data_folder), Path(out), config, resume, overwrite, _listener(step))
     printing.training(run)
+    # Of whom a private training saw, the ledger says what may be told.
+    if not config.is_private:
+        click.echo(printing.in_parts(run.dataset()))
     return run
 
 

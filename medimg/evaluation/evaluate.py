@@ -12,9 +12,10 @@ from medimg.config import EvaluateConfig
 from medimg.data import synthetic_rows
 from medimg.data.dataset import SPLITS, Dataset
 from medimg.data.positive import plain, positive_class
+from medimg.data.splits import parts_note
 from medimg.errors import InputError
 from medimg.evaluation.classes import match_classes, targets_in_order
-from medimg.evaluation.copied_rows import copied_rows, copies_note
+from medimg.evaluation.copied_rows import copied_rows, copies_note, equal_note
 from medimg.evaluation.operating_point import OperatingPoint, operating_point
 from medimg.evaluation.overlap import find_overlap, require_others
 from medimg.evaluation.places import beside, place_of
@@ -110,7 +111,12 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     copies = copied_rows(subject.dataset, subject.rows)
     unsure = calibrate.notes(summary["calibration"], calibrator, subject.split, config.data is None)
     summary["calibration"]["notes"] = unsure
-    notes = unsure + copies_note(copies, len(subject.rows)) + _notes(run, subject, training, predictions.positive)
+    notes = parts_note(subject.dataset.preparation) if config.split == "test" else []
+    notes += unsure
+    # Of training rows, private training tells nothing that carries no noise.
+    if config.data is None and not is_private(run.config["options"]):
+        notes += equal_note(subject.dataset, subject.rows)
+    notes += copies_note(copies, len(subject.rows)) + _notes(run, subject, training, predictions.positive)
     metrics = _metrics(description, subject, config, point, summary, notes)
     metrics |= {"copies": copies} if copies else {}
     if config.calibrate is not None:

@@ -67,6 +67,7 @@ class Reader:
         prepared_size: the size that the training images were prepared at, None: each its own.
         max_megapixels: of a larger image nothing is decoded.
         protected: `pixel_hash` of images that are left out.
+        white: what was made white of the training images (`as_prepared`).
     """
 
     image_size: int
@@ -74,6 +75,7 @@ class Reader:
     prepared_size: int | None
     max_megapixels: float = 100
     protected: frozenset[str] = frozenset()
+    white: int | None = None
 
     def batches(self, images: Iterable[Image], batch_size: int) -> Iterator[Batch]:
         """Decoded in threads, two batches ahead."""
@@ -91,7 +93,10 @@ class Reader:
                 raise InputError(image.why)
             decoded = read_image(image.path, self.max_megapixels)
             height, width = decoded.shape[:2]
-            prepared = as_prepared(decoded, None if image.is_prepared else self.prepared_size)
+            # A file that uses more values than those of training did would saturate.
+            fits = not self.white or decoded.dtype != np.uint16 or int(decoded.max()) <= self.white
+            known = (None, None) if image.is_prepared else (self.prepared_size, self.white if fits else None)
+            prepared = as_prepared(decoded, *known)
             if self.protected and pixel_hash(prepared) in self.protected:
                 raise InputError(PROTECTED)
         except InputError as error:
@@ -99,7 +104,7 @@ class Reader:
         if width == height == self.prepared_size:
             width = height = 0
         deep = decoded.dtype == np.uint16
-        form = Form(width, height, prepared.ndim == 3, deep, deep and int(prepared.max()) <= TWELVE_BITS)
+        form = Form(width, height, prepared.ndim == 3, deep, deep and int(decoded.max()) <= TWELVE_BITS)
         return image.name, as_pixels(at_model_size(prepared, self.image_size, self.channels)), form, ""
 
 

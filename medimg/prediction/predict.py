@@ -160,7 +160,13 @@ def _images(run: Run, description: dict, paths: list[Path], config: PredictConfi
     # Runs of before it was kept: as their Dataset says.
     given = (dataset.preparation.get("options") or {}).get("image_size") if dataset else None
     prepared = description.get("prepared_size", given)
-    reader = Reader(description["image_size"], description["channels"], prepared, config.max_megapixels)
+    reader = Reader(
+        description["image_size"],
+        description["channels"],
+        prepared,
+        config.max_megapixels,
+        white=description.get("white"),
+    )
     own = replace(reader, protected=protected_images(run))
 
     def of_dataset(data: Dataset, rows: pd.DataFrame) -> Iterable[Batch]:

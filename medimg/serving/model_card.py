@@ -107,8 +107,21 @@ def _model(run: Run, description: dict, private: bool) -> str:
         f"- `{description['name']}`, {description['image_size']} px, {description['channels']} channel(s), "
         f"{description['norm']} normalisation, initial weights: {_without_folders(options.get('weights'))}.\n"
         f"{task}\n"
-        "- `serving_default` takes encoded PNG or JPEG bytes (`image_bytes`), `pixels` takes float32 pixels 0..255.\n"
+        "- `serving_default` takes encoded PNG or JPEG bytes (`image_bytes`), turned upright by their EXIF; `pixels` "
+        "takes float32 pixels 0..255. BMP, TIFF, WebP, GIF, JPEG 2000 and PNM, which `medimg data prepare` reads, are "
+        f"not served: convert them to PNG.\n- 16-bit values: {_white(description.get('white'))}.\n"
         f"- {_ANSWER.format(unit='An image')}"
+    )
+
+
+def _white(white: int | None) -> str:
+    if white is None:
+        return "65535 is white"
+    if white == 0:
+        return "each image's own maximum is white, also of 8-bit images, as in training"
+    return (
+        f"the training images used {white} of 65535, and {white} was made white; so it is in an image that has no "
+        "value above, and 65535 in any other"
     )
 
 

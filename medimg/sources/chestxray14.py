@@ -88,6 +88,8 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         box_frame=FRAME,
         rejected=rejected,
         notes=notes,
+        root=root,
+        tables=(table, *(file for file in (root / name for name in (BOXES, *_LISTS)) if file.is_file())),
     )
 
 
@@ -172,7 +174,9 @@ def _images(root: Path, table: Path) -> tuple[dict[str, str], list[str], list[tu
     chosen = named or plain or folders or [root]
     images, rejected = {}, []
     for folder in chosen:
-        for file in files_below(folder)[0]:
+        found, others = files_below(folder)
+        rejected += [(file.relative_to(root).as_posix(), reason) for file, reason in others]
+        for file in found:
             key = file.relative_to(root).as_posix()
             if file.name in images:
                 rejected.append((key, f"is in {images[file.name]} too"))

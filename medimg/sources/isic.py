@@ -64,7 +64,7 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         metadata = {column: known.get(column, "") for column in _METADATA} if lesions else {}
         row = {"image": file, "label": label, "patient": known.get("lesion_id") or name, "split": part}
         rows.append({**row, "isic_id": name, **metadata})
-    notes = [left_out(rejected)] if rejected else []
+    notes = left_out(rejected)
     unknown = sum(row["isic_id"] == row["patient"] for row in rows)
     if unknown:
         where = f"in {table.name}" if table else "(no HAM10000 table beside the folders)"
@@ -84,6 +84,8 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         citation=_CITATION,
         rejected=rejected,
         notes=notes,
+        root=root,
+        tables=(table,) if table else (),
     )
 
 

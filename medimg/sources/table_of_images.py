@@ -76,6 +76,8 @@ def scan_rows(path: Path, table, files: ImageFiles, config: PrepareConfig) -> Sc
         negative=negative,
         rejected=rejected,
         notes=notes + missing + merged,
+        root=files.base,
+        tables=(path,),
     )
 
 

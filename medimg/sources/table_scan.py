@@ -70,6 +70,7 @@ def scan_table(path: Path, config: PrepareConfig) -> TableScan:
         classes=classes,
         features=tuple(column.feature for column in features.values()),
         read=lambda progress: _read(plan, progress),
+        tables=(path,),
         notes=[*file.notes, *roles.notes, *notes, *renamed, *_notes(plan, summaries)],
     )
 

@@ -14,6 +14,7 @@ from medimg.config import EvaluateConfig, TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.data.holdout import parts_of
 from medimg.data.positive import positive_class
+from medimg.data.splits import parts_note
 from medimg.errors import InputError
 from medimg.evaluation.calibrate import notes as calibration_notes
 from medimg.evaluation.copied_rows import copied_rows, copies_note
@@ -212,6 +213,7 @@ def _metrics(first, dataset, config, predictions, rows, measured, trained) -> di
     metrics |= {"copies": copies} if copies else {}
     notes = [
         *unsure,
+        *parts_note(dataset.preparation, folds=True),
         *copies_note(copies, len(rows)),
         f"pooled predictions of {config.folds} models, each for patients that it had not seen; the Dataset's own parts "
         "were not used",

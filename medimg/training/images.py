@@ -58,6 +58,9 @@ def describe(dataset: Dataset, config: TrainConfig, whitening: Whitening | None 
         "input": "float32 (B, image_size, image_size, channels), raw pixels 0..255",
         "output": "logits float32 (B, classes)",
     }
+    white = dataset.preparation.get("white")
+    if white is not None:
+        description["white"] = white
     if config.normalize == "pca":
         paths = dataset.paths(dataset.rows("train", labelled=True))
         whitening = whitening or learnt(image_sums(paths, config.image_size, channels))

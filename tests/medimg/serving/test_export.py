@@ -9,6 +9,8 @@ import pytest
 import tensorflow as tf
 
 from medimg.config import EvaluateConfig, ExportConfig
+from medimg.data.imaging import write_png
+from medimg.data.intensity import to_full_scale
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.prediction import predict
@@ -42,6 +44,20 @@ def test_served_pixels_are_the_training_pixels(form, stored, channels, tmp_path)
     ours, theirs = load_image(path, 64, channels), served_pixels(path, 64, channels)
     # One step of a 16-bit image is 1/257 grey level; float sums of large values may differ by one.
     np.testing.assert_allclose(theirs, ours, atol=1 / 128 if form.endswith("16") else 0)
+
+
+@pytest.mark.parametrize("high", [4095, 3000, 65535])
+@pytest.mark.parametrize("white", [4095, 0])
+def test_values_of_a_detector_are_served_as_they_were_prepared(white, high, tmp_path):
+    image = np.random.default_rng(1).integers(0, high, (96, 96), np.uint16, endpoint=True)
+    image[0, 0] = high
+    prepared = image if high == 65535 else to_full_scale(image, white)
+    write_png(tmp_path / "source.png", image)
+    write_png(tmp_path / "prepared.png", prepared)
+    expected = load_image(tmp_path / "prepared.png", 64, 1)
+    for name in ("source.png", "prepared.png"):
+        served = decode(tf.constant((tmp_path / name).read_bytes()), 64, 1, white).numpy()
+        np.testing.assert_allclose(served, expected, atol=1 / 128)
 
 
 def test_training_resize_is_opencv_to_rounding(tmp_path):

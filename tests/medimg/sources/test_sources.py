@@ -18,6 +18,7 @@ from tests.command import medimg
 OTHER = {
     "image_size": 8,
     "max_megapixels": 50,
+    "intensity": "max",
     "workers": 1,
     "patient_pattern": "p",
     "site_pattern": "s",
