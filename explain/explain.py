@@ -164,7 +164,8 @@ class Explainer:
             heat = self.maps(method, pixels, chosen)
             for i, subject in enumerate(batch):
                 panel = self._panel(subject, pixels[i], heat[i], called[i], chances[i], dataset, method)
-                entry = self._write(panel, folder, len(listed), (called[i], chosen[i]), chances[i], subject)
+                classes = called[i], chosen[i]
+                entry = self._write(panel, folder, len(listed), classes, chances[i], subject, method)
                 panels.append(panel)
                 listed.append(entry)
         _remove_others(folder, listed)
@@ -186,10 +187,12 @@ class Explainer:
             signed=method == "shap",
         )
 
-    def _write(self, panel: Panel, folder: Path, number: int, classes: tuple[int, int], chances, subject) -> dict:
+    def _write(
+        self, panel: Panel, folder: Path, number: int, classes: tuple[int, int], chances, subject, method
+    ) -> dict:
         called, chosen = classes
         stem = f"{number:03d}-" + re.sub(r"[^\w.-]", "_", Path(panel.name).stem)[:60]
-        draw([panel], folder / f"{stem}.png", f"{folder.name}: {self.explained}")
+        draw([panel], folder / f"{stem}.png", f"{method}: {self.explained}")
         with atomic.replacing(folder / f"{stem}.npz") as temporary:
             np.savez_compressed(
                 temporary,
@@ -224,17 +227,18 @@ class Explainer:
 def map_saver(run: Run, folder: Path, method: str = DEFAULT[0]) -> Callable:
     """A function that saves a PNG and an npz of each of some images, as `explain` does.
 
-    Of (numbers, names, pixels float32 (B, S, S, C), probabilities (B, classes), class indices (B,)): the numbers begin
+    Of (numbers, names, pixels float32 (B, S, S, C), probabilities (B, classes), classes called (B,)): the numbers begin
     the files' names.
     """
     explainer = Explainer(run, ExplainConfig())
 
-    def save(numbers, names, pixels, chances, chosen) -> None:
-        heat = explainer.maps(method, pixels, chosen)
+    def save(numbers, names, pixels, chances, called) -> None:
+        of = np.ones_like(called) if explainer.positive else called
+        heat = explainer.maps(method, pixels, of)
         for i, (number, name) in enumerate(zip(numbers, names, strict=True)):
             subject = {"path": name, "label": "", "row": None}
-            panel = explainer._panel(subject, pixels[i], heat[i], chosen[i], chances[i], None, method)
-            explainer._write(panel, folder, number, chosen[i], chances[i], subject)
+            panel = explainer._panel(subject, pixels[i], heat[i], called[i], chances[i], None, method)
+            explainer._write(panel, folder, number, (called[i], of[i]), chances[i], subject, method)
 
     return save
 

@@ -353,7 +353,7 @@ def test_maps_lie_beside_the_csv(world, tmp_path):
     with np.load(tmp_path / "out-maps" / maps[0]) as held:
         assert held["heatmap"].shape == (28, 28)
         assert str(held["image"]) == str(files[0])
-        assert str(held["class_name"]) == results(tmp_path / "out.csv")["decision"][0]
+        assert str(held["class_name"]) == results(tmp_path / "out.csv")["positive_class"][0]
     assert medimg(*words).exit_code == 2
     assert medimg(*words, "--overwrite").exit_code == 0
     (tmp_path / "out-maps" / "mine.txt").touch()
