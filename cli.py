@@ -1,4 +1,4 @@
-"""The command line: the rooms' commands put together, and the demo, which goes through several rooms.
+"""The command line: the rooms' commands put together, and those that go through several rooms, `predict` and `demo`.
 
 Nothing heavy is imported until a command runs.
 """
@@ -9,22 +9,23 @@ from pathlib import Path
 
 import click
 
-from explain.commands import explain, explain_run
+from explain.commands import explain, explain_run, map_saver
 from explain.config import ExplainConfig
 from federated.commands import federate
 from federated.commands import studies as studies_of_federation
 from medimg import __version__
 from medimg.commands import printing
-from medimg.commands.command_line import Group
+from medimg.commands.command_line import Group, options_of, take
 from medimg.commands.console import progress_bars
 from medimg.commands.data import data
 from medimg.commands.installation import doctor, models
 from medimg.commands.output import overwrite_option
-from medimg.commands.runs import audit, compare, evaluate, evaluate_run, export, export_run, validate
+from medimg.commands.runs import audit, compare, evaluate, evaluate_run, export, export_run, predict_run, validate
 from medimg.commands.study import study
 from medimg.commands.train import train, train_run
-from medimg.config import EvaluateConfig, ExportConfig, PhantomConfig, PrepareConfig, TrainConfig
+from medimg.config import EvaluateConfig, ExportConfig, PhantomConfig, PredictConfig, PrepareConfig, TrainConfig
 from medimg.errors import InputError
+from medimg.lock import writes
 from synthetic.commands import judge, synthesize
 
 
@@ -38,9 +39,23 @@ def medimg():
 
 
 @medimg.command()
+@click.argument("run_folder", metavar="RUN")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.option("--out", metavar="FILE.csv", required=True, type=click.Path(), help="The result.")
+@overwrite_option("the file")
+@options_of(PredictConfig)
+@click.pass_context
+def predict(ctx, run_folder, paths, out, overwrite, **values):
+    """What RUN says of files, folders, a Dataset or a CSV, without labels; exit code 1 if any is broken."""
+    if not predict_run(run_folder, paths, out, take(PredictConfig, values), overwrite, map_saver):
+        ctx.exit(1)
+
+
+@medimg.command()
 @click.option("--out", default="demo", show_default=True, type=click.Path(), help="Folder of the demo.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Seed of everything.")
 @overwrite_option("the demo")
+@writes("out")
 def demo(out, seed, overwrite):
     """Phantom radiographs: prepare, train, evaluate, explain, export; needs no data and no network."""
     from medimg.preparation.prepare import prepare

@@ -30,7 +30,14 @@ def explain_run(run_folder, config: ExplainConfig) -> None:
         result = explain(run, config, partial(step, "explain"))
     printing.positive(run.description())
     localisation(result)
-    click.echo(f"explanations in {Path(run_folder) / 'explanations'}")
+    click.echo(f"explanations in {result['folder']}")
+
+
+def map_saver(run, folder: Path):
+    """What saves the Grad-CAM maps of a Run's predictions; see `medimg.prediction.predict`."""
+    from explain.explain import map_saver
+
+    return map_saver(run, folder)
 
 
 def localisation(result: dict) -> None:

@@ -11,6 +11,7 @@ class ExplainConfig(Config):
 
     image: tuple = option((), "Image file to explain; may be repeated (default: images of --split).", metavar="FILE")
     split: str = option("test", "Part whose images are explained.", choices=("train", "val", "test"))
+    data: str | None = option(None, "Where the Run's Dataset is now, if it was moved.", metavar="DATA")
     count: int = option(8, "Images, or rows, of the split that are explained.", minimum=1)
     method: tuple = option(
         (), "gradcam, gradcam++, scorecam, smoothgrad or shap; may be repeated (default: gradcam; tables shap)."

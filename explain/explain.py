@@ -17,33 +17,39 @@ from explain.methods import saliency
 from explain.methods.shapley import shap_maps
 from explain.scores import findings, pointing_game
 from explain.selection import classes_in_turn, positive_entry, predicted, split_rows
-from medimg import atomic
+from medimg import atomic, lock
 from medimg.data.dataset import Dataset
 from medimg.data.positive import positive_class
 from medimg.errors import InputError
 from medimg.evaluation.operating_point import decision_words, thresholds
+from medimg.evaluation.places import beside, place_of
 from medimg.evaluation.prediction import probabilities
+from medimg.lock import writes
 from medimg.pipeline.pixels import load_image
 from medimg.privacy.release import require_unprotected
 from medimg.run import Run
 
 METHODS = (*saliency.METHODS, "shap")
 DEFAULT = ("gradcam",)
+# Of a folder of explanations: what was asked.
+_ASKED = "options.json"
 _BATCH = 16
 # For the names of an image's regions alone.
 _ANY_SIZE = 8
 
 
+@writes("run")
 def explain(run: Run, config: ExplainConfig, progress: Callable[[int, int], None] | None = None) -> dict:
     """Write `RUN/explanations/<method>/`: a PNG and an npz per image and a contact sheet.
 
     Of a binary model the maps show evidence for the positive class, otherwise for the class that is predicted.
+    Of other images or options than are there already: in a folder of `RUN/explanations/` (`medimg.evaluation.places`).
     Files given by `--image` are explained as they are; otherwise images of the split, and where its Dataset has boxes
     or masks the pointing game is played (`localisation.json`). A Run of a table: see `explain.table`.
 
     Returns:
-        `images`: per method the explained images; `localisation`: per method the pointing game's numbers. Of a table
-        `rows`: per method the explained rows.
+        `folder`: where it is; `images`: per method the explained images; `localisation`: per method the pointing game's
+        numbers. Of a table `rows`: per method the explained rows.
 
     Raises:
         InputError: an unknown method, an image that can't be read, an empty split.
@@ -51,12 +57,15 @@ def explain(run: Run, config: ExplainConfig, progress: Callable[[int, int], None
     for method in config.method:
         if method not in METHODS:
             raise InputError(f"--method {method}: choose one of {', '.join(METHODS)}")
+    run = run.with_data_at(config.data)
     if "preprocessing" in run.description():
         from explain.table import explain_table
 
-        result = explain_table(run, config, progress)
-        _update(run.root / "explanations" / "explanations.json", result["rows"])
-        return result
+        folder = _folder(run, config)
+        result = explain_table(run, config, folder, progress)
+        atomic.write_json(folder / _ASKED, _asked(config))
+        _update(folder / "explanations.json", result["rows"])
+        return {**result, "folder": folder}
     return _explain_images(run, dataclasses.replace(config, method=config.method or DEFAULT), progress)
 
 
@@ -67,10 +76,11 @@ def _explain_images(run: Run, config: ExplainConfig, progress) -> dict:
     dataset = None if config.image else run.dataset()
     subjects = _files(config) if dataset is None else _rows(dataset, config)
     located, left_out = _located(dataset, config, explainer.classes)
+    root = _folder(run, config)
     total, done = len(config.method) * (len(subjects) + len(located)), 0
     result: dict = {"images": {}, "localisation": {}}
     for method in config.method:
-        folder = run.root / "explanations" / method.replace("+", "p")
+        folder = root / method.replace("+", "p")
         result["images"][method] = explainer.draw_all(method, subjects, dataset, folder)
         done += len(subjects)
         if progress:
@@ -80,11 +90,34 @@ def _explain_images(run: Run, config: ExplainConfig, progress) -> dict:
             done += len(located)
         if progress:
             progress(done, total)
-    folder = run.root / "explanations"
+    atomic.write_json(root / _ASKED, _asked(config))
     if result["localisation"]:
-        _update(folder / "localisation.json", result["localisation"])
-    _update(folder / "explanations.json", result["images"])
-    return result
+        _update(root / "localisation.json", result["localisation"])
+    _update(root / "explanations.json", result["images"])
+    return {**result, "folder": root}
+
+
+def _folder(run: Run, config: ExplainConfig) -> Path:
+    """Where explanations are written, each method in a folder of its own; those of other options stay."""
+    top = run.root / "explanations"
+    asked = _asked(config)
+    if config.image or config.split != "test":
+        return beside(top, f"image-{Path(config.image[0]).stem}" if config.image else config.split, asked, _held)
+    files = [item.name for item in lock.content(top) if not (item / _ASKED).is_file() and item.name != _ASKED]
+    return place_of(top, top, config.split, asked, _held, [*files, _ASKED])
+
+
+def _asked(config: ExplainConfig) -> dict:
+    """What decides a folder's content; each method has a folder in it."""
+    neutral = ("image", "split", "method", "data", "max_megapixels")
+    options = {key: value for key, value in config.given().items() if key not in neutral}
+    return {"images": list(config.image), "split": config.split, "options": options}
+
+
+def _held(folder: Path) -> dict | None:
+    if (folder / _ASKED).is_file():
+        return json.loads((folder / _ASKED).read_text(encoding="utf-8"))
+    return {} if (folder / "explanations.json").is_file() else None
 
 
 class Explainer:
@@ -131,7 +164,8 @@ class Explainer:
             heat = self.maps(method, pixels, chosen)
             for i, subject in enumerate(batch):
                 panel = self._panel(subject, pixels[i], heat[i], called[i], chances[i], dataset, method)
-                entry = self._write(panel, folder, len(listed), (called[i], chosen[i]), chances[i], subject)
+                classes = called[i], chosen[i]
+                entry = self._write(panel, folder, len(listed), classes, chances[i], subject, method)
                 panels.append(panel)
                 listed.append(entry)
         _remove_others(folder, listed)
@@ -153,10 +187,12 @@ class Explainer:
             signed=method == "shap",
         )
 
-    def _write(self, panel: Panel, folder: Path, number: int, classes: tuple[int, int], chances, subject) -> dict:
+    def _write(
+        self, panel: Panel, folder: Path, number: int, classes: tuple[int, int], chances, subject, method
+    ) -> dict:
         called, chosen = classes
-        stem = f"{number:03d}-" + re.sub(r"[^\w.-]", "_", Path(panel.name).stem)
-        draw([panel], folder / f"{stem}.png", f"{folder.name}: {self.explained}")
+        stem = f"{number:03d}-" + re.sub(r"[^\w.-]", "_", Path(panel.name).stem)[:60]
+        draw([panel], folder / f"{stem}.png", f"{method}: {self.explained}")
         with atomic.replacing(folder / f"{stem}.npz") as temporary:
             np.savez_compressed(
                 temporary,
@@ -186,6 +222,25 @@ class Explainer:
             patients += [row["patient"] for row, _, _ in batch]
         judged = pointing_game.judge(np.concatenate(heat), np.stack(found), np.array(patients))
         return {**judged, "split": self.config.split, "classes": sorted({self.classes[i] for _, i, _ in located})}
+
+
+def map_saver(run: Run, folder: Path, method: str = DEFAULT[0]) -> Callable:
+    """A function that saves a PNG and an npz of each of some images, as `explain` does.
+
+    Of (numbers, names, pixels float32 (B, S, S, C), probabilities (B, classes), classes called (B,)): the numbers begin
+    the files' names.
+    """
+    explainer = Explainer(run, ExplainConfig())
+
+    def save(numbers, names, pixels, chances, called) -> None:
+        of = np.ones_like(called) if explainer.positive else called
+        heat = explainer.maps(method, pixels, of)
+        for i, (number, name) in enumerate(zip(numbers, names, strict=True)):
+            subject = {"path": name, "label": "", "row": None}
+            panel = explainer._panel(subject, pixels[i], heat[i], called[i], chances[i], None, method)
+            explainer._write(panel, folder, number, (called[i], of[i]), chances[i], subject, method)
+
+    return save
 
 
 def _files(config: ExplainConfig) -> list[dict]:

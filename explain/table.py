@@ -31,8 +31,10 @@ _DEPENDENCE_ROWS = 500
 _MOST_DEPENDENCES = 6
 
 
-def explain_table(run: Run, config: ExplainConfig, progress: Callable[[int, int], None] | None = None) -> dict:
-    """Write `RUN/explanations/shap/`.
+def explain_table(
+    run: Run, config: ExplainConfig, root: Path, progress: Callable[[int, int], None] | None = None
+) -> dict:
+    """Write `shap/`.
 
     `shap_values.csv`, `summary.json`, `beeswarm.png` (per class with more than two), `bar.png`,
     `partial_dependence.csv` and `.png` of the leading features, and a waterfall `000-<row>.png` of each of --count rows
@@ -55,7 +57,7 @@ def explain_table(run: Run, config: ExplainConfig, progress: Callable[[int, int]
     reference = reference_split(run.config["options"])
     background = model.raw(_sample(dataset, reference, _BACKGROUND, config.seed))
     found = attribute(model, background, raw, config.samples, config.seed, progress)
-    folder = run.root / "explanations" / "shap"
+    folder = root / "shap"
     _clear(folder)
     atomic.write_csv(folder / "shap_values.csv", _values(model, explained["row"], found))
     importance = np.abs(found.values[sampled]).mean(axis=0)

@@ -23,7 +23,7 @@ def federate():
 
 @federate.command(cls=DefaultCommand, epilog="Beside it: 'medimg federate verify RUN' and 'medimg federate worker'.")
 @click.argument("data_folder", metavar="DATA")
-@resumable("federate", FederateConfig)
+@resumable("federate", FederateConfig, lambda out, _: (out / "federation.json").is_file(), longer=("rounds",))
 def run(data_folder, out, config, resume, overwrite):
     """Train a classifier across the clients of DATA by rounds, and compare it with what each has alone and pooled."""
     from federated.federate import federate
@@ -31,7 +31,7 @@ def run(data_folder, out, config, resume, overwrite):
     from medimg.preparation.builtin import resolve
 
     with progress_bars() as step:
-        listener = Listener(step, _tell_round, lambda sentence: say(f"note: {sentence}", err=True))
+        listener = Listener(step, round=_tell_round, note=lambda text: say(f"note: {text}", err=True))
         run = federate(resolve(data_folder), Path(out), config, resume, overwrite, listener)
     from federated.report.printed import printed
     from federated.report.reading import read_federation

@@ -3,9 +3,10 @@
 import contextlib
 from pathlib import Path
 
+from federated.audit_log.files import FEDERATION
 from federated.clients.plan import ClientPlan
 from federated.config import FederateConfig
-from federated.federation import Federation
+from federated.federation import STATE, Federation
 from federated.job import Job
 from federated.private.patient import check_model
 from federated.remote.pool import RemotePool
@@ -15,6 +16,7 @@ from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.listener import Listener
+from medimg.lock import writes
 from medimg.run import Run, environment, resumable
 from medimg.training.start import FIELD as START
 from medimg.training.start import require_same_start, start_of
@@ -22,6 +24,7 @@ from medimg.training.start import require_same_start, start_of
 _DATA = "checkpoints/data.sha256"
 
 
+@writes("out")
 def federate(
     data: Path,
     out: Path,
@@ -63,11 +66,17 @@ def federate(
             run = resumable(out, job.pooled)
             if config.is_private:
                 _require_same_data(run, job.pooled)
-            if (run.root / "federation.json").is_file():
+            ended = (run.root / FEDERATION).is_file()
+            longer = config.rounds > run.config["options"]["rounds"]
+            if longer:
+                run.require_extendable("rounds", config.rounds, ended and not (run.root / STATE).is_dir())
+            elif ended:
                 return run
             plan = job.plan(run.description())
             start = start_of(plan.model.get_weights(), plan.description)
             require_same_start(run, start)
+            if longer:
+                run.extend("rounds", config.to_dict())
         else:
             plan = job.plan(job.describe(ask))
             lineage = job.lineage()

@@ -23,9 +23,11 @@ from federated.report import partition
 from federated.report.report import write_report
 from federated.report.site_gain import site_gain
 from federated.report.summary import account
+from federated.rounds.averaging import unused_rounds
 from federated.rounds.held_out import HeldOut, predictions, predictions_of_each
+from federated.rounds.outcome import Outcome
 from federated.rounds.pool import LocalPool, Pool
-from federated.rounds.rounds import Outcome, Watch
+from federated.rounds.rounds import Watch
 from federated.rounds.training import train_by_rounds
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution
@@ -41,6 +43,9 @@ from medimg.models.saving import save_model
 from medimg.privacy.statement import WITHHELD
 from medimg.run import Run
 from medimg.training.lineage import Lineage
+
+# Of the rounds, from which they go on.
+STATE = "checkpoints/federated"
 
 
 class Federation:
@@ -91,7 +96,15 @@ class Federation:
             self._save(engine, outcome)
             self._conclude(outcome, clients, comparison, federated, test, log)
         write_report(root)
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        self._tidy(outcome)
+
+    def _tidy(self, outcome: Outcome) -> None:
+        """Clients' rows and answers go; the state stays where more rounds may follow (`--resume --rounds`)."""
+        state, gone = self.run_folder.root / STATE, [self.checkpoints]
+        if outcome.progress.may_go_on and not self.config.is_private:
+            gone = [state / "answers", *(folder for folder in self.checkpoints.iterdir() if folder != state)]
+        for folder in gone:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _write_partition(self) -> None:
         """How the clients differ; of sites elsewhere what they told of themselves, of private training val and test."""
@@ -195,13 +208,15 @@ class Federation:
             val,
             config,
             initial,
-            self.checkpoints / "federated",
+            root / STATE,
             root / "rounds.csv",
             log,
             self._start_record(clients),
             watch,
         )
         atomic.write_csv(root / "history.csv", pd.DataFrame(outcome.progress.history))
+        for sentence in unused_rounds(root):
+            self.listener.note(sentence)
         if self.privacy:
             self.privacy.complete()
         return outcome
@@ -232,7 +247,10 @@ class Federation:
             self.listener.step(f"alone: {name}", done, total)
 
         comparing = Comparing(self.job, self.plan, self.execution, clients, self.checkpoints, initial, told)
-        return comparing.run(val, test)
+        found = comparing.run(val, test)
+        for sentence in found.notes:
+            self.listener.note(sentence)
+        return found
 
     def _not_compared(self) -> str:
         if self.config.is_private:
@@ -296,6 +314,7 @@ class Federation:
         order = ("majority", "local", "federated", "personalised", CENTRALISED)
         models = {name: models[name] for name in order if name in models}
         gain = site_gain(models, test.owners.tolist(), test.rows["patient"].tolist(), resamples=1000, seed=seed)
+        gain["notes"] += comparison.notes
         told = account(
             self.run_folder,
             self.job,

@@ -31,7 +31,10 @@ class PrepareConfig(
     A source names its groups (`medimg.sources.base.Source.options`).
     """
 
-    split: str = option("70/15/15", "Parts train/val/test in percent, or 'official'.")
+    split: str | None = option(
+        None,
+        "Parts train/val/test in percent, or 'official' (default: the source's own where it has them, else 70/15/15).",
+    )
     split_draw: str = option(
         "balanced",
         "Parts balanced by class, or each patient by a lot of their own, whoever else is there: for private training.",
@@ -160,6 +163,16 @@ class EvaluateConfig(Config):
 
 
 @dataclass(frozen=True)
+class PredictConfig(Config):
+    """Options of `medimg predict`."""
+
+    image_column: str | None = option(None, "Column of the paths in a CSV of images (default: image).", metavar="NAME")
+    save_maps: bool = option(False, "Save a Grad-CAM map of each image in FILE-maps.")
+    batch_size: int = option(32, "Images in a step.", minimum=1)
+    max_megapixels: int = option(100, "Largest image that is decoded, in millions of pixels.", minimum=1, maximum=1000)
+
+
+@dataclass(frozen=True)
 class ValidateConfig(Config):
     """Options of `medimg validate`."""
 
@@ -183,6 +196,7 @@ class ValidateConfig(Config):
 class ExportConfig(Config):
     """Options of `medimg export`."""
 
+    data: str | None = option(None, "Where the Run's Dataset is now, if it was moved.", metavar="DATA")
     samples: int = option(8, "Real images of the parity proof, and drawn ones for warm-up.", minimum=1)
     tolerance: float = option(1e-5, "Largest difference of probabilities that the parity proof allows.", above=0.0)
 

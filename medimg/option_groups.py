@@ -157,6 +157,12 @@ class DecodingOptions(Config):
         minimum=1,
         maximum=1000,
     )
+    intensity: str = option(
+        "auto",
+        "What is white in 16-bit images: 65535, or 4095 where no image has more (auto); 65535 (full); in images of any "
+        "depth, each one's own maximum (max).",
+        choices=("auto", "full", "max"),
+    )
     workers: int = option(0, "Decoding threads (0: one per core).", minimum=0)
 
 
@@ -187,17 +193,26 @@ class LabelFileOptions(Config):
 class ImageColumnOptions(Config):
     """Where a table names its images."""
 
-    image_column: str = option("image", "csv: column of image paths.")
+    image_column: str = option("image", "csv: column of image paths, or of ids.")
+    image_dir: tuple = option((), "csv: folder of the images; may be repeated (default: the table's).", metavar="DIR")
+    extension: str | None = option(None, "csv: of ids without one, e.g. jpg (default: found).", metavar="EXT")
+    label_separator: str | None = option(
+        None,
+        "csv: between several labels of an image, or 'none' (default: '|', else ';' or ',' where that is plain).",
+        metavar="SIGN",
+    )
 
 
 @dataclass(frozen=True)
 class ColumnOptions(Config):
     """Which columns of a table say what."""
 
-    label_column: str = option("label", "csv, table: column of labels (several joined by '|' make a multilabel set).")
+    label_column: str = option(
+        "label", "csv, table: column of labels; csv: or columns of 0 and 1, a class each, e.g. MEL,NV,BCC."
+    )
     patient_column: str = option("patient", "csv, table: column of patients.")
     site_column: str = option("site", "csv, table: column of sites.")
-    split_column: str = option("split", "csv, table: column of splits, used by --split official.")
+    split_column: str = option("split", "csv, table: column of the source's own parts (--split).")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@
 
 import json
 import platform
-import shutil
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -17,10 +17,11 @@ from typing import Self
 import pandas as pd
 import yaml
 
-from medimg import atomic
+from medimg import atomic, lock
 from medimg.data.dataset import SPLITS, Dataset
 from medimg.data.holdout import parts_of
 from medimg.errors import InputError
+from medimg.options import Config, flag
 from medimg.privacy import ledger
 from medimg.privacy.dataset_ledger import DatasetLedger
 from medimg.untrusted.csv_cells import read_csv
@@ -29,6 +30,17 @@ from medimg.untrusted.yaml_file import read_yaml
 # What makes calibrated probabilities of the model's logits; part of `description()`.
 CALIBRATOR = "calibration.json"
 PACKAGES = ("medimg", "tensorflow", "keras", "numpy", "pandas", "scikit-learn", "opencv-python-headless")
+# The last two say that a training has ended.
+MADE_OF_MODEL = (
+    "metrics.json",
+    "predictions.csv",
+    "report.html",
+    "figures",
+    "evaluations",
+    "explanations",
+    "audit.json",
+)
+MADE_OF_MODEL += ("audit.html", "audit", "sites", "federation.html", "model.keras", "federation.json")
 
 
 @dataclass(frozen=True)
@@ -45,21 +57,20 @@ class Run:
 
     @classmethod
     def create(cls, root: Path, data: Path, command: str, options: dict, overwrite: bool = False) -> Self:
-        """Make the folder and write `config.yaml`.
+        """Make the folder and write `config.yaml`; its caller has locked it.
 
         Raises:
             InputError: the folder holds something and `overwrite` is not given, or it can't be written.
         """
         root = Path(root)
-        if root.exists() and not root.is_dir():
-            raise InputError(f"--out {root}: is a file, not a folder")
-        if root.is_dir() and any(root.iterdir()):
+        # Killed as it began, a Run is nothing yet.
+        if any(not item.match(".config-*.yaml") for item in lock.content(root)):
             if not overwrite:
                 raise InputError(f"--out {root}: already holds files; give another folder, --resume or --overwrite")
             if not (root / "config.yaml").is_file():
                 raise InputError(f"--out {root}: is not a Run, so --overwrite leaves it alone; give another folder")
             _give_up(root)
-            shutil.rmtree(root)
+            lock.empty(root, last=["config.yaml"])
         config = {"command": command, "data": str(Path(data).resolve()), "options": options}
         atomic.write_text(root / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
         return cls(root, config)
@@ -81,14 +92,73 @@ class Run:
 
     def dataset(self) -> Dataset:
         """The Dataset that the Run was trained on, with the Run's own parts where they are not the Dataset's."""
-        options = self.config["options"]
+        options, place = self.config["options"], Path(self.config["data"])
+        if not place.exists():
+            raise InputError(
+                f"{place}: the Dataset of {self.root} is not there; put it back, or give its place as --data to a "
+                "command that has it"
+            )
         # As the training read it: whom private training protects does not depend on the others' rows.
-        data = Dataset.load(Path(self.config["data"]), joins_copies=not ledger.is_private(options))
+        data = Dataset.load(place, joins_copies=not ledger.is_private(options))
         dataset = parts_of(data, options)
         moved = self.root / "parts.csv"
         if moved.is_file():
             return self._moved(dataset, read_csv(moved))
         return dataset
+
+    def with_data_at(self, data: str | None) -> Self:
+        """The Run with its Dataset, which was moved, at another place; None: it is where it was.
+
+        Raises:
+            InputError: it is not the Dataset that the Run was trained on.
+        """
+        if data is None:
+            return self
+        run = replace(self, config={**self.config, "data": str(Path(data).resolve())})
+        known = self.environment().get("data_fingerprint")
+        # Of a private Run nothing is kept by which it would be known.
+        dataset = run.dataset()
+        if known and dataset.fingerprint() != known:
+            raise InputError(f"--data {data}: is not the Dataset that {self.root} was trained on, or has changed since")
+        return run
+
+    def require_extendable(self, name: str, value: int, kept_nothing: bool = False) -> None:
+        """Refuse a longer training of a private Run, whose noise was drawn and paid for the length that it has.
+
+        Args:
+            name: of the option that is larger.
+            value: of it.
+            kept_nothing: it has ended without a state to go on from.
+
+        Raises:
+            InputError: it is private, or kept nothing.
+        """
+        if ledger.is_private(self.config["options"]):
+            raise InputError(
+                f"{flag(name)} {value}: {self.root} is private, and its noise and its ledger are of "
+                f"{self.config['options'][name]}; train anew from it by --weights {self.root}: the ledger counts both"
+            )
+
+        if kept_nothing:
+            raise InputError(
+                f"{flag(name)} {value}: {self.root} has ended and kept nothing to go on from, as Runs of earlier "
+                f"versions; train anew from its weights by --weights {self.root}"
+            )
+
+    def extend(self, name: str, options: dict) -> None:
+        """Put aside what was made of the model that it had so far, into `earlier/`, and write the new options.
+
+        Args:
+            name: of the one that says how long it was, and is.
+            options: all of them.
+        """
+        aside = self.root / "earlier" / f"{name}-{self.config['options'][name]}"
+        aside.mkdir(parents=True, exist_ok=True)
+        for made in MADE_OF_MODEL:
+            if (self.root / made).exists():
+                (self.root / made).rename(aside / made)
+        self.config["options"].update(options)
+        atomic.write_text(self.root / "config.yaml", yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True))
 
     def _moved(self, dataset: Dataset, parts: pd.DataFrame) -> Dataset:
         manifest = dataset.manifest.copy()
@@ -150,7 +220,9 @@ class Run:
             raise InputError(
                 f"{self.root}: is a cross-validation, whose folds are Runs: use {self.root / 'fold-1'} and so on"
             )
-        raise InputError(f"{path}: missing; the training has not finished: 'medimg train ... --resume'")
+        raise InputError(
+            f"{path}: missing; the training has not finished: go on with --resume, or begin anew by --overwrite"
+        )
 
 
 def _give_up(root: Path) -> None:
@@ -176,6 +248,34 @@ def environment(dataset: Dataset, seed: int) -> dict:
         "data_fingerprint": dataset.fingerprint(),
         "seed": seed,
     }
+
+
+def own_options(root: Path, command: str, config: Config, given: Iterable[str], longer: Iterable[str] = ()):
+    """The options that a Run goes on with: its own; one given anew that differs is refused rather than ignored.
+
+    Args:
+        root: the Run.
+        command: that resumes it.
+        config: options as they were given.
+        given: names of those that were.
+        longer: names of options that may be more than the Run's own.
+
+    Raises:
+        InputError: not a Run of this command, or another option.
+    """
+    run = Run.load(root)
+    if run.config["command"] != command:
+        raise InputError(f"--resume {root}: is a Run of 'medimg {run.config['command']}', which resumes it")
+    own = type(config).from_dict(run.config["options"])
+    for name in given:
+        value, had = getattr(config, name), getattr(own, name)
+        if name in longer and value is not None and had is not None and value > had:
+            own = replace(own, **{name: value})
+        elif value != had:
+            raise InputError(
+                f"{flag(name)} {value}: the Run at {root} has {had}; leave it out to resume, or train anew"
+            )
+    return own
 
 
 def resumable(root: Path, dataset: Dataset) -> Run:

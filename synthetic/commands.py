@@ -17,6 +17,8 @@ from synthetic.judge.config import JudgeConfig
 @resumable(
     "synthesize",
     SynthesizeConfig,
+    # One that was killed on its last metres has secrets left to remove.
+    lambda out, _: (out / "dataset.yaml").is_file() and not (out / "checkpoints").exists(),
     result="the synthetic Dataset",
     short="the one",
     skip=("dp_sampling", "dp_images_per_patient", "dp_engine"),

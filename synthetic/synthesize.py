@@ -11,6 +11,7 @@ from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.data.leakage import require_no_leakage
 from medimg.errors import InputError
+from medimg.lock import writes
 from medimg.options import flag
 from medimg.run import Run, environment, resumable
 from synthetic.config import (
@@ -25,6 +26,7 @@ from synthetic.dataset import write
 Listener = Callable[[str, int, int], None]
 
 
+@writes("out")
 def synthesize(
     data: Path,
     out: Path,

@@ -20,13 +20,14 @@ FLOORS = {
         errors listener
         untrusted
         atomic options
+        lock
         style privacy option_groups
         data config
         tables phantom pipeline
         sources models inspection
         preparation run
         evaluation
-        training serving comparison validation
+        training serving comparison prediction validation
         audit
         studies
         commands api

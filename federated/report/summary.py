@@ -7,7 +7,7 @@ from federated.engine.records import ClientData
 from federated.job import Job
 from federated.references import CENTRALISED
 from federated.rounds.compatibility import asked
-from federated.rounds.rounds import Outcome
+from federated.rounds.outcome import Outcome
 from federated.secure.exposure import who_could_see
 from federated.secure.terms import default_threshold
 from medimg.run import Run

@@ -18,6 +18,7 @@ class Progress:
         best_round: round with the lowest pooled validation loss; 0 before the first.
         best_loss: that loss.
         waited: rounds since.
+        rejected: client -> why its update was not used, since the last round that learnt something.
         stopped: why no further round follows; empty while there may be one.
     """
 
@@ -26,7 +27,20 @@ class Progress:
     best_round: int = 0
     best_loss: float | None = None
     waited: int = 0
+    rejected: dict[str, str] = field(default_factory=dict)
     stopped: str = ""
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether more rounds could follow if they were asked for: it did not stop before it had to."""
+        return self.stopped == f"all {self.round} rounds done"
+
+    def settle(self, rounds: int) -> None:
+        """Stop after the last round; one that had stopped for want of rounds goes on with more of them."""
+        if self.round >= rounds:
+            self.stopped = f"all {self.round} rounds done"
+        elif self.may_go_on:
+            self.stopped = ""
 
 
 class Checkpoints:

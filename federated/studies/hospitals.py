@@ -24,6 +24,7 @@ from medimg.data.dataset import Dataset
 from medimg.data.splits import split_groups
 from medimg.data.units import units
 from medimg.errors import InputError
+from medimg.lock import writes
 from medimg.studies.folder import claim
 from medimg.untrusted.csv_cells import read_csv
 
@@ -86,6 +87,7 @@ class Training:
         return out / "trainings" / f"{self.model}-{self.variant}-seed-{seed}.csv"
 
 
+@writes("out")
 def federated_hospitals(
     data: Path, out: Path, study: FederatedStudyConfig, progress: Callable[[int, int], None] | None = None
 ) -> pd.DataFrame:
@@ -121,7 +123,7 @@ def federated_hospitals(
                 if progress:
                     progress(done + count, seeds * len(trainings))
     files = [one.file(out, seed) for seed in range(seeds) for one in trainings]
-    sites = _chosen(pd.concat([read_csv(file) for file in files], ignore_index=True))
+    sites = _chosen(pd.concat([read_csv(file, dtype={"site": str}) for file in files], ignore_index=True))
     return write(out, dataset, sites, {"rounds": rounds, "tune": study.tune})
 
 

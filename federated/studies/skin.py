@@ -15,6 +15,7 @@ from federated.studies.runs import METRICS, PlannedRun, results
 from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
+from medimg.lock import writes
 from medimg.studies.folder import claim
 from medimg.studies.markdown import table_lines
 from medimg.studies.points import points_figure
@@ -25,6 +26,7 @@ MODELS = ("vgg19", "resnet50", "inception_v3")
 CLIENTS, ROUNDS, IMAGE_SIZE = 5, 30, 128
 
 
+@writes("out")
 def federated_skin(
     data: Path, out: Path, study: FederatedStudyConfig, progress: Callable[[int, int], None] | None = None
 ) -> pd.DataFrame:

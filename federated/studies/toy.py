@@ -10,6 +10,7 @@ from federated.studies.config import FederatedStudyConfig
 from federated.studies.runs import PlannedRun, results
 from medimg import atomic
 from medimg.data.dataset import Dataset
+from medimg.lock import writes
 from medimg.studies.folder import claim
 from medimg.studies.markdown import table_lines
 from medimg.studies.over_seeds import summary
@@ -23,6 +24,7 @@ ALPHA = 0.5
 PARTITIONS = ("iid", "dirichlet")
 
 
+@writes("out")
 def federated_toy(
     data: Path, out: Path, study: FederatedStudyConfig, progress: Callable[[int, int], None] | None = None
 ) -> pd.DataFrame:

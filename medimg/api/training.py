@@ -8,6 +8,7 @@ from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.listener import Listener
+from medimg.run import own_options
 
 
 def train(
@@ -24,7 +25,7 @@ def train(
     Args:
         data: a Dataset or its folder; what is trained on is the folder's content.
         out: the Run folder.
-        resume: go on with the Run at `out`.
+        resume: go on with the Run at `out`, with its own options, or with more epochs.
         overwrite: replace the Run at `out`.
         listener: is told of progress.
         **options: of `medimg train` (`medimg train --help`), e.g. `model="mlp"`, `epochs=50`, `dp_epsilon=3`.
@@ -41,6 +42,8 @@ def train(
     from medimg.training.train import train as train_run
 
     config = TrainConfig.from_dict(options)
+    if resume:
+        config = own_options(Path(out), "train", config, options, longer=("epochs", "fine_tune_epochs"))
     config.require_budget()
     if not config.is_private:
         config.require_privacy()

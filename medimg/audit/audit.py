@@ -12,6 +12,7 @@ from medimg.audit.twin import claimed, differences
 from medimg.audit.verdict import verdict
 from medimg.config import ATTACKS, AuditConfig
 from medimg.errors import InputError
+from medimg.lock import writes
 from medimg.run import Run
 
 STANDING_NOTES = (
@@ -29,6 +30,7 @@ STANDING_NOTES = (
 )
 
 
+@writes("run")
 def audit(run: Run, config: AuditConfig, progress: Progress | None = None) -> dict:
     """Attack a Run and write audit.json, audit.html and figures/audit_*.png into it.
 

@@ -1,6 +1,5 @@
 """Where a command's result goes: --out, --resume and --overwrite, and what a Run that is resumed goes on with."""
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +7,9 @@ from pathlib import Path
 import click
 
 from medimg.commands.command_line import options_of, take
+from medimg.commands.console import say
 from medimg.errors import InputError
+from medimg.lock import locked
 from medimg.options import Config, flag
 
 
@@ -27,7 +28,13 @@ def overwrite_option(what: str) -> Callable:
 
 
 def resumable(
-    name: str, kind: type[Config], result: str = "the Run", short: str = "the Run", skip: tuple[str, ...] = ()
+    name: str,
+    kind: type[Config],
+    ended: Callable[[Path, Config], bool],
+    result: str = "the Run",
+    short: str = "the Run",
+    skip: tuple[str, ...] = (),
+    longer: tuple[str, ...] = (),
 ) -> Callable:
     """Decorate a command that leaves a Run: its options are those of `kind`, --out, --resume and --overwrite.
 
@@ -36,9 +43,11 @@ def resumable(
     Args:
         name: of the command, as the Run's config.yaml has it.
         kind: its configuration.
+        ended: whether nothing is left to do of what is at --out, which has these options.
         result: what is at --out, as the help of --out calls it.
         short: the same, as the other two options call it.
         skip: fields of `kind` that are no options of this command.
+        longer: options of which one that is resumed may have more than it had.
     """
 
     def decorate(function: Callable) -> Callable:
@@ -52,28 +61,20 @@ def resumable(
             config = take(kind, values)
             if resume and overwrite:
                 raise InputError("--resume and --overwrite exclude each other")
-            if resume:
-                config = _own_options(ctx, name, out, config)
-            return function(out=out, config=config, resume=resume, overwrite=overwrite, **values)
+            # What is read of the Run must be of the one that goes on.
+            with locked(Path(out)):
+                if resume:
+                    from medimg.run import own_options
+
+                    source = click.core.ParameterSource.COMMANDLINE
+                    given = {key for key in config.to_dict() if ctx.get_parameter_source(key) is source}
+                    config = own_options(Path(out), name, config, given, longer)
+                    if ended(Path(out), config) and not given & set(longer):
+                        more = f"; to go on, give more: {' or '.join(map(flag, longer))}" if longer else ""
+                        say(f"{out}: had ended already, nothing is left to resume{more}")
+                        return None
+                return function(out=out, config=config, resume=resume, overwrite=overwrite, **values)
 
         return command
 
     return decorate
-
-
-def _own_options(ctx: click.Context, name: str, out: str, config: Config) -> Config:
-    """The Run's own options; one given anew that differs is refused rather than ignored."""
-    from medimg.run import Run
-
-    run = Run.load(Path(out))
-    if run.config["command"] != name:
-        raise InputError(f"--resume {out}: is a Run of 'medimg {run.config['command']}', which resumes it")
-    own = type(config).from_dict(run.config["options"])
-    for field in dataclasses.fields(config):
-        given = ctx.get_parameter_source(field.name) is click.core.ParameterSource.COMMANDLINE
-        if given and getattr(config, field.name) != getattr(own, field.name):
-            raise InputError(
-                f"{flag(field.name)} {getattr(config, field.name)}: the Run at {out} has "
-                f"{getattr(own, field.name)}; leave it out to resume, or train anew"
-            )
-    return own

@@ -33,6 +33,18 @@ def counts(dataset) -> None:
     rows += [[f"{dataset.unit}s", *(len(part) for part in parts.values())]]
     rows += [[name, *(int(labels[split].get(name, 0)) for split in parts)] for name in names]
     table(f"{dataset.name}: {dataset.task}", ["", *parts], rows)
+    click.echo(in_parts(dataset))
+
+
+def in_parts(dataset) -> str:
+    """`318 of 455 patients are in training, 68 in validation, 69 in test; 318, 68 and 69 of 455 rows`."""
+    parts = [dataset.rows(split) for split in ("train", "val", "test")]
+    people, rows = [f"{part['patient'].nunique():,}" for part in parts], [f"{len(part):,}" for part in parts]
+    everybody, all_rows = f"{dataset.manifest['patient'].nunique():,}", f"{len(dataset.manifest):,}"
+    return (
+        f"{people[0]} of {everybody} patients are in training, {people[1]} in validation, {people[2]} in test; "
+        f"{rows[0]}, {rows[1]} and {rows[2]} of {all_rows} {dataset.unit}s"
+    )
 
 
 def positive(description: dict) -> None:

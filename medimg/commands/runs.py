@@ -1,15 +1,17 @@
-"""What is done with Runs: `medimg evaluate`, `compare`, `export` and `audit`."""
+"""What is done with Runs: `medimg evaluate`, `predict`, `compare`, `export` and `audit`."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import click
 
 from medimg.commands import printing
 from medimg.commands.command_line import Command, options_of, take
-from medimg.commands.console import progress_bars
-from medimg.config import AuditConfig, CompareConfig, EvaluateConfig, ExportConfig, ValidateConfig
+from medimg.commands.console import progress_bars, say
+from medimg.config import AuditConfig, CompareConfig, EvaluateConfig, ExportConfig, PredictConfig, ValidateConfig
 from medimg.errors import InputError
 
 
@@ -32,7 +34,26 @@ def evaluate_run(run_folder, config: EvaluateConfig) -> None:
     with progress_bars() as step:
         result = evaluate(Run.load(Path(run_folder)), config, partial(step, "predict"))
     printing.evaluation(result)
-    click.echo(f"report: {result.get('report', Path(run_folder) / 'report.html')}")
+    click.echo(f"report: {result['report']}")
+
+
+def predict_run(run_folder, paths, out, config: PredictConfig, overwrite: bool, maps: Callable) -> bool:
+    """Predict with a Run, print how, and list what could not be used; whether there was none of it."""
+    from medimg.prediction.inputs import existing
+
+    existing(paths)
+    from medimg.prediction.predict import predict
+    from medimg.run import Run
+
+    run = Run.load(Path(run_folder))
+    with progress_bars() as step:
+        result = predict(run, paths, Path(out), config, overwrite, partial(step, "predict"), maps)
+    for note in result.notes:
+        say(note)
+    for name, why in result.broken:
+        say(f"medimg: broken: {name}: {why}", err=True)
+    say(f"{result.rows} {result.unit}s, {result.warned} with warnings, {len(result.broken)} broken: {out}")
+    return not result.broken
 
 
 @click.command(cls=Command)
@@ -58,7 +79,7 @@ def validate(run_folder, data_folder, out, **values):
 
 @click.command(cls=Command)
 @click.argument("run_folders", metavar="RUN...", nargs=-1, required=True)
-@click.option("--out", default="comparison", show_default=True, type=click.Path(), help="Folder of the result.")
+@click.option("--out", type=click.Path(), help="Folder of the result (default: comparison, comparison-2 and so on).")
 @options_of(CompareConfig)
 def compare(run_folders, out, **values):
     """Paired tests of RUNs on the same patients, ANOVA over seeds or folds; tables beside scikit-learn baselines."""
@@ -66,9 +87,11 @@ def compare(run_folders, out, **values):
     from medimg.run import Run
 
     config = take(CompareConfig, values)
+    numbered = (Path(f"comparison-{number}" if number > 1 else "comparison") for number in count(1))
+    out = Path(out) if out else next(folder for folder in numbered if not folder.exists())
     with progress_bars() as step:
         runs = [Run.load(Path(folder)) for folder in run_folders]
-        result = compare(runs, Path(out), config, partial(step, "compare"))
+        result = compare(runs, out, config, partial(step, "compare"))
     printing.comparison(result)
     click.echo(f"comparison in {out}")
 

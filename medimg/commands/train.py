@@ -8,15 +8,19 @@ import click
 
 from medimg.commands import printing
 from medimg.commands.command_line import Command
-from medimg.commands.console import progress_bars
+from medimg.commands.console import progress_bars, say
 from medimg.commands.output import resumable
 from medimg.config import TrainConfig
 from medimg.style.words import interval
 
 
+def _ended(out: Path, config: TrainConfig) -> bool:
+    return (out / ("metrics.json" if config.folds and not config.fold else "model.keras")).is_file()
+
+
 @click.command(cls=Command)
 @click.argument("data_folder", metavar="DATA")
-@resumable("train", TrainConfig)
+@resumable("train", TrainConfig, _ended, longer=("epochs", "fine_tune_epochs"))
 def train(data_folder, out, config, resume, overwrite):
     """Train a classifier on DATA and leave a Run."""
     config.require_budget()
@@ -38,6 +42,9 @@ def train_run(data_folder, out, config: TrainConfig, resume=False, overwrite=Fal
     with progress_bars() as step:
         run = train(resolve(data_folder), Path(out), config, resume, overwrite, _listener(step))
     printing.training(run)
+    # Of whom a private training saw, the ledger says what may be told.
+    if not config.is_private:
+        click.echo(printing.in_parts(run.dataset()))
     return run
 
 
@@ -57,7 +64,7 @@ def _listener(step):
             err=True,
         )
 
-    return Listener(step, epoch)
+    return Listener(step, epoch, note=lambda sentence: say(f"note: {sentence}"))
 
 
 def _cross_validate(data_folder, out, config, resume, overwrite):

@@ -23,12 +23,14 @@ from medimg.evaluation.copied_rows import copies_note
 from medimg.evaluation.exact import NOTE, bounded
 from medimg.evaluation.intervals import LEVEL, cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
+from medimg.lock import writes
 from medimg.run import Run
 
 Progress = Callable[[int, int], None]
 LOWER_IS_BETTER = ("brier", "ece")
 
 
+@writes("out")
 def compare(runs: list[Run], out: Path, config: CompareConfig, progress: Progress | None = None) -> dict:
     """Compare Runs with each other and, of a table, with scikit-learn's baselines.
 
@@ -86,8 +88,6 @@ class _Steps:
 def _check_options(config: CompareConfig, out: Path) -> None:
     if config.metric not in METRICS:
         raise InputError(f"--metric {config.metric}: choose one of {', '.join(METRICS)}")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: is a file, not a folder")
     if (out / "config.yaml").is_file() or (out / "dataset.yaml").is_file():
         raise InputError(f"--out {out}: is a Run or a Dataset; give another folder")
 

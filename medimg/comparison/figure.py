@@ -1,4 +1,4 @@
-"""The forest plot: each model's metric with its interval, and its difference from the first."""
+"""The forest plot: each model's metric with its interval, and the first one's less it."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -76,14 +76,13 @@ def _differences(axes, result: dict, models: list[dict]) -> None:
         decisive = pair["decisive"]
         test = pair[decisive]
         value = test["difference"] if decisive == "corrected_t" else test["value"]
-        low, high = ((-test[end] if test[end] is not None else None) for end in ("high", "low"))
-        _interval(axes, place, -value, low, high, COLOURS[model["kind"]], pair["evidence"])
+        _interval(axes, place, value, test["low"], test["high"], COLOURS[model["kind"]], pair["evidence"])
         axes.annotate(
-            signed(-value), (1.01, place), xycoords=axes.get_yaxis_transform(), va="center", color=BLACK, fontsize=9.5
+            signed(value), (1.01, place), xycoords=axes.get_yaxis_transform(), va="center", color=BLACK, fontsize=9.5
         )
     axes.margins(x=0.1)
     over = "means over folds, corrected t" if decisive == "corrected_t" else "bootstrap over patients"
-    axes.set_title(f"Difference from {shortened(reference, 36)}, 95% interval")
+    axes.set_title(f"{shortened(reference, 36)} less the model, 95% interval")
     axes.set_xlabel(over)
 
 

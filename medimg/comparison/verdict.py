@@ -39,16 +39,21 @@ def _counted(pairs: int, decided: int) -> str:
 
 def _better(result: dict, pair: dict) -> str:
     first, second = pair["first"], pair["second"]
-    test = pair[pair["decisive"]]
-    value = _effect(pair)
-    if (value > 0) == result["lower_is_better"]:
+    if (_effect(pair) > 0) == result["lower_is_better"]:
         first, second = second, first
     word = "lower" if result["lower_is_better"] else "higher"
-    low, high = sorted(abs(test[end]) for end in ("low", "high"))
-    # The corrected p and the interval agree here, so both ends lie on one side of 0.
     return (
-        f"{first} has a {word} {_metric(result)} than {second}: {_values(result, pair, first, second)}, a difference "
-        f"of {abs(value):.3f} (95% interval {low:.3f} to {high:.3f}; {_p(result, test)})."
+        f"{first} has a {word} {_metric(result)} than {second}: {_values(result, pair, first, second)}; "
+        f"{_difference(result, pair)}."
+    )
+
+
+def _difference(result: dict, pair: dict) -> str:
+    """First less second, as in the figure and in the table of pairs."""
+    test = pair[pair["decisive"]]
+    return (
+        f"{pair['first']} less {pair['second']} {signed(_effect(pair))} (95% interval {signed(test['low'])} to "
+        f"{signed(test['high'])}; {_p(result, test)})"
     )
 
 
@@ -59,10 +64,7 @@ def _no_evidence(result: dict, pair: dict) -> str:
     text = f"No evidence of a difference between {first} and {second}: {_metric(result)} {values}"
     if test["low"] is None:
         return f"{text}; too few resamples define the difference to test it."
-    text += (
-        f", difference {signed(_effect(pair))} (95% interval {signed(test['low'])} to {signed(test['high'])}; "
-        f"{_p(result, test)})"
-    )
+    text += f"; {_difference(result, pair)}"
     if test["p"] is not None and test["p"] < ALPHA:
         text += f"; taken alone it would have {p_text(test['p'])}"
     resampled = pair["bootstrap"]["p_holm"]

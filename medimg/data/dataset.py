@@ -5,6 +5,7 @@ is the same with feature columns in the place of `image`.
 """
 
 import hashlib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -109,6 +110,8 @@ class Dataset:
             description["positive"] = self.positive
         if self.features:
             description["features"] = schema.describe(self.features)
+        # Notes and paths name files, whose names may be no Unicode.
+        description = json.loads(json.dumps(description, ensure_ascii=False).encode("utf-8", "replace"))
         whole = {f.name: "Int64" for f in self.features if f.type == "integer"}
         manifest = self.manifest.astype(whole) if whole else self.manifest
         atomic.write_csv(self.root / "manifest.csv", manifest)
@@ -224,16 +227,19 @@ def _read_description(path: Path) -> dict:
             raise InputError(f"{path}: '{key}' is missing")
     if not isinstance(description["classes"], list) or not description["classes"]:
         raise InputError(f"{path}: 'classes' must be a list of class names")
-    description["classes"] = tuple(str(name) for name in description["classes"])
+    # `no` is a class, not False, and 010 not 8: names are read as they are written.
+    words = read_yaml(path, as_text=True)
+    description["classes"] = tuple(str(name).strip() for name in words["classes"])
+    description |= {key: words[key] for key in ("name", "negative") if description.get(key) is not None}
     if "positive" in description:
         # Without it, as before there was such a field, the second class is positive.
-        positive = str(description["positive"])
+        positive = str(words["positive"]).strip()
         if description["task"] != "binary" or positive not in description["classes"]:
             raise InputError(f"{path}: positive '{positive}' is not one of two classes")
         description["classes"] = tuple(sorted(description["classes"], key=lambda name: name == positive))
     if not isinstance(description.get("preparation") or {}, dict):
         raise InputError(f"{path}: 'preparation' must map names to values")
-    features = description.get("features") or {}
+    features = words.get("features") if description.get("features") else {}
     if not isinstance(features, dict):
         raise InputError(f"{path}: 'features' must map column names to types")
     description["features"] = schema.parse(features, str(path)) if features else ()

@@ -7,6 +7,7 @@ what OpenCV gets wrong (palette, CMYK). The content decides, never the extension
 import hashlib
 import io
 import stat
+from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from medimg import atomic
+from medimg.data.decoder_warnings import collected
 from medimg.errors import InputError
 from medimg.untrusted import image_size
 
@@ -33,7 +35,9 @@ _JPEG_END, _JPEG_SCAN, _PNG_END = b"\xff\xd9", b"\xff\xda", b"IEND"
 _ORIENTATIONS = {2: (True, 0), 3: (False, 2), 4: (True, 2), 5: (True, 1), 6: (False, 3), 7: (True, 3), 8: (False, 1)}
 
 
-def read_image(path: Path, max_megapixels: float = image_size.MEGAPIXELS) -> np.ndarray:
+def read_image(
+    path: Path, max_megapixels: float = image_size.MEGAPIXELS, warnings: list[str] | None = None
+) -> np.ndarray:
     """Decode one image file.
 
     Grey stays grey; black-and-white becomes 0 and 255; palettes and CMYK become RGB (grey when all their colours are);
@@ -42,6 +46,8 @@ def read_image(path: Path, max_megapixels: float = image_size.MEGAPIXELS) -> np.
     Args:
         path: the file, with any extension.
         max_megapixels: of a larger image nothing is decoded.
+        warnings: takes what libjpeg says of a damaged JPEG, which is decoded all the same; then one JPEG is decoded at
+            a time.
 
     Returns:
         uint8 or uint16, (H, W) or (H, W, 3) in RGB order.
@@ -53,7 +59,7 @@ def read_image(path: Path, max_megapixels: float = image_size.MEGAPIXELS) -> np.
     path = Path(path)
     data = file_content(path, max_megapixels)
     try:
-        return _decode(data, max_megapixels)
+        return _decode(data, max_megapixels, warnings)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -151,7 +157,7 @@ def write_png(path: Path, image: np.ndarray) -> bytes:
     return data
 
 
-def _decode(data: bytes, max_megapixels: float) -> np.ndarray:
+def _decode(data: bytes, max_megapixels: float, warnings: list[str] | None) -> np.ndarray:
     if not data:
         raise InputError("has zero bytes; get the file again or remove it")
     if _is_plain_png(data):
@@ -173,7 +179,7 @@ def _decode(data: bytes, max_megapixels: float) -> np.ndarray:
         try:
             if header.format != "MPO" and (frames := getattr(header, "n_frames", 1)) > 1:
                 raise InputError(f"holds {frames} frames; give one file per frame")
-            image = _with_best(header, data)
+            image = _with_best(header, data, warnings)
             return _upright(image, _orientation(header, data))
         except InputError:
             raise
@@ -194,14 +200,15 @@ def _is_plain_png(data: bytes) -> bool:
     )
 
 
-def _with_best(header: Image.Image, data: bytes) -> np.ndarray:
+def _with_best(header: Image.Image, data: bytes, warnings: list[str] | None) -> np.ndarray:
     kind, mode = header.format, header.mode
     if kind in ("JPEG", "MPO"):
         # OpenCV and Pillow both fill a cut-off scan with grey when padding follows: the end must be there.
         if data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN):
             raise InputError("truncated (the JPEG's end is missing); get the file again or remove it")
         if mode in ("L", "RGB"):
-            return _with_opencv(data)
+            with collected(warnings) if warnings is not None else nullcontext():
+                return _with_opencv(data)
     elif kind == "PNG":
         if _PNG_END not in data[-64:] and _PNG_END not in data:
             raise InputError("truncated (the PNG's end is missing); get the file again or remove it")

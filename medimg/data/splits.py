@@ -1,4 +1,4 @@
-"""Parts train, val and test: whole patients, every class in every part, seeded.
+"""Parts train, val and test: whole patients, every class in every part, sites spread evenly, seeded.
 
 The stratification is the iterative one of Sechidis et al. (2011), "On the Stratification of Multi-Label Data",
 with groups (patients) in the place of examples.
@@ -15,6 +15,12 @@ from medimg.errors import InputError
 
 # Scarce patients go to train first, then to test, then to val.
 _IN_NEED = (0, 2, 1)
+
+
+DEFAULT = "70/15/15"
+# How a Dataset's parts came about: its `preparation["split"]`.
+OFFICIAL, DRAWN, ANEW = "official", "drawn", "drawn anew"
+NOT_OFFICIAL = "not the official test part"
 
 
 def parse_split(text: str) -> tuple[float, float, float] | None:
@@ -34,23 +40,47 @@ def parse_split(text: str) -> tuple[float, float, float] | None:
     return train / 100, val / 100, test / 100
 
 
-def split_groups(labels: Sequence[str], groups: Sequence, fractions: Sequence[float], seed: int) -> np.ndarray:
-    """Assign whole groups to parts so that every class has its share of images in every part.
+def parts_note(preparation: dict, folds: bool = False) -> list[str]:
+    """What a reader of a test part's figures must know of how it came about; nothing where it is the official one.
+
+    Args:
+        preparation: of the Dataset.
+        folds: the figures are of all parts, pooled.
+    """
+    how = preparation.get("split")
+    if how != ANEW and not (folds and how == OFFICIAL):
+        return []
+    return [
+        f"{NOT_OFFICIAL}: the source publishes parts of its own, and here others were drawn from all of them; "
+        "published figures are of other patients, and can't be compared with these"
+    ]
+
+
+def split_groups(
+    labels: Sequence[str], groups: Sequence, fractions: Sequence[float], seed: int, sites: Sequence[str] | None = None
+) -> np.ndarray:
+    """Assign whole groups to parts so that every class, and every site, has its share of images in every part.
 
     Args:
         labels: (N,) label of each image; several joined by `|`; '' counts as a class of its own.
         groups: (N,) hashable; images of one group stay together.
         fractions: of train, val and test; a part of 0 gets nothing.
         seed: decides between groups of equal size.
+        sites: (N,) site of each image; None: they don't count.
 
     Returns:
         (N,) of `train`, `val`, `test`. A class of at least as many groups as there are parts is in every part.
     """
-    return np.asarray(SPLITS, object)[assign_groups(labels, groups, fractions, _IN_NEED, seed)]
+    return np.asarray(SPLITS, object)[assign_groups(labels, groups, fractions, _IN_NEED, seed, sites)]
 
 
 def assign_groups(
-    labels: Sequence[str], groups: Sequence, fractions: Sequence[float], in_need: Sequence[int], seed: int
+    labels: Sequence[str],
+    groups: Sequence,
+    fractions: Sequence[float],
+    in_need: Sequence[int],
+    seed: int,
+    sites: Sequence[str] | None = None,
 ) -> np.ndarray:
     """`split_groups` for any number of parts.
 
@@ -60,12 +90,13 @@ def assign_groups(
         fractions: of the parts.
         in_need: the parts in the order in which scarce groups go to them.
         seed: as there.
+        sites: as there.
 
     Returns:
         int (N,), the part of each image.
     """
     codes, names = pd.factorize(np.asarray(groups, object))
-    counts = _class_counts(labels, codes, len(names))
+    counts, classes, spread = _columns(labels, sites, codes, len(names))
     shares = np.asarray(fractions, float)
     open_parts = [part for part in in_need if shares[part] > 0]
     wanted = np.outer(shares, counts.sum(axis=0))
@@ -77,15 +108,46 @@ def assign_groups(
         wanted[part] -= counts[group]
 
     holders = (counts > 0).sum(axis=0)
-    rarest_first = np.argsort(holders, kind="stable")
-    for column in rarest_first:
+
+    def rarest_first(kind: range) -> list[int]:
+        return sorted(kind, key=lambda column: holders[column])
+
+    # A site of a few patients would take a small part's room for the others.
+    sites_to_spread = [column for column in rarest_first(spread) if holders[column] * shares[open_parts].min() >= 1]
+    for column in [*rarest_first(classes), *sites_to_spread]:
         _one_for_each_part(column, counts, wanted, part_of, open_parts, order, assign)
-    for column in rarest_first:
+    # What a group counts in, each as a share of all there is.
+    weights = counts / np.maximum(counts.sum(axis=0), 1)
+    for column in rarest_first(classes):
         for group in order:
-            if part_of[group] < 0 and counts[group, column]:
-                # The most wanted by class; between equals, by images in all.
-                assign(group, max(open_parts, key=lambda p: (round(wanted[p, column], 9), wanted[p].sum())))
+            if part_of[group] < 0 and (spread or counts[group, column]):
+                # The most wanted by class, with sites by all that it counts in; between equals, by images in all.
+                need = wanted @ weights[group] if spread else wanted[:, column]
+                assign(group, max(open_parts, key=lambda p: (round(need[p], 9), wanted[p].sum())))
     return part_of[codes]
+
+
+def _columns(
+    labels: Sequence[str], sites: Sequence[str] | None, codes: np.ndarray, groups: int
+) -> tuple[np.ndarray, range, range]:
+    """Images of each group (rows) in what has its share in each part, and which columns are classes and which sites.
+
+    Where there are several sites, the columns after them are the classes within each.
+    """
+    counts = _class_counts(labels, codes, groups)
+    classes = range(counts.shape[1])
+    if sites is None or len(set(sites)) < 2:
+        return counts, classes, range(0)
+    numbers = [str(number) for number in pd.factorize(np.asarray(sites, object))[0]]
+    both = [_within(number, label) for number, label in zip(numbers, labels, strict=True)]
+    per_site, per_both = (_class_counts(column, codes, groups) for column in (numbers, both))
+    spread = range(len(classes), len(classes) + per_site.shape[1])
+    return np.hstack([counts, per_site, per_both]), classes, spread
+
+
+def _within(site: str, label: str) -> str:
+    """A label's classes as classes of a site."""
+    return SEPARATOR.join(f"{site} {name}" for name in label.split(SEPARATOR))
 
 
 def lots(names: Sequence[str], fractions: Sequence[float], seed: int, purpose: str = "split") -> np.ndarray:

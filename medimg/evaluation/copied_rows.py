@@ -2,8 +2,11 @@
 
 import pandas as pd
 
-from medimg.data.copies import find_copies
+from medimg.data.copies import equal_rows, find_copies
 from medimg.data.dataset import Dataset
+
+# Below this share, equal rows change hardly a number.
+FEW_EQUAL = 0.05
 
 
 def copied_rows(dataset: Dataset, rows: pd.DataFrame) -> dict[str, int] | None:
@@ -22,6 +25,29 @@ def copied_rows(dataset: Dataset, rows: pd.DataFrame) -> dict[str, int] | None:
     held = group[(group > 0) & dataset.manifest["row"].isin(set(rows["row"]))]
     held = held[held.duplicated(keep=False)]
     return {"rows": len(held), "distinct": int(held.nunique())} if len(held) else None
+
+
+def equal_note(dataset: Dataset, rows: pd.DataFrame) -> list[str]:
+    """The sentence on evaluated rows of a table that equal a training row without being its copies, none without any.
+
+    Args:
+        dataset: whose rows they are.
+        rows: the evaluated ones, of a part that is not train.
+    """
+    seen = dataset.rows("train", labelled=True)
+    seen = seen[~seen["row"].isin(set(rows["row"]))] if dataset.is_table else seen
+    if not dataset.is_table or seen.empty:
+        return []
+    names = ["label", *(feature.name for feature in dataset.inputs)]
+    number = equal_rows(pd.concat([seen[names], rows[names]], ignore_index=True), names)
+    equal = int(pd.Series(number[len(seen) :]).isin(set(number[: len(seen)])).sum())
+    if equal < FEW_EQUAL * len(rows):
+        return []
+    return [
+        f"{equal} of {len(rows)} rows equal a training row in every feature and the label: a model that remembers rows "
+        "gets them right. Columns of few values make equal rows by chance, so they are taken for other patients; "
+        "if they are copies, prepare with --on-duplicates group or drop"
+    ]
 
 
 def copies_note(copies: dict[str, int] | None, n: int) -> list[str]:

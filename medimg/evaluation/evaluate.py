@@ -12,14 +12,18 @@ from medimg.config import EvaluateConfig
 from medimg.data import synthetic_rows
 from medimg.data.dataset import SPLITS, Dataset
 from medimg.data.positive import plain, positive_class
+from medimg.data.splits import parts_note
 from medimg.errors import InputError
 from medimg.evaluation.classes import match_classes, targets_in_order
-from medimg.evaluation.copied_rows import copied_rows, copies_note
+from medimg.evaluation.copied_rows import copied_rows, copies_note, equal_note
 from medimg.evaluation.operating_point import OperatingPoint, operating_point
 from medimg.evaluation.overlap import find_overlap, require_others
+from medimg.evaluation.places import beside, place_of
 from medimg.evaluation.predictions import Predictions, as_written
+from medimg.evaluation.report import CAPTIONS
 from medimg.evaluation.summary import site_notes, summarise, summarise_sites
 from medimg.evaluation.thresholds import parse_rule
+from medimg.lock import writes
 from medimg.privacy.ledger import is_private
 from medimg.privacy.release import require_unprotected
 from medimg.run import Run
@@ -46,11 +50,12 @@ class Subject:
     order: list[int]
 
 
+@writes("run")
 def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None) -> dict:
     """Measure a Run's model and write metrics.json, predictions.csv, figures/ and report.html.
 
-    The Run's own test part is written into the Run; anything else into
-    `RUN/evaluations/<dataset>-<split>/`.
+    The Run's own test part is written into the Run, unless an evaluation of other options is there; that and anything
+    else into a folder of `RUN/evaluations/` (`medimg.evaluation.places`).
 
     Args:
         run: the Run.
@@ -58,7 +63,7 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
         progress: called with images done and images in all.
 
     Returns:
-        The content of metrics.json.
+        The content of metrics.json, and where it lies: `report`, the path of report.html.
 
     Raises:
         InputError: an option, the Run or the data can't be used.
@@ -71,7 +76,6 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     training = training_data(run)
     if config.data is not None and training is not None and is_private(run.config["options"]):
         require_others(subject.dataset, subject.rows, training, f"--data {subject.dataset.root}")
-    folder = evaluation_folder(run, config, subject.dataset)
     _check_calibration(config, run, training)
     # Here: what computes takes seconds to import, and a mistaken option should not.
     from medimg.evaluation import calibrate
@@ -107,21 +111,39 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     copies = copied_rows(subject.dataset, subject.rows)
     unsure = calibrate.notes(summary["calibration"], calibrator, subject.split, config.data is None)
     summary["calibration"]["notes"] = unsure
-    notes = unsure + copies_note(copies, len(subject.rows)) + _notes(run, subject, training, predictions.positive)
-    metrics = _metrics(description, subject, point, summary, notes)
+    notes = parts_note(subject.dataset.preparation) if config.split == "test" else []
+    notes += unsure
+    # Of training rows, private training tells nothing that carries no noise.
+    if config.data is None and not is_private(run.config["options"]):
+        notes += equal_note(subject.dataset, subject.rows)
+    notes += copies_note(copies, len(subject.rows)) + _notes(run, subject, training, predictions.positive)
+    metrics = _metrics(description, subject, config, point, summary, notes)
     metrics |= {"copies": copies} if copies else {}
     if config.calibrate is not None:
         calibrate.keep(run.root, description)
+    folder = _folder(run, config, subject, metrics)
     _write(run, folder, subject, predictions, metrics)
-    return metrics
+    return {**metrics, "report": str(folder / "report.html")}
 
 
-def evaluation_folder(run: Run, config: EvaluateConfig, dataset: Dataset) -> Path:
-    """Where an evaluation is written."""
-    if config.data is None and config.split == "test":
-        return run.root
-    name = "".join(c if c.isalnum() or c in "-_." else "-" for c in dataset.name).strip(".")
-    return run.root / "evaluations" / f"{name or 'data'}-{config.split}"
+def _folder(run: Run, config: EvaluateConfig, subject: Subject, metrics: dict) -> Path:
+    """Where an evaluation is written; one of other data, part or options stays."""
+    asked = _asked(metrics)
+    below, name = run.root / "evaluations", f"{subject.dataset.name}-{config.split}"
+    if config.data is not None or config.split != "test":
+        return beside(below, name, asked, _held)
+    files = ["predictions.csv", *(f"figures/{figure}.png" for figure in CAPTIONS), "report.html", "metrics.json"]
+    return place_of(run.root, below, name, asked, _held, files)
+
+
+def _asked(metrics: dict) -> dict:
+    """What an evaluation answers; of before options were written down without them."""
+    return {key: metrics.get(key) for key in ("data", "split", "options") if key in metrics}
+
+
+def _held(folder: Path) -> dict | None:
+    path = folder / "metrics.json"
+    return _asked(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
 
 def _subject(run: Run, config: EvaluateConfig, description: dict) -> Subject:
@@ -166,13 +188,22 @@ def _check_calibration(config: EvaluateConfig, run: Run, training: Dataset | Non
         )
 
 
-def _metrics(description: dict, subject: Subject, point: OperatingPoint, summary: dict, notes: list[str]) -> dict:
+def _metrics(
+    description: dict,
+    subject: Subject,
+    config: EvaluateConfig,
+    point: OperatingPoint,
+    summary: dict,
+    notes: list[str],
+) -> dict:
     metrics = {
         "model": description["name"],
         "task": description["task"],
         "dataset": subject.dataset.name,
         "data": str(subject.dataset.root.resolve()),
         "split": subject.split,
+        # How many images are in a step changes nothing; a calibrator changes the Run, whose evaluation this is.
+        "options": {k: v for k, v in config.given().items() if k not in ("data", "split", "batch_size", "calibrate")},
         "n": len(subject.rows),
         "patients": int(subject.rows["patient"].nunique()),
         "unlabelled": subject.unlabelled,

@@ -9,11 +9,13 @@ from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.data.leakage import content_hashes
 from medimg.inspection.images import Inspection, facts
+from medimg.lock import writes
 
 if TYPE_CHECKING:
     from medimg.inspection.tables import TableInspection
 
 
+@writes("out")
 def inspect(
     dataset: Dataset, out: Path, progress: Callable[[int, int], None] | None = None
 ) -> "Inspection | TableInspection":

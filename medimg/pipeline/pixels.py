@@ -34,9 +34,13 @@ def load_image(path: Path, image_size: int, channels: int, max_megapixels: float
 
 def load_raw(path: Path, image_size: int, channels: int, max_megapixels: float = MEGAPIXELS) -> np.ndarray:
     """One image at the model's size and channels in its own depth: uint8 or uint16 (S, S, C)."""
+    return at_model_size(read_image(path, max_megapixels), image_size, channels)
+
+
+def at_model_size(image: np.ndarray, image_size: int, channels: int) -> np.ndarray:
+    """uint8 or uint16 (H, W) or (H, W, 3) -> (S, S, C) of the same depth."""
     import cv2
 
-    image = read_image(path, max_megapixels)
     if channels == 1 and image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     if image.shape[:2] != (image_size, image_size):

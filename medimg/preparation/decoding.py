@@ -2,20 +2,34 @@
 
 import json
 import re
+import unicodedata
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from medimg import atomic
-from medimg.data.imaging import byte_hash, pixel_hash, resize, resize_mask, without_idle_colour, write_png
+from medimg.data.imaging import (
+    byte_hash,
+    pixel_hash,
+    read_image,
+    resize,
+    resize_mask,
+    without_idle_colour,
+    write_png,
+)
+from medimg.data.intensity import TWELVE_BITS, to_full_scale
 from medimg.errors import InputError
+from medimg.preparation.source_files import Stamp, stamp
 from medimg.sources.base import Scan
 
 Progress = Callable[[int, int], None]
 _JOURNAL = "decoded.jsonl"
+LONGEST_NAME = 255  # bytes, of a file on any common file system
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +42,9 @@ class Decoded:
         pixels, bytes: hashes of the written pixels and of the PNG file.
         width, height: of the source's image.
         out_width, out_height: of the written one.
+        highest: largest value of the source's image of 16 bits; 0 of 8 bits.
+        warning: what the decoder complained of.
+        stamps: of the source's image, and of its mask.
     """
 
     key: str
@@ -38,21 +55,31 @@ class Decoded:
     height: int
     out_width: int
     out_height: int
+    highest: int
+    warning: str
+    stamps: tuple[Stamp, ...]
 
 
 def decode_all(
-    scan: Scan, out: Path, scratch: Path, image_size: int | None, workers: int, progress: Progress | None
+    scan: Scan,
+    out: Path,
+    scratch: Path,
+    image_size: int | None,
+    white: int | None,
+    workers: int,
+    progress: Progress | None,
 ) -> tuple[dict[str, Decoded], list[tuple[str, str]]]:
     """Write `images/` and `masks/` of a Dataset.
 
     At most a few images per thread are in memory, however many there are. Each that is written is noted in a journal
-    in `scratch`; those noted there are not decoded again.
+    in `scratch`; those noted there are not decoded again unless their file's content has changed.
 
     Args:
         scan: what to read.
         out: the Dataset's folder.
         scratch: folder of the journal.
         image_size: resize to a square of so many pixels; None keeps each image's size.
+        white: of `as_prepared`.
         workers: threads.
         progress: called with images done and images in all.
 
@@ -66,16 +93,16 @@ def decode_all(
     names = dict(zip(keys, unique_names(keys), strict=True))
     masks = dict(zip(keys, scan.records["mask"], strict=True)) if "mask" in scan.records else {}
     journal = scratch / _JOURNAL
-    done = {key: item for key, item in _noted(journal, out) if names.get(key) == item.image}
+    done = {item.key: item for item in _noted(journal, out, scan, names, masks)}
     rejected = []
-    work = partial(_decode_one, scan, out, image_size)
+    work = partial(_decode_one, scan, out, image_size, white)
     jobs = ((key, names[key], masks.get(key, "")) for key in keys if key not in done)
     count = len(done)
     try:
         with journal.open("a", encoding="utf-8", buffering=1) as notes:
             # A line cut off by a kill must not swallow the next one.
             notes.write("\n")
-            for result in _in_threads(work, jobs, workers):
+            for result in in_threads(work, jobs, workers):
                 if isinstance(result, Decoded):
                     done[result.key] = result
                     notes.write(json.dumps(astuple(result)) + "\n")
@@ -94,16 +121,24 @@ def unique_names(keys: list[str]) -> list[str]:
     taken, names = set(), []
     for key in keys:
         # Drive letters, `..` and leading slashes are not for a path of ours.
-        parts = [re.sub(r"[^\w.()-]+", "_", part).strip(".") for part in re.split(r"[\\/]+", key)]
+        given = re.split(r"[\\/]+", unicodedata.normalize("NFC", key))
+        parts = [re.sub(r"[^\w.()-]+", "_", part).strip(".") for part in given]
         stem = "/".join(part for part in parts if part) or "image"
         stem = re.sub(r"\.[A-Za-z0-9]{1,5}$", "", stem)
-        name, number = stem, 1
+        name, number = _fitting(stem, ""), 1
         while name.lower() in taken:
             number += 1
-            name = f"{stem}-{number}"
+            name = _fitting(stem, f"-{number}")
         taken.add(name.lower())
         names.append(f"images/{name}.png")
     return names
+
+
+def _fitting(stem: str, ending: str) -> str:
+    """A path with an ending, its last name cut where `.png` would not fit into a file's name any more."""
+    folder, slash, name = stem.rpartition("/")
+    room = LONGEST_NAME - len(f"{ending}.png")
+    return folder + slash + name.encode()[:room].decode("utf-8", "ignore") + ending
 
 
 def mask_name(image: str) -> str:
@@ -111,33 +146,94 @@ def mask_name(image: str) -> str:
     return "masks" + image.removeprefix("images")
 
 
-def _decode_one(scan: Scan, out: Path, size: int | None, job: tuple[str, str, str]) -> Decoded | tuple[str, str]:
+def stamps_of(decoded: dict[str, Decoded], scan: Scan) -> dict[str, Stamp]:
+    """Stamps of the files that were decoded, by the keys of images and masks."""
+    if scan.root is None:
+        return {}
+    records = scan.records
+    masks = dict(zip(records["image"], records["mask"], strict=True)) if "mask" in records else {}
+    return {
+        file: found
+        for key, item in decoded.items()
+        for file, found in zip([key, *([masks[key]] if masks.get(key) else [])], item.stamps, strict=True)
+    }
+
+
+def scale_all(decoded: dict[str, Decoded], out: Path, scratch: Path, workers: int) -> bool:
+    """Stretch the images of 16 bits where none of them uses more than 12; their entries in `decoded` are replaced.
+
+    Decided for all at once: of a single dark image nobody knows how many bits the detector had.
+
+    Returns:
+        Whether it was done.
+    """
+    deep = [item for item in decoded.values() if item.highest]
+    if not deep or max(item.highest for item in deep) > TWELVE_BITS:
+        return False
+    # Whoever is killed now can't tell what is done, and decodes again.
+    (scratch / _JOURNAL).unlink(missing_ok=True)
+    for item in in_threads(partial(_scale_one, out), iter(deep), workers):
+        decoded[item.key] = item
+    return True
+
+
+def _scale_one(out: Path, item: Decoded) -> Decoded:
+    image = to_full_scale(read_image(out / item.image), TWELVE_BITS)
+    data = write_png(out / item.image, image)
+    return replace(item, pixels=pixel_hash(image), bytes=byte_hash(data))
+
+
+def _decode_one(
+    scan: Scan, out: Path, size: int | None, white: int | None, job: tuple[str, str, str]
+) -> Decoded | tuple[str, str]:
     key, name, mask_key = job
+    # Before they are read: a file that changes meanwhile is then found changed.
+    stamps = () if scan.root is None else tuple(stamp(scan.root / file) for file in (key, mask_key) if file)
+    warnings: list[str] = []
     try:
-        image = without_idle_colour(scan.read(key))
+        image = scan.read(key, warnings)
         mask = scan.read_mask(mask_key) if mask_key else None
     except InputError as error:
         return key, str(error).rsplit(f"{key}: ", 1)[-1]
     height, width = image.shape[:2]
     if mask is not None and mask.shape != (height, width):
         return (key, f"its mask has {mask.shape[1]} x {mask.shape[0]} pixels, the image {width} x {height}")
-    if size is not None:
-        image = resize(image, size)
+    highest = int(image.max()) if image.dtype == np.uint16 else 0
+    image = as_prepared(image, size, white)
     if mask is not None:
         write_png(out / mask_name(name), mask if size is None else resize_mask(mask, size))
     data = write_png(out / name, image)
     sizes = (width, height, image.shape[1], image.shape[0])
-    return Decoded(key, name, pixel_hash(image), byte_hash(data), *sizes)
+    told = "; ".join(dict.fromkeys(warnings))
+    return Decoded(key, name, pixel_hash(image), byte_hash(data), *sizes, highest, told, stamps)
 
 
-def _in_threads(work: Callable, jobs: Iterator, workers: int) -> Iterator:
-    """Results in the order of the jobs, with a bounded number of them under way."""
+def as_prepared(image: np.ndarray, size: int | None, white: int | None = None) -> np.ndarray:
+    """A decoded image as a Dataset holds it: grey where no channel differs, stretched to (size, size) where one is set.
+
+    Args:
+        image: uint8 or uint16 (H, W) or (H, W, 3).
+        size: `--image-size` of the preparation, None: each image keeps its own.
+        white: `preparation["white"]` of the Dataset: the value of 16-bit images that becomes white; 0: of images of any
+            depth their own maximum; None: values stay as they are.
+    """
+    image = without_idle_colour(image)
+    if size is not None:
+        image = resize(image, size)
+    if white is None or (white and image.dtype != np.uint16):
+        return image
+    return to_full_scale(image, white)
+
+
+def in_threads(work: Callable, jobs: Iterable, workers: int, ahead: int | None = None) -> Iterator:
+    """Results in the order of the jobs, with at most `ahead` of them (default: 4 a worker) under way."""
+    ahead = ahead or 4 * workers
     pool = ThreadPoolExecutor(workers)
     under_way = deque()
     try:
         for job in jobs:
             under_way.append(pool.submit(work, job))
-            if len(under_way) >= 4 * workers:
+            if len(under_way) >= ahead:
                 yield under_way.popleft().result()
         while under_way:
             yield under_way.popleft().result()
@@ -145,14 +241,25 @@ def _in_threads(work: Callable, jobs: Iterator, workers: int) -> Iterator:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _noted(journal: Path, out: Path) -> Iterator[tuple[str, Decoded]]:
+def _noted(journal: Path, out: Path, scan: Scan, names: dict[str, str], masks: dict[str, str]) -> Iterator[Decoded]:
+    """What is on disk and was made of what is at the source now, under the name that it has now."""
     if not journal.is_file():
         return
+    # The last to write a file is whose it is: names shift where files have come or gone between two runs.
+    last: dict[str, Decoded] = {}
     for line in journal.read_text(encoding="utf-8").splitlines():
         try:
-            item = Decoded(*json.loads(line))
+            *values, stamps = json.loads(line)
+            item = Decoded(*values, tuple(Stamp(*one) for one in stamps))
         except (ValueError, TypeError):
             # The line that was being written when the process was killed.
             continue
-        if (out / item.image).is_file():
-            yield item.key, item
+        last[item.image] = item
+    for item in last.values():
+        if names.get(item.key) != item.image or not (out / item.image).is_file():
+            continue
+        files = [file for file in (item.key, masks.get(item.key, "")) if file and scan.root is not None]
+        if len(files) == len(item.stamps) and all(
+            stamp(scan.root / file, known).hash == known.hash for file, known in zip(files, item.stamps, strict=True)
+        ):
+            yield item

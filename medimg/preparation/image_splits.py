@@ -3,6 +3,7 @@
 The rows of a table go the same way in `medimg.preparation.table_splits`, with what is public here.
 """
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,17 @@ from medimg.data.duplicates import (
     join_duplicates,
     settle_patients,
 )
-from medimg.data.splits import lots, missing_classes, split_groups
+from medimg.data.splits import (
+    ANEW,
+    DEFAULT,
+    DRAWN,
+    NOT_OFFICIAL,
+    OFFICIAL,
+    lots,
+    missing_classes,
+    parse_split,
+    split_groups,
+)
 from medimg.data.units import units
 from medimg.errors import InputError
 
@@ -61,17 +72,57 @@ def assign_parts(
     return Settled(table, rejected, notes)
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Which parts are made.
+
+    Attributes:
+        how: OFFICIAL, DRAWN, or ANEW where the source has official ones that are not used.
+        fractions: of train, val and test; None keeps the source's parts.
+        notes: sentences about it.
+    """
+
+    how: str
+    fractions: tuple[float, float, float] | None
+    notes: list[str] = field(default_factory=list)
+
+
+def parts_wanted(given: pd.Series, config: PrepareConfig) -> Wanted:
+    """Official parts where the source has them, unless `--split` says otherwise.
+
+    Args:
+        given: each row's part as the source has it, '' for none.
+        config: `split` and `split_draw` are used.
+
+    Raises:
+        InputError: `--split` can't be read, or parts are to be drawn by lot that are official.
+    """
+    counts = {part: int((given == part).sum()) for part in SPLITS}
+    has_official = bool(counts["train"] and (counts["val"] or counts["test"]))
+    fractions = parse_split(config.split or (OFFICIAL if has_official else DEFAULT))
+    held = ", ".join(f"{part} {count}" for part, count in counts.items() if count)
+    if fractions is None:
+        if config.split_draw != "balanced":
+            raise InputError("--split-draw lot: official parts are not drawn; leave it out, or add --split 70/15/15")
+        note = f"the source's own parts are kept ({held}); --split {DEFAULT} draws others"
+        return Wanted(OFFICIAL, None, [note] if config.split is None else [])
+    if not has_official:
+        return Wanted(DRAWN, fractions)
+    note = f"{NOT_OFFICIAL}: the source's own parts ({held}) were pooled and --split {config.split} drew others"
+    return Wanted(ANEW, fractions, [note])
+
+
 def drawn_parts(table: pd.DataFrame, groups, fractions: tuple, config: PrepareConfig) -> np.ndarray:
     """Each row's part, whole groups in one, as `--split-draw` says.
 
     Args:
-        table: with `label` and `patient`.
+        table: with `label` and `patient`, and `site` where sites are to be spread over the parts.
         groups: int (N,), rows that stay together.
         fractions: of train, val and test.
         config: `split_draw` and `seed`.
     """
     if config.split_draw == "balanced":
-        return split_groups(table["label"], groups, fractions, config.seed)
+        return split_groups(table["label"], groups, fractions, config.seed, table.get("site"))
     # A group goes by the name of its first patient: numbers of groups shift with who else is there.
     names = table["patient"].groupby(np.asarray(groups)).transform("first")
     return np.asarray(SPLITS, object)[lots(names, fractions, config.seed)]
@@ -152,7 +203,8 @@ def carve(table: pd.DataFrame, columns: list[str], alike: str, seed: int) -> tup
     # Identical images of two patients in train are no fault until the part is divided.
     groups = units(table[train], [*columns, alike])
     split = table["split"].copy()
-    split[train] = split_groups(table.loc[train, "label"], groups, shares, seed)
+    sites = table.loc[train, "site"] if "site" in table else None
+    split[train] = split_groups(table.loc[train, "label"], groups, shares, seed, sites)
     names = " and ".join(missing)
     note = f"no official {names}: {CARVED:.0%} of the training part, by {' and '.join(columns)}, taken for {names}"
     return table.assign(split=split), [note]

@@ -8,28 +8,28 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
-from medimg import atomic
+from medimg import atomic, lock
 from medimg.config import PhantomConfig, PrepareConfig
 from medimg.data.dataset import SEPARATOR, Dataset
+from medimg.data.intensity import TWELVE_BITS
 from medimg.data.positive import positive_last
 from medimg.data.splits import parse_split
 from medimg.errors import InputError
-from medimg.preparation.decoding import Decoded, decode_all, mask_name
-from medimg.preparation.image_splits import assign_parts
+from medimg.preparation import source_files
+from medimg.preparation.claim import SCRATCH, claim, identity, remove, start
+from medimg.preparation.decoding import Decoded, decode_all, mask_name, scale_all, stamps_of
+from medimg.preparation.image_splits import assign_parts, parts_wanted
+from medimg.preparation.source_files import stamp
 from medimg.preparation.table import write_table
-from medimg.privacy.dataset_ledger import FILE as PRIVACY_LEDGER
 from medimg.sources import source_named
 from medimg.sources.base import Scan, TableScan
 from medimg.style.words import listed
 from medimg.untrusted.image_size import MEGAPIXELS
 
-# Where a preparation keeps its journal until the Dataset is whole.
-SCRATCH = ".preparing"
 _FIRST = ["image", "label", "patient", "site", "split", "x", "y", "width", "height", "finding", "mask"]
 _BOX = ["x", "y", "width", "height"]
-_LAST = ["source_file", "pixels", "bytes"]
+_LAST = ["source_width", "source_height", "source_file", "pixels", "bytes"]
 
 
 def prepare(
@@ -45,7 +45,8 @@ def prepare(
     """Make a Dataset of a source's files.
 
     Every image is decoded once, in threads, and written as PNG of its own depth (colour only where there is any). A
-    killed preparation goes on where it stopped when it is called again; a finished one of the same options is loaded.
+    killed preparation goes on where it stopped when it is called again; a finished one of the same options and of files
+    that hold the same is loaded.
     Rows of a table are written by `medimg.preparation.table`.
 
     Args:
@@ -60,12 +61,11 @@ def prepare(
         scan: what finds the files in the place of the source's own scan.
 
     Raises:
-        InputError: the source can't be read, `out` holds something else or can't be written, a class has no image
-            left, or identical images need a decision (`on_duplicates="error"`).
+        InputError: the source can't be read or has changed since, `out` holds something else or can't be written, a
+            class has no image left, or identical images need a decision (`on_duplicates="error"`).
     """
-    fractions = parse_split(config.split)
-    if fractions is None and config.split_draw != "balanced":
-        raise InputError("--split-draw lot: official parts are not drawn; leave it out")
+    if config.split:
+        parse_split(config.split)
     if config.max_megapixels > MEGAPIXELS and config.image_size is None:
         raise InputError(
             f"--max-megapixels {config.max_megapixels}: more than {MEGAPIXELS} are for images that are made smaller; "
@@ -73,38 +73,58 @@ def prepare(
         )
     chosen = source_named(source)
     chosen.refuse_unread([*config.given(), *(phantom.given() if phantom else ())])
-    identity = _identity(source, path, config, phantom)
-    out = Path(out)
+    made_of = identity(source, path, config, phantom)
     extra = {"phantom": phantom} if source == "phantom" else {}
     # Before anything at `out` is touched: a mistyped path must not cost the Dataset that is to be replaced.
     scan = (scan or chosen.scan)(path, config, **extra)
     classes, undecided = positive_last(scan.task, scan.classes, config.positive)
     scan = replace(scan, notes=scan.notes + undecided)
-    finished = _claim(out, identity, overwrite)
-    if finished:
-        return finished
-    scratch = _start(out, identity)
+    if isinstance(scan, Scan):
+        parts_wanted(scan.records["split"], config)
+    out = Path(out)
+    with lock.locked(out):
+        return claim(out, made_of, scan, overwrite) or _write(scan, classes, out, config, made_of, progress)
+
+
+def _write(
+    scan: Scan | TableScan,
+    classes: tuple[str, ...],
+    out: Path,
+    config: PrepareConfig,
+    made_of: dict,
+    progress: Callable[[int, int], None] | None,
+) -> Dataset:
+    """Decode, settle, split and write what a source has; the classes in the order of a model's outputs."""
+    scratch = start(out, made_of)
+    stamps = {path.name: stamp(path) for path in scan.tables}
     if isinstance(scan, TableScan):
-        dataset = write_table(scan, out, config, fractions, identity, classes, progress)
-        _remove(scratch)
+        source_files.write(out, scan, stamps)
+        dataset = write_table(scan, out, config, made_of, classes, progress)
+        remove(scratch)
         return dataset
-    decoded, broken = decode_all(scan, out, scratch, config.image_size, config.workers or os.cpu_count() or 1, progress)
-    table = _table(scan, decoded)
-    del decoded
-    # The table has all of it now: two of them would be in memory until the end.
-    scan = replace(scan, records=scan.records.head(0).copy())
+    wanted = parts_wanted(scan.records["split"], config)
+    white = 0 if config.intensity == "max" else None
+    workers = config.workers or os.cpu_count() or 1
+    decoded, broken = decode_all(scan, out, scratch, config.image_size, white, workers, progress)
+    if config.intensity == "auto" and scale_all(decoded, out, scratch, workers):
+        white = TWELVE_BITS
+    source_files.write(out, scan, stamps | stamps_of(decoded, scan))
+    notes = scan.notes + _decoding_notes(decoded, white, out)
+    table = _table(scan, decoded, config.image_size is not None)
+    del decoded, stamps
+    # The table has all of it now: two of them would be in memory until the end. In place: the caller has the scan too.
+    scan.records.drop(scan.records.index, inplace=True)
     rejected = scan.rejected + broken
     _write_rejected(out, rejected)
     _check_classes(scan, table, len(broken), "could be read", out)
-    notes = list(scan.notes)
     if broken:
         first = listed(f"{file} ({reason})" for file, reason in broken)
         notes.append(f"{len(broken)} broken files left out and listed in rejected.csv: {first}")
-    parted = assign_parts(table, config, fractions, out)
+    parted = assign_parts(table, config, wanted.fractions, out)
     rejected += parted.rejected
     _write_rejected(out, rejected)
     _check_classes(scan, parted.table, len(parted.rejected), "is left", out)
-    notes += parted.notes
+    notes += wanted.notes + parted.notes
     dataset = Dataset(
         root=out,
         name=scan.name,
@@ -114,94 +134,50 @@ def prepare(
         modality=scan.modality,
         licence=scan.licence,
         citation=scan.citation,
-        source=source,
+        source=made_of["source"],
         negative=scan.negative,
-        preparation={**identity, "rejected": len(rejected), "notes": notes},
+        preparation={**made_of, "split": wanted.how, "white": white, "rejected": len(rejected), "notes": notes},
     )
     dataset.save(scan.classes)
     _tidy(dataset)
     return dataset
 
 
-def _identity(source: str, path: Path | None, config: PrepareConfig, phantom: PhantomConfig | None) -> dict:
-    """What decides the result; how many threads made it does not."""
-    options = {key: value for key, value in config.to_dict().items() if key != "workers"}
-    if config.max_megapixels == MEGAPIXELS:
-        # Dataset folders of before there was a limit are the same with it.
-        del options["max_megapixels"]
-    identity = {"source": source, "path": str(Path(path).resolve()) if path else "", "options": options}
-    if source == "phantom":
-        identity["phantom"] = (phantom or PhantomConfig()).to_dict()
-    return identity
-
-
-def _pixels_of(identity: dict) -> dict:
-    """The part of an identity that decides the written images, whose change makes them useless."""
-    return {
-        "source": identity["source"],
-        "path": identity["path"],
-        "image_size": identity["options"]["image_size"],
-        "phantom": identity.get("phantom"),
-    }
-
-
-def _claim(out: Path, identity: dict, overwrite: bool) -> Dataset | None:
-    """See that `out` is free, or ours: the finished Dataset when it is this very one."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: is a file, not a folder; give another")
-    if not out.is_dir() or not any(out.iterdir()):
-        return None
-    whole, scratch = (out / "dataset.yaml").is_file(), out / SCRATCH / "options.yaml"
-    if not whole and not scratch.is_file():
-        raise InputError(f"--out {out}: already holds files that are no Dataset; give another folder")
-    if overwrite:
-        _clear(out)
-        return None
-    if whole:
-        existing = Dataset.load(out)
-        if identity.items() <= existing.preparation.items():
-            return existing
-        raise InputError(f"--out {out}: holds another Dataset ({existing.name}); give another folder or --overwrite")
-    if yaml.safe_load(scratch.read_text(encoding="utf-8")) != _pixels_of(identity):
-        raise InputError(
-            f"--out {out}: holds an unfinished preparation of another source or image size; give another folder or "
-            "--overwrite"
+def _decoding_notes(decoded: dict[str, Decoded], white: int | None, out: Path) -> list[str]:
+    """What was noticed while decoding; `warnings.csv` lists the files that decoders complained of."""
+    notes = []
+    if white == TWELVE_BITS:
+        notes.append(
+            f"16-bit images hold no value above {TWELVE_BITS}: taken for 12 bits and stretched to the full scale "
+            "(--intensity full leaves them dark)"
         )
-    return None
+    if white == 0:
+        notes.append("each image's own maximum is white (--intensity max): brightness does not compare between images")
+    warned = [(key, item.warning) for key, item in decoded.items() if item.warning]
+    path = out / "warnings.csv"
+    path.unlink(missing_ok=True)
+    if warned:
+        atomic.write_csv(path, pd.DataFrame(warned, columns=["file", "warning"]))
+        first = listed(f"{key} ({warning})" for key, warning in warned)
+        notes.append(
+            f"{len(warned)} images are damaged by what their decoder says; kept, and listed in warnings.csv: {first}"
+        )
+    return notes
 
 
-def _clear(out: Path) -> None:
-    """Remove all but the privacy ledger: what was spent on these patients stays spent."""
-    for item in out.iterdir():
-        if item.is_dir():
-            _remove(item)
-        elif item.name != PRIVACY_LEDGER:
-            item.unlink()
-
-
-def _remove(out: Path) -> None:
-    try:
-        shutil.rmtree(out)
-    except OSError as error:
-        raise atomic.cannot_write(out, error) from error
-
-
-def _start(out: Path, identity: dict) -> Path:
-    scratch = out / SCRATCH
-    if not (scratch / "options.yaml").is_file():
-        atomic.write_text(scratch / "options.yaml", yaml.safe_dump(_pixels_of(identity)))
-    return scratch
-
-
-def _table(scan: Scan, decoded: dict[str, Decoded]) -> pd.DataFrame:
+def _table(scan: Scan, decoded: dict[str, Decoded], resized: bool) -> pd.DataFrame:
     """Records of the decoded images in the manifest's columns."""
     known = scan.records["image"].isin(decoded)
     # By column, so that rows are copied once: copies of tables would be the peak of a preparation's memory.
     columns = {name: scan.records.loc[known, name].to_numpy() for name in scan.records}
     items = [decoded[key] for key in columns["image"]]
-    columns["source_file"] = columns["image"]
+    # A file system takes names that are no Unicode, which a manifest can't hold.
+    columns["source_file"] = [name.encode("utf-8", "replace").decode() for name in columns["image"]]
     for name in ("image", "pixels", "bytes"):
         columns[name] = [getattr(item, name) for item in items]
+    if resized:
+        columns["source_width"] = [item.width for item in items]
+        columns["source_height"] = [item.height for item in items]
     if "mask" in columns:
         pairs = zip(columns["image"], columns["mask"], strict=True)
         columns["mask"] = [mask_name(image) if mask else "" for image, mask in pairs]
@@ -212,7 +188,8 @@ def _table(scan: Scan, decoded: dict[str, Decoded]) -> pd.DataFrame:
                 columns[name][row] = side
     first = [name for name in _FIRST if name in columns]
     middle = [name for name in columns if name not in (*_FIRST, *_LAST)]
-    return pd.DataFrame({name: columns[name] for name in first + middle + _LAST})
+    last = [name for name in _LAST if name in columns]
+    return pd.DataFrame({name: columns[name] for name in first + middle + last})
 
 
 def _scaled(scan: Scan, sides: list[str], item: Decoded) -> list[str]:

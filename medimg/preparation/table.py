@@ -10,6 +10,7 @@ from medimg.config import PrepareConfig
 from medimg.data.copies import GIVEN
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
+from medimg.preparation.image_splits import parts_wanted
 from medimg.preparation.table_splits import assign_row_parts
 from medimg.sources.base import TableScan
 
@@ -18,7 +19,6 @@ def write_table(
     scan: TableScan,
     out: Path,
     config: PrepareConfig,
-    fractions: tuple[float, float, float] | None,
     identity: dict,
     classes: tuple[str, ...],
     progress: Callable[[int, int], None] | None = None,
@@ -28,8 +28,7 @@ def write_table(
     Args:
         scan: what the source found.
         out: folder of the Dataset, free or claimed.
-        config: `group_by`, `on_duplicates` and `seed` are used.
-        fractions: of train, val and test; None keeps the source's parts.
+        config: `split`, `split_draw`, `group_by`, `on_duplicates` and `seed` are used.
         identity: what the Dataset is made of: its `preparation`, to which the notes are added.
         classes: the scan's, in the order of the model's outputs.
         progress: called with rows read and rows in all.
@@ -43,7 +42,8 @@ def write_table(
     """
     table, found = scan.read(progress)
     inputs = [feature.name for feature in scan.features if feature.is_input]
-    parts = assign_row_parts(table, inputs, config, fractions, out)
+    wanted = parts_wanted(table["split"], config)
+    parts = assign_row_parts(table, inputs, config, wanted.fractions, out)
     if len(parts.split) < len(table):
         table = table.loc[parts.split.index].reset_index(drop=True)
     table["split"] = parts.split.to_numpy()
@@ -67,7 +67,12 @@ def write_table(
         licence=scan.licence,
         citation=scan.citation,
         source=identity["source"],
-        preparation={**identity, "rejected": len(rejected), "notes": scan.notes + found + parts.notes},
+        preparation={
+            **identity,
+            "split": wanted.how,
+            "rejected": len(rejected),
+            "notes": scan.notes + found + wanted.notes + parts.notes,
+        },
         features=scan.features,
     ).save(scan.classes)
     # A large table would be in memory twice.

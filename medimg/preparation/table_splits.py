@@ -66,7 +66,8 @@ def assign_row_parts(
     columns = grouping_columns(table, config.group_by)
     copies = find_copies(table, inputs)
     # Only what decides, under the names that images use: the features would be copied at each step.
-    rows = pd.DataFrame({name: table[name] for name in dict.fromkeys([*_ROLES, *columns])})
+    roles = [*_ROLES, *(["site"] if "site" in table else [])]
+    rows = pd.DataFrame({name: table[name] for name in dict.fromkeys([*roles, *columns])})
     rows = rows.astype({name: object for name in columns if rows[name].dtype.kind != "O"})
     rows = rows.rename(columns={"row": "source_file"})
     rows["pixels"] = copies.group.astype(str).where(copies.group > 0, "")

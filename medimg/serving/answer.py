@@ -1,7 +1,13 @@
-"""What every served model answers: probabilities, class names and a label, from logits."""
+"""What every served model answers: probabilities, class names and a label, from logits.
+
+An input that can't be read, an image or a row, fails alone: its `error` says why, its label is empty and its
+probabilities are `UNREAD`, which no reader of JSON chokes on, as many do on NaN.
+"""
 
 import numpy as np
 import tensorflow as tf
+
+UNREAD = -1.0
 
 
 class ServedAnswer(tf.Module):
@@ -24,19 +30,32 @@ class ServedAnswer(tf.Module):
         self.thresholds = np.asarray(thresholds, np.float32)
         self.calibrator = description.get("calibrator")
 
-    def answer(self, model_input):
+    def answer(self, model_input, error=None):
         """What is served of a batch.
 
+        Args:
+            model_input: of B examples; anything finite where there is an error.
+            error: string (B,), '' for what could be read; None: all could.
+
         Returns:
-            `probabilities` float32 (B, classes), `classes` (their names, B, classes) and `label` (B,); unless the
-            task is multiclass, `threshold`: binary float32 (B,), of the positive class, multilabel (B, classes); of a
-            binary task `positive_class` (B,) and `positive_probability` float32 (B,).
+            `probabilities` float32 (B, classes), `classes` (their names, B, classes), `label` (B,) and `error` (B,);
+            unless the task is multiclass, `threshold`: binary float32 (B,), of the positive class, multilabel
+            (B, classes); of a binary task `positive_class` (B,) and `positive_probability` float32 (B,).
         """
         logits = tf.cast(self._forward(model_input, training=False), tf.float64)
         probabilities = tf.cast(probabilities_of(logits, self.task, self.calibrator), tf.float32)
         # One row of names per example: TF Serving's row format wants a batch dimension on every output.
         classes = tf.tile(self.classes[None, :], [tf.shape(model_input)[0], 1])
-        answer = {"probabilities": probabilities, "classes": classes, "label": self._label(probabilities)}
+        label = self._label(probabilities)
+        error = tf.fill(tf.shape(label), "") if error is None else error
+        read = tf.equal(error, "")
+        probabilities = tf.where(read[:, None], probabilities, UNREAD)
+        answer = {
+            "probabilities": probabilities,
+            "classes": classes,
+            "label": tf.where(read, label, ""),
+            "error": error,
+        }
         if self.task != "multiclass":
             answer["threshold"] = tf.zeros_like(probabilities) + self.thresholds
         if self.task == "binary":

@@ -1,9 +1,13 @@
 """export(): a Run -> `saved_models/NAME/<version>/`, proved against the Run before it gets its name."""
 
+import csv
+import io
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import tensorflow as tf
@@ -13,9 +17,12 @@ from medimg.config import ExportConfig
 from medimg.errors import InputError
 from medimg.evaluation.operating_point import thresholds
 from medimg.evaluation.prediction import predict
+from medimg.lock import writes
 from medimg.privacy import ledger
 from medimg.run import Run
+from medimg.serving import check
 from medimg.serving.answer import ServedAnswer
+from medimg.serving.checks import checks
 from medimg.serving.images import Served
 from medimg.serving.model_card import Proof, model_card
 from medimg.serving.parity import parity
@@ -28,8 +35,11 @@ from medimg.tables.preprocessing import Preprocessing
 # Of a table, beside the warm-up: how columns and inputs go together, and a request's body to start from.
 COLUMNS = Path("assets.extra") / "columns.json"
 REQUEST = Path("assets.extra") / "request.json"
+# Beside the versions, a script that asks a server; in each version, what it asks and what the model answered.
+SCRIPT, CHECKS = "check.py", Path("assets.extra") / "check.json"
 
 
+@writes("out")
 def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, int], None] | None = None) -> Path:
     """Write a SavedModel with its warm-up requests and model card under the next version number.
 
@@ -47,21 +57,24 @@ def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, i
             probabilities differ from the Run's; nothing is left behind.
     """
     step = progress or (lambda done, total: None)
+    run = run.with_data_at(config.data)
     private = ledger.of_run(run.root, run.config["options"]) is not None
     dataset, description, model = run.dataset(), run.description(), run.model()
     rows = sample(dataset, description, config.samples)
     expected = predict(model, dataset, rows, description)
     step(1, 4)
     out = Path(out)
-    created = not out.exists()
+    for left in out.glob(".exporting-*"):
+        # Of an export that was killed: nobody else is at it now.
+        shutil.rmtree(left, ignore_errors=True)
     try:
-        out.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".exporting-", dir=out))
     except OSError as error:
         raise atomic.cannot_write(out, error) from error
     try:
         kind = ServedTable if dataset.is_table else Served
-        _save(kind(model, description, thresholds(run, description)), temporary)
+        served = kind(model, description, thresholds(run, description))
+        _save(served, temporary)
         step(2, 4)
         difference = parity(temporary, raw_requests(dataset, rows, description), expected)
         step(3, 4)
@@ -71,35 +84,43 @@ def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, i
                 f"(--tolerance {config.tolerance:g}) on {len(rows)} {dataset.unit}s"
             )
         write_warmup(temporary, out.name, warmup_requests(description, config.samples))
+        content = {"tolerance": config.tolerance, "requests": checks(served, description)}
+        atomic.write_json(temporary / CHECKS, content)
         if dataset.is_table:
             _write_columns(temporary, description, private)
         card = model_card(run, dataset, Proof(difference, config.tolerance, len(rows)))
         (temporary / "model_card.md").write_text(card, encoding="utf-8")
         step(4, 4)
+        atomic.write_text(out / SCRIPT, Path(check.__file__).read_text(encoding="utf-8"))
         return _name(temporary, out)
     except OSError as error:
         raise atomic.cannot_write(out, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        if created and out.is_dir() and not any(out.iterdir()):
-            out.rmdir()
 
 
 def serving_commands(out: Path, name: str) -> list[str]:
-    """Shell lines that serve the export with Docker and ask it about an image, or about a table's row."""
+    """Lines for a POSIX shell: serve the export with Docker, ask about an image or a table's row, check the server."""
     folder = Path(out).resolve()
-    address = f"http://localhost:8501/v1/models/{name}:predict"
+    address = f"http://localhost:8501/v1/models/{quote(name)}:predict"
     versions = sorted(folder.glob("[0-9]*"), key=lambda version: int(version.name))
     if versions and (versions[-1] / REQUEST).is_file():
-        ask = f"curl -s -d @{versions[-1] / REQUEST} {address}"
+        ask = shlex.join(["curl", "-s", "-d", f"@{versions[-1] / REQUEST}", address])
     else:
         ask = (
             f'printf \'{{"instances": [{{"image_bytes": {{"b64": "%s"}}}}]}}\' "$(base64 -w0 image.png)" '
-            f"| curl -s -d @- {address}"
+            f"| curl -s -d @- {shlex.quote(address)}"
         )
+    mount = io.StringIO()
+    # Docker reads a mount as a line of CSV.
+    csv.writer(mount, lineterminator="").writerow(["type=bind", f"source={folder}", f"target=/models/{name}"])
+    ports = ["-p", "8500:8500", "-p", "8501:8501"]
+    names = ["-e", f"MODEL_NAME={name}", "--mount", mount.getvalue(), "tensorflow/serving:2.14.1"]
+    servers = ["--rest", "http://localhost:8501", "--grpc", "localhost:8500"]
     return [
-        f"docker run --rm -p 8501:8501 -e MODEL_NAME={name} -v {folder}:/models/{name} tensorflow/serving:2.14.1",
+        shlex.join(["docker", "run", "--rm", *ports, *names]),
         ask,
+        shlex.join(["python", str(folder / SCRIPT), *servers]),
     ]
 
 
@@ -122,13 +143,7 @@ def _write_columns(folder: Path, description: dict, private: bool) -> None:
 
 
 def _name(temporary: Path, out: Path) -> Path:
-    """Rename to the next free version number; another export may take one at the same time."""
+    """Rename to the next free version number."""
     temporary.chmod(0o755)
-    while True:
-        taken = [int(folder.name) for folder in out.iterdir() if folder.name.isdigit()]
-        folder = out / str(max(taken, default=0) + 1)
-        try:
-            temporary.rename(folder)
-        except FileExistsError:
-            continue
-        return folder
+    taken = [int(folder.name) for folder in out.iterdir() if folder.name.isdigit()]
+    return temporary.rename(out / str(max(taken, default=0) + 1))

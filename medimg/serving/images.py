@@ -9,6 +9,7 @@ from medimg.pipeline.pixels import ROUNDING
 from medimg.serving.answer import ServedAnswer
 from medimg.serving.orientation import upright
 
+NO_IMAGE = "no PNG or JPEG that can be decoded"
 # ITU-R BT.601 luma in OpenCV's fixed point (15 bits), so that grey levels agree to the last bit.
 _LUMA, _LUMA_SHIFT = (9798, 19235, 3735), 15
 
@@ -25,6 +26,7 @@ class Served(ServedAnswer):
     def __init__(self, model: tf.keras.Model, description: dict, thresholds: list[float]):
         super().__init__(model, description, thresholds)
         self.size, self.channels = description["image_size"], description["channels"]
+        self.white = description.get("white")
         shape = (None, self.size, self.size, self.channels)
         self.from_pixels = tf.function(
             self._from_pixels, input_signature=[tf.TensorSpec(shape, tf.float32, name="pixels")]
@@ -38,32 +40,67 @@ class Served(ServedAnswer):
         return {"serving_default": self.from_bytes, "pixels": self.from_pixels}
 
     def _from_bytes(self, image_bytes):
-        pixels = tf.map_fn(
-            lambda data: decode(data, self.size, self.channels),
-            image_bytes,
-            fn_output_signature=tf.TensorSpec((self.size, self.size, self.channels), tf.float32),
-        )
-        return self._from_pixels(pixels)
+        pixels, error = self._decoded(image_bytes)
+        return self._from_pixels(pixels, error)
 
-    def _from_pixels(self, pixels):
-        return self.answer(pixels)
+    def _from_pixels(self, pixels, error=None):
+        return self.answer(pixels, error)
+
+    def _decoded(self, image_bytes):
+        """Pixels float32 (B, S, S, C), black where there is an error, and errors string (B,).
+
+        A graph has no other way to outlive an operation's failure than a Dataset that leaves the element out.
+        """
+        count = tf.shape(image_bytes, tf.int64)[0]
+        shape = (self.size, self.size, self.channels)
+        read = tf.data.Dataset.from_tensor_slices((tf.range(count), image_bytes))
+        form = (self.size, self.channels, self.white)
+        read = read.map(lambda place, data: (place, decode(data, *form)), tf.data.AUTOTUNE)
+        # The one more element is there when none could be read: an empty Dataset has no batch.
+        black = tf.data.Dataset.from_tensors((tf.constant(0, tf.int64), tf.zeros(shape)))
+        together = black.concatenate(read.ignore_errors()).batch(count + 1)
+        places, pixels = (part[1:] for part in together.get_single_element())
+        fine = tf.scatter_nd(places[:, None], tf.ones_like(places), [count]) > 0
+        pixels = tf.scatter_nd(places[:, None], pixels, (count, *shape))
+        return tf.ensure_shape(pixels, (None, *shape)), tf.where(fine, "", NO_IMAGE)
 
 
-def decode(data, size: int, channels: int):
-    """Encoded PNG (8 or 16 bits, grey, RGB, palette, alpha) or JPEG -> float32 (size, size, channels) in 0..255."""
+def decode(data, size: int, channels: int, white: int | None = None):
+    """Encoded PNG (8 or 16 bits, grey, RGB, palette, alpha) or JPEG -> float32 (size, size, channels) in 0..255.
+
+    Args:
+        data: string scalar.
+        size: of the model.
+        channels: of the model.
+        white: `white` of the model's description. Of a 12-bit detector, 4095, it is that of the source's images, which
+            have no value above; the Dataset's have been stretched, and stay as they are.
+    """
     is_jpeg = tf.io.is_jpeg(data)
     sixteen = tf.logical_and(tf.logical_not(is_jpeg), tf.equal(tf.strings.substr(data, 24, 1), b"\x10"))
     # The accurate transform is OpenCV's; a PNG read as 16 bits holds 257 times its 8-bit values.
     image = tf.cond(
         is_jpeg,
-        lambda: tf.cast(upright(tf.io.decode_jpeg(data, dct_method="INTEGER_ACCURATE"), data), tf.int64),
+        lambda: tf.cast(tf.io.decode_jpeg(data, dct_method="INTEGER_ACCURATE"), tf.int64),
         lambda: tf.cast(tf.io.decode_png(data, dtype=tf.uint16), tf.int64),
     )
     image = tf.cond(tf.logical_or(is_jpeg, sixteen), lambda: image, lambda: image // 257)
     full = tf.where(sixteen, tf.constant(65535, tf.int64), tf.constant(255, tf.int64))
-    image = _with_channels(_over_black(image, full), channels)
+    image = _stretched(_over_black(upright(image, data), full), full, white)
+    image = _with_channels(image, channels)
     image = _resized(tf.cast(image, tf.float32), size)
     return tf.cond(sixteen, lambda: image / 257.0, lambda: image)
+
+
+def _stretched(image, full, white: int | None):
+    """As `medimg.data.intensity.to_full_scale` did before training."""
+    if white is None:
+        return image
+    highest = tf.reduce_max(image)
+    if white:
+        top = tf.where((full > 255) & (highest <= white), tf.constant(white, tf.int64), full)
+    else:
+        top = tf.where(highest > 0, highest, full)
+    return (image * full + top // 2) // top
 
 
 def _over_black(image, full):

@@ -15,6 +15,11 @@ from medimg.serving.table_card import columns_section
 from medimg.style.words import interval
 from medimg.tables.preprocessing import Preprocessing
 
+_ANSWER = (
+    "Answer: `probabilities` in the order of `classes`, `label`, and `error`, which is empty. {unit} that can't be "
+    "read fails alone: `error` says why, `label` is empty and every probability is -1. `check.py` beside this version "
+    "asks a server, by REST or gRPC, whether it serves this very model."
+)
 _PARTS = {"val": "the validation part", None: "no part of the data"}
 
 
@@ -95,13 +100,28 @@ def _model(run: Run, description: dict, private: bool) -> str:
         arguments = ", ".join(f"{k}={v}" for k, v in description["model_arg"].items())
         name = f"`{description['name']}`" + (f" ({arguments})" if arguments else "")
         inputs = columns_section(preprocessing, options, private)
-        return f"## Model\n\n- {name} on a table's columns.\n{task}\n\n{inputs}"
+        answer = _ANSWER.format(unit="A row")
+        return f"## Model\n\n- {name} on a table's columns.\n{task}\n- {answer}\n\n{inputs}"
     return (
         "## Model\n\n"
         f"- `{description['name']}`, {description['image_size']} px, {description['channels']} channel(s), "
         f"{description['norm']} normalisation, initial weights: {_without_folders(options.get('weights'))}.\n"
         f"{task}\n"
-        "- `serving_default` takes encoded PNG or JPEG bytes (`image_bytes`), `pixels` takes float32 pixels 0..255."
+        "- `serving_default` takes encoded PNG or JPEG bytes (`image_bytes`), turned upright by their EXIF; `pixels` "
+        "takes float32 pixels 0..255. BMP, TIFF, WebP, GIF, JPEG 2000 and PNM, which `medimg data prepare` reads, are "
+        f"not served: convert them to PNG.\n- 16-bit values: {_white(description.get('white'))}.\n"
+        f"- {_ANSWER.format(unit='An image')}"
+    )
+
+
+def _white(white: int | None) -> str:
+    if white is None:
+        return "65535 is white"
+    if white == 0:
+        return "each image's own maximum is white, also of 8-bit images, as in training"
+    return (
+        f"the training images used {white} of 65535, and {white} was made white; so it is in an image that has no "
+        "value above, and 65535 in any other"
     )
 
 
@@ -141,10 +161,7 @@ def _decision(metrics: dict | None, description: dict) -> str:
     name = "class" if len(positive) == 1 else "classes, each a finding of its own"
     listed = ", ".join(positive)
     also = "`positive_class`, `positive_probability` and `threshold`" if task == "binary" else "`threshold`, per class"
-    return (
-        f"{said}\n- Positive {name}: {listed}.\n- Every answer has `probabilities`, `classes`, `label`, {also}.\n\n"
-        + "\n".join(lines)
-    )
+    return f"{said}\n- Positive {name}: {listed}.\n- Answers also have {also}.\n\n" + "\n".join(lines)
 
 
 def _calibration(metrics: dict | None, description: dict) -> str:

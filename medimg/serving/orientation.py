@@ -1,7 +1,8 @@
-"""The EXIF orientation of a JPEG, in TensorFlow operations; `medimg.data.imaging` does the same in training.
+"""The EXIF orientation of a JPEG or PNG, in TensorFlow operations; `medimg.data.imaging` does the same in training.
 
 TensorFlow's decoder ignores it, and a photograph from a phone held upright would be served lying on its side.
-Source: EXIF 2.32, sections 4.5.4 and 4.6.2; JPEG markers: ITU-T T.81, annex B.
+Source: EXIF 2.32, sections 4.5.4 and 4.6.2; JPEG markers: ITU-T T.81, annex B; chunks: PNG 1.2, section 3.2, and its
+extension eXIf.
 """
 
 import tensorflow as tf
@@ -10,6 +11,7 @@ import tensorflow as tf
 _HEADER_BYTES = 1 << 18
 _SCAN, _END, _EXIF_SEGMENT, _TAG = 0xDA, 0xD9, 0xE1, 0x0112
 _EXIF = b"Exif\x00\x00"
+_PNG = b"\x89PNG\r\n\x1a\n"
 # By orientation 0..8: mirrored left to right first? Then turned how often by 90 degrees counter-clockwise?
 _MIRRORED = (False, False, True, False, True, True, False, True, False)
 _TURNS = (0, 0, 0, 2, 2, 1, 3, 3, 1)
@@ -20,7 +22,7 @@ def upright(image, data):
 
     Args:
         image: (H, W, C).
-        data: string scalar, the JPEG file.
+        data: string scalar, the file.
 
     Returns:
         (H, W, C) or (W, H, C).
@@ -33,10 +35,40 @@ def upright(image, data):
 
 def exif_orientation(data):
     """int32 scalar 1..8; 1, as it is stored, where the file does not say."""
-    header = tf.io.decode_raw(tf.strings.substr(data, 0, _HEADER_BYTES), tf.uint8)
-    header = tf.cast(header, tf.int32)
+    is_png = tf.equal(tf.strings.substr(data, 0, len(_PNG)), _PNG)
+    return tf.cond(is_png, lambda: _of_png(data), lambda: _of_jpeg(_numbers(data)))
+
+
+def _numbers(data):
+    return tf.cast(tf.io.decode_raw(tf.strings.substr(data, 0, _HEADER_BYTES), tf.uint8), tf.int32)
+
+
+def _of_jpeg(header):
     exif = _exif_start(header)
     return tf.cond(exif > 0, lambda: _orientation_tag(header, exif), lambda: tf.constant(1))
+
+
+def _of_png(data):
+    """Go from chunk to chunk, each with its length in front and four bytes of checksum behind."""
+    size = tf.strings.length(data)
+
+    def chunk_follows(at, exif):
+        return tf.equal(tf.strings.length(exif), 0) & (at + 8 <= size)
+
+    def next_chunk(at, exif):
+        digits = tf.cast(tf.io.decode_raw(tf.strings.substr(data, at, 4), tf.uint8), tf.int32)
+        # No chunk is longer than the file, whatever a broken one says.
+        length = tf.where(digits[0] > 0x7F, size, tf.minimum(size, tf.reduce_sum(digits * [1 << 24, 1 << 16, 256, 1])))
+        is_exif = tf.equal(tf.strings.substr(data, at + 4, 4), b"eXIf")
+        content = tf.cond(is_exif, lambda: tf.strings.substr(data, at + 8, length), lambda: tf.constant(b""))
+        return at + 12 + length, content
+
+    found = tf.while_loop(chunk_follows, next_chunk, (tf.constant(len(_PNG)), tf.constant(b"")))[1]
+    # Some writers put a JPEG's mark before it.
+    marked = tf.equal(tf.strings.substr(found, 0, len(_EXIF)), _EXIF)
+    # Padded: an empty one holds no tag.
+    header = _numbers(tf.strings.join([found, b"\0" * 16]))
+    return _orientation_tag(header, tf.where(marked, len(_EXIF), 0))
 
 
 def _exif_start(header):

@@ -27,7 +27,8 @@ class ServedTable(ServedAnswer):
     """A classifier of rows with signatures `serving_default` (raw columns) and `features` (preprocessed).
 
     `serving_default` takes numbers float32 (B,), NaN for missing, and text (B,), '' or any other of
-    `medimg.data.schema.MISSING` for missing, by the names of `columns`. A date that can't be read fails the request.
+    `medimg.data.schema.MISSING` for missing, by the names of `columns`. A row with a date that can't be read
+    is answered with an error.
 
     Args:
         model: preprocessed columns float32 (B, F) in, logits out.
@@ -77,15 +78,17 @@ class ServedTable(ServedAnswer):
 
     def _from_raw(self, **inputs):
         numbers, categories, dates = self._matrices(inputs)
-        blocks = []
+        blocks, error = [], None
         if numbers is not None:
             values = tf.cast(numbers, tf.float64)
             blocks.append(tf.where(tf.math.is_finite(values), values, _nan()))
         if categories is not None:
             blocks.append(self._codes_of(canonical(categories)))
         if dates is not None:
-            blocks.append(days_since_1970(canonical(dates)))
-        return self.answer(self._encode(tf.concat(blocks, axis=1)))
+            days, bad = days_since_1970(canonical(dates))
+            blocks.append(days)
+            error = tf.where(tf.reduce_any(bad, axis=1), f"a date is not {FORM}, or no such day", "")
+        return self.answer(self._encode(tf.concat(blocks, axis=1)), error)
 
     def _matrices(self, inputs: dict):
         """Numbers (B, n), categories (B, c) and dates (B, d); None where there are none."""
@@ -126,13 +129,13 @@ def canonical(texts):
 
 
 def days_since_1970(texts):
-    """`medimg.data.dates.days_since_1970` of canonical text; '' is NaN.
+    """`medimg.data.dates.days_since_1970` of canonical text, float64; '' is NaN, and so is what is no date.
 
     Days of the civil calendar after Hinnant, "chrono-compatible low-level date algorithms" (days_from_civil): years
     begin in March, so that the leap day is a year's last.
 
-    Raises:
-        tf.errors.InvalidArgumentError: when run, for text that is no date.
+    Returns:
+        Days, and where the text is no date.
     """
     missing = tf.equal(texts, "")
     formed = tf.strings.regex_full_match(texts, DATE)
@@ -143,16 +146,13 @@ def days_since_1970(texts):
         for start, length in ((0, 4), (5, 2), (8, 2), (11, 2), (14, 2), (17, 2))
     )
     exists = _exists(year, month, day, hour, minute, second)
-    check = tf.debugging.Assert(
-        tf.reduce_all(missing | (formed & exists)), [f"a date is not {FORM}, or no such day:", texts]
-    )
-    with tf.control_dependencies([check]):
-        shifted = year - tf.cast(month <= 2, tf.int64)
-        era, of_era = shifted // 400, shifted % 400
-        of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
-        days = era * 146097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719468
-        seconds = days * SECONDS_IN_DAY + hour * 3600 + minute * 60 + second
-        return tf.where(missing, _nan(), tf.cast(seconds, tf.float64) / SECONDS_IN_DAY)
+    shifted = year - tf.cast(month <= 2, tf.int64)
+    era, of_era = shifted // 400, shifted % 400
+    of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
+    days = era * 146097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719468
+    seconds = days * SECONDS_IN_DAY + hour * 3600 + minute * 60 + second
+    good = formed & exists
+    return tf.where(good, tf.cast(seconds, tf.float64) / SECONDS_IN_DAY, _nan()), ~(missing | good)
 
 
 def _exists(year, month, day, hour, minute, second):

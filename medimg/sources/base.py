@@ -16,7 +16,6 @@ from medimg.config import PrepareConfig
 from medimg.errors import InputError
 from medimg.option_groups import DecodingOptions
 from medimg.options import Config, flag
-from medimg.style.words import listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +39,15 @@ PARTS = {
 }
 SEPARATOR = "|"  # between several labels or boxes of one image, as in a manifest
 NOT_AN_IMAGE = "not an image file by its extension"
+# What file servers and systems keep in folders that people share: thumbnails, bins, indices. Compared without case.
+_SYSTEM = frozenset(
+    (
+        "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "lost+found", "$recycle.bin", "recycler",
+        "system volume information", "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini",
+    )
+)  # fmt: skip
+SYSTEM_FOLDER, SYSTEM_FILE = "a folder of the system's, or hidden: skipped", "a file of the system's, or hidden"
+LOOP = "a link to a folder that it lies in: skipped"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +63,8 @@ class Scan:
             (train|val|test, '' = the source gives none), optionally `x`, `y`, `width`, `height`, `finding`
             (boxes in pixels of the source's image or of `box_frame`, several joined by `|`), `mask` (a key for
             `read_mask`), and any metadata.
-        read: key -> uint8 or uint16 (H, W) or (H, W, 3); InputError when the image is broken. Called from threads.
+        read: key -> uint8 or uint16 (H, W) or (H, W, 3); InputError when the image is broken. Called from threads. A
+            list as second argument takes what the decoder complains of.
         read_mask: key -> uint8 (H, W), 0 = background, or None when the source has no masks.
         negative: the label of a multilabel set that says "none of the classes".
         modality, licence, citation: as in `dataset.yaml`.
@@ -63,13 +72,15 @@ class Scan:
         rejected: (file, reason) of what was found and can't be used.
         notes: sentences that the user should read.
         any_classes: the classes are a model's: there need not be an image of each.
+        root: the folder that keys (of masks, too) are paths below; None where they name no files.
+        tables: the other files that were read: labels, lists, archives.
     """
 
     name: str
     task: str
     classes: tuple[str, ...]
     records: pd.DataFrame
-    read: Callable[[str], np.ndarray]
+    read: Callable[..., np.ndarray]
     read_mask: Callable[[str], np.ndarray] | None = None
     negative: str = ""
     modality: str = ""
@@ -79,6 +90,21 @@ class Scan:
     rejected: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     any_classes: bool = False
+    root: Path | None = None
+    tables: tuple[Path, ...] = ()
+
+    def __post_init__(self):
+        from medimg.data.manifest import name_text
+
+        classes = tuple(map(name_text, self.classes))
+        for given, name in zip(self.classes, classes, strict=True):
+            if not name or classes.count(name) > 1:
+                raise InputError(
+                    f"class '{given}': has no name of its own, blanks and forms of Unicode aside; give it another"
+                )
+            if SEPARATOR in name:
+                raise InputError(f"class '{name}': '{SEPARATOR}' stands between several labels; give it another name")
+        object.__setattr__(self, "classes", classes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +112,7 @@ class TableScan:
     """What a source of table rows found at its path.
 
     Attributes:
-        name, task, classes, modality, licence, citation, rejected, notes: as of a Scan; no table is multilabel.
+        name, task, classes, modality, licence, citation, rejected, notes, tables: as of a Scan; no table is multilabel.
         features: what the columns beside the roles are.
         read: progress -> the rows as a manifest, and notes of what was found while reading them. The manifest has
             `schema.ROLES` as text ('' = none given), then the features, numbers as float64 with NaN and all else as
@@ -103,6 +129,7 @@ class TableScan:
     citation: str = ""
     rejected: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    tables: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,24 +190,54 @@ def need_folder(path: Path | None, source: str) -> Path:
     return Path(path)
 
 
-def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
-    """All files below a folder, sorted: (images by their extension and not hidden, the rest)."""
-    images, others = [], []
-    for place, folders, names in os.walk(folder, followlinks=True):
+def is_system(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or kept by a system or a file server for itself."""
+    return name.startswith(".") or name.lower() in _SYSTEM
+
+
+def files_below(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """All files below a folder, sorted: images by their extension, and (file or folder, reason) of the rest.
+
+    Links are followed, but not to a folder that they lie in.
+    """
+    images: list[Path] = []
+    others: list[tuple[Path, str]] = []
+
+    def unreadable(error: OSError) -> None:
+        others.append((Path(error.filename), f"can't be read ({error.strerror})"))
+
+    above = {str(folder): {_identity(place) for place in (folder, *folder.resolve().parents)}}
+    for place, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
+        passed = above.pop(place)
+        for name in sorted(folders):
+            path = Path(place) / name
+            number = _identity(path)
+            loops = number in passed
+            if loops or is_system(name):
+                others.append((path, LOOP if loops else SYSTEM_FOLDER))
+                folders.remove(name)
+            else:
+                above[str(path)] = {*passed, number}
         folders.sort()
         for name in sorted(names):
             path = Path(place) / name
-            hidden = any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
-            is_image = path.suffix.lower() in EXTENSIONS and not hidden
-            (images if is_image else others).append(path)
+            if path.suffix.lower() in EXTENSIONS and not is_system(name):
+                images.append(path)
+            else:
+                others.append((path, SYSTEM_FILE if is_system(name) else NOT_AN_IMAGE))
     return images, others
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    found = folder.stat()
+    return found.st_dev, found.st_ino
 
 
 def to_records(rows: Iterable[dict]) -> pd.DataFrame:
     """Rows as the records of a Scan: text columns are text, `patient`, `site`, `split` and `label` are there."""
     import pandas as pd
 
-    from medimg.data.manifest import TEXT_COLUMNS
+    from medimg.data.manifest import TEXT_COLUMNS, name_text
 
     # By column: a list of dictionaries would be the peak of a preparation's memory.
     columns, shared = {}, {}
@@ -197,6 +254,11 @@ def to_records(rows: Iterable[dict]) -> pd.DataFrame:
     for column in TEXT_COLUMNS:
         if column in records:
             records[column] = records[column].fillna("").astype(str)
+    for column in ("label", "patient", "site", "finding"):
+        if column in records:
+            # Not pandas' own map, which loses names that are no Unicode.
+            plain = {name: name_text(name) for name in set(records[column])}
+            records[column] = [plain[name] for name in records[column]]
     return records
 
 
@@ -205,36 +267,6 @@ def _once(value: object, shared: dict) -> object:
     if len(shared) < 1000 and isinstance(value, str):
         return shared.setdefault(value, value)
     return shared.get(value, value)
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """A CSV with every cell as stripped text ('' = empty).
-
-    Raises:
-        InputError: the file is missing or not a CSV.
-    """
-    import pandas as pd
-
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path}: can't be read ({error.strerror or error})") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable as CSV ({' '.join(str(error).split())})") from error
-    table.columns = [str(column).strip() for column in table.columns]
-    return table.apply(lambda column: column.str.strip())
-
-
-def need_columns(path: Path, table: pd.DataFrame, columns: dict[str, str]) -> None:
-    """Check that a table has the columns; `columns` maps each name to the option that names it ('' = none).
-
-    Raises:
-        InputError: names the missing column, those that exist, and the option.
-    """
-    for column, option in columns.items():
-        if column not in table:
-            remedy = f"; name the right one with {option}" if option else ""
-            raise InputError(f"{path}: column '{column}' is missing; it has {listed(table.columns, 12)}{remedy}")
 
 
 def compiled(pattern: str | None, option: str) -> re.Pattern | None:

@@ -7,13 +7,16 @@ from medimg.config import PrepareConfig
 from medimg.errors import InputError
 from medimg.option_groups import DecodingOptions, FilePatternOptions
 from medimg.sources.base import (
+    LOOP,
     NOT_AN_IMAGE,
     PARTS,
+    SYSTEM_FOLDER,
     Scan,
     Source,
     compiled,
     files_below,
     found,
+    is_system,
     need_folder,
     task_of,
     to_records,
@@ -39,7 +42,7 @@ def scan(path: Path | None, config: PrepareConfig, any_classes: bool = False) ->
     root, others = class_root(need_folder(path, "folder"))
     entries, rejected = class_files(root, any_classes)
     rejected += [(str(file), NOT_AN_IMAGE) for file in others]
-    notes = [left_out(rejected)] if rejected else []
+    notes = left_out(rejected)
     patients, patient_notes = _patients([file for file, _, _ in entries], config)
     site_pattern = compiled(config.site_pattern, "--site-pattern")
     rows = [
@@ -63,16 +66,17 @@ def scan(path: Path | None, config: PrepareConfig, any_classes: bool = False) ->
         read=reader(root, config),
         rejected=rejected,
         notes=notes + patient_notes,
+        root=root,
     )
 
 
 def reader(root: Path, config: PrepareConfig):
     """`read` of a Scan whose keys are paths below a folder; `max_megapixels` is used."""
 
-    def read(key: str):
+    def read(key: str, warnings: list[str] | None = None):
         from medimg.data.imaging import read_image
 
-        return read_image(root / key, config.max_megapixels)
+        return read_image(root / key, config.max_megapixels, warnings)
 
     return read
 
@@ -118,33 +122,49 @@ def class_files(root: Path, any_classes: bool = False) -> tuple[list[tuple[str, 
             images, others = files_below(folder)
             known.setdefault(folder.name, folder)
             entries += [(file.relative_to(root).as_posix(), folder.name, part) for file in images]
-            rejected += [(file.relative_to(root).as_posix(), NOT_AN_IMAGE) for file in others]
+            rejected += [(file.relative_to(root).as_posix(), reason) for file, reason in others]
         rejected += _loose(root, holder, "lies outside the class folders")
     if parts:
         for folder in folders:
             if folder not in parts:
-                rejected += [
-                    (file.relative_to(root).as_posix(), f"lies outside {listed(part.name for part in parts)}")
-                    for group in files_below(folder)
-                    for file in group
-                ]
+                images, others = files_below(folder)
+                reason = f"lies outside {listed(part.name for part in parts)}"
+                rejected += [(file.relative_to(root).as_posix(), reason) for file in images]
+                rejected += [(file.relative_to(root).as_posix(), why) for file, why in others]
         rejected += _loose(root, root, "lies outside the class folders")
     _check_classes(root, known, {label for _, label, _ in entries}, 1 if any_classes else 2)
     return entries, rejected
 
 
-def left_out(rejected: list[tuple[str, str]]) -> str:
-    """The sentence that counts files left out before decoding."""
-    count, first = len(rejected), listed(file for file, _ in rejected)
-    return f"{count} file{'s' * (count > 1)} left out and listed in rejected.csv: {first}"
+def left_out(rejected: list[tuple[str, str]]) -> list[str]:
+    """Sentences that count what was left out before decoding."""
+    kinds = {"file": [], "folder": []}
+    for file, reason in rejected:
+        kinds["folder" if reason in (SYSTEM_FOLDER, LOOP) else "file"].append(file)
+    return [
+        f"{len(files)} {kind}{'s' * (len(files) > 1)} left out and listed in rejected.csv: {listed(files)}"
+        for kind, files in kinds.items()
+        if files
+    ]
 
 
 def _folders(path: Path) -> list[Path]:
-    return [item for item in sorted(path.iterdir()) if item.is_dir() and not item.name.startswith((".", "__MACOSX"))]
+    return [item for item in sorted(path.iterdir()) if item.is_dir() and not is_system(item.name) and not _loops(item)]
+
+
+def _loops(folder: Path) -> bool:
+    """Whether it is a link to a folder that it lies in."""
+    return folder.is_symlink() and folder.resolve() in folder.parent.resolve().joinpath("_").parents
 
 
 def _loose(root: Path, holder: Path, reason: str) -> list[tuple[str, str]]:
-    return [(file.relative_to(root).as_posix(), reason) for file in sorted(holder.iterdir()) if file.is_file()]
+    """What lies beside class folders: files, and folders that are no classes."""
+    classes = set(_folders(holder))
+    return [
+        (item.relative_to(root).as_posix(), (LOOP if _loops(item) else SYSTEM_FOLDER) if item.is_dir() else reason)
+        for item in sorted(holder.iterdir())
+        if item not in classes
+    ]
 
 
 def _check_classes(root: Path, known: dict[str, Path], used: set[str], least: int) -> None:

@@ -93,6 +93,7 @@ def scan(path: Path | None, config: PrepareConfig) -> TableScan:
         citation=SOURCE.citation,
         rejected=found.rejected,
         notes=_notes(found, files),
+        tables=tuple(files.values()),
     )
 
 

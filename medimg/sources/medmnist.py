@@ -53,7 +53,7 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         for i, label in enumerate(numbers)
     ]
 
-    def read(key: str):
+    def read(key: str, warnings: list[str] | None = None):
         part, number = key.split("/")
         return images[part][int(number)]
 
@@ -68,6 +68,7 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         licence=info.get("license", ""),
         citation=_CITATION,
         notes=["MedMNIST publishes no patients: every image counts as its own patient"],
+        tables=(archive,),
     )
 
 

@@ -38,7 +38,7 @@ def scan(path: Path | None, config: PrepareConfig, phantom: PhantomConfig | None
         task="binary",
         classes=CLASSES,
         records=to_records(_record(phantom, key, *view) for key, view in views.items()),
-        read=lambda key: draw(phantom, *views[key]).image,
+        read=lambda key, warnings=None: draw(phantom, *views[key]).image,
         read_mask=lambda key: findings(phantom, *views[key])[0],
         modality=_MODALITY,
         licence=_LICENCE,

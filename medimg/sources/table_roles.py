@@ -7,6 +7,7 @@ from pathlib import Path
 from medimg.config import PrepareConfig
 from medimg.data import schema
 from medimg.data.dataset import SEPARATOR
+from medimg.data.manifest import name_text
 from medimg.errors import InputError
 from medimg.sources.base import PARTS, task_of
 from medimg.style.words import listed
@@ -106,7 +107,7 @@ def classes_of(path: Path, label: str, summary: ColumnSummary) -> tuple[tuple[st
     """
     where = f"{path}: column '{label}'"
     other = "name the column of labels with --label-column"
-    levels = {name: count for name, count in (summary.levels or {}).items() if name}
+    levels = {name_text(name): count for name, count in (summary.levels or {}).items() if name}
     if summary.levels is None or len(levels) > _MOST_CLASSES:
         what = "numbers" if summary.all_numbers else "values"
         raise InputError(f"{where} holds too many different {what} to be classes; {other}")

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from medimg.config import PrepareConfig
 from medimg.data import schema
 from medimg.data.dates import without_midnight
+from medimg.data.manifest import name_text
 from medimg.errors import InputError
 from medimg.sources.base import PARTS, TableScan
 from medimg.sources.table_roles import Roles, assign_roles, classes_of
@@ -68,6 +70,7 @@ def scan_table(path: Path, config: PrepareConfig) -> TableScan:
         classes=classes,
         features=tuple(column.feature for column in features.values()),
         read=lambda progress: _read(plan, progress),
+        tables=(path,),
         notes=[*file.notes, *roles.notes, *notes, *renamed, *_notes(plan, summaries)],
     )
 
@@ -162,8 +165,9 @@ def _read(plan: _Plan, progress: Callable[[int, int], None] | None) -> tuple[pd.
         if stop > plan.rows:
             raise _changed(file)
         for role, name in roles.items():
-            text = cells.categories(block[file.names.index(name)])
-            texts.setdefault(role, []).append(text)
+            missing = schema.MISSING_NAME if role in ("patient", "site") else schema.MISSING
+            text = cells.categories(block[file.names.index(name)], missing)
+            texts.setdefault(role, []).append(_names(text))
         for position, column in plan.features.items():
             converted = column.convert(block[position])
             if position in numbers:
@@ -179,6 +183,12 @@ def _read(plan: _Plan, progress: Callable[[int, int], None] | None) -> tuple[pd.
         raise _changed(file)
     notes = [f"{lost} cells are no possible dates: taken as missing"] if lost else []
     return _manifest(plan, numbers, texts), notes
+
+
+def _names(text: pa.Array) -> pa.Array:
+    # Arrow's own normalisation leaves `u` and two dots apart.
+    coded = pc.dictionary_encode(text)
+    return pa.array([name_text(name) for name in coded.dictionary.to_pylist()], pa.string()).take(coded.indices)
 
 
 def _changed(file: TableFile) -> InputError:

@@ -15,6 +15,7 @@ from medimg.config import AuditConfig, EvaluateConfig, StudyConfig, TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
+from medimg.lock import writes
 from medimg.privacy.ledger import read
 from medimg.run import Run
 from medimg.studies import over_seeds
@@ -25,6 +26,7 @@ from medimg.training.train import train
 EPSILONS = ("0.5", "1", "2", "4", "8", "inf")
 
 
+@writes("out")
 def privacy_utility(
     data: Path, out: Path, study: StudyConfig, training: TrainConfig, progress: Callable[[int, int], None] | None = None
 ) -> pd.DataFrame:

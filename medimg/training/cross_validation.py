@@ -14,6 +14,7 @@ from medimg.config import EvaluateConfig, TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.data.holdout import parts_of
 from medimg.data.positive import positive_class
+from medimg.data.splits import parts_note
 from medimg.errors import InputError
 from medimg.evaluation.calibrate import notes as calibration_notes
 from medimg.evaluation.copied_rows import copied_rows, copies_note
@@ -24,13 +25,16 @@ from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.recalibration import calibration_of
 from medimg.evaluation.summary import site_notes, summarise, summarise_sites
 from medimg.listener import Listener
+from medimg.lock import writes
 from medimg.privacy import ledger
 from medimg.privacy.folds import together
 from medimg.run import Run, environment, resumable
+from medimg.training.longer import longer
 from medimg.training.train import train
 from medimg.untrusted.csv_cells import read_csv
 
 
+@writes("out")
 def cross_validate(
     data: Path,
     out: Path,
@@ -109,7 +113,11 @@ def _claim(dataset, data: Path, out: Path, config: TrainConfig, resume: bool, ov
         run = Run.create(out, data, "train", config.to_dict(), overwrite)
         atomic.write_json(run.root / "environment.json", environment(dataset, config.seed))
         return run
-    return resumable(out, dataset)
+    run = resumable(out, dataset)
+    for name in longer(run, config):
+        run.require_extendable(name, getattr(config, name))
+        run.extend(name, config.to_dict())
+    return run
 
 
 def _one_fold(data: Path, out: Path, config: TrainConfig, fold: int, listener: Listener | None) -> dict:
@@ -205,6 +213,7 @@ def _metrics(first, dataset, config, predictions, rows, measured, trained) -> di
     metrics |= {"copies": copies} if copies else {}
     notes = [
         *unsure,
+        *parts_note(dataset.preparation, folds=True),
         *copies_note(copies, len(rows)),
         f"pooled predictions of {config.folds} models, each for patients that it had not seen; the Dataset's own parts "
         "were not used",

@@ -51,11 +51,16 @@ def describe(dataset: Dataset, config: TrainConfig, whitening: Whitening | None 
         "classes": list(dataset.classes),
         "image_size": config.image_size,
         "channels": channels,
+        "prepared_size": (dataset.preparation.get("options") or {}).get("image_size"),
+        "negative": dataset.negative,
         "norm": config.norm,
         "model_arg": config.model_arg,
         "input": "float32 (B, image_size, image_size, channels), raw pixels 0..255",
         "output": "logits float32 (B, classes)",
     }
+    white = dataset.preparation.get("white")
+    if white is not None:
+        description["white"] = white
     if config.normalize == "pca":
         paths = dataset.paths(dataset.rows("train", labelled=True))
         whitening = whitening or learnt(image_sums(paths, config.image_size, channels))

@@ -81,7 +81,7 @@ class Epochs:
             # Before the first epoch: a phase of no epochs, or killed in its first, has weights to go on with.
             self.checkpoints.save_best(stage.model, progress.phase)
             self._save()
-            progress.finished = self.phase.epochs == 0
+        progress.settle(self.phase.epochs, self.config.patience)
         if progress.finished:
             return
         stage.optimizer.learning_rate.assign(progress.learning_rate)

@@ -55,8 +55,16 @@ class Progress:
         if plateau_patience and self.plateau_waited >= plateau_patience:
             self.learning_rate *= plateau_factor
             self.plateau_waited = 0
-        self.finished = self.epoch >= epochs or bool(patience and self.waited >= patience)
+        self.settle(epochs, patience)
         return better
+
+    def settle(self, epochs: int, patience: int) -> None:
+        """Is the phase over: also one that goes on with more epochs than it had."""
+        self.finished = self.epoch >= epochs or self.stopped_early(patience)
+
+    def stopped_early(self, patience: int) -> bool:
+        """Whether the loss has not become better for so long that more epochs change nothing."""
+        return bool(patience and self.waited >= patience)
 
     def to_dict(self) -> dict:
         """Plain values."""

@@ -17,12 +17,14 @@ from medimg.errors import InputError
 from medimg.evaluation.answers import Answers
 from medimg.evaluation.calibrate import fit_on_validation, keep, require_validation
 from medimg.listener import Listener
+from medimg.lock import writes
 from medimg.models.saving import save_model
 from medimg.run import Run, environment, resumable
 from medimg.training import data as data_material
 from medimg.training import images, private, table, unseen
 from medimg.training.checkpoint import Checkpoints
 from medimg.training.lineage import Lineage, lineage_of
+from medimg.training.longer import goes_on, longer
 from medimg.training.loop import Epochs
 from medimg.training.progress import Progress
 from medimg.training.randomness import use_generators
@@ -30,6 +32,7 @@ from medimg.training.start import FIELD as START
 from medimg.training.start import require_same_start, start_of
 
 
+@writes("out")
 def train(
     data: Path | Dataset,
     out: Path,
@@ -74,13 +77,15 @@ def train(
     if resume:
         run = resumable(out, real)
         _check_same(run, extra)
-        if (run.root / "model.keras").is_file():
+        if not goes_on(run, config, listener):
             return run
         lineage = Lineage.kept(run.environment(), config.weights) or _lineage(real, config)
         description = run.description(calibrated=False)
         model = built(kind, config, description)
         start = start_of(model.get_weights(), description)
         require_same_start(run, start)
+        for name in longer(run, config):
+            run.extend(name, config.to_dict())
     else:
         lineage = _lineage(real, config)
         description = kind.describe(dataset, config)
@@ -192,4 +197,5 @@ def _train(
         fit_on_validation(config.calibrate, dataset, answers)
     keep(run.root, answers.description)
     save_model(model, run.root / "model.keras")
-    checkpoints.clear()
+    if config.is_private or progress.stopped_early(config.patience):
+        checkpoints.clear()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from medimg.lock import locked
 from synthetic.judge import (
     copies,
     diversity,
@@ -66,11 +67,17 @@ def judge(
     Raises:
         InputError: an option or a Dataset can't be used, or the report can't lie where it should.
     """
+    everything = load(synthetic, real)
+    folder = report_folder.checked(synthetic, real, report)
+    with locked(folder):
+        return _judged(everything, config, progress, folder)
+
+
+def _judged(everything: Subject, config: JudgeConfig, progress: Progress | None, folder: Path) -> dict:
+    """Measure, and write what was found."""
     # Lazily: drawing needs matplotlib.
     from synthetic.judge.report import write
 
-    everything = load(synthetic, real)
-    folder = report_folder.checked(synthetic, real, report)
     result, judged = measures(everything, config, progress)
     content = {
         "synthetic": str(everything.synthetic.root.resolve()),

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from medimg.errors import InputError
+from medimg.lock import content
 
 REPORT, JUDGEMENT, FIGURES = "report.html", "judgement.json", "figures"
 # What earlier versions left in the synthetic Dataset itself.
@@ -39,7 +40,7 @@ def checked(synthetic: Path, real: Path, given: Path | None) -> Path:
         )
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--report {folder}: is a file, not a folder")
-    others = _others(folder) if folder.is_dir() else []
+    others = _others(folder)
     if others or place == Path(real).resolve():
         what = f"holds other files ({others[0]})" if others else "is the real Dataset"
         raise InputError(f"--report {folder}: {what}; give a new folder, or that of a judgement")
@@ -79,7 +80,8 @@ def earlier(synthetic: Path) -> set[str]:
 
 def _others(folder: Path) -> list[str]:
     known = {REPORT, JUDGEMENT, FIGURES}
-    return sorted(path.name for path in folder.iterdir() if path.name not in known)
+    # Hidden ones are what a killed judgement was writing.
+    return [path.name for path in content(folder) if path.name not in known and not path.name.startswith(".")]
 
 
 def _is_judgement(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -49,17 +50,20 @@ def test_findings_of_unknown_classes_are_counted(untrained):
     assert stored["gradcam"] == judged
 
 
+@pytest.mark.slow
 def test_a_shorter_list_replaces_a_longer_one_and_methods_add_up(untrained):
-    explain(untrained, ExplainConfig(count=5))
-    explain(untrained, ExplainConfig(count=2, method=("smoothgrad",), localisation_count=0))
-    explain(untrained, ExplainConfig(count=2))
+    explain(untrained, ExplainConfig())
+    explain(untrained, ExplainConfig(method=("smoothgrad",)))
+    dataset = untrained.dataset()
+    replace(dataset, manifest=dataset.manifest.head(4)).save()
+    explain(untrained, ExplainConfig())
     folder = untrained.root / "explanations"
     index = json.loads((folder / "explanations.json").read_text())
     assert sorted(index) == ["gradcam", "smoothgrad"]
     listed = {entry[key] for entry in index["gradcam"] for key in ("overlay", "heatmap")}
     found = {f"gradcam/{file.name}" for file in (folder / "gradcam").iterdir()}
     assert found == listed | {"gradcam/contact_sheet.png"}
-    assert len(listed) == 4
+    assert len(listed) == 2 * 4
 
 
 def test_the_predicted_class_is_that_of_the_evaluation(phantom_run, tmp_path):

@@ -88,6 +88,7 @@ def shapley(model: TableModel, background: np.ndarray, row: np.ndarray) -> np.nd
     return values
 
 
+@pytest.mark.slow
 def test_a_logistic_model_has_the_closed_form(small_table):
     model = model_of(small_table)
     background, rows = raw_parts(model, small_table)
@@ -108,6 +109,7 @@ def test_a_logistic_model_has_the_closed_form(small_table):
     np.testing.assert_allclose(sampled.values, found.values, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3])
 def test_values_of_interacting_features_are_shapley_s(small_table, classes):
     model = model_of(small_table, classes, hidden=8)
@@ -198,6 +200,7 @@ def table_run(tmp_path_factory) -> tuple[Run, TableModel]:
     return write_run(root / "run", dataset, model), model
 
 
+@pytest.mark.slow
 def test_a_run_is_explained_in_files(table_run):
     run, model = table_run
     result = explain(run, ExplainConfig(count=3))
@@ -229,8 +232,9 @@ def test_a_run_is_explained_in_files(table_run):
     along = pd.read_csv(folder / "shap" / "partial_dependence.csv")
     assert set(along["feature"]) == set(model.features)
     assert along["probability"].between(0, 1).all()
-    explain(run, ExplainConfig(count=1, split="val"))
-    assert len(list((folder / "shap").glob("0*.png"))) == 1
+    other = explain(run, ExplainConfig(count=1, split="val"))["folder"]
+    assert len(list((other / "shap").glob("0*.png"))) == 1
+    assert len(list((folder / "shap").glob("0*.png"))) == 3
 
 
 def test_options_of_images_and_an_empty_part_are_refused(table_run, tmp_path):

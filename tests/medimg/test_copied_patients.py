@@ -14,6 +14,7 @@ from medimg.data.folds import in_fold
 from medimg.data.leakage import find_leakage, require_no_leakage
 from medimg.data.schema import Feature
 from medimg.errors import InputError
+from medimg.evaluation.copied_rows import equal_note
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
@@ -92,6 +93,7 @@ def test_prepare_stops_and_names_rows_and_remedy(heart, tmp_path):
     assert len(prepared(heart, tmp_path / "data", on_duplicates="drop").manifest) < len(listed) / 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["drop", "group"])
 def test_both_remedies_give_what_the_patients_give(settled, how, tmp_path):
     data = settled[how]
@@ -132,6 +134,7 @@ def test_a_part_changed_after_the_join_is_refused(settled):
     assert len(find_leakage(replace(data, manifest=manifest)).images) == 1
 
 
+@pytest.mark.slow
 def test_folds_of_a_dataset_made_by_hand(heart, tmp_path):
     data = by_hand(heart, tmp_path / "data")
     assert data.manifest["patient"].nunique() == content(data).nunique()
@@ -200,3 +203,19 @@ def test_paired_tests_take_copies_for_one_patient(judged):
     assert mcnemar(one4, other4, fourfold).p == pytest.approx(expected.p)
     assert mcnemar(one4, other4).p < expected.p
     assert mcnemar(one4, other4, fourfold).first_only == 4 * expected.first_only
+
+
+def test_rows_that_equal_training_rows_are_said_where_chance_may_have_made_them(tmp_path):
+    """A questionnaire of four answers: nobody can tell copies, so the report says how many rows there are."""
+    draw = np.random.default_rng(0)
+    rows = pd.DataFrame({f"q{i}": draw.choice(["yes", "no"], 200) for i in range(4)})
+    rows = rows.assign(row=[str(i) for i in range(200)], label=draw.choice(["a", "b"], 200), site="")
+    rows = rows.assign(patient=rows["row"], split=["train"] * 100 + ["test"] * 100)
+    features = tuple(Feature(f"q{i}", "categorical") for i in range(4))
+    data = Dataset(tmp_path, "answers", "binary", ("a", "b"), rows, features=features)
+    names = ["label", *(feature.name for feature in features)]
+    known = {tuple(row) for row in data.rows("train")[names].values}
+    expected = sum(tuple(row) in known for row in data.rows("test")[names].values)
+    assert equal_note(data, data.rows("test"))[0].startswith(f"{expected} of 100 rows equal a training row in every")
+    different = replace(data, manifest=rows.assign(q0=rows["row"]))
+    assert equal_note(different, different.rows("test")) == []

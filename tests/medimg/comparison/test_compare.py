@@ -11,9 +11,12 @@ from sklearn.metrics import roc_auc_score
 
 from medimg.comparison.compare import compare
 from medimg.comparison.delong import delong
+from medimg.comparison.figure import forest_figure
 from medimg.config import CompareConfig
 from medimg.errors import InputError
 from medimg.evaluation.intervals import cluster_weights
+from medimg.style.words import signed
+from tests.command import medimg
 from tests.medimg.comparison.conftest import scores, write_run
 
 QUICK = CompareConfig(bootstrap=200)
@@ -71,6 +74,45 @@ def test_files_agree_with_each_other(three):
             for key, end in (("value", ""), ("low", "_low"), ("high", "_high")):
                 written = table.loc[model["name"], metric + end]
                 assert written == pytest.approx(measured[key], nan_ok=True) or np.isnan(written)
+
+
+@pytest.mark.parametrize("reversed_order", [False, True])
+def test_figure_table_and_text_say_the_same_with_one_sign(tmp_path, reversed_order):
+    truth, good = scores(strength=3.0)
+    _, poor = scores(seed=1, strength=0.3)
+    _, fair = scores(seed=2, strength=2.9)
+    named = [("good", good), ("poor", poor), ("fair", fair)]
+    named = named[::-1] if reversed_order else named
+    runs = [write_run(tmp_path / name, truth, score, options={"a": name}) for name, score in named]
+    result = compare(runs, tmp_path / "out", QUICK)
+    _, right = forest_figure(result).axes
+    drawn = {float(line.get_xdata()[0]) for line in right.lines if line.get_marker() == "s"}
+    page = (tmp_path / "out" / "comparison.html").read_text()
+    values = {model["name"]: model["metrics"]["auroc"]["value"] for model in result["models"]}
+    beside = [pair for pair in result["pairs"] if pair["first"] == result["reference"]]
+    assert len(beside) == 2
+    for pair in beside:
+        value = values[pair["first"]] - values[pair["second"]]
+        assert pair["bootstrap"]["value"] == pytest.approx(value)
+        assert any(drawn_at == pytest.approx(value) for drawn_at in drawn)
+        assert signed(value) in [text.get_text() for text in right.texts]
+        words = f"{pair['first']} less {pair['second']} {signed(value)} (95% interval"
+        assert any(words in sentence for sentence in result["verdict"])
+        assert f"<td>{signed(value)}<small>" in page
+    assert right.get_title().startswith(f"{result['reference']} less the model")
+
+
+def test_without_out_no_comparison_replaces_another(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    truth, good = scores(strength=3.0)
+    runs = [write_run(tmp_path / name, truth, good, options={"a": name}) for name in ("one", "two")]
+    roots = [run.root for run in runs]
+    for words, folder in ((roots, "comparison"), (roots[::-1], "comparison-2"), ((*roots, "--out", "mine"), "mine")):
+        done = medimg("compare", *words, "--bootstrap", 20)
+        assert done.exit_code == 0, done.output
+        assert done.output.splitlines()[-1] == f"comparison in {folder}"
+    first = json.loads((tmp_path / "comparison" / "comparison.json").read_text())["reference"]
+    assert first != json.loads((tmp_path / "comparison-2" / "comparison.json").read_text())["reference"]
 
 
 def test_values_are_those_of_the_rows_whatever_their_order(three):

@@ -115,3 +115,46 @@ def test_a_lot_moves_nobody_else():
     assert np.abs(np.bincount(many) / 20_000 - (0.7, 0.15, 0.15)).max() < 0.015
     assert (lots(names, (0.5, 0.5), 1) != lots(names, (0.5, 0.5), 2)).any()
     assert (lots(names, (0.5, 0.5), 1) != lots(names, (0.5, 0.5), 1, "fold")).any()
+
+
+def shares(parts, by) -> pd.DataFrame:
+    """Share of each value's rows in train, val and test."""
+    table = pd.crosstab(np.asarray(by), parts, normalize="index")
+    return table.reindex(columns=["train", "val", "test"], fill_value=0.0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sites_have_their_share_in_every_part(seed):
+    draw = np.random.default_rng(seed)
+    site = draw.choice(list("abcd"), 455, p=[0.33, 0.32, 0.12, 0.23])
+    ill = draw.random(455) < pd.Series(site).map({"a": 0.46, "b": 0.36, "c": 0.93, "d": 0.74}).to_numpy()
+    labels = np.where(ill, "disease", "healthy")
+    parts = split_groups(labels, range(455), SHARES, seed, site)
+    # The smallest site has some 55 patients: within one of them.
+    assert np.abs(shares(parts, site) - SHARES).to_numpy().max() < 0.02
+    assert np.abs(shares(parts, labels) - SHARES).to_numpy().max() < 0.01
+    alone = split_groups(labels, range(455), SHARES, seed)
+    assert np.abs(shares(alone, site) - SHARES).to_numpy().max() > 0.03
+
+
+def test_sites_of_patients_with_many_images():
+    draw = np.random.default_rng(0)
+    groups = np.repeat(np.arange(200), draw.integers(1, 6, 200))
+    site = draw.integers(0, 5, 200).astype(str)[groups]
+    labels = draw.choice(["a", "b"], 200)[groups]
+    parts = split_groups(labels, groups, SHARES, 0, site)
+    assert all(len(set(parts[groups == group])) == 1 for group in range(200))
+    assert np.abs(shares(parts, site) - SHARES).to_numpy().max() < 0.05
+    assert np.abs(shares(parts, labels) - SHARES).to_numpy().max() < 0.02
+
+
+def test_sites_of_a_few_patients_take_no_room():
+    site = np.repeat(np.arange(20), 3).astype(str)
+    parts = split_groups(["a"] * 60, range(60), SHARES, 0, site)
+    # As without sites, to one patient.
+    assert pd.Series(parts).value_counts().to_dict() == pytest.approx({"train": 42, "val": 9, "test": 9}, abs=1)
+
+
+def test_one_site_is_none():
+    labels = ["a", "b", "b"] * 30
+    assert (split_groups(labels, range(90), SHARES, 0, ["x"] * 90) == split_groups(labels, range(90), SHARES, 0)).all()

@@ -109,7 +109,7 @@ def test_probabilities_are_those_of_the_closed_form(evaluated):
 def test_metrics_follow_from_the_files_alone(evaluated):
     run, metrics, _ = evaluated
     stored = json.loads((run.root / "metrics.json").read_text())
-    assert stored == json.loads(json.dumps(metrics))
+    assert {**stored, "report": str(run.root / "report.html")} == json.loads(json.dumps(metrics))
     table = pd.read_csv(run.root / "predictions.csv")
     called = table["p_ill"] >= stored["threshold"]["value"]
     assert (called == (table["predicted"] == "ill")).all()

@@ -17,9 +17,11 @@ from medimg.config import PhantomConfig, PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import byte_hash, pixel_hash, read_image, resize
 from medimg.data.leakage import find_leakage
+from medimg.data.splits import parts_note
 from medimg.errors import InputError
 from medimg.preparation.decoding import unique_names
 from medimg.preparation.prepare import SCRATCH, prepare
+from tests.command import medimg
 
 KERMANY = r"(person\d+|IM-\d+|NORMAL2-IM-\d+)"
 DRAW = np.random.default_rng(0)
@@ -135,6 +137,44 @@ def test_official_parts_stay_and_val_is_carved(tmp_path):
     assert len(dataset.rows("val")) == 6
     assert dataset.rows("val")["label"].value_counts().to_dict() == {"a": 3, "b": 3}
     assert any("no official val" in note for note in dataset.preparation["notes"])
+
+
+def test_official_parts_are_the_default(tmp_path):
+    source = official(tmp_path / "set")
+    default = prepare("folder", source, tmp_path / "data", PrepareConfig())
+    named = prepare("folder", source, tmp_path / "named", PrepareConfig(split="official"))
+    pd.testing.assert_frame_equal(default.manifest, named.manifest)
+    assert default.preparation["split"] == "official"
+    notes = default.preparation["notes"]
+    assert any("the source's own parts are kept (train 40, test 10)" in note for note in notes)
+    assert any("no official val: 15% of the training part, by patient" in note for note in notes)
+
+
+def test_parts_drawn_anew_are_said_to_be_so(tmp_path):
+    source = official(tmp_path / "set")
+    anew = prepare("folder", source, tmp_path / "data", PrepareConfig(split="70/15/15"))
+    assert {split_of(anew)[f"test/a/test{i:02d}_a.png"] for i in range(5)} != {"test"}
+    assert any(note.startswith("not the official test part") for note in anew.preparation["notes"])
+    assert parts_note(Dataset.load(anew.root).preparation)[0].startswith("not the official test part")
+    drawn = prepare("folder", folders(tmp_path / "other"), tmp_path / "drawn", PrepareConfig())
+    assert drawn.preparation["split"] == "drawn"
+    assert not any("official" in note for note in drawn.preparation["notes"])
+    assert parts_note(drawn.preparation) == []
+    with pytest.raises(InputError, match="--split-draw lot: official parts are not drawn"):
+        prepare("folder", source, tmp_path / "lot", PrepareConfig(split_draw="lot"))
+    lot = PrepareConfig(split="70/15/15", split_draw="lot")
+    assert prepare("folder", source, tmp_path / "lot", lot).preparation["split"] == "drawn anew"
+
+
+def test_counts_say_what_they_count(tmp_path):
+    for i in range(40):
+        draw(tmp_path / f"{i}.png")
+    rows = [f"{i}.png,{'ab'[i % 2]},p{i // 2},{('train', 'test')[i > 29]}" for i in range(40)]
+    (tmp_path / "t.csv").write_text("image,label,patient,split\n" + "\n".join(rows))
+    command = ("data", "prepare", "csv", tmp_path / "t.csv", "--split", "70/15/15", "--out", tmp_path / "data")
+    for output in (medimg(*command).output, medimg("data", "inspect", tmp_path / "data").output):
+        assert "14 of 20 patients are in training, 3 in validation, 3 in test; 28, 6 and 6 of 40 images" in output
+        assert "not the official test part" in output
 
 
 def test_official_parts_patients_in_two_stay_in_test(tmp_path):
@@ -264,7 +304,7 @@ def test_a_killed_preparation_goes_on(tmp_path):
     written = {path: path.stat().st_mtime_ns for path in sorted((out / "images").rglob("a*.png"))[:30]}
     gone = next(iter(written))
     gone.unlink()
-    with pytest.raises(InputError, match="unfinished preparation of another source or image size"):
+    with pytest.raises(InputError, match="unfinished preparation of another image size"):
         prepare("folder", source, out, PrepareConfig(image_size=8))
     dataset = prepare("folder", source, out, PrepareConfig())
     assert all(path.stat().st_mtime_ns == then for path, then in written.items() if path != gone)
@@ -276,6 +316,7 @@ def test_a_killed_preparation_goes_on(tmp_path):
 # --- real samples
 
 
+@pytest.mark.slow
 def test_kermany_official_has_no_patient_in_two_parts(medical_data, tmp_path):
     source = medical_data / "kermany_chest_xray_224" / "chest_xray"
     config = PrepareConfig(split="official", patient_pattern=KERMANY, image_size=32)
@@ -287,6 +328,7 @@ def test_kermany_official_has_no_patient_in_two_parts(medical_data, tmp_path):
     assert not find_leakage(dataset)
 
 
+@pytest.mark.slow
 def test_isic_conflicts_are_listed_by_file(medical_data, tmp_path):
     source = medical_data / "isic_9class_180"
     with pytest.raises(InputError, match=r"groups of identical images .*with conflicting labels.*duplicates.csv"):

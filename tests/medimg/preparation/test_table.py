@@ -8,7 +8,8 @@ import yaml
 from medimg.atomic import write_text
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
-from medimg.preparation.prepare import _pixels_of, prepare
+from medimg.preparation.claim import _pixels_of
+from medimg.preparation.prepare import prepare
 from medimg.preparation.table_splits import assign_row_parts
 
 SPLIT = (0.7, 0.15, 0.15)

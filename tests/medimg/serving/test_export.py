@@ -1,6 +1,5 @@
 """The served model: decoding, resizing, signatures, warm-up, parity, and nothing left behind on failure."""
 
-import base64
 import dataclasses
 import json
 
@@ -10,12 +9,14 @@ import pytest
 import tensorflow as tf
 
 from medimg.config import EvaluateConfig, ExportConfig
+from medimg.data.imaging import write_png
+from medimg.data.intensity import to_full_scale
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.prediction import predict
 from medimg.pipeline.pixels import load_image
 from medimg.serving import export as exporting
-from medimg.serving.export import export, serving_commands
+from medimg.serving.export import export
 from medimg.serving.images import Served, decode
 from medimg.serving.requests import WARMUP
 
@@ -45,6 +46,20 @@ def test_served_pixels_are_the_training_pixels(form, stored, channels, tmp_path)
     np.testing.assert_allclose(theirs, ours, atol=1 / 128 if form.endswith("16") else 0)
 
 
+@pytest.mark.parametrize("high", [4095, 3000, 65535])
+@pytest.mark.parametrize("white", [4095, 0])
+def test_values_of_a_detector_are_served_as_they_were_prepared(white, high, tmp_path):
+    image = np.random.default_rng(1).integers(0, high, (96, 96), np.uint16, endpoint=True)
+    image[0, 0] = high
+    prepared = image if high == 65535 else to_full_scale(image, white)
+    write_png(tmp_path / "source.png", image)
+    write_png(tmp_path / "prepared.png", prepared)
+    expected = load_image(tmp_path / "prepared.png", 64, 1)
+    for name in ("source.png", "prepared.png"):
+        served = decode(tf.constant((tmp_path / name).read_bytes()), 64, 1, white).numpy()
+        np.testing.assert_allclose(served, expected, atol=1 / 128)
+
+
 def test_training_resize_is_opencv_to_rounding(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (200, 200), np.uint8)
     cv2.imwrite(str(tmp_path / "image.png"), image)
@@ -53,6 +68,7 @@ def test_training_resize_is_opencv_to_rounding(tmp_path):
     assert np.abs(ours - reference).max() <= 1
 
 
+@pytest.mark.slow
 def test_signatures_give_probabilities_classes_and_label(exported, phantom_run, phantom_data):
     served = tf.saved_model.load(str(exported))
     rows = phantom_data.rows("test").head(6)
@@ -85,6 +101,7 @@ def test_multilabel_and_multiclass_labels():
     assert one.from_pixels(x)["label"].numpy().tolist() == [b"c", b"c"]
 
 
+@pytest.mark.slow
 def test_warmup_requests_are_real_and_run(exported, phantom_data):
     from tensorflow_serving.apis import prediction_log_pb2
 
@@ -101,6 +118,7 @@ def test_warmup_requests_are_real_and_run(exported, phantom_data):
     assert names == ["serving_default"] * 4 + ["pixels"]
 
 
+@pytest.mark.slow
 def test_the_graph_holds_no_python(exported):
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
@@ -112,6 +130,7 @@ def test_the_graph_holds_no_python(exported):
     assert b"medimg" not in (exported / "saved_model.pb").read_bytes()
 
 
+@pytest.mark.slow
 def test_versions_count_up_and_the_card_tells_the_numbers(exported, phantom_run):
     again = export(phantom_run, exported.parent, ExportConfig(samples=2))
     assert [exported.name, again.name] == ["1", "2"]
@@ -123,10 +142,11 @@ def test_versions_count_up_and_the_card_tells_the_numbers(exported, phantom_run)
     assert str(phantom_run.root.parent) not in card
 
 
+@pytest.mark.slow
 def test_an_export_without_parity_fails_and_leaves_nothing(phantom_run, tmp_path, monkeypatch):
     class Wrong(Served):
-        def _from_pixels(self, pixels):
-            return super()._from_pixels(255.0 - pixels)
+        def _from_pixels(self, pixels, error=None):
+            return super()._from_pixels(255.0 - pixels, error)
 
     monkeypatch.setattr(exporting, "Served", Wrong)
     with pytest.raises(InputError, match=r"not exported: .* differ by"):
@@ -134,6 +154,7 @@ def test_an_export_without_parity_fails_and_leaves_nothing(phantom_run, tmp_path
     assert not (tmp_path / "saved" / "wrong").exists()
 
 
+@pytest.mark.slow
 def test_an_export_that_needs_our_code_fails(phantom_run, tmp_path, monkeypatch):
     def unloadable(served, folder):
         (folder / "saved_model.pb").write_bytes(b"broken")
@@ -151,12 +172,3 @@ def test_missing_images_are_named(phantom_run, tmp_path, monkeypatch):
     monkeypatch.setattr(type(phantom_run), "dataset", lambda self: moved)
     with pytest.raises(InputError, match=r"gone/.*missing"):
         export(phantom_run, tmp_path / "x", ExportConfig())
-
-
-def test_the_commands_carry_the_name_and_base64(tmp_path):
-    docker, curl = serving_commands(tmp_path / "chest", "chest")
-    assert f"{tmp_path}/chest:/models/chest" in docker
-    assert "/v1/models/chest:predict" in curl
-    assert '"b64"' in curl
-    # What TF Serving does with {"b64": ...}: the same bytes arrive.
-    assert base64.b64decode(base64.b64encode(b"\x89PNG")) == b"\x89PNG"

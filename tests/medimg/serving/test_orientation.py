@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -30,6 +31,35 @@ def exif(orientation: int, order: str, before: int = 0) -> bytes:
     entries.append(struct.pack(order + "HHIHH", 0x0112, 3, 1, orientation, 0))
     head = {"<": b"II", ">": b"MM"}[order] + struct.pack(order + "HI", 42, 8)
     return b"Exif\0\0" + head + struct.pack(order + "H", len(entries)) + b"".join(entries) + b"\0" * 4
+
+
+def png(block: bytes, last: bool = False, image: np.ndarray = PHOTO) -> bytes:
+    """A PNG with an eXIf chunk before its pixels, or as its last chunk."""
+    data = cv2.imencode(".png", image)[1].tobytes()
+    chunk = struct.pack(">I", len(block)) + b"eXIf" + block + struct.pack(">I", zlib.crc32(b"eXIf" + block))
+    at = len(data) - 12 if last else 33
+    return data[:at] + chunk + data[at:]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(("order", "before", "last", "marked"), [("<", 0, False, False), (">", 3, True, True)])
+def test_a_turned_png_is_served_as_it_was_trained(orientation, order, before, last, marked, tmp_path):
+    data = png(exif(orientation, order, before)[0 if marked else 6 :], last)
+    assert exif_orientation(tf.constant(data)).numpy() == orientation
+    path = tmp_path / "photo.png"
+    path.write_bytes(data)
+    for size in (32, 64):
+        served = decode(tf.constant(data), size, 3).numpy()
+        np.testing.assert_array_equal(served, load_image(path, size, 3))
+
+
+def test_a_png_without_or_with_broken_exif_is_as_stored():
+    for block in (b"", b"II*\0\xff\xff\0\0", b"\xff" * 40, exif(9, ">")[6:]):
+        assert exif_orientation(tf.constant(png(block))).numpy() == 1
+    plain = cv2.imencode(".png", PHOTO)[1].tobytes()
+    endless = plain[:8] + b"\xff\xff\xff\xff" + plain[12:]
+    for data in (plain, endless, plain[:8], plain[:15], plain[:40]):
+        assert exif_orientation(tf.constant(data)).numpy() == 1
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -1,0 +1,76 @@
+"""Where in a Run a result goes: what is asked again replaces its result, what is asked otherwise leaves it.
+
+The Run itself (of explanations its `explanations/`) holds what was asked first, until what is asked by default takes
+that place and the other moves beside it. All else has a folder named by what was asked.
+"""
+
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count
+from pathlib import Path
+
+# Folder -> what its result answers; None where it holds no whole result.
+Held = Callable[[Path], dict | None]
+_LONGEST = 110  # bytes of a name, and of its options
+
+
+def place_of(top: Path, below: Path, name: str, asked: dict, held: Held, files: Iterable[str]) -> Path:
+    """The folder of a result that may lie at the top.
+
+    Args:
+        top: the Run, or its explanations.
+        below: where the other folders are.
+        name: of what is asked, without options.
+        asked: what decides the result; `options` are those that are not at their defaults.
+        held: see there.
+        files: of a result, the one that `held` reads last.
+    """
+    known = held(top)
+    if known is None or known == asked:
+        return top
+    if asked["options"]:
+        return beside(below, name, asked, held, plain=False)
+    _move(top, beside(below, name, known, held, plain=False), files)
+    return top
+
+
+def beside(below: Path, name: str, asked: dict, held: Held, plain: bool = True) -> Path:
+    """The first folder that is free or has this very result: NAME, NAME with the options, then numbers.
+
+    Args:
+        below: where the folders are.
+        name: of what is asked.
+        asked: as of `place_of`.
+        held: see there.
+        plain: NAME alone will do as well.
+    """
+    names = _names(_safe(name) or "data", _safe(_words(asked)), plain)
+    return next(below / one for one in names if held(below / one) in (None, asked))
+
+
+def _names(name: str, words: str, plain: bool) -> Iterator[str]:
+    if plain:
+        yield name
+    yield name + words
+    for number in count(2):
+        yield f"{name}{words}-{number}"
+
+
+def _words(asked: dict) -> str:
+    if "options" not in asked:
+        # Of a version that did not write them down.
+        return "-earlier"
+    return "".join(f"-{key.replace('_', '-')}-{value}" for key, value in asked["options"].items())
+
+
+def _safe(name: str) -> str:
+    plain = "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip(".")
+    return plain.encode()[:_LONGEST].decode(errors="ignore")
+
+
+def _move(top: Path, aside: Path, files: Iterable[str]) -> None:
+    for file in files:
+        if (top / file).exists():
+            (aside / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(aside / file, ignore_errors=True)
+            shutil.move(top / file, aside / file)

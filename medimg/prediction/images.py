@@ -1,0 +1,120 @@
+"""Image files -> batches of pixels as training saw them, and what of each file's form is unlike training."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from medimg.data.imaging import pixel_hash, read_image
+from medimg.errors import InputError
+from medimg.pipeline.pixels import as_pixels, at_model_size
+from medimg.prediction.inputs import Image
+from medimg.preparation.decoding import as_prepared, in_threads
+from medimg.privacy.ledger import is_private
+from medimg.run import Run
+
+# Largest value of 12 bits: what detectors and DICOM store in 16-bit files.
+TWELVE_BITS = 4095
+PROTECTED = "left out: of a patient whom the Run protects, and what is computed of them now has no noise"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What an image is beside its content.
+
+    Attributes:
+        width, height: in pixels, of the file; 0 where they are those of the preparation, which tell nothing.
+        is_colour: its channels differ.
+        is_deep: its values have 16 bits.
+        is_twelve_bit: and use no more than 12 of them.
+    """
+
+    width: int
+    height: int
+    is_colour: bool
+    is_deep: bool
+    is_twelve_bit: bool
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Batch:
+    """Some inputs in their order.
+
+    Attributes:
+        names: (B,).
+        inputs: float32 (G, ...), what the model takes, of the G that can be used.
+        forms: (G,), of images.
+        broken: (B,), why it can't be used; '' for the G that can.
+        warnings: (B,).
+    """
+
+    names: list[str]
+    inputs: np.ndarray
+    forms: list[Form]
+    broken: list[str]
+    warnings: list[list[str]]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How images reach the model: as the Dataset's preparation and the training's pipeline read them.
+
+    Attributes:
+        image_size, channels: of the model.
+        prepared_size: the size that the training images were prepared at, None: each its own.
+        max_megapixels: of a larger image nothing is decoded.
+        protected: `pixel_hash` of images that are left out.
+        white: what was made white of the training images (`as_prepared`).
+    """
+
+    image_size: int
+    channels: int
+    prepared_size: int | None
+    max_megapixels: float = 100
+    protected: frozenset[str] = frozenset()
+    white: int | None = None
+
+    def batches(self, images: Iterable[Image], batch_size: int) -> Iterator[Batch]:
+        """Decoded in threads, two batches ahead."""
+        loaded = in_threads(self._load, images, os.cpu_count() or 1, 2 * batch_size)
+        while some := list(islice(loaded, batch_size)):
+            names, pixels, forms, broken = zip(*some, strict=True)
+            good = [image for image in pixels if image is not None]
+            shape = (0, self.image_size, self.image_size, self.channels)
+            inputs = np.stack(good) if good else np.zeros(shape, np.float32)
+            yield Batch(list(names), inputs, [f for f in forms if f], list(broken), [[] for _ in names])
+
+    def _load(self, image: Image) -> tuple[str, np.ndarray | None, Form | None, str]:
+        try:
+            if image.why:
+                raise InputError(image.why)
+            decoded = read_image(image.path, self.max_megapixels)
+            height, width = decoded.shape[:2]
+            # A file that uses more values than those of training did would saturate.
+            fits = not self.white or decoded.dtype != np.uint16 or int(decoded.max()) <= self.white
+            known = (None, None) if image.is_prepared else (self.prepared_size, self.white if fits else None)
+            prepared = as_prepared(decoded, *known)
+            if self.protected and pixel_hash(prepared) in self.protected:
+                raise InputError(PROTECTED)
+        except InputError as error:
+            return image.name, None, None, str(error).removeprefix(f"{image.path}: ")
+        if width == height == self.prepared_size:
+            width = height = 0
+        deep = decoded.dtype == np.uint16
+        form = Form(width, height, prepared.ndim == 3, deep, deep and int(decoded.max()) <= TWELVE_BITS)
+        return image.name, as_pixels(at_model_size(prepared, self.image_size, self.channels)), form, ""
+
+
+def protected_images(run: Run) -> frozenset[str]:
+    """`pixel_hash` of the images of patients whom a private Run protects; none where its data are not here."""
+    if not is_private(run.config["options"]) or not Path(run.config["data"]).exists():
+        return frozenset()
+    dataset = run.dataset()
+    rows = dataset.rows("train")
+    if "pixels" in rows:
+        return frozenset(rows["pixels"])
+    hashes = in_threads(lambda path: pixel_hash(read_image(path)), dataset.paths(rows), os.cpu_count() or 1)
+    return frozenset(hashes)

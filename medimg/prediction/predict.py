@@ -1,0 +1,249 @@
+"""predict(): a Run and files without labels -> a CSV of probabilities, decisions and warnings."""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from medimg import atomic
+from medimg.config import PredictConfig
+from medimg.data.dataset import Dataset
+from medimg.errors import InputError
+from medimg.evaluation.evaluate import training_data
+from medimg.evaluation.prediction import probabilities
+from medimg.evaluation.predictions import as_written
+from medimg.prediction import tables
+from medimg.prediction.decision import Decision, decision_of
+from medimg.prediction.familiarity import Familiarity, Forward, familiarity
+from medimg.prediction.images import Batch, Reader, protected_images
+from medimg.prediction.inputs import Image, existing, images_of
+from medimg.privacy.ledger import is_private
+from medimg.run import Run
+from medimg.tables.preprocessing import Preprocessing
+from medimg.untrusted.csv_cells import quoted
+
+# Of some images: their rows' numbers in the CSV, names, pixels, probabilities, and the classes that they are called.
+SaveMaps = Callable[[list[int], list[str], np.ndarray, np.ndarray, np.ndarray], None]
+
+
+@dataclass
+class Predicted:
+    """What was done.
+
+    Attributes:
+        unit: `image` or `row`.
+        notes: sentences on how.
+        rows: in the CSV.
+        warned: of them used, with a warning.
+        broken: (name, reason) of what could not be used, which the CSV has too.
+    """
+
+    unit: str
+    notes: list[str]
+    rows: int = 0
+    warned: int = 0
+    broken: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class Input:
+    """What is predicted, and how rows of the Run's own Dataset are read for comparison.
+
+    Attributes:
+        count: rows in all.
+        batches: of them.
+        of_dataset: rows of the Run's Dataset -> batches of them.
+        notes: sentences on what was left out.
+    """
+
+    count: int
+    batches: Iterable[Batch]
+    of_dataset: Callable[[Dataset, pd.DataFrame], Iterable[Batch]]
+    notes: list[str]
+
+
+def predict(
+    run: Run,
+    paths: tuple[str, ...],
+    out: Path,
+    config: PredictConfig,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    maps: Callable[[Run, Path], SaveMaps] | None = None,
+) -> Predicted:
+    """Write `out`: image (of a table: row), p_<class>..., decision, threshold, positive_class and warnings.
+
+    Images are read as the preparation of the Run's Dataset and its training read them, a few at a time; rows of a table
+    as source `table` reads them. What can't be used is a row without probabilities, whose warnings say why.
+
+    Args:
+        run: the Run.
+        paths: image files, folders, Datasets or CSVs of paths; for a table CSVs, Parquet files or Datasets.
+        out: the CSV, which gets its name when it is whole.
+        config: options.
+        overwrite: replace `out`.
+        progress: called with rows done and in all.
+        maps: of a Run and a folder makes what saves heat maps there, for `--save-maps`.
+
+    Raises:
+        InputError: a path, an option or the Run can't be used, or `out` is there already.
+    """
+    description, found = run.description(), existing(paths)
+    folder = out.with_name(f"{out.stem}-maps") if config.save_maps else None
+    _require_free(out, folder, overwrite)
+    dataset = training_data(run)
+    read = _table if "preprocessing" in description else _images
+    source = read(run, description, found, config, dataset)
+    model = run.model()
+    decision = decision_of(run, model, description, dataset, config.batch_size)
+    forward = forward_of(model)
+    known = familiarity(run, dataset, forward, source.of_dataset)
+    unit = "row" if "preprocessing" in description else "image"
+    result = Predicted(unit, [*source.notes, decision.statement, *_told(run, dataset, known, unit)])
+    with _replacing(folder) as place, atomic.replacing(out) as temporary:
+        save = maps(run, place) if place and maps else None
+        for batch in source.batches:
+            table = _answered(batch, forward, decision, known, result, save)
+            quoted(table).to_csv(temporary, mode="a", header=not result.rows, index=False)
+            result.rows += len(table)
+            if progress:
+                progress(result.rows, source.count)
+    return result
+
+
+def forward_of(model) -> Forward:
+    """From inputs to what the last layer is given and to logits: one graph for any batch size."""
+    import tensorflow as tf
+
+    both = tf.keras.Model(model.input, [model.layers[-1].input, model.output])
+    shape = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
+    graph = tf.function(lambda inputs: both(inputs, training=False), input_signature=[shape])
+    return lambda inputs: tuple(each.numpy() for each in graph(inputs))
+
+
+def _answered(
+    batch: Batch,
+    forward: Forward,
+    decision: Decision,
+    known: Familiarity | None,
+    result: Predicted,
+    save: SaveMaps | None,
+) -> pd.DataFrame:
+    """The CSV's rows of a batch, counted in `result`; its maps are saved."""
+    good = np.flatnonzero([not why for why in batch.broken])
+    chances = np.zeros((0, len(decision.classes)))
+    if len(good):
+        features, logits = forward(batch.inputs)
+        chances = as_written(probabilities(logits, decision.task, decision.calibrator))
+        for place, i in enumerate(good if known else ()):
+            batch.warnings[i].extend(known.of_form(batch.forms[place]) if batch.forms else ())
+        for i, far in zip(good, known.of_features(features) if known else [], strict=bool(known)):
+            batch.warnings[i].extend([far] if far else ())
+        if save:
+            # Of a multilabel row without any class, the likeliest one's.
+            called = np.where(decision.predictions(chances).decisions, 1 + chances, chances).argmax(axis=1)
+            save([result.rows + i for i in good], [batch.names[i] for i in good], batch.inputs, chances, called)
+    result.warned += sum(bool(batch.warnings[i]) for i in good)
+    result.broken += [(name, why) for name, why in zip(batch.names, batch.broken, strict=True) if why]
+    warnings = [why or "; ".join(found) for why, found in zip(batch.broken, batch.warnings, strict=True)]
+    return decision.table(result.unit, batch, chances, warnings)
+
+
+def _images(run: Run, description: dict, paths: list[Path], config: PredictConfig, dataset: Dataset | None) -> Input:
+    images, notes = images_of(paths, config.image_column)
+    # Runs of before it was kept: as their Dataset says.
+    given = (dataset.preparation.get("options") or {}).get("image_size") if dataset else None
+    prepared = description.get("prepared_size", given)
+    reader = Reader(
+        description["image_size"],
+        description["channels"],
+        prepared,
+        config.max_megapixels,
+        white=description.get("white"),
+    )
+    own = replace(reader, protected=protected_images(run))
+
+    def of_dataset(data: Dataset, rows: pd.DataFrame) -> Iterable[Batch]:
+        named = (Image(name, data.root / name, True) for name in rows["image"])
+        return reader.batches(named, config.batch_size)
+
+    return Input(len(images), own.batches(images, config.batch_size), of_dataset, notes)
+
+
+def _table(run: Run, description: dict, paths: list[Path], config: PredictConfig, dataset: Dataset | None) -> Input:
+    for given, name in ((config.save_maps, "--save-maps"), (config.image_column, "--image-column")):
+        if given:
+            raise InputError(f"{name}: is for images, the Run is of a table; leave it out")
+    preprocessing = Preprocessing.from_dict(description["preprocessing"])
+    found = tables.tables_of(paths, preprocessing)
+
+    def of_dataset(_: Dataset, rows: pd.DataFrame) -> Iterable[Batch]:
+        return tables.batches([tables.Rows(len(rows), frame=rows)], preprocessing, frozenset())
+
+    streamed = tables.batches(found, preprocessing, tables.protected_rows(run, preprocessing))
+    notes = [f"{t.file.path}: {note}" for t in found if t.file for note in t.file.notes]
+    return Input(sum(table.count for table in found), streamed, of_dataset, notes)
+
+
+def _told(run: Run, dataset: Dataset | None, known: Familiarity | None, unit: str) -> list[str]:
+    """What warnings are based on, or why there are none."""
+    private = is_private(run.config["options"])
+    notes = []
+    if private and dataset is None:
+        notes.append(f"whether {unit}s are of patients whom the Run protects is not checked: its data are not here")
+    if known is None:
+        notes.append(f"not compared with training: the Run's data are not at {run.config['data']}, nor can be read")
+        return notes
+    facts = known.facts
+    if np.isinf(facts.limit):
+        notes.append("distance from training not judged: too few rows in the Run's data, or features that don't vary")
+    else:
+        rows = "training" if facts.part == "train" else "validation (the Run protects those of training)"
+        notes.append(
+            f"far from training: farther than {facts.limit:.3g} from the mean of {facts.rows} {unit}s of {rows}, as 1% "
+            f"of {facts.calibrated_on} {unit}s of validation at most are"
+        )
+    if unit == "image" and facts.widths is None:
+        notes.append("sizes not compared: the Run's Dataset does not tell its sources' sizes")
+    return notes
+
+
+def _require_free(out: Path, folder: Path | None, overwrite: bool) -> None:
+    if out.is_dir():
+        raise InputError(f"--out {out}: is a folder; give a file")
+    for path in (out, folder):
+        if path and path.exists() and not overwrite:
+            raise InputError(f"--out {out}: {path} is there already; give another file or --overwrite")
+    # Whatever else lies in a folder of that name is not ours to remove.
+    if folder and folder.exists() and not (folder.is_dir() and all(map(_is_map, folder.iterdir()))):
+        raise InputError(f"--out {out}: {folder} holds other things than maps; give another file")
+
+
+def _is_map(path: Path) -> bool:
+    return path.is_file() and re.match(r"\d{3,}-.*\.(png|npz)$", path.name) is not None
+
+
+@contextmanager
+def _replacing(folder: Path | None) -> Iterator[Path | None]:
+    """A temporary folder that takes the place of `folder` when all has gone well."""
+    if folder is None:
+        yield None
+        return
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    except OSError as error:
+        raise atomic.cannot_write(folder, error) from error
+    try:
+        yield temporary
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.chmod(0o755)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,121 @@
+"""Ask a TensorFlow Serving server what this model answered when it was exported, and compare.
+
+`python check.py --rest http://HOST:8501 --grpc HOST:8500 [IMAGE ...]`, from the model's folder or any other. It needs
+no medimg: REST needs Python alone, gRPC the package tensorflow-serving-api. It ends with code 0 when every answer is
+the exported model's within the tolerance, with 1 when one is not or no server answers. Images are sent as well, and
+what is answered is printed. The requests are drawn: they show no patient.
+"""
+
+import argparse
+import base64
+import json
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+SECONDS = 60
+
+
+def newest(folder: Path) -> Path:
+    """The model's highest version."""
+    return max((path for path in folder.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
+
+
+def by_rest(server: str, name: str, request: dict) -> list[dict]:
+    """The answer to each example: `label`, `probabilities` and `error`."""
+    columns = {key: _listed(tensor) for key, tensor in request["inputs"].items()}
+    instances = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    body = {"signature_name": request["signature_name"], "instances": instances}
+    url = f"{server.rstrip('/')}/v1/models/{urllib.parse.quote(name)}:predict"
+    sent = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(sent, timeout=SECONDS) as answer:
+        return json.load(answer)["predictions"]
+
+
+def by_grpc(server: str, name: str, request: dict) -> list[dict]:
+    """As `by_rest`."""
+    import grpc
+    import numpy as np
+    import tensorflow as tf
+    from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_service_pb2_grpc
+
+    spec = model_pb2.ModelSpec(name=name, signature_name=request["signature_name"])
+    asked = predict_pb2.PredictRequest(model_spec=spec)
+    for key, tensor in request["inputs"].items():
+        values = tensor["values"]
+        if tensor["dtype"] == "bytes":
+            values = [base64.b64decode(value) for value in values]
+        kind = tf.float32 if tensor["dtype"] == "float32" else tf.string
+        asked.inputs[key].CopyFrom(tf.make_tensor_proto(values, kind))
+    with grpc.insecure_channel(server) as channel:
+        answer = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(asked, timeout=SECONDS)
+    arrays = {key: tf.make_ndarray(tensor) for key, tensor in answer.outputs.items()}
+    texts = {key: np.vectorize(bytes.decode)(values) for key, values in arrays.items() if values.dtype == object}
+    arrays = {key: values.tolist() for key, values in {**arrays, **texts}.items()}
+    return [dict(zip(arrays, values, strict=True)) for values in zip(*arrays.values(), strict=True)]
+
+
+def _listed(tensor: dict) -> list:
+    return [{"b64": value} for value in tensor["values"]] if tensor["dtype"] == "bytes" else tensor["values"]
+
+
+def difference(request: dict, answers: list[dict]) -> float:
+    """Largest difference of probabilities; infinite where a label differs."""
+    if [answer["label"] for answer in answers] != request["labels"]:
+        return float("inf")
+    pairs = zip(request["probabilities"], (answer["probabilities"] for answer in answers), strict=True)
+    return max(abs(a - b) for expected, answered in pairs for a, b in zip(expected, answered, strict=True))
+
+
+def compare(kind: str, ask, content: dict) -> bool:
+    """Print a line a request; whether all agree."""
+    fine = True
+    for request in content["requests"]:
+        gap = difference(request, ask(request))
+        agrees = gap <= content["tolerance"]
+        fine &= agrees
+        count = len(request["labels"])
+        print(
+            f"{kind} {request['signature_name']}: {count} examples, largest difference {gap:.1e}",
+            "agrees" if agrees else "DIFFERS from the exported model",
+        )
+    return fine
+
+
+def main() -> int:
+    """Exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("images", nargs="*", metavar="IMAGE", type=Path, help="files to ask about as well")
+    parser.add_argument("--rest", metavar="URL", help="default, without --grpc: http://localhost:8501")
+    parser.add_argument("--grpc", metavar="HOST:PORT")
+    parser.add_argument("--name", help="that the model is served under (default: of this folder)")
+    given = parser.parse_args()
+    folder = Path(__file__).resolve().parent
+    content = json.loads((newest(folder) / "assets.extra" / "check.json").read_text(encoding="utf-8"))
+    name = given.name or folder.name
+    ways = {}
+    if given.rest or not given.grpc:
+        ways["REST"] = lambda request: by_rest(given.rest or "http://localhost:8501", name, request)
+    if given.grpc:
+        ways["gRPC"] = lambda request: by_grpc(given.grpc, name, request)
+    fine = True
+    for kind, ask in ways.items():
+        try:
+            fine &= compare(kind, ask, content)
+            for path in given.images:
+                data = base64.b64encode(path.read_bytes()).decode()
+                inputs = {"image_bytes": {"dtype": "bytes", "values": [data]}}
+                print(kind, path, ask({"signature_name": "serving_default", "inputs": inputs})[0])
+        except (
+            Exception
+        ) as error:  # Whatever a server, a network or a missing package says: one line, and the next way.
+            said = error.read().decode(errors="replace") if isinstance(error, urllib.error.HTTPError) else error
+            print(f"{kind}: {str(said).strip().splitlines()[0] if str(said).strip() else type(error).__name__}")
+            fine = False
+    return 0 if fine else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

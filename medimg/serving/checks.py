@@ -1,0 +1,52 @@
+"""What a server is asked to prove that it serves the model that was exported, and what the model answered."""
+
+import base64
+
+import numpy as np
+import tensorflow as tf
+
+from medimg.serving.answer import ServedAnswer
+from medimg.serving.requests import warmup_requests
+
+EXAMPLES = 4
+NO_IMAGE = b"this is no image"
+
+
+def checks(served: ServedAnswer, description: dict) -> list[dict]:
+    """Requests to `serving_default` for JSON: the warm-up's in one batch, of images one more that can't be read.
+
+    Args:
+        served: that is exported.
+        description: the Run's description.
+
+    Returns:
+        Of each `signature_name`, `inputs` (name -> `dtype` float32, string or bytes, `values`, bytes in base64),
+        `labels` and `probabilities`.
+    """
+    drawn = [r.inputs for r in warmup_requests(description, EXAMPLES) if r.signature == "serving_default"]
+    # JSON has no NaN, which stands for a missing number.
+    asked = [one for one in drawn if all(np.isfinite(v).all() for v in one.values() if _is_number(v))]
+    inputs = {name: [value for one in asked for value in one[name]] for name in asked[0]}
+    if "image_bytes" in inputs:
+        inputs["image_bytes"].insert(1, NO_IMAGE)
+    answer = served.signatures()["serving_default"](**{name: tf.constant(v) for name, v in inputs.items()})
+    return [
+        {
+            "signature_name": "serving_default",
+            "inputs": {name: _tensor(name, values) for name, values in inputs.items()},
+            "labels": [label.decode() for label in answer["label"].numpy()],
+            "probabilities": answer["probabilities"].numpy().tolist(),
+        }
+    ]
+
+
+def _tensor(name: str, values: list) -> dict:
+    if name == "image_bytes":
+        return {"dtype": "bytes", "values": [base64.b64encode(value).decode() for value in values]}
+    if _is_number(values):
+        return {"dtype": "float32", "values": np.asarray(values).tolist()}
+    return {"dtype": "string", "values": np.asarray(values, str).tolist()}
+
+
+def _is_number(values) -> bool:
+    return np.asarray(values).dtype.kind == "f"
