@@ -73,7 +73,7 @@ def images_of(paths: list[Path], column: str | None) -> tuple[list[Image], list[
                 raise InputError(f"{path}: holds no images by their extensions; give another folder, or files")
             images += [Image(str(file), file) for file in found]
             if others:
-                names = listed(file.relative_to(path).as_posix() for file in others)
+                names = listed(file.relative_to(path).as_posix() for file, _ in others)
                 notes.append(f"{path}: {len(others)} left out, hidden or no images by their extension: {names}")
         elif path.suffix.lower() in TABLES:
             images += _of_table(path, column or "image")
