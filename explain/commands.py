@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from explain.config import ExplainConfig
+from medimg.commands import printing
 from medimg.commands.command_line import Command, options_of, take
 from medimg.commands.console import progress_bars
 from medimg.style.words import interval
@@ -25,7 +26,9 @@ def explain_run(run_folder, config: ExplainConfig) -> None:
     from medimg.run import Run
 
     with progress_bars() as step:
-        result = explain(Run.load(Path(run_folder)), config, partial(step, "explain"))
+        run = Run.load(Path(run_folder))
+        result = explain(run, config, partial(step, "explain"))
+    printing.positive(run.description())
     localisation(result)
     click.echo(f"explanations in {result['folder']}")
 

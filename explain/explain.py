@@ -16,11 +16,12 @@ from explain.figures.overlay import Panel, draw
 from explain.methods import saliency
 from explain.methods.shapley import shap_maps
 from explain.scores import findings, pointing_game
-from explain.selection import classes_in_turn, predicted, split_rows
+from explain.selection import classes_in_turn, positive_entry, predicted, split_rows
 from medimg import atomic, lock
 from medimg.data.dataset import Dataset
+from medimg.data.positive import positive_class
 from medimg.errors import InputError
-from medimg.evaluation.operating_point import thresholds
+from medimg.evaluation.operating_point import decision_words, thresholds
 from medimg.evaluation.places import beside, place_of
 from medimg.evaluation.prediction import probabilities
 from medimg.lock import writes
@@ -41,6 +42,7 @@ _ANY_SIZE = 8
 def explain(run: Run, config: ExplainConfig, progress: Callable[[int, int], None] | None = None) -> dict:
     """Write `RUN/explanations/<method>/`: a PNG and an npz per image and a contact sheet.
 
+    Of a binary model the maps show evidence for the positive class, otherwise for the class that is predicted.
     Of other images or options than are there already: in a folder of `RUN/explanations/` (`medimg.evaluation.places`).
     Files given by `--image` are explained as they are; otherwise images of the split, and where its Dataset has boxes
     or masks the pointing game is played (`localisation.json`). A Run of a table: see `explain.table`.
@@ -131,6 +133,9 @@ class Explainer:
         self.classes, self.task = self.description["classes"], self.description["task"]
         self.size = self.description["image_size"]
         self.thresholds = thresholds(run, self.description)
+        self.calibrator = self.description.get("calibrator")
+        self.positive = positive_class(self.task, self.classes)
+        self.explained = f"evidence for {self.positive}" if self.positive else "class predicted"
 
     def load(self, path: Path) -> np.ndarray:
         """float32 (S, S, C)."""
@@ -148,24 +153,25 @@ class Explainer:
         return predicted(chances, self.thresholds, self.task)
 
     def draw_all(self, method: str, subjects: list[dict], dataset: Dataset | None, folder: Path) -> list[dict]:
-        """Explain the predicted class of each subject; write its files and the contact sheet."""
+        """Explain the positive class of each subject, or without one the predicted; write files and a contact sheet."""
         panels, listed = [], []
         for start in range(0, len(subjects), _BATCH):
             batch = subjects[start : start + _BATCH]
             pixels = np.stack([self.load(s["path"]) for s in batch])
-            chances = probabilities(self.model(pixels, training=False).numpy(), self.task)
-            chosen = self.predicted(chances)
+            chances = probabilities(self.model(pixels, training=False).numpy(), self.task, self.calibrator)
+            called = self.predicted(chances)
+            chosen = np.ones_like(called) if self.positive else called
             heat = self.maps(method, pixels, chosen)
             for i, subject in enumerate(batch):
-                panel = self._panel(subject, pixels[i], heat[i], chosen[i], chances[i], dataset, method)
-                entry = self._write(panel, folder, len(listed), chosen[i], chances[i], subject)
+                panel = self._panel(subject, pixels[i], heat[i], called[i], chances[i], dataset, method)
+                entry = self._write(panel, folder, len(listed), (called[i], chosen[i]), chances[i], subject)
                 panels.append(panel)
                 listed.append(entry)
         _remove_others(folder, listed)
-        draw(panels, folder / "contact_sheet.png", f"{method}: class predicted by {self.description['name']}")
+        draw(panels, folder / "contact_sheet.png", f"{method}: {self.explained} by {self.description['name']}")
         return listed
 
-    def _panel(self, subject, pixels, heat, chosen, chances, dataset, method) -> Panel:
+    def _panel(self, subject, pixels, heat, called, chances, dataset, method) -> Panel:
         region = None
         if dataset is not None and subject["row"] is not None:
             found = findings.regions(dataset, subject["row"], self.size)
@@ -174,15 +180,16 @@ class Explainer:
             name=Path(subject["path"]).name,
             pixels=pixels,
             heat_map=heat,
-            prediction=f"{self.classes[chosen]} {chances[chosen]:.2f}",
+            prediction=decision_words(self.task, self.classes, called, chances, self.thresholds),
             truth=subject["label"],
             region=region,
             signed=method == "shap",
         )
 
-    def _write(self, panel: Panel, folder: Path, number: int, chosen, chances, subject) -> dict:
-        stem = f"{number:03d}-" + re.sub(r"[^\w.-]", "_", Path(panel.name).stem)
-        draw([panel], folder / f"{stem}.png", folder.name)
+    def _write(self, panel: Panel, folder: Path, number: int, classes: tuple[int, int], chances, subject) -> dict:
+        called, chosen = classes
+        stem = f"{number:03d}-" + re.sub(r"[^\w.-]", "_", Path(panel.name).stem)[:60]
+        draw([panel], folder / f"{stem}.png", f"{folder.name}: {self.explained}")
         with atomic.replacing(folder / f"{stem}.npz") as temporary:
             np.savez_compressed(
                 temporary,
@@ -195,9 +202,10 @@ class Explainer:
             "file": str(subject["path"]),
             "overlay": f"{folder.name}/{stem}.png",
             "heatmap": f"{folder.name}/{stem}.npz",
-            "predicted": self.classes[chosen],
-            "probability": float(chances[chosen]),
+            "predicted": self.classes[called],
+            "probability": float(chances[called]),
             "label": subject["label"],
+            **positive_entry(self.task, self.classes, chances, self.thresholds),
         }
 
     def locate(self, method: str, located: list[tuple], dataset: Dataset) -> dict:

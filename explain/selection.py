@@ -1,9 +1,12 @@
 """Which rows of a split are explained one by one, and which class of theirs."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 from medimg.data.dataset import Dataset
+from medimg.data.positive import positive_class
 from medimg.errors import InputError
 
 
@@ -37,3 +40,18 @@ def predicted(chances: np.ndarray, thresholds: list[float], task: str) -> np.nda
     if task == "binary":
         return (chances[:, 1] >= thresholds[1]).astype(int)
     return chances.argmax(axis=1)
+
+
+def positive_entry(task: str, classes: Sequence[str], chances: np.ndarray, thresholds: list[float]) -> dict:
+    """What is written of a row's positive class: `positive_class`, `positive_probability`, `threshold`; else nothing.
+
+    Args:
+        task: `binary`, `multiclass` or `multilabel`.
+        classes: class names.
+        chances: probabilities (classes,).
+        thresholds: per class.
+    """
+    name = positive_class(task, classes)
+    if not name:
+        return {}
+    return {"positive_class": name, "positive_probability": float(chances[1]), "threshold": thresholds[1]}

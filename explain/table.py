@@ -13,11 +13,11 @@ from explain.figures.table_figures import bar, beeswarm, waterfall
 from explain.methods.partial_dependence import Dependence, dependence, value_text
 from explain.methods.table_score import TableModel
 from explain.methods.table_shap import Attribution, affordable, attribute
-from explain.selection import classes_in_turn, predicted, split_rows
+from explain.selection import classes_in_turn, positive_entry, predicted, split_rows
 from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
-from medimg.evaluation.operating_point import thresholds
+from medimg.evaluation.operating_point import decision_words, thresholds
 from medimg.privacy.release import reference_split, require_unprotected
 from medimg.run import Run
 from medimg.style.figures import save
@@ -76,7 +76,7 @@ def explain_table(
             "rows_in_split": len(rows),
             "background_split": reference,
             "background_rows": len(background),
-            **_summary(model, found, importance),
+            **_summary(model, found, importance, limits),
         },
     )
     return {"rows": {"shap": entries}}
@@ -162,7 +162,7 @@ def _explain_row(model, found, raw, i: int, row: dict, limits, folder: Path) -> 
         for feature, value in zip(model.preprocessing.raw, raw[i], strict=True)
     ]
     chance = float(chances[0, chosen])
-    title = f"{row['row']}: predicted {model.classes[chosen]}, probability {chance:.2f}"
+    title = f"{row['row']}: predicted {decision_words(model.task, model.classes, chosen, chances[0], limits)}"
     title += f" (label: {row['label']})" if row["label"] else ""
     picture = f"{i:03d}-{_safe(str(row['row']))}.png"
     figure = waterfall(
@@ -183,14 +183,17 @@ def _explain_row(model, found, raw, i: int, row: dict, limits, folder: Path) -> 
         "label": row["label"],
         "base": float(found.base[k]),
         "score": float(found.scores[i, k]),
+        **positive_entry(model.task, model.classes, chances[0], limits),
     }
 
 
-def _summary(model: TableModel, found: Attribution, importance: np.ndarray) -> dict:
+def _summary(model: TableModel, found: Attribution, importance: np.ndarray, limits: list[float]) -> dict:
     classes = [model.classes[k] for k in model.explained]
+    binary = model.task == "binary"
     return {
         "method": found.method,
         "explained": [model.score_name(k) for k in range(len(classes))],
+        **({"positive_class": classes[0], "threshold": limits[1]} if binary else {}),
         "base": found.base,
         "largest_remainder": float(np.abs(found.remainder).max()),
         "mean_absolute_shap": {

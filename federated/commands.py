@@ -10,6 +10,7 @@ import click
 from federated.config import FederateConfig
 from federated.studies import STUDIES
 from federated.studies.config import FederatedStudyConfig
+from medimg.commands import printing
 from medimg.commands.command_line import Command, DefaultCommand, GroupWithDefault, options_of, take
 from medimg.commands.console import progress_bars, say, table
 from medimg.commands.output import out_option, resumable
@@ -30,11 +31,12 @@ def run(data_folder, out, config, resume, overwrite):
     from medimg.preparation.builtin import resolve
 
     with progress_bars() as step:
-        listener = Listener(step, _tell_round, lambda sentence: say(f"note: {sentence}", err=True))
+        listener = Listener(step, round=_tell_round, note=lambda text: say(f"note: {text}", err=True))
         run = federate(resolve(data_folder), Path(out), config, resume, overwrite, listener)
     from federated.report.printed import printed
     from federated.report.reading import read_federation
 
+    printing.positive(run.description())
     for title, columns, rows in printed(read_federation(run.root)):
         table(title, columns, rows)
     click.echo(f"report: {run.root / 'federation.html'} and {run.root / 'report.html'}")

@@ -23,9 +23,11 @@ from federated.report import partition
 from federated.report.report import write_report
 from federated.report.site_gain import site_gain
 from federated.report.summary import account
+from federated.rounds.averaging import unused_rounds
 from federated.rounds.held_out import HeldOut, predictions, predictions_of_each
+from federated.rounds.outcome import Outcome
 from federated.rounds.pool import LocalPool, Pool
-from federated.rounds.rounds import Outcome, Watch
+from federated.rounds.rounds import Watch
 from federated.rounds.training import train_by_rounds
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution
@@ -213,6 +215,8 @@ class Federation:
             watch,
         )
         atomic.write_csv(root / "history.csv", pd.DataFrame(outcome.progress.history))
+        for sentence in unused_rounds(root):
+            self.listener.note(sentence)
         if self.privacy:
             self.privacy.complete()
         return outcome
@@ -243,7 +247,10 @@ class Federation:
             self.listener.step(f"alone: {name}", done, total)
 
         comparing = Comparing(self.job, self.plan, self.execution, clients, self.checkpoints, initial, told)
-        return comparing.run(val, test)
+        found = comparing.run(val, test)
+        for sentence in found.notes:
+            self.listener.note(sentence)
+        return found
 
     def _not_compared(self) -> str:
         if self.config.is_private:
@@ -307,6 +314,7 @@ class Federation:
         order = ("majority", "local", "federated", "personalised", CENTRALISED)
         models = {name: models[name] for name in order if name in models}
         gain = site_gain(models, test.owners.tolist(), test.rows["patient"].tolist(), resamples=1000, seed=seed)
+        gain["notes"] += comparison.notes
         told = account(
             self.run_folder,
             self.job,

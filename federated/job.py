@@ -80,9 +80,8 @@ class Job:
         kind_of(dataset).check(training)
         check_aggregation(config, len(job.clients))
         _check_privacy(config, dataset, len(job.clients))
+        _require_measured(job.pooled)
         if config.is_private:
-            # Nobody takes any from train.
-            _require_measured(job.pooled)
             require_public_classes(job.pooled)
             if config.partition == "site":
                 require_public_sites(job.pooled)

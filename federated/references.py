@@ -17,8 +17,9 @@ from federated.engine import records
 from federated.engine.records import ClientData
 from federated.job import Job
 from federated.rounds.held_out import HeldOut, predictions, predictions_of_each
+from federated.rounds.outcome import NothingLearntError, Outcome
 from federated.rounds.pool import LocalPool
-from federated.rounds.rounds import Outcome, Watch
+from federated.rounds.rounds import Watch
 from federated.rounds.training import train_by_rounds
 from federated.tff.engine import Engine
 from federated.tff.execution import Execution
@@ -38,10 +39,12 @@ class Comparison:
     Attributes:
         predictions: `local` and `centralised`, on the test rows.
         histories: model -> rows of round, val_loss, val_auroc; of `local` client -> rows.
+        notes: sentences on clients that lack rows to be compared by, and on trainings that learnt nothing.
     """
 
     predictions: dict[str, Predictions] = field(default_factory=dict)
     histories: dict = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 class Comparing:
@@ -81,13 +84,13 @@ class Comparing:
         )
 
     def run(self, val: HeldOut, test: HeldOut) -> Comparison:
-        """Train all of them.
+        """Train all of them, but for clients without a row to predict.
 
         Args:
-            val: rows of all clients; a site alone is judged by its own.
+            val: rows of all clients; a site alone is judged by its own, or by all where it has none.
             test: rows to predict.
         """
-        found = Comparison()
+        found = self._found = Comparison()
         outcome = self._train(CENTRALISED, self._pooled(), val)
         found.histories[CENTRALISED] = _short(outcome)
         weights = self.engine.weights(outcome.state)
@@ -96,7 +99,13 @@ class Comparing:
         )
         on_test, on_val, histories = {}, {}, {}
         for number, client in enumerate(self.clients):
+            if client.name not in test.owners:
+                found.notes.append(f"{client.name}: no row in test, so it is not among the sites that are compared.")
+                continue
             own = _OwnRows(val, client.name)
+            if client.name not in val.owners:
+                own = val
+                found.notes.append(f"{client.name}: no row in validation; its model was judged by all sites' rows.")
             outcome = self._train(f"local-{number}", client, own)
             weights = self.engine.weights(outcome.state)
             on_test[client.name], on_val[client.name] = test.logits(weights), val.logits(weights)
@@ -108,15 +117,20 @@ class Comparing:
     def _train(self, name: str, client: ClientData, held_out) -> Outcome:
         config = replace(self.job.config, **_PLAIN)
         shown = "pooled" if name == CENTRALISED else client.name
-        return train_by_rounds(
-            self.engine,
-            LocalPool(self.engine, [client]),
-            held_out,
-            config,
-            self.initial,
-            self.folder / name,
-            watch=Watch(after=lambda row: self.told(shown, row["round"])),
-        )
+        try:
+            return train_by_rounds(
+                self.engine,
+                LocalPool(self.engine, [client]),
+                held_out,
+                config,
+                self.initial,
+                self.folder / name,
+                watch=Watch(after=lambda row: self.told(shown, row["round"])),
+            )
+        except NothingLearntError as error:
+            # Of the federated model nothing is lost by it.
+            self._found.notes.append(f"{shown}, trained alone: {error}")
+            return error.outcome
 
     def _pooled(self) -> ClientData:
         """All clients' records as one client's."""

@@ -1,5 +1,6 @@
 """Files that are either whole or absent: written beside their place, then renamed."""
 
+import csv
 import json
 import math
 import os
@@ -22,8 +23,8 @@ def replacing(path: Path) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Cut: a name that just fits has no room for what is added.
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:32]}-", suffix=path.suffix)
+        # Its own name may be as long as the file system allows.
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:30]}-", suffix=path.suffix)
         os.close(handle)
     except OSError as error:
         raise cannot_write(path, error) from error
@@ -53,10 +54,21 @@ def write_json(path: Path, content: object) -> None:
 def write_csv(path: Path, table) -> None:
     """Write a pandas DataFrame as CSV atomically, without its index; `medimg.untrusted.csv_cells.read_csv` reads it.
 
-    Cells that a spreadsheet would run as formulas are quoted (`medimg.untrusted.csv_cells`).
+    Cells that a spreadsheet would run as formulas are quoted (`medimg.untrusted.csv_cells`). What is no Unicode, as
+    bytes of a file's name may be, becomes `?`.
     """
     with replacing(path) as temporary:
-        quoted(table).to_csv(temporary, index=False, chunksize=rows_at_once(table))
+        options = {"index": False, "chunksize": rows_at_once(table), "errors": "replace"}
+        cells = quoted(table)
+        cells.to_csv(temporary, **options)
+        if _holds_return(temporary):
+            # Python's csv quotes a line feed, but not a carriage return, which ends a line as well when it is read.
+            cells.to_csv(temporary, quoting=csv.QUOTE_NONNUMERIC, **options)
+
+
+def _holds_return(path: Path) -> bool:
+    with path.open("rb") as file:
+        return any(b"\r" in block for block in iter(lambda: file.read(1 << 20), b""))
 
 
 def rows_at_once(table) -> int:

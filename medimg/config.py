@@ -40,6 +40,11 @@ class PrepareConfig(
         "Parts balanced by class, or each patient by a lot of their own, whoever else is there: for private training.",
         choices=("balanced", "lot"),
     )
+    positive: str | None = option(
+        None,
+        "Of two classes the positive one (default: the one that is not called normal, benign, 0 or the like).",
+        metavar="CLASS",
+    )
     group_by: str = option("patient", "Column whose values never cross splits.")
     on_duplicates: str = option(
         "error",
@@ -73,6 +78,9 @@ class PhantomConfig(Config):
         maximum=1.0,
     )
     seed: int = option(0, "Seed of everything drawn.", minimum=0)
+
+
+CALIBRATIONS = ("none", "temperature", "platt", "isotonic")
 
 
 @dataclass(frozen=True)
@@ -109,6 +117,7 @@ class TrainConfig(PublicOptions, PrivacyOptions, TableOptions, ImageOptions, Mod
     tensorboard: bool = option(False, "Write TensorBoard logs into RUN/tensorboard.")
     folds: int = option(0, "Cross-validate with K folds of patients instead (0: no).", minimum=0, metavar="K")
     fold: int = option(0, "With --folds: train this fold alone, 1 to K (0: all of them).", minimum=0)
+    calibrate: str = option("none", "Calibrate the finished model's probabilities on validation.", choices=CALIBRATIONS)
     audit_holdout: float = option(
         0.0,
         "Share of the training patients, drawn at random, that nothing is learnt from: the non-members of 'audit'.",
@@ -141,6 +150,14 @@ class EvaluateConfig(Config):
     split: str = option("test", "Part to evaluate.", choices=("train", "val", "test", "all"))
     bootstrap: int = option(1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=0)
     threshold: str = option("youden", "Chosen on validation: youden or sensitivity=S; or a fixed number.")
+    calibrate: str | None = option(
+        None,
+        "Calibrate the Run's probabilities on its validation part from now on, or none: undo (default: as the Run is).",
+        choices=CALIBRATIONS,
+    )
+    prevalence: float | None = option(
+        None, "Share of a population that has the positive class: adds PPV and NPV there.", above=0.0, maximum=0.999999
+    )
     batch_size: int = option(32, "Images in a step.", minimum=1)
     seed: int = option(0, "Seed of the bootstrap.", minimum=0)
 
@@ -153,6 +170,26 @@ class PredictConfig(Config):
     save_maps: bool = option(False, "Save a Grad-CAM map of each image in FILE-maps.")
     batch_size: int = option(32, "Images in a step.", minimum=1)
     max_megapixels: int = option(100, "Largest image that is decoded, in millions of pixels.", minimum=1, maximum=1000)
+
+
+@dataclass(frozen=True)
+class ValidateConfig(Config):
+    """Options of `medimg validate`."""
+
+    split: str = option("all", "Part of DATA2 to validate on.", choices=("train", "val", "test", "all"))
+    patient_pattern: str | None = option(
+        None,
+        "DATA2 a folder of images: regular expression whose first group (or match) in the file name is the patient.",
+        metavar="REGEX",
+    )
+    map_class: dict = option(
+        {},
+        "Which class of the model a class of DATA2 is; may be repeated (default: the same name).",
+        metavar="THEIRS=OURS",
+    )
+    bootstrap: int = option(1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=2)
+    batch_size: int = option(32, "Images in a step.", minimum=1)
+    seed: int = option(0, "Seed of the bootstrap.", minimum=0)
 
 
 @dataclass(frozen=True)

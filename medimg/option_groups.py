@@ -193,14 +193,23 @@ class LabelFileOptions(Config):
 class ImageColumnOptions(Config):
     """Where a table names its images."""
 
-    image_column: str = option("image", "csv: column of image paths.")
+    image_column: str = option("image", "csv: column of image paths, or of ids.")
+    image_dir: tuple = option((), "csv: folder of the images; may be repeated (default: the table's).", metavar="DIR")
+    extension: str | None = option(None, "csv: of ids without one, e.g. jpg (default: found).", metavar="EXT")
+    label_separator: str | None = option(
+        None,
+        "csv: between several labels of an image, or 'none' (default: '|', else ';' or ',' where that is plain).",
+        metavar="SIGN",
+    )
 
 
 @dataclass(frozen=True)
 class ColumnOptions(Config):
     """Which columns of a table say what."""
 
-    label_column: str = option("label", "csv, table: column of labels (several joined by '|' make a multilabel set).")
+    label_column: str = option(
+        "label", "csv, table: column of labels; csv: or columns of 0 and 1, a class each, e.g. MEL,NV,BCC."
+    )
     patient_column: str = option("patient", "csv, table: column of patients.")
     site_column: str = option("site", "csv, table: column of sites.")
     split_column: str = option("split", "csv, table: column of the source's own parts (--split).")
@@ -215,4 +224,3 @@ class ColumnTypeOptions(Config):
         "table: a column is continuous, integer, ordinal, categorical, date, identifier or metadata; may be repeated.",
         metavar="NAME=TYPE",
     )
-    positive: str | None = option(None, "table: class of a binary label that counts as positive.", metavar="CLASS")

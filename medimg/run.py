@@ -1,7 +1,8 @@
 """Run: the folder that every training leaves behind.
 
 `config.yaml` (data and options), `environment.json` (versions, data fingerprint, seed), `model.keras`,
-`history.csv`, `checkpoints/`; evaluate adds `metrics.json`, `predictions.csv`, `figures/` and `report.html`.
+`history.csv`, `checkpoints/`, `calibration.json` where probabilities are calibrated; evaluate adds `metrics.json`,
+`predictions.csv`, `figures/` and `report.html`.
 """
 
 import json
@@ -26,6 +27,8 @@ from medimg.privacy.dataset_ledger import DatasetLedger
 from medimg.untrusted.csv_cells import read_csv
 from medimg.untrusted.yaml_file import read_yaml
 
+# What makes calibrated probabilities of the model's logits; part of `description()`.
+CALIBRATOR = "calibration.json"
 PACKAGES = ("medimg", "tensorflow", "keras", "numpy", "pandas", "scikit-learn", "opencv-python-headless")
 # The last two say that a training has ended.
 MADE_OF_MODEL = (
@@ -180,9 +183,18 @@ class Run:
             parts = used.manifest.loc[moved, ["split"]].rename_axis("position").reset_index()
             atomic.write_csv(self.root / "parts.csv", parts)
 
-    def description(self) -> dict:
-        """`model.json`: name, task, classes, image_size, channels and the like: what a user of the model must know."""
-        return json.loads(self._existing("model.json").read_text(encoding="utf-8"))
+    def description(self, calibrated: bool = True) -> dict:
+        """`model.json`: name, task, classes, image_size, channels and the like: what a user of the model must know.
+
+        Args:
+            calibrated: with `calibrator`, the content of `calibration.json`, where the Run has one; False: of the
+                model's own probabilities.
+        """
+        description = json.loads(self._existing("model.json").read_text(encoding="utf-8"))
+        path = self.root / CALIBRATOR
+        if calibrated and path.is_file():
+            description["calibrator"] = json.loads(path.read_text(encoding="utf-8"))
+        return description
 
     def environment(self) -> dict:
         """`environment.json`: versions, the data's fingerprint, the seed."""

@@ -5,12 +5,9 @@ import os
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.datasets import write_dataset, write_table
-
-COLLECTED_ABOVE = 3e9  # bytes
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -22,9 +19,10 @@ def freed_graphs():
     yield
     if "tensorflow" in sys.modules:
         sys.modules["tensorflow"].keras.backend.clear_session()
-        # Looking for cycles takes seconds in a large process, so only where it is needed.
-        if psutil.Process().memory_info().rss > COLLECTED_ABOVE:
-            gc.collect()
+        gc.collect()
+        # What is left (TensorFlow and all that the tests import) is there to stay: looking through it again for
+        # garbage after every module took four seconds each.
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -76,3 +74,12 @@ def noise(tmp_path_factory):
 def small_table(tmp_path_factory):
     """160 rows of 80 patients at 3 sites."""
     return write_table(tmp_path_factory.mktemp("table") / "data")
+
+
+@pytest.fixture(scope="session")
+def execution():
+    """TFF's worker, started once for all tests that share one."""
+    from federated.tff.execution import Execution
+
+    with Execution() as running:
+        yield running

@@ -27,7 +27,7 @@ FLOORS = {
         sources models inspection
         preparation run
         evaluation
-        training serving comparison prediction
+        training serving comparison prediction validation
         audit
         studies
         commands api

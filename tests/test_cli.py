@@ -115,7 +115,8 @@ def test_resume_takes_the_runs_own_options_and_refuses_others(noise, tmp_path):
 
 def test_every_rooms_commands_are_there():
     assert set(cli.medimg.commands) == {
-        *("data", "models", "train", "evaluate", "predict", "compare", "explain", "export", "audit", "demo"),
+        *("data", "models", "train", "evaluate", "predict", "validate", "compare", "explain", "export", "audit"),
+        "demo",
         *("federate", "synthesize", "judge", "study", "doctor"),
     }
     studies = {"privacy-utility", "federated-hospitals", "federated-toy", "federated-skin"}

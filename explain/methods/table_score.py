@@ -26,12 +26,14 @@ class TableModel:
         preprocessing: from raw values to its input.
         task: `binary`, `multiclass` or `multilabel`.
         classes: in the order of the logits.
+        calibrator: the Run's, of probabilities; scores are the model's own.
     """
 
     model: tf.keras.Model
     preprocessing: Preprocessing
     task: str
     classes: tuple[str, ...]
+    calibrator: dict | None = None
 
     @classmethod
     def of(cls, run: Run) -> "TableModel":
@@ -48,6 +50,7 @@ class TableModel:
             Preprocessing.from_dict(description["preprocessing"]),
             description["task"],
             tuple(description["classes"]),
+            description.get("calibrator"),
         )
 
     @property
@@ -89,4 +92,4 @@ class TableModel:
 
     def probabilities(self, raw: np.ndarray) -> np.ndarray:
         """float32 (N, classes)."""
-        return probabilities(self.logits(raw), self.task)
+        return probabilities(self.logits(raw), self.task, self.calibrator)

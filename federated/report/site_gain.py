@@ -18,7 +18,8 @@ import numpy as np
 
 from federated.report.site_gain_words import notes, sentences, word
 from medimg.comparison.paired import difference, holm
-from medimg.evaluation.intervals import LEVEL, Measured, cluster_bootstrap, percentile_interval
+from medimg.evaluation.exact import bounded
+from medimg.evaluation.intervals import LEVEL, Interval, Measured, cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
 
@@ -136,7 +137,8 @@ def _measured(
                 lambda weights, p=predictions: p.measure(weights)[:, 0, column], patients, resamples, seed
             )
         value = float(predictions.measure(everything)[0, 0, column])
-        values[name], resampled[name] = percentile_interval(draws).around(value), draws
+        resampled[name] = draws
+        values[name] = bounded(percentile_interval(draws), value, predictions, patients, METRICS[column])
     entry = {
         "n": len(one),
         "patients": len(set(patients.tolist())),
@@ -159,7 +161,13 @@ def _mean_of_sites(
     for model in places[0]["values"]:
         draws[model] = np.mean([resampled[i][model] for i in kept], axis=0)
         value = float(np.mean([places[i]["values"][model]["value"] for i in kept]))
-        values[model] = percentile_interval(draws[model]).around(value)
+        found = percentile_interval(draws[model])
+        if found.low == found.high:
+            # Of sites whose own intervals are exact, their mean.
+            found = Interval(
+                *(float(np.mean([places[i]["values"][model][end] for i in kept])) for end in ("low", "high"))
+            )
+        values[model] = found.around(value)
     taken = [places[i] for i in kept]
     entry = {
         "name": MEAN,

@@ -7,7 +7,7 @@ from federated.engine.records import ClientData
 from federated.job import Job
 from federated.references import CENTRALISED
 from federated.rounds.compatibility import asked
-from federated.rounds.rounds import Outcome
+from federated.rounds.outcome import Outcome
 from federated.secure.exposure import who_could_see
 from federated.secure.terms import default_threshold
 from medimg.run import Run
@@ -51,6 +51,7 @@ def account(
         "model": config.model,
         "task": job.dataset.task,
         "classes": list(job.dataset.classes),
+        "positive_class": job.dataset.positive,
         "partition": config.partition,
         "workers": list(config.worker),
         "rounds": outcome.progress.round,

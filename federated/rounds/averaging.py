@@ -21,7 +21,6 @@ from federated.rounds.pool import LocalPool
 from federated.rounds.rounds import Watch
 from federated.rounds.training import train_by_rounds
 from medimg import atomic
-from medimg.errors import InputError
 from medimg.privacy.statement import WITHHELD
 from medimg.untrusted.csv_cells import read_csv
 
@@ -91,11 +90,6 @@ def average(
         unmeasured = ["accuracy", "val_loss", "val_accuracy", "val_auroc", "best"]
         atomic.write_csv(folder / "history.csv", history.drop(columns=unmeasured))
         log.append(end_record(folder, ["history.csv"]))
-    if not (history["participants"] > 0).any():
-        raise InputError(
-            f"no round of {len(history)} used any update: {folder / 'rounds.csv'} says why of each client; change "
-            "these options and give --overwrite"
-        )
     return outcome.state
 
 

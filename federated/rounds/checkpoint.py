@@ -18,6 +18,7 @@ class Progress:
         best_round: round with the lowest pooled validation loss; 0 before the first.
         best_loss: that loss.
         waited: rounds since.
+        rejected: client -> why its update was not used, since the last round that learnt something.
         stopped: why no further round follows; empty while there may be one.
     """
 
@@ -26,6 +27,7 @@ class Progress:
     best_round: int = 0
     best_loss: float | None = None
     waited: int = 0
+    rejected: dict[str, str] = field(default_factory=dict)
     stopped: str = ""
 
     @property

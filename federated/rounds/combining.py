@@ -14,7 +14,8 @@ import numpy as np
 from federated.config import FederateConfig
 from federated.engine.updates import Aggregate, ClientUpdate, Mean
 from federated.robust.mean import mean
-from federated.robust.rules import ROBUST, aggregate
+from federated.robust.rules import ROBUST, aggregate, check_enough
+from federated.rounds.compatibility import asked
 from federated.rounds.screening import Update, digest_arrays, screened
 from federated.secure.ckks import CkksKeys
 from federated.secure.encrypted import ckks_sum
@@ -23,6 +24,8 @@ from federated.secure.keys import identities
 from federated.secure.masking import masked_sum
 from federated.secure.network import silent_from
 from federated.secure.result import SecureSum
+from federated.secure.terms import default_threshold
+from medimg.errors import InputError
 
 # The first message that a client that dropped out never sends.
 _SILENT_AT = {"masking": "mask", "ckks": "encrypt"}
@@ -72,6 +75,17 @@ class Combining:
             return self._securely(updates, number, absent)
         return self._openly(updates, mean_of or weighted_mean)
 
+    def enough(self, clients: int) -> bool:
+        """Whether a round can come to an aggregate when no more than so many clients have an update to use."""
+        config = self.config
+        if config.secure != "none":
+            return clients >= (config.secure_threshold or default_threshold(asked(config, len(self._identities))))
+        try:
+            check_enough(config.aggregation, clients, config.trim, config.byzantine)
+        except InputError:
+            return False
+        return clients > 0
+
     def _openly(self, updates: dict[str, ClientUpdate], mean_of: Callable) -> Aggregate:
         """Where the server sees every update."""
         arrived = [
@@ -91,11 +105,17 @@ class Combining:
         # Of an update without noise, a digest would tell who guesses the client's rows that the guess is right.
         bare = self.config.dp == "client"
         digests = {} if bare else {u.client: digest_arrays(u.arrays) for u in good}
-        if self.config.aggregation in ROBUST:
+        kept, measurements, shares = None, {}, {}
+        if self.config.aggregation not in ROBUST:
+            arrays, kept, measurements = mean_of(used)
+        elif self.enough(len(used)):
             arrays, shares = self._by_rule(used)
-            return Aggregate(arrays, used, rejected, digests, shares=shares)
-        arrays, kept, measurements = mean_of(used)
-        return Aggregate(arrays, used, rejected, digests, measurements=measurements, kept=kept)
+        else:
+            return Aggregate(
+                rejected=rejected,
+                failure=f"{len(used)} updates are too few for --aggregation {self.config.aggregation}",
+            )
+        return Aggregate(arrays, used, rejected, digests, shares=shares, measurements=measurements, kept=kept)
 
     def _finite(self, vector: np.ndarray) -> np.ndarray:
         """With --dp client an update that is no number counts as none: that it was rejected would carry no noise."""
@@ -121,11 +141,11 @@ class Combining:
         try:
             found = self._sum(vectors, weights, number, absent)
         except TooFewClientsError as error:
-            return Aggregate(failure=str(error))
+            return Aggregate(rejected=_of(updates, error.rejected), failure=str(error))
         return Aggregate(
             _shaped(found.mean, _pattern(updates)),
             {name: updates[name] for name in found.included},
-            {name: why for name, why in found.rejected.items() if name in updates},
+            _of(updates, found.rejected),
             bytes_up=found.bytes_up,
             bytes_down=found.bytes_down,
         )
@@ -148,6 +168,11 @@ class Combining:
 def weighted_mean(updates: dict[str, ClientUpdate]) -> Mean:
     """The plain mean of the updates by their weights (McMahan et al. 2017); keeps and measures nothing."""
     return Mean(_shaped(mean(_vectors(updates), _weights(updates)).vector, _pattern(updates)), [], {})
+
+
+def _of(updates: dict[str, ClientUpdate], why: dict[str, str]) -> dict[str, str]:
+    """Without those who dropped out."""
+    return {name: reason for name, reason in why.items() if name in updates}
 
 
 def _vectors(updates: dict[str, ClientUpdate]) -> list[np.ndarray]:

@@ -125,7 +125,7 @@ def predictions_of_each(
     test_logits: Mapping[str, np.ndarray],
     val_logits: Mapping[str, np.ndarray],
 ) -> Predictions:
-    """Every client's rows by its own model, at the thresholds that are best on its own val.
+    """Every client's rows by its own model, at the thresholds best on its own val, or on all where it has none.
 
     Args:
         classes: of the task.
@@ -142,6 +142,7 @@ def predictions_of_each(
         here, there = test.owners == name, val.owners == name
         merged[here] = probabilities(logits, task)[here]
         if thresholds is not None and here.any():
+            there = there if there.any() else np.ones_like(there)
             on_val = probabilities(val_logits[name], task)[there]
             thresholds[here] = _thresholds(task, val.targets[there], on_val, len(classes))
     return Predictions(task, classes, test.targets, merged, thresholds)

@@ -18,10 +18,11 @@ from federated.engine.updates import Aggregate, ClientUpdate
 from federated.rounds.checkpoint import Checkpoints, Progress
 from federated.rounds.combining import Combining
 from federated.rounds.held_out import HeldOut, Scores
+from federated.rounds.outcome import NothingLearntError, Outcome
 from federated.rounds.participation import Attendance, attendance
 from federated.rounds.pool import Pool
 from federated.rounds.screening import digest_arrays
-from federated.rounds.table import COLUMNS, RoundsTable, written
+from federated.rounds.table import COLUMNS, RoundsTable, status, written
 
 
 @dataclass(frozen=True)
@@ -38,21 +39,6 @@ class Watch:
     before: Callable[[int, Sequence[str], dict[str, float]], None] = lambda *_: None
     events: Callable[[int], dict] = lambda number: {}
     after: Callable[[dict], None] = lambda row: None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the rounds leave.
-
-    Attributes:
-        state: whose weights are kept.
-        progress: history, best round and why it ended.
-        kept: round of `state`.
-    """
-
-    state: State
-    progress: Progress
-    kept: int
 
 
 class Exchange(NamedTuple):
@@ -84,9 +70,19 @@ def one_round(engine: Engine, pool: Pool, combining: Combining, state: State, nu
     """
     updates, lost = pool.updates(state, list(who.arriving), number, who.work)
     aggregate = combining.combine(updates, number, partial(engine.aggregate, state), who.dropped)
-    learnt = not aggregate.failure
-    state = engine.apply(state, aggregate, number) if learnt else replace(state, round=number)
-    return Exchange(state, updates, lost, aggregate)
+    before = replace(state, round=number)
+    if aggregate.failure:
+        return Exchange(before, updates, lost, aggregate)
+    after = engine.apply(state, aggregate, number) if _finite(aggregate.arrays) else None
+    if after is None or not _finite(after.weights):
+        what = "with it the model would hold NaN or infinity"
+        rejected = {**aggregate.rejected, **dict.fromkeys(aggregate.included, what)}
+        aggregate = replace(aggregate, arrays=[], updates={}, rejected=rejected, kept=None, failure=what)
+    return Exchange(after if aggregate.updates else before, updates, lost, aggregate)
+
+
+def _finite(arrays: list[np.ndarray]) -> bool:
+    return all(np.isfinite(array).all() for array in arrays)
 
 
 class Rounds:
@@ -129,6 +125,10 @@ class Rounds:
 
         Args:
             weights: of the trained model before the first round; not read when there is a checkpoint.
+
+        Raises:
+            NothingLearntError: no round used any update, or since the last that did so many clients' were rejected
+                that none can be used any more. The checkpoint of the round before stays.
         """
         saved = self.checkpoints.load()
         if saved:
@@ -144,6 +144,8 @@ class Rounds:
                 best = state
             self.checkpoints.save(state, progress)
             self.watch.after(progress.history[-1])
+        if not any(row["participants"] for row in progress.history):
+            raise self._nothing_learnt(state, progress)
         if self.config.patience and best is not None:
             return Outcome(best, progress, progress.best_round)
         return Outcome(state, progress, progress.round)
@@ -171,7 +173,13 @@ class Rounds:
             self.log.append(self._record(number, who, rows, aggregate, state))
         if self._table:
             self._table.add(rows)
+        progress.rejected = {**progress.rejected, **aggregate.rejected} if aggregate.failure else {}
+        if not self.combining.enough(len(self.pool.clients) - len(progress.rejected)):
+            raise self._nothing_learnt(state, progress)
         return state
+
+    def _nothing_learnt(self, state: State, progress: Progress) -> NothingLearntError:
+        return NothingLearntError(Outcome(state, progress, progress.round), self._table and self._table.path)
 
     def _measure(self, state: State) -> tuple[np.ndarray, Scores]:
         if self.engine.model.local:
@@ -194,7 +202,7 @@ class Rounds:
         rows = []
         for name in who.selected:
             row = dict.fromkeys(COLUMNS)
-            row |= {"round": number, "client": name, "status": _status(name, who, lost, aggregate)}
+            row |= {"round": number, "client": name, "status": status(name, who, lost, aggregate)}
             if name in updates:
                 measures = updates[name].measures
                 row |= {
@@ -259,18 +267,6 @@ class Rounds:
             # As they are written: whoever verifies compares cell by cell.
             record["rounds_csv"] = {"columns": list(COLUMNS), "rows": written(rows)}
         return record
-
-
-def _status(name: str, who: Attendance, lost: dict, aggregate: Aggregate) -> str:
-    if name in who.dropped:
-        return "dropped"
-    if name in lost:
-        return f"lost: {lost[name]}"
-    if name in aggregate.rejected:
-        return f"rejected: {aggregate.rejected[name]}"
-    if aggregate.failure:
-        return f"unused: {aggregate.failure}"
-    return "straggler" if who.work[name] < 1 else "ok"
 
 
 def _history(number: int, rows: list[dict], measured: Scores, aggregate: Aggregate, seconds: float | None) -> dict:

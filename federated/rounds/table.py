@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from federated.engine.updates import Aggregate
+from federated.rounds.participation import Attendance
 from medimg import atomic
 from medimg.untrusted.csv_cells import quote, read_csv
 
@@ -34,6 +36,19 @@ def written(rows: list[dict]) -> list[list[str]]:
 
 def _writer(file) -> csv.DictWriter:
     return csv.DictWriter(file, COLUMNS, lineterminator="\n")
+
+
+def status(name: str, who: Attendance, lost: dict, aggregate: Aggregate) -> str:
+    """What became of a client that was asked; `federated.report.attendance` reads it."""
+    if name in who.dropped:
+        return "dropped"
+    if name in lost:
+        return f"lost: {lost[name]}"
+    if name in aggregate.rejected:
+        return f"rejected: {aggregate.rejected[name]}"
+    if aggregate.failure:
+        return f"unused: {aggregate.failure}"
+    return "straggler" if who.work[name] < 1 else "ok"
 
 
 class RoundsTable:

@@ -10,8 +10,9 @@ from federated.engine.contract import Engine
 from federated.rounds.checkpoint import Checkpoints
 from federated.rounds.combining import Combining
 from federated.rounds.held_out import HeldOut
+from federated.rounds.outcome import Outcome
 from federated.rounds.pool import Pool
-from federated.rounds.rounds import Outcome, Rounds, Watch
+from federated.rounds.rounds import Rounds, Watch
 
 
 def train_by_rounds(

@@ -22,7 +22,11 @@ class RefusedError(InputError):
 
 
 class TooFewClientsError(InputError):
-    """Fewer clients than the threshold are left: the round ends without a sum."""
+    """Fewer clients than the threshold are left: the round ends without a sum; `rejected` says who is out, and why."""
+
+    def __init__(self, text: str, rejected: dict[str, str] | None = None):
+        super().__init__(text)
+        self.rejected = dict(rejected or {})
 
 
 def require(present: int, threshold: int, stage: str, reasons: dict[str, str] | None = None) -> None:
@@ -36,5 +40,6 @@ def require(present: int, threshold: int, stage: str, reasons: dict[str, str] | 
     told = "; ".join(f"{name!r} {reason}" for name, reason in (reasons or {}).items())
     raise TooFewClientsError(
         f"secure aggregation: {present} clients at stage '{stage}', the threshold is {threshold}; nothing of this "
-        f"round is revealed{f' ({told})' if told else ''}; repeat it with more clients or a lower --secure-threshold"
+        f"round is revealed{f' ({told})' if told else ''}; repeat it with more clients or a lower --secure-threshold",
+        reasons,
     )

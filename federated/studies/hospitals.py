@@ -123,7 +123,7 @@ def federated_hospitals(
                 if progress:
                     progress(done + count, seeds * len(trainings))
     files = [one.file(out, seed) for seed in range(seeds) for one in trainings]
-    sites = _chosen(pd.concat([read_csv(file) for file in files], ignore_index=True))
+    sites = _chosen(pd.concat([read_csv(file, dtype={"site": str}) for file in files], ignore_index=True))
     return write(out, dataset, sites, {"rounds": rounds, "tune": study.tune})
 
 

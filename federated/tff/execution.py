@@ -18,6 +18,8 @@ _CHANNEL = [
     ("grpc.max_receive_message_length", _UNLIMITED),
     ("grpc.max_send_message_length", _UNLIMITED),
     ("grpc.max_reconnect_backoff_ms", 2000),
+    # A proxy of the environment would take connections to 127.0.0.1, and updates would pass through it unasked.
+    ("grpc.enable_http_proxy", 0),
 ]
 
 

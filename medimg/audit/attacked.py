@@ -65,7 +65,7 @@ def run_attacks(
         run.model(),
         subject.dataset,
         subject.rows,
-        run.description(),
+        run.description(calibrated=False),
         progress=lambda done, total: progress("answers", done, total),
     )
     shown = signals(answers, subject.targets)

@@ -94,14 +94,14 @@ def run_canaries(subject: Subject, count: int, seed: int, alpha: float, progress
         dataset.rows("val", labelled=True),
     ]
     targets = dataset.targets(rows)
-    before = signals(predict(run.model(), dataset, rows, run.description()), targets)
+    before = signals(predict(run.model(), dataset, rows, run.description(calibrated=False)), targets)
     own_seed = int(np.random.SeedSequence([seed, 8]).generate_state(1)[0])
 
     def step(what: str, done: int, total: int) -> None:
         progress(f"canaries: {what}", done, total)
 
     with trained(subject, pd.concat(training, ignore_index=True), own_seed, step) as second:
-        answers = predict(second.model(), dataset, rows, second.description())
+        answers = predict(second.model(), dataset, rows, second.description(calibrated=False))
         claim = claim_of(second)
     scores = signals(answers, targets).confidence - before.confidence
     bound = audit_guesses(scores, inside, claim.delta if claim else 0.0, alpha)

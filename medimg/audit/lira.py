@@ -135,14 +135,14 @@ def _train_one(subject: Subject, inside: np.ndarray, seed: int, number: int) -> 
     rows = pd.concat([training, subject.dataset.rows("val", labelled=True)])
     own_seed = int(np.random.SeedSequence([seed, 5, number]).generate_state(1)[0])
     with trained(subject, rows, own_seed) as run:
-        answers = predict(run.model(), subject.dataset, subject.rows, run.description())
+        answers = predict(run.model(), subject.dataset, subject.rows, run.description(calibrated=False))
     return signals(answers, subject.targets).confidence
 
 
 def _key(subject: Subject, seed: int) -> str:
     known = options(subject.run).to_dict()
-    # Always 0 here, and the confidences of audits before there was such an option stay of use.
-    del known["audit_holdout"]
+    # Always 0 here, or without a say in logits: confidences of audits before there were such options stay of use.
+    del known["audit_holdout"], known["calibrate"]
     decides = [subject.dataset.fingerprint(), known, seed]
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:12]
 

@@ -32,7 +32,7 @@ def options(run: Run) -> TrainConfig:
         )
     config = TrainConfig.from_dict(run.config["options"])
     # The Dataset already has the fold's parts, and the rows to train on are given.
-    return dataclasses.replace(config, folds=0, fold=0, audit_holdout=0.0, tensorboard=False)
+    return dataclasses.replace(config, folds=0, fold=0, audit_holdout=0.0, tensorboard=False, calibrate="none")
 
 
 def seconds(run: Run) -> float | None:

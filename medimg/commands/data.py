@@ -74,6 +74,7 @@ def prepare(source, path, out, overwrite, **values):
             source, Path(path) if path else None, Path(out), config, phantom, partial(step, "prepare"), overwrite
         )
     printing.counts(dataset)
+    printing.positive({"task": dataset.task, "classes": dataset.classes})
     for note in dataset.preparation.get("notes", []):
         say(f"note: {note}")
     done = "prepared" if made.stat().st_mtime_ns != before else "already prepared, of the same files and options:"
@@ -94,6 +95,7 @@ def inspect(data_folder, out):
     with progress_bars() as step:
         inspection = inspect(dataset, folder, partial(step, "inspect"))
     printing.counts(dataset)
+    printing.positive({"task": dataset.task, "classes": dataset.classes})
     for note in inspection.notes:
         say(f"note: {note}")
     for problem in inspection.problems:

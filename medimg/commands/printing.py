@@ -47,11 +47,25 @@ def in_parts(dataset) -> str:
     )
 
 
+def positive(description: dict) -> None:
+    """Of a binary task the class that probabilities, threshold, sensitivity and explanations speak of.
+
+    Args:
+        description: a Run's, a result, or any with `task` and `classes`.
+    """
+    from medimg.data.positive import positive_class
+
+    name = positive_class(description["task"], description["classes"])
+    if name:
+        say(f"positive class: {name}")
+
+
 def training(run) -> None:
     """The epoch of each phase whose weights were kept, and what privacy was spent."""
     from medimg.privacy.ledger import read
     from medimg.privacy.statement import summary
 
+    positive(run.description())
     history, spent = run.history(), read(run.root)
     keeps_last = spent is not None and not run.config["options"]["patience"]
     kept = history if keeps_last else history[history["best"].astype(bool)]
@@ -73,6 +87,7 @@ def promises(run) -> None:
     from medimg.privacy.statement import NO_PRIVACY, summary
 
     description = run.description()
+    positive(description)
     content = ledger.of_run(run.root, run.config["options"])
     unit = "row" if "preprocessing" in description else "image"
     click.echo(summary(content, unit) if content else NO_PRIVACY)
@@ -94,6 +109,7 @@ def folds(result: dict, root) -> None:
         over = result["folds"][name]
         mean = {"value": over["mean"], "low": over["low"], "high": over["high"]}
         rows.append([name, interval(mean), number(over["sd"]), interval(result["metrics"][name])])
+    positive(result)
     title = f"{result['n_folds']} folds, {result['n']} tested of {result['patients']} patients"
     table(title, ["metric", "mean over folds [95%]", "sd", "pooled [95%]"], rows)
     _copies(result)
@@ -126,9 +142,14 @@ def ledger(shared, delta: float) -> None:
 def evaluation(result: dict) -> None:
     """Metrics with intervals, by class and by site, and what decides."""
     from medimg.evaluation.operating_point import threshold_statement
+    from medimg.evaluation.recalibration import calibration_words
 
+    positive(result)
     title = f"{result['split']}: {result['n']} of {result['patients']} patients"
     rows = [[name, interval(result["metrics"][name])] for name in METRICS if name in result["metrics"]]
+    if "at_prevalence" in result:
+        there = result["at_prevalence"]
+        rows += [[f"{name} at prevalence {there['prevalence']:g}", interval(there[name])] for name in ("ppv", "npv")]
     table(title, ["metric", "value [95% interval]"], rows)
     _copies(result)
     if len(result["per_class"]) > 2:
@@ -139,6 +160,9 @@ def evaluation(result: dict) -> None:
         table("Each class against the rest", ["class", *CLASS_METRICS], rows)
     _sites(result)
     say(threshold_statement(result, result))
+    say(calibration_words(result["calibration"]))
+    for note in result["calibration"]["notes"]:
+        say(f"note: {note}")
 
 
 def _copies(result: dict) -> None:
@@ -156,6 +180,16 @@ def _sites(result: dict) -> None:
     ]
     if rows:
         table("Each site alone", ["site", "n", "rarest class", *CLASS_METRICS], rows)
+
+
+def validation(result: dict) -> None:
+    """The verdict on other patients, its reasons and what has to be read first."""
+    positive(result)
+    say(f"verdict: {result['verdict']}")
+    for reason in result["reasons"]:
+        say(f"- {reason}")
+    for note in result["notes"]:
+        say(f"note: {note}")
 
 
 def comparison(result: dict) -> None:

@@ -11,7 +11,8 @@ import click
 from medimg.commands import printing
 from medimg.commands.command_line import Command, options_of, take
 from medimg.commands.console import progress_bars, say
-from medimg.config import AuditConfig, CompareConfig, EvaluateConfig, ExportConfig, PredictConfig
+from medimg.config import AuditConfig, CompareConfig, EvaluateConfig, ExportConfig, PredictConfig, ValidateConfig
+from medimg.errors import InputError
 
 
 @click.command(cls=Command)
@@ -53,6 +54,27 @@ def predict_run(run_folder, paths, out, config: PredictConfig, overwrite: bool, 
         say(f"medimg: broken: {name}: {why}", err=True)
     say(f"{result.rows} {result.unit}s, {result.warned} with warnings, {len(result.broken)} broken: {out}")
     return not result.broken
+
+
+@click.command(cls=Command)
+@click.argument("run_folder", metavar="RUN")
+@click.argument("data_folder", metavar="DATA2")
+@click.option("--out", type=click.Path(), help="Folder of the result (default: RUN/validations/NAME).")
+@options_of(ValidateConfig)
+def validate(run_folder, data_folder, out, **values):
+    """RUN on another hospital's patients: what differs, what it costs, what to do; a Dataset or a folder of images."""
+    from medimg.preparation.builtin import resolve
+    from medimg.run import Run
+
+    config, run, data = take(ValidateConfig, values), Run.load(Path(run_folder)), resolve(data_folder)
+    if not data.is_dir():
+        raise InputError(f"{data}: no such folder; give a prepared Dataset or a folder of class folders")
+    from medimg.validation.validate import validate
+
+    with progress_bars() as step:
+        result, folder = validate(run, data, config, out and Path(out), step)
+    printing.validation(result)
+    click.echo(f"report: {folder / 'validation.html'}")
 
 
 @click.command(cls=Command)

@@ -45,7 +45,7 @@ def _same_question(first: Evaluated, other: Evaluated) -> None:
         if ours != theirs:
             raise InputError(
                 f"{first.place} and {other.place} differ in {what}: {_shown(ours)} and {_shown(theirs)}; "
-                f"compare Runs of one task and one order of classes"
+                "compare Runs of one task and one order of classes (of two the second is the positive one)"
             )
     validated = "cross-validation"
     if (first.metrics["split"] == validated) != (other.metrics["split"] == validated):

@@ -17,8 +17,10 @@ from medimg.comparison.seeds import seed_tests
 from medimg.comparison.sklearn_models import wanted
 from medimg.comparison.verdict import verdict
 from medimg.config import CompareConfig
+from medimg.data.positive import positive_class
 from medimg.errors import InputError
 from medimg.evaluation.copied_rows import copies_note
+from medimg.evaluation.exact import NOTE, bounded
 from medimg.evaluation.intervals import LEVEL, cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
 from medimg.lock import writes
@@ -127,19 +129,23 @@ def _measured(first: Evaluated, models: list[Candidate], config: CompareConfig, 
         "lower_is_better": config.metric in LOWER_IS_BETTER,
         "task": first.metrics["task"],
         "classes": list(first.metrics["classes"]),
+        "positive_class": positive_class(first.metrics["task"], first.metrics["classes"]),
         "dataset": first.metrics.get("dataset", ""),
         "split": first.metrics["split"],
         "unit": first.unit,
         "n": len(patients),
         "patients": int(patients.nunique()),
         "reference": models[0].name,
-        "models": _described(models, values, resampled, config.metric, over_folds),
+        "models": _described(models, values, resampled, config.metric, over_folds, patients),
         "pairs": tested_pairs(models, config.metric, values, resampled, over_folds, ratio, patients),
         "folds": _tests_over_folds(models, over_folds, ratio),
         "seeds": _tests_over_seeds(models, config.metric),
         "bootstrap": {"resamples": resamples, "seed": config.seed, "level": LEVEL},
     }
-    result["notes"] = notes + _notes(first, models, resamples) + _floor(result)
+    tried = [entry["metrics"] for entry in result["models"] if entry["kind"] != "majority"]
+    exact = {name for metrics in tried for name, found in metrics.items() if "interval" in found}
+    told = [NOTE.format(", ".join(name for name in METRICS if name in exact))] if exact else []
+    result["notes"] = notes + told + _notes(first, models, resamples) + _floor(result)
     return {**result, "verdict": verdict(result)}
 
 
@@ -168,13 +174,15 @@ def _over_folds(first: Evaluated, models: list[Candidate], metric: str, notes: l
     return values, ratio
 
 
-def _described(models, values, resampled, metric: str, over_folds) -> list[dict]:
+def _described(models, values, resampled, metric: str, over_folds, patients) -> list[dict]:
     """The entries `models` of comparison.json."""
     entries = []
     for number, model in enumerate(models):
         metrics = {}
         for column, name in enumerate(METRICS):
-            metrics[name] = percentile_interval(resampled[number][:, column]).around(values[number, column])
+            found, value = percentile_interval(resampled[number][:, column]), values[number, column]
+            # Of a perfect score all seeds decide alike.
+            metrics[name] = bounded(found, value, model.members[0], patients, name)
         entry = {"name": model.name, "kind": model.kind, "runs": list(model.places)}
         if len(model.members) > 1:
             each = model.member_values(metric)

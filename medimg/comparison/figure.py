@@ -42,7 +42,7 @@ def _values(axes, result: dict, models: list[dict]) -> None:
         dots = [v for key in ("folds", "seeds") for v in model.get(key, {}).get("values", [])]
         axes.plot(dots, np.full(len(dots), place + 0.22), "o", markersize=3.5, color=colour, alpha=0.45)
         _interval(axes, place, measured["value"], measured["low"], measured["high"], colour, True)
-        extremes += [v for v in (*dots, *measured.values()) if v is not None]
+        extremes += [v for v in (*dots, *(measured[end] for end in ("value", "low", "high"))) if v is not None]
     low, high = min(extremes), max(extremes)
     room = max(high - low, 0.02)
     axes.set_xlim(low - 0.08 * room, high + 0.08 * room)

@@ -5,6 +5,7 @@ is the same with feature columns in the place of `image`.
 """
 
 import hashlib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from medimg import atomic
 from medimg.data import schema
 from medimg.data.copies import join_copies
 from medimg.data.manifest import SPLITS, read_images, read_rows
+from medimg.data.positive import positive_class
 from medimg.errors import InputError
 from medimg.untrusted.yaml_file import read_yaml
 
@@ -32,8 +34,9 @@ class Dataset:
     Attributes:
         root: the folder.
         name: short name, e.g. `kermany`.
-        task: `binary` (classes[1] is the positive class), `multiclass` or `multilabel`.
-        classes: class names in the order of the model's outputs.
+        task: `binary`, `multiclass` or `multilabel`.
+        classes: class names in the order of the model's outputs; of a binary task the second is the positive class,
+            in whatever order dataset.yaml lists them.
         manifest: one row an image. `image` (path relative to root), `label` (class name; several joined by `|`;
             empty = unlabelled), `patient`, `site`, `split` (train|val|test), optionally `x`, `y`, `width`, `height`
             (pixels of the prepared image) or `mask` (path of an 8-bit image, 0 = background), with several findings of
@@ -90,17 +93,25 @@ class Dataset:
         dataset._check_labels()
         return dataset
 
-    def save(self) -> None:
-        """Write `dataset.yaml` and `manifest.csv` atomically, the description last: it marks the folder as whole."""
+    def save(self, listed: tuple[str, ...] = ()) -> None:
+        """Write `dataset.yaml` and `manifest.csv` atomically, the description last: it marks the folder as whole.
+
+        Args:
+            listed: the classes in the order in which dataset.yaml has them, when that is another.
+        """
         # At the top, where a reader of the file can't miss it; of real data nothing needs to be said.
         description: dict = {"synthetic": True} if self.synthetic else {}
         description |= {
             key: getattr(self, key)
             for key in ("name", "task", "modality", "licence", "citation", "source", "negative", "preparation")
         }
-        description["classes"] = list(self.classes)
+        description["classes"] = list(listed or self.classes)
+        if self.task == "binary":
+            description["positive"] = self.positive
         if self.features:
             description["features"] = schema.describe(self.features)
+        # Notes and paths name files, whose names may be no Unicode.
+        description = json.loads(json.dumps(description, ensure_ascii=False).encode("utf-8", "replace"))
         whole = {f.name: "Int64" for f in self.features if f.type == "integer"}
         manifest = self.manifest.astype(whole) if whole else self.manifest
         atomic.write_csv(self.root / "manifest.csv", manifest)
@@ -111,6 +122,11 @@ class Dataset:
                 description, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False, allow_unicode=True
             ),
         )
+
+    @property
+    def positive(self) -> str:
+        """The positive class of a binary task, else ''."""
+        return positive_class(self.task, self.classes)
 
     @property
     def is_table(self) -> bool:
@@ -211,10 +227,19 @@ def _read_description(path: Path) -> dict:
             raise InputError(f"{path}: '{key}' is missing")
     if not isinstance(description["classes"], list) or not description["classes"]:
         raise InputError(f"{path}: 'classes' must be a list of class names")
-    description["classes"] = tuple(str(name) for name in description["classes"])
+    # `no` is a class, not False, and 010 not 8: names are read as they are written.
+    words = read_yaml(path, as_text=True)
+    description["classes"] = tuple(str(name).strip() for name in words["classes"])
+    description |= {key: words[key] for key in ("name", "negative") if description.get(key) is not None}
+    if "positive" in description:
+        # Without it, as before there was such a field, the second class is positive.
+        positive = str(words["positive"]).strip()
+        if description["task"] != "binary" or positive not in description["classes"]:
+            raise InputError(f"{path}: positive '{positive}' is not one of two classes")
+        description["classes"] = tuple(sorted(description["classes"], key=lambda name: name == positive))
     if not isinstance(description.get("preparation") or {}, dict):
         raise InputError(f"{path}: 'preparation' must map names to values")
-    features = description.get("features") or {}
+    features = words.get("features") if description.get("features") else {}
     if not isinstance(features, dict):
         raise InputError(f"{path}: 'features' must map column names to types")
     description["features"] = schema.parse(features, str(path)) if features else ()

@@ -40,7 +40,8 @@ class Form:
 _AMBIGUOUS = Form("1/2/2020", r"^(?P<a>\d{1,2})[/-](?P<b>\d{1,2})[/-]\d{4}" + _TIME + "$", "")
 DAY_FIRST = Form("day/month/year", _AMBIGUOUS.pattern, "%d/%m/%Y")
 MONTH_FIRST = Form("month/day/year", _AMBIGUOUS.pattern, "%m/%d/%Y")
-# Only where the column's name says that it is a date: it is a whole number as well.
+# Whole numbers as well, of which ten are hardly ever all days by chance; else the column's name tells.
+COMPACT_DAY = Form("20200301", r"^(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])$", "%Y%m%d")
 COMPACT = Form("20200301", r"^(?:19|20)\d{6}$", "%Y%m%d")
 ISO = Form("2020-03-01", r"^\d{4}-\d{2}-\d{2}" + _TIME + _ZONE + "$", "%Y-%m-%d")
 FORMS = (
@@ -51,6 +52,7 @@ FORMS = (
     Form("1-Mar-2020", r"^\d{1,2}-[A-Za-z]{3}-\d{4}" + _TIME + "$", "%d-%b-%Y"),
     Form("1 Mar 2020", r"^\d{1,2} [A-Za-z]{3} \d{4}" + _TIME + "$", "%d %b %Y"),
     _AMBIGUOUS,
+    COMPACT_DAY,
     COMPACT,
 )
 
@@ -66,7 +68,7 @@ class Recognition:
         """Take the known cells of a block, stripped; `numeric`: all of them are numbers."""
         if not len(known):
             return
-        possible = [COMPACT] if numeric else FORMS
+        possible = (COMPACT_DAY, COMPACT) if numeric else FORMS
         before = FORMS if self._open is None else self._open
         self._open = [form for form in before if form in possible and _all_match(known, form)]
         if _AMBIGUOUS in self._open:

@@ -1,5 +1,9 @@
-"""manifest.csv: its columns, and the rows that can't be used, refused by number."""
+"""manifest.csv: its columns, and the rows that can't be used, refused by number.
 
+An empty cell alone is missing, so that a class None, a patient NA and a code 008 are read back as they were written.
+"""
+
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +21,16 @@ FILE_COLUMNS = ("image", "mask")
 # Read as text, whatever they look like: patient 007 is not patient 7, and boxes are lists.
 TEXT_COLUMNS = ("image", "label", "patient", "site", "split", "mask", "finding", "x", "y", "width", "height")
 
+# Likewise, without a look at blanks.
+_MADE_BY_PREPARE = ("source_file", "pixels", "bytes")
+# No code: 008 stays text.
+_NUMBER = r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?inf"
+
+
+def name_text(name: str) -> str:
+    """A label's, patient's or site's name as a manifest holds it: Unicode's composed form, without blanks around it."""
+    return unicodedata.normalize("NFC", name.encode("utf-8", "replace").decode("utf-8")).strip()
+
 
 def read_images(path: Path) -> pd.DataFrame:
     """A manifest of images: `image`, `label`, `patient`, `split` and what else it has.
@@ -24,18 +38,15 @@ def read_images(path: Path) -> pd.DataFrame:
     Raises:
         InputError: a missing column, or a row that can't be used, by its number.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: missing; prepare the data set again")
-    try:
-        manifest = read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), low_memory=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable as CSV ({' '.join(str(error).split())})") from error
+    manifest = _cells(path, dtype=str, keep_default_na=False)
     for column in ("image", "label", "patient", "split"):
         if column not in manifest:
             raise InputError(f"{path}: column '{column}' is missing")
-    for column in TEXT_COLUMNS:
-        if column in manifest:
-            manifest[column] = manifest[column].fillna("").str.strip()
+    for column in manifest:
+        if column in TEXT_COLUMNS:
+            manifest[column] = manifest[column].str.strip()
+        elif column not in _MADE_BY_PREPARE:
+            manifest[column] = _metadata(manifest[column])
     _refuse_rows(path, manifest, manifest["image"] == "", "image is empty")
     _refuse_rows(path, manifest, manifest["patient"] == "", "patient is empty; give every image a patient")
     _refuse_rows(path, manifest, ~manifest["split"].isin(SPLITS), f"split is not one of {', '.join(SPLITS)}")
@@ -44,6 +55,23 @@ def read_images(path: Path) -> pd.DataFrame:
     if "site" not in manifest:
         manifest["site"] = ""
     return manifest
+
+
+def _cells(path: Path, **options) -> pd.DataFrame:
+    if not path.is_file():
+        raise InputError(f"{path}: missing; prepare the data set again")
+    try:
+        return read_csv(path, low_memory=False, **options)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not readable as CSV ({' '.join(str(error).split())})") from error
+
+
+def _metadata(cells: pd.Series) -> pd.Series:
+    """Numbers where all known cells are; else text. Missing is NaN, also a word for it among numbers."""
+    known = ~cells.str.lower().isin((*schema.MISSING, "none"))
+    if cells[known].str.fullmatch(_NUMBER).all():
+        return pd.to_numeric(cells.where(known), errors="coerce")
+    return cells.where(cells != "")
 
 
 def _refuse_files_outside(path: Path, manifest: pd.DataFrame) -> None:
@@ -64,23 +92,16 @@ def read_rows(path: Path, features: tuple[schema.Feature, ...]) -> pd.DataFrame:
     Raises:
         InputError: a missing column, or a row that can't be used, by its number.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: missing; prepare the data set again")
-    # '' alone is missing here: prepare has settled what else the source used.
     text = {f.name: str for f in features if not f.is_number}
     numbers = {f.name: np.float64 for f in features if f.is_number}
-    try:
-        table = read_csv(
-            path,
-            dtype={**text, **dict.fromkeys((*schema.ROLES, GIVEN), str)},
-            keep_default_na=False,
-            na_values={name: [""] for name in numbers},
-            low_memory=False,
-            # The default is off in the last digit, and a value would differ from the source's.
-            float_precision="round_trip",
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable as CSV ({' '.join(str(error).split())})") from error
+    table = _cells(
+        path,
+        dtype={**text, **dict.fromkeys((*schema.ROLES, GIVEN), str)},
+        keep_default_na=False,
+        na_values={name: [""] for name in numbers},
+        # The default is off in the last digit, and a value would differ from the source's.
+        float_precision="round_trip",
+    )
     for column in ("label", "patient", "split", *text, *numbers):
         if column not in table:
             raise InputError(f"{path}: column '{column}' is missing")

@@ -20,6 +20,8 @@ PUBLIC = ("bound", "categories")
 ROLES = ("row", "label", "patient", "site", "split")
 # What stands for "not known" in hospital exports, in lower case.
 MISSING = ("", "?", "na", "n/a", "#n/a", "nan", "<na>", "null", "nil", "-", ".")
+# Of a patient or a site NA may be the name.
+MISSING_NAME = tuple(word for word in MISSING if word not in ("na", "nil"))
 # 1.0 and 1 are one category: the same code comes as either, by the program that wrote it.
 WHOLE_NUMBER = r"^([+-]?[0-9]+)\.0*$"
 
@@ -184,7 +186,7 @@ def as_numbers(values: pd.Series) -> pd.Series:
     return numbers.replace([np.inf, -np.inf], np.nan)
 
 
-def as_text(values: pd.Series) -> pd.Series:
+def as_text(values: pd.Series, missing: tuple[str, ...] = MISSING) -> pd.Series:
     """Categories and dates as text: stripped, missing is '', whole numbers without a fraction."""
     if values.dtype.kind in "iub":
         return values.astype(str)
@@ -192,7 +194,7 @@ def as_text(values: pd.Series) -> pd.Series:
         # repr of a float is the shortest that reads back; whole numbers lose their fraction below.
         values = values.map(lambda number: "" if np.isnan(number) else repr(float(number)))
     text = values.fillna("").astype(str).str.strip()
-    text = text.where(~text.str.lower().isin(MISSING), "")
+    text = text.where(~text.str.lower().isin(missing), "")
     return text.str.replace(WHOLE_NUMBER, lambda match: match.group(1), regex=True)
 
 

@@ -1,11 +1,10 @@
 """The classes of another Dataset brought into the order of a model's outputs."""
 
-import re
-
 import numpy as np
 import pandas as pd
 
 from medimg.data.dataset import Dataset
+from medimg.data.positive import plain
 from medimg.errors import InputError
 
 
@@ -28,8 +27,8 @@ def match_classes(dataset: Dataset, task: str, classes: tuple[str, ...]) -> list
         raise InputError(
             f"{place}: a {dataset.task} Dataset for a {task} model ({both}); give --data with the model's task"
         )
-    theirs = [_plain(name) for name in dataset.classes]
-    ours = [_plain(name) for name in classes]
+    theirs = [plain(name) for name in dataset.classes]
+    ours = [plain(name) for name in classes]
     if len(set(theirs)) < len(theirs) or len(set(ours)) < len(ours):
         raise InputError(f"{place}: classes differ only in case or spaces ({both}); rename one")
     if set(theirs) != set(ours):
@@ -52,7 +51,3 @@ def targets_in_order(dataset: Dataset, rows: pd.DataFrame, order: list[int]) -> 
     if dataset.task == "multilabel":
         return targets[:, order] > 0.5
     return np.argsort(order)[targets]
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", "", name).casefold()

@@ -32,7 +32,7 @@ def roc_figure(predictions: Predictions, summary: dict) -> Figure | None:
             label = f"AUROC {text}" if len(drawn) == 1 else f"{shortened(name, 24)}  {text}"
             axes.plot(alarms, hits, label=label, **line_style(number))
         if predictions.task == "binary":
-            values = summary["per_class"][predictions.classes[1]]
+            values = summary["per_class"][predictions.positive]
             x, y = 1 - values["specificity"]["value"], values["sensitivity"]["value"]
             _operating_point(axes, x, y, predictions.threshold, "sensitivity", "specificity", 1 - x)
         axes.set(xlabel="1 − specificity", ylabel="sensitivity", title=_title("ROC", predictions))
@@ -67,7 +67,7 @@ def precision_recall_figure(predictions: Predictions, summary: dict) -> Figure |
                 label = f"{shortened(name, 24)}  {text}  prev. {prevalence:.3f}"
             axes.plot(recall, precision, drawstyle="steps-post", label=label, **line_style(number))
         if predictions.task == "binary":
-            values = summary["per_class"][predictions.classes[1]]
+            values = summary["per_class"][predictions.positive]
             x, y = values["sensitivity"]["value"], values["precision"]["value"]
             if y is not None:
                 _operating_point(axes, x, y, predictions.threshold, "precision", "sensitivity", x)
@@ -107,7 +107,7 @@ def _operating_point(axes, x, y, threshold, first, second, second_value) -> None
 
 def _title(name: str, predictions: Predictions) -> str:
     if predictions.task == "binary":
-        positive, rows = predictions.classes[1], int(predictions.truth[:, 1].sum())
+        positive, rows = predictions.positive, int(predictions.truth[:, 1].sum())
         return f"{name}: {shortened(positive, 30)} ({rows} of {len(predictions)})"
     return f"{name}: each class against the rest (n = {len(predictions)})"
 

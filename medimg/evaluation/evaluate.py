@@ -2,22 +2,22 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from medimg import atomic
 from medimg.config import EvaluateConfig
 from medimg.data import synthetic_rows
 from medimg.data.dataset import SPLITS, Dataset
+from medimg.data.positive import plain, positive_class
 from medimg.data.splits import parts_note
 from medimg.errors import InputError
 from medimg.evaluation.classes import match_classes, targets_in_order
 from medimg.evaluation.copied_rows import copied_rows, copies_note, equal_note
 from medimg.evaluation.operating_point import OperatingPoint, operating_point
-from medimg.evaluation.overlap import find_overlap
+from medimg.evaluation.overlap import find_overlap, require_others
 from medimg.evaluation.places import beside, place_of
 from medimg.evaluation.predictions import Predictions, as_written
 from medimg.evaluation.report import CAPTIONS
@@ -70,30 +70,57 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     """
     rule = parse_rule(config.threshold)
     description = run.description()
+    if config.prevalence is not None and not positive_class(description["task"], description["classes"]):
+        raise InputError(f"--prevalence {config.prevalence}: a {description['task']} task has no positive class")
     subject = _subject(run, config, description)
     training = training_data(run)
     if config.data is not None and training is not None and is_private(run.config["options"]):
-        _require_others(subject, training)
-    model = run.model()
-    predict = _predictor(model, description, config.batch_size, progress)
+        require_others(subject.dataset, subject.rows, training, f"--data {subject.dataset.root}")
+    _check_calibration(config, run, training)
+    # Here: what computes takes seconds to import, and a mistaken option should not.
+    from medimg.evaluation import calibrate
+    from medimg.evaluation.answers import Answers
+    from medimg.evaluation.prediction import probabilities
+
+    answers = predict = Answers(run.model(), description, config.batch_size, progress)
+    if config.calibrate == "none":
+        description.pop("calibrator", None)
+    elif config.calibrate:
+        on_val = calibrate.fit_on_validation(config.calibrate, training, answers, len(subject.rows))
+        predict = lambda *_: answers.probabilities(on_val)  # noqa: E731
     point = operating_point(rule, run, training, description, predict, len(subject.rows))
+    logits = answers.logits(subject.dataset, subject.rows)
     predictions = Predictions(
         task=description["task"],
         classes=tuple(description["classes"]),
         targets=targets_in_order(subject.dataset, subject.rows, subject.order),
-        probabilities=as_written(predict(subject.dataset, subject.rows, 0)),
+        probabilities=as_written(answers.probabilities(logits)),
         threshold=point.threshold,
     )
-    summary = summarise(predictions, subject.rows["patient"], config.bootstrap, config.seed)
+    raw, calibrator = as_written(probabilities(logits, predictions.task)), description.get("calibrator")
+    summary = summarise(predictions, subject.rows["patient"], config.bootstrap, config.seed, config.prevalence)
+    summary["calibration"] = calibrate.measure(
+        calibrator,
+        replace(predictions, probabilities=raw),
+        predictions,
+        subject.rows["patient"],
+        config.bootstrap,
+        config.seed,
+    )
     summary["sites"] = summarise_sites(predictions, subject.rows, config.bootstrap, config.seed)
     copies = copied_rows(subject.dataset, subject.rows)
+    unsure = calibrate.notes(summary["calibration"], calibrator, subject.split, config.data is None)
+    summary["calibration"]["notes"] = unsure
     notes = parts_note(subject.dataset.preparation) if config.split == "test" else []
+    notes += unsure
     # Of training rows, private training tells nothing that carries no noise.
     if config.data is None and not is_private(run.config["options"]):
         notes += equal_note(subject.dataset, subject.rows)
-    notes += copies_note(copies, len(subject.rows)) + _notes(run, subject, training)
+    notes += copies_note(copies, len(subject.rows)) + _notes(run, subject, training, predictions.positive)
     metrics = _metrics(description, subject, config, point, summary, notes)
     metrics |= {"copies": copies} if copies else {}
+    if config.calibrate is not None:
+        calibrate.keep(run.root, description)
     folder = _folder(run, config, subject, metrics)
     _write(run, folder, subject, predictions, metrics)
     return {**metrics, "report": str(folder / "report.html")}
@@ -139,15 +166,6 @@ def _subject(run: Run, config: EvaluateConfig, description: dict) -> Subject:
     return Subject(dataset, config.split, rows, len(everything) - len(rows), order)
 
 
-def _require_others(subject: Subject, training: Dataset) -> None:
-    """Refuse images or rows that a private Run was trained on, wherever they lie: numbers of them carry no noise."""
-    if find_overlap(subject.dataset, subject.rows, training, ("train",)).images:
-        raise InputError(
-            f"--data {subject.dataset.root}: holds {subject.dataset.unit}s of patients whom the Run protects, and what "
-            "is computed of them now has no noise; evaluate other patients, as --split test"
-        )
-
-
 def training_data(run: Run) -> Dataset | None:
     """The Run's own Dataset; None where it is not on this machine."""
     if not Path(run.config["data"]).exists():
@@ -155,25 +173,19 @@ def training_data(run: Run) -> Dataset | None:
     return run.dataset()
 
 
-def _predictor(model, description: dict, batch_size: int, progress: Progress | None):
-    """A function of (dataset, rows, images still to come) that counts images over all its calls."""
-    from medimg.evaluation.prediction import predict
-
-    done = 0
-
-    def probabilities(dataset: Dataset, rows: pd.DataFrame, to_come: int) -> np.ndarray:
-        nonlocal done
-        before, total = done, done + len(rows) + to_come
-
-        def report(images: int, _: int) -> None:
-            if progress:
-                progress(before + images, total)
-
-        result = predict(model, dataset, rows, description, batch_size, report)
-        done += len(rows)
-        return result
-
-    return probabilities
+def _check_calibration(config: EvaluateConfig, run: Run, training: Dataset | None) -> None:
+    if config.calibrate is None:
+        return
+    if config.data is not None or config.split != "test":
+        raise InputError(
+            f"--calibrate {config.calibrate}: changes the Run's probabilities and threshold, which are measured on its "
+            "own test part: leave out --data and --split, then evaluate those"
+        )
+    if training is None and config.calibrate != "none":
+        raise InputError(
+            f"--calibrate {config.calibrate}: fitted on the validation part of the Run's own data, which are not at "
+            f"{run.config['data']}; put them back"
+        )
 
 
 def _metrics(
@@ -190,27 +202,27 @@ def _metrics(
         "dataset": subject.dataset.name,
         "data": str(subject.dataset.root.resolve()),
         "split": subject.split,
-        # How many images are in a step changes nothing.
-        "options": {k: v for k, v in config.given().items() if k not in ("data", "split", "batch_size")},
+        # How many images are in a step changes nothing; a calibrator changes the Run, whose evaluation this is.
+        "options": {k: v for k, v in config.given().items() if k not in ("data", "split", "batch_size", "calibrate")},
         "n": len(subject.rows),
         "patients": int(subject.rows["patient"].nunique()),
         "unlabelled": subject.unlabelled,
         "classes": list(description["classes"]),
     }
     if description["task"] == "binary":
-        metrics["positive_class"] = description["classes"][1]
+        metrics["positive_class"] = positive_class(description["task"], description["classes"])
     metrics["threshold"] = point.described
     sites = site_notes(summary["sites"])
     return {**metrics, **summary, "notes": notes + sites + summary["notes"]}
 
 
-def _notes(run: Run, subject: Subject, training: Dataset | None) -> list[str]:
-    if training is None:
-        return [
-            f"the Run's own data are not at {run.config['data']}: "
-            "whether the model has seen these patients is not checked"
-        ]
+def _notes(run: Run, subject: Subject, training: Dataset | None, positive: str) -> list[str]:
     notes = []
+    if plain(positive) != plain(subject.dataset.positive):
+        notes.append(f"'{positive}' is positive, as in the Run; the Dataset says '{subject.dataset.positive}'")
+    if training is None:
+        unknown = "whether the model has seen these patients is not checked"
+        return [*notes, f"the Run's own data are not at {run.config['data']}: {unknown}"]
     overlap = find_overlap(subject.dataset, subject.rows, training).note(len(subject.rows))
     if overlap:
         notes.append(overlap)

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from medimg.data.imaging import read_image
+from medimg.evaluation.operating_point import decision_words
 from medimg.evaluation.predictions import Predictions
 from medimg.style.figures import styled
 from medimg.style.words import shortened
@@ -26,6 +27,7 @@ class Mistake:
         predicted: what the model calls it.
         probability: of what the model calls it.
         truth_probability: of what it is; the lower, the worse.
+        decision: the prediction in words: with a positive class its probability and threshold.
     """
 
     row: int
@@ -33,6 +35,7 @@ class Mistake:
     predicted: str
     probability: float
     truth_probability: float
+    decision: str
 
 
 def worst_mistakes(predictions: Predictions, count: int = COUNT) -> list[Mistake]:
@@ -55,6 +58,7 @@ def worst_mistakes(predictions: Predictions, count: int = COUNT) -> list[Mistake
     wrong = np.flatnonzero(truth != called)
     wrong = wrong[np.argsort(given[wrong], kind="stable")]
     worst = wrong[np.sort(_even_share(truth[wrong], count))]
+    limits = np.broadcast_to(0.0 if predictions.threshold is None else predictions.threshold, len(predictions))
     return [
         Mistake(
             row=int(row),
@@ -62,6 +66,9 @@ def worst_mistakes(predictions: Predictions, count: int = COUNT) -> list[Mistake
             predicted=predictions.classes[called[row]],
             probability=float(predictions.probabilities[row, called[row]]),
             truth_probability=float(given[row]),
+            decision=decision_words(
+                predictions.task, predictions.classes, called[row], predictions.probabilities[row], limits[row]
+            ),
         )
         for row in worst
     ]
@@ -96,6 +103,7 @@ def _worst_labels(predictions: Predictions, count: int) -> list[Mistake]:
                 predicted=negative if has else name,
                 probability=float(1 - least[row]),
                 truth_probability=float(least[row]),
+                decision=f"{shortened(negative if has else name, 18)} {1 - least[row]:.3f}",
             )
         )
     return mistakes
@@ -116,13 +124,12 @@ def mistakes_figure(mistakes: list[Mistake], paths: list[Path]) -> Figure | None
     columns = min(COLUMNS, len(mistakes))
     rows = math.ceil(len(mistakes) / columns)
     with styled():
-        figure = Figure(figsize=(2.75 * columns, 3.45 * rows))
+        figure = Figure(figsize=(2.75 * columns, 3.6 * rows))
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for panel, mistake, path in zip(panels, mistakes, paths, strict=False):
             panel.imshow(_displayable(read_image(path)), cmap="gray", interpolation="antialiased")
             panel.set_title(
-                f"label: {shortened(mistake.label, 26)}\n"
-                f"predicted: {shortened(mistake.predicted, 18)} {mistake.probability:.3f}",
+                f"label: {shortened(mistake.label, 26)}\npredicted: {mistake.decision}",
                 fontsize=9.5,
                 loc="left",
             )

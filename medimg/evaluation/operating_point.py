@@ -1,17 +1,19 @@
 """The thresholds of a Run, chosen on its own validation part, and how they are told."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from medimg.data.dataset import Dataset
+from medimg.data.positive import positive_class
 from medimg.evaluation.classes import match_classes, targets_in_order
 from medimg.evaluation.predictions import as_written
 from medimg.evaluation.thresholds import FALLBACK, Rule, Threshold, choose
 from medimg.run import Run
+from medimg.style.words import shortened
 
 # What decides before an evaluation has chosen anything, as in metrics.json.
 NOT_EVALUATED = {
@@ -27,7 +29,7 @@ class OperatingPoint:
     """Thresholds and what metrics.json says of them.
 
     Attributes:
-        threshold: binary: of classes[1]; multilabel: float64 (classes,); multiclass: None.
+        threshold: binary: of the positive class; multilabel: float64 (classes,); multiclass: None.
         described: `rule`, `value`, `chosen_on`, `note`.
     """
 
@@ -116,10 +118,26 @@ def threshold_statement(metrics: dict | None, description: dict) -> str:
     threshold = NOT_EVALUATED if metrics is None else metrics["threshold"]
     value, why = threshold["value"], f"rule {threshold['rule']}; {threshold['note']}"
     if task == "binary":
-        return f"Decision: {classes[1]} is called from a probability of {value:.4g} on ({why})."
+        return f"Decision: {positive_class(task, classes)} is called from a probability of {value:.4g} on ({why})."
     each = value if isinstance(value, dict) else dict.fromkeys(classes, value)
     listed = ", ".join(f"{name} {each[name]:.4g}" for name in classes)
     return f"Decision: each class is called from a probability of its own on: {listed} ({why})."
+
+
+def decision_words(task: str, classes: Sequence[str], called: int, chances: np.ndarray, limits) -> str:
+    """A row's decision as sheets give it: what it is called, and in a second line by which probability and threshold.
+
+    Args:
+        task: `binary`, `multiclass` or `multilabel`.
+        classes: class names.
+        called: position of the class that it is called.
+        chances: probabilities (classes,).
+        limits: threshold of the positive class, or per class; not used with several classes.
+    """
+    if task != "binary":
+        return f"{shortened(classes[called], 18)} {chances[called]:.3f}"
+    name = shortened(positive_class(task, classes), 12)
+    return f"{shortened(classes[called], 18)}\np({name}) {chances[1]:.3f}, threshold {np.ravel(limits)[-1]:.3f}"
 
 
 def _described(rule: Rule, task: str, chosen: dict[str, Threshold]) -> OperatingPoint:

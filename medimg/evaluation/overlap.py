@@ -64,6 +64,38 @@ def find_overlap(dataset: Dataset, rows: pd.DataFrame, training: Dataset, parts:
     Raises:
         InputError: an image file can't be read.
     """
+    by_patient, by_image = seen_rows(dataset, rows, training, parts)
+    return Overlap(
+        rows=int((by_patient | by_image).sum()),
+        patients=int(rows.loc[by_patient, "patient"].nunique()),
+        images=int(by_image.sum()),
+        unit=dataset.unit,
+    )
+
+
+def require_others(dataset: Dataset, rows: pd.DataFrame, training: Dataset, name: str) -> None:
+    """Refuse images or rows that a private Run was trained on, wherever they lie: numbers of them carry no noise.
+
+    Args:
+        dataset: where the rows are.
+        rows: of its manifest.
+        training: the Run's own Dataset.
+        name: of the data, as the message begins.
+
+    Raises:
+        InputError: some of the rows are of the training part.
+    """
+    if find_overlap(dataset, rows, training, ("train",)).images:
+        raise InputError(
+            f"{name}: holds {dataset.unit}s of patients whom the Run protects, and what "
+            "is computed of them now has no noise; evaluate other patients, as --split test"
+        )
+
+
+def seen_rows(
+    dataset: Dataset, rows: pd.DataFrame, training: Dataset, parts: tuple[str, ...]
+) -> tuple[pd.Series, pd.Series]:
+    """Bool of each row: its patient's name is in those parts of the Run's Dataset; its content is."""
     seen = training.manifest[training.manifest["split"].isin(parts)]
     by_patient = rows["patient"].isin(set(seen["patient"]))
     if dataset.is_table and training.is_table:
@@ -73,12 +105,7 @@ def find_overlap(dataset: Dataset, rows: pd.DataFrame, training: Dataset, parts:
     else:
         known = set(_hashes(training.paths(seen)))
         by_image = pd.Series([h in known for h in _hashes(dataset.paths(rows))], rows.index, bool)
-    return Overlap(
-        rows=int((by_patient | by_image).sum()),
-        patients=int(rows.loc[by_patient, "patient"].nunique()),
-        images=int(by_image.sum()),
-        unit=dataset.unit,
-    )
+    return by_patient, by_image
 
 
 def _same_rows(dataset: Dataset, rows: pd.DataFrame, training: Dataset, seen: pd.DataFrame) -> pd.Series:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
+from medimg.evaluation.calibrator import activation, calibrated
 from medimg.pipeline.batches import batches
 from medimg.pipeline.pixels import PixelCache
 from medimg.tables.preprocessing import Preprocessing
@@ -16,21 +17,19 @@ from medimg.tables.preprocessing import Preprocessing
 _ROWS = 16_384
 
 
-def probabilities(logits: np.ndarray, task: str) -> np.ndarray:
-    """Softmax over classes, or a sigmoid per class when the task is multilabel.
+def probabilities(logits: np.ndarray, task: str, calibrator: dict | None = None) -> np.ndarray:
+    """Softmax over classes, or a sigmoid per class when the task is multilabel; or what a calibrator makes of logits.
 
     Args:
         logits: float (N, classes).
         task: `binary`, `multiclass` or `multilabel`.
+        calibrator: the Run's (`calibrator` of its description).
 
     Returns:
         float32 (N, classes).
     """
-    logits = np.asarray(logits, np.float64)
-    if task == "multilabel":
-        return (0.5 * (1.0 + np.tanh(0.5 * logits))).astype(np.float32)
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float32)
+    found = calibrated(logits, task, calibrator) if calibrator else activation(logits, task)
+    return found.astype(np.float32)
 
 
 def predict(
@@ -47,18 +46,23 @@ def predict(
         model: raw pixels 0..255 float32 (B, S, S, C), or a table's preprocessed columns (B, F), in; logits out.
         dataset: where the images are.
         rows: rows of its manifest.
-        description: the Run's description (`image_size`, `channels`, `task`; of a table `preprocessing`).
+        description: the Run's description (`image_size`, `channels`, `task`, `calibrator`; of a table
+            `preprocessing`).
         batch_size: images in a step.
         progress: called with rows done and rows in all.
 
     Returns:
         float32 (N, classes).
     """
-    is_table = "preprocessing" in description
-    if is_table != dataset.is_table:
+    check_kind(dataset, description)
+    return predict_rows(model, rows, description, dataset.root, batch_size, progress)
+
+
+def check_kind(dataset: Dataset, description: dict) -> None:
+    """Refuse images for a model of a table, and the reverse."""
+    if ("preprocessing" in description) != dataset.is_table:
         have, needs = ("rows of a table", "images") if dataset.is_table else ("images", "a table")
         raise InputError(f"{dataset.root}: holds {have}; this model needs {needs}")
-    return predict_rows(model, rows, description, dataset.root, batch_size, progress)
 
 
 def predict_rows(
@@ -74,6 +78,19 @@ def predict_rows(
     Raises:
         InputError: a column is missing, or an image or a value can't be read.
     """
+    logits = logits_of(model, rows, description, root, batch_size, progress)
+    return probabilities(logits, description["task"], description.get("calibrator"))
+
+
+def logits_of(
+    model,
+    rows: pd.DataFrame,
+    description: dict,
+    root: Path,
+    batch_size: int = 32,
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """`predict_rows` before there are probabilities: float32 (N, classes)."""
     is_table = "preprocessing" in description
     if not is_table and "image" not in rows:
         raise InputError("rows: no column 'image'; this model needs images, whose paths it has")
@@ -87,7 +104,7 @@ def predict_rows(
             progress(start + len(part), len(rows))
     if not logits:
         return np.zeros((0, len(description["classes"])), np.float32)
-    return probabilities(np.concatenate(logits), description["task"])
+    return np.concatenate(logits)
 
 
 def _of_images(model, root: Path, rows: pd.DataFrame, description: dict, batch_size: int):

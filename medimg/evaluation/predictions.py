@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from medimg.data.dataset import SEPARATOR
+from medimg.data.positive import positive_class
 from medimg.errors import InputError
 from medimg.evaluation.metrics import METRICS, OneVsRest, ratio
 
@@ -17,11 +18,11 @@ class Predictions:
 
     Attributes:
         task: `binary`, `multiclass` or `multilabel`.
-        classes: class names in the order of the model's outputs.
+        classes: class names in the order of the model's outputs; of a binary task the second is the positive one.
         targets: int64 (N,) of class indices, or 0/1 (N, classes) when the task is multilabel.
         probabilities: float64 (N, classes).
-        threshold: binary: of classes[1]; multilabel: float64 (classes,), one per class; with a leading N, one per row
-            (folds of a cross-validation); multiclass: None, the most probable class decides.
+        threshold: binary: of the positive class; multilabel: float64 (classes,), one per class; with a leading N, one
+            per row (folds of a cross-validation); multiclass: None, the most probable class decides.
     """
 
     task: str
@@ -32,6 +33,11 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.probabilities)
+
+    @property
+    def positive(self) -> str:
+        """The positive class of a binary task, else ''."""
+        return positive_class(self.task, self.classes)
 
     @cached_property
     def truth(self) -> np.ndarray:

@@ -48,7 +48,7 @@ def reliability_figure(predictions: Predictions) -> Figure:
 
 def _outcomes(predictions: Predictions) -> tuple[np.ndarray, np.ndarray, str, str]:
     if predictions.task == "binary":
-        name = shortened(predictions.classes[1], 28)
+        name = shortened(predictions.positive, 28)
         truth, probability = predictions.truth[:, 1], predictions.probabilities[:, 1]
         return truth, probability, f"Reliability: {name}", f"predicted probability of {name}"
     if predictions.task == "multilabel":

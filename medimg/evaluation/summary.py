@@ -6,15 +6,23 @@ import numpy as np
 import pandas as pd
 
 from medimg.evaluation.calibration import BINS
+from medimg.evaluation.exact import NOTE, Patients, bounded
 from medimg.evaluation.intervals import LEVEL, Interval, cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
+from medimg.evaluation.prevalence import at_prevalence
 
 # Rows of a class below which a site's numbers are more chance than finding.
 FEW = 10
 
 
-def summarise(predictions: Predictions, patients: Sequence, resamples: int = 1000, seed: int = 0) -> dict:
+def summarise(
+    predictions: Predictions,
+    patients: Sequence,
+    resamples: int = 1000,
+    seed: int = 0,
+    prevalence: float | None = None,
+) -> dict:
     """Every metric with its 95% interval, and what a reader must know of them.
 
     Args:
@@ -22,11 +30,13 @@ def summarise(predictions: Predictions, patients: Sequence, resamples: int = 100
         patients: length N, the patient of each row; patients are resampled.
         resamples: bootstrap resamples; 0 gives values without intervals.
         seed: of the bootstrap.
+        prevalence: of a binary task: adds `at_prevalence`, PPV and NPV there.
 
     Returns:
         `metrics`, `per_class`, `confusion_matrix`, `majority_accuracy`, `support` (rows per class),
         `bootstrap` and `notes`; a metric is {"value", "low", "high"}, None where undefined, and has
-        "left_out_resamples" when it is undefined in some resamples.
+        "left_out_resamples" when it is undefined in some resamples, and
+        "interval": "exact" when the bootstrap has none to give (`medimg.evaluation.exact`).
     """
     values = predictions.measure(np.ones((1, len(predictions))))[0]
     n_patients = len(set(patients))
@@ -38,10 +48,18 @@ def summarise(predictions: Predictions, patients: Sequence, resamples: int = 100
     else:
         replicates = np.empty((0, *values.shape))
     tables = [
-        {name: _with_interval(values[i, j], percentile_interval(replicates[:, i, j])) for j, name in enumerate(METRICS)}
+        {
+            name: _with_interval(values[i, j], percentile_interval(replicates[:, i, j]), predictions, patients, name, i)
+            for j, name in enumerate(METRICS)
+        }
         for i in range(len(values))
     ]
+    there = {}
+    if prevalence is not None:
+        counts = Patients.of(predictions.one_vs_rest[1], patients)
+        there["at_prevalence"] = at_prevalence(prevalence, values[0], replicates[:, 0], counts)
     return {
+        **there,
         "metrics": tables[0],
         "per_class": dict(zip(predictions.classes, tables[1:], strict=True)),
         "confusion_matrix": predictions.confusion_matrix().tolist(),
@@ -61,27 +79,26 @@ def summarise(predictions: Predictions, patients: Sequence, resamples: int = 100
     }
 
 
-def _with_interval(value: float, interval: Interval) -> dict:
-    measured = interval.around(value)
-    if interval.left_out and not np.isnan(value):
-        measured["left_out_resamples"] = interval.left_out
-    return measured
+def _with_interval(value: float, interval: Interval, *of) -> dict:
+    left_out = {"left_out_resamples": interval.left_out} if interval.left_out and not np.isnan(value) else {}
+    return bounded(interval, value, *of) | left_out
 
 
 def _notes(predictions: Predictions, tables: list[dict], resamples: int, n_patients: int) -> list[str]:
     notes = [_meaning(predictions.task)]
     notes.extend(_undefined(predictions))
-    left_out = {
-        name: measured["left_out_resamples"] for name, measured in tables[0].items() if "left_out_resamples" in measured
-    }
+    left_out = {name: m["left_out_resamples"] for name, m in tables[0].items() if "left_out_resamples" in m}
     if left_out:
         counts = ", ".join(f"{name} {count}" for name, count in left_out.items())
         notes.append(f"resamples of {resamples} left out because a metric is undefined: {counts}")
+    exact = [name for name, m in tables[0].items() if "interval" in m]
+    if exact:
+        notes.append(NOTE.format(", ".join(exact)))
     flat = [n for n, m in tables[0].items() if m["low"] is not None and m["low"] == m["high"]]
     if flat:
         notes.append(
-            f"interval without width ({', '.join(flat)}): every resample agrees, as happens at "
-            "0 and 1 or with few patients; the true uncertainty is larger"
+            f"interval without width ({', '.join(flat)}): every resample agrees, as happens with few "
+            "patients; the true uncertainty is larger"
         )
     outside = [
         name for name, m in tables[0].items() if m["low"] is not None and not m["low"] <= m["value"] <= m["high"]
@@ -143,21 +160,36 @@ def summarise_sites(predictions: Predictions, rows: pd.DataFrame, resamples: int
         site -> {"n", "patients", "support" (rows per class), metric: {"value", "low", "high"}}; empty with fewer than
         two sites. A site with a single row of a class has no intervals: resamples would all hold that same row.
     """
-    sites = rows["site"].to_numpy()
+    return summarise_groups(predictions, rows["site"], rows["patient"], resamples, seed)
+
+
+def summarise_groups(
+    predictions: Predictions, groups: pd.Series, patients: pd.Series, resamples: int = 1000, seed: int = 0
+) -> dict:
+    """`summarise_sites` of any groups of rows; '' is in none.
+
+    Args:
+        predictions: of N rows.
+        groups: length N, the group of each row.
+        patients: length N, the patient of each row.
+        resamples: bootstrap resamples of the group's patients.
+        seed: of the bootstrap.
+    """
+    sites = groups.to_numpy()
     names = sorted(set(sites) - {""})
     if len(names) < 2:
         return {}
     found = {}
     for name in names:
         here = sites == name
-        patients = rows["patient"].to_numpy()[here]
+        own = patients.to_numpy()[here]
         part = predictions.take(here)
         support = part.truth.sum(axis=0)
         single = predictions.task != "multilabel" and (support == 1).any()
-        measured = summarise(part, patients, 0 if single else resamples, seed)["metrics"]
+        measured = summarise(part, own, 0 if single else resamples, seed)["metrics"]
         found[name] = {
             "n": int(here.sum()),
-            "patients": len(set(patients)),
+            "patients": len(set(own)),
             "support": {c: int(k) for c, k in zip(predictions.classes, support, strict=True)},
             **measured,
         }

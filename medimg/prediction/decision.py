@@ -26,6 +26,7 @@ class Decision:
         negative: what a row of a multilabel model without any class is called.
         positive: the positive class, '' where there is none.
         statement: all of it in a sentence.
+        calibrator: the Run's, of its description.
     """
 
     task: str
@@ -34,6 +35,7 @@ class Decision:
     negative: str
     positive: str
     statement: str
+    calibrator: dict | None = None
 
     def table(self, unit: str, batch: Batch, chances: np.ndarray, warnings: list[str]) -> pd.DataFrame:
         """Rows of the CSV.
@@ -95,4 +97,5 @@ def decision_of(run: Run, model, description: dict, dataset: Dataset | None, bat
     # Runs of before it was kept: as their Dataset says.
     negative = description.get("negative") or (dataset.negative if dataset else "")
     classes = tuple(description["classes"])
-    return Decision(task, classes, threshold, negative, positive_class(task, classes), statement)
+    positive = positive_class(task, classes)
+    return Decision(task, classes, threshold, negative, positive, statement, description.get("calibrator"))

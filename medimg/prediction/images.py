@@ -93,7 +93,9 @@ class Reader:
                 raise InputError(image.why)
             decoded = read_image(image.path, self.max_megapixels)
             height, width = decoded.shape[:2]
-            known = (None, None) if image.is_prepared else (self.prepared_size, self.white)
+            # A file that uses more values than those of training did would saturate.
+            fits = not self.white or decoded.dtype != np.uint16 or int(decoded.max()) <= self.white
+            known = (None, None) if image.is_prepared else (self.prepared_size, self.white if fits else None)
             prepared = as_prepared(decoded, *known)
             if self.protected and pixel_hash(prepared) in self.protected:
                 raise InputError(PROTECTED)

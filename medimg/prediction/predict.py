@@ -140,7 +140,7 @@ def _answered(
     chances = np.zeros((0, len(decision.classes)))
     if len(good):
         features, logits = forward(batch.inputs)
-        chances = as_written(probabilities(logits, decision.task))
+        chances = as_written(probabilities(logits, decision.task, decision.calibrator))
         for place, i in enumerate(good if known else ()):
             batch.warnings[i].extend(known.of_form(batch.forms[place]) if batch.forms else ())
         for i, far in zip(good, known.of_features(features) if known else [], strict=bool(known)):

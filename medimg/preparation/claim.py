@@ -17,13 +17,14 @@ from medimg.sources.base import Scan, TableScan
 
 # Where a preparation keeps its journal until the Dataset is whole.
 SCRATCH = ".preparing"
+# Options that are kept only where they are given: folders of before there were these are the same with their defaults.
+_LATER = ("max_megapixels", "intensity", "image_dir", "extension", "label_separator", "positive")
 
 
 def identity(source: str, path: Path | None, config: PrepareConfig, phantom: PhantomConfig | None) -> dict:
     """What decides the result; how many threads made it does not."""
     options = {key: value for key, value in config.to_dict().items() if key != "workers"}
-    for name in ("max_megapixels", "intensity"):
-        # Folders of before there were these options are the same with their defaults.
+    for name in _LATER:
         if name not in config.given():
             del options[name]
     found = {"source": source, "path": str(Path(path).resolve()) if path else "", "options": options}
@@ -83,7 +84,8 @@ def _others(wanted: dict, found: dict) -> str:
     """What two identities differ in, in words; '' when nothing is different."""
     pairs = [(name.replace("_", " "), value, found.get(name)) for name, value in wanted.items() if name != "options"]
     options = found.get("options") or {}
-    pairs += [(flag(name), value, options.get(name)) for name, value in wanted.get("options", {}).items()]
+    later = {name: None for name in _LATER if name in options}
+    pairs += [(flag(name), value, options.get(name)) for name, value in (later | wanted.get("options", {})).items()]
     return " and ".join(name for name, value, before in pairs if value != before)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ from medimg.sources.base import Scan
 
 Progress = Callable[[int, int], None]
 _JOURNAL = "decoded.jsonl"
+LONGEST_NAME = 255  # bytes, of a file on any common file system
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +121,24 @@ def unique_names(keys: list[str]) -> list[str]:
     taken, names = set(), []
     for key in keys:
         # Drive letters, `..` and leading slashes are not for a path of ours.
-        parts = [re.sub(r"[^\w.()-]+", "_", part).strip(".") for part in re.split(r"[\\/]+", key)]
+        given = re.split(r"[\\/]+", unicodedata.normalize("NFC", key))
+        parts = [re.sub(r"[^\w.()-]+", "_", part).strip(".") for part in given]
         stem = "/".join(part for part in parts if part) or "image"
         stem = re.sub(r"\.[A-Za-z0-9]{1,5}$", "", stem)
-        name, number = stem, 1
+        name, number = _fitting(stem, ""), 1
         while name.lower() in taken:
             number += 1
-            name = f"{stem}-{number}"
+            name = _fitting(stem, f"-{number}")
         taken.add(name.lower())
         names.append(f"images/{name}.png")
     return names
+
+
+def _fitting(stem: str, ending: str) -> str:
+    """A path with an ending, its last name cut where `.png` would not fit into a file's name any more."""
+    folder, slash, name = stem.rpartition("/")
+    room = LONGEST_NAME - len(f"{ending}.png")
+    return folder + slash + name.encode()[:room].decode("utf-8", "ignore") + ending
 
 
 def mask_name(image: str) -> str:

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from medimg import atomic, lock
 from medimg.config import PhantomConfig, PrepareConfig
 from medimg.data.dataset import SEPARATOR, Dataset
 from medimg.data.intensity import TWELVE_BITS
+from medimg.data.positive import positive_last
 from medimg.data.splits import parse_split
 from medimg.errors import InputError
 from medimg.preparation import source_files
@@ -38,6 +40,7 @@ def prepare(
     phantom: PhantomConfig | None = None,
     progress: Callable[[int, int], None] | None = None,
     overwrite: bool = False,
+    scan: Callable[[Path, PrepareConfig], Scan] | None = None,
 ) -> Dataset:
     """Make a Dataset of a source's files.
 
@@ -55,6 +58,7 @@ def prepare(
         phantom: what to draw, for `phantom`.
         progress: called with images (or rows) done and in all.
         overwrite: replace the Dataset, or the unfinished preparation, at `out`.
+        scan: what finds the files in the place of the source's own scan.
 
     Raises:
         InputError: the source can't be read or has changed since, `out` holds something else or can't be written, a
@@ -72,26 +76,30 @@ def prepare(
     made_of = identity(source, path, config, phantom)
     extra = {"phantom": phantom} if source == "phantom" else {}
     # Before anything at `out` is touched: a mistyped path must not cost the Dataset that is to be replaced.
-    scan = chosen.scan(path, config, **extra)
+    scan = (scan or chosen.scan)(path, config, **extra)
+    classes, undecided = positive_last(scan.task, scan.classes, config.positive)
+    scan = replace(scan, notes=scan.notes + undecided)
     if isinstance(scan, Scan):
         parts_wanted(scan.records["split"], config)
+    out = Path(out)
     with lock.locked(out):
-        return claim(Path(out), made_of, scan, overwrite) or _write(scan, Path(out), config, made_of, progress)
+        return claim(out, made_of, scan, overwrite) or _write(scan, classes, out, config, made_of, progress)
 
 
 def _write(
     scan: Scan | TableScan,
+    classes: tuple[str, ...],
     out: Path,
     config: PrepareConfig,
     made_of: dict,
     progress: Callable[[int, int], None] | None,
 ) -> Dataset:
-    """Decode, settle, split and write what a source has."""
+    """Decode, settle, split and write what a source has; the classes in the order of a model's outputs."""
     scratch = start(out, made_of)
     stamps = {path.name: stamp(path) for path in scan.tables}
     if isinstance(scan, TableScan):
         source_files.write(out, scan, stamps)
-        dataset = write_table(scan, out, config, made_of, progress)
+        dataset = write_table(scan, out, config, made_of, classes, progress)
         remove(scratch)
         return dataset
     wanted = parts_wanted(scan.records["split"], config)
@@ -121,7 +129,7 @@ def _write(
         root=out,
         name=scan.name,
         task=scan.task,
-        classes=scan.classes,
+        classes=classes,
         manifest=parted.table,
         modality=scan.modality,
         licence=scan.licence,
@@ -130,7 +138,7 @@ def _write(
         negative=scan.negative,
         preparation={**made_of, "split": wanted.how, "white": white, "rejected": len(rejected), "notes": notes},
     )
-    dataset.save()
+    dataset.save(scan.classes)
     _tidy(dataset)
     return dataset
 
@@ -163,7 +171,8 @@ def _table(scan: Scan, decoded: dict[str, Decoded], resized: bool) -> pd.DataFra
     # By column, so that rows are copied once: copies of tables would be the peak of a preparation's memory.
     columns = {name: scan.records.loc[known, name].to_numpy() for name in scan.records}
     items = [decoded[key] for key in columns["image"]]
-    columns["source_file"] = columns["image"]
+    # A file system takes names that are no Unicode, which a manifest can't hold.
+    columns["source_file"] = [name.encode("utf-8", "replace").decode() for name in columns["image"]]
     for name in ("image", "pixels", "bytes"):
         columns[name] = [getattr(item, name) for item in items]
     if resized:
@@ -199,7 +208,7 @@ def _scaled(scan: Scan, sides: list[str], item: Decoded) -> list[str]:
 def _check_classes(scan: Scan, table: pd.DataFrame, lost: int, what: str, out: Path) -> None:
     if table.empty:
         raise InputError(f"no image {what}: all were left out; {out / 'rejected.csv'} says why")
-    if scan.task == "multilabel":
+    if scan.task == "multilabel" or scan.any_classes:
         return
     present = set(table["label"])
     for name in scan.classes:

@@ -20,6 +20,7 @@ def write_table(
     out: Path,
     config: PrepareConfig,
     identity: dict,
+    classes: tuple[str, ...],
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
     """Read the rows, decide their parts and write `manifest.csv`, `rejected.csv`, `duplicates.csv` and `dataset.yaml`.
@@ -29,6 +30,7 @@ def write_table(
         out: folder of the Dataset, free or claimed.
         config: `split`, `split_draw`, `group_by`, `on_duplicates` and `seed` are used.
         identity: what the Dataset is made of: its `preparation`, to which the notes are added.
+        classes: the scan's, in the order of the model's outputs.
         progress: called with rows read and rows in all.
 
     Returns:
@@ -59,7 +61,7 @@ def write_table(
         root=out,
         name=scan.name,
         task=scan.task,
-        classes=scan.classes,
+        classes=classes,
         manifest=table,
         modality=scan.modality,
         licence=scan.licence,
@@ -72,7 +74,7 @@ def write_table(
             "notes": scan.notes + found + wanted.notes + parts.notes,
         },
         features=scan.features,
-    ).save()
+    ).save(scan.classes)
     # A large table would be in memory twice.
     del table
     return Dataset.load(out)

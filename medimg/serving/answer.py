@@ -28,28 +28,40 @@ class ServedAnswer(tf.Module):
         self.task = description["task"]
         self.classes = tf.constant(description["classes"])
         self.thresholds = np.asarray(thresholds, np.float32)
+        self.calibrator = description.get("calibrator")
 
     def answer(self, model_input, error=None):
-        """Probabilities float32 (B, classes), class names (B, classes), the label and the error (B,) of a batch.
+        """What is served of a batch.
 
         Args:
             model_input: of B examples; anything finite where there is an error.
             error: string (B,), '' for what could be read; None: all could.
+
+        Returns:
+            `probabilities` float32 (B, classes), `classes` (their names, B, classes), `label` (B,) and `error` (B,);
+            unless the task is multiclass, `threshold`: binary float32 (B,), of the positive class, multilabel
+            (B, classes); of a binary task `positive_class` (B,) and `positive_probability` float32 (B,).
         """
         logits = tf.cast(self._forward(model_input, training=False), tf.float64)
-        activation = tf.sigmoid if self.task == "multilabel" else tf.nn.softmax
-        probabilities = tf.cast(activation(logits), tf.float32)
+        probabilities = tf.cast(probabilities_of(logits, self.task, self.calibrator), tf.float32)
         # One row of names per example: TF Serving's row format wants a batch dimension on every output.
         classes = tf.tile(self.classes[None, :], [tf.shape(model_input)[0], 1])
         label = self._label(probabilities)
         error = tf.fill(tf.shape(label), "") if error is None else error
         read = tf.equal(error, "")
-        return {
-            "probabilities": tf.where(read[:, None], probabilities, UNREAD),
+        probabilities = tf.where(read[:, None], probabilities, UNREAD)
+        answer = {
+            "probabilities": probabilities,
             "classes": classes,
             "label": tf.where(read, label, ""),
             "error": error,
         }
+        if self.task != "multiclass":
+            answer["threshold"] = tf.zeros_like(probabilities) + self.thresholds
+        if self.task == "binary":
+            answer["threshold"] = answer["threshold"][:, 1]
+            answer |= {"positive_class": classes[:, 1], "positive_probability": probabilities[:, 1]}
+        return answer
 
     def _label(self, probabilities):
         if self.task == "binary":
@@ -62,3 +74,29 @@ class ServedAnswer(tf.Module):
             return tf.strings.reduce_join(tf.boolean_mask(self.classes, row >= self.thresholds), separator="|")
 
         return tf.map_fn(names, probabilities, fn_output_signature=tf.string)
+
+
+def probabilities_of(logits, task: str, calibrator: dict | None):
+    """`medimg.evaluation.prediction.probabilities` in the graph: float64 (B, classes) in and out."""
+    activation = tf.sigmoid if task == "multilabel" else tf.nn.softmax
+    if calibrator is None:
+        return activation(logits)
+    maps = list(calibrator["classes"].values())
+    if calibrator["method"] == "temperature":
+        return activation(logits / tf.constant([one["temperature"] for one in maps], tf.float64))
+    odds = tf.unstack(logits, num=len(maps), axis=1)
+    if task != "multilabel":
+        others = [tf.stack(odds[:k] + odds[k + 1 :], axis=1) for k in range(len(maps))]
+        odds = [one - tf.reduce_logsumexp(other, axis=1) for one, other in zip(odds, others, strict=True)]
+    each = tf.stack([_mapped(one, to) for one, to in zip(odds, maps, strict=True)], axis=1)
+    return each if task == "multilabel" else each / tf.reduce_sum(each, axis=1, keepdims=True)
+
+
+def _mapped(odds, one: dict):
+    if "slope" in one:
+        return tf.sigmoid(one["slope"] * odds + one["intercept"])
+    x, y = (tf.constant(one[name], tf.float64) for name in ("log_odds", "probability"))
+    odds = tf.clip_by_value(odds, x[0], x[-1])
+    right = tf.clip_by_value(tf.searchsorted(x, odds, side="right"), 1, len(one["log_odds"]) - 1)
+    (x0, x1), (y0, y1) = ((tf.gather(v, right - 1), tf.gather(v, right)) for v in (x, y))
+    return y0 + (y1 - y0) * (odds - x0) / (x1 - x0)

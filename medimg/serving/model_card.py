@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from medimg.data.dataset import Dataset
+from medimg.data.positive import positive_class
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.operating_point import NOT_EVALUATED, metrics_of, threshold_statement
+from medimg.evaluation.recalibration import calibration_words
 from medimg.privacy import ledger
 from medimg.privacy.card import privacy_section
 from medimg.privacy.statement import WITHHELD
@@ -64,7 +66,7 @@ def model_card(run: Run, dataset: Dataset, proof: Proof) -> str:
         f"- It knows the classes above and no others: {_anything_else(dataset)} gets one of them all the same.\n"
         f"- {'Laboratories' if dataset.is_table else 'Scanners'}, sites and patients unlike the training data may be "
         "classified worse than measured here.\n"
-        "- Probabilities are calibrated only as far as the Brier score and the calibration error say.",
+        "- Probabilities are calibrated as far as is said under Decision, on patients like those of the test part.",
         "## Provenance\n\n"
         f"- Data fingerprint {fingerprint}, seed {environment['seed']}.\n"
         + "".join(f"- {name} {version}\n" for name, version in environment["packages"].items())
@@ -146,10 +148,10 @@ def _data(dataset: Dataset, private: bool) -> str:
 def _decision(metrics: dict | None, description: dict) -> str:
     """The positive class, and the threshold: its number in full, its rule and the part that it was chosen on."""
     task, classes = description["task"], description["classes"]
-    said = f"## Decision\n\n- {threshold_statement(metrics, description)}"
+    said = f"## Decision\n\n- {threshold_statement(metrics, description)}\n- {_calibration(metrics, description)}"
     if task == "multiclass":
         return f"{said}\n- No class is the positive one; each is measured against the rest."
-    positive = [classes[1]] if task == "binary" else classes
+    positive = [positive_class(task, classes)] if task == "binary" else classes
     threshold = metrics["threshold"] if metrics else NOT_EVALUATED
     values = threshold["value"]
     each = values if isinstance(values, dict) else dict.fromkeys(positive, values)
@@ -158,7 +160,14 @@ def _decision(metrics: dict | None, description: dict) -> str:
     lines += [f"| {name} | {each[name]} | {threshold['rule']} | {part} |" for name in positive]
     name = "class" if len(positive) == 1 else "classes, each a finding of its own"
     listed = ", ".join(positive)
-    return f"{said}\n- Positive {name}: {listed}.\n\n" + "\n".join(lines)
+    also = "`positive_class`, `positive_probability` and `threshold`" if task == "binary" else "`threshold`, per class"
+    return f"{said}\n- Positive {name}: {listed}.\n- Answers also have {also}.\n\n" + "\n".join(lines)
+
+
+def _calibration(metrics: dict | None, description: dict) -> str:
+    if metrics and "calibration" in metrics:
+        return calibration_words(metrics["calibration"])
+    return f"Calibration ({description.get('calibrator', {}).get('method', 'none')}): not measured."
 
 
 def _performance(content: dict | None, units: str) -> str:

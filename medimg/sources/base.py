@@ -16,7 +16,6 @@ from medimg.config import PrepareConfig
 from medimg.errors import InputError
 from medimg.option_groups import DecodingOptions
 from medimg.options import Config, flag
-from medimg.style.words import listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,8 +56,8 @@ class Scan:
 
     Attributes:
         name: short name of the set.
-        task: `binary` (classes[1] is the positive class), `multiclass` or `multilabel`.
-        classes: class names in the order of the model's outputs.
+        task: `binary`, `multiclass` or `multilabel`.
+        classes: class names, as dataset.yaml will list them.
         records: one row an image, all text unless it is metadata: `image` (a key for `read`, mostly the path below the
             scanned folder), `label` (several joined by `|`; '' = unlabelled), `patient`, `site`, `split`
             (train|val|test, '' = the source gives none), optionally `x`, `y`, `width`, `height`, `finding`
@@ -72,6 +71,7 @@ class Scan:
         box_frame: (width, height) that boxes refer to, when it is not the image's own.
         rejected: (file, reason) of what was found and can't be used.
         notes: sentences that the user should read.
+        any_classes: the classes are a model's: there need not be an image of each.
         root: the folder that keys (of masks, too) are paths below; None where they name no files.
         tables: the other files that were read: labels, lists, archives.
     """
@@ -89,8 +89,22 @@ class Scan:
     box_frame: tuple[int, int] | None = None
     rejected: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    any_classes: bool = False
     root: Path | None = None
     tables: tuple[Path, ...] = ()
+
+    def __post_init__(self):
+        from medimg.data.manifest import name_text
+
+        classes = tuple(map(name_text, self.classes))
+        for given, name in zip(self.classes, classes, strict=True):
+            if not name or classes.count(name) > 1:
+                raise InputError(
+                    f"class '{given}': has no name of its own, blanks and forms of Unicode aside; give it another"
+                )
+            if SEPARATOR in name:
+                raise InputError(f"class '{name}': '{SEPARATOR}' stands between several labels; give it another name")
+        object.__setattr__(self, "classes", classes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,7 +237,7 @@ def to_records(rows: Iterable[dict]) -> pd.DataFrame:
     """Rows as the records of a Scan: text columns are text, `patient`, `site`, `split` and `label` are there."""
     import pandas as pd
 
-    from medimg.data.manifest import TEXT_COLUMNS
+    from medimg.data.manifest import TEXT_COLUMNS, name_text
 
     # By column: a list of dictionaries would be the peak of a preparation's memory.
     columns, shared = {}, {}
@@ -240,6 +254,11 @@ def to_records(rows: Iterable[dict]) -> pd.DataFrame:
     for column in TEXT_COLUMNS:
         if column in records:
             records[column] = records[column].fillna("").astype(str)
+    for column in ("label", "patient", "site", "finding"):
+        if column in records:
+            # Not pandas' own map, which loses names that are no Unicode.
+            plain = {name: name_text(name) for name in set(records[column])}
+            records[column] = [plain[name] for name in records[column]]
     return records
 
 
@@ -248,36 +267,6 @@ def _once(value: object, shared: dict) -> object:
     if len(shared) < 1000 and isinstance(value, str):
         return shared.setdefault(value, value)
     return shared.get(value, value)
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """A CSV with every cell as stripped text ('' = empty).
-
-    Raises:
-        InputError: the file is missing or not a CSV.
-    """
-    import pandas as pd
-
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path}: can't be read ({error.strerror or error})") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable as CSV ({' '.join(str(error).split())})") from error
-    table.columns = [str(column).strip() for column in table.columns]
-    return table.apply(lambda column: column.str.strip())
-
-
-def need_columns(path: Path, table: pd.DataFrame, columns: dict[str, str]) -> None:
-    """Check that a table has the columns; `columns` maps each name to the option that names it ('' = none).
-
-    Raises:
-        InputError: names the missing column, those that exist, and the option.
-    """
-    for column, option in columns.items():
-        if column not in table:
-            remedy = f"; name the right one with {option}" if option else ""
-            raise InputError(f"{path}: column '{column}' is missing; it has {listed(table.columns, 12)}{remedy}")
 
 
 def compiled(pattern: str | None, option: str) -> re.Pattern | None:

@@ -1,13 +1,14 @@
 """NIH ChestX-ray14: Data_Entry table (both years), boxes, official lists, images in one or many folders."""
 
-import csv
+import re
 from pathlib import Path
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
 from medimg.option_groups import DecodingOptions, LabelFileOptions
-from medimg.sources.base import SEPARATOR, Scan, Source, files_below, need_columns, need_folder, read_table, to_records
+from medimg.sources.base import SEPARATOR, Scan, Source, files_below, need_folder, to_records
 from medimg.sources.folder import reader
+from medimg.sources.given_table import need_columns, read_table
 from medimg.style.words import listed
 
 CLASSES = (
@@ -32,6 +33,8 @@ BOXES = "BBox_List_2017.csv"
 # Boxes were drawn on the published 1024 x 1024 PNGs.
 FRAME = (1024, 1024)
 _LISTS = {"train_val_list.txt": "train", "test_list.txt": "test"}
+# Years by the letter behind an age: the first release has 058Y, 011M and 003D, the second 58.
+_YEARS = {"": 1.0, "Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 _RENAMED = {"Infiltrate": "Infiltration"}
 _CITATION = "Wang et al. (2017), ChestX-ray8, CVPR, doi:10.1109/CVPR.2017.369; NIH Clinical Center"
 _LICENCE = "no restriction on use; credit the NIH Clinical Center and cite Wang et al., CVPR 2017"
@@ -49,7 +52,7 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
     """
     root = need_folder(path, "chestxray14")
     table = _table(root, config.labels)
-    entries = _entries(table)
+    entries, odd = _entries(table)
     images, chosen, rejected = _images(root, table)
     boxes, parts = _boxes(root), _official(root)
     rows = [
@@ -68,6 +71,7 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         notes.append(
             f"{len(entries) - len(rows)} of the {len(entries)} rows of {table.name} have no image file and are left out"
         )
+    notes += odd
     if unknown:
         notes.append(f"{len(unknown)} images have no row in {table.name}: {listed(unknown)}")
 
@@ -104,34 +108,25 @@ def _table(root: Path, labels: str | None) -> Path:
     raise InputError(f"{root}: {TABLES[0]} is missing; put it beside the images or name it with --labels")
 
 
-def _entries(table: Path) -> dict[str, dict]:
-    """Rows of the label table by file name.
+def _entries(table: Path) -> tuple[dict[str, dict], list[str]]:
+    """Rows of the label table by file name, and notes.
 
-    The header splits `OriginalImage[Width,Height]` and `OriginalImagePixelSpacing[x,y]` in two at their commas, so
-    columns are found by name before them and by place after.
+    The header splits `OriginalImage[Width,Height]` and `OriginalImagePixelSpacing[x,y]` in two at their commas, as the
+    rows are.
     """
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            lines = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{table}: not readable as CSV ({error})") from error
-    header = [name.strip() for name in lines[0]] if lines else []
-    place = _places(table, header)
-    entries = {}
-    for number, line in enumerate(lines[1:], start=2):
-        if not any(line):
-            continue
-        cell = {role: line[column].strip() for role, column in place.items() if column < len(line)}
-        if not {"name", "label", "patient"} <= set(cell):
-            raise InputError(f"{table} row {number}: ends after {len(line)} cells; mend the row")
-        if cell["name"] in entries:
-            raise InputError(f"{table} row {number}: image '{cell['name']}' is listed twice; keep one row")
+    content = read_table(table)
+    place = _places(table, list(content))
+    entries: dict[str, dict] = {}
+    for number, cell in enumerate(content[list(place.values())].set_axis(list(place), axis=1).to_dict("records"), 2):
         name = cell.pop("name")
+        if name in entries:
+            raise InputError(f"{table} row {number}: image '{name}' is listed twice; keep one row")
         entries[name] = _entry(table, number, cell)
-    return entries
+    lost = [entry.pop("odd") for entry in entries.values() if "odd" in entry]
+    return entries, [f"{len(lost)} ages can't be read: taken as missing: {listed(lost)}"] if lost else []
 
 
-def _places(table: Path, header: list[str]) -> dict[str, int]:
+def _places(table: Path, header: list[str]) -> dict[str, str]:
     wanted = {
         "name": ("Image Index",),
         "label": ("Finding Labels",),
@@ -144,7 +139,7 @@ def _places(table: Path, header: list[str]) -> dict[str, int]:
         "original_height": ("Height]",),
         "spacing_mm": ("OriginalImagePixelSpacing[x",),
     }
-    places = {role: header.index(name) for role, names in wanted.items() for name in names if name in header}
+    places = {role: name for role, names in wanted.items() for name in names if name in header}
     for role in ("name", "label", "patient"):
         if role not in places:
             raise InputError(f"{table}: column '{wanted[role][0]}' is missing; it has {', '.join(header) or 'nothing'}")
@@ -152,18 +147,22 @@ def _places(table: Path, header: list[str]) -> dict[str, int]:
 
 
 def _entry(table: Path, number: int, cell: dict[str, str]) -> dict:
+    from medimg.tables.cells import shown
+
     names = [_RENAMED.get(name.strip(), name.strip()) for name in cell["label"].split(SEPARATOR) if name.strip()]
     for name in names:
         if name not in (*CLASSES, NEGATIVE):
             raise InputError(f"{table} row {number}: label '{name}' is not one of the 14 nor '{NEGATIVE}'; mend it")
     if not cell["patient"]:
         raise InputError(f"{table} row {number}: Patient ID is empty")
-    # The first release wrote 058Y, the second 58.
-    age = cell.get("age", "")
-    years = float(age[:-1]) if age.endswith("Y") and age[:-1].isdigit() else age
     entry = {**cell, "label": SEPARATOR.join(name for name in names if name != NEGATIVE) or (NEGATIVE if names else "")}
-    if "age" in entry:
-        entry["age"] = int(years) if years != "" and float(years) == int(float(years)) else years
+    if cell.get("age"):
+        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([YMWD]?)", cell["age"].upper())
+        if match:
+            years = round(float(match[1]) * _YEARS[match[2]], 2)
+            entry["age"] = int(years) if years == int(years) else years
+        else:
+            entry |= {"age": "", "odd": f"'{shown(cell['age'])}' in row {number}"}
     return entry
 
 
@@ -212,7 +211,7 @@ def _official(root: Path) -> dict[str, str]:
         name.strip(): part
         for file, part in _LISTS.items()
         if (root / file).is_file()
-        for name in (root / file).read_text(encoding="utf-8").splitlines()
+        for name in (root / file).read_text(encoding="utf-8-sig").splitlines()
         if name.strip()
     }
 

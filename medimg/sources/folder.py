@@ -28,18 +28,19 @@ _KERMANY = re.compile(r"^(person\d+_(bacteria|virus)_\d+|(NORMAL2-)?IM-\d+-\d+)"
 _KERMANY_PATIENT = r"(person\d+|NORMAL2-IM-\d+|IM-\d+)"
 
 
-def scan(path: Path | None, config: PrepareConfig) -> Scan:
+def scan(path: Path | None, config: PrepareConfig, any_classes: bool = False) -> Scan:
     """Find images in class folders.
 
     Args:
         path: the folder of the classes, of the parts, or one that holds only such a folder.
         config: `patient_pattern` and `site_pattern` are used.
+        any_classes: one class is enough, and images outside of folders are unlabelled: the classes are known already.
 
     Raises:
         InputError: no class folders, an empty class, one class only, or a pattern that matches nothing.
     """
     root, others = class_root(need_folder(path, "folder"))
-    entries, rejected = class_files(root)
+    entries, rejected = class_files(root, any_classes)
     rejected += [(str(file), NOT_AN_IMAGE) for file in others]
     notes = left_out(rejected)
     patients, patient_notes = _patients([file for file, _, _ in entries], config)
@@ -56,7 +57,7 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
     ]
     if site_pattern and not any(row["site"] for row in rows):
         raise InputError(f"--site-pattern {config.site_pattern}: matches no file (first: {entries[0][0]})")
-    classes = tuple(sorted({label for _, label, _ in entries}))
+    classes = tuple(sorted({label for _, label, _ in entries} - {""}))
     return Scan(
         name=root.name,
         task=task_of(classes),
@@ -101,13 +102,18 @@ def class_root(path: Path) -> tuple[Path, list[Path]]:
         path = folders[0]
 
 
-def class_files(root: Path) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:
+def class_files(root: Path, any_classes: bool = False) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:
     """(path below root, class, part or '') of every image, and (file, reason) of every other file.
 
     Raises:
         InputError: no class folders, a class without images, or one class only.
     """
     folders = _folders(root)
+    if any_classes and not folders:
+        images, others = files_below(root)
+        if images:
+            rejected = [(file.relative_to(root).as_posix(), NOT_AN_IMAGE) for file in others]
+            return [(file.relative_to(root).as_posix(), "", "") for file in images], rejected
     parts = [folder for folder in folders if folder.name.lower() in PARTS]
     entries, rejected, known = [], [], {}
     for holder in parts or [root]:
@@ -126,7 +132,7 @@ def class_files(root: Path) -> tuple[list[tuple[str, str, str]], list[tuple[str,
                 rejected += [(file.relative_to(root).as_posix(), reason) for file in images]
                 rejected += [(file.relative_to(root).as_posix(), why) for file, why in others]
         rejected += _loose(root, root, "lies outside the class folders")
-    _check_classes(root, known, {label for _, label, _ in entries})
+    _check_classes(root, known, {label for _, label, _ in entries}, 1 if any_classes else 2)
     return entries, rejected
 
 
@@ -161,14 +167,14 @@ def _loose(root: Path, holder: Path, reason: str) -> list[tuple[str, str]]:
     ]
 
 
-def _check_classes(root: Path, known: dict[str, Path], used: set[str]) -> None:
+def _check_classes(root: Path, known: dict[str, Path], used: set[str], least: int) -> None:
     layout = "give a folder of class folders (<class>/*.png), with or without train, val and test above them"
     if not known:
         raise InputError(f"{root}: holds no class folders; {layout}")
     for name, folder in known.items():
         if name not in used:
             raise InputError(f"{folder}: class '{name}' has no images; add some or remove the folder")
-    if len(known) == 1:
+    if len(known) < least:
         raise InputError(f"{root}: only one class, '{next(iter(known))}'; a classifier needs two; {layout}")
     folded = {}
     for name in known:

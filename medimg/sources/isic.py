@@ -1,17 +1,33 @@
-"""ISIC skin lesions in class folders, with lesion ids of the HAM10000 table beside them."""
+"""ISIC skin lesions: class folders with the HAM10000 table beside them, or images whose labels are in a table alone.
 
+The second are HAM10000 as it is published and the challenges of 2018 (task 3), 2019 and 2020.
+"""
+
+import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
 from medimg.option_groups import DecodingOptions, LabelFileOptions
-from medimg.sources.base import Scan, Source, need_columns, need_folder, read_table, task_of, to_records
+from medimg.sources.base import Scan, Source, files_below, need_folder, task_of, to_records
 from medimg.sources.folder import class_files, class_root, left_out, reader
+from medimg.sources.given_table import need_columns, read_table
+from medimg.sources.image_files import ImageFiles
+from medimg.sources.table_of_images import scan_rows
 from medimg.style.words import listed
 
 _ID = re.compile(r"ISIC_\d+")
 _METADATA = ("dx", "dx_type", "age", "sex", "localization")
+# Columns of ids, of labels (else one for each class) and of those whose images never cross parts, best first.
+_IDS = ("image_id", "image_name", "image", "isic_id")
+_LABELS = ("dx", "benign_malignant", "target", "diagnosis")
+_GROUPS = ("patient_id", "lesion_id")
+# The challenges' columns for classes.
+_CLASSES = {"MEL", "NV", "BCC", "AK", "AKIEC", "BKL", "DF", "VASC", "SCC", "UNK"}
+# Folders that are no classes.
+_PLAIN_FOLDER = re.compile(r"images?|input|part_?\d|jpe?g|png|^(train|test|val)\w*$", re.I)
 _LICENCE = "ISIC archive CC0 or CC BY-NC, HAM10000 CC BY-NC 4.0: not for commercial use"
 _CITATION = (
     "Tschandl, Rosendahl and Kittler (2018), HAM10000, Scientific Data 5:180161, doi:10.1038/sdata.2018.161; "
@@ -20,16 +36,19 @@ _CITATION = (
 
 
 def scan(path: Path | None, config: PrepareConfig) -> Scan:
-    """Find lesions in class folders; a lesion counts as a patient, whose images never cross parts.
+    """Find lesions; a lesion, where patients are not known, counts as a patient, whose images never cross parts.
 
     Args:
-        path: the folder of `Train` and `Test`, or of the classes.
-        config: `labels` names the HAM10000 table when it is not a `*metadata*.csv` in the folder.
+        path: the folder of `Train` and `Test`, of the classes, or of the tables and the folders of images.
+        config: `labels` names the HAM10000 table when it is not a `*metadata*.csv` in the folder, or that of labels.
 
     Raises:
         InputError: no class folders, an empty class, one class only, or a table without `lesion_id` and `image_id`.
     """
     folder = need_folder(path, "isic")
+    images = files_below(folder)[0]
+    if images and all(_PLAIN_FOLDER.search(image.parent.name) or image.parent == folder for image in images):
+        return _labelled_by_table(folder, images, config)
     root, passed = class_root(folder)
     entries, rejected = class_files(root)
     table = _table(folder, root, config.labels)
@@ -70,6 +89,70 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
     )
 
 
+def _labelled_by_table(folder: Path, images: list[Path], config: PrepareConfig) -> Scan:
+    """Images whose classes no folder tells."""
+    tables = {path: read_table(path) for path in _tables_of_ids(folder)}
+    labels = {path: found for path, table in tables.items() if (found := _label_column(table))}
+    if config.labels is not None:
+        chosen = _table(folder, folder, config.labels)
+        tables.setdefault(chosen, read_table(chosen))
+        labels = {chosen: _label_column(tables[chosen])}
+    if len(labels) != 1 or not all(labels.values()):
+        raise InputError(
+            f"{folder}: which table holds the labels, by {' or '.join(_IDS)}, in {', '.join(_LABELS)} or a column a "
+            f"class? Put it there, or pick one with --labels: {listed(path.name for path in labels) or 'none is there'}"
+        )
+    ((path, label),) = labels.items()
+    table = tables.pop(path)
+    name = _id_column(path, table)
+    used = []
+    for other, rows in tables.items():
+        # Patients, lesions, ages and the like of a table of their own.
+        more = rows.set_index(_id_column(other, rows)).drop(columns=[*table], errors="ignore")
+        if other not in labels and len(more.columns) and more.index.is_unique and table[name].isin(more.index).any():
+            joined = table.join(more, on=name).fillna("")
+            joined.attrs, table = table.attrs, joined
+            used.append(other.name)
+    base = Path(os.path.realpath(folder))
+    files = ImageFiles(base, sorted({image.parent for image in images}))
+    group = next((column for column in _GROUPS if column in table), config.patient_column)
+    found = scan_rows(path, table, files, replace(config, image_column=name, label_column=label, patient_column=group))
+    known = set(found.records["image"])
+    spare = [file.name for file in images if files.key(file) not in known]
+    notes = [f"labels of {path.name}" + (f"; a {group[:-3]} counts as a patient" if group in _GROUPS else "")]
+    notes += [f"more of each image in {listed(used)}"] if used else []
+    notes += [f"{len(spare)} images have no row in {path.name}: {listed(spare)}"] if spare else []
+    return replace(
+        found,
+        name=folder.name,
+        modality="dermatoscopy",
+        licence=_LICENCE,
+        citation=_CITATION,
+        rejected=found.rejected + [(name, f"has no row in {path.name}") for name in spare],
+        # Ids have no extension, and that needs no word.
+        notes=notes + [note for note in found.notes if "spelt otherwise" not in note],
+    )
+
+
+def _tables_of_ids(folder: Path) -> list[Path]:
+    from medimg.tables.reading import open_table
+
+    return [path for path in sorted(folder.glob("*.csv")) if set(_IDS) & set(open_table(path).names)]
+
+
+def _id_column(path: Path, table) -> str:
+    column = next((name for name in _IDS if name in table), None)
+    if column is None:
+        need_columns(path, table, {_IDS[0]: ""})
+    return str(column)
+
+
+def _label_column(table) -> str:
+    """The column of labels, or those of the classes joined by commas; '' = none."""
+    classes = [name for name in table if name in _CLASSES]
+    return ",".join(classes) if len(classes) > 1 else next((name for name in _LABELS if name in table), "")
+
+
 def _table(folder: Path, root: Path, labels: str | None) -> Path | None:
     if labels is not None:
         place = next((place for place in (Path(labels), folder / labels) if place.is_file()), None)
@@ -94,11 +177,14 @@ def _lesions(path: Path | None) -> dict[str, dict]:
 
 SOURCE = Source(
     name="isic",
-    task="multiclass (9 classes)",
+    task="multiclass (7 to 9 classes), or benign and malignant (2020)",
     modality="dermatoscopy",
     licence=_LICENCE,
     citation=_CITATION,
-    layout="{Train,Test}/<class>/ISIC_*.jpg, with HAM10000_metadata.csv (lesion_id, image_id) beside them",
+    layout=(
+        "{Train,Test}/<class>/ISIC_*.jpg, with HAM10000_metadata.csv (lesion_id, image_id) beside them; or HAM10000's "
+        "and the 2018 to 2020 challenges' tables beside their folders of images"
+    ),
     how_to_get="Kaggle nodoubttome/skin-cancer9-classesisic; HAM10000_metadata from doi:10.7910/DVN/DBW86T",
     scan=scan,
     options=(

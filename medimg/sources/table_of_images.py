@@ -1,47 +1,69 @@
 """A CSV of image paths and labels; the names of its columns are options."""
 
+import os
 from pathlib import Path
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
 from medimg.option_groups import ColumnOptions, DecodingOptions, ImageColumnOptions
-from medimg.sources.base import PARTS, SEPARATOR, Scan, Source, need_columns, read_table, task_of, to_records
+from medimg.sources.base import PARTS, SEPARATOR, Scan, Source, task_of, to_records
 from medimg.sources.folder import reader
+from medimg.sources.given_table import need_columns, read_table
+from medimg.sources.image_files import ImageFiles, image_folders
 from medimg.style.words import listed
-from medimg.untrusted.inside import Folder
 
 _DEFAULTS = PrepareConfig()
 _BOXES = ("x", "y", "width", "height")
 # What a manifest of ours adds: made anew by prepare.
 _MADE_BY_PREPARE = ("pixels", "bytes", "source_file", "source_width", "source_height")
-_NEGATIVES = ("no finding", "no findings")
-_NAN = ("nan", "na", "n/a", "none", "null", "?")
+_ROLES = ("image", "patient", "site", "split")
 
 
 def scan(path: Path | None, config: PrepareConfig) -> Scan:
     """Read a table of images.
 
     Args:
-        path: the CSV; image and mask paths in it are relative to its folder, and lie in it.
-        config: `image_column`, `label_column`, `patient_column`, `site_column` and `split_column` are used.
+        path: the table; image and mask paths in it are relative to its folder, and lie in it, or in `image_dir`.
+        config: `image_column`, `label_column`, `label_separator`, `patient_column`, `site_column`, `split_column`,
+            `image_dir` and `extension` are used.
 
     Raises:
         InputError: the table or a column is missing, an image path is empty, a split is unknown, or one class only.
     """
     path = _need_file(path)
-    table = read_table(path)
-    need_columns(path, table, {config.image_column: "--image-column", config.label_column: "--label-column"})
-    label = _labels(table[config.label_column])
-    columns = {"image": table[config.image_column], "label": label}
-    notes = [_note_unlabelled(label)] if (label == "").any() else []
-    for role in ("patient", "site", "split"):
+    base = Path(os.path.realpath(path.parent))
+    files = ImageFiles(base, image_folders(path.parent, config.image_dir), config.extension)
+    return scan_rows(path, read_table(path), files, config)
+
+
+def scan_rows(path: Path, table, files: ImageFiles, config: PrepareConfig) -> Scan:
+    """What a table of images says.
+
+    Args:
+        path: the table, for messages.
+        table: as of `read_table`.
+        files: where its images lie.
+        config: as for `scan`.
+
+    Raises:
+        InputError: as for `scan`.
+    """
+    from medimg.sources.image_labels import labels_of
+
+    need_columns(path, table, {config.image_column: "--image-column"})
+    taken = {getattr(config, f"{role}_column") for role in _ROLES}
+    found = labels_of(path, table, config, {*taken, *_BOXES, "mask", *_MADE_BY_PREPARE})
+    columns = {"image": table[config.image_column], "label": found.text}
+    notes = [*table.attrs.get("notes", ()), *found.notes]
+    for role in _ROLES[1:]:
         columns[role], note = _optional(path, table, role, config)
         notes += note
     columns["split"] = _parts(path, columns["split"], config)
-    taken = {getattr(config, f"{role}_column") for role in ("image", "label", "patient", "site", "split")}
-    extra = [name for name in table if name not in taken and name not in (*columns, *_MADE_BY_PREPARE)]
+    taken |= {*found.columns, *columns, *_MADE_BY_PREPARE}
+    extra = [name for name in table if name not in taken]
     records = to_records(table[extra].assign(**columns).to_dict("records"))
-    records, rejected, missing = _existing(path, records)
+    records, rejected, missing = _existing(path, records, files)
+    records, merged = _one_row_an_image(path, records)
     classes, task, negative = _classes(path, records["label"])
     records["patient"] = records["patient"].where(records["patient"] != "", records["image"])
     return Scan(
@@ -49,12 +71,12 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         task=task,
         classes=classes,
         records=_without_broken_boxes(records),
-        read=reader(path.parent, config),
-        read_mask=_mask_reader(path.parent, config) if "mask" in records else None,
+        read=reader(files.base, config),
+        read_mask=_mask_reader(files.base, config) if "mask" in records else None,
         negative=negative,
         rejected=rejected,
-        notes=notes + missing,
-        root=path.parent,
+        notes=notes + missing + merged,
+        root=files.base,
         tables=(path,),
     )
 
@@ -68,18 +90,12 @@ def _need_file(path: Path | None) -> Path:
     return Path(path)
 
 
-def _labels(column):
-    """Labels with the ways of writing "not known" as '' and stray spaces around `|` gone."""
-    cleaned = column.where(~column.str.lower().isin(_NAN), "")
-    return cleaned.map(lambda text: SEPARATOR.join(part.strip() for part in text.split(SEPARATOR) if part.strip()))
-
-
-def _note_unlabelled(label) -> str:
-    return f"{int((label == '').sum())} rows have no label: kept as unlabelled images"
-
-
 def _optional(path: Path, table, role: str, config: PrepareConfig):
     name = getattr(config, f"{role}_column")
+    if name in table and role != "split":
+        from medimg.data import schema
+
+        return schema.as_text(table[name], schema.MISSING_NAME), []
     if name in table:
         return table[name], []
     if name != getattr(_DEFAULTS, f"{role}_column"):
@@ -101,29 +117,25 @@ def _parts(path: Path, column, config: PrepareConfig):
     return parts.where(~unknown, "")
 
 
-def _existing(path: Path, records):
-    """Leave out rows without their file, or whose files lie elsewhere, and name each by its row."""
-    rejected, keep, seen = [], [], set()
-    folder = Folder(path.parent)
+def _existing(path: Path, records, files: ImageFiles):
+    """Keys of the files in the place of names; rows without one, or whose files lie elsewhere, go, each by its row."""
+    rejected, keys = [], []
     masks = records["mask"] if "mask" in records else [""] * len(records)
     for number, (image, mask) in enumerate(zip(records["image"], masks, strict=True), start=2):
-        reason = ""
-        if not image:
-            reason = f"row {number} of {path.name}: image is empty"
-        elif outside := folder.outside(image) or (mask and folder.outside(mask)):
-            reason = f"row {number} of {path.name}: {outside}"
-        elif not (path.parent / image).is_file():
-            reason = f"row {number} of {path.name}: the file does not exist"
-        elif image in seen:
-            raise InputError(f"{path} row {number}: image '{image}' is listed twice; keep one row per image")
-        seen.add(image)
-        keep.append(not reason)
-        if reason:
-            rejected.append((image, reason))
-    if rejected and not any(keep):
+        where = f"{path} row {number}"
+        key, why = files.find(image, where) if image else ("", "image is empty")
+        mask_key, why = files.find(mask, where) if mask and not why else (mask, why)
+        if why:
+            rejected.append((image, f"row {number} of {path.name}: {why}"))
+        keys.append(("" if why else key, mask_key))
+    records["image"] = [key for key, _ in keys]
+    if "mask" in records:
+        records["mask"] = [mask for _, mask in keys]
+    keep = records["image"] != ""
+    if not keep.any():
         raise InputError(
             f"{path}: none of its {len(records)} images exists there (first: {rejected[0][1]}); paths are relative to "
-            "the table's folder, and lie in it"
+            "the table's folder, and lie in it, or in that of --image-dir"
         )
     notes = []
     if rejected:
@@ -131,15 +143,51 @@ def _existing(path: Path, records):
             f"{len(rejected)} rows have no file there, listed in rejected.csv: "
             f"{listed(reason for _, reason in rejected)}"
         )
-    return records[keep].reset_index(drop=True), rejected, notes
+    if files.respelt:
+        first = listed(f"{name} is {key}" for key, name in files.respelt.items())
+        notes.append(f"{len(files.respelt)} files are spelt otherwise in the table: {first}")
+    return records[keep], rejected, notes
+
+
+def _one_row_an_image(path: Path, records):
+    """Rows of one image become one, which has all their boxes; the index of `records` counts the table's rows."""
+    count = len(records)
+    if records["image"].is_unique:
+        return records.reset_index(drop=True), []
+    records = records.drop_duplicates()
+    boxed = set(_BOXES) <= set(records)
+    images = records.groupby("image", sort=False)
+    for role in ("patient", "site", "split", "mask", *(() if boxed else ("label",))):
+        if role in records and (differ := images[role].transform("nunique") > 1).any():
+            rows = records[records["image"] == records.loc[differ.idxmax(), "image"]]
+            first = rows[role].iloc[0]
+            row = (rows[role] != first).idxmax()
+            raise InputError(
+                f"{path} row {row + 2}: image '{rows['image'].iloc[0]}' is listed twice, with {role} '{first}' and "
+                f"'{rows[role][row]}'; mend it, or keep one row"
+            )
+    whole = records.drop_duplicates("image").set_index("image")
+    whole["label"] = images["label"].agg(_together)
+    if boxed:
+        found = records.assign(finding=records.get("finding", records["label"]))[records["x"] != ""].groupby("image")
+        for name in (*_BOXES, "finding"):
+            whole[name] = found[name].agg(SEPARATOR.join).reindex(whole.index, fill_value="")
+    note = f"{count - len(whole)} rows of images that have a row already: one image with all boxes"
+    return whole.reset_index(), [note + "; other columns are those of its first row"]
+
+
+def _together(labels) -> str:
+    return SEPARATOR.join(dict.fromkeys(name for label in labels for name in label.split(SEPARATOR) if name))
 
 
 def _classes(path: Path, labels) -> tuple[tuple[str, ...], str, str]:
+    from medimg.sources.image_labels import NEGATIVES
+
     multilabel = labels.str.contains(SEPARATOR, regex=False).any()
     names = sorted({name for label in labels for name in label.split(SEPARATOR)} - {""})
     negative = ""
     if multilabel:
-        negative = next((name for name in names if name.lower() in _NEGATIVES), "")
+        negative = next((name for name in names if name.lower() in NEGATIVES), "")
         names = [name for name in names if name != negative]
     classes = tuple(names)
     if len(classes) < 2:
@@ -170,11 +218,11 @@ def _mask_reader(root: Path, config: PrepareConfig):
 
 SOURCE = Source(
     name="csv",
-    task="binary, multiclass, or multilabel when labels are joined by '|'",
+    task="binary, multiclass, or multilabel when labels are joined by '|', ';' or ','",
     modality="any",
     licence="of your images",
     citation="",
-    layout="a CSV of image paths (inside its folder) and labels; patient, site, split, boxes, mask optional",
+    layout="a table (CSV, TSV, Parquet) of images and labels, or a column a class; patient, site, boxes, mask optional",
     how_to_get="your own table; --image-column, --label-column, --patient-column and the like name its columns",
     scan=scan,
     options=(

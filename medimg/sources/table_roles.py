@@ -7,6 +7,7 @@ from pathlib import Path
 from medimg.config import PrepareConfig
 from medimg.data import schema
 from medimg.data.dataset import SEPARATOR
+from medimg.data.manifest import name_text
 from medimg.errors import InputError
 from medimg.sources.base import PARTS, task_of
 from medimg.style.words import listed
@@ -90,26 +91,23 @@ def assign_roles(
     return roles
 
 
-def classes_of(
-    path: Path, label: str, summary: ColumnSummary, positive: str | None
-) -> tuple[tuple[str, ...], str, list[str]]:
-    """The classes that a column of labels holds, in the order of the model's outputs.
+def classes_of(path: Path, label: str, summary: ColumnSummary) -> tuple[tuple[str, ...], str, list[str]]:
+    """The classes that a column of labels holds, in order.
 
     Args:
         path: the table, for messages.
         label: the column's name.
         summary: what it holds.
-        positive: of two classes the one that counts as positive.
 
     Returns:
         Classes, the task, and notes.
 
     Raises:
-        InputError: the labels are measurements, too many, only one class, several in a cell, or `positive` is none.
+        InputError: the labels are measurements, too many, only one class, or several in a cell.
     """
     where = f"{path}: column '{label}'"
     other = "name the column of labels with --label-column"
-    levels = {name: count for name, count in (summary.levels or {}).items() if name}
+    levels = {name_text(name): count for name, count in (summary.levels or {}).items() if name}
     if summary.levels is None or len(levels) > _MOST_CLASSES:
         what = "numbers" if summary.all_numbers else "values"
         raise InputError(f"{where} holds too many different {what} to be classes; {other}")
@@ -127,23 +125,7 @@ def classes_of(
     notes = []
     if summary.rows > summary.known:
         notes.append(f"{summary.rows - summary.known} rows have no label: kept as unlabelled rows")
-    if positive is not None:
-        classes = _with_positive(classes, positive)
-    elif len(classes) == 2:
-        notes.append(f"'{shown(classes[1])}' counts as positive (--positive names another)")
     return classes, task_of(classes), notes
-
-
-def _with_positive(classes: tuple[str, ...], positive: str) -> tuple[str, ...]:
-    if len(classes) != 2:
-        raise InputError(
-            f"--positive {positive}: the labels are {len(classes)} classes; only one of two can be positive"
-        )
-    # Written as categories are: 1.0 is the class 1.
-    name = re.sub(schema.WHOLE_NUMBER, r"\1", positive.strip())
-    if name not in classes:
-        raise InputError(f"--positive {positive}: is no class; there are {' and '.join(map(shown, classes))}")
-    return tuple(sorted(classes, key=lambda each: each == name))
 
 
 def _named(path: Path, names: tuple[str, ...], role: str, config: PrepareConfig) -> str:

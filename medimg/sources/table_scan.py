@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from medimg.config import PrepareConfig
 from medimg.data import schema
 from medimg.data.dates import without_midnight
+from medimg.data.manifest import name_text
 from medimg.errors import InputError
 from medimg.sources.base import PARTS, TableScan
 from medimg.sources.table_roles import Roles, assign_roles, classes_of
@@ -46,8 +48,7 @@ def scan_table(path: Path, config: PrepareConfig) -> TableScan:
 
     Args:
         path: CSV (also TSV, `;`, `|`, .gz) or Parquet.
-        config: `label_column`, `patient_column`, `site_column`, `split_column`, `split`, `column_type` and `positive`
-            are used.
+        config: `label_column`, `patient_column`, `site_column`, `split_column`, `split` and `column_type` are used.
 
     Raises:
         InputError: the file, a column or an option can't be used.
@@ -58,7 +59,7 @@ def scan_table(path: Path, config: PrepareConfig) -> TableScan:
     if not rows:
         raise InputError(f"{path}: has a header but no rows")
     roles = assign_roles(path, file.names, summaries, config)
-    classes, task, notes = classes_of(path, roles.label, summaries[roles.label], config.positive)
+    classes, task, notes = classes_of(path, roles.label, summaries[roles.label])
     features, renamed = _features(file, summaries, roles, config)
     if not any(column.feature.is_input for column in features.values()):
         raise InputError(f"{path}: no column is left to learn from; --column-type NAME=TYPE makes one a feature")
@@ -164,8 +165,9 @@ def _read(plan: _Plan, progress: Callable[[int, int], None] | None) -> tuple[pd.
         if stop > plan.rows:
             raise _changed(file)
         for role, name in roles.items():
-            text = cells.categories(block[file.names.index(name)])
-            texts.setdefault(role, []).append(text)
+            missing = schema.MISSING_NAME if role in ("patient", "site") else schema.MISSING
+            text = cells.categories(block[file.names.index(name)], missing)
+            texts.setdefault(role, []).append(_names(text))
         for position, column in plan.features.items():
             converted = column.convert(block[position])
             if position in numbers:
@@ -181,6 +183,12 @@ def _read(plan: _Plan, progress: Callable[[int, int], None] | None) -> tuple[pd.
         raise _changed(file)
     notes = [f"{lost} cells are no possible dates: taken as missing"] if lost else []
     return _manifest(plan, numbers, texts), notes
+
+
+def _names(text: pa.Array) -> pa.Array:
+    # Arrow's own normalisation leaves `u` and two dots apart.
+    coded = pc.dictionary_encode(text)
+    return pa.array([name_text(name) for name in coded.dictionary.to_pylist()], pa.string()).take(coded.indices)
 
 
 def _changed(file: TableFile) -> InputError:

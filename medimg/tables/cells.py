@@ -34,6 +34,19 @@ def known_cells(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
     return (text if known.all() else text.filter(pa.array(known))), known
 
 
+def padded(known: pa.Array) -> bool:
+    """A known cell is a whole number with zeros in front, as 008."""
+    return is_text(known) and bool(pc.any(pc.match_substring_regex(known, r"^0\d+$"), min_count=0).as_py())
+
+
+def as_days(known: pa.Array) -> pa.Array:
+    """Known float64 cells as the text of days such as 20200301; one empty text where they can't all be such."""
+    values = known.to_numpy(zero_copy_only=False)
+    if not ((values > 19e6) & (values < 21e6) & (values == np.floor(values))).all():
+        return pa.array([""])
+    return pc.cast(pc.cast(known, pa.int64()), pa.string())
+
+
 def parse(known: pa.Array, comma: bool = False) -> np.ndarray:
     """Known cells as float64 (N,): NaN where a cell is no number; infinities stay.
 
@@ -64,8 +77,8 @@ def numbers(column: pa.Array, comma: bool = False) -> np.ndarray:
     return values
 
 
-def categories(column: pa.Array) -> pa.Array:
+def categories(column: pa.Array, missing: tuple[str, ...] = schema.MISSING) -> pa.Array:
     """The canonical text of each cell, '' for missing."""
     coded = pc.dictionary_encode(pc.fill_null(column, "" if is_text(column) else np.nan))
-    text = schema.as_text(coded.dictionary.to_pandas())
+    text = schema.as_text(coded.dictionary.to_pandas(), missing)
     return pa.array(text, pa.string()).take(coded.indices)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from medimg.data import schema
-from medimg.data.dates import COMPACT, Form, to_iso
+from medimg.data.dates import COMPACT, COMPACT_DAY, Form, to_iso
 from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.tables import cells
@@ -25,7 +25,9 @@ _ID = re.compile(r"(^|[\W_])(id|ids|mrn|uuid|guid|ssn|accession|barcode|usubjid|
 _CAMEL_ID = re.compile(r"[a-z]I[dD]$")
 _DATE_NAME = re.compile(r"date|birth|(^|[\W_])dob($|[\W_])", re.I)
 
-# Why a column is no feature, as a note says it before the columns' names.
+# What a note says of columns before their names; mostly why they are no features.
+CODES = "columns of numbers with zeros in front, taken for codes and kept as text"
+COMPACT_DATES = "columns of whole numbers such as 20200301, taken for dates (--column-type NAME=integer: they are none)"
 EMPTY = "empty columns, kept as metadata"
 INDEX = "columns that count the rows, taken for identifiers (no model sees them)"
 NAMED_ID = "columns named like identifiers (no model sees them)"
@@ -43,7 +45,7 @@ class Column:
         feature: its name in the manifest, and its type.
         comma: the decimal sign of its numbers is a comma.
         form: of its dates.
-        reason: why it is no feature, '' for one.
+        reason: what a note says of it, as why it is no feature; '' = nothing.
     """
 
     feature: Feature
@@ -83,11 +85,14 @@ def infer(name: str, summary: ColumnSummary, declared: str = "", nameless: bool 
         index = summary.distinct
         return _no_feature(name, "identifier" if index else "metadata", NAMELESS)
     form = summary.dates.form
-    if form and (form is not COMPACT or _DATE_NAME.search(name)):
-        return Column(Feature(name, "date"), form=form)
+    likely = form is COMPACT_DAY and summary.known >= _ENOUGH_ROWS and not is_identifier_name(name)
+    if form and (form not in (COMPACT, COMPACT_DAY) or likely or _DATE_NAME.search(name)):
+        return Column(Feature(name, "date"), form=form, reason=COMPACT_DATES if likely else "")
     if declared == "categorical":
         return _category(name, summary)
-    return _number(name, summary) if summary.all_numbers else _text(name, summary)
+    if not summary.all_numbers:
+        return _text(name, summary)
+    return (_code if numbers.padded else _number)(name, summary)
 
 
 def forced(name: str, kind: object, summary: ColumnSummary) -> Column:
@@ -122,6 +127,13 @@ def is_identifier_name(name: str) -> bool:
 
 def _no_feature(name: str, kind: str, reason: str) -> Column:
     return Column(Feature(name, kind), reason=reason)
+
+
+def _code(name: str, summary: ColumnSummary) -> Column:
+    kind = "metadata" if _is_wordy(summary) else "categorical"
+    if summary.distinct and summary.known >= _ENOUGH_ROWS:
+        kind = "identifier"
+    return Column(Feature(name, kind), reason=CODES)
 
 
 def _number(name: str, summary: ColumnSummary) -> Column:

@@ -30,6 +30,7 @@ class Numbers:
         whole: every number is whole.
         counting: every cell is one more than the cell before: an index.
         odd: row (from 0) and text of the first known cell that is no number.
+        padded: one is written with zeros in front, as 008: a code, no amount.
     """
 
     comma: bool
@@ -38,6 +39,7 @@ class Numbers:
     whole: bool = True
     counting: bool = True
     odd: tuple[int, str] | None = None
+    padded: bool = False
     _last: float | None = None
 
     def add(self, known: pa.Array, which: np.ndarray, start: int) -> None:
@@ -58,6 +60,7 @@ class Numbers:
         self.count += len(values)
         self.infinite += len(values) - len(finite)
         self.whole = self.whole and bool((finite == np.floor(finite)).all())
+        self.padded = self.padded or (self.whole and cells.padded(known))
         self.counting = self.counting and len(finite) == len(which) and self._counts(finite)
 
     def _counts(self, values: np.ndarray) -> bool:
@@ -129,8 +132,7 @@ class ColumnSummary:
         self.rows += len(column)
         self.known += len(known)
         self._kind = object if cells.is_text(column) else float
-        if cells.is_text(column):
-            self.dates.add(known, numeric=self.all_numbers)
+        self.dates.add(known if cells.is_text(column) else cells.as_days(known), numeric=self.all_numbers)
         self._count_levels(known)
 
     def _count_levels(self, known: pa.Array) -> None:
@@ -140,7 +142,7 @@ class ColumnSummary:
             return
         counts = pc.value_counts(known)
         self.distinct = self.distinct and len(counts) == len(known) and self._are_new(known)
-        most = COUNTED_NUMBERS if self.all_numbers else COUNTED_LEVELS
+        most = COUNTED_NUMBERS if self.all_numbers and not self.numbers.padded else COUNTED_LEVELS
         if self._cells is None or len(counts) > most:
             self._cells = None
             return

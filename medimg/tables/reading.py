@@ -104,6 +104,8 @@ def _open_text(path: Path) -> TableFile:
     names, unnamed, notes = _names(path, text.header)
     if text.encoding == "cp1252":
         notes.append("the file is not UTF-8: read as Windows-1252; look at names with accents")
+    if text.ends_in_delimiter:
+        notes.append(f"rows end in '{text.delimiter}', the header does not: what follows it is empty and left out")
     return TableFile(path, names, unnamed, {}, text.delimiter != ",", notes, text)
 
 
@@ -128,13 +130,17 @@ def _names(path: Path, header) -> tuple[tuple[str, ...], tuple[str, ...], list[s
 
 def _csv_blocks(text: TextFile) -> Iterator[list[pa.Array]]:
     ragged = []
+    expected = len(text.header)
+    given = expected + text.ends_in_delimiter
 
     def refuse(row) -> str:
+        if row.number == 1 and given > expected:
+            return "skip"  # the header
         ragged.append(row)
         return "error"
 
     # The header comes as the first row: Arrow would not give a name that is there twice or not at all.
-    expected = len(text.header)
+    names = [f"f{i}" for i in range(given)]
     size = min(max(_BLOCK, _BLOCK_ROWS * text.longest_line), _LARGEST_BLOCK)
     with text.open() as file:
         try:
@@ -143,26 +149,32 @@ def _csv_blocks(text: TextFile) -> Iterator[list[pa.Array]]:
                 pyarrow.csv.ReadOptions(
                     use_threads=False,  # rows have numbers only then
                     block_size=max(size, 4 * text.longest_line),
-                    autogenerate_column_names=True,
+                    column_names=names,
                     encoding=text.encoding,
                 ),
                 pyarrow.csv.ParseOptions(delimiter=text.delimiter, newlines_in_values=True, invalid_row_handler=refuse),
-                pyarrow.csv.ConvertOptions(
-                    column_types={f"f{i}": pa.string() for i in range(expected)}, strings_can_be_null=False
-                ),
+                pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
             )
-            if len(reader.schema) != expected:
-                raise InputError(f"{text.path}: its header can't be told from its rows; are its quotes closed?")
-            header = 1
+            header, row = int(given == expected), 2
             for batch in reader:
                 skipped = min(header, batch.num_rows)
                 header -= skipped
                 if batch.num_rows > skipped:
-                    yield batch.slice(skipped).columns
+                    columns = batch.slice(skipped).columns
+                    _check_rest(text.path, columns[expected:], row)
+                    row += len(columns[0])
+                    yield columns[:expected]
         except pa.ArrowInvalid as error:
             if not ragged:
                 raise
             raise InputError(_ragged(text.path, ragged[0])) from error
+
+
+def _check_rest(path: Path, rest: list[pa.Array], row: int) -> None:
+    """What follows the delimiter that rows end in must be empty."""
+    for place, cell in enumerate(rest[0] if rest else ()):
+        if cell.as_py().strip():
+            raise InputError(f"{path} row {row + place}: a field more than the header has ({cell}); mend the row")
 
 
 def _ragged(path: Path, row) -> str:

@@ -39,6 +39,7 @@ class TextFile:
         delimiter: one of DELIMITERS.
         header: the first row's fields.
         longest_line: in bytes.
+        ends_in_delimiter: the rows have a delimiter more than the header, behind their last cell.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class TextFile:
     delimiter: str
     header: tuple[str, ...]
     longest_line: int
+    ends_in_delimiter: bool = False
 
     def open(self) -> BinaryIO:
         """The file's bytes, unpacked."""
@@ -85,8 +87,9 @@ def examine(path: Path) -> TextFile:
     with open_bytes(path) as file:
         # Not codecs' reader: for it a line ends at U+2028 too.
         lines = io.TextIOWrapper(file, "utf-8-sig" if encoding == "utf-8" else encoding, newline="")
-        delimiter, header = _header(path, lines)
-    return TextFile(path, encoding, delimiter, header, longest)
+        delimiter, header, first = _start(path, lines)
+    more = len(first) == len(header) + 1 and not first[-1].strip()
+    return TextFile(path, encoding, delimiter, header, longest, more)
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
@@ -119,12 +122,13 @@ def _pieces(path: Path) -> Iterator[bytes]:
     yield rest
 
 
-def _header(path: Path, lines: Iterator[str]) -> tuple[str, tuple[str, ...]]:
+def _start(path: Path, lines: Iterator[str]) -> tuple[str, tuple[str, ...], list[str]]:
+    """The delimiter, the header, and the first row, which may be empty."""
     first = next((line for line in lines if line.strip()), "")
     if not first:
         raise InputError(f"{path}: is empty; a header and rows are needed")
     outside = "".join(first.split('"')[::2])
     delimiter = max(DELIMITERS, key=outside.count)
     csv.field_size_limit(LONGEST_LINE)
-    fields = next(csv.reader(itertools.chain([first], lines), delimiter=delimiter))
-    return delimiter, tuple(fields)
+    rows = csv.reader(itertools.chain([first], lines), delimiter=delimiter)
+    return delimiter, tuple(next(rows)), next((row for row in rows if row), [])

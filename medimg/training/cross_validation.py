@@ -13,13 +13,16 @@ from medimg import atomic
 from medimg.config import EvaluateConfig, TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.data.holdout import parts_of
+from medimg.data.positive import positive_class
 from medimg.data.splits import parts_note
 from medimg.errors import InputError
+from medimg.evaluation.calibrate import notes as calibration_notes
 from medimg.evaluation.copied_rows import copied_rows, copies_note
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.intervals import LEVEL
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
+from medimg.evaluation.recalibration import calibration_of
 from medimg.evaluation.summary import site_notes, summarise, summarise_sites
 from medimg.listener import Listener
 from medimg.lock import writes
@@ -170,6 +173,17 @@ def _metrics(first, dataset, config, predictions, rows, measured, trained) -> di
     patients = rows["patient"]
     summary = summarise(predictions, patients, EvaluateConfig().bootstrap, config.seed)
     summary["sites"] = summarise_sites(predictions, rows, EvaluateConfig().bootstrap, config.seed)
+    # The model's own probabilities are not kept: what calibration changed is told fold by fold.
+    found = calibration_of(predictions, patients, EvaluateConfig().bootstrap, config.seed)
+    unsure = calibration_notes(found, None if config.calibrate == "none" else {"notes": []}, "test")
+    summary["calibration"] = {
+        "method": config.calibrate,
+        "fitted_on": None if config.calibrate == "none" else {"split": "val", "n": None},
+        **found,
+        "before": found if config.calibrate == "none" else None,
+        "after": found,
+        "notes": unsure,
+    }
     tested = [result["n"] for result in measured]
     metrics = {
         "model": first.description()["name"],
@@ -194,10 +208,11 @@ def _metrics(first, dataset, config, predictions, rows, measured, trained) -> di
         },
     }
     if dataset.task == "binary":
-        metrics["positive_class"] = metrics["classes"][1]
+        metrics["positive_class"] = positive_class(metrics["task"], metrics["classes"])
     copies = copied_rows(dataset, rows)
     metrics |= {"copies": copies} if copies else {}
     notes = [
+        *unsure,
         *parts_note(dataset.preparation, folds=True),
         *copies_note(copies, len(rows)),
         f"pooled predictions of {config.folds} models, each for patients that it had not seen; the Dataset's own parts "

@@ -14,6 +14,8 @@ from medimg.data.holdout import HELD_OUT, parts_of
 from medimg.data.leakage import require_no_leakage
 from medimg.data.synthetic_rows import with_extra
 from medimg.errors import InputError
+from medimg.evaluation.answers import Answers
+from medimg.evaluation.calibrate import fit_on_validation, keep, require_validation
 from medimg.listener import Listener
 from medimg.lock import writes
 from medimg.models.saving import save_model
@@ -67,6 +69,8 @@ def train(
     kind = kind_of(dataset)
     data_material.check(dataset)
     kind.check(config)
+    if config.calibrate != "none":
+        require_validation(config.calibrate, dataset)
     if config.is_private:
         private.check(dataset, config)
     require_no_leakage(_before_holdout(dataset) if config.audit_holdout else dataset)
@@ -76,7 +80,7 @@ def train(
         if not goes_on(run, config, listener):
             return run
         lineage = Lineage.kept(run.environment(), config.weights) or _lineage(real, config)
-        description = run.description()
+        description = run.description(calibrated=False)
         model = built(kind, config, description)
         start = start_of(model.get_weights(), description)
         require_same_start(run, start)
@@ -153,7 +157,7 @@ def _train(
     listener: Listener,
 ) -> None:
     kind = kind_of(dataset)
-    material = kind.gather(dataset, config, run.description(), run.root / "cache", listener.step)
+    material = kind.gather(dataset, config, run.description(calibrated=False), run.root / "cache", listener.step)
     checkpoints = Checkpoints(run.root / "checkpoints")
     progress, history = checkpoints.state() or (Progress(), [])
     planned = kind.plan(config, model)
@@ -188,6 +192,10 @@ def _train(
     atomic.write_csv(run.root / "history.csv", pd.DataFrame(history))
     if privately:
         privately.complete()
+    answers = Answers(model, run.description(calibrated=False), config.batch_size)
+    if config.calibrate != "none":
+        fit_on_validation(config.calibrate, dataset, answers)
+    keep(run.root, answers.description)
     save_model(model, run.root / "model.keras")
     if config.is_private or progress.stopped_early(config.patience):
         checkpoints.clear()

@@ -40,10 +40,13 @@ def read_csv(path, **options):
 
     Args:
         path: of the file, or an open one.
-        options: pandas'; columns are called by their names in `dtype`, `na_values` and `converters`.
+        options: pandas'; columns are called by their names in `dtype`, `na_values` and `converters`. Missing is an
+            empty cell alone unless they say otherwise: a class may be called None, a patient NA.
     """
     import pandas as pd
 
+    if "keep_default_na" not in options:
+        options |= {"keep_default_na": False, "na_values": [""]}
     for name in ("dtype", "na_values", "converters"):
         if isinstance(options.get(name), dict):
             options[name] = {quote(column): value for column, value in options[name].items()}

@@ -6,24 +6,27 @@ stand for ten others that each stand for ten. So a file's events, which take no 
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from medimg.errors import InputError
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_TEXT_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _LARGEST = 256 << 20  # bytes; a column of a table takes about 100
 _DEEPEST = 100
 # Values that aliases may stand for, together.
 _MOST_REPEATED = 100_000
 
 
-def read_yaml(path: Path, name: str = "") -> object:
+def read_yaml(path: Path, name: str = "", as_text: bool = False) -> Any:
     """The content of a file: mappings, lists, text, numbers, dates and None.
 
     Args:
         path: the file.
         name: what errors call it; empty: the path.
+        as_text: every value that is no list and no mapping as the text that stands there: `no`, `1.0`, `null`.
 
     Raises:
         InputError: it can't be read, is no YAML, names an object of Python, or is a bomb.
@@ -34,7 +37,7 @@ def read_yaml(path: Path, name: str = "") -> object:
             raise InputError(f"{name}: is larger than {_LARGEST >> 20} MB")
         text = path.read_text(encoding="utf-8")
         _check(name, yaml.parse(text, _LOADER))
-        return yaml.load(text, _LOADER)
+        return yaml.load(text, _TEXT_LOADER if as_text else _LOADER)
     except InputError:
         raise
     except OSError as error:

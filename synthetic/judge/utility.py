@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from medimg.evaluation.exact import bounded
 from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
@@ -39,18 +40,18 @@ def measure(subject: Subject, classifiers: tuple[str, ...], score: Scorer, confi
         classifier -> real minus synthetic, likewise; `gains`: both minus real; `gap`: the headline, of AUROC, with
         "classifier"; `rows` of each training set.
     """
-    values, draws = {}, {}
+    values, draws, told = {}, {}, {}
     total = len(TRAININGS) * len(classifiers)
     for number, classifier in enumerate(classifiers):
         for turn, training in enumerate(TRAININGS):
             progress("classifiers", number * len(TRAININGS) + turn, total)
             predictions = _predictions(subject, score(training, classifier))
             values[training, classifier], draws[training, classifier] = _metrics(predictions, subject, config)
+            told[training, classifier] = _table(
+                values[training, classifier], draws[training, classifier], predictions, subject.test["patient"]
+            )
     progress("classifiers", total, total)
-    result = {
-        training: {name: _table(values[training, name], draws[training, name]) for name in classifiers}
-        for training in TRAININGS
-    }
+    result = {training: {name: told[training, name] for name in classifiers} for training in TRAININGS}
 
     def difference(first: str, second: str, name: str) -> tuple[np.ndarray, np.ndarray]:
         return (values[first, name] - values[second, name], draws[first, name] - draws[second, name])
@@ -89,5 +90,9 @@ def _metrics(predictions: Predictions, subject: Subject, config: JudgeConfig):
     return headline(np.ones((1, len(predictions))))[0], draws
 
 
-def _table(value: np.ndarray, draws: np.ndarray) -> dict:
-    return {name: percentile_interval(draws[:, i]).around(value[i]) for i, name in enumerate(SHOWN)}
+def _table(value: np.ndarray, draws: np.ndarray, *of) -> dict:
+    """Metrics with intervals; of predictions and their patients an exact one where the bootstrap's has no width."""
+    found = [percentile_interval(draws[:, i]) for i in range(len(SHOWN))]
+    if not of:
+        return {name: found[i].around(value[i]) for i, name in enumerate(SHOWN)}
+    return {name: bounded(found[i], value[i], *of, name) for i, name in enumerate(SHOWN)}

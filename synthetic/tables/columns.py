@@ -19,8 +19,10 @@ from medimg.errors import InputError
 KINDS = ("number", "category", "constant")
 # Up to so many whole numbers are grades or counts: each is a category of its own, so that none is made up between.
 MOST_GRADES = 10
-# A measurement of so few values is a code.
+# A measurement of so few values is a code; of up to MOST_GRADES a dose, where each is there OFTEN times on average:
+# else they are patients' own.
 MOST_CODES = 2
+OFTEN = 5
 MOST_CATEGORIES = 1000
 _MOST_DECIMALS = 6
 _MEASURED = ("continuous", "integer", "date")
@@ -247,7 +249,8 @@ def _tell(values: pd.Series, feature: Feature, bounded: bool) -> Told:
     lacking = bool(np.isnan(numbers).any())
     ends = (known[0], known[-1]) if len(known) and not bounded else (math.nan, math.nan)
     levels = None
-    if not bounded and len(known) <= _most_levels(feature):
+    rows = int((~np.isnan(numbers)).sum())
+    if not bounded and len(known) <= _most_levels(feature, rows):
         own = known.tolist() if kind != "date" else sorted(set(values) - {""})
         levels = _with_missing(own, kind, lacking)
     return Told(levels, *map(float, ends), _decimals(known, kind), lacking)
@@ -260,7 +263,8 @@ def _together(told: tuple[Told, ...], feature: Feature) -> Told:
     levels = None
     if all(one.levels is not None for one in told):
         known = sorted({v for one in told for v in one.levels if pd.notna(v) and v != ""})
-        if len(known) <= _most_levels(feature):
+        # Whether each is there often enough its own site has said.
+        if len(known) <= _most_levels(feature, OFTEN * MOST_GRADES):
             levels = _with_missing(known, feature.type, lacking)
     ends = [end for one in told for end in (one.low, one.high) if not math.isnan(end)] or [math.nan]
     decimals = [one.decimals for one in told]
@@ -275,9 +279,10 @@ def _settled(told: Told, feature: Feature, bound: tuple[float, float] | None) ->
     return Column(feature.name, feature.type, "number", low, high, told.decimals, told.lacking)
 
 
-def _most_levels(feature: Feature) -> int:
-    """Up to so many known values a number or date is a category."""
-    return {"integer": MOST_GRADES, "continuous": MOST_CODES, "date": 1}[feature.type]
+def _most_levels(feature: Feature, rows: int) -> int:
+    """Up to so many different values of the rows that know it a number or date is a category."""
+    few = max(MOST_CODES, min(MOST_GRADES, rows // OFTEN))
+    return {"integer": MOST_GRADES, "continuous": few, "date": 1}[feature.type]
 
 
 def _with_missing(known: list, type: str, lacking: bool) -> tuple:

@@ -71,6 +71,7 @@ def test_every_saliency_method_finds_the_planted_spot(method):
     assert np.mean([pointing_game.hit(m, r) for m, r in zip(maps, region, strict=True)]) == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("relu6", [False, True])
 def test_shap_finds_the_spot_and_adds_up(relu6):
     model, (x, region) = bright_spot_model(relu6), spots(n=3)

@@ -50,6 +50,7 @@ def test_findings_of_unknown_classes_are_counted(untrained):
     assert stored["gradcam"] == judged
 
 
+@pytest.mark.slow
 def test_a_shorter_list_replaces_a_longer_one_and_methods_add_up(untrained):
     explain(untrained, ExplainConfig())
     explain(untrained, ExplainConfig(method=("smoothgrad",)))

@@ -88,6 +88,7 @@ def shapley(model: TableModel, background: np.ndarray, row: np.ndarray) -> np.nd
     return values
 
 
+@pytest.mark.slow
 def test_a_logistic_model_has_the_closed_form(small_table):
     model = model_of(small_table)
     background, rows = raw_parts(model, small_table)
@@ -108,6 +109,7 @@ def test_a_logistic_model_has_the_closed_form(small_table):
     np.testing.assert_allclose(sampled.values, found.values, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3])
 def test_values_of_interacting_features_are_shapley_s(small_table, classes):
     model = model_of(small_table, classes, hidden=8)
@@ -198,6 +200,7 @@ def table_run(tmp_path_factory) -> tuple[Run, TableModel]:
     return write_run(root / "run", dataset, model), model
 
 
+@pytest.mark.slow
 def test_a_run_is_explained_in_files(table_run):
     run, model = table_run
     result = explain(run, ExplainConfig(count=3))

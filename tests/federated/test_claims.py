@@ -47,14 +47,6 @@ def data(tmp_path_factory):
     return write_table(tmp_path_factory.mktemp("claims") / "data", n=240).root
 
 
-@pytest.fixture(scope="module")
-def execution():
-    from federated.tff.execution import Execution
-
-    with Execution() as running:
-        yield running
-
-
 @pytest.fixture(scope="module", params=KINDS)
 def run(request, data, execution, tmp_path_factory):
     from federated.federate import federate

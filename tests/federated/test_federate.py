@@ -19,7 +19,7 @@ from medimg.errors import InputError
 from tests.command import medimg
 from tests.datasets import write_table
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_resamples")]
 
 QUICK = FederateConfig(model="logistic", rounds=3, batch_size=16, comparison=False)
 # What is publicly known of the table's columns, which private training does not learn from the rows.
@@ -32,14 +32,6 @@ PUBLIC = {
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
     return write_table(tmp_path_factory.mktemp("sites") / "data", n=240).root
-
-
-@pytest.fixture(scope="module")
-def execution():
-    from federated.tff.execution import Execution
-
-    with Execution() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -165,12 +157,91 @@ def test_secure_sums_train_the_same_model(trained, secure):
     assert all(not json.loads(line)["record"].get("updates") for line in records)
 
 
-def test_below_the_threshold_nothing_is_learnt(trained):
+def test_below_the_threshold_nothing_is_learnt_and_that_is_an_error(table, execution, tmp_path):
+    from federated.federate import federate
+
     config = replace(QUICK, secure="masking", secure_threshold=3, client_dropout=0.95)
-    run = trained(config)
-    assert statuses(run).str.startswith(("unused", "dropped")).all()
-    assert run.history()["participants"].sum() == 0
-    assert len(set(run.history()["val_loss"])) == 1
+    for resume in (False, True):
+        with pytest.raises(InputError, match="no round of 3 used any update"):
+            federate(table, tmp_path / "run", config, resume=resume, execution=execution)
+    status = pd.read_csv(tmp_path / "run" / "rounds.csv")["status"]
+    assert len(status) == 9
+    assert status.str.startswith(("unused", "dropped")).all()
+    assert not (tmp_path / "run" / "model.keras").exists()
+
+
+@pytest.fixture(scope="module")
+def small_sites(table, tmp_path_factory):
+    """The table with three sites of a patient to learn from, which lack validation rows, test rows, or both."""
+    from medimg.data.dataset import Dataset
+
+    dataset = Dataset.load(table)
+    manifest = dataset.manifest.copy()
+    for site, patients in {"no val": ("p6", "p9"), "no test": ("p12", "p18"), "one": ("p0",)}.items():
+        manifest.loc[manifest["patient"].isin(patients), "site"] = site
+    other = replace(dataset, root=tmp_path_factory.mktemp("small") / "data", manifest=manifest)
+    other.save()
+    return other.root
+
+
+def test_sites_that_lack_a_part_are_left_out_of_the_comparison_alone(small_sites, execution, tmp_path):
+    from federated.federate import federate
+    from medimg.listener import Listener
+
+    config = replace(QUICK, rounds=2, comparison=True, personalize_epochs=1, patience=2)
+
+    def interrupt(what, done, total):
+        if what == "alone: no val":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        federate(small_sites, tmp_path / "run", config, execution=execution, listener=Listener(step=interrupt))
+    said = []
+    run = federate(
+        small_sites, tmp_path / "run", config, True, execution=execution, listener=Listener(note=said.append)
+    )
+    gain = json.loads((run.root / "federation.json").read_text())["comparison"]["gain"]
+    assert [place["name"] for place in gain["places"] if place["kind"] == "site"] == ["no val", "s0", "s1", "s2"]
+    assert all(set(place["values"]) == set(gain["models"]) for place in gain["places"])
+    assert "local" in gain["models"]
+    page = (run.root / "federation.html").read_text()
+    left_out = "{}: no row in test, so it is not among the sites that are compared."
+    for sentence in (left_out.format("no test"), left_out.format("one")):
+        assert sentence in said
+        assert sentence in page
+    judged = "no val: no row in validation; its model was judged by all sites' rows."
+    assert judged in said
+    assert judged in gain["notes"]
+    assert set(json.loads((run.root / "metrics.json").read_text())["sites"]) == {"no val", "s0", "s1", "s2"}
+    assert (run.history()["participants"] == 6).all()
+
+
+def test_a_sum_that_no_client_fits_into_is_one_line_and_notes_are_said(small_sites, tmp_path):
+    options = ["--model", "logistic", "--rounds", "3", "--secure", "masking", "--secure-limit", "0.0001"]
+    out = tmp_path / "run"
+    found = medimg("federate", small_sites, *options, "--no-comparison", "--out", out)
+    assert found.exit_code == 2
+    assert "note: one: no labelled row in val" in found.output
+    error = found.output.strip().splitlines()[-1]
+    assert "error: round 1 learnt nothing" in error
+    assert "beyond the public limit of 0.0001" in error
+    assert "--secure-limit" in error
+    assert set(pd.read_csv(out / "rounds.csv")["round"]) == {1}
+    assert not (out / "model.keras").exists()
+
+
+def test_a_reference_that_learns_nothing_costs_no_run(table, execution, tmp_path):
+    """Alone or pooled a training may diverge where the federation, here by tiny steps of its server, does not."""
+    from federated.federate import federate
+
+    config = replace(
+        QUICK, rounds=4, comparison=True, client_optimizer="sgd", learning_rate=1e20, server_learning_rate=1e-20
+    )
+    run = federate(table, tmp_path / "run", config, execution=execution)
+    told = json.loads((run.root / "federation.json").read_text())["comparison"]["gain"]
+    for name in ("pooled", "s0", "s1", "s2"):
+        assert any(note.startswith(f"{name}, trained alone: round ") for note in told["notes"])
+    assert (run.history()["participants"] == 3).all()
 
 
 @pytest.mark.parametrize("unit", ["patient", "client"])

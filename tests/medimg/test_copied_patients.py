@@ -93,6 +93,7 @@ def test_prepare_stops_and_names_rows_and_remedy(heart, tmp_path):
     assert len(prepared(heart, tmp_path / "data", on_duplicates="drop").manifest) < len(listed) / 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["drop", "group"])
 def test_both_remedies_give_what_the_patients_give(settled, how, tmp_path):
     data = settled[how]
@@ -133,6 +134,7 @@ def test_a_part_changed_after_the_join_is_refused(settled):
     assert len(find_leakage(replace(data, manifest=manifest)).images) == 1
 
 
+@pytest.mark.slow
 def test_folds_of_a_dataset_made_by_hand(heart, tmp_path):
     data = by_hand(heart, tmp_path / "data")
     assert data.manifest["patient"].nunique() == content(data).nunique()

@@ -112,6 +112,7 @@ def test_labels_that_all_are_rare_leave_nothing(tmp_path):
         check_images(dataset, SynthesizeConfig(**SMALL, rare_classes="leave-out"))
 
 
+@pytest.mark.slow
 def test_rounds_that_used_no_update_make_no_dataset(images, tmp_path):
     across = {"partition": "iid", "clients": 2, "local_steps": 1, "rounds": 2, "epochs": None}
     config = SynthesizeConfig(

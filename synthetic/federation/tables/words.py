@@ -2,7 +2,7 @@
 
 from synthetic.config import SynthesizeConfig
 from synthetic.federation.tables.agreement import HEAVY, INTERVALS, PARTS, PASSES
-from synthetic.tables.columns import MOST_CODES, MOST_GRADES
+from synthetic.tables.columns import MOST_CODES, MOST_GRADES, OFTEN
 
 # Patients of a client below which it is said that they are few.
 FEW_PATIENTS = 10
@@ -43,9 +43,9 @@ def told_about(config: SynthesizeConfig) -> list[str]:
     )
     columns = (
         "before the first round each client told: how many training rows it has; its classes; of each column whether a "
-        f"value is missing, its categories (of up to {MOST_GRADES} different whole numbers or {MOST_CODES} others the "
-        f"numbers themselves), {ranges}; these carry no noise, and a smallest or largest value, or a category that "
-        "one patient has, is that patient's"
+        f"value is missing, its categories (of up to {MOST_GRADES} different whole numbers, {MOST_CODES} others, or "
+        f"{MOST_GRADES} others with {OFTEN} rows each on average, the numbers themselves), {ranges}; these carry no "
+        "noise, and a smallest or largest value, or a category that one patient has, is that patient's"
     )
     summed = (
         "each client's as they are"

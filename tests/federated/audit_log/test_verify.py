@@ -20,13 +20,13 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, execution):
     from federated.federate import federate
 
     folder = tmp_path_factory.mktemp("verify")
     data = write_table(folder / "data", n=240).root
     config = FederateConfig(model="logistic", rounds=2, batch_size=16, client_dropout=0.3, seed=3, comparison=False)
-    return federate(data, folder / "run", config).root
+    return federate(data, folder / "run", config, execution=execution).root
 
 
 @pytest.fixture

@@ -7,8 +7,6 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from tests.federated.tff.conftest import execution  # noqa: F401
-
 TRAINING = "00ff00ff00ff00ff"
 RATE = 0.1
 

@@ -11,7 +11,7 @@ from medimg.privacy.statement import WITHHELD, summary
 from medimg.serving.export import export
 from tests.datasets import write_table
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_resamples")]
 
 PRIVATE = {"dp_epsilon": 4.0, "dp_delta": 1e-3}
 
@@ -22,13 +22,13 @@ def data(tmp_path_factory):
 
 
 @pytest.mark.parametrize("unit", ["patient", "client"])
-def test_the_card_of_a_private_federation(unit, data, tmp_path):
+def test_the_card_of_a_private_federation(unit, data, tmp_path, execution):
     from federated.federate import federate
 
     delta = {"dp_delta": 0.05} if unit == "client" else {}
     batch = {"batch_size": 8} if unit == "patient" else {}
     config = FederateConfig(model="logistic", rounds=1, dp=unit, **{**PRIVATE, **delta}, **batch, comparison=False)
-    run = federate(data.root, tmp_path / "run", config)
+    run = federate(data.root, tmp_path / "run", config, execution=execution)
     folder = export(run, tmp_path / "served", ExportConfig(samples=3))
     card = (folder / "model_card.md").read_text(encoding="utf-8")
     told = json.loads((run.root / "privacy.json").read_text(encoding="utf-8"))

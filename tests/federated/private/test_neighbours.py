@@ -12,12 +12,11 @@ import pytest
 
 from federated.config import FederateConfig
 from federated.federate import federate
-from federated.tff.execution import Execution
 from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
 from tests.medimg.privacy.test_neighbours import PATIENTS, draw_of, rows_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_resamples")]
 
 CLIP, CLIENTS, BATCH = 0.5, 2, 30
 CONFIG = FederateConfig(
@@ -42,12 +41,6 @@ PARTITIONS = {
     "dirichlet": {"partition": "dirichlet", "alpha": 5.0},
     "masking": {"partition": "iid", "secure": "masking"},
 }
-
-
-@pytest.fixture(scope="module")
-def execution():
-    with Execution() as running:
-        yield running
 
 
 def table(root, patients) -> Dataset:

@@ -162,6 +162,7 @@ def test_clients_plan_for_the_rounds_that_they_are_asked_in(make):
     assert {plan.rounds for plan in make(given, rounds=6).plans.values()} == {6}
 
 
+@pytest.mark.slow
 def test_a_budget_of_the_dataset_covers_other_runs_and_is_reserved(make, tmp_path, dataset, sites):
     shared = DatasetLedger(dataset.root)
     before = Segment("other", "train", "d", Mechanism.poisson(0.2, 2.0), ((0, 20),))

@@ -63,6 +63,7 @@ def test_without_noise_the_round_is_clipped_sgd_on_the_drawn_patients(site, benc
     assert np.isnan(measures["accuracy"])
 
 
+@pytest.mark.slow
 def test_without_clip_and_noise_the_round_is_sgd(site, small_chunks):
     here, model = site(rows=120), mlp(width=5)
     plain = Bench(model, LAYOUT, MECHANISMS | {"loud": MECHANISMS["quiet"], "rare": MECHANISMS["quiet"]}, float("inf"))
@@ -70,6 +71,7 @@ def test_without_clip_and_noise_the_round_is_sgd(site, small_chunks):
     assert difference(plain.update(here, "quiet", steps=3)[0], expected) < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("batch", "shape"), [(40, (6,)), (20, (6,)), (20, (8, 8, 1))])
 def test_a_patient_moves_a_steps_sum_by_at_most_the_clip(site, small_chunks, batch, shape):
     """Dropout and sampling of the others stay as they were, whoever is left out."""

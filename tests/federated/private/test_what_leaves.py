@@ -16,14 +16,13 @@ import pytest
 
 from federated.config import FederateConfig
 from federated.report.printed import printed
-from federated.tff.execution import Execution
 from medimg.config import EvaluateConfig, ExportConfig, PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.preparation.prepare import prepare
 from medimg.run import Run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_resamples")]
 
 ODD = "the odd one"
 # Not of a patient: who ran it when, random names of Runs, and hashes that these are part of.
@@ -103,12 +102,6 @@ CASES = {
         ),
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def execution():
-    with Execution() as running:
-        yield running
 
 
 def trained(make, odd: bool, config: FederateConfig, root: Path, execution) -> Run:

@@ -10,16 +10,16 @@ from federated.config import FederateConfig
 from federated.federate import federate
 from medimg.errors import InputError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_resamples")]
 
 CONFIG = FederateConfig(model="logistic", rounds=2, batch_size=16, comparison=False)
 
 
-def test_two_workers_give_the_model_of_one_process(serve, table_data, tmp_path):
+def test_two_workers_give_the_model_of_one_process(serve, table_data, tmp_path, execution):
     sites = [serve(sites=("s0", "s2")), serve(sites=("s1",))]
     config = replace(CONFIG, worker=tuple(site.address for site in sites))
     run = federate(table_data, tmp_path / "apart", config)
-    together = federate(table_data, tmp_path / "together", CONFIG)
+    together = federate(table_data, tmp_path / "together", CONFIG, execution=execution)
     for a, b in zip(run.model().get_weights(), together.model().get_weights(), strict=True):
         assert np.abs(a - b).max() < 1e-4
     told = json.loads((run.root / "federation.json").read_text())

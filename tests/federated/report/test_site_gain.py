@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from federated.report.site_gain import MEAN, POOLED, site_gain
@@ -52,6 +53,22 @@ def at(result, name):
     return next(place for place in result["places"] if place["name"] == name)
 
 
+def test_a_perfect_model_is_not_certain_at_a_site():
+    sites, truth, patients = material()
+    models = {name: binary(truth, np.where(truth, 0.9, 0.1)) for name in ("local", "federated")}
+    result = site_gain(models, sites, patients, resamples=50)
+    lows = []
+    for site in SIZES:
+        here = sites == site
+        whole = [len(set(patients[here & (truth == kind)])) for kind in (0, 1)]
+        pairs = min(*whole, len(set(patients[here])) // 2)
+        found = at(result, site)["values"]["federated"]
+        lows.append(binomtest(pairs, pairs).proportion_ci(method="exact").low)
+        assert (found["low"], found["high"]) == (pytest.approx(lows[-1]), 1.0)
+    assert at(result, MEAN)["values"]["federated"]["low"] == pytest.approx(np.mean(lows))
+    assert at(result, POOLED)["values"]["federated"]["low"] > max(lows)
+
+
 def test_values_are_scikit_learns():
     models, sites, patients = three()
     for metric, reference in (("auroc", roc_auc_score), ("accuracy", accuracy_score)):
@@ -92,6 +109,7 @@ def test_the_interval_of_a_difference_is_that_of_repeated_rows():
     assert at(result, "north")["patients"] == 20
 
 
+@pytest.mark.slow
 def test_words_where_the_answer_is_known():
     models, sites, patients = three(local=(0.0, 2.5, 30.0), federated=2.5)
     models["local"].probabilities[sites == "north"] = models["federated"].probabilities[sites == "north"]
@@ -109,7 +127,7 @@ def test_words_where_the_answer_is_known():
 
 def test_p_values_are_corrected_for_the_sites_that_are_tested():
     models, sites, patients = three()
-    result = site_gain(models, sites, patients, seed=1)
+    result = site_gain(models, sites, patients, resamples=300, seed=1)
     found = [at(result, site)["differences"]["local"] for site in SIZES]
     ordered = sorted(found, key=lambda f: f["p"])
     largest = 0.0
@@ -121,6 +139,7 @@ def test_p_values_are_corrected_for_the_sites_that_are_tested():
         assert alone["p_holm"] == alone["p"]
 
 
+@pytest.mark.slow
 def test_many_sites_can_still_gain():
     sizes = {f"s{i:02d}": 30 for i in range(25)}
     models, sites, patients = three(sizes, local=(0.0,) * 25, federated=8.0)
@@ -132,7 +151,7 @@ def test_many_sites_can_still_gain():
 def test_a_site_with_a_single_row_of_a_class_is_not_judged():
     sizes = {"east": 60, "tiny": 4, "west": 50}
     models, sites, patients = three(sizes, relabelled=("tiny", [1, 0, 0, 0]))
-    result = site_gain(models, sites, patients)
+    result = site_gain(models, sites, patients, resamples=200)
     tiny = at(result, "tiny")
     assert tiny["word"] == "too few rows"
     assert tiny["values"]["federated"]["low"] is None
@@ -148,13 +167,13 @@ def test_a_site_with_a_single_row_of_a_class_is_not_judged():
 def test_a_site_without_a_class_has_no_value():
     sizes = {"east": 60, "ill only": 20, "west": 50}
     models, sites, patients = three(sizes, relabelled=("ill only", 1))
-    result = site_gain(models, sites, patients)
+    result = site_gain(models, sites, patients, resamples=200)
     here = at(result, "ill only")
     assert here["values"]["local"] == {"value": None, "low": None, "high": None}
     assert here["word"] == "too few rows"
     assert "undefined" in site_table(result)["local"].tolist()
     site_gain_figure(result)
-    assert at(site_gain(models, sites, patients, "accuracy"), "ill only")["word"] != "too few rows"
+    assert at(site_gain(models, sites, patients, "accuracy", resamples=200), "ill only")["word"] != "too few rows"
 
 
 def test_each_site_decides_with_the_threshold_of_its_own_local_model():
@@ -162,7 +181,7 @@ def test_each_site_decides_with_the_threshold_of_its_own_local_model():
     score = np.where(sites == "a", 0.2, 0.7) + 0.1 * truth
     fixed = binary(truth, score)
     own = binary(truth, score, np.where(sites == "a", 0.25, 0.75))
-    result = site_gain({"local": own, "federated": fixed}, sites, patients, "accuracy")
+    result = site_gain({"local": own, "federated": fixed}, sites, patients, "accuracy", resamples=200)
     for site in ("a", "b"):
         assert at(result, site)["values"]["local"]["value"] == 1
         assert at(result, site)["values"]["federated"]["value"] < 1
@@ -185,7 +204,7 @@ def test_more_classes(task):
 
     models = {"local": model(0.2), "federated": model(4.0)}
     models["majority"] = constant(models["local"]).members[0]
-    result = site_gain(models, sites, patients, "auroc")
+    result = site_gain(models, sites, patients, "auroc", resamples=300)
     east = sites == "east"
     expected = roc_auc_score(one_hot[east], models["federated"].probabilities[east])
     assert at(result, "east")["values"]["federated"]["value"] == pytest.approx(expected)
@@ -194,7 +213,7 @@ def test_more_classes(task):
 
 def test_one_site_alone():
     models, sites, patients = three({"only": 60}, local=(0.0,))
-    result = site_gain(models, sites, patients)
+    result = site_gain(models, sites, patients, resamples=200)
     assert [p["name"] for p in result["places"]] == ["only", POOLED]
     assert "corrected" not in " ".join(result["sentences"])
     site_gain_figure(result)

@@ -92,6 +92,7 @@ def test_a_round_is_not_repeated_with_other_clients(vectors_of):
     assert masked_sum(three, identities=known, round_number=4).included == tuple(three)
 
 
+@pytest.mark.slow
 def test_no_order_of_requests_gets_both_secrets_of_a_client(parties, vectors_of):
     """Every list of the sum, asked of every client with the honest confirmations, and then every other one."""
     names = [f"site-{i}" for i in range(4)]

@@ -75,6 +75,7 @@ def test_every_study_is_there_and_no_other():
         function_of("federated-cats")
 
 
+@pytest.mark.slow
 def test_studies_refuse_what_they_are_not_for(hospitals, phantom_data, tmp_path):
     config = FederatedStudyConfig(strategy=("fedsgd",))
     with pytest.raises(InputError, match="--strategy fedsgd"):
@@ -86,6 +87,7 @@ def test_studies_refuse_what_they_are_not_for(hospitals, phantom_data, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_hospitals_from_end_to_end_and_again(hospitals, tmp_path):
     study = FederatedStudyConfig(seeds=1, rounds=8, strategy=("fedavg", "fedadam"))
     run, seen = function_of("federated-hospitals"), []

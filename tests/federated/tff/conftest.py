@@ -4,14 +4,6 @@ import numpy as np
 import pytest
 
 
-@pytest.fixture(scope="session")
-def execution():
-    from federated.tff.execution import Execution
-
-    with Execution() as running:
-        yield running
-
-
 @pytest.fixture
 def federation(tmp_path):
     """(clients' data, layout, {name: (x, y)}): clients of different sizes and class mixes."""

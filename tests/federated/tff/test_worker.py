@@ -30,6 +30,13 @@ def command(process: int) -> str:
     return Path(f"/proc/{process}/cmdline").read_text()
 
 
+@pytest.fixture(scope="module")
+def worker():
+    running = Worker()
+    yield running
+    running.stop()
+
+
 def test_stops_and_stops_again():
     worker = Worker()
     process = worker.process.pid
@@ -73,6 +80,23 @@ def test_worker_that_is_not_there_is_named():
         Execution(address, patience=0.5)
 
 
+@pytest.mark.parametrize("name", ["http_proxy", "https_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy", "grpc_proxy"])
+def test_a_proxy_in_the_environment_is_not_asked(worker, name, monkeypatch):
+    """Neither is the exception for this machine that some environments have."""
+    from federated.tff.execution import Execution
+    from federated.tff.worker import listening
+
+    with listening("127.0.0.1", 0) as proxy:
+        proxy.setblocking(False)
+        monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        for exception in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
+            monkeypatch.delenv(exception, raising=False)
+        with Execution(worker.address, patience=5.0) as execution:
+            assert execution.answers(5.0)
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
+
+
 def test_lost_worker_is_told_not_waited_for():
     import tensorflow as tf
     import tensorflow_federated as tff
@@ -91,7 +115,7 @@ def test_lost_worker_is_told_not_waited_for():
             execution.run(one)
 
 
-def test_addressed_worker_is_used_and_left_running():
+def test_addressed_worker_is_used_and_left_running(worker):
     import tensorflow as tf
     import tensorflow_federated as tff
 
@@ -101,10 +125,6 @@ def test_addressed_worker_is_used_and_left_running():
     def two():
         return tf.constant(2)
 
-    worker = Worker()
-    try:
-        with Execution(worker.address) as execution:
-            assert execution.run(two) == 2
-        assert worker.running()
-    finally:
-        worker.stop()
+    with Execution(worker.address) as execution:
+        assert execution.run(two) == 2
+    assert worker.running()

@@ -72,6 +72,7 @@ def test_untrained_attacks_equal_the_library(logits):
         assert auc_of(scores.values, member) == pytest.approx(theirs.get_auc(), abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINED)
 def test_trained_attack_finds_a_leak_and_nothing_where_there_is_none(name):
     draw = np.random.default_rng(1)
@@ -107,6 +108,7 @@ def test_first_half_for_the_bound_owes_nothing_to_the_second():
     assert (one.for_bound[first] == other.for_bound[first]).all()
 
 
+@pytest.mark.slow
 def test_attack_is_repeatable_and_leaves_the_global_generator_alone():
     member, patients = np.arange(96) < 48, np.arange(96)
     shown = toy_signals(np.random.default_rng(0).normal(size=96))

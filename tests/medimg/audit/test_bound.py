@@ -84,6 +84,7 @@ def test_choosing_and_counting_on_the_same_patients_would_be_too_high():
     assert np.mean(np.array(greedy) > 0) > np.mean(np.array(honest) > 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["smooth", "tied", "several rows"])
 @pytest.mark.parametrize("members", [20, 60])
 def test_of_a_model_that_knows_nobody_no_more_than_one_bound_in_twenty_is_above_zero(kind, members):

@@ -24,6 +24,7 @@ def test_rank_test_equals_scipy():
     assert p == pytest.approx(found.pvalue, abs=0.02)
 
 
+@pytest.mark.slow
 def test_parts_drawn_alike_are_rarely_called_different():
     draw = np.random.default_rng(1)
     found = [mix_test(np.eye(3)[draw.integers(0, 3, 80)], np.arange(80) < 50, seed) for seed in range(100)]

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
 from medimg.comparison.compare import compare
@@ -43,6 +44,21 @@ def three(tmp_path_factory):
     seen = []
     result = compare(runs, root / "out", QUICK, lambda *done: seen.append(done))
     return root / "out", result, truth, {"good": good, "poor": poor, "again": good}, patients, seen
+
+
+def test_a_perfect_model_has_the_exact_interval(tmp_path):
+    truth = np.arange(40) % 2
+    patients = [f"p{i // 4}" for i in range(40)]
+    runs = [
+        write_run(tmp_path / name, truth, 0.1 + s * truth, patients=patients) for name, s in (("a", 0.8), ("b", 0.7))
+    ]
+    result = compare(runs, tmp_path / "out", QUICK)
+    # Each of 10 patients has rows of both kinds: 5 pairs without a patient in two.
+    low = binomtest(5, 5).proportion_ci(method="exact").low
+    found = result["models"][0]["metrics"]["auroc"]
+    assert found == {"value": 1.0, "low": pytest.approx(low), "high": 1.0, "interval": "exact"}
+    assert any(note.startswith("exact interval") for note in result["notes"])
+    assert result["positive_class"] == result["classes"][1]
 
 
 def test_files_agree_with_each_other(three):

@@ -118,6 +118,7 @@ def test_each_patient_has_the_same_chance():
     assert abs(np.corrcoef(drawn.T) - np.eye(200)).max() < 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("private", [False, True])
 def test_nothing_is_learnt_from_images_held_out(images, tmp_path, private):
     config = dataclasses.replace(IMAGES, **PRIVATE) if private else IMAGES
@@ -151,6 +152,7 @@ def test_nothing_is_learnt_from_rows_held_out(table, tmp_path, folds):
     assert learnt(again) == learnt(run)
 
 
+@pytest.mark.slow
 def test_frozen_features_are_of_the_others(images, tmp_path):
     config = TrainConfig(
         model="mobilenet_v2", model_arg={"alpha": "0.35"}, image_size=32, freeze="backbone", epochs=2, audit_holdout=0.3
@@ -176,6 +178,7 @@ def test_a_killed_run_goes_on_with_the_same_draw(table, tmp_path):
         train(table.root, tmp_path / "run", dataclasses.replace(TABLE, audit_holdout=0.2), resume=True)
 
 
+@pytest.mark.slow
 def test_every_fold_holds_out_its_own(table, tmp_path):
     config = dataclasses.replace(TABLE, folds=3, epochs=1)
     cross_validate(table.root, tmp_path / "cv", config)
@@ -241,6 +244,7 @@ def test_a_class_is_not_held_out_as_a_whole(table, tmp_path):
         hold_out(three, 0.3, 0)
 
 
+@pytest.mark.slow
 def test_weights_that_have_seen_the_held_out(images, tmp_path):
     small = dataclasses.replace(IMAGES, normalize="none", epochs=1)
     seen = train(images.root, tmp_path / "seen", dataclasses.replace(small, audit_holdout=0.0))

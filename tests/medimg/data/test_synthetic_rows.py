@@ -44,6 +44,7 @@ def test_rows_join_train_alone(real, tmp_path):
     assert np.array_equal(ages, made.manifest["age"].to_numpy(), equal_nan=True)
 
 
+@pytest.mark.slow
 def test_the_model_learns_from_them_and_the_report_says_so(real, tmp_path):
     wrong = synthetic(real, tmp_path / "wrong", flip=True)
     plain = train(real.root, tmp_path / "plain", QUICK)

@@ -33,6 +33,7 @@ def test_a_multilabel_row_counts_once_with_its_worst_label():
     assert mistakes[0].probability == pytest.approx(0.95)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("image", [np.zeros((9, 5), np.uint16), np.full((1, 1, 3), 7, np.uint8)])
 def test_odd_images_and_names_are_drawn(tmp_path, image):
     name = "a_very$long^name" * 6

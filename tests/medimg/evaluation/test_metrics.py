@@ -163,6 +163,7 @@ def test_calibrated_probabilities_have_no_error_and_certain_wrong_ones_all_of_it
     assert reliability(truth, 1.0 - truth).error == pytest.approx(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "n_classes"), [("binary", 2), ("multiclass", 9), ("multilabel", 14)])
 def test_a_thousand_resamples_of_five_thousand_predictions_take_under_ten_seconds(task, n_classes):
     predictions = some_predictions(task, n_classes, n=5000)

@@ -54,6 +54,7 @@ def test_a_sound_table(small_table, tmp_path):
     assert json.loads((tmp_path / "inspection.json").read_text())["counts"] == found.counts
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_named(tmp_path):
     dataset = write_table(tmp_path / "data", n=200)
     table = dataset.manifest
@@ -151,6 +152,7 @@ def test_points_of_a_pair_stand_where_the_bars_of_their_category_do():
     assert points.get_xlim() == bars.get_xlim()
 
 
+@pytest.mark.slow
 def test_a_second_inspection_leaves_no_old_figure(tmp_path):
     dataset = write_table(tmp_path / "data")
     inspect(dataset, tmp_path / "out")
@@ -189,6 +191,7 @@ def test_large_tables_are_sampled_and_wide_ones_cut(tmp_path):
     assert any(f"at most {MOST_ROWS} rows" in note for note in inspect(dataset, tmp_path / "o2").notes)
 
 
+@pytest.mark.slow
 def test_heart_disease_shows_what_each_hospital_left_out(medical_data, tmp_path):
     source = medical_data / "heart_disease"
     dataset = prepare("heart", source, tmp_path / "data", PrepareConfig())

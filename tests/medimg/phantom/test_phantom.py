@@ -168,6 +168,7 @@ def test_the_gain_of_a_site_shows_in_its_images(drawn):
     assert correlation > 0.7
 
 
+@pytest.mark.slow
 def test_neither_brightness_nor_contrast_nor_person_nor_site_tells_the_label():
     config = replace(SMALL, patients=600, phantom_size=50)
     drawn = [draw(config, patient, 0) for patient in range(config.patients)]

@@ -316,6 +316,7 @@ def test_a_killed_preparation_goes_on(tmp_path):
 # --- real samples
 
 
+@pytest.mark.slow
 def test_kermany_official_has_no_patient_in_two_parts(medical_data, tmp_path):
     source = medical_data / "kermany_chest_xray_224" / "chest_xray"
     config = PrepareConfig(split="official", patient_pattern=KERMANY, image_size=32)
@@ -327,6 +328,7 @@ def test_kermany_official_has_no_patient_in_two_parts(medical_data, tmp_path):
     assert not find_leakage(dataset)
 
 
+@pytest.mark.slow
 def test_isic_conflicts_are_listed_by_file(medical_data, tmp_path):
     source = medical_data / "isic_9class_180"
     with pytest.raises(InputError, match=r"groups of identical images .*with conflicting labels.*duplicates.csv"):

@@ -89,6 +89,7 @@ def test_events_survive_json_and_unknown_ones_are_refused():
             from_dict(bad)
 
 
+@pytest.mark.slow
 def test_two_runs_equal_dp_accounting_on_the_composed_event():
     first = dp_accounting.SelfComposedDpEvent(
         dp_accounting.PoissonSampledDpEvent(0.05, dp_accounting.GaussianDpEvent(1.5)), 300
@@ -166,11 +167,23 @@ def test_noise_is_found_where_only_the_tight_accountant_has_something_left(total
     assert epsilon(noise) <= total < epsilon(0.997 * noise)
 
 
+def test_steps_are_found_where_only_the_tight_accountant_has_something_left():
+    before, mechanism = Mechanism.poisson(0.152, 0.9973).event([(0, 105)]), Mechanism.poisson(0.152, 2.0)
+
+    def epsilon(steps):
+        return pld_epsilon([before, mechanism.event([(0, steps)])], 1e-3)
+
+    steps = steps_within(8.5, 1e-3, mechanism, [before], 105)
+    assert epsilon(steps) <= 8.5 < epsilon(steps + 1)
+    assert Budget(8.5, 1e-3, (before,)).plan(mechanism, 105, 2.0).steps == steps
+
+
 def test_the_same_events_cost_the_same_to_the_last_bit_in_any_order():
     a, b = Mechanism.poisson(0.1, 1.3).event([(0, 70)]), Mechanism.poisson(0.2, 2.1).event([(0, 9)])
     assert composed([a, b]) == composed([b, a])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mechanism", "stride"), [(Mechanism.poisson(0.1, 1.0), 1), (Mechanism.shuffle(8, 4.0), 8)])
 def test_steps_within_are_the_last_that_fit(mechanism, stride):
     before = (Mechanism.shuffle(1, 5.0).event([(0, 1)]),)

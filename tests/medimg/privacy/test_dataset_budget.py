@@ -57,6 +57,7 @@ def weights(run) -> list[np.ndarray]:
     return run.model().get_weights()
 
 
+@pytest.mark.slow
 def test_commands_at_the_same_time_keep_the_budget_of_the_dataset(table, tmp_path):
     words = [f"--{name.replace('_', '-')}={value}" for name, value in OPTIONS.items()]
     command = [sys.executable, cli.__file__, "train", str(table.root), *words]
@@ -74,6 +75,7 @@ def test_commands_at_the_same_time_keep_the_budget_of_the_dataset(table, tmp_pat
     assert total(table.root) <= 2.0
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_after_another_it_is_the_same_training(table, tmp_path):
     config = dataclasses.replace(CONFIG, dp_noise_multiplier=5.0, dp_seed=3)
     whole = train(write_table(tmp_path / "again", n=100).root, tmp_path / "whole", config)
@@ -108,6 +110,7 @@ def test_the_command_tells_what_is_held_and_gives_it_up(table, tmp_path):
     assert 0 < total(table.root) < held
 
 
+@pytest.mark.slow
 def test_all_folds_together_are_what_a_cross_validation_claims(table, tmp_path):
     config = TrainConfig(**{**OPTIONS, "epochs": 1, "dp_budget": "run", "folds": 3})
     with pytest.raises(InputError, match="--dp-budget dataset: the first of --folds"):

@@ -34,9 +34,10 @@ def batches(size, **extra):
     return tf.data.Dataset.from_tensor_slices((x, y, extra)).batch(size)
 
 
-def compiled(model, optimizer="sgd"):
+def compiled(model, optimizer="sgd", eagerly=False):
+    """`eagerly` where only numbers are compared: tracing the step takes ten times as long as a few of them."""
     loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer, loss, metrics=["accuracy"])
+    model.compile(optimizer, loss, metrics=["accuracy"], run_eagerly=eagerly)
     return model
 
 
@@ -95,21 +96,22 @@ def test_accumulated_parts_make_the_step_of_the_whole():
                 lambda rows, flag: (rows[0], rows[1], {**rows[2], "last": flag})
             )
         private = make_private(models[name], 0.5, 1.0, 6, seed=3, accumulation_steps=steps)
-        compiled(private, tf.keras.optimizers.Adam(1e-2, epsilon=1e-3)).fit(data, verbose=0)
+        # Flags are what `medimg train` gives, so they are what is compiled here.
+        compiled(private, tf.keras.optimizers.Adam(1e-2, epsilon=1e-3), name != "flagged").fit(data, verbose=0)
         assert int(private.optimizer.iterations) == 1
     assert_same_weights(models["whole"], models["parts"], exactly=False)
     assert_same_weights(models["whole"], models["flagged"], exactly=False)
 
 
 def test_a_resumed_training_is_the_same_bit_for_bit(tmp_path):
-    straight = compiled(make_private(small(), 1.0, 1.0, 4, seed=5, accumulation_steps=2), "adam")
+    straight = compiled(make_private(small(), 1.0, 1.0, 4, seed=5, accumulation_steps=2), "adam", eagerly=True)
     straight.fit(batches(4).repeat(2), verbose=0)
-    first = compiled(make_private(small(), 1.0, 1.0, 4, seed=5, accumulation_steps=2), "adam")
+    first = compiled(make_private(small(), 1.0, 1.0, 4, seed=5, accumulation_steps=2), "adam", eagerly=True)
     # Stopped in the middle of a logical batch.
     first.fit(batches(4), verbose=0)
     saved = tf.train.Checkpoint(model=first, optimizer=first.optimizer)
     path = saved.write(str(tmp_path / "checkpoint"))
-    second = compiled(make_private(small(9), 1.0, 1.0, 4, seed=6, accumulation_steps=2), "adam")
+    second = compiled(make_private(small(9), 1.0, 1.0, 4, seed=6, accumulation_steps=2), "adam", eagerly=True)
     second.optimizer.build(second.trainable_variables)
     restored = tf.train.Checkpoint(model=second, optimizer=second.optimizer).read(path)
     restored.assert_existing_objects_matched()
@@ -132,7 +134,7 @@ def test_engines_train_alike():
     for engine in ("medimg", "tf-privacy"):
         models.append(small())
         private = make_private(models[-1], 0.5, 1.0, 4, seed=0, engine=engine)
-        compiled(private).fit(batches(4), verbose=0)
+        compiled(private, eagerly=engine == "medimg").fit(batches(4), verbose=0)
     assert_same_weights(*models, exactly=False)
 
 

@@ -167,6 +167,7 @@ def run_training(folder: Path, dataset: Path, at: str = "", fixed: bool = True):
     return float(done.stdout)
 
 
+@pytest.mark.slow
 def test_kill_and_resume_neither_lose_nor_double_count(tmp_path):
     (tmp_path / "data").mkdir()
     whole = run_training(tmp_path / "whole", tmp_path / "data")

@@ -102,6 +102,7 @@ def recorded(data: Path) -> float:
     return pld_epsilon([s.event() for s in DatasetLedger(data).segments()], DELTA)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.0, 3.0])
 def test_two_trainings_at_the_same_time_keep_the_budget(tmp_path, data, noise):
     """Both have read the ledger while it was empty; each alone would take (most of) the budget."""
@@ -125,6 +126,7 @@ def test_two_trainings_at_the_same_time_keep_the_budget(tmp_path, data, noise):
         assert "already spent" in refused
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_after_another_it_keeps_the_budget_and_its_noise(tmp_path, data):
     planned, code = Training(tmp_path / "a", data, noise=3.5, killed_at=20).run()
     assert (planned.split()[1], code) == ("60", -signal.SIGKILL)
@@ -141,6 +143,7 @@ def test_killed_and_resumed_after_another_it_keeps_the_budget_and_its_noise(tmp_
     assert between.split()[2] != planned.split()[2]
 
 
+@pytest.mark.slow
 def test_killed_before_its_first_step_it_finds_its_reservation_again(tmp_path, data):
     first, code = Training(tmp_path / "a", data, killed_at=0).run()
     assert code == -signal.SIGKILL

@@ -145,6 +145,7 @@ def weights(files: dict[str, bytes], root: Path) -> list[np.ndarray]:
     return Run.load(root / "run").model().get_weights()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "config"), [(table, TABLE), (images, IMAGES)], ids=["table", "images"])
 def test_a_patient_whom_no_step_draws_leaves_no_trace(make, config, tmp_path):
     config = without_the_odd_one(make, config, tmp_path)
@@ -204,6 +205,7 @@ def killed_before_its_first_step(data: Path, root: Path, config: TrainConfig, mo
             train(data, root, config)
 
 
+@pytest.mark.slow
 def test_a_copied_run_never_meets_its_noise_on_other_pixels(tmp_path, monkeypatch):
     dataset = images(tmp_path, odd=False)
     killed_before_its_first_step(dataset.root, tmp_path / "run", IMAGES, monkeypatch)
@@ -216,6 +218,7 @@ def test_a_copied_run_never_meets_its_noise_on_other_pixels(tmp_path, monkeypatc
     train(dataset.root, tmp_path / "run", IMAGES, resume=True)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_what_it_began_with(tmp_path, monkeypatch):
     dataset = table(tmp_path, odd=False)
     killed_before_its_first_step(dataset.root, tmp_path / "run", TABLE, monkeypatch)

@@ -68,6 +68,7 @@ def test_training_resize_is_opencv_to_rounding(tmp_path):
     assert np.abs(ours - reference).max() <= 1
 
 
+@pytest.mark.slow
 def test_signatures_give_probabilities_classes_and_label(exported, phantom_run, phantom_data):
     served = tf.saved_model.load(str(exported))
     rows = phantom_data.rows("test").head(6)
@@ -100,6 +101,7 @@ def test_multilabel_and_multiclass_labels():
     assert one.from_pixels(x)["label"].numpy().tolist() == [b"c", b"c"]
 
 
+@pytest.mark.slow
 def test_warmup_requests_are_real_and_run(exported, phantom_data):
     from tensorflow_serving.apis import prediction_log_pb2
 
@@ -116,6 +118,7 @@ def test_warmup_requests_are_real_and_run(exported, phantom_data):
     assert names == ["serving_default"] * 4 + ["pixels"]
 
 
+@pytest.mark.slow
 def test_the_graph_holds_no_python(exported):
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
@@ -127,6 +130,7 @@ def test_the_graph_holds_no_python(exported):
     assert b"medimg" not in (exported / "saved_model.pb").read_bytes()
 
 
+@pytest.mark.slow
 def test_versions_count_up_and_the_card_tells_the_numbers(exported, phantom_run):
     again = export(phantom_run, exported.parent, ExportConfig(samples=2))
     assert [exported.name, again.name] == ["1", "2"]
@@ -138,6 +142,7 @@ def test_versions_count_up_and_the_card_tells_the_numbers(exported, phantom_run)
     assert str(phantom_run.root.parent) not in card
 
 
+@pytest.mark.slow
 def test_an_export_without_parity_fails_and_leaves_nothing(phantom_run, tmp_path, monkeypatch):
     class Wrong(Served):
         def _from_pixels(self, pixels, error=None):
@@ -149,6 +154,7 @@ def test_an_export_without_parity_fails_and_leaves_nothing(phantom_run, tmp_path
     assert not (tmp_path / "saved" / "wrong").exists()
 
 
+@pytest.mark.slow
 def test_an_export_that_needs_our_code_fails(phantom_run, tmp_path, monkeypatch):
     def unloadable(served, folder):
         (folder / "saved_model.pb").write_bytes(b"broken")

@@ -130,11 +130,13 @@ def exported(request, known) -> Exported:
     return known(request.param)
 
 
+@pytest.mark.slow
 def test_no_file_holds_anything_of_a_patient(exported):
     assert len([path for path in exported.folder.rglob("*") if path.is_file()]) >= 5
     assert traces(exported.folder, exported.dataset, exported.run.description()) == []
 
 
+@pytest.mark.slow
 def test_the_search_finds_what_is_there(known, tmp_path):
     for name in ("images", "table"):
         one = known(name)
@@ -157,6 +159,7 @@ def test_the_search_finds_what_is_there(known, tmp_path):
     assert "request 0 shows 0005.png" in traces(folder, one.dataset, one.run.description())
 
 
+@pytest.mark.slow
 def test_the_warmup_drives_every_signature(exported):
     served = tf.saved_model.load(str(exported.folder)).signatures
     asked = []
@@ -171,6 +174,7 @@ def test_the_warmup_drives_every_signature(exported):
     assert set(asked) == set(served)
 
 
+@pytest.mark.slow
 def test_other_patients_make_the_same_requests(known, tmp_path):
     """What is asked is decided by the form of the inputs, so it can't depend on who was trained on."""
     for private, other in (("images", "images-private"),):
@@ -216,6 +220,7 @@ def test_drawn_images_are_read_as_any_other(tmp_path):
         assert read_image(path).shape[0] >= 8
 
 
+@pytest.mark.slow
 def test_the_card_states_the_promise_of_privacy_json(exported):
     section = exported.card.split("## Privacy")[1].split("\n## ")[0]
     if "private" not in exported.name:
@@ -245,6 +250,7 @@ def test_the_card_states_the_promise_of_privacy_json(exported):
     assert told["draw"] not in exported.card if "draw" in told else event["draw"] not in exported.card
 
 
+@pytest.mark.slow
 def test_a_private_card_withholds_counts_and_the_manifests_hash(exported):
     fingerprint = exported.dataset.fingerprint()
     counts = re.findall(r"^- (?:train|val|test): .*$", exported.card, re.MULTILINE)
@@ -267,6 +273,7 @@ def test_a_private_card_withholds_counts_and_the_manifests_hash(exported):
     assert "differ from the Run's by at most 1e-05 (how many and by how much is withheld" in exported.card
 
 
+@pytest.mark.slow
 def test_no_column_of_a_private_model_is_left_out_for_what_its_rows_hold(known):
     reason = "the same in every training row"
     for name, left_out in (("table", {"ward": reason}), ("table-private", {})):
@@ -276,6 +283,7 @@ def test_no_column_of_a_private_model_is_left_out_for_what_its_rows_hold(known):
         assert (f"- Left out: ward ({reason})." in one.card) == bool(left_out)
 
 
+@pytest.mark.slow
 def test_the_card_states_the_decision_of_metrics_json(exported):
     classes = exported.dataset.classes
     section = exported.card.split("## Decision")[1].split("\n## ")[0]
@@ -302,6 +310,7 @@ def test_the_card_states_the_decision_of_metrics_json(exported):
     assert f"- Positive {label}: {', '.join(positive)}." in section
 
 
+@pytest.mark.slow
 def test_report_command_and_card_say_the_same(exported):
     told = exported.read("privacy.json") if "private" in exported.name else None
     promise = summary(told, exported.dataset.unit) if told else NO_PRIVACY
@@ -319,6 +328,7 @@ def test_report_command_and_card_say_the_same(exported):
         assert (WITHHELD in page) == (told is not None)
 
 
+@pytest.mark.slow
 def test_a_private_run_without_its_ledger_is_not_exported(known, tmp_path):
     shutil.copytree(known("images-private").run.root, tmp_path / "run")
     (tmp_path / "run" / "privacy.json").unlink()
@@ -327,6 +337,7 @@ def test_a_private_run_without_its_ledger_is_not_exported(known, tmp_path):
     assert not (tmp_path / "served").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_proof_leaves_nothing_of_a_patient_behind(known, tmp_path):
     one, scratch = known("images"), tmp_path / "scratch"
     scratch.mkdir()

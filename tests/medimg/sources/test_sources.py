@@ -24,12 +24,14 @@ OTHER = {
     "site_pattern": "s",
     "labels": "labels.csv",
     "image_column": "a",
+    "image_dir": ("d",),
+    "extension": "png",
+    "label_separator": ";",
     "label_column": "b",
     "patient_column": "c",
     "site_column": "d",
     "split_column": "e",
     "column_type": {"age": "integer"},
-    "positive": "ill",
 }
 KERMANY = r"(person\d+|IM-\d+|NORMAL2-IM-\d+)"
 
@@ -235,7 +237,7 @@ def test_csv_several_labels_parts_and_boxes(table):
         ("image,label\nfilms/0.png,a\nfilms/0.png,b\n", {}, "row 3: .*listed twice"),
         ("image,label\nx.png,a\ny.png,b\n", {}, "none of its 2 images exists"),
         ("image,label,split\nfilms/0.png,a,fold1\n", {"split": "official"}, "row 2: split 'fold1'"),
-        ("", {}, "not readable as CSV"),
+        ("", {}, "is empty"),
     ],
 )
 def test_csv_that_is_wrong(table, text, options, words):
@@ -366,6 +368,18 @@ def test_chestxray14_table_that_is_wrong(nih, change, words):
     table.write_text(table.read_text().replace(*change))
     with pytest.raises(InputError, match=words):
         scan("chestxray14", nih)
+
+
+def test_chestxray14_ages_are_years_and_what_is_no_age_is_missing(nih):
+    table = nih / "Data_Entry_2017.csv"
+    rows = table.read_text()
+    for age, years in (("011M", 0.92), ("003D", 0.01), ("000Y", 0), ("026W", 0.5), ("60", 60), ("", "")):
+        table.write_text(rows.replace("058Y", age, 1))
+        assert scan("chestxray14", nih).records["age"][0] == years
+    table.write_text(rows.replace("058Y", "old", 1))
+    found = scan("chestxray14", nih)
+    assert list(found.records["age"]) == ["", 59]
+    assert any("1 ages can't be read: taken as missing: 'old' in row 2" in note for note in found.notes)
 
 
 def test_chestxray14_two_tables_need_a_choice(nih):

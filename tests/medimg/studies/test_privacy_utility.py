@@ -1,6 +1,7 @@
 """The privacy-utility study: what it trains, what it keeps, what it refuses."""
 
 import math
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from medimg.config import StudyConfig, TrainConfig
 from medimg.errors import InputError
 from medimg.privacy.ledger import read
+from medimg.studies import privacy_utility as study_module
 from medimg.studies.privacy_utility import privacy_utility
 from tests.datasets import write_table
 
@@ -15,7 +17,10 @@ TRAINING = TrainConfig(model="logistic", epochs=2, batch_size=16, dp_delta=1e-3)
 
 
 @pytest.mark.slow
-def test_every_epsilon_and_seed_is_trained_evaluated_and_attacked(tmp_path):
+def test_every_epsilon_and_seed_is_trained_evaluated_and_attacked(tmp_path, monkeypatch):
+    # No interval is looked at.
+    for name in ("EvaluateConfig", "AuditConfig"):
+        monkeypatch.setattr(study_module, name, partial(getattr(study_module, name), bootstrap=20))
     table = write_table(tmp_path / "data")
     study = StudyConfig(epsilon=("2", "inf"), seeds=2)
     done = []

@@ -52,6 +52,40 @@ def test_types(cells, expected, blocks):
     assert kind(cells, blocks=blocks) == expected
 
 
+def test_codes_with_zeros_in_front_stay_text():
+    for cells, expected in (
+        (["001", "008", "250", "033"] * 5, "categorical"),
+        ([f"{i // 2:05d}" for i in range(900)], "metadata"),
+        ([f"{i:05d}" for i in range(900, 960)], "identifier"),
+        (["01", "02"] * 9, "categorical"),
+        (["0", "0.5", "00.5", "10"] * 5, "continuous"),
+    ):
+        found = infer("x", summary(cells))
+        assert found.feature.type == expected
+        assert (found.reason == columns.CODES) == (expected != "continuous")
+        assert found.convert(pa.array(cells)).tolist()[0] in (cells[0], 0.0)
+    assert forced("x", "integer", summary(["001", "008"])).convert(pa.array(["008"])).tolist() == [8.0]
+
+
+@pytest.mark.parametrize("of", [str, float])
+def test_whole_numbers_that_are_all_days_are_dates(of):
+    days = [f"{2000 + i % 20}{1 + i % 12:02d}{1 + i % 28:02d}" for i in range(40)]
+
+    def read(cells, name="admitted"):
+        found = ColumnSummary(False)
+        found.add(pa.array([of(cell) for cell in cells]))
+        return infer(name, found)
+
+    column = read(days)
+    assert (column.feature.type, column.reason) == ("date", columns.COMPACT_DATES)
+    assert column.convert(pa.array([of(days[0])])).tolist() == ["2000-01-01T00:00:00"]
+    assert read([*days, "20011301"]).feature.type == "integer"
+    assert read([*days, "20011301"], "admission_date").feature.type == "date"
+    assert read(days[:9]).feature.type == "integer"
+    assert read(days[:9], "visit_date").feature.type == "date"
+    assert read(days, "visit_id").feature.type != "date"
+
+
 def test_names_of_identifiers():
     numbers = np.random.default_rng(0).permutation(1000)[:60]
     for name in ("id", "MRN", "visit_id", "recordId", "record_no", "Patient ID"):
@@ -141,13 +175,7 @@ def test_every_form_is_read_as_python_reads_it(form):
     later = datetime.date(2019, 2, 3)
     cells = pd.Series([day.strftime(form.layout), later.strftime(form.layout), "", "nonsense"])
     assert list(without_midnight(to_iso(cells, form))) == ["2020-10-25", "2019-02-03", "", ""]
-    assert infer("birth_date", summary(cells[:3])).form is form
-
-
-def test_whole_numbers_are_dates_only_by_name():
-    cells = ["20200301", "19991231"] * 6 + ["20010101"]
-    assert kind(cells, "admission_date") == "date"
-    assert kind(cells, "x") == "integer"
+    assert infer("birth_date", summary(cells[:3])).form.name == form.name
 
 
 def test_forced_types():

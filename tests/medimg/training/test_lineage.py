@@ -73,6 +73,7 @@ def lineage(dataset: Dataset, weights: str, unit: str = "patient", **options):
     return lineage_of(dataset, TrainConfig(**PRIVATE, weights=weights, **options), unit)
 
 
+@pytest.mark.slow
 def test_weights_made_without_privacy_from_the_same_patients_are_refused(tmp_path, data):
     plain = train(data.root, tmp_path / "plain", TrainConfig(**TINY))
     for weights in (plain.root, plain.root / "model.keras"):
@@ -93,6 +94,7 @@ def test_weights_made_without_privacy_from_the_same_patients_are_refused(tmp_pat
         assert "ap1" not in path.read_text()
 
 
+@pytest.mark.slow
 def test_private_weights_of_the_same_patients_are_counted_and_once(tmp_path, data):
     first = train(data.root, tmp_path / "first", TrainConfig(**{**PRIVATE, "dp_epsilon": 1.0}))
     config = TrainConfig(**PRIVATE, weights=str(first.root))

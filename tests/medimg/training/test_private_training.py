@@ -94,6 +94,7 @@ def test_the_ledger_is_what_was_done(table, tmp_path):
     assert any(json.loads(line)["run"] == content["run"] for line in lines)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_is_the_same_training_counted_once(table, tmp_path):
     config = TrainConfig(model="mlp", epochs=5, batch_size=16, dp_epsilon=5.0, dp_delta=1e-3, dp_seed=3)
     whole = train(table.root, tmp_path / "whole", config)
@@ -113,6 +114,7 @@ def test_killed_and_resumed_it_is_the_same_training_counted_once(table, tmp_path
     assert read(resumed.root)["steps"] == read(whole.root)["steps"]
 
 
+@pytest.mark.slow
 def test_noise_is_secret_unless_it_is_fixed(table, tmp_path):
     config = TrainConfig(model="logistic", epochs=1, batch_size=20, dp_epsilon=1.0, dp_delta=1e-3)
     a = train(table.root, tmp_path / "a", config)
@@ -121,6 +123,7 @@ def test_noise_is_secret_unless_it_is_fixed(table, tmp_path):
     assert not (a.root / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_a_given_noise_stops_before_the_budget_is_passed(table, tmp_path):
     config = TrainConfig(
         model="logistic", epochs=300, patience=0, batch_size=40, dp_epsilon=4.0, dp_delta=1e-3, dp_noise_multiplier=2.0
@@ -131,6 +134,7 @@ def test_a_given_noise_stops_before_the_budget_is_passed(table, tmp_path):
     assert 0 < len(run.history()) < 300
 
 
+@pytest.mark.slow
 def test_images_of_a_patient_count_together(phantom_data, tmp_path):
     config = TrainConfig(
         image_size=32,
@@ -150,6 +154,7 @@ def test_images_of_a_patient_count_together(phantom_data, tmp_path):
     assert read(run.root)["steps"] == -(-patients // 16)
 
 
+@pytest.mark.slow
 def test_only_the_head_of_a_frozen_backbone_pays(tmp_path):
     images = write_dataset(tmp_path / "data", n=48, size=32)
     config = TrainConfig(
@@ -221,6 +226,7 @@ def test_what_can_not_be_private_is_refused(table, tmp_path, options, words):
         train(table.root, tmp_path / "run", TrainConfig(**given))
 
 
+@pytest.mark.slow
 def test_a_table_of_which_nothing_is_known_is_refused_until_it_is_stated(table, tmp_path):
     features = tuple(Feature(f.name, f.type, f.order) for f in table.features)
     bare = dataclasses.replace(table, root=tmp_path / "bare", features=features)

@@ -42,6 +42,7 @@ def test_a_run_of_a_table_has_what_every_run_has(logistic_run, small_table):
     assert "mrn" not in logistic_run.description()["preprocessing"]["raw"]
 
 
+@pytest.mark.slow
 def test_logistic_is_the_penalised_logistic_regression(small_table, tmp_path):
     """Trained long enough, it is scikit-learn's optimum of the same penalised likelihood."""
     from sklearn.linear_model import LogisticRegression
@@ -83,6 +84,7 @@ def test_validation_and_test_rows_teach_nothing(small_table, tmp_path):
     assert first[0] == pytest.approx(first[1], rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["logistic", "mlp"])
 @pytest.mark.parametrize("balance", ["class-weight", "weighted-sampling"])
 def test_models_train_with_every_balance(small_table, tmp_path, model, balance):
@@ -120,6 +122,7 @@ def test_a_killed_training_resumes_to_the_same_weights(small_table, tmp_path):
         assert np.array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_cross_validation_pools_what_no_model_had_seen(small_table, tmp_path):
     told = []
     config = TrainConfig(model="logistic", folds=3, **FAST)
@@ -149,6 +152,7 @@ def test_cross_validation_pools_what_no_model_had_seen(small_table, tmp_path):
     assert again["metrics"] == result["metrics"]
 
 
+@pytest.mark.slow
 def test_cross_validation_of_images(tmp_path):
     images = write_dataset(tmp_path / "data", n=24, size=16)
     config = TrainConfig(image_size=16, model_arg={"width": "4", "stages": "2"}, epochs=1, folds=2)

@@ -339,6 +339,7 @@ def test_arrays_of_an_npz_have_the_limit_too(tmp_path):
         prepare("medmnist", tmp_path / "z.npz", tmp_path / "out", PrepareConfig())
 
 
+@pytest.mark.slow
 def test_any_bytes_are_an_image_or_an_input_error(tmp_path):
     """Headers cut, changed and mixed."""
     import io

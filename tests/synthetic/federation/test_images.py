@@ -18,7 +18,6 @@ from federated.engine.records import Layout
 from federated.private.site_key import with_key
 from federated.private.steps import SiteMechanism
 from federated.tff.engine import Engine
-from federated.tff.execution import Execution
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import read_image
 from medimg.errors import InputError
@@ -40,12 +39,6 @@ from tests.synthetic.images.conftest import make_set
 SMALL = {"model": "dcgan", "image_size": 16, "filters": 4, "latent_size": 4}
 ACROSS = {**SMALL, "partition": "site", "local_steps": 2, "rounds": 4, "batch_size": 8, "count": 8}
 LOCAL = LocalTraining(steps=5, batch_size=16)
-
-
-@pytest.fixture(scope="module")
-def execution():
-    with Execution() as execution:
-        yield execution
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +76,8 @@ def clients(folder: Path) -> list[records.ClientData]:
     ]
 
 
-def by_hand(gan: GanModel, weights, client: records.ClientData, number: int) -> list[np.ndarray]:
-    """The client's update, computed without TFF."""
-    steps = Steps(gan.gan, gan.options, 0)
+def by_hand(steps: Steps, weights, client: records.ClientData, number: int) -> list[np.ndarray]:
+    """The client's update, computed without TFF, by steps whose state is that of the weights."""
     averaged = Averaged(steps)
     averaged.assign(weights)
     folder = Path(client.folder)
@@ -104,16 +96,17 @@ def by_hand(gan: GanModel, weights, client: records.ClientData, number: int) -> 
     return [a - b.numpy() for a, b in zip(weights, averaged.read(), strict=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("regularise", [pytest.param("r1", marks=pytest.mark.slow), "spectral"])
 def test_rounds_on_tff_are_the_mean_of_the_steps_by_hand(execution, tmp_path, regularise):
     gan, data = model(regularise), clients(tmp_path)
     layout = records.Layout((16, 16, 1), "uint8", (), "int64")
     engine = Engine(execution, gan, layout, Strategy(clients=2), LOCAL, work=GanWork)
     state = engine.initialize(gan.initial())
-    weights = gan.initial()
+    weights, steps = gan.initial(), Steps(gan.gan, gan.options, 0)
     for number in (1, 2):
         state, _ = one_round(engine, state, data)
-        updates = [by_hand(gan, weights, client, number) for client in data]
+        updates = [by_hand(steps, weights, client, number) for client in data]
         weights = [w - (40 * a + 24 * b) / 64 for w, a, b in zip(weights, *updates, strict=True)]
         assert max(np.abs(a).max() for a in updates[0]) > 0.01
         for found, expected in zip(state.weights, weights, strict=True):
@@ -141,6 +134,7 @@ def test_what_is_averaged_goes_in_and_out_unchanged():
     assert not second.numpy().any()
 
 
+@pytest.mark.slow
 def test_it_leaves_a_dataset_with_rounds_and_a_log(across, sites):
     made = Dataset.load(across)
     assert made.synthetic
@@ -165,6 +159,7 @@ def test_it_leaves_a_dataset_with_rounds_and_a_log(across, sites):
     )
 
 
+@pytest.mark.slow
 def test_the_clients_records_do_not_stay(across, sites):
     # Neither copies of images nor the networks, which may know them by heart.
     left = {path.name for path in across.rglob("*") if path.is_file()}
@@ -296,6 +291,7 @@ def test_a_patients_share_in_a_private_step_is_clipped():
         assert np.linalg.norm(share) == pytest.approx(clip, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("expected", [100, 20])
 def test_a_patient_moves_a_sites_step_by_the_clip_at_most(tmp_path, expected):
     """Sampling and shifts of 70 patients, more than are computed at once; at q = 1 and q < 1."""

@@ -145,6 +145,7 @@ def one_round(engine, clients, weights, number):
     return engine.weights(engine.apply(state, Aggregate(mean, updates), number))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["ctgan", "tvae"])
 def test_one_client_is_the_central_training(encoding, hospitals, rows, model):
     targets = hospitals.targets(rows)
@@ -228,6 +229,7 @@ def made(dataset, folder, resume=False, listener=None, **options) -> Dataset:
     return Dataset.load(synthesize(dataset.root, folder, config, resume, listener=listener))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -270,6 +272,7 @@ def _check_training(folder, about):
     assert verify(folder / "audit.jsonl").compared == (f"rounds.csv ({len(table)} rows)", "history.csv")
 
 
+@pytest.mark.slow
 def test_same_seed_same_rows_and_resumed_is_uninterrupted(hospitals, tmp_path):
     options = {"model": "ctgan", "client_dropout": 0.3}
     whole = made(hospitals, tmp_path / "whole", **options).manifest
@@ -334,6 +337,7 @@ STATED = {"bound": BOUNDS, "categories": {**CATEGORIES, "device": "mark 2,mark 3
 PRIVATE = {"dp_epsilon": 6.0, "dp_delta": 1e-3, "dp_seed": 1, "dp_budget": "run", "local_steps": 3, **STATED}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["ctgan", "tvae", "marginals"])
 def test_private(hospitals, rows, tmp_path, model):
     counted = model == "marginals"
@@ -370,6 +374,7 @@ def test_private(hospitals, rows, tmp_path, model):
     assert set(out.manifest["device"]) <= {"", "mark 2", "mark 3"}
 
 
+@pytest.mark.slow
 def test_private_resumed_is_uninterrupted(hospitals, tmp_path):
     options = {**PRIVATE, "model": "ctgan", "rounds": 3}
     whole = made(hospitals, tmp_path / "whole", **options)

@@ -57,6 +57,7 @@ def pair(tmp_path_factory):
     return folders
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -47,6 +47,7 @@ def sums(dataset, config, numbers, folder) -> list[np.ndarray]:
     return [np.concatenate([np.ravel(g) for g in private.clipped_sum(steps, cache, conditions, n)]) for n in numbers]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

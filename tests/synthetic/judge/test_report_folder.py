@@ -80,6 +80,7 @@ def test_no_byte_of_a_real_image_is_in_the_shared_folder(films, tmp_path):
     assert (figures / "samples.png").is_file()
 
 
+@pytest.mark.slow
 def test_the_folder_is_the_one_that_is_given_and_printed(ward, shared, tmp_path):
     place = tmp_path / "kept" / "inside"
     options = ["--train-with", "decision-tree", "--bootstrap", "200", "--report", str(place)]
@@ -117,6 +118,7 @@ def test_other_files_are_not_written_among(ward, shared, tmp_path):
         report_folder.checked(shared[0].root, ward.root, ward.root)
 
 
+@pytest.mark.slow
 def test_what_earlier_versions_left_in_the_shared_folder_goes(ward, tmp_path):
     made = as_synthetic(ward, mixed_rows(60, 7), tmp_path / "made")
     before = contents(made.root)

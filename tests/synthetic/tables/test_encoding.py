@@ -52,6 +52,24 @@ def test_what_comes_back_stays_inside(small_clinic, rows):
     np.testing.assert_array_equal(pressure, np.round(pressure, 1))
 
 
+def test_doses_are_among_those_that_exist():
+    draw = np.random.default_rng(0)
+    doses = draw.choice([2.5, 5, 7.5, 10], 60)
+    rows = pd.DataFrame(
+        {"dose": doses, "level": np.tile(np.arange(12) + 0.5, 5), "few": np.append(doses[:19], [np.nan] * 41)}
+    )
+    features = tuple(Feature(name, "continuous") for name in rows)
+    dose, level, few = learnt.learn(rows, features, {})
+    assert (dose.kind, dose.levels) == ("category", (2.5, 5.0, 7.5, 10.0))
+    # Twelve values are a measurement; four that 19 patients share may be theirs alone.
+    assert (level.kind, few.kind) == ("number", "number")
+    # In private nothing but what is stated counts.
+    stated = learnt.declared((Feature("dose", "continuous", bound=(0.0, 20.0)),))[0]
+    assert (stated.kind, stated.levels) == ("number", ())
+    sites = [learnt.tell(rows[:30], features[:1], {}), learnt.tell(rows[30:], features[:1], {})]
+    assert learnt.settled(learnt.together(sites, features[:1]), features[:1], {}) == (dose,)
+
+
 def test_matrix_there_and_back(encoding, small_clinic, rows):
     back = encoding.code.decode(encoding.matrix)
     for name in ("grade", "pain", "stage", "device"):

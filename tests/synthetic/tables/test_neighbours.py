@@ -53,6 +53,7 @@ def pair(tmp_path_factory):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -108,6 +108,7 @@ def test_only_the_training_part_is_seen(small_clinic, tmp_path):
     pd.testing.assert_frame_equal(*rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["ctgan", "tvae"])
 def test_resumed_is_uninterrupted(small_clinic, tmp_path, model):
     whole = made(small_clinic, tmp_path / "whole", model=model).manifest
@@ -172,6 +173,7 @@ def test_per_site(small_clinic, tmp_path):
         assert rows["age"].between(theirs["age"].min(), theirs["age"].max()).all()
 
 
+@pytest.mark.slow
 def test_private(small_clinic, tmp_path):
     for model in ("ctgan", "tvae", "marginals"):
         steps = {} if model == "marginals" else {"epochs": 3}

@@ -1,0 +1,161 @@
+"""Bounds of a score for which every bootstrap resample agrees, as all do of a perfect one: exact, and wide with few.
+
+Images of a patient are alike, so patients are counted, each once: a score without a fault is n patients without one,
+and Clopper and Pearson's bound (Biometrika 26, 1934) of n successes in n trials holds. What is made of several such
+shares (balanced accuracy, F1, a mean over classes) takes their bounds at a level at which all hold together
+(Bonferroni). AUROC: of min(n+, n-) pairs of a positive and a negative, no patient in two, each is ordered rightly with
+the AUROC's probability; Obuchowski and Lieber, Academic Radiology 9, 2002, on bounds where the area is 1. AUPRC: the
+share of positives above their lowest score, and of negatives below their highest, have the bounds of n successes in n,
+since the largest of n uniform draws is below u with probability u^n; the worst precision with both is integrated.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import beta
+
+from medimg.evaluation.intervals import LEVEL, Interval
+from medimg.evaluation.metrics import METRICS, OneVsRest
+from medimg.evaluation.predictions import Predictions
+
+
+@dataclass(frozen=True)
+class Patients:
+    """How many patients could have shown a fault of one class against the rest.
+
+    Attributes:
+        every: all.
+        positive, negative, called: with a row that has the class, that has not, that is called the class.
+        prevalence: share of the rows that have the class.
+    """
+
+    every: int
+    positive: int
+    negative: int
+    called: int
+    prevalence: float
+
+    @classmethod
+    def of(cls, one: OneVsRest, patients: Sequence) -> "Patients":
+        """Count them.
+
+        Args:
+            one: N rows.
+            patients: length N, the patient of each row.
+        """
+        patients = np.asarray(patients)
+        rows = (np.full(len(patients), True), one.truth, ~one.truth, one.decision)
+        return cls(*(len(set(patients[chosen])) for chosen in rows), float(one.truth.mean()))
+
+
+def clopper_pearson(share: float, n: int, error: float = 1 - LEVEL) -> tuple[float, float]:
+    """The exact interval of a proportion; (0, 1) of no trials.
+
+    Args:
+        share: of successes; times n it need not be whole, as where rows of a patient differ.
+        n: independent trials.
+        error: 1 less the coverage.
+    """
+    hits = share * n
+    low = beta.ppf(error / 2, hits, n - hits + 1) if hits > 0 else 0.0
+    high = beta.ppf(1 - error / 2, hits + 1, n - hits) if hits < n else 1.0
+    return float(low), float(high)
+
+
+NOTE = (
+    "exact interval, since every resample agrees ({}): Clopper-Pearson's bound, each patient counted once, which is "
+    "careful; AUROC by pairs of which no patient is in two"
+)
+
+
+def bounded(
+    found: Interval, value: float, predictions: Predictions, patients: Sequence, name: str, position: int = 0
+) -> dict:
+    """{"value", "low", "high"} with a bootstrap interval, or where that has no width the exact one, if there is one.
+
+    The latter is marked by "interval": "exact".
+
+    Args:
+        found: the bootstrap's.
+        value: on the sample.
+        predictions: of N rows.
+        patients: length N, the patient of each row.
+        name: of METRICS.
+        position: as `Predictions.measure` has it: 0 is the headline, then the classes.
+    """
+    exact = None
+    if found.low is not None and found.low == found.high:
+        exact = _exact(value, predictions, patients, name, position)
+    return exact.around(value) | {"interval": "exact"} if exact else found.around(value)
+
+
+def _exact(value: float, predictions: Predictions, patients: Sequence, name: str, position: int) -> Interval | None:
+    name, classes = _behind(predictions, name, position)
+    # Of a mean, 0 and 1 alone say what each class has.
+    if len(classes) > 1 and value not in (0, 1):
+        return None
+    error = (1 - LEVEL) / len(classes)
+    each = [_of_one(name, value, Patients.of(predictions.one_vs_rest[i], patients), error) for i in classes]
+    if None in each:
+        return None
+    low, high = np.mean(np.array(each), axis=0)
+    return Interval(float(low), float(high))
+
+
+def _behind(predictions: Predictions, name: str, position: int) -> tuple[str, list[int]]:
+    """The metric, and the classes whose mean it is."""
+    if position:
+        return name, [position - 1]
+    if predictions.task == "binary":
+        return name, [1]
+    if predictions.task == "multiclass" and name == "accuracy":
+        return name, [0]
+    if predictions.task == "multiclass" and name == "balanced_accuracy":
+        name = "sensitivity"
+    return name, np.flatnonzero(predictions.defined[:, METRICS.index(name)]).tolist()
+
+
+def _of_one(name: str, value: float, n: Patients, error: float) -> tuple[float, float] | None:
+    trials = {
+        "accuracy": n.every,
+        "sensitivity": n.positive,
+        "specificity": n.negative,
+        "precision": n.called,
+        # A patient who has rows of both kinds is in one pair only.
+        "auroc": min(n.positive, n.negative, n.every // 2),
+        "brier": n.every,
+        "ece": n.every,
+    }
+    if value not in (0, 1) and name not in ("accuracy", "sensitivity", "specificity", "precision"):
+        return None
+    if name == "ece" and value == 1:
+        return None
+    if name in trials:
+        return clopper_pearson(value, trials[name], error)
+    positive, negative, called = (
+        clopper_pearson(value, trials[key], error / 2) for key in ("sensitivity", "specificity", "precision")
+    )
+    if name == "balanced_accuracy":
+        return (positive[0] + negative[0]) / 2, (positive[1] + negative[1]) / 2
+    if name == "f1":
+        return _harmonic(positive[0], called[0]), _harmonic(positive[1], called[1])
+    return (_least_auprc(positive[0], negative[0], n.prevalence), 1.0) if value == 1 else None
+
+
+def _harmonic(one: float, other: float) -> float:
+    return 2 * one * other / (one + other) if one + other else 0.0
+
+
+def _least_auprc(sensitivity: float, specificity: float, prevalence: float) -> float:
+    """Average precision if all precision is lost that may be: the false alarms of the threshold with this sensitivity
+    and specificity come first, and beyond it every negative."""
+
+    def area(start: float, stop: float, alarms: float) -> float:
+        # Integral of p r / (p r + alarms) over the sensitivity r.
+        ends = (prevalence * stop + alarms) / (prevalence * start + alarms)
+        return stop - start - alarms / prevalence * math.log(ends)
+
+    negatives = 1 - prevalence
+    return area(0, sensitivity, negatives * (1 - specificity)) + area(sensitivity, 1, negatives)

@@ -1,0 +1,46 @@
+"""Predictive values at another prevalence than the sample's, by Bayes' theorem from sensitivity and specificity."""
+
+import numpy as np
+
+from medimg.evaluation.exact import Patients, clopper_pearson
+from medimg.evaluation.intervals import LEVEL, Interval, percentile_interval
+from medimg.evaluation.metrics import METRICS, ratio
+
+_RATES = [METRICS.index("sensitivity"), METRICS.index("specificity")]
+
+
+def at_prevalence(prevalence: float, values: np.ndarray, replicates: np.ndarray, patients: Patients) -> dict:
+    """PPV and NPV of the positive class with 95% intervals, from the resamples that the other metrics have.
+
+    Where every resample agrees, from the exact bounds of sensitivity and specificity that hold together.
+
+    Args:
+        prevalence: share of the population that has the positive class, between 0 and 1.
+        values: float64 (METRICS,) on the sample.
+        replicates: float64 (resamples, METRICS).
+        patients: counts of the positive class.
+
+    Returns:
+        `prevalence`, and `ppv` and `npv` as {"value", "low", "high"}.
+    """
+    rates = values[_RATES]
+    bounds = zip(rates, (patients.positive, patients.negative), strict=True)
+    exact = np.array([clopper_pearson(rate, n, (1 - LEVEL) / 2) for rate, n in bounds])
+    told: dict = {"prevalence": prevalence}
+    for name, of in (("ppv", _ppv), ("npv", _npv)):
+        found = percentile_interval(of(replicates[:, _RATES], prevalence))
+        if found.low is not None and found.low == found.high:
+            # Both grow with sensitivity and with specificity.
+            found = Interval(*(float(end) for end in of(exact.T, prevalence)))
+        told[name] = found.around(of(rates[None], prevalence)[0])
+    return told
+
+
+def _ppv(rates: np.ndarray, prevalence: float) -> np.ndarray:
+    right = rates[:, 0] * prevalence
+    return ratio(right, right + (1 - rates[:, 1]) * (1 - prevalence))
+
+
+def _npv(rates: np.ndarray, prevalence: float) -> np.ndarray:
+    right = rates[:, 1] * (1 - prevalence)
+    return ratio(right, right + (1 - rates[:, 0]) * prevalence)

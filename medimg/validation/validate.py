@@ -1,0 +1,270 @@
+"""`medimg validate`: a Run on another hospital's patients, to a verdict, validation.json and a page."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from medimg import atomic
+from medimg.config import ValidateConfig
+from medimg.data.dataset import Dataset
+from medimg.data.positive import positive_class
+from medimg.errors import InputError
+from medimg.evaluation.answers import Answers
+from medimg.evaluation.calibrate import notes as calibration_notes
+from medimg.evaluation.classes import match_classes, targets_in_order
+from medimg.evaluation.evaluate import training_data
+from medimg.evaluation.operating_point import metrics_of, operating_point
+from medimg.evaluation.predictions import Predictions, as_written
+from medimg.evaluation.recalibration import calibration_of
+from medimg.evaluation.thresholds import parse_rule
+from medimg.privacy.ledger import is_private
+from medimg.run import Run
+from medimg.style.figures import save
+from medimg.validation import performance, shift
+from medimg.validation.figure import images_figure, summary_figure
+from medimg.validation.page import page
+from medimg.validation.patients import Patients, opened, patients_of
+from medimg.validation.verdict import verdict
+
+Progress = Callable[[str, int, int], None]
+FILE = "validation.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """Rows of one side and what the model says of them.
+
+    Attributes:
+        dataset: where they are.
+        rows: all of them.
+        labelled: bool (N,).
+        probabilities: float64 (N, classes), of all.
+        predictions: of the labelled ones, None without any.
+    """
+
+    dataset: Dataset
+    rows: pd.DataFrame
+    labelled: np.ndarray
+    probabilities: np.ndarray
+    predictions: Predictions | None
+
+    @property
+    def patients(self) -> pd.Series:
+        """Of the labelled rows."""
+        return self.rows.loc[self.labelled, "patient"]
+
+
+def validate(
+    run: Run, data: Path, config: ValidateConfig, out: Path | None = None, progress: Progress | None = None
+) -> tuple[dict, Path]:
+    """Compare what a Run is worth on other patients with what it was on its own test part.
+
+    Args:
+        run: the Run.
+        data: DATA2: a Dataset or a folder of images.
+        config: options.
+        out: folder of the result; RUN/validations/NAME by default.
+        progress: called with what is done, done and in all.
+
+    Returns:
+        The content of validation.json, and its folder, which also has `validation.html`, `predictions.csv` and
+        `figures/`.
+
+    Raises:
+        InputError: DATA2, a class or an option can't be used, or DATA2 has patients whom a private Run protects.
+    """
+    step = progress or (lambda what, done, total: None)
+    description, data = run.description(), Path(data)
+    with opened(data, description, config, lambda *counts: step("prepare", *counts)) as dataset:
+        training, private = training_data(run), is_private(run.config["options"])
+        found = patients_of(dataset, description, config, training, private)
+        answers = Answers(run.model(), description, config.batch_size, lambda *counts: step("predict", *counts))
+        rule, threshold = _decision(run, training, description, answers, len(found.rows))
+        own = _own(training, description, answers, threshold)
+        here = _side(found, description, answers, threshold)
+        result = _measured(run, data, description, own, here, found, rule, config, step)
+        result["verdict"], result["reasons"] = verdict(result)
+        folder = Path(out) if out else folder_of(run, data)
+        _write(folder, run, result, own, here, description)
+    return result, folder
+
+
+def folder_of(run: Run, data: Path) -> Path:
+    """RUN/validations/NAME, with a number where that is of other data."""
+    name = "".join(c if c.isalnum() or c in "-_." else "-" for c in data.resolve().name).strip(".") or "data"
+    number = 1
+    while True:
+        folder = run.root / "validations" / (name if number == 1 else f"{name}-{number}")
+        path = folder / FILE
+        if not path.is_file() or json.loads(path.read_text(encoding="utf-8"))["data"] == str(data.resolve()):
+            return folder
+        number += 1
+
+
+def _decision(run: Run, training: Dataset | None, description: dict, answers: Answers, to_come: int):
+    """The Run's rule and its threshold: as its evaluation has chosen it, else chosen on its validation part now."""
+    metrics = metrics_of(run)
+    chosen = metrics["threshold"] if metrics else None
+    rule = parse_rule(chosen["rule"] if chosen and chosen["rule"] != "argmax" else "youden")
+    if chosen is None:
+        return rule, operating_point(rule, run, training, description, answers, to_come).threshold
+    value = chosen["value"]
+    return rule, np.array([value[name] for name in description["classes"]]) if isinstance(value, dict) else value
+
+
+def _own(training: Dataset | None, description: dict, answers: Answers, threshold) -> Side | None:
+    rows = None if training is None else training.rows("test", labelled=True).reset_index(drop=True)
+    if rows is None or rows.empty:
+        return None
+    order = match_classes(training, description["task"], tuple(description["classes"]))
+    labelled = np.ones(len(rows), bool)
+    return _side(
+        Patients(training, rows, labelled, targets_in_order(training, rows, order), []), description, answers, threshold
+    )
+
+
+def _side(found: Patients, description: dict, answers: Answers, threshold) -> Side:
+    probabilities = as_written(answers(found.dataset, found.rows))
+    predictions = None
+    if found.labelled.any():
+        predictions = Predictions(
+            task=description["task"],
+            classes=tuple(description["classes"]),
+            targets=found.targets,
+            probabilities=probabilities[found.labelled],
+            threshold=threshold,
+        )
+    return Side(found.dataset, found.rows, found.labelled, probabilities, predictions)
+
+
+def _measured(run, data, description, own: Side | None, here: Side, found, rule, config, step) -> dict:
+    classes, predictions = description["classes"], here.predictions
+    support = predictions.truth.sum(axis=0) if predictions else np.zeros(len(classes), int)
+    result = {
+        "run": str(run.root.resolve()),
+        "model": description["name"],
+        "task": description["task"],
+        "classes": list(classes),
+        "positive_class": positive_class(description["task"], classes),
+        "dataset": data.resolve().name,
+        "data": str(data.resolve()),
+        "split": config.split,
+        "unit": here.dataset.unit,
+        "n": len(here.rows),
+        "patients": int(here.rows["patient"].nunique()),
+        "labelled": int(here.labelled.sum()),
+        "support": {name: int(count) for name, count in zip(classes, support, strict=True)},
+        "kinds": _kinds(predictions),
+        "own": {"n": len(own.rows), "patients": int(own.patients.nunique())} if own else None,
+        "shift": _shift(own, here, description, step),
+        "notes": list(found.notes),
+    }
+    if own is None:
+        result["notes"].append("the Run's own test part is not here: no shift and no drop can be measured")
+    result |= _worth(own, here, rule, config)
+    return result
+
+
+def _kinds(predictions: Predictions | None) -> list[str]:
+    """Kinds of rows that are there, of the labelled ones: with one alone no ranking can be measured."""
+    if predictions is None:
+        return []
+    if predictions.task == "multilabel":
+        return [name for name, share in zip(predictions.classes, predictions.truth.mean(axis=0), strict=True) if share]
+    return [name for name, any_of in zip(predictions.classes, predictions.truth.any(axis=0), strict=True) if any_of]
+
+
+def _worth(own: Side | None, here: Side, rule, config: ValidateConfig) -> dict:
+    """`auroc`, `drop`, `threshold`, `calibration` and `subgroups` of validation.json."""
+    none = {name: {"value": None, "low": None, "high": None} for name in performance.MEASURED}
+    if here.predictions is None:
+        empty = {"value": None, "transported": None, "own": None, "rechosen": None}
+        return {"auroc": None, "drop": none, "threshold": empty, "calibration": None, "subgroups": {}}
+    predictions, patients, settings = here.predictions, here.patients, (config.bootstrap, config.seed)
+    at_own = performance.at_threshold(own.predictions, own.patients, *settings) if own else None
+    transported = performance.at_threshold(predictions, patients, *settings)
+    drop = performance.drop(at_own, transported) if own else none
+    again = performance.rechosen(predictions, rule)
+    chosen = None
+    if again is not None:
+        chosen = performance.at_threshold(performance.with_threshold(predictions, again), patients, *settings)
+        chosen = {"value": np.asarray(again).tolist(), **chosen, "note": "chosen on these rows, so it looks too good"}
+    both = len(_kinds(predictions)) > 1
+    calibration = calibration_of(predictions, patients, *settings) if both else None
+    if calibration:
+        calibration["proposal"] = performance.proposal(predictions, calibration, patients)
+        calibration["own"] = calibration_of(own.predictions, own.patients, *settings) if own else None
+        calibration["notes"] = calibration_notes(calibration, None, "test", False)
+    value = predictions.threshold
+    return {
+        "auroc": {"own": at_own and at_own["auroc"], "here": transported["auroc"]},
+        "drop": drop,
+        "threshold": {
+            "rule": rule.name if predictions.task != "multiclass" else "argmax",
+            "value": value if value is None else np.asarray(value).tolist(),
+            "transported": transported,
+            "own": at_own,
+            "rechosen": chosen,
+        },
+        "calibration": calibration,
+        "subgroups": performance.subgroups(predictions, here.rows[here.labelled].reset_index(drop=True), *settings),
+    }
+
+
+def _shift(own: Side | None, here: Side, description: dict, step) -> list[dict]:
+    if own is None:
+        return []
+    who = (own.rows["patient"], here.rows["patient"])
+    found = []
+    if not own.dataset.is_table:
+        size = description["image_size"]
+        first, second = (
+            shift.image_statistics(side.dataset, side.rows, size, lambda *counts: step("look at images", *counts))
+            for side in (own, here)
+        )
+        names = shift.STATISTICS | (shift.FORMS if _as_found(own, here) else {"form": shift.FORMS["form"]})
+        found += [shift.compare("image", said, first[name], second[name], *who) for name, said in names.items()]
+    columns = shift.metadata(own.dataset, own.rows, here.dataset, here.rows)
+    found += [shift.compare("metadata", name, *sides, *who) for name, sides in columns.items()]
+    if description["task"] != "multilabel" and len(_kinds(here.predictions)) > 1:
+        labels = [_names(side) for side in (own, here)]
+        found.append(shift.compare("class", "class mix", *labels, own.patients, here.patients))
+    if description["task"] == "binary":
+        name = f"predicted probability of {description['classes'][1]}"
+        found.append(shift.compare("prediction", name, own.probabilities[:, 1], here.probabilities[:, 1], *who))
+    return shift.settle([one for one in found if one])
+
+
+def _as_found(own: Side, here: Side) -> bool:
+    """Neither side was resized when it was prepared."""
+    options = [side.dataset.preparation.get("options") or {} for side in (own, here)]
+    return not any(option.get("image_size") for option in options)
+
+
+def _names(side: Side) -> np.ndarray:
+    return np.asarray(side.predictions.classes, object)[side.predictions.truth.argmax(axis=1)]
+
+
+def _write(folder: Path, run: Run, result: dict, own: Side | None, here: Side, description: dict) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--out {folder}: is a file, not a folder; give another")
+    figures = {"summary": summary_figure(own and own.predictions, here.predictions, result)}
+    if not here.dataset.is_table:
+        sides = [[] if side is None else side.dataset.paths(side.rows) for side in (own, here)]
+        figures["images"] = images_figure(*sides, description["image_size"])
+    drawn = {
+        name: save(figure, folder / "figures" / f"{name}.png") for name, figure in figures.items() if figure is not None
+    }
+    table = here.rows[[here.dataset.unit, "patient", "site", "label"]].copy()
+    if "source_file" in here.rows and not here.dataset.root.exists():
+        table[here.dataset.unit] = here.rows["source_file"]
+    for name, column in zip(description["classes"], here.probabilities.T, strict=True):
+        table[f"p_{name}"] = column
+    atomic.write_csv(folder / "predictions.csv", table)
+    atomic.write_text(folder / "validation.html", page(result, drawn))
+    # Last: where it is, all the rest is.
+    atomic.write_json(folder / FILE, result)

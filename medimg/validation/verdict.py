@@ -1,0 +1,127 @@
+"""What a validation says, in words: a verdict and its reasons, from the numbers of validation.json alone."""
+
+import math
+
+from medimg.evaluation.recalibration import miscalibration
+from medimg.style.words import interval, listed, p_text, signed, signed_interval
+
+# A drop of AUROC that nobody would want to miss.
+_MATTERS = 0.1
+NOTHING = "no shift shown"
+DIFFERS = "the data differ, the performance holds"
+UPDATE = "ranks patients as well here, but probabilities or threshold do not carry over: recalibrate before use"
+WORSE = "performs worse here: not to be used as it is"
+UNLABELLED = {False: "unlabelled: no shift shown", True: "unlabelled: the data differ, the performance is not known"}
+
+
+def verdict(result: dict) -> tuple[str, list[str]]:
+    """The verdict and its reasons, the heaviest first.
+
+    Args:
+        result: of `validate`, without `verdict` and `reasons`.
+    """
+    differ = [one for one in result["shift"] if one["shifted"]]
+    said = _shift(result, differ)
+    if not result["labelled"]:
+        return UNLABELLED[bool(differ)], said
+    drop = result["drop"]
+    fallen = _fallen(result)
+    if len(result["kinds"]) == 1:
+        return _one_class(result, fallen, differ), [*_decisions(result), *said]
+    updates = _off(result)
+    auroc = drop["auroc"]
+    worse = auroc["low"] is not None and auroc["low"] > 0
+    reasons = [_ranking(result), *_decisions(result), *updates]
+    if updates and result["calibration"]["proposal"]["update"] != "none":
+        reasons.append(f"proposed for here: {result['calibration']['proposal']['words']}")
+    if worse:
+        return WORSE, reasons + said
+    if updates or fallen:
+        return UPDATE, reasons + said
+    words = DIFFERS if differ else NOTHING
+    if auroc["value"] is None or auroc["high"] is None:
+        words += "; no drop of AUROC could be measured"
+    elif auroc["high"] > _MATTERS:
+        words += f"; too few patients to exclude a drop of AUROC by {auroc['high']:.2f}"
+    return words, reasons + said
+
+
+def _ranking(result: dict) -> str:
+    own, here, drop = (result["auroc"]["own"], result["auroc"]["here"], result["drop"]["auroc"])
+    if drop["value"] is None:
+        return f"AUROC {interval(here, missing='undefined')} here; the Run's own test part is not there to compare with"
+    how = "no drop shown"
+    if drop["low"] is not None and drop["low"] > 0:
+        how = "it ranks worse here"
+    elif drop["high"] is not None and drop["high"] < 0:
+        how = "it ranks better here"
+    return f"AUROC {interval(here)} here, {interval(own)} on the own test part: drop {signed_interval(drop)}, {how}"
+
+
+def _fallen(result: dict) -> list[str]:
+    """Sensitivity or specificity that is lower here at the Run's own threshold."""
+    drops = {name: result["drop"][name] for name in ("sensitivity", "specificity")}
+    return [name for name, drop in drops.items() if drop["low"] is not None and drop["low"] > 0]
+
+
+def _decisions(result: dict) -> list[str]:
+    here, own = result["threshold"]["transported"], result["threshold"]["own"]
+    fallen = _fallen(result)
+    reasons = []
+    for name in ("sensitivity", "specificity"):
+        if here[name]["value"] is None:
+            continue
+        words = f"{name} {interval(here[name])} at the Run's own decision"
+        if own and own[name]["value"] is not None:
+            words += f", {interval(own[name])} on the own test part"
+        reasons.append(words + (": it falls here" if name in fallen else ""))
+    return reasons
+
+
+def _off(result: dict) -> list[str]:
+    """Why probabilities are wrong here and were not, or not so, on the own test part."""
+    here, own = result["calibration"], result["calibration"] and result["calibration"]["own"]
+    if not here or not miscalibration(here):
+        return []
+    if own and miscalibration(own) and not any(_other(own[name], here[name]) for name in ("slope", "intercept")):
+        result["notes"].append(
+            "probabilities are as wrong here as on the own test part: 'medimg evaluate RUN --calibrate temperature'"
+        )
+        return []
+    return miscalibration(here)
+
+
+def _other(own: dict, here: dict) -> bool:
+    """Two values differ beyond both intervals."""
+    if None in (own["low"], here["low"]):
+        return False
+    half = math.hypot((own["high"] - own["low"]) / 2, (here["high"] - here["low"]) / 2)
+    return abs(own["value"] - here["value"]) > half
+
+
+def _one_class(result: dict, fallen: list[str], differ: list[dict]) -> str:
+    name = "sensitivity" if result["threshold"]["transported"]["sensitivity"]["value"] is not None else "specificity"
+    drop = result["drop"][name]
+    if drop["value"] is None:
+        words = f"{name} alone is known"
+    elif name in fallen:
+        words = f"{name} falls here"
+    else:
+        words = f"no fall of {name} shown" + (
+            f", nor one by {drop['high']:.2f} excluded" if drop["high"] and drop["high"] > _MATTERS else ""
+        )
+    return f"one class only ({', '.join(result['kinds'])}): {words}" + ("; the data differ" if differ else "")
+
+
+def _shift(result: dict, differ: list[dict]) -> list[str]:
+    if not result["shift"]:
+        return ["no quantity could be compared with the Run's own test part"]
+    if not differ:
+        return [f"none of {len(result['shift'])} quantities differs from the own test part (Holm, p < 0.05)"]
+    words = [_difference(one) for one in differ]
+    return [f"{len(differ)} of {len(result['shift'])} quantities differ: {listed(words, 6)}"]
+
+
+def _difference(one: dict) -> str:
+    effect = "no overlap" if one["effect"] is None else f"{signed(one['effect'], 2)} SD"
+    return f"{one['name']} ({effect}, {p_text(one['p_holm'])})"

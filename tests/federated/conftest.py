@@ -1,0 +1,17 @@
+"""What trainings of small federations are spared."""
+
+from functools import partial
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def few_resamples():
+    """For tests that look at no interval: a thousand resamples of each take longer than a small federation trains."""
+    from federated import federation
+
+    gain, config = federation.site_gain, federation.EvaluateConfig
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(federation, "EvaluateConfig", partial(config, bootstrap=50))
+        patched.setattr(federation, "site_gain", lambda *given, **named: gain(*given, **{**named, "resamples": 50}))
+        yield

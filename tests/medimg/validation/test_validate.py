@@ -1,0 +1,231 @@
+"""A Run with a model in closed form on hospitals that differ in one known way each."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from medimg.config import EvaluateConfig, ValidateConfig
+from medimg.data.dataset import Dataset
+from medimg.errors import InputError
+from medimg.evaluation.evaluate import evaluate
+from medimg.evaluation.intervals import cluster_bootstrap
+from medimg.evaluation.metrics import OneVsRest
+from medimg.run import Run
+from medimg.validation.validate import validate
+from tests.medimg.evaluation.test_evaluate import write_data, write_run
+
+# Right log-odds of `write_data`'s classes: 0.0375 x level - 4.125.
+RIGHT = (0.0375 * 255, -4.125)
+CONFIG = ValidateConfig(bootstrap=200)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """An evaluated Run that is calibrated at home, and its Dataset with ages and sexes."""
+    root = tmp_path_factory.mktemp("home")
+    run = write_run(root / "run", with_people(write_data(root / "data", n=800)), [0.0, RIGHT[0]], [0.0, RIGHT[1]])
+    evaluate(run, EvaluateConfig(bootstrap=50))
+    return run
+
+
+def with_people(dataset, older=0.0):
+    draw = np.random.default_rng(1)
+    n = len(dataset.manifest)
+    people = {"age": draw.normal(50 + older, 12, n).round(), "sex": draw.choice(["F", "M"], n)}
+    return replace(dataset, manifest=dataset.manifest.assign(**people))
+
+
+def hospital(root, change=lambda level: level, n=400, older=0.0):
+    """Other patients, whose grey levels are changed."""
+    dataset = with_people(write_data(root, n=n, seed=7), older)
+    for path in dataset.paths(dataset.manifest):
+        level = int(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[0, 0])
+        cv2.imwrite(str(path), np.full((16, 16), np.clip(round(change(level)), 0, 255), np.uint8))
+    dataset.save()
+    return root
+
+
+def shifted(result):
+    return {one["name"] for one in result["shift"] if one["shifted"]}
+
+
+def test_on_its_own_test_part_no_shift_is_shown(home):
+    result, folder = validate(home, home.dataset().root, CONFIG)
+    assert result["verdict"].startswith("no shift shown")
+    assert result["n"] == 400
+    assert result["drop"]["auroc"]["value"] == 0
+    assert shifted(result) == set()
+    assert any("400 images that the model was trained or tuned on are left out" in note for note in result["notes"])
+    assert any("own test part" in note for note in result["notes"])
+    assert folder == home.root / "validations" / "data"
+    assert json.loads((folder / "validation.json").read_text()) == result
+    page = (folder / "validation.html").read_text()
+    assert "No shift shown" in page
+    assert page.count("data:image/png") == 2
+    assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_like_patients_elsewhere_show_no_shift(home, tmp_path):
+    result, _ = validate(home, hospital(tmp_path / "like"), CONFIG)
+    assert result["verdict"].startswith("no shift shown")
+    assert result["calibration"]["proposal"]["update"] == "none"
+    table = pd.read_csv(home.root / "validations" / "like" / "predictions.csv")
+    here = roc_auc_score(table["label"] == "ill", table["p_ill"])
+    own = pd.read_csv(home.root / "predictions.csv")
+    there = roc_auc_score(own["label"] == "ill", own["p_ill"])
+    assert result["auroc"]["here"]["value"] == pytest.approx(here)
+    assert result["drop"]["auroc"]["value"] == pytest.approx(there - here)
+    # As resampling both sides, each by itself, has it.
+    draws = [
+        cluster_bootstrap(
+            lambda w, t=t: OneVsRest((t["label"] == "ill").to_numpy(), t["p_ill"].to_numpy(), t["p_ill"] > 0.5).measure(
+                w
+            ),
+            t["patient"],
+            1000,
+            seed,
+        )[:, 0]
+        for seed, t in enumerate((own, table))
+    ]
+    low, high = np.quantile(draws[0] - draws[1], [0.025, 0.975])
+    assert result["drop"]["auroc"]["low"] == pytest.approx(low, abs=0.012)
+    assert result["drop"]["auroc"]["high"] == pytest.approx(high, abs=0.012)
+
+
+def test_another_exposure_is_found_and_an_update_proposed(home, tmp_path):
+    result, _ = validate(home, hospital(tmp_path / "bright", lambda level: level + 40), CONFIG)
+    assert result["verdict"].startswith("ranks patients as well here")
+    assert "mean grey level" in shifted(result)
+    assert not {"age", "sex"} & shifted(result)
+    # 40 levels are 1.5 in log-odds.
+    proposal = result["calibration"]["proposal"]
+    assert proposal["update"] == "intercept"
+    assert proposal["intercept"] == pytest.approx(-1.5, abs=0.4)
+    assert proposal["after"]["intercept"]["value"] == pytest.approx(0, abs=1e-6)
+    assert result["drop"]["specificity"]["low"] > 0
+    transported, chosen = result["threshold"]["transported"], result["threshold"]["rechosen"]
+    assert chosen["specificity"]["value"] > transported["specificity"]["value"] + 0.1
+    table = pd.read_csv(home.root / "validations" / "bright" / "predictions.csv")
+    threshold = json.loads((home.root / "metrics.json").read_text())["threshold"]["value"]
+    called = table["p_ill"] >= threshold
+    assert transported["sensitivity"]["value"] == pytest.approx(called[table["label"] == "ill"].mean())
+    assert transported["specificity"]["value"] == pytest.approx((~called)[table["label"] == "normal"].mean())
+
+
+def test_halved_contrast_needs_a_slope(home, tmp_path):
+    result, _ = validate(home, hospital(tmp_path / "flat", lambda level: 110 + (level - 110) / 2), CONFIG)
+    proposal = result["calibration"]["proposal"]
+    assert proposal["update"] == "slope and intercept"
+    assert proposal["slope"] == pytest.approx(2, rel=0.25)
+    assert proposal["after"]["slope"]["value"] == pytest.approx(1)
+
+
+def test_noise_for_images_performs_worse(home, tmp_path):
+    draw = np.random.default_rng(0)
+    result, _ = validate(home, hospital(tmp_path / "noise", lambda _: draw.integers(256)), CONFIG)
+    assert result["verdict"].startswith("performs worse here")
+    assert result["drop"]["auroc"]["low"] > 0
+    assert "mends" in result["calibration"]["proposal"]["words"] or result["calibration"]["slope"]["value"] > 0
+
+
+def test_older_patients_alone_differ_without_harm(home, tmp_path):
+    result, _ = validate(home, hospital(tmp_path / "older", older=15), CONFIG)
+    assert result["verdict"].startswith("the data differ, the performance holds")
+    assert shifted(result) == {"age"}
+    assert set(result["subgroups"]) == {"site", "sex", "age"}
+    assert sum(one["n"] for one in result["subgroups"]["sex"].values()) == 400
+
+
+def folder_of(root, source, classes):
+    """Class folders of a hospital's images; under None they lie outside of folders."""
+    data = Dataset.load(source)
+    for label, name in classes.items():
+        place = root / name if name else root
+        place.mkdir(parents=True, exist_ok=True)
+        for path in data.paths(data.manifest[data.manifest["label"] == label]):
+            shutil.copy(path, place / path.name)
+    return root
+
+
+def test_one_class_alone_gives_its_sensitivity(home, tmp_path):
+    source = hospital(tmp_path / "source")
+    result, folder = validate(home, folder_of(tmp_path / "covid", source, {"ill": "ILL"}), CONFIG)
+    assert result["kinds"] == ["ill"]
+    assert result["verdict"].startswith("one class only (ill): no fall of sensitivity shown")
+    assert result["auroc"]["here"]["value"] is None
+    assert result["calibration"] is None
+    assert result["threshold"]["transported"]["specificity"]["value"] is None
+    table = pd.read_csv(folder / "predictions.csv")
+    threshold = json.loads((home.root / "metrics.json").read_text())["threshold"]["value"]
+    sensitivity = (table["p_ill"] >= threshold).mean()
+    assert result["threshold"]["transported"]["sensitivity"]["value"] == pytest.approx(sensitivity)
+    assert table["image"].str.startswith("ILL/").all()
+
+
+def test_images_without_labels_tell_of_shift_alone(home, tmp_path):
+    like = folder_of(tmp_path / "like", hospital(tmp_path / "a"), {"ill": "", "normal": ""})
+    assert validate(home, like, CONFIG)[0]["verdict"] == "unlabelled: no shift shown"
+    dark = folder_of(tmp_path / "dark", hospital(tmp_path / "b", lambda level: level / 2), {"ill": "", "normal": ""})
+    result, _ = validate(home, dark, CONFIG)
+    assert result["verdict"] == "unlabelled: the data differ, the performance is not known"
+    assert {"mean grey level", "predicted probability of ill"} <= shifted(result)
+
+
+def test_an_unknown_class_is_one_line_with_its_remedy(home, tmp_path):
+    folder = folder_of(tmp_path / "other", hospital(tmp_path / "source"), {"ill": "COVID-19", "normal": "Normal"})
+    with pytest.raises(InputError, match=r"class 'COVID-19' is none of the model's.*--map-class 'COVID-19=ill'"):
+        validate(home, folder, CONFIG)
+    mapped = replace(CONFIG, map_class={"covid-19": "ill"})
+    assert validate(home, folder, mapped)[0]["kinds"] == ["normal", "ill"]
+    with pytest.raises(InputError, match=r"^--map-class flu="):
+        validate(home, folder, replace(CONFIG, map_class={"COVID-19": "ill", "flu": "ill"}))
+
+
+def test_patients_whom_a_private_run_protects_are_refused(home, tmp_path):
+    private = tmp_path / "private"
+    shutil.copytree(home.root, private)
+    config = {**home.config, "options": {**home.config["options"], "dp_epsilon": 3.0}}
+    run = Run(private, config)
+    with pytest.raises(InputError, match=r"patients whom the Run protects"):
+        validate(run, home.dataset().root, CONFIG)
+    assert not (private / "validations" / "data").exists() or (home.root / "validations" / "data").exists()
+    result, _ = validate(run, home.dataset().root, replace(CONFIG, split="test"))
+    assert result["n"] == 400
+
+
+def test_same_identifiers_elsewhere_are_other_people(home, tmp_path):
+    root = hospital(tmp_path / "same-names")
+    manifest = pd.read_csv(root / "manifest.csv", dtype=str)
+    manifest["patient"] = manifest["patient"].str.replace("7-", "0-", n=1)
+    manifest.to_csv(root / "manifest.csv", index=False)
+    result, _ = validate(home, root, CONFIG)
+    assert result["n"] == 400
+    assert any("taken for other people" in note for note in result["notes"])
+
+
+def test_other_data_of_the_same_name_get_a_folder_of_their_own(home, tmp_path):
+    first = validate(home, hospital(tmp_path / "a" / "twin"), CONFIG)[1]
+    second = validate(home, hospital(tmp_path / "b" / "twin"), CONFIG)[1]
+    assert [first.name, second.name] == ["twin", "twin-2"]
+    assert validate(home, tmp_path / "a" / "twin", CONFIG)[1] == first
+
+
+def test_a_table_is_validated_too(tmp_path):
+    import medimg
+    from tests.datasets import write_table
+
+    write_table(tmp_path / "table")
+    run = medimg.train(tmp_path / "table", tmp_path / "run", model="logistic", epochs=2)
+    other = write_table(tmp_path / "other", seed=5)
+    moved = replace(other, manifest=other.manifest.assign(age=other.manifest["age"] + 20))
+    moved.save()
+    result, folder = validate(run, tmp_path / "other", CONFIG)
+    assert "age" in shifted(result)
+    assert "noise" not in shifted(result)
+    assert (folder / "validation.html").is_file()
