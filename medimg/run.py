@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import pandas as pd
 import yaml
@@ -250,7 +250,10 @@ def environment(dataset: Dataset, seed: int) -> dict:
     }
 
 
-def own_options(root: Path, command: str, config: Config, given: Iterable[str], longer: Iterable[str] = ()):
+Options = TypeVar("Options", bound=Config)
+
+
+def own_options(root: Path, command: str, config: Options, given: Iterable[str], longer: Iterable[str] = ()) -> Options:
     """The options that a Run goes on with: its own; one given anew that differs is refused rather than ignored.
 
     Args:
