@@ -325,7 +325,7 @@ def test_a_site_of_a_class_left_out_is_refused(hospitals, tmp_path):
 
 
 def test_rounds_that_teach_nothing_are_said(hospitals, tmp_path):
-    with pytest.raises(InputError, match="round 1 learnt nothing, .*beyond the public limit of 1e-06"):
+    with pytest.raises(InputError, match=r"round 1 learnt nothing, .*beyond the public limit of 1e-06"):
         made(hospitals, tmp_path / "none", secure="masking", secure_limit=1e-6)
     out = made(hospitals, tmp_path / "some", client_dropout=0.85, rounds=6, local_steps=1)
     lost = (pd.read_csv(out.root / "training" / "history.csv")["participants"] == 0).sum()
