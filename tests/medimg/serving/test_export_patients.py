@@ -24,6 +24,7 @@ from medimg.data.imaging import read_image
 from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
+from medimg.lock import content
 from medimg.privacy.statement import NO_PRIVACY, WITHHELD, summary
 from medimg.run import Run
 from medimg.serving.drawn_images import FORMS, drawn_images, drawn_pixels
@@ -354,7 +355,7 @@ def test_a_killed_proof_leaves_nothing_of_a_patient_behind(known, tmp_path):
     process.kill()
     process.wait()
     assert psutil.wait_procs([asked], timeout=60)[1] == []
-    (leftover,) = (tmp_path / "served").iterdir()
+    (leftover,) = content(tmp_path / "served")
     assert leftover.name.startswith(".exporting-")
     assert (leftover / "saved_model.pb").is_file()
     # What TensorFlow has made of functions is code.
