@@ -66,7 +66,8 @@ def read_federation(root: Path) -> dict:
 
 def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
-        table = read_csv(_existing(path), converters=_TEXT)
+        # Numbers that are not defined are written as nan.
+        table = read_csv(_existing(path), converters=_TEXT, keep_default_na=True)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not readable as CSV ({error}); train again") from error
     missing = [name for name in columns if name not in table]
