@@ -209,7 +209,7 @@ class Run:
     def history(self) -> pd.DataFrame:
         """One row an epoch: epoch, phase, loss, val_loss, val_auroc, learning_rate, seconds and more."""
         path = self.root / "history.csv"
-        return read_csv(path) if path.is_file() else pd.DataFrame()
+        return read_csv(path, keep_default_na=True) if path.is_file() else pd.DataFrame()
 
     def _existing(self, name: str) -> Path:
         path = self.root / name

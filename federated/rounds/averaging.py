@@ -99,7 +99,7 @@ def unused_rounds(folder: Path) -> list[str]:
     Args:
         folder: that `average` wrote to.
     """
-    history = read_csv(folder / "history.csv")
+    history = read_csv(folder / "history.csv", keep_default_na=True)
     idle = int((history["participants"] == 0).sum())
     if not idle:
         return []

@@ -112,11 +112,10 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     unsure = calibrate.notes(summary["calibration"], calibrator, subject.split, config.data is None)
     summary["calibration"]["notes"] = unsure
     notes = parts_note(subject.dataset.preparation) if config.split == "test" else []
-    notes += unsure
     # Of training rows, private training tells nothing that carries no noise.
     if config.data is None and not is_private(run.config["options"]):
         notes += equal_note(subject.dataset, subject.rows)
-    notes += copies_note(copies, len(subject.rows)) + _notes(run, subject, training, predictions.positive)
+    notes += copies_note(copies, len(subject.rows)) + unsure + _notes(run, subject, training, predictions.positive)
     metrics = _metrics(description, subject, config, point, summary, notes)
     metrics |= {"copies": copies} if copies else {}
     if config.calibrate is not None:

@@ -212,9 +212,9 @@ def _metrics(first, dataset, config, predictions, rows, measured, trained) -> di
     copies = copied_rows(dataset, rows)
     metrics |= {"copies": copies} if copies else {}
     notes = [
-        *unsure,
         *parts_note(dataset.preparation, folds=True),
         *copies_note(copies, len(rows)),
+        *unsure,
         f"pooled predictions of {config.folds} models, each for patients that it had not seen; the Dataset's own parts "
         "were not used",
         *site_notes(summary["sites"]),

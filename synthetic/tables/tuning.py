@@ -42,7 +42,7 @@ def tune(
         The settings and the table: `try`, `auroc` and what was changed, as a factor.
     """
     seen, held_out = parts(dataset, rows, seed)
-    table = read_csv(file) if file.is_file() else pd.DataFrame()
+    table = read_csv(file, keep_default_na=True) if file.is_file() else pd.DataFrame()
     done = table.to_dict("records")
     for number, factors in enumerate(candidates(tries, seed)):
         if number < len(done):

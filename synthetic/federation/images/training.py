@@ -214,7 +214,7 @@ def _train(dataset: Dataset, job: Job, gan: Gan, mix: ClassMix, folder: Path, co
     if privacy:
         privacy.complete()
     else:
-        history = read_csv(folder / TRAINING / "history.csv")
+        history = read_csv(folder / TRAINING / "history.csv", keep_default_na=True)
         save(loss_figure(history), folder / TRAINING / "losses.png")
     trained.assign(state.weights)
     # Not in `after`: killed behind the last checkpoint there is no round to come.
