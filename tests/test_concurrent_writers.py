@@ -27,8 +27,8 @@ from tests.datasets import write_dataset, write_table
 MODEL = ("--model-arg", "width=4", "--model-arg", "stages=2", "--image-size", "32", "--epochs", "3")
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["cli", "tensorflow", "medimg.training.train", "medimg.evaluation.evaluate"])
-# What only reads; the ledger has a lock of its own, and a worker writes into a temporary folder.
-READERS = {"models", "doctor", "data list", "data ledger", "federate worker", "federate verify"}
+# What only reads; the ledger has a lock of its own, a worker writes into a temporary folder, and predict one whole file.
+READERS = {"predict", "models", "doctor", "data list", "data ledger", "federate worker", "federate verify"}
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ WRITERS = {
     ),
     "judge": Writer("judge {made} --real {table} --report {out} --bootstrap 200", "judgement.json"),
     "evaluate": Writer("evaluate {run}", "metrics.json", locked="{run}"),
+    "validate": Writer("validate {run} {data} --bootstrap 20", "validations/*/validation.json", locked="{run}"),
     "explain": Writer("explain {run} --count 4", "explanations/explanations.json", locked="{run}"),
     "audit": Writer("audit {run} --attack threshold --bootstrap 500", "audit.json", locked="{run}"),
     "export": Writer("export {run} --out {out}", "*/saved_model.pb"),
@@ -122,11 +123,15 @@ def spelt(text: str, places: dict[str, Path]) -> list[str]:
 
 
 def started(words: list[str], file: Path) -> multiprocessing.Process:
-    """The command, stopped when the file is there."""
+    """The command, stopped when the file is there and, of a lock, tells whose it is."""
     process = CONTEXT.Process(target=write, args=(words,))
     process.start()
     deadline = time.monotonic() + 240
-    while not list(file.parent.glob(file.name)) and process.is_alive() and time.monotonic() < deadline:
+    while (
+        not any(found.stat().st_size for found in file.parent.glob(file.name))
+        and process.is_alive()
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.002)
     assert process.is_alive(), f"ended with {process.exitcode} before {file}"
     os.kill(process.pid, signal.SIGSTOP)

@@ -21,6 +21,7 @@ from medimg.evaluation.operating_point import metrics_of, operating_point
 from medimg.evaluation.predictions import Predictions, as_written
 from medimg.evaluation.recalibration import calibration_of
 from medimg.evaluation.thresholds import parse_rule
+from medimg.lock import locked
 from medimg.privacy.ledger import is_private
 from medimg.run import Run
 from medimg.style.figures import save
@@ -79,7 +80,8 @@ def validate(
     """
     step = progress or (lambda what, done, total: None)
     description, data = run.description(), Path(data)
-    with opened(data, description, config, lambda *counts: step("prepare", *counts)) as dataset:
+    prepared = opened(data, description, config, lambda *counts: step("prepare", *counts))
+    with locked(out or run.root), prepared as dataset:
         training, private = training_data(run), is_private(run.config["options"])
         found = patients_of(dataset, description, config, training, private)
         answers = Answers(run.model(), description, config.batch_size, lambda *counts: step("predict", *counts))

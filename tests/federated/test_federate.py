@@ -231,11 +231,21 @@ def test_a_sum_that_no_client_fits_into_is_one_line_and_notes_are_said(small_sit
 
 
 def test_a_reference_that_learns_nothing_costs_no_run(table, execution, tmp_path):
-    """Alone or pooled a training may diverge where the federation, here by tiny steps of its server, does not."""
+    """Alone or pooled a training may diverge where the federation, here by tiny steps of its server, does not.
+
+    Each step multiplies the weights by some -2000: those of a round are finite, those of four in a row are not.
+    """
     from federated.federate import federate
 
     config = replace(
-        QUICK, rounds=4, comparison=True, client_optimizer="sgd", learning_rate=1e20, server_learning_rate=1e-20
+        QUICK,
+        rounds=6,
+        comparison=True,
+        client_optimizer="sgd",
+        learning_rate=1.0,
+        model_arg={"l2": "1000"},
+        local_steps=3,
+        server_learning_rate=1e-10,
     )
     run = federate(table, tmp_path / "run", config, execution=execution)
     told = json.loads((run.root / "federation.json").read_text())["comparison"]["gain"]
