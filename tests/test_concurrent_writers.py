@@ -27,7 +27,7 @@ from tests.datasets import write_dataset, write_table
 MODEL = ("--model-arg", "width=4", "--model-arg", "stages=2", "--image-size", "32", "--epochs", "3")
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["cli", "tensorflow", "medimg.training.train", "medimg.evaluation.evaluate"])
-# What only reads; the ledger has a lock of its own, a worker writes into a temporary folder, and predict one whole file.
+# What only reads; the ledger has a lock of its own, a worker writes a temporary folder, and predict one whole file.
 READERS = {"predict", "models", "doctor", "data list", "data ledger", "federate worker", "federate verify"}
 
 
@@ -127,11 +127,9 @@ def started(words: list[str], file: Path) -> multiprocessing.Process:
     process = CONTEXT.Process(target=write, args=(words,))
     process.start()
     deadline = time.monotonic() + 240
-    while (
-        not any(found.stat().st_size for found in file.parent.glob(file.name))
-        and process.is_alive()
-        and time.monotonic() < deadline
-    ):
+    while process.is_alive() and time.monotonic() < deadline:
+        if any(found.stat().st_size for found in file.parent.glob(file.name)):
+            break
         time.sleep(0.002)
     assert process.is_alive(), f"ended with {process.exitcode} before {file}"
     os.kill(process.pid, signal.SIGSTOP)
