@@ -105,8 +105,8 @@ def folders(tmp_path_factory) -> dict[str, Path]:
         for i in range(60):
             image = draw.integers(0, 255, (64, 64), np.uint8)
             cv2.imwrite(str(root / f"films/{name}/{name}{i}.png"), image)
-    for run, seed in (("run", "0"), ("other", "1")):
-        done("train", root / "data", "--out", root / run, *MODEL, "--seed", seed)
+    for run, rate in (("run", "0.001"), ("other", "0.01")):
+        done("train", root / "data", "--out", root / run, *MODEL, "--learning-rate", rate)
         done("evaluate", root / run, "--bootstrap", "20")
     done("synthesize", root / "table", "--model", "marginals", "--out", root / "made")
     return {path.name: path for path in root.iterdir()}
