@@ -188,7 +188,10 @@ def _seen(dataset: Dataset, rows: pd.DataFrame, forward: Forward, batches: Batch
 
 
 def _distances(features: np.ndarray, mean: np.ndarray, whitening: np.ndarray) -> np.ndarray:
-    return np.linalg.norm((features - mean) @ whitening, axis=1)
+    import tensorflow as tf
+
+    # By TensorFlow's threads: those of NumPy's library spin between two batches and take the model its cores.
+    return tf.norm(tf.matmul(features - mean, whitening), axis=1).numpy()
 
 
 def _gaussian(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
