@@ -25,6 +25,7 @@ from medimg.evaluation.operating_point import decision_words, thresholds
 from medimg.evaluation.places import beside, place_of
 from medimg.evaluation.prediction import probabilities
 from medimg.lock import writes
+from medimg.options import of_data
 from medimg.pipeline.pixels import load_image
 from medimg.privacy.release import require_unprotected
 from medimg.run import Run
@@ -57,8 +58,10 @@ def explain(run: Run, config: ExplainConfig, progress: Callable[[int, int], None
     for method in config.method:
         if method not in METHODS:
             raise InputError(f"--method {method}: choose one of {', '.join(METHODS)}")
+    is_table = "preprocessing" in run.description()
+    config.require_effect(of_data(is_table))
     run = run.with_data_at(config.data)
-    if "preprocessing" in run.description():
+    if is_table:
         from explain.table import explain_table
 
         folder = _folder(run, config)

@@ -20,7 +20,6 @@ from medimg.data.holdout import hold_out
 from medimg.data.leakage import require_no_leakage
 from medimg.errors import InputError
 from medimg.models.registry import family
-from medimg.options import flag
 from medimg.pipeline.pixels import image_form
 from medimg.tables.fit import MISSING_EVERYWHERE
 from medimg.training import data, images, table, unseen
@@ -284,10 +283,6 @@ def _channels(dataset: Dataset, config: FederateConfig) -> int:
 
 def _check_privacy(config: FederateConfig, dataset: Dataset, clients: int) -> None:
     if not config.is_private:
-        config.require_privacy()
-        for name in config.given():
-            if name.startswith("dp_"):
-                raise InputError(f"{flag(name)}: give --dp patient or --dp client with it")
         return
     refuse_what_learns_from_rows(dataset, config)
     if "min_size" in config.given():

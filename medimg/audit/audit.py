@@ -95,6 +95,7 @@ def cost(run: Run, config: AuditConfig) -> str | None:
 
 def _check(config: AuditConfig, ours: Subject, theirs: Subject | None) -> None:
     """Before the first model is trained."""
+    config.require_effect()
     for name in config.attack:
         if name not in ATTACKS:
             raise InputError(f"--attack {name}: choose among {', '.join(ATTACKS)}")
@@ -102,8 +103,6 @@ def _check(config: AuditConfig, ours: Subject, theirs: Subject | None) -> None:
         raise InputError(f"--attack: give at least one of {', '.join(ATTACKS)}")
     if "lira" in config.attack:
         lira.check(config.shadow_models)
-    elif config.shadow_models:
-        raise InputError(f"--shadow-models {config.shadow_models}: only lira uses them; add --attack lira")
     if theirs:
         same_rows(ours, theirs)
     if "lira" in config.attack or config.canaries:

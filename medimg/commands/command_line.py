@@ -60,6 +60,7 @@ def _merge_file(ctx: click.Context, command: click.Command, file: str) -> None:
             continue
         try:
             ctx.params[name] = options[name].process_value(ctx, _as_given(options[name], value))
+            ctx.set_parameter_source(name, click.core.ParameterSource.DEFAULT_MAP)
         except click.BadParameter as error:
             raise InputError(f"--config {file}: {key}: {error.format_message()}") from error
 
@@ -124,17 +125,18 @@ def options_of(config: type[Config], skip: tuple[str, ...] = ()):
     def decorate(function):
         for field in reversed(dataclasses.fields(config)):
             if field.name not in skip:
-                function = _option(field)(function)
+                function = _option(field, config.conditions(field))(function)
         return function
 
     return decorate
 
 
-def _option(field: dataclasses.Field):
+def _option(field: dataclasses.Field, conditions: list[str]):
     rules = field.metadata
     default = field.default_factory() if field.default is dataclasses.MISSING else field.default
     kind = typing.get_args(field.type)[0] if typing.get_args(field.type) else field.type
-    settings = {"help": rules["help"], "metavar": rules["metavar"], "show_default": default not in (None, ())}
+    text = rules["help"] + (f" [for {'; '.join(conditions)}]" if conditions else "")
+    settings = {"help": text, "metavar": rules["metavar"], "show_default": default not in (None, ())}
     if kind is dict:
         return click.option(flag(field.name), multiple=True, callback=_pairs, **{**settings, "show_default": False})
     if kind is tuple:
@@ -158,5 +160,8 @@ def _pairs(ctx, param, values) -> dict:
 
 
 def take(kind: type[Config], values: dict) -> Config:
-    """Take the fields of a configuration out of a command's values."""
-    return kind(**{f.name: values.pop(f.name) for f in dataclasses.fields(kind) if f.name in values})
+    """Take the fields of a configuration out of a command's values; it knows which were given."""
+    source, default = click.get_current_context().get_parameter_source, click.core.ParameterSource.DEFAULT
+    names = [field.name for field in dataclasses.fields(kind) if field.name in values]
+    config = kind(**{name: values.pop(name) for name in names})
+    return config.told_by(name for name in names if source(name) is not default)

@@ -23,9 +23,6 @@ def _ended(out: Path, config: TrainConfig) -> bool:
 @resumable("train", TrainConfig, _ended, longer=("epochs", "fine_tune_epochs"))
 def train(data_folder, out, config, resume, overwrite):
     """Train a classifier on DATA and leave a Run."""
-    config.require_budget()
-    if not config.is_private:
-        config.require_privacy()
     if config.folds and not config.fold:
         _cross_validate(data_folder, out, config, resume, overwrite)
         return

@@ -24,6 +24,7 @@ from medimg.evaluation.exact import NOTE, bounded
 from medimg.evaluation.intervals import LEVEL, cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
 from medimg.lock import writes
+from medimg.options import of_data
 from medimg.run import Run
 
 Progress = Callable[[int, int], None]
@@ -54,6 +55,7 @@ def compare(runs: list[Run], out: Path, config: CompareConfig, progress: Progres
     first = evaluated[0]
     _check_truth(first)
     models = candidates(evaluated)
+    config.require_effect(of_data(first.unit == "row"))
     names = names if first.unit == "row" else ()
     if len(models) + len(names) < 2:
         why = "the Runs differ in --seed only" if len(runs) > 1 else "one Run is given"

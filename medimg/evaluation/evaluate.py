@@ -70,6 +70,7 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     """
     rule = parse_rule(config.threshold)
     description = run.description()
+    config.require_effect(f"{description['task']} tasks")
     if config.prevalence is not None and not positive_class(description["task"], description["classes"]):
         raise InputError(f"--prevalence {config.prevalence}: a {description['task']} task has no positive class")
     subject = _subject(run, config, description)

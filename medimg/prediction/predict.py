@@ -18,6 +18,7 @@ from medimg.errors import InputError
 from medimg.evaluation.evaluate import training_data
 from medimg.evaluation.prediction import probabilities
 from medimg.evaluation.predictions import as_written
+from medimg.options import of_data
 from medimg.prediction import tables
 from medimg.prediction.decision import Decision, decision_of
 from medimg.prediction.familiarity import Familiarity, Forward, familiarity
@@ -95,6 +96,7 @@ def predict(
         InputError: a path, an option or the Run can't be used, or `out` is there already.
     """
     description, found = run.description(), existing(paths)
+    config.require_effect(of_data("preprocessing" in description))
     folder = out.with_name(f"{out.stem}-maps") if config.save_maps else None
     _require_free(out, folder, overwrite)
     dataset = training_data(run)
@@ -177,9 +179,6 @@ def _images(run: Run, description: dict, paths: list[Path], config: PredictConfi
 
 
 def _table(run: Run, description: dict, paths: list[Path], config: PredictConfig, dataset: Dataset | None) -> Input:
-    for given, name in ((config.save_maps, "--save-maps"), (config.image_column, "--image-column")):
-        if given:
-            raise InputError(f"{name}: is for images, the Run is of a table; leave it out")
     preprocessing = Preprocessing.from_dict(description["preprocessing"])
     found = tables.tables_of(paths, preprocessing)
 

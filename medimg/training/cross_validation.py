@@ -26,6 +26,7 @@ from medimg.evaluation.recalibration import calibration_of
 from medimg.evaluation.summary import site_notes, summarise, summarise_sites
 from medimg.listener import Listener
 from medimg.lock import writes
+from medimg.options import of_data
 from medimg.privacy import ledger
 from medimg.privacy.folds import together
 from medimg.run import Run, environment, resumable
@@ -68,7 +69,8 @@ def cross_validate(
             "--dp-budget run"
         )
     dataset = Dataset.load(data)
-    config = config.resolved(dataset.unit)
+    given, config = config, config.resolved(dataset.unit)
+    given.require_effect(of_data(dataset.is_table), resolved=config)
     for fold in range(1, config.folds + 1):
         parts_of(dataset, {**config.to_dict(), "fold": fold})
     run = _claim(dataset, data, out, config, resume, overwrite)
@@ -125,7 +127,7 @@ def _one_fold(data: Path, out: Path, config: TrainConfig, fold: int, listener: L
     run = train(
         data,
         out,
-        dataclasses.replace(config, fold=fold),
+        dataclasses.replace(config, fold=fold).told_by(()),
         resume=begun,
         # Killed before its description was written, a fold has nothing to go on with.
         overwrite=not begun and (out / "config.yaml").is_file(),

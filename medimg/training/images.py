@@ -28,9 +28,6 @@ from medimg.training.phases import Phase
 
 def check(config: TrainConfig) -> None:
     """Raises InputError when the options don't fit images."""
-    for name in ("bound", "categories"):
-        if getattr(config, name):
-            raise InputError(f"--{name}: is for a table's columns; leave it out for images")
     if config.model in tabular.ARGUMENTS:
         raise InputError(f"--model {config.model}: needs a table; 'medimg models' lists what takes images")
     family(config.model)

@@ -19,6 +19,7 @@ from medimg.evaluation.calibrate import fit_on_validation, keep, require_validat
 from medimg.listener import Listener
 from medimg.lock import writes
 from medimg.models.saving import save_model
+from medimg.options import of_data
 from medimg.run import Run, environment, resumable
 from medimg.training import data as data_material
 from medimg.training import images, private, table, unseen
@@ -57,8 +58,9 @@ def train(
     listener = listener or Listener()
     if not isinstance(data, Dataset):
         data = Dataset.load(data, joins_copies=not config.is_private)
-    dataset = data
+    dataset, given = data, config
     config = config.resolved(dataset.unit)
+    given.require_effect(of_data(dataset.is_table), resolved=config)
     real = dataset = parts_of(dataset, config.to_dict())
     if config.audit_holdout:
         unseen.check(real, config)
