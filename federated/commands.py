@@ -62,7 +62,7 @@ def _tell_round(row):
 
 
 @federate.command()
-@click.option("--data", required=True, type=click.Path(), help="The site's prepared Dataset.")
+@click.option("--data", metavar="DATA", required=True, help="The site's prepared Dataset.")
 @click.option("--port", required=True, type=click.IntRange(0, 65535), help="Port to listen on; 0: any free one.")
 @click.option("--site", multiple=True, help="Site of DATA to serve; may be repeated (default: all).")
 @click.option("--client", help="Serve all rows as one client of this name.")

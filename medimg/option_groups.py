@@ -190,7 +190,7 @@ class LabelFileOptions(Config):
     """Labels in a table of their own."""
 
     labels: str | None = option(
-        None, "chestxray14, isic: table of labels when it is not beside the images.", metavar="FILE"
+        None, "chestxray14, isic: table of labels when it is not beside the images.", metavar="TABLE"
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from medimg.commands.places import name_places, require_places
 from medimg.errors import InputError
 from medimg.options import Config, flag
 from medimg.untrusted.printable import printable
@@ -17,6 +18,7 @@ class Command(click.Command):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        name_places(self.params)
         self.params.append(click.Option(["--config"], type=click.Path(), help="YAML file of options; flags win."))
         self.params.append(click.Option(["--debug"], is_flag=True, help="Show the traceback of an error."))
 
@@ -27,9 +29,11 @@ class Command(click.Command):
         try:
             if file:
                 _merge_file(ctx, self, file)
+            require_places(self.params, ctx.params)
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            click.echo("medimg: interrupted; what was written stays, and --resume goes on with it", err=True)
+            goes_on = ", and --resume goes on with it" if "resume" in ctx.params else ""
+            click.echo(f"medimg: interrupted; what was written stays{goes_on}", err=True)
             sys.exit(130)
         except (InputError, OSError) as error:
             if debug:
@@ -107,6 +111,11 @@ class GroupWithDefault(Group):
     def __init__(self, *args, **kwargs):
         settings = {"ignore_unknown_options": True, "allow_interspersed_args": False}
         super().__init__(*args, add_help_option=False, context_settings=settings, no_args_is_help=False, **kwargs)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[click.shell_completion.CompletionItem]:
+        """The commands, and what the default one takes first."""
+        first = self.commands[self.default].params[0]
+        return super().shell_complete(ctx, incomplete) + first.shell_complete(ctx, incomplete)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Without arguments the default command says what it lacks."""

@@ -19,8 +19,7 @@ LOCK = Path(__file__).resolve().parents[2] / "requirements.lock"
 @click.command(cls=Command)
 def models():
     """Models of the registry: what they take, smallest image, ImageNet weights, arguments."""
-    from medimg.models.registry import FAMILIES
-    from medimg.models.tabular import ARGUMENTS
+    from medimg.models.registry import ARGUMENTS, FAMILIES
 
     rows = [
         [f.name, f"images from {f.minimum_size} px", "yes" if f.imagenet else "no", ", ".join(f.arguments or {}) or "-"]

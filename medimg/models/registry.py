@@ -1,10 +1,10 @@
 """Every model that `--model` names: its builder, preprocessing, smallest image and block boundaries."""
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from medimg.errors import InputError
+from medimg.style.words import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,13 @@ FAMILIES = {
     )
 }
 
+# Models of tables: what `--model-arg` may set, with type and default. The penalty is that of scikit-learn's C = 1 at a
+# few hundred rows.
+ARGUMENTS: dict[str, dict[str, tuple[Callable, float]]] = {
+    "logistic": {"l2": (float, 1e-3)},
+    "mlp": {"width": (int, 64), "layers": (int, 2), "l2": (float, 1e-3)},
+}
+
 
 def family(name: str) -> Family:
     """Look a model up.
@@ -67,9 +74,7 @@ def family(name: str) -> Family:
         InputError: no such model; names the nearest and all that exist.
     """
     if name not in FAMILIES:
-        near = difflib.get_close_matches(name.lower().replace("-", "_"), FAMILIES, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise InputError(f"--model {name}: not known{hint} Known are {', '.join(FAMILIES)}")
+        raise InputError(f"--model {name}: not known{did_you_mean(name, FAMILIES)}; known are {', '.join(FAMILIES)}")
     return FAMILIES[name]
 
 

@@ -8,9 +8,8 @@ import tensorflow as tf
 from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
-from medimg.models import tabular
 from medimg.models.build import build
-from medimg.models.registry import family
+from medimg.models.registry import ARGUMENTS, family
 from medimg.models.weights import is_run
 from medimg.pipeline.batches import batches, training_batches, training_pixels
 from medimg.pipeline.pixels import ImageForm, image_form
@@ -28,7 +27,7 @@ from medimg.training.phases import Phase
 
 def check(config: TrainConfig) -> None:
     """Raises InputError when the options don't fit images."""
-    if config.model in tabular.ARGUMENTS:
+    if config.model in ARGUMENTS:
         raise InputError(f"--model {config.model}: needs a table; 'medimg models' lists what takes images")
     family(config.model)
 
