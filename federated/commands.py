@@ -23,7 +23,14 @@ def federate():
 
 @federate.command(cls=DefaultCommand, epilog="Beside it: 'medimg federate verify RUN' and 'medimg federate worker'.")
 @click.argument("data_folder", metavar="DATA")
-@resumable("federate", FederateConfig, lambda out, _: (out / "federation.json").is_file(), longer=("rounds",))
+@resumable(
+    "federate",
+    FederateConfig,
+    lambda out, _: (out / "federation.json").is_file(),
+    # Of a central training alone.
+    skip=("cache_features",),
+    longer=("rounds",),
+)
 def run(data_folder, out, config, resume, overwrite):
     """Train a classifier across the clients of DATA by rounds, and compare it with what each has alone and pooled."""
     from federated.federate import federate

@@ -117,7 +117,7 @@ class Config:
         if not condition.startswith("--"):
             return condition in about
         name, _, values = condition.removeprefix("--").partition(" ")
-        value = getattr(self, name.replace("-", "_"))
+        value = getattr(self, name.replace("-", "_"), None)
         if not values:
             return value not in (None, False, 0, "none", (), {})
         return bool(set(values.split("|")) & set(value if isinstance(value, tuple) else (value,)))

@@ -48,6 +48,7 @@ def audit(run: Run, config: AuditConfig, progress: Progress | None = None) -> di
     # Lazily: drawing needs matplotlib.
     from medimg.audit.report import write
 
+    config.require_effect()
     progress = progress or (lambda what, done, total: None)
     ours = subject(run, config.seed)
     theirs = subject(Run.load(config.twin), config.seed) if config.twin else None
@@ -95,7 +96,6 @@ def cost(run: Run, config: AuditConfig) -> str | None:
 
 def _check(config: AuditConfig, ours: Subject, theirs: Subject | None) -> None:
     """Before the first model is trained."""
-    config.require_effect()
     for name in config.attack:
         if name not in ATTACKS:
             raise InputError(f"--attack {name}: choose among {', '.join(ATTACKS)}")

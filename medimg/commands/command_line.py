@@ -1,5 +1,6 @@
 """Configurations as Click options, and errors as one line."""
 
+import contextlib
 import dataclasses
 import sys
 import typing
@@ -13,6 +14,27 @@ from medimg.options import Config, flag
 from medimg.untrusted.printable import printable
 
 
+class UsageRefused(click.ClickException):
+    """What Click says of words that it can't parse, in one line."""
+
+    exit_code = 2
+
+    def show(self, file=None) -> None:
+        """As other errors are shown."""
+        click.echo(f"medimg: error: {_one_line(self)}", err=True)
+
+
+@contextlib.contextmanager
+def _usage_in_one_line():
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        help = f" ('{error.ctx.command_path} --help' tells more)" if error.ctx else ""
+        raise UsageRefused(error.format_message() + help) from error
+
+
 class Command(click.Command):
     """A command whose user errors are one line and exit code 2, and Ctrl-C exits 130."""
 
@@ -21,6 +43,11 @@ class Command(click.Command):
         name_places(self.params)
         self.params.append(click.Option(["--config"], type=click.Path(), help="YAML file of options; flags win."))
         self.params.append(click.Option(["--debug"], is_flag=True, help="Show the traceback of an error."))
+
+    def make_context(self, *args, **kwargs) -> click.Context:
+        """Parse the words."""
+        with _usage_in_one_line():
+            return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context):
         """Run the command; an InputError becomes one line."""
@@ -81,6 +108,16 @@ class Group(click.Group):
 
     command_class = Command
 
+    def make_context(self, *args, **kwargs) -> click.Context:
+        """Parse the words up to the command."""
+        with _usage_in_one_line():
+            return super().make_context(*args, **kwargs)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]):
+        """The command and its arguments."""
+        with _usage_in_one_line():
+            return super().resolve_command(ctx, args)
+
 
 Group.group_class = type
 
@@ -119,7 +156,7 @@ class GroupWithDefault(Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Without arguments the default command says what it lacks."""
-        return super().parse_args(ctx, args or ["--help"])
+        return super().parse_args(ctx, args or ([] if ctx.resilient_parsing else ["--help"]))
 
     def resolve_command(self, ctx: click.Context, args: list[str]):
         """The command and its arguments; the default one has no name of its own in usage and errors."""
