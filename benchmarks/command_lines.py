@@ -23,19 +23,43 @@ from pathlib import Path
 import click
 from click.testing import CliRunner
 
-LINES, SEED, PATIENCE = 2000, 0, 20
+LINES, SEED, PATIENCE = 2000, 0, 15
 # Commands that end with 1 where something they were asked to look at is broken.
 ONE = ("predict", "data inspect", "federate verify", "doctor")
 VALUES = (
     *("", " ", "nan", "inf", "-inf", "-1", "0", "1", "0.5", "1e308", "-1e308", "1e-320", str(10**30), str(2**63)),
     *("é́ß漢字🫁", "\u202e", "a\nb", "../..", "k=v", "=", "a=b=c", "none", "null", "[1, 2]", "--help", "%s", "x" * 300),
 )
+NUMBERS = ("0", "1", "2", "3", "8", "16", "0.1", "0.5", "0.9", "1e-320", "1e308", "64", "1000", str(2**40))
+TEXTS = (
+    "none",
+    "folder",
+    "age",
+    "label",
+    "patient",
+    "site",
+    "mlp",
+    "vgg16",
+    "dct",
+    "p1",
+    "(",
+    ".*",
+    "0.3",
+    "70/15/15",
+    "2",
+)
 # Of numbers that may be as large as one likes, and then take as long.
 SMALL = {
     **dict.fromkeys(("epochs", "rounds", "seeds", "count", "tune", "cnn_epochs", "local_epochs", "local_steps"), "1"),
     **{"bootstrap": "20", "most_rows": "50", "image_size": "32", "patients": "20", "samples": "10"},
 }
-QUICK = ("epochs", "rounds", "seeds", "bootstrap", "image_size", "samples", "localisation_count", "count")
+# So that what goes through ends soon.
+BASE = {
+    "federate": ["--no-comparison"],
+    "judge": ["--train-with", "logistic-regression", "--cnn-epochs", "1", "--bootstrap", "100"],
+    "compare": ["--baseline", "logistic-regression"],
+}
+QUICK = ("epochs", "rounds", "seeds", "bootstrap", "image_size", "count")
 
 
 @dataclass(frozen=True)
@@ -61,6 +85,8 @@ def made(root: Path) -> World:
     from medimg.evaluation.evaluate import evaluate
     from medimg.preparation.prepare import prepare
     from medimg.training.train import train
+    from synthetic.config import SynthesizeConfig
+    from synthetic.synthesize import synthesize
 
     drawing = PhantomConfig(patients=60, phantom_size=32, opacity_size=0.2, images_per_patient=1)
     images = prepare("phantom", None, root / "images", PrepareConfig(), drawing).root
@@ -79,7 +105,9 @@ def made(root: Path) -> World:
         folder = films / ("normal", "pneumonia")[number % 2]
         folder.mkdir(parents=True, exist_ok=True)
         (folder / file.name).write_bytes(file.read_bytes())
-    right = {name: str(root / name) for name in ("images", "tables", "run", "table run", "federated run", "films")}
+    synthesize(rows, root / "synthetic", SynthesizeConfig(model="marginals"))
+    names = ("images", "tables", "run", "table run", "federated run", "films", "synthetic")
+    right = {name: str(root / name) for name in names}
     right |= {"csv": str(root / "rows.csv"), "yaml": str(_written(root / "good.yaml", b"seed: 1\n"))}
     return World(root, right, tuple(map(str, _broken(root))))
 
@@ -140,22 +168,34 @@ def words_of(
 ) -> list[str]:
     """One command line."""
     # Where all is right it takes long: a path is wrong, or one more value is given.
-    lost = draw.random() < 0.4
+    lost = draw.random() < 0.35
     words, options = list(name), []
     places = [p for p in command.params if isinstance(p, click.Argument) or (p.required and p.name != "out")]
     astray = draw.choice(places) if places and lost else None
     for param in places:
         value = _place(draw, param, world, param is astray)
         words += [param.opts[0], value] if isinstance(param, click.Option) else [value]
+    options += BASE.get(" ".join(name), []) if draw.random() < 0.8 else []
+    if world.right["tables"] in words and "model" in {p.name for p in command.params} and name[0] != "synthesize":
+        options += ["--model", "mlp"]
+    elif world.right["images"] in words and name[0] == "synthesize":
+        options += ["--model", "dcgan"]
     for param in command.params:
         if param.name == "out":
             options += ["--out", _out(draw, world, number)]
-        elif param.name in QUICK:
+        elif (
+            param.name in QUICK
+            and name[0] != "judge"
+            and (world.right["images"] in words or param.name != "image_size")
+        ):
             options += [param.opts[0], SMALL.get(param.name, "1")]
     # --debug asks for the traceback.
     taken = {*places, *(p for p in command.params if p.name in ("out", "debug"))}
+    if draw.random() < 0.8:
+        # It is refused nearly always.
+        taken.update(p for p in command.params if p.name == "config")
     others = [p for p in command.params if isinstance(p, click.Option) and p not in taken]
-    for param in draw.sample(others, min(len(others), draw.choice((0, 1, 1, 2)) + (not lost))):
+    for param in draw.sample(others, min(len(others), draw.choice((0, 0, 0, 1)) + (not lost))):
         options += _option(draw, param, world)
     return [*words, *options]
 
@@ -172,6 +212,8 @@ def _place(draw: random.Random, param: click.Parameter, world: World, astray: bo
         )
     if param.name == "port":
         return draw.choice(("0", "-1", "99999", "x"))
+    if param.metavar == "DATA2" and not astray:
+        return world.right[draw.choice(("synthetic", "synthetic", "images", "films", "tables"))]
     kind = next(
         (kinds[word] for word in kinds if word in f"{param.name} {(param.metavar or '').lower()}"), kinds["data"]
     )
@@ -182,20 +224,21 @@ def _place(draw: random.Random, param: click.Parameter, world: World, astray: bo
 
 def _out(draw: random.Random, world: World, number: int) -> str:
     fresh = f"out-{number}"
-    return draw.choice((*[fresh] * 6, world.right["csv"], world.right["tables"], world.right["run"], "", "/dev/null/x"))
+    return draw.choice(
+        (*[fresh] * 12, world.right["csv"], world.right["tables"], world.right["run"], "", "/dev/null/x")
+    )
 
 
 def _option(draw: random.Random, param: click.Option, world: World) -> list[str]:
     if param.is_flag:
         # What is at a place of our own must stay.
         return [] if param.name in ("overwrite", "expose") else [draw.choice((*param.opts, *param.secondary_opts))]
-    choices = getattr(param.type, "choices", None)
-    values = draw.choice((VALUES, VALUES, world.wrong, tuple(world.right.values()), choices or VALUES))
-    value = str(draw.choice(values))
+    plain = getattr(param.type, "choices", None) or (TEXTS if param.type.name in ("text", "place") else NUMBERS)
+    value = str(draw.choice(draw.choice((VALUES, world.wrong, tuple(world.right.values()), *[plain] * 5))))
     if param.name == "config" and draw.random() < 0.5:
         value = draw.choice([path for path in (*world.wrong, world.right["yaml"]) if path.endswith(".yaml")])
-    if draw.random() < 0.2 and str(param.type) not in ("Choice",):
-        value = f"age={value}"
+    if draw.random() < (0.8 if param.metavar and "=" in param.metavar else 0.05):
+        value = f"{draw.choice(('age', 'pain', 'width', 'l2', 'normal'))}={value}"
     return [param.opts[0], value]
 
 

@@ -14,7 +14,7 @@ from medimg.data.dataset import SPLITS, Dataset
 from medimg.data.positive import plain, positive_class
 from medimg.data.splits import parts_note
 from medimg.errors import InputError
-from medimg.evaluation.classes import match_classes, targets_in_order
+from medimg.evaluation.classes import check_kind, match_classes, targets_in_order
 from medimg.evaluation.copied_rows import copied_rows, copies_note, equal_note
 from medimg.evaluation.operating_point import OperatingPoint, operating_point
 from medimg.evaluation.overlap import find_overlap, require_others
@@ -152,6 +152,7 @@ def _subject(run: Run, config: EvaluateConfig, description: dict) -> Subject:
         dataset = run.dataset()
     else:
         dataset = Dataset.load(Path(config.data))
+    check_kind(dataset, description)
     order = match_classes(dataset, description["task"], tuple(description["classes"]))
     split = None if config.split == "all" else config.split
     everything, rows = dataset.rows(split), dataset.rows(split, labelled=True)

@@ -9,6 +9,7 @@ import pandas as pd
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.calibrator import activation, calibrated
+from medimg.evaluation.classes import check_kind
 from medimg.pipeline.batches import batches
 from medimg.pipeline.pixels import PixelCache
 from medimg.tables.preprocessing import Preprocessing
@@ -56,13 +57,6 @@ def predict(
     """
     check_kind(dataset, description)
     return predict_rows(model, rows, description, dataset.root, batch_size, progress)
-
-
-def check_kind(dataset: Dataset, description: dict) -> None:
-    """Refuse images for a model of a table, and the reverse."""
-    if ("preprocessing" in description) != dataset.is_table:
-        have, needs = ("rows of a table", "images") if dataset.is_table else ("images", "a table")
-        raise InputError(f"{dataset.root}: holds {have}; this model needs {needs}")
 
 
 def predict_rows(
