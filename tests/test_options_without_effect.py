@@ -298,8 +298,8 @@ def test_an_option_that_does_nothing_is_refused_by_name(command, config, name, a
     field = field_of(config, name)
     given = [word.format(file=world["file"]) for word in other_value(field)]
     result = medimg(*line(command, about, useless, world), *given)
-    if command == "judge":
-        # Its Datasets are read first, and these are not synthetic.
+    if command in ("judge", "compare"):
+        # What they judge and compare is read first, and here is no synthetic Dataset nor an evaluated Run.
         kinds = (about.lstrip("!"),)
         with pytest.raises(ValueError, match=f"^{flag(name)}: is for .*; leave it out$"):
             parsed(command, config, [*line(command, about, useless, world), *given]).require_effect(*kinds)

@@ -51,11 +51,11 @@ def compare(runs: list[Run], out: Path, config: CompareConfig, progress: Progres
     _check_options(config, out)
     if not runs:
         raise InputError("no RUN is given; name at least two, or one of a table")
-    config.require_effect(of_data("preprocessing" in runs[0].description()))
     evaluated, notes = align([read(run) for run in runs])
     first = evaluated[0]
     _check_truth(first)
     models = candidates(evaluated)
+    config.require_effect(of_data(first.unit == "row"))
     names = names if first.unit == "row" else ()
     if len(models) + len(names) < 2:
         why = "the Runs differ in --seed only" if len(runs) > 1 else "one Run is given"

@@ -60,7 +60,8 @@ def train(
         data = Dataset.load(data, joins_copies=not config.is_private)
     dataset, given = data, config
     config = config.resolved(dataset.unit)
-    given.require_effect(of_data(dataset.is_table), resolved=config)
+    if not resume:
+        given.require_effect(of_data(dataset.is_table), resolved=config)
     real = dataset = parts_of(dataset, config.to_dict())
     if config.audit_holdout:
         unseen.check(real, config)
