@@ -10,6 +10,7 @@ from medimg.option_groups import (
     ColumnOptions,
     ColumnTypeOptions,
     DecodingOptions,
+    FewLabelsOptions,
     FilePatternOptions,
     ImageColumnOptions,
     ImageOptions,
@@ -84,7 +85,7 @@ CALIBRATIONS = ("none", "temperature", "platt", "isotonic")
 
 
 @dataclass(frozen=True)
-class TrainConfig(PublicOptions, PrivacyOptions, TableOptions, ImageOptions, ModelOptions):
+class TrainConfig(PublicOptions, PrivacyOptions, TableOptions, FewLabelsOptions, ImageOptions, ModelOptions):
     """Options of `medimg train`."""
 
     epochs: int | None = option(None, "Most epochs of the first phase (default: 20; tables 200).", minimum=0)
@@ -108,9 +109,13 @@ class TrainConfig(PublicOptions, PrivacyOptions, TableOptions, ImageOptions, Mod
         minimum=0,
     )
     plateau_factor: float = option(0.3, "What the learning rate is multiplied by on a plateau.", above=0.0, maximum=1.0)
-    balance: str = option("none", "Class imbalance.", choices=("none", "class-weight", "weighted-sampling"))
+    balance: str = option(
+        "none",
+        "Class imbalance: weights in the loss, draws by class, made examples (SMOTE), focal loss or balanced softmax.",
+        choices=("none", "class-weight", "weighted-sampling", "smote", "focal", "balanced-softmax"),
+    )
     extra: str | None = option(None, "A synthetic Dataset whose rows join the training part.", metavar="DATA2")
-    augment: str = option("none", "Augmentation of training images.", choices=("none", "light", "standard"))
+    augment: str = option("none", "Augmentation of training images.", choices=("none", "light", "standard", "strong"))
     views: int = option(
         0, "Augmented views of each image in all (0: a fresh one every epoch); finite ones can be cached.", minimum=0
     )
@@ -137,6 +142,8 @@ class TrainConfig(PublicOptions, PrivacyOptions, TableOptions, ImageOptions, Mod
             "patience": 0 if self.is_private else 20 if row else 5,
             "plateau_patience": 0 if self.is_private else 10 if row else 2,
             "dropout": 0.5 if row else 0.2,
+            # Squared distances of probabilities are small beside cross-entropies.
+            "unlabelled_weight": 10.0 if self.paradigm == "mean-teacher" else 1.0,
         }
         given = {name: getattr(self, name) for name in defaults}
         return dataclasses.replace(self, **{name: defaults[name] for name, value in given.items() if value is None})

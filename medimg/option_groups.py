@@ -144,6 +144,52 @@ class PrivacyOptions(Config):
                 raise InputError(f"{flag(name)}: protects nobody without --dp-epsilon, e.g. 3")
 
 
+PARADIGMS = ("supervised", "pseudo-label", "fixmatch", "mean-teacher", "simclr")
+
+
+@dataclass(frozen=True)
+class FewLabelsOptions(Config):
+    """How images without labels are learnt from."""
+
+    paradigm: str = option(
+        "supervised",
+        "From labelled images alone; or from unlabelled ones of the training part too: by pseudo-labels, FixMatch, a "
+        "mean teacher, or features of SimCLR.",
+        choices=PARADIGMS,
+    )
+    labelled_fraction: float = option(
+        1.0,
+        "Share of the training patients, of each class, whose labels are used; those of the others are put away.",
+        above=0.0,
+        maximum=1.0,
+    )
+    confidence: float = option(
+        0.95,
+        "pseudo-label, fixmatch: least probability of a class that makes it an image's target.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    pseudo_rounds: int = option(2, "pseudo-label: times that labels are given and learnt from.", minimum=1, maximum=4)
+    unlabelled_ratio: int = option(
+        3, "fixmatch, mean-teacher: unlabelled images in a step for each labelled one.", minimum=1
+    )
+    unlabelled_weight: float | None = option(
+        None,
+        "pseudo-label, fixmatch, mean-teacher: weight of unlabelled images' loss (default: 1; mean-teacher 10).",
+        minimum=0.0,
+    )
+    teacher_decay: float = option(
+        0.99, "mean-teacher: what a step leaves of the running mean of weights.", minimum=0.0, maximum=1.0
+    )
+    pretrain_epochs: int = option(20, "simclr: most epochs that features are learnt without labels.", minimum=1)
+    contrast_temperature: float = option(0.5, "simclr: temperature of the cosines.", above=0.0)
+
+    @property
+    def is_semi_supervised(self) -> bool:
+        """Learns from unlabelled images."""
+        return self.paradigm != "supervised"
+
+
 @dataclass(frozen=True)
 class DecodingOptions(Config):
     """How images are decoded; of every source of images."""

@@ -9,7 +9,7 @@ import pandas as pd
 from medimg.comparison.candidates import Candidate
 from medimg.comparison.reading import Decided, Evaluated
 from medimg.data.dataset import Dataset
-from medimg.data.holdout import parts_of
+from medimg.data.parts import parts_of
 from medimg.errors import InputError
 from medimg.evaluation.predictions import Predictions, as_written
 from medimg.privacy.ledger import is_private

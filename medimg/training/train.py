@@ -10,8 +10,9 @@ import tensorflow as tf
 from medimg import atomic
 from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
-from medimg.data.holdout import HELD_OUT, parts_of
+from medimg.data.holdout import HELD_OUT
 from medimg.data.leakage import require_no_leakage
+from medimg.data.parts import parts_of
 from medimg.data.synthetic_rows import with_extra
 from medimg.errors import InputError
 from medimg.evaluation.answers import Answers
@@ -21,7 +22,7 @@ from medimg.lock import writes
 from medimg.models.saving import save_model
 from medimg.run import Run, environment, resumable
 from medimg.training import data as data_material
-from medimg.training import images, private, table, unseen
+from medimg.training import few_labels, images, private, table, unseen
 from medimg.training.checkpoint import Checkpoints
 from medimg.training.lineage import Lineage, lineage_of
 from medimg.training.longer import goes_on, longer
@@ -69,6 +70,9 @@ def train(
     kind = kind_of(dataset)
     data_material.check(dataset)
     kind.check(config)
+    few_labels.check(dataset, config)
+    if config.labelled_fraction < 1:
+        listener.note(few_labels.statement(dataset))
     if config.calibrate != "none":
         require_validation(config.calibrate, dataset)
     if config.is_private:
