@@ -162,6 +162,11 @@ class EvaluateConfig(Config):
         "Calibrate the Run's probabilities on its validation part from now on, or none: undo (default: as the Run is).",
         choices=CALIBRATIONS,
     )
+    by: str | None = option(
+        None,
+        "Columns of the manifest whose groups are measured apart, with a width for numbers: sex,age:10,site.",
+        metavar="COLUMN[:WIDTH],...",
+    )
     prevalence: float | None = option(
         None, "Share of a population that has the positive class: adds PPV and NPV there.", above=0.0, maximum=0.999999
     )

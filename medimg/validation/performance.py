@@ -15,6 +15,7 @@ from medimg.evaluation.calibration import reliability
 from medimg.evaluation.intervals import Measured
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.recalibration import cox, miscalibration, update_of, updated
+from medimg.evaluation.subgroups import bands
 from medimg.evaluation.summary import summarise, summarise_groups
 from medimg.evaluation.thresholds import Rule, choose
 
@@ -121,7 +122,9 @@ def subgroups(predictions: Predictions, rows: pd.DataFrame, resamples: int, seed
     found = {}
     for column in ("site", "sex", "age"):
         if column in rows:
-            groups = rows[column].fillna("").astype(str) if column != "age" else _bands(rows[column])
+            ages = column == "age"
+            values = rows[column]
+            groups = bands(pd.to_numeric(values, errors="coerce"), _BAND) if ages else values.fillna("").astype(str)
             measured = summarise_groups(predictions, groups, rows["patient"], resamples, seed)
             if measured:
                 found[column] = measured
@@ -131,9 +134,3 @@ def subgroups(predictions: Predictions, rows: pd.DataFrame, resamples: int, seed
 def with_threshold(predictions: Predictions, threshold) -> Predictions:
     """The same answers, decided by another threshold."""
     return replace(predictions, threshold=threshold)
-
-
-def _bands(ages: pd.Series) -> pd.Series:
-    years = pd.to_numeric(ages, errors="coerce")
-    low = (years // _BAND * _BAND).astype("Int64")
-    return (low.astype(str) + "-" + (low + _BAND - 1).astype(str)).where(years.notna(), "")

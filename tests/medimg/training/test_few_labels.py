@@ -61,7 +61,7 @@ def test_patients_are_hidden_by_class_and_smaller_fractions_lie_in_larger(tmp_pa
     assert set(hide(table, 0.2, seed=4).rows("train", labelled=True)["patient"]) != set(kept[0.2]["patient"])
     # However small, each class keeps a patient.
     assert hide(table, 1e-6, seed=0).rows("train", labelled=True)["label"].nunique() == 2
-    with pytest.raises(InputError, match="--labelled-fraction 0.99999: hides none"):
+    with pytest.raises(InputError, match=r"--labelled-fraction 0\.99999: hides none"):
         hide(table, 0.99999, seed=0)
 
 

@@ -87,7 +87,9 @@ def test_made_images_join_training_alone(frozen, tmp_path):
     data = rare(tmp_path / "data")
     options = {**SMALL, "balance": "smote", **({"freeze": "backbone"} if frozen else {})}
     run = train(data.root, tmp_path / "run", TrainConfig(**options, augment="light", views=1))
-    plain = train(data.root, tmp_path / "plain", TrainConfig(**{**options, "balance": "none"}, augment="light", views=1))
+    plain = train(
+        data.root, tmp_path / "plain", TrainConfig(**{**options, "balance": "none"}, augment="light", views=1)
+    )
     weights = [r.model().get_weights() for r in (run, plain)]
     assert not np.array_equal(weights[0][-1], weights[1][-1])
     # Validation is as it was: without an epoch both say the same of it.
