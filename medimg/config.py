@@ -7,6 +7,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from medimg.option_groups import (
+    AdaptOptions,
     ColumnOptions,
     ColumnTypeOptions,
     DecodingOptions,
@@ -85,7 +86,9 @@ CALIBRATIONS = ("none", "temperature", "platt", "isotonic")
 
 
 @dataclass(frozen=True)
-class TrainConfig(PublicOptions, PrivacyOptions, TableOptions, FewLabelsOptions, ImageOptions, ModelOptions):
+class TrainConfig(
+    PublicOptions, PrivacyOptions, TableOptions, AdaptOptions, FewLabelsOptions, ImageOptions, ModelOptions
+):
     """Options of `medimg train`."""
 
     epochs: int | None = option(None, "Most epochs of the first phase (default: 20; tables 200).", minimum=0)

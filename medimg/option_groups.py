@@ -191,6 +191,21 @@ class FewLabelsOptions(Config):
 
 
 @dataclass(frozen=True)
+class AdaptOptions(Config):
+    """How a model is made for another source's images."""
+
+    adapt: str | None = option(
+        None, "Dataset of another source, whose training images are used without their labels.", metavar="DATA2"
+    )
+    adapt_method: str = option(
+        "adabn",
+        "--adapt: statistics of BatchNorm from DATA2's images (adabn), or features that vary alike (coral).",
+        choices=("adabn", "coral"),
+    )
+    adapt_weight: float = option(1.0, "--adapt-method coral: weight of the distance of covariances.", above=0.0)
+
+
+@dataclass(frozen=True)
 class DecodingOptions(Config):
     """How images are decoded; of every source of images."""
 

@@ -33,6 +33,7 @@ class Material:
         val: the same of the validation part.
         val_targets: its targets.
         patients: (N,), the patient of each training example.
+        others: images of another source that the model is adapted to, or None.
     """
 
     train: PixelCache | np.ndarray
@@ -44,6 +45,7 @@ class Material:
     val: PixelCache | np.ndarray
     val_targets: np.ndarray
     patients: np.ndarray
+    others: PixelCache | None = None
 
     @property
     def unlabelled(self) -> np.ndarray:
@@ -52,7 +54,7 @@ class Material:
 
     def close(self) -> None:
         """Free memory and disk."""
-        for part in (self.train, self.val):
+        for part in (self.train, self.val, self.others):
             if isinstance(part, PixelCache):
                 part.close()
 

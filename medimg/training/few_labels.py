@@ -20,6 +20,7 @@ from medimg.learners.fixmatch import fixmatch
 from medimg.learners.mean_teacher import mean_teacher
 from medimg.learners.pseudo_labels import sure
 from medimg.learners.simclr import contrastive
+from medimg.listener import Listener
 from medimg.pipeline.balance import epoch_order
 from medimg.pipeline.batches import steady
 from medimg.training import features as frozen
@@ -49,12 +50,15 @@ class Views:
     predict: Callable[[tf.keras.Model, np.ndarray | None], np.ndarray]
 
 
-def check(dataset: Dataset, config: TrainConfig) -> None:
-    """Refuse a paradigm that the Dataset has nothing for.
+def check(dataset: Dataset, config: TrainConfig, listener: Listener) -> None:
+    """Refuse a paradigm that the Dataset has nothing for; tell how many labels are used where not all are.
 
     Raises:
         InputError: names the option and the remedy.
     """
+    if config.labelled_fraction < 1:
+        known, everyone = (dataset.rows("train", labelled=one)["patient"].nunique() for one in (True, False))
+        listener.note(f"labels of {known} of {everyone} training patients are used, all of validation and test")
     if not config.is_semi_supervised:
         return
     if config.balance in ("smote", "weighted-sampling"):
@@ -67,12 +71,6 @@ def check(dataset: Dataset, config: TrainConfig) -> None:
             f"--paradigm {config.paradigm}: no image of split 'train' is without a label; give --labelled-fraction, or "
             "prepare with unlabelled images"
         )
-
-
-def statement(dataset: Dataset) -> str:
-    """How many training patients' labels are used."""
-    known, all_of_them = (dataset.rows("train", labelled=one)["patient"].nunique() for one in (True, False))
-    return f"labels of {known} of {all_of_them} training patients are used, all of validation and test"
 
 
 def plan(planned: list[Phase], config: TrainConfig) -> list[Phase]:
@@ -146,7 +144,7 @@ def pretraining(stage: Stage, model: tf.keras.Model, views: Views, material: Mat
         def two_views(epoch, chosen):
             return (views.strong(2 * epoch, chosen), views.strong(2 * epoch + 1, chosen)), chosen
 
-        return _by_epoch(rows, (size,), two_views, epochs)
+        return by_epoch(rows, (size,), two_views, epochs)
 
     def probe() -> np.ndarray:
         known = views.predict(extractor, np.arange(len(material.targets)))
@@ -224,10 +222,10 @@ def _paired(views: Views, material: Material, seed: int, sizes: tuple[int, int, 
         )
         return batch if weights is None else (*batch, tf.gather(weights, known))
 
-    return _by_epoch(rows, (labelled + others,), fetch, epochs)
+    return by_epoch(rows, (labelled + others,), fetch, epochs)
 
 
-def _by_epoch(rows: Callable, shape: tuple[int], fetch: Callable, epochs: tuple[int, int]):
+def by_epoch(rows: Callable, shape: tuple[int], fetch: Callable, epochs: tuple[int, int]):
     """tf.data of what `fetch` makes of (epoch, indices), for each row of `rows(epoch)`."""
 
     def one_epoch(epoch):

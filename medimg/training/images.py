@@ -18,9 +18,9 @@ from medimg.pipeline.pixels import ImageForm, PixelCache, image_form
 from medimg.pipeline.whitening import Whitening, image_sums
 from medimg.pipeline.whitening import whitening as learnt
 from medimg.run import Run
+from medimg.training import adaptation, few_labels, phases
 from medimg.training import data as data_material
 from medimg.training import features as frozen
-from medimg.training import few_labels, phases
 from medimg.training.data import Material
 from medimg.training.few_labels import Views
 from medimg.training.loop import Stage
@@ -126,7 +126,12 @@ def prepare(model: tf.keras.Model, phase: Phase) -> None:
 
 def gather(dataset: Dataset, config: TrainConfig, description: dict, folder: Path, progress) -> Material:
     """Decode both parts and settle order, weights and augmentation."""
-    return data_material.gather(dataset, config, description["channels"], folder, progress)
+    channels = description["channels"]
+    material = data_material.gather(dataset, config, channels, folder, progress)
+    other = adaptation.other_source(dataset, config)
+    if other is not None:
+        material.others = adaptation.pixels_of(other, config, channels, folder)
+    return material
 
 
 def fitted(model: tf.keras.Model, phase: Phase, config: TrainConfig) -> tf.keras.Model:
@@ -140,6 +145,8 @@ def stage(model: tf.keras.Model, phase: Phase, material: Material, config: Train
     """What the phase fits and on what: the whole model on pixels, or the head on features computed once."""
     on = _on_features if _caches_features(phase, config) else _on_pixels
     supervised, views = on(model, phase, material, config, listener)
+    if material.others is not None and config.adapt_method == "coral" and on is _on_pixels:
+        return adaptation.with_coral(supervised, views, material, config)
     if phase.name == few_labels.PRETRAIN:
         return few_labels.pretraining(supervised, model, views, material, config)
     return few_labels.stage(supervised, phase, views, material, config, listener)

@@ -22,7 +22,14 @@ from medimg.training.losses import balanced_loss
 from medimg.training.phases import Phase
 
 # Options that are about images; giving them with a table is a mistake rather than a wish.
-_OF_IMAGES = {"augment": "none", "freeze": "none", "weights": "none", "fine_tune_epochs": 0, "paradigm": "supervised"}
+_OF_IMAGES = {
+    "augment": "none",
+    "freeze": "none",
+    "weights": "none",
+    "fine_tune_epochs": 0,
+    "paradigm": "supervised",
+    "adapt": None,
+}
 # Rows preprocessed and predicted at once in validation.
 _BLOCK = 65_536
 
