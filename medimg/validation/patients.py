@@ -72,6 +72,9 @@ def opened(data: Path, description: dict, config: ValidateConfig, progress=None)
         options = PrepareConfig(
             split="100/0/0",
             on_duplicates="group",
+            # As `predict` reads a file.
+            image_size=description.get("prepared_size"),
+            intensity="max" if description.get("white") == 0 else "auto",
             patient_pattern=config.patient_pattern,
             positive=description["classes"][1] if description["task"] == "binary" else None,
         )
