@@ -122,10 +122,10 @@ def classes_of(
     joint = SEPARATOR if separator else joint_of(levels)[0]
     several = next((name for name in levels if joint and joint in name), None)
     if several:
-        none = "" if joint == SEPARATOR else ", or say --label-separator none where it is one"
+        none = "" if joint == SEPARATOR else ", or say --label-separator none"
         raise InputError(
-            f"{where} holds '{shown(several)}', several labels by its '{joint}': a table's row has one; write it "
-            f"otherwise{none}"
+            f"{where} holds '{shown(several)}': is it one label or several? A table's row has one: write it without "
+            f"'{joint}'{none}"
         )
     if len(levels) < 2:
         found = f"only one class, '{shown(next(iter(levels)))}'" if levels else "no labels"
