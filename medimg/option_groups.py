@@ -207,8 +207,8 @@ class ColumnOptions(Config):
     )
     label_separator: str | None = option(
         None,
-        "csv: between several labels of an image, or 'none' (default: '|', else ';' or ',' where that is plain); table: "
-        "'none' alone.",
+        "csv: between several labels of an image, or 'none' (default: '|', else ';' or ',' where that is plain); "
+        "table: 'none' alone.",
         metavar="SIGN",
     )
     patient_column: str = option("patient", "csv, table: column of patients.")
