@@ -107,7 +107,8 @@ def miscalibration(calibration: dict) -> list[str]:
     for name, one in {"": calibration, **calibration.get("per_class", {})}.items():
         of, slope, intercept = f" of {name}" if name else "", one["slope"], one["intercept"]
         if _beside(slope, 1):
-            how = "too extreme" if slope["value"] < 1 else "not extreme enough"
+            how = "not extreme enough" if slope["value"] > 1 else "too extreme"
+            how = how if slope["value"] > 0 else "against what happened"
             reasons.append(f"calibration slope{of} {interval(slope)}, not 1: probabilities are {how}")
         if _beside(intercept, 0):
             how = "too high" if intercept["value"] < 0 else "too low"

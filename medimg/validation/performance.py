@@ -21,6 +21,8 @@ from medimg.evaluation.thresholds import Rule, choose
 MEASURED = ("auroc", "sensitivity", "specificity", "brier")
 # Patients with, and without, the finding below which an update is rough (Collins et al., Stat. Med. 35, 2016).
 ENOUGH = 100
+# Of a kind below which nothing that takes both kinds is judged.
+FEWEST = 10
 _BAND = 20  # years of an age band
 
 
