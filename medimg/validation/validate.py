@@ -193,7 +193,7 @@ def _kinds(predictions: Predictions | None) -> list[str]:
 
 
 def _worth(own: Side | None, here: Side, rule, config: ValidateConfig, few: bool) -> dict:
-    """`auroc`, `drop`, `threshold`, `calibration`, `subgroups` of validation.json; of few, none that takes both kinds."""
+    """`auroc`, `drop`, `threshold`, `calibration`, `subgroups` of validation.json: of few, none of both kinds."""
     none = {name: {"value": None, "low": None, "high": None} for name in performance.MEASURED}
     if here.predictions is None:
         empty = {"value": None, "transported": None, "own": None, "rechosen": None}

@@ -136,7 +136,7 @@ def test_which_class_is_positive(tmp_path):
 
 
 def test_a_label_with_a_sign_is_one_where_that_is_said(tmp_path):
-    table = "age,label\n" + "".join(f"{i},{('a;b', 'b', 'a')[i % 3]}\n" for i in range(30))
+    table = "age,label\n" + "".join(f"{40 + i * i % 17 + i / 8},{('a;b', 'b', 'a')[i % 3]}\n" for i in range(30))
     assert make(tmp_path, table, label_separator="none").classes == ("a", "a;b", "b")
     with pytest.raises(InputError, match="--label-separator ;: a table's row has one label"):
         make(tmp_path, table, label_separator=";")
