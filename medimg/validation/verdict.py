@@ -11,6 +11,7 @@ NOTHING = "no shift shown"
 DIFFERS = "the data differ, the performance holds"
 UPDATE = "ranks patients as well here, but probabilities or threshold do not carry over: recalibrate before use"
 WORSE = "performs worse here: not to be used as it is"
+CHANCE = "not shown to rank patients better than chance here: not to be used"
 UNLABELLED = {False: "unlabelled: no shift shown", True: "unlabelled: the data differ, the performance is not known"}
 
 
@@ -36,15 +37,18 @@ def verdict(result: dict) -> tuple[str, list[str]]:
         reasons.append(f"proposed for here: {result['calibration']['proposal']['words']}")
     if worse:
         return WORSE, reasons + said
+    low = result["auroc"]["here"]["low"]
+    if low is not None and low <= 0.5:
+        return CHANCE, reasons + said
     if updates or fallen:
         return UPDATE, reasons + said
     words = DIFFERS if differ else NOTHING
-    if auroc["value"] is None or auroc["high"] is None:
+    if result["own_rows"] == result["n"]:
+        words += "; but these are the Run's own test patients, no other hospital's"
+    elif auroc["value"] is None or auroc["high"] is None:
         words += "; no drop of AUROC could be measured"
     elif auroc["high"] > _MATTERS:
         words += f"; too few patients to exclude a drop of AUROC by {auroc['high']:.2f}"
-    if result["own_rows"] == result["n"]:
-        words += "; but these are the Run's own test patients, no other hospital's"
     return words, reasons + said
 
 

@@ -141,6 +141,15 @@ def test_noise_for_images_performs_worse(home, tmp_path):
     assert "mends" in result["calibration"]["proposal"]["words"] or result["calibration"]["slope"]["value"] > 0
 
 
+def test_what_ranks_no_better_than_chance_at_home_and_here_does_not_hold(tmp_path):
+    data = grained(with_people(write_data(tmp_path / "data", n=400)))
+    run = write_run(tmp_path / "run", data, [0.0, 0.0], [0.0, 0.0])
+    evaluate(run, EvaluateConfig(bootstrap=50))
+    result, _ = validate(run, hospital(tmp_path / "elsewhere"), CONFIG)
+    assert result["drop"]["auroc"]["value"] == 0
+    assert result["verdict"] == "not shown to rank patients better than chance here: not to be used"
+
+
 def test_older_patients_alone_differ_without_harm(home, tmp_path):
     result, _ = validate(home, hospital(tmp_path / "older", older=15), CONFIG)
     assert result["verdict"].startswith("the data differ, the performance holds")
