@@ -114,6 +114,7 @@ def test_a_dataset_its_files_and_their_sources_get_what_evaluate_said(world, tmp
         assert not found["warnings"].str.contains("pixels|colour|grey|12-bit").any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", [None, 20], indirect=True)
 def test_others_read_a_file_as_predict_does(world, tmp_path):
     source, dataset, run = world
@@ -129,7 +130,10 @@ def test_others_read_a_file_as_predict_does(world, tmp_path):
     validated = results(folder / "predictions.csv")
     names = [str(source / name) for name in validated["image"]]
     np.testing.assert_allclose(validated["p_good"].astype(float), expected[names], atol=1e-6)
-    served = tf.saved_model.load(str(export(run, tmp_path / "model", ExportConfig(samples=2)))).signatures
+    exported = export(run, tmp_path / "model", ExportConfig(samples=2))
+    size = dataset.preparation["options"]["image_size"]
+    assert ("stretched to 20 px" in (exported / "model_card.md").read_text()) == (size == 20)
+    served = tf.saved_model.load(str(exported)).signatures
     answer = served["serving_default"](tf.constant([(source / name).read_bytes() for name in files]))
     # Resized in integers by OpenCV and by TensorFlow, values may differ by one grey level.
     np.testing.assert_allclose(answer["positive_probability"].numpy(), wanted, atol=2e-3)
