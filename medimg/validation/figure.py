@@ -1,6 +1,5 @@
 """A validation in one figure: ranking, calibration and what differs; and images of both sides to look at."""
 
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +110,7 @@ def _differences(axes, shift: list[dict]) -> None:
     places = np.arange(len(shown))
     axes.barh(places, sizes, 0.6, color=colours)
     axes.axvline(0, color=GREY, linewidth=1)
-    axes.set_yticks(places, [textwrap.fill(shortened(one["name"], 60), 26) for one in shown], fontsize=8.5)
+    axes.set_yticks(places, [shortened(one["name"], 44) for one in shown], fontsize=8)
     axes.set_xlim(-_FAR - 0.15, _FAR + 0.15)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
