@@ -220,6 +220,7 @@ class ExportConfig(Config):
 class CompareConfig(Config):
     """Options of `medimg compare`."""
 
+    data: str | None = option(None, "table, folds: where the Runs' Dataset is now, if it was moved.", metavar="DATA")
     metric: str = option("auroc", "Metric whose differences are tested.")
     bootstrap: int = option(1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=2)
     baseline: tuple = option(
@@ -237,6 +238,7 @@ ATTACKS = ("threshold", "entropy", "logistic-regression", "k-nearest-neighbours"
 class AuditConfig(Config):
     """Options of `medimg audit`."""
 
+    data: str | None = option(None, "Where the Run's Dataset is now, if it was moved.", metavar="DATA")
     attack: tuple = option(
         ("threshold", "logistic-regression"), f"Membership inference attack: {', '.join(ATTACKS)}; may be repeated."
     )

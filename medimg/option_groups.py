@@ -257,11 +257,6 @@ class ImageColumnOptions(Config):
     image_column: str = option("image", "csv: column of image paths, or of ids.")
     image_dir: tuple = option((), "csv: folder of the images; may be repeated (default: the table's).", metavar="DIR")
     extension: str | None = option(None, "csv: of ids without one, e.g. jpg (default: found).", metavar="EXT")
-    label_separator: str | None = option(
-        None,
-        "csv: between several labels of an image, or 'none' (default: '|', else ';' or ',' where that is plain).",
-        metavar="SIGN",
-    )
 
 
 @dataclass(frozen=True)
@@ -270,6 +265,12 @@ class ColumnOptions(Config):
 
     label_column: str = option(
         "label", "csv, table: column of labels; csv: or columns of 0 and 1, a class each, e.g. MEL,NV,BCC."
+    )
+    label_separator: str | None = option(
+        None,
+        "csv: between several labels of an image, or 'none' (default: '|', else ';' or ',' where that is plain); "
+        "table: 'none' alone.",
+        metavar="SIGN",
     )
     patient_column: str = option("patient", "csv, table: column of patients.")
     site_column: str = option("site", "csv, table: column of sites.")

@@ -72,7 +72,7 @@ def training_data(run: Run) -> Dataset:
     if not Path(run.config["data"]).exists():
         raise InputError(
             f"{run.root}: its data are not at {run.config['data']}, so no baseline can be fitted; "
-            "put them back, or give --baseline none"
+            "give their place now as --data, or --baseline none"
         )
     dataset = run.dataset()
     if run.environment().get("data_fingerprint") not in (None, dataset.fingerprint()):

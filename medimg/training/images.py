@@ -17,6 +17,7 @@ from medimg.pipeline.batches import batches, steady, training_batches, training_
 from medimg.pipeline.pixels import ImageForm, PixelCache, image_form
 from medimg.pipeline.whitening import Whitening, image_sums
 from medimg.pipeline.whitening import whitening as learnt
+from medimg.preparation.decoding import prepared_size
 from medimg.run import Run
 from medimg.training import adaptation, few_labels, phases
 from medimg.training import data as data_material
@@ -55,7 +56,7 @@ def describe(dataset: Dataset, config: TrainConfig, whitening: Whitening | None 
         "classes": list(dataset.classes),
         "image_size": config.image_size,
         "channels": channels,
-        "prepared_size": (dataset.preparation.get("options") or {}).get("image_size"),
+        "prepared_size": prepared_size({}, dataset),
         "negative": dataset.negative,
         "norm": config.norm,
         "model_arg": config.model_arg,

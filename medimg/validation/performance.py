@@ -22,6 +22,8 @@ from medimg.evaluation.thresholds import Rule, choose
 MEASURED = ("auroc", "sensitivity", "specificity", "brier")
 # Patients with, and without, the finding below which an update is rough (Collins et al., Stat. Med. 35, 2016).
 ENOUGH = 100
+# Of a kind below which nothing that takes both kinds is judged.
+FEWEST = 10
 _BAND = 20  # years of an age band
 
 
@@ -98,8 +100,8 @@ def proposal(predictions: Predictions, calibration: dict, patients) -> dict:
     after = updated(p, a, b)
     words = {
         "none": "no update: neither slope nor intercept is shown to be off",
-        "intercept": f"update the intercept: log-odds {a:+.3f}",
-        "slope and intercept": f"update slope and intercept: {a:+.3f} {b:+.3f} x log-odds",
+        "intercept": f"update the intercept: log-odds become {a:+.3f} + log-odds",
+        "slope and intercept": f"update slope and intercept: log-odds become {a:+.3f} {b:+.3f} x log-odds",
     }[update]
     if b <= 0:
         words = "no update: the model ranks patients no better than chance here, which no recalibration mends"
