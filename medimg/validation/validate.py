@@ -171,6 +171,7 @@ def _measured(run, data, description, own: Side | None, here: Side, found, rule,
         result["notes"].append("the Run's own test part is not here: no shift and no drop can be measured")
     counts = result["patients_of"] if result["task"] == "binary" else {}
     result["few"] = [name for name, count in counts.items() if 0 < count < performance.FEWEST]
+    result["notes"] += adapted_note(run, here.dataset, config.split)
     result |= _worth(own, here, rule, config, bool(result["few"]))
     return result
 
@@ -190,6 +191,17 @@ def _kinds(predictions: Predictions | None) -> list[str]:
     if predictions.task == "multilabel":
         return [name for name, share in zip(predictions.classes, predictions.truth.mean(axis=0), strict=True) if share]
     return [name for name, any_of in zip(predictions.classes, predictions.truth.any(axis=0), strict=True) if any_of]
+
+
+def adapted_note(run: Run, dataset: Dataset, split: str) -> list[str]:
+    """Whether `train --adapt` has used the images that are validated on."""
+    adapted = run.environment().get("adapted_to")
+    if not adapted or split == "test" or adapted["fingerprint"] != dataset.fingerprint():
+        return []
+    return [
+        f"the model has adapted to the {adapted['images']} images of this Dataset's training part, without their labels: "
+        "those of --split test are others"
+    ]
 
 
 def _worth(own: Side | None, here: Side, rule, config: ValidateConfig, few: bool) -> dict:

@@ -11,6 +11,7 @@ from medimg.errors import InputError
 from medimg.learners.coral import distance
 from medimg.pipeline.pixels import load_image
 from medimg.training.train import train
+from medimg.validation.validate import adapted_note
 from tests.datasets import write_dataset, write_table
 
 SMALL = {"image_size": 16, "epochs": 1, "batch_size": 8, "model_arg": {"width": "4", "stages": "2"}}
@@ -85,3 +86,9 @@ def test_what_can_not_be_adapted_to_is_refused(data, other, tmp_path):
         with pytest.raises(InputError, match=message):
             train(data.root, tmp_path / "run", TrainConfig(**{**SMALL, **options}))
         assert not (tmp_path / "run").exists()
+
+
+def test_validate_says_which_images_were_adapted_to(data, other, tmp_path):
+    run = train(data.root, tmp_path / "run", TrainConfig(**SMALL, adapt=str(other.root)))
+    assert "adapted to the 12 images" in adapted_note(run, other, "all")[0]
+    assert adapted_note(run, other, "test") == adapted_note(run, data, "all") == []
