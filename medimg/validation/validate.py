@@ -199,7 +199,7 @@ def adapted_note(run: Run, dataset: Dataset, split: str) -> list[str]:
     if not adapted or split == "test" or adapted["fingerprint"] != dataset.fingerprint():
         return []
     return [
-        f"the model has adapted to the {adapted['images']} images of this Dataset's training part, without their labels: "
+        f"the model has adapted to the {adapted['images']} images of this Dataset's training part (no labels): "
         "those of --split test are others"
     ]
 
