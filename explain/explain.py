@@ -21,12 +21,14 @@ from medimg import atomic, lock
 from medimg.data.dataset import Dataset
 from medimg.data.positive import positive_class
 from medimg.errors import InputError
+from medimg.evaluation.evaluate import training_data
 from medimg.evaluation.operating_point import decision_words, thresholds
 from medimg.evaluation.places import beside, place_of
 from medimg.evaluation.prediction import probabilities
 from medimg.lock import writes
 from medimg.options import of_data
-from medimg.pipeline.pixels import load_image
+from medimg.prediction.images import protected_images, reader_of
+from medimg.prediction.inputs import Image
 from medimg.privacy.release import require_unprotected
 from medimg.run import Run
 
@@ -135,15 +137,16 @@ class Explainer:
         self.model, self.description, self.config = run.model(), run.description(), config
         self.classes, self.task = self.description["classes"], self.description["task"]
         self.size = self.description["image_size"]
+        protected = protected_images(run) if config.image else frozenset()
+        self.reader = reader_of(self.description, training_data(run), config.max_megapixels, protected)
         self.thresholds = thresholds(run, self.description)
         self.calibrator = self.description.get("calibrator")
         self.positive = positive_class(self.task, self.classes)
         self.explained = f"evidence for {self.positive}" if self.positive else "class predicted"
 
-    def load(self, path: Path) -> np.ndarray:
-        """float32 (S, S, C)."""
-        limit = self.config.max_megapixels
-        return load_image(path, self.size, self.description["channels"], limit)
+    def load(self, path: Path, is_prepared: bool = True) -> np.ndarray:
+        """float32 (S, S, C) of an image of a Dataset, or of any other file, as `medimg predict` reads them."""
+        return self.reader.read(Image(str(path), path, is_prepared))[0]
 
     def maps(self, method: str, pixels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """float32 (B, S, S)."""
@@ -160,7 +163,7 @@ class Explainer:
         panels, listed = [], []
         for start in range(0, len(subjects), _BATCH):
             batch = subjects[start : start + _BATCH]
-            pixels = np.stack([self.load(s["path"]) for s in batch])
+            pixels = np.stack([self.load(s["path"], s["row"] is not None) for s in batch])
             chances = probabilities(self.model(pixels, training=False).numpy(), self.task, self.calibrator)
             called = self.predicted(chances)
             chosen = np.ones_like(called) if self.positive else called

@@ -64,7 +64,7 @@ class ImageOptions(Config):
     cache_features: bool = option(
         True,
         "Compute the features of a frozen backbone once.",
-        only=("--freeze backbone", "use without --augment light|standard or --views"),
+        only=("--freeze backbone", "use without --augment or --views"),
     )
 
 
@@ -149,6 +149,82 @@ class PrivacyOptions(Config):
         return self.dp_epsilon is not None or self.dp_noise_multiplier is not None
 
 
+PARADIGMS = ("supervised", "pseudo-label", "fixmatch", "mean-teacher", "simclr")
+
+
+@dataclass(frozen=True)
+class FewLabelsOptions(Config):
+    """How images without labels are learnt from."""
+
+    paradigm: str = option(
+        "supervised",
+        "From labelled images alone; or from unlabelled ones of the training part too: by pseudo-labels, FixMatch, a "
+        "mean teacher, or features of SimCLR.",
+        choices=PARADIGMS,
+        only="images",
+    )
+    labelled_fraction: float = option(
+        1.0,
+        "Share of the training patients, of each class, whose labels are used; those of the others are put away.",
+        above=0.0,
+        maximum=1.0,
+    )
+    confidence: float = option(
+        0.95,
+        "Least probability of a class that makes it an image's target.",
+        minimum=0.0,
+        maximum=1.0,
+        only="--paradigm pseudo-label|fixmatch",
+    )
+    pseudo_rounds: int = option(
+        2, "Times that labels are given and learnt from.", minimum=1, maximum=4, only="--paradigm pseudo-label"
+    )
+    unlabelled_ratio: int = option(
+        3, "Unlabelled images in a step for each labelled one.", minimum=1, only="--paradigm fixmatch|mean-teacher"
+    )
+    unlabelled_weight: float | None = option(
+        None,
+        "Weight of unlabelled images' loss (default: 1; mean-teacher 10).",
+        minimum=0.0,
+        only="--paradigm pseudo-label|fixmatch|mean-teacher",
+    )
+    teacher_decay: float = option(
+        0.99,
+        "What a step leaves of the running mean of weights.",
+        minimum=0.0,
+        maximum=1.0,
+        only="--paradigm mean-teacher",
+    )
+    pretrain_epochs: int = option(
+        20, "Most epochs that features are learnt without labels.", minimum=1, only="--paradigm simclr"
+    )
+    contrast_temperature: float = option(0.5, "Temperature of the cosines.", above=0.0, only="--paradigm simclr")
+
+    @property
+    def is_semi_supervised(self) -> bool:
+        """Learns from unlabelled images."""
+        return self.paradigm != "supervised"
+
+
+@dataclass(frozen=True)
+class AdaptOptions(Config):
+    """How a model is made for another source's images."""
+
+    adapt: str | None = option(
+        None,
+        "Dataset of another source, whose training images are used without their labels.",
+        metavar="DATA2",
+        only="images",
+    )
+    adapt_method: str = option(
+        "adabn",
+        "Statistics of BatchNorm from DATA2's images (adabn), or features that vary alike (coral).",
+        choices=("adabn", "coral"),
+        only="--adapt",
+    )
+    adapt_weight: float = option(1.0, "Weight of the distance of covariances.", above=0.0, only="--adapt-method coral")
+
+
 @dataclass(frozen=True)
 class DecodingOptions(Config):
     """How images are decoded; of every source of images."""
@@ -201,11 +277,6 @@ class ImageColumnOptions(Config):
     image_column: str = option("image", "csv: column of image paths, or of ids.")
     image_dir: tuple = option((), "csv: folder of the images; may be repeated (default: the table's).", metavar="DIR")
     extension: str | None = option(None, "csv: of ids without one, e.g. jpg (default: found).", metavar="EXT")
-    label_separator: str | None = option(
-        None,
-        "csv: between several labels of an image, or 'none' (default: '|', else ';' or ',' where that is plain).",
-        metavar="SIGN",
-    )
 
 
 @dataclass(frozen=True)
@@ -214,6 +285,12 @@ class ColumnOptions(Config):
 
     label_column: str = option(
         "label", "csv, table: column of labels; csv: or columns of 0 and 1, a class each, e.g. MEL,NV,BCC."
+    )
+    label_separator: str | None = option(
+        None,
+        "csv: between several labels of an image, or 'none' (default: '|', else ';' or ',' where that is plain); "
+        "table: 'none' alone.",
+        metavar="SIGN",
     )
     patient_column: str = option("patient", "csv, table: column of patients.")
     site_column: str = option("site", "csv, table: column of sites.")

@@ -74,6 +74,15 @@ WITHOUT_EFFECT = {
         ("plateau_factor", "images", "--plateau-patience 0", ""),
         ("plateau_factor", "images", "--dp-epsilon 3", "--dp-epsilon 3 --plateau-patience 3"),
         ("fold", "images", "", "--folds 3"),
+        ("paradigm adapt", "!tables", "", ""),
+        ("confidence", "images", "--paradigm mean-teacher", "--paradigm fixmatch"),
+        ("pseudo_rounds", "images", "--paradigm fixmatch", "--paradigm pseudo-label"),
+        ("unlabelled_ratio", "images", "--paradigm pseudo-label", "--paradigm fixmatch"),
+        ("unlabelled_weight", "images", "--paradigm simclr", "--paradigm mean-teacher"),
+        ("teacher_decay", "images", "--paradigm fixmatch", "--paradigm mean-teacher"),
+        ("pretrain_epochs contrast_temperature", "images", "", "--paradigm simclr"),
+        ("adapt_method", "images", "", "--adapt {file}"),
+        ("adapt_weight", "images", "--adapt {file}", "--adapt {file} --adapt-method coral"),
     ),
     ("federate", FederateConfig): (
         (_IMAGES, "!tables", "", ""),
@@ -160,15 +169,16 @@ WITHOUT_EFFECT = {
 # Options that act whatever else is given, or that have a check of their own, tested beside it.
 ALWAYS = {
     TrainConfig: "model weights_patients model_arg dp_epsilon dp_noise_multiplier epochs batch_size optimizer "
-    "learning_rate patience plateau_patience balance extra tensorboard folds calibrate audit_holdout seed",
+    "learning_rate patience plateau_patience balance extra tensorboard folds calibrate audit_holdout seed "
+    "labelled_fraction",
     FederateConfig: "model weights_patients model_arg partition client_fraction client_dropout stragglers worker "
     "strategy server_learning_rate weighting rounds batch_size patience balance personalize_epochs comparison "
     "aggregation secure dp audit_holdout seed cache_features",
     ExplainConfig: "data method seed",
     PredictConfig: "batch_size",
-    EvaluateConfig: "data split bootstrap calibrate prevalence batch_size seed",
-    CompareConfig: "metric bootstrap seed",
-    AuditConfig: "attack twin canaries bootstrap seed",
+    EvaluateConfig: "data by split bootstrap calibrate prevalence batch_size seed",
+    CompareConfig: "data metric bootstrap seed",
+    AuditConfig: "data attack twin canaries bootstrap seed",
     ValidateConfig: "split patient_pattern map_class bootstrap batch_size seed",
     ExportConfig: "data samples tolerance",
     StudyConfig: "epsilon seeds",
@@ -186,6 +196,7 @@ VALUES = {
     "bound": "age=0:120",
     "categories": "pain=a,b",
     "image": "{file}",
+    "adapt": "{file}",
     "image_column": "path",
     "baseline": "none",
     "feature_model": "resnet50",

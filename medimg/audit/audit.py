@@ -50,8 +50,8 @@ def audit(run: Run, config: AuditConfig, progress: Progress | None = None) -> di
 
     config.require_effect()
     progress = progress or (lambda what, done, total: None)
-    ours = subject(run, config.seed)
-    theirs = subject(Run.load(config.twin), config.seed) if config.twin else None
+    ours = subject(run.with_data_at(config.data), config.seed)
+    theirs = subject(Run.load(config.twin).with_data_at(config.data), config.seed) if config.twin else None
     _check(config, ours, theirs)
     runs = 2 if theirs else 1
     models = config.shadow_models * runs

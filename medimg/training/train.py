@@ -10,8 +10,9 @@ import tensorflow as tf
 from medimg import atomic
 from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
-from medimg.data.holdout import HELD_OUT, parts_of
+from medimg.data.holdout import HELD_OUT
 from medimg.data.leakage import require_no_leakage
+from medimg.data.parts import parts_of
 from medimg.data.synthetic_rows import with_extra
 from medimg.errors import InputError
 from medimg.evaluation.answers import Answers
@@ -21,8 +22,8 @@ from medimg.lock import writes
 from medimg.models.saving import save_model
 from medimg.options import of_data
 from medimg.run import Run, environment, resumable
+from medimg.training import adaptation, few_labels, images, private, table, unseen
 from medimg.training import data as data_material
-from medimg.training import images, private, table, unseen
 from medimg.training.checkpoint import Checkpoints
 from medimg.training.lineage import Lineage, lineage_of
 from medimg.training.longer import goes_on, longer
@@ -56,12 +57,10 @@ def train(
         InputError: the data leak, can't be read or have one class, an option doesn't fit, or `out` is taken.
     """
     listener = listener or Listener()
-    if not isinstance(data, Dataset):
-        data = Dataset.load(data, joins_copies=not config.is_private)
-    dataset, given = data, config
+    dataset = data if isinstance(data, Dataset) else Dataset.load(data, joins_copies=not config.is_private)
+    given = config.told_by(()) if resume else config
     config = config.resolved(dataset.unit)
-    if not resume:
-        given.require_effect(of_data(dataset.is_table), resolved=config)
+    given.require_effect(of_data(dataset.is_table), resolved=config)
     real = dataset = parts_of(dataset, config.to_dict())
     if config.audit_holdout:
         unseen.check(real, config)
@@ -72,6 +71,8 @@ def train(
     kind = kind_of(dataset)
     data_material.check(dataset)
     kind.check(config)
+    few_labels.check(dataset, config, listener)
+    other = adaptation.other_source(dataset, config)
     if config.calibrate != "none":
         require_validation(config.calibrate, dataset)
     if config.is_private:
@@ -102,6 +103,7 @@ def train(
         if config.is_private:
             # By a hash of the manifest a guess at its rows could be checked; `secret_of` keeps it while it is needed.
             known["data_fingerprint"] = None
+        known |= adaptation.told(other, config)
         known |= {START: start, **lineage.to_dict()}
         atomic.write_json(run.root / "environment.json", known)
         atomic.write_json(run.root / "model.json", description)
@@ -189,6 +191,8 @@ def _train(
             checkpoints.load_best(kind.fitted(model, phase, config), number)
             if number + 1 < len(planned):
                 progress.start_phase(number + 1, planned[number + 1].learning_rate)
+        if config.adapt and config.adapt_method == "adabn":
+            adaptation.adapt_statistics(model, material.others, config.batch_size)
     finally:
         material.close()
         shutil.rmtree(run.root / "cache", ignore_errors=True)
