@@ -7,24 +7,39 @@ import dataclasses
 from dataclasses import dataclass
 
 from medimg.option_groups import (
+    BratsOptions,
     ColumnOptions,
     ColumnTypeOptions,
     DecodingOptions,
+    DicomOptions,
     FilePatternOptions,
     ImageColumnOptions,
     ImageOptions,
     LabelFileOptions,
     ModelOptions,
+    NeighbourOptions,
     PrivacyOptions,
     PublicOptions,
+    SliceOptions,
     TableOptions,
+    WindowOptions,
 )
 from medimg.options import Config, option
 
 
 @dataclass(frozen=True)
 class PrepareConfig(
-    ColumnTypeOptions, ColumnOptions, ImageColumnOptions, LabelFileOptions, FilePatternOptions, DecodingOptions
+    BratsOptions,
+    DicomOptions,
+    NeighbourOptions,
+    SliceOptions,
+    WindowOptions,
+    ColumnTypeOptions,
+    ColumnOptions,
+    ImageColumnOptions,
+    LabelFileOptions,
+    FilePatternOptions,
+    DecodingOptions,
 ):
     """Options of `medimg data prepare`: those here are read by every source, those of its groups by some.
 
