@@ -36,7 +36,7 @@ def salt_at(path: Path) -> bytes:
     """
     try:
         try:
-            with path.open("x", encoding="ascii", opener=_private) as file:
+            with open(path, "x", encoding="ascii", opener=_private) as file:
                 file.write(secrets.token_hex(_BYTES) + "\n")
         except FileExistsError:
             pass

@@ -1,8 +1,11 @@
 """NIH DeepLesion: CT slices with boxes of lesions, 16-bit PNG of Hounsfield units, or 8-bit copies of key slices."""
 
+from __future__ import annotations
+
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +16,9 @@ from medimg.sources.base import Scan, Source, files_below, need_folder
 from medimg.sources.given_table import need_columns, read_table
 from medimg.sources.label_table import scan_of, table_at
 from medimg.style.words import listed
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Coarse_lesion_type; -1 is not known.
 TYPES = {
@@ -38,25 +44,29 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
     from medimg.sources.windows import span_of
 
     folder, span = need_folder(path, "deeplesion"), span_of(config.window)
-    info = folder / "DL_info.csv"
-    table_path = info if config.labels is None and info.is_file() else table_at(folder, config.labels)
-    table = read_table(table_path)
-    need_columns(table_path, table, dict.fromkeys(_NEEDED, ""))
+    tables = _tables(folder, config.labels)
     files = _files(folder)
-    rows, rejected, spans = [], [], {}
-    for number, cells in enumerate(table.to_dict("records"), start=2):
-        where = f"{table_path} row {number}"
-        row = _row(cells, where)
-        file = files.get(_name(cells["File_name"]))
-        if file is None:
-            rejected.append((cells["File_name"], f"row {number} of {table_path.name}: the file does not exist"))
-            continue
-        row["image"] = file.relative_to(folder).as_posix()
-        spans[row["image"]] = span or _window(cells.get("DICOM_windows", ""), where)
-        rows.append(row)
+    rows, rejected, spans, seen = [], [], {}, set()
+    for table_path, table in tables.items():
+        names = set()
+        for number, cells in enumerate(table.to_dict("records"), start=2):
+            where = f"{table_path} row {number}"
+            row, name = _row(cells, where), _name(cells["File_name"])
+            file = files.get(name)
+            if name in seen:
+                # Of a slice in two tables the first says what is on it.
+                continue
+            if file is None:
+                rejected.append((cells["File_name"], f"row {number} of {table_path.name}: the file does not exist"))
+                continue
+            names.add(name)
+            row["image"] = file.relative_to(folder).as_posix()
+            spans[row["image"]] = span or _window(cells.get("DICOM_windows", ""), where)
+            rows.append(row)
+        seen |= names
     if not rows:
-        raise InputError(f"{folder}: none of the {len(table)} slices of {table_path.name} is there")
-    notes = list(table.attrs.get("notes", ()))
+        raise InputError(f"{folder}: none of the {len(rejected)} slices of {listed(t.name for t in tables)} is there")
+    notes = [f"{path.name}: {note}" for path, table in tables.items() for note in table.attrs.get("notes", ())]
     if rejected:
         notes.append(
             f"{len(rejected)} rows have no image there, listed in rejected.csv: {listed(n for n, _ in rejected)}"
@@ -66,13 +76,13 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
             "no training row has a type (as published): --split 70/15/15 draws parts of the rows that have one"
         )
     return scan_of(
-        table_path,
+        next(iter(tables)),
         rows,
         folder,
         config,
         read=lambda key, warnings=None: _read(folder / key, spans[key], config.max_megapixels, warnings),
         root=Path(os.path.realpath(folder)),
-        tables=(table_path,),
+        tables=tuple(tables),
         modality="CT",
         licence=SOURCE.licence,
         citation=SOURCE.citation,
@@ -80,6 +90,22 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         notes=notes,
         fills_depth=True,
     )
+
+
+def _tables(folder: Path, given: str | None) -> dict[Path, pd.DataFrame]:
+    """The table that is named, or all in the folder that are like DL_info.csv, which comes first."""
+    from medimg.tables.reading import open_table
+
+    if given is not None:
+        paths = [table_at(folder, given)]
+    else:
+        info = folder / "DL_info.csv"
+        others = [path for path in sorted(folder.glob("*.csv")) if set(_NEEDED) <= set(open_table(path).names)]
+        paths = list(dict.fromkeys([info] * info.is_file() + others)) or [table_at(folder, None)]
+    tables = {path: read_table(path) for path in paths}
+    for path, table in tables.items():
+        need_columns(path, table, dict.fromkeys(_NEEDED, ""))
+    return tables
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -159,8 +185,8 @@ SOURCE = Source(
     modality="CT",
     licence="NIH Clinical Center: free use with credit",
     citation="Yan, Wang, Lu and Summers (2018), DeepLesion, J Med Imaging 5:036501, doi:10.1117/1.JMI.5.3.036501",
-    layout="DL_info.csv and Images_png/<series>/<slice>.png (16 bits), or 8-bit images called as in File_name",
-    how_to_get="https://nihcc.box.com/v/DeepLesion; for 8-bit key slices name their table with --labels",
+    layout="DL_info.csv and Images_png/<series>/<slice>.png (16 bits), or 8-bit images called as in File_name; more tables of these columns are read too",
+    how_to_get="https://nihcc.box.com/v/DeepLesion",
     scan=scan,
     options=(DecodingOptions, LabelFileOptions, WindowOptions),
 )
