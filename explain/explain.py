@@ -7,6 +7,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,14 @@ from medimg.evaluation.operating_point import decision_words, thresholds
 from medimg.evaluation.places import beside, place_of
 from medimg.evaluation.prediction import probabilities
 from medimg.lock import writes
-from medimg.pipeline.pixels import load_image
+from medimg.pipeline.pixels import as_pixels, at_model_size, load_image
+from medimg.prediction.images import look_of
+from medimg.prediction.inputs import Image, dicom_images, holds_dicom
+from medimg.preparation.decoding import as_prepared
 from medimg.privacy.release import require_unprotected
 from medimg.run import Run
+from medimg.sources.dicom_files import find
+from medimg.sources.dicom_images import Look, View, read_view
 
 METHODS = (*saliency.METHODS, "shap")
 DEFAULT = ("gradcam",)
@@ -74,7 +80,7 @@ def _explain_images(run: Run, config: ExplainConfig, progress) -> dict:
     if not config.image:
         require_unprotected(run.config["options"], config.split)
     dataset = None if config.image else run.dataset()
-    subjects = _files(config) if dataset is None else _rows(dataset, config)
+    subjects = _files(config, explainer.look) if dataset is None else _rows(dataset, config)
     located, left_out = _located(dataset, config, explainer.classes)
     root = _folder(run, config)
     total, done = len(config.method) * (len(subjects) + len(located)), 0
@@ -132,15 +138,22 @@ class Explainer:
         self.model, self.description, self.config = run.model(), run.description(), config
         self.classes, self.task = self.description["classes"], self.description["task"]
         self.size = self.description["image_size"]
+        self.look = look_of(self.description)
         self.thresholds = thresholds(run, self.description)
         self.calibrator = self.description.get("calibrator")
         self.positive = positive_class(self.task, self.classes)
         self.explained = f"evidence for {self.positive}" if self.positive else "class predicted"
 
-    def load(self, path: Path) -> np.ndarray:
-        """float32 (S, S, C)."""
-        limit = self.config.max_megapixels
-        return load_image(path, self.size, self.description["channels"], limit)
+    def load(self, path: Path, view: View | None = None) -> np.ndarray:
+        """float32 (S, S, C); of a DICOM file as the training's preparation looked at it."""
+        limit, channels = self.config.max_megapixels, self.description["channels"]
+        if view is None:
+            return load_image(path, self.size, channels, limit)
+        white = self.description.get("white")
+        image = as_prepared(
+            read_view(view, self.look, limit), self.description.get("prepared_size"), 0 if white == 0 else None
+        )
+        return as_pixels(at_model_size(image, self.size, channels))
 
     def maps(self, method: str, pixels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """float32 (B, S, S)."""
@@ -157,7 +170,7 @@ class Explainer:
         panels, listed = [], []
         for start in range(0, len(subjects), _BATCH):
             batch = subjects[start : start + _BATCH]
-            pixels = np.stack([self.load(s["path"]) for s in batch])
+            pixels = np.stack([self.load(s["path"], s.get("view")) for s in batch])
             chances = probabilities(self.model(pixels, training=False).numpy(), self.task, self.calibrator)
             called = self.predicted(chances)
             chosen = np.ones_like(called) if self.positive else called
@@ -243,8 +256,17 @@ def map_saver(run: Run, folder: Path, method: str = DEFAULT[0]) -> Callable:
     return save
 
 
-def _files(config: ExplainConfig) -> list[dict]:
-    return [{"path": Path(file), "label": "", "row": None} for file in config.image]
+def _files(config: ExplainConfig, look: Look) -> list[dict]:
+    images: list[Image] = []
+    for are_dicom, group in groupby(map(Path, config.image), holds_dicom):
+        if are_dicom:
+            images += dicom_images([file for path in group for file in find(path)[0]], look)
+        else:
+            images += [Image(str(path), path) for path in group]
+    for image in images:
+        if image.why:
+            raise InputError(f"{image.name}: {image.why}")
+    return [{"path": Path(image.name), "label": "", "row": None, "view": image.view} for image in images]
 
 
 def _rows(dataset: Dataset, config: ExplainConfig) -> list[dict]:

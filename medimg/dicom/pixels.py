@@ -5,7 +5,9 @@ decodes what it sends as training did. No message has a header's value: it may n
 Source: DICOM PS3.3 C.7.6.3, C.11.1, C.11.2 and C.7.6.16.2.9.
 """
 
+import struct
 import warnings
+import zlib
 from typing import BinaryIO
 
 import numpy as np
@@ -77,6 +79,42 @@ def read_frame(
 
 class _ToldError(ValueError):
     """Said in our own words."""
+
+
+def encoded(path: str, window: str | None = None, neighbours: int = 0) -> list[bytes]:
+    """A file's frames as PNG, which is what an exported model takes.
+
+    Args:
+        path: of the file.
+        window, neighbours: as in training; `check.json` of an export has them.
+
+    Raises:
+        ValueError: as of `read_frame`, or neighbours are asked for that are files of their own.
+    """
+    count = frames(pydicom.dcmread(path, force=True, stop_before_pixels=True))
+    if neighbours and count == 1:
+        raise ValueError("the model looks at three slices at once: give a file of several frames, or 'medimg predict'")
+    images = [read_frame(path, i if count > 1 else None, parse_window(window)) for i in range(count)]
+    if neighbours:
+        around = [(max(i - neighbours, 0), i, min(i + neighbours, count - 1)) for i in range(count)]
+        images = [np.stack([images[i] for i in three], axis=2) for three in around]
+    return [_png(image) for image in images]
+
+
+def _png(image: np.ndarray) -> bytes:
+    """PNG (ISO/IEC 15948) of uint8 or uint16 (H, W) or (H, W, 3), without a library."""
+    height, width = image.shape[:2]
+    depth, colour = 8 * image.dtype.itemsize, 2 if image.ndim == 3 else 0
+    rows = image.astype(image.dtype.newbyteorder(">")).reshape(height, -1).view(np.uint8)
+    filtered = np.zeros((height, rows.shape[1] + 1), np.uint8)
+    filtered[:, 1:] = rows
+    parts = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)),
+        (b"IDAT", zlib.compress(filtered.tobytes(), 1)),
+        (b"IEND", b""),
+    ]
+    chunks = (struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in parts)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def frames(header: Dataset) -> int:

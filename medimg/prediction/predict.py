@@ -21,7 +21,7 @@ from medimg.evaluation.predictions import as_written
 from medimg.prediction import tables
 from medimg.prediction.decision import Decision, decision_of
 from medimg.prediction.familiarity import Familiarity, Forward, familiarity
-from medimg.prediction.images import Batch, Reader, protected_images
+from medimg.prediction.images import Batch, Reader, look_of, protected_images
 from medimg.prediction.inputs import Image, existing, images_of
 from medimg.privacy.ledger import is_private
 from medimg.run import Run
@@ -156,7 +156,8 @@ def _answered(
 
 
 def _images(run: Run, description: dict, paths: list[Path], config: PredictConfig, dataset: Dataset | None) -> Input:
-    images, notes = images_of(paths, config.image_column)
+    look = look_of(description)
+    images, notes = images_of(paths, config.image_column, look)
     # Runs of before it was kept: as their Dataset says.
     given = (dataset.preparation.get("options") or {}).get("image_size") if dataset else None
     prepared = description.get("prepared_size", given)
@@ -166,6 +167,7 @@ def _images(run: Run, description: dict, paths: list[Path], config: PredictConfi
         prepared,
         config.max_megapixels,
         white=description.get("white"),
+        look=look,
     )
     own = replace(reader, protected=protected_images(run))
 

@@ -160,7 +160,8 @@ def _decoding_notes(decoded: dict[str, Decoded], white: int | None, out: Path) -
         atomic.write_csv(path, pd.DataFrame(warned, columns=["file", "warning"]))
         first = listed(f"{key} ({warning})" for key, warning in warned)
         notes.append(
-            f"{len(warned)} images are damaged by what their decoder says; kept, and listed in warnings.csv: {first}"
+            f"{len(warned)} images are damaged, or show text, by what was seen decoding them; kept, and listed in "
+            f"warnings.csv: {first}"
         )
     return notes
 

@@ -71,7 +71,8 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         notes.append(
             f"{len(rejected)} rows have no image there, listed in rejected.csv: {listed(n for n, _ in rejected)}"
         )
-    if not any(row["label"] for row in rows if row["split"] == "train"):
+    of_train = [row["label"] for row in rows if row["split"] == "train"]
+    if of_train and not any(of_train):
         notes.append(
             "no training row has a type (as published): --split 70/15/15 draws parts of the rows that have one"
         )
@@ -185,7 +186,7 @@ SOURCE = Source(
     modality="CT",
     licence="NIH Clinical Center: free use with credit",
     citation="Yan, Wang, Lu and Summers (2018), DeepLesion, J Med Imaging 5:036501, doi:10.1117/1.JMI.5.3.036501",
-    layout="DL_info.csv and Images_png/<series>/<slice>.png (16 bits), or 8-bit images called as in File_name; more tables of these columns are read too",
+    layout="DL_info.csv and Images_png/<series>/<slice>.png (16 bits), or 8-bit images called as in File_name",
     how_to_get="https://nihcc.box.com/v/DeepLesion",
     scan=scan,
     options=(DecodingOptions, LabelFileOptions, WindowOptions),
