@@ -86,7 +86,8 @@ def encoded(path: str, window: str | None = None, neighbours: int = 0) -> list[b
 
     Args:
         path: of the file.
-        window, neighbours: as in training; `check.json` of an export has them.
+        window: as in training; `check.json` of an export has it.
+        neighbours: likewise.
 
     Raises:
         ValueError: as of `read_frame`, or neighbours are asked for that are files of their own.

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from medimg import atomic
 from medimg.config import ExportConfig
+from medimg.dicom import pixels
 from medimg.errors import InputError
 from medimg.evaluation.operating_point import thresholds
 from medimg.evaluation.prediction import predict
