@@ -42,8 +42,17 @@ class DicomFile:
     member: str = ""
 
     def open(self) -> str | BinaryIO:
-        """What pydicom reads."""
-        return io.BytesIO(_archive(self.path).read(self.member)) if self.member else str(self.path)
+        """What pydicom reads.
+
+        Raises:
+            InputError: the zip is damaged, or packed in a way that is not read.
+        """
+        if not self.member:
+            return str(self.path)
+        try:
+            return io.BytesIO(_archive(self.path).read(self.member))
+        except Exception as error:
+            raise InputError("can't be unpacked; unpack the zip, or get it again") from error
 
     def start(self, count: int) -> bytes:
         """Its first bytes."""
@@ -82,7 +91,8 @@ def is_dicom(file: DicomFile) -> bool:
     """By its content, or by its name where it has no preamble."""
     try:
         return file.start(132)[128:] == b"DICM" or Path(file.name).suffix.lower() in _ENDINGS
-    except OSError:
+    except Exception:
+        # Of a zip whatever is wrong with a member, which is then told as no DICOM.
         return False
 
 

@@ -101,7 +101,7 @@ def read_view(view: View, look: Look, megapixels: float = 100, warnings: list[st
     for file, frame in dict.fromkeys(view.channels):
         try:
             frames.append(pixels.read_frame(file.open(), frame, window, megapixels))
-        except (ValueError, OSError) as error:
+        except ValueError as error:
             raise InputError(f"{file.name}: {error}") from error
     found = dict(zip(dict.fromkeys(view.channels), frames, strict=True))
     image = _stacked([found[channel] for channel in view.channels], view.header.file.name)
