@@ -64,17 +64,26 @@ def read_frame(
             raise _ToldError("holds no pixels")
         if int(header.Rows) * int(header.Columns) > megapixels * 1e6:
             raise _ToldError(f"has {header.Rows} x {header.Columns} pixels, above {megapixels:g} megapixels")
-        if index is not None:
-            if hasattr(file, "seek"):
-                file.seek(0)
-            pixels = pixel_array(file, index=index)
-        else:
-            pixels = pixel_array(header, index=0) if frames(header) > 1 else header.pixel_array
+        pixels = header.pixel_array if index is None and frames(header) == 1 else _frame(file, index or 0)
         return displayed(pixels, frame_header(header, index or 0), window)
     except _ToldError:
         raise
     except Exception as error:
         raise ValueError(_why(error)) from None
+
+
+def _frame(file: str | BinaryIO, index: int) -> np.ndarray:
+    """A frame's pixels, read alone where pydicom can: not of deflated files."""
+    try:
+        return pixel_array(_rewound(file), index=index)
+    except Exception:
+        return pixel_array(pydicom.dcmread(_rewound(file), force=True), index=index)
+
+
+def _rewound(file: str | BinaryIO) -> str | BinaryIO:
+    if not isinstance(file, str):
+        file.seek(0)
+    return file
 
 
 class _ToldError(ValueError):

@@ -24,7 +24,8 @@ def test_text_is_found_and_masked(place, depth):
     assert np.array_equal(deep[100:400, 100:250], covered[100:400, 100:250])
 
 
-def test_radiographs_without_text_are_left_alone(medical_data):
+def test_few_radiographs_are_said_to_have_text(medical_data):
     files = sorted((medical_data / "nih_chestxray14").rglob("*.png"))[:40]
     assert len(files) >= 20
-    assert sum(bool(text_boxes(read_image(file))) for file in files) <= 1
+    # Some do: PORTABLE and the like.
+    assert sum(bool(text_boxes(read_image(file))) for file in files) <= 0.15 * len(files)
