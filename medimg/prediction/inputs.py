@@ -16,6 +16,7 @@ from medimg.style.words import listed
 from medimg.tables.reading import open_table
 from medimg.untrusted.inside import Folder
 
+_LOOK = Look()
 TABLES = (".csv", ".tsv", ".txt", ".gz", ".parquet", ".pq")
 
 
@@ -56,7 +57,7 @@ def is_dataset(path: Path) -> bool:
     return (path / "dataset.yaml").is_file()
 
 
-def images_of(paths: list[Path], column: str | None, look: Look) -> tuple[list[Image], list[str]]:
+def images_of(paths: list[Path], column: str | None, look: Look = _LOOK) -> tuple[list[Image], list[str]]:
     """The images of files, folders, Datasets and CSVs of paths, in this order.
 
     Args:

@@ -114,9 +114,9 @@ def test_slices_of_a_series_in_their_order_in_space(tmp_path):
     assert np.allclose(brightness(slices="3", window="0,500"), [0.14], atol=0.02)
     three = brightness(slices="4", neighbours=1)
     assert np.allclose(three, [[0.32, 0.42, 0.42]], atol=0.01)
-    with pytest.raises(InputError, match="--slices odd: give all, middle, every:N"):
+    with pytest.raises(InputError, match=r"--slices odd: give all, middle, every:N"):
         scan(tmp_path / "ct", labels, slices="odd")
-    with pytest.raises(InputError, match="no image is left.*has 5 slices, none of number 7"):
+    with pytest.raises(InputError, match=r"no image is left.*has 5 slices, none of number 7"):
         scan(tmp_path / "ct", labels, slices="7")
 
 
