@@ -90,7 +90,9 @@ def _of_path(path: Path, column: str | None, look: Look) -> tuple[list[Image], l
         images += _of_dataset(Dataset.load(path))
     elif path.is_dir():
         found, others = files_below(path)
-        dicom = [DicomFile(file, str(file)) for file, why in others if why == NOT_AN_IMAGE and holds_dicom(file)]
+        dicom = [
+            file for place, why in others if why == NOT_AN_IMAGE and is_dicom(file := DicomFile(place, str(place)))
+        ]
         if not (found or dicom):
             raise InputError(f"{path}: holds no images by their extensions; give another folder, or files")
         images += [Image(str(file), file) for file in found]

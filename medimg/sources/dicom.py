@@ -123,7 +123,7 @@ def _patient(header: Header, pseudonyms) -> str:
 
 def _row(image: str, header: Header, labels: LabelTable, pseudonyms) -> dict[str, str]:
     key = header.file.name if labels.column.casefold() == "path" else _id(header, labels.column)
-    told = labels.rows.loc[key].to_dict() if key and key in labels.rows.index else {}
+    told = dict(labels.rows.get(key, {}))
     patient = told.pop("patient", "")
     return {
         "key": key,

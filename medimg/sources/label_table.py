@@ -28,12 +28,14 @@ class LabelTable:
         path: the table.
         column: the key's.
         rows: by key, text: `label`, and `patient`, `site`, `split` where the table has them.
+        numbers: by key, of the row.
         notes: sentences about how it was read.
     """
 
     path: Path
     column: str
-    rows: pd.DataFrame
+    rows: dict[str, dict[str, str]]
+    numbers: dict[str, int]
     notes: list[str]
 
     def unused(self, used: set[str]) -> list[str]:
@@ -42,7 +44,7 @@ class LabelTable:
         Raises:
             InputError: no row was used.
         """
-        rows = [str(n) for n, key in enumerate(self.rows.index, start=2) if key not in used]
+        rows = [str(number) for key, number in self.numbers.items() if key not in used]
         if len(rows) == len(self.rows):
             raise InputError(
                 f"{self.path}: column '{self.column}' names none of the files; it must hold what the files do"
@@ -83,7 +85,9 @@ def read_labels(folder: Path, config: PrepareConfig, keys: tuple[str, ...], need
         # How many images have none is told of the images.
         rows["label"], notes = found.text, notes + [n for n in found.notes if "have no label" not in n]
     rows |= {role: table[name] for role, name in roles.items()}
-    return LabelTable(path, column, _by_key(path, table.assign(**rows)[[column, *rows]], column), notes)
+    known = _by_key(path, table.assign(**rows)[[column, *rows]], column)
+    numbers = known.pop("number").to_dict()
+    return LabelTable(path, column, known.to_dict("index"), numbers, notes)
 
 
 def scan_of(table: Path, rows: list[dict], of: Path, config: PrepareConfig, **attributes) -> Scan:
@@ -144,4 +148,4 @@ def _by_key(path: Path, rows: pd.DataFrame, column: str) -> pd.DataFrame:
         key = known.loc[known["number"] == number, column].iloc[0]
         first = known.loc[known[column] == key, "number"].iloc[0]
         raise InputError(f"{path} row {number}: says otherwise of what row {first} is of; mend one of them")
-    return known.drop_duplicates(column).set_index(column).drop(columns="number")
+    return known.drop_duplicates(column).set_index(column)

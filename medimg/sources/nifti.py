@@ -42,6 +42,8 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
     rows, used, uneven, places = [], set(), [], {}
     for file in files:
         name = file.relative_to(folder).as_posix()
+        key, told = _told(name, labels)
+        used |= {key}
         try:
             count = nifti_volumes.opened(file).shape[2]
             if not nifti_volumes.is_square(nifti_volumes.sides(file)):
@@ -50,8 +52,6 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         except InputError as error:
             rejected.append((name, str(error).removeprefix(f"{file}: ")))
             continue
-        key, told = _told(name, labels)
-        used |= {key}
         stem = nifti_volumes.stem(name)
         for place in chosen:
             image = f"{stem}/{place:03d}"
@@ -125,8 +125,8 @@ def nifti_files(folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
 def _told(name: str, labels: LabelTable) -> tuple[str, dict[str, str]]:
     """The table's row of a file, which it may call by its path or name, with or without extension."""
     for key in _spellings(name):
-        if key in labels.rows.index:
-            return key, labels.rows.loc[key].to_dict()
+        if key in labels.rows:
+            return key, labels.rows[key]
     return "", {}
 
 

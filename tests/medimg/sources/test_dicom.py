@@ -2,6 +2,7 @@
 
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -84,15 +85,11 @@ def test_prepared_again_zipped_and_by_dicomdir(films, tmp_path):
 
 
 def test_dicomdir_names_its_files(tmp_path):
-    from pydicom.data import get_testdata_files
-
-    index = next(path for path in get_testdata_files("DICOMDIR") if path.endswith("dicomdirtests/DICOMDIR"))
+    index = Path(pydicom.__file__).parent / "data" / "test_files" / "dicomdirtests" / "DICOMDIR"
     records = [r for r in pydicom.dcmread(index).DirectoryRecordSequence if "ReferencedFileID" in r]
     uids = [r.ReferencedSOPInstanceUIDInFile for r in records]
     labels = write_labels(tmp_path / "l.csv", "SOPInstanceUID", {uid: "ab"[i % 2] for i, uid in enumerate(uids)})
-    from pathlib import Path
-
-    found = scan(Path(index), labels, salt=str(tmp_path / "s"))
+    found = scan(index, labels, salt=str(tmp_path / "s"))
     assert len(found.records) + len(found.rejected) == len(records)
     assert (found.records["label"] != "").all()
 
@@ -247,12 +244,12 @@ def test_what_is_planted_in_any_tag_reaches_no_output(tmp_path, capfd):
             markers |= set(planted(header))
             # Keys of the table: as much a secret as the rest.
             header.SOPInstanceUID, header.PatientID, header.Modality = f"1.8888.{i}", f"PHIPATIENT{i}", "PHIMODALITY"
-            if i == 5:
-                # What pydicom would complain of with the value in its words.
-                header.NumberOfFrames = None
-                header.add_new(0x00280030, "DS", "PHISPACING")
+            header.PixelSpacing = [1.25, 1.375]
             labels[header.SOPInstanceUID] = "ab"[i % 2]
             header.save_as(folder / f"f{i}")
+            # What pydicom would complain of with the value in its words.
+            path = folder / f"f{i}"
+            path.write_bytes(path.read_bytes().replace(b"1.25\\1.375", b"PHI\\SPACING"[:10]))
     finally:
         pydicom.config.settings.writing_validation_mode = pydicom.config.RAISE
     (folder / "cut").write_bytes((folder / "f0").read_bytes()[:3000])
@@ -261,7 +258,7 @@ def test_what_is_planted_in_any_tag_reaches_no_output(tmp_path, capfd):
     assert done.exit_code == 0, done.output
     told = capfd.readouterr()
     salt = (tmp_path / "src.salt").read_text().strip()
-    secrets = [*markers, *labels, "PHIPATIENT", "PHIMODALITY", "PHISPACING", salt]
+    secrets = [*markers, *labels, "PHIPATIENT", "PHIMODALITY", "SPACIN", salt]
     texts = {"output": (done.output + told.out + told.err).encode()}
     texts |= {str(path): path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert len(markers) > 300
