@@ -70,23 +70,8 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
     folder, wanted = need_folder(path, "brats"), _wanted(config.modalities)
     cases, rejected = cases_of(folder)
     check_slices(config.slices)
-    rows, places, without = [], {}, 0
-    for case in cases:
-        try:
-            labels = _slices(case, wanted, config)
-            chosen = slices_of(len(labels), config.slices)
-        except InputError as error:
-            rejected.append((case.name, str(error).removeprefix(f"{folder}/")))
-            continue
-        without += case.seg is None
-        first = next(iter(case.images.values())).relative_to(folder)
-        grade = next((part for part in first.parts if part in ("HGG", "LGG")), "")
-        for place in chosen:
-            key = f"{case.name}/{place:03d}"
-            places[key] = case, place
-            label, has_mask = labels[place]
-            row = {"image": key, "label": label, "patient": case.patient, "mask": key if has_mask else ""}
-            rows.append({**row, "case": case.name, "slice": place, "grade": grade})
+    rows, places = _rows(folder, cases, wanted, config, rejected)
+    without = len({case.name for case, _ in places.values() if case.seg is None})
     if not rows:
         raise InputError(f"{folder}: no case can be used: {listed(f'{name} ({why})' for name, why in rejected)}")
     images = nifti_volumes.Recent(lambda case: _composite(case, wanted))
@@ -122,6 +107,27 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         rejected=rejected,
         notes=notes,
     )
+
+
+def _rows(folder: Path, cases: list[Case], wanted: tuple[str, ...], config: PrepareConfig, rejected: list):
+    """A row of each slice, and (case, slice) by its key; what can't be used joins `rejected`."""
+    rows, places = [], {}
+    for case in cases:
+        try:
+            labels = _slices(case, wanted, config)
+            chosen = slices_of(len(labels), config.slices)
+        except InputError as error:
+            rejected.append((case.name, str(error).removeprefix(f"{folder}/")))
+            continue
+        first = next(iter(case.images.values())).relative_to(folder)
+        grade = next((part for part in first.parts if part in ("HGG", "LGG")), "")
+        for place in chosen:
+            key = f"{case.name}/{place:03d}"
+            places[key] = case, place
+            label, has_mask = labels[place]
+            row = {"image": key, "label": label, "patient": case.patient, "mask": key if has_mask else ""}
+            rows.append({**row, "case": case.name, "slice": place, "grade": grade})
+    return rows, places
 
 
 def _wanted(text: str) -> tuple[str, ...]:

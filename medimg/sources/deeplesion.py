@@ -45,25 +45,7 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
 
     folder, span = need_folder(path, "deeplesion"), span_of(config.window)
     tables = _tables(folder, config.labels)
-    files = _files(folder)
-    rows, rejected, spans, seen = [], [], {}, set()
-    for table_path, table in tables.items():
-        names = set()
-        for number, cells in enumerate(table.to_dict("records"), start=2):
-            where = f"{table_path} row {number}"
-            row, name = _row(cells, where), _name(cells["File_name"])
-            file = files.get(name)
-            if name in seen:
-                # Of a slice in two tables the first says what is on it.
-                continue
-            if file is None:
-                rejected.append((cells["File_name"], f"row {number} of {table_path.name}: the file does not exist"))
-                continue
-            names.add(name)
-            row["image"] = file.relative_to(folder).as_posix()
-            spans[row["image"]] = span or _window(cells.get("DICOM_windows", ""), where)
-            rows.append(row)
-        seen |= names
+    rows, spans, rejected = _rows(folder, tables, span)
     if not rows:
         raise InputError(f"{folder}: none of the {len(rejected)} slices of {listed(t.name for t in tables)} is there")
     notes = [f"{path.name}: {note}" for path, table in tables.items() for note in table.attrs.get("notes", ())]
@@ -91,6 +73,30 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         notes=notes,
         fills_depth=True,
     )
+
+
+def _rows(folder: Path, tables: dict[Path, pd.DataFrame], span: tuple[float, float] | None):
+    """A row of each lesion, black and white of each image, and (file, reason) of rows without an image."""
+    files = _files(folder)
+    rows, spans, rejected, seen = [], {}, [], set()
+    for path, table in tables.items():
+        names = set()
+        for number, cells in enumerate(table.to_dict("records"), start=2):
+            where = f"{path} row {number}"
+            row, name = _row(cells, where), _name(cells["File_name"])
+            file = files.get(name)
+            if name in seen:
+                # Of a slice in two tables the first says what is on it.
+                continue
+            if file is None:
+                rejected.append((cells["File_name"], f"row {number} of {path.name}: the file does not exist"))
+                continue
+            names.add(name)
+            row["image"] = file.relative_to(folder).as_posix()
+            spans[row["image"]] = span or _window(cells.get("DICOM_windows", ""), where)
+            rows.append(row)
+        seen |= names
+    return rows, spans, rejected
 
 
 def _tables(folder: Path, given: str | None) -> dict[Path, pd.DataFrame]:

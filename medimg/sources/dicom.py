@@ -22,6 +22,7 @@ from medimg.style.words import listed
 # From what is of one image to what is of many.
 _KEYS = ("SOPInstanceUID", "path", "SeriesInstanceUID", "StudyInstanceUID", "AccessionNumber", "PatientID")
 _SALT = ".salt"
+_FEW = 64
 
 
 def scan(path: Path | None, config: PrepareConfig) -> Scan:
@@ -34,6 +35,8 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
     Raises:
         InputError: no DICOM file, a table or a column is missing, or a keyword that is none of DICOM's.
     """
+    from medimg.dicom.decoders import Decoders
+    from medimg.dicom.pixels import read_frame
     from medimg.dicom.pseudonyms import Pseudonyms, salt_at
     from medimg.sources.dicom_images import Look, read_view, views
 
@@ -55,12 +58,14 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         rows.append(row | ({"slice": str(view.frame)} if view.frame is not None else {}))
     if not rows:
         raise InputError(f"{path}: no image is left: {listed(f'{name} ({why})' for name, why in rejected + spare)}")
+    # A few files are decoded before the processes have begun.
+    decode = Decoders() if len(rows) > _FEW else read_frame
     return scan_of(
         labels.path,
         rows,
         path,
         config,
-        read=lambda key, warnings=None: read_view(named[key], look, config.max_megapixels, warnings),
+        read=lambda key, warnings=None: read_view(named[key], look, config.max_megapixels, warnings, decode),
         located=lambda key: tuple(dict.fromkeys(file.path for file, _ in named[key].channels)),
         tables=(labels.path,),
         modality=", ".join(sorted({header.modality for header in headers})),

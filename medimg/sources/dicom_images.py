@@ -1,6 +1,6 @@
 """DICOM headers to images: series put together into volumes, their slices chosen, and each read as it is looked at."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,7 +79,13 @@ def views(headers: Iterable[Header], look: Look) -> tuple[list[View], list[tuple
     return found, rejected
 
 
-def read_view(view: View, look: Look, megapixels: float = 100, warnings: list[str] | None = None) -> np.ndarray:
+def read_view(
+    view: View,
+    look: Look,
+    megapixels: float = 100,
+    warnings: list[str] | None = None,
+    read_frame: Callable[..., np.ndarray] = pixels.read_frame,
+) -> np.ndarray:
     """An image's pixels, uint8 or uint16, (H, W) or (H, W, 3).
 
     Args:
@@ -87,6 +93,7 @@ def read_view(view: View, look: Look, megapixels: float = 100, warnings: list[st
         look: how.
         megapixels: of the largest frame that is decoded.
         warnings: takes what is to be told of text that is burned in.
+        read_frame: what decodes.
 
     Raises:
         InputError: it can't be decoded; no value of the header is told.
@@ -100,7 +107,7 @@ def read_view(view: View, look: Look, megapixels: float = 100, warnings: list[st
     frames = []
     for file, frame in dict.fromkeys(view.channels):
         try:
-            frames.append(pixels.read_frame(file.open(), frame, window, megapixels))
+            frames.append(read_frame(file.open(), frame, window, megapixels))
         except ValueError as error:
             raise InputError(f"{file.name}: {error}") from error
     found = dict(zip(dict.fromkeys(view.channels), frames, strict=True))

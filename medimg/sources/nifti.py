@@ -39,24 +39,7 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
     files, rejected = nifti_files(folder)
     rejected = [(name, why) for name, why in rejected if folder / name != labels.path]
     check_slices(config.slices)
-    rows, used, uneven, places = [], set(), [], {}
-    for file in files:
-        name = file.relative_to(folder).as_posix()
-        key, told = _told(name, labels)
-        used |= {key}
-        try:
-            count = nifti_volumes.opened(file).shape[2]
-            if not nifti_volumes.is_square(nifti_volumes.sides(file)):
-                uneven.append(name)
-            chosen = slices_of(count, config.slices)
-        except InputError as error:
-            rejected.append((name, str(error).removeprefix(f"{file}: ")))
-            continue
-        stem = nifti_volumes.stem(name)
-        for place in chosen:
-            image = f"{stem}/{place:03d}"
-            places[image] = file, place
-            rows.append({"image": image, "label": "", **told, "patient": told.get("patient") or stem, "slice": place})
+    rows, places, used, uneven = _rows(folder, files, labels, config.slices, rejected)
     if not rows:
         raise InputError(f"{folder}: no NIfTI volume is left: {listed(f'{name} ({why})' for name, why in rejected)}")
     load = nifti_volumes.Recent(lambda file: _Volume(file, span))
@@ -86,6 +69,30 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         notes=notes,
         fills_depth=True,
     )
+
+
+def _rows(folder: Path, files: list[Path], labels: LabelTable, slices: str, rejected: list[tuple[str, str]]):
+    """A row of each slice, (file, slice) by its key, keys of the table that are used, and volumes of uneven pixels."""
+    from medimg.sources import nifti_volumes
+
+    rows, places, used, uneven = [], {}, set(), []
+    for file in files:
+        name = file.relative_to(folder).as_posix()
+        key, told = _told(name, labels)
+        used |= {key}
+        stem = nifti_volumes.stem(name)
+        try:
+            chosen = slices_of(nifti_volumes.opened(file).shape[2], slices)
+            if not nifti_volumes.is_square(nifti_volumes.sides(file)):
+                uneven.append(name)
+        except InputError as error:
+            rejected.append((name, str(error).removeprefix(f"{file}: ")))
+            continue
+        for place in chosen:
+            image = f"{stem}/{place:03d}"
+            places[image] = file, place
+            rows.append({"image": image, "label": "", **told, "patient": told.get("patient") or stem, "slice": place})
+    return rows, places, used, uneven
 
 
 class _Volume:

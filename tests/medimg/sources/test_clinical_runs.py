@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import sys
 
 import numpy as np
@@ -110,7 +111,8 @@ def test_dicom_files_are_predicted_explained_and_served_as_they_were_prepared(ru
     shown = {entry["file"]: entry["probability"] for entry in found["images"]["gradcam"]}
     told = dict(zip(files["image"], files["p_b"], strict=True))
     assert len(shown) == 2
-    assert all(abs(told[file] - chance) < 1e-6 for file, chance in shown.items())
+    for file, chance in shown.items():
+        assert abs(told[file] - chance) < 1e-6
 
 
 @pytest.mark.slow
@@ -139,4 +141,4 @@ def test_the_client_of_an_export_sends_what_training_saw(tmp_path, monkeypatch):
         assert len(answers) == 3
         for i, answer in enumerate(answers):
             assert abs(answer[1] - expected[f"{path}#{i}"]) < 1e-5
-    assert "medimg" not in (tmp_path / "served" / "dicom_pixels.py").read_text().split('"""', 2)[2]
+    assert not re.search(r"(import|from) medimg", (tmp_path / "served" / "dicom_pixels.py").read_text())
