@@ -2,8 +2,8 @@
 
 The files are pydicom's own test images, or those below a folder that is given, of many modalities and compressions.
 Plain is what one would write: `dcmread`, `pixel_array`, `apply_modality_lut`, `apply_voi_lut`, MONOCHROME1 turned over,
-black and white stretched to 16 bits. With all cores, medimg's threads, each with its process, are compared with plain in
-one.
+black and white stretched to 16 bits. With all cores, medimg's threads, each with its process, are compared with plain
+in one.
 """
 
 import os

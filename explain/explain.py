@@ -22,18 +22,17 @@ from medimg import atomic, lock
 from medimg.data.dataset import Dataset
 from medimg.data.positive import positive_class
 from medimg.errors import InputError
+from medimg.evaluation.evaluate import training_data
 from medimg.evaluation.operating_point import decision_words, thresholds
 from medimg.evaluation.places import beside, place_of
 from medimg.evaluation.prediction import probabilities
 from medimg.lock import writes
-from medimg.pipeline.pixels import as_pixels, at_model_size, load_image
-from medimg.prediction.images import look_of
+from medimg.prediction.images import protected_images, reader_of
 from medimg.prediction.inputs import Image, dicom_images, holds_dicom
-from medimg.preparation.decoding import as_prepared
 from medimg.privacy.release import require_unprotected
 from medimg.run import Run
 from medimg.sources.dicom_files import find
-from medimg.sources.dicom_images import Look, View, read_view
+from medimg.sources.dicom_images import Look
 
 METHODS = (*saliency.METHODS, "shap")
 DEFAULT = ("gradcam",)
@@ -80,7 +79,7 @@ def _explain_images(run: Run, config: ExplainConfig, progress) -> dict:
     if not config.image:
         require_unprotected(run.config["options"], config.split)
     dataset = None if config.image else run.dataset()
-    subjects = _files(config, explainer.look) if dataset is None else _rows(dataset, config)
+    subjects = _files(config, explainer.reader.look) if dataset is None else _rows(dataset, config)
     located, left_out = _located(dataset, config, explainer.classes)
     root = _folder(run, config)
     total, done = len(config.method) * (len(subjects) + len(located)), 0
@@ -138,22 +137,16 @@ class Explainer:
         self.model, self.description, self.config = run.model(), run.description(), config
         self.classes, self.task = self.description["classes"], self.description["task"]
         self.size = self.description["image_size"]
-        self.look = look_of(self.description)
+        protected = protected_images(run) if config.image else frozenset()
+        self.reader = reader_of(self.description, training_data(run), config.max_megapixels, protected)
         self.thresholds = thresholds(run, self.description)
         self.calibrator = self.description.get("calibrator")
         self.positive = positive_class(self.task, self.classes)
         self.explained = f"evidence for {self.positive}" if self.positive else "class predicted"
 
-    def load(self, path: Path, view: View | None = None) -> np.ndarray:
-        """float32 (S, S, C); of a DICOM file as the training's preparation looked at it."""
-        limit, channels = self.config.max_megapixels, self.description["channels"]
-        if view is None:
-            return load_image(path, self.size, channels, limit)
-        white = self.description.get("white")
-        image = as_prepared(
-            read_view(view, self.look, limit), self.description.get("prepared_size"), 0 if white == 0 else None
-        )
-        return as_pixels(at_model_size(image, self.size, channels))
+    def load(self, image: Image) -> np.ndarray:
+        """float32 (S, S, C) of an image of a Dataset, or of any other file, as `medimg predict` reads them."""
+        return self.reader.read(image)[0]
 
     def maps(self, method: str, pixels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """float32 (B, S, S)."""
@@ -170,7 +163,7 @@ class Explainer:
         panels, listed = [], []
         for start in range(0, len(subjects), _BATCH):
             batch = subjects[start : start + _BATCH]
-            pixels = np.stack([self.load(s["path"], s.get("view")) for s in batch])
+            pixels = np.stack([self.load(s["read"]) for s in batch])
             chances = probabilities(self.model(pixels, training=False).numpy(), self.task, self.calibrator)
             called = self.predicted(chances)
             chosen = np.ones_like(called) if self.positive else called
@@ -229,7 +222,9 @@ class Explainer:
         heat, found, patients = [], [], []
         for start in range(0, len(located), _BATCH):
             batch = located[start : start + _BATCH]
-            pixels = np.stack([self.load(dataset.root / row["image"]) for row, _, _ in batch])
+            pixels = np.stack(
+                [self.load(Image(row["image"], dataset.root / row["image"], True)) for row, _, _ in batch]
+            )
             heat.append(self.maps(method, pixels, np.array([index for _, index, _ in batch])))
             found += [findings.regions(dataset, row, self.size)[name] for row, _, name in batch]
             patients += [row["patient"] for row, _, _ in batch]
@@ -266,12 +261,16 @@ def _files(config: ExplainConfig, look: Look) -> list[dict]:
     for image in images:
         if image.why:
             raise InputError(f"{image.name}: {image.why}")
-    return [{"path": Path(image.name), "label": "", "row": None, "view": image.view} for image in images]
+    return [{"path": Path(image.name), "label": "", "row": None, "read": image} for image in images]
 
 
 def _rows(dataset: Dataset, config: ExplainConfig) -> list[dict]:
     chosen = classes_in_turn(split_rows(dataset, config.split), config.count, config.seed)
-    return [{"path": dataset.root / row["image"], "label": row["label"], "row": row} for _, row in chosen.iterrows()]
+    paths = dataset.paths(chosen)
+    return [
+        {"path": path, "label": row["label"], "row": row, "read": Image(str(path), path, True)}
+        for path, (_, row) in zip(paths, chosen.iterrows(), strict=True)
+    ]
 
 
 def _located(dataset: Dataset | None, config: ExplainConfig, classes: list[str]) -> tuple[list[tuple], dict[str, int]]:

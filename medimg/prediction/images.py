@@ -8,14 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
+from medimg.data.dataset import Dataset
 from medimg.data.imaging import pixel_hash, read_image
 from medimg.errors import InputError
 from medimg.pipeline.pixels import as_pixels, at_model_size
 from medimg.prediction.inputs import Image
-from medimg.preparation.decoding import as_prepared, in_threads
+from medimg.preparation.decoding import as_prepared, in_threads, prepared_size
 from medimg.privacy.ledger import is_private
 from medimg.run import Run
 from medimg.sources.dicom_images import Look, read_view
+from medimg.untrusted.image_size import MEGAPIXELS
 
 # Largest value of 12 bits: what detectors and DICOM store in 16-bit files.
 TWELVE_BITS = 4095
@@ -75,7 +77,7 @@ class Reader:
     image_size: int
     channels: int
     prepared_size: int | None
-    max_megapixels: float = 100
+    max_megapixels: float = MEGAPIXELS
     protected: frozenset[str] = frozenset()
     white: int | None = None
     look: Look = Look()
@@ -92,28 +94,47 @@ class Reader:
 
     def _load(self, image: Image) -> tuple[str, np.ndarray | None, Form | None, str]:
         try:
-            if image.why:
-                raise InputError(image.why)
-            if image.view:
-                decoded = read_view(image.view, self.look, self.max_megapixels)
-            else:
-                decoded = read_image(image.path, self.max_megapixels)
-            height, width = decoded.shape[:2]
-            # A file that uses more values than those of training did would saturate.
-            fits = not self.white or decoded.dtype != np.uint16 or int(decoded.max()) <= self.white
-            # What is looked at through a window has its white.
-            fits = fits and not (image.view and self.white)
-            known = (None, None) if image.is_prepared else (self.prepared_size, self.white if fits else None)
-            prepared = as_prepared(decoded, *known)
-            if self.protected and pixel_hash(prepared) in self.protected:
-                raise InputError(PROTECTED)
+            return image.name, *self.read(image), ""
         except InputError as error:
             return image.name, None, None, _reason(str(error), image)
+
+    def read(self, image: Image) -> tuple[np.ndarray, Form]:
+        """float32 (S, S, C) as the model takes it.
+
+        Raises:
+            InputError: it can't be used.
+        """
+        if image.why:
+            raise InputError(image.why)
+        if image.view:
+            decoded = read_view(image.view, self.look, self.max_megapixels)
+        else:
+            decoded = read_image(image.path, self.max_megapixels)
+        height, width = decoded.shape[:2]
+        # A file that uses more values than those of training did would saturate.
+        fits = not self.white or decoded.dtype != np.uint16 or int(decoded.max()) <= self.white
+        # What is looked at through a window has its white.
+        fits = fits and not (image.view and self.white)
+        known = (None, None) if image.is_prepared else (self.prepared_size, self.white if fits else None)
+        prepared = as_prepared(decoded, *known)
+        if self.protected and pixel_hash(prepared) in self.protected:
+            raise InputError(f"{image.path}: {PROTECTED}")
         if width == height == self.prepared_size:
             width = height = 0
         deep = decoded.dtype == np.uint16
         form = Form(width, height, prepared.ndim == 3, deep, deep and int(decoded.max()) <= TWELVE_BITS)
-        return image.name, as_pixels(at_model_size(prepared, self.image_size, self.channels)), form, ""
+        return as_pixels(at_model_size(prepared, self.image_size, self.channels)), form
+
+
+def reader_of(
+    description: dict,
+    dataset: Dataset | None,
+    max_megapixels: float = MEGAPIXELS,
+    protected: frozenset[str] = frozenset(),
+) -> Reader:
+    """As a Run of this description and Dataset, None where it is not on this machine, reads images."""
+    form = (description["image_size"], description["channels"], prepared_size(description, dataset))
+    return Reader(*form, max_megapixels, protected, description.get("white"), look_of(description))
 
 
 def _reason(text: str, image: Image) -> str:

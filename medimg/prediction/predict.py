@@ -21,7 +21,7 @@ from medimg.evaluation.predictions import as_written
 from medimg.prediction import tables
 from medimg.prediction.decision import Decision, decision_of
 from medimg.prediction.familiarity import Familiarity, Forward, familiarity
-from medimg.prediction.images import Batch, Reader, look_of, protected_images
+from medimg.prediction.images import Batch, look_of, protected_images, reader_of
 from medimg.prediction.inputs import Image, existing, images_of
 from medimg.privacy.ledger import is_private
 from medimg.run import Run
@@ -156,19 +156,8 @@ def _answered(
 
 
 def _images(run: Run, description: dict, paths: list[Path], config: PredictConfig, dataset: Dataset | None) -> Input:
-    look = look_of(description)
-    images, notes = images_of(paths, config.image_column, look)
-    # Runs of before it was kept: as their Dataset says.
-    given = (dataset.preparation.get("options") or {}).get("image_size") if dataset else None
-    prepared = description.get("prepared_size", given)
-    reader = Reader(
-        description["image_size"],
-        description["channels"],
-        prepared,
-        config.max_megapixels,
-        white=description.get("white"),
-        look=look,
-    )
+    images, notes = images_of(paths, config.image_column, look_of(description))
+    reader = reader_of(description, dataset, config.max_megapixels)
     own = replace(reader, protected=protected_images(run))
 
     def of_dataset(data: Dataset, rows: pd.DataFrame) -> Iterable[Batch]:
