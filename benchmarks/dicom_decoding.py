@@ -23,7 +23,7 @@ from medimg.preparation.decoding import in_threads
 from medimg.sources.dicom_files import DicomFile, read_header
 from medimg.sources.dicom_images import Look, read_view, views
 
-SECONDS, PASSES = 3.0, 5
+SECONDS, PASSES = 3.0, 3
 
 
 def plain(path: Path) -> np.ndarray:
@@ -42,7 +42,7 @@ def rate(work, jobs: list, workers: int) -> float:
     """Jobs a second, of as many rounds as fill some seconds."""
     if workers > 1:
         # As many as fill the seconds, by one of them: threads that ended would take their processes along.
-        several = jobs * max(1, round(SECONDS * workers * rate(work, jobs, 1) / len(jobs)))
+        several = jobs * max(1, round(3 * SECONDS * workers * rate(work, jobs, 1) / len(jobs)))
         started = time.perf_counter()
         count = sum(1 for _ in in_threads(work, several, workers))
         return count / (time.perf_counter() - started)

@@ -321,8 +321,8 @@ class ColumnOptions(Config):
     )
     label_separator: str | None = option(
         None,
-        "csv: between several labels of an image, or 'none' (default: '|', else ';' or ',' where that is plain); "
-        "table: 'none' alone.",
+        "csv, dicom, nifti: between several labels of an image, or 'none' (default: '|', else ';' or ',' where that is "
+        "plain); table: 'none' alone.",
         metavar="SIGN",
     )
     patient_column: str = option("patient", "csv, table, dicom, nifti: column of patients.")
