@@ -54,6 +54,11 @@ class DicomFile:
         except Exception as error:
             raise InputError("can't be unpacked; unpack the zip, or get it again") from error
 
+    @property
+    def size(self) -> int:
+        """In bytes, unpacked."""
+        return _archive(self.path).getinfo(self.member).file_size if self.member else self.path.stat().st_size
+
     def start(self, count: int) -> bytes:
         """Its first bytes."""
         with _archive(self.path).open(self.member) if self.member else self.path.open("rb") as file:
@@ -161,8 +166,13 @@ def _parts(value) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
 
 
-@lru_cache(maxsize=4)
 def _archive(path: Path) -> zipfile.ZipFile:
+    found = path.stat()
+    return _opened(path, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _opened(path: Path, _size: int, _modified: int) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
@@ -179,7 +189,7 @@ def read_header(file: DicomFile, fields: tuple[str, ...] = (), megapixels: float
     """
     from medimg.dicom import pixels
 
-    if file.member and _archive(file.path).getinfo(file.member).file_size > 8 * megapixels * 1e6:
+    if file.member and file.size > 8 * megapixels * 1e6:
         raise InputError("unpacks to more bytes than --max-megapixels allows; unpack the zip")
     try:
         found = pixels.pydicom.dcmread(
@@ -192,6 +202,8 @@ def read_header(file: DicomFile, fields: tuple[str, ...] = (), megapixels: float
         raise InputError("not readable as DICOM: damaged or cut off") from error
     if not is_image:
         raise InputError("holds no image" if text["SOPClassUID"] else NO_DICOM)
+    if pixels.frames(found) > file.size:
+        raise InputError("says that it has more frames than bytes")
     return Header(
         file=file,
         ids={name: text[name] for name in IDS},

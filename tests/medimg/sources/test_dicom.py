@@ -202,6 +202,17 @@ def test_tables_and_options_that_are_wrong(films, tmp_path, table, options, word
         scan(films[0], str(tmp_path / "l.csv"), **options)
 
 
+def test_headers_that_lie(tmp_path):
+    write_dicom(tmp_path / "src" / "a.dcm", np.zeros((2, 4, 4), np.uint8), NumberOfFrames=2_000_000_000)
+    write_dicom(tmp_path / "src" / "b.dcm", np.zeros((4, 4), np.uint8), Rows=60000, Columns=60000)
+    labels = write_labels(tmp_path / "l.csv", "path", {"a.dcm": "x", "b.dcm": "y", "c.dcm": "x"})
+    write_dicom(tmp_path / "src" / "c.dcm", np.zeros((4, 4), np.uint8))
+    found = scan(tmp_path / "src", labels)
+    assert ("a.dcm", "says that it has more frames than bytes") in found.rejected
+    with pytest.raises(InputError, match=r"b.dcm: has 60000 x 60000 pixels, above 100 megapixels"):
+        found.read(found.records[found.records["label"] == "y"]["image"].iloc[0])
+
+
 def test_no_dicom_file_and_no_path(tmp_path):
     (tmp_path / "a.txt").write_text("a")
     (tmp_path / "l.csv").write_text("path,label\na.txt,a\n")
