@@ -7,6 +7,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +29,11 @@ from medimg.evaluation.prediction import probabilities
 from medimg.lock import writes
 from medimg.options import of_data
 from medimg.prediction.images import protected_images, reader_of
-from medimg.prediction.inputs import Image
+from medimg.prediction.inputs import Image, dicom_images, holds_dicom
 from medimg.privacy.release import require_unprotected
 from medimg.run import Run
+from medimg.sources.dicom_files import find
+from medimg.sources.dicom_images import Look
 
 METHODS = (*saliency.METHODS, "shap")
 DEFAULT = ("gradcam",)
@@ -79,7 +82,7 @@ def _explain_images(run: Run, config: ExplainConfig, progress) -> dict:
     if not config.image:
         require_unprotected(run.config["options"], config.split)
     dataset = None if config.image else run.dataset()
-    subjects = _files(config) if dataset is None else _rows(dataset, config)
+    subjects = _files(config, explainer.reader.look) if dataset is None else _rows(dataset, config)
     located, left_out = _located(dataset, config, explainer.classes)
     root = _folder(run, config)
     total, done = len(config.method) * (len(subjects) + len(located)), 0
@@ -144,9 +147,9 @@ class Explainer:
         self.positive = positive_class(self.task, self.classes)
         self.explained = f"evidence for {self.positive}" if self.positive else "class predicted"
 
-    def load(self, path: Path, is_prepared: bool = True) -> np.ndarray:
+    def load(self, image: Image) -> np.ndarray:
         """float32 (S, S, C) of an image of a Dataset, or of any other file, as `medimg predict` reads them."""
-        return self.reader.read(Image(str(path), path, is_prepared))[0]
+        return self.reader.read(image)[0]
 
     def maps(self, method: str, pixels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """float32 (B, S, S)."""
@@ -163,7 +166,7 @@ class Explainer:
         panels, listed = [], []
         for start in range(0, len(subjects), _BATCH):
             batch = subjects[start : start + _BATCH]
-            pixels = np.stack([self.load(s["path"], s["row"] is not None) for s in batch])
+            pixels = np.stack([self.load(s["read"]) for s in batch])
             chances = probabilities(self.model(pixels, training=False).numpy(), self.task, self.calibrator)
             called = self.predicted(chances)
             chosen = np.ones_like(called) if self.positive else called
@@ -222,7 +225,9 @@ class Explainer:
         heat, found, patients = [], [], []
         for start in range(0, len(located), _BATCH):
             batch = located[start : start + _BATCH]
-            pixels = np.stack([self.load(dataset.root / row["image"]) for row, _, _ in batch])
+            pixels = np.stack(
+                [self.load(Image(row["image"], dataset.root / row["image"], True)) for row, _, _ in batch]
+            )
             heat.append(self.maps(method, pixels, np.array([index for _, index, _ in batch])))
             found += [findings.regions(dataset, row, self.size)[name] for row, _, name in batch]
             patients += [row["patient"] for row, _, _ in batch]
@@ -249,13 +254,26 @@ def map_saver(run: Run, folder: Path, method: str = DEFAULT[0]) -> Callable:
     return save
 
 
-def _files(config: ExplainConfig) -> list[dict]:
-    return [{"path": Path(file), "label": "", "row": None} for file in config.image]
+def _files(config: ExplainConfig, look: Look) -> list[dict]:
+    images: list[Image] = []
+    for are_dicom, group in groupby(map(Path, config.image), holds_dicom):
+        if are_dicom:
+            images += dicom_images([file for path in group for file in find(path)[0]], look)
+        else:
+            images += [Image(str(path), path) for path in group]
+    for image in images:
+        if image.why:
+            raise InputError(f"{image.name}: {image.why}")
+    return [{"path": Path(image.name), "label": "", "row": None, "read": image} for image in images]
 
 
 def _rows(dataset: Dataset, config: ExplainConfig) -> list[dict]:
     chosen = classes_in_turn(split_rows(dataset, config.split), config.count, config.seed)
-    return [{"path": dataset.root / row["image"], "label": row["label"], "row": row} for _, row in chosen.iterrows()]
+    paths = dataset.paths(chosen)
+    return [
+        {"path": path, "label": row["label"], "row": row, "read": Image(str(path), path, True)}
+        for path, (_, row) in zip(paths, chosen.iterrows(), strict=True)
+    ]
 
 
 def _located(dataset: Dataset | None, config: ExplainConfig, classes: list[str]) -> tuple[list[tuple], dict[str, int]]:

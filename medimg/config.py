@@ -10,25 +10,40 @@ from typing import ClassVar
 from medimg.option_groups import (
     PRIVATE,
     AdaptOptions,
+    BratsOptions,
     ColumnOptions,
     ColumnTypeOptions,
     DecodingOptions,
+    DicomOptions,
     FewLabelsOptions,
     FilePatternOptions,
     ImageColumnOptions,
     ImageOptions,
     LabelFileOptions,
     ModelOptions,
+    NeighbourOptions,
     PrivacyOptions,
     PublicOptions,
+    SliceOptions,
     TableOptions,
+    WindowOptions,
 )
 from medimg.options import Config, option
 
 
 @dataclass(frozen=True)
 class PrepareConfig(
-    ColumnTypeOptions, ColumnOptions, ImageColumnOptions, LabelFileOptions, FilePatternOptions, DecodingOptions
+    BratsOptions,
+    DicomOptions,
+    NeighbourOptions,
+    SliceOptions,
+    WindowOptions,
+    ColumnTypeOptions,
+    ColumnOptions,
+    ImageColumnOptions,
+    LabelFileOptions,
+    FilePatternOptions,
+    DecodingOptions,
 ):
     """Options of `medimg data prepare`: those here are read by every source, those of its groups by some.
 

@@ -266,7 +266,60 @@ class LabelFileOptions(Config):
     """Labels in a table of their own."""
 
     labels: str | None = option(
-        None, "chestxray14, isic: table of labels when it is not beside the images.", metavar="TABLE"
+        None,
+        "chestxray14, isic, dicom, nifti, deeplesion: table of labels when it is not beside the images.",
+        metavar="TABLE",
+    )
+
+
+@dataclass(frozen=True)
+class WindowOptions(Config):
+    """Which values of CT and the like become black and white."""
+
+    window: str | None = option(
+        None,
+        "dicom, nifti, deeplesion: centre and width, or a window's name (default: dicom, the file's first; nifti, the "
+        "volume's 1st to 99th percentile; deeplesion, the row's).",
+        metavar="C,W|lung|bone|brain|soft-tissue",
+    )
+
+
+@dataclass(frozen=True)
+class SliceOptions(Config):
+    """Which slices of a volume become images."""
+
+    slices: str = option(
+        "all", "dicom, nifti, brats: slices of each volume (frames of a file).", metavar="all|middle|every:N|INDEX"
+    )
+
+
+@dataclass(frozen=True)
+class NeighbourOptions(Config):
+    """Slices as channels."""
+
+    neighbours: int = option(
+        0,
+        "dicom, nifti: three channels, the slice between those N before and N after it (0: the slice alone).",
+        minimum=0,
+        metavar="N",
+    )
+
+
+@dataclass(frozen=True)
+class DicomOptions(Config):
+    """What of DICOM files is read, and what of their headers is kept."""
+
+    modality: tuple = option((), "dicom: keep files of this modality, e.g. CT; may be repeated.", metavar="CT|MR|...")
+    field: tuple = option(
+        (),
+        "dicom: header field to keep as metadata, as it is, e.g. PatientAge; may be repeated (default: none).",
+        metavar="KEYWORD",
+    )
+    mask_text: bool = option(False, "dicom: make text found at an image's borders black.")
+    salt: str | None = option(
+        None,
+        "dicom: secret that ids are hashed with, made where there is none (default: PATH.salt, beside the source).",
+        metavar="FILE",
     )
 
 
@@ -284,17 +337,17 @@ class ColumnOptions(Config):
     """Which columns of a table say what."""
 
     label_column: str = option(
-        "label", "csv, table: column of labels; csv: or columns of 0 and 1, a class each, e.g. MEL,NV,BCC."
+        "label", "csv, table, dicom, nifti: column of labels; or (not table) of 0 and 1, a class each, e.g. MEL,NV,BCC."
     )
     label_separator: str | None = option(
         None,
-        "csv: between several labels of an image, or 'none' (default: '|', else ';' or ',' where that is plain); "
-        "table: 'none' alone.",
+        "csv, dicom, nifti: between several labels of an image, or 'none' (default: '|', else ';' or ',' where that is "
+        "plain); table: 'none' alone.",
         metavar="SIGN",
     )
-    patient_column: str = option("patient", "csv, table: column of patients.")
-    site_column: str = option("site", "csv, table: column of sites.")
-    split_column: str = option("split", "csv, table: column of the source's own parts (--split).")
+    patient_column: str = option("patient", "csv, table, dicom, nifti: column of patients.")
+    site_column: str = option("site", "csv, table, dicom, nifti: column of sites.")
+    split_column: str = option("split", "csv, table, dicom, nifti: column of the source's own parts (--split).")
 
 
 @dataclass(frozen=True)
@@ -305,4 +358,24 @@ class ColumnTypeOptions(Config):
         {},
         "table: a column is continuous, integer, ordinal, categorical, date, identifier or metadata; may be repeated.",
         metavar="NAME=TYPE",
+    )
+
+
+@dataclass(frozen=True)
+class BratsOptions(Config):
+    """What of a BraTS case is seen, and what it is called."""
+
+    modalities: str = option(
+        "flair,t1ce,t2", "brats: three modalities as channels, or one, of t1, t1ce, t2 and flair.", metavar="A,B,C"
+    )
+    target: str = option(
+        "tumour",
+        "brats: of a slice, whether it has tumour, or the class that most of its labelled voxels have.",
+        choices=("tumour", "dominant"),
+    )
+    scheme: str = option(
+        "auto",
+        "brats: what the numbers of a seg mean: 1, 2, 4 to 2022; 1 to 3 from 2023, with 2024's 4 the resection cavity "
+        "(auto: by the files' names).",
+        choices=("auto", "2018", "2023", "2024"),
     )

@@ -23,7 +23,7 @@ FLOORS = {
         lock
         style privacy option_groups
         data config
-        tables phantom pipeline
+        tables phantom pipeline dicom
         sources models inspection
         preparation run learners
         evaluation

@@ -16,6 +16,7 @@ from medimg.prediction.inputs import Image
 from medimg.preparation.decoding import as_prepared, in_threads, prepared_size
 from medimg.privacy.ledger import is_private
 from medimg.run import Run
+from medimg.sources.dicom_images import Look, read_view
 from medimg.untrusted.image_size import MEGAPIXELS
 
 # Largest value of 12 bits: what detectors and DICOM store in 16-bit files.
@@ -70,6 +71,7 @@ class Reader:
         max_megapixels: of a larger image nothing is decoded.
         protected: `pixel_hash` of images that are left out.
         white: what was made white of the training images (`as_prepared`).
+        look: how DICOM files are looked at, as those of training were.
     """
 
     image_size: int
@@ -78,6 +80,7 @@ class Reader:
     max_megapixels: float = MEGAPIXELS
     protected: frozenset[str] = frozenset()
     white: int | None = None
+    look: Look = Look()
 
     def batches(self, images: Iterable[Image], batch_size: int) -> Iterator[Batch]:
         """Decoded in threads, two batches ahead."""
@@ -93,7 +96,7 @@ class Reader:
         try:
             return image.name, *self.read(image), ""
         except InputError as error:
-            return image.name, None, None, str(error).removeprefix(f"{image.path}: ")
+            return image.name, None, None, _reason(str(error), image)
 
     def read(self, image: Image) -> tuple[np.ndarray, Form]:
         """float32 (S, S, C) as the model takes it.
@@ -103,10 +106,15 @@ class Reader:
         """
         if image.why:
             raise InputError(image.why)
-        decoded = read_image(image.path, self.max_megapixels)
+        if image.view:
+            decoded = read_view(image.view, self.look, self.max_megapixels)
+        else:
+            decoded = read_image(image.path, self.max_megapixels)
         height, width = decoded.shape[:2]
         # A file that uses more values than those of training did would saturate.
         fits = not self.white or decoded.dtype != np.uint16 or int(decoded.max()) <= self.white
+        # What is looked at through a window has its white.
+        fits = fits and not (image.view and self.white)
         known = (None, None) if image.is_prepared else (self.prepared_size, self.white if fits else None)
         prepared = as_prepared(decoded, *known)
         if self.protected and pixel_hash(prepared) in self.protected:
@@ -126,7 +134,17 @@ def reader_of(
 ) -> Reader:
     """As a Run of this description and Dataset, None where it is not on this machine, reads images."""
     form = (description["image_size"], description["channels"], prepared_size(description, dataset))
-    return Reader(*form, max_megapixels, protected, description.get("white"))
+    return Reader(*form, max_megapixels, protected, description.get("white"), look_of(description))
+
+
+def _reason(text: str, image: Image) -> str:
+    text = text.removeprefix(f"{image.path}: ")
+    return text.removeprefix(f"{image.view.header.file.name}: ") if image.view else text
+
+
+def look_of(description: dict) -> Look:
+    """How the model's training looked at DICOM files; the defaults where it had none."""
+    return Look(**description.get("dicom", {}))
 
 
 def protected_images(run: Run) -> frozenset[str]:

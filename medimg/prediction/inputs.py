@@ -1,17 +1,22 @@
 """PATHs of `medimg predict` -> the images that they name; nothing is decoded, no TensorFlow is imported."""
 
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.preparation.builtin import resolve
-from medimg.sources.base import files_below
+from medimg.sources.base import NOT_AN_IMAGE, files_below
+from medimg.sources.dicom_files import DicomFile, find, is_dicom, read_header
+from medimg.sources.dicom_images import Look, View, views
 from medimg.style.words import listed
 from medimg.tables.reading import open_table
 from medimg.untrusted.inside import Folder
 
+_LOOK = Look()
 TABLES = (".csv", ".tsv", ".txt", ".gz", ".parquet", ".pq")
 
 
@@ -24,12 +29,14 @@ class Image:
         path: the file.
         is_prepared: it is of a Dataset; any other file is first brought into the form that a Dataset would hold.
         why: it can't be used, and why.
+        view: it is of DICOM files, and which of them.
     """
 
     name: str
     path: Path
     is_prepared: bool = False
     why: str = ""
+    view: View | None = None
 
 
 def existing(paths: tuple[str, ...]) -> list[Path]:
@@ -50,12 +57,13 @@ def is_dataset(path: Path) -> bool:
     return (path / "dataset.yaml").is_file()
 
 
-def images_of(paths: list[Path], column: str | None) -> tuple[list[Image], list[str]]:
+def images_of(paths: list[Path], column: str | None, look: Look = _LOOK) -> tuple[list[Image], list[str]]:
     """The images of files, folders, Datasets and CSVs of paths, in this order.
 
     Args:
         paths: that exist.
         column: of the CSVs' paths, None: `image`.
+        look: which slices of DICOM files, which are put together into volumes where they are given one after another.
 
     Returns:
         The images, and sentences on files that are left out.
@@ -64,24 +72,66 @@ def images_of(paths: list[Path], column: str | None) -> tuple[list[Image], list[
         InputError: a folder without images, a table in the place of images, or a CSV that can't be read.
     """
     images, notes = [], []
-    for path in paths:
-        if is_dataset(path):
-            images += _of_dataset(Dataset.load(path))
-        elif path.is_dir():
-            found, others = files_below(path)
-            if not found:
-                raise InputError(f"{path}: holds no images by their extensions; give another folder, or files")
-            images += [Image(str(file), file) for file in found]
-            if others:
-                names = listed(file.relative_to(path).as_posix() for file, _ in others)
-                notes.append(f"{path}: {len(others)} left out, hidden or no images by their extension: {names}")
-        elif path.suffix.lower() in TABLES:
-            images += _of_table(path, column or "image")
-        else:
-            images.append(Image(str(path), path))
+    for are_dicom, group in groupby(paths, holds_dicom):
+        if are_dicom:
+            images += dicom_images([file for path in group for file in find(path)[0]], look)
+            continue
+        for path in group:
+            more, told = _of_path(path, column, look)
+            images, notes = images + more, notes + told
     if column and not any(path.is_file() and path.suffix.lower() in TABLES for path in paths):
         raise InputError(f"--image-column {column}: no PATH is a CSV of paths; leave it out")
     return images, notes
+
+
+def _of_path(path: Path, column: str | None, look: Look) -> tuple[list[Image], list[str]]:
+    images, notes = [], []
+    if is_dataset(path):
+        images += _of_dataset(Dataset.load(path))
+    elif path.is_dir():
+        found, others = files_below(path)
+        dicom = [
+            file for place, why in others if why == NOT_AN_IMAGE and is_dicom(file := DicomFile(place, str(place)))
+        ]
+        if not (found or dicom):
+            raise InputError(f"{path}: holds no images by their extensions; give another folder, or files")
+        images += [Image(str(file), file) for file in found]
+        images += dicom_images([file for file in dicom if file.path.name.upper() != "DICOMDIR"], look)
+        known = {file.path for file in dicom}
+        others = [(file, why) for file, why in others if file not in known]
+        if others:
+            names = listed(file.relative_to(path).as_posix() for file, _ in others)
+            notes.append(f"{path}: {len(others)} left out, hidden or no images by their extension: {names}")
+    elif path.suffix.lower() in TABLES:
+        images += _of_table(path, column or "image", look)
+    else:
+        images.append(Image(str(path), path))
+    return images, notes
+
+
+def holds_dicom(path: Path) -> bool:
+    """A DICOM file, a zip or a DICOMDIR."""
+    return path.is_file() and (zipfile.is_zipfile(path) or is_dicom(DicomFile(path, path.name)))
+
+
+def dicom_images(files: list[DicomFile], look: Look) -> list[Image]:
+    """The images that DICOM files are made into, named by their paths and, of several frames, `#` and the frame."""
+    headers, images = [], []
+    for file in files:
+        try:
+            headers.append(read_header(file))
+        except InputError as error:
+            images.append(Image(_name(file), file.path, why=str(error)))
+    found, rejected = views(headers, look)
+    for view in found:
+        frame = "" if view.frame is None else f"#{view.frame}"
+        images.append(Image(_name(view.header.file) + frame, view.header.file.path, view=view))
+    paths = {header.file.name: header.file for header in headers}
+    return images + [Image(_name(paths[name]), paths[name].path, why=why) for name, why in rejected]
+
+
+def _name(file: DicomFile) -> str:
+    return f"{file.path}/{file.member}" if file.member else str(file.path)
 
 
 def _of_dataset(dataset: Dataset) -> list[Image]:
@@ -90,7 +140,7 @@ def _of_dataset(dataset: Dataset) -> list[Image]:
     return [Image(name, dataset.root / name, True) for name in dataset.manifest["image"]]
 
 
-def _of_table(path: Path, column: str) -> Iterator[Image]:
+def _of_table(path: Path, column: str, look: Look) -> Iterator[Image]:
     """Of a stranger's table files of its own folder alone are read."""
     file, folder = open_table(path), Folder(path.parent)
     if column not in file.names:
@@ -103,5 +153,8 @@ def _of_table(path: Path, column: str) -> Iterator[Image]:
         for cell in block[place].to_pylist():
             name = str(cell).strip()
             why = folder.outside(name) if name else f"row {row} of {path.name}: {column} is empty"
-            yield Image(name, path.parent / name, why=why)
+            if not why and holds_dicom(path.parent / name):
+                yield from dicom_images(find(path.parent / name)[0], look)
+            else:
+                yield Image(name, path.parent / name, why=why)
             row += 1

@@ -22,7 +22,7 @@ from medimg.options import of_data
 from medimg.prediction import tables
 from medimg.prediction.decision import Decision, decision_of
 from medimg.prediction.familiarity import Familiarity, Forward, familiarity
-from medimg.prediction.images import Batch, protected_images, reader_of
+from medimg.prediction.images import Batch, look_of, protected_images, reader_of
 from medimg.prediction.inputs import Image, existing, images_of
 from medimg.privacy.ledger import is_private
 from medimg.run import Run
@@ -158,7 +158,7 @@ def _answered(
 
 
 def _images(run: Run, description: dict, paths: list[Path], config: PredictConfig, dataset: Dataset | None) -> Input:
-    images, notes = images_of(paths, config.image_column)
+    images, notes = images_of(paths, config.image_column, look_of(description))
     reader = reader_of(description, dataset, config.max_megapixels)
     own = replace(reader, protected=protected_images(run))
 

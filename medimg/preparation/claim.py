@@ -18,7 +18,8 @@ from medimg.sources.base import Scan, TableScan
 # Where a preparation keeps its journal until the Dataset is whole.
 SCRATCH = ".preparing"
 # Options that are kept only where they are given: folders of before there were these are the same with their defaults.
-_LATER = ("max_megapixels", "intensity", "image_dir", "extension", "label_separator", "positive")
+_LOOK = ("window", "slices", "neighbours", "mask_text", "modality", "salt", "modalities", "target", "scheme")
+_LATER = ("max_megapixels", "intensity", "image_dir", "extension", "label_separator", "positive", "field", *_LOOK)
 
 
 def identity(source: str, path: Path | None, config: PrepareConfig, phantom: PhantomConfig | None) -> dict:
@@ -40,6 +41,7 @@ def _pixels_of(made_of: dict) -> dict:
         "path": made_of["path"],
         "image_size": made_of["options"]["image_size"],
         "intensity": made_of["options"].get("intensity"),
+        **{name: made_of["options"][name] for name in _LOOK if name in made_of["options"]},
         "phantom": made_of.get("phantom"),
     }
 

@@ -149,7 +149,7 @@ def mask_name(image: str) -> str:
 
 def stamps_of(decoded: dict[str, Decoded], scan: Scan) -> dict[str, Stamp]:
     """Stamps of the files that were decoded, by the keys of images and masks."""
-    if scan.root is None:
+    if not scan.has_files:
         return {}
     records = scan.records
     masks = dict(zip(records["image"], records["mask"], strict=True)) if "mask" in records else {}
@@ -189,7 +189,7 @@ def _decode_one(
 ) -> Decoded | tuple[str, str]:
     key, name, mask_key = job
     # Before they are read: a file that changes meanwhile is then found changed.
-    stamps = () if scan.root is None else tuple(stamp(scan.root / file) for file in (key, mask_key) if file)
+    stamps = tuple(stamp(scan.files(file)) for file in (key, mask_key) if file and scan.has_files)
     warnings: list[str] = []
     try:
         image = scan.read(key, warnings)
@@ -265,8 +265,8 @@ def _noted(journal: Path, out: Path, scan: Scan, names: dict[str, str], masks: d
     for item in last.values():
         if names.get(item.key) != item.image or not (out / item.image).is_file():
             continue
-        files = [file for file in (item.key, masks.get(item.key, "")) if file and scan.root is not None]
+        files = [file for file in (item.key, masks.get(item.key, "")) if file and scan.has_files]
         if len(files) == len(item.stamps) and all(
-            stamp(scan.root / file, known).hash == known.hash for file, known in zip(files, item.stamps, strict=True)
+            stamp(scan.files(file), known).hash == known.hash for file, known in zip(files, item.stamps, strict=True)
         ):
             yield item

@@ -96,7 +96,7 @@ def _write(
 ) -> Dataset:
     """Decode, settle, split and write what a source has; the classes in the order of a model's outputs."""
     scratch = start(out, made_of)
-    stamps = {path.name: stamp(path) for path in scan.tables}
+    stamps = {path.name: stamp([path]) for path in scan.tables}
     if isinstance(scan, TableScan):
         source_files.write(out, scan, stamps)
         dataset = write_table(scan, out, config, made_of, classes, progress)
@@ -106,7 +106,7 @@ def _write(
     white = 0 if config.intensity == "max" else None
     workers = config.workers or os.cpu_count() or 1
     decoded, broken = decode_all(scan, out, scratch, config.image_size, white, workers, progress)
-    if config.intensity == "auto" and scale_all(decoded, out, scratch, workers):
+    if config.intensity == "auto" and not scan.fills_depth and scale_all(decoded, out, scratch, workers):
         white = TWELVE_BITS
     source_files.write(out, scan, stamps | stamps_of(decoded, scan))
     notes = scan.notes + _decoding_notes(decoded, white, out)
@@ -160,7 +160,8 @@ def _decoding_notes(decoded: dict[str, Decoded], white: int | None, out: Path) -
         atomic.write_csv(path, pd.DataFrame(warned, columns=["file", "warning"]))
         first = listed(f"{key} ({warning})" for key, warning in warned)
         notes.append(
-            f"{len(warned)} images are damaged by what their decoder says; kept, and listed in warnings.csv: {first}"
+            f"{len(warned)} images are damaged, or show text, by what was seen decoding them; kept, and listed in "
+            f"warnings.csv: {first}"
         )
     return notes
 

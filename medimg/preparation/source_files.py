@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from medimg import atomic
@@ -29,38 +30,50 @@ class Stamp:
     hash: str
 
 
-def stamp(path: Path, known: Stamp | None = None) -> Stamp:
-    """A file's stamp, empty where it can't be read; its content is read only where size or time differ from known."""
+def stamp(paths: Iterable[Path], known: Stamp | None = None) -> Stamp:
+    """The stamp of a file, or of several together, empty where one can't be read.
+
+    The content is read only where size or time differ from known.
+    """
     try:
-        found = path.stat()
-        if known and (found.st_size, found.st_mtime_ns) == (known.size, known.modified):
+        found = [(path, path.stat()) for path in paths]
+        size = sum(s.st_size for _, s in found)
+        modified = max((s.st_mtime_ns for _, s in found), default=0)
+        if known and (size, modified) == (known.size, known.modified):
             return known
         # A pipe would never end.
-        if not path.is_file():
+        if not all(path.is_file() for path, _ in found):
             return _NOTHING
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()[:32]
-        return Stamp(found.st_size, found.st_mtime_ns, content)
+        hashes = [_hash(path, stat.st_size, stat.st_mtime_ns) for path, stat in found]
     except OSError:
         return _NOTHING
+    content = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()[:32]
+    return Stamp(size, modified, content)
+
+
+@lru_cache(maxsize=64)
+def _hash(path: Path, _size: int, _modified: int) -> str:
+    """Of a file's content, read once for all slices of a volume."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
 _NOTHING = Stamp(0, 0, "")
 
 
-def files_of(scan: Scan | TableScan) -> Iterator[tuple[str, Path]]:
-    """Every file that a Scan's Dataset depends on, after the name that a sentence gives it."""
-    yield from ((path.name, path) for path in scan.tables)
-    if isinstance(scan, Scan) and scan.root is not None:
+def files_of(scan: Scan | TableScan) -> Iterator[tuple[str, tuple[Path, ...]]]:
+    """What a Scan's Dataset depends on: the name that a sentence gives it, and the files that it is made of."""
+    yield from ((path.name, (path,)) for path in scan.tables)
+    if isinstance(scan, Scan) and scan.has_files:
         for column in ("image", "mask"):
-            yield from ((key, scan.root / key) for key in scan.records.get(column, ()) if key)
+            yield from ((key, scan.files(key)) for key in scan.records.get(column, ()) if key)
 
 
 def write(out: Path, scan: Scan | TableScan, known: Mapping[str, Stamp]) -> None:
     """Write `source_files.json` of a Dataset; of files whose stamp is known nothing is read."""
     lines = []
-    for name, path in files_of(scan):
-        found = known[name] if name in known else stamp(path)
+    for name, paths in files_of(scan):
+        found = known[name] if name in known else stamp(paths)
         lines.append(f"{json.dumps(name)}: {json.dumps([found.size, found.modified, found.hash])}")
     atomic.write_text(out / FILE, "{\n" + ",\n".join(lines) + "\n}\n")
 
@@ -87,7 +100,7 @@ def changes(known: Mapping[str, Stamp], scan: Scan | TableScan) -> tuple[str, di
         '' when nothing has, and the stamps of the files that were there before.
     """
     files = dict(files_of(scan))
-    now = {name: stamp(path, known[name]) for name, path in files.items() if name in known}
+    now = {name: stamp(paths, known[name]) for name, paths in files.items() if name in known}
     groups = {
         "changed": [name for name, found in now.items() if found.hash != known[name].hash],
         "new": [name for name in files if name not in known],

@@ -3,7 +3,9 @@
 `python check.py --rest http://HOST:8501 --grpc HOST:8500 [IMAGE ...]`, from the model's folder or any other. It needs
 no medimg: REST needs Python alone, gRPC the package tensorflow-serving-api. It ends with code 0 when every answer is
 the exported model's within the tolerance, with 1 when one is not or no server answers. Images are sent as well, and
-what is answered is printed. The requests are drawn: they show no patient.
+what is answered is printed; DICOM files are decoded here, as training did, by `dicom_pixels.py` beside this file, which
+needs pydicom and NumPy (and a decoder such as pylibjpeg-openjpeg or python-gdcm for compressed ones), and each frame is
+sent as PNG. The requests are drawn: they show no patient.
 """
 
 import argparse
@@ -61,6 +63,16 @@ def _listed(tensor: dict) -> list:
     return [{"b64": value} for value in tensor["values"]] if tensor["dtype"] == "bytes" else tensor["values"]
 
 
+def sent(path: Path, look: dict) -> list[bytes]:
+    """What is sent of a file: itself, or of DICOM a PNG of each frame."""
+    data = path.read_bytes()
+    if data[128:132] != b"DICM" and path.suffix.lower() not in (".dcm", ".dicom", ".ima"):
+        return [data]
+    import dicom_pixels
+
+    return dicom_pixels.encoded(str(path), look.get("window"), look.get("neighbours", 0))
+
+
 def difference(request: dict, answers: list[dict]) -> float:
     """Largest difference of probabilities; infinite where a label differs."""
     if [answer["label"] for answer in answers] != request["labels"]:
@@ -105,9 +117,10 @@ def main() -> int:
         try:
             fine &= compare(kind, ask, content)
             for path in given.images:
-                data = base64.b64encode(path.read_bytes()).decode()
-                inputs = {"image_bytes": {"dtype": "bytes", "values": [data]}}
-                print(kind, path, ask({"signature_name": "serving_default", "inputs": inputs})[0])
+                values = [base64.b64encode(data).decode() for data in sent(path, content.get("dicom", {}))]
+                inputs = {"image_bytes": {"dtype": "bytes", "values": values}}
+                for answer in ask({"signature_name": "serving_default", "inputs": inputs}):
+                    print(kind, path, answer)
         except (
             Exception
         ) as error:  # Whatever a server, a network or a missing package says: one line, and the next way.

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from medimg import atomic
 from medimg.config import ExportConfig
+from medimg.dicom import pixels
 from medimg.errors import InputError
 from medimg.evaluation.operating_point import thresholds
 from medimg.evaluation.prediction import predict
@@ -37,6 +38,7 @@ from medimg.tables.preprocessing import Preprocessing
 COLUMNS = Path("assets.extra") / "columns.json"
 REQUEST = Path("assets.extra") / "request.json"
 # Beside the versions, a script that asks a server; in each version, what it asks and what the model answered.
+DICOM = "dicom_pixels.py"
 SCRIPT, CHECKS = "check.py", Path("assets.extra") / "check.json"
 
 
@@ -87,6 +89,7 @@ def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, i
             )
         write_warmup(temporary, out.name, warmup_requests(description, config.samples))
         content = {"tolerance": config.tolerance, "requests": checks(served, description)}
+        content |= {"dicom": description["dicom"]} if "dicom" in description else {}
         atomic.write_json(temporary / CHECKS, content)
         if dataset.is_table:
             _write_columns(temporary, description, private)
@@ -94,6 +97,8 @@ def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, i
         (temporary / "model_card.md").write_text(card, encoding="utf-8")
         step(4, 4)
         atomic.write_text(out / SCRIPT, Path(check.__file__).read_text(encoding="utf-8"))
+        if not dataset.is_table:
+            atomic.write_text(out / DICOM, Path(pixels.__file__).read_text(encoding="utf-8"))
         return _name(temporary, out)
     except OSError as error:
         raise atomic.cannot_write(out, error) from error

@@ -111,10 +111,16 @@ def _model(run: Run, description: dict, private: bool) -> str:
         f"{task}\n"
         "- `serving_default` takes encoded PNG or JPEG bytes (`image_bytes`), turned upright by their EXIF; `pixels` "
         "takes float32 pixels 0..255. BMP, TIFF, WebP, GIF, JPEG 2000 and PNM, which `medimg data prepare` reads, are "
-        f"not served: convert them to PNG.\n"
+        "not served: convert them to PNG. DICOM is decoded by the client: `check.py` and `dicom_pixels.py`"
+        f"{_look(description.get('dicom'))}.\n"
         f"{_size(description['prepared_size'])}- 16-bit values: {_white(description.get('white'))}.\n"
         f"- {_ANSWER.format(unit='An image')}"
     )
+
+
+def _look(look: dict | None) -> str:
+    """How training looked at DICOM files; '' where it saw none, or looked as the client does of itself."""
+    return f", as in training ({', '.join(f'{name}: {value}' for name, value in look.items())})" if look else ""
 
 
 def _size(prepared: int | None) -> str:

@@ -73,7 +73,9 @@ class Scan:
         notes: sentences that the user should read.
         any_classes: the classes are a model's: there need not be an image of each.
         root: the folder that keys (of masks, too) are paths below; None where they name no files.
+        located: key -> the files that it is made of, where keys are no paths.
         tables: the other files that were read: labels, lists, archives.
+        fills_depth: `read` has settled what is white, also of 16 bits.
     """
 
     name: str
@@ -91,7 +93,20 @@ class Scan:
     notes: list[str] = field(default_factory=list)
     any_classes: bool = False
     root: Path | None = None
+    located: Callable[[str], tuple[Path, ...]] | None = None
     tables: tuple[Path, ...] = ()
+    fills_depth: bool = False
+
+    @property
+    def has_files(self) -> bool:
+        """Whether it is known which files an image is made of."""
+        return self.root is not None or self.located is not None
+
+    def files(self, key: str) -> tuple[Path, ...]:
+        """What the image or mask of a key is made of."""
+        if self.located is not None:
+            return self.located(key)
+        return () if self.root is None else (self.root / key,)
 
     def __post_init__(self):
         from medimg.data.manifest import name_text

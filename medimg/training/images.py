@@ -62,6 +62,10 @@ def describe(dataset: Dataset, config: TrainConfig, whitening: Whitening | None 
     white = dataset.preparation.get("white")
     if white is not None:
         description["white"] = white
+    if dataset.source == "dicom":
+        options = dataset.preparation.get("options") or {}
+        look = ("window", "slices", "neighbours", "mask_text")
+        description["dicom"] = {name: options[name] for name in look if name in options}
     if config.normalize == "pca":
         paths = dataset.paths(dataset.rows("train", labelled=True))
         whitening = whitening or learnt(image_sums(paths, config.image_size, channels))

@@ -32,6 +32,16 @@ OTHER = {
     "site_column": "d",
     "split_column": "e",
     "column_type": {"age": "integer"},
+    "window": "lung",
+    "slices": "middle",
+    "neighbours": 1,
+    "modality": ("CT",),
+    "field": ("PatientAge",),
+    "mask_text": True,
+    "salt": "salt",
+    "modalities": "t1",
+    "target": "dominant",
+    "scheme": "2018",
 }
 KERMANY = r"(person\d+|IM-\d+|NORMAL2-IM-\d+)"
 
@@ -51,7 +61,7 @@ def by_image(found, column):
 
 
 def test_every_source_says_what_it_needs():
-    images = ["folder", "csv", "medmnist", "chestxray14", "isic"]
+    images = ["folder", "csv", "medmnist", "chestxray14", "isic", "dicom", "nifti", "brats", "deeplesion"]
     assert list(SOURCES) == [*images, "heart", "table", "phantom"]
     for source in SOURCES.values():
         assert all([source.task, source.modality, source.licence, source.layout, source.how_to_get])

@@ -1,0 +1,127 @@
+"""DICOM headers to images: series put together into volumes, their slices chosen, and each read as it is looked at."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from medimg.dicom import burned_in, pixels
+from medimg.errors import InputError
+from medimg.sources.dicom_files import DicomFile, Header
+from medimg.sources.slices import check_slices, neighbours_of, slices_of
+
+TEXT, FLAG = "may show burned-in text", "burned-in annotation, by its header"
+
+
+@dataclass(frozen=True)
+class Look:
+    """How files are looked at: of a preparation, and of the Runs that were trained on it.
+
+    Attributes:
+        window: `C,W`, a name, or None: the file's first.
+        slices: as of `slices_of`.
+        neighbours: as of `neighbours_of`.
+        mask_text: text found at the borders is made black.
+    """
+
+    window: str | None = None
+    slices: str = "all"
+    neighbours: int = 0
+    mask_text: bool = False
+
+    def __post_init__(self):
+        check_slices(self.slices)
+        try:
+            pixels.parse_window(self.window)
+        except ValueError as error:
+            raise InputError(f"--window {self.window}: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """An image: a frame of a file, or three that become its channels.
+
+    Attributes:
+        header: of the file whose frame it is.
+        frame: its number; None: the file has no other.
+        channels: (file, frame) of each channel.
+    """
+
+    header: Header
+    frame: int | None
+    channels: tuple[tuple[DicomFile, int | None], ...]
+
+
+def views(headers: Iterable[Header], look: Look) -> tuple[list[View], list[tuple[str, str]]]:
+    """The images that files are made into, those of a volume in their order in space.
+
+    Files of one series with positions are a volume, and so is a file of several frames; any other file is an image.
+
+    Returns:
+        The images, and (file, reason) of volumes that have none.
+    """
+    volumes: dict[str, list[Header]] = {}
+    for header in headers:
+        series = header.ids["SeriesInstanceUID"]
+        is_slice = header.position is not None and header.frames == 1 and series
+        volumes.setdefault(f"series {series}" if is_slice else f"file {header.file.name}", []).append(header)
+    found, rejected = [], []
+    for members in volumes.values():
+        members.sort(key=lambda header: (header.position or 0.0, header.number, header.file.name))
+        stack = [(header, i if header.frames > 1 else None) for header in members for i in range(header.frames)]
+        try:
+            for place in slices_of(len(stack), look.slices):
+                header, frame = stack[place]
+                around = [stack[i] for i in neighbours_of(place, len(stack), look.neighbours)]
+                found.append(View(header, frame, tuple((header.file, i) for header, i in around)))
+        except InputError as error:
+            rejected += [(header.file.name, str(error)) for header in members]
+    return found, rejected
+
+
+def read_view(
+    view: View,
+    look: Look,
+    megapixels: float = 100,
+    warnings: list[str] | None = None,
+    read_frame: Callable[..., np.ndarray] = pixels.read_frame,
+) -> np.ndarray:
+    """An image's pixels, uint8 or uint16, (H, W) or (H, W, 3).
+
+    Args:
+        view: what to read.
+        look: how.
+        megapixels: of the largest frame that is decoded.
+        warnings: takes what is to be told of text that is burned in.
+        read_frame: what decodes.
+
+    Raises:
+        InputError: it can't be decoded; no value of the header is told.
+    """
+    window = pixels.parse_window(look.window)
+    if look.window in pixels.WINDOWS and view.header.modality != "CT":
+        raise InputError(
+            f"{view.header.file.name}: --window {look.window} is of CT, this is {view.header.modality}; leave it out, "
+            "or the file by --modality CT"
+        )
+    frames = []
+    for file, frame in dict.fromkeys(view.channels):
+        try:
+            frames.append(read_frame(file.open(), frame, window, megapixels))
+        except ValueError as error:
+            raise InputError(f"{file.name}: {error}") from error
+    found = dict(zip(dict.fromkeys(view.channels), frames, strict=True))
+    image = _stacked([found[channel] for channel in view.channels], view.header.file.name)
+    boxes = burned_in.text_boxes(image) if warnings is not None or look.mask_text else []
+    if warnings is not None:
+        done = " at its border, made black" if look.mask_text else " at its border (--mask-text makes it black)"
+        warnings += [FLAG] * view.header.is_flagged + [TEXT + done] * bool(boxes)
+    return burned_in.masked(image, boxes) if look.mask_text else image
+
+
+def _stacked(frames: list[np.ndarray], name: str) -> np.ndarray:
+    if len(frames) == 1:
+        return frames[0]
+    if any(frame.shape != frames[0].shape or frame.ndim == 3 or frame.dtype != frames[0].dtype for frame in frames):
+        raise InputError(f"{name}: its neighbours have another size or depth, or are in colour (--neighbours)")
+    return np.stack(frames, axis=2)

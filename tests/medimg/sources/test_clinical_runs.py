@@ -1,0 +1,143 @@
+"""Each clinical source to the end: prepared, trained, evaluated, explained, exported; DICOM predicted as prepared."""
+
+import importlib
+import json
+import re
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from explain.config import ExplainConfig
+from explain.explain import explain
+from medimg.config import EvaluateConfig, ExportConfig, PredictConfig, PrepareConfig, TrainConfig
+from medimg.evaluation.evaluate import evaluate
+from medimg.prediction.predict import predict
+from medimg.preparation.prepare import prepare
+from medimg.serving.export import export
+from medimg.training.train import train
+from tests.volumes import write_brats, write_dicom, write_nifti, write_series
+
+PATIENTS = 12
+
+
+def dicom(folder):
+    for i in range(PATIENTS):
+        write_series(folder / f"s{i}", 3, patient=f"p{i}", seed=i)
+    rows = "".join(f"p{i},{'ab'[i % 2]}\n" for i in range(PATIENTS))
+    (folder.parent / "labels.csv").write_text("PatientID,label\n" + rows)
+    return {"labels": str(folder.parent / "labels.csv"), "neighbours": 1, "slices": "every:2", "window": "0,900"}
+
+
+def nifti(folder):
+    for i in range(PATIENTS):
+        volume = np.random.default_rng(i).integers(0, 900, (16, 16, 3)).astype(np.int16)
+        write_nifti(folder / f"v{i}.nii.gz", volume)
+    rows = "".join(f"v{i},{'ab'[i % 2]}\n" for i in range(PATIENTS))
+    (folder / "labels.csv").write_text("path,label\n" + rows)
+    return {}
+
+
+def brats(folder):
+    for i in range(PATIENTS):
+        write_brats(folder, f"BraTS2021_{i:05d}", seed=i)
+    return {"slices": "every:2"}
+
+
+def deeplesion(folder):
+    import cv2
+
+    rows = ["File_name,Patient_index,Bounding_boxes,Coarse_lesion_type,DICOM_windows"]
+    for i in range(PATIENTS):
+        path = folder / "Images_png" / f"{i:06d}_01_01" / "005.png"
+        path.parent.mkdir(parents=True)
+        values = np.random.default_rng(i).integers(-500, 500, (16, 16)) + 32768
+        cv2.imwrite(str(path), values.astype(np.uint16))
+        rows.append(f'{i:06d}_01_01_005.png,{i},"2, 2, 8, 9",{4 + i % 2},"-500, 500"')
+    (folder / "DL_info.csv").write_text("\n".join(rows))
+    return {}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Source -> its folder, Dataset and Run, made when it is asked for."""
+    made = {}
+
+    def run_of(source):
+        if source.__name__ not in made:
+            root = tmp_path_factory.mktemp(source.__name__)
+            (root / "src").mkdir()
+            options = source(root / "src")
+            dataset = prepare(source.__name__, root / "src", root / "data", PrepareConfig(**options))
+            config = TrainConfig(image_size=16, epochs=1, model_arg={"width": "4", "stages": "2"})
+            made[source.__name__] = root, dataset, train(dataset.root, root / "run", config)
+        return made[source.__name__]
+
+    return run_of
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", [dicom, nifti, brats, deeplesion])
+def test_to_the_end(runs, source):
+    root, dataset, run = runs(source)
+    assert {"train", "val", "test"} == set(dataset.manifest["split"])
+    assert dataset.manifest.groupby("patient")["split"].nunique().max() == 1
+    metrics = evaluate(run, EvaluateConfig(bootstrap=5))
+    assert metrics
+    found = explain(run, ExplainConfig(count=2))
+    assert len(found["images"]["gradcam"]) == 2
+    assert bool(found["localisation"]) == (source in (brats, deeplesion))
+    version = export(run, root / "served", ExportConfig(samples=2))
+    assert (version / "saved_model.pb").is_file()
+
+
+@pytest.mark.slow
+def test_dicom_files_are_predicted_and_explained_as_they_were_prepared(runs):
+    root, dataset, run = runs(dicom)
+    assert run.description()["dicom"] == {"window": "0,900", "slices": "every:2", "neighbours": 1}
+    predict(run, (str(dataset.root),), root / "prepared.csv", PredictConfig())
+    predict(run, (str(root / "src"),), root / "files.csv", PredictConfig())
+    prepared, files = (pd.read_csv(root / name) for name in ("prepared.csv", "files.csv"))
+    assert len(files) == len(prepared) == 2 * PATIENTS
+    np.testing.assert_array_equal(np.sort(files["p_b"]), np.sort(prepared["p_b"]))
+    # One slice alone has other neighbours, and text is no image.
+    (root / "src" / "s0" / "broken.dcm").write_text("broken")
+    result = predict(run, (str(root / "src" / "s0" / "broken.dcm"),), root / "broken.csv", PredictConfig())
+    assert result.broken[0][1] == "no DICOM file"
+    (root / "src" / "s0" / "broken.dcm").unlink()
+    found = explain(run, ExplainConfig(image=tuple(str(root / "src" / "s0" / name) for name in ("001", "002", "003"))))
+    told = files.set_index("image")
+    assert len(found["images"]["gradcam"]) == 2
+    for entry in found["images"]["gradcam"]:
+        assert abs(told.loc[entry["file"], f"p_{entry['predicted']}"] - entry["probability"]) < 1e-6
+
+
+@pytest.mark.slow
+def test_the_client_of_an_export_sends_what_training_saw(tmp_path, monkeypatch):
+    draw = np.random.default_rng(0)
+    for i in range(PATIENTS):
+        frames = draw.integers(0, 4000, (3, 20, 20)).astype(np.uint16)
+        write_dicom(tmp_path / "src" / f"{i}.dcm", frames, WindowCenter=1000, WindowWidth=900, Modality="US")
+    rows = "".join(f"{i}.dcm,{'ab'[i % 2]}\n" for i in range(PATIENTS))
+    (tmp_path / "l.csv").write_text("path,label\n" + rows)
+    config = PrepareConfig(labels=str(tmp_path / "l.csv"), window="2000,3000", neighbours=1)
+    dataset = prepare("dicom", tmp_path / "src", tmp_path / "data", config)
+    options = TrainConfig(image_size=16, epochs=1, model_arg={"width": "4", "stages": "2"})
+    run = train(dataset.root, tmp_path / "run", options)
+    version = export(run, tmp_path / "served", ExportConfig(samples=2))
+    predict(run, (str(tmp_path / "src"),), tmp_path / "files.csv", PredictConfig())
+    expected = pd.read_csv(tmp_path / "files.csv").set_index("image")["p_b"]
+    monkeypatch.syspath_prepend(str(tmp_path / "served"))
+    for name in ("check", "dicom_pixels"):
+        sys.modules.pop(name, None)
+    check = importlib.import_module("check")
+    look = json.loads((version / "assets.extra" / "check.json").read_text())["dicom"]
+    served = tf.saved_model.load(str(version)).signatures["serving_default"]
+    for path in sorted((tmp_path / "src").iterdir())[:3]:
+        answers = served(image_bytes=tf.constant(check.sent(path, look)))["probabilities"].numpy()
+        assert len(answers) == 3
+        for i, answer in enumerate(answers):
+            assert abs(answer[1] - expected[f"{path}#{i}"]) < 1e-5
+    assert not re.search(r"(import|from) medimg", (tmp_path / "served" / "dicom_pixels.py").read_text())
