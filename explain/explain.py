@@ -6,7 +6,8 @@ What explains a table is in `explain.table`.
 import dataclasses
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from medimg.evaluation.operating_point import decision_words, thresholds
 from medimg.evaluation.places import beside, place_of
 from medimg.evaluation.prediction import probabilities
 from medimg.lock import writes
+from medimg.models.ensemble import members_of
 from medimg.pipeline.pixels import load_image
 from medimg.privacy.release import require_unprotected
 from medimg.run import Run
@@ -80,8 +82,9 @@ def _explain_images(run: Run, config: ExplainConfig, progress) -> dict:
     total, done = len(config.method) * (len(subjects) + len(located)), 0
     result: dict = {"images": {}, "localisation": {}}
     for method in config.method:
-        folder = root / method.replace("+", "p")
-        result["images"][method] = explainer.draw_all(method, subjects, dataset, folder)
+        for ending, one in (("", explainer), *explainer.each_member()):
+            folder = root / (method.replace("+", "p") + ending)
+            result["images"][method + ending] = one.draw_all(method, subjects, dataset, folder)
         done += len(subjects)
         if progress:
             progress(done, total)
@@ -130,6 +133,7 @@ class Explainer:
         # Score-CAM calls predict, which would draw its own bar on standard output.
         tf.keras.utils.disable_interactive_logging()
         self.model, self.description, self.config = run.model(), run.description(), config
+        self.members = members_of(self.model)
         self.classes, self.task = self.description["classes"], self.description["task"]
         self.size = self.description["image_size"]
         self.thresholds = thresholds(run, self.description)
@@ -146,7 +150,18 @@ class Explainer:
         """float32 (B, S, S)."""
         if method == "shap":
             return shap_maps(self.model, pixels, chosen, self.task, self.config.samples)[0]
-        return saliency.heat_maps(self.model, pixels, chosen, method, self.task)
+        if not self.members:
+            return saliency.heat_maps(self.model, pixels, chosen, method, self.task)
+        maps = [saliency.heat_maps(member, pixels, chosen, method, self.task) for member in self.members]
+        return np.average(maps, axis=0, weights=[m["weight"] for m in self.description["members"]]).astype(np.float32)
+
+    def each_member(self) -> Iterator[tuple[str, "Explainer"]]:
+        """Of an ensemble an explainer of each member, with what its folders' names end in."""
+        for number, member in enumerate(self.members, 1):
+            other = copy(self)
+            other.model, other.members = member, []
+            other.calibrator = self.description["members"][number - 1]["calibrator"]
+            yield f"-member-{number}", other
 
     def predicted(self, chances: np.ndarray) -> np.ndarray:
         """int (B,)."""

@@ -118,6 +118,15 @@ class TrainConfig(PublicOptions, PrivacyOptions, TableOptions, ImageOptions, Mod
     folds: int = option(0, "Cross-validate with K folds of patients instead (0: no).", minimum=0, metavar="K")
     fold: int = option(0, "With --folds: train this fold alone, 1 to K (0: all of them).", minimum=0)
     calibrate: str = option("none", "Calibrate the finished model's probabilities on validation.", choices=CALIBRATIONS)
+    member: tuple = option((), "With --model ensemble: a finished Run that votes; repeat it.", metavar="RUN")
+    seeds: int = option(
+        0, "Train N members that differ in their seed alone, and let them vote (0: one model).", minimum=0, metavar="N"
+    )
+    vote: str = option(
+        "mean",
+        "An ensemble's members count alike, or by weights fitted on validation by log loss.",
+        choices=("mean", "log-loss"),
+    )
     audit_holdout: float = option(
         0.0,
         "Share of the training patients, drawn at random, that nothing is learnt from: the non-members of 'audit'.",
@@ -125,6 +134,11 @@ class TrainConfig(PublicOptions, PrivacyOptions, TableOptions, ImageOptions, Mod
         maximum=0.5,
     )
     seed: int = option(0, "Seed of initial weights, order, augmentation and dropout.", minimum=0)
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Of several models that vote."""
+        return self.model == "ensemble" or bool(self.seeds)
 
     def resolved(self, unit: str) -> "TrainConfig":
         """With the defaults for images (`image`) or tables (`row`) where nothing was given."""

@@ -39,6 +39,7 @@ def train(
         >>> len(run.history())
         3
     """
+    from medimg.training.ensemble import ensemble
     from medimg.training.train import train as train_run
 
     config = TrainConfig.from_dict(options)
@@ -49,5 +50,7 @@ def train(
         config.require_privacy()
     if config.folds and not config.fold:
         raise InputError("folds: train() leaves one Run; give fold=1 and so on too, or use 'medimg train --folds'")
-    done = train_run(folder_of(data), Path(out), config, resume, overwrite, listener)
+    done = (ensemble if config.is_ensemble else train_run)(
+        folder_of(data), Path(out), config, resume, overwrite, listener
+    )
     return Run(done.root, done.config)

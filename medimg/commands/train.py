@@ -30,6 +30,9 @@ def train(data_folder, out, config, resume, overwrite):
         _cross_validate(data_folder, out, config, resume, overwrite)
         return
     run = train_run(data_folder, out, config, resume, overwrite)
+    if config.is_ensemble:
+        click.echo(f"{len(run.description()['members'])} members vote; Run in {out}")
+        return
     history = run.history()
     click.echo(f"trained {len(history)} epochs; Run in {out}")
 
@@ -37,10 +40,12 @@ def train(data_folder, out, config, resume, overwrite):
 def train_run(data_folder, out, config: TrainConfig, resume=False, overwrite=False):
     """Train once, print what came of it, and return the Run."""
     from medimg.preparation.builtin import resolve
+    from medimg.training.ensemble import ensemble
     from medimg.training.train import train
 
     with progress_bars() as step:
-        run = train(resolve(data_folder), Path(out), config, resume, overwrite, _listener(step))
+        make = ensemble if config.is_ensemble else train
+        run = make(resolve(data_folder), Path(out), config, resume, overwrite, _listener(step))
     printing.training(run)
     # Of whom a private training saw, the ledger says what may be told.
     if not config.is_private:

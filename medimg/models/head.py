@@ -1,12 +1,15 @@
-"""The head of every model: pooling, dropout and one layer of logits."""
+"""The head of every model: attention where it is asked for, pooling, dropout and one layer of logits."""
 
 import math
 
 import tensorflow as tf
 
+from medimg.models.attention import attend
+
 # The head's layers, as explanation, features and fine-tuning find them.
 POOL, DROPOUT, LOGITS = "pool", "dropout", "logits"
-HEAD = (POOL, DROPOUT, LOGITS)
+# What the names of the layers begin with that weigh the last maps.
+ATTENTION = "attention"
 # How the last maps become one vector per image.
 POOLING = {
     "avg": tf.keras.layers.GlobalAveragePooling2D,
@@ -15,7 +18,14 @@ POOLING = {
 }
 
 
-def with_head(pixels, features, classes: int, dropout: float, pool: str, name: str) -> tf.keras.Model:
+def is_head(layer: str) -> bool:
+    """Whether a layer of this name is new in every model, whatever weights its backbone starts from."""
+    return layer in (POOL, DROPOUT, LOGITS) or layer.startswith(ATTENTION)
+
+
+def with_head(
+    pixels, features, classes: int, dropout: float, pool: str, name: str, attention: str = ""
+) -> tf.keras.Model:
     """A model from a backbone's input and its last maps.
 
     Args:
@@ -25,8 +35,11 @@ def with_head(pixels, features, classes: int, dropout: float, pool: str, name: s
         dropout: share of the pooled features that a training step leaves out.
         pool: of `POOLING`.
         name: of the model.
+        attention: on the last maps (`medimg.models.attention.KINDS`); '': none.
     """
     layers = tf.keras.layers
+    if attention:
+        features = attend(features, attention, ATTENTION)
     x = POOLING[pool](name=POOL)(features)
     x = layers.Dropout(dropout, name=DROPOUT)(x)
     # Small first logits: the loss starts near log(classes), whatever the scale of the features.

@@ -121,7 +121,9 @@ def forward_of(model) -> Forward:
     """From inputs to what the last layer is given and to logits: one graph for any batch size."""
     import tensorflow as tf
 
-    both = tf.keras.Model(model.input, [model.layers[-1].input, model.output])
+    from medimg.models.ensemble import features_of
+
+    both = tf.keras.Model(model.input, [features_of(model), model.output])
     shape = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
     graph = tf.function(lambda inputs: both(inputs, training=False), input_signature=[shape])
     return lambda inputs: tuple(each.numpy() for each in graph(inputs))

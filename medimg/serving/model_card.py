@@ -105,13 +105,20 @@ def _model(run: Run, description: dict, private: bool) -> str:
     return (
         "## Model\n\n"
         f"- `{description['name']}`, {description['image_size']} px, {description['channels']} channel(s), "
-        f"{description['norm']} normalisation, initial weights: {_without_folders(options.get('weights'))}.\n"
+        f"{_made_of(description, options)}.\n"
         f"{task}\n"
         "- `serving_default` takes encoded PNG or JPEG bytes (`image_bytes`), turned upright by their EXIF; `pixels` "
         "takes float32 pixels 0..255. BMP, TIFF, WebP, GIF, JPEG 2000 and PNM, which `medimg data prepare` reads, are "
         f"not served: convert them to PNG.\n- 16-bit values: {_white(description.get('white'))}.\n"
         f"- {_ANSWER.format(unit='An image')}"
     )
+
+
+def _made_of(description: dict, options: dict) -> str:
+    if "members" in description:
+        each = ", ".join(f"`{member['name']}` {member['weight']:.2f}" for member in description["members"])
+        return f"the mean of its members' probabilities, weighted: {each}"
+    return f"{description['norm']} normalisation, initial weights: {_without_folders(options.get('weights'))}"
 
 
 def _white(white: int | None) -> str:

@@ -14,7 +14,7 @@ from medimg.models.registry import family
 from medimg.models.weights import is_run
 from medimg.pipeline.batches import batches, training_batches, training_pixels
 from medimg.pipeline.pixels import ImageForm, image_form
-from medimg.pipeline.whitening import Whitening, image_sums
+from medimg.pipeline.whitening import LEARNT, Whitening, grayscale, image_sums
 from medimg.pipeline.whitening import whitening as learnt
 from medimg.run import Run
 from medimg.training import data as data_material
@@ -42,7 +42,7 @@ def describe(dataset: Dataset, config: TrainConfig, whitening: Whitening | None 
     Args:
         dataset: to be trained on.
         config: options.
-        whitening: for `--normalize pca`, where it was learnt elsewhere; None: from the training images.
+        whitening: for `--normalize standard` or `pca`, where it was learnt elsewhere; None: from the training images.
     """
     channels = channels_of(dataset, config)
     description = {
@@ -61,9 +61,12 @@ def describe(dataset: Dataset, config: TrainConfig, whitening: Whitening | None 
     white = dataset.preparation.get("white")
     if white is not None:
         description["white"] = white
-    if config.normalize == "pca":
+    if config.normalize in LEARNT and whitening is None:
         paths = dataset.paths(dataset.rows("train", labelled=True))
-        whitening = whitening or learnt(image_sums(paths, config.image_size, channels))
+        whitening = learnt(image_sums(paths, config.image_size, channels), config.normalize)
+    if config.normalize == "grayscale":
+        whitening = grayscale(channels)
+    if whitening:
         description["normalize"] = whitening.to_dict()
     return description
 
@@ -174,7 +177,9 @@ def stage(model: tf.keras.Model, phase: Phase, material: Material, config: Train
 def _caches_features(phase: Phase, config: TrainConfig) -> bool:
     """Finite views of a wholly frozen backbone: its features are the same every time."""
     finite = config.augment == "none" or config.views > 0
-    return config.cache_features and phase.frozen_blocks is None and finite
+    # Attention on the last maps is new, and trains before they are pooled.
+    fixed = phase.frozen_blocks is None and config.model_arg.get("attention", "none") == "none"
+    return config.cache_features and fixed and finite
 
 
 def _pixel_batches(material: Material, common: tuple, epochs: tuple[int, int]):
