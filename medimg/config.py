@@ -118,6 +118,11 @@ class TrainConfig(PublicOptions, PrivacyOptions, TableOptions, ImageOptions, Mod
     folds: int = option(0, "Cross-validate with K folds of patients instead (0: no).", minimum=0, metavar="K")
     fold: int = option(0, "With --folds: train this fold alone, 1 to K (0: all of them).", minimum=0)
     calibrate: str = option("none", "Calibrate the finished model's probabilities on validation.", choices=CALIBRATIONS)
+    metadata: str | None = option(
+        None,
+        "Columns of DATA to learn from beside pixels, e.g. age,sex; what is missing is handled as in tables.",
+        metavar="COLUMN,...",
+    )
     member: tuple = option((), "With --model ensemble: a finished Run that votes; repeat it.", metavar="RUN")
     seeds: int = option(
         0, "Train N members that differ in their seed alone, and let them vote (0: one model).", minimum=0, metavar="N"

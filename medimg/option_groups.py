@@ -43,8 +43,8 @@ class ImageOptions(Config):
     channels: int = option(0, "1 (grey) or 3 (RGB); 0: as the images are, 3 for ImageNet models.", choices=(0, 1, 3))
     normalize: str = option(
         "none",
-        "Colours inside the model: as its backbone has them, made grey, or by the training images' mean and covariance: "
-        "each channel standardised, or all whitened (pca).",
+        "Colours inside the model: as its backbone has them, grey, or by the training images' mean and covariance "
+        "standardised or whitened (pca).",
         choices=("none", "grayscale", "standard", "pca"),
     )
     cache_budget: float = option(

@@ -149,6 +149,7 @@ def ledger(shared, delta: float) -> None:
 
 def evaluation(result: dict) -> None:
     """Metrics with intervals, by class and by site, and what decides."""
+    from medimg.evaluation.floor import words as floor_words
     from medimg.evaluation.operating_point import threshold_statement
     from medimg.evaluation.recalibration import calibration_words
 
@@ -169,6 +170,8 @@ def evaluation(result: dict) -> None:
     _sites(result)
     say(threshold_statement(result, result))
     say(calibration_words(result["calibration"]))
+    for sentence in floor_words(result):
+        say(sentence)
     for note in result["calibration"]["notes"]:
         say(f"note: {note}")
 

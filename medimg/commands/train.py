@@ -11,11 +11,13 @@ from medimg.commands.command_line import Command
 from medimg.commands.console import progress_bars, say
 from medimg.commands.output import resumable
 from medimg.config import TrainConfig
+from medimg.run import PIXELS_ALONE
 from medimg.style.words import interval
 
 
 def _ended(out: Path, config: TrainConfig) -> bool:
-    return (out / ("metrics.json" if config.folds and not config.fold else "model.keras")).is_file()
+    last = out / PIXELS_ALONE if config.metadata and not config.folds else out
+    return (last / ("metrics.json" if config.folds and not config.fold else "model.keras")).is_file()
 
 
 @click.command(cls=Command)
@@ -40,12 +42,10 @@ def train(data_folder, out, config, resume, overwrite):
 def train_run(data_folder, out, config: TrainConfig, resume=False, overwrite=False):
     """Train once, print what came of it, and return the Run."""
     from medimg.preparation.builtin import resolve
-    from medimg.training.ensemble import ensemble
-    from medimg.training.train import train
+    from medimg.training.any_model import train_any
 
     with progress_bars() as step:
-        make = ensemble if config.is_ensemble else train
-        run = make(resolve(data_folder), Path(out), config, resume, overwrite, _listener(step))
+        run = train_any(resolve(data_folder), Path(out), config, resume, overwrite, _listener(step))
     printing.training(run)
     # Of whom a private training saw, the ledger says what may be told.
     if not config.is_private:

@@ -28,6 +28,7 @@ def build(
     dropout: float = 0.2,
     model_arg: dict | None = None,
     normalize: Whitening | None = None,
+    columns: int = 0,
 ) -> tf.keras.Model:
     """Build a classifier: raw pixels 0..255 float32 (B, S, S, C) in, logits (B, classes) out.
 
@@ -43,6 +44,7 @@ def build(
         normalize: what becomes of colours: whitened in the place of the backbone's usual scaling (`ColourWhitening`
             says what ImageNet weights lose by it), brought to the mean and spread of ImageNet's channels, or made grey,
             before it. Not part of `weights`: a Run's weights fit only with the Run's whitening.
+        columns: F of a table, float32 (B, F), that are a second input; 0: there is none.
 
     Raises:
         InputError: unknown model or argument, image too small, weights that don't fit, or a whitening of another
@@ -70,7 +72,7 @@ def build(
             loading.load_backbone(application, wanted, chosen.name)
         if wanted != "imagenet":
             neutralise_normalization(application)
-    model = with_head(pixels, features, classes, dropout, pool, chosen.name, attention.replace("none", ""))
+    model = with_head(pixels, features, classes, dropout, pool, chosen.name, attention.replace("none", ""), columns)
     for layer in model.layers:
         if isinstance(layer, tf.keras.layers.BatchNormalization):
             layer.momentum = MOMENTUM
@@ -91,8 +93,8 @@ def _prepared(pixels, chosen: Family, wanted: int, normalize: Whitening | None):
     channels = pixels.shape[-1]
     if len(normalize.mean) != channels:
         raise InputError(
-            f"--normalize {normalize.method}: is of {len(normalize.mean)} channels, the images have {channels}; use the "
-            "same --channels"
+            f"--normalize {normalize.method}: is of {len(normalize.mean)} channels, the images have {channels}; use "
+            "the same --channels"
         )
     colours = (normalize.mean, normalize.matrix, wanted)
     # Our own networks have no input that they are used to.

@@ -109,6 +109,8 @@ def _check_options(config: TrainConfig, resume: bool) -> None:
                 f"--seeds {config.seeds}: trains that many members, 2 or more, of one --model; leave out --member and "
                 "--model ensemble"
             )
+        if config.metadata:
+            raise InputError(f"--metadata {config.metadata}: not with --seeds, whose vote is given pixels alone")
         for name in ("folds", "audit_holdout"):
             if getattr(config, name):
                 raise InputError(
@@ -239,17 +241,18 @@ def _description(voters: Sequence[_Voter], listener: Listener) -> dict:
     first |= {"name": "ensemble", "model_arg": {}}
     if "image_size" not in first:
         return first
-    sizes = {voter.description["image_size"] for voter in voters}
-    # Images all prepared at one size hold the pixels that each member's own size is made of.
-    given = first.get("prepared_size") if len(sizes) > 1 else None
-    if len(sizes) > 1 and not given:
+    forms = {(voter.description["image_size"], voter.description["channels"]) for voter in voters}
+    largest = max(size for size, _ in forms)
+    # Images all prepared at one size hold the pixels that each member's own are made of.
+    given = first.get("prepared_size") if len(forms) > 1 else largest
+    if not given:
         listener.note(
-            f"members take {listed(map(str, sorted(sizes)))} pixels and the Dataset has no one size: images are "
-            f"resized from {max(sizes)}, so that a smaller member's answers differ a little from its own Run's"
+            f"members take {listed(f'{size} px {channels} ch' for size, channels in sorted(forms))} and the Dataset has no "
+            f"one size: images are resized from {largest} px, so that a member's answers may differ a little from its Run's"
         )
     return first | {
-        "image_size": given or max(sizes),
-        "channels": max(voter.description["channels"] for voter in voters),
+        "image_size": given or largest,
+        "channels": max(channels for _, channels in forms),
     }
 
 

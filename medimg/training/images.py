@@ -12,11 +12,14 @@ from medimg.models import tabular
 from medimg.models.build import build
 from medimg.models.registry import family
 from medimg.models.weights import is_run
-from medimg.pipeline.batches import batches, training_batches, training_pixels
+from medimg.pipeline.batches import batches, training_batches, training_pixels, with_columns
 from medimg.pipeline.pixels import ImageForm, image_form
 from medimg.pipeline.whitening import LEARNT, Whitening, grayscale, image_sums
 from medimg.pipeline.whitening import whitening as learnt
 from medimg.run import Run
+from medimg.tables.fit import fit
+from medimg.tables.metadata import as_table
+from medimg.tables.preprocessing import Preprocessing
 from medimg.training import data as data_material
 from medimg.training import features as frozen
 from medimg.training import phases
@@ -34,6 +37,15 @@ def check(config: TrainConfig) -> None:
     if config.model in tabular.ARGUMENTS:
         raise InputError(f"--model {config.model}: needs a table; 'medimg models' lists what takes images")
     family(config.model)
+    if config.metadata and (config.is_private or config.missing == "drop-rows"):
+        other = "--missing drop-rows" if config.missing == "drop-rows" else "--dp-epsilon"
+        raise InputError(f"--metadata {config.metadata}: not with {other}; leave out the one or the other")
+
+
+def columns_of(dataset: Dataset, config: TrainConfig) -> Preprocessing:
+    """What `--metadata` names, as a model takes it, learnt from the training rows."""
+    table = as_table(dataset, [name.strip() for name in config.metadata.split(",")])
+    return fit(table, table.rows("train", labelled=True), config)
 
 
 def describe(dataset: Dataset, config: TrainConfig, whitening: Whitening | None = None) -> dict:
@@ -68,6 +80,8 @@ def describe(dataset: Dataset, config: TrainConfig, whitening: Whitening | None 
         whitening = grayscale(channels)
     if whitening:
         description["normalize"] = whitening.to_dict()
+    if config.metadata:
+        description["metadata"] = columns_of(dataset, config).to_dict()
     return description
 
 
@@ -100,6 +114,7 @@ def build_model(config: TrainConfig, description: dict) -> tf.keras.Model:
         config.dropout,
         config.model_arg,
         Whitening.from_dict(normalize) if normalize else None,
+        len(Preprocessing.from_dict(description["metadata"]).names) if "metadata" in description else 0,
     )
     plan(config, model)
     return model
@@ -125,7 +140,12 @@ def prepare(model: tf.keras.Model, phase: Phase) -> None:
 
 def gather(dataset: Dataset, config: TrainConfig, description: dict, folder: Path, progress) -> Material:
     """Decode both parts and settle order, weights and augmentation."""
-    return data_material.gather(dataset, config, description["channels"], folder, progress)
+    material = data_material.gather(dataset, config, description["channels"], folder, progress)
+    if "metadata" in description:
+        columns = Preprocessing.from_dict(description["metadata"])
+        material.columns = columns.transform(dataset.rows("train", labelled=True))
+        material.val_columns = columns.transform(dataset.rows("val", labelled=True))
+    return material
 
 
 def fitted(model: tf.keras.Model, phase: Phase, config: TrainConfig) -> tf.keras.Model:
@@ -177,21 +197,21 @@ def stage(model: tf.keras.Model, phase: Phase, material: Material, config: Train
 def _caches_features(phase: Phase, config: TrainConfig) -> bool:
     """Finite views of a wholly frozen backbone: its features are the same every time."""
     finite = config.augment == "none" or config.views > 0
-    # Attention on the last maps is new, and trains before they are pooled.
-    fixed = phase.frozen_blocks is None and config.model_arg.get("attention", "none") == "none"
-    return config.cache_features and fixed and finite
+    # Attention on the last maps is new, and trains before they are pooled; columns are no part of the features.
+    fixed = config.model_arg.get("attention", "none") == "none" and not config.metadata
+    return config.cache_features and phase.frozen_blocks is None and fixed and finite
 
 
 def _pixel_batches(material: Material, common: tuple, epochs: tuple[int, int]):
-    return training_batches(
-        material.train, material.targets, *common, epochs, material.sample_weights, material.augmentation
-    )
+    weights, augmentation, columns = material.sample_weights, material.augmentation, material.columns
+    return training_batches(material.train, material.targets, *common, epochs, weights, augmentation, columns)
 
 
 def _on_pixels(model: tf.keras.Model, material: Material, batch_size: int):
     forward = frozen.forward_function(model)
 
     def validate() -> np.ndarray:
-        return np.concatenate([forward(b).numpy() for b in batches(material.val, batch_size)])
+        given = with_columns(batches(material.val, batch_size), material.val_columns, batch_size)
+        return np.concatenate([forward(*inputs).numpy() for inputs in given])
 
     return validate

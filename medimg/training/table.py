@@ -22,7 +22,7 @@ from medimg.training.losses import loss_for
 from medimg.training.phases import Phase
 
 # Options that are about images; giving them with a table is a mistake rather than a wish.
-_OF_IMAGES = {"augment": "none", "freeze": "none", "weights": "none", "fine_tune_epochs": 0}
+_OF_IMAGES = {"augment": "none", "freeze": "none", "weights": "none", "fine_tune_epochs": 0, "metadata": None}
 # Rows preprocessed and predicted at once in validation.
 _BLOCK = 65_536
 

@@ -19,6 +19,7 @@ from statsmodels.stats.multitest import multipletests
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import read_image
 from medimg.pipeline.pixels import as_pixels, load_raw
+from medimg.tables.metadata import ROLES
 from medimg.tables.ordered import MOST_LEVELS, is_ordered, levels, ordered_values
 from medimg.tables.shift import NEGLIGIBLE, category_difference, mean_difference
 
@@ -32,9 +33,6 @@ STATISTICS = {
     "sharpness": "sharpness (log variance of the Laplacian)",
 }
 FORMS = {"width": "image width", "height": "image height", "form": "grey or colour, bits"}
-# Columns that say whose the row is, what it shows and where its file lies.
-_ROLES = ("image", "row", "label", "patient", "given_patient", "site", "split", "mask", "finding")
-_ROLES += ("x", "y", "width", "height", "source_file", "pixels", "bytes")
 
 
 def image_statistics(dataset: Dataset, rows: pd.DataFrame, size: int, progress: Callable | None = None) -> pd.DataFrame:
@@ -70,7 +68,7 @@ def metadata(own: Dataset, own_rows: pd.DataFrame, here: Dataset, rows: pd.DataF
     if own.is_table:
         common = [f for f in own.inputs if f.name in rows]
         return {f.name: _of_feature(f, own_rows, rows) for f in common}
-    names = [name for name in own_rows if name in rows and name not in _ROLES]
+    names = [name for name in own_rows if name in rows and name not in ROLES]
     found = {}
     for name in names:
         both = pd.concat([own_rows[name], rows[name]], ignore_index=True)

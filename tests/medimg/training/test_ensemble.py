@@ -92,9 +92,6 @@ def test_members_of_other_sizes_and_channels_answer_as_by_themselves(data, runs,
         logits = run.model()(own.astype(np.float32), training=False).numpy()
         mean = mean + probabilities(logits, "binary", form["calibrator"]) / 3
     np.testing.assert_allclose(answers(voted, rows), mean, atol=1e-5)
-    same = [runs[0], runs[1]]
-    exact = ensemble(data.root, voted.root.parent / "same", vote(*same))
-    np.testing.assert_allclose(answers(exact, rows), np.mean([answers(r, rows) for r in same], axis=0), atol=1e-6)
 
 
 @pytest.mark.slow
