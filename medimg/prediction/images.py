@@ -15,6 +15,7 @@ from medimg.prediction.inputs import Image
 from medimg.preparation.decoding import as_prepared, in_threads
 from medimg.privacy.ledger import is_private
 from medimg.run import Run
+from medimg.tables.preprocessing import Preprocessing
 
 # Largest value of 12 bits: what detectors and DICOM store in 16-bit files.
 TWELVE_BITS = 4095
@@ -45,14 +46,15 @@ class Batch:
 
     Attributes:
         names: (B,).
-        inputs: float32 (G, ...), what the model takes, of the G that can be used.
+        inputs: float32 (G, ...) each, what the model takes, of the G that can be used: of images pixels, and columns
+            where it takes them; of a table its columns.
         forms: (G,), of images.
         broken: (B,), why it can't be used; '' for the G that can.
         warnings: (B,).
     """
 
     names: list[str]
-    inputs: np.ndarray
+    inputs: list[np.ndarray]
     forms: list[Form]
     broken: list[str]
     warnings: list[list[str]]
@@ -68,6 +70,7 @@ class Reader:
         max_megapixels: of a larger image nothing is decoded.
         protected: `pixel_hash` of images that are left out.
         white: what was made white of the training images (`as_prepared`).
+        columns: what the model makes of the columns that it takes beside pixels; None: it takes none.
     """
 
     image_size: int
@@ -76,18 +79,18 @@ class Reader:
     max_megapixels: float = 100
     protected: frozenset[str] = frozenset()
     white: int | None = None
+    columns: Preprocessing | None = None
 
     def batches(self, images: Iterable[Image], batch_size: int) -> Iterator[Batch]:
         """Decoded in threads, two batches ahead."""
         loaded = in_threads(self._load, images, os.cpu_count() or 1, 2 * batch_size)
         while some := list(islice(loaded, batch_size)):
-            names, pixels, forms, broken = zip(*some, strict=True)
-            good = [image for image in pixels if image is not None]
-            shape = (0, self.image_size, self.image_size, self.channels)
-            inputs = np.stack(good) if good else np.zeros(shape, np.float32)
+            names, given, forms, broken = zip(*some, strict=True)
+            good = [inputs for inputs in given if inputs is not None]
+            inputs = [np.stack(each) for each in zip(*good, strict=True)]
             yield Batch(list(names), inputs, [f for f in forms if f], list(broken), [[] for _ in names])
 
-    def _load(self, image: Image) -> tuple[str, np.ndarray | None, Form | None, str]:
+    def _load(self, image: Image) -> tuple[str, list[np.ndarray] | None, Form | None, str]:
         try:
             if image.why:
                 raise InputError(image.why)
@@ -99,13 +102,14 @@ class Reader:
             prepared = as_prepared(decoded, *known)
             if self.protected and pixel_hash(prepared) in self.protected:
                 raise InputError(PROTECTED)
+            beside = [] if self.columns is None else list(self.columns.transform(image.columns))
         except InputError as error:
             return image.name, None, None, str(error).removeprefix(f"{image.path}: ")
         if width == height == self.prepared_size:
             width = height = 0
         deep = decoded.dtype == np.uint16
         form = Form(width, height, prepared.ndim == 3, deep, deep and int(decoded.max()) <= TWELVE_BITS)
-        return image.name, as_pixels(at_model_size(prepared, self.image_size, self.channels)), form, ""
+        return image.name, [as_pixels(at_model_size(prepared, self.image_size, self.channels)), *beside], form, ""
 
 
 def protected_images(run: Run) -> frozenset[str]:

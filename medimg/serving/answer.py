@@ -47,7 +47,7 @@ class ServedAnswer(tf.Module):
         logits = tf.cast(self._forward(model_input, training=False), tf.float64)
         probabilities = tf.cast(probabilities_of(logits, self.task, self.calibrator), tf.float32)
         # One row of names per example: TF Serving's row format wants a batch dimension on every output.
-        classes = tf.tile(self.classes[None, :], [tf.shape(model_input)[0], 1])
+        classes = tf.tile(self.classes[None, :], [tf.shape(probabilities)[0], 1])
         label = self._label(probabilities)
         error = tf.fill(tf.shape(label), "") if error is None else error
         read = tf.equal(error, "")

@@ -39,29 +39,29 @@ class Served(ServedAnswer):
         return {"serving_default": self.from_bytes, "pixels": self.from_pixels}
 
     def _from_bytes(self, image_bytes):
-        pixels, error = self._decoded(image_bytes)
+        pixels, error = decoded(image_bytes, self.size, self.channels, self.white)
         return self._from_pixels(pixels, error)
 
     def _from_pixels(self, pixels, error=None):
         return self.answer(pixels, error)
 
-    def _decoded(self, image_bytes):
-        """Pixels float32 (B, S, S, C), black where there is an error, and errors string (B,).
 
-        A graph has no other way to outlive an operation's failure than a Dataset that leaves the element out.
-        """
-        count = tf.shape(image_bytes, tf.int64)[0]
-        shape = (self.size, self.size, self.channels)
-        read = tf.data.Dataset.from_tensor_slices((tf.range(count), image_bytes))
-        form = (self.size, self.channels, self.white)
-        read = read.map(lambda place, data: (place, decode(data, *form)), tf.data.AUTOTUNE)
-        # The one more element is there when none could be read: an empty Dataset has no batch.
-        black = tf.data.Dataset.from_tensors((tf.constant(0, tf.int64), tf.zeros(shape)))
-        together = black.concatenate(read.ignore_errors()).batch(count + 1)
-        places, pixels = (part[1:] for part in together.get_single_element())
-        fine = tf.scatter_nd(places[:, None], tf.ones_like(places), [count]) > 0
-        pixels = tf.scatter_nd(places[:, None], pixels, (count, *shape))
-        return tf.ensure_shape(pixels, (None, *shape)), tf.where(fine, "", NO_IMAGE)
+def decoded(image_bytes, size: int, channels: int, white: int | None):
+    """Pixels float32 (B, size, size, channels), black where there is an error, and errors string (B,).
+
+    A graph has no other way to outlive an operation's failure than a Dataset that leaves the element out.
+    """
+    count = tf.shape(image_bytes, tf.int64)[0]
+    shape = (size, size, channels)
+    read = tf.data.Dataset.from_tensor_slices((tf.range(count), image_bytes))
+    read = read.map(lambda place, data: (place, decode(data, size, channels, white)), tf.data.AUTOTUNE)
+    # The one more element is there when none could be read: an empty Dataset has no batch.
+    black = tf.data.Dataset.from_tensors((tf.constant(0, tf.int64), tf.zeros(shape)))
+    together = black.concatenate(read.ignore_errors()).batch(count + 1)
+    places, pixels = (part[1:] for part in together.get_single_element())
+    fine = tf.scatter_nd(places[:, None], tf.ones_like(places), [count]) > 0
+    pixels = tf.scatter_nd(places[:, None], pixels, (count, *shape))
+    return tf.ensure_shape(pixels, (None, *shape)), tf.where(fine, "", NO_IMAGE)
 
 
 def decode(data, size: int, channels: int, white: int | None = None):

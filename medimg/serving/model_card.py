@@ -110,8 +110,15 @@ def _model(run: Run, description: dict, private: bool) -> str:
         "- `serving_default` takes encoded PNG or JPEG bytes (`image_bytes`), turned upright by their EXIF; `pixels` "
         "takes float32 pixels 0..255. BMP, TIFF, WebP, GIF, JPEG 2000 and PNM, which `medimg data prepare` reads, are "
         f"not served: convert them to PNG.\n- 16-bit values: {_white(description.get('white'))}.\n"
-        f"- {_ANSWER.format(unit='An image')}"
+        f"- {_ANSWER.format(unit='An image')}" + _columns_beside(description, options)
     )
+
+
+def _columns_beside(description: dict, options: dict) -> str:
+    if "metadata" not in description:
+        return ""
+    told = "\n- Beside the image `serving_default` takes the columns below, and `pixels` takes `features`."
+    return f"{told}\n\n{columns_section(Preprocessing.from_dict(description['metadata']), options, False)}"
 
 
 def _made_of(description: dict, options: dict) -> str:

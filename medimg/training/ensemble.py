@@ -247,8 +247,8 @@ def _description(voters: Sequence[_Voter], listener: Listener) -> dict:
     given = first.get("prepared_size") if len(forms) > 1 else largest
     if not given:
         listener.note(
-            f"members take {listed(f'{size} px {channels} ch' for size, channels in sorted(forms))} and the Dataset has no "
-            f"one size: images are resized from {largest} px, so that a member's answers may differ a little from its Run's"
+            f"members take images of {listed(f'{size} px x {depth}' for size, depth in sorted(forms))} and the Dataset "
+            f"has no one size: all are made of {largest} px, so a member's answers may differ a little from its Run's"
         )
     return first | {
         "image_size": given or largest,

@@ -64,7 +64,7 @@ def test_the_floor_finds_what_metadata_tell_and_no_more():
     rows, random = answered(cohort(True))
     found = floor(cohort(True), "train", cohort(True), rows, random, 100)
     assert found["columns"] == ["age", "sex", "site"]
-    assert 0.75 < found["auroc"]["low"] < found["auroc"]["value"] < found["auroc"]["high"]
+    assert 0.65 < found["auroc"]["low"] < found["auroc"]["value"] < found["auroc"]["high"]
     assert found["gain"]["high"] < 0
     assert "age, sex, site alone" in words({"floor": found})[0]
     rows, _ = answered(cohort(False))

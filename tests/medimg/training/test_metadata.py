@@ -86,8 +86,8 @@ def test_files_are_predicted_with_their_columns(data, run, tmp_path):
         some["p_bright"][:2], predict_rows(run.model(), asked, run.description(), data.root)[:, 1], atol=1e-5
     )
     assert "'old' is not a number" in result.broken[0][1]
+    table.drop(columns="age").to_csv(data.root / "some.csv", index=False)
     with pytest.raises(InputError, match=r"some.csv.*lacks 'age'"):
-        table.drop(columns="age").to_csv(data.root / "some.csv", index=False)
         predict_files(run, (str(data.root / "some.csv"),), tmp_path / "never.csv", PredictConfig())
     with pytest.raises(InputError, match="age, sex beside pixels: give a CSV"):
         predict_files(run, (str(data.root / "images"),), tmp_path / "never.csv", PredictConfig())
