@@ -105,3 +105,27 @@ def features_of(model: tf.keras.Model):
     if not members:
         return model.layers[-1].input
     return tf.keras.layers.Concatenate()([member.layers[-1].input for member in members])
+
+
+def fitted_weights(right: np.ndarray) -> np.ndarray:
+    """Weights of the mean of probabilities with the least log loss: float64 (M,), 0 or more, of sum 1.
+
+    The loss is convex in the weights, so there is no other minimum.
+
+    Args:
+        right: float64 (M, N), each member's probability of what is true.
+    """
+    from scipy.optimize import minimize
+
+    count = len(right)
+    found = minimize(
+        lambda w: (-np.log(w @ right).mean(), -(right / (w @ right)).mean(axis=1)),
+        np.full(count, 1 / count),
+        jac=True,
+        method="SLSQP",
+        bounds=[(0.0, 1.0)] * count,
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1.0, "jac": lambda w: np.ones(count)},
+        options={"ftol": 1e-12, "maxiter": 1000},
+    )
+    weights = np.clip(found.x, 0.0, None)
+    return weights / weights.sum()

@@ -19,7 +19,7 @@ from medimg.evaluation.prediction import probabilities
 from medimg.evaluation.predictions import Predictions
 from medimg.listener import Listener
 from medimg.lock import writes
-from medimg.models.ensemble import Member, combine, members_of
+from medimg.models.ensemble import Member, combine, fitted_weights, members_of
 from medimg.models.saving import save_model
 from medimg.options import flag
 from medimg.privacy import ledger
@@ -29,6 +29,7 @@ from medimg.style.words import listed
 from medimg.training import unseen
 from medimg.training.ancestors import behind_weights
 from medimg.training.lineage import Lineage
+from medimg.training.longer import longer
 from medimg.training.train import train_or_go_on
 
 # Options that an ensemble takes over from its members, since they say which rows are in which part.
@@ -88,6 +89,8 @@ def ensemble(
     _check(voters, dataset)
     if resume:
         run = resumable(out, dataset)
+        for name in longer(run, config):
+            raise InputError(f"{flag(name)} {getattr(config, name)}: members have ended with their own; train anew")
         if (run.root / "model.keras").is_file():
             return run
     else:
@@ -270,27 +273,3 @@ def _right(model, voters, dataset: Dataset, description: dict, config: TrainConf
         found.append(np.clip(right, _LEAST, 1.0))
         listener.step("members", number, len(voters))
     return np.stack(found)
-
-
-def fitted_weights(right: np.ndarray) -> np.ndarray:
-    """Weights of the mean of probabilities with the least log loss: float64 (M,), 0 or more, of sum 1.
-
-    The loss is convex in the weights, so there is no other minimum.
-
-    Args:
-        right: float64 (M, N), each member's probability of what is true.
-    """
-    from scipy.optimize import minimize
-
-    count = len(right)
-    found = minimize(
-        lambda w: (-np.log(w @ right).mean(), -(right / (w @ right)).mean(axis=1)),
-        np.full(count, 1 / count),
-        jac=True,
-        method="SLSQP",
-        bounds=[(0.0, 1.0)] * count,
-        constraints={"type": "eq", "fun": lambda w: w.sum() - 1.0, "jac": lambda w: np.ones(count)},
-        options={"ftol": 1e-12, "maxiter": 1000},
-    )
-    weights = np.clip(found.x, 0.0, None)
-    return weights / weights.sum()

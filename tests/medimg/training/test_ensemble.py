@@ -17,6 +17,7 @@ from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.prediction import predict, probabilities
+from medimg.models.ensemble import fitted_weights
 from medimg.pipeline.pixels import at_model_size, load_raw
 from medimg.prediction.predict import predict as predict_files
 from medimg.privacy.accounting import epsilon_of
@@ -24,7 +25,7 @@ from medimg.privacy.ledger import read, segments_of
 from medimg.privacy.segments import events_of
 from medimg.run import Run
 from medimg.serving.export import export
-from medimg.training.ensemble import ensemble, fitted_weights
+from medimg.training.ensemble import ensemble
 from medimg.training.train import train
 from medimg.validation.validate import validate
 from tests.datasets import write_dataset, write_table
