@@ -80,6 +80,8 @@ class PhantomConfig(Config):
     seed: int = option(0, "Seed of everything drawn.", minimum=0)
 
 
+# In a Run of `--metadata`, the folder of the same training of pixels alone.
+PIXELS_ALONE = "pixels"
 CALIBRATIONS = ("none", "temperature", "platt", "isotonic")
 
 

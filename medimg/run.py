@@ -29,8 +29,6 @@ from medimg.untrusted.yaml_file import read_yaml
 
 # What makes calibrated probabilities of the model's logits; part of `description()`.
 CALIBRATOR = "calibration.json"
-# In a Run of `--metadata`, the same training of pixels alone.
-PIXELS_ALONE = "pixels"
 PACKAGES = ("medimg", "tensorflow", "keras", "numpy", "pandas", "scikit-learn", "opencv-python-headless")
 # The last two say that a training has ended.
 MADE_OF_MODEL = (

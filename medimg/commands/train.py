@@ -10,8 +10,7 @@ from medimg.commands import printing
 from medimg.commands.command_line import Command
 from medimg.commands.console import progress_bars, say
 from medimg.commands.output import resumable
-from medimg.config import TrainConfig
-from medimg.run import PIXELS_ALONE
+from medimg.config import PIXELS_ALONE, TrainConfig
 from medimg.style.words import interval
 
 

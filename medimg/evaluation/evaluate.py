@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from medimg import atomic
-from medimg.config import EvaluateConfig
+from medimg.config import PIXELS_ALONE, EvaluateConfig
 from medimg.data import synthetic_rows
 from medimg.data.dataset import SPLITS, Dataset
 from medimg.data.positive import plain, positive_class
@@ -27,7 +27,7 @@ from medimg.evaluation.thresholds import parse_rule
 from medimg.lock import writes
 from medimg.privacy.ledger import is_private
 from medimg.privacy.release import reference_split, require_unprotected
-from medimg.run import PIXELS_ALONE, Run
+from medimg.run import Run
 
 Progress = Callable[[int, int], None]
 

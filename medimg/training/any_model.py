@@ -3,11 +3,11 @@
 import dataclasses
 from pathlib import Path
 
-from medimg.config import TrainConfig
+from medimg.config import PIXELS_ALONE, TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.listener import Listener
 from medimg.lock import writes
-from medimg.run import PIXELS_ALONE, Run
+from medimg.run import Run
 from medimg.training.ensemble import ensemble
 from medimg.training.train import train, train_or_go_on
 

@@ -9,13 +9,21 @@ import pytest
 from explain.config import ExplainConfig
 from explain.explain import explain
 from medimg.audit.audit import audit
-from medimg.config import AuditConfig, EvaluateConfig, ExportConfig, PredictConfig, TrainConfig, ValidateConfig
+from medimg.config import (
+    PIXELS_ALONE,
+    AuditConfig,
+    EvaluateConfig,
+    ExportConfig,
+    PredictConfig,
+    TrainConfig,
+    ValidateConfig,
+)
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.prediction import predict, predict_rows
 from medimg.prediction.predict import predict as predict_files
-from medimg.run import PIXELS_ALONE, Run
+from medimg.run import Run
 from medimg.serving.export import export
 from medimg.training.any_model import train_any
 from medimg.training.train import train
