@@ -40,6 +40,7 @@ def plain(data: Path, options) -> list[float]:
     from federated.partition import partition
     from medimg.data.dataset import Dataset
     from medimg.models.build import build
+    from medimg.pipeline.batches import steady
     from medimg.pipeline.pixels import load_image
 
     clients = []
@@ -57,7 +58,8 @@ def plain(data: Path, options) -> list[float]:
         began = time.perf_counter()
         for x, y in clients:
             model.set_weights(start)
-            model.fit(x, y, options.batch_size, 1, verbose=0)
+            stream = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(y), seed=0)
+            model.fit(steady(stream.batch(options.batch_size).prefetch(2)), epochs=1, verbose=0)
         passes.append(time.perf_counter() - began)
     return passes
 

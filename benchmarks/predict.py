@@ -1,7 +1,8 @@
 """medimg predict against model.predict over the same stream of batches; peak memory at 1,000 and 10,000 images.
 
-Images are of 224 px; each side loads its model, which takes seconds. What `predict` does beside is warnings, distances to training, decisions and the CSV. What is
-learnt of training once for each Run, and the first use of every kernel, come before, in a short call.
+Images are of 224 px; each side loads its model, which takes seconds. What `predict` does beside is warnings, distances
+to training, decisions and the CSV. What is learnt of training once for each Run, and the first use of every kernel,
+come before, in a short call.
 """
 
 import sys

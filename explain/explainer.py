@@ -18,13 +18,14 @@ from explain.selection import positive_entry, predicted
 from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.data.positive import positive_class
+from medimg.evaluation.evaluate import training_data
 from medimg.evaluation.operating_point import decision_words, thresholds
 from medimg.evaluation.prediction import probabilities
 from medimg.models.columns import AtColumns
 from medimg.models.ensemble import members_of
-from medimg.pipeline.pixels import load_image
+from medimg.prediction.images import protected_images, reader_of
+from medimg.prediction.inputs import Image
 from medimg.run import Run
-from medimg.tables.preprocessing import Preprocessing
 
 METHODS = (*saliency.METHODS, "shap")
 DEFAULT = ("gradcam",)
@@ -43,24 +44,29 @@ class Explainer:
         self.model, self.description, self.config = run.model(), run.description(), config
         self.members = members_of(self.model)
         beside = self.description.get("metadata")
-        self.columns = Preprocessing.from_dict(beside) if beside else None
+        self.columns = self.reader.columns
         self.at_columns = AtColumns(self.model) if beside else None
         self.classes, self.task = self.description["classes"], self.description["task"]
         self.size = self.description["image_size"]
+        protected = protected_images(run) if config.image else frozenset()
+        self.reader = reader_of(self.description, training_data(run), config.max_megapixels, protected)
         self.thresholds = thresholds(run, self.description)
         self.calibrator = self.description.get("calibrator")
         self.positive = positive_class(self.task, self.classes)
         self.explained = f"evidence for {self.positive}" if self.positive else "class predicted"
 
-    def load(self, path: Path) -> np.ndarray:
-        """float32 (S, S, C)."""
-        limit = self.config.max_megapixels
-        return load_image(path, self.size, self.description["channels"], limit)
+    def inputs(self, paths: Sequence[Path], rows: Sequence[pd.Series | None]) -> list[np.ndarray]:
+        """Pixels of some images as `medimg predict` reads them, and what the model takes beside them of their rows.
 
-    def inputs(self, paths: Sequence[Path], rows: Sequence[pd.Series]) -> list[np.ndarray]:
-        """Pixels of some images, and what the model takes beside them of their rows."""
-        pixels = np.stack([self.load(path) for path in paths])
-        return [pixels] if self.columns is None else [pixels, self.columns.transform(pd.DataFrame(list(rows)))]
+        Args:
+            paths: of the images.
+            rows: of a Dataset's manifest, or None of any other file.
+        """
+        read = []
+        for path, row in zip(paths, rows, strict=True):
+            beside = None if self.columns is None else pd.DataFrame([row])
+            read.append(self.reader.read(Image(str(path), path, row is not None, columns=beside))[0])
+        return [np.stack(each) for each in zip(*read, strict=True)]
 
     def maps(self, method: str, inputs: list[np.ndarray], chosen: np.ndarray) -> np.ndarray:
         """float32 (B, S, S)."""

@@ -7,9 +7,11 @@ import dataclasses
 from dataclasses import dataclass
 
 from medimg.option_groups import (
+    AdaptOptions,
     ColumnOptions,
     ColumnTypeOptions,
     DecodingOptions,
+    FewLabelsOptions,
     FilePatternOptions,
     ImageColumnOptions,
     ImageOptions,
@@ -86,7 +88,9 @@ CALIBRATIONS = ("none", "temperature", "platt", "isotonic")
 
 
 @dataclass(frozen=True)
-class TrainConfig(PublicOptions, PrivacyOptions, TableOptions, ImageOptions, ModelOptions):
+class TrainConfig(
+    PublicOptions, PrivacyOptions, TableOptions, AdaptOptions, FewLabelsOptions, ImageOptions, ModelOptions
+):
     """Options of `medimg train`."""
 
     epochs: int | None = option(None, "Most epochs of the first phase (default: 20; tables 200).", minimum=0)
@@ -110,9 +114,13 @@ class TrainConfig(PublicOptions, PrivacyOptions, TableOptions, ImageOptions, Mod
         minimum=0,
     )
     plateau_factor: float = option(0.3, "What the learning rate is multiplied by on a plateau.", above=0.0, maximum=1.0)
-    balance: str = option("none", "Class imbalance.", choices=("none", "class-weight", "weighted-sampling"))
+    balance: str = option(
+        "none",
+        "Class imbalance: weights in the loss, draws by class, made examples (SMOTE), focal loss or balanced softmax.",
+        choices=("none", "class-weight", "weighted-sampling", "smote", "focal", "balanced-softmax"),
+    )
     extra: str | None = option(None, "A synthetic Dataset whose rows join the training part.", metavar="DATA2")
-    augment: str = option("none", "Augmentation of training images.", choices=("none", "light", "standard"))
+    augment: str = option("none", "Augmentation of training images.", choices=("none", "light", "standard", "strong"))
     views: int = option(
         0, "Augmented views of each image in all (0: a fresh one every epoch); finite ones can be cached.", minimum=0
     )
@@ -158,6 +166,8 @@ class TrainConfig(PublicOptions, PrivacyOptions, TableOptions, ImageOptions, Mod
             "patience": 0 if self.is_private else 20 if row else 5,
             "plateau_patience": 0 if self.is_private else 10 if row else 2,
             "dropout": 0.5 if row else 0.2,
+            # Squared distances of probabilities are small beside cross-entropies.
+            "unlabelled_weight": 10.0 if self.paradigm == "mean-teacher" else 1.0,
         }
         given = {name: getattr(self, name) for name in defaults}
         return dataclasses.replace(self, **{name: defaults[name] for name, value in given.items() if value is None})
@@ -175,6 +185,11 @@ class EvaluateConfig(Config):
         None,
         "Calibrate the Run's probabilities on its validation part from now on, or none: undo (default: as the Run is).",
         choices=CALIBRATIONS,
+    )
+    by: str | None = option(
+        None,
+        "Columns of the manifest whose groups are measured apart, with a width for numbers: sex,age:10,site.",
+        metavar="COLUMN[:WIDTH],...",
     )
     prevalence: float | None = option(
         None, "Share of a population that has the positive class: adds PPV and NPV there.", above=0.0, maximum=0.999999
@@ -226,6 +241,7 @@ class ExportConfig(Config):
 class CompareConfig(Config):
     """Options of `medimg compare`."""
 
+    data: str | None = option(None, "table, folds: where the Runs' Dataset is now, if it was moved.", metavar="DATA")
     metric: str = option("auroc", "Metric whose differences are tested.")
     bootstrap: int = option(1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=2)
     baseline: tuple = option(
@@ -243,6 +259,7 @@ ATTACKS = ("threshold", "entropy", "logistic-regression", "k-nearest-neighbours"
 class AuditConfig(Config):
     """Options of `medimg audit`."""
 
+    data: str | None = option(None, "Where the Run's Dataset is now, if it was moved.", metavar="DATA")
     attack: tuple = option(
         ("threshold", "logistic-regression"), f"Membership inference attack: {', '.join(ATTACKS)}; may be repeated."
     )

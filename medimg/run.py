@@ -19,7 +19,7 @@ import yaml
 
 from medimg import atomic, lock
 from medimg.data.dataset import SPLITS, Dataset
-from medimg.data.holdout import parts_of
+from medimg.data.parts import parts_of
 from medimg.errors import InputError
 from medimg.options import Config, flag
 from medimg.privacy import ledger

@@ -25,7 +25,7 @@ FLOORS = {
         data config
         tables phantom pipeline
         sources models inspection
-        preparation run
+        preparation run learners
         evaluation
         training serving comparison prediction validation
         audit

@@ -40,6 +40,19 @@ def test_an_old_run_predicts_what_it_predicted(old, name):
     np.testing.assert_allclose(now[probabilities], then[probabilities], atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["image-run", "table-run", "federated-run"])
+def test_an_old_run_predicts_by_the_command(old, name, tmp_path):
+    run = Run.load(old / name)
+    then = pd.read_csv(run.root / "predictions.csv")
+    unit, *columns = then.columns[:1].tolist() + [column for column in then if column.startswith("p_")]
+    result = medimg("predict", run.root, run.config["data"], "--out", tmp_path / "now.csv")
+    # Of a private Run the patients whom it protects are left out.
+    assert result.exit_code == int(name == "table-run"), result.output
+    assert name != "table-run" or "whom the Run protects" in result.output
+    now = pd.read_csv(tmp_path / "now.csv").set_index(unit).loc[then[unit]]
+    np.testing.assert_allclose(now[columns], then[columns], atol=1e-5)
+
+
 def test_what_an_old_private_run_promised_still_counts(old):
     run = Run.load(old / "table-run")
     content = ledger.of_run(run.root, run.config["options"])

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from medimg import atomic
+from medimg.pipeline.batches import steady
 
 INPUTS, TARGETS, WEIGHTS, UNITS = "inputs.bin", "targets.bin", "weights.bin", "units.bin"
 
@@ -114,7 +115,7 @@ def batches(folder: tf.Tensor, layout: Layout, rows: tf.data.Dataset) -> tf.data
         rows: int64 vectors, one a batch; negative entries are no example.
     """
     fetch = reader(folder, layout)
-    return rows.flat_map(lambda chosen: fetch(tf.boolean_mask(chosen, chosen >= 0))).prefetch(2)
+    return steady(rows.flat_map(lambda chosen: fetch(tf.boolean_mask(chosen, chosen >= 0))).prefetch(2))
 
 
 def reader(folder: tf.Tensor, layout: Layout) -> Callable[[tf.Tensor], tf.data.Dataset]:
@@ -148,7 +149,7 @@ def reader(folder: tf.Tensor, layout: Layout) -> Callable[[tf.Tensor], tf.data.D
 def every_row(folder: tf.Tensor, batch_size: int) -> tf.data.Dataset:
     """The rows of all examples in their order, in batches; for use in a graph."""
     total = tf.shape(_whole(folder, WEIGHTS, "float32", ()), out_type=tf.int64)[0]
-    return tf.data.Dataset.range(total).batch(batch_size)
+    return steady(tf.data.Dataset.range(total).batch(batch_size))
 
 
 def count(folder: tf.Tensor) -> tf.Tensor:

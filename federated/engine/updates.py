@@ -17,6 +17,7 @@ class ClientRound:
         seconds: at the worker, other clients running beside it.
         bytes_up: of what it sends, uncompressed float32.
         bytes_down: of what it is sent, likewise; its own state and records never travel at a site.
+        also: what else the client's work tells, by name; history.csv has its mean.
     """
 
     examples: int
@@ -25,6 +26,7 @@ class ClientRound:
     seconds: float
     bytes_up: int
     bytes_down: int
+    also: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

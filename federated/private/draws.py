@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from federated.engine import records
 from federated.engine.records import Layout
+from medimg.pipeline.batches import steady
 from medimg.privacy.draws.keyed import fold_tensor, uniform_tensor
 
 # Examples computed at once, besides the last patient's that began among them.
@@ -68,4 +69,4 @@ def batches(
         return tf.data.Dataset.zip((fetch(rows), told))
 
     drawn = chunks(folder, probability, key, steps).flat_map(read)
-    return drawn.map(lambda examples, told: (*examples, *told)).prefetch(2)
+    return steady(drawn.map(lambda examples, told: (*examples, *told)).prefetch(2))

@@ -216,6 +216,7 @@ class Rounds:
                         "loss": measures.loss,
                         "accuracy": measures.accuracy,
                         "seconds": round(measures.seconds, 4),
+                        **measures.also,
                     }
             elif name in aggregate.bytes_up:
                 row |= {"bytes_up": aggregate.bytes_up[name], "bytes_down": aggregate.bytes_down[name]}
@@ -281,6 +282,7 @@ def _history(number: int, rows: list[dict], measured: Scores, aggregate: Aggrega
         "round": number,
         "loss": mean("loss"),
         "accuracy": mean("accuracy"),
+        **{name: mean(name) for name in sorted(trained[0].keys() - set(COLUMNS) if trained else ())},
         "val_loss": measured.loss,
         "val_accuracy": measured.accuracy,
         "val_auroc": measured.auroc,

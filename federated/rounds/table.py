@@ -35,7 +35,7 @@ def written(rows: list[dict]) -> list[list[str]]:
 
 
 def _writer(file) -> csv.DictWriter:
-    return csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    return csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
 
 
 def status(name: str, who: Attendance, lost: dict, aggregate: Aggregate) -> str:

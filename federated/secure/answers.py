@@ -5,11 +5,15 @@ one client, its vector is known. A training that is resumed has to repeat a roun
 fresh keys and masks, and gets the same sum over the same clients again, or none.
 """
 
+import fcntl
 import hashlib
 import json
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from federated.secure.errors import RefusedError
 from federated.secure.terms import Terms
@@ -48,7 +52,8 @@ class Answers:
         self.client, self.path = client, path
         self._known: list[Answer] = []
         if path is not None and path.is_file():
-            self._load()
+            with self._alone():
+                pass
 
     def begin(self, terms: Terms) -> None:
         """Put on record that a round is answered, before anything of it is sent.
@@ -56,18 +61,20 @@ class Answers:
         Raises:
             RefusedError: it was answered in this session, or was asked of other clients before.
         """
-        for known in self._of(terms.round):
-            if known.session == terms.session:
-                raise RefusedError(
-                    self.client,
-                    f"round {terms.round} was answered in this session: a second sum of it over other clients would "
-                    "show a single vector; go on with the next round",
-                )
-            if known.clients != _print(terms.clients):
-                raise RefusedError(
-                    self.client, f"round {terms.round} was asked of other clients before; repeat it with the same ones"
-                )
-        self._add(Answer(terms.round, terms.session, _print(terms.clients)))
+        with self._alone() as add:
+            for known in self._of(terms.round):
+                if known.session == terms.session:
+                    raise RefusedError(
+                        self.client,
+                        f"round {terms.round} was answered in this session: a second sum of it over other clients "
+                        "would show a single vector; go on with the next round",
+                    )
+                if known.clients != _print(terms.clients):
+                    raise RefusedError(
+                        self.client,
+                        f"round {terms.round} was asked of other clients before; repeat it with the same ones",
+                    )
+            add(Answer(terms.round, terms.session, _print(terms.clients)))
 
     def settle(self, terms: Terms, what: object) -> None:
         """Put on record what the client agrees to have revealed, before it says so.
@@ -80,41 +87,52 @@ class Answers:
             RefusedError: it agreed to something else in an earlier session of the same round.
         """
         settled = _print(what)
-        for known in self._of(terms.round):
-            if known.settled and known.settled != settled:
-                raise RefusedError(
-                    self.client,
-                    f"round {terms.round} was answered before with another list of clients in the sum: the two sums "
-                    "would show single vectors; go on with the next round",
-                )
-        self._add(Answer(terms.round, terms.session, _print(terms.clients), settled))
+        with self._alone() as add:
+            for known in self._of(terms.round):
+                if known.settled and known.settled != settled:
+                    raise RefusedError(
+                        self.client,
+                        f"round {terms.round} was answered before with another list of clients in the sum: the two "
+                        "sums would show single vectors; go on with the next round",
+                    )
+            add(Answer(terms.round, terms.session, _print(terms.clients), settled))
 
     def _of(self, number: int) -> list[Answer]:
         return [known for known in self._known if known.round == number]
 
-    def _load(self) -> None:
+    @contextmanager
+    def _alone(self) -> Iterator[Callable[[Answer], None]]:
+        """How to put an answer on record, while no other process does and all that others have put there is known."""
+        if self.path is None:
+            yield self._known.append
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                self._read(file)
+
+                def add(answer: Answer) -> None:
+                    file.write(json.dumps(asdict(answer)).encode() + b"\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+                    self._known.append(answer)
+
+                yield add
+        except OSError as error:
+            raise atomic.cannot_write(self.path, error) from error
+
+    def _read(self, file: BinaryIO) -> None:
+        file.seek(0)
         # What stands behind the last newline was never answered: the client was killed while writing it.
-        *whole, _ = self.path.read_bytes().split(b"\n")
+        *whole, _ = file.read().split(b"\n")
         try:
             self._known = [Answer(**json.loads(line)) for line in whole]
         except (ValueError, TypeError) as error:
             raise RefusedError(
                 self.client, f"{self.path} is damaged; start the training anew with --overwrite"
             ) from error
-        with self.path.open("rb+") as file:
-            file.truncate(sum(len(line) + 1 for line in whole))
-
-    def _add(self, answer: Answer) -> None:
-        if self.path is not None:
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                with self.path.open("ab") as file:
-                    file.write(json.dumps(asdict(answer)).encode() + b"\n")
-                    file.flush()
-                    os.fsync(file.fileno())
-            except OSError as error:
-                raise atomic.cannot_write(self.path, error) from error
-        self._known.append(answer)
+        file.truncate(sum(len(line) + 1 for line in whole))
 
 
 def _print(content: object) -> str:

@@ -251,14 +251,9 @@ class Engine:
         down = 4 * sum(int(np.prod(shape)) for shape in self.model.shapes)
         if self.strategy.client.second_vector:
             down += up // 2
-        return ClientRound(
-            int(measures["examples"]),
-            float(measures["loss"]),
-            float(measures["accuracy"]),
-            float(measures["seconds"]),
-            up,
-            down,
-        )
+        told = {name: float(value) for name, value in measures.items()}
+        known = [told.pop(name) for name in ("examples", "loss", "accuracy", "seconds")]
+        return ClientRound(int(known[0]), *known[1:], up, down, told)
 
     def _call(self, computation: Callable, *arguments):
         return self._execution.run(computation, *arguments)

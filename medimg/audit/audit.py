@@ -49,8 +49,8 @@ def audit(run: Run, config: AuditConfig, progress: Progress | None = None) -> di
     from medimg.audit.report import write
 
     progress = progress or (lambda what, done, total: None)
-    ours = subject(run, config.seed)
-    theirs = subject(Run.load(config.twin), config.seed) if config.twin else None
+    ours = subject(run.with_data_at(config.data), config.seed)
+    theirs = subject(Run.load(config.twin).with_data_at(config.data), config.seed) if config.twin else None
     _check(config, ours, theirs)
     runs = 2 if theirs else 1
     models = config.shadow_models * runs

@@ -185,12 +185,22 @@ def _copies(result: dict) -> None:
 
 
 def _sites(result: dict) -> None:
+    subgroups = result.get("subgroups", {})
+    if "site" not in subgroups:
+        _groups("Each site alone", "site", result.get("sites", {}))
+    for column, found in subgroups.items():
+        _groups(f"By {column}", column, found["groups"])
+        for metric, gap in found["gap"].items():
+            say(f"largest gap in {metric}: {interval(gap)}, between {gap['best']} and {gap['worst']}")
+
+
+def _groups(title: str, column: str, groups: dict) -> None:
     rows = [
-        [site, values["n"], min(values["support"].values()), *(interval(values[name]) for name in CLASS_METRICS)]
-        for site, values in result.get("sites", {}).items()
+        [name, values["n"], min(values["support"].values()), *(interval(values[metric]) for metric in CLASS_METRICS)]
+        for name, values in groups.items()
     ]
     if rows:
-        table("Each site alone", ["site", "n", "rarest class", *CLASS_METRICS], rows)
+        table(title, [column, "n", "rarest class", *CLASS_METRICS], rows)
 
 
 def validation(result: dict) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 from medimg.comparison.candidates import Candidate
 from medimg.comparison.reading import Decided, Evaluated
 from medimg.data.dataset import Dataset
-from medimg.data.holdout import parts_of
+from medimg.data.parts import parts_of
 from medimg.errors import InputError
 from medimg.evaluation.predictions import Predictions, as_written
 from medimg.privacy.ledger import is_private
@@ -72,7 +72,7 @@ def training_data(run: Run) -> Dataset:
     if not Path(run.config["data"]).exists():
         raise InputError(
             f"{run.root}: its data are not at {run.config['data']}, so no baseline can be fitted; "
-            "put them back, or give --baseline none"
+            "give their place now as --data, or --baseline none"
         )
     dataset = run.dataset()
     if run.environment().get("data_fingerprint") not in (None, dataset.fingerprint()):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from medimg.comparison.alignment import align
-from medimg.comparison.baselines import baseline, tested_to_trained, training_data
+from medimg.comparison.baselines import baseline, folds_of, tested_to_trained, training_data
 from medimg.comparison.candidates import Candidate, candidates, constant
 from medimg.comparison.folds import fold_tests
 from medimg.comparison.output import write
@@ -50,7 +50,7 @@ def compare(runs: list[Run], out: Path, config: CompareConfig, progress: Progres
     _check_options(config, out)
     if not runs:
         raise InputError("no RUN is given; name at least two, or one of a table")
-    evaluated, notes = align([read(run) for run in runs])
+    evaluated, notes = align([read(run.with_data_at(config.data)) for run in runs])
     first = evaluated[0]
     _check_truth(first)
     models = candidates(evaluated)
@@ -58,6 +58,8 @@ def compare(runs: list[Run], out: Path, config: CompareConfig, progress: Progres
     if len(models) + len(names) < 2:
         why = "the Runs differ in --seed only" if len(runs) > 1 else "one Run is given"
         raise InputError(f"{first.place}: {why}, which leaves nothing to compare it with; name a Run of another model")
+    if config.data and not names and not folds_of(first.run):
+        raise InputError(f"--data {config.data}: nothing of it is read for this comparison; leave it out")
     steps = _Steps(progress, len(names) + len(models) + len(names) + 1)
     if names:
         whole = training_data(first.run)

@@ -4,42 +4,19 @@ Members and non-members of an audit must differ in membership alone. Parts that 
 other hospitals, do not; patients drawn at random from the training part do.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from medimg.data.dataset import Dataset
-from medimg.data.folds import in_fold
 from medimg.data.splits import own_numbers
 from medimg.errors import InputError
-from medimg.privacy.ledger import is_private
 
 # Their part; no manifest on disk has it.
 HELD_OUT = "audit"
 # Patients of each kind without which no rate of an attack means anything.
 FEWEST_PATIENTS = 8
-
-
-def parts_of(dataset: Dataset, options: Mapping) -> Dataset:
-    """The parts of the Run that `train` makes with these options: of its fold, and without its audit's patients.
-
-    Args:
-        dataset: as it is on disk.
-        options: `folds`, `fold`, `audit_holdout`, `seed` and those of privacy, as in config.yaml; those of older Runs
-            may be missing.
-
-    Raises:
-        InputError: the folds or the share that is held out can't be.
-    """
-    folds, fold = options.get("folds") or 0, options.get("fold") or 0
-    seed, share = options.get("seed") or 0, options.get("audit_holdout") or 0.0
-    dataset = in_fold(dataset, folds, fold, seed, by_lot=is_private(options))
-    # A cross-validation as a whole has no training part.
-    if not share or (folds and not fold):
-        return dataset
-    return hold_out(dataset, share, seed)
 
 
 def hold_out(dataset: Dataset, share: float, seed: int) -> Dataset:

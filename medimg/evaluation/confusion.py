@@ -14,23 +14,29 @@ from medimg.style.words import shortened
 MOST_CLASSES_WITH_SHARES = 12
 
 
-def confusion_figure(predictions: Predictions) -> Figure:
-    """Labels in rows, predictions in columns; multilabel: one small matrix per class."""
+def confusion_figure(predictions: Predictions, unit: str) -> Figure:
+    """True classes in rows, predictions in columns; multilabel: one small matrix per class.
+
+    Args:
+        predictions: on labelled rows.
+        unit: what is counted, `image` or `row`.
+    """
+    title = f"{unit.capitalize()}s, and share of their true class\n(rows: true class, columns: predicted class)"
     matrix = predictions.confusion_matrix()
     with styled():
         if predictions.task == "multilabel":
-            return _grid(predictions.classes, matrix)
+            return _grid(predictions.classes, matrix, title)
         names = [textwrap.fill(shortened(name, 34), 18) for name in predictions.classes]
         side = max(4.6, 0.95 * len(names) + 2.2)
         figure = Figure(figsize=(side, side * 0.92))
         axes = figure.subplots()
         _draw(axes, matrix, names, size=9.5 if len(names) > 4 else 12)
-        axes.set(xlabel="predicted", ylabel="label")
-        axes.set_title("Images, and share of each label's images")
+        axes.set(xlabel="predicted class", ylabel="true class")
+        axes.set_title(title)
     return figure
 
 
-def _grid(classes: tuple[str, ...], matrices: np.ndarray) -> Figure:
+def _grid(classes: tuple[str, ...], matrices: np.ndarray, title: str) -> Figure:
     columns = min(5, len(classes))
     rows = math.ceil(len(classes) / columns)
     figure = Figure(figsize=(2.35 * columns + 0.4, 2.45 * rows + 0.6))
@@ -40,9 +46,9 @@ def _grid(classes: tuple[str, ...], matrices: np.ndarray) -> Figure:
         panel.set_title(shortened(name, 22), fontsize=10.5)
     for panel in panels[len(classes) :]:
         panel.set_visible(False)
-    figure.supxlabel("predicted", fontsize=10.5)
-    figure.supylabel("label", fontsize=10.5)
-    figure.suptitle("Images, and share of each label's images", fontsize=11.5)
+    figure.supxlabel("predicted class", fontsize=10.5)
+    figure.supylabel("true class", fontsize=10.5)
+    figure.suptitle(title, fontsize=11.5)
     return figure
 
 

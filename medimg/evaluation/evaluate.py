@@ -22,6 +22,7 @@ from medimg.evaluation.overlap import find_overlap, require_others
 from medimg.evaluation.places import beside, place_of
 from medimg.evaluation.predictions import Predictions, as_written
 from medimg.evaluation.report import CAPTIONS
+from medimg.evaluation.subgroups import gap_note, groupings, summarise_subgroups
 from medimg.evaluation.summary import site_notes, summarise, summarise_sites
 from medimg.evaluation.thresholds import parse_rule
 from medimg.lock import writes
@@ -73,7 +74,10 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     description = run.description()
     if config.prevalence is not None and not positive_class(description["task"], description["classes"]):
         raise InputError(f"--prevalence {config.prevalence}: a {description['task']} task has no positive class")
+    by = groupings(config.by) if config.by else []
     subject = _subject(run, config, description)
+    for grouping in by:
+        grouping.of(subject.rows)
     training = training_data(run)
     if config.data is not None and training is not None and is_private(run.config["options"]):
         require_others(subject.dataset, subject.rows, training, f"--data {subject.dataset.root}")
@@ -109,6 +113,8 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
         config.seed,
     )
     summary["sites"] = summarise_sites(predictions, subject.rows, config.bootstrap, config.seed)
+    if by:
+        summary["subgroups"] = summarise_subgroups(predictions, subject.rows, by, config.bootstrap, config.seed)
     copies = copied_rows(subject.dataset, subject.rows)
     unsure = calibrate.notes(summary["calibration"], calibrator, subject.split, config.data is None)
     summary["calibration"]["notes"] = unsure
@@ -234,7 +240,8 @@ def _metrics(
         metrics["positive_class"] = positive_class(description["task"], description["classes"])
     metrics["threshold"] = point.described
     sites = site_notes(summary["sites"])
-    return {**metrics, **summary, "notes": notes + sites + summary["notes"]}
+    gaps = [gap_note(column, found) for column, found in summary.get("subgroups", {}).items()]
+    return {**metrics, **summary, "notes": notes + sites + [gap for gap in gaps if gap] + summary["notes"]}
 
 
 def _notes(run: Run, subject: Subject, training: Dataset | None, positive: str) -> list[str]:

@@ -32,7 +32,7 @@ def write_figures(
     drawn = {
         "roc": roc_figure(predictions, summary),
         "precision_recall": precision_recall_figure(predictions, summary),
-        "confusion_matrix": confusion_figure(predictions),
+        "confusion_matrix": confusion_figure(predictions, "image" if paths else "row"),
         "reliability": reliability_figure(predictions),
         "training_curves": training_figure(history),
         "worst_mistakes": mistakes_figure(mistakes, [paths[mistake.row] for mistake in mistakes]),

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
+from scipy.stats import t
 from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 
@@ -107,7 +108,8 @@ def miscalibration(calibration: dict) -> list[str]:
     for name, one in {"": calibration, **calibration.get("per_class", {})}.items():
         of, slope, intercept = f" of {name}" if name else "", one["slope"], one["intercept"]
         if _beside(slope, 1):
-            how = "too extreme" if slope["value"] < 1 else "not extreme enough"
+            how = "not extreme enough" if slope["value"] > 1 else "too extreme"
+            how = how if slope["value"] > 0 else "against what happened"
             reasons.append(f"calibration slope{of} {interval(slope)}, not 1: probabilities are {how}")
         if _beside(intercept, 0):
             how = "too high" if intercept["value"] < 0 else "too low"
@@ -140,12 +142,18 @@ def _beside(measured: dict, right: float) -> bool:
 
 def _fitted(truth, columns, groups, level: float, offset=None) -> dict:
     """The last coefficient of a logistic regression, with a cluster-robust interval (Student's t over patients)."""
-    model = GLM(truth.astype(float), columns, Binomial(), offset=offset)
-    if groups.max() == 0:
-        return Measured(float(model.fit().params[-1]))._asdict()
-    found = model.fit(cov_type="cluster", cov_kwds={"groups": groups}, use_t=True)
-    low, high = found.conf_int(1 - level)[-1]
-    return Measured(float(found.params[-1]), float(low), float(high))._asdict()
+    found = GLM(truth.astype(float), columns, Binomial(), offset=offset).fit()
+    value, (rows, terms), patients = float(found.params[-1]), columns.shape, int(groups.max()) + 1
+    if patients == 1:
+        return Measured(value)._asdict()
+    # By hand: statsmodels' own has no number where a fitted probability is 0 or 1 to the last digit.
+    p = np.asarray(found.fittedvalues)
+    scores = np.zeros((patients, terms))
+    np.add.at(scores, groups, columns * (truth - p)[:, None])
+    bread = np.linalg.inv(columns.T @ (columns * (p * (1 - p))[:, None]))
+    few = patients / (patients - 1) * (rows - 1) / (rows - terms)
+    half = t.ppf((1 + level) / 2, patients - 1) * np.sqrt(few * (bread @ scores.T @ scores @ bread)[-1, -1])
+    return Measured(value, value - half, value + half)._asdict()
 
 
 def _counted(predictions: Predictions) -> list[int]:

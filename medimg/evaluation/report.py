@@ -1,11 +1,13 @@
 """`report.html`: one file that opens anywhere, with the figures inside."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 from medimg.data.dataset import Dataset
 from medimg.evaluation.metrics import METRIC_NAMES, METRICS
 from medimg.evaluation.operating_point import threshold_statement
+from medimg.option_groups import ImageOptions, PrivacyOptions, PublicOptions, TableOptions
 from medimg.privacy.ledger import is_private
 from medimg.privacy.ledger import read as read_ledger
 from medimg.privacy.statement import WITHHELD
@@ -21,6 +23,15 @@ CAPTIONS = {
     "reliability": "Predicted probability against observed frequency",
     "training_curves": "The training",
     "worst_mistakes": "The most confident mistakes",
+}
+# An option, and the one without which it is about nothing; beside those whose name begins with the other's.
+_NEEDS = {
+    **dict.fromkeys(("fine_tune_blocks", "fine_tune_learning_rate"), "fine_tune_epochs"),
+    "fold": "folds",
+    "plateau_factor": "plateau_patience",
+    "views": "augment",
+    "cache_features": "freeze",
+    "straggler_pace": "stragglers",
 }
 
 
@@ -39,7 +50,7 @@ def render(run: Run, dataset: Dataset, metrics: dict, figures: dict[str, Path]) 
     return template("evaluation", "report.html").render(
         metrics=metrics,
         dataset=dataset,
-        run=run,
+        options=applying(run.config["options"], dataset.is_table),
         environment=_environment(run),
         metric_names={name: names[name] for name in METRICS},
         captions=CAPTIONS,
@@ -48,6 +59,20 @@ def render(run: Run, dataset: Dataset, metrics: dict, figures: dict[str, Path]) 
         threshold=threshold_statement(metrics, metrics),
         privacy=_privacy(run, dataset),
     )
+
+
+def applying(options: dict, is_table: bool) -> dict:
+    """Of a Run's options those that its training read: none of another kind of data, or of what it did without."""
+    groups = (ImageOptions,) if is_table else (TableOptions, PublicOptions)
+    names = {field.name for group in groups for field in fields(group)}
+    if is_table:
+        names |= {"weights", "freeze", "norm", "augment", "views"}
+    if not is_private(options):
+        names |= {field.name for group in (PrivacyOptions, PublicOptions) for field in fields(group)} | {"dp"}
+    none = (None, 0, "none", [], {})
+    without = [name for name, other in _NEEDS.items() if options.get(other) in none]
+    without += [name for name in options if options.get(name.split("_")[0], name) in none and "_" in name]
+    return {k: v for k, v in options.items() if k not in names.union(without) and v not in (None, [], {})}
 
 
 def _environment(run: Run) -> dict:

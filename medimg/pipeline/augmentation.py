@@ -1,4 +1,5 @@
-"""Augmentation of a batch on raw pixels 0..255: flip, rotation, zoom, contrast, Gaussian noise.
+"""Augmentation of a batch on raw pixels 0..255: flip, rotation, zoom, contrast, Gaussian noise; when strong also shift,
+brightness and a square cut out.
 
 What an image goes through depends on (its key, view) alone, where the view is the epoch, or the epoch modulo K when
 each image has K views in all: the same image and view look the same in whatever batch and whenever, and whichever
@@ -11,24 +12,39 @@ import numpy as np
 
 from medimg.privacy.draws.keyed import fold, uniform
 
-# What an image's key is folded by, for each of the two uses.
-_GEOMETRY, _NOISE = range(2)
+# What an image's key is folded by, for each of its uses.
+_GEOMETRY, _NOISE, _STRONG = range(3)
 
 
 @dataclass(frozen=True)
 class Strength:
-    """Largest change each way: degrees, fractions of zoom and contrast, noise in grey levels."""
+    """Largest change each way: degrees, fractions of zoom and contrast, noise in grey levels.
+
+    When strong: shift in fractions of the side, brightness in grey levels, and the side of a square made grey, as a
+    fraction of the image's.
+    """
 
     flip: bool
     rotation: float
     zoom: float
     contrast: float
     noise: float
+    shift: float = 0.0
+    brightness: float = 0.0
+    cutout: float = 0.0
+
+    @property
+    def is_strong(self) -> bool:
+        """It does more than turn, scale and blur."""
+        return bool(self.shift or self.brightness or self.cutout)
 
 
 STRENGTHS = {
     "light": Strength(flip=False, rotation=5.0, zoom=0.05, contrast=0.1, noise=2.0),
     "standard": Strength(flip=True, rotation=10.0, zoom=0.1, contrast=0.2, noise=5.0),
+    "strong": Strength(
+        True, rotation=20.0, zoom=0.25, contrast=0.5, noise=10.0, shift=0.1, brightness=40.0, cutout=0.35
+    ),
 }
 
 
@@ -58,7 +74,11 @@ class Augmentation:
         return epoch % self.views if self.views else epoch
 
     def parameters(self, view: int) -> np.ndarray:
-        """float32 (N, 5): flip (0 or 1), radians, zoom factor, contrast factor, noise in grey levels."""
+        """float32 (N, 5): flip (0 or 1), radians, zoom factor, contrast factor, noise in grey levels.
+
+        When strong (N, 10): then shifts in fractions of the side across and down, brightness in grey levels, and the
+        centre of the square across and down, as a fraction of the side.
+        """
         drawn = uniform(fold(self.keys, _GEOMETRY, view), 5)
         table = (2.0 * drawn - 1.0).astype(np.float32)
         table[:, 0] = (table[:, 0] > 0) & self.strength.flip
@@ -66,7 +86,12 @@ class Augmentation:
         table[:, 2] = 1.0 + table[:, 2] * self.strength.zoom
         table[:, 3] = 1.0 + table[:, 3] * self.strength.contrast
         table[:, 4] = np.abs(table[:, 4]) * self.strength.noise
-        return table
+        if not self.strength.is_strong:
+            return table
+        more = uniform(fold(self.keys, _STRONG, view), 5).astype(np.float32)
+        more[:, :3] = 2.0 * more[:, :3] - 1.0
+        more[:, :3] *= np.float32([self.strength.shift, self.strength.shift, self.strength.brightness])
+        return np.concatenate([table, more], axis=1)
 
     def noise_seeds(self, view: int) -> np.ndarray:
         """int64 (N, 2), of the images' pixel noise."""
@@ -91,14 +116,20 @@ class Augmentation:
 
         kinds = [tf.float32, tf.int64]
         parameters, seeds = tf.numpy_function(rows, [epoch, chosen], kinds, stateful=False)
-        parameters.set_shape((None, 5))
+        strong = self.strength.is_strong
+        parameters.set_shape((None, 10 if strong else 5))
         seeds.set_shape((None, 2))
-        pixels = _geometry(pixels, parameters[:, 0], parameters[:, 1], parameters[:, 2])
+        shift = parameters[:, 5:7] if strong else None
+        pixels = _geometry(pixels, parameters[:, 0], parameters[:, 1], parameters[:, 2], shift)
         mean = tf.reduce_mean(pixels, axis=(1, 2), keepdims=True)
         pixels = (pixels - mean) * parameters[:, 3, None, None, None] + mean
         shape = pixels.shape[1:]
         noise = tf.map_fn(lambda s: tf.random.stateless_normal(shape, s), seeds, fn_output_signature=tf.float32)
-        return tf.clip_by_value(pixels + noise * parameters[:, 4, None, None, None], 0.0, 255.0)
+        pixels += noise * parameters[:, 4, None, None, None]
+        if strong:
+            pixels += parameters[:, 7, None, None, None]
+            pixels = _cut_out(pixels, parameters[:, 8:10], self.strength.cutout)
+        return tf.clip_by_value(pixels, 0.0, 255.0)
 
     def _tables(self, view: int) -> tuple[np.ndarray, np.ndarray]:
         """Parameters and seeds of a view, drawn once per epoch rather than once per batch."""
@@ -109,8 +140,18 @@ class Augmentation:
         return last[1]
 
 
-def _geometry(pixels, flip, angle, zoom):
-    """Flip, rotate and zoom about the centre in one bilinear resampling; the border is mirrored."""
+def _cut_out(pixels, centre, side: float):
+    """A square of the given side, in fractions of the image's, in mid grey."""
+    import tensorflow as tf
+
+    size = tf.shape(pixels)[1]
+    along = tf.cast(tf.range(size), tf.float32) / tf.cast(size, tf.float32)
+    across, down = (tf.abs(along[None] - centre[:, k, None]) < side / 2.0 for k in (0, 1))
+    return tf.where((down[:, :, None] & across[:, None, :])[..., None], 127.5, pixels)
+
+
+def _geometry(pixels, flip, angle, zoom, shift=None):
+    """Flip, rotate and zoom about the centre, and shift, in one bilinear resampling; the border is mirrored."""
     import tensorflow as tf
 
     half = (tf.cast(tf.shape(pixels)[1], tf.float32) - 1.0) / 2.0
@@ -119,7 +160,10 @@ def _geometry(pixels, flip, angle, zoom):
     # Rows map output (x, y) to input: input = A (output - centre) + centre.
     a, b, c, d = cos * mirror, -sin * mirror, sin, cos
     zero = tf.zeros_like(a)
-    transforms = tf.stack([a, b, half - (a + b) * half, c, d, half - (c + d) * half, zero, zero], axis=1)
+    right, down = half - (a + b) * half, half - (c + d) * half
+    if shift is not None:
+        right, down = right + shift[:, 0] * 2.0 * half, down + shift[:, 1] * 2.0 * half
+    transforms = tf.stack([a, b, right, c, d, down, zero, zero], axis=1)
     moved = tf.raw_ops.ImageProjectiveTransformV3(
         images=pixels,
         transforms=transforms,

@@ -7,6 +7,18 @@ import numpy as np
 from medimg.pipeline.pixels import PixelCache
 
 
+def steady(stream):
+    """A tf.data stream with its parallelism as it is written.
+
+    TensorFlow's autotuner would have nothing to choose, and the end of a stream waits until it wakes: up to 30 s.
+    """
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return stream.with_options(options)
+
+
 def batches(cache: PixelCache, batch_size: int):
     """tf.data of float32 (B, S, S, C) in 0..255, in order."""
     import tensorflow as tf
@@ -23,7 +35,7 @@ def batches(cache: PixelCache, batch_size: int):
         raw.set_shape((None, *cache.shape[1:]))
         return to_pixels(raw)
 
-    return starts.map(fetch, num_parallel_calls=2).prefetch(2)
+    return steady(starts.map(fetch, num_parallel_calls=2).prefetch(2))
 
 
 def with_columns(pixels, columns: np.ndarray | None, batch_size: int) -> Iterator[list]:
@@ -76,7 +88,7 @@ def training_batches(
 
     epochs_in_turn = tf.data.Dataset.range(*epochs).flat_map(one_epoch)
     # deterministic: batches keep their order whichever thread is done first.
-    return epochs_in_turn.map(fetch, num_parallel_calls=2, deterministic=True).prefetch(4)
+    return steady(epochs_in_turn.map(fetch, num_parallel_calls=2, deterministic=True).prefetch(4))
 
 
 def training_pixels(cache: PixelCache, epoch, chosen, augmentation=None):

@@ -170,6 +170,11 @@ class PixelCache:
             _decode(paths, image_size, channels, dtype, store, progress)
         return cls(shape, dtype, None, file)
 
+    @classmethod
+    def of(cls, array: np.ndarray) -> "PixelCache":
+        """Of pixels that are there already, (N, S, S, C)."""
+        return cls(array.shape, array.dtype, array, None)
+
     def __len__(self) -> int:
         return self.shape[0]
 

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
+from medimg.data.dataset import Dataset
 from medimg.data.imaging import pixel_hash, read_image
 from medimg.errors import InputError
 from medimg.pipeline.pixels import as_pixels, at_model_size
 from medimg.prediction.inputs import Image
-from medimg.preparation.decoding import as_prepared, in_threads
+from medimg.preparation.decoding import as_prepared, in_threads, prepared_size
 from medimg.privacy.ledger import is_private
 from medimg.run import Run
 from medimg.tables.preprocessing import Preprocessing
+from medimg.untrusted.image_size import MEGAPIXELS
 
 # Largest value of 12 bits: what detectors and DICOM store in 16-bit files.
 TWELVE_BITS = 4095
@@ -76,7 +78,7 @@ class Reader:
     image_size: int
     channels: int
     prepared_size: int | None
-    max_megapixels: float = 100
+    max_megapixels: float = MEGAPIXELS
     protected: frozenset[str] = frozenset()
     white: int | None = None
     columns: Preprocessing | None = None
@@ -92,24 +94,44 @@ class Reader:
 
     def _load(self, image: Image) -> tuple[str, list[np.ndarray] | None, Form | None, str]:
         try:
-            if image.why:
-                raise InputError(image.why)
-            decoded = read_image(image.path, self.max_megapixels)
-            height, width = decoded.shape[:2]
-            # A file that uses more values than those of training did would saturate.
-            fits = not self.white or decoded.dtype != np.uint16 or int(decoded.max()) <= self.white
-            known = (None, None) if image.is_prepared else (self.prepared_size, self.white if fits else None)
-            prepared = as_prepared(decoded, *known)
-            if self.protected and pixel_hash(prepared) in self.protected:
-                raise InputError(PROTECTED)
-            beside = [] if self.columns is None else list(self.columns.transform(image.columns))
+            return image.name, *self.read(image), ""
         except InputError as error:
             return image.name, None, None, str(error).removeprefix(f"{image.path}: ")
+
+    def read(self, image: Image) -> tuple[list[np.ndarray], Form]:
+        """float32 (S, S, C) as the model takes it, and (F,) of its columns where it takes any.
+
+        Raises:
+            InputError: it can't be used.
+        """
+        if image.why:
+            raise InputError(image.why)
+        decoded = read_image(image.path, self.max_megapixels)
+        height, width = decoded.shape[:2]
+        # A file that uses more values than those of training did would saturate.
+        fits = not self.white or decoded.dtype != np.uint16 or int(decoded.max()) <= self.white
+        known = (None, None) if image.is_prepared else (self.prepared_size, self.white if fits else None)
+        prepared = as_prepared(decoded, *known)
+        if self.protected and pixel_hash(prepared) in self.protected:
+            raise InputError(f"{image.path}: {PROTECTED}")
         if width == height == self.prepared_size:
             width = height = 0
         deep = decoded.dtype == np.uint16
         form = Form(width, height, prepared.ndim == 3, deep, deep and int(decoded.max()) <= TWELVE_BITS)
-        return image.name, [as_pixels(at_model_size(prepared, self.image_size, self.channels)), *beside], form, ""
+        beside = [] if self.columns is None else list(self.columns.transform(image.columns))
+        return [as_pixels(at_model_size(prepared, self.image_size, self.channels)), *beside], form
+
+
+def reader_of(
+    description: dict,
+    dataset: Dataset | None,
+    max_megapixels: float = MEGAPIXELS,
+    protected: frozenset[str] = frozenset(),
+) -> Reader:
+    """As a Run of this description and Dataset, None where it is not on this machine, reads images."""
+    form = (description["image_size"], description["channels"], prepared_size(description, dataset))
+    columns = Preprocessing.from_dict(description["metadata"]) if "metadata" in description else None
+    return Reader(*form, max_megapixels, protected, description.get("white"), columns)
 
 
 def protected_images(run: Run) -> frozenset[str]:

@@ -21,7 +21,7 @@ from medimg.evaluation.predictions import as_written
 from medimg.prediction import tables
 from medimg.prediction.decision import Decision, decision_of
 from medimg.prediction.familiarity import Familiarity, Forward, familiarity
-from medimg.prediction.images import Batch, Reader, protected_images
+from medimg.prediction.images import Batch, protected_images, reader_of
 from medimg.prediction.inputs import existing, images_of, of_dataset
 from medimg.privacy.ledger import is_private
 from medimg.run import Run
@@ -158,20 +158,9 @@ def _answered(
 
 
 def _images(run: Run, description: dict, paths: list[Path], config: PredictConfig, dataset: Dataset | None) -> Input:
-    columns = Preprocessing.from_dict(description["metadata"]) if "metadata" in description else None
-    beside = columns.inputs if columns else ()
+    reader = reader_of(description, dataset, config.max_megapixels)
+    beside = reader.columns.inputs if reader.columns else ()
     images, notes = images_of(paths, config.image_column, beside)
-    # Runs of before it was kept: as their Dataset says.
-    given = (dataset.preparation.get("options") or {}).get("image_size") if dataset else None
-    prepared = description.get("prepared_size", given)
-    reader = Reader(
-        description["image_size"],
-        description["channels"],
-        prepared,
-        config.max_megapixels,
-        white=description.get("white"),
-        columns=columns,
-    )
     own = replace(reader, protected=protected_images(run))
 
     def read(data: Dataset, rows: pd.DataFrame) -> Iterable[Batch]:

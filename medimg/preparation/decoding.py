@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from medimg import atomic
+from medimg.data.dataset import Dataset
 from medimg.data.imaging import (
     byte_hash,
     pixel_hash,
@@ -223,6 +224,12 @@ def as_prepared(image: np.ndarray, size: int | None, white: int | None = None) -
     if white is None or (white and image.dtype != np.uint16):
         return image
     return to_full_scale(image, white)
+
+
+def prepared_size(description: dict, dataset: Dataset | None) -> int | None:
+    """The size that a Run's images were prepared at, None: each its own; of Runs that don't say so, its Dataset's."""
+    options = dataset.preparation.get("options") if dataset else None
+    return description.get("prepared_size", (options or {}).get("image_size"))
 
 
 def in_threads(work: Callable, jobs: Iterable, workers: int, ahead: int | None = None) -> Iterator:

@@ -16,9 +16,9 @@ class ServedBoth(ServedTable):
     """
 
     def __init__(self, model: tf.keras.Model, description: dict, thresholds: list[float]):
-        self.form = (description["image_size"], description["channels"], description.get("white"))
+        self.form = tuple(description.get(name) for name in ("image_size", "channels", "white", "prepared_size"))
         super().__init__(model, {**description, "preprocessing": description["metadata"]}, thresholds)
-        size, channels, _ = self.form
+        size, channels = self.form[:2]
         pixels = tf.TensorSpec((None, size, size, channels), tf.float32, name="pixels")
         features = tf.TensorSpec((None, model.inputs[1].shape[-1]), tf.float32, name="features")
         self.from_features = tf.function(

@@ -19,6 +19,7 @@ from medimg.errors import InputError
 from medimg.evaluation.operating_point import thresholds
 from medimg.evaluation.prediction import predict
 from medimg.lock import writes
+from medimg.preparation.decoding import prepared_size
 from medimg.privacy import ledger
 from medimg.run import Run
 from medimg.serving import check
@@ -62,7 +63,8 @@ def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, i
     step = progress or (lambda done, total: None)
     run = run.with_data_at(config.data)
     private = ledger.of_run(run.root, run.config["options"]) is not None
-    dataset, description, model = run.dataset(), run.description(), run.model()
+    dataset, model = run.dataset(), run.model()
+    description = {**run.description(), "prepared_size": prepared_size(run.description(), dataset)}
     rows = sample(dataset, description, config.samples)
     expected = predict(model, dataset, rows, description)
     step(1, 4)

@@ -25,7 +25,7 @@ class Served(ServedAnswer):
     def __init__(self, model: tf.keras.Model, description: dict, thresholds: list[float]):
         super().__init__(model, description, thresholds)
         self.size, self.channels = description["image_size"], description["channels"]
-        self.white = description.get("white")
+        self.white, self.prepared = description.get("white"), description.get("prepared_size")
         shape = (None, self.size, self.size, self.channels)
         self.from_pixels = tf.function(
             self._from_pixels, input_signature=[tf.TensorSpec(shape, tf.float32, name="pixels")]
@@ -39,14 +39,14 @@ class Served(ServedAnswer):
         return {"serving_default": self.from_bytes, "pixels": self.from_pixels}
 
     def _from_bytes(self, image_bytes):
-        pixels, error = decoded(image_bytes, self.size, self.channels, self.white)
+        pixels, error = decoded(image_bytes, self.size, self.channels, self.white, self.prepared)
         return self._from_pixels(pixels, error)
 
     def _from_pixels(self, pixels, error=None):
         return self.answer(pixels, error)
 
 
-def decoded(image_bytes, size: int, channels: int, white: int | None):
+def decoded(image_bytes, size: int, channels: int, white: int | None, prepared: int | None):
     """Pixels float32 (B, size, size, channels), black where there is an error, and errors string (B,).
 
     A graph has no other way to outlive an operation's failure than a Dataset that leaves the element out.
@@ -54,7 +54,7 @@ def decoded(image_bytes, size: int, channels: int, white: int | None):
     count = tf.shape(image_bytes, tf.int64)[0]
     shape = (size, size, channels)
     read = tf.data.Dataset.from_tensor_slices((tf.range(count), image_bytes))
-    read = read.map(lambda place, data: (place, decode(data, size, channels, white)), tf.data.AUTOTUNE)
+    read = read.map(lambda place, data: (place, decode(data, size, channels, white, prepared)), tf.data.AUTOTUNE)
     # The one more element is there when none could be read: an empty Dataset has no batch.
     black = tf.data.Dataset.from_tensors((tf.constant(0, tf.int64), tf.zeros(shape)))
     together = black.concatenate(read.ignore_errors()).batch(count + 1)
@@ -64,7 +64,7 @@ def decoded(image_bytes, size: int, channels: int, white: int | None):
     return tf.ensure_shape(pixels, (None, *shape)), tf.where(fine, "", NO_IMAGE)
 
 
-def decode(data, size: int, channels: int, white: int | None = None):
+def decode(data, size: int, channels: int, white: int | None = None, prepared: int | None = None):
     """Encoded PNG (8 or 16 bits, grey, RGB, palette, alpha) or JPEG -> float32 (size, size, channels) in 0..255.
 
     Args:
@@ -73,6 +73,7 @@ def decode(data, size: int, channels: int, white: int | None = None):
         channels: of the model.
         white: `white` of the model's description. Of a 12-bit detector, 4095, it is that of the source's images, which
             have no value above; the Dataset's have been stretched, and stay as they are.
+        prepared: `prepared_size` of the model's description; the Dataset's images have it, and stay as they are.
     """
     is_jpeg = tf.io.is_jpeg(data)
     sixteen = tf.logical_and(tf.logical_not(is_jpeg), tf.equal(tf.strings.substr(data, 24, 1), b"\x10"))
@@ -84,20 +85,24 @@ def decode(data, size: int, channels: int, white: int | None = None):
     )
     image = tf.cond(tf.logical_or(is_jpeg, sixteen), lambda: image, lambda: image // 257)
     full = tf.where(sixteen, tf.constant(65535, tf.int64), tf.constant(255, tf.int64))
-    image = _stretched(_over_black(upright(image, data), full), full, white)
+    image = _over_black(upright(image, data), full)
+    brightest = tf.reduce_max(image)
+    if prepared:
+        image = tf.cast(_resized(tf.cast(image, tf.float32), prepared), tf.int64)
+    image = _stretched(image, full, white, brightest)
     image = _with_channels(image, channels)
     image = _resized(tf.cast(image, tf.float32), size)
     return tf.cond(sixteen, lambda: image / 257.0, lambda: image)
 
 
-def _stretched(image, full, white: int | None):
-    """As `medimg.data.intensity.to_full_scale` did before training."""
+def _stretched(image, full, white: int | None, brightest):
+    """As `medimg.data.intensity.to_full_scale` did before training; `brightest` is of the whole file."""
     if white is None:
         return image
-    highest = tf.reduce_max(image)
     if white:
-        top = tf.where((full > 255) & (highest <= white), tf.constant(white, tf.int64), full)
+        top = tf.where((full > 255) & (brightest <= white), tf.constant(white, tf.int64), full)
     else:
+        highest = tf.reduce_max(image)
         top = tf.where(highest > 0, highest, full)
     return (image * full + top // 2) // top
 

@@ -7,6 +7,7 @@ from medimg.data.positive import positive_class
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.operating_point import NOT_EVALUATED, metrics_of, threshold_statement
 from medimg.evaluation.recalibration import calibration_words
+from medimg.preparation.decoding import prepared_size
 from medimg.privacy import ledger
 from medimg.privacy.card import privacy_section
 from medimg.privacy.statement import WITHHELD
@@ -50,6 +51,7 @@ def model_card(run: Run, dataset: Dataset, proof: Proof) -> str:
         InputError: the Run was trained privately and its privacy.json is gone.
     """
     description, environment = run.description(), run.environment()
+    description["prepared_size"] = prepared_size(description, dataset)
     promise = ledger.of_run(run.root, run.config["options"])
     private = promise is not None
     fingerprint = WITHHELD if private else f"`{environment['data_fingerprint']}`"
@@ -109,9 +111,16 @@ def _model(run: Run, description: dict, private: bool) -> str:
         f"{task}\n"
         "- `serving_default` takes encoded PNG or JPEG bytes (`image_bytes`), turned upright by their EXIF; `pixels` "
         "takes float32 pixels 0..255. BMP, TIFF, WebP, GIF, JPEG 2000 and PNM, which `medimg data prepare` reads, are "
-        f"not served: convert them to PNG.\n- 16-bit values: {_white(description.get('white'))}.\n"
+        f"not served: convert them to PNG.\n"
+        f"{_size(description['prepared_size'])}- 16-bit values: {_white(description.get('white'))}.\n"
         f"- {_ANSWER.format(unit='An image')}" + _columns_beside(description, options)
     )
+
+
+def _size(prepared: int | None) -> str:
+    if prepared is None:
+        return ""
+    return f"- Images are stretched to {prepared} px, as those of training were prepared, then to the model's size.\n"
 
 
 def _columns_beside(description: dict, options: dict) -> str:

@@ -1,6 +1,7 @@
 """The labels of a table of images: one column of names, or a column of 0 and 1 for each class."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -110,7 +111,13 @@ def _names(path: Path, cells: pd.Series, separator: str | None) -> Labels:
         notes.append(f"labels are written as lists: {shown(known[0])} and the like")
         parts = {cell: ["".join(item) for item in _ITEM.findall(cell[1:-1])] or [NEGATIVE] for cell in known}
     else:
-        joint = _joint(path, cells, known) if separator is None else separator
+        joint, doubtful = joint_of(known) if separator is None else (separator, "")
+        if doubtful:
+            row = int((cells == doubtful).to_numpy().argmax())
+            raise InputError(
+                f"{path} row {row + 2}: is '{shown(doubtful)}' one label or several? Say --label-separator none, or "
+                f"--label-separator '{joint}'"
+            )
         if joint not in ("", "none", SEPARATOR):
             notes.append(f"several labels of an image are joined by '{joint}' (--label-separator none: they are not)")
         parts = {cell: cell.split(joint) if joint not in ("", "none") else [cell] for cell in known}
@@ -121,20 +128,15 @@ def _names(path: Path, cells: pd.Series, separator: str | None) -> Labels:
     return Labels(cells.map(texts), [str(cells.name)], notes)
 
 
-def _joint(path: Path, cells: pd.Series, known) -> str:
-    """What joins several labels in a cell, '' where nothing does."""
+def joint_of(known: Iterable[str]) -> tuple[str, str]:
+    """What joins several labels in a cell, '' where nothing does; and a cell of which that is not plain, else ''."""
     if any(SEPARATOR in cell for cell in known):
-        return SEPARATOR
+        return SEPARATOR, ""
     for joint in _JOINTS:
         parts = [{part.strip() for part in cell.split(joint)} - {""} for cell in known]
         for cell, own in zip(known, parts, strict=True):
-            alone = [part for part in own if sum(part in other for other in parts) < 2]
-            if joint in cell and alone:
-                row = int((cells == cell).to_numpy().argmax())
-                raise InputError(
-                    f"{path} row {row + 2}: is '{shown(cell)}' one label or several? Say --label-separator none, or "
-                    f"--label-separator '{joint}'"
-                )
+            if joint in cell and any(sum(part in other for other in parts) < 2 for part in own):
+                return joint, cell
         if any(joint in cell for cell in known):
-            return joint
-    return ""
+            return joint, ""
+    return "", ""

@@ -10,6 +10,7 @@ from medimg.data.dataset import SEPARATOR
 from medimg.data.manifest import name_text
 from medimg.errors import InputError
 from medimg.sources.base import PARTS, task_of
+from medimg.sources.image_labels import joint_of
 from medimg.style.words import listed
 from medimg.tables.cells import shown
 from medimg.tables.inference import ColumnSummary
@@ -91,13 +92,16 @@ def assign_roles(
     return roles
 
 
-def classes_of(path: Path, label: str, summary: ColumnSummary) -> tuple[tuple[str, ...], str, list[str]]:
+def classes_of(
+    path: Path, label: str, summary: ColumnSummary, separator: str | None
+) -> tuple[tuple[str, ...], str, list[str]]:
     """The classes that a column of labels holds, in order.
 
     Args:
         path: the table, for messages.
         label: the column's name.
         summary: what it holds.
+        separator: `label_separator`: 'none' where what looks like several labels is one.
 
     Returns:
         Classes, the task, and notes.
@@ -113,10 +117,15 @@ def classes_of(path: Path, label: str, summary: ColumnSummary) -> tuple[tuple[st
         raise InputError(f"{where} holds too many different {what} to be classes; {other}")
     if summary.all_numbers and len(levels) > _MOST_NUMBERS:
         raise InputError(f"{where} holds {len(levels)} different numbers: a measurement, no classes; {other}")
-    several = next((name for name in levels if SEPARATOR in name), None)
+    if separator not in (None, "none"):
+        raise InputError(f"--label-separator {separator}: a table's row has one label; give none, or leave it out")
+    joint = SEPARATOR if separator else joint_of(levels)[0]
+    several = next((name for name in levels if joint and joint in name), None)
     if several:
+        none = "" if joint == SEPARATOR else ", or say --label-separator none"
         raise InputError(
-            f"{where} holds '{shown(several)}': a table's row has one label, without '{SEPARATOR}'; write it otherwise"
+            f"{where} holds '{shown(several)}': is it one label or several? A table's row has one: write it without "
+            f"'{joint}'{none}"
         )
     if len(levels) < 2:
         found = f"only one class, '{shown(next(iter(levels)))}'" if levels else "no labels"

@@ -59,7 +59,7 @@ def scan_table(path: Path, config: PrepareConfig) -> TableScan:
     if not rows:
         raise InputError(f"{path}: has a header but no rows")
     roles = assign_roles(path, file.names, summaries, config)
-    classes, task, notes = classes_of(path, roles.label, summaries[roles.label])
+    classes, task, notes = classes_of(path, roles.label, summaries[roles.label], config.label_separator)
     features, renamed = _features(file, summaries, roles, config)
     if not any(column.feature.is_input for column in features.values()):
         raise InputError(f"{path}: no column is left to learn from; --column-type NAME=TYPE makes one a feature")

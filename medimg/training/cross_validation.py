@@ -12,7 +12,7 @@ from scipy.stats import t
 from medimg import atomic
 from medimg.config import EvaluateConfig, TrainConfig
 from medimg.data.dataset import Dataset
-from medimg.data.holdout import parts_of
+from medimg.data.parts import parts_of
 from medimg.data.positive import positive_class
 from medimg.data.splits import parts_note
 from medimg.errors import InputError

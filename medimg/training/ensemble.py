@@ -10,7 +10,7 @@ import numpy as np
 from medimg import atomic
 from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
-from medimg.data.holdout import parts_of
+from medimg.data.parts import parts_of
 from medimg.errors import InputError
 from medimg.evaluation.answers import Answers
 from medimg.evaluation.calibrate import fit_on_validation, keep, require_validation
@@ -33,7 +33,7 @@ from medimg.training.longer import longer
 from medimg.training.train import train_or_go_on
 
 # Options that an ensemble takes over from its members, since they say which rows are in which part.
-_PARTS = ("folds", "fold", "audit_holdout", "seed")
+_PARTS = ("folds", "fold", "audit_holdout", "labelled_fraction", "seed")
 # What members must agree on, and what is said of it.
 _SAME = {
     "task": "task",
@@ -114,15 +114,16 @@ def _check_options(config: TrainConfig, resume: bool) -> None:
             )
         if config.metadata:
             raise InputError(f"--metadata {config.metadata}: not with --seeds, whose vote is given pixels alone")
-        for name in ("folds", "audit_holdout"):
-            if getattr(config, name):
+        for name in _PARTS[:-1]:
+            if getattr(config, name) != getattr(TrainConfig(), name):
                 raise InputError(
                     f"{flag(name)}: not with --seeds, since each seed draws other patients; train the "
                     "members one by one, and combine them by --model ensemble --member RUN"
                 )
     elif len(config.member) < 2:
         raise InputError("--model ensemble: needs --member RUN twice or more, finished Runs that are to vote")
-    others = {"weights": "none", "freeze": "none", "extra": None, "dp_epsilon": None, "dp_noise_multiplier": None}
+    others = {"weights": "none", "freeze": "none", "extra": None, "adapt": None, "metadata": None}
+    others |= {"dp_epsilon": None, "dp_noise_multiplier": None}
     for name, neutral in others.items():
         # The Run's own options have its members' privacy.
         if not config.seeds and not resume and getattr(config, name) != neutral:
@@ -148,8 +149,8 @@ def _as_members(config: TrainConfig, voters: Sequence[_Voter]) -> TrainConfig:
     """With the members' parts, and what they promise together: of whom a private Run protects nothing is told."""
     options = [voter.run.config["options"] for voter in voters]
     taken = {name: options[0].get(name) or getattr(TrainConfig(), name) for name in _PARTS}
-    for name in ("folds", "fold", "audit_holdout"):
-        if getattr(config, name) not in (0, taken[name]):
+    for name in _PARTS[:-1]:
+        if getattr(config, name) not in (getattr(TrainConfig(), name), taken[name]):
             raise InputError(f"{flag(name)} {getattr(config, name)}: the members have {taken[name]}; leave it out")
     private = [ledger.is_private(one) for one in options]
     if any(private):

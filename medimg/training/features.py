@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from medimg.models.head import DROPOUT, LOGITS, POOL
 from medimg.pipeline.augmentation import Augmentation
-from medimg.pipeline.batches import training_batches
+from medimg.pipeline.batches import steady, training_batches
 from medimg.pipeline.pixels import PixelCache
 
 Forward = Callable[[tf.Tensor], tf.Tensor]
@@ -92,4 +92,4 @@ def feature_batches(
             array.set_shape((None, *source.shape[1:]))
         return tf.data.Dataset.from_tensor_slices(tuple(arrays)).batch(batch_size)
 
-    return tf.data.Dataset.range(*epochs).flat_map(one_epoch).prefetch(4)
+    return steady(tf.data.Dataset.range(*epochs).flat_map(one_epoch).prefetch(4))

@@ -12,21 +12,27 @@ from medimg.models import tabular
 from medimg.models.build import build
 from medimg.models.registry import family
 from medimg.models.weights import is_run
-from medimg.pipeline.batches import batches, training_batches, training_pixels, with_columns
-from medimg.pipeline.pixels import ImageForm, image_form
+from medimg.options import flag
+from medimg.pipeline.augmentation import Augmentation
+from medimg.pipeline.batches import batches, steady, training_batches, training_pixels, with_columns
+from medimg.pipeline.pixels import ImageForm, PixelCache, image_form
 from medimg.pipeline.whitening import LEARNT, Whitening, grayscale, image_sums
 from medimg.pipeline.whitening import whitening as learnt
+from medimg.preparation.decoding import prepared_size
 from medimg.run import Run
 from medimg.tables.fit import fit
 from medimg.tables.metadata import as_table
 from medimg.tables.preprocessing import Preprocessing
+from medimg.training import adaptation, few_labels, phases
 from medimg.training import data as data_material
 from medimg.training import features as frozen
-from medimg.training import phases
 from medimg.training.data import Material
+from medimg.training.few_labels import Views
 from medimg.training.loop import Stage
-from medimg.training.losses import loss_for
 from medimg.training.phases import Phase
+
+# Of each image, where features are computed once and --views says nothing.
+_STRONG_VIEWS = 4
 
 
 def check(config: TrainConfig) -> None:
@@ -37,9 +43,16 @@ def check(config: TrainConfig) -> None:
     if config.model in tabular.ARGUMENTS:
         raise InputError(f"--model {config.model}: needs a table; 'medimg models' lists what takes images")
     family(config.model)
-    if config.metadata and (config.is_private or config.missing == "drop-rows"):
-        other = "--missing drop-rows" if config.missing == "drop-rows" else "--dp-epsilon"
-        raise InputError(f"--metadata {config.metadata}: not with {other}; leave out the one or the other")
+    others = {"paradigm": "supervised", "adapt": None, "dp_epsilon": None, "dp_noise_multiplier": None}
+    given = [name for name, neutral in others.items() if getattr(config, name) != neutral]
+    given += [
+        name for name, value in (("balance", "smote"), ("missing", "drop-rows")) if getattr(config, name) == value
+    ]
+    if config.metadata and given:
+        raise InputError(
+            f"--metadata {config.metadata}: not with {flag(given[0])} {getattr(config, given[0])}; leave out one "
+            "of them"
+        )
 
 
 def columns_of(dataset: Dataset, config: TrainConfig) -> Preprocessing:
@@ -63,7 +76,7 @@ def describe(dataset: Dataset, config: TrainConfig, whitening: Whitening | None 
         "classes": list(dataset.classes),
         "image_size": config.image_size,
         "channels": channels,
-        "prepared_size": (dataset.preparation.get("options") or {}).get("image_size"),
+        "prepared_size": prepared_size({}, dataset),
         "negative": dataset.negative,
         "norm": config.norm,
         "model_arg": config.model_arg,
@@ -130,7 +143,7 @@ def _check_start(config: TrainConfig, normalize: dict | None) -> None:
 
 def plan(config: TrainConfig, model: tf.keras.Model) -> list[Phase]:
     """Phases for the options."""
-    return phases.plan(config, model)
+    return few_labels.plan(phases.plan(config, model), config)
 
 
 def prepare(model: tf.keras.Model, phase: Phase) -> None:
@@ -140,7 +153,11 @@ def prepare(model: tf.keras.Model, phase: Phase) -> None:
 
 def gather(dataset: Dataset, config: TrainConfig, description: dict, folder: Path, progress) -> Material:
     """Decode both parts and settle order, weights and augmentation."""
-    material = data_material.gather(dataset, config, description["channels"], folder, progress)
+    channels = description["channels"]
+    material = data_material.gather(dataset, config, channels, folder, progress)
+    other = adaptation.other_source(dataset, config)
+    if other is not None:
+        material.others = adaptation.pixels_of(other, config, channels, folder)
     if "metadata" in description:
         columns = Preprocessing.from_dict(description["metadata"])
         material.columns = columns.transform(dataset.rows("train", labelled=True))
@@ -149,49 +166,21 @@ def gather(dataset: Dataset, config: TrainConfig, description: dict, folder: Pat
 
 
 def fitted(model: tf.keras.Model, phase: Phase, config: TrainConfig) -> tf.keras.Model:
-    """What the phase fits: the model, or its head where features are computed once."""
+    """What the phase fits: the model, its backbone, or its head where features are computed once."""
+    if phase.name == few_labels.PRETRAIN:
+        return frozen.extractor(model)
     return frozen.head(model) if _caches_features(phase, config) else model
 
 
 def stage(model: tf.keras.Model, phase: Phase, material: Material, config: TrainConfig, listener) -> Stage:
     """What the phase fits and on what: the whole model on pixels, or the head on features computed once."""
-    optimizer = phases.optimizer(config.optimizer, phase.learning_rate)
-    loss = loss_for("multilabel" if material.targets.ndim == 2 else "categorical", material.positive_weights)
-    common = (material.order, config.batch_size)
-    if not _caches_features(phase, config):
-        return Stage(
-            model=model,
-            optimizer=optimizer,
-            loss=loss,
-            batches=lambda epochs: _pixel_batches(material, common, epochs),
-            validate=_on_pixels(model, material, config.batch_size),
-            examples=len(material.targets),
-            val_targets=material.val_targets,
-            inputs=lambda epoch, chosen: training_pixels(material.train, epoch, chosen, material.augmentation),
-        )
-    forward = frozen.forward_function(frozen.extractor(model))
-    views = frozen.compute(
-        forward,
-        material.train,
-        config.batch_size,
-        material.augmentation,
-        lambda done, total: listener.step("features", done, total),
-    )
-    val = frozen.compute(forward, material.val, config.batch_size)[0]
-    small = frozen.head(model)
-    last = frozen.forward_function(small)
-    return Stage(
-        model=small,
-        optimizer=optimizer,
-        loss=loss,
-        batches=lambda epochs: frozen.feature_batches(
-            views, material.targets, *common, epochs, material.sample_weights
-        ),
-        validate=lambda: last(tf.constant(val)).numpy(),
-        examples=len(material.targets),
-        val_targets=material.val_targets,
-        inputs=frozen.inputs_of(views),
-    )
+    on = _on_features if _caches_features(phase, config) else _on_pixels
+    supervised, views = on(model, phase, material, config, listener)
+    if material.others is not None and config.adapt_method == "coral" and on is _on_pixels:
+        return adaptation.with_coral(supervised, views, material, config)
+    if phase.name == few_labels.PRETRAIN:
+        return few_labels.pretraining(supervised, model, views, material, config)
+    return few_labels.stage(supervised, phase, views, material, config, listener)
 
 
 def _caches_features(phase: Phase, config: TrainConfig) -> bool:
@@ -202,16 +191,92 @@ def _caches_features(phase: Phase, config: TrainConfig) -> bool:
     return config.cache_features and phase.frozen_blocks is None and fixed and finite
 
 
-def _pixel_batches(material: Material, common: tuple, epochs: tuple[int, int]):
-    weights, augmentation, columns = material.sample_weights, material.augmentation, material.columns
-    return training_batches(material.train, material.targets, *common, epochs, weights, augmentation, columns)
+def _on_pixels(model: tf.keras.Model, phase: Phase, material: Material, config: TrainConfig, listener):
+    """The stage of a model on pixels, and the views of its images."""
+    if config.balance == "smote":
+        material = data_material.with_made_images(material, config)
+    strong = _strong(material, config, 0)
 
+    def predict(model: tf.keras.Model, places: np.ndarray | None) -> np.ndarray:
+        forward = frozen.forward_function(model)
+        stream = batches(material.val, config.batch_size)
+        if places is not None:
+            chosen = tf.data.Dataset.from_tensor_slices(places).batch(config.batch_size)
+            stream = steady(chosen.map(lambda some: training_pixels(material.train, 0, some), 2).prefetch(2))
+        return np.concatenate([forward(pixels).numpy() for pixels in stream])
 
-def _on_pixels(model: tf.keras.Model, material: Material, batch_size: int):
+    def weak(epoch, chosen):
+        return training_pixels(material.train, epoch, chosen, material.augmentation)
+
+    views = Views(weak, lambda epoch, chosen: training_pixels(material.train, epoch, chosen, strong), predict)
+    common = (material.train, material.targets, material.order, config.batch_size)
     forward = frozen.forward_function(model)
+    supervised = Stage(
+        model=model,
+        optimizer=phases.optimizer(config.optimizer, phase.learning_rate),
+        loss=material.loss,
+        batches=lambda epochs: training_batches(
+            *common, epochs, material.sample_weights, material.augmentation, material.columns
+        ),
+        validate=lambda: _on_validation(forward, material, config.batch_size),
+        examples=len(material.targets),
+        val_targets=material.val_targets,
+        inputs=weak,
+    )
+    return supervised, views
 
-    def validate() -> np.ndarray:
-        given = with_columns(batches(material.val, batch_size), material.val_columns, batch_size)
-        return np.concatenate([forward(*inputs).numpy() for inputs in given])
 
-    return validate
+def _on_validation(forward, material: Material, batch_size: int) -> np.ndarray:
+    """Logits (N, classes)."""
+    given = with_columns(batches(material.val, batch_size), material.val_columns, batch_size)
+    return np.concatenate([forward(*inputs).numpy() for inputs in given])
+
+
+def _on_features(model: tf.keras.Model, phase: Phase, material: Material, config: TrainConfig, listener):
+    """The stage of a head on features computed once, and their views."""
+    extract = frozen.forward_function(frozen.extractor(model))
+
+    def computed(cache: PixelCache, augmentation: Augmentation | None = None) -> list[np.ndarray]:
+        return frozen.compute(extract, cache, config.batch_size, augmentation, progress)
+
+    def progress(done: int, total: int) -> None:
+        listener.step("features", done, total)
+
+    weak, val = (
+        computed(material.train, material.augmentation),
+        frozen.compute(extract, material.val, config.batch_size)[0],
+    )
+    strong = weak
+    if config.paradigm in ("fixmatch", "mean-teacher"):
+        strong = computed(material.train, _strong(material, config, config.views or _STRONG_VIEWS))
+    if config.balance == "smote":
+        material, weak = data_material.with_made_rows(material, weak, config.seed)
+
+    def predict(model: tf.keras.Model, places: np.ndarray | None) -> np.ndarray:
+        last = frozen.forward_function(model)
+        if places is None:
+            return last(tf.constant(val)).numpy()
+        return np.mean([last(tf.constant(view[places])).numpy() for view in weak], axis=0)
+
+    small = frozen.head(model)
+    last = frozen.forward_function(small)
+    common = (material.targets, material.order, config.batch_size)
+    inputs = frozen.inputs_of(weak)
+    supervised = Stage(
+        model=small,
+        optimizer=phases.optimizer(config.optimizer, phase.learning_rate),
+        loss=material.loss,
+        batches=lambda epochs: frozen.feature_batches(weak, *common, epochs, material.sample_weights),
+        validate=lambda: last(tf.constant(val)).numpy(),
+        examples=len(material.targets),
+        val_targets=material.val_targets,
+        inputs=inputs,
+    )
+    return supervised, Views(inputs, frozen.inputs_of(strong), predict)
+
+
+def _strong(material: Material, config: TrainConfig, views: int) -> Augmentation | None:
+    """Of the unlabelled images' second views."""
+    if not config.is_semi_supervised:
+        return None
+    return data_material.augmentation(config, "strong", len(material.train), views)

@@ -35,6 +35,8 @@ def goes_on(run: Run, config: TrainConfig, listener: Listener) -> bool:
     if not more:
         return not ended
     run.require_extendable(more[0], getattr(config, more[0]))
+    if config.is_semi_supervised:
+        raise InputError(f"{flag(more[0])}: a Run by --paradigm {config.paradigm} can't have more epochs; train anew")
     if more != [last]:
         raise InputError(
             f"{flag(more[0])} {getattr(config, more[0])}: only the last phase of {run.root} can go on, by "

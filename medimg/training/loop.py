@@ -39,6 +39,7 @@ class Stage:
         keeps_last: the phase's last weights are kept, not those of its best epoch.
         tells_training: loss, accuracy and seconds of the training part may be told.
         counted: an epoch has ceil(examples / batch size) batches; else as many as `batches` gives.
+        kept: whose weights are validated and kept as the best; None: the model's.
     """
 
     model: tf.keras.Model
@@ -53,6 +54,7 @@ class Stage:
     keeps_last: bool = False
     tells_training: bool = True
     counted: bool = True
+    kept: tf.keras.Model | None = None
 
 
 class Epochs:
@@ -79,7 +81,7 @@ class Epochs:
         stage, progress = self.stage, self.progress
         if progress.epoch == 0:
             # Before the first epoch: a phase of no epochs, or killed in its first, has weights to go on with.
-            self.checkpoints.save_best(stage.model, progress.phase)
+            self.checkpoints.save_best(stage.kept or stage.model, progress.phase)
             self._save()
         progress.settle(self.phase.epochs, self.config.patience)
         if progress.finished:
@@ -146,7 +148,7 @@ class Epochs:
         self.history.append(row)
         stage.optimizer.learning_rate.assign(progress.learning_rate)
         if better or stage.keeps_last:
-            self.checkpoints.save_best(stage.model, progress.phase)
+            self.checkpoints.save_best(stage.kept or stage.model, progress.phase)
         self._save()
         atomic.write_csv(self.run_folder.root / "history.csv", pd.DataFrame(self.history))
         self.listener.epoch(row)

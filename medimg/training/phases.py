@@ -14,16 +14,18 @@ class Phase:
     """A stretch of training with one set of trainable layers and one optimizer.
 
     Attributes:
-        name: `train`, `head` or `fine-tune`.
+        name: `train`, `head` or `fine-tune`; `pretrain` without labels; or one of a round of pseudo-labels.
         epochs: most epochs.
         frozen_blocks: lower blocks that stay fixed; None: the whole backbone.
         learning_rate: at its start.
+        round: of pseudo-labels, 0: none yet.
     """
 
     name: str
     epochs: int
     frozen_blocks: int | None
     learning_rate: float
+    round: int = 0
 
 
 def plan(config: TrainConfig, model: tf.keras.Model) -> list[Phase]:

@@ -8,6 +8,7 @@ import tensorflow as tf
 from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
+from medimg.pipeline.batches import steady
 from medimg.privacy.assumptions import Circumstances
 from medimg.privacy.budget import Budget
 from medimg.privacy.chunks import chunks
@@ -216,7 +217,7 @@ class PrivateTraining:
             tf.TensorSpec((3,), tf.int64),
         )
         source = tf.data.Dataset.from_generator(drawn_chunks, output_signature=signature)
-        return source.map(fetch, num_parallel_calls=2, deterministic=True).prefetch(4)
+        return steady(source.map(fetch, num_parallel_calls=2, deterministic=True).prefetch(4))
 
 
 def _sampling(config: TrainConfig, units: Units, secret: Secret | None, number: int = 0) -> Sampling:

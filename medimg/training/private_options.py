@@ -22,6 +22,17 @@ def refuse_what_learns_from_rows(dataset: Dataset, config) -> None:
         raise InputError(
             "--balance class-weight: of a multilabel set the weights are exact counts; not with --dp-epsilon"
         )
+    if config.balance in ("smote", "balanced-softmax"):
+        raise InputError(
+            f"--balance {config.balance}: is learnt from the training rows without noise; not with --dp-epsilon: use "
+            "class-weight or focal"
+        )
+    if getattr(config, "paradigm", "supervised") != "supervised":
+        raise InputError(f"--paradigm {config.paradigm}: learns from rows without noise; not with --dp-epsilon")
+    if getattr(config, "labelled_fraction", 1.0) < 1:
+        raise InputError(
+            "--labelled-fraction: which patients keep their labels depends on the others; not with --dp-epsilon"
+        )
     if getattr(config, "tensorboard", False):
         raise InputError("--tensorboard: logs losses that carry no noise; not with --dp-epsilon")
     if config.normalize in ("standard", "pca"):

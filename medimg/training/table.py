@@ -16,13 +16,21 @@ from medimg.tables.preprocessing import Preprocessing
 from medimg.tables.public import public_of, require_public
 from medimg.training import features as frozen
 from medimg.training import phases
-from medimg.training.data import Material, weighting
+from medimg.training.data import Material, weighting, with_made_rows
 from medimg.training.loop import Stage
-from medimg.training.losses import loss_for
+from medimg.training.losses import balanced_loss
 from medimg.training.phases import Phase
 
 # Options that are about images; giving them with a table is a mistake rather than a wish.
-_OF_IMAGES = {"augment": "none", "freeze": "none", "weights": "none", "fine_tune_epochs": 0, "metadata": None}
+_OF_IMAGES = {
+    "augment": "none",
+    "freeze": "none",
+    "weights": "none",
+    "fine_tune_epochs": 0,
+    "paradigm": "supervised",
+    "adapt": None,
+    "metadata": None,
+}
 # Rows preprocessed and predicted at once in validation.
 _BLOCK = 65_536
 
@@ -103,18 +111,21 @@ def gather(dataset: Dataset, config: TrainConfig, description: dict, folder: Pat
     preprocessing = Preprocessing.from_dict(description["preprocessing"])
     train, val = _training_rows(dataset, config), dataset.rows("val", labelled=True)
     targets = dataset.targets(train)
-    weights, positives, drawing = weighting(targets, len(dataset.classes), config.balance)
-    return Material(
+    weights, drawing = weighting(targets, len(dataset.classes), config.balance)
+    material = Material(
         train=preprocessing.transform(train),
         targets=targets,
         sample_weights=weights,
-        positive_weights=positives,
+        loss=balanced_loss(config.balance, targets, len(dataset.classes)),
         order=epoch_order(len(targets), config.seed, drawing),
         augmentation=None,
         val=preprocessing.transform(val),
         val_targets=dataset.targets(val),
         patients=train["patient"].to_numpy(),
     )
+    if config.balance == "smote":
+        material, (material.train,) = with_made_rows(material, [material.train], config.seed)
+    return material
 
 
 def fitted(model: tf.keras.Model, phase: Phase, config: TrainConfig) -> tf.keras.Model:
@@ -133,7 +144,7 @@ def stage(model: tf.keras.Model, phase: Phase, material: Material, config: Train
     return Stage(
         model=model,
         optimizer=phases.optimizer(config.optimizer, phase.learning_rate),
-        loss=loss_for("multilabel" if material.targets.ndim == 2 else "categorical", material.positive_weights),
+        loss=material.loss,
         batches=lambda epochs: frozen.feature_batches(
             [material.train], material.targets, material.order, config.batch_size, epochs, material.sample_weights
         ),

@@ -10,8 +10,9 @@ import tensorflow as tf
 from medimg import atomic
 from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
-from medimg.data.holdout import HELD_OUT, parts_of
+from medimg.data.holdout import HELD_OUT
 from medimg.data.leakage import require_no_leakage
+from medimg.data.parts import parts_of
 from medimg.data.synthetic_rows import with_extra
 from medimg.errors import InputError
 from medimg.evaluation.answers import Answers
@@ -22,8 +23,8 @@ from medimg.models.known_weights import identify, words
 from medimg.models.saving import save_model
 from medimg.models.weights import is_run
 from medimg.run import Run, environment, resumable
+from medimg.training import adaptation, few_labels, images, private, table, unseen
 from medimg.training import data as data_material
-from medimg.training import images, private, table, unseen
 from medimg.training.ancestors import NOTHING
 from medimg.training.checkpoint import Checkpoints
 from medimg.training.lineage import Lineage, lineage_of
@@ -73,6 +74,8 @@ def train(
     kind = kind_of(dataset)
     data_material.check(dataset)
     kind.check(config)
+    few_labels.check(dataset, config, listener)
+    other = adaptation.other_source(dataset, config)
     if config.calibrate != "none":
         require_validation(config.calibrate, dataset)
     if config.is_private:
@@ -103,6 +106,7 @@ def train(
         if config.is_private:
             # By a hash of the manifest a guess at its rows could be checked; `secret_of` keeps it while it is needed.
             known["data_fingerprint"] = None
+        known |= adaptation.told(other, config)
         known |= {START: start, **lineage.to_dict(), **_weights_file(config.weights, listener)}
         atomic.write_json(run.root / "environment.json", known)
         atomic.write_json(run.root / "model.json", description)
@@ -212,6 +216,8 @@ def _train(
             checkpoints.load_best(kind.fitted(model, phase, config), number)
             if number + 1 < len(planned):
                 progress.start_phase(number + 1, planned[number + 1].learning_rate)
+        if config.adapt and config.adapt_method == "adabn":
+            adaptation.adapt_statistics(model, material.others, config.batch_size)
     finally:
         material.close()
         shutil.rmtree(run.root / "cache", ignore_errors=True)

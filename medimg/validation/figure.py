@@ -32,7 +32,7 @@ def summary_figure(own: Predictions | None, here: Predictions | None, result: di
     labelled = [one for one in both if one[2] is not None and one[2].task == "binary"]
     curves = [one for one in labelled if 0 < one[2].truth[:, 1].sum() < len(one[2])]
     panels = []
-    if curves and here:
+    if curves and here and not result["few"]:
         panels = [lambda axes: _roc(axes, curves, result), lambda axes: _reliability(axes, labelled)]
     if result["shift"]:
         panels.append(lambda axes: _differences(axes, result["shift"]))
@@ -100,7 +100,7 @@ def _reliability(axes, sides) -> None:
     positive = shortened(sides[0][2].classes[1], 24)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", title="Calibration (Wilson 95% by bin)")
     axes.set(xlabel=f"predicted probability of {positive}", ylabel="observed frequency")
-    axes.legend(loc="lower right")
+    axes.legend(loc="best")
 
 
 def _differences(axes, shift: list[dict]) -> None:
@@ -110,7 +110,7 @@ def _differences(axes, shift: list[dict]) -> None:
     places = np.arange(len(shown))
     axes.barh(places, sizes, 0.6, color=colours)
     axes.axvline(0, color=GREY, linewidth=1)
-    axes.set_yticks(places, [shortened(one["name"], 30) for one in shown], fontsize=8.5)
+    axes.set_yticks(places, [shortened(one["name"], 44) for one in shown], fontsize=8)
     axes.set_xlim(-_FAR - 0.15, _FAR + 0.15)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)

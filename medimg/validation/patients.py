@@ -29,6 +29,7 @@ class Patients:
         labelled: bool (N,).
         targets: of the labelled rows, as `Predictions` takes them.
         notes: what a reader must know of them.
+        own: how many are of the Run's own test part.
     """
 
     dataset: Dataset
@@ -36,6 +37,7 @@ class Patients:
     labelled: np.ndarray
     targets: np.ndarray
     notes: list[str]
+    own: int = 0
 
 
 @contextmanager
@@ -72,6 +74,9 @@ def opened(data: Path, description: dict, config: ValidateConfig, progress=None)
         options = PrepareConfig(
             split="100/0/0",
             on_duplicates="group",
+            # As `predict` reads a file.
+            image_size=description.get("prepared_size"),
+            intensity="max" if description.get("white") == 0 else "auto",
             patient_pattern=config.patient_pattern,
             positive=description["classes"][1] if description["task"] == "binary" else None,
         )
@@ -98,24 +103,25 @@ def patients_of(
         raise InputError(f"--split {config.split}: {dataset.root} has no {dataset.unit} in it; choose another")
     told = dataset.preparation.get("notes", []) if dataset.source == "folder" else []
     notes = [str(note) for note in told if not str(note).startswith("class '")]
+    own = 0
     if training is None:
         notes.append("the Run's own data are not here: whether it has seen these patients is not checked")
     else:
         if private:
             require_others(dataset, rows, training, f"DATA2 {dataset.root}")
-        rows, said = _unseen(dataset, rows, training)
+        rows, own, said = _unseen(dataset, rows, training)
         notes += said
     labelled = (rows["label"] != "").to_numpy()
     known = rows[labelled]
     if description["task"] == "multilabel":
         order = match_classes(dataset, "multilabel", tuple(description["classes"]))
-        return Patients(dataset, rows, labelled, targets_in_order(dataset, known, order), notes)
+        return Patients(dataset, rows, labelled, targets_in_order(dataset, known, order), notes, own)
     if dataset.task == "multilabel":
         raise InputError(f"{dataset.root}: several labels an image for a {description['task']} model; give it one each")
     names = _names(dataset.root, known["label"], description, config)
     position = {name: i for i, name in enumerate(description["classes"])}
     targets = known["label"].map(names).map(position).to_numpy(np.int64)
-    return Patients(dataset, rows, labelled, targets, notes)
+    return Patients(dataset, rows, labelled, targets, notes, own)
 
 
 def _names(place: Path, labels: pd.Series, description: dict, config: ValidateConfig) -> dict[str, str]:
@@ -138,8 +144,8 @@ def _names(place: Path, labels: pd.Series, description: dict, config: ValidateCo
     return found
 
 
-def _unseen(dataset: Dataset, rows: pd.DataFrame, training: Dataset) -> tuple[pd.DataFrame, list[str]]:
-    """Without the rows that the model was trained or tuned on."""
+def _unseen(dataset: Dataset, rows: pd.DataFrame, training: Dataset) -> tuple[pd.DataFrame, int, list[str]]:
+    """Without the rows that the model was trained or tuned on; how many of the rest are of its own test part."""
     by_patient, by_content = seen_rows(dataset, rows, training, SEEN)
     notes = []
     # Another hospital counts its patients from 1 too: the same name is the same person only where rows are the same.
@@ -155,9 +161,7 @@ def _unseen(dataset: Dataset, rows: pd.DataFrame, training: Dataset) -> tuple[pd
     if seen.any():
         notes.append(f"{int(seen.sum())} {dataset.unit}s that the model was trained or tuned on are left out")
     rows = rows[~seen].reset_index(drop=True)
-    own = seen_rows(dataset, rows, training, ("test",))[1]
-    if own.any():
-        notes.append(
-            f"{int(own.sum())} of {len(rows)} {dataset.unit}s are of the Run's own test part: no other hospital's"
-        )
-    return rows, notes
+    own = int(seen_rows(dataset, rows, training, ("test",))[1].sum())
+    if own:
+        notes.append(f"{own} of {len(rows)} {dataset.unit}s are of the Run's own test part: no other hospital's")
+    return rows, own, notes

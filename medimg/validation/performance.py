@@ -15,12 +15,15 @@ from medimg.evaluation.calibration import reliability
 from medimg.evaluation.intervals import Measured
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.recalibration import cox, miscalibration, update_of, updated
+from medimg.evaluation.subgroups import bands
 from medimg.evaluation.summary import summarise, summarise_groups
 from medimg.evaluation.thresholds import Rule, choose
 
 MEASURED = ("auroc", "sensitivity", "specificity", "brier")
 # Patients with, and without, the finding below which an update is rough (Collins et al., Stat. Med. 35, 2016).
 ENOUGH = 100
+# Of a kind below which nothing that takes both kinds is judged.
+FEWEST = 10
 _BAND = 20  # years of an age band
 
 
@@ -97,8 +100,8 @@ def proposal(predictions: Predictions, calibration: dict, patients) -> dict:
     after = updated(p, a, b)
     words = {
         "none": "no update: neither slope nor intercept is shown to be off",
-        "intercept": f"update the intercept: log-odds {a:+.3f}",
-        "slope and intercept": f"update slope and intercept: {a:+.3f} {b:+.3f} x log-odds",
+        "intercept": f"update the intercept: log-odds become {a:+.3f} + log-odds",
+        "slope and intercept": f"update slope and intercept: log-odds become {a:+.3f} {b:+.3f} x log-odds",
     }[update]
     if b <= 0:
         words = "no update: the model ranks patients no better than chance here, which no recalibration mends"
@@ -121,7 +124,9 @@ def subgroups(predictions: Predictions, rows: pd.DataFrame, resamples: int, seed
     found = {}
     for column in ("site", "sex", "age"):
         if column in rows:
-            groups = rows[column].fillna("").astype(str) if column != "age" else _bands(rows[column])
+            ages = column == "age"
+            values = rows[column]
+            groups = bands(pd.to_numeric(values, errors="coerce"), _BAND) if ages else values.fillna("").astype(str)
             measured = summarise_groups(predictions, groups, rows["patient"], resamples, seed)
             if measured:
                 found[column] = measured
@@ -131,9 +136,3 @@ def subgroups(predictions: Predictions, rows: pd.DataFrame, resamples: int, seed
 def with_threshold(predictions: Predictions, threshold) -> Predictions:
     """The same answers, decided by another threshold."""
     return replace(predictions, threshold=threshold)
-
-
-def _bands(ages: pd.Series) -> pd.Series:
-    years = pd.to_numeric(ages, errors="coerce")
-    low = (years // _BAND * _BAND).astype("Int64")
-    return (low.astype(str) + "-" + (low + _BAND - 1).astype(str)).where(years.notna(), "")

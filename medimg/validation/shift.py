@@ -33,6 +33,7 @@ STATISTICS = {
     "sharpness": "sharpness (log variance of the Laplacian)",
 }
 FORMS = {"width": "image width", "height": "image height", "form": "grey or colour, bits"}
+_OF_SOURCE = {"source_width": FORMS["width"], "source_height": FORMS["height"]}
 
 
 def image_statistics(dataset: Dataset, rows: pd.DataFrame, size: int, progress: Callable | None = None) -> pd.DataFrame:
@@ -81,7 +82,7 @@ def metadata(own: Dataset, own_rows: pd.DataFrame, here: Dataset, rows: pd.DataF
             # As many names as patients: whose they are, not what they are like.
             if values[known].nunique() > min(MOST_LEVELS, max(2, known.sum() // 2)):
                 continue
-        found[name] = (values[: len(own_rows)], values[len(own_rows) :])
+        found[_OF_SOURCE.get(name, name)] = (values[: len(own_rows)], values[len(own_rows) :])
     return found
 
 

@@ -161,14 +161,26 @@ def _measured(run, data, description, own: Side | None, here: Side, found, rule,
         "labelled": int(here.labelled.sum()),
         "support": {name: int(count) for name, count in zip(classes, support, strict=True)},
         "kinds": _kinds(predictions),
+        "patients_of": _patients_of(here),
+        "own_rows": found.own,
         "own": {"n": len(own.rows), "patients": int(own.patients.nunique())} if own else None,
         "shift": _shift(own, here, description, step),
         "notes": list(found.notes),
     }
     if own is None:
         result["notes"].append("the Run's own test part is not here: no shift and no drop can be measured")
-    result |= _worth(own, here, rule, config)
+    counts = result["patients_of"] if result["task"] == "binary" else {}
+    result["few"] = [name for name, count in counts.items() if 0 < count < performance.FEWEST]
+    result |= _worth(own, here, rule, config, bool(result["few"]))
     return result
+
+
+def _patients_of(side: Side) -> dict[str, int]:
+    """Patients with a row of each class."""
+    if side.predictions is None:
+        return {}
+    classes = zip(side.predictions.classes, side.predictions.truth.astype(bool).T, strict=True)
+    return {name: int(side.patients[any_of].nunique()) for name, any_of in classes}
 
 
 def _kinds(predictions: Predictions | None) -> list[str]:
@@ -180,8 +192,8 @@ def _kinds(predictions: Predictions | None) -> list[str]:
     return [name for name, any_of in zip(predictions.classes, predictions.truth.any(axis=0), strict=True) if any_of]
 
 
-def _worth(own: Side | None, here: Side, rule, config: ValidateConfig) -> dict:
-    """`auroc`, `drop`, `threshold`, `calibration` and `subgroups` of validation.json."""
+def _worth(own: Side | None, here: Side, rule, config: ValidateConfig, few: bool) -> dict:
+    """`auroc`, `drop`, `threshold`, `calibration`, `subgroups` of validation.json: of few, none of both kinds."""
     none = {name: {"value": None, "low": None, "high": None} for name in performance.MEASURED}
     if here.predictions is None:
         empty = {"value": None, "transported": None, "own": None, "rechosen": None}
@@ -189,13 +201,16 @@ def _worth(own: Side | None, here: Side, rule, config: ValidateConfig) -> dict:
     predictions, patients, settings = here.predictions, here.patients, (config.bootstrap, config.seed)
     at_own = performance.at_threshold(own.predictions, own.patients, *settings) if own else None
     transported = performance.at_threshold(predictions, patients, *settings)
+    if few:
+        # A bootstrap of one patient never varies.
+        transported["auroc"] = none["auroc"]
     drop = performance.drop(at_own, transported) if own else none
-    again = performance.rechosen(predictions, rule)
+    again = None if few else performance.rechosen(predictions, rule)
     chosen = None
     if again is not None:
         chosen = performance.at_threshold(performance.with_threshold(predictions, again), patients, *settings)
         chosen = {"value": np.asarray(again).tolist(), **chosen, "note": "chosen on these rows, so it looks too good"}
-    both = len(_kinds(predictions)) > 1
+    both = len(_kinds(predictions)) > 1 and not few
     calibration = calibration_of(predictions, patients, *settings) if both else None
     if calibration:
         calibration["proposal"] = performance.proposal(predictions, calibration, patients)

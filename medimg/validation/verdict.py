@@ -11,6 +11,7 @@ NOTHING = "no shift shown"
 DIFFERS = "the data differ, the performance holds"
 UPDATE = "ranks patients as well here, but probabilities or threshold do not carry over: recalibrate before use"
 WORSE = "performs worse here: not to be used as it is"
+CHANCE = "not shown to rank patients better than chance here: not to be used"
 UNLABELLED = {False: "unlabelled: no shift shown", True: "unlabelled: the data differ, the performance is not known"}
 
 
@@ -26,8 +27,8 @@ def verdict(result: dict) -> tuple[str, list[str]]:
         return UNLABELLED[bool(differ)], said
     drop = result["drop"]
     fallen = _fallen(result)
-    if len(result["kinds"]) == 1:
-        return _one_class(result, fallen, differ), [*_decisions(result), *said]
+    if len(result["kinds"]) == 1 or result["few"]:
+        return _one_sided(result, fallen, differ), [*_decisions(result), *said]
     updates = _off(result)
     auroc = drop["auroc"]
     worse = auroc["low"] is not None and auroc["low"] > 0
@@ -36,10 +37,15 @@ def verdict(result: dict) -> tuple[str, list[str]]:
         reasons.append(f"proposed for here: {result['calibration']['proposal']['words']}")
     if worse:
         return WORSE, reasons + said
+    low = result["auroc"]["here"]["low"]
+    if low is not None and low <= 0.5:
+        return CHANCE, reasons + said
     if updates or fallen:
         return UPDATE, reasons + said
     words = DIFFERS if differ else NOTHING
-    if auroc["value"] is None or auroc["high"] is None:
+    if result["own_rows"] == result["n"]:
+        words += "; but these are the Run's own test patients, no other hospital's"
+    elif auroc["value"] is None or auroc["high"] is None:
         words += "; no drop of AUROC could be measured"
     elif auroc["high"] > _MATTERS:
         words += f"; too few patients to exclude a drop of AUROC by {auroc['high']:.2f}"
@@ -99,18 +105,26 @@ def _other(own: dict, here: dict) -> bool:
     return abs(own["value"] - here["value"]) > half
 
 
-def _one_class(result: dict, fallen: list[str], differ: list[dict]) -> str:
-    name = "sensitivity" if result["threshold"]["transported"]["sensitivity"]["value"] is not None else "specificity"
-    drop = result["drop"][name]
-    if drop["value"] is None:
-        words = f"{name} alone is known"
-    elif name in fallen:
-        words = f"{name} falls here"
+def _one_sided(result: dict, fallen: list[str], differ: list[dict]) -> str:
+    """Of one kind of patients, or too few of another: its sensitivity or specificity is all that can be judged."""
+    few = {name: result["patients_of"][name] for name in result["few"]}
+    judged = [name for name in result["kinds"] if name not in few]
+    if few:
+        words = f"too few patients of {listed(f'{name} ({count})' for name, count in few.items())}"
+        words += " to judge ranking or calibration" if judged else " to judge anything"
     else:
-        words = f"no fall of {name} shown" + (
-            f", nor one by {drop['high']:.2f} excluded" if drop["high"] and drop["high"] > _MATTERS else ""
-        )
-    return f"one class only ({', '.join(result['kinds'])}): {words}" + ("; the data differ" if differ else "")
+        words = f"patients of {judged[0]} alone: neither ranking nor calibration can be judged"
+    if judged:
+        measures = result["threshold"]["transported"]
+        known = measures["sensitivity"]["value"] is not None and judged != result["classes"][:1]
+        name = "sensitivity" if known else "specificity"
+        drop = result["drop"][name]
+        words += f"; {name} falls here" if name in fallen else f"; no fall of {name} shown"
+        if drop["value"] is None:
+            words = words.replace(f"no fall of {name} shown", f"{name} is known, and nothing to compare it with")
+        elif name not in fallen and drop["high"] and drop["high"] > _MATTERS:
+            words += f", though too few patients to exclude one by {drop['high']:.2f}"
+    return words + ("; the data differ" if differ else "")
 
 
 def _shift(result: dict, differ: list[dict]) -> list[str]:

@@ -56,7 +56,7 @@ class PrivateGanSteps(PatientSteps):
             count(steps, number)
             taught(steps, noisy, fakes, seed_for(seed, DISCRIMINATOR), self.l2_norm_clip)
             learn(steps, fakes, number, seed)
-            return tf.constant(1.0), tf.constant(float("nan"))
+            return tf.constant(1.0), tf.constant(float("nan")), tf.constant(float("nan"))
 
         return step
 

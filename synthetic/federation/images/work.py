@@ -27,8 +27,10 @@ class GanSteps(Protocol):
     def planned(self, local: LocalTraining, client: ClientData, seed: int, round_number: int) -> np.ndarray:
         """int64 (steps, anything), the first column the number of the step since the first round."""
 
-    def begin(self, steps: Steps, layout: Layout, share: Share) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-        """For the graph under construction: number of the step in the round -> images seen, the sum of their losses."""
+    def begin(self, steps: Steps, layout: Layout, share: Share) -> Callable[[tf.Tensor], tuple[tf.Tensor, ...]]:
+        """For the graph under construction: number of the step in the round -> images seen, the sum of their losses,
+        and the generator's mean loss, NaN where it is not its turn.
+        """
 
     def told(self, share: Share, seconds: tf.Tensor) -> dict[str, tf.Tensor]:
         """What is told of a round beside its loss: `examples`, `seconds`."""
@@ -51,9 +53,9 @@ class NumberedBatches:
             pixels, targets, _ = next(batches)
             condition = conditions(targets, steps.gan.classes)
             seed = tf.random.experimental.stateless_fold_in(share.seed, place)
-            loss = one_step(steps, pixels, condition, share.steps[place, 0], seed)
+            loss, generator_loss = one_step(steps, pixels, condition, share.steps[place, 0], seed)
             count = tf.cast(tf.shape(pixels)[0], tf.float32)
-            return count, count * loss
+            return count, count * loss, generator_loss
 
         return step
 
@@ -93,7 +95,10 @@ class GanWork:
         self.steps = steps or NumberedBatches()
 
     def build(self) -> Callable[[Share], tuple]:
-        """As of `ClientWork`; `loss` is the discriminator's mean on real and made images, accuracy is not measured."""
+        """As of `ClientWork`; `loss` is the discriminator's mean on real and made images, accuracy is not measured.
+
+        `generator_loss` is told beside them.
+        """
         networks, layout = self.spec.in_graph(), self.layout
         averaged = Averaged(networks)
 
@@ -101,17 +106,20 @@ class GanWork:
         def one_round(share: Share):
             started = tf.timestamp()
             averaged.assign(share.weights)
-            seen, total = tf.constant(0.0), tf.constant(0.0)
+            seen = total = turns = learnt = tf.constant(0.0)
             made = self.steps.begin(networks, layout, share)
             for place in tf.range(tf.shape(share.steps)[0]):
-                count, loss = made(place)
+                count, loss, generator_loss = made(place)
                 seen, total = seen + count, total + loss
+                if not tf.math.is_nan(generator_loss):
+                    turns, learnt = turns + 1.0, learnt + generator_loss
             sent = [before - after for before, after in zip(share.weights, averaged.read(), strict=True)]
             with tf.control_dependencies(sent):
                 seconds = tf.cast(tf.timestamp() - started, tf.float32)
             measures = {
                 "accuracy": tf.constant(float("nan")),
                 "loss": total / tf.maximum(seen, 1.0),
+                "generator_loss": learnt / turns,
                 **self.steps.told(share, seconds),
             }
             return sent, share.own, measures
@@ -124,7 +132,7 @@ def conditions(targets: tf.Tensor, classes: int) -> tf.Tensor:
     return targets if targets.shape.rank == 2 else tf.one_hot(targets, classes)
 
 
-def one_step(steps: Steps, pixels, condition, number: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def one_step(steps: Steps, pixels, condition, number: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """One step of the discriminator, and of the generator where it is its turn; for use in a graph.
 
     Args:
@@ -135,7 +143,7 @@ def one_step(steps: Steps, pixels, condition, number: tf.Tensor, seed: tf.Tensor
         seed: int32 (2,), of noise and augmentation.
 
     Returns:
-        The discriminator's loss on real and made images, before the step.
+        The discriminator's loss on real and made images, before the step, and that of `learn`.
     """
     count(steps, number)
     seeds = seed_for(seed, REAL), seed_for(seed, DISCRIMINATOR)
@@ -147,8 +155,7 @@ def one_step(steps: Steps, pixels, condition, number: tf.Tensor, seed: tf.Tensor
         )
     else:
         told = steps.teach(pixels, condition, condition, seeds, False)
-    learn(steps, condition, number, seed)
-    return told["real_loss"] + told["fake_loss"]
+    return told["real_loss"] + told["fake_loss"], learn(steps, condition, number, seed)
 
 
 def seed_for(seed: tf.Tensor, purpose: int) -> tf.Tensor:
@@ -162,8 +169,8 @@ def count(steps: Steps, number: tf.Tensor) -> None:
     steps.generator_optimizer.iterations.assign(number // steps.options.discriminator_steps)
 
 
-def learn(steps: Steps, condition: tf.Tensor, number: tf.Tensor, seed: tf.Tensor) -> None:
-    """A step of the generator where it is its turn."""
+def learn(steps: Steps, condition: tf.Tensor, number: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """A step of the generator where it is its turn; its mean loss, else NaN."""
 
     def one():
         so_far = tf.cast(number, tf.float32)
@@ -172,4 +179,4 @@ def learn(steps: Steps, condition: tf.Tensor, number: tf.Tensor, seed: tf.Tensor
         return steps.learn(condition, seed_for(seed, GENERATOR), decay)["generator_loss"]
 
     due = tf.equal((number + 1) % steps.options.discriminator_steps, 0)
-    tf.cond(due, one, lambda: tf.constant(0.0))
+    return tf.cond(due, one, lambda: tf.constant(float("nan")))

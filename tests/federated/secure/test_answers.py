@@ -1,6 +1,8 @@
 """A client answers no round in two ways, so that no difference of two sums is one client's vector."""
 
+import fcntl
 import json
+import threading
 from itertools import product
 
 import numpy as np
@@ -141,6 +143,25 @@ def test_what_was_answered_outlasts_the_client(tmp_path, vectors_of):
     lost = silent_from({"site-1": "mask"})
     with pytest.raises(TooFewClientsError, match="another list of clients in the sum"):
         masked_sum(vectors, identities=restarted, round_number=5, network=lost)
+
+
+def test_two_processes_of_one_client_answer_a_round_once(tmp_path):
+    terms = Terms(1, ("a", "b"), 2, 3)
+    first, second = (Answers("a", tmp_path / "0.jsonl") for _ in range(2))
+    first.begin(terms)
+    with pytest.raises(RefusedError, match="answered in this session"):
+        second.begin(terms)
+    with (tmp_path / "0.jsonl").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        waiting = threading.Thread(target=second.settle, args=(terms, ["a", "b"]))
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive()
+    waiting.join(5)
+    assert not waiting.is_alive()
+    with pytest.raises(RefusedError, match="another list of clients"):
+        first.settle(terms, ["a"])
+    assert len((tmp_path / "0.jsonl").read_bytes().splitlines()) == 2
 
 
 def test_a_torn_line_was_never_answered_and_a_damaged_file_answers_nothing(tmp_path):

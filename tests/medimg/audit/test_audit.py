@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -71,6 +72,16 @@ def test_files_hold_what_is_returned(overfitted):
     assert len(page.images) == 2
     assert all(source.startswith("data:image/png;base64,") for source in page.images)
     assert all(sentence in page.text for sentence in result["verdict"])
+
+
+def test_data_that_were_moved_are_found_where_they_are_now(overfitted, coins, tmp_path):
+    moved = Run(
+        shutil.copytree(overfitted.root, tmp_path / "run"), {**overfitted.config, "data": str(tmp_path / "gone")}
+    )
+    with pytest.raises(InputError, match="--data"):
+        audit(moved, QUICK)
+    found = audit(moved, dataclasses.replace(QUICK, data=str(coins.root)))
+    assert found["attacks"]["threshold"] == audit(overfitted, QUICK)["attacks"]["threshold"]
 
 
 def test_same_seed_same_audit(overfitted):

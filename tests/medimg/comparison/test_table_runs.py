@@ -1,5 +1,7 @@
 """Table Runs beside scikit-learn baselines that are fitted where the Run was trained."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -123,3 +125,18 @@ def test_data_that_changed_since_the_training_are_refused(tmp_path, table):
     table.save()
     with pytest.raises(InputError, match=r"has changed since the training.*--baseline none"):
         compare([run], tmp_path / "out", CompareConfig(bootstrap=20))
+
+
+def test_data_that_were_moved_are_found_where_they_are_now(tmp_path, table):
+    run = one_split(tmp_path, table)
+    config = CompareConfig(bootstrap=20, baseline=("logistic-regression",))
+    before = compare([run], tmp_path / "out", config)
+    table.root.rename(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="as --data, or --baseline none"):
+        compare([run], tmp_path / "other", config)
+    moved = dataclasses.replace(config, data=str(tmp_path / "elsewhere"))
+    assert compare([run], tmp_path / "other", moved)["models"] == before["models"]
+    with pytest.raises(InputError, match="is not the Dataset"):
+        compare(
+            [run], tmp_path / "third", dataclasses.replace(moved, data=str(write_table(tmp_path / "b", seed=1).root))
+        )

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from medimg.data.folds import in_fold
-from medimg.data.holdout import parts_of
+from medimg.data.parts import parts_of
 from medimg.errors import InputError
 from tests.datasets import write_table
 

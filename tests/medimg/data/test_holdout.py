@@ -13,7 +13,8 @@ from medimg.audit.members import subject
 from medimg.comparison.baselines import parts, training_data
 from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
-from medimg.data.holdout import HELD_OUT, hold_out, parts_of, strata
+from medimg.data.holdout import HELD_OUT, hold_out, strata
+from medimg.data.parts import parts_of
 from medimg.data.splits import own_numbers
 from medimg.errors import InputError
 from medimg.listener import Listener

@@ -134,8 +134,9 @@ def test_tables_of_any_name(tmp_path, seed, source):
         for i, patient in enumerate(patients):
             picture(tmp_path / f"{i}.png", i)
             table.writerow([f"{i}.png", classes[i % 3], patient, sites[i % 3], classes[i % 3], 20.5 + 7 * i])
-    options = {"label_separator": "none"} if source == "csv" else {"column_type": {"ward": "categorical"}}
-    read = same(prepare(source, tmp_path / "t.csv", tmp_path / "data", PrepareConfig(**options)))
+    options = {} if source == "csv" else {"column_type": {"ward": "categorical"}}
+    config = PrepareConfig(label_separator="none", **options)
+    read = same(prepare(source, tmp_path / "t.csv", tmp_path / "data", config))
     assert set(read.classes) == set(map(plain, classes))
     order = [int(Path(name).stem) for name in read.manifest["source_file" if source == "csv" else "source_image"]]
     assert list(read.manifest["patient"]) == [plain(patients[i]) for i in order]

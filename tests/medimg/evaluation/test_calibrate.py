@@ -80,8 +80,10 @@ def test_only_the_runs_own_test_part_changes_its_calibrator(sure, tmp_path):
     assert not (sure.root / "calibration.json").exists()
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(("task", "classes"), [("binary", ("no", "ill")), ("multilabel", ("a", "b", "c"))])
+SEVERAL = ("platt", "multilabel", ("a", "b", "c"))
+
+
+@pytest.mark.parametrize(("method", "task", "classes"), [*((m, "binary", ("no", "ill")) for m in METHODS), SEVERAL])
 def test_the_saved_model_gives_the_calibrated_probabilities(method, task, classes, tmp_path):
     import tensorflow as tf
 

@@ -1,9 +1,13 @@
 """Slope, intercept and the calibration error by chance: closed forms, brute force and coverage."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.special import expit, logit
+from statsmodels.genmod.families import Binomial
+from statsmodels.genmod.generalized_linear_model import GLM
 
 from medimg.evaluation.calibration import reliability
 from medimg.evaluation.predictions import Predictions
@@ -61,6 +65,24 @@ def test_both_are_the_likeliest_by_brute_force():
     mended = cox(truth, updated(p, *update_of(truth, p)), np.arange(len(p)))
     assert mended["slope"]["value"] == pytest.approx(1)
     assert mended["intercept"]["value"] == pytest.approx(0, abs=1e-9)
+
+
+def test_the_interval_is_statsmodels_and_defined_where_theirs_is_not():
+    draw = np.random.default_rng(3)
+    odds = draw.normal(0, 2, 300)
+    truth = draw.random(300) < expit(0.4 + 0.7 * odds)
+    groups = np.arange(300) // 2
+    model = GLM(truth.astype(float), np.column_stack([np.ones(300), odds]), Binomial())
+    theirs = model.fit(cov_type="cluster", cov_kwds={"groups": groups}, use_t=True)
+    slope = cox(truth, expit(odds), groups)["slope"]
+    assert [slope["value"], slope["low"], slope["high"]] == pytest.approx([theirs.params[1], *theirs.conf_int()[1]])
+    # Another exposure: steep about another place, and rows that are certain there.
+    odds = np.concatenate([draw.uniform(-8, -1, 280), [16.0] * 20])
+    truth = draw.random(300) < expit(18 + 4.4 * odds)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        slope = cox(truth, expit(odds), np.arange(300))["slope"]
+    assert 4 < slope["low"] < slope["value"] < slope["high"] < 10
 
 
 def test_copies_of_a_patients_rows_don_t_narrow_the_interval():

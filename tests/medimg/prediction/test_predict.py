@@ -8,10 +8,13 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import cli
-from medimg.config import EvaluateConfig, PredictConfig, PrepareConfig, TrainConfig
+from explain.config import ExplainConfig
+from explain.explain import explain
+from medimg.config import EvaluateConfig, ExportConfig, PredictConfig, PrepareConfig, TrainConfig, ValidateConfig
 from medimg.data.imaging import write_png
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
@@ -20,8 +23,10 @@ from medimg.prediction.familiarity import FILE, Familiarity
 from medimg.prediction.predict import predict
 from medimg.preparation.prepare import prepare
 from medimg.run import Run
+from medimg.serving.export import export
 from medimg.training.train import train
 from medimg.untrusted.csv_cells import read_csv
+from medimg.validation.validate import validate
 from tests.command import medimg
 from tests.medimg.evaluation.test_evaluate import write_data, write_run
 
@@ -107,6 +112,31 @@ def test_a_dataset_its_files_and_their_sources_get_what_evaluate_said(world, tmp
         assert set(found["threshold"].astype(float)) == {threshold}
         # Training's own kind of images: neither size nor colour nor depth is unlike.
         assert not found["warnings"].str.contains("pixels|colour|grey|12-bit").any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", [None, 20], indirect=True)
+def test_others_read_a_file_as_predict_does(world, tmp_path):
+    source, dataset, run = world
+    found, _ = run_predict(run, tmp_path / "found.csv", source)
+    expected = found.set_index("image")["p_good"].astype(float)
+    files = dataset.rows("test")["source_file"].head(12).tolist()
+    wanted = expected[[str(source / name) for name in files]].to_numpy()
+    maps = explain(run, ExplainConfig(image=tuple(str(source / name) for name in files), method=("smoothgrad",)))
+    told = [entry["positive_probability"] for entry in maps["images"]["smoothgrad"]]
+    np.testing.assert_allclose(told, wanted, atol=1e-6)
+    result, folder = validate(run, source, ValidateConfig(bootstrap=10))
+    assert result["n"] >= len(files)
+    validated = results(folder / "predictions.csv")
+    names = [str(source / name) for name in validated["image"]]
+    np.testing.assert_allclose(validated["p_good"].astype(float), expected[names], atol=1e-6)
+    exported = export(run, tmp_path / "model", ExportConfig(samples=2))
+    size = dataset.preparation["options"]["image_size"]
+    assert ("stretched to 20 px" in (exported / "model_card.md").read_text()) == (size == 20)
+    served = tf.saved_model.load(str(exported)).signatures
+    answer = served["serving_default"](tf.constant([(source / name).read_bytes() for name in files]))
+    # Resized in integers by OpenCV and by TensorFlow, values may differ by one grey level.
+    np.testing.assert_allclose(answer["positive_probability"].numpy(), wanted, atol=2e-3)
 
 
 @pytest.mark.parametrize("world", [20], indirect=True)

@@ -138,6 +138,7 @@ def test_versions_count_up_and_the_card_tells_the_numbers(exported, phantom_run)
     metrics = json.loads((phantom_run.root / "metrics.json").read_text())["metrics"]
     assert f"{metrics['auroc']['value']:.3f}" in card
     assert "not a medical device" in card
+    assert "BMP, TIFF, WebP, GIF, JPEG 2000 and PNM" in card
     assert phantom_run.environment()["data_fingerprint"] in card
     assert str(phantom_run.root.parent) not in card
 

@@ -135,6 +135,13 @@ def test_which_class_is_positive(tmp_path):
         make(tmp_path, several, positive="1")
 
 
+def test_a_label_with_a_sign_is_one_where_that_is_said(tmp_path):
+    table = "age,label\n" + "".join(f"{40 + i * i % 17 + i / 8},{('a;b', 'b', 'a')[i % 3]}\n" for i in range(30))
+    assert make(tmp_path, table, label_separator="none").classes == ("a", "a;b", "b")
+    with pytest.raises(InputError, match="--label-separator ;: a table's row has one label"):
+        make(tmp_path, table, label_separator=";")
+
+
 def test_rows_without_a_label_or_patient(tmp_path):
     table = cohort()
     table.loc[:4, "label"] = ""
@@ -185,6 +192,8 @@ def test_decimal_commas(tmp_path):
         ("age,label\n1,a\n2,a\n", "only one class, 'a'"),
         ("age,label\n1,\n2,?\n", "no labels"),
         ("age,label\n1,a|b\n2,b\n", r"'a\|b'"),
+        ("age,label\n1,a;b\n2,b\n3,a\n", r"'a;b': is it one label or several\?.*--label-separator none"),
+        ('age,label\n1,"Nevus, atypical"\n2,Melanoma\n', r"'Nevus, atypical': is it one label or several\?"),
         ("label\na\nb\n", "no column is left to learn from"),
         ('x,label\n1,a\n2,b\n3,a\n"odd\none",b\n', "row 5: column 'x' .* holds 'odd one'"),
         ("x,label\n,a\n,b\n", "no column is left to learn from"),

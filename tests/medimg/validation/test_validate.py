@@ -64,7 +64,7 @@ def shifted(result):
 
 def test_on_its_own_test_part_no_shift_is_shown(home):
     result, folder = validate(home, home.dataset().root, CONFIG)
-    assert result["verdict"].startswith("no shift shown")
+    assert result["verdict"] == "no shift shown; but these are the Run's own test patients, no other hospital's"
     assert result["n"] == 400
     assert result["drop"]["auroc"]["value"] == 0
     assert shifted(result) == set()
@@ -74,6 +74,7 @@ def test_on_its_own_test_part_no_shift_is_shown(home):
     assert json.loads((folder / "validation.json").read_text()) == result
     page = (folder / "validation.html").read_text()
     assert "No shift shown" in page
+    assert ("after it, on these same rows" in page) == (result["calibration"]["proposal"]["update"] != "none")
     assert page.count("data:image/png") == 2
     assert "http" not in page.replace("http://www.w3.org", "")
 
@@ -141,6 +142,15 @@ def test_noise_for_images_performs_worse(home, tmp_path):
     assert "mends" in result["calibration"]["proposal"]["words"] or result["calibration"]["slope"]["value"] > 0
 
 
+def test_what_ranks_no_better_than_chance_at_home_and_here_does_not_hold(tmp_path):
+    data = grained(with_people(write_data(tmp_path / "data", n=400)))
+    run = write_run(tmp_path / "run", data, [0.0, 0.0], [0.0, 0.0])
+    evaluate(run, EvaluateConfig(bootstrap=50))
+    result, _ = validate(run, hospital(tmp_path / "elsewhere"), CONFIG)
+    assert result["drop"]["auroc"]["value"] == 0
+    assert result["verdict"] == "not shown to rank patients better than chance here: not to be used"
+
+
 def test_older_patients_alone_differ_without_harm(home, tmp_path):
     result, _ = validate(home, hospital(tmp_path / "older", older=15), CONFIG)
     assert result["verdict"].startswith("the data differ, the performance holds")
@@ -164,7 +174,9 @@ def test_one_class_alone_gives_its_sensitivity(home, tmp_path):
     source = hospital(tmp_path / "source")
     result, folder = validate(home, folder_of(tmp_path / "covid", source, {"ill": "ILL"}), CONFIG)
     assert result["kinds"] == ["ill"]
-    assert result["verdict"].startswith("one class only (ill): no fall of sensitivity shown")
+    assert result["verdict"].startswith(
+        "patients of ill alone: neither ranking nor calibration can be judged; no fall of sensitivity shown"
+    )
     assert result["auroc"]["here"]["value"] is None
     assert result["calibration"] is None
     assert result["threshold"]["transported"]["specificity"]["value"] is None
@@ -173,6 +185,23 @@ def test_one_class_alone_gives_its_sensitivity(home, tmp_path):
     sensitivity = (table["p_ill"] >= threshold).mean()
     assert result["threshold"]["transported"]["sensitivity"]["value"] == pytest.approx(sensitivity)
     assert table["image"].str.startswith("ILL/").all()
+
+
+def test_of_a_few_patients_of_a_kind_neither_ranking_nor_calibration_is_judged(home, tmp_path):
+    source = folder_of(tmp_path / "few", hospital(tmp_path / "source"), {"ill": "ill", "normal": "normal"})
+    normal = sorted((source / "normal").iterdir())
+    for path in normal[10:]:
+        path.unlink()
+    assert validate(home, source, CONFIG)[0]["few"] == []
+    for path in normal[1:10]:
+        path.unlink()
+    result, folder = validate(home, source, CONFIG)
+    assert result["patients_of"]["normal"] == 1
+    assert result["verdict"].startswith("too few patients of normal (1) to judge ranking or calibration; no fall of")
+    assert "AUROC" not in " ".join(result["reasons"])
+    assert result["auroc"]["here"]["value"] is result["drop"]["auroc"]["value"] is None
+    assert result["calibration"] is result["threshold"]["rechosen"] is None
+    assert "Too few patients of normal (1)" in (folder / "validation.html").read_text()
 
 
 def test_images_without_labels_tell_of_shift_alone(home, tmp_path):

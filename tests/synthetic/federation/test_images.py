@@ -144,7 +144,11 @@ def test_it_leaves_a_dataset_with_rounds_and_a_log(across, sites):
     assert rounds["client"].tolist() == ["site-0", "site-1", "site-2"] * 4
     assert (rounds["examples"] == 16).all()
     assert np.isfinite(rounds["loss"]).all()
-    assert pd.read_csv(across / "training" / "history.csv")["round"].tolist() == [1, 2, 3, 4]
+    history = pd.read_csv(across / "training" / "history.csv")
+    assert history["round"].tolist() == [1, 2, 3, 4]
+    assert np.isfinite(history[["loss", "generator_loss"]]).all().all()
+    assert (history["generator_loss"] != history["loss"]).all()
+    assert "generator_loss" not in rounds
     log = verify(across / "training" / "audit.jsonl")
     assert log.ok
     assert log.rounds == (1, 2, 3, 4)
