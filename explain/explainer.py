@@ -43,13 +43,12 @@ class Explainer:
         tf.keras.utils.disable_interactive_logging()
         self.model, self.description, self.config = run.model(), run.description(), config
         self.members = members_of(self.model)
-        beside = self.description.get("metadata")
-        self.columns = self.reader.columns
-        self.at_columns = AtColumns(self.model) if beside else None
         self.classes, self.task = self.description["classes"], self.description["task"]
         self.size = self.description["image_size"]
         protected = protected_images(run) if config.image else frozenset()
         self.reader = reader_of(self.description, training_data(run), config.max_megapixels, protected)
+        self.columns = self.reader.columns
+        self.at_columns = AtColumns(self.model) if self.columns else None
         self.thresholds = thresholds(run, self.description)
         self.calibrator = self.description.get("calibrator")
         self.positive = positive_class(self.task, self.classes)
