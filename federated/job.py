@@ -21,6 +21,7 @@ from medimg.data.leakage import require_no_leakage
 from medimg.errors import InputError
 from medimg.models.registry import family
 from medimg.pipeline.pixels import image_form
+from medimg.pipeline.whitening import LEARNT
 from medimg.tables.fit import MISSING_EVERYWHERE
 from medimg.training import data, images, table, unseen
 from medimg.training.lineage import Lineage, lineage_of
@@ -159,9 +160,9 @@ class Job:
         if dataset.is_table:
             return table.described(dataset, training, fit(ask, self.schema, training))
         whitening = None
-        if training.normalize == "pca":
+        if training.normalize in LEARNT:
             channels = images.channels_of(dataset, training)
-            whitening = pixel_whitening(ask, training.image_size, channels)
+            whitening = pixel_whitening(ask, training.image_size, channels, training.normalize)
         return images.describe(dataset, training, whitening)
 
     def ask(self, request: dict) -> dict[str, dict]:
@@ -176,7 +177,7 @@ class Job:
         counts = counts_disclosed(bool(self.config.worker), self.dataset.is_table)
         if self.dataset.is_table:
             return [counts, *disclosed(self.config)]
-        if self.config.normalize == "pca":
+        if self.config.normalize in LEARNT:
             return [counts, *pixels_disclosed()]
         return [counts, "Of its images it told their channels and bits, and nothing of what is in them."]
 

@@ -99,6 +99,8 @@ class PhantomConfig(Config):
     seed: int = option(0, "Seed of everything drawn.", minimum=0)
 
 
+# In a Run of `--metadata`, the folder of the same training of pixels alone.
+PIXELS_ALONE = "pixels"
 CALIBRATIONS = ("none", "temperature", "platt", "isotonic")
 
 
@@ -165,6 +167,20 @@ class TrainConfig(
     folds: int = option(0, "Cross-validate with K folds of patients instead (0: no).", minimum=0, metavar="K")
     fold: int = option(0, "Train this fold alone, 1 to K (0: all of them).", minimum=0, only="--folds")
     calibrate: str = option("none", "Calibrate the finished model's probabilities on validation.", choices=CALIBRATIONS)
+    metadata: str | None = option(
+        None,
+        "Columns of DATA to learn from beside pixels, e.g. age,sex; what is missing is handled as in tables.",
+        metavar="COLUMN,...",
+    )
+    member: tuple = option((), "With --model ensemble: a finished Run that votes; repeat it.", metavar="RUN")
+    seeds: int = option(
+        0, "Train N members that differ in their seed alone, and let them vote (0: one model).", minimum=0, metavar="N"
+    )
+    vote: str = option(
+        "mean",
+        "An ensemble's members count alike, or by weights fitted on validation by log loss.",
+        choices=("mean", "log-loss"),
+    )
     audit_holdout: float = option(
         0.0,
         "Share of the training patients, drawn at random, that nothing is learnt from: the non-members of 'audit'.",
@@ -172,6 +188,11 @@ class TrainConfig(
         maximum=0.5,
     )
     seed: int = option(0, "Seed of initial weights, order, augmentation and dropout.", minimum=0)
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Of several models that vote."""
+        return self.model == "ensemble" or bool(self.seeds)
 
     def resolved(self, unit: str) -> "TrainConfig":
         """With the defaults for images (`image`) or tables (`row`) where nothing was given."""

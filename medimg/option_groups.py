@@ -55,8 +55,9 @@ class ImageOptions(Config):
     channels: int = option(0, "1 (grey) or 3 (RGB); 0: as the images are, 3 for ImageNet models.", choices=(0, 1, 3))
     normalize: str = option(
         "none",
-        "Colour whitening inside the model (pca), by the training images' mean and covariance.",
-        choices=("none", "pca"),
+        "Colours inside the model: as its backbone has them, grey, or by the training images' mean and covariance "
+        "standardised or whitened (pca).",
+        choices=("none", "grayscale", "standard", "pca"),
     )
     cache_budget: float = option(
         2.0, "GB of RAM for decoded images; larger sets are cached on disk in the Run.", minimum=0.0

@@ -14,7 +14,6 @@ from medimg.comparison.output import write
 from medimg.comparison.pairs import ALPHA, tested_pairs
 from medimg.comparison.reading import Evaluated, read
 from medimg.comparison.seeds import seed_tests
-from medimg.comparison.sklearn_models import wanted
 from medimg.comparison.verdict import verdict
 from medimg.config import CompareConfig
 from medimg.data.positive import positive_class
@@ -26,6 +25,7 @@ from medimg.evaluation.metrics import METRICS
 from medimg.lock import writes
 from medimg.options import of_data
 from medimg.run import Run
+from medimg.tables.sklearn_models import wanted
 
 Progress = Callable[[int, int], None]
 LOWER_IS_BETTER = ("brier", "ece")

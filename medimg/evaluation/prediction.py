@@ -10,7 +10,7 @@ from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.calibrator import activation, calibrated
 from medimg.evaluation.classes import check_kind
-from medimg.pipeline.batches import batches
+from medimg.pipeline.batches import batches, with_columns
 from medimg.pipeline.pixels import PixelCache
 from medimg.tables.preprocessing import Preprocessing
 
@@ -103,8 +103,12 @@ def logits_of(
 
 def _of_images(model, root: Path, rows: pd.DataFrame, description: dict, batch_size: int):
     size, channels = description["image_size"], description["channels"]
+    columns = None
+    if "metadata" in description:
+        columns = Preprocessing.from_dict(description["metadata"]).transform(rows)
     cache = PixelCache.in_memory([root / image for image in rows["image"]], size, channels)
-    return [model(pixels, training=False).numpy() for pixels in batches(cache, batch_size)]
+    given = with_columns(batches(cache, batch_size), columns, batch_size)
+    return [model(inputs, training=False).numpy() for inputs in given]
 
 
 def _of_columns(model, root: Path, rows: pd.DataFrame, description: dict, batch_size: int):

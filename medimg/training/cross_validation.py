@@ -31,7 +31,7 @@ from medimg.privacy import ledger
 from medimg.privacy.folds import together
 from medimg.run import Run, environment, resumable
 from medimg.training.longer import longer
-from medimg.training.train import train
+from medimg.training.train import train_or_go_on
 from medimg.untrusted.csv_cells import read_csv
 
 
@@ -123,16 +123,7 @@ def _claim(dataset, data: Path, out: Path, config: TrainConfig, resume: bool, ov
 
 
 def _one_fold(data: Path, out: Path, config: TrainConfig, fold: int, listener: Listener | None) -> dict:
-    begun = (out / "config.yaml").is_file() and (out / "model.json").is_file()
-    run = train(
-        data,
-        out,
-        dataclasses.replace(config, fold=fold).told_by(()),
-        resume=begun,
-        # Killed before its description was written, a fold has nothing to go on with.
-        overwrite=not begun and (out / "config.yaml").is_file(),
-        listener=listener,
-    )
+    run = train_or_go_on(data, out, dataclasses.replace(config, fold=fold).told_by(()), listener)
     return evaluate(run, EvaluateConfig(seed=config.seed))
 
 

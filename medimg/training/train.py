@@ -19,11 +19,14 @@ from medimg.evaluation.answers import Answers
 from medimg.evaluation.calibrate import fit_on_validation, keep, require_validation
 from medimg.listener import Listener
 from medimg.lock import writes
+from medimg.models.known_weights import identify, words
 from medimg.models.saving import save_model
+from medimg.models.weights import is_run
 from medimg.options import of_data
 from medimg.run import Run, environment, resumable
 from medimg.training import adaptation, few_labels, images, private, table, unseen
 from medimg.training import data as data_material
+from medimg.training.ancestors import NOTHING
 from medimg.training.checkpoint import Checkpoints
 from medimg.training.lineage import Lineage, lineage_of
 from medimg.training.longer import goes_on, longer
@@ -57,6 +60,7 @@ def train(
         InputError: the data leak, can't be read or have one class, an option doesn't fit, or `out` is taken.
     """
     listener = listener or Listener()
+    _check_single(config)
     dataset = data if isinstance(data, Dataset) else Dataset.load(data, joins_copies=not config.is_private)
     given = config.told_by(()) if resume else config
     config = config.resolved(dataset.unit)
@@ -104,11 +108,18 @@ def train(
             # By a hash of the manifest a guess at its rows could be checked; `secret_of` keeps it while it is needed.
             known["data_fingerprint"] = None
         known |= adaptation.told(other, config)
-        known |= {START: start, **lineage.to_dict()}
+        known |= {START: start, **lineage.to_dict(), **_weights_file(config.weights, listener)}
         atomic.write_json(run.root / "environment.json", known)
         atomic.write_json(run.root / "model.json", description)
     _train(run, model, dataset, config, lineage, start, listener)
     return run
+
+
+def train_or_go_on(data: Path | Dataset, out: Path, config: TrainConfig, listener: Listener | None = None) -> Run:
+    """`train` of a Run inside another: begun, gone on with where it was killed, or as it is when it has ended."""
+    begun = (out / "config.yaml").is_file() and (out / "model.json").is_file()
+    # Killed before its description was written, it has nothing to go on with.
+    return train(data, out, config, begun, not begun and (out / "config.yaml").is_file(), listener)
 
 
 def _before_holdout(dataset: Dataset) -> Dataset:
@@ -119,6 +130,21 @@ def _before_holdout(dataset: Dataset) -> Dataset:
 
 def _lineage(dataset: Dataset, config: TrainConfig) -> Lineage:
     return lineage_of(dataset, config, "patient" if config.is_private else "")
+
+
+def _weights_file(weights: str, listener: Listener) -> dict:
+    """What is known of `--weights FILE`, told and for environment.json."""
+    if weights in NOTHING or is_run(weights):
+        return {}
+    found = identify(Path(weights))
+    listener.note(words(weights, found))
+    return {"weights": found}
+
+
+def _check_single(config: TrainConfig) -> None:
+    for name in ("member", "seeds"):
+        if getattr(config, name):
+            raise InputError(f"--{name}: is of an ensemble, and this is one model; leave it out")
 
 
 def _check_extra(config: TrainConfig) -> None:
