@@ -171,8 +171,9 @@ class TrainConfig(
         None,
         "Columns of DATA to learn from beside pixels, e.g. age,sex; what is missing is handled as in tables.",
         metavar="COLUMN,...",
+        only="images",
     )
-    member: tuple = option((), "With --model ensemble: a finished Run that votes; repeat it.", metavar="RUN")
+    member: tuple = option((), "A finished Run that votes; repeat it.", metavar="RUN", only="--model ensemble")
     seeds: int = option(
         0, "Train N members that differ in their seed alone, and let them vote (0: one model).", minimum=0, metavar="N"
     )
@@ -180,6 +181,7 @@ class TrainConfig(
         "mean",
         "An ensemble's members count alike, or by weights fitted on validation by log loss.",
         choices=("mean", "log-loss"),
+        only="--model ensemble or --seeds",
     )
     audit_holdout: float = option(
         0.0,

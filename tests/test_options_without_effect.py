@@ -75,6 +75,9 @@ WITHOUT_EFFECT = {
         ("plateau_factor", "images", "--dp-epsilon 3", "--dp-epsilon 3 --plateau-patience 3"),
         ("fold", "images", "", "--folds 3"),
         ("paradigm adapt", "!tables", "", ""),
+        ("metadata", "!tables", "", ""),
+        ("member", "images", "", "--model ensemble"),
+        ("vote", "images", "", "--seeds 2"),
         ("confidence", "images", "--paradigm mean-teacher", "--paradigm fixmatch"),
         ("pseudo_rounds", "images", "--paradigm fixmatch", "--paradigm pseudo-label"),
         ("unlabelled_ratio", "images", "--paradigm pseudo-label", "--paradigm fixmatch"),
@@ -170,7 +173,7 @@ WITHOUT_EFFECT = {
 ALWAYS = {
     TrainConfig: "model weights_patients model_arg dp_epsilon dp_noise_multiplier epochs batch_size optimizer "
     "learning_rate patience plateau_patience balance extra tensorboard folds calibrate audit_holdout seed "
-    "labelled_fraction",
+    "labelled_fraction seeds",
     FederateConfig: "model weights_patients model_arg partition client_fraction client_dropout stragglers worker "
     "strategy server_learning_rate weighting rounds batch_size patience balance personalize_epochs comparison "
     "aggregation secure dp audit_holdout seed cache_features",
@@ -197,6 +200,8 @@ VALUES = {
     "categories": "pain=a,b",
     "image": "{file}",
     "adapt": "{file}",
+    "member": "{file}",
+    "metadata": "site",
     "image_column": "path",
     "baseline": "none",
     "feature_model": "resnet50",

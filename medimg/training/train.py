@@ -60,7 +60,7 @@ def train(
         InputError: the data leak, can't be read or have one class, an option doesn't fit, or `out` is taken.
     """
     listener = listener or Listener()
-    _check_single(config)
+    _check_options(config)
     dataset = data if isinstance(data, Dataset) else Dataset.load(data, joins_copies=not config.is_private)
     given = config.told_by(()) if resume else config
     config = config.resolved(dataset.unit)
@@ -70,7 +70,6 @@ def train(
         unseen.check(real, config)
     extra = None
     if config.extra:
-        _check_extra(config)
         dataset, extra = with_extra(real, Path(config.extra))
     kind = kind_of(dataset)
     data_material.check(dataset)
@@ -141,18 +140,14 @@ def _weights_file(weights: str, listener: Listener) -> dict:
     return {"weights": found}
 
 
-def _check_single(config: TrainConfig) -> None:
-    for name in ("member", "seeds"):
-        if getattr(config, name):
-            raise InputError(f"--{name}: is of an ensemble, and this is one model; leave it out")
-
-
-def _check_extra(config: TrainConfig) -> None:
-    if config.folds:
+def _check_options(config: TrainConfig) -> None:
+    if config.seeds:
+        raise InputError("--seeds: is of an ensemble, and this is one model; leave it out")
+    if config.extra and config.folds:
         raise InputError(
             "--extra: not with --folds, whose test patients were in the part that the synthetic rows were made from"
         )
-    if config.is_private:
+    if config.extra and config.is_private:
         raise InputError(
             "--extra: not with --dp-epsilon, whose ledger counts patients; what was made privately needs no more noise"
         )
