@@ -322,7 +322,7 @@ def test_cost_is_told_before(overfitted):
     [
         ({"attack": ("treshold",)}, "--attack treshold: choose among"),
         ({"attack": ("lira",), "shadow_models": 4}, "--shadow-models 4: lira needs an even number"),
-        ({"shadow_models": 8}, "add --attack lira"),
+        ({"shadow_models": 8}, "--shadow-models: is for --attack lira; leave it out"),
         ({"canaries": 3}, "--canaries 3: too few"),
     ],
 )
