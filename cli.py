@@ -29,7 +29,11 @@ from medimg.lock import writes
 from synthetic.commands import judge, synthesize
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog='Completion: eval "$(_MEDIMG_COMPLETE=bash_source medimg)" in bash; zsh and fish alike (docs/install.md).',
+)
 @click.version_option(__version__, prog_name="medimg")
 def medimg():
     """Train, evaluate, explain and export medical image classifiers. Research software, not a medical device."""

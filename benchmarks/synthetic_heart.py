@@ -17,12 +17,12 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.material import table
-from medimg.comparison.sklearn_models import fit_baseline
 from medimg.config import PrepareConfig, TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.data.folds import in_fold
 from medimg.preparation.prepare import prepare
 from medimg.tables.fit import fit
+from medimg.tables.sklearn_models import fit_baseline
 from synthetic.config import SynthesizeConfig
 from synthetic.synthesize import synthesize
 from synthetic.tables import columns

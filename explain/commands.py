@@ -35,7 +35,7 @@ def explain_run(run_folder, config: ExplainConfig) -> None:
 
 def map_saver(run, folder: Path):
     """What saves the Grad-CAM maps of a Run's predictions; see `medimg.prediction.predict`."""
-    from explain.explain import map_saver
+    from explain.explainer import map_saver
 
     return map_saver(run, folder)
 

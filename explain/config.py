@@ -4,19 +4,28 @@ from dataclasses import dataclass
 
 from medimg.options import Config, option
 
+# What is chosen of a Dataset.
+_OF_SPLIT = "use without --image"
+
 
 @dataclass(frozen=True)
 class ExplainConfig(Config):
     """Options of `medimg explain`."""
 
-    image: tuple = option((), "Image file to explain; may be repeated (default: images of --split).", metavar="FILE")
-    split: str = option("test", "Part whose images are explained.", choices=("train", "val", "test"))
+    image: tuple = option(
+        (), "Image file to explain; may be repeated (default: images of --split).", metavar="FILE", only="images"
+    )
+    split: str = option("test", "Part whose images are explained.", choices=("train", "val", "test"), only=_OF_SPLIT)
     data: str | None = option(None, "Where the Run's Dataset is now, if it was moved.", metavar="DATA")
-    count: int = option(8, "Images, or rows, of the split that are explained.", minimum=1)
+    count: int = option(8, "Images, or rows, of the split that are explained.", minimum=1, only=_OF_SPLIT)
     method: tuple = option(
         (), "gradcam, gradcam++, scorecam, smoothgrad or shap; may be repeated (default: gradcam; tables shap)."
     )
-    samples: int = option(200, "shap: evaluations of the model per image or row.", minimum=10)
-    localisation_count: int = option(200, "Most images with boxes or masks in the pointing game.", minimum=0)
-    max_megapixels: int = option(100, "Largest image that is decoded, in millions of pixels.", minimum=1, maximum=1000)
+    samples: int = option(200, "Evaluations of the model per image or row.", minimum=10, only="tables or --method shap")
+    localisation_count: int = option(
+        200, "Most images with boxes or masks in the pointing game.", minimum=0, only=("images", _OF_SPLIT)
+    )
+    max_megapixels: int = option(
+        100, "Largest image that is decoded, in millions of pixels.", minimum=1, maximum=1000, only="images"
+    )
     seed: int = option(0, "Seed of the choice of images and of the random controls.", minimum=0)

@@ -5,40 +5,28 @@ What explains a table is in `explain.table`.
 
 import dataclasses
 import json
-import re
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
-import numpy as np
-
 from explain.config import ExplainConfig
-from explain.figures.overlay import Panel, draw
-from explain.methods import saliency
-from explain.methods.shapley import shap_maps
-from explain.scores import findings, pointing_game
-from explain.selection import classes_in_turn, positive_entry, predicted, split_rows
+from explain.explainer import DEFAULT, METHODS, Explainer
+from explain.scores import findings
+from explain.selection import classes_in_turn, split_rows
 from medimg import atomic, lock
 from medimg.data.dataset import Dataset
-from medimg.data.positive import positive_class
 from medimg.errors import InputError
-from medimg.evaluation.evaluate import training_data
-from medimg.evaluation.operating_point import decision_words, thresholds
 from medimg.evaluation.places import beside, place_of
-from medimg.evaluation.prediction import probabilities
 from medimg.lock import writes
-from medimg.prediction.images import protected_images, reader_of
+from medimg.options import of_data
 from medimg.prediction.inputs import Image, dicom_images, holds_dicom
 from medimg.privacy.release import require_unprotected
 from medimg.run import Run
 from medimg.sources.dicom_files import find
 from medimg.sources.dicom_images import Look
 
-METHODS = (*saliency.METHODS, "shap")
-DEFAULT = ("gradcam",)
 # Of a folder of explanations: what was asked.
 _ASKED = "options.json"
-_BATCH = 16
 # For the names of an image's regions alone.
 _ANY_SIZE = 8
 
@@ -62,8 +50,10 @@ def explain(run: Run, config: ExplainConfig, progress: Callable[[int, int], None
     for method in config.method:
         if method not in METHODS:
             raise InputError(f"--method {method}: choose one of {', '.join(METHODS)}")
+    is_table = "preprocessing" in run.description()
+    config.require_effect(of_data(is_table))
     run = run.with_data_at(config.data)
-    if "preprocessing" in run.description():
+    if is_table:
         from explain.table import explain_table
 
         folder = _folder(run, config)
@@ -76,6 +66,9 @@ def explain(run: Run, config: ExplainConfig, progress: Callable[[int, int], None
 
 def _explain_images(run: Run, config: ExplainConfig, progress) -> dict:
     explainer = Explainer(run, config)
+    if config.image and explainer.columns:
+        names = ", ".join(explainer.columns.inputs)
+        raise InputError(f"--image: the model takes {names} beside pixels, which a file has not; explain a --split")
     if not config.image:
         require_unprotected(run.config["options"], config.split)
     dataset = None if config.image else run.dataset()
@@ -85,8 +78,9 @@ def _explain_images(run: Run, config: ExplainConfig, progress) -> dict:
     total, done = len(config.method) * (len(subjects) + len(located)), 0
     result: dict = {"images": {}, "localisation": {}}
     for method in config.method:
-        folder = root / method.replace("+", "p")
-        result["images"][method] = explainer.draw_all(method, subjects, dataset, folder)
+        for ending, one in (("", explainer), *explainer.each_member()):
+            folder = root / (method.replace("+", "p") + ending)
+            result["images"][method + ending] = one.draw_all(method, subjects, dataset, folder)
         done += len(subjects)
         if progress:
             progress(done, total)
@@ -123,132 +117,6 @@ def _held(folder: Path) -> dict | None:
     if (folder / _ASKED).is_file():
         return json.loads((folder / _ASKED).read_text(encoding="utf-8"))
     return {} if (folder / "explanations.json").is_file() else None
-
-
-class Explainer:
-    """A Run's model with what is needed to explain it."""
-
-    def __init__(self, run: Run, config: ExplainConfig):
-        import tensorflow as tf
-
-        tf.keras.utils.set_random_seed(config.seed)
-        # Score-CAM calls predict, which would draw its own bar on standard output.
-        tf.keras.utils.disable_interactive_logging()
-        self.model, self.description, self.config = run.model(), run.description(), config
-        self.classes, self.task = self.description["classes"], self.description["task"]
-        self.size = self.description["image_size"]
-        protected = protected_images(run) if config.image else frozenset()
-        self.reader = reader_of(self.description, training_data(run), config.max_megapixels, protected)
-        self.thresholds = thresholds(run, self.description)
-        self.calibrator = self.description.get("calibrator")
-        self.positive = positive_class(self.task, self.classes)
-        self.explained = f"evidence for {self.positive}" if self.positive else "class predicted"
-
-    def load(self, image: Image) -> np.ndarray:
-        """float32 (S, S, C) of an image of a Dataset, or of any other file, as `medimg predict` reads them."""
-        return self.reader.read(image)[0]
-
-    def maps(self, method: str, pixels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        """float32 (B, S, S)."""
-        if method == "shap":
-            return shap_maps(self.model, pixels, chosen, self.task, self.config.samples)[0]
-        return saliency.heat_maps(self.model, pixels, chosen, method, self.task)
-
-    def predicted(self, chances: np.ndarray) -> np.ndarray:
-        """int (B,)."""
-        return predicted(chances, self.thresholds, self.task)
-
-    def draw_all(self, method: str, subjects: list[dict], dataset: Dataset | None, folder: Path) -> list[dict]:
-        """Explain the positive class of each subject, or without one the predicted; write files and a contact sheet."""
-        panels, listed = [], []
-        for start in range(0, len(subjects), _BATCH):
-            batch = subjects[start : start + _BATCH]
-            pixels = np.stack([self.load(s["read"]) for s in batch])
-            chances = probabilities(self.model(pixels, training=False).numpy(), self.task, self.calibrator)
-            called = self.predicted(chances)
-            chosen = np.ones_like(called) if self.positive else called
-            heat = self.maps(method, pixels, chosen)
-            for i, subject in enumerate(batch):
-                panel = self._panel(subject, pixels[i], heat[i], called[i], chances[i], dataset, method)
-                classes = called[i], chosen[i]
-                entry = self._write(panel, folder, len(listed), classes, chances[i], subject, method)
-                panels.append(panel)
-                listed.append(entry)
-        _remove_others(folder, listed)
-        draw(panels, folder / "contact_sheet.png", f"{method}: {self.explained} by {self.description['name']}")
-        return listed
-
-    def _panel(self, subject, pixels, heat, called, chances, dataset, method) -> Panel:
-        region = None
-        if dataset is not None and subject["row"] is not None:
-            found = findings.regions(dataset, subject["row"], self.size)
-            region = np.any(list(found.values()), axis=0) if found else None
-        return Panel(
-            name=Path(subject["path"]).name,
-            pixels=pixels,
-            heat_map=heat,
-            prediction=decision_words(self.task, self.classes, called, chances, self.thresholds),
-            truth=subject["label"],
-            region=region,
-            signed=method == "shap",
-        )
-
-    def _write(
-        self, panel: Panel, folder: Path, number: int, classes: tuple[int, int], chances, subject, method
-    ) -> dict:
-        called, chosen = classes
-        stem = f"{number:03d}-" + re.sub(r"[^\w.-]", "_", Path(panel.name).stem)[:60]
-        draw([panel], folder / f"{stem}.png", f"{method}: {self.explained}")
-        with atomic.replacing(folder / f"{stem}.npz") as temporary:
-            np.savez_compressed(
-                temporary,
-                heatmap=panel.heat_map.astype(np.float32),
-                class_name=self.classes[chosen],
-                probability=np.float32(chances[chosen]),
-                image=str(subject["path"]),
-            )
-        return {
-            "file": str(subject["path"]),
-            "overlay": f"{folder.name}/{stem}.png",
-            "heatmap": f"{folder.name}/{stem}.npz",
-            "predicted": self.classes[called],
-            "probability": float(chances[called]),
-            "label": subject["label"],
-            **positive_entry(self.task, self.classes, chances, self.thresholds),
-        }
-
-    def locate(self, method: str, located: list[tuple], dataset: Dataset) -> dict:
-        """Play the pointing game for the findings' own classes."""
-        heat, found, patients = [], [], []
-        for start in range(0, len(located), _BATCH):
-            batch = located[start : start + _BATCH]
-            pixels = np.stack(
-                [self.load(Image(row["image"], dataset.root / row["image"], True)) for row, _, _ in batch]
-            )
-            heat.append(self.maps(method, pixels, np.array([index for _, index, _ in batch])))
-            found += [findings.regions(dataset, row, self.size)[name] for row, _, name in batch]
-            patients += [row["patient"] for row, _, _ in batch]
-        judged = pointing_game.judge(np.concatenate(heat), np.stack(found), np.array(patients))
-        return {**judged, "split": self.config.split, "classes": sorted({self.classes[i] for _, i, _ in located})}
-
-
-def map_saver(run: Run, folder: Path, method: str = DEFAULT[0]) -> Callable:
-    """A function that saves a PNG and an npz of each of some images, as `explain` does.
-
-    Of (numbers, names, pixels float32 (B, S, S, C), probabilities (B, classes), classes called (B,)): the numbers begin
-    the files' names.
-    """
-    explainer = Explainer(run, ExplainConfig())
-
-    def save(numbers, names, pixels, chances, called) -> None:
-        of = np.ones_like(called) if explainer.positive else called
-        heat = explainer.maps(method, pixels, of)
-        for i, (number, name) in enumerate(zip(numbers, names, strict=True)):
-            subject = {"path": name, "label": "", "row": None}
-            panel = explainer._panel(subject, pixels[i], heat[i], called[i], chances[i], None, method)
-            explainer._write(panel, folder, number, (called[i], of[i]), chances[i], subject, method)
-
-    return save
 
 
 def _files(config: ExplainConfig, look: Look) -> list[dict]:
@@ -295,14 +163,6 @@ def _located(dataset: Dataset | None, config: ExplainConfig, classes: list[str])
             else:
                 left_out[name] = left_out.get(name, 0) + 1
     return found, left_out
-
-
-def _remove_others(folder: Path, listed: list[dict]) -> None:
-    """Pictures of an earlier, longer list would look like part of this one."""
-    kept = {Path(entry[key]).name for entry in listed for key in ("overlay", "heatmap")}
-    for file in folder.iterdir():
-        if re.match(r"\d{3}-.*\.(png|npz)$", file.name) and file.name not in kept:
-            file.unlink()
 
 
 def _update(path: Path, content: dict) -> None:

@@ -83,8 +83,6 @@ def explain_table(
 
 
 def _require_table_options(config: ExplainConfig) -> None:
-    if config.image:
-        raise InputError(f"--image {config.image[0]}: the Run is of a table; choose its rows with --split and --count")
     for method in config.method:
         if method not in METHODS:
             raise InputError(f"--method {method}: is for images; a Run of a table is explained by {', '.join(METHODS)}")

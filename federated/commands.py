@@ -23,7 +23,14 @@ def federate():
 
 @federate.command(cls=DefaultCommand, epilog="Beside it: 'medimg federate verify RUN' and 'medimg federate worker'.")
 @click.argument("data_folder", metavar="DATA")
-@resumable("federate", FederateConfig, lambda out, _: (out / "federation.json").is_file(), longer=("rounds",))
+@resumable(
+    "federate",
+    FederateConfig,
+    lambda out, _: (out / "federation.json").is_file(),
+    # Of a central training alone.
+    skip=("cache_features",),
+    longer=("rounds",),
+)
 def run(data_folder, out, config, resume, overwrite):
     """Train a classifier across the clients of DATA by rounds, and compare it with what each has alone and pooled."""
     from federated.federate import federate
@@ -62,7 +69,7 @@ def _tell_round(row):
 
 
 @federate.command()
-@click.option("--data", required=True, type=click.Path(), help="The site's prepared Dataset.")
+@click.option("--data", metavar="DATA", required=True, help="The site's prepared Dataset.")
 @click.option("--port", required=True, type=click.IntRange(0, 65535), help="Port to listen on; 0: any free one.")
 @click.option("--site", multiple=True, help="Site of DATA to serve; may be repeated (default: all).")
 @click.option("--client", help="Serve all rows as one client of this name.")

@@ -2,9 +2,10 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import ClassVar
 
 from medimg.config import TrainConfig
-from medimg.option_groups import ImageOptions, ModelOptions, PublicOptions, TableOptions
+from medimg.option_groups import NORMALISED, PRIVATE, ImageOptions, ModelOptions, PublicOptions, TableOptions
 from medimg.options import Config, option
 
 STRATEGIES = (
@@ -21,6 +22,8 @@ STRATEGIES = (
 )
 PARTITIONS = ("site", "iid", "dirichlet", "shards")
 AGGREGATIONS = ("mean", "median", "trimmed-mean", "krum", "multi-krum", "robust-clip", "compress")
+# What clients of fedsgd do: one gradient, no step.
+_STEPPING = "use without --strategy fedsgd or --comparison or --personalize-epochs"
 # Of these a round of training is made of; what `TrainConfig` calls by other names is not among them.
 _SHARED = [field.name for kind in (ModelOptions, ImageOptions, TableOptions) for field in dataclasses.fields(kind)]
 
@@ -34,15 +37,21 @@ class PartitionOptions(Config):
         "Clients: the sites, or patients dealt evenly, by a Dirichlet draw, or in one-class shards.",
         choices=PARTITIONS,
     )
-    clients: int = option(5, "Number of clients, except with --partition site.", minimum=1)
-    alpha: float = option(0.5, "dirichlet: concentration; the smaller, the more the clients differ.", above=0.0)
-    min_size: int = option(10, "dirichlet: fewest training images, or rows, of a client.", minimum=1)
-    shards: int = option(2, "shards: one-class shards of each client.", minimum=1)
+    clients: int = option(5, "Number of clients.", minimum=1, only="--partition iid|dirichlet|shards")
+    alpha: float = option(
+        0.5, "Concentration; the smaller, the more the clients differ.", above=0.0, only="--partition dirichlet"
+    )
+    min_size: int = option(10, "Fewest training images, or rows, of a client.", minimum=1, only="--partition dirichlet")
+    shards: int = option(2, "One-class shards of each client.", minimum=1, only="--partition shards")
     client_fraction: float = option(1.0, "Fraction of the clients that is asked in a round.", above=0.0, maximum=1.0)
     client_dropout: float = option(0.0, "Simulation: chance that an asked client's update never arrives.", minimum=0.0)
     stragglers: float = option(0.0, "Simulation: chance that an asked client is slow.", minimum=0.0, maximum=1.0)
     straggler_pace: float = option(
-        0.5, "Simulation: share of its steps that a slow client does.", above=0.0, maximum=1.0
+        0.5,
+        "Simulation: share of its steps that a slow client does.",
+        above=0.0,
+        maximum=1.0,
+        only="--stragglers",
     )
 
 
@@ -56,9 +65,11 @@ class WorkerOptions(Config):
         metavar="HOST:PORT",
     )
     when_lost: str = option(
-        "skip", "A worker that is lost: go on without it, or wait for it.", choices=("skip", "wait")
+        "skip", "A worker that is lost: go on without it, or wait for it.", choices=("skip", "wait"), only="--worker"
     )
-    worker_patience: float = option(60.0, "Seconds for which a worker that does not answer is tried again.", above=0.0)
+    worker_patience: float = option(
+        60.0, "Seconds for which a worker that does not answer is tried again.", above=0.0, only="--worker"
+    )
 
 
 @dataclass(frozen=True)
@@ -66,7 +77,7 @@ class RoundOptions(Config):
     """What a round is made of."""
 
     strategy: str = option("fedavg", "Algorithm.", choices=STRATEGIES)
-    proximal: float = option(0.01, "fedprox: weight of the pull to the global model.", above=0.0)
+    proximal: float = option(0.01, "Weight of the pull to the global model.", above=0.0, only="--strategy fedprox")
     server_learning_rate: float | None = option(
         None, "Learning rate of the server (default: the strategy's own).", above=0.0
     )
@@ -76,14 +87,27 @@ class RoundOptions(Config):
         choices=("examples", "equal"),
     )
     rounds: int = option(20, "Most rounds.", minimum=1)
-    local_epochs: int = option(1, "Passes of a client over its training part in a round.", minimum=1)
-    local_steps: int | None = option(None, "Steps of a client in a round, instead of --local-epochs.", minimum=1)
+    local_epochs: int = option(
+        1,
+        "Passes of a client over its training part in a round.",
+        minimum=1,
+        only=("use without --local-steps", _STEPPING),
+    )
+    local_steps: int | None = option(
+        None, "Steps of a client in a round, instead of --local-epochs.", minimum=1, only=_STEPPING
+    )
     batch_size: int = option(32, "Images, or rows, of a step (with --dp patient: patients, on average).", minimum=1)
     client_optimizer: str | None = option(
-        None, "Optimizer of the clients (default: adam; scaffold sgd).", choices=("sgd", "momentum", "adam")
+        None,
+        "Optimizer of the clients (default: adam; scaffold sgd).",
+        choices=("sgd", "momentum", "adam"),
+        only=_STEPPING,
     )
     learning_rate: float | None = option(
-        None, "Learning rate of the clients (default: sgd 0.1, momentum 0.05, adam 0.002, logistic 0.01).", above=0.0
+        None,
+        "Learning rate of the clients (default: sgd 0.1, momentum 0.05, adam 0.002, logistic 0.01).",
+        above=0.0,
+        only=_STEPPING,
     )
     patience: int = option(
         0,
@@ -103,15 +127,25 @@ class AggregationOptions(Config):
     """How updates become one."""
 
     aggregation: str = option("mean", "How updates become one.", choices=AGGREGATIONS)
-    trim: float = option(0.2, "trimmed-mean: fraction of the clients cut at either end.", minimum=0.0, maximum=0.5)
-    byzantine: int = option(1, "krum, multi-krum: clients that may be malicious.", minimum=0)
+    trim: float = option(
+        0.2,
+        "Fraction of the clients cut at either end.",
+        minimum=0.0,
+        maximum=0.5,
+        only="--aggregation trimmed-mean",
+    )
+    byzantine: int = option(1, "Clients that may be malicious.", minimum=0, only="--aggregation krum|multi-krum")
     secure: str = option(
         "none", "Secure sum of the updates, simulated in one process.", choices=("none", "masking", "ckks")
     )
-    secure_threshold: int = option(0, "Clients that a secure sum needs (0: more than half).", minimum=0)
-    secure_limit: float = option(1024.0, "Largest absolute value of an update in a secure sum.", above=0.0)
+    secure_threshold: int = option(
+        0, "Clients that a secure sum needs (0: more than half).", minimum=0, only="--secure"
+    )
+    secure_limit: float = option(
+        1024.0, "Largest absolute value of an update in a secure sum.", above=0.0, only="--secure"
+    )
     secure_bits: int = option(
-        64, "masking: bits of a masked number; 32 is coarser and half the bytes.", choices=(32, 64)
+        64, "Bits of a masked number; 32 is coarser and half the bytes.", choices=(32, 64), only="--secure masking"
     )
 
 
@@ -134,8 +168,11 @@ class FederatedPrivacyOptions(Config):
         "run",
         "patient: what --dp-epsilon covers: this Run, or all private Runs on the Dataset.",
         choices=("run", "dataset"),
+        only="--dp-epsilon",
     )
-    dp_clipping: str = option("fixed", "client: a fixed clip, or one that adapts.", choices=("fixed", "adaptive"))
+    dp_clipping: str = option(
+        "fixed", "A fixed clip, or one that adapts.", choices=("fixed", "adaptive"), only="--dp client"
+    )
     dp_seed: int | None = option(None, "patient: fixed seed of noise and sampling, for experiments only.", minimum=0)
 
 
@@ -153,10 +190,18 @@ class FederateConfig(
 ):
     """Options of `medimg federate`."""
 
+    only: ClassVar = {
+        TableOptions: ("tables",),
+        ImageOptions: ("images",),
+        FederatedPrivacyOptions: ("--dp",),
+        PublicOptions: ("tables", PRIVATE),
+    }
+
     norm: str | None = option(
         None,
         "Normalisation layers (default: group; batch with --freeze backbone or --strategy fedbn).",
         choices=("batch", "group"),
+        only=NORMALISED,
     )
     audit_holdout: float = option(
         0.0,

@@ -17,6 +17,7 @@ from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.listener import Listener
 from medimg.lock import writes
+from medimg.options import of_data
 from medimg.run import Run, environment, resumable
 from medimg.training.start import FIELD as START
 from medimg.training.start import require_same_start, start_of
@@ -51,6 +52,7 @@ def federate(
     """
     listener = listener or Listener()
     dataset = Dataset.load(data, joins_copies=not config.is_private)
+    config.require_effect(of_data(dataset.is_table))
     with contextlib.ExitStack() as stack:
         sites = None
         if config.worker:

@@ -20,8 +20,8 @@ from medimg.data.holdout import hold_out
 from medimg.data.leakage import require_no_leakage
 from medimg.errors import InputError
 from medimg.models.registry import family
-from medimg.options import flag
 from medimg.pipeline.pixels import image_form
+from medimg.pipeline.whitening import LEARNT
 from medimg.tables.fit import MISSING_EVERYWHERE
 from medimg.training import data, images, table, unseen
 from medimg.training.lineage import Lineage, lineage_of
@@ -160,9 +160,9 @@ class Job:
         if dataset.is_table:
             return table.described(dataset, training, fit(ask, self.schema, training))
         whitening = None
-        if training.normalize == "pca":
+        if training.normalize in LEARNT:
             channels = images.channels_of(dataset, training)
-            whitening = pixel_whitening(ask, training.image_size, channels)
+            whitening = pixel_whitening(ask, training.image_size, channels, training.normalize)
         return images.describe(dataset, training, whitening)
 
     def ask(self, request: dict) -> dict[str, dict]:
@@ -177,7 +177,7 @@ class Job:
         counts = counts_disclosed(bool(self.config.worker), self.dataset.is_table)
         if self.dataset.is_table:
             return [counts, *disclosed(self.config)]
-        if self.config.normalize == "pca":
+        if self.config.normalize in LEARNT:
             return [counts, *pixels_disclosed()]
         return [counts, "Of its images it told their channels and bits, and nothing of what is in them."]
 
@@ -284,10 +284,6 @@ def _channels(dataset: Dataset, config: FederateConfig) -> int:
 
 def _check_privacy(config: FederateConfig, dataset: Dataset, clients: int) -> None:
     if not config.is_private:
-        config.require_privacy()
-        for name in config.given():
-            if name.startswith("dp_"):
-                raise InputError(f"{flag(name)}: give --dp patient or --dp client with it")
         return
     refuse_what_learns_from_rows(dataset, config)
     if "min_size" in config.given():

@@ -5,8 +5,10 @@ Nothing heavy is imported here: `medimg --help` reads these classes.
 
 import dataclasses
 from dataclasses import dataclass
+from typing import ClassVar
 
 from medimg.option_groups import (
+    PRIVATE,
     AdaptOptions,
     BratsOptions,
     ColumnOptions,
@@ -97,6 +99,8 @@ class PhantomConfig(Config):
     seed: int = option(0, "Seed of everything drawn.", minimum=0)
 
 
+# In a Run of `--metadata`, the folder of the same training of pixels alone.
+PIXELS_ALONE = "pixels"
 CALIBRATIONS = ("none", "temperature", "platt", "isotonic")
 
 
@@ -106,10 +110,21 @@ class TrainConfig(
 ):
     """Options of `medimg train`."""
 
+    only: ClassVar = {
+        TableOptions: ("tables",),
+        ImageOptions: ("images",),
+        PrivacyOptions: (PRIVATE,),
+        PublicOptions: ("tables", PRIVATE),
+    }
+
     epochs: int | None = option(None, "Most epochs of the first phase (default: 20; tables 200).", minimum=0)
-    fine_tune_epochs: int = option(0, "With --freeze backbone: epochs that then train the top blocks.", minimum=0)
-    fine_tune_blocks: int = option(2, "Top blocks of the backbone that fine-tuning trains.", minimum=1)
-    fine_tune_learning_rate: float | None = option(None, "Learning rate of fine-tuning (default: a tenth).", above=0.0)
+    fine_tune_epochs: int = option(0, "Epochs that then train the top blocks.", minimum=0, only="--freeze backbone")
+    fine_tune_blocks: int = option(
+        2, "Top blocks of the backbone that fine-tuning trains.", minimum=1, only="--fine-tune-epochs"
+    )
+    fine_tune_learning_rate: float | None = option(
+        None, "Learning rate of fine-tuning (default: a tenth).", above=0.0, only="--fine-tune-epochs"
+    )
     batch_size: int = option(32, "Images in a step.", minimum=1)
     optimizer: str = option("adam", "Optimizer.", choices=("adam", "adamw", "sgd", "momentum", "rmsprop"))
     learning_rate: float | None = option(
@@ -126,21 +141,48 @@ class TrainConfig(
         "Epochs without a better validation loss before the rate falls; 0: never (default: 2; tables 10; private 0).",
         minimum=0,
     )
-    plateau_factor: float = option(0.3, "What the learning rate is multiplied by on a plateau.", above=0.0, maximum=1.0)
+    plateau_factor: float = option(
+        0.3,
+        "What the learning rate is multiplied by on a plateau.",
+        above=0.0,
+        maximum=1.0,
+        only="--plateau-patience",
+    )
     balance: str = option(
         "none",
         "Class imbalance: weights in the loss, draws by class, made examples (SMOTE), focal loss or balanced softmax.",
         choices=("none", "class-weight", "weighted-sampling", "smote", "focal", "balanced-softmax"),
     )
     extra: str | None = option(None, "A synthetic Dataset whose rows join the training part.", metavar="DATA2")
-    augment: str = option("none", "Augmentation of training images.", choices=("none", "light", "standard", "strong"))
+    augment: str = option(
+        "none", "Augmentation of training images.", choices=("none", "light", "standard", "strong"), only="images"
+    )
     views: int = option(
-        0, "Augmented views of each image in all (0: a fresh one every epoch); finite ones can be cached.", minimum=0
+        0,
+        "Augmented views of each image in all (0: a fresh one every epoch); finite ones can be cached.",
+        minimum=0,
+        only="--augment",
     )
     tensorboard: bool = option(False, "Write TensorBoard logs into RUN/tensorboard.")
     folds: int = option(0, "Cross-validate with K folds of patients instead (0: no).", minimum=0, metavar="K")
-    fold: int = option(0, "With --folds: train this fold alone, 1 to K (0: all of them).", minimum=0)
+    fold: int = option(0, "Train this fold alone, 1 to K (0: all of them).", minimum=0, only="--folds")
     calibrate: str = option("none", "Calibrate the finished model's probabilities on validation.", choices=CALIBRATIONS)
+    metadata: str | None = option(
+        None,
+        "Columns of DATA to learn from beside pixels, e.g. age,sex; what is missing is handled as in tables.",
+        metavar="COLUMN,...",
+        only="images",
+    )
+    member: tuple = option((), "A finished Run that votes; repeat it.", metavar="RUN", only="--model ensemble")
+    seeds: int = option(
+        0, "Train N members that differ in their seed alone, and let them vote (0: one model).", minimum=0, metavar="N"
+    )
+    vote: str = option(
+        "mean",
+        "An ensemble's members count alike, or by weights fitted on validation by log loss.",
+        choices=("mean", "log-loss"),
+        only="--model ensemble or --seeds",
+    )
     audit_holdout: float = option(
         0.0,
         "Share of the training patients, drawn at random, that nothing is learnt from: the non-members of 'audit'.",
@@ -148,6 +190,11 @@ class TrainConfig(
         maximum=0.5,
     )
     seed: int = option(0, "Seed of initial weights, order, augmentation and dropout.", minimum=0)
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Of several models that vote."""
+        return self.model == "ensemble" or bool(self.seeds)
 
     def resolved(self, unit: str) -> "TrainConfig":
         """With the defaults for images (`image`) or tables (`row`) where nothing was given."""
@@ -174,7 +221,11 @@ class EvaluateConfig(Config):
     data: str | None = option(None, "Another Dataset with the same classes (default: the Run's own).", metavar="DATA")
     split: str = option("test", "Part to evaluate.", choices=("train", "val", "test", "all"))
     bootstrap: int = option(1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=0)
-    threshold: str = option("youden", "Chosen on validation: youden or sensitivity=S; or a fixed number.")
+    threshold: str = option(
+        "youden",
+        "Chosen on validation: youden or sensitivity=S; or a fixed number.",
+        only="binary tasks or multilabel tasks",
+    )
     calibrate: str | None = option(
         None,
         "Calibrate the Run's probabilities on its validation part from now on, or none: undo (default: as the Run is).",
@@ -196,10 +247,14 @@ class EvaluateConfig(Config):
 class PredictConfig(Config):
     """Options of `medimg predict`."""
 
-    image_column: str | None = option(None, "Column of the paths in a CSV of images (default: image).", metavar="NAME")
-    save_maps: bool = option(False, "Save a Grad-CAM map of each image in FILE-maps.")
+    image_column: str | None = option(
+        None, "Column of the paths in a CSV of images (default: image).", metavar="NAME", only="images"
+    )
+    save_maps: bool = option(False, "Save a Grad-CAM map of each image in FILE-maps.", only="images")
     batch_size: int = option(32, "Images in a step.", minimum=1)
-    max_megapixels: int = option(100, "Largest image that is decoded, in millions of pixels.", minimum=1, maximum=1000)
+    max_megapixels: int = option(
+        100, "Largest image that is decoded, in millions of pixels.", minimum=1, maximum=1000, only="images"
+    )
 
 
 @dataclass(frozen=True)
@@ -240,8 +295,9 @@ class CompareConfig(Config):
     bootstrap: int = option(1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=2)
     baseline: tuple = option(
         ("gradient-boosting", "random-forest"),
-        "table: scikit-learn model to compare with: gradient-boosting, random-forest, logistic-regression or none; "
-        "may be repeated.",
+        "Scikit-learn model to compare with: gradient-boosting, random-forest, logistic-regression or none; may be "
+        "repeated.",
+        only="tables",
     )
     seed: int = option(0, "Seed of the bootstrap and of the baselines.", minimum=0)
 
@@ -257,7 +313,7 @@ class AuditConfig(Config):
     attack: tuple = option(
         ("threshold", "logistic-regression"), f"Membership inference attack: {', '.join(ATTACKS)}; may be repeated."
     )
-    shadow_models: int = option(0, "lira: models trained to compare with.", minimum=0)
+    shadow_models: int = option(0, "Models trained to compare with.", minimum=0, only="--attack lira")
     twin: str | None = option(None, "A Run without privacy on the same data, attacked alike.", metavar="RUN")
     canaries: int = option(0, "Examples made up, half of them put into a second training (0: none).", minimum=0)
     bootstrap: int = option(1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=2)

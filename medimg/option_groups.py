@@ -6,8 +6,14 @@ Nothing heavy is imported here: `medimg --help` reads these classes.
 
 from dataclasses import dataclass
 
-from medimg.errors import InputError
-from medimg.options import Config, flag, option
+from medimg.options import Config, option
+
+# What makes a training private.
+PRIVATE = "--dp-epsilon or --dp-noise-multiplier"
+
+
+# Models that have normalisation layers.
+NORMALISED = ("images", "use without --model vgg16|vgg19")
 
 
 @dataclass(frozen=True)
@@ -15,7 +21,9 @@ class ModelOptions(Config):
     """Which model, and where it starts."""
 
     model: str = option("baseline_cnn", "Model of the registry ('medimg models' lists them).")
-    weights: str = option("none", "imagenet, none, a weights FILE, or a RUN.", metavar="imagenet|none|FILE|RUN")
+    weights: str = option(
+        "none", "imagenet, none, a weights FILE, or a RUN.", metavar="imagenet|none|FILE|RUN", only="images"
+    )
     weights_patients: str | None = option(
         None,
         "Private training from a RUN without privacy whose Dataset is gone: its folder now, or others if you know that "
@@ -23,15 +31,19 @@ class ModelOptions(Config):
         metavar="others|DATA",
     )
     model_arg: dict = option({}, "Argument of the model's builder, k=v; may be repeated.", metavar="k=v")
-    norm: str = option("batch", "Normalisation layers.", choices=("batch", "group"))
+    norm: str = option("batch", "Normalisation layers.", choices=("batch", "group"), only=NORMALISED)
     freeze: str = option(
-        "none", "Layers that stay fixed: none, the backbone, or the first N blocks.", metavar="none|backbone|N"
+        "none",
+        "Layers that stay fixed: none, the backbone, or the first N blocks.",
+        metavar="none|backbone|N",
+        only="images",
     )
     dropout: float | None = option(
         None,
         "Dropout before the last layer; of the mlp, after each hidden one (default: 0.2; mlp 0.5).",
         minimum=0.0,
         maximum=0.95,
+        only="images or --model mlp",
     )
 
 
@@ -43,13 +55,18 @@ class ImageOptions(Config):
     channels: int = option(0, "1 (grey) or 3 (RGB); 0: as the images are, 3 for ImageNet models.", choices=(0, 1, 3))
     normalize: str = option(
         "none",
-        "Colour whitening inside the model (pca), by the training images' mean and covariance.",
-        choices=("none", "pca"),
+        "Colours inside the model: as its backbone has them, grey, or by the training images' mean and covariance "
+        "standardised or whitened (pca).",
+        choices=("none", "grayscale", "standard", "pca"),
     )
     cache_budget: float = option(
         2.0, "GB of RAM for decoded images; larger sets are cached on disk in the Run.", minimum=0.0
     )
-    cache_features: bool = option(True, "Compute the features of a frozen backbone once.")
+    cache_features: bool = option(
+        True,
+        "Compute the features of a frozen backbone once.",
+        only=("--freeze backbone", "use without --augment or --views"),
+    )
 
 
 @dataclass(frozen=True)
@@ -58,22 +75,28 @@ class TableOptions(Config):
 
     impute: str = option(
         "median",
-        "table: what a missing number becomes (a missing category: the commonest, or its own with constant).",
+        "What a missing number becomes (a missing category: the commonest, or its own with constant).",
         choices=("median", "most-frequent", "constant"),
     )
     missing: str = option(
         "impute",
-        "table: impute, or leave out training rows, or columns, with missing values.",
+        "Impute, or leave out training rows, or columns, with missing values.",
         choices=("impute", "drop-rows", "drop-columns"),
     )
     missing_limit: float = option(
-        0.0, "table: fraction missing above which --missing drop-columns drops a column.", minimum=0.0, maximum=1.0
+        0.0,
+        "Fraction missing above which a column is dropped.",
+        minimum=0.0,
+        maximum=1.0,
+        only="--missing drop-columns",
     )
-    missing_indicators: bool = option(True, "table: add columns that tell what was missing.")
-    scale: str = option("standard", "table: scaling of numbers.", choices=("standard", "min-max", "none"))
-    encode: str = option("one-hot", "table: encoding of categories.", choices=("one-hot", "ordinal"))
-    select: str = option("none", "table: choice of columns, on train only.", choices=("none", "variance", "anova"))
-    select_count: int = option(100, "table: columns that --select keeps.", minimum=1)
+    missing_indicators: bool = option(
+        True, "Add columns that tell what was missing.", only="use without --missing drop-rows"
+    )
+    scale: str = option("standard", "Scaling of numbers.", choices=("standard", "min-max", "none"))
+    encode: str = option("one-hot", "Encoding of categories.", choices=("one-hot", "ordinal"))
+    select: str = option("none", "Choice of columns, on train only.", choices=("none", "variance", "anova"))
+    select_count: int = option(100, "Columns that are kept.", minimum=1, only="--select")
 
 
 @dataclass(frozen=True)
@@ -82,24 +105,14 @@ class PublicOptions(Config):
 
     bound: dict = option(
         {},
-        "table, private: public range of a column of numbers or dates; may be repeated (default: of dataset.yaml).",
+        "Public range of a column of numbers or dates; may be repeated (default: of dataset.yaml).",
         metavar="COLUMN=LOW:HIGH",
     )
     categories: dict = option(
         {},
-        "table, private: public categories of a column; may be repeated (default: of dataset.yaml).",
+        "Public categories of a column; may be repeated (default: of dataset.yaml).",
         metavar="COLUMN=a,b",
     )
-
-    def require_privacy(self) -> None:
-        """Refuse them where nothing is private: then ranges and categories are read off the rows.
-
-        Raises:
-            InputError: names the option.
-        """
-        for name in ("bound", "categories"):
-            if getattr(self, name):
-                raise InputError(f"--{name}: does nothing where nothing is private; leave it out")
 
 
 @dataclass(frozen=True)
@@ -121,7 +134,10 @@ class PrivacyOptions(Config):
     )
     dp_images_per_patient: int = option(0, "Most images, or rows, of a patient in a private step (0: all).", minimum=0)
     dp_budget: str = option(
-        "run", "What --dp-epsilon covers: this Run, or all private Runs on the Dataset.", choices=("run", "dataset")
+        "run",
+        "What --dp-epsilon covers: this Run, or all private Runs on the Dataset.",
+        choices=("run", "dataset"),
+        only="--dp-epsilon",
     )
     dp_engine: str = option("medimg", "Who computes private gradients.", choices=("medimg", "tf-privacy"))
     dp_seed: int | None = option(
@@ -132,16 +148,6 @@ class PrivacyOptions(Config):
     def is_private(self) -> bool:
         """Trained with differential privacy."""
         return self.dp_epsilon is not None or self.dp_noise_multiplier is not None
-
-    def require_budget(self) -> None:
-        """Refuse options of a privacy that there is none of.
-
-        Raises:
-            InputError: one is given, and neither --dp-epsilon nor --dp-noise-multiplier.
-        """
-        for name in () if self.is_private else self.given():
-            if name.startswith("dp_"):
-                raise InputError(f"{flag(name)}: protects nobody without --dp-epsilon, e.g. 3")
 
 
 PARADIGMS = ("supervised", "pseudo-label", "fixmatch", "mean-teacher", "simclr")
@@ -156,6 +162,7 @@ class FewLabelsOptions(Config):
         "From labelled images alone; or from unlabelled ones of the training part too: by pseudo-labels, FixMatch, a "
         "mean teacher, or features of SimCLR.",
         choices=PARADIGMS,
+        only="images",
     )
     labelled_fraction: float = option(
         1.0,
@@ -165,24 +172,34 @@ class FewLabelsOptions(Config):
     )
     confidence: float = option(
         0.95,
-        "pseudo-label, fixmatch: least probability of a class that makes it an image's target.",
+        "Least probability of a class that makes it an image's target.",
         minimum=0.0,
         maximum=1.0,
+        only="--paradigm pseudo-label|fixmatch",
     )
-    pseudo_rounds: int = option(2, "pseudo-label: times that labels are given and learnt from.", minimum=1, maximum=4)
+    pseudo_rounds: int = option(
+        2, "Times that labels are given and learnt from.", minimum=1, maximum=4, only="--paradigm pseudo-label"
+    )
     unlabelled_ratio: int = option(
-        3, "fixmatch, mean-teacher: unlabelled images in a step for each labelled one.", minimum=1
+        3, "Unlabelled images in a step for each labelled one.", minimum=1, only="--paradigm fixmatch|mean-teacher"
     )
     unlabelled_weight: float | None = option(
         None,
-        "pseudo-label, fixmatch, mean-teacher: weight of unlabelled images' loss (default: 1; mean-teacher 10).",
+        "Weight of unlabelled images' loss (default: 1; mean-teacher 10).",
         minimum=0.0,
+        only="--paradigm pseudo-label|fixmatch|mean-teacher",
     )
     teacher_decay: float = option(
-        0.99, "mean-teacher: what a step leaves of the running mean of weights.", minimum=0.0, maximum=1.0
+        0.99,
+        "What a step leaves of the running mean of weights.",
+        minimum=0.0,
+        maximum=1.0,
+        only="--paradigm mean-teacher",
     )
-    pretrain_epochs: int = option(20, "simclr: most epochs that features are learnt without labels.", minimum=1)
-    contrast_temperature: float = option(0.5, "simclr: temperature of the cosines.", above=0.0)
+    pretrain_epochs: int = option(
+        20, "Most epochs that features are learnt without labels.", minimum=1, only="--paradigm simclr"
+    )
+    contrast_temperature: float = option(0.5, "Temperature of the cosines.", above=0.0, only="--paradigm simclr")
 
     @property
     def is_semi_supervised(self) -> bool:
@@ -195,14 +212,18 @@ class AdaptOptions(Config):
     """How a model is made for another source's images."""
 
     adapt: str | None = option(
-        None, "Dataset of another source, whose training images are used without their labels.", metavar="DATA2"
+        None,
+        "Dataset of another source, whose training images are used without their labels.",
+        metavar="DATA2",
+        only="images",
     )
     adapt_method: str = option(
         "adabn",
-        "--adapt: statistics of BatchNorm from DATA2's images (adabn), or features that vary alike (coral).",
+        "Statistics of BatchNorm from DATA2's images (adabn), or features that vary alike (coral).",
         choices=("adabn", "coral"),
+        only="--adapt",
     )
-    adapt_weight: float = option(1.0, "--adapt-method coral: weight of the distance of covariances.", above=0.0)
+    adapt_weight: float = option(1.0, "Weight of the distance of covariances.", above=0.0, only="--adapt-method coral")
 
 
 @dataclass(frozen=True)
@@ -248,7 +269,7 @@ class LabelFileOptions(Config):
     labels: str | None = option(
         None,
         "chestxray14, isic, dicom, nifti, deeplesion: table of labels when it is not beside the images.",
-        metavar="FILE",
+        metavar="TABLE",
     )
 
 

@@ -4,14 +4,23 @@ Nothing heavy is imported here: `medimg --help` reads the classes made of these.
 """
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from medimg.errors import InputError
 
+# Begins a condition that holds where what follows does not.
+_WITHOUT = "use without "
 
-def option(default: Any, help: str, choices=None, minimum=None, maximum=None, above=None, metavar=None):
-    """A field of a configuration: default, help, and the values it may take (choices, or a range)."""
+
+def option(default: Any, help: str, choices=None, minimum=None, maximum=None, above=None, metavar=None, only=()):
+    """A field of a configuration: default, help, the values it may take (choices, or a range), and what it is for.
+
+    `only` has conditions that must all hold, or the option does nothing and is refused: `--partition iid|dirichlet`,
+    `--folds` (any but off), `use without --image`, or what the command is about, as `images` or `tables`; of several
+    with ` or ` between them one must hold.
+    """
     metadata = {
         "help": help,
         "choices": choices,
@@ -19,6 +28,7 @@ def option(default: Any, help: str, choices=None, minimum=None, maximum=None, ab
         "maximum": maximum,
         "above": above,
         "metavar": metavar,
+        "only": (only,) if isinstance(only, str) else only,
     }
     if isinstance(default, dict | list):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
@@ -30,8 +40,21 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def of_data(is_table: bool) -> str:
+    """What a command is about, in the word of conditions."""
+    return "tables" if is_table else "images"
+
+
 class Config:
-    """Base of every command's configuration: values are checked on the way in."""
+    """Base of every command's configuration: values are checked on the way in.
+
+    Attributes:
+        only: what all options of a group among the bases are for, beside the conditions of each.
+        told: names of the options that a person gave; None: those that are not at their defaults.
+    """
+
+    only: ClassVar[dict[type, tuple[str, ...]]] = {}
+    told: ClassVar[frozenset[str] | None] = None
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -48,6 +71,56 @@ class Config:
             made = field.default_factory is not dataclasses.MISSING
             defaults[field.name] = field.default_factory() if made else field.default
         return {key: v for key, v in self.to_dict().items() if v != _plain(defaults[key])}
+
+    def told_by(self, names: Iterable[str]) -> Self:
+        """The same, of which a person gave the options of these names."""
+        config = dataclasses.replace(self)
+        object.__setattr__(config, "told", frozenset(names))
+        return config
+
+    def names_given(self) -> list[str]:
+        """Of the options that a person gave, in order."""
+        told = self.given() if self.told is None else self.told
+        return [field.name for field in dataclasses.fields(self) if field.name in told]
+
+    @classmethod
+    def conditions(cls, field: dataclasses.Field) -> list[str]:
+        """What must hold for an option to do anything."""
+        of_groups = [
+            condition
+            for group, conditions in cls.only.items()
+            if field.name in group.__dataclass_fields__
+            for condition in conditions
+            if flag(field.name) not in condition.split()
+        ]
+        return [*of_groups, *field.metadata["only"]]
+
+    def require_effect(self, *about: str, resolved: "Config | None" = None) -> None:
+        """Refuse options that were given and would do nothing.
+
+        Args:
+            about: what the command is about, see `of_data`.
+            resolved: the same options with the defaults that depend on others.
+
+        Raises:
+            InputError: names the first one and what it is for.
+        """
+        names = self.names_given()
+        for field in dataclasses.fields(self):
+            for condition in self.conditions(field) if field.name in names else ():
+                if not any((resolved or self)._holds(part, about) for part in condition.split(" or ")):
+                    raise InputError(f"{flag(field.name)}: is for {condition}; leave it out")
+
+    def _holds(self, condition: str, about: tuple[str, ...]) -> bool:
+        if condition.startswith(_WITHOUT):
+            return not self._holds(condition.removeprefix(_WITHOUT), about)
+        if not condition.startswith("--"):
+            return condition in about
+        name, _, values = condition.removeprefix("--").partition(" ")
+        value = getattr(self, name.replace("-", "_"), None)
+        if not values:
+            return value not in (None, False, 0, "none", (), {})
+        return bool(set(values.split("|")) & set(value if isinstance(value, tuple) else (value,)))
 
     @classmethod
     def from_dict(cls, values: dict) -> Self:

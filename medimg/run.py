@@ -278,7 +278,8 @@ def own_options(root: Path, command: str, config: Options, given: Iterable[str],
             raise InputError(
                 f"{flag(name)} {value}: the Run at {root} has {had}; leave it out to resume, or train anew"
             )
-    return own
+    # What an earlier version took is not refused now.
+    return own.told_by(())
 
 
 def resumable(root: Path, dataset: Dataset) -> Run:

@@ -41,7 +41,7 @@ def synthesize(data_folder, out, config, resume, overwrite):
 
 @click.command(cls=Command)
 @click.argument("data_folder", metavar="DATA2")
-@click.option("--real", required=True, help="The Dataset that DATA2 was made from.")
+@click.option("--real", metavar="DATA", required=True, help="The Dataset that DATA2 was made from.")
 @click.option(
     "--report",
     type=click.Path(),

@@ -1,35 +1,39 @@
 """Options of `medimg synthesize`: its fields are the options. Nothing heavy is imported here."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from federated.config import PARTITIONS, AggregationOptions, PartitionOptions
-from medimg.option_groups import PrivacyOptions
+from medimg.option_groups import PRIVATE, PrivacyOptions
 from medimg.options import Config, option
 
 REGULARISATIONS = ("none", "r1", "spectral")
 TABLE_MODELS = ("ctgan", "tvae", "marginals")
 MODELS = (*TABLE_MODELS, "dcgan")
+# Private generators have no such penalty.
+_NOT_PRIVATE = ("use without --dp-epsilon", "use without --dp-noise-multiplier")
 
 
 @dataclass(frozen=True)
 class TableSynthesisOptions(Config):
     """Options of `medimg synthesize --model ctgan|tvae|marginals`."""
 
-    per_site: bool = option(False, "tables: a generator for each site, fitted on its rows alone.")
+    per_site: bool = option(False, "A generator for each site, fitted on its rows alone.")
     tune: int = option(
         0,
-        "ctgan, tvae: settings tried first and judged on rows left out of their training, never on split test.",
+        "Settings tried first and judged on rows left out of their training, never on split test.",
         minimum=0,
+        only="--model ctgan|tvae",
     )
     bound: dict = option(
         {},
-        "tables: public range of a column of numbers, or dates as 2020-01-31 (default: that of the training rows; "
+        "Public range of a column of numbers, or dates as 2020-01-31 (default: that of the training rows; "
         "private: needed, here or in dataset.yaml); may be repeated.",
         metavar="NAME=LOW:HIGH",
     )
     categories: dict = option(
         {},
-        "tables: public categories of a column, or of 'site' (private: needed, here or in dataset.yaml; a site's "
+        "Public categories of a column, or of 'site' (private: needed, here or in dataset.yaml; a site's "
         "alone may be left out, with the column); may be repeated.",
         metavar="NAME=A,B",
     )
@@ -45,8 +49,10 @@ class FederatedSynthesisOptions(AggregationOptions, PartitionOptions):
         "shards; none: on all rows in one place.",
         choices=("none", *PARTITIONS),
     )
-    rounds: int | None = option(None, "partition: rounds (default: as many as give the steps of --epochs).", minimum=1)
-    local_steps: int = option(20, "partition: steps of a client in a round, between two averages.", minimum=1)
+    rounds: int | None = option(None, "Rounds (default: as many as give the steps of --epochs).", minimum=1)
+    local_steps: int = option(
+        20, "Steps of a client in a round, between two averages.", minimum=1, only="use without --model marginals"
+    )
 
 
 @dataclass(frozen=True)
@@ -55,50 +61,55 @@ class ImageSynthesisOptions(Config):
 
     image_size: int | None = option(
         None,
-        "dcgan: 28, 32, 48, 64, 96, 128 or another that halves down to 4 to 8 (default: nearest to the images'; "
+        "28, 32, 48, 64, 96, 128 or another that halves down to 4 to 8 (default: nearest to the images'; "
         "private: needed).",
         minimum=8,
         maximum=256,
         metavar="N",
     )
-    channels: int = option(0, "dcgan: 1 (grey) or 3 (RGB); 0: as the images are (private: needed).", choices=(0, 1, 3))
+    channels: int = option(0, "1 (grey) or 3 (RGB); 0: as the images are (private: needed).", choices=(0, 1, 3))
     filters: int | None = option(
-        None, "dcgan: channels at the largest map, doubled at each halving (default: by the size).", minimum=4
+        None, "Channels at the largest map, doubled at each halving (default: by the size).", minimum=4
     )
-    latent_size: int = option(64, "dcgan: random numbers that an image is made from.", minimum=2)
-    discriminator_steps: int | None = option(
-        None, "dcgan: steps to one of the generator (default: 1, private 4).", minimum=1
-    )
-    generator_learning_rate: float = option(5e-4, "dcgan: Adam of the generator.", above=0.0)
-    discriminator_learning_rate: float = option(5e-4, "dcgan: Adam of the discriminator.", above=0.0)
-    label_smoothing: float = option(0.1, "dcgan: a real image's label is 1 minus this.", minimum=0.0, maximum=0.5)
+    latent_size: int = option(64, "Random numbers that an image is made from.", minimum=2)
+    discriminator_steps: int | None = option(None, "Steps to one of the generator (default: 1, private 4).", minimum=1)
+    generator_learning_rate: float = option(5e-4, "Adam of the generator.", above=0.0)
+    discriminator_learning_rate: float = option(5e-4, "Adam of the discriminator.", above=0.0)
+    label_smoothing: float = option(0.1, "A real image's label is 1 minus this.", minimum=0.0, maximum=0.5)
     regularise: str | None = option(
-        None, "dcgan: what keeps the discriminator smooth (default: r1, private none).", choices=REGULARISATIONS
+        None, "What keeps the discriminator smooth (default: r1, private none).", choices=REGULARISATIONS
     )
-    r1_weight: float = option(0.1, "dcgan: weight of the penalty of --regularise r1.", above=0.0)
+    r1_weight: float = option(
+        0.1, "Weight of the penalty of r1.", above=0.0, only=("use without --regularise none|spectral", *_NOT_PRIVATE)
+    )
     ema_decay: float = option(
         0.999,
-        "dcgan: decay of the moving average of the generator, which draws the images.",
+        "Decay of the moving average of the generator, which draws the images.",
         minimum=0.0,
         maximum=0.99999,
     )
     gan_augment: str = option(
-        "light", "dcgan: shift real and made images alike before they are judged.", choices=("none", "light")
+        "light", "Shift real and made images alike before they are judged.", choices=("none", "light")
     )
-    sample_every: int = option(10, "dcgan: epochs between grids of samples (0: only the last).", minimum=0)
+    sample_every: int = option(10, "Epochs between grids of samples (0: only the last).", minimum=0)
     perturb: float = option(
         0.0,
-        "dcgan: noise on the weights of each layer of the generator, relative to their size (0: none).",
+        "Noise on the weights of each layer of the generator, relative to their size (0: none).",
         minimum=0.0,
     )
-    keep_generator: bool = option(
-        False, "dcgan: keep the generator, which may tell more about patients than its images do."
-    )
+    keep_generator: bool = option(False, "Keep the generator, which may tell more about patients than its images do.")
 
 
 @dataclass(frozen=True)
 class SynthesizeConfig(PrivacyOptions, FederatedSynthesisOptions, TableSynthesisOptions, ImageSynthesisOptions):
     """Options of `medimg synthesize`."""
+
+    only: ClassVar = {
+        ImageSynthesisOptions: ("--model dcgan",),
+        TableSynthesisOptions: (f"--model {'|'.join(TABLE_MODELS)}",),
+        FederatedSynthesisOptions: ("--partition",),
+        PrivacyOptions: (PRIVATE,),
+    }
 
     model: str = option(
         "ctgan",

@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
 
@@ -12,15 +11,8 @@ from medimg.data.dataset import Dataset
 from medimg.data.leakage import require_no_leakage
 from medimg.errors import InputError
 from medimg.lock import writes
-from medimg.options import flag
 from medimg.run import Run, environment, resumable
-from synthetic.config import (
-    TABLE_MODELS,
-    FederatedSynthesisOptions,
-    ImageSynthesisOptions,
-    SynthesizeConfig,
-    TableSynthesisOptions,
-)
+from synthetic.config import TABLE_MODELS, SynthesizeConfig
 from synthetic.dataset import write
 
 Listener = Callable[[str, int, int], None]
@@ -150,24 +142,11 @@ def require_consistent(config: SynthesizeConfig) -> None:
     Raises:
         InputError: names the option.
     """
-    given = config.given()
-    other = ImageSynthesisOptions if config.model in TABLE_MODELS else TableSynthesisOptions
-    for name in _given_of(other, given):
-        raise InputError(f"{flag(name)}: not for --model {config.model}; leave it out")
-    if not config.is_federated:
-        for name in _given_of(FederatedSynthesisOptions, given):
-            raise InputError(f"{flag(name)}: is of a training across clients; give --partition, e.g. site, with it")
+    config.require_effect()
     if config.rounds and config.epochs:
         raise InputError(f"--rounds {config.rounds}: not with --epochs, which settles them as well")
-    config.require_budget()
     if config.is_private and config.rare_classes == "leave-out":
         # It would tell, without noise, of a class that it has a single patient.
         raise InputError(
             "--rare-classes leave-out: not with --dp-epsilon, which protects a class's only patient already"
         )
-
-
-def _given_of(kind: type, given: dict) -> list[str]:
-    """Those given that are fields of this kind."""
-    names = {field.name for field in fields(kind)}
-    return [name for name in given if name in names]

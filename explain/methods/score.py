@@ -24,5 +24,6 @@ def class_score(logits, chosen, task: str):
 
 def last_map(model: tf.keras.Model) -> str:
     """Name of the layer whose maps are pooled: what class activation maps look at."""
-    tensor = model.get_layer(POOL).input
+    # A member of an ensemble has its own name before those of its layers.
+    tensor = next(layer for layer in model.layers if layer.name.split(".")[-1] == POOL).input
     return next(layer.name for layer in model.layers if layer.output is tensor)

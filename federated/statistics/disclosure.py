@@ -61,7 +61,7 @@ def disclosed(config) -> list[str]:
 
 
 def pixels_disclosed() -> list[str]:
-    """Of images, with `--normalize pca`."""
+    """Of images, with `--normalize standard` or `pca`."""
     return [
         "Before the first round each site told, over its labelled training images alone: the number of pixels, and "
         "the sums of the channels and of their products (for three channels 10 numbers in all). No pixel was sent.",

@@ -16,13 +16,14 @@ def pixels(dataset: Dataset, request: dict) -> dict:
     return image_sums(paths, int(request["image_size"]), int(request["channels"])).to_dict()
 
 
-def pixel_whitening(ask: Ask, image_size: int, channels: int) -> Whitening:
+def pixel_whitening(ask: Ask, image_size: int, channels: int, method: str = "pca") -> Whitening:
     """The whitening of all clients' training images together, equal to that of their pooled pixels; one round.
 
     Args:
         ask: as for `fit`.
         image_size: images are resized to it first.
         channels: 1 or 3.
+        method: of `medimg.pipeline.whitening.LEARNT`.
 
     Raises:
         InputError: no client has images, or an answer is unusable.
@@ -38,4 +39,4 @@ def pixel_whitening(ask: Ask, image_size: int, channels: int) -> Whitening:
             if not np.array_equal(products, products.T):
                 raise ValueError("the products are not symmetric")
             total += PixelSums(count, sums, products)
-    return whitening(total)
+    return whitening(total, method)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from medimg.options import Config, option
 
+_TOY_OR_SKIN = "federated-toy or federated-skin"
+
 
 @dataclass(frozen=True)
 class FederatedStudyConfig(Config):
@@ -17,20 +19,30 @@ class FederatedStudyConfig(Config):
     rounds: int | None = option(
         None, "Rounds (default: federated-hospitals 15, federated-toy 5, federated-skin 30).", minimum=1
     )
-    strategy: tuple = option((), "federated-hospitals: an algorithm; may be repeated (default: those of the study).")
+    strategy: tuple = option(
+        (), "An algorithm; may be repeated (default: those of the study).", only="federated-hospitals"
+    )
     tune: bool = option(
-        False, "federated-hospitals: choose learning rates on each seed's validation part, instead of the study's own."
+        False,
+        "Choose learning rates on each seed's validation part, instead of the study's own.",
+        only="federated-hospitals",
     )
     model: tuple = option(
         (),
-        "federated-toy, federated-skin: a model; may be repeated (default: mlp for a table, baseline_cnn for images; "
+        "A model; may be repeated (default: federated-toy mlp for a table, baseline_cnn for images; federated-skin "
         "vgg19, resnet50 and inception_v3).",
+        only=_TOY_OR_SKIN,
     )
-    weights: str = option("imagenet", "federated-skin: where the backbones start.", metavar="imagenet|none|FILE")
+    weights: str = option("imagenet", "Where the backbones start.", metavar="imagenet|none|FILE", only="federated-skin")
     model_arg: dict = option(
-        {}, "federated-skin: argument of the model's builder, k=v; may be repeated.", metavar="k=v"
+        {}, "Argument of the model's builder, k=v; may be repeated.", metavar="k=v", only="federated-skin"
     )
     normalize: str = option(
-        "pca", "federated-skin: colours whitened, or as the model has them.", choices=("none", "pca")
+        "pca", "Colours whitened, or as the model has them.", choices=("none", "pca"), only="federated-skin"
     )
-    image_size: int | None = option(None, "Images' side (default: federated-skin 128, federated-toy 64).", minimum=1)
+    image_size: int | None = option(
+        None,
+        "Images' side (default: federated-skin 128, federated-toy 64).",
+        minimum=1,
+        only=(_TOY_OR_SKIN, "images"),
+    )

@@ -25,6 +25,7 @@ from medimg.data.splits import split_groups
 from medimg.data.units import units
 from medimg.errors import InputError
 from medimg.lock import writes
+from medimg.options import of_data
 from medimg.studies.folder import claim
 from medimg.untrusted.csv_cells import read_csv
 
@@ -110,6 +111,7 @@ def federated_hospitals(
         InputError: the Dataset or an option doesn't fit.
     """
     dataset, out = Dataset.load(data), Path(out)
+    study.require_effect(NAME, of_data(dataset.is_table))
     if not dataset.is_table or dataset.task != "binary":
         raise InputError(f"{data}: {NAME} needs a table of a binary task with sites, such as heart")
     trainings = [Training("references", 0, REFERENCE), *_trainings(study)]

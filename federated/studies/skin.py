@@ -16,6 +16,7 @@ from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.lock import writes
+from medimg.options import of_data
 from medimg.studies.folder import claim
 from medimg.studies.markdown import table_lines
 from medimg.studies.points import points_figure
@@ -48,6 +49,7 @@ def federated_skin(
         InputError: the Dataset or an option doesn't fit, or the weights can't be had.
     """
     dataset, out = Dataset.load(data), Path(out)
+    study.require_effect(NAME, of_data(dataset.is_table))
     if dataset.is_table:
         raise InputError(f"{data}: {NAME} needs images, and this is a table")
     shared = {

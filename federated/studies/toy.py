@@ -10,7 +10,9 @@ from federated.studies.config import FederatedStudyConfig
 from federated.studies.runs import PlannedRun, results
 from medimg import atomic
 from medimg.data.dataset import Dataset
+from medimg.errors import InputError
 from medimg.lock import writes
+from medimg.options import of_data
 from medimg.studies.folder import claim
 from medimg.studies.markdown import table_lines
 from medimg.studies.over_seeds import summary
@@ -44,6 +46,7 @@ def federated_toy(
         InputError: the Dataset or an option doesn't fit.
     """
     dataset, out = Dataset.load(data), Path(out)
+    study.require_effect(NAME, of_data(dataset.is_table))
     planned = _planned(dataset, study)
     shared = {"rounds": study.rounds or ROUNDS, "model": planned[0].config.model}
     claim(out, NAME, dataset, shared | {"image_size": planned[0].config.image_size})
@@ -58,6 +61,8 @@ def federated_toy(
 
 
 def _planned(dataset: Dataset, study: FederatedStudyConfig) -> list[PlannedRun]:
+    if len(study.model) > 1:
+        raise InputError(f"--model {study.model[1]}: {NAME} trains one model; leave it out")
     model = study.model[0] if study.model else "mlp" if dataset.is_table else "baseline_cnn"
     small = {"width": "8", "stages": "3"} if model == "baseline_cnn" else {}
     return [

@@ -39,15 +39,12 @@ def train(
         >>> len(run.history())
         3
     """
-    from medimg.training.train import train as train_run
+    from medimg.training.any_model import train_any
 
     config = TrainConfig.from_dict(options)
     if resume:
         config = own_options(Path(out), "train", config, options, longer=("epochs", "fine_tune_epochs"))
-    config.require_budget()
-    if not config.is_private:
-        config.require_privacy()
     if config.folds and not config.fold:
         raise InputError("folds: train() leaves one Run; give fold=1 and so on too, or use 'medimg train --folds'")
-    done = train_run(folder_of(data), Path(out), config, resume, overwrite, listener)
+    done = train_any(folder_of(data), Path(out), config, resume, overwrite, listener)
     return Run(done.root, done.config)

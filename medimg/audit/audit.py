@@ -48,6 +48,7 @@ def audit(run: Run, config: AuditConfig, progress: Progress | None = None) -> di
     # Lazily: drawing needs matplotlib.
     from medimg.audit.report import write
 
+    config.require_effect()
     progress = progress or (lambda what, done, total: None)
     ours = subject(run.with_data_at(config.data), config.seed)
     theirs = subject(Run.load(config.twin).with_data_at(config.data), config.seed) if config.twin else None
@@ -102,8 +103,6 @@ def _check(config: AuditConfig, ours: Subject, theirs: Subject | None) -> None:
         raise InputError(f"--attack: give at least one of {', '.join(ATTACKS)}")
     if "lira" in config.attack:
         lira.check(config.shadow_models)
-    elif config.shadow_models:
-        raise InputError(f"--shadow-models {config.shadow_models}: only lira uses them; add --attack lira")
     if theirs:
         same_rows(ours, theirs)
     if "lira" in config.attack or config.canaries:

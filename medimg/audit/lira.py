@@ -140,9 +140,10 @@ def _train_one(subject: Subject, inside: np.ndarray, seed: int, number: int) -> 
 
 
 def _key(subject: Subject, seed: int) -> str:
-    known = options(subject.run).to_dict()
-    # Always 0 here, or without a say in logits: confidences of audits before there were such options stay of use.
-    del known["audit_holdout"], known["calibrate"]
+    # Always at their default here, or without a say in logits: confidences of audits before there were such options
+    # stay of use.
+    newer = ("audit_holdout", "calibrate", "member", "seeds", "vote", "metadata")
+    known = {key: value for key, value in options(subject.run).to_dict().items() if key not in newer}
     decides = [subject.dataset.fingerprint(), known, seed]
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:12]
 

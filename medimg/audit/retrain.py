@@ -31,6 +31,10 @@ def options(run: Run) -> TrainConfig:
             "'medimg train'"
         )
     config = TrainConfig.from_dict(run.config["options"])
+    if config.is_ensemble:
+        raise InputError(
+            f"{run.root}: is an ensemble; lira and canaries train again, which is of one model: audit its members"
+        )
     # The Dataset already has the fold's parts, and the rows to train on are given.
     return dataclasses.replace(config, folds=0, fold=0, audit_holdout=0.0, tensorboard=False, calibrate="none")
 
@@ -64,7 +68,7 @@ def trained(subject: Subject, rows: pd.DataFrame, seed: int, step: Progress | No
     from medimg.listener import Listener
     from medimg.training.train import train
 
-    config = dataclasses.replace(options(subject.run), seed=seed, dp_seed=None)
+    config = dataclasses.replace(options(subject.run), seed=seed, dp_seed=None).told_by(())
     folder = _work_folder(subject.run)
     try:
         if not subject.dataset.is_table:

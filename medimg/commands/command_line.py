@@ -1,5 +1,6 @@
 """Configurations as Click options, and errors as one line."""
 
+import contextlib
 import dataclasses
 import sys
 import typing
@@ -7,9 +8,31 @@ from pathlib import Path
 
 import click
 
+from medimg.commands.places import name_places, require_places
 from medimg.errors import InputError
 from medimg.options import Config, flag
 from medimg.untrusted.printable import printable
+
+
+class UsageRefused(click.ClickException):
+    """What Click says of words that it can't parse, in one line."""
+
+    exit_code = 2
+
+    def show(self, file=None) -> None:
+        """As other errors are shown."""
+        click.echo(f"medimg: error: {_one_line(self)}", err=True)
+
+
+@contextlib.contextmanager
+def _usage_in_one_line():
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        help = f" ('{error.ctx.command_path} --help' tells more)" if error.ctx else ""
+        raise UsageRefused(error.format_message() + help) from error
 
 
 class Command(click.Command):
@@ -17,8 +40,14 @@ class Command(click.Command):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        name_places(self.params)
         self.params.append(click.Option(["--config"], type=click.Path(), help="YAML file of options; flags win."))
         self.params.append(click.Option(["--debug"], is_flag=True, help="Show the traceback of an error."))
+
+    def make_context(self, *args, **kwargs) -> click.Context:
+        """Parse the words."""
+        with _usage_in_one_line():
+            return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context):
         """Run the command; an InputError becomes one line."""
@@ -27,9 +56,11 @@ class Command(click.Command):
         try:
             if file:
                 _merge_file(ctx, self, file)
+            require_places(self.params, ctx.params)
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            click.echo("medimg: interrupted; what was written stays, and --resume goes on with it", err=True)
+            goes_on = ", and --resume goes on with it" if "resume" in ctx.params else ""
+            click.echo(f"medimg: interrupted; what was written stays{goes_on}", err=True)
             sys.exit(130)
         except (InputError, OSError) as error:
             if debug:
@@ -60,6 +91,7 @@ def _merge_file(ctx: click.Context, command: click.Command, file: str) -> None:
             continue
         try:
             ctx.params[name] = options[name].process_value(ctx, _as_given(options[name], value))
+            ctx.set_parameter_source(name, click.core.ParameterSource.DEFAULT_MAP)
         except click.BadParameter as error:
             raise InputError(f"--config {file}: {key}: {error.format_message()}") from error
 
@@ -75,6 +107,16 @@ class Group(click.Group):
     """A group whose commands are all `Command`s."""
 
     command_class = Command
+
+    def make_context(self, *args, **kwargs) -> click.Context:
+        """Parse the words up to the command."""
+        with _usage_in_one_line():
+            return super().make_context(*args, **kwargs)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]):
+        """The command and its arguments."""
+        with _usage_in_one_line():
+            return super().resolve_command(ctx, args)
 
 
 Group.group_class = type
@@ -107,9 +149,14 @@ class GroupWithDefault(Group):
         settings = {"ignore_unknown_options": True, "allow_interspersed_args": False}
         super().__init__(*args, add_help_option=False, context_settings=settings, no_args_is_help=False, **kwargs)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[click.shell_completion.CompletionItem]:
+        """The commands, and what the default one takes first."""
+        first = self.commands[self.default].params[0]
+        return super().shell_complete(ctx, incomplete) + first.shell_complete(ctx, incomplete)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Without arguments the default command says what it lacks."""
-        return super().parse_args(ctx, args or ["--help"])
+        return super().parse_args(ctx, args or ([] if ctx.resilient_parsing else ["--help"]))
 
     def resolve_command(self, ctx: click.Context, args: list[str]):
         """The command and its arguments; the default one has no name of its own in usage and errors."""
@@ -124,17 +171,18 @@ def options_of(config: type[Config], skip: tuple[str, ...] = ()):
     def decorate(function):
         for field in reversed(dataclasses.fields(config)):
             if field.name not in skip:
-                function = _option(field)(function)
+                function = _option(field, config.conditions(field))(function)
         return function
 
     return decorate
 
 
-def _option(field: dataclasses.Field):
+def _option(field: dataclasses.Field, conditions: list[str]):
     rules = field.metadata
     default = field.default_factory() if field.default is dataclasses.MISSING else field.default
     kind = typing.get_args(field.type)[0] if typing.get_args(field.type) else field.type
-    settings = {"help": rules["help"], "metavar": rules["metavar"], "show_default": default not in (None, ())}
+    text = rules["help"] + (f" [for {'; '.join(conditions)}]" if conditions else "")
+    settings = {"help": text, "metavar": rules["metavar"], "show_default": default not in (None, ())}
     if kind is dict:
         return click.option(flag(field.name), multiple=True, callback=_pairs, **{**settings, "show_default": False})
     if kind is tuple:
@@ -158,5 +206,8 @@ def _pairs(ctx, param, values) -> dict:
 
 
 def take(kind: type[Config], values: dict) -> Config:
-    """Take the fields of a configuration out of a command's values."""
-    return kind(**{f.name: values.pop(f.name) for f in dataclasses.fields(kind) if f.name in values})
+    """Take the fields of a configuration out of a command's values; it knows which were given."""
+    source, default = click.get_current_context().get_parameter_source, click.core.ParameterSource.DEFAULT
+    names = [field.name for field in dataclasses.fields(kind) if field.name in values]
+    config = kind(**{name: values.pop(name) for name in names})
+    return config.told_by(name for name in names if source(name) is not default)

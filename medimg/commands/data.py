@@ -9,7 +9,7 @@ import click
 
 from medimg.commands import printing
 from medimg.commands.command_line import Command, Group, options_of, take
-from medimg.commands.console import progress_bars, say, table
+from medimg.commands.console import progress_bars, say
 from medimg.commands.output import out_option, overwrite_option
 from medimg.config import PhantomConfig, PrepareConfig
 from medimg.errors import InputError
@@ -25,8 +25,11 @@ def list_sources():
     """Sources that `prepare` reads: task, modality, licence, layout, how to get them."""
     from medimg.sources import SOURCES
 
-    rows = [[s.name, s.task, s.modality, s.licence, s.layout, s.how_to_get] for s in SOURCES.values()]
-    table("Sources", ["source", "task", "modality", "licence", "layout", "how to get it"], rows)
+    # Not a table, whose columns would cut an address in pieces.
+    for source in SOURCES.values():
+        say(source.name)
+        for what in ("task", "modality", "licence", "layout", "how_to_get"):
+            say(f"  {what.replace('_', ' ')}: {getattr(source, what)}")
 
 
 # Key of the source that help is asked on: of one call of the command, not of the command itself.
@@ -63,6 +66,11 @@ class Prepare(Command):
 @options_of(PhantomConfig, skip=("seed",))
 def prepare(source, path, out, overwrite, **values):
     """Turn SOURCE's files at PATH into a Dataset: decoded, split by patient, checked for leakage."""
+    from medimg.sources import source_named
+
+    # Before what prepares is imported. A set of MedMNIST may be a name.
+    if source_named(source).name != "medmnist" and path and not Path(path).exists():
+        raise InputError(f"{path}: does not exist; 'medimg data list' says what source '{source}' needs")
     from medimg.preparation.prepare import prepare
 
     phantom = take(PhantomConfig, {**values, "seed": values["seed"]})
@@ -107,7 +115,7 @@ def inspect(data_folder, out):
 @data.command()
 @click.argument("data_folder", metavar="DATA")
 @click.option("--delta", type=float, default=1e-5, show_default=True, help="Delta of epsilon.")
-@click.option("--abandon", metavar="RUN", help="Id of a Run that never goes on: release its rest.")
+@click.option("--abandon", metavar="ID", help="Id of a Run that never goes on: release its rest.")
 def ledger(data_folder, delta, abandon):
     """What private Runs on DATA have spent, and what unfinished ones hold in reserve."""
     from medimg.preparation.builtin import resolve

@@ -19,15 +19,21 @@ LOCK = Path(__file__).resolve().parents[2] / "requirements.lock"
 @click.command(cls=Command)
 def models():
     """Models of the registry: what they take, smallest image, ImageNet weights, arguments."""
-    from medimg.models.registry import FAMILIES
-    from medimg.models.tabular import ARGUMENTS
+    from medimg.models.registry import ARGUMENTS, FAMILIES, OF_EVERY_MODEL
 
     rows = [
-        [f.name, f"images from {f.minimum_size} px", "yes" if f.imagenet else "no", ", ".join(f.arguments or {}) or "-"]
+        [
+            f.name,
+            f"images from {f.minimum_size} px",
+            f"of {f.native_size} px" if f.imagenet else "no",
+            ", ".join(f.arguments or {}) or "-",
+        ]
         for f in FAMILIES.values()
     ]
     rows += [[name, "tables", "no", ", ".join(known)] for name, known in ARGUMENTS.items()]
     table("Models", ["model", "takes", "ImageNet", "--model-arg"], rows)
+    common = " and ".join(f"{name}={'|'.join(values)}" for name, values in OF_EVERY_MODEL.items())
+    click.echo(f"--model-arg of every model of images: {common}")
 
 
 @click.command(cls=Command)

@@ -55,9 +55,8 @@ def resumable(
         @click.option("--resume", is_flag=True, help=f"Go on with {short} at --out, with its own options.")
         @overwrite_option(short)
         @options_of(kind, skip)
-        @click.pass_context
         @functools.wraps(function)
-        def command(ctx: click.Context, out: str, resume: bool, overwrite: bool, **values):
+        def command(out: str, resume: bool, overwrite: bool, **values):
             config = take(kind, values)
             if resume and overwrite:
                 raise InputError("--resume and --overwrite exclude each other")
@@ -66,8 +65,7 @@ def resumable(
                 if resume:
                     from medimg.run import own_options
 
-                    source = click.core.ParameterSource.COMMANDLINE
-                    given = {key for key in config.to_dict() if ctx.get_parameter_source(key) is source}
+                    given = set(config.names_given())
                     config = own_options(Path(out), name, config, given, longer)
                     if ended(Path(out), config) and not given & set(longer):
                         more = f"; to go on, give more: {' or '.join(map(flag, longer))}" if longer else ""

@@ -65,9 +65,20 @@ def training(run) -> None:
     from medimg.privacy.ledger import read
     from medimg.privacy.statement import summary
 
-    positive(run.description())
+    description = run.description()
+    positive(description)
     history, spent = run.history(), read(run.root)
-    keeps_last = spent is not None and not run.config["options"]["patience"]
+    if "members" in description:
+        columns = ["run", "name", "weight", "val_loss"]
+        table("Members", columns, [[one[name] for name in columns] for one in description["members"]])
+    else:
+        _best_epochs(history, spent is not None and not run.config["options"]["patience"])
+    if spent:
+        unit = "row" if "preprocessing" in description else "image"
+        click.echo(summary(spent, unit))
+
+
+def _best_epochs(history, keeps_last: bool) -> None:
     kept = history if keeps_last else history[history["best"].astype(bool)]
     best = kept.groupby("phase", sort=False).tail(1)
     columns = ["phase", "epoch", "loss", "val_loss", "val_accuracy", "val_auroc", "learning_rate"]
@@ -75,9 +86,6 @@ def training(run) -> None:
     columns = [name for name in columns if best[name].notna().any()]
     title = "Last epoch of each phase" if keeps_last else "Best epoch of each phase"
     table(title, columns, best[columns].values.tolist())
-    if spent:
-        unit = "row" if "preprocessing" in run.description() else "image"
-        click.echo(summary(spent, unit))
 
 
 def promises(run) -> None:
@@ -141,6 +149,7 @@ def ledger(shared, delta: float) -> None:
 
 def evaluation(result: dict) -> None:
     """Metrics with intervals, by class and by site, and what decides."""
+    from medimg.evaluation.floor import words as floor_words
     from medimg.evaluation.operating_point import threshold_statement
     from medimg.evaluation.recalibration import calibration_words
 
@@ -161,6 +170,8 @@ def evaluation(result: dict) -> None:
     _sites(result)
     say(threshold_statement(result, result))
     say(calibration_words(result["calibration"]))
+    for sentence in floor_words(result):
+        say(sentence)
     for note in result["calibration"]["notes"]:
         say(f"note: {note}")
 

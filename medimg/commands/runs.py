@@ -30,7 +30,7 @@ def evaluate_run(run_folder, config: EvaluateConfig) -> None:
     from medimg.run import Run
 
     if config.data is not None:
-        config = replace(config, data=str(resolve(config.data)))
+        config = replace(config, data=str(resolve(config.data))).told_by(config.names_given())
     with progress_bars() as step:
         result = evaluate(Run.load(Path(run_folder)), config, partial(step, "predict"))
     printing.evaluation(result)

@@ -21,7 +21,7 @@ def study():
 @click.argument("data_folder", metavar="DATA")
 @out_option("the study")
 @options_of(StudyConfig)
-@options_of(TrainConfig, skip=("dp_epsilon", "seed", "folds", "fold"))
+@options_of(TrainConfig, skip=("dp_epsilon", "seed", "seeds", "member", "vote", "folds", "fold"))
 def privacy_utility(data_folder, out, **values):
     """What differential privacy costs, by epsilon and over seeds."""
     from medimg.preparation.builtin import resolve

@@ -10,12 +10,13 @@ from medimg.commands import printing
 from medimg.commands.command_line import Command
 from medimg.commands.console import progress_bars, say
 from medimg.commands.output import resumable
-from medimg.config import TrainConfig
+from medimg.config import PIXELS_ALONE, TrainConfig
 from medimg.style.words import interval
 
 
 def _ended(out: Path, config: TrainConfig) -> bool:
-    return (out / ("metrics.json" if config.folds and not config.fold else "model.keras")).is_file()
+    last = out / PIXELS_ALONE if config.metadata and not config.folds else out
+    return (last / ("metrics.json" if config.folds and not config.fold else "model.keras")).is_file()
 
 
 @click.command(cls=Command)
@@ -23,13 +24,13 @@ def _ended(out: Path, config: TrainConfig) -> bool:
 @resumable("train", TrainConfig, _ended, longer=("epochs", "fine_tune_epochs"))
 def train(data_folder, out, config, resume, overwrite):
     """Train a classifier on DATA and leave a Run."""
-    config.require_budget()
-    if not config.is_private:
-        config.require_privacy()
     if config.folds and not config.fold:
         _cross_validate(data_folder, out, config, resume, overwrite)
         return
     run = train_run(data_folder, out, config, resume, overwrite)
+    if config.is_ensemble:
+        click.echo(f"{len(run.description()['members'])} members vote; Run in {out}")
+        return
     history = run.history()
     click.echo(f"trained {len(history)} epochs; Run in {out}")
 
@@ -37,10 +38,10 @@ def train(data_folder, out, config, resume, overwrite):
 def train_run(data_folder, out, config: TrainConfig, resume=False, overwrite=False):
     """Train once, print what came of it, and return the Run."""
     from medimg.preparation.builtin import resolve
-    from medimg.training.train import train
+    from medimg.training.any_model import train_any
 
     with progress_bars() as step:
-        run = train(resolve(data_folder), Path(out), config, resume, overwrite, _listener(step))
+        run = train_any(resolve(data_folder), Path(out), config, resume, overwrite, _listener(step))
     printing.training(run)
     # Of whom a private training saw, the ledger says what may be told.
     if not config.is_private:

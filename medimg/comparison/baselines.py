@@ -25,7 +25,7 @@ def baseline(name: str, evaluated: Evaluated, whole: Dataset, seed: int) -> Cand
     A cross-validated Run has it refitted in every fold.
 
     Args:
-        name: one of `medimg.comparison.sklearn_models.BASELINES`.
+        name: one of `medimg.tables.sklearn_models.BASELINES`.
         evaluated: a table's Run.
         whole: the Run's Dataset.
         seed: of the fit.
@@ -33,9 +33,9 @@ def baseline(name: str, evaluated: Evaluated, whole: Dataset, seed: int) -> Cand
     Raises:
         InputError: the Dataset lacks a row, or has no training rows of two classes.
     """
-    from medimg.comparison.sklearn_models import fit_baseline
     from medimg.tables.fit import complete_rows
     from medimg.tables.preprocessing import Preprocessing
+    from medimg.tables.sklearn_models import fit_baseline
 
     where = {row: i for i, row in enumerate(evaluated.rows[evaluated.unit])}
     probabilities = np.full((len(where), len(whole.classes)), np.nan)

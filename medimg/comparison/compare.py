@@ -14,7 +14,6 @@ from medimg.comparison.output import write
 from medimg.comparison.pairs import ALPHA, tested_pairs
 from medimg.comparison.reading import Evaluated, read
 from medimg.comparison.seeds import seed_tests
-from medimg.comparison.sklearn_models import wanted
 from medimg.comparison.verdict import verdict
 from medimg.config import CompareConfig
 from medimg.data.positive import positive_class
@@ -24,7 +23,9 @@ from medimg.evaluation.exact import NOTE, bounded
 from medimg.evaluation.intervals import LEVEL, cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
 from medimg.lock import writes
+from medimg.options import of_data
 from medimg.run import Run
+from medimg.tables.sklearn_models import wanted
 
 Progress = Callable[[int, int], None]
 LOWER_IS_BETTER = ("brier", "ece")
@@ -54,6 +55,7 @@ def compare(runs: list[Run], out: Path, config: CompareConfig, progress: Progres
     first = evaluated[0]
     _check_truth(first)
     models = candidates(evaluated)
+    config.require_effect(of_data(first.unit == "row"))
     names = names if first.unit == "row" else ()
     if len(models) + len(names) < 2:
         why = "the Runs differ in --seed only" if len(runs) > 1 else "one Run is given"

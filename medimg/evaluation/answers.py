@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from medimg.data.dataset import Dataset
-from medimg.evaluation.prediction import check_kind, logits_of, probabilities
+from medimg.evaluation.classes import check_kind
+from medimg.evaluation.prediction import logits_of, probabilities
 
 
 class Answers:

@@ -8,6 +8,13 @@ from medimg.data.positive import plain
 from medimg.errors import InputError
 
 
+def check_kind(dataset: Dataset, description: dict) -> None:
+    """Refuse images for a model of a table, and the reverse."""
+    if ("preprocessing" in description) != dataset.is_table:
+        have, needs = ("rows of a table", "images") if dataset.is_table else ("images", "a table")
+        raise InputError(f"{dataset.root}: holds {have}; this model needs {needs}")
+
+
 def match_classes(dataset: Dataset, task: str, classes: tuple[str, ...]) -> list[int]:
     """For each class of the model, the position of the same class in the Dataset.
 

@@ -8,13 +8,14 @@ from pathlib import Path
 import pandas as pd
 
 from medimg import atomic
-from medimg.config import EvaluateConfig
+from medimg.config import PIXELS_ALONE, EvaluateConfig
 from medimg.data import synthetic_rows
 from medimg.data.dataset import SPLITS, Dataset
 from medimg.data.positive import plain, positive_class
 from medimg.data.splits import parts_note
 from medimg.errors import InputError
-from medimg.evaluation.classes import match_classes, targets_in_order
+from medimg.evaluation import floor
+from medimg.evaluation.classes import check_kind, match_classes, targets_in_order
 from medimg.evaluation.copied_rows import copied_rows, copies_note, equal_note
 from medimg.evaluation.operating_point import OperatingPoint, operating_point
 from medimg.evaluation.overlap import find_overlap, require_others
@@ -26,7 +27,7 @@ from medimg.evaluation.summary import site_notes, summarise, summarise_sites
 from medimg.evaluation.thresholds import parse_rule
 from medimg.lock import writes
 from medimg.privacy.ledger import is_private
-from medimg.privacy.release import require_unprotected
+from medimg.privacy.release import reference_split, require_unprotected
 from medimg.run import Run
 
 Progress = Callable[[int, int], None]
@@ -71,6 +72,7 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     """
     rule = parse_rule(config.threshold)
     description = run.description()
+    config.require_effect(f"{description['task']} tasks")
     if config.prevalence is not None and not positive_class(description["task"], description["classes"]):
         raise InputError(f"--prevalence {config.prevalence}: a {description['task']} task has no positive class")
     by = groupings(config.by) if config.by else []
@@ -124,11 +126,32 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     notes += copies_note(copies, len(subject.rows)) + unsure + _notes(run, subject, training, predictions.positive)
     metrics = _metrics(description, subject, config, point, summary, notes)
     metrics |= {"copies": copies} if copies else {}
+    beside = _beside(run, subject, training, predictions, config)
+    metrics |= {**beside, "notes": [*metrics["notes"], *floor.words(beside)]}
     if config.calibrate is not None:
         calibrate.keep(run.root, description)
     folder = _folder(run, config, subject, metrics)
     _write(run, folder, subject, predictions, metrics)
     return {**metrics, "report": str(folder / "report.html")}
+
+
+def _beside(run: Run, subject: Subject, training: Dataset | None, predictions, config: EvaluateConfig) -> dict:
+    """What metadata alone reach on the rows, and of a Run of `--metadata` pixels alone."""
+    from medimg.evaluation.answers import Answers
+
+    found, part = {}, reference_split(run.config["options"])
+    draws = (config.bootstrap, config.seed)
+    # On rows that it was fitted to it would be no floor.
+    if not (training is None or training.is_table or (config.data is None and subject.split in (part, "all"))):
+        names = [column["name"] for column in run.description().get("metadata", {}).get("raw", ())]
+        below = floor.floor(training, part, subject.dataset, subject.rows, predictions, *draws, names)
+        found = {"floor": below} if below else {}
+    if (run.root / PIXELS_ALONE / "model.keras").is_file():
+        twin = Run.load(run.root / PIXELS_ALONE)
+        answers = Answers(twin.model(), twin.description(), config.batch_size)
+        alone = replace(predictions, probabilities=as_written(answers(subject.dataset, subject.rows)))
+        found["pixels_alone"] = floor.ahead(predictions, alone, subject.rows["patient"], *draws)
+    return found
 
 
 def _folder(run: Run, config: EvaluateConfig, subject: Subject, metrics: dict) -> Path:
@@ -157,6 +180,7 @@ def _subject(run: Run, config: EvaluateConfig, description: dict) -> Subject:
         dataset = run.dataset()
     else:
         dataset = Dataset.load(Path(config.data))
+    check_kind(dataset, description)
     order = match_classes(dataset, description["task"], tuple(description["classes"]))
     split = None if config.split == "all" else config.split
     everything, rows = dataset.rows(split), dataset.rows(split, labelled=True)

@@ -70,7 +70,7 @@ class OneVsRest:
         Returns:
             float64 (samples, len(METRICS)), NaN where undefined.
         """
-        auroc, auprc = self._ranked(weights)
+        auroc, auprc = self.ranked(weights)
         sums = weights @ self._columns
         tp, fp, fn, tn, squared = sums[:, :5].T
         total = tp + fp + fn + tn
@@ -114,7 +114,7 @@ class OneVsRest:
         ends = np.append(np.flatnonzero(np.diff(score[order])), len(order) - 1)
         return order, ends, self.truth[order]
 
-    def _ranked(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def ranked(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """AUROC and average precision of every sample, each float64 (samples,)."""
         if self.truth.all() or not self.truth.any():
             undefined = np.full(len(weights), np.nan)

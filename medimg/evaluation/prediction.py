@@ -9,7 +9,8 @@ import pandas as pd
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.calibrator import activation, calibrated
-from medimg.pipeline.batches import batches
+from medimg.evaluation.classes import check_kind
+from medimg.pipeline.batches import batches, with_columns
 from medimg.pipeline.pixels import PixelCache
 from medimg.tables.preprocessing import Preprocessing
 
@@ -58,13 +59,6 @@ def predict(
     return predict_rows(model, rows, description, dataset.root, batch_size, progress)
 
 
-def check_kind(dataset: Dataset, description: dict) -> None:
-    """Refuse images for a model of a table, and the reverse."""
-    if ("preprocessing" in description) != dataset.is_table:
-        have, needs = ("rows of a table", "images") if dataset.is_table else ("images", "a table")
-        raise InputError(f"{dataset.root}: holds {have}; this model needs {needs}")
-
-
 def predict_rows(
     model,
     rows: pd.DataFrame,
@@ -109,8 +103,12 @@ def logits_of(
 
 def _of_images(model, root: Path, rows: pd.DataFrame, description: dict, batch_size: int):
     size, channels = description["image_size"], description["channels"]
+    columns = None
+    if "metadata" in description:
+        columns = Preprocessing.from_dict(description["metadata"]).transform(rows)
     cache = PixelCache.in_memory([root / image for image in rows["image"]], size, channels)
-    return [model(pixels, training=False).numpy() for pixels in batches(cache, batch_size)]
+    given = with_columns(batches(cache, batch_size), columns, batch_size)
+    return [model(inputs, training=False).numpy() for inputs in given]
 
 
 def _of_columns(model, root: Path, rows: pd.DataFrame, description: dict, batch_size: int):

@@ -46,7 +46,16 @@ _ACTIVATION = """
 _ACTIVATIONS = frozenset(_ACTIVATION.split())
 # (module, class_name, registered_name): a registered name decides over the other two, so all three must be known.
 _MODELS = {("keras.src.engine.functional", "Functional", "Functional"), ("keras", "Sequential", None)}
-_OWN = {("medimg.models.preprocessing", name, f"medimg>{name}") for name in ("Preprocessing", "ColourWhitening")}
+_OWN = {
+    (f"medimg.models.{module}", name, f"medimg>{name}")
+    for module, names in {
+        "preprocessing": "Preprocessing ColourWhitening",
+        "resizing": "AtSize",
+        "attention": "ChannelPool",
+        "ensemble": "SoftVote",
+    }.items()
+    for name in names.split()
+}
 ALLOWED = _MODELS | _OWN | {(module, name, None) for module, names in _KERAS.items() for name in names.split()}
 # Layers that are made of `x / 255` and the like name any function of TensorFlow, writing files among them: these alone.
 _OPERATION = ("keras.src.layers.core.tf_op_layer", "TFOpLambda", "TFOpLambda")

@@ -5,7 +5,7 @@ import re
 import tensorflow as tf
 
 from medimg.errors import InputError
-from medimg.models.head import HEAD
+from medimg.models.head import is_head
 from medimg.models.registry import family
 
 
@@ -14,7 +14,7 @@ def blocks(model: tf.keras.Model) -> list[list[tf.keras.layers.Layer]]:
     pattern = re.compile(family(model.name).block)
     grouped, current = [[]], None
     for layer in model.layers:
-        if layer.name in HEAD:
+        if is_head(layer.name):
             continue
         match = pattern.match(layer.name)
         if match and match.groups() != current:
@@ -47,5 +47,5 @@ def freeze(model: tf.keras.Model, lower: int | None) -> None:
             norm = isinstance(layer, tf.keras.layers.BatchNormalization)
             fixed = isinstance(layer, tf.keras.layers.Normalization) or layer.name == "preprocessing"
             layer.trainable = not (fixed or number < frozen or (norm and frozen > 0))
-    for name in HEAD:
-        model.get_layer(name).trainable = True
+    for layer in model.layers:
+        layer.trainable = layer.trainable or is_head(layer.name)

@@ -3,11 +3,11 @@
 import tensorflow as tf
 
 from medimg.errors import InputError
-from medimg.models import baseline_cnn
+from medimg.models import alexnet, baseline_cnn
 from medimg.models.group_norm import with_group_norm
 from medimg.models.head import with_head
 from medimg.models.preprocessing import ColourWhitening, Preprocessing
-from medimg.models.registry import Family, family, parse_arguments
+from medimg.models.registry import OF_EVERY_MODEL, Family, family, parse_arguments
 from medimg.pipeline.whitening import Whitening
 
 # Of BatchNorm's moving averages. Keras' 0.99 and 0.999 are for ImageNet's many steps: after the few hundred of a
@@ -28,6 +28,7 @@ def build(
     dropout: float = 0.2,
     model_arg: dict | None = None,
     normalize: Whitening | None = None,
+    columns: int = 0,
 ) -> tf.keras.Model:
     """Build a classifier: raw pixels 0..255 float32 (B, S, S, C) in, logits (B, classes) out.
 
@@ -40,8 +41,10 @@ def build(
         norm: `batch`, or `group`: every BatchNormalization becomes a GroupNormalization.
         dropout: before the last layer.
         model_arg: arguments of the model's own, e.g. {"alpha": 0.35}.
-        normalize: whitens the colours in the place of the backbone's usual scaling; `ColourWhitening` says what
-            ImageNet weights lose by it. Not part of `weights`: a Run's weights fit only with the Run's whitening.
+        normalize: what becomes of colours: whitened in the place of the backbone's usual scaling (`ColourWhitening`
+            says what ImageNet weights lose by it), brought to the mean and spread of ImageNet's channels, or made grey,
+            before it. Not part of `weights`: a Run's weights fit only with the Run's whitening.
+        columns: F of a table, float32 (B, F), that are a second input; 0: there is none.
 
     Raises:
         InputError: unknown model or argument, image too small, weights that don't fit, or a whitening of another
@@ -51,24 +54,25 @@ def build(
 
     chosen = family(name)
     arguments = parse_arguments(chosen, model_arg or {})
-    pool = arguments.pop("pool", "avg")
+    pool, attention = (arguments.pop(name, usual[0]) for name, usual in OF_EVERY_MODEL.items())
     _check_size(chosen, arguments, image_size)
     wanted = None if weights in (None, "none") else str(weights)
     if wanted == "imagenet" and not chosen.imagenet:
         raise InputError(f"--weights imagenet: {name} has no ImageNet weights; use --weights none")
     pixels = tf.keras.Input((image_size, image_size, channels), name="pixels")
     if chosen.application is None:
-        prepared = _preprocessing(chosen, channels, channels, normalize)(pixels)
-        features = baseline_cnn.backbone(prepared, **arguments)
+        prepared = _prepared(pixels, chosen, channels, normalize)
+        own = alexnet if name == "alexnet" else baseline_cnn
+        features = own.backbone(prepared, **arguments, **(chosen.fixed or {}))
     else:
-        prepared = _preprocessing(chosen, channels, 3, normalize)(pixels)
+        prepared = _prepared(pixels, chosen, 3, normalize)
         application = _application(chosen, prepared, image_size, arguments, wanted)
         features = application.output
         if wanted and wanted != "imagenet":
             loading.load_backbone(application, wanted, chosen.name)
         if wanted != "imagenet":
             neutralise_normalization(application)
-    model = with_head(pixels, features, classes, dropout, pool, chosen.name)
+    model = with_head(pixels, features, classes, dropout, pool, chosen.name, attention.replace("none", ""), columns)
     for layer in model.layers:
         if isinstance(layer, tf.keras.layers.BatchNormalization):
             layer.momentum = MOMENTUM
@@ -81,20 +85,24 @@ def build(
     return model
 
 
-def _preprocessing(
-    chosen: Family, channels: int, backbone_channels: int, normalize: Whitening | None
-) -> tf.keras.layers.Layer:
-    """The first layer, from C channels to those of the backbone."""
+def _prepared(pixels, chosen: Family, wanted: int, normalize: Whitening | None):
+    """The first layers, from C channels to those that are wanted."""
+    usual = Preprocessing(chosen.mode, wanted, name="preprocessing")
     if normalize is None:
-        return Preprocessing(chosen.mode, backbone_channels, name="preprocessing")
+        return usual(pixels)
+    channels = pixels.shape[-1]
     if len(normalize.mean) != channels:
         raise InputError(
-            f"--normalize pca: the whitening is of {len(normalize.mean)} channels, the images have {channels}; "
-            "use the same --channels"
+            f"--normalize {normalize.method}: is of {len(normalize.mean)} channels, the images have {channels}; use "
+            "the same --channels"
         )
-    # Our own network has no input that it is used to.
-    mode = chosen.mode if chosen.application else None
-    return ColourWhitening(normalize.mean, normalize.matrix, backbone_channels, mode, name="preprocessing")
+    colours = (normalize.mean, normalize.matrix, wanted)
+    # Our own networks have no input that they are used to.
+    if normalize.method == "pca" or (normalize.method == "standard" and not chosen.application):
+        mode = chosen.mode if chosen.application else None
+        return ColourWhitening(*colours, mode, name="preprocessing")(pixels)
+    mode = "none" if normalize.method == "standard" else None
+    return usual(ColourWhitening(*colours, mode, name="colours")(pixels))
 
 
 def _check_size(chosen: Family, arguments: dict, image_size: int) -> None:

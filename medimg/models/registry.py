@@ -1,10 +1,11 @@
 """Every model that `--model` names: its builder, preprocessing, smallest image and block boundaries."""
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from medimg.errors import InputError
+from medimg.models.attention import KINDS
+from medimg.style.words import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Family:
         arguments: what `--model-arg` may set, with its type.
         fixed: arguments that we set ourselves.
         imagenet: whether Keras offers ImageNet weights.
+        native_size: side of the images that the family's ImageNet weights were learnt from.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Family:
     arguments: dict[str, Callable] | None = None
     fixed: dict | None = None
     imagenet: bool = True
+    native_size: int = 224
 
 
 _EFFICIENTNET_BLOCK = r"^block(\d+)([a-z])"
@@ -39,9 +42,23 @@ FAMILIES = {
     family.name: family
     for family in (
         Family("baseline_cnn", None, "symmetric", 16, r"^stage(\d+)_", {"width": int, "stages": int}, imagenet=False),
+        Family(
+            "attention_cnn",
+            None,
+            "symmetric",
+            16,
+            r"^stage(\d+)_",
+            {"width": int, "stages": int},
+            {"attention": "cbam"},
+            imagenet=False,
+        ),
+        Family("alexnet", None, "symmetric", 32, r"^stage(\d+)_", imagenet=False),
         Family("resnet50", "ResNet50", "caffe", 32, r"^conv(\d)_block(\d+)"),
         # Keras' EfficientNets scale inside; see `build.neutralise_normalization`.
-        *(Family(f"efficientnet_b{i}", f"EfficientNetB{i}", "none", 32, _EFFICIENTNET_BLOCK) for i in range(5)),
+        *(
+            Family(f"efficientnet_b{i}", f"EfficientNetB{i}", "none", 32, _EFFICIENTNET_BLOCK, native_size=size)
+            for i, size in enumerate((224, 240, 260, 300, 380, 456, 528, 600))
+        ),
         Family(
             "efficientnet_v2_b0",
             "EfficientNetV2B0",
@@ -52,11 +69,18 @@ FAMILIES = {
         ),
         Family("vgg16", "VGG16", "caffe", 32, r"^block(\d)_"),
         Family("vgg19", "VGG19", "caffe", 32, r"^block(\d)_"),
-        Family("inception_v3", "InceptionV3", "symmetric", 75, r"^mixed(\d+)$"),
+        Family("inception_v3", "InceptionV3", "symmetric", 75, r"^mixed(\d+)$", native_size=299),
         Family("densenet121", "DenseNet121", "torch", 32, r"^conv(\d)_block(\d+)"),
         Family("mobilenet", "MobileNet", "symmetric", 32, r"^conv_dw_(\d+)", {"alpha": float}),
         Family("mobilenet_v2", "MobileNetV2", "symmetric", 32, r"^block_(\d+)", {"alpha": float}),
     )
+}
+
+# Models of tables: what `--model-arg` may set, with type and default. The penalty is that of scikit-learn's C = 1 at a
+# few hundred rows.
+ARGUMENTS: dict[str, dict[str, tuple[Callable, float]]] = {
+    "logistic": {"l2": (float, 1e-3)},
+    "mlp": {"width": (int, 64), "layers": (int, 2), "l2": (float, 1e-3)},
 }
 
 
@@ -67,16 +91,12 @@ def family(name: str) -> Family:
         InputError: no such model; names the nearest and all that exist.
     """
     if name not in FAMILIES:
-        near = difflib.get_close_matches(name.lower().replace("-", "_"), FAMILIES, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise InputError(f"--model {name}: not known{hint} Known are {', '.join(FAMILIES)}")
+        raise InputError(f"--model {name}: not known{did_you_mean(name, FAMILIES)}; known are {', '.join(FAMILIES)}")
     return FAMILIES[name]
 
 
-def _pool(value: str) -> str:
-    if value not in ("avg", "max"):
-        raise ValueError(value)
-    return value
+# Arguments of every model: what each may be, its usual value first.
+OF_EVERY_MODEL = {"pool": ("avg", "max"), "attention": ("none", *KINDS)}
 
 
 def parse_arguments(chosen: Family, given: dict) -> dict:
@@ -85,17 +105,21 @@ def parse_arguments(chosen: Family, given: dict) -> dict:
     Raises:
         InputError: the model has no such argument or the value is not of its type.
     """
-    known = {**(chosen.arguments or {}), "pool": _pool}
+    known = chosen.arguments or {}
     parsed = {}
     for key, value in given.items():
+        if key in OF_EVERY_MODEL:
+            if value not in OF_EVERY_MODEL[key]:
+                raise InputError(f"--model-arg {key}={value}: must be {' or '.join(OF_EVERY_MODEL[key])}")
+            parsed[key] = value
+            continue
         if key not in known:
-            offers = ", ".join(known) or "none"
+            offers = ", ".join((*known, *OF_EVERY_MODEL))
             raise InputError(f"--model-arg {key}: {chosen.name} has no such argument (it has {offers})")
         try:
             parsed[key] = known[key](value)
         except ValueError:
-            words = "avg or max" if key == "pool" else known[key].__name__
-            raise InputError(f"--model-arg {key}={value}: must be {words}") from None
-        if key != "pool" and parsed[key] <= 0:
+            raise InputError(f"--model-arg {key}={value}: must be {known[key].__name__}") from None
+        if parsed[key] <= 0:
             raise InputError(f"--model-arg {key}={value}: must be more than 0")
     return parsed

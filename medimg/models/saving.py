@@ -8,7 +8,10 @@ from medimg import atomic
 from medimg.errors import InputError
 from medimg.models import (
     amounts,
-    preprocessing,  # noqa: F401  registers the layer that saved models begin with
+    attention,  # noqa: F401  these register the layers of our own that saved models have
+    ensemble,  # noqa: F401
+    preprocessing,  # noqa: F401
+    resizing,  # noqa: F401
 )
 from medimg.models.allowed import check_file
 from medimg.untrusted.printable import printable

@@ -1,17 +1,10 @@
 """Models of tables: preprocessed columns float32 (B, F) in, logits (B, classes) out."""
 
-from collections.abc import Callable
-
 import tensorflow as tf
 
 from medimg.errors import InputError
 from medimg.models.head import DROPOUT, LOGITS
-
-# What `--model-arg` may set, with type and default. The penalty is that of scikit-learn's C = 1 at a few hundred rows.
-ARGUMENTS: dict[str, dict[str, tuple[Callable, float]]] = {
-    "logistic": {"l2": (float, 1e-3)},
-    "mlp": {"width": (int, 64), "layers": (int, 2), "l2": (float, 1e-3)},
-}
+from medimg.models.registry import ARGUMENTS
 
 
 def check(name: str) -> None:

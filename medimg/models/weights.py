@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from medimg.errors import InputError
 from medimg.models import hdf5
-from medimg.models.head import HEAD
+from medimg.models.head import is_head
 from medimg.untrusted.printable import printable
 from medimg.untrusted.yaml_file import read_yaml
 
@@ -50,8 +50,8 @@ def load_backbone(model: tf.keras.Model, weights: str, name: str) -> None:
     Raises:
         InputError: not a weights file, or the first layer whose shapes differ, named on both sides.
     """
-    given = [entry for entry in _read(weights) if entry[0] not in HEAD]
-    wanted = [layer for layer in model.layers if layer.weights and layer.name not in HEAD]
+    given = [entry for entry in _read(weights) if not is_head(entry[0])]
+    wanted = [layer for layer in model.layers if layer.weights and not is_head(layer.name)]
     for layer, (source, arrays) in zip(wanted, given, strict=False):
         have = [tuple(array.shape) for array in arrays]
         need = [tuple(variable.shape) for variable in layer.weights]
@@ -73,9 +73,10 @@ def load_backbone(model: tf.keras.Model, weights: str, name: str) -> None:
 
 
 def load_head(model: tf.keras.Model, weights: str) -> None:
-    """Take the last layer over from a Run too when it has the same shape (the same number of classes)."""
+    """Take the head's layers over from a Run too where they have the same shape (the same number of classes)."""
+    head = {layer.name: layer for layer in model.layers if is_head(layer.name)}
     for source, arrays in _read(weights):
-        layer = model.get_layer(source) if source in HEAD else None
+        layer = head.get(source)
         if layer is not None and [a.shape for a in arrays] == [tuple(v.shape) for v in layer.weights]:
             layer.set_weights(arrays)
 

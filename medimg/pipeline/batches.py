@@ -1,6 +1,6 @@
 """Batches of cached pixels, for training in a seeded order and for prediction in the Dataset's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -38,6 +38,13 @@ def batches(cache: PixelCache, batch_size: int):
     return steady(starts.map(fetch, num_parallel_calls=2).prefetch(2))
 
 
+def with_columns(pixels, columns: np.ndarray | None, batch_size: int) -> Iterator[list]:
+    """Inputs of a model, batch by batch: pixels, and the same rows' columns (N, F) where it takes them."""
+    for number, batch in enumerate(pixels):
+        beside = [] if columns is None else [columns[number * batch_size : (number + 1) * batch_size]]
+        yield [batch, *beside]
+
+
 def training_batches(
     cache: PixelCache,
     targets: np.ndarray,
@@ -46,6 +53,7 @@ def training_batches(
     epochs: tuple[int, int],
     sample_weights: np.ndarray | None = None,
     augmentation=None,
+    columns: np.ndarray | None = None,
 ):
     """tf.data of (pixels, targets[, sample weights]) over several epochs, one iterator for all of them.
 
@@ -57,6 +65,7 @@ def training_batches(
         epochs: first and one past the last.
         sample_weights: float32 (N,) or None.
         augmentation: `medimg.pipeline.augmentation.Augmentation` or None.
+        columns: float32 (N, F), which then come with the pixels; or None.
     """
     import tensorflow as tf
 
@@ -68,11 +77,13 @@ def training_batches(
 
     # The labels live in the graph; only pixels come through Python, once per batch.
     all_targets = tf.constant(targets)
+    all_columns = None if columns is None else tf.constant(columns)
     all_weights = None if sample_weights is None else tf.constant(sample_weights, tf.float32)
 
     def fetch(epoch, chosen):
         pixels = training_pixels(cache, epoch, chosen, augmentation)
-        batch = (pixels, tf.gather(all_targets, chosen))
+        given = pixels if all_columns is None else (pixels, tf.gather(all_columns, chosen))
+        batch = (given, tf.gather(all_targets, chosen))
         return batch if all_weights is None else (*batch, tf.gather(all_weights, chosen))
 
     epochs_in_turn = tf.data.Dataset.range(*epochs).flat_map(one_epoch)

@@ -1,4 +1,7 @@
-"""Colour whitening of images by principal components, from sums over pixels that can be added up across sites."""
+"""Colours of images whitened by principal components, standardised or made grey, by one linear map of each pixel.
+
+What is learnt comes from sums over pixels that can be added up across sites.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,6 +16,8 @@ from medimg.pipeline.pixels import PixelCache, as_pixels
 # images stored as RGB; dividing by its deviation would make an image of it.
 EIGENVALUE_FLOOR = 1.0
 _IMAGES = 32  # decoded at once
+# Of --normalize, those that are learnt from the training images.
+LEARNT = ("standard", "pca")
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,20 +66,25 @@ class Whitening:
 
     Attributes:
         mean: (C,), in 0..255.
-        matrix: (C, C); row i gives the i-th principal component, the one of the largest variance first.
+        matrix: (C, C); row i gives the i-th principal component, the one of the largest variance first; of another
+            method the i-th channel.
+        method: of `--normalize`: `pca`, `standard` or `grayscale`.
     """
 
     mean: tuple[float, ...]
     matrix: tuple[tuple[float, ...], ...]
+    method: str = "pca"
 
     @classmethod
     def from_dict(cls, values: dict) -> "Whitening":
         """The inverse of `to_dict`."""
-        return cls(tuple(values["mean"]), tuple(tuple(row) for row in values["matrix"]))
+        return cls(tuple(values["mean"]), tuple(map(tuple, values["matrix"])), values.get("method", "pca"))
 
     def to_dict(self) -> dict:
         """Plain values for JSON."""
-        return {"mean": list(self.mean), "matrix": [list(row) for row in self.matrix]}
+        # Models from before there were other methods name none.
+        named = {} if self.method == "pca" else {"method": self.method}
+        return {**named, "mean": list(self.mean), "matrix": [list(row) for row in self.matrix]}
 
     def apply(self, pixels: np.ndarray) -> np.ndarray:
         """Whiten pixels (..., C) in 0..255: float64 of the same shape."""
@@ -123,8 +133,14 @@ def image_sums(
     return pixel_sums(batches()) or PixelSums.none(channels)
 
 
-def whitening(sums: PixelSums) -> Whitening:
-    """PCA whitening: the covariance of what it gives is the identity.
+def grayscale(channels: int) -> Whitening:
+    """Every channel becomes the brightness (ITU-R BT.601)."""
+    luma = (0.299, 0.587, 0.114) if channels == 3 else (1.0,)
+    return Whitening((0.0,) * channels, (luma,) * channels, "grayscale")
+
+
+def whitening(sums: PixelSums, method: str = "pca") -> Whitening:
+    """PCA whitening: the covariance of what it gives is the identity; by `standard` each channel's variance is 1.
 
     Two things are settled here that the covariance leaves open. A component whose variance is below EIGENVALUE_FLOOR
     is divided by the root of the floor: it stays as small as it is. And of a component and its negative, the one is
@@ -133,12 +149,17 @@ def whitening(sums: PixelSums) -> Whitening:
 
     Args:
         sums: over all training images.
+        method: of LEARNT.
 
     Raises:
         InputError: there is no pixel.
     """
     if sums.count < 1:
-        raise InputError("--normalize pca: there are no training images to take the colours from")
+        raise InputError(f"--normalize {method}: there are no training images to take the colours from")
+    if method == "standard":
+        deviations = np.sqrt(np.maximum(np.diag(sums.covariance), EIGENVALUE_FLOOR))
+        rows = [tuple(row) for row in np.diag(1.0 / deviations).tolist()]
+        return Whitening(tuple(sums.mean.tolist()), tuple(rows), method)
     variances, components = np.linalg.eigh(sums.covariance)
     rows = []
     for variance, component in zip(variances[::-1], components.T[::-1], strict=True):

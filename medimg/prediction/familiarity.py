@@ -34,7 +34,7 @@ _LEAST_VARIANCE = 1e-6
 
 # Rows of the Run's Dataset -> batches of them, and inputs -> (features (B, F), logits).
 Batches = Callable[[Dataset, pd.DataFrame], Iterable[Batch]]
-Forward = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+Forward = Callable[[list[np.ndarray]], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def _some(rows: pd.DataFrame) -> pd.DataFrame:
 def _seen(dataset: Dataset, rows: pd.DataFrame, forward: Forward, batches: Batches) -> tuple[np.ndarray, list[Form]]:
     features, forms = [np.zeros((0, 0), np.float32)], []
     for batch in batches(dataset, rows):
-        if len(batch.inputs):
+        if batch.inputs and len(batch.inputs[0]):
             features.append(forward(batch.inputs)[0])
         forms += batch.forms
     return np.concatenate(features[1:] or features), forms

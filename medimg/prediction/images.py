@@ -17,6 +17,7 @@ from medimg.preparation.decoding import as_prepared, in_threads, prepared_size
 from medimg.privacy.ledger import is_private
 from medimg.run import Run
 from medimg.sources.dicom_images import Look, read_view
+from medimg.tables.preprocessing import Preprocessing
 from medimg.untrusted.image_size import MEGAPIXELS
 
 # Largest value of 12 bits: what detectors and DICOM store in 16-bit files.
@@ -48,14 +49,15 @@ class Batch:
 
     Attributes:
         names: (B,).
-        inputs: float32 (G, ...), what the model takes, of the G that can be used.
+        inputs: float32 (G, ...) each, what the model takes, of the G that can be used: of images pixels, and columns
+            where it takes them; of a table its columns.
         forms: (G,), of images.
         broken: (B,), why it can't be used; '' for the G that can.
         warnings: (B,).
     """
 
     names: list[str]
-    inputs: np.ndarray
+    inputs: list[np.ndarray]
     forms: list[Form]
     broken: list[str]
     warnings: list[list[str]]
@@ -72,6 +74,7 @@ class Reader:
         protected: `pixel_hash` of images that are left out.
         white: what was made white of the training images (`as_prepared`).
         look: how DICOM files are looked at, as those of training were.
+        columns: what the model makes of the columns that it takes beside pixels; None: it takes none.
     """
 
     image_size: int
@@ -81,25 +84,25 @@ class Reader:
     protected: frozenset[str] = frozenset()
     white: int | None = None
     look: Look = Look()
+    columns: Preprocessing | None = None
 
     def batches(self, images: Iterable[Image], batch_size: int) -> Iterator[Batch]:
         """Decoded in threads, two batches ahead."""
         loaded = in_threads(self._load, images, os.cpu_count() or 1, 2 * batch_size)
         while some := list(islice(loaded, batch_size)):
-            names, pixels, forms, broken = zip(*some, strict=True)
-            good = [image for image in pixels if image is not None]
-            shape = (0, self.image_size, self.image_size, self.channels)
-            inputs = np.stack(good) if good else np.zeros(shape, np.float32)
+            names, given, forms, broken = zip(*some, strict=True)
+            good = [inputs for inputs in given if inputs is not None]
+            inputs = [np.stack(each) for each in zip(*good, strict=True)]
             yield Batch(list(names), inputs, [f for f in forms if f], list(broken), [[] for _ in names])
 
-    def _load(self, image: Image) -> tuple[str, np.ndarray | None, Form | None, str]:
+    def _load(self, image: Image) -> tuple[str, list[np.ndarray] | None, Form | None, str]:
         try:
             return image.name, *self.read(image), ""
         except InputError as error:
             return image.name, None, None, _reason(str(error), image)
 
-    def read(self, image: Image) -> tuple[np.ndarray, Form]:
-        """float32 (S, S, C) as the model takes it.
+    def read(self, image: Image) -> tuple[list[np.ndarray], Form]:
+        """float32 (S, S, C) as the model takes it, and (F,) of its columns where it takes any.
 
         Raises:
             InputError: it can't be used.
@@ -123,7 +126,8 @@ class Reader:
             width = height = 0
         deep = decoded.dtype == np.uint16
         form = Form(width, height, prepared.ndim == 3, deep, deep and int(decoded.max()) <= TWELVE_BITS)
-        return as_pixels(at_model_size(prepared, self.image_size, self.channels)), form
+        beside = [] if self.columns is None else list(self.columns.transform(image.columns))
+        return [as_pixels(at_model_size(prepared, self.image_size, self.channels)), *beside], form
 
 
 def reader_of(
@@ -134,7 +138,8 @@ def reader_of(
 ) -> Reader:
     """As a Run of this description and Dataset, None where it is not on this machine, reads images."""
     form = (description["image_size"], description["channels"], prepared_size(description, dataset))
-    return Reader(*form, max_megapixels, protected, description.get("white"), look_of(description))
+    columns = Preprocessing.from_dict(description["metadata"]) if "metadata" in description else None
+    return Reader(*form, max_megapixels, protected, description.get("white"), look_of(description), columns)
 
 
 def _reason(text: str, image: Image) -> str:

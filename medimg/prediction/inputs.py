@@ -2,9 +2,11 @@
 
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+
+import pandas as pd
 
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
@@ -13,6 +15,7 @@ from medimg.sources.base import NOT_AN_IMAGE, files_below
 from medimg.sources.dicom_files import DicomFile, find, is_dicom, read_header
 from medimg.sources.dicom_images import Look, View, views
 from medimg.style.words import listed
+from medimg.tables.raw import require_columns
 from medimg.tables.reading import open_table
 from medimg.untrusted.inside import Folder
 
@@ -30,6 +33,7 @@ class Image:
         is_prepared: it is of a Dataset; any other file is first brought into the form that a Dataset would hold.
         why: it can't be used, and why.
         view: it is of DICOM files, and which of them.
+        columns: what the Dataset or the CSV says of it beside pixels, where the model takes such columns.
     """
 
     name: str
@@ -37,6 +41,7 @@ class Image:
     is_prepared: bool = False
     why: str = ""
     view: View | None = None
+    columns: pd.DataFrame | None = None
 
 
 def existing(paths: tuple[str, ...]) -> list[Path]:
@@ -57,13 +62,16 @@ def is_dataset(path: Path) -> bool:
     return (path / "dataset.yaml").is_file()
 
 
-def images_of(paths: list[Path], column: str | None, look: Look = _LOOK) -> tuple[list[Image], list[str]]:
+def images_of(
+    paths: list[Path], column: str | None, look: Look = _LOOK, beside: tuple[str, ...] = ()
+) -> tuple[list[Image], list[str]]:
     """The images of files, folders, Datasets and CSVs of paths, in this order.
 
     Args:
         paths: that exist.
         column: of the CSVs' paths, None: `image`.
         look: which slices of DICOM files, which are put together into volumes where they are given one after another.
+        beside: columns that the model takes beside pixels.
 
     Returns:
         The images, and sentences on files that are left out.
@@ -73,21 +81,32 @@ def images_of(paths: list[Path], column: str | None, look: Look = _LOOK) -> tupl
     """
     images, notes = [], []
     for are_dicom, group in groupby(paths, holds_dicom):
+        some = list(group)
+        for path in some:
+            _check_columns(path, beside)
         if are_dicom:
-            images += dicom_images([file for path in group for file in find(path)[0]], look)
+            images += dicom_images([file for path in some for file in find(path)[0]], look)
             continue
-        for path in group:
-            more, told = _of_path(path, column, look)
+        for path in some:
+            more, told = _of_path(path, column, look, beside)
             images, notes = images + more, notes + told
     if column and not any(path.is_file() and path.suffix.lower() in TABLES for path in paths):
         raise InputError(f"--image-column {column}: no PATH is a CSV of paths; leave it out")
     return images, notes
 
 
-def _of_path(path: Path, column: str | None, look: Look) -> tuple[list[Image], list[str]]:
+def _check_columns(path: Path, beside: tuple[str, ...]) -> None:
+    is_table = path.is_file() and path.suffix.lower() in TABLES
+    if beside and not is_table and not is_dataset(path):
+        raise InputError(
+            f"{path}: the model takes {listed(beside, 12)} beside pixels: give a CSV of paths and columns, or a Dataset"
+        )
+
+
+def _of_path(path: Path, column: str | None, look: Look, beside: tuple[str, ...]) -> tuple[list[Image], list[str]]:
     images, notes = [], []
     if is_dataset(path):
-        images += _of_dataset(Dataset.load(path))
+        images += of_dataset(Dataset.load(path), beside)
     elif path.is_dir():
         found, others = files_below(path)
         dicom = [
@@ -103,7 +122,7 @@ def _of_path(path: Path, column: str | None, look: Look) -> tuple[list[Image], l
             names = listed(file.relative_to(path).as_posix() for file, _ in others)
             notes.append(f"{path}: {len(others)} left out, hidden or no images by their extension: {names}")
     elif path.suffix.lower() in TABLES:
-        images += _of_table(path, column or "image", look)
+        images += _of_table(path, column or "image", look, beside)
     else:
         images.append(Image(str(path), path))
     return images, notes
@@ -134,13 +153,27 @@ def _name(file: DicomFile) -> str:
     return f"{file.path}/{file.member}" if file.member else str(file.path)
 
 
-def _of_dataset(dataset: Dataset) -> list[Image]:
+def of_dataset(dataset: Dataset, beside: tuple[str, ...] = (), rows: pd.DataFrame | None = None) -> Iterator[Image]:
+    """The images of some rows of a Dataset (None: all), with the columns that the model takes beside pixels."""
     if dataset.is_table:
         raise InputError(f"{dataset.root}: holds rows of a table; this model needs images")
-    return [Image(name, dataset.root / name, True) for name in dataset.manifest["image"]]
+    rows = dataset.manifest if rows is None else rows
+    for place, name in enumerate(rows["image"]):
+        columns = _columns(rows, place, beside, f"{dataset.root}/manifest.csv")
+        yield Image(name, dataset.root / name, True, columns=columns)
 
 
-def _of_table(path: Path, column: str, look: Look) -> Iterator[Image]:
+def _columns(rows: pd.DataFrame, place: int, beside: tuple[str, ...], where: object) -> pd.DataFrame | None:
+    if not beside:
+        return None
+    try:
+        require_columns(rows, list(beside))
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    return rows[list(beside)].iloc[[place]]
+
+
+def _of_table(path: Path, column: str, look: Look, beside: tuple[str, ...]) -> Iterator[Image]:
     """Of a stranger's table files of its own folder alone are read."""
     file, folder = open_table(path), Folder(path.parent)
     if column not in file.names:
@@ -150,11 +183,14 @@ def _of_table(path: Path, column: str, look: Look) -> Iterator[Image]:
         )
     place, row = file.names.index(column), file.first_row
     for block in file.blocks():
-        for cell in block[place].to_pylist():
+        rows = pd.DataFrame({name: block[i].to_pylist() for i, name in enumerate(file.names) if name in beside})
+        for i, cell in enumerate(block[place].to_pylist()):
             name = str(cell).strip()
             why = folder.outside(name) if name else f"row {row} of {path.name}: {column} is empty"
+            columns = _columns(rows, i, beside, path)
             if not why and holds_dicom(path.parent / name):
-                yield from dicom_images(find(path.parent / name)[0], look)
+                found = dicom_images(find(path.parent / name)[0], look)
+                yield from (replace(image, columns=columns) for image in found)
             else:
-                yield Image(name, path.parent / name, why=why)
+                yield Image(name, path.parent / name, why=why, columns=columns)
             row += 1

@@ -18,18 +18,19 @@ from medimg.errors import InputError
 from medimg.evaluation.evaluate import training_data
 from medimg.evaluation.prediction import probabilities
 from medimg.evaluation.predictions import as_written
+from medimg.options import of_data
 from medimg.prediction import tables
 from medimg.prediction.decision import Decision, decision_of
 from medimg.prediction.familiarity import Familiarity, Forward, familiarity
-from medimg.prediction.images import Batch, look_of, protected_images, reader_of
-from medimg.prediction.inputs import Image, existing, images_of
+from medimg.prediction.images import Batch, protected_images, reader_of
+from medimg.prediction.inputs import existing, images_of, of_dataset
 from medimg.privacy.ledger import is_private
 from medimg.run import Run
 from medimg.tables.preprocessing import Preprocessing
 from medimg.untrusted.csv_cells import quoted
 
-# Of some images: their rows' numbers in the CSV, names, pixels, probabilities, and the classes that they are called.
-SaveMaps = Callable[[list[int], list[str], np.ndarray, np.ndarray, np.ndarray], None]
+# Of some images: their rows' numbers in the CSV, names, inputs, probabilities, and the classes that they are called.
+SaveMaps = Callable[[list[int], list[str], list[np.ndarray], np.ndarray, np.ndarray], None]
 
 
 @dataclass
@@ -95,6 +96,7 @@ def predict(
         InputError: a path, an option or the Run can't be used, or `out` is there already.
     """
     description, found = run.description(), existing(paths)
+    config.require_effect(of_data("preprocessing" in description))
     folder = out.with_name(f"{out.stem}-maps") if config.save_maps else None
     _require_free(out, folder, overwrite)
     dataset = training_data(run)
@@ -121,10 +123,12 @@ def forward_of(model) -> Forward:
     """From inputs to what the last layer is given and to logits: one graph for any batch size."""
     import tensorflow as tf
 
-    both = tf.keras.Model(model.input, [model.layers[-1].input, model.output])
-    shape = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
-    graph = tf.function(lambda inputs: both(inputs, training=False), input_signature=[shape])
-    return lambda inputs: tuple(each.numpy() for each in graph(inputs))
+    from medimg.models.ensemble import features_of
+
+    both = tf.keras.Model(model.input, [features_of(model), model.output])
+    given = [tf.TensorSpec((None, *one.shape[1:]), tf.float32) for one in model.inputs]
+    graph = tf.function(lambda *inputs: both(list(inputs), training=False), input_signature=given)
+    return lambda inputs: tuple(each.numpy() for each in graph(*inputs))
 
 
 def _answered(
@@ -156,21 +160,18 @@ def _answered(
 
 
 def _images(run: Run, description: dict, paths: list[Path], config: PredictConfig, dataset: Dataset | None) -> Input:
-    images, notes = images_of(paths, config.image_column, look_of(description))
     reader = reader_of(description, dataset, config.max_megapixels)
+    beside = reader.columns.inputs if reader.columns else ()
+    images, notes = images_of(paths, config.image_column, reader.look, beside)
     own = replace(reader, protected=protected_images(run))
 
-    def of_dataset(data: Dataset, rows: pd.DataFrame) -> Iterable[Batch]:
-        named = (Image(name, data.root / name, True) for name in rows["image"])
-        return reader.batches(named, config.batch_size)
+    def read(data: Dataset, rows: pd.DataFrame) -> Iterable[Batch]:
+        return reader.batches(of_dataset(data, beside, rows), config.batch_size)
 
-    return Input(len(images), own.batches(images, config.batch_size), of_dataset, notes)
+    return Input(len(images), own.batches(images, config.batch_size), read, notes)
 
 
 def _table(run: Run, description: dict, paths: list[Path], config: PredictConfig, dataset: Dataset | None) -> Input:
-    for given, name in ((config.save_maps, "--save-maps"), (config.image_column, "--image-column")):
-        if given:
-            raise InputError(f"{name}: is for images, the Run is of a table; leave it out")
     preprocessing = Preprocessing.from_dict(description["preprocessing"])
     found = tables.tables_of(paths, preprocessing)
 

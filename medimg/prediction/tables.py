@@ -97,7 +97,7 @@ def batches(tables: list[Rows], preprocessing: Preprocessing, protected: frozens
                     warnings[row].append(f"{column.name}: '{told}' is no category of training")
             inputs = preprocessing.encode(raw)
             hidden = np.array([bool(protected) and row.tobytes() in protected for row in inputs], bool)
-            yield Batch(names, inputs[~hidden], [], [PROTECTED if h else "" for h in hidden], warnings)
+            yield Batch(names, [inputs[~hidden]], [], [PROTECTED if h else "" for h in hidden], warnings)
 
 
 def _of_frame(frame: pd.DataFrame) -> Iterator[tuple[list[str], pd.DataFrame, list[list[str]]]]:

@@ -72,7 +72,7 @@ def prepare(
             "give --image-size N"
         )
     chosen = source_named(source)
-    chosen.refuse_unread([*config.given(), *(phantom.given() if phantom else ())])
+    chosen.refuse_unread([*config.names_given(), *(phantom.names_given() if phantom else ())])
     made_of = identity(source, path, config, phantom)
     extra = {"phantom": phantom} if source == "phantom" else {}
     # Before anything at `out` is touched: a mistyped path must not cost the Dataset that is to be replaced.

@@ -7,6 +7,8 @@ probabilities are `UNREAD`, which no reader of JSON chokes on, as many do on NaN
 import numpy as np
 import tensorflow as tf
 
+from medimg.models.calibration import probabilities_of
+
 UNREAD = -1.0
 
 
@@ -45,7 +47,7 @@ class ServedAnswer(tf.Module):
         logits = tf.cast(self._forward(model_input, training=False), tf.float64)
         probabilities = tf.cast(probabilities_of(logits, self.task, self.calibrator), tf.float32)
         # One row of names per example: TF Serving's row format wants a batch dimension on every output.
-        classes = tf.tile(self.classes[None, :], [tf.shape(model_input)[0], 1])
+        classes = tf.tile(self.classes[None, :], [tf.shape(probabilities)[0], 1])
         label = self._label(probabilities)
         error = tf.fill(tf.shape(label), "") if error is None else error
         read = tf.equal(error, "")
@@ -74,29 +76,3 @@ class ServedAnswer(tf.Module):
             return tf.strings.reduce_join(tf.boolean_mask(self.classes, row >= self.thresholds), separator="|")
 
         return tf.map_fn(names, probabilities, fn_output_signature=tf.string)
-
-
-def probabilities_of(logits, task: str, calibrator: dict | None):
-    """`medimg.evaluation.prediction.probabilities` in the graph: float64 (B, classes) in and out."""
-    activation = tf.sigmoid if task == "multilabel" else tf.nn.softmax
-    if calibrator is None:
-        return activation(logits)
-    maps = list(calibrator["classes"].values())
-    if calibrator["method"] == "temperature":
-        return activation(logits / tf.constant([one["temperature"] for one in maps], tf.float64))
-    odds = tf.unstack(logits, num=len(maps), axis=1)
-    if task != "multilabel":
-        others = [tf.stack(odds[:k] + odds[k + 1 :], axis=1) for k in range(len(maps))]
-        odds = [one - tf.reduce_logsumexp(other, axis=1) for one, other in zip(odds, others, strict=True)]
-    each = tf.stack([_mapped(one, to) for one, to in zip(odds, maps, strict=True)], axis=1)
-    return each if task == "multilabel" else each / tf.reduce_sum(each, axis=1, keepdims=True)
-
-
-def _mapped(odds, one: dict):
-    if "slope" in one:
-        return tf.sigmoid(one["slope"] * odds + one["intercept"])
-    x, y = (tf.constant(one[name], tf.float64) for name in ("log_odds", "probability"))
-    odds = tf.clip_by_value(odds, x[0], x[-1])
-    right = tf.clip_by_value(tf.searchsorted(x, odds, side="right"), 1, len(one["log_odds"]) - 1)
-    (x0, x1), (y0, y1) = ((tf.gather(v, right - 1), tf.gather(v, right)) for v in (x, y))
-    return y0 + (y1 - y0) * (odds - x0) / (x1 - x0)

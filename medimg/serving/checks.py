@@ -28,7 +28,8 @@ def checks(served: ServedAnswer, description: dict) -> list[dict]:
     asked = [one for one in drawn if all(np.isfinite(v).all() for v in one.values() if _is_number(v))]
     inputs = {name: [value for one in asked for value in one[name]] for name in asked[0]}
     if "image_bytes" in inputs:
-        inputs["image_bytes"].insert(1, NO_IMAGE)
+        for name, values in inputs.items():
+            values.insert(1, NO_IMAGE if name == "image_bytes" else values[0])
     answer = served.signatures()["serving_default"](**{name: tf.constant(v) for name, v in inputs.items()})
     return [
         {

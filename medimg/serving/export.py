@@ -1,5 +1,6 @@
 """export(): a Run -> `saved_models/NAME/<version>/`, proved against the Run before it gets its name."""
 
+import base64
 import csv
 import io
 import shlex
@@ -24,7 +25,9 @@ from medimg.privacy import ledger
 from medimg.run import Run
 from medimg.serving import check
 from medimg.serving.answer import ServedAnswer
+from medimg.serving.both import ServedBoth
 from medimg.serving.checks import checks
+from medimg.serving.drawn_images import drawn_images
 from medimg.serving.images import Served
 from medimg.serving.model_card import Proof, model_card
 from medimg.serving.parity import parity
@@ -76,7 +79,7 @@ def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, i
     except OSError as error:
         raise atomic.cannot_write(out, error) from error
     try:
-        kind = ServedTable if dataset.is_table else Served
+        kind = ServedBoth if "metadata" in description else ServedTable if dataset.is_table else Served
         served = kind(model, description, thresholds(run, description))
         _save(served, temporary)
         step(2, 4)
@@ -91,7 +94,7 @@ def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, i
         content = {"tolerance": config.tolerance, "requests": checks(served, description)}
         content |= {"dicom": description["dicom"]} if "dicom" in description else {}
         atomic.write_json(temporary / CHECKS, content)
-        if dataset.is_table:
+        if dataset.is_table or "metadata" in description:
             _write_columns(temporary, description, private)
         card = model_card(run, dataset, Proof(difference, config.tolerance, len(rows)))
         (temporary / "model_card.md").write_text(card, encoding="utf-8")
@@ -139,13 +142,16 @@ def _save(served: ServedAnswer, folder: Path) -> None:
 
 
 def _write_columns(folder: Path, description: dict, private: bool) -> None:
-    preprocessing = Preprocessing.from_dict(description["preprocessing"])
+    preprocessing = Preprocessing.from_dict(description.get("preprocessing") or description["metadata"])
     columns = served_columns(preprocessing)
     described = [column.to_dict() for column in columns]
     content = {"inputs": described, "left_out": left_out(preprocessing, private)}
     atomic.write_json(folder / COLUMNS, content)
     inputs = inputs_of(example_row(preprocessing), columns)
     instance = {name: np.asarray(values).tolist()[0] for name, values in inputs.items()}
+    if "metadata" in description:
+        image = next(iter(drawn_images(1, description["image_size"], 0)))
+        instance["image_bytes"] = {"b64": base64.b64encode(image).decode()}
     atomic.write_json(folder / REQUEST, {"instances": [instance]})
 
 

@@ -5,13 +5,12 @@ It must see what training saw (`medimg.pipeline.pixels.load_raw`): the same deco
 
 import tensorflow as tf
 
+from medimg.models.resizing import LUMA, LUMA_SHIFT, axis_weights
 from medimg.pipeline.pixels import ROUNDING
 from medimg.serving.answer import ServedAnswer
 from medimg.serving.orientation import upright
 
 NO_IMAGE = "no PNG or JPEG that can be decoded"
-# ITU-R BT.601 luma in OpenCV's fixed point (15 bits), so that grey levels agree to the last bit.
-_LUMA, _LUMA_SHIFT = (9798, 19235, 3735), 15
 
 
 class Served(ServedAnswer):
@@ -40,29 +39,29 @@ class Served(ServedAnswer):
         return {"serving_default": self.from_bytes, "pixels": self.from_pixels}
 
     def _from_bytes(self, image_bytes):
-        pixels, error = self._decoded(image_bytes)
+        pixels, error = decoded(image_bytes, self.size, self.channels, self.white, self.prepared)
         return self._from_pixels(pixels, error)
 
     def _from_pixels(self, pixels, error=None):
         return self.answer(pixels, error)
 
-    def _decoded(self, image_bytes):
-        """Pixels float32 (B, S, S, C), black where there is an error, and errors string (B,).
 
-        A graph has no other way to outlive an operation's failure than a Dataset that leaves the element out.
-        """
-        count = tf.shape(image_bytes, tf.int64)[0]
-        shape = (self.size, self.size, self.channels)
-        read = tf.data.Dataset.from_tensor_slices((tf.range(count), image_bytes))
-        form = (self.size, self.channels, self.white, self.prepared)
-        read = read.map(lambda place, data: (place, decode(data, *form)), tf.data.AUTOTUNE)
-        # The one more element is there when none could be read: an empty Dataset has no batch.
-        black = tf.data.Dataset.from_tensors((tf.constant(0, tf.int64), tf.zeros(shape)))
-        together = black.concatenate(read.ignore_errors()).batch(count + 1)
-        places, pixels = (part[1:] for part in together.get_single_element())
-        fine = tf.scatter_nd(places[:, None], tf.ones_like(places), [count]) > 0
-        pixels = tf.scatter_nd(places[:, None], pixels, (count, *shape))
-        return tf.ensure_shape(pixels, (None, *shape)), tf.where(fine, "", NO_IMAGE)
+def decoded(image_bytes, size: int, channels: int, white: int | None, prepared: int | None):
+    """Pixels float32 (B, size, size, channels), black where there is an error, and errors string (B,).
+
+    A graph has no other way to outlive an operation's failure than a Dataset that leaves the element out.
+    """
+    count = tf.shape(image_bytes, tf.int64)[0]
+    shape = (size, size, channels)
+    read = tf.data.Dataset.from_tensor_slices((tf.range(count), image_bytes))
+    read = read.map(lambda place, data: (place, decode(data, size, channels, white, prepared)), tf.data.AUTOTUNE)
+    # The one more element is there when none could be read: an empty Dataset has no batch.
+    black = tf.data.Dataset.from_tensors((tf.constant(0, tf.int64), tf.zeros(shape)))
+    together = black.concatenate(read.ignore_errors()).batch(count + 1)
+    places, pixels = (part[1:] for part in together.get_single_element())
+    fine = tf.scatter_nd(places[:, None], tf.ones_like(places), [count]) > 0
+    pixels = tf.scatter_nd(places[:, None], pixels, (count, *shape))
+    return tf.ensure_shape(pixels, (None, *shape)), tf.where(fine, "", NO_IMAGE)
 
 
 def decode(data, size: int, channels: int, white: int | None = None, prepared: int | None = None):
@@ -122,18 +121,18 @@ def _with_channels(image, channels: int):
         return tf.cond(is_grey, lambda: tf.repeat(image, 3, axis=2), lambda: image)
 
     def luma():
-        total = tf.reduce_sum(image * tf.constant(_LUMA, tf.int64), axis=2, keepdims=True)
-        return (total + (1 << (_LUMA_SHIFT - 1))) // (1 << _LUMA_SHIFT)
+        total = tf.reduce_sum(image * tf.constant(LUMA, tf.int64), axis=2, keepdims=True)
+        return (total + (1 << (LUMA_SHIFT - 1))) // (1 << LUMA_SHIFT)
 
     return tf.cond(is_grey, lambda: image, luma)
 
 
 def _resized(image, size: int):
-    """Area averages along an axis that shrinks, linear interpolation along one that grows, rounded as in training."""
+    """At the model's size, rounded as in training."""
     shape = tf.shape(image)
 
     def stretched():
-        rows, columns = _axis_weights(shape[0], size), _axis_weights(shape[1], size)
+        rows, columns = axis_weights(shape[0], size), axis_weights(shape[1], size)
         # float32 products like OpenCV's; ROUNDING keeps their last digits from mattering.
         moved = tf.einsum("ij,jkc,lk->ilc", rows, image, columns)
         return tf.floor(moved + ROUNDING)
@@ -141,21 +140,3 @@ def _resized(image, size: int):
     same = tf.logical_and(tf.equal(shape[0], size), tf.equal(shape[1], size))
     resized = tf.cond(same, lambda: image, stretched)
     return tf.ensure_shape(resized, (size, size, None))
-
-
-def _axis_weights(length, size: int):
-    """Matrix (size, length) that takes an axis of any length to `size`."""
-    n, m = tf.cast(length, tf.float64), tf.cast(size, tf.float64)
-    scale = n / m
-    out = tf.range(size, dtype=tf.float64)[:, None]
-    source = tf.cast(tf.range(length), tf.float64)[None, :]
-
-    def area():
-        overlap = tf.minimum((out + 1.0) * scale, source + 1.0) - tf.maximum(out * scale, source)
-        return tf.maximum(overlap, 0.0) / scale
-
-    def linear():
-        centre = tf.clip_by_value((out + 0.5) * scale - 0.5, 0.0, n - 1.0)
-        return tf.maximum(1.0 - tf.abs(centre - source), 0.0)
-
-    return tf.cast(tf.cond(length > size, area, linear), tf.float32)

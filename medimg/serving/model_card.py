@@ -107,14 +107,14 @@ def _model(run: Run, description: dict, private: bool) -> str:
     return (
         "## Model\n\n"
         f"- `{description['name']}`, {description['image_size']} px, {description['channels']} channel(s), "
-        f"{description['norm']} normalisation, initial weights: {_without_folders(options.get('weights'))}.\n"
+        f"{_made_of(description, options)}.\n"
         f"{task}\n"
         "- `serving_default` takes encoded PNG or JPEG bytes (`image_bytes`), turned upright by their EXIF; `pixels` "
         "takes float32 pixels 0..255. BMP, TIFF, WebP, GIF, JPEG 2000 and PNM, which `medimg data prepare` reads, are "
         "not served: convert them to PNG. DICOM is decoded by the client: `check.py` and `dicom_pixels.py`"
         f"{_look(description.get('dicom'))}.\n"
         f"{_size(description['prepared_size'])}- 16-bit values: {_white(description.get('white'))}.\n"
-        f"- {_ANSWER.format(unit='An image')}"
+        f"- {_ANSWER.format(unit='An image')}" + _columns_beside(description, options)
     )
 
 
@@ -127,6 +127,20 @@ def _size(prepared: int | None) -> str:
     if prepared is None:
         return ""
     return f"- Images are stretched to {prepared} px, as those of training were prepared, then to the model's size.\n"
+
+
+def _columns_beside(description: dict, options: dict) -> str:
+    if "metadata" not in description:
+        return ""
+    told = "\n- Beside the image `serving_default` takes the columns below, and `pixels` takes `features`."
+    return f"{told}\n\n{columns_section(Preprocessing.from_dict(description['metadata']), options, False)}"
+
+
+def _made_of(description: dict, options: dict) -> str:
+    if "members" in description:
+        each = ", ".join(f"`{member['name']}` {member['weight']:.2f}" for member in description["members"])
+        return f"the mean of its members' probabilities, weighted: {each}"
+    return f"{description['norm']} normalisation, initial weights: {_without_folders(options.get('weights'))}"
 
 
 def _white(white: int | None) -> str:

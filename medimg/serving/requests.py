@@ -54,8 +54,11 @@ def raw_requests(dataset: Dataset, rows: pd.DataFrame, description: dict) -> Ite
     if dataset.is_table:
         yield from _row_requests(rows, Preprocessing.from_dict(description["preprocessing"]))
         return
-    for path in dataset.paths(rows):
-        yield Request("serving_default", {"image_bytes": [path.read_bytes()]})
+    columns = None
+    if "metadata" in description:
+        columns = list(_row_requests(rows, Preprocessing.from_dict(description["metadata"])))
+    for i, path in enumerate(dataset.paths(rows)):
+        yield Request("serving_default", {"image_bytes": [path.read_bytes()], **(columns[i].inputs if columns else {})})
 
 
 def warmup_requests(description: dict, count: int, seed: int = 0) -> Iterator[Request]:
@@ -75,9 +78,16 @@ def warmup_requests(description: dict, count: int, seed: int = 0) -> Iterator[Re
         yield Request("features", {"features": features.astype(np.float32)})
         return
     size, channels = description["image_size"], description["channels"]
-    for image in drawn_images(count, size, seed):
-        yield Request("serving_default", {"image_bytes": [image]})
-    yield Request("pixels", {"pixels": drawn_pixels(2, size, channels, seed)})
+    beside, features = [{}], {}
+    if "metadata" in description:
+        preprocessing = Preprocessing.from_dict(description["metadata"])
+        rows = pd.concat([example_row(preprocessing, seed), hard_rows(preprocessing, seed)], ignore_index=True)
+        beside = [request.inputs for request in _row_requests(rows, preprocessing)]
+        drawn = np.random.default_rng(seed).normal(size=(2, len(preprocessing.columns)))
+        features = {"features": drawn.astype(np.float32)}
+    for i, image in enumerate(drawn_images(count, size, seed)):
+        yield Request("serving_default", {"image_bytes": [image], **beside[i % len(beside)]})
+    yield Request("pixels", {"pixels": drawn_pixels(2, size, channels, seed), **features})
 
 
 def _row_requests(rows: pd.DataFrame, preprocessing: Preprocessing) -> Iterator[Request]:

@@ -17,7 +17,8 @@ from medimg.tables.raw import Input, read_numbers
 MOST_INPUTS = 1000
 # What a signature of TensorFlow keeps as it is; `self` collides with Python's own.
 _SAFE = r"[A-Za-z][A-Za-z0-9_]*"
-_RESERVED = {*keyword.kwlist, "self"}
+# Nor may a column that goes beside an image have the image's name.
+_RESERVED = {*keyword.kwlist, "self", "image_bytes"}
 # Of every date that is made up.
 NEUTRAL_DATE = "2000-01-01"
 

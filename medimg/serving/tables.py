@@ -77,6 +77,10 @@ class ServedTable(ServedAnswer):
         return tf.lookup.StaticHashTable(entries, int(UNSEEN))
 
     def _from_raw(self, **inputs):
+        return self.answer(*self.features(inputs))
+
+    def features(self, inputs: dict):
+        """Raw columns by the names of `columns` -> preprocessed float32 (B, F), and errors string (B,) or None."""
         numbers, categories, dates = self._matrices(inputs)
         blocks, error = [], None
         if numbers is not None:
@@ -88,7 +92,7 @@ class ServedTable(ServedAnswer):
             days, bad = days_since_1970(canonical(dates))
             blocks.append(days)
             error = tf.where(tf.reduce_any(bad, axis=1), f"a date is not {FORM}, or no such day", "")
-        return self.answer(self._encode(tf.concat(blocks, axis=1)), error)
+        return self._encode(tf.concat(blocks, axis=1)), error
 
     def _matrices(self, inputs: dict):
         """Numbers (B, n), categories (B, c) and dates (B, d); None where there are none."""

@@ -16,6 +16,7 @@ from medimg.sources import (
     table_of_images,
 )
 from medimg.sources.base import Scan, Source, TableScan
+from medimg.style.words import did_you_mean
 
 SOURCES: dict[str, Source] = {
     module.SOURCE.name: module.SOURCE
@@ -42,8 +43,10 @@ def source_named(name: str) -> Source:
     """The source of that name.
 
     Raises:
-        InputError: there is none; lists those that exist.
+        InputError: there is none; names the nearest and all that exist.
     """
     if name not in SOURCES:
-        raise InputError(f"source '{name}' is not known; choose one of {', '.join(SOURCES)}")
+        raise InputError(
+            f"source '{name}' is not known{did_you_mean(name, SOURCES)}; choose one of {', '.join(SOURCES)}"
+        )
     return SOURCES[name]

@@ -16,8 +16,9 @@ from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.lock import writes
+from medimg.options import of_data
 from medimg.privacy.ledger import read
-from medimg.run import Run
+from medimg.run import Run, own_options
 from medimg.studies import over_seeds
 from medimg.style.figures import BLUE, GREY, VERMILION, save, styled
 from medimg.training.train import train
@@ -48,11 +49,14 @@ def privacy_utility(
     Raises:
         InputError: as `train`, or an epsilon that is no number above 0.
     """
-    epsilons = [_epsilon(text) for text in study.epsilon or EPSILONS]
+    epsilons, dataset = [_epsilon(text) for text in study.epsilon or EPSILONS], Dataset.load(data)
+    most_private = _with_epsilon(training, min(epsilons))
+    training.require_effect(of_data(dataset.is_table), resolved=most_private.resolved(dataset.unit))
     rows, total = [], len(epsilons) * study.seeds
     for epsilon in epsilons:
         for seed in range(study.seeds):
-            config = dataclasses.replace(training, dp_epsilon=None if math.isinf(epsilon) else epsilon, seed=seed)
+            config = dataclasses.replace(_with_epsilon(training, epsilon), seed=seed)
+            config = config.resolved(dataset.unit).told_by(())
             folder = Path(out) / f"epsilon-{epsilon:g}" / f"seed-{seed}"
             rows.append({"epsilon": epsilon, "seed": seed, **_one(data, folder, config)})
             if progress:
@@ -61,7 +65,6 @@ def privacy_utility(
     summary = _summary(table)
     atomic.write_csv(Path(out) / "results.csv", table)
     atomic.write_csv(Path(out) / "summary.csv", summary)
-    dataset = Dataset.load(data)
     save(_figure(summary, table, dataset.name, study.seeds), Path(out) / "privacy_utility.png")
     return summary
 
@@ -76,8 +79,17 @@ def _epsilon(text: str) -> float:
     return value
 
 
+def _with_epsilon(training: TrainConfig, epsilon: float) -> TrainConfig:
+    """Without privacy for an infinite one."""
+    if math.isinf(epsilon):
+        return dataclasses.replace(training, dp_noise_multiplier=None)
+    return dataclasses.replace(training, dp_epsilon=epsilon)
+
+
 def _one(data: Path, folder: Path, config: TrainConfig) -> dict:
     begun = (folder / "model.json").is_file()
+    if begun:
+        own_options(folder, "train", config, config.to_dict())
     run = train(data, folder, config, resume=begun, overwrite=not begun and folder.exists())
     metrics = evaluate(run, EvaluateConfig(seed=config.seed))["metrics"]
     attacks = audit(Run.load(folder), AuditConfig(attack=("threshold",), seed=config.seed))

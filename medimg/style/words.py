@@ -1,5 +1,6 @@
 """How numbers, amounts and names are written, one way everywhere."""
 
+import difflib
 from collections.abc import Iterable
 
 BYTE_UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -98,3 +99,9 @@ def listed(names: Iterable[str], most: int = 3, count: int | None = None) -> str
     names = list(names)
     more = (len(names) if count is None else count) - min(len(names), most)
     return ", ".join(names[:most]) + (f" and {more} more" if more else "")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The nearest of the known names as a question, or nothing."""
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), known, 1)
+    return f" (did you mean {near[0]}?)" if near else ""

@@ -26,11 +26,12 @@ from medimg.evaluation.recalibration import calibration_of
 from medimg.evaluation.summary import site_notes, summarise, summarise_sites
 from medimg.listener import Listener
 from medimg.lock import writes
+from medimg.options import of_data
 from medimg.privacy import ledger
 from medimg.privacy.folds import together
 from medimg.run import Run, environment, resumable
 from medimg.training.longer import longer
-from medimg.training.train import train
+from medimg.training.train import train_or_go_on
 from medimg.untrusted.csv_cells import read_csv
 
 
@@ -68,7 +69,8 @@ def cross_validate(
             "--dp-budget run"
         )
     dataset = Dataset.load(data)
-    config = config.resolved(dataset.unit)
+    given, config = config, config.resolved(dataset.unit)
+    given.require_effect(of_data(dataset.is_table), resolved=config)
     for fold in range(1, config.folds + 1):
         parts_of(dataset, {**config.to_dict(), "fold": fold})
     run = _claim(dataset, data, out, config, resume, overwrite)
@@ -121,16 +123,7 @@ def _claim(dataset, data: Path, out: Path, config: TrainConfig, resume: bool, ov
 
 
 def _one_fold(data: Path, out: Path, config: TrainConfig, fold: int, listener: Listener | None) -> dict:
-    begun = (out / "config.yaml").is_file() and (out / "model.json").is_file()
-    run = train(
-        data,
-        out,
-        dataclasses.replace(config, fold=fold),
-        resume=begun,
-        # Killed before its description was written, a fold has nothing to go on with.
-        overwrite=not begun and (out / "config.yaml").is_file(),
-        listener=listener,
-    )
+    run = train_or_go_on(data, out, dataclasses.replace(config, fold=fold).told_by(()), listener)
     return evaluate(run, EvaluateConfig(seed=config.seed))
 
 

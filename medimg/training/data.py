@@ -33,6 +33,8 @@ class Material:
         val: the same of the validation part.
         val_targets: its targets.
         patients: (N,), the patient of each training example.
+        columns: float32 (N, F) beside the pixels, of training examples, or None.
+        val_columns: the same of validation.
         others: images of another source that the model is adapted to, or None.
     """
 
@@ -45,6 +47,8 @@ class Material:
     val: PixelCache | np.ndarray
     val_targets: np.ndarray
     patients: np.ndarray
+    columns: np.ndarray | None = None
+    val_columns: np.ndarray | None = None
     others: PixelCache | None = None
 
     @property

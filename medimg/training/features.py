@@ -15,8 +15,8 @@ Forward = Callable[[tf.Tensor], tf.Tensor]
 
 def forward_function(model: tf.keras.Model) -> Forward:
     """The model in inference mode as one graph for any batch size."""
-    shape = (None, *model.input_shape[1:])
-    return tf.function(lambda x: model(x, training=False), input_signature=[tf.TensorSpec(shape, tf.float32)])
+    given = [tf.TensorSpec((None, *one.shape[1:]), tf.float32) for one in model.inputs]
+    return tf.function(lambda *inputs: model(list(inputs), training=False), input_signature=given)
 
 
 def extractor(model: tf.keras.Model) -> tf.keras.Model:

@@ -8,17 +8,20 @@ import tensorflow as tf
 from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
-from medimg.models import tabular
 from medimg.models.build import build
-from medimg.models.registry import family
+from medimg.models.registry import ARGUMENTS, family
 from medimg.models.weights import is_run
+from medimg.options import flag
 from medimg.pipeline.augmentation import Augmentation
-from medimg.pipeline.batches import batches, steady, training_batches, training_pixels
+from medimg.pipeline.batches import batches, steady, training_batches, training_pixels, with_columns
 from medimg.pipeline.pixels import ImageForm, PixelCache, image_form
-from medimg.pipeline.whitening import Whitening, image_sums
+from medimg.pipeline.whitening import LEARNT, Whitening, grayscale, image_sums
 from medimg.pipeline.whitening import whitening as learnt
 from medimg.preparation.decoding import prepared_size
 from medimg.run import Run
+from medimg.tables.fit import fit
+from medimg.tables.metadata import as_table
+from medimg.tables.preprocessing import Preprocessing
 from medimg.training import adaptation, few_labels, phases
 from medimg.training import data as data_material
 from medimg.training import features as frozen
@@ -33,12 +36,25 @@ _STRONG_VIEWS = 4
 
 def check(config: TrainConfig) -> None:
     """Raises InputError when the options don't fit images."""
-    for name in ("bound", "categories"):
-        if getattr(config, name):
-            raise InputError(f"--{name}: is for a table's columns; leave it out for images")
-    if config.model in tabular.ARGUMENTS:
+    if config.model in ARGUMENTS:
         raise InputError(f"--model {config.model}: needs a table; 'medimg models' lists what takes images")
     family(config.model)
+    others = {"paradigm": "supervised", "adapt": None, "dp_epsilon": None, "dp_noise_multiplier": None}
+    given = [name for name, neutral in others.items() if getattr(config, name) != neutral]
+    given += [
+        name for name, value in (("balance", "smote"), ("missing", "drop-rows")) if getattr(config, name) == value
+    ]
+    if config.metadata and given:
+        raise InputError(
+            f"--metadata {config.metadata}: not with {flag(given[0])} {getattr(config, given[0])}; leave out one "
+            "of them"
+        )
+
+
+def columns_of(dataset: Dataset, config: TrainConfig) -> Preprocessing:
+    """What `--metadata` names, as a model takes it, learnt from the training rows."""
+    table = as_table(dataset, [name.strip() for name in config.metadata.split(",")])
+    return fit(table, table.rows("train", labelled=True), config)
 
 
 def describe(dataset: Dataset, config: TrainConfig, whitening: Whitening | None = None) -> dict:
@@ -47,7 +63,7 @@ def describe(dataset: Dataset, config: TrainConfig, whitening: Whitening | None 
     Args:
         dataset: to be trained on.
         config: options.
-        whitening: for `--normalize pca`, where it was learnt elsewhere; None: from the training images.
+        whitening: for `--normalize standard` or `pca`, where it was learnt elsewhere; None: from the training images.
     """
     channels = channels_of(dataset, config)
     description = {
@@ -70,10 +86,15 @@ def describe(dataset: Dataset, config: TrainConfig, whitening: Whitening | None 
         options = dataset.preparation.get("options") or {}
         look = ("window", "slices", "neighbours", "mask_text")
         description["dicom"] = {name: options[name] for name in look if name in options}
-    if config.normalize == "pca":
+    if config.normalize in LEARNT and whitening is None:
         paths = dataset.paths(dataset.rows("train", labelled=True))
-        whitening = whitening or learnt(image_sums(paths, config.image_size, channels))
+        whitening = learnt(image_sums(paths, config.image_size, channels), config.normalize)
+    if config.normalize == "grayscale":
+        whitening = grayscale(channels)
+    if whitening:
         description["normalize"] = whitening.to_dict()
+    if config.metadata:
+        description["metadata"] = columns_of(dataset, config).to_dict()
     return description
 
 
@@ -106,6 +127,7 @@ def build_model(config: TrainConfig, description: dict) -> tf.keras.Model:
         config.dropout,
         config.model_arg,
         Whitening.from_dict(normalize) if normalize else None,
+        len(Preprocessing.from_dict(description["metadata"]).names) if "metadata" in description else 0,
     )
     plan(config, model)
     return model
@@ -136,6 +158,10 @@ def gather(dataset: Dataset, config: TrainConfig, description: dict, folder: Pat
     other = adaptation.other_source(dataset, config)
     if other is not None:
         material.others = adaptation.pixels_of(other, config, channels, folder)
+    if "metadata" in description:
+        columns = Preprocessing.from_dict(description["metadata"])
+        material.columns = columns.transform(dataset.rows("train", labelled=True))
+        material.val_columns = columns.transform(dataset.rows("val", labelled=True))
     return material
 
 
@@ -160,7 +186,9 @@ def stage(model: tf.keras.Model, phase: Phase, material: Material, config: Train
 def _caches_features(phase: Phase, config: TrainConfig) -> bool:
     """Finite views of a wholly frozen backbone: its features are the same every time."""
     finite = config.augment == "none" or config.views > 0
-    return config.cache_features and phase.frozen_blocks is None and finite
+    # Attention on the last maps is new, and trains before they are pooled; columns are no part of the features.
+    fixed = config.model_arg.get("attention", "none") == "none" and not config.metadata
+    return config.cache_features and phase.frozen_blocks is None and fixed and finite
 
 
 def _on_pixels(model: tf.keras.Model, phase: Phase, material: Material, config: TrainConfig, listener):
@@ -187,13 +215,21 @@ def _on_pixels(model: tf.keras.Model, phase: Phase, material: Material, config: 
         model=model,
         optimizer=phases.optimizer(config.optimizer, phase.learning_rate),
         loss=material.loss,
-        batches=lambda epochs: training_batches(*common, epochs, material.sample_weights, material.augmentation),
-        validate=lambda: np.concatenate([forward(b).numpy() for b in batches(material.val, config.batch_size)]),
+        batches=lambda epochs: training_batches(
+            *common, epochs, material.sample_weights, material.augmentation, material.columns
+        ),
+        validate=lambda: _on_validation(forward, material, config.batch_size),
         examples=len(material.targets),
         val_targets=material.val_targets,
         inputs=weak,
     )
     return supervised, views
+
+
+def _on_validation(forward, material: Material, batch_size: int) -> np.ndarray:
+    """Logits (N, classes)."""
+    given = with_columns(batches(material.val, batch_size), material.val_columns, batch_size)
+    return np.concatenate([forward(*inputs).numpy() for inputs in given])
 
 
 def _on_features(model: tf.keras.Model, phase: Phase, material: Material, config: TrainConfig, listener):

@@ -35,8 +35,10 @@ def refuse_what_learns_from_rows(dataset: Dataset, config) -> None:
         )
     if getattr(config, "tensorboard", False):
         raise InputError("--tensorboard: logs losses that carry no noise; not with --dp-epsilon")
-    if config.normalize == "pca":
-        raise InputError("--normalize pca: is learnt from the training images without noise; not with --dp-epsilon")
+    if config.normalize in ("standard", "pca"):
+        raise InputError(
+            f"--normalize {config.normalize}: is learnt from the training images without noise; not with --dp-epsilon"
+        )
     if not dataset.is_table:
         return
     if config.select != "none":

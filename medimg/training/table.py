@@ -21,15 +21,6 @@ from medimg.training.loop import Stage
 from medimg.training.losses import balanced_loss
 from medimg.training.phases import Phase
 
-# Options that are about images; giving them with a table is a mistake rather than a wish.
-_OF_IMAGES = {
-    "augment": "none",
-    "freeze": "none",
-    "weights": "none",
-    "fine_tune_epochs": 0,
-    "paradigm": "supervised",
-    "adapt": None,
-}
 # Rows preprocessed and predicted at once in validation.
 _BLOCK = 65_536
 
@@ -37,11 +28,6 @@ _BLOCK = 65_536
 def check(config: TrainConfig) -> None:
     """Raises InputError when the options don't fit a table."""
     tabular.check(config.model)
-    for name, neutral in _OF_IMAGES.items():
-        if getattr(config, name) != neutral:
-            raise InputError(
-                f"--{name.replace('_', '-')} {getattr(config, name)}: is for images; leave it out for a table"
-            )
 
 
 def describe(dataset: Dataset, config: TrainConfig) -> dict:

@@ -19,10 +19,14 @@ from medimg.evaluation.answers import Answers
 from medimg.evaluation.calibrate import fit_on_validation, keep, require_validation
 from medimg.listener import Listener
 from medimg.lock import writes
+from medimg.models.known_weights import identify, words
 from medimg.models.saving import save_model
+from medimg.models.weights import is_run
+from medimg.options import of_data
 from medimg.run import Run, environment, resumable
 from medimg.training import adaptation, few_labels, images, private, table, unseen
 from medimg.training import data as data_material
+from medimg.training.ancestors import NOTHING
 from medimg.training.checkpoint import Checkpoints
 from medimg.training.lineage import Lineage, lineage_of
 from medimg.training.longer import goes_on, longer
@@ -56,16 +60,16 @@ def train(
         InputError: the data leak, can't be read or have one class, an option doesn't fit, or `out` is taken.
     """
     listener = listener or Listener()
-    if not isinstance(data, Dataset):
-        data = Dataset.load(data, joins_copies=not config.is_private)
-    dataset = data
+    _check_options(config)
+    dataset = data if isinstance(data, Dataset) else Dataset.load(data, joins_copies=not config.is_private)
+    given = config.told_by(()) if resume else config
     config = config.resolved(dataset.unit)
+    given.require_effect(of_data(dataset.is_table), resolved=config)
     real = dataset = parts_of(dataset, config.to_dict())
     if config.audit_holdout:
         unseen.check(real, config)
     extra = None
     if config.extra:
-        _check_extra(config)
         dataset, extra = with_extra(real, Path(config.extra))
     kind = kind_of(dataset)
     data_material.check(dataset)
@@ -103,11 +107,18 @@ def train(
             # By a hash of the manifest a guess at its rows could be checked; `secret_of` keeps it while it is needed.
             known["data_fingerprint"] = None
         known |= adaptation.told(other, config)
-        known |= {START: start, **lineage.to_dict()}
+        known |= {START: start, **lineage.to_dict(), **_weights_file(config.weights, listener)}
         atomic.write_json(run.root / "environment.json", known)
         atomic.write_json(run.root / "model.json", description)
     _train(run, model, dataset, config, lineage, start, listener)
     return run
+
+
+def train_or_go_on(data: Path | Dataset, out: Path, config: TrainConfig, listener: Listener | None = None) -> Run:
+    """`train` of a Run inside another: begun, gone on with where it was killed, or as it is when it has ended."""
+    begun = (out / "config.yaml").is_file() and (out / "model.json").is_file()
+    # Killed before its description was written, it has nothing to go on with.
+    return train(data, out, config, begun, not begun and (out / "config.yaml").is_file(), listener)
 
 
 def _before_holdout(dataset: Dataset) -> Dataset:
@@ -120,12 +131,23 @@ def _lineage(dataset: Dataset, config: TrainConfig) -> Lineage:
     return lineage_of(dataset, config, "patient" if config.is_private else "")
 
 
-def _check_extra(config: TrainConfig) -> None:
-    if config.folds:
+def _weights_file(weights: str, listener: Listener) -> dict:
+    """What is known of `--weights FILE`, told and for environment.json."""
+    if weights in NOTHING or is_run(weights):
+        return {}
+    found = identify(Path(weights))
+    listener.note(words(weights, found))
+    return {"weights": found}
+
+
+def _check_options(config: TrainConfig) -> None:
+    if config.seeds:
+        raise InputError("--seeds: is of an ensemble, and this is one model; leave it out")
+    if config.extra and config.folds:
         raise InputError(
             "--extra: not with --folds, whose test patients were in the part that the synthetic rows were made from"
         )
-    if config.is_private:
+    if config.extra and config.is_private:
         raise InputError(
             "--extra: not with --dp-epsilon, whose ledger counts patients; what was made privately needs no more noise"
         )

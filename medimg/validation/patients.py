@@ -13,7 +13,7 @@ from medimg.config import PrepareConfig, ValidateConfig
 from medimg.data.dataset import Dataset
 from medimg.data.positive import plain
 from medimg.errors import InputError
-from medimg.evaluation.classes import match_classes, targets_in_order
+from medimg.evaluation.classes import check_kind, match_classes, targets_in_order
 from medimg.evaluation.overlap import SEEN, require_others, seen_rows
 from medimg.preparation.prepare import prepare
 from medimg.sources import folder
@@ -98,6 +98,7 @@ def patients_of(
     Raises:
         InputError: a class is none of the model's, rows of protected patients are among them, or none is left.
     """
+    check_kind(dataset, description)
     rows = dataset.rows(None if config.split == "all" else config.split).reset_index(drop=True)
     if rows.empty:
         raise InputError(f"--split {config.split}: {dataset.root} has no {dataset.unit} in it; choose another")

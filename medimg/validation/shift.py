@@ -19,6 +19,7 @@ from statsmodels.stats.multitest import multipletests
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import read_image
 from medimg.pipeline.pixels import as_pixels, load_raw
+from medimg.tables.metadata import ROLES
 from medimg.tables.ordered import MOST_LEVELS, is_ordered, levels, ordered_values
 from medimg.tables.shift import NEGLIGIBLE, category_difference, mean_difference
 
@@ -33,9 +34,6 @@ STATISTICS = {
 }
 FORMS = {"width": "image width", "height": "image height", "form": "grey or colour, bits"}
 _OF_SOURCE = {"source_width": FORMS["width"], "source_height": FORMS["height"]}
-# Columns that say whose the row is, what it shows and where its file lies.
-_ROLES = ("image", "row", "label", "patient", "given_patient", "site", "split", "mask", "finding")
-_ROLES += ("x", "y", "width", "height", "source_file", "pixels", "bytes")
 
 
 def image_statistics(dataset: Dataset, rows: pd.DataFrame, size: int, progress: Callable | None = None) -> pd.DataFrame:
@@ -71,7 +69,7 @@ def metadata(own: Dataset, own_rows: pd.DataFrame, here: Dataset, rows: pd.DataF
     if own.is_table:
         common = [f for f in own.inputs if f.name in rows]
         return {f.name: _of_feature(f, own_rows, rows) for f in common}
-    names = [name for name in own_rows if name in rows and name not in _ROLES]
+    names = [name for name in own_rows if name in rows and name not in ROLES]
     found = {}
     for name in names:
         both = pd.concat([own_rows[name], rows[name]], ignore_index=True)

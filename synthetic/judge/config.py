@@ -9,6 +9,7 @@ from synthetic.judge.thresholds import LEAST_RESAMPLES
 CLASSIFIERS = ("logistic-regression", "decision-tree", "random-forest", "svm", "k-nn", "gradient-boosting", "mlp")
 
 SMALL_CNN = "small-cnn"
+_BACKBONE = ("images", "use without --features dct")
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,18 @@ class JudgeConfig(Config):
     )
     features: str = option(
         "auto",
-        "images: judged in ImageNet features, in low frequencies (dct), or in those of a backbone's weights FILE; "
+        "Judged in ImageNet features, in low frequencies (dct), or in those of a backbone's weights FILE; "
         "auto: ImageNet where its weights are on this machine already, else dct.",
         metavar="auto|imagenet|dct|FILE",
+        only="images",
     )
-    feature_model: str = option("mobilenet_v2", "images: the backbone of --features.")
-    feature_arg: dict = option({}, "images: argument of the backbone's builder, k=v; may be repeated.", metavar="k=v")
-    cnn_epochs: int = option(20, "images: epochs of the small CNN on the real part.", minimum=1)
+    feature_model: str = option("mobilenet_v2", "The backbone of --features.", only=_BACKBONE)
+    feature_arg: dict = option(
+        {}, "Argument of the backbone's builder, k=v; may be repeated.", metavar="k=v", only=_BACKBONE
+    )
+    cnn_epochs: int = option(
+        20, "Epochs of the small CNN on the real part.", minimum=1, only=("images", f"--train-with {SMALL_CNN}")
+    )
     most_rows: int = option(2000, "Most rows of each part that distances are measured between.", minimum=50)
     bootstrap: int = option(
         1000, "Resamples of patients for intervals, and permutations for chance.", minimum=LEAST_RESAMPLES

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from medimg.lock import locked
+from medimg.options import of_data
 from synthetic.judge import (
     copies,
     diversity,
@@ -68,6 +69,7 @@ def judge(
         InputError: an option or a Dataset can't be used, or the report can't lie where it should.
     """
     everything = load(synthetic, real)
+    config.require_effect(of_data(everything.real.is_table))
     folder = report_folder.checked(synthetic, real, report)
     with locked(folder):
         return _judged(everything, config, progress, folder)

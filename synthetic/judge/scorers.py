@@ -26,7 +26,7 @@ def names(dataset: Dataset, config: JudgeConfig) -> tuple[str, ...]:
             known = ", ".join((*CLASSIFIERS, SMALL_CNN))
             raise InputError(f"--train-with {name}: choose one or more of {known}")
     chosen = tuple(name for name in wanted if name != SMALL_CNN or not dataset.is_table)
-    if not chosen:
+    if not chosen or (chosen != wanted and "train_with" in config.names_given()):
         raise InputError(f"--train-with {SMALL_CNN}: takes images only; name one of the others")
     if config.classifier not in ("mean", *chosen):
         raise InputError(f"--classifier {config.classifier}: is not trained here; choose mean or {', '.join(chosen)}")

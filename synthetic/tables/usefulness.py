@@ -11,9 +11,9 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 
-from medimg.comparison.sklearn_models import fit_baseline
 from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
+from medimg.tables.sklearn_models import fit_baseline
 
 # Of AUROC below what real rows teach, and of a column's mean distance, from where on it is said.
 GAP = 0.10

@@ -239,7 +239,7 @@ def test_a_run_is_explained_in_files(table_run):
 
 def test_options_of_images_and_an_empty_part_are_refused(table_run, tmp_path):
     run, model = table_run
-    with pytest.raises(InputError, match=r"--image a\.png: the Run is of a table"):
+    with pytest.raises(InputError, match=r"--image: is for images"):
         explain(run, ExplainConfig(image=("a.png",)))
     with pytest.raises(InputError, match="--method gradcam: is for images"):
         explain(run, ExplainConfig(method=("shap", "gradcam")))

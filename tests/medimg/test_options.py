@@ -34,7 +34,7 @@ def test_new_options_at_their_defaults_leave_a_fixed_seeds_draws_alone():
 
 @pytest.mark.parametrize("given", [{"dp_delta": 1e-4}, {"dp_clip": 0.5}, {"dp_seed": 1}])
 def test_privacy_options_without_a_budget_protect_nobody(given):
-    with pytest.raises(InputError, match="protects nobody without --dp-epsilon"):
-        TrainConfig(**given).require_budget()
-    TrainConfig(**given, dp_epsilon=3.0).require_budget()
-    TrainConfig(**given, dp_noise_multiplier=1.0).require_budget()
+    with pytest.raises(InputError, match="is for --dp-epsilon or --dp-noise-multiplier; leave it out"):
+        TrainConfig(**given).require_effect()
+    TrainConfig(**given, dp_epsilon=3.0).require_effect()
+    TrainConfig(**given, dp_noise_multiplier=1.0).require_effect()

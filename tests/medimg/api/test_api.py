@@ -131,8 +131,8 @@ def test_other_data_than_the_model_needs_are_refused(folder, image_run):
 def test_options_are_checked_as_on_the_command_line(folder):
     for options, words in (
         ({"epoch": 3}, "option 'epoch' is not known"),
-        ({"dp_clip": 2.0}, "--dp-clip: protects nobody"),
-        ({"bound": {"age": "0:120"}}, "--bound: does nothing"),
+        ({"dp_clip": 2.0}, "--dp-clip: is for --dp-epsilon"),
+        ({"bound": {"age": "0:120"}}, "--bound: is for --dp-epsilon"),
         ({"folds": 3}, "folds: train"),
         ({"model": "resnet50"}, "a table takes logistic or mlp"),
     ):

@@ -7,12 +7,12 @@ import pytest
 
 from medimg import atomic
 from medimg.comparison.compare import compare
-from medimg.comparison.sklearn_models import fit_baseline
 from medimg.config import CompareConfig, TrainConfig
 from medimg.data.folds import in_fold
 from medimg.errors import InputError
 from medimg.run import Run, environment
 from medimg.tables.fit import fit
+from medimg.tables.sklearn_models import fit_baseline
 from tests.datasets import write_table
 from tests.medimg.comparison.conftest import write_run
 

@@ -110,7 +110,7 @@ def test_the_saved_model_gives_the_calibrated_probabilities(method, task, classe
     rows = data.rows("test", labelled=True)
     np.testing.assert_allclose(medimg.load_run(run.root).predict(data, "test"), written, atol=1e-6)
     from explain.config import ExplainConfig
-    from explain.explain import Explainer
+    from explain.explainer import Explainer
 
     seen = Explainer(run, ExplainConfig())
     assert seen.calibrator["method"] == method

@@ -169,3 +169,32 @@ def test_a_whitening_of_other_channels_is_refused():
     grey = whitening(pixel_sums([coloured()[..., :1]]))
     with pytest.raises(InputError, match=r"of 1 channels, the images have 3; use the same --channels"):
         build("baseline_cnn", 16, 3, 2, normalize=grey)
+
+
+@pytest.mark.parametrize("name", ["resnet50", "densenet121", "baseline_cnn"])
+def test_standardised_colours_stand_where_imagenets_did(name):
+    images = coloured(6)
+    found = whitening(pixel_sums([images]), "standard")
+    assert Whitening.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    model = build(name, 32, 3, 2, normalize=found)
+    x = np.repeat(np.repeat(images, 2, axis=1), 2, axis=2)[:, :32, :32].astype(np.float32)
+    fed = tf.keras.Model(model.input, model.get_layer("preprocessing").output)(x)
+    pixels = images.reshape(-1, 3).astype(np.float64)
+    standard = (x - pixels.mean(axis=0)) / pixels.std(axis=0)
+    mean, deviation = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
+    own = name == "baseline_cnn"
+    wanted = (
+        standard if own else Preprocessing(FAMILIES[name].mode, 3)((standard * deviation + mean).astype(np.float32))
+    )
+    np.testing.assert_allclose(fed, wanted, atol=2e-3 if FAMILIES[name].mode == "caffe" else 1e-4)
+
+
+def test_grey_models_see_brightness_alone():
+    from medimg.pipeline.whitening import grayscale
+
+    model = build("densenet121", 32, 3, 2, normalize=grayscale(3))
+    x = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+    grey = np.repeat(x @ np.array([[0.299], [0.587], [0.114]], np.float32), 3, axis=-1)
+    fed = tf.keras.Model(model.input, model.get_layer("preprocessing").output)
+    np.testing.assert_allclose(fed(x), Preprocessing("torch", 3)(grey), atol=1e-4)
+    np.testing.assert_allclose(fed(x), fed(grey), atol=1e-4)

@@ -330,6 +330,8 @@ def in_float64(model):
     ("name", "size", "arguments"),
     [
         ("baseline_cnn", 32, {"width": "8"}),
+        ("attention_cnn", 16, {"width": "8", "stages": "2", "attention": "se"}),
+        pytest.param("alexnet", 32, None, marks=pytest.mark.slow),
         pytest.param("mobilenet_v2", 32, {"alpha": "0.35"}, marks=pytest.mark.slow),
         pytest.param("resnet50", 64, None, marks=pytest.mark.slow),
     ],
@@ -341,5 +343,5 @@ def test_models_of_the_registry(name, size, arguments):
     draw = np.random.default_rng(0)
     x = tf.constant(draw.uniform(0, 255, (4, size, size, 3)).astype(np.float32))
     # Tracing the step of a deep model takes minutes; what these are made of is compiled above and in the CNN.
-    compiled = name == "baseline_cnn"
+    compiled = name in ("baseline_cnn", "attention_cnn")
     assert_exact(model, x, tf.constant([0, 1, 2, 1]), units=[8, 3, 8, 0], tolerance=1e-8, compiled=compiled)

@@ -11,6 +11,7 @@ from medimg.errors import InputError
 from medimg.privacy.ledger import read
 from medimg.studies import privacy_utility as study_module
 from medimg.studies.privacy_utility import privacy_utility
+from medimg.training.train import train
 from tests.datasets import write_table
 
 TRAINING = TrainConfig(model="logistic", epochs=2, batch_size=16, dp_delta=1e-3)
@@ -46,3 +47,20 @@ def test_every_epsilon_and_seed_is_trained_evaluated_and_attacked(tmp_path, monk
 def test_an_epsilon_must_be_a_number_above_0(tmp_path, epsilon):
     with pytest.raises(InputError, match=f"--epsilon {epsilon}"):
         privacy_utility(tmp_path, tmp_path / "out", StudyConfig(epsilon=(epsilon,)), TRAINING)
+
+
+def test_a_finished_training_of_other_options_is_not_taken(tmp_path):
+    table = write_table(tmp_path / "data")
+    held = tmp_path / "out" / "epsilon-inf" / "seed-0"
+    train(table.root, held, TrainConfig(model="logistic", epochs=1, batch_size=16))
+    before = (held / "model.keras").read_bytes()
+    study = StudyConfig(epsilon=("inf",), seeds=1)
+    for given, words in (
+        ({"epochs": 2}, f"--epochs 2: the Run at {held} has 1"),
+        ({"encode": "ordinal"}, "--encode ordinal: the Run at"),
+        ({"model": "mlp"}, "--model mlp: the Run at"),
+    ):
+        config = TrainConfig(**{"model": "logistic", "epochs": 1, "batch_size": 16, **given})
+        with pytest.raises(InputError, match=words):
+            privacy_utility(table.root, tmp_path / "out", study, config)
+    assert (held / "model.keras").read_bytes() == before

@@ -246,8 +246,8 @@ def test_a_table_of_which_nothing_is_known_is_refused_until_it_is_stated(table, 
     columns = train(bare.root, tmp_path / "raw", raw).description()["preprocessing"]["columns"]
     assert all(c.get("offset", 0.0) == 0.0 and c.get("scale", 1.0) == 1.0 for c in columns)
     # Where nothing is private the rows tell, and the options would do nothing.
-    with pytest.raises(InputError, match="--bound: does nothing"):
-        TrainConfig(bound=bound).require_privacy()
+    with pytest.raises(InputError, match="--bound: is for --dp-epsilon"):
+        train(bare.root, tmp_path / "open", TrainConfig(model="logistic", bound=bound))
 
 
 def test_batch_norm_is_refused_with_the_remedy(noise, tmp_path):

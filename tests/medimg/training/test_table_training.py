@@ -165,7 +165,7 @@ def test_cross_validation_of_images(tmp_path):
     ("options", "words"),
     [
         ({"model": "resnet50"}, "needs images"),
-        ({"model": "logistic", "augment": "light"}, "--augment light"),
+        ({"model": "logistic", "augment": "light"}, "--augment: is for images"),
         ({"model": "logistic", "freeze": "backbone"}, "--freeze"),
         ({"model": "logistic", "weights": "imagenet"}, "--weights"),
         ({"model": "mlp", "model_arg": {"depth": "3"}}, "it has width, layers, l2"),

@@ -265,3 +265,11 @@ def test_a_table_is_validated_too(tmp_path):
     assert "age" in shifted(result)
     assert "noise" not in shifted(result)
     assert (folder / "validation.html").is_file()
+
+
+def test_rows_of_a_table_are_none_for_a_model_of_images(home, small_table):
+    data, words = small_table.root, f"{small_table.root}: holds rows of a table; this model needs images"
+    with pytest.raises(InputError, match=words):
+        validate(home, data, ValidateConfig(map_class={"disease": "a"}))
+    with pytest.raises(InputError, match=words):
+        evaluate(home, EvaluateConfig(data=str(data)))

@@ -163,6 +163,7 @@ def test_the_real_set_itself_is_refused(heart):
     [
         ({"train_with": ("forest",)}, "--train-with forest: choose one or more of"),
         ({"train_with": ("small-cnn",)}, "takes images only"),
+        ({"train_with": ("svm", "small-cnn")}, "takes images only"),
         ({"train_with": ("mlp",), "classifier": "svm"}, "--classifier svm: is not trained here"),
     ],
 )

@@ -9,12 +9,12 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from medimg.comparison.sklearn_models import BASELINES, MOST_CATEGORIES, TREES, fit_baseline, wanted
 from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.tables.fit import fit
+from medimg.tables.sklearn_models import BASELINES, MOST_CATEGORIES, TREES, fit_baseline, wanted
 
 
 def parts(dataset):

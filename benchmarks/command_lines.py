@@ -1,0 +1,333 @@
+"""Random command lines: options with bad values and wrong folders, over all commands.
+
+Each ends with exit code 0, or with 2 and one line on standard error, or as its help says with 1; what does not end in
+`PATIENCE` seconds is interrupted, as by Ctrl-C. Anything else is listed. All in this process, so that TensorFlow is
+imported once.
+
+    python -m benchmarks.command_lines [--lines N] [--seed S] [--from I]
+"""
+
+import argparse
+import os
+import random
+import shlex
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from click.testing import CliRunner
+
+LINES, SEED, PATIENCE = 2000, 0, 15
+# Commands that end with 1 where something they were asked to look at is broken.
+ONE = ("predict", "data inspect", "federate verify", "doctor")
+VALUES = (
+    *("", " ", "nan", "inf", "-inf", "-1", "0", "1", "0.5", "1e308", "-1e308", "1e-320", str(10**30), str(2**63)),
+    *("é́ß漢字🫁", "\u202e", "a\nb", "../..", "k=v", "=", "a=b=c", "none", "null", "[1, 2]", "--help", "%s", "x" * 300),
+)
+NUMBERS = ("0", "1", "2", "3", "8", "16", "0.1", "0.5", "0.9", "1e-320", "1e308", "64", "1000", str(2**40))
+TEXTS = (
+    "none",
+    "folder",
+    "age",
+    "label",
+    "patient",
+    "site",
+    "mlp",
+    "vgg16",
+    "dct",
+    "p1",
+    "(",
+    ".*",
+    "0.3",
+    "70/15/15",
+    "2",
+)
+# Of numbers that may be as large as one likes, and then take as long.
+SMALL = {
+    **dict.fromkeys(("epochs", "rounds", "seeds", "count", "tune", "cnn_epochs", "local_epochs", "local_steps"), "1"),
+    **{"bootstrap": "20", "most_rows": "50", "image_size": "32", "patients": "20", "samples": "10"},
+}
+# So that what goes through ends soon.
+BASE = {
+    "federate": ["--no-comparison"],
+    "judge": ["--train-with", "logistic-regression", "--cnn-epochs", "1", "--bootstrap", "100"],
+    "compare": ["--baseline", "logistic-regression"],
+}
+QUICK = ("epochs", "rounds", "seeds", "bootstrap", "image_size", "count")
+
+
+@dataclass(frozen=True)
+class World:
+    """What command lines name.
+
+    Attributes:
+        root: a folder for all of it.
+        right: kind of thing -> a good one: `images`, `tables`, `run`, `table run`, `federated run`, `films`, `csv`.
+        wrong: paths of all kinds that are nothing good.
+    """
+
+    root: Path
+    right: dict[str, str]
+    wrong: tuple[str, ...]
+
+
+def made(root: Path) -> World:
+    """Small Datasets, Runs of them, and what is broken."""
+    from federated.config import FederateConfig
+    from federated.federate import federate
+    from medimg.config import EvaluateConfig, PhantomConfig, PrepareConfig, TrainConfig
+    from medimg.evaluation.evaluate import evaluate
+    from medimg.preparation.prepare import prepare
+    from medimg.training.train import train
+    from synthetic.config import SynthesizeConfig
+    from synthetic.synthesize import synthesize
+
+    drawing = PhantomConfig(patients=60, phantom_size=32, opacity_size=0.2, images_per_patient=1)
+    images = prepare("phantom", None, root / "images", PrepareConfig(), drawing).root
+    draw = random.Random(0)
+    ages = [(draw.randrange(2), draw.gauss(60, 10), draw.choice("abc")) for _ in range(120)]
+    cells = "".join(f"{label},p{i},{age + 9 * label:.1f},{pain}\n" for i, (label, age, pain) in enumerate(ages))
+    (root / "rows.csv").write_text("label,patient,age,pain\n" + cells)
+    rows = prepare("table", root / "rows.csv", root / "tables", PrepareConfig()).root
+    small = {"image_size": 32, "model_arg": {"width": "4", "stages": "2"}}
+    evaluate(train(images, root / "run", TrainConfig(**small, epochs=1)), EvaluateConfig(bootstrap=20))
+    evaluate(train(rows, root / "table run", TrainConfig(model="mlp", epochs=1)), EvaluateConfig(bootstrap=20))
+    config = FederateConfig(**small, rounds=1, comparison=False, partition="iid", clients=2)
+    evaluate(federate(images, root / "federated run", config), EvaluateConfig(bootstrap=20))
+    films = root / "films"
+    for number, file in enumerate(sorted((images / "images").iterdir())[:24]):
+        folder = films / ("normal", "pneumonia")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / file.name).write_bytes(file.read_bytes())
+    synthesize(rows, root / "synthetic", SynthesizeConfig(model="marginals"))
+    names = ("images", "tables", "run", "table run", "federated run", "films", "synthetic")
+    right = {name: str(root / name) for name in names}
+    right |= {"csv": str(root / "rows.csv"), "yaml": str(_written(root / "good.yaml", b"seed: 1\n"))}
+    return World(root, right, tuple(map(str, _broken(root))))
+
+
+def _broken(root: Path) -> Iterator[Path]:
+    yield from (Path("nowhere"), root / "no" / "where", Path("/dev/null"), root / "run" / "model.keras" / "x")
+    for name in ("folder.csv", "folder.npz", "folder.yaml", "empty"):
+        (root / name).mkdir()
+        yield root / name
+    model = (root / "run" / "model.keras").read_bytes()
+    yield _written(root / "truncated.keras", model[: len(model) // 2])
+    yield _written(root / "truncated.npz", model[:100])
+    yield _written(root / "truncated.csv", (root / "rows.csv").read_bytes()[:-3] + b'"')
+    yield _written(root / "bytes.csv", bytes(range(256)) * 4)
+    yield _written(root / "header.csv", b"label,image\n")
+    yield _written(root / "empty.png", b"")
+    yield _written(root / "broken.yaml", b"a: [\n\t- }")
+    yield _written(root / "list.yaml", b"- 1\n- 2\n")
+    yield _written(root / "strange.yaml", b"epochs: {a: [1, {}]}\nseed: 1e999\n")
+    secret = _written(root / "unreadable.csv", b"label\n")
+    secret.chmod(0)
+    yield secret
+    # Whole folders with one file that is broken.
+    for name, file, content in (
+        ("images", "dataset.yaml", b"name: [\n"),
+        ("images", "manifest.csv", b"image,label\n"),
+        ("run", "config.yaml", b"options: 3\n"),
+        ("run", "model.json", b"{"),
+        ("table run", "model.keras", b"PK\x03\x04"),
+        ("federated run", "audit.jsonl", b"{}\n"),
+    ):
+        copy = root / f"{name} with broken {file}"
+        copy.mkdir()
+        for path in (root / name).iterdir():
+            (copy / path.name).symlink_to(path)
+        (copy / file).unlink()
+        (copy / file).write_bytes(content)
+        yield copy
+
+
+def _written(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def leaves(command: click.Command, name: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """All commands that are no groups, with the words that call them; a group's default one by the group's."""
+    if not isinstance(command, click.Group):
+        yield name, command
+        return
+    for word, child in command.commands.items():
+        own = () if word == getattr(command, "default", None) else (word,)
+        yield from leaves(child, (*name, *own))
+
+
+def words_of(
+    draw: random.Random, name: tuple[str, ...], command: click.Command, world: World, number: int
+) -> list[str]:
+    """One command line."""
+    # Where all is right it takes long: a path is wrong, or one more value is given.
+    lost = draw.random() < 0.35
+    words, options = list(name), []
+    places = [p for p in command.params if isinstance(p, click.Argument) or (p.required and p.name != "out")]
+    astray = draw.choice(places) if places and lost else None
+    for param in places:
+        value = _place(draw, param, world, param is astray)
+        words += [param.opts[0], value] if isinstance(param, click.Option) else [value]
+    options += BASE.get(" ".join(name), []) if draw.random() < 0.8 else []
+    if world.right["tables"] in words and "model" in {p.name for p in command.params} and name[0] != "synthesize":
+        options += ["--model", "mlp"]
+    elif world.right["images"] in words and name[0] == "synthesize":
+        options += ["--model", "dcgan"]
+    for param in command.params:
+        if param.name == "out":
+            options += ["--out", _out(draw, world, number)]
+        elif (
+            param.name in QUICK
+            and name[0] != "judge"
+            and (world.right["images"] in words or param.name != "image_size")
+        ):
+            options += [param.opts[0], SMALL.get(param.name, "1")]
+    # --debug asks for the traceback.
+    taken = {*places, *(p for p in command.params if p.name in ("out", "debug"))}
+    if draw.random() < 0.8:
+        # It is refused nearly always.
+        taken.update(p for p in command.params if p.name == "config")
+    others = [p for p in command.params if isinstance(p, click.Option) and p not in taken]
+    for param in draw.sample(others, min(len(others), draw.choice((0, 0, 0, 1)) + (not lost))):
+        options += _option(draw, param, world)
+    return [*words, *options]
+
+
+def _place(draw: random.Random, param: click.Parameter, world: World, astray: bool) -> str:
+    kinds = {
+        "run": ("run", "table run", "federated run"),
+        "data": ("images", "tables"),
+        "path": ("films", "csv", "images"),
+    }
+    if param.name == "source":
+        return draw.choice(
+            ("folder", "csv", "table", "heart", "isic", "chestxray14", "medmnist", "phantom", "foldr", "")
+        )
+    if param.name == "port":
+        return draw.choice(("0", "-1", "99999", "x"))
+    if param.metavar == "DATA2" and not astray:
+        return world.right[draw.choice(("synthetic", "synthetic", "images", "films", "tables"))]
+    kind = next(
+        (kinds[word] for word in kinds if word in f"{param.name} {(param.metavar or '').lower()}"), kinds["data"]
+    )
+    if not astray:
+        return world.right[draw.choice(kind)]
+    return draw.choice((*world.wrong, *world.right.values(), *VALUES))
+
+
+def _out(draw: random.Random, world: World, number: int) -> str:
+    fresh = f"out-{number}"
+    return draw.choice(
+        (*[fresh] * 12, world.right["csv"], world.right["tables"], world.right["run"], "", "/dev/null/x")
+    )
+
+
+def _option(draw: random.Random, param: click.Option, world: World) -> list[str]:
+    if param.is_flag:
+        # What is at a place of our own must stay.
+        return [] if param.name in ("overwrite", "expose") else [draw.choice((*param.opts, *param.secondary_opts))]
+    plain = getattr(param.type, "choices", None) or (TEXTS if param.type.name in ("text", "place") else NUMBERS)
+    value = str(draw.choice(draw.choice((VALUES, world.wrong, tuple(world.right.values()), *[plain] * 5))))
+    if param.name == "config" and draw.random() < 0.5:
+        value = draw.choice([path for path in (*world.wrong, world.right["yaml"]) if path.endswith(".yaml")])
+    if draw.random() < (0.8 if param.metavar and "=" in param.metavar else 0.05):
+        value = f"{draw.choice(('age', 'pain', 'width', 'l2', 'normal'))}={value}"
+    return [param.opts[0], value]
+
+
+def _interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def ended(words: list[str]) -> tuple[str, str]:
+    """How a command line ended, and what it said where that is a fault."""
+    import cli
+
+    signal.signal(signal.SIGALRM, _interrupt)
+    signal.alarm(PATIENCE)
+    try:
+        result = CliRunner().invoke(cli.medimg, words, prog_name="medimg")
+    except KeyboardInterrupt:
+        return "interrupted", ""
+    finally:
+        signal.alarm(0)
+    told = [line for line in result.stderr.splitlines() if line.strip()]
+    name = " ".join(words[:2])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        return "TRACEBACK", f"{type(result.exception).__name__}: {result.exception}"
+    # Progress may come before it; of an error there is one line, the last.
+    one_line = [line for line in told if line.startswith("medimg: error: ")] == told[-1:]
+    listed = result.exit_code == 1 and name.startswith(ONE)
+    ends = {0: "done", 1: "problems found" if listed else "", 2: "refused" if one_line else "", 130: "interrupted"}
+    how = ends.get(result.exit_code)
+    return (how, "") if how else ("NOT ONE LINE", f"exit code {result.exit_code}: {result.stderr or result.output}")
+
+
+def lines(world: World, count: int, seed: int) -> Iterator[tuple[int, list[str]]]:
+    """The command lines, the same for the same seed and world."""
+    import cli
+
+    commands = [(name, command) for name, command in leaves(cli.medimg) if name not in (("demo",), ("doctor",))]
+    for number in range(count):
+        draw = random.Random(f"{seed} {number}")
+        name, command = draw.choice(commands)
+        yield number, words_of(draw, name, command, world, number)
+
+
+def run(root: Path, count: int, seed: int, first: int = 0, say=print) -> tuple[Counter, list[tuple[int, str, str]]]:
+    """Run the command lines in a folder of their own.
+
+    Returns:
+        How often each command ended how, and the faults: number, command line, what was said.
+    """
+    world, faults, counts = made(root), [], Counter()
+    (root / "here").mkdir()
+    back = Path.cwd()
+    os.chdir(root / "here")
+    try:
+        for number, words in lines(world, count, seed):
+            if number < first:
+                continue
+            began = time.monotonic()
+            how, said = ended(words)
+            took = time.monotonic() - began
+            counts[words[0] if words[0] not in ("data", "study") else " ".join(words[:2]), how] += 1
+            if how.isupper():
+                faults.append((number, shlex.join(words), said))
+                say(f"{number}: {shlex.join(words)}\n    {how}: {said.strip()[:600]}")
+            elif took > PATIENCE / 2:
+                say(f"{number}: {took:.0f} s, {how}: {shlex.join(words)}")
+    finally:
+        os.chdir(back)
+    return counts, faults
+
+
+def main() -> None:
+    """Print the faults as they come, and a table at the end."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lines", type=int, default=LINES)
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--from", type=int, default=0, dest="first")
+    given = parser.parse_args()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        counts, faults = run(Path(folder), given.lines, given.seed, given.first, lambda text: print(text, flush=True))
+    hows = sorted({how for _, how in counts})
+    print("| command | " + " | ".join(hows) + " |\n" + "|---" * (len(hows) + 1) + "|")
+    for name in sorted({name for name, _ in counts}):
+        print(f"| {name} | " + " | ".join(str(counts[name, how]) for how in hows) + " |")
+    totals = [sum(n for (_, h), n in counts.items() if h == how) for how in hows]
+    print("| all | " + " | ".join(map(str, totals)) + " |")
+    print(f"{sum(totals)} lines, seed {given.seed}, {len(faults)} faults, {time.monotonic() - began:.0f} s")
+    sys.exit(1 if faults else 0)
+
+
+if __name__ == "__main__":
+    main()

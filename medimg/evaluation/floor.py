@@ -1,0 +1,124 @@
+"""The no-pixel floor: what gradient boosting makes of the metadata alone, beside the AUROC of a model of images.
+
+A model that looks at pixels and does not beat age, sex, view and site has perhaps learnt no more than these. Defaults
+of scikit-learn; fitted on the training part, of a private Run on validation, whose patients it does not protect.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from medimg.data.dataset import Dataset
+from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
+from medimg.evaluation.predictions import Predictions
+from medimg.style.words import interval, listed
+from medimg.tables.metadata import as_table, names_of, of_class
+from medimg.tables.preprocessing import Preprocessing
+from medimg.tables.sklearn_models import fit_baseline
+
+_METHOD = "gradient-boosting"
+
+
+def floor(
+    training: Dataset,
+    part: str,
+    subject: Dataset,
+    rows: pd.DataFrame,
+    predictions: Predictions,
+    resamples: int = 1000,
+    seed: int = 0,
+    names: Sequence[str] = (),
+) -> dict | None:
+    """`floor` of metrics.json: the AUROC of the metadata alone, and how far the model is ahead of it.
+
+    Args:
+        training: the Run's own Dataset, of images.
+        part: of it, that the floor is fitted on.
+        subject: the Dataset that is evaluated.
+        rows: of its manifest.
+        predictions: of the model, on these rows.
+        resamples: of patients.
+        seed: of them and of the fit.
+        names: columns (default: all that both Datasets have).
+
+    Returns:
+        `columns`, `method`, `fitted_on`, `auroc` and `gain` with 95% intervals; None where there is nothing to fit.
+    """
+    fitted = training.rows(part, labelled=True)
+    columns = [name for name in names or names_of(fitted) if name in rows]
+    if not columns:
+        return None
+    table = as_table(training, columns)
+    asked = as_table(replace(subject, manifest=rows), columns).manifest
+    chances = _probabilities(table, part, asked, predictions.classes, seed)
+    if chances is None:
+        return None
+    alone = replace(predictions, probabilities=chances)
+    return {
+        "columns": columns,
+        "method": _METHOD,
+        "fitted_on": part,
+        **ahead(predictions, alone, rows["patient"], resamples, seed),
+    }
+
+
+def ahead(model: Predictions, other: Predictions, patients: Sequence, resamples: int, seed: int) -> dict:
+    """`auroc` of other predictions of the same rows and the model's `gain` over them, on the same resamples."""
+
+    def both(weights: np.ndarray) -> np.ndarray:
+        return np.stack([_auroc(one, weights) for one in (other, model)], axis=1)
+
+    value = both(np.ones((1, len(model))))[0]
+    draws = cluster_bootstrap(both, patients, resamples, seed) if resamples else np.empty((0, 2))
+    return {
+        "auroc": percentile_interval(draws[:, 0]).around(value[0]),
+        "gain": percentile_interval(draws[:, 1] - draws[:, 0]).around(value[1] - value[0]),
+    }
+
+
+def _auroc(predictions: Predictions, weights: np.ndarray) -> np.ndarray:
+    """Of the positive class, else the mean over classes that have both kinds of rows: (samples,)."""
+    each = predictions.one_vs_rest[1:] if predictions.task == "binary" else predictions.one_vs_rest
+    defined = [one for one in each if one.truth.any() and not one.truth.all()]
+    if not defined:
+        return np.full(len(weights), np.nan)
+    return np.mean([one.ranked(weights)[0] for one in defined], axis=0)
+
+
+def _probabilities(table: Dataset, part: str, asked: pd.DataFrame, classes, seed: int) -> np.ndarray | None:
+    """float64 (N, classes); None where the part has one class alone."""
+    nothing = Preprocessing((), ())
+    if table.task != "multilabel":
+        rows = table.rows(part, labelled=True)
+        if rows["label"].nunique() < 2:
+            return None
+        fitted = fit_baseline(_METHOD, table, rows, nothing, seed)(asked)
+        return fitted[:, [table.classes.index(name) for name in classes]]
+    found = np.zeros((len(asked), len(classes)))
+    for place, name in enumerate(classes):
+        binary = of_class(table, name)
+        rows = binary.rows(part, labelled=True)
+        # Of a class that none or all of them have, the metadata say nothing.
+        if rows["label"].nunique() > 1:
+            found[:, place] = fit_baseline(_METHOD, binary, rows, nothing, seed)(asked)[:, 1]
+    return found
+
+
+def words(metrics: dict) -> list[str]:
+    """Sentences for the report and the terminal, on what metrics.json has of it."""
+    found = []
+    if "floor" in metrics:
+        one = metrics["floor"]
+        found.append(
+            f"no-pixel floor: gradient boosting on {listed(one['columns'], 6)} alone reaches AUROC "
+            f"{interval(one['auroc'])} on these rows; the model is ahead by {interval(one['gain'])}"
+        )
+    if "pixels_alone" in metrics:
+        one = metrics["pixels_alone"]
+        found.append(
+            f"pixels alone, trained alike, reach AUROC {interval(one['auroc'])}; with metadata the model is ahead by "
+            f"{interval(one['gain'])}"
+        )
+    return found

@@ -1,0 +1,59 @@
+"""Columns of a manifest of images that say something of the patient or the image beside its pixels, as a table's."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from medimg.data.copies import GIVEN
+from medimg.data.dataset import Dataset
+from medimg.data.schema import Feature, as_numbers, as_text
+from medimg.errors import InputError
+from medimg.tables.ordered import MOST_LEVELS
+
+# Columns that say whose the row is, what it shows and where its file lies.
+ROLES = ("image", "row", "label", "patient", "given_patient", GIVEN, "site", "split", "mask", "finding", "findings")
+ROLES += ("x", "y", "width", "height", "source_file", "pixels", "bytes")
+
+
+def names_of(rows: pd.DataFrame) -> list[str]:
+    """Columns that vary and are neither a role nor as good as a name; the site is one."""
+    found = []
+    for name in [*(name for name in rows if name not in ROLES), "site"]:
+        known = as_text(rows[name])
+        levels = known[known != ""].nunique()
+        number = pd.api.types.is_numeric_dtype(rows[name])
+        # As many names as patients: whose they are, not what they are like.
+        if levels > 1 and (number or levels <= min(MOST_LEVELS, max(2, (known != "").sum() // 2))):
+            found.append(name)
+    return found
+
+
+def as_table(dataset: Dataset, names: Iterable[str], option: str = "--metadata") -> Dataset:
+    """The rows of a Dataset of images as those of a table of some of its columns.
+
+    Args:
+        dataset: of images.
+        names: columns of its manifest; those of numbers are continuous, all others categorical.
+        option: that names them, for messages.
+
+    Raises:
+        InputError: there is no such column, or it is one that tells the label or whose the row is.
+    """
+    manifest, features = dataset.manifest, []
+    for name in names:
+        if name not in manifest or (name in ROLES and name != "site"):
+            known = ", ".join(names_of(manifest)) or "none"
+            raise InputError(f"{option} {name}: no column of {dataset.root}/manifest.csv to learn from; it has {known}")
+        number = pd.api.types.is_numeric_dtype(manifest[name])
+        features.append(Feature(name, "continuous" if number else "categorical"))
+    columns = {f.name: (as_numbers if f.is_number else as_text)(manifest[f.name]) for f in features}
+    return replace(dataset, manifest=manifest.assign(**columns), features=tuple(features))
+
+
+def of_class(table: Dataset, name: str) -> Dataset:
+    """A multilabel table's question whether a row has one class, as a binary one's."""
+    targets = table.targets(table.manifest)[:, table.classes.index(name)]
+    labels = np.where(np.isnan(targets), "", np.where(targets > 0, "yes", "no"))
+    return replace(table, task="binary", classes=("no", "yes"), manifest=table.manifest.assign(label=labels))

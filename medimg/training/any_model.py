@@ -1,0 +1,34 @@
+"""train_any(): whatever `medimg train` is asked for that leaves one Run."""
+
+import dataclasses
+from pathlib import Path
+
+from medimg.config import PIXELS_ALONE, TrainConfig
+from medimg.data.dataset import Dataset
+from medimg.listener import Listener
+from medimg.lock import writes
+from medimg.run import Run
+from medimg.training.ensemble import ensemble
+from medimg.training.train import train, train_or_go_on
+
+
+@writes("out")
+def train_any(
+    data: Path | Dataset,
+    out: Path,
+    config: TrainConfig,
+    resume: bool = False,
+    overwrite: bool = False,
+    listener: Listener | None = None,
+) -> Run:
+    """One model, an ensemble, or with `--metadata` a model and, in the Run's folder, the same one of pixels alone.
+
+    Args and errors: as of `train`.
+    """
+    if config.is_ensemble:
+        return ensemble(data, out, config, resume, overwrite, listener)
+    run = train(data, out, config, resume, overwrite, listener)
+    if config.metadata:
+        # What the columns are worth is told beside what pixels reach without them.
+        train_or_go_on(data, Path(out) / PIXELS_ALONE, dataclasses.replace(config, metadata=None), listener)
+    return run

@@ -1,0 +1,132 @@
+"""`--metadata`: columns of the manifest beside pixels, from training to the served model."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from explain.config import ExplainConfig
+from explain.explain import explain
+from medimg.audit.audit import audit
+from medimg.config import (
+    PIXELS_ALONE,
+    AuditConfig,
+    EvaluateConfig,
+    ExportConfig,
+    PredictConfig,
+    TrainConfig,
+    ValidateConfig,
+)
+from medimg.data.dataset import Dataset
+from medimg.errors import InputError
+from medimg.evaluation.evaluate import evaluate
+from medimg.evaluation.prediction import predict, predict_rows
+from medimg.prediction.predict import predict as predict_files
+from medimg.run import Run
+from medimg.serving.export import export
+from medimg.training.any_model import train_any
+from medimg.training.train import train
+from medimg.validation.validate import validate
+from tests.datasets import write_dataset
+
+TINY = {"image_size": 16, "epochs": 2, "batch_size": 8, "model_arg": {"width": "4", "stages": "2"}}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Dataset:
+    """Age tells the label as the red channel does; sex and ward tell nothing, ward is always the same."""
+    data = write_dataset(tmp_path_factory.mktemp("data") / "data", n=64)
+    draw = np.random.default_rng(0)
+    bright = (data.manifest["label"] == "bright").to_numpy()
+    columns = {
+        "age": np.where(draw.random(64) < 0.1, np.nan, np.round(draw.normal(50, 5, 64) + 12 * bright, 1)),
+        "sex": draw.choice(["F", "M", ""], 64),
+        "ward": "one",
+    }
+    dataclasses.replace(data, manifest=data.manifest.assign(**columns)).save()
+    return Dataset.load(data.root)
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory) -> Run:
+    return train_any(data.root, tmp_path_factory.mktemp("run") / "run", TrainConfig(**TINY, metadata="age, sex,ward"))
+
+
+def test_answers_come_from_both(data, run):
+    rows = data.rows("test")
+    model, description = run.model(), run.description()
+    assert [one["name"] for one in description["metadata"]["raw"]] == ["age", "sex"]
+    assert "ward" in description["metadata"]["dropped"]
+    own = predict(model, data, rows, description)
+    moved = rows.assign(age=rows["age"].to_numpy()[::-1])
+    assert np.abs(predict_rows(model, moved, description, data.root) - own).max() > 1e-4
+    other = rows.assign(image=rows["image"].to_numpy()[::-1])
+    assert np.abs(predict_rows(model, other, description, data.root) - own).max() > 1e-4
+    # The constant column is of no account.
+    np.testing.assert_array_equal(predict_rows(model, rows.assign(ward="two"), description, data.root), own)
+    with pytest.raises(InputError, match="lacks 'age'"):
+        predict_rows(model, rows.drop(columns="age"), description, data.root)
+
+
+def test_the_gain_over_each_alone_is_told(run):
+    metrics = evaluate(run, EvaluateConfig(bootstrap=20))
+    assert metrics["floor"]["columns"] == ["age", "sex"]
+    alone = evaluate(Run.load(run.root / PIXELS_ALONE), EvaluateConfig(bootstrap=20))
+    assert metrics["pixels_alone"]["auroc"]["value"] == pytest.approx(alone["metrics"]["auroc"]["value"])
+    ahead = metrics["metrics"]["auroc"]["value"] - alone["metrics"]["auroc"]["value"]
+    assert metrics["pixels_alone"]["gain"]["value"] == pytest.approx(ahead)
+    assert sum("alone" in note for note in metrics["notes"]) == 2
+
+
+def test_files_are_predicted_with_their_columns(data, run, tmp_path):
+    own = predict(run.model(), data, data.manifest, run.description())[:, 1]
+    predict_files(run, (str(data.root),), tmp_path / "of-data.csv", PredictConfig())
+    np.testing.assert_allclose(pd.read_csv(tmp_path / "of-data.csv")["p_bright"], own, atol=1e-5)
+    table = data.manifest[["image", "age", "sex"]].head(3).assign(age=["", "61.5", "old"])
+    table.to_csv(data.root / "some.csv", index=False)
+    result = predict_files(run, (str(data.root / "some.csv"),), tmp_path / "some.csv", PredictConfig())
+    asked = data.manifest.head(2).assign(age=[np.nan, 61.5])
+    some = pd.read_csv(tmp_path / "some.csv")
+    np.testing.assert_allclose(
+        some["p_bright"][:2], predict_rows(run.model(), asked, run.description(), data.root)[:, 1], atol=1e-5
+    )
+    assert "'old' is not a number" in result.broken[0][1]
+    table.drop(columns="age").to_csv(data.root / "some.csv", index=False)
+    with pytest.raises(InputError, match=r"some.csv.*lacks 'age'"):
+        predict_files(run, (str(data.root / "some.csv"),), tmp_path / "never.csv", PredictConfig())
+    with pytest.raises(InputError, match="age, sex beside pixels: give a CSV"):
+        predict_files(run, (str(data.root / "images"),), tmp_path / "never.csv", PredictConfig())
+
+
+def test_it_is_explained_audited_validated_and_served(data, run, tmp_path):
+    result = explain(run, ExplainConfig(count=2, method=("gradcam", "smoothgrad", "shap"), samples=20))
+    shown = result["images"]["gradcam"][0]
+    assert set(shown["columns"]) == {"age", "sex"}
+    # As if it were not known: the log-odds that the column's value adds.
+    row = data.manifest[data.manifest["image"] == "images/" + shown["file"].rsplit("/", 1)[-1]]
+    both = pd.concat([row, row.assign(age=np.nan)])
+    p = predict_rows(run.model(), both, run.description(), data.root)[:, 1].astype(float)
+    odds = np.log(p / (1 - p))
+    assert shown["columns"]["age"] == pytest.approx(odds[0] - odds[1], abs=1e-4)
+    with pytest.raises(InputError, match="--image"):
+        explain(run, ExplainConfig(image=(str(data.root / "images/0000.png"),)))
+    assert "attacks" in audit(run, AuditConfig(attack=("threshold",), bootstrap=20))
+    validate(run, data.root, ValidateConfig(bootstrap=20, split="test"), tmp_path / "validation", lambda *_: None)
+    folder = export(run, tmp_path / "served", ExportConfig(samples=4))
+    assert (folder / "saved_model.pb").is_file()
+    assert "age" in (folder / "model_card.md").read_text()
+
+
+def test_what_does_not_go_with_columns_is_refused(data, tmp_path):
+    for options, words in (
+        ({"metadata": "height"}, "--metadata height: no column"),
+        ({"metadata": "age", "dp_epsilon": 1.0}, "--metadata age: not with --dp-epsilon"),
+        ({"metadata": "age", "missing": "drop-rows"}, "--metadata age: not with --missing drop-rows"),
+        ({"metadata": "ward"}, "no feature is left"),
+    ):
+        with pytest.raises(InputError, match=words):
+            train(data.root, tmp_path / "never", TrainConfig(**TINY, **options))
+    assert not (tmp_path / "never").exists()
