@@ -41,7 +41,7 @@ def _pixels_of(made_of: dict) -> dict:
         "path": made_of["path"],
         "image_size": made_of["options"]["image_size"],
         "intensity": made_of["options"].get("intensity"),
-        **{name: made_of["options"][name] for name in _LOOK if name in made_of["options"]},
+        **{name: made_of["options"].get(name) for name in _LOOK},
         "phantom": made_of.get("phantom"),
     }
 

@@ -202,6 +202,19 @@ def test_tables_and_options_that_are_wrong(films, tmp_path, table, options, word
         scan(films[0], str(tmp_path / "l.csv"), **options)
 
 
+def test_a_killed_preparation_of_another_window_is_not_gone_on_with(films, tmp_path):
+    from medimg.preparation.claim import SCRATCH, identity, start
+
+    folder, _ = films
+    labels = write_labels(tmp_path / "l.csv", "PatientID", {"P0": "a", "P1": "b", "P2": "b"})
+    config = PrepareConfig(labels=labels, window="5,9")
+    start(tmp_path / "out", identity("dicom", folder, config, None))
+    assert (tmp_path / "out" / SCRATCH).is_dir()
+    with pytest.raises(InputError, match="unfinished preparation of another window"):
+        prepare("dicom", folder, tmp_path / "out", replace(config, window=None))
+    assert len(prepare("dicom", folder, tmp_path / "out", config).manifest) == 6
+
+
 def test_headers_that_lie(tmp_path):
     write_dicom(tmp_path / "src" / "a.dcm", np.zeros((2, 4, 4), np.uint8), NumberOfFrames=2_000_000_000)
     write_dicom(tmp_path / "src" / "b.dcm", np.zeros((4, 4), np.uint8), Rows=60000, Columns=60000)
