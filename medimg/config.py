@@ -111,7 +111,7 @@ class TrainConfig(
     """Options of `medimg train`."""
 
     only: ClassVar = {
-        TableOptions: ("tables",),
+        TableOptions: ("tables or --metadata",),
         ImageOptions: ("images",),
         PrivacyOptions: (PRIVATE,),
         PublicOptions: ("tables", PRIVATE),

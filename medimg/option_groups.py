@@ -13,7 +13,7 @@ PRIVATE = "--dp-epsilon or --dp-noise-multiplier"
 
 
 # Models that have normalisation layers.
-NORMALISED = ("images", "use without --model vgg16|vgg19")
+NORMALISED = ("images", "use without --model vgg16|vgg19|alexnet")
 
 
 @dataclass(frozen=True)

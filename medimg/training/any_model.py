@@ -30,5 +30,6 @@ def train_any(
     run = train(data, out, config, resume, overwrite, listener)
     if config.metadata:
         # What the columns are worth is told beside what pixels reach without them.
-        train_or_go_on(data, Path(out) / PIXELS_ALONE, dataclasses.replace(config, metadata=None), listener)
+        alone = dataclasses.replace(config, metadata=None).told_by(())
+        train_or_go_on(data, Path(out) / PIXELS_ALONE, alone, listener)
     return run

@@ -21,7 +21,7 @@ from medimg.listener import Listener
 from medimg.lock import writes
 from medimg.models.ensemble import Member, combine, fitted_weights, members_of
 from medimg.models.saving import save_model
-from medimg.options import flag
+from medimg.options import flag, of_data
 from medimg.privacy import ledger
 from medimg.privacy.folds import composed
 from medimg.run import Run, environment, resumable
@@ -34,6 +34,8 @@ from medimg.training.train import train_or_go_on
 
 # Options that an ensemble takes over from its members, since they say which rows are in which part.
 _PARTS = ("folds", "fold", "audit_holdout", "labelled_fraction", "seed")
+# Options of a vote of finished Runs.
+_OF_VOTE = ("model", "member", "vote", "calibrate", "batch_size", *_PARTS)
 # What members must agree on, and what is said of it.
 _SAME = {
     "task": "task",
@@ -77,12 +79,14 @@ def ensemble(
     """
     listener, out = listener or Listener(), Path(out)
     _check_options(config, resume)
+    given = config.told_by(()) if resume else config
     voters = [] if config.seeds else [_voter(path) for path in config.member]
     if voters:
         config = _as_members(config, voters)
     if not isinstance(data, Dataset):
         data = Dataset.load(data, joins_copies=not config.is_private)
     config = config.resolved(data.unit)
+    given.require_effect(of_data(data.is_table), resolved=config)
     dataset = parts_of(data, config.to_dict())
     if config.calibrate != "none" or config.vote != "mean":
         require_validation(config.calibrate, dataset)
@@ -122,11 +126,9 @@ def _check_options(config: TrainConfig, resume: bool) -> None:
                 )
     elif len(config.member) < 2:
         raise InputError("--model ensemble: needs --member RUN twice or more, finished Runs that are to vote")
-    others = {"weights": "none", "freeze": "none", "extra": None, "adapt": None, "metadata": None}
-    others |= {"dp_epsilon": None, "dp_noise_multiplier": None}
-    for name, neutral in others.items():
-        # The Run's own options have its members' privacy.
-        if not config.seeds and not resume and getattr(config, name) != neutral:
+    # The Run's own options have its members' privacy.
+    for name in () if config.seeds or resume else config.names_given():
+        if name not in _OF_VOTE:
             raise InputError(f"{flag(name)}: not with --model ensemble, which trains nothing; leave it out")
 
 
@@ -194,7 +196,7 @@ def _check(voters: Sequence[_Voter], dataset: Dataset) -> None:
 
 def _trained(data: Dataset, run: Run, config: TrainConfig, number: int, listener: Listener) -> _Voter:
     own = dataclasses.replace(config, seeds=0, vote="mean", seed=config.seed + number - 1)
-    member = train_or_go_on(data, run.root / f"member-{number}", own, listener)
+    member = train_or_go_on(data, run.root / f"member-{number}", own.told_by(()), listener)
     return _Voter(member, member.description())
 
 

@@ -198,6 +198,8 @@ def test_members_that_do_not_go_together_are_refused(data, runs, tmp_path):
     tainted = train(data.root, tmp_path / "tainted", TrainConfig(**TINY, weights=str(start.root)))
     with pytest.raises(InputError, match=r"start.* learnt from \d+ of the \d+ patients of part"):
         ensemble(data.root, tmp_path / "never", vote(runs[0], tainted))
+    with pytest.raises(InputError, match="--epochs: not with --model ensemble"):
+        ensemble(data.root, tmp_path / "never", vote(runs[0], runs[1], epochs=3))
     voted = ensemble(data.root, tmp_path / "voted", vote(runs[0], runs[1]))
     with pytest.raises(InputError, match="is an ensemble itself"):
         ensemble(data.root, tmp_path / "never", vote(voted, runs[0]))

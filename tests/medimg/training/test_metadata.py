@@ -52,7 +52,11 @@ def data(tmp_path_factory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def run(data, tmp_path_factory) -> Run:
-    return train_any(data.root, tmp_path_factory.mktemp("run") / "run", TrainConfig(**TINY, metadata="age, sex,ward"))
+    return train_any(
+        data.root,
+        tmp_path_factory.mktemp("run") / "run",
+        TrainConfig(**TINY, metadata="age, sex,ward", impute="constant"),
+    )
 
 
 def test_answers_come_from_both(data, run):
