@@ -15,6 +15,7 @@ from medimg.data.positive import NORMAL, positive_last
 from medimg.errors import InputError
 from medimg.preparation.prepare import prepare
 from medimg.sources import SOURCES
+from tests import clinical_sources
 from tests.command import medimg
 from tests.datasets import write_dataset
 
@@ -130,6 +131,16 @@ def _nih(root):
     return root
 
 
+def _clinical(write):
+    """Of the words of `prepare` the path, and the options that go with it."""
+
+    def build(root):
+        options = write(root)
+        return [root, *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+    return build
+
+
 # Source -> its small files, and its classes (negative, positive); None where it has more than two.
 BUILT = {
     "folder": (_pictures, ("Normal", "Malignant")),
@@ -139,7 +150,11 @@ BUILT = {
     "isic": (lambda root: _pictures(root, suffix="jpg"), ("Normal", "Malignant")),
     "heart": (_heart, ("healthy", "disease")),
     "table": (_table, ("healthy", "ill")),
-    "phantom": (lambda root: None, ("normal", "opacity")),
+    "phantom": (lambda root: [], ("normal", "opacity")),
+    "dicom": (_clinical(clinical_sources.dicom), ("a", "b")),
+    "nifti": (_clinical(clinical_sources.nifti), ("a", "b")),
+    "brats": (_clinical(clinical_sources.brats), ("no tumour", "tumour")),
+    "deeplesion": (_clinical(clinical_sources.deeplesion), ("liver", "lung")),
 }
 
 
@@ -147,9 +162,17 @@ BUILT = {
 def test_every_source_takes_a_positive_class_and_refuses_an_unknown_one(source, tmp_path):
     build, names = BUILT[source]
     (tmp_path / "in").mkdir()
-    path = build(tmp_path / "in")
+    built = build(tmp_path / "in")
     drawing = ["--patients", "16", "--phantom-size", "32", "--opacity-size", "0.15"] if source == "phantom" else []
-    words = ["data", "prepare", source, *([path] if path else []), *drawing, "--on-duplicates", "group"]
+    words = [
+        "data",
+        "prepare",
+        source,
+        *(built if isinstance(built, list) else [built]),
+        *drawing,
+        "--on-duplicates",
+        "group",
+    ]
     refused = medimg(*words, "--out", tmp_path / "no", "--positive", "zebra")
     assert refused.exit_code == 2
     assert "--positive zebra: " in refused.output
