@@ -225,7 +225,11 @@ def _steps_at(model) -> int:
 
 
 def made(dataset, folder, resume=False, listener=None, **options) -> Dataset:
-    config = SynthesizeConfig(**{**QUICK, **options})
+    given = {**QUICK, **options}
+    if given.get("model") == "marginals":
+        # They are counted, in no steps.
+        del given["local_steps"]
+    config = SynthesizeConfig(**given)
     return Dataset.load(synthesize(dataset.root, folder, config, resume, listener=listener))
 
 
