@@ -28,11 +28,20 @@ SMALL = {
     "model_arg": {"width": "4", "stages": "2"},
     "augment": "light",
     "labelled_fraction": 0.5,
-    "confidence": 0.5,
-    "pretrain_epochs": 2,
-    "pseudo_rounds": 1,
 }
-PARADIGMS = ("pseudo-label", "fixmatch", "mean-teacher", "simclr")
+# Of each its own options.
+PARADIGMS = {
+    "supervised": {},
+    "pseudo-label": {"confidence": 0.5, "pseudo_rounds": 1},
+    "fixmatch": {"confidence": 0.5},
+    "mean-teacher": {},
+    "simclr": {"pretrain_epochs": 2},
+}
+UNSUPERVISED = [name for name in PARADIGMS if name != "supervised"]
+
+
+def config_of(paradigm: str, **options) -> TrainConfig:
+    return TrainConfig(**{**SMALL, **PARADIGMS[paradigm], "paradigm": paradigm, **options})
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +74,9 @@ def test_patients_are_hidden_by_class_and_smaller_fractions_lie_in_larger(tmp_pa
         hide(table, 0.99999, seed=0)
 
 
-@pytest.mark.parametrize("paradigm", ["supervised", *PARADIGMS])
+@pytest.mark.parametrize("paradigm", PARADIGMS)
 def test_nothing_depends_on_a_hidden_label(paradigm, data, tmp_path):
-    config = TrainConfig(**SMALL, paradigm=paradigm)
+    config = config_of(paradigm)
     run = train(data.root, tmp_path / "hidden", config)
     # The same images, whose labels were never there.
     never = hide(data, 0.5, seed=0)
@@ -79,13 +88,13 @@ def test_nothing_depends_on_a_hidden_label(paradigm, data, tmp_path):
     for a, b in zip(weights(run), weights(unhidden), strict=True):
         np.testing.assert_array_equal(a, b)
     if paradigm != "supervised":
-        alone = train(data.root, tmp_path / "alone", replace(config, paradigm="supervised"))
+        alone = train(data.root, tmp_path / "alone", config_of("supervised"))
         assert any(not np.array_equal(a, b) for a, b in zip(weights(run), weights(alone), strict=True))
 
 
-@pytest.mark.parametrize("paradigm", PARADIGMS)
+@pytest.mark.parametrize("paradigm", UNSUPERVISED)
 def test_a_stopped_training_ends_with_the_same_weights(paradigm, data, tmp_path):
-    config = TrainConfig(**SMALL, paradigm=paradigm, dropout=0.5, patience=0)
+    config = config_of(paradigm, dropout=0.5, patience=0)
     whole = train(data.root, tmp_path / "whole", config)
 
     def stop(row: dict) -> None:
@@ -188,7 +197,7 @@ def test_a_step_of_a_mean_teacher_by_hand(head):
 
 
 def test_the_teacher_is_what_is_kept(data, tmp_path):
-    run = train(data.root, tmp_path / "run", TrainConfig(**{**SMALL, "epochs": 3}, paradigm="mean-teacher", patience=0))
+    run = train(data.root, tmp_path / "run", config_of("mean-teacher", epochs=3, patience=0))
     rows = data.rows("val")
     pixels = np.stack([load_image(path, 16, 3) for path in data.paths(rows)])
     logits = run.model()(pixels, training=False).numpy()
@@ -196,9 +205,9 @@ def test_the_teacher_is_what_is_kept(data, tmp_path):
 
 
 def test_cached_features_have_unlabelled_views_too(data, tmp_path):
-    frozen = {**SMALL, "freeze": "backbone", "views": 2}
+    frozen = {"freeze": "backbone", "views": 2}
     for paradigm in ("fixmatch", "mean-teacher", "pseudo-label"):
-        config = TrainConfig(**frozen, paradigm=paradigm, learning_rate=0.1)
+        config = config_of(paradigm, **frozen, learning_rate=0.1)
         run = train(data.root, tmp_path / paradigm, config)
         start = train(data.root, tmp_path / f"{paradigm}-start", replace(config, epochs=0))
         assert all(np.array_equal(a, b) for a, b in zip(weights(run)[:-2], weights(start)[:-2], strict=True))
@@ -214,9 +223,12 @@ def test_what_a_paradigm_can_not_do_is_refused_and_leaves_nothing(data, tmp_path
         (several, {"paradigm": "pseudo-label"}, "is for one label an image"),
         (data, {"paradigm": "simclr", "dp_epsilon": 3.0}, "--paradigm simclr: learns from rows without noise"),
         (data, {"dp_epsilon": 3.0}, "--labelled-fraction: which patients"),
-        (table, {"paradigm": "simclr", "model": "mlp", "augment": "none", "model_arg": {}}, "--paradigm simclr"),
+        (data, {"dp_epsilon": 3.0, "labelled_fraction": 1.0, "balance": "smote"}, "--balance smote: is learnt"),
+        (data, {"dp_epsilon": 3.0, "labelled_fraction": 1.0, "balance": "balanced-softmax"}, "softmax: is learnt"),
     ]
     for dataset, options, message in cases:
         with pytest.raises(InputError, match=message):
             train(dataset.root, tmp_path / "run", TrainConfig(**{**SMALL, **options}))
         assert not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match="--paradigm: is for images"):
+        train(table.root, tmp_path / "run", TrainConfig(model="mlp", paradigm="simclr"))
