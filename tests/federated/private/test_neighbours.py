@@ -28,7 +28,6 @@ CONFIG = FederateConfig(
     rounds=1,
     local_steps=1,
     batch_size=BATCH,
-    clients=CLIENTS,
     dp="patient",
     dp_clip=CLIP,
     dp_noise_multiplier=1e-7,
@@ -37,9 +36,9 @@ CONFIG = FederateConfig(
 )
 PARTITIONS = {
     "site": {},
-    "iid": {"partition": "iid"},
-    "dirichlet": {"partition": "dirichlet", "alpha": 5.0},
-    "masking": {"partition": "iid", "secure": "masking"},
+    "iid": {"partition": "iid", "clients": CLIENTS},
+    "dirichlet": {"partition": "dirichlet", "alpha": 5.0, "clients": CLIENTS},
+    "masking": {"partition": "iid", "secure": "masking", "clients": CLIENTS},
 }
 
 

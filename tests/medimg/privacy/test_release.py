@@ -10,12 +10,12 @@ from medimg.evaluation.evaluate import evaluate
 from medimg.training.train import train
 from tests.datasets import write_dataset, write_table
 
-PRIVATE = TrainConfig(dp_noise_multiplier=1.0, dp_delta=1e-2, epochs=1, batch_size=8, norm="group")
+PRIVATE = TrainConfig(dp_noise_multiplier=1.0, dp_delta=1e-2, epochs=1, batch_size=8)
 KINDS = {
     "rows": (write_table, dataclasses.replace(PRIVATE, model="logistic")),
     "images": (
         lambda root: write_dataset(root, n=16, size=16),
-        dataclasses.replace(PRIVATE, model_arg={"width": "2", "stages": "1"}, image_size=16),
+        dataclasses.replace(PRIVATE, norm="group", model_arg={"width": "2", "stages": "1"}, image_size=16),
     ),
 }
 
