@@ -10,6 +10,7 @@ from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.summary import FEW, summarise_groups
+from medimg.style.words import interval
 
 GAPS = ("auroc", "sensitivity", "specificity")
 # Different values above which a column is no list of groups.
@@ -121,11 +122,7 @@ def gap_note(column: str, found: dict) -> str:
     sure = gap["low"] is not None and gap["low"] > 0
     told = "" if sure else ", which may be chance"
     many = " (picked as the largest of several)" if len(found["groups"]) > 2 else ""
-    interval = "" if gap["low"] is None else f" [{gap['low']:.3f}, {gap['high']:.3f}]"
-    return (
-        f"by {column}: AUROC is {gap['value']:.3f}{interval} higher in '{gap['best']}' than in '{gap['worst']}'"
-        f"{many}{told}"
-    )
+    return f"by {column}: AUROC is {interval(gap)} higher in '{gap['best']}' than in '{gap['worst']}'{many}{told}"
 
 
 def _gaps(predictions: Predictions, groups: np.ndarray, measured: dict, patients, resamples: int, seed: int) -> dict:
