@@ -1,7 +1,8 @@
 """A process for each thread that decodes: pydicom's plugins hold Python's lock, so that threads alone wait in turn."""
 
 import io
-import pickle
+import json
+import math
 import subprocess
 import sys
 import threading
@@ -11,6 +12,9 @@ import numpy as np
 
 from medimg.dicom import pixels
 
+_KINDS = {name: np.dtype(name) for name in ("uint8", "uint16")}
+_LONGEST_LINE = 4096  # bytes of an answer's first line
+
 
 class Decoders:
     """`pixels.read_frame`, called in a process that belongs to the calling thread and ends with it."""
@@ -18,16 +22,15 @@ class Decoders:
     def __init__(self):
         self._own = threading.local()
 
-    def __call__(self, file: str | BinaryIO, *rest) -> np.ndarray:
+    def __call__(self, file: str | BinaryIO, index=None, window=None, megapixels: float = 100) -> np.ndarray:
         """As `pixels.read_frame`."""
-        asked = file.getvalue() if isinstance(file, io.BytesIO) else file
         for _ in range(2):
             if not hasattr(self._own, "process"):
                 self._own.process = _Process()
             try:
-                answer = self._own.process.ask((asked, *rest))
+                answer = self._own.process.ask(file, index, window, megapixels)
                 break
-            except (OSError, EOFError, pickle.UnpicklingError):
+            except (OSError, EOFError, KeyError, TypeError, json.JSONDecodeError):
                 # A decoder that a file has brought down takes no other file with it.
                 del self._own.process
         else:
@@ -45,10 +48,29 @@ class _Process:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
 
-    def ask(self, arguments: tuple):
-        pickle.dump(arguments, self._process.stdin, protocol=5)
+    def ask(self, file: str | BinaryIO, index, window, megapixels: float) -> np.ndarray | str:
+        """Pixels, or why there are none. The decoder reads what strangers made: nothing that it says is trusted."""
+        content = file.getvalue() if isinstance(file, io.BytesIO) else None
+        asked = {"path": None if content is not None else str(file), "bytes": None if content is None else len(content)}
+        asked |= {"index": index, "window": window, "megapixels": megapixels}
+        self._process.stdin.write(json.dumps(asked).encode() + b"\n" + (content or b""))
         self._process.stdin.flush()
-        return pickle.load(self._process.stdout)
+        told = json.loads(self._process.stdout.readline(_LONGEST_LINE))
+        if "error" in told:
+            return str(told["error"])
+        shape, kind = tuple(map(int, told["shape"])), _KINDS[told["dtype"]]
+        size = math.prod(shape) * kind.itemsize
+        if (
+            len(shape) not in (2, 3)
+            or min(shape) < 1
+            or math.prod(shape[:2]) > megapixels * 1e6
+            or shape[2:] not in ((), (3,))
+        ):
+            raise EOFError("no image")
+        found = self._process.stdout.read(size)
+        if len(found) < size:
+            raise EOFError("cut off")
+        return np.frombuffer(found, kind).reshape(shape)
 
     def __del__(self):
         self._process.stdin.close()

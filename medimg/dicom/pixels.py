@@ -6,8 +6,8 @@ Source: DICOM PS3.3 C.7.6.3, C.11.1, C.11.2 and C.7.6.16.2.9.
 """
 
 import io
+import json
 import os
-import pickle
 import struct
 import sys
 import warnings
@@ -264,20 +264,27 @@ def _why(error: Exception) -> str:
 
 
 def _serve() -> None:
-    """Answer pickled arguments of `read_frame` with pixels or a message, until the asker is gone."""
+    """Answer arguments of `read_frame` with pixels or a message, until the asker is gone.
+
+    Both ways a line of JSON, and the bytes whose number or shape it tells: nothing that is read can run anything.
+    """
     answers = os.fdopen(os.dup(1), "wb")
     # A decoder's own words must not be among the answers.
     os.dup2(2, 1)
     while True:
-        try:
-            file, *rest = pickle.load(sys.stdin.buffer)
-        except EOFError:
+        line = sys.stdin.buffer.readline()
+        if not line:
             return
+        asked = json.loads(line)
+        window = tuple(asked["window"]) if isinstance(asked["window"], list) else asked["window"]
+        file = asked["path"] if asked["bytes"] is None else io.BytesIO(sys.stdin.buffer.read(asked["bytes"]))
+        told, content = {}, b""
         try:
-            answer = read_frame(io.BytesIO(file) if isinstance(file, bytes) else file, *rest)
+            pixels = read_frame(file, asked["index"], window, asked["megapixels"])
+            told, content = {"shape": pixels.shape, "dtype": pixels.dtype.name}, pixels.tobytes()
         except ValueError as error:
-            answer = str(error)
-        pickle.dump(answer, answers, protocol=5)
+            told = {"error": str(error)}
+        answers.write(json.dumps(told).encode() + b"\n" + content)
         answers.flush()
 
 

@@ -38,3 +38,14 @@ def test_a_process_that_dies_costs_one_file(tmp_path):
     assert decode(str(tmp_path / "a.dcm")).shape == (4, 4)
     decode._own.process._process.kill()
     assert decode(str(tmp_path / "a.dcm")).shape == (4, 4)
+
+
+@pytest.mark.parametrize(
+    "answer", ['{"shape": [-1, 2], "dtype": "uint8"}', '{"shape": [4, 4], "dtype": "object"}', "[]", "no JSON", ""]
+)
+def test_a_decoder_that_a_file_has_taken_over_is_not_trusted(answer, tmp_path, monkeypatch):
+    script = tmp_path / "decoder.py"
+    script.write_text(f"import sys\nsys.stdin.readline()\nprint({answer!r} + ' ' * 9)\n")
+    monkeypatch.setattr("medimg.dicom.decoders.pixels.__file__", str(script))
+    with pytest.raises(ValueError, match="truncated or broken"):
+        Decoders()("any.dcm")
