@@ -82,7 +82,8 @@ def _planned(dataset: Dataset, study: FederatedStudyConfig) -> list[PlannedRun]:
                 client_optimizer="adam",
                 learning_rate=3e-3,
                 seed=seed,
-            ),
+                # Of no option here a person means that it acts on these data.
+            ).told_by(()),
         )
         for partition in PARTITIONS
         for seed in range(study.seeds or SEEDS)
