@@ -1,5 +1,8 @@
 """Class imbalance: weights of the loss, or a seeded weighted order of the images."""
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 
 
@@ -58,3 +61,15 @@ def epoch_order(n: int, seed: int, weights: np.ndarray | None = None):
         return draw.choice(n, size=n, p=weights)
 
     return order
+
+
+def going_round(order: Callable[[int], np.ndarray], n: int, wanted: int) -> Callable[[int], np.ndarray]:
+    """A function epoch -> int64 (wanted,): as many of n as an epoch needs, round after round, each in its own order.
+
+    Args:
+        order: round -> int64 (n,).
+        n: in a round.
+        wanted: in an epoch.
+    """
+    rounds = math.ceil(wanted / n)
+    return lambda epoch: np.concatenate([order(epoch * rounds + each) for each in range(rounds)])[:wanted]

@@ -15,7 +15,7 @@ from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.learners.coral import coral
 from medimg.models.head import POOL
-from medimg.pipeline.balance import epoch_order
+from medimg.pipeline.balance import epoch_order, going_round
 from medimg.pipeline.batches import batches, training_pixels
 from medimg.pipeline.pixels import PixelCache
 from medimg.training.data import Material
@@ -83,13 +83,12 @@ def with_coral(stage: Stage, views: Views, material: Material, config: TrainConf
     size = min(config.batch_size, len(targets))
     beside = min(size, len(others))
     steps = len(targets) // size
-    order, other_order = epoch_order(len(targets), config.seed), epoch_order(len(others), config.seed + 1)
-    again = -(-steps * beside // len(others))
+    order = epoch_order(len(targets), config.seed)
+    rest = going_round(epoch_order(len(others), config.seed + 1), len(others), steps * beside)
 
     def rows(epoch):
         own = order(int(epoch))[: steps * size].reshape(steps, size)
-        rest = np.concatenate([other_order(int(epoch) * again + lap) for lap in range(again)])
-        return np.concatenate([own, rest[: steps * beside].reshape(steps, beside)], axis=1)
+        return np.concatenate([own, rest(int(epoch)).reshape(steps, beside)], axis=1)
 
     all_targets = tf.constant(targets)
     all_weights = None if weights is None else tf.constant(weights, tf.float32)

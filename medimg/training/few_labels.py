@@ -21,7 +21,7 @@ from medimg.learners.mean_teacher import mean_teacher
 from medimg.learners.pseudo_labels import sure
 from medimg.learners.simclr import contrastive
 from medimg.listener import Listener
-from medimg.pipeline.balance import epoch_order
+from medimg.pipeline.balance import epoch_order, going_round
 from medimg.pipeline.batches import steady
 from medimg.training import features as frozen
 from medimg.training.data import Material
@@ -201,26 +201,24 @@ def _paired(views: Views, material: Material, seed: int, sizes: tuple[int, int, 
     The labelled images go round as often as an epoch needs, each time in another order and view.
     """
     labelled, others, steps = sizes
-    laps = math.ceil(steps * labelled / len(material.targets))
-    order, other_order = material.order, epoch_order(len(material.unlabelled), seed + 1)
-    again = math.ceil(steps * others / len(material.unlabelled))
+    count = len(material.unlabelled)
+    known = going_round(material.order, len(material.targets), steps * labelled)
+    rest = going_round(epoch_order(count, seed + 1), count, steps * others)
 
     def rows(epoch):
-        known = np.concatenate([order(int(epoch) * laps + lap) for lap in range(laps)])
-        rest = np.concatenate([other_order(int(epoch) * again + lap) for lap in range(again)])
-        rest = material.unlabelled[rest[: steps * others]].reshape(steps, others)
-        return np.concatenate([known[: steps * labelled].reshape(steps, labelled), rest], axis=1)
+        unlabelled = material.unlabelled[rest(int(epoch))].reshape(steps, others)
+        return np.concatenate([known(int(epoch)).reshape(steps, labelled), unlabelled], axis=1)
 
     targets = tf.constant(material.targets)
     weights = None if material.sample_weights is None else tf.constant(material.sample_weights, tf.float32)
 
     def fetch(epoch, chosen):
-        known, rest = chosen[:labelled], chosen[labelled:]
+        own, unlabelled = chosen[:labelled], chosen[labelled:]
         batch = (
-            (views.weak(epoch, known), views.weak(epoch, rest), views.strong(epoch, rest)),
-            tf.gather(targets, known),
+            (views.weak(epoch, own), views.weak(epoch, unlabelled), views.strong(epoch, unlabelled)),
+            tf.gather(targets, own),
         )
-        return batch if weights is None else (*batch, tf.gather(weights, known))
+        return batch if weights is None else (*batch, tf.gather(weights, own))
 
     return by_epoch(rows, (labelled + others,), fetch, epochs)
 
