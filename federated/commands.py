@@ -13,7 +13,7 @@ from federated.studies.config import FederatedStudyConfig
 from medimg.commands import printing
 from medimg.commands.command_line import Command, DefaultCommand, GroupWithDefault, options_of, take
 from medimg.commands.console import progress_bars, say, table
-from medimg.commands.output import out_option, resumable
+from medimg.commands.output import out_option, overwrite_option, resumable
 
 
 @click.group(cls=GroupWithDefault)
@@ -34,12 +34,21 @@ def federate():
 def run(data_folder, out, config, resume, overwrite):
     """Train a classifier across the clients of DATA by rounds, and compare it with what each has alone and pooled."""
     from federated.federate import federate
-    from medimg.listener import Listener
     from medimg.preparation.builtin import resolve
 
     with progress_bars() as step:
-        listener = Listener(step, round=_tell_round, note=lambda text: say(f"note: {text}", err=True))
-        run = federate(resolve(data_folder), Path(out), config, resume, overwrite, listener)
+        run = federate(resolve(data_folder), Path(out), config, resume, overwrite, _listener(step))
+    _tell(run)
+
+
+def _listener(step):
+    from medimg.listener import Listener
+
+    return Listener(step, round=_tell_round, note=lambda text: say(f"note: {text}", err=True))
+
+
+def _tell(run):
+    """What came of a training."""
     from federated.report.printed import printed
     from federated.report.reading import read_federation
 
@@ -81,6 +90,110 @@ def worker(data, port, site, client, bind, expose):
     from medimg.preparation.builtin import resolve
 
     serve(resolve(data), port, site, client, bind, expose, lambda line: say(line, err=True))
+
+
+@federate.command()
+@click.argument("name")
+@click.option("--out", default=".", show_default=True, type=click.Path(), help="Folder of the two files.")
+def key(name, out):
+    """Make NAME.key, which stays, and NAME.pub, which the others are given; NAME is the site's in every report."""
+    from federated.flower import keys
+
+    secret = keys.make(name, Path(out))
+    click.echo(f"secret: {secret}\npublic: {secret.with_suffix(keys.PUBLIC)}")
+
+
+@federate.command()
+@click.option("--out", required=True, type=click.Path(), help="Folder of the link.")
+@click.option(
+    "--port",
+    default=9092,
+    show_default=True,
+    type=click.IntRange(2, 65534),
+    help="Port that sites connect to; its neighbours are for this machine alone.",
+)
+@click.option("--bind", default="127.0.0.1", show_default=True, help="Address of this machine to listen at.")
+@click.option("--host", multiple=True, help="Name or address that sites reach it by; may be repeated.")
+@click.option("--site", multiple=True, type=click.Path(), help="NAME.pub of a site that may connect; may be repeated.")
+def link(out, port, bind, host, site):
+    """Serve the link that sites and coordinator meet at until Ctrl-C; see docs/federation-sites.md."""
+    from federated.flower.keys import Party
+    from federated.flower.link import Link
+    from federated.flower.link_folder import LinkFolder
+    from federated.remote.serve import interruptible
+
+    folder = LinkFolder.make(Path(out), port)
+    for path in site:
+        folder.add(Party.read(Path(path)))
+    with interruptible(), Link(folder.root, port, bind, host, durable=True) as running:
+        parties = folder.parties()
+        running.register(parties)
+        say(f"link at {bind}:{port} for {', '.join(party.name for party in parties)}", err=True)
+        say(f"sites need {running.certificate} and {folder.root}/coordinator.pub", err=True)
+        running.wait()
+
+
+@federate.command()
+@click.option("--data", metavar="DATA", required=True, help="The site's prepared Dataset.")
+@click.option("--policy", required=True, type=click.Path(), help="policy.yaml: what this site allows.")
+@click.option("--key", "key_file", required=True, type=click.Path(), help="The site's NAME.key.")
+@click.option("--superlink", required=True, metavar="HOST:PORT", help="The link.")
+@click.option("--root-certificate", required=True, type=click.Path(), help="The link's ca.pem.")
+@click.option("--folder", required=True, type=click.Path(), help="The site's own: records, log, what it has answered.")
+def site(data, policy, key_file, superlink, root_certificate, folder):
+    """Take part in federations with DATA by this machine's own code until Ctrl-C; connections go out alone."""
+    from federated.flower.child import ends_with_parent
+    from federated.flower.serve import serve
+    from medimg.preparation.builtin import resolve
+
+    ends_with_parent()
+    paths = (Path(path) for path in (policy, key_file))
+    serve(resolve(data), *paths, superlink, Path(root_certificate), Path(folder), lambda line: say(line, err=True))
+
+
+@federate.group()
+def policy():
+    """A site's policy: what it allows, and the runs that a person has allowed."""
+
+
+@policy.command()
+@click.argument("file", type=click.Path())
+def check(file):
+    """Say in words what policy.yaml FILE allows."""
+    from federated.flower.policy import Policy
+
+    for sentence in Policy.read(Path(file)).sentences():
+        say(sentence)
+
+
+@policy.command()
+@click.argument("run")
+@click.option("--folder", required=True, type=click.Path(), help="The site's own, of 'medimg federate site'.")
+def approve(run, folder):
+    """Allow RUN, as the site's refusal names it, where the policy asks for a person's approval."""
+    from federated.flower.policy import approve
+
+    approve(run, Path(folder))
+    click.echo(f"{run} is allowed")
+
+
+@federate.command()
+@click.argument("data_folder", metavar="DATA")
+@out_option("the Run")
+@overwrite_option("the Run")
+@options_of(FederateConfig, ("cache_features", "engine", "link", "superlink", "site", "worker"))
+def rehearse(data_folder, out, overwrite, **values):
+    """Federate DATA with a real link and a process for each of its sites, all on this machine, and end them all."""
+    config = take(FederateConfig, values)
+    from federated.federate import federate
+    from federated.flower.rehearse import FOLDER, rehearsal
+    from medimg.preparation.builtin import resolve
+    from medimg.run import require_free
+
+    require_free(Path(out), overwrite)
+    with progress_bars() as step, rehearsal(resolve(data_folder), config, Path(out) / FOLDER) as (held_out, apart):
+        run = federate(held_out, Path(out), apart, overwrite=overwrite, listener=_listener(step))
+    _tell(run)
 
 
 @federate.command()

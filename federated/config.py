@@ -22,6 +22,8 @@ STRATEGIES = (
 )
 PARTITIONS = ("site", "iid", "dirichlet", "shards")
 AGGREGATIONS = ("mean", "median", "trimmed-mean", "krum", "multi-krum", "robust-clip", "compress")
+FLOWER = "--engine flower"
+APART = "--worker or --engine flower"
 # What clients of fedsgd do: one gradient, no step.
 _STEPPING = "use without --strategy fedsgd or --comparison or --personalize-epochs"
 # Of these a round of training is made of; what `TrainConfig` calls by other names is not among them.
@@ -59,16 +61,29 @@ class PartitionOptions(Config):
 class WorkerOptions(Config):
     """Clients at sites of their own."""
 
+    engine: str = option(
+        "tff",
+        "tff: clients in this process, or --worker; flower: each site's own 'medimg federate site'.",
+        choices=("tff", "flower"),
+    )
+    link: str | None = option(
+        None, "Folder of 'medimg federate link': certificate, keys and who the sites are.", metavar="DIR", only=FLOWER
+    )
+    superlink: str | None = option(None, "The link, where it is not that of --link.", metavar="HOST:PORT", only=FLOWER)
+    site: tuple = option(
+        (), "A site that takes part; may be repeated (default: all of --link).", metavar="NAME", only=FLOWER
+    )
     worker: tuple = option(
         (),
         "A site's 'medimg federate worker'; may be repeated (default: all clients in this process).",
         metavar="HOST:PORT",
+        only="--engine tff",
     )
     when_lost: str = option(
-        "skip", "A worker that is lost: go on without it, or wait for it.", choices=("skip", "wait"), only="--worker"
+        "skip", "A site that is lost: go on without it, or wait for it.", choices=("skip", "wait"), only=APART
     )
     worker_patience: float = option(
-        60.0, "Seconds for which a worker that does not answer is tried again.", above=0.0, only="--worker"
+        60.0, "Seconds for which a site that does not answer is tried again.", above=0.0, only=APART
     )
 
 
@@ -118,7 +133,7 @@ class RoundOptions(Config):
     balance: str = option("none", "Class imbalance, at each client.", choices=("none", "class-weight"))
     personalize_epochs: int = option(0, "Epochs for which each site then fine-tunes the model for itself.", minimum=0)
     comparison: bool = option(
-        True, "Train every site alone and all data pooled as well, to compare (never with --dp or --worker)."
+        True, "Train every site alone and all data pooled as well, to compare (never with --dp or sites apart)."
     )
 
 
@@ -136,7 +151,9 @@ class AggregationOptions(Config):
     )
     byzantine: int = option(1, "Clients that may be malicious.", minimum=0, only="--aggregation krum|multi-krum")
     secure: str = option(
-        "none", "Secure sum of the updates, simulated in one process.", choices=("none", "masking", "ckks")
+        "none",
+        "Secure sum of the updates (with --engine tff simulated in one process).",
+        choices=("none", "masking", "ckks"),
     )
     secure_threshold: int = option(
         0, "Clients that a secure sum needs (0: more than half).", minimum=0, only="--secure"
@@ -213,6 +230,11 @@ class FederateConfig(
     seed: int = option(
         0, "Seed of weights, partition, participation, order and dropout.", minimum=0, maximum=LARGEST_SEED
     )
+
+    @property
+    def is_apart(self) -> bool:
+        """Clients train at sites of their own, and this process has none of their rows."""
+        return bool(self.worker) or self.engine == "flower"
 
     @property
     def is_private(self) -> bool:

@@ -1,7 +1,9 @@
 """federate(): a Dataset divided among clients and options -> a Run, trained by rounds on TensorFlow Federated."""
 
 import contextlib
+import secrets
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from federated.audit_log.files import FEDERATION
 from federated.clients.plan import ClientPlan
@@ -22,7 +24,13 @@ from medimg.run import Run, environment, resumable
 from medimg.training.start import FIELD as START
 from medimg.training.start import require_same_start, start_of
 
+if TYPE_CHECKING:
+    # Flower takes seconds to import.
+    from federated.flower.pool import FlowerPool
+
 _DATA = "checkpoints/data.sha256"
+# In environment.json: by which sites know the training again when it is resumed.
+NAME = "federation"
 
 
 @writes("out")
@@ -54,13 +62,12 @@ def federate(
     dataset = Dataset.load(data, joins_copies=not config.is_private)
     config.require_effect(of_data(dataset.is_table))
     with contextlib.ExitStack() as stack:
-        sites = None
-        if config.worker:
-            Job.at_sites(dataset, config)
-            sites = stack.enter_context(
-                RemotePool(list(config.worker), config.worker_patience, config.when_lost, config.seed)
-            )
-            job = Job.at_sites(dataset, config).agreed_with(sites.describe())
+        sites, name = None, _name(out, resume)
+        if config.is_apart:
+            Job.at_sites(dataset, config, len(config.worker) or len(config.site) or 2)
+            sites = stack.enter_context(_sites(config, name))
+            told = sites.describe()
+            job = Job.at_sites(dataset, config, len(told.clients)).agreed_with(told)
         else:
             job = Job.of(dataset, config)
         ask = sites.ask if sites else job.ask
@@ -91,7 +98,7 @@ def federate(
                 atomic.write_text(run.root / _DATA, known["data_fingerprint"])
                 known["data_fingerprint"] = None
             start = start_of(plan.model.get_weights(), plan.description)
-            known |= {START: start, **lineage.to_dict()}
+            known |= {START: start, NAME: name, **lineage.to_dict()}
             atomic.write_json(run.root / "environment.json", known)
             atomic.write_json(run.root / "model.json", plan.description)
             run.keep_parts(job.dataset, job.pooled)
@@ -101,6 +108,23 @@ def federate(
         execution = execution or stack.enter_context(Execution())
         Federation(run, job, plan, execution, sites, listener, start).run()
     return run
+
+
+def _name(out: Path, resume: bool) -> str:
+    """Of the training."""
+    known = Run.load(out).environment().get(NAME) if resume else None
+    return known or secrets.token_hex(16)
+
+
+def _sites(config: FederateConfig, name: str) -> "RemotePool | FlowerPool":
+    """The clients at their sites."""
+    if config.worker:
+        return RemotePool(list(config.worker), config.worker_patience, config.when_lost, config.seed)
+    from federated.flower.link_folder import LinkFolder
+    from federated.flower.pool import FlowerPool
+
+    folder = LinkFolder.of(config)
+    return FlowerPool(folder.grid(), folder.coordinator(), folder.parties(config.site), config, name)
 
 
 def _require_same_data(run: Run, dataset: Dataset) -> None:

@@ -3,6 +3,7 @@
 import shutil
 from contextlib import closing
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -44,6 +45,10 @@ from medimg.privacy.statement import WITHHELD
 from medimg.run import Run
 from medimg.training.lineage import Lineage
 
+if TYPE_CHECKING:
+    # Flower takes seconds to import.
+    from federated.flower.pool import FlowerPool
+
 # Of the rounds, from which they go on.
 STATE = "checkpoints/federated"
 
@@ -67,7 +72,7 @@ class Federation:
         job: Job,
         plan: ClientPlan,
         execution: Execution,
-        sites: RemotePool | None,
+        sites: "RemotePool | FlowerPool | None",
         listener: Listener,
         start: str = "",
     ):
@@ -83,7 +88,7 @@ class Federation:
         """From records to federation.json; what is done already is not done again."""
         root = self.run_folder.root
         self._write_partition()
-        clients = self.sites.prepare(self.plan) if self.sites else self._write_records()
+        clients = self._prepared() if self.sites else self._write_records()
         self._protect(clients)
         initial = self.plan.trained.get_weights()
         val, test = (self._held_out(split) for split in ("val", "test"))
@@ -97,6 +102,11 @@ class Federation:
             self._conclude(outcome, clients, comparison, federated, test, log)
         write_report(root)
         self._tidy(outcome)
+
+    def _prepared(self) -> list[ClientData]:
+        """The clients at their sites, ready to train."""
+        strategy = self.job.strategy(clients=len(self.sites.describe().clients))
+        return self.sites.prepare(self.plan, strategy, self.job.local, self.job.dataset.task)
 
     def _tidy(self, outcome: Outcome) -> None:
         """Clients' rows and answers go; the state stays where more rounds may follow (`--resume --rounds`)."""
@@ -190,21 +200,23 @@ class Federation:
             **(privacy.engine_arguments() if privacy else {}),
         )
 
-    def _pool(self, engine: Engine, clients: list[ClientData]) -> Pool:
+    def _pool(self, engine: Engine, clients: list[ClientData], log: AuditLog) -> Pool:
         if not self.sites:
             return LocalPool(engine, clients)
-        self.sites.start(lambda execution: self._engine(execution, len(clients)))
+        self.sites.start(lambda execution: self._engine(execution, len(clients)), engine.vectors, log)
         return self.sites
 
     def _train(self, engine: Engine, clients: list[ClientData], val: HeldOut, initial, log: AuditLog) -> Outcome:
         root, config = self.run_folder.root, self.config
         watch = Watch(after=self._after)
+        if self.sites:
+            watch = replace(watch, events=self.sites.events)
         if self.privacy:
             config = replace(config, rounds=self.privacy.rounds)
-            watch = replace(watch, before=self.privacy.before_round, events=self.privacy.events)
+            watch = replace(watch, before=self.privacy.before_round, events=self._events)
         outcome = train_by_rounds(
             engine,
-            self._pool(engine, clients),
+            self._pool(engine, clients, log),
             val,
             config,
             initial,
@@ -220,6 +232,9 @@ class Federation:
         if self.privacy:
             self.privacy.complete()
         return outcome
+
+    def _events(self, number: int) -> dict:
+        return {**self.privacy.events(number), **(self.sites.events(number) if self.sites else {})}
 
     def _after(self, row: dict) -> None:
         self.listener.step("rounds", row["round"], self.config.rounds)

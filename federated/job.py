@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from federated.algorithms.strategy import Strategy
+from federated.algorithms.strategy import KINDS, Strategy
 from federated.clients.client import Client, pooled
 from federated.clients.plan import ClientPlan
 from federated.config import FederateConfig
@@ -93,8 +93,13 @@ class Job:
         return job
 
     @classmethod
-    def at_sites(cls, dataset: Dataset, config: FederateConfig) -> "Job":
+    def at_sites(cls, dataset: Dataset, config: FederateConfig, sites: int) -> "Job":
         """The coordinator's side where the clients train at their own sites: its rows are for measuring alone.
+
+        Args:
+            dataset: the coordinator's own.
+            config: options.
+            sites: how many there are.
 
         Raises:
             InputError: names the option or the file.
@@ -107,7 +112,7 @@ class Job:
         ]
         _require_measured(dataset)
         kind_of(dataset).check(config.training(dataset.unit))
-        _check_privacy(config, dataset, len(config.worker))
+        _check_privacy(config, dataset, sites)
         require_no_leakage(dataset)
         return cls(dataset, clients, config, _schema(dataset))
 
@@ -173,8 +178,8 @@ class Job:
     def disclosed(self) -> list[str]:
         """Sentences on what the clients told before the first round."""
         if self.config.is_private:
-            return [_PRIVATELY_AT_SITES if self.config.worker else _PRIVATELY[self.config.dp]]
-        counts = counts_disclosed(bool(self.config.worker), self.dataset.is_table)
+            return [_PRIVATELY_AT_SITES if self.config.is_apart else _PRIVATELY[self.config.dp]]
+        counts = counts_disclosed(self.config.is_apart, self.dataset.is_table)
         if self.dataset.is_table:
             return [counts, *disclosed(self.config)]
         if self.config.normalize in LEARNT:
@@ -188,7 +193,7 @@ class Job:
             InputError: from patients whom --dp is to protect, without privacy, or that can't be told.
         """
         unit = "" if self.config.dp == "none" else self.config.dp
-        return lineage_of(self.pooled, self.config, unit, elsewhere=bool(self.config.worker))
+        return lineage_of(self.pooled, self.config, unit, elsewhere=self.config.is_apart)
 
     def plan(self, description: dict) -> ClientPlan:
         """What all clients agree on.
@@ -254,21 +259,26 @@ def _schema(dataset: Dataset) -> Schema | None:
 def _check_at_sites(config: FederateConfig) -> None:
     """Refuse what the sites' workers do not do."""
     for given, why in (
-        (config.partition != "site", "--partition: the clients are those that the workers serve"),
+        (config.partition != "site", "--partition: the clients are those at their sites"),
         (
-            config.secure != "none",
+            config.worker and config.secure != "none",
             f"--secure {config.secure}: TFF's workers hand the coordinator each site's plain update, so a sum would "
-            "only look secure; use --secure none, or leave out --worker",
+            "only look secure; use --engine flower, where sites run their own code",
         ),
         (
-            config.dp == "patient",
+            config.worker and config.dp == "patient",
             "--dp patient: TFF lets the coordinator read what lies beside a worker, the key of the noise as well; "
-            "leave out --worker",
+            "use --engine flower, where sites run their own code",
         ),
-        (config.personalize_epochs > 0, "--personalize-epochs: not with --worker"),
+        (config.secure == "ckks", "--secure ckks: sites apart have no key in common yet; use --secure masking"),
+        (config.personalize_epochs > 0, "--personalize-epochs: not with sites apart"),
         (
             config.audit_holdout > 0,
-            "--audit-holdout: not with --worker, whose training patients the coordinator can't draw from",
+            "--audit-holdout: not with sites apart, whose training patients the coordinator can't draw from",
+        ),
+        (
+            config.secure != "none" and KINDS[config.strategy].client.keeps,
+            f"--strategy {config.strategy}: what its clients keep would travel beside a secure sum; use fedavg",
         ),
     ):
         if given:

@@ -63,12 +63,7 @@ class Run:
             InputError: the folder holds something and `overwrite` is not given, or it can't be written.
         """
         root = Path(root)
-        # Killed as it began, a Run is nothing yet.
-        if any(not item.match(".config-*.yaml") for item in lock.content(root)):
-            if not overwrite:
-                raise InputError(f"--out {root}: already holds files; give another folder, --resume or --overwrite")
-            if not (root / "config.yaml").is_file():
-                raise InputError(f"--out {root}: is not a Run, so --overwrite leaves it alone; give another folder")
+        if require_free(root, overwrite):
             _give_up(root)
             lock.empty(root, last=["config.yaml"])
         config = {"command": command, "data": str(Path(data).resolve()), "options": options}
@@ -223,6 +218,22 @@ class Run:
         raise InputError(
             f"{path}: missing; the training has not finished: go on with --resume, or begin anew by --overwrite"
         )
+
+
+def require_free(root: Path, overwrite: bool) -> bool:
+    """Refuse a folder that a new Run can't take; whether it holds one to replace.
+
+    Raises:
+        InputError: it holds something and `overwrite` is not given, or no Run.
+    """
+    # Killed as it began, a Run is nothing yet.
+    if not any(not item.match(".config-*.yaml") for item in lock.content(root)):
+        return False
+    if not overwrite:
+        raise InputError(f"--out {root}: already holds files; give another folder, --resume or --overwrite")
+    if not (root / "config.yaml").is_file():
+        raise InputError(f"--out {root}: is not a Run, so --overwrite leaves it alone; give another folder")
+    return True
 
 
 def _give_up(root: Path) -> None:

@@ -67,8 +67,7 @@ def sealed(message: Envelope, identity: Identity) -> bytes:
     described, parts = {}, []
     for name, arrays in message.arrays.items():
         described[name] = []
-        for array in arrays:
-            array = np.asarray(array)
+        for array in map(np.asarray, arrays):
             if array.dtype.name not in _TYPES:
                 raise WireError(f"message '{message.kind}': {name} is {array.dtype}, which does not travel")
             described[name].append([array.dtype.name, list(array.shape)])
@@ -156,3 +155,13 @@ def _arrays(described, body: memoryview, what: str) -> dict[str, list[np.ndarray
     if start != len(body):
         raise WireError(f"{what}: {len(body) - start} bytes belong to no array")
     return found
+
+
+def peeked(raw: bytes | None) -> str | None:
+    """The session that a message says it is of, unverified; None: it says none."""
+    try:
+        (size,) = _SIZE.unpack_from(raw)
+        session = json.loads(raw[_SIZE.size : _SIZE.size + min(size, _LARGEST_HEADER)])["session"]
+    except (struct.error, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return session if isinstance(session, str) else None

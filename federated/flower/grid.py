@@ -8,16 +8,17 @@ import io
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 from flwr.common import Message
 from flwr.common.grpc import create_channel
 from flwr.common.heartbeat import HeartbeatSender, get_grpc_app_heartbeat_fn
-from flwr.common.serde import config_record_to_proto, fab_to_proto, run_status_to_proto, user_config_to_proto
 from flwr.common.record import ConfigRecord
-from flwr.common.typing import Fab, RunStatus
+from flwr.common.serde import config_record_to_proto, fab_to_proto, run_status_to_proto, user_config_to_proto
+from flwr.common.typing import Fab, RunNotRunningException, RunStatus
 from flwr.proto.appio_pb2 import PullAppInputsRequest, RequestTokenRequest
 from flwr.proto.control_pb2 import ListNodesRequest, RegisterNodeRequest, StartRunRequest
 from flwr.proto.control_pb2_grpc import ControlStub
@@ -28,6 +29,7 @@ from federated.flower.fleet import KIND, content_of, quiet, record
 from medimg.errors import InputError
 
 _PAUSE = 0.05  # seconds between two looks for answers
+_GLANCE = 3.0  # seconds between two looks for who is connected
 _ONLINE = "online"
 _BUNDLE = """\
 [project]
@@ -43,6 +45,18 @@ clientapp = "none:none"
 """
 
 
+class Node(NamedTuple):
+    """A site's process, as the link knows it.
+
+    Attributes:
+        number: of the key.
+        started: when it connected: one that was started anew knows nothing of what it was asked before.
+    """
+
+    number: int
+    started: str
+
+
 class Control:
     """What the SuperLink is told beside messages."""
 
@@ -56,9 +70,13 @@ class Control:
             if key not in known:
                 self._stub.RegisterNode(RegisterNodeRequest(public_key=key))
 
-    def online(self) -> dict[bytes, int]:
-        """Public key -> id of the nodes that are connected."""
-        return {node.public_key: node.node_id for node in self._nodes() if node.status == _ONLINE}
+    def online(self) -> dict[bytes, Node]:
+        """Public key -> the node of it that is connected."""
+        return {
+            node.public_key: Node(node.node_id, node.last_activated_at)
+            for node in self._nodes()
+            if node.status == _ONLINE
+        }
 
     def start_run(self) -> int:
         """A new run's id.
@@ -101,12 +119,14 @@ def control(address: str, certificate: Path) -> Iterator[Control]:
         raise InputError(f"--root-certificate {certificate}: can't be read ({error.strerror or error})") from error
     try:
         grpc.channel_ready_future(channel).result(timeout=20)
-        yield Control(ControlStub(channel))
-    except (grpc.FutureTimeoutError, grpc.RpcError) as error:
+    except grpc.FutureTimeoutError as error:
+        channel.close()
         raise InputError(
-            f"--superlink {address}: its control on port {port + 1} can't be reached; is 'medimg federate link' running "
-            "on this machine, and is --root-certificate its ca.pem?"
+            f"--superlink {address}: its control on port {port + 1} can't be reached; is 'medimg federate link' "
+            "running on this machine, and is --root-certificate its ca.pem?"
         ) from error
+    try:
+        yield Control(ControlStub(channel))
     finally:
         channel.close()
 
@@ -124,9 +144,9 @@ class Grid:
 
     def __init__(self, address: str, certificate: Path):
         quiet()
-        self.address, self._certificate = address, certificate
-        with control(address, certificate) as told:
-            run = told.start_run()
+        self.address, self._open = address, ExitStack()
+        self._control = self._open.enter_context(control(address, certificate))
+        run = self._control.start_run()
         host, port = split(address)
         self._grid = GrpcGrid(f"{host}:{port - 1}")
         stub = self._grid._stub
@@ -137,6 +157,7 @@ class Grid:
             self._status("running")
         except grpc.RpcError as error:
             self._grid.close()
+            self._open.close()
             raise InputError(
                 f"--superlink {address}: its port {port - 1} for the coordinator refuses; is this the machine on which "
                 "'medimg federate link' runs?"
@@ -144,44 +165,57 @@ class Grid:
         self._beat = HeartbeatSender(get_grpc_app_heartbeat_fn(stub, run, failure_message="the link forgot the run"))
         self._beat.start()
 
-    def online(self) -> dict[bytes, int]:
-        """Public key -> id of the nodes that are connected."""
-        with control(self.address, self._certificate) as told:
-            return told.online()
+    def online(self) -> dict[bytes, Node]:
+        """Public key -> the node of it that is connected."""
+        return self._control.online()
 
-    def ask(self, requests: Mapping[int, bytes], patience: float) -> dict[int, bytes | None]:
+    def ask(self, requests: Mapping[Node, bytes], patience: float) -> dict[Node, bytes | None]:
         """Send requests to nodes, and what they answer.
 
         Args:
             requests: node -> content.
-            patience: seconds to wait for answers.
+            patience: seconds for which a node that is not connected is waited for; while it is, it may work as long
+                as it takes.
 
         Returns:
-            Node -> content of its answer; without those that did not answer in time, None of an answer that is no
-            message of ours.
+            Node -> content of its answer, None of one that is no message of ours; without the nodes that are away, or
+            have been started anew since.
 
         Raises:
             InputError: the link is lost.
         """
-        try:
-            sent = self._grid.push_messages(
-                [Message(record(raw), node, KIND, ttl=patience + 60) for node, raw in requests.items()]
-            )
+        with self._lost():
+            sent = self._grid.push_messages([Message(record(raw), node.number, KIND) for node, raw in requests.items()])
             waiting = {name: node for name, node in zip(sent, requests, strict=True) if name}
-            answers, end = {}, time.monotonic() + patience
-            while waiting and time.monotonic() < end:
+            answers, away, looked = {}, {}, time.monotonic()
+            while waiting:
                 for message in self._grid.pull_messages(list(waiting)):
                     node = waiting.pop(message.metadata.reply_to_message_id, None)
                     if node is not None:
                         answers[node] = None if message.has_error() else content_of(message)
+                now = time.monotonic()
+                if waiting and now - looked > _GLANCE:
+                    looked, there = now, set(self.online().values())
+                    known = {node.number for node in there}
+                    for name, node in list(waiting.items()):
+                        away.setdefault(node, now)
+                        if node in there:
+                            del away[node]
+                        elif node.number in known or now - away[node] > patience:
+                            del waiting[name]
                 if waiting:
                     time.sleep(_PAUSE)
-        except grpc.RpcError as error:
-            raise InputError(
-                f"--superlink {self.address}: the link was lost ({error.code().name}); start it again and resume with "
-                "--resume"
-            ) from error
         return answers
+
+    @contextmanager
+    def _lost(self) -> Iterator[None]:
+        try:
+            yield
+        except (grpc.RpcError, RunNotRunningException) as error:
+            what = error.code().name if isinstance(error, grpc.RpcError) else "it has ended the run"
+            raise InputError(
+                f"--superlink {self.address}: the link was lost ({what}); start it again and resume with --resume"
+            ) from error
 
     def close(self) -> None:
         """End the run."""
@@ -193,6 +227,7 @@ class Grid:
             pass
         finally:
             self._grid.close()
+            self._open.close()
 
     def _status(self, status: str, detail: str = "") -> None:
         told = run_status_to_proto(RunStatus(status, detail, ""))

@@ -1,25 +1,21 @@
 """The link: Flower's SuperLink as a process of ours, with TLS, and with the keys of the sites that may connect.
 
-Ports are in Flower's order: P - 1 for the coordinator's messages, P for the sites, P + 1 for its control. Only P listens
-outside this machine; the other two have no key of their own.
+Ports are in Flower's order: P - 1 for the coordinator's messages, P for the sites, P + 1 for its control. Only P
+listens outside this machine; the other two have no key of their own.
 """
 
-import os
-import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from federated.flower import certificates
+from federated.flower import certificates, child
 from federated.flower.keys import Party
 from medimg.errors import InputError
 
 LOOPBACK = "127.0.0.1"
 _PATIENCE = 60.0  # seconds for it to listen
-_GRACE = 10.0  # seconds for it to end
 # Flower's own words for "take the environment's".
 _QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
@@ -42,9 +38,7 @@ class Link:
         InputError: a port is taken, or it ended at once: its log is named.
     """
 
-    def __init__(
-        self, folder: Path, port: int, bind: str = LOOPBACK, hosts: Iterable[str] = (), durable: bool = False
-    ):
+    def __init__(self, folder: Path, port: int, bind: str = LOOPBACK, hosts: Iterable[str] = (), durable: bool = False):
         self.folder, self.port, self.bind = Path(folder).resolve(), port, bind
         certificates.make(self.folder, [bind, *hosts])
         self.certificate = self.folder / certificates.AUTHORITY
@@ -61,8 +55,8 @@ class Link:
 
     def _started(self) -> subprocess.Popen:
         database = self.folder / "state.db" if self._durable else ":flwr-in-memory-state:"
-        command = [
-            *(sys.executable, "-m", "federated.flower.superlink", "--isolation", "process", "--enable-supernode-auth"),
+        words = [
+            *("-m", "federated.flower.superlink", "--isolation", "process", "--enable-supernode-auth"),
             *("--fleet-api-address", f"{self.bind}:{self.port}"),
             *("--serverappio-api-address", f"{LOOPBACK}:{self.port - 1}"),
             *("--control-api-address", f"{LOOPBACK}:{self.port + 1}"),
@@ -71,16 +65,7 @@ class Link:
             *("--ssl-keyfile", self.folder / certificates.KEY),
             *("--database", database, "--storage-dir", self.folder / "bundles"),
         ]
-        environment = {**os.environ, **_QUIET, "FLWR_HOME": str(self.folder / "flwr")}
-        with (self.folder / "link.log").open("ab") as log:
-            return subprocess.Popen(
-                [str(word) for word in command],
-                stdout=log,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-                env=environment,
-                start_new_session=True,
-            )
+        return child.start(words, self.folder / "link.log", {**_QUIET, "FLWR_HOME": str(self.folder / "flwr")})
 
     def _wait(self) -> None:
         end = time.monotonic() + _PATIENCE
@@ -96,6 +81,15 @@ class Link:
         """Whether it has not ended."""
         return self.process.poll() is None
 
+    def wait(self) -> None:
+        """As long as it runs.
+
+        Raises:
+            InputError: it has ended.
+        """
+        self.process.wait()
+        raise InputError(f"{self.folder / 'link.log'}: the link has ended; its last lines say why")
+
     def register(self, parties: Iterable[Party]) -> None:
         """Let these sites connect.
 
@@ -109,14 +103,7 @@ class Link:
 
     def stop(self) -> None:
         """End it and what it started."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if not self.running():
-                break
-            os.killpg(self.process.pid, number)
-            try:
-                self.process.wait(_GRACE)
-            except subprocess.TimeoutExpired:
-                continue
+        child.stop(self.process)
 
     def __enter__(self) -> "Link":
         return self

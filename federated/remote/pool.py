@@ -43,6 +43,8 @@ class RemotePool:
             updates, lost = pool.updates(state, list(pool.clients), 1, {})
     """
 
+    sums = None
+
     def __init__(self, addresses: list[str], patience: float = 60.0, when_lost: str = "skip", seed: int = 0):
         if when_lost not in WHEN_LOST:
             raise InputError(f"--when-lost {when_lost}: must be skip or wait")
@@ -79,7 +81,7 @@ class RemotePool:
         merged = {name: answer for of_one in answers for name, answer in of_one.items()}
         return dict(sorted(merged.items()))
 
-    def prepare(self, plan: ClientPlan) -> list[ClientData]:
+    def prepare(self, plan: ClientPlan, *_: object) -> list[ClientData]:
         """Have every site write its clients' records; what is known of them, by name.
 
         Raises:
@@ -90,7 +92,7 @@ class RemotePool:
         self.clients = dict(sorted(merged.items()))
         return list(self.clients.values())
 
-    def start(self, make_engine: Callable[[Execution], Engine]) -> None:
+    def start(self, make_engine: Callable[[Execution], Engine], *_: object) -> None:
         """Make an engine for each worker.
 
         Args:
@@ -98,6 +100,10 @@ class RemotePool:
         """
         for connection in self._connections:
             connection.start(make_engine)
+
+    def events(self, number: int) -> dict:
+        """What the audit log's record of a round says of the sites: nothing."""
+        return {}
 
     def updates(
         self, state: State, names: list[str], number: int, work: dict[str, float]

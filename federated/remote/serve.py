@@ -49,7 +49,7 @@ def serve(
         InputError: data, sites or port that can't be served, or a worker that can't be shut off or has ended.
     """
     dataset = Dataset.load(data)
-    with _interruptible(), Spool() as spool:
+    with interruptible(), Spool() as spool:
         site = Site(dataset, spool.path, sites, client)
         names = site.clients(0)
         worker = _worker(spool, port, bind, expose)
@@ -124,7 +124,7 @@ def _answer(site: Site, spool: Spool, name: str, raw: bytes | None, log: Callabl
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Let every signal that ends a process run through the clean-up, as Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -102,7 +102,7 @@ class Site:
             "features": schema.describe(data.features),
             "clients": {
                 name: {
-                    **_counts(client.dataset),
+                    **counts(client.dataset),
                     "fingerprint": client.dataset.fingerprint(),
                     "notes": list(client.notes),
                 }
@@ -134,7 +134,7 @@ class Site:
         return told
 
 
-def _counts(dataset: Dataset) -> dict:
+def counts(dataset: Dataset) -> dict:
     """Labelled rows by part, patients to learn from, and how deep and colourful the images are."""
     train = dataset.rows("train", labelled=True)
     counts = {

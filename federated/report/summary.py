@@ -96,7 +96,7 @@ def _secure(job: Job, clients: int) -> dict:
     return {
         "kind": config.secure,
         "threshold": None if config.secure == "none" else threshold,
-        "sentences": who_could_see(config.secure, apart=bool(config.worker), private=config.is_private),
+        "sentences": who_could_see(config.secure, apart=config.is_apart, private=config.is_private),
     }
 
 

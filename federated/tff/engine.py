@@ -69,6 +69,11 @@ class Engine:
         self._server_template = self._call(self._process.initialize_server)
         self._aggregator_template = self._call(self._process.initialize_aggregator)
 
+    @property
+    def vectors(self) -> list[tuple[int, ...]]:
+        """Shapes of what a client sends."""
+        return [tuple(shape) for shape in self._process.vectors]
+
     def initialize(self, weights: list[np.ndarray] | None = None) -> State:
         """The state before the first round.
 
