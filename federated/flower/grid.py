@@ -191,8 +191,9 @@ class Grid:
             while waiting:
                 for message in self._grid.pull_messages(list(waiting)):
                     node = waiting.pop(message.metadata.reply_to_message_id, None)
-                    if node is not None:
-                        answers[node] = None if message.has_error() else content_of(message)
+                    # An error is Flower's own: the node went away with the request.
+                    if node is not None and not message.has_error():
+                        answers[node] = content_of(message)
                 now = time.monotonic()
                 if waiting and now - looked > _GLANCE:
                     looked, there = now, set(self.online().values())

@@ -293,11 +293,18 @@ class FlowerPool:
 
     def _all(self, kind: str, fields: dict[str, dict], arrays: dict[str, dict] | None = None) -> dict[str, Asked]:
         """Before the first round: all must answer."""
-        answers = self._ask(kind, fields, arrays or {})
-        for name, answer in answers.items():
-            if not isinstance(answer, Asked):
-                raise answer if isinstance(answer, InputError) else InputError(f"site {name}: {answer}")
-        return answers
+        found: dict[str, Asked] = {}
+        for last in (False,) * (_TRIES - 1) + (True,):
+            answers = self._ask(kind, {name: of for name, of in fields.items() if name not in found}, arrays or {})
+            for name, answer in answers.items():
+                if isinstance(answer, Asked):
+                    found[name] = answer
+                elif last or not isinstance(answer, SiteAwayError):
+                    raise answer if isinstance(answer, InputError) else InputError(f"site {name}: {answer}")
+            if len(found) == len(fields):
+                break
+            self._find()
+        return {name: found[name] for name in fields}
 
     def _ask(self, kind: str, fields: dict[str, dict], arrays: dict[str, dict]) -> dict[str, Asked | Exception]:
         """Every site's answer, or why there is none."""

@@ -106,7 +106,7 @@ def _started(folder: Path, name: str, link: Link, stack: ExitStack) -> subproces
         *("--key", folder / f"{name}{keys.SECRET}", "--superlink", link.address),
         *("--root-certificate", link.certificate, "--folder", folder),
     ]
-    process = child.start(words, folder / "site.log", {"TF_CPP_MIN_LOG_LEVEL": "3"})
+    process = child.start(words, folder / "site.log", {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"})
     stack.callback(child.stop, process)
     return process
 
