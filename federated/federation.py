@@ -106,7 +106,7 @@ class Federation:
     def _prepared(self) -> list[ClientData]:
         """The clients at their sites, ready to train."""
         strategy = self.job.strategy(clients=len(self.sites.describe().clients))
-        return self.sites.prepare(self.plan, strategy, self.job.local, self.job.dataset.task)
+        return self.sites.prepare(self.plan, strategy, self.job.local, self.job.dataset.task, self.start)
 
     def _tidy(self, outcome: Outcome) -> None:
         """Clients' rows and answers go; the state stays where more rounds may follow (`--resume --rounds`)."""
@@ -158,7 +158,10 @@ class Federation:
         if config.dp == "patient":
             # Other first weights are another release, with noise of its own.
             also = {"start": self.start}
-            self.privacy = PatientPrivacy(root, pooled, clients, config, config.rounds, also=also, lineage=lineage)
+            told = self.sites.privacy if self.sites else None
+            self.privacy = PatientPrivacy(
+                root, pooled, clients, config, config.rounds, not self.sites, also, lineage, told
+            )
         else:
             names = [client.name for client in clients]
             trained = sum(np.prod(v.shape) for v in self.plan.trained.trainable_variables)

@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from federated.algorithms.strategy import Strategy
 from federated.audit_log import AuditLog
 from federated.clients.plan import ClientPlan
 from federated.config import FederateConfig
+from federated.engine.local_training import LocalTraining
 from federated.engine.records import ClientData
 from federated.engine.state import State
 from federated.engine.updates import ClientRound, ClientUpdate
@@ -18,6 +20,8 @@ from federated.flower import protocol
 from federated.flower.envelope import Envelope, WireError, opened, sealed
 from federated.flower.grid import Grid, Node
 from federated.flower.keys import Keys, Party
+from federated.flower.site_privacy import plan_told
+from federated.private.site_plan import SitePlan
 from federated.remote.description import Description, together
 from federated.rounds.combining import Sums
 from federated.secure.errors import RefusedError
@@ -27,6 +31,8 @@ from medimg.untrusted.printable import printable
 # Times that a site is asked for an update in a round, when it comes back.
 _TRIES = 3
 _GLANCE = 0.2
+# Of the coordinator's options what is no site's affair; a seed of noise would take it off.
+_OWN = {"weights": "none", "dp_seed": None, "engine": "tff", "link": None, "superlink": None, "site": [], "worker": []}
 # What a site answers may quote its own words; so many characters of them are shown.
 _LONGEST = 500
 
@@ -72,6 +78,7 @@ class FlowerPool:
 
     Attributes:
         clients: name -> what is known of it, by name; filled by `prepare`.
+        privacy: name -> what the site has settled for its patients; filled by `prepare` of a private training.
         messages: name -> what the last round's messages to and from it were, for the audit log.
 
     Raises:
@@ -87,6 +94,7 @@ class FlowerPool:
         self._plan: dict[str, tuple[dict, dict]] = {}
         self.clients: dict[str, ClientData] = {}
         self.messages: dict[str, dict] = {}
+        self.privacy: dict[str, SitePlan] = {}
         self._find()
         self._descriptions = self._described(list(self._parties))
         self._together = together(self._descriptions)
@@ -100,7 +108,9 @@ class FlowerPool:
         answers = self._all(protocol.STATISTICS, {name: {"request": request} for name in self._parties})
         return {name: asked.envelope.fields["answer"] for name, asked in answers.items()}
 
-    def prepare(self, plan: ClientPlan, strategy, local, task: str) -> list[ClientData]:
+    def prepare(
+        self, plan: ClientPlan, strategy: Strategy, local: LocalTraining, task: str, start: str
+    ) -> list[ClientData]:
         """Have every site write its records and be ready to train; what is known of them, by name.
 
         Args:
@@ -108,21 +118,28 @@ class FlowerPool:
             strategy: the algorithm.
             local: what a client does in a round.
             task: of the Dataset.
+            start: what it begins with (`medimg.training.start`).
         """
         roster = {name: party.identity.hex() for name, party in self._parties.items()}
         # Weights travel with the plan: a site reads no file that the coordinator names.
         training = {**plan.training, "weights": "none"}
         fields = {
             "plan": {**plan.to_dict(), "training": training},
-            "config": {**self._config.to_dict(), "weights": "none", "dp_seed": None},
+            "config": {**self._config.to_dict(), **_OWN},
             "strategy": asdict(strategy),
             "local": asdict(local),
             "task": task,
             "roster": roster,
+            "start": start,
         }
         self._plan = {name: (fields, {"initial": plan.model.get_weights()}) for name in self._parties}
         told = self._all(protocol.PLAN, *self._plan_of(self._parties))
         self.clients = {name: _client(name, asked.envelope.fields) for name, asked in told.items()}
+        self.privacy = {
+            name: plan_told(asked.envelope.fields["privacy"])
+            for name, asked in told.items()
+            if "privacy" in asked.envelope.fields
+        }
         self._weights = {name: float(asked.envelope.fields["weight"]) for name, asked in told.items()}
         return list(self.clients.values())
 
@@ -347,4 +364,4 @@ def _whole(answer: Asked | Exception) -> Asked:
 
 
 def _client(name: str, told: dict) -> ClientData:
-    return ClientData(name, "", int(told.get("examples") or 0), 0)
+    return ClientData(name, "", int(told.get("examples") or 0), 0, str(told.get("key", "")))

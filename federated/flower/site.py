@@ -15,12 +15,16 @@ from federated.config import FederateConfig
 from federated.engine.local_training import LocalTraining
 from federated.engine.records import ClientData
 from federated.engine.state import State
-from federated.flower import protocol
+from federated.flower import protocol, site_privacy
 from federated.flower.envelope import Envelope, WireError, opened, sealed
 from federated.flower.keys import Keys, Party
 from federated.flower.local_rounds import LocalRounds
 from federated.flower.policy import Policy
 from federated.flower.sessions import Sessions
+from federated.flower.site_privacy import protect
+from federated.private.patient import PatientPrivacy
+from federated.private.site_key import with_key
+from federated.private.steps import PatientSteps
 from federated.secure.client import MaskingClient
 from federated.secure.keys import Identity
 from federated.tff.local_model import LocalModel
@@ -42,6 +46,7 @@ class Training:
         roster: all sites' public keys.
         weight: of its update.
         own: its state of the strategy, after the round of that number.
+        privacy: its own account; None: it is not private.
         held: number of the round, the update that stays here, flat.
         masking: its part in the secure sum of that round.
     """
@@ -54,6 +59,7 @@ class Training:
     roster: dict[str, bytes]
     weight: float
     own: dict[int, list[np.ndarray]]
+    privacy: PatientPrivacy | None = None
     held: tuple[int, np.ndarray] | None = None
     masking: MaskingClient | None = None
 
@@ -185,23 +191,40 @@ class Site:
         if plan.config.weights != "none":
             raise InputError("--weights: a plan brings its weights along; this site reads no file that is named to it")
         plan.model.set_weights(list(message.arrays["initial"]))
-        folder = self._folder / "run"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(mode=0o700)
+        folder = self._records(self._run)
         data = prepare(self._client, plan, folder, self._keys.name)
         if not data.examples:
             raise InputError("no labelled training row is here")
         strategy, local = Strategy(**fields["strategy"]), LocalTraining(**fields["local"])
-        rounds = LocalRounds(LocalModel(plan.trained, fields["task"]), plan.layout, strategy, local, self._seed)
-        weight = float(data.examples) if strategy.by_examples else 1.0
-        identity = self._keys.identity(
-            self._folder / "answers" / f"{hashlib.sha256(self._run.encode()).hexdigest()}.jsonl"
-        )
         roster = {name: bytes.fromhex(key) for name, key in fields["roster"].items()}
+        run = _named(self._run)
+        identity = self._keys.identity(self._folder / "answers" / f"{run}.jsonl")
         if roster.get(self._keys.name) != identity.public:
             raise InputError("the plan's list of sites has another key of this one")
-        self._training = Training(config, plan, data, rounds, identity, roster, weight, {})
-        return {"examples": data.examples, "weight": weight}
+        privacy, told = None, {"examples": data.examples}
+        if config.dp == "patient":
+            # Only the site draws: what it draws by is made here, and not told.
+            data = with_key(data)
+            privacy = protect(
+                self._dataset, data, config, self._folder / "ledger" / run, fields["start"], self._policy.dp_budget
+            )
+            told = {"privacy": site_privacy.told(privacy, self._keys.name), "key": data.key}
+        steps = privacy.steps(PatientSteps) if privacy else None
+        model = LocalModel(plan.trained, fields["task"])
+        rounds = LocalRounds(model, plan.layout, strategy, local, self._seed, steps)
+        weight = float(data.examples) if strategy.by_examples else 1.0
+        self._training = Training(config, plan, data, rounds, identity, roster, weight, {}, privacy)
+        return {**told, "weight": weight}
+
+    def _records(self, run: str) -> Path:
+        """Where the records of a training are, as long as it lasts; those of others that never ended go."""
+        folder = self._folder / "records" / _named(run)
+        if folder.parent.is_dir():
+            for other in folder.parent.iterdir():
+                if other != folder:
+                    shutil.rmtree(other, ignore_errors=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
 
     def _train(self, message: Envelope, training: Training) -> tuple[dict, dict]:
         number = int(message.fields["round"])
@@ -210,7 +233,13 @@ class Site:
             raise WireError("its weights have other shapes than the plan's model")
         state = State(number - 1, weights, [], list(message.arrays["shared"]), [])
         own = message.arrays.get("own") or training.own.get(number - 1)
-        update = training.rounds.update(state, training.data, own, number, float(message.fields["part"]))
+        name, part = self._keys.name, float(message.fields["part"])
+        if not 0 < part <= 1:
+            raise WireError("its share of steps is not within 0 and 1")
+        if training.privacy:
+            # Written down before anything is computed, whether the answer arrives or not.
+            training.privacy.before_round(number, [name], {name: part})
+        update = training.rounds.update(state, training.data, own, number, part)
         measures = update.measures
         told = {
             "examples": measures.examples,
@@ -219,12 +248,16 @@ class Site:
             "seconds": measures.seconds,
             **measures.also,
         }
+        answer = {"measures": told}
+        if training.privacy:
+            # They carry no noise, and how long it took tells how many patients were drawn.
+            answer = {"measures": dict.fromkeys(told), **training.privacy.events(number)}
         training.own = {number: update.own}
         if training.config.secure == "none":
-            return {"measures": told}, {"vectors": update.vectors, "own": update.own}
+            return answer, {"vectors": update.vectors, "own": update.own}
         training.held = number, np.concatenate([np.ravel(vector) for vector in update.vectors]).astype(np.float32)
         training.masking = None
-        return {"measures": told}, {}
+        return answer, {}
 
     def _mask(self, message: Envelope, training: Training) -> tuple[dict, dict]:
         number, stage = int(message.fields["round"]), message.fields["stage"]
@@ -250,10 +283,17 @@ class Site:
 
         self._policy.check_metrics()
         weights = list(message.arrays["weights"])
-        folder, fewest = self._folder / "run", self._policy.fewest_patients
+        folder, fewest = self._records(self._run), self._policy.fewest_patients
         return own_metrics(self._client, self._keys.name, training.plan, weights, folder, fewest), {}
 
     def _finish(self, message: Envelope, training: Training) -> tuple[dict, dict]:
-        shutil.rmtree(self._folder / "run", ignore_errors=True)
+        if training.privacy:
+            training.privacy.complete()
+        shutil.rmtree(self._folder / "records", ignore_errors=True)
         self._training = None
         return {"head": self._log.head.hash}, {}
+
+
+def _named(run: str) -> str:
+    """A folder's name of a run, whose own name is the coordinator's words."""
+    return hashlib.sha256(run.encode()).hexdigest()[:32]

@@ -43,7 +43,7 @@ class RemotePool:
             updates, lost = pool.updates(state, list(pool.clients), 1, {})
     """
 
-    sums = None
+    sums, privacy = None, None
 
     def __init__(self, addresses: list[str], patience: float = 60.0, when_lost: str = "skip", seed: int = 0):
         if when_lost not in WHEN_LOST:
