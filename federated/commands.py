@@ -14,14 +14,17 @@ from medimg.commands import printing
 from medimg.commands.command_line import Command, DefaultCommand, GroupWithDefault, options_of, take
 from medimg.commands.console import progress_bars, say, table
 from medimg.commands.output import out_option, overwrite_option, resumable
+from medimg.errors import InputError
 
 
 @click.group(cls=GroupWithDefault)
 def federate():
-    """Train a classifier across the sites of DATA on TensorFlow Federated; verify and worker are its commands."""
+    """Train a classifier across the sites of DATA; rehearse, site, link, key, policy and verify are its commands."""
 
 
-@federate.command(cls=DefaultCommand, epilog="Beside it: 'medimg federate verify RUN' and 'medimg federate worker'.")
+@federate.command(
+    cls=DefaultCommand, epilog="Beside it: 'medimg federate rehearse DATA', 'medimg federate verify RUN'."
+)
 @click.argument("data_folder", metavar="DATA")
 @resumable(
     "federate",
@@ -77,19 +80,11 @@ def _tell_round(row):
     )
 
 
-@federate.command()
-@click.option("--data", metavar="DATA", required=True, help="The site's prepared Dataset.")
-@click.option("--port", required=True, type=click.IntRange(0, 65535), help="Port to listen on; 0: any free one.")
-@click.option("--site", multiple=True, help="Site of DATA to serve; may be repeated (default: all).")
-@click.option("--client", help="Serve all rows as one client of this name.")
-@click.option("--bind", default="127.0.0.1", show_default=True, help="Address of this machine to listen at.")
-@click.option("--expose", is_flag=True, help="Start where the system can't shut the worker off; see the docs.")
-def worker(data, port, site, client, bind, expose):
-    """Serve a site's DATA to a coordinator until Ctrl-C; put it behind mutual TLS, see docs/federation-workers.md."""
-    from federated.remote.serve import serve
-    from medimg.preparation.builtin import resolve
-
-    serve(resolve(data), port, site, client, bind, expose, lambda line: say(line, err=True))
+@federate.command(hidden=True, context_settings={"ignore_unknown_options": True})
+@click.argument("options", nargs=-1)
+def worker(options):
+    """Gone."""
+    raise InputError("federate worker: is gone: TFF ran the coordinator's graphs there; use 'medimg federate site'")
 
 
 @federate.command()
@@ -181,7 +176,7 @@ def approve(run, folder):
 @click.argument("data_folder", metavar="DATA")
 @out_option("the Run")
 @overwrite_option("the Run")
-@options_of(FederateConfig, ("cache_features", "engine", "link", "superlink", "site", "worker"))
+@options_of(FederateConfig, ("cache_features", "engine", "link", "superlink", "site"))
 def rehearse(data_folder, out, overwrite, **values):
     """Federate DATA with a real link and a process for each of its sites, all on this machine, and end them all."""
     config = take(FederateConfig, values)
@@ -201,11 +196,12 @@ def rehearse(data_folder, out, overwrite, **values):
 @click.option("--head", help="Hash of the last record, as it was noted elsewhere.")
 @click.option("--witness", multiple=True, help="Hash of an earlier record, noted elsewhere; may be repeated.")
 @click.option("--public-key", help="64 hexadecimal digits: the head must be signed with its key.")
-def verify(run_folder, head, witness, public_key):
+@click.option("--site-log", multiple=True, type=click.Path(), help="A site's own audit.jsonl; may be repeated.")
+def verify(run_folder, head, witness, public_key, site_log):
     """Check RUN's audit log and files against each other and what was noted elsewhere; exit code 1: changed."""
     from federated.audit_log import verify
 
-    found = verify(Path(run_folder) / "audit.jsonl", head, witness, public_key)
+    found = verify(Path(run_folder) / "audit.jsonl", head, witness, public_key, [Path(log) for log in site_log])
     for problem in found.problems:
         say(f"problem: {problem}")
     for note in found.notes:

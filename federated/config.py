@@ -23,7 +23,6 @@ STRATEGIES = (
 PARTITIONS = ("site", "iid", "dirichlet", "shards")
 AGGREGATIONS = ("mean", "median", "trimmed-mean", "krum", "multi-krum", "robust-clip", "compress")
 FLOWER = "--engine flower"
-APART = "--worker or --engine flower"
 # What clients of fedsgd do: one gradient, no step.
 _STEPPING = "use without --strategy fedsgd or --comparison or --personalize-epochs"
 # Of these a round of training is made of; what `TrainConfig` calls by other names is not among them.
@@ -58,12 +57,12 @@ class PartitionOptions(Config):
 
 
 @dataclass(frozen=True)
-class WorkerOptions(Config):
+class SiteOptions(Config):
     """Clients at sites of their own."""
 
     engine: str = option(
         "tff",
-        "tff: clients in this process, or --worker; flower: each site's own 'medimg federate site'.",
+        "tff: clients in this process; flower: each site's own 'medimg federate site'.",
         choices=("tff", "flower"),
     )
     link: str | None = option(
@@ -73,17 +72,11 @@ class WorkerOptions(Config):
     site: tuple = option(
         (), "A site that takes part; may be repeated (default: all of --link).", metavar="NAME", only=FLOWER
     )
-    worker: tuple = option(
-        (),
-        "A site's 'medimg federate worker'; may be repeated (default: all clients in this process).",
-        metavar="HOST:PORT",
-        only="--engine tff",
-    )
     when_lost: str = option(
-        "skip", "A site that is lost: go on without it, or wait for it.", choices=("skip", "wait"), only=APART
+        "skip", "A site that is lost: go on without it, or wait for it.", choices=("skip", "wait"), only=FLOWER
     )
-    worker_patience: float = option(
-        60.0, "Seconds for which a site that does not answer is tried again.", above=0.0, only=APART
+    site_patience: float = option(
+        60.0, "Seconds for which a site that is not connected is waited for.", above=0.0, only=FLOWER
     )
 
 
@@ -199,7 +192,7 @@ class FederateConfig(
     FederatedPrivacyOptions,
     AggregationOptions,
     RoundOptions,
-    WorkerOptions,
+    SiteOptions,
     PartitionOptions,
     TableOptions,
     ImageOptions,
@@ -207,6 +200,8 @@ class FederateConfig(
 ):
     """Options of `medimg federate`."""
 
+    # Of Runs that were made when TFF's workers served sites.
+    gone: ClassVar = {"worker": "", "worker_patience": "site_patience"}
     only: ClassVar = {
         TableOptions: ("tables",),
         ImageOptions: ("images",),
@@ -234,7 +229,7 @@ class FederateConfig(
     @property
     def is_apart(self) -> bool:
         """Clients train at sites of their own, and this process has none of their rows."""
-        return bool(self.worker) or self.engine == "flower"
+        return self.engine == "flower"
 
     @property
     def is_private(self) -> bool:

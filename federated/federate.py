@@ -11,7 +11,6 @@ from federated.config import FederateConfig
 from federated.federation import STATE, Federation
 from federated.job import Job
 from federated.private.patient import check_model
-from federated.remote.pool import RemotePool
 from federated.tff.execution import Execution
 from federated.tff.local_model import LocalModel
 from medimg import atomic
@@ -46,7 +45,7 @@ def federate(
     """Train a classifier across clients; the Run is resumable at any moment, and then an ordinary Run.
 
     Args:
-        data: a prepared Dataset folder; with `--worker` the coordinator's own, which is measured on.
+        data: a prepared Dataset folder; with `--engine flower` the coordinator's own, which is measured on.
         out: the Run folder.
         config: options.
         resume: go on with the Run at `out`, with its own data and options.
@@ -55,7 +54,7 @@ def federate(
         execution: where TFF runs; None: one of its own, ended with the training.
 
     Raises:
-        InputError: the data leak or can't be divided so, options don't fit each other, a worker can't be reached, or
+        InputError: the data leak or can't be divided so, options don't fit each other, a site can't be reached, or
             `out` is taken.
     """
     listener = listener or Listener()
@@ -64,7 +63,7 @@ def federate(
     with contextlib.ExitStack() as stack:
         sites, name = None, _name(out, resume)
         if config.is_apart:
-            Job.at_sites(dataset, config, len(config.worker) or len(config.site) or 2)
+            Job.at_sites(dataset, config, len(config.site) or 2)
             sites = stack.enter_context(_sites(config, name))
             told = sites.describe()
             job = Job.at_sites(dataset, config, len(told.clients)).agreed_with(told)
@@ -116,10 +115,8 @@ def _name(out: Path, resume: bool) -> str:
     return known or secrets.token_hex(16)
 
 
-def _sites(config: FederateConfig, name: str) -> "RemotePool | FlowerPool":
+def _sites(config: FederateConfig, name: str) -> "FlowerPool":
     """The clients at their sites."""
-    if config.worker:
-        return RemotePool(list(config.worker), config.worker_patience, config.when_lost, config.seed)
     from federated.flower.link_folder import LinkFolder
     from federated.flower.pool import FlowerPool
 

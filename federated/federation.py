@@ -19,7 +19,6 @@ from federated.private.client import ClientPrivacy
 from federated.private.patient import PatientPrivacy
 from federated.private.site_key import with_key
 from federated.references import CENTRALISED, Comparing, Comparison
-from federated.remote.pool import RemotePool
 from federated.report import partition
 from federated.report.report import write_report
 from federated.report.site_gain import site_gain
@@ -72,7 +71,7 @@ class Federation:
         job: Job,
         plan: ClientPlan,
         execution: Execution,
-        sites: "RemotePool | FlowerPool | None",
+        sites: "FlowerPool | None",
         listener: Listener,
         start: str = "",
     ):
@@ -99,7 +98,8 @@ class Federation:
             comparison = self._compare(clients, val, test, initial)
             federated = self._predictions(engine, outcome, clients, val, test)
             self._save(engine, outcome)
-            self._conclude(outcome, clients, comparison, federated, test, log)
+            measured = self._measured_there(engine, outcome, log)
+            self._conclude(outcome, clients, comparison, federated, test, measured, log)
         write_report(root)
         self._tidy(outcome)
 
@@ -118,7 +118,7 @@ class Federation:
 
     def _write_partition(self) -> None:
         """How the clients differ; of sites elsewhere what they told of themselves, of private training val and test."""
-        root, job, told = self.run_folder.root, self.job, self.job.at_workers
+        root, job, told = self.run_folder.root, self.job, self.job.told
         if not self.sites and not self.config.is_private:
             partition.write(job.clients, root, self.config.seed)
             return
@@ -206,7 +206,7 @@ class Federation:
     def _pool(self, engine: Engine, clients: list[ClientData], log: AuditLog) -> Pool:
         if not self.sites:
             return LocalPool(engine, clients)
-        self.sites.start(lambda execution: self._engine(execution, len(clients)), engine.vectors, log)
+        self.sites.start(engine.vectors, log)
         return self.sites
 
     def _train(self, engine: Engine, clients: list[ClientData], val: HeldOut, initial, log: AuditLog) -> Outcome:
@@ -297,6 +297,17 @@ class Federation:
             self._save_sites(own)
         return found
 
+    def _measured_there(self, engine: Engine, outcome: Outcome, log: AuditLog) -> dict[str, dict] | None:
+        """What sites elsewhere measure on their own test parts; then they are let go. None: all are here."""
+        if not self.sites:
+            return None
+        state, own = outcome.state, bool(engine.model.local)
+        measured = self.sites.evaluate(lambda name: engine.weights(state, *([name] if own else [])))
+        # What a site's own log must lead to.
+        heads = {name: told.get("head", "") for name, told in self.sites.finish().items()}
+        log.append({"event": "sites", "heads": heads, "metrics": measured})
+        return measured
+
     def _of_each(self, own: dict[str, list[np.ndarray]], val: HeldOut, test: HeldOut):
         on_test = {name: test.logits(weights) for name, weights in own.items()}
         on_val = {name: val.logits(weights) for name, weights in own.items()}
@@ -319,6 +330,7 @@ class Federation:
         comparison: Comparison,
         federated: dict[str, Predictions],
         test: HeldOut,
+        measured: dict[str, dict] | None,
         log: AuditLog,
     ) -> None:
         """Evaluate, compare, write federation.json, whose digest is in the log before it is in its place."""
@@ -342,6 +354,7 @@ class Federation:
             left_out=self._not_compared(),
             histories=comparison.histories,
             privacy=self.privacy.summary() if self.privacy else None,
+            measured=measured,
         )
         staged = self.checkpoints / FEDERATION
         atomic.write_json(staged, told)

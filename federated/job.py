@@ -8,10 +8,10 @@ from federated.clients.client import Client, pooled
 from federated.clients.plan import ClientPlan
 from federated.config import FederateConfig
 from federated.engine.local_training import LocalTraining
+from federated.flower.description import Description
 from federated.partition import partition
 from federated.partition.site import require_public_sites
 from federated.private import client, patient
-from federated.remote.description import Description
 from federated.rounds.compatibility import check_aggregation
 from federated.statistics import Schema, answer, counts_disclosed, disclosed, fit, pixel_whitening, pixels_disclosed
 from federated.statistics.asking import Ask
@@ -50,7 +50,7 @@ class Job:
         config: options.
         schema: of a table, with the columns of all clients; None of images.
         bits: of the deepest image at any client.
-        at_workers: what clients elsewhere have told of themselves, see `federated.remote.description`.
+        told: what clients elsewhere have told of themselves, see `federated.flower.description`.
     """
 
     dataset: Dataset
@@ -58,7 +58,7 @@ class Job:
     config: FederateConfig
     schema: Schema | None = None
     bits: int = 8
-    at_workers: dict[str, dict] = field(default_factory=dict)
+    told: dict[str, dict] = field(default_factory=dict)
 
     @classmethod
     def of(cls, dataset: Dataset, config: FederateConfig) -> "Job":
@@ -117,18 +117,18 @@ class Job:
         return cls(dataset, clients, config, _schema(dataset))
 
     def agreed_with(self, description: Description) -> "Job":
-        """The same, as what the workers serve has it.
+        """The same, as what the sites told has it.
 
         Raises:
-            InputError: they serve something else than the coordinator's Dataset is of.
+            InputError: they hold something else than the coordinator's Dataset is of.
         """
         dataset = self.dataset
         for name in ("task", "classes"):
             ours, theirs = getattr(dataset, name), getattr(description, name)
             if list(theirs) != list(ours) and theirs != ours:
-                raise InputError(f"--worker: serve {name} {theirs}, {dataset.root} has {ours}; prepare all alike")
+                raise InputError(f"sites: have {name} {theirs}, {dataset.root} has {ours}; prepare all alike")
         if bool(description.features) != dataset.is_table:
-            raise InputError(f"--worker: serve other than {dataset.root} holds: images, or a table")
+            raise InputError(f"sites: hold other than {dataset.root} holds: images, or a table")
         told = description.clients.values()
         config = self.config
         if not dataset.is_table and not config.channels:
@@ -140,7 +140,7 @@ class Job:
             self,
             config=config,
             bits=max((client.get("bits") or 8 for client in told), default=8),
-            at_workers=description.clients,
+            told=description.clients,
         )
 
     @cached_property
@@ -257,19 +257,9 @@ def _schema(dataset: Dataset) -> Schema | None:
 
 
 def _check_at_sites(config: FederateConfig) -> None:
-    """Refuse what the sites' workers do not do."""
+    """Refuse what sites of their own do not do."""
     for given, why in (
         (config.partition != "site", "--partition: the clients are those at their sites"),
-        (
-            config.worker and config.secure != "none",
-            f"--secure {config.secure}: TFF's workers hand the coordinator each site's plain update, so a sum would "
-            "only look secure; use --engine flower, where sites run their own code",
-        ),
-        (
-            config.worker and config.dp == "patient",
-            "--dp patient: TFF lets the coordinator read what lies beside a worker, the key of the noise as well; "
-            "use --engine flower, where sites run their own code",
-        ),
         (config.secure == "ckks", "--secure ckks: sites apart have no key in common yet; use --secure masking"),
         (config.personalize_epochs > 0, "--personalize-epochs: not with sites apart"),
         (

@@ -53,10 +53,12 @@ class Config:
     Attributes:
         only: what all options of a group among the bases are for, beside the conditions of each.
         told: names of the options that a person gave; None: those that are not at their defaults.
+        gone: what old Runs call an option -> its name now; empty: there is none any more.
     """
 
     only: ClassVar[dict[type, tuple[str, ...]]] = {}
     told: ClassVar[frozenset[str] | None] = None
+    gone: ClassVar[dict[str, str]] = {}
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -126,7 +128,9 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: dict) -> Self:
-        """From plain values; an unknown name is an InputError."""
+        """From plain values; an unknown name is an InputError, one of `gone` is left out or has its new name."""
+        values = {cls.gone.get(name, name): value for name, value in values.items()}
+        values.pop("", None)
         names = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - names)
         if unknown:

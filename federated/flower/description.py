@@ -1,13 +1,73 @@
-"""What a site tells of itself before a training: numbers and names, nothing of any one row."""
+"""What sites tell of themselves before a training, numbers and names; and whether they fit together."""
 
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from types import SimpleNamespace
 
 from federated.partition import partition
-from federated.remote.description import Description
-from federated.remote.site import counts
 from medimg.data import schema
-from medimg.data.dataset import Dataset
+from medimg.data.dataset import SPLITS, Dataset
+from medimg.errors import InputError
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a site holds.
+
+    Attributes:
+        task: of its Dataset.
+        classes: in their order.
+        negative: class of a multilabel Dataset's rows without finding.
+        features: of a table, as dataset.yaml has them.
+        version: of TensorFlow Federated.
+        clients: name -> `examples` (labelled rows by part), `patients` (in train), `channels` and `bits` (of images
+            in train), `fingerprint` and `notes`.
+    """
+
+    task: str
+    classes: list[str]
+    negative: str
+    features: dict
+    version: str
+    clients: dict[str, dict] = field(default_factory=dict)
+
+
+def together(descriptions: dict[str, Description]) -> Description:
+    """What sites hold together.
+
+    Args:
+        descriptions: site -> what it told.
+
+    Returns:
+        With every column that any site has, and every client.
+
+    Raises:
+        InputError: no one model can learn from all of them.
+    """
+    (first, common), *others = descriptions.items()
+    features, clients = dict(common.features), {}
+    for address, description in others:
+        if bool(description.features) != bool(features):
+            kinds = [("images", "rows")[bool(f)] for f in (description.features, features)]
+            raise InputError(f"site {address}: holds {kinds[0]}, {first} {kinds[1]}")
+        for name in ("task", "classes", "negative", "version"):
+            theirs, ours = getattr(description, name), getattr(common, name)
+            what = "TensorFlow Federated" if name == "version" else name
+            _same(address, first, what, theirs, ours)
+        for column, kind in description.features.items():
+            _same(address, "another site", f"column '{column}'", kind, features.get(column, kind))
+            features[column] = kind
+    for description in descriptions.values():
+        clients |= description.clients
+    return replace(common, features=features, clients=dict(sorted(clients.items())))
+
+
+def _same(address: str, other: str, what: str, theirs, ours) -> None:
+    if theirs != ours:
+        raise InputError(
+            f"site {address}: its {what} ({theirs}) is not that of {other} ({ours}); prepare and install "
+            "all sites alike"
+        )
 
 
 def client_of(dataset: Dataset, name: str, seed: int) -> Dataset:
@@ -46,3 +106,18 @@ def describe(dataset: Dataset, client: Dataset, name: str, private: bool) -> dic
             {name: told},
         )
     )
+
+
+def counts(dataset: Dataset) -> dict:
+    """Labelled rows by part, patients to learn from, and how deep and colourful the images are."""
+    train = dataset.rows("train", labelled=True)
+    counts = {
+        "examples": {part: len(dataset.rows(part, labelled=True)) for part in SPLITS},
+        "patients": int(train["patient"].nunique()),
+    }
+    if not dataset.is_table:
+        from medimg.pipeline.pixels import image_form
+
+        form = image_form(dataset.paths(dataset.rows("train")))
+        counts.update(channels=form.channels, bits=form.bits)
+    return counts

@@ -17,12 +17,12 @@ from federated.engine.records import ClientData
 from federated.engine.state import State
 from federated.engine.updates import ClientRound, ClientUpdate
 from federated.flower import protocol
+from federated.flower.description import Description, together
 from federated.flower.envelope import Envelope, WireError, opened, sealed
 from federated.flower.grid import Grid, Node
 from federated.flower.keys import Keys, Party
 from federated.flower.site_privacy import plan_told
 from federated.private.site_plan import SitePlan
-from federated.remote.description import Description, together
 from federated.rounds.combining import Sums
 from federated.secure.errors import RefusedError
 from medimg.errors import InputError
@@ -143,7 +143,7 @@ class FlowerPool:
         self._weights = {name: float(asked.envelope.fields["weight"]) for name, asked in told.items()}
         return list(self.clients.values())
 
-    def start(self, _: object, shapes: list[tuple[int, ...]], log: AuditLog) -> None:
+    def start(self, shapes: list[tuple[int, ...]], log: AuditLog) -> None:
         """Say what the clients send, and whose head they are told in every round.
 
         Args:
@@ -233,7 +233,7 @@ class FlowerPool:
 
     def _find(self) -> None:
         """Wait for all sites to be connected."""
-        end = time.monotonic() + self._config.worker_patience
+        end = time.monotonic() + self._config.site_patience
         while True:
             online = self._grid.online()
             self._nodes = {n: online[party.node] for n, party in self._parties.items() if party.node in online}
@@ -331,7 +331,7 @@ class FlowerPool:
             request = Envelope(kind, self._keys.name, name, self._session, self._number, of_site, arrays.get(name, {}))
             node = self._nodes[name]
             sent[node], names[node] = sealed(request, self._identity), name
-        answers = self._grid.ask(sent, self._config.worker_patience)
+        answers = self._grid.ask(sent, self._config.site_patience)
         found: dict[str, Asked | Exception] = {}
         for node, name in names.items():
             if node not in answers:

@@ -1,7 +1,10 @@
 """`medimg federate site`: one hospital's process, which asks the link for messages and answers its coordinators."""
 
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -10,7 +13,6 @@ from federated.flower.envelope import WireError, peeked
 from federated.flower.fleet import Fleet, LinkLostError, connected
 from federated.flower.policy import Policy
 from federated.flower.site import Site
-from federated.remote.serve import interruptible
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.untrusted.printable import printable
@@ -18,6 +20,7 @@ from medimg.untrusted.printable import printable
 _BUSY, _IDLE = 0.05, 0.5  # seconds between two looks for messages: while a training goes on, and else
 _QUIET = 30.0  # seconds without a message after which no training goes on
 _LONGEST_LINE = 2000  # characters
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def serve(
@@ -98,3 +101,24 @@ def _due(found: list[tuple]) -> list[tuple]:
         else:
             latest[session] = (message, raw)
     return [*others, *latest.values()]
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let every signal that ends a process run through the clean-up, as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
+    try:
+        yield
+    except KeyboardInterrupt:
+        # While starting: nothing to tell.
+        return
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -74,11 +74,11 @@ class PatientPrivacy:
 
     Args:
         run_root: the Run's folder.
-        dataset: of all sites; with workers elsewhere what is known of it.
+        dataset: of all sites; with sites elsewhere what is known of it.
         data: of every client, its records written with `units` and given a key (`site_key.with_key`).
         config: options.
         rounds: at most.
-        one_machine: the sites are simulated here; else their data and keys are at workers elsewhere.
+        one_machine: the sites are simulated here; else their data and keys are at the sites.
         also: what decides the training beside the options, by name.
         lineage: whose steps the first weights, or the rows, bring along.
         told: what sites elsewhere have settled for themselves, in the place of their patients' numbers; None: settled
