@@ -97,7 +97,7 @@ WITHOUT_EFFECT = {
         ("alpha min_size", "images", "--partition iid", "--partition dirichlet"),
         ("shards", "images", "--partition dirichlet", "--partition shards"),
         ("straggler_pace", "images", "", "--stragglers 0.5"),
-        ("when_lost worker_patience", "images", "", "--worker 127.0.0.1:1"),
+        ("when_lost site_patience link superlink site", "images", "", "--engine flower"),
         ("proximal", "images", "--strategy fedsgd", "--strategy fedprox"),
         ("local_epochs", "images", "--local-steps 3", ""),
         (
@@ -174,7 +174,7 @@ ALWAYS = {
     TrainConfig: "model weights_patients model_arg dp_epsilon dp_noise_multiplier epochs batch_size optimizer "
     "learning_rate patience plateau_patience balance extra tensorboard folds calibrate audit_holdout seed "
     "labelled_fraction seeds",
-    FederateConfig: "model weights_patients model_arg partition client_fraction client_dropout stragglers worker "
+    FederateConfig: "model weights_patients model_arg partition client_fraction client_dropout stragglers engine "
     "strategy server_learning_rate weighting rounds batch_size patience balance personalize_epochs comparison "
     "aggregation secure dp audit_holdout seed cache_features",
     ExplainConfig: "data method seed",

@@ -493,5 +493,5 @@ def test_clients_hold_out_patients_for_the_audit(table, execution, tmp_path):
     assert result["non_members_from"] == "audit"
     assert result["member_patients"] == result["non_member_patients"] >= 8
     assert result["epsilon_lower_bound"] < 0.5
-    with pytest.raises(InputError, match="--audit-holdout: not with --worker"):
-        federate(table, tmp_path / "no", replace(QUICK, audit_holdout=0.3, worker=("localhost:1",)))
+    with pytest.raises(InputError, match="--audit-holdout: not with sites apart"):
+        federate(table, tmp_path / "no", replace(QUICK, audit_holdout=0.3, engine="flower"))
