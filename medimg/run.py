@@ -56,8 +56,8 @@ class Run:
     config: dict
 
     @classmethod
-    def create(cls, root: Path, data: Path, command: str, options: dict, overwrite: bool = False) -> Self:
-        """Make the folder and write `config.yaml`; its caller has locked it.
+    def create(cls, root: Path, data: Path, command: str, options: dict, overwrite: bool = False, **more) -> Self:
+        """Make the folder and write `config.yaml`, with `more` beside the options; its caller has locked it.
 
         Raises:
             InputError: the folder holds something and `overwrite` is not given, or it can't be written.
@@ -71,7 +71,7 @@ class Run:
                 raise InputError(f"--out {root}: is not a Run, so --overwrite leaves it alone; give another folder")
             _give_up(root)
             lock.empty(root, last=["config.yaml"])
-        config = {"command": command, "data": str(Path(data).resolve()), "options": options}
+        config = {"command": command, "data": str(Path(data).resolve()), "options": options, **more}
         atomic.write_text(root / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
         return cls(root, config)
 

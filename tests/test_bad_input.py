@@ -1,10 +1,12 @@
 """Wrong files, disks and options end in one line that names them; unusual but right ones are handled."""
 
+import dataclasses
 import os
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
 import cv2
 import numpy as np
 import pandas as pd
@@ -12,6 +14,9 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
+import cli
+from medimg.errors import InputError
+from medimg.options import Config
 from tests.command import medimg
 
 CLASSES = ("normal", "pneumonia")
@@ -32,6 +37,30 @@ def refused(result: Result, *words: str) -> None:
     assert "Traceback" not in result.output, result.output
     for word in words:
         assert str(word) in lines[0]
+
+
+def numbers(command=cli.medimg):
+    """Options of all commands that are a number."""
+    for child in getattr(command, "commands", {}).values():
+        yield from numbers(child)
+    yield from (p for p in command.params if isinstance(p, click.Option) and p.type.name.startswith(("float", "int")))
+
+
+def kinds_of(config: type) -> list[type]:
+    return [config, *(kind for child in config.__subclasses__() for kind in kinds_of(child))]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e9])
+def test_every_number_has_a_range_and_is_finite(value):
+    """Wherever its option is written down."""
+    fields = {field.name: kind for kind in kinds_of(Config)[1:] for field in dataclasses.fields(kind)}
+    assert len(list(numbers())) > 100
+    for param in numbers():
+        if param.name in fields:
+            with pytest.raises(InputError, match=f"^{param.opts[0]} [^\n]*$"):
+                fields[param.name](**{param.name: value})
+        else:
+            assert isinstance(param.type, click.IntRange), param.name
 
 
 def films(folder: Path, classes=CLASSES, count: int = PER_CLASS) -> Path:
