@@ -220,6 +220,8 @@ class Run:
             raise InputError(
                 f"{self.root}: is a cross-validation, whose folds are Runs: use {self.root / 'fold-1'} and so on"
             )
+        if self.config.get("command") == "synthesize":
+            raise InputError(f"{self.root}: makes patients, no predictions; give a Run of 'medimg train' or 'federate'")
         raise InputError(
             f"{path}: missing; the training has not finished: go on with --resume, or begin anew by --overwrite"
         )

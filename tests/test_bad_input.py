@@ -1,6 +1,7 @@
 """Wrong files, disks and options end in one line that names them; unusual but right ones are handled."""
 
 import dataclasses
+import json
 import os
 import subprocess
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from click.testing import Result
 from PIL import Image
 
@@ -18,6 +20,7 @@ import cli
 from medimg.errors import InputError
 from medimg.options import Config
 from tests.command import medimg
+from tests.datasets import write_dataset
 
 CLASSES = ("normal", "pneumonia")
 PER_CLASS = 12
@@ -61,6 +64,28 @@ def test_every_number_has_a_range_and_is_finite(value):
                 fields[param.name](**{param.name: value})
         else:
             assert isinstance(param.type, click.IntRange), param.name
+
+
+@pytest.mark.parametrize(
+    "line", ["data inspect {data}", "validate {run} {data}", "compare {run} {run}", "export {run}"]
+)
+@pytest.mark.parametrize("taken", ["data", "run"])
+def test_a_result_goes_into_no_run_or_dataset(tmp_path, line, taken):
+    """Where its files would come among theirs, or replace them."""
+    data = write_dataset(tmp_path / "data", n=6)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump({"data": str(data.root), "options": {}}))
+    (tmp_path / "run" / "model.json").write_text(json.dumps({"task": data.task, "classes": list(data.classes)}))
+    before = sorted(tmp_path.rglob("*"))
+    words = line.format(data=data.root, run=tmp_path / "run").split()
+    refused(medimg(*words, "--out", tmp_path / taken), f"{taken}: is a Run or a Dataset; give another folder")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_made_patients_are_no_model(tmp_path):
+    (tmp_path / "config.yaml").write_text("command: synthesize\ndata: .\noptions: {}\n")
+    for words in (["predict", tmp_path, tmp_path, "--out", tmp_path / "x.csv"], ["evaluate", tmp_path]):
+        refused(medimg(*words), "makes patients, no predictions; give a Run of 'medimg train' or 'federate'")
 
 
 def films(folder: Path, classes=CLASSES, count: int = PER_CLASS) -> Path:

@@ -24,7 +24,7 @@ from medimg.evaluation.exact import NOTE, bounded
 from medimg.evaluation.intervals import LEVEL, cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.places import require_place
-from medimg.lock import writes
+from medimg.lock import require_other, writes
 from medimg.options import of_data
 from medimg.run import Run
 from medimg.tables.sklearn_models import wanted
@@ -102,8 +102,7 @@ class _Steps:
 def _check_options(config: CompareConfig, out: Path) -> None:
     if config.metric not in METRICS:
         raise InputError(f"--metric {config.metric}: choose one of {', '.join(METRICS)}")
-    if (out / "config.yaml").is_file() or (out / "dataset.yaml").is_file():
-        raise InputError(f"--out {out}: is a Run or a Dataset; give another folder")
+    require_other(out)
 
 
 def _check_truth(first: Evaluated) -> None:

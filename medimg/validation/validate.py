@@ -23,7 +23,7 @@ from medimg.evaluation.places import beside, require_place
 from medimg.evaluation.predictions import Predictions, as_written
 from medimg.evaluation.recalibration import calibration_of
 from medimg.evaluation.thresholds import parse_rule
-from medimg.lock import locked
+from medimg.lock import locked, require_other
 from medimg.privacy.ledger import is_private
 from medimg.run import Run
 from medimg.style.figures import save
@@ -86,6 +86,7 @@ def validate(
     options = {key: value for key, value in config.given().items() if key != "batch_size"}
     asked = {"run": str(run.root.resolve()), "data": str(data.resolve()), "options": options}
     if out:
+        require_other(out)
         require_place(Path(out), asked, _held)
     prepared = opened(data, description, config, lambda *counts: step("prepare", *counts))
     with locked(out or run.root), prepared as dataset:
