@@ -1,8 +1,8 @@
 """medimg federate from end to end on a small table: the Run it leaves, secure sums, rejected updates, resume."""
 
 import json
-import re
 import os
+import re
 import shutil
 import signal
 import subprocess
