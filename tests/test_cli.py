@@ -55,7 +55,7 @@ def test_flags_win_over_the_configuration_file(noise, tmp_path):
 
 def test_a_configuration_file_says_what_the_command_line_would(tmp_path):
     """A class no, a column 007 and a flag are what stands there; null is nothing."""
-    rows = [f"{i},{('no', 'yes')[i % 2]},{i * 7 % 20}" for i in range(40)]
+    rows = [f"{i},{('no', 'yes')[i % 2]},{i * 7 % 41}" for i in range(40)]
     (tmp_path / "t.csv").write_text("007,1.50,x\n" + "\n".join(rows))
     file = tmp_path / "options.yaml"
     file.write_text("positive: no\nlabel-column: 1.50\npatient_column: 007\nsplit: null\nseed: ~\noverwrite: yes\n")
@@ -71,8 +71,8 @@ def test_a_configuration_file_says_what_the_command_line_would(tmp_path):
         ("epochz: 3", "option 'epochz' is not known"),
         ("epochs: many", "epochs"),
         ("seed: 1.5", "'1.5' is not a valid integer"),
-        ("model: [mlp]", "model: one value is needed"),
-        ("model: {a: b}", "model: one value is needed"),
+        ("model: [mlp]", "one value is needed"),
+        ("model: {a: b}", "one value is needed"),
         ("[1, 2]", "not a mapping"),
         ("a: [", "not readable as YAML"),
     ],
