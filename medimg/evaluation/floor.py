@@ -113,12 +113,11 @@ def words(metrics: dict) -> list[str]:
         one = metrics["floor"]
         found.append(
             f"no-pixel floor: gradient boosting on {listed(one['columns'], 6)} alone reaches AUROC "
-            f"{interval(one['auroc'])} on these rows; the model is ahead by {interval(one['gain'])}"
+            f"{interval(one['auroc'])} on these rows; pixels add {interval(one['gain'])}"
         )
     if "pixels_alone" in metrics:
         one = metrics["pixels_alone"]
         found.append(
-            f"pixels alone, trained alike, reach AUROC {interval(one['auroc'])}; with metadata the model is ahead by "
-            f"{interval(one['gain'])}"
+            f"pixels alone, trained alike, reach AUROC {interval(one['auroc'])}; metadata add {interval(one['gain'])}"
         )
     return found

@@ -91,7 +91,8 @@ def _off(result: dict) -> list[str]:
         return []
     if own and miscalibration(own) and not any(_other(own[name], here[name]) for name in ("slope", "intercept")):
         result["notes"].append(
-            "probabilities are as wrong here as on the own test part: 'medimg evaluate RUN --calibrate temperature'"
+            "probabilities are as wrong here as on the own test part"
+            + ("" if result["calibrated"] else ": 'medimg evaluate RUN --calibrate temperature'")
         )
         return []
     return miscalibration(here)

@@ -248,7 +248,7 @@ def test_same_identifiers_elsewhere_are_other_people(home, tmp_path):
 def test_other_data_of_the_same_name_get_a_folder_of_their_own(home, tmp_path):
     first = validate(home, hospital(tmp_path / "a" / "twin"), CONFIG)[1]
     second = validate(home, hospital(tmp_path / "b" / "twin"), CONFIG)[1]
-    assert [first.name, second.name] == ["twin", "twin-2"]
+    assert [first.name, second.name] == ["twin", "twin-bootstrap-200"]
     assert validate(home, tmp_path / "a" / "twin", CONFIG)[1] == first
 
 
@@ -273,3 +273,39 @@ def test_rows_of_a_table_are_none_for_a_model_of_images(home, small_table):
         validate(home, data, ValidateConfig(map_class={"disease": "a"}))
     with pytest.raises(InputError, match=words):
         evaluate(home, EvaluateConfig(data=str(data)))
+
+
+def test_a_validation_of_other_options_leaves_earlier_ones(home, tmp_path):
+    """In the Run each has a folder; a folder that a person names is refused."""
+    there = hospital(tmp_path / "kept", n=40)
+    first, folder = validate(home, there, ValidateConfig(bootstrap=10))
+    swapped = ValidateConfig(bootstrap=10, map_class={"normal": "ill", "ill": "normal"})
+    second, other = validate(home, there, swapped)
+    assert folder != other
+    assert json.loads((folder / "validation.json").read_text()) == first
+    assert second["auroc"]["here"]["value"] == pytest.approx(1 - first["auroc"]["here"]["value"])
+    assert validate(home, there, swapped)[1] == other
+    named = tmp_path / "named"
+    validate(home, there, swapped, named)
+    validate(home, there, swapped, named)
+    before = (named / "validation.json").read_bytes()
+    for data, config in ((there, CONFIG), (hospital(tmp_path / "third", n=40), swapped)):
+        with pytest.raises(InputError, match=r"^--out .*named: holds the result of other data or options; "):
+            validate(home, data, config, named)
+    assert (named / "validation.json").read_bytes() == before
+
+
+def test_what_is_left_out_of_a_folder_is_listed_where_it_is_said(home, tmp_path):
+    """Nothing that is said names the copy that is gone."""
+    source = folder_of(tmp_path / "some", hospital(tmp_path / "a", n=40), {"ill": "ill", "normal": "normal"})
+    (source / "ill" / "torn.png").write_bytes(b"no image")
+    result, folder = validate(home, source, ValidateConfig(bootstrap=10))
+    assert any("listed in rejected.csv" in note for note in result["notes"])
+    assert "ill/torn.png" in pd.read_csv(folder / "rejected.csv")["file"].tolist()
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "torn.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"^no image could be read: torn.png .not an image, or broken"):
+        validate(home, broken, CONFIG)
+    with pytest.raises(InputError, match=f"^--split test: {source} has no image in it"):
+        validate(home, source, replace(CONFIG, split="test"))
