@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from medimg.config import TrainConfig
 from medimg.option_groups import NORMALISED, PRIVATE, ImageOptions, ModelOptions, PublicOptions, TableOptions
-from medimg.options import Config, option
+from medimg.options import LARGEST_SEED, Config, option
 
 STRATEGIES = (
     "fedavg",
@@ -210,7 +210,9 @@ class FederateConfig(
         minimum=0.0,
         maximum=0.5,
     )
-    seed: int = option(0, "Seed of weights, partition, participation, order and dropout.", minimum=0)
+    seed: int = option(
+        0, "Seed of weights, partition, participation, order and dropout.", minimum=0, maximum=LARGEST_SEED
+    )
 
     @property
     def is_private(self) -> bool:

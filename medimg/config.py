@@ -28,7 +28,7 @@ from medimg.option_groups import (
     TableOptions,
     WindowOptions,
 )
-from medimg.options import Config, option
+from medimg.options import LARGEST_SEED, Config, option
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class PrepareConfig(
         "one split.",
         choices=("error", "drop", "group"),
     )
-    seed: int = option(0, "Seed of the split.", minimum=0)
+    seed: int = option(0, "Seed of the split.", minimum=0, maximum=LARGEST_SEED)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class PhantomConfig(Config):
         minimum=0.0,
         maximum=1.0,
     )
-    seed: int = option(0, "Seed of everything drawn.", minimum=0)
+    seed: int = option(0, "Seed of everything drawn.", minimum=0, maximum=LARGEST_SEED)
 
 
 # In a Run of `--metadata`, the folder of the same training of pixels alone.
@@ -189,7 +189,7 @@ class TrainConfig(
         minimum=0.0,
         maximum=0.5,
     )
-    seed: int = option(0, "Seed of initial weights, order, augmentation and dropout.", minimum=0)
+    seed: int = option(0, "Seed of initial weights, order, augmentation and dropout.", minimum=0, maximum=LARGEST_SEED)
 
     @property
     def is_ensemble(self) -> bool:
@@ -240,7 +240,7 @@ class EvaluateConfig(Config):
         None, "Share of a population that has the positive class: adds PPV and NPV there.", above=0.0, maximum=0.999999
     )
     batch_size: int = option(32, "Images in a step.", minimum=1)
-    seed: int = option(0, "Seed of the bootstrap.", minimum=0)
+    seed: int = option(0, "Seed of the bootstrap.", minimum=0, maximum=LARGEST_SEED)
 
 
 @dataclass(frozen=True)
@@ -274,7 +274,7 @@ class ValidateConfig(Config):
     )
     bootstrap: int = option(1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=2)
     batch_size: int = option(32, "Images in a step.", minimum=1)
-    seed: int = option(0, "Seed of the bootstrap.", minimum=0)
+    seed: int = option(0, "Seed of the bootstrap.", minimum=0, maximum=LARGEST_SEED)
 
 
 @dataclass(frozen=True)
@@ -299,7 +299,7 @@ class CompareConfig(Config):
         "repeated.",
         only="tables",
     )
-    seed: int = option(0, "Seed of the bootstrap and of the baselines.", minimum=0)
+    seed: int = option(0, "Seed of the bootstrap and of the baselines.", minimum=0, maximum=LARGEST_SEED)
 
 
 ATTACKS = ("threshold", "entropy", "logistic-regression", "k-nearest-neighbours", "mlp", "random-forest", "lira")
@@ -317,7 +317,7 @@ class AuditConfig(Config):
     twin: str | None = option(None, "A Run without privacy on the same data, attacked alike.", metavar="RUN")
     canaries: int = option(0, "Examples made up, half of them put into a second training (0: none).", minimum=0)
     bootstrap: int = option(1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=2)
-    seed: int = option(0, "Seed of samples, shadow models and the bootstrap.", minimum=0)
+    seed: int = option(0, "Seed of samples, shadow models and the bootstrap.", minimum=0, maximum=LARGEST_SEED)
 
 
 @dataclass(frozen=True)
