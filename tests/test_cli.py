@@ -137,7 +137,16 @@ def test_every_rooms_commands_are_there():
     }
     studies = {"privacy-utility", "federated-hospitals", "federated-toy", "federated-skin"}
     assert set(cli.medimg.commands["study"].commands) == studies
-    assert set(cli.medimg.commands["federate"].commands) == {"run", "worker", "verify", "key", "link", "site", "policy", "rehearse"}
+    assert set(cli.medimg.commands["federate"].commands) == {
+        "run",
+        "worker",
+        "verify",
+        "key",
+        "link",
+        "site",
+        "policy",
+        "rehearse",
+    }
 
 
 def test_lists_and_doctor():

@@ -15,7 +15,8 @@ import tensorflow as tf
 
 from medimg import atomic
 from medimg.config import ExportConfig
-from medimg.dicom import pixels
+from medimg.data.schema import MISSING
+from medimg.dicom import burned_in, pixels
 from medimg.errors import InputError
 from medimg.evaluation.operating_point import thresholds
 from medimg.evaluation.prediction import predict
@@ -41,8 +42,8 @@ from medimg.tables.preprocessing import Preprocessing
 COLUMNS = Path("assets.extra") / "columns.json"
 REQUEST = Path("assets.extra") / "request.json"
 # Beside the versions, a script that asks a server; in each version, what it asks and what the model answered.
-DICOM = "dicom_pixels.py"
 SCRIPT, CHECKS = "check.py", Path("assets.extra") / "check.json"
+DICOM = {"dicom_pixels.py": pixels, "dicom_text.py": burned_in}
 
 
 @writes("out")
@@ -92,17 +93,24 @@ def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, i
                 f"(--tolerance {config.tolerance:g}) on {len(rows)} {dataset.unit}s"
             )
         write_warmup(temporary, out.name, warmup_requests(description, config.samples))
+<<<<<<< HEAD
         asked = {"tolerance": config.tolerance, "requests": checks(served, description)}
         asked |= {"dicom": description["dicom"]} if "dicom" in description else {}
         atomic.write_json(temporary / CHECKS, asked)
+=======
+        content = {"tolerance": config.tolerance, "requests": checks(served, description)}
+        content |= {"dicom": description["dicom"]} if "dicom" in description else {}
+>>>>>>> s6-b15
         if dataset.is_table or "metadata" in description:
             _write_columns(temporary, description, private)
+            content["missing"] = MISSING
+        atomic.write_json(temporary / CHECKS, content)
         card = model_card(run, dataset, Proof(difference, config.tolerance, len(rows)))
         (temporary / "model_card.md").write_text(card, encoding="utf-8")
         step(4, 4)
-        atomic.write_text(out / SCRIPT, Path(check.__file__).read_text(encoding="utf-8"))
-        if not dataset.is_table:
-            atomic.write_text(out / DICOM, Path(pixels.__file__).read_text(encoding="utf-8"))
+        scripts = {SCRIPT: check} | ({} if dataset.is_table else DICOM)
+        for name, script in scripts.items():
+            atomic.write_text(out / name, Path(script.__file__).read_text(encoding="utf-8"))
         return _name(temporary, out)
     except OSError as error:
         raise atomic.cannot_write(out, error) from error
