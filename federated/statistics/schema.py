@@ -1,5 +1,6 @@
 """Schema: what the clients of a federation agree on before anything is computed from their rows."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,8 +9,9 @@ import pandas as pd
 from medimg.data.dataset import SEPARATOR, Dataset
 from medimg.data.schema import Feature
 from medimg.errors import InputError
+from medimg.untrusted.printable import printable
 
-__all__ = ["Schema", "agreed"]
+__all__ = ["Schema", "agreed", "require_inputs"]
 
 
 @dataclass(frozen=True)
@@ -53,14 +55,20 @@ def agreed(dataset: Dataset, schema: Schema) -> Dataset:
     """A site's own table in the federation's form: its columns, types and classes.
 
     A column that the site does not have counts as not known in all of its rows; one that the federation does not have
-    is left alone.
+    is left alone. One from which the site does not learn (its patients' names, for one) is no column of a federation.
 
     Raises:
         InputError: not a table, none of the columns, or a label that is no class of the federation.
     """
     if not dataset.is_table:
         raise InputError(f"{dataset.root}: holds images; this federation learns from tables")
-    held = set(dataset.manifest.columns)
+    held, own = set(dataset.manifest.columns), {feature.name: feature.type for feature in dataset.inputs}
+    for feature in schema.features:
+        if feature.name in held and own.get(feature.name) != feature.type:
+            raise InputError(
+                f"{dataset.root}/dataset.yaml: column '{feature.name}' is not learnt from as {feature.type} here; "
+                "mend it, or federate without this column"
+            )
     absent = [feature for feature in schema.features if feature.name not in held]
     if len(absent) == len(schema.features):
         raise InputError(
@@ -77,6 +85,21 @@ def agreed(dataset: Dataset, schema: Schema) -> Dataset:
         classes=schema.classes,
         negative=schema.negative,
     )
+
+
+def require_inputs(own: Dataset, names: Iterable[str]) -> None:
+    """Refuse a preprocessing of other columns than the federation's.
+
+    Args:
+        own: of `agreed`.
+        names: of the columns that it reads.
+
+    Raises:
+        InputError: names one.
+    """
+    strange = sorted(set(names) - {feature.name for feature in own.inputs})
+    if strange:
+        raise InputError(f"the preprocessing reads column '{printable(strange[0], 50)}', which nobody learns from")
 
 
 def _check_labels(dataset: Dataset, schema: Schema) -> None:
