@@ -31,6 +31,8 @@ from medimg.errors import InputError
 _PAUSE = 0.05  # seconds between two looks for answers
 _GLANCE = 3.0  # seconds between two looks for who is connected
 _ONLINE = "online"
+# In the place of an answer: there will be none.
+LOST = object()
 _BUNDLE = """\
 [project]
 name = "medimg"
@@ -189,11 +191,11 @@ class Grid:
             waiting = {name: node for name, node in zip(sent, requests, strict=True) if name}
             answers, away, looked = {}, {}, time.monotonic()
             while waiting:
-                for message in self._grid.pull_messages(list(waiting)):
-                    node = waiting.pop(message.metadata.reply_to_message_id, None)
-                    # An error is Flower's own: the node went away with the request.
-                    if node is not None and not message.has_error():
-                        answers[node] = content_of(message)
+                for name, node in list(waiting.items()):
+                    for content in self._pulled(name):
+                        del waiting[name]
+                        if content is not LOST:
+                            answers[node] = content
                 now = time.monotonic()
                 if waiting and now - looked > _GLANCE:
                     looked, there = now, set(self.online().values())
@@ -207,6 +209,18 @@ class Grid:
                 if waiting:
                     time.sleep(_PAUSE)
         return answers
+
+    def _pulled(self, name: str) -> list:
+        """The content of the answer to one message, where it is there; one at a time, as each is another party's."""
+        try:
+            found = list(self._grid.pull_messages([name]))[:1]
+        except (grpc.RpcError, RunNotRunningException):
+            raise
+        except Exception:
+            # Whatever a node put in the place of a message.
+            return [None]
+        # An error is Flower's own: the node went away with the request.
+        return [LOST if message.has_error() else content_of(message) for message in found]
 
     @contextmanager
     def _lost(self) -> Iterator[None]:

@@ -566,3 +566,27 @@ def test_no_answer_ends_the_coordinator(sites, answers):
         assert "another form" in asking.evaluate(lambda name: attacker.weights)[SITE]["why"]
     else:
         assert len(asking.finish()[SITE]["head"]) < 100
+
+
+# Whoever has the link, without a key.
+
+
+def test_junk_at_the_link_ends_neither_side(monkeypatch):
+    from flwr.proto.message_pb2 import ObjectTree
+
+    from federated.flower import fleet, grid
+
+    monkeypatch.setattr(fleet, "inflate_object_from_contents", _raising)
+    message = SimpleNamespace(metadata=SimpleNamespace(run_id=1, message_id="m"))
+    tree, nothing = ObjectTree(object_id="m"), lambda *_: None
+    received = fleet.Fleet((1, lambda: (message, tree), nothing, None, None, lambda *_: b"", nothing, nothing))
+    assert received.receive() is None
+    # A site's own junk is no answer of its, and the others' are taken.
+    here = grid.Grid.__new__(grid.Grid)
+    here._grid = SimpleNamespace(pull_messages=_raising)
+    assert here._pulled("m") == [None]
+
+
+def _raising(*_):
+    # As Flower does on content that is no message.
+    raise ValueError("no message")
