@@ -15,7 +15,8 @@ from benchmarks.material import table
 DATA = Path(os.environ.get("MEDIMG_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SEEDS = int(os.environ.get("SEEDS", "3"))
 # An epoch of few images is few steps: those that go through labelled images alone get more epochs.
-FEW = {"epochs": 150, "patience": 30, "plateau_patience": 10, "pseudo_rounds": 1}
+FEW = {"epochs": 150, "patience": 30, "plateau_patience": 10}
+OWN = {"pseudo-label": {"pseudo_rounds": 1}}
 PARADIGMS = ("supervised", "pseudo-label", "fixmatch", "mean-teacher", "simclr")
 METRICS = ("val_auroc", "auroc", "balanced_accuracy")
 WHOLE = "supervised, all labels"
@@ -28,7 +29,7 @@ def pneumonia_mnist(folder: Path):
     file = DATA / "medmnist" / "pneumoniamnist.npz"
     data = prepare("medmnist", str(file), folder, PrepareConfig(split="official", on_duplicates="drop"))
     options = {"image_size": 28, "epochs": 30, "augment": "standard", "dropout": 0.5, "patience": 8}
-    return data, {**options, "plateau_patience": 3, "pretrain_epochs": 15}, (0.05, 0.1)
+    return data, {**options, "plateau_patience": 3}, {"pretrain_epochs": 15}, (0.05, 0.1)
 
 
 def kermany(folder: Path):
@@ -39,8 +40,8 @@ def kermany(folder: Path):
     data = prepare("folder", str(DATA / "kermany_chest_xray_224" / "chest_xray"), folder, PrepareConfig(**options))
     weights = DATA.parent / "weights" / "mobilenet_7_5_224_tf_no_top.h5"
     frozen = {"model": "mobilenet", "model_arg": {"alpha": "0.75"}, "weights": str(weights), "freeze": "backbone"}
-    training = {"image_size": 96, "epochs": 30, "augment": "light", "views": 2, "dropout": 0.5, "pretrain_epochs": 2}
-    return data, {**frozen, **training}, (0.3,)
+    training = {"image_size": 96, "epochs": 30, "augment": "light", "views": 2, "dropout": 0.5}
+    return data, {**frozen, **training}, {"pretrain_epochs": 2}, (0.3,)
 
 
 SETS = {"pneumoniamnist": pneumonia_mnist, "kermany": kermany}
@@ -63,13 +64,16 @@ def measured(data, out: Path, options: dict) -> dict:
 def rows(name: str, folder: Path) -> list[list]:
     from medimg.studies.over_seeds import summary
 
-    data, options, fractions = SETS[name](folder / "data")
+    data, options, simclr, fractions = SETS[name](folder / "data")
     results = []
     for seed in range(SEEDS):
         for fraction in (*fractions, 1.0):
             for paradigm in PARADIGMS if fraction < 1 else ("supervised",):
                 few = {} if fraction == 1 or paradigm in ("fixmatch", "mean-teacher") else FEW
-                asked = {**options, **few, "seed": seed, "paradigm": paradigm, "labelled_fraction": fraction}
+                own = simclr if paradigm == "simclr" else OWN.get(paradigm, {})
+                asked = {**options, **few, **own, "seed": seed, "paradigm": paradigm}
+                if fraction < 1:
+                    asked["labelled_fraction"] = fraction
                 found = measured(data, folder / f"{seed}-{fraction}-{paradigm}", asked)
                 called = paradigm if fraction < 1 else WHOLE
                 results.append({"fraction": fraction, "paradigm": called, "seed": seed, **found})
