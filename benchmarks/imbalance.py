@@ -70,7 +70,7 @@ def measured(data, out: Path, options: dict) -> dict:
 def rows(name: str, folder: Path) -> list[list]:
     from medimg.studies.over_seeds import summary
 
-    data, options, _ = SETS[name](folder / "data")
+    data, options, *_ = SETS[name](folder / "data")
     results = []
     for seed in range(SEEDS):
         few = thinned(data, folder / f"{seed}", seed)
