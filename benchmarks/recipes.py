@@ -24,10 +24,20 @@ import pandas as pd
 from benchmarks.few_labels import DATA, SEEDS
 from benchmarks.material import table
 
-WEIGHTS = str(DATA.parent / "weights" / "mobilenet_7_5_224_tf_no_top.h5")
-MOBILENET = {"model": "mobilenet", "model_arg": {"alpha": "0.75"}, "weights": WEIGHTS, "freeze": "backbone"}
+WEIGHTS = DATA.parent / "weights"
+MOBILENET = {
+    "model": "mobilenet",
+    "model_arg": {"alpha": "0.75"},
+    "weights": str(WEIGHTS / "mobilenet_7_5_224_tf_no_top.h5"),
+    "freeze": "backbone",
+}
+V2 = {
+    "model": "mobilenet_v2",
+    "model_arg": {"alpha": "0.35"},
+    "weights": str(WEIGHTS / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"),
+}
 HEAD = {**MOBILENET, "epochs": 30, "dropout": 0.5, "views": 3, "augment": "standard"}
-TUNED = {**HEAD, "epochs": 10, "fine_tune_epochs": 8, "fine_tune_learning_rate": 2e-4, "patience": 4}
+TUNED = {**HEAD, "epochs": 10, "fine_tune_epochs": 5, "fine_tune_blocks": 4, "fine_tune_learning_rate": 2e-4}
 CNN = {"image_size": 28, "epochs": 30, "augment": "standard", "dropout": 0.5, "patience": 8, "plateau_patience": 3}
 SHORTCUT = 0.85
 METRICS = ("auroc", "balanced_accuracy", "accuracy", "sensitivity", "specificity")
@@ -60,8 +70,8 @@ TRIALS = {
             "head, 160 px": {**HEAD, "image_size": 160},
             "head, 224 px": {**HEAD, "image_size": 224},
             "head, 160 px, strong": {**HEAD, "image_size": 160, "augment": "strong", "views": 5},
-            "16 blocks, 160 px": {**TUNED, "image_size": 160, "fine_tune_blocks": 16},
-            "16 blocks, 160 px, strong": {**TUNED, "image_size": 160, "fine_tune_blocks": 16, "augment": "strong"},
+            "mobilenet_v2 head, 224 px": {**HEAD, **V2, "image_size": 224},
+            "4 blocks, 160 px": {**TUNED, "image_size": 160},
         },
     ),
     "pneumoniamnist": Trial(
@@ -72,7 +82,7 @@ TRIALS = {
             "baseline_cnn, strong": {**CNN, "augment": "strong"},
             "attention_cnn": {**CNN, "model": "attention_cnn"},
             "mobilenet head, 96 px": {**HEAD, "image_size": 96},
-            "mobilenet 16 blocks, 96 px": {**TUNED, "image_size": 96, "fine_tune_blocks": 16},
+            "mobilenet 4 blocks, 96 px": {**TUNED, "image_size": 96},
         },
     ),
     "breastmnist": Trial(
@@ -82,8 +92,8 @@ TRIALS = {
             "baseline_cnn": CNN,
             "mobilenet head, 96 px": {**HEAD, "image_size": 96},
             "mobilenet head, 160 px": {**HEAD, "image_size": 160},
-            "mobilenet 16 blocks, 96 px": {**TUNED, "image_size": 96, "fine_tune_blocks": 16},
-            "mobilenet 16 blocks, 96 px, 3 seeds": {**TUNED, "image_size": 96, "fine_tune_blocks": 16, "seeds": 3},
+            "mobilenet 4 blocks, 96 px": {**TUNED, "image_size": 96},
+            "mobilenet 4 blocks, 96 px, 3 seeds": {**TUNED, "image_size": 96, "seeds": 3},
         },
         folds=3,
         votes=False,
