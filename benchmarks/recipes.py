@@ -37,7 +37,7 @@ V2 = {
     "weights": str(WEIGHTS / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"),
 }
 HEAD = {**MOBILENET, "epochs": 30, "dropout": 0.5, "views": 3, "augment": "standard"}
-TUNED = {**HEAD, "epochs": 10, "fine_tune_epochs": 5, "fine_tune_blocks": 4, "fine_tune_learning_rate": 2e-4}
+TUNED = {**HEAD, "epochs": 10, "fine_tune_epochs": 8, "fine_tune_blocks": 16, "fine_tune_learning_rate": 2e-4}
 CNN = {"image_size": 28, "epochs": 30, "augment": "standard", "dropout": 0.5, "patience": 8, "plateau_patience": 3}
 SHORTCUT = 0.85
 METRICS = ("auroc", "balanced_accuracy", "accuracy", "sensitivity", "specificity")
@@ -71,7 +71,7 @@ TRIALS = {
             "head, 224 px": {**HEAD, "image_size": 224},
             "head, 160 px, strong": {**HEAD, "image_size": 160, "augment": "strong", "views": 5},
             "mobilenet_v2 head, 224 px": {**HEAD, **V2, "image_size": 224},
-            "4 blocks, 160 px": {**TUNED, "image_size": 160},
+            "fine-tuned, 160 px": {**TUNED, "image_size": 160},
         },
     ),
     "pneumoniamnist": Trial(
@@ -82,7 +82,7 @@ TRIALS = {
             "baseline_cnn, strong": {**CNN, "augment": "strong"},
             "attention_cnn": {**CNN, "model": "attention_cnn"},
             "mobilenet head, 96 px": {**HEAD, "image_size": 96},
-            "mobilenet 4 blocks, 96 px": {**TUNED, "image_size": 96},
+            "mobilenet fine-tuned, 96 px": {**TUNED, "image_size": 96},
         },
     ),
     "breastmnist": Trial(
@@ -92,8 +92,8 @@ TRIALS = {
             "baseline_cnn": CNN,
             "mobilenet head, 96 px": {**HEAD, "image_size": 96},
             "mobilenet head, 160 px": {**HEAD, "image_size": 160},
-            "mobilenet 4 blocks, 96 px": {**TUNED, "image_size": 96},
-            "mobilenet 4 blocks, 96 px, 3 seeds": {**TUNED, "image_size": 96, "seeds": 3},
+            "mobilenet fine-tuned, 96 px": {**TUNED, "image_size": 96},
+            "mobilenet fine-tuned, 96 px, 3 seeds": {**TUNED, "image_size": 96, "seeds": 3},
         },
         folds=3,
         votes=False,
