@@ -81,7 +81,6 @@ TRIALS = {
         {
             "baseline_cnn": CNN,
             "baseline_cnn, strong": {**CNN, "augment": "strong"},
-            "attention_cnn": {**CNN, "model": "attention_cnn"},
             "mobilenet head, 96 px": {**HEAD, "image_size": 96},
             "mobilenet fine-tuned, 96 px": {**TUNED, "image_size": 96},
         },
@@ -94,7 +93,6 @@ TRIALS = {
             "mobilenet head, 96 px": {**HEAD, "image_size": 96},
             "mobilenet head, 160 px": {**HEAD, "image_size": 160},
             "mobilenet fine-tuned, 96 px": {**TUNED, "image_size": 96},
-            "mobilenet fine-tuned, 96 px, 3 seeds": {**TUNED, "image_size": 96, "seeds": 3},
         },
         folds=3,
         votes=False,
