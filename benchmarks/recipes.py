@@ -76,6 +76,7 @@ TRIALS = {
             "head, 160 px, strong": {**HEAD, "image_size": 160, "augment": "strong", "views": 5},
             "head, 160 px, plain": {**PLAIN, "image_size": 160},
             "head, 224 px, plain": {**PLAIN, "image_size": 224},
+            "head, 288 px, plain": {**PLAIN, "image_size": 288},
             "mobilenet_v2 head, 224 px": {**HEAD, **V2, "image_size": 224},
             "fine-tuned, 160 px": {**TUNED, "image_size": 160},
         },
