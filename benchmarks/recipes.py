@@ -87,9 +87,7 @@ TRIALS = {
         {
             "baseline_cnn": CNN,
             "baseline_cnn, strong": {**CNN, "augment": "strong"},
-            "mobilenet head, 96 px": {**HEAD, "image_size": 96},
             "mobilenet head, 96 px, plain": {**PLAIN, "image_size": 96},
-            "mobilenet fine-tuned, 96 px": {**TUNED, "image_size": 96},
         },
     ),
     "breastmnist": Trial(
@@ -100,7 +98,7 @@ TRIALS = {
             "mobilenet head, 96 px": {**HEAD, "image_size": 96},
             "mobilenet head, 96 px, plain": {**PLAIN, "image_size": 96},
             "mobilenet head, 160 px, plain": {**PLAIN, "image_size": 160},
-            "mobilenet fine-tuned, 96 px": {**TUNED, "image_size": 96},
+            "baseline_cnn, longer": {**CNN, "epochs": 150, "patience": 30, "plateau_patience": 10},
         },
         folds=3,
         votes=False,
