@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from medimg.options import Config, option
+from medimg.options import LARGEST_SEED, Config, option
 
 # What is chosen of a Dataset.
 _OF_SPLIT = "use without --image"
@@ -28,4 +28,4 @@ class ExplainConfig(Config):
     max_megapixels: int = option(
         100, "Largest image that is decoded, in millions of pixels.", minimum=1, maximum=1000, only="images"
     )
-    seed: int = option(0, "Seed of the choice of images and of the random controls.", minimum=0)
+    seed: int = option(0, "Seed of the choice of images and of the random controls.", minimum=0, maximum=LARGEST_SEED)

@@ -13,15 +13,18 @@ from federated.studies.config import FederatedStudyConfig
 from medimg.commands import printing
 from medimg.commands.command_line import Command, DefaultCommand, GroupWithDefault, options_of, take
 from medimg.commands.console import progress_bars, say, table
-from medimg.commands.output import out_option, resumable
+from medimg.commands.output import out_option, overwrite_option, resumable
+from medimg.errors import InputError
 
 
 @click.group(cls=GroupWithDefault)
 def federate():
-    """Train a classifier across the sites of DATA on TensorFlow Federated; verify and worker are its commands."""
+    """Train a classifier across the sites of DATA; rehearse, site, link, key, policy and verify are its commands."""
 
 
-@federate.command(cls=DefaultCommand, epilog="Beside it: 'medimg federate verify RUN' and 'medimg federate worker'.")
+@federate.command(
+    cls=DefaultCommand, epilog="Beside it: 'medimg federate rehearse DATA', 'medimg federate verify RUN'."
+)
 @click.argument("data_folder", metavar="DATA")
 @resumable(
     "federate",
@@ -34,12 +37,21 @@ def federate():
 def run(data_folder, out, config, resume, overwrite):
     """Train a classifier across the clients of DATA by rounds, and compare it with what each has alone and pooled."""
     from federated.federate import federate
-    from medimg.listener import Listener
     from medimg.preparation.builtin import resolve
 
     with progress_bars() as step:
-        listener = Listener(step, round=_tell_round, note=lambda text: say(f"note: {text}", err=True))
-        run = federate(resolve(data_folder), Path(out), config, resume, overwrite, listener)
+        run = federate(resolve(data_folder), Path(out), config, resume, overwrite, _listener(step))
+    _tell(run)
+
+
+def _listener(step):
+    from medimg.listener import Listener
+
+    return Listener(step, round=_tell_round, note=lambda text: say(f"note: {text}", err=True))
+
+
+def _tell(run):
+    """What came of a training."""
     from federated.report.printed import printed
     from federated.report.reading import read_federation
 
@@ -68,19 +80,115 @@ def _tell_round(row):
     )
 
 
+@federate.command(hidden=True, context_settings={"ignore_unknown_options": True})
+@click.argument("options", nargs=-1)
+def worker(options):
+    """Gone."""
+    raise InputError("federate worker: is gone: TFF ran the coordinator's graphs there; use 'medimg federate site'")
+
+
+@federate.command()
+@click.argument("name")
+@click.option("--out", default=".", show_default=True, type=click.Path(), help="Folder of the two files.")
+def key(name, out):
+    """Make NAME.key, which stays, and NAME.pub, which the others are given; NAME is the site's in every report."""
+    from federated.flower import keys
+
+    secret = keys.make(name, Path(out))
+    click.echo(f"secret: {secret}\npublic: {secret.with_suffix(keys.PUBLIC)}")
+
+
+@federate.command()
+@click.option("--out", required=True, type=click.Path(), help="Folder of the link.")
+@click.option(
+    "--port",
+    default=9092,
+    show_default=True,
+    type=click.IntRange(2, 65534),
+    help="Port that sites connect to; its neighbours are for this machine alone.",
+)
+@click.option("--bind", default="127.0.0.1", show_default=True, help="Address of this machine to listen at.")
+@click.option("--host", multiple=True, help="Name or address that sites reach it by; may be repeated.")
+@click.option("--site", multiple=True, type=click.Path(), help="NAME.pub of a site that may connect; may be repeated.")
+def link(out, port, bind, host, site):
+    """Serve the link that sites and coordinator meet at until Ctrl-C; see docs/federation-sites.md."""
+    from federated.flower.keys import Party
+    from federated.flower.link import Link
+    from federated.flower.link_folder import LinkFolder
+    from federated.remote.serve import interruptible
+
+    folder = LinkFolder.make(Path(out), port)
+    for path in site:
+        folder.add(Party.read(Path(path)))
+    with interruptible(), Link(folder.root, port, bind, host, durable=True) as running:
+        parties = folder.parties()
+        running.register(parties)
+        say(f"link at {bind}:{port} for {', '.join(party.name for party in parties)}", err=True)
+        say(f"sites need {running.certificate} and {folder.root}/coordinator.pub", err=True)
+        running.wait()
+
+
 @federate.command()
 @click.option("--data", metavar="DATA", required=True, help="The site's prepared Dataset.")
-@click.option("--port", required=True, type=click.IntRange(0, 65535), help="Port to listen on; 0: any free one.")
-@click.option("--site", multiple=True, help="Site of DATA to serve; may be repeated (default: all).")
-@click.option("--client", help="Serve all rows as one client of this name.")
-@click.option("--bind", default="127.0.0.1", show_default=True, help="Address of this machine to listen at.")
-@click.option("--expose", is_flag=True, help="Start where the system can't shut the worker off; see the docs.")
-def worker(data, port, site, client, bind, expose):
-    """Serve a site's DATA to a coordinator until Ctrl-C; put it behind mutual TLS, see docs/federation-workers.md."""
-    from federated.remote.serve import serve
+@click.option("--policy", required=True, type=click.Path(), help="policy.yaml: what this site allows.")
+@click.option("--key", "key_file", required=True, type=click.Path(), help="The site's NAME.key.")
+@click.option("--superlink", required=True, metavar="HOST:PORT", help="The link.")
+@click.option("--root-certificate", required=True, type=click.Path(), help="The link's ca.pem.")
+@click.option("--folder", required=True, type=click.Path(), help="The site's own: records, log, what it has answered.")
+def site(data, policy, key_file, superlink, root_certificate, folder):
+    """Take part in federations with DATA by this machine's own code until Ctrl-C; connections go out alone."""
+    from federated.flower.child import ends_with_parent
+    from federated.flower.serve import serve
     from medimg.preparation.builtin import resolve
 
-    serve(resolve(data), port, site, client, bind, expose, lambda line: say(line, err=True))
+    ends_with_parent()
+    paths = (Path(path) for path in (policy, key_file))
+    serve(resolve(data), *paths, superlink, Path(root_certificate), Path(folder), lambda line: say(line, err=True))
+
+
+@federate.group()
+def policy():
+    """A site's policy: what it allows, and the runs that a person has allowed."""
+
+
+@policy.command()
+@click.argument("file", type=click.Path())
+def check(file):
+    """Say in words what policy.yaml FILE allows."""
+    from federated.flower.policy import Policy
+
+    for sentence in Policy.read(Path(file)).sentences():
+        say(sentence)
+
+
+@policy.command()
+@click.argument("run")
+@click.option("--folder", required=True, type=click.Path(), help="The site's own, of 'medimg federate site'.")
+def approve(run, folder):
+    """Allow RUN, as the site's refusal names it, where the policy asks for a person's approval."""
+    from federated.flower.policy import approve
+
+    approve(run, Path(folder))
+    click.echo(f"{run} is allowed")
+
+
+@federate.command()
+@click.argument("data_folder", metavar="DATA")
+@out_option("the Run")
+@overwrite_option("the Run")
+@options_of(FederateConfig, ("cache_features", "engine", "link", "superlink", "site"))
+def rehearse(data_folder, out, overwrite, **values):
+    """Federate DATA with a real link and a process for each of its sites, all on this machine, and end them all."""
+    config = take(FederateConfig, values)
+    from federated.federate import federate
+    from federated.flower.rehearse import FOLDER, rehearsal
+    from medimg.preparation.builtin import resolve
+    from medimg.run import require_free
+
+    require_free(Path(out), overwrite)
+    with progress_bars() as step, rehearsal(resolve(data_folder), config, Path(out) / FOLDER) as (held_out, apart):
+        run = federate(held_out, Path(out), apart, overwrite=overwrite, listener=_listener(step))
+    _tell(run)
 
 
 @federate.command()
@@ -88,11 +196,12 @@ def worker(data, port, site, client, bind, expose):
 @click.option("--head", help="Hash of the last record, as it was noted elsewhere.")
 @click.option("--witness", multiple=True, help="Hash of an earlier record, noted elsewhere; may be repeated.")
 @click.option("--public-key", help="64 hexadecimal digits: the head must be signed with its key.")
-def verify(run_folder, head, witness, public_key):
+@click.option("--site-log", multiple=True, type=click.Path(), help="A site's own audit.jsonl; may be repeated.")
+def verify(run_folder, head, witness, public_key, site_log):
     """Check RUN's audit log and files against each other and what was noted elsewhere; exit code 1: changed."""
     from federated.audit_log import verify
 
-    found = verify(Path(run_folder) / "audit.jsonl", head, witness, public_key)
+    found = verify(Path(run_folder) / "audit.jsonl", head, witness, public_key, [Path(log) for log in site_log])
     for problem in found.problems:
         say(f"problem: {problem}")
     for note in found.notes:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from medimg.config import TrainConfig
 from medimg.option_groups import NORMALISED, PRIVATE, ImageOptions, ModelOptions, PublicOptions, TableOptions
-from medimg.options import Config, option
+from medimg.options import LARGEST_SEED, Config, option
 
 STRATEGIES = (
     "fedavg",
@@ -22,6 +22,7 @@ STRATEGIES = (
 )
 PARTITIONS = ("site", "iid", "dirichlet", "shards")
 AGGREGATIONS = ("mean", "median", "trimmed-mean", "krum", "multi-krum", "robust-clip", "compress")
+FLOWER = "--engine flower"
 # What clients of fedsgd do: one gradient, no step.
 _STEPPING = "use without --strategy fedsgd or --comparison or --personalize-epochs"
 # Of these a round of training is made of; what `TrainConfig` calls by other names is not among them.
@@ -44,7 +45,9 @@ class PartitionOptions(Config):
     min_size: int = option(10, "Fewest training images, or rows, of a client.", minimum=1, only="--partition dirichlet")
     shards: int = option(2, "One-class shards of each client.", minimum=1, only="--partition shards")
     client_fraction: float = option(1.0, "Fraction of the clients that is asked in a round.", above=0.0, maximum=1.0)
-    client_dropout: float = option(0.0, "Simulation: chance that an asked client's update never arrives.", minimum=0.0)
+    client_dropout: float = option(
+        0.0, "Simulation: chance that an asked client's update never arrives.", minimum=0.0, maximum=1.0
+    )
     stragglers: float = option(0.0, "Simulation: chance that an asked client is slow.", minimum=0.0, maximum=1.0)
     straggler_pace: float = option(
         0.5,
@@ -56,19 +59,26 @@ class PartitionOptions(Config):
 
 
 @dataclass(frozen=True)
-class WorkerOptions(Config):
+class SiteOptions(Config):
     """Clients at sites of their own."""
 
-    worker: tuple = option(
-        (),
-        "A site's 'medimg federate worker'; may be repeated (default: all clients in this process).",
-        metavar="HOST:PORT",
+    engine: str = option(
+        "tff",
+        "tff: clients in this process; flower: each site's own 'medimg federate site'.",
+        choices=("tff", "flower"),
+    )
+    link: str | None = option(
+        None, "Folder of 'medimg federate link': certificate, keys and who the sites are.", metavar="DIR", only=FLOWER
+    )
+    superlink: str | None = option(None, "The link, where it is not that of --link.", metavar="HOST:PORT", only=FLOWER)
+    site: tuple = option(
+        (), "A site that takes part; may be repeated (default: all of --link).", metavar="NAME", only=FLOWER
     )
     when_lost: str = option(
-        "skip", "A worker that is lost: go on without it, or wait for it.", choices=("skip", "wait"), only="--worker"
+        "skip", "A site that is lost: go on without it, or wait for it.", choices=("skip", "wait"), only=FLOWER
     )
-    worker_patience: float = option(
-        60.0, "Seconds for which a worker that does not answer is tried again.", above=0.0, only="--worker"
+    site_patience: float = option(
+        60.0, "Seconds for which a site that is not connected is waited for.", above=0.0, only=FLOWER
     )
 
 
@@ -118,7 +128,7 @@ class RoundOptions(Config):
     balance: str = option("none", "Class imbalance, at each client.", choices=("none", "class-weight"))
     personalize_epochs: int = option(0, "Epochs for which each site then fine-tunes the model for itself.", minimum=0)
     comparison: bool = option(
-        True, "Train every site alone and all data pooled as well, to compare (never with --dp or --worker)."
+        True, "Train every site alone and all data pooled as well, to compare (never with --dp or sites apart)."
     )
 
 
@@ -136,7 +146,9 @@ class AggregationOptions(Config):
     )
     byzantine: int = option(1, "Clients that may be malicious.", minimum=0, only="--aggregation krum|multi-krum")
     secure: str = option(
-        "none", "Secure sum of the updates, simulated in one process.", choices=("none", "masking", "ckks")
+        "none",
+        "Secure sum of the updates (with --engine tff simulated in one process).",
+        choices=("none", "masking", "ckks"),
     )
     secure_threshold: int = option(
         0, "Clients that a secure sum needs (0: more than half).", minimum=0, only="--secure"
@@ -182,7 +194,7 @@ class FederateConfig(
     FederatedPrivacyOptions,
     AggregationOptions,
     RoundOptions,
-    WorkerOptions,
+    SiteOptions,
     PartitionOptions,
     TableOptions,
     ImageOptions,
@@ -190,6 +202,8 @@ class FederateConfig(
 ):
     """Options of `medimg federate`."""
 
+    # Of Runs that were made when TFF's workers served sites.
+    gone: ClassVar = {"worker": "", "worker_patience": "site_patience"}
     only: ClassVar = {
         TableOptions: ("tables",),
         ImageOptions: ("images",),
@@ -210,7 +224,14 @@ class FederateConfig(
         minimum=0.0,
         maximum=0.5,
     )
-    seed: int = option(0, "Seed of weights, partition, participation, order and dropout.", minimum=0)
+    seed: int = option(
+        0, "Seed of weights, partition, participation, order and dropout.", minimum=0, maximum=LARGEST_SEED
+    )
+
+    @property
+    def is_apart(self) -> bool:
+        """Clients train at sites of their own, and this process has none of their rows."""
+        return self.engine == "flower"
 
     @property
     def is_private(self) -> bool:

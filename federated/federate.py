@@ -1,7 +1,9 @@
 """federate(): a Dataset divided among clients and options -> a Run, trained by rounds on TensorFlow Federated."""
 
 import contextlib
+import secrets
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from federated.audit_log.files import FEDERATION
 from federated.clients.plan import ClientPlan
@@ -9,7 +11,6 @@ from federated.config import FederateConfig
 from federated.federation import STATE, Federation
 from federated.job import Job
 from federated.private.patient import check_model
-from federated.remote.pool import RemotePool
 from federated.tff.execution import Execution
 from federated.tff.local_model import LocalModel
 from medimg import atomic
@@ -22,7 +23,13 @@ from medimg.run import Run, environment, resumable
 from medimg.training.start import FIELD as START
 from medimg.training.start import require_same_start, start_of
 
+if TYPE_CHECKING:
+    # Flower takes seconds to import.
+    from federated.flower.pool import FlowerPool
+
 _DATA = "checkpoints/data.sha256"
+# In environment.json: by which sites know the training again when it is resumed.
+NAME = "federation"
 
 
 @writes("out")
@@ -38,7 +45,7 @@ def federate(
     """Train a classifier across clients; the Run is resumable at any moment, and then an ordinary Run.
 
     Args:
-        data: a prepared Dataset folder; with `--worker` the coordinator's own, which is measured on.
+        data: a prepared Dataset folder; with `--engine flower` the coordinator's own, which is measured on.
         out: the Run folder.
         config: options.
         resume: go on with the Run at `out`, with its own data and options.
@@ -47,20 +54,19 @@ def federate(
         execution: where TFF runs; None: one of its own, ended with the training.
 
     Raises:
-        InputError: the data leak or can't be divided so, options don't fit each other, a worker can't be reached, or
+        InputError: the data leak or can't be divided so, options don't fit each other, a site can't be reached, or
             `out` is taken.
     """
     listener = listener or Listener()
     dataset = Dataset.load(data, joins_copies=not config.is_private)
     config.require_effect(of_data(dataset.is_table))
     with contextlib.ExitStack() as stack:
-        sites = None
-        if config.worker:
-            Job.at_sites(dataset, config)
-            sites = stack.enter_context(
-                RemotePool(list(config.worker), config.worker_patience, config.when_lost, config.seed)
-            )
-            job = Job.at_sites(dataset, config).agreed_with(sites.describe())
+        sites, name = None, _name(out, resume)
+        if config.is_apart:
+            Job.at_sites(dataset, config, len(config.site) or 2)
+            sites = stack.enter_context(_sites(config, name))
+            told = sites.describe()
+            job = Job.at_sites(dataset, config, len(told.clients)).agreed_with(told)
         else:
             job = Job.of(dataset, config)
         ask = sites.ask if sites else job.ask
@@ -84,14 +90,17 @@ def federate(
             lineage = job.lineage()
             # Built before the folder is made: a wrong option leaves nothing behind.
             _check_model(job, plan)
-            run = Run.create(out, data, "federate", config.to_dict(), overwrite)
+            # Of a private Run, and of clients at their sites, nothing is compared.
+            compared = not (config.is_private or sites)
+            acting = [name for name in config.acting(of_data(dataset.is_table)) if name != "comparison" or compared]
+            run = Run.create(out, data, "federate", config.to_dict(), overwrite, acting=acting)
             known = environment(job.pooled, config.seed)
             if config.is_private:
                 # By a hash of the manifest a guess at its rows could be checked; it goes with the checkpoints.
                 atomic.write_text(run.root / _DATA, known["data_fingerprint"])
                 known["data_fingerprint"] = None
             start = start_of(plan.model.get_weights(), plan.description)
-            known |= {START: start, **lineage.to_dict()}
+            known |= {START: start, NAME: name, **lineage.to_dict()}
             atomic.write_json(run.root / "environment.json", known)
             atomic.write_json(run.root / "model.json", plan.description)
             run.keep_parts(job.dataset, job.pooled)
@@ -101,6 +110,21 @@ def federate(
         execution = execution or stack.enter_context(Execution())
         Federation(run, job, plan, execution, sites, listener, start).run()
     return run
+
+
+def _name(out: Path, resume: bool) -> str:
+    """Of the training."""
+    known = Run.load(out).environment().get(NAME) if resume else None
+    return known or secrets.token_hex(16)
+
+
+def _sites(config: FederateConfig, name: str) -> "FlowerPool":
+    """The clients at their sites."""
+    from federated.flower.link_folder import LinkFolder
+    from federated.flower.pool import FlowerPool
+
+    folder = LinkFolder.of(config)
+    return FlowerPool(folder.grid(), folder.coordinator(), folder.parties(config.site), config, name)
 
 
 def _require_same_data(run: Run, dataset: Dataset) -> None:

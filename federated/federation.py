@@ -3,6 +3,7 @@
 import shutil
 from contextlib import closing
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,6 @@ from federated.private.client import ClientPrivacy
 from federated.private.patient import PatientPrivacy
 from federated.private.site_key import with_key
 from federated.references import CENTRALISED, Comparing, Comparison
-from federated.remote.pool import RemotePool
 from federated.report import partition
 from federated.report.report import write_report
 from federated.report.site_gain import site_gain
@@ -44,6 +44,10 @@ from medimg.privacy.statement import WITHHELD
 from medimg.run import Run
 from medimg.training.lineage import Lineage
 
+if TYPE_CHECKING:
+    # Flower takes seconds to import.
+    from federated.flower.pool import FlowerPool
+
 # Of the rounds, from which they go on.
 STATE = "checkpoints/federated"
 
@@ -67,7 +71,7 @@ class Federation:
         job: Job,
         plan: ClientPlan,
         execution: Execution,
-        sites: RemotePool | None,
+        sites: "FlowerPool | None",
         listener: Listener,
         start: str = "",
     ):
@@ -83,7 +87,7 @@ class Federation:
         """From records to federation.json; what is done already is not done again."""
         root = self.run_folder.root
         self._write_partition()
-        clients = self.sites.prepare(self.plan) if self.sites else self._write_records()
+        clients = self._prepared() if self.sites else self._write_records()
         self._protect(clients)
         initial = self.plan.trained.get_weights()
         val, test = (self._held_out(split) for split in ("val", "test"))
@@ -94,9 +98,15 @@ class Federation:
             comparison = self._compare(clients, val, test, initial)
             federated = self._predictions(engine, outcome, clients, val, test)
             self._save(engine, outcome)
-            self._conclude(outcome, clients, comparison, federated, test, log)
+            measured = self._measured_there(engine, outcome, log)
+            self._conclude(outcome, clients, comparison, federated, test, measured, log)
         write_report(root)
         self._tidy(outcome)
+
+    def _prepared(self) -> list[ClientData]:
+        """The clients at their sites, ready to train."""
+        strategy = self.job.strategy(clients=len(self.sites.describe().clients))
+        return self.sites.prepare(self.plan, strategy, self.job.local, self.job.dataset.task, self.start)
 
     def _tidy(self, outcome: Outcome) -> None:
         """Clients' rows and answers go; the state stays where more rounds may follow (`--resume --rounds`)."""
@@ -108,7 +118,7 @@ class Federation:
 
     def _write_partition(self) -> None:
         """How the clients differ; of sites elsewhere what they told of themselves, of private training val and test."""
-        root, job, told = self.run_folder.root, self.job, self.job.at_workers
+        root, job, told = self.run_folder.root, self.job, self.job.told
         if not self.sites and not self.config.is_private:
             partition.write(job.clients, root, self.config.seed)
             return
@@ -148,7 +158,10 @@ class Federation:
         if config.dp == "patient":
             # Other first weights are another release, with noise of its own.
             also = {"start": self.start}
-            self.privacy = PatientPrivacy(root, pooled, clients, config, config.rounds, also=also, lineage=lineage)
+            told = self.sites.privacy if self.sites else None
+            self.privacy = PatientPrivacy(
+                root, pooled, clients, config, config.rounds, not self.sites, also, lineage, told
+            )
         else:
             names = [client.name for client in clients]
             trained = sum(np.prod(v.shape) for v in self.plan.trained.trainable_variables)
@@ -190,21 +203,23 @@ class Federation:
             **(privacy.engine_arguments() if privacy else {}),
         )
 
-    def _pool(self, engine: Engine, clients: list[ClientData]) -> Pool:
+    def _pool(self, engine: Engine, clients: list[ClientData], log: AuditLog) -> Pool:
         if not self.sites:
             return LocalPool(engine, clients)
-        self.sites.start(lambda execution: self._engine(execution, len(clients)))
+        self.sites.start(engine.vectors, log)
         return self.sites
 
     def _train(self, engine: Engine, clients: list[ClientData], val: HeldOut, initial, log: AuditLog) -> Outcome:
         root, config = self.run_folder.root, self.config
         watch = Watch(after=self._after)
+        if self.sites:
+            watch = replace(watch, events=self.sites.events)
         if self.privacy:
             config = replace(config, rounds=self.privacy.rounds)
-            watch = replace(watch, before=self.privacy.before_round, events=self.privacy.events)
+            watch = replace(watch, before=self.privacy.before_round, events=self._events)
         outcome = train_by_rounds(
             engine,
-            self._pool(engine, clients),
+            self._pool(engine, clients, log),
             val,
             config,
             initial,
@@ -220,6 +235,9 @@ class Federation:
         if self.privacy:
             self.privacy.complete()
         return outcome
+
+    def _events(self, number: int) -> dict:
+        return {**self.privacy.events(number), **(self.sites.events(number) if self.sites else {})}
 
     def _after(self, row: dict) -> None:
         self.listener.step("rounds", row["round"], self.config.rounds)
@@ -279,6 +297,17 @@ class Federation:
             self._save_sites(own)
         return found
 
+    def _measured_there(self, engine: Engine, outcome: Outcome, log: AuditLog) -> dict[str, dict] | None:
+        """What sites elsewhere measure on their own test parts; then they are let go. None: all are here."""
+        if not self.sites:
+            return None
+        state, own = outcome.state, bool(engine.model.local)
+        measured = self.sites.evaluate(lambda name: engine.weights(state, *([name] if own else [])))
+        # What a site's own log must lead to.
+        heads = {name: told.get("head", "") for name, told in self.sites.finish().items()}
+        log.append({"event": "sites", "heads": heads, "metrics": measured})
+        return measured
+
     def _of_each(self, own: dict[str, list[np.ndarray]], val: HeldOut, test: HeldOut):
         on_test = {name: test.logits(weights) for name, weights in own.items()}
         on_val = {name: val.logits(weights) for name, weights in own.items()}
@@ -301,6 +330,7 @@ class Federation:
         comparison: Comparison,
         federated: dict[str, Predictions],
         test: HeldOut,
+        measured: dict[str, dict] | None,
         log: AuditLog,
     ) -> None:
         """Evaluate, compare, write federation.json, whose digest is in the log before it is in its place."""
@@ -324,6 +354,7 @@ class Federation:
             left_out=self._not_compared(),
             histories=comparison.histories,
             privacy=self.privacy.summary() if self.privacy else None,
+            measured=measured,
         )
         staged = self.checkpoints / FEDERATION
         atomic.write_json(staged, told)

@@ -3,15 +3,15 @@
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from federated.algorithms.strategy import Strategy
+from federated.algorithms.strategy import KINDS, Strategy
 from federated.clients.client import Client, pooled
 from federated.clients.plan import ClientPlan
 from federated.config import FederateConfig
 from federated.engine.local_training import LocalTraining
+from federated.flower.description import Description
 from federated.partition import partition
 from federated.partition.site import require_public_sites
 from federated.private import client, patient
-from federated.remote.description import Description
 from federated.rounds.compatibility import check_aggregation
 from federated.statistics import Schema, answer, counts_disclosed, disclosed, fit, pixel_whitening, pixels_disclosed
 from federated.statistics.asking import Ask
@@ -50,7 +50,7 @@ class Job:
         config: options.
         schema: of a table, with the columns of all clients; None of images.
         bits: of the deepest image at any client.
-        at_workers: what clients elsewhere have told of themselves, see `federated.remote.description`.
+        told: what clients elsewhere have told of themselves, see `federated.flower.description`.
     """
 
     dataset: Dataset
@@ -58,7 +58,7 @@ class Job:
     config: FederateConfig
     schema: Schema | None = None
     bits: int = 8
-    at_workers: dict[str, dict] = field(default_factory=dict)
+    told: dict[str, dict] = field(default_factory=dict)
 
     @classmethod
     def of(cls, dataset: Dataset, config: FederateConfig) -> "Job":
@@ -93,8 +93,13 @@ class Job:
         return job
 
     @classmethod
-    def at_sites(cls, dataset: Dataset, config: FederateConfig) -> "Job":
+    def at_sites(cls, dataset: Dataset, config: FederateConfig, sites: int) -> "Job":
         """The coordinator's side where the clients train at their own sites: its rows are for measuring alone.
+
+        Args:
+            dataset: the coordinator's own.
+            config: options.
+            sites: how many there are.
 
         Raises:
             InputError: names the option or the file.
@@ -107,23 +112,23 @@ class Job:
         ]
         _require_measured(dataset)
         kind_of(dataset).check(config.training(dataset.unit))
-        _check_privacy(config, dataset, len(config.worker))
+        _check_privacy(config, dataset, sites)
         require_no_leakage(dataset)
         return cls(dataset, clients, config, _schema(dataset))
 
     def agreed_with(self, description: Description) -> "Job":
-        """The same, as what the workers serve has it.
+        """The same, as what the sites told has it.
 
         Raises:
-            InputError: they serve something else than the coordinator's Dataset is of.
+            InputError: they hold something else than the coordinator's Dataset is of.
         """
         dataset = self.dataset
         for name in ("task", "classes"):
             ours, theirs = getattr(dataset, name), getattr(description, name)
             if list(theirs) != list(ours) and theirs != ours:
-                raise InputError(f"--worker: serve {name} {theirs}, {dataset.root} has {ours}; prepare all alike")
+                raise InputError(f"sites: have {name} {theirs}, {dataset.root} has {ours}; prepare all alike")
         if bool(description.features) != dataset.is_table:
-            raise InputError(f"--worker: serve other than {dataset.root} holds: images, or a table")
+            raise InputError(f"sites: hold other than {dataset.root} holds: images, or a table")
         told = description.clients.values()
         config = self.config
         if not dataset.is_table and not config.channels:
@@ -135,7 +140,7 @@ class Job:
             self,
             config=config,
             bits=max((client.get("bits") or 8 for client in told), default=8),
-            at_workers=description.clients,
+            told=description.clients,
         )
 
     @cached_property
@@ -173,8 +178,8 @@ class Job:
     def disclosed(self) -> list[str]:
         """Sentences on what the clients told before the first round."""
         if self.config.is_private:
-            return [_PRIVATELY_AT_SITES if self.config.worker else _PRIVATELY[self.config.dp]]
-        counts = counts_disclosed(bool(self.config.worker), self.dataset.is_table)
+            return [_PRIVATELY_AT_SITES if self.config.is_apart else _PRIVATELY[self.config.dp]]
+        counts = counts_disclosed(self.config.is_apart, self.dataset.is_table)
         if self.dataset.is_table:
             return [counts, *disclosed(self.config)]
         if self.config.normalize in LEARNT:
@@ -188,7 +193,7 @@ class Job:
             InputError: from patients whom --dp is to protect, without privacy, or that can't be told.
         """
         unit = "" if self.config.dp == "none" else self.config.dp
-        return lineage_of(self.pooled, self.config, unit, elsewhere=bool(self.config.worker))
+        return lineage_of(self.pooled, self.config, unit, elsewhere=self.config.is_apart)
 
     def plan(self, description: dict) -> ClientPlan:
         """What all clients agree on.
@@ -252,23 +257,18 @@ def _schema(dataset: Dataset) -> Schema | None:
 
 
 def _check_at_sites(config: FederateConfig) -> None:
-    """Refuse what the sites' workers do not do."""
+    """Refuse what sites of their own do not do."""
     for given, why in (
-        (config.partition != "site", "--partition: the clients are those that the workers serve"),
-        (
-            config.secure != "none",
-            f"--secure {config.secure}: TFF's workers hand the coordinator each site's plain update, so a sum would "
-            "only look secure; use --secure none, or leave out --worker",
-        ),
-        (
-            config.dp == "patient",
-            "--dp patient: TFF lets the coordinator read what lies beside a worker, the key of the noise as well; "
-            "leave out --worker",
-        ),
-        (config.personalize_epochs > 0, "--personalize-epochs: not with --worker"),
+        (config.partition != "site", "--partition: the clients are those at their sites"),
+        (config.secure == "ckks", "--secure ckks: sites apart have no key in common yet; use --secure masking"),
+        (config.personalize_epochs > 0, "--personalize-epochs: not with sites apart"),
         (
             config.audit_holdout > 0,
-            "--audit-holdout: not with --worker, whose training patients the coordinator can't draw from",
+            "--audit-holdout: not with sites apart, whose training patients the coordinator can't draw from",
+        ),
+        (
+            config.secure != "none" and KINDS[config.strategy].client.keeps,
+            f"--strategy {config.strategy}: what its clients keep would travel beside a secure sum; use fedavg",
         ),
     ):
         if given:

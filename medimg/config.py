@@ -28,7 +28,7 @@ from medimg.option_groups import (
     TableOptions,
     WindowOptions,
 )
-from medimg.options import Config, option
+from medimg.options import LARGEST_SEED, Config, option
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class PrepareConfig(
         "one split.",
         choices=("error", "drop", "group"),
     )
-    seed: int = option(0, "Seed of the split.", minimum=0)
+    seed: int = option(0, "Seed of the split.", minimum=0, maximum=LARGEST_SEED)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,15 @@ class PhantomConfig(Config):
         minimum=0.0,
         maximum=1.0,
     )
-    seed: int = option(0, "Seed of everything drawn.", minimum=0)
+    seed: int = option(0, "Seed of everything drawn.", minimum=0, maximum=LARGEST_SEED)
+
+
+@dataclass(frozen=True)
+class LedgerConfig(Config):
+    """Options of `medimg data ledger`."""
+
+    delta: float = option(1e-5, "Delta of epsilon.", above=0.0, maximum=0.999999)
+    abandon: str | None = option(None, "Id of a Run that never goes on: release its rest.", metavar="ID")
 
 
 # In a Run of `--metadata`, the folder of the same training of pixels alone.
@@ -189,7 +197,7 @@ class TrainConfig(
         minimum=0.0,
         maximum=0.5,
     )
-    seed: int = option(0, "Seed of initial weights, order, augmentation and dropout.", minimum=0)
+    seed: int = option(0, "Seed of initial weights, order, augmentation and dropout.", minimum=0, maximum=LARGEST_SEED)
 
     @property
     def is_ensemble(self) -> bool:
@@ -240,7 +248,7 @@ class EvaluateConfig(Config):
         None, "Share of a population that has the positive class: adds PPV and NPV there.", above=0.0, maximum=0.999999
     )
     batch_size: int = option(32, "Images in a step.", minimum=1)
-    seed: int = option(0, "Seed of the bootstrap.", minimum=0)
+    seed: int = option(0, "Seed of the bootstrap.", minimum=0, maximum=LARGEST_SEED)
 
 
 @dataclass(frozen=True)
@@ -271,10 +279,11 @@ class ValidateConfig(Config):
         {},
         "Which class of the model a class of DATA2 is; may be repeated (default: the same name).",
         metavar="THEIRS=OURS",
+        only="binary tasks or multiclass tasks",
     )
     bootstrap: int = option(1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=2)
     batch_size: int = option(32, "Images in a step.", minimum=1)
-    seed: int = option(0, "Seed of the bootstrap.", minimum=0)
+    seed: int = option(0, "Seed of the bootstrap.", minimum=0, maximum=LARGEST_SEED)
 
 
 @dataclass(frozen=True)
@@ -299,7 +308,7 @@ class CompareConfig(Config):
         "repeated.",
         only="tables",
     )
-    seed: int = option(0, "Seed of the bootstrap and of the baselines.", minimum=0)
+    seed: int = option(0, "Seed of the bootstrap and of the baselines.", minimum=0, maximum=LARGEST_SEED)
 
 
 ATTACKS = ("threshold", "entropy", "logistic-regression", "k-nearest-neighbours", "mlp", "random-forest", "lira")
@@ -317,7 +326,7 @@ class AuditConfig(Config):
     twin: str | None = option(None, "A Run without privacy on the same data, attacked alike.", metavar="RUN")
     canaries: int = option(0, "Examples made up, half of them put into a second training (0: none).", minimum=0)
     bootstrap: int = option(1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=2)
-    seed: int = option(0, "Seed of samples, shadow models and the bootstrap.", minimum=0)
+    seed: int = option(0, "Seed of samples, shadow models and the bootstrap.", minimum=0, maximum=LARGEST_SEED)
 
 
 @dataclass(frozen=True)

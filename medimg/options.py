@@ -4,6 +4,7 @@ Nothing heavy is imported here: `medimg --help` reads the classes made of these.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -12,6 +13,8 @@ from medimg.errors import InputError
 
 # Begins a condition that holds where what follows does not.
 _WITHOUT = "use without "
+# Seeds of NumPy and scikit-learn have 32 bits, and several seeds in a row are made of one.
+LARGEST_SEED = 2**31 - 1
 
 
 def option(default: Any, help: str, choices=None, minimum=None, maximum=None, above=None, metavar=None, only=()):
@@ -51,10 +54,12 @@ class Config:
     Attributes:
         only: what all options of a group among the bases are for, beside the conditions of each.
         told: names of the options that a person gave; None: those that are not at their defaults.
+        gone: what old Runs call an option -> its name now; empty: there is none any more.
     """
 
     only: ClassVar[dict[type, tuple[str, ...]]] = {}
     told: ClassVar[frozenset[str] | None] = None
+    gone: ClassVar[dict[str, str]] = {}
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -84,16 +89,21 @@ class Config:
         return [field.name for field in dataclasses.fields(self) if field.name in told]
 
     @classmethod
-    def conditions(cls, field: dataclasses.Field) -> list[str]:
-        """What must hold for an option to do anything."""
+    def conditions(cls, field: dataclasses.Field, on_itself: bool = False) -> list[str]:
+        """What must hold for an option to do anything; with those that its own value decides, or without."""
         of_groups = [
             condition
             for group, conditions in cls.only.items()
             if field.name in group.__dataclass_fields__
             for condition in conditions
-            if flag(field.name) not in condition.split()
+            if on_itself or flag(field.name) not in condition.split()
         ]
         return [*of_groups, *field.metadata["only"]]
+
+    def acting(self, *about: str) -> list[str]:
+        """Names of the options that do something where the command is about these, see `of_data`."""
+        fields = dataclasses.fields(self)
+        return [f.name for f in fields if all(self._holds(c, about) for c in self.conditions(f, on_itself=True))]
 
     def require_effect(self, *about: str, resolved: "Config | None" = None) -> None:
         """Refuse options that were given and would do nothing.
@@ -108,12 +118,15 @@ class Config:
         names = self.names_given()
         for field in dataclasses.fields(self):
             for condition in self.conditions(field) if field.name in names else ():
-                if not any((resolved or self)._holds(part, about) for part in condition.split(" or ")):
+                if not (resolved or self)._holds(condition, about):
                     raise InputError(f"{flag(field.name)}: is for {condition}; leave it out")
 
     def _holds(self, condition: str, about: tuple[str, ...]) -> bool:
+        return any(self._holds_alone(part, about) for part in condition.split(" or "))
+
+    def _holds_alone(self, condition: str, about: tuple[str, ...]) -> bool:
         if condition.startswith(_WITHOUT):
-            return not self._holds(condition.removeprefix(_WITHOUT), about)
+            return not self._holds_alone(condition.removeprefix(_WITHOUT), about)
         if not condition.startswith("--"):
             return condition in about
         name, _, values = condition.removeprefix("--").partition(" ")
@@ -124,7 +137,9 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: dict) -> Self:
-        """From plain values; an unknown name is an InputError."""
+        """From plain values; an unknown name is an InputError, one of `gone` is left out or has its new name."""
+        values = {cls.gone.get(name, name): value for name, value in values.items()}
+        values.pop("", None)
         names = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - names)
         if unknown:
@@ -146,6 +161,8 @@ def _check(field: dataclasses.Field, value: Any) -> None:
         return
     if rules["choices"] and value not in rules["choices"]:
         raise InputError(f"{flag(field.name)} {value}: choose one of {', '.join(map(str, rules['choices']))}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{flag(field.name)} {value}: a finite number is needed")
     for bound, holds in (
         ("minimum", lambda limit: value >= limit),
         ("maximum", lambda limit: value <= limit),

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from federated.config import PARTITIONS, AggregationOptions, PartitionOptions
 from medimg.option_groups import PRIVATE, PrivacyOptions
-from medimg.options import Config, option
+from medimg.options import LARGEST_SEED, Config, option
 
 REGULARISATIONS = ("none", "r1", "spectral")
 TABLE_MODELS = ("ctgan", "tvae", "marginals")
@@ -139,7 +139,7 @@ class SynthesizeConfig(PrivacyOptions, FederatedSynthesisOptions, TableSynthesis
         "from the size of split train; private: from that rounded down to 1, 2 or 5 times a power of ten).",
         minimum=1,
     )
-    seed: int = option(0, "Seed of the training and of what is made.", minimum=0)
+    seed: int = option(0, "Seed of the training and of what is made.", minimum=0, maximum=LARGEST_SEED)
 
     @property
     def is_federated(self) -> bool:

@@ -39,7 +39,7 @@ FLOORS = {
         partition rounds
         private
         tff
-        remote
+        flower
         job
         references
         report

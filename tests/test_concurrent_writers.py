@@ -27,8 +27,9 @@ from tests.datasets import write_dataset, write_table
 MODEL = ("--model-arg", "width=4", "--model-arg", "stages=2", "--image-size", "32", "--epochs", "3")
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["cli", "tensorflow", "medimg.training.train", "medimg.evaluation.evaluate"])
-# What only reads; the ledger has a lock of its own, a worker writes a temporary folder, and predict one whole file.
-READERS = {"predict", "models", "doctor", "data list", "data ledger", "federate worker", "federate verify"}
+# What only reads; the ledger has a lock of its own, as a site's log has; predict writes one whole file, key two.
+SITES = {f"federate {name}" for name in ("worker", "key", "link", "site", "policy check", "policy approve", "rehearse")}
+READERS = {"predict", "models", "doctor", "data list", "data ledger", "federate verify", *SITES}
 
 
 @dataclass(frozen=True)

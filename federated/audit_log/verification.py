@@ -8,6 +8,7 @@ from federated.audit_log.chain import Entry, Link, links
 from federated.audit_log.files import Comparison, compare
 from federated.audit_log.head import Head, head_path, read_head
 from federated.audit_log.rounds import repeated_otherwise, standing_rounds
+from federated.audit_log.site_logs import against_site
 from medimg.errors import InputError
 
 
@@ -37,7 +38,11 @@ class Verification:
 
 
 def verify(
-    path: Path, head: str | None = None, witnesses: Sequence[str] = (), public_key: str | None = None
+    path: Path,
+    head: str | None = None,
+    witnesses: Sequence[str] = (),
+    public_key: str | None = None,
+    site_logs: Sequence[Path] = (),
 ) -> Verification:
     """Check every line, the links between them, the end, and the files beside the log that it has digests or rows of.
 
@@ -49,6 +54,7 @@ def verify(
         head: hash of the last record as noted elsewhere, e.g. in `metrics.json`; the log must end there.
         witnesses: hashes of earlier records as noted elsewhere, e.g. by a site; the log must hold them.
         public_key: 64 hexadecimal digits; the head must be signed with its private part.
+        site_logs: logs that sites keep of their own.
 
     Raises:
         InputError: there is no log, or the key is none.
@@ -70,6 +76,10 @@ def verify(
     beside = _files(path, entries)
     problems += beside.problems
     notes += beside.notes
+    for log in site_logs:
+        found_there, compared = against_site(entries, log)
+        problems += found_there
+        notes.append(compared)
     notes += [
         f"round {number} was repeated after a resume with another result" + _OTHER_MACHINE
         for number in repeated_otherwise(entries)

@@ -74,13 +74,15 @@ class PatientPrivacy:
 
     Args:
         run_root: the Run's folder.
-        dataset: of all sites; with workers elsewhere what is known of it.
+        dataset: of all sites; with sites elsewhere what is known of it.
         data: of every client, its records written with `units` and given a key (`site_key.with_key`).
         config: options.
         rounds: at most.
-        one_machine: the sites are simulated here; else their data and keys are at workers elsewhere.
+        one_machine: the sites are simulated here; else their data and keys are at the sites.
         also: what decides the training beside the options, by name.
         lineage: whose steps the first weights, or the rows, bring along.
+        told: what sites elsewhere have settled for themselves, in the place of their patients' numbers; None: settled
+            here.
 
     Attributes:
         plans: of every site.
@@ -100,8 +102,10 @@ class PatientPrivacy:
         one_machine: bool = True,
         also: dict | None = None,
         lineage: Lineage = NONE,
+        told: dict[str, SitePlan] | None = None,
     ):
         check(config)
+        self._told = told
         self.config, self.data = config, {client.name: client for client in data}
         self._recorded: dict[int, dict] = {}
         options = {**config.given(), **(also or {}), "rounds": rounds}
@@ -198,7 +202,7 @@ class PatientPrivacy:
         config, names = self.config, list(self.data)
         local = LocalTraining(config.local_epochs, config.local_steps, config.batch_size)
         asked = rounds_of(names, rounds, config.client_fraction, config.seed)
-        self.plans = {
+        self.plans = self._told or {
             name: plan_of(
                 client,
                 max(1, asked[name]),

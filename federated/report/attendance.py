@@ -14,7 +14,7 @@ class State(Enum):
     SLOW = "slow: part of its work"
     DROPPED = "dropped out"
     REJECTED = "update rejected"
-    LOST = "worker lost"
+    LOST = "site lost"
     UNUSED = "round without result"
     NOT_ASKED = "not asked"
 

@@ -1,6 +1,6 @@
 """The report's tables for the command line."""
 
-from federated.report.words import withheld
+from federated.report.words import apart, withheld
 from medimg.evaluation.metrics import METRIC_NAMES
 from medimg.style.words import bytes_text, epsilon_text, interval, p_text, seconds_text, signed_interval
 
@@ -83,7 +83,7 @@ def _cost(federation: dict) -> Table:
         *([] if seconds["rounds"] is None else [_time(seconds)]),
         ["to clients", bytes_text(sent["down"])],
         ["from clients", bytes_text(sent["up"])],
-        ["secure sum", _secure(federation["secure"]["kind"])],
+        ["secure sum", _secure(federation)],
         ["epsilon", "none promised" if not privacy else _spent(privacy)],
     ]
     return f"{federation['strategy']}, {federation['aggregation']}", ["", "value"], rows
@@ -94,8 +94,9 @@ def _time(seconds: dict) -> list[str]:
     return ["time", f"{seconds_text(seconds['rounds'])}, median round {median}"]
 
 
-def _secure(kind: str) -> str:
-    return kind if kind == "none" else f"{kind} (simulated)"
+def _secure(federation: dict) -> str:
+    kind = federation["secure"]["kind"]
+    return kind if kind == "none" or apart(federation) else f"{kind} (simulated)"
 
 
 def _spent(privacy: dict) -> str:

@@ -30,6 +30,7 @@ def account(
     left_out: str,
     histories: dict,
     privacy: dict | None,
+    measured: dict[str, dict] | None = None,
 ) -> dict:
     """Content of federation.json.
 
@@ -42,6 +43,7 @@ def account(
         left_out: why nothing was trained to compare with; empty when it was.
         histories: of what was trained to compare with.
         privacy: summary of the ledger.
+        measured: what sites have measured on their own test parts; None: they are not apart.
     """
     config, history = job.config, outcome.progress.history
     head = read_head(run.root / "audit.jsonl")
@@ -53,7 +55,7 @@ def account(
         "classes": list(job.dataset.classes),
         "positive_class": job.dataset.positive,
         "partition": config.partition,
-        "workers": list(config.worker),
+        "engine": config.engine,
         "rounds": outcome.progress.round,
         "kept_round": outcome.kept,
         "best_round": outcome.kept if config.patience else None,
@@ -71,6 +73,7 @@ def account(
             "left_out": dict.fromkeys(not_compared, left_out) if left_out else {},
             "gain": gain,
         },
+        **({"measured_at_sites": measured} if measured is not None else {}),
         "baseline_histories": histories,
         "audit": {"head": head.hash, "records": head.number},
         "notes": [],
@@ -96,7 +99,7 @@ def _secure(job: Job, clients: int) -> dict:
     return {
         "kind": config.secure,
         "threshold": None if config.secure == "none" else threshold,
-        "sentences": who_could_see(config.secure, apart=bool(config.worker), private=config.is_private),
+        "sentences": who_could_see(config.secure, apart=config.is_apart, private=config.is_private),
     }
 
 
@@ -113,7 +116,7 @@ def _clients(job: Job, clients: list[ClientData]) -> list[dict]:
             {
                 "name": data.name,
                 "examples": data.examples,
-                "patients": int(job.at_workers.get(data.name, {}).get("patients", patients)),
+                "patients": int(job.told.get(data.name, {}).get("patients", patients)),
                 "notes": list(client.notes) if client else [],
             }
         )

@@ -83,8 +83,13 @@ def shared(federation: dict, rounds: pd.DataFrame) -> list[str]:
     if withheld(federation):
         told.append(_WITHHELD)
     of = "'s validation and test part" if withheld(federation) else ""
-    told.append(_MEASURED_ON[not federation.get("workers")].format(of=of))
+    told.append(_MEASURED_ON[not apart(federation)].format(of=of))
     return told
+
+
+def apart(federation: dict) -> bool:
+    """Clients trained at sites of their own; `workers` is of Runs of TFF's workers."""
+    return federation.get("engine") == "flower" or bool(federation.get("workers"))
 
 
 def withheld(federation: dict) -> bool:
@@ -153,10 +158,10 @@ def course(federation: dict) -> str:
 
 def limits(federation: dict) -> list[str]:
     """What was simulated and what the page does not tell."""
-    workers = federation.get("workers") or []
     told = [
-        f"Clients were trained by {len(workers)} workers ({', '.join(workers)}), the server in one process of its own."
-        if workers
+        "Clients were trained by processes of their own, which answered signed messages by their own code; whether "
+        "these were machines of their own, no file here tells."
+        if apart(federation)
         else "Simulated: all parties ran in one process on one machine, which could read every client's data. That the "
         "messages are those of a network shows what would be sent; it separates nobody."
     ]
@@ -166,7 +171,8 @@ def limits(federation: dict) -> list[str]:
             "and habits of labelling differ between hospitals in ways that no such division imitates."
         )
     seconds = "" if withheld(federation) else " and seconds the time of computing"
-    told.append(f"Bytes are the content of the messages{seconds}: encryption, protocol and network come on top.")
+    content = "whole messages of medimg's" if apart(federation) else "the content of the messages"
+    told.append(f"Bytes are {content}{seconds}: encryption, protocol and network come on top.")
     if federation["best_round"] is not None:
         told.append(
             "The kept round was chosen on validation data, so the validation curves flatter it; the table of sites is "

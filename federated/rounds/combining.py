@@ -5,8 +5,8 @@ clients check their own, and the sum tells who is in it.
 """
 
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +20,30 @@ from federated.rounds.screening import Update, digest_arrays, screened
 from federated.secure.ckks import CkksKeys
 from federated.secure.encrypted import ckks_sum
 from federated.secure.errors import TooFewClientsError
-from federated.secure.keys import identities
-from federated.secure.masking import masked_sum
-from federated.secure.network import silent_from
+from federated.secure.keys import Exchange, identities
+from federated.secure.masking import masked_sum, summed
+from federated.secure.network import Ask, deliver, silent_from
 from federated.secure.result import SecureSum
-from federated.secure.terms import default_threshold
+from federated.secure.terms import Terms, default_threshold
 from medimg.errors import InputError
 
 # The first message that a client that dropped out never sends.
 _SILENT_AT = {"masking": "mask", "ckks": "encrypt"}
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Secure sums over updates that stay at their clients.
+
+    Attributes:
+        shapes: of an update's vectors.
+        roster: client -> public identity key.
+        ask: number of the round -> how its clients are asked.
+    """
+
+    shapes: list[tuple[int, ...]]
+    roster: Mapping[str, bytes]
+    ask: Callable[[int], Ask]
 
 
 class Combining:
@@ -40,10 +55,18 @@ class Combining:
         heaviest: largest weight of a client.
         answers: folder in which the clients keep what they have answered in secure sums, so that a resumed training
             gets no second sum of a round over other clients; None: they know until this process ends.
+        sums: over updates that stay at their clients; None: all are here.
     """
 
-    def __init__(self, config: FederateConfig, names: Sequence[str], heaviest: float, answers: Path | None = None):
-        self.config = config
+    def __init__(
+        self,
+        config: FederateConfig,
+        names: Sequence[str],
+        heaviest: float,
+        answers: Path | None = None,
+        sums: Sums | None = None,
+    ):
+        self.config, self._sums = config, sums
         self._identities = identities(names, answers)
         # A resumed training is another session: its masks are fresh.
         self._session = secrets.token_hex(16)
@@ -129,29 +152,47 @@ class Combining:
         vectors, weights = _vectors(used), _weights(used)
         chosen = aggregate(config.aggregation, vectors, weights, config.trim, config.byzantine)
         shares = dict(zip(used, map(float, chosen.share), strict=True))
-        return _shaped(chosen.vector, _pattern(used)), shares
+        return _shaped(chosen.vector, _shapes(used)), shares
 
     def _securely(self, updates: dict[str, ClientUpdate], number: int, absent: Sequence[str]) -> Aggregate:
         if not updates:
             return Aggregate(failure="no update arrived")
-        vectors = dict(zip(updates, _vectors(updates), strict=True))
-        # Who dropped out had begun: the others hold shares of its keys. What it would have sent never leaves it.
-        vectors.update(dict.fromkeys(absent, np.zeros_like(next(iter(vectors.values())))))
-        weights = {name: updates[name].weight if name in updates else 1.0 for name in vectors}
+        shapes = self._sums.shapes if self._sums else _shapes(updates)
         try:
-            found = self._sum(vectors, weights, number, absent)
+            found = self._sum(updates, number, absent) if not self._sums else self._sum_there(list(updates), number)
         except TooFewClientsError as error:
             return Aggregate(rejected=_of(updates, error.rejected), failure=str(error))
         return Aggregate(
-            _shaped(found.mean, _pattern(updates)),
+            _shaped(found.mean, shapes),
             {name: updates[name] for name in found.included},
             _of(updates, found.rejected),
             bytes_up=found.bytes_up,
             bytes_down=found.bytes_down,
         )
 
-    def _sum(self, vectors, weights, number: int, absent: Sequence[str]) -> SecureSum:
+    def _sum_there(self, names: list[str], number: int) -> SecureSum:
+        """Over updates that stay at their clients."""
+        config, exchange = self.config, Exchange.generate(secrets.token_bytes)
+        terms = Terms(
+            round=number,
+            session=self._session,
+            clients=tuple(names),
+            threshold=config.secure_threshold or default_threshold(len(names)),
+            length=sum(int(np.prod(shape)) for shape in self._sums.shapes),
+            limit=config.secure_limit,
+            max_weight=max(1.0, self._heaviest),
+            bits=config.secure_bits,
+            server=exchange.public.hex(),
+        )
+        known = {name: self._sums.roster[name] for name in names}
+        return summed(terms, known, exchange, self._sums.ask(number), deliver)
+
+    def _sum(self, updates: dict[str, ClientUpdate], number: int, absent: Sequence[str]) -> SecureSum:
         config = self.config
+        vectors = dict(zip(updates, _vectors(updates), strict=True))
+        # Who dropped out had begun: the others hold shares of its keys. What it would have sent never leaves it.
+        vectors.update(dict.fromkeys(absent, np.zeros_like(next(iter(vectors.values())))))
+        weights = {name: updates[name].weight if name in updates else 1.0 for name in vectors}
         common = {
             "identities": self._identities,
             "threshold": config.secure_threshold or None,
@@ -167,7 +208,7 @@ class Combining:
 
 def weighted_mean(updates: dict[str, ClientUpdate]) -> Mean:
     """The plain mean of the updates by their weights (McMahan et al. 2017); keeps and measures nothing."""
-    return Mean(_shaped(mean(_vectors(updates), _weights(updates)).vector, _pattern(updates)), [], {})
+    return Mean(_shaped(mean(_vectors(updates), _weights(updates)).vector, _shapes(updates)), [], {})
 
 
 def _of(updates: dict[str, ClientUpdate], why: dict[str, str]) -> dict[str, str]:
@@ -185,15 +226,15 @@ def _weights(updates: dict[str, ClientUpdate]) -> list[float]:
     return [update.weight for update in updates.values()]
 
 
-def _pattern(updates: dict[str, ClientUpdate]) -> list[np.ndarray]:
-    return next(iter(updates.values())).vectors
+def _shapes(updates: dict[str, ClientUpdate]) -> list[tuple[int, ...]]:
+    return [vector.shape for vector in next(iter(updates.values())).vectors]
 
 
-def _shaped(vector: np.ndarray, pattern: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """A flat vector cut into the pattern's shapes, float32."""
+def _shaped(vector: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
+    """A flat vector cut into shapes, float32."""
     arrays, start = [], 0
-    for like in pattern:
-        part = vector[start : start + like.size]
-        arrays.append(np.asarray(part, np.float32).reshape(like.shape))
-        start += like.size
+    for shape in shapes:
+        size = int(np.prod(shape))
+        arrays.append(np.asarray(vector[start : start + size], np.float32).reshape(shape))
+        start += size
     return arrays

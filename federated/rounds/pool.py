@@ -6,6 +6,7 @@ from federated.engine.contract import Engine
 from federated.engine.records import ClientData
 from federated.engine.state import State
 from federated.engine.updates import ClientUpdate
+from federated.rounds.combining import Sums
 
 
 class Pool(Protocol):
@@ -13,9 +14,11 @@ class Pool(Protocol):
 
     Attributes:
         clients: name -> what is known of it, in order.
+        sums: how updates that stay at their clients are summed; None: they arrive.
     """
 
     clients: dict[str, ClientData]
+    sums: Sums | None
 
     def updates(
         self, state: State, names: list[str], number: int, work: dict[str, float]
@@ -37,6 +40,8 @@ class LocalPool:
         engine: that computes.
         clients: with their records on this machine.
     """
+
+    sums = None
 
     def __init__(self, engine: Engine, clients: list[ClientData]):
         self.engine = engine

@@ -48,5 +48,5 @@ def train_by_rounds(
     if log:
         log.begin(start, kept.rounds())
     heaviest = max(client.examples for client in clients.values()) if engine.strategy.by_examples else 1.0
-    combining = Combining(config, list(clients), heaviest, kept.folder / "answers")
+    combining = Combining(config, list(clients), heaviest, kept.folder / "answers", pool.sums)
     return Rounds(engine, pool, combining, held_out, config, kept, table, log, watch).run(weights)

@@ -8,7 +8,7 @@ import numpy as np
 
 from federated.secure.ckks import CkksClient, CkksKeys, CkksServer
 from federated.secure.keys import Identity, roster
-from federated.secure.network import Network, Traffic, deliver
+from federated.secure.network import Network, Traffic, deliver, in_process
 from federated.secure.result import SecureSum
 from federated.secure.terms import Terms, default_threshold
 
@@ -62,26 +62,22 @@ def ckks_sum(
     clients = {name: CkksClient(identities[name], opening, keys.secret) for name in vectors}
     weight_of = weights or dict.fromkeys(vectors, 1.0)
     traffic = Traffic(vectors, network)
-    traffic.stage(
-        "encrypt",
-        dict.fromkeys(vectors, opening),
-        lambda name, content: clients[name].encrypt(vectors[name], weight_of[name]),
-        server.receive,
+    ask = in_process(
+        {
+            "encrypt": lambda name, content: clients[name].encrypt(vectors[name], weight_of[name]),
+            "confirm": lambda name, content: clients[name].confirm(content),
+            "decrypt": lambda name, content: clients[name].decrypt(content),
+        }
     )
+    traffic.stage("encrypt", dict.fromkeys(vectors, opening), ask, server.receive)
     ciphertexts = server.ciphertexts(traffic.rejected)
-    traffic.stage(
-        "confirm",
-        dict.fromkeys(vectors, json.dumps(server.included).encode()),
-        lambda name, content: clients[name].confirm(content),
-        server.confirmed,
-    )
+    listed = json.dumps(server.included).encode()
+    traffic.stage("confirm", dict.fromkeys(vectors, listed), ask, server.confirmed)
     server.require_confirmed(traffic.rejected)
     # One decryption is enough; the next client is asked where it gets lost.
     for name in list(traffic.present):
         traffic.present = [name]
-        traffic.stage(
-            "decrypt", {name: ciphertexts}, lambda name, content: clients[name].decrypt(content), server.answered
-        )
+        traffic.stage("decrypt", {name: ciphertexts}, ask, server.answered)
         if traffic.present:
             break
     total, weight = server.total()

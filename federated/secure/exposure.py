@@ -1,7 +1,7 @@
 """Who could see what under each way to sum, in sentences that a Run keeps and a report prints.
 
-Secure sums are simulated only, in one process: what is said of their parties is what the messages would show were the
-parties apart. What the Run's own files tell is said beside it (tests hold these sentences against the files).
+Where parties were simulated in one process, what is said of them is what the messages would show were they apart.
+What the Run's own files tell is said beside it (tests hold these sentences against the files).
 """
 
 from medimg.errors import InputError

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from federated.secure.client import MaskingClient
+from federated.secure.client import STAGES, MaskingClient
 from federated.secure.keys import Exchange, Identity, roster
-from federated.secure.network import Network, Traffic, deliver
+from federated.secure.network import Ask, Network, Traffic, deliver, in_process
 from federated.secure.result import SecureSum
 from federated.secure.server import MaskingServer
 from federated.secure.terms import Terms, default_threshold
@@ -64,7 +64,6 @@ def masked_sum(
         server=exchange.public.hex(),
     )
     known = roster({name: identities[name] for name in vectors})
-    server = MaskingServer(terms, known, exchange)
     opening = terms.to_bytes()
     clients = {name: MaskingClient(identities[name], known, opening) for name in vectors}
     weight_of = weights or dict.fromkeys(vectors, 1.0)
@@ -75,10 +74,29 @@ def masked_sum(
         "confirm": lambda name, content: clients[name].confirm(content),
         "reveal": lambda name, content: clients[name].reveal(content),
     }
-    traffic = Traffic(vectors, network)
-    inbound = dict.fromkeys(vectors, opening)
-    for stage, step in work.items():
-        traffic.stage(stage, inbound, step, server.receive)
+    return summed(terms, known, exchange, in_process(work), network)
+
+
+def summed(
+    terms: Terms, known: Mapping[str, bytes], exchange: Exchange, ask: Ask, network: Network = deliver
+) -> SecureSum:
+    """The server's part of a round, whoever and wherever the clients are.
+
+    Args:
+        terms: of the round.
+        known: client -> public identity key.
+        exchange: the pair whose public key the terms state.
+        ask: the clients.
+        network: what happens to messages on their way.
+
+    Raises:
+        TooFewClientsError, RejectedError: as `masked_sum`.
+    """
+    server = MaskingServer(terms, known, exchange)
+    traffic = Traffic(terms.clients, network)
+    inbound = dict.fromkeys(terms.clients, terms.to_bytes())
+    for stage in STAGES:
+        traffic.stage(stage, inbound, ask, server.receive)
         # Why a client refuses belongs into the message where too few are left.
         server.rejected.update(traffic.rejected)
         inbound = server.next_stage()

@@ -1,4 +1,4 @@
-"""Federated training on TensorFlow Federated: imported here, and by `federated.remote.mailbox`, alone."""
+"""Federated training on TensorFlow Federated: imported here alone."""
 
 import warnings
 

@@ -13,6 +13,7 @@ from federated.algorithms.strategy import Strategy
 from federated.engine import local_training, records
 from federated.engine.local_training import LocalTraining, Share, StepGradients, Steps
 from federated.engine.records import ClientData, Layout
+from federated.engine.state import State
 from federated.tff.local_model import LocalModel, assign, set_key
 from federated.tff.optimizers import client_optimizer
 from medimg.errors import InputError
@@ -132,3 +133,25 @@ class ClientWork:
             return vectors, own, measures
 
         return one_round
+
+
+def share_of(
+    work: ClientWork, state: State, client: ClientData, own: list | None, seed: int, number: int, part: float = 1.0
+) -> Share:
+    """What a client is given in a round, as arrays.
+
+    Args:
+        work: of the clients, `ClientWork` or what is made alike.
+        state: before the round.
+        client: with its records.
+        own: the client's state of the strategy; None: as before its first round.
+        seed: of the training.
+        number: of the round.
+        part: share of its steps that it does.
+    """
+    if own is None:
+        own = work.strategy.client.own(state.weights, work.spec.federated, work.spec.local)
+    steps = work.steps.planned(work.local, client, seed, number)
+    done = local_training.local_steps(len(steps), part)
+    dropout = local_training.dropout_seed(seed, number, client.name)
+    return Share(state.weights, state.shared, own, client.folder, steps[:done], dropout)

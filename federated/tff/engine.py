@@ -9,12 +9,12 @@ import tensorflow_federated as tff
 
 from federated.algorithms.strategy import Strategy
 from federated.engine import local_training
-from federated.engine.local_training import LocalTraining, local_steps
+from federated.engine.local_training import LocalTraining
 from federated.engine.records import ClientData, Layout
 from federated.engine.state import State
 from federated.engine.updates import Aggregate, ClientRound, ClientUpdate, Mean, named
 from federated.tff import client_work
-from federated.tff.client_work import ClientWork
+from federated.tff.client_work import ClientWork, share_of
 from federated.tff.execution import Execution
 from federated.tff.local_model import LocalModel
 from federated.tff.optimizers import client_optimizer
@@ -63,12 +63,16 @@ class Engine:
         model.check()
         self.model, self.strategy, self.local, self.seed = model, strategy, local, seed
         self._execution = execution
-        of_client = work(model, layout, local, strategy, gradient, steps)
-        self._steps = of_client.steps
+        self._work = work(model, layout, local, strategy, gradient, steps)
         self._optimizer = client_optimizer(local)
-        self._process = Process(of_client, strategy, self._optimizer)
+        self._process = Process(self._work, strategy, self._optimizer)
         self._server_template = self._call(self._process.initialize_server)
         self._aggregator_template = self._call(self._process.initialize_aggregator)
+
+    @property
+    def vectors(self) -> list[tuple[int, ...]]:
+        """Shapes of what a client sends."""
+        return [tuple(shape) for shape in self._process.vectors]
 
     def initialize(self, weights: list[np.ndarray] | None = None) -> State:
         """The state before the first round.
@@ -230,16 +234,13 @@ class Engine:
         return tuned
 
     def _argument(self, state: State, client: ClientData, number: int, work: dict[str, float] | None = None) -> dict:
-        own = state.clients.get(client.name)
-        if own is None:
-            own = self.strategy.client.own(state.weights, self.model.federated, self.model.local)
-        steps = self._steps.planned(self.local, client, self.seed, number)
-        done = local_steps(len(steps), (work or {}).get(client.name, 1.0))
+        part = (work or {}).get(client.name, 1.0)
+        share = share_of(self._work, state, client, state.clients.get(client.name), self.seed, number, part)
         return {
-            "own": tuple(own),
-            "folder": client.folder,
-            "steps": steps[:done],
-            "seed": local_training.dropout_seed(self.seed, number, client.name),
+            "own": tuple(share.own),
+            "folder": share.folder,
+            "steps": share.steps,
+            "seed": share.seed,
             "weight": np.float32(self._weight(client)),
         }
 

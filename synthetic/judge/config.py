@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from medimg.options import Config, option
+from medimg.options import LARGEST_SEED, Config, option
 from synthetic.judge.thresholds import LEAST_RESAMPLES
 
 # What `medimg judge` trains on real and on synthetic rows; on images also a CNN from nothing.
@@ -43,4 +43,4 @@ class JudgeConfig(Config):
     bootstrap: int = option(
         1000, "Resamples of patients for intervals, and permutations for chance.", minimum=LEAST_RESAMPLES
     )
-    seed: int = option(0, "Seed of classifiers, samples and resamples.", minimum=0)
+    seed: int = option(0, "Seed of classifiers, samples and resamples.", minimum=0, maximum=LARGEST_SEED)

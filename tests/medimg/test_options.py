@@ -4,10 +4,22 @@ from dataclasses import dataclass
 
 import pytest
 
-from medimg.config import TrainConfig
+from explain.config import ExplainConfig
+from federated.config import FederateConfig
+from medimg.config import (
+    AuditConfig,
+    CompareConfig,
+    EvaluateConfig,
+    PhantomConfig,
+    PrepareConfig,
+    TrainConfig,
+    ValidateConfig,
+)
 from medimg.errors import InputError
 from medimg.options import option
 from medimg.privacy.draws.noise_seed import Secret, fingerprint
+from synthetic.config import SynthesizeConfig
+from synthetic.judge.config import JudgeConfig
 
 
 @dataclass(frozen=True)
@@ -38,3 +50,24 @@ def test_privacy_options_without_a_budget_protect_nobody(given):
         TrainConfig(**given).require_effect()
     TrainConfig(**given, dp_epsilon=3.0).require_effect()
     TrainConfig(**given, dp_noise_multiplier=1.0).require_effect()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        PrepareConfig,
+        PhantomConfig,
+        TrainConfig,
+        EvaluateConfig,
+        ValidateConfig,
+        CompareConfig,
+        AuditConfig,
+        ExplainConfig,
+        FederateConfig,
+        SynthesizeConfig,
+        JudgeConfig,
+    ],
+)
+def test_every_seed_is_one_that_numpy_takes(config):
+    with pytest.raises(InputError, match="--seed"):
+        config(seed=2**32)

@@ -269,7 +269,7 @@ def test_without_comparison_privacy_or_secure_sum_the_page_says_so(case):
         "statistics": [],
         "baseline_histories": None,
         "best_round": None,
-        "workers": ["basel:9000", "oslo:9000"],
+        "engine": "flower",
     }
     text = text_of(render(root, bare))
     assert "can't tell" in text
@@ -278,7 +278,7 @@ def test_without_comparison_privacy_or_secure_sum_the_page_says_so(case):
     assert "in the clear" in text
     assert "None was promised" in text
     assert "parts of one data set (dirichlet, alpha 0.5)" in text
-    assert "2 workers (basel:9000, oslo:9000)" in text
+    assert "answered signed messages by their own code" in text
     assert "one process on one machine" not in text
     assert "of the last round was kept" in text
     assert "star marks" not in text

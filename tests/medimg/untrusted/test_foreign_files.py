@@ -117,8 +117,8 @@ def test_many_rows_are_checked_at_once(tmp_path):
 
 
 def test_every_reader_of_a_dataset_refuses(tmp_path, secret):
-    """Commands and a site's worker read a Dataset by one function."""
-    from federated.remote.serve import serve
+    """Commands and a site's process read a Dataset by one function."""
+    from federated.flower.serve import serve
     from medimg.config import EvaluateConfig, TrainConfig
     from medimg.training.train import train
     from synthetic.judge.rows import load
@@ -132,7 +132,7 @@ def test_every_reader_of_a_dataset_refuses(tmp_path, secret):
         lambda: train(dataset.root, tmp_path / "run", TrainConfig(model="baseline_cnn")),
         lambda: load(dataset.root, honest.root),
         lambda: load(honest.root, dataset.root),
-        lambda: serve(dataset.root, 0),
+        lambda: serve(dataset.root, *[tmp_path] * 2, "h:1", *[tmp_path] * 2, print),
     ]
     for call in calls:
         with pytest.raises(InputError, match=r"row 2: image '\.\./private/secret\.png'"):

@@ -1,0 +1,1 @@
+"""Sites of their own: each runs its own installed code, and Flower carries signed messages between them."""

@@ -1,0 +1,56 @@
+"""Processes of ours that end with the one that started them, however that ended."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+# <sys/prctl.h>: the signal that Linux sends when the parent ends.
+_PARENT_DEATH_SIGNAL = 1
+_STARTED_BY = "MEDIMG_STARTED_BY"
+_GRACE = 10.0  # seconds to end
+
+
+def start(words: list, log: Path, environment: dict[str, str] | None = None) -> subprocess.Popen:
+    """A child of ours.
+
+    Args:
+        words: of a Python command, without `python`.
+        log: file for what it prints.
+        environment: beside this process's own.
+    """
+    told = {**os.environ, **(environment or {}), _STARTED_BY: str(os.getpid())}
+    with log.open("ab") as file:
+        return subprocess.Popen(
+            [sys.executable, *map(str, words)],
+            stdout=file,
+            stderr=file,
+            stdin=subprocess.DEVNULL,
+            env=told,
+            start_new_session=True,
+        )
+
+
+def ends_with_parent() -> None:
+    """In a child: end when the parent does; where nobody started it, do nothing."""
+    parent = os.environ.pop(_STARTED_BY, "")
+    if not parent:
+        return
+    ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != int(parent):
+        # It ended before we could ask.
+        sys.exit(1)
+
+
+def stop(process: subprocess.Popen) -> None:
+    """End a child and what it started."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is not None:
+            return
+        os.killpg(process.pid, number)
+        try:
+            process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            continue

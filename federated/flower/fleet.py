@@ -1,0 +1,149 @@
+"""The site's end of Flower: a node that pulls requests from the SuperLink and pushes answers, outbound only.
+
+Flower's own SuperNode fetches each run's app bundle and looks for messages every three seconds. This is a node of the
+same protocol and key in the process that answers: a bundle is never asked for, so there is none to run.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+from cryptography.hazmat.primitives.asymmetric import ec
+from flwr.client.grpc_rere_client.connection import grpc_request_response
+from flwr.common import ConfigRecord, Message, RecordDict
+from flwr.common.inflatable import get_all_nested_objects, get_object_tree, iterate_object_tree
+from flwr.common.inflatable_utils import inflate_object_from_contents, pull_objects, push_objects
+from flwr.common.retry_invoker import _make_simple_grpc_retry_invoker
+from flwr.common.typing import RunNotRunningException
+
+from medimg.errors import InputError
+
+# The one record and the one entry of a message.
+RECORD, ENTRY = "medimg", "message"
+KIND = "query"
+
+
+class LinkLostError(RuntimeError):
+    """The link does not answer, or does not know this node any more."""
+
+
+def quiet() -> None:
+    """Flower's own log lines say nothing that ours do not, and on loopback no proxy of the environment is used."""
+    logging.getLogger("flwr").setLevel(logging.CRITICAL)
+    for name in ("no_grpc_proxy", "no_proxy"):
+        os.environ.setdefault(name, "127.0.0.1,localhost")
+
+
+def content_of(message: Message) -> bytes | None:
+    """What a message carries; None: it is none of ours."""
+    try:
+        found = message.content[RECORD][ENTRY]
+    except (KeyError, ValueError, TypeError):
+        return None
+    return found if isinstance(found, bytes) else None
+
+
+def record(raw: bytes) -> RecordDict:
+    """A message's content."""
+    return RecordDict({RECORD: ConfigRecord({ENTRY: raw})})
+
+
+class Fleet:
+    """One node.
+
+    Attributes:
+        node_id: that the link knows it by.
+    """
+
+    def __init__(self, functions: tuple):
+        self.node_id, self._receive, self._send, _, _, self._pull, self._push, self._confirm = functions
+
+    def receive(self) -> tuple[Message, bytes | None] | None:
+        """The next message and what it carries; None: there is none.
+
+        Raises:
+            LinkLostError: the link is away.
+        """
+        with _told():
+            found = self._receive()
+            if found is None:
+                return None
+            message, tree = found
+            run, name = message.metadata.run_id, message.metadata.message_id
+            ids = [one.object_id for one in iterate_object_tree(tree)]
+            contents = pull_objects(ids, pull_object_fn=lambda object_id: self._pull(run, object_id))
+            self._confirm(run, name)
+            whole = inflate_object_from_contents(name, contents)
+            if not isinstance(whole, Message):
+                return None
+            whole.metadata.__dict__["_message_id"] = name
+            return whole, content_of(whole)
+
+    def answer(self, message: Message, raw: bytes) -> None:
+        """Send the answer to a message.
+
+        Raises:
+            LinkLostError: the link is away.
+        """
+        with _told():
+            reply = Message(record(raw), reply_to=message)
+            reply.metadata.__dict__["_message_id"] = reply.object_id
+            wanted = self._send(reply, get_object_tree(reply))
+            run = message.metadata.run_id
+            push_objects(
+                get_all_nested_objects(reply),
+                push_object_fn=lambda object_id, content: self._push(run, object_id, content),
+                object_ids_to_push=wanted,
+            )
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except RunNotRunningException:
+        # The coordinator has ended that run: there is nobody to answer.
+        return
+    except grpc.RpcError as error:
+        raise LinkLostError(f"{error.code().name}: {error.details()}") from error
+
+
+@contextmanager
+def connected(address: str, certificate: Path, key: ec.EllipticCurvePrivateKey, patience: float) -> Iterator[Fleet]:
+    """A node, as long as the context lasts.
+
+    Args:
+        address: HOST:PORT of the link.
+        certificate: PEM file of its authority.
+        key: registered at the link.
+        patience: seconds for which the link is tried again when it does not answer.
+
+    Raises:
+        LinkLostError: the link can't be reached, or does not know the key.
+        InputError: the certificate can't be read.
+    """
+    try:
+        root = certificate.read_bytes()
+    except OSError as error:
+        raise InputError(f"--root-certificate {certificate}: can't be read ({error.strerror or error})") from error
+    quiet()
+    again = _make_simple_grpc_retry_invoker()
+    again.max_time = patience
+    connection = grpc_request_response(
+        address, False, again, root_certificates=root, authentication_keys=(key, key.public_key())
+    )
+    try:
+        functions = connection.__enter__()
+    except (RuntimeError, grpc.RpcError) as error:
+        # Flower logs the cause and yields nothing.
+        raise LinkLostError(
+            f"--superlink {address}: refused this node or can't be reached; is its key registered at the link "
+            "('medimg federate link --site NAME.pub') and the certificate that of the link?"
+        ) from error
+    try:
+        yield Fleet(functions)
+    finally:
+        connection.__exit__(None, None, None)

@@ -1,0 +1,254 @@
+"""The coordinator's end of Flower: one run at the SuperLink, by which it sends requests to nodes and gets answers.
+
+Flower has every run bring an app bundle. Ours holds no code, and no site of ours asks for it.
+"""
+
+import hashlib
+import io
+import time
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import grpc
+from flwr.common import Message
+from flwr.common.grpc import create_channel
+from flwr.common.heartbeat import HeartbeatSender, get_grpc_app_heartbeat_fn
+from flwr.common.record import ConfigRecord
+from flwr.common.serde import config_record_to_proto, fab_to_proto, run_status_to_proto, user_config_to_proto
+from flwr.common.typing import Fab, RunNotRunningException, RunStatus
+from flwr.proto.appio_pb2 import PullAppInputsRequest, RequestTokenRequest
+from flwr.proto.control_pb2 import ListNodesRequest, RegisterNodeRequest, StartRunRequest
+from flwr.proto.control_pb2_grpc import ControlStub
+from flwr.proto.run_pb2 import UpdateRunStatusRequest
+from flwr.server.grid.grpc_grid import GrpcGrid
+
+from federated.flower.fleet import KIND, content_of, quiet, record
+from medimg.errors import InputError
+
+_PAUSE = 0.05  # seconds between two looks for answers
+_GLANCE = 3.0  # seconds between two looks for who is connected
+_ONLINE = "online"
+_BUNDLE = """\
+[project]
+name = "medimg"
+version = "1.0.0"
+description = "No code: sites run their own"
+license = "Apache-2.0"
+[tool.flwr.app]
+publisher = "medimg"
+[tool.flwr.app.components]
+serverapp = "none:none"
+clientapp = "none:none"
+"""
+
+
+class Node(NamedTuple):
+    """A site's process, as the link knows it.
+
+    Attributes:
+        number: of the key.
+        started: when it connected: one that was started anew knows nothing of what it was asked before.
+    """
+
+    number: int
+    started: str
+
+
+class Control:
+    """What the SuperLink is told beside messages."""
+
+    def __init__(self, stub: ControlStub):
+        self._stub = stub
+
+    def register(self, keys: list[bytes]) -> None:
+        """Let nodes of these public keys connect; those that may already are left."""
+        known = {node.public_key for node in self._nodes()}
+        for key in keys:
+            if key not in known:
+                self._stub.RegisterNode(RegisterNodeRequest(public_key=key))
+
+    def online(self) -> dict[bytes, Node]:
+        """Public key -> the node of it that is connected."""
+        return {
+            node.public_key: Node(node.node_id, node.last_activated_at)
+            for node in self._nodes()
+            if node.status == _ONLINE
+        }
+
+    def start_run(self) -> int:
+        """A new run's id.
+
+        Raises:
+            InputError: the link refuses it.
+        """
+        bundle = _bundle()
+        fab = Fab(hashlib.sha256(bundle).hexdigest(), bundle, {})
+        request = StartRunRequest(
+            fab=fab_to_proto(fab),
+            override_config=user_config_to_proto({}),
+            federation_options=config_record_to_proto(ConfigRecord()),
+        )
+        run = self._stub.StartRun(request).run_id
+        if not run:
+            raise InputError("--superlink: the link did not start a run; its log says why")
+        return run
+
+    def _nodes(self):
+        return self._stub.ListNodes(ListNodesRequest()).nodes_info
+
+
+@contextmanager
+def control(address: str, certificate: Path) -> Iterator[Control]:
+    """The link's control.
+
+    Args:
+        address: HOST:PORT of the link, as sites have it.
+        certificate: PEM file of its authority.
+
+    Raises:
+        InputError: it can't be reached.
+    """
+    quiet()
+    host, port = split(address)
+    try:
+        channel = create_channel(f"{host}:{port + 1}", False, certificate.read_bytes())
+    except OSError as error:
+        raise InputError(f"--root-certificate {certificate}: can't be read ({error.strerror or error})") from error
+    try:
+        grpc.channel_ready_future(channel).result(timeout=20)
+    except grpc.FutureTimeoutError as error:
+        channel.close()
+        raise InputError(
+            f"--superlink {address}: its control on port {port + 1} can't be reached; is 'medimg federate link' "
+            "running on this machine, and is --root-certificate its ca.pem?"
+        ) from error
+    try:
+        yield Control(ControlStub(channel))
+    finally:
+        channel.close()
+
+
+class Grid:
+    """One run of the coordinator at the link.
+
+    Args:
+        address: HOST:PORT of the link, as sites have it.
+        certificate: PEM file of its authority.
+
+    Raises:
+        InputError: the link can't be reached.
+    """
+
+    def __init__(self, address: str, certificate: Path):
+        quiet()
+        self.address, self._open = address, ExitStack()
+        self._control = self._open.enter_context(control(address, certificate))
+        run = self._control.start_run()
+        host, port = split(address)
+        self._grid = GrpcGrid(f"{host}:{port - 1}")
+        stub = self._grid._stub
+        try:
+            token = stub.RequestToken(RequestTokenRequest(run_id=run)).token
+            stub.PullAppInputs(PullAppInputsRequest(token=token))
+            self._grid.set_run(run)
+            self._status("running")
+        except grpc.RpcError as error:
+            self._grid.close()
+            self._open.close()
+            raise InputError(
+                f"--superlink {address}: its port {port - 1} for the coordinator refuses; is this the machine on which "
+                "'medimg federate link' runs?"
+            ) from error
+        self._beat = HeartbeatSender(get_grpc_app_heartbeat_fn(stub, run, failure_message="the link forgot the run"))
+        self._beat.start()
+
+    def online(self) -> dict[bytes, Node]:
+        """Public key -> the node of it that is connected."""
+        return self._control.online()
+
+    def ask(self, requests: Mapping[Node, bytes], patience: float) -> dict[Node, bytes | None]:
+        """Send requests to nodes, and what they answer.
+
+        Args:
+            requests: node -> content.
+            patience: seconds for which a node that is not connected is waited for; while it is, it may work as long
+                as it takes.
+
+        Returns:
+            Node -> content of its answer, None of one that is no message of ours; without the nodes that are away, or
+            have been started anew since.
+
+        Raises:
+            InputError: the link is lost.
+        """
+        with self._lost():
+            sent = self._grid.push_messages([Message(record(raw), node.number, KIND) for node, raw in requests.items()])
+            waiting = {name: node for name, node in zip(sent, requests, strict=True) if name}
+            answers, away, looked = {}, {}, time.monotonic()
+            while waiting:
+                for message in self._grid.pull_messages(list(waiting)):
+                    node = waiting.pop(message.metadata.reply_to_message_id, None)
+                    # An error is Flower's own: the node went away with the request.
+                    if node is not None and not message.has_error():
+                        answers[node] = content_of(message)
+                now = time.monotonic()
+                if waiting and now - looked > _GLANCE:
+                    looked, there = now, set(self.online().values())
+                    known = {node.number for node in there}
+                    for name, node in list(waiting.items()):
+                        away.setdefault(node, now)
+                        if node in there:
+                            del away[node]
+                        elif node.number in known or now - away[node] > patience:
+                            del waiting[name]
+                if waiting:
+                    time.sleep(_PAUSE)
+        return answers
+
+    @contextmanager
+    def _lost(self) -> Iterator[None]:
+        try:
+            yield
+        except (grpc.RpcError, RunNotRunningException) as error:
+            what = error.code().name if isinstance(error, grpc.RpcError) else "it has ended the run"
+            raise InputError(
+                f"--superlink {self.address}: the link was lost ({what}); start it again and resume with --resume"
+            ) from error
+
+    def close(self) -> None:
+        """End the run."""
+        try:
+            self._beat.stop()
+            self._status("finished", "completed")
+        except (grpc.RpcError, RuntimeError):
+            # The link is gone, and with it the run.
+            pass
+        finally:
+            self._grid.close()
+            self._open.close()
+
+    def _status(self, status: str, detail: str = "") -> None:
+        told = run_status_to_proto(RunStatus(status, detail, ""))
+        self._grid._stub.UpdateRunStatus(UpdateRunStatusRequest(run_id=self._grid.run.run_id, run_status=told))
+
+
+def split(address: str) -> tuple[str, int]:
+    """Host and port.
+
+    Raises:
+        InputError: it is none.
+    """
+    host, separator, port = address.rpartition(":")
+    if not (host and separator and port.isdigit() and 1 < int(port) < 65535):
+        raise InputError(f"--superlink {address}: must be HOST:PORT, e.g. 127.0.0.1:9092")
+    return host, int(port)
+
+
+def _bundle() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("pyproject.toml", _BUNDLE)
+    return buffer.getvalue()

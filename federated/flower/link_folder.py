@@ -1,0 +1,95 @@
+"""The folder of `medimg federate link`: what the coordinator finds in it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from federated.config import FederateConfig
+from federated.flower import certificates, keys
+from federated.flower.grid import Grid
+from federated.flower.keys import Keys, Party
+from medimg import atomic
+from medimg.errors import InputError
+
+COORDINATOR = "coordinator"
+_PORT, _SITES = "link.json", "sites"
+
+
+@dataclass(frozen=True)
+class LinkFolder:
+    """One link.
+
+    Attributes:
+        root: the folder.
+        superlink: HOST:PORT for the coordinator.
+    """
+
+    root: Path
+    superlink: str
+
+    @classmethod
+    def make(cls, root: Path, port: int) -> "LinkFolder":
+        """The folder of a link on this machine, with the coordinator's key.
+
+        Raises:
+            InputError: it can't be written.
+        """
+        keys.make(COORDINATOR, root)
+        atomic.write_json(root / _PORT, {"port": port})
+        return cls(root, f"127.0.0.1:{port}")
+
+    @classmethod
+    def of(cls, config: FederateConfig) -> "LinkFolder":
+        """Of a coordinator's options.
+
+        Raises:
+            InputError: there is none.
+        """
+        if not config.link:
+            raise InputError("--engine flower: needs --link DIR, the folder of 'medimg federate link'")
+        root = Path(config.link)
+        try:
+            port = int(json.loads((root / _PORT).read_text(encoding="utf-8"))["port"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"--link {root}: no folder of 'medimg federate link'") from error
+        return cls(root, config.superlink or f"127.0.0.1:{port}")
+
+    def add(self, party: Party) -> None:
+        """Put down a site.
+
+        Raises:
+            InputError: another of its name is known.
+        """
+        path = self.root / _SITES / f"{party.name}{keys.PUBLIC}"
+        if path.is_file() and Party.read(path) != party:
+            raise InputError(f"--site {party.name}: another key of this name is known; delete {path} to take this one")
+        atomic.write_json(path, party.to_dict())
+
+    def parties(self, names: tuple[str, ...] = ()) -> list[Party]:
+        """The sites.
+
+        Args:
+            names: of those that are meant; (): all.
+
+        Raises:
+            InputError: one is not known, or there is none.
+        """
+        known = {party.name: party for party in map(Party.read, sorted((self.root / _SITES).glob(f"*{keys.PUBLIC}")))}
+        for name in names:
+            if name not in known:
+                raise InputError(f"--site {name}: not known at {self.root}, which has {', '.join(known) or 'none'}")
+        if not known:
+            raise InputError(f"--link {self.root}: knows no site; 'medimg federate link --site NAME.pub' adds one")
+        return [known[name] for name in dict.fromkeys(names or known)]
+
+    def coordinator(self) -> Keys:
+        """The coordinator's key."""
+        return keys.load(self.root / f"{COORDINATOR}{keys.SECRET}")
+
+    def grid(self) -> Grid:
+        """A run at the link.
+
+        Raises:
+            InputError: the link can't be reached.
+        """
+        return Grid(self.superlink, self.root / certificates.AUTHORITY)

@@ -1,0 +1,325 @@
+"""policy.yaml: what a site allows whoever coordinates. The site refuses by it; the coordinator can't override it."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from datetime import datetime, time
+from pathlib import Path
+
+from federated.algorithms.strategy import KINDS
+from federated.config import FederateConfig
+from federated.flower.keys import Party
+from federated.secure.terms import Terms
+from medimg import atomic
+from medimg.errors import InputError
+from medimg.models.registry import ARGUMENTS, FAMILIES
+from medimg.untrusted.printable import printable
+from medimg.untrusted.yaml_file import read_yaml
+
+_RUNS = "runs.json"
+_OF_DP = ("unit", "epsilon", "delta", "budget")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a site allows.
+
+    Attributes:
+        coordinators: whose messages are answered.
+        sites: whom it sums securely with; (): those that the coordinator names.
+        models, strategies: allowed; (): all.
+        most_rounds: of a run.
+        most_runs: that may ever be taken part in; 0: any number.
+        secure: `required` or `optional`: updates leave in a secure sum alone.
+        fewest_sites: of a secure sum.
+        fewest_patients: below which the site takes part in nothing, and tells no metric of a part.
+        dp_unit: `patient`: the site trains with differential privacy alone; `none`: it need not.
+        dp_epsilon: most of a run.
+        dp_delta: most of a run.
+        dp_budget: most epsilon over all runs, of the Dataset's ledger; None: no limit.
+        metrics: its own test part may be measured, and the numbers leave.
+        hours: from and to, local time; None: always.
+        approval: every run is allowed by name with 'medimg federate policy approve'.
+    """
+
+    coordinators: tuple[Party, ...]
+    sites: tuple[Party, ...] = ()
+    models: tuple[str, ...] = ()
+    strategies: tuple[str, ...] = ()
+    most_rounds: int = 1000
+    most_runs: int = 0
+    secure: str = "optional"
+    fewest_sites: int = 2
+    fewest_patients: int = 1
+    dp_unit: str = "none"
+    dp_epsilon: float | None = None
+    dp_delta: float | None = None
+    dp_budget: float | None = None
+    metrics: bool = True
+    hours: tuple[time, time] | None = None
+    approval: bool = False
+    digest: str = field(default="", compare=False)
+
+    @classmethod
+    def read(cls, path: Path) -> "Policy":
+        """Of a file, whose keys' files are relative to it.
+
+        Raises:
+            InputError: names the file and the entry.
+        """
+        path = Path(path)
+        content = read_yaml(path)
+        if not isinstance(content, dict):
+            raise InputError(f"{path}: must be a mapping, e.g. 'coordinators: [coordinator.pub]'")
+        known = {**_ENTRIES, "dp": _dp}
+        unknown = sorted(str(name) for name in content.keys() - known.keys())
+        if unknown:
+            raise InputError(f"{path}: '{printable(unknown[0], 50)}' is no entry; there are {', '.join(known)}")
+        if not content.get("coordinators"):
+            raise InputError(f"{path}: 'coordinators' must list the public key files of those who are answered")
+        found = {}
+        for name, value in content.items():
+            try:
+                found.update(known[name](name, value, path.parent))
+            except InputError as error:
+                raise InputError(f"{path}: '{name}': {error}") from error
+        return cls(**found, digest=hashlib.sha256(path.read_bytes()).hexdigest())
+
+    def sentences(self) -> list[str]:
+        """What it allows, in words."""
+        names = ", ".join(party.name for party in self.coordinators)
+        lines = [f"Answers {names} alone, whoever runs the link."]
+        lines.append(f"Models: {', '.join(self.models) or 'all that medimg knows'}.")
+        lines.append(f"Strategies: {', '.join(self.strategies) or 'all that medimg knows'}.")
+        runs = f", in at most {self.most_runs} runs ever" if self.most_runs else ""
+        lines.append(f"At most {self.most_rounds} rounds a run{runs}.")
+        if self.secure == "required":
+            lines.append(f"Updates leave in secure sums of at least {self.fewest_sites} sites, never alone.")
+        else:
+            lines.append(
+                f"Updates may leave as they are; a secure sum needs at least {self.fewest_sites} sites. Whoever "
+                "coordinates sees what an update shows: 'secure: required' prevents it."
+            )
+        partners = ", ".join(party.name for party in self.sites)
+        lines.append(
+            f"Sums with {partners} alone."
+            if partners
+            else "Sums with whatever sites the coordinator names: it could invent some, and see the rest alone; list "
+            "them in 'sites'."
+        )
+        lines.append(self._privacy())
+        lines.append(f"Takes part with {self.fewest_patients} or more training patients.")
+        lines.append(
+            "Metrics of its own test part leave, with intervals."
+            if self.metrics
+            else "No metric of its own test part leaves."
+        )
+        if self.hours:
+            lines.append(f"Answers from {self.hours[0]:%H:%M} to {self.hours[1]:%H:%M}, local time.")
+        lines.append("A person approves every run." if self.approval else "Runs need no person's approval.")
+        return lines
+
+    def _privacy(self) -> str:
+        if self.dp_unit == "none":
+            return "Differential privacy is not required: models may remember patients."
+        limits = [
+            f"epsilon at most {self.dp_epsilon:g} a run" if self.dp_epsilon is not None else "",
+            f"delta at most {self.dp_delta:g}" if self.dp_delta is not None else "",
+            f"epsilon at most {self.dp_budget:g} over all runs on the Dataset" if self.dp_budget is not None else "",
+        ]
+        return f"Trains with differential privacy of patients alone: {', '.join(filter(None, limits)) or 'no limit'}."
+
+    def check_now(self, now: datetime | None = None) -> None:
+        """Refuse outside the hours.
+
+        Raises:
+            InputError: it is not the time.
+        """
+        if not self.hours:
+            return
+        first, last, now_ = *self.hours, (now or datetime.now()).time()
+        inside = first <= now_ < last if first <= last else now_ >= first or now_ < last
+        if not inside:
+            raise InputError(f"hours: this site answers from {first:%H:%M} to {last:%H:%M}, its local time")
+
+    def check_patients(self, patients: int) -> None:
+        """Refuse where there are too few.
+
+        Raises:
+            InputError: there are.
+        """
+        if patients < self.fewest_patients:
+            # How many there are is not told.
+            raise InputError(f"min_patients: this site has fewer than {self.fewest_patients} training patients")
+
+    def check_plan(self, config: FederateConfig, run: str, roster: dict, folder: Path) -> None:
+        """Refuse a training that goes against it; put down the run that it allows.
+
+        Args:
+            config: options of the training.
+            run: its name.
+            roster: sites by name, to public keys in hexadecimal digits.
+            folder: of the site, where runs are put down.
+
+        Raises:
+            InputError: names the entry.
+        """
+        for entry, allowed, given in (
+            ("models", self.models, config.model),
+            ("strategies", self.strategies, config.strategy),
+        ):
+            if allowed and given not in allowed:
+                raise InputError(f"{entry}: {printable(given, 50)} is not among {', '.join(allowed)}")
+        if config.rounds > self.most_rounds:
+            raise InputError(f"max_rounds: {config.rounds} are asked for, {self.most_rounds} allowed")
+        if self.secure == "required" and config.secure == "none":
+            raise InputError("secure: updates of this site leave in a secure sum alone; give --secure masking")
+        if config.secure != "none":
+            self._check_partners(roster)
+        self._check_privacy(config)
+        self._check_run(run, folder)
+
+    def check_terms(self, terms: Terms, number: int) -> None:
+        """Refuse a secure sum of too few sites, or of another round than was trained.
+
+        Raises:
+            InputError: names the entry.
+        """
+        if terms.round != number:
+            raise InputError(f"round {number}: the secure sum is of round {terms.round}")
+        if len(terms.clients) < self.fewest_sites:
+            raise InputError(f"min_sites: a secure sum of {len(terms.clients)} sites, {self.fewest_sites} are needed")
+
+    def check_metrics(self) -> None:
+        """Refuse to measure where that may not leave.
+
+        Raises:
+            InputError: it may not.
+        """
+        if not self.metrics:
+            raise InputError("metrics: none of this site's own test part leave")
+
+    def _check_partners(self, roster: dict) -> None:
+        known = {party.name: party.identity.hex() for party in self.sites}
+        strangers = [name for name, key in roster.items() if known.get(name) != key]
+        if known and strangers:
+            raise InputError(
+                f"sites: {printable(', '.join(strangers), 200)} are not those that this site sums securely with"
+            )
+
+    def _check_privacy(self, config: FederateConfig) -> None:
+        if self.dp_unit == "patient" and config.dp != "patient":
+            raise InputError("dp: this site trains with --dp patient alone")
+        if config.dp != "patient":
+            return
+        for entry, most, given, option in (
+            ("epsilon", self.dp_epsilon, config.dp_epsilon, "--dp-epsilon"),
+            ("delta", self.dp_delta, config.dp_delta, "--dp-delta"),
+        ):
+            if most is not None and (given is None or given > most):
+                raise InputError(f"dp {entry}: {given} is asked for, {most:g} allowed; lower {option}")
+
+    def _check_run(self, run: str, folder: Path) -> None:
+        path = folder / _RUNS
+        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"taken": [], "approved": []}
+        if run in known["taken"]:
+            return
+        if self.most_runs and len(known["taken"]) >= self.most_runs:
+            raise InputError(f"max_runs: this site has taken part in {len(known['taken'])}, and may in no more")
+        if self.approval and run not in known["approved"]:
+            raise InputError(
+                f"approval: a person at this site must allow run {printable(run, 64)} "
+                "('medimg federate policy approve'); ask there, then start again"
+            )
+        atomic.write_json(path, {**known, "taken": [*known["taken"], run]})
+
+
+def approve(run: str, folder: Path) -> None:
+    """Allow a run by name.
+
+    Args:
+        run: as the site's refusal names it.
+        folder: of the site.
+
+    Raises:
+        InputError: the folder can't be written.
+    """
+    path = Path(folder) / _RUNS
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"taken": [], "approved": []}
+    atomic.write_json(path, {**known, "approved": sorted({*known["approved"], run})})
+
+
+def _parties(name: str, value: object, folder: Path) -> dict:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise InputError("must be a list of public key files")
+    parties = tuple(Party.read(folder / one) for one in value)
+    if len({party.name for party in parties}) < len(parties):
+        raise InputError("names somebody twice")
+    return {name: parties}
+
+
+def _names(known: tuple[str, ...]):
+    def read(name: str, value: object, folder: Path) -> dict:
+        if not isinstance(value, list) or not value:
+            raise InputError("must be a list of names")
+        for one in value:
+            if one not in known:
+                raise InputError(f"{printable(one, 50)} is not known; there are {', '.join(known)}")
+        return {name: tuple(value)}
+
+    return read
+
+
+def _number(attribute: str, least: float, most: float = 1e9, whole: bool = True):
+    def read(name: str, value: object, folder: Path) -> dict:
+        kind = int if whole else (int, float)
+        if isinstance(value, bool) or not isinstance(value, kind) or not least <= value <= most:
+            raise InputError(f"must be a {'whole ' * whole}number from {least:g} to {most:g}")
+        return {attribute: value}
+
+    return read
+
+
+def _choice(*known):
+    def read(name: str, value: object, folder: Path) -> dict:
+        if value not in known:
+            raise InputError(f"must be one of {', '.join(str(one).lower() for one in known)}")
+        return {name: value}
+
+    return read
+
+
+def _hours(name: str, value: object, folder: Path) -> dict:
+    try:
+        first, last = (datetime.strptime(part.strip(), "%H:%M").time() for part in str(value).split("-"))
+    except ValueError as error:
+        raise InputError("must be a text like '18:00-06:00'") from error
+    return {name: (first, last)}
+
+
+def _dp(name: str, value: object, folder: Path) -> dict:
+    if not isinstance(value, dict) or value.keys() - set(_OF_DP):
+        raise InputError(f"must be a mapping of {', '.join(_OF_DP)}")
+    if value.get("unit", "patient") != "patient":
+        raise InputError("unit must be patient: the site itself adds the noise")
+    found = {"dp_unit": "patient"}
+    for entry, (least, most) in {"epsilon": (1e-6, 1e6), "delta": (1e-300, 0.5), "budget": (1e-6, 1e6)}.items():
+        if entry in value:
+            found.update(_number(f"dp_{entry}", least, most, whole=False)(entry, value[entry], folder))
+    return found
+
+
+_ENTRIES = {
+    "coordinators": _parties,
+    "sites": _parties,
+    "models": _names((*FAMILIES, *ARGUMENTS)),
+    "strategies": _names(tuple(KINDS)),
+    "max_rounds": _number("most_rounds", 1),
+    "max_runs": _number("most_runs", 0),
+    "secure": _choice("required", "optional"),
+    "min_sites": _number("fewest_sites", 2),
+    "min_patients": _number("fewest_patients", 1),
+    "metrics": _choice(True, False),
+    "hours": _hours,
+    "approval": _choice(True, False),
+}

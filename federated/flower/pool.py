@@ -1,0 +1,367 @@
+"""FlowerPool: the clients at sites of their own, as the rounds ask them; a `federated.rounds.pool.Pool`."""
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from federated.algorithms.strategy import Strategy
+from federated.audit_log import AuditLog
+from federated.clients.plan import ClientPlan
+from federated.config import FederateConfig
+from federated.engine.local_training import LocalTraining
+from federated.engine.records import ClientData
+from federated.engine.state import State
+from federated.engine.updates import ClientRound, ClientUpdate
+from federated.flower import protocol
+from federated.flower.description import Description, together
+from federated.flower.envelope import Envelope, WireError, opened, sealed
+from federated.flower.grid import Grid, Node
+from federated.flower.keys import Keys, Party
+from federated.flower.site_privacy import plan_told
+from federated.private.site_plan import SitePlan
+from federated.rounds.combining import Sums
+from federated.secure.errors import RefusedError
+from medimg.errors import InputError
+from medimg.untrusted.printable import printable
+
+# Times that a site is asked for an update in a round, when it comes back.
+_TRIES = 3
+_GLANCE = 0.2
+# Of the coordinator's options what is no site's affair; a seed of noise would take it off.
+_OWN = {"weights": "none", "dp_seed": None, "engine": "tff", "link": None, "superlink": None, "site": [], "worker": []}
+# What a site answers may quote its own words; so many characters of them are shown.
+_LONGEST = 500
+
+
+class SiteRefusedError(InputError):
+    """A site won't, and says why."""
+
+
+class SiteAwayError(RuntimeError):
+    """A site is not connected, or was started anew before it answered."""
+
+
+class SiteUnplannedError(RuntimeError):
+    """A site was started anew and has to be given the plan again."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a site is asked, and what it answered.
+
+    Attributes:
+        request, answer: SHA-256 of the messages as they travelled.
+        bytes_down, bytes_up: of them.
+        envelope: of the answer.
+    """
+
+    request: str
+    answer: str
+    bytes_down: int
+    bytes_up: int
+    envelope: Envelope
+
+
+class FlowerPool:
+    """The sites of a federation.
+
+    Args:
+        grid: of the link.
+        keys: of the coordinator.
+        parties: the sites, by name.
+        config: options of the training.
+        run: names it, the same when it is resumed.
+
+    Attributes:
+        clients: name -> what is known of it, by name; filled by `prepare`.
+        privacy: name -> what the site has settled for its patients; filled by `prepare` of a private training.
+        messages: name -> what the last round's messages to and from it were, for the audit log.
+
+    Raises:
+        InputError: a site is not there, refuses, or sites do not fit together.
+    """
+
+    def __init__(self, grid: Grid, keys: Keys, parties: list[Party], config: FederateConfig, run: str):
+        self._grid, self._keys, self._identity = grid, keys, keys.identity()
+        self._parties = {party.name: party for party in sorted(parties, key=lambda party: party.name)}
+        self._config, self._run = config, run
+        self._session, self._number = secrets.token_hex(16), 0
+        self._nodes: dict[str, Node] = {}
+        self._plan: dict[str, tuple[dict, dict]] = {}
+        self.clients: dict[str, ClientData] = {}
+        self.messages: dict[str, dict] = {}
+        self.privacy: dict[str, SitePlan] = {}
+        self._find()
+        self._descriptions = self._described(list(self._parties))
+        self._together = together(self._descriptions)
+
+    def describe(self) -> Description:
+        """What all serve together."""
+        return self._together
+
+    def ask(self, request: dict) -> dict[str, dict]:
+        """Every site's answer to a request for statistics (`federated.statistics`)."""
+        answers = self._all(protocol.STATISTICS, {name: {"request": request} for name in self._parties})
+        return {name: asked.envelope.fields["answer"] for name, asked in answers.items()}
+
+    def prepare(
+        self, plan: ClientPlan, strategy: Strategy, local: LocalTraining, task: str, start: str
+    ) -> list[ClientData]:
+        """Have every site write its records and be ready to train; what is known of them, by name.
+
+        Args:
+            plan: of the federation.
+            strategy: the algorithm.
+            local: what a client does in a round.
+            task: of the Dataset.
+            start: what it begins with (`medimg.training.start`).
+        """
+        roster = {name: party.identity.hex() for name, party in self._parties.items()}
+        # Weights travel with the plan: a site reads no file that the coordinator names.
+        training = {**plan.training, "weights": "none"}
+        fields = {
+            "plan": {**plan.to_dict(), "training": training},
+            "config": {**self._config.to_dict(), **_OWN},
+            "strategy": asdict(strategy),
+            "local": asdict(local),
+            "task": task,
+            "roster": roster,
+            "start": start,
+        }
+        self._plan = {name: (fields, {"initial": plan.model.get_weights()}) for name in self._parties}
+        told = self._all(protocol.PLAN, *self._plan_of(self._parties))
+        self.clients = {name: _client(name, asked.envelope.fields) for name, asked in told.items()}
+        self.privacy = {
+            name: plan_told(asked.envelope.fields["privacy"])
+            for name, asked in told.items()
+            if "privacy" in asked.envelope.fields
+        }
+        self._weights = {name: float(asked.envelope.fields["weight"]) for name, asked in told.items()}
+        return list(self.clients.values())
+
+    def start(self, shapes: list[tuple[int, ...]], log: AuditLog) -> None:
+        """Say what the clients send, and whose head they are told in every round.
+
+        Args:
+            shapes: of an update's vectors.
+            log: of the coordinator.
+        """
+        self._shapes, self._log = shapes, log
+
+    def events(self, number: int) -> dict:
+        """What the audit log's record of a round says of the sites: digests of the messages that held updates."""
+        return {"sites": self.messages}
+
+    @property
+    def sums(self) -> Sums | None:
+        """How updates that stay at their sites are summed; None: they arrive."""
+        if self._config.secure == "none":
+            return None
+        roster = {name: party.identity for name, party in self._parties.items()}
+        return Sums(self._shapes, roster, self._asking)
+
+    def updates(
+        self, state: State, names: list[str], number: int, work: dict[str, float]
+    ) -> tuple[dict[str, ClientUpdate], dict[str, str]]:
+        """As `Pool` says; under a secure sum the vectors stay at the sites, and updates come without."""
+        shared = {"weights": state.weights, "shared": state.shared}
+        fields = {name: {"round": number, "part": work.get(name, 1.0), "head": self._log.head.hash} for name in names}
+        arrays = {name: {**shared, **({"own": state.clients[name]} if name in state.clients else {})} for name in names}
+        found, lost, left = {}, {}, list(names)
+        self.messages = {}
+        for _ in range(_TRIES):
+            answers = self._ask(protocol.TRAIN, {name: fields[name] for name in left}, arrays)
+            for name, answer in answers.items():
+                lost.pop(name, None)
+                try:
+                    found[name] = self._update(name, _whole(answer))
+                except SiteUnplannedError:
+                    lost[name] = "was started anew"
+                except (InputError, SiteAwayError) as error:
+                    lost[name] = str(error)
+            # One that is back is given the plan again; one that is away was waited for already.
+            left = [name for name in lost if isinstance(answers[name], (SiteUnplannedError, SiteAwayError))]
+            left = [name for name in left if self._found_again(name) and self._planned_again(name)]
+            if not left:
+                break
+        if lost and self._config.when_lost == "wait":
+            name, why = next(iter(lost.items()))
+            raise InputError(f"site {name}: {why}; start it again and resume with --resume, or use --when-lost skip")
+        return {name: found[name] for name in names if name in found}, lost
+
+    def evaluate(self, weights_of: Callable[[str], list[np.ndarray]]) -> dict[str, dict]:
+        """Each site's metrics on its own test part, with its own words where it tells none.
+
+        Args:
+            weights_of: site -> weights of the whole model.
+        """
+        names = list(self._parties)
+        fields, arrays = {name: {} for name in names}, {name: {"weights": weights_of(name)} for name in names}
+        answers = self._ask(protocol.EVALUATE, fields, arrays)
+        return {
+            name: answer.envelope.fields if isinstance(answer, Asked) else {"why": str(answer)}
+            for name, answer in answers.items()
+        }
+
+    def finish(self) -> dict[str, dict]:
+        """Have the sites clear away what the training needed; what they say of it at the end."""
+        answers = self._ask(protocol.FINISH, {name: {} for name in self._parties}, {})
+        return {name: answer.envelope.fields for name, answer in answers.items() if isinstance(answer, Asked)}
+
+    def close(self) -> None:
+        """End the run at the link; the sites stay."""
+        self._grid.close()
+
+    def __enter__(self) -> "FlowerPool":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def _found_again(self, name: str) -> bool:
+        """Whether a site is connected, perhaps started anew."""
+        online = self._grid.online()
+        node = online.get(self._parties[name].node)
+        if node is None:
+            return False
+        self._nodes[name] = node
+        return True
+
+    def _find(self) -> None:
+        """Wait for all sites to be connected."""
+        end = time.monotonic() + self._config.site_patience
+        while True:
+            online = self._grid.online()
+            self._nodes = {n: online[party.node] for n, party in self._parties.items() if party.node in online}
+            missing = sorted(self._parties.keys() - self._nodes.keys())
+            if not missing:
+                return
+            if time.monotonic() > end:
+                raise InputError(
+                    f"--site {', '.join(missing)}: not connected to the link; is 'medimg federate site' running there "
+                    "with the key that the link knows?"
+                )
+            time.sleep(_GLANCE)
+
+    def _described(self, names: list[str]) -> dict[str, Description]:
+        private = self._config.is_private
+        fields = {"seed": self._config.seed, "private": private, "run": self._run}
+        answers = self._all(protocol.DESCRIBE, dict.fromkeys(names, fields))
+        try:
+            return {name: Description(**asked.envelope.fields) for name, asked in answers.items()}
+        except TypeError as error:
+            raise InputError(f"site {names[0]}: describes itself in another form; is its medimg this one?") from error
+
+    def _planned_again(self, name: str) -> bool:
+        """Give the plan to a site that was started anew; whether it took it.
+
+        Raises:
+            InputError: it has other data than before.
+        """
+        try:
+            now, before = self._described([name])[name], self._descriptions[name]
+        except SiteRefusedError:
+            return False
+        if now != before:
+            raise InputError(
+                f"site {name}: came back with other data; start anew with --overwrite, or restore its data"
+            )
+        self._all(protocol.PLAN, *self._plan_of([name]))
+        return True
+
+    def _plan_of(self, names: Iterable[str]) -> tuple[dict, dict]:
+        return {name: self._plan[name][0] for name in names}, {name: self._plan[name][1] for name in names}
+
+    def _update(self, name: str, asked: Asked) -> ClientUpdate:
+        told = asked.envelope
+        vectors = [np.asarray(array, np.float32) for array in told.arrays.get("vectors", [])]
+        shapes = [] if self._config.secure != "none" else [tuple(shape) for shape in self._shapes]
+        if [vector.shape for vector in vectors] != shapes:
+            raise WireError(f"site {name}: its update has other shapes than this model's")
+        measures = dict(told.fields["measures"])
+        known = [measures.pop(key) for key in ("examples", "loss", "accuracy", "seconds")]
+        self.messages[name] = {
+            "request": asked.request,
+            "answer": asked.answer,
+            **({"privacy": told.fields["privacy"]} if "privacy" in told.fields else {}),
+        }
+        # Of a private site, whose numbers are not told, None.
+        numbers = [float("nan") if value is None else float(value) for value in known[1:]]
+        measured = ClientRound(int(known[0] or 0), *numbers, asked.bytes_up, asked.bytes_down, measures)
+        return ClientUpdate(vectors, self._weights[name], list(told.arrays.get("own", [])), measured)
+
+    def _asking(self, number: int):
+        """An `federated.secure.network.Ask` of a round."""
+
+        def ask(stage: str, inbound: Mapping[str, bytes]):
+            fields = {name: {"round": number, "stage": stage} for name in inbound}
+            arrays = {name: {"content": [np.frombuffer(raw, np.uint8)]} for name, raw in inbound.items()}
+            for name, answer in self._ask(protocol.MASK, fields, arrays).items():
+                if isinstance(answer, Asked):
+                    yield name, answer.envelope.arrays["content"][0].tobytes()
+                elif isinstance(answer, (SiteRefusedError, WireError)):
+                    yield name, RefusedError(name, str(answer))
+
+        return ask
+
+    def _all(self, kind: str, fields: dict[str, dict], arrays: dict[str, dict] | None = None) -> dict[str, Asked]:
+        """Before the first round: all must answer."""
+        found: dict[str, Asked] = {}
+        for last in (False,) * (_TRIES - 1) + (True,):
+            answers = self._ask(kind, {name: of for name, of in fields.items() if name not in found}, arrays or {})
+            for name, answer in answers.items():
+                if isinstance(answer, Asked):
+                    found[name] = answer
+                elif last or not isinstance(answer, SiteAwayError):
+                    raise answer if isinstance(answer, InputError) else InputError(f"site {name}: {answer}")
+            if len(found) == len(fields):
+                break
+            self._find()
+        return {name: found[name] for name in fields}
+
+    def _ask(self, kind: str, fields: dict[str, dict], arrays: dict[str, dict]) -> dict[str, Asked | Exception]:
+        """Every site's answer, or why there is none."""
+        self._number += 1
+        sent, names = {}, {}
+        for name, of_site in fields.items():
+            request = Envelope(kind, self._keys.name, name, self._session, self._number, of_site, arrays.get(name, {}))
+            node = self._nodes[name]
+            sent[node], names[node] = sealed(request, self._identity), name
+        answers = self._grid.ask(sent, self._config.site_patience)
+        found: dict[str, Asked | Exception] = {}
+        for node, name in names.items():
+            if node not in answers:
+                found[name] = SiteAwayError("is away")
+                continue
+            try:
+                found[name] = self._opened(kind, name, sent[node], answers[node])
+            except (InputError, SiteUnplannedError) as error:
+                found[name] = error
+        return found
+
+    def _opened(self, kind: str, name: str, request: bytes, raw: bytes | None) -> Asked:
+        if raw is None:
+            raise WireError(f"site {name}: its answer is no message of medimg's")
+        answer = opened(raw, name, self._parties[name].identity, self._keys.name)
+        if (answer.session, answer.number, answer.kind) != (self._session, self._number, kind):
+            raise WireError(f"site {name}: its answer is to another request (a replay?)")
+        if protocol.REFUSED in answer.fields:
+            raise SiteRefusedError(f"site {name}: {printable(answer.fields[protocol.REFUSED], _LONGEST)}")
+        if answer.fields.get(protocol.UNPLANNED):
+            raise SiteUnplannedError(name)
+        digests = (hashlib.sha256(message).hexdigest() for message in (request, raw))
+        return Asked(*digests, len(request), len(raw), answer)
+
+
+def _whole(answer: Asked | Exception) -> Asked:
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _client(name: str, told: dict) -> ClientData:
+    return ClientData(name, "", int(told.get("examples") or 0), 0, str(told.get("key", "")))

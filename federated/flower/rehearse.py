@@ -1,0 +1,171 @@
+"""`medimg federate rehearse`: link, a process and a folder for each site, keys and TLS on this machine, a training.
+
+Nothing is simulated: the sites are processes with their own data that answer signed messages by Flower's link, as they
+would at hospitals. Keys and data of the rehearsal are thrown away; logs and policies stay in RUN/rehearsal.
+"""
+
+import glob
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from federated.clients.client import Client, pooled
+from federated.config import FederateConfig
+from federated.flower import certificates, child, keys
+from federated.flower.grid import control
+from federated.flower.keys import Party
+from federated.flower.link import Link, free_ports
+from federated.flower.link_folder import COORDINATOR, LinkFolder
+from federated.partition import partition
+from medimg import atomic
+from medimg.data.dataset import Dataset
+from medimg.errors import InputError
+from medimg.untrusted.printable import printable
+
+FOLDER = "rehearsal"
+_PAUSE = 0.2  # seconds between two looks for who is connected
+_KEPT = ("audit.jsonl", "audit.jsonl.head", "policy.yaml", "site.log")
+
+
+@contextmanager
+def rehearsal(data: Path, config: FederateConfig, kept: Path) -> Iterator[tuple[Path, FederateConfig]]:
+    """Sites that run as long as the context lasts.
+
+    Args:
+        data: a Dataset with sites.
+        config: options of the training.
+        kept: folder that logs and policies are copied to at the end.
+
+    Yields:
+        The coordinator's own Dataset, of held-out rows alone, and the options that reach the sites.
+
+    Raises:
+        InputError: the Dataset has no sites, or a process did not start: its log is named.
+    """
+    dataset = Dataset.load(data, joins_copies=not config.is_private)
+    clients = partition(dataset, config)
+    with tempfile.TemporaryDirectory(prefix="medimg-rehearsal-") as folder, ExitStack() as stack:
+        root = Path(folder)
+        stack.callback(_keep, root, kept, [client.name for client in clients])
+        port = free_ports()
+        place = LinkFolder.make(root / "link", port)
+        made = {client.name: _prepared(client, number, root, place) for number, client in enumerate(clients)}
+        for _, party in made.values():
+            place.add(party)
+        link = stack.enter_context(Link(root / "link", port))
+        link.register(place.parties())
+        running = {}
+        for name, (of_site, _) in made.items():
+            _policy(of_site, config, root)
+            running[name] = _started(of_site, name, link, stack)
+        _wait(running, place)
+        held_out = replace(dataset, root=root / "coordinator", manifest=_held_out(dataset, clients))
+        _copy(dataset, held_out)
+        yield held_out.root, replace(config, engine="flower", link=str(place.root))
+
+
+def _prepared(client: Client, number: int, root: Path, place: LinkFolder) -> tuple[Path, Party]:
+    """A site's folder: its rows and its key."""
+    keys.checked_name(client.name)
+    folder = root / f"site-{number}"
+    _copy(client.dataset, replace(client.dataset, root=folder / "data"))
+    secret = keys.make(client.name, folder)
+    public = Party.read(secret.with_suffix(keys.PUBLIC))
+    shutil.copy(secret.with_suffix(keys.PUBLIC), place.root.parent / f"{number}{keys.PUBLIC}")
+    return folder, public
+
+
+def _policy(folder: Path, config: FederateConfig, root: Path) -> None:
+    """What a cautious site would allow of this training."""
+    policy = {
+        "coordinators": [f"../link/{COORDINATOR}{keys.PUBLIC}"],
+        "sites": [f"../{path.name}" for path in sorted(root.glob(f"*{keys.PUBLIC}"))],
+        "models": [config.model],
+        "strategies": [config.strategy],
+        "max_rounds": config.rounds,
+        "max_runs": 1,
+        "secure": "optional" if config.secure == "none" else "required",
+    }
+    if config.dp == "patient":
+        limits = {"epsilon": config.dp_epsilon, "delta": config.dp_delta}
+        policy["dp"] = {"unit": "patient", **{name: value for name, value in limits.items() if value is not None}}
+    atomic.write_text(folder / "policy.yaml", yaml.safe_dump(policy, sort_keys=False))
+
+
+def _started(folder: Path, name: str, link: Link, stack: ExitStack) -> subprocess.Popen:
+    words = [
+        *("-m", "cli", "federate", "site", "--data", folder / "data", "--policy", folder / "policy.yaml"),
+        *("--key", folder / f"{name}{keys.SECRET}", "--superlink", link.address),
+        *("--root-certificate", link.certificate, "--folder", folder),
+    ]
+    process = child.start(words, folder / "site.log", {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"})
+    stack.callback(child.stop, process)
+    return process
+
+
+def _wait(running: dict[str, subprocess.Popen], place: LinkFolder) -> None:
+    """Until all sites are connected."""
+    keys_of = {party.node: party.name for party in place.parties()}
+    with control(place.superlink, place.root / certificates.AUTHORITY) as told:
+        while missing := running.keys() - {keys_of.get(key) for key in told.online()}:
+            ended = [name for name in missing if running[name].poll() is not None]
+            if ended:
+                raise InputError(f"site {ended[0]}: its process ended ({_last_line(place.root.parent, ended[0])})")
+            time.sleep(_PAUSE)
+
+
+def _last_line(root: Path, name: str) -> str:
+    log = next(path.parent / "site.log" for path in root.glob(f"site-*/{glob.escape(name)}{keys.SECRET}"))
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return printable(lines[-1]) if lines else "it said nothing"
+
+
+def _held_out(dataset: Dataset, clients: list[Client]):
+    rows = pooled(dataset, clients).manifest
+    return rows[rows["split"].isin(["val", "test"])]
+
+
+def _copy(source: Dataset, made: Dataset) -> None:
+    """A Dataset of its own folder, with the files of its rows alone."""
+    if not source.is_table:
+        for name in made.manifest["image"]:
+            target = made.root / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(source.root / name, target)
+            except OSError:
+                # Another disk, or one that knows no links.
+                shutil.copyfile(source.root / name, target)
+    made.save()
+
+
+def _keep(root: Path, kept: Path, names: list[str]) -> None:
+    """Logs and policies of the sites, and the link's log."""
+    if not kept.parent.is_dir():
+        return
+    for number, name in enumerate(names):
+        for file in _KEPT:
+            path = root / f"site-{number}" / file
+            if path.is_file():
+                target = kept / name / file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
+    log = root / "link" / "link.log"
+    if log.is_file():
+        shutil.copyfile(log, kept / "link.log")
+
+
+def log_of(kept: Path, name: str) -> Path:
+    """A site's own audit log of a rehearsal."""
+    path = kept / name / "audit.jsonl"
+    if not path.is_file():
+        raise InputError(f"{path}: no log of site {name}")
+    return path

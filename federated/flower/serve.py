@@ -1,0 +1,124 @@
+"""`medimg federate site`: one hospital's process, which asks the link for messages and answers its coordinators."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from federated.flower import keys
+from federated.flower.envelope import WireError, peeked
+from federated.flower.fleet import Fleet, LinkLostError, connected
+from federated.flower.policy import Policy
+from federated.flower.site import Site
+from medimg.data.dataset import Dataset
+from medimg.errors import InputError
+from medimg.untrusted.printable import printable
+
+_BUSY, _IDLE = 0.05, 0.5  # seconds between two looks for messages: while a training goes on, and else
+_QUIET = 30.0  # seconds without a message after which no training goes on
+_LONGEST_LINE = 2000  # characters
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def serve(
+    data: Path,
+    policy: Path,
+    key: Path,
+    superlink: str,
+    certificate: Path,
+    folder: Path,
+    log: Callable[[str], None],
+    patience: float = 60.0,
+) -> None:
+    """Answer until SIGINT, SIGTERM or SIGHUP.
+
+    Args:
+        data: the site's prepared Dataset.
+        policy: policy.yaml.
+        key: secret file; its name is the site's.
+        superlink: HOST:PORT of the link.
+        certificate: PEM file of the link's authority.
+        folder: the site's own, for records, log and what it has answered.
+        log: takes a line of text for every message.
+        patience: seconds for which the link is tried at first; later as long as it takes.
+
+    Raises:
+        InputError: data, policy or key that can't be used, or a link that refuses this site.
+    """
+    dataset = Dataset.load(data)
+    secret, allowed = keys.load(key), Policy.read(policy)
+
+    def say(line: str) -> None:
+        stamp = datetime.now().astimezone().isoformat(timespec="seconds")
+        log(f"{stamp} {printable(line, _LONGEST_LINE)}")
+
+    site = Site(dataset, secret, allowed, folder, say)
+    try:
+        with interruptible():
+            say(f"{secret.name}: {data}, policy {policy}")
+            while True:
+                try:
+                    with connected(superlink, certificate, secret.node, patience) as fleet:
+                        say(f"connected to {superlink}")
+                        patience = float("inf")
+                        _answer_for_ever(site, fleet, say)
+                except LinkLostError as error:
+                    if patience != float("inf"):
+                        raise InputError(str(error)) from error
+                    say(f"link lost ({error}); trying again")
+                    time.sleep(_IDLE)
+    finally:
+        site.close()
+
+
+def _answer_for_ever(site: Site, fleet: Fleet, say: Callable[[str], None]) -> None:
+    last = 0.0
+    while True:
+        found = list(iter(fleet.receive, None))
+        for message, raw in _due(found):
+            last = time.monotonic()
+            try:
+                answer = site.answer(raw)
+            except WireError as error:
+                # Whoever it was is told nothing, not even that there is somebody.
+                say(f"not answered: {error}")
+                continue
+            fleet.answer(message, answer)
+        time.sleep(_BUSY if time.monotonic() - last < _QUIET else _IDLE)
+
+
+def _due(found: list[tuple]) -> list[tuple]:
+    """Without messages that their coordinator has given up: it asks a site one thing at a time."""
+    latest: dict[str, tuple] = {}
+    others = []
+    for message, raw in found:
+        session = peeked(raw)
+        if session is None:
+            others.append((message, raw))
+        else:
+            latest[session] = (message, raw)
+    return [*others, *latest.values()]
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let every signal that ends a process run through the clean-up, as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
+    try:
+        yield
+    except KeyboardInterrupt:
+        # While starting: nothing to tell.
+        return
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
