@@ -39,11 +39,12 @@ class MeanTeacher(learner.Learner):
     def train_step(self, data):
         """One step: the student sees the strong views of the unlabelled images, the teacher the weak ones."""
         (labelled, weak, strong), y, weight = tf.keras.utils.unpack_x_y_sample_weight(data)
-        sizes = [tf.shape(part)[0] for part in (labelled, strong)]
+        # The weak ones go along for BatchNorm alone: its averages would be of strong views, which nobody predicts.
+        sizes = [tf.shape(part)[0] for part in (labelled, weak, strong)]
         chances = tf.nn.sigmoid if self.multilabel else tf.nn.softmax
         goal = tf.stop_gradient(chances(self.state.model(weak, training=False)))
         with tf.GradientTape() as tape:
-            of_labelled, of_strong = tf.split(self(tf.concat([labelled, strong], 0), training=True), sizes)
+            of_labelled, _, of_strong = tf.split(self(tf.concat([labelled, weak, strong], 0), training=True), sizes)
             loss = self.compute_loss(y=y, y_pred=of_labelled, sample_weight=weight)
             loss += self._weight() * tf.reduce_mean((chances(of_strong) - goal) ** 2)
         self.descend(tape, loss)
