@@ -1,7 +1,7 @@
 """A round between processes of three sites over Flower's link against the same round in one process.
 
-Both are `medimg federate` on the same phantom images with the same options; the difference is what transport, signatures,
-masks and separate processes cost, as a user has it: the coordinator's own work is in both.
+Both are `medimg federate` on the same phantom images with the same options; the difference is what transport,
+signatures, masks and separate processes cost, as a user has it: the coordinator's own work is in both.
 """
 
 import statistics
@@ -21,7 +21,9 @@ def data_of(folder: Path) -> Path:
     from medimg.config import PhantomConfig, PrepareConfig
     from medimg.preparation.prepare import prepare
 
-    return prepare("phantom", None, folder, PrepareConfig(image_size=SIZE), PhantomConfig(patients=90, sites=SITES)).root
+    return prepare(
+        "phantom", None, folder, PrepareConfig(image_size=SIZE), PhantomConfig(patients=90, sites=SITES)
+    ).root
 
 
 def rounds(data: Path, out: Path, config) -> tuple[list[float], float, int]:
