@@ -54,7 +54,8 @@ class Link:
             raise
 
     def _started(self) -> subprocess.Popen:
-        database = self.folder / "state.db" if self._durable else ":flwr-in-memory-state:"
+        # In memory by the name that Flower has for it; any other is a file.
+        database = self.folder / "state.db" if self._durable else ":flwr-in-memory:"
         words = [
             *("-m", "federated.flower.superlink", "--isolation", "process", "--enable-supernode-auth"),
             *("--fleet-api-address", f"{self.bind}:{self.port}"),

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from medimg.data.dataset import SEPARATOR, Dataset
-from medimg.data.schema import Feature
+from medimg.data.schema import ROLES, Feature
 from medimg.errors import InputError
 from medimg.untrusted.printable import printable
 
@@ -55,21 +55,18 @@ def agreed(dataset: Dataset, schema: Schema) -> Dataset:
     """A site's own table in the federation's form: its columns, types and classes.
 
     A column that the site does not have counts as not known in all of its rows; one that the federation does not have
-    is left alone. One from which the site does not learn (its patients' names, for one) is no column of a federation.
+    is left alone. One that the site has, but does not learn from (a hospital's number, for one), counts as not there.
 
     Raises:
         InputError: not a table, none of the columns, or a label that is no class of the federation.
     """
     if not dataset.is_table:
         raise InputError(f"{dataset.root}: holds images; this federation learns from tables")
-    held, own = set(dataset.manifest.columns), {feature.name: feature.type for feature in dataset.inputs}
+    own = {feature.name for feature in dataset.inputs}
     for feature in schema.features:
-        if feature.name in held and own.get(feature.name) != feature.type:
-            raise InputError(
-                f"{dataset.root}/dataset.yaml: column '{feature.name}' is not learnt from as {feature.type} here; "
-                "mend it, or federate without this column"
-            )
-    absent = [feature for feature in schema.features if feature.name not in held]
+        if feature.name in ROLES:
+            raise InputError(f"{dataset.root}: '{feature.name}' says what a row is, and nothing learns from it")
+    absent = [feature for feature in schema.features if feature.name not in own]
     if len(absent) == len(schema.features):
         raise InputError(
             f"{dataset.root}/manifest.csv: none of the federation's columns is there "
@@ -79,7 +76,7 @@ def agreed(dataset: Dataset, schema: Schema) -> Dataset:
     empty = pd.DataFrame({f.name: np.nan if f.is_number else "" for f in absent}, index=dataset.manifest.index)
     return replace(
         dataset,
-        manifest=pd.concat([dataset.manifest, empty], axis=1) if absent else dataset.manifest,
+        manifest=pd.concat([dataset.manifest.drop(columns=empty.columns, errors="ignore"), empty], axis=1),
         features=schema.features,
         task=schema.task,
         classes=schema.classes,

@@ -93,14 +93,8 @@ def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, i
                 f"(--tolerance {config.tolerance:g}) on {len(rows)} {dataset.unit}s"
             )
         write_warmup(temporary, out.name, warmup_requests(description, config.samples))
-<<<<<<< HEAD
-        asked = {"tolerance": config.tolerance, "requests": checks(served, description)}
-        asked |= {"dicom": description["dicom"]} if "dicom" in description else {}
-        atomic.write_json(temporary / CHECKS, asked)
-=======
         content = {"tolerance": config.tolerance, "requests": checks(served, description)}
         content |= {"dicom": description["dicom"]} if "dicom" in description else {}
->>>>>>> s6-b15
         if dataset.is_table or "metadata" in description:
             _write_columns(temporary, description, private)
             content["missing"] = MISSING

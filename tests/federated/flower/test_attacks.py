@@ -152,7 +152,7 @@ class Attacker:
 
 def test_names_of_patients_are_no_column(sites):
     attacker = sites()
-    for name, kind in (("patient", "categorical"), ("mrn", "categorical"), ("row", "ordinal"), ("age", "categorical")):
+    for name, kind in (("patient", "categorical"), ("mrn", "categorical"), ("row", "ordinal"), ("site", "date")):
         attacker.describe(run=name)
         schema = {"features": [[name, kind, []]], "task": "binary", "classes": ["healthy", "disease"], "negative": ""}
         answer = attacker.ask(
@@ -160,6 +160,16 @@ def test_names_of_patients_are_no_column(sites):
         )
         assert "can't be answered" in answer.fields[protocol.REFUSED]
         assert not any(f"{mark}{i}" in json.dumps(answer.fields) for mark in "pmr" for i in range(20))
+
+
+def test_a_column_that_a_site_does_not_learn_from_is_not_there(data):
+    from federated.statistics import Schema, answer
+
+    schema = Schema.of(data).to_dict()
+    schema["features"].append(["mrn", "categorical", []])
+    told = answer(data, {"kind": "summaries", "schema": schema, "columns": ["mrn", "stage"]})["columns"]
+    assert told[0] == {"counts": {}}
+    assert sum(told[1]["counts"].values()) > 0
 
 
 def test_preprocessing_reads_no_foreign_column(sites):
