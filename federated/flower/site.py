@@ -55,7 +55,7 @@ class Training:
         weight: of its update.
         own: its state of the strategy, after the round of that number.
         privacy: its own account; None: it is not private.
-        held: number of the round, digest of what it started from, the update that stays here, flat.
+        held: number of the round, the update that stays here, flat, and the digest of what it started from.
         masking: its part in the secure sum of that round.
     """
 
@@ -69,7 +69,7 @@ class Training:
     weight: float
     own: dict[int, list[np.ndarray]]
     privacy: PatientPrivacy | None = None
-    held: tuple[int, str, np.ndarray] | None = None
+    held: tuple[int, np.ndarray, str] | None = None
     masking: MaskingClient | None = None
 
 
@@ -305,7 +305,7 @@ class Site:
             return answer, {"vectors": update.vectors, "own": update.own}
         start = protocol.start_digest(training.digest, message)
         flat = np.concatenate([np.ravel(vector) for vector in update.vectors]).astype(np.float32)
-        training.held = number, start, flat
+        training.held = number, flat, start
         training.masking = None
         return answer, {}
 
@@ -316,13 +316,13 @@ class Site:
         content = message.arrays["content"][0].tobytes()
         if stage == "advertise":
             masking = MaskingClient(training.identity, training.roster, content)
-            self._policy.check_terms(masking.terms, number, training.held[1])
+            self._policy.check_terms(masking.terms, number, training.held[2])
             training.masking = masking
             made = training.masking.advertise()
         elif training.masking is None or stage not in ("share", "mask", "confirm", "reveal"):
             raise PolicyError(f"'{printable(stage, 30)}' of a secure sum that was not begun")
         elif stage == "mask":
-            made = training.masking.mask(content, training.held[2], training.weight)
+            made = training.masking.mask(content, training.held[1], training.weight)
         else:
             made = getattr(training.masking, stage)(content)
         if stage == "reveal":

@@ -62,7 +62,7 @@ def agreed(dataset: Dataset, schema: Schema) -> Dataset:
     """
     if not dataset.is_table:
         raise InputError(f"{dataset.root}: holds images; this federation learns from tables")
-    own = {feature.name for feature in dataset.inputs}
+    own = {feature.name for feature in dataset.inputs} & set(dataset.manifest.columns)
     for feature in schema.features:
         if feature.name in ROLES:
             raise InputError(f"{dataset.root}: '{feature.name}' says what a row is, and nothing learns from it")
