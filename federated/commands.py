@@ -115,12 +115,12 @@ def link(out, port, bind, host, site):
     from federated.flower.keys import Party
     from federated.flower.link import Link
     from federated.flower.link_folder import LinkFolder
-    from federated.remote.serve import interruptible
+    from federated.flower.serve import interruptible
 
     folder = LinkFolder.make(Path(out), port)
     for path in site:
         folder.add(Party.read(Path(path)))
-    with interruptible(), Link(folder.root, port, bind, host, durable=True) as running:
+    with interruptible(), Link(folder.root, port, bind, host) as running:
         parties = folder.parties()
         running.register(parties)
         say(f"link at {bind}:{port} for {', '.join(party.name for party in parties)}", err=True)

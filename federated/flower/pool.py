@@ -3,7 +3,8 @@
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -95,6 +96,7 @@ class FlowerPool:
         self.clients: dict[str, ClientData] = {}
         self.messages: dict[str, dict] = {}
         self.privacy: dict[str, SitePlan] = {}
+        self._weights: dict[str, float] = {}
         self._find()
         self._descriptions = self._described(list(self._parties))
         self._together = together(self._descriptions)
@@ -134,13 +136,15 @@ class FlowerPool:
         }
         self._plan = {name: (fields, {"initial": plan.model.get_weights()}) for name in self._parties}
         told = self._all(protocol.PLAN, *self._plan_of(self._parties))
-        self.clients = {name: _client(name, asked.envelope.fields) for name, asked in told.items()}
-        self.privacy = {
-            name: plan_told(asked.envelope.fields["privacy"])
-            for name, asked in told.items()
-            if "privacy" in asked.envelope.fields
-        }
-        self._weights = {name: float(asked.envelope.fields["weight"]) for name, asked in told.items()}
+        for name, asked in told.items():
+            with _in_form(name):
+                fields = asked.envelope.fields
+                self.clients[name] = _client(name, fields)
+                if "privacy" in fields:
+                    self.privacy[name] = plan_told(fields["privacy"])
+                self._weights[name] = float(fields["weight"])
+                if not 0 < self._weights[name] < float("inf"):
+                    raise ValueError("weight")
         return list(self.clients.values())
 
     def start(self, shapes: list[tuple[int, ...]], log: AuditLog) -> None:
@@ -178,7 +182,8 @@ class FlowerPool:
             for name, answer in answers.items():
                 lost.pop(name, None)
                 try:
-                    found[name] = self._update(name, _whole(answer))
+                    with _in_form(name):
+                        found[name] = self._update(name, _whole(answer))
                 except SiteUnplannedError:
                     lost[name] = "was started anew"
                 except (InputError, SiteAwayError) as error:
@@ -302,7 +307,9 @@ class FlowerPool:
             arrays = {name: {"content": [np.frombuffer(raw, np.uint8)]} for name, raw in inbound.items()}
             for name, answer in self._ask(protocol.MASK, fields, arrays).items():
                 if isinstance(answer, Asked):
-                    yield name, answer.envelope.arrays["content"][0].tobytes()
+                    # What it is if there is none, the sum's server says.
+                    content = answer.envelope.arrays.get("content") or [np.zeros(0, np.uint8)]
+                    yield name, content[0].tobytes()
                 elif isinstance(answer, (SiteRefusedError, WireError)):
                     yield name, RefusedError(name, str(answer))
 
@@ -344,8 +351,8 @@ class FlowerPool:
         return found
 
     def _opened(self, kind: str, name: str, request: bytes, raw: bytes | None) -> Asked:
-        if raw is None:
-            raise WireError(f"site {name}: its answer is no message of medimg's")
+        if not raw:
+            raise WireError(f"site {name}: does not answer this coordinator; its own log says why")
         answer = opened(raw, name, self._parties[name].identity, self._keys.name)
         if (answer.session, answer.number, answer.kind) != (self._session, self._number, kind):
             raise WireError(f"site {name}: its answer is to another request (a replay?)")
@@ -355,6 +362,17 @@ class FlowerPool:
             raise SiteUnplannedError(name)
         digests = (hashlib.sha256(message).hexdigest() for message in (request, raw))
         return Asked(*digests, len(request), len(raw), answer)
+
+
+@contextmanager
+def _in_form(name: str) -> Iterator[None]:
+    """A site may answer anything."""
+    try:
+        yield
+    except (InputError, SiteAwayError, SiteUnplannedError):
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise WireError(f"site {name}: answers in another form; is its medimg this one?") from error
 
 
 def _whole(answer: Asked | Exception) -> Asked:

@@ -175,11 +175,13 @@ class Site:
 
         fields = message.fields
         self._session, self._seed, self._run = message.session, int(fields["seed"]), str(fields["run"])
-        self._training = None
+        self._training, self._private = None, bool(fields["private"])
+        # Whom a row is joined with depends on other patients' rows.
+        self._dataset = Dataset.load(self._dataset.root, joins_copies=not self._private)
         self._client = client_of(self._dataset, self._keys.name, self._seed)
         self._patients = int(self._client.rows("train", labelled=True)["patient"].nunique())
         self._policy.check_patients(self._patients)
-        return describe(self._dataset, self._client, self._keys.name, bool(fields["private"]))
+        return describe(self._dataset, self._client, self._keys.name, self._private)
 
     def _plan(self, message: Envelope) -> dict:
         from federated.clients.examples import prepare
@@ -187,6 +189,8 @@ class Site:
         fields = message.fields
         config = FederateConfig.from_dict(fields["config"])
         self._policy.check_plan(config, self._run, fields["roster"], self._folder)
+        if config.is_private != self._private:
+            raise WireError("its plan is private and its question was not, or the reverse")
         plan = ClientPlan.from_dict(fields["plan"])
         if plan.config.weights != "none":
             raise InputError("--weights: a plan brings its weights along; this site reads no file that is named to it")
