@@ -120,8 +120,8 @@ def link(out, port, bind, host, site):
     folder = LinkFolder.make(Path(out), port)
     for path in site:
         folder.add(Party.read(Path(path)))
+    parties = folder.parties()
     with interruptible(), Link(folder.root, port, bind, host) as running:
-        parties = folder.parties()
         running.register(parties)
         say(f"link at {bind}:{port} for {', '.join(party.name for party in parties)}", err=True)
         say(f"sites need {running.certificate} and {folder.root}/coordinator.pub", err=True)

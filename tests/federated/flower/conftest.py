@@ -24,7 +24,7 @@ PRIVATE = replace(MASKED, rounds=2, dp="patient", dp_epsilon=6.0, dp_delta=1e-2)
 MARKED = {"row": "MARK-ROW-5d1c", "patient": "MARK-PATIENT-77ae", "mrn": "MARK-MRN-0b2f", "age": 61.283746501}
 
 
-class Away(Exception):
+class AwayError(Exception):
     """On the wire: the site is gone, with the request."""
 
 
@@ -71,7 +71,7 @@ class Loopback:
                 continue
             try:
                 answer = self.wire(name, header(raw), lambda name=name, raw=raw: self.deliver(name, raw))
-            except Away:
+            except AwayError:
                 continue
             self.carried.append((name, raw, answer))
             answers[node] = answer

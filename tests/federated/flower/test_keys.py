@@ -132,5 +132,5 @@ def test_foreign_public_files_are_refused(tmp_path, change, told):
 
 def test_files_that_are_not_there_are_named(tmp_path):
     for read in (keys.load, Party.read):
-        with pytest.raises(InputError, match="nowhere.*can't be read"):
+        with pytest.raises(InputError, match=r"nowhere.*can't be read"):
             read(tmp_path / "nowhere")

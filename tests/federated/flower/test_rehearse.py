@@ -81,7 +81,7 @@ def rehearsed(table, sparing, execution, tmp_path_factory):
                 bundled.setattr(grid, "_bundle", lambda: hostile(found.marker))
                 shipped = grid.Grid(place.superlink, certificate)
             nodes = list(shipped.online().values())
-            found.answers = shipped.ask({node: b"\x10\0\0\0whatever it is, no message" for node in nodes}, 20.0)
+            found.answers = shipped.ask(dict.fromkeys(nodes, b"\x10\x00\x00\x00whatever it is, no message"), 20.0)
             found.nodes = nodes
             shipped.close()
             found.alive = [process.poll() is None for process in found.processes]
