@@ -185,28 +185,36 @@ class Grid:
             InputError: the link is lost.
         """
         with self._lost():
-            sent = self._grid.push_messages([Message(record(raw), node.number, KIND) for node, raw in requests.items()])
-            waiting = {name: node for name, node in zip(sent, requests, strict=True) if name}
-            answers, away, looked = {}, {}, time.monotonic()
-            while waiting:
+            answers, away, left, looked = {}, {}, set(requests), time.monotonic()
+            waiting = self._pushed(requests)
+            while left:
                 for message in self._grid.pull_messages(list(waiting)):
                     node = waiting.pop(message.metadata.reply_to_message_id, None)
-                    # An error is Flower's own: the node went away with the request.
-                    if node is not None and not message.has_error():
+                    if node in left and not message.has_error():
                         answers[node] = content_of(message)
+                        left.remove(node)
                 now = time.monotonic()
-                if waiting and now - looked > _GLANCE:
+                if left and now - looked > _GLANCE:
                     looked, there = now, set(self.online().values())
                     known = {node.number for node in there}
-                    for name, node in list(waiting.items()):
+                    for node in list(left):
                         away.setdefault(node, now)
                         if node in there:
                             del away[node]
                         elif node.number in known or now - away[node] > patience:
-                            del waiting[name]
-                if waiting:
+                            left.remove(node)
+                    # An error is Flower's own: a busy node's sign of life was late, and the request is gone.
+                    gone = (left & there) - set(waiting.values())
+                    waiting |= self._pushed({node: requests[node] for node in gone})
+                if left:
                     time.sleep(_PAUSE)
         return answers
+
+    def _pushed(self, requests: Mapping[Node, bytes]) -> dict[str, Node]:
+        """Name of each message -> its node."""
+        messages = [Message(record(raw), node.number, KIND) for node, raw in requests.items()]
+        sent = self._grid.push_messages(messages) if messages else []
+        return {name: node for name, node in zip(sent, requests, strict=True) if name}
 
     @contextmanager
     def _lost(self) -> Iterator[None]:
