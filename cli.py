@@ -11,7 +11,7 @@ import click
 
 from explain.commands import explain, explain_run, map_saver
 from explain.config import ExplainConfig
-from federated.commands import federate
+from federated.commands import dossier, federate
 from federated.commands import studies as studies_of_federation
 from medimg import __version__
 from medimg.commands import printing
@@ -104,7 +104,7 @@ def demo_training(seed: int) -> TrainConfig:
 
 for _command in (data, models, train, evaluate, validate, compare, export, audit, study, doctor):
     medimg.add_command(_command)
-for _command in (federate, synthesize, judge, explain):
+for _command in (federate, dossier, synthesize, judge, explain):
     medimg.add_command(_command)
 for _command in studies_of_federation():
     study.add_command(_command)

@@ -218,6 +218,19 @@ def verify(run_folder, head, witness, public_key, site_log):
     sys.exit(0 if found.ok else 1)
 
 
+@click.command()
+@click.argument("run_folder", metavar="RUN")
+@out_option("the dossier")
+@click.option("--key", type=click.Path(), help="coordinator.key of the link's folder, to sign it.")
+@click.option("--site-log", multiple=True, type=click.Path(), help="A site's own audit.jsonl; may be repeated.")
+def dossier(run_folder, out, key, site_log):
+    """One folder for a data-access committee: what left which site, privacy, results, the log, digests, signed."""
+    from federated.report.dossier import dossier
+
+    made = dossier(Path(run_folder), Path(out), Path(key) if key else None, [Path(log) for log in site_log])
+    click.echo(f"dossier: {made}")
+
+
 def studies() -> list[click.Command]:
     """A command of `medimg study` for each study of federation."""
     return [_study(name, question) for name, question in STUDIES.items()]

@@ -45,7 +45,9 @@ class PartitionOptions(Config):
     min_size: int = option(10, "Fewest training images, or rows, of a client.", minimum=1, only="--partition dirichlet")
     shards: int = option(2, "One-class shards of each client.", minimum=1, only="--partition shards")
     client_fraction: float = option(1.0, "Fraction of the clients that is asked in a round.", above=0.0, maximum=1.0)
-    client_dropout: float = option(0.0, "Simulation: chance that an asked client's update never arrives.", minimum=0.0)
+    client_dropout: float = option(
+        0.0, "Simulation: chance that an asked client's update never arrives.", minimum=0.0, maximum=1.0
+    )
     stragglers: float = option(0.0, "Simulation: chance that an asked client is slow.", minimum=0.0, maximum=1.0)
     straggler_pace: float = option(
         0.5,

@@ -90,7 +90,10 @@ def federate(
             lineage = job.lineage()
             # Built before the folder is made: a wrong option leaves nothing behind.
             _check_model(job, plan)
-            run = Run.create(out, data, "federate", config.to_dict(), overwrite)
+            # Of a private Run, and of clients at their sites, nothing is compared.
+            compared = not (config.is_private or sites)
+            acting = [name for name in config.acting(of_data(dataset.is_table)) if name != "comparison" or compared]
+            run = Run.create(out, data, "federate", config.to_dict(), overwrite, acting=acting)
             known = environment(job.pooled, config.seed)
             if config.is_private:
                 # By a hash of the manifest a guess at its rows could be checked; it goes with the checkpoints.

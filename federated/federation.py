@@ -106,7 +106,7 @@ class Federation:
     def _prepared(self) -> list[ClientData]:
         """The clients at their sites, ready to train."""
         strategy = self.job.strategy(clients=len(self.sites.describe().clients))
-        return self.sites.prepare(self.plan, strategy, self.job.local, self.job.dataset.task, self.start)
+        return self.sites.prepare(self.plan, strategy.by_examples, self.start)
 
     def _tidy(self, outcome: Outcome) -> None:
         """Clients' rows and answers go; the state stays where more rounds may follow (`--resume --rounds`)."""

@@ -212,14 +212,7 @@ class Job:
     @property
     def local(self) -> LocalTraining:
         """What a client does in a round."""
-        config = self.config
-        return LocalTraining(
-            epochs=config.local_epochs,
-            steps=config.local_steps,
-            batch_size=config.batch_size,
-            optimizer=config.optimizer_of_clients,
-            learning_rate=config.client_learning_rate,
-        )
+        return LocalTraining.of(self.config)
 
     def strategy(self, **given) -> Strategy:
         """The algorithm.
@@ -227,20 +220,7 @@ class Job:
         Args:
             **given: `clients`; with client-level privacy `aggregation`, `noise_multiplier` and `clip`.
         """
-        config = self.config
-        inside = {"robust-clip", "compress"}
-        own = {
-            "aggregation": config.aggregation if config.aggregation in inside else "mean",
-            "clients": len(self.clients),
-        }
-        return Strategy(
-            name=config.strategy,
-            server_learning_rate=config.server_learning_rate,
-            proximal=config.proximal if config.strategy == "fedprox" else 0.0,
-            # The exact number of a site's examples is no weight where patients are protected.
-            weighting="equal" if config.dp == "patient" else config.weighting,
-            **{**own, **given},
-        )
+        return Strategy.of(self.config, **{"clients": len(self.clients), **given})
 
 
 def _require_measured(dataset: Dataset) -> None:

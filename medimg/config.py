@@ -99,6 +99,14 @@ class PhantomConfig(Config):
     seed: int = option(0, "Seed of everything drawn.", minimum=0, maximum=LARGEST_SEED)
 
 
+@dataclass(frozen=True)
+class LedgerConfig(Config):
+    """Options of `medimg data ledger`."""
+
+    delta: float = option(1e-5, "Delta of epsilon.", above=0.0, maximum=0.999999)
+    abandon: str | None = option(None, "Id of a Run that never goes on: release its rest.", metavar="ID")
+
+
 # In a Run of `--metadata`, the folder of the same training of pixels alone.
 PIXELS_ALONE = "pixels"
 CALIBRATIONS = ("none", "temperature", "platt", "isotonic")
@@ -271,6 +279,7 @@ class ValidateConfig(Config):
         {},
         "Which class of the model a class of DATA2 is; may be repeated (default: the same name).",
         metavar="THEIRS=OURS",
+        only="binary tasks or multiclass tasks",
     )
     bootstrap: int = option(1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=2)
     batch_size: int = option(32, "Images in a step.", minimum=1)

@@ -124,6 +124,16 @@ def content(folder: Path) -> list[Path]:
     return [item for item in sorted(folder.iterdir()) if item.name != FILE] if folder.is_dir() else []
 
 
+def require_other(out: Path) -> None:
+    """Refuse a Run or a Dataset as the folder of a result, whose files would come among its own.
+
+    Raises:
+        InputError: it is one.
+    """
+    if any((Path(out) / name).is_file() for name in ("config.yaml", "dataset.yaml")):
+        raise InputError(f"--out {out}: is a Run or a Dataset; give another folder")
+
+
 def empty(folder: Path, last: Iterable[str], keep: Iterable[str] = ()) -> None:
     """Remove what lies in a locked folder, unless another process writes in a folder of it.
 

@@ -320,7 +320,7 @@ class DicomOptions(Config):
     salt: str | None = option(
         None,
         "dicom: secret that ids are hashed with, made where there is none (default: PATH.salt, beside the source).",
-        metavar="FILE",
+        metavar="SALT",
     )
 
 

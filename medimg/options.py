@@ -4,6 +4,7 @@ Nothing heavy is imported here: `medimg --help` reads the classes made of these.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -88,16 +89,21 @@ class Config:
         return [field.name for field in dataclasses.fields(self) if field.name in told]
 
     @classmethod
-    def conditions(cls, field: dataclasses.Field) -> list[str]:
-        """What must hold for an option to do anything."""
+    def conditions(cls, field: dataclasses.Field, on_itself: bool = False) -> list[str]:
+        """What must hold for an option to do anything; with those that its own value decides, or without."""
         of_groups = [
             condition
             for group, conditions in cls.only.items()
             if field.name in group.__dataclass_fields__
             for condition in conditions
-            if flag(field.name) not in condition.split()
+            if on_itself or flag(field.name) not in condition.split()
         ]
         return [*of_groups, *field.metadata["only"]]
+
+    def acting(self, *about: str) -> list[str]:
+        """Names of the options that do something where the command is about these, see `of_data`."""
+        fields = dataclasses.fields(self)
+        return [f.name for f in fields if all(self._holds(c, about) for c in self.conditions(f, on_itself=True))]
 
     def require_effect(self, *about: str, resolved: "Config | None" = None) -> None:
         """Refuse options that were given and would do nothing.
@@ -112,12 +118,15 @@ class Config:
         names = self.names_given()
         for field in dataclasses.fields(self):
             for condition in self.conditions(field) if field.name in names else ():
-                if not any((resolved or self)._holds(part, about) for part in condition.split(" or ")):
+                if not (resolved or self)._holds(condition, about):
                     raise InputError(f"{flag(field.name)}: is for {condition}; leave it out")
 
     def _holds(self, condition: str, about: tuple[str, ...]) -> bool:
+        return any(self._holds_alone(part, about) for part in condition.split(" or "))
+
+    def _holds_alone(self, condition: str, about: tuple[str, ...]) -> bool:
         if condition.startswith(_WITHOUT):
-            return not self._holds(condition.removeprefix(_WITHOUT), about)
+            return not self._holds_alone(condition.removeprefix(_WITHOUT), about)
         if not condition.startswith("--"):
             return condition in about
         name, _, values = condition.removeprefix("--").partition(" ")
@@ -152,6 +161,8 @@ def _check(field: dataclasses.Field, value: Any) -> None:
         return
     if rules["choices"] and value not in rules["choices"]:
         raise InputError(f"{flag(field.name)} {value}: choose one of {', '.join(map(str, rules['choices']))}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{flag(field.name)} {value}: a finite number is needed")
     for bound, holds in (
         ("minimum", lambda limit: value >= limit),
         ("maximum", lambda limit: value <= limit),

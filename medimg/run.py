@@ -56,8 +56,8 @@ class Run:
     config: dict
 
     @classmethod
-    def create(cls, root: Path, data: Path, command: str, options: dict, overwrite: bool = False) -> Self:
-        """Make the folder and write `config.yaml`; its caller has locked it.
+    def create(cls, root: Path, data: Path, command: str, options: dict, overwrite: bool = False, **more) -> Self:
+        """Make the folder and write `config.yaml`, with `more` beside the options; its caller has locked it.
 
         Raises:
             InputError: the folder holds something and `overwrite` is not given, or it can't be written.
@@ -66,7 +66,7 @@ class Run:
         if require_free(root, overwrite):
             _give_up(root)
             lock.empty(root, last=["config.yaml"])
-        config = {"command": command, "data": str(Path(data).resolve()), "options": options}
+        config = {"command": command, "data": str(Path(data).resolve()), "options": options, **more}
         atomic.write_text(root / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
         return cls(root, config)
 
@@ -215,6 +215,8 @@ class Run:
             raise InputError(
                 f"{self.root}: is a cross-validation, whose folds are Runs: use {self.root / 'fold-1'} and so on"
             )
+        if self.config.get("command") == "synthesize":
+            raise InputError(f"{self.root}: makes patients, no predictions; give a Run of 'medimg train' or 'federate'")
         raise InputError(
             f"{path}: missing; the training has not finished: go on with --resume, or begin anew by --overwrite"
         )

@@ -1,18 +1,26 @@
 """Wrong files, disks and options end in one line that names them; unusual but right ones are handled."""
 
+import dataclasses
+import json
 import os
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from click.testing import Result
 from PIL import Image
 
+import cli
+from medimg.errors import InputError
+from medimg.options import Config
 from tests.command import medimg
+from tests.datasets import write_dataset
 
 CLASSES = ("normal", "pneumonia")
 PER_CLASS = 12
@@ -32,6 +40,52 @@ def refused(result: Result, *words: str) -> None:
     assert "Traceback" not in result.output, result.output
     for word in words:
         assert str(word) in lines[0]
+
+
+def numbers(command=cli.medimg):
+    """Options of all commands that are a number."""
+    for child in getattr(command, "commands", {}).values():
+        yield from numbers(child)
+    yield from (p for p in command.params if isinstance(p, click.Option) and p.type.name.startswith(("float", "int")))
+
+
+def kinds_of(config: type) -> list[type]:
+    return [config, *(kind for child in config.__subclasses__() for kind in kinds_of(child))]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e9])
+def test_every_number_has_a_range_and_is_finite(value):
+    """Wherever its option is written down."""
+    fields = {field.name: kind for kind in kinds_of(Config)[1:] for field in dataclasses.fields(kind)}
+    assert len(list(numbers())) > 100
+    for param in numbers():
+        if param.name in fields:
+            with pytest.raises(InputError, match=f"^{param.opts[0]} [^\n]*$"):
+                fields[param.name](**{param.name: value})
+        else:
+            assert isinstance(param.type, click.IntRange), param.name
+
+
+@pytest.mark.parametrize(
+    "line", ["data inspect {data}", "validate {run} {data}", "compare {run} {run}", "export {run}"]
+)
+@pytest.mark.parametrize("taken", ["data", "run"])
+def test_a_result_goes_into_no_run_or_dataset(tmp_path, line, taken):
+    """Where its files would come among theirs, or replace them."""
+    data = write_dataset(tmp_path / "data", n=6)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump({"data": str(data.root), "options": {}}))
+    (tmp_path / "run" / "model.json").write_text(json.dumps({"task": data.task, "classes": list(data.classes)}))
+    before = sorted(tmp_path.rglob("*"))
+    words = line.format(data=data.root, run=tmp_path / "run").split()
+    refused(medimg(*words, "--out", tmp_path / taken), f"{taken}: is a Run or a Dataset; give another folder")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_made_patients_are_no_model(tmp_path):
+    (tmp_path / "config.yaml").write_text("command: synthesize\ndata: .\noptions: {}\n")
+    for words in (["predict", tmp_path, tmp_path, "--out", tmp_path / "x.csv"], ["evaluate", tmp_path]):
+        refused(medimg(*words), "makes patients, no predictions; give a Run of 'medimg train' or 'federate'")
 
 
 def films(folder: Path, classes=CLASSES, count: int = PER_CLASS) -> Path:

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 import cli
 from medimg.commands.command_line import options_of
 from medimg.config import TrainConfig
+from medimg.data.dataset import Dataset
 from medimg.options import Config, option
 from tests.command import medimg
 
@@ -52,11 +53,26 @@ def test_flags_win_over_the_configuration_file(noise, tmp_path):
     assert options["model_arg"] == {"width": "4", "stages": "2"}
 
 
+def test_a_configuration_file_says_what_the_command_line_would(tmp_path):
+    """A class no, a column 007 and a flag are what stands there; null is nothing."""
+    rows = [f"{i},{('no', 'yes')[i % 2]},{i * 7 % 41}" for i in range(40)]
+    (tmp_path / "t.csv").write_text("007,1.50,x\n" + "\n".join(rows))
+    file = tmp_path / "options.yaml"
+    file.write_text("positive: no\nlabel-column: 1.50\npatient_column: 007\nsplit: null\nseed: ~\noverwrite: yes\n")
+    result = medimg("data", "prepare", "table", tmp_path / "t.csv", "--out", tmp_path / "data", "--config", file)
+    assert result.exit_code == 0, result.output
+    made = Dataset.load(tmp_path / "data")
+    assert (made.positive, made.manifest["patient"].nunique()) == ("no", 40)
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         ("epochz: 3", "option 'epochz' is not known"),
         ("epochs: many", "epochs"),
+        ("seed: 1.5", "'1.5' is not a valid integer"),
+        ("model: [mlp]", "one value is needed"),
+        ("model: {a: b}", "one value is needed"),
         ("[1, 2]", "not a mapping"),
         ("a: [", "not readable as YAML"),
     ],
@@ -121,8 +137,16 @@ def test_every_rooms_commands_are_there():
     }
     studies = {"privacy-utility", "federated-hospitals", "federated-toy", "federated-skin"}
     assert set(cli.medimg.commands["study"].commands) == studies
-    sites = {"key", "link", "site", "policy", "rehearse"}
-    assert set(cli.medimg.commands["federate"].commands) == {"run", "worker", "verify", *sites}
+    assert set(cli.medimg.commands["federate"].commands) == {
+        "run",
+        "worker",
+        "verify",
+        "key",
+        "link",
+        "site",
+        "policy",
+        "rehearse",
+    }
 
 
 def test_lists_and_doctor():

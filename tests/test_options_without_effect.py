@@ -18,6 +18,7 @@ from medimg.config import (
     CompareConfig,
     EvaluateConfig,
     ExportConfig,
+    LedgerConfig,
     PredictConfig,
     PrepareConfig,
     StudyConfig,
@@ -123,6 +124,7 @@ WITHOUT_EFFECT = {
     ),
     ("predict", PredictConfig): (("image_column save_maps max_megapixels", "!tables", "", ""),),
     ("evaluate", EvaluateConfig): (("threshold", "!multiclass tasks", "", ""),),
+    ("validate", ValidateConfig): (("map_class", "!multilabel tasks", "", ""),),
     ("compare", CompareConfig): (("baseline", "!images", "", ""),),
     ("audit", AuditConfig): (("shadow_models", "images", "", "--attack lira"),),
     ("synthesize", SynthesizeConfig): (
@@ -182,8 +184,9 @@ ALWAYS = {
     EvaluateConfig: "data by split bootstrap calibrate prevalence batch_size seed",
     CompareConfig: "data metric bootstrap seed",
     AuditConfig: "data attack twin canaries bootstrap seed",
-    ValidateConfig: "split patient_pattern map_class bootstrap batch_size seed",
+    ValidateConfig: "split patient_pattern bootstrap batch_size seed",
     ExportConfig: "data samples tolerance",
+    LedgerConfig: "delta abandon",
     StudyConfig: "epsilon seeds",
     FederatedStudyConfig: "seeds rounds",
     SynthesizeConfig: "partition dp_epsilon dp_noise_multiplier model count class_mix rare_classes epochs batch_size "
@@ -202,6 +205,7 @@ VALUES = {
     "adapt": "{file}",
     "member": "{file}",
     "metadata": "site",
+    "map_class": "a=b",
     "image_column": "path",
     "baseline": "none",
     "feature_model": "resnet50",
@@ -251,7 +255,8 @@ def world(noise, small_table, tmp_path_factory) -> dict[str, Path]:
     """Datasets, and Runs that have begun: what an option is for is asked before a model is read."""
     root = tmp_path_factory.mktemp("options")
     several = write_dataset(root / "several", classes=("a", "b", "c"), task="multiclass")
-    for name, data in (("images", noise), ("tables", small_table), ("several", several)):
+    labels = write_dataset(root / "labels", classes=("a", "b"), task="multilabel")
+    for name, data in (("images", noise), ("tables", small_table), ("several", several), ("labels", labels)):
         run = root / f"{name}-run"
         run.mkdir()
         options = TrainConfig(model="mlp" if name == "tables" else "baseline_cnn").resolved(data.unit).to_dict()
@@ -268,6 +273,7 @@ def world(noise, small_table, tmp_path_factory) -> dict[str, Path]:
         "images run": root / "images-run",
         "tables run": root / "tables-run",
         "multiclass tasks run": root / "several-run",
+        "multilabel tasks run": root / "labels-run",
         "file": file,
         "out": root / "out",
     }
@@ -293,6 +299,8 @@ def line(command: str, about: str, words: str, world: dict) -> list[str]:
     extra = [str(world["tables"]), "--out", str(world["out"] / "p.csv")] if command == "predict" else []
     if command == "compare":
         extra = ["--out", str(world["out"])]
+    if command == "validate":
+        extra = [str(world["images"])]
     return [*start, run, *extra, *words]
 
 
@@ -335,7 +343,12 @@ def test_an_option_that_acts_is_taken(command, config, name, about, useless, use
     if command == "synthesize" and name in ("clients", "alpha", "min_size", "shards", "byzantine"):
         useful = useful.replace("{partition}", "shards" if name == "shards" else "dirichlet")
         useful = useful.replace("{aggregation}", "krum" if name == "byzantine" else "trimmed-mean")
-    other = {"tables": "images", "images": "tables", "multiclass tasks": "binary tasks"}
+    other = {
+        "tables": "images",
+        "images": "tables",
+        "multiclass tasks": "binary tasks",
+        "multilabel tasks": "binary tasks",
+    }
     kind = other[about[1:]] if about.startswith("!") else about
     given = [word.format(file=world["file"]) for word in other_value(field_of(config, name))]
     words = line(command, kind if f"{kind} run" in world else "images", useful, world)
@@ -362,7 +375,7 @@ def test_every_commands_configuration_is_walked():
     known = {field.name for config in (*ALWAYS, PrepareConfig) for field in dataclasses.fields(config)}
     own = {
         *("help", "config", "debug", "out", "resume", "overwrite", "data_folder", "run_folder", "run_folders", "paths"),
-        *("source", "path", "delta", "abandon", "data", "port", "site", "client", "bind", "expose", "head", "witness"),
+        *("source", "path", "data", "port", "site", "client", "bind", "expose", "head", "witness"),
         *("public_key", "real", "report", "version"),
     }
 

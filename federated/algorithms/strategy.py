@@ -97,6 +97,26 @@ class Strategy:
                 "variate beside the update; use mean"
             )
 
+    @classmethod
+    def of(cls, config, clients: int, **given) -> "Strategy":
+        """As the options of a federation (`FederateConfig`) have it.
+
+        Args:
+            config: options.
+            clients: of the federation.
+            **given: with client-level privacy `aggregation`, `noise_multiplier` and `clip`.
+        """
+        inside = {"robust-clip", "compress"}
+        own = {"aggregation": config.aggregation if config.aggregation in inside else "mean", "clients": clients}
+        return cls(
+            name=config.strategy,
+            server_learning_rate=config.server_learning_rate,
+            proximal=config.proximal if config.strategy == "fedprox" else 0.0,
+            # The exact number of a site's examples is no weight where patients are protected.
+            weighting="equal" if config.dp == "patient" else config.weighting,
+            **{**own, **given},
+        )
+
     @property
     def kind(self) -> Kind:
         """What makes it."""

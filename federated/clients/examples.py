@@ -9,7 +9,7 @@ import pandas as pd
 from federated.clients.plan import ClientPlan
 from federated.engine import records
 from federated.engine.records import ClientData
-from federated.statistics import Schema, agreed
+from federated.statistics import Schema, agreed, require_inputs
 from federated.statistics import training_rows as of_training
 from medimg.data.dataset import Dataset
 from medimg.pipeline.balance import class_weights
@@ -43,6 +43,7 @@ def prepare(
     """
     if plan.is_table:
         dataset = agreed(dataset, Schema.from_dict(plan.schema))
+        require_inputs(dataset, Preprocessing.from_dict(plan.description["preprocessing"]).inputs)
     rows = training_rows(dataset, plan)
     source = inputs(dataset, rows, plan, folder, progress)
     targets = dataset.targets(rows)

@@ -42,6 +42,17 @@ class LocalTraining:
         if not self.learning_rate > 0:
             raise InputError(f"--learning-rate {self.learning_rate}: must be above 0")
 
+    @classmethod
+    def of(cls, config) -> "LocalTraining":
+        """As the options of a federation (`FederateConfig`) have it."""
+        return cls(
+            epochs=config.local_epochs,
+            steps=config.local_steps,
+            batch_size=config.batch_size,
+            optimizer=config.optimizer_of_clients,
+            learning_rate=config.client_learning_rate,
+        )
+
 
 def words(seed: int, round_number: int, client: str) -> np.random.SeedSequence:
     """The source of everything random that a client does in a round."""

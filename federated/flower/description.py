@@ -8,6 +8,9 @@ from federated.partition import partition
 from medimg.data import schema
 from medimg.data.dataset import SPLITS, Dataset
 from medimg.errors import InputError
+from medimg.untrusted.printable import printable
+
+_LONGEST = 10_000  # characters of a text in a description
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,41 @@ class Description:
     features: dict
     version: str
     clients: dict[str, dict] = field(default_factory=dict)
+
+
+def whole_number(value: object, least: int = 0, most: int = 2**31 - 1) -> int:
+    """A count that another party told.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError("no count")
+    return value
+
+
+def described(told: dict, name: str) -> Description:
+    """What a site told by `describe`, of itself alone.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: it is something else.
+    """
+    found, one = Description(**told), told["clients"][name]
+    texts = [found.task, found.negative, found.version, one["fingerprint"], *found.classes, *one["notes"]]
+    if len(found.clients) > 1 or not all(isinstance(text, str) and len(text) <= _LONGEST for text in texts):
+        raise ValueError("texts")
+    if not isinstance(found.features, dict) or not all(
+        isinstance(column, str) and isinstance(kind, str | dict) for column, kind in found.features.items()
+    ):
+        raise ValueError("features")
+    checked = {
+        "examples": {part: whole_number(one["examples"][part]) for part in SPLITS},
+        "patients": whole_number(one["patients"]),
+        **{key: whole_number(one[key], 1, 16) for key in ("channels", "bits") if key in one},
+        "fingerprint": one["fingerprint"],
+        "notes": [printable(note) for note in one["notes"]],
+    }
+    return replace(found, clients={name: checked})
 
 
 def together(descriptions: dict[str, Description]) -> Description:

@@ -4,6 +4,7 @@ Every message says its protocol, who it is from and for, the session and its num
 session, size, shape or signature, or holds NaN where numbers are meant, is refused by name; nothing is ever unpickled.
 """
 
+import hashlib
 import json
 import math
 import struct
@@ -52,6 +53,15 @@ class Envelope:
     number: int
     fields: dict = field(default_factory=dict)
     arrays: Mapping[str, Sequence[np.ndarray]] = field(default_factory=dict)
+
+    def digest(self, *names: str) -> str:
+        """SHA-256 of the fields and arrays of these names, whoever they are for."""
+        digest = hashlib.sha256()
+        for name in names:
+            digest.update(json.dumps([name, self.fields.get(name)], sort_keys=True).encode())
+            for array in map(np.asarray, self.arrays.get(name, [])):
+                digest.update(json.dumps([array.dtype.name, list(array.shape)]).encode() + array.tobytes())
+        return digest.hexdigest()
 
     def answer(self, fields: dict | None = None, arrays: Mapping[str, Sequence[np.ndarray]] | None = None):
         """The same with the roles changed."""

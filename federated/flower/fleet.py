@@ -74,9 +74,15 @@ class Fleet:
             message, tree = found
             run, name = message.metadata.run_id, message.metadata.message_id
             ids = [one.object_id for one in iterate_object_tree(tree)]
-            contents = pull_objects(ids, pull_object_fn=lambda object_id: self._pull(run, object_id))
-            self._confirm(run, name)
-            whole = inflate_object_from_contents(name, contents)
+            try:
+                contents = pull_objects(ids, pull_object_fn=lambda object_id: self._pull(run, object_id))
+                self._confirm(run, name)
+                whole = inflate_object_from_contents(name, contents)
+            except (grpc.RpcError, RunNotRunningException):
+                raise
+            except Exception:
+                # Whatever whoever has the link put in the place of a message.
+                return None
             if not isinstance(whole, Message):
                 return None
             whole.metadata.__dict__["_message_id"] = name

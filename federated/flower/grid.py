@@ -31,6 +31,8 @@ from medimg.errors import InputError
 _PAUSE = 0.05  # seconds between two looks for answers
 _GLANCE = 3.0  # seconds between two looks for who is connected
 _ONLINE = "online"
+# In the place of an answer: there will be none.
+LOST = object()
 _BUNDLE = """\
 [project]
 name = "medimg"
@@ -188,11 +190,12 @@ class Grid:
             answers, away, left, looked = {}, {}, set(requests), time.monotonic()
             waiting = self._pushed(requests)
             while left:
-                for message in self._grid.pull_messages(list(waiting)):
-                    node = waiting.pop(message.metadata.reply_to_message_id, None)
-                    if node in left and not message.has_error():
-                        answers[node] = content_of(message)
-                        left.remove(node)
+                for name, node in list(waiting.items()):
+                    for content in self._pulled(name):
+                        del waiting[name]
+                        if node in left and content is not LOST:
+                            answers[node] = content
+                            left.remove(node)
                 now = time.monotonic()
                 if left and now - looked > _GLANCE:
                     looked, there = now, set(self.online().values())
@@ -215,6 +218,18 @@ class Grid:
         messages = [Message(record(raw), node.number, KIND) for node, raw in requests.items()]
         sent = self._grid.push_messages(messages) if messages else []
         return {name: node for name, node in zip(sent, requests, strict=True) if name}
+
+    def _pulled(self, name: str) -> list:
+        """The content of the answer to one message, where it is there; one at a time, as each is another party's."""
+        try:
+            found = list(self._grid.pull_messages([name]))[:1]
+        except (grpc.RpcError, RunNotRunningException):
+            raise
+        except Exception:
+            # Whatever a node put in the place of a message.
+            return [None]
+        # An error is Flower's own: the node went away with the request.
+        return [LOST if message.has_error() else content_of(message) for message in found]
 
     @contextmanager
     def _lost(self) -> Iterator[None]:

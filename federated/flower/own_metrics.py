@@ -6,12 +6,15 @@ import numpy as np
 
 from federated.clients.client import Client
 from federated.clients.plan import ClientPlan
+from federated.flower.description import whole_number
+from federated.flower.policy import PolicyError
 from federated.rounds.held_out import HeldOut, predictions
 from medimg.data.dataset import Dataset
-from medimg.errors import InputError
 from medimg.evaluation.summary import summarise
 
 RESAMPLES = 1000
+# Decimals that travel: by the last digits of a number a crafted model could tell single rows.
+DECIMALS = 3
 # Of all that is measured, what travels: each with `value`, `low` and `high`.
 NAMES = ("auroc", "auprc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "brier")
 
@@ -33,22 +36,44 @@ def own_metrics(
         `n`, `patients` and `metrics`: name -> value, low, high; thresholds are chosen on the site's validation part.
 
     Raises:
-        InputError: it has too few test patients.
+        PolicyError: it has too few test patients.
     """
     one = [Client(name, client)]
     rows = client.rows("test", labelled=True)
     patients = int(rows["patient"].nunique())
     if patients < max(1, fewest):
-        raise InputError(f"fewer than {max(1, fewest)} test patients, of whom this site tells nothing")
+        raise PolicyError(f"fewer than {max(1, fewest)} test patients, of whom this site tells nothing")
     val, test = (HeldOut(client, one, split, plan, folder) for split in ("val", "test"))
     try:
         if not len(val.rows):
-            raise InputError("no validation part, on which thresholds would be chosen")
+            raise PolicyError("no validation part, on which thresholds would be chosen")
         of_test = test.logits(weights)
         found = predictions(client.classes, test, val, of_test, val.logits(weights))
     finally:
         val.close()
         test.close()
     metrics = summarise(found, test.rows["patient"], RESAMPLES, 0)["metrics"]
-    told = {name: {key: metrics[name][key] for key in ("value", "low", "high")} for name in NAMES if name in metrics}
+    told = {
+        name: {key: _rounded(metrics[name][key]) for key in ("value", "low", "high")}
+        for name in NAMES
+        if name in metrics
+    }
     return {"n": len(rows), "patients": patients, "metrics": told}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, DECIMALS)
+
+
+def metrics_told(told: dict) -> dict:
+    """What a site told by `own_metrics`, of known names and as numbers alone.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: it is something else.
+    """
+    metrics = {
+        name: {key: _rounded(one[key] if one[key] is None else float(one[key])) for key in ("value", "low", "high")}
+        for name, one in told["metrics"].items()
+        if name in NAMES
+    }
+    return {"n": whole_number(told["n"]), "patients": whole_number(told["patients"]), "metrics": metrics}

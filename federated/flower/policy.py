@@ -20,6 +20,10 @@ _RUNS = "runs.json"
 _OF_DP = ("unit", "epsilon", "delta", "budget")
 
 
+class PolicyError(InputError):
+    """What a site won't do, in words that may leave it: they hold nothing of its data."""
+
+
 @dataclass(frozen=True)
 class Policy:
     """What a site allows.
@@ -32,11 +36,13 @@ class Policy:
         most_runs: that may ever be taken part in; 0: any number.
         secure: `required` or `optional`: updates leave in a secure sum alone.
         fewest_sites: of a secure sum.
-        fewest_patients: below which the site takes part in nothing, and tells no metric of a part.
+        fewest_patients: below which the site takes part in nothing, and tells no metric of a part or sum of a class.
+        fewest_rows: of a step, with privacy patients: the update of a step of one is that row.
         dp_unit: `patient`: the site trains with differential privacy alone; `none`: it need not.
         dp_epsilon: most of a run.
         dp_delta: most of a run.
         dp_budget: most epsilon over all runs, of the Dataset's ledger; None: no limit.
+        statistics: counts and sums of its training rows may leave, as columns are scaled by them.
         metrics: its own test part may be measured, and the numbers leave.
         hours: from and to, local time; None: always.
         approval: every run is allowed by name with 'medimg federate policy approve'.
@@ -50,11 +56,13 @@ class Policy:
     most_runs: int = 0
     secure: str = "optional"
     fewest_sites: int = 2
-    fewest_patients: int = 1
+    fewest_patients: int = 5
+    fewest_rows: int = 8
     dp_unit: str = "none"
     dp_epsilon: float | None = None
     dp_delta: float | None = None
     dp_budget: float | None = None
+    statistics: bool = False
     metrics: bool = True
     hours: tuple[time, time] | None = None
     approval: bool = False
@@ -108,7 +116,14 @@ class Policy:
             "them in 'sites'."
         )
         lines.append(self._privacy())
-        lines.append(f"Takes part with {self.fewest_patients} or more training patients.")
+        lines.append(
+            f"Takes part with {self.fewest_patients} or more training patients, in steps of {self.fewest_rows} or more."
+        )
+        lines.append(
+            "Counts and sums of its training rows leave, down to the smallest and largest value of a column."
+            if self.statistics and self.dp_unit == "none"
+            else "No counts and sums of its training rows leave."
+        )
         lines.append(
             "Metrics of its own test part leave, with intervals."
             if self.metrics
@@ -125,32 +140,34 @@ class Policy:
         limits = [
             f"epsilon at most {self.dp_epsilon:g} a run" if self.dp_epsilon is not None else "",
             f"delta at most {self.dp_delta:g}" if self.dp_delta is not None else "",
-            f"epsilon at most {self.dp_budget:g} over all runs on the Dataset" if self.dp_budget is not None else "",
+            f"epsilon at most {self.dp_budget:g} over all runs on the Dataset"
+            if self.dp_budget is not None
+            else "no limit over all runs ('budget' sets one)",
         ]
-        return f"Trains with differential privacy of patients alone: {', '.join(filter(None, limits)) or 'no limit'}."
+        return f"Trains with differential privacy of patients alone: {', '.join(filter(None, limits))}."
 
     def check_now(self, now: datetime | None = None) -> None:
         """Refuse outside the hours.
 
         Raises:
-            InputError: it is not the time.
+            PolicyError: it is not the time.
         """
         if not self.hours:
             return
         first, last, now_ = *self.hours, (now or datetime.now()).time()
         inside = first <= now_ < last if first <= last else now_ >= first or now_ < last
         if not inside:
-            raise InputError(f"hours: this site answers from {first:%H:%M} to {last:%H:%M}, its local time")
+            raise PolicyError(f"hours: this site answers from {first:%H:%M} to {last:%H:%M}, its local time")
 
     def check_patients(self, patients: int) -> None:
         """Refuse where there are too few.
 
         Raises:
-            InputError: there are.
+            PolicyError: there are.
         """
         if patients < self.fewest_patients:
             # How many there are is not told.
-            raise InputError(f"min_patients: this site has fewer than {self.fewest_patients} training patients")
+            raise PolicyError(f"min_patients: this site has fewer than {self.fewest_patients} training patients")
 
     def check_plan(self, config: FederateConfig, run: str, roster: dict, folder: Path) -> None:
         """Refuse a training that goes against it; put down the run that it allows.
@@ -162,54 +179,79 @@ class Policy:
             folder: of the site, where runs are put down.
 
         Raises:
-            InputError: names the entry.
+            PolicyError: names the entry.
         """
         for entry, allowed, given in (
             ("models", self.models, config.model),
             ("strategies", self.strategies, config.strategy),
         ):
             if allowed and given not in allowed:
-                raise InputError(f"{entry}: {printable(given, 50)} is not among {', '.join(allowed)}")
+                raise PolicyError(f"{entry}: {printable(given, 50)} is not among {', '.join(allowed)}")
         if config.rounds > self.most_rounds:
-            raise InputError(f"max_rounds: {config.rounds} are asked for, {self.most_rounds} allowed")
+            raise PolicyError(f"max_rounds: {config.rounds} are asked for, {self.most_rounds} allowed")
         if self.secure == "required" and config.secure == "none":
-            raise InputError("secure: updates of this site leave in a secure sum alone; give --secure masking")
+            raise PolicyError("secure: updates of this site leave in a secure sum alone; give --secure masking")
         if config.secure != "none":
             self._check_partners(roster)
+        if config.batch_size < self.fewest_rows:
+            raise PolicyError(
+                f"min_batch: a step of {config.batch_size} shows its rows; raise --batch-size to {self.fewest_rows}"
+            )
         self._check_privacy(config)
-        self._check_run(run, folder)
+        self.check_run(run, folder)
 
-    def check_terms(self, terms: Terms, number: int) -> None:
-        """Refuse a secure sum of too few sites, or of another round than was trained.
+    def check_statistics(self) -> None:
+        """Refuse counts and sums where they may not leave; they carry no noise.
 
         Raises:
-            InputError: names the entry.
+            PolicyError: they may not.
+        """
+        if self.dp_unit == "patient":
+            raise PolicyError("dp: this site trains with --dp patient alone, and tells no statistics")
+        if not self.statistics:
+            raise PolicyError("statistics: none of this site's rows leave; 'statistics: true' in its policy lets them")
+
+    def check_terms(self, terms: Terms, number: int, start: str) -> None:
+        """Refuse a secure sum of too few sites, or of other updates than what was trained here.
+
+        Args:
+            terms: of the sum.
+            number: of the round that was trained.
+            start: digest of what it was trained from.
+
+        Raises:
+            PolicyError: names the entry.
         """
         if terms.round != number:
-            raise InputError(f"round {number}: the secure sum is of round {terms.round}")
-        if len(terms.clients) < self.fewest_sites:
-            raise InputError(f"min_sites: a secure sum of {len(terms.clients)} sites, {self.fewest_sites} are needed")
+            raise PolicyError(f"round {number}: the secure sum is of round {terms.round}")
+        if terms.start != start:
+            raise PolicyError(f"round {number}: other sites were given another plan or other weights than this one")
+        if terms.threshold < self.fewest_sites:
+            raise PolicyError(
+                f"min_sites: a secure sum of {terms.threshold} or more of {len(terms.clients)} sites, "
+                f"{self.fewest_sites} are needed; give --secure-threshold {self.fewest_sites}"
+            )
 
     def check_metrics(self) -> None:
         """Refuse to measure where that may not leave.
 
         Raises:
-            InputError: it may not.
+            PolicyError: it may not.
         """
         if not self.metrics:
-            raise InputError("metrics: none of this site's own test part leave")
+            raise PolicyError("metrics: none of this site's own test part leave")
 
     def _check_partners(self, roster: dict) -> None:
         known = {party.name: party.identity.hex() for party in self.sites}
         strangers = [name for name, key in roster.items() if known.get(name) != key]
         if known and strangers:
-            raise InputError(
+            raise PolicyError(
                 f"sites: {printable(', '.join(strangers), 200)} are not those that this site sums securely with"
             )
 
     def _check_privacy(self, config: FederateConfig) -> None:
         if self.dp_unit == "patient" and config.dp != "patient":
-            raise InputError("dp: this site trains with --dp patient alone")
+            raise PolicyError("dp: this site trains with --dp patient alone")
         if config.dp != "patient":
             return
         for entry, most, given, option in (
@@ -217,16 +259,25 @@ class Policy:
             ("delta", self.dp_delta, config.dp_delta, "--dp-delta"),
         ):
             if most is not None and (given is None or given > most):
-                raise InputError(f"dp {entry}: {given} is asked for, {most:g} allowed; lower {option}")
+                raise PolicyError(f"dp {entry}: {given} is asked for, {most:g} allowed; lower {option}")
 
-    def _check_run(self, run: str, folder: Path) -> None:
+    def check_run(self, run: str, folder: Path) -> None:
+        """Refuse a run too many, or one that nobody approved; put down the one that is allowed.
+
+        Args:
+            run: its name.
+            folder: of the site, where runs are put down.
+
+        Raises:
+            PolicyError: names the entry.
+        """
         known = _runs(folder)
         if run in known["taken"]:
             return
         if self.most_runs and len(known["taken"]) >= self.most_runs:
-            raise InputError(f"max_runs: this site has taken part in {len(known['taken'])}, and may in no more")
+            raise PolicyError(f"max_runs: this site has taken part in {len(known['taken'])}, and may in no more")
         if self.approval and run not in known["approved"]:
-            raise InputError(
+            raise PolicyError(
                 f"approval: a person at this site must allow run {printable(run, 64)} "
                 "('medimg federate policy approve'); ask there, then start again"
             )
@@ -257,7 +308,8 @@ def _runs(folder: Path) -> dict[str, list[str]]:
 
 
 def _parties(name: str, value: object, folder: Path) -> dict:
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+    # Of an empty list nobody knows whether it means all or none.
+    if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
         raise InputError("must be a list of public key files")
     parties = tuple(Party.read(folder / one) for one in value)
     if len({party.name for party in parties}) < len(parties):
@@ -289,7 +341,8 @@ def _number(attribute: str, least: float, most: float = 1e9, whole: bool = True)
 
 def _choice(*known):
     def read(name: str, value: object, folder: Path) -> dict:
-        if value not in known:
+        # 1 is not true.
+        if not any(value is one or (isinstance(one, str) and value == one) for one in known):
             raise InputError(f"must be one of {', '.join(str(one).lower() for one in known)}")
         return {name: value}
 
@@ -328,6 +381,8 @@ _ENTRIES = {
     "secure": _choice("required", "optional"),
     "min_sites": _number("fewest_sites", 2),
     "min_patients": _number("fewest_patients", 1),
+    "min_batch": _number("fewest_rows", 1),
+    "statistics": _choice(True, False),
     "metrics": _choice(True, False),
     "hours": _hours,
     "approval": _choice(True, False),

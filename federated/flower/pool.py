@@ -5,23 +5,22 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
-from federated.algorithms.strategy import Strategy
 from federated.audit_log import AuditLog
 from federated.clients.plan import ClientPlan
 from federated.config import FederateConfig
-from federated.engine.local_training import LocalTraining
 from federated.engine.records import ClientData
 from federated.engine.state import State
 from federated.engine.updates import ClientRound, ClientUpdate
 from federated.flower import protocol
-from federated.flower.description import Description, together
+from federated.flower.description import Description, described, together, whole_number
 from federated.flower.envelope import Envelope, WireError, opened, sealed
 from federated.flower.grid import Grid, Node
 from federated.flower.keys import Keys, Party
+from federated.flower.own_metrics import metrics_told
 from federated.flower.site_privacy import plan_told
 from federated.private.site_plan import SitePlan
 from federated.rounds.combining import Sums
@@ -36,6 +35,7 @@ _GLANCE = 0.2
 _OWN = {"weights": "none", "dp_seed": None, "engine": "tff", "link": None, "superlink": None, "site": [], "worker": []}
 # What a site answers may quote its own words; so many characters of them are shown.
 _LONGEST = 500
+_HEX, _MOST_MEASURES = 64, 20
 
 
 class SiteRefusedError(InputError):
@@ -96,7 +96,6 @@ class FlowerPool:
         self.clients: dict[str, ClientData] = {}
         self.messages: dict[str, dict] = {}
         self.privacy: dict[str, SitePlan] = {}
-        self._weights: dict[str, float] = {}
         self._find()
         self._descriptions = self._described(list(self._parties))
         self._together = together(self._descriptions)
@@ -108,43 +107,35 @@ class FlowerPool:
     def ask(self, request: dict) -> dict[str, dict]:
         """Every site's answer to a request for statistics (`federated.statistics`)."""
         answers = self._all(protocol.STATISTICS, {name: {"request": request} for name in self._parties})
-        return {name: asked.envelope.fields["answer"] for name, asked in answers.items()}
+        # What they mean is checked where they are used; an answer that has none is nobody's.
+        return {name: asked.envelope.fields.get("answer") for name, asked in answers.items()}
 
-    def prepare(
-        self, plan: ClientPlan, strategy: Strategy, local: LocalTraining, task: str, start: str
-    ) -> list[ClientData]:
+    def prepare(self, plan: ClientPlan, by_examples: bool, start: str) -> list[ClientData]:
         """Have every site write its records and be ready to train; what is known of them, by name.
 
         Args:
             plan: of the federation.
-            strategy: the algorithm.
-            local: what a client does in a round.
-            task: of the Dataset.
+            by_examples: updates count by examples.
             start: what it begins with (`medimg.training.start`).
         """
         roster = {name: party.identity.hex() for name, party in self._parties.items()}
         # Weights travel with the plan: a site reads no file that the coordinator names.
-        training = {**plan.training, "weights": "none"}
         fields = {
-            "plan": {**plan.to_dict(), "training": training},
-            "config": {**self._config.to_dict(), **_OWN},
-            "strategy": asdict(strategy),
-            "local": asdict(local),
-            "task": task,
+            "plan": {**plan.to_dict(), "training": {}},
+            "config": {**self._config.to_dict(), **_OWN, "channels": plan.training["channels"]},
             "roster": roster,
             "start": start,
         }
         self._plan = {name: (fields, {"initial": plan.model.get_weights()}) for name in self._parties}
+        message = Envelope(protocol.PLAN, "", "", self._session, 0, *next(iter(self._plan.values())))
+        self._plan_digest = protocol.plan_digest(message)
         told = self._all(protocol.PLAN, *self._plan_of(self._parties))
         for name, asked in told.items():
-            with _in_form(name):
-                fields = asked.envelope.fields
-                self.clients[name] = _client(name, fields)
-                if "privacy" in fields:
-                    self.privacy[name] = plan_told(fields["privacy"])
-                self._weights[name] = float(fields["weight"])
-                if not 0 < self._weights[name] < float("inf"):
-                    raise ValueError("weight")
+            with _read(name):
+                self.clients[name] = _client(name, asked.envelope.fields, self._config.dp == "patient")
+                if self._config.dp == "patient":
+                    self.privacy[name] = plan_told(asked.envelope.fields["privacy"])
+        self._weights = {name: float(client.examples) if by_examples else 1.0 for name, client in self.clients.items()}
         return list(self.clients.values())
 
     def start(self, shapes: list[tuple[int, ...]], log: AuditLog) -> None:
@@ -166,7 +157,7 @@ class FlowerPool:
         if self._config.secure == "none":
             return None
         roster = {name: party.identity for name, party in self._parties.items()}
-        return Sums(self._shapes, roster, self._asking)
+        return Sums(self._shapes, roster, self._asking, lambda: self._start)
 
     def updates(
         self, state: State, names: list[str], number: int, work: dict[str, float]
@@ -175,6 +166,8 @@ class FlowerPool:
         shared = {"weights": state.weights, "shared": state.shared}
         fields = {name: {"round": number, "part": work.get(name, 1.0), "head": self._log.head.hash} for name in names}
         arrays = {name: {**shared, **({"own": state.clients[name]} if name in state.clients else {})} for name in names}
+        message = Envelope(protocol.TRAIN, "", "", self._session, 0, {}, shared)
+        self._start = protocol.start_digest(self._plan_digest, message)
         found, lost, left = {}, {}, list(names)
         self.messages = {}
         for _ in range(_TRIES):
@@ -182,7 +175,7 @@ class FlowerPool:
             for name, answer in answers.items():
                 lost.pop(name, None)
                 try:
-                    with _in_form(name):
+                    with _read(name):
                         found[name] = self._update(name, _whole(answer))
                 except SiteUnplannedError:
                     lost[name] = "was started anew"
@@ -207,15 +200,23 @@ class FlowerPool:
         names = list(self._parties)
         fields, arrays = {name: {} for name in names}, {name: {"weights": weights_of(name)} for name in names}
         answers = self._ask(protocol.EVALUATE, fields, arrays)
-        return {
-            name: answer.envelope.fields if isinstance(answer, Asked) else {"why": str(answer)}
-            for name, answer in answers.items()
-        }
+        found = {}
+        for name, answer in answers.items():
+            try:
+                with _read(name):
+                    found[name] = metrics_told(_whole(answer).envelope.fields)
+            except (InputError, SiteUnplannedError, SiteAwayError) as error:
+                found[name] = {"why": str(error)}
+        return found
 
     def finish(self) -> dict[str, dict]:
         """Have the sites clear away what the training needed; what they say of it at the end."""
         answers = self._ask(protocol.FINISH, {name: {} for name in self._parties}, {})
-        return {name: answer.envelope.fields for name, answer in answers.items() if isinstance(answer, Asked)}
+        return {
+            name: {"head": printable(answer.envelope.fields.get("head", ""), _HEX)}
+            for name, answer in answers.items()
+            if isinstance(answer, Asked)
+        }
 
     def close(self) -> None:
         """End the run at the link; the sites stay."""
@@ -256,10 +257,11 @@ class FlowerPool:
         private = self._config.is_private
         fields = {"seed": self._config.seed, "private": private, "run": self._run}
         answers = self._all(protocol.DESCRIBE, dict.fromkeys(names, fields))
-        try:
-            return {name: Description(**asked.envelope.fields) for name, asked in answers.items()}
-        except TypeError as error:
-            raise InputError(f"site {names[0]}: describes itself in another form; is its medimg this one?") from error
+        found = {}
+        for name, asked in answers.items():
+            with _read(name):
+                found[name] = described(asked.envelope.fields, name)
+        return found
 
     def _planned_again(self, name: str) -> bool:
         """Give the plan to a site that was started anew; whether it took it.
@@ -296,7 +298,9 @@ class FlowerPool:
         }
         # Of a private site, whose numbers are not told, None.
         numbers = [float("nan") if value is None else float(value) for value in known[1:]]
-        measured = ClientRound(int(known[0] or 0), *numbers, asked.bytes_up, asked.bytes_down, measures)
+        measures = {str(key)[:_HEX]: value and float(value) for key, value in list(measures.items())[:_MOST_MEASURES]}
+        examples = known[0] if self._config.dp == "patient" else whole_number(known[0])
+        measured = ClientRound(int(examples or 0), *numbers, asked.bytes_up, asked.bytes_down, measures)
         return ClientUpdate(vectors, self._weights[name], list(told.arrays.get("own", [])), measured)
 
     def _asking(self, number: int):
@@ -306,10 +310,11 @@ class FlowerPool:
             fields = {name: {"round": number, "stage": stage} for name in inbound}
             arrays = {name: {"content": [np.frombuffer(raw, np.uint8)]} for name, raw in inbound.items()}
             for name, answer in self._ask(protocol.MASK, fields, arrays).items():
-                if isinstance(answer, Asked):
-                    # What it is if there is none, the sum's server says.
-                    content = answer.envelope.arrays.get("content") or [np.zeros(0, np.uint8)]
+                content = answer.envelope.arrays.get("content") if isinstance(answer, Asked) else None
+                if content:
                     yield name, content[0].tobytes()
+                elif isinstance(answer, Asked):
+                    yield name, RefusedError(name, f"its answer to '{stage}' is empty")
                 elif isinstance(answer, (SiteRefusedError, WireError)):
                     yield name, RefusedError(name, str(answer))
 
@@ -364,22 +369,23 @@ class FlowerPool:
         return Asked(*digests, len(request), len(raw), answer)
 
 
-@contextmanager
-def _in_form(name: str) -> Iterator[None]:
-    """A site may answer anything."""
-    try:
-        yield
-    except (InputError, SiteAwayError, SiteUnplannedError):
-        raise
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise WireError(f"site {name}: answers in another form; is its medimg this one?") from error
-
-
 def _whole(answer: Asked | Exception) -> Asked:
     if isinstance(answer, Exception):
         raise answer
     return answer
 
 
-def _client(name: str, told: dict) -> ClientData:
-    return ClientData(name, "", int(told.get("examples") or 0), 0, str(told.get("key", "")))
+def _client(name: str, told: dict, private: bool) -> ClientData:
+    examples = 0 if private else whole_number(told["examples"], least=1)
+    return ClientData(name, "", examples, 0, printable(told.get("key", ""), _HEX))
+
+
+@contextmanager
+def _read(name: str) -> Iterator[None]:
+    """What a site says in another form than agreed on is its own fault, and ends nobody else's work."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise WireError(f"site {name}: its answer has another form; is its medimg this one?") from error

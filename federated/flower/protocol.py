@@ -1,9 +1,14 @@
 """What coordinator and site ask of each other, by kind; `federated.flower.envelope` is how it travels."""
 
+import hashlib
+from dataclasses import replace
+
+from federated.flower.envelope import Envelope
+
 # In the order of a training. A site answers with the same kind.
 DESCRIBE = "describe"  # fields seed, private, run: what the site holds in numbers
 STATISTICS = "statistics"  # field request of `federated.statistics`: sums over its rows
-PLAN = "plan"  # fields plan, config, strategy, task, roster; arrays initial: write records, be ready to train
+PLAN = "plan"  # fields plan, config, roster, start; arrays initial: write records, be ready to train
 TRAIN = "train"  # fields round, part, head; arrays weights, shared, own: an update, or the news that it is held
 MASK = "mask"  # fields round, stage; array content: a stage of a secure sum over what is held
 EVALUATE = "evaluate"  # array weights: metrics of the site's own test part
@@ -12,3 +17,14 @@ KINDS = (DESCRIBE, STATISTICS, PLAN, TRAIN, MASK, EVALUATE, FINISH)
 
 # In an answer's fields, where there is no other: why not, and that the site has to be given the plan again.
 REFUSED, UNPLANNED = "refused", "unplanned"
+
+
+def plan_digest(message: Envelope) -> str:
+    """What names a plan, the same at all sites and when a training is resumed for more rounds."""
+    fields = {**message.fields, "config": {**message.fields["config"], "rounds": None}}
+    return replace(message, fields=fields).digest(*sorted(fields), *sorted(message.arrays))
+
+
+def start_digest(plan: str, message: Envelope) -> str:
+    """What a round's update is made from: the plan, and the weights that all were sent (`secure.terms.Terms.start`)."""
+    return hashlib.sha256((plan + message.digest("weights", "shared")).encode()).hexdigest()

@@ -92,6 +92,10 @@ def _policy(folder: Path, config: FederateConfig, root: Path) -> None:
         "strategies": [config.strategy],
         "max_rounds": config.rounds,
         "max_runs": 1,
+        # Nothing leaves this machine.
+        "min_patients": 1,
+        "min_batch": config.batch_size,
+        "statistics": not config.is_private,
         "secure": "optional" if config.secure == "none" else "required",
     }
     if config.dp == "patient":

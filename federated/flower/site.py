@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,18 +19,25 @@ from federated.flower import protocol, site_privacy
 from federated.flower.envelope import Envelope, WireError, opened, sealed
 from federated.flower.keys import Keys, Party
 from federated.flower.local_rounds import LocalRounds
-from federated.flower.policy import Policy
+from federated.flower.once import Once
+from federated.flower.policy import Policy, PolicyError
 from federated.flower.sessions import Sessions
 from federated.flower.site_privacy import protect
 from federated.private.patient import PatientPrivacy
 from federated.private.site_key import with_key
 from federated.private.steps import PatientSteps
 from federated.secure.client import MaskingClient
+from federated.secure.errors import RefusedError, RejectedError, TooFewClientsError
 from federated.secure.keys import Identity
 from federated.tff.local_model import LocalModel
 from medimg.data.dataset import Dataset
-from medimg.errors import InputError
 from medimg.untrusted.printable import printable
+
+# Refusals whose words hold nothing of the data; of all others they may quote a row, a file or a count.
+_TOLD = (PolicyError, WireError, RefusedError, RejectedError, TooFewClientsError)
+_LONGEST_NAME = 100
+# Different requests for statistics that a run has, by kind: as many as `federated.statistics.fit` makes.
+_STATISTICS = {"counts": 7}
 
 
 @dataclass
@@ -39,6 +46,7 @@ class Training:
 
     Attributes:
         config: options.
+        digest: of the plan as it came.
         plan: agreed on.
         data: its records.
         rounds: what it does.
@@ -47,11 +55,12 @@ class Training:
         weight: of its update.
         own: its state of the strategy, after the round of that number.
         privacy: its own account; None: it is not private.
-        held: number of the round, the update that stays here, flat.
+        held: number of the round, the update that stays here, flat, and the digest of what it started from.
         masking: its part in the secure sum of that round.
     """
 
     config: FederateConfig
+    digest: str
     plan: ClientPlan
     data: ClientData
     rounds: LocalRounds
@@ -60,7 +69,7 @@ class Training:
     weight: float
     own: dict[int, list[np.ndarray]]
     privacy: PatientPrivacy | None = None
-    held: tuple[int, np.ndarray] | None = None
+    held: tuple[int, np.ndarray, str] | None = None
     masking: MaskingClient | None = None
 
 
@@ -81,11 +90,12 @@ class Site:
     def __init__(self, dataset: Dataset, keys: Keys, policy: Policy, folder: Path, say: Callable[[str], None]):
         self._dataset, self._keys, self._policy = dataset, keys, policy
         self._folder, self._say = Path(folder), say
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._log = AuditLog(self._folder / "audit.jsonl")
         self._log.begin({"event": "start", "site": keys.name, "policy": policy.digest}, 0)
         self._sessions = Sessions(self._folder / "sessions.json")
-        self._session, self._run, self._seed = "", "", 0
+        self._session, self._run, self._seed, self._private = ("", b""), "", 0, True
+        self._once: Once | None = None
         self._training: Training | None = None
 
     def answer(self, raw: bytes | None) -> bytes:
@@ -98,16 +108,16 @@ class Site:
         self._sessions.take(message)
         try:
             fields, arrays = self._answered(message, coordinator)
-        except InputError as error:
-            fields, arrays = {protocol.REFUSED: str(error)}, {}
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            # Its text may quote data, so that only its kind travels.
-            self._say(f"failed: {message.kind}: {type(error).__name__}: {printable(error)}")
-            fields = {
-                protocol.REFUSED: f"'{message.kind}' can't be answered ({type(error).__name__}); see the site's log"
-            }
-            arrays = {}
-        answer = sealed(message.answer(fields, arrays), self._keys.identity())
+            answer = sealed(message.answer(fields, arrays), self._keys.identity())
+        except Exception as error:
+            # Whatever a message leads to, the next one is answered.
+            why = printable(error, None)
+            if not isinstance(error, _TOLD):
+                self._say(f"failed: {message.kind}: {type(error).__name__}: {why}")
+                kind = printable(message.kind, _LONGEST_NAME)
+                why = f"'{kind}' can't be answered ({type(error).__name__}); see the site's log"
+            fields = {protocol.REFUSED: why}
+            answer = sealed(message.answer(fields), self._keys.identity())
         self._put_down(message, coordinator, raw, answer, fields)
         return answer
 
@@ -128,14 +138,18 @@ class Site:
 
     def _put_down(self, message: Envelope, coordinator: Party, raw: bytes, answer: bytes, fields: dict) -> None:
         why = fields.get(protocol.REFUSED, "")
-        about = {name: message.fields[name] for name in ("round", "stage", "head") if name in message.fields}
+        about = {
+            name: value if type(value := message.fields[name]) is int else printable(value, _LONGEST_NAME)
+            for name in ("round", "stage", "head")
+            if name in message.fields
+        }
         self._log.append(
             {
                 "event": "message",
-                "kind": message.kind,
+                "kind": printable(message.kind, _LONGEST_NAME),
                 "coordinator": coordinator.name,
                 "run": self._run,
-                "session": message.session,
+                "session": printable(message.session),
                 "number": message.number,
                 **about,
                 "request": hashlib.sha256(raw).hexdigest(),
@@ -146,7 +160,10 @@ class Site:
             }
         )
         what = " ".join(
-            [message.kind, *(f"{name} {printable(about[name], 20)}" for name in ("round", "stage") if name in about)]
+            [
+                printable(message.kind, 20),
+                *(f"{name} {printable(about[name], 20)}" for name in ("round", "stage") if name in about),
+            ]
         )
         self._say(f"{coordinator.name}: {what}: {f'refused: {why}' if why else f'answered, {len(answer):,} bytes'}")
 
@@ -155,27 +172,31 @@ class Site:
             raise WireError(f"'{printable(message.kind, 50)}': not known here; is the coordinator's medimg this one?")
         self._policy.check_now()
         if message.kind == protocol.DESCRIBE:
-            return self._describe(message), {}
-        if message.session != self._session or (
+            return self._describe(message, coordinator), {}
+        if (message.session, coordinator.identity) != self._session or (
             message.kind not in (protocol.STATISTICS, protocol.PLAN) and not self._training
         ):
             return {protocol.UNPLANNED: True}, {}
         if message.kind == protocol.STATISTICS:
-            from federated.statistics import answer
-
-            self._policy.check_patients(self._patients)
-            return {"answer": answer(self._client, message.fields["request"])}, {}
+            return self._statistics(message), {}
         if message.kind == protocol.PLAN:
             return self._plan(message), {}
         return getattr(self, f"_{message.kind}")(message, self._training)
 
-    def _describe(self, message: Envelope) -> dict:
+    def _describe(self, message: Envelope, coordinator: Party) -> dict:
         """Numbers and names; nothing of any one row."""
         from federated.flower.description import client_of, describe
 
         fields = message.fields
-        self._session, self._seed, self._run = message.session, int(fields["seed"]), str(fields["run"])
-        self._training, self._private = None, bool(fields["private"])
+        if not isinstance(fields["run"], str) or len(fields["run"]) > _LONGEST_NAME:
+            raise WireError(f"its run has no name of at most {_LONGEST_NAME} characters")
+        self._training = None
+        self._session, self._seed = (message.session, coordinator.identity), int(fields["seed"])
+        # By name and coordinator: nobody goes on with another's run.
+        self._run = printable(fields["run"])
+        self._once = Once(self._folder / "answers" / f"{_named(self._run)}.once.json")
+        self._once.settle("coordinator", coordinator.identity.hex())
+        self._private = bool(fields["private"]) or self._policy.dp_unit != "none"
         # Whom a row is joined with depends on other patients' rows.
         self._dataset = Dataset.load(self._dataset.root, joins_copies=not self._private)
         self._client = client_of(self._dataset, self._keys.name, self._seed)
@@ -183,28 +204,49 @@ class Site:
         self._policy.check_patients(self._patients)
         return describe(self._dataset, self._client, self._keys.name, self._private)
 
+    def _statistics(self, message: Envelope) -> dict:
+        """Counts and sums of the training rows."""
+        from federated.statistics import answer
+
+        self._policy.check_statistics()
+        if self._private:
+            raise PolicyError("statistics: this session is private, and none of the rows that it protects leave")
+        self._policy.check_patients(self._patients)
+        self._policy.check_run(self._run, self._folder)
+        request = message.fields["request"]
+        kind = printable(request["kind"], _LONGEST_NAME)
+        # Sums over other rows, or ever more intervals, would show single values by their differences.
+        self._once.settle(f"statistics '{kind}'", message.digest("request"), _STATISTICS.get(kind, 1))
+        return {"answer": answer(self._client, {**request, "fewest": self._policy.fewest_patients})}
+
     def _plan(self, message: Envelope) -> dict:
         from federated.clients.examples import prepare
 
         fields = message.fields
         config = FederateConfig.from_dict(fields["config"])
         self._policy.check_plan(config, self._run, fields["roster"], self._folder)
-        if config.is_private != self._private:
-            raise WireError("its plan is private and its question was not, or the reverse")
-        plan = ClientPlan.from_dict(fields["plan"])
-        if plan.config.weights != "none":
-            raise InputError("--weights: a plan brings its weights along; this site reads no file that is named to it")
+        if config.is_private and not self._private:
+            raise PolicyError("dp: this session began without privacy, and may have told what a private one does not")
+        if config.weights != "none":
+            raise PolicyError("--weights: a plan brings its weights along; this site reads no file that is named to it")
+        # Options that decide what is learnt from whom are the policy's own reading of them: they stand nowhere else.
+        training, private = config.training(self._dataset.unit).to_dict(), config.dp == "patient"
+        plan = replace(ClientPlan.from_dict(fields["plan"]), training=training, private=private)
+        strategy, local = Strategy.of(config, len(fields["roster"])), LocalTraining.of(config)
+        if config.secure != "none" and strategy.client.keeps:
+            raise PolicyError(f"--strategy {config.strategy}: what its clients keep would travel beside a secure sum")
+        digest = protocol.plan_digest(message)
+        self._once.settle("plan", digest)
         plan.model.set_weights(list(message.arrays["initial"]))
         folder = self._records(self._run)
         data = prepare(self._client, plan, folder, self._keys.name)
         if not data.examples:
-            raise InputError("no labelled training row is here")
-        strategy, local = Strategy(**fields["strategy"]), LocalTraining(**fields["local"])
+            raise PolicyError("no labelled training row is here")
         roster = {name: bytes.fromhex(key) for name, key in fields["roster"].items()}
         run = _named(self._run)
         identity = self._keys.identity(self._folder / "answers" / f"{run}.jsonl")
         if roster.get(self._keys.name) != identity.public:
-            raise InputError("the plan's list of sites has another key of this one")
+            raise PolicyError("the plan's list of sites has another key of this one")
         privacy, told = None, {"examples": data.examples}
         if config.dp == "patient":
             # Only the site draws: what it draws by is made here, and not told.
@@ -214,10 +256,10 @@ class Site:
             )
             told = {"privacy": site_privacy.told(privacy, self._keys.name), "key": data.key}
         steps = privacy.steps(PatientSteps) if privacy else None
-        model = LocalModel(plan.trained, fields["task"])
+        model = LocalModel(plan.trained, plan.description["task"])
         rounds = LocalRounds(model, plan.layout, strategy, local, self._seed, steps)
         weight = float(data.examples) if strategy.by_examples else 1.0
-        self._training = Training(config, plan, data, rounds, identity, roster, weight, {}, privacy)
+        self._training = Training(config, digest, plan, data, rounds, identity, roster, weight, {}, privacy)
         return {**told, "weight": weight}
 
     def _records(self, run: str) -> Path:
@@ -238,8 +280,12 @@ class Site:
         state = State(number - 1, weights, [], list(message.arrays["shared"]), [])
         own = message.arrays.get("own") or training.own.get(number - 1)
         name, part = self._keys.name, float(message.fields["part"])
+        if not 1 <= number <= training.config.rounds:
+            raise WireError(f"round {number} is none of the {training.config.rounds} that were agreed on")
         if not 0 < part <= 1:
             raise WireError("its share of steps is not within 0 and 1")
+        # Of the same round from other weights there is no second update, and no second account.
+        self._once.settle(f"round {number}", message.digest("part", "weights", "shared", "own"))
         if training.privacy:
             # Written down before anything is computed, whether the answer arrives or not.
             training.privacy.before_round(number, [name], {name: part})
@@ -259,21 +305,24 @@ class Site:
         training.own = {number: update.own}
         if training.config.secure == "none":
             return answer, {"vectors": update.vectors, "own": update.own}
-        training.held = number, np.concatenate([np.ravel(vector) for vector in update.vectors]).astype(np.float32)
+        start = protocol.start_digest(training.digest, message)
+        flat = np.concatenate([np.ravel(vector) for vector in update.vectors]).astype(np.float32)
+        training.held = number, flat, start
         training.masking = None
         return answer, {}
 
     def _mask(self, message: Envelope, training: Training) -> tuple[dict, dict]:
         number, stage = int(message.fields["round"]), message.fields["stage"]
         if training.held is None or training.held[0] != number:
-            raise InputError(f"round {number}: no update of it is held here")
+            raise PolicyError(f"round {number}: no update of it is held here")
         content = message.arrays["content"][0].tobytes()
         if stage == "advertise":
-            training.masking = MaskingClient(training.identity, training.roster, content)
-            self._policy.check_terms(training.masking.terms, number)
+            masking = MaskingClient(training.identity, training.roster, content)
+            self._policy.check_terms(masking.terms, number, training.held[2])
+            training.masking = masking
             made = training.masking.advertise()
         elif training.masking is None or stage not in ("share", "mask", "confirm", "reveal"):
-            raise InputError(f"'{printable(stage, 30)}' of a secure sum that was not begun")
+            raise PolicyError(f"'{printable(stage, 30)}' of a secure sum that was not begun")
         elif stage == "mask":
             made = training.masking.mask(content, training.held[1], training.weight)
         else:
@@ -287,6 +336,8 @@ class Site:
 
         self._policy.check_metrics()
         weights = list(message.arrays["weights"])
+        # Each model that is measured tells of the test rows: one a run.
+        self._once.settle("metrics", message.digest("weights"))
         folder, fewest = self._records(self._run), self._policy.fewest_patients
         return own_metrics(self._client, self._keys.name, training.plan, weights, folder, fewest), {}
 

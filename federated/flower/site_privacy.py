@@ -8,6 +8,7 @@ from pathlib import Path
 
 from federated.config import FederateConfig
 from federated.engine.records import ClientData
+from federated.flower.policy import PolicyError
 from federated.private.patient import PatientPrivacy
 from federated.private.site_plan import SitePlan
 from federated.private.steps import SiteMechanism
@@ -35,7 +36,7 @@ def protect(
         InputError: options that go against privacy, or more than the budget.
     """
     if config.client_fraction < 1:
-        raise InputError("--client-fraction: with --dp patient at sites of their own, all take part; leave it out")
+        raise PolicyError("--client-fraction: with --dp patient at sites of their own, all take part; leave it out")
     folder.mkdir(parents=True, exist_ok=True)
     privacy = PatientPrivacy(folder, dataset, [data], config, config.rounds, also={"start": start})
     if budget is not None:
@@ -43,7 +44,7 @@ def protect(
         spent = min(epsilon_of(DatasetLedger(dataset.root).events(), delta).values())
         if spent > budget:
             privacy.ledger.spending.release()
-            raise InputError(
+            raise PolicyError(
                 f"dp budget: with this training epsilon over all runs on the site's Dataset would be {spent:.3g} at "
                 f"delta {delta:g}, {budget:g} are allowed"
             )

@@ -200,7 +200,7 @@ class PatientPrivacy:
     def _settle(self, spent: Spent, draws: dict[str, str], rounds: int) -> list[Stretch]:
         """Every site's plan and the rounds that all of them allow; the steps to reserve."""
         config, names = self.config, list(self.data)
-        local = LocalTraining(config.local_epochs, config.local_steps, config.batch_size)
+        local = LocalTraining.of(config)
         asked = rounds_of(names, rounds, config.client_fraction, config.seed)
         self.plans = self._told or {
             name: plan_of(

@@ -39,11 +39,13 @@ class Sums:
         shapes: of an update's vectors.
         roster: client -> public identity key.
         ask: number of the round -> how its clients are asked.
+        start: digest of what the round's updates were made from (`Terms.start`).
     """
 
     shapes: list[tuple[int, ...]]
     roster: Mapping[str, bytes]
     ask: Callable[[int], Ask]
+    start: Callable[[], str]
 
 
 class Combining:
@@ -183,6 +185,7 @@ class Combining:
             max_weight=max(1.0, self._heaviest),
             bits=config.secure_bits,
             server=exchange.public.hex(),
+            start=self._sums.start(),
         )
         known = {name: self._sums.roster[name] for name in names}
         return summed(terms, known, exchange, self._sums.ask(number), deliver)

@@ -30,6 +30,8 @@ class Terms:
         server: the server's X25519 key of this round in hex; masking only.
         session: 16 random bytes in hex of the coordinator's process: a round that is repeated in another one starts
             from fresh keys, and clients answer it as they did before or not at all (`answers`).
+        start: digest of what the updates were made from, of which each client checks its own: weights that differ by
+            client would let the server silence all but one (Pasquini et al., CCS 2022); empty: not said.
         nonce: 16 random bytes in hex.
 
     Raises:
@@ -46,6 +48,7 @@ class Terms:
     bits: int = 64
     server: str = ""
     session: str = field(default_factory=lambda: secrets.token_hex(16))
+    start: str = ""
     nonce: str = field(default_factory=lambda: secrets.token_hex(16))
 
     def __post_init__(self):
@@ -121,10 +124,9 @@ def check_vector(client: str, vector, weight: float, terms: Terms) -> None:
         count = int((~np.isfinite(vector)).sum())
         raise RejectedError(client, f"its vector has NaN or infinity in {count} of {terms.length} places")
     if max(-low, high) > terms.limit:
-        largest = max(-low, high)
+        # How large it is would tell of this client alone.
         raise RejectedError(
-            client,
-            f"its vector reaches {largest:.6g}, beyond the public limit of {terms.limit:g}; clip updates or raise it",
+            client, f"its vector goes beyond the public limit of {terms.limit:g}; clip updates or raise it"
         )
     if not 0 < weight <= terms.max_weight:
         raise RejectedError(client, f"its weight {weight:g} must be above 0 and at most {terms.max_weight:g}")

@@ -7,7 +7,7 @@ and no rows.
 from federated.statistics.disclosure import counts_disclosed, disclosed, pixels_disclosed
 from federated.statistics.fitting import fit
 from federated.statistics.pixels import pixel_whitening
-from federated.statistics.schema import Schema, agreed
+from federated.statistics.schema import Schema, agreed, require_inputs
 from federated.statistics.table_answers import answer, training_rows
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "fit",
     "pixel_whitening",
     "pixels_disclosed",
+    "require_inputs",
     "training_rows",
 ]

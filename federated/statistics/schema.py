@@ -1,15 +1,17 @@
 """Schema: what the clients of a federation agree on before anything is computed from their rows."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from medimg.data.dataset import SEPARATOR, Dataset
-from medimg.data.schema import Feature
+from medimg.data.schema import ROLES, Feature
 from medimg.errors import InputError
+from medimg.untrusted.printable import printable
 
-__all__ = ["Schema", "agreed"]
+__all__ = ["Schema", "agreed", "require_inputs"]
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,18 @@ def agreed(dataset: Dataset, schema: Schema) -> Dataset:
     """A site's own table in the federation's form: its columns, types and classes.
 
     A column that the site does not have counts as not known in all of its rows; one that the federation does not have
-    is left alone.
+    is left alone. One that the site has, but does not learn from (a hospital's number, for one), counts as not there.
 
     Raises:
         InputError: not a table, none of the columns, or a label that is no class of the federation.
     """
     if not dataset.is_table:
         raise InputError(f"{dataset.root}: holds images; this federation learns from tables")
-    held = set(dataset.manifest.columns)
-    absent = [feature for feature in schema.features if feature.name not in held]
+    own = {feature.name for feature in dataset.inputs} & set(dataset.manifest.columns)
+    for feature in schema.features:
+        if feature.name in ROLES:
+            raise InputError(f"{dataset.root}: '{feature.name}' says what a row is, and nothing learns from it")
+    absent = [feature for feature in schema.features if feature.name not in own]
     if len(absent) == len(schema.features):
         raise InputError(
             f"{dataset.root}/manifest.csv: none of the federation's columns is there "
@@ -71,12 +76,27 @@ def agreed(dataset: Dataset, schema: Schema) -> Dataset:
     empty = pd.DataFrame({f.name: np.nan if f.is_number else "" for f in absent}, index=dataset.manifest.index)
     return replace(
         dataset,
-        manifest=pd.concat([dataset.manifest, empty], axis=1) if absent else dataset.manifest,
+        manifest=pd.concat([dataset.manifest.drop(columns=empty.columns, errors="ignore"), empty], axis=1),
         features=schema.features,
         task=schema.task,
         classes=schema.classes,
         negative=schema.negative,
     )
+
+
+def require_inputs(own: Dataset, names: Iterable[str]) -> None:
+    """Refuse a preprocessing of other columns than the federation's.
+
+    Args:
+        own: of `agreed`.
+        names: of the columns that it reads.
+
+    Raises:
+        InputError: names one.
+    """
+    strange = sorted(set(names) - {feature.name for feature in own.inputs})
+    if strange:
+        raise InputError(f"the preprocessing reads column '{printable(strange[0], 50)}', which nobody learns from")
 
 
 def _check_labels(dataset: Dataset, schema: Schema) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 from federated.statistics import pixels
 from federated.statistics.keys import to_keys
 from federated.statistics.moments import Moments
-from federated.statistics.schema import Schema, agreed
+from federated.statistics.schema import Schema, agreed, require_inputs
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.tables.fit import MOST_CATEGORIES, blocks
@@ -88,13 +88,16 @@ def class_sums(dataset: Dataset, request: dict) -> dict:
     """Of each grouping of the rows and each group in it: count, and of each encoded column sum and sum of squares.
 
     `by` is "all" (one grouping, one group) or "class" (groups are the classes; of a multilabel set one grouping a
-    class, without and with it). `shifts` are subtracted from the columns first.
+    class, without and with it). `shifts` are subtracted from the columns first; `fewest` is the site's own: a group of
+    fewer patients is not told.
     """
     own, rows = _own(dataset, request)
     preprocessing = Preprocessing.from_dict(request["preprocessing"])
+    require_inputs(own, preprocessing.inputs)
     shifts = np.asarray(request["shifts"], np.float64)
     groups, size = _groupings(own, rows, request["by"])
     shape = (len(groups), size)
+    _require_patients(groups, size, rows["patient"], request.get("fewest", 1))
     count = np.zeros(shape, np.int64)
     sums, squares = np.zeros((*shape, len(shifts))), np.zeros((*shape, len(shifts)))
     for start in range(0, len(rows), _ROWS):
@@ -154,6 +157,13 @@ def _groupings(own: Dataset, rows: pd.DataFrame, by: str) -> tuple[np.ndarray, i
     if targets.ndim == 1:
         return targets[None], len(own.classes)
     return targets.T.astype(np.int64), 2
+
+
+def _require_patients(groups: np.ndarray, size: int, patients: pd.Series, fewest: int) -> None:
+    for group in groups:
+        for k in range(size):
+            if 0 < patients[group == k].nunique() < fewest:
+                raise InputError(f"a class has fewer than {fewest} patients, of whom no sum is told")
 
 
 def _own(dataset: Dataset, request: dict) -> tuple[Dataset, pd.DataFrame]:

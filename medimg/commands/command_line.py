@@ -13,6 +13,9 @@ from medimg.errors import InputError
 from medimg.options import Config, flag
 from medimg.untrusted.printable import printable
 
+# What YAML calls no value.
+_NULL = ("", "~", "null", "Null", "NULL")
+
 
 class UsageRefused(click.ClickException):
     """What Click says of words that it can't parse, in one line."""
@@ -79,7 +82,8 @@ def _merge_file(ctx: click.Context, command: click.Command, file: str) -> None:
     """Options of the YAML file, for those that the command line leaves at their defaults."""
     from medimg.untrusted.yaml_file import read_yaml
 
-    values = read_yaml(Path(file), f"--config {file}") or {}
+    # As text: of an option, not of YAML, it depends what `no`, 1.50 and 007 are.
+    values = read_yaml(Path(file), f"--config {file}", as_text=True) or {}
     if not isinstance(values, dict):
         raise InputError(f"--config {file}: not a mapping of option names to values")
     options = {p.name: p for p in command.params if isinstance(p, click.Option)}
@@ -87,7 +91,7 @@ def _merge_file(ctx: click.Context, command: click.Command, file: str) -> None:
         name = str(key).replace("-", "_")
         if name not in options:
             raise InputError(f"--config {file}: option '{key}' is not known to this command")
-        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE or value in _NULL:
             continue
         try:
             ctx.params[name] = options[name].process_value(ctx, _as_given(options[name], value))
@@ -98,6 +102,8 @@ def _merge_file(ctx: click.Context, command: click.Command, file: str) -> None:
 
 def _as_given(option: click.Option, value):
     """A YAML value in the form in which the command line would give it."""
+    if isinstance(value, list | dict) and not option.multiple:
+        raise click.BadParameter("one value is needed")
     if isinstance(value, dict):
         return [f"{k}={v}" for k, v in value.items()]
     return [value] if option.multiple and not isinstance(value, list) else value

@@ -11,7 +11,7 @@ from medimg.commands import printing
 from medimg.commands.command_line import Command, Group, options_of, take
 from medimg.commands.console import progress_bars, say
 from medimg.commands.output import out_option, overwrite_option
-from medimg.config import PhantomConfig, PrepareConfig
+from medimg.config import LedgerConfig, PhantomConfig, PrepareConfig
 from medimg.errors import InputError
 
 
@@ -114,16 +114,16 @@ def inspect(data_folder, out):
 
 @data.command()
 @click.argument("data_folder", metavar="DATA")
-@click.option("--delta", type=float, default=1e-5, show_default=True, help="Delta of epsilon.")
-@click.option("--abandon", metavar="ID", help="Id of a Run that never goes on: release its rest.")
-def ledger(data_folder, delta, abandon):
+@options_of(LedgerConfig)
+def ledger(data_folder, **values):
     """What private Runs on DATA have spent, and what unfinished ones hold in reserve."""
     from medimg.preparation.builtin import resolve
     from medimg.privacy.dataset_ledger import DatasetLedger
 
+    config = take(LedgerConfig, values)
     shared = DatasetLedger(resolve(data_folder))
-    if abandon:
-        if abandon not in {segment.run for segment in shared.entries().all}:
-            raise InputError(f"--abandon {abandon}: no such Run in {shared.path}; give its full id")
-        click.echo(f"released {shared.release(abandon)} steps that were never run")
-    printing.ledger(shared, delta)
+    if config.abandon:
+        if config.abandon not in {segment.run for segment in shared.entries().all}:
+            raise InputError(f"--abandon {config.abandon}: no such Run in {shared.path}; give its full id")
+        click.echo(f"released {shared.release(config.abandon)} steps that were never run")
+    printing.ledger(shared, config.delta)

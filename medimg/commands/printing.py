@@ -109,6 +109,7 @@ def folds(result: dict, root) -> None:
         result: content of metrics.json.
         root: the cross-validation's folder.
     """
+    from medimg.evaluation.copied_rows import copies_note
     from medimg.privacy.ledger import read
     from medimg.privacy.statement import summary
 
@@ -120,7 +121,8 @@ def folds(result: dict, root) -> None:
     positive(result)
     title = f"{result['n_folds']} folds, {result['n']} tested of {result['patients']} patients"
     table(title, ["metric", "mean over folds [95%]", "sd", "pooled [95%]"], rows)
-    _copies(result)
+    for note in copies_note(result.get("copies"), result["n"]):
+        say(f"note: {note}")
     _sites(result)
     spent = read(Path(root))
     if spent:
@@ -148,8 +150,7 @@ def ledger(shared, delta: float) -> None:
 
 
 def evaluation(result: dict) -> None:
-    """Metrics with intervals, by class and by site, and what decides."""
-    from medimg.evaluation.floor import words as floor_words
+    """Metrics with intervals, by class and by site, what decides, and what has to be known to read them."""
     from medimg.evaluation.operating_point import threshold_statement
     from medimg.evaluation.recalibration import calibration_words
 
@@ -160,7 +161,6 @@ def evaluation(result: dict) -> None:
         there = result["at_prevalence"]
         rows += [[f"{name} at prevalence {there['prevalence']:g}", interval(there[name])] for name in ("ppv", "npv")]
     table(title, ["metric", "value [95% interval]"], rows)
-    _copies(result)
     if len(result["per_class"]) > 2:
         rows = [
             [name, *(interval(values.get(metric)) for metric in CLASS_METRICS)]
@@ -170,17 +170,7 @@ def evaluation(result: dict) -> None:
     _sites(result)
     say(threshold_statement(result, result))
     say(calibration_words(result["calibration"]))
-    for sentence in floor_words(result):
-        say(sentence)
-    for note in result["calibration"]["notes"]:
-        say(f"note: {note}")
-
-
-def _copies(result: dict) -> None:
-    # Here: help is printed without what measures.
-    from medimg.evaluation.copied_rows import copies_note
-
-    for note in copies_note(result.get("copies"), result["n"]):
+    for note in result["notes"]:
         say(f"note: {note}")
 
 

@@ -1,5 +1,6 @@
 """`medimg compare`: Runs evaluated on the same rows to paired tests, a table, a figure and a page."""
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,7 +23,8 @@ from medimg.evaluation.copied_rows import copies_note
 from medimg.evaluation.exact import NOTE, bounded
 from medimg.evaluation.intervals import LEVEL, cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
-from medimg.lock import writes
+from medimg.evaluation.places import require_place
+from medimg.lock import require_other, writes
 from medimg.options import of_data
 from medimg.run import Run
 from medimg.tables.sklearn_models import wanted
@@ -49,6 +51,8 @@ def compare(runs: list[Run], out: Path, config: CompareConfig, progress: Progres
     """
     names = wanted(config.baseline)
     _check_options(config, out)
+    asked = {"runs": [str(run.root.resolve()) for run in runs], "options": config.given()}
+    require_place(out, asked, _held)
     if not runs:
         raise InputError("no RUN is given; name at least two, or one of a table")
     evaluated, notes = align([read(run.with_data_at(config.data)) for run in runs])
@@ -68,9 +72,15 @@ def compare(runs: list[Run], out: Path, config: CompareConfig, progress: Progres
         models += steps.each(names, lambda name: baseline(name, first, whole, config.seed))
     models.append(constant(first.predictions))
     models = _uniquely_named(models)
-    result = _measured(first, models, config, steps, notes)
+    result = _measured(first, models, config, steps, notes) | asked
     write(out, result)
     return result
+
+
+def _held(folder: Path) -> dict | None:
+    path = folder / "comparison.json"
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return found and {key: found.get(key) for key in ("runs", "options")}
 
 
 class _Steps:
@@ -92,8 +102,7 @@ class _Steps:
 def _check_options(config: CompareConfig, out: Path) -> None:
     if config.metric not in METRICS:
         raise InputError(f"--metric {config.metric}: choose one of {', '.join(METRICS)}")
-    if (out / "config.yaml").is_file() or (out / "dataset.yaml").is_file():
-        raise InputError(f"--out {out}: is a Run or a Dataset; give another folder")
+    require_other(out)
 
 
 def _check_truth(first: Evaluated) -> None:

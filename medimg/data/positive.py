@@ -70,4 +70,7 @@ def _is_normal(name: str, other: str = "") -> bool:
     words = [word for word in re.split(r"[\W_]+", name.casefold()) if word]
     if words and words[0] in NEGATIONS:
         return not _is_normal(" ".join(words[1:])) if words[1:] else True
-    return not NORMAL.isdisjoint(words) or plain(name) in {word + plain(other) for word in NEGATIONS if other}
+    if not NORMAL.isdisjoint(words):
+        return True
+    # What is not healthy is ill, not the other way round.
+    return bool(other) and not _is_normal(other) and plain(name) in {word + plain(other) for word in NEGATIONS}

@@ -1,7 +1,8 @@
 """Text burned into an image's borders, found by its shape: bright strokes of even height in a row.
 
 Meant for the names and dates that scanners and digitisers write there. It misses text in the middle, handwriting and
-text of little contrast, and reads nothing: a person looks at what it reports.
+text of little contrast, and reads nothing: a person looks at what it reports. It needs OpenCV and NumPy, nothing of
+medimg, and travels with exported models as `dicom_text.py`.
 """
 
 from math import ceil
@@ -38,6 +39,21 @@ def text_boxes(image: np.ndarray) -> list[tuple[int, int, int, int]]:
     found = [_around(row) for row in rows if len(row) >= _LETTERS]
     found = [box for box in found if _at_border(box, height, width)]
     return [(int(x * scale), int(y * scale), ceil(w * scale), ceil(h * scale)) for x, y, w, h in found]
+
+
+def checked(image: np.ndarray, is_flagged: bool, mask: bool) -> tuple[np.ndarray, list[str]]:
+    """The image, text found at its borders black where that is asked for, and what is to be told of it.
+
+    Args:
+        image: as of `text_boxes`.
+        is_flagged: its header says that text is burned in.
+        mask: make what is found black.
+    """
+    boxes = text_boxes(image)
+    done = "made black" if mask else "not made black (--mask-text of 'medimg data prepare' makes it so)"
+    told = ["burned-in annotation, by its header"] * is_flagged
+    told += [f"may show burned-in text at its border, {done}"] * bool(boxes)
+    return masked(image, boxes) if mask else image, told
 
 
 def masked(image: np.ndarray, boxes: list[tuple[int, int, int, int]]) -> np.ndarray:

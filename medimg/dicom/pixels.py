@@ -94,8 +94,8 @@ class _ToldError(ValueError):
     """Said in our own words."""
 
 
-def encoded(path: str, window: str | None = None, neighbours: int = 0) -> list[bytes]:
-    """A file's frames as PNG, which is what an exported model takes.
+def looked_at(path: str, window: str | None = None, neighbours: int = 0) -> tuple[list[np.ndarray], bool]:
+    """A file's frames as training looked at them, and whether its header says that text is burned in.
 
     Args:
         path: of the file.
@@ -103,20 +103,27 @@ def encoded(path: str, window: str | None = None, neighbours: int = 0) -> list[b
         neighbours: likewise.
 
     Raises:
-        ValueError: as of `read_frame`, or neighbours are asked for that are files of their own.
+        ValueError: as of `read_frame`, the window is of CT and the file is not, or neighbours are asked for that are
+            files of their own.
     """
-    count = frames(pydicom.dcmread(path, force=True, stop_before_pixels=True))
+    try:
+        header = pydicom.dcmread(path, force=True, stop_before_pixels=True)
+        count, is_flagged = frames(header), flagged(header)
+    except Exception as error:
+        raise ValueError(_why(error)) from None
+    if window in WINDOWS and header.get("Modality") != "CT":
+        raise ValueError(f"the model looks through the window '{window}', which CT alone has")
     if neighbours and count == 1:
         raise ValueError("the model looks at three slices at once: give a file of several frames, or 'medimg predict'")
     images = [read_frame(path, i if count > 1 else None, parse_window(window)) for i in range(count)]
     if neighbours:
         around = [(max(i - neighbours, 0), i, min(i + neighbours, count - 1)) for i in range(count)]
         images = [np.stack([images[i] for i in three], axis=2) for three in around]
-    return [_png(image) for image in images]
+    return images, is_flagged
 
 
-def _png(image: np.ndarray) -> bytes:
-    """PNG (ISO/IEC 15948) of uint8 or uint16 (H, W) or (H, W, 3), without a library."""
+def png(image: np.ndarray) -> bytes:
+    """PNG (ISO/IEC 15948), which an exported model takes, of uint8 or uint16 (H, W) or (H, W, 3), without a library."""
     height, width = image.shape[:2]
     depth, colour = 8 * image.dtype.itemsize, 2 if image.ndim == 3 else 0
     rows = image.astype(image.dtype.newbyteorder(">")).reshape(height, -1).view(np.uint8)
@@ -137,6 +144,11 @@ def frames(header: Dataset) -> int:
         return max(1, int(header.get("NumberOfFrames") or 1))
     except (TypeError, ValueError):
         return 1
+
+
+def flagged(header: Dataset) -> bool:
+    """Whether a header says that text is burned into the pixels."""
+    return str(header.get("BurnedInAnnotation") or "").strip().upper() == "YES"
 
 
 def frame_header(header: Dataset, index: int) -> Dataset:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from medimg import atomic
-from medimg.config import PIXELS_ALONE, EvaluateConfig
+from medimg.config import EvaluateConfig
 from medimg.data import synthetic_rows
 from medimg.data.dataset import SPLITS, Dataset
 from medimg.data.positive import plain, positive_class
@@ -126,32 +126,17 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     notes += copies_note(copies, len(subject.rows)) + unsure + _notes(run, subject, training, predictions.positive)
     metrics = _metrics(description, subject, config, point, summary, notes)
     metrics |= {"copies": copies} if copies else {}
-    beside = _beside(run, subject, training, predictions, config)
+    part = reference_split(run.config["options"])
+    # On rows that it was fitted to it would be no floor.
+    part = None if config.data is None and subject.split in (part, "all") else part
+    alone = floor.alone(run, training, part, subject.dataset, subject.rows, config.seed, config.batch_size)
+    beside = floor.compared(predictions, alone, subject.rows["patient"], config.bootstrap, config.seed)
     metrics |= {**beside, "notes": [*metrics["notes"], *floor.words(beside)]}
     if config.calibrate is not None:
         calibrate.keep(run.root, description)
     folder = _folder(run, config, subject, metrics)
     _write(run, folder, subject, predictions, metrics)
     return {**metrics, "report": str(folder / "report.html")}
-
-
-def _beside(run: Run, subject: Subject, training: Dataset | None, predictions, config: EvaluateConfig) -> dict:
-    """What metadata alone reach on the rows, and of a Run of `--metadata` pixels alone."""
-    from medimg.evaluation.answers import Answers
-
-    found, part = {}, reference_split(run.config["options"])
-    draws = (config.bootstrap, config.seed)
-    # On rows that it was fitted to it would be no floor.
-    if not (training is None or training.is_table or (config.data is None and subject.split in (part, "all"))):
-        names = [column["name"] for column in run.description().get("metadata", {}).get("raw", ())]
-        below = floor.floor(training, part, subject.dataset, subject.rows, predictions, *draws, names)
-        found = {"floor": below} if below else {}
-    if (run.root / PIXELS_ALONE / "model.keras").is_file():
-        twin = Run.load(run.root / PIXELS_ALONE)
-        answers = Answers(twin.model(), twin.description(), config.batch_size)
-        alone = replace(predictions, probabilities=as_written(answers(subject.dataset, subject.rows)))
-        found["pixels_alone"] = floor.ahead(predictions, alone, subject.rows["patient"], *draws)
-    return found
 
 
 def _folder(run: Run, config: EvaluateConfig, subject: Subject, metrics: dict) -> Path:

@@ -10,9 +10,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from medimg.config import PIXELS_ALONE
 from medimg.data.dataset import Dataset
 from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
-from medimg.evaluation.predictions import Predictions
+from medimg.evaluation.predictions import Predictions, as_written
+from medimg.run import Run
 from medimg.style.words import interval, listed
 from medimg.tables.metadata import as_table, names_of, of_class
 from medimg.tables.preprocessing import Preprocessing
@@ -20,31 +22,86 @@ from medimg.tables.sklearn_models import fit_baseline
 
 _METHOD = "gradient-boosting"
 
+# By name in metrics.json, what is told of it and its probabilities, float64 (N, classes), of the model's rows.
+Alone = dict[str, tuple[dict, np.ndarray]]
+
+
+def alone(
+    run: Run,
+    training: Dataset | None,
+    part: str | None,
+    subject: Dataset,
+    rows: pd.DataFrame,
+    seed: int,
+    batch_size: int,
+) -> Alone:
+    """What metadata alone say of rows (`floor`), and of a Run of `--metadata` pixels alone (`pixels_alone`).
+
+    Args:
+        run: of images or a table, which has no floor.
+        training: its Dataset, None where it is not here.
+        part: of it, that the floor is fitted on; None: no floor.
+        subject: the Dataset that is evaluated.
+        rows: of its manifest.
+        seed: of the fit.
+        batch_size: of the model of pixels.
+    """
+    from medimg.evaluation.answers import Answers
+
+    found, description = {}, run.description()
+    if part and training is not None and not training.is_table:
+        names = [column["name"] for column in description.get("metadata", {}).get("raw", ())]
+        below = floor(training, part, subject, rows, description["classes"], seed, names)
+        found = {"floor": below} if below else {}
+    if (run.root / PIXELS_ALONE / "model.keras").is_file():
+        twin = Run.load(run.root / PIXELS_ALONE)
+        answers = Answers(twin.model(), twin.description(), batch_size)
+        found["pixels_alone"] = {}, as_written(answers(subject, rows))
+    return found
+
+
+def compared(model: Predictions, others: Alone, patients: Sequence, resamples: int, seed: int) -> dict:
+    """`floor` and `pixels_alone` of metrics.json: their AUROC, and how far the model is ahead, with 95% intervals."""
+    return {
+        name: {**told, **ahead(model, replace(model, probabilities=chances), patients, resamples, seed)}
+        for name, (told, chances) in others.items()
+    }
+
+
+def pooled(folds: Sequence[Alone]) -> Alone:
+    """Of all folds' rows, one fold after the other; what one of them lacks is left out."""
+    names = [name for name in folds[0] if all(name in fold for fold in folds)]
+    found = {}
+    for name in names:
+        told = dict(folds[0][name][0])
+        if "columns" in told:
+            told["columns"] = list(dict.fromkeys(column for fold in folds for column in fold[name][0]["columns"]))
+        found[name] = told, np.concatenate([fold[name][1] for fold in folds])
+    return found
+
 
 def floor(
     training: Dataset,
     part: str,
     subject: Dataset,
     rows: pd.DataFrame,
-    predictions: Predictions,
-    resamples: int = 1000,
+    classes: Sequence[str],
     seed: int = 0,
     names: Sequence[str] = (),
-) -> dict | None:
-    """`floor` of metrics.json: the AUROC of the metadata alone, and how far the model is ahead of it.
+) -> tuple[dict, np.ndarray] | None:
+    """What the metadata alone say of rows.
 
     Args:
         training: the Run's own Dataset, of images.
         part: of it, that the floor is fitted on.
         subject: the Dataset that is evaluated.
         rows: of its manifest.
-        predictions: of the model, on these rows.
-        resamples: of patients.
-        seed: of them and of the fit.
+        classes: in the model's order.
+        seed: of the fit.
         names: columns (default: all that both Datasets have).
 
     Returns:
-        `columns`, `method`, `fitted_on`, `auroc` and `gain` with 95% intervals; None where there is nothing to fit.
+        `columns`, `method` and `fitted_on`, and probabilities; None where there is nothing to fit.
     """
     fitted = training.rows(part, labelled=True)
     columns = [name for name in names or names_of(fitted) if name in rows]
@@ -52,16 +109,8 @@ def floor(
         return None
     table = as_table(training, columns)
     asked = as_table(replace(subject, manifest=rows), columns).manifest
-    chances = _probabilities(table, part, asked, predictions.classes, seed)
-    if chances is None:
-        return None
-    alone = replace(predictions, probabilities=chances)
-    return {
-        "columns": columns,
-        "method": _METHOD,
-        "fitted_on": part,
-        **ahead(predictions, alone, rows["patient"], resamples, seed),
-    }
+    chances = _probabilities(table, part, asked, classes, seed)
+    return None if chances is None else ({"columns": columns, "method": _METHOD, "fitted_on": part}, chances)
 
 
 def ahead(model: Predictions, other: Predictions, patients: Sequence, resamples: int, seed: int) -> dict:
@@ -113,12 +162,11 @@ def words(metrics: dict) -> list[str]:
         one = metrics["floor"]
         found.append(
             f"no-pixel floor: gradient boosting on {listed(one['columns'], 6)} alone reaches AUROC "
-            f"{interval(one['auroc'])} on these rows; the model is ahead by {interval(one['gain'])}"
+            f"{interval(one['auroc'])} on these rows; pixels add {interval(one['gain'])}"
         )
     if "pixels_alone" in metrics:
         one = metrics["pixels_alone"]
         found.append(
-            f"pixels alone, trained alike, reach AUROC {interval(one['auroc'])}; with metadata the model is ahead by "
-            f"{interval(one['gain'])}"
+            f"pixels alone, trained alike, reach AUROC {interval(one['auroc'])}; metadata add {interval(one['gain'])}"
         )
     return found

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from pathlib import Path
 
+from medimg.errors import InputError
+
 # Folder -> what its result answers; None where it holds no whole result.
 Held = Callable[[Path], dict | None]
 _LONGEST = 110  # bytes of a name, and of its options
@@ -46,6 +48,16 @@ def beside(below: Path, name: str, asked: dict, held: Held, plain: bool = True) 
     """
     names = _names(_safe(name) or "data", _safe(_words(asked)), plain)
     return next(below / one for one in names if held(below / one) in (None, asked))
+
+
+def require_place(out: Path, asked: dict, held: Held) -> None:
+    """Refuse a folder that a person gave if it has the result of something else.
+
+    Raises:
+        InputError: it has.
+    """
+    if held(out) not in (None, asked):
+        raise InputError(f"--out {out}: holds the result of other data or options; give another folder")
 
 
 def _names(name: str, words: str, plain: bool) -> Iterator[str]:

@@ -4,10 +4,11 @@ import json
 from dataclasses import fields
 from pathlib import Path
 
+from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.evaluation.metrics import METRIC_NAMES, METRICS
 from medimg.evaluation.operating_point import threshold_statement
-from medimg.option_groups import ImageOptions, PrivacyOptions, PublicOptions, TableOptions
+from medimg.options import of_data
 from medimg.privacy.ledger import is_private
 from medimg.privacy.ledger import read as read_ledger
 from medimg.privacy.statement import WITHHELD
@@ -23,15 +24,6 @@ CAPTIONS = {
     "reliability": "Predicted probability against observed frequency",
     "training_curves": "The training",
     "worst_mistakes": "The most confident mistakes",
-}
-# An option, and the one without which it is about nothing; beside those whose name begins with the other's.
-_NEEDS = {
-    **dict.fromkeys(("fine_tune_blocks", "fine_tune_learning_rate"), "fine_tune_epochs"),
-    "fold": "folds",
-    "plateau_factor": "plateau_patience",
-    "views": "augment",
-    "cache_features": "freeze",
-    "straggler_pace": "stragglers",
 }
 
 
@@ -50,7 +42,7 @@ def render(run: Run, dataset: Dataset, metrics: dict, figures: dict[str, Path]) 
     return template("evaluation", "report.html").render(
         metrics=metrics,
         dataset=dataset,
-        options=applying(run.config["options"], dataset.is_table),
+        options=applying(run.config, dataset.is_table),
         environment=_environment(run),
         metric_names={name: names[name] for name in METRICS},
         captions=CAPTIONS,
@@ -61,18 +53,14 @@ def render(run: Run, dataset: Dataset, metrics: dict, figures: dict[str, Path]) 
     )
 
 
-def applying(options: dict, is_table: bool) -> dict:
-    """Of a Run's options those that its training read: none of another kind of data, or of what it did without."""
-    groups = (ImageOptions,) if is_table else (TableOptions, PublicOptions)
-    names = {field.name for group in groups for field in fields(group)}
-    if is_table:
-        names |= {"weights", "freeze", "norm", "augment", "views"}
-    if not is_private(options):
-        names |= {field.name for group in (PrivacyOptions, PublicOptions) for field in fields(group)} | {"dp"}
-    none = (None, 0, "none", [], {})
-    without = [name for name, other in _NEEDS.items() if options.get(other) in none]
-    without += [name for name in options if options.get(name.split("_")[0], name) in none and "_" in name]
-    return {k: v for k, v in options.items() if k not in names.union(without) and v not in (None, [], {})}
+def applying(config: dict, is_table: bool) -> dict:
+    """Of a Run's options (its config.yaml) those that its training read, `acting` where its command wrote that down."""
+    options, known = config["options"], {field.name for field in fields(TrainConfig)}
+    acting = config.get("acting")
+    if acting is None:
+        train = TrainConfig.from_dict({name: options[name] for name in known & options.keys()})
+        acting = {*train.acting(of_data(is_table)), *(options.keys() - known)}
+    return {k: v for k, v in options.items() if k in acting and v not in (None, [], {})}
 
 
 def _environment(run: Run) -> dict:

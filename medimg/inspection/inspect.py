@@ -9,7 +9,7 @@ from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.data.leakage import content_hashes
 from medimg.inspection.images import Inspection, facts
-from medimg.lock import writes
+from medimg.lock import require_other, writes
 
 if TYPE_CHECKING:
     from medimg.inspection.tables import TableInspection
@@ -27,8 +27,9 @@ def inspect(
         progress: called with files read and files in all.
 
     Raises:
-        InputError: `out` can't be written.
+        InputError: `out` can't be written, or is a Run or a Dataset.
     """
+    require_other(out)
     if dataset.is_table:
         from medimg.inspection.tables import inspect_table
 

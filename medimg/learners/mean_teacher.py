@@ -6,7 +6,7 @@ from medimg.learners import learner
 
 
 class Teacher(learner.State):
-    """The running mean of a model's weights.
+    """The running mean of a model's trained weights.
 
     Attributes:
         model: that has them; it is what is evaluated and kept.
@@ -23,7 +23,7 @@ class Teacher(learner.State):
         """Take in a step's weights: at first as their plain mean, later by `decay`."""
         self.steps.assign_add(1)
         kept = tf.minimum(1.0 - 1.0 / (tf.cast(self.steps, tf.float32) + 1.0), decay)
-        for mean, value in zip(self.model.weights, weights, strict=True):
+        for mean, value in zip(self.model.trainable_variables, weights, strict=True):
             mean.assign(kept * mean + (1.0 - kept) * value)
 
 
@@ -41,13 +41,14 @@ class MeanTeacher(learner.Learner):
         (labelled, weak, strong), y, weight = tf.keras.utils.unpack_x_y_sample_weight(data)
         sizes = [tf.shape(part)[0] for part in (labelled, strong)]
         chances = tf.nn.sigmoid if self.multilabel else tf.nn.softmax
-        goal = tf.stop_gradient(chances(self.state.model(weak, training=False)))
+        # As in training, so that its BatchNorm has statistics of its own: the student's are not those of mean weights.
+        goal = tf.stop_gradient(chances(self.state.model(weak, training=True)))
         with tf.GradientTape() as tape:
             of_labelled, of_strong = tf.split(self(tf.concat([labelled, strong], 0), training=True), sizes)
             loss = self.compute_loss(y=y, y_pred=of_labelled, sample_weight=weight)
             loss += self._weight() * tf.reduce_mean((chances(of_strong) - goal) ** 2)
         self.descend(tape, loss)
-        self.state.follow(self.weights, self.decay)
+        self.state.follow(self.trainable_variables, self.decay)
         self.compiled_metrics.update_state(y, of_labelled)
         return self.told()
 

@@ -69,12 +69,6 @@ def training_batches(
     """
     import tensorflow as tf
 
-    def one_epoch(epoch):
-        indices = tf.numpy_function(lambda e: order(int(e)).astype(np.int64), [epoch], tf.int64)
-        indices.set_shape((None,))
-        rows = tf.data.Dataset.from_tensor_slices(indices).batch(batch_size)
-        return rows.map(lambda chosen: (epoch, chosen))
-
     # The labels live in the graph; only pixels come through Python, once per batch.
     all_targets = tf.constant(targets)
     all_columns = None if columns is None else tf.constant(columns)
@@ -85,6 +79,29 @@ def training_batches(
         given = pixels if all_columns is None else (pixels, tf.gather(all_columns, chosen))
         batch = (given, tf.gather(all_targets, chosen))
         return batch if all_weights is None else (*batch, tf.gather(all_weights, chosen))
+
+    return by_epoch(order, (), fetch, epochs, batch_size)
+
+
+def by_epoch(
+    rows: Callable[[int], np.ndarray], shape: tuple, fetch: Callable, epochs: tuple[int, int], batch_size: int = 0
+):
+    """tf.data of what `fetch` makes of (epoch, indices), for each of `rows(epoch)`, or so many of them together.
+
+    Args:
+        rows: epoch -> integers (N, *shape).
+        shape: of one of the rows.
+        fetch: of tensors, for use in a graph.
+        epochs: first and one past the last.
+        batch_size: rows that go together; 0: each alone.
+    """
+    import tensorflow as tf
+
+    def one_epoch(epoch):
+        chosen = tf.numpy_function(lambda e: rows(int(e)).astype(np.int64), [epoch], tf.int64)
+        chosen.set_shape((None, *shape))
+        each = tf.data.Dataset.from_tensor_slices(chosen)
+        return (each.batch(batch_size) if batch_size else each).map(lambda some: (epoch, some))
 
     epochs_in_turn = tf.data.Dataset.range(*epochs).flat_map(one_epoch)
     # deterministic: batches keep their order whichever thread is done first.

@@ -34,6 +34,7 @@ class Form:
         is_colour: its channels differ.
         is_deep: its values have 16 bits.
         is_twelve_bit: and use no more than 12 of them.
+        text: what is to be told of text burned into a DICOM file.
     """
 
     width: int
@@ -41,6 +42,7 @@ class Form:
     is_colour: bool
     is_deep: bool
     is_twelve_bit: bool
+    text: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -93,7 +95,8 @@ class Reader:
             names, given, forms, broken = zip(*some, strict=True)
             good = [inputs for inputs in given if inputs is not None]
             inputs = [np.stack(each) for each in zip(*good, strict=True)]
-            yield Batch(list(names), inputs, [f for f in forms if f], list(broken), [[] for _ in names])
+            warnings = [list(form.text) if form else [] for form in forms]
+            yield Batch(list(names), inputs, [f for f in forms if f], list(broken), warnings)
 
     def _load(self, image: Image) -> tuple[str, list[np.ndarray] | None, Form | None, str]:
         try:
@@ -109,8 +112,9 @@ class Reader:
         """
         if image.why:
             raise InputError(image.why)
+        text: list[str] = []
         if image.view:
-            decoded = read_view(image.view, self.look, self.max_megapixels)
+            decoded = read_view(image.view, self.look, self.max_megapixels, text)
         else:
             decoded = read_image(image.path, self.max_megapixels)
         height, width = decoded.shape[:2]
@@ -125,7 +129,7 @@ class Reader:
         if width == height == self.prepared_size:
             width = height = 0
         deep = decoded.dtype == np.uint16
-        form = Form(width, height, prepared.ndim == 3, deep, deep and int(decoded.max()) <= TWELVE_BITS)
+        form = Form(width, height, prepared.ndim == 3, deep, deep and int(decoded.max()) <= TWELVE_BITS, tuple(text))
         beside = [] if self.columns is None else list(self.columns.transform(image.columns))
         return [as_pixels(at_model_size(prepared, self.image_size, self.channels)), *beside], form
 

@@ -11,7 +11,7 @@ import pandas as pd
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.preparation.builtin import resolve
-from medimg.sources.base import NOT_AN_IMAGE, files_below
+from medimg.sources.base import MADE, NOT_AN_IMAGE, files_below
 from medimg.sources.dicom_files import DicomFile, find, is_dicom, read_header
 from medimg.sources.dicom_images import Look, View, views
 from medimg.style.words import listed
@@ -120,7 +120,8 @@ def _of_path(path: Path, column: str | None, look: Look, beside: tuple[str, ...]
         others = [(file, why) for file, why in others if file not in known]
         if others:
             names = listed(file.relative_to(path).as_posix() for file, _ in others)
-            notes.append(f"{path}: {len(others)} left out, hidden or no images by their extension: {names}")
+            made = ", or Datasets" if any(why == MADE for _, why in others) else ""
+            notes.append(f"{path}: {len(others)} left out, hidden or no images by their extension{made}: {names}")
     elif path.suffix.lower() in TABLES:
         images += _of_table(path, column or "image", look, beside)
     else:

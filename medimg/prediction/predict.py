@@ -212,9 +212,16 @@ def _require_free(out: Path, folder: Path | None, overwrite: bool) -> None:
     for path in (out, folder):
         if path and path.exists() and not overwrite:
             raise InputError(f"--out {out}: {path} is there already; give another file or --overwrite")
+    if out.exists() and not _is_result(out):
+        raise InputError(f"--out {out}: is no result of predict, so --overwrite leaves it alone; give another file")
     # Whatever else lies in a folder of that name is not ours to remove.
     if folder and folder.exists() and not (folder.is_dir() and all(map(_is_map, folder.iterdir()))):
         raise InputError(f"--out {out}: {folder} holds other things than maps; give another file")
+
+
+def _is_result(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.readline().rstrip().endswith(b"decision,threshold,positive_class,warnings")
 
 
 def _is_map(path: Path) -> bool:

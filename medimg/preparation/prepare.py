@@ -116,14 +116,14 @@ def _write(
     scan.records.drop(scan.records.index, inplace=True)
     rejected = scan.rejected + broken
     _write_rejected(out, rejected)
-    _check_classes(scan, table, len(broken), "could be read", out)
+    _check_classes(scan, table, broken, "could be read", out)
     if broken:
         first = listed(f"{file} ({reason})" for file, reason in broken)
         notes.append(f"{len(broken)} broken files left out and listed in rejected.csv: {first}")
     parted = assign_parts(table, config, wanted.fractions, out)
     rejected += parted.rejected
     _write_rejected(out, rejected)
-    _check_classes(scan, parted.table, len(parted.rejected), "is left", out)
+    _check_classes(scan, parted.table, parted.rejected, "is left", out)
     notes += wanted.notes + parted.notes
     dataset = Dataset(
         root=out,
@@ -206,15 +206,15 @@ def _scaled(scan: Scan, sides: list[str], item: Decoded) -> list[str]:
         raise InputError(f"{item.key}: its box is not made of numbers ({error}); mend x, y, width, height") from error
 
 
-def _check_classes(scan: Scan, table: pd.DataFrame, lost: int, what: str, out: Path) -> None:
+def _check_classes(scan: Scan, table: pd.DataFrame, lost: list[tuple[str, str]], what: str, out: Path) -> None:
     if table.empty:
-        raise InputError(f"no image {what}: all were left out; {out / 'rejected.csv'} says why")
+        raise InputError(f"no image {what}: {listed(f'{file} ({reason})' for file, reason in lost)}")
     if scan.task == "multilabel" or scan.any_classes:
         return
     present = set(table["label"])
     for name in scan.classes:
         if name not in present:
-            why = f"{lost} left out, listed in {out / 'rejected.csv'}" if lost else "the source has none"
+            why = f"{len(lost)} left out, listed in {out / 'rejected.csv'}" if lost else "the source has none"
             raise InputError(f"class '{name}': no image {what} ({why}); add images or remove the class")
 
 

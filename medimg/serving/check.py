@@ -1,15 +1,20 @@
 """Ask a TensorFlow Serving server what this model answered when it was exported, and compare.
 
-`python check.py --rest http://HOST:8501 --grpc HOST:8500 [IMAGE ...]`, from the model's folder or any other. It needs
+`python check.py --rest http://HOST:8501 --grpc HOST:8500 [FILE ...]`, from the model's folder or any other. It needs
 no medimg: REST needs Python alone, gRPC the package tensorflow-serving-api. It ends with code 0 when every answer is
-the exported model's within the tolerance, with 1 when one is not or no server answers. Images are sent as well, and
-what is answered is printed; DICOM files are decoded here, as training did, by `dicom_pixels.py` beside this file, which
-needs pydicom and NumPy (and a decoder such as pylibjpeg-openjpeg or python-gdcm for compressed ones), and each frame is
-sent as PNG. The requests are drawn: they show no patient.
+the exported model's within the tolerance, with 1 when one is not or no server answers. The requests are drawn: they
+show no patient.
+
+FILEs are sent as well, and what is answered is printed: images, or a CSV with the columns that the model takes and, of
+a model of images, `image`, their paths from the CSV's folder. DICOM files are decoded here, as training did, by
+`dicom_pixels.py` beside this file, which needs pydicom and NumPy (and a decoder such as pylibjpeg-openjpeg or
+python-gdcm for compressed ones), and each frame is sent as PNG; `dicom_text.py`, which needs OpenCV, tells of text that
+may be burned in, and makes it black where training did.
 """
 
 import argparse
 import base64
+import csv
 import json
 import sys
 import urllib.error
@@ -63,14 +68,89 @@ def _listed(tensor: dict) -> list:
     return [{"b64": value} for value in tensor["values"]] if tensor["dtype"] == "bytes" else tensor["values"]
 
 
+def asked(path: Path, content: dict, columns: list[dict]):
+    """Of an image, or of each row of a CSV, what it is called and the inputs of a request.
+
+    Args:
+        path: of the image or the CSV.
+        content: of check.json.
+        columns: that the model takes, of columns.json.
+
+    Raises:
+        ValueError: names the column or the cell that can't be sent.
+    """
+    look = content.get("dicom", {})
+    has_image = "image_bytes" in content["requests"][0]["inputs"]
+    if path.suffix.lower() != ".csv":
+        if columns:
+            names = [column["column"] for column in columns] + ["image"] * has_image
+            raise ValueError(f"{path}: the model takes columns: give a CSV with {', '.join(names)}")
+        yield str(path), {"image_bytes": encoded(path, look)}
+        return
+    for number, row in enumerate(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines(True)), 1):
+        name, inputs = f"row {number}", {}
+        if has_image:
+            name = cell(row, {"column": "image"}, path, number, content)
+            file = (path.parent / name).resolve()
+            if not file.is_relative_to(path.parent.resolve()):
+                raise ValueError(f"{path}: row {number}: {name} lies outside the CSV's folder")
+            inputs["image_bytes"] = encoded(file, look)
+        # Each frame of a file has the columns of its row.
+        count = len(inputs["image_bytes"]["values"]) if has_image else 1
+        given = {}
+        for column in columns:
+            given.setdefault(column["input"], []).append(cell(row, column, path, number, content))
+        for column in columns:
+            values = given[column["input"]]
+            one = values if "position" in column else values[0]
+            inputs[column["input"]] = {"dtype": column["dtype"], "values": [one] * count}
+        yield name, inputs
+
+
+def cell(row: dict, column: dict, path: Path, number: int, content: dict) -> str | float:
+    """What a CSV's row says in a column, NaN for a number that is missing."""
+    name = column["column"]
+    if (text := row.get(name)) is None:
+        raise ValueError(f"{path}: row {number} lacks '{name}'")
+    if column.get("dtype") != "float32":
+        return text
+    try:
+        return float("nan" if text.strip().lower() in content["missing"] else text)
+    except ValueError:
+        raise ValueError(f"{path}: row {number}: '{name}' is no number") from None
+
+
+def encoded(path: Path, look: dict) -> dict:
+    """What is sent of a file, itself or of DICOM a PNG of each frame."""
+    return {"dtype": "bytes", "values": [base64.b64encode(data).decode() for data in sent(path, look)]}
+
+
 def sent(path: Path, look: dict) -> list[bytes]:
-    """What is sent of a file: itself, or of DICOM a PNG of each frame."""
+    """The bytes of an image, or of a DICOM file's frames as PNG; text that they may show is told.
+
+    Args:
+        path: of the file.
+        look: how training looked at DICOM files, of check.json.
+    """
     data = path.read_bytes()
     if data[128:132] != b"DICM" and path.suffix.lower() not in (".dcm", ".dicom", ".ima"):
         return [data]
     import dicom_pixels
 
-    return dicom_pixels.encoded(str(path), look.get("window"), look.get("neighbours", 0))
+    images, is_flagged = dicom_pixels.looked_at(str(path), look.get("window"), look.get("neighbours", 0))
+    mask, told = look.get("mask_text", False), ["burned-in annotation, by its header"] * is_flagged
+    try:
+        import dicom_text
+    except ImportError:
+        if mask:
+            raise ValueError(f"{path}: training made text black, which needs OpenCV here") from None
+        told.append("not looked at for burned-in text, which needs OpenCV")
+    else:
+        seen = [dicom_text.checked(image, is_flagged, mask) for image in images]
+        images, told = [image for image, _ in seen], [line for _, lines in seen for line in lines]
+    for line in dict.fromkeys(told):
+        print(f"{path}: {line}")
+    return [dicom_pixels.png(image) for image in images]
 
 
 def difference(request: dict, answers: list[dict]) -> float:
@@ -99,13 +179,16 @@ def compare(kind: str, ask, content: dict) -> bool:
 def main() -> int:
     """Exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("images", nargs="*", metavar="IMAGE", type=Path, help="files to ask about as well")
+    parser.add_argument("files", nargs="*", metavar="FILE", type=Path, help="images or CSVs to ask about as well")
     parser.add_argument("--rest", metavar="URL", help="default, without --grpc: http://localhost:8501")
     parser.add_argument("--grpc", metavar="HOST:PORT")
     parser.add_argument("--name", help="that the model is served under (default: of this folder)")
     given = parser.parse_args()
     folder = Path(__file__).resolve().parent
-    content = json.loads((newest(folder) / "assets.extra" / "check.json").read_text(encoding="utf-8"))
+    extra = newest(folder) / "assets.extra"
+    content = json.loads((extra / "check.json").read_text(encoding="utf-8"))
+    described = extra / "columns.json"
+    columns = json.loads(described.read_text(encoding="utf-8"))["inputs"] if described.is_file() else []
     name = given.name or folder.name
     ways = {}
     if given.rest or not given.grpc:
@@ -116,11 +199,10 @@ def main() -> int:
     for kind, ask in ways.items():
         try:
             fine &= compare(kind, ask, content)
-            for path in given.images:
-                values = [base64.b64encode(data).decode() for data in sent(path, content.get("dicom", {}))]
-                inputs = {"image_bytes": {"dtype": "bytes", "values": values}}
-                for answer in ask({"signature_name": "serving_default", "inputs": inputs}):
-                    print(kind, path, answer)
+            for path in given.files:
+                for what, inputs in asked(path, content, columns):
+                    for answer in ask({"signature_name": "serving_default", "inputs": inputs}):
+                        print(kind, what, answer)
         except (
             Exception
         ) as error:  # Whatever a server, a network or a missing package says: one line, and the next way.

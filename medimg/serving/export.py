@@ -15,11 +15,12 @@ import tensorflow as tf
 
 from medimg import atomic
 from medimg.config import ExportConfig
-from medimg.dicom import pixels
+from medimg.data.schema import MISSING
+from medimg.dicom import burned_in, pixels
 from medimg.errors import InputError
 from medimg.evaluation.operating_point import thresholds
 from medimg.evaluation.prediction import predict
-from medimg.lock import writes
+from medimg.lock import content, require_other, writes
 from medimg.preparation.decoding import prepared_size
 from medimg.privacy import ledger
 from medimg.run import Run
@@ -41,8 +42,8 @@ from medimg.tables.preprocessing import Preprocessing
 COLUMNS = Path("assets.extra") / "columns.json"
 REQUEST = Path("assets.extra") / "request.json"
 # Beside the versions, a script that asks a server; in each version, what it asks and what the model answered.
-DICOM = "dicom_pixels.py"
 SCRIPT, CHECKS = "check.py", Path("assets.extra") / "check.json"
+DICOM = {"dicom_pixels.py": pixels, "dicom_text.py": burned_in}
 
 
 @writes("out")
@@ -63,6 +64,7 @@ def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, i
             probabilities differ from the Run's; nothing is left behind.
     """
     step = progress or (lambda done, total: None)
+    require_other(out)
     run = run.with_data_at(config.data)
     private = ledger.of_run(run.root, run.config["options"]) is not None
     dataset, model = run.dataset(), run.model()
@@ -93,15 +95,16 @@ def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, i
         write_warmup(temporary, out.name, warmup_requests(description, config.samples))
         content = {"tolerance": config.tolerance, "requests": checks(served, description)}
         content |= {"dicom": description["dicom"]} if "dicom" in description else {}
-        atomic.write_json(temporary / CHECKS, content)
         if dataset.is_table or "metadata" in description:
             _write_columns(temporary, description, private)
+            content["missing"] = MISSING
+        atomic.write_json(temporary / CHECKS, content)
         card = model_card(run, dataset, Proof(difference, config.tolerance, len(rows)))
         (temporary / "model_card.md").write_text(card, encoding="utf-8")
         step(4, 4)
-        atomic.write_text(out / SCRIPT, Path(check.__file__).read_text(encoding="utf-8"))
-        if not dataset.is_table:
-            atomic.write_text(out / DICOM, Path(pixels.__file__).read_text(encoding="utf-8"))
+        scripts = {SCRIPT: check} | ({} if dataset.is_table else DICOM)
+        for name, script in scripts.items():
+            atomic.write_text(out / name, Path(script.__file__).read_text(encoding="utf-8"))
         return _name(temporary, out)
     except OSError as error:
         raise atomic.cannot_write(out, error) from error
@@ -113,9 +116,9 @@ def serving_commands(out: Path, name: str) -> list[str]:
     """Lines for a POSIX shell: serve the export with Docker, ask about an image or a table's row, check the server."""
     folder = Path(out).resolve()
     address = f"http://localhost:8501/v1/models/{quote(name)}:predict"
-    versions = sorted(folder.glob("[0-9]*"), key=lambda version: int(version.name))
-    if versions and (versions[-1] / REQUEST).is_file():
-        ask = shlex.join(["curl", "-s", "-d", f"@{versions[-1] / REQUEST}", address])
+    request = folder / str(_latest(folder)) / REQUEST
+    if request.is_file():
+        ask = shlex.join(["curl", "-s", "-d", f"@{request}", address])
     else:
         ask = (
             f'printf \'{{"instances": [{{"image_bytes": {{"b64": "%s"}}}}]}}\' "$(base64 -w0 image.png)" '
@@ -145,8 +148,7 @@ def _write_columns(folder: Path, description: dict, private: bool) -> None:
     preprocessing = Preprocessing.from_dict(description.get("preprocessing") or description["metadata"])
     columns = served_columns(preprocessing)
     described = [column.to_dict() for column in columns]
-    content = {"inputs": described, "left_out": left_out(preprocessing, private)}
-    atomic.write_json(folder / COLUMNS, content)
+    atomic.write_json(folder / COLUMNS, {"inputs": described, "left_out": left_out(preprocessing, private)})
     inputs = inputs_of(example_row(preprocessing), columns)
     instance = {name: np.asarray(values).tolist()[0] for name, values in inputs.items()}
     if "metadata" in description:
@@ -158,5 +160,9 @@ def _write_columns(folder: Path, description: dict, private: bool) -> None:
 def _name(temporary: Path, out: Path) -> Path:
     """Rename to the next free version number."""
     temporary.chmod(0o755)
-    taken = [int(folder.name) for folder in out.iterdir() if folder.name.isdigit()]
-    return temporary.rename(out / str(max(taken, default=0) + 1))
+    return temporary.rename(out / str(_latest(out) + 1))
+
+
+def _latest(out: Path) -> int:
+    """The highest version number, 0 where there is none."""
+    return max((int(folder.name) for folder in content(out) if folder.name.isdecimal()), default=0)

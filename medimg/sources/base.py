@@ -48,6 +48,7 @@ _SYSTEM = frozenset(
 )  # fmt: skip
 SYSTEM_FOLDER, SYSTEM_FILE = "a folder of the system's, or hidden: skipped", "a file of the system's, or hidden"
 LOOP = "a link to a folder that it lies in: skipped"
+MADE = "a prepared Dataset, none of the files that it was made of: skipped"
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,6 +211,11 @@ def is_system(name: str) -> bool:
     return name.startswith(".") or name.lower() in _SYSTEM
 
 
+def skipped(folder: Path) -> str:
+    """Why a folder below a source is none of it, or ''."""
+    return SYSTEM_FOLDER if is_system(folder.name) else MADE if (folder / "dataset.yaml").is_file() else ""
+
+
 def files_below(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
     """All files below a folder, sorted: images by their extension, and (file or folder, reason) of the rest.
 
@@ -227,9 +233,8 @@ def files_below(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
         for name in sorted(folders):
             path = Path(place) / name
             number = _identity(path)
-            loops = number in passed
-            if loops or is_system(name):
-                others.append((path, LOOP if loops else SYSTEM_FOLDER))
+            if why := LOOP if number in passed else skipped(path):
+                others.append((path, why))
                 folders.remove(name)
             else:
                 above[str(path)] = {*passed, number}

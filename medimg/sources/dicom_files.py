@@ -212,7 +212,7 @@ def read_header(file: DicomFile, fields: tuple[str, ...] = (), megapixels: float
         frames=pixels.frames(found),
         position=position,
         number=int(text["InstanceNumber"]) if text["InstanceNumber"].lstrip("+-").isdecimal() else 0,
-        is_flagged=text["BurnedInAnnotation"].upper() == "YES",
+        is_flagged=pixels.flagged(found),
         fields={name: text[name] for name in fields},
     )
 

@@ -10,8 +10,6 @@ from medimg.errors import InputError
 from medimg.sources.dicom_files import DicomFile, Header
 from medimg.sources.slices import check_slices, neighbours_of, slices_of
 
-TEXT, FLAG = "may show burned-in text", "burned-in annotation, by its header"
-
 
 @dataclass(frozen=True)
 class Look:
@@ -112,11 +110,12 @@ def read_view(
             raise InputError(f"{file.name}: {error}") from error
     found = dict(zip(dict.fromkeys(view.channels), frames, strict=True))
     image = _stacked([found[channel] for channel in view.channels], view.header.file.name)
-    boxes = burned_in.text_boxes(image) if warnings is not None or look.mask_text else []
+    if warnings is None and not look.mask_text:
+        return image
+    image, told = burned_in.checked(image, view.header.is_flagged, look.mask_text)
     if warnings is not None:
-        done = " at its border, made black" if look.mask_text else " at its border (--mask-text makes it black)"
-        warnings += [FLAG] * view.header.is_flagged + [TEXT + done] * bool(boxes)
-    return burned_in.masked(image, boxes) if look.mask_text else image
+        warnings += told
+    return image
 
 
 def _stacked(frames: list[np.ndarray], name: str) -> np.ndarray:

@@ -8,6 +8,7 @@ from medimg.errors import InputError
 from medimg.option_groups import DecodingOptions, FilePatternOptions
 from medimg.sources.base import (
     LOOP,
+    MADE,
     NOT_AN_IMAGE,
     PARTS,
     SYSTEM_FOLDER,
@@ -16,8 +17,8 @@ from medimg.sources.base import (
     compiled,
     files_below,
     found,
-    is_system,
     need_folder,
+    skipped,
     task_of,
     to_records,
 )
@@ -140,7 +141,7 @@ def left_out(rejected: list[tuple[str, str]]) -> list[str]:
     """Sentences that count what was left out before decoding."""
     kinds = {"file": [], "folder": []}
     for file, reason in rejected:
-        kinds["folder" if reason in (SYSTEM_FOLDER, LOOP) else "file"].append(file)
+        kinds["folder" if reason in (SYSTEM_FOLDER, LOOP, MADE) else "file"].append(file)
     return [
         f"{len(files)} {kind}{'s' * (len(files) > 1)} left out and listed in rejected.csv: {listed(files)}"
         for kind, files in kinds.items()
@@ -149,7 +150,7 @@ def left_out(rejected: list[tuple[str, str]]) -> list[str]:
 
 
 def _folders(path: Path) -> list[Path]:
-    return [item for item in sorted(path.iterdir()) if item.is_dir() and not is_system(item.name) and not _loops(item)]
+    return [item for item in sorted(path.iterdir()) if item.is_dir() and not skipped(item) and not _loops(item)]
 
 
 def _loops(folder: Path) -> bool:
@@ -161,7 +162,7 @@ def _loose(root: Path, holder: Path, reason: str) -> list[tuple[str, str]]:
     """What lies beside class folders: files, and folders that are no classes."""
     classes = set(_folders(holder))
     return [
-        (item.relative_to(root).as_posix(), (LOOP if _loops(item) else SYSTEM_FOLDER) if item.is_dir() else reason)
+        (item.relative_to(root).as_posix(), (LOOP if _loops(item) else skipped(item)) if item.is_dir() else reason)
         for item in sorted(holder.iterdir())
         if item not in classes
     ]

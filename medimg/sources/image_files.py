@@ -49,7 +49,9 @@ class ImageFiles:
         found = [place / each for each in tried for place, _ in self._folders if (place / each).is_file()]
         if not found:
             plain = _plain(slashed)
-            found = self._index.get(plain + self._extension) or self._index.get(plain) or self._by_stem.get(plain, [])
+            found = self._index.get(plain + self._extension) or self._index.get(plain, [])
+            if not found and not self._extension:
+                found = self._by_stem.get(plain, [])
         if len(found) > 1:
             raise InputError(
                 f"{where}: '{name}' may be {listed(map(str, found))}; say which by --image-dir or --extension"

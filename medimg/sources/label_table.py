@@ -10,7 +10,7 @@ from medimg.config import PrepareConfig
 from medimg.errors import InputError
 from medimg.sources.base import Scan
 from medimg.sources.given_table import need_columns, read_table
-from medimg.sources.table_of_images import scan_rows
+from medimg.sources.table_of_images import parts_of, scan_rows
 from medimg.style.words import listed
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ def read_labels(folder: Path, config: PrepareConfig, keys: tuple[str, ...], need
         # How many images have none is told of the images.
         rows["label"], notes = found.text, notes + [n for n in found.notes if "have no label" not in n]
     rows |= {role: table[name] for role, name in roles.items()}
+    if "split" in rows:
+        rows["split"] = parts_of(path, rows["split"], config)
     known = _by_key(path, table.assign(**rows)[[column, *rows]], column)
     numbers = known.pop("number").to_dict()
     return LabelTable(path, column, known.to_dict("index"), numbers, notes)

@@ -58,7 +58,7 @@ def scan_rows(path: Path, table, files: ImageFiles, config: PrepareConfig) -> Sc
     for role in _ROLES[1:]:
         columns[role], note = _optional(path, table, role, config)
         notes += note
-    columns["split"] = _parts(path, columns["split"], config)
+    columns["split"] = parts_of(path, columns["split"], config)
     taken |= {*found.columns, *columns, *_MADE_BY_PREPARE}
     extra = [name for name in table if name not in taken]
     records = to_records(table[extra].assign(**columns).to_dict("records"))
@@ -104,16 +104,23 @@ def _optional(path: Path, table, role: str, config: PrepareConfig):
     return "", [note] if role == "patient" else []
 
 
-def _parts(path: Path, column, config: PrepareConfig):
+def parts_of(path: Path, column, config: PrepareConfig):
+    """A column's parts, without those of no known name: a column that is just called so may say something else.
+
+    Raises:
+        InputError: it has such names, and a person asked for its parts.
+    """
     if isinstance(column, str):
         return column
     parts = column.str.lower().map(lambda text: PARTS.get(text, text))
     unknown = ~parts.isin(["", "train", "val", "test"])
     if not unknown.any():
         return parts
-    if config.split == "official":
+    if config.split == "official" or config.split_column != _DEFAULTS.split_column:
         row = int(unknown.to_numpy().argmax())
-        raise InputError(f"{path} row {row + 2}: split '{column[row]}' is not one of train, val, test; mend it")
+        raise InputError(
+            f"{path} row {row + 2}: split '{column[row]}' is not one of train, val, test; mend it, or --split-column"
+        )
     return parts.where(~unknown, "")
 
 

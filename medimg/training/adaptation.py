@@ -16,10 +16,10 @@ from medimg.errors import InputError
 from medimg.learners.coral import coral
 from medimg.models.head import POOL
 from medimg.pipeline.balance import epoch_order, going_round
-from medimg.pipeline.batches import batches, training_pixels
+from medimg.pipeline.batches import batches, by_epoch, training_pixels
 from medimg.pipeline.pixels import PixelCache
 from medimg.training.data import Material
-from medimg.training.few_labels import Views, by_epoch
+from medimg.training.few_labels import Views
 from medimg.training.loop import Stage
 
 # What environment.json calls it.
@@ -64,10 +64,12 @@ def told(other: Dataset | None, config: TrainConfig) -> dict:
     return {FIELD: {**kept, "images": len(other.rows("train"))}}
 
 
-def pixels_of(other: Dataset, config: TrainConfig, channels: int, folder: Path) -> PixelCache:
+def pixels_of(other: Dataset | None, config: TrainConfig, description: dict, folder: Path) -> PixelCache | None:
     """The images of its training part, at the model's size."""
+    if other is None:
+        return None
     paths = other.paths(other.rows("train"))
-    return PixelCache.build(paths, config.image_size, channels, config.cache_budget / 4, folder, "adapt")
+    return PixelCache.build(paths, config.image_size, description["channels"], config.cache_budget / 4, folder, "adapt")
 
 
 def with_coral(stage: Stage, views: Views, material: Material, config: TrainConfig) -> Stage:
@@ -87,8 +89,8 @@ def with_coral(stage: Stage, views: Views, material: Material, config: TrainConf
     rest = going_round(epoch_order(len(others), config.seed + 1), len(others), steps * beside)
 
     def rows(epoch):
-        own = order(int(epoch))[: steps * size].reshape(steps, size)
-        return np.concatenate([own, rest(int(epoch)).reshape(steps, beside)], axis=1)
+        own = order(epoch)[: steps * size].reshape(steps, size)
+        return np.concatenate([own, rest(epoch).reshape(steps, beside)], axis=1)
 
     all_targets = tf.constant(targets)
     all_weights = None if weights is None else tf.constant(weights, tf.float32)

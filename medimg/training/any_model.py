@@ -28,8 +28,12 @@ def train_any(
     if config.is_ensemble:
         return ensemble(data, out, config, resume, overwrite, listener)
     run = train(data, out, config, resume, overwrite, listener)
-    if config.metadata:
-        # What the columns are worth is told beside what pixels reach without them.
-        alone = dataclasses.replace(config, metadata=None).told_by(())
-        train_or_go_on(data, Path(out) / PIXELS_ALONE, alone, listener)
+    with_pixels_alone(data, run, config, listener)
     return run
+
+
+def with_pixels_alone(data: Path | Dataset, run: Run, config: TrainConfig, listener: Listener | None) -> None:
+    """What the columns of `--metadata` are worth is told beside what pixels reach without them, trained alike."""
+    if config.metadata:
+        alone = dataclasses.replace(config, metadata=None).told_by(())
+        train_or_go_on(data, run.root / PIXELS_ALONE, alone, listener)

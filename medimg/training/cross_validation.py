@@ -16,6 +16,7 @@ from medimg.data.parts import parts_of
 from medimg.data.positive import positive_class
 from medimg.data.splits import parts_note
 from medimg.errors import InputError
+from medimg.evaluation import floor
 from medimg.evaluation.calibrate import notes as calibration_notes
 from medimg.evaluation.copied_rows import copied_rows, copies_note
 from medimg.evaluation.evaluate import evaluate
@@ -29,7 +30,9 @@ from medimg.lock import writes
 from medimg.options import of_data
 from medimg.privacy import ledger
 from medimg.privacy.folds import together
+from medimg.privacy.release import reference_split
 from medimg.run import Run, environment, resumable
+from medimg.training.any_model import with_pixels_alone
 from medimg.training.longer import longer
 from medimg.training.train import train_or_go_on
 from medimg.untrusted.csv_cells import read_csv
@@ -123,15 +126,18 @@ def _claim(dataset, data: Path, out: Path, config: TrainConfig, resume: bool, ov
 
 
 def _one_fold(data: Path, out: Path, config: TrainConfig, fold: int, listener: Listener | None) -> dict:
-    run = train_or_go_on(data, out, dataclasses.replace(config, fold=fold).told_by(()), listener)
+    config = dataclasses.replace(config, fold=fold)
+    run = train_or_go_on(data, out, config.told_by(()), listener)
+    with_pixels_alone(data, run, config, listener)
     return evaluate(run, EvaluateConfig(seed=config.seed))
 
 
 def _pool(run: Run, dataset: Dataset, config: TrainConfig, measured: list[dict]) -> dict:
     first = Run.load(run.root / "fold-1")
     classes = tuple(first.description()["classes"])
-    rows, tables, thresholds = [], [], []
+    rows, tables, thresholds, alone = [], [], [], []
     trained = []
+    fitted_on, asked = reference_split(config.to_dict()), EvaluateConfig(seed=config.seed)
     for number, result in enumerate(measured, start=1):
         part = parts_of(dataset, {**config.to_dict(), "fold": number})
         tested = part.rows("test", labelled=True)
@@ -140,6 +146,8 @@ def _pool(run: Run, dataset: Dataset, config: TrainConfig, measured: list[dict])
         tables.append(table.assign(fold=number))
         thresholds.append(_thresholds(result, len(tested), classes))
         trained.append(len(part.rows("train", labelled=True)))
+        fold = Run.load(run.root / f"fold-{number}")
+        alone.append(floor.alone(fold, part, fitted_on, part, tested, asked.seed, asked.batch_size))
     everything = pd.concat(rows)
     table = pd.concat(tables, ignore_index=True)
     predictions = Predictions(
@@ -150,6 +158,8 @@ def _pool(run: Run, dataset: Dataset, config: TrainConfig, measured: list[dict])
         threshold=None if dataset.task == "multiclass" else np.concatenate(thresholds),
     )
     metrics = _metrics(first, dataset, config, predictions, everything, measured, trained)
+    beside = floor.compared(predictions, floor.pooled(alone), everything["patient"], asked.bootstrap, asked.seed)
+    metrics |= {**beside, "notes": [*metrics["notes"], *floor.words(beside)]}
     _write(run, dataset, predictions, everything, table, metrics)
     return metrics
 

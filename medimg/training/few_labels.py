@@ -22,7 +22,7 @@ from medimg.learners.pseudo_labels import sure
 from medimg.learners.simclr import contrastive
 from medimg.listener import Listener
 from medimg.pipeline.balance import epoch_order, going_round
-from medimg.pipeline.batches import steady
+from medimg.pipeline.batches import by_epoch
 from medimg.training import features as frozen
 from medimg.training.data import Material
 from medimg.training.loop import Stage
@@ -139,7 +139,7 @@ def pretraining(stage: Stage, model: tf.keras.Model, views: Views, material: Mat
 
     def batches(epochs: tuple[int, int]):
         def rows(epoch):
-            return order(int(epoch))[: steps * size].reshape(steps, size)
+            return order(epoch)[: steps * size].reshape(steps, size)
 
         def two_views(epoch, chosen):
             return (views.strong(2 * epoch, chosen), views.strong(2 * epoch + 1, chosen)), chosen
@@ -177,20 +177,13 @@ def _with_pseudo_labels(stage, phase, views: Views, material: Material, config: 
     weights[len(material.targets) :] *= config.unlabelled_weight
     targets = tf.constant(np.concatenate([material.targets, called]))
     order, all_rows, all_weights = epoch_order(len(rows), config.seed), tf.constant(rows), tf.constant(weights)
-    size = config.batch_size
+
+    def fetch(epoch, chosen):
+        pixels = views.weak(epoch, tf.gather(all_rows, chosen))
+        return pixels, tf.gather(targets, chosen), tf.gather(all_weights, chosen)
 
     def batches(epochs: tuple[int, int]):
-        def one_epoch(epoch):
-            indices = tf.numpy_function(lambda e: order(int(e)).astype(np.int64), [epoch], tf.int64)
-            indices.set_shape((None,))
-            return tf.data.Dataset.from_tensor_slices(indices).batch(size).map(lambda chosen: (epoch, chosen))
-
-        def fetch(epoch, chosen):
-            pixels = views.weak(epoch, tf.gather(all_rows, chosen))
-            return pixels, tf.gather(targets, chosen), tf.gather(all_weights, chosen)
-
-        stream = tf.data.Dataset.range(*epochs).flat_map(one_epoch)
-        return steady(stream.map(fetch, num_parallel_calls=2, deterministic=True).prefetch(4))
+        return by_epoch(order, (), fetch, epochs, config.batch_size)
 
     return dataclasses.replace(stage, batches=batches, examples=len(rows))
 
@@ -206,8 +199,8 @@ def _paired(views: Views, material: Material, seed: int, sizes: tuple[int, int, 
     rest = going_round(epoch_order(count, seed + 1), count, steps * others)
 
     def rows(epoch):
-        unlabelled = material.unlabelled[rest(int(epoch))].reshape(steps, others)
-        return np.concatenate([known(int(epoch)).reshape(steps, labelled), unlabelled], axis=1)
+        unlabelled = material.unlabelled[rest(epoch)].reshape(steps, others)
+        return np.concatenate([known(epoch).reshape(steps, labelled), unlabelled], axis=1)
 
     targets = tf.constant(material.targets)
     weights = None if material.sample_weights is None else tf.constant(material.sample_weights, tf.float32)
@@ -221,18 +214,6 @@ def _paired(views: Views, material: Material, seed: int, sizes: tuple[int, int, 
         return batch if weights is None else (*batch, tf.gather(weights, own))
 
     return by_epoch(rows, (labelled + others,), fetch, epochs)
-
-
-def by_epoch(rows: Callable, shape: tuple[int], fetch: Callable, epochs: tuple[int, int]):
-    """tf.data of what `fetch` makes of (epoch, indices), for each row of `rows(epoch)`."""
-
-    def one_epoch(epoch):
-        chosen = tf.numpy_function(lambda e: rows(e).astype(np.int64), [epoch], tf.int64)
-        chosen.set_shape((None, *shape))
-        return tf.data.Dataset.from_tensor_slices(chosen).map(lambda each: (epoch, each))
-
-    stream = tf.data.Dataset.range(*epochs).flat_map(one_epoch)
-    return steady(stream.map(fetch, num_parallel_calls=2, deterministic=True).prefetch(4))
 
 
 def _linear_probe(known: np.ndarray, targets: np.ndarray, others: np.ndarray, classes: int) -> np.ndarray:

@@ -155,9 +155,6 @@ def gather(dataset: Dataset, config: TrainConfig, description: dict, folder: Pat
     """Decode both parts and settle order, weights and augmentation."""
     channels = description["channels"]
     material = data_material.gather(dataset, config, channels, folder, progress)
-    other = adaptation.other_source(dataset, config)
-    if other is not None:
-        material.others = adaptation.pixels_of(other, config, channels, folder)
     if "metadata" in description:
         columns = Preprocessing.from_dict(description["metadata"])
         material.columns = columns.transform(dataset.rows("train", labelled=True))

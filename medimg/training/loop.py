@@ -179,7 +179,8 @@ class _EpochEnd(tf.keras.callbacks.Callback):
         self.epochs, self.steps = epochs, steps
 
     def on_epoch_begin(self, epoch, logs=None):
-        reseed(self.model, self.epochs.config.seed, epoch)
+        for number, model in enumerate(filter(None, (self.model, self.epochs.stage.kept))):
+            reseed(model, self.epochs.config.seed, epoch, number)
         self.epochs.stage.before(self.epochs.progress.epoch)
         self.started = time.monotonic()
 

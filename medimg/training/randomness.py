@@ -11,14 +11,15 @@ def use_generators() -> None:
     tf.keras.backend.experimental.enable_tf_random_generator()
 
 
-def reseed(model: tf.keras.Model, seed: int, epoch: int) -> None:
+def reseed(model: tf.keras.Model, seed: int, epoch: int, number: int = 0) -> None:
     """Set every random layer's generator for an epoch.
 
-    Keras keeps the generator out of checkpoints and has no public way to it.
+    Keras keeps the generator out of checkpoints and has no public way to it. Models of one training, whose layers may
+    have the same names, draw apart by their number.
     """
     for layer in model.layers:
         random = getattr(layer, "_random_generator", None)
         generator = getattr(random, "_generator", None)
         if generator is not None:
-            words = np.random.SeedSequence([seed, epoch, zlib.crc32(layer.name.encode())])
+            words = np.random.SeedSequence([seed, epoch, zlib.crc32(layer.name.encode()), *([number] * (number > 0))])
             generator.reset_from_seed(int(words.generate_state(1, np.uint64)[0] >> np.uint64(1)))

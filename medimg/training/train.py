@@ -110,7 +110,7 @@ def train(
         known |= {START: start, **lineage.to_dict(), **_weights_file(config.weights, listener)}
         atomic.write_json(run.root / "environment.json", known)
         atomic.write_json(run.root / "model.json", description)
-    _train(run, model, dataset, config, lineage, start, listener)
+    _train(run, model, dataset, config, lineage, start, other, listener)
     return run
 
 
@@ -180,10 +180,12 @@ def _train(
     config: TrainConfig,
     lineage: Lineage,
     start: str,
+    other: Dataset | None,
     listener: Listener,
 ) -> None:
-    kind = kind_of(dataset)
-    material = kind.gather(dataset, config, run.description(calibrated=False), run.root / "cache", listener.step)
+    kind, description = kind_of(dataset), run.description(calibrated=False)
+    material = kind.gather(dataset, config, description, run.root / "cache", listener.step)
+    material.others = adaptation.pixels_of(other, config, description, run.root / "cache")
     checkpoints = Checkpoints(run.root / "checkpoints")
     progress, history = checkpoints.state() or (Progress(), [])
     planned = kind.plan(config, model)

@@ -80,7 +80,12 @@ def opened(data: Path, description: dict, config: ValidateConfig, progress=None)
             patient_pattern=config.patient_pattern,
             positive=description["classes"][1] if description["task"] == "binary" else None,
         )
-        yield prepare("folder", data, Path(scratch) / "data", options, progress=progress, scan=scan)
+        place = Path(scratch) / "data"
+        try:
+            yield prepare("folder", data, place, options, progress=progress, scan=scan)
+        except InputError as error:
+            # What is wrong with the copy is wrong with the folder, and that one stays.
+            raise InputError(str(error).replace(str(place), str(data))) from error
 
 
 def patients_of(

@@ -1,6 +1,7 @@
 """`medimg validate`: a Run on another hospital's patients, to a verdict, validation.json and a page."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,11 @@ from medimg.evaluation.calibrate import notes as calibration_notes
 from medimg.evaluation.classes import match_classes, targets_in_order
 from medimg.evaluation.evaluate import training_data
 from medimg.evaluation.operating_point import metrics_of, operating_point
+from medimg.evaluation.places import beside, require_place
 from medimg.evaluation.predictions import Predictions, as_written
 from medimg.evaluation.recalibration import calibration_of
 from medimg.evaluation.thresholds import parse_rule
-from medimg.lock import locked
+from medimg.lock import locked, require_other
 from medimg.privacy.ledger import is_private
 from medimg.run import Run
 from medimg.style.figures import save
@@ -72,14 +74,20 @@ def validate(
         progress: called with what is done, done and in all.
 
     Returns:
-        The content of validation.json, and its folder, which also has `validation.html`, `predictions.csv` and
-        `figures/`.
+        The content of validation.json, and its folder, which also has `validation.html`, `predictions.csv`, `figures/`
+        and, of a folder of images, what was left out (`rejected.csv`, as `prepare` writes it).
 
     Raises:
         InputError: DATA2, a class or an option can't be used, or DATA2 has patients whom a private Run protects.
     """
     step = progress or (lambda what, done, total: None)
     description, data = run.description(), Path(data)
+    config.require_effect(f"{description['task']} tasks")
+    options = {key: value for key, value in config.given().items() if key != "batch_size"}
+    asked = {"run": str(run.root.resolve()), "data": str(data.resolve()), "options": options}
+    if out:
+        require_other(out)
+        require_place(Path(out), asked, _held)
     prepared = opened(data, description, config, lambda *counts: step("prepare", *counts))
     with locked(out or run.root), prepared as dataset:
         training, private = training_data(run), is_private(run.config["options"])
@@ -90,21 +98,17 @@ def validate(
         here = _side(found, description, answers, threshold)
         result = _measured(run, data, description, own, here, found, rule, config, step)
         result["verdict"], result["reasons"] = verdict(result)
-        folder = Path(out) if out else folder_of(run, data)
+        result |= asked
+        folder = Path(out) if out else beside(run.root / "validations", data.resolve().name, asked, _held)
         _write(folder, run, result, own, here, description)
     return result, folder
 
 
-def folder_of(run: Run, data: Path) -> Path:
-    """RUN/validations/NAME, with a number where that is of other data."""
-    name = "".join(c if c.isalnum() or c in "-_." else "-" for c in data.resolve().name).strip(".") or "data"
-    number = 1
-    while True:
-        folder = run.root / "validations" / (name if number == 1 else f"{name}-{number}")
-        path = folder / FILE
-        if not path.is_file() or json.loads(path.read_text(encoding="utf-8"))["data"] == str(data.resolve()):
-            return folder
-        number += 1
+def _held(folder: Path) -> dict | None:
+    """What the validation in a folder answers; one of before options were written down without them."""
+    path = folder / FILE
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return found and {key: found[key] for key in ("run", "data", "options") if key in found}
 
 
 def _decision(run: Run, training: Dataset | None, description: dict, answers: Answers, to_come: int):
@@ -147,14 +151,13 @@ def _measured(run, data, description, own: Side | None, here: Side, found, rule,
     classes, predictions = description["classes"], here.predictions
     support = predictions.truth.sum(axis=0) if predictions else np.zeros(len(classes), int)
     result = {
-        "run": str(run.root.resolve()),
         "model": description["name"],
         "task": description["task"],
         "classes": list(classes),
         "positive_class": positive_class(description["task"], classes),
         "dataset": data.resolve().name,
-        "data": str(data.resolve()),
         "split": config.split,
+        "modality": {"here": here.dataset.modality, "own": own.dataset.modality if own else ""},
         "unit": here.dataset.unit,
         "n": len(here.rows),
         "patients": int(here.rows["patient"].nunique()),
@@ -164,6 +167,7 @@ def _measured(run, data, description, own: Side | None, here: Side, found, rule,
         "patients_of": _patients_of(here),
         "own_rows": found.own,
         "own": {"n": len(own.rows), "patients": int(own.patients.nunique())} if own else None,
+        "calibrated": "calibrator" in description,
         "shift": _shift(own, here, description, step),
         "notes": list(found.notes),
     }
@@ -292,6 +296,10 @@ def _write(folder: Path, run: Run, result: dict, own: Side | None, here: Side, d
     if result["data"] != str(here.dataset.root.resolve()):
         # Prepared for the moment: the file as it was found is what can be looked up.
         table[here.dataset.unit] = here.rows["source_file"]
+        for name in ("rejected.csv", "warnings.csv", "duplicates.csv"):
+            (folder / name).unlink(missing_ok=True)
+            if (here.dataset.root / name).is_file():
+                shutil.copyfile(here.dataset.root / name, folder / name)
     for name, column in zip(description["classes"], here.probabilities.T, strict=True):
         table[f"p_{name}"] = column
     atomic.write_csv(folder / "predictions.csv", table)

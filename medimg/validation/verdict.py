@@ -5,6 +5,12 @@ import math
 from medimg.evaluation.recalibration import miscalibration
 from medimg.style.words import interval, listed, p_text, signed, signed_interval
 
+_MACHINES = {
+    "x-ray": {"x-ray", "cr", "dx", "radiograph", "radiographs", "radiography"},
+    "ultrasound": {"ultrasound", "us"},
+    "mr": {"mr", "mri"},
+    "ct": {"ct"},
+}
 # A drop of AUROC that nobody would want to miss.
 _MATTERS = 0.1
 NOTHING = "no shift shown"
@@ -22,7 +28,9 @@ def verdict(result: dict) -> tuple[str, list[str]]:
         result: of `validate`, without `verdict` and `reasons`.
     """
     differ = [one for one in result["shift"] if one["shifted"]]
-    said = _shift(result, differ)
+    another = _another_modality(result.get("modality", {}))
+    said = [*another, *_shift(result, differ)]
+    differ = another + differ
     if not result["labelled"]:
         return UNLABELLED[bool(differ)], said
     drop = result["drop"]
@@ -91,7 +99,8 @@ def _off(result: dict) -> list[str]:
         return []
     if own and miscalibration(own) and not any(_other(own[name], here[name]) for name in ("slope", "intercept")):
         result["notes"].append(
-            "probabilities are as wrong here as on the own test part: 'medimg evaluate RUN --calibrate temperature'"
+            "probabilities are as wrong here as on the own test part"
+            + ("" if result["calibrated"] else ": 'medimg evaluate RUN --calibrate temperature'")
         )
         return []
     return miscalibration(here)
@@ -125,6 +134,20 @@ def _one_sided(result: dict, fallen: list[str], differ: list[dict]) -> str:
         elif name not in fallen and drop["high"] and drop["high"] > _MATTERS:
             words += f", though too few patients to exclude one by {drop['high']:.2f}"
     return words + ("; the data differ" if differ else "")
+
+
+def _another_modality(modality: dict) -> list[str]:
+    """A sentence where both sides say what made their images, and it was no machine of one kind."""
+    own, here = (_machines(modality.get(side) or "") for side in ("own", "here"))
+    if not own or not here or own & here:
+        return []
+    return [f"another modality: {modality['here']} here, {modality['own']} in the Run's own data"]
+
+
+def _machines(modality: str) -> set[str]:
+    """Kinds of machines, of words or of DICOM's codes; what is not known stands for itself."""
+    parts = [part.strip().casefold() for part in modality.split(",") if part.strip()]
+    return {next((kind for kind, words in _MACHINES.items() if words & set(part.split())), part) for part in parts}
 
 
 def _shift(result: dict, differ: list[dict]) -> list[str]:

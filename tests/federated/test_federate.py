@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -79,6 +80,9 @@ def test_the_end_is_an_ordinary_run(compared, tmp_path):
     again = evaluate(run, EvaluateConfig())
     assert again["metrics"]["auroc"]["value"] == before["metrics"]["auroc"]["value"]
     assert set(again["sites"]) == {"s0", "s1", "s2"}
+    shown = set(re.findall(r"<th>(\w+)</th>", (run.root / "report.html").read_text()))
+    assert {"partition", "strategy", "rounds", "local_epochs"} <= shown
+    assert not {"shards", "alpha", "clients", "secure_bits", "straggler_pace", "byzantine", "dp", "dp_clip"} & shown
     assert export(run, tmp_path / "served", ExportConfig()).is_dir()
     history = run.history()
     assert list(history["round"]) == [1, 2, 3]

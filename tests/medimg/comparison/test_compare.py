@@ -113,6 +113,12 @@ def test_without_out_no_comparison_replaces_another(tmp_path, monkeypatch):
         assert done.output.splitlines()[-1] == f"comparison in {folder}"
     first = json.loads((tmp_path / "comparison" / "comparison.json").read_text())["reference"]
     assert first != json.loads((tmp_path / "comparison-2" / "comparison.json").read_text())["reference"]
+    mine = (tmp_path / "mine" / "comparison.json").read_bytes()
+    refused = medimg("compare", *roots[::-1], "--bootstrap", 20, "--out", "mine")
+    assert refused.exit_code == 2
+    assert "error: --out mine: holds the result of other data or options; give another folder" in refused.stderr
+    assert medimg("compare", *roots, "--bootstrap", 20, "--out", "mine").exit_code == 0
+    assert (tmp_path / "mine" / "comparison.json").read_bytes() == mine
 
 
 def test_values_are_those_of_the_rows_whatever_their_order(three):

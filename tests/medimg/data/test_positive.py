@@ -44,6 +44,8 @@ from tests.datasets import write_dataset
         ("class_0", "class_1"),
         ("without stone", "stone"),
         ("None", "Caries"),
+        ("Healthy", "Unhealthy"),
+        ("benign", "nonbenign"),
     ],
 )
 def test_the_class_that_is_not_called_normal_is_positive(names):

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 from pydicom.uid import JPEG2000Lossless
 
-from medimg.dicom.pixels import WINDOWS, encoded, frame_header, frames, parse_window, read_frame
+from medimg.dicom.pixels import WINDOWS, frame_header, frames, looked_at, parse_window, png, read_frame
 from tests.volumes import write_dicom
 
 
@@ -164,20 +164,22 @@ def test_what_clients_send_is_the_image(tmp_path, shape, kind):
     if image.ndim == 3 and kind == np.uint16:
         image = image[..., 0]
     write_dicom(tmp_path / "a.dcm", image, WindowCenter=None)
-    (png,) = encoded(str(tmp_path / "a.dcm"))
-    read = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
+    (shown,), is_flagged = looked_at(str(tmp_path / "a.dcm"))
+    read = cv2.imdecode(np.frombuffer(png(shown), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert not is_flagged
     expected = read_frame(str(tmp_path / "a.dcm"))
     assert np.array_equal(read[..., ::-1] if read.ndim == 3 else read, expected)
-    assert struct.unpack(">II", png[16:24]) == (7, 5)
+    assert struct.unpack(">II", png(shown)[16:24]) == (7, 5)
 
 
 def test_clients_of_models_that_look_at_neighbours(tmp_path):
     frames = np.stack([np.full((4, 4), i, np.uint8) for i in (10, 20, 30)])
     write_dicom(tmp_path / "a.dcm", frames)
-    images = [
-        cv2.imdecode(np.frombuffer(p, np.uint8), -1)[0, 0, ::-1] for p in encoded(str(tmp_path / "a.dcm"), None, 1)
-    ]
+    shown, _ = looked_at(str(tmp_path / "a.dcm"), None, 1)
+    images = [cv2.imdecode(np.frombuffer(png(one), np.uint8), -1)[0, 0, ::-1] for one in shown]
     assert np.array(images).tolist() == [[10, 10, 20], [10, 20, 30], [20, 30, 30]]
     write_dicom(tmp_path / "b.dcm", frames[0])
     with pytest.raises(ValueError, match="three slices at once"):
-        encoded(str(tmp_path / "b.dcm"), None, 1)
+        looked_at(str(tmp_path / "b.dcm"), None, 1)
+    with pytest.raises(ValueError, match="the window 'lung', which CT alone has"):
+        looked_at(str(tmp_path / "b.dcm"), "lung")

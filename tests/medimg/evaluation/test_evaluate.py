@@ -5,6 +5,7 @@ import re
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.metrics import METRICS
 from medimg.run import Run, environment
+from tests.command import medimg
 
 SIZE = 16
 FIGURES = {"roc", "precision_recall", "confusion_matrix", "reliability", "training_curves", "worst_mistakes"}
@@ -87,6 +89,22 @@ def evaluated(binary):
     seen = []
     metrics = evaluate(binary, EvaluateConfig(bootstrap=200), lambda *done: seen.append(done))
     return binary, metrics, seen
+
+
+def test_what_has_to_be_known_is_printed_too(binary, tmp_path):
+    """Whose rows they are, which class is positive, and that the parts are not the official ones."""
+    shutil.copytree(binary.dataset().root, tmp_path / "data")
+    again = Dataset.load(tmp_path / "data")
+    drawn = {"split": "drawn anew", "options": {"split": "70/15/15"}}
+    replace(again, classes=("ill", "normal"), preparation=drawn).save()
+    for split, words in (("all", ("too good", "the Dataset says 'normal'")), ("test", ("not the official test part",))):
+        told = medimg("evaluate", binary.root, "--data", again.root, "--split", split, "--bootstrap", 20)
+        assert told.exit_code == 0, told.output
+        printed = " ".join(told.output.split())
+        notes = json.loads((Path(printed.split("report: ")[-1]).parent / "metrics.json").read_text())["notes"]
+        assert all(f"note: {' '.join(note.split())}" in printed for note in notes)
+        for word in words:
+            assert any(word in note for note in notes), notes
 
 
 def levels(dataset, rows):

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
-from medimg.evaluation.floor import ahead, floor, words
+from medimg.evaluation.floor import ahead, compared, floor, words
 from medimg.evaluation.predictions import Predictions
 from medimg.tables.metadata import as_table, names_of
 
@@ -51,6 +51,11 @@ def answered(data: Dataset, score: np.ndarray | None = None) -> tuple[pd.DataFra
     return rows, Predictions(data.task, data.classes, targets, p, threshold)
 
 
+def measured(data: Dataset, rows: pd.DataFrame, model: Predictions, resamples: int) -> dict:
+    found = floor(data, "train", data, rows, model.classes)
+    return compared(model, {"floor": found}, rows["patient"], resamples, 0)["floor"]
+
+
 def test_columns_are_those_that_vary_and_tell_neither_label_nor_patient():
     data = cohort(True)
     assert names_of(data.manifest) == ["age", "sex", "site"]
@@ -62,13 +67,13 @@ def test_columns_are_those_that_vary_and_tell_neither_label_nor_patient():
 
 def test_the_floor_finds_what_metadata_tell_and_no_more():
     rows, random = answered(cohort(True))
-    found = floor(cohort(True), "train", cohort(True), rows, random, 100)
+    found = measured(cohort(True), rows, random, 100)
     assert found["columns"] == ["age", "sex", "site"]
     assert 0.65 < found["auroc"]["low"] < found["auroc"]["value"] < found["auroc"]["high"]
     assert found["gain"]["high"] < 0
     assert "age, sex, site alone" in words({"floor": found})[0]
     rows, _ = answered(cohort(False))
-    nothing = floor(cohort(False), "train", cohort(False), rows, random, 100)
+    nothing = measured(cohort(False), rows, random, 100)
     assert nothing["auroc"]["low"] < 0.5 < nothing["auroc"]["high"]
     # It is fitted on train alone: with test labels changed, the same probabilities are ranked otherwise.
     changed = cohort(True)
@@ -76,9 +81,7 @@ def test_the_floor_finds_what_metadata_tell_and_no_more():
     swapped = changed.manifest["label"].mask(test, changed.manifest["label"].map({"ill": "well", "well": "ill"}))
     changed = dataclasses.replace(changed, manifest=changed.manifest.assign(label=swapped))
     rows, other = answered(changed)
-    assert floor(changed, "train", changed, rows, other, 0)["auroc"]["value"] == pytest.approx(
-        1 - found["auroc"]["value"]
-    )
+    assert measured(changed, rows, other, 0)["auroc"]["value"] == pytest.approx(1 - found["auroc"]["value"])
 
 
 def test_gain_is_of_the_same_resamples():
@@ -91,6 +94,6 @@ def test_gain_is_of_the_same_resamples():
 def test_each_label_has_a_floor_of_its_own():
     data = cohort(True, "multilabel")
     rows, model = answered(data)
-    found = floor(data, "train", data, rows, model, 0)
+    found = measured(data, rows, model, 0)
     assert found["auroc"]["value"] > 0.6
-    assert floor(cohort(True), "val", cohort(True), *answered(cohort(True)), 0) is None
+    assert floor(cohort(True), "val", cohort(True), answered(cohort(True))[0], ("well", "ill")) is None

@@ -32,23 +32,41 @@ def test_a_matrix_says_what_is_counted_and_which_way(task, unit, word):
     assert [max(both) for both in labels] == ["true class", "predicted class"]
 
 
+def shown(config, is_table, **more) -> dict:
+    return applying({"options": config.to_dict(), **more}, is_table)
+
+
 def test_options_are_shown_where_they_apply():
-    images, table = (applying(TrainConfig().resolved(unit).to_dict(), unit == "row") for unit in ("image", "row"))
+    images, table = (shown(TrainConfig().resolved(unit), unit == "row") for unit in ("image", "row"))
     assert {"image_size", "freeze", "weights"} <= images.keys()
     assert not {"scale", "impute", "bound"} & images.keys()
     assert {"scale", "impute", "learning_rate"} <= table.keys()
     assert not {"image_size", "channels", "freeze", "augment", "views"} & table.keys()
-    for shown in (images, table):
-        assert not any(name.startswith("dp") for name in shown)
-        assert not {"fold", "fine_tune_blocks", "extra", "weights_patients"} & shown.keys()
-    tuned = TrainConfig(
-        freeze="backbone", fine_tune_epochs=2, augment="light", views=3, dp_epsilon=3.0, folds=4, fold=2
-    )
-    expected = {"fine_tune_blocks", "views", "cache_features", "dp_epsilon", "dp_clip", "fold"}
-    assert expected <= applying(tuned.to_dict(), False).keys()
-    federated = FederateConfig(model="logistic")
-    assert not {"dp", "secure_bits", "straggler_pace"} & applying(federated.to_dict(), True).keys()
-    assert "secure_bits" in applying(FederateConfig(secure="masking").to_dict(), True)
+    for options in (images, table):
+        assert not any(name.startswith("dp") for name in options)
+        assert not {"fold", "fine_tune_blocks", "extra", "weights_patients"} & options.keys()
+        assert not {"confidence", "adapt_method", "vote", "missing_limit"} & options.keys()
+    tuned = TrainConfig(freeze="backbone", fine_tune_epochs=2, dp_epsilon=3.0, folds=4, fold=2)
+    assert {"fine_tune_blocks", "cache_features", "dp_epsilon", "dp_clip", "fold"} <= shown(tuned, False).keys()
+    assert "views" in shown(TrainConfig(augment="light", views=3), False)
+
+
+def test_of_a_federated_run_the_options_that_acted_are_shown():
+    """What its command wrote down; of a Run of before, what `train` has too is judged as there."""
+
+    def acted(**options):
+        config = FederateConfig(model="logistic", **options)
+        return shown(config, True, acting=config.acting("tables")).keys()
+
+    idle = {"alpha", "shards", "clients", "min_size", "proximal", "trim", "byzantine", "when_lost", "worker_patience"}
+    assert not (idle | {"dp", "dp_clip", "secure_bits", "straggler_pace", "image_size"}) & acted()
+    assert {"partition", "strategy", "rounds", "local_epochs"} <= acted()
+    assert {"alpha", "clients", "min_size"} <= acted(partition="dirichlet")
+    assert {"secure_bits", "secure_threshold"} <= acted(secure="masking")
+    assert {"dp", "dp_clip", "dp_epsilon"} <= acted(dp="patient", dp_epsilon=3.0)
+    before = shown(FederateConfig(model="logistic"), True).keys()
+    assert "image_size" not in before
+    assert "rounds" in before
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)

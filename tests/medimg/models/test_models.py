@@ -40,7 +40,7 @@ def pixels(n, size, channels=3, seed=0):
     return np.random.default_rng(seed).uniform(0, 255, (n, size, size, channels)).astype(np.float32)
 
 
-@pytest.fixture(scope="module", params=[name for name in FAMILIES if name not in LARGEST])
+@pytest.fixture(scope="module", params=[name for name in FAMILIES if name not in (*BETWEEN, *LARGEST)])
 def built(request):
     """(name, side of its images, model): of each family one, for the tests of all families."""
     size = FAMILIES[request.param].minimum_size
@@ -64,12 +64,17 @@ def test_every_model_builds_steps_saves_reloads_and_exports(built, tmp_path):
     expected = model(x, training=False).numpy()
     save_model(model, tmp_path / "model.keras")
     np.testing.assert_allclose(load_model(tmp_path / "model.keras")(x, training=False), expected, atol=1e-5)
-    if name in BETWEEN:
-        return
     model.export(str(tmp_path / "saved"))
     loaded = tf.saved_model.load(str(tmp_path / "saved"))
     served = loaded.serve(x)
     np.testing.assert_allclose(served, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BETWEEN)
+def test_what_lies_between_is_of_the_same_layers(name):
+    model = build(name, FAMILIES[name].minimum_size, 3, 2)
+    assert {type(layer).__name__ for layer in model.layers} == KINDS_OF_EFFICIENTNET
 
 
 @pytest.mark.slow

@@ -305,6 +305,18 @@ def test_what_cannot_be_done_is_one_line_and_nothing_is_written(levels, tmp_path
     assert (tmp_path / "taken.csv").read_text() == "mine"
 
 
+def test_overwrite_replaces_what_predict_has_made_alone(levels, tmp_path):
+    run, dataset = levels
+    image = dataset.root / dataset.manifest["image"][0]
+    shutil.copy(image, tmp_path / "in.png")
+    for mine in (tmp_path / "in.png", dataset.root / "manifest.csv"):
+        before = mine.read_bytes()
+        result = medimg("predict", run.root, tmp_path / "in.png", "--out", mine, "--overwrite")
+        assert result.exit_code == 2
+        assert "is no result of predict, so --overwrite leaves it alone" in result.stderr
+        assert mine.read_bytes() == before
+
+
 def test_a_failure_leaves_the_earlier_file(levels, tmp_path, monkeypatch):
     run, dataset = levels
     run_predict(run, tmp_path / "out.csv", dataset.root)

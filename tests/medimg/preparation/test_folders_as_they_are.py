@@ -68,6 +68,21 @@ def test_what_systems_keep_is_no_patient(parts, tmp_path):
     assert f"{4 * len(holders)} files left out" in notes
 
 
+@pytest.mark.parametrize("parts", [False, True])
+def test_a_dataset_that_lies_in_its_source_is_no_class_of_it(parts, tmp_path):
+    root = tmp_path / "set"
+    for seed, holder in enumerate((root / "train", root / "test") if parts else (root,)):
+        classes(holder, 16, seed=100 * seed)
+    options = PrepareConfig(image_size=16)
+    first = prepare("folder", root, root / "made", options)
+    prepare("folder", root, root / ("train/a" if parts else "a") / "made", options)
+    again = prepare("folder", root, tmp_path / "data", options)
+    assert again.classes == ("a", "b")
+    pd.testing.assert_frame_equal(again.manifest, first.manifest)
+    reasons = [why for why in listed(again.root).values() if why.startswith("a prepared Dataset")]
+    assert len(reasons) == 2
+
+
 def test_links_that_lead_back_end(tmp_path):
     root = classes(tmp_path / "set")
     plain = prepare("folder", root, tmp_path / "plain", PrepareConfig())

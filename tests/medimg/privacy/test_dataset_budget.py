@@ -93,6 +93,13 @@ def test_killed_and_resumed_after_another_it_is_the_same_training(table, tmp_pat
     assert DatasetLedger(table.root).entries().reserved == ()
 
 
+@pytest.mark.parametrize("delta", ["0.0", "1.0", "-1.0", "5.0", "nan"])
+def test_the_delta_of_the_command_is_between_0_and_1(table, delta):
+    told = CliRunner().invoke(cli.medimg, ["data", "ledger", str(table.root), "--delta", delta])
+    assert told.exit_code == 2
+    assert f"error: --delta {delta}: " in told.output
+
+
 def test_the_command_tells_what_is_held_and_gives_it_up(table, tmp_path):
     with pytest.raises(Killed):
         train(table.root, tmp_path / "killed", CONFIG, listener=Listener(epoch=kill))

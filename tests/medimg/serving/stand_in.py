@@ -5,8 +5,13 @@ highest version of one model by `tf.saved_model.load` and follows the documented
 API's `:predict` (row format) and model status. What it can't show: batching, warm-up, and the C++ server's JSON.
 """
 
+import ast
 import base64
 import json
+import os
+import re
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +23,8 @@ import grpc
 import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from medimg.serving.export import SCRIPT
 
 
 class Model:
@@ -110,3 +117,17 @@ def served(folder: Path, name: str):
         server.stop(None).wait()
         rest.shutdown()
         rest.server_close()
+
+
+def run_check(folder, *arguments):
+    """check.py where medimg can't be imported: in isolated mode, from another folder."""
+    # No proxy: a test speaks to itself.
+    clean = {name: value for name, value in os.environ.items() if "proxy" not in name.lower() and name != "PYTHONPATH"}
+    command = [sys.executable, "-I", str(folder / SCRIPT), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd="/", env=clean, check=False)
+
+
+def answers(done: subprocess.CompletedProcess, way: str) -> list[tuple[str, dict]]:
+    """What check.py printed by REST or gRPC: (name of the file or row, answer)."""
+    found = re.findall(rf"^{way} (.*?) (\{{.*\}})$", done.stdout, re.MULTILINE)
+    return [(name, ast.literal_eval(answer)) for name, answer in found]

@@ -16,7 +16,7 @@ from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.prediction import predict
 from medimg.pipeline.pixels import load_image
 from medimg.serving import export as exporting
-from medimg.serving.export import export
+from medimg.serving.export import export, serving_commands
 from medimg.serving.images import Served, decode
 from medimg.serving.requests import WARMUP
 
@@ -132,7 +132,9 @@ def test_the_graph_holds_no_python(exported):
 
 @pytest.mark.slow
 def test_versions_count_up_and_the_card_tells_the_numbers(exported, phantom_run):
+    (exported.parent / "0009.png").touch()
     again = export(phantom_run, exported.parent, ExportConfig(samples=2))
+    assert len(serving_commands(exported.parent, "name")) == 3
     assert [exported.name, again.name] == ["1", "2"]
     card = (again / "model_card.md").read_text()
     metrics = json.loads((phantom_run.root / "metrics.json").read_text())["metrics"]

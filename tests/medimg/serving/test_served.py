@@ -5,18 +5,18 @@ import json
 import os
 import stat
 import subprocess
-import sys
 import urllib.request
 
 import numpy as np
 import pytest
 
 from medimg.config import ExportConfig
+from medimg.evaluation.prediction import predict_rows
 from medimg.serving.answer import UNREAD
 from medimg.serving.export import CHECKS, REQUEST, SCRIPT, export, serving_commands
 from medimg.serving.images import NO_IMAGE
 from medimg.training.train import train
-from tests.medimg.serving.stand_in import served
+from tests.medimg.serving.stand_in import answers, run_check, served
 
 NAME = "it's a chest, 2nd"
 
@@ -33,14 +33,6 @@ def folder(phantom_run, tmp_path_factory):
 def server(folder):
     with served(folder, NAME) as addresses:
         yield addresses
-
-
-def run_check(folder, *arguments):
-    """check.py where medimg can't be imported: in isolated mode, from another folder."""
-    # No proxy: a test speaks to itself.
-    clean = {name: value for name, value in os.environ.items() if "proxy" not in name.lower() and name != "PYTHONPATH"}
-    command = [sys.executable, "-I", str(folder / SCRIPT), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd="/", env=clean, check=False)
 
 
 def test_the_script_finds_the_exported_model(folder, server, phantom_data):
@@ -137,6 +129,13 @@ def test_a_table_over_the_wire(small_table, tmp_path):
         body = json.dumps({"instances": [row, {**row, "day": "2020-02-30"}]}).encode()
         with urllib.request.urlopen(f"{addresses[0]}/v1/models/out:predict", body, timeout=30) as answer:
             good, bad = json.load(answer)["predictions"]
+        raw = small_table.rows("test").head(3)
+        raw.to_csv(tmp_path / "rows.csv", index=False)
+        done = run_check(tmp_path / "out", "--rest", addresses[0], "--grpc", addresses[1], str(tmp_path / "rows.csv"))
+    assert done.returncode == 0, done.stdout
+    expected = predict_rows(run.model(), raw, run.description(), small_table.root)
+    for way in ("REST", "gRPC"):
+        np.testing.assert_allclose([one["probabilities"] for _, one in answers(done, way)], expected, atol=1e-5)
     assert good["error"] == ""
     assert "no such day" in bad["error"]
     assert bad["probabilities"] == [UNREAD, UNREAD]

@@ -5,6 +5,7 @@ import json
 import re
 import sys
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -77,29 +78,54 @@ def test_dicom_files_are_predicted_and_explained_as_they_were_prepared(runs):
 
 
 @pytest.mark.slow
-def test_the_client_of_an_export_sends_what_training_saw(tmp_path, monkeypatch):
+@pytest.mark.parametrize("mask", [False, True])
+def test_the_client_of_an_export_sends_what_training_saw(tmp_path, monkeypatch, capsys, mask):
+    """Also of text that is burned in: `prepare`, `predict` and the client tell of the same files."""
     draw = np.random.default_rng(0)
     for i in range(PATIENTS):
-        frames = draw.integers(0, 4000, (3, 20, 20)).astype(np.uint16)
-        write_dicom(tmp_path / "src" / f"{i}.dcm", frames, WindowCenter=1000, WindowWidth=900, Modality="US")
+        frames = cv2.GaussianBlur(draw.normal(0, 4000, (300, 320, 3)), (0, 0), 5).clip(-300, 300)
+        if i == 1:
+            frames = cv2.putText(frames, "ROE JANE", (8, 26), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (3000,) * 3, 2)
+        frames = (1000 + frames).astype(np.uint16)
+        header = {"WindowCenter": 1000, "WindowWidth": 900, "Modality": "US"}
+        header["BurnedInAnnotation"] = "YES" if i == 2 else "NO"
+        write_dicom(tmp_path / "src" / f"{i}.dcm", frames.transpose(2, 0, 1), **header)
     rows = "".join(f"{i}.dcm,{'ab'[i % 2]}\n" for i in range(PATIENTS))
     (tmp_path / "l.csv").write_text("path,label\n" + rows)
-    config = PrepareConfig(labels=str(tmp_path / "l.csv"), window="2000,3000", neighbours=1)
+    config = PrepareConfig(labels=str(tmp_path / "l.csv"), window="2000,4000", neighbours=1, mask_text=mask)
     dataset = prepare("dicom", tmp_path / "src", tmp_path / "data", config)
     options = TrainConfig(image_size=16, epochs=1, model_arg={"width": "4", "stages": "2"})
     run = train(dataset.root, tmp_path / "run", options)
     version = export(run, tmp_path / "served", ExportConfig(samples=2))
     predict(run, (str(tmp_path / "src"),), tmp_path / "files.csv", PredictConfig())
-    expected = pd.read_csv(tmp_path / "files.csv").set_index("image")["p_b"]
+    files = pd.read_csv(tmp_path / "files.csv").set_index("image")
+    expected = files["p_b"]
     monkeypatch.syspath_prepend(str(tmp_path / "served"))
-    for name in ("check", "dicom_pixels"):
+    for name in ("check", "dicom_pixels", "dicom_text"):
         sys.modules.pop(name, None)
     check = importlib.import_module("check")
     look = json.loads((version / "assets.extra" / "check.json").read_text())["dicom"]
     served = tf.saved_model.load(str(version)).signatures["serving_default"]
-    for path in sorted((tmp_path / "src").iterdir())[:3]:
+    text = "may show burned-in text at its border, " + ("made black" if mask else "not made black")
+    told = {0: [], 1: [text], 2: ["burned-in annotation, by its header"]}
+    prepared = pd.read_csv(dataset.root / "warnings.csv")["warning"]
+    assert [prepared.str.startswith(words).sum() for _, (words,) in list(told.items())[1:]] == [3, 3]
+    for number, words in told.items():
+        path = tmp_path / "src" / f"{number}.dcm"
         answers = served(image_bytes=tf.constant(check.sent(path, look)))["probabilities"].numpy()
         assert len(answers) == 3
         for i, answer in enumerate(answers):
             assert abs(answer[1] - expected[f"{path}#{i}"]) < 1e-5
-    assert not re.search(r"(import|from) medimg", (tmp_path / "served" / "dicom_pixels.py").read_text())
+        printed = capsys.readouterr().out
+        seen = [printed, *(files["warnings"].fillna("")[f"{path}#{i}"] for i in range(3))]
+        for each in seen:
+            assert [word for word in (text, "burned-in annotation, by its header") if word in each] == words
+    monkeypatch.setitem(sys.modules, "dicom_text", None)
+    if mask:
+        with pytest.raises(ValueError, match="training made text black, which needs OpenCV here"):
+            check.sent(path, look)
+    else:
+        check.sent(path, look)
+        assert "not looked at for burned-in text, which needs OpenCV" in capsys.readouterr().out
+    for script in ("dicom_pixels.py", "dicom_text.py"):
+        assert not re.search(r"(import|from) medimg", (tmp_path / "served" / script).read_text())

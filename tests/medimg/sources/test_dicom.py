@@ -185,6 +185,7 @@ def test_modalities_that_are_mixed(films, tmp_path):
         ("id,label\n1,a\n", {}, "needs a column SOPInstanceUID or path or SeriesInstanceUID"),
         ("path,class\nd0/IM0,a\n", {}, "column 'label' is missing"),
         ("path,label\nnowhere,a\nnor,b\n", {}, "column 'path' names none of the files"),
+        ("path,label,fold\nd0/IM0,a,1\nd1/IM2,b,2\n", {"split_column": "fold"}, "row 2: split '1' is not one of train"),
         ("path,label\nd0/IM0,a\nd0/IM0,b\n", {}, "row 3: says otherwise of what row 2 is of"),
         ("path,label\nd0/IM0,a\nd1/IM2,b\n", {"field": ("Shoe",)}, "--field Shoe: no keyword of DICOM"),
         ("path,label\nd0/IM0,a\nd1/IM2,b\n", {"window": "9"}, None),

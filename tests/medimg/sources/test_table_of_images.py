@@ -80,6 +80,23 @@ def test_ids_in_folders_of_their_own(tmp_path):
     assert "which leads out of" in found.rejected[0][1]
 
 
+def test_an_extension_that_is_named_is_no_other(images):
+    rows = [f"img/{i},{'ab'[i // 2]},{i}," for i in range(4)]
+    assert len(scan("csv", table(images, rows), extension="png").records) == 4
+    with pytest.raises(InputError, match="none of its 4 images exists"):
+        scan("csv", table(images, rows), extension="jpg")
+
+
+def test_a_column_that_is_named_for_parts_holds_them(images):
+    parts = ["one", "two", "train", "three"]
+    rows = [f"img/{i}.png,{'ab'[i // 2]},{i},{parts[i]}" for i in range(4)]
+    split = table(images, rows, "image,label,patient,split")
+    assert list(scan("csv", split).records["split"]) == ["", "", "train", ""]
+    fold = table(images, rows, "image,label,patient,fold", "fold.csv")
+    with pytest.raises(InputError, match=r"fold.csv row 2: split 'one' is not one of train, val, test"):
+        scan("csv", fold, split_column="fold")
+
+
 def test_a_column_a_class(images):
     head = "image,MEL,NV,UNK"
     found = scan("csv", table(images, [f"img/{i}.png,{i % 2}.0,{1 - i % 2},0.0" for i in range(4)], head))

@@ -196,6 +196,16 @@ def test_a_step_of_a_mean_teacher_by_hand(head):
     np.testing.assert_allclose(learner.state.model.get_weights()[0], mean, atol=1e-6)
 
 
+def test_a_teachers_batch_norm_has_statistics_of_its_own():
+    """The student's are not those of mean weights: PneumoniaMNIST at 10% of the labels had AUROC 0.68 with them."""
+    inputs = tf.keras.Input((2,))
+    normalised = tf.keras.layers.BatchNormalization(momentum=0.0)(inputs)
+    learner = mean_teacher(tf.keras.Model(inputs, tf.keras.layers.Dense(2)(normalised)), 1.0, 0.99, 1, False)
+    one_step(learner)
+    teacher = next(layer for layer in learner.state.model.layers if hasattr(layer, "moving_mean"))
+    np.testing.assert_allclose(teacher.moving_mean.numpy(), WEAK.mean(axis=0), atol=1e-5)
+
+
 def test_the_teacher_is_what_is_kept(data, tmp_path):
     run = train(data.root, tmp_path / "run", config_of("mean-teacher", epochs=3, patience=0))
     rows = data.rows("val")

@@ -1,10 +1,12 @@
 """`--metadata`: columns of the manifest beside pixels, from training to the served model."""
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from explain.config import ExplainConfig
 from explain.explain import explain
@@ -21,14 +23,17 @@ from medimg.config import (
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
+from medimg.evaluation.floor import floor
 from medimg.evaluation.prediction import predict, predict_rows
 from medimg.prediction.predict import predict as predict_files
 from medimg.run import Run
 from medimg.serving.export import export
 from medimg.training.any_model import train_any
+from medimg.training.cross_validation import cross_validate
 from medimg.training.train import train
 from medimg.validation.validate import validate
 from tests.datasets import write_dataset
+from tests.medimg.serving.stand_in import answers, run_check, served
 
 TINY = {"image_size": 16, "epochs": 2, "batch_size": 8, "model_arg": {"width": "4", "stages": "2"}}
 
@@ -85,6 +90,33 @@ def test_the_gain_over_each_alone_is_told(run):
     assert sum("alone" in note for note in metrics["notes"]) == 2
 
 
+def test_folds_tell_of_pixels_and_of_metadata_alone(data, tmp_path):
+    """On the pooled rows: each fold's twin and floor answer for its own test rows."""
+    config = TrainConfig(**{**TINY, "epochs": 1}, metadata="age,sex", folds=2)
+    metrics = cross_validate(data.root, tmp_path / "cv", config)
+    twins = [Run.load(tmp_path / f"cv/fold-{n}" / PIXELS_ALONE) for n in (1, 2)]
+    parts = [twin.dataset() for twin in twins]
+    tested = [part.rows("test", labelled=True) for part in parts]
+    truth = (pd.concat(tested)["label"] == "bright").to_numpy()
+    pixels = [
+        predict(t.model(), p, rows, t.description())[:, 1] for t, p, rows in zip(twins, parts, tested, strict=True)
+    ]
+    columns = [
+        floor(p, "train", p, rows, data.classes, names=("age", "sex"))[1][:, 1]
+        for p, rows in zip(parts, tested, strict=True)
+    ]
+    for name, scores in (("pixels_alone", pixels), ("floor", columns)):
+        found = metrics[name]
+        assert found["auroc"]["value"] == pytest.approx(roc_auc_score(truth, np.concatenate(scores)))
+        assert found["gain"]["value"] == pytest.approx(metrics["metrics"]["auroc"]["value"] - found["auroc"]["value"])
+        assert found["gain"]["low"] <= found["gain"]["value"] <= found["gain"]["high"]
+    assert metrics["floor"]["columns"] == ["age", "sex"]
+    assert sum("alone" in note for note in metrics["notes"]) == 2
+    (tmp_path / "cv/fold-2" / PIXELS_ALONE / "model.keras").unlink()
+    again = cross_validate(data.root, tmp_path / "cv", config, resume=True)
+    assert again["pixels_alone"] == metrics["pixels_alone"]
+
+
 def test_files_are_predicted_with_their_columns(data, run, tmp_path):
     own = predict(run.model(), data, data.manifest, run.description())[:, 1]
     predict_files(run, (str(data.root),), tmp_path / "of-data.csv", PredictConfig())
@@ -122,6 +154,33 @@ def test_it_is_explained_audited_validated_and_served(data, run, tmp_path):
     folder = export(run, tmp_path / "served", ExportConfig(samples=4))
     assert (folder / "saved_model.pb").is_file()
     assert "age" in (folder / "model_card.md").read_text()
+
+
+def test_a_client_sends_columns_beside_the_image(data, run, tmp_path):
+    export(run, tmp_path / "served", ExportConfig(samples=4))
+    rows = data.rows("test").head(4).assign(age=[61.5, np.nan, 40.0, 44.0], sex=["F", "M", "", "X"])
+    rows.to_csv(data.root / "ask.csv", index=False)
+    expected = predict_rows(run.model(), rows, run.description(), data.root)
+    with served(tmp_path / "served", "served") as (rest, grpc):
+        done = run_check(tmp_path / "served", "--rest", rest, "--grpc", grpc, data.root / "ask.csv")
+        ask = partial(run_check, tmp_path / "served", "--rest", rest)
+        assert done.returncode == 0, done.stdout + done.stderr
+        for way in ("REST", "gRPC"):
+            names, told = zip(*answers(done, way), strict=True)
+            assert list(names) == rows["image"].tolist()
+            assert {one["error"] for one in told} == {""}
+            np.testing.assert_allclose([one["probabilities"] for one in told], expected, atol=1e-5)
+        for change, words in (
+            ({"age": ["old"] * 4}, "ask.csv: row 1: 'age' is no number"),
+            ({"image": ["../x.png"] * 4}, "ask.csv: row 1: ../x.png lies outside the CSV's folder"),
+        ):
+            rows.assign(**change).to_csv(data.root / "ask.csv", index=False)
+            done = ask(data.root / "ask.csv")
+            assert done.returncode == 1
+            assert words in done.stdout
+        rows.drop(columns="sex").to_csv(data.root / "ask.csv", index=False)
+        assert "ask.csv: row 1 lacks 'sex'" in ask(data.root / "ask.csv").stdout
+        assert "the model takes columns: give a CSV with age, sex, image" in ask(data.paths(rows)[0]).stdout
 
 
 def test_what_does_not_go_with_columns_is_refused(data, tmp_path):

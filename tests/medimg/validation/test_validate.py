@@ -10,14 +10,17 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from medimg.config import EvaluateConfig, ValidateConfig
+from medimg.config import EvaluateConfig, PrepareConfig, TrainConfig, ValidateConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.intervals import cluster_bootstrap
 from medimg.evaluation.metrics import OneVsRest
+from medimg.preparation.prepare import prepare
 from medimg.run import Run
+from medimg.training.train import train
 from medimg.validation.validate import validate
+from medimg.validation.verdict import verdict
 from tests.medimg.evaluation.test_evaluate import write_data, write_run
 
 # Right log-odds of `write_data`'s classes: 0.0375 x level - 4.125.
@@ -29,7 +32,7 @@ CONFIG = ValidateConfig(bootstrap=200)
 def home(tmp_path_factory):
     """An evaluated Run that is calibrated at home, and its Dataset with ages and sexes."""
     root = tmp_path_factory.mktemp("home")
-    data = grained(with_people(write_data(root / "data", n=800)))
+    data = replace(grained(with_people(write_data(root / "data", n=800))), modality="chest X-ray")
     run = write_run(root / "run", data, [0.0, RIGHT[0]], [0.0, RIGHT[1]])
     evaluate(run, EvaluateConfig(bootstrap=50))
     return run
@@ -104,6 +107,42 @@ def test_like_patients_elsewhere_show_no_shift(home, tmp_path):
     low, high = np.quantile(draws[0] - draws[1], [0.025, 0.975])
     assert result["drop"]["auroc"]["low"] == pytest.approx(low, abs=0.012)
     assert result["drop"]["auroc"]["high"] == pytest.approx(high, abs=0.012)
+
+
+def test_another_modality_is_said_in_words(home, tmp_path):
+    data = Dataset.load(hospital(tmp_path / "there"))
+    replace(data, modality="CT").save()
+    result, folder = validate(home, data.root, CONFIG)
+    told = "another modality: CT here, chest X-ray in the Run's own data"
+    assert told in result["reasons"]
+    assert told in (folder / "validation.html").read_text().replace("&#39;", "'")
+    # The images are alike, and another machine's all the same.
+    assert result["verdict"].startswith("the data differ")
+    for modality, is_another in (("breast ultrasound", True), ("DX, CR", False), ("CT, CR", False), ("", False)):
+        words, reasons = verdict({**result, "modality": {**result["modality"], "here": modality}})
+        assert any("another modality" in reason for reason in reasons) == is_another
+        assert words.startswith("the data differ" if is_another else "no shift shown")
+
+
+@pytest.mark.slow
+def test_from_radiographs_to_ultrasound(medical_data, tmp_path):
+    """PneumoniaMNIST's model on BreastMNIST: the drop of AUROC, its interval, and that the modality is another."""
+    small = {"image_size": 28, "model_arg": {"width": "8", "stages": "2"}, "epochs": 3, "learning_rate": 3e-3}
+    drop = PrepareConfig(on_duplicates="drop")
+    chest, breast = (
+        prepare("medmnist", medical_data / "medmnist" / f"{name}.npz", tmp_path / name, drop)
+        for name in ("pneumoniamnist", "breastmnist")
+    )
+    run = train(chest.root, tmp_path / "run", TrainConfig(**small))
+    names = {"malignant": "pneumonia", "normal, benign": "normal"}
+    assert set(breast.classes) == set(names)
+    result, _ = validate(run, breast.root, ValidateConfig(bootstrap=200, map_class=names))
+    own, here, fall = result["auroc"]["own"], result["auroc"]["here"], result["drop"]["auroc"]
+    assert own["value"] > 0.9
+    assert fall["value"] == pytest.approx(own["value"] - here["value"])
+    assert 0 < fall["low"] < fall["value"] < fall["high"]
+    assert "another modality: breast ultrasound here, chest X-ray in the Run's own data" in result["reasons"]
+    assert result["verdict"].startswith(("performs worse here", "not shown to rank"))
 
 
 def test_another_exposure_is_found_and_an_update_proposed(home, tmp_path):
@@ -248,7 +287,7 @@ def test_same_identifiers_elsewhere_are_other_people(home, tmp_path):
 def test_other_data_of_the_same_name_get_a_folder_of_their_own(home, tmp_path):
     first = validate(home, hospital(tmp_path / "a" / "twin"), CONFIG)[1]
     second = validate(home, hospital(tmp_path / "b" / "twin"), CONFIG)[1]
-    assert [first.name, second.name] == ["twin", "twin-2"]
+    assert [first.name, second.name] == ["twin", "twin-bootstrap-200"]
     assert validate(home, tmp_path / "a" / "twin", CONFIG)[1] == first
 
 
@@ -273,3 +312,39 @@ def test_rows_of_a_table_are_none_for_a_model_of_images(home, small_table):
         validate(home, data, ValidateConfig(map_class={"disease": "a"}))
     with pytest.raises(InputError, match=words):
         evaluate(home, EvaluateConfig(data=str(data)))
+
+
+def test_a_validation_of_other_options_leaves_earlier_ones(home, tmp_path):
+    """In the Run each has a folder; a folder that a person names is refused."""
+    there = hospital(tmp_path / "kept", n=40)
+    first, folder = validate(home, there, ValidateConfig(bootstrap=10))
+    swapped = ValidateConfig(bootstrap=10, map_class={"normal": "ill", "ill": "normal"})
+    second, other = validate(home, there, swapped)
+    assert folder != other
+    assert json.loads((folder / "validation.json").read_text()) == first
+    assert second["auroc"]["here"]["value"] == pytest.approx(1 - first["auroc"]["here"]["value"])
+    assert validate(home, there, swapped)[1] == other
+    named = tmp_path / "named"
+    validate(home, there, swapped, named)
+    validate(home, there, swapped, named)
+    before = (named / "validation.json").read_bytes()
+    for data, config in ((there, CONFIG), (hospital(tmp_path / "third", n=40), swapped)):
+        with pytest.raises(InputError, match=r"^--out .*named: holds the result of other data or options; "):
+            validate(home, data, config, named)
+    assert (named / "validation.json").read_bytes() == before
+
+
+def test_what_is_left_out_of_a_folder_is_listed_where_it_is_said(home, tmp_path):
+    """Nothing that is said names the copy that is gone."""
+    source = folder_of(tmp_path / "some", hospital(tmp_path / "a", n=40), {"ill": "ill", "normal": "normal"})
+    (source / "ill" / "torn.png").write_bytes(b"no image")
+    result, folder = validate(home, source, ValidateConfig(bootstrap=10))
+    assert any("listed in rejected.csv" in note for note in result["notes"])
+    assert "ill/torn.png" in pd.read_csv(folder / "rejected.csv")["file"].tolist()
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "torn.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"^no image could be read: torn.png .not an image, or broken"):
+        validate(home, broken, CONFIG)
+    with pytest.raises(InputError, match=f"^--split test: {source} has no image in it"):
+        validate(home, source, replace(CONFIG, split="test"))

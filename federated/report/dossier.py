@@ -1,0 +1,177 @@
+"""dossier(): one signed folder for a data-access committee: what left which site and when, privacy, results.
+
+`SHA256SUMS` lists the folder's files; `SHA256SUMS.sig` is its Ed25519 signature by the coordinator's key, whose public
+half is in `dossier.json` and at every site. Nothing is computed anew: each statement is of the Run's files or of a
+site's own log.
+"""
+
+import shutil
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from federated.audit_log import verify
+from federated.audit_log.chain import links
+from federated.audit_log.files import digest_of
+from federated.flower import keys
+from federated.report.reading import read_federation, read_tables
+from federated.report.words import NO_PRIVACY, USE, apart, course, limits, promise, shared
+from medimg import atomic
+from medimg.errors import InputError
+from medimg.lock import require_other
+from medimg.style.words import bytes_text
+
+DIGESTS, SIGNATURE = "SHA256SUMS", "SHA256SUMS.sig"
+_COPIED = (
+    "federation.json",
+    "federation.html",
+    "privacy.json",
+    "rounds.csv",
+    "partition.csv",
+    "model.json",
+    "environment.json",
+    "metrics.json",
+    "audit.json",
+    "audit.jsonl",
+    "audit.jsonl.head",
+)
+_MODEL = "model.keras"
+
+
+def dossier(run: Path, out: Path, key: Path | None = None, site_logs: Sequence[Path] = ()) -> Path:
+    """Write the folder.
+
+    Args:
+        run: a federated Run that has ended.
+        out: an empty or new folder.
+        key: the coordinator's secret key file; None: the folder is not signed.
+        site_logs: logs that sites keep of their own.
+
+    Returns:
+        `dossier.md` in it.
+
+    Raises:
+        InputError: no federated Run, a folder that holds something, or a log that can't be read.
+    """
+    run, out = Path(run), Path(out)
+    federation, rounds = read_federation(run), read_tables(run).rounds
+    secret = None if key is None else keys.load(key)
+    found = verify(run / "audit.jsonl", site_logs=site_logs)
+    require_other(out)
+    if out.is_dir() and any(out.iterdir()):
+        raise InputError(f"--out {out}: already holds files; give another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    for name in _COPIED:
+        if (run / name).is_file():
+            shutil.copyfile(run / name, out / name)
+    sites = {}
+    for number, log in enumerate(site_logs):
+        name = f"site-{number}.jsonl"
+        shutil.copyfile(log, out / name)
+        sites |= _own(log, name)
+    told = {
+        "medimg": version("medimg"),
+        "model": {"file": _MODEL, "sha256": digest_of(run / _MODEL) if (run / _MODEL).is_file() else None},
+        "coordinator": None if secret is None else secret.identity().public.hex(),
+        "audit_log": {"ok": found.ok, "problems": list(found.problems), "notes": list(found.notes), "head": found.head},
+        "sites": sites,
+    }
+    atomic.write_json(out / "dossier.json", told)
+    atomic.write_text(out / "dossier.md", _text(federation, rounds, told, found))
+    _sign(out, secret)
+    return out / "dossier.md"
+
+
+def _own(log: Path, copy: str) -> dict[str, dict]:
+    """By a site's own log: its policy, and what it was asked for and answered, by kind."""
+    with Path(log).open("rb") as lines:
+        entries = [link.entry for link in links(lines) if link.entry]
+    start = next(entry.record for entry in entries if entry.record.get("event") == "start")
+    messages = [entry for entry in entries if entry.record.get("event") == "message"]
+    kinds: dict[str, dict] = {}
+    for entry in messages:
+        kind = kinds.setdefault(str(entry.record["kind"]), {"answered": 0, "refused": 0, "bytes_out": 0})
+        kind["refused" if "refused" in entry.record else "answered"] += 1
+        kind["bytes_out"] += int(entry.record["bytes"]["out"])
+    times = [entry.at for entry in messages]
+    return {
+        str(start["site"]): {
+            "log": copy,
+            "policy_sha256": start.get("policy"),
+            "first": min(times, default=None),
+            "last": max(times, default=None),
+            "messages": kinds,
+        }
+    }
+
+
+def _text(federation: dict, rounds, told: dict, found) -> str:
+    privacy = federation["privacy"]
+    lines = [
+        f"# Dossier of a federated training ({federation['strategy']}, {federation['model']})",
+        "",
+        course(federation),
+        "",
+        "## What left the sites",
+        *(f"- {sentence}" for sentence in shared(federation, rounds)),
+        *(f"- {sentence}" for sentence in federation["secure"]["sentences"]),
+        "",
+        "## Each site",
+        "| site | rounds | bytes sent | bytes received | epsilon | own test part, AUROC |",
+        "|---|---|---|---|---|---|",
+        *(_row(federation, rounds, client["name"]) for client in federation["clients"]),
+        *(f"- {_by_its_log(name, site)}" for name, site in told["sites"].items()),
+        "",
+        "## Privacy",
+        promise(privacy) if privacy else NO_PRIVACY,
+        "",
+        "## The record",
+        f"The audit log is {'whole' if found.ok else 'CHANGED'}: {found.records} records, head {found.head}.",
+        *(f"- problem: {problem}" for problem in found.problems),
+        *(f"- {note}" for note in found.notes),
+        *(f"- can't be shown: {gap}" for gap in found.cannot_show),
+        f"Model file: SHA-256 {told['model']['sha256']}; made by medimg {told['medimg']}.",
+        f"{DIGESTS} lists these files"
+        + (f", signed by the coordinator's key {told['coordinator']}." if told["coordinator"] else "; not signed."),
+        "",
+        "## Limits",
+        *(f"- {sentence}" for sentence in limits(federation)),
+        *([] if apart(federation) else ["- No site kept a log of its own: all of this is the coordinator's word."]),
+        "",
+        USE,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(federation: dict, rounds, name: str) -> str:
+    own = rounds[rounds["client"] == name]
+    privacy = ((federation["privacy"] or {}).get("sites") or {}).get(name)
+    epsilon = "none promised" if privacy is None else f"{privacy['epsilon']['pld']:.3g}"
+    measured = (federation.get("measured_at_sites") or {}).get(name, {})
+    auroc = (measured.get("metrics") or {}).get("auroc")
+    told = measured.get("why", "not measured there")
+    if auroc and auroc["value"] is not None:
+        told = f"{auroc['value']:.3f} [{auroc['low']:.3f}, {auroc['high']:.3f}]"
+    included = int(own["status"].isin(("ok", "straggler")).sum())
+    cells = [name, included, bytes_text(own["bytes_up"].sum()), bytes_text(own["bytes_down"].sum()), epsilon, told]
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _by_its_log(name: str, site: dict) -> str:
+    kinds = ", ".join(
+        f"{kind} {count['answered']}" + (f" ({count['refused']} refused)" if count["refused"] else "")
+        for kind, count in site["messages"].items()
+    )
+    return (
+        f"{name} by its own log ({site['log']}), from {site['first']} to {site['last']}: answered {kinds}; its policy "
+        f"file has SHA-256 {site['policy_sha256']}."
+    )
+
+
+def _sign(out: Path, secret: keys.Keys | None) -> None:
+    files = sorted(path for path in out.iterdir() if path.is_file())
+    content = "".join(f"{digest_of(path)}  {path.name}\n" for path in files)
+    atomic.write_text(out / DIGESTS, content)
+    if secret:
+        with atomic.replacing(out / SIGNATURE) as temporary:
+            temporary.write_bytes(secret.identity().sign(content.encode()))

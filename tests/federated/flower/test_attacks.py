@@ -1,0 +1,602 @@
+"""A coordinator that has an allowed key and wants a patient; a site that lies to its coordinator.
+
+The attackers write bytes straight to `Site.answer`, as Flower's link would hand them over.
+"""
+
+import json
+import secrets
+from dataclasses import replace
+from itertools import count
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from federated.config import FederateConfig
+from federated.flower import keys, pool, protocol
+from federated.flower.description import described
+from federated.flower.envelope import Envelope, WireError, opened, sealed
+from federated.flower.grid import Node
+from federated.flower.once import Once
+from federated.flower.own_metrics import DECIMALS
+from federated.flower.policy import Policy, PolicyError
+from federated.flower.site import Site
+from federated.secure.errors import RejectedError
+from federated.secure.keys import Exchange
+from federated.secure.terms import Terms, check_vector
+from medimg.errors import InputError
+from tests.datasets import write_table
+
+CONFIG = FederateConfig(model="logistic", rounds=2, batch_size=8, comparison=False)
+MASKED = replace(CONFIG, secure="masking")
+PRIVATE = replace(CONFIG, dp="patient", dp_epsilon=4.0, dp_delta=1e-4, model_arg={"l2": "0"})
+SITE, OTHER = "s0", "s1"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_table(tmp_path_factory.mktemp("data") / "data", n=160)
+
+
+@pytest.fixture
+def sites(data, tmp_path):
+    """(**entries of the policy) -> the attacker, who has an allowed key, with two sites in its reach."""
+    made = []
+
+    def make(**policy):
+        made.append(Attacker(data, tmp_path / str(len(made)), policy))
+        return made[-1]
+
+    yield make
+    for attacker in made:
+        for site in attacker.sites.values():
+            site.close()
+
+
+class Attacker:
+    """A coordinator by key alone: it says what it likes.
+
+    Attributes:
+        said: lines of the sites' own logs.
+    """
+
+    def __init__(self, data, root, policy):
+        self.data, self.root, self.said, self._count = data, root, [], count(1)
+        root.mkdir()
+        for name in ("boss", SITE, OTHER):
+            keys.make(name, root)
+        self.boss, self.session = keys.load(root / "boss.key"), secrets.token_hex(16)
+        entries = {"coordinators": ["boss.pub"], "statistics": True, **policy}
+        (root / "policy.yaml").write_text(json.dumps(entries))
+        self.parties = {name: keys.Party.read(root / f"{name}.pub") for name in (SITE, OTHER)}
+        self.sites = {}
+        for name in self.parties:
+            self.restart(name)
+
+    def restart(self, name=SITE):
+        if name in self.sites:
+            self.sites[name].close()
+        policy, secret = Policy.read(self.root / "policy.yaml"), keys.load(self.root / f"{name}.key")
+        self.sites[name] = Site(self.data, secret, policy, self.root / f"at-{name}", self.said.append)
+
+    def ask(self, kind, fields=None, arrays=None, to=SITE, boss=None) -> Envelope:
+        boss = boss or self.boss
+        request = Envelope(kind, boss.name, to, self.session, next(self._count), fields or {}, arrays or {})
+        raw = self.sites[to].answer(sealed(request, boss.identity()))
+        return opened(raw, to, self.parties[to].identity, boss.name)
+
+    def refusal(self, *of, **more) -> str:
+        return self.ask(*of, **more).fields.get(protocol.REFUSED, "")
+
+    def describe(self, private=False, run="run", to=SITE, **more):
+        self.session = secrets.token_hex(16) if to == SITE else self.session
+        return self.ask(protocol.DESCRIBE, {"seed": 0, "private": private, "run": run}, to=to, **more)
+
+    def statistics(self, kind, **request):
+        from federated.statistics import Schema
+
+        request = {"kind": kind, "schema": Schema.of(self.data).to_dict(), **request}
+        return self.ask(protocol.STATISTICS, {"request": request})
+
+    def plan(self, config=CONFIG):
+        """Fields and arrays of a plan that an honest coordinator would send."""
+        from federated.clients.plan import ClientPlan
+        from federated.statistics import Schema
+        from medimg.training import table
+
+        training = config.training("row")
+        description = table.described(self.data, training, table.public_preprocessing(self.data, training))
+        schema = Schema.of(self.data)
+        names = [feature.name for feature in schema.features]
+        plan = ClientPlan(description, training.to_dict(), 8, config.dp == "patient", schema.to_dict(), names)
+        self.weights = plan.trained.get_weights()
+        roster = {name: party.identity.hex() for name, party in self.parties.items()}
+        fields = {"plan": plan.to_dict(), "config": config.to_dict(), "roster": roster, "start": ""}
+        return fields, {"initial": plan.model.get_weights()}
+
+    def planned(self, config=CONFIG, names=(SITE,)):
+        """Sites that are ready to train."""
+        fields = self.plan(config)
+        for name in names:
+            self.describe(config.is_private, to=name)
+            answer = self.ask(protocol.PLAN, *fields, to=name)
+            assert protocol.REFUSED not in answer.fields
+
+    def train(self, number=1, shift=0.0, part=1.0, to=SITE):
+        weights = [array + np.float32(shift) for array in self.weights]
+        fields = {"round": number, "part": part, "head": "0" * 64}
+        return self.ask(protocol.TRAIN, fields, {"weights": weights, "shared": []}, to=to)
+
+    def advertise(self, start, to=SITE, threshold=2, number=1, **more):
+        terms = Terms(
+            round=number,
+            clients=tuple(self.parties),
+            threshold=threshold,
+            length=sum(array.size for array in self.weights),
+            server=Exchange.generate(secrets.token_bytes).public.hex(),
+            start=start,
+            **more,
+        )
+        content = {"content": [np.frombuffer(terms.to_bytes(), np.uint8)]}
+        return self.ask(protocol.MASK, {"round": number, "stage": "advertise"}, content, to=to)
+
+    def start(self, fields, shift=0.0):
+        """What `Terms.start` must be of a round from these weights."""
+        message = Envelope(protocol.PLAN, "", "", "", 0, *fields)
+        of_round = {"weights": [array + np.float32(shift) for array in self.weights], "shared": []}
+        return protocol.start_digest(protocol.plan_digest(message), replace(message, arrays=of_round))
+
+
+# What no coordinator learns: columns that nobody learns from, rows by difference, statistics beside privacy.
+
+
+def test_names_of_patients_are_no_column(sites):
+    attacker = sites()
+    for name, kind in (("patient", "categorical"), ("mrn", "categorical"), ("row", "ordinal"), ("site", "date")):
+        attacker.describe(run=name)
+        schema = {"features": [[name, kind, []]], "task": "binary", "classes": ["healthy", "disease"], "negative": ""}
+        answer = attacker.ask(
+            protocol.STATISTICS, {"request": {"kind": "summaries", "schema": schema, "columns": [name]}}
+        )
+        assert "can't be answered" in answer.fields[protocol.REFUSED]
+        assert not any(f"{mark}{i}" in json.dumps(answer.fields) for mark in "pmr" for i in range(20))
+
+
+def test_a_column_that_a_site_does_not_learn_from_is_not_there(data):
+    from federated.statistics import Schema, answer
+
+    schema = Schema.of(data).to_dict()
+    schema["features"].append(["mrn", "categorical", []])
+    told = answer(data, {"kind": "summaries", "schema": schema, "columns": ["mrn", "stage"]})["columns"]
+    assert told[0] == {"counts": {}}
+    assert sum(told[1]["counts"].values()) > 0
+
+
+def test_preprocessing_reads_no_foreign_column(sites):
+    attacker = sites()
+    fields, arrays = attacker.plan()
+    text = json.dumps(fields["plan"]["description"]["preprocessing"]).replace('"noise"', '"mrn"')
+    fields["plan"]["description"]["preprocessing"] = json.loads(text)
+    attacker.describe()
+    assert "can't be answered" in attacker.refusal(protocol.PLAN, fields, arrays)
+    assert "nobody learns from" in attacker.said[-2]
+
+
+def test_one_set_of_rows_is_counted_in_a_run(sites):
+    attacker = sites()
+    attacker.describe()
+    assert "answer" in attacker.statistics("summaries", columns=["age"], known=["age"]).fields
+    # The same again, as after a restart; also from a new session of the run.
+    assert "answer" in attacker.statistics("summaries", columns=["age"], known=["age"]).fields
+    attacker.restart()
+    attacker.describe()
+    other = attacker.statistics("summaries", columns=["age"], known=["age", "pain"])
+    assert "two would tell too much" in other.fields[protocol.REFUSED]
+    intervals = [attacker.statistics("counts", intervals=[["age", i, 9**9]], bins=64).fields for i in range(9)]
+    assert [protocol.REFUSED in one for one in intervals] == [False] * 7 + [True] * 2
+
+
+def test_statistics_count_as_a_run_and_need_its_approval(sites):
+    attacker = sites(max_runs=1)
+    attacker.describe(run="first")
+    assert "answer" in attacker.statistics("missing").fields
+    attacker.describe(run="second")
+    assert "max_runs" in attacker.statistics("missing").fields[protocol.REFUSED]
+    attacker = sites(approval=True)
+    attacker.describe()
+    assert "approval" in attacker.statistics("missing").fields[protocol.REFUSED]
+
+
+def test_a_class_of_few_patients_is_not_summed(sites):
+    attacker = sites(min_patients=15)
+    attacker.describe()
+    fields, _ = attacker.plan()
+    preprocessing = fields["plan"]["description"]["preprocessing"]
+    shifts = [0.0] * len(preprocessing["columns"])
+    of_all = attacker.statistics("classes", preprocessing=preprocessing, shifts=shifts, by="all")
+    assert "answer" in of_all.fields
+    attacker.describe(run="another")
+    by_class = attacker.statistics("classes", preprocessing=preprocessing, shifts=shifts, by="class", fewest=1)
+    assert "can't be answered" in by_class.fields[protocol.REFUSED]
+
+
+@pytest.mark.parametrize(("policy", "private"), [({"dp": {"unit": "patient"}}, False), ({}, True)])
+def test_no_statistics_beside_privacy(sites, policy, private):
+    attacker = sites(**policy)
+    told = attacker.describe(private).fields["clients"][SITE]
+    assert (told["patients"], told["examples"]["train"], told["fingerprint"]) == (0, 0, "")
+    assert protocol.REFUSED in attacker.statistics("missing").fields
+
+
+def test_statistics_leave_only_where_the_policy_says_so(sites):
+    attacker = sites(statistics=False)
+    attacker.describe()
+    assert attacker.statistics("missing").fields[protocol.REFUSED].startswith("statistics:")
+
+
+def test_a_private_plan_in_an_open_session(sites):
+    attacker = sites()
+    attacker.describe(private=False)
+    assert "began without privacy" in attacker.refusal(protocol.PLAN, *attacker.plan(PRIVATE))
+
+
+# A plan says what its options say, and nothing else.
+
+
+def test_only_the_options_decide(sites):
+    attacker = sites(strategies=["fedavg"], models=["logistic"])
+    fields, arrays = attacker.plan()
+    fields["strategy"] = {"name": "fedsgd"}
+    fields["local"] = {"epochs": 1, "steps": 1, "batch_size": 1, "learning_rate": 1e9}
+    fields["plan"]["training"] |= {"model": "mlp", "batch_size": 1}
+    attacker.describe()
+    assert protocol.REFUSED not in attacker.ask(protocol.PLAN, fields, arrays).fields
+    training = attacker.sites[SITE]._training
+    assert training.plan.config.model == "logistic"
+    assert training.rounds._work.strategy.name == "fedavg"
+    assert training.rounds._work.local.batch_size == CONFIG.batch_size
+
+
+def test_privacy_is_that_of_the_options(sites):
+    """More local steps than the account has, a clip of its own, no units: all are taken from one place."""
+    attacker = sites()
+    fields, arrays = attacker.plan(PRIVATE)
+    fields["local"] = {"epochs": 1, "steps": 1000, "batch_size": 8}
+    fields["plan"] |= {"private": False}
+    attacker.describe(private=True)
+    told = attacker.ask(protocol.PLAN, fields, arrays).fields["privacy"]
+    training = attacker.sites[SITE]._training
+    assert training.data.units
+    assert training.rounds._work.local.steps is None
+    planned = training.rounds._work.steps.planned(training.rounds._work.local, training.data, 0, 1)
+    assert len(planned) == told["steps_per_round"]
+
+
+def test_no_step_of_a_row(sites):
+    attacker = sites()
+    attacker.describe()
+    for config in (replace(CONFIG, batch_size=1), replace(CONFIG, batch_size=1, local_steps=1)):
+        assert attacker.refusal(protocol.PLAN, *attacker.plan(config)).startswith("min_batch")
+
+
+def test_a_plan_is_not_changed_within_a_run(sites):
+    attacker = sites()
+    attacker.planned()
+    attacker.describe()
+    other = attacker.plan(replace(CONFIG, learning_rate=9.0))
+    assert "two would tell too much" in attacker.refusal(protocol.PLAN, *other)
+    # More rounds are no other plan: that is how a training is resumed.
+    assert not attacker.refusal(protocol.PLAN, *attacker.plan(replace(CONFIG, rounds=3)))
+
+
+# Rounds: none too many, none again from elsewhere, and the account has all of them.
+
+
+@pytest.mark.parametrize("config", [CONFIG, pytest.param(PRIVATE, marks=pytest.mark.slow)])
+def test_a_round_is_answered_from_one_start(sites, config):
+    attacker = sites()
+    attacker.planned(config)
+    assert "measures" in attacker.train().fields
+    first = attacker.train().arrays["vectors"]
+    assert "two would tell too much" in attacker.train(shift=0.1).fields[protocol.REFUSED]
+    assert "two would tell too much" in attacker.train(part=0.5).fields[protocol.REFUSED]
+    for number in (0, -1, 3):
+        assert "none of the 2" in attacker.train(number).fields[protocol.REFUSED]
+    attacker.restart()
+    attacker.planned(config)
+    assert "two would tell too much" in attacker.train(shift=0.1).fields[protocol.REFUSED]
+    again = attacker.train().arrays["vectors"]
+    # What is repeated has the same noise, so that it is no second look.
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+def test_another_coordinator_has_no_part_in_a_run(sites, data):
+    attacker = sites()
+    keys.make("thief", attacker.root)
+    (attacker.root / "policy.yaml").write_text(json.dumps({"coordinators": ["boss.pub", "thief.pub"]}))
+    thief = keys.load(attacker.root / "thief.key")
+    attacker.restart()
+    attacker.planned()
+    # It knows the session: the link's operator sees it.
+    weights = {"weights": attacker.weights, "shared": []}
+    answer = attacker.ask(protocol.TRAIN, {"round": 1, "part": 1.0, "head": ""}, weights, boss=thief)
+    assert answer.fields == {protocol.UNPLANNED: True}
+    assert "coordinator: was answered" in attacker.describe(boss=thief).fields[protocol.REFUSED]
+
+
+# Secure sums.
+
+
+def test_all_sites_of_a_sum_start_from_the_same(sites):
+    """Model inconsistency (Pasquini et al. 2022): weights that silence the others leave one update in the sum."""
+    attacker = sites()
+    attacker.planned(MASKED, (SITE, OTHER))
+    fields = attacker.plan(MASKED)
+    honest = attacker.start(fields)
+    attacker.train(to=SITE)
+    attacker.train(to=OTHER, shift=1e3)
+    assert "content" in attacker.advertise(honest, SITE).arrays
+    assert "other weights than this one" in attacker.advertise(honest, OTHER).fields[protocol.REFUSED]
+    # Each its own digest: then their messages are of two rounds, and neither takes the other's.
+    assert "content" in attacker.advertise(attacker.start(fields, 1e3), OTHER).arrays
+
+
+def test_plans_that_differ_by_site_make_no_sum(sites):
+    attacker = sites()
+    slow = attacker.plan(replace(MASKED, learning_rate=1e-30))
+    fields = attacker.plan(MASKED)
+    attacker.describe()
+    assert not attacker.refusal(protocol.PLAN, *slow)
+    attacker.train()
+    assert "another plan" in attacker.advertise(attacker.start(fields)).fields[protocol.REFUSED]
+
+
+def test_a_sum_of_fewer_than_the_policy_says(sites):
+    attacker = sites(min_sites=3)
+    attacker.planned(MASKED)
+    attacker.train()
+    assert "min_sites" in attacker.advertise(attacker.start(attacker.plan(MASKED))).fields[protocol.REFUSED]
+
+
+def test_what_stays_beside_a_sum(sites):
+    """State of a client would travel bare; a limit tells how large an update is."""
+    attacker = sites()
+    attacker.describe()
+    assert "beside a secure sum" in attacker.refusal(
+        protocol.PLAN, *attacker.plan(replace(MASKED, strategy="scaffold", client_optimizer="sgd"))
+    )
+    terms = Terms(1, ("a", "b"), 2, 3, limit=1e-9)
+    with pytest.raises(RejectedError) as raised:
+        check_vector("a", np.array([0.0, 0.123, 0.0], np.float32), 1.0, terms)
+    assert "0.123" not in str(raised.value)
+
+
+# Metrics.
+
+
+def test_one_model_is_measured_in_a_run(sites, monkeypatch):
+    monkeypatch.setattr("federated.flower.own_metrics.RESAMPLES", 20)
+    attacker = sites()
+    attacker.planned()
+    told = attacker.ask(protocol.EVALUATE, {}, {"weights": attacker.weights}).fields
+    assert told["metrics"]
+    for one in told["metrics"].values():
+        assert all(value is None or value == round(value, DECIMALS) for value in one.values())
+    assert attacker.ask(protocol.EVALUATE, {}, {"weights": attacker.weights}).fields == told
+    crafted = [array + 1 for array in attacker.weights]
+    assert "two would tell too much" in attacker.refusal(protocol.EVALUATE, {}, {"weights": crafted})
+
+
+# Nothing ends a site, fills its log or gets its words.
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("train", {"round": "\ud800\n", "part": 1.0, "head": "\ud800" * 9}),
+        ("train", {"round": 1e308, "part": [], "head": {"a": "x" * 1_000_000}}),
+        ("train", {"round": float("nan"), "part": float("nan")}),
+        ("mask", {"round": 1, "stage": ["\n"]}),
+        ("evaluate", {}),
+        ("plan", {}),
+        ("plan", {"config": {"model": []}, "roster": 1}),
+        ("statistics", {"request": []}),
+        ("statistics", {"request": {"kind": {"a": 1}}}),
+        ("\ud800", {}),
+        ("__init__", {}),
+        ("describe", {"seed": 10**400, "private": 0, "run": "r"}),
+        ("describe", {"seed": 0, "private": 0, "run": "r" * 10_000_000}),
+    ],
+)
+def test_whatever_is_asked_the_next_is_answered(sites, kind, fields):
+    attacker = sites()
+    attacker.describe()
+    attacker.ask(kind, fields)
+    assert attacker.describe().fields["clients"]
+    lines = (attacker.root / f"at-{SITE}/audit.jsonl").read_text().splitlines()
+    assert max(map(len, lines)) < 4000
+    assert all(json.loads(line) for line in lines)
+    assert all("\n" not in line for line in attacker.said)
+
+
+def test_a_failure_tells_its_kind_alone(sites, monkeypatch):
+    attacker = sites()
+    for error in (
+        InputError("images/p17.png"),
+        OSError("/srv/p17"),
+        MemoryError("p17"),
+        RuntimeError("p17"),
+    ):
+        attacker.describe()
+
+        def failing(*_, error=error):
+            raise error
+
+        monkeypatch.setattr("federated.statistics.answer", failing)
+        told = attacker.statistics("missing").fields[protocol.REFUSED]
+        assert "p17" not in told
+        assert type(error).__name__ in told
+        assert "p17" in attacker.said[-2]
+
+
+def test_a_sites_folder_is_its_own(sites):
+    attacker = sites()
+    assert (attacker.root / f"at-{SITE}").stat().st_mode & 0o077 == 0
+
+
+def test_what_was_answered_outlasts_a_restart(tmp_path):
+    Once(tmp_path / "once.json").settle("round 1", "a")
+    again = Once(tmp_path / "once.json")
+    again.settle("round 1", "a")
+    with pytest.raises(PolicyError):
+        again.settle("round 1", "b")
+    (tmp_path / "once.json").write_text("{")
+    with pytest.raises(InputError, match="damaged"):
+        Once(tmp_path / "once.json")
+
+
+@pytest.mark.parametrize(
+    "entry", ["sites: []", "secure: yes", "metrics: 1", "approval: 0", "min_patients: true", "max_rounds: .inf"]
+)
+def test_a_policy_means_what_it_says_or_is_refused(sites, entry):
+    attacker = sites()
+    path = attacker.root / "policy.yaml"
+    path.write_text(f"coordinators: [boss.pub]\n{entry}\n")
+    with pytest.raises(InputError, match=entry.split(":")[0]):
+        Policy.read(path)
+
+
+# A site against its coordinator.
+
+GOOD = {
+    "task": "binary",
+    "classes": ["a", "b"],
+    "negative": "",
+    "features": {"age": "continuous"},
+    "version": "1",
+    "clients": {SITE: {"examples": {"train": 1, "val": 1, "test": 1}, "patients": 1, "fingerprint": "", "notes": []}},
+}
+
+
+class OneSite:
+    """A grid with a site that answers as it likes."""
+
+    def __init__(self, party, secret, answers):
+        self._party, self._secret, self._answers = party, secret, answers
+        self.node = Node(1, "now")
+
+    def online(self):
+        return {self._party.node: self.node}
+
+    def ask(self, requests, patience):
+        asked = header(requests[self.node])
+        fields, arrays = self._answers[asked["kind"]]
+        answer = Envelope(asked["kind"], SITE, "boss", asked["session"], asked["number"], fields, arrays)
+        return {self.node: sealed(answer, self._secret.identity())}
+
+    def close(self):
+        pass
+
+
+def header(raw):
+    return json.loads(raw[4 : 4 + int.from_bytes(raw[:4], "little")])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"clients": {OTHER: GOOD["clients"][SITE]}},
+        {"clients": {**GOOD["clients"], OTHER: GOOD["clients"][SITE]}},
+        {"clients": []},
+        {"clients": {SITE: {**GOOD["clients"][SITE], "examples": {"train": 10**30, "val": 1, "test": 1}}}},
+        {"clients": {SITE: {**GOOD["clients"][SITE], "patients": -1}}},
+        {"clients": {SITE: {**GOOD["clients"][SITE], "channels": "3"}}},
+        {"clients": {SITE: {**GOOD["clients"][SITE], "notes": ["x" * 1_000_000]}}},
+        {"features": []},
+        {"classes": 5},
+        {"task": None},
+        {"more": 1},
+    ],
+)
+def test_a_site_describes_itself_alone_and_in_form(change):
+    assert described(GOOD, SITE).clients[SITE]["patients"] == 1
+    with pytest.raises((KeyError, TypeError, ValueError, AttributeError)):
+        described({**GOOD, **change}, SITE)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"plan": ({"examples": 10**30}, {})},
+        {"plan": ({"examples": True}, {})},
+        {"plan": ({}, {})},
+        {"train": ({}, {})},
+        {"train": ({"measures": []}, {})},
+        {"train": ({"measures": {"examples": 10**30, "loss": 1, "accuracy": 1, "seconds": 1}}, {})},
+        {"train": ({"measures": {"examples": 1, "loss": {}, "accuracy": 1, "seconds": 1}}, {})},
+        {"train": ({"measures": {"examples": 1, "loss": 1, "accuracy": 1, "seconds": 1, "x": "y" * 9**6}}, {})},
+        {"mask": ({}, {})},
+        {"mask": ({}, {"content": []})},
+        {"evaluate": ({"n": "many", "patients": 1, "metrics": {}}, {})},
+        {"evaluate": ({"n": 1, "patients": 1, "metrics": {"auroc": "x" * 9**6}}, {})},
+        {"finish": ({"head": "x" * 9**6}, {})},
+    ],
+)
+def test_no_answer_ends_the_coordinator(sites, answers):
+    attacker = sites()
+    honest = {
+        "describe": (GOOD, {}),
+        "plan": ({"examples": 5}, {}),
+        "train": ({"measures": dict.fromkeys(("examples", "loss", "accuracy", "seconds"), 1)}, {}),
+    }
+    (kind,) = answers
+    grid = OneSite(attacker.parties[SITE], keys.load(attacker.root / f"{SITE}.key"), {**honest, **answers})
+    config = replace(MASKED, site_patience=0.1)
+    asking = pool.FlowerPool(grid, attacker.boss, [attacker.parties[SITE]], config, "run")
+    attacker.plan()
+    from federated.clients.plan import ClientPlan
+
+    plan = ClientPlan.from_dict(attacker.plan()[0]["plan"])
+    if kind == "plan":
+        with pytest.raises(WireError, match=f"site {SITE}: its answer has another form"):
+            asking.prepare(plan, True, "")
+        return
+    asking.prepare(plan, True, "")
+    asking.start([], SimpleNamespace(head=SimpleNamespace(hash="")))
+    from federated.engine.state import State
+
+    found, lost = asking.updates(State(0, attacker.weights, [], [], {}), [SITE], 1, {})
+    if kind == "train":
+        assert not found
+        assert f"site {SITE}" in lost[SITE]
+        return
+    if kind == "mask":
+        assert [type(answer).__name__ for _, answer in asking.sums.ask(1)("advertise", {SITE: b""})] == ["RefusedError"]
+    elif kind == "evaluate":
+        assert "another form" in asking.evaluate(lambda name: attacker.weights)[SITE]["why"]
+    else:
+        assert len(asking.finish()[SITE]["head"]) < 100
+
+
+# Whoever has the link, without a key.
+
+
+def test_junk_at_the_link_ends_neither_side(monkeypatch):
+    from flwr.proto.message_pb2 import ObjectTree
+
+    from federated.flower import fleet, grid
+
+    monkeypatch.setattr(fleet, "inflate_object_from_contents", _raising)
+    message = SimpleNamespace(metadata=SimpleNamespace(run_id=1, message_id="m"))
+    tree, nothing = ObjectTree(object_id="m"), lambda *_: None
+    received = fleet.Fleet((1, lambda: (message, tree), nothing, None, None, lambda *_: b"", nothing, nothing))
+    assert received.receive() is None
+    # A site's own junk is no answer of its, and the others' are taken.
+    here = grid.Grid.__new__(grid.Grid)
+    here._grid = SimpleNamespace(pull_messages=_raising)
+    assert here._pulled("m") == [None]
+
+
+def _raising(*_):
+    # As Flower does on content that is no message.
+    raise ValueError("no message")
