@@ -87,14 +87,16 @@ def test_strangers_among_the_sites_of_a_sum(policy, known, tmp_path):
     found.check_plan(MASKED, "run", roster(known, "paris", "rome"), tmp_path)
 
 
-def test_too_few_sites_in_a_sum_and_sums_of_other_rounds(policy):
+def test_too_few_sites_in_a_sum_and_sums_of_other_updates(policy):
     found = policy(min_sites=3)
-    two, three = (Terms(round=1, clients=tuple("abc"[:n]), threshold=2, length=4) for n in (2, 3))
-    with pytest.raises(InputError, match="min_sites: a secure sum of 2 sites, 3 are needed"):
-        found.check_terms(two, 1)
+    two, three = (Terms(round=1, clients=tuple("abc"), threshold=n, length=4, start="s") for n in (2, 3))
+    with pytest.raises(InputError, match="min_sites: a secure sum of 2 or more of 3 sites, 3 are needed"):
+        found.check_terms(two, 1, "s")
     with pytest.raises(InputError, match="round 2: the secure sum is of round 1"):
-        found.check_terms(three, 2)
-    found.check_terms(three, 1)
+        found.check_terms(three, 2, "s")
+    with pytest.raises(InputError, match="round 1: other sites were given another plan or other weights"):
+        found.check_terms(three, 1, "t")
+    found.check_terms(three, 1, "s")
 
 
 def test_too_few_patients(policy):
@@ -228,8 +230,10 @@ def test_every_entry_is_said_in_words(policy):
         "max_runs": (4, "At most 1000 rounds a run, in at most 4 runs ever."),
         "secure": ("required", "Updates leave in secure sums of at least 2 sites, never alone."),
         "min_sites": (5, "a secure sum needs at least 5 sites"),
-        "min_patients": (50, "Takes part with 50 or more training patients."),
+        "min_patients": (50, "Takes part with 50 or more training patients"),
         "metrics": (False, "No metric of its own test part leaves."),
+        "min_batch": (9, "in steps of 9 or more."),
+        "statistics": (True, "Counts and sums of its training rows leave"),
         "hours": ("18:00-06:00", "Answers from 18:00 to 06:00, local time."),
         "approval": (True, "A person approves every run."),
         "dp": (
