@@ -115,13 +115,13 @@ def link(out, port, bind, host, site):
     from federated.flower.keys import Party
     from federated.flower.link import Link
     from federated.flower.link_folder import LinkFolder
-    from federated.remote.serve import interruptible
+    from federated.flower.serve import interruptible
 
     folder = LinkFolder.make(Path(out), port)
     for path in site:
         folder.add(Party.read(Path(path)))
-    with interruptible(), Link(folder.root, port, bind, host, durable=True) as running:
-        parties = folder.parties()
+    parties = folder.parties()
+    with interruptible(), Link(folder.root, port, bind, host) as running:
         running.register(parties)
         say(f"link at {bind}:{port} for {', '.join(party.name for party in parties)}", err=True)
         say(f"sites need {running.certificate} and {folder.root}/coordinator.pub", err=True)

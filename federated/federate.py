@@ -124,7 +124,8 @@ def _sites(config: FederateConfig, name: str) -> "FlowerPool":
     from federated.flower.pool import FlowerPool
 
     folder = LinkFolder.of(config)
-    return FlowerPool(folder.grid(), folder.coordinator(), folder.parties(config.site), config, name)
+    keys, parties = folder.coordinator(), folder.parties(config.site)
+    return FlowerPool(folder.grid(), keys, parties, config, name)
 
 
 def _require_same_data(run: Run, dataset: Dataset) -> None:

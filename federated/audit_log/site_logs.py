@@ -52,16 +52,22 @@ def against_site(entries: Sequence[Entry], path: Path) -> tuple[list[str], str]:
 def _heads(name: str, entries: Sequence[Entry], records: Iterable[dict]) -> list[str]:
     """What the site was told of the coordinator's log must still be in it.
 
-    Of a training of that coordinator's other runs nothing is here: a head is looked for where the session's first is.
+    Of that coordinator's other trainings nothing is here: a session's heads are looked for where one of them is, or an
+    update of it.
     """
     place = {entry.hash: number for number, entry in enumerate(entries)}
+    told = [(entry.record.get("sites") or {}).get(name) or {} for entry in entries]
+    updates = {one.get("answer") for one in told} - {None}
     sessions: dict[str, list[str]] = {}
+    ours = set()
     for record in records:
         if record.get("kind") == "train" and record.get("head"):
             sessions.setdefault(str(record.get("session")), []).append(record["head"])
+            if record.get("answer") in updates:
+                ours.add(str(record.get("session")))
     problems = []
-    for heads in sessions.values():
+    for session, heads in sessions.items():
         known = [place[head] for head in heads if head in place]
-        if known and (len(known) < len(heads) or known != sorted(known)):
+        if (known or session in ours) and (len(known) < len(heads) or known != sorted(known)):
             problems.append(f"site {name}: was told of records that this log does not hold any more: it was made anew")
     return problems

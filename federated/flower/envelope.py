@@ -160,6 +160,9 @@ def _arrays(described, body: memoryview, what: str) -> dict[str, list[np.ndarray
                     raise WireError(f"{what}: array '{printable(name, 50)}' holds NaN or infinity")
                 found[name].append(array.astype(kind, copy=False))
                 start = end
+    except WireError:
+        # A ValueError too, which says more.
+        raise
     except (AttributeError, ValueError, TypeError) as error:
         raise WireError(f"{what}: its arrays are described in another form") from error
     if start != len(body):

@@ -187,28 +187,37 @@ class Grid:
             InputError: the link is lost.
         """
         with self._lost():
-            sent = self._grid.push_messages([Message(record(raw), node.number, KIND) for node, raw in requests.items()])
-            waiting = {name: node for name, node in zip(sent, requests, strict=True) if name}
-            answers, away, looked = {}, {}, time.monotonic()
-            while waiting:
+            answers, away, left, looked = {}, {}, set(requests), time.monotonic()
+            waiting = self._pushed(requests)
+            while left:
                 for name, node in list(waiting.items()):
                     for content in self._pulled(name):
                         del waiting[name]
-                        if content is not LOST:
+                        if node in left and content is not LOST:
                             answers[node] = content
+                            left.remove(node)
                 now = time.monotonic()
-                if waiting and now - looked > _GLANCE:
+                if left and now - looked > _GLANCE:
                     looked, there = now, set(self.online().values())
                     known = {node.number for node in there}
-                    for name, node in list(waiting.items()):
+                    for node in list(left):
                         away.setdefault(node, now)
                         if node in there:
                             del away[node]
                         elif node.number in known or now - away[node] > patience:
-                            del waiting[name]
-                if waiting:
+                            left.remove(node)
+                    # An error is Flower's own: a busy node's sign of life was late, and the request is gone.
+                    gone = (left & there) - set(waiting.values())
+                    waiting |= self._pushed({node: requests[node] for node in gone})
+                if left:
                     time.sleep(_PAUSE)
         return answers
+
+    def _pushed(self, requests: Mapping[Node, bytes]) -> dict[str, Node]:
+        """Name of each message -> its node."""
+        messages = [Message(record(raw), node.number, KIND) for node, raw in requests.items()]
+        sent = self._grid.push_messages(messages) if messages else []
+        return {name: node for name, node in zip(sent, requests, strict=True) if name}
 
     def _pulled(self, name: str) -> list:
         """The content of the answer to one message, where it is there; one at a time, as each is another party's."""

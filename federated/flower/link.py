@@ -24,11 +24,10 @@ class Link:
     """A running SuperLink.
 
     Args:
-        folder: for certificates, log and state.
+        folder: for certificates, log and state, by which one that was killed goes on.
         port: P.
         bind: address of this machine that sites connect to.
         hosts: names and addresses by which sites reach it, for its certificate.
-        durable: keep its state in `folder`, so that one that was killed goes on.
 
     Attributes:
         address: HOST:PORT for the coordinator.
@@ -38,14 +37,13 @@ class Link:
         InputError: a port is taken, or it ended at once: its log is named.
     """
 
-    def __init__(self, folder: Path, port: int, bind: str = LOOPBACK, hosts: Iterable[str] = (), durable: bool = False):
+    def __init__(self, folder: Path, port: int, bind: str = LOOPBACK, hosts: Iterable[str] = ()):
         self.folder, self.port, self.bind = Path(folder).resolve(), port, bind
         certificates.make(self.folder, [bind, *hosts])
         self.certificate = self.folder / certificates.AUTHORITY
         self.address = f"{LOOPBACK}:{port}"
         for number, host in ((port - 1, LOOPBACK), (port, bind), (port + 1, LOOPBACK)):
             require_free(host, number)
-        self._durable = durable
         self.process = self._started()
         try:
             self._wait()
@@ -54,8 +52,6 @@ class Link:
             raise
 
     def _started(self) -> subprocess.Popen:
-        # In memory by the name that Flower has for it; any other is a file.
-        database = self.folder / "state.db" if self._durable else ":flwr-in-memory:"
         words = [
             *("-m", "federated.flower.superlink", "--isolation", "process", "--enable-supernode-auth"),
             *("--fleet-api-address", f"{self.bind}:{self.port}"),
@@ -64,7 +60,7 @@ class Link:
             *("--ssl-ca-certfile", self.folder / certificates.AUTHORITY),
             *("--ssl-certfile", self.folder / certificates.CERTIFICATE),
             *("--ssl-keyfile", self.folder / certificates.KEY),
-            *("--database", database, "--storage-dir", self.folder / "bundles"),
+            *("--database", self.folder / "state.db", "--storage-dir", self.folder / "bundles"),
         ]
         return child.start(words, self.folder / "link.log", {**_QUIET, "FLWR_HOME": str(self.folder / "flwr")})
 

@@ -271,8 +271,7 @@ class Policy:
         Raises:
             PolicyError: names the entry.
         """
-        path = folder / _RUNS
-        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"taken": [], "approved": []}
+        known = _runs(folder)
         if run in known["taken"]:
             return
         if self.most_runs and len(known["taken"]) >= self.most_runs:
@@ -282,7 +281,7 @@ class Policy:
                 f"approval: a person at this site must allow run {printable(run, 64)} "
                 "('medimg federate policy approve'); ask there, then start again"
             )
-        atomic.write_json(path, {**known, "taken": [*known["taken"], run]})
+        atomic.write_json(folder / _RUNS, {**known, "taken": [*known["taken"], run]})
 
 
 def approve(run: str, folder: Path) -> None:
@@ -295,9 +294,17 @@ def approve(run: str, folder: Path) -> None:
     Raises:
         InputError: the folder can't be written.
     """
-    path = Path(folder) / _RUNS
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"taken": [], "approved": []}
-    atomic.write_json(path, {**known, "approved": sorted({*known["approved"], run})})
+    known = _runs(Path(folder))
+    atomic.write_json(Path(folder) / _RUNS, {**known, "approved": sorted({*known["approved"], run})})
+
+
+def _runs(folder: Path) -> dict[str, list[str]]:
+    path = folder / _RUNS
+    try:
+        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"taken": [], "approved": []}
+        return {name: [str(run) for run in known[name]] for name in ("taken", "approved")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: damaged, and with it which runs were taken part in; restore it") from error
 
 
 def _parties(name: str, value: object, folder: Path) -> dict:
@@ -345,6 +352,8 @@ def _choice(*known):
 def _hours(name: str, value: object, folder: Path) -> dict:
     try:
         first, last = (datetime.strptime(part.strip(), "%H:%M").time() for part in str(value).split("-"))
+        if first == last:
+            raise ValueError("it would never answer")
     except ValueError as error:
         raise InputError("must be a text like '18:00-06:00'") from error
     return {name: (first, last)}

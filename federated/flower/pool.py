@@ -356,8 +356,8 @@ class FlowerPool:
         return found
 
     def _opened(self, kind: str, name: str, request: bytes, raw: bytes | None) -> Asked:
-        if raw is None:
-            raise WireError(f"site {name}: its answer is no message of medimg's")
+        if not raw:
+            raise WireError(f"site {name}: does not answer this coordinator; its own log says why")
         answer = opened(raw, name, self._parties[name].identity, self._keys.name)
         if (answer.session, answer.number, answer.kind) != (self._session, self._number, kind):
             raise WireError(f"site {name}: its answer is to another request (a replay?)")

@@ -11,6 +11,7 @@ from pathlib import Path
 from federated.flower import keys
 from federated.flower.envelope import WireError, peeked
 from federated.flower.fleet import Fleet, LinkLostError, connected
+from federated.flower.grid import split
 from federated.flower.policy import Policy
 from federated.flower.site import Site
 from medimg.data.dataset import Dataset
@@ -50,6 +51,7 @@ def serve(
     """
     dataset = Dataset.load(data)
     secret, allowed = keys.load(key), Policy.read(policy)
+    split(superlink)
 
     def say(line: str) -> None:
         stamp = datetime.now().astimezone().isoformat(timespec="seconds")
@@ -83,9 +85,9 @@ def _answer_for_ever(site: Site, fleet: Fleet, say: Callable[[str], None]) -> No
             try:
                 answer = site.answer(raw)
             except WireError as error:
-                # Whoever it was is told nothing, not even that there is somebody.
+                # Whoever it was is told nothing, but need not wait.
                 say(f"not answered: {error}")
-                continue
+                answer = b""
             fleet.answer(message, answer)
         time.sleep(_BUSY if time.monotonic() - last < _QUIET else _IDLE)
 

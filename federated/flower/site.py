@@ -197,6 +197,8 @@ class Site:
         self._once = Once(self._folder / "answers" / f"{_named(self._run)}.once.json")
         self._once.settle("coordinator", coordinator.identity.hex())
         self._private = bool(fields["private"]) or self._policy.dp_unit != "none"
+        # Whom a row is joined with depends on other patients' rows.
+        self._dataset = Dataset.load(self._dataset.root, joins_copies=not self._private)
         self._client = client_of(self._dataset, self._keys.name, self._seed)
         self._patients = int(self._client.rows("train", labelled=True)["patient"].nunique())
         self._policy.check_patients(self._patients)

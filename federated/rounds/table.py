@@ -48,6 +48,8 @@ def status(name: str, who: Attendance, lost: dict, aggregate: Aggregate) -> str:
         return f"rejected: {aggregate.rejected[name]}"
     if aggregate.failure:
         return f"unused: {aggregate.failure}"
+    if name not in aggregate.included:
+        return "lost: amid the secure sum"
     return "straggler" if who.work[name] < 1 else "ok"
 
 

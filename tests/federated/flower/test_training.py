@@ -1,0 +1,463 @@
+"""Trainings with sites of their own, over a stand-in for the link: what they come to, and what leaves the sites."""
+
+import hashlib
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from federated.audit_log import verify
+from medimg.errors import InputError
+from medimg.privacy.accounting import epsilon_of
+from medimg.privacy.dataset_ledger import DatasetLedger
+from tests.federated.flower.conftest import MARKED, MASKED, PRIVATE, QUICK, AwayError, largest, told
+from tests.federated.flower.conftest import header as head_of
+
+pytestmark = pytest.mark.usefixtures("sparing")
+
+
+class Trained:
+    """A training, its sites, and the updates that they held or sent: (site, round) -> arrays."""
+
+    def __init__(self, apart, config, execution, out):
+        from federated.flower.envelope import opened
+
+        self.apart, self.updates = apart(config), {}
+        link = self.apart.link
+        parties = {party.name: party for party in self.apart.parties}
+
+        def wire(name, head, deliver):
+            answer = deliver()
+            if head["kind"] == "train":
+                held = link.sites[name]._training.held
+                found = opened(answer, name, parties[name].identity, "coordinator").arrays
+                self.updates[name, head["fields"]["round"]] = [held[1]] if held else found["vectors"]
+            return answer
+
+        link.wire = wire
+        self.run = self.apart.federate(out, config, execution)
+
+
+@pytest.fixture(scope="module")
+def plain(apart, execution, tmp_path_factory):
+    return Trained(apart, QUICK, execution, tmp_path_factory.mktemp("plain") / "run")
+
+
+@pytest.fixture(scope="module")
+def masked(apart, execution, tmp_path_factory):
+    return Trained(apart, MASKED, execution, tmp_path_factory.mktemp("masked") / "run")
+
+
+@pytest.fixture(scope="module")
+def private(apart, execution, tmp_path_factory):
+    return Trained(apart, PRIVATE, execution, tmp_path_factory.mktemp("private") / "run")
+
+
+def rounds(run, name):
+    """A site's status by round."""
+    table = pd.read_csv(run.root / "rounds.csv").fillna("")
+    return table[table["client"] == name].set_index("round")["status"].to_dict()
+
+
+def in_files(root, content: bytes) -> list[str]:
+    return [str(path) for path in root.rglob("*") if path.is_file() and content in path.read_bytes()]
+
+
+def test_plain_and_masked_are_the_simulation(plain, masked, simulated):
+    here = simulated()
+    assert largest(plain.run, here) < 1e-5
+    assert largest(masked.run, here) < 1e-5
+    start = plain.run.model().get_weights()
+    assert any(np.abs(array).max() > 1e-3 for array in start)
+    for name in ("s0", "s1", "s2"):
+        assert rounds(masked.run, name) == dict.fromkeys((1, 2, 3), "ok")
+    assert told(masked.run)["secure"]["kind"] == "masking"
+
+
+KINDS = ["plain", "masked", pytest.param("private", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_row_leaves_a_site_and_under_masking_no_update(kind, request, table):
+    trained = request.getfixturevalue(kind)
+    row = table.manifest.iloc[0]
+    assert (row["split"], row["age"]) == ("train", MARKED["age"])
+    sent, at_coordinator = trained.apart.link.bytes, trained.run.root
+    marks = [text.encode() for text in list(MARKED.values())[:3]] + [b"61.2837"]
+    marks += [np.array(MARKED["age"], kind).tobytes() for kind in ("<f4", "<f8")]
+    for mark in marks:
+        assert mark not in sent
+        assert not in_files(at_coordinator, mark)
+    # The search itself finds.
+    assert in_files(trained.apart.folders["s0"] / "data", marks[0])
+    assert len(trained.updates) == 3 * trained.run.config["options"]["rounds"]
+    for arrays in trained.updates.values():
+        for piece in pieces(arrays):
+            # In the open they are on the wire, so that the search finds them.
+            assert (piece in sent) == (kind == "plain")
+            assert not in_files(at_coordinator, piece)
+
+
+def pieces(arrays):
+    """Runs of four numbers of an update that say something."""
+    flat = np.ravel(arrays[0]).astype("<f4")
+    runs = [flat[i : i + 4] for i in range(0, len(flat) - 3, 4)]
+    found = [run.tobytes() for run in runs if np.count_nonzero(run) == 4]
+    assert found
+    return found
+
+
+@pytest.mark.slow
+def test_epsilon_is_the_simulations_and_the_sites_own(private, simulated):
+    here, there = simulated(PRIVATE), private.run
+    one, other = told(here, "privacy.json"), told(there, "privacy.json")
+    assert one["epsilon"] == other["epsilon"]
+    assert one["epsilon"]["pld"] > 0
+    for name, folder in private.apart.folders.items():
+        assert one["sites"][name]["epsilon"] == other["sites"][name]["epsilon"]
+        of_dataset = epsilon_of(DatasetLedger(folder / "data").events(), PRIVATE.dp_delta)
+        assert of_dataset == other["sites"][name]["epsilon"]
+        (own,) = (folder / "ledger").glob("*/privacy.json")
+        assert json.loads(own.read_text())["epsilon"] == other["sites"][name]["epsilon"]
+
+
+@pytest.mark.slow
+def test_a_private_sites_numbers_stay(private):
+    answers = [answer for _, raw, answer in private.apart.link.carried]
+    trained = [head_of(a) for a in answers if head_of(a)["kind"] == "train"]
+    assert len(trained) == 6
+    assert all(set(head["fields"]["measures"].values()) == {None} for head in trained)
+    rows = pd.read_csv(private.run.root / "rounds.csv")
+    assert rows[["examples", "loss", "accuracy", "seconds"]].isna().all(axis=None)
+    described = [head_of(a) for a in answers if head_of(a)["kind"] == "describe"]
+    for head in described:
+        (client,) = head["fields"]["clients"].values()
+        assert (client["patients"], client["examples"]["train"], client["fingerprint"]) == (0, 0, "")
+
+
+def test_metrics_are_measured_at_the_sites(plain, table):
+    from federated.flower.description import client_of
+    from medimg.data.dataset import Dataset
+
+    measured = told(plain.run)["measured_at_sites"]
+    assert set(measured) == {"s0", "s1", "s2"}
+    for name, found in measured.items():
+        rows = client_of(Dataset.load(plain.apart.folders[name] / "data"), name, 0).rows("test", labelled=True)
+        assert (found["n"], found["patients"]) == (len(rows), rows["patient"].nunique())
+        auroc = found["metrics"]["auroc"]
+        assert 0 <= auroc["low"] <= auroc["value"] <= auroc["high"] <= 1
+    # On the same rows the coordinator measures the same.
+    sites = told(plain.run, "metrics.json")["sites"]
+    for name, found in measured.items():
+        assert found["metrics"]["auroc"]["value"] == pytest.approx(sites[name]["auroc"]["value"], abs=5e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_logs_tell_the_same(kind, request):
+    trained = request.getfixturevalue(kind)
+    logs = [folder / "audit.jsonl" for folder in trained.apart.folders.values()]
+    found = verify(trained.run.root / "audit.jsonl", site_logs=logs)
+    assert found.ok, found.problems
+    assert sum("rounds of" in note for note in (*found.notes, *found.compared)) >= 3
+    answers = {hashlib.sha256(answer).hexdigest() for _, _, answer in trained.apart.link.carried}
+    assert {r["answer"] for r in trained.apart.log("s0") if r["event"] == "message"} <= answers
+
+
+def rewritten(log, out):
+    """A coordinator's log told anew from its start, whole in itself."""
+    from federated.audit_log import AuditLog
+
+    records = [json.loads(line)["record"] for line in log.open()]
+    records[0] = {**records[0], "options": {**records[0]["options"], "seed": 77}}
+    with AuditLog(out, timed=False) as made:
+        for record in records:
+            made.append({key: value for key, value in record.items() if key != "time"})
+    return out
+
+
+def test_a_rewritten_log_contradicts_a_sites(plain, tmp_path):
+    site = plain.apart.folders["s1"] / "audit.jsonl"
+    changed = rewritten(plain.run.root / "audit.jsonl", tmp_path / "audit.jsonl")
+    alone = verify(changed)
+    against = verify(changed, site_logs=[site])
+    assert not any("s1" in problem for problem in alone.problems)
+    assert any(problem.startswith("site s1: ") for problem in against.problems), against
+
+
+def test_a_cut_and_a_changed_site_log_are_found(plain, tmp_path):
+    lines = (plain.apart.folders["s1"] / "audit.jsonl").read_bytes().splitlines(keepends=True)
+    cut, changed = tmp_path / "cut.jsonl", tmp_path / "changed.jsonl"
+    last_train = max(i for i, line in enumerate(lines) if b'"train"' in line)
+    cut.write_bytes(b"".join(lines[:last_train]))
+    changed.write_bytes(b"".join(line.replace(b'"train"', b'"other"') for line in lines))
+    for path, words in ((cut, "was cut or made anew"), (changed, "site s1: ")):
+        found = verify(plain.run.root / "audit.jsonl", site_logs=[path])
+        assert not found.ok
+        assert any(words in problem for problem in found.problems), found.problems
+    assert any("round 3 has an update" in p for p in verify(plain.run.root / "audit.jsonl", site_logs=[cut]).problems)
+
+
+@pytest.mark.slow
+def test_a_site_away_for_two_rounds_and_back(apart, execution, tmp_path):
+    """Its updates are left out, masked as plain, and it goes on with the model of then."""
+    runs = []
+    for config in (QUICK, MASKED):
+        there = apart(config)
+
+        def wire(name, head, deliver, there=there):
+            if head["kind"] == "train":
+                there.link.away = {"s1"} if head["fields"]["round"] in (2, 3) else set()
+            return deliver()
+
+        there.link.wire = wire
+        rounds_4 = replace(config, rounds=4, site_patience=0.1)
+        for name in there.folders:
+            there.allow(name, max_rounds=4)
+            there.start(name)
+        runs.append(there.federate(tmp_path / config.secure, rounds_4, execution))
+        status = rounds(runs[-1], "s1")
+        assert (status[1], status[4]) == ("ok", "ok")
+        assert all(status[number] != "ok" for number in (2, 3)), status
+        assert list(runs[-1].history()["participants"]) == [3, 2, 2, 3]
+    assert largest(*runs) < 1e-5
+
+
+@pytest.mark.slow
+def test_dropouts_at_every_stage_of_a_sum(apart, execution, tmp_path):
+    stages = ("advertise", "share", "mask", "confirm", "reveal")
+    there = apart(MASKED, max_rounds=len(stages))
+
+    def wire(name, head, deliver):
+        fields = head["fields"]
+        if name == "s1" and head["kind"] == "mask" and fields["stage"] == stages[fields["round"] - 1]:
+            raise AwayError
+        return deliver()
+
+    there.link.wire = wire
+    run = there.federate(tmp_path / "run", replace(MASKED, rounds=len(stages)), execution)
+    status = rounds(run, "s1")
+    # In the sum it is once its masked vector has arrived.
+    assert [status[number] == "ok" for number in range(1, 6)] == [False, False, False, True, True], status
+    assert list(run.history()["participants"]) == [2, 2, 2, 3, 3]
+
+
+@pytest.mark.parametrize("config", [QUICK, pytest.param(MASKED, marks=pytest.mark.slow)], ids=["plain", "masked"])
+def test_a_site_started_anew_goes_on(apart, simulated, execution, tmp_path, config):
+    there, done = apart(config), []
+
+    def wire(name, head, deliver):
+        if name == "s1" and head["kind"] == "train" and head["fields"]["round"] == 2 and not done:
+            done.append(name)
+            deliver()
+            there.start(name)
+            raise AwayError
+        return deliver()
+
+    there.link.wire = wire
+    run = there.federate(tmp_path / "run", config, execution)
+    assert done
+    assert largest(run, simulated()) < 1e-5
+    assert set(rounds(run, "s1").values()) == {"ok"}
+
+
+@pytest.mark.slow
+def test_a_private_site_started_anew_counts_no_step_twice_and_none_less(apart, private, execution, tmp_path):
+    there, done = apart(PRIVATE), []
+
+    def wire(name, head, deliver):
+        if name == "s1" and head["kind"] == "train" and head["fields"]["round"] == 2 and not done:
+            done.append(name)
+            deliver()
+            there.start(name)
+            raise AwayError
+        return deliver()
+
+    there.link.wire = wire
+    run = there.federate(tmp_path / "run", PRIVATE, execution)
+    assert done
+    spent = epsilon_of(DatasetLedger(there.folders["s1"] / "data").events(), PRIVATE.dp_delta)
+    # Its key is made anew with it, and so are its draws: what it had answered counts beside.
+    assert spent["pld"] >= told(run, "privacy.json")["sites"]["s1"]["epsilon"]["pld"]
+
+
+# How a site may lie in a round, by number, and what is said of it.
+LIES = {
+    1: ("shapes", "lost: site s1: its update has other shapes"),
+    2: ("numbers", "lost: message from s1: array 'vectors' holds NaN"),
+    3: ("name", "lost: message from s1: its signature is not"),
+    4: ("replay", "lost: site s1: its answer is to another request"),
+    5: ("silence", "lost: site s1: does not answer"),
+    6: ("form", "lost: site s1: its answer has another form"),
+    7: ("garbage", "lost: message from s1: its signature is not"),
+    8: ("none", "ok"),
+}
+
+
+def lied(how, answer, parties, identities, before):
+    """A train message's answer of s1, with a lie in it."""
+    from federated.flower.envelope import opened, sealed
+
+    honest = opened(answer, "s1", parties["s1"].identity, "coordinator")
+    vectors = honest.arrays["vectors"]
+    if how == "shapes":
+        return sealed(replace(honest, arrays={**honest.arrays, "vectors": [v[:-1] for v in vectors]}), identities["s1"])
+    if how == "numbers":
+        bad = [np.full_like(v, np.nan) for v in vectors]
+        return sealed(replace(honest, arrays={**honest.arrays, "vectors": bad}), identities["s1"])
+    if how == "name":
+        return sealed(replace(honest, sender="s2"), identities["s2"])
+    if how == "form":
+        return sealed(replace(honest, fields={"measures": {"examples": "many"}}), identities["s1"])
+    return {"replay": before, "silence": b"", "garbage": b"\0" * 500, "none": answer}[how]
+
+
+def test_a_site_that_lies_is_left_out_by_name(apart, simulated, execution, tmp_path):
+    from federated.flower import keys
+
+    there, before = apart(max_rounds=len(LIES)), []
+    parties = {party.name: party for party in there.parties}
+    identities = {name: keys.load(folder / f"{name}.key").identity() for name, folder in there.folders.items()}
+
+    def wire(name, head, deliver):
+        answer = deliver()
+        if name != "s1" or head["kind"] != "train":
+            return answer
+        before.append(answer)
+        return lied(LIES[head["fields"]["round"]][0], answer, parties, identities, before[0])
+
+    there.link.wire = wire
+    run = there.federate(tmp_path / "run", replace(QUICK, rounds=len(LIES)), execution)
+    status = rounds(run, "s1")
+    for number, (how, said) in LIES.items():
+        assert status[number].startswith(said), how
+    assert list(run.history()["participants"]) == [2] * 7 + [3]
+    assert all(np.isfinite(array).all() for array in run.model().get_weights())
+
+
+def test_a_replayed_request_is_not_answered(apart, execution, tmp_path):
+    there = apart()
+
+    def wire(name, head, deliver):
+        answer = deliver()
+        assert answer
+        if head["kind"] in ("train", "plan", "describe"):
+            assert deliver() == b""
+        return answer
+
+    there.link.wire = wire
+    with pytest.MonkeyPatch.context() as patched:
+        # Nothing is to be trained for this.
+        patched.setattr("federated.flower.pool.FlowerPool.updates", ended)
+        with pytest.raises(InputError, match="enough"):
+            there.federate(tmp_path / "run", QUICK, execution)
+    assert sum("comes after number" in line for line in there.said) == 6
+
+
+def ended(*_):
+    raise InputError("enough")
+
+
+@pytest.mark.parametrize(
+    ("config", "policy", "told_"),
+    [
+        (QUICK, {"secure": "required"}, "secure: updates of this site leave in a secure sum alone"),
+        (QUICK, {"min_patients": 1000}, "min_patients: this site has fewer than 1000"),
+        (QUICK, {"max_rounds": 2}, "max_rounds: 3 are asked for, 2 allowed"),
+        (QUICK, {"approval": True}, "approval: a person at this site must allow run"),
+        (PRIVATE, {"dp": {"epsilon": 1}}, "dp epsilon: 6.0 is asked for, 1 allowed"),
+        (PRIVATE, {"dp": {"budget": 1}}, "dp budget: with this training epsilon over all runs"),
+        (MASKED, {"sites": ["../0.pub", "../1.pub"]}, "sites: s2 are not those that this site sums securely with"),
+    ],
+)
+def test_a_policy_is_the_sites_own_and_its_words_reach_both_sides(apart, execution, tmp_path, config, policy, told_):
+    there = apart(config)
+    there.allow("s1", **policy)
+    there.start("s1")
+    with pytest.raises(InputError, match=f"site s1: .*{told_}") as error:
+        there.federate(tmp_path / "run", config, execution)
+    assert "\n" not in str(error.value)
+    assert any("refused" in line and told_ in line for line in there.said)
+    assert any(told_ in record.get("refused", "") for record in there.log("s1"))
+    assert not any(head["kind"] == "train" for head in map(headers, there.link.carried))
+    # What it refused costs its patients nothing.
+    assert not DatasetLedger(there.folders["s1"] / "data").events()
+
+
+def headers(carried):
+    return head_of(carried[1])
+
+
+def test_a_coordinator_that_no_policy_names_is_not_answered(apart, execution, tmp_path):
+    from federated.flower import keys
+
+    there = apart()
+    for path in (there.place.root / "coordinator.key", there.place.root / "coordinator.pub"):
+        path.unlink()
+    keys.make("coordinator", there.place.root)
+    with pytest.raises(InputError, match="site s0: does not answer this coordinator; its own log says why"):
+        there.federate(tmp_path / "run", QUICK, execution)
+    assert all(answer == b"" for _, _, answer in there.link.carried)
+    assert any("not answered: message from coordinator: its signature" in line for line in there.said)
+
+
+@pytest.mark.slow
+def test_the_budget_is_over_all_runs_on_the_sites_dataset(apart, execution, tmp_path):
+    there = apart(PRIVATE, max_runs=9)
+    there.federate(tmp_path / "first", PRIVATE, execution)
+    spent = epsilon_of(DatasetLedger(there.folders["s1"] / "data").events(), PRIVATE.dp_delta)["pld"]
+    there.allow("s1", dp={"budget": 1.2 * spent})
+    there.start("s1")
+    with pytest.raises(InputError, match="site s1: dp budget: with this training epsilon over all runs"):
+        there.federate(tmp_path / "second", PRIVATE, execution)
+    after = epsilon_of(DatasetLedger(there.folders["s1"] / "data").events(), PRIVATE.dp_delta)["pld"]
+    assert after == spent
+
+
+@pytest.mark.slow
+def test_a_site_with_other_data_stops_the_training(apart, execution, tmp_path):
+    from medimg.data.dataset import Dataset
+
+    there, done = apart(), []
+
+    def wire(name, head, deliver):
+        if name == "s1" and head["kind"] == "train" and head["fields"]["round"] == 2 and not done:
+            done.append(name)
+            data = Dataset.load(there.folders[name] / "data")
+            replace(data, manifest=data.manifest.iloc[2:]).save()
+            there.start(name)
+            raise AwayError
+        return deliver()
+
+    there.link.wire = wire
+    with pytest.raises(InputError, match="site s1: came back with other data; start anew with --overwrite, or"):
+        there.federate(tmp_path / "run", QUICK, execution)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["scaffold", "fedprox", "fedadam"])
+def test_strategies(apart, simulated, execution, tmp_path, strategy):
+    config = replace(QUICK, strategy=strategy, model="mlp", model_arg={"width": "8"})
+    assert largest(apart(config).federate(tmp_path / "run", config, execution), simulated(config)) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("given", [{"secure": "masking"}, {"strategy": "fedbn"}], ids=["masked", "fedbn"])
+def test_images(apart, simulated, noise, execution, tmp_path, given):
+    options = {"model": "baseline_cnn", "model_arg": {"width": "4", "stages": "2"}, "image_size": 16, "rounds": 2}
+    config = replace(QUICK, **options, **given)
+    there = apart(config, noise)
+    run = there.federate(tmp_path / "run", config, execution)
+    here = simulated(config, noise.root)
+    assert largest(run, here) < 1e-5
+    images = [path.read_bytes() for path in (noise.root / "images").iterdir()]
+    assert not any(image[200:260] in there.link.bytes for image in images)
+    if "strategy" in given:
+        import tensorflow as tf
+
+        pairs = zip(*(sorted((r.root / "sites").glob("*.keras")) for r in (run, here)), strict=True)
+        for one, other in pairs:
+            assert one.name == other.name
+            pair = (tf.keras.models.load_model(path, compile=False).get_weights() for path in (one, other))
+            assert all(np.abs(a - b).max() < 1e-5 for a, b in zip(*pair, strict=True))
