@@ -1,11 +1,6 @@
 """FlowerPool: the clients at sites of their own, as the rounds ask them; a `federated.rounds.pool.Pool`."""
 
-import hashlib
-import secrets
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -16,9 +11,19 @@ from federated.engine.records import ClientData
 from federated.engine.state import State
 from federated.engine.updates import ClientRound, ClientUpdate
 from federated.flower import protocol
+from federated.flower.calls import (
+    TRIES,
+    Asked,
+    Calls,
+    SiteAwayError,
+    SiteRefusedError,
+    SiteUnplannedError,
+    reading,
+    whole,
+)
 from federated.flower.description import Description, described, together, whole_number
-from federated.flower.envelope import Envelope, WireError, opened, sealed
-from federated.flower.grid import Grid, Node
+from federated.flower.envelope import Envelope, WireError
+from federated.flower.grid import Grid
 from federated.flower.keys import Keys, Party
 from federated.flower.own_metrics import metrics_told
 from federated.flower.site_privacy import plan_told
@@ -28,43 +33,9 @@ from federated.secure.errors import RefusedError
 from medimg.errors import InputError
 from medimg.untrusted.printable import printable
 
-# Times that a site is asked for an update in a round, when it comes back.
-_TRIES = 3
-_GLANCE = 0.2
 # Of the coordinator's options what is no site's affair; a seed of noise would take it off.
 _OWN = {"weights": "none", "dp_seed": None, "engine": "tff", "link": None, "superlink": None, "site": [], "worker": []}
-# What a site answers may quote its own words; so many characters of them are shown.
-_LONGEST = 500
 _HEX, _MOST_MEASURES = 64, 20
-
-
-class SiteRefusedError(InputError):
-    """A site won't, and says why."""
-
-
-class SiteAwayError(RuntimeError):
-    """A site is not connected, or was started anew before it answered."""
-
-
-class SiteUnplannedError(RuntimeError):
-    """A site was started anew and has to be given the plan again."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a site is asked, and what it answered.
-
-    Attributes:
-        request, answer: SHA-256 of the messages as they travelled.
-        bytes_down, bytes_up: of them.
-        envelope: of the answer.
-    """
-
-    request: str
-    answer: str
-    bytes_down: int
-    bytes_up: int
-    envelope: Envelope
 
 
 class FlowerPool:
@@ -87,16 +58,13 @@ class FlowerPool:
     """
 
     def __init__(self, grid: Grid, keys: Keys, parties: list[Party], config: FederateConfig, run: str):
-        self._grid, self._keys, self._identity = grid, keys, keys.identity()
-        self._parties = {party.name: party for party in sorted(parties, key=lambda party: party.name)}
         self._config, self._run = config, run
-        self._session, self._number = secrets.token_hex(16), 0
-        self._nodes: dict[str, Node] = {}
+        self._calls = Calls(grid, keys, parties, config.site_patience)
+        self._parties = self._calls.parties
         self._plan: dict[str, tuple[dict, dict]] = {}
         self.clients: dict[str, ClientData] = {}
         self.messages: dict[str, dict] = {}
         self.privacy: dict[str, SitePlan] = {}
-        self._find()
         self._descriptions = self._described(list(self._parties))
         self._together = together(self._descriptions)
 
@@ -106,7 +74,7 @@ class FlowerPool:
 
     def ask(self, request: dict) -> dict[str, dict]:
         """Every site's answer to a request for statistics (`federated.statistics`)."""
-        answers = self._all(protocol.STATISTICS, {name: {"request": request} for name in self._parties})
+        answers = self._calls.all(protocol.STATISTICS, {name: {"request": request} for name in self._parties})
         # What they mean is checked where they are used; an answer that has none is nobody's.
         return {name: asked.envelope.fields.get("answer") for name, asked in answers.items()}
 
@@ -127,11 +95,11 @@ class FlowerPool:
             "start": start,
         }
         self._plan = {name: (fields, {"initial": plan.model.get_weights()}) for name in self._parties}
-        message = Envelope(protocol.PLAN, "", "", self._session, 0, *next(iter(self._plan.values())))
+        message = Envelope(protocol.PLAN, "", "", self._calls.session, 0, *next(iter(self._plan.values())))
         self._plan_digest = protocol.plan_digest(message)
-        told = self._all(protocol.PLAN, *self._plan_of(self._parties))
+        told = self._calls.all(protocol.PLAN, *self._plan_of(self._parties))
         for name, asked in told.items():
-            with _read(name):
+            with reading(name):
                 self.clients[name] = _client(name, asked.envelope.fields, self._config.dp == "patient")
                 if self._config.dp == "patient":
                     self.privacy[name] = plan_told(asked.envelope.fields["privacy"])
@@ -166,24 +134,24 @@ class FlowerPool:
         shared = {"weights": state.weights, "shared": state.shared}
         fields = {name: {"round": number, "part": work.get(name, 1.0), "head": self._log.head.hash} for name in names}
         arrays = {name: {**shared, **({"own": state.clients[name]} if name in state.clients else {})} for name in names}
-        message = Envelope(protocol.TRAIN, "", "", self._session, 0, {}, shared)
+        message = Envelope(protocol.TRAIN, "", "", self._calls.session, 0, {}, shared)
         self._start = protocol.start_digest(self._plan_digest, message)
         found, lost, left = {}, {}, list(names)
         self.messages = {}
-        for _ in range(_TRIES):
-            answers = self._ask(protocol.TRAIN, {name: fields[name] for name in left}, arrays)
+        for _ in range(TRIES):
+            answers = self._calls.ask(protocol.TRAIN, {name: fields[name] for name in left}, arrays)
             for name, answer in answers.items():
                 lost.pop(name, None)
                 try:
-                    with _read(name):
-                        found[name] = self._update(name, _whole(answer))
+                    with reading(name):
+                        found[name] = self._update(name, whole(answer))
                 except SiteUnplannedError:
                     lost[name] = "was started anew"
                 except (InputError, SiteAwayError) as error:
                     lost[name] = str(error)
             # One that is back is given the plan again; one that is away was waited for already.
             left = [name for name in lost if isinstance(answers[name], (SiteUnplannedError, SiteAwayError))]
-            left = [name for name in left if self._found_again(name) and self._planned_again(name)]
+            left = [name for name in left if self._calls.found_again(name) and self._planned_again(name)]
             if not left:
                 break
         if lost and self._config.when_lost == "wait":
@@ -199,19 +167,19 @@ class FlowerPool:
         """
         names = list(self._parties)
         fields, arrays = {name: {} for name in names}, {name: {"weights": weights_of(name)} for name in names}
-        answers = self._ask(protocol.EVALUATE, fields, arrays)
+        answers = self._calls.ask(protocol.EVALUATE, fields, arrays)
         found = {}
         for name, answer in answers.items():
             try:
-                with _read(name):
-                    found[name] = metrics_told(_whole(answer).envelope.fields)
+                with reading(name):
+                    found[name] = metrics_told(whole(answer).envelope.fields)
             except (InputError, SiteUnplannedError, SiteAwayError) as error:
                 found[name] = {"why": str(error)}
         return found
 
     def finish(self) -> dict[str, dict]:
         """Have the sites clear away what the training needed; what they say of it at the end."""
-        answers = self._ask(protocol.FINISH, {name: {} for name in self._parties}, {})
+        answers = self._calls.ask(protocol.FINISH, {name: {} for name in self._parties}, {})
         return {
             name: {"head": printable(answer.envelope.fields.get("head", ""), _HEX)}
             for name, answer in answers.items()
@@ -220,7 +188,7 @@ class FlowerPool:
 
     def close(self) -> None:
         """End the run at the link; the sites stay."""
-        self._grid.close()
+        self._calls.close()
 
     def __enter__(self) -> "FlowerPool":
         return self
@@ -228,38 +196,13 @@ class FlowerPool:
     def __exit__(self, *_) -> None:
         self.close()
 
-    def _found_again(self, name: str) -> bool:
-        """Whether a site is connected, perhaps started anew."""
-        online = self._grid.online()
-        node = online.get(self._parties[name].node)
-        if node is None:
-            return False
-        self._nodes[name] = node
-        return True
-
-    def _find(self) -> None:
-        """Wait for all sites to be connected."""
-        end = time.monotonic() + self._config.site_patience
-        while True:
-            online = self._grid.online()
-            self._nodes = {n: online[party.node] for n, party in self._parties.items() if party.node in online}
-            missing = sorted(self._parties.keys() - self._nodes.keys())
-            if not missing:
-                return
-            if time.monotonic() > end:
-                raise InputError(
-                    f"--site {', '.join(missing)}: not connected to the link; is 'medimg federate site' running there "
-                    "with the key that the link knows?"
-                )
-            time.sleep(_GLANCE)
-
     def _described(self, names: list[str]) -> dict[str, Description]:
         private = self._config.is_private
         fields = {"seed": self._config.seed, "private": private, "run": self._run}
-        answers = self._all(protocol.DESCRIBE, dict.fromkeys(names, fields))
+        answers = self._calls.all(protocol.DESCRIBE, dict.fromkeys(names, fields))
         found = {}
         for name, asked in answers.items():
-            with _read(name):
+            with reading(name):
                 found[name] = described(asked.envelope.fields, name)
         return found
 
@@ -277,7 +220,7 @@ class FlowerPool:
             raise InputError(
                 f"site {name}: came back with other data; start anew with --overwrite, or restore its data"
             )
-        self._all(protocol.PLAN, *self._plan_of([name]))
+        self._calls.all(protocol.PLAN, *self._plan_of([name]))
         return True
 
     def _plan_of(self, names: Iterable[str]) -> tuple[dict, dict]:
@@ -309,7 +252,7 @@ class FlowerPool:
         def ask(stage: str, inbound: Mapping[str, bytes]):
             fields = {name: {"round": number, "stage": stage} for name in inbound}
             arrays = {name: {"content": [np.frombuffer(raw, np.uint8)]} for name, raw in inbound.items()}
-            for name, answer in self._ask(protocol.MASK, fields, arrays).items():
+            for name, answer in self._calls.ask(protocol.MASK, fields, arrays).items():
                 content = answer.envelope.arrays.get("content") if isinstance(answer, Asked) else None
                 if content:
                     yield name, content[0].tobytes()
@@ -320,72 +263,7 @@ class FlowerPool:
 
         return ask
 
-    def _all(self, kind: str, fields: dict[str, dict], arrays: dict[str, dict] | None = None) -> dict[str, Asked]:
-        """Before the first round: all must answer."""
-        found: dict[str, Asked] = {}
-        for last in (False,) * (_TRIES - 1) + (True,):
-            answers = self._ask(kind, {name: of for name, of in fields.items() if name not in found}, arrays or {})
-            for name, answer in answers.items():
-                if isinstance(answer, Asked):
-                    found[name] = answer
-                elif last or not isinstance(answer, SiteAwayError):
-                    raise answer if isinstance(answer, InputError) else InputError(f"site {name}: {answer}")
-            if len(found) == len(fields):
-                break
-            self._find()
-        return {name: found[name] for name in fields}
-
-    def _ask(self, kind: str, fields: dict[str, dict], arrays: dict[str, dict]) -> dict[str, Asked | Exception]:
-        """Every site's answer, or why there is none."""
-        self._number += 1
-        sent, names = {}, {}
-        for name, of_site in fields.items():
-            request = Envelope(kind, self._keys.name, name, self._session, self._number, of_site, arrays.get(name, {}))
-            node = self._nodes[name]
-            sent[node], names[node] = sealed(request, self._identity), name
-        answers = self._grid.ask(sent, self._config.site_patience)
-        found: dict[str, Asked | Exception] = {}
-        for node, name in names.items():
-            if node not in answers:
-                found[name] = SiteAwayError("is away")
-                continue
-            try:
-                found[name] = self._opened(kind, name, sent[node], answers[node])
-            except (InputError, SiteUnplannedError) as error:
-                found[name] = error
-        return found
-
-    def _opened(self, kind: str, name: str, request: bytes, raw: bytes | None) -> Asked:
-        if not raw:
-            raise WireError(f"site {name}: does not answer this coordinator; its own log says why")
-        answer = opened(raw, name, self._parties[name].identity, self._keys.name)
-        if (answer.session, answer.number, answer.kind) != (self._session, self._number, kind):
-            raise WireError(f"site {name}: its answer is to another request (a replay?)")
-        if protocol.REFUSED in answer.fields:
-            raise SiteRefusedError(f"site {name}: {printable(answer.fields[protocol.REFUSED], _LONGEST)}")
-        if answer.fields.get(protocol.UNPLANNED):
-            raise SiteUnplannedError(name)
-        digests = (hashlib.sha256(message).hexdigest() for message in (request, raw))
-        return Asked(*digests, len(request), len(raw), answer)
-
-
-def _whole(answer: Asked | Exception) -> Asked:
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
-
 
 def _client(name: str, told: dict, private: bool) -> ClientData:
     examples = 0 if private else whole_number(told["examples"], least=1)
     return ClientData(name, "", examples, 0, printable(told.get("key", ""), _HEX))
-
-
-@contextmanager
-def _read(name: str) -> Iterator[None]:
-    """What a site says in another form than agreed on is its own fault, and ends nobody else's work."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise WireError(f"site {name}: its answer has another form; is its medimg this one?") from error

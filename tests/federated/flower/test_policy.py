@@ -241,7 +241,7 @@ def test_every_entry_is_said_in_words(policy):
             "patients alone: epsilon at most 3 a run, delta at most 1e-05, epsilon at most 8 over all runs",
         ),
     }
-    from federated.flower.policy import _ENTRIES
+    from federated.flower.policy_entries import _ENTRIES
 
     assert {*entries, "coordinators"} == {*_ENTRIES, "dp"}
     default = "\n".join(policy().sentences())

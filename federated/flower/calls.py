@@ -1,0 +1,170 @@
+"""Calls: the sites of a federation, asked by signed messages over Flower's link; who is there, what each answers."""
+
+import hashlib
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from federated.flower import protocol
+from federated.flower.envelope import Envelope, WireError, opened, sealed
+from federated.flower.grid import Grid, Node
+from federated.flower.keys import Keys, Party
+from medimg.errors import InputError
+from medimg.untrusted.printable import printable
+
+# Times that a site is asked, when it comes back.
+TRIES = 3
+_GLANCE = 0.2  # seconds between two looks for who is connected
+# What a site answers may quote its own words; so many characters of them are shown.
+_LONGEST = 500
+
+
+class SiteRefusedError(InputError):
+    """A site won't, and says why."""
+
+
+class SiteAwayError(RuntimeError):
+    """A site is not connected, or was started anew before it answered."""
+
+
+class SiteUnplannedError(RuntimeError):
+    """A site was started anew and has to be given the plan again."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a site is asked, and what it answered.
+
+    Attributes:
+        request, answer: SHA-256 of the messages as they travelled.
+        bytes_down, bytes_up: of them.
+        envelope: of the answer.
+    """
+
+    request: str
+    answer: str
+    bytes_down: int
+    bytes_up: int
+    envelope: Envelope
+
+
+class Calls:
+    """The sites, as a coordinator reaches them.
+
+    Args:
+        grid: of the link.
+        keys: of the coordinator.
+        parties: the sites.
+        patience: seconds for which one that is not connected is waited for.
+
+    Attributes:
+        parties: by name.
+        session: of this process.
+
+    Raises:
+        InputError: a site is not there.
+    """
+
+    def __init__(self, grid: Grid, keys: Keys, parties: list[Party], patience: float):
+        self._grid, self._keys, self._identity, self._patience = grid, keys, keys.identity(), patience
+        self.parties = {party.name: party for party in sorted(parties, key=lambda party: party.name)}
+        self.session, self._number = secrets.token_hex(16), 0
+        self._nodes: dict[str, Node] = {}
+        self._find()
+
+    def all(self, kind: str, fields: dict[str, dict], arrays: dict[str, dict] | None = None) -> dict[str, Asked]:
+        """Before the first round: all must answer."""
+        found: dict[str, Asked] = {}
+        for last in (False,) * (TRIES - 1) + (True,):
+            answers = self.ask(kind, {name: of for name, of in fields.items() if name not in found}, arrays or {})
+            for name, answer in answers.items():
+                if isinstance(answer, Asked):
+                    found[name] = answer
+                elif last or not isinstance(answer, SiteAwayError):
+                    raise answer if isinstance(answer, InputError) else InputError(f"site {name}: {answer}")
+            if len(found) == len(fields):
+                break
+            self._find()
+        return {name: found[name] for name in fields}
+
+    def ask(self, kind: str, fields: dict[str, dict], arrays: dict[str, dict]) -> dict[str, Asked | Exception]:
+        """Every site's answer, or why there is none."""
+        self._number += 1
+        sent, names = {}, {}
+        for name, of_site in fields.items():
+            request = Envelope(kind, self._keys.name, name, self.session, self._number, of_site, arrays.get(name, {}))
+            node = self._nodes[name]
+            sent[node], names[node] = sealed(request, self._identity), name
+        answers = self._grid.ask(sent, self._patience)
+        found: dict[str, Asked | Exception] = {}
+        for node, name in names.items():
+            if node not in answers:
+                found[name] = SiteAwayError("is away")
+                continue
+            try:
+                found[name] = self._opened(kind, name, sent[node], answers[node])
+            except (InputError, SiteUnplannedError) as error:
+                found[name] = error
+        return found
+
+    def found_again(self, name: str) -> bool:
+        """Whether a site is connected, perhaps started anew."""
+        online = self._grid.online()
+        node = online.get(self.parties[name].node)
+        if node is None:
+            return False
+        self._nodes[name] = node
+        return True
+
+    def close(self) -> None:
+        """End the run at the link; the sites stay."""
+        self._grid.close()
+
+    def _find(self) -> None:
+        """Wait for all sites to be connected."""
+        end = time.monotonic() + self._patience
+        while True:
+            online = self._grid.online()
+            self._nodes = {n: online[party.node] for n, party in self.parties.items() if party.node in online}
+            missing = sorted(self.parties.keys() - self._nodes.keys())
+            if not missing:
+                return
+            if time.monotonic() > end:
+                raise InputError(
+                    f"--site {', '.join(missing)}: not connected to the link; is 'medimg federate site' running there "
+                    "with the key that the link knows?"
+                )
+            time.sleep(_GLANCE)
+
+    def _opened(self, kind: str, name: str, request: bytes, raw: bytes | None) -> Asked:
+        if not raw:
+            raise WireError(f"site {name}: does not answer this coordinator; its own log says why")
+        answer = opened(raw, name, self.parties[name].identity, self._keys.name)
+        if (answer.session, answer.number, answer.kind) != (self.session, self._number, kind):
+            raise WireError(f"site {name}: its answer is to another request (a replay?)")
+        if protocol.REFUSED in answer.fields:
+            raise SiteRefusedError(f"site {name}: {printable(answer.fields[protocol.REFUSED], _LONGEST)}")
+        if answer.fields.get(protocol.UNPLANNED):
+            raise SiteUnplannedError(name)
+        digests = (hashlib.sha256(message).hexdigest() for message in (request, raw))
+        return Asked(*digests, len(request), len(raw), answer)
+
+
+def whole(answer: Asked | Exception) -> Asked:
+    """The answer, where there is one."""
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """What a site says in another form than agreed on is its own fault, and ends nobody else's work."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise WireError(f"site {name}: its answer has another form; is its medimg this one?") from error
