@@ -32,7 +32,7 @@ from medimg.untrusted.printable import printable
 
 FOLDER = "rehearsal"
 _PAUSE = 0.2  # seconds between two looks for who is connected
-_KEPT = ("audit.jsonl", "audit.jsonl.head", "policy.yaml", "site.log")
+_KEPT = ("audit.jsonl", "audit_head.json", "policy.yaml", "site.log")
 
 
 @contextmanager

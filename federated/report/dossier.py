@@ -33,7 +33,7 @@ _COPIED = (
     "metrics.json",
     "audit.json",
     "audit.jsonl",
-    "audit.jsonl.head",
+    "audit_head.json",
 )
 _MODEL = "model.keras"
 

@@ -165,6 +165,20 @@ def test_logs_tell_the_same(kind, request):
     assert {r["answer"] for r in trained.apart.log("s0") if r["event"] == "message"} <= answers
 
 
+def test_a_dossier_tells_of_each_site_by_its_own_log(masked, tmp_path):
+    from federated.report.dossier import dossier
+
+    logs = [folder / "audit.jsonl" for folder in masked.apart.folders.values()]
+    made = dossier(masked.run.root, tmp_path / "out", site_logs=logs)
+    text, kept = made.read_text(), json.loads((made.parent / "dossier.json").read_text())
+    assert set(kept["sites"]) == set(masked.apart.folders)
+    for name, site in kept["sites"].items():
+        assert site["messages"]["train"]["answered"] == MASKED.rounds
+        assert f"{name} by its own log" in text
+        assert (made.parent / site["log"]).is_file()
+    assert "coordinator's word" not in text
+
+
 def rewritten(log, out):
     """A coordinator's log told anew from its start, whole in itself."""
     from federated.audit_log import AuditLog

@@ -1,0 +1,64 @@
+"""A dossier says what Run and sites' logs say, and its signature is of every file in it."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+
+from federated.flower import keys
+from federated.report.dossier import DIGESTS, SIGNATURE, dossier
+from federated.secure.keys import signed_by
+from medimg.errors import InputError
+
+OLD = Path(__file__).parents[2] / "old" / "federated-run"
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Name -> SHA-256, as a shell's `sha256sum` would have it."""
+    lines = (folder / DIGESTS).read_text().splitlines()
+    return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+
+
+def test_every_file_is_listed_and_the_list_is_signed(tmp_path):
+    secret = keys.make("coordinator", tmp_path)
+    made = dossier(OLD, tmp_path / "out", secret)
+    folder = made.parent
+    listed = digests(folder)
+    assert set(listed) == {path.name for path in folder.iterdir()} - {DIGESTS, SIGNATURE}
+    assert {"dossier.md", "dossier.json", "federation.json", "audit.jsonl"} <= set(listed)
+    for name, digest in listed.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+    public, signature = keys.load(secret).identity().public, (folder / SIGNATURE).read_bytes()
+    content = (folder / DIGESTS).read_bytes()
+    assert signed_by(public, signature, content)
+    assert not signed_by(public, signature, content + b"\n")
+    text = made.read_text()
+    assert public.hex() in text
+    assert "all of this is the coordinator's word" in text
+
+
+def test_without_a_key_it_says_that_it_is_not_signed(tmp_path):
+    made = dossier(OLD, tmp_path / "out")
+    assert "not signed" in made.read_text()
+    assert not (made.parent / SIGNATURE).exists()
+
+
+def test_a_changed_log_is_told(tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(OLD, run)
+    log = run / "audit.jsonl"
+    log.write_text(log.read_text().replace('"round":1', '"round":7', 1))
+    text = dossier(run, tmp_path / "out").read_text()
+    assert "The audit log is CHANGED" in text
+    assert "problem: " in text
+
+
+def test_what_is_there_stays(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").write_text("x")
+    with pytest.raises(InputError, match="already holds files"):
+        dossier(OLD, tmp_path / "out")
+    with pytest.raises(InputError, match=r"federation\.json"):
+        dossier(tmp_path, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
