@@ -57,7 +57,7 @@ def predict(ctx, run_folder, paths, out, overwrite, **values):
 
 @medimg.command()
 @click.option("--out", default="demo", show_default=True, type=click.Path(), help="Folder of the demo.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Seed of everything.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Seed of everything.")
 @overwrite_option("the demo")
 @writes("out")
 def demo(out, seed, overwrite):

@@ -13,8 +13,8 @@ from medimg.errors import InputError
 
 # Begins a condition that holds where what follows does not.
 _WITHOUT = "use without "
-# Seeds of NumPy and scikit-learn have 32 bits, and several seeds in a row are made of one.
-LARGEST_SEED = 2**31 - 1
+# Seeds of NumPy and scikit-learn have 32 bits.
+LARGEST_SEED = 2**32 - 1
 
 
 def option(default: Any, help: str, choices=None, minimum=None, maximum=None, above=None, metavar=None, only=()):
