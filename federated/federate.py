@@ -100,7 +100,7 @@ def federate(
                 atomic.write_text(run.root / _DATA, known["data_fingerprint"])
                 known["data_fingerprint"] = None
             start = start_of(plan.model.get_weights(), plan.description)
-            known |= {START: start, NAME: name, **lineage.to_dict()}
+            known |= {START: start, **({NAME: name} if sites else {}), **lineage.to_dict()}
             atomic.write_json(run.root / "environment.json", known)
             atomic.write_json(run.root / "model.json", plan.description)
             run.keep_parts(job.dataset, job.pooled)
