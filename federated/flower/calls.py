@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from federated.flower import protocol
-from federated.flower.envelope import Envelope, WireError, opened, sealed
+from federated.flower.envelope import Envelope, WireError, opened, signed
 from federated.flower.grid import Grid, Node
 from federated.flower.keys import Keys, Party
 from medimg.errors import InputError
@@ -96,7 +96,7 @@ class Calls:
         for name, of_site in fields.items():
             request = Envelope(kind, self._keys.name, name, self.session, self._number, of_site, arrays.get(name, {}))
             node = self._nodes[name]
-            sent[node], names[node] = sealed(request, self._identity), name
+            sent[node], names[node] = signed(request, self._identity), name
         answers = self._grid.ask(sent, self._patience)
         found: dict[str, Asked | Exception] = {}
         for node, name in names.items():

@@ -68,7 +68,7 @@ class Envelope:
         return Envelope(self.kind, self.to, self.sender, self.session, self.number, fields or {}, arrays or {})
 
 
-def sealed(message: Envelope, identity: Identity) -> bytes:
+def signed(message: Envelope, identity: Identity) -> bytes:
     """The bytes of a message, signed.
 
     Raises:

@@ -16,7 +16,7 @@ from federated.engine.local_training import LocalTraining
 from federated.engine.records import ClientData
 from federated.engine.state import State
 from federated.flower import protocol, site_privacy
-from federated.flower.envelope import Envelope, WireError, opened, sealed
+from federated.flower.envelope import Envelope, WireError, opened, signed
 from federated.flower.keys import Keys, Party
 from federated.flower.local_rounds import LocalRounds
 from federated.flower.once import Once
@@ -108,7 +108,7 @@ class Site:
         self._sessions.take(message)
         try:
             fields, arrays = self._answered(message, coordinator)
-            answer = sealed(message.answer(fields, arrays), self._keys.identity())
+            answer = signed(message.answer(fields, arrays), self._keys.identity())
         except Exception as error:
             # Whatever a message leads to, the next one is answered.
             why = printable(error, None)
@@ -117,7 +117,7 @@ class Site:
                 kind = printable(message.kind, _LONGEST_NAME)
                 why = f"'{kind}' can't be answered ({type(error).__name__}); see the site's log"
             fields = {protocol.REFUSED: why}
-            answer = sealed(message.answer(fields), self._keys.identity())
+            answer = signed(message.answer(fields), self._keys.identity())
         self._put_down(message, coordinator, raw, answer, fields)
         return answer
 

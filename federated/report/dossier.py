@@ -19,7 +19,7 @@ from federated.report.words import NO_PRIVACY, USE, apart, course, limits, promi
 from medimg import atomic
 from medimg.errors import InputError
 from medimg.lock import require_other
-from medimg.style.words import bytes_text
+from medimg.style.words import bytes_text, interval
 
 DIGESTS, SIGNATURE = "SHA256SUMS", "SHA256SUMS.sig"
 _COPIED = (
@@ -149,9 +149,7 @@ def _row(federation: dict, rounds, name: str) -> str:
     epsilon = "none promised" if privacy is None else f"{privacy['epsilon']['pld']:.3g}"
     measured = (federation.get("measured_at_sites") or {}).get(name, {})
     auroc = (measured.get("metrics") or {}).get("auroc")
-    told = measured.get("why", "not measured there")
-    if auroc and auroc["value"] is not None:
-        told = f"{auroc['value']:.3f} [{auroc['low']:.3f}, {auroc['high']:.3f}]"
+    told = interval(auroc, missing=measured.get("why", "not measured there"))
     included = int(own["status"].isin(("ok", "straggler")).sum())
     cells = [name, included, bytes_text(own["bytes_up"].sum()), bytes_text(own["bytes_down"].sum()), epsilon, told]
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"

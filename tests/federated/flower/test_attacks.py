@@ -15,7 +15,7 @@ import pytest
 from federated.config import FederateConfig
 from federated.flower import keys, pool, protocol
 from federated.flower.description import described
-from federated.flower.envelope import Envelope, WireError, opened, sealed
+from federated.flower.envelope import Envelope, WireError, opened, signed
 from federated.flower.grid import Node
 from federated.flower.once import Once
 from federated.flower.own_metrics import DECIMALS
@@ -82,7 +82,7 @@ class Attacker:
     def ask(self, kind, fields=None, arrays=None, to=SITE, boss=None) -> Envelope:
         boss = boss or self.boss
         request = Envelope(kind, boss.name, to, self.session, next(self._count), fields or {}, arrays or {})
-        raw = self.sites[to].answer(sealed(request, boss.identity()))
+        raw = self.sites[to].answer(signed(request, boss.identity()))
         return opened(raw, to, self.parties[to].identity, boss.name)
 
     def refusal(self, *of, **more) -> str:
@@ -492,7 +492,7 @@ class OneSite:
         asked = header(requests[self.node])
         fields, arrays = self._answers[asked["kind"]]
         answer = Envelope(asked["kind"], SITE, "boss", asked["session"], asked["number"], fields, arrays)
-        return {self.node: sealed(answer, self._secret.identity())}
+        return {self.node: signed(answer, self._secret.identity())}
 
     def close(self):
         pass

@@ -1,4 +1,4 @@
-"""Messages: what is sealed is opened again, whatever it holds; what was changed, or is too much or amiss, is not."""
+"""Messages: what is signed is opened again, whatever it holds; what was changed, or is too much or amiss, is not."""
 
 import json
 import pickle
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from federated.flower import envelope
-from federated.flower.envelope import VERSION, Envelope, WireError, opened, peeked, sealed
+from federated.flower.envelope import VERSION, Envelope, WireError, opened, peeked, signed
 from federated.secure.keys import identities
 
 KNOWN = identities(["site", "coordinator"])
@@ -37,7 +37,7 @@ def read(raw, public=SITE.public, sender="site", to="coordinator"):
 
 def forged(change=None, body=None, head=None, pad=b""):
     """MESSAGE with another header or body, signed by the site itself: a site that lies."""
-    content = sealed(MESSAGE, SITE)[: -envelope._SIGNATURE_BYTES]
+    content = signed(MESSAGE, SITE)[: -envelope._SIGNATURE_BYTES]
     (size,) = struct.unpack_from("<I", content)
     header = json.loads(content[4 : 4 + size])
     if change:
@@ -55,7 +55,7 @@ def forged(change=None, body=None, head=None, pad=b""):
 )
 def test_what_is_sealed_is_opened_again(fields, arrays, number):
     message = Envelope("any", "site", "coordinator", "a1" * 16, number, fields, arrays)
-    found = read(sealed(message, SITE))
+    found = read(signed(message, SITE))
     assert replace(found, arrays={}) == replace(message, arrays={})
     assert found.arrays.keys() == arrays.keys()
     for name, given_ in arrays.items():
@@ -66,12 +66,12 @@ def test_what_is_sealed_is_opened_again(fields, arrays, number):
 
 def test_arrays_of_any_order_and_endianness_travel():
     given_ = [np.asfortranarray(np.arange(6.0).reshape(2, 3)), np.arange(8, dtype=">i4")[::2]]
-    found = read(sealed(replace(MESSAGE, arrays={"a": given_}), SITE)).arrays["a"]
+    found = read(signed(replace(MESSAGE, arrays={"a": given_}), SITE)).arrays["a"]
     assert all(map(np.array_equal, found, given_))
 
 
 def test_every_flipped_byte_is_refused():
-    raw = sealed(MESSAGE, SITE)
+    raw = signed(MESSAGE, SITE)
     assert read(raw).number == 3
     for place in range(len(raw)):
         changed = bytearray(raw)
@@ -82,7 +82,7 @@ def test_every_flipped_byte_is_refused():
 
 @pytest.mark.parametrize("size", [0, 1, 4, 63, 64, 67, 68, 100])
 def test_pieces_of_a_message_are_refused(size):
-    for raw in (sealed(MESSAGE, SITE)[:size], b"\0" * size):
+    for raw in (signed(MESSAGE, SITE)[:size], b"\0" * size):
         with pytest.raises(WireError, match="signature"):
             read(raw)
 
@@ -97,12 +97,12 @@ def test_pieces_of_a_message_are_refused(size):
 )
 def test_other_keys_and_names_are_refused(given_, told):
     with pytest.raises(WireError, match=told):
-        read(sealed(MESSAGE, SITE), **given_)
+        read(signed(MESSAGE, SITE), **given_)
 
 
 def test_a_signature_of_something_else_is_none_of_a_message():
     """The same key signs the stages of secure sums."""
-    content = sealed(MESSAGE, SITE)[: -envelope._SIGNATURE_BYTES]
+    content = signed(MESSAGE, SITE)[: -envelope._SIGNATURE_BYTES]
     with pytest.raises(WireError, match="signature"):
         read(content + SITE.sign(content))
 
@@ -158,7 +158,7 @@ def test_a_signed_lie_is_refused_by_name(change, told):
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("kind", ["float32", "float64"])
 def test_what_is_no_number_is_refused(bad, kind):
-    raw = sealed(replace(MESSAGE, arrays={"w": [np.array([1, bad], kind)]}), SITE)
+    raw = signed(replace(MESSAGE, arrays={"w": [np.array([1, bad], kind)]}), SITE)
     with pytest.raises(WireError, match="array 'w' holds NaN or infinity"):
         read(raw)
 
@@ -182,18 +182,18 @@ def test_a_header_longer_than_the_message_is_refused():
 
 
 def test_too_much_is_neither_sealed_nor_opened(monkeypatch):
-    raw = sealed(MESSAGE, SITE)
+    raw = signed(MESSAGE, SITE)
     monkeypatch.setattr(envelope, "LARGEST", len(raw) - envelope._SIGNATURE_BYTES - 1)
     with pytest.raises(WireError, match=r"at most .* are taken"):
         read(raw)
     with pytest.raises(WireError, match=r"at most .* travel"):
-        sealed(MESSAGE, SITE)
+        signed(MESSAGE, SITE)
 
 
 @pytest.mark.parametrize("array", [np.array([{}]), np.array(["a"]), np.array([1j]), np.array([True])])
 def test_other_types_are_not_sealed(array):
     with pytest.raises(WireError, match="does not travel"):
-        sealed(replace(MESSAGE, arrays={"w": [array]}), SITE)
+        signed(replace(MESSAGE, arrays={"w": [array]}), SITE)
 
 
 class Bomb:
@@ -211,7 +211,7 @@ def test_nothing_is_unpickled():
         forged(head=bomb),
         forged(body=bomb),
         forged(put(arrays={"w": [["object", [len(bomb)]]]}), body=bomb),
-        sealed(replace(MESSAGE, arrays={"w": [np.frombuffer(bomb, np.uint8)]}), SITE),
+        signed(replace(MESSAGE, arrays={"w": [np.frombuffer(bomb, np.uint8)]}), SITE),
     ):
         peeked(raw)
         try:
@@ -226,7 +226,7 @@ def test_nothing_is_unpickled():
 
 
 def test_the_session_of_any_bytes_is_peeked_without_an_error():
-    assert peeked(sealed(MESSAGE, SITE)) == MESSAGE.session
+    assert peeked(signed(MESSAGE, SITE)) == MESSAGE.session
     for raw in (None, b"", b"abc", b"\xff" * 80, forged(put(session=[1]))):
         assert peeked(raw) is None
 

@@ -311,19 +311,19 @@ LIES = {
 
 def lied(how, answer, parties, identities, before):
     """A train message's answer of s1, with a lie in it."""
-    from federated.flower.envelope import opened, sealed
+    from federated.flower.envelope import opened, signed
 
     honest = opened(answer, "s1", parties["s1"].identity, "coordinator")
     vectors = honest.arrays["vectors"]
     if how == "shapes":
-        return sealed(replace(honest, arrays={**honest.arrays, "vectors": [v[:-1] for v in vectors]}), identities["s1"])
+        return signed(replace(honest, arrays={**honest.arrays, "vectors": [v[:-1] for v in vectors]}), identities["s1"])
     if how == "numbers":
         bad = [np.full_like(v, np.nan) for v in vectors]
-        return sealed(replace(honest, arrays={**honest.arrays, "vectors": bad}), identities["s1"])
+        return signed(replace(honest, arrays={**honest.arrays, "vectors": bad}), identities["s1"])
     if how == "name":
-        return sealed(replace(honest, sender="s2"), identities["s2"])
+        return signed(replace(honest, sender="s2"), identities["s2"])
     if how == "form":
-        return sealed(replace(honest, fields={"measures": {"examples": "many"}}), identities["s1"])
+        return signed(replace(honest, fields={"measures": {"examples": "many"}}), identities["s1"])
     return {"replay": before, "silence": b"", "garbage": b"\0" * 500, "none": answer}[how]
 
 
