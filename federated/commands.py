@@ -218,7 +218,7 @@ def verify(run_folder, head, witness, public_key, site_log):
     sys.exit(0 if found.ok else 1)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("run_folder", metavar="RUN")
 @out_option("the dossier")
 @click.option("--key", type=click.Path(), help="coordinator.key of the link's folder, to sign it.")
