@@ -113,13 +113,15 @@ def key(name, out):
 def link(out, port, bind, host, site):
     """Serve the link that sites and coordinator meet at until Ctrl-C; see docs/federation-sites.md."""
     from federated.flower.keys import Party
+
+    added = [Party.read(Path(path)) for path in site]
     from federated.flower.link import Link
     from federated.flower.link_folder import LinkFolder
     from federated.flower.serve import interruptible
 
     folder = LinkFolder.make(Path(out), port)
-    for path in site:
-        folder.add(Party.read(Path(path)))
+    for party in added:
+        folder.add(party)
     parties = folder.parties()
     with interruptible(), Link(folder.root, port, bind, host) as running:
         running.register(parties)
@@ -138,12 +140,17 @@ def link(out, port, bind, host, site):
 def site(data, policy, key_file, superlink, root_certificate, folder):
     """Take part in federations with DATA by this machine's own code until Ctrl-C; connections go out alone."""
     from federated.flower.child import ends_with_parent
-    from federated.flower.serve import serve
     from medimg.preparation.builtin import resolve
 
     ends_with_parent()
+    data = resolve(data)
+    for option, path in (("policy", policy), ("key", key_file), ("root-certificate", root_certificate)):
+        if not Path(path).is_file():
+            raise InputError(f"--{option} {path}: can't be read (no such file)")
+    from federated.flower.serve import serve
+
     paths = (Path(path) for path in (policy, key_file))
-    serve(resolve(data), *paths, superlink, Path(root_certificate), Path(folder), lambda line: say(line, err=True))
+    serve(data, *paths, superlink, Path(root_certificate), Path(folder), lambda line: say(line, err=True))
 
 
 @federate.group()
@@ -155,6 +162,8 @@ def policy():
 @click.argument("file", type=click.Path())
 def check(file):
     """Say in words what policy.yaml FILE allows."""
+    if not Path(file).is_file():
+        raise InputError(f"{file}: can't be read (no such file)")
     from federated.flower.policy import Policy
 
     for sentence in Policy.read(Path(file)).sentences():

@@ -133,7 +133,7 @@ def test_every_rooms_commands_are_there():
     assert set(cli.medimg.commands) == {
         *("data", "models", "train", "evaluate", "predict", "validate", "compare", "explain", "export", "audit"),
         "demo",
-        *("federate", "synthesize", "judge", "study", "doctor"),
+        *("federate", "dossier", "synthesize", "judge", "study", "doctor"),
     }
     studies = {"privacy-utility", "federated-hospitals", "federated-toy", "federated-skin"}
     assert set(cli.medimg.commands["study"].commands) == studies

@@ -27,9 +27,10 @@ from tests.datasets import write_dataset, write_table
 MODEL = ("--model-arg", "width=4", "--model-arg", "stages=2", "--image-size", "32", "--epochs", "3")
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["cli", "tensorflow", "medimg.training.train", "medimg.evaluation.evaluate"])
-# What only reads; the ledger has a lock of its own, as a site's log has; predict writes one whole file, key two.
+# What only reads; the ledger has a lock of its own, as a site's log has; predict writes one whole file, key two,
+# and a dossier is copied into an empty folder that is locked.
 SITES = {f"federate {name}" for name in ("worker", "key", "link", "site", "policy check", "policy approve", "rehearse")}
-READERS = {"predict", "models", "doctor", "data list", "data ledger", "federate verify", *SITES}
+READERS = {"predict", "models", "doctor", "data list", "data ledger", "federate verify", "dossier", *SITES}
 
 
 @dataclass(frozen=True)

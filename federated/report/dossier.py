@@ -18,7 +18,7 @@ from federated.report.reading import read_federation, read_tables
 from federated.report.words import NO_PRIVACY, USE, apart, course, limits, promise, shared
 from medimg import atomic
 from medimg.errors import InputError
-from medimg.lock import require_other
+from medimg.lock import content, require_other, writes
 from medimg.style.words import bytes_text, interval
 
 DIGESTS, SIGNATURE = "SHA256SUMS", "SHA256SUMS.sig"
@@ -38,6 +38,7 @@ _COPIED = (
 _MODEL = "model.keras"
 
 
+@writes("out")
 def dossier(run: Path, out: Path, key: Path | None = None, site_logs: Sequence[Path] = ()) -> Path:
     """Write the folder.
 
@@ -58,7 +59,7 @@ def dossier(run: Path, out: Path, key: Path | None = None, site_logs: Sequence[P
     secret = None if key is None else keys.load(key)
     found = verify(run / "audit.jsonl", site_logs=site_logs)
     require_other(out)
-    if out.is_dir() and any(out.iterdir()):
+    if content(out):
         raise InputError(f"--out {out}: already holds files; give another folder")
     out.mkdir(parents=True, exist_ok=True)
     for name in _COPIED:
@@ -167,9 +168,9 @@ def _by_its_log(name: str, site: dict) -> str:
 
 
 def _sign(out: Path, secret: keys.Keys | None) -> None:
-    files = sorted(path for path in out.iterdir() if path.is_file())
-    content = "".join(f"{digest_of(path)}  {path.name}\n" for path in files)
-    atomic.write_text(out / DIGESTS, content)
+    files = [path for path in content(out) if path.is_file()]
+    listed = "".join(f"{digest_of(path)}  {path.name}\n" for path in files)
+    atomic.write_text(out / DIGESTS, listed)
     if secret:
         with atomic.replacing(out / SIGNATURE) as temporary:
-            temporary.write_bytes(secret.identity().sign(content.encode()))
+            temporary.write_bytes(secret.identity().sign(listed.encode()))
