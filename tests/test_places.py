@@ -62,7 +62,8 @@ for words in json.load(sys.stdin):
     try:
         cli.medimg(words, prog_name="medimg")
     except SystemExit as end:
-        print(json.dumps([end.code, time.process_time() - began, "tensorflow" in sys.modules or "torch" in sys.modules]))
+        heavy = "tensorflow" in sys.modules or "torch" in sys.modules
+        print(json.dumps([end.code, time.process_time() - began, heavy]))
 """
 
 
