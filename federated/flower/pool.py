@@ -34,7 +34,7 @@ from medimg.errors import InputError
 from medimg.untrusted.printable import printable
 
 # Of the coordinator's options what is no site's affair; a seed of noise would take it off.
-_OWN = {"weights": "none", "dp_seed": None, "engine": "tff", "link": None, "superlink": None, "site": [], "worker": []}
+_OWN = {"weights": "none", "dp_seed": None, "engine": "tff", "link": None, "superlink": None, "site": []}
 _HEX, _MOST_MEASURES = 64, 20
 
 

@@ -165,11 +165,3 @@ def _keep(root: Path, kept: Path, names: list[str]) -> None:
     log = root / "link" / "link.log"
     if log.is_file():
         shutil.copyfile(log, kept / "link.log")
-
-
-def log_of(kept: Path, name: str) -> Path:
-    """A site's own audit log of a rehearsal."""
-    path = kept / name / "audit.jsonl"
-    if not path.is_file():
-        raise InputError(f"{path}: no log of site {name}")
-    return path

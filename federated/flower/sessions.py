@@ -1,12 +1,9 @@
 """Which messages a site has answered, on disk, so that none of them is answered twice, not even after a restart."""
 
-import json
-import os
 from pathlib import Path
 
+from federated.flower import record
 from federated.flower.envelope import Envelope, WireError
-from medimg import atomic
-from medimg.errors import InputError
 
 _KEPT = 1000  # sessions; the oldest are forgotten, as their messages have expired long ago
 
@@ -22,14 +19,7 @@ class Sessions:
     """
 
     def __init__(self, path: Path):
-        self.path, self._last = path, {}
-        if path.is_file():
-            try:
-                self._last = {str(k): int(v) for k, v in json.loads(path.read_text(encoding="ascii")).items()}
-            except (ValueError, AttributeError, TypeError) as error:
-                raise InputError(
-                    f"{path}: damaged, and with it what this site has answered; delete it knowingly"
-                ) from error
+        self.path, self._last = path, record.read(path, int, "; delete it knowingly")
 
     def take(self, message: Envelope) -> None:
         """Put on record that a message is answered, before it is.
@@ -46,7 +36,4 @@ class Sessions:
         self._last[message.session] = message.number
         while len(self._last) > _KEPT:
             del self._last[next(iter(self._last))]
-        with atomic.replacing(self.path) as temporary, temporary.open("w", encoding="ascii") as file:
-            json.dump(self._last, file)
-            file.flush()
-            os.fsync(file.fileno())
+        record.write(self.path, self._last)

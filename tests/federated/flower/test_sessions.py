@@ -2,7 +2,7 @@
 
 import pytest
 
-from federated.flower import sessions
+from federated.flower import record, sessions
 from federated.flower.envelope import Envelope, WireError
 from federated.flower.sessions import Sessions
 from medimg.errors import InputError
@@ -46,7 +46,7 @@ def test_it_is_on_disk_before_it_is_answered(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(sessions.os, "fsync", full)
+        patched.setattr(record.os, "fsync", full)
         with pytest.raises(InputError, match="No space left"):
             known.take(message(2))
     with pytest.raises(WireError, match="replay"):

@@ -257,9 +257,8 @@ def test_dropouts_at_every_stage_of_a_sum(apart, execution, tmp_path):
     assert list(run.history()["participants"]) == [2, 2, 2, 3, 3]
 
 
-@pytest.mark.parametrize("config", [QUICK, pytest.param(MASKED, marks=pytest.mark.slow)], ids=["plain", "masked"])
-def test_a_site_started_anew_goes_on(apart, simulated, execution, tmp_path, config):
-    there, done = apart(config), []
+def starting_anew(there, done):
+    """The link of a site that is started anew once, in round 2, after its work and before its answer arrives."""
 
     def wire(name, head, deliver):
         if name == "s1" and head["kind"] == "train" and head["fields"]["round"] == 2 and not done:
@@ -269,7 +268,13 @@ def test_a_site_started_anew_goes_on(apart, simulated, execution, tmp_path, conf
             raise AwayError
         return deliver()
 
-    there.link.wire = wire
+    return wire
+
+
+@pytest.mark.parametrize("config", [QUICK, pytest.param(MASKED, marks=pytest.mark.slow)], ids=["plain", "masked"])
+def test_a_site_started_anew_goes_on(apart, simulated, execution, tmp_path, config):
+    there, done = apart(config), []
+    there.link.wire = starting_anew(there, done)
     run = there.federate(tmp_path / "run", config, execution)
     assert done
     assert largest(run, simulated()) < 1e-5
@@ -279,16 +284,7 @@ def test_a_site_started_anew_goes_on(apart, simulated, execution, tmp_path, conf
 @pytest.mark.slow
 def test_a_private_site_started_anew_counts_no_step_twice_and_none_less(apart, private, execution, tmp_path):
     there, done = apart(PRIVATE), []
-
-    def wire(name, head, deliver):
-        if name == "s1" and head["kind"] == "train" and head["fields"]["round"] == 2 and not done:
-            done.append(name)
-            deliver()
-            there.start(name)
-            raise AwayError
-        return deliver()
-
-    there.link.wire = wire
+    there.link.wire = starting_anew(there, done)
     run = there.federate(tmp_path / "run", PRIVATE, execution)
     assert done
     spent = epsilon_of(DatasetLedger(there.folders["s1"] / "data").events(), PRIVATE.dp_delta)
