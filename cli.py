@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from explain.commands import explain, explain_run, map_saver
+from explain.commands import explain, explain_run, heat_maps, map_saver
 from explain.config import ExplainConfig
 from federated.commands import dossier, federate
 from federated.commands import studies as studies_of_federation
@@ -51,7 +51,7 @@ def medimg():
 @click.pass_context
 def predict(ctx, run_folder, paths, out, overwrite, **values):
     """What RUN says of files, folders, a Dataset or a CSV, without labels; exit code 1 if any is broken."""
-    if not predict_run(run_folder, paths, out, take(PredictConfig, values), overwrite, map_saver):
+    if not predict_run(run_folder, paths, out, take(PredictConfig, values), overwrite, map_saver, heat_maps):
         ctx.exit(1)
 
 

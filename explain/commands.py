@@ -40,6 +40,13 @@ def map_saver(run, folder: Path):
     return map_saver(run, folder)
 
 
+def heat_maps(run):
+    """What makes the Grad-CAM maps of a Run's predictions; see `medimg.prediction.dicom_out`."""
+    from explain.explainer import Explainer, heat_of
+
+    return partial(heat_of, Explainer(run, ExplainConfig()))
+
+
 def localisation(result: dict) -> None:
     """The pointing game of each method."""
     for method, judged in result.get("localisation", {}).items():

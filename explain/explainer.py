@@ -186,6 +186,12 @@ class Explainer:
         return {**judged, "split": self.config.split, "classes": sorted({self.classes[i] for _, i, _ in located})}
 
 
+def heat_of(explainer: Explainer, inputs, called, method: str = DEFAULT[0]) -> tuple[np.ndarray, np.ndarray]:
+    """Maps (B, S, S) of the positive class, without one of those called, and the classes (B,) that they are of."""
+    of = np.ones_like(called) if explainer.positive else called
+    return explainer.maps(method, inputs, of), of
+
+
 def map_saver(run: Run, folder: Path, method: str = DEFAULT[0]) -> Callable:
     """A function that saves a PNG and an npz of each of some images, as `explain` does.
 
@@ -195,8 +201,7 @@ def map_saver(run: Run, folder: Path, method: str = DEFAULT[0]) -> Callable:
     explainer = Explainer(run, ExplainConfig())
 
     def save(numbers, names, inputs, chances, called) -> None:
-        of = np.ones_like(called) if explainer.positive else called
-        heat, pixels = explainer.maps(method, inputs, of), inputs[0]
+        (heat, of), pixels = heat_of(explainer, inputs, called, method), inputs[0]
         for i, (number, name) in enumerate(zip(numbers, names, strict=True)):
             subject = {"path": name, "label": "", "row": None}
             panel = explainer._panel(subject, pixels[i], heat[i], called[i], chances[i], None, method)

@@ -259,6 +259,12 @@ class PredictConfig(Config):
         None, "Column of the paths in a CSV of images (default: image).", metavar="NAME", only="images"
     )
     save_maps: bool = option(False, "Save a Grad-CAM map of each image in FILE-maps.", only="images")
+    dicom_out: str | None = option(
+        None, "Folder for DICOM results: a report on each series, a capture of each map.", metavar="DIR", only="images"
+    )
+    send: str | None = option(
+        None, "PACS that the DICOM results are sent to.", metavar="AE@HOST:PORT", only=("images", "--dicom-out")
+    )
     batch_size: int = option(32, "Images in a step.", minimum=1)
     max_megapixels: int = option(
         100, "Largest image that is decoded, in millions of pixels.", minimum=1, maximum=1000, only="images"
@@ -290,6 +296,7 @@ class ValidateConfig(Config):
 class ExportConfig(Config):
     """Options of `medimg export`."""
 
+    format: str = option("savedmodel", "SavedModel for TF Serving, or ONNX.", choices=("savedmodel", "onnx"))
     data: str | None = option(None, "Where the Run's Dataset is now, if it was moved.", metavar="DATA")
     samples: int = option(8, "Real images of the parity proof, and drawn ones for warm-up.", minimum=1)
     tolerance: float = option(1e-5, "Largest difference of probabilities that the parity proof allows.", above=0.0)

@@ -37,7 +37,7 @@ def evaluate_run(run_folder, config: EvaluateConfig) -> None:
     click.echo(f"report: {result['report']}")
 
 
-def predict_run(run_folder, paths, out, config: PredictConfig, overwrite: bool, maps: Callable) -> bool:
+def predict_run(run_folder, paths, out, config: PredictConfig, overwrite: bool, maps: Callable, heat: Callable) -> bool:
     """Predict with a Run, print how, and list what could not be used; whether there was none of it."""
     from medimg.prediction.inputs import existing
 
@@ -47,13 +47,15 @@ def predict_run(run_folder, paths, out, config: PredictConfig, overwrite: bool, 
 
     run = Run.load(Path(run_folder))
     with progress_bars() as step:
-        result = predict(run, paths, Path(out), config, overwrite, partial(step, "predict"), maps)
+        result = predict(run, paths, Path(out), config, overwrite, partial(step, "predict"), maps, heat)
     for note in result.notes:
         say(note)
     for name, why in result.broken:
         say(f"medimg: broken: {name}: {why}", err=True)
+    for name, why in result.unreported:
+        say(f"medimg: no DICOM result: {name}: {why}", err=True)
     say(f"{result.rows} {result.unit}s, {result.warned} with warnings, {len(result.broken)} broken: {out}")
-    return not result.broken
+    return not (result.broken or result.unreported)
 
 
 @click.command(cls=Command)

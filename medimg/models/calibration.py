@@ -24,6 +24,8 @@ def _mapped(odds, one: dict):
         return tf.sigmoid(one["slope"] * odds + one["intercept"])
     x, y = (tf.constant(one[name], tf.float64) for name in ("log_odds", "probability"))
     odds = tf.clip_by_value(odds, x[0], x[-1])
-    right = tf.clip_by_value(tf.searchsorted(x, odds, side="right"), 1, len(one["log_odds"]) - 1)
+    # Counted rather than searched for: ONNX has no operator that searches.
+    right = tf.reduce_sum(tf.cast(odds[:, None] >= x, tf.int32), axis=1)
+    right = tf.clip_by_value(right, 1, len(one["log_odds"]) - 1)
     (x0, x1), (y0, y1) = ((tf.gather(v, right - 1), tf.gather(v, right)) for v in (x, y))
     return y0 + (y1 - y0) * (odds - x0) / (x1 - x0)

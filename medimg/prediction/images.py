@@ -56,6 +56,7 @@ class Batch:
         forms: (G,), of images.
         broken: (B,), why it can't be used; '' for the G that can.
         warnings: (B,).
+        images: (B,), unless they are rows of a table.
     """
 
     names: list[str]
@@ -63,6 +64,7 @@ class Batch:
     forms: list[Form]
     broken: list[str]
     warnings: list[list[str]]
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,17 +94,18 @@ class Reader:
         """Decoded in threads, two batches ahead."""
         loaded = in_threads(self._load, images, os.cpu_count() or 1, 2 * batch_size)
         while some := list(islice(loaded, batch_size)):
-            names, given, forms, broken = zip(*some, strict=True)
+            images, given, forms, broken = zip(*some, strict=True)
             good = [inputs for inputs in given if inputs is not None]
             inputs = [np.stack(each) for each in zip(*good, strict=True)]
             warnings = [list(form.text) if form else [] for form in forms]
-            yield Batch(list(names), inputs, [f for f in forms if f], list(broken), warnings)
+            names = [image.name for image in images]
+            yield Batch(names, inputs, [f for f in forms if f], list(broken), warnings, images)
 
-    def _load(self, image: Image) -> tuple[str, list[np.ndarray] | None, Form | None, str]:
+    def _load(self, image: Image) -> tuple[Image, list[np.ndarray] | None, Form | None, str]:
         try:
-            return image.name, *self.read(image), ""
+            return image, *self.read(image), ""
         except InputError as error:
-            return image.name, None, None, _reason(str(error), image)
+            return image, None, None, _reason(str(error), image)
 
     def read(self, image: Image) -> tuple[list[np.ndarray], Form]:
         """float32 (S, S, C) as the model takes it, and (F,) of its columns where it takes any.

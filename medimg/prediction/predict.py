@@ -14,6 +14,8 @@ import pandas as pd
 from medimg import atomic
 from medimg.config import PredictConfig
 from medimg.data.dataset import Dataset
+from medimg.dicom.results import RESEARCH
+from medimg.dicom.sending import Pacs
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import training_data
 from medimg.evaluation.prediction import probabilities
@@ -21,8 +23,9 @@ from medimg.evaluation.predictions import as_written
 from medimg.options import of_data
 from medimg.prediction import tables
 from medimg.prediction.decision import Decision, decision_of
+from medimg.prediction.dicom_out import PATTERN, HeatMaps, Reports, algorithm_of
 from medimg.prediction.familiarity import Familiarity, Forward, familiarity
-from medimg.prediction.images import Batch, protected_images, reader_of
+from medimg.prediction.images import Batch, Reader, protected_images, reader_of
 from medimg.prediction.inputs import existing, images_of, of_dataset
 from medimg.privacy.ledger import is_private
 from medimg.run import Run
@@ -43,6 +46,7 @@ class Predicted:
         rows: in the CSV.
         warned: of them used, with a warning.
         broken: (name, reason) of what could not be used, which the CSV has too.
+        unreported: (name, reason) of what was used and has no DICOM result.
     """
 
     unit: str
@@ -50,6 +54,7 @@ class Predicted:
     rows: int = 0
     warned: int = 0
     broken: list[tuple[str, str]] = field(default_factory=list)
+    unreported: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +66,14 @@ class Input:
         batches: of them.
         of_dataset: rows of the Run's Dataset -> batches of them.
         notes: sentences on what was left out.
+        reader: of images.
     """
 
     count: int
     batches: Iterable[Batch]
     of_dataset: Callable[[Dataset, pd.DataFrame], Iterable[Batch]]
     notes: list[str]
+    reader: Reader | None = None
 
 
 def predict(
@@ -77,6 +84,7 @@ def predict(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
     maps: Callable[[Run, Path], SaveMaps] | None = None,
+    heat: Callable[[Run], HeatMaps] | None = None,
 ) -> Predicted:
     """Write `out`: image (of a table: row), p_<class>..., decision, threshold, positive_class and warnings.
 
@@ -91,14 +99,18 @@ def predict(
         overwrite: replace `out`.
         progress: called with rows done and in all.
         maps: of a Run and a folder makes what saves heat maps there, for `--save-maps`.
+        heat: of a Run makes what makes heat maps, for `--dicom-out`.
 
     Raises:
-        InputError: a path, an option or the Run can't be used, or `out` is there already.
+        InputError: a path, an option or the Run can't be used, `out` is there already, or the PACS refuses what it is
+            sent, which stays in its folder then.
     """
     description, found = run.description(), existing(paths)
     config.require_effect(of_data("preprocessing" in description))
     folder = out.with_name(f"{out.stem}-maps") if config.save_maps else None
-    _require_free(out, folder, overwrite)
+    reported = Path(config.dicom_out) if config.dicom_out else None
+    _require_free(out, folder, reported, overwrite)
+    pacs = config.send and _answering(config.send)
     dataset = training_data(run)
     read = _table if "preprocessing" in description else _images
     source = read(run, description, found, config, dataset)
@@ -108,15 +120,33 @@ def predict(
     known = familiarity(run, dataset, forward, source.of_dataset)
     unit = "row" if "preprocessing" in description else "image"
     result = Predicted(unit, [*source.notes, decision.statement, *_told(run, dataset, known, unit)])
-    with _replacing(folder) as place, atomic.replacing(out) as temporary:
+    with _replacing(folder) as place, _replacing(reported) as dicom, atomic.replacing(out) as temporary:
         save = maps(run, place) if place and maps else None
+        reports = None
+        if dicom and heat:
+            made_by = algorithm_of(run, description, decision.statement)
+            reports = Reports(dicom, decision, made_by, source.reader, heat(run))
         for batch in source.batches:
-            table = _answered(batch, forward, decision, known, result, save)
+            table = _answered(batch, forward, decision, known, result, save, reports)
             quoted(table).to_csv(temporary, mode="a", header=not result.rows, index=False)
             result.rows += len(table)
             if progress:
                 progress(result.rows, source.count)
+        if reports:
+            reports.close()
+    if reported:
+        files = sorted(reported.iterdir())
+        result.notes.append(f"{len(files)} DICOM files in {reported}: {RESEARCH.lower()}")
+        if pacs and files:
+            pacs.store(files)
+            result.notes.append(f"{len(files)} sent to {config.send}")
     return result
+
+
+def _answering(text: str) -> Pacs:
+    pacs = Pacs.parse(text)
+    pacs.echo()
+    return pacs
 
 
 def forward_of(model) -> Forward:
@@ -138,6 +168,7 @@ def _answered(
     known: Familiarity | None,
     result: Predicted,
     save: SaveMaps | None,
+    reports: Reports | None,
 ) -> pd.DataFrame:
     """The CSV's rows of a batch, counted in `result`; its maps are saved."""
     good = np.flatnonzero([not why for why in batch.broken])
@@ -149,10 +180,14 @@ def _answered(
             batch.warnings[i].extend(known.of_form(batch.forms[place]) if batch.forms else ())
         for i, far in zip(good, known.of_features(features) if known else [], strict=bool(known)):
             batch.warnings[i].extend([far] if far else ())
+        # Of a multilabel row without any class, the likeliest one's.
+        called = np.where(decision.predictions(chances).decisions, 1 + chances, chances).argmax(axis=1)
+        numbers = [result.rows + int(i) for i in good]
         if save:
-            # Of a multilabel row without any class, the likeliest one's.
-            called = np.where(decision.predictions(chances).decisions, 1 + chances, chances).argmax(axis=1)
-            save([result.rows + i for i in good], [batch.names[i] for i in good], batch.inputs, chances, called)
+            save(numbers, [batch.names[i] for i in good], batch.inputs, chances, called)
+        if reports:
+            images, told = [batch.images[i] for i in good], [batch.warnings[i] for i in good]
+            result.unreported += reports.add(numbers, images, batch.inputs, chances, called, told)
     result.warned += sum(bool(batch.warnings[i]) for i in good)
     result.broken += [(name, why) for name, why in zip(batch.names, batch.broken, strict=True) if why]
     warnings = [why or "; ".join(found) for why, found in zip(batch.broken, batch.warnings, strict=True)]
@@ -168,7 +203,7 @@ def _images(run: Run, description: dict, paths: list[Path], config: PredictConfi
     def read(data: Dataset, rows: pd.DataFrame) -> Iterable[Batch]:
         return reader.batches(of_dataset(data, beside, rows), config.batch_size)
 
-    return Input(len(images), own.batches(images, config.batch_size), read, notes)
+    return Input(len(images), own.batches(images, config.batch_size), read, notes, own)
 
 
 def _table(run: Run, description: dict, paths: list[Path], config: PredictConfig, dataset: Dataset | None) -> Input:
@@ -206,7 +241,7 @@ def _told(run: Run, dataset: Dataset | None, known: Familiarity | None, unit: st
     return notes
 
 
-def _require_free(out: Path, folder: Path | None, overwrite: bool) -> None:
+def _require_free(out: Path, folder: Path | None, reported: Path | None, overwrite: bool) -> None:
     if out.is_dir():
         raise InputError(f"--out {out}: is a folder; give a file")
     for path in (out, folder):
@@ -217,6 +252,11 @@ def _require_free(out: Path, folder: Path | None, overwrite: bool) -> None:
     # Whatever else lies in a folder of that name is not ours to remove.
     if folder and folder.exists() and not (folder.is_dir() and all(map(_is_map, folder.iterdir()))):
         raise InputError(f"--out {out}: {folder} holds other things than maps; give another file")
+    if reported and (reported.exists() or reported.is_symlink()):
+        if not (reported.is_dir() and all(re.fullmatch(PATTERN, file.name) for file in reported.iterdir())):
+            raise InputError(f"--dicom-out {reported}: holds other things than DICOM results; give another folder")
+        if not overwrite and any(reported.iterdir()):
+            raise InputError(f"--dicom-out {reported}: is there already; give another folder or --overwrite")
 
 
 def _is_result(path: Path) -> bool:

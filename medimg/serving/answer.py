@@ -44,8 +44,7 @@ class ServedAnswer(tf.Module):
             unless the task is multiclass, `threshold`: binary float32 (B,), of the positive class, multilabel
             (B, classes); of a binary task `positive_class` (B,) and `positive_probability` float32 (B,).
         """
-        logits = tf.cast(self._forward(model_input, training=False), tf.float64)
-        probabilities = tf.cast(probabilities_of(logits, self.task, self.calibrator), tf.float32)
+        probabilities = self.probabilities(model_input)
         # One row of names per example: TF Serving's row format wants a batch dimension on every output.
         classes = tf.tile(self.classes[None, :], [tf.shape(probabilities)[0], 1])
         label = self._label(probabilities)
@@ -64,6 +63,15 @@ class ServedAnswer(tf.Module):
             answer["threshold"] = answer["threshold"][:, 1]
             answer |= {"positive_class": classes[:, 1], "positive_probability": probabilities[:, 1]}
         return answer
+
+    def probabilities(self, model_input):
+        """float32 (B, classes), calibrated as the Run's are."""
+        logits = tf.cast(self._forward(model_input, training=False), tf.float64)
+        return tf.cast(probabilities_of(logits, self.task, self.calibrator), tf.float32)
+
+    def layers(self) -> list[tf.keras.layers.Layer]:
+        """Of the model, those inside others too."""
+        return list(self._forward._flatten_layers())
 
     def _label(self, probabilities):
         if self.task == "binary":

@@ -1,5 +1,7 @@
-"""Ask a TensorFlow Serving server what this model answered when it was exported, and compare.
+"""Ask an exported model, or a TensorFlow Serving server of it, what it answered when it was exported, and compare.
 
+An ONNX model is run here: `python check.py [FILE ...]`, with `onnx_client.py` beside this file, which needs
+onnxruntime, NumPy and, for images, OpenCV. A server of a SavedModel is asked:
 `python check.py --rest http://HOST:8501 --grpc HOST:8500 [FILE ...]`, from the model's folder or any other. It needs
 no medimg: REST needs Python alone, gRPC the package tensorflow-serving-api. It ends with code 0 when every answer is
 the exported model's within the tolerance, with 1 when one is not or no server answers. The requests are drawn: they
@@ -191,7 +193,11 @@ def main() -> int:
     columns = json.loads(described.read_text(encoding="utf-8"))["inputs"] if described.is_file() else []
     name = given.name or folder.name
     ways = {}
-    if given.rest or not given.grpc:
+    if (extra.parent / "model.onnx").is_file():
+        import onnx_client
+
+        ways["ONNX Runtime"] = onnx_client.OnnxModel(extra.parent).answers
+    elif given.rest or not given.grpc:
         ways["REST"] = lambda request: by_rest(given.rest or "http://localhost:8501", name, request)
     if given.grpc:
         ways["gRPC"] = lambda request: by_grpc(given.grpc, name, request)

@@ -1,12 +1,10 @@
 """What a server is asked to prove that it serves the model that was exported, and what the model answered."""
 
-import base64
-
 import numpy as np
 import tensorflow as tf
 
 from medimg.serving.answer import ServedAnswer
-from medimg.serving.requests import warmup_requests
+from medimg.serving.requests import Request, warmup_requests
 
 EXAMPLES = 4
 NO_IMAGE = b"this is no image"
@@ -25,29 +23,12 @@ def checks(served: ServedAnswer, description: dict) -> list[dict]:
     """
     drawn = [r.inputs for r in warmup_requests(description, EXAMPLES) if r.signature == "serving_default"]
     # JSON has no NaN, which stands for a missing number.
-    asked = [one for one in drawn if all(np.isfinite(v).all() for v in one.values() if _is_number(v))]
+    asked = [one for one in drawn if all(np.isfinite(v).all() for v in one.values() if np.asarray(v).dtype.kind == "f")]
     inputs = {name: [value for one in asked for value in one[name]] for name in asked[0]}
     if "image_bytes" in inputs:
         for name, values in inputs.items():
             values.insert(1, NO_IMAGE if name == "image_bytes" else values[0])
     answer = served.signatures()["serving_default"](**{name: tf.constant(v) for name, v in inputs.items()})
-    return [
-        {
-            "signature_name": "serving_default",
-            "inputs": {name: _tensor(name, values) for name, values in inputs.items()},
-            "labels": [label.decode() for label in answer["label"].numpy()],
-            "probabilities": answer["probabilities"].numpy().tolist(),
-        }
-    ]
-
-
-def _tensor(name: str, values: list) -> dict:
-    if name == "image_bytes":
-        return {"dtype": "bytes", "values": [base64.b64encode(value).decode() for value in values]}
-    if _is_number(values):
-        return {"dtype": "float32", "values": np.asarray(values).tolist()}
-    return {"dtype": "string", "values": np.asarray(values, str).tolist()}
-
-
-def _is_number(values) -> bool:
-    return np.asarray(values).dtype.kind == "f"
+    labels = [label.decode() for label in answer["label"].numpy()]
+    asked = Request("serving_default", inputs).to_dict()
+    return [{**asked, "labels": labels, "probabilities": answer["probabilities"].numpy().tolist()}]

@@ -24,14 +24,14 @@ from medimg.lock import content, require_other, writes
 from medimg.preparation.decoding import prepared_size
 from medimg.privacy import ledger
 from medimg.run import Run
-from medimg.serving import check
+from medimg.serving import check, onnx_model
 from medimg.serving.answer import ServedAnswer
 from medimg.serving.both import ServedBoth
 from medimg.serving.checks import checks
 from medimg.serving.drawn_images import drawn_images
 from medimg.serving.images import Served
 from medimg.serving.model_card import Proof, model_card
-from medimg.serving.parity import parity
+from medimg.serving.parity import CLIENT, parity
 from medimg.serving.requests import raw_requests, sample, warmup_requests, write_warmup
 from medimg.serving.table_card import left_out
 from medimg.serving.table_columns import example_row, inputs_of, served_columns
@@ -43,12 +43,13 @@ COLUMNS = Path("assets.extra") / "columns.json"
 REQUEST = Path("assets.extra") / "request.json"
 # Beside the versions, a script that asks a server; in each version, what it asks and what the model answered.
 SCRIPT, CHECKS = "check.py", Path("assets.extra") / "check.json"
+RUNTIMES = {"savedmodel": "TensorFlow", "onnx": "ONNX Runtime"}
 DICOM = {"dicom_pixels.py": pixels, "dicom_text.py": burned_in}
 
 
 @writes("out")
 def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, int], None] | None = None) -> Path:
-    """Write a SavedModel with its warm-up requests and model card under the next version number.
+    """Write a SavedModel with its warm-up requests, or an ONNX model, and its card under the next version number.
 
     Args:
         run: a finished training.
@@ -60,8 +61,8 @@ def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, i
         out/<version>.
 
     Raises:
-        InputError: `out` can't be written, the Run's images or its privacy.json are gone, or the exported model's
-            probabilities differ from the Run's; nothing is left behind.
+        InputError: `out` can't be written or holds another format, the Run's images or its privacy.json are
+            gone, or the exported model's probabilities differ from the Run's; nothing is left behind.
     """
     step = progress or (lambda done, total: None)
     require_other(out)
@@ -73,6 +74,7 @@ def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, i
     expected = predict(model, dataset, rows, description)
     step(1, 4)
     out = Path(out)
+    _require_format(out, config.format)
     for left in out.glob(".exporting-*"):
         # Of an export that was killed: nobody else is at it now.
         shutil.rmtree(left, ignore_errors=True)
@@ -83,27 +85,34 @@ def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, i
     try:
         kind = ServedBoth if "metadata" in description else ServedTable if dataset.is_table else Served
         served = kind(model, description, thresholds(run, description))
-        _save(served, temporary)
+        if config.format == "onnx":
+            onnx_model.save(served, description, temporary)
+        else:
+            _save(served, temporary)
         step(2, 4)
-        difference = parity(temporary, raw_requests(dataset, rows, description), expected)
+        difference = parity(temporary, raw_requests(dataset, rows, description), expected, RUNTIMES[config.format])
         step(3, 4)
         if not difference <= config.tolerance:
             raise InputError(
                 f"{out}: not exported: reloaded, the model's probabilities differ by {difference:.2e} from the Run's "
                 f"(--tolerance {config.tolerance:g}) on {len(rows)} {dataset.unit}s"
             )
-        write_warmup(temporary, out.name, warmup_requests(description, config.samples))
+        if config.format == "savedmodel":
+            write_warmup(temporary, out.name, warmup_requests(description, config.samples))
+        (temporary / CHECKS).parent.mkdir(exist_ok=True)
         content = {"tolerance": config.tolerance, "requests": checks(served, description)}
         content |= {"dicom": description["dicom"]} if "dicom" in description else {}
         if dataset.is_table or "metadata" in description:
-            _write_columns(temporary, description, private)
+            _write_columns(temporary, description, private, config.format)
             content["missing"] = MISSING
         atomic.write_json(temporary / CHECKS, content)
-        card = model_card(run, dataset, Proof(difference, config.tolerance, len(rows)))
+        card = model_card(run, dataset, Proof(difference, config.tolerance, len(rows), RUNTIMES[config.format]))
         (temporary / "model_card.md").write_text(card, encoding="utf-8")
         step(4, 4)
-        scripts = {SCRIPT: check} | ({} if dataset.is_table else DICOM)
-        for name, script in scripts.items():
+        scripts = [check.__file__, *([CLIENT] if config.format == "onnx" else [])]
+        for script in map(Path, scripts):
+            atomic.write_text(out / script.name, script.read_text(encoding="utf-8"))
+        for name, script in ({} if dataset.is_table else DICOM).items():
             atomic.write_text(out / name, Path(script.__file__).read_text(encoding="utf-8"))
         return _name(temporary, out)
     except OSError as error:
@@ -113,8 +122,13 @@ def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, i
 
 
 def serving_commands(out: Path, name: str) -> list[str]:
-    """Lines for a POSIX shell: serve the export with Docker, ask about an image or a table's row, check the server."""
+    """Lines for a POSIX shell: serve the export with Docker, ask about an image or a table's row, check the server.
+
+    Of an ONNX model, which no server is needed for: check it.
+    """
     folder = Path(out).resolve()
+    if (folder / str(_latest(folder)) / onnx_model.MODEL).is_file():
+        return [shlex.join(["python", str(folder / SCRIPT)])]
     address = f"http://localhost:8501/v1/models/{quote(name)}:predict"
     request = folder / str(_latest(folder)) / REQUEST
     if request.is_file():
@@ -144,11 +158,20 @@ def _save(served: ServedAnswer, folder: Path) -> None:
         raise InputError(f"{folder.parent}: can't be written ({error.message.splitlines()[0]})") from error
 
 
-def _write_columns(folder: Path, description: dict, private: bool) -> None:
+def _require_format(out: Path, chosen: str) -> None:
+    """TensorFlow Serving takes the highest version, and can't load one of ONNX."""
+    for version in content(out):
+        if version.name.isdecimal() and (version / onnx_model.MODEL).is_file() != (chosen == "onnx"):
+            raise InputError(f"--format {chosen}: {out} holds versions of another format; give --out another name")
+
+
+def _write_columns(folder: Path, description: dict, private: bool, chosen: str) -> None:
     preprocessing = Preprocessing.from_dict(description.get("preprocessing") or description["metadata"])
     columns = served_columns(preprocessing)
     described = [column.to_dict() for column in columns]
     atomic.write_json(folder / COLUMNS, {"inputs": described, "left_out": left_out(preprocessing, private)})
+    if chosen == "onnx":
+        return
     inputs = inputs_of(example_row(preprocessing), columns)
     instance = {name: np.asarray(values).tolist()[0] for name, values in inputs.items()}
     if "metadata" in description:

@@ -85,14 +85,18 @@ def decode(data, size: int, channels: int, white: int | None = None, prepared: i
     )
     image = tf.cond(tf.logical_or(is_jpeg, sixteen), lambda: image, lambda: image // 257)
     full = tf.where(sixteen, tf.constant(65535, tf.int64), tf.constant(255, tf.int64))
-    image = _over_black(upright(image, data), full)
+    return as_pixels(upright(image, data), full, size, channels, white, prepared)
+
+
+def as_pixels(image, full, size: int, channels: int, white: int | None, prepared: int | None):
+    """Decoded values int64 (H, W, 1 to 4), of which `full` (255 or 65535) is white, as `decode` answers them."""
+    image = _over_black(image, full)
     brightest = tf.reduce_max(image)
     if prepared:
         image = tf.cast(_resized(tf.cast(image, tf.float32), prepared), tf.int64)
     image = _stretched(image, full, white, brightest)
     image = _with_channels(image, channels)
-    image = _resized(tf.cast(image, tf.float32), size)
-    return tf.cond(sixteen, lambda: image / 257.0, lambda: image)
+    return _resized(tf.cast(image, tf.float32), size) / tf.cast(full // 255, tf.float32)
 
 
 def _stretched(image, full, white: int | None, brightest):

@@ -18,8 +18,15 @@ from medimg.tables.preprocessing import Preprocessing
 
 _ANSWER = (
     "Answer: `probabilities` in the order of `classes`, `label`, and `error`, which is empty. {unit} that can't be "
-    "read fails alone: `error` says why, `label` is empty and every probability is -1. `check.py` beside this version "
-    "asks a server, by REST or gRPC, whether it serves this very model."
+    "read fails alone: `error` says why, `label` is empty and every probability is -1. "
+)
+_SERVER = "`check.py` beside this version asks a server, by REST or gRPC, whether it serves this very model."
+# ONNX Runtime alone; what the client does for it has no operators in ONNX.
+_ONNX = (
+    "`check.py` beside this version asks whether it is this very model, by `onnx_client.py`: it does what ONNX has no "
+    "operators for (PNG and JPEG are decoded, text becomes codes of categories, dates become days), and answers as a "
+    "server of the SavedModel. `model.onnx` itself takes {inputs} and answers `probabilities`, `decided` (per class) "
+    "and, unless the task is multiclass, `threshold`; its metadata `medimg` has the classes and the columns."
 )
 _PARTS = {"val": "the validation part", None: "no part of the data"}
 
@@ -32,11 +39,13 @@ class Proof:
         difference: largest difference of probabilities.
         tolerance: the largest that was allowed.
         examples: images or rows that were asked about.
+        runtime: what answered: `TensorFlow` or `ONNX Runtime`.
     """
 
     difference: float
     tolerance: float
     examples: int
+    runtime: str = "TensorFlow"
 
 
 def model_card(run: Run, dataset: Dataset, proof: Proof) -> str:
@@ -59,7 +68,7 @@ def model_card(run: Run, dataset: Dataset, proof: Proof) -> str:
         f"# Model card: {description['name']} on {dataset.name}",
         "**Research software, not a medical device.** Not for diagnosis or treatment. Before any use on patients the "
         "model must be validated on data of the place where it is to be used.",
-        _model(run, description, private),
+        _model(run, {**description, "is_onnx": proof.runtime != "TensorFlow"}, private),
         privacy_section(promise, dataset.unit),
         _data(dataset, private),
         _decision(metrics_of(run), description),
@@ -81,7 +90,7 @@ def model_card(run: Run, dataset: Dataset, proof: Proof) -> str:
 
 def _parity(proof: Proof, dataset: Dataset, private: bool) -> str:
     """Of a private training no number that patients' own images or rows have made."""
-    begin = "Parity: reloaded in a fresh process with TensorFlow alone, probabilities on"
+    begin = f"Parity: reloaded in a fresh process with {proof.runtime} alone, probabilities on"
     if private:
         return (
             f"{begin} real {dataset.unit}s differ from the Run's by at most {proof.tolerance:g} (how many and by how "
@@ -101,21 +110,33 @@ def _model(run: Run, description: dict, private: bool) -> str:
         preprocessing = Preprocessing.from_dict(description["preprocessing"])
         arguments = ", ".join(f"{k}={v}" for k, v in description["model_arg"].items())
         name = f"`{description['name']}`" + (f" ({arguments})" if arguments else "")
-        inputs = columns_section(preprocessing, options, private)
-        answer = _ANSWER.format(unit="A row")
+        inputs = columns_section(preprocessing, options, private, description["is_onnx"])
+        answer = _ANSWER.format(unit="A row") + _asked(description)
         return f"## Model\n\n- {name} on a table's columns.\n{task}\n- {answer}\n\n{inputs}"
     return (
         "## Model\n\n"
         f"- `{description['name']}`, {description['image_size']} px, {description['channels']} channel(s), "
         f"{_made_of(description, options)}.\n"
         f"{task}\n"
-        "- `serving_default` takes encoded PNG or JPEG bytes (`image_bytes`), turned upright by their EXIF; `pixels` "
-        "takes float32 pixels 0..255. BMP, TIFF, WebP, GIF, JPEG 2000 and PNM, which `medimg data prepare` reads, are "
-        "not served: convert them to PNG. DICOM is decoded by the client: `check.py` and `dicom_pixels.py`"
+        f"- {'`onnx_client.py`' if description['is_onnx'] else '`serving_default`'} takes encoded PNG or JPEG bytes "
+        "(`image_bytes`), turned upright by their EXIF; `pixels` takes float32 pixels 0..255. BMP, TIFF, WebP, GIF, "
+        "JPEG 2000 and PNM, which `medimg data prepare` reads, are not served: convert them to PNG. DICOM is decoded by the client: `check.py` and `dicom_pixels.py`"
         f"{_look(description.get('dicom'))}.\n"
         f"{_size(description['prepared_size'])}- 16-bit values: {_white(description.get('white'))}.\n"
-        f"- {_ANSWER.format(unit='An image')}" + _columns_beside(description, options)
+        f"- {_ANSWER.format(unit='An image')}{_asked(description)}" + _columns_beside(description, options)
     )
+
+
+def _asked(description: dict) -> str:
+    if not description["is_onnx"]:
+        return _SERVER
+    pixels = "`pixels` float32 (B, S, S, C), as `prepare.onnx` makes them of a decoded image,"
+    columns = "`columns` float64 (B, columns): numbers, codes, days, NaN for missing,"
+    has = (
+        ("image_size" in description, pixels),
+        ("preprocessing" in description or "metadata" in description, columns),
+    )
+    return _ONNX.format(inputs=" and ".join(words for there, words in has if there))
 
 
 def _look(look: dict | None) -> str:
@@ -132,8 +153,10 @@ def _size(prepared: int | None) -> str:
 def _columns_beside(description: dict, options: dict) -> str:
     if "metadata" not in description:
         return ""
-    told = "\n- Beside the image `serving_default` takes the columns below, and `pixels` takes `features`."
-    return f"{told}\n\n{columns_section(Preprocessing.from_dict(description['metadata']), options, False)}"
+    told = "" if description["is_onnx"] else "`serving_default` takes the columns below, and `pixels` takes `features`."
+    preprocessing = Preprocessing.from_dict(description["metadata"])
+    told = f"\n- Beside the image {told or 'the client takes the columns below.'}"
+    return f"{told}\n\n{columns_section(preprocessing, options, False, description['is_onnx'])}"
 
 
 def _made_of(description: dict, options: dict) -> str:

@@ -1,10 +1,10 @@
-"""The proof that an exported model is the Run's: asked in a process that has TensorFlow and none of this project.
+"""The proof that an exported model is the Run's: asked in a process that has TensorFlow or ONNX Runtime and
+none of this project.
 
 The questions are patients' images or rows. They go to that process through a pipe and never touch a disk, so nothing
 of them stays behind however the proof ends.
 """
 
-import base64
 import contextlib
 import json
 import os
@@ -16,7 +16,6 @@ from pathlib import Path
 from threading import Thread
 
 import numpy as np
-import tensorflow as tf
 
 from medimg.errors import InputError
 from medimg.serving.requests import Request
@@ -29,30 +28,52 @@ for name in ("medimg", "explain", "federated", "synthetic", "cli", "keras"):
     sys.modules[name] = None
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
-import base64, json, tensorflow as tf
-served = tf.saved_model.load(sys.argv[1]).signatures
+import base64, json
+{load}
 for line in sys.stdin:
-    signature, inputs = json.loads(line)
-    tensors = {name: tf.io.parse_tensor(base64.b64decode(data), dtype) for name, (data, dtype) in inputs.items()}
-    rows = served[signature](**tensors)["probabilities"].numpy().tolist()
-    print(json.dumps(rows), file=answers, flush=True)
+    print(json.dumps(ask(json.loads(line))), file=answers, flush=True)
 """
+CLIENT = Path(__file__).with_name("onnx_client.py")
+_LOADERS = {
+    "TensorFlow": """
+import tensorflow as tf
+served = tf.saved_model.load(sys.argv[1]).signatures
+def tensor(values, dtype):
+    if dtype == "float32":
+        return tf.constant(values, tf.float32)
+    return tf.constant([base64.b64decode(value) for value in values] if dtype == "bytes" else values, tf.string)
+def ask(request):
+    inputs = {name: tensor(one["values"], one["dtype"]) for name, one in request["inputs"].items()}
+    return served[request["signature_name"]](**inputs)["probabilities"].numpy().tolist()
+""",
+    "ONNX Runtime": """
+sys.modules["tensorflow"] = None
+import importlib.util, pathlib
+spec = importlib.util.spec_from_file_location("onnx_client", sys.argv[2])
+client = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(client)
+model = client.OnnxModel(pathlib.Path(sys.argv[1]))
+def ask(request):
+    return [answer["probabilities"] for answer in model.answers(request)]
+""",
+}
 
 
-def parity(folder: Path, requests: Iterable[Request], expected: np.ndarray) -> float:
-    """Largest difference of probabilities between the SavedModel in a fresh process and the Run.
+def parity(folder: Path, requests: Iterable[Request], expected: np.ndarray, runtime: str = "TensorFlow") -> float:
+    """Largest difference of probabilities between the exported model in a fresh process and the Run.
 
     Args:
-        folder: of the SavedModel.
+        folder: of the version.
         requests: what to ask; the answers in this order are the rows of `expected`.
         expected: float32 (N, classes).
+        runtime: what answers: `TensorFlow`, or `ONNX Runtime` by the client that travels with the model.
 
     Raises:
         InputError: the fresh process can't load or run the model.
     """
     folder = Path(folder).resolve()
     child = subprocess.Popen(
-        [sys.executable, "-I", "-c", _LOADER, folder],
+        [sys.executable, "-I", "-c", _LOADER.format(load=_LOADERS[runtime]), folder, CLIENT],
         cwd=folder,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         stdin=subprocess.PIPE,
@@ -69,7 +90,7 @@ def parity(folder: Path, requests: Iterable[Request], expected: np.ndarray) -> f
         child.wait()
         reader.join()
         message = last[0].decode(errors="replace").strip() if last else "no message"
-        raise InputError(f"{folder.parent}: not exported: TensorFlow alone can't load the model ({message})") from error
+        raise InputError(f"{folder.parent}: not exported: {runtime} alone can't load the model ({message})") from error
     finally:
         _end(child, reader)
     return float(np.abs(np.concatenate(answers) - expected).max())
@@ -77,12 +98,7 @@ def parity(folder: Path, requests: Iterable[Request], expected: np.ndarray) -> f
 
 def _answer(child: subprocess.Popen, request: Request) -> np.ndarray:
     """float32 (rows, classes)."""
-    inputs = {}
-    for name, value in request.inputs.items():
-        tensor = tf.convert_to_tensor(value)
-        data = base64.b64encode(tf.io.serialize_tensor(tensor).numpy()).decode()
-        inputs[name] = (data, tensor.dtype.name)
-    child.stdin.write(json.dumps([request.signature, inputs]).encode() + b"\n")
+    child.stdin.write(json.dumps(request.to_dict()).encode() + b"\n")
     child.stdin.flush()
     line = child.stdout.readline()
     if not line:

@@ -4,6 +4,7 @@ The proof's requests are for the moment only. The warm-up's travel with the mode
 description alone: no function that writes them is given a Dataset.
 """
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +27,13 @@ class Request(NamedTuple):
 
     signature: str
     inputs: dict
+
+    def to_dict(self) -> dict:
+        """For JSON: `signature_name`, and of each input its `dtype` (float32, string or bytes) and `values`."""
+        return {
+            "signature_name": self.signature,
+            "inputs": {name: _tensor(name, values) for name, values in self.inputs.items()},
+        }
 
 
 def sample(dataset: Dataset, description: dict, count: int) -> pd.DataFrame:
@@ -88,6 +96,16 @@ def warmup_requests(description: dict, count: int, seed: int = 0) -> Iterator[Re
     for i, image in enumerate(drawn_images(count, size, seed)):
         yield Request("serving_default", {"image_bytes": [image], **beside[i % len(beside)]})
     yield Request("pixels", {"pixels": drawn_pixels(2, size, channels, seed), **features})
+
+
+def _tensor(name: str, values) -> dict:
+    if name == "image_bytes":
+        return {"dtype": "bytes", "values": [base64.b64encode(value).decode() for value in values]}
+    is_number = np.asarray(values).dtype.kind == "f"
+    return {
+        "dtype": "float32" if is_number else "string",
+        "values": np.asarray(values, None if is_number else str).tolist(),
+    }
 
 
 def _row_requests(rows: pd.DataFrame, preprocessing: Preprocessing) -> Iterator[Request]:

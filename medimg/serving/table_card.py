@@ -30,18 +30,19 @@ def left_out(preprocessing: Preprocessing, private: bool) -> dict[str, str]:
     return dict.fromkeys(reasons, WITHHELD) if private else dict(reasons)
 
 
-def columns_section(preprocessing: Preprocessing, options: dict, private: bool) -> str:
+def columns_section(preprocessing: Preprocessing, options: dict, private: bool, is_onnx: bool) -> str:
     """Markdown: how to ask, what is done to the columns, and the columns themselves.
 
     Args:
         preprocessing: of the Run.
         options: of the Run's training.
         private: trained with differential privacy.
+        is_onnx: the model is ONNX.
     """
     columns = served_columns(preprocessing)
     lines = [
         "## Input\n",
-        _how_to_ask(columns),
+        _how_to_ask(columns, is_onnx),
         "- A missing number is NaN, missing text is '' (or ?, NA, null and the like). Units are those of the training "
         "data: a column in other units gives wrong answers without an error.",
         f"- Preprocessing, learnt from the training rows alone and part of the served model: missing values: "
@@ -58,7 +59,12 @@ def columns_section(preprocessing: Preprocessing, options: dict, private: bool) 
     return "\n".join([*lines, "", *_table(columns)])
 
 
-def _how_to_ask(columns: tuple[ServedColumn, ...]) -> str:
+def _how_to_ask(columns: tuple[ServedColumn, ...], is_onnx: bool) -> str:
+    if is_onnx:
+        return (
+            "- `onnx_client.py` takes each raw column by the input listed below and in assets.extra/columns.json; "
+            "`columns` of `model.onnx` has them in this order."
+        )
     if columns[0].position is not None:
         return (
             f"- `serving_default` takes `numbers` float32 (B, n) and `texts` string (B, m): more than {MOST_INPUTS} "

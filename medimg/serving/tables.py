@@ -92,7 +92,8 @@ class ServedTable(ServedAnswer):
             days, bad = days_since_1970(canonical(dates))
             blocks.append(days)
             error = tf.where(tf.reduce_any(bad, axis=1), f"a date is not {FORM}, or no such day", "")
-        return self._encode(tf.concat(blocks, axis=1)), error
+        place = np.argsort(self._order)  # of each raw column among the matrices side by side
+        return self.encoded(tf.gather(tf.concat(blocks, axis=1), place, axis=1)), error
 
     def _matrices(self, inputs: dict):
         """Numbers (B, n), categories (B, c) and dates (B, d); None where there are none."""
@@ -113,11 +114,10 @@ class ServedTable(ServedAnswer):
         codes = tf.cast(self.codes.lookup(prefix[None, :] + texts), tf.float64)
         return tf.where(tf.equal(texts, ""), _nan(), codes)
 
-    def _encode(self, raw):
-        """As `Preprocessing.encode`, in float64."""
+    def encoded(self, raw):
+        """`Preprocessing.encode` of raw columns float64 (B, columns)."""
         plan = self._plan
-        place = np.argsort(self._order)  # of each raw column among the matrices side by side
-        values = tf.gather(raw, place[plan.source], axis=1)
+        values = tf.gather(raw, plan.source, axis=1)
         same = tf.cast(tf.equal(values, plan.match), tf.float64)
         known = tf.where(plan.is_value, values, same)
         filled = tf.where(tf.math.is_nan(values), plan.fill, known)

@@ -1,0 +1,257 @@
+"""What a model says of DICOM images, as DICOM: a structured report and secondary captures in the images' own study.
+
+The report is TID 1500 (DICOM PS3.16, Measurement Report): of each image and class a measurement group with
+probability, threshold and decision, and the algorithm that they are of. Both kinds say that they are research output.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
+from pydicom.valuerep import validate_value
+
+from medimg.errors import InputError
+
+RESEARCH = "Research output of an algorithm, not for diagnosis"
+_MAKER = "medimg"
+_SCHEME = "99MEDIMG"
+_IDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
+# Of the patient and the study, by their value representations; what a source lacks, or holds no value of its kind, is
+# empty, as the standard allows for all of them.
+_COPIED = {
+    **{"PatientName": "PN", "PatientID": "LO", "PatientBirthDate": "DA", "PatientSex": "CS", "StudyDate": "DA"},
+    **{"StudyTime": "TM", "ReferringPhysicianName": "PN", "StudyID": "SH", "AccessionNumber": "SH"},
+}
+_OPTIONAL = {"IssuerOfPatientID": "LO", "StudyDescription": "LO"}
+_SEXES = ("M", "F", "O", "")
+# What highdicom has to say of a patient's name has the name in it.
+warnings.filterwarnings("ignore", module="highdicom")
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """Whose answers they are.
+
+    Attributes:
+        name: of the model.
+        version: of medimg, and of the model's weights.
+        parameters: in words, as the threshold's rule.
+    """
+
+    name: str
+    version: str
+    parameters: tuple[str, ...] = ()
+
+    @property
+    def equipment(self) -> dict:
+        """Attributes of the General Equipment module."""
+        return {"manufacturer_model_name": self.name[:64], "software_versions": self.version[:64]}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is said of one image.
+
+    Attributes:
+        source: of `source_of`.
+        frame: of the file, from 1; None: it has no other.
+        found: of each class that is reported its probability, threshold (None: there is none) and decision.
+        warnings: what of the image is unlike training.
+    """
+
+    source: Dataset
+    frame: int | None
+    found: tuple[tuple[str, float, float | None, bool], ...]
+    warnings: tuple[str, ...] = ()
+
+
+def source_of(file) -> Dataset:
+    """What a result has of its source's header: ids, patient and study, in UTF-8.
+
+    Args:
+        file: as pydicom reads it.
+
+    Raises:
+        InputError: it lacks an id, so that no result can go into its study.
+    """
+    try:
+        header = pydicom.dcmread(file, force=True, stop_before_pixels=True)
+        header.decode()
+    except Exception as error:
+        raise InputError("its header can't be read, so no result can go into its study") from error
+    source = Dataset()
+    for name in _IDS:
+        value = str(header.get(name) or "")
+        if not UID(value).is_valid:
+            raise InputError(f"{f'no valid {name}' if value else f'no {name}'}, so no result can go into its study")
+        setattr(source, name, value)
+    for name, kind in {**_COPIED, **_OPTIONAL}.items():
+        value = _text(header, name, kind)
+        if value or name in _COPIED:
+            setattr(source, name, value)
+    source.PatientSex = source.PatientSex if source.PatientSex in _SEXES else ""
+    source.SpecificCharacterSet = "ISO_IR 192"
+    source.BurnedInAnnotation = _text(header, "BurnedInAnnotation", "CS").upper()
+    source.PatientOrientation = _orientation(header)
+    side = _text(header, "ImageLaterality", "CS") or _text(header, "Laterality", "CS")
+    source.Laterality = side if side in ("R", "L") else ""
+    return source
+
+
+def _text(header: Dataset, name: str, kind: str) -> str:
+    """A value as text, '' where it is none of its kind."""
+    value = header.get(name)
+    text = "" if value is None else str(value).strip(" \0")
+    try:
+        validate_value(kind, text, pydicom.config.RAISE)
+    except ValueError:
+        return ""
+    return text
+
+
+def _orientation(header: Dataset) -> list[str]:
+    found = header.get("PatientOrientation") or ()
+    return [str(one) for one in found] if len(found) == 2 and all(set(str(o)) <= set("APRLHF") for o in found) else []
+
+
+def report(answers: Sequence[Answer], algorithm: Algorithm, number: int = 1) -> Dataset:
+    """A structured report on images of one study.
+
+    Args:
+        answers: on the images, in their order.
+        algorithm: whose they are.
+        number: of the instance.
+    """
+    from highdicom import sr
+    from pydicom.sr.codedict import codes
+
+    device = sr.DeviceObserverIdentifyingAttributes(
+        uid=generate_uid(entropy_srcs=[algorithm.name, algorithm.version]),
+        name=_MAKER,
+        manufacturer_name=_MAKER,
+        model_name=algorithm.name[:64],
+    )
+    content = sr.MeasurementReport(
+        observation_context=sr.ObservationContext(sr.ObserverContext(codes.DCM.Device, device)),
+        procedure_reported=sr.CodedConcept("363679005", "SCT", "Imaging procedure"),
+        imaging_measurements=[group for place, one in enumerate(answers) for group in _groups(one, place, algorithm)],
+        title=codes.DCM.ImagingMeasurementReport,
+    )
+    sources = {answer.source.SOPInstanceUID: answer.source for answer in answers}
+    made = sr.ComprehensiveSR(
+        evidence=list(sources.values()),
+        content=content[0],
+        series_instance_uid=generate_uid(prefix=None),
+        series_number=number,
+        sop_instance_uid=generate_uid(prefix=None),
+        instance_number=1,
+        manufacturer=_MAKER,
+        is_complete=True,
+        is_final=False,
+        series_description=RESEARCH,
+        **algorithm.equipment,
+    )
+    return _marked(made, answers[0].source)
+
+
+def _groups(answer: Answer, place: int, algorithm: Algorithm) -> list:
+    from highdicom import sr
+    from pydicom.sr.codedict import codes
+
+    source = answer.source
+    frames = None if answer.frame is None else [answer.frame]
+    image = sr.SourceImageForMeasurementGroup(source.SOPClassUID, source.SOPInstanceUID, frames)
+    made = sr.AlgorithmIdentification(
+        algorithm.name, algorithm.version, [RESEARCH, *algorithm.parameters], manufacturer=_MAKER
+    )
+    groups = []
+    for name, probability, threshold, decided in answer.found:
+        measured = [sr.Measurement(codes.DCM.Probability, float(probability), codes.UCUM.NoUnits)]
+        if threshold is not None:
+            measured.append(sr.Measurement(codes.DCM.ThresholdValue, float(threshold), codes.UCUM.NoUnits))
+        said = [(_code("Decision"), codes.SCT.Present if decided else codes.SCT.Absent)]
+        said += [(_code("Intended use"), _code(RESEARCH))]
+        said += [(_code("Unlike training"), _code(warning)) for warning in answer.warnings]
+        groups.append(
+            sr.MeasurementsAndQualitativeEvaluations(
+                tracking_identifier=sr.TrackingIdentifier(generate_uid(prefix=None), f"image {place + 1}: {name}"),
+                finding_type=_code(name),
+                algorithm_id=made,
+                measurements=measured,
+                qualitative_evaluations=[sr.QualitativeEvaluation(*one) for one in said],
+                source_images=[image],
+            )
+        )
+    return groups
+
+
+def _code(meaning: str):
+    """A concept of our own: the standard has no code of a model's classes."""
+    from highdicom.sr import CodedConcept
+
+    meaning = " ".join(meaning.replace("\\", "/").split())
+    return CodedConcept(hashlib.sha256(meaning.encode()).hexdigest()[:16], _SCHEME, meaning[:64] or "-")
+
+
+def capture(
+    source: Dataset,
+    frame: int | None,
+    image: np.ndarray,
+    words: str,
+    algorithm: Algorithm,
+    series: tuple[str, int, int],
+) -> Dataset:
+    """A secondary capture of an explanation map.
+
+    Args:
+        source: of the image that it explains.
+        frame: as of `Answer`.
+        image: uint8 (H, W, 3).
+        words: what it shows.
+        algorithm: whose explanation it is.
+        series: its UID and number, and the number in it.
+    """
+    from highdicom.sc import SCImage
+
+    made = SCImage.from_ref_dataset(
+        source,
+        image,
+        "RGB",
+        8,
+        "PATIENT",
+        series_instance_uid=series[0],
+        series_number=series[1],
+        sop_instance_uid=generate_uid(prefix=None),
+        instance_number=series[2],
+        manufacturer=_MAKER,
+        # Asked for, and put right below: of many a radiograph it is not known.
+        patient_orientation=("L", "F"),
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        specific_character_set="ISO_IR 192",
+        series_description=RESEARCH,
+        **algorithm.equipment,
+    )
+    made.PatientOrientation, made.Laterality = list(source.PatientOrientation) or None, source.Laterality
+    made.DerivationDescription = words[:1024]
+    made.ImageComments = f"{RESEARCH}. {words}"[:1024]
+    # What is written on it names no patient; what the source's pixels show is not known unless its header says so.
+    if source.BurnedInAnnotation in ("YES", "NO"):
+        made.BurnedInAnnotation = source.BurnedInAnnotation
+    of = Dataset()
+    of.ReferencedSOPClassUID, of.ReferencedSOPInstanceUID = source.SOPClassUID, source.SOPInstanceUID
+    if frame is not None:
+        of.ReferencedFrameNumber = frame
+    made.SourceImageSequence = [of]
+    return _marked(made, source)
+
+
+def _marked(made: Dataset, source: Dataset) -> Dataset:
+    for name in _OPTIONAL:
+        if name in source:
+            setattr(made, name, source.get(name))
+    return made
