@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from explain.commands import explain, explain_run, heat_maps, map_saver
+from explain.commands import explain, explain_run, heat_maps, map_saver, review
 from explain.config import ExplainConfig
 from federated.commands import dossier, federate
 from federated.commands import studies as studies_of_federation
@@ -104,7 +104,7 @@ def demo_training(seed: int) -> TrainConfig:
 
 for _command in (data, models, train, evaluate, validate, compare, export, audit, study, doctor):
     medimg.add_command(_command)
-for _command in (federate, dossier, synthesize, judge, explain):
+for _command in (federate, dossier, synthesize, judge, explain, review):
     medimg.add_command(_command)
 for _command in studies_of_federation():
     study.add_command(_command)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from explain.config import ExplainConfig
+from explain.config import ExplainConfig, ReviewConfig
 from medimg.commands import printing
 from medimg.commands.command_line import Command, options_of, take
 from medimg.commands.console import progress_bars
@@ -31,6 +31,28 @@ def explain_run(run_folder, config: ExplainConfig) -> None:
     printing.positive(run.description())
     localisation(result)
     click.echo(f"explanations in {result['folder']}")
+
+
+@click.command(cls=Command)
+@click.argument("run_folder", metavar="RUN")
+@options_of(ReviewConfig)
+def review(run_folder, **values):
+    """A page on 127.0.0.1: drop an image or DICOM file, see what RUN says of it and where; Ctrl-C ends it."""
+    from medimg.run import Run
+
+    config, run = take(ReviewConfig, values), Run.load(Path(run_folder))
+    import secrets
+
+    from explain.review.reviewer import Reviewer
+    from explain.review.server import bound, serve
+    from explain.review.study import ReaderStudy
+
+    with bound(config.port) as found:
+        study = ReaderStudy(Path(config.reader_study)) if config.reader_study else None
+        reviewer, token = Reviewer(run, config), secrets.token_urlsafe(32)
+        click.echo(f"http://127.0.0.1:{found.getsockname()[1]}/?token={token}")
+        click.echo("research output, not for diagnosis; Ctrl-C ends it", err=True)
+        serve(reviewer, found, token, study)
 
 
 def map_saver(run, folder: Path):

@@ -29,3 +29,14 @@ class ExplainConfig(Config):
         100, "Largest image that is decoded, in millions of pixels.", minimum=1, maximum=1000, only="images"
     )
     seed: int = option(0, "Seed of the choice of images and of the random controls.", minimum=0, maximum=LARGEST_SEED)
+
+
+@dataclass(frozen=True)
+class ReviewConfig(Config):
+    """Options of `medimg review`."""
+
+    port: int = option(0, "Port on 127.0.0.1 (0: any that is free).", minimum=0, maximum=65535)
+    reader_study: str | None = option(None, "CSV that takes whether readers agree, a line each.", metavar="CSV")
+    nearest: int = option(0, "Training images shown that are nearest; never of a private Run.", minimum=0, maximum=20)
+    max_megabytes: int = option(64, "Largest file that is taken.", minimum=1, maximum=1024)
+    max_megapixels: int = option(100, "Largest image that is decoded, in millions of pixels.", minimum=1, maximum=1000)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pydicom
+from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import validate_value
@@ -29,6 +30,15 @@ _COPIED = {
 }
 _OPTIONAL = {"IssuerOfPatientID": "LO", "StudyDescription": "LO"}
 _SEXES = ("M", "F", "O", "")
+_ONE_FRAME = frozenset(
+    (
+        *(uid.ComputedRadiographyImageStorage, uid.CTImageStorage, uid.MRImageStorage, uid.UltrasoundImageStorage),
+        *(uid.SecondaryCaptureImageStorage, uid.PositronEmissionTomographyImageStorage),
+        *(uid.DigitalXRayImageStorageForPresentation, uid.DigitalXRayImageStorageForProcessing),
+        *(uid.DigitalMammographyXRayImageStorageForPresentation, uid.DigitalMammographyXRayImageStorageForProcessing),
+        *(uid.VLEndoscopicImageStorage, uid.VLMicroscopicImageStorage, uid.VLPhotographicImageStorage),
+    )
+)
 # What highdicom has to say of a patient's name has the name in it.
 warnings.filterwarnings("ignore", module="highdicom")
 
@@ -50,7 +60,7 @@ class Algorithm:
     @property
     def equipment(self) -> dict:
         """Attributes of the General Equipment module."""
-        return {"manufacturer_model_name": self.name[:64], "software_versions": self.version[:64]}
+        return {"manufacturer_model_name": _short(self.name), "software_versions": _short(self.version)}
 
 
 @dataclass(frozen=True)
@@ -134,7 +144,7 @@ def report(answers: Sequence[Answer], algorithm: Algorithm, number: int = 1) -> 
         uid=generate_uid(entropy_srcs=[algorithm.name, algorithm.version]),
         name=_MAKER,
         manufacturer_name=_MAKER,
-        model_name=algorithm.name[:64],
+        model_name=_short(algorithm.name),
     )
     content = sr.MeasurementReport(
         observation_context=sr.ObservationContext(sr.ObserverContext(codes.DCM.Device, device)),
@@ -163,9 +173,9 @@ def _groups(answer: Answer, place: int, algorithm: Algorithm) -> list:
     from highdicom import sr
     from pydicom.sr.codedict import codes
 
-    source = answer.source
-    frames = None if answer.frame is None else [answer.frame]
-    image = sr.SourceImageForMeasurementGroup(source.SOPClassUID, source.SOPInstanceUID, frames)
+    source, frame = answer.source, _frame(answer.source, answer.frame)
+    image = sr.SourceImageForMeasurementGroup(source.SOPClassUID, source.SOPInstanceUID, frame and [frame])
+    called = f"image {place + 1}" + (f", frame {answer.frame}" if answer.frame else "")
     made = sr.AlgorithmIdentification(
         algorithm.name, algorithm.version, [RESEARCH, *algorithm.parameters], manufacturer=_MAKER
     )
@@ -179,7 +189,7 @@ def _groups(answer: Answer, place: int, algorithm: Algorithm) -> list:
         said += [(_code("Unlike training"), _code(warning)) for warning in answer.warnings]
         groups.append(
             sr.MeasurementsAndQualitativeEvaluations(
-                tracking_identifier=sr.TrackingIdentifier(generate_uid(prefix=None), f"image {place + 1}: {name}"),
+                tracking_identifier=sr.TrackingIdentifier(generate_uid(prefix=None), f"{called}: {name}"),
                 finding_type=_code(name),
                 algorithm_id=made,
                 measurements=measured,
@@ -190,12 +200,22 @@ def _groups(answer: Answer, place: int, algorithm: Algorithm) -> list:
     return groups
 
 
+def _frame(source: Dataset, frame: int | None) -> int | None:
+    """A frame as it may be referenced: of a class that has one frame, whatever the file has, it may not."""
+    return None if source.SOPClassUID in _ONE_FRAME else frame
+
+
 def _code(meaning: str):
     """A concept of our own: the standard has no code of a model's classes."""
     from highdicom.sr import CodedConcept
 
     meaning = " ".join(meaning.replace("\\", "/").split())
-    return CodedConcept(hashlib.sha256(meaning.encode()).hexdigest()[:16], _SCHEME, meaning[:64] or "-")
+    return CodedConcept(hashlib.sha256(meaning.encode()).hexdigest()[:16], _SCHEME, _short(meaning) or "-")
+
+
+def _short(text: str) -> str:
+    """A long string (LO) of 64 characters, which some read as bytes."""
+    return text.encode()[:64].decode("utf-8", "ignore").strip()
 
 
 def capture(
@@ -244,7 +264,7 @@ def capture(
         made.BurnedInAnnotation = source.BurnedInAnnotation
     of = Dataset()
     of.ReferencedSOPClassUID, of.ReferencedSOPInstanceUID = source.SOPClassUID, source.SOPInstanceUID
-    if frame is not None:
+    if _frame(source, frame):
         of.ReferencedFrameNumber = frame
     made.SourceImageSequence = [of]
     return _marked(made, source)

@@ -119,7 +119,7 @@ def _as_seen(image: np.ndarray) -> np.ndarray:
 
 
 def _with_words(image: np.ndarray, lines: list[str]) -> np.ndarray:
-    """The image, at a size that can be read, over a strip with lines of text."""
+    """The image, at a size that can be read and on black where it is narrow, over a strip with lines of text."""
     import cv2
     import matplotlib
     from PIL import Image as Picture
@@ -130,13 +130,15 @@ def _with_words(image: np.ndarray, lines: list[str]) -> np.ndarray:
     scale *= min(1.0, _LONGEST / (scale * max(height, width)))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    wide = max(size[0], _SHORTEST)
+    image = np.pad(image, ((0, 0), (0, wide - size[0]), (0, 0)))
     fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    each = max(12, round(size[0] / 36))
+    each = max(12, round(wide / 36))
     font = ImageFont.truetype(fonts / "DejaVuSans.ttf", each)
-    while each > 6 and max(font.getlength(line) for line in lines) > size[0] - 8:
+    while each > 6 and max(font.getlength(line) for line in lines) > wide - 8:
         each -= 1
         font = ImageFont.truetype(fonts / "DejaVuSans.ttf", each)
-    strip = Picture.new("RGB", (size[0], round(1.4 * each * len(lines)) + 6))
+    strip = Picture.new("RGB", (wide, round(1.4 * each * len(lines)) + 6))
     for i, line in enumerate(lines):
         ImageDraw.Draw(strip).text((4, 2 + round(1.4 * each * i)), line, fill="white", font=font)
     return np.concatenate([image, np.asarray(strip)])

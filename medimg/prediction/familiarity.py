@@ -84,8 +84,12 @@ class Familiarity:
             return [""] * len(features)
         return [
             f"far from the training set: distance {d:.3g}, 99% of validation within {limit:.3g}" if d > limit else ""
-            for d in _distances(features, self.mean, self.whitening)
+            for d in self.distances(features)
         ]
+
+    def distances(self, features: np.ndarray) -> np.ndarray:
+        """float32 (B,), from the mean of training."""
+        return _distances(features, self.mean, self.whitening)
 
     def of_form(self, form: Form) -> list[str]:
         """Warnings of an image's size, colour and depth."""

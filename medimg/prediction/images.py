@@ -1,7 +1,7 @@
 """Image files -> batches of pixels as training saw them, and what of each file's form is unlike training."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -10,6 +10,7 @@ import numpy as np
 
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import pixel_hash, read_image
+from medimg.dicom import pixels
 from medimg.errors import InputError
 from medimg.pipeline.pixels import as_pixels, at_model_size
 from medimg.prediction.inputs import Image
@@ -79,6 +80,7 @@ class Reader:
         white: what was made white of the training images (`as_prepared`).
         look: how DICOM files are looked at, as those of training were.
         columns: what the model makes of the columns that it takes beside pixels; None: it takes none.
+        read_frame: what decodes DICOM.
     """
 
     image_size: int
@@ -89,6 +91,7 @@ class Reader:
     white: int | None = None
     look: Look = Look()
     columns: Preprocessing | None = None
+    read_frame: Callable[..., np.ndarray] = pixels.read_frame
 
     def batches(self, images: Iterable[Image], batch_size: int) -> Iterator[Batch]:
         """Decoded in threads, two batches ahead."""
@@ -117,7 +120,7 @@ class Reader:
             raise InputError(image.why)
         text: list[str] = []
         if image.view:
-            decoded = read_view(image.view, self.look, self.max_megapixels, text)
+            decoded = read_view(image.view, self.look, self.max_megapixels, text, self.read_frame)
         else:
             decoded = read_image(image.path, self.max_megapixels)
         height, width = decoded.shape[:2]

@@ -174,14 +174,7 @@ def _answered(
     good = np.flatnonzero([not why for why in batch.broken])
     chances = np.zeros((0, len(decision.classes)))
     if len(good):
-        features, logits = forward(batch.inputs)
-        chances = as_written(probabilities(logits, decision.task, decision.calibrator))
-        for place, i in enumerate(good if known else ()):
-            batch.warnings[i].extend(known.of_form(batch.forms[place]) if batch.forms else ())
-        for i, far in zip(good, known.of_features(features) if known else [], strict=bool(known)):
-            batch.warnings[i].extend([far] if far else ())
-        # Of a multilabel row without any class, the likeliest one's.
-        called = np.where(decision.predictions(chances).decisions, 1 + chances, chances).argmax(axis=1)
+        chances, called, _ = answers(batch, forward, decision, known)
         numbers = [result.rows + int(i) for i in good]
         if save:
             save(numbers, [batch.names[i] for i in good], batch.inputs, chances, called)
@@ -192,6 +185,25 @@ def _answered(
     result.broken += [(name, why) for name, why in zip(batch.names, batch.broken, strict=True) if why]
     warnings = [why or "; ".join(found) for why, found in zip(batch.broken, batch.warnings, strict=True)]
     return decision.table(result.unit, batch, chances, warnings)
+
+
+def answers(
+    batch: Batch, forward: Forward, decision: Decision, known: Familiarity | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a Run says of the G inputs of a batch that can be used; what of them is unlike training joins its warnings.
+
+    Returns:
+        Probabilities float64 (G, classes), the classes that they are called int (G,), of a multilabel row without any
+        class the likeliest, and features (G, F).
+    """
+    features, logits = forward(batch.inputs)
+    chances = as_written(probabilities(logits, decision.task, decision.calibrator))
+    good = np.flatnonzero([not why for why in batch.broken])
+    for place, i in enumerate(good if known else ()):
+        batch.warnings[i].extend(known.of_form(batch.forms[place]) if batch.forms else ())
+    for i, far in zip(good, known.of_features(features) if known else [], strict=bool(known)):
+        batch.warnings[i].extend([far] if far else ())
+    return chances, np.where(decision.predictions(chances).decisions, 1 + chances, chances).argmax(axis=1), features
 
 
 def _images(run: Run, description: dict, paths: list[Path], config: PredictConfig, dataset: Dataset | None) -> Input:

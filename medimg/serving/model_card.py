@@ -120,7 +120,8 @@ def _model(run: Run, description: dict, private: bool) -> str:
         f"{task}\n"
         f"- {'`onnx_client.py`' if description['is_onnx'] else '`serving_default`'} takes encoded PNG or JPEG bytes "
         "(`image_bytes`), turned upright by their EXIF; `pixels` takes float32 pixels 0..255. BMP, TIFF, WebP, GIF, "
-        "JPEG 2000 and PNM, which `medimg data prepare` reads, are not served: convert them to PNG. DICOM is decoded by the client: `check.py` and `dicom_pixels.py`"
+        "JPEG 2000 and PNM, which `medimg data prepare` reads, are not served: "
+        "convert them to PNG. DICOM is decoded by the client: `check.py` and `dicom_pixels.py`"
         f"{_look(description.get('dicom'))}.\n"
         f"{_size(description['prepared_size'])}- 16-bit values: {_white(description.get('white'))}.\n"
         f"- {_ANSWER.format(unit='An image')}{_asked(description)}" + _columns_beside(description, options)

@@ -1,0 +1,245 @@
+"""The page's server: on 127.0.0.1 alone, for who has the address with its token; nothing is kept of what is sent.
+
+Against pages of other origins: the Host header must be ours (no rebinding of names), a request must bring the token,
+which no other page knows, and the page may load nothing but itself.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import secrets
+import socket
+import threading
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import unquote
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from explain.review.reviewer import Reviewer, UnknownKindError
+from explain.review.study import ANSWERS, ReaderStudy
+from medimg.errors import InputError
+from medimg.style.pages import template
+from medimg.untrusted.printable import printable
+
+TOKEN = "x-medimg-token"
+_SECONDS = 60  # that a file may take to arrive
+_MOST_ANSWERS = 10_000  # that readers may still agree or disagree with
+_MOST_WAITING = 200
+_MOST_JSON = 4096  # bytes
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class Refused(Exception):
+    """A request that is not served.
+
+    Args:
+        status: of HTTP, 4xx.
+        why: a line.
+    """
+
+    def __init__(self, status: int, why: str):
+        super().__init__(why)
+        self.status = status
+
+
+class Site:
+    """The requests of one page.
+
+    Args:
+        reviewer: what answers.
+        hosts: that the page may be asked for as.
+        token: that each request must bring.
+        study: takes what readers say; None: nothing is asked of them.
+    """
+
+    def __init__(self, reviewer: Reviewer, hosts: tuple[str, ...], token: str, study: ReaderStudy | None = None):
+        self.reviewer, self.hosts, self.token, self.study = reviewer, hosts, token, study
+        # Models and decoders take one file at a time; readers wait for their turn, not for memory.
+        self._turn = ThreadPoolExecutor(1, "review")
+        self._answers: OrderedDict[str, dict] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def app(self) -> Starlette:
+        """For a server of ASGI."""
+        routes = [
+            Route("/", self._served(self.page), methods=["GET"]),
+            Route("/answer", self._served(self.answer), methods=["POST"]),
+            Route("/reading", self._served(self.reading), methods=["POST"]),
+        ]
+        return Starlette(routes=routes, exception_handlers={404: _not_found, 405: _not_found})
+
+    def _served(self, respond):
+        async def checked(request: Request) -> Response:
+            try:
+                self._require_ours(request)
+                response = await respond(request)
+            except Refused as refused:
+                response = JSONResponse({"error": str(refused)}, refused.status)
+            except ClientDisconnect:
+                response = Response(status_code=400)
+            for name, value in _HEADERS.items():
+                response.headers[name] = value
+            response.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+            return response
+
+        return checked
+
+    def _require_ours(self, request: Request) -> None:
+        if request.headers.get("host", "").lower() not in self.hosts:
+            raise Refused(421, "asked for by another name than its own")
+        origin = request.headers.get("origin")
+        if origin is not None and origin.lower() not in {f"http://{host}" for host in self.hosts}:
+            raise Refused(403, "asked by another page")
+        given = request.query_params.get("token") if request.method == "GET" else request.headers.get(TOKEN)
+        if not hmac.compare_digest((given or "").encode("utf-8", "replace"), self.token.encode()):
+            raise Refused(403, "the address lacks its token: use the whole address that 'medimg review' printed")
+
+    async def page(self, request: Request) -> Response:
+        """The page itself, its script and style inside."""
+        nonce = secrets.token_urlsafe(16)
+        decision, run = self.reviewer.decision, self.reviewer.run
+        text = template("review", "review.html", "explain").render(
+            nonce=nonce,
+            run=run.root.name,
+            model=self.reviewer.description["name"],
+            statement=decision.statement,
+            study=self.study is not None,
+            megabytes=self.reviewer.config.max_megabytes,
+        )
+        policy = (
+            f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; "
+            "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
+        return Response(text, media_type="text/html", headers={"Content-Security-Policy": policy})
+
+    async def answer(self, request: Request) -> Response:
+        """What the Run says of the file that is the request's body; its name is in `x-medimg-name`."""
+        name = printable(unquote(request.headers.get("x-medimg-name", "")), 200)
+        frame = request.headers.get("x-medimg-frame", "0")
+        if not (frame.isascii() and frame.isdecimal() and len(frame) < 8):
+            raise Refused(400, "the frame is no number")
+        data = await _body(request, self.reviewer.config.max_megabytes * 1_000_000)
+        if not data:
+            raise Refused(400, "the file is empty")
+        if self._turn._work_queue.qsize() > _MOST_WAITING:
+            raise Refused(429, "too many wait: ask again in a moment")
+        loop = asyncio.get_running_loop()
+        told = await loop.run_in_executor(self._turn, self._answer, name, data, int(frame))
+        return JSONResponse(told)
+
+    def _answer(self, name: str, data: bytes, frame: int) -> dict:
+        try:
+            told = self.reviewer.answer(name, data, frame)
+        except UnknownKindError as error:
+            raise Refused(415, str(error)) from error
+        except InputError as error:
+            raise Refused(422, printable(error)) from error
+        if self.study is None:
+            return told
+        told["reading"] = secrets.token_urlsafe(16)
+        chances = {one["name"]: one for one in told["classes"]}
+        shown = chances.get(told["positive"]) or max(told["classes"], key=lambda one: one["p"])
+        kept = {"file": name, "sha256": hashlib.sha256(data).hexdigest(), "frame": frame, "p": shown["p"]}
+        kept |= {
+            "decision": told["decision"],
+            "threshold": shown["threshold"] if shown["threshold"] is not None else "",
+        }
+        with self._lock:
+            self._answers[told["reading"]] = kept
+            while len(self._answers) > _MOST_ANSWERS:
+                self._answers.popitem(last=False)
+        return told
+
+    async def reading(self, request: Request) -> Response:
+        """What a reader says of an answer, once: JSON with `reading`, `reader`, `answer` and `seconds`."""
+        if self.study is None:
+            raise Refused(404, "no reader study: start 'medimg review' with --reader-study")
+        try:
+            said = await _json(request)
+            reader, answer, key = str(said["reader"]).strip(), said["answer"], str(said["reading"])
+            seconds = round(float(said.get("seconds", 0)), 1)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+            raise Refused(400, "not a reading: give reading, reader, answer and seconds") from error
+        if answer not in ANSWERS or not 0 < len(reader) <= 100 or not 0 <= seconds < 1e6:
+            raise Refused(400, "name the reader, and agree or disagree")
+        with self._lock:
+            kept = self._answers.pop(key, None)
+        if kept is None:
+            raise Refused(409, "this answer has been judged already, or is too old: drop the image again")
+        row = {**kept, "reader": reader, "answer": answer, "seconds": seconds}
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self.study.add, row)
+        except InputError as error:
+            with self._lock:
+                self._answers[key] = kept
+            return JSONResponse({"error": str(error)}, 507)
+        return JSONResponse({"kept": answer})
+
+
+async def _json(request: Request) -> dict:
+    import json
+
+    return json.loads(await _body(request, _MOST_JSON))
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """The request's body, which is not read beyond the limit, nor waited for without end."""
+    said = request.headers.get("content-length", "0")
+    if said.isascii() and said.isdecimal() and (len(said) > 15 or int(said) > most):
+        raise Refused(413, f"larger than {most:,} bytes (--max-megabytes)")
+    body = bytearray()
+    try:
+        async with asyncio.timeout(_SECONDS):
+            async for part in request.stream():
+                body += part
+                if len(body) > most:
+                    raise Refused(413, f"larger than {most:,} bytes (--max-megabytes)")
+    except TimeoutError:
+        raise Refused(408, f"did not arrive within {_SECONDS} s") from None
+    return bytes(body)
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": "no such page"}, error.status_code, headers=_HEADERS)
+
+
+def bound(port: int) -> socket.socket:
+    """A socket on 127.0.0.1.
+
+    Raises:
+        InputError: the port is taken.
+    """
+    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind(("127.0.0.1", port))
+    except OSError as error:
+        raise InputError(
+            f"--port {port}: can't be had ({error.strerror}); leave it out for any that is free"
+        ) from error
+    return found
+
+
+def serve(reviewer: Reviewer, found: socket.socket, token: str, study: ReaderStudy | None) -> None:
+    """Serve until interrupted."""
+    import uvicorn
+
+    port = found.getsockname()[1]
+    site = Site(reviewer, (f"127.0.0.1:{port}", f"localhost:{port}"), token, study)
+    # No log of requests: the page's address has the token.
+    settings = uvicorn.Config(
+        site.app(), access_log=False, log_level="error", server_header=False, timeout_keep_alive=5, lifespan="off",
+        limit_concurrency=2 * _MOST_WAITING, h11_max_incomplete_event_size=16_384, timeout_graceful_shutdown=2,
+    )  # fmt: skip
+    uvicorn.Server(settings).run(sockets=[found])

@@ -1,0 +1,97 @@
+"""What the page draws of a file: an image as it is, or DICOM values whose window the reader chooses."""
+
+import base64
+
+import cv2
+import numpy as np
+import pydicom
+
+from medimg.dicom import pixels
+from medimg.errors import InputError
+from medimg.prediction.images import Reader
+from medimg.sources.dicom_images import View, read_view
+
+_LONGEST = 1024  # pixels of the longer side that are sent
+
+
+def fitted(width: int, height: int) -> tuple[int, int]:
+    """Width and height at which an image is sent."""
+    scale = min(1.0, _LONGEST / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def small(image: np.ndarray, longest: int = _LONGEST) -> np.ndarray:
+    """8 bits and no longer than that, uint8 (H, W) or (H, W, 3)."""
+    image = image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
+    height, width = image.shape[:2]
+    scale = min(1.0, longest / max(width, height))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def of_image(image: np.ndarray) -> dict:
+    """uint8 or uint16 (H, W) or (H, W, 3): values from 0 to 255 for JSON."""
+    shown = small(image)
+    shown = shown if shown.ndim == 3 else shown[:, :, None]
+    return {**_sent(shown), "window": None, "size": [image.shape[1], image.shape[0]]}
+
+
+def of_dicom(view: View, reader: Reader) -> dict:
+    """Values that a window can be laid over, where the file has a range of them; else as it is looked at."""
+    file, frame = view.header.file, view.frame
+    span = _span(str(file.path), frame or 0)
+    if span is None:
+        shown = read_view(view, reader.look, reader.max_megapixels, read_frame=reader.read_frame)
+        return of_image(shown[:, :, 1] if len(view.channels) > 1 else shown)
+    low, high, window, is_inverted = span
+    try:
+        # The whole range as a window: what comes is linear in the file's values.
+        whole = ((low + high + 1) / 2, high - low + 1)
+        levels = reader.read_frame(file.open(), frame, whole, reader.max_megapixels)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    if levels.ndim != 2:
+        return of_image(levels)
+    size = fitted(levels.shape[1], levels.shape[0])
+    shown = levels if size == levels.shape[::-1] else cv2.resize(levels, size, interpolation=cv2.INTER_AREA)
+    full = np.iinfo(levels.dtype).max
+    shown = full - shown if is_inverted else shown
+    if window is None:
+        found = low + (high - low) * np.array([shown.min(), shown.max()], float) / full
+        window = (float(found.mean()), max(1.0, float(np.ptp(found))))
+    told = {"low": low, "high": high, "full": int(full), "centre": window[0], "width": window[1]}
+    told["inverted"] = is_inverted
+    return {**_sent(shown[:, :, None]), "window": told, "size": [levels.shape[1], levels.shape[0]]}
+
+
+def _sent(values: np.ndarray) -> dict:
+    """(H, W, channels) in little-endian bytes."""
+    content = base64.b64encode(np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"))).tobytes())
+    height, width, channels = values.shape
+    bits = 8 * values.dtype.itemsize
+    return {"width": width, "height": height, "channels": channels, "bits": bits, "data": content.decode("ascii")}
+
+
+def _span(path: str, frame: int) -> tuple[float, float, tuple[float, float] | None, bool] | None:
+    """Lowest and highest value that the file can hold, its window, and whether the lowest is white.
+
+    None: of colour, or of values that a table makes, nothing is linear.
+    """
+    try:
+        header = pixels.frame_header(pydicom.dcmread(path, force=True, stop_before_pixels=True), frame)
+        kind = str(header.get("PhotometricInterpretation", ""))
+        bits, is_signed = int(header.get("BitsStored", 0)), int(header.get("PixelRepresentation") or 0) == 1
+        slope, intercept = float(header.get("RescaleSlope") or 1), float(header.get("RescaleIntercept") or 0)
+        asked = header.get("WindowCenter"), header.get("WindowWidth")
+        centre, width = (float(one[0] if isinstance(one, pydicom.multival.MultiValue) else one) for one in asked)
+        window = (centre, width) if width > 1 and np.isfinite([centre, width]).all() else None
+    except TypeError:
+        window = None
+    except Exception:
+        return None
+    if kind not in ("MONOCHROME1", "MONOCHROME2") or "ModalityLUTSequence" in header or not 1 < bits <= 16:
+        return None
+    if slope <= 0 or not np.isfinite([slope, intercept]).all():
+        return None
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if is_signed else (0, 2**bits - 1)
+    return low * slope + intercept, high * slope + intercept, window, kind == "MONOCHROME1"
