@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import cli
-from explain.config import ExplainConfig
+from explain.config import ExplainConfig, ReviewConfig
 from federated.config import FederateConfig
 from federated.studies.config import FederatedStudyConfig
 from medimg.commands.command_line import take
@@ -122,7 +122,10 @@ WITHOUT_EFFECT = {
         ("localisation_count max_megapixels", "!tables", "", ""),
         ("samples", "images", "--method gradcam", "--method shap"),
     ),
-    ("predict", PredictConfig): (("image_column save_maps max_megapixels", "!tables", "", ""),),
+    ("predict", PredictConfig): (
+        ("image_column save_maps dicom_out max_megapixels", "!tables", "", ""),
+        ("send", "images", "", "--dicom-out x"),
+    ),
     ("evaluate", EvaluateConfig): (("threshold", "!multiclass tasks", "", ""),),
     ("validate", ValidateConfig): (("map_class", "!multilabel tasks", "", ""),),
     ("compare", CompareConfig): (("baseline", "!images", "", ""),),
@@ -181,11 +184,12 @@ ALWAYS = {
     "aggregation secure dp audit_holdout seed cache_features",
     ExplainConfig: "data method seed",
     PredictConfig: "batch_size",
+    ReviewConfig: "port reader_study nearest max_megabytes max_megapixels",
     EvaluateConfig: "data by split bootstrap calibrate prevalence batch_size seed",
     CompareConfig: "data metric bootstrap seed",
     AuditConfig: "data attack twin canaries bootstrap seed",
     ValidateConfig: "split patient_pattern bootstrap batch_size seed",
-    ExportConfig: "data samples tolerance",
+    ExportConfig: "format data samples tolerance",
     LedgerConfig: "delta abandon",
     StudyConfig: "epsilon seeds",
     FederatedStudyConfig: "seeds rounds",

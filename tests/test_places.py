@@ -27,6 +27,7 @@ MISTYPED = (
     "compare nowhere {run}",
     "compare {run} nowhere",
     "explain nowhere",
+    "review nowhere",
     "explain {run} --image nowhere",
     "explain {run} --data nowhere",
     "export nowhere --out x",

@@ -163,9 +163,7 @@ class Reviewer:
     def _training(self, dataset: Dataset | None, batches) -> tuple[Dataset, pd.DataFrame, np.ndarray]:
         """Rows of training and their features."""
         if is_private(self.run.config["options"]):
-            raise InputError(
-                "--nearest: the Run protects its training patients, none of whom may be shown; leave it out"
-            )
+            raise InputError("--nearest: the Run protects its training patients: none may be shown; leave it out")
         if dataset is None or self.known is None:
             raise InputError(f"--nearest: the Run's data are not at {self.run.config['data']}; leave it out")
         rows = dataset.rows("train", labelled=True)

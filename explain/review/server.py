@@ -7,6 +7,7 @@ which no other page knows, and the page may load nothing but itself.
 import asyncio
 import hashlib
 import hmac
+import json
 import secrets
 import socket
 import threading
@@ -40,7 +41,7 @@ _HEADERS = {
 }
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A request that is not served.
 
     Args:
@@ -66,7 +67,7 @@ class Site:
     def __init__(self, reviewer: Reviewer, hosts: tuple[str, ...], token: str, study: ReaderStudy | None = None):
         self.reviewer, self.hosts, self.token, self.study = reviewer, hosts, token, study
         # Models and decoders take one file at a time; readers wait for their turn, not for memory.
-        self._turn = ThreadPoolExecutor(1, "review")
+        self._turn, self._waiting = ThreadPoolExecutor(1, "review"), 0
         self._answers: OrderedDict[str, dict] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -84,7 +85,7 @@ class Site:
             try:
                 self._require_ours(request)
                 response = await respond(request)
-            except Refused as refused:
+            except RefusedError as refused:
                 response = JSONResponse({"error": str(refused)}, refused.status)
             except ClientDisconnect:
                 response = Response(status_code=400)
@@ -97,13 +98,13 @@ class Site:
 
     def _require_ours(self, request: Request) -> None:
         if request.headers.get("host", "").lower() not in self.hosts:
-            raise Refused(421, "asked for by another name than its own")
+            raise RefusedError(421, "asked for by another name than its own")
         origin = request.headers.get("origin")
         if origin is not None and origin.lower() not in {f"http://{host}" for host in self.hosts}:
-            raise Refused(403, "asked by another page")
+            raise RefusedError(403, "asked by another page")
         given = request.query_params.get("token") if request.method == "GET" else request.headers.get(TOKEN)
         if not hmac.compare_digest((given or "").encode("utf-8", "replace"), self.token.encode()):
-            raise Refused(403, "the address lacks its token: use the whole address that 'medimg review' printed")
+            raise RefusedError(403, "the address lacks its token: use the whole address that 'medimg review' printed")
 
     async def page(self, request: Request) -> Response:
         """The page itself, its script and style inside."""
@@ -128,23 +129,26 @@ class Site:
         name = printable(unquote(request.headers.get("x-medimg-name", "")), 200)
         frame = request.headers.get("x-medimg-frame", "0")
         if not (frame.isascii() and frame.isdecimal() and len(frame) < 8):
-            raise Refused(400, "the frame is no number")
+            raise RefusedError(400, "the frame is no number")
         data = await _body(request, self.reviewer.config.max_megabytes * 1_000_000)
         if not data:
-            raise Refused(400, "the file is empty")
-        if self._turn._work_queue.qsize() > _MOST_WAITING:
-            raise Refused(429, "too many wait: ask again in a moment")
-        loop = asyncio.get_running_loop()
-        told = await loop.run_in_executor(self._turn, self._answer, name, data, int(frame))
-        return JSONResponse(told)
+            raise RefusedError(400, "the file is empty")
+        if self._waiting >= _MOST_WAITING:
+            raise RefusedError(429, "too many wait: ask again in a moment")
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return JSONResponse(await loop.run_in_executor(self._turn, self._answer, name, data, int(frame)))
+        finally:
+            self._waiting -= 1
 
     def _answer(self, name: str, data: bytes, frame: int) -> dict:
         try:
             told = self.reviewer.answer(name, data, frame)
         except UnknownKindError as error:
-            raise Refused(415, str(error)) from error
+            raise RefusedError(415, str(error)) from error
         except InputError as error:
-            raise Refused(422, printable(error)) from error
+            raise RefusedError(422, printable(error)) from error
         if self.study is None:
             return told
         told["reading"] = secrets.token_urlsafe(16)
@@ -153,7 +157,7 @@ class Site:
         kept = {"file": name, "sha256": hashlib.sha256(data).hexdigest(), "frame": frame, "p": shown["p"]}
         kept |= {
             "decision": told["decision"],
-            "threshold": shown["threshold"] if shown["threshold"] is not None else "",
+            "threshold": "" if shown["threshold"] is None else shown["threshold"],
         }
         with self._lock:
             self._answers[told["reading"]] = kept
@@ -164,19 +168,19 @@ class Site:
     async def reading(self, request: Request) -> Response:
         """What a reader says of an answer, once: JSON with `reading`, `reader`, `answer` and `seconds`."""
         if self.study is None:
-            raise Refused(404, "no reader study: start 'medimg review' with --reader-study")
+            raise RefusedError(404, "no reader study: start 'medimg review' with --reader-study")
         try:
             said = await _json(request)
             reader, answer, key = str(said["reader"]).strip(), said["answer"], str(said["reading"])
             seconds = round(float(said.get("seconds", 0)), 1)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-            raise Refused(400, "not a reading: give reading, reader, answer and seconds") from error
+            raise RefusedError(400, "not a reading: give reading, reader, answer and seconds") from error
         if answer not in ANSWERS or not 0 < len(reader) <= 100 or not 0 <= seconds < 1e6:
-            raise Refused(400, "name the reader, and agree or disagree")
+            raise RefusedError(400, "name the reader, and agree or disagree")
         with self._lock:
             kept = self._answers.pop(key, None)
         if kept is None:
-            raise Refused(409, "this answer has been judged already, or is too old: drop the image again")
+            raise RefusedError(409, "this answer has been judged already, or is too old: drop the image again")
         row = {**kept, "reader": reader, "answer": answer, "seconds": seconds}
         try:
             await asyncio.get_running_loop().run_in_executor(None, self.study.add, row)
@@ -188,8 +192,6 @@ class Site:
 
 
 async def _json(request: Request) -> dict:
-    import json
-
     return json.loads(await _body(request, _MOST_JSON))
 
 
@@ -197,16 +199,16 @@ async def _body(request: Request, most: int) -> bytes:
     """The request's body, which is not read beyond the limit, nor waited for without end."""
     said = request.headers.get("content-length", "0")
     if said.isascii() and said.isdecimal() and (len(said) > 15 or int(said) > most):
-        raise Refused(413, f"larger than {most:,} bytes (--max-megabytes)")
+        raise RefusedError(413, f"larger than {most:,} bytes (--max-megabytes)")
     body = bytearray()
     try:
         async with asyncio.timeout(_SECONDS):
             async for part in request.stream():
                 body += part
                 if len(body) > most:
-                    raise Refused(413, f"larger than {most:,} bytes (--max-megabytes)")
+                    raise RefusedError(413, f"larger than {most:,} bytes (--max-megabytes)")
     except TimeoutError:
-        raise Refused(408, f"did not arrive within {_SECONDS} s") from None
+        raise RefusedError(408, f"did not arrive within {_SECONDS} s") from None
     return bytes(body)
 
 
@@ -225,9 +227,7 @@ def bound(port: int) -> socket.socket:
     try:
         found.bind(("127.0.0.1", port))
     except OSError as error:
-        raise InputError(
-            f"--port {port}: can't be had ({error.strerror}); leave it out for any that is free"
-        ) from error
+        raise InputError(f"--port {port}: can't be had ({error.strerror}); leave it out for any free one") from error
     return found
 
 
