@@ -1,6 +1,6 @@
 """The review page under load: 50 readers at once, and 1,000 uploads that are no images.
 
-`python -m benchmarks.review RUN [--readers 50] [--malformed 1000]` starts `medimg review RUN`, sends each reader's
+`python -m benchmarks.review [RUN] [--readers 50] [--malformed 1000]` starts `medimg review RUN`, sends each reader's
 images, then the malformed ones by as many at once, then images again. Printed: answers, seconds an answer, statuses,
 memory of the process and its decoders before and after. Ends with 1 where an answer is not 200, a malformed upload no
 4xx, the server died, or memory grew by more than 10%.
@@ -11,6 +11,7 @@ import http.client
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import psutil
 
+from benchmarks.predict import trained
 from medimg.serving.drawn_images import drawn_images
 from tests.explain.review.test_review import malformed
 
@@ -30,10 +32,18 @@ _EACH = 4  # images of a reader
 def main() -> int:
     """Exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run", type=Path, nargs="?", help="default: a small model of the phantom, trained now")
     parser.add_argument("--readers", type=int, default=50)
     parser.add_argument("--malformed", type=int, default=1000)
     given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if given.run is None:
+            trained(Path(folder))
+            given.run = Path(folder) / "run"
+        return _started(given)
+
+
+def _started(given) -> int:
     command = [sys.executable, "cli.py", "review", str(given.run)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:

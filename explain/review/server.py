@@ -29,7 +29,7 @@ from medimg.untrusted.printable import printable
 TOKEN = "x-medimg-token"
 _SECONDS = 60  # that a file may take to arrive
 _MOST_ANSWERS = 10_000  # that readers may still agree or disagree with
-_MOST_WAITING = 200
+_MOST_WAITING, _MOST_HELD = 200, 8  # requests; files in memory
 _MOST_JSON = 4096  # bytes
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -68,6 +68,7 @@ class Site:
         self.reviewer, self.hosts, self.token, self.study = reviewer, hosts, token, study
         # Models and decoders take one file at a time; readers wait for their turn, not for memory.
         self._turn, self._waiting = ThreadPoolExecutor(1, "review"), 0
+        self._slots = asyncio.Semaphore(_MOST_HELD)
         self._answers: OrderedDict[str, dict] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -130,15 +131,17 @@ class Site:
         frame = request.headers.get("x-medimg-frame", "0")
         if not (frame.isascii() and frame.isdecimal() and len(frame) < 8):
             raise RefusedError(400, "the frame is no number")
-        data = await _body(request, self.reviewer.config.max_megabytes * 1_000_000)
-        if not data:
-            raise RefusedError(400, "the file is empty")
         if self._waiting >= _MOST_WAITING:
             raise RefusedError(429, "too many wait: ask again in a moment")
         self._waiting += 1
         try:
-            loop = asyncio.get_running_loop()
-            return JSONResponse(await loop.run_in_executor(self._turn, self._answer, name, data, int(frame)))
+            # Those who wait have sent nothing yet: the files of all would fill the memory.
+            async with self._slots:
+                data = await _body(request, self.reviewer.config.max_megabytes * 1_000_000)
+                if not data:
+                    raise RefusedError(400, "the file is empty")
+                loop = asyncio.get_running_loop()
+                return JSONResponse(await loop.run_in_executor(self._turn, self._answer, name, data, int(frame)))
         finally:
             self._waiting -= 1
 

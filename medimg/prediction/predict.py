@@ -1,10 +1,6 @@
 """predict(): a Run and files without labels -> a CSV of probabilities, decisions and warnings."""
 
-import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,17 +12,17 @@ from medimg.config import PredictConfig
 from medimg.data.dataset import Dataset
 from medimg.dicom.results import RESEARCH
 from medimg.dicom.sending import Pacs
-from medimg.errors import InputError
 from medimg.evaluation.evaluate import training_data
 from medimg.evaluation.prediction import probabilities
 from medimg.evaluation.predictions import as_written
 from medimg.options import of_data
 from medimg.prediction import tables
 from medimg.prediction.decision import Decision, decision_of
-from medimg.prediction.dicom_out import PATTERN, HeatMaps, Reports, algorithm_of
+from medimg.prediction.dicom_out import HeatMaps, Reports, algorithm_of
 from medimg.prediction.familiarity import Familiarity, Forward, familiarity
 from medimg.prediction.images import Batch, Reader, protected_images, reader_of
 from medimg.prediction.inputs import existing, images_of, of_dataset
+from medimg.prediction.output import replacing, require_free
 from medimg.privacy.ledger import is_private
 from medimg.run import Run
 from medimg.tables.preprocessing import Preprocessing
@@ -109,7 +105,7 @@ def predict(
     config.require_effect(of_data("preprocessing" in description))
     folder = out.with_name(f"{out.stem}-maps") if config.save_maps else None
     reported = Path(config.dicom_out) if config.dicom_out else None
-    _require_free(out, folder, reported, overwrite)
+    require_free(out, folder, reported, overwrite)
     pacs = config.send and _answering(config.send)
     dataset = training_data(run)
     read = _table if "preprocessing" in description else _images
@@ -120,7 +116,7 @@ def predict(
     known = familiarity(run, dataset, forward, source.of_dataset)
     unit = "row" if "preprocessing" in description else "image"
     result = Predicted(unit, [*source.notes, decision.statement, *_told(run, dataset, known, unit)])
-    with _replacing(folder) as place, _replacing(reported) as dicom, atomic.replacing(out) as temporary:
+    with replacing(folder) as place, replacing(reported) as dicom, atomic.replacing(out) as temporary:
         save = maps(run, place) if place and maps else None
         reports = None
         if dicom and heat:
@@ -251,50 +247,3 @@ def _told(run: Run, dataset: Dataset | None, known: Familiarity | None, unit: st
     if unit == "image" and facts.widths is None:
         notes.append("sizes not compared: the Run's Dataset does not tell its sources' sizes")
     return notes
-
-
-def _require_free(out: Path, folder: Path | None, reported: Path | None, overwrite: bool) -> None:
-    if out.is_dir():
-        raise InputError(f"--out {out}: is a folder; give a file")
-    for path in (out, folder):
-        if path and path.exists() and not overwrite:
-            raise InputError(f"--out {out}: {path} is there already; give another file or --overwrite")
-    if out.exists() and not _is_result(out):
-        raise InputError(f"--out {out}: is no result of predict, so --overwrite leaves it alone; give another file")
-    # Whatever else lies in a folder of that name is not ours to remove.
-    if folder and folder.exists() and not (folder.is_dir() and all(map(_is_map, folder.iterdir()))):
-        raise InputError(f"--out {out}: {folder} holds other things than maps; give another file")
-    if reported and (reported.exists() or reported.is_symlink()):
-        if not (reported.is_dir() and all(re.fullmatch(PATTERN, file.name) for file in reported.iterdir())):
-            raise InputError(f"--dicom-out {reported}: holds other things than DICOM results; give another folder")
-        if not overwrite and any(reported.iterdir()):
-            raise InputError(f"--dicom-out {reported}: is there already; give another folder or --overwrite")
-
-
-def _is_result(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.readline().rstrip().endswith(b"decision,threshold,positive_class,warnings")
-
-
-def _is_map(path: Path) -> bool:
-    return path.is_file() and re.match(r"\d{3,}-.*\.(png|npz)$", path.name) is not None
-
-
-@contextmanager
-def _replacing(folder: Path | None) -> Iterator[Path | None]:
-    """A temporary folder that takes the place of `folder` when all has gone well."""
-    if folder is None:
-        yield None
-        return
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    except OSError as error:
-        raise atomic.cannot_write(folder, error) from error
-    try:
-        yield temporary
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.chmod(0o755)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

