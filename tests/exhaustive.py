@@ -14,6 +14,12 @@ PATTERNS = (
     ),
     "tests/medimg/models/test_models.py::test_group_norm_*[[]resnet50]",
     "tests/medimg/privacy/test_per_example.py::test_models_of_the_registry[[]resnet50-*]",
+    *(
+        f"tests/medimg/serving/test_onnx.py::test_every_family_converts[[]{name}-*]"
+        for name in ("attention_cnn", "alexnet", "resnet50", "efficientnet_v2_b0", "vgg16", "vgg19", "inception_v3")
+    ),
+    *(f"tests/medimg/serving/test_onnx.py::*[[]{name}-*]" for name in ("densenet121", "mobilenet", "mobilenet_v2")),
+    *(f"tests/medimg/serving/test_onnx.py::*[[]{name}]" for name in ("mlp", "multiclass")),
     # Samples whose source and kind of labels another sample has.
     *(
         f"tests/medimg/sources/test_real_samples.py::test_to_the_end[[]{name}]"

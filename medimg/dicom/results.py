@@ -29,6 +29,7 @@ _COPIED = {
     **{"StudyTime": "TM", "ReferringPhysicianName": "PN", "StudyID": "SH", "AccessionNumber": "SH"},
 }
 _OPTIONAL = {"IssuerOfPatientID": "LO", "StudyDescription": "LO"}
+_WHO = ("PatientName", "PatientID", "IssuerOfPatientID")
 _SEXES = ("M", "F", "O", "")
 _ONE_FRAME = frozenset(
     (
@@ -89,6 +90,8 @@ def source_of(file) -> Dataset:
     Raises:
         InputError: it lacks an id, so that no result can go into its study.
     """
+    from highdicom._standard_utils import get_sop_class_iod_map
+
     try:
         header = pydicom.dcmread(file, force=True, stop_before_pixels=True)
         header.decode()
@@ -100,8 +103,14 @@ def source_of(file) -> Dataset:
         if not UID(value).is_valid:
             raise InputError(f"{f'no valid {name}' if value else f'no {name}'}, so no result can go into its study")
         setattr(source, name, value)
+    # What highdicom knows of classes, which it copies patients' attributes by.
+    if source.SOPClassUID not in get_sop_class_iod_map():
+        raise InputError("of a SOP class that is private or retired, to which no result can refer")
     for name, kind in {**_COPIED, **_OPTIONAL}.items():
         value = _text(header, name, kind)
+        # A result of nobody, or of somebody else, is worse than none.
+        if not value and name in _WHO and str(header.get(name) or "").strip(" \0"):
+            raise InputError(f"its {name} is none that DICOM allows, so no result can go into its study")
         if value or name in _COPIED:
             setattr(source, name, value)
     source.PatientSex = source.PatientSex if source.PatientSex in _SEXES else ""

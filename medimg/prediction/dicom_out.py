@@ -64,7 +64,6 @@ class Reports:
         """
         maps, of = self.heat(inputs, called)
         decided = self.decision.predictions(chances).decisions
-        decided = decided if self.decision.task == "multilabel" else np.eye(chances.shape[1], dtype=bool)[called]
         left_out = []
         for i, (number, image) in enumerate(zip(numbers, images, strict=True)):
             try:

@@ -165,6 +165,35 @@ def test_dciodvfy_finds_no_error(made):
         assert [line for line in told if line.startswith("Error")] == []
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("PatientID", "1" * 65, "its PatientID is none that DICOM allows"),
+        ("PatientName", "A=B=C=D", "its PatientName is none that DICOM allows"),
+        ("StudyInstanceUID", "1.2.03", "no valid StudyInstanceUID"),
+        ("SeriesInstanceUID", "", "no SeriesInstanceUID"),
+        ("SOPClassUID", "1.2.3", "of a SOP class that is private or retired"),
+        # Nothing that says whose it is: left empty.
+        ("StudyDate", "2004.01.01x", ""),
+        ("PatientSex", "female", ""),
+        ("AccessionNumber", "1" * 17, ""),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_a_value_that_dicom_does_not_allow(name, value, why, tmp_path):
+    held = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+    setattr(held, name, value)
+    held.save_as(tmp_path / "a.dcm")
+    if why:
+        with pytest.raises(InputError, match=why):
+            source_of(str(tmp_path / "a.dcm"))
+        return
+    source = source_of(str(tmp_path / "a.dcm"))
+    assert source.get(name) == ""
+    made = report([Answer(source, None, (("x", 0.5, None, True),))], Algorithm("x", "1"))
+    assert (made.PatientID, made.StudyInstanceUID) == (held.PatientID, held.StudyInstanceUID)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (dicom3tools) is not installed")
 def test_every_file_of_pydicom_and_the_samples_has_a_valid_report_or_a_reason(medical_data, tmp_path):
