@@ -12,15 +12,20 @@ import struct
 import sys
 import warnings
 import zlib
+from contextlib import nullcontext
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, apply_windowing, pixel_array
 
 # Centre and width in Hounsfield units: what readers of CT use.
 WINDOWS = {"lung": (-600.0, 1500.0), "bone": (400.0, 1800.0), "brain": (40.0, 80.0), "soft-tissue": (40.0, 400.0)}
+# Markers of JPEG that tell a frame's size, of JPEG-LS the last.
+_FRAMES = frozenset((*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0), 0xF7))
 _IN_GROUPS = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
 # What pydicom has to say of a header has the header's values in it.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
@@ -63,17 +68,54 @@ def read_frame(
         ValueError: it is no image, is truncated or broken, or needs a decoder that is not installed.
     """
     try:
-        header = pydicom.dcmread(file, force=True, stop_before_pixels=index is not None)
-        if "Rows" not in header or "Columns" not in header:
-            raise _ToldError("holds no pixels")
-        if int(header.Rows) * int(header.Columns) > megapixels * 1e6:
-            raise _ToldError(f"has {header.Rows} x {header.Columns} pixels, above {megapixels:g} megapixels")
+        with Path(file).open("rb") if isinstance(file, str) else nullcontext(_rewound(file)) as opened:
+            header = pydicom.dcmread(opened, force=True, stop_before_pixels=index is not None)
+            if "Rows" not in header or "Columns" not in header:
+                raise _ToldError("holds no pixels")
+            if int(header.Rows) * int(header.Columns) > megapixels * 1e6:
+                raise _ToldError(f"has {header.Rows} x {header.Columns} pixels, above {megapixels:g} megapixels")
+            _require_told_size(header, opened, index)
         pixels = header.pixel_array if index is None and frames(header) == 1 else _frame(file, index or 0)
         return displayed(pixels, frame_header(header, index or 0), window)
     except _ToldError:
         raise
     except Exception as error:
         raise ValueError(_why(error)) from None
+
+
+def _require_told_size(header: Dataset, opened: BinaryIO, index: int | None) -> None:
+    """See that a compressed frame is no larger than its header says: decoders make room for what it says itself.
+
+    JPEG (ITU-T T.81, B.2.2), JPEG-LS (T.87) and JPEG 2000 (T.800, A.5.1) tell height and width before any pixel.
+    """
+    syntax = getattr(header, "file_meta", {}).get("TransferSyntaxUID")
+    if syntax is None or not syntax.is_encapsulated:
+        return
+    if index is None:
+        buffer = header.PixelData
+    else:
+        # The file stands at the element's tag and length, between which a representation that is told takes four bytes.
+        opened.seek(4 if opened.read(8)[4:6].isalpha() else 0, os.SEEK_CUR)
+        buffer = opened
+    data = get_frame(buffer, index or 0, number_of_frames=frames(header))
+    start = data.find(b"\xff\x4f\xff\x51")
+    if start >= 0:
+        right, low, left, top = struct.unpack_from(">IIII", data, start + 8)
+        width, height = right - left, low - top
+    elif data[:2] == b"\xff\xd8":
+        height, width = _size_of_jpeg(data)
+    else:
+        return
+    if height * width > int(header.Rows) * int(header.Columns):
+        raise _ToldError("is compressed from more pixels than its header says")
+
+
+def _size_of_jpeg(data: bytes) -> tuple[int, int]:
+    place = 2
+    while data[place + 1] not in _FRAMES:
+        (length,) = struct.unpack_from(">H", data, place + 2)
+        place += 1 if data[place + 1] == 0xFF else 2 + length
+    return struct.unpack_from(">HH", data, place + 5)
 
 
 def _frame(file: str | BinaryIO, index: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +25,7 @@ _READ = (
     "ImageOrientationPatient", "BurnedInAnnotation", "Rows", "Columns", "SOPClassUID",
 )  # fmt: skip
 _ENDINGS = (".dcm", ".dicom", ".ima", ".dic")
+_BLOCK = 1 << 24  # bytes
 NO_DICOM = "no DICOM file"
 
 
@@ -192,12 +194,15 @@ def read_header(file: DicomFile, fields: tuple[str, ...] = (), megapixels: float
     if file.member and file.size > 8 * megapixels * 1e6:
         raise InputError("unpacks to more bytes than --max-megapixels allows; unpack the zip")
     try:
+        _require_unpacked(file, megapixels)
         found = pixels.pydicom.dcmread(
             file.open(), force=True, stop_before_pixels=True, specific_tags=[*_READ, *fields]
         )
         text = {name: " ".join(str(found.get(name) or "").split()) for name in (*_READ, *fields)}
         is_image = "Rows" in found and "Columns" in found
         position = _position(found)
+    except InputError:
+        raise
     except Exception as error:
         raise InputError("not readable as DICOM: damaged or cut off") from error
     if not is_image:
@@ -215,6 +220,23 @@ def read_header(file: DicomFile, fields: tuple[str, ...] = (), megapixels: float
         is_flagged=pixels.flagged(found),
         fields={name: text[name] for name in fields},
     )
+
+
+def _require_unpacked(file: DicomFile, megapixels: float) -> None:
+    """See that a deflated file unpacks to no more bytes than pixels of that many need (DICOM PS3.5, A.5)."""
+    from pydicom.filereader import _read_file_meta_info, read_preamble
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    place = file.open()
+    with Path(place).open("rb") if isinstance(place, str) else place as opened:
+        read_preamble(opened, True)
+        if _read_file_meta_info(opened).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+            return
+        inflate, most, found = zlib.decompressobj(-zlib.MAX_WBITS), 8 * megapixels * 1e6, 0
+        while packed := inflate.unconsumed_tail or opened.read(_BLOCK):
+            found += len(inflate.decompress(packed, _BLOCK))
+            if found > most:
+                raise InputError("unpacks to more bytes than --max-megapixels allows")
 
 
 def _position(header) -> float | None:

@@ -36,6 +36,7 @@ from tests.command import medimg
 HOST = "127.0.0.1:8000"
 PAGE = f"http://{HOST}"
 SECRET = "s" * 43
+JPEG2000 = Path(get_testdata_file("JPEG2000.dcm")).read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +184,12 @@ def png(width: int, height: int, data: bytes = b"") -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
+def bomb(data: bytes) -> bytes:
+    """A DICOM file whose JPEG 2000 says that it is of 3.6 gigapixels."""
+    place = data.index(b"\xff\x4f\xff\x51") + 8
+    return data[:place] + struct.pack(">II", 60_000, 60_000) + data[place + 8 :]
+
+
 def malformed(draw: np.random.Generator, good: list[bytes]) -> bytes:
     """One of many kinds of files that are none."""
     data, noise = good[draw.integers(len(good))], draw.integers(0, 256, draw.integers(1, 4000), np.uint8).tobytes()
@@ -195,6 +202,7 @@ def malformed(draw: np.random.Generator, good: list[bytes]) -> bytes:
         b"PK\x03\x04" + data,
         b"\0" * 128 + b"DICM" + noise,
         b"GIF89a" + noise,
+        bomb(JPEG2000),
         b"<svg xmlns='http://www.w3.org/2000/svg'/>" + data[:50],
     )
     return kinds[draw.integers(len(kinds))]
@@ -213,6 +221,7 @@ def test_what_is_no_image_is_a_4xx(client, phantom_data, reviewer):
         (b"\0" * 128 + b"DICM", 422),
         (good[-1][:3000], 422),
         (b"\0" * 3_000_000, 413),
+        (bomb(JPEG2000), 422),
     ):
         refused = send(client, data)
         assert refused.status_code == status, (data[:20], refused.text)

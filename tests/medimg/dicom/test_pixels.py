@@ -1,6 +1,7 @@
 """Pixels against pydicom's own pipeline, file by file, and what of headers is told."""
 
 import io
+import re
 import struct
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import cv2
 import numpy as np
 import pydicom
 import pytest
-from pydicom.data import get_testdata_files
+from pydicom.data import get_testdata_file, get_testdata_files
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 from pydicom.uid import JPEG2000Lossless
@@ -183,3 +184,20 @@ def test_clients_of_models_that_look_at_neighbours(tmp_path):
         looked_at(str(tmp_path / "b.dcm"), None, 1)
     with pytest.raises(ValueError, match="the window 'lung', which CT alone has"):
         looked_at(str(tmp_path / "b.dcm"), "lung")
+
+
+@pytest.mark.parametrize("name", ["JPEG2000.dcm", "693_J2KI.dcm", "JPEG-lossy.dcm", "MR_small_jpeg_ls_lossless.dcm"])
+@pytest.mark.parametrize("index", [None, 0])
+def test_a_compressed_frame_that_says_it_is_larger_is_not_decoded(name, index, tmp_path):
+    """OpenJPEG made room for 7 GB, and a decoder of JPEG-LS ended the process."""
+    content = bytearray(Path(get_testdata_file(name)).read_bytes())
+    assert read_frame(get_testdata_file(name), index).size
+    place = content.find(b"\xff\x4f\xff\x51")
+    if place >= 0:
+        content[place + 8 : place + 16] = struct.pack(">II", 60_000, 60_000)
+    else:
+        place = re.search(rb"\xff[\xc0-\xc3\xf7]\x00", content).start()
+        content[place + 5 : place + 9] = struct.pack(">HH", 60_000, 60_000)
+    (tmp_path / "bomb.dcm").write_bytes(content)
+    with pytest.raises(ValueError, match="compressed from more pixels than its header says"):
+        read_frame(str(tmp_path / "bomb.dcm"), index)

@@ -1,6 +1,8 @@
 """DICOM trees to Datasets: volumes, labels, what can't be used, and that nobody's name or number leaves."""
 
+import struct
 import zipfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
+from pydicom.data import get_testdata_file
 from pydicom.datadict import dictionary_VM, dictionary_VR, keyword_for_tag
 
 from medimg.config import PrepareConfig
@@ -17,6 +20,7 @@ from medimg.dicom.pixels import read_frame
 from medimg.errors import InputError
 from medimg.preparation.prepare import prepare
 from medimg.sources import source_named
+from medimg.sources.dicom_files import DicomFile, read_header
 from tests.command import medimg
 from tests.volumes import write_dicom, write_series
 
@@ -341,3 +345,16 @@ def test_a_colour_image_keeps_its_colours(tmp_path):
     colours = NOISE.integers(0, 255, (6, 6, 3), np.uint8)
     write_dicom(tmp_path / "a.dcm", colours)
     assert np.array_equal(read_frame(str(tmp_path / "a.dcm")), colours)
+
+
+def test_a_deflated_file_is_unpacked_no_further_than_the_limit(tmp_path):
+    data = Path(get_testdata_file("image_dfl.dcm")).read_bytes()
+    (tmp_path / "good.dcm").write_bytes(data)
+    assert read_header(DicomFile(tmp_path / "good.dcm", "good.dcm"), megapixels=1).frames == 1
+    start = 144 + struct.unpack_from("<I", data, 140)[0]
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    body = packer.compress(zlib.decompress(data[start:], -zlib.MAX_WBITS) + bytes(9_000_000)) + packer.flush()
+    (tmp_path / "bomb.dcm").write_bytes(data[:start] + body)
+    assert (tmp_path / "bomb.dcm").stat().st_size < 1_000_000
+    with pytest.raises(InputError, match="unpacks to more bytes"):
+        read_header(DicomFile(tmp_path / "bomb.dcm", "bomb.dcm"), megapixels=1)
