@@ -4,13 +4,18 @@ import base64
 import csv
 import io
 import json
+import signal
 import struct
+import subprocess
+import sys
 import threading
+import urllib.request
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pydicom
 import pytest
 from PIL import Image
@@ -36,6 +41,7 @@ from tests.command import medimg
 HOST = "127.0.0.1:8000"
 PAGE = f"http://{HOST}"
 SECRET = "s" * 43
+ROOT = Path(__file__).parents[3]
 JPEG2000 = Path(get_testdata_file("JPEG2000.dcm")).read_bytes()
 
 
@@ -312,3 +318,28 @@ def test_runs_that_have_no_page_or_show_no_training_image(small_table, noise, tm
     assert refused.status_code == 422
     assert "protects" in refused.json()["error"]
     assert send(client, noise.paths(noise.rows("test"))[0].read_bytes()).status_code == 200
+
+
+@pytest.mark.slow
+def test_the_command_listens_on_loopback_until_it_is_interrupted(phantom_run, phantom_data):
+    command = [sys.executable, "cli.py", "review", str(phantom_run.root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        try:
+            address = process.stdout.readline().strip()
+            host, _, token = address.removeprefix("http://").partition("/?token=")
+            assert host.startswith("127.0.0.1:")
+            assert len(token) > 40
+            (held,) = [c for c in psutil.Process(process.pid).net_connections() if c.status == psutil.CONN_LISTEN]
+            assert held.laddr.ip == "127.0.0.1"
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            assert "not for diagnosis" in opener.open(address, timeout=60).read().decode()
+            data = phantom_data.paths(phantom_data.rows("test"))[0].read_bytes()
+            asked = urllib.request.Request(f"http://{host}/answer", data, {TOKEN: token})
+            assert json.load(opener.open(asked, timeout=60))["decision"] in ("normal", "opacity")
+            process.send_signal(signal.SIGINT)
+            told = process.communicate(timeout=60)
+            assert process.returncode == 130, told
+            # Neither the token nor what was asked is logged.
+            assert token not in "".join(told)
+        finally:
+            process.kill()
