@@ -29,9 +29,8 @@ def require_free(out: Path, folder: Path | None, reported: Path | None, overwrit
     if folder and folder.exists() and not (folder.is_dir() and all(map(_is_map, folder.iterdir()))):
         raise InputError(f"--out {out}: {folder} holds other things than maps; give another file")
     if reported and (reported.exists() or reported.is_symlink()):
-        if reported.is_symlink() or not (
-            reported.is_dir() and all(re.fullmatch(PATTERN, file.name) for file in reported.iterdir())
-        ):
+        is_ours = reported.is_dir() and not reported.is_symlink()
+        if not (is_ours and all(re.fullmatch(PATTERN, file.name) for file in reported.iterdir())):
             raise InputError(f"--dicom-out {reported}: holds other things than DICOM results; give another folder")
         if not overwrite and any(reported.iterdir()):
             raise InputError(f"--dicom-out {reported}: is there already; give another folder or --overwrite")
