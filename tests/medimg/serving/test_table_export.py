@@ -129,9 +129,9 @@ def test_the_commands_send_the_request(exported):
 
 def test_an_export_without_parity_fails_and_leaves_nothing(run, tmp_path, monkeypatch):
     class Wrong(ServedTable):
-        def _encode(self, raw):
+        def encoded(self, raw):
             # As if a missing value were served as 0.
-            return super()._encode(tf.where(tf.math.is_nan(raw), tf.zeros_like(raw), raw))
+            return super().encoded(tf.where(tf.math.is_nan(raw), tf.zeros_like(raw), raw))
 
     monkeypatch.setattr(exporting, "ServedTable", Wrong)
     with pytest.raises(InputError, match=r"not exported: .* differ by .* on 5 rows"):
