@@ -64,23 +64,23 @@ class Reports:
         """
         maps, of = self.heat(inputs, called)
         decided = self.decision.predictions(chances).decisions
+        names = self.decision.predictions(chances).names(decided, self.decision.negative)
         left_out = []
         for i, (number, image) in enumerate(zip(numbers, images, strict=True)):
             try:
-                found = self._found(chances[i], decided[i])
-                self._add(number, image, found, warnings[i], maps[i], of[i])
+                words = f"{self.method}: evidence for {self.decision.classes[of[i]]} (p = {chances[i, of[i]]:.3f})"
+                words += f"; called {names[i] or 'none of the classes'}"
+                self._add(number, image, self._found(chances[i], decided[i]), warnings[i], maps[i], words)
             except InputError as error:
                 left_out.append((image.name, str(error)))
         return left_out
 
-    def _add(self, number: int, image: Image, found, warnings, heat, of) -> None:
+    def _add(self, number: int, image: Image, found, warnings, heat, words: str) -> None:
         if image.view is None:
             raise InputError(_NO_DICOM)
         view = image.view
         source = results.source_of(view.header.file.open())
         answer = Answer(source, None if view.frame is None else view.frame + 1, found, tuple(warnings))
-        name, chance = self.decision.classes[of], {one[0]: one[1] for one in found}.get(self.decision.classes[of])
-        words = f"{self.method}: evidence for {name}" + (f" (p = {chance:.3f})" if chance is not None else "")
         shown = read_view(view, self.reader.look, self.reader.max_megapixels)
         # Of neighbouring slices the one in the middle is what the file shows.
         shown = _as_seen(shown[:, :, 1] if len(view.channels) > 1 else shown)

@@ -150,6 +150,7 @@ def test_results_are_in_the_patients_study_in_series_of_their_own(made):
     for one in captures:
         assert (one.ImageType[:2], one.PhotometricInterpretation) == (["DERIVED", "SECONDARY"], "RGB")
         assert RESEARCH in one.ImageComments
+        assert one.DerivationDescription.endswith(("called normal", "called opacity"))
         # The map is in colour, the words below it white on black.
         colours = one.pixel_array.astype(int)
         assert np.ptp(colours[-10:], axis=2).max() < 40
