@@ -63,10 +63,10 @@ def map_saver(run, folder: Path):
 
 
 def heat_maps(run):
-    """What makes the Grad-CAM maps of a Run's predictions; see `medimg.prediction.dicom_out`."""
-    from explain.explainer import Explainer, heat_of
+    """What makes the maps of a Run's predictions; see `medimg.prediction.dicom_out`."""
+    from explain.explainer import heat_maps
 
-    return partial(heat_of, Explainer(run, ExplainConfig()))
+    return heat_maps(run)
 
 
 def localisation(result: dict) -> None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -190,6 +191,11 @@ def heat_of(explainer: Explainer, inputs, called, method: str = DEFAULT[0]) -> t
     """Maps (B, S, S) of the positive class, without one of those called, and the classes (B,) that they are of."""
     of = np.ones_like(called) if explainer.positive else called
     return explainer.maps(method, inputs, of), of
+
+
+def heat_maps(run: Run) -> tuple[str, Callable]:
+    """The method of a Run's maps, and what makes them of inputs and the classes called; see `heat_of`."""
+    return DEFAULT[0], partial(heat_of, Explainer(run, ExplainConfig()))
 
 
 def map_saver(run: Run, folder: Path, method: str = DEFAULT[0]) -> Callable:

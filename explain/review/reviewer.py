@@ -4,15 +4,14 @@ import base64
 import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 
-from explain.config import ExplainConfig, ReviewConfig
-from explain.explainer import Explainer, heat_of
+from explain.config import ReviewConfig
+from explain.explainer import heat_maps
 from explain.review import view
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import encode_png, read_image
@@ -78,7 +77,7 @@ class Reviewer:
 
         self.known = familiarity(run, dataset, self.forward, batches)
         self.members = members_of(model)
-        self.heat = partial(heat_of, Explainer(run, ExplainConfig()))
+        self.method, self.heat = heat_maps(run)
         self.training = self._training(dataset, batches) if config.nearest else None
 
     def answer(self, name: str, data: bytes, frame: int = 0) -> dict:
@@ -142,7 +141,12 @@ class Reviewer:
             "warnings": batch.warnings[0],
             "distance": self._distance(features),
             "members": self._members(batch),
-            "map": {"of": self.decision.classes[of[0]], "flat": not heat[0].any(), "png": url(coloured(heat[0], size))},
+            "map": {
+                "of": self.decision.classes[of[0]],
+                "by": self.method,
+                "flat": not heat[0].any(),
+                "png": url(coloured(heat[0], size)),
+            },
             "nearest": self._nearest(features),
         }
 

@@ -44,7 +44,7 @@ class Reports:
     algorithm: Algorithm
     reader: Reader
     heat: HeatMaps
-    method: str = "Grad-CAM"
+    method: str
     _answers: dict[tuple[str, str], list[tuple[int, Answer]]] = field(default_factory=dict)
     _series: dict[str, str] = field(default_factory=dict)
 

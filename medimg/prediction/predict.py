@@ -80,7 +80,7 @@ def predict(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
     maps: Callable[[Run, Path], SaveMaps] | None = None,
-    heat: Callable[[Run], HeatMaps] | None = None,
+    heat: Callable[[Run], tuple[str, HeatMaps]] | None = None,
 ) -> Predicted:
     """Write `out`: image (of a table: row), p_<class>..., decision, threshold, positive_class and warnings.
 
@@ -95,7 +95,7 @@ def predict(
         overwrite: replace `out`.
         progress: called with rows done and in all.
         maps: of a Run and a folder makes what saves heat maps there, for `--save-maps`.
-        heat: of a Run makes what makes heat maps, for `--dicom-out`.
+        heat: of a Run the method of heat maps and what makes them, for `--dicom-out`.
 
     Raises:
         InputError: a path, an option or the Run can't be used, `out` is there already, or the PACS refuses what it is
@@ -121,7 +121,8 @@ def predict(
         reports = None
         if dicom and heat:
             made_by = algorithm_of(run, description, decision.statement)
-            reports = Reports(dicom, decision, made_by, source.reader, heat(run))
+            method, heat_of = heat(run)
+            reports = Reports(dicom, decision, made_by, source.reader, heat_of, method)
         for batch in source.batches:
             table = _answered(batch, forward, decision, known, result, save, reports)
             quoted(table).to_csv(temporary, mode="a", header=not result.rows, index=False)
