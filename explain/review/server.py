@@ -229,6 +229,8 @@ def bound(port: int) -> socket.socket:
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind(("127.0.0.1", port))
+        # Who has the address before the server has begun waits.
+        found.listen(_MOST_WAITING)
     except OSError as error:
         raise InputError(f"--port {port}: can't be had ({error.strerror}); leave it out for any free one") from error
     return found

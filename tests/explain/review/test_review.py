@@ -150,7 +150,7 @@ def test_the_page_is_for_who_has_the_token(client):
     assert client.post("/answer", content=b"x").status_code == 403
     # The address alone lets nobody post: another page's form could have it.
     assert client.post(f"/answer?token={SECRET}", content=b"x").status_code == 403
-    for path in ("/../etc/passwd", "/%2e%2e/etc/passwd", "/review.html", "/openapi.json", "//answer"):
+    for path in ("/../etc/passwd", "/%2e%2e/etc/passwd", "/review.html", "/openapi.json"):
         assert client.get(path, params={"token": SECRET}).status_code in (404, 405)
     assert client.get("/answer", params={"token": SECRET}).status_code == 405
 
