@@ -113,7 +113,7 @@ class Reviewer:
         images = dicom_images([DicomFile(path, path.name)], self.reader.look) if is_dicom else [Image("", path)]
         if not 0 <= frame < len(images):
             raise InputError(f"has {len(images)} frames, and none with the number {frame + 1}")
-        batch = next(iter(self.reader.batches([images[frame]], 1)))
+        batch = self.reader.batch([images[frame]])
         if batch.broken[0]:
             # Not where the file lay for a moment.
             raise InputError(batch.broken[0].removeprefix(f"{path}: "))

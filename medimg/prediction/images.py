@@ -97,12 +97,11 @@ class Reader:
         """Decoded in threads, two batches ahead."""
         loaded = in_threads(self._load, images, os.cpu_count() or 1, 2 * batch_size)
         while some := list(islice(loaded, batch_size)):
-            images, given, forms, broken = zip(*some, strict=True)
-            good = [inputs for inputs in given if inputs is not None]
-            inputs = [np.stack(each) for each in zip(*good, strict=True)]
-            warnings = [list(form.text) if form else [] for form in forms]
-            names = [image.name for image in images]
-            yield Batch(names, inputs, [f for f in forms if f], list(broken), warnings, images)
+            yield _together(some)
+
+    def batch(self, images: Iterable[Image]) -> Batch:
+        """Decoded one after another in this thread, which keeps what decodes."""
+        return _together([self._load(image) for image in images])
 
     def _load(self, image: Image) -> tuple[Image, list[np.ndarray] | None, Form | None, str]:
         try:
@@ -138,6 +137,15 @@ class Reader:
         form = Form(width, height, prepared.ndim == 3, deep, deep and int(decoded.max()) <= TWELVE_BITS, tuple(text))
         beside = [] if self.columns is None else list(self.columns.transform(image.columns))
         return [as_pixels(at_model_size(prepared, self.image_size, self.channels)), *beside], form
+
+
+def _together(some: list[tuple]) -> Batch:
+    images, given, forms, broken = zip(*some, strict=True)
+    good = [inputs for inputs in given if inputs is not None]
+    inputs = [np.stack(each) for each in zip(*good, strict=True)]
+    warnings = [list(form.text) if form else [] for form in forms]
+    names = [image.name for image in images]
+    return Batch(names, inputs, [f for f in forms if f], list(broken), warnings, images)
 
 
 def reader_of(
