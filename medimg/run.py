@@ -155,6 +155,11 @@ class Run:
         self.config["options"].update(options)
         atomic.write_text(self.root / "config.yaml", yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True))
 
+    def settle(self, options: dict) -> None:
+        """Write the options by which it was trained in the end, where they were not known as it began."""
+        self.config["options"] = options
+        atomic.write_text(self.root / "config.yaml", yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True))
+
     def _moved(self, dataset: Dataset, parts: pd.DataFrame) -> Dataset:
         manifest = dataset.manifest.copy()
         known = {"position", "split"} <= set(parts) and set(parts["split"]) <= {*SPLITS, ""}
