@@ -188,7 +188,7 @@ class TrainConfig(
     extra: str | None = option(None, "A synthetic Dataset whose rows join the training part.", metavar="DATA2")
     augment: str = option(
         "none",
-        "Augmentation of training images; acquisition: framing, exposure or sharpness, as machines differ, never flips.",
+        "Augmentation of training images; acquisition: framing, exposure or sharpness, as machines differ, no flips.",
         choices=("none", "light", "standard", "strong", "acquisition"),
         only="images",
     )

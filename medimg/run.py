@@ -209,7 +209,9 @@ class Run:
     def history(self) -> pd.DataFrame:
         """One row an epoch: epoch, phase, loss, val_loss, val_auroc, learning_rate, seconds and more."""
         path = self.root / "history.csv"
-        return read_csv(path, keep_default_na=True) if path.is_file() else pd.DataFrame()
+        # Earlier versions wrote an empty one of no epochs.
+        written = path.is_file() and path.read_bytes().strip()
+        return read_csv(path, keep_default_na=True) if written else pd.DataFrame()
 
     def _existing(self, name: str) -> Path:
         path = self.root / name

@@ -29,11 +29,11 @@ def train(data_folder, out, config, resume, overwrite):
         _cross_validate(data_folder, out, config, resume, overwrite)
         return
     run = train_run(data_folder, out, config, resume, overwrite)
-    if config.is_ensemble:
+    if "members" in run.description():
         click.echo(f"{len(run.description()['members'])} members vote; Run in {out}")
         return
     history = run.history()
-    click.echo(f"trained {len(history)} epochs; Run in {out}")
+    click.echo(f"trained {len(history)} epochs; Run in {out}" if len(history) else f"Run in {out}")
 
 
 def train_run(data_folder, out, config: TrainConfig, resume=False, overwrite=False):

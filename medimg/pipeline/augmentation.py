@@ -22,8 +22,8 @@ _BLUR_DEVIATION = 0.006
 class Strength:
     """Largest change each way: degrees, fractions of zoom and contrast, noise in grey levels.
 
-    When strong: shift in fractions of the side, brightness in grey levels, the side of a square made grey, as a fraction
-    of the image's, and how far an image becomes its blurred self (1: wholly).
+    When strong: shift in fractions of the side, brightness in grey levels, the side of a square made grey, as a
+    fraction of the image's, and how far an image becomes its blurred self (1: wholly).
     """
 
     flip: bool

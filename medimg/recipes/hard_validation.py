@@ -1,7 +1,7 @@
 """Hard validation: the same patients as validation, seen as other machines might show them.
 
-A validation part drawn from the training part's machine hides what another machine does to a model. Each validation image
-is judged as it is and as its views of other framing, exposure and sharpness; the worst of these counts.
+A validation part drawn from the training part's machine hides what another machine does to a model. Each validation
+image is judged as it is and as its views of other framing, exposure and sharpness; the worst of these counts.
 """
 
 from dataclasses import dataclass

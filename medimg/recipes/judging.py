@@ -1,11 +1,13 @@
 """A candidate judged: what it says of validation, and of rows that threshold and calibration are fitted to."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.evaluation.answers import Answers
 from medimg.evaluation.calibrator import activation
@@ -59,9 +61,7 @@ class Tried:
             "name": self.name,
             "options": self.candidate.options,
             "reason": self.candidate.reason,
-            "predicted_seconds": None
-            if self.candidate.seconds != self.candidate.seconds
-            else round(self.candidate.seconds),
+            "predicted_seconds": None if math.isnan(self.candidate.seconds) else round(self.candidate.seconds),
             "seconds": round(self.seconds, 1),
             "validation": dataclasses.asdict(self.score),
             "chosen": chosen,
@@ -98,11 +98,11 @@ def judged(
     if not candidate.is_probe:
         views = seen_otherwise(forward_function(model), cache, seed, config.batch_size)
         return Tried(candidate, run, score(views, truth), views, truth, views, truth, "validation")
-    train = _training_features(config, learn, features)
-    if train is None:
+    if not _remembered(config, features):
         # Resumed: the features of a training that had ended are gone.
         run = fitted(candidate, run)
-        train = _training_features(config, learn, features)
+    plain, views_of_training = (features[key] for key in _keys(config))
+    train = [*plain, *views_of_training]
     val = seen_otherwise(forward_function(extractor(model)), cache, seed, config.batch_size)
     labelled = learn.rows("train", labelled=True)
     known = Truth(learn.task, learn.targets(labelled), len(learn.classes))
@@ -118,12 +118,13 @@ def judged(
     return Tried(candidate, run, reached, views, truth, pool, whole, words)
 
 
-def _training_features(config, learn: Dataset, features: dict) -> list[np.ndarray] | None:
+def _keys(config: TrainConfig) -> list[tuple]:
     views = Augmentation(STRENGTHS[config.augment], np.zeros(0, np.uint64), config.views)
-    keys = [features_key(config, "train", None), features_key(config, "train", views)]
-    if any(key not in features for key in keys):
-        return None
-    return [features[keys[0]][0], *features[keys[1]]]
+    return [features_key(config, "train", None), features_key(config, "train", views)]
+
+
+def _remembered(config: TrainConfig, features: dict) -> bool:
+    return all(key in features for key in _keys(config))
 
 
 def _weights(truth: Truth, balance: str) -> np.ndarray | None:

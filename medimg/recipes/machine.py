@@ -95,7 +95,7 @@ def backbones(weights: str) -> tuple[Backbone, ...]:
 
 def _known(file: Path) -> Backbone | None:
     known = identify(file)
-    family, *arguments = known.get("family", "").split()
+    family, *arguments = known.get("family", "unknown").split()
     if family not in FAMILIES:
         return None
     return Backbone(str(file), family, dict(one.split("=") for one in arguments), known["licence"])

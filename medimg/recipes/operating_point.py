@@ -1,4 +1,4 @@
-"""Threshold and calibration of a recipe: fitted where the model is asked of other patients, seen as by other machines."""
+"""Threshold and calibration of a recipe: fitted on patients whom the model has not seen, as other machines see them."""
 
 from dataclasses import dataclass
 from pathlib import Path

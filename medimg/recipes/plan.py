@@ -1,10 +1,11 @@
 """A plan: the candidates of a recipe, each an ordinary training by the options of `medimg train`, with its reason.
 
-`plan.yaml` in the Run is a file of options: `medimg train DATA --config RUN/plan.yaml --out RUN2` trains by it, edited or
-not.
+`plan.yaml` in the Run is a file of options: `medimg train DATA --config RUN/plan.yaml --out RUN2` trains by it, edited
+or not.
 """
 
 import dataclasses
+import math
 import shlex
 import typing
 from dataclasses import dataclass
@@ -77,7 +78,8 @@ def parsed(words: str) -> Candidate:
         name = option.removeprefix("--").replace("-", "_")
         if not option.startswith("--") or name not in kinds or name in ("recipe", "time", "candidate"):
             raise InputError(f"--candidate '{words}': {option} is not an option of 'medimg train' that it can have")
-        kind = next(iter(typing.get_args(kinds[name].type)), kinds[name].type)
+        annotated: typing.Any = kinds[name].type
+        kind = next(iter(typing.get_args(annotated)), annotated)
         if kind is dict:
             key, _, content = value.partition("=")
             options.setdefault(name, {})[key] = content
@@ -114,6 +116,6 @@ def written(candidates: list[Candidate], time: str, seed: int, lines: list[str])
     head = yaml.safe_dump({"recipe": "auto", "time": time, "seed": seed}, sort_keys=False)
     body = "candidate:\n"
     for one in candidates:
-        seconds = "" if one.seconds != one.seconds else f" (predicted: {one.seconds:.0f} s)"
+        seconds = "" if math.isnan(one.seconds) else f" (predicted: {one.seconds:.0f} s)"
         body += f"# {one.name}: {one.reason}{seconds}\n- {yaml.safe_dump(one.words(), width=10**6).splitlines()[0]}\n"
     return comments + head + body

@@ -1,8 +1,8 @@
-"""Probes out of fold: what regressions on frozen features say of patients whom they have not seen, on machines neither.
+"""Probes out of fold: what regressions on frozen features say of patients and kinds of view that they have not seen.
 
-Patients are in five folds. Images as they are, are judged by a regression of the other folds' images and all their views;
-a kind of view by one that has seen no view of this kind: what threshold and calibration are fitted to is then as far from
-the training as another hospital's machine may be.
+Patients are in five folds. Images as they are, are judged by a regression of the other folds' images and all their
+views; a kind of view by one that has seen no view of this kind: what threshold and calibration are fitted to is then as
+far from the training as another hospital's machine may be.
 """
 
 import numpy as np
@@ -38,8 +38,10 @@ def penalty_for(
 def out_of_fold(
     views: list[np.ndarray], truth: Truth, weights, patients: np.ndarray, penalty: float, seed: int
 ) -> list[np.ndarray]:
-    """Logits (N, classes) of rows as they are and in a view of each kind, each by a regression that has seen neither the
-    patient nor the kind."""
+    """Logits (N, classes) of rows as they are and in a view of each kind.
+
+    Each is by a regression that has seen neither the patient nor the kind.
+    """
     found = [np.zeros((len(patients), truth.classes), np.float32) for _ in views]
     for kept, tested in _folds(truth, patients, seed):
         part = Truth(truth.task, truth.targets[kept], truth.classes)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import shutil
 import time
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ from medimg.training.train import train, train_or_go_on
 TIME = "10m"
 FILE = "recipe.json"
 CANDIDATES = "candidates"
+SEED = "-seed-"
 # Votes of more are no better than of three, and slower to serve.
 _MOST = 3
 # What reading, judging and putting together take of the time.
@@ -64,7 +66,7 @@ def by_recipe(
     Args:
         data: a prepared Dataset folder, or one that is in memory.
         out: the Run folder.
-        config: `recipe`, `time`, `weights` (a file or a folder of files), `seed`, and `candidate` for a plan of one's own.
+        config: `recipe`, `time`, `weights` (a file or a folder of files), `seed`, and `candidate` for another plan.
         resume: go on with the Run at `out`: candidates that have ended are taken as they are.
         overwrite: replace the Run at `out`.
         listener: is told of the plan and of progress.
@@ -104,7 +106,7 @@ def by_recipe(
 
 
 def _predicted(candidate: plan.Candidate) -> str:
-    return "" if candidate.seconds != candidate.seconds else f"; predicted {candidate.seconds:.0f} s"
+    return "" if math.isnan(candidate.seconds) else f"; predicted {candidate.seconds:.0f} s"
 
 
 class _Contest:
@@ -120,16 +122,18 @@ class _Contest:
 
     def hold(self, candidates: Sequence[plan.Candidate]) -> None:
         """Try all for which there is time, the first in any case; then more seeds of a network that is best."""
-        for candidate in candidates:
-            self._try(candidate)
+        names = [candidate.name for candidate in candidates]
+        for place, candidate in enumerate(candidates):
+            before = names[:place].count(candidate.name)
+            self._try(candidate, f"-{before + 1}" if before else "")
         best = self.chosen()[0]
-        seeds = 1
-        while not best.candidate.is_probe and not self.dataset.is_table and seeds < _MOST:
-            again = {**best.candidate.options, "seed": self.config.seed + seeds}
+        if best.candidate.is_probe or self.dataset.is_table:
+            return
+        for number in range(1, _MOST):
+            again = {**best.candidate.options, "seed": self.config.seed + number}
             reason = "networks that differ in their seed alone vote better than each decides"
-            if not self._try(plan.Candidate(again, reason, best.seconds / self.slowness), f"-seed-{seeds + 1}"):
-                break
-            seeds += 1
+            if not self._try(plan.Candidate(again, reason, best.seconds / self.slowness), f"{SEED}{number + 1}"):
+                return
 
     def _try(self, candidate: plan.Candidate, more: str = "") -> bool:
         left = _SHARE * self.limit - (time.monotonic() - self.started)
@@ -150,7 +154,7 @@ class _Contest:
         trained = train_or_go_on(self.dataset, folder, candidate.config(self.config.seed), self.listener)
         found = judged(candidate, trained, self.learn, self.config.seed, self.features, self._fitted, self.listener)
         took = time.monotonic() - begun
-        if candidate.seconds == candidate.seconds and not self.tried:
+        if not math.isnan(candidate.seconds) and not self.tried:
             self.slowness = max(0.3, took / max(candidate.seconds, 1.0))
         found = dataclasses.replace(found, name=candidate.name + more, seconds=took)
         self.tried.append(found)
@@ -167,11 +171,13 @@ class _Contest:
 
     def chosen(self) -> list[Tried]:
         """The best, and others as long as their vote with it is better."""
-        order = []
-        for one in self.tried:
+        order: list[Tried] = []
+        for one in (tried for tried in self.tried if SEED not in tried.name):
             place = next((i for i, other in enumerate(order) if one.score.beats(other.score)), len(order))
             order.insert(place, one)
-        found, score = order[:1], order[0].score
+        # Which seed validation likes best is chance: all of them vote.
+        found = [order[0], *(one for one in self.tried if one.name.startswith(order[0].name + SEED))]
+        score = together(found).score
         for one in order[1:]:
             voted = together([*found, one]).score
             if len(found) < _MOST and voted.beats(score):
@@ -182,9 +188,7 @@ class _Contest:
 def _finish(run: Run, contest: _Contest, listener: Listener) -> None:
     """The chosen as one Run, with calibration and threshold of hard validation."""
     chosen = contest.chosen()
-    given = {
-        name: run.config["options"][name] for name in ("recipe", "time", "candidate") if name in run.config["options"]
-    }
+    given = {name: run.config["options"][name] for name in ("recipe", "time", "candidate")}
     if len(chosen) == 1:
         member = chosen[0].run
         for name in _ADOPTED:

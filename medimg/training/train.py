@@ -219,7 +219,9 @@ def _train(
     finally:
         material.close()
         shutil.rmtree(run.root / "cache", ignore_errors=True)
-    atomic.write_csv(run.root / "history.csv", pd.DataFrame(history))
+    # Of no epochs there is none.
+    if history:
+        atomic.write_csv(run.root / "history.csv", pd.DataFrame(history))
     if privately:
         privately.complete()
     answers = Answers(model, run.description(calibrated=False), config.batch_size)
