@@ -23,6 +23,7 @@ from medimg.commands.output import overwrite_option
 from medimg.commands.runs import audit, compare, evaluate, evaluate_run, export, export_run, predict_run, validate
 from medimg.commands.study import study
 from medimg.commands.train import train, train_run
+from medimg.commands.weights import weights
 from medimg.config import EvaluateConfig, ExportConfig, PhantomConfig, PredictConfig, PrepareConfig, TrainConfig
 from medimg.errors import InputError
 from medimg.lock import writes
@@ -102,7 +103,7 @@ def demo_training(seed: int) -> TrainConfig:
     )
 
 
-for _command in (data, models, train, evaluate, validate, compare, export, audit, study, doctor):
+for _command in (data, models, weights, train, evaluate, validate, compare, export, audit, study, doctor):
     medimg.add_command(_command)
 for _command in (federate, dossier, synthesize, judge, explain):
     medimg.add_command(_command)

@@ -257,7 +257,7 @@ def _check_at_sites(config: FederateConfig) -> None:
 
 def _channels(dataset: Dataset, config: FederateConfig) -> int:
     """Of the images of those whom privacy does not protect, unless the model is made for colour."""
-    if family(config.model).application is not None:
+    if family(config.model).takes_colour:
         return 3
     return images.form_of(dataset, "val").channels
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from medimg.errors import InputError
 from medimg.models.known_weights import identify
 from medimg.models.registry import FAMILIES
+from medimg.models.weight_store import kept
 
 _ENDINGS = (".h5", ".keras")
 
@@ -73,9 +74,10 @@ def machine(weights: str) -> Machine:
 
 
 def backbones(weights: str) -> tuple[Backbone, ...]:
-    """The files of weights in a folder, or the one file, that are known; largest first."""
+    """The files of weights in a folder, or the one file, that are known, largest first; `none`: those of the store."""
     if weights == "none":
-        return ()
+        found = [_backbone(one.file, one.family, one.licence) for one in kept()]
+        return tuple(sorted(filter(None, found), key=lambda one: -Path(one.file).stat().st_size))
     if weights == "imagenet":
         raise InputError(
             "--weights imagenet: a recipe takes weights that are on this machine; give their file or folder"
@@ -95,7 +97,11 @@ def backbones(weights: str) -> tuple[Backbone, ...]:
 
 def _known(file: Path) -> Backbone | None:
     known = identify(file)
-    family, *arguments = known.get("family", "unknown").split()
-    if family not in FAMILIES:
+    return _backbone(str(file), known["family"], known["licence"]) if "family" in known else None
+
+
+def _backbone(file: str, family: str, licence: str) -> Backbone | None:
+    name, *arguments = family.split()
+    if name not in FAMILIES:
         return None
-    return Backbone(str(file), family, dict(one.split("=") for one in arguments), known["licence"])
+    return Backbone(file, name, dict(one.split("=") for one in arguments), licence)

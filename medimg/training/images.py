@@ -109,7 +109,7 @@ def channels_of(dataset: Dataset, config: TrainConfig) -> int:
     """Channels that the model takes: as told, 3 for ImageNet's models, else as the training images are."""
     if config.channels:
         return config.channels
-    if family(config.model).application is not None:
+    if family(config.model).takes_colour:
         return 3
     # Private training asks those whom it does not protect: a single colour image would make the model one of colour.
     return form_of(dataset, "val" if config.is_private else "train").channels
