@@ -94,6 +94,15 @@ def test_a_plan_is_run_again_and_a_killed_recipe_goes_on(noise, made, tmp_path):
 
 
 @pytest.mark.slow
+def test_networks_alone_are_judged_by_folds_and_vote_with_their_seeds(noise, tmp_path):
+    run = by_recipe(noise.root, tmp_path / "run", TrainConfig(recipe="auto", time="10m", candidate=(NETWORK,)))
+    assert "by 5 folds" in json.loads((run.root / "threshold.json").read_text())["chosen_on"]
+    name = "baseline_cnn-4-2-16px"
+    assert json.loads((run.root / "recipe.json").read_text())["chosen"] == [name, f"{name}-seed-2", f"{name}-seed-3"]
+    assert [one["name"] for one in run.description()["members"]] == ["baseline_cnn"] * 3
+
+
+@pytest.mark.slow
 def test_tables_compete_by_folds(small_table, tmp_path):
     words = ("--model logistic --epochs 5", "--model mlp --model-arg width=4 --epochs 3")
     run = by_recipe(small_table.root, tmp_path / "run", TrainConfig(recipe="auto", candidate=words))
