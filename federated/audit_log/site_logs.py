@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from federated.audit_log.chain import Entry, links
+from federated.audit_log.countersigned import signers
 from federated.audit_log.rounds import standing_rounds
 from medimg.errors import InputError
 
@@ -33,6 +34,10 @@ def against_site(entries: Sequence[Entry], path: Path) -> tuple[list[str], str]:
         raise InputError(f"--site-log {path}: no log of a site; 'medimg federate site' keeps one in its --folder")
     problems = [f"site {name}: line {link.place}: {link.problem}" for link in found if link.problem]
     answered = {(r.get("request"), r.get("answer")) for r in records if r.get("kind") == "train"}
+    keys = {record.get("identity") for record in records if record.get("event") == "start"} - {None}
+    listed = signers(entries).get(name)
+    if keys and listed and listed not in keys:
+        problems.append(f"site {name}: the log names another key of it than its own: its signatures are not its own")
     rounds = standing_rounds(entries)
     compared = 0
     for number, record in rounds.items():
@@ -42,6 +47,8 @@ def against_site(entries: Sequence[Entry], path: Path) -> tuple[list[str], str]:
         compared += 1
         if (told.get("request"), told.get("answer")) not in answered:
             problems.append(f"site {name}: round {number} has an update of it that its own log does not know")
+    if rounds and not compared and name not in signers(entries):
+        problems.append(f"site {name}: this log does not name it: it is of another training, or was made anew")
     problems += _heads(name, entries, records)
     last = next((e.record["heads"].get(name) for e in reversed(entries) if e.record.get("event") == "sites"), None)
     if last and last not in {link.entry.hash for link in found if link.entry}:
@@ -61,7 +68,7 @@ def _heads(name: str, entries: Sequence[Entry], records: Iterable[dict]) -> list
     sessions: dict[str, list[str]] = {}
     ours = set()
     for record in records:
-        if record.get("kind") == "train" and record.get("head"):
+        if record.get("kind") in ("train", "finish") and record.get("head") and not record.get("refused"):
             sessions.setdefault(str(record.get("session")), []).append(record["head"])
             if record.get("answer") in updates:
                 ours.add(str(record.get("session")))

@@ -8,14 +8,15 @@ from pathlib import Path
 from federated.flower.description import client_of, describe
 from federated.flower.envelope import Envelope, WireError
 from federated.flower.keys import Keys, Party
+from federated.flower.kinds import answer_of
 from federated.flower.once import Once
 from federated.flower.policy import Policy, PolicyError
 from medimg.data.dataset import Dataset
 from medimg.untrusted.printable import printable
 
 LONGEST_NAME = 100
-# Different requests for statistics that a run has, by kind: as many as `federated.statistics.fit` makes.
-_STATISTICS = {"counts": 7}
+# Different requests for statistics that a run has, by kind: as many as `federated.statistics.fit` and generators make.
+_STATISTICS = {"counts": 7, "generator counts": 3}
 
 
 @dataclass
@@ -94,8 +95,6 @@ class Session:
 
     def statistics(self, message: Envelope) -> dict:
         """Counts and sums of the training rows."""
-        from federated.statistics import answer
-
         self.policy.check_statistics()
         if self.private:
             raise PolicyError("statistics: this session is private, and none of the rows that it protects leave")
@@ -105,6 +104,7 @@ class Session:
         kind = printable(request["kind"], LONGEST_NAME)
         # Sums over other rows, or ever more intervals, would show single values by their differences.
         self.once.settle(f"statistics '{kind}'", message.digest("request"), _STATISTICS.get(kind, 1))
+        answer = answer_of(request.get("model"))
         return {"answer": answer(self.client, {**request, "fewest": self.policy.fewest_patients})}
 
     def records(self) -> Path:

@@ -1,10 +1,12 @@
 """Site: what a hospital's own process answers its coordinators, by code installed there and as its policy allows."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 from federated.audit_log import AuditLog
+from federated.audit_log.head import witnessed
 from federated.flower import protocol
 from federated.flower.envelope import Envelope, WireError, opened, signed
 from federated.flower.keys import Keys, Party
@@ -18,6 +20,7 @@ from medimg.untrusted.printable import printable
 
 # Refusals whose words hold nothing of the data; of all others they may quote a row, a file or a count.
 _TOLD = (PolicyError, WireError, RefusedError, RejectedError, TooFewClientsError)
+_HEAD = re.compile("[0-9a-f]{64}")
 
 
 class Site:
@@ -40,7 +43,8 @@ class Site:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._last: tuple[bytes, bytes] = (b"", b"")
         self._log = AuditLog(self._folder / "audit.jsonl")
-        self._log.begin({"event": "start", "site": keys.name, "policy": policy.digest}, 0)
+        told = {"event": "start", "site": keys.name, "identity": keys.party.identity.hex(), "policy": policy.digest}
+        self._log.begin(told, 0)
         self._sessions = Sessions(self._folder / "sessions.json")
         self._session: Session | None = None
         self._training: Training | None = None
@@ -141,8 +145,16 @@ class Site:
         if kind == protocol.PLAN:
             self._training = Training(session, message)
             return self._training.told, {}
+        signature = self._witnessed(message) if kind in (protocol.TRAIN, protocol.FINISH) else {}
+        fields, arrays = getattr(self._training, kind)(message)
         if kind == protocol.FINISH:
-            self._training.finish()
-            self._training = None
-            return {"head": self._log.head.hash}, {}
-        return getattr(self._training, kind)(message)
+            self._training, fields = None, {"head": self._log.head.hash}
+        return {**fields, **signature}, arrays
+
+    def _witnessed(self, message: Envelope) -> dict:
+        """A signature on the head of the coordinator's log: it can tell no other story of what was before."""
+        head = message.fields["head"]
+        if not isinstance(head, str) or not _HEAD.fullmatch(head):
+            raise WireError("the head that it tells is none")
+        statement = witnessed(self._keys.name, self._session.run, head)
+        return {"countersigned": self._keys.identity().sign(statement).hex()}

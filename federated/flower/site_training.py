@@ -1,27 +1,23 @@
 """Training: one plan that a site takes part in: its rounds, its part in secure sums, its own metrics."""
 
 import shutil
-from dataclasses import replace
 
 import numpy as np
 
 from federated.algorithms.strategy import Strategy
-from federated.clients.plan import ClientPlan
 from federated.config import FederateConfig
 from federated.engine.local_training import LocalTraining
 from federated.engine.state import State
 from federated.flower import protocol, site_privacy
 from federated.flower.envelope import Envelope, WireError
-from federated.flower.local_rounds import LocalRounds
+from federated.flower.kinds import work_of
 from federated.flower.policy import PolicyError
 from federated.flower.session import Session, named
 from federated.flower.site_privacy import protect
+from federated.flower.site_sums import SiteSums
 from federated.private.patient import PatientPrivacy
 from federated.private.site_key import with_key
 from federated.private.steps import PatientSteps
-from federated.secure.client import MaskingClient
-from federated.tff.local_model import LocalModel
-from medimg.untrusted.printable import printable
 
 
 class Training:
@@ -36,7 +32,6 @@ class Training:
         plan: agreed on.
         data: the site's records.
         rounds: what it does.
-        held: number of the round, the update that stays here, flat, and the digest of what it started from.
 
     Raises:
         PolicyError: names what goes against the policy.
@@ -44,37 +39,26 @@ class Training:
     """
 
     def __init__(self, session: Session, message: Envelope):
-        from federated.clients.examples import prepare
-
         self._session, fields = session, message.fields
         config = self._config = FederateConfig.from_dict(fields["config"])
         strategy = self._allowed(fields["roster"])
-        local = LocalTraining.of(config)
-        # Options that decide what is learnt from whom are the policy's own reading of them: they stand nowhere else.
-        training, private = config.training(session.dataset.unit).to_dict(), config.dp == "patient"
-        self.plan = replace(ClientPlan.from_dict(fields["plan"]), training=training, private=private)
         self._digest = protocol.plan_digest(message)
         session.once.settle("plan", self._digest)
-        self.plan.model.set_weights(list(message.arrays["initial"]))
-        self.data = prepare(session.client, self.plan, session.records(), session.name)
+        work = work_of(config.model)(session, config, fields["plan"], list(message.arrays["initial"]))
+        self.plan, self.data, self._metrics, self._initial = work.plan, work.data, work.metrics, work.initial
         if not self.data.examples:
             raise PolicyError("no labelled training row is here")
-        self._roster = {name: bytes.fromhex(key) for name, key in fields["roster"].items()}
-        self._identity = session.keys.identity(session.answers.with_suffix(".jsonl"))
-        if self._roster.get(session.name) != self._identity.public:
-            raise PolicyError("the plan's list of sites has another key of this one")
+        roster = {name: bytes.fromhex(key) for name, key in fields["roster"].items()}
+        self._sums = SiteSums(session, config, roster, self._digest)
         self._privacy: PatientPrivacy | None = None
         self.told = {"examples": self.data.examples}
-        if private:
+        if config.dp == "patient":
             self._protect(fields["start"])
-        model = LocalModel(self.plan.trained, self.plan.description["task"])
         steps = self._privacy.steps(PatientSteps) if self._privacy else None
-        self.rounds = LocalRounds(model, self.plan.layout, strategy, local, session.seed, steps)
+        self.rounds = work.rounds(strategy, LocalTraining.of(config), steps)
         self._weight = self.told["weight"] = float(self.data.examples) if strategy.by_examples else 1.0
         # Its state of the strategy, after the round of that number.
         self._own: dict[int, list[np.ndarray]] = {}
-        self.held: tuple[int, np.ndarray, str] | None = None
-        self._masking: MaskingClient | None = None
 
     def _allowed(self, roster: dict) -> Strategy:
         """The strategy of a training that the policy and this session allow."""
@@ -130,45 +114,44 @@ class Training:
         self._own = {number: update.own}
         if self._config.secure == "none":
             return answer, {"vectors": update.vectors, "own": update.own}
-        flat = np.concatenate([np.ravel(vector) for vector in update.vectors]).astype(np.float32)
-        self.held, self._masking = (number, flat, protocol.start_digest(self._digest, message)), None
+        self._sums.hold(number, update.vectors, protocol.start_digest(self._digest, message))
         return answer, {}
+
+    @property
+    def held(self) -> tuple[int, np.ndarray, str] | None:
+        """As of `SiteSums`."""
+        return self._sums.held
+
+    def key(self, message: Envelope) -> tuple[dict, dict]:
+        """A stage of agreeing on the key of secure sums."""
+        return self._sums.key(message)
 
     def mask(self, message: Envelope) -> tuple[dict, dict]:
         """A stage of a secure sum over what is held."""
-        number, stage = int(message.fields["round"]), message.fields["stage"]
-        if self.held is None or self.held[0] != number:
-            raise PolicyError(f"round {number}: no update of it is held here")
-        content = message.arrays["content"][0].tobytes()
-        if stage == "advertise":
-            masking = MaskingClient(self._identity, self._roster, content)
-            self._session.policy.check_terms(masking.terms, number, self.held[2])
-            self._masking = masking
-            made = self._masking.advertise()
-        elif self._masking is None or stage not in ("share", "mask", "confirm", "reveal"):
-            raise PolicyError(f"'{printable(stage, 30)}' of a secure sum that was not begun")
-        elif stage == "mask":
-            made = self._masking.mask(content, self.held[1], self._weight)
-        else:
-            made = getattr(self._masking, stage)(content)
-        if stage == "reveal":
-            self.held = self._masking = None
-        return {}, {"content": [np.frombuffer(made, np.uint8)]}
+        return {}, {"content": [np.frombuffer(self._sums.stage(message, self._weight), np.uint8)]}
 
     def evaluate(self, message: Envelope) -> tuple[dict, dict]:
         """Metrics of the site's own test part."""
-        from federated.flower.own_metrics import own_metrics
-
-        session = self._session
-        session.policy.check_metrics()
+        self._session.policy.check_metrics()
+        if self._metrics is None:
+            raise PolicyError(f"metrics: nothing is measured of a {self._config.model}")
         weights = list(message.arrays["weights"])
         # Each model that is measured tells of the test rows: one a run.
-        session.once.settle("metrics", message.digest("weights"))
-        fewest = session.policy.fewest_patients
-        return own_metrics(session.client, session.name, self.plan, weights, session.records(), fewest), {}
+        self._session.once.settle("metrics", message.digest("weights"))
+        return self._metrics(weights, self._alone()), {}
 
-    def finish(self) -> None:
+    def _alone(self) -> list[np.ndarray] | None:
+        """Weights that the site comes to by itself; None: its policy does not ask whether it gains."""
+        config = self._config
+        # Others' servers have a step of their own; alone it would be trained without privacy.
+        plain = config.strategy in ("fedavg", "fedprox") and config.server_learning_rate in (None, 1.0)
+        if not self._session.policy.gain or self._privacy or not plain:
+            return None
+        return self.rounds.alone(self._initial, self.data, config.rounds)
+
+    def finish(self, message: Envelope) -> tuple[dict, dict]:
         """It is over: the records go."""
         if self._privacy:
             self._privacy.complete()
         shutil.rmtree(self._session.folder / "records", ignore_errors=True)
+        return {}, {}

@@ -8,7 +8,8 @@ import yaml
 
 from federated.config import FederateConfig
 from federated.flower import keys
-from federated.flower.policy import Policy, approve
+from federated.flower.policy import Policy
+from federated.flower.runs import approve
 from federated.secure.terms import Terms
 from medimg.errors import InputError
 
