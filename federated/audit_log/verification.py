@@ -95,7 +95,9 @@ def verify(
         problems=tuple(problems),
         notes=tuple(notes),
         compared=tuple(beside.compared),
-        cannot_show=_cannot_show(head is not None, bool(witnesses), public_key is not None, bool(signers(entries))),
+        cannot_show=_cannot_show(
+            head is not None, bool(witnesses), public_key is not None, len(signers(entries)), len(site_logs)
+        ),
     )
 
 
@@ -108,15 +110,15 @@ def _files(path: Path, entries: list[Entry]) -> tuple[Comparison, list[str], lis
         return Comparison([f"{path.name}: its records are not of the form that is written"]), [], []
 
 
-def _cannot_show(head: bool, witness: bool, key: bool, signed: bool) -> tuple[str, ...]:
+def _cannot_show(head: bool, witness: bool, key: bool, signers: int, logs: int) -> tuple[str, ...]:
     """In sentences, from the largest gap to the smallest."""
     told = []
-    if signed and not (head or key):
+    if signers and logs < signers and not (head or key):
         told.append(
             "That the keys of the sites which it names are theirs: whoever can write this folder can make it all anew "
             "with keys of its own. Compare them with the sites' public files, or give --site-log."
         )
-    elif not (head or key):
+    elif not (signers or head or key):
         told.append(
             "That nobody made log, head and files anew, or put older ones back: the head is a hash, not a signature, "
             "and whoever can write this folder can compute it. Note the head where they can't write, and give it with "
@@ -124,7 +126,7 @@ def _cannot_show(head: bool, witness: bool, key: bool, signed: bool) -> tuple[st
         )
         if witness:
             told.append("What was cut off or made anew behind the witness.")
-    elif not head:
+    elif key and not head:
         told.append(
             "That whoever holds the signing key did not make all anew, or that nobody put an older signed state back: "
             "give the head that was noted elsewhere with --head."
