@@ -129,6 +129,7 @@ def table(tmp_path_factory):
     return write_table(tmp_path_factory.mktemp("table") / "data", n=160)
 
 
+@pytest.mark.slow
 def test_tables_at_sites_are_the_simulation_and_no_row_leaves(table, tmp_path):
     options = {"model": "tvae", "rounds": 2, "local_steps": 2, "batch_size": 20, "count": 20}
     there = Apart(table, FederateConfig(model="tvae", rounds=2, batch_size=8, secure="masking"), tmp_path / "apart")
