@@ -59,9 +59,10 @@ def against_site(entries: Sequence[Entry], path: Path) -> tuple[list[str], str]:
 def _heads(name: str, entries: Sequence[Entry], records: Iterable[dict]) -> list[str]:
     """What the site was told of the coordinator's log must still be in it.
 
-    Of that coordinator's other trainings nothing is here: a session's heads are looked for where one of them is, or an
-    update of it.
+    Of that coordinator's other trainings nothing is here: a session's heads are looked for where it is of this run, or
+    one of them is here, or an update of it.
     """
+    run = next((entry.record.get("run") for entry in entries if entry.record.get("event") == "start"), None)
     place = {entry.hash: number for number, entry in enumerate(entries)}
     told = [(entry.record.get("sites") or {}).get(name) or {} for entry in entries]
     updates = {one.get("answer") for one in told} - {None}
@@ -70,7 +71,7 @@ def _heads(name: str, entries: Sequence[Entry], records: Iterable[dict]) -> list
     for record in records:
         if record.get("kind") in ("train", "finish") and record.get("head") and not record.get("refused"):
             sessions.setdefault(str(record.get("session")), []).append(record["head"])
-            if record.get("answer") in updates:
+            if record.get("answer") in updates or (run and record.get("run") == run):
                 ours.add(str(record.get("session")))
     problems = []
     for session, heads in sessions.items():
