@@ -13,6 +13,7 @@ from explain.commands import explain, explain_run, map_saver
 from explain.config import ExplainConfig
 from federated.commands import dossier, federate
 from federated.commands import studies as studies_of_federation
+from federated.flower import kinds
 from medimg import __version__
 from medimg.commands import printing
 from medimg.commands.command_line import Group, options_of, take
@@ -28,6 +29,11 @@ from medimg.config import EvaluateConfig, ExportConfig, PhantomConfig, PredictCo
 from medimg.errors import InputError
 from medimg.lock import writes
 from synthetic.commands import judge, synthesize
+
+# A site learns what a plan asks for; generators are no affair of the federation's own rooms.
+kinds.name("dcgan", "synthetic.federation.images.site")
+for _model in ("ctgan", "tvae"):
+    kinds.name(_model, "synthetic.federation.tables.site")
 
 
 @click.group(

@@ -240,7 +240,10 @@ def _check_at_sites(config: FederateConfig) -> None:
     """Refuse what sites of their own do not do."""
     for given, why in (
         (config.partition != "site", "--partition: the clients are those at their sites"),
-        (config.secure == "ckks", "--secure ckks: sites apart have no key in common yet; use --secure masking"),
+        (
+            config.dp == "patient" and config.client_fraction < 1,
+            "--client-fraction: with --dp patient each site settles its noise for all rounds; leave it out",
+        ),
         (config.personalize_epochs > 0, "--personalize-epochs: not with sites apart"),
         (
             config.audit_holdout > 0,

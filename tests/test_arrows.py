@@ -43,6 +43,7 @@ FLOORS = {
         job
         references
         report
+        conclusion
         federation
         federate
         studies

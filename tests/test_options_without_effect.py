@@ -152,6 +152,7 @@ WITHOUT_EFFECT = {
             "--partition {partition} --stragglers 0.5 --secure masking --aggregation {aggregation}",
         ),
         ("local_steps", "tables", "--model marginals --partition site", "--model tvae --partition site"),
+        ("when_lost site_patience link superlink site", "images", "--model dcgan", "--model dcgan --engine flower"),
         ("dp_delta dp_clip dp_budget dp_seed", "tables", "", "--dp-epsilon 3"),
     ),
     ("judge", JudgeConfig): (
@@ -193,8 +194,8 @@ ALWAYS = {
     LedgerConfig: "delta abandon",
     StudyConfig: "epsilon seeds",
     FederatedStudyConfig: "seeds rounds",
-    SynthesizeConfig: "partition dp_epsilon dp_noise_multiplier model count class_mix rare_classes epochs batch_size "
-    "seed "
+    SynthesizeConfig: "partition engine dp_epsilon dp_noise_multiplier model count class_mix rare_classes epochs "
+    "batch_size seed "
     # Not options of this command.
     "dp_sampling dp_images_per_patient dp_engine",
     JudgeConfig: "train_with classifier most_rows bootstrap seed",
