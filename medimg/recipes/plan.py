@@ -9,12 +9,20 @@ import math
 import shlex
 import typing
 from dataclasses import dataclass
+from pathlib import Path
 
 from medimg.config import TrainConfig
 from medimg.errors import InputError
 from medimg.options import flag
+from medimg.pipeline.augmentation import STRENGTHS
+from medimg.untrusted.yaml_file import read_yaml
 
 FILE = "plan.yaml"
+VIEWS = len(STRENGTHS["acquisition"].kinds)
+# Options of the training as a whole, or that judging, whose rows and pixels are those of every candidate, would miss.
+_NONE_OF_ITS = ("recipe", "time", "candidate", "folds", "fold", "seeds", "member", "vote", "metadata", "extra")
+_NONE_OF_ITS += ("audit_holdout", "labelled_fraction", "calibrate", "weights_patients")
+_YES_OR_NO = {"true": True, "false": False}
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -25,12 +33,12 @@ class Candidate:
     Attributes:
         options: of `medimg train`.
         reason: why it is tried.
-        seconds: what it is predicted to take; NaN: of a plan that was given.
+        seconds: what it is predicted to take; NaN: not asked yet (`medimg.recipes.rules.timed`).
     """
 
     options: dict
     reason: str
-    seconds: float
+    seconds: float = math.nan
 
     @property
     def name(self) -> str:
@@ -42,7 +50,8 @@ class Candidate:
     @property
     def is_probe(self) -> bool:
         """A regression on a frozen backbone's features, that can be fitted anew on any of the rows in no time."""
-        return self.options.get("head_start") == "logistic" and not self.options.get("epochs", 1)
+        wanted = {"head_start": "logistic", "epochs": 0, "augment": "acquisition", "views": VIEWS}
+        return wanted.items() <= self.options.items()
 
     def config(self, seed: int) -> TrainConfig:
         """As `train` takes it."""
@@ -76,7 +85,7 @@ def parsed(words: str) -> Candidate:
         raise InputError(f"--candidate '{words}': give options of 'medimg train' and their values")
     for option, value in zip(typed[::2], typed[1::2], strict=True):
         name = option.removeprefix("--").replace("-", "_")
-        if not option.startswith("--") or name not in kinds or name in ("recipe", "time", "candidate"):
+        if not option.startswith("--") or name not in kinds or name in _NONE_OF_ITS or name.startswith("dp_"):
             raise InputError(f"--candidate '{words}': {option} is not an option of 'medimg train' that it can have")
         annotated: typing.Any = kinds[name].type
         kind = next(iter(typing.get_args(annotated)), annotated)
@@ -85,11 +94,17 @@ def parsed(words: str) -> Candidate:
             options.setdefault(name, {})[key] = content
             continue
         try:
-            options[name] = kind(value)
-        except (TypeError, ValueError):
+            options[name] = _YES_OR_NO[value.lower()] if kind is bool else kind(value)
+        except (KeyError, TypeError, ValueError):
             raise InputError(f"--candidate '{words}': {option} {value}: must be {kind.__name__}") from None
     TrainConfig(**options)
-    return Candidate(options, "given", float("nan"))
+    return Candidate(options, "given")
+
+
+def kept(folder: Path) -> list[Candidate]:
+    """The candidates of the plan in a Run; none where it was killed before it had one."""
+    path = folder / FILE
+    return [parsed(words) for words in read_yaml(path)["candidate"]] if path.is_file() else []
 
 
 def seconds_of(time: str) -> float:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import shutil
 import time
 from collections.abc import Sequence
@@ -15,7 +14,9 @@ from medimg.errors import InputError
 from medimg.evaluation.calibrate import keep
 from medimg.listener import Listener
 from medimg.lock import writes
+from medimg.models.saving import save_model
 from medimg.models.weights import run_of
+from medimg.options import of_data
 from medimg.recipes import plan, rules
 from medimg.recipes.fingerprint import fingerprint, learnt_from
 from medimg.recipes.judging import FOLDS, Tried, judged, together
@@ -25,7 +26,7 @@ from medimg.run import Run, environment, resumable
 from medimg.training import data as data_material
 from medimg.training.ensemble import Voter, combine_voters
 from medimg.training.features import remembering
-from medimg.training.train import train, train_or_go_on
+from medimg.training.train import built, kind_of, train, train_or_go_on
 
 TIME = "10m"
 FILE = "recipe.json"
@@ -35,8 +36,10 @@ SEED = "-seed-"
 _MOST = 3
 # What reading, judging and putting together take of the time.
 _SHARE = 0.85
-# What `train` leaves in the Run of a candidate, and the Run of a recipe whose best is a single one has itself.
-_ADOPTED = ("model.keras", "model.json", "history.csv")
+# What `train` leaves in the Run of a candidate, and the Run of a recipe whose best is a single one has itself; and what
+# says that a Run is whole.
+_ADOPTED = ("model.json", "history.csv")
+_LAST = "model.keras"
 # Options that a recipe leaves to the one who trains.
 GIVEN = ("recipe", "time", "candidate", "weights", "seed")
 
@@ -75,7 +78,8 @@ def by_recipe(
         InputError: an option that a recipe decides itself, weights that are not known, or as of `train`.
     """
     listener, out = listener or Listener(), Path(out)
-    for name in config.names_given():
+    # A Run that is resumed may have the options of its best already.
+    for name in () if resume else config.names_given():
         if name not in GIVEN:
             raise InputError(
                 f"--{name.replace('_', '-')}: a recipe decides it; leave it out, or give --model to decide all yourself"
@@ -85,18 +89,24 @@ def by_recipe(
     dataset = data if isinstance(data, Dataset) else Dataset.load(data)
     data_material.check(dataset)
     learn = learnt_from(dataset)
-    known, here = fingerprint(learn), machine(config.weights)
-    competing = [plan.parsed(words) for words in config.candidate] or rules.candidates(known, here)
+    known = fingerprint(learn)
     if resume:
         run = resumable(out, dataset)
-        if (run.root / "model.keras").is_file():
+        if (run.root / _LAST).is_file():
             return run
-    else:
+    kept = plan.kept(out) if resume else []
+    given = kept or [plan.parsed(words) for words in config.candidate]
+    if not kept:
+        _check(given, dataset, config.seed)
+    here = machine("none" if given else config.weights)
+    competing = rules.timed(given, known) if given else rules.candidates(known, here)
+    if not resume:
         run = Run.create(out, dataset.root, "train", config.to_dict(), overwrite)
         atomic.write_json(run.root / "environment.json", environment(dataset, config.seed))
     lines = [f"data: {known.words()}", f"machine: {here.words()}", f"time: {config.time or TIME}"]
-    atomic.write_text(run.root / plan.FILE, plan.written(competing, config.time or TIME, config.seed, lines))
-    for line in (*lines, *(f"{one.name}: {one.reason}{_predicted(one)}" for one in competing)):
+    if not kept:
+        atomic.write_text(run.root / plan.FILE, plan.written(competing, config.time or TIME, config.seed, lines))
+    for line in (*lines, *(f"{one.name}: {one.reason}; predicted {one.seconds:.0f} s" for one in competing)):
         listener.note(line)
     with remembering() as features:
         contest = _Contest(run, dataset, learn, config, features, listener, started, limit)
@@ -105,8 +115,18 @@ def by_recipe(
     return run
 
 
-def _predicted(candidate: plan.Candidate) -> str:
-    return "" if math.isnan(candidate.seconds) else f"; predicted {candidate.seconds:.0f} s"
+def _check(given: Sequence[plan.Candidate], dataset: Dataset, seed: int) -> None:
+    """Refuse, before a folder is made and the first is trained, what could not be."""
+    kind = kind_of(dataset)
+    for candidate in given:
+        typed = candidate.config(seed)
+        config = typed.resolved(dataset.unit)
+        try:
+            typed.require_effect(of_data(dataset.is_table), resolved=config)
+            kind.check(config)
+            built(kind, config, kind.describe(dataset, config))
+        except InputError as error:
+            raise InputError(f"--candidate '{candidate.words()}': {error}") from error
 
 
 class _Contest:
@@ -143,22 +163,31 @@ class _Contest:
     def _try(self, candidate: plan.Candidate, more: str = "", base: Tried | None = None) -> bool:
         """Train and judge; of another seed of `base`, which was judged by folds, that stands for both."""
         left = _SHARE * self.limit - (time.monotonic() - self.started)
-        expected = candidate.seconds * self.slowness
-        options = candidate.options
-        if self.tried and expected > left:
-            self.left_out.append(
-                {"name": candidate.name + more, "predicted_seconds": round(expected), "left": round(left)}
-            )
-            self.listener.note(f"{candidate.name}{more}: left out, {expected:.0f} s predicted and {left:.0f} s left")
-            return False
-        if "epochs" in options and options["epochs"] > 1 and expected > left:
-            fewer = max(3, int(options["epochs"] * left / expected))
-            self.listener.note(f"{candidate.name}: {fewer} epochs at most, of {options['epochs']}, for want of time")
-            candidate = dataclasses.replace(candidate, options={**options, "epochs": fewer})
-        begun = time.monotonic()
         folder = self.run.root / CANDIDATES / (candidate.name + more)
+        # Of a recipe that is resumed.
+        before = Run.load(folder).config["options"]["epochs"] if (folder / "config.yaml").is_file() else None
+        expected = 0.0 if (folder / _LAST).is_file() else candidate.seconds * self.slowness
+        if self.tried and expected > max(left, 0.0):
+            self.left_out.append(
+                {"name": candidate.name + more, "predicted_seconds": round(expected), "left": max(0, round(left))}
+            )
+            self.listener.note(
+                f"{candidate.name}{more}: left out, {expected:.0f} s predicted and {max(left, 0.0):.0f} s left"
+            )
+            return False
+        epochs = candidate.config(self.config.seed).resolved(self.dataset.unit).epochs
+        fewer = before
+        if fewer is None and epochs > 1 and expected > left:
+            fewer = min(epochs, max(3, int(epochs * left / expected)))
+            self.listener.note(f"{candidate.name}: {fewer} epochs at most, of {epochs}, for want of time")
+        if fewer not in (None, epochs):
+            candidate = dataclasses.replace(candidate, options={**candidate.options, "epochs": fewer})
+        begun = time.monotonic()
         trained = train_or_go_on(self.dataset, folder, candidate.config(self.config.seed), self.listener)
         took = time.monotonic() - begun
+        if before is not None and len(trained.history()):
+            # What it took before it was killed counts too.
+            took = max(took, float(trained.history()["seconds"].sum()))
         if not self.tried:
             self.by_folds = self.dataset.is_table or 0 < self.trainings * took < left
         if base and self.by_folds:
@@ -175,7 +204,7 @@ class _Contest:
                 self.listener,
             )
         took = time.monotonic() - begun
-        if not math.isnan(candidate.seconds) and not self.tried:
+        if before is None and not self.tried:
             self.slowness = max(0.3, took / max(candidate.seconds, 1.0))
         found = dataclasses.replace(found, name=candidate.name + more, seconds=took)
         self.tried.append(found)
@@ -214,15 +243,14 @@ def _finish(run: Run, contest: _Contest, listener: Listener) -> None:
         member = chosen[0].run
         for name in _ADOPTED:
             if (member.root / name).is_file():
-                with atomic.replacing(run.root / name) as temporary:
-                    shutil.copyfile(member.root / name, temporary)
+                _copied(member.root / name, run.root / name)
         known = member.environment()
         options = member.config["options"] | given
     else:
         voters = [Voter(one.run, one.run.description(calibrated=False)) for one in chosen]
         members = [str(one.run.root.resolve()) for one in chosen]
         options = TrainConfig(model="ensemble", seed=contest.config.seed).to_dict() | {"member": members} | given
-        combine_voters(run, voters, contest.dataset, TrainConfig(seed=contest.config.seed), listener)
+        model = combine_voters(run, voters, contest.dataset, TrainConfig(seed=contest.config.seed), listener)
         known = run.environment()
     atomic.write_json(run.root / "environment.json", known)
     whole = together(chosen)
@@ -241,8 +269,17 @@ def _finish(run: Run, contest: _Contest, listener: Listener) -> None:
         },
     )
     run.settle(json.loads(json.dumps(options)))
+    if len(chosen) == 1:
+        _copied(member.root / _LAST, run.root / _LAST)
+    else:
+        save_model(model, run.root / _LAST)
     score = whole.score
     listener.note(
         f"chosen: {' and '.join(one.name for one in chosen)}, validation AUROC {score.plain:.3f}, at worst "
         f"{score.auroc:.3f} ({score.kind}); {decided.words}"
     )
+
+
+def _copied(file: Path, target: Path) -> None:
+    with atomic.replacing(target) as temporary:
+        shutil.copyfile(file, temporary)

@@ -1,18 +1,21 @@
 """The rules by which data and machine lead to candidates: each with its reason, best guess first."""
 
+import dataclasses
+import functools
 import time
+from collections.abc import Iterable
 
 import numpy as np
 
+from medimg.config import TrainConfig
 from medimg.models.build import build
 from medimg.models.registry import family
-from medimg.pipeline.augmentation import STRENGTHS
 from medimg.recipes.fingerprint import Fingerprint
 from medimg.recipes.machine import Backbone, Machine
-from medimg.recipes.plan import Candidate
+from medimg.recipes.plan import VIEWS, Candidate
 from medimg.training.features import extractor, forward_function
+from medimg.training.images import computed_once
 
-VIEWS = len(STRENGTHS["acquisition"].kinds)
 # Images smaller than what ImageNet's weights know are enlarged to this side at least.
 _LEAST_SIDE = 96
 # Above it a network from scratch learns slowly on a processor, and gains little.
@@ -21,12 +24,34 @@ _SCRATCH_EPOCHS = 40
 _MEASURED = 32
 # A step of training takes about as long as so many forward passes: forward, backward and the augmented pixels.
 _STEP = 4.0
+# Seconds that building, tracing and judging take whatever there is to learn from.
+_FIXED = 5.0
 
 
 def candidates(known: Fingerprint, machine: Machine) -> list[Candidate]:
     """What competes on such data on such a machine."""
+    return timed(_of_tables(known) if known.unit == "row" else _of_images(known, machine), known)
+
+
+def timed(plan: Iterable[Candidate], known: Fingerprint) -> list[Candidate]:
+    """The same, each with what it is predicted to take on this machine."""
+    return [dataclasses.replace(one, seconds=_seconds(one.config(0).resolved(known.unit), known)) for one in plan]
+
+
+def _seconds(config: TrainConfig, known: Fingerprint) -> float:
     if known.unit == "row":
-        return _of_tables(known)
+        # Training a network on a table is a matter of steps, not of rows, until there are many.
+        return (1 if config.model == "logistic" else 2) * (10.0 + known.rows / 500)
+    colour = family(config.model).takes_colour or not known.grey
+    what = (config.model, config.image_size, config.channels or (3 if colour else 1), tuple(config.model_arg.items()))
+    once = config.freeze == "backbone" and computed_once(config)
+    seconds = (1 + config.views) / _rate(*what, frozen=True) if once else _STEP * config.epochs / _rate(*what)
+    if config.fine_tune_epochs:
+        seconds += _STEP * config.fine_tune_epochs / _rate(*what)
+    return _FIXED + known.rows * seconds
+
+
+def _of_images(known: Fingerprint, machine: Machine) -> list[Candidate]:
     balance = "class-weight" if known.imbalance > 1.5 and known.task != "multilabel" else "none"
     weighted = {"balance": balance}
     found = []
@@ -60,14 +85,11 @@ def _probe(backbone: Backbone, side: int, known: Fingerprint, weighted: dict) ->
         "views": VIEWS,
         **weighted,
     }
-    forward = forward_function(extractor(build(backbone.family, side, 3, 2, None, model_arg=backbone.arguments)))
-    seconds = known.rows * (1 + VIEWS) / _rate(forward, side, 3)
     return Candidate(
         options,
         f"{known.rows} {known.unit}s are few for a network and many for a regression on features of {backbone.name} "
-        f"(ImageNet, {backbone.licence}) at {side} px; views of other framing, exposure and sharpness stand for other "
+        f"(licence: {backbone.licence}) at {side} px; views of other framing, exposure and sharpness stand for other "
         "machines, without flips, since laterality may count",
-        seconds,
     )
 
 
@@ -83,22 +105,22 @@ def _from_scratch(known: Fingerprint, weighted: dict, first: bool) -> list[Candi
         "plateau_patience": 3,
         **weighted,
     }
-    channels = 1 if known.grey else 3
-    rate = _rate(forward_function(build("baseline_cnn", side, channels, 2)), side, channels)
     why = (
         "there are no weights at hand" if first else f"images of {known.side} px are small enough to learn from scratch"
     )
     reason = f"{why}; at {side} px, {_SCRATCH_EPOCHS} epochs at most"
-    seconds = known.rows * _STEP * _SCRATCH_EPOCHS / rate
     plain = {**options, "augment": "none", "dropout": 0.2, "patience": 5, "plateau_patience": 2}
     return [
-        Candidate(options, reason, seconds),
-        Candidate(plain, "the same without other views: what these cost where there is one machine alone", seconds),
+        Candidate(options, reason),
+        Candidate(plain, "the same without other views: what these cost where there is one machine alone"),
     ]
 
 
-def _rate(forward, side: int, channels: int) -> float:
-    """Images a second, measured."""
+@functools.lru_cache
+def _rate(name: str, side: int, channels: int, arguments: tuple, frozen: bool = False) -> float:
+    """Images a second, measured: of a whole model, or of its frozen backbone."""
+    model = build(name, side, channels, 2, None, model_arg=dict(arguments))
+    forward = forward_function(extractor(model) if frozen else model)
     pixels = np.zeros((_MEASURED, side, side, channels), np.float32)
     forward(pixels).numpy()
     started = time.monotonic()
@@ -109,20 +131,16 @@ def _rate(forward, side: int, channels: int) -> float:
 def _of_tables(known: Fingerprint) -> list[Candidate]:
     few = known.rows < 2000
     weighted = {"balance": "class-weight"} if known.imbalance > 3 and known.task != "multilabel" else {}
-    # Training a network on a table is a matter of steps, not of rows, until there are many.
-    seconds = 10.0 + known.rows / 500
     return [
         Candidate(
             {"model": "logistic", "model_arg": {"l2": l2}, **weighted},
             f"{known.rows} rows: a regression is hard to beat on few, penalised {words}",
-            seconds,
         )
         for l2, words in (("0.001", "a little"), ("0.03", "much"))
     ] + [
         Candidate(
             {"model": "mlp", "model_arg": {"width": str(width)}, **weighted},
             f"two layers of {width} find interactions that a regression does not",
-            2 * seconds,
         )
         for width in ((32,) if few else (64, 256))
     ]

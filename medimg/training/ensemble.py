@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 from medimg import atomic
 from medimg.config import TrainConfig
@@ -105,7 +106,7 @@ def ensemble(
         )
     if config.seeds:
         voters = [_trained(data, run, config, number, listener) for number in range(1, config.seeds + 1)]
-    combine_voters(run, voters, dataset, config, listener)
+    save_model(combine_voters(run, voters, dataset, config, listener), run.root / "model.keras")
     return run
 
 
@@ -202,8 +203,8 @@ def _trained(data: Dataset, run: Run, config: TrainConfig, number: int, listener
 
 def combine_voters(
     run: Run, voters: Sequence[Voter], dataset: Dataset, config: TrainConfig, listener: Listener
-) -> None:
-    """Write the model of their vote into a Run whose environment is known."""
+) -> tf.keras.Model:
+    """The model of their vote; all but the model itself is written into the Run, whose environment is known."""
     members = [Member(v.run.model(), v.description.get("calibrator")) for v in voters]
     description = _description(voters, listener)
     task = description["task"]
@@ -241,7 +242,7 @@ def combine_voters(
     if config.calibrate != "none":
         fit_on_validation(config.calibrate, dataset, answers)
     keep(run.root, answers.description)
-    save_model(model, run.root / "model.keras")
+    return model
 
 
 def _description(voters: Sequence[Voter], listener: Listener) -> dict:

@@ -8,8 +8,8 @@ from medimg.config import TrainConfig
 from medimg.errors import InputError
 from medimg.recipes.fingerprint import Fingerprint, fingerprint, learnt_from
 from medimg.recipes.machine import Machine, backbones
-from medimg.recipes.plan import Candidate, parsed, seconds_of, written
-from medimg.recipes.rules import candidates
+from medimg.recipes.plan import VIEWS, Candidate, parsed, seconds_of, written
+from medimg.recipes.rules import candidates, timed
 
 PROBE = {
     "model": "mobilenet",
@@ -20,6 +20,9 @@ PROBE = {
     "head_start": "logistic",
     "epochs": 0,
     "learning_rate": 0.01,
+    "augment": "acquisition",
+    "views": VIEWS,
+    "cache_features": True,
 }
 NO_WEIGHTS = Machine(2, 16.0, 0, ())
 
@@ -39,6 +42,9 @@ def test_a_plan_reads_back_as_it_was_written():
     assert again[0].is_probe
     assert not again[1].is_probe
     assert again[0].config(3).seed == 3
+    # Judged as what it was trained on: other views than those of hard validation are no probe's.
+    for changed in ({"augment": "none", "views": 0}, {"views": VIEWS - 1}):
+        assert not Candidate({**PROBE, **changed}, "").is_probe
 
 
 @pytest.mark.parametrize(
@@ -48,6 +54,10 @@ def test_a_plan_reads_back_as_it_was_written():
         ("", "options of 'medimg train'"),
         ("--modell baseline_cnn", "--modell is not an option"),
         ("--time 3m", "--time is not an option"),
+        ("--dp-epsilon 3", "--dp-epsilon is not an option"),
+        ("--folds 5", "--folds is not an option"),
+        ("--metadata age", "--metadata is not an option"),
+        ("--cache-features perhaps", "--cache-features perhaps: must be bool"),
         ("--epochs many", "--epochs many: must be int"),
         ("--epochs -1", "--epochs -1: must be at least 0"),
         ("--model 'x", "No closing quotation"),
@@ -63,6 +73,14 @@ def test_times():
     for text in ("12", "m", "-3m", "nanm", "infh", "0s"):
         with pytest.raises(InputError, match="--time"):
             seconds_of(text)
+
+
+def test_a_plan_that_was_given_is_timed_as_one_of_the_rules():
+    made = candidates(known(), NO_WEIGHTS)
+    (again,) = timed([parsed(made[0].words())], known())
+    assert again.seconds == made[0].seconds > 0
+    longer = parsed("--model baseline_cnn --image-size 28 --epochs 80")
+    assert timed([longer], known())[0].seconds > again.seconds
 
 
 def test_rules_say_why(pretrained_weights):

@@ -94,6 +94,41 @@ def test_a_plan_is_run_again_and_a_killed_recipe_goes_on(noise, made, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("words", [(PROBE,), (NETWORK,)], ids=["one", "vote"])
+def test_killed_as_it_ends_it_has_not_ended(words, noise, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    config = TrainConfig(recipe="auto", time="10m", candidate=words)
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "settle", _settled_and_killed)
+        with pytest.raises(KeyboardInterrupt):
+            by_recipe(noise.root, out, config)
+    assert not (out / "model.keras").exists()
+    plan = (out / "plan.yaml").read_text()
+    again = medimg("train", noise.root, "--out", out, "--resume")
+    assert again.exit_code == 0, again.output
+    whole = by_recipe(noise.root, tmp_path / "whole", config)
+    for one, same in zip(weights(Run.load(out)), weights(whole), strict=True):
+        np.testing.assert_array_equal(one, same)
+    for name in ("threshold.json", "calibration.json"):
+        assert (out / name).read_text() == (whole.root / name).read_text()
+    assert (out / "plan.yaml").read_text() == plan
+
+
+def _settled_and_killed(run, options):
+    run.config["options"] = options
+    (run.root / "config.yaml").write_text(yaml.safe_dump(run.config))
+    raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+def test_a_given_plan_keeps_its_time(noise, tmp_path):
+    run = by_recipe(noise.root, tmp_path / "run", dataclasses.replace(CONFIG, time="1s"))
+    found = json.loads((run.root / "recipe.json").read_text())
+    assert len(found["tried"]) == 1
+    assert [one["left"] for one in found["left_out"]] == [0]
+
+
+@pytest.mark.slow
 def test_networks_alone_are_judged_by_folds_and_vote_with_their_seeds(noise, tmp_path):
     run = by_recipe(noise.root, tmp_path / "run", TrainConfig(recipe="auto", time="10m", candidate=(NETWORK,)))
     assert "by 5 folds" in json.loads((run.root / "threshold.json").read_text())["chosen_on"]
@@ -134,4 +169,22 @@ def test_what_a_recipe_decides_is_not_given(noise, tmp_path):
     result = medimg("train", noise.root, "--out", tmp_path / "run", "--time", "soon")
     assert result.exit_code == 2
     assert "--time soon: give a time" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("--model modell", "--model modell: not known"),
+        ("--model logistic", "needs a table"),
+        (f"{BACKBONE} --augment wild", "--augment wild"),
+        (f"{BACKBONE} --model-arg depth=3", "depth"),
+        (f"{BACKBONE} --views 3", "--views: is for --augment"),
+        ("--model baseline_cnn --image-size 4", "4"),
+        (f"{BACKBONE} --weights nowhere.h5", "--weights nowhere.h5"),
+    ],
+)
+def test_a_candidate_that_can_not_be_is_named_before_anything_is_trained(words, named, noise, tmp_path):
+    with pytest.raises(InputError, match=named):
+        by_recipe(noise.root, tmp_path / "run", TrainConfig(recipe="auto", candidate=(NETWORK, words)))
     assert not (tmp_path / "run").exists()
