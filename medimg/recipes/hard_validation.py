@@ -4,6 +4,7 @@ A validation part drawn from the training part's machine hides what another mach
 image is judged as it is and as its views of other framing, exposure and sharpness; the worst of these counts.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,20 +61,31 @@ class Score:
     """How well rows are told apart.
 
     Attributes:
-        auroc: of the kind of view where it is least; of several classes the mean over those that have both kinds.
+        auroc: of the kind of view where it is least; of several classes the mean over those that have both kinds; NaN:
+            none has.
         kind: that kind.
         loss: mean over kinds of the log loss, each class counting alike.
         plain: AUROC of images as they are.
+        rows: how many.
     """
 
     auroc: float
     kind: str
     loss: float
     plain: float
+    rows: int
+
+    def words(self) -> str:
+        """A clause."""
+        if math.isnan(self.auroc):
+            return f"AUROC undefined on {self.rows} rows that it has not learnt from, which are of one class"
+        worst = f"at worst {self.auroc:.3f} ({self.kind})"
+        return f"AUROC {self.plain:.3f} on {self.rows} rows that it has not learnt from, {worst}"
 
     def beats(self, other: "Score") -> bool:
         """Better by more than rounding of the AUROC to hundredths, or as good there and of less loss."""
-        return (-round(self.auroc, 2), self.loss) < (-round(other.auroc, 2), other.loss)
+        known = not math.isnan(self.auroc + other.auroc)
+        return (known and -round(self.auroc, 2), self.loss) < (known and -round(other.auroc, 2), other.loss)
 
 
 def score(views: list[np.ndarray], truth: Truth) -> Score:
@@ -81,7 +93,9 @@ def score(views: list[np.ndarray], truth: Truth) -> Score:
     aurocs = [_auroc(logits, truth) for logits in views]
     worst = int(np.argmin(aurocs))
     losses = [_balanced_loss(logits, truth) for logits in views]
-    return Score(aurocs[worst], KINDS[worst] if len(views) > 1 else "rows", float(np.mean(losses)), aurocs[0])
+    return Score(
+        aurocs[worst], KINDS[worst] if len(views) > 1 else "rows", float(np.mean(losses)), aurocs[0], len(truth.table)
+    )
 
 
 def _auroc(logits: np.ndarray, truth: Truth) -> float:
@@ -90,7 +104,7 @@ def _auroc(logits: np.ndarray, truth: Truth) -> float:
     table = truth.table
     both = [k for k in range(table.shape[1]) if 0 < table[:, k].sum() < len(table)]
     chances = activation(logits, truth.task)
-    return float(np.mean([roc_auc_score(table[:, k], chances[:, k]) for k in both])) if both else 0.5
+    return float(np.mean([roc_auc_score(table[:, k], chances[:, k]) for k in both])) if both else math.nan
 
 
 def _balanced_loss(logits: np.ndarray, truth: Truth) -> float:

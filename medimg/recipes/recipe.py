@@ -208,11 +208,7 @@ class _Contest:
             self.slowness = max(0.3, took / max(candidate.seconds, 1.0))
         found = dataclasses.replace(found, name=candidate.name + more, seconds=took)
         self.tried.append(found)
-        score = found.score
-        self.listener.note(
-            f"{found.name}: validation AUROC {score.plain:.3f}, at worst {score.auroc:.3f} ({score.kind}), "
-            f"log loss {score.loss:.3f}; {took:.0f} s"
-        )
+        self.listener.note(f"{found.name}: {found.score.words()}, log loss {found.score.loss:.3f}; {took:.0f} s")
         return True
 
     def _fitted(self, candidate: plan.Candidate, run: Run) -> Run:
@@ -273,11 +269,8 @@ def _finish(run: Run, contest: _Contest, listener: Listener) -> None:
         _copied(member.root / _LAST, run.root / _LAST)
     else:
         save_model(model, run.root / _LAST)
-    score = whole.score
-    listener.note(
-        f"chosen: {' and '.join(one.name for one in chosen)}, validation AUROC {score.plain:.3f}, at worst "
-        f"{score.auroc:.3f} ({score.kind}); {decided.words}"
-    )
+    names = " and ".join(one.name for one in chosen)
+    listener.note(f"chosen: {names}, {whole.score.words()}, by which it was chosen; {decided.words}")
 
 
 def _copied(file: Path, target: Path) -> None:

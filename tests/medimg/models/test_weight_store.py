@@ -79,6 +79,10 @@ def test_what_is_not_known_needs_words_and_must_fit(empty_store, pretrained_weig
     with pytest.raises(InputError, match="--family resnet: not known"):
         add(own, "resnet", "MIT", "ours")
     assert add(own, "mobilenet alpha=0.25", "MIT", "ours").licence == "MIT"
+    with pytest.raises(InputError, match=r"--licence MIT: .* is known by its hash to be mobilenet"):
+        add(pretrained_weights / "mobilenet_2_5_224_tf_no_top.h5", licence="MIT")
+    with pytest.raises(InputError, match="is no file"):
+        add(tmp_path)
     for name, content in (("x.pth", b"nothing"), ("x.whl", b"nothing"), ("x.zip", b"")):
         (tmp_path / name).write_bytes(content)
         result = medimg("weights", "add", tmp_path / name)

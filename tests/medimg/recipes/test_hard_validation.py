@@ -90,3 +90,12 @@ def test_views_are_of_each_kind_and_the_same_every_time():
     assert not np.allclose(framing, plain, atol=20)
     steps = lambda images: np.abs(np.diff(images, axis=1)).mean(axis=(1, 2, 3))  # noqa: E731
     assert (steps(sharpness) < steps(plain)).any()
+
+
+def test_rows_of_one_class_have_no_auroc_and_the_loss_decides():
+    near, far = (score([logits_of(np.full(4, chance))], Truth("binary", np.ones(4, int), 2)) for chance in (0.9, 0.6))
+    assert "undefined on 4 rows" in near.words()
+    assert near.beats(far)
+    assert not far.beats(near)
+    both = score([logits_of(np.array([0.1, 0.9]))], Truth("binary", np.array([0, 1]), 2))
+    assert both.words().startswith("AUROC 1.000 on 2 rows")
