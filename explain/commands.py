@@ -8,7 +8,7 @@ import click
 from explain.config import ExplainConfig
 from medimg.commands import printing
 from medimg.commands.command_line import Command, options_of, take
-from medimg.commands.console import progress_bars
+from medimg.commands.console import progress_bars, say, table
 from medimg.style.words import interval
 
 
@@ -16,12 +16,12 @@ from medimg.style.words import interval
 @click.argument("run_folder", metavar="RUN")
 @options_of(ExplainConfig)
 def explain(run_folder, **values):
-    """Grad-CAM, SHAP and kin on files or a split of RUN, judged by the pointing game where findings are known."""
+    """Grad-CAM, SHAP and kin on files or a split of RUN, scored beside controls and searched for shortcuts."""
     explain_run(run_folder, take(ExplainConfig, values))
 
 
 def explain_run(run_folder, config: ExplainConfig) -> None:
-    """Explain a Run and print the pointing game."""
+    """Explain a Run and print the scores."""
     from explain.explain import explain
     from medimg.run import Run
 
@@ -29,7 +29,7 @@ def explain_run(run_folder, config: ExplainConfig) -> None:
         run = Run.load(Path(run_folder))
         result = explain(run, config, partial(step, "explain"))
     printing.positive(run.description())
-    localisation(result)
+    scores(result)
     click.echo(f"explanations in {result['folder']}")
 
 
@@ -40,10 +40,21 @@ def map_saver(run, folder: Path):
     return map_saver(run, folder)
 
 
-def localisation(result: dict) -> None:
-    """The pointing game of each method."""
-    for method, judged in result.get("localisation", {}).items():
-        click.echo(
-            f"{method}: pointing game {interval(judged['hit_rate'])} on {judged['n']} images; "
-            f"random point {judged['random']:.3f}, image centre {judged['centre']:.3f}"
-        )
+def scores(result: dict) -> None:
+    """A table of each method and the controls beside it, and what stands out."""
+    columns = ("pointing_game", "deletion", "insertion", "faithfulness", "randomisation", "stability")
+    rows, of = [], result.get("scores", {})
+    for method, its in of.items():
+        rows.append([method, *(interval(its.get(name), 2) for name in columns)])
+    for name, its in next(iter(of.values()), {}).get("controls", {}).items():
+        rows.append([f"({name})", *(interval(its.get(name), 2) for name in columns)])
+    if rows:
+        table("Scores; in brackets maps that know nothing of the model", ["method", *map(_heading, columns)], rows)
+    warnings = [text for its in of.values() for text in its["warnings"]]
+    for text in [*warnings, *result.get("shortcuts", {}).get("findings", ())]:
+        say(f"warning: {text}")
+
+
+def _heading(name: str) -> str:
+    lower = name in ("deletion", "randomisation")
+    return f"{name.replace('_', ' ')} ({'less' if lower else 'more'} is better)"

@@ -19,11 +19,24 @@ class ExplainConfig(Config):
     data: str | None = option(None, "Where the Run's Dataset is now, if it was moved.", metavar="DATA")
     count: int = option(8, "Images, or rows, of the split that are explained.", minimum=1, only=_OF_SPLIT)
     method: tuple = option(
-        (), "gradcam, gradcam++, scorecam, smoothgrad or shap; may be repeated (default: gradcam; tables shap)."
+        (),
+        "gradcam, gradcam++, hirescam, scorecam, smoothgrad, integrated-gradients, occlusion, rise, shap or "
+        "shap-gradient; may be repeated (default: gradcam; tables shap).",
     )
-    samples: int = option(200, "Evaluations of the model per image or row.", minimum=10, only="tables or --method shap")
+    samples: int = option(
+        200, "Evaluations of the model per image or row.", minimum=10, only="tables or --method shap|occlusion|rise"
+    )
+    score_count: int = option(
+        32, "Images of the split that the methods are scored on; 0: none.", minimum=0, only=("images", _OF_SPLIT)
+    )
     localisation_count: int = option(
-        200, "Most images with boxes or masks in the pointing game.", minimum=0, only=("images", _OF_SPLIT)
+        200, "Most images with boxes or masks that maps are held against.", minimum=0, only=("images", _OF_SPLIT)
+    )
+    masks: str | None = option(
+        None,
+        "Folder of masks (lungs, brain), named as the images: how much of the maps lies outside.",
+        metavar="FOLDER",
+        only=("images", "--score-count", _OF_SPLIT),
     )
     max_megapixels: int = option(
         100, "Largest image that is decoded, in millions of pixels.", minimum=1, maximum=1000, only="images"

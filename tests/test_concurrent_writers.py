@@ -77,7 +77,7 @@ WRITERS = {
     "judge": Writer("judge {made} --real {table} --report {out} --bootstrap 200", "judgement.json"),
     "evaluate": Writer("evaluate {run}", "metrics.json", locked="{run}"),
     "validate": Writer("validate {run} {data} --bootstrap 20", "validations/*/validation.json", locked="{run}"),
-    "explain": Writer("explain {run} --count 4", "explanations/explanations.json", locked="{run}"),
+    "explain": Writer("explain {run} --count 4 --score-count 0", "explanations/test-count-4-score-count-0/explanations.json", locked="{run}"),
     "audit": Writer("audit {run} --attack threshold --bootstrap 500", "audit.json", locked="{run}"),
     "export": Writer("export {run} --out {out}", "*/saved_model.pb"),
     "compare": Writer("compare {run} {other} --out {out}", "comparison.json"),

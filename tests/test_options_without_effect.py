@@ -118,8 +118,9 @@ WITHOUT_EFFECT = {
     ),
     ("explain", ExplainConfig): (
         ("image", "!tables", "", ""),
-        ("split count localisation_count", "images", "--image {file}", ""),
-        ("localisation_count max_megapixels", "!tables", "", ""),
+        ("split count score_count localisation_count", "images", "--image {file}", ""),
+        ("score_count localisation_count max_megapixels", "!tables", "", ""),
+        ("masks", "!tables", "", "--score-count 0"),
         ("samples", "images", "--method gradcam", "--method shap"),
     ),
     ("predict", PredictConfig): (("image_column save_maps max_megapixels", "!tables", "", ""),),
