@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from explain.commands import explain, explain_run, map_saver
+from explain.commands import explain, explain_run, interpretability, map_saver
 from explain.config import ExplainConfig
 from federated.commands import dossier, federate
 from federated.commands import studies as studies_of_federation
@@ -106,7 +106,7 @@ for _command in (data, models, train, evaluate, validate, compare, export, audit
     medimg.add_command(_command)
 for _command in (federate, dossier, synthesize, judge, explain):
     medimg.add_command(_command)
-for _command in studies_of_federation():
+for _command in (interpretability, *studies_of_federation()):
     study.add_command(_command)
 
 

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import click
 
-from explain.config import ExplainConfig
+from explain.config import ExplainConfig, InterpretabilityConfig
 from medimg.commands import printing
 from medimg.commands.command_line import Command, options_of, take
 from medimg.commands.console import progress_bars, say, table
-from medimg.style.words import interval
+from medimg.commands.output import out_option
+from medimg.config import TrainConfig
+from medimg.style.words import interval, number
 
 
 @click.command(cls=Command)
@@ -31,6 +33,26 @@ def explain_run(run_folder, config: ExplainConfig) -> None:
     printing.positive(run.description())
     scores(result)
     click.echo(f"explanations in {result['folder']}")
+
+
+@click.command(cls=Command)
+@click.argument("data_folder", metavar="DATA")
+@out_option("the study")
+@options_of(InterpretabilityConfig)
+@options_of(TrainConfig, skip=("model", "member", "vote", "folds", "fold", "seeds", "metadata"))
+def interpretability(data_folder, out, **values):
+    """Which explanation method shows best what each model looks at: methods ranked beside controls."""
+    from medimg.preparation.builtin import resolve
+
+    config, training = take(InterpretabilityConfig, values), take(TrainConfig, values)
+    from explain.studies.interpretability import interpretability
+
+    with progress_bars() as step:
+        ranking = interpretability(resolve(data_folder), Path(out), config, training, partial(step, "models"))
+    names = [name for name in ranking if name not in ("model", "method")]
+    rows = [[f"{r['model']}: {r['method']}", *(number(r[name]) for name in names)] for _, r in ranking.iterrows()]
+    table("Mean rank over scores, 1 the best", ["model: method", *(name.replace("_", " ") for name in names)], rows)
+    click.echo(f"figure and tables in {out}")
 
 
 def map_saver(run, folder: Path):

@@ -35,10 +35,24 @@ class ExplainConfig(Config):
     masks: str | None = option(
         None,
         "Folder of masks (lungs, brain), named as the images: how much of the maps lies outside.",
-        metavar="FOLDER",
+        metavar="PATH",
         only=("images", "--score-count", _OF_SPLIT),
     )
     max_megapixels: int = option(
         100, "Largest image that is decoded, in millions of pixels.", minimum=1, maximum=1000, only="images"
     )
     seed: int = option(0, "Seed of the choice of images and of the random controls.", minimum=0, maximum=LARGEST_SEED)
+
+
+@dataclass(frozen=True)
+class InterpretabilityConfig(Config):
+    """Options of `medimg study interpretability`, beside those of training."""
+
+    model: tuple = option(("baseline_cnn", "mobilenet"), "Models that are compared; may be repeated.", metavar="NAME")
+    method: tuple = option(
+        ("gradcam", "hirescam", "integrated-gradients", "occlusion", "shap"),
+        "Methods that are ranked, as of 'medimg explain'; may be repeated.",
+    )
+    samples: int = option(200, "Evaluations of the model per image, of occlusion, RISE and SHAP.", minimum=10)
+    score_count: int = option(24, "Images of the test part that the methods are scored on.", minimum=4)
+    localisation_count: int = option(60, "Most images with boxes or masks that maps are held against.", minimum=0)

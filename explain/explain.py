@@ -59,6 +59,7 @@ def explain(run: Run, config: ExplainConfig, progress: Callable[[int, int], None
         result = explain_table(run, config, folder, progress)
         atomic.write_json(folder / _ASKED, _asked(config))
         _update(folder / "explanations.json", result["rows"])
+        _report_again(run)
         return {**result, "folder": folder}
     return _explain_images(run, dataclasses.replace(config, method=config.method or DEFAULT), progress)
 
@@ -92,7 +93,17 @@ def _explain_images(run: Run, config: ExplainConfig, progress) -> dict:
     if dataset is not None and config.score_count:
         total, done = maps_to_score(explainer, dataset, config), 0
         result |= score(explainer, dataset, config, root)
+    _report_again(run)
     return {**result, "folder": root}
+
+
+def _report_again(run: Run) -> None:
+    """The Run's report, where there is one, has the explanations too."""
+    try:
+        from medimg.report.write import write
+    except ImportError:
+        return
+    write(run)
 
 
 def _folder(run: Run, config: ExplainConfig) -> Path:

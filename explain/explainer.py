@@ -179,7 +179,7 @@ class Explainer:
             name=Path(subject["path"]).name,
             pixels=pixels,
             heat_map=heat,
-            prediction=decision_words(self.task, self.classes, called, chances, self.thresholds),
+            caption=f"predicted: {decision_words(self.task, self.classes, called, chances, self.thresholds)}",
             truth=subject["label"],
             region=region,
             signed=METHODS[method].signed,

@@ -55,15 +55,18 @@ def score(explainer: Explainer, dataset: Dataset, config: ExplainConfig, folder:
         scores[method] |= {"split": config.split, "left_out": left_out, "class": _explained(explainer)}
         scores[method]["warnings"] = _warnings(scores[method], method)
     for method, its in scores.items():
-        its["agreement"] = {
-            other: mean(rank_correlation(maps[method], maps[other]), asked.patients)
-            for other in maps
-            if other != method
-        }
+        its["agreement"] = _agreement(method, maps, asked.patients)
     found = _shortcuts(explainer, dataset, rows, everyone, config, folder)
     atomic.write_json(folder / "scores.json", scores)
     atomic.write_json(folder / "shortcuts.json", found)
     return {"scores": scores, "shortcuts": found}
+
+
+def _agreement(method: str, maps: dict[str, np.ndarray], patients: np.ndarray) -> dict:
+    """Rank correlation with the other methods' maps: its mean, and `with` each of them."""
+    each = {other: rank_correlation(maps[method], maps[other]) for other in maps if other != method}
+    all_of_them = np.mean(list(each.values()), axis=0) if each else np.full(len(patients), np.nan)
+    return {**mean(all_of_them, patients), "with": {other: mean(values, patients) for other, values in each.items()}}
 
 
 def maps_to_score(explainer: Explainer, dataset: Dataset, config: ExplainConfig) -> int:

@@ -135,7 +135,7 @@ def test_every_rooms_commands_are_there():
         "demo",
         *("federate", "dossier", "synthesize", "judge", "study", "doctor"),
     }
-    studies = {"privacy-utility", "federated-hospitals", "federated-toy", "federated-skin"}
+    studies = {"privacy-utility", "interpretability", "federated-hospitals", "federated-toy", "federated-skin"}
     assert set(cli.medimg.commands["study"].commands) == studies
     assert set(cli.medimg.commands["federate"].commands) == {
         "run",

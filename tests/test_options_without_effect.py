@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import cli
-from explain.config import ExplainConfig
+from explain.config import ExplainConfig, InterpretabilityConfig
 from federated.config import FederateConfig
 from federated.studies.config import FederatedStudyConfig
 from medimg.commands.command_line import take
@@ -122,6 +122,7 @@ WITHOUT_EFFECT = {
         ("score_count localisation_count max_megapixels", "!tables", "", ""),
         ("masks", "!tables", "", "--score-count 0"),
         ("samples", "images", "--method gradcam", "--method shap"),
+        ("samples", "images", "--method gradcam", "--method rise"),
     ),
     ("predict", PredictConfig): (("image_column save_maps max_megapixels", "!tables", "", ""),),
     ("evaluate", EvaluateConfig): (("threshold", "!multiclass tasks", "", ""),),
@@ -162,6 +163,10 @@ WITHOUT_EFFECT = {
         ("dp_delta dp_clip dp_sampling dp_seed", "images", "--epsilon inf", ""),
         ("views", "images", "", "--augment light"),
     ),
+    ("study interpretability", TrainConfig): (
+        (_TABLES, "images", "", None),
+        ("views", "images", "", "--augment light"),
+    ),
     ("study federated-hospitals", FederatedStudyConfig): (
         ("model weights model_arg normalize image_size", "tables", "", None),
     ),
@@ -181,6 +186,7 @@ ALWAYS = {
     "strategy server_learning_rate weighting rounds batch_size patience balance personalize_epochs comparison "
     "aggregation secure dp audit_holdout seed cache_features",
     ExplainConfig: "data method seed",
+    InterpretabilityConfig: "model method samples score_count localisation_count",
     PredictConfig: "batch_size",
     EvaluateConfig: "data by split bootstrap calibrate prevalence batch_size seed",
     CompareConfig: "data metric bootstrap seed",

@@ -25,16 +25,16 @@ class Panel:
         name: shown above, the file's name.
         pixels: float32 (S, S, C) in 0..255.
         heat_map: float32 (S, S); from 0 to 1, or signed when `signed`.
-        prediction: predicted class and its probability in words.
+        caption: of the map, a line or more: as a rule the predicted class and its probability.
         truth: label in words, '' when unknown.
         region: bool (S, S) of known findings, or None.
-        signed: SHAP values rather than a heat map.
+        signed: evidence against the class is shown too.
     """
 
     name: str
     pixels: np.ndarray
     heat_map: np.ndarray
-    prediction: str
+    caption: str
     truth: str = ""
     region: np.ndarray | None = None
     signed: bool = False
@@ -51,7 +51,9 @@ def draw(panels: list[Panel], path: Path, title: str, columns: int = 2) -> None:
     """
     columns = min(columns, len(panels))
     known = any(panel.region is not None for panel in panels)
-    cells = [_painted(panel) for panel in panels]
+    texts = [_captions(panel) for panel in panels]
+    lines = max(len(caption) for pair in texts for caption in pair)
+    cells = [_painted(panel, pair, lines) for panel, pair in zip(panels, texts, strict=True)]
     height, width = cells[0].shape[:2]
     rows = -(-len(cells) // columns)
     page = Image.new("RGB", (columns * width, _LINE + rows * height + 2 * _LINE + _GAP), "white")
@@ -63,8 +65,15 @@ def draw(panels: list[Panel], path: Path, title: str, columns: int = 2) -> None:
         page.save(temporary, format="PNG", compress_level=1)
 
 
-def _painted(panel: Panel) -> np.ndarray:
-    """uint8 (height, width, 3): up to three lines of text above the image and the overlay."""
+def _captions(panel: Panel) -> tuple[list[str], list[str]]:
+    """Lines above the image, and above the overlay."""
+    flat = [] if panel.heat_map.any() else ["(flat map: no evidence located)"]
+    truth = [f"true: {panel.truth}"] if panel.truth else []
+    return [panel.name, *truth], [*panel.caption.split("\n"), *flat]
+
+
+def _painted(panel: Panel, captions: tuple[list[str], list[str]], lines: int) -> np.ndarray:
+    """uint8 (height, width, 3): lines of text above the image and the overlay."""
     side = max(_SIDE, panel.pixels.shape[0])
     image = np.clip(panel.pixels, 0, 255).astype(np.uint8)
     image = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
@@ -73,15 +82,12 @@ def _painted(panel: Panel) -> np.ndarray:
     if panel.region is not None and panel.region.any() and not panel.region.all():
         region = cv2.resize(panel.region.astype(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST)
         cv2.drawContours(shown, cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0], -1, _CYAN, 1)
-    top = 3 * _LINE
+    top = lines * _LINE + 2
     page = Image.new("RGB", (2 * side + 3 * _GAP, side + top + _GAP), "white")
     page.paste(Image.fromarray(image), (_GAP, top))
     page.paste(Image.fromarray(shown), (side + 2 * _GAP, top))
-    right = f"predicted: {panel.prediction}".split("\n")
-    right += [] if panel.heat_map.any() else ["(flat map: no evidence located)"]
-    left = [panel.name, *([f"true: {panel.truth}"] if panel.truth else [])]
-    for x, lines in ((_GAP, left), (side + 2 * _GAP, right)):
-        for number, line in enumerate(lines):
+    for x, caption in zip((_GAP, side + 2 * _GAP), captions, strict=True):
+        for number, line in enumerate(caption):
             _write(page, line, (x, number * _LINE), side)
     return np.asarray(page)
 

@@ -59,7 +59,7 @@ class Evidence:
 
     def _compiled(self, ask):
         shapes = [tf.TensorSpec((None, *given.shape[1:]), tf.float32) for given in self.model.inputs]
-        return tf.function(ask, input_signature=[shapes, tf.TensorSpec((None,), tf.int32)])
+        return tf.function(ask).get_concrete_function(shapes, tf.TensorSpec((None,), tf.int32))
 
     def _logits(self, inputs, model=None):
         return (model or self.model)(inputs if len(inputs) > 1 else inputs[0], training=False)

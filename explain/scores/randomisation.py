@@ -13,9 +13,14 @@ import tensorflow as tf
 STAGES = 4
 
 
-def cascade(model: tf.keras.Model, seed: int) -> Iterator[tf.keras.Model]:
-    """The model with more and more of its layers randomised: one copy, changed anew for every stage."""
-    copy = tf.keras.models.clone_model(model)
+def cascade(model: tf.keras.Model, copy: tf.keras.Model, seed: int) -> Iterator[tf.keras.Model]:
+    """The copy with more and more of its layers randomised, changed anew for every stage.
+
+    Args:
+        model: whose weights it starts from.
+        copy: a clone of it.
+        seed: of the exchange.
+    """
     copy.set_weights(model.get_weights())
     draw = np.random.default_rng(seed)
     layers = [layer for layer in reversed(copy.layers) if layer.get_weights()]

@@ -63,7 +63,7 @@ def _markers(grey: np.ndarray) -> list[tuple[int, int, int, int]]:
     """Bright parts near the border, as high as lead letters, even in themselves and brighter than all around them."""
     height, width = grey.shape
     side = min(height, width)
-    bright = (grey >= 0.85 * np.percentile(grey, 99.9)).astype(np.uint8)
+    bright = (grey >= 0.75 * np.percentile(grey, 99.9)).astype(np.uint8)
     _, parts, stats, centres = cv2.connectedComponentsWithStats(bright, connectivity=8)
     found = []
     for number in range(1, len(stats)):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import tensorflow as tf
 
 from explain.scores import controls, intervals, perturbation
 from explain.scores.localisation import CUTS, energy, hit, overlaps
@@ -60,6 +61,8 @@ class Scoring:
         self.lost = perturbation.drops(evidence, asked.inputs, asked.chosen, self.hidden)
         first = np.sort(np.unique(asked.patients, return_index=True)[1])[:FEW]
         self.few = asked.some(first)
+        # One for all methods: what is compiled of it reads its weights at every call.
+        self.randomised = explainer.with_model(tf.keras.models.clone_model(explainer.model))
         draw = np.random.default_rng(seed)
         makers: dict[str, Make] = {
             "random": lambda _, inputs, chosen: controls.random(inputs[0], draw),
@@ -128,10 +131,8 @@ class Scoring:
                 rank_correlation(maps, make(self.explainer, [few.inputs[0] + noise, *few.inputs[1:]], few.chosen))
             )
         others = []
-        explainer = None
-        for model in cascade(self.explainer.model, self.seed):
-            explainer = explainer or self.explainer.with_model(model)
-            others.append(rank_correlation(maps, make(explainer, few.inputs, few.chosen)))
+        for _ in cascade(self.explainer.model, self.randomised.model, self.seed):
+            others.append(rank_correlation(maps, make(self.randomised, few.inputs, few.chosen)))
         return {"randomisation": _row_means(others), "stability": _row_means(noisy)}
 
     def _summary(self, values: dict[str, np.ndarray], large: np.ndarray) -> dict:

@@ -13,8 +13,8 @@ from explain.scores import intervals
 from explain.scores.localisation import energy
 
 # What is told of: the map's share of a region over the region's share of the image, by the lower end of its interval;
-# and the least share. An even map has 1 everywhere.
-RATIO, MASS = 1.5, 0.1
+# and the least share. An even map has 1 everywhere. In the air around a patient there is nothing to see.
+RATIO, IN_AIR, MASS = 1.5, 1.2, 0.1
 # Of a class: the correlation of its maps with their mean.
 ALIKE = 0.8
 # Images with a region, below which nothing is said.
@@ -96,7 +96,7 @@ def _region(lying: Lying, evidence: np.ndarray, shown: np.ndarray, name: str) ->
 
 def _similarity(evidence: np.ndarray, labels: np.ndarray, patients: np.ndarray) -> dict:
     """Pearson's correlation of each map with the mean of the other patients' maps of its class."""
-    flat = evidence.reshape(len(evidence), -1).astype(np.float64)
+    flat = evidence.reshape(len(evidence), evidence[0].size if len(evidence) else 0).astype(np.float64)
     flat /= flat.sum(axis=1, keepdims=True)
     found, by_class = np.full(len(flat), np.nan), {}
     for label in np.unique(labels):
@@ -113,12 +113,11 @@ def _findings(regions: dict, alike: dict, of: str) -> list[str]:
     found = []
     for name, region in regions.items():
         groups = {"": {**region["mass"], **region}, **region["by_class"]} if region else {}
-        if groups and _stands_out(groups[""]):
+        loud = [label for label, group in groups.items() if label and _stands_out(name, group)]
+        if groups and _stands_out(name, groups[""]) and len(loud) in (0, len(groups) - 1):
             found.append(_sentence(name, groups[""], of, f"{groups['']['images']} images"))
             continue
-        for label, group in groups.items():
-            if label and _stands_out(group):
-                found.append(_sentence(name, group, of, f"images labelled {label}"))
+        found += [_sentence(name, groups[label], of, f"images labelled {label}") for label in loud]
     for label, value in alike["by_class"].items():
         if (value["low"] or 0.0) > ALIKE:
             found.append(
@@ -128,9 +127,10 @@ def _findings(regions: dict, alike: dict, of: str) -> list[str]:
     return found
 
 
-def _stands_out(group: dict) -> bool:
+def _stands_out(name: str, group: dict) -> bool:
     mass, ratio = group.get("value"), group["ratio"]["low"]
-    return group["images"] >= _FEWEST and ratio is not None and ratio > RATIO and mass is not None and mass > MASS
+    least = IN_AIR if name == "outside_body" else RATIO
+    return group["images"] >= _FEWEST and ratio is not None and ratio > least and mass is not None and mass > MASS
 
 
 def _sentence(name: str, group: dict, of: str, where: str) -> str:

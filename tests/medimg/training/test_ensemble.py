@@ -131,9 +131,7 @@ def test_an_ensemble_is_an_ordinary_run(data, voted, tmp_path):
     assert set(result["images"]) == {
         f"{method}{of}" for method in ("gradcam", "smoothgrad") for of in ("", *(f"-member-{i}" for i in (1, 2, 3)))
     }
-    maps = [
-        np.load(result["folder"] / found[0]["heatmap"])["heatmap"] for found in result["images"].values()
-    ]
+    maps = [np.load(result["folder"] / found[0]["heatmap"])["heatmap"] for found in result["images"].values()]
     np.testing.assert_allclose(maps[0], np.mean(maps[1:4], axis=0), atol=1e-5)
     assert "attacks" in audit(voted, AuditConfig(attack=("threshold",), bootstrap=20))
     validate(voted, data.root, _validate_config(), tmp_path / "validation", lambda *_: None)
