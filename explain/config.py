@@ -26,6 +26,13 @@ class ExplainConfig(Config):
     samples: int = option(
         200, "Evaluations of the model per image or row.", minimum=10, only="tables or --method shap|occlusion|rise"
     )
+    smooth: float = option(
+        0.06,
+        "Maps are smoothed by a Gaussian with this share of the side for sigma; 0: left as the method gives them.",
+        minimum=0.0,
+        maximum=0.5,
+        only="images",
+    )
     score_count: int = option(
         32, "Images of the split that the methods are scored on; 0: none.", minimum=0, only=("images", _OF_SPLIT)
     )

@@ -69,7 +69,8 @@ class Explainer:
     def effort(self) -> Effort:
         """What a method may spend."""
         needs = "shap-gradient" in self.config.method
-        return Effort(self.config.samples, self.config.seed, self._background() if needs else None)
+        background = self._background() if needs else None
+        return Effort(self.config.samples, self.config.seed, background, self.config.smooth)
 
     def _background(self) -> np.ndarray:
         if training_data(self.run) is None:
@@ -82,7 +83,7 @@ class Explainer:
     def cell(self, method: str) -> float:
         """Side in pixels of the smallest thing that the method's maps tell apart."""
         evidence = self.members[0] if self.members and METHODS[method].of_layer else self.evidence
-        return METHODS[method].cells(evidence, self.effort) * self.size
+        return max(METHODS[method].cells(evidence, self.effort), self.config.smooth) * self.size
 
     def rows(self, dataset: Dataset, rows: pd.DataFrame) -> list[np.ndarray]:
         """`inputs` of rows of a Dataset."""

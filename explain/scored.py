@@ -45,7 +45,7 @@ def score(explainer: Explainer, dataset: Dataset, config: ExplainConfig, folder:
     asked = everyone.some(sick) if sick.any() else everyone
     located, left_out = _located(explainer, dataset, config.split, config)
     tuning, _ = _located(explainer, dataset, "val", config) if located and config.split != "val" else (None, {})
-    scoring = Scoring(explainer, asked, located, tuning, config.seed)
+    scoring = Scoring(explainer, asked, located, tuning, config.seed, config.smooth * explainer.size)
     scores, maps = {}, {}
     for method in config.method:
         make = partial(Explainer.maps, method=method)

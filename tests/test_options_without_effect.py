@@ -119,7 +119,7 @@ WITHOUT_EFFECT = {
     ("explain", ExplainConfig): (
         ("image", "!tables", "", ""),
         ("split count score_count localisation_count", "images", "--image {file}", ""),
-        ("score_count localisation_count max_megapixels", "!tables", "", ""),
+        ("smooth score_count localisation_count max_megapixels", "!tables", "", ""),
         ("masks", "!tables", "", "--score-count 0"),
         ("samples", "images", "--method gradcam", "--method shap"),
         ("samples", "images", "--method gradcam", "--method rise"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from explain.methods.evidence import Evidence, stretched
+from explain.methods.evidence import Evidence, smoothed, stretched
 from explain.methods.gradcam import gradcam, gradcam_plus_plus
 from explain.methods.hirescam import hirescam
 from explain.methods.integrated_gradients import expected_gradients, integrated_gradients
@@ -24,11 +24,15 @@ class Effort:
         samples: evaluations of the model per image, of occlusion, RISE and SHAP.
         seed: of what is drawn.
         background: float32 (K, S, S, C), images that stand for the population; of `shap-gradient` alone.
+        smooth: sigma of the Gaussian that maps are smoothed by, as a share of the side. A cell of the last maps, and a
+            pixel's gradient, speak of what their receptive field has seen around them: without smoothing the maximum
+            of a map is often beside the finding, on its edge or between several cells.
     """
 
     samples: int = 200
     seed: int = 0
     background: np.ndarray | None = None
+    smooth: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,8 @@ def heat_maps(
     """
     how = METHODS[method]
     maps = how.maps(evidence, inputs, np.asarray(chosen, np.int32), effort)
-    maps = stretched(np.nan_to_num(np.asarray(maps, np.float32)), inputs[0].shape[1])
+    size = inputs[0].shape[1]
+    maps = smoothed(stretched(np.nan_to_num(np.asarray(maps, np.float32)), size), effort.smooth * size)
     return maps if how.signed else _normalised(maps)
 
 

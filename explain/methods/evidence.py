@@ -127,3 +127,12 @@ def stretched(maps: np.ndarray, size: int) -> np.ndarray:
     if maps.shape[1:] == (size, size):
         return maps
     return np.stack([cv2.resize(m, (size, size), interpolation=cv2.INTER_LINEAR) for m in maps])
+
+
+def smoothed(maps: np.ndarray, sigma: float) -> np.ndarray:
+    """Maps (N, S, S) through a Gaussian of sigma pixels; their sums stay."""
+    import cv2
+
+    if not sigma:
+        return maps
+    return np.stack([cv2.GaussianBlur(m, (0, 0), sigma, borderType=cv2.BORDER_REFLECT) for m in maps])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from explain.methods.evidence import smoothed
 from explain.scores import controls, intervals, perturbation
 from explain.scores.localisation import CUTS, energy, hit, overlaps
 from explain.scores.randomisation import cascade
@@ -52,9 +53,18 @@ class Scoring:
         located: images with findings, or None.
         tuning: images with findings of the validation part, which a map's cut is chosen on, or None.
         seed: of what is drawn.
+        smooth: sigma in pixels that the controls are smoothed by, as the methods' maps are.
     """
 
-    def __init__(self, explainer, asked: Subjects, located: Subjects | None, tuning: Subjects | None, seed: int):
+    def __init__(
+        self,
+        explainer,
+        asked: Subjects,
+        located: Subjects | None,
+        tuning: Subjects | None,
+        seed: int,
+        smooth: float = 0.0,
+    ):
         self.explainer, self.asked, self.located, self.tuning, self.seed = explainer, asked, located, tuning, seed
         evidence, size = explainer.evidence, asked.inputs[0].shape[1]
         self.hidden = perturbation.subsets(size, seed)
@@ -65,9 +75,9 @@ class Scoring:
         self.randomised = explainer.with_model(tf.keras.models.clone_model(explainer.model))
         draw = np.random.default_rng(seed)
         makers: dict[str, Make] = {
-            "random": lambda _, inputs, chosen: controls.random(inputs[0], draw),
-            "centre": lambda _, inputs, chosen: controls.centre(inputs[0]),
-            "edges": lambda _, inputs, chosen: controls.edges(inputs[0]),
+            "random": lambda _, inputs, chosen: smoothed(controls.random(inputs[0], draw), smooth),
+            "centre": lambda _, inputs, chosen: smoothed(controls.centre(inputs[0]), smooth),
+            "edges": lambda _, inputs, chosen: smoothed(controls.edges(inputs[0]), smooth),
         }
         self.controls = {name: self._measured(make) for name, make in makers.items()}
 
