@@ -1,6 +1,7 @@
 """Explanations: 64 images at once against one by one, the pictures, and SHAP of 8 images of 160 px.
 
-`python -m benchmarks.explanations [MODEL [SIZE]]`; weights are random, which costs the same. All is compiled before.
+`python -m benchmarks.explanations [MODEL [SIZE [METHOD...]]]`; weights are random, which costs the same. All is compiled
+before.
 """
 
 import sys
@@ -21,8 +22,8 @@ def seconds(work) -> float:
     return time.perf_counter() - started
 
 
-def maps(name: str, size: int) -> list[tuple[str, float, float]]:
-    """(method, seconds of all at once, seconds of one by one, from a tenth of the images where that is long)."""
+def maps(name: str, size: int, methods: list[str]) -> list[tuple[str, float, float]]:
+    """(method, seconds an image of all at once, of an eighth of them one by one)."""
     from explain.methods.catalogue import METHODS, Effort, heat_maps
     from explain.methods.evidence import Evidence
     from medimg.models.build import build
@@ -32,7 +33,7 @@ def maps(name: str, size: int) -> list[tuple[str, float, float]]:
     x = draw.uniform(0, 255, (IMAGES, size, size, 3)).astype(np.float32)
     ones, effort, evidence = np.ones(IMAGES, int), Effort(background=x[:4]), Evidence(model, "binary")
     rows = []
-    for method in METHODS:
+    for method in methods or METHODS:
         n = IMAGES if METHODS[method].of_layer and method != "scorecam" else 8
         together = seconds(lambda n=n, m=method: heat_maps(evidence, [x[:n]], ones[:n], m, effort))
 
@@ -63,7 +64,7 @@ def main() -> None:
     size = int(sys.argv[2]) if len(sys.argv) > 2 else 160
     print(f"{name}, {size} px, seconds an image")
     print(f"{'method':22} {'batched':>10} {'one by one':>11} {'times':>7}")
-    for method, together, apart in maps(name, size):
+    for method, together, apart in maps(name, size, sys.argv[3:]):
         print(f"{method:22} {together:10.4f} {apart:11.4f} {apart / together:7.1f}", flush=True)
     print(f"{IMAGES} overlays written: {pictures(size):.1f} s")
 

@@ -34,7 +34,7 @@ class ExplainConfig(Config):
         only="images",
     )
     score_count: int = option(
-        32, "Images of the split that the methods are scored on; 0: none.", minimum=0, only=("images", _OF_SPLIT)
+        24, "Images of the split that the methods are scored on; 0: none.", minimum=0, only=("images", _OF_SPLIT)
     )
     localisation_count: int = option(
         200, "Most images with boxes or masks that maps are held against.", minimum=0, only=("images", _OF_SPLIT)

@@ -93,6 +93,8 @@ def _explain_images(run: Run, config: ExplainConfig, progress) -> dict:
     if dataset is not None and config.score_count:
         total, done = maps_to_score(explainer, dataset, config), 0
         result |= score(explainer, dataset, config, root)
+        _update(root / "scores.json", result["scores"])
+        atomic.write_json(root / "shortcuts.json", result["shortcuts"])
     _report_again(run)
     return {**result, "folder": root}
 

@@ -1,6 +1,5 @@
 """Scores and shortcuts of a Run's maps on a split: what is asked of which rows, and what is written of it."""
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from explain.scores.randomisation import STAGES
 from explain.scores.scoring import DRAWS, FEW, Scoring, Subjects
 from explain.scores.similarity import rank_correlation
 from explain.selection import classes_in_turn, split_rows
-from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import read_image
 from medimg.errors import InputError
@@ -29,10 +27,10 @@ _TUNING = 40
 def score(explainer: Explainer, dataset: Dataset, config: ExplainConfig, folder: Path) -> dict:
     """Score every method of `config` and say where the first one's maps lie.
 
-    Writes `scores.json`, `shortcuts.json` and `class_means.png`.
+    Draws `class_means.png`.
 
     Returns:
-        `scores` and `shortcuts`, as they are written.
+        `scores`, per method, and `shortcuts`, as scores.json and shortcuts.json hold them.
 
     Raises:
         InputError: a box or a mask can't be read.
@@ -48,17 +46,14 @@ def score(explainer: Explainer, dataset: Dataset, config: ExplainConfig, folder:
     scoring = Scoring(explainer, asked, located, tuning, config.seed, config.smooth * explainer.size)
     scores, maps = {}, {}
     for method in config.method:
-        make = partial(Explainer.maps, method=method)
         scores[method], maps[method] = scoring.of(
-            lambda one, inputs, chosen, make=make: make(one, inputs=inputs, chosen=chosen), explainer.cell(method)
+            lambda one, inputs, chosen, method=method: one.maps(method, inputs, chosen), explainer.cell(method)
         )
         scores[method] |= {"split": config.split, "left_out": left_out, "class": _explained(explainer)}
         scores[method]["warnings"] = _warnings(scores[method], method)
     for method, its in scores.items():
         its["agreement"] = _agreement(method, maps, asked.patients)
     found = _shortcuts(explainer, dataset, rows, everyone, config, folder)
-    atomic.write_json(folder / "scores.json", scores)
-    atomic.write_json(folder / "shortcuts.json", found)
     return {"scores": scores, "shortcuts": found}
 
 

@@ -4,9 +4,9 @@ import numpy as np
 
 from explain.methods.evidence import Evidence, blurred, repeated
 
-STEPS = 16
+STEPS = 10
 # Subsets: cells of a side, and the share of them that is hidden.
-_GRID, _HIDDEN, _SUBSETS = 12, 0.2, 96
+_GRID, _HIDDEN, _SUBSETS = 12, 0.2, 48
 
 
 def areas(
@@ -44,7 +44,7 @@ def areas(
 
 
 def subsets(size: int, seed: int) -> np.ndarray:
-    """bool (96, size, size): what is hidden, a fifth of the cells of a grid drawn at random."""
+    """bool (48, size, size): what is hidden, a fifth of the cells of a grid drawn at random."""
     draw = np.random.default_rng(seed)
     grid = min(_GRID, size)
     cells = draw.random((_SUBSETS, grid, grid)) < _HIDDEN
