@@ -1,7 +1,7 @@
 """Explanations: 64 images at once against one by one, the pictures, and SHAP of 8 images of 160 px.
 
-`python -m benchmarks.explanations [MODEL [SIZE [METHOD...]]]`; weights are random, which costs the same. All is compiled
-before.
+`python -m benchmarks.explanations [MODEL [SIZE [METHOD...]]]`; weights are random, which costs the same. All is
+compiled before.
 """
 
 import sys

@@ -66,12 +66,14 @@ def scores(result: dict) -> None:
     """A table of each method and the controls beside it, and what stands out."""
     columns = ("pointing_game", "deletion", "insertion", "faithfulness", "randomisation", "stability")
     rows, of = [], result.get("scores", {})
+    columns = [name for name in columns if any(its.get(name) for its in of.values())]
     for method, its in of.items():
         rows.append([method, *(interval(its.get(name), 2) for name in columns)])
     for name, its in next(iter(of.values()), {}).get("controls", {}).items():
         rows.append([f"({name})", *(interval(its.get(name), 2) for name in columns)])
     if rows:
-        table("Scores; in brackets maps that know nothing of the model", ["method", *map(_heading, columns)], rows)
+        title = "Scores, and which end is good; in brackets maps that know nothing of the model"
+        table(title, ["method", *map(_heading, columns)], rows)
     warnings = [text for its in of.values() for text in its["warnings"]]
     for text in [*warnings, *result.get("shortcuts", {}).get("findings", ())]:
         say(f"warning: {text}")
@@ -79,4 +81,4 @@ def scores(result: dict) -> None:
 
 def _heading(name: str) -> str:
     lower = name in ("deletion", "randomisation")
-    return f"{name.replace('_', ' ')} ({'less' if lower else 'more'} is better)"
+    return f"{name.replace('_', ' ')} ({'low' if lower else 'high'})"

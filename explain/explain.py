@@ -116,7 +116,7 @@ def _folder(run: Run, config: ExplainConfig) -> Path:
 
 def _asked(config: ExplainConfig) -> dict:
     """What decides a folder's content; each method has a folder in it."""
-    neutral = ("image", "split", "method", "data", "max_megapixels")
+    neutral = ("image", "split", "method", "data", "max_megapixels", "masks")
     options = {key: value for key, value in config.given().items() if key not in neutral}
     return {"images": list(config.image), "split": config.split, "options": options}
 
