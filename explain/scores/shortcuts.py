@@ -13,8 +13,10 @@ from explain.scores import intervals
 from explain.scores.localisation import energy
 
 # What is told of: the map's share of a region over the region's share of the image, by the lower end of its interval;
-# and the least share. An even map has 1 everywhere. In the air around a patient there is nothing to see.
-RATIO, IN_AIR, MASS = 1.5, 1.2, 0.1
+# and the least share of the map. An even map has 1 everywhere. In the air around a patient there is nothing to see; what
+# is outside given masks is often most of the image, so that it is told of where most of the map is there.
+RATIO, MASS = {"outside_body": 1.2, "outside_mask": 1.0}, {"outside_mask": 0.5}
+_RATIO, _MASS = 1.5, 0.1
 # Of a class: the correlation of its maps with their mean.
 ALIKE = 0.8
 # Images with a region, below which nothing is said.
@@ -129,8 +131,12 @@ def _findings(regions: dict, alike: dict, of: str) -> list[str]:
 
 def _stands_out(name: str, group: dict) -> bool:
     mass, ratio = group.get("value"), group["ratio"]["low"]
-    least = IN_AIR if name == "outside_body" else RATIO
-    return group["images"] >= _FEWEST and ratio is not None and ratio > least and mass is not None and mass > MASS
+    return (
+        group["images"] >= _FEWEST
+        and ratio is not None
+        and ratio > RATIO.get(name, _RATIO)
+        and mass > MASS.get(name, _MASS)
+    )
 
 
 def _sentence(name: str, group: dict, of: str, where: str) -> str:
