@@ -13,8 +13,8 @@ from explain.scores import intervals
 from explain.scores.localisation import energy
 
 # What is told of: the map's share of a region over the region's share of the image, by the lower end of its interval;
-# and the least share of the map. An even map has 1 everywhere. In the air around a patient there is nothing to see; what
-# is outside given masks is often most of the image, so that it is told of where most of the map is there.
+# and the least share of the map. An even map has 1 everywhere. In the air around a patient there is nothing to see;
+# what is outside given masks is often most of the image, so that it is told of where most of the map is there.
 RATIO, MASS = {"outside_body": 1.2, "outside_mask": 1.0}, {"outside_mask": 0.5}
 _RATIO, _MASS = 1.5, 0.1
 # Of a class: the correlation of its maps with their mean.
