@@ -120,7 +120,8 @@ WITHOUT_EFFECT = {
         ("image", "!tables", "", ""),
         ("split count score_count localisation_count", "images", "--image {file}", ""),
         ("smooth score_count localisation_count max_megapixels", "!tables", "", ""),
-        ("masks", "!tables", "", "--score-count 0"),
+        ("masks", "!tables", "", ""),
+        ("masks", "images", "--score-count 0", ""),
         ("samples", "images", "--method gradcam", "--method shap"),
         ("samples", "images", "--method gradcam", "--method rise"),
     ),
@@ -204,6 +205,7 @@ ALWAYS = {
 }
 # Values where a number more, or another choice, is none.
 VALUES = {
+    "masks": "{file}",
     "weights": "imagenet",
     "freeze": "1",
     "bound": "age=0:120",
