@@ -124,7 +124,7 @@ def _shortcuts(
     labels = rows["label"].to_numpy()
     stacked = {name: np.stack(each) for name, each in where.items()}
     of = f"evidence for {explainer.positive}" if explainer.positive else "evidence for the predicted class"
-    found = shortcuts.measure(shortcuts.Lying(maps, stacked, labels, everyone.patients), of)
+    found = shortcuts.measure(shortcuts.Lying(maps, stacked, labels, everyone.patients), of, explainer.positive)
     means = shortcuts.class_means(everyone.inputs[0], maps, labels)
     panels = [
         Panel(f"mean of {(labels == label).sum()} images", pixels, heat, f"mean map, {method}", label)

@@ -15,7 +15,9 @@ from explain.scores.localisation import energy
 # What is told of: the map's share of a region over the region's share of the image, by the lower end of its interval;
 # and the least share of the map. An even map has 1 everywhere. In the air around a patient there is nothing to see;
 # what is outside given masks is often most of the image, so that it is told of where most of the map is there.
-RATIO, MASS = {"outside_body": 1.2, "outside_mask": 1.0}, {"outside_mask": 0.5}
+# A map of no evidence, as of a negative film, is often a little stronger at a side, by the zeros beyond it.
+_SIDES = dict.fromkeys(("border", "top", "bottom", "left", "right"), 2.0)
+RATIO, MASS = {**_SIDES, "outside_body": 1.2, "outside_mask": 1.0}, {"outside_mask": 0.5}
 _RATIO, _MASS = 1.5, 0.1
 # Of a class: the correlation of its maps with their mean.
 ALIKE = 0.8
@@ -50,12 +52,13 @@ class Lying:
     patients: np.ndarray
 
 
-def measure(lying: Lying, of: str) -> dict:
+def measure(lying: Lying, of: str, positive: str = "") -> dict:
     """`n`, `regions`, `mean_map_similarity` and `findings`, sentences that are empty where nothing stands out.
 
     Args:
         lying: the maps.
         of: what they are evidence for, in words.
+        positive: the class whose evidence all maps show; that its maps are alike on images without it says nothing.
     """
     evidence = np.maximum(lying.maps, 0.0)
     shown = evidence.any(axis=(1, 2))
@@ -66,7 +69,7 @@ def measure(lying: Lying, of: str) -> dict:
         "flat_maps": int((~shown).sum()),
         "regions": regions,
         "mean_map_similarity": alike,
-        "findings": _findings(regions, alike, of),
+        "findings": _findings(regions, alike, of, positive),
     }
 
 
@@ -111,7 +114,7 @@ def _similarity(evidence: np.ndarray, labels: np.ndarray, patients: np.ndarray) 
     return {**intervals.mean(found, patients), "by_class": by_class}
 
 
-def _findings(regions: dict, alike: dict, of: str) -> list[str]:
+def _findings(regions: dict, alike: dict, of: str, positive: str) -> list[str]:
     found = []
     for name, region in regions.items():
         groups = {"": {**region["mass"], **region}, **region["by_class"]} if region else {}
@@ -121,7 +124,7 @@ def _findings(regions: dict, alike: dict, of: str) -> list[str]:
             continue
         found += [_sentence(name, groups[label], of, f"images labelled {label}") for label in loud]
     for label, value in alike["by_class"].items():
-        if (value["low"] or 0.0) > ALIKE:
+        if (value["low"] or 0.0) > ALIKE and positive in ("", label):
             found.append(
                 f"The maps of {of} are nearly the same on all images labelled {label} (correlation with the mean of "
                 f"the others {value['value']:.2f}): they show a habit of the model rather than the patient."

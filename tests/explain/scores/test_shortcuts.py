@@ -96,6 +96,9 @@ def test_the_same_map_for_everyone_is_told_of():
     found = shortcuts.measure(lying(maps), "evidence for ill")
     assert len([text for text in found["findings"] if "nearly the same" in text]) == 2
     assert found["mean_map_similarity"]["value"] == pytest.approx(1.0)
+    # Without the finding, evidence for it is always the same nothing.
+    (only,) = shortcuts.measure(lying(maps), "evidence for ill", "ill")["findings"]
+    assert "labelled ill" in only
 
 
 def test_maps_without_evidence_are_counted_and_left_out():
