@@ -78,7 +78,7 @@ def test_faithfulness_is_that_of_quantus(linear):
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs = quantus.FaithfulnessCorrelation(
-            nr_runs=runs, subset_size=count, normalise=False, perturb_baseline="black", return_aggregate=False,
+            nr_runs=runs, subset_size=count, normalise=False, perturb_baseline=0.0, return_aggregate=False,
             disable_warnings=True,
             # Its own asks SciPy for an axis that the version here has not.
             similarity_func=lambda a, b, batched: np.diag(np.corrcoef(a, b)[: len(a), len(a) :]),
