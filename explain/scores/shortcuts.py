@@ -20,7 +20,7 @@ _SIDES = dict.fromkeys(("border", "top", "bottom", "left", "right"), 2.0)
 RATIO, MASS = {**_SIDES, "outside_body": 1.2, "outside_mask": 1.0}, {"outside_mask": 0.5}
 _RATIO, _MASS = 1.5, 0.1
 # Of a class: the correlation of its maps with their mean.
-ALIKE = 0.8
+ALIKE = 0.95
 # Images with a region, below which nothing is said.
 _FEWEST = 4
 WORDS = {
