@@ -90,7 +90,7 @@ WRITERS = {
     "validate": Writer("validate {run} {data} --bootstrap 20", "validations/*/validation.json", locked="{run}"),
     "explain": Writer(
         "explain {run} --count 4 --score-count 0",
-        "explanations/test-count-4-score-count-0/explanations.json",
+        "explanations/*/explanations.json",
         locked="{run}",
     ),
     "audit": Writer("audit {run} --attack threshold --bootstrap 500", "audit.json", locked="{run}"),

@@ -271,9 +271,9 @@ def test_covid_is_positive_in_every_command_and_file(tmp_path):
     assert "PPV at a prevalence of 0.1" in page
     assert "COVID (the positive class" in page
 
-    (entry, *_) = json.loads((run / "explanations/test-count-2-score-count-0/explanations.json").read_text())["gradcam"]
+    (entry, *_) = json.loads((run / "explanations/test/explanations.json").read_text())["gradcam"]
     assert (entry["positive_class"], entry["threshold"]) == ("COVID", threshold)
-    kept = np.load(run / "explanations/test-count-2-score-count-0" / entry["heatmap"])
+    kept = np.load(run / "explanations/test" / entry["heatmap"])
     assert str(kept["class_name"]) == "COVID"
     assert float(kept["probability"]) == pytest.approx(entry["positive_probability"])
     assert (entry["predicted"] == "COVID") == (entry["positive_probability"] >= threshold)
