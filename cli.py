@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from explain.commands import explain, explain_run, heat_maps, map_saver, review
+from explain.commands import explain, explain_run, heat_maps, interpretability, map_saver, review
 from explain.config import ExplainConfig
 from federated.commands import dossier, federate
 from federated.commands import studies as studies_of_federation
@@ -113,7 +113,7 @@ for _command in (data, models, weights, train, evaluate, validate, compare, expo
     medimg.add_command(_command)
 for _command in (federate, dossier, synthesize, judge, explain, review):
     medimg.add_command(_command)
-for _command in studies_of_federation():
+for _command in (interpretability, *studies_of_federation()):
     study.add_command(_command)
 
 
