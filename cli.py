@@ -20,7 +20,17 @@ from medimg.commands.console import progress_bars
 from medimg.commands.data import data
 from medimg.commands.installation import doctor, models
 from medimg.commands.output import overwrite_option
-from medimg.commands.runs import audit, compare, evaluate, evaluate_run, export, export_run, predict_run, validate
+from medimg.commands.runs import (
+    audit,
+    compare,
+    evaluate,
+    evaluate_run,
+    export,
+    export_run,
+    predict_run,
+    report,
+    validate,
+)
 from medimg.commands.study import study
 from medimg.commands.train import train, train_run
 from medimg.config import EvaluateConfig, ExportConfig, PhantomConfig, PredictConfig, PrepareConfig, TrainConfig
@@ -102,7 +112,7 @@ def demo_training(seed: int) -> TrainConfig:
     )
 
 
-for _command in (data, models, train, evaluate, validate, compare, export, audit, study, doctor):
+for _command in (data, models, train, evaluate, validate, compare, export, audit, report, study, doctor):
     medimg.add_command(_command)
 for _command in (federate, dossier, synthesize, judge, explain):
     medimg.add_command(_command)

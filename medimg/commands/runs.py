@@ -1,4 +1,4 @@
-"""What is done with Runs: `medimg evaluate`, `predict`, `compare`, `export` and `audit`."""
+"""What is done with Runs: `medimg evaluate`, `predict`, `compare`, `export`, `audit` and `report`."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,12 +27,15 @@ def evaluate_run(run_folder, config: EvaluateConfig) -> None:
     """Evaluate a Run and print its metrics."""
     from medimg.evaluation.evaluate import evaluate
     from medimg.preparation.builtin import resolve
+    from medimg.report.write import write
     from medimg.run import Run
 
     if config.data is not None:
         config = replace(config, data=str(resolve(config.data))).told_by(config.names_given())
+    run = Run.load(Path(run_folder))
     with progress_bars() as step:
-        result = evaluate(Run.load(Path(run_folder)), config, partial(step, "predict"))
+        result = evaluate(run, config, partial(step, "predict"))
+    write(run, Path(result["report"]).parent)
     printing.evaluation(result)
     click.echo(f"report: {result['report']}")
 
@@ -69,10 +72,12 @@ def validate(run_folder, data_folder, out, **values):
     config, run, data = take(ValidateConfig, values), Run.load(Path(run_folder)), resolve(data_folder)
     if not data.is_dir():
         raise InputError(f"{data}: no such folder; give a prepared Dataset or a folder of class folders")
+    from medimg.report.write import write
     from medimg.validation.validate import validate
 
     with progress_bars() as step:
         result, folder = validate(run, data, config, out and Path(out), step)
+    write(run)
     printing.validation(result)
     click.echo(f"report: {folder / 'validation.html'}")
 
@@ -125,6 +130,7 @@ def export_run(run_folder, out, config: ExportConfig) -> None:
 def audit(run_folder, **values):
     """Membership inference against RUN, beside what its claimed epsilon allows."""
     from medimg.audit.audit import audit, cost
+    from medimg.report.write import write
     from medimg.run import Run
 
     config, run = take(AuditConfig, values), Run.load(Path(run_folder))
@@ -133,5 +139,23 @@ def audit(run_folder, **values):
         click.echo(expected)
     with progress_bars() as step:
         result = audit(run, config, step)
+    write(run)
     printing.attacks(result)
     click.echo(f"report: {Path(run_folder) / 'audit.html'}")
+
+
+@click.command(cls=Command)
+@click.argument("run_folder", metavar="RUN")
+@click.option("--pdf", is_flag=True, help="Print it too, by Chromium or WeasyPrint.")
+def report(run_folder, pdf):
+    """The report of RUN anew, from its files: report.html, report.json and model_card.md."""
+    from medimg.run import Run
+
+    run = Run.load(Path(run_folder))
+    from medimg.report.pdf import printed
+    from medimg.report.write import write
+
+    page = write(run)
+    if page is None:
+        raise InputError(f"{run.root}: has not been evaluated; medimg evaluate {run.root}")
+    click.echo(f"report: {printed(page) if pdf else page}")

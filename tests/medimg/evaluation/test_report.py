@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from medimg.evaluation.report import applying
 
 from federated.config import FederateConfig
 from medimg.config import TrainConfig
 from medimg.evaluation.confusion import confusion_figure
 from medimg.evaluation.predictions import Predictions
-from medimg.evaluation.report import applying
 
 TOP = Path(__file__).parents[3]
 PAGES = [path for room in ("medimg", "federated", "synthetic") for path in sorted((TOP / room).rglob("*.html"))]
