@@ -79,6 +79,7 @@ WRITERS = {
     "validate": Writer("validate {run} {data} --bootstrap 20", "validations/*/validation.json", locked="{run}"),
     "explain": Writer("explain {run} --count 4", "explanations/explanations.json", locked="{run}"),
     "audit": Writer("audit {run} --attack threshold --bootstrap 500", "audit.json", locked="{run}"),
+    "report": Writer("report {run}", "report.json", locked="{run}"),
     "export": Writer("export {run} --out {out}", "*/saved_model.pb"),
     "compare": Writer("compare {run} {other} --out {out}", "comparison.json"),
     "study": Writer(

@@ -31,9 +31,9 @@ def decision_curve_figure(curves: dict[str, dict]) -> Figure | None:
         for panel in panels[len(shown) :]:
             panel.set_visible(False)
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2 if columns == 1 else 4)
+        figure.legend(handles, labels, loc="outside upper center", ncols=2 if columns == 1 else 4)
         figure.supxlabel("threshold probability")
-        figure.supylabel("net benefit per patient's row")
+        figure.supylabel("net benefit")
     return figure
 
 

@@ -178,6 +178,6 @@ def words(metrics: dict) -> list[str]:
             beside = "above" if value > own["high"] else "within"
             found.append(
                 f"{seen} alone reach AUROC {interval(metrics[name]['auroc'])}, {beside} the interval of the model's "
-                f"own {interval(own)}: its AUROC does not show that it looks at the finding"
+                f"own {interval(own)}: it does not show that the model has learnt more than that"
             )
     return found

@@ -18,7 +18,7 @@ SIDE, BLOCKS, BORDER = 32, 8, 2
 # What each of them sees, in words.
 SEEN = {
     "thumbnails": f"{BLOCKS} by {BLOCKS} pixel thumbnails",
-    "borders": f"border pixels, the outer {BORDER / SIDE:.0%} on each side,",
+    "borders": f"border pixels (the outer {BORDER / SIDE:.0%} on each side)",
 }
 # Training rows that a fit of some hundred numbers has use for.
 MOST_ROWS = 4000

@@ -91,9 +91,10 @@ def _excluded(r: dict) -> str:
     left = r["flow"].get("left_out") or []
     if r["flow"].get("withheld"):
         return r["flow"]["withheld"][0].upper() + r["flow"]["withheld"][1:] + "."
+    people = "Criteria for people are the source's to say."
     if not left:
-        return "Nothing that the source has was left out."
-    return "Left out: " + "; ".join(f"{one['count']}: {one['reason']}" for one in left) + "."
+        return f"{people} Nothing that it has was left out."
+    return f"{people} Left out: " + "; ".join(f"{one['count']}: {one['reason']}" for one in left) + "."
 
 
 def _unlabelled(r: dict) -> str:
@@ -101,7 +102,9 @@ def _unlabelled(r: dict) -> str:
     options = r["training"]["options"]
     filled = [f"{name} {options[name]}" for name in ("missing", "impute", "missing_indicators") if name in options]
     columns = f" Missing values of columns: {', '.join(filled)}." if filled else ""
-    return f"{count} {r['about']['unit']}s without a label are not measured.{columns}"
+    unit = r["about"]["unit"]
+    told = f"{count} {unit}s without a label are not measured." if count else f"No {unit} of the part lacks a label."
+    return f"{told}{columns}"
 
 
 def _prevalences(r: dict) -> str:
@@ -128,6 +131,11 @@ def _inputs(r: dict) -> str:
 
 def _model(r: dict) -> str:
     return f"{r['about']['model']}; every option is listed under 'Training and environment'."
+
+
+def _characteristics(r: dict) -> str:
+    names = list(dict.fromkeys(one["name"].partition(":")[0] for one in r["flow"]["characteristics"]))
+    return f"By part, under 'Population and flow': {listed(names, 12)}." if names else ""
 
 
 def _start(r: dict) -> str:
@@ -179,7 +187,7 @@ def _groups(r: dict) -> str:
 
 
 def _sites(r: dict) -> str:
-    site = r["subgroups"]["columns"].get("site")
+    site = r["subgroups"].get("columns", {}).get("site")
     return f"{len(site['groups'])} sites: {listed(site['groups'], 8)}." if site else ""
 
 
@@ -230,7 +238,7 @@ balance = says(_balance)
 voters = says(_voters)
 measures = says(_measures)
 groups = _of("subgroups", _groups)
-sites = _of("subgroups", _sites)
+sites = says(_sites, "the Dataset names one site or none")
 decision = says(lambda r: f"{r['threshold']['statement']} {r['threshold']['settled']}")
 accuracy = says(_accuracy)
 calibrated = _of("calibration", lambda r: r["calibration"]["statement"])
@@ -241,7 +249,7 @@ mistaken = says(
     lambda r: f"{r['mistakes']['wrong']} of {r['mistakes']['n']} are wrong; the worst are under 'Mistakes'."
 )
 tabulated = says(lambda r: "The confusion matrix is under 'Discrimination'.")
-characteristics = _of("flow", lambda r: "See the table under 'Population and flow'.")
+characteristics = _of("flow", _characteristics)
 software = says(_software)
 specified = says(
     lambda r: "model.keras and model.json of the Run; 'medimg export' makes a served model that answers new patients."

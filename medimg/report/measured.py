@@ -10,6 +10,7 @@ from medimg.evaluation.recalibration import calibration_words
 from medimg.report.missing import missing
 
 _AGAIN = "measured by an earlier version; 'medimg evaluate RUN' measures it"
+_LIES_IN = {"thumbnails": "brightness, colour or coarse shape", "borders": "what lies at the edge"}
 _MULTICLASS_BALANCED = ("Balanced accuracy", "mean sensitivity over classes")
 
 
@@ -113,7 +114,7 @@ def _reached(metrics: dict, found: dict) -> list[str]:
         low = one["auroc"]["low"]
         if name in SEEN and low is not None and low > 0.5:
             sentences.append(
-                f"{one['sees']} alone tell the classes apart better than chance: part of the label lies in what is no "
-                "finding"
+                f"{one['sees']} alone tell the classes apart better than chance: {_LIES_IN[name]} tells part of the "
+                "label"
             )
     return [sentence[0].upper() + sentence[1:] + "." for sentence in sentences]

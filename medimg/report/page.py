@@ -60,7 +60,7 @@ def render(report: dict, sources: Sources) -> str:
         pairs=mistake_pictures(report["mistakes"], sources.measured, maps_of(sources.run)),
         examples=[] if sources.is_table else examples(sources.run),
         score_names=SCORES,
-        text=interval,
+        text=lambda measured: interval(measured, missing="–"),
         listed=listed,
         signed=signed,
         signed_interval=signed_interval,

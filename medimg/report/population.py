@@ -78,10 +78,14 @@ def _left_out(dataset: Dataset) -> list[dict]:
     if not path.is_file():
         return []
     reasons = read_csv(path, dtype=str, keep_default_na=False)["reason"]
-    counts = Counter(_PARTICULARS.sub("…", reason) for reason in reasons).most_common()
+    counts = Counter(_gist(reason) for reason in reasons).most_common()
     rest = sum(count for _, count in counts[_MOST_REASONS:])
     told = [{"reason": reason, "count": count} for reason, count in counts[:_MOST_REASONS]]
     return told + ([{"reason": "other reasons, in rejected.csv", "count": rest}] if rest else [])
+
+
+def _gist(reason: str) -> str:
+    return re.sub(r"…(\s*…)+", "…", _PARTICULARS.sub("…", reason))
 
 
 def _part(name: str, rows: pd.DataFrame, dataset: Dataset) -> dict:
