@@ -92,9 +92,12 @@ def _npv_and_gain(weights: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray,
 
 
 def useful_range(curve: dict) -> list[tuple[float, float]]:
-    """Stretches of thresholds at which the model leads with 95% confidence, point by point; none without intervals."""
+    """Stretches of thresholds at which the model leads with 95% confidence, point by point; none without intervals.
+
+    A lead that is 0.000 as it is written is none.
+    """
     stretches: list[list[float]] = []
-    ahead = [low > 0 for low in curve["low"] or [0] * len(curve["threshold"])]
+    ahead = [low >= 0.0005 for low in curve["low"] or [0] * len(curve["threshold"])]
     for threshold, now, before in zip(curve["threshold"], ahead, [False, *ahead], strict=False):
         if now and before:
             stretches[-1][1] = threshold

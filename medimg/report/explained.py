@@ -132,6 +132,7 @@ def _scores(measured: dict) -> dict:
     return {
         "scores": {name: one for name, one in measured.items() if name != "controls" and _has_value(one)},
         "controls": {name: {k: v for k, v in one.items() if _has_value(v)} for name, one in controls.items()},
+        "warnings": measured.get("warnings", []),
     }
 
 
@@ -142,17 +143,31 @@ def _has_value(one: object) -> bool:
 def _pointing(measured: dict) -> dict:
     """Of before there were scores: the pointing game alone, its controls without intervals."""
     controls = {name: {"pointing_game": {"value": measured[name]}} for name in ("random", "centre") if name in measured}
-    return {"scores": {"pointing_game": measured["hit_rate"]}, "controls": controls}
+    return {"scores": {"pointing_game": measured["hit_rate"]}, "controls": controls, "warnings": []}
 
 
 def shortcuts(run: Run, is_table: bool) -> dict:
     """`shortcuts` of report.json: where maps lie, and what speaks for a shortcut."""
-    found = [content for _, content in _read(run, "shortcuts.json")]
+    found = [{**content, "regions": _regions(content)} for _, content in _read(run, "shortcuts.json")]
     if is_table:
         return missing("shortcuts are looked for in maps of images")
     if not found:
         return missing("nobody has looked where the maps lie; 'medimg explain RUN' does")
     return {"of": found}
+
+
+def _regions(content: dict) -> dict:
+    """Regions that an image has, their mass over their area with an interval where there is one."""
+    known = {name.replace("_", " "): one for name, one in content.get("regions", {}).items() if one}
+    ratios = {
+        name: one["ratio"] if isinstance(one["ratio"], dict) else {"value": one["ratio"]} for name, one in known.items()
+    }
+    return {name: {**one, "ratio": ratios[name]} for name, one in known.items()}
+
+
+def class_means(run: Run) -> list[Path]:
+    """Figures of the mean image and mean map of each class."""
+    return sorted((run.root / "explanations").rglob("class_means.png"))[:1]
 
 
 def _read(run: Run, name: str) -> Iterator[tuple[Path, dict]]:

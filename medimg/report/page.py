@@ -3,7 +3,7 @@
 from medimg.evaluation.gallery import FIGURES
 from medimg.report.checklists import CHECKLISTS
 from medimg.report.content import Sources
-from medimg.report.explained import SCORES, examples, maps_of, mistake_pictures
+from medimg.report.explained import SCORES, class_means, examples, maps_of, mistake_pictures
 from medimg.report.measured import metric_names
 from medimg.style.pages import inlined, template
 from medimg.style.words import interval, listed, signed, signed_interval
@@ -59,6 +59,7 @@ def render(report: dict, sources: Sources) -> str:
         images={name: inlined(path) for name, path in figures.items() if path.is_file()},
         pairs=mistake_pictures(report["mistakes"], sources.measured, maps_of(sources.run)),
         examples=[] if sources.is_table else examples(sources.run),
+        class_means=[inlined(path) for path in class_means(sources.run)],
         score_names=SCORES,
         text=lambda measured: interval(measured, missing="–"),
         listed=listed,

@@ -15,7 +15,7 @@ from medimg.run import Run
 
 # Whoever has it can take the noise off.
 _SECRET = "dp_seed"
-_PATHS = ("weights", "extra", "adapt", "member", "weights_patients", "link")
+_PATHS = ("weights", "extra", "adapt", "member", "weights_patients", "link", "site")
 
 
 def applying(config: dict, is_table: bool) -> dict:
