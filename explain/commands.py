@@ -23,12 +23,13 @@ def explain(run_folder, **values):
 def explain_run(run_folder, config: ExplainConfig) -> None:
     """Explain a Run and print the pointing game."""
     from explain.explain import explain
-    from medimg.report.write import write
     from medimg.run import Run
 
     with progress_bars() as step:
         run = Run.load(Path(run_folder))
         result = explain(run, config, partial(step, "explain"))
+    from medimg.report.write import write
+
     write(run)
     printing.positive(run.description())
     localisation(result)

@@ -27,7 +27,6 @@ def evaluate_run(run_folder, config: EvaluateConfig) -> None:
     """Evaluate a Run and print its metrics."""
     from medimg.evaluation.evaluate import evaluate
     from medimg.preparation.builtin import resolve
-    from medimg.report.write import write
     from medimg.run import Run
 
     if config.data is not None:
@@ -35,9 +34,16 @@ def evaluate_run(run_folder, config: EvaluateConfig) -> None:
     run = Run.load(Path(run_folder))
     with progress_bars() as step:
         result = evaluate(run, config, partial(step, "predict"))
-    write(run, Path(result["report"]).parent)
+    _write_report(run, Path(result["report"]).parent)
     printing.evaluation(result)
     click.echo(f"report: {result['report']}")
+
+
+def _write_report(run, folder: Path | None = None) -> None:
+    # Here: what draws takes a second to import, and a mistyped path should not.
+    from medimg.report.write import write
+
+    write(run, folder)
 
 
 def predict_run(run_folder, paths, out, config: PredictConfig, overwrite: bool, maps: Callable) -> bool:
@@ -72,12 +78,11 @@ def validate(run_folder, data_folder, out, **values):
     config, run, data = take(ValidateConfig, values), Run.load(Path(run_folder)), resolve(data_folder)
     if not data.is_dir():
         raise InputError(f"{data}: no such folder; give a prepared Dataset or a folder of class folders")
-    from medimg.report.write import write
     from medimg.validation.validate import validate
 
     with progress_bars() as step:
         result, folder = validate(run, data, config, out and Path(out), step)
-    write(run)
+    _write_report(run)
     printing.validation(result)
     click.echo(f"report: {folder / 'validation.html'}")
 
@@ -130,7 +135,6 @@ def export_run(run_folder, out, config: ExportConfig) -> None:
 def audit(run_folder, **values):
     """Membership inference against RUN, beside what its claimed epsilon allows."""
     from medimg.audit.audit import audit, cost
-    from medimg.report.write import write
     from medimg.run import Run
 
     config, run = take(AuditConfig, values), Run.load(Path(run_folder))
@@ -139,7 +143,7 @@ def audit(run_folder, **values):
         click.echo(expected)
     with progress_bars() as step:
         result = audit(run, config, step)
-    write(run)
+    _write_report(run)
     printing.attacks(result)
     click.echo(f"report: {Path(run_folder) / 'audit.html'}")
 

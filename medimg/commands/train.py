@@ -71,8 +71,6 @@ def _listener(step):
 def _cross_validate(data_folder, out, config, resume, overwrite):
     from medimg.listener import Listener
     from medimg.preparation.builtin import resolve
-    from medimg.report.write import write
-    from medimg.run import Run
     from medimg.training.cross_validation import cross_validate
 
     def told(fold, metrics):
@@ -89,6 +87,9 @@ def _cross_validate(data_folder, out, config, resume, overwrite):
             Listener(step),
             told,
         )
+    from medimg.report.write import write
+    from medimg.run import Run
+
     for folder in (Path(out), *(Path(out) / f"fold-{number}" for number in range(1, config.folds + 1))):
         write(Run.load(folder))
     printing.folds(result, out)
