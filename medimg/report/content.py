@@ -114,7 +114,7 @@ def content(sources: Sources) -> dict:
 def _about(sources: Sources, what: str) -> dict:
     metrics, own = sources.metrics, sources.own
     source = sources.measured or own
-    told = {name: getattr(source, name) for name in ("source", "licence", "citation", "modality")} if source else {}
+    told = {name: getattr(source, name, "") for name in ("source", "licence", "citation", "modality")}
     return {
         "run": sources.run.root.resolve().name,
         "model": metrics["model"],

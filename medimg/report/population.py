@@ -104,7 +104,10 @@ def _part(name: str, rows: pd.DataFrame, dataset: Dataset) -> dict:
 
 def _characteristics(dataset: Dataset, parts: dict[str, pd.DataFrame]) -> list[dict]:
     """One row a number, one a level of a category: `name`, `kind` and, by part, mean, SD and missing, or count."""
-    everything = dataset.manifest
+    if not parts:
+        return []
+    # Of the parts that are told of alone: a level that only protected patients have would tell of them.
+    everything = pd.concat(parts.values())
     names = [f.name for f in dataset.inputs] if dataset.is_table else names_of(everything)
     if dataset.is_table and everything["site"].nunique() > 1:
         names.append("site")
@@ -155,7 +158,8 @@ def separation(run: Run, metrics: dict, own: Dataset | None, predictions: pd.Dat
         crossing = len(found.patients)
         images = len(found.images) if "pixels" in own.manifest else None
         how = own.preparation.get("split") or "as its manifest says"
-        patients, rows = int(own.manifest["patient"].nunique()), len(own.manifest)
+        told = own.manifest[own.manifest["split"] != "train"] if protected(run) else own.manifest
+        patients, rows = told["patient"].nunique(), len(told)
     return {
         "how": _HOW.get(how, how),
         "patients_in_two_parts": crossing,

@@ -92,7 +92,9 @@ def privacy(run: Run, unit: str) -> dict:
     if not path.is_file():
         return {**found, "audit": missing("the Run was not attacked; 'medimg audit RUN' does it")}
     audit = json.loads(path.read_text("utf-8"))
-    kept = ("members", "non_members", "attacks", "epsilon_lower_bound", "claimed_epsilon", "verdict", "allowed")
+    kept = ["attacks", "epsilon_lower_bound", "claimed_epsilon", "verdict", "allowed"]
+    if not found["private"]:
+        kept += ["members", "non_members"]
     return {**found, "audit": {name: audit[name] for name in kept if name in audit}}
 
 

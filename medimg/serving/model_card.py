@@ -154,7 +154,8 @@ def _made_of(description: dict, options: dict) -> str:
     if "members" in description:
         each = ", ".join(f"`{member['name']}` {member['weight']:.2f}" for member in description["members"])
         return f"the mean of its members' probabilities, weighted: {each}"
-    return f"{description['norm']} normalisation, initial weights: {_without_folders(options.get('weights'))}"
+    norm = f"{description['norm']} normalisation, " if "norm" in description else ""
+    return f"{norm}initial weights: {_without_folders(options.get('weights'))}"
 
 
 def _white(white: int | None) -> str:
