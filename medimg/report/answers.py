@@ -32,12 +32,12 @@ def says(words: Callable[[dict], str], why: str = "the Run does not say") -> Ans
     return answer
 
 
-def _of(section: str, words: Callable[[dict], str]) -> Answer:
+def _of(section: str, words: Callable[[dict], str], why: str = "the Run does not say") -> Answer:
     """Of one section, whose own reason is given where it is missing."""
 
     def answer(report: dict) -> dict:
         found = report[section]
-        return missing(found["not_available"]) if is_missing(found) else says(words)(report)
+        return missing(found["not_available"]) if is_missing(found) else says(words, why)(report)
 
     return answer
 
@@ -249,7 +249,7 @@ mistaken = says(
     lambda r: f"{r['mistakes']['wrong']} of {r['mistakes']['n']} are wrong; the worst are under 'Mistakes'."
 )
 tabulated = says(lambda r: "The confusion matrix is under 'Discrimination'.")
-characteristics = _of("flow", _characteristics)
+characteristics = _of("flow", _characteristics, "the Dataset has no column that describes patients")
 software = says(_software)
 specified = says(
     lambda r: "model.keras and model.json of the Run; 'medimg export' makes a served model that answers new patients."
