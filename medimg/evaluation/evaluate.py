@@ -31,7 +31,7 @@ from medimg.run import Run
 
 Progress = Callable[[int, int], None]
 # What `medimg.report` makes of an evaluation, in its folder.
-REPORT = ("report.html", "report.json", "model_card.md")
+REPORT = ("report.html", "report.json", "model_card.md", "figures/decision_curve.png")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import pandas as pd
 
 from medimg.evaluation.confusion import confusion_figure
 from medimg.evaluation.curves import precision_recall_figure, roc_figure
-from medimg.evaluation.decision_curve_figure import decision_curve_figure
 from medimg.evaluation.mistakes import mistakes_figure, worst_mistakes
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.reliability_figure import reliability_figure
@@ -19,7 +18,6 @@ FIGURES = (
     "precision_recall",
     "confusion_matrix",
     "reliability",
-    "decision_curve",
     "training_curves",
     "worst_mistakes",
 )
@@ -38,7 +36,7 @@ def write_figures(
     Args:
         folder: where; a figure of an earlier evaluation that can't be drawn now is removed.
         predictions: of N rows.
-        summary: what `summarise` and `clinical_use` say of them.
+        summary: what `summarise` says of them.
         history: the Run's history.
         paths: length N, the image of each row; None of a table.
         before: with probabilities that are not calibrated yet; None: these are the model's own.
@@ -52,7 +50,6 @@ def write_figures(
         "precision_recall": precision_recall_figure(predictions, summary),
         "confusion_matrix": confusion_figure(predictions, "image" if paths else "row"),
         "reliability": reliability_figure(predictions, before),
-        "decision_curve": decision_curve_figure(summary.get("decision_curve", {})),
         "training_curves": training_figure(history),
         "worst_mistakes": mistakes_figure(mistakes, [paths[mistake.row] for mistake in mistakes]),
     }

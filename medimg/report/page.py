@@ -1,6 +1,5 @@
 """`report.html`: one file that opens anywhere, of the content of report.json, with the figures inside."""
 
-from medimg.evaluation.gallery import FIGURES
 from medimg.report.checklists import CHECKLISTS
 from medimg.report.content import Sources
 from medimg.report.explained import SCORES, class_means, examples, maps_of, mistake_pictures
@@ -48,7 +47,7 @@ def render(report: dict, sources: Sources) -> str:
         sources: what it was made of, for the pictures.
     """
     names = metric_names(report["about"]["task"])
-    figures = {name: sources.folder / "figures" / f"{name}.png" for name in FIGURES if name in CAPTIONS}
+    figures = {name: sources.folder / "figures" / f"{name}.png" for name in CAPTIONS}
     return template("report", "report.html").render(
         report=report,
         sections=SECTIONS,

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from medimg import atomic
+from medimg.evaluation.decision_curve_figure import decision_curve_figure
 from medimg.lock import writes
 from medimg.report.content import Sources, content
 from medimg.report.page import render
 from medimg.run import Run
 from medimg.serving.model_card import model_card
+from medimg.style.figures import save
 
 
 @writes("run")
@@ -29,7 +31,11 @@ def write(run: Run, folder: Path | None = None) -> Path | None:
         return None
     sources = Sources.of(run, folder)
     report = content(sources)
-    page = folder / "report.html"
+    page, curve = folder / "report.html", folder / "figures" / "decision_curve.png"
+    if (figure := decision_curve_figure(report["decision_curve"].get("classes", {}))) is not None:
+        save(figure, curve)
+    else:
+        curve.unlink(missing_ok=True)
     if folder == run.root and sources.own is not None and (folder / "model.json").is_file():
         atomic.write_text(folder / "model_card.md", model_card(run, sources.own))
     atomic.write_text(page, render(report, sources))
