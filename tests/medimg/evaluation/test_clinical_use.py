@@ -51,7 +51,7 @@ def test_a_model_that_tells_leads_and_one_that_does_not_never_surely_does():
     assert useful_range(good)
     assert "better than calling everybody" in useful("ill", good)
     npv = clinical_use(predictions(), patients, 200)["npv"]["ill"]
-    assert npv["low"] < npv["value"] < npv["high"]
+    assert npv["low"] < npv["value"] <= npv["high"]
     poor = clinical_use(predictions(tells=False), patients, 200)["decision_curve"]["ill"]
     assert sum(high - low for low, high in useful_range(poor)) < 0.1
 
