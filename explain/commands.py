@@ -30,6 +30,9 @@ def explain_run(run_folder, config: ExplainConfig) -> None:
     with progress_bars() as step:
         run = Run.load(Path(run_folder))
         result = explain(run, config, partial(step, "explain"))
+    from medimg.report.write import write
+
+    write(run)
     printing.positive(run.description())
     scores(result)
     click.echo(f"explanations in {result['folder']}")

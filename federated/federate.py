@@ -19,6 +19,7 @@ from medimg.errors import InputError
 from medimg.listener import Listener
 from medimg.lock import writes
 from medimg.options import of_data
+from medimg.report.write import write
 from medimg.run import Run, environment, resumable
 from medimg.training.start import FIELD as START
 from medimg.training.start import require_same_start, start_of
@@ -109,6 +110,7 @@ def federate(
                 listener.note(f"{client.name}: {note}")
         execution = execution or stack.enter_context(Execution())
         Federation(run, job, plan, execution, sites, listener, start).run()
+    write(run)
     return run
 
 

@@ -144,7 +144,7 @@ def test_every_rooms_commands_are_there():
             "export",
             "audit",
         ),
-        *("demo", "review"),
+        *("demo", "review", "report"),
         *("federate", "dossier", "synthesize", "judge", "study", "doctor"),
     }
     studies = {"privacy-utility", "interpretability", "federated-hospitals", "federated-toy", "federated-skin"}

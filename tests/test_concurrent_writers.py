@@ -95,6 +95,7 @@ WRITERS = {
         locked="{run}",
     ),
     "audit": Writer("audit {run} --attack threshold --bootstrap 500", "audit.json", locked="{run}"),
+    "report": Writer("report {run}", "report.json", locked="{run}"),
     "export": Writer("export {run} --out {out}", "*/saved_model.pb"),
     "compare": Writer("compare {run} {other} --out {out}", "comparison.json"),
     "study": Writer(

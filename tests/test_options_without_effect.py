@@ -396,7 +396,7 @@ def test_every_commands_configuration_is_walked():
     own = {
         *("help", "config", "debug", "out", "resume", "overwrite", "data_folder", "run_folder", "run_folders", "paths"),
         *("source", "path", "data", "port", "site", "client", "bind", "expose", "head", "witness"),
-        *("public_key", "real", "report", "version"),
+        *("public_key", "real", "report", "version", "pdf"),
         # Of sites of their own and their coordinator.
         *("key", "key_file", "name", "host", "policy", "superlink", "root_certificate", "folder", "file", "run"),
         *("site_log", "options"),

@@ -35,6 +35,7 @@ MISTYPED = (
     "export nowhere --out x",
     "export {run} --data nowhere --out x",
     "audit nowhere",
+    "report nowhere",
     "audit {run} --twin nowhere",
     "data inspect nowhere",
     "data ledger nowhere",

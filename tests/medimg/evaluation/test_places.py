@@ -13,6 +13,7 @@ from medimg.config import EvaluateConfig, ExportConfig
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.places import beside
+from medimg.report.write import write
 from medimg.run import Run
 from medimg.serving.export import export
 from tests.command import medimg
@@ -50,8 +51,10 @@ def test_another_threshold_leaves_what_is_there(run):
 
 def test_the_default_takes_its_place_and_what_was_there_moves(run):
     evaluate(run, EvaluateConfig(bootstrap=0, threshold="0.25"))
+    write(run)
     before = {name: data for name, data in content(run.root).items() if name.startswith(("metrics", "pred", "report"))}
     told = evaluate(run, EvaluateConfig())
+    assert not (run.root / "report.html").exists()
     assert told["report"] == str(run.root / "report.html")
     assert json.loads((run.root / "metrics.json").read_text())["threshold"]["rule"] == "youden"
     (moved,) = (run.root / "evaluations").iterdir()
