@@ -2,6 +2,8 @@
 
 import datetime
 import ipaddress
+import socket
+import ssl
 from pathlib import Path
 
 from cryptography import x509
@@ -10,9 +12,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from medimg import atomic
+from medimg.errors import InputError
 
 AUTHORITY, AUTHORITY_KEY, CERTIFICATE, KEY = "ca.pem", "ca.key", "link.pem", "link.key"
 _DAYS = 825  # more than clients commonly take
+_SECONDS = 5.0  # for a handshake
 
 
 def make(folder: Path, hosts: list[str]) -> None:
@@ -40,6 +44,42 @@ def make(folder: Path, hosts: list[str]) -> None:
         made = _certificate(_name("medimg link"), ca.subject, key.public_key()).add_extension(names, critical=False)
         _write(folder / KEY, key)
         atomic.write_text(folder / CERTIFICATE, _pem(made.sign(signer, hashes.SHA384())))
+
+
+def require_trusted(authority: Path, host: str, port: int) -> bytes:
+    """Refuse a link whose certificate is not what is wanted there, which gRPC would only try again and again.
+
+    Args:
+        authority: PEM file of the link's authority.
+        host: of the link.
+        port: of the link; if nobody listens there, or it is behind a proxy, nothing is found out.
+
+    Returns:
+        The file's content.
+
+    Raises:
+        InputError: the file is no certificate, or the link's is of another authority, another host or another time.
+    """
+    try:
+        raw = authority.read_bytes()
+        x509.load_pem_x509_certificate(raw)
+    except OSError as error:
+        raise InputError(f"--root-certificate {authority}: can't be read ({error.strerror or error})") from error
+    except ValueError as error:
+        raise InputError(f"--root-certificate {authority}: no certificate; take the link's {AUTHORITY}") from error
+    try:
+        with socket.create_connection((host, port), _SECONDS) as plain:
+            ssl.create_default_context(cafile=str(authority)).wrap_socket(plain, server_hostname=host).close()
+    except ssl.SSLCertVerificationError as error:
+        raise InputError(
+            f"--superlink {host}:{port}: its certificate is refused ({error.verify_message}); --root-certificate must "
+            f"be its {AUTHORITY}, and a new one be made by deleting {CERTIFICATE} there and starting "
+            "'medimg federate link' with --host for every name that sites use"
+        ) from error
+    except OSError:
+        # Nobody is there yet.
+        pass
+    return raw
 
 
 def _host(host: str) -> x509.GeneralName:

@@ -17,6 +17,7 @@ from flwr.common import Message
 from flwr.common.grpc import create_channel
 from flwr.common.heartbeat import HeartbeatSender, get_grpc_app_heartbeat_fn
 from flwr.common.record import ConfigRecord
+from flwr.common.retry_invoker import _wrap_stub
 from flwr.common.serde import config_record_to_proto, fab_to_proto, run_status_to_proto, user_config_to_proto
 from flwr.common.typing import Fab, RunNotRunningException, RunStatus
 from flwr.proto.appio_pb2 import PullAppInputsRequest, RequestTokenRequest
@@ -25,10 +26,12 @@ from flwr.proto.control_pb2_grpc import ControlStub
 from flwr.proto.run_pb2 import UpdateRunStatusRequest
 from flwr.server.grid.grpc_grid import GrpcGrid
 
-from federated.flower.fleet import KIND, content_of, quiet, record
+from federated.flower import certificates
+from federated.flower.fleet import KIND, content_of, quiet, record, retrying, split
 from medimg.errors import InputError
 
 _PAUSE = 0.05  # seconds between two looks for answers
+_PATIENCE = 20.0  # seconds for the link to answer at first
 _GLANCE = 3.0  # seconds between two looks for who is connected
 _ONLINE = "online"
 # In the place of an answer: there will be none.
@@ -115,12 +118,9 @@ def control(address: str, certificate: Path) -> Iterator[Control]:
     """
     quiet()
     host, port = split(address)
+    channel = create_channel(f"{host}:{port + 1}", False, certificates.require_trusted(certificate, host, port + 1))
     try:
-        channel = create_channel(f"{host}:{port + 1}", False, certificate.read_bytes())
-    except OSError as error:
-        raise InputError(f"--root-certificate {certificate}: can't be read ({error.strerror or error})") from error
-    try:
-        grpc.channel_ready_future(channel).result(timeout=20)
+        grpc.channel_ready_future(channel).result(timeout=_PATIENCE)
     except grpc.FutureTimeoutError as error:
         channel.close()
         raise InputError(
@@ -151,6 +151,7 @@ class Grid:
         run = self._control.start_run()
         host, port = split(address)
         self._grid = GrpcGrid(f"{host}:{port - 1}")
+        self._grid._retry_invoker = self._again = retrying(_PATIENCE)
         stub = self._grid._stub
         try:
             token = stub.RequestToken(RequestTokenRequest(run_id=run)).token
@@ -164,6 +165,7 @@ class Grid:
                 f"--superlink {address}: its port {port - 1} for the coordinator refuses; is this the machine on which "
                 "'medimg federate link' runs?"
             ) from error
+        _wrap_stub(self._control._stub, self._again)
         self._beat = HeartbeatSender(get_grpc_app_heartbeat_fn(stub, run, failure_message="the link forgot the run"))
         self._beat.start()
 
@@ -176,8 +178,8 @@ class Grid:
 
         Args:
             requests: node -> content.
-            patience: seconds for which a node that is not connected is waited for; while it is, it may work as long
-                as it takes.
+            patience: seconds for which a link that does not answer, or a node that is not connected, is waited for;
+                while it is, it may work as long as it takes.
 
         Returns:
             Node -> content of its answer, None of one that is no message of ours; without the nodes that are away, or
@@ -186,6 +188,7 @@ class Grid:
         Raises:
             InputError: the link is lost.
         """
+        self._again.max_time = patience
         with self._lost():
             answers, away, left, looked = {}, {}, set(requests), time.monotonic()
             waiting = self._pushed(requests)
@@ -243,10 +246,11 @@ class Grid:
 
     def close(self) -> None:
         """End the run."""
+        self._again.max_time = 0.0
         try:
             self._beat.stop()
             self._status("finished", "completed")
-        except (grpc.RpcError, RuntimeError):
+        except (grpc.RpcError, RuntimeError, RunNotRunningException):
             # The link is gone, and with it the run.
             pass
         finally:
@@ -256,18 +260,6 @@ class Grid:
     def _status(self, status: str, detail: str = "") -> None:
         told = run_status_to_proto(RunStatus(status, detail, ""))
         self._grid._stub.UpdateRunStatus(UpdateRunStatusRequest(run_id=self._grid.run.run_id, run_status=told))
-
-
-def split(address: str) -> tuple[str, int]:
-    """Host and port.
-
-    Raises:
-        InputError: it is none.
-    """
-    host, separator, port = address.rpartition(":")
-    if not (host and separator and port.isdigit() and 1 < int(port) < 65535):
-        raise InputError(f"--superlink {address}: must be HOST:PORT, e.g. 127.0.0.1:9092")
-    return host, int(port)
 
 
 def _bundle() -> bytes:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from federated.flower import keys
 from federated.flower.envelope import WireError, peeked
-from federated.flower.fleet import Fleet, LinkLostError, connected
-from federated.flower.grid import split
+from federated.flower.fleet import Fleet, LinkLostError, connected, split
 from federated.flower.policy import Policy
 from federated.flower.site import Site
 from medimg.data.dataset import Dataset
