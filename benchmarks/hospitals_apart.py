@@ -24,7 +24,7 @@ import tomli_w
 
 from benchmarks.material import table
 
-SIZE, ROUNDS, SITES, BATCH, RATE = 64, 6, 3, 32, 0.01
+SIZE, ROUNDS, SITES, BATCH, RATE = 64, 5, 3, 32, 0.01
 # Weights of about 1 MB, and of 10 MB.
 WIDTHS = {"baseline_cnn": {}, "baseline_cnn, 10 MB": {"width": "48"}}
 PROMISES = {"none": 6.0, "masking": 15.0}
@@ -117,7 +117,7 @@ def main() -> None:
 
     lines, before = [], {}
     shared = {"image_size": SIZE, "rounds": ROUNDS, "comparison": False}
-    shared |= {"batch_size": BATCH, "client_learning_rate": RATE}
+    shared |= {"batch_size": BATCH, "learning_rate": RATE, "client_optimizer": "momentum"}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         dataset = data_of(root / "data")

@@ -15,7 +15,8 @@ from medimg import atomic
 from medimg.errors import InputError
 
 AUTHORITY, AUTHORITY_KEY, CERTIFICATE, KEY = "ca.pem", "ca.key", "link.pem", "link.key"
-_DAYS = 825  # more than clients commonly take
+_DAYS = 825  # of the link's certificate: more than clients commonly take
+_YEARS = 20  # of the authority's, which every site has
 _SECONDS = 5.0  # for a handshake
 
 
@@ -33,7 +34,7 @@ def make(folder: Path, hosts: list[str]) -> None:
         key = ec.generate_private_key(ec.SECP384R1())
         name = _name("medimg federation")
         constraints = x509.BasicConstraints(ca=True, path_length=0)
-        ca = _certificate(name, name, key.public_key()).add_extension(constraints, critical=True)
+        ca = _certificate(name, name, key.public_key(), 365 * _YEARS).add_extension(constraints, critical=True)
         _write(folder / AUTHORITY_KEY, key)
         atomic.write_text(folder / AUTHORITY, _pem(ca.sign(key, hashes.SHA384())))
     if not (folder / CERTIFICATE).is_file():
@@ -41,9 +42,16 @@ def make(folder: Path, hosts: list[str]) -> None:
         ca = x509.load_pem_x509_certificate((folder / AUTHORITY).read_bytes())
         key = ec.generate_private_key(ec.SECP384R1())
         names = x509.SubjectAlternativeName([_host(host) for host in dict.fromkeys([*hosts, "localhost", "127.0.0.1"])])
-        made = _certificate(_name("medimg link"), ca.subject, key.public_key()).add_extension(names, critical=False)
+        made = _certificate(_name("medimg link"), ca.subject, key.public_key(), _DAYS).add_extension(
+            names, critical=False
+        )
         _write(folder / KEY, key)
         atomic.write_text(folder / CERTIFICATE, _pem(made.sign(signer, hashes.SHA384())))
+
+
+def until(folder: Path) -> datetime.date:
+    """The last day of the link's certificate."""
+    return x509.load_pem_x509_certificate((folder / CERTIFICATE).read_bytes()).not_valid_after.date()
 
 
 def require_trusted(authority: Path, host: str, port: int) -> bytes:
@@ -93,7 +101,7 @@ def _name(common: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
-def _certificate(subject: x509.Name, issuer: x509.Name, public) -> x509.CertificateBuilder:
+def _certificate(subject: x509.Name, issuer: x509.Name, public, days: int) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
@@ -102,7 +110,7 @@ def _certificate(subject: x509.Name, issuer: x509.Name, public) -> x509.Certific
         .public_key(public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=_DAYS))
+        .not_valid_after(now + datetime.timedelta(days=days))
     )
 
 

@@ -21,19 +21,25 @@ from flwr.common.retry_invoker import _wrap_stub
 from flwr.common.serde import config_record_to_proto, fab_to_proto, run_status_to_proto, user_config_to_proto
 from flwr.common.typing import Fab, RunNotRunningException, RunStatus
 from flwr.proto.appio_pb2 import PullAppInputsRequest, RequestTokenRequest
-from flwr.proto.control_pb2 import ListNodesRequest, RegisterNodeRequest, StartRunRequest
+from flwr.proto.control_pb2 import (
+    ListNodesRequest,
+    RegisterNodeRequest,
+    StartRunRequest,
+    UnregisterNodeRequest,
+)
 from flwr.proto.control_pb2_grpc import ControlStub
 from flwr.proto.run_pb2 import UpdateRunStatusRequest
 from flwr.server.grid.grpc_grid import GrpcGrid
 
 from federated.flower import certificates
 from federated.flower.fleet import KIND, content_of, quiet, record, retrying, split
+from federated.flower.keys import Party
 from medimg.errors import InputError
 
 _PAUSE = 0.05  # seconds between two looks for answers
 _PATIENCE = 20.0  # seconds for the link to answer at first
 _GLANCE = 3.0  # seconds between two looks for who is connected
-_ONLINE = "online"
+_ONLINE, _UNREGISTERED = "online", "unregistered"
 # In the place of an answer: there will be none.
 LOST = object()
 _BUNDLE = """\
@@ -68,12 +74,21 @@ class Control:
     def __init__(self, stub: ControlStub):
         self._stub = stub
 
-    def register(self, keys: list[bytes]) -> None:
-        """Let nodes of these public keys connect; those that may already are left."""
-        known = {node.public_key for node in self._nodes()}
-        for key in keys:
-            if key not in known:
-                self._stub.RegisterNode(RegisterNodeRequest(public_key=key))
+    def register(self, parties: list[Party]) -> None:
+        """Let nodes of these sites connect, and no others.
+
+        Raises:
+            InputError: a site's key was taken off before, which Flower takes no second time.
+        """
+        known = {node.public_key: node for node in self._nodes()}
+        gone = {key for key, node in known.items() if node.status == _UNREGISTERED}
+        for party in parties:
+            if party.node in gone:
+                raise InputError(f"--site {party.name}: its key was taken off this link; it needs a new one")
+            if party.node not in known:
+                self._stub.RegisterNode(RegisterNodeRequest(public_key=party.node))
+        for key in known.keys() - gone - {party.node for party in parties}:
+            self._stub.UnregisterNode(UnregisterNodeRequest(node_id=known[key].node_id))
 
     def online(self) -> dict[bytes, Node]:
         """Public key -> the node of it that is connected."""
@@ -193,6 +208,7 @@ class Grid:
             answers, away, left, looked = {}, {}, set(requests), time.monotonic()
             waiting = self._pushed(requests)
             while left:
+                began = time.monotonic()
                 for name, node in list(waiting.items()):
                     for content in self._pulled(name):
                         del waiting[name]
@@ -213,7 +229,8 @@ class Grid:
                     gone = (left & there) - set(waiting.values())
                     waiting |= self._pushed({node: requests[node] for node in gone})
                 if left:
-                    time.sleep(_PAUSE)
+                    # A link that many sites keep busy is not asked all the time.
+                    time.sleep(max(_PAUSE, time.monotonic() - began))
         return answers
 
     def _pushed(self, requests: Mapping[Node, bytes]) -> dict[str, Node]:

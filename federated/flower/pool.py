@@ -49,6 +49,7 @@ class FlowerPool:
         run: names it, the same when it is resumed.
 
     Attributes:
+        run: its name.
         clients: name -> what is known of it, by name; filled by `prepare`.
         privacy: name -> what the site has settled for its patients; filled by `prepare` of a private training.
         messages: name -> what the last round's messages to and from it were, for the audit log.
@@ -58,7 +59,7 @@ class FlowerPool:
     """
 
     def __init__(self, grid: Grid, keys: Keys, parties: list[Party], config: FederateConfig, run: str):
-        self._config, self._run = config, run
+        self._config, self.run = config, run
         self._calls = Calls(grid, keys, parties, config.site_patience)
         self._parties = self._calls.parties
         self._plan: dict[str, tuple[dict, dict]] = {}
@@ -198,7 +199,7 @@ class FlowerPool:
 
     def _described(self, names: list[str]) -> dict[str, Description]:
         private = self._config.is_private
-        fields = {"seed": self._config.seed, "private": private, "run": self._run}
+        fields = {"seed": self._config.seed, "private": private, "run": self.run}
         answers = self._calls.all(protocol.DESCRIBE, dict.fromkeys(names, fields))
         found = {}
         for name, asked in answers.items():

@@ -18,6 +18,7 @@ from medimg.errors import InputError
 from medimg.untrusted.printable import printable
 
 _BUSY, _IDLE = 0.05, 0.5  # seconds between two looks for messages: while a training goes on, and else
+_GENTLE = 5.0  # times what a look took lie between two looks, at least
 _QUIET = 30.0  # seconds without a message after which no training goes on
 _LONGEST_LINE = 2000  # characters
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -78,7 +79,10 @@ def serve(
 def _answer_for_ever(site: Site, fleet: Fleet, say: Callable[[str], None]) -> None:
     last = 0.0
     while True:
+        began = time.monotonic()
         found = list(iter(fleet.receive, None))
+        # Where many sites look at one link, each look takes longer, and is made less often.
+        pause = 0.0 if found else _GENTLE * (time.monotonic() - began)
         for message, raw in _due(found):
             last = time.monotonic()
             try:
@@ -88,7 +92,7 @@ def _answer_for_ever(site: Site, fleet: Fleet, say: Callable[[str], None]) -> No
                 say(f"not answered: {error}")
                 answer = b""
             fleet.answer(message, answer)
-        time.sleep(_BUSY if time.monotonic() - last < _QUIET else _IDLE)
+        time.sleep(max(pause, _BUSY if time.monotonic() - last < _QUIET else _IDLE))
 
 
 def _due(found: list[tuple]) -> list[tuple]:

@@ -1,12 +1,14 @@
 """TLS of the link: who has its ca.pem connects, who has another's does not."""
 
 import contextlib
+import datetime
 import socket
 import ssl
 import stat
 import threading
 
 import pytest
+from cryptography import x509
 
 from federated.flower import certificates
 from medimg.errors import InputError
@@ -65,6 +67,13 @@ def test_what_is_there_is_kept_and_what_is_deleted_renewed_by_the_same_authority
     assert handshake(link, link, "new.example.org")
     with pytest.raises(ssl.SSLCertVerificationError):
         handshake(link, link, "link.example.org")
+
+
+def test_an_authority_outlives_the_certificates_that_it_signs(link):
+    """So that a new one is made of it without anything new at the sites."""
+    ca, leaf = (x509.load_pem_x509_certificate((link / name).read_bytes()) for name in ("ca.pem", "link.pem"))
+    assert ca.not_valid_after - leaf.not_valid_after > datetime.timedelta(days=5 * 825)
+    assert certificates.until(link) == leaf.not_valid_after.date()
 
 
 def test_secret_files_are_their_owners_alone(link):

@@ -102,6 +102,11 @@ def rehearsed(table, sparing, execution, tmp_path_factory):
             found.run = federate(held_out, out, config, execution=execution, listener=killed)
             late = grid.Grid(place.superlink, certificate)
             node = next(iter(late.online().values()))
+            found.restarted[0].register(place.parties()[:2])
+            found.left = late.online().keys()
+            with pytest.raises(InputError) as error:
+                found.restarted[0].register(place.parties())
+            found.taken_off, found.parties = str(error.value), place.parties()
             found.restarted[0].stop()
             started = time.monotonic()
             with pytest.raises(InputError) as error:
@@ -151,6 +156,12 @@ def test_a_superlink_that_stays_away_ends_the_coordinator_in_one_line(rehearsed)
     assert "the link was lost (UNAVAILABLE); start it again and resume with --resume" in rehearsed.lost
     assert "\n" not in rehearsed.lost
     assert rehearsed.waited < 20
+
+
+@pytest.mark.slow
+def test_a_site_that_the_link_is_no_longer_told_of_is_taken_off(rehearsed):
+    assert rehearsed.left == {party.node for party in rehearsed.parties[:2]}
+    assert rehearsed.taken_off == "--site s2: its key was taken off this link; it needs a new one"
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -213,6 +214,18 @@ def test_a_cut_and_a_changed_site_log_are_found(plain, tmp_path):
     assert any("round 3 has an update" in p for p in verify(plain.run.root / "audit.jsonl", site_logs=[cut]).problems)
 
 
+def test_a_measured_run_is_not_made_longer_but_trained_on_from(plain, execution, tmp_path):
+    longer, before = replace(QUICK, rounds=5), len(plain.apart.link.carried)
+    with pytest.raises(InputError, match=r"--rounds 5: the sites of .* measure one a run; .* by --weights"):
+        plain.apart.federate(plain.run.root, longer, execution, resume=True)
+    assert len(plain.apart.link.carried) == before
+    for name in plain.apart.folders:
+        plain.apart.allow(name, max_runs=2)
+        plain.apart.start(name)
+    onwards = replace(QUICK, rounds=1, weights=str(plain.run.root))
+    assert plain.apart.federate(tmp_path / "run", onwards, execution).history()["val_loss"].notna().all()
+
+
 @pytest.mark.slow
 def test_a_site_away_for_two_rounds_and_back(apart, execution, tmp_path):
     """Its updates are left out, masked as plain, and it goes on with the model of then."""
@@ -403,6 +416,22 @@ def test_a_policy_is_the_sites_own_and_its_words_reach_both_sides(apart, executi
 
 def headers(carried):
     return head_of(carried[1])
+
+
+def test_a_run_that_a_person_allows_goes_on_under_the_name_that_was_allowed(apart, execution, tmp_path):
+    """The first start ends at a table's statistics, before there is a Run."""
+    from federated.flower.policy import approve
+
+    there, config = apart(QUICK, approval=True), replace(QUICK, rounds=1)
+    for name in ("s0", "s1", "s2"):
+        with pytest.raises(InputError, match=f"site {name}: approval: .* must allow run") as error:
+            there.federate(tmp_path / "run", config, execution)
+        run = re.search(r"allow run ([0-9a-f]+)", str(error.value))[1]
+        approve(run, there.folders[name])
+    assert len(there.federate(tmp_path / "run", config, execution).history()) == 1
+    with pytest.raises(InputError, match="approval") as error:
+        there.federate(tmp_path / "other", config, execution)
+    assert run not in str(error.value)
 
 
 def test_a_coordinator_that_no_policy_names_is_not_answered(apart, execution, tmp_path):
