@@ -136,8 +136,8 @@ def _require_unmeasured(run: Run, rounds: int) -> None:
     """Sites measure one model a run, so that no two tell of one test row by their difference."""
     if (run.root / FEDERATION).is_file() and rounds > run.config["options"]["rounds"]:
         raise InputError(
-            f"--rounds {rounds}: the sites of {run.root} have measured its model, and measure one a run; train on from "
-            f"it in a new one by --weights {run.root}"
+            f"--rounds {rounds}: the sites of {run.root} have measured its model, and measure one a run; train another "
+            f"with as many rounds, of images from this one's weights by --weights {run.root}"
         )
 
 

@@ -51,7 +51,7 @@ def make(folder: Path, hosts: list[str]) -> None:
 
 def until(folder: Path) -> datetime.date:
     """The last day of the link's certificate."""
-    return x509.load_pem_x509_certificate((folder / CERTIFICATE).read_bytes()).not_valid_after.date()
+    return x509.load_pem_x509_certificate((folder / CERTIFICATE).read_bytes()).not_valid_after_utc.date()
 
 
 def require_trusted(authority: Path, host: str, port: int) -> bytes:

@@ -169,7 +169,7 @@ def connected(address: str, certificate: Path, key: ec.EllipticCurvePrivateKey, 
         # Flower logs the cause and yields nothing.
         raise LinkLostError(
             f"--superlink {address}: refused this node or can't be reached; is its key registered at the link "
-            "('medimg federate link --site NAME.pub') and the certificate that of the link?"
+            "('medimg federate link --site NAME.pub'), and this machine's clock right?"
         ) from error
     try:
         yield Fleet(functions)
