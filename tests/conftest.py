@@ -8,9 +8,18 @@ from pathlib import Path
 import pytest
 
 from tests.datasets import write_dataset, write_table
+from tests.exhaustive import is_exhaustive
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if is_exhaustive(item.nodeid):
+            item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.exhaustive)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,0 +1,70 @@
+"""Which tests repeat, for one more model, sample, partition or paradigm, what a sibling shows of the same code.
+
+They are run before a release (`script/test -m ""`), not at every change: those of a kind that stay show the mechanism.
+A pattern is of a test's node id, as `fnmatch` reads it, where `[[]` is a bracket.
+"""
+
+from fnmatch import fnmatchcase
+
+PATTERNS = (
+    # Every family is opened by the test of our own models; of exports one of each kind of layer stays.
+    *(
+        f"tests/medimg/models/test_models.py::*[[]{name}]"
+        for name in ("efficientnet_b4", "efficientnet_v2_b0", "densenet121", "inception_v3", "vgg19", "vgg16")
+    ),
+    "tests/medimg/models/test_models.py::test_group_norm_*[[]resnet50]",
+    "tests/medimg/privacy/test_per_example.py::test_models_of_the_registry[[]resnet50-*]",
+    # Samples whose source and kind of labels another sample has.
+    *(
+        f"tests/medimg/sources/test_real_samples.py::test_to_the_end[[]{name}]"
+        for name in ("kermany_native", "brain_mri", "brain_mri_of_four_classes", "pocus_ultrasound", "covid_cxr")
+    ),
+    *(
+        f"tests/medimg/sources/test_real_samples.py::test_to_the_end[[]{name}]"
+        for name in ("breastmnist", "deeplesion")
+    ),
+    *(f"tests/medimg/sources/test_clinical_runs.py::test_to_the_end[[]{name}]" for name in ("dicom", "brats")),
+    "tests/medimg/sources/test_clinical_runs.py::test_the_client_of_an_export_*[[]True]",
+    # Ways to divide patients among clients, whose steps are the same.
+    "tests/federated/private/test_what_leaves.py::*[[]scaffold of drawn clients]",
+    "tests/federated/private/test_what_leaves.py::*[[]held out]",
+    "tests/federated/private/test_neighbours.py::*[[]iid]",
+    "tests/federated/private/test_neighbours.py::*[[]dirichlet]",
+    "tests/federated/flower/test_training.py::test_images[[]fedbn]",
+    "tests/synthetic/images/test_neighbours.py::*[[]options2]",
+    "tests/synthetic/federation/test_images.py::*[[]r1]",
+    "tests/synthetic/federation/test_images.py::*[[]100]",
+    # One training of each kind is killed and resumed.
+    "tests/medimg/training/test_training.py::test_kill_and_resume_*[[]plain]",
+    "tests/medimg/training/test_training.py::test_cached_features_*[[]none]",
+    "tests/medimg/training/test_few_labels.py::test_a_stopped_training_*[[]pseudo-label]",
+    "tests/medimg/training/test_few_labels.py::test_a_stopped_training_*[[]mean-teacher]",
+    "tests/medimg/training/test_longer.py::test_all_folds_go_on",
+    "tests/medimg/evaluation/test_calibrate.py::test_the_saved_model_*[[]platt-binary-*]",
+    "tests/medimg/evaluation/test_calibrate.py::test_the_saved_model_*[[]temperature-binary-*]",
+    "tests/medimg/serving/test_export_patients.py::*[[]nine-classes-private]",
+    "tests/medimg/serving/test_export_patients.py::*[[]images]",
+    *(
+        f"tests/test_concurrent_writers.py::test_two_at_once_*[[]{name}]"
+        for name in ("train anew", "judge", "validate")
+    ),
+    *(f"tests/test_concurrent_writers.py::test_two_at_once_*[[]{name}]" for name in ("folds", "study", "compare")),
+    "tests/federated/private/test_what_leaves.py::*[[]images]",
+    "tests/synthetic/federation/test_images.py::test_private_draws_depend_on_the_key",
+    "tests/synthetic/images/test_dcgan.py::test_kill_and_resume_give_the_same_private_images",
+    "tests/medimg/prediction/test_predict.py::test_others_read_a_file_as_predict_does[[]20]",
+    "tests/medimg/inspection/test_tables.py::test_large_tables_are_sampled_and_wide_ones_cut",
+    "tests/medimg/privacy/test_accounting.py::test_steps_within_are_the_last_that_fit[[]mechanism1-8]",
+    "tests/medimg/training/test_metadata.py::test_folds_tell_of_pixels_and_of_metadata_alone",
+    "tests/medimg/training/test_few_labels.py::test_nothing_depends_on_a_hidden_label[[]simclr]",
+    # Statistics of many trainings, and benchmarks' own.
+    "tests/benchmarks/test_privacy_attacks.py::test_training_on_a_table",
+    "tests/medimg/audit/test_exchangeable.py::test_the_classifier_is_rarely_mistaken",
+    "tests/federated/studies/test_studies.py::test_skin_with_real_weights",
+    "tests/federated/studies/test_studies.py::test_toy_from_end_to_end",
+)
+
+
+def is_exhaustive(node: str) -> bool:
+    """Whether a test of this node id is one of them."""
+    return any(fnmatchcase(node, pattern) for pattern in PATTERNS)
