@@ -2,7 +2,8 @@
 
 Heart Disease dealt to fifty, a logistic regression, TLS and keys on. Each site is a process of `medimg federate site`;
 so that fifty are on one machine, they are forked from one that has imported TensorFlow and computed nothing, and share
-what it imported. Link and coordinator are processes of their own.
+what it imported. Link and coordinator are processes of their own. `python -m benchmarks.fifty_sites 10 10,20`: ten
+sites, looked at after rounds 10 and 20.
 """
 
 import os
@@ -19,7 +20,9 @@ import psutil
 from benchmarks.heart import DATA
 from benchmarks.material import table
 
-SITES, ROUNDS = 50, (10, 50, 100)
+_GIVEN = dict(enumerate(sys.argv[1:]))
+SITES = int(_GIVEN.get(0, 50))
+ROUNDS = [int(number) for number in _GIVEN.get(1, "10,50,100").split(",")]
 PROMISE = 1.05
 
 

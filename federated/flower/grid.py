@@ -36,7 +36,7 @@ from federated.flower.fleet import KIND, content_of, quiet, record, retrying, sp
 from federated.flower.keys import Party
 from medimg.errors import InputError
 
-_PAUSE = 0.05  # seconds between two looks for answers
+_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds between two looks for answers
 _PATIENCE = 20.0  # seconds for the link to answer at first
 _GLANCE = 3.0  # seconds between two looks for who is connected
 _ONLINE, _UNREGISTERED = "online", "unregistered"
@@ -230,7 +230,7 @@ class Grid:
                     waiting |= self._pushed({node: requests[node] for node in gone})
                 if left:
                     # A link that many sites keep busy is not asked all the time.
-                    time.sleep(max(_PAUSE, time.monotonic() - began))
+                    time.sleep(min(max(_PAUSE, time.monotonic() - began), _LONGEST_PAUSE))
         return answers
 
     def _pushed(self, requests: Mapping[Node, bytes]) -> dict[str, Node]:

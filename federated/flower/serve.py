@@ -19,6 +19,7 @@ from medimg.untrusted.printable import printable
 
 _BUSY, _IDLE = 0.05, 0.5  # seconds between two looks for messages: while a training goes on, and else
 _GENTLE = 5.0  # times what a look took lie between two looks, at least
+_LONGEST_PAUSE = 2.0  # seconds between two looks, where one took long as the link was away
 _QUIET = 30.0  # seconds without a message after which no training goes on
 _LONGEST_LINE = 2000  # characters
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -82,7 +83,7 @@ def _answer_for_ever(site: Site, fleet: Fleet, say: Callable[[str], None]) -> No
         began = time.monotonic()
         found = list(iter(fleet.receive, None))
         # Where many sites look at one link, each look takes longer, and is made less often.
-        pause = 0.0 if found else _GENTLE * (time.monotonic() - began)
+        pause = 0.0 if found else min(_GENTLE * (time.monotonic() - began), _LONGEST_PAUSE)
         for message, raw in _due(found):
             last = time.monotonic()
             try:
