@@ -10,6 +10,7 @@ after site.
 import json
 import os
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -97,15 +98,20 @@ def stock(dataset, folder: Path, arguments: dict) -> float:
                 *("--clientappio-api-address", f"127.0.0.1:{free_ports()}", "--node-config", f'site="{name}"'),
             )
         end, ended = time.monotonic() + _PATIENCE, folder / "ended.json"
-        run = [sys.executable, "-c", "from flwr.cli.app import app; app()", "run", str(app), "local"]
-        # Until the SuperLink is there.
-        while subprocess.run(run, check=False, env={**os.environ, **quiet}, capture_output=True).returncode:
+        while not _listens(port + 1):
             _within(end, folder)
-            time.sleep(1)
+            time.sleep(0.5)
+        run = [sys.executable, "-c", "from flwr.cli.app import app; app()", "run", str(app), "local"]
+        subprocess.run(run, check=True, env={**os.environ, **quiet}, capture_output=True)
         while not ended.is_file() or len(json.loads(ended.read_text())) <= ROUNDS:
             _within(end, folder)
             time.sleep(0.5)
         return statistics.median(np.diff(json.loads(ended.read_text()))[1:])
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _within(end: float, folder: Path) -> None:
