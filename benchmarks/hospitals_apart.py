@@ -27,7 +27,7 @@ import tomli_w
 from benchmarks.material import table
 
 SIZE, ROUNDS, SITES, BATCH, RATE = 64, 5, 3, 32, 0.01
-# Weights of about 1 MB, and of 10 MB.
+# Weights of 4.7 MB, and of 10 MB.
 WIDTHS = {"baseline_cnn": {}, "baseline_cnn, 10 MB": {"width": "48"}}
 PROMISES = {"none": 6.0, "masking": 15.0}
 _STOCK = Path(__file__).parent / "peers" / "stock_flower"
