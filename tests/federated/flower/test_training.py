@@ -13,6 +13,7 @@ from federated.audit_log import verify
 from medimg.errors import InputError
 from medimg.privacy.accounting import epsilon_of
 from medimg.privacy.dataset_ledger import DatasetLedger
+from tests.command import medimg
 from tests.federated.flower.conftest import MARKED, MASKED, PRIVATE, QUICK, AwayError, largest, told
 from tests.federated.flower.conftest import header as head_of
 
@@ -415,14 +416,12 @@ def headers(carried):
 
 def test_a_run_that_a_person_allows_goes_on_under_the_name_that_was_allowed(apart, execution, tmp_path):
     """The first start ends at a table's statistics, before there is a Run."""
-    from federated.flower.policy import approve
-
-    there, config = apart(QUICK, approval=True), replace(QUICK, rounds=1)
+    there, config = apart(QUICK, approval=True, max_runs=2), replace(QUICK, rounds=1)
     for name in ("s0", "s1", "s2"):
         with pytest.raises(InputError, match=f"site {name}: approval: .* must allow run") as error:
             there.federate(tmp_path / "run", config, execution)
         run = re.search(r"allow run ([0-9a-f]+)", str(error.value))[1]
-        approve(run, there.folders[name])
+        assert medimg("federate", "policy", "approve", run, "--folder", there.folders[name]).exit_code == 0
     assert len(there.federate(tmp_path / "run", config, execution).history()) == 1
     with pytest.raises(InputError, match="approval") as error:
         there.federate(tmp_path / "other", config, execution)
