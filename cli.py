@@ -13,6 +13,7 @@ from explain.commands import explain, explain_run, map_saver
 from explain.config import ExplainConfig
 from federated.commands import dossier, federate
 from federated.commands import studies as studies_of_federation
+from federated.flower import kinds
 from medimg import __version__
 from medimg.commands import printing
 from medimg.commands.command_line import Group, options_of, take
@@ -23,10 +24,16 @@ from medimg.commands.output import overwrite_option
 from medimg.commands.runs import audit, compare, evaluate, evaluate_run, export, export_run, predict_run, validate
 from medimg.commands.study import study
 from medimg.commands.train import train, train_run
+from medimg.commands.weights import weights
 from medimg.config import EvaluateConfig, ExportConfig, PhantomConfig, PredictConfig, PrepareConfig, TrainConfig
 from medimg.errors import InputError
 from medimg.lock import writes
 from synthetic.commands import judge, synthesize
+
+# A site learns what a plan asks for; generators are no affair of the federation's own rooms.
+kinds.name("dcgan", "synthetic.federation.images.site")
+for _model in ("ctgan", "tvae"):
+    kinds.name(_model, "synthetic.federation.tables.site")
 
 
 @click.group(
@@ -102,7 +109,7 @@ def demo_training(seed: int) -> TrainConfig:
     )
 
 
-for _command in (data, models, train, evaluate, validate, compare, export, audit, study, doctor):
+for _command in (data, models, weights, train, evaluate, validate, compare, export, audit, study, doctor):
     medimg.add_command(_command)
 for _command in (federate, dossier, synthesize, judge, explain):
     medimg.add_command(_command)

@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 from benchmarks.material import table
-from federated.secure.ckks import CkksKeys
+from federated.secure.ckks_keys import CkksKeys
 from federated.secure.encrypted import ckks_sum
 from federated.secure.keys import identities
 from federated.secure.masking import masked_sum

@@ -177,7 +177,7 @@ def check(file):
 @click.option("--folder", required=True, type=click.Path(), help="The site's own, of 'medimg federate site'.")
 def approve(run, folder):
     """Allow RUN, as the site's refusal names it, where the policy asks for a person's approval."""
-    from federated.flower.policy import approve
+    from federated.flower.runs import approve
 
     approve(run, Path(folder))
     click.echo(f"{run} is allowed")

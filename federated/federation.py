@@ -9,22 +9,20 @@ import numpy as np
 import pandas as pd
 
 from federated.audit_log import AuditLog
-from federated.audit_log.files import DESCRIBING, FEDERATION, MODEL, end_record
 from federated.clients import examples
 from federated.clients.plan import ClientPlan
+from federated.conclusion import Conclusion
 from federated.engine.records import ClientData
 from federated.job import Job
 from federated.partition import heterogeneity
 from federated.private.client import ClientPrivacy
 from federated.private.patient import PatientPrivacy
 from federated.private.site_key import with_key
-from federated.references import CENTRALISED, Comparing, Comparison
+from federated.references import Comparing, Comparison
 from federated.report import partition
 from federated.report.report import write_report
-from federated.report.site_gain import site_gain
-from federated.report.summary import account
 from federated.rounds.averaging import unused_rounds
-from federated.rounds.held_out import HeldOut, predictions, predictions_of_each
+from federated.rounds.held_out import HeldOut
 from federated.rounds.outcome import Outcome
 from federated.rounds.pool import LocalPool, Pool
 from federated.rounds.rounds import Watch
@@ -34,12 +32,7 @@ from federated.tff.execution import Execution
 from federated.tff.local_model import LocalModel
 from federated.tff.optimizers import aggregator
 from medimg import atomic
-from medimg.config import EvaluateConfig
-from medimg.evaluation.evaluate import evaluate
-from medimg.evaluation.majority import majority
-from medimg.evaluation.predictions import Predictions
 from medimg.listener import Listener
-from medimg.models.saving import save_model
 from medimg.privacy.statement import WITHHELD
 from medimg.run import Run
 from medimg.training.lineage import Lineage
@@ -96,17 +89,23 @@ class Federation:
             engine = self._engine(self.execution, len(clients))
             outcome = self._train(engine, clients, val, initial, log)
             comparison = self._compare(clients, val, test, initial)
-            federated = self._predictions(engine, outcome, clients, val, test)
-            self._save(engine, outcome)
+            conclusion = Conclusion(self.run_folder, self.job, self.plan, clients, outcome, self.checkpoints)
+            personal = self._personalised(outcome, clients)
+            federated = conclusion.models(engine, personal, val, test)
             measured = self._measured_there(engine, outcome, log)
-            self._conclude(outcome, clients, comparison, federated, test, measured, log)
+            privacy = self.privacy.summary() if self.privacy else None
+            conclusion.write(comparison, self._not_compared(), federated, test, measured, privacy, log)
+            self._let_go(log)
+            conclusion.publish()
         write_report(root)
         self._tidy(outcome)
 
     def _prepared(self) -> list[ClientData]:
         """The clients at their sites, ready to train."""
         strategy = self.job.strategy(clients=len(self.sites.describe().clients))
-        return self.sites.prepare(self.plan, strategy.by_examples, self.start)
+        plan, config = self.plan, replace(self.config, channels=self.plan.training["channels"])
+        told = {**plan.to_dict(), "training": {}}
+        return self.sites.prepare(config, told, plan.model.get_weights(), strategy.by_examples, self.start)
 
     def _tidy(self, outcome: Outcome) -> None:
         """Clients' rows and answers go; the state stays where more rounds may follow (`--resume --rounds`)."""
@@ -206,7 +205,7 @@ class Federation:
     def _pool(self, engine: Engine, clients: list[ClientData], log: AuditLog) -> Pool:
         if not self.sites:
             return LocalPool(engine, clients)
-        self.sites.start(engine.vectors, log)
+        self.sites.start(engine.vectors, engine.own, log)
         return self.sites
 
     def _train(self, engine: Engine, clients: list[ClientData], val: HeldOut, initial, log: AuditLog) -> Outcome:
@@ -254,6 +253,7 @@ class Federation:
             # By a digest of the manifest a guess at its rows could be checked.
             "data": WITHHELD if private else self.job.pooled.fingerprint(),
             "clients": {c.name: None if private else c.examples for c in clients},
+            **(self.sites.named() if self.sites else {}),
         }
 
     def _compare(self, clients, val: HeldOut, test: HeldOut, initial) -> Comparison:
@@ -277,101 +277,23 @@ class Federation:
             return "the training rows stay at the sites"
         return "" if self.config.comparison else "--no-comparison was given"
 
-    def _predictions(
-        self, engine: Engine, outcome: Outcome, clients: list[ClientData], val, test
-    ) -> dict[str, Predictions]:
-        """Of the federated model, and of its copies that sites have tuned for themselves."""
-        classes = self.job.dataset.classes
-        if engine.model.local:
-            own = {name: engine.weights(outcome.state, name) for name in self.job.names}
-            found = {"federated": self._of_each(own, val, test)}
-        else:
-            weights = engine.weights(outcome.state)
-            found = {"federated": predictions(classes, test, val, test.logits(weights), val.logits(weights))}
-        if self.config.personalize_epochs:
-            local = {"epochs": self.config.personalize_epochs, "steps": None}
-            tuning = self._engine(self.execution, len(clients), **local)
-            own = tuning.local_weights(outcome.state, clients, outcome.kept + 1)
-            found["personalised"] = self._of_each(own, val, test)
-        if engine.model.local or self.config.personalize_epochs:
-            self._save_sites(own)
-        return found
+    def _personalised(self, outcome: Outcome, clients: list[ClientData]) -> dict[str, list[np.ndarray]]:
+        """Weights of the copies that sites have tuned for themselves."""
+        if not self.config.personalize_epochs:
+            return {}
+        tuning = self._engine(self.execution, len(clients), epochs=self.config.personalize_epochs, steps=None)
+        return tuning.local_weights(outcome.state, clients, outcome.kept + 1)
 
     def _measured_there(self, engine: Engine, outcome: Outcome, log: AuditLog) -> dict[str, dict] | None:
-        """What sites elsewhere measure on their own test parts; then they are let go. None: all are here."""
+        """What sites elsewhere measure on their own test parts. None: all are here."""
         if not self.sites:
             return None
         state, own = outcome.state, bool(engine.model.local)
         measured = self.sites.evaluate(lambda name: engine.weights(state, *([name] if own else [])))
-        # What a site's own log must lead to.
-        heads = {name: told.get("head", "") for name, told in self.sites.finish().items()}
-        log.append({"event": "sites", "heads": heads, "metrics": measured})
+        log.append({"event": "metrics", "metrics": measured})
         return measured
 
-    def _of_each(self, own: dict[str, list[np.ndarray]], val: HeldOut, test: HeldOut):
-        on_test = {name: test.logits(weights) for name, weights in own.items()}
-        on_val = {name: val.logits(weights) for name, weights in own.items()}
-        return predictions_of_each(self.job.dataset.classes, test, val, on_test, on_val)
-
-    def _save_sites(self, own: dict[str, list[np.ndarray]]) -> None:
-        for number, (name, weights) in enumerate(own.items()):
-            self.plan.trained.set_weights(weights)
-            save_model(self.plan.model, self.run_folder.root / "sites" / f"{number}-{_safe(name)}.keras")
-
-    def _save(self, engine: Engine, outcome: Outcome) -> None:
-        # The head's layers are the whole model's own.
-        self.plan.trained.set_weights(engine.weights(outcome.state))
-        save_model(self.plan.model, self.run_folder.root / "model.keras")
-
-    def _conclude(
-        self,
-        outcome: Outcome,
-        clients: list[ClientData],
-        comparison: Comparison,
-        federated: dict[str, Predictions],
-        test: HeldOut,
-        measured: dict[str, dict] | None,
-        log: AuditLog,
-    ) -> None:
-        """Evaluate, compare, write federation.json, whose digest is in the log before it is in its place."""
-        root, seed, pooled = self.run_folder.root, self.config.seed, self.job.pooled
-        evaluate(self.run_folder, EvaluateConfig(seed=seed))
-        models = {**comparison.predictions, **federated}
-        rows = pooled.rows("train", labelled=True)
-        # Its probabilities are the training rows' exact shares.
-        if len(rows) and not self.config.is_private:
-            models["majority"] = majority(test.task, pooled.classes, test.targets, pooled.targets(rows))
-        order = ("majority", "local", "federated", "personalised", CENTRALISED)
-        models = {name: models[name] for name in order if name in models}
-        gain = site_gain(models, test.owners.tolist(), test.rows["patient"].tolist(), resamples=1000, seed=seed)
-        gain["notes"] += comparison.notes
-        told = account(
-            self.run_folder,
-            self.job,
-            clients,
-            outcome,
-            gain,
-            left_out=self._not_compared(),
-            histories=comparison.histories,
-            privacy=self.privacy.summary() if self.privacy else None,
-            measured=measured,
-        )
-        staged = self.checkpoints / FEDERATION
-        atomic.write_json(staged, told)
-        log.append(end_record(root, self._final_files(), staged))
-        staged.replace(root / FEDERATION)
-
-    def _final_files(self) -> list[str]:
-        """What no later command writes anew."""
-        root = self.run_folder.root
-        names = [MODEL, *DESCRIBING, "environment.json", "history.csv", "partition.csv"]
-        names += ["partition_counts.csv", "feature_shift.csv", "parts.csv", "privacy.json"]
-        if self.config.dp_seed is not None:
-            # By a digest a guess at it could be checked, and whoever has it can take the noise off.
-            names.remove("config.yaml")
-        names += sorted(f"sites/{path.name}" for path in (root / "sites").glob("*.keras"))
-        return [name for name in names if (root / name).is_file()]
-
-
-def _safe(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
+    def _let_go(self, log: AuditLog) -> None:
+        """The sites are told how the log ends, sign it, and say how their own do."""
+        if self.sites:
+            log.append({"event": "sites", **self.sites.finish()})

@@ -240,7 +240,10 @@ def _check_at_sites(config: FederateConfig) -> None:
     """Refuse what sites of their own do not do."""
     for given, why in (
         (config.partition != "site", "--partition: the clients are those at their sites"),
-        (config.secure == "ckks", "--secure ckks: sites apart have no key in common yet; use --secure masking"),
+        (
+            config.dp == "patient" and config.client_fraction < 1,
+            "--client-fraction: with --dp patient each site settles its noise for all rounds; leave it out",
+        ),
         (config.personalize_epochs > 0, "--personalize-epochs: not with sites apart"),
         (
             config.audit_holdout > 0,
@@ -257,7 +260,7 @@ def _check_at_sites(config: FederateConfig) -> None:
 
 def _channels(dataset: Dataset, config: FederateConfig) -> int:
     """Of the images of those whom privacy does not protect, unless the model is made for colour."""
-    if family(config.model).application is not None:
+    if family(config.model).takes_colour:
         return 3
     return images.form_of(dataset, "val").channels
 

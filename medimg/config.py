@@ -125,6 +125,21 @@ class TrainConfig(
         PublicOptions: ("tables", PRIVATE),
     }
 
+    recipe: str | None = option(
+        None,
+        "What to train is decided by the data (auto; the default where no other option of training is given), or by "
+        "options (none).",
+        choices=("auto", "none"),
+    )
+    time: str | None = option(
+        None, "Time that a recipe may take (default: 10m).", metavar="90s|12m|1h", only="--recipe auto"
+    )
+    candidate: tuple = option(
+        (),
+        "Of a recipe's plan: options of one training in one word; repeat it (default: by the data).",
+        metavar="OPTIONS",
+        only="--recipe auto",
+    )
     epochs: int | None = option(None, "Most epochs of the first phase (default: 20; tables 200).", minimum=0)
     fine_tune_epochs: int = option(0, "Epochs that then train the top blocks.", minimum=0, only="--freeze backbone")
     fine_tune_blocks: int = option(
@@ -132,6 +147,15 @@ class TrainConfig(
     )
     fine_tune_learning_rate: float | None = option(
         None, "Learning rate of fine-tuning (default: a tenth).", above=0.0, only="--fine-tune-epochs"
+    )
+    head_start: str = option(
+        "random",
+        "The last layer begins at random, or as the penalised logistic regression of the frozen backbone's features.",
+        choices=("random", "logistic"),
+        only=("--freeze backbone", "use without --dp-epsilon", "use without --dp-noise-multiplier"),
+    )
+    head_penalty: float = option(
+        100.0, "Weight of that regression's squared coefficients.", above=0.0, only="--head-start logistic"
     )
     batch_size: int = option(32, "Images in a step.", minimum=1)
     optimizer: str = option("adam", "Optimizer.", choices=("adam", "adamw", "sgd", "momentum", "rmsprop"))
@@ -163,7 +187,10 @@ class TrainConfig(
     )
     extra: str | None = option(None, "A synthetic Dataset whose rows join the training part.", metavar="DATA2")
     augment: str = option(
-        "none", "Augmentation of training images.", choices=("none", "light", "standard", "strong"), only="images"
+        "none",
+        "Augmentation of training images; acquisition: framing, exposure or sharpness, as machines differ, no flips.",
+        choices=("none", "light", "standard", "strong", "acquisition"),
+        only="images",
     )
     views: int = option(
         0,
@@ -229,9 +256,11 @@ class EvaluateConfig(Config):
     data: str | None = option(None, "Another Dataset with the same classes (default: the Run's own).", metavar="DATA")
     split: str = option("test", "Part to evaluate.", choices=("train", "val", "test", "all"))
     bootstrap: int = option(1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=0)
-    threshold: str = option(
-        "youden",
-        "Chosen on validation: youden or sensitivity=S; or a fixed number.",
+    threshold: str | None = option(
+        None,
+        "Chosen on validation: youden or sensitivity=S; or a fixed number (default: the recipe's where there was one, "
+        "else youden).",
+        metavar="RULE",
         only="binary tasks or multilabel tasks",
     )
     calibrate: str | None = option(

@@ -155,6 +155,11 @@ class Run:
         self.config["options"].update(options)
         atomic.write_text(self.root / "config.yaml", yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True))
 
+    def settle(self, options: dict) -> None:
+        """Write the options by which it was trained in the end, where they were not known as it began."""
+        self.config["options"] = options
+        atomic.write_text(self.root / "config.yaml", yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True))
+
     def _moved(self, dataset: Dataset, parts: pd.DataFrame) -> Dataset:
         manifest = dataset.manifest.copy()
         known = {"position", "split"} <= set(parts) and set(parts["split"]) <= {*SPLITS, ""}
@@ -204,7 +209,9 @@ class Run:
     def history(self) -> pd.DataFrame:
         """One row an epoch: epoch, phase, loss, val_loss, val_auroc, learning_rate, seconds and more."""
         path = self.root / "history.csv"
-        return read_csv(path, keep_default_na=True) if path.is_file() else pd.DataFrame()
+        # Earlier versions wrote an empty one of no epochs.
+        written = path.is_file() and path.read_bytes().strip()
+        return read_csv(path, keep_default_na=True) if written else pd.DataFrame()
 
     def _existing(self, name: str) -> Path:
         path = self.root / name

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from federated.config import PARTITIONS, AggregationOptions, PartitionOptions
+from federated.config import FLOWER, PARTITIONS, AggregationOptions, PartitionOptions, SiteOptions
 from medimg.option_groups import PRIVATE, PrivacyOptions
 from medimg.options import LARGEST_SEED, Config, option
 
@@ -101,13 +101,15 @@ class ImageSynthesisOptions(Config):
 
 
 @dataclass(frozen=True)
-class SynthesizeConfig(PrivacyOptions, FederatedSynthesisOptions, TableSynthesisOptions, ImageSynthesisOptions):
+class SynthesizeConfig(
+    PrivacyOptions, FederatedSynthesisOptions, SiteOptions, TableSynthesisOptions, ImageSynthesisOptions
+):
     """Options of `medimg synthesize`."""
 
     only: ClassVar = {
         ImageSynthesisOptions: ("--model dcgan",),
         TableSynthesisOptions: (f"--model {'|'.join(TABLE_MODELS)}",),
-        FederatedSynthesisOptions: ("--partition",),
+        FederatedSynthesisOptions: (f"--partition or {FLOWER}",),
         PrivacyOptions: (PRIVATE,),
     }
 
@@ -144,4 +146,9 @@ class SynthesizeConfig(PrivacyOptions, FederatedSynthesisOptions, TableSynthesis
     @property
     def is_federated(self) -> bool:
         """Trained across clients."""
-        return self.partition != "none"
+        return self.partition != "none" or self.is_apart
+
+    @property
+    def is_apart(self) -> bool:
+        """Clients train at sites of their own, and this process has none of their images."""
+        return self.engine == "flower"

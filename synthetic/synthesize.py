@@ -1,6 +1,7 @@
 """`medimg synthesize`: a Dataset's training part -> a synthetic Dataset, resumable at any moment."""
 
 import json
+import secrets
 import shutil
 from collections.abc import Callable
 from importlib import metadata
@@ -14,6 +15,7 @@ from medimg.lock import writes
 from medimg.run import Run, environment, resumable
 from synthetic.config import TABLE_MODELS, SynthesizeConfig
 from synthetic.dataset import write
+from synthetic.federation import NAME
 
 Listener = Callable[[str, int, int], None]
 
@@ -99,6 +101,8 @@ def _clear(out: Path) -> None:
 
 def _environment(dataset: Dataset, config: SynthesizeConfig) -> dict:
     found = environment(dataset, config.seed)
+    if config.is_apart:
+        found = {**found, NAME: secrets.token_hex(16)}
     if config.model in TABLE_MODELS:
         versions = {name: metadata.version(name) for name in ("ctgan", "torch")}
         found = {**found, "packages": {**found["packages"], **versions}}
@@ -125,10 +129,14 @@ def _check(dataset: Dataset, config: SynthesizeConfig, out: Path) -> None:
 def _maker(dataset: Dataset, config: SynthesizeConfig):
     """The module that fits this kind of generator: `check(dataset, config)` and `fit_and_sample`."""
     # Torch for tables, TensorFlow for images: only what is needed is imported.
-    if dataset.is_table and config.is_federated:
+    if dataset.is_table and config.is_apart:
+        from synthetic.federation.tables import at_sites as maker
+    elif dataset.is_table and config.is_federated:
         from synthetic.federation.tables import training as maker
     elif dataset.is_table:
         from synthetic.tables import synthesis as maker
+    elif config.is_apart:
+        from synthetic.federation.images import at_sites as maker
     elif config.is_federated:
         from synthetic.federation.images import training as maker
     else:

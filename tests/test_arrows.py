@@ -28,7 +28,7 @@ FLOORS = {
         preparation run learners
         evaluation
         training serving comparison prediction validation
-        audit
+        audit recipes
         studies
         commands api
     """,
@@ -43,6 +43,7 @@ FLOORS = {
         job
         references
         report
+        conclusion
         federation
         federate
         studies

@@ -131,7 +131,19 @@ def test_resume_takes_the_runs_own_options_and_refuses_others(noise, tmp_path):
 
 def test_every_rooms_commands_are_there():
     assert set(cli.medimg.commands) == {
-        *("data", "models", "train", "evaluate", "predict", "validate", "compare", "explain", "export", "audit"),
+        *(
+            "data",
+            "models",
+            "weights",
+            "train",
+            "evaluate",
+            "predict",
+            "validate",
+            "compare",
+            "explain",
+            "export",
+            "audit",
+        ),
         "demo",
         *("federate", "dossier", "synthesize", "judge", "study", "doctor"),
     }

@@ -30,7 +30,18 @@ CONTEXT.set_forkserver_preload(["cli", "tensorflow", "medimg.training.train", "m
 # What only reads; the ledger has a lock of its own, as a site's log has; predict writes one whole file, key two,
 # and a dossier is copied into an empty folder that is locked.
 SITES = {f"federate {name}" for name in ("worker", "key", "link", "site", "policy check", "policy approve", "rehearse")}
-READERS = {"predict", "models", "doctor", "data list", "data ledger", "federate verify", "dossier", *SITES}
+READERS = {
+    "predict",
+    "models",
+    "weights list",
+    "weights add",
+    "doctor",
+    "data list",
+    "data ledger",
+    "federate verify",
+    "dossier",
+    *SITES,
+}
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,10 @@ WITHOUT_EFFECT = {
             "--freeze backbone --fine-tune-epochs 1",
         ),
         ("views", "images", "", "--augment light"),
+        ("time candidate", "images", "--recipe none", "--recipe auto"),
+        ("head_start", "images", "", "--freeze backbone"),
+        ("head_start", "images", "--freeze backbone --dp-epsilon 3", "--freeze backbone"),
+        ("head_penalty", "images", "--freeze backbone", "--freeze backbone --head-start logistic"),
         (_TABLES, "!images", "", ""),
         *_OF_TABLES,
         (_PRIVACY, "images", "", "--dp-epsilon 3"),
@@ -148,6 +152,7 @@ WITHOUT_EFFECT = {
             "--partition {partition} --stragglers 0.5 --secure masking --aggregation {aggregation}",
         ),
         ("local_steps", "tables", "--model marginals --partition site", "--model tvae --partition site"),
+        ("when_lost site_patience link superlink site", "images", "--model dcgan", "--model dcgan --engine flower"),
         ("dp_delta dp_clip dp_budget dp_seed", "tables", "", "--dp-epsilon 3"),
     ),
     ("judge", JudgeConfig): (
@@ -175,7 +180,7 @@ WITHOUT_EFFECT = {
 ALWAYS = {
     TrainConfig: "model weights_patients model_arg dp_epsilon dp_noise_multiplier epochs batch_size optimizer "
     "learning_rate patience plateau_patience balance extra tensorboard folds calibrate audit_holdout seed "
-    "labelled_fraction seeds",
+    "labelled_fraction seeds recipe",
     FederateConfig: "model weights_patients model_arg partition client_fraction client_dropout stragglers engine "
     "strategy server_learning_rate weighting rounds batch_size patience balance personalize_epochs comparison "
     "aggregation secure dp audit_holdout seed cache_features",
@@ -189,8 +194,8 @@ ALWAYS = {
     LedgerConfig: "delta abandon",
     StudyConfig: "epsilon seeds",
     FederatedStudyConfig: "seeds rounds",
-    SynthesizeConfig: "partition dp_epsilon dp_noise_multiplier model count class_mix rare_classes epochs batch_size "
-    "seed "
+    SynthesizeConfig: "partition engine dp_epsilon dp_noise_multiplier model count class_mix rare_classes epochs "
+    "batch_size seed "
     # Not options of this command.
     "dp_sampling dp_images_per_patient dp_engine",
     JudgeConfig: "train_with classifier most_rows bootstrap seed",
@@ -198,6 +203,8 @@ ALWAYS = {
 # Values where a number more, or another choice, is none.
 VALUES = {
     "weights": "imagenet",
+    "time": "3m",
+    "candidate": "x",
     "freeze": "1",
     "bound": "age=0:120",
     "categories": "pain=a,b",
@@ -380,6 +387,8 @@ def test_every_commands_configuration_is_walked():
         # Of sites of their own and their coordinator.
         *("key", "key_file", "name", "host", "policy", "superlink", "root_certificate", "folder", "file", "run"),
         *("site_log", "options"),
+        # Of weights that are kept.
+        *("family", "licence", "source"),
     }
 
     def walk(command):

@@ -18,6 +18,7 @@ MISTYPED = (
     "train {data} --out x --weights nowhere",
     "train {data} --out x --extra nowhere",
     "train {data} --out x --weights-patients nowhere",
+    "weights add nowhere",
     "evaluate nowhere",
     "evaluate {run} --data nowhere",
     "predict nowhere {data} --out x.csv",

@@ -62,6 +62,17 @@ class Head:
         return f"medimg audit log head\n{self.number}\n{self.hash}\n".encode()
 
 
+def witnessed(site: str, run: str, head: str) -> bytes:
+    """What a site signs of a coordinator's head that it was told.
+
+    Args:
+        site: its name.
+        run: the training's name.
+        head: hash of the last record at that time.
+    """
+    return b"medimg audit log head, told to a site\n" + json.dumps([site, run, head]).encode()
+
+
 def head_path(log: Path) -> Path:
     """Where the head of a log is: `audit_head.json` beside `audit.jsonl`."""
     return log.with_name(f"{log.stem}_head.json")

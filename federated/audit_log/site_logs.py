@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from federated.audit_log.chain import Entry, links
+from federated.audit_log.countersigned import signers
 from federated.audit_log.rounds import standing_rounds
 from medimg.errors import InputError
 
@@ -33,6 +34,10 @@ def against_site(entries: Sequence[Entry], path: Path) -> tuple[list[str], str]:
         raise InputError(f"--site-log {path}: no log of a site; 'medimg federate site' keeps one in its --folder")
     problems = [f"site {name}: line {link.place}: {link.problem}" for link in found if link.problem]
     answered = {(r.get("request"), r.get("answer")) for r in records if r.get("kind") == "train"}
+    keys = {record.get("identity") for record in records if record.get("event") == "start"} - {None}
+    listed = signers(entries).get(name)
+    if keys and listed and listed not in keys:
+        problems.append(f"site {name}: the log names another key of it than its own: its signatures are not its own")
     rounds = standing_rounds(entries)
     compared = 0
     for number, record in rounds.items():
@@ -42,6 +47,8 @@ def against_site(entries: Sequence[Entry], path: Path) -> tuple[list[str], str]:
         compared += 1
         if (told.get("request"), told.get("answer")) not in answered:
             problems.append(f"site {name}: round {number} has an update of it that its own log does not know")
+    if rounds and not compared and name not in signers(entries):
+        problems.append(f"site {name}: this log does not name it: it is of another training, or was made anew")
     problems += _heads(name, entries, records)
     last = next((e.record["heads"].get(name) for e in reversed(entries) if e.record.get("event") == "sites"), None)
     if last and last not in {link.entry.hash for link in found if link.entry}:
@@ -52,18 +59,19 @@ def against_site(entries: Sequence[Entry], path: Path) -> tuple[list[str], str]:
 def _heads(name: str, entries: Sequence[Entry], records: Iterable[dict]) -> list[str]:
     """What the site was told of the coordinator's log must still be in it.
 
-    Of that coordinator's other trainings nothing is here: a session's heads are looked for where one of them is, or an
-    update of it.
+    Of that coordinator's other trainings nothing is here: a session's heads are looked for where it is of this run, or
+    one of them is here, or an update of it.
     """
+    run = next((entry.record.get("run") for entry in entries if entry.record.get("event") == "start"), None)
     place = {entry.hash: number for number, entry in enumerate(entries)}
     told = [(entry.record.get("sites") or {}).get(name) or {} for entry in entries]
     updates = {one.get("answer") for one in told} - {None}
     sessions: dict[str, list[str]] = {}
     ours = set()
     for record in records:
-        if record.get("kind") == "train" and record.get("head"):
+        if record.get("kind") in ("train", "finish") and record.get("head") and not record.get("refused"):
             sessions.setdefault(str(record.get("session")), []).append(record["head"])
-            if record.get("answer") in updates:
+            if record.get("answer") in updates or (run and record.get("run") == run):
                 ours.add(str(record.get("session")))
     problems = []
     for session, heads in sessions.items():

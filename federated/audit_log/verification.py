@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from federated.audit_log.chain import Entry, Link, links
+from federated.audit_log.countersigned import countersigned, signers
 from federated.audit_log.files import Comparison, compare
 from federated.audit_log.head import Head, head_path, read_head
 from federated.audit_log.rounds import repeated_otherwise, standing_rounds
@@ -73,8 +74,10 @@ def verify(
         # A line that can't be read leaves a gap of its own.
         *(_gaps(path, entries) if len(entries) == len(found) else []),
     ]
-    beside = _files(path, entries)
+    beside, unsigned, signed = _files(path, entries)
     problems += beside.problems
+    problems += unsigned
+    notes += signed
     notes += beside.notes
     for log in site_logs:
         found_there, compared = against_site(entries, log)
@@ -92,22 +95,30 @@ def verify(
         problems=tuple(problems),
         notes=tuple(notes),
         compared=tuple(beside.compared),
-        cannot_show=_cannot_show(head is not None, bool(witnesses), public_key is not None),
+        cannot_show=_cannot_show(
+            head is not None, bool(witnesses), public_key is not None, len(signers(entries)), len(site_logs)
+        ),
     )
 
 
-def _files(path: Path, entries: list[Entry]) -> Comparison:
+def _files(path: Path, entries: list[Entry]) -> tuple[Comparison, list[str], list[str]]:
+    """Files beside the log; problems and notes of what sites have signed."""
     try:
-        return compare(path.parent, entries)
+        return compare(path.parent, entries), *countersigned(entries)
     except (KeyError, TypeError, ValueError, AttributeError):
         # A chain that was made anew may say anything.
-        return Comparison([f"{path.name}: its records are not of the form that is written"])
+        return Comparison([f"{path.name}: its records are not of the form that is written"]), [], []
 
 
-def _cannot_show(head: bool, witness: bool, key: bool) -> tuple[str, ...]:
+def _cannot_show(head: bool, witness: bool, key: bool, signers: int, logs: int) -> tuple[str, ...]:
     """In sentences, from the largest gap to the smallest."""
     told = []
-    if not (head or key):
+    if signers and logs < signers and not (head or key):
+        told.append(
+            "That the keys of the sites which it names are theirs: whoever can write this folder can make it all anew "
+            "with keys of its own. Compare them with the sites' public files, or give --site-log."
+        )
+    elif not (signers or head or key):
         told.append(
             "That nobody made log, head and files anew, or put older ones back: the head is a hash, not a signature, "
             "and whoever can write this folder can compute it. Note the head where they can't write, and give it with "
@@ -115,7 +126,7 @@ def _cannot_show(head: bool, witness: bool, key: bool) -> tuple[str, ...]:
         )
         if witness:
             told.append("What was cut off or made anew behind the witness.")
-    elif not head:
+    elif key and not head:
         told.append(
             "That whoever holds the signing key did not make all anew, or that nobody put an older signed state back: "
             "give the head that was noted elsewhere with --head."

@@ -1,53 +1,47 @@
 """A site's rounds: the same `ClientWork` as in simulation, run as a TensorFlow function of this process."""
 
-from dataclasses import replace
-
 import numpy as np
 import tensorflow as tf
 
-from federated.algorithms.strategy import Strategy
-from federated.engine.local_training import LocalTraining, Share, Steps
-from federated.engine.records import ClientData, Layout
+from federated.engine.local_training import Share
+from federated.engine.records import ClientData
 from federated.engine.state import State
 from federated.engine.updates import ClientRound, ClientUpdate
 from federated.tff.client_work import ClientWork, share_of
-from federated.tff.local_model import LocalModel
 
 
 class LocalRounds:
     """What a site does in rounds; its graph is built once.
 
     Args:
-        model: to train, and its task.
-        layout: of the examples.
-        strategy: the algorithm.
-        local: what a client does in a round.
+        work: of a client, `ClientWork` or what is made alike.
         seed: of the training.
-        steps: of private training; None: batches.
-
-    Raises:
-        InputError: a model that can't be federated, or options that don't go together.
     """
 
-    def __init__(
-        self,
-        model: LocalModel,
-        layout: Layout,
-        strategy: Strategy,
-        local: LocalTraining,
-        seed: int,
-        steps: Steps | None = None,
-    ):
-        strategy.check(local)
-        model = replace(model, local_norm=strategy.client.local_norm)
-        model.check()
-        self._work, self._seed = ClientWork(model, layout, local, strategy, steps=steps), seed
-        self._round = self._work.build()
+    def __init__(self, work: ClientWork, seed: int):
+        self._work, self._seed = work, seed
+        self._round = work.build()
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
         """Of the weights that a round starts from."""
         return self._work.spec.shapes
+
+    def alone(self, weights: list[np.ndarray], client: ClientData, rounds: int) -> list[np.ndarray]:
+        """Weights after so many rounds of this client and nobody else, as FedAvg of one has them.
+
+        Args:
+            weights: before the first.
+            client: with its records.
+            rounds: how many.
+        """
+        weights, own = list(weights), None
+        for number in range(1, rounds + 1):
+            update = self.update(State(number - 1, weights, [], [], []), client, own, number, 1.0)
+            own = update.own
+            for place, vector in zip(self._work.spec.federated, update.vectors, strict=True):
+                weights[place] = weights[place] - vector
+        return weights
 
     def update(self, state: State, client: ClientData, own: list | None, number: int, part: float) -> ClientUpdate:
         """A round, from the global state; its weight is 1, its bytes are not counted.

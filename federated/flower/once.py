@@ -23,6 +23,10 @@ class Once:
     def __init__(self, path: Path):
         self.path, self._known = path, record.read(path, list)
 
+    def knows(self, what: str) -> bool:
+        """Whether such a question is on record."""
+        return what in self._known
+
     def settle(self, what: str, digest: str, most: int = 1) -> None:
         """Put on record what a question was, before it is answered.
 

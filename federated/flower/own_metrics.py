@@ -1,5 +1,6 @@
 """A site's metrics on its own test part, computed there: what leaves are numbers with intervals, and no row."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,11 @@ from federated.clients.plan import ClientPlan
 from federated.flower.description import whole_number
 from federated.flower.policy import PolicyError
 from federated.rounds.held_out import HeldOut, predictions
+from medimg.comparison.paired import difference
 from medimg.data.dataset import Dataset
+from medimg.evaluation.intervals import cluster_bootstrap
+from medimg.evaluation.metrics import METRICS
+from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.summary import summarise
 
 RESAMPLES = 1000
@@ -18,9 +23,17 @@ DECIMALS = 3
 # Of all that is measured, what travels: each with `value`, `low` and `high`.
 NAMES = ("auroc", "auprc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "brier")
 
+_KEYS, _GAIN = ("value", "low", "high"), ("alone", "difference")
+
 
 def own_metrics(
-    client: Dataset, name: str, plan: ClientPlan, weights: list[np.ndarray], folder: Path, fewest: int
+    client: Dataset,
+    name: str,
+    plan: ClientPlan,
+    weights: list[np.ndarray],
+    folder: Path,
+    fewest: int,
+    alone: list[np.ndarray] | None = None,
 ) -> dict:
     """What a site tells of a model.
 
@@ -31,9 +44,11 @@ def own_metrics(
         weights: of the trained part.
         folder: for pixels that do not fit in memory.
         fewest: test patients below which nothing is told.
+        alone: weights that the site came to by itself; None: it did not try.
 
     Returns:
         `n`, `patients` and `metrics`: name -> value, low, high; thresholds are chosen on the site's validation part.
+        With `alone` also `gain`: the AUROC of these, `alone`, and by how much the model's is larger, `difference`.
 
     Raises:
         PolicyError: it has too few test patients.
@@ -47,18 +62,33 @@ def own_metrics(
     try:
         if not len(val.rows):
             raise PolicyError("no validation part, on which thresholds would be chosen")
-        of_test = test.logits(weights)
-        found = predictions(client.classes, test, val, of_test, val.logits(weights))
+        models = [weights] if alone is None else [weights, alone]
+        found = [predictions(client.classes, test, val, test.logits(w), val.logits(w)) for w in models]
     finally:
         val.close()
         test.close()
-    metrics = summarise(found, test.rows["patient"], RESAMPLES, 0)["metrics"]
-    told = {
-        name: {key: _rounded(metrics[name][key]) for key in ("value", "low", "high")}
-        for name in NAMES
-        if name in metrics
-    }
-    return {"n": len(rows), "patients": patients, "metrics": told}
+    metrics, *others = (summarise(one, test.rows["patient"], RESAMPLES, 0)["metrics"] for one in found)
+    told = {name: _three(metrics[name]) for name in NAMES if name in metrics}
+    gain = {"gain": _gain(*found, metrics, *others, test.rows["patient"])} if others else {}
+    return {"n": len(rows), "patients": patients, "metrics": told, **gain}
+
+
+def _gain(model: Predictions, alone: Predictions, metrics: dict, of_alone: dict, patients: Sequence) -> dict:
+    """The AUROC of a model less that of another, on the same resamples of patients."""
+    column = METRICS.index("auroc")
+    draws = [
+        cluster_bootstrap(lambda weights, p=one: p.measure(weights)[:, 0, column], patients, RESAMPLES, 0)
+        for one in (model, alone)
+    ]
+    values = metrics["auroc"]["value"], of_alone["auroc"]["value"]
+    if None in values:
+        return {"alone": _three(of_alone["auroc"]), "difference": dict.fromkeys(_KEYS)}
+    return {"alone": _three(of_alone["auroc"]), "difference": _three(vars(difference(*values, *draws)))}
+
+
+def _three(measured: dict) -> dict:
+    """What travels of a number."""
+    return {key: _rounded(None if measured[key] is None else float(measured[key])) for key in _KEYS}
 
 
 def _rounded(value: float | None) -> float | None:
@@ -71,9 +101,6 @@ def metrics_told(told: dict) -> dict:
     Raises:
         KeyError, TypeError, ValueError, AttributeError: it is something else.
     """
-    metrics = {
-        name: {key: _rounded(one[key] if one[key] is None else float(one[key])) for key in ("value", "low", "high")}
-        for name, one in told["metrics"].items()
-        if name in NAMES
-    }
-    return {"n": whole_number(told["n"]), "patients": whole_number(told["patients"]), "metrics": metrics}
+    metrics = {name: _three(one) for name, one in told["metrics"].items() if name in NAMES}
+    gain = {"gain": {name: _three(told["gain"][name]) for name in _GAIN}} if "gain" in told else {}
+    return {"n": whole_number(told["n"]), "patients": whole_number(told["patients"]), "metrics": metrics, **gain}

@@ -1,20 +1,17 @@
 """policy.yaml: what a site allows whoever coordinates. The site refuses by it; the coordinator can't override it."""
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from datetime import datetime, time
 from pathlib import Path
 
 from federated.config import FederateConfig
+from federated.flower import runs
 from federated.flower.keys import Party
 from federated.flower.policy_entries import entries
 from federated.secure.terms import Terms
-from medimg import atomic
 from medimg.errors import InputError
 from medimg.untrusted.printable import printable
-
-_RUNS = "runs.json"
 
 
 class PolicyError(InputError):
@@ -31,7 +28,7 @@ class Policy:
         models, strategies: allowed; (): all.
         most_rounds: of a run.
         most_runs: that may ever be taken part in; 0: any number.
-        secure: `required` or `optional`: updates leave in a secure sum alone.
+        secure: `required`: updates leave in a secure sum alone; `masking` or `ckks`: in one of that kind; `optional`.
         fewest_sites: of a secure sum.
         fewest_patients: below which the site takes part in nothing, and tells no metric of a part or sum of a class.
         fewest_rows: of a step, with privacy patients: the update of a step of one is that row.
@@ -41,6 +38,7 @@ class Policy:
         dp_budget: most epsilon over all runs, of the Dataset's ledger; None: no limit.
         statistics: counts and sums of its training rows may leave, as columns are scaled by them.
         metrics: its own test part may be measured, and the numbers leave.
+        gain: with the metrics, the site trains alone as well, and tells by how much the federation's model is better.
         hours: from and to, local time; None: always.
         approval: every run is allowed by name with 'medimg federate policy approve'.
     """
@@ -61,6 +59,7 @@ class Policy:
     dp_budget: float | None = None
     statistics: bool = False
     metrics: bool = True
+    gain: bool = False
     hours: tuple[time, time] | None = None
     approval: bool = False
     digest: str = field(default="", compare=False)
@@ -82,8 +81,14 @@ class Policy:
         lines.append(f"Strategies: {', '.join(self.strategies) or 'all that medimg knows'}.")
         runs = f", in at most {self.most_runs} runs ever" if self.most_runs else ""
         lines.append(f"At most {self.most_rounds} rounds a run{runs}.")
-        if self.secure == "required":
-            lines.append(f"Updates leave in secure sums of at least {self.fewest_sites} sites, never alone.")
+        if self.secure != "optional":
+            kind = "secure" if self.secure == "required" else self.secure
+            lines.append(f"Updates leave in {kind} sums of at least {self.fewest_sites} sites, never alone.")
+            if self.secure != "masking":
+                lines.append(
+                    "In a ckks sum a site of the list that is shown another's ciphertext can read its update: "
+                    "'secure: masking' allows none."
+                )
         else:
             lines.append(
                 f"Updates may leave as they are; a secure sum needs at least {self.fewest_sites} sites. Whoever "
@@ -106,7 +111,7 @@ class Policy:
             else "No counts and sums of its training rows leave."
         )
         lines.append(
-            "Metrics of its own test part leave, with intervals."
+            f"Metrics of its own test part leave, with intervals{', and what it gains' * self.gain}."
             if self.metrics
             else "No metric of its own test part leaves."
         )
@@ -170,10 +175,12 @@ class Policy:
                 raise PolicyError(f"{entry}: {printable(given, 50)} is not among {', '.join(allowed)}")
         if config.rounds > self.most_rounds:
             raise PolicyError(f"max_rounds: {config.rounds} are asked for, {self.most_rounds} allowed")
-        if self.secure == "required" and config.secure == "none":
-            raise PolicyError("secure: updates of this site leave in a secure sum alone; give --secure masking")
+        kinds = {"required": ("masking", "ckks"), "optional": ("none", "masking", "ckks")}.get(self.secure)
+        if config.secure not in (kinds or (self.secure,)):
+            kind = "masking" if kinds else self.secure
+            raise PolicyError(f"secure: updates of this site leave in a secure sum alone; give --secure {kind}")
         if config.secure != "none":
-            self._check_partners(roster)
+            self._check_partners(config.secure, roster)
         if config.batch_size < self.fewest_rows:
             raise PolicyError(
                 f"min_batch: a step of {config.batch_size} shows its rows; raise --batch-size to {self.fewest_rows}"
@@ -222,8 +229,12 @@ class Policy:
         if not self.metrics:
             raise PolicyError("metrics: none of this site's own test part leave")
 
-    def _check_partners(self, roster: dict) -> None:
+    def _check_partners(self, secure: str, roster: dict) -> None:
         known = {party.name: party.identity.hex() for party in self.sites}
+        if secure == "ckks" and not known:
+            raise PolicyError(
+                "sites: --secure ckks hands its key to the sites that the policy lists, and it lists none"
+            )
         strangers = [name for name, key in roster.items() if known.get(name) != key]
         if known and strangers:
             raise PolicyError(
@@ -252,7 +263,7 @@ class Policy:
         Raises:
             PolicyError: names the entry.
         """
-        known = _runs(folder)
+        known = runs.read(folder)
         if run in known["taken"]:
             return
         if self.most_runs and len(known["taken"]) >= self.most_runs:
@@ -262,27 +273,4 @@ class Policy:
                 f"approval: a person at this site must allow run {printable(run, 64)} "
                 "('medimg federate policy approve'); ask there, then start again"
             )
-        atomic.write_json(folder / _RUNS, {**known, "taken": [*known["taken"], run]})
-
-
-def approve(run: str, folder: Path) -> None:
-    """Allow a run by name.
-
-    Args:
-        run: as the site's refusal names it.
-        folder: of the site.
-
-    Raises:
-        InputError: the folder can't be written.
-    """
-    known = _runs(Path(folder))
-    atomic.write_json(Path(folder) / _RUNS, {**known, "approved": sorted({*known["approved"], run})})
-
-
-def _runs(folder: Path) -> dict[str, list[str]]:
-    path = folder / _RUNS
-    try:
-        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"taken": [], "approved": []}
-        return {name: [str(run) for run in known[name]] for name in ("taken", "approved")}
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: damaged, and with it which runs were taken part in; restore it") from error
+        runs.take(run, folder)

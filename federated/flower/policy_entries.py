@@ -1,9 +1,11 @@
 """policy.yaml's entries, each read and checked by what it is; `federated.flower.policy` is what they mean."""
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 from federated.algorithms.strategy import KINDS
+from federated.flower import kinds
 from federated.flower.keys import Party
 from medimg.errors import InputError
 from medimg.models.registry import ARGUMENTS, FAMILIES
@@ -48,13 +50,13 @@ def _parties(name: str, value: object, folder: Path) -> dict:
     return {name: parties}
 
 
-def _names(known: tuple[str, ...]):
+def _names(known: Callable[[], tuple[str, ...]]):
     def read(name: str, value: object, folder: Path) -> dict:
         if not isinstance(value, list) or not value:
             raise InputError("must be a list of names")
         for one in value:
-            if one not in known:
-                raise InputError(f"{printable(one, 50)} is not known; there are {', '.join(known)}")
+            if one not in known():
+                raise InputError(f"{printable(one, 50)} is not known; there are {', '.join(known())}")
         return {name: tuple(value)}
 
     return read
@@ -105,16 +107,17 @@ def _dp(name: str, value: object, folder: Path) -> dict:
 _ENTRIES = {
     "coordinators": _parties,
     "sites": _parties,
-    "models": _names((*FAMILIES, *ARGUMENTS)),
-    "strategies": _names(tuple(KINDS)),
+    "models": _names(lambda: (*FAMILIES, *ARGUMENTS, *kinds.named())),
+    "strategies": _names(lambda: tuple(KINDS)),
     "max_rounds": _number("most_rounds", 1),
     "max_runs": _number("most_runs", 0),
-    "secure": _choice("required", "optional"),
+    "secure": _choice("required", "optional", "masking", "ckks"),
     "min_sites": _number("fewest_sites", 2),
     "min_patients": _number("fewest_patients", 1),
     "min_batch": _number("fewest_rows", 1),
     "statistics": _choice(True, False),
     "metrics": _choice(True, False),
+    "gain": _choice(True, False),
     "hours": _hours,
     "approval": _choice(True, False),
 }

@@ -1,11 +1,12 @@
 """FlowerPool: the clients at sites of their own, as the rounds ask them; a `federated.rounds.pool.Pool`."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import numpy as np
 
 from federated.audit_log import AuditLog
-from federated.clients.plan import ClientPlan
+from federated.audit_log.head import witnessed
 from federated.config import FederateConfig
 from federated.engine.records import ClientData
 from federated.engine.state import State
@@ -27,9 +28,10 @@ from federated.flower.grid import Grid
 from federated.flower.keys import Keys, Party
 from federated.flower.own_metrics import metrics_told
 from federated.flower.site_privacy import plan_told
+from federated.flower.sums import SumsAtSites
 from federated.private.site_plan import SitePlan
 from federated.rounds.combining import Sums
-from federated.secure.errors import RefusedError
+from federated.secure.keys import signed_by
 from medimg.errors import InputError
 from medimg.untrusted.printable import printable
 
@@ -62,6 +64,7 @@ class FlowerPool:
         self._config, self.run = config, run
         self._calls = Calls(grid, keys, parties, config.site_patience)
         self._parties = self._calls.parties
+        self._sums = SumsAtSites(self._calls, config)
         self._plan: dict[str, tuple[dict, dict]] = {}
         self.clients: dict[str, ClientData] = {}
         self.messages: dict[str, dict] = {}
@@ -79,23 +82,23 @@ class FlowerPool:
         # What they mean is checked where they are used; an answer that has none is nobody's.
         return {name: asked.envelope.fields.get("answer") for name, asked in answers.items()}
 
-    def prepare(self, plan: ClientPlan, by_examples: bool, start: str) -> list[ClientData]:
+    def prepare(
+        self, config: FederateConfig, plan: dict, initial: list[np.ndarray], by_examples: bool, start: str
+    ) -> list[ClientData]:
         """Have every site write its records and be ready to train; what is known of them, by name.
 
         Args:
-            plan: of the federation.
+            config: options, settled.
+            plan: what the kind of model needs (`federated.flower.kinds`).
+            initial: weights of the whole model.
             by_examples: updates count by examples.
             start: what it begins with (`medimg.training.start`).
         """
         roster = {name: party.identity.hex() for name, party in self._parties.items()}
+        self._config = config
         # Weights travel with the plan: a site reads no file that the coordinator names.
-        fields = {
-            "plan": {**plan.to_dict(), "training": {}},
-            "config": {**self._config.to_dict(), **_OWN, "channels": plan.training["channels"]},
-            "roster": roster,
-            "start": start,
-        }
-        self._plan = {name: (fields, {"initial": plan.model.get_weights()}) for name in self._parties}
+        fields = {"plan": plan, "config": {**config.to_dict(), **_OWN}, "roster": roster, "start": start}
+        self._plan = {name: (fields, {"initial": initial}) for name in self._parties}
         message = Envelope(protocol.PLAN, "", "", self._calls.session, 0, *next(iter(self._plan.values())))
         self._plan_digest = protocol.plan_digest(message)
         told = self._calls.all(protocol.PLAN, *self._plan_of(self._parties))
@@ -105,16 +108,18 @@ class FlowerPool:
                 if self._config.dp == "patient":
                     self.privacy[name] = plan_told(asked.envelope.fields["privacy"])
         self._weights = {name: float(client.examples) if by_examples else 1.0 for name, client in self.clients.items()}
+        self._sums.agree(self._parties, max(self._weights.values()))
         return list(self.clients.values())
 
-    def start(self, shapes: list[tuple[int, ...]], log: AuditLog) -> None:
+    def start(self, shapes: list[tuple[int, ...]], own: list[tuple[int, ...]], log: AuditLog) -> None:
         """Say what the clients send, and whose head they are told in every round.
 
         Args:
             shapes: of an update's vectors.
+            own: of a client's state of the strategy.
             log: of the coordinator.
         """
-        self._shapes, self._log = shapes, log
+        self._shapes, self._own, self._log = shapes, own, log
 
     def events(self, number: int) -> dict:
         """What the audit log's record of a round says of the sites: digests of the messages that held updates."""
@@ -123,10 +128,7 @@ class FlowerPool:
     @property
     def sums(self) -> Sums | None:
         """How updates that stay at their sites are summed; None: they arrive."""
-        if self._config.secure == "none":
-            return None
-        roster = {name: party.identity for name, party in self._parties.items()}
-        return Sums(self._shapes, roster, self._asking, lambda: self._start)
+        return self._sums.over(self._shapes, lambda: self._start)
 
     def updates(
         self, state: State, names: list[str], number: int, work: dict[str, float]
@@ -178,14 +180,30 @@ class FlowerPool:
                 found[name] = {"why": str(error)}
         return found
 
+    def named(self) -> dict:
+        """Who takes part in what: by this whoever has the audit log checks what the sites have signed."""
+        return {"run": self.run, "signers": {name: party.identity.hex() for name, party in self._parties.items()}}
+
     def finish(self) -> dict[str, dict]:
-        """Have the sites clear away what the training needed; what they say of it at the end."""
-        answers = self._calls.ask(protocol.FINISH, {name: {} for name in self._parties}, {})
-        return {
-            name: {"head": printable(answer.envelope.fields.get("head", ""), _HEX)}
-            for name, answer in answers.items()
-            if isinstance(answer, Asked)
-        }
+        """Have the sites clear away what the training needed.
+
+        Returns:
+            `heads`: site -> how its own log ends; `countersigned`: site -> its signature on this one's head.
+        """
+        head, heads, signed = self._log.head.hash, {}, {}
+        for name, answer in self._calls.ask(protocol.FINISH, {n: {"head": head} for n in self._parties}, {}).items():
+            with suppress(InputError, SiteUnplannedError, SiteAwayError), reading(name):
+                fields = whole(answer).envelope.fields
+                heads[name] = printable(fields["head"], _HEX)
+                signed[name] = self._countersigned(name, fields, head)
+        return {"heads": heads, "countersigned": signed}
+
+    def _countersigned(self, name: str, fields: dict, head: str) -> str:
+        """A site's signature on the head that it was told."""
+        signature = fields["countersigned"]
+        if not signed_by(self._parties[name].identity, bytes.fromhex(signature), witnessed(name, self.run, head)):
+            raise WireError(f"site {name}: has not signed the head that it was told")
+        return signature
 
     def close(self) -> None:
         """End the run at the link; the sites stay."""
@@ -222,6 +240,11 @@ class FlowerPool:
                 f"site {name}: came back with other data; start anew with --overwrite, or restore its data"
             )
         self._calls.all(protocol.PLAN, *self._plan_of([name]))
+        try:
+            self._sums.agree([name], max(self._weights.values()))
+        except InputError:
+            # Nobody is there who could hand it the key.
+            return False
         return True
 
     def _plan_of(self, names: Iterable[str]) -> tuple[dict, dict]:
@@ -233,36 +256,24 @@ class FlowerPool:
         shapes = [] if self._config.secure != "none" else [tuple(shape) for shape in self._shapes]
         if [vector.shape for vector in vectors] != shapes:
             raise WireError(f"site {name}: its update has other shapes than this model's")
+        own = [np.asarray(array, np.float32) for array in told.arrays.get("own", [])]
+        # Under a secure sum nothing is kept.
+        if [array.shape for array in own] != (self._own if shapes else []):
+            raise WireError(f"site {name}: its own state has other shapes than the strategy's")
         measures = dict(told.fields["measures"])
         known = [measures.pop(key) for key in ("examples", "loss", "accuracy", "seconds")]
-        self.messages[name] = {
-            "request": asked.request,
-            "answer": asked.answer,
-            **({"privacy": told.fields["privacy"]} if "privacy" in told.fields else {}),
-        }
+        examples = known[0] if self._config.dp == "patient" else whole_number(known[0])
         # Of a private site, whose numbers are not told, None.
         numbers = [float("nan") if value is None else float(value) for value in known[1:]]
         measures = {str(key)[:_HEX]: value and float(value) for key, value in list(measures.items())[:_MOST_MEASURES]}
-        examples = known[0] if self._config.dp == "patient" else whole_number(known[0])
+        self.messages[name] = {
+            "request": asked.request,
+            "answer": asked.answer,
+            "countersigned": self._countersigned(name, told.fields, self._log.head.hash),
+            **({"privacy": told.fields["privacy"]} if "privacy" in told.fields else {}),
+        }
         measured = ClientRound(int(examples or 0), *numbers, asked.bytes_up, asked.bytes_down, measures)
-        return ClientUpdate(vectors, self._weights[name], list(told.arrays.get("own", [])), measured)
-
-    def _asking(self, number: int):
-        """An `federated.secure.network.Ask` of a round."""
-
-        def ask(stage: str, inbound: Mapping[str, bytes]):
-            fields = {name: {"round": number, "stage": stage} for name in inbound}
-            arrays = {name: {"content": [np.frombuffer(raw, np.uint8)]} for name, raw in inbound.items()}
-            for name, answer in self._calls.ask(protocol.MASK, fields, arrays).items():
-                content = answer.envelope.arrays.get("content") if isinstance(answer, Asked) else None
-                if content:
-                    yield name, content[0].tobytes()
-                elif isinstance(answer, Asked):
-                    yield name, RefusedError(name, f"its answer to '{stage}' is empty")
-                elif isinstance(answer, (SiteRefusedError, WireError)):
-                    yield name, RefusedError(name, str(answer))
-
-        return ask
+        return ClientUpdate(vectors, self._weights[name], own, measured)
 
 
 def _client(name: str, told: dict, private: bool) -> ClientData:

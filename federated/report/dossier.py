@@ -149,6 +149,8 @@ def _row(federation: dict, rounds, name: str) -> str:
     measured = (federation.get("measured_at_sites") or {}).get(name, {})
     auroc = (measured.get("metrics") or {}).get("auroc")
     told = interval(auroc, missing=measured.get("why", "not measured there"))
+    if gain := measured.get("gain"):
+        told += f"; alone {interval(gain['alone'])}, difference {interval(gain['difference'])}"
     included = int(own["status"].isin(("ok", "straggler")).sum())
     cells = [name, included, bytes_text(own["bytes_up"].sum()), bytes_text(own["bytes_down"].sum()), epsilon, told]
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"

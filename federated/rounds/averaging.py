@@ -5,6 +5,7 @@ For trainings that no classifier's scores follow, such as a generator's. Partici
 """
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from federated.engine.contract import Engine
 from federated.engine.records import ClientData
 from federated.engine.state import State
 from federated.rounds.held_out import Scores
-from federated.rounds.pool import LocalPool
+from federated.rounds.pool import LocalPool, Sites
 from federated.rounds.rounds import Watch
 from federated.rounds.training import train_by_rounds
 from medimg import atomic
@@ -51,6 +52,7 @@ def average(
     checkpoints: Path,
     start: dict,
     watch: Watch | None = None,
+    sites: Sites | None = None,
 ) -> State:
     """Run the rounds, from the last checkpoint on where there is one.
 
@@ -63,6 +65,7 @@ def average(
         checkpoints: folder of its own.
         start: what the audit log says first, beside the clients and their examples.
         watch: is told.
+        sites: where the clients are; None: all are here.
 
     Returns:
         After the last round.
@@ -73,9 +76,13 @@ def average(
     examples = {client.name: client.examples for client in clients}
     told = dict.fromkeys(examples, WITHHELD) if config.is_private else examples
     with AuditLog(folder / "audit.jsonl", timed=not config.is_private) as log:
+        pool, watch = LocalPool(engine, clients), watch or Watch()
+        if sites:
+            sites.start(engine.vectors, engine.own, log)
+            pool, watch, start = sites, replace(watch, events=sites.events), {**start, **sites.named()}
         outcome = train_by_rounds(
             engine,
-            LocalPool(engine, clients),
+            pool,
             Unmeasured(),
             config,
             weights,
@@ -90,6 +97,8 @@ def average(
         unmeasured = ["accuracy", "val_loss", "val_accuracy", "val_auroc", "best"]
         atomic.write_csv(folder / "history.csv", history.drop(columns=unmeasured))
         log.append(end_record(folder, ["history.csv"]))
+        if sites:
+            log.append({"event": "sites", **sites.finish()})
     return outcome.state
 
 

@@ -17,12 +17,11 @@ from federated.robust.mean import mean
 from federated.robust.rules import ROBUST, aggregate, check_enough
 from federated.rounds.compatibility import asked
 from federated.rounds.screening import Update, digest_arrays, screened
-from federated.secure.ckks import CkksKeys
-from federated.secure.encrypted import ckks_sum
+from federated.secure import encrypted, masking
+from federated.secure.ckks_keys import CkksKeys
 from federated.secure.errors import TooFewClientsError
 from federated.secure.keys import Exchange, identities
-from federated.secure.masking import masked_sum, summed
-from federated.secure.network import Ask, deliver, silent_from
+from federated.secure.network import Ask, silent_from
 from federated.secure.result import SecureSum
 from federated.secure.terms import Terms, default_threshold
 from medimg.errors import InputError
@@ -40,12 +39,14 @@ class Sums:
         roster: client -> public identity key.
         ask: number of the round -> how its clients are asked.
         start: digest of what the round's updates were made from (`Terms.start`).
+        public: the server's context of CKKS.
     """
 
     shapes: list[tuple[int, ...]]
     roster: Mapping[str, bytes]
     ask: Callable[[int], Ask]
     start: Callable[[], str]
+    public: bytes = b""
 
 
 class Combining:
@@ -74,7 +75,7 @@ class Combining:
         self._session = secrets.token_hex(16)
         self._heaviest = float(heaviest)
         self._ckks = None
-        if config.secure == "ckks":
+        if config.secure == "ckks" and sums is None:
             self._ckks = CkksKeys.generate(len(names), config.secure_limit, self._heaviest)
 
     def combine(
@@ -188,7 +189,10 @@ class Combining:
             start=self._sums.start(),
         )
         known = {name: self._sums.roster[name] for name in names}
-        return summed(terms, known, exchange, self._sums.ask(number), deliver)
+        ask = self._sums.ask(number)
+        if config.secure == "ckks":
+            return encrypted.summed(terms, known, self._sums.public, ask)
+        return masking.summed(terms, known, exchange, ask)
 
     def _sum(self, updates: dict[str, ClientUpdate], number: int, absent: Sequence[str]) -> SecureSum:
         config = self.config
@@ -205,8 +209,10 @@ class Combining:
             "network": silent_from(dict.fromkeys(absent, _SILENT_AT[config.secure])),
         }
         if config.secure == "ckks":
-            return ckks_sum(vectors, weights, keys=self._ckks, max_weight=self._heaviest, **common)
-        return masked_sum(vectors, weights, bits=config.secure_bits, max_weight=max(1.0, self._heaviest), **common)
+            return encrypted.ckks_sum(vectors, weights, keys=self._ckks, max_weight=self._heaviest, **common)
+        return masking.masked_sum(
+            vectors, weights, bits=config.secure_bits, max_weight=max(1.0, self._heaviest), **common
+        )
 
 
 def weighted_mean(updates: dict[str, ClientUpdate]) -> Mean:

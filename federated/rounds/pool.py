@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from federated.audit_log import AuditLog
 from federated.engine.contract import Engine
 from federated.engine.records import ClientData
 from federated.engine.state import State
@@ -31,6 +32,22 @@ class Pool(Protocol):
             number: of the round.
             work: client -> the share of its steps that it does.
         """
+
+
+class Sites(Pool, Protocol):
+    """Clients at sites of their own, each by its own process."""
+
+    def start(self, shapes: list[tuple[int, ...]], own: list[tuple[int, ...]], log: AuditLog) -> None:
+        """Say what the clients send and keep, and whose head they are told in every round."""
+
+    def events(self, number: int) -> dict:
+        """What the record of a round says of the sites."""
+
+    def named(self) -> dict:
+        """What the log's first record says of them."""
+
+    def finish(self) -> dict:
+        """Let them go; what the log's last record says of them."""
 
 
 class LocalPool:

@@ -2,86 +2,29 @@
 
 Source: Cheon, Kim, Kim and Song, Homomorphic Encryption for Arithmetic of Approximate Numbers, ASIACRYPT 2017.
 Clients round to a public grid before they encrypt and after they decrypt, so that the approximate sum comes out as the
-exact sum of the rounded vectors (up to sums of 10^8): a repeated round gives the same bits, and the decryption's noise,
-from which the key could be computed (Li and Micciancio, EUROCRYPT 2021), never leaves a client.
+exact sum of the rounded vectors: a repeated round gives the same bits, and the decryption's noise,
+from which the key could be computed (Li and Micciancio, EUROCRYPT 2021), never leaves a client. A client decrypts the
+sum of a list that a majority has signed, and by its tags (`tags`) nothing else.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
-from federated.secure.errors import RefusedError, RejectedError, TooFewClientsError, require
+from federated.secure.ckks_keys import DEGREE, CkksKeys, grid_of
+from federated.secure.errors import ForgedSumError, RefusedError, RejectedError, TooFewClientsError, require
 from federated.secure.keys import Identity
 from federated.secure.messages import pack, signed_message, unpack, verified_message
+from federated.secure.tags import COUNT, PRIME, tags
 from federated.secure.terms import Terms, check_vector
 from medimg.errors import InputError
 
 STAGES = ("encrypt", "confirm", "decrypt")
-DEGREE = 8192
 SLOTS = DEGREE // 2
-# 2^-20: rounding costs a client's coordinate at most 4.8e-7.
-GRID = 2.0**-20
-# Nothing is multiplied, so one prime is enough to hold small sums and two hold sums of weighted vectors; the last prime
-# encrypts nothing. All are far below the 218 bits that give 128-bit security at this degree.
-_CHAINS = (((60, 60), 40, 2.0**18), ((60, 40, 60), 58, 2.0**40))
-
-
-def _bound(clients: int, limit: float, max_weight: float) -> float:
-    """Largest absolute value of the sum's coordinates, of which the weight is one."""
-    return clients * max(limit, 1.0) * max(max_weight, 1.0)
-
-
-@dataclass(frozen=True)
-class CkksKeys:
-    """The two contexts of one run, as bytes.
-
-    Args:
-        secret: for clients alone; whoever has it can decrypt any client's ciphertext.
-        public: for the server: it encrypts and adds.
-        holds: largest absolute sum that doesn't wrap around.
-    """
-
-    secret: bytes
-    public: bytes
-    holds: float
-
-    @classmethod
-    def generate(cls, clients: int, limit: float, max_weight: float) -> "CkksKeys":
-        """Keys that hold the sum of `clients` vectors within the bounds.
-
-        Raises:
-            InputError: the bounds are beyond 2^40.
-        """
-        import tenseal
-
-        bound = _bound(clients, limit, max_weight)
-        fitting = [chain for chain in _CHAINS if bound <= chain[2]]
-        if not fitting:
-            raise InputError(
-                f"--secure ckks: the sum of {clients} clients up to {limit:g} x weight {max_weight:g} passes 2^40; "
-                "lower the bounds"
-            )
-        primes, scale_bits, holds = fitting[0]
-        context = tenseal.context(tenseal.SCHEME_TYPE.CKKS, DEGREE, coeff_mod_bit_sizes=list(primes))
-        context.global_scale = 2.0**scale_bits
-        # Rotations and products need further keys; sums need none.
-        without = {"save_galois_keys": False, "save_relin_keys": False}
-        secret = context.serialize(save_secret_key=True, **without)
-        return cls(secret, context.serialize(save_secret_key=False, **without), holds)
-
-    def check(self, terms: Terms) -> None:
-        """Refuse terms under which the sum could wrap around.
-
-        Raises:
-            InputError: more clients or wider bounds than the keys were made for.
-        """
-        if _bound(len(terms.clients), terms.limit, terms.max_weight) > self.holds:
-            raise InputError(
-                f"--secure ckks: the keys hold sums up to {self.holds:g}, {len(terms.clients)} clients up to "
-                f"{terms.limit:g} x weight {terms.max_weight:g} may pass that; make keys for these bounds"
-            )
+# Beside the vector: its weight, a 1 that counts the client, and the tags of all these.
+BESIDE = 2 + COUNT
+_NONE = np.zeros(COUNT, np.int64)
 
 
 class CkksClient:
@@ -89,21 +32,31 @@ class CkksClient:
 
     Args:
         identity: its signing key in this training, with the record of its answers.
+        roster: every client's public identity key, given in advance and not by the server.
         terms: the round's terms as the server sent them.
-        secret: the clients' context.
+        keys: the clients'.
+
+    Raises:
+        RefusedError: the terms name others than it knows, or sums that the keys don't hold.
     """
 
-    def __init__(self, identity: Identity, terms: bytes, secret: bytes):
+    def __init__(self, identity: Identity, roster: Mapping[str, bytes], terms: bytes, keys: CkksKeys):
         self.terms = Terms.from_bytes(terms)
         self.name = identity.name
-        self._identity, self._context = identity, _context(secret)
+        unknown = [name for name in self.terms.clients if name not in roster]
+        if unknown or self.name not in self.terms.clients:
+            raise RefusedError(self.name, f"the terms name other clients than it knows {unknown}")
+        if not keys.holding(self.terms):
+            raise RefusedError(self.name, "sums under these terms could pass what the keys hold")
+        self._identity, self._roster, self._context, self._tags = identity, roster, _context(keys.secret), keys.tags
+        self._grid = grid_of(self.terms)
         self._decrypted = False
         self._survivors: list[str] = []
         if not self._context.is_private():
             raise InputError(f"client {self.name!r}: the CKKS context has no secret key; pass CkksKeys.secret")
 
     def encrypt(self, vector: np.ndarray, weight: float = 1.0) -> bytes:
-        """Signed ciphertexts of weight x vector, the weight, and a 1 that counts this client.
+        """Signed ciphertexts of weight x vector, the weight, a 1 that counts this client, and tags.
 
         Args:
             vector: (length,) float32 or float64 within the terms' limit.
@@ -117,8 +70,9 @@ class CkksClient:
 
         self._identity.answers.begin(self.terms)
         check_vector(self.name, vector, weight, self.terms)
-        values = np.concatenate([vector.astype(np.float64) * weight, [weight, 1.0]])
-        values = np.rint(values / GRID) * GRID
+        steps = np.rint(np.concatenate([vector.astype(np.float64) * weight, [weight, 1.0]]) / self._grid)
+        fitting = tags(self._tags, self.terms.id, steps.astype(np.int64), [self.name])
+        values = np.concatenate([steps, fitting]) * self._grid
         parts = [
             tenseal.ckks_vector(self._context, values[start : start + SLOTS]).serialize()
             for start in range(0, len(values), SLOTS)
@@ -144,37 +98,62 @@ class CkksClient:
         self._survivors = names
         return signed_message(self._identity, self.terms.id, "confirm", {"survivors": names})
 
-    def decrypt(self, ciphertexts: bytes) -> bytes:
+    def decrypt(self, request: bytes) -> bytes:
         """The sum, rounded to the grid, signed; once in a round.
 
+        Args:
+            request: JSON of the names whose confirmations follow, these, and the encrypted sum, packed.
+
         Raises:
-            TooFewClientsError: it counts fewer clients than the threshold.
-            RefusedError: a second decryption, a sum of another number of clients than this one confirmed, or noise so
-                large that rounding might not restore the sum.
+            TooFewClientsError: fewer than the threshold confirmed the same list, or are counted.
+            RefusedError: a second decryption, or a confirmation of another list.
+            ForgedSumError: it is not the sum of that list's ciphertexts, or its noise is so large that rounding might
+                not restore it.
         """
         if self._decrypted:
             raise RefusedError(self.name, "a second decryption in one round")
         self._decrypted = True
-        parts = [self._context_vector(part).decrypt() for part in unpack(ciphertexts)]
-        values = np.concatenate([np.asarray(part) for part in parts])
-        steps = np.rint(values / GRID)
-        if len(values) != self.terms.length + 2 or np.abs(values / GRID - steps).max() > 0.25:
-            raise RefusedError(
-                self.name, "the sum's noise is too large to round, or it is not of this round; lower the weights"
-            )
-        counted = round(steps[-1] * GRID)
-        require(counted, self.terms.threshold, "decrypt")
-        if counted != len(self._survivors):
-            raise RefusedError(
-                self.name, f"the sum counts {counted} clients, the confirmed list {len(self._survivors)}"
-            )
-        total = (steps[:-1] * GRID).astype("<f8")
+        try:
+            names, confirmations, ciphertexts = unpack(request)
+            self._check_confirmations(json.loads(names), unpack(confirmations))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise RefusedError(self.name, "what the server sent for 'decrypt' can't be read") from error
+        total = (self._steps(ciphertexts) * self._grid).astype("<f8")
         return signed_message(self._identity, self.terms.id, "decrypt", {}, total)
 
-    def _context_vector(self, part: bytes):
+    def _check_confirmations(self, names: list[str], raw: list[bytes]) -> None:
+        require(len(set(names) & set(self._survivors)), self.terms.threshold, "decrypt")
+        for name, message in zip(names, raw, strict=True):
+            found = verified_message(message, name, self._roster[name], self.terms.id, "confirm")
+            if found.fields.get("survivors") != self._survivors:
+                raise RefusedError(self.name, f"{name!r} was shown another list of the sum")
+
+    def _steps(self, ciphertexts: bytes) -> np.ndarray:
+        """The sum of vectors and of weights, in steps of the grid."""
         import tenseal
 
-        return tenseal.ckks_vector_from(self._context, part)
+        try:
+            parts = [tenseal.ckks_vector_from(self._context, part).decrypt() for part in unpack(ciphertexts)]
+            values = np.concatenate([np.asarray(part) for part in parts]) / self._grid
+        except (ValueError, RuntimeError) as error:
+            raise ForgedSumError(self.name, "the sum can't be read under this run's key") from error
+        steps = np.rint(values)
+        if len(values) != self.terms.length + BESIDE or not np.abs(values - steps).max() <= 0.25:
+            raise ForgedSumError(
+                self.name, "the sum's noise is too large to round, or it is not of this round; lower the weights"
+            )
+        steps = steps.astype(np.int64)
+        counted = round(steps[self.terms.length + 1] * self._grid)
+        if counted != len(self._survivors):
+            raise ForgedSumError(
+                self.name, f"the sum counts {counted} clients, the confirmed list {len(self._survivors)}"
+            )
+        told, fitting = steps[:-COUNT], steps[-COUNT:]
+        if not np.array_equal(np.mod(fitting - tags(self._tags, self.terms.id, told, self._survivors), PRIME), _NONE):
+            raise ForgedSumError(self.name, "what it is asked to decrypt is not the sum of the confirmed list")
+        return told[:-1]
 
 
 class CkksServer:
@@ -188,12 +167,10 @@ class CkksServer:
 
     def __init__(self, terms: Terms, roster: Mapping[str, bytes], public: bytes):
         self.terms = terms
-        self._roster, self.context = roster, _context(public)
-        if self.context.is_private():
-            raise InputError("the server was given the clients' CKKS key; pass CkksKeys.public")
+        self._roster, self.context = roster, public_context(public)
         self._sum: list = []
         self._included: list[str] = []
-        self._confirmed: set[str] = set()
+        self._confirmed: dict[str, bytes] = {}
         self._answer: np.ndarray | None = None
 
     @property
@@ -219,8 +196,8 @@ class CkksServer:
             self._sum = vectors
         self._included.append(sender)
 
-    def ciphertexts(self, reasons: dict[str, str] | None = None) -> bytes:
-        """The encrypted sum, for a client to decrypt.
+    def listed(self, reasons: dict[str, str] | None = None) -> bytes:
+        """Who is in the sum, for clients to confirm.
 
         Args:
             reasons: client -> why it was refused, or refuses.
@@ -229,7 +206,7 @@ class CkksServer:
             TooFewClientsError: fewer than the threshold sent theirs.
         """
         require(len(self._included), self.terms.threshold, "encrypt", reasons)
-        return pack(vector.serialize() for vector in self._sum)
+        return json.dumps(self.included).encode()
 
     def confirmed(self, sender: str, raw: bytes) -> None:
         """Take a client's word that it knows the list of the sum.
@@ -239,18 +216,20 @@ class CkksServer:
         """
         if self._verified(sender, raw, "confirm").fields.get("survivors") != list(self.included):
             raise RejectedError(sender, "confirmed another list of the sum")
-        self._confirmed.add(sender)
+        self._confirmed[sender] = raw
 
-    def require_confirmed(self, reasons: dict[str, str]) -> None:
-        """Fail closed where too few clients agree to the list.
+    def request(self, reasons: dict[str, str] | None = None) -> bytes:
+        """What a client is asked to decrypt: confirmations of the list, and the encrypted sum.
 
         Args:
             reasons: client -> why it was refused, or refuses.
 
         Raises:
-            TooFewClientsError: fewer than the threshold.
+            TooFewClientsError: fewer than the threshold agree to the list.
         """
         require(len(self._confirmed), self.terms.threshold, "confirm", reasons)
+        names = json.dumps(list(self._confirmed)).encode()
+        return pack([names, pack(self._confirmed.values()), pack(vector.serialize() for vector in self._sum)])
 
     def answered(self, sender: str, raw: bytes) -> None:
         """Take a client's decryption of the sum.
@@ -263,14 +242,22 @@ class CkksServer:
             raise RejectedError(sender, "its decryption has the wrong length")
         self._answer = np.frombuffer(body, dtype="<f8")
 
-    def total(self) -> tuple[np.ndarray, float]:
+    def total(self, reasons: dict[str, str] | None = None) -> tuple[np.ndarray, float]:
         """The (length,) float64 weighted sum and the sum of weights.
+
+        Args:
+            reasons: client -> why it was refused, or refuses.
 
         Raises:
             TooFewClientsError: no client decrypted it.
         """
         if self._answer is None:
-            raise TooFewClientsError("secure aggregation: no client is left to decrypt the sum; repeat the round")
+            told = "; ".join(f"{name!r} {reason}" for name, reason in (reasons or {}).items())
+            raise TooFewClientsError(
+                "secure aggregation: no client is left to decrypt the sum"
+                f"{f' ({told})' if told else ''}; repeat the round",
+                reasons,
+            )
         return self._answer[:-1].copy(), float(self._answer[-1])
 
     def _verified(self, sender: str, raw: bytes, kind: str):
@@ -286,12 +273,27 @@ class CkksServer:
             sizes = [vector.size() for vector in vectors]
         except (ValueError, RuntimeError) as error:
             raise RejectedError(sender, "its ciphertexts can't be read under this run's key") from error
-        full, rest = divmod(self.terms.length + 2, SLOTS)
+        full, rest = divmod(self.terms.length + BESIDE, SLOTS)
         if sizes != [SLOTS] * full + [rest] * bool(rest):
             raise RejectedError(
-                sender, f"its ciphertexts hold {sum(sizes)} values, this round's {self.terms.length + 2}"
+                sender, f"its ciphertexts hold {sum(sizes)} values, this round's {self.terms.length + BESIDE}"
             )
         return vectors
+
+
+def public_context(content: bytes):
+    """The server's.
+
+    Raises:
+        InputError: it is none, or the clients'.
+    """
+    try:
+        context = _context(content)
+    except (ValueError, RuntimeError) as error:
+        raise InputError("the clients' CKKS context can't be read") from error
+    if context.is_private():
+        raise InputError("the server was given the clients' CKKS key; pass CkksKeys.public")
+    return context
 
 
 def _context(content: bytes):

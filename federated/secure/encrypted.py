@@ -1,14 +1,14 @@
 """All parties of the CKKS sum in one process: the clients and the server meet only in bytes."""
 
-import json
 import secrets
 from collections.abc import Mapping
 
 import numpy as np
 
-from federated.secure.ckks import CkksClient, CkksKeys, CkksServer
+from federated.secure.ckks import CkksClient, CkksServer
+from federated.secure.ckks_keys import CkksKeys
 from federated.secure.keys import Identity, roster
-from federated.secure.network import Network, Traffic, deliver, in_process
+from federated.secure.network import Ask, Network, Traffic, deliver, in_process
 from federated.secure.result import SecureSum
 from federated.secure.terms import Terms, default_threshold
 
@@ -41,7 +41,7 @@ def ckks_sum(
         network: what happens to messages on their way.
 
     Returns:
-        The sum, within 4.8e-7 per client of the real one, who is in it, and why others are not.
+        The sum, within half a step of `ckks_keys.grid_of` per client, who is in it, and why others are not.
 
     Raises:
         TooFewClientsError: below the threshold, or nobody left to decrypt.
@@ -57,28 +57,41 @@ def ckks_sum(
         max_weight=max_weight,
     )
     keys.check(terms)
+    known = roster({name: identities[name] for name in vectors})
     opening = terms.to_bytes()
-    server = CkksServer(terms, roster({name: identities[name] for name in vectors}), keys.public)
-    clients = {name: CkksClient(identities[name], opening, keys.secret) for name in vectors}
+    clients = {name: CkksClient(identities[name], known, opening, keys) for name in vectors}
     weight_of = weights or dict.fromkeys(vectors, 1.0)
-    traffic = Traffic(vectors, network)
-    ask = in_process(
-        {
-            "encrypt": lambda name, content: clients[name].encrypt(vectors[name], weight_of[name]),
-            "confirm": lambda name, content: clients[name].confirm(content),
-            "decrypt": lambda name, content: clients[name].decrypt(content),
-        }
-    )
-    traffic.stage("encrypt", dict.fromkeys(vectors, opening), ask, server.receive)
-    ciphertexts = server.ciphertexts(traffic.rejected)
-    listed = json.dumps(server.included).encode()
-    traffic.stage("confirm", dict.fromkeys(vectors, listed), ask, server.confirmed)
-    server.require_confirmed(traffic.rejected)
+    work = {
+        "encrypt": lambda name, content: clients[name].encrypt(vectors[name], weight_of[name]),
+        "confirm": lambda name, content: clients[name].confirm(content),
+        "decrypt": lambda name, content: clients[name].decrypt(content),
+    }
+    return summed(terms, known, keys.public, in_process(work), network)
+
+
+def summed(terms: Terms, known: Mapping[str, bytes], public: bytes, ask: Ask, network: Network = deliver) -> SecureSum:
+    """The server's part of a round, whoever and wherever the clients are.
+
+    Args:
+        terms: of the round.
+        known: client -> public identity key.
+        public: `CkksKeys.public`.
+        ask: the clients.
+        network: what happens to messages on their way.
+
+    Raises:
+        TooFewClientsError: as `ckks_sum`.
+    """
+    server = CkksServer(terms, known, public)
+    traffic = Traffic(terms.clients, network)
+    traffic.stage("encrypt", dict.fromkeys(terms.clients, terms.to_bytes()), ask, server.receive)
+    traffic.stage("confirm", dict.fromkeys(terms.clients, server.listed(traffic.rejected)), ask, server.confirmed)
+    request = server.request(traffic.rejected)
     # One decryption is enough; the next client is asked where it gets lost.
     for name in list(traffic.present):
         traffic.present = [name]
-        traffic.stage("decrypt", {name: ciphertexts}, ask, server.answered)
+        traffic.stage("decrypt", {name: request}, ask, server.answered)
         if traffic.present:
             break
-    total, weight = server.total()
+    total, weight = server.total(traffic.rejected)
     return SecureSum(total, weight, server.included, traffic.dropped, traffic.rejected, traffic.up, traffic.down)

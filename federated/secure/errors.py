@@ -21,6 +21,10 @@ class RefusedError(InputError):
         self.reason = reason
 
 
+class ForgedSumError(RefusedError):
+    """A client is asked to open something else than the sum that was agreed on."""
+
+
 class TooFewClientsError(InputError):
     """Fewer clients than the threshold are left: the round ends without a sum; `rejected` says who is out, and why."""
 

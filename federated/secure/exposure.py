@@ -65,9 +65,11 @@ _SENTENCES = {
         "All clients share one secret key: a client that obtains another's ciphertext, from the "
         "server or from the wire, can read that client's update. One client in league with the "
         "server is enough.",
-        "The server is trusted to have the sum decrypted and nothing else: a client refuses a "
-        "sum that counts fewer clients than the threshold, but a server that deviates could "
-        "forge the count.",
+        "A client decrypts the sum of a list of clients that a majority has signed, and nothing "
+        "else: ciphertexts hold tags by a key that the server lacks, and no other combination of "
+        "them has tags that fit (but by a guess among 2^104). That something was refused is all that a "
+        "server that deviates is told. Which client decrypts is its choice, and that client's "
+        "word is the sum.",
         *_ONCE,
         "Sums leave a client rounded to a public grid, without the decryption's noise, since "
         "that noise would betray the key (Li and Micciancio 2021).",

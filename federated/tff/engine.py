@@ -74,6 +74,13 @@ class Engine:
         """Shapes of what a client sends."""
         return [tuple(shape) for shape in self._process.vectors]
 
+    @property
+    def own(self) -> list[tuple[int, ...]]:
+        """Shapes of what a client keeps between its rounds."""
+        weights = [np.zeros(shape, np.float32) for shape in self.model.shapes]
+        kept = self.strategy.client.own(weights, self.model.federated, self.model.local)
+        return [tuple(np.shape(array)) for array in kept]
+
     def initialize(self, weights: list[np.ndarray] | None = None) -> State:
         """The state before the first round.
 

@@ -71,7 +71,7 @@ def training(run) -> None:
     if "members" in description:
         columns = ["run", "name", "weight", "val_loss"]
         table("Members", columns, [[one[name] for name in columns] for one in description["members"]])
-    else:
+    elif len(history):
         _best_epochs(history, spent is not None and not run.config["options"]["patience"])
     if spent:
         unit = "row" if "preprocessing" in description else "image"

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -28,20 +29,24 @@ def train(data_folder, out, config, resume, overwrite):
         _cross_validate(data_folder, out, config, resume, overwrite)
         return
     run = train_run(data_folder, out, config, resume, overwrite)
-    if config.is_ensemble:
+    if "members" in run.description():
         click.echo(f"{len(run.description()['members'])} members vote; Run in {out}")
         return
     history = run.history()
-    click.echo(f"trained {len(history)} epochs; Run in {out}")
+    click.echo(f"trained {len(history)} epochs; Run in {out}" if len(history) else f"Run in {out}")
 
 
 def train_run(data_folder, out, config: TrainConfig, resume=False, overwrite=False):
     """Train once, print what came of it, and return the Run."""
     from medimg.preparation.builtin import resolve
+    from medimg.recipes.recipe import by_recipe, is_for
     from medimg.training.any_model import train_any
 
+    method = train_any
+    if config.recipe == "auto" or (not resume and is_for(config)):
+        method, config = by_recipe, replace(config, recipe="auto").told_by({*config.names_given(), "recipe"})
     with progress_bars() as step:
-        run = train_any(resolve(data_folder), Path(out), config, resume, overwrite, _listener(step))
+        run = method(resolve(data_folder), Path(out), config, resume, overwrite, _listener(step))
     printing.training(run)
     # Of whom a private training saw, the ledger says what may be told.
     if not config.is_private:

@@ -81,11 +81,17 @@ def measure(calibrator: dict | None, raw: Predictions, given: Predictions, patie
     after = calibration_of(given, patients, resamples, seed) if calibrator else before
     return {
         "method": calibrator["method"] if calibrator else "none",
-        "fitted_on": {"split": "val", "n": calibrator["n"]} if calibrator else None,
+        "fitted_on": _fitted_on(calibrator) if calibrator else None,
         **after,
         "before": before,
         "after": after,
     }
+
+
+def _fitted_on(calibrator: dict) -> dict:
+    """A recipe fits it where the model is asked of other patients, and says where."""
+    more = {"rows": calibrator["fitted_on"]} if "fitted_on" in calibrator else {}
+    return {"split": "val", "n": calibrator["n"], **more}
 
 
 def notes(calibration: dict, calibrator: dict | None, split: str, own: bool = True) -> list[str]:

@@ -19,12 +19,12 @@ from medimg.evaluation.classes import check_kind, match_classes, targets_in_orde
 from medimg.evaluation.copied_rows import copied_rows, copies_note, equal_note
 from medimg.evaluation.operating_point import OperatingPoint, operating_point
 from medimg.evaluation.overlap import find_overlap, require_others
+from medimg.evaluation.own_threshold import rule_of
 from medimg.evaluation.places import beside, place_of
 from medimg.evaluation.predictions import Predictions, as_written
 from medimg.evaluation.report import CAPTIONS
 from medimg.evaluation.subgroups import gap_note, groupings, summarise_subgroups
 from medimg.evaluation.summary import site_notes, summarise, summarise_sites
-from medimg.evaluation.thresholds import parse_rule
 from medimg.lock import writes
 from medimg.privacy.ledger import is_private
 from medimg.privacy.release import reference_split, require_unprotected
@@ -70,7 +70,7 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     Raises:
         InputError: an option, the Run or the data can't be used.
     """
-    rule = parse_rule(config.threshold)
+    rule = rule_of(run, config.threshold)
     description = run.description()
     config.require_effect(f"{description['task']} tasks")
     if config.prevalence is not None and not positive_class(description["task"], description["classes"]):

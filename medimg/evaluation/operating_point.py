@@ -9,6 +9,7 @@ import pandas as pd
 
 from medimg.data.dataset import Dataset
 from medimg.data.positive import positive_class
+from medimg.evaluation import own_threshold
 from medimg.evaluation.classes import match_classes, targets_in_order
 from medimg.evaluation.predictions import as_written
 from medimg.evaluation.thresholds import FALLBACK, Rule, Threshold, choose
@@ -63,6 +64,8 @@ def operating_point(
         note = "the most probable class is predicted; --threshold is not used with several classes"
         described = {"rule": "argmax", "value": None, "chosen_on": None, "note": note}
         return OperatingPoint(None, described)
+    if rule.name == own_threshold.RULE:
+        return OperatingPoint(*own_threshold.own_threshold(run, classes))
     if rule.fixed is None and training is None:
         stored = _stored(run, rule, classes)
         if stored:

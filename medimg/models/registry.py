@@ -23,6 +23,7 @@ class Family:
         fixed: arguments that we set ourselves.
         imagenet: whether Keras offers ImageNet weights.
         native_size: side of the images that the family's ImageNet weights were learnt from.
+        colour: of our own, whether ImageNet weights are read into it.
     """
 
     name: str
@@ -34,8 +35,16 @@ class Family:
     fixed: dict | None = None
     imagenet: bool = True
     native_size: int = 224
+    colour: bool = False
+
+    @property
+    def takes_colour(self) -> bool:
+        """It is given three channels, whatever the images have: its ImageNet weights are of three."""
+        return self.colour or self.application is not None
 
 
+# Of EfficientNet-Lite: scales of width and depth, and the side of the images that its weights were learnt from.
+SCALES = {"efficientnet_lite0": (1.0, 1.0, 224), "efficientnet_lite2": (1.1, 1.2, 260)}
 _EFFICIENTNET_BLOCK = r"^block(\d+)([a-z])"
 
 FAMILIES = {
@@ -66,6 +75,10 @@ FAMILIES = {
             32,
             _EFFICIENTNET_BLOCK,
             fixed={"include_preprocessing": False},
+        ),
+        *(
+            Family(name, None, "lite", 32, r"^block(\d+)_", imagenet=False, native_size=size, colour=True)
+            for name, (_, _, size) in SCALES.items()
         ),
         Family("vgg16", "VGG16", "caffe", 32, r"^block(\d)_"),
         Family("vgg19", "VGG19", "caffe", 32, r"^block(\d)_"),

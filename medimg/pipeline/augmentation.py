@@ -1,5 +1,5 @@
 """Augmentation of a batch on raw pixels 0..255: flip, rotation, zoom, contrast, Gaussian noise; when strong also shift,
-brightness and a square cut out.
+brightness and a square cut out; of acquisition also blur.
 
 What an image goes through depends on (its key, view) alone, where the view is the epoch, or the epoch modulo K when
 each image has K views in all: the same image and view look the same in whatever batch and whenever, and whichever
@@ -13,15 +13,17 @@ import numpy as np
 from medimg.privacy.draws.keyed import fold, uniform
 
 # What an image's key is folded by, for each of its uses.
-_GEOMETRY, _NOISE, _STRONG = range(3)
+_GEOMETRY, _NOISE, _STRONG, _BLUR = range(4)
+# Of the blur, as a fraction of an image's side.
+_BLUR_DEVIATION = 0.006
 
 
 @dataclass(frozen=True)
 class Strength:
     """Largest change each way: degrees, fractions of zoom and contrast, noise in grey levels.
 
-    When strong: shift in fractions of the side, brightness in grey levels, and the side of a square made grey, as a
-    fraction of the image's.
+    When strong: shift in fractions of the side, brightness in grey levels, the side of a square made grey, as a
+    fraction of the image's, and how far an image becomes its blurred self (1: wholly).
     """
 
     flip: bool
@@ -32,11 +34,43 @@ class Strength:
     shift: float = 0.0
     brightness: float = 0.0
     cutout: float = 0.0
+    blur: float = 0.0
 
     @property
     def is_strong(self) -> bool:
-        """It does more than turn, scale and blur."""
-        return bool(self.shift or self.brightness or self.cutout)
+        """It does more than turn, scale and add noise."""
+        return bool(self.shift or self.brightness or self.cutout or self.blur)
+
+    @property
+    def blurs(self) -> bool:
+        """Some view may be blurred."""
+        return bool(self.blur)
+
+    def of(self, view: int) -> "Strength":
+        """What changes a view."""
+        return self
+
+
+@dataclass(frozen=True)
+class InTurn:
+    """Several strengths, each of which changes every so manieth view.
+
+    Attributes:
+        kinds: name -> strength.
+    """
+
+    kinds: dict[str, Strength]
+    is_strong = True
+    cutout = 0.0
+
+    @property
+    def blurs(self) -> bool:
+        """Some view may be blurred."""
+        return any(one.blurs for one in self.kinds.values())
+
+    def of(self, view: int) -> Strength:
+        """What changes a view."""
+        return list(self.kinds.values())[view % len(self.kinds)]
 
 
 STRENGTHS = {
@@ -44,6 +78,15 @@ STRENGTHS = {
     "standard": Strength(flip=True, rotation=10.0, zoom=0.1, contrast=0.2, noise=5.0),
     "strong": Strength(
         True, rotation=20.0, zoom=0.25, contrast=0.5, noise=10.0, shift=0.1, brightness=40.0, cutout=0.35
+    ),
+    # What differs between machines and those who use them, a kind a view: framing, exposure, sharpness. No flips, since
+    # laterality may count.
+    "acquisition": InTurn(
+        {
+            "framing": Strength(False, rotation=7.0, zoom=0.2, contrast=0.0, noise=0.0, shift=0.08),
+            "exposure": Strength(False, rotation=0.0, zoom=0.0, contrast=0.5, noise=0.0, brightness=40.0),
+            "sharpness": Strength(False, rotation=0.0, zoom=0.0, contrast=0.1, noise=12.0, blur=1.0),
+        }
     ),
 }
 
@@ -57,11 +100,11 @@ class Augmentation:
         views: K views of each image in all; 0: a fresh one every epoch.
     """
 
-    def __init__(self, strength: Strength, keys: np.ndarray, views: int = 0):
+    def __init__(self, strength: Strength | InTurn, keys: np.ndarray, views: int = 0):
         self.strength, self.keys, self.views = strength, keys, views
 
     @classmethod
-    def seeded(cls, strength: Strength, images: int, seed: int, views: int = 0) -> "Augmentation":
+    def seeded(cls, strength: Strength | InTurn, images: int, seed: int, views: int = 0) -> "Augmentation":
         """With keys of a public seed and the images' places."""
         return cls(strength, fold(np.arange(images, dtype=np.uint64), seed), views)
 
@@ -77,21 +120,26 @@ class Augmentation:
         """float32 (N, 5): flip (0 or 1), radians, zoom factor, contrast factor, noise in grey levels.
 
         When strong (N, 10): then shifts in fractions of the side across and down, brightness in grey levels, and the
-        centre of the square across and down, as a fraction of the side.
+        centre of the square across and down, as a fraction of the side; where it blurs (N, 11): and how far.
         """
+        strength = self.strength.of(view)
         drawn = uniform(fold(self.keys, _GEOMETRY, view), 5)
         table = (2.0 * drawn - 1.0).astype(np.float32)
-        table[:, 0] = (table[:, 0] > 0) & self.strength.flip
-        table[:, 1] *= np.deg2rad(self.strength.rotation)
-        table[:, 2] = 1.0 + table[:, 2] * self.strength.zoom
-        table[:, 3] = 1.0 + table[:, 3] * self.strength.contrast
-        table[:, 4] = np.abs(table[:, 4]) * self.strength.noise
+        table[:, 0] = (table[:, 0] > 0) & strength.flip
+        table[:, 1] *= np.deg2rad(strength.rotation)
+        table[:, 2] = 1.0 + table[:, 2] * strength.zoom
+        table[:, 3] = 1.0 + table[:, 3] * strength.contrast
+        table[:, 4] = np.abs(table[:, 4]) * strength.noise
         if not self.strength.is_strong:
             return table
         more = uniform(fold(self.keys, _STRONG, view), 5).astype(np.float32)
         more[:, :3] = 2.0 * more[:, :3] - 1.0
-        more[:, :3] *= np.float32([self.strength.shift, self.strength.shift, self.strength.brightness])
-        return np.concatenate([table, more], axis=1)
+        more[:, :3] *= np.float32([strength.shift, strength.shift, strength.brightness])
+        table = np.concatenate([table, more], axis=1)
+        if not self.strength.blurs:
+            return table
+        blur = uniform(fold(self.keys, _BLUR, view), 1).astype(np.float32) * np.float32(strength.blur)
+        return np.concatenate([table, blur], axis=1)
 
     def noise_seeds(self, view: int) -> np.ndarray:
         """int64 (N, 2), of the images' pixel noise."""
@@ -117,10 +165,13 @@ class Augmentation:
         kinds = [tf.float32, tf.int64]
         parameters, seeds = tf.numpy_function(rows, [epoch, chosen], kinds, stateful=False)
         strong = self.strength.is_strong
-        parameters.set_shape((None, 10 if strong else 5))
+        blurs = self.strength.blurs
+        parameters.set_shape((None, 11 if blurs else 10 if strong else 5))
         seeds.set_shape((None, 2))
         shift = parameters[:, 5:7] if strong else None
         pixels = _geometry(pixels, parameters[:, 0], parameters[:, 1], parameters[:, 2], shift)
+        if blurs:
+            pixels += (_blurred(pixels) - pixels) * parameters[:, 10, None, None, None]
         mean = tf.reduce_mean(pixels, axis=(1, 2), keepdims=True)
         pixels = (pixels - mean) * parameters[:, 3, None, None, None] + mean
         shape = pixels.shape[1:]
@@ -128,6 +179,7 @@ class Augmentation:
         pixels += noise * parameters[:, 4, None, None, None]
         if strong:
             pixels += parameters[:, 7, None, None, None]
+        if self.strength.cutout:
             pixels = _cut_out(pixels, parameters[:, 8:10], self.strength.cutout)
         return tf.clip_by_value(pixels, 0.0, 255.0)
 
@@ -138,6 +190,19 @@ class Augmentation:
             tables = self.parameters(view), self.noise_seeds(view)
             last = self._last = (view, tables)
         return last[1]
+
+
+def _blurred(pixels):
+    """By a Gaussian, the border mirrored; float32 (B, S, S, C)."""
+    import tensorflow as tf
+
+    deviation = max(0.5, _BLUR_DEVIATION * pixels.shape[1])
+    reach = min(int(np.ceil(3 * deviation)), pixels.shape[1] - 1)
+    line = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
+    line = np.tile((line / line.sum()).astype(np.float32)[:, None], (1, pixels.shape[3]))[..., None]
+    padded = tf.pad(pixels, [[0, 0], [reach, reach], [reach, reach], [0, 0]], "REFLECT")
+    down = tf.nn.depthwise_conv2d(padded, line[:, None], (1, 1, 1, 1), "VALID")
+    return tf.nn.depthwise_conv2d(down, line[None], (1, 1, 1, 1), "VALID")
 
 
 def _cut_out(pixels, centre, side: float):

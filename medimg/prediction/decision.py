@@ -5,13 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from medimg.config import EvaluateConfig
 from medimg.data.dataset import SEPARATOR, Dataset
 from medimg.data.positive import positive_class
 from medimg.evaluation import prediction
 from medimg.evaluation.operating_point import metrics_of, operating_point, threshold_statement, thresholds
+from medimg.evaluation.own_threshold import rule_of
 from medimg.evaluation.predictions import Predictions
-from medimg.evaluation.thresholds import parse_rule
 from medimg.prediction.images import Batch
 from medimg.run import Run
 
@@ -89,7 +88,7 @@ def decision_of(run: Run, model, description: dict, dataset: Dataset | None, bat
         def predict(data: Dataset, rows: pd.DataFrame, _: int) -> np.ndarray:
             return prediction.predict(model, data, rows, description, batch_size)
 
-        rule = parse_rule(EvaluateConfig().threshold)
+        rule = rule_of(run, None)
         point = operating_point(rule, run, dataset, description, predict, 0)
         threshold = point.threshold
         statement = threshold_statement({"threshold": point.described}, description)

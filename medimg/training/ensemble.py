@@ -48,7 +48,7 @@ _LEAST = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class _Voter:
+class Voter:
     """A member: its Run and its description."""
 
     run: Run
@@ -105,7 +105,7 @@ def ensemble(
         )
     if config.seeds:
         voters = [_trained(data, run, config, number, listener) for number in range(1, config.seeds + 1)]
-    _combine(run, voters, dataset, config, listener)
+    combine_voters(run, voters, dataset, config, listener)
     return run
 
 
@@ -132,7 +132,7 @@ def _check_options(config: TrainConfig, resume: bool) -> None:
             raise InputError(f"{flag(name)}: not with --model ensemble, which trains nothing; leave it out")
 
 
-def _voter(path: str) -> _Voter:
+def _voter(path: str) -> Voter:
     run = Run.load(Path(path))
     try:
         description = run.description()
@@ -144,10 +144,10 @@ def _voter(path: str) -> _Voter:
         raise InputError(f"--member {path}: is an ensemble itself; name its members instead")
     if "metadata" in description:
         raise InputError(f"--member {path}: learns from --metadata beside pixels, which an ensemble is not given")
-    return _Voter(run, description)
+    return Voter(run, description)
 
 
-def _as_members(config: TrainConfig, voters: Sequence[_Voter]) -> TrainConfig:
+def _as_members(config: TrainConfig, voters: Sequence[Voter]) -> TrainConfig:
     """With the members' parts, and what they promise together: of whom a private Run protects nothing is told."""
     options = [voter.run.config["options"] for voter in voters]
     taken = {name: options[0].get(name) or getattr(TrainConfig(), name) for name in _PARTS}
@@ -167,14 +167,14 @@ def _as_members(config: TrainConfig, voters: Sequence[_Voter]) -> TrainConfig:
     return dataclasses.replace(config, **taken)
 
 
-def _claim(voters: Sequence[_Voter]) -> dict:
+def _claim(voters: Sequence[Voter]) -> dict:
     try:
         return composed([ledger.of_run(voter.run.root, voter.run.config["options"]) for voter in voters])
     except ValueError as error:
         raise InputError(f"--member: {error}, so nothing can be said of all together; leave out the ones") from error
 
 
-def _check(voters: Sequence[_Voter], dataset: Dataset) -> None:
+def _check(voters: Sequence[Voter], dataset: Dataset) -> None:
     """Refuse members that differ, or that have learnt from what is held back."""
     for voter in voters:
         root, first = voter.run.root, voters[0]
@@ -194,13 +194,16 @@ def _check(voters: Sequence[_Voter], dataset: Dataset) -> None:
         unseen.check_member(voter.run, dataset)
 
 
-def _trained(data: Dataset, run: Run, config: TrainConfig, number: int, listener: Listener) -> _Voter:
+def _trained(data: Dataset, run: Run, config: TrainConfig, number: int, listener: Listener) -> Voter:
     own = dataclasses.replace(config, seeds=0, vote="mean", seed=config.seed + number - 1)
     member = train_or_go_on(data, run.root / f"member-{number}", own.told_by(()), listener)
-    return _Voter(member, member.description())
+    return Voter(member, member.description())
 
 
-def _combine(run: Run, voters: Sequence[_Voter], dataset: Dataset, config: TrainConfig, listener: Listener) -> None:
+def combine_voters(
+    run: Run, voters: Sequence[Voter], dataset: Dataset, config: TrainConfig, listener: Listener
+) -> None:
+    """Write the model of their vote into a Run whose environment is known."""
     members = [Member(v.run.model(), v.description.get("calibrator")) for v in voters]
     description = _description(voters, listener)
     task = description["task"]
@@ -241,7 +244,7 @@ def _combine(run: Run, voters: Sequence[_Voter], dataset: Dataset, config: Train
     save_model(model, run.root / "model.keras")
 
 
-def _description(voters: Sequence[_Voter], listener: Listener) -> dict:
+def _description(voters: Sequence[Voter], listener: Listener) -> dict:
     """What model.json says: as of a member, at a size at which every member can be given what it was trained on."""
     first = {k: v for k, v in voters[0].description.items() if k not in ("calibrator", "norm", "normalize")}
     first |= {"name": "ensemble", "model_arg": {}}

@@ -1,6 +1,8 @@
 """Features of a frozen backbone, computed once: the head then trains on vectors instead of images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 import tensorflow as tf
@@ -11,6 +13,37 @@ from medimg.pipeline.batches import steady, training_batches
 from medimg.pipeline.pixels import PixelCache
 
 Forward = Callable[[tf.Tensor], tf.Tensor]
+_REMEMBERED: ContextVar[dict | None] = ContextVar("remembered", default=None)
+
+
+@contextmanager
+def remembering() -> Iterator[dict]:
+    """While trainings of one Dataset go on, features of the same backbone and views are computed once.
+
+    Yields:
+        key of `remembered` -> features.
+    """
+    kept: dict = {}
+    token = _REMEMBERED.set(kept)
+    try:
+        yield kept
+    finally:
+        _REMEMBERED.reset(token)
+
+
+def remembered(key: tuple, features: Callable[[], list[np.ndarray]]) -> list[np.ndarray]:
+    """Features that were computed under this key, or are now.
+
+    Args:
+        key: all that they depend on.
+        features: computes them.
+    """
+    kept = _REMEMBERED.get()
+    if kept is None:
+        return features()
+    if key not in kept:
+        kept[key] = features()
+    return kept[key]
 
 
 def forward_function(model: tf.keras.Model) -> Forward:

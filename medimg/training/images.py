@@ -9,6 +9,7 @@ from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.models.build import build
+from medimg.models.head import LOGITS
 from medimg.models.registry import ARGUMENTS, family
 from medimg.models.weights import is_run
 from medimg.options import flag
@@ -27,6 +28,7 @@ from medimg.training import data as data_material
 from medimg.training import features as frozen
 from medimg.training.data import Material
 from medimg.training.few_labels import Views
+from medimg.training.head_start import logistic_head
 from medimg.training.loop import Stage
 from medimg.training.phases import Phase
 
@@ -44,6 +46,11 @@ def check(config: TrainConfig) -> None:
     given += [
         name for name, value in (("balance", "smote"), ("missing", "drop-rows")) if getattr(config, name) == value
     ]
+    if config.head_start == "logistic" and not computed_once(config):
+        raise InputError(
+            "--head-start logistic: needs features that are computed once: not --augment without --views, --metadata, "
+            "--model-arg attention or --no-cache-features"
+        )
     if config.metadata and given:
         raise InputError(
             f"--metadata {config.metadata}: not with {flag(given[0])} {getattr(config, given[0])}; leave out one "
@@ -102,7 +109,7 @@ def channels_of(dataset: Dataset, config: TrainConfig) -> int:
     """Channels that the model takes: as told, 3 for ImageNet's models, else as the training images are."""
     if config.channels:
         return config.channels
-    if family(config.model).application is not None:
+    if family(config.model).takes_colour:
         return 3
     # Private training asks those whom it does not protect: a single colour image would make the model one of colour.
     return form_of(dataset, "val" if config.is_private else "train").channels
@@ -181,11 +188,15 @@ def stage(model: tf.keras.Model, phase: Phase, material: Material, config: Train
 
 
 def _caches_features(phase: Phase, config: TrainConfig) -> bool:
+    return phase.frozen_blocks is None and computed_once(config)
+
+
+def computed_once(config: TrainConfig) -> bool:
     """Finite views of a wholly frozen backbone: its features are the same every time."""
     finite = config.augment == "none" or config.views > 0
     # Attention on the last maps is new, and trains before they are pooled; columns are no part of the features.
     fixed = config.model_arg.get("attention", "none") == "none" and not config.metadata
-    return config.cache_features and phase.frozen_blocks is None and fixed and finite
+    return config.cache_features and fixed and finite
 
 
 def _on_pixels(model: tf.keras.Model, phase: Phase, material: Material, config: TrainConfig, listener):
@@ -233,16 +244,14 @@ def _on_features(model: tf.keras.Model, phase: Phase, material: Material, config
     """The stage of a head on features computed once, and their views."""
     extract = frozen.forward_function(frozen.extractor(model))
 
-    def computed(cache: PixelCache, augmentation: Augmentation | None = None) -> list[np.ndarray]:
-        return frozen.compute(extract, cache, config.batch_size, augmentation, progress)
+    def computed(cache: PixelCache, augmentation: Augmentation | None = None, part: str = "train") -> list[np.ndarray]:
+        key = features_key(config, part, augmentation)
+        return frozen.remembered(key, lambda: frozen.compute(extract, cache, config.batch_size, augmentation, progress))
 
     def progress(done: int, total: int) -> None:
         listener.step("features", done, total)
 
-    weak, val = (
-        computed(material.train, material.augmentation),
-        frozen.compute(extract, material.val, config.batch_size)[0],
-    )
+    weak, val = computed(material.train, material.augmentation), computed(material.val, part="val")[0]
     strong = weak
     if config.paradigm in ("fixmatch", "mean-teacher"):
         strong = computed(material.train, _strong(material, config, config.views or _STRONG_VIEWS))
@@ -256,6 +265,12 @@ def _on_features(model: tf.keras.Model, phase: Phase, material: Material, config
         return np.mean([last(tf.constant(view[places])).numpy() for view in weak], axis=0)
 
     small = frozen.head(model)
+    if config.head_start == "logistic" and phase.name == "head":
+        plain = computed(material.train) if material.augmentation and config.balance != "smote" else []
+        labelled = [view[: len(material.targets)] for view in (*plain, *weak)]
+        classes = small.output_shape[-1]
+        start = logistic_head(labelled, material.targets, classes, config.head_penalty, material.sample_weights)
+        small.get_layer(LOGITS).set_weights(start)
     last = frozen.forward_function(small)
     common = (material.targets, material.order, config.batch_size)
     inputs = frozen.inputs_of(weak)
@@ -270,6 +285,14 @@ def _on_features(model: tf.keras.Model, phase: Phase, material: Material, config
         inputs=inputs,
     )
     return supervised, Views(inputs, frozen.inputs_of(strong), predict)
+
+
+def features_key(config: TrainConfig, part: str, augmentation: Augmentation | None) -> tuple:
+    """All that features depend on, of one Dataset."""
+    model = (config.model, tuple(sorted(config.model_arg.items())), config.weights, config.norm)
+    pixels = (config.image_size, config.channels, config.normalize, config.paradigm, config.labelled_fraction)
+    views = None if augmentation is None else (repr(augmentation.strength), augmentation.views)
+    return (*model, *pixels, config.seed, part, views)
 
 
 def _strong(material: Material, config: TrainConfig, views: int) -> Augmentation | None:

@@ -219,7 +219,7 @@ def _train(
     finally:
         material.close()
         shutil.rmtree(run.root / "cache", ignore_errors=True)
-    atomic.write_csv(run.root / "history.csv", pd.DataFrame(history))
+    _write_history(run, history)
     if privately:
         privately.complete()
     answers = Answers(model, run.description(calibrated=False), config.batch_size)
@@ -229,3 +229,9 @@ def _train(
     save_model(model, run.root / "model.keras")
     if config.is_private or progress.stopped_early(config.patience):
         checkpoints.clear()
+
+
+def _write_history(run: Run, history: list[dict]) -> None:
+    """Of no epochs there is none."""
+    if history:
+        atomic.write_csv(run.root / "history.csv", pd.DataFrame(history))

@@ -19,10 +19,10 @@ from medimg.evaluation.calibrate import notes as calibration_notes
 from medimg.evaluation.classes import match_classes, targets_in_order
 from medimg.evaluation.evaluate import training_data
 from medimg.evaluation.operating_point import metrics_of, operating_point
+from medimg.evaluation.own_threshold import rule_of
 from medimg.evaluation.places import beside, require_place
 from medimg.evaluation.predictions import Predictions, as_written
 from medimg.evaluation.recalibration import calibration_of
-from medimg.evaluation.thresholds import parse_rule
 from medimg.lock import locked, require_other
 from medimg.privacy.ledger import is_private
 from medimg.run import Run
@@ -115,7 +115,7 @@ def _decision(run: Run, training: Dataset | None, description: dict, answers: An
     """The Run's rule and its threshold: as its evaluation has chosen it, else chosen on its validation part now."""
     metrics = metrics_of(run)
     chosen = metrics["threshold"] if metrics else None
-    rule = parse_rule(chosen["rule"] if chosen and chosen["rule"] != "argmax" else "youden")
+    rule = rule_of(run, chosen["rule"] if chosen and chosen["rule"] != "argmax" else None)
     if chosen is None:
         return rule, operating_point(rule, run, training, description, answers, to_come).threshold
     value = chosen["value"]

@@ -103,8 +103,20 @@ def settle(dataset: Dataset, rows: pd.DataFrame, config) -> GanPlan:
     paths = dataset.paths(rows)
     image_size = config.image_size or _nearest_size(paths[0])
     halvings(image_size)
+    available = len(Units.of(rows["patient"])) if config.is_private else len(rows)
+    return settled_for(available, image_size, config.channels or image_form(paths).channels, config)
+
+
+def settled_for(available: int, image_size: int, channels: int, config) -> GanPlan:
+    """As `settle`, by what is known of the images.
+
+    Args:
+        available: images, or private patients, to learn from.
+        image_size: S.
+        channels: 1 or 3.
+        config: `synthetic.config.SynthesizeConfig`.
+    """
     private = config.is_private
-    available = len(Units.of(rows["patient"])) if private else len(rows)
     if private:
         # Of the number of patients no more is used than coarse steps and the steps of a pass, which takes each once.
         batch = config.batch_size or min(PRIVATE_BATCH, max(1, coarse(available) // 8))
@@ -116,7 +128,7 @@ def settle(dataset: Dataset, rows: pd.DataFrame, config) -> GanPlan:
     epochs = config.epochs or (max(1, PRIVATE_STEPS // steps) if private else max(PASSES, -(-STEPS // steps)))
     return GanPlan(
         image_size=image_size,
-        channels=config.channels or image_form(paths).channels,
+        channels=channels,
         filters=config.filters or (64 if image_size <= 32 else 32),
         batch_size=batch,
         epochs=epochs,

@@ -99,7 +99,8 @@ class Code:
 
         Args:
             rows: holding nothing that was not learnt but for numbers beyond their bounds.
-            seed: of the stand-ins for missing numbers; NumPy's own generator draws the modes that rows are counted to.
+            seed: of the stand-ins for missing numbers; the library's own, which is of the frame that it was fitted to,
+                draws the modes that rows are counted to.
         """
         return self.matrix_of(learnt.to_frame(rows, self.columns, np.random.default_rng(seed)))
 
@@ -127,6 +128,10 @@ class Code:
 
     def matrix_of(self, frame: pd.DataFrame) -> np.ndarray:
         """The same of a frame."""
+        for info in self._transformer._column_transform_info_list:
+            if info.column_type == "continuous":
+                # Else a client's rows would depend on whose were encoded before, and be others at a site of its own.
+                info.transform.reset_randomization()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # In processes of its own the library would take longer to start than to work.

@@ -8,10 +8,10 @@ import pytest
 @pytest.fixture(scope="module")
 def few_resamples():
     """For tests that look at no interval: a thousand resamples of each take longer than a small federation trains."""
-    from federated import federation
+    from federated import conclusion
 
-    gain, config = federation.site_gain, federation.EvaluateConfig
+    gain, config = conclusion.site_gain, conclusion.EvaluateConfig
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(federation, "EvaluateConfig", partial(config, bootstrap=50))
-        patched.setattr(federation, "site_gain", lambda *given, **named: gain(*given, **{**named, "resamples": 50}))
+        patched.setattr(conclusion, "EvaluateConfig", partial(config, bootstrap=50))
+        patched.setattr(conclusion, "site_gain", lambda *given, **named: gain(*given, **{**named, "resamples": 50}))
         yield

@@ -2,14 +2,13 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from federated.algorithms.strategy import Strategy
 from federated.clients.client import Client
-from federated.engine import records
 from federated.engine.local_training import LocalTraining
 from federated.engine.records import ClientData, Layout
 from federated.partition import partition
@@ -23,16 +22,17 @@ from federated.tff.engine import Engine
 from federated.tff.execution import Execution
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
-from medimg.pipeline.pixels import PixelCache, as_pixels, image_form
+from medimg.pipeline.pixels import image_form
 from medimg.style.figures import save
 from medimg.untrusted.csv_cells import read_csv
 from synthetic.dataset import Made
 from synthetic.federation import aggregation
 from synthetic.federation.images.model import Averaged, GanModel
 from synthetic.federation.images.privacy import PrivateGanSteps, privacy_of, private_options
+from synthetic.federation.images.records import written
 from synthetic.federation.images.work import GanWork
 from synthetic.images.classes import ClassMix, class_mix, equal_mix
-from synthetic.images.dcgan import CACHE_GB, CHECKPOINTS, TRAINING, gan_of, made, notes_of, secret_for, settled
+from synthetic.images.dcgan import CHECKPOINTS, TRAINING, gan_of, made, notes_of, secret_for, settled
 from synthetic.images.loss_figure import loss_figure
 from synthetic.images.networks import Gan
 from synthetic.images.plan import BATCH, GanPlan, check_turns, settle
@@ -167,7 +167,7 @@ def _train(dataset: Dataset, job: Job, gan: Gan, mix: ClassMix, folder: Path, co
     layout = _layout(dataset, job, config)
     checkpoints = folder / CHECKPOINTS
     clients = [
-        _write(client, job, layout, checkpoints / "records" / str(number), config, listener)
+        _written(client, job, layout, checkpoints / "records" / str(number), config, listener)
         for number, client in enumerate(job.clients)
     ]
     privacy, steps, rounds, watch = None, None, job.rounds, Watch()
@@ -235,32 +235,12 @@ def _layout(dataset: Dataset, job: Job, config) -> Layout:
     )
 
 
-def _write(client: Client, job: Job, layout: Layout, folder: Path, config, listener) -> ClientData:
-    """The client's images and classes on its own disk."""
-    dataset, plan = client.dataset, job.plan
-    rows = dataset.manifest
-    cache = PixelCache.build(
-        dataset.paths(rows),
-        plan.image_size,
-        plan.channels,
-        CACHE_GB,
-        folder,
-        "pixels",
-        lambda done, total: listener(f"read {client.name}", done, total),
-    )
-    try:
-        pixels = cache.take(np.arange(len(rows)))
-        pixels = pixels if layout.input_type == "uint8" else as_pixels(pixels)
-        pixels = np.asarray(pixels, layout.input_type)
-        targets = dataset.targets(rows).astype(layout.target_type)
-        patients = rows["patient"] if config.is_private else None
-        data = records.write(folder, client.name, pixels, targets, units=patients)
-        if not config.is_private:
-            return data
-        # It weighs by what is told of it.
-        return replace(with_key(data, config.dp_seed), examples=_told_size(client, config))
-    finally:
-        cache.close()
+def _written(client: Client, job: Job, layout: Layout, folder: Path, config, listener) -> ClientData:
+    data = written(client, job.plan, layout, folder, config.is_private, partial(listener, f"read {client.name}"))
+    if not config.is_private:
+        return data
+    # It weighs by what is told of it.
+    return replace(with_key(data, config.dp_seed), examples=_told_size(client, config))
 
 
 def _rounds_between_grids(job: Job, config) -> int:

@@ -5,7 +5,7 @@ counted, categories in every class, numbers in intervals, with nothing of what g
 normalisation is fitted to them, and a generator is told of rows to make by their categories.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,23 +71,58 @@ def agree(
         sums: over the clients.
         seed: of the stand-ins' order.
     """
-    numbers = {i: column for i, column in enumerate(columns) if column.kind == "number"}
+
+    def count(edges: list[np.ndarray], categories: bool) -> np.ndarray:
+        return sums({name: counted(rows, columns, classes, edges, categories) for name, rows in sites.items()})
+
+    return agreed(count, columns, classes, seed)
+
+
+def counted(
+    rows: pd.DataFrame,
+    columns: tuple[Column, ...],
+    classes: tuple[str, ...],
+    edges: Sequence[np.ndarray],
+    by_class: bool,
+) -> np.ndarray:
+    """What a client counts, int64 (n,): its categories in every class where they are asked for, and numbers.
+
+    Args:
+        rows: its labelled training rows.
+        columns: of all clients.
+        classes: labels, in order.
+        edges: of the intervals of each column of numbers, in order.
+        by_class: the categories are asked for.
+    """
+    categories = [_by_class(rows, columns, classes).ravel()] if by_class else []
+    return np.concatenate([*categories, _in_intervals(rows, _numbers(columns), edges)])
+
+
+def agreed(
+    count: Callable[[list[np.ndarray], bool], np.ndarray],
+    columns: tuple[Column, ...],
+    classes: tuple[str, ...],
+    seed: int,
+) -> Agreement:
+    """What comes of the clients' counts; with the same counts the same everywhere.
+
+    Args:
+        count: edges, and whether categories are asked for -> the sum of what clients count (`counted`).
+        columns: of all clients.
+        classes: labels, in order.
+        seed: of the stand-ins' order.
+    """
+    numbers = _numbers(columns)
     edges = {i: _first_edges(column) for i, column in numbers.items()}
-    counts = {name: _by_class(rows, columns, classes) for name, rows in sites.items()}
-    found = sums(
-        {
-            name: np.concatenate([own.ravel(), _in_intervals(sites[name], numbers, edges)])
-            for name, own in counts.items()
-        }
-    )
-    size = next(iter(counts.values())).size
+    found = count(list(edges.values()), True)
+    size = len(found) - sum(len(own) - 1 for own in edges.values())
     by_class, inside = found[:size].reshape(len(classes), -1), found[size:]
     for _ in range(PASSES):
         finer = _finer(numbers, edges, inside)
         if all(len(finer[i]) == len(edges[i]) for i in edges):
             break
         edges = finer
-        inside = sums({n: _in_intervals(rows, numbers, edges) for n, rows in sites.items()})
+        inside = count(list(edges.values()), False)
     class_counts = by_class[:, 0]
     scale = min(1.0, MOST_STAND_INS / class_counts.sum())
     targets = np.repeat(np.arange(len(classes)), np.ceil(class_counts * scale).astype(int))
@@ -156,9 +191,14 @@ def _first_edges(column: Column) -> np.ndarray:
     return np.linspace(column.low, column.high, INTERVALS + 1)
 
 
-def _in_intervals(rows: pd.DataFrame, numbers: dict[int, Column], edges: dict[int, np.ndarray]) -> np.ndarray:
+def _numbers(columns: tuple[Column, ...]) -> dict[int, Column]:
+    return {i: column for i, column in enumerate(columns) if column.kind == "number"}
+
+
+def _in_intervals(rows: pd.DataFrame, numbers: dict[int, Column], edges: Sequence[np.ndarray]) -> np.ndarray:
     """Of a client: its known values in each interval of each column of numbers, one column after the other."""
-    found = [np.histogram(learnt.known_numbers(rows, column), edges[i])[0] for i, column in numbers.items()]
+    pairs = zip(numbers.values(), edges, strict=True)
+    found = [np.histogram(learnt.known_numbers(rows, column), own)[0] for column, own in pairs]
     return np.concatenate([np.zeros(0, np.int64), *found])
 
 

@@ -6,7 +6,7 @@ arXiv:2108.07927).
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,11 +36,13 @@ class TableEngine:
         steps: of a client in a round.
         seed: of everything random but the draws of private steps.
         first: number of the first step of the first round.
+        shapes: of the arrays, where all clients are at sites of their own.
     """
 
     strategy = model = Plain()
 
-    def __init__(self, models: Mapping[str, Generator], steps: int, seed: int, first: int = 0):
+    def __init__(self, models: Mapping[str, Generator], steps: int, seed: int, first: int = 0, shapes: Sequence = ()):
+        self.own, self.vectors = [], [tuple(shape) for shape in shapes]
         self._models, self._steps, self._seed, self._first = models, steps, seed, first
 
     def initialize(self, weights: list[np.ndarray]) -> State:

@@ -29,8 +29,8 @@ def notes(job, config: SynthesizeConfig) -> list[str]:
     return found
 
 
-def told_about(config: SynthesizeConfig) -> list[str]:
-    """What each client told before the first round and after the last."""
+def told_about(config: SynthesizeConfig, apart: bool = False) -> list[str]:
+    """What each client told before the first round and after the last; `apart`: at a site of its own."""
     if config.is_private:
         return [
             "before the first round each client told its number of training patients, rounded down to 1, 2 or 5 times "
@@ -49,7 +49,7 @@ def told_about(config: SynthesizeConfig) -> list[str]:
     )
     summed = (
         "each client's as they are"
-        if config.secure == "none"
+        if apart or config.secure == "none"
         else f"summed as --secure {config.secure} would send them, in a simulation: a coordinator elsewhere would "
         "have had the sums alone, whoever ran this had each client's"
     )

@@ -121,13 +121,13 @@ def test_of_an_end_without_a_description_it_is_said(run):
 
 
 def test_a_known_seed_of_the_noise_can_not_be_guessed_from_the_log(run):
-    from federated.federation import Federation
+    from federated.conclusion import Conclusion
 
-    told = type("Told", (), {"run_folder": type("Folder", (), {"root": run})})()
+    told = type("Told", (), {"run": type("Folder", (), {"root": run})})()
     told.config = FederateConfig(dp_seed=5)
-    assert "config.yaml" not in Federation._final_files(told)
+    assert "config.yaml" not in Conclusion._final_files(told)
     told.config = FederateConfig()
-    assert "config.yaml" in Federation._final_files(told)
+    assert "config.yaml" in Conclusion._final_files(told)
 
 
 def test_every_changed_cell_of_rounds_csv_is_named(run):

@@ -19,6 +19,7 @@ from federated.config import FederateConfig
 # One small training; the comparison would train twice more.
 QUICK = FederateConfig(model="logistic", rounds=3, batch_size=16, comparison=False)
 MASKED = replace(QUICK, secure="masking")
+CKKS = replace(QUICK, secure="ckks")
 PRIVATE = replace(MASKED, rounds=2, dp="patient", dp_epsilon=6.0, dp_delta=1e-2)
 # What must leave no site.
 MARKED = {"row": "MARK-ROW-5d1c", "patient": "MARK-PATIENT-77ae", "mrn": "MARK-MRN-0b2f", "age": 61.283746501}

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from federated.audit_log.head import witnessed
 from federated.config import FederateConfig
 from federated.flower import keys, pool, protocol
 from federated.flower.description import described
@@ -29,6 +30,7 @@ from tests.datasets import write_table
 
 CONFIG = FederateConfig(model="logistic", rounds=2, batch_size=8, comparison=False)
 MASKED = replace(CONFIG, secure="masking")
+CKKS = replace(CONFIG, secure="ckks")
 PRIVATE = replace(CONFIG, dp="patient", dp_epsilon=4.0, dp_delta=1e-4, model_arg={"l2": "0"})
 SITE, OTHER = "s0", "s1"
 
@@ -371,6 +373,100 @@ def test_what_stays_beside_a_sum(sites):
     assert "0.123" not in str(raised.value)
 
 
+LISTED = {"sites": [f"{SITE}.pub", f"{OTHER}.pub"]}
+
+
+def of_arrays(answer):
+    return [array.tobytes() for array in answer.arrays["content"]]
+
+
+def key(attacker, stage, to=SITE, *content):
+    arrays = {"content": [np.frombuffer(raw, np.uint8) for raw in content]}
+    return attacker.ask(protocol.KEY, {"stage": stage, "max_weight": 1000.0}, arrays, to=to)
+
+
+def with_keys(attacker):
+    """Both sites with a key in common; the coordinator's public context."""
+    attacker.planned(CKKS, (SITE, OTHER))
+    key(attacker, "want")
+    (wanted,) = of_arrays(key(attacker, "want", OTHER))
+    answer = key(attacker, "hand", SITE, wanted)
+    assert protocol.REFUSED not in key(attacker, "take", OTHER, *of_arrays(answer)).fields
+    return answer.arrays["public"][0].tobytes()
+
+
+def stage(attacker, name, number, content, to):
+    arrays = {"content": [np.frombuffer(content, np.uint8)]}
+    answer = attacker.ask(protocol.MASK, {"round": number, "stage": name}, arrays, to=to)
+    return answer.fields.get(protocol.REFUSED) or of_arrays(answer)[0]
+
+
+def test_a_coordinator_has_no_single_sites_ciphertext_decrypted(sites):
+    """It adds and signs what it likes; the site that is asked once more after that opens nothing of the run."""
+    import tenseal
+
+    from federated.secure.ckks import BESIDE
+    from federated.secure.messages import pack, unpack, verified_message
+
+    attacker = sites(**LISTED)
+    public = tenseal.context_from(with_keys(attacker))
+    start = attacker.start(attacker.plan(CKKS))
+    length = sum(array.size for array in attacker.weights)
+    for number in (1, 2):
+        terms = Terms(number, (SITE, OTHER), 2, length, max_weight=1000.0, start=start, session=attacker.session)
+        confirmed, sent = {}, {}
+        for name in (SITE, OTHER):
+            attacker.train(number, to=name)
+            raw = stage(attacker, "encrypt", number, terms.to_bytes(), name)
+            if number == 2:
+                assert name == OTHER or "opens none of this run again" in raw
+                continue
+            body = verified_message(raw, name, attacker.parties[name].identity, terms.id, "encrypt").body
+            sent[name] = tenseal.ckks_vector_from(public, unpack(bytes(body))[0])
+        if number == 2:
+            break
+        for name in (SITE, OTHER):
+            confirmed[name] = stage(attacker, "confirm", number, json.dumps([SITE, OTHER]).encode(), name)
+        alone = sent[OTHER] + tenseal.ckks_vector(public, [0.0] * length + [0.0, 1.0] + [0.0] * (BESIDE - 2))
+        words = json.dumps([SITE, OTHER]).encode(), pack(confirmed.values())
+        asked = pack([*words, pack([alone.serialize()])])
+        assert "is not the sum of the confirmed list" in stage(attacker, "decrypt", number, asked, SITE)
+        honest = pack([*words, pack([(sent[SITE] + sent[OTHER]).serialize()])])
+        assert "second decryption" in stage(attacker, "decrypt", number, honest, SITE)
+        assert isinstance(stage(attacker, "decrypt", number, honest, OTHER), bytes)
+    attacker.restart()
+    attacker.planned(CKKS)
+    attacker.train(2)
+    assert "opens none of this run again" in stage(attacker, "encrypt", 2, b"", SITE)
+
+
+def test_the_key_of_ckks_goes_to_listed_sites_alone(sites):
+    from federated.secure.ckks_keys import CkksKeys
+    from federated.secure.handing import Receiver
+
+    attacker = sites()
+    attacker.describe()
+    assert attacker.refusal(protocol.PLAN, *attacker.plan(CKKS)).startswith("sites: --secure ckks hands its key")
+    attacker = sites(**LISTED)
+    public = with_keys(attacker)
+    posing = Receiver(replace(attacker.boss.identity(), name=OTHER), {}, "ab" * 32).advertise()
+    assert protocol.REFUSED in key(attacker, "hand", SITE, posing).fields
+    # A key of the coordinator's own making, and one of before.
+    key(attacker, "want", OTHER)
+    attacker.describe(to=OTHER)
+    attacker.ask(protocol.PLAN, *attacker.plan(CKKS), to=OTHER)
+    made = CkksKeys.generate(2, 1024.0, 1000.0).to_bytes()
+    assert "was not asked for" in key(attacker, "take", OTHER, made).fields[protocol.REFUSED]
+    assert key(attacker, "hand", OTHER).arrays["public"][0].tobytes() == public
+
+
+def test_a_policy_names_the_kind_of_sum(sites):
+    for kind, config in (("masking", CKKS), ("ckks", MASKED), ("required", CONFIG)):
+        attacker = sites(secure=kind, **LISTED)
+        attacker.describe()
+        assert attacker.refusal(protocol.PLAN, *attacker.plan(config)).startswith("secure: updates of this site")
+
+
 # Metrics.
 
 
@@ -468,6 +564,7 @@ def test_a_policy_means_what_it_says_or_is_refused(sites, entry):
 
 # A site against its coordinator.
 
+MEASURES = ("examples", "loss", "accuracy", "seconds")
 GOOD = {
     "task": "binary",
     "classes": ["a", "b"],
@@ -491,6 +588,9 @@ class OneSite:
     def ask(self, requests, patience):
         asked = header(requests[self.node])
         fields, arrays = self._answers[asked["kind"]]
+        if asked["kind"] in ("train", "finish"):
+            statement = witnessed(SITE, "run", asked["fields"]["head"])
+            fields = {"countersigned": self._secret.identity().sign(statement).hex(), **fields}
         answer = Envelope(asked["kind"], SITE, "boss", asked["session"], asked["number"], fields, arrays)
         return {self.node: signed(answer, self._secret.identity())}
 
@@ -531,6 +631,9 @@ def test_a_site_describes_itself_alone_and_in_form(change):
         {"plan": ({"examples": True}, {})},
         {"plan": ({}, {})},
         {"train": ({}, {})},
+        {"train": ({"measures": dict.fromkeys(MEASURES, 1), "countersigned": "00" * 64}, {})},
+        {"train": ({"measures": dict.fromkeys(MEASURES, 1), "countersigned": 5}, {})},
+        {"train": ({"measures": dict.fromkeys(MEASURES, 1)}, {"own": [np.zeros(3, np.float32)]})},
         {"train": ({"measures": []}, {})},
         {"train": ({"measures": {"examples": 10**30, "loss": 1, "accuracy": 1, "seconds": 1}}, {})},
         {"train": ({"measures": {"examples": 1, "loss": {}, "accuracy": 1, "seconds": 1}}, {})},
@@ -547,7 +650,7 @@ def test_no_answer_ends_the_coordinator(sites, answers):
     honest = {
         "describe": (GOOD, {}),
         "plan": ({"examples": 5}, {}),
-        "train": ({"measures": dict.fromkeys(("examples", "loss", "accuracy", "seconds"), 1)}, {}),
+        "train": ({"measures": dict.fromkeys(MEASURES, 1)}, {}),
     }
     (kind,) = answers
     grid = OneSite(attacker.parties[SITE], keys.load(attacker.root / f"{SITE}.key"), {**honest, **answers})
@@ -556,18 +659,19 @@ def test_no_answer_ends_the_coordinator(sites, answers):
     attacker.plan()
     from federated.clients.plan import ClientPlan
 
-    plan = ClientPlan.from_dict(attacker.plan()[0]["plan"])
+    told = attacker.plan()[0]["plan"]
+    ready = config, told, ClientPlan.from_dict(told).model.get_weights(), True, ""
     if kind == "plan":
         with pytest.raises(WireError, match=f"site {SITE}: its answer has another form"):
-            asking.prepare(plan, True, "")
+            asking.prepare(*ready)
         return
-    asking.prepare(plan, True, "")
-    asking.start([], SimpleNamespace(head=SimpleNamespace(hash="")))
+    asking.prepare(*ready)
+    asking.start([], [], SimpleNamespace(head=SimpleNamespace(hash="")))
     from federated.engine.state import State
 
     found, lost = asking.updates(State(0, attacker.weights, [], [], {}), [SITE], 1, {})
+    assert bool(found) == (kind != "train"), lost
     if kind == "train":
-        assert not found
         assert f"site {SITE}" in lost[SITE]
         return
     if kind == "mask":
@@ -575,7 +679,7 @@ def test_no_answer_ends_the_coordinator(sites, answers):
     elif kind == "evaluate":
         assert "another form" in asking.evaluate(lambda name: attacker.weights)[SITE]["why"]
     else:
-        assert len(asking.finish()[SITE]["head"]) < 100
+        assert len(asking.finish()["heads"][SITE]) < 100
 
 
 # Whoever has the link, without a key.

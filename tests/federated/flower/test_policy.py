@@ -8,7 +8,8 @@ import yaml
 
 from federated.config import FederateConfig
 from federated.flower import keys
-from federated.flower.policy import Policy, approve
+from federated.flower.policy import Policy
+from federated.flower.runs import approve
 from federated.secure.terms import Terms
 from medimg.errors import InputError
 
@@ -232,6 +233,7 @@ def test_every_entry_is_said_in_words(policy):
         "min_sites": (5, "a secure sum needs at least 5 sites"),
         "min_patients": (50, "Takes part with 50 or more training patients"),
         "metrics": (False, "No metric of its own test part leaves."),
+        "gain": (True, "leave, with intervals, and what it gains."),
         "min_batch": (9, "in steps of 9 or more."),
         "statistics": (True, "Counts and sums of its training rows leave"),
         "hours": ("18:00-06:00", "Answers from 18:00 to 06:00, local time."),

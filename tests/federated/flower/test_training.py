@@ -14,7 +14,7 @@ from medimg.errors import InputError
 from medimg.privacy.accounting import epsilon_of
 from medimg.privacy.dataset_ledger import DatasetLedger
 from tests.command import medimg
-from tests.federated.flower.conftest import MARKED, MASKED, PRIVATE, QUICK, AwayError, largest, told
+from tests.federated.flower.conftest import CKKS, MARKED, MASKED, PRIVATE, QUICK, AwayError, largest, told
 from tests.federated.flower.conftest import header as head_of
 
 pytestmark = pytest.mark.usefixtures("sparing")
@@ -23,10 +23,10 @@ pytestmark = pytest.mark.usefixtures("sparing")
 class Trained:
     """A training, its sites, and the updates that they held or sent: (site, round) -> arrays."""
 
-    def __init__(self, apart, config, execution, out):
+    def __init__(self, apart, config, execution, out, **policy):
         from federated.flower.envelope import opened
 
-        self.apart, self.updates = apart(config), {}
+        self.apart, self.updates, self.keys = apart(config, **policy), {}, []
         link = self.apart.link
         parties = {party.name: party for party in self.apart.parties}
 
@@ -36,6 +36,7 @@ class Trained:
                 held = link.sites[name]._training.held
                 found = opened(answer, name, parties[name].identity, "coordinator").arrays
                 self.updates[name, head["fields"]["round"]] = [held[1]] if held else found["vectors"]
+                self.keys += [path.read_bytes() for path in self.apart.folders[name].rglob("*.ckks")]
             return answer
 
         link.wire = wire
@@ -44,12 +45,17 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def plain(apart, execution, tmp_path_factory):
-    return Trained(apart, QUICK, execution, tmp_path_factory.mktemp("plain") / "run")
+    return Trained(apart, QUICK, execution, tmp_path_factory.mktemp("plain") / "run", gain=True)
 
 
 @pytest.fixture(scope="module")
 def masked(apart, execution, tmp_path_factory):
     return Trained(apart, MASKED, execution, tmp_path_factory.mktemp("masked") / "run")
+
+
+@pytest.fixture(scope="module")
+def ckks(apart, execution, tmp_path_factory):
+    return Trained(apart, CKKS, execution, tmp_path_factory.mktemp("ckks") / "run")
 
 
 @pytest.fixture(scope="module")
@@ -67,18 +73,35 @@ def in_files(root, content: bytes) -> list[str]:
     return [str(path) for path in root.rglob("*") if path.is_file() and content in path.read_bytes()]
 
 
-def test_plain_and_masked_are_the_simulation(plain, masked, simulated):
+def test_plain_and_secure_are_the_simulation(plain, masked, ckks, simulated):
     here = simulated()
-    assert largest(plain.run, here) < 1e-5
-    assert largest(masked.run, here) < 1e-5
+    for trained in (plain, masked, ckks):
+        assert largest(trained.run, here) < 1e-5
     start = plain.run.model().get_weights()
     assert any(np.abs(array).max() > 1e-3 for array in start)
     for name in ("s0", "s1", "s2"):
-        assert rounds(masked.run, name) == dict.fromkeys((1, 2, 3), "ok")
-    assert told(masked.run)["secure"]["kind"] == "masking"
+        for trained in (masked, ckks):
+            assert rounds(trained.run, name) == dict.fromkeys((1, 2, 3), "ok")
+    assert [told(trained.run)["secure"]["kind"] for trained in (masked, ckks)] == ["masking", "ckks"]
 
 
-KINDS = ["plain", "masked", pytest.param("private", marks=pytest.mark.slow)]
+def test_the_coordinator_has_no_key_of_ckks(ckks):
+    """One secret context, at the sites alone, and gone with the training; what passes by is encrypted."""
+    from federated.secure.ckks_keys import CkksKeys
+
+    # It stays as it is handed on: in no message, though the public one of the same keys is.
+    assert ckks.keys
+    for content in ckks.keys:
+        kept = CkksKeys.from_bytes(content)
+        assert kept.public in ckks.apart.link.bytes
+        for piece in (kept.tags, kept.secret[-4000:-3000]):
+            assert piece not in ckks.apart.link.bytes
+            assert not in_files(ckks.run.root, piece)
+    assert len(set(ckks.keys)) == 1
+    assert not list(ckks.apart.root.rglob("*.ckks"))
+
+
+KINDS = ["plain", "masked", "ckks", pytest.param("private", marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -150,10 +173,22 @@ def test_metrics_are_measured_at_the_sites(plain, table):
         assert (found["n"], found["patients"]) == (len(rows), rows["patient"].nunique())
         auroc = found["metrics"]["auroc"]
         assert 0 <= auroc["low"] <= auroc["value"] <= auroc["high"] <= 1
+        gain = found["gain"]
+        assert gain["difference"]["value"] == pytest.approx(auroc["value"] - gain["alone"]["value"], abs=2e-3)
+        assert gain["difference"]["low"] <= gain["difference"]["value"] <= gain["difference"]["high"]
     # On the same rows the coordinator measures the same.
     sites = told(plain.run, "metrics.json")["sites"]
     for name, found in measured.items():
         assert found["metrics"]["auroc"]["value"] == pytest.approx(sites[name]["auroc"]["value"], abs=5e-4)
+
+
+@pytest.mark.slow
+def test_a_site_alone_is_the_simulations(plain, masked, simulated):
+    places = told(simulated(replace(QUICK, comparison=True)))["comparison"]["gain"]["places"]
+    alone = {place["name"]: place["values"]["local"]["value"] for place in places if place["kind"] == "site"}
+    for name, found in told(plain.run)["measured_at_sites"].items():
+        assert found["gain"]["alone"]["value"] == pytest.approx(alone[name], abs=5e-4)
+    assert not any("gain" in found for found in told(masked.run)["measured_at_sites"].values())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -181,25 +216,109 @@ def test_a_dossier_tells_of_each_site_by_its_own_log(masked, tmp_path):
     assert "coordinator's word" not in text
 
 
-def rewritten(log, out):
-    """A coordinator's log told anew from its start, whole in itself."""
-    from federated.audit_log import AuditLog
+def rewritten(log, out, change, sign=lambda record, head: None):
+    """A coordinator's log told anew at its own times, whole in itself; `sign` is called as each record is added."""
+    from federated.audit_log.chain import GENESIS, canonical
+    from federated.audit_log.head import Head, write_head
 
-    records = [json.loads(line)["record"] for line in log.open()]
-    records[0] = {**records[0], "options": {**records[0]["options"], "seed": 77}}
-    with AuditLog(out, timed=False) as made:
-        for record in records:
-            made.append({key: value for key, value in record.items() if key != "time"})
+    entries = [json.loads(line) for line in log.open()]
+    records, head, lines = [entry["record"] for entry in entries], GENESIS, []
+    change(records)
+    for number, (entry, record) in enumerate(zip(entries, records, strict=False), start=1):
+        sign(record, head)
+        content = {"number": number, "at": entry["at"], "previous": head, "record": record}
+        head = hashlib.sha256(canonical(content)).hexdigest()
+        lines.append(canonical({**content, "hash": head}) + b"\n")
+    out.write_bytes(b"".join(lines))
+    write_head(out, Head(len(lines), head))
     return out
 
 
 def test_a_rewritten_log_contradicts_a_sites(plain, tmp_path):
     site = plain.apart.folders["s1"] / "audit.jsonl"
-    changed = rewritten(plain.run.root / "audit.jsonl", tmp_path / "audit.jsonl")
+    changed = rewritten(plain.run.root / "audit.jsonl", tmp_path / "audit.jsonl", CHANGES["an option"])
     alone = verify(changed)
     against = verify(changed, site_logs=[site])
-    assert not any("s1" in problem for problem in alone.problems)
     assert any(problem.startswith("site s1: ") for problem in against.problems), against
+    # Without it, by what the sites have signed in it.
+    assert any("site s1 has not signed" in problem for problem in alone.problems), alone
+
+
+def unsigned(records):
+    for record in records:
+        for site in record["sites"].values() if record["event"] == "round" else ():
+            del site["countersigned"]
+
+
+def lost(records):
+    """As if no site had been there after the record that is changed."""
+    records[0]["options"].update(seed=77)
+    for record in records:
+        if record["event"] == "round":
+            record["sites"] = {}
+    records[-1]["countersigned"] = {}
+
+
+def stripped(records):
+    """As of a training without sites."""
+    for record in records:
+        record.pop("sites", None)
+        record.pop("signers", None)
+
+
+CHANGES = {
+    "an option": lambda records: records[0]["options"].update(seed=77),
+    "the last round": lambda records: records[-4].update(model="0" * 64),
+    "the end": lambda records: records[-2]["files"].update({"model.keras": "0" * 64}),
+    "unsigned": unsigned,
+    "lost": lost,
+    "stripped": stripped,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_sites_have_signed_can_not_be_told_anew(masked, tmp_path, change):
+    log, site = masked.run.root / "audit.jsonl", masked.apart.folders["s1"] / "audit.jsonl"
+    assert [json.loads(line)["record"]["event"] for line in log.open()][-4:] == ["round", "metrics", "end", "sites"]
+    whole = verify(log)
+    assert whole.ok, whole.problems
+    assert any("up to record 6 the log is countersigned: s0 (key " in note for note in whole.notes), whole.notes
+    assert not any("no site has signed" in note for note in whole.notes)
+    changed = rewritten(log, tmp_path / "audit.jsonl", CHANGES[change])
+    found = verify(changed)
+    signed = [problem for problem in found.problems if "has not signed" in problem]
+    # Whoever takes the sites out altogether is found by their logs alone.
+    assert bool(signed) == (change != "stripped"), found
+    assert any(problem.startswith("site s1: ") for problem in verify(changed, site_logs=[site]).problems)
+
+
+def test_keys_of_a_rewriters_own_are_not_the_sites(masked, tmp_path):
+    from federated.audit_log.head import witnessed
+    from federated.secure.keys import identities
+
+    log, site = masked.run.root / "audit.jsonl", masked.apart.folders["s1"] / "audit.jsonl"
+    posing, run = identities(masked.apart.folders), json.loads(log.open().readline())["record"]["run"]
+
+    def change(records):
+        records[0] |= {"signers": {name: posing[name].public.hex() for name in posing}}
+
+    def sign(record, head):
+        made = {name: posing[name].sign(witnessed(name, run, head)).hex() for name in posing}
+        for name, told_ in record["sites"].items() if record["event"] == "round" else ():
+            told_["countersigned"] = made[name]
+        if record["event"] == "sites":
+            record["countersigned"] = made
+
+    changed = rewritten(log, tmp_path / "audit.jsonl", change, sign)
+    found = verify(changed)
+    assert not any("has not signed" in problem for problem in found.problems), found.problems
+    assert any("Compare them with the sites' public files, or give --site-log" in gap for gap in found.cannot_show)
+    assert any("names another key of it" in problem for problem in verify(changed, site_logs=[site]).problems)
+
+
+def test_a_cut_log_is_no_more_signed_to_its_end(masked, tmp_path):
+    changed = rewritten(masked.run.root / "audit.jsonl", tmp_path / "audit.jsonl", lambda records: records.pop())
+    assert any("no site has signed the records from" in note for note in verify(changed).notes)
 
 
 def test_a_cut_and_a_changed_site_log_are_found(plain, tmp_path):
@@ -280,7 +399,10 @@ def starting_anew(there, done):
     return wire
 
 
-@pytest.mark.parametrize("config", [QUICK, pytest.param(MASKED, marks=pytest.mark.slow)], ids=["plain", "masked"])
+SLOWER = [pytest.param(config, marks=pytest.mark.slow) for config in (MASKED, CKKS)]
+
+
+@pytest.mark.parametrize("config", [QUICK, *SLOWER], ids=["plain", "masked", "ckks"])
 def test_a_site_started_anew_goes_on(apart, simulated, execution, tmp_path, config):
     there, done = apart(config), []
     there.link.wire = starting_anew(there, done)

@@ -1,10 +1,14 @@
+import json
+
 import numpy as np
 import pytest
 import tenseal
 
-from federated.secure.ckks import GRID, SLOTS, CkksClient, CkksKeys, CkksServer
+from federated.secure import handing
+from federated.secure.ckks import BESIDE, SLOTS, CkksClient, CkksServer
+from federated.secure.ckks_keys import GRID, CkksKeys, grid_of
 from federated.secure.encrypted import ckks_sum
-from federated.secure.errors import RefusedError, RejectedError, TooFewClientsError
+from federated.secure.errors import ForgedSumError, RefusedError, RejectedError, TooFewClientsError
 from federated.secure.exposure import KINDS, who_could_see
 from federated.secure.keys import identities, roster
 from federated.secure.messages import pack, signed_message, unpack, verified_message
@@ -23,8 +27,8 @@ def wide_keys():
     return CkksKeys.generate(50, 1024.0, 2.0**20)
 
 
-def rounded(values):
-    return np.rint(np.asarray(values, np.float64) / GRID) * GRID
+def rounded(values, grid=GRID):
+    return np.rint(np.asarray(values, np.float64) / grid) * grid
 
 
 @pytest.mark.parametrize(("count", "length"), [(2, 10), (4, 2 * SLOTS), (5, SLOTS - 2), (50, 30)])
@@ -44,7 +48,11 @@ def test_weighted_by_examples(wide_keys, vectors_of, draw):
     options = {"identities": identities(vectors), "keys": wide_keys, "max_weight": 2.0**20}
     result = ckks_sum(vectors, weights, **options)
     exact = sum(vectors[name].astype(np.float64) * weights[name] for name in vectors)
-    assert np.abs(result.total - exact).max() <= 5 * GRID / 2
+    grid = grid_of(Terms(0, tuple(vectors), 3, 5000, max_weight=2.0**20))
+    assert grid <= 2.0**-11
+    assert np.abs(result.total - exact).max() <= 5 * grid / 2
+    # Of the mean it is less than without weights.
+    assert np.abs(result.total - exact).max() / result.weight <= GRID / 2
     assert result.weight == sum(weights.values())
     again = ckks_sum(vectors, weights, **options)
     assert np.array_equal(again.total, result.total)
@@ -84,10 +92,22 @@ def test_dropouts_and_the_threshold(keys, vectors_of):
 def round_of_three(keys, vectors_of):
     vectors = vectors_of(3)
     known = identities(vectors)
-    terms = Terms(1, tuple(vectors), 2, 20)
+    terms = Terms(1, tuple(vectors), 2, 20, max_weight=1.0)
     server = CkksServer(terms, roster(known), keys.public)
-    clients = {name: CkksClient(known[name], terms.to_bytes(), keys.secret) for name in vectors}
+    clients = {name: CkksClient(known[name], roster(known), terms.to_bytes(), keys) for name in vectors}
     return server, clients, vectors, known
+
+
+def confirmed(server, clients, names=None):
+    """All messages up to the request to decrypt, the named clients' confirmed list signed by all of them."""
+    listed = server.listed() if names is None else json.dumps(names).encode()
+    signed = {name: clients[name].confirm(listed) for name in json.loads(listed)}
+    return pack([json.dumps(list(signed)).encode(), pack(signed.values())])
+
+
+def request(server, clients, ciphertexts, names=None):
+    """A server's that asks for what it likes, once the list is confirmed."""
+    return pack([*unpack(confirmed(server, clients, names)), pack(c.serialize() for c in ciphertexts)])
 
 
 def test_the_server_can_not_decrypt(round_of_three, keys):
@@ -99,17 +119,19 @@ def test_the_server_can_not_decrypt(round_of_three, keys):
         server._sum[0].decrypt()
     with pytest.raises(InputError, match="clients' CKKS key"):
         CkksServer(server.terms, {}, keys.secret)
+    for junk in (b"", b"junk", keys.public[:-100]):
+        with pytest.raises(InputError, match="can't be read"):
+            CkksServer(server.terms, {}, junk)
 
 
 def test_a_client_decrypts_no_single_vector_and_only_once(round_of_three):
     server, clients, vectors, _ = round_of_three
-    server.receive("site-0", clients["site-0"].encrypt(vectors["site-0"]))
-    alone = pack(vector.serialize() for vector in server._sum)
+    for name in ("site-0", "site-1"):
+        server.receive(name, clients[name].encrypt(vectors[name]))
     with pytest.raises(TooFewClientsError):
-        clients["site-1"].decrypt(alone)
-    server.receive("site-1", clients["site-1"].encrypt(vectors["site-1"]))
+        clients["site-1"].decrypt(pack([b"[]", b"", pack(vector.serialize() for vector in server._sum)]))
     with pytest.raises(RefusedError, match="second decryption"):
-        clients["site-1"].decrypt(server.ciphertexts())
+        clients["site-1"].decrypt(request(server, clients, server._sum))
 
 
 def test_a_client_decrypts_no_other_sum_than_the_list_it_confirmed(round_of_three):
@@ -121,10 +143,10 @@ def test_a_client_decrypts_no_other_sum_than_the_list_it_confirmed(round_of_thre
     for names in (b'["site-1", "site-1"]', b'["site-1", "stranger"]'):
         with pytest.raises(RefusedError, match="repeats or invents"):
             clients["site-0"].confirm(names)
-    clients["site-1"].confirm(b'["site-0", "site-1"]')
+    asked = request(server, clients, server._sum, ["site-0", "site-1"])
     for name in ("site-0", "site-1"):
-        with pytest.raises(RefusedError, match="the sum counts 3 clients"):
-            clients[name].decrypt(server.ciphertexts())
+        with pytest.raises(ForgedSumError, match="the sum counts 3 clients"):
+            clients[name].decrypt(asked)
     raw = clients["site-2"].confirm(b'["site-1", "site-2"]')
     with pytest.raises(RejectedError, match="'site-2': confirmed another list"):
         server.confirmed("site-2", raw)
@@ -147,11 +169,104 @@ def test_no_second_sum_of_a_round_over_other_clients(keys, vectors_of):
 
 
 def test_noise_that_rounding_can_not_remove_gives_no_sum(round_of_three, keys):
-    _, clients, _, _ = round_of_three
+    server, clients, vectors, _ = round_of_three
+    for name in ("site-0", "site-1"):
+        server.receive(name, clients[name].encrypt(vectors[name]))
     context = tenseal.context_from(keys.public)
-    noisy = tenseal.ckks_vector(context, [GRID / 2] * 20 + [2.0, 2.0])
-    with pytest.raises(RefusedError, match="noise is too large"):
-        clients["site-0"].decrypt(pack([noisy.serialize()]))
+    noisy = tenseal.ckks_vector(context, [GRID / 2] * 20 + [2.0, 2.0] + [0.0] * (BESIDE - 2))
+    with pytest.raises(ForgedSumError, match="noise is too large"):
+        clients["site-0"].decrypt(request(server, clients, [noisy]))
+
+
+def alone(sent, public, length, keys):
+    """One client's vector and nothing of the others, though it counts three."""
+    (one, *_) = sent.values()
+    return one + tenseal.ckks_vector(public, [0.0] * length + [0.0, 2.0] + [0.0] * (BESIDE - 2))
+
+
+def threefold(sent, public, length, keys):
+    (one, *_) = sent.values()
+    return one + one + one
+
+
+def others_blanked(sent, public, length, keys):
+    """All counts and tags, and of the vectors the first client's: as if the others' were multiplied by 0 there.
+
+    Under this chain that would pass the scale; what it would come to is made here by the secret key.
+    """
+    (one, *others) = sent.values()
+    context = tenseal.context_from(keys.secret)
+    for other in others:
+        values = tenseal.ckks_vector_from(context, other.serialize()).decrypt()
+        one = one + tenseal.ckks_vector(public, [0.0] * length + values[length:])
+    return one
+
+
+def moved(sent, public, length, keys):
+    """The sum, and something that the server has added."""
+    one, two, three = sent.values()
+    return one + two + three + tenseal.ckks_vector(public, [1.0] + [0.0] * (length + BESIDE - 1))
+
+
+def junk(sent, public, length, keys):
+    return tenseal.ckks_vector(public, [0.0] * 3)
+
+
+@pytest.mark.parametrize("forgery", [alone, threefold, others_blanked, moved, junk])
+def test_a_server_that_deviates_has_nothing_else_decrypted(forgery, keys, vectors_of):
+    """Against all that a list and a count do not show; with the honest sum the same request is answered."""
+    vectors = vectors_of(3, 20)
+    known = identities(vectors)
+    for forged in (True, False):
+        terms = Terms(int(forged), tuple(vectors), 2, 20, max_weight=1.0)
+        server = CkksServer(terms, roster(known), keys.public)
+        clients = {name: CkksClient(known[name], roster(known), terms.to_bytes(), keys) for name in vectors}
+        sent = {}
+        for name, vector in vectors.items():
+            raw = clients[name].encrypt(vector)
+            server.receive(name, raw)
+            body = verified_message(raw, name, known[name].public, terms.id, "encrypt").body
+            (sent[name],) = server._vectors(name, body)
+        ciphertexts = [forgery(sent, server.context, 20, keys)] if forged else server._sum
+        asked = request(server, clients, ciphertexts)
+        if forged:
+            with pytest.raises(ForgedSumError):
+                clients["site-2"].decrypt(asked)
+        else:
+            server.answered("site-2", clients["site-2"].decrypt(asked))
+            assert np.array_equal(server.total()[0], sum(rounded(vector) for vector in vectors.values()))
+
+
+def test_two_lists_have_no_two_sums(round_of_three):
+    """A server that shows clients different lists lacks a majority's word for one of them."""
+    server, clients, vectors, _ = round_of_three
+    for name, vector in vectors.items():
+        server.receive(name, clients[name].encrypt(vector))
+    whole, part = server.listed(), b'["site-0", "site-1"]'
+    signed = {name: clients[name].confirm(part if name == "site-1" else whole) for name in vectors}
+    for name, others in (("site-1", ["site-1", "site-0"]), ("site-1", ["site-1"]), ("site-0", ["site-0", "site-1"])):
+        clients[name]._decrypted = False
+        names, bundle = json.dumps(others).encode(), pack(signed[other] for other in others)
+        with pytest.raises((RefusedError, TooFewClientsError), match=r"another list|threshold"):
+            clients[name].decrypt(pack([names, bundle, pack(vector.serialize() for vector in server._sum)]))
+
+
+def test_a_key_is_handed_to_whom_the_roster_has_and_to_nobody_else(vectors_of):
+    known = identities(["a", "b", "stranger"])
+    listed = {name: known[name].public for name in ("a", "b")}
+    about, secret = "ab" * 32, b"the key" * 9
+    asking = handing.Receiver(known["b"], listed, about)
+    handed = handing.hand(known["a"], listed, about, asking.advertise(), secret)
+    assert secret not in handed
+    assert asking.receive(handed) == secret
+    with pytest.raises(RejectedError, match=r"signature|does not open"):
+        asking.receive(handed[:-70] + bytes([handed[-70] ^ 1]) + handed[-69:])
+    with pytest.raises(RejectedError, match="does not open"):
+        handing.Receiver(known["b"], listed, about).receive(handed)
+    with pytest.raises(RejectedError, match="another round"):
+        handing.hand(known["a"], listed, "cd" * 32, asking.advertise(), secret)
+    with pytest.raises(RefusedError, match="no client that it knows"):
+        handing.hand(known["a"], listed, about, handing.Receiver(known["stranger"], listed, about).advertise(), secret)
 
 
 def test_false_messages_are_rejected_by_name(round_of_three, keys, draw):
@@ -164,14 +279,14 @@ def test_false_messages_are_rejected_by_name(round_of_three, keys, draw):
     server.receive("site-0", raw)
     with pytest.raises(RejectedError, match="'site-0': sent 'encrypt' twice"):
         server.receive("site-0", raw)
-    other = Terms(2, server.terms.clients, 2, 20)
-    old = CkksClient(known["site-1"], other.to_bytes(), keys.secret).encrypt(vectors["site-1"])
+    other = Terms(2, server.terms.clients, 2, 20, max_weight=1.0)
+    old = CkksClient(known["site-1"], roster(known), other.to_bytes(), keys).encrypt(vectors["site-1"])
     with pytest.raises(RejectedError, match=r"'site-1': .* another round"):
         server.receive("site-1", old)
-    short = Terms(1, server.terms.clients, 2, 5, nonce=server.terms.nonce)
-    part = CkksClient(known["site-1"], short.to_bytes(), keys.secret).encrypt(np.zeros(5))
+    short = Terms(1, server.terms.clients, 2, 5, max_weight=1.0, nonce=server.terms.nonce)
+    part = CkksClient(known["site-1"], roster(known), short.to_bytes(), keys).encrypt(np.zeros(5))
     body = verified_message(part, "site-1", known["site-1"].public, short.id, "encrypt").body
-    with pytest.raises(RejectedError, match="'site-1': its ciphertexts hold 7 values"):
+    with pytest.raises(RejectedError, match="'site-1': its ciphertexts hold 11 values"):
         server.receive("site-1", signed_message(known["site-1"], server.terms.id, "encrypt", {}, body))
     for junk in (b"junk", pack([b"junk"]), pack([b""])):
         with pytest.raises(RejectedError, match="'site-1': its ciphertexts"):
@@ -188,7 +303,7 @@ def test_a_nan_is_rejected_by_name_and_the_round_goes_on(keys):
 
 
 def test_bytes_and_bounds(keys, wide_keys, vectors_of):
-    vectors = vectors_of(2, 3 * SLOTS - 2)
+    vectors = vectors_of(2, 3 * SLOTS - BESIDE)
     known = identities(vectors)
     sizes = {
         name: ckks_sum(vectors, identities=known, keys=key).bytes_up["site-1"] / (4 * 3 * SLOTS)

@@ -1,0 +1,45 @@
+"""A classifier at a site: records by the plan, the client work of the simulation, metrics of its own test part."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from federated.algorithms.strategy import Strategy
+from federated.clients.examples import prepare
+from federated.clients.plan import ClientPlan
+from federated.config import FederateConfig
+from federated.engine.local_training import LocalTraining, Steps
+from federated.flower.kinds import SiteWork
+from federated.flower.local_rounds import LocalRounds
+from federated.flower.own_metrics import own_metrics
+from federated.flower.session import Session
+from federated.tff.client_work import ClientWork
+from federated.tff.local_model import LocalModel
+
+
+def work(session: Session, config: FederateConfig, told: dict, initial: list[np.ndarray]) -> SiteWork:
+    """What the site makes of a plan.
+
+    Args:
+        session: of the coordinator.
+        config: options.
+        told: fields of a `ClientPlan`.
+        initial: weights of the whole model.
+    """
+    # Options that decide what is learnt from whom are the policy's own reading of them: they stand nowhere else.
+    training, private = config.training(session.dataset.unit).to_dict(), config.dp == "patient"
+    plan = replace(ClientPlan.from_dict(told), training=training, private=private)
+    plan.model.set_weights(initial)
+
+    def rounds(strategy: Strategy, local: LocalTraining, steps: Steps | None) -> LocalRounds:
+        strategy.check(local)
+        model = LocalModel(plan.trained, plan.description["task"], strategy.client.local_norm)
+        model.check()
+        return LocalRounds(ClientWork(model, plan.layout, local, strategy, steps=steps), session.seed)
+
+    def metrics(weights: list[np.ndarray], alone: list[np.ndarray] | None) -> dict:
+        fewest = session.policy.fewest_patients
+        return own_metrics(session.client, session.name, plan, weights, session.records(), fewest, alone)
+
+    data = prepare(session.client, plan, session.records(), session.name)
+    return SiteWork(plan, data, rounds, metrics, plan.trained.get_weights())

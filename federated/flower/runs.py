@@ -1,0 +1,43 @@
+"""Runs that a site has taken part in, and those that a person there has approved, on disk."""
+
+import json
+from pathlib import Path
+
+from medimg import atomic
+from medimg.errors import InputError
+
+_RUNS = "runs.json"
+
+
+def approve(run: str, folder: Path) -> None:
+    """Allow a run by name.
+
+    Args:
+        run: as the site's refusal names it.
+        folder: of the site.
+
+    Raises:
+        InputError: the folder can't be written.
+    """
+    known = read(Path(folder))
+    atomic.write_json(Path(folder) / _RUNS, {**known, "approved": sorted({*known["approved"], run})})
+
+
+def take(run: str, folder: Path) -> None:
+    """Put down that a run is taken part in."""
+    known = read(folder)
+    atomic.write_json(folder / _RUNS, {**known, "taken": [*known["taken"], run]})
+
+
+def read(folder: Path) -> dict[str, list[str]]:
+    """Runs by name: `taken` part in, and `approved`.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = folder / _RUNS
+    try:
+        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"taken": [], "approved": []}
+        return {name: [str(run) for run in known[name]] for name in ("taken", "approved")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: damaged, and with it which runs were taken part in; restore it") from error

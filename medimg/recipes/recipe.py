@@ -1,0 +1,248 @@
+"""by_recipe(): `medimg train DATA` without a model: candidates compete on hard validation, the best become one Run."""
+
+import dataclasses
+import json
+import math
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from medimg import atomic
+from medimg.config import TrainConfig
+from medimg.data.dataset import Dataset
+from medimg.errors import InputError
+from medimg.evaluation.calibrate import keep
+from medimg.listener import Listener
+from medimg.lock import writes
+from medimg.models.weights import run_of
+from medimg.recipes import plan, rules
+from medimg.recipes.fingerprint import fingerprint, learnt_from
+from medimg.recipes.judging import FOLDS, Tried, judged, together
+from medimg.recipes.machine import machine
+from medimg.recipes.operating_point import decide
+from medimg.run import Run, environment, resumable
+from medimg.training import data as data_material
+from medimg.training.ensemble import Voter, combine_voters
+from medimg.training.features import remembering
+from medimg.training.train import train, train_or_go_on
+
+TIME = "10m"
+FILE = "recipe.json"
+CANDIDATES = "candidates"
+SEED = "-seed-"
+# Votes of more are no better than of three, and slower to serve.
+_MOST = 3
+# What reading, judging and putting together take of the time.
+_SHARE = 0.85
+# What `train` leaves in the Run of a candidate, and the Run of a recipe whose best is a single one has itself.
+_ADOPTED = ("model.keras", "model.json", "history.csv")
+# Options that a recipe leaves to the one who trains.
+GIVEN = ("recipe", "time", "candidate", "weights", "seed")
+
+
+def is_for(config: TrainConfig) -> bool:
+    """Whether these options leave it to a recipe: it is asked for, or nothing else is."""
+    if config.recipe:
+        return config.recipe == "auto"
+    place = Path(config.weights)
+    at_hand = config.weights == "none" or (place.is_dir() and run_of(config.weights) is None)
+    return at_hand and set(config.names_given()) <= set(GIVEN)
+
+
+@writes("out")
+def by_recipe(
+    data: Path | Dataset,
+    out: Path,
+    config: TrainConfig,
+    resume: bool = False,
+    overwrite: bool = False,
+    listener: Listener | None = None,
+) -> Run:
+    """Train what suits the data, the machine and the time, chosen on training and validation rows alone.
+
+    The Run has `plan.yaml` (candidates and reasons), `recipe.json` (what each reached) and `candidates/`, a Run each.
+
+    Args:
+        data: a prepared Dataset folder, or one that is in memory.
+        out: the Run folder.
+        config: `recipe`, `time`, `weights` (a file or a folder of files), `seed`, and `candidate` for another plan.
+        resume: go on with the Run at `out`: candidates that have ended are taken as they are.
+        overwrite: replace the Run at `out`.
+        listener: is told of the plan and of progress.
+
+    Raises:
+        InputError: an option that a recipe decides itself, weights that are not known, or as of `train`.
+    """
+    listener, out = listener or Listener(), Path(out)
+    for name in config.names_given():
+        if name not in GIVEN:
+            raise InputError(
+                f"--{name.replace('_', '-')}: a recipe decides it; leave it out, or give --model to decide all yourself"
+            )
+    limit = plan.seconds_of(config.time or TIME)
+    started = time.monotonic()
+    dataset = data if isinstance(data, Dataset) else Dataset.load(data)
+    data_material.check(dataset)
+    learn = learnt_from(dataset)
+    known, here = fingerprint(learn), machine(config.weights)
+    competing = [plan.parsed(words) for words in config.candidate] or rules.candidates(known, here)
+    if resume:
+        run = resumable(out, dataset)
+        if (run.root / "model.keras").is_file():
+            return run
+    else:
+        run = Run.create(out, dataset.root, "train", config.to_dict(), overwrite)
+        atomic.write_json(run.root / "environment.json", environment(dataset, config.seed))
+    lines = [f"data: {known.words()}", f"machine: {here.words()}", f"time: {config.time or TIME}"]
+    atomic.write_text(run.root / plan.FILE, plan.written(competing, config.time or TIME, config.seed, lines))
+    for line in (*lines, *(f"{one.name}: {one.reason}{_predicted(one)}" for one in competing)):
+        listener.note(line)
+    with remembering() as features:
+        contest = _Contest(run, dataset, learn, config, features, listener, started, limit)
+        contest.hold(competing)
+    _finish(run, contest, listener)
+    return run
+
+
+def _predicted(candidate: plan.Candidate) -> str:
+    return "" if math.isnan(candidate.seconds) else f"; predicted {candidate.seconds:.0f} s"
+
+
+class _Contest:
+    """Candidates that are trained and judged while there is time."""
+
+    def __init__(self, run, dataset, learn, config, features, listener, started, limit):
+        self.run, self.dataset, self.learn, self.config, self.features = run, dataset, learn, config, features
+        self.listener, self.started, self.limit = listener, started, limit
+        self.tried: list[Tried] = []
+        self.left_out: list[dict] = []
+        # How long things take beside what was predicted: learnt from the first.
+        self.slowness = 1.0
+        self.by_folds = dataset.is_table
+
+    def hold(self, candidates: Sequence[plan.Candidate]) -> None:
+        """Try all for which there is time, the first in any case; then more seeds of a network that is best."""
+        names = [candidate.name for candidate in candidates]
+        # Networks alone, for which there may be time to judge them by folds.
+        self.trainings = 0 if any(one.is_probe for one in candidates) else len(candidates) * (FOLDS + 1) + _MOST
+        for place, candidate in enumerate(candidates):
+            before = names[:place].count(candidate.name)
+            self._try(candidate, f"-{before + 1}" if before else "")
+        best = self.chosen()[0]
+        if best.candidate.is_probe or self.dataset.is_table:
+            return
+        for number in range(1, _MOST):
+            again = {**best.candidate.options, "seed": self.config.seed + number}
+            reason = "networks that differ in their seed alone vote better than each decides"
+            once = best.seconds / (FOLDS + 1 if self.by_folds else 1)
+            candidate = plan.Candidate(again, reason, once / self.slowness)
+            if not self._try(candidate, f"{SEED}{number + 1}", best):
+                return
+
+    def _try(self, candidate: plan.Candidate, more: str = "", base: Tried | None = None) -> bool:
+        """Train and judge; of another seed of `base`, which was judged by folds, that stands for both."""
+        left = _SHARE * self.limit - (time.monotonic() - self.started)
+        expected = candidate.seconds * self.slowness
+        options = candidate.options
+        if self.tried and expected > left:
+            self.left_out.append(
+                {"name": candidate.name + more, "predicted_seconds": round(expected), "left": round(left)}
+            )
+            self.listener.note(f"{candidate.name}{more}: left out, {expected:.0f} s predicted and {left:.0f} s left")
+            return False
+        if "epochs" in options and options["epochs"] > 1 and expected > left:
+            fewer = max(3, int(options["epochs"] * left / expected))
+            self.listener.note(f"{candidate.name}: {fewer} epochs at most, of {options['epochs']}, for want of time")
+            candidate = dataclasses.replace(candidate, options={**options, "epochs": fewer})
+        begun = time.monotonic()
+        folder = self.run.root / CANDIDATES / (candidate.name + more)
+        trained = train_or_go_on(self.dataset, folder, candidate.config(self.config.seed), self.listener)
+        took = time.monotonic() - begun
+        if not self.tried:
+            self.by_folds = self.dataset.is_table or 0 < self.trainings * took < left
+        if base and self.by_folds:
+            found = dataclasses.replace(base, candidate=candidate, run=trained)
+        else:
+            found = judged(
+                candidate,
+                trained,
+                self.learn,
+                self.config.seed,
+                self.features,
+                self._fitted,
+                self.by_folds,
+                self.listener,
+            )
+        took = time.monotonic() - begun
+        if not math.isnan(candidate.seconds) and not self.tried:
+            self.slowness = max(0.3, took / max(candidate.seconds, 1.0))
+        found = dataclasses.replace(found, name=candidate.name + more, seconds=took)
+        self.tried.append(found)
+        score = found.score
+        self.listener.note(
+            f"{found.name}: validation AUROC {score.plain:.3f}, at worst {score.auroc:.3f} ({score.kind}), "
+            f"log loss {score.loss:.3f}; {took:.0f} s"
+        )
+        return True
+
+    def _fitted(self, candidate: plan.Candidate, run: Run) -> Run:
+        """The same with options that judging has settled; features are there already."""
+        return train(self.dataset, run.root, candidate.config(self.config.seed), overwrite=True)
+
+    def chosen(self) -> list[Tried]:
+        """The best, and others as long as their vote with it is better."""
+        order: list[Tried] = []
+        for one in (tried for tried in self.tried if SEED not in tried.name):
+            place = next((i for i, other in enumerate(order) if one.score.beats(other.score)), len(order))
+            order.insert(place, one)
+        # Which seed validation likes best is chance: all of them vote.
+        found = [order[0], *(one for one in self.tried if one.name.startswith(order[0].name + SEED))]
+        score = together(found).score
+        for one in order[1:]:
+            voted = together([*found, one]).score
+            if len(found) < _MOST and voted.beats(score):
+                found, score = [*found, one], voted
+        return found
+
+
+def _finish(run: Run, contest: _Contest, listener: Listener) -> None:
+    """The chosen as one Run, with calibration and threshold of hard validation."""
+    chosen = contest.chosen()
+    given = {name: run.config["options"][name] for name in ("recipe", "time", "candidate")}
+    if len(chosen) == 1:
+        member = chosen[0].run
+        for name in _ADOPTED:
+            if (member.root / name).is_file():
+                with atomic.replacing(run.root / name) as temporary:
+                    shutil.copyfile(member.root / name, temporary)
+        known = member.environment()
+        options = member.config["options"] | given
+    else:
+        voters = [Voter(one.run, one.run.description(calibrated=False)) for one in chosen]
+        members = [str(one.run.root.resolve()) for one in chosen]
+        options = TrainConfig(model="ensemble", seed=contest.config.seed).to_dict() | {"member": members} | given
+        combine_voters(run, voters, contest.dataset, TrainConfig(seed=contest.config.seed), listener)
+        known = run.environment()
+    atomic.write_json(run.root / "environment.json", known)
+    whole = together(chosen)
+    description = run.description(calibrated=False)
+    decided = decide(whole, description)
+    keep(run.root, description | ({"calibrator": decided.calibrator} if decided.calibrator else {}))
+    decided.write(run.root)
+    atomic.write_json(
+        run.root / FILE,
+        {
+            "tried": [one.to_dict(one in chosen) for one in contest.tried],
+            "left_out": contest.left_out,
+            "chosen": [one.name for one in chosen],
+            "score": dataclasses.asdict(whole.score),
+            "seconds": round(time.monotonic() - contest.started, 1),
+        },
+    )
+    run.settle(json.loads(json.dumps(options)))
+    score = whole.score
+    listener.note(
+        f"chosen: {' and '.join(one.name for one in chosen)}, validation AUROC {score.plain:.3f}, at worst "
+        f"{score.auroc:.3f} ({score.kind}); {decided.words}"
+    )

@@ -1,0 +1,202 @@
+"""A generator of rows across sites of their own (`--engine flower`): counts and rounds by signed messages.
+
+The coordinator's Dataset has none of the sites' training rows. Counts before the first round leave each site as they
+are, where its policy lets statistics leave; updates are summed as `--secure` says.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from federated.flower.link_folder import LinkFolder
+from federated.flower.pool import FlowerPool
+from federated.rounds.averaging import average, unused_rounds
+from federated.rounds.rounds import Watch
+from federated.secure.exposure import who_could_see
+from medimg.data.dataset import Dataset
+from medimg.errors import InputError
+from medimg.run import Run
+from medimg.training.start import start_of
+from synthetic.config import SynthesizeConfig
+from synthetic.dataset import Made
+from synthetic.federation import NAME
+from synthetic.federation.apart import check_apart, options_of_sites, rounds_of_sites, same_as
+from synthetic.federation.tables import arrays, words
+from synthetic.federation.tables.agreement import agreed
+from synthetic.federation.tables.engine import TableEngine
+from synthetic.federation.tables.site import COUNT, TELL, features_of
+from synthetic.federation.tables.training import CHECKPOINTS, TRAINING
+from synthetic.public import bounds_of
+from synthetic.tables.columns import Column, Told, settled, together
+from synthetic.tables.encoding import Code, Encoding
+from synthetic.tables.fitting import MODELS, sampled
+from synthetic.tables.generator_inputs import Material
+from synthetic.tables.mix import largest_remainder
+from synthetic.tables.settings import Settings, settings_for
+from synthetic.tables.training import Generator, one_thread, randomness
+
+
+def check(dataset: Dataset, config: SynthesizeConfig) -> None:
+    """Refuse what sites apart do not do, before any is asked.
+
+    Raises:
+        InputError: names the option.
+    """
+    check_apart(config)
+    for given, why in (
+        (config.model == "marginals", "--model marginals: is not counted across sites apart; use ctgan or tvae"),
+        (config.per_site, "--per-site: not with --engine flower, which trains one generator across all"),
+        (config.tune > 0, "--tune: not with --engine flower, whose coordinator has no rows to try settings on"),
+    ):
+        if given:
+            raise InputError(why)
+
+
+def fit_and_sample(
+    dataset: Dataset, folder: Path, config: SynthesizeConfig, listener: Callable[[str, int, int], None]
+) -> Made:
+    """Train across the sites and make rows; goes on where an earlier call was killed.
+
+    Args:
+        dataset: the coordinator's own, of the sites' classes and columns; its rows are not learnt from.
+        folder: of the synthetic Dataset.
+        config: with `--engine flower`.
+        listener: called with what is done, how far, and of how many.
+
+    Raises:
+        InputError: a site is not there or refuses, or an option does not fit.
+    """
+    check(dataset, config)
+    place, name = LinkFolder.of(config), Run.load(folder).environment()[NAME]
+    options = rounds_of_sites(config, 1, 1, 1)
+    with (
+        FlowerPool(place.grid(), place.coordinator(), place.parties(config.site), options, name) as sites,
+        one_thread(),
+    ):
+        return _AtSites(dataset, Path(folder), config, sites, listener).made()
+
+
+class _AtSites:
+    """One training: what its steps share."""
+
+    def __init__(self, dataset: Dataset, folder: Path, config: SynthesizeConfig, sites: FlowerPool, listener):
+        self.dataset, self.folder, self.config, self.sites = dataset, folder, config, sites
+        self.listener, told = listener, sites.describe()
+        same_as(dataset, told)
+        self.rows = {name: client["examples"]["train"] for name, client in told.clients.items()}
+        self.features, self.classes = features_of(dataset, config), tuple(dataset.classes)
+        self.totals: list[np.ndarray] = []
+
+    def made(self) -> Made:
+        config, seed = self.config, self.config.seed
+        size = sum(self.rows.values())
+        settings = settings_for(config.model, size, config.batch_size, config.epochs)
+        steps = min(config.local_steps, settings.steps)
+        rounds = config.rounds or math.ceil(settings.steps / steps)
+        with randomness(seed, "code"):
+            columns = self._columns()
+            agreement = agreed(self._count(columns), columns, self.classes, seed)
+            code = Code(columns, agreement.stand_ins)
+        with randomness(seed, "networks"):
+            encoding = Encoding(code, code.matrix_of(agreement.stand_ins))
+            material = Material(encoding, agreement.targets, len(self.classes), settings, None)
+            model = MODELS[config.model](material)
+        self._train(model, columns, settings, rounds, steps)
+        equal = np.ones(len(self.classes))
+        weights = equal if config.class_mix == "equal" else agreement.class_weights
+        rows = sampled(model, code, self.classes, largest_remainder(weights, config.count or size), seed)
+        return self._described(rows, settings, rounds, steps)
+
+    def _ask(self, request: dict) -> dict[str, dict]:
+        return self.sites.ask({**request, "model": self.config.model, "classes": list(self.classes)})
+
+    def _columns(self) -> tuple[Column, ...]:
+        names = [feature.name for feature in self.features]
+        answers = self._ask({"kind": TELL, "options": options_of_sites(self.config), "features": names})
+        told = []
+        for name, answer in answers.items():
+            try:
+                found = [Told(**{**one, "levels": _levels(one["levels"])}) for one in answer["columns"]]
+                if len(found) != len(names):
+                    raise ValueError("columns")
+            except (KeyError, TypeError, ValueError) as error:
+                raise InputError(f"site {name}: its columns are of another form; is its medimg this one?") from error
+            told.append(tuple(found))
+        return settled(together(told, self.features), self.features, bounds_of(self.features))
+
+    def _count(self, columns: tuple[Column, ...]) -> Callable[[list[np.ndarray], bool], np.ndarray]:
+        def count(edges: list[np.ndarray], categories: bool) -> np.ndarray:
+            request = {"edges": [own.tolist() for own in edges], "categories": categories}
+            answers = self._ask({"kind": COUNT, "columns": [asdict(column) for column in columns], **request})
+            found = {name: _counts(name, answer, self.rows[name]) for name, answer in answers.items()}
+            if len({len(own) for own in found.values()}) > 1:
+                raise InputError("sites: their counts are of different lengths; are their medimg the same?")
+            self.totals.append(np.sum(list(found.values()), axis=0, dtype=np.int64))
+            return self.totals[-1]
+
+        return count
+
+    def _train(
+        self, model: Generator, columns: tuple[Column, ...], settings: Settings, rounds: int, steps: int
+    ) -> None:
+        """The rounds; the model is the trained one afterwards."""
+        config, initial = self.config, arrays.read(model)
+        options = rounds_of_sites(config, rounds, steps, settings.batch_size)
+        told = {
+            "options": options_of_sites(config),
+            "columns": [asdict(column) for column in columns],
+            "classes": list(self.classes),
+            "settings": asdict(settings),
+        }
+        clients = self.sites.prepare(options, told, self.totals, True, start_of(initial, told))
+        (self.folder / TRAINING).mkdir(parents=True, exist_ok=True)
+        state = average(
+            TableEngine({}, steps, config.seed, shapes=[array.shape for array in initial]),
+            clients,
+            initial,
+            options,
+            self.folder / TRAINING,
+            self.folder / CHECKPOINTS,
+            {"options": config.to_dict()},
+            Watch(after=lambda row: self.listener("rounds", row["round"], rounds)),
+            self.sites,
+        )
+        arrays.assign(model, state.weights)
+
+    def _described(self, rows, settings: Settings, rounds: int, steps: int) -> Made:
+        notes = [
+            f"trained across {len(self.rows)} sites by {rounds} rounds of {steps} steps, each on its own rows at its "
+            "own site; how useful the rows are was not tried there: 'medimg judge' with real rows tells",
+            *words.told_about(self.config, apart=True),
+            *unused_rounds(self.folder / TRAINING),
+        ]
+        federation = {
+            "clients": self.rows,
+            "rounds": rounds,
+            "local_steps": steps,
+            "who_could_see": who_could_see(self.config.secure, apart=True),
+        }
+        details = {
+            "training_rows": sum(self.rows.values()),
+            "settings": {"all": settings.to_dict()},
+            "federation": federation,
+        }
+        return Made(rows, self.features, details, notes)
+
+
+def _levels(told: object) -> tuple | None:
+    return None if told is None else tuple(told)
+
+
+def _counts(name: str, answer: dict, rows: int) -> np.ndarray:
+    """A site's counts, none of them more than its rows."""
+    try:
+        found = np.asarray(answer["counts"], np.int64)
+        if found.ndim != 1 or found.min() < 0 or found.max() > rows:
+            raise ValueError("counts")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"site {name}: its counts are of another form; is its medimg this one?") from error
+    return found
