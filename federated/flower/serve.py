@@ -20,6 +20,7 @@ from medimg.untrusted.printable import printable
 _BUSY, _IDLE = 0.05, 0.5  # seconds between two looks for messages: while a training goes on, and else
 _GENTLE = 5.0  # times what a look took lie between two looks, at least
 _LONGEST_PAUSE = 2.0  # seconds between two looks, where one took long as the link was away
+_AGAIN = 5.0  # seconds until a link that was lost, or refuses, is tried again
 _QUIET = 30.0  # seconds without a message after which no training goes on
 _LONGEST_LINE = 2000  # characters
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -72,7 +73,7 @@ def serve(
                     if patience != float("inf"):
                         raise InputError(str(error)) from error
                     say(f"link lost ({error}); trying again")
-                    time.sleep(_IDLE)
+                    time.sleep(_AGAIN)
     finally:
         site.close()
 
