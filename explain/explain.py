@@ -59,7 +59,6 @@ def explain(run: Run, config: ExplainConfig, progress: Callable[[int, int], None
         result = explain_table(run, config, folder, progress)
         atomic.write_json(folder / _ASKED, _asked(config))
         _update(folder / "explanations.json", result["rows"])
-        _report_again(run)
         return {**result, "folder": folder}
     return _explain_images(run, dataclasses.replace(config, method=config.method or DEFAULT), progress)
 
@@ -95,17 +94,7 @@ def _explain_images(run: Run, config: ExplainConfig, progress) -> dict:
         result |= score(explainer, dataset, config, root)
         _update(root / "scores.json", result["scores"])
         atomic.write_json(root / "shortcuts.json", result["shortcuts"])
-    _report_again(run)
     return {**result, "folder": root}
-
-
-def _report_again(run: Run) -> None:
-    """The Run's report, where there is one, has the explanations too."""
-    try:
-        from medimg.report.write import write
-    except ImportError:
-        return
-    write(run)
 
 
 def _folder(run: Run, config: ExplainConfig) -> Path:
