@@ -14,6 +14,7 @@ from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.recipes.recipe import by_recipe, is_for
+from medimg.report.write import write
 from medimg.run import Run
 from tests.command import medimg
 
@@ -48,6 +49,9 @@ def test_it_is_an_ordinary_run_with_its_own_threshold(made):
     assert metrics["threshold"]["rule"] == "recipe"
     assert metrics["threshold"]["value"] == threshold["value"]
     assert metrics["calibration"]["method"] == "platt"
+    page = write(run).read_text("utf-8")
+    assert "Chosen with the model, before any evaluation, on training and validation rows" in page
+    assert "calibration was fitted on training and validation rows" in page
     # Another that is asked for is another.
     assert evaluate(run, EvaluateConfig(bootstrap=20, threshold="0.5"))["threshold"]["value"] == 0.5
 
