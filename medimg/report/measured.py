@@ -6,7 +6,6 @@ from medimg.evaluation.clinical_use import useful
 from medimg.evaluation.metrics import METRIC_NAMES, METRICS
 from medimg.evaluation.operating_point import threshold_statement
 from medimg.evaluation.own_threshold import RULE
-from medimg.evaluation.own_threshold import RULE
 from medimg.evaluation.pixel_floors import SEEN
 from medimg.evaluation.recalibration import calibration_words
 from medimg.report.missing import missing
