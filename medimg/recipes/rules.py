@@ -61,9 +61,9 @@ def _of_images(known: Fingerprint, machine: Machine) -> list[Candidate]:
             # The best of the weights is tried at every size, others at the first alone.
             found += [_probe(backbone, side, known, weighted) for side in (sides if place == 0 else sides[:1])]
     if known.side <= _SCRATCH_SIDE or not found:
-        networks = _from_scratch(known, weighted, first=not found)
+        network = _from_scratch(known, weighted, first=not found)
         # Enlarged small images have no more detail: what is trained for their size comes first.
-        found = [*networks, *found] if known.side <= _LEAST_SIDE else [*found, *networks]
+        found.insert(0 if known.side <= _LEAST_SIDE else len(found), network)
     return found
 
 
@@ -93,7 +93,7 @@ def _probe(backbone: Backbone, side: int, known: Fingerprint, weighted: dict) ->
     )
 
 
-def _from_scratch(known: Fingerprint, weighted: dict, first: bool) -> list[Candidate]:
+def _from_scratch(known: Fingerprint, weighted: dict, first: bool) -> Candidate:
     side = max(family("baseline_cnn").minimum_size, min(known.side, _SCRATCH_SIDE))
     options = {
         "model": "baseline_cnn",
@@ -109,11 +109,7 @@ def _from_scratch(known: Fingerprint, weighted: dict, first: bool) -> list[Candi
         "there are no weights at hand" if first else f"images of {known.side} px are small enough to learn from scratch"
     )
     reason = f"{why}; at {side} px, {_SCRATCH_EPOCHS} epochs at most"
-    plain = {**options, "augment": "none", "dropout": 0.2, "patience": 5, "plateau_patience": 2}
-    return [
-        Candidate(options, reason),
-        Candidate(plain, "the same without other views: what these cost where there is one machine alone"),
-    ]
+    return Candidate(options, reason)
 
 
 @functools.lru_cache
