@@ -78,9 +78,9 @@ class Score:
     def words(self) -> str:
         """A clause."""
         if math.isnan(self.auroc):
-            return f"AUROC undefined on {self.rows} rows that it has not learnt from, which are of one class"
+            return f"AUROC undefined on {self.rows} rows kept apart, which are of one class"
         worst = f"at worst {self.auroc:.3f} ({self.kind})"
-        return f"AUROC {self.plain:.3f} on {self.rows} rows that it has not learnt from, {worst}"
+        return f"AUROC {self.plain:.3f} on {self.rows} rows kept apart, {worst}"
 
     def beats(self, other: "Score") -> bool:
         """Better by more than rounding of the AUROC to hundredths, or as good there and of less loss."""
