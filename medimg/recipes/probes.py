@@ -8,11 +8,13 @@ far from the training as another hospital's machine may be.
 import numpy as np
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
-from medimg.recipes.hard_validation import Score, Truth, score
+from medimg.recipes.hard_validation import KINDS, Score, Truth, score
 from medimg.training.head_start import logistic_head
 
 PENALTIES = (30.0, 100.0, 300.0)
 _FOLDS = 5
+# Regressions that judging a probe takes, of each label: a penalty or a fold, and a kind of view.
+FITS = (len(PENALTIES) + _FOLDS) * len(KINDS)
 
 
 def penalty_for(

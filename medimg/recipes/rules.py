@@ -13,6 +13,7 @@ from medimg.models.registry import family
 from medimg.recipes.fingerprint import Fingerprint
 from medimg.recipes.machine import Backbone, Machine
 from medimg.recipes.plan import VIEWS, Candidate
+from medimg.recipes.probes import FITS
 from medimg.training.features import extractor, forward_function
 from medimg.training.images import computed_once
 
@@ -26,6 +27,8 @@ _MEASURED = 32
 _STEP = 4.0
 # Seconds that building, tracing and judging take whatever there is to learn from.
 _FIXED = 5.0
+# Of one regression on one row of some hundred features.
+_FIT = 1.2e-4
 
 
 def candidates(known: Fingerprint, machine: Machine) -> list[Candidate]:
@@ -48,6 +51,9 @@ def _seconds(config: TrainConfig, known: Fingerprint) -> float:
     seconds = (1 + config.views) / _rate(*what, frozen=True) if once else _STEP * config.epochs / _rate(*what)
     if config.fine_tune_epochs:
         seconds += _STEP * config.fine_tune_epochs / _rate(*what)
+    if once and config.head_start == "logistic":
+        regressions = len(known.classes) if known.task == "multilabel" else max(1, len(known.classes) - 1)
+        seconds += FITS * (1 + config.views) * regressions * _FIT
     return _FIXED + known.rows * seconds
 
 
