@@ -188,7 +188,8 @@ class FlowerPool:
         """Have the sites clear away what the training needed.
 
         Returns:
-            `heads`: site -> how its own log ends; `countersigned`: site -> its signature on this one's head.
+            `heads`: site -> how its own log ends; `countersigned`: site -> its signature on this one's head; `before`:
+            site -> the head that it was told before.
         """
         head, heads, signed = self._log.head.hash, {}, {}
         for name, answer in self._calls.ask(protocol.FINISH, {n: {"head": head} for n in self._parties}, {}).items():
@@ -196,14 +197,16 @@ class FlowerPool:
                 fields = whole(answer).envelope.fields
                 heads[name] = printable(fields["head"], _HEX)
                 signed[name] = self._countersigned(name, fields, head)
-        return {"heads": heads, "countersigned": signed}
+        of_all = {key: {name: one[key] for name, one in signed.items()} for key in ("countersigned", "before")}
+        return {"heads": heads, **of_all}
 
-    def _countersigned(self, name: str, fields: dict, head: str) -> str:
-        """A site's signature on the head that it was told."""
-        signature = fields["countersigned"]
-        if not signed_by(self._parties[name].identity, bytes.fromhex(signature), witnessed(name, self.run, head)):
+    def _countersigned(self, name: str, fields: dict, head: str) -> dict[str, str]:
+        """A site's signature on the head that it was told, and on the one before."""
+        signature, before = fields["countersigned"], printable(fields["before"], _HEX)
+        statement = witnessed(name, self.run, head, before)
+        if not signed_by(self._parties[name].identity, bytes.fromhex(signature), statement):
             raise WireError(f"site {name}: has not signed the head that it was told")
-        return signature
+        return {"countersigned": signature, "before": before}
 
     def close(self) -> None:
         """End the run at the link; the sites stay."""
@@ -269,7 +272,7 @@ class FlowerPool:
         self.messages[name] = {
             "request": asked.request,
             "answer": asked.answer,
-            "countersigned": self._countersigned(name, told.fields, self._log.head.hash),
+            **self._countersigned(name, told.fields, self._log.head.hash),
             **({"privacy": told.fields["privacy"]} if "privacy" in told.fields else {}),
         }
         measured = ClientRound(int(examples or 0), *numbers, asked.bytes_up, asked.bytes_down, measures)
