@@ -106,7 +106,7 @@ class Policy:
             f"Takes part with {self.fewest_patients} or more training patients, in steps of {self.fewest_rows} or more."
         )
         lines.append(
-            "Counts and sums of its training rows leave, down to the smallest and largest value of a column."
+            "Counts and sums of its training rows leave, down to how often each value of a column occurs."
             if self.statistics and self.dp_unit == "none"
             else "No counts and sums of its training rows leave."
         )

@@ -1,5 +1,6 @@
 """FlowerPool: the clients at sites of their own, as the rounds ask them; a `federated.rounds.pool.Pool`."""
 
+import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
@@ -37,7 +38,7 @@ from medimg.untrusted.printable import printable
 
 # Of the coordinator's options what is no site's affair; a seed of noise would take it off.
 _OWN = {"weights": "none", "dp_seed": None, "engine": "tff", "link": None, "superlink": None, "site": []}
-_HEX, _MOST_MEASURES = 64, 20
+_HEX, _MOST_MEASURES, _LONGEST, _DEEPEST = 64, 20, 10_000, 200
 
 
 class FlowerPool:
@@ -202,11 +203,11 @@ class FlowerPool:
 
     def _countersigned(self, name: str, fields: dict, head: str) -> dict[str, str]:
         """A site's signature on the head that it was told, and on the one before."""
-        signature, before = fields["countersigned"], printable(fields["before"], _HEX)
+        signature, before = bytes.fromhex(fields["countersigned"]), printable(fields["before"], _HEX)
         statement = witnessed(name, self.run, head, before)
-        if not signed_by(self._parties[name].identity, bytes.fromhex(signature), statement):
+        if not signed_by(self._parties[name].identity, signature, statement):
             raise WireError(f"site {name}: has not signed the head that it was told")
-        return {"countersigned": signature, "before": before}
+        return {"countersigned": signature.hex(), "before": before}
 
     def close(self) -> None:
         """End the run at the link; the sites stay."""
@@ -273,10 +274,22 @@ class FlowerPool:
             "request": asked.request,
             "answer": asked.answer,
             **self._countersigned(name, told.fields, self._log.head.hash),
-            **({"privacy": told.fields["privacy"]} if "privacy" in told.fields else {}),
+            **({"privacy": _small(told.fields["privacy"])} if "privacy" in told.fields else {}),
         }
         measured = ClientRound(int(examples or 0), *numbers, asked.bytes_up, asked.bytes_down, measures)
         return ClientUpdate(vectors, self._weights[name], own, measured)
+
+
+def _small(told: object) -> object:
+    """What a site told, for the log: neither long nor deep.
+
+    Raises:
+        ValueError, RecursionError: it is.
+    """
+    text = json.dumps(told)
+    if len(text) > _LONGEST or text.count("[") + text.count("{") > _DEEPEST:
+        raise ValueError("too much of it")
+    return told
 
 
 def _client(name: str, told: dict, private: bool) -> ClientData:

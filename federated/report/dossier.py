@@ -146,8 +146,9 @@ def _text(federation: dict, rounds, told: dict, found) -> str:
         "",
         "## The record",
         f"The audit log is {'whole' if found.ok else 'CHANGED'}: {found.records} records, head {found.head}.",
-        *(f"- problem: {problem}" for problem in found.problems),
-        *(f"- {note}" for note in found.notes),
+        # They quote what is in logs.
+        *(f"- problem: {printable(problem, None)}" for problem in found.problems),
+        *(f"- {printable(note, None)}" for note in found.notes),
         *(f"- can't be shown: {gap}" for gap in found.cannot_show),
         f"Model file: SHA-256 {told['model']['sha256']}; made by medimg {told['medimg']}.",
         f"{DIGESTS} lists these files"

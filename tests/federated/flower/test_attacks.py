@@ -14,7 +14,7 @@ import pytest
 
 from federated.audit_log.head import witnessed
 from federated.config import FederateConfig
-from federated.flower import keys, pool, protocol
+from federated.flower import calls, keys, pool, protocol
 from federated.flower.description import described
 from federated.flower.envelope import Envelope, WireError, opened, signed
 from federated.flower.grid import Node
@@ -22,6 +22,7 @@ from federated.flower.once import Once
 from federated.flower.own_metrics import DECIMALS
 from federated.flower.policy import Policy, PolicyError
 from federated.flower.site import Site
+from federated.flower.site_privacy import plan_told
 from federated.secure.errors import RejectedError
 from federated.secure.keys import Exchange, signed_by
 from federated.secure.terms import Terms, check_vector
@@ -161,8 +162,9 @@ def test_a_run_has_one_set_of_rows(tmp_path):
     attacker = Attacker(own, tmp_path / "attack", {})
     attacker.describe()
     assert "answer" in attacker.statistics("missing").fields
-    last = own.manifest.index[own.manifest["split"] == "train"][-1]
-    replace(own, manifest=own.manifest.drop(index=last)).save()
+    rows = own.manifest
+    last = rows.index[(rows["split"] == "train") & (rows["site"] == SITE)][-1]
+    replace(own, manifest=rows.drop(index=last)).save()
     attacker.describe()
     assert "the site's rows: was answered" in attacker.statistics("missing").fields[protocol.REFUSED]
     assert "the site's rows: was answered" in attacker.refusal(protocol.PLAN, *attacker.plan())
@@ -692,6 +694,8 @@ def test_a_site_describes_itself_alone_and_in_form(change):
         {"train": ({"measures": dict.fromkeys(MEASURES, 1), "countersigned": "00" * 64}, {})},
         {"train": ({"measures": dict.fromkeys(MEASURES, 1), "countersigned": 5}, {})},
         {"train": ({"measures": dict.fromkeys(MEASURES, 1)}, {"own": [np.zeros(3, np.float32)]})},
+        {"train": ({"measures": dict.fromkeys(MEASURES, 1), "privacy": json.loads("[" * 400 + "]" * 400)}, {})},
+        {"train": ({"measures": dict.fromkeys(MEASURES, 1), "privacy": {"events": "x" * 9**6}}, {})},
         {"train": ({"measures": []}, {})},
         {"train": ({"measures": {"examples": 10**30, "loss": 1, "accuracy": 1, "seconds": 1}}, {})},
         {"train": ({"measures": {"examples": 1, "loss": {}, "accuracy": 1, "seconds": 1}}, {})},
@@ -738,6 +742,31 @@ def test_no_answer_ends_the_coordinator(sites, answers):
         assert "another form" in asking.evaluate(lambda name: attacker.weights)[SITE]["why"]
     else:
         assert len(asking.finish()["heads"][SITE]) < 100
+
+
+TOLD = {
+    "expected_patients": 8,
+    "noise_multiplier": 1.2,
+    "steps_per_pass": 4,
+    "steps_per_round": 4,
+    "rounds": 3,
+    "steps": 12,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("noise_multiplier", (float("nan"), float("inf"), -1.0, 1e-300, 1e300, [], None)),
+        ("steps_per_round", (10**30, 0, True, 1.0, "1")),
+        ("expected_patients", (10**30,)),
+    ],
+)
+def test_a_plan_of_privacy_is_of_numbers_that_an_account_can_have(name, values):
+    assert plan_told(TOLD).steps == 12
+    for value in values:
+        with pytest.raises(WireError, match="another form"), calls.reading(SITE):
+            plan_told({**TOLD, name: value})
 
 
 # Whoever has the link, without a key.

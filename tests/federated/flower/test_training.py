@@ -339,7 +339,7 @@ def test_what_sites_sign_again_does_not_make_another_log_theirs(masked, tmp_path
             for key in ("countersigned", "before"):
                 record[key] = {name: one[key] for name, one in made.items()}
         for name, told_ in record["sites"].items() if record["event"] == "round" else ():
-            told_ |= made[name]
+            told_.update(made[name])
 
     changed = rewritten(log, tmp_path / "audit.jsonl", CHANGES["an option"], sign)
     problems = verify(changed).problems
