@@ -27,6 +27,7 @@ from federated.secure.errors import RejectedError
 from federated.secure.keys import Exchange, signed_by
 from federated.secure.terms import Terms, check_vector
 from medimg.errors import InputError
+from medimg.privacy.clipping import LEAST_CLIP, check_mechanism
 from tests.datasets import write_table
 
 CONFIG = FederateConfig(model="logistic", rounds=2, batch_size=8, comparison=False)
@@ -310,6 +311,16 @@ def test_privacy_is_that_of_the_options(sites):
     assert training.rounds._work.local.steps is None
     planned = training.rounds._work.steps.planned(training.rounds._work.local, training.data, 0, 1)
     assert len(planned) == told["steps_per_round"]
+
+
+def test_no_clip_whose_noise_is_none(sites):
+    """Of 2e-38 float32 has clipped gradients and no noise beside them, whatever the account says."""
+    attacker = sites()
+    attacker.describe(private=True)
+    told = attacker.refusal(protocol.PLAN, *attacker.plan(replace(PRIVATE, dp_clip=2e-38)))
+    assert "can't be answered (InputError)" in told
+    assert "its noise is lost in rounding" in attacker.said[-2]
+    check_mechanism(LEAST_CLIP, 1.0, 8)
 
 
 def test_no_step_of_a_row(sites):

@@ -68,7 +68,7 @@ def test_values_at_the_bounds_do_not_wrap_around(wide_keys, keys):
         total = ckks_sum(vectors, weights, **options).total
         assert np.abs(total / weight - [51200, -51200]).max() < 1e-4
     with pytest.raises(InputError, match="make keys for these bounds"):
-        ckks_sum(vectors, identities=known, keys=keys, limit=10240.0, max_weight=2.0**20)
+        ckks_sum(vectors, **{**options, "keys": keys})
 
 
 def test_dropouts_and_the_threshold(keys, vectors_of):
