@@ -5,6 +5,7 @@ from medimg.evaluation import floor
 from medimg.evaluation.clinical_use import useful
 from medimg.evaluation.metrics import METRIC_NAMES, METRICS
 from medimg.evaluation.operating_point import threshold_statement
+from medimg.evaluation.own_threshold import RULE
 from medimg.evaluation.pixel_floors import SEEN
 from medimg.evaluation.recalibration import calibration_words
 from medimg.report.missing import missing
@@ -60,6 +61,11 @@ def _settled(task: str, chosen: dict) -> str:
         return (
             f"Chosen by the rule '{chosen['rule']}' on the validation part and applied unchanged: the rows measured "
             "here had no part in it."
+        )
+    if chosen["rule"] == RULE:
+        return (
+            f"Chosen with the model, before any evaluation, on {chosen['chosen_on']}, and applied unchanged: the rows "
+            "measured here had no part in it."
         )
     return (
         f"Given as a number ({chosen['rule']}). That it was settled before these rows were looked at is the word of "

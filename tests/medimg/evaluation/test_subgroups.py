@@ -92,4 +92,4 @@ def test_a_run_by_site(phantom_run, tmp_path):
     result = evaluate(phantom_run, EvaluateConfig(by="site", bootstrap=50))
     assert result["subgroups"]["site"]["groups"].keys() == result["sites"].keys()
     page = write(phantom_run, Path(result["report"]).parent).read_text("utf-8")
-    assert "<h2>By site</h2>" in page
+    assert "By site, value and 95% interval" in page
