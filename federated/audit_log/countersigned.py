@@ -1,7 +1,8 @@
 """What sites have signed of a coordinator's log: in every round, and at its end, the head that they were told.
 
 Each signature is in the record that follows that head, so that a record before it can't be changed, even with all
-hashes made anew, without the keys of the sites that took part.
+hashes made anew, without the keys of the sites that took part; nor by asking these again, since each also signs which
+head it was told before.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,19 +31,26 @@ def countersigned(entries: Sequence[Entry]) -> tuple[list[str], list[str]]:
     if not keys:
         return [], []
     start = next(entry.record for entry in entries if entry.record.get("event") == "start")
-    problems, shown, last = [], set(), 0
+    problems, shown, known = [], {}, {""}
     for entry in entries:
-        for name, signature in _signatures(entry):
-            statement = witnessed(name, str(start.get("run")), entry.previous)
-            if _is_signed(keys.get(name), signature, statement):
-                last = entry.number - 1
-                shown.add(name)
+        for name, signature, before in _signatures(entry):
+            statement = witnessed(name, str(start.get("run")), entry.previous, before)
+            if not _is_signed(keys.get(name), signature, statement):
+                why = "has not signed that this is what was before it"
+            elif before is not None and before not in known:
+                why = "was told before of a record that is not in this log"
             else:
-                problems.append(
-                    f"record {entry.number}: site {name} has not signed that this is what was before it: the log was "
-                    "made anew"
-                )
-    notes = [f"up to record {last} the log is countersigned: {_listed({n: keys[n] for n in sorted(shown)})}"]
+                shown[name] = entry.number - 1
+                continue
+            problems.append(f"record {entry.number}: site {name} {why}: the log was made anew")
+        known.add(entry.hash)
+    last = max(shown.values(), default=0)
+    # Of each site no further than it has signed.
+    notes = [
+        f"up to record {place} the log is countersigned: "
+        + _listed({name: keys[name] for name in sorted(shown) if shown[name] == place})
+        for place in sorted({*shown.values()} or {0}, reverse=True)
+    ]
     left = [entry.number for entry in entries if entry.number > last and entry.record.get("event") != "sites"]
     if left:
         notes.append(f"no site has signed the records from {left[0]} on")
@@ -53,15 +61,19 @@ def _listed(keys: dict[str, str]) -> str:
     return ", ".join(f"{name} (key {key})" for name, key in keys.items()) or "by nobody"
 
 
-def _signatures(entry: Entry) -> Iterator[tuple[str, object]]:
+def _signatures(entry: Entry) -> Iterator[tuple[str, object, object]]:
+    """Site, its signature, and the head that it says it was told before."""
     record = entry.record
     if record.get("event") == "round":
         told = dict(record.get("sites") or {})
         # Whose update counts has signed, or the round was told anew.
         for name in {**told, **dict.fromkeys(record.get("included") or ())}:
-            yield name, dict(told.get(name) or {}).get("countersigned")
+            one = dict(told.get(name) or {})
+            yield name, one.get("countersigned"), one.get("before")
     elif record.get("event") == "sites":
-        yield from dict(record.get("countersigned") or {}).items()
+        before = dict(record.get("before") or {})
+        for name, signature in dict(record.get("countersigned") or {}).items():
+            yield name, signature, before.get(name)
 
 
 def _is_signed(key: object, signature: object, statement: bytes) -> bool:

@@ -62,15 +62,18 @@ class Head:
         return f"medimg audit log head\n{self.number}\n{self.hash}\n".encode()
 
 
-def witnessed(site: str, run: str, head: str) -> bytes:
+def witnessed(site: str, run: str, head: str, before: str | None = None) -> bytes:
     """What a site signs of a coordinator's head that it was told.
 
     Args:
         site: its name.
         run: the training's name.
         head: hash of the last record at that time.
+        before: the head that it was told before that, empty of the first: sites answer a question again, and would
+            sign a log made anew if they did not say what they have signed; None: of older versions, which did not.
     """
-    return b"medimg audit log head, told to a site\n" + json.dumps([site, run, head]).encode()
+    told = [site, run, head] if before is None else [site, run, head, before]
+    return b"medimg audit log head, told to a site\n" + json.dumps(told).encode()
 
 
 def head_path(log: Path) -> Path:

@@ -164,7 +164,7 @@ def reading(name: str) -> Iterator[None]:
     """What a site says in another form than agreed on is its own fault, and ends nobody else's work."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise WireError(f"site {name}: its answer has another form; is its medimg this one?") from error

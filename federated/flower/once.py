@@ -45,3 +45,20 @@ class Once:
             raise PolicyError(f"{what}: was answered before in this run, from something else; two would tell too much")
         known.append(digest)
         record.write(self.path, self._known)
+
+    def follow(self, what: str, now: str) -> str:
+        """Put on record what is so now.
+
+        Args:
+            what: names it.
+            now: what it is.
+
+        Returns:
+            What was so before; empty: nothing was.
+        """
+        before, last = self._known.get(what, ["", ""])
+        if now != last:
+            before = last
+            self._known[what] = [before, now]
+            record.write(self.path, self._known)
+        return before

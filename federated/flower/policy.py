@@ -31,7 +31,7 @@ class Policy:
         secure: `required`: updates leave in a secure sum alone; `masking` or `ckks`: in one of that kind; `optional`.
         fewest_sites: of a secure sum.
         fewest_patients: below which the site takes part in nothing, and tells no metric of a part or sum of a class.
-        fewest_rows: of a step, with privacy patients: the update of a step of one is that row.
+        fewest_rows: of a step but a pass's last, with privacy patients: the update of a step of one is that row.
         dp_unit: `patient`: the site trains with differential privacy alone; `none`: it need not.
         dp_epsilon: most of a run.
         dp_delta: most of a run.
@@ -104,9 +104,10 @@ class Policy:
         lines.append(self._privacy())
         lines.append(
             f"Takes part with {self.fewest_patients} or more training patients, in steps of {self.fewest_rows} or more."
+            " The last step of a pass may have fewer."
         )
         lines.append(
-            "Counts and sums of its training rows leave, down to the smallest and largest value of a column."
+            "Counts and sums of its training rows leave, down to how often each value of a column occurs."
             if self.statistics and self.dp_unit == "none"
             else "No counts and sums of its training rows leave."
         )

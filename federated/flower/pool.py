@@ -1,5 +1,6 @@
 """FlowerPool: the clients at sites of their own, as the rounds ask them; a `federated.rounds.pool.Pool`."""
 
+import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
@@ -37,7 +38,7 @@ from medimg.untrusted.printable import printable
 
 # Of the coordinator's options what is no site's affair; a seed of noise would take it off.
 _OWN = {"weights": "none", "dp_seed": None, "engine": "tff", "link": None, "superlink": None, "site": []}
-_HEX, _MOST_MEASURES = 64, 20
+_HEX, _MOST_MEASURES, _LONGEST, _DEEPEST = 64, 20, 10_000, 200
 
 
 class FlowerPool:
@@ -188,7 +189,8 @@ class FlowerPool:
         """Have the sites clear away what the training needed.
 
         Returns:
-            `heads`: site -> how its own log ends; `countersigned`: site -> its signature on this one's head.
+            `heads`: site -> how its own log ends; `countersigned`: site -> its signature on this one's head; `before`:
+            site -> the head that it was told before.
         """
         head, heads, signed = self._log.head.hash, {}, {}
         for name, answer in self._calls.ask(protocol.FINISH, {n: {"head": head} for n in self._parties}, {}).items():
@@ -196,14 +198,16 @@ class FlowerPool:
                 fields = whole(answer).envelope.fields
                 heads[name] = printable(fields["head"], _HEX)
                 signed[name] = self._countersigned(name, fields, head)
-        return {"heads": heads, "countersigned": signed}
+        of_all = {key: {name: one[key] for name, one in signed.items()} for key in ("countersigned", "before")}
+        return {"heads": heads, **of_all}
 
-    def _countersigned(self, name: str, fields: dict, head: str) -> str:
-        """A site's signature on the head that it was told."""
-        signature = fields["countersigned"]
-        if not signed_by(self._parties[name].identity, bytes.fromhex(signature), witnessed(name, self.run, head)):
+    def _countersigned(self, name: str, fields: dict, head: str) -> dict[str, str]:
+        """A site's signature on the head that it was told, and on the one before."""
+        signature, before = bytes.fromhex(fields["countersigned"]), printable(fields["before"], _HEX)
+        statement = witnessed(name, self.run, head, before)
+        if not signed_by(self._parties[name].identity, signature, statement):
             raise WireError(f"site {name}: has not signed the head that it was told")
-        return signature
+        return {"countersigned": signature.hex(), "before": before}
 
     def close(self) -> None:
         """End the run at the link; the sites stay."""
@@ -269,11 +273,23 @@ class FlowerPool:
         self.messages[name] = {
             "request": asked.request,
             "answer": asked.answer,
-            "countersigned": self._countersigned(name, told.fields, self._log.head.hash),
-            **({"privacy": told.fields["privacy"]} if "privacy" in told.fields else {}),
+            **self._countersigned(name, told.fields, self._log.head.hash),
+            **({"privacy": _small(told.fields["privacy"])} if "privacy" in told.fields else {}),
         }
         measured = ClientRound(int(examples or 0), *numbers, asked.bytes_up, asked.bytes_down, measures)
         return ClientUpdate(vectors, self._weights[name], own, measured)
+
+
+def _small(told: object) -> object:
+    """What a site told, for the log: neither long nor deep.
+
+    Raises:
+        ValueError, RecursionError: it is.
+    """
+    text = json.dumps(told)
+    if len(text) > _LONGEST or text.count("[") + text.count("{") > _DEEPEST:
+        raise ValueError("too much of it")
+    return told
 
 
 def _client(name: str, told: dict, private: bool) -> ClientData:

@@ -63,6 +63,8 @@ class Session:
         once = Once(_answers(folder, run).with_suffix(".once.json"))
         once.settle("coordinator", coordinator.identity.hex())
         private = bool(fields["private"]) or policy.dp_unit != "none"
+        # The seed decides rows, their order and, of a key, the noise: with another one a round would be another.
+        once.settle("seed and privacy", f"{seed} {private}")
         # Whom a row is joined with depends on other patients' rows.
         dataset = Dataset.load(dataset.root, joins_copies=not private)
         client = client_of(dataset, keys.name, seed)
@@ -89,6 +91,14 @@ class Session:
         """
         self.policy.check_patients(int(self.client.rows("train", labelled=True)["patient"].nunique()))
 
+    def settle_rows(self) -> None:
+        """Commit the site to the rows that it has now: with others, two answers would differ by these.
+
+        Raises:
+            PolicyError: the run was answered from others.
+        """
+        self.once.settle("the site's rows", self.client.fingerprint())
+
     def description(self) -> dict:
         """Numbers and names; nothing of any one row."""
         return describe(self.dataset, self.client, self.name, self.private)
@@ -100,6 +110,7 @@ class Session:
             raise PolicyError("statistics: this session is private, and none of the rows that it protects leave")
         self.check_patients()
         self.policy.check_run(self.run, self.folder)
+        self.settle_rows()
         request = message.fields["request"]
         kind = printable(request["kind"], LONGEST_NAME)
         # Sums over other rows, or ever more intervals, would show single values by their differences.

@@ -105,6 +105,7 @@ class Site:
                 "kind": printable(message.kind, LONGEST_NAME),
                 "coordinator": coordinator.name,
                 "run": self._session.run if self._session else printable(message.fields.get("run", ""), LONGEST_NAME),
+                "policy": self._policy.digest,
                 "session": printable(message.session),
                 "number": message.number,
                 **about,
@@ -156,5 +157,6 @@ class Site:
         head = message.fields["head"]
         if not isinstance(head, str) or not _HEAD.fullmatch(head):
             raise WireError("the head that it tells is none")
-        statement = witnessed(self._keys.name, self._session.run, head)
-        return {"countersigned": self._keys.identity().sign(statement).hex()}
+        before = self._session.once.follow("head", head)
+        statement = witnessed(self._keys.name, self._session.run, head, before)
+        return {"countersigned": self._keys.identity().sign(statement).hex(), "before": before}

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from federated.config import FederateConfig
 from federated.engine.records import ClientData
+from federated.flower.description import whole_number
 from federated.flower.policy import PolicyError
 from federated.private.patient import PatientPrivacy
 from federated.private.site_plan import SitePlan
 from federated.private.steps import SiteMechanism
 from medimg.data.dataset import Dataset
-from medimg.errors import InputError
 from medimg.privacy.accounting import epsilon_of
 from medimg.privacy.dataset_ledger import DatasetLedger
 from medimg.privacy.sampling import steps_per_pass
@@ -65,12 +65,15 @@ def told(privacy: PatientPrivacy, name: str) -> dict:
 
 
 def plan_told(values: dict) -> SitePlan:
-    """The plan that `told` told of, with the largest number of patients that has its steps of a pass."""
-    numbers = {
-        name: values[name] for name in ("expected_patients", "steps_per_pass", "steps_per_round", "rounds", "steps")
-    }
-    if any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in numbers.values()):
-        raise InputError("a site's privacy plan is of other numbers; is its medimg this one?")
-    expected = numbers["expected_patients"]
-    site = SiteMechanism(numbers["steps_per_pass"] * expected, expected, float(values["noise_multiplier"]))
+    """The plan that `told` told of, with the largest number of patients that has its steps of a pass.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is something else, or of numbers that no account can be made of.
+    """
+    names = ("expected_patients", "steps_per_pass", "steps_per_round", "rounds", "steps")
+    numbers = {name: whole_number(values[name], least=1) for name in names}
+    expected, noise = numbers["expected_patients"], float(values["noise_multiplier"])
+    if noise and not 1e-9 <= noise <= 1e9:
+        raise ValueError("no noise")
+    site = SiteMechanism(numbers["steps_per_pass"] * expected, expected, noise)
     return SitePlan(site, numbers["steps_per_round"], numbers["rounds"], numbers["steps"])

@@ -72,6 +72,8 @@ class SiteSums:
         if stage == stages[0]:
             running = self._joined(content)
             self._session.policy.check_terms(running.terms, number, self.held[2])
+            if (running.terms.limit, running.terms.bits) != (self._config.secure_limit, self._config.secure_bits):
+                raise PolicyError(f"round {number}: the secure sum has another limit than the plan, which would tell")
             self._running = running
         elif self._running is None or stage not in stages:
             raise PolicyError(f"'{printable(stage, 30)}' of a secure sum that was not begun")

@@ -44,6 +44,7 @@ class Training:
         strategy = self._allowed(fields["roster"])
         self._digest = protocol.plan_digest(message)
         session.once.settle("plan", self._digest)
+        session.settle_rows()
         work = work_of(config.model)(session, config, fields["plan"], list(message.arrays["initial"]))
         self.plan, self.data, self._metrics, self._initial = work.plan, work.data, work.metrics, work.initial
         if not self.data.examples:
@@ -136,8 +137,9 @@ class Training:
         if self._metrics is None:
             raise PolicyError(f"metrics: nothing is measured of a {self._config.model}")
         weights = list(message.arrays["weights"])
-        # Each model that is measured tells of the test rows: one a run.
-        self._session.once.settle("metrics", message.digest("weights"))
+        # Each model that is measured tells of the test rows: one a run, and one that the site came to alone.
+        alone = f" of {self._config.rounds} rounds" if self._session.policy.gain else ""
+        self._session.once.settle("metrics", message.digest("weights") + alone)
         return self._metrics(weights, self._alone()), {}
 
     def _alone(self) -> list[np.ndarray] | None:

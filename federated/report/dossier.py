@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from federated.audit_log import verify
-from federated.audit_log.chain import links
+from federated.audit_log.chain import Entry, links
 from federated.audit_log.files import digest_of
 from federated.flower import keys
 from federated.report.reading import read_federation, read_tables
@@ -20,6 +20,7 @@ from medimg import atomic
 from medimg.errors import InputError
 from medimg.lock import content, require_other, writes
 from medimg.style.words import bytes_text, interval
+from medimg.untrusted.printable import printable
 
 DIGESTS, SIGNATURE = "SHA256SUMS", "SHA256SUMS.sig"
 _COPIED = (
@@ -36,6 +37,8 @@ _COPIED = (
     "audit_head.json",
 )
 _MODEL = "model.keras"
+_SITE_LOG = "site-{}.jsonl"
+_LONGEST = 100
 
 
 @writes("out")
@@ -58,6 +61,10 @@ def dossier(run: Path, out: Path, key: Path | None = None, site_logs: Sequence[P
     federation, rounds = read_federation(run), read_tables(run).rounds
     secret = None if key is None else keys.load(key)
     found = verify(run / "audit.jsonl", site_logs=site_logs)
+    name = next((entry.record.get("run") for entry in _entries(run / "audit.jsonl")), None)
+    sites = {}
+    for number, log in enumerate(site_logs):
+        sites |= _own(log, _SITE_LOG.format(number), name)
     require_other(out)
     if content(out):
         raise InputError(f"--out {out}: already holds files; give another folder")
@@ -65,11 +72,8 @@ def dossier(run: Path, out: Path, key: Path | None = None, site_logs: Sequence[P
     for name in _COPIED:
         if (run / name).is_file():
             shutil.copyfile(run / name, out / name)
-    sites = {}
     for number, log in enumerate(site_logs):
-        name = f"site-{number}.jsonl"
-        shutil.copyfile(log, out / name)
-        sites |= _own(log, name)
+        shutil.copyfile(log, out / _SITE_LOG.format(number))
     told = {
         "medimg": version("medimg"),
         "model": {"file": _MODEL, "sha256": digest_of(run / _MODEL) if (run / _MODEL).is_file() else None},
@@ -83,22 +87,36 @@ def dossier(run: Path, out: Path, key: Path | None = None, site_logs: Sequence[P
     return out / "dossier.md"
 
 
-def _own(log: Path, copy: str) -> dict[str, dict]:
-    """By a site's own log: its policy, and what it was asked for and answered, by kind."""
+def _entries(log: Path) -> list[Entry]:
     with Path(log).open("rb") as lines:
-        entries = [link.entry for link in links(lines) if link.entry]
-    start = next(entry.record for entry in entries if entry.record.get("event") == "start")
-    messages = [entry for entry in entries if entry.record.get("event") == "message"]
-    kinds: dict[str, dict] = {}
-    for entry in messages:
-        kind = kinds.setdefault(str(entry.record["kind"]), {"answered": 0, "refused": 0, "bytes_out": 0})
-        kind["refused" if "refused" in entry.record else "answered"] += 1
-        kind["bytes_out"] += int(entry.record["bytes"]["out"])
-    times = [entry.at for entry in messages]
+        return [link.entry for link in links(lines) if link.entry]
+
+
+def _own(log: Path, copy: str, run: str | None) -> dict[str, dict]:
+    """By a site's own log: what it was asked for in this run, by kind, and the policies by which it answered.
+
+    Raises:
+        InputError: its records are of another form.
+    """
+    entries = _entries(log)
+    try:
+        start = next(entry.record for entry in entries if entry.record.get("event") == "start")
+        of_run = [e for e in entries if e.record.get("event") == "message" and e.record.get("run") == run]
+        kinds: dict[str, dict] = {}
+        for entry in of_run:
+            name = printable(entry.record["kind"], _LONGEST)
+            kind = kinds.setdefault(name, {"answered": 0, "refused": 0, "bytes_out": 0})
+            kind["refused" if "refused" in entry.record else "answered"] += 1
+            kind["bytes_out"] += int(entry.record["bytes"]["out"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"--site-log {log}: its records are of another form; it was changed") from error
+    # Of older versions the log has the policy with which it began.
+    policies = [printable(entry.record.get("policy", start.get("policy")), _LONGEST) for entry in of_run]
+    times = [printable(entry.at, _LONGEST) for entry in of_run]
     return {
-        str(start["site"]): {
+        printable(start["site"], _LONGEST): {
             "log": copy,
-            "policy_sha256": start.get("policy"),
+            "policies_sha256": list(dict.fromkeys(policies)),
             "first": min(times, default=None),
             "last": max(times, default=None),
             "messages": kinds,
@@ -128,8 +146,9 @@ def _text(federation: dict, rounds, told: dict, found) -> str:
         "",
         "## The record",
         f"The audit log is {'whole' if found.ok else 'CHANGED'}: {found.records} records, head {found.head}.",
-        *(f"- problem: {problem}" for problem in found.problems),
-        *(f"- {note}" for note in found.notes),
+        # They quote what is in logs.
+        *(f"- problem: {printable(problem, None)}" for problem in found.problems),
+        *(f"- {printable(note, None)}" for note in found.notes),
         *(f"- can't be shown: {gap}" for gap in found.cannot_show),
         f"Model file: SHA-256 {told['model']['sha256']}; made by medimg {told['medimg']}.",
         f"{DIGESTS} lists these files"
@@ -161,9 +180,11 @@ def _by_its_log(name: str, site: dict) -> str:
         f"{kind} {count['answered']}" + (f" ({count['refused']} refused)" if count["refused"] else "")
         for kind, count in site["messages"].items()
     )
+    if not kinds:
+        return f"{name} by its own log ({site['log']}): no message of this training."
     return (
-        f"{name} by its own log ({site['log']}), from {site['first']} to {site['last']}: answered {kinds}; its policy "
-        f"file has SHA-256 {site['policy_sha256']}."
+        f"{name} by its own log ({site['log']}), from {site['first']} to {site['last']}: answered {kinds}; by policy "
+        f"files of SHA-256 {', then '.join(site['policies_sha256'])}."
     )
 
 

@@ -29,12 +29,14 @@ class Answer:
         session: of the coordinator's process.
         clients: SHA-256 of the names that were asked, in order.
         settled: SHA-256 of what the client agreed to have revealed; empty of a round that was begun.
+        terms: SHA-256 of what else decides the sum; empty in records of older versions.
     """
 
     round: int
     session: str
     clients: str
     settled: str = ""
+    terms: str = ""
 
 
 class Answers:
@@ -59,7 +61,7 @@ class Answers:
         """Put on record that a round is answered, before anything of it is sent.
 
         Raises:
-            RefusedError: it was answered in this session, or was asked of other clients before.
+            RefusedError: it was answered in this session, or was asked of other clients or on other terms before.
         """
         with self._alone() as add:
             for known in self._of(terms.round):
@@ -74,7 +76,13 @@ class Answers:
                         self.client,
                         f"round {terms.round} was asked of other clients before; repeat it with the same ones",
                     )
-            add(Answer(terms.round, terms.session, _print(terms.clients)))
+                if known.terms not in ("", _print(terms.lasting())):
+                    raise RefusedError(
+                        self.client,
+                        f"round {terms.round} was asked on other terms before: by another limit or another step two "
+                        "answers tell more than one sum; repeat it on the same ones",
+                    )
+            add(Answer(terms.round, terms.session, _print(terms.clients), terms=_print(terms.lasting())))
 
     def settle(self, terms: Terms, what: object) -> None:
         """Put on record what the client agrees to have revealed, before it says so.

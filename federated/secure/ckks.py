@@ -12,11 +12,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from federated.secure.ckks_keys import DEGREE, CkksKeys, grid_of
+from federated.secure.ckks_keys import DEGREE, CkksKeys, grid_of, largest_of
 from federated.secure.errors import ForgedSumError, RefusedError, RejectedError, TooFewClientsError, require
 from federated.secure.keys import Identity
 from federated.secure.messages import pack, signed_message, unpack, verified_message
-from federated.secure.tags import COUNT, PRIME, tags
+from federated.secure.tags import COUNT, PRIMES, tags
 from federated.secure.terms import Terms, check_vector
 from medimg.errors import InputError
 
@@ -24,7 +24,6 @@ STAGES = ("encrypt", "confirm", "decrypt")
 SLOTS = DEGREE // 2
 # Beside the vector: its weight, a 1 that counts the client, and the tags of all these.
 BESIDE = 2 + COUNT
-_NONE = np.zeros(COUNT, np.int64)
 
 
 class CkksClient:
@@ -151,7 +150,8 @@ class CkksClient:
                 self.name, f"the sum counts {counted} clients, the confirmed list {len(self._survivors)}"
             )
         told, fitting = steps[:-COUNT], steps[-COUNT:]
-        if not np.array_equal(np.mod(fitting - tags(self._tags, self.terms.id, told, self._survivors), PRIME), _NONE):
+        excess = np.mod(fitting - tags(self._tags, self.terms.id, told, self._survivors), PRIMES)
+        if np.abs(told).max() > largest_of(self.terms) or excess.any():
             raise ForgedSumError(self.name, "what it is asked to decrypt is not the sum of the confirmed list")
         return told[:-1]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from federated.secure.keys import KEY_BYTES
 from federated.secure.messages import pack, unpack
-from federated.secure.tags import PRIME
+from federated.secure.tags import PRIMES
 from federated.secure.terms import Terms
 from medimg.errors import InputError
 
@@ -22,7 +22,7 @@ _WITHOUT = {"save_galois_keys": False, "save_relin_keys": False}
 
 def _bound(clients: int, limit: float, max_weight: float) -> float:
     """Largest absolute value of the sum's coordinates, of which the weight is one, and tags are."""
-    return clients * max(max(limit, 1.0) * max(max_weight, 1.0), PRIME * GRID)
+    return clients * max(max(limit, 1.0) * max(max_weight, 1.0), float(PRIMES.max()) * GRID)
 
 
 def grid_of(terms: Terms) -> float:
@@ -32,6 +32,12 @@ def grid_of(terms: Terms) -> float:
     """
     exponent = math.ceil(math.log2(_bound(len(terms.clients), terms.limit, terms.max_weight)))
     return max(GRID, 2.0 ** (exponent - _DIGITS))
+
+
+def largest_of(terms: Terms) -> float:
+    """Most steps of the grid, at most about 2^44, that a coordinate of an honest sum comes to."""
+    clients = len(terms.clients)
+    return _bound(clients, terms.limit, terms.max_weight) / grid_of(terms) + clients
 
 
 @dataclass(frozen=True)

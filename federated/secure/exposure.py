@@ -67,7 +67,7 @@ _SENTENCES = {
         "server is enough.",
         "A client decrypts the sum of a list of clients that a majority has signed, and nothing "
         "else: ciphertexts hold tags by a key that the server lacks, and no other combination of "
-        "them has tags that fit (but by a guess among 2^104). That something was refused is all that a "
+        "them has tags that fit (but by a guess among 2^78). That something was refused is all that a "
         "server that deviates is told. Which client decrypts is its choice, and that client's "
         "word is the sum.",
         *_ONCE,

@@ -1,8 +1,10 @@
 """Tags that let whoever opens a sum see that it is of the listed clients' vectors, each as sent and each once.
 
-A vector x of client i has tags <r, x> + k_i modulo a prime; r and k_i are made from a key that the clients share and
-the server lacks. They add up as the vectors do, so that of all that the server can add, scale or mask under the
-encryption only the sum of the whole list has tags that fit (Agrawal and Boneh, Homomorphic MACs, ACNS 2009).
+A vector x of client i has tags <r, x> + k_i, each modulo a prime of its own; r and k_i are made from a key that the
+clients share and the server lacks. They add up as the vectors do, so that of all that the server can add, scale or mask
+under the encryption only the sum of the whole list has tags that fit (Agrawal and Boneh, Homomorphic MACs, ACNS 2009).
+A tag does not see multiples of its prime, whatever multiplied them; no two primes have one in common that a sum within
+`ckks_keys.largest_of` could hold, so that of any other sum three tags at least do not fit.
 """
 
 from collections.abc import Iterable
@@ -12,9 +14,9 @@ import numpy as np
 from federated.secure.keys import derive
 from federated.secure.stream import add_mask
 
-# Products of two residues are exact in 64 bits. One tag is guessed once in 2^26 times, all of them once in 2^104.
-PRIME = 2**26 - 5
-COUNT = 4
+# Products of two residues are exact in 64 bits. One tag is guessed once in 2^26 times, three of them once in 2^78.
+PRIMES = np.array([2**26 - 5, 2**26 - 27, 2**26 - 45, 2**26 - 87])
+COUNT = len(PRIMES)
 
 
 def tags(key: bytes, round_id: str, values: np.ndarray, clients: Iterable[str]) -> np.ndarray:
@@ -27,20 +29,19 @@ def tags(key: bytes, round_id: str, values: np.ndarray, clients: Iterable[str]) 
         clients: in the sum; of a vector its own client alone.
 
     Returns:
-        (COUNT,) int64 from 0 to PRIME.
+        (COUNT,) int64 from 0 to PRIMES.
     """
-    residues = np.mod(values, PRIME)
     found = np.empty(COUNT, np.int64)
-    for place in range(COUNT):
-        factors = _residues(derive(key, round_id, f"tag {place}"), len(values))
-        found[place] = np.mod(factors * residues, PRIME).sum()
+    for place, prime in enumerate(PRIMES):
+        factors = _residues(derive(key, round_id, f"tag {place}"), len(values), prime)
+        found[place] = np.mod(factors * np.mod(values, prime), prime).sum()
     for name in clients:
-        found += _residues(derive(key, round_id, f"tag of {name}"), COUNT)
-    return np.mod(found, PRIME)
+        found += _residues(derive(key, round_id, f"tag of {name}"), COUNT, PRIMES)
+    return np.mod(found, PRIMES)
 
 
-def _residues(key: bytes, count: int) -> np.ndarray:
+def _residues(key: bytes, count: int, primes: np.ndarray) -> np.ndarray:
     # Of 64 bits, so that none is more frequent than another by more than 2^-38.
     words = np.zeros(count, "<u8")
     add_mask(words, key, 1)
-    return (words % PRIME).astype(np.int64)
+    return (words % primes.astype(np.uint64)).astype(np.int64)

@@ -79,6 +79,10 @@ class Terms:
         """SHA-256 in hex of all fields."""
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
+    def lasting(self) -> dict:
+        """All that is the same when the round is repeated."""
+        return {name: value for name, value in asdict(self).items() if name not in ("session", "nonce", "server")}
+
     def place(self, client: str) -> int:
         """1, 2, ...: the client's point on the sharing polynomials."""
         return self.clients.index(client) + 1

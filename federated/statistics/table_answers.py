@@ -97,7 +97,7 @@ def class_sums(dataset: Dataset, request: dict) -> dict:
     shifts = np.asarray(request["shifts"], np.float64)
     groups, size = _groupings(own, rows, request["by"])
     shape = (len(groups), size)
-    _require_patients(groups, size, rows["patient"], request.get("fewest", 1))
+    require_patients(groups, size, rows["patient"], request.get("fewest", 1))
     count = np.zeros(shape, np.int64)
     sums, squares = np.zeros((*shape, len(shifts))), np.zeros((*shape, len(shifts)))
     for start in range(0, len(rows), _ROWS):
@@ -159,11 +159,22 @@ def _groupings(own: Dataset, rows: pd.DataFrame, by: str) -> tuple[np.ndarray, i
     return targets.T.astype(np.int64), 2
 
 
-def _require_patients(groups: np.ndarray, size: int, patients: pd.Series, fewest: int) -> None:
+def require_patients(groups: np.ndarray, size: int, patients: pd.Series, fewest: int) -> None:
+    """Refuse to tell of groups of few patients.
+
+    Args:
+        groups: the group of each row, int (groupings, N).
+        size: number of groups.
+        patients: of the rows.
+        fewest: that a group must have, where it has any.
+
+    Raises:
+        InputError: one has fewer.
+    """
     for group in groups:
         for k in range(size):
             if 0 < patients[group == k].nunique() < fewest:
-                raise InputError(f"a class has fewer than {fewest} patients, of whom no sum is told")
+                raise InputError(f"a class has fewer than {fewest} patients, of whom nothing is told")
 
 
 def _own(dataset: Dataset, request: dict) -> tuple[Dataset, pd.DataFrame]:

@@ -16,6 +16,9 @@ from medimg.privacy.per_example.forward import forward, kinds
 from medimg.privacy.per_example.kinds import check
 from medimg.privacy.per_example.units import BatchUnits
 
+# Far above float32's smallest numbers, which TensorFlow takes for 0: of such a clip the noise would be none.
+LEAST_CLIP = 1e-20
+
 
 class ClippedSum(NamedTuple):
     """What one pass over a batch gives; nothing of it is private yet.
@@ -164,6 +167,8 @@ def check_mechanism(l2_norm_clip: float, noise_multiplier: float, expected_units
     """
     if not l2_norm_clip > 0:
         raise InputError(f"--dp-clip {l2_norm_clip}: must be above 0")
+    if l2_norm_clip < LEAST_CLIP:
+        raise InputError(f"--dp-clip {l2_norm_clip}: must be {LEAST_CLIP:g} or more, or its noise is lost in rounding")
     if not 0 <= noise_multiplier < float("inf"):
         raise InputError(f"noise multiplier {noise_multiplier}: must be a number from 0 up")
     if noise_multiplier > 0 and l2_norm_clip == float("inf"):

@@ -12,6 +12,7 @@ from federated.engine.updates import ClientUpdate
 from federated.flower.kinds import SiteWork
 from federated.flower.policy import PolicyError
 from federated.flower.session import Session
+from federated.statistics.table_answers import require_patients
 from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
 from synthetic.config import SynthesizeConfig
@@ -40,12 +41,16 @@ def answer(client: Dataset, request: dict) -> dict:
 
     Args:
         client: its rows.
-        request: `kind`, and `options` and `features` (names), or `columns`, `edges` and `categories`; `classes`.
+        request: `kind`, and `options` and `features` (names), or `columns`, `edges` and `categories`; `classes`, and
+            `fewest`, the site's own: of a class of fewer patients nothing is told.
 
     Raises:
+        InputError: a class has fewer.
         KeyError, TypeError, ValueError: it is something else, or asks for a column that is not learnt from.
     """
     rows = _rows(client, request["classes"])
+    groups = targets_of(rows, tuple(request["classes"]))
+    require_patients(groups[None], len(request["classes"]), rows["patient"], request.get("fewest", 1))
     if request["kind"] == TELL:
         known = {f.name: f for f in features_of(client, SynthesizeConfig.from_dict(request["options"]))}
         features = tuple(known[name] for name in request["features"])

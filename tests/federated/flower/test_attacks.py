@@ -14,7 +14,7 @@ import pytest
 
 from federated.audit_log.head import witnessed
 from federated.config import FederateConfig
-from federated.flower import keys, pool, protocol
+from federated.flower import calls, keys, pool, protocol
 from federated.flower.description import described
 from federated.flower.envelope import Envelope, WireError, opened, signed
 from federated.flower.grid import Node
@@ -22,10 +22,12 @@ from federated.flower.once import Once
 from federated.flower.own_metrics import DECIMALS
 from federated.flower.policy import Policy, PolicyError
 from federated.flower.site import Site
+from federated.flower.site_privacy import plan_told
 from federated.secure.errors import RejectedError
-from federated.secure.keys import Exchange
+from federated.secure.keys import Exchange, signed_by
 from federated.secure.terms import Terms, check_vector
 from medimg.errors import InputError
+from medimg.privacy.clipping import LEAST_CLIP, check_mechanism
 from tests.datasets import write_table
 
 CONFIG = FederateConfig(model="logistic", rounds=2, batch_size=8, comparison=False)
@@ -90,9 +92,9 @@ class Attacker:
     def refusal(self, *of, **more) -> str:
         return self.ask(*of, **more).fields.get(protocol.REFUSED, "")
 
-    def describe(self, private=False, run="run", to=SITE, **more):
+    def describe(self, private=False, run="run", to=SITE, seed=0, **more):
         self.session = secrets.token_hex(16) if to == SITE else self.session
-        return self.ask(protocol.DESCRIBE, {"seed": 0, "private": private, "run": run}, to=to, **more)
+        return self.ask(protocol.DESCRIBE, {"seed": seed, "private": private, "run": run}, to=to, **more)
 
     def statistics(self, kind, **request):
         from federated.statistics import Schema
@@ -124,21 +126,15 @@ class Attacker:
             answer = self.ask(protocol.PLAN, *fields, to=name)
             assert protocol.REFUSED not in answer.fields
 
-    def train(self, number=1, shift=0.0, part=1.0, to=SITE):
+    def train(self, number=1, shift=0.0, part=1.0, to=SITE, head="0" * 64):
         weights = [array + np.float32(shift) for array in self.weights]
-        fields = {"round": number, "part": part, "head": "0" * 64}
+        fields = {"round": number, "part": part, "head": head}
         return self.ask(protocol.TRAIN, fields, {"weights": weights, "shared": []}, to=to)
 
     def advertise(self, start, to=SITE, threshold=2, number=1, **more):
-        terms = Terms(
-            round=number,
-            clients=tuple(self.parties),
-            threshold=threshold,
-            length=sum(array.size for array in self.weights),
-            server=Exchange.generate(secrets.token_bytes).public.hex(),
-            start=start,
-            **more,
-        )
+        of_all = {"clients": tuple(self.parties), "length": sum(array.size for array in self.weights)}
+        server = Exchange.generate(secrets.token_bytes).public.hex()
+        terms = Terms(round=number, threshold=threshold, server=server, start=start, **of_all, **more)
         content = {"content": [np.frombuffer(terms.to_bytes(), np.uint8)]}
         return self.ask(protocol.MASK, {"round": number, "stage": "advertise"}, content, to=to)
 
@@ -147,6 +143,49 @@ class Attacker:
         message = Envelope(protocol.PLAN, "", "", "", 0, *fields)
         of_round = {"weights": [array + np.float32(shift) for array in self.weights], "shared": []}
         return protocol.start_digest(protocol.plan_digest(message), replace(message, arrays=of_round))
+
+
+def test_a_run_has_one_seed(sites):
+    """By the seed a site draws rows, their order and its noise: with another it would answer a round anew, unpaid."""
+    for private in (True, False):
+        attacker = sites()
+        attacker.describe(private)
+        assert "two would tell too much" in attacker.describe(private, seed=1).fields[protocol.REFUSED]
+        assert "two would tell too much" in attacker.describe(not private).fields[protocol.REFUSED]
+        attacker.restart()
+        assert attacker.describe(private).fields["clients"]
+        assert attacker.describe(private, run="another", seed=1).fields["clients"]
+
+
+def test_a_run_has_one_set_of_rows(tmp_path):
+    """A patient who was added since would be the difference of two answers."""
+    own = write_table(tmp_path / "data", n=160)
+    attacker = Attacker(own, tmp_path / "attack", {})
+    attacker.describe()
+    assert "answer" in attacker.statistics("missing").fields
+    rows = own.manifest
+    last = rows.index[(rows["split"] == "train") & (rows["site"] == SITE)][-1]
+    replace(own, manifest=rows.drop(index=last)).save()
+    attacker.describe()
+    assert "the site's rows: was answered" in attacker.statistics("missing").fields[protocol.REFUSED]
+    assert "the site's rows: was answered" in attacker.refusal(protocol.PLAN, *attacker.plan())
+    attacker.sites[SITE].close()
+    attacker.sites[OTHER].close()
+
+
+def test_a_head_is_signed_with_the_one_before(sites):
+    """A site answers a round again; its signatures can't be had for another log without naming the first."""
+    attacker = sites()
+    attacker.planned()
+    heads = ["1" * 64, "1" * 64, "2" * 64]
+    told = [attacker.train(head=head).fields for head in heads]
+    attacker.restart()
+    attacker.planned()
+    told.append(attacker.train(head="3" * 64).fields)
+    assert [one["before"] for one in told] == ["", "", "1" * 64, "2" * 64]
+    for one, head in zip(told, [*heads, "3" * 64], strict=True):
+        statement = witnessed(SITE, "run", head, one["before"])
+        assert signed_by(attacker.parties[SITE].identity, bytes.fromhex(one["countersigned"]), statement)
 
 
 # What no coordinator learns: columns that nobody learns from, rows by difference, statistics beside privacy.
@@ -274,6 +313,16 @@ def test_privacy_is_that_of_the_options(sites):
     assert len(planned) == told["steps_per_round"]
 
 
+def test_no_clip_whose_noise_is_none(sites):
+    """Of 2e-38 float32 has clipped gradients and no noise beside them, whatever the account says."""
+    attacker = sites()
+    attacker.describe(private=True)
+    told = attacker.refusal(protocol.PLAN, *attacker.plan(replace(PRIVATE, dp_clip=2e-38)))
+    assert "can't be answered (InputError)" in told
+    assert "its noise is lost in rounding" in attacker.said[-2]
+    check_mechanism(LEAST_CLIP, 1.0, 8)
+
+
 def test_no_step_of_a_row(sites):
     attacker = sites()
     attacker.describe()
@@ -358,6 +407,19 @@ def test_a_sum_of_fewer_than_the_policy_says(sites):
     attacker.planned(MASKED)
     attacker.train()
     assert "min_sites" in attacker.advertise(attacker.start(attacker.plan(MASKED))).fields[protocol.REFUSED]
+
+
+def test_a_limit_is_that_of_the_plan_and_a_round_has_one_step(sites):
+    """By limits that halve a coordinator would find a site's largest value, by other steps more than one sum."""
+    attacker = sites()
+    attacker.planned(MASKED)
+    attacker.train()
+    start = attacker.start(attacker.plan(MASKED))
+    for more in ({"limit": 1e-3}, {"bits": 32, "max_weight": 64.0}):
+        assert "another limit than the plan" in attacker.advertise(start, **more).fields[protocol.REFUSED]
+    assert "content" in attacker.advertise(start, max_weight=512.0).arrays
+    assert "on other terms before" in attacker.advertise(start, max_weight=1024.0).fields[protocol.REFUSED]
+    assert "content" in attacker.advertise(start, max_weight=512.0).arrays
 
 
 def test_what_stays_beside_a_sum(sites):
@@ -483,6 +545,15 @@ def test_one_model_is_measured_in_a_run(sites, monkeypatch):
     assert "two would tell too much" in attacker.refusal(protocol.EVALUATE, {}, {"weights": crafted})
 
 
+def test_one_model_that_the_site_came_to_alone_is_measured_in_a_run(sites, monkeypatch):
+    monkeypatch.setattr("federated.flower.own_metrics.RESAMPLES", 20)
+    attacker = sites(gain=True)
+    attacker.planned()
+    assert "gain" in attacker.ask(protocol.EVALUATE, {}, {"weights": attacker.weights}).fields
+    attacker.planned(replace(CONFIG, rounds=1))
+    assert "two would tell too much" in attacker.refusal(protocol.EVALUATE, {}, {"weights": attacker.weights})
+
+
 # Nothing ends a site, fills its log or gets its words.
 
 
@@ -589,8 +660,8 @@ class OneSite:
         asked = header(requests[self.node])
         fields, arrays = self._answers[asked["kind"]]
         if asked["kind"] in ("train", "finish"):
-            statement = witnessed(SITE, "run", asked["fields"]["head"])
-            fields = {"countersigned": self._secret.identity().sign(statement).hex(), **fields}
+            statement = witnessed(SITE, "run", asked["fields"]["head"], "")
+            fields = {"countersigned": self._secret.identity().sign(statement).hex(), "before": "", **fields}
         answer = Envelope(asked["kind"], SITE, "boss", asked["session"], asked["number"], fields, arrays)
         return {self.node: signed(answer, self._secret.identity())}
 
@@ -634,6 +705,8 @@ def test_a_site_describes_itself_alone_and_in_form(change):
         {"train": ({"measures": dict.fromkeys(MEASURES, 1), "countersigned": "00" * 64}, {})},
         {"train": ({"measures": dict.fromkeys(MEASURES, 1), "countersigned": 5}, {})},
         {"train": ({"measures": dict.fromkeys(MEASURES, 1)}, {"own": [np.zeros(3, np.float32)]})},
+        {"train": ({"measures": dict.fromkeys(MEASURES, 1), "privacy": json.loads("[" * 400 + "]" * 400)}, {})},
+        {"train": ({"measures": dict.fromkeys(MEASURES, 1), "privacy": {"events": "x" * 9**6}}, {})},
         {"train": ({"measures": []}, {})},
         {"train": ({"measures": {"examples": 10**30, "loss": 1, "accuracy": 1, "seconds": 1}}, {})},
         {"train": ({"measures": {"examples": 1, "loss": {}, "accuracy": 1, "seconds": 1}}, {})},
@@ -680,6 +753,31 @@ def test_no_answer_ends_the_coordinator(sites, answers):
         assert "another form" in asking.evaluate(lambda name: attacker.weights)[SITE]["why"]
     else:
         assert len(asking.finish()["heads"][SITE]) < 100
+
+
+TOLD = {
+    "expected_patients": 8,
+    "noise_multiplier": 1.2,
+    "steps_per_pass": 4,
+    "steps_per_round": 4,
+    "rounds": 3,
+    "steps": 12,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("noise_multiplier", (float("nan"), float("inf"), -1.0, 1e-300, 1e300, [], None)),
+        ("steps_per_round", (10**30, 0, True, 1.0, "1")),
+        ("expected_patients", (10**30,)),
+    ],
+)
+def test_a_plan_of_privacy_is_of_numbers_that_an_account_can_have(name, values):
+    assert plan_told(TOLD).steps == 12
+    for value in values:
+        with pytest.raises(WireError, match="another form"), calls.reading(SITE):
+            plan_told({**TOLD, name: value})
 
 
 # Whoever has the link, without a key.

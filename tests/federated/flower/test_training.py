@@ -305,15 +305,78 @@ def test_keys_of_a_rewriters_own_are_not_the_sites(masked, tmp_path):
     def sign(record, head):
         made = {name: posing[name].sign(witnessed(name, run, head)).hex() for name in posing}
         for name, told_ in record["sites"].items() if record["event"] == "round" else ():
-            told_["countersigned"] = made[name]
+            told_ |= {"countersigned": made[name], "before": None}
         if record["event"] == "sites":
-            record["countersigned"] = made
+            record |= {"countersigned": made, "before": {}}
 
     changed = rewritten(log, tmp_path / "audit.jsonl", change, sign)
     found = verify(changed)
     assert not any("has not signed" in problem for problem in found.problems), found.problems
     assert any("Compare them with the sites' public files, or give --site-log" in gap for gap in found.cannot_show)
     assert any("names another key of it" in problem for problem in verify(changed, site_logs=[site]).problems)
+
+
+def test_what_sites_sign_again_does_not_make_another_log_theirs(masked, tmp_path):
+    """A coordinator that has a log of its own making signed by the sites themselves, which answer a round again."""
+    from federated.audit_log.head import witnessed
+    from federated.flower import keys
+
+    log = masked.run.root / "audit.jsonl"
+    run, folders = json.loads(log.open().readline())["record"]["run"], masked.apart.folders
+    secrets = {name: keys.load(folder / f"{name}.key").identity() for name, folder in folders.items()}
+    # What each was told last: a site signs that with whatever it is told next.
+    last = dict.fromkeys(secrets, json.loads(log.read_text().splitlines()[-1])["previous"])
+
+    def sign(record, head):
+        if record["event"] not in ("round", "sites"):
+            return
+        made = {}
+        for name, identity in secrets.items():
+            signature = identity.sign(witnessed(name, run, head, last[name])).hex()
+            made[name] = {"countersigned": signature, "before": last[name]}
+            last[name] = head
+        if record["event"] == "sites":
+            for key in ("countersigned", "before"):
+                record[key] = {name: one[key] for name, one in made.items()}
+        for name, told_ in record["sites"].items() if record["event"] == "round" else ():
+            told_.update(made[name])
+
+    changed = rewritten(log, tmp_path / "audit.jsonl", CHANGES["an option"], sign)
+    problems = verify(changed).problems
+    assert not any("has not signed" in problem for problem in problems), problems
+    for name in secrets:
+        assert any(f"site {name} was told before of a record that is not in this log" in one for one in problems)
+
+
+def test_each_site_has_signed_no_further_than_it_took_part(masked, tmp_path):
+    """One that is in league with the coordinator signs what it likes, for itself."""
+    from federated.audit_log.head import witnessed
+    from federated.flower import keys
+
+    log = masked.run.root / "audit.jsonl"
+    run = json.loads(log.open().readline())["record"]["run"]
+    identity = keys.load(masked.apart.folders["s0"] / "s0.key").identity()
+    rounds = []
+
+    def change(records):
+        rounds.extend(record for record in records if record["event"] == "round")
+        rounds[1].update(model="0" * 64)
+        for record in rounds[1:]:
+            record.update(included=["s0"], sites={"s0": {}})
+        records[-1].update(countersigned={"s0": ""}, before={})
+
+    def sign(record, head):
+        made = identity.sign(witnessed("s0", run, head)).hex()
+        if record["event"] == "sites":
+            record["countersigned"] = {"s0": made}
+        elif record in rounds[1:]:
+            record["sites"]["s0"] = {"countersigned": made}
+
+    found = verify(rewritten(log, tmp_path / "audit.jsonl", change, sign))
+    signed = [note for note in found.notes if "countersigned" in note]
+    assert "s1" not in signed[0]
+    assert "up to record 6" in signed[0]
+    assert "up to record 1 the log is countersigned: s1 (key" in signed[1]
 
 
 def test_a_cut_log_is_no_more_signed_to_its_end(masked, tmp_path):

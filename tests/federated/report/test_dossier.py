@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from federated.audit_log import AuditLog
 from federated.flower import keys
-from federated.report.dossier import DIGESTS, SIGNATURE, dossier
+from federated.report.dossier import DIGESTS, SIGNATURE, _own, dossier
 from federated.secure.keys import signed_by
 from medimg.errors import InputError
 
@@ -52,6 +53,35 @@ def test_a_changed_log_is_told(tmp_path):
     text = dossier(run, tmp_path / "out").read_text()
     assert "The audit log is CHANGED" in text
     assert "problem: " in text
+
+
+def site_log(path, *records):
+    """As a site keeps one, of its answers in the given runs by the given policies."""
+    with AuditLog(path) as log:
+        log.append({"event": "start", "site": "a\n# b", "identity": "", "policy": "old"})
+        for record in records:
+            log.append({"event": "message", "kind": "train", "bytes": {"in": 1, "out": 10}, **record})
+    return path
+
+
+def test_a_site_tells_of_this_training_alone_and_by_which_policies(tmp_path):
+    """Its log is of all its trainings, and of all policies that it had."""
+    lines = [{"run": "other", "policy": "p1"}, {"run": "mine", "policy": "p2"}, {"run": "mine", "policy": "p3"}]
+    log = site_log(tmp_path / "site.jsonl", *lines, {"run": "mine", "policy": "p3", "refused": "no"})
+    (site,) = _own(log, "site-0.jsonl", "mine").values()
+    assert site["policies_sha256"] == ["p2", "p3"]
+    assert site["messages"] == {"train": {"answered": 2, "refused": 1, "bytes_out": 30}}
+    made = dossier(OLD, tmp_path / "out", site_logs=[log])
+    assert "no message of this training" in made.read_text()
+    assert "\n# b" not in made.read_text()
+
+
+@pytest.mark.parametrize("broken", [{"bytes": 5}, {"bytes": {}}, {"bytes": {"out": "x"}}])
+def test_a_site_log_of_another_form_is_refused_in_a_line(tmp_path, broken):
+    log = site_log(tmp_path / "site.jsonl", {"run": None, **broken})
+    with pytest.raises(InputError, match="another form"):
+        dossier(OLD, tmp_path / "out", site_logs=[log])
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_is_there_stays(tmp_path):

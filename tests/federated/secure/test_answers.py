@@ -94,6 +94,17 @@ def test_a_round_is_not_repeated_with_other_clients(vectors_of):
     assert masked_sum(three, identities=known, round_number=4).included == tuple(three)
 
 
+def test_a_round_is_not_repeated_on_other_terms(vectors_of):
+    """A limit that halves each time would end at a client's largest value; other steps give other sums."""
+    vectors = vectors_of(3)
+    known = identities(vectors)
+    masked_sum(vectors, identities=known, round_number=3)
+    for more in ({"limit": 1.0}, {"max_weight": 2.0}, {"bits": 32, "max_weight": 2.0}, {"threshold": 3}):
+        with pytest.raises(TooFewClientsError, match="on other terms before"):
+            masked_sum(vectors, identities=known, round_number=3, **more)
+    masked_sum(vectors, identities=known, round_number=3)
+
+
 @pytest.mark.slow
 def test_no_order_of_requests_gets_both_secrets_of_a_client(parties, vectors_of):
     """Every list of the sum, asked of every client with the honest confirmations, and then every other one."""

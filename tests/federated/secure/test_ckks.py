@@ -13,6 +13,7 @@ from federated.secure.exposure import KINDS, who_could_see
 from federated.secure.keys import identities, roster
 from federated.secure.messages import pack, signed_message, unpack, verified_message
 from federated.secure.network import silent_from
+from federated.secure.tags import PRIMES
 from federated.secure.terms import Terms
 from medimg.errors import InputError
 
@@ -61,14 +62,13 @@ def test_weighted_by_examples(wide_keys, vectors_of, draw):
 def test_values_at_the_bounds_do_not_wrap_around(wide_keys, keys):
     # As large as the sum of 50 may be, from 5 clients.
     vectors = {f"site-{i}": np.array([10240.0, -10240.0]) for i in range(5)}
-    known = identities(vectors)
     for weight, chosen in ((1.0, keys), (2.0**20, wide_keys)):
         weights = dict.fromkeys(vectors, weight)
-        options = {"identities": known, "keys": chosen, "limit": 10240.0, "max_weight": weight}
+        options = {"identities": identities(vectors), "keys": chosen, "limit": 10240.0, "max_weight": weight}
         total = ckks_sum(vectors, weights, **options).total
         assert np.abs(total / weight - [51200, -51200]).max() < 1e-4
     with pytest.raises(InputError, match="make keys for these bounds"):
-        ckks_sum(vectors, identities=known, keys=keys, limit=10240.0, max_weight=2.0**20)
+        ckks_sum(vectors, **{**options, "keys": keys})
 
 
 def test_dropouts_and_the_threshold(keys, vectors_of):
@@ -235,6 +235,42 @@ def test_a_server_that_deviates_has_nothing_else_decrypted(forgery, keys, vector
         else:
             server.answered("site-2", clients["site-2"].decrypt(asked))
             assert np.array_equal(server.total()[0], sum(rounded(vector) for vector in vectors.values()))
+
+
+def times(cipher, factor):
+    """A ciphertext added to itself so often."""
+    total, power = None, cipher
+    while factor:
+        if factor & 1:
+            total = power if total is None else total + power
+        factor, power = factor >> 1, power + power
+    return total
+
+
+@pytest.mark.parametrize("limit", [2.0**10, 2.0**25])
+def test_a_multiple_of_a_tags_prime_does_not_pass(limit, vectors_of):
+    """The sum, and in the ciphertexts without tags a client's vector so often as one tag does not see."""
+    length = SLOTS + 10
+    vectors = {name: vector / 16 for name, vector in vectors_of(3, length).items()}
+    known = identities(vectors)
+    keys = CkksKeys.generate(3, limit, 1.0)
+    for number, prime in enumerate([*PRIMES, 0]):
+        terms = Terms(number, tuple(vectors), 2, length, limit=limit, max_weight=1.0)
+        server = CkksServer(terms, roster(known), keys.public)
+        clients = {name: CkksClient(known[name], roster(known), terms.to_bytes(), keys) for name in vectors}
+        raw = {name: client.encrypt(vectors[name]) for name, client in clients.items()}
+        for name in vectors:
+            server.receive(name, raw[name])
+        body = verified_message(raw["site-0"], "site-0", known["site-0"].public, terms.id, "encrypt").body
+        first, rest = server._sum
+        if prime:
+            first = first + times(server._vectors("site-0", body)[0], int(prime))
+        asked = request(server, clients, [first, rest])
+        if prime:
+            with pytest.raises(ForgedSumError):
+                clients["site-2"].decrypt(asked)
+        else:
+            assert clients["site-2"].decrypt(asked)
 
 
 def test_two_lists_have_no_two_sums(round_of_three):

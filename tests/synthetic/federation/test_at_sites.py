@@ -184,6 +184,23 @@ def test_a_generator_asks_for_no_name(table, name):
         answer(table, {**common, "kind": COUNT, "columns": [column], "edges": [], "categories": True})
 
 
+def test_of_a_class_of_few_patients_a_generator_is_told_nothing(table):
+    """`min_patients` of the site's policy, as for other statistics: the counts of one patient's class are its row."""
+    from synthetic.federation.tables.site import COUNT, TELL, answer
+
+    rows = table.rows("train", labelled=True)
+    fewest = int(rows.groupby("label")["patient"].nunique().min())
+    column = {"name": "stage", "type": "categorical", "kind": "category", "levels": ["I", "II", "III", "IV"]}
+    common = {"model": "tvae", "classes": list(table.classes)}
+    for asked in (
+        {"kind": TELL, "options": {}, "features": ["stage"]},
+        {"kind": COUNT, "columns": [column], "edges": [], "categories": True},
+    ):
+        with pytest.raises(InputError, match="of whom nothing is told"):
+            answer(table, {**common, **asked, "fewest": fewest + 1})
+    assert answer(table, {**common, "kind": TELL, "options": {}, "features": ["stage"], "fewest": fewest})["columns"]
+
+
 @pytest.mark.slow
 def test_a_dcgan_over_flowers_own_link(images, tmp_path):
     """Each site a process of its own."""
