@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from medimg.config import EvaluateConfig, ExportConfig
 from medimg.data.imaging import write_png
@@ -16,6 +17,7 @@ from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.prediction import predict
 from medimg.pipeline.pixels import load_image
 from medimg.serving import export as exporting
+from medimg.serving.drawn_images import drawn_pixels
 from medimg.serving.export import export, serving_commands
 from medimg.serving.images import Served, decode
 from medimg.serving.requests import WARMUP
@@ -120,14 +122,37 @@ def test_warmup_requests_are_real_and_run(exported, phantom_data):
 
 @pytest.mark.slow
 def test_the_graph_holds_no_python(exported):
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-
     content = SavedModel.FromString((exported / "saved_model.pb").read_bytes())
     graph = content.meta_graphs[0].graph_def
     operations = {node.op for node in graph.node}
     operations |= {node.op for function in graph.library.function for node in function.node_def}
     assert not operations & {"PyFunc", "EagerPyFunc", "PyFuncStateless"}
     assert b"medimg" not in (exported / "saved_model.pb").read_bytes()
+
+
+def test_nothing_is_restored_and_a_depthwise_convolution_needs_no_normalization(tmp_path):
+    layers, pixels = tf.keras.layers, tf.keras.Input((8, 8, 3))
+    x = layers.DepthwiseConv2D(3, depth_multiplier=2, use_bias=False)(layers.Rescaling(1 / 255)(pixels))
+    x = layers.ReLU(6.0)(layers.BatchNormalization(scale=False)(x))
+    x = layers.DepthwiseConv2D(3)(x)
+    x = layers.BatchNormalization(center=False)(x)
+    shared = layers.DepthwiseConv2D(3, padding="same")(x)
+    # Read by two: its normalization stays.
+    x = layers.Add()([shared, layers.BatchNormalization()(shared)])
+    model = tf.keras.Model(pixels, layers.Dense(2)(layers.Flatten()(x)))
+    draw = np.random.default_rng(0)
+    model.set_weights([draw.uniform(0.1, 1.0, weight.shape) for weight in model.get_weights()])
+    description = {"image_size": 8, "channels": 3, "task": "binary", "classes": ["no", "yes"]}
+    served = Served(model, description, [0.5, 0.5])
+    tf.saved_model.save(served, str(tmp_path), signatures=served.signatures())
+    assert tf.train.list_variables(str(tmp_path / "variables" / "variables")) == [("_CHECKPOINTABLE_OBJECT_GRAPH", [])]
+    content = SavedModel.FromString((tmp_path / "saved_model.pb").read_bytes())
+    nodes = [node.op for f in content.meta_graphs[0].graph_def.library.function for node in f.node_def]
+    assert (nodes.count("DepthwiseConv2dNative"), nodes.count("FusedBatchNormV3")) == (3, 1)
+    assert "ReadVariableOp" not in nodes
+    pixels = drawn_pixels(3, 8, 3)
+    answer = tf.saved_model.load(str(tmp_path)).signatures["pixels"](pixels=tf.constant(pixels))
+    np.testing.assert_allclose(answer["probabilities"], tf.nn.softmax(model(pixels, training=False)), atol=1e-6)
 
 
 @pytest.mark.slow
