@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from explain.commands import explain, explain_run, heat_maps, map_saver, review
+from explain.commands import explain, explain_run, heat_maps, interpretability, map_saver, review
 from explain.config import ExplainConfig
 from federated.commands import dossier, federate
 from federated.commands import studies as studies_of_federation
@@ -21,7 +21,17 @@ from medimg.commands.console import progress_bars
 from medimg.commands.data import data
 from medimg.commands.installation import doctor, models
 from medimg.commands.output import overwrite_option
-from medimg.commands.runs import audit, compare, evaluate, evaluate_run, export, export_run, predict_run, validate
+from medimg.commands.runs import (
+    audit,
+    compare,
+    evaluate,
+    evaluate_run,
+    export,
+    export_run,
+    predict_run,
+    report,
+    validate,
+)
 from medimg.commands.study import study
 from medimg.commands.train import train, train_run
 from medimg.commands.weights import weights
@@ -109,11 +119,11 @@ def demo_training(seed: int) -> TrainConfig:
     )
 
 
-for _command in (data, models, weights, train, evaluate, validate, compare, export, audit, study, doctor):
+for _command in (data, models, weights, train, evaluate, validate, compare, export, audit, report, study, doctor):
     medimg.add_command(_command)
 for _command in (federate, dossier, synthesize, judge, explain, review):
     medimg.add_command(_command)
-for _command in studies_of_federation():
+for _command in (interpretability, *studies_of_federation()):
     study.add_command(_command)
 
 

@@ -5,31 +5,36 @@ from pathlib import Path
 
 import click
 
-from explain.config import ExplainConfig, ReviewConfig
+from explain.config import ExplainConfig, InterpretabilityConfig, ReviewConfig
 from medimg.commands import printing
 from medimg.commands.command_line import Command, options_of, take
-from medimg.commands.console import progress_bars
-from medimg.style.words import interval
+from medimg.commands.console import progress_bars, say, table
+from medimg.commands.output import out_option
+from medimg.config import TrainConfig
+from medimg.style.words import interval, number
 
 
 @click.command(cls=Command)
 @click.argument("run_folder", metavar="RUN")
 @options_of(ExplainConfig)
 def explain(run_folder, **values):
-    """Grad-CAM, SHAP and kin on files or a split of RUN, judged by the pointing game where findings are known."""
+    """Grad-CAM, SHAP and kin on files or a split of RUN, scored beside controls and searched for shortcuts."""
     explain_run(run_folder, take(ExplainConfig, values))
 
 
 def explain_run(run_folder, config: ExplainConfig) -> None:
-    """Explain a Run and print the pointing game."""
+    """Explain a Run and print the scores."""
     from explain.explain import explain
     from medimg.run import Run
 
     with progress_bars() as step:
         run = Run.load(Path(run_folder))
         result = explain(run, config, partial(step, "explain"))
+    from medimg.report.write import write
+
+    write(run)
     printing.positive(run.description())
-    localisation(result)
+    scores(result)
     click.echo(f"explanations in {result['folder']}")
 
 
@@ -55,6 +60,26 @@ def review(run_folder, **values):
         serve(reviewer, found, token, study)
 
 
+@click.command(cls=Command)
+@click.argument("data_folder", metavar="DATA")
+@out_option("the study")
+@options_of(InterpretabilityConfig)
+@options_of(TrainConfig, skip=("model", "member", "vote", "folds", "fold", "seeds", "metadata"))
+def interpretability(data_folder, out, **values):
+    """Which explanation method shows best what each model looks at: methods ranked beside controls."""
+    from medimg.preparation.builtin import resolve
+
+    config, training = take(InterpretabilityConfig, values), take(TrainConfig, values)
+    from explain.studies.interpretability import interpretability
+
+    with progress_bars() as step:
+        ranking = interpretability(resolve(data_folder), Path(out), config, training, partial(step, "models"))
+    names = [name for name in ranking if name not in ("model", "method")]
+    rows = [[f"{r['model']}: {r['method']}", *(number(r[name]) for name in names)] for _, r in ranking.iterrows()]
+    table("Mean rank over scores, 1 the best", ["model: method", *(name.replace("_", " ") for name in names)], rows)
+    click.echo(f"figure and tables in {out}")
+
+
 def map_saver(run, folder: Path):
     """What saves the Grad-CAM maps of a Run's predictions; see `medimg.prediction.predict`."""
     from explain.explainer import map_saver
@@ -64,15 +89,28 @@ def map_saver(run, folder: Path):
 
 def heat_maps(run):
     """What makes the maps of a Run's predictions; see `medimg.prediction.dicom_out`."""
-    from explain.explainer import heat_maps
+    from explain.explainer import heat_of_run
 
-    return heat_maps(run)
+    return heat_of_run(run)
 
 
-def localisation(result: dict) -> None:
-    """The pointing game of each method."""
-    for method, judged in result.get("localisation", {}).items():
-        click.echo(
-            f"{method}: pointing game {interval(judged['hit_rate'])} on {judged['n']} images; "
-            f"random point {judged['random']:.3f}, image centre {judged['centre']:.3f}"
-        )
+def scores(result: dict) -> None:
+    """A table of each method and the controls beside it, and what stands out."""
+    columns = ("pointing_game", "deletion", "insertion", "faithfulness", "randomisation", "stability")
+    rows, of = [], result.get("scores", {})
+    columns = [name for name in columns if any(its.get(name) for its in of.values())]
+    for method, its in of.items():
+        rows.append([method, *(interval(its.get(name), 2) for name in columns)])
+    for name, its in next(iter(of.values()), {}).get("controls", {}).items():
+        rows.append([f"({name})", *(interval(its.get(name), 2) for name in columns)])
+    if rows:
+        title = "Scores, and which end is good; in brackets maps that know nothing of the model"
+        table(title, ["method", *map(_heading, columns)], rows)
+    warnings = [text for its in of.values() for text in its["warnings"]]
+    for text in [*warnings, *result.get("shortcuts", {}).get("findings", ())]:
+        say(f"warning: {text}")
+
+
+def _heading(name: str) -> str:
+    lower = name in ("deletion", "randomisation")
+    return f"{name.replace('_', ' ')} ({'low' if lower else 'high'})"

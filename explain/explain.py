@@ -10,13 +10,14 @@ from itertools import groupby
 from pathlib import Path
 
 from explain.config import ExplainConfig
-from explain.explainer import DEFAULT, METHODS, Explainer
-from explain.scores import findings
+from explain.explainer import DEFAULT, Explainer
+from explain.methods.catalogue import METHODS
+from explain.scored import maps_to_score, score
 from explain.selection import classes_in_turn, split_rows
-from medimg import atomic, lock
+from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
-from medimg.evaluation.places import beside, place_of
+from medimg.evaluation.places import beside
 from medimg.lock import writes
 from medimg.options import of_data
 from medimg.prediction.inputs import Image, dicom_images, holds_dicom
@@ -27,22 +28,20 @@ from medimg.sources.dicom_images import Look
 
 # Of a folder of explanations: what was asked.
 _ASKED = "options.json"
-# For the names of an image's regions alone.
-_ANY_SIZE = 8
 
 
 @writes("run")
 def explain(run: Run, config: ExplainConfig, progress: Callable[[int, int], None] | None = None) -> dict:
-    """Write `RUN/explanations/<method>/`: a PNG and an npz per image and a contact sheet.
+    """Write `RUN/explanations/NAME/<method>/`: a PNG and an npz per image and a contact sheet.
 
-    Of a binary model the maps show evidence for the positive class, otherwise for the class that is predicted.
-    Of other images or options than are there already: in a folder of `RUN/explanations/` (`medimg.evaluation.places`).
-    Files given by `--image` are explained as they are; otherwise images of the split, and where its Dataset has boxes
-    or masks the pointing game is played (`localisation.json`). A Run of a table: see `explain.table`.
+    NAME is the split, `image-...` of files, or either with its options where another is there already
+    (`medimg.evaluation.places`). Of a binary model the maps show evidence for the positive class, otherwise for the
+    class that is predicted. Of a split the methods are scored, and the first one's maps looked at for shortcuts
+    (`explain.scored`). A Run of a table: see `explain.table`.
 
     Returns:
-        `folder`: where it is; `images`: per method the explained images; `localisation`: per method the pointing game's
-        numbers. Of a table `rows`: per method the explained rows.
+        `folder`: where it is; `images`: per method the explained images; `scores`: per method; `shortcuts`. Of a table
+        `rows`: per method the explained rows.
 
     Raises:
         InputError: an unknown method, an image that can't be read, an empty split.
@@ -73,42 +72,40 @@ def _explain_images(run: Run, config: ExplainConfig, progress) -> dict:
         require_unprotected(run.config["options"], config.split)
     dataset = None if config.image else run.dataset()
     subjects = _files(config, explainer.reader.look) if dataset is None else _rows(dataset, config)
-    located, left_out = _located(dataset, config, explainer.classes)
-    root = _folder(run, config)
-    total, done = len(config.method) * (len(subjects) + len(located)), 0
-    result: dict = {"images": {}, "localisation": {}}
+    root, done = _folder(run, config), 0
+
+    def step(maps: int) -> None:
+        nonlocal done
+        done += maps
+        if progress:
+            progress(done, max(total, done))
+
+    total = len(config.method) * len(subjects) * (1 + len(explainer.members))
+    explainer.step = step
+    result: dict = {"images": {}, "scores": {}, "shortcuts": {}}
     for method in config.method:
         for ending, one in (("", explainer), *explainer.each_member()):
             folder = root / (method.replace("+", "p") + ending)
             result["images"][method + ending] = one.draw_all(method, subjects, dataset, folder)
-        done += len(subjects)
-        if progress:
-            progress(done, total)
-        if located:
-            result["localisation"][method] = {**explainer.locate(method, located, dataset), "left_out": left_out}
-            done += len(located)
-        if progress:
-            progress(done, total)
     atomic.write_json(root / _ASKED, _asked(config))
-    if result["localisation"]:
-        _update(root / "localisation.json", result["localisation"])
     _update(root / "explanations.json", result["images"])
+    if dataset is not None and config.score_count:
+        total, done = maps_to_score(explainer, dataset, config), 0
+        result |= score(explainer, dataset, config, root)
+        _update(root / "scores.json", result["scores"])
+        atomic.write_json(root / "shortcuts.json", result["shortcuts"])
     return {**result, "folder": root}
 
 
 def _folder(run: Run, config: ExplainConfig) -> Path:
     """Where explanations are written, each method in a folder of its own; those of other options stay."""
-    top = run.root / "explanations"
-    asked = _asked(config)
-    if config.image or config.split != "test":
-        return beside(top, f"image-{Path(config.image[0]).stem}" if config.image else config.split, asked, _held)
-    files = [item.name for item in lock.content(top) if not (item / _ASKED).is_file() and item.name != _ASKED]
-    return place_of(top, top, config.split, asked, _held, [*files, _ASKED])
+    name = f"image-{Path(config.image[0]).stem}" if config.image else config.split
+    return beside(run.root / "explanations", name, _asked(config), _held)
 
 
 def _asked(config: ExplainConfig) -> dict:
     """What decides a folder's content; each method has a folder in it."""
-    neutral = ("image", "split", "method", "data", "max_megapixels")
+    neutral = ("image", "split", "method", "data", "max_megapixels", "masks")
     options = {key: value for key, value in config.given().items() if key not in neutral}
     return {"images": list(config.image), "split": config.split, "options": options}
 
@@ -139,30 +136,6 @@ def _rows(dataset: Dataset, config: ExplainConfig) -> list[dict]:
         {"path": path, "label": row["label"], "row": row, "read": Image(str(path), path, True)}
         for path, (_, row) in zip(paths, chosen.iterrows(), strict=True)
     ]
-
-
-def _located(dataset: Dataset | None, config: ExplainConfig, classes: list[str]) -> tuple[list[tuple], dict[str, int]]:
-    """Findings of the split to play on, and those that are left out because the model has no such class.
-
-    Returns:
-        (row, class index, region's name) of every finding of a seeded sample of images; name -> number left out.
-    """
-    if dataset is None or not config.localisation_count:
-        return [], {}
-    rows = dataset.manifest[findings.has_findings(dataset) & (dataset.manifest["split"] == config.split)]
-    rows = rows.sample(min(len(rows), config.localisation_count), random_state=config.seed)
-    found: list[tuple] = []
-    left_out: dict[str, int] = {}
-    for _, row in rows.iterrows():
-        for name in sorted(findings.regions(dataset, row, _ANY_SIZE)):
-            if dataset.task == "binary":
-                # A finding speaks for the positive class, also under a name of its own (`nodule` of `abnormal`).
-                found.append((row, 1, name))
-            elif name in classes:
-                found.append((row, classes.index(name), name))
-            else:
-                left_out[name] = left_out.get(name, 0) + 1
-    return found, left_out
 
 
 def _update(path: Path, content: dict) -> None:

@@ -1,10 +1,10 @@
-"""Explainer: a Run's model with what is needed to explain images by it, to draw the maps and to judge them."""
+"""Explainer: a Run's model with what is needed to explain images by it and to draw the maps."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -12,26 +12,27 @@ import pandas as pd
 
 from explain.config import ExplainConfig
 from explain.figures.overlay import Panel, draw
-from explain.methods import saliency
-from explain.methods.score import class_score
-from explain.methods.shapley import shap_maps
-from explain.scores import findings, pointing_game
+from explain.methods.catalogue import METHODS, Effort, heat_maps
+from explain.methods.evidence import Evidence
+from explain.scores import findings
 from explain.selection import positive_entry, predicted
 from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.data.positive import positive_class
+from medimg.errors import InputError
 from medimg.evaluation.evaluate import training_data
 from medimg.evaluation.operating_point import decision_words, thresholds
 from medimg.evaluation.prediction import probabilities
-from medimg.models.columns import AtColumns
 from medimg.models.ensemble import members_of
 from medimg.prediction.images import protected_images, reader_of
 from medimg.prediction.inputs import Image
+from medimg.privacy.release import reference_split
 from medimg.run import Run
 
-METHODS = (*saliency.METHODS, "shap")
 DEFAULT = ("gradcam",)
-_BATCH = 16
+_BATCH = 64
+# Images of the population that SHAP's gradients start from.
+_BACKGROUND = 8
 
 
 class Explainer:
@@ -41,20 +42,53 @@ class Explainer:
         import tensorflow as tf
 
         tf.keras.utils.set_random_seed(config.seed)
-        # Score-CAM calls predict, which would draw its own bar on standard output.
-        tf.keras.utils.disable_interactive_logging()
-        self.model, self.description, self.config = run.model(), run.description(), config
-        self.members = members_of(self.model)
+        self.run, self.description, self.config = run, run.description(), config
         self.classes, self.task = self.description["classes"], self.description["task"]
         self.size = self.description["image_size"]
+        self._take(run.model())
         protected = protected_images(run) if config.image else frozenset()
         self.reader = reader_of(self.description, training_data(run), config.max_megapixels, protected)
         self.columns = self.reader.columns
-        self.at_columns = AtColumns(self.model) if self.columns else None
         self.thresholds = thresholds(run, self.description)
         self.calibrator = self.description.get("calibrator")
         self.positive = positive_class(self.task, self.classes)
         self.explained = f"evidence for {self.positive}" if self.positive else "class predicted"
+        self.step = lambda maps: None
+
+    def _take(self, model) -> None:
+        self.model, self.evidence = model, Evidence(model, self.task)
+        self.members = [Evidence(member, self.task) for member in members_of(model)]
+
+    def with_model(self, model) -> "Explainer":
+        """The same of another model of the same form."""
+        other = copy(self)
+        other._take(model)
+        return other
+
+    @cached_property
+    def effort(self) -> Effort:
+        """What a method may spend."""
+        needs = "shap-gradient" in self.config.method
+        background = self._background() if needs else None
+        return Effort(self.config.samples, self.config.seed, background, self.config.smooth)
+
+    def _background(self) -> np.ndarray:
+        if training_data(self.run) is None:
+            raise InputError(f"--method shap-gradient: needs images of {self.run.config['data']}; give --data")
+        dataset = self.run.dataset()
+        rows = dataset.rows(reference_split(self.run.config["options"]))
+        rows = rows.sample(min(_BACKGROUND, len(rows)), random_state=self.config.seed)
+        return self.rows(dataset, rows)[0]
+
+    def cell(self, method: str) -> float:
+        """Side in pixels of the smallest thing that the method's maps tell apart."""
+        evidence = self.members[0] if self.members and METHODS[method].of_layer else self.evidence
+        return max(METHODS[method].cells(evidence, self.effort), self.config.smooth) * self.size
+
+    def rows(self, dataset: Dataset, rows: pd.DataFrame) -> list[np.ndarray]:
+        """`inputs` of rows of a Dataset."""
+        images = [Image(row["image"], dataset.root / row["image"], True) for _, row in rows.iterrows()]
+        return self.inputs(images, [row for _, row in rows.iterrows()])
 
     def inputs(self, images: Sequence[Image], rows: Sequence[pd.Series | None]) -> list[np.ndarray]:
         """Pixels of some images as `medimg predict` reads them, and what the model takes beside them of their rows.
@@ -70,12 +104,31 @@ class Explainer:
         return [np.stack(each) for each in zip(*read, strict=True)]
 
     def maps(self, method: str, inputs: list[np.ndarray], chosen: np.ndarray) -> np.ndarray:
-        """float32 (B, S, S)."""
-        pixels = inputs[0]
-        if self.at_columns is None:
-            return self._maps(self.model, method, pixels, chosen)
-        each = zip(pixels, chosen, inputs[1], strict=True)
-        return np.concatenate([self._maps(self.at_columns.at(c), method, p[None], k[None]) for p, k, c in each])
+        """float32 (N, S, S); of an ensemble the mean of its members' where the method looks at the last maps."""
+        found = []
+        for start in range(0, len(chosen), _BATCH):
+            some = slice(start, start + _BATCH)
+            of = [each[some] for each in inputs], chosen[some], method, self.effort
+            if self.members and METHODS[method].of_layer:
+                weights = [member["weight"] for member in self.description["members"]]
+                found.append(np.average([heat_maps(member, *of) for member in self.members], axis=0, weights=weights))
+            else:
+                found.append(heat_maps(self.evidence, *of))
+            self.step(len(chosen[some]))
+        return np.concatenate(found).astype(np.float32)
+
+    def chosen(self, inputs: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The classes of N images that are explained and that are called, each int (N,); probabilities (N, classes).
+
+        The positive class of each is explained, or without one the predicted.
+        """
+        logits = [
+            self.model([each[i : i + _BATCH] for each in inputs], training=False).numpy()
+            for i in range(0, len(inputs[0]), _BATCH)
+        ]
+        chances = probabilities(np.concatenate(logits), self.task, self.calibrator)
+        called = predicted(chances, self.thresholds, self.task)
+        return np.ones_like(called) if self.positive else called, called, chances
 
     def of_columns(self, inputs: list[np.ndarray], rows: Sequence[pd.Series], chosen: np.ndarray) -> list[dict]:
         """What each column's value adds to the class's score over not being known, for each row's entry."""
@@ -83,7 +136,7 @@ class Explainer:
             return [{} for _ in chosen]
 
         def score(columns: np.ndarray) -> np.ndarray:
-            return class_score(self.model([inputs[0], columns], training=False), chosen, self.task).numpy()
+            return self.evidence.scores([inputs[0], columns], chosen)
 
         known, frame, added = score(inputs[1]), pd.DataFrame(list(rows)), {}
         for column in self.columns.raw:
@@ -91,40 +144,25 @@ class Explainer:
             added[column.name] = known - score(self.columns.transform(unknown))
         return [{"columns": {name: float(values[i]) for name, values in added.items()}} for i in range(len(chosen))]
 
-    def _maps(self, model, method: str, pixels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        if method == "shap":
-            return shap_maps(model, pixels, chosen, self.task, self.config.samples)[0]
-        if not self.members:
-            return saliency.heat_maps(model, pixels, chosen, method, self.task)
-        maps = [saliency.heat_maps(member, pixels, chosen, method, self.task) for member in self.members]
-        return np.average(maps, axis=0, weights=[m["weight"] for m in self.description["members"]]).astype(np.float32)
-
     def each_member(self) -> Iterator[tuple[str, "Explainer"]]:
         """Of an ensemble an explainer of each member, with what its folders' names end in."""
         for number, member in enumerate(self.members, 1):
             other = copy(self)
-            other.model, other.members = member, []
+            other.model, other.evidence, other.members = member.model, member, []
             other.calibrator = self.description["members"][number - 1]["calibrator"]
             yield f"-member-{number}", other
 
-    def predicted(self, chances: np.ndarray) -> np.ndarray:
-        """int (B,)."""
-        return predicted(chances, self.thresholds, self.task)
-
     def draw_all(self, method: str, subjects: list[dict], dataset: Dataset | None, folder: Path) -> list[dict]:
-        """Explain the positive class of each subject, or without one the predicted; write files and a contact sheet."""
+        """Explain each subject; write files and a contact sheet."""
         panels, listed = [], []
         for start in range(0, len(subjects), _BATCH):
             batch = subjects[start : start + _BATCH]
             rows = [s["row"] for s in batch]
             inputs = self.inputs([s["read"] for s in batch], rows)
-            pixels = inputs[0]
-            chances = probabilities(self.model(inputs, training=False).numpy(), self.task, self.calibrator)
-            called = self.predicted(chances)
-            chosen = np.ones_like(called) if self.positive else called
+            chosen, called, chances = self.chosen(inputs)
             heat, beside = self.maps(method, inputs, chosen), self.of_columns(inputs, rows, chosen)
             for i, subject in enumerate(batch):
-                panel = self._panel(subject, pixels[i], heat[i], called[i], chances[i], dataset, method)
+                panel = self._panel(subject, inputs[0][i], heat[i], called[i], chances[i], dataset, method)
                 classes = called[i], chosen[i]
                 entry = self._write(panel, folder, len(listed), classes, chances[i], subject, method)
                 panels.append(panel)
@@ -142,10 +180,10 @@ class Explainer:
             name=Path(subject["path"]).name,
             pixels=pixels,
             heat_map=heat,
-            prediction=decision_words(self.task, self.classes, called, chances, self.thresholds),
+            caption=f"predicted: {decision_words(self.task, self.classes, called, chances, self.thresholds)}",
             truth=subject["label"],
             region=region,
-            signed=method == "shap",
+            signed=METHODS[method].signed,
         )
 
     def _write(
@@ -172,20 +210,6 @@ class Explainer:
             **positive_entry(self.task, self.classes, chances, self.thresholds),
         }
 
-    def locate(self, method: str, located: list[tuple], dataset: Dataset) -> dict:
-        """Play the pointing game for the findings' own classes."""
-        heat, found, patients = [], [], []
-        for start in range(0, len(located), _BATCH):
-            batch = located[start : start + _BATCH]
-            rows = [row for row, _, _ in batch]
-            images = [Image(row["image"], dataset.root / row["image"], True) for row in rows]
-            inputs = self.inputs(images, rows)
-            heat.append(self.maps(method, inputs, np.array([index for _, index, _ in batch])))
-            found += [findings.regions(dataset, row, self.size)[name] for row, _, name in batch]
-            patients += [row["patient"] for row, _, _ in batch]
-        judged = pointing_game.judge(np.concatenate(heat), np.stack(found), np.array(patients))
-        return {**judged, "split": self.config.split, "classes": sorted({self.classes[i] for _, i, _ in located})}
-
 
 def heat_of(explainer: Explainer, inputs, called, method: str = DEFAULT[0]) -> tuple[np.ndarray, np.ndarray]:
     """Maps (B, S, S) of the positive class, without one of those called, and the classes (B,) that they are of."""
@@ -193,7 +217,7 @@ def heat_of(explainer: Explainer, inputs, called, method: str = DEFAULT[0]) -> t
     return explainer.maps(method, inputs, of), of
 
 
-def heat_maps(run: Run) -> tuple[str, Callable]:
+def heat_of_run(run: Run) -> tuple[str, Callable]:
     """The method of a Run's maps, and what makes them of inputs and the classes called; see `heat_of`."""
     return DEFAULT[0], partial(heat_of, Explainer(run, ExplainConfig()))
 

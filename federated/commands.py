@@ -115,6 +115,7 @@ def link(out, port, bind, host, site):
     from federated.flower.keys import Party
 
     added = [Party.read(Path(path)) for path in site]
+    from federated.flower import certificates
     from federated.flower.link import Link
     from federated.flower.link_folder import LinkFolder
     from federated.flower.serve import interruptible
@@ -127,6 +128,7 @@ def link(out, port, bind, host, site):
         running.register(parties)
         say(f"link at {bind}:{port} for {', '.join(party.name for party in parties)}", err=True)
         say(f"sites need {running.certificate} and {folder.root}/coordinator.pub", err=True)
+        say(f"its certificate lasts until {certificates.until(folder.root)}", err=True)
         running.wait()
 
 

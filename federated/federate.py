@@ -1,7 +1,6 @@
 """federate(): a Dataset divided among clients and options -> a Run, trained by rounds on TensorFlow Federated."""
 
 import contextlib
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from medimg.errors import InputError
 from medimg.listener import Listener
 from medimg.lock import writes
 from medimg.options import of_data
+from medimg.report.write import write
 from medimg.run import Run, environment, resumable
 from medimg.training.start import FIELD as START
 from medimg.training.start import require_same_start, start_of
@@ -61,10 +61,10 @@ def federate(
     dataset = Dataset.load(data, joins_copies=not config.is_private)
     config.require_effect(of_data(dataset.is_table))
     with contextlib.ExitStack() as stack:
-        sites, name = None, _name(out, resume)
+        sites = None
         if config.is_apart:
             Job.at_sites(dataset, config, len(config.site) or 2)
-            sites = stack.enter_context(_sites(config, name))
+            sites = stack.enter_context(_sites(out, config, resume))
             told = sites.describe()
             job = Job.at_sites(dataset, config, len(told.clients)).agreed_with(told)
         else:
@@ -100,32 +100,47 @@ def federate(
                 atomic.write_text(run.root / _DATA, known["data_fingerprint"])
                 known["data_fingerprint"] = None
             start = start_of(plan.model.get_weights(), plan.description)
-            known |= {START: start, **({NAME: name} if sites else {}), **lineage.to_dict()}
+            known |= {START: start, **({NAME: sites.run} if sites else {}), **lineage.to_dict()}
             atomic.write_json(run.root / "environment.json", known)
             atomic.write_json(run.root / "model.json", plan.description)
             run.keep_parts(job.dataset, job.pooled)
-        for client in job.clients:
-            for note in client.notes:
-                listener.note(f"{client.name}: {note}")
+            _forget_name(out, config)
+        for name, note in ((client.name, note) for client in job.clients for note in client.notes):
+            listener.note(f"{name}: {note}")
         execution = execution or stack.enter_context(Execution())
         Federation(run, job, plan, execution, sites, listener, start).run()
+    write(run)
     return run
 
 
-def _name(out: Path, resume: bool) -> str:
-    """Of the training."""
-    known = Run.load(out).environment().get(NAME) if resume else None
-    return known or secrets.token_hex(16)
-
-
-def _sites(config: FederateConfig, name: str) -> "FlowerPool":
+def _sites(out: Path, config: FederateConfig, resume: bool) -> "FlowerPool":
     """The clients at their sites."""
     from federated.flower.link_folder import LinkFolder
     from federated.flower.pool import FlowerPool
 
-    folder = LinkFolder.of(config)
+    folder, name = LinkFolder.of(config), None
+    if resume:
+        _require_unmeasured(Run.load(out), config.rounds)
+        name = Run.load(out).environment().get(NAME)
     keys, parties = folder.coordinator(), folder.parties(config.site)
-    return FlowerPool(folder.grid(), keys, parties, config, name)
+    return FlowerPool(folder.grid(), keys, parties, config, name or folder.name_of(out, config))
+
+
+def _forget_name(out: Path, config: FederateConfig) -> None:
+    """The Run knows it."""
+    if config.is_apart:
+        from federated.flower.link_folder import LinkFolder
+
+        LinkFolder.of(config).forget(out, config)
+
+
+def _require_unmeasured(run: Run, rounds: int) -> None:
+    """Sites measure one model a run, so that no two tell of one test row by their difference."""
+    if (run.root / FEDERATION).is_file() and rounds > run.config["options"]["rounds"]:
+        raise InputError(
+            f"--rounds {rounds}: the sites of {run.root} have measured its model, and measure one a run; train another "
+            f"with as many rounds, of images from this one's weights by --weights {run.root}"
+        )
 
 
 def _require_same_data(run: Run, dataset: Dataset) -> None:

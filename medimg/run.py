@@ -2,7 +2,7 @@
 
 `config.yaml` (data and options), `environment.json` (versions, data fingerprint, seed), `model.keras`,
 `history.csv`, `checkpoints/`, `calibration.json` where probabilities are calibrated; evaluate adds `metrics.json`,
-`predictions.csv`, `figures/` and `report.html`.
+`predictions.csv` and `figures/`, of which `medimg.report` makes `report.html`, `report.json` and `model_card.md`.
 """
 
 import json
@@ -35,6 +35,8 @@ MADE_OF_MODEL = (
     "metrics.json",
     "predictions.csv",
     "report.html",
+    "report.json",
+    "model_card.md",
     "figures",
     "evaluations",
     "explanations",

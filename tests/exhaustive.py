@@ -31,6 +31,13 @@ PATTERNS = (
     ),
     *(f"tests/medimg/sources/test_clinical_runs.py::test_to_the_end[[]{name}]" for name in ("dicom", "brats")),
     "tests/medimg/sources/test_clinical_runs.py::test_the_client_of_an_export_*[[]True]",
+    # What methods are made of, and every method, on models of one more kind.
+    *(
+        f"tests/explain/methods/test_catalogue.py::test_every_model_has_its_layer_*[[]{name}]"
+        for name in ("alexnet", "vgg16", "vgg19", "inception_v3", "densenet121", "efficientnet_v2_b0", "mobilenet")
+    ),
+    "tests/explain/methods/test_catalogue.py::test_every_method_gives_maps_*[[]attention_cnn-*]",
+    "tests/explain/methods/test_catalogue.py::test_every_method_gives_maps_*[[]mobilenet_v2-*]",
     # Ways to divide patients among clients, whose steps are the same.
     "tests/federated/private/test_what_leaves.py::*[[]scaffold of drawn clients]",
     "tests/federated/private/test_what_leaves.py::*[[]held out]",

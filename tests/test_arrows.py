@@ -28,7 +28,7 @@ FLOORS = {
         preparation run learners
         evaluation
         training serving comparison prediction validation
-        audit recipes
+        audit report recipes
         studies
         commands api
     """,

@@ -89,14 +89,24 @@ WRITERS = {
     "judge": Writer("judge {made} --real {table} --report {out} --bootstrap 200", "judgement.json"),
     "evaluate": Writer("evaluate {run}", "metrics.json", locked="{run}"),
     "validate": Writer("validate {run} {data} --bootstrap 20", "validations/*/validation.json", locked="{run}"),
-    "explain": Writer("explain {run} --count 4", "explanations/explanations.json", locked="{run}"),
+    "explain": Writer(
+        "explain {run} --count 4 --score-count 0",
+        "explanations/*/explanations.json",
+        locked="{run}",
+    ),
     "audit": Writer("audit {run} --attack threshold --bootstrap 500", "audit.json", locked="{run}"),
+    "report": Writer("report {run}", "report.json", locked="{run}"),
     "export": Writer("export {run} --out {out}", "*/saved_model.pb"),
     "compare": Writer("compare {run} {other} --out {out}", "comparison.json"),
     "study": Writer(
         "study privacy-utility {data} --out {out} {model} --epsilon inf --seeds 1",
         "summary.csv",
         midway="epsilon-inf/seed-0/history.csv",
+    ),
+    "study of maps": Writer(
+        "study interpretability {data} --out {out} {model} --model baseline_cnn --method gradcam --score-count 4",
+        "ranking.csv",
+        midway="baseline_cnn/history.csv",
     ),
 }
 

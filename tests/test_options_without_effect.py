@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import cli
-from explain.config import ExplainConfig, ReviewConfig
+from explain.config import ExplainConfig, InterpretabilityConfig, ReviewConfig
 from federated.config import FederateConfig
 from federated.studies.config import FederatedStudyConfig
 from medimg.commands.command_line import take
@@ -122,9 +122,12 @@ WITHOUT_EFFECT = {
     ),
     ("explain", ExplainConfig): (
         ("image", "!tables", "", ""),
-        ("split count localisation_count", "images", "--image {file}", ""),
-        ("localisation_count max_megapixels", "!tables", "", ""),
+        ("split count score_count localisation_count", "images", "--image {file}", ""),
+        ("smooth score_count localisation_count max_megapixels", "!tables", "", ""),
+        ("masks", "!tables", "", ""),
+        ("masks", "images", "--score-count 0", ""),
         ("samples", "images", "--method gradcam", "--method shap"),
+        ("samples", "images", "--method gradcam", "--method rise"),
     ),
     ("predict", PredictConfig): (
         ("image_column save_maps dicom_out max_megapixels", "!tables", "", ""),
@@ -169,6 +172,10 @@ WITHOUT_EFFECT = {
         ("dp_delta dp_clip dp_sampling dp_seed", "images", "--epsilon inf", ""),
         ("views", "images", "", "--augment light"),
     ),
+    ("study interpretability", TrainConfig): (
+        (_TABLES, "images", "", None),
+        ("views", "images", "", "--augment light"),
+    ),
     ("study federated-hospitals", FederatedStudyConfig): (
         ("model weights model_arg normalize image_size", "tables", "", None),
     ),
@@ -188,6 +195,7 @@ ALWAYS = {
     "strategy server_learning_rate weighting rounds batch_size patience balance personalize_epochs comparison "
     "aggregation secure dp audit_holdout seed cache_features",
     ExplainConfig: "data method seed",
+    InterpretabilityConfig: "model method samples score_count localisation_count",
     PredictConfig: "batch_size",
     ReviewConfig: "port reader_study nearest max_megabytes max_megapixels",
     EvaluateConfig: "data by split bootstrap calibrate prevalence batch_size seed",
@@ -206,6 +214,7 @@ ALWAYS = {
 }
 # Values where a number more, or another choice, is none.
 VALUES = {
+    "masks": "{file}",
     "weights": "imagenet",
     "time": "3m",
     "candidate": "x",
@@ -387,7 +396,7 @@ def test_every_commands_configuration_is_walked():
     own = {
         *("help", "config", "debug", "out", "resume", "overwrite", "data_folder", "run_folder", "run_folders", "paths"),
         *("source", "path", "data", "port", "site", "client", "bind", "expose", "head", "witness"),
-        *("public_key", "real", "report", "version"),
+        *("public_key", "real", "report", "version", "pdf"),
         # Of sites of their own and their coordinator.
         *("key", "key_file", "name", "host", "policy", "superlink", "root_certificate", "folder", "file", "run"),
         *("site_log", "options"),

@@ -1,11 +1,20 @@
-"""Heat maps over images: one picture each, and a contact sheet."""
+"""Heat maps over images: one picture each, and a contact sheet, painted without a plotting library."""
 
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
 
+import cv2
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from medimg import atomic
+from medimg.style.words import shortened
+
+# Pixels: least side of a shown image, space around it, and the height of a line of text.
+_SIDE, _GAP, _LINE = 320, 10, 20
+_STRENGTH = 0.6
+_CYAN, _INK = (0, 230, 230), (34, 34, 34)
 
 
 @dataclass(frozen=True)
@@ -16,16 +25,16 @@ class Panel:
         name: shown above, the file's name.
         pixels: float32 (S, S, C) in 0..255.
         heat_map: float32 (S, S); from 0 to 1, or signed when `signed`.
-        prediction: predicted class and its probability in words.
+        caption: of the map, a line or more: as a rule the predicted class and its probability.
         truth: label in words, '' when unknown.
         region: bool (S, S) of known findings, or None.
-        signed: SHAP values rather than a heat map.
+        signed: evidence against the class is shown too.
     """
 
     name: str
     pixels: np.ndarray
     heat_map: np.ndarray
-    prediction: str
+    caption: str
     truth: str = ""
     region: np.ndarray | None = None
     signed: bool = False
@@ -40,51 +49,101 @@ def draw(panels: list[Panel], path: Path, title: str, columns: int = 2) -> None:
         title: above all.
         columns: pairs in a row.
     """
-    from matplotlib.figure import Figure
-
     columns = min(columns, len(panels))
-    rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(5.6 * columns, 3.3 * rows + 0.9), layout="constrained")
-    axes = figure.subplots(rows, 2 * columns, squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for i, panel in enumerate(panels):
-        left, right = axes[i // columns, 2 * (i % columns) : 2 * (i % columns) + 2]
-        _original(left, panel)
-        shown = _overlay(right, panel)
-    label = (
-        "for (red) and against (blue) the class, share of the image's largest"
-        if panels[0].signed
-        else "evidence, share of the map's maximum"
-    )
-    figure.colorbar(shown, ax=axes, location="bottom", shrink=0.4, aspect=40, pad=0.02, label=label)
     known = any(panel.region is not None for panel in panels)
-    figure.suptitle(title + ("; dashed: known finding" if known else ""), fontsize=11)
+    texts = [_captions(panel) for panel in panels]
+    lines = max(len(caption) for pair in texts for caption in pair)
+    cells = [_painted(panel, pair, lines) for panel, pair in zip(panels, texts, strict=True)]
+    height, width = cells[0].shape[:2]
+    rows = -(-len(cells) // columns)
+    page = Image.new("RGB", (columns * width, _LINE + rows * height + 2 * _LINE + _GAP), "white")
+    for number, cell in enumerate(cells):
+        page.paste(Image.fromarray(cell), (number % columns * width, _LINE + number // columns * height + 4))
+    _write(page, title + ("; outlined: known finding" if known else ""), (_GAP, 3), page.width - 2 * _GAP, bold=True)
+    _colour_bar(page, panels[0].signed)
     with atomic.replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+        page.save(temporary, format="PNG", compress_level=1)
 
 
-def _original(axis, panel: Panel) -> None:
-    _show(axis, panel.pixels)
-    axis.set_title(panel.name + (f"\ntrue: {panel.truth}" if panel.truth else ""), fontsize=8)
+def _captions(panel: Panel) -> tuple[list[str], list[str]]:
+    """Lines above the image, and above the overlay."""
+    flat = [] if panel.heat_map.any() else ["(flat map: no evidence located)"]
+    truth = [f"true: {panel.truth}"] if panel.truth else []
+    return [panel.name, *truth], [*panel.caption.split("\n"), *flat]
 
 
-def _overlay(axis, panel: Panel):
-    _show(axis, panel.pixels)
-    if panel.signed:
-        # Symmetric about 0; the 99.5th percentile keeps one hot pixel from hiding the rest.
-        limit = float(np.percentile(np.abs(panel.heat_map), 99.5)) or 1.0
-        share = np.clip(panel.heat_map / limit, -1.0, 1.0)
-        shown = axis.imshow(share, cmap="RdBu_r", vmin=-1.0, vmax=1.0, alpha=0.6 * np.abs(share))
-    else:
-        shown = axis.imshow(panel.heat_map, cmap="inferno", vmin=0.0, vmax=1.0, alpha=0.6 * panel.heat_map)
+def _painted(panel: Panel, captions: tuple[list[str], list[str]], lines: int) -> np.ndarray:
+    """uint8 (height, width, 3): lines of text above the image and the overlay."""
+    side = max(_SIDE, panel.pixels.shape[0])
+    image = np.clip(panel.pixels, 0, 255).astype(np.uint8)
+    image = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
+    image = cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC)
+    shown = overlay(image, panel.heat_map, panel.signed)
     if panel.region is not None and panel.region.any() and not panel.region.all():
-        axis.contour(panel.region, [0.5], colors="cyan", linewidths=1.0, linestyles="dashed")
-    flat = "\n(flat map: no evidence located)" if not panel.heat_map.any() else ""
-    axis.set_title(f"predicted: {panel.prediction}{flat}", fontsize=8)
-    return shown
+        region = cv2.resize(panel.region.astype(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST)
+        cv2.drawContours(shown, cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0], -1, _CYAN, 1)
+    top = lines * _LINE + 2
+    page = Image.new("RGB", (2 * side + 3 * _GAP, side + top + _GAP), "white")
+    page.paste(Image.fromarray(image), (_GAP, top))
+    page.paste(Image.fromarray(shown), (side + 2 * _GAP, top))
+    for x, caption in zip((_GAP, side + 2 * _GAP), captions, strict=True):
+        for number, line in enumerate(caption):
+            _write(page, line, (x, number * _LINE), side)
+    return np.asarray(page)
 
 
-def _show(axis, pixels: np.ndarray) -> None:
-    image = np.clip(pixels, 0, 255) / 255.0
-    axis.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=1)
+def overlay(image: np.ndarray, heat_map: np.ndarray, signed: bool = False) -> np.ndarray:
+    """The image with a map's colours, stronger where the map is: uint8 (side, side, 3).
+
+    Args:
+        image: uint8 (side, side, 3).
+        heat_map: float (S, S), as of `Panel`.
+        signed: likewise.
+    """
+    heat = cv2.resize(heat_map.astype(np.float32), image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    if signed:
+        # Symmetric about 0; the 99.5th percentile keeps one hot pixel from hiding the rest.
+        heat = heat / (float(np.percentile(np.abs(heat), 99.5)) or float(np.abs(heat).max()) or 1.0)
+    heat = np.clip(heat, -1.0 if signed else 0.0, 1.0)
+    colours = _colours(signed)[np.round(255 * (heat + 1) / 2 if signed else 255 * heat).astype(int)]
+    strength = _STRENGTH * np.abs(heat)[..., None]
+    return np.round((1 - strength) * image + strength * colours).astype(np.uint8)
+
+
+@cache
+def _colours(signed: bool) -> np.ndarray:
+    """uint8 (256, 3)."""
+    from matplotlib import colormaps
+
+    return (255 * colormaps["RdBu_r" if signed else "inferno"](np.arange(256))[:, :3]).astype(np.uint8)
+
+
+@lru_cache(maxsize=4)
+def _font(bold: bool) -> ImageFont.FreeTypeFont:
+    from matplotlib import get_data_path
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(
+        str(Path(get_data_path()) / "fonts" / "ttf" / name), 13, layout_engine=ImageFont.Layout.BASIC
+    )
+
+
+def _write(page: Image.Image, text: str, place: tuple[int, int], width: int, bold: bool = False) -> None:
+    """One line that is shortened in its middle to fit."""
+    font, length = _font(bold), len(text)
+    while length > 8 and font.getlength(shortened(text, length)) > width:
+        length -= 1
+    ImageDraw.Draw(page).text(place, shortened(text, length), fill=_INK, font=font)
+
+
+def _colour_bar(page: Image.Image, signed: bool) -> None:
+    """At the bottom, with what it means."""
+    label = (
+        "against (blue) and for (red) the class, share of the image's largest"
+        if signed
+        else "evidence, from none to the map's maximum"
+    )
+    width, top = min(260, page.width // 3), page.height - _LINE - _GAP
+    bar = np.repeat(_colours(signed)[np.linspace(0, 255, width).astype(int)][None], 12, axis=0)
+    page.paste(Image.fromarray(bar), (_GAP, top + 3))
+    _write(page, label, (width + 2 * _GAP, top), page.width - width - 3 * _GAP)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from explain.config import ReviewConfig
-from explain.explainer import heat_maps
+from explain.explainer import heat_of_run
 from explain.review import view
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import encode_png, read_image
@@ -77,7 +77,7 @@ class Reviewer:
 
         self.known = familiarity(run, dataset, self.forward, batches)
         self.members = members_of(model)
-        self.method, self.heat = heat_maps(run)
+        self.method, self.heat = heat_of_run(run)
         self.training = self._training(dataset, batches) if config.nearest else None
 
     def answer(self, name: str, data: bytes, frame: int = 0) -> dict:

@@ -7,6 +7,9 @@ from medimg.data.dataset import SEPARATOR, Dataset
 from medimg.data.imaging import read_image
 from medimg.errors import InputError
 
+# For the names of an image's regions alone.
+_ANY_SIZE = 8
+
 
 def has_findings(dataset: Dataset) -> pd.Series:
     """Which rows of the manifest have a box or a mask."""
@@ -62,3 +65,34 @@ def _scaled(mask: np.ndarray, size: int) -> np.ndarray:
     share = cv2.resize(mask.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
     scaled = share >= 0.5
     return scaled if scaled.any() else share == share.max()
+
+
+def localised(
+    dataset: Dataset, split: str, classes: list[str], most: int, seed: int
+) -> tuple[list[tuple[pd.Series, int, str]], dict[str, int]]:
+    """Findings of a part that maps are held against, and those that are left out because the model has no such class.
+
+    Args:
+        dataset: with boxes or masks, or without.
+        split: its part.
+        classes: of the model.
+        most: images, drawn by seed.
+        seed: of that.
+
+    Returns:
+        (row, class index, region's name) of every finding; name -> number left out.
+    """
+    rows = dataset.manifest[has_findings(dataset) & (dataset.manifest["split"] == split)]
+    rows = rows.sample(min(len(rows), most), random_state=seed)
+    found: list[tuple[pd.Series, int, str]] = []
+    left_out: dict[str, int] = {}
+    for _, row in rows.iterrows():
+        for name in sorted(regions(dataset, row, _ANY_SIZE)):
+            if dataset.task == "binary":
+                # A finding speaks for the positive class, also under a name of its own (`nodule` of `abnormal`).
+                found.append((row, 1, name))
+            elif name in classes:
+                found.append((row, classes.index(name), name))
+            else:
+                left_out[name] = left_out.get(name, 0) + 1
+    return found, left_out

@@ -16,14 +16,16 @@ from flwr.client.grpc_rere_client.connection import grpc_request_response
 from flwr.common import ConfigRecord, Message, RecordDict
 from flwr.common.inflatable import get_all_nested_objects, get_object_tree, iterate_object_tree
 from flwr.common.inflatable_utils import inflate_object_from_contents, pull_objects, push_objects
-from flwr.common.retry_invoker import _make_simple_grpc_retry_invoker
+from flwr.common.retry_invoker import RetryInvoker, _make_simple_grpc_retry_invoker, exponential
 from flwr.common.typing import RunNotRunningException
 
+from federated.flower import certificates
 from medimg.errors import InputError
 
 # The one record and the one entry of a message.
 RECORD, ENTRY = "medimg", "message"
 KIND = "query"
+_LONGEST_PAUSE = 3  # seconds between two tries
 
 
 class LinkLostError(RuntimeError):
@@ -35,6 +37,29 @@ def quiet() -> None:
     logging.getLogger("flwr").setLevel(logging.CRITICAL)
     for name in ("no_grpc_proxy", "no_proxy"):
         os.environ.setdefault(name, "127.0.0.1,localhost")
+
+
+def split(address: str) -> tuple[str, int]:
+    """Host and port.
+
+    Raises:
+        InputError: it is none.
+    """
+    host, separator, port = address.rpartition(":")
+    if not (host and separator and port.isdigit() and 1 < int(port) < 65535):
+        raise InputError(f"--superlink {address}: must be HOST:PORT, e.g. 127.0.0.1:9092")
+    return host, int(port)
+
+
+def retrying(patience: float) -> RetryInvoker:
+    """How calls are made again while the link does not answer.
+
+    Args:
+        patience: seconds.
+    """
+    again = _make_simple_grpc_retry_invoker()
+    again.max_time, again.wait_gen_factory = patience, lambda: exponential(max_delay=_LONGEST_PAUSE)
+    return again
 
 
 def content_of(message: Message) -> bytes | None:
@@ -128,18 +153,15 @@ def connected(address: str, certificate: Path, key: ec.EllipticCurvePrivateKey, 
         patience: seconds for which the link is tried again when it does not answer.
 
     Raises:
-        LinkLostError: the link can't be reached, or does not know the key.
-        InputError: the certificate can't be read.
+        LinkLostError: the link can't be reached, has another certificate, or does not know the key.
     """
     try:
-        root = certificate.read_bytes()
-    except OSError as error:
-        raise InputError(f"--root-certificate {certificate}: can't be read ({error.strerror or error})") from error
+        root = certificates.require_trusted(certificate, *split(address))
+    except InputError as error:
+        raise LinkLostError(str(error)) from error
     quiet()
-    again = _make_simple_grpc_retry_invoker()
-    again.max_time = patience
     connection = grpc_request_response(
-        address, False, again, root_certificates=root, authentication_keys=(key, key.public_key())
+        address, False, retrying(patience), root_certificates=root, authentication_keys=(key, key.public_key())
     )
     try:
         functions = connection.__enter__()
@@ -147,7 +169,7 @@ def connected(address: str, certificate: Path, key: ec.EllipticCurvePrivateKey, 
         # Flower logs the cause and yields nothing.
         raise LinkLostError(
             f"--superlink {address}: refused this node or can't be reached; is its key registered at the link "
-            "('medimg federate link --site NAME.pub') and the certificate that of the link?"
+            "('medimg federate link --site NAME.pub'), and this machine's clock right?"
         ) from error
     try:
         yield Fleet(functions)

@@ -17,20 +17,29 @@ from flwr.common import Message
 from flwr.common.grpc import create_channel
 from flwr.common.heartbeat import HeartbeatSender, get_grpc_app_heartbeat_fn
 from flwr.common.record import ConfigRecord
+from flwr.common.retry_invoker import _wrap_stub
 from flwr.common.serde import config_record_to_proto, fab_to_proto, run_status_to_proto, user_config_to_proto
 from flwr.common.typing import Fab, RunNotRunningException, RunStatus
 from flwr.proto.appio_pb2 import PullAppInputsRequest, RequestTokenRequest
-from flwr.proto.control_pb2 import ListNodesRequest, RegisterNodeRequest, StartRunRequest
+from flwr.proto.control_pb2 import (
+    ListNodesRequest,
+    RegisterNodeRequest,
+    StartRunRequest,
+    UnregisterNodeRequest,
+)
 from flwr.proto.control_pb2_grpc import ControlStub
 from flwr.proto.run_pb2 import UpdateRunStatusRequest
 from flwr.server.grid.grpc_grid import GrpcGrid
 
-from federated.flower.fleet import KIND, content_of, quiet, record
+from federated.flower import certificates
+from federated.flower.fleet import KIND, content_of, quiet, record, retrying, split
+from federated.flower.keys import Party
 from medimg.errors import InputError
 
-_PAUSE = 0.05  # seconds between two looks for answers
+_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds between two looks for answers
+_PATIENCE = 20.0  # seconds for the link to answer at first
 _GLANCE = 3.0  # seconds between two looks for who is connected
-_ONLINE = "online"
+_ONLINE, _UNREGISTERED = "online", "unregistered"
 # In the place of an answer: there will be none.
 LOST = object()
 _BUNDLE = """\
@@ -65,12 +74,21 @@ class Control:
     def __init__(self, stub: ControlStub):
         self._stub = stub
 
-    def register(self, keys: list[bytes]) -> None:
-        """Let nodes of these public keys connect; those that may already are left."""
-        known = {node.public_key for node in self._nodes()}
-        for key in keys:
-            if key not in known:
-                self._stub.RegisterNode(RegisterNodeRequest(public_key=key))
+    def register(self, parties: list[Party]) -> None:
+        """Let nodes of these sites connect, and no others.
+
+        Raises:
+            InputError: a site's key was taken off before, which Flower takes no second time.
+        """
+        known = {node.public_key: node for node in self._nodes()}
+        gone = {key for key, node in known.items() if node.status == _UNREGISTERED}
+        for party in parties:
+            if party.node in gone:
+                raise InputError(f"--site {party.name}: its key was taken off this link; it needs a new one")
+            if party.node not in known:
+                self._stub.RegisterNode(RegisterNodeRequest(public_key=party.node))
+        for key in known.keys() - gone - {party.node for party in parties}:
+            self._stub.UnregisterNode(UnregisterNodeRequest(node_id=known[key].node_id))
 
     def online(self) -> dict[bytes, Node]:
         """Public key -> the node of it that is connected."""
@@ -115,12 +133,9 @@ def control(address: str, certificate: Path) -> Iterator[Control]:
     """
     quiet()
     host, port = split(address)
+    channel = create_channel(f"{host}:{port + 1}", False, certificates.require_trusted(certificate, host, port + 1))
     try:
-        channel = create_channel(f"{host}:{port + 1}", False, certificate.read_bytes())
-    except OSError as error:
-        raise InputError(f"--root-certificate {certificate}: can't be read ({error.strerror or error})") from error
-    try:
-        grpc.channel_ready_future(channel).result(timeout=20)
+        grpc.channel_ready_future(channel).result(timeout=_PATIENCE)
     except grpc.FutureTimeoutError as error:
         channel.close()
         raise InputError(
@@ -151,6 +166,7 @@ class Grid:
         run = self._control.start_run()
         host, port = split(address)
         self._grid = GrpcGrid(f"{host}:{port - 1}")
+        self._grid._retry_invoker = self._again = retrying(_PATIENCE)
         stub = self._grid._stub
         try:
             token = stub.RequestToken(RequestTokenRequest(run_id=run)).token
@@ -164,6 +180,7 @@ class Grid:
                 f"--superlink {address}: its port {port - 1} for the coordinator refuses; is this the machine on which "
                 "'medimg federate link' runs?"
             ) from error
+        _wrap_stub(self._control._stub, self._again)
         self._beat = HeartbeatSender(get_grpc_app_heartbeat_fn(stub, run, failure_message="the link forgot the run"))
         self._beat.start()
 
@@ -176,8 +193,8 @@ class Grid:
 
         Args:
             requests: node -> content.
-            patience: seconds for which a node that is not connected is waited for; while it is, it may work as long
-                as it takes.
+            patience: seconds for which a link that does not answer, or a node that is not connected, is waited for;
+                while it is, it may work as long as it takes.
 
         Returns:
             Node -> content of its answer, None of one that is no message of ours; without the nodes that are away, or
@@ -186,10 +203,12 @@ class Grid:
         Raises:
             InputError: the link is lost.
         """
+        self._again.max_time = patience
         with self._lost():
             answers, away, left, looked = {}, {}, set(requests), time.monotonic()
             waiting = self._pushed(requests)
             while left:
+                began = time.monotonic()
                 for name, node in list(waiting.items()):
                     for content in self._pulled(name):
                         del waiting[name]
@@ -210,7 +229,8 @@ class Grid:
                     gone = (left & there) - set(waiting.values())
                     waiting |= self._pushed({node: requests[node] for node in gone})
                 if left:
-                    time.sleep(_PAUSE)
+                    # A link that many sites keep busy is not asked all the time.
+                    time.sleep(min(max(_PAUSE, time.monotonic() - began), _LONGEST_PAUSE))
         return answers
 
     def _pushed(self, requests: Mapping[Node, bytes]) -> dict[str, Node]:
@@ -243,10 +263,11 @@ class Grid:
 
     def close(self) -> None:
         """End the run."""
+        self._again.max_time = 0.0
         try:
             self._beat.stop()
             self._status("finished", "completed")
-        except (grpc.RpcError, RuntimeError):
+        except (grpc.RpcError, RuntimeError, RunNotRunningException):
             # The link is gone, and with it the run.
             pass
         finally:
@@ -256,18 +277,6 @@ class Grid:
     def _status(self, status: str, detail: str = "") -> None:
         told = run_status_to_proto(RunStatus(status, detail, ""))
         self._grid._stub.UpdateRunStatus(UpdateRunStatusRequest(run_id=self._grid.run.run_id, run_status=told))
-
-
-def split(address: str) -> tuple[str, int]:
-    """Host and port.
-
-    Raises:
-        InputError: it is none.
-    """
-    host, separator, port = address.rpartition(":")
-    if not (host and separator and port.isdigit() and 1 < int(port) < 65535):
-        raise InputError(f"--superlink {address}: must be HOST:PORT, e.g. 127.0.0.1:9092")
-    return host, int(port)
 
 
 def _bundle() -> bytes:

@@ -87,16 +87,16 @@ class Link:
         self.process.wait()
         raise InputError(f"{self.folder / 'link.log'}: the link has ended; its last lines say why")
 
-    def register(self, parties: Iterable[Party]) -> None:
-        """Let these sites connect.
+    def register(self, parties: list[Party]) -> None:
+        """Let these sites connect, and no others.
 
         Raises:
-            InputError: it can't be reached.
+            InputError: it can't be reached, or one's key was taken off before.
         """
         from federated.flower.grid import control
 
         with control(self.address, self.certificate) as stub:
-            stub.register([party.node for party in parties])
+            stub.register(parties)
 
     def stop(self) -> None:
         """End it and what it started."""

@@ -1,18 +1,20 @@
 """The folder of `medimg federate link`: what the coordinator finds in it."""
 
+import hashlib
 import json
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 from federated.config import FederateConfig
-from federated.flower import certificates, keys
+from federated.flower import certificates, keys, record
 from federated.flower.grid import Grid
 from federated.flower.keys import Keys, Party
 from medimg import atomic
 from medimg.errors import InputError
 
 COORDINATOR = "coordinator"
-_PORT, _SITES = "link.json", "sites"
+_PORT, _SITES, _ASKED = "link.json", "sites", "asked.json"
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,28 @@ class LinkFolder:
         """The coordinator's key."""
         return keys.load(self.root / f"{COORDINATOR}{keys.SECRET}")
 
+    def name_of(self, out: Path, config: FederateConfig) -> str:
+        """What a training is called at its sites: the same when it is started again before there is a Run.
+
+        Args:
+            out: the Run's folder.
+            config: options of the training.
+        """
+        names, key = self._asked(), _key(out, config)
+        if key not in names:
+            names[key] = secrets.token_hex(16)
+            atomic.write_json(self.root / _ASKED, names)
+        return names[key]
+
+    def forget(self, out: Path, config: FederateConfig) -> None:
+        """There is a Run, which knows its name."""
+        names = self._asked()
+        names.pop(_key(out, config), None)
+        atomic.write_json(self.root / _ASKED, names)
+
+    def _asked(self) -> dict[str, str]:
+        return record.read(self.root / _ASKED, str, "; delete it")
+
     def grid(self) -> Grid:
         """A run at the link.
 
@@ -93,3 +117,7 @@ class LinkFolder:
             InputError: the link can't be reached.
         """
         return Grid(self.superlink, self.root / certificates.AUTHORITY)
+
+
+def _key(out: Path, config: FederateConfig) -> str:
+    return hashlib.sha256(json.dumps([str(out.resolve()), config.to_dict()], sort_keys=True).encode()).hexdigest()

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from federated.flower import keys
 from federated.flower.envelope import WireError, peeked
-from federated.flower.fleet import Fleet, LinkLostError, connected
-from federated.flower.grid import split
+from federated.flower.fleet import Fleet, LinkLostError, connected, split
 from federated.flower.policy import Policy
 from federated.flower.site import Site
 from medimg.data.dataset import Dataset
@@ -19,6 +18,9 @@ from medimg.errors import InputError
 from medimg.untrusted.printable import printable
 
 _BUSY, _IDLE = 0.05, 0.5  # seconds between two looks for messages: while a training goes on, and else
+_GENTLE = 5.0  # times what a look took lie between two looks, at least
+_LONGEST_PAUSE = 2.0  # seconds between two looks, where one took long as the link was away
+_AGAIN = 5.0  # seconds until a link that was lost, or refuses, is tried again
 _QUIET = 30.0  # seconds without a message after which no training goes on
 _LONGEST_LINE = 2000  # characters
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -71,7 +73,7 @@ def serve(
                     if patience != float("inf"):
                         raise InputError(str(error)) from error
                     say(f"link lost ({error}); trying again")
-                    time.sleep(_IDLE)
+                    time.sleep(_AGAIN)
     finally:
         site.close()
 
@@ -79,7 +81,10 @@ def serve(
 def _answer_for_ever(site: Site, fleet: Fleet, say: Callable[[str], None]) -> None:
     last = 0.0
     while True:
+        began = time.monotonic()
         found = list(iter(fleet.receive, None))
+        # Where many sites look at one link, each look takes longer, and is made less often.
+        pause = 0.0 if found else min(_GENTLE * (time.monotonic() - began), _LONGEST_PAUSE)
         for message, raw in _due(found):
             last = time.monotonic()
             try:
@@ -89,7 +94,7 @@ def _answer_for_ever(site: Site, fleet: Fleet, say: Callable[[str], None]) -> No
                 say(f"not answered: {error}")
                 answer = b""
             fleet.answer(message, answer)
-        time.sleep(_BUSY if time.monotonic() - last < _QUIET else _IDLE)
+        time.sleep(max(pause, _BUSY if time.monotonic() - last < _QUIET else _IDLE))
 
 
 def _due(found: list[tuple]) -> list[tuple]:

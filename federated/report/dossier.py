@@ -15,7 +15,7 @@ from federated.audit_log.chain import links
 from federated.audit_log.files import digest_of
 from federated.flower import keys
 from federated.report.reading import read_federation, read_tables
-from federated.report.words import NO_PRIVACY, USE, apart, course, limits, promise, shared
+from federated.report.words import NO_PRIVACY, apart, course, limits, promise, shared
 from medimg import atomic
 from medimg.errors import InputError
 from medimg.lock import content, require_other, writes
@@ -138,8 +138,6 @@ def _text(federation: dict, rounds, told: dict, found) -> str:
         "## Limits",
         *(f"- {sentence}" for sentence in limits(federation)),
         *([] if apart(federation) else ["- No site kept a log of its own: all of this is the coordinator's word."]),
-        "",
-        USE,
     ]
     return "\n".join(lines) + "\n"
 

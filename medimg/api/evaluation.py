@@ -42,9 +42,12 @@ def evaluate(
         ('test', 32)
     """
     from medimg.evaluation.evaluate import evaluate as evaluate_run
+    from medimg.report.write import write
 
     if not isinstance(run, run_folder.Run):
         run = load_run(run)
     if data is not None:
         options["data"] = str(folder_of(data))
-    return evaluate_run(run, EvaluateConfig.from_dict(options), progress)
+    result = evaluate_run(run, EvaluateConfig.from_dict(options), progress)
+    write(run, Path(result["report"]).parent)
+    return result

@@ -1,4 +1,4 @@
-"""What is done with Runs: `medimg evaluate`, `predict`, `compare`, `export` and `audit`."""
+"""What is done with Runs: `medimg evaluate`, `predict`, `compare`, `export`, `audit` and `report`."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,10 +31,19 @@ def evaluate_run(run_folder, config: EvaluateConfig) -> None:
 
     if config.data is not None:
         config = replace(config, data=str(resolve(config.data))).told_by(config.names_given())
+    run = Run.load(Path(run_folder))
     with progress_bars() as step:
-        result = evaluate(Run.load(Path(run_folder)), config, partial(step, "predict"))
+        result = evaluate(run, config, partial(step, "predict"))
+    _write_report(run, Path(result["report"]).parent)
     printing.evaluation(result)
     click.echo(f"report: {result['report']}")
+
+
+def _write_report(run, folder: Path | None = None) -> None:
+    # Here: what draws takes a second to import, and a mistyped path should not.
+    from medimg.report.write import write
+
+    write(run, folder)
 
 
 def predict_run(run_folder, paths, out, config: PredictConfig, overwrite: bool, maps: Callable, heat: Callable) -> bool:
@@ -75,6 +84,7 @@ def validate(run_folder, data_folder, out, **values):
 
     with progress_bars() as step:
         result, folder = validate(run, data, config, out and Path(out), step)
+    _write_report(run)
     printing.validation(result)
     click.echo(f"report: {folder / 'validation.html'}")
 
@@ -135,5 +145,23 @@ def audit(run_folder, **values):
         click.echo(expected)
     with progress_bars() as step:
         result = audit(run, config, step)
+    _write_report(run)
     printing.attacks(result)
     click.echo(f"report: {Path(run_folder) / 'audit.html'}")
+
+
+@click.command(cls=Command)
+@click.argument("run_folder", metavar="RUN")
+@click.option("--pdf", is_flag=True, help="Print it too, by Chromium or WeasyPrint.")
+def report(run_folder, pdf):
+    """The report of RUN anew, from its files: report.html, report.json and model_card.md."""
+    from medimg.run import Run
+
+    run = Run.load(Path(run_folder))
+    from medimg.report.pdf import printed
+    from medimg.report.write import write
+
+    page = write(run)
+    if page is None:
+        raise InputError(f"{run.root}: has not been evaluated; medimg evaluate {run.root}")
+    click.echo(f"report: {printed(page) if pdf else page}")

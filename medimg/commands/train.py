@@ -92,5 +92,10 @@ def _cross_validate(data_folder, out, config, resume, overwrite):
             Listener(step),
             told,
         )
+    from medimg.report.write import write
+    from medimg.run import Run
+
+    for folder in (Path(out), *(Path(out) / f"fold-{number}" for number in range(1, config.folds + 1))):
+        write(Run.load(folder))
     printing.folds(result, out)
     click.echo(f"report: {Path(out) / 'report.html'}; each fold is a Run in {out}/fold-1 and so on")

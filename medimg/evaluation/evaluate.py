@@ -1,4 +1,4 @@
-"""`medimg evaluate`: a Run and labelled images to metrics, predictions, figures and a report."""
+"""`medimg evaluate`: a Run and labelled images to metrics, predictions and figures; `medimg.report` writes of them."""
 
 import json
 from collections.abc import Callable
@@ -22,7 +22,6 @@ from medimg.evaluation.overlap import find_overlap, require_others
 from medimg.evaluation.own_threshold import rule_of
 from medimg.evaluation.places import beside, place_of
 from medimg.evaluation.predictions import Predictions, as_written
-from medimg.evaluation.report import CAPTIONS
 from medimg.evaluation.subgroups import gap_note, groupings, summarise_subgroups
 from medimg.evaluation.summary import site_notes, summarise, summarise_sites
 from medimg.lock import writes
@@ -31,6 +30,8 @@ from medimg.privacy.release import reference_split, require_unprotected
 from medimg.run import Run
 
 Progress = Callable[[int, int], None]
+# What `medimg.report` makes of an evaluation, in its folder.
+REPORT = ("report.html", "report.json", "model_card.md", "figures/decision_curve.png")
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Subject:
 
 @writes("run")
 def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None) -> dict:
-    """Measure a Run's model and write metrics.json, predictions.csv, figures/ and report.html.
+    """Measure a Run's model and write metrics.json, predictions.csv and figures/; a report of before goes.
 
     The Run's own test part is written into the Run, unless an evaluation of other options is there; that and anything
     else into a folder of `RUN/evaluations/` (`medimg.evaluation.places`).
@@ -65,7 +66,7 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
         progress: called with images done and images in all.
 
     Returns:
-        The content of metrics.json, and where it lies: `report`, the path of report.html.
+        The content of metrics.json, and where it lies: `report`, the path that `medimg.report` gives its page.
 
     Raises:
         InputError: an option, the Run or the data can't be used.
@@ -86,6 +87,7 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     # Here: what computes takes seconds to import, and a mistaken option should not.
     from medimg.evaluation import calibrate
     from medimg.evaluation.answers import Answers
+    from medimg.evaluation.clinical_use import clinical_use
     from medimg.evaluation.prediction import probabilities
 
     answers = predict = Answers(run.model(), description, config.batch_size, progress)
@@ -103,16 +105,18 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
         probabilities=as_written(answers.probabilities(logits)),
         threshold=point.threshold,
     )
-    raw, calibrator = as_written(probabilities(logits, predictions.task)), description.get("calibrator")
+    own, calibrator = as_written(probabilities(logits, predictions.task)), description.get("calibrator")
+    raw = replace(predictions, probabilities=own)
     summary = summarise(predictions, subject.rows["patient"], config.bootstrap, config.seed, config.prevalence)
     summary["calibration"] = calibrate.measure(
         calibrator,
-        replace(predictions, probabilities=raw),
+        raw,
         predictions,
         subject.rows["patient"],
         config.bootstrap,
         config.seed,
     )
+    summary |= clinical_use(predictions, subject.rows["patient"], config.bootstrap, config.seed)
     summary["sites"] = summarise_sites(predictions, subject.rows, config.bootstrap, config.seed)
     if by:
         summary["subgroups"] = summarise_subgroups(predictions, subject.rows, by, config.bootstrap, config.seed)
@@ -126,17 +130,13 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     notes += copies_note(copies, len(subject.rows)) + unsure + _notes(run, subject, training, predictions.positive)
     metrics = _metrics(description, subject, config, point, summary, notes)
     metrics |= {"copies": copies} if copies else {}
-    part = reference_split(run.config["options"])
-    # On rows that it was fitted to it would be no floor.
-    part = None if config.data is None and subject.split in (part, "all") else part
-    alone = floor.alone(run, training, part, subject.dataset, subject.rows, config.seed, config.batch_size)
-    beside = floor.compared(predictions, alone, subject.rows["patient"], config.bootstrap, config.seed)
-    metrics |= {**beside, "notes": [*metrics["notes"], *floor.words(beside)]}
+    metrics |= _floors(run, config, subject, training, predictions)
+    metrics["notes"] += floor.words(metrics)
     if config.calibrate is not None:
         calibrate.keep(run.root, description)
     folder = _folder(run, config, subject, metrics)
-    _write(run, folder, subject, predictions, metrics)
-    return {**metrics, "report": str(folder / "report.html")}
+    _write(run, folder, subject, predictions, metrics, raw if calibrator else None)
+    return {**metrics, "report": str(folder / REPORT[0])}
 
 
 def _folder(run: Run, config: EvaluateConfig, subject: Subject, metrics: dict) -> Path:
@@ -145,7 +145,9 @@ def _folder(run: Run, config: EvaluateConfig, subject: Subject, metrics: dict) -
     below, name = run.root / "evaluations", f"{subject.dataset.name}-{config.split}"
     if config.data is not None or config.split != "test":
         return beside(below, name, asked, _held)
-    files = ["predictions.csv", *(f"figures/{figure}.png" for figure in CAPTIONS), "report.html", "metrics.json"]
+    from medimg.evaluation.gallery import FIGURES
+
+    files = ["predictions.csv", *(f"figures/{figure}.png" for figure in FIGURES), *REPORT, "metrics.json"]
     return place_of(run.root, below, name, asked, _held, files)
 
 
@@ -231,6 +233,14 @@ def _metrics(
     return {**metrics, **summary, "notes": notes + sites + [gap for gap in gaps if gap] + summary["notes"]}
 
 
+def _floors(run: Run, config: EvaluateConfig, subject: Subject, training: Dataset | None, of: Predictions) -> dict:
+    part = reference_split(run.config["options"])
+    # On rows that it was fitted to it would be no floor.
+    part = None if config.data is None and subject.split in (part, "all") else part
+    alone = floor.alone(run, training, part, subject.dataset, subject.rows, config.seed, config.batch_size)
+    return floor.compared(of, alone, subject.rows["patient"], config.bootstrap, config.seed)
+
+
 def _notes(run: Run, subject: Subject, training: Dataset | None, positive: str) -> list[str]:
     notes = []
     if plain(positive) != plain(subject.dataset.positive):
@@ -253,14 +263,17 @@ def _notes(run: Run, subject: Subject, training: Dataset | None, positive: str) 
     return notes
 
 
-def _write(run: Run, folder: Path, subject: Subject, predictions: Predictions, metrics: dict) -> None:
+def _write(
+    run: Run, folder: Path, subject: Subject, predictions: Predictions, metrics: dict, before: Predictions | None
+) -> None:
     from medimg.evaluation.gallery import write_figures
-    from medimg.evaluation.report import render
 
+    # Of other numbers.
+    for name in REPORT:
+        (folder / name).unlink(missing_ok=True)
     table = predictions.table(subject.rows, subject.dataset.negative)
     atomic.write_csv(folder / "predictions.csv", table)
     paths = None if subject.dataset.is_table else subject.dataset.paths(subject.rows)
-    figures = write_figures(folder / "figures", predictions, metrics, run.history(), paths)
-    atomic.write_text(folder / "report.html", render(run, subject.dataset, metrics, figures))
+    write_figures(folder / "figures", predictions, metrics, run.history(), paths, before)
     # Last: where metrics.json is, all the rest is.
     atomic.write_json(folder / "metrics.json", metrics)

@@ -13,6 +13,7 @@ import pandas as pd
 from medimg.config import PIXELS_ALONE
 from medimg.data.dataset import Dataset
 from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
+from medimg.evaluation.pixel_floors import SEEN, pixel_floors
 from medimg.evaluation.predictions import Predictions, as_written
 from medimg.run import Run
 from medimg.style.words import interval, listed
@@ -35,7 +36,7 @@ def alone(
     seed: int,
     batch_size: int,
 ) -> Alone:
-    """What metadata alone say of rows (`floor`), and of a Run of `--metadata` pixels alone (`pixels_alone`).
+    """What metadata (`floor`), thumbnails and borders alone say of rows; of a Run of `--metadata` also pixels alone.
 
     Args:
         run: of images or a table, which has no floor.
@@ -53,6 +54,7 @@ def alone(
         names = [column["name"] for column in description.get("metadata", {}).get("raw", ())]
         below = floor(training, part, subject, rows, description["classes"], seed, names)
         found = {"floor": below} if below else {}
+        found |= pixel_floors(training, part, subject, rows, description["classes"], seed)
     if (run.root / PIXELS_ALONE / "model.keras").is_file():
         twin = Run.load(run.root / PIXELS_ALONE)
         answers = Answers(twin.model(), twin.description(), batch_size)
@@ -61,7 +63,7 @@ def alone(
 
 
 def compared(model: Predictions, others: Alone, patients: Sequence, resamples: int, seed: int) -> dict:
-    """`floor` and `pixels_alone` of metrics.json: their AUROC, and how far the model is ahead, with 95% intervals."""
+    """`floor` and others of metrics.json: their AUROC, and how far the model is ahead, with 95% intervals."""
     return {
         name: {**told, **ahead(model, replace(model, probabilities=chances), patients, resamples, seed)}
         for name, (told, chances) in others.items()
@@ -169,4 +171,13 @@ def words(metrics: dict) -> list[str]:
         found.append(
             f"pixels alone, trained alike, reach AUROC {interval(one['auroc'])}; metadata add {interval(one['gain'])}"
         )
+    own = metrics["metrics"]["auroc"] if "metrics" in metrics else {"low": None}
+    for name, seen in {**SEEN, "floor": "metadata"}.items():
+        value = metrics[name]["auroc"]["value"] if name in metrics else None
+        if None not in (value, own["low"]) and value >= own["low"]:
+            beside = "above" if value > own["high"] else "within"
+            found.append(
+                f"{seen} alone reach AUROC {interval(metrics[name]['auroc'])}, {beside} the interval of the model's "
+                f"own {interval(own)}: it does not show that the model has learnt more than that"
+            )
     return found

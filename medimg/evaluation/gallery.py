@@ -12,9 +12,24 @@ from medimg.evaluation.reliability_figure import reliability_figure
 from medimg.evaluation.training_curves import training_figure
 from medimg.style.figures import save
 
+# Files of an evaluation in its folder `figures/`, NAME.png.
+FIGURES = (
+    "roc",
+    "precision_recall",
+    "confusion_matrix",
+    "reliability",
+    "training_curves",
+    "worst_mistakes",
+)
+
 
 def write_figures(
-    folder: Path, predictions: Predictions, summary: dict, history: pd.DataFrame, paths: list[Path] | None
+    folder: Path,
+    predictions: Predictions,
+    summary: dict,
+    history: pd.DataFrame,
+    paths: list[Path] | None,
+    before: Predictions | None = None,
 ) -> dict[str, Path]:
     """Draw every figure that the data allow into `folder`.
 
@@ -24,6 +39,7 @@ def write_figures(
         summary: what `summarise` says of them.
         history: the Run's history.
         paths: length N, the image of each row; None of a table.
+        before: with probabilities that are not calibrated yet; None: these are the model's own.
 
     Returns:
         name -> path, in the order of the report.
@@ -33,12 +49,12 @@ def write_figures(
         "roc": roc_figure(predictions, summary),
         "precision_recall": precision_recall_figure(predictions, summary),
         "confusion_matrix": confusion_figure(predictions, "image" if paths else "row"),
-        "reliability": reliability_figure(predictions),
+        "reliability": reliability_figure(predictions, before),
         "training_curves": training_figure(history),
         "worst_mistakes": mistakes_figure(mistakes, [paths[mistake.row] for mistake in mistakes]),
     }
     written = {}
-    for name, figure in drawn.items():
+    for name, figure in ((name, drawn[name]) for name in FIGURES):
         path = folder / f"{name}.png"
         if figure is None:
             path.unlink(missing_ok=True)

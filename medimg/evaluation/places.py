@@ -1,6 +1,6 @@
 """Where in a Run a result goes: what is asked again replaces its result, what is asked otherwise leaves it.
 
-The Run itself (of explanations its `explanations/`) holds what was asked first, until what is asked by default takes
+The Run itself holds what was asked first, until what is asked by default takes
 that place and the other moves beside it. All else has a folder named by what was asked.
 """
 
@@ -20,7 +20,7 @@ def place_of(top: Path, below: Path, name: str, asked: dict, held: Held, files: 
     """The folder of a result that may lie at the top.
 
     Args:
-        top: the Run, or its explanations.
+        top: the Run.
         below: where the other folders are.
         name: of what is asked, without options.
         asked: what decides the result; `options` are those that are not at their defaults.

@@ -6,12 +6,14 @@ from matplotlib.figure import Figure
 from medimg.evaluation.calibration import BINS, reliability
 from medimg.evaluation.intervals import wilson_interval
 from medimg.evaluation.predictions import Predictions
-from medimg.style.figures import BLUE, GREY, styled
+from medimg.style.figures import BLUE, GREY, VERMILION, styled
 from medimg.style.words import shortened
 
 
-def reliability_figure(predictions: Predictions) -> Figure:
+def reliability_figure(predictions: Predictions, before: Predictions | None = None) -> Figure:
     """Observed frequency by bin with Wilson intervals, over a histogram of the probabilities.
+
+    `before` are the same rows with probabilities that are not calibrated yet, drawn as a line beside.
 
     Binary: of the positive class. Multiclass: of the predicted class (Guo et al., ICML 2017).
     Multilabel: all labels pooled.
@@ -38,6 +40,10 @@ def reliability_figure(predictions: Predictions) -> Figure:
             linewidth=1.4,
             label="observed, Wilson 95% by bin",
         )
+        if before is not None:
+            earlier = reliability(*_outcomes(before)[:2])
+            told = f"before calibration, ECE {earlier.error:.3f}"
+            top.plot(earlier.probability, earlier.frequency, "x--", color=VERMILION, linewidth=1.2, label=told)
         top.set(ylabel="observed frequency", ylim=(-0.02, 1.02), xlim=(-0.01, 1.01))
         top.set_title(f"{title}, ECE {table.error:.3f}")
         top.legend(loc="upper left")

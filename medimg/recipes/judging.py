@@ -75,7 +75,6 @@ def judged(
     seed: int,
     features: dict,
     fitted: Callable[[Candidate, Run], Run],
-    by_folds: bool,
     listener: Listener,
 ) -> Tried:
     """Judge a trained candidate.
@@ -87,11 +86,10 @@ def judged(
         seed: of folds and views.
         features: what the training has computed (`medimg.training.features.remembering`).
         fitted: trains it anew with options that are settled here.
-        by_folds: whether there is time to train it on folds, since the validation part is small.
         listener: is told of progress.
     """
-    if by_folds and not candidate.is_probe:
-        return _by_folds(candidate, run, learn, seed, listener)
+    if learn.is_table:
+        return _table(candidate, run, learn, seed, listener)
     config = candidate.config(seed)
     rows = learn.rows("val", labelled=True)
     description, model = run.description(calibrated=False), run.model()
@@ -135,29 +133,20 @@ def _weights(truth: Truth, balance: str) -> np.ndarray | None:
     return class_weights(truth.targets, truth.classes)[truth.targets]
 
 
-def _by_folds(candidate: Candidate, run: Run, learn: Dataset, seed: int, listener: Listener) -> Tried:
-    """Of all rows that may be learnt from, each by a training without its patient."""
-    found, targets = [], []
+def _table(candidate: Candidate, run: Run, learn: Dataset, seed: int, listener: Listener) -> Tried:
+    """By folds over all rows that may be learnt from: a table trains in seconds, and its validation part is small."""
+    logits, targets = [], []
     for fold in range(1, FOLDS + 1):
         config = dataclasses.replace(candidate.config(seed), folds=FOLDS, fold=fold)
         one = train_or_go_on(learn, run.root / "folds" / f"{fold}", config.told_by(()), listener)
         part = one_part(learn, config)
         rows = part.rows("test", labelled=True)
-        found.append(_logits(one, part, rows, config, seed))
+        logits.append(Answers(one.model(), one.description(calibrated=False), config.batch_size).logits(part, rows))
         targets.append(part.targets(rows))
-    pool = [np.concatenate(views) for views in zip(*found, strict=True)]
+    pool = [np.concatenate(logits)]
     truth = Truth(learn.task, np.concatenate(targets), len(learn.classes))
     words = f"training and validation rows, each by {FOLDS} folds without its patient"
     return Tried(candidate, run, score(pool, truth), pool, truth, pool, truth, words)
-
-
-def _logits(run: Run, part: Dataset, rows, config: TrainConfig, seed: int) -> list[np.ndarray]:
-    """Of rows of a table; of images as they are and in a view of each kind."""
-    description, model = run.description(calibrated=False), run.model()
-    if part.is_table:
-        return [Answers(model, description, config.batch_size).logits(part, rows)]
-    cache = pixels_of(part, rows, config, description["channels"])
-    return seen_otherwise(forward_function(model), cache, seed, config.batch_size)
 
 
 def one_part(learn: Dataset, config) -> Dataset:

@@ -18,7 +18,7 @@ from medimg.lock import writes
 from medimg.models.weights import run_of
 from medimg.recipes import plan, rules
 from medimg.recipes.fingerprint import fingerprint, learnt_from
-from medimg.recipes.judging import FOLDS, Tried, judged, together
+from medimg.recipes.judging import Tried, judged, together
 from medimg.recipes.machine import machine
 from medimg.recipes.operating_point import decide
 from medimg.run import Run, environment, resumable
@@ -33,6 +33,8 @@ CANDIDATES = "candidates"
 SEED = "-seed-"
 # Votes of more are no better than of three, and slower to serve.
 _MOST = 3
+# Of one network, whose answers differ by chance alone.
+_SEEDS = 5
 # What reading, judging and putting together take of the time.
 _SHARE = 0.85
 # What `train` leaves in the Run of a candidate, and the Run of a recipe whose best is a single one has itself.
@@ -119,29 +121,23 @@ class _Contest:
         self.left_out: list[dict] = []
         # How long things take beside what was predicted: learnt from the first.
         self.slowness = 1.0
-        self.by_folds = dataset.is_table
 
     def hold(self, candidates: Sequence[plan.Candidate]) -> None:
         """Try all for which there is time, the first in any case; then more seeds of a network that is best."""
         names = [candidate.name for candidate in candidates]
-        # Networks alone, for which there may be time to judge them by folds.
-        self.trainings = 0 if any(one.is_probe for one in candidates) else len(candidates) * (FOLDS + 1) + _MOST
         for place, candidate in enumerate(candidates):
             before = names[:place].count(candidate.name)
             self._try(candidate, f"-{before + 1}" if before else "")
         best = self.chosen()[0]
         if best.candidate.is_probe or self.dataset.is_table:
             return
-        for number in range(1, _MOST):
+        for number in range(1, _SEEDS):
             again = {**best.candidate.options, "seed": self.config.seed + number}
             reason = "networks that differ in their seed alone vote better than each decides"
-            once = best.seconds / (FOLDS + 1 if self.by_folds else 1)
-            candidate = plan.Candidate(again, reason, once / self.slowness)
-            if not self._try(candidate, f"{SEED}{number + 1}", best):
+            if not self._try(plan.Candidate(again, reason, best.seconds / self.slowness), f"{SEED}{number + 1}"):
                 return
 
-    def _try(self, candidate: plan.Candidate, more: str = "", base: Tried | None = None) -> bool:
-        """Train and judge; of another seed of `base`, which was judged by folds, that stands for both."""
+    def _try(self, candidate: plan.Candidate, more: str = "") -> bool:
         left = _SHARE * self.limit - (time.monotonic() - self.started)
         expected = candidate.seconds * self.slowness
         options = candidate.options
@@ -158,22 +154,7 @@ class _Contest:
         begun = time.monotonic()
         folder = self.run.root / CANDIDATES / (candidate.name + more)
         trained = train_or_go_on(self.dataset, folder, candidate.config(self.config.seed), self.listener)
-        took = time.monotonic() - begun
-        if not self.tried:
-            self.by_folds = self.dataset.is_table or 0 < self.trainings * took < left
-        if base and self.by_folds:
-            found = dataclasses.replace(base, candidate=candidate, run=trained)
-        else:
-            found = judged(
-                candidate,
-                trained,
-                self.learn,
-                self.config.seed,
-                self.features,
-                self._fitted,
-                self.by_folds,
-                self.listener,
-            )
+        found = judged(candidate, trained, self.learn, self.config.seed, self.features, self._fitted, self.listener)
         took = time.monotonic() - begun
         if not math.isnan(candidate.seconds) and not self.tried:
             self.slowness = max(0.3, took / max(candidate.seconds, 1.0))

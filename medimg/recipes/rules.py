@@ -36,9 +36,9 @@ def candidates(known: Fingerprint, machine: Machine) -> list[Candidate]:
             # The best of the weights is tried at every size, others at the first alone.
             found += [_probe(backbone, side, known, weighted) for side in (sides if place == 0 else sides[:1])]
     if known.side <= _SCRATCH_SIDE or not found:
-        networks = _from_scratch(known, weighted, first=not found)
+        network = _from_scratch(known, weighted, first=not found)
         # Enlarged small images have no more detail: what is trained for their size comes first.
-        found = [*networks, *found] if known.side <= _LEAST_SIDE else [*found, *networks]
+        found.insert(0 if known.side <= _LEAST_SIDE else len(found), network)
     return found
 
 
@@ -71,7 +71,7 @@ def _probe(backbone: Backbone, side: int, known: Fingerprint, weighted: dict) ->
     )
 
 
-def _from_scratch(known: Fingerprint, weighted: dict, first: bool) -> list[Candidate]:
+def _from_scratch(known: Fingerprint, weighted: dict, first: bool) -> Candidate:
     side = max(family("baseline_cnn").minimum_size, min(known.side, _SCRATCH_SIDE))
     options = {
         "model": "baseline_cnn",
@@ -89,12 +89,7 @@ def _from_scratch(known: Fingerprint, weighted: dict, first: bool) -> list[Candi
         "there are no weights at hand" if first else f"images of {known.side} px are small enough to learn from scratch"
     )
     reason = f"{why}; at {side} px, {_SCRATCH_EPOCHS} epochs at most"
-    seconds = known.rows * _STEP * _SCRATCH_EPOCHS / rate
-    plain = {**options, "augment": "none", "dropout": 0.2, "patience": 5, "plateau_patience": 2}
-    return [
-        Candidate(options, reason, seconds),
-        Candidate(plain, "the same without other views: what these cost where there is one machine alone", seconds),
-    ]
+    return Candidate(options, reason, known.rows * _STEP * _SCRATCH_EPOCHS / rate)
 
 
 def _rate(forward, side: int, channels: int) -> float:

@@ -27,8 +27,10 @@ def with_folded_norms(model: tf.keras.Model) -> tf.keras.Model:
     """
     config = model.get_config()
     layers = {layer["config"]["name"]: layer for layer in config["layers"]}
-    calls = {name: layer.get("inbound_nodes", []) for name, layer in layers.items()}
-    sources = {name: [node[0] for call in each for node in call] for name, each in calls.items()}
+    sources = {}
+    for name, layer in layers.items():
+        given = tf.nest.flatten(layer.get("inbound_nodes", []))
+        sources[name] = [source for source in given if isinstance(source, str) and source in layers]
     readers = [source for given in sources.values() for source in given]
     convolutions = {}
     for name, layer in layers.items():

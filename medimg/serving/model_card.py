@@ -1,9 +1,11 @@
-"""The model card of an export (Mitchell et al. 2019): what the model is for, how it was made and how good it is."""
+"""The model card of a Run and of its export (Mitchell et al. 2019): what the model is for, how made and how good."""
 
 from dataclasses import dataclass
 
 from medimg.data.dataset import Dataset
 from medimg.data.positive import positive_class
+from medimg.evaluation import floor
+from medimg.evaluation.clinical_use import useful
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.operating_point import NOT_EVALUATED, metrics_of, threshold_statement
 from medimg.evaluation.recalibration import calibration_words
@@ -48,13 +50,13 @@ class Proof:
     runtime: str = "TensorFlow"
 
 
-def model_card(run: Run, dataset: Dataset, proof: Proof) -> str:
+def model_card(run: Run, dataset: Dataset, proof: Proof | None = None) -> str:
     """Markdown.
 
     Args:
-        run: the Run that is exported.
+        run: the Run.
         dataset: its Dataset.
-        proof: of parity.
+        proof: of parity, where it is exported.
 
     Raises:
         InputError: the Run was trained privately and its privacy.json is gone.
@@ -68,11 +70,17 @@ def model_card(run: Run, dataset: Dataset, proof: Proof) -> str:
         f"# Model card: {description['name']} on {dataset.name}",
         "**Research software, not a medical device.** Not for diagnosis or treatment. Before any use on patients the "
         "model must be validated on data of the place where it is to be used.",
-        _model(run, {**description, "is_onnx": proof.runtime != "TensorFlow"}, private),
+        _model(
+            run,
+            {**description, "is_onnx": proof is not None and proof.runtime != "TensorFlow"},
+            private,
+            proof is not None,
+        ),
         privacy_section(promise, dataset.unit),
         _data(dataset, private),
         _decision(metrics_of(run), description),
         _performance(metrics_of(run), f"{dataset.unit}s"),
+        *_worth(metrics_of(run)),
         "## Limits\n\n"
         f"- It knows the classes above and no others: {_anything_else(dataset)} gets one of them all the same.\n"
         f"- {'Laboratories' if dataset.is_table else 'Scanners'}, sites and patients unlike the training data may be "
@@ -81,11 +89,17 @@ def model_card(run: Run, dataset: Dataset, proof: Proof) -> str:
         "## Provenance\n\n"
         f"- Data fingerprint {fingerprint}, seed {environment['seed']}.\n"
         + "".join(f"- {name} {version}\n" for name, version in environment["packages"].items())
-        + f"- {_parity(proof, dataset, private)}\n"
-        "- The requests in assets.extra are drawn by a fixed seed from the form of the model's inputs alone: none is a "
-        f"patient's {dataset.unit}.",
+        + ("" if proof is None else _exported(proof, dataset, private)),
     ]
-    return "\n\n".join(sections) + "\n"
+    return "\n\n".join(section.rstrip("\n") for section in sections) + "\n"
+
+
+def _exported(proof: Proof, dataset: Dataset, private: bool) -> str:
+    return (
+        f"- {_parity(proof, dataset, private)}\n"
+        "- The requests in assets.extra are drawn by a fixed seed from the form of the model's inputs alone: none is a "
+        f"patient's {dataset.unit}."
+    )
 
 
 def _parity(proof: Proof, dataset: Dataset, private: bool) -> str:
@@ -103,21 +117,27 @@ def _anything_else(dataset: Dataset) -> str:
     return "a patient with none of them" if dataset.is_table else "an image of anything else"
 
 
-def _model(run: Run, description: dict, private: bool) -> str:
+def _model(run: Run, description: dict, private: bool, served: bool) -> str:
     options = run.config["options"]
     task = f"- Task: {description['task']}; classes: {', '.join(description['classes'])}."
     if "preprocessing" in description:
         preprocessing = Preprocessing.from_dict(description["preprocessing"])
         arguments = ", ".join(f"{k}={v}" for k, v in description["model_arg"].items())
         name = f"`{description['name']}`" + (f" ({arguments})" if arguments else "")
+        begin = f"## Model\n\n- {name} on a table's columns.\n{task}"
         inputs = columns_section(preprocessing, options, private, description["is_onnx"])
-        answer = _ANSWER.format(unit="A row") + _asked(description)
-        return f"## Model\n\n- {name} on a table's columns.\n{task}\n- {answer}\n\n{inputs}"
-    return (
+        answer = f"\n- {_ANSWER.format(unit='A row')}{_asked(description)}" if served else ""
+        return f"{begin}{answer}\n\n{inputs}" if served else begin
+    begin = (
         "## Model\n\n"
         f"- `{description['name']}`, {description['image_size']} px, {description['channels']} channel(s), "
         f"{_made_of(description, options)}.\n"
-        f"{task}\n"
+        f"{task}"
+    )
+    if not served:
+        return begin
+    return (
+        f"{begin}\n"
         f"- {'`onnx_client.py`' if description['is_onnx'] else '`serving_default`'} takes encoded PNG or JPEG bytes "
         "(`image_bytes`), turned upright by their EXIF; `pixels` takes float32 pixels 0..255. BMP, TIFF, WebP, GIF, "
         "JPEG 2000 and PNM, which `medimg data prepare` reads, are not served: "
@@ -164,7 +184,8 @@ def _made_of(description: dict, options: dict) -> str:
     if "members" in description:
         each = ", ".join(f"`{member['name']}` {member['weight']:.2f}" for member in description["members"])
         return f"the mean of its members' probabilities, weighted: {each}"
-    return f"{description['norm']} normalisation, initial weights: {_without_folders(options.get('weights'))}"
+    norm = f"{description['norm']} normalisation, " if "norm" in description else ""
+    return f"{norm}initial weights: {_without_folders(options.get('weights'))}"
 
 
 def _white(white: int | None) -> str:
@@ -221,6 +242,14 @@ def _calibration(metrics: dict | None, description: dict) -> str:
     if metrics and "calibration" in metrics:
         return calibration_words(metrics["calibration"])
     return f"Calibration ({description.get('calibrator', {}).get('method', 'none')}): not measured."
+
+
+def _worth(content: dict | None) -> list[str]:
+    """What floors reach, and at which thresholds a decision is of use."""
+    found = [f"- {sentence}." for sentence in floor.words(content or {})]
+    curves = (content or {}).get("decision_curve", {})
+    found += [f"- Net benefit: {useful(name, curve)}" for name, curve in curves.items()]
+    return ["## What to know of these numbers\n\n" + "\n".join(found)] if found else []
 
 
 def _performance(content: dict | None, units: str) -> str:

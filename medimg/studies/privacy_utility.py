@@ -18,6 +18,7 @@ from medimg.evaluation.evaluate import evaluate
 from medimg.lock import writes
 from medimg.options import of_data
 from medimg.privacy.ledger import read
+from medimg.report.write import write
 from medimg.run import Run, own_options
 from medimg.studies import over_seeds
 from medimg.style.figures import BLUE, GREY, VERMILION, save, styled
@@ -93,6 +94,7 @@ def _one(data: Path, folder: Path, config: TrainConfig) -> dict:
     run = train(data, folder, config, resume=begun, overwrite=not begun and folder.exists())
     metrics = evaluate(run, EvaluateConfig(seed=config.seed))["metrics"]
     attacks = audit(Run.load(folder), AuditConfig(attack=("threshold",), seed=config.seed))
+    write(run)
     spent = read(folder)
     return {
         "spent": math.inf if spent is None else spent["epsilon"]["pld"],

@@ -15,6 +15,8 @@ from medimg.tables.ordered import MOST_LEVELS
 # Columns that say whose the row is, what it shows and where its file lies.
 ROLES = ("image", "row", "label", "patient", "given_patient", GIVEN, "site", "split", "mask", "finding", "findings")
 ROLES += ("x", "y", "width", "height", "source_file", "pixels", "bytes")
+# The diagnosis in HAM10000's words, and how it was made.
+ROLES += ("dx", "dx_type")
 
 
 def names_of(rows: pd.DataFrame) -> list[str]:

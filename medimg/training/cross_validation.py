@@ -18,6 +18,7 @@ from medimg.data.splits import parts_note
 from medimg.errors import InputError
 from medimg.evaluation import floor
 from medimg.evaluation.calibrate import notes as calibration_notes
+from medimg.evaluation.clinical_use import clinical_use
 from medimg.evaluation.copied_rows import copied_rows, copies_note
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.intervals import LEVEL
@@ -52,8 +53,8 @@ def cross_validate(
 
     Args:
         data: a prepared Dataset folder; its own parts are not used.
-        out: gets `fold-1` to `fold-K`, ordinary Runs, and `metrics.json`, `predictions.csv`, `figures/` and
-            `report.html` of the pooled predictions.
+        out: gets `fold-1` to `fold-K`, ordinary Runs, and `metrics.json`, `predictions.csv` and
+            `figures/` of the pooled predictions, of which `medimg.report` writes.
         config: options with `folds` set.
         resume: go on with the folds that are not finished.
         overwrite: replace the Run at `out`.
@@ -159,7 +160,7 @@ def _pool(run: Run, dataset: Dataset, config: TrainConfig, measured: list[dict])
     )
     metrics = _metrics(first, dataset, config, predictions, everything, measured, trained)
     beside = floor.compared(predictions, floor.pooled(alone), everything["patient"], asked.bootstrap, asked.seed)
-    metrics |= {**beside, "notes": [*metrics["notes"], *floor.words(beside)]}
+    metrics |= {**beside, "notes": [*metrics["notes"], *floor.words({**metrics, **beside})]}
     _write(run, dataset, predictions, everything, table, metrics)
     return metrics
 
@@ -175,6 +176,7 @@ def _thresholds(result: dict, n: int, classes: tuple[str, ...]) -> np.ndarray:
 def _metrics(first, dataset, config, predictions, rows, measured, trained) -> dict:
     patients = rows["patient"]
     summary = summarise(predictions, patients, EvaluateConfig().bootstrap, config.seed)
+    summary |= clinical_use(predictions, patients, EvaluateConfig().bootstrap, config.seed)
     summary["sites"] = summarise_sites(predictions, rows, EvaluateConfig().bootstrap, config.seed)
     # The model's own probabilities are not kept: what calibration changed is told fold by fold.
     found = calibration_of(predictions, patients, EvaluateConfig().bootstrap, config.seed)
@@ -228,12 +230,10 @@ def _metrics(first, dataset, config, predictions, rows, measured, trained) -> di
 
 def _write(run, dataset, predictions, rows, table, metrics) -> None:
     from medimg.evaluation.gallery import write_figures
-    from medimg.evaluation.report import render
 
     order = np.argsort(rows.index.to_numpy(), kind="stable")
     atomic.write_csv(run.root / "predictions.csv", table.iloc[order])
     paths = None if dataset.is_table else dataset.paths(rows)
-    figures = write_figures(run.root / "figures", predictions, metrics, pd.DataFrame(), paths)
-    atomic.write_text(run.root / "report.html", render(run, dataset, metrics, figures))
+    write_figures(run.root / "figures", predictions, metrics, pd.DataFrame(), paths)
     # Last: where metrics.json is, all the rest is.
     atomic.write_json(run.root / "metrics.json", metrics)

@@ -1,5 +1,7 @@
 """Heat maps against closed forms and planted truth; the pointing game against brute force."""
 
+import json
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -7,45 +9,15 @@ import pytest
 import tensorflow as tf
 
 from explain.config import ExplainConfig
-from explain.explain import METHODS, explain
-from explain.methods import saliency
+from explain.explain import explain
+from explain.methods.catalogue import METHODS
+from explain.methods.evidence import Evidence, blurred
 from explain.methods.score import class_score, last_map
-from explain.methods.shapley import shap_maps
-from explain.scores import findings, pointing_game
+from explain.scores import findings
+from explain.scores.localisation import hit
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
-
-SIZE = 32
-
-
-def bright_spot_model(relu6: bool = False) -> tf.keras.Model:
-    """Its second logit grows with bright pixels above 128; the first one's weight is 0."""
-    layers = tf.keras.layers
-    pixels = tf.keras.Input((SIZE, SIZE, 1))
-    x = layers.Rescaling(1 / 128.0, offset=-1.0)(pixels)
-    x = layers.Conv2D(2, 3, padding="same", name="conv")(x)
-    x = layers.ReLU(6.0 if relu6 else None, name="maps")(x)
-    x = layers.GlobalAveragePooling2D(name="pool")(x)
-    x = layers.Dropout(0.2, name="dropout")(x)
-    model = tf.keras.Model(pixels, layers.Dense(2, name="logits")(x))
-    kernel = np.zeros((3, 3, 1, 2), np.float32)
-    kernel[..., 0, 0] = 1 / 9
-    kernel[..., 0, 1] = -1 / 9
-    model.get_layer("conv").set_weights([kernel, np.zeros(2, np.float32)])
-    model.get_layer("logits").set_weights([np.array([[0, 50.0], [0, 0]], np.float32), np.zeros(2, np.float32)])
-    return model
-
-
-def spots(seed: int = 0, n: int = 6) -> tuple[np.ndarray, np.ndarray]:
-    """Dark noise with one bright 5 x 5 square; where it is."""
-    draw = np.random.default_rng(seed)
-    x = draw.uniform(0, 100, (n, SIZE, SIZE, 1)).astype(np.float32)
-    region = np.zeros((n, SIZE, SIZE), bool)
-    for i in range(n):
-        top, left = draw.integers(3, SIZE - 8, 2)
-        region[i, top : top + 5, left : left + 5] = True
-    x[region] = 250.0
-    return x, region
+from tests.explain.toys import SIZE, bright_spot_model, heat_maps, spots
 
 
 def test_gradcam_is_its_definition():
@@ -57,34 +29,42 @@ def test_gradcam_is_its_definition():
     weights = tf.reduce_mean(tape.gradient(score, maps), axis=(1, 2), keepdims=True)
     expected = tf.nn.relu(tf.reduce_sum(weights * maps, axis=-1)).numpy()
     expected /= expected.max(axis=(1, 2), keepdims=True)
-    ours = saliency.heat_maps(model, x, np.ones(len(x), int), "gradcam", "binary")
+    ours = heat_maps(model, x, np.ones(len(x), int), "gradcam")
     np.testing.assert_allclose(ours, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("method", saliency.METHODS)
-def test_every_saliency_method_finds_the_planted_spot(method):
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_finds_the_planted_spot(method):
     x, region = spots()
-    maps = saliency.heat_maps(bright_spot_model(), x, np.ones(len(x), int), method, "binary")
+    maps = heat_maps(bright_spot_model(), x, np.ones(len(x), int), method, samples=400, background=0 * x[:2])
     assert maps.shape == x.shape[:3]
-    assert maps.min() >= 0
-    np.testing.assert_allclose(maps.max(axis=(1, 2)), 1.0, atol=1e-6)
-    assert np.mean([pointing_game.hit(m, r) for m, r in zip(maps, region, strict=True)]) == 1.0
+    if not METHODS[method].signed:
+        assert maps.min() >= 0
+        np.testing.assert_allclose(maps.max(axis=(1, 2)), 1.0, atol=1e-6)
+    # Regions of SHAP are halved as long as evaluations last: the hottest one may reach beyond the spot.
+    least = 0.7 if method == "shap" else 1.0
+    assert np.mean([hit(m, r) for m, r in zip(maps, region, strict=True)]) >= least
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("method", ["shap", "shap-gradient", "integrated-gradients"])
 @pytest.mark.parametrize("relu6", [False, True])
-def test_shap_finds_the_spot_and_adds_up(relu6):
+def test_what_a_map_adds_up_to(method, relu6):
+    """SHAP and integrated gradients share out the score's difference from where they start, to 1%."""
     model, (x, region) = bright_spot_model(relu6), spots(n=3)
-    maps, base, score = shap_maps(model, x, np.ones(3, int), "binary", 300)
-    np.testing.assert_allclose(maps.sum(axis=(1, 2)), score - base, rtol=1e-3, atol=1e-3)
-    assert all(pointing_game.hit(m, r) > 0 for m, r in zip(maps, region, strict=True))
+    background = np.random.default_rng(1).uniform(0, 255, (4, SIZE, SIZE, 1)).astype(np.float32)
+    maps = heat_maps(model, x, np.ones(3, int), method, samples=100, background=background)
+    evidence, ones = Evidence(model, "binary"), np.ones(4, int)
+    base = evidence.scores([background], ones).mean() if method == "shap-gradient" else None
+    base = evidence.scores([blurred(x)], ones[:3]) if base is None else base
+    np.testing.assert_allclose(maps.sum(axis=(1, 2)), evidence.scores([x], ones[:3]) - base, rtol=1e-2)
+    assert all(hit(m, r) > 0 for m, r in zip(maps, region, strict=True))
 
 
 def test_a_dead_map_is_flat_and_finite():
     x, _ = spots()
-    maps = saliency.heat_maps(bright_spot_model(), x * 0, np.ones(len(x), int), "gradcam", "binary")
+    maps = heat_maps(bright_spot_model(), x * 0, np.ones(len(x), int), "gradcam")
     assert np.all(maps == 0)
-    assert pointing_game.hit(maps[0], np.eye(SIZE, dtype=bool)) == pytest.approx(1 / SIZE)
+    assert hit(maps[0], np.eye(SIZE, dtype=bool)) == pytest.approx(1 / SIZE)
 
 
 def test_the_score_of_a_binary_model_is_its_log_odds():
@@ -92,23 +72,6 @@ def test_the_score_of_a_binary_model_is_its_log_odds():
     np.testing.assert_allclose(class_score(logits, tf.constant([1, 0]), "binary"), [2.0, 3.0])
     np.testing.assert_allclose(class_score(logits, tf.constant([1, 0]), "multiclass"), [3.0, 2.0])
     assert last_map(bright_spot_model()) == "maps"
-
-
-def test_pointing_game_and_its_controls_against_brute_force():
-    draw = np.random.default_rng(0)
-    heat = draw.uniform(0, 1, (40, 9, 9))
-    region = draw.uniform(0, 1, (40, 9, 9)) < 0.3
-    judged = pointing_game.judge(heat, region, np.arange(40) // 2)
-    hits = [region[i][np.unravel_index(heat[i].argmax(), (9, 9))] for i in range(40)]
-    assert judged["hit_rate"]["value"] == pytest.approx(np.mean(hits))
-    assert judged["centre"] == pytest.approx(region[:, 4, 4].mean())
-    trials = [region[draw.integers(40), draw.integers(9), draw.integers(9)] for _ in range(20000)]
-    assert judged["random"] == pytest.approx(np.mean(trials), abs=0.02)
-    from statsmodels.stats.proportion import proportion_confint
-
-    low, high = proportion_confint(np.mean(hits) * 20, 20, method="wilson")
-    assert (judged["hit_rate"]["low"], judged["hit_rate"]["high"]) == pytest.approx((low, high))
-    assert judged["patients"] == 20
 
 
 def boxed(tmp_path, **columns) -> tuple[Dataset, pd.Series]:
@@ -145,11 +108,12 @@ def test_broken_boxes_are_named(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_is_explained_by_every_method_and_judged(phantom_run):
-    config = ExplainConfig(method=METHODS, count=4, samples=50, localisation_count=20)
+def test_a_run_is_explained_by_several_methods_and_scored(phantom_run):
+    methods = ("gradcam", "gradcam++", "occlusion")
+    config = ExplainConfig(method=methods, count=4, samples=50, localisation_count=10, score_count=16)
     result = explain(phantom_run, config)
-    for method in METHODS:
-        folder = phantom_run.root / "explanations" / method.replace("+", "p")
+    for method in methods:
+        folder = result["folder"] / method.replace("+", "p")
         assert (folder / "contact_sheet.png").stat().st_size > 10_000
         assert len(result["images"][method]) == 4
         entry = result["images"][method][0]
@@ -157,15 +121,28 @@ def test_a_run_is_explained_by_every_method_and_judged(phantom_run):
         assert raw["heatmap"].shape == (64, 64)
         assert float(raw["probability"]) == pytest.approx(entry["probability"])
         assert cv2.imread(str(folder.parent / entry["overlay"])) is not None
-    judged = result["localisation"]["gradcam"]
-    assert judged["hit_rate"]["value"] > max(judged["random"], judged["centre"]) + 0.2
+    scores = json.loads((result["folder"] / "scores.json").read_text())
+    for method in methods:
+        its = scores[method]
+        assert its["n"]["patients"] <= its["n"]["images"]
+        assert set(its["agreement"]["with"]) == set(methods) - {method}
+        for one in (its, *its["controls"].values()):
+            for name in ("pointing_game", "energy_in_box", "iou", "deletion", "insertion", "faithfulness"):
+                assert 0 <= one[name]["low"] <= one[name]["value"] <= one[name]["high"] <= 1 or name == "faithfulness"
+        assert its["controls"]["edges"]["randomisation"]["value"] == pytest.approx(1.0)
+        assert its["randomisation"]["value"] < 0.9
+    pointing = {name: its["pointing_game"]["value"] for name, its in scores["gradcam"]["controls"].items()}
+    assert scores["gradcam"]["pointing_game"]["value"] > max(pointing.values()) + 0.2
+    shortcuts = json.loads((result["folder"] / "shortcuts.json").read_text())
+    assert shortcuts["findings"] == []
+    assert (result["folder"] / "class_means.png").is_file()
 
 
 def test_files_are_explained_without_a_dataset(phantom_run, tmp_path):
     cv2.imwrite(str(tmp_path / "mine.jpg"), np.full((90, 50, 3), 99, np.uint8))
     result = explain(phantom_run, ExplainConfig(image=(str(tmp_path / "mine.jpg"),)))
     assert [e["file"] for e in result["images"]["gradcam"]] == [str(tmp_path / "mine.jpg")]
-    assert result["localisation"] == {}
+    assert result["scores"] == {}
     with pytest.raises(InputError, match=r"absent\.png"):
         explain(phantom_run, ExplainConfig(image=("absent.png",)))
     with pytest.raises(InputError, match="--method lime"):

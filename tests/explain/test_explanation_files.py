@@ -42,11 +42,10 @@ def untrained(tmp_path) -> Run:
 
 
 def test_findings_of_unknown_classes_are_counted(untrained):
-    judged = explain(untrained, ExplainConfig(count=2))["localisation"]["gradcam"]
-    assert (judged["n"], judged["patients"]) == (4, 3)
-    assert judged["classes"] == ["effusion", "mass"]
+    judged = explain(untrained, ExplainConfig(count=2))["scores"]["gradcam"]
+    assert judged["n"]["findings"] + judged["n"]["findings_smaller_than_a_cell"] == 4
     assert judged["left_out"] == {"fracture": 2}
-    stored = json.loads((untrained.root / "explanations/localisation.json").read_text())
+    stored = json.loads((untrained.root / "explanations/test/scores.json").read_text())
     assert stored["gradcam"] == judged
 
 
@@ -57,7 +56,7 @@ def test_a_shorter_list_replaces_a_longer_one_and_methods_add_up(untrained):
     dataset = untrained.dataset()
     replace(dataset, manifest=dataset.manifest.head(4)).save()
     explain(untrained, ExplainConfig())
-    folder = untrained.root / "explanations"
+    folder = untrained.root / "explanations" / "test"
     index = json.loads((folder / "explanations.json").read_text())
     assert sorted(index) == ["gradcam", "smoothgrad"]
     listed = {entry[key] for entry in index["gradcam"] for key in ("overlay", "heatmap")}
@@ -68,7 +67,7 @@ def test_a_shorter_list_replaces_a_longer_one_and_methods_add_up(untrained):
 
 def test_the_predicted_class_is_that_of_the_evaluation(phantom_run, tmp_path):
     run = Run.load(shutil.copytree(phantom_run.root, tmp_path / "run"))
-    config = ExplainConfig(count=6, localisation_count=0)
+    config = ExplainConfig(count=6, score_count=0)
     for value, predicted in ((0.0, "opacity"), (1.1, "normal")):
         atomic.write_json(run.root / "metrics.json", {"threshold": {"value": value}})
         entries = explain(run, config)["images"]["gradcam"]

@@ -72,15 +72,18 @@ def compared(trained):
 def test_the_end_is_an_ordinary_run(compared, tmp_path):
     from medimg.config import EvaluateConfig, ExportConfig
     from medimg.evaluation.evaluate import evaluate
+    from medimg.report.write import write
     from medimg.run import Run
     from medimg.serving.export import export
 
     run = Run.load(compared.root)
+    assert (run.root / "report.html").is_file()
     before = json.loads((run.root / "metrics.json").read_text())
     again = evaluate(run, EvaluateConfig())
     assert again["metrics"]["auroc"]["value"] == before["metrics"]["auroc"]["value"]
     assert set(again["sites"]) == {"s0", "s1", "s2"}
-    shown = set(re.findall(r"<th>(\w+)</th>", (run.root / "report.html").read_text()))
+    write(run)
+    shown = set(re.findall(r'<th scope="row">(\w+)</th>', (run.root / "report.html").read_text()))
     assert {"partition", "strategy", "rounds", "local_epochs"} <= shown
     assert not {"shards", "alpha", "clients", "secure_bits", "straggler_pace", "byzantine", "dp", "dp_clip"} & shown
     assert export(run, tmp_path / "served", ExportConfig()).is_dir()

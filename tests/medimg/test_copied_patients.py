@@ -21,6 +21,7 @@ from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
 from medimg.inspection.inspect import inspect
 from medimg.preparation.prepare import prepare
+from medimg.report.write import write
 from medimg.training.cross_validation import cross_validate
 from medimg.training.train import train
 
@@ -109,7 +110,7 @@ def test_both_remedies_give_what_the_patients_give(settled, how, tmp_path):
         tested = content(data)[data.manifest["split"] == "test"]
         assert metrics["copies"] == {"rows": len(tested), "distinct": tested.nunique()}
         assert metrics["patients"] == tested.nunique()
-        assert "rows are copies of" in (run.root / "report.html").read_text()
+        assert "rows are copies of" in write(run).read_text()
         predicted = pd.read_csv(run.root / "predictions.csv")
         assert predicted["patient"].nunique() == tested.nunique()
 

@@ -1,13 +1,17 @@
 """TLS of the link: who has its ca.pem connects, who has another's does not."""
 
+import contextlib
+import datetime
 import socket
 import ssl
 import stat
 import threading
 
 import pytest
+from cryptography import x509
 
 from federated.flower import certificates
+from medimg.errors import InputError
 
 
 def handshake(server, authority, host):
@@ -65,6 +69,59 @@ def test_what_is_there_is_kept_and_what_is_deleted_renewed_by_the_same_authority
         handshake(link, link, "link.example.org")
 
 
+def test_an_authority_outlives_the_certificates_that_it_signs(link):
+    """So that a new one is made of it without anything new at the sites."""
+    ca, leaf = (x509.load_pem_x509_certificate((link / name).read_bytes()) for name in ("ca.pem", "link.pem"))
+    assert ca.not_valid_after_utc - leaf.not_valid_after_utc > datetime.timedelta(days=5 * 825)
+    assert certificates.until(link) == leaf.not_valid_after_utc.date()
+
+
 def test_secret_files_are_their_owners_alone(link):
     for name in (certificates.AUTHORITY_KEY, certificates.KEY):
         assert stat.S_IMODE((link / name).stat().st_mode) == 0o600
+
+
+@pytest.fixture
+def port(link):
+    """Of a server with the link's certificate."""
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(link / certificates.CERTIFICATE, link / certificates.KEY)
+    with socket.create_server(("", 0)) as listening:
+
+        def serve():
+            with contextlib.suppress(OSError):
+                serving.wrap_socket(listening.accept()[0], server_side=True).close()
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+
+
+def test_the_links_own_certificate_is_trusted(link, port):
+    pem = link / certificates.AUTHORITY
+    assert certificates.require_trusted(pem, "127.0.0.1", port) == pem.read_bytes()
+
+
+def test_another_links_certificate_is_refused_at_once_and_by_name(port, tmp_path):
+    certificates.make(tmp_path / "other", [])
+    with pytest.raises(InputError, match=rf"--superlink 127\.0\.0\.1:{port}: .*--root-certificate must be its ca\.pem"):
+        certificates.require_trusted(tmp_path / "other" / certificates.AUTHORITY, "127.0.0.1", port)
+
+
+def test_a_link_of_another_name_is_refused_at_once(link, port):
+    """Its certificate has not got that address."""
+    with pytest.raises(InputError, match="certificate is refused"):
+        certificates.require_trusted(link / certificates.AUTHORITY, "127.0.0.2", port)
+
+
+def test_what_is_no_certificate_is_named(tmp_path):
+    for content in (b"", b"no PEM", b"\xff\xfe"):
+        (tmp_path / "ca.pem").write_bytes(content)
+        with pytest.raises(InputError, match="no certificate; take the link's"):
+            certificates.require_trusted(tmp_path / "ca.pem", "127.0.0.1", 9)
+
+
+def test_a_link_that_is_not_there_yet_is_left_to_be_waited_for(link):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        free = taken.getsockname()[1]
+    assert certificates.require_trusted(link / certificates.AUTHORITY, "127.0.0.1", free)

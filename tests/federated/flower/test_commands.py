@@ -132,7 +132,6 @@ def test_link_without_any_site_says_so_before_it_starts(tmp_path):
         (("--link", "{link}", "--site", "rome"), "--site rome: not known"),
         (("--link", "{link}", "--superlink", "nonsense"), "must be HOST:PORT"),
         (("--link", "{link}", "--partition", "iid"), "--partition"),
-        (("--link", "{link}", "--secure", "ckks"), "--secure ckks: sites apart have no key in common"),
         (("--link", "{link}", "--secure", "masking", "--strategy", "scaffold"), "--strategy scaffold"),
         (("--link", "{link}", "--personalize-epochs", "1"), "--personalize-epochs"),
     ],

@@ -14,6 +14,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from federated.audit_log import verify
+from medimg.errors import InputError
+from medimg.listener import Listener
 from tests.command import medimg
 from tests.federated.flower.conftest import MARKED, PRIVATE, told
 
@@ -53,6 +55,7 @@ def rehearsed(table, sparing, execution, tmp_path_factory):
     from federated.federate import federate
     from federated.flower import child, grid
     from federated.flower.fleet import LinkLostError, connected
+    from federated.flower.link import Link
     from federated.flower.link_folder import LinkFolder
     from federated.flower.rehearse import FOLDER, rehearsal
 
@@ -85,7 +88,31 @@ def rehearsed(table, sparing, execution, tmp_path_factory):
             found.nodes = nodes
             shipped.close()
             found.alive = [process.poll() is None for process in found.processes]
-            found.run = federate(held_out, out, config, execution=execution)
+            found.restarted = []
+
+            def kill(row):
+                """SIGKILL the SuperLink between two rounds, and start the link anew on its folder."""
+                if row["round"] == 1:
+                    os.kill(found.processes[0].pid, signal.SIGKILL)
+                    found.processes[0].wait()
+                    port = grid.split(place.superlink)[1]
+                    found.restarted.append(Link(place.root, port))
+
+            killed = Listener(round=kill)
+            found.run = federate(held_out, out, config, execution=execution, listener=killed)
+            late = grid.Grid(place.superlink, certificate)
+            node = next(iter(late.online().values()))
+            found.restarted[0].register(place.parties()[:2])
+            found.left = late.online().keys()
+            with pytest.raises(InputError) as error:
+                found.restarted[0].register(place.parties())
+            found.taken_off, found.parties = str(error.value), place.parties()
+            found.restarted[0].stop()
+            started = time.monotonic()
+            with pytest.raises(InputError) as error:
+                late.ask({node: b"nobody carries it"}, 2.0)
+            late.close()
+            found.lost, found.waited = str(error.value), time.monotonic() - started
     found.kept = out / FOLDER
     return found
 
@@ -103,12 +130,38 @@ def test_it_is_the_simulations_account_and_every_log_says_so(rehearsed, simulate
 
 @pytest.mark.slow
 def test_everything_has_ended(rehearsed):
-    assert len(rehearsed.processes) == 4
+    assert len(rehearsed.processes) == 5
     assert rehearsed.alive == [True] * 4
     for process in rehearsed.processes:
         assert process.poll() is not None
         with pytest.raises(ProcessLookupError):
             os.killpg(process.pid, 0)
+
+
+@pytest.mark.slow
+def test_a_killed_superlink_that_is_started_again_ends_no_training(rehearsed):
+    """The coordinator waits, the sites come back, and no round is missing, lost at a site or counted twice."""
+    assert len(rehearsed.restarted) == 1
+    assert rehearsed.processes[0].returncode == -signal.SIGKILL
+    assert list(rehearsed.run.history()["round"]) == [1, 2]
+    assert list(rehearsed.run.history()["participants"]) == [3, 3]
+    for name in ("s0", "s1", "s2"):
+        records = [json.loads(line)["record"] for line in (rehearsed.kept / name / "audit.jsonl").open()]
+        steps = [record["privacy"] for record in records if record.get("kind") == "train"]
+        assert len(steps) == 2
+
+
+@pytest.mark.slow
+def test_a_superlink_that_stays_away_ends_the_coordinator_in_one_line(rehearsed):
+    assert "the link was lost (UNAVAILABLE); start it again and resume with --resume" in rehearsed.lost
+    assert "\n" not in rehearsed.lost
+    assert rehearsed.waited < 20
+
+
+@pytest.mark.slow
+def test_a_site_that_the_link_is_no_longer_told_of_is_taken_off(rehearsed):
+    assert rehearsed.left == {party.node for party in rehearsed.parties[:2]}
+    assert rehearsed.taken_off == "--site s2: its key was taken off this link; it needs a new one"
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from federated.audit_log import verify
 from medimg.errors import InputError
 from medimg.privacy.accounting import epsilon_of
 from medimg.privacy.dataset_ledger import DatasetLedger
+from tests.command import medimg
 from tests.federated.flower.conftest import CKKS, MARKED, MASKED, PRIVATE, QUICK, AwayError, largest, told
 from tests.federated.flower.conftest import header as head_of
 
@@ -332,6 +334,13 @@ def test_a_cut_and_a_changed_site_log_are_found(plain, tmp_path):
     assert any("round 3 has an update" in p for p in verify(plain.run.root / "audit.jsonl", site_logs=[cut]).problems)
 
 
+def test_a_measured_run_is_not_made_longer(plain, execution):
+    longer, before = replace(QUICK, rounds=5), len(plain.apart.link.carried)
+    with pytest.raises(InputError, match=r"--rounds 5: the sites of .* measure one a run; train another"):
+        plain.apart.federate(plain.run.root, longer, execution, resume=True)
+    assert len(plain.apart.link.carried) == before
+
+
 @pytest.mark.slow
 def test_a_site_away_for_two_rounds_and_back(apart, execution, tmp_path):
     """Its updates are left out, masked as plain, and it goes on with the model of then."""
@@ -525,6 +534,20 @@ def test_a_policy_is_the_sites_own_and_its_words_reach_both_sides(apart, executi
 
 def headers(carried):
     return head_of(carried[1])
+
+
+def test_a_run_that_a_person_allows_goes_on_under_the_name_that_was_allowed(apart, execution, tmp_path):
+    """The first start ends at a table's statistics, before there is a Run."""
+    there, config = apart(QUICK, approval=True, max_runs=2), replace(QUICK, rounds=1)
+    for name in ("s0", "s1", "s2"):
+        with pytest.raises(InputError, match=f"site {name}: approval: .* must allow run") as error:
+            there.federate(tmp_path / "run", config, execution)
+        run = re.search(r"allow run ([0-9a-f]+)", str(error.value))[1]
+        assert medimg("federate", "policy", "approve", run, "--folder", there.folders[name]).exit_code == 0
+    assert len(there.federate(tmp_path / "run", config, execution).history()) == 1
+    with pytest.raises(InputError, match="approval") as error:
+        there.federate(tmp_path / "other", config, execution)
+    assert run not in str(error.value)
 
 
 def test_a_coordinator_that_no_policy_names_is_not_answered(apart, execution, tmp_path):

@@ -253,7 +253,7 @@ def test_covid_is_positive_in_every_command_and_file(tmp_path):
     evaluated = medimg("evaluate", run, "--split", "test", "--bootstrap", "50", "--prevalence", "0.1")
     assert said in evaluated.output
     assert "ppv at prevalence 0.1" in evaluated.output
-    assert said in medimg("explain", run, "--count", "2", "--localisation-count", "0").output
+    assert said in medimg("explain", run, "--count", "2", "--score-count", "0").output
     exported = medimg("export", run, "--out", out, "--samples", "2")
     assert said in exported.output
     assert "COVID is called from a probability of" in exported.output
@@ -271,9 +271,9 @@ def test_covid_is_positive_in_every_command_and_file(tmp_path):
     assert "PPV at a prevalence of 0.1" in page
     assert "COVID (the positive class" in page
 
-    (entry, *_) = json.loads((run / "explanations/explanations.json").read_text())["gradcam"]
+    (entry, *_) = json.loads((run / "explanations/test/explanations.json").read_text())["gradcam"]
     assert (entry["positive_class"], entry["threshold"]) == ("COVID", threshold)
-    kept = np.load(run / "explanations" / entry["heatmap"])
+    kept = np.load(run / "explanations/test" / entry["heatmap"])
     assert str(kept["class_name"]) == "COVID"
     assert float(kept["probability"]) == pytest.approx(entry["positive_probability"])
     assert (entry["predicted"] == "COVID") == (entry["positive_probability"] >= threshold)

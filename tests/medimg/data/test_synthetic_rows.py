@@ -11,6 +11,7 @@ from medimg.data.dataset import Dataset
 from medimg.data.synthetic_rows import with_extra
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
+from medimg.report.write import write
 from medimg.training.train import train
 from tests.datasets import write_table
 
@@ -54,7 +55,7 @@ def test_the_model_learns_from_them_and_the_report_says_so(real, tmp_path):
     aurocs = [m["metrics"]["auroc"]["value"] for m in measured]
     assert aurocs[1] < aurocs[0]
     assert any("80 synthetic rows" in note for note in measured[1]["notes"])
-    assert "80 synthetic rows" in (run.root / "report.html").read_text()
+    assert "80 synthetic rows" in write(run).read_text()
     assert json.loads((run.root / "environment.json").read_text())["extra"]["rows"] == 80
 
 

@@ -11,6 +11,7 @@ from medimg import atomic
 from medimg.config import EvaluateConfig, ExportConfig
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
+from medimg.report.write import write
 from medimg.run import Run
 from tests.datasets import write_table
 from tests.medimg.evaluation.test_evaluate import write_data, write_run
@@ -37,8 +38,8 @@ def test_a_badly_calibrated_run_is_named_and_mended(method, sure):
     assert before["calibration"]["method"] == "none"
     assert before["calibration"]["slope"]["value"] == pytest.approx(1 / 3, rel=0.2)
     assert before["notes"][0].startswith("don't take the probabilities at their word: calibration slope 0.3")
-    page = (sure.root / "report.html").read_text()
-    assert page.index("Read this first") < page.index("take the probabilities at their word") < page.index("Metrics")
+    page = write(sure).read_text()
+    assert page.index("Read this first") < page.index("take the probabilities at their word") < page.index("Sections")
     called = pd.read_csv(sure.root / "predictions.csv")
 
     after = evaluate(sure, options(calibrate=method))

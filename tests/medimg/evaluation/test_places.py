@@ -13,6 +13,7 @@ from medimg.config import EvaluateConfig, ExportConfig
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.places import beside
+from medimg.report.write import write
 from medimg.run import Run
 from medimg.serving.export import export
 from tests.command import medimg
@@ -50,8 +51,10 @@ def test_another_threshold_leaves_what_is_there(run):
 
 def test_the_default_takes_its_place_and_what_was_there_moves(run):
     evaluate(run, EvaluateConfig(bootstrap=0, threshold="0.25"))
+    write(run)
     before = {name: data for name, data in content(run.root).items() if name.startswith(("metrics", "pred", "report"))}
     told = evaluate(run, EvaluateConfig())
+    assert not (run.root / "report.html").exists()
     assert told["report"] == str(run.root / "report.html")
     assert json.loads((run.root / "metrics.json").read_text())["threshold"]["rule"] == "youden"
     (moved,) = (run.root / "evaluations").iterdir()
@@ -104,8 +107,8 @@ def test_names_are_those_of_files(tmp_path):
 
 
 def test_images_and_options_of_explanations_have_folders_of_their_own(run, phantom_data):
-    quick = {"localisation_count": 0}
-    explain(run, ExplainConfig(count=2, **quick))
+    quick = {"score_count": 0}
+    first = explain(run, ExplainConfig(count=2, **quick))["folder"]
     before = content(run.root)
     images = [str(path) for path in phantom_data.paths(phantom_data.rows("test"))[:2]]
     folders = {explain(run, ExplainConfig(image=(image,)))["folder"] for image in images}
@@ -117,18 +120,7 @@ def test_images_and_options_of_explanations_have_folders_of_their_own(run, phant
     assert before.items() <= after.items()
     # Again: each replaces its own; another method lies beside the first.
     explain(run, ExplainConfig(image=(images[0],), method=("smoothgrad",)))
-    assert {file.parent for file in (run.root / "explanations").glob("*/options.json")} == folders
-
-
-def test_the_default_explanation_takes_its_place(run):
-    explain(run, ExplainConfig(count=2, method=("smoothgrad",), localisation_count=0))
-    explain(run, ExplainConfig(method=("gradcam",)))
-    top = run.root / "explanations"
-    assert list(json.loads((top / "explanations.json").read_text())) == ["gradcam"]
-    (moved,) = (path for path in top.iterdir() if (path / "options.json").is_file())
-    assert moved.name == "test-count-2-localisation-count-0"
-    (method,) = json.loads((moved / "explanations.json").read_text()).values()
-    assert all((moved / entry["overlay"]).is_file() for entry in method)
+    assert {file.parent for file in (run.root / "explanations").glob("*/options.json")} == folders | {first}
 
 
 def test_a_moved_dataset_is_found_by_data_and_another_is_refused(run, phantom_data, noise, tmp_path):
@@ -139,7 +131,7 @@ def test_a_moved_dataset_is_found_by_data_and_another_is_refused(run, phantom_da
     with pytest.raises(InputError, match=r"gone: the Dataset of .* is not there; .* --data"):
         export(run, tmp_path / "served", ExportConfig())
     assert export(run, tmp_path / "served", ExportConfig(data=str(place))).is_dir()
-    assert explain(run, ExplainConfig(data=str(place), count=1, localisation_count=0))["images"]
+    assert explain(run, ExplainConfig(data=str(place), count=1, score_count=0))["images"]
     with pytest.raises(InputError, match="is not the Dataset that"):
         export(run, tmp_path / "served", ExportConfig(data=str(noise.root)))
     assert not (tmp_path / "served" / "2").exists()

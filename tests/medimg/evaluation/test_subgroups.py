@@ -12,6 +12,7 @@ from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.subgroups import Grouping, gap_note, groupings, summarise_subgroups
+from medimg.report.write import write
 
 
 def rows_of(n: int = 400) -> tuple[Predictions, pd.DataFrame]:
@@ -90,5 +91,5 @@ def test_what_can_not_be_grouped_is_refused(phantom_run):
 def test_a_run_by_site(phantom_run, tmp_path):
     result = evaluate(phantom_run, EvaluateConfig(by="site", bootstrap=50))
     assert result["subgroups"]["site"]["groups"].keys() == result["sites"].keys()
-    page = Path(result["report"]).read_text("utf-8")
-    assert "<h2>By site</h2>" in page
+    page = write(phantom_run, Path(result["report"]).parent).read_text("utf-8")
+    assert "By site, value and 95% interval" in page

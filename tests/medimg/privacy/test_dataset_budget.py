@@ -18,6 +18,8 @@ from medimg.privacy.accounting import epsilon_of, pld_epsilon
 from medimg.privacy.dataset_ledger import DatasetLedger
 from medimg.privacy.ledger import read, segments_of
 from medimg.privacy.statement import summary
+from medimg.report.write import write
+from medimg.run import Run
 from medimg.training.cross_validation import cross_validate
 from medimg.training.train import train
 from tests.datasets import write_table
@@ -136,4 +138,4 @@ def test_all_folds_together_are_what_a_cross_validation_claims(table, tmp_path):
     text = summary(whole, "row")
     assert f"{whole['epsilon']['pld']:.3g}" in text
     assert "took part in at most the others" in text
-    assert text in html.unescape((tmp_path / "cv/report.html").read_text())
+    assert text in html.unescape(write(Run.load(tmp_path / "cv")).read_text())

@@ -14,6 +14,7 @@ from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.recipes.recipe import by_recipe, is_for
+from medimg.report.write import write
 from medimg.run import Run
 from tests.command import medimg
 
@@ -48,6 +49,9 @@ def test_it_is_an_ordinary_run_with_its_own_threshold(made):
     assert metrics["threshold"]["rule"] == "recipe"
     assert metrics["threshold"]["value"] == threshold["value"]
     assert metrics["calibration"]["method"] == "platt"
+    page = write(run).read_text("utf-8")
+    assert "Chosen with the model, before any evaluation, on training and validation rows" in page
+    assert "calibration was fitted on training and validation rows" in page
     # Another that is asked for is another.
     assert evaluate(run, EvaluateConfig(bootstrap=20, threshold="0.5"))["threshold"]["value"] == 0.5
 
@@ -94,12 +98,12 @@ def test_a_plan_is_run_again_and_a_killed_recipe_goes_on(noise, made, tmp_path):
 
 
 @pytest.mark.slow
-def test_networks_alone_are_judged_by_folds_and_vote_with_their_seeds(noise, tmp_path):
+def test_a_network_votes_with_its_seeds(noise, tmp_path):
     run = by_recipe(noise.root, tmp_path / "run", TrainConfig(recipe="auto", time="10m", candidate=(NETWORK,)))
-    assert "by 5 folds" in json.loads((run.root / "threshold.json").read_text())["chosen_on"]
     name = "baseline_cnn-4-2-16px"
-    assert json.loads((run.root / "recipe.json").read_text())["chosen"] == [name, f"{name}-seed-2", f"{name}-seed-3"]
-    assert [one["name"] for one in run.description()["members"]] == ["baseline_cnn"] * 3
+    seeds = [f"{name}-seed-{number}" for number in (2, 3, 4, 5)]
+    assert json.loads((run.root / "recipe.json").read_text())["chosen"] == [name, *seeds]
+    assert [one["name"] for one in run.description()["members"]] == ["baseline_cnn"] * 5
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.lock import content
 from medimg.privacy.statement import NO_PRIVACY, WITHHELD, summary
+from medimg.report.write import write
 from medimg.run import Run
 from medimg.serving.drawn_images import FORMS, drawn_images, drawn_pixels
 from medimg.serving.export import COLUMNS, REQUEST, export
@@ -117,6 +118,7 @@ def known(tmp_path_factory):
             run = train(dataset.root, folder / "run", TrainConfig(**case.options))
             if case.evaluated:
                 evaluate(run, EvaluateConfig(bootstrap=20))
+                write(run)
             words = ["export", str(run.root), "--out", str(folder / "served"), "--samples", "7"]
             result = medimg(*words)
             assert result.exit_code == 0, result.output

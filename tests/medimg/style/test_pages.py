@@ -13,7 +13,8 @@ from medimg.style.pages import inlined, template
 TOP = Path(__file__).parents[3]
 PACKAGES = ("medimg", "federated", "synthetic", "explain")
 SHARED = TOP / "medimg" / "style"
-PAGES = [path for package in PACKAGES for path in sorted((TOP / package).rglob("*.html")) if path.parent != SHARED]
+# What begins with _ is a part of a page.
+PAGES = [path for package in PACKAGES for path in sorted((TOP / package).rglob("[!_]*.html")) if path.parent != SHARED]
 
 
 def test_every_page_is_found():

@@ -10,6 +10,7 @@ from medimg.config import EvaluateConfig, TrainConfig
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.listener import Listener
+from medimg.report.write import write
 from medimg.run import Run
 from medimg.training.cross_validation import cross_validate
 from medimg.training.train import train
@@ -41,6 +42,7 @@ def ended(noise, tmp_path):
 
 def test_more_epochs_give_what_all_at_once_give(noise, ended, straight):
     evaluate(ended, EvaluateConfig(bootstrap=0))
+    write(ended)
     longer = train(noise.root, ended.root, MORE, resume=True)
     require_same(longer, straight)
     assert Run.load(ended.root).config["options"]["epochs"] == 4

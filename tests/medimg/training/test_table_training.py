@@ -12,6 +12,7 @@ from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.prediction import predict
 from medimg.listener import Listener
+from medimg.report.write import write
 from medimg.run import Run
 from medimg.training.cross_validation import cross_validate
 from medimg.training.train import train
@@ -37,7 +38,7 @@ def test_a_run_of_a_table_has_what_every_run_has(logistic_run, small_table):
     expected = ["row", "patient", "site", "label", "predicted", "p_healthy", "p_disease"]
     assert list(table) == expected
     assert table["row"].tolist() == small_table.rows("test")["row"].tolist()
-    assert (logistic_run.root / "report.html").is_file()
+    assert write(logistic_run) == logistic_run.root / "report.html"
     assert Run.load(logistic_run.root).config["options"]["epochs"] == 200
     assert "mrn" not in logistic_run.description()["preprocessing"]["raw"]
 

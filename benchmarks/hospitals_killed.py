@@ -1,0 +1,156 @@
+"""kill -9 of coordinator, SuperLink and a site's process at random moments of trainings of four hospitals.
+
+Heart Disease, by the commands themselves: who was killed is started anew on the same folder, the coordinator with
+`--resume`. Masked: the weights are the simulation's, unless a site was left out of a round, which is told. With
+privacy: no site's ledger says less than the coordinator's.
+"""
+
+import json
+import random
+import signal
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.heart import DATA
+from benchmarks.material import table
+
+ROUNDS, KILLS, SEED = 8, ("coordinator", "SuperLink", "site", "SuperLink", "site", "coordinator"), 16
+_LONGEST = 1500.0
+
+
+class Processes:
+    """All that were started, by what they are; one that is killed can be started again by the same words."""
+
+    def __init__(self):
+        from federated.flower import child
+
+        self._start, self._stop, self.running = child.start, child.stop, {}
+
+    @contextmanager
+    def watched(self):
+        from federated.flower import child
+
+        child.start = self.start
+        try:
+            yield self
+        finally:
+            child.start = self._start
+            for process, _ in self.running.values():
+                self._stop(process)
+
+    def start(self, words, log, environment=None):
+        what = next(
+            (str(words[i + 1]) for i, word in enumerate(words) if word in ("--key", "--database")), "coordinator"
+        )
+        what = "SuperLink" if what.endswith("state.db") else Path(what).stem
+        self.running[what] = self._start(words, log, environment), (words, log, environment)
+        return self.running[what][0]
+
+    def kill(self, what: str) -> None:
+        process, _ = self.running[what]
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    def again(self, what: str) -> None:
+        self.start(*self.running[what][1])
+
+
+def killed(processes: Processes, words: list, run: Path, draw: random.Random, names: list[str]) -> list[str]:
+    """Train to the end, killing on the way; what was killed, and in which round."""
+    log, done, left = run.parent / f"{run.name}.log", [], list(KILLS)
+    end = time.monotonic() + _LONGEST
+    processes.start(words, log)
+    history = run / "history.csv"
+
+    def reached() -> int:
+        return len(history.read_text().splitlines()) - 1 if history.is_file() else 0
+
+    while time.monotonic() < end:
+        coordinator = processes.running["coordinator"][0]
+        if coordinator.poll() is not None:
+            if not coordinator.returncode:
+                return done
+            # What it ends for is in its log; a person would read it, and resume.
+            processes.start([*words[: words.index("--engine")], "--out", run, "--resume"], log)
+            done.append(f"resumed after {reached()}")
+        if left and reached() > len(done) // 2:
+            time.sleep(draw.uniform(0, 1.5))
+            if processes.running["coordinator"][0].poll() is not None:
+                continue
+            what = left.pop(0)
+            what = draw.choice(names) if what == "site" else what
+            processes.kill(what)
+            done.append(f"{what} after {reached()}")
+            time.sleep(draw.uniform(0, 2))
+            if what != "coordinator":
+                processes.again(what)
+        time.sleep(0.05)
+    raise RuntimeError(log.read_text())
+
+
+def line(name: str, dataset, config, root: Path, draw: random.Random) -> list:
+    """Of one training."""
+    import pandas as pd
+
+    from federated.audit_log import verify
+    from federated.federate import federate
+    from federated.flower.rehearse import rehearsal
+    from medimg.privacy.accounting import epsilon_of
+    from medimg.privacy.dataset_ledger import DatasetLedger
+    from medimg.run import Run
+
+    with Processes().watched() as processes, rehearsal(dataset.root, config, root / f"kept-{name}") as (data, apart):
+        run, names = root / f"run-{name}", [what for what in processes.running if what != "SuperLink"]
+        words = ["-m", "cli", "federate", data, "--engine", "flower", "--link", apart.link, "--out", run]
+        words += ["--model", "logistic", "--rounds", ROUNDS, "--no-comparison", "--secure", "masking"]
+        words += ["--batch-size", config.batch_size]
+        if config.is_private:
+            words += ["--dp", "patient", "--dp-epsilon", config.dp_epsilon, "--dp-delta", config.dp_delta]
+        done = killed(processes, words, run, draw, names)
+        folders = {path.stem: path.parent for path in Path(apart.link).parent.glob("site-*/*.key")}
+        found = verify(run / "audit.jsonl", site_logs=[folder / "audit.jsonl" for folder in folders.values()])
+        statuses = pd.read_csv(run / "rounds.csv")
+        absent = [f"{row.client} of {row.round}" for row in statuses.itertuples() if row.status != "ok"]
+        rounds = list(Run.load(run).history()["round"])
+        told = {"rounds": "each once" if rounds == list(range(1, ROUNDS + 1)) else str(rounds)}
+        if config.is_private:
+            private = json.loads((run / "privacy.json").read_text())["sites"]
+            spent = {
+                n: epsilon_of(DatasetLedger(f / "data").events(), config.dp_delta)["pld"] for n, f in folders.items()
+            }
+            short = [n for n in folders if spent[n] < private[n]["epsilon"]["pld"]]
+            told["promise"] = f"ledgers below the coordinator's account: {', '.join(short) or 'none'}"
+        else:
+            here = federate(dataset.root, root / f"here-{name}", config).model().get_weights()
+            there = Run.load(run).model().get_weights()
+            apart_by = max(float(np.abs(a - b).max()) for a, b in zip(here, there, strict=True))
+            told["promise"] = f"weights differ by {apart_by:.2g} (<= 1e-5 if none was left out)"
+    logs = "agree" if found.ok else "; ".join(found.problems)
+    return [name, ", ".join(done), told["rounds"], ", ".join(absent) or "none", told["promise"], logs]
+
+
+def main() -> None:
+    from federated.config import FederateConfig
+    from medimg.config import PrepareConfig
+    from medimg.preparation.prepare import prepare
+
+    masked = FederateConfig(model="logistic", rounds=ROUNDS, batch_size=16, secure="masking", comparison=False)
+    settings = {"masked": masked, "masked, dp": replace(masked, dp="patient", dp_epsilon=6.0, dp_delta=1e-2)}
+    lines, draw = [], random.Random(SEED)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        dataset = prepare("heart", DATA / "heart_disease", root / "data", PrepareConfig())
+        for name, config in settings.items():
+            lines.append(line(name, dataset, config, root, draw))
+            print(lines[-1], file=sys.stderr, flush=True)
+    table(["training", "killed (kill -9), after round", "rounds", "left out", "promise", "logs of all parties"], lines)
+
+
+if __name__ == "__main__":
+    main()

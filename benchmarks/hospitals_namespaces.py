@@ -1,0 +1,289 @@
+"""Sites with users, folders and network namespaces of their own: what a training comes to, and what can be seen of it.
+
+Four hospitals of Heart Disease, three of phantom radiographs, TLS and keys on, by the commands `federate key`, `link`,
+`site` and `--engine flower`. Marks are planted in training rows (a row's name, a patient, a number), and taken of an
+image (its file, its pixels) and of each site's first update (as a plain training sends it). They are looked for in all
+that passed the switch (TLS), in all that passed the link's loopback between coordinator and SuperLink (no TLS: what
+the coordinator is given), and in the memory of both after the first round. So that the search is known to find: a plain
+update's marks are on the loopback, and a site's memory has its own rows' marks.
+
+Root alone, and tcpdump: `sudo .venv/bin/python -m benchmarks.hospitals_namespaces`.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from benchmarks import namespaces
+from benchmarks.material import table
+from benchmarks.namespaces import LINK, Parties, memory, payloads
+
+DATA = Path(os.environ.get("MEDIMG_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+AGE = 61.283746501
+MODES = {
+    "plain": {},
+    "masked": {"secure": "masking"},
+    "dp": {"dp": "patient", "dp_epsilon": 6.0, "dp_delta": 1e-2},
+    "masked, dp": {"secure": "masking", "dp": "patient", "dp_epsilon": 6.0, "dp_delta": 1e-2},
+}
+ALIKE = 1e-5
+# A coordinator that keeps what a plain training sends it anyway.
+KEEPS = """
+import runpy, sys
+import numpy as np
+from federated.flower.pool import FlowerPool
+target, real = sys.argv.pop(1), FlowerPool.updates
+def updates(self, state, names, number, work):
+    found = real(self, state, names, number, work)
+    if number == 1:
+        np.savez(target, **{name: np.concatenate([v.ravel() for v in u.vectors]) for name, u in found[0].items()})
+    return found
+FlowerPool.updates = updates
+sys.argv[0] = "medimg"
+runpy.run_module("cli", run_name="__main__")
+"""
+
+
+def heart(folder: Path):
+    from medimg.config import PrepareConfig
+    from medimg.preparation.prepare import prepare
+
+    return prepare("heart", DATA / "heart_disease", folder, PrepareConfig())
+
+
+def radiographs(folder: Path):
+    from medimg.config import PhantomConfig, PrepareConfig
+    from medimg.preparation.prepare import prepare
+
+    drawing = PhantomConfig(patients=60, sites=3, phantom_size=32)
+    return prepare("phantom", None, folder, PrepareConfig(image_size=32), drawing)
+
+
+def planted(dataset):
+    """The Dataset with marks in a training row of each site, and the marks: name -> bytes."""
+    manifest, marks = dataset.manifest.copy(), {}
+    for number, (site, rows) in enumerate(manifest[manifest["split"] == "train"].groupby("site")):
+        first = rows.index[0]
+        patient = f"MARK-PATIENT-{number}"
+        manifest.loc[manifest["patient"] == manifest.loc[first, "patient"], "patient"] = patient
+        marks[f"{site}: patient"] = patient.encode()
+        if dataset.is_table:
+            manifest.loc[first, "row"] = f"MARK-ROW-{number}"
+            manifest.loc[first, "age"] = AGE + number
+            marks[f"{site}: row"] = f"MARK-ROW-{number}".encode()
+            marks[f"{site}: age"] = np.float64(AGE + number).tobytes()
+            marks[f"{site}: age in words"] = str(AGE + number).encode()
+        else:
+            marks |= _of_image(site, dataset, rows.iloc[:1])
+    made = replace(dataset, manifest=manifest)
+    made.save()
+    return made.load(made.root), marks
+
+
+def _of_image(site, dataset, rows):
+    from medimg.pipeline.pixels import load_image
+
+    path = dataset.paths(rows)[0]
+    raw = path.read_bytes()
+    line = load_image(path, 32, 1)[16].ravel()
+    pixels = {name: line.astype(kind).tobytes() for name, kind in (("pixels", np.uint8), ("floats", np.float32))}
+    return {f"{site}: file": raw[len(raw) // 2 :][:48]} | {f"{site}: {name}": of for name, of in pixels.items()}
+
+
+def of_updates(kept: Path) -> dict[str, bytes]:
+    """Four numbers in a row, at some places of each site's update."""
+    marks = {}
+    with np.load(kept) as updates:
+        for site in updates.files:
+            flat = updates[site].astype(np.float32)
+            places = [at for at in range(0, len(flat) - 4, max(1, len(flat) // 16)) if np.all(flat[at : at + 4] != 0)]
+            marks |= {f"{site}: update at {at}": flat[at : at + 4].tobytes() for at in places[:2]}
+    return marks
+
+
+def seen(marks: dict[str, bytes], parts: list[bytes]) -> list[str]:
+    return [name for name, mark in marks.items() if any(mark in part for part in parts)]
+
+
+class Walled:
+    """A link and sites that run; `train` is a coordinator's command."""
+
+    def __init__(self, parties: Parties, dataset, config):
+        from federated.flower import rehearse
+        from federated.partition import partition
+
+        self.parties, self.config, clients = parties, config, partition(dataset, config)
+        names = [client.name for client in clients]
+        for name in names:
+            parties.run(name, "-m", "cli", "federate", "key", name)
+        parties.run(LINK, "-m", "cli", "federate", "key", "coordinator", "--out", "link")
+        public = {name: (parties.folders[name] / f"{name}.pub").read_bytes() for name in names}
+        public["coordinator"] = (parties.folders[LINK] / "link" / "coordinator.pub").read_bytes()
+        for name, folder in parties.folders.items():
+            for other, content in public.items():
+                (folder / f"{other}.pub").write_bytes(content)
+            if name != LINK:
+                client = next(client for client in clients if client.name == name)
+                rehearse._copy(client.dataset, replace(client.dataset, root=folder / "data"))
+            parties.own(name)
+        link = parties.folders[LINK]
+        rehearse._copy(dataset, replace(dataset, root=link / "data", manifest=rehearse._held_out(dataset, clients)))
+        parties.own(LINK)
+        self.names, self.sites, self.link = names, {}, None
+        self.linked()
+        for name in names:
+            (parties.folders[name] / "ca.pem").write_bytes((link / "link" / "ca.pem").read_bytes())
+
+    def linked(self) -> None:
+        """Start the link, anew where it runs: what an earlier training left in its memory is no finding of this one."""
+        if self.link:
+            self.link.terminate()
+            self.link.wait()
+        parties, address, log = self.parties, self.parties.address(LINK), self.parties.root / "link.log"
+        known = [word for name in self.names for word in ("--site", f"{name}.pub")]
+        words = ["-m", "cli", "federate", "link", "--out", "link", "--bind", address, "--host", address, *known]
+        self.link = parties.start(LINK, *words, stderr=log.open("w"))
+        self._until(lambda: "lasts until" in log.read_text(), self.link)
+
+    def _until(self, condition, process, seconds: float = 300.0) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            if process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError("".join(path.read_text() for path in self.parties.root.glob("*.log")))
+            time.sleep(0.1)
+
+    def policy(self, private: bool) -> None:
+        """Have the sites run under a policy for private trainings, or for others."""
+        config, names = self.config, self.names
+        policy = {
+            **{"coordinators": ["coordinator.pub"], "sites": [f"{name}.pub" for name in names], "secure": "optional"},
+            **{"max_rounds": config.rounds, "min_batch": config.batch_size, "statistics": not private},
+            **({"dp": {"unit": "patient", "epsilon": 6.0, "delta": 1e-2}} if private else {}),
+        }
+        for process in self.sites.values():
+            process.terminate()
+            process.wait()
+        address = f"{self.parties.address(LINK)}:9092"
+        for name in names:
+            (self.parties.folders[name] / "policy.yaml").write_text(yaml.safe_dump(policy))
+            self.parties.own(name)
+            words = ["-m", "cli", "federate", "site", "--data", "data", "--policy", "policy.yaml"]
+            words += [
+                "--key",
+                f"{name}.key",
+                "--superlink",
+                address,
+                "--root-certificate",
+                "ca.pem",
+                "--folder",
+                "state",
+            ]
+            log = (self.parties.root / f"{name}.log").open("w")
+            self.sites[name] = self.parties.start(name, *words, stderr=log)
+
+    def train(self, mode: str, config, keep: Path | None = None) -> tuple[Path, dict[str, list[bytes]]]:
+        """A Run, and what was seen on the way: place -> what was there."""
+        from federated.config import FederateConfig
+
+        self.linked()
+        parties, run = self.parties, f"run-{mode.replace(', ', '-')}"
+        options, usual = config.to_dict(), FederateConfig().to_dict()
+        words = []
+        for name, value in options.items():
+            given = [f"{key}={of}" for key, of in value.items()] if isinstance(value, dict) else [value]
+            if value != usual[name] and name != "comparison":
+                words += [word for one in given for word in (f"--{name.replace('_', '-')}", str(one))]
+        words = ["federate", "data", "--engine", "flower", "--link", "link", "--out", run, "--no-comparison", *words]
+        captures = {name: parties.root / f"{run}-{name}.pcap" for name in ("switch", "lo")}
+        listening = [parties.capture(name, path) for name, path in captures.items()]
+        started = ["-c", KEEPS, str(keep), *words] if keep else ["-m", "cli", *words]
+        process = parties.start(LINK, *started, stdout=sys.stderr, stderr=(parties.root / f"{run}.log").open("w"))
+        rounds = parties.folders[LINK] / run / "rounds.csv"
+        self._until(lambda: rounds.is_file() and "\n1," in rounds.read_text(), process)
+        pids = {"coordinator": process.pid, "SuperLink": _child(self.link.pid), "a site": self.sites[self.names[0]].pid}
+        found = {place: memory(pid) for place, pid in pids.items()}
+        if process.wait():
+            raise RuntimeError((parties.root / f"{run}.log").read_text())
+        for one in listening:
+            one.terminate()
+            one.wait()
+        return parties.folders[LINK] / run, found | {name: [payloads(path)] for name, path in captures.items()}
+
+
+def _child(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+
+def compared(run: Path, simulated, private: bool) -> tuple[float | str, str]:
+    """Largest difference of weights, where no secret noise is in them, and whether epsilon is the same."""
+    from medimg.run import Run
+
+    here, there = simulated.model().get_weights(), Run.load(run).model().get_weights()
+    apart = max(float(np.abs(a - b).max()) for a, b in zip(here, there, strict=True))
+    if not private:
+        return apart, "none"
+    epsilon = [json.loads((Path(root) / "privacy.json").read_text())["epsilon"] for root in (simulated.root, run)]
+    return "secret noise", f"{epsilon[1]:.6g}, {'equal' if epsilon[0] == epsilon[1] else f'NOT {epsilon[0]:.6g}'}"
+
+
+def trained(name: str, dataset, config, root: Path) -> list[list]:
+    """A line for each mode."""
+    from federated.federate import federate
+
+    dataset, marks = planted(dataset)
+    lines, updates, kept = [], {}, root / "updates.npz"
+    places = ("switch", "lo", "coordinator", "SuperLink")
+    (root / "parties").mkdir()
+    with Parties(root / "parties", sorted(dataset.manifest["site"].unique())) as parties:
+        walled, before = Walled(parties, dataset, config), None
+        for mode, more in MODES.items():
+            options, private = replace(config, **more), "dp" in more
+            if private != before:
+                walled.policy(private)
+                before = private
+            keep = parties.folders[LINK] / "updates.npz" if mode == "plain" else None
+            run, found = walled.train(mode, options, keep)
+            if keep:
+                keep.rename(kept)
+                updates = of_updates(kept)
+            wanted = marks | ({} if private else updates)
+            here = {place: seen(wanted, found[place]) for place in places}
+            first = {mark: of for mark, of in marks.items() if mark.startswith(f"{walled.names[0]}:")}
+            control = f"{len(seen(first, found['a site']))} of {len(first)}"
+            alike, epsilon = compared(run, federate(dataset.root, root / f"here-{mode}", options), private)
+            lines.append([name, mode, alike, epsilon, len(wanted), *(len(here[p]) for p in places), control])
+            print(lines[-1], {place: of for place, of in here.items() if of}, file=sys.stderr, flush=True)
+    return lines
+
+
+def main() -> None:
+    namespaces.require()
+    from federated.config import FederateConfig
+
+    small = FederateConfig(rounds=3, comparison=False, batch_size=16)
+    settings = {
+        "heart, 4 sites": (heart, replace(small, model="logistic")),
+        "phantom, 3 sites": (radiographs, replace(small, image_size=32, model_arg={"width": "4", "stages": "2"})),
+    }
+    lines = []
+    with tempfile.TemporaryDirectory(prefix="medimg-namespaces-") as folder:
+        for name, (made, config) in settings.items():
+            root = Path(folder) / made.__name__
+            root.mkdir()
+            Path(folder).chmod(0o755)
+            root.chmod(0o755)
+            lines += trained(name, made(root / "data"), config, root)
+    columns = ["sites", "training", f"weights' difference from simulation (<= {ALIKE:g})", "epsilon", "marks"]
+    columns += ["seen on the switch", "on the link's loopback", "in the coordinator's memory", "in the SuperLink's"]
+    table([*columns, "a site's own rows in its memory (control)"], lines)
+
+
+if __name__ == "__main__":
+    main()

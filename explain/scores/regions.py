@@ -1,0 +1,92 @@
+"""Parts of an image where a finding is not: its border, text and markers, and what is outside the body."""
+
+import cv2
+import numpy as np
+
+from medimg.dicom.burned_in import text_boxes
+
+# Of a side: the border, a strip along one side, how small and high a marker may be, and how far from the edge.
+_BORDER, _STRIP, _SMALLEST, _TALLEST, _MARGIN = 0.08, 1 / 6, 0.03, 0.2, 0.25
+# Side in pixels that text is looked for at.
+_LOOKED_AT = 512
+# Of the image's bright end: what is darker, and joined to the border, is air.
+_AIR = 0.08
+# Steps in grey by which a marker stands out of what is around it.
+_STANDS_OUT = 70
+
+
+def at_sides(size: int) -> dict[str, np.ndarray]:
+    """Name -> bool (size, size): `border`, the outer twelfth all around, and the outer sixth of each side."""
+    wide, strip = max(1, round(_BORDER * size)), max(1, round(_STRIP * size))
+    found = {name: np.zeros((size, size), bool) for name in ("border", "top", "bottom", "left", "right")}
+    found["border"][:] = True
+    found["border"][wide:-wide, wide:-wide] = False
+    found["top"][:strip], found["bottom"][-strip:] = True, True
+    found["left"][:, :strip], found["right"][:, -strip:] = True, True
+    return found
+
+
+def outside_body(image: np.ndarray) -> np.ndarray:
+    """bool (H, W): black from the border inwards, as air is around a patient.
+
+    Args:
+        image: uint8 or uint16 (H, W) or (H, W, 3).
+    """
+    grey = image.max(axis=2) if image.ndim == 3 else image
+    grey = cv2.blur(grey.astype(np.float32), (3, 3))
+    dark = (grey <= _AIR * np.percentile(grey, 99)).astype(np.uint8)
+    # A frame that joins all dark parts at the border.
+    framed = cv2.copyMakeBorder(dark, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
+    parts = cv2.connectedComponents(framed, connectivity=4)[1]
+    return parts[1:-1, 1:-1] == parts[0, 0]
+
+
+def text(image: np.ndarray) -> np.ndarray:
+    """bool (H, W): boxes of rows of letters and of single bright markers near the border.
+
+    Args:
+        image: uint8 or uint16 (H, W) or (H, W, 3).
+    """
+    grey = image.max(axis=2) if image.ndim == 3 else image
+    grey = grey if grey.dtype == np.uint8 else (grey >> 8).astype(np.uint8)
+    height, width = grey.shape
+    scale = max(1.0, _LOOKED_AT / min(height, width))
+    looked_at = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) if scale > 1 else grey
+    found = np.zeros((height, width), bool)
+    for x, y, w, h in [*text_boxes(looked_at), *_markers(looked_at)]:
+        left, top = int(x / scale), int(y / scale)
+        found[top : int(np.ceil((y + h) / scale)), left : int(np.ceil((x + w) / scale))] = True
+    return found
+
+
+def _markers(grey: np.ndarray) -> list[tuple[int, int, int, int]]:
+    """Bright parts near the border, as high as lead letters, even in themselves and brighter than all around them."""
+    height, width = grey.shape
+    side = min(height, width)
+    bright = (grey >= 0.75 * np.percentile(grey, 99.9)).astype(np.uint8)
+    _, parts, stats, centres = cv2.connectedComponentsWithStats(bright, connectivity=8)
+    found = []
+    for number in range(1, len(stats)):
+        x, y, w, h, area = stats[number].tolist()
+        fits = _SMALLEST * side <= h <= _TALLEST * side and w <= _TALLEST * side and area >= 0.12 * w * h
+        middle = centres[number] / (width, height)
+        if not fits or not (np.abs(middle - 0.5) > 0.5 - _MARGIN).any():
+            continue
+        away = max(2, h // 4)
+        around = (slice(max(0, y - away), y + h + away), slice(max(0, x - away), x + w + away))
+        ring = grey[around][parts[around] == 0]
+        ring = ring[ring < np.percentile(ring, 90)] if len(ring) else ring
+        if len(ring) and np.median(grey[parts == number]) - np.percentile(ring, 75) >= _STANDS_OUT:
+            found.append((x, y, w, h))
+    return found
+
+
+def at_size(region: np.ndarray, size: int) -> np.ndarray:
+    """bool (size, size): a region (H, W) on the model's grid; what it touches is in it."""
+    return cv2.resize(region.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) > 0
+
+
+def spread(region: np.ndarray, pixels: float) -> np.ndarray:
+    """The region and what is nearer to it than that: a map tells it no better from its neighbourhood."""
+    side = 2 * round(pixels) + 1
+    return cv2.dilate(region.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
