@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from medimg.models.calibration import probabilities_of
+from medimg.serving.frozen import frozen
 
 UNREAD = -1.0
 
@@ -23,10 +24,7 @@ class ServedAnswer(tf.Module):
 
     def __init__(self, model: tf.keras.Model, description: dict, thresholds: list[float]):
         super().__init__()
-        self._forward = model
-        # The variables alone: the Keras objects would ask a loader for our layer classes.
-        self.held = [tf.Module()]
-        self.held[0].all_variables = list(model.variables)
+        self._forward = frozen(model)
         self.task = description["task"]
         self.classes = tf.constant(description["classes"])
         self.thresholds = np.asarray(thresholds, np.float32)
@@ -66,12 +64,9 @@ class ServedAnswer(tf.Module):
 
     def probabilities(self, model_input):
         """float32 (B, classes), calibrated as the Run's are."""
-        logits = tf.cast(self._forward(model_input, training=False), tf.float64)
+        inputs = model_input if isinstance(model_input, list) else [model_input]
+        logits = tf.cast(tf.nest.flatten(self._forward(*inputs))[0], tf.float64)
         return tf.cast(probabilities_of(logits, self.task, self.calibrator), tf.float32)
-
-    def layers(self) -> list[tf.keras.layers.Layer]:
-        """Of the model, those inside others too."""
-        return list(self._forward._flatten_layers())
 
     def _label(self, probabilities):
         if self.task == "binary":

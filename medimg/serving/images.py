@@ -6,6 +6,7 @@ It must see what training saw (`medimg.pipeline.pixels.load_raw`): the same deco
 import tensorflow as tf
 
 from medimg.models.resizing import LUMA, LUMA_SHIFT, axis_weights
+from medimg.pipeline.batches import steady
 from medimg.pipeline.pixels import ROUNDING
 from medimg.serving.answer import ServedAnswer
 from medimg.serving.orientation import upright
@@ -57,7 +58,7 @@ def decoded(image_bytes, size: int, channels: int, white: int | None, prepared: 
     read = read.map(lambda place, data: (place, decode(data, size, channels, white, prepared)), tf.data.AUTOTUNE)
     # The one more element is there when none could be read: an empty Dataset has no batch.
     black = tf.data.Dataset.from_tensors((tf.constant(0, tf.int64), tf.zeros(shape)))
-    together = black.concatenate(read.ignore_errors()).batch(count + 1)
+    together = steady(black.concatenate(read.ignore_errors()).batch(count + 1))
     places, pixels = (part[1:] for part in together.get_single_element())
     fine = tf.scatter_nd(places[:, None], tf.ones_like(places), [count]) > 0
     pixels = tf.scatter_nd(places[:, None], pixels, (count, *shape))
@@ -77,13 +78,16 @@ def decode(data, size: int, channels: int, white: int | None = None, prepared: i
     """
     is_jpeg = tf.io.is_jpeg(data)
     sixteen = tf.logical_and(tf.logical_not(is_jpeg), tf.equal(tf.strings.substr(data, 24, 1), b"\x10"))
-    # The accurate transform is OpenCV's; a PNG read as 16 bits holds 257 times its 8-bit values.
+    # The accurate transform is OpenCV's.
     image = tf.cond(
         is_jpeg,
         lambda: tf.cast(tf.io.decode_jpeg(data, dct_method="INTEGER_ACCURATE"), tf.int64),
-        lambda: tf.cast(tf.io.decode_png(data, dtype=tf.uint16), tf.int64),
+        lambda: tf.cond(
+            sixteen,
+            lambda: tf.cast(tf.io.decode_png(data, dtype=tf.uint16), tf.int64),
+            lambda: tf.cast(tf.io.decode_png(data), tf.int64),
+        ),
     )
-    image = tf.cond(tf.logical_or(is_jpeg, sixteen), lambda: image, lambda: image // 257)
     full = tf.where(sixteen, tf.constant(65535, tf.int64), tf.constant(255, tf.int64))
     return as_pixels(upright(image, data), full, size, channels, white, prepared)
 

@@ -49,7 +49,6 @@ def save(served: ServedAnswer, description: dict, folder: Path) -> None:
         "pixels": [form[0], form[0], form[1]] if form[0] else None,
         **{"missing": MISSING, "whole_number": WHOLE_NUMBER, "date": DATE, "date_form": FORM},
     }
-    _without_captured(served)
     inputs = []
     if form[0]:
         inputs.append(tf.TensorSpec((None, *about["pixels"]), tf.float32, name="pixels"))
@@ -59,15 +58,6 @@ def save(served: ServedAnswer, description: dict, folder: Path) -> None:
     if columns:
         inputs.append(tf.TensorSpec((None, len(columns)), tf.float64, name="columns"))
     _write(lambda *given: _answer(served, given), inputs, folder / MODEL, about)
-
-
-def _without_captured(served: ServedAnswer) -> None:
-    """Keras' Normalization holds tensors, which tf2onnx would make inputs of the model; arrays become constants."""
-    for layer in served.layers():
-        for name in ("mean", "variance"):
-            value = getattr(layer, name, None)
-            if tf.is_tensor(value) and not isinstance(value, tf.Variable):
-                setattr(layer, name, value.numpy())
 
 
 def _answer(served: ServedAnswer, given: tuple) -> dict:

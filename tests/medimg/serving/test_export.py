@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from medimg.config import EvaluateConfig, ExportConfig
 from medimg.data.imaging import write_png
@@ -16,7 +17,9 @@ from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.prediction import predict
 from medimg.pipeline.pixels import load_image
 from medimg.serving import export as exporting
+from medimg.serving.drawn_images import drawn_pixels
 from medimg.serving.export import export, serving_commands
+from medimg.serving.frozen import frozen
 from medimg.serving.images import Served, decode
 from medimg.serving.requests import WARMUP
 
@@ -120,14 +123,36 @@ def test_warmup_requests_are_real_and_run(exported, phantom_data):
 
 @pytest.mark.slow
 def test_the_graph_holds_no_python(exported):
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-
     content = SavedModel.FromString((exported / "saved_model.pb").read_bytes())
     graph = content.meta_graphs[0].graph_def
     operations = {node.op for node in graph.node}
     operations |= {node.op for function in graph.library.function for node in function.node_def}
+    # Its weights are constants: nothing is restored or read.
+    assert "ReadVariableOp" not in operations
+    stored = tf.train.list_variables(str(exported / "variables" / "variables"))
+    assert stored == [("_CHECKPOINTABLE_OBJECT_GRAPH", [])]
     assert not operations & {"PyFunc", "EagerPyFunc", "PyFuncStateless"}
     assert b"medimg" not in (exported / "saved_model.pb").read_bytes()
+
+
+def test_a_depthwise_convolution_needs_no_normalization():
+    layers, pixels = tf.keras.layers, tf.keras.Input((8, 8, 3))
+    x = layers.DepthwiseConv2D(3, depth_multiplier=2, use_bias=False)(layers.Rescaling(1 / 255)(pixels))
+    x = layers.ReLU(6.0)(layers.BatchNormalization(scale=False)(x))
+    x = layers.DepthwiseConv2D(3)(x)
+    x = layers.BatchNormalization(center=False)(x)
+    shared = layers.DepthwiseConv2D(3, padding="same")(x)
+    # Read by two: its normalization stays.
+    x = layers.Add()([shared, layers.BatchNormalization()(shared)])
+    model = tf.keras.Model(pixels, layers.Dense(2)(layers.Flatten()(x)))
+    draw = np.random.default_rng(0)
+    model.set_weights([draw.uniform(0.1, 1.0, weight.shape) for weight in model.get_weights()])
+    constants = frozen(model)
+    operations = [node.op for node in constants.graph.as_graph_def().node]
+    assert (operations.count("DepthwiseConv2dNative"), operations.count("FusedBatchNormV3")) == (3, 1)
+    assert not {"ReadVariableOp", "VarHandleOp"} & {*operations}
+    pixels = tf.constant(drawn_pixels(3, 8, 3))
+    np.testing.assert_allclose(constants(pixels)[0], model(pixels, training=False), rtol=1e-5)
 
 
 @pytest.mark.slow
