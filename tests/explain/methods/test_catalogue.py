@@ -46,7 +46,7 @@ def by_tape(model: tf.keras.Model, x: np.ndarray, chosen: np.ndarray) -> np.ndar
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_every_model_has_its_layer_and_what_methods_are_made_of(name):
+def test_every_model_has_its_layer_and_takes_every_method(name):
     model = model_of(name)
     x, chosen, evidence = images(model, 2), np.array([2, 0]), Evidence(model, "multiclass")
     np.testing.assert_allclose(heat_maps(evidence, [x], chosen, "gradcam"), by_tape(model, x, chosen), atol=1e-4)
@@ -56,6 +56,10 @@ def test_every_model_has_its_layer_and_what_methods_are_made_of(name):
     assert maps.shape == gradients.shape
     assert evidence.cell == x.shape[1] / maps.shape[1]
     assert np.isfinite(evidence.gradients([x], chosen)).all()
+    for method in METHODS:
+        made = heat_maps(evidence, [x], chosen, method, Effort(samples=8, background=x))
+        assert made.shape == x.shape[:3], method
+        assert np.isfinite(made).all(), method
     tf.keras.backend.clear_session()
 
 
