@@ -204,7 +204,7 @@ def table_run(tmp_path_factory) -> tuple[Run, TableModel]:
 def test_a_run_is_explained_in_files(table_run):
     run, model = table_run
     result = explain(run, ExplainConfig(count=3))
-    folder = run.root / "explanations"
+    folder = run.root / "explanations" / "test"
     entries = result["rows"]["shap"]
     assert json.loads((folder / "explanations.json").read_text())["shap"] == entries
     assert {e["label"] for e in entries} == {"disease", "healthy"}
@@ -261,7 +261,7 @@ def test_several_classes_have_a_swarm_each_and_awkward_names_stand(tmp_path):
     dataset.save()
     model = model_of(dataset, classes=3)
     explain(write_run(tmp_path / "run", dataset, model), ExplainConfig(count=2))
-    folder = tmp_path / "run" / "explanations" / "shap"
+    folder = tmp_path / "run" / "explanations" / "test" / "shap"
     assert {f"beeswarm-{c}.png" for c in "abc"} <= {path.name for path in folder.glob("*.png")}
     values = pd.read_csv(folder / "shap_values.csv")
     assert values.columns.is_unique
@@ -288,6 +288,6 @@ def test_a_wide_network_is_explained_by_gradients(tmp_path):
     dataset.save()
     model = model_of(dataset, hidden=8)
     explain(write_run(tmp_path / "run", dataset, model), ExplainConfig(count=2))
-    summary = json.loads((tmp_path / "run" / "explanations" / "shap" / "summary.json").read_text())
+    summary = json.loads((tmp_path / "run" / "explanations" / "test" / "shap" / "summary.json").read_text())
     assert summary["method"] == "gradient"
     assert summary["rows"] == 20

@@ -13,8 +13,10 @@ from medimg.style.pages import inlined, template
 TOP = Path(__file__).parents[3]
 PACKAGES = ("medimg", "federated", "synthetic", "explain")
 SHARED = TOP / "medimg" / "style"
-# What begins with _ is a part of a page.
-PAGES = [path for package in PACKAGES for path in sorted((TOP / package).rglob("[!_]*.html")) if path.parent != SHARED]
+# What begins with _ is a part of a page; what is served to readers is no page that is written.
+SERVED = TOP / "explain" / "review"
+FOUND = [path for package in PACKAGES for path in sorted((TOP / package).rglob("[!_]*.html"))]
+PAGES = [path for path in FOUND if path.parent not in (SHARED, SERVED)]
 
 
 def test_every_page_is_found():
