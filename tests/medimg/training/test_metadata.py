@@ -82,7 +82,7 @@ def test_answers_come_from_both(data, run):
 
 def told_alone(notes):
     """What pixels and what metadata alone reach; beside it stands what thumbnails and borders alone do."""
-    return [note for note in notes if "alone" in note and not note.startswith(("8 by 8", "Border"))]
+    return [n for n in notes if "alone" in n and "thumbnails" not in n and "border pixels" not in n.lower()]
 
 
 def test_the_gain_over_each_alone_is_told(run):
