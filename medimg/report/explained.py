@@ -79,7 +79,7 @@ def _pair(path: Path, maps: dict[str, tuple[str, Path]]) -> dict:
 
 
 def _heat(path: Path) -> np.ndarray:
-    with np.load(path) as content:
+    with np.load(path, allow_pickle=False) as content:
         return content["heatmap"]
 
 
