@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,12 @@ def replacing(path: Path) -> Iterator[Path]:
         raise cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def copy(file: Path, path: Path) -> None:
+    """Copy a file atomically."""
+    with replacing(path) as temporary:
+        shutil.copyfile(file, temporary)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -17,9 +17,9 @@ from medimg.errors import InputError
 from medimg.lock import writes
 from medimg.models.registry import family
 from medimg.options import of_data
-from medimg.run import Run, own_options
+from medimg.run import Run
 from medimg.style.figures import save, styled
-from medimg.training.train import train
+from medimg.training.train import train_the_same
 
 # Score -> whether more is better; what the data allow of them is ranked.
 SCORES = {
@@ -68,7 +68,9 @@ def interpretability(
         family(name)
     rows = []
     for done, name in enumerate(study.model, 1):
-        run = _trained(data, Path(out) / name, replace(training, model=name))
+        options = replace(training, model=name).resolved(dataset.unit).told_by(())
+        train_the_same(data, Path(out) / name, options)
+        run = Run.load(Path(out) / name)
         asked = ExplainConfig(
             method=study.method,
             count=1,
@@ -86,15 +88,6 @@ def interpretability(
     atomic.write_csv(Path(out) / "ranking.csv", ranking)
     save(_figure(ranking, dataset.name), Path(out) / "interpretability.png")
     return ranking
-
-
-def _trained(data: Path, folder: Path, config: TrainConfig) -> Run:
-    begun = (folder / "model.json").is_file()
-    config = config.resolved("image").told_by(())
-    if begun:
-        own_options(folder, "train", config, config.to_dict())
-    train(data, folder, config, resume=begun, overwrite=not begun and folder.exists())
-    return Run.load(folder)
 
 
 def _rows(model: str, scores: dict) -> list[dict]:

@@ -1,7 +1,6 @@
 """Weights kept on this machine, checked by their hash: `medimg weights add FILE`, and what recipes begin from."""
 
 import json
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -88,8 +87,7 @@ def add(file: Path, family: str | None = None, licence: str | None = None, sourc
     name, arguments = parsed_family(found["family"])
     _check(file, name, arguments)
     target = _target(found["family"], found["sha256"], file.suffix)
-    with atomic.replacing(target) as temporary:
-        shutil.copyfile(file, temporary)
+    atomic.copy(file, target)
     return _noted(target, found["family"], found["licence"], found["source"])
 
 
@@ -120,13 +118,10 @@ def _add_torch(file: Path, given: dict[str, str | None]) -> Kept:
             f"{file}: not known by its hash; of PyTorch's files those of EfficientNet-Lite 0 and 2 are read"
         )
     _require_none(given, file, known.family)
-    with atomic.replacing(store() / f"{known.family}.h5") as temporary:
-        torch_weights.convert(content, known.family, temporary)
-        sha256 = identify(temporary)["sha256"]
-        target = _target(known.family, sha256, ".h5")
-        with atomic.replacing(target) as copy:
-            shutil.copyfile(temporary, copy)
-    (store() / f"{known.family}.h5").unlink(missing_ok=True)
+    # What it is called depends on what it has become.
+    made = store() / f"{known.family}.h5"
+    torch_weights.convert(content, known.family, made)
+    target = made.replace(_target(known.family, identify(made)["sha256"], ".h5"))
     return _noted(target, known.family, known.licence, known.source)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
+from medimg.data.parts import parts_of
 from medimg.evaluation.answers import Answers
 from medimg.evaluation.calibrator import activation
 from medimg.listener import Listener
@@ -139,7 +140,7 @@ def _table(candidate: Candidate, run: Run, learn: Dataset, seed: int, listener: 
     for fold in range(1, FOLDS + 1):
         config = dataclasses.replace(candidate.config(seed), folds=FOLDS, fold=fold)
         one = train_or_go_on(learn, run.root / "folds" / f"{fold}", config.told_by(()), listener)
-        part = one_part(learn, config)
+        part = parts_of(learn, config.to_dict())
         rows = part.rows("test", labelled=True)
         logits.append(Answers(one.model(), one.description(calibrated=False), config.batch_size).logits(part, rows))
         targets.append(part.targets(rows))
@@ -147,13 +148,6 @@ def _table(candidate: Candidate, run: Run, learn: Dataset, seed: int, listener: 
     truth = Truth(learn.task, np.concatenate(targets), len(learn.classes))
     words = f"training and validation rows, each by {FOLDS} folds without its patient"
     return Tried(candidate, run, score(pool, truth), pool, truth, pool, truth, words)
-
-
-def one_part(learn: Dataset, config) -> Dataset:
-    """The Dataset with a fold of these rows alone as its test part."""
-    from medimg.data.parts import parts_of
-
-    return parts_of(learn, config.to_dict())
 
 
 def together(chosen: Sequence[Tried]) -> Tried:

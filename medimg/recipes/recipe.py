@@ -1,8 +1,6 @@
 """by_recipe(): `medimg train DATA` without a model: candidates compete on hard validation, the best become one Run."""
 
 import dataclasses
-import json
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -217,7 +215,7 @@ def _finish(run: Run, contest: _Contest, listener: Listener) -> None:
         member = chosen[0].run
         for name in _ADOPTED:
             if (member.root / name).is_file():
-                _copied(member.root / name, run.root / name)
+                atomic.copy(member.root / name, run.root / name)
         known = member.environment()
         options = member.config["options"] | given
     else:
@@ -242,15 +240,10 @@ def _finish(run: Run, contest: _Contest, listener: Listener) -> None:
             "seconds": round(time.monotonic() - contest.started, 1),
         },
     )
-    run.settle(json.loads(json.dumps(options)))
+    run.settle(options)
     if len(chosen) == 1:
-        _copied(member.root / _LAST, run.root / _LAST)
+        atomic.copy(member.root / _LAST, run.root / _LAST)
     else:
         save_model(model, run.root / _LAST)
     names = " and ".join(one.name for one in chosen)
     listener.note(f"chosen: {names}, {whole.score.words()}, by which it was chosen; {decided.words}")
-
-
-def _copied(file: Path, target: Path) -> None:
-    with atomic.replacing(target) as temporary:
-        shutil.copyfile(file, temporary)

@@ -19,10 +19,10 @@ from medimg.lock import writes
 from medimg.options import of_data
 from medimg.privacy.ledger import read
 from medimg.report.write import write
-from medimg.run import Run, own_options
+from medimg.run import Run
 from medimg.studies import over_seeds
 from medimg.style.figures import BLUE, GREY, VERMILION, save, styled
-from medimg.training.train import train
+from medimg.training.train import train_the_same
 
 # Epsilons, the last of them no privacy at all.
 EPSILONS = ("0.5", "1", "2", "4", "8", "inf")
@@ -88,10 +88,7 @@ def _with_epsilon(training: TrainConfig, epsilon: float) -> TrainConfig:
 
 
 def _one(data: Path, folder: Path, config: TrainConfig) -> dict:
-    begun = (folder / "model.json").is_file()
-    if begun:
-        own_options(folder, "train", config, config.to_dict())
-    run = train(data, folder, config, resume=begun, overwrite=not begun and folder.exists())
+    run = train_the_same(data, folder, config)
     metrics = evaluate(run, EvaluateConfig(seed=config.seed))["metrics"]
     attacks = audit(Run.load(folder), AuditConfig(attack=("threshold",), seed=config.seed))
     write(run)

@@ -23,7 +23,7 @@ from medimg.models.known_weights import identify, words
 from medimg.models.saving import save_model
 from medimg.models.weights import is_run
 from medimg.options import of_data
-from medimg.run import Run, environment, resumable
+from medimg.run import Run, environment, own_options, resumable
 from medimg.training import adaptation, few_labels, images, private, table, unseen
 from medimg.training import data as data_material
 from medimg.training.ancestors import NOTHING
@@ -119,6 +119,18 @@ def train_or_go_on(data: Path | Dataset, out: Path, config: TrainConfig, listene
     begun = (out / "config.yaml").is_file() and (out / "model.json").is_file()
     # Killed before its description was written, it has nothing to go on with.
     return train(data, out, config, begun, not begun and (out / "config.yaml").is_file(), listener)
+
+
+def train_the_same(data: Path, folder: Path, config: TrainConfig) -> Run:
+    """A training of a study: begun, or gone on with where the study was killed.
+
+    Raises:
+        InputError: it was begun with other options; or of `train`.
+    """
+    begun = (folder / "model.json").is_file()
+    if begun:
+        own_options(folder, "train", config, config.to_dict())
+    return train(data, folder, config, resume=begun, overwrite=not begun and folder.exists())
 
 
 def _before_holdout(dataset: Dataset) -> Dataset:
