@@ -88,6 +88,7 @@ def _span(path: str, frame: int) -> tuple[float, float, tuple[float, float] | No
     except TypeError:
         window = None
     except Exception:
+        # A stranger's header can raise anything; without a window the image is shown and answered as it is.
         return None
     if kind not in ("MONOCHROME1", "MONOCHROME2") or "ModalityLUTSequence" in header or not 1 < bits <= 16:
         return None
