@@ -221,8 +221,9 @@ def _finish(run: Run, contest: _Contest, listener: Listener) -> None:
     else:
         voters = [Voter(one.run, one.run.description(calibrated=False)) for one in chosen]
         members = [str(one.run.root.resolve()) for one in chosen]
-        options = TrainConfig(model="ensemble", seed=contest.config.seed).to_dict() | {"member": members} | given
-        model = combine_voters(run, voters, contest.dataset, TrainConfig(seed=contest.config.seed), listener)
+        config = TrainConfig(model="ensemble", seed=contest.config.seed).resolved(contest.dataset.unit)
+        options = config.to_dict() | {"member": members} | given
+        model = combine_voters(run, voters, contest.dataset, config, listener)
         known = run.environment()
     atomic.write_json(run.root / "environment.json", known)
     whole = together(chosen)
