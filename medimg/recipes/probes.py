@@ -55,7 +55,7 @@ def out_of_fold(
 
 def _folds(truth: Truth, patients: np.ndarray, seed: int):
     count = min(_FOLDS, len(np.unique(patients)))
-    if truth.targets.ndim == 2:
+    if truth.targets.ndim == 2 or np.bincount(truth.targets).max() < count:
         return GroupKFold(count).split(patients, groups=patients)
     draw = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     return draw.split(patients, truth.targets, patients)
