@@ -11,7 +11,7 @@ _STEPS = (5, 2, 1)
 _RATE = {"logistic": 0.05, "network": 0.03}
 _WITHOUT_MOMENTUM = 10.0
 _PASSES = 2.0
-_FEWEST, _MOST = 5, {"row": 200, "image": 60}
+_FEWEST, _MOST = 5, {"row": 200, "image": 20}
 _LARGEST_RATE = 0.3
 _NO_EPSILON = 1.0
 

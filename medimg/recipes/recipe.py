@@ -34,8 +34,8 @@ SEED = "-seed-"
 _MOST = 3
 # Of one network, whose answers differ by chance alone.
 _SEEDS = 5
-# What reading, judging and putting together take of the time.
-_SHARE = 0.85
+# What reading, judging and putting together leave of the time; they take so many seconds at least.
+_SHARE, _ENDING = 0.85, 20.0
 # What `train` leaves in the Run of a candidate, and the Run of a recipe whose best is a single one has itself; and what
 # says that a Run is whole.
 _ADOPTED = ("model.json", "history.csv")
@@ -156,7 +156,7 @@ class _Contest:
                 return
 
     def _try(self, candidate: plan.Candidate, more: str = "") -> bool:
-        left = _SHARE * self.limit - (time.monotonic() - self.started)
+        left = min(_SHARE * self.limit, self.limit - _ENDING) - (time.monotonic() - self.started)
         folder = self.run.root / CANDIDATES / (candidate.name + more)
         # Of a recipe that is resumed.
         before = Run.load(folder).config["options"]["epochs"] if (folder / "config.yaml").is_file() else None

@@ -1,5 +1,7 @@
 """Scores of views, and regressions that have seen neither a patient nor a kind of view."""
 
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
@@ -80,7 +82,9 @@ def test_a_handful_of_rows_is_judged_by_folds_too(targets):
     views = [np.random.default_rng(kind).normal(size=(6, 4)).astype(np.float32) for kind in range(4)]
     truth = Truth("multiclass", np.array(targets), 3)
     patients = np.array([f"p{n}" for n in range(6)])
-    found = out_of_fold(views, truth, None, patients, 1.0, seed=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = out_of_fold(views, truth, None, patients, 1.0, seed=0)
     assert np.isfinite(found).all()
     assert (np.std(found, axis=(0, 1)) > 0).all()
 
