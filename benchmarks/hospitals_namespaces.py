@@ -64,7 +64,7 @@ def radiographs(folder: Path):
     from medimg.config import PhantomConfig, PrepareConfig
     from medimg.preparation.prepare import prepare
 
-    drawing = PhantomConfig(patients=60, sites=3, phantom_size=32)
+    drawing = PhantomConfig(patients=60, sites=3, phantom_size=64)
     return prepare("phantom", None, folder, PrepareConfig(image_size=32), drawing)
 
 
@@ -231,8 +231,8 @@ def compared(run: Path, simulated, private: bool) -> tuple[float | str, str]:
     apart = max(float(np.abs(a - b).max()) for a, b in zip(here, there, strict=True))
     if not private:
         return apart, "none"
-    epsilon = [json.loads((Path(root) / "privacy.json").read_text())["epsilon"] for root in (simulated.root, run)]
-    return "secret noise", f"{epsilon[1]:.6g}, {'equal' if epsilon[0] == epsilon[1] else f'NOT {epsilon[0]:.6g}'}"
+    here, there = (json.loads((Path(root) / "privacy.json").read_text())["epsilon"] for root in (simulated.root, run))
+    return "secret noise", f"{there['pld']:.6g}, {'equal' if here == there else f'NOT {here}'}"
 
 
 def trained(name: str, dataset, config, root: Path) -> list[list]:

@@ -499,6 +499,35 @@ def test_a_site_started_anew_at_any_stage_goes_on(apart, execution, tmp_path, ki
     assert not verify(run.root / "audit.jsonl", site_logs=logs).problems
 
 
+class KilledError(BaseException):
+    """The coordinator is gone, with all that it knew and had not written."""
+
+
+KILLED = [*(pytest.param(kind, marks=pytest.mark.slow) for kind in ("statistics", "plan", "train", "finish")), "mask"]
+
+
+@pytest.mark.parametrize("kind", KILLED)
+def test_a_coordinator_killed_at_any_stage_goes_on(apart, simulated, execution, tmp_path, kind):
+    """Before there is a Run by the same words, else by --resume; to the weights that it would have come to."""
+    there, done, run = apart(MASKED, max_runs=1), [], tmp_path / "run"
+
+    def wire(name, head, deliver):
+        answer = deliver()
+        if name == "s1" and head["kind"] == kind and head["fields"].get("round", 2) == 2 and not done:
+            done.append(name)
+            raise KilledError
+        return answer
+
+    there.link.wire = wire
+    with pytest.raises(KilledError):
+        there.federate(run, MASKED, execution)
+    made = there.federate(run, MASKED, execution, resume=run.exists())
+    assert list(made.history()["round"]) == [1, 2, 3]
+    assert largest(made, simulated(MASKED)) < 1e-5
+    logs = [folder / "audit.jsonl" for folder in there.folders.values()]
+    assert not verify(made.root / "audit.jsonl", site_logs=logs).problems
+
+
 @pytest.mark.slow
 def test_a_private_site_started_anew_counts_no_step_twice_and_none_less(apart, private, execution, tmp_path):
     there, done = apart(PRIVATE), []
