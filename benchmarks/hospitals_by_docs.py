@@ -186,7 +186,9 @@ def connected(site: Machine) -> int:
 def listening(machine: Machine) -> str:
     """Addresses and ports at which others could connect to it."""
     lines = machine.run("ss -Hltn").splitlines()
-    open_to_others = {line.split()[3] for line in lines if not line.split()[3].startswith(("127.", "[::1]"))}
+    open_to_others = {
+        line.split()[3] for line in lines if not line.split()[3].startswith(("127.", "[::1]", "[::ffff:127."))
+    }
     return ", ".join(sorted(open_to_others)) or "none"
 
 
