@@ -48,6 +48,10 @@ PATTERNS = (
     "tests/synthetic/federation/test_images.py::*[[]r1]",
     "tests/synthetic/federation/test_images.py::*[[]100]",
     # One training of each kind is killed and resumed.
+    *(
+        f"tests/federated/flower/test_training.py::*_at_any_stage_goes_on[[]{name}]"
+        for name in ("describe", "statistics", "train", "finish")
+    ),
     "tests/medimg/training/test_training.py::test_kill_and_resume_*[[]plain]",
     "tests/medimg/training/test_training.py::test_cached_features_*[[]none]",
     "tests/medimg/training/test_few_labels.py::test_a_stopped_training_*[[]pseudo-label]",
