@@ -116,9 +116,12 @@ def link(out, port, bind, host, site):
 
     added = [Party.read(Path(path)) for path in site]
     from federated.flower import certificates
+    from federated.flower.child import interruptible
     from federated.flower.link import Link
-    from federated.flower.link_folder import LinkFolder
-    from federated.flower.serve import interruptible
+    from federated.flower.superlink import without_tensorflow
+
+    with without_tensorflow():
+        from federated.flower.link_folder import LinkFolder
 
     folder = LinkFolder.make(Path(out), port)
     for party in added:
