@@ -22,6 +22,7 @@ from medimg.report.write import write
 from medimg.run import Run
 from medimg.studies import over_seeds
 from medimg.style.figures import BLUE, GREY, VERMILION, save, styled
+from medimg.training.open_options import settled
 from medimg.training.train import train_the_same
 
 # Epsilons, the last of them no privacy at all.
@@ -52,12 +53,12 @@ def privacy_utility(
     """
     epsilons, dataset = [_epsilon(text) for text in study.epsilon or EPSILONS], Dataset.load(data)
     most_private = _with_epsilon(training, min(epsilons))
-    training.require_effect(of_data(dataset.is_table), resolved=most_private.resolved(dataset.unit))
+    training.require_effect(of_data(dataset.is_table), resolved=settled(most_private, dataset)[0])
     rows, total = [], len(epsilons) * study.seeds
     for epsilon in epsilons:
         for seed in range(study.seeds):
             config = dataclasses.replace(_with_epsilon(training, epsilon), seed=seed)
-            config = config.resolved(dataset.unit).told_by(())
+            config = settled(config, dataset)[0].told_by(())
             folder = Path(out) / f"epsilon-{epsilon:g}" / f"seed-{seed}"
             rows.append({"epsilon": epsilon, "seed": seed, **_one(data, folder, config)})
             if progress:
