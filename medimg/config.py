@@ -366,8 +366,31 @@ class AuditConfig(Config):
 
 
 @dataclass(frozen=True)
-class StudyConfig(Config):
-    """Options of `medimg study` beside those of the trainings in it."""
+class PrivacyUtilityConfig(Config):
+    """Options of `medimg study privacy-utility` beside those of the trainings in it."""
 
     epsilon: tuple = option((), "privacy-utility: an epsilon, or inf; may be repeated (default: 0.5 1 2 4 8 inf).")
     seeds: int = option(3, "Trainings that differ in their seed alone.", minimum=1)
+
+
+@dataclass(frozen=True)
+class StudyConfig(Config):
+    """Options of a study that is declared by its file."""
+
+    seeds: int | None = option(None, "Trainings that differ in their seed alone (default: the study's).", minimum=1)
+    budget: float | None = option(
+        None,
+        "Minutes: seeds are cut to fit, then cells, then epochs and rows, and what was cut is said.",
+        above=0.0,
+        metavar="MINUTES",
+    )
+    cell: tuple = option((), "A cell of the study, as its table names it; may be repeated (default: all).")
+    weights: tuple = option(
+        (),
+        "ImageNet weights of a model of the study, beside those of 'medimg weights add'; may be repeated; none: all "
+        "start at random.",
+        metavar="none|FILE",
+    )
+    epochs: int | None = option(None, "Most epochs, or rounds, of each training (default: the study's).", minimum=1)
+    image_size: int | None = option(None, "Images' side (default: the study's).", minimum=8)
+    bootstrap: int = option(1000, "Resamples of patients for the 95% intervals.", minimum=20)

@@ -21,7 +21,7 @@ from medimg.config import (
     LedgerConfig,
     PredictConfig,
     PrepareConfig,
-    StudyConfig,
+    PrivacyUtilityConfig,
     TrainConfig,
     ValidateConfig,
 )
@@ -204,7 +204,7 @@ ALWAYS = {
     ValidateConfig: "split patient_pattern bootstrap batch_size seed",
     ExportConfig: "format data samples tolerance",
     LedgerConfig: "delta abandon",
-    StudyConfig: "epsilon seeds",
+    PrivacyUtilityConfig: "epsilon seeds",
     FederatedStudyConfig: "seeds rounds",
     SynthesizeConfig: "partition engine dp_epsilon dp_noise_multiplier model count class_mix rare_classes epochs "
     "batch_size seed "

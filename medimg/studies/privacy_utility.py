@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from medimg import atomic
 from medimg.audit.audit import audit
-from medimg.config import AuditConfig, EvaluateConfig, StudyConfig, TrainConfig
+from medimg.config import AuditConfig, EvaluateConfig, PrivacyUtilityConfig, TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import evaluate
@@ -30,7 +30,11 @@ EPSILONS = ("0.5", "1", "2", "4", "8", "inf")
 
 @writes("out")
 def privacy_utility(
-    data: Path, out: Path, study: StudyConfig, training: TrainConfig, progress: Callable[[int, int], None] | None = None
+    data: Path,
+    out: Path,
+    study: PrivacyUtilityConfig,
+    training: TrainConfig,
+    progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """Train, evaluate and audit a model for every epsilon and seed.
 

@@ -6,7 +6,7 @@ from functools import partial
 import pandas as pd
 import pytest
 
-from medimg.config import StudyConfig, TrainConfig
+from medimg.config import PrivacyUtilityConfig, TrainConfig
 from medimg.errors import InputError
 from medimg.privacy.ledger import read
 from medimg.studies import privacy_utility as study_module
@@ -23,7 +23,7 @@ def test_every_epsilon_and_seed_is_trained_evaluated_and_attacked(tmp_path, monk
     for name in ("EvaluateConfig", "AuditConfig"):
         monkeypatch.setattr(study_module, name, partial(getattr(study_module, name), bootstrap=20))
     table = write_table(tmp_path / "data")
-    study = StudyConfig(epsilon=("2", "inf"), seeds=2)
+    study = PrivacyUtilityConfig(epsilon=("2", "inf"), seeds=2)
     done = []
     summary = privacy_utility(table.root, tmp_path / "out", study, TRAINING, lambda i, n: done.append((i, n)))
     assert done == [(1, 4), (2, 4), (3, 4), (4, 4)]
@@ -46,7 +46,7 @@ def test_every_epsilon_and_seed_is_trained_evaluated_and_attacked(tmp_path, monk
 @pytest.mark.parametrize("epsilon", ["0", "-1", "much", "nan"])
 def test_an_epsilon_must_be_a_number_above_0(tmp_path, epsilon):
     with pytest.raises(InputError, match=f"--epsilon {epsilon}"):
-        privacy_utility(tmp_path, tmp_path / "out", StudyConfig(epsilon=(epsilon,)), TRAINING)
+        privacy_utility(tmp_path, tmp_path / "out", PrivacyUtilityConfig(epsilon=(epsilon,)), TRAINING)
 
 
 def test_a_finished_training_of_other_options_is_not_taken(tmp_path):
@@ -54,7 +54,7 @@ def test_a_finished_training_of_other_options_is_not_taken(tmp_path):
     held = tmp_path / "out" / "epsilon-inf" / "seed-0"
     train(table.root, held, TrainConfig(model="logistic", epochs=1, batch_size=16))
     before = (held / "model.keras").read_bytes()
-    study = StudyConfig(epsilon=("inf",), seeds=1)
+    study = PrivacyUtilityConfig(epsilon=("inf",), seeds=1)
     for given, words in (
         ({"epochs": 2}, f"--epochs 2: the Run at {held} has 1"),
         ({"encode": "ordinal"}, "--encode ordinal: the Run at"),
