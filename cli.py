@@ -38,12 +38,16 @@ from medimg.commands.weights import weights
 from medimg.config import EvaluateConfig, ExportConfig, PhantomConfig, PredictConfig, PrepareConfig, TrainConfig
 from medimg.errors import InputError
 from medimg.lock import writes
+from medimg.studies import steps
 from synthetic.commands import judge, synthesize
 
 # A site learns what a plan asks for; generators are no affair of the federation's own rooms.
 kinds.name("dcgan", "synthetic.federation.images.site")
 for _model in ("ctgan", "tvae"):
     kinds.name(_model, "synthetic.federation.tables.site")
+# Nor does a declared study know who carries out its steps.
+for _step, _room in (("federate", "federated"), ("synthesize", "synthetic"), ("judge", "synthetic")):
+    steps.name(_step, f"{_room}.studies.{_step}")
 
 
 @click.group(

@@ -1,6 +1,6 @@
 """A study as its file declares it: a grid of cells, each a chain of steps; what is measured; what the source claims.
 
-`definitions/NAME.yaml`: `question`, first; `source`; `needs`: kinds of the Datasets, in order; `seeds`; `steps`: step ->
+`definitions/NAME.yaml`: `question`, first; `source`; `needs`: kinds of the Datasets in order; `seeds`; `steps`: step ->
 its options, in order; `groups` and `cells`: name -> step -> options beside those, or null: without this step; of a cell
 also `groups` that it is in, `cost` (seconds over the first cell's), `votes` (cells that it is an ensemble of), `data`
 (number of the Dataset); `metrics`: title -> where a step's result has it; `figure`: title; `claims`; `notes`.
@@ -41,7 +41,12 @@ class Cell:
     @property
     def label(self) -> str:
         """`group / name`, as claims call it."""
-        return f"{self.group} / {self.name}" if self.group else self.name
+        return _label(self.group, self.name)
+
+    @property
+    def voters(self) -> list[str]:
+        """Labels of those it is an ensemble of."""
+        return [_label(self.group, vote) for vote in self.votes]
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class Study:
     seeds: int
     cells: tuple[Cell, ...]
     metrics: dict[str, str]
-    figure: tuple[str, ...]
+    figure: str
     claims: tuple[Claim, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
@@ -84,7 +89,11 @@ class Study:
     def claimed(self) -> set[str]:
         """Labels of the cells that a claim needs."""
         named = {label for claim in self.claims for label in (claim.cell, claim.less)}
-        return named | {vote for cell in self.cells if cell.label in named for vote in cell.votes}
+        return named | {vote for cell in self.cells if cell.label in named for vote in cell.voters}
+
+
+def _label(group: str, name: str) -> str:
+    return f"{group} / {name}" if group else name
 
 
 def names() -> list[str]:
@@ -115,7 +124,7 @@ def load(name: str) -> Study:
         if group in (own or {}).get("groups", groups)
     )
     claims = tuple(Claim(**claim) for claim in content.pop("claims", ()))
-    listed = {key: tuple(content.pop(key, ())) for key in ("needs", "figure", "notes")}
+    listed = {key: tuple(content.pop(key, ())) for key in ("needs", "notes")}
     return Study(name, claims=claims, **listed, **{**content, "cells": cells})
 
 

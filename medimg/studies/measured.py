@@ -1,7 +1,7 @@
 """What cells measured: values with intervals over patients and seeds, differences, and what they say of a claim."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +15,9 @@ from medimg.style.words import interval, p_text, signed_interval
 # With fewer seeds Student's t tells next to nothing, and the interval is of patients alone.
 LEAST_SEEDS = 3
 HOLDS, FAILS, OPEN = "holds here", "does not hold here", "can't be said"
+
+
+Paired = Callable[[str, str, str], "list[Value] | None"]
 
 
 class Value(NamedTuple):
@@ -65,17 +68,17 @@ def over_seeds(values: Sequence[Value]) -> Value:
     return Value(value, low, high)
 
 
-def difference(first: Sequence[Value], second: Sequence[Value]) -> Value:
-    """First less second, seed by seed.
+def differences(first: Sequence[Value], second: Sequence[Value]) -> list[Value]:
+    """First less second, seed by seed, of what is no Run's metric on the same rows.
 
-    Over patients by the ends of both (MOVER: Zou and Donner, Statistics in Medicine 27, 2008), as if they were of
-    different patients: too wide for the same ones, never too narrow. Over seeds as `over_seeds`.
+    By the ends of both (MOVER: Zou and Donner, Statistics in Medicine 27, 2008), as if they were of different patients:
+    too wide for the same ones, never too narrow.
     """
     each = []
     for a, b in zip(first, second, strict=False):
         below, above = math.hypot(a.value - a.low, b.high - b.value), math.hypot(a.high - a.value, b.value - b.low)
         each.append(Value(a.value - b.value, a.value - b.value - below, a.value - b.value + above))
-    return over_seeds(each)
+    return each
 
 
 @dataclass(frozen=True)
@@ -95,12 +98,13 @@ class Verdict:
     interval: dict | None = None
 
 
-def judge(claim: Claim, cells: dict[str, dict[str, list[Value]]]) -> Verdict:
+def judge(claim: Claim, cells: dict[str, dict[str, list[Value]]], paired: Paired = lambda *_: None) -> Verdict:
     """Decide a claim by the interval: wholly on its side it holds, wholly on the other it does not.
 
     Args:
         claim: of the source.
         cells: label -> title -> a value a seed.
+        paired: two labels and a title -> differences, one a seed, on the same resamples of patients; None: can't be.
     """
     if not claim.cell:
         return _by_variance(claim, cells)
@@ -108,10 +112,11 @@ def judge(claim: Claim, cells: dict[str, dict[str, list[Value]]]) -> Verdict:
     missing = [label for label in needed if not cells.get(label, {}).get(claim.metric)]
     if missing:
         return Verdict(claim, f"{missing[0]} was not measured", OPEN)
-    first, *second = (cells[label][claim.metric] for label in needed)
-    here = difference(first, second[0]) if second else over_seeds(first)
-    text = (signed_interval if second else interval)(here.to_dict())
-    return Verdict(claim, f"{claim.metric}: {text}", _side(claim, here), here.to_dict())
+    values = [cells[label][claim.metric] for label in needed]
+    here = over_seeds((paired(*needed, claim.metric) or differences(*values)) if claim.less else values[0])
+    text = (signed_interval if claim.less else interval)(here.to_dict())
+    of = " less ".join(needed)
+    return Verdict(claim, f"{claim.metric} of {of}: {text}", _side(claim, here), here.to_dict())
 
 
 def _side(claim: Claim, here: Value) -> str:

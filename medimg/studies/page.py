@@ -4,13 +4,12 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-import pandas as pd
+from matplotlib.figure import Figure
 
 from medimg import atomic
 from medimg.studies.measured import LEAST_SEEDS, Verdict, over_seeds
 from medimg.studies.outcome import Outcome
-from medimg.studies.points import points_figure
-from medimg.style.figures import save
+from medimg.style.figures import COLOURS, save, styled
 from medimg.style.pages import inlined, template
 from medimg.style.words import interval, seconds_text
 
@@ -35,9 +34,9 @@ def write(out: Path, outcome: Outcome, verdicts: list[Verdict]) -> dict:
         "datasets": list(outcome.data),
         "command": outcome.command,
         "seconds": outcome.seconds,
-        "seeds": outcome.plan.seeds,
-        "scale": asdict(outcome.plan.scale),
-        "cuts": list(outcome.plan.cuts),
+        "seeds": outcome.seeds,
+        "scale": asdict(outcome.scale),
+        "cuts": list(outcome.cuts),
         "notes": list(study.notes),
         "rows": rows,
         "claims": [asdict(one) for one in verdicts],
@@ -54,7 +53,7 @@ def write(out: Path, outcome: Outcome, verdicts: list[Verdict]) -> dict:
         least_seeds=LEAST_SEEDS,
         has_starts=any(row["starts"] for row in rows),
         grouped=any(row["group"] for row in rows),
-        figure_metric=study.figure[0],
+        figure_metric=study.figure,
     )
     atomic.write_text(out / "study.html", page)
     atomic.write_json(out / "study.json", content)
@@ -86,7 +85,7 @@ def _identity(out: Path) -> dict:
 
 def _rows(outcome: Outcome) -> list[dict]:
     values, rows = outcome.values(), []
-    for cell in outcome.plan.cells:
+    for cell in outcome.study.cells:
         done = outcome.done[cell.label]
         if not done:
             continue
@@ -112,22 +111,19 @@ def _conclusion(verdicts: list[Verdict]) -> str:
     return " ".join(f"The source: {one.claim.says}. Here {one.measured}: {one.verdict}." for one in verdicts)
 
 
-def _figure(outcome: Outcome, rows: list[dict]):
-    metric = outcome.study.figure[0]
-    grouped = any(row["group"] for row in rows)
-    table = pd.DataFrame(
-        [
-            {
-                "group": row["group"] if grouped else row["cell"],
-                "series": row["cell"] if grouped else metric,
-                **_ends(metric, row["metrics"].get(metric)),
-            }
-            for row in rows
-        ]
-    )
-    return points_figure(table, "group", "series", metric, f"{outcome.study.name}: {', '.join(outcome.data)}")
-
-
-def _ends(name: str, measured: dict | None) -> dict:
-    measured = measured or {}
-    return {name: measured.get("value"), f"{name}_low": measured.get("low"), f"{name}_high": measured.get("high")}
+def _figure(outcome: Outcome, rows: list[dict]) -> Figure:
+    """A line a cell, by group in colour: it stays legible on a narrow screen."""
+    metric, groups = outcome.study.figure, list(dict.fromkeys(row["group"] for row in rows))
+    with styled():
+        figure = Figure(figsize=(6.4, 1.3 + 0.34 * len(rows)))
+        axes = figure.subplots()
+        for place, row in enumerate(rows):
+            measured, style = row["metrics"].get(metric), {"color": COLOURS[groups.index(row["group"]) % len(COLOURS)]}
+            if measured:
+                axes.plot(measured["value"], place, "o", **style)
+                if None not in measured.values():
+                    axes.hlines(place, measured["low"], measured["high"], **style)
+        axes.set_yticks(range(len(rows)), [row["label"] for row in rows])
+        axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel=metric)
+        figure.suptitle(f"{outcome.study.name}: {', '.join(outcome.data)}", wrap=True)
+    return figure

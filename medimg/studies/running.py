@@ -10,9 +10,11 @@ from pathlib import Path
 from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.studies.declared import LENGTHS, Cell
-from medimg.studies.steps import Inputs, module_of
+from medimg.studies.steps import Inputs, Shared, module_of
 
 RESULT = "result.json"
+# Steps that leave the Dataset that the cell is about from then on.
+MAKES_DATA = ("thin", "genes")
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,11 @@ class Runner:
         data: folders of the study's Datasets.
         out: gets `work/STEP-KEY/`: `done` (a Run, a Dataset, ...) and result.json.
         bootstrap: resamples for intervals.
+        shared: by all cells.
     """
 
-    def __init__(self, data: Sequence[Path], out: Path, bootstrap: int):
-        self.data, self.out, self.bootstrap = tuple(data), out, bootstrap
+    def __init__(self, data: Sequence[Path], out: Path, bootstrap: int, shared: Shared):
+        self.shared, self.data, self.out, self.bootstrap = shared, tuple(data), out, bootstrap
         self._keys = [Dataset.load(path, joins_copies=False).fingerprint() for path in self.data]
         self.begun = 0
 
@@ -82,11 +85,10 @@ class Runner:
             options = {**its, "seed": seed}
             key = _hashed(key, step, options)
             folder = self.out / "work" / f"{step}-{key[:12]}"
-            inputs = Inputs(data, self.data, dict(folders), votes, self.bootstrap)
+            inputs = Inputs(data, self.data, dict(folders), votes, self.bootstrap, self.shared)
             kept = self._kept(folder) or self._run(step, inputs, folder, options)
             folders[step], results[step], seconds = folder / "done", kept["result"], seconds + kept["seconds"]
-            # What thins or draws a Dataset makes the one that the cell is about from then on.
-            if kept["result"].get("is_data", step == "thin"):
+            if step in MAKES_DATA:
                 data = folders[step]
         return Done(results, folders, seconds, key)
 

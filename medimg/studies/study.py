@@ -11,13 +11,13 @@ from medimg.errors import InputError
 from medimg.lock import writes
 from medimg.options import of_data
 from medimg.studies import budget, page
-from medimg.studies.budget import Plan
 from medimg.studies.declared import LENGTHS, Cell, Study
 from medimg.studies.folder import claim
 from medimg.studies.measured import judge
 from medimg.studies.outcome import Outcome
-from medimg.studies.running import Done, Runner
+from medimg.studies.running import Done, Runner, Scale
 from medimg.studies.starts import settle
+from medimg.studies.steps import Shared
 from medimg.style.words import listed
 
 
@@ -46,38 +46,48 @@ def run(
     Raises:
         InputError: the Datasets or an option don't fit, or `out` holds another study.
     """
-    started, out = time.monotonic(), Path(out)
-    datasets = _fitting(study, data)
+    out, datasets = Path(out), _fitting(study, data)
     cells, starts = settle(_asked(study, config), config.weights)
     study, seeds = replace(study, cells=cells), config.seeds or study.seeds
     claim(out, study.name, datasets[0], {"data": [one.fingerprint() for one in datasets]})
-    runner = Runner(data, out, config.bootstrap)
-    settled, cost = Plan(seeds, cells, budget.Scale()), None
-    if config.budget:
-        cost = budget.pilot(runner, cells[0], len(datasets[cells[0].data].rows("train")), 0)
-        left = 60 * config.budget - (time.monotonic() - started)
-        settled = budget.plan(study, seeds, cost, left)
-    done: dict[str, list[Done]] = {cell.label: [] for cell in settled.cells}
-    finished, not_run = [], []
-    order = _claimed_first(study, settled.cells)
-    for seed in range(settled.seeds):
-        for cell in order:
-            members = [done[_beside(cell, vote)] for vote in cell.votes]
-            left = 60 * (config.budget or 0) - (time.monotonic() - started)
-            late = cost and finished and not budget.fits(cell, cost, settled.scale, finished, left)
-            if late or any(len(one) <= seed for one in members):
-                not_run.append(f"{cell.label} (seed {seed})")
-                continue
-            one = runner.run(settled.scale.applied(cell), seed, [member[seed] for member in members])
+    with Shared() as shared:
+        runner = Runner(data, out, config.bootstrap, shared)
+        scale, done, cuts = _ran(study, runner, seeds, config.budget and 60 * config.budget, progress)
+    seconds = sum(one.seconds for its in done.values() for one in its)
+    named = tuple(one.name for one in datasets)
+    outcome = Outcome(study, seeds, scale, cuts, starts, done, named, seconds, command, config.bootstrap)
+    verdicts = [judge(one, outcome.values(), outcome.paired) for one in study.claims]
+    return page.write(out, outcome, verdicts)
+
+
+def _ran(
+    study: Study, runner: Runner, seeds: int, seconds: float | None, progress: Callable[[int, int], None] | None
+) -> tuple[Scale, dict[str, list[Done]], tuple[str, ...]]:
+    """All cells of all seeds, or what fits into the seconds: seed by seed, so that the last seeds are what falls out.
+
+    Returns:
+        How long and on how many rows; label -> a finished cell a seed; what was left out.
+    """
+    started, scale, cost = time.monotonic(), Scale(), None
+    if seconds:
+        cost = budget.pilot(runner, study.cells[0])
+        # By what the pilot took when it was run: a study that is taken up again has the same scale.
+        scale = budget.scale_for(study, cost, seconds - cost.pilot)
+    done: dict[str, list[Done]] = {cell.label: [] for cell in study.cells}
+    finished: list[tuple[Cell, Done]] = []
+    order = sorted(study.cells, key=lambda cell: (cell.label not in study.claimed, bool(cell.votes)))
+    jobs = [(seed, cell) for seed in range(seeds) for cell in order]
+    for number, (seed, cell) in enumerate(jobs, 1):
+        members = [done[label] for label in cell.voters]
+        left = (seconds or 0.0) - (time.monotonic() - started)
+        late = cost and finished and not budget.fits(cell, cost, scale, finished, left)
+        if not late and len(done[cell.label]) == seed and all(len(its) > seed for its in members):
+            one = runner.run(scale.applied(cell), seed, [its[seed] for its in members])
             finished.append((cell, one))
             done[cell.label].append(one)
-            if progress:
-                progress(len(finished) + len(not_run), settled.seeds * len(order))
-    seconds = sum({id(one): one.seconds for _, one in finished}.values())
-    plan = budget.shorter(settled, not_run)
-    outcome = Outcome(study, plan, starts, done, tuple(one.name for one in datasets), seconds, command)
-    verdicts = [judge(one, outcome.values()) for one in study.claims]
-    return page.write(out, outcome, verdicts)
+        if progress:
+            progress(number, len(jobs))
+    return scale, done, budget.cuts(study, seeds, cost, seconds, scale, done) if cost else ()
 
 
 def _fitting(study: Study, data: Sequence[Path]) -> list[Dataset]:
@@ -106,19 +116,11 @@ def _asked(study: Study, config: StudyConfig) -> tuple[Cell, ...]:
     for label in config.cell:
         if label not in known:
             raise InputError(f"--cell {label}: {study.name} has {listed(known, len(known))}")
-    chosen = [known[label] for label in config.cell or known]
+    asked = {*config.cell, *(vote for label in config.cell for vote in known[label].voters)}
+    chosen = [cell for label, cell in known.items() if not asked or label in asked]
     given = {"image_size": config.image_size, **dict.fromkeys(LENGTHS, config.epochs)}
 
     def settled(options: dict) -> dict:
         return {name: value if given.get(name) is None else given[name] for name, value in options.items()}
 
     return tuple(replace(cell, steps=tuple((step, settled(its)) for step, its in cell.steps)) for cell in chosen)
-
-
-def _claimed_first(study: Study, cells: Sequence[Cell]) -> list[Cell]:
-    """Votes after those who vote; what claims need first, should time run out."""
-    return sorted(cells, key=lambda cell: (cell.label not in study.claimed, bool(cell.votes)))
-
-
-def _beside(cell: Cell, name: str) -> str:
-    return f"{cell.group} / {name}" if cell.group else name

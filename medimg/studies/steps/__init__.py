@@ -4,15 +4,32 @@
 `times` tell what an epoch or round took. A killed step goes on in its folder where the command can.
 """
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from medimg.errors import InputError
 
 _HERE = "medimg.studies.steps"
-_NAMED = {name: f"{_HERE}.{name}" for name in ("thin", "train", "validate", "audit")}
+_NAMED = {name: f"{_HERE}.{name}" for name in ("thin", "genes", "train", "validate", "audit")}
+
+
+class Shared(ExitStack):
+    """What steps of one kind share while a study runs, such as a worker that is slow to start."""
+
+    def __init__(self):
+        super().__init__()
+        self._made: dict[Callable, Any] = {}
+
+    def of(self, kind: Callable[[], AbstractContextManager]) -> Any:
+        """The one of this kind, made when it is first asked for, and ended with the study."""
+        if kind not in self._made:
+            self._made[kind] = self.enter_context(kind())
+        return self._made[kind]
 
 
 @dataclass(frozen=True)
@@ -25,6 +42,7 @@ class Inputs:
         folders: of the cell's earlier steps.
         members: Runs that vote.
         bootstrap: resamples for intervals.
+        shared: by all cells.
     """
 
     data: Path
@@ -32,6 +50,7 @@ class Inputs:
     folders: dict[str, Path]
     members: tuple[Path, ...]
     bootstrap: int
+    shared: Shared
 
 
 def name(step: str, module: str) -> None:
