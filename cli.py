@@ -11,8 +11,7 @@ import click
 
 from explain.commands import explain, explain_run, heat_maps, interpretability, map_saver, review
 from explain.config import ExplainConfig
-from federated.commands import dossier, federate
-from federated.commands import studies as studies_of_federation
+from federated.commands import dossier, federate, hospitals
 from federated.flower import kinds
 from medimg import __version__
 from medimg.commands import printing
@@ -127,7 +126,7 @@ for _command in (data, models, weights, train, evaluate, validate, compare, expo
     medimg.add_command(_command)
 for _command in (federate, dossier, synthesize, judge, explain, review):
     medimg.add_command(_command)
-for _command in (interpretability, *studies_of_federation()):
+for _command in (interpretability, hospitals):
     study.add_command(_command)
 
 

@@ -387,10 +387,16 @@ class StudyConfig(Config):
     cell: tuple = option((), "A cell of the study, as its table names it; may be repeated (default: all).")
     weights: tuple = option(
         (),
-        "ImageNet weights of a model of the study, beside those of 'medimg weights add'; may be repeated; none: all "
-        "start at random.",
-        metavar="none|FILE",
+        "Where backbones start, beside the weights of 'medimg weights add': a file of one of them, may be repeated; "
+        "imagenet: as Keras downloads them; none: all at random.",
+        metavar="imagenet|none|FILE",
     )
-    epochs: int | None = option(None, "Most epochs, or rounds, of each training (default: the study's).", minimum=1)
+    model: tuple = option((), "The model; may be repeated where a study compares models (default: the study's).")
+    model_arg: dict = option({}, "Argument of its builder, k=v; may be repeated.", metavar="k=v", only="--model")
+    epochs: int | None = option(None, "Most epochs of each training (default: the study's).", minimum=1)
+    rounds: int | None = option(None, "Rounds of each federation (default: the study's).", minimum=1)
     image_size: int | None = option(None, "Images' side (default: the study's).", minimum=8)
+    normalize: str | None = option(
+        None, "Colours whitened, or as the model has them (default: the study's).", choices=("none", "pca")
+    )
     bootstrap: int = option(1000, "Resamples of patients for the 95% intervals.", minimum=20)

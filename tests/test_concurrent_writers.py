@@ -21,6 +21,7 @@ import yaml
 
 import cli
 from medimg.lock import FILE, locked
+from medimg.studies.declared import names
 from tests.command import medimg
 from tests.datasets import write_dataset, write_table
 
@@ -164,8 +165,7 @@ def started(words: list[str], file: Path) -> multiprocessing.Process:
 LONGER = (
     "demo --out {out}",
     "study federated-hospitals {data} --out {out}",
-    "study federated-toy {data} --out {out}",
-    "study federated-skin {data} --out {out}",
+    *(f"study {name} {{data}} --out {{out}}" for name in names()),
 )
 COMMANDS = (*LONGER, *(writer.words for writer in WRITERS.values()))
 

@@ -244,7 +244,7 @@ def attacks(result: dict) -> None:
 
 def privacy_utility(summary) -> None:
     """What each epsilon costs and hides."""
-    from medimg.studies.markdown import value
+    from medimg.studies.over_seeds import value
 
     rows = [
         [f"{row['epsilon']:g}", f"{row['spent']:.3g}", *(value(row, m) for m in STUDY_METRICS)]

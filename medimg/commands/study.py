@@ -47,13 +47,12 @@ def _declared(name: str) -> click.Command:
     def command(data_folders, out, **values):
         config = take(StudyConfig, values)
         from medimg.preparation.builtin import resolve
-        from medimg.studies.declared import load
         from medimg.studies.study import run
 
         words = shlex.join(["medimg", *sys.argv[1:]])
         with progress_bars() as step:
             data = [resolve(folder) for folder in data_folders]
-            content = run(load(name), data, Path(out), config, words, partial(step, "cells"))
+            content = run(name, data, Path(out), config, words, partial(step, "cells"))
         metrics = list(dict.fromkeys(title for row in content["rows"] for title in row["metrics"]))
         rows = [[row["label"], *(interval(row["metrics"].get(title)) for title in metrics)] for row in content["rows"]]
         table(content["question"], ["", *metrics], rows)

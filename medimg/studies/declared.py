@@ -3,10 +3,11 @@
 `definitions/NAME.yaml`: `question`, first; `source`; `needs`: kinds of the Datasets in order; `seeds`; `steps`: step ->
 its options, in order; `groups` and `cells`: name -> step -> options beside those, or null: without this step; of a cell
 also `groups` that it is in, `cost` (seconds over the first cell's), `votes` (cells that it is an ensemble of), `data`
-(number of the Dataset); `metrics`: title -> where a step's result has it; `figure`: title; `claims`; `notes`.
+(number of the Dataset); `kinds`: tables or images -> step -> options beside those; `by_model`: cells are models;
+`metrics`: title -> where a step's result has it; `figure`: title; `claims`; `notes`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from medimg.errors import InputError
@@ -42,6 +43,16 @@ class Cell:
     def label(self) -> str:
         """`group / name`, as claims call it."""
         return _label(self.group, self.name)
+
+    def told(self, **given) -> "Cell":
+        """With these options in the steps that set them; `model_arg` goes with `model`, a classifier's."""
+        steps = []
+        for step, its in self.steps:
+            mine = {name: value for name, value in given.items() if name in its and name not in ("model", "model_arg")}
+            if "model" in given and step in ("train", "federate"):
+                mine |= {"model": given["model"], "model_arg": given["model_arg"]}
+            steps.append((step, {**its, **mine}))
+        return replace(self, steps=tuple(steps))
 
     @property
     def voters(self) -> list[str]:
@@ -84,6 +95,7 @@ class Study:
     figure: str
     claims: tuple[Claim, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    by_model: bool = False
 
     @property
     def claimed(self) -> set[str]:
@@ -107,8 +119,12 @@ def question(name: str) -> str:
         return file.readline().removeprefix("question:").strip()
 
 
-def load(name: str) -> Study:
+def load(name: str, kind: str = "") -> Study:
     """Read a study's file.
+
+    Args:
+        name: of the study.
+        kind: of the Dataset, `images` or `tables`.
 
     Raises:
         InputError: there is none.
@@ -117,6 +133,8 @@ def load(name: str) -> Study:
         raise InputError(f"study '{name}' is not known; choose one of {', '.join(names())}")
     content = read_yaml(FOLDER / f"{name}.yaml")
     steps, groups = content.pop("steps"), content.pop("groups", {"": {}})
+    for step, options in content.pop("kinds", {}).get(kind, {}).items():
+        steps[step] = {**steps[step], **options}
     cells = tuple(
         _cell(steps, group, its or {}, cell, own or {})
         for group, its in groups.items()

@@ -14,7 +14,7 @@ from medimg.studies.steps import Inputs, Shared, module_of
 
 RESULT = "result.json"
 # Steps that leave the Dataset that the cell is about from then on.
-MAKES_DATA = ("thin", "genes")
+MAKES_DATA = ("thin", "genes", "extend")
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from medimg.errors import InputError
 from medimg.models.known_weights import identify
-from medimg.models.registry import FAMILIES
 from medimg.models.weight_store import kept, parsed_family
 from medimg.studies.declared import Cell
 
+# Of whatever model: a file that no hash tells of, or Keras' own.
+_ANY = "*"
 RANDOM = "random weights (no ImageNet weights of it here)"
 
 
@@ -21,18 +22,19 @@ def settle(cells: Sequence[Cell], given: Sequence[str]) -> tuple[tuple[Cell, ...
         given: files of `--weights`; `none` alone: all start at random.
 
     Raises:
-        InputError: a file that is not there, or not known by its hash.
+        InputError: a file that is not there, or no cell starts from weights.
     """
+    if given and not any(its.get("weights") == "imagenet" for cell in cells for _, its in cell.steps):
+        raise InputError("--weights: is for studies whose backbones start from ImageNet; leave it out")
     files = {} if "none" in given else {one.family: one.file for one in kept()}
     for file in given:
-        if file == "none":
+        if file in ("none", "imagenet"):
             continue
         if not Path(file).is_file():
             raise InputError(f"--weights {file}: no such file")
-        found = identify(Path(file))
-        if "family" not in found:
-            raise InputError(f"--weights {file}: not known by its hash; 'medimg weights add' takes it with its family")
-        files[found["family"]] = file
+        files[identify(Path(file)).get("family", _ANY)] = file
+    if "imagenet" in given:
+        files.setdefault(_ANY, "imagenet")
     pairs = [_settled(cell, files) for cell in cells]
     return tuple(cell for cell, _ in pairs), {cell.label: words for cell, words in pairs if words}
 
@@ -55,12 +57,10 @@ def _settled(cell: Cell, files: dict[str, str]) -> tuple[Cell, str]:
 
 
 def _of(options: dict, files: dict[str, str]) -> tuple[str, str]:
-    """The weights that fit the model, of several the widest."""
-    for family in sorted(files, reverse=True):
+    """The family and file of weights that fit the model, of several the widest; without them no file."""
+    asked = options.get("model_arg", {})
+    for family in sorted(set(files) - {_ANY}, reverse=True):
         name, arguments = parsed_family(family)
-        asked = options.get("model_arg", {})
-        if name == options["model"] and all(arguments.get(k, v) == v for k, v in asked.items() if k in arguments):
+        if name == options["model"] and all(asked.get(key, value) == value for key, value in arguments.items()):
             return family, files[family]
-    if options["model"] not in FAMILIES:
-        raise InputError(f"a model '{options['model']}' has no weights")
-    return options["model"], ""
+    return options["model"], files.get(_ANY, "")

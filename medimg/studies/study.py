@@ -9,9 +9,9 @@ from medimg.config import StudyConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.lock import writes
-from medimg.options import of_data
+from medimg.options import flag, of_data
 from medimg.studies import budget, page
-from medimg.studies.declared import LENGTHS, Cell, Study
+from medimg.studies.declared import LENGTHS, Cell, Study, load
 from medimg.studies.folder import claim
 from medimg.studies.measured import judge
 from medimg.studies.outcome import Outcome
@@ -20,10 +20,13 @@ from medimg.studies.starts import settle
 from medimg.studies.steps import Shared
 from medimg.style.words import listed
 
+# Options that are every cell's.
+_FOR_ALL = (*LENGTHS, "image_size", "normalize")
+
 
 @writes("out")
 def run(
-    study: Study,
+    name: str,
     data: Sequence[Path],
     out: Path,
     config: StudyConfig,
@@ -33,10 +36,10 @@ def run(
     """Run a study, or go on with it.
 
     Args:
-        study: declared.
+        name: of its file.
         data: its Datasets, in its order.
         out: gets `work/` (Runs and Datasets), `study.json`, `study.md`, `study.png` and `study.html`.
-        config: `seeds`, `epochs`, `image_size`, `cell`, `weights`, `budget`, `bootstrap`.
+        config: options.
         command: as it was given, for the page.
         progress: called with cells done and cells in all.
 
@@ -46,7 +49,8 @@ def run(
     Raises:
         InputError: the Datasets or an option don't fit, or `out` holds another study.
     """
-    out, datasets = Path(out), _fitting(study, data)
+    out, datasets = Path(out), _fitting(load(name), data)
+    study = load(name, of_data(datasets[0].is_table))
     cells, starts = settle(_asked(study, config), config.weights)
     study, seeds = replace(study, cells=cells), config.seeds or study.seeds
     claim(out, study.name, datasets[0], {"data": [one.fingerprint() for one in datasets]})
@@ -98,29 +102,39 @@ def _fitting(study: Study, data: Sequence[Path]) -> list[Dataset]:
     datasets = []
     for path, need in zip(data, study.needs, strict=True):
         dataset = Dataset.load(path)
-        kind = {*need.split(), of_data(dataset.is_table)} if "any" in need.split() else set(need.split())
-        if not kind - {"any", "sites"} <= {of_data(dataset.is_table), dataset.task}:
+        kinds = (of_data(dataset.is_table), dataset.task, "any", "data")
+        if not set(need.split()) <= set(kinds):
             raise InputError(
-                f"{path}: study {study.name} needs {need}, and this is {of_data(dataset.is_table)} of a {dataset.task} "
-                "task"
+                f"{path}: study {study.name} needs {need}, and this is {kinds[0]} of a {dataset.task} task"
             )
-        if "sites" in kind and dataset.manifest["site"].nunique() < 2:
-            raise InputError(f"{path}: study {study.name} needs patients of several sites, and this has one")
         datasets.append(dataset)
     return datasets
 
 
 def _asked(study: Study, config: StudyConfig) -> tuple[Cell, ...]:
     """The cells that were asked for, with the options that hold for all of them."""
-    known = {cell.label: cell for cell in study.cells}
+    config.require_effect()
+    cells = _of_models(study, config) if config.model else study.cells
+    known = {cell.label: cell for cell in cells}
     for label in config.cell:
         if label not in known:
             raise InputError(f"--cell {label}: {study.name} has {listed(known, len(known))}")
     asked = {*config.cell, *(vote for label in config.cell for vote in known[label].voters)}
     chosen = [cell for label, cell in known.items() if not asked or label in asked]
-    given = {"image_size": config.image_size, **dict.fromkeys(LENGTHS, config.epochs)}
+    given = {name: getattr(config, name) for name in _FOR_ALL if getattr(config, name) is not None}
+    for name in given:
+        if not any(name in its for cell in chosen for _, its in cell.steps):
+            raise InputError(f"{flag(name)}: is for studies that set it, and {study.name} does not; leave it out")
+    return tuple(cell.told(**given) for cell in chosen)
 
-    def settled(options: dict) -> dict:
-        return {name: value if given.get(name) is None else given[name] for name, value in options.items()}
 
-    return tuple(replace(cell, steps=tuple((step, settled(its)) for step, its in cell.steps)) for cell in chosen)
+def _of_models(study: Study, config: StudyConfig) -> tuple[Cell, ...]:
+    """A cell for each model where models are what is compared, else all cells of the one."""
+    if study.by_model:
+        first = study.cells[0]
+        return tuple(
+            replace(first, name=name, cost=1.0).told(model=name, model_arg=config.model_arg) for name in config.model
+        )
+    if len(config.model) > 1:
+        raise InputError(f"--model {config.model[1]}: {study.name} trains one model; leave it out")
+    return tuple(cell.told(model=config.model[0], model_arg=config.model_arg) for cell in study.cells)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from medimg.data.dataset import Dataset
 from medimg.data.hidden_labels import hide
@@ -13,7 +14,7 @@ from medimg.studies.steps import Inputs
 
 
 def run(inputs: Inputs, folder: Path, options: dict) -> dict:
-    """Write the Dataset into the folder, its images as links where the file system has them.
+    """Write the thinner Dataset.
 
     Args:
         inputs: the cell's.
@@ -27,16 +28,29 @@ def run(inputs: Inputs, folder: Path, options: dict) -> dict:
         rows = rows[(rows["split"] != "train") | (hidden["label"] != "")]
     if "negatives" in options:
         rows = rows[_rare(dataset, rows, options["negatives"], seed)]
+    write(dataset, rows, folder)
+    train = rows[rows["split"] == "train"]
+    return {"rows": len(train), "classes": train["label"].value_counts().to_dict()}
+
+
+def write(dataset: Dataset, rows: pd.DataFrame, folder: Path) -> None:
+    """These rows as a Dataset, its images as links where the file system has them; made ones come in from elsewhere.
+
+    Args:
+        dataset: whose they are.
+        rows: of a manifest; an absolute path of an image is of another Dataset.
+        folder: replaced.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     if not dataset.is_table:
+        elsewhere = {path: f"images/made-{Path(path).name}" for path in rows["image"] if Path(path).is_absolute()}
         # Masks lie beside the images.
         for name in dict.fromkeys([*rows["image"], *rows.get("mask", ())]):
             if name:
-                _linked(dataset.root / name, folder / name)
+                _linked(dataset.root / name, folder / elsewhere.get(name, name))
+        rows = rows.assign(image=rows["image"].replace(elsewhere))
     replace(dataset, root=folder, manifest=rows.reset_index(drop=True)).save()
-    train = rows[rows["split"] == "train"]
-    return {"rows": len(train), "classes": train["label"].value_counts().to_dict()}
 
 
 def _rare(dataset: Dataset, rows, negatives: float, seed: int) -> np.ndarray:

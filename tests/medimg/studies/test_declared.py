@@ -34,22 +34,31 @@ TINY = {
     "imbalance": (("all positives", "class weights"), 20),
     "labels": (("100% / supervised", "30% / pseudo-label"), 20),
     "overheads": (("plain", "masked"), 20),
+    "federated-toy": (("iid / plain", "iid / GAN rows added"), 20),
+    "federated-skin": (("MobileNet",), 20),
     "records": (("record table / plain", "gene expression, drawn / CKKS"), 20),
     "synthetic-heart": (("marginals", "marginals, epsilon 3"), 200),
     "synthetic-xray": (("DCGAN", "DCGAN, perturbed"), 200),
     "mode-collapse": (("1 epoch", "3 epochs"), 200),
 }
 
+_FEDERATED = ("--rounds", 1, "--image-size", 32)
+TINY_OPTIONS = {
+    "synthetic-heart": (),
+    **dict.fromkeys(("overheads", "records", "federated-skin"), _FEDERATED),
+    "federated-toy": ("--rounds", 2, "--epochs", 1),
+}
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory, small_table) -> dict[str, Dataset]:
     images = write_dataset(tmp_path_factory.mktemp("studies") / "images", 80)
-    return {"images": images, "tables": small_table}
+    return {"images": images, "tables": small_table, "data": small_table}
 
 
 def run(name: str, data, out, *words):
     folders = [data[need.split()[1]].root for need in load(name).needs]
-    return medimg("study", name, *folders, "--out", out, "--weights", "none", *words)
+    return medimg("study", name, *folders, "--out", out, *words)
 
 
 @pytest.mark.parametrize("name", names())
@@ -71,7 +80,7 @@ def test_a_file_declares_what_its_commands_take(name):
 @pytest.mark.parametrize("name", TINY)
 def test_a_study_ends_in_its_files_and_goes_on_with_what_is_left(name, data, tmp_path):
     cells, bootstrap = TINY[name]
-    words = ["--seeds", 1, "--epochs", 1, "--image-size", 32, "--bootstrap", bootstrap]
+    words = ["--seeds", 1, "--bootstrap", bootstrap, *TINY_OPTIONS.get(name, ("--epochs", 1, "--image-size", 32))]
     words += [word for cell in cells for word in ("--cell", cell)]
     result = run(name, data, tmp_path, *words)
     assert result.exit_code == 0, result.output
@@ -103,7 +112,12 @@ def test_what_a_budget_cuts_is_said(data, tmp_path):
     assert result.exit_code == 0, result.output
     content = json.loads((tmp_path / "study.json").read_text())
     cuts = "; ".join(content["cuts"])
-    for text in ("fewer seeds than 2: baseline CNN 1", "left out: MobileNet", "30% of the epochs", "2% of the training"):
+    for text in (
+        "fewer seeds than 2: baseline CNN 1",
+        "left out: MobileNet",
+        "30% of the epochs",
+        "2% of the training",
+    ):
         assert text in cuts, cuts
     assert [row["label"] for row in content["rows"]] == ["baseline CNN"]
     assert "left out: MobileNet" in (tmp_path / "study.html").read_text()
@@ -168,6 +182,8 @@ MISTYPED = (
     ("overheads {images} --cell plian", "--cell plian: overheads has plain"),
     ("architectures {images} --weights nowhere.h5", "--weights nowhere.h5"),
     ("architectures {images} --budget 0", "--budget 0"),
+    ("synthetic-heart {tables} --image-size 32", "--image-size: is for studies that set it"),
+    ("overheads {images} --weights none", "--weights: is for studies whose backbones start from ImageNet"),
     ("imbalance nowhere", "nowhere"),
 )
 
