@@ -370,7 +370,6 @@ class PrivacyUtilityConfig(Config):
     """Options of `medimg study privacy-utility` beside those of the trainings in it."""
 
     epsilon: tuple = option((), "privacy-utility: an epsilon, or inf; may be repeated (default: 0.5 1 2 4 8 inf).")
-    seeds: int = option(3, "Trainings that differ in their seed alone.", minimum=1)
 
 
 @dataclass(frozen=True)

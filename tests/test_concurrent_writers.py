@@ -101,8 +101,8 @@ WRITERS = {
     "compare": Writer("compare {run} {other} --out {out}", "comparison.json"),
     "study": Writer(
         "study privacy-utility {data} --out {out} {model} --epsilon inf --seeds 1",
-        "summary.csv",
-        midway="epsilon-inf/seed-0/history.csv",
+        "study.html",
+        midway="work/train-*/done/history.csv",
     ),
     "study of maps": Writer(
         "study interpretability {data} --out {out} {model} --model baseline_cnn --method gradcam --score-count 4",

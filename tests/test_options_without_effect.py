@@ -197,7 +197,7 @@ ALWAYS = {
     ValidateConfig: "split patient_pattern bootstrap batch_size seed",
     ExportConfig: "format data samples tolerance",
     LedgerConfig: "delta abandon",
-    PrivacyUtilityConfig: "epsilon seeds",
+    PrivacyUtilityConfig: "epsilon",
     # What a study does not set is refused beside it.
     StudyConfig: "seeds budget cell weights model model_arg epochs rounds image_size normalize bootstrap",
     HospitalsConfig: "seeds rounds strategy tune",

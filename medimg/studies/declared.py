@@ -4,7 +4,7 @@
 its options, in order; `groups` and `cells`: name -> step -> options beside those, or null: without this step; of a cell
 also `groups` that it is in, `cost` (seconds over the first cell's), `votes` (cells that it is an ensemble of), `data`
 (number of the Dataset); `kinds`: tables or images -> step -> options beside those; `by_model`: cells are models;
-`metrics`: title -> where a step's result has it; `figure`: title; `claims`; `notes`.
+`metrics`: title -> where a step's result has it; `figure`: titles; `claims`; `notes`.
 """
 
 from dataclasses import dataclass, field, replace
@@ -92,7 +92,7 @@ class Study:
     seeds: int
     cells: tuple[Cell, ...]
     metrics: dict[str, str]
-    figure: str
+    figure: tuple[str, ...]
     claims: tuple[Claim, ...] = ()
     notes: tuple[str, ...] = field(default=())
     by_model: bool = False
@@ -142,7 +142,7 @@ def load(name: str, kind: str = "") -> Study:
         if group in (own or {}).get("groups", groups)
     )
     claims = tuple(Claim(**claim) for claim in content.pop("claims", ()))
-    listed = {key: tuple(content.pop(key, ())) for key in ("needs", "notes")}
+    listed = {key: tuple(content.pop(key, ())) for key in ("needs", "figure", "notes")}
     return Study(name, claims=claims, **listed, **{**content, "cells": cells})
 
 

@@ -53,7 +53,7 @@ def write(out: Path, outcome: Outcome, verdicts: list[Verdict]) -> dict:
         least_seeds=LEAST_SEEDS,
         has_starts=any(row["starts"] for row in rows),
         grouped=any(row["group"] for row in rows),
-        figure_metric=study.figure,
+        figure_metric=" and ".join(study.figure),
     )
     atomic.write_text(out / "study.html", page)
     atomic.write_json(out / "study.json", content)
@@ -112,18 +112,23 @@ def _conclusion(verdicts: list[Verdict]) -> str:
 
 
 def _figure(outcome: Outcome, rows: list[dict]) -> Figure:
-    """A line a cell, by group in colour: it stays legible on a narrow screen."""
-    metric, groups = outcome.study.figure, list(dict.fromkeys(row["group"] for row in rows))
+    """A line a cell, by group in colour, a panel a metric beneath the other: legible on a narrow screen."""
+    titles = outcome.study.figure
     with styled():
-        figure = Figure(figsize=(6.4, 1.3 + 0.34 * len(rows)))
-        axes = figure.subplots()
-        for place, row in enumerate(rows):
-            measured, style = row["metrics"].get(metric), {"color": COLOURS[groups.index(row["group"]) % len(COLOURS)]}
-            if measured:
-                axes.plot(measured["value"], place, "o", **style)
-                if None not in measured.values():
-                    axes.hlines(place, measured["low"], measured["high"], **style)
-        axes.set_yticks(range(len(rows)), [row["label"] for row in rows])
-        axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel=metric)
+        figure = Figure(figsize=(6.4, 0.5 + len(titles) * (0.8 + 0.34 * len(rows))))
+        for axes, title in zip(figure.subplots(len(titles), squeeze=False)[:, 0], titles, strict=True):
+            _panel(axes, title, rows)
         figure.suptitle(f"{outcome.study.name}: {', '.join(outcome.data)}", wrap=True)
     return figure
+
+
+def _panel(axes, title: str, rows: list[dict]) -> None:
+    groups = list(dict.fromkeys(row["group"] for row in rows))
+    for place, row in enumerate(rows):
+        measured, colour = row["metrics"].get(title), COLOURS[groups.index(row["group"]) % len(COLOURS)]
+        if measured:
+            axes.plot(measured["value"], place, "o", color=colour)
+            if None not in measured.values():
+                axes.hlines(place, measured["low"], measured["high"], color=colour)
+    axes.set_yticks(range(len(rows)), [row["label"] for row in rows])
+    axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel=title)

@@ -32,6 +32,7 @@ def run(
     config: StudyConfig,
     command: str = "",
     progress: Callable[[int, int], None] | None = None,
+    adapt: Callable[[Study, Sequence[Dataset]], Study] | None = None,
 ) -> dict:
     """Run a study, or go on with it.
 
@@ -42,6 +43,7 @@ def run(
         config: options.
         command: as it was given, for the page.
         progress: called with cells done and cells in all.
+        adapt: gives a study whose cells are options the cells.
 
     Returns:
         The content of study.json.
@@ -51,6 +53,7 @@ def run(
     """
     out, datasets = Path(out), _fitting(load(name), data)
     study = load(name, of_data(datasets[0].is_table))
+    study = adapt(study, datasets) if adapt else study
     cells, starts = settle(_asked(study, config), config.weights)
     study, seeds = replace(study, cells=cells), config.seeds or study.seeds
     claim(out, study.name, datasets[0], {"data": [one.fingerprint() for one in datasets]})
