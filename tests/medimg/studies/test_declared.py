@@ -72,7 +72,7 @@ def test_a_file_declares_what_its_commands_take(name):
         assert set(cell.votes) <= {other.name for other in study.cells if other.group == cell.group}
         for step, options in cell.steps:
             if step in CONFIGS:
-                CONFIGS[step].from_dict({key: v for key, v in options.items() if key not in ("extra", "on")})
+                CONFIGS[step].from_dict({key: v for key, v in options.items() if key != "on"})
             assert {path.split(".")[0] for path in study.metrics.values()} <= {step for step, _ in cell.steps}
 
 
