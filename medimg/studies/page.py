@@ -1,13 +1,14 @@
 """What a study leaves: study.json, its table as study.md, its figure, and a page that needs no other file."""
 
 import json
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from medimg import atomic
-from medimg.studies.measured import LEAST_SEEDS, Verdict, over_seeds
+from medimg.studies.measured import FAILS, HOLDS, LEAST_SEEDS, OPEN, Verdict, over_seeds
 from medimg.studies.outcome import Outcome
 from medimg.style.figures import COLOURS, save, styled
 from medimg.style.pages import inlined, template
@@ -108,7 +109,10 @@ def _conclusion(verdicts: list[Verdict]) -> str:
     """One paragraph: does what the source claims hold here."""
     if not verdicts:
         return "The source gives no number to hold this against."
-    return " ".join(f"The source: {one.claim.says}. Here {one.measured}: {one.verdict}." for one in verdicts)
+    counts = Counter(one.verdict for one in verdicts)
+    summed = ", ".join(f"{counts[verdict]} {verdict}" for verdict in (HOLDS, FAILS, OPEN) if counts[verdict])
+    each = [f"Claimed: {one.claim.says}. Measured: {one.measured}: {one.verdict}." for one in verdicts]
+    return " ".join([f"Of {len(verdicts)} claims: {summed}.", *each])
 
 
 def _figure(outcome: Outcome, rows: list[dict]) -> Figure:

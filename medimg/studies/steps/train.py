@@ -16,7 +16,7 @@ def run(inputs: Inputs, folder, options: dict) -> dict:
     """Train on the cell's Dataset, or let the cells' Runs that vote do so, and measure on test.
 
     Returns:
-        metrics.json, `roc_sensitivity` where the test ROC has a specificity of 0.9, `epsilon`, `times` and `seconds_each`
+        metrics.json, `roc_sensitivity` where the test ROC has a specificity of 0.9, `epsilon`, `times`, `seconds_each`
         of the epochs.
     """
     if inputs.members:
