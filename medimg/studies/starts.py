@@ -43,7 +43,7 @@ def _settled(cell: Cell, files: dict[str, str]) -> tuple[Cell, str]:
     words, steps = "", []
     for step, its in cell.steps:
         options = its
-        if options.get("weights") == "imagenet":
+        if options.get("weights") == "imagenet" and not cell.votes:
             family, file = _of(options, files)
             if file:
                 words = f"ImageNet weights ({family}), {'backbone frozen' if options.get('freeze') else 'all trained'}"
