@@ -36,7 +36,7 @@ def run(inputs: Inputs, folder: Path, options: dict) -> dict:
     places = federation["comparison"]["gain"]["places"]
     values = next((place["values"] for place in places if place["name"] == POOLED), {})
     spent = read(folder)
-    seconds = pd.to_numeric(history["seconds"], errors="coerce").mean()
+    seconds = pd.to_numeric(history["seconds"], errors="coerce")[min(1, len(history) - 1) :].mean()
     return {
         **told["metrics"],
         "accuracy_gained": float(history["val_accuracy"].iloc[-1] - history["val_accuracy"].iloc[0]),

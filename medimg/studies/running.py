@@ -24,10 +24,12 @@ class Scale:
     Attributes:
         length: share of the epochs and rounds.
         rows: share of the training patients.
+        least: epochs or rounds of which no share is taken.
     """
 
     length: float = 1.0
     rows: float = 1.0
+    least: int = 1
 
     def applied(self, cell: Cell) -> Cell:
         """The cell, shorter and on fewer rows."""
@@ -35,7 +37,7 @@ class Scale:
         return replace(cell, steps=((("thin", {"fraction": self.rows}),) if self.rows < 1 else ()) + tuple(steps))
 
     def _shorter(self, key: str, value):
-        return max(1, round(value * self.length)) if key in LENGTHS else value
+        return min(value, max(self.least, round(value * self.length))) if key in LENGTHS else value
 
 
 @dataclass(frozen=True)

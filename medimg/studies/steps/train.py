@@ -28,7 +28,7 @@ def run(inputs: Inputs, folder, options: dict) -> dict:
     measured = evaluate(trained, EvaluateConfig(seed=config.seed, bootstrap=inputs.bootstrap))
     spent, history = ledger.read(folder), trained.history()
     times = len(history)
-    seconds = history[["seconds", "val_seconds"]].sum(axis=1).mean() if times else 0.0
+    seconds = history[["seconds", "val_seconds"]].sum(axis=1)[min(1, times - 1) :].mean() if times else 0.0
     return {
         **measured,
         "roc_sensitivity": _sensitivity(read(trained), 0.9),
