@@ -50,7 +50,15 @@ PATTERNS = (
     # A study of a step of each room stays.
     *(
         f"tests/medimg/studies/test_declared.py::test_a_study_ends_*[[]{name}]"
-        for name in ("cross-modality", "federated-skin", "imbalance", "labels", "mode-collapse", "overheads", "records")
+        for name in (
+            "cross-modality",
+            "federated-skin",
+            "imbalance",
+            "labels",
+            "mode-collapse",
+            "records",
+            "federated-toy",
+        )
     ),
     "tests/medimg/studies/test_declared.py::test_a_study_ends_*[[]synthetic-xray]",
     # One training of each kind is killed and resumed.

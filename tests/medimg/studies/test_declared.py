@@ -33,8 +33,8 @@ TINY = {
     "cross-modality": (("baseline CNN",), 20),
     "imbalance": (("all positives", "class weights"), 20),
     "labels": (("100% / supervised", "30% / pseudo-label"), 20),
-    "overheads": (("plain", "masked"), 20),
-    "federated-toy": (("iid / plain",), 20),
+    "overheads": (("plain",), 20),
+    "federated-toy": (("iid / plain", "iid / GAN rows added"), 20),
     "federated-skin": (("MobileNet",), 20),
     "records": (("record table / plain", "gene expression, drawn / CKKS"), 20),
     "synthetic-heart": (("marginals", "marginals, epsilon 3"), 200),
@@ -45,7 +45,9 @@ TINY = {
 _FEDERATED = ("--rounds", 1, "--image-size", 32)
 TINY_OPTIONS = {
     "synthetic-heart": (),
-    **dict.fromkeys(("overheads", "records", "federated-skin"), _FEDERATED),
+    "synthetic-xray": ("--epochs", 1),
+    "records": ("--rounds", 1),
+    **dict.fromkeys(("overheads", "federated-skin"), _FEDERATED),
     "federated-toy": ("--rounds", 2, "--epochs", 1),
 }
 
