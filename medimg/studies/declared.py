@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from medimg.errors import InputError
-from medimg.untrusted.yaml_file import read_yaml
 
 FOLDER = Path(__file__).parent / "definitions"
 # Options that say how long a step trains; of a study's --epochs, and cut by its --budget.
@@ -131,6 +130,9 @@ def load(name: str, kind: str = "") -> Study:
     """
     if name not in names():
         raise InputError(f"study '{name}' is not known; choose one of {', '.join(names())}")
+    # Lazily: the command line's help needs no YAML.
+    from medimg.untrusted.yaml_file import read_yaml
+
     content = read_yaml(FOLDER / f"{name}.yaml")
     steps, groups = content.pop("steps"), content.pop("groups", {"": {}})
     for step, options in content.pop("kinds", {}).get(kind, {}).items():
