@@ -10,8 +10,8 @@ from medimg.style.words import listed, seconds_text
 
 # A pilot learns from about so many rows.
 PILOT_ROWS = 500
-# Fewer epochs than this share teach nothing; from there on rows are cut.
-LEAST_LENGTH, LEAST_ROWS = 0.3, 0.02
+# Fewer epochs than this share teach nothing; from there on rows are cut, to this share.
+SHORTEST = Scale(0.3, 0.25)
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,16 @@ def scale_for(study: Study, cost: Cost, seconds: float) -> Scale:
         cost: of the first cell.
         seconds: that there are.
     """
-    needed = [cell for cell in study.cells if cell.label in study.claimed] or study.cells[:1]
+    needed = [cell for cell in study.cells if cell.label in study.claimed] or list(study.cells[:1])
+    # Where even the shortest does not fit, the costliest waits for a larger budget: all of them would teach nothing.
+    while len(needed) > 1 and sum(cost.of(cell, SHORTEST) for cell in needed) > seconds:
+        needed.remove(max(needed, key=lambda cell: cell.cost))
     fixed, whole = (sum(cost.of(cell, Scale(length)) for cell in needed) for length in (0.0, 1.0))
     if whole <= seconds:
         return Scale()
     room = max(seconds - fixed, 0.0) / max(whole - fixed, 1e-9)
-    length = max(LEAST_LENGTH, room)
-    return Scale(length, min(1.0, max(LEAST_ROWS, room / length)))
+    length = max(SHORTEST.length, room)
+    return Scale(length, min(1.0, max(SHORTEST.rows, room / length)))
 
 
 def fits(ahead: Cell, cost: Cost, scale: Scale, done: Sequence[tuple[Cell, Done]], left: float) -> bool:
