@@ -118,7 +118,7 @@ def test_what_a_budget_cuts_is_said(data, tmp_path):
         "fewer seeds than 2: baseline CNN 1",
         "left out: MobileNet",
         "30% of the epochs",
-        "2% of the training",
+        "25% of the training",
     ):
         assert text in cuts, cuts
     assert [row["label"] for row in content["rows"]] == ["baseline CNN"]
@@ -136,6 +136,8 @@ def test_epochs_are_cut_before_rows_and_claimed_cells_are_kept():
     assert budget.scale_for(study, cost, 220) == Scale()
     assert budget.scale_for(study, cost, 120) == Scale(0.5, 1.0)
     assert budget.scale_for(study, cost, 50) == Scale(0.3, pytest.approx(0.5))
+    # At 30% and 25% they take 35 s; with 20 s the costlier waits.
+    assert budget.scale_for(study, cost, 20) == Scale(0.3, pytest.approx(1 / 3))
     assert Scale(0.5).applied(cells[0]).steps == (("train", {"epochs": 5}),)
     assert Scale(1.0, 0.5).applied(cells[0]).steps[0] == ("thin", {"fraction": 0.5})
 
