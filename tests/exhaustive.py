@@ -47,6 +47,20 @@ PATTERNS = (
     "tests/synthetic/images/test_neighbours.py::*[[]options2]",
     "tests/synthetic/federation/test_images.py::*[[]r1]",
     "tests/synthetic/federation/test_images.py::*[[]100]",
+    # A study of a step of each room stays.
+    *(
+        f"tests/medimg/studies/test_declared.py::test_a_study_ends_*[[]{name}]"
+        for name in (
+            "cross-modality",
+            "federated-skin",
+            "imbalance",
+            "labels",
+            "mode-collapse",
+            "records",
+            "federated-toy",
+        )
+    ),
+    "tests/medimg/studies/test_declared.py::test_a_study_ends_*[[]synthetic-xray]",
     # One training of each kind is killed and resumed.
     "tests/medimg/training/test_training.py::test_kill_and_resume_*[[]plain]",
     "tests/medimg/training/test_training.py::test_cached_features_*[[]none]",
