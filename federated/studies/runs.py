@@ -1,6 +1,5 @@
 """A study's federated Runs: each is trained once, goes on where it was killed, and gives its figures to a table."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from federated.config import FederateConfig
 from federated.federate import federate
 from federated.report.site_gain import POOLED
 from federated.tff.execution import Execution
+from medimg.untrusted.json_file import read_json
 
 # Of the federated model, with their intervals over patients.
 METRICS = ("accuracy", "balanced_accuracy", "auroc")
@@ -65,8 +65,8 @@ def results(
 
 
 def _found(folder: Path) -> list[dict]:
-    federation = json.loads((folder / "federation.json").read_text(encoding="utf-8"))
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    federation = read_json(folder / "federation.json")
+    metrics = read_json(folder / "metrics.json")
     places = federation["comparison"]["gain"]["places"]
     whole = next(place for place in places if place["name"] == POOLED)
     rows = []

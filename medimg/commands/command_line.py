@@ -3,12 +3,13 @@
 import contextlib
 import dataclasses
 import sys
+import traceback
 import typing
 from pathlib import Path
 
 import click
 
-from medimg.commands.places import name_places, require_places
+from medimg.commands.places import name_places, places_in, require_places
 from medimg.errors import InputError
 from medimg.options import Config, flag
 from medimg.untrusted.printable import printable
@@ -70,6 +71,25 @@ class Command(click.Command):
                 raise
             click.echo(f"medimg: error: {_one_line(error)}", err=True)
             sys.exit(2)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:
+            if debug:
+                raise
+            click.echo(f"medimg: error: {_unforeseen(error, self.params, ctx.params)}", err=True)
+            sys.exit(2)
+
+
+def _unforeseen(error: Exception, params: list[click.Parameter], values: dict) -> str:
+    """What no reader of files has foreseen: in what, where in medimg, and what may be the matter."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
+    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"
+    told = " ".join(f"{type(error).__name__} {error}".split())[:300]
+    return printable(
+        f"{', '.join(places_in(params, values)) or 'medimg'}: {told} ({where}): a file in it may be damaged or of "
+        "another version, or medimg is at fault; --debug shows the traceback",
+        None,
+    )
 
 
 def _one_line(error: Exception) -> str:
