@@ -93,9 +93,10 @@ PATTERNS = (
         )
     ),
     "tests/test_planted_ids.py::test_no_id_*[[]images]",
+    "tests/test_docs.py::test_the_tour_is_walked",
     *(
         f"tests/test_docs.py::test_a_data_set_*[[]{name}]"
-        for name in ("isic", "deeplesion", "class-folders", "medmnist", "phantom")
+        for name in ("isic", "deeplesion", "class-folders", "medmnist", "phantom", "heart")
     ),
     "tests/federated/private/test_what_leaves.py::*[[]images]",
     "tests/synthetic/federation/test_images.py::test_private_draws_depend_on_the_key",

@@ -20,7 +20,7 @@ FILES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Of what a tool of others takes.
 FOREIGN = {"--no-deps", "--no-build-isolation", "--system", "--user-group", "--home-dir", "--create-home", "--strict"}
-FOREIGN |= {"--fix", "--headless", "--hash"}
+FOREIGN |= {"--fix", "--disable-pip"}
 # Told as what there was, or is asked about: CHANGELOG.md.
 NOT_NOW = ("CHANGELOG.md",)
 
@@ -102,8 +102,8 @@ def command_lines(text: str) -> list[str]:
     """What a block types, `medimg` in front, without comments and signs of what may be left out."""
     lines = re.sub(r"\\\n\s*", " ", text).splitlines()
     lines = [re.sub(r"(?:^ExecStart=|\S*/)medimg(?= )", "medimg", re.sub(r"\s#.*", "", line)) for line in lines]
-    lines = [re.sub(r"^(?:sudo -u medimg|ExecStart=)\s*", "", line) for line in lines]
-    return [re.sub(r"[\[\]]|(?<=\w)\.\.\.| \.\.\.(?= )", "", line) for line in lines if line.startswith("medimg ")]
+    lines = [re.sub(r"^(?:sudo -u medimg|ExecStart=|[A-Z_]+='[^']*')\s*", "", line) for line in lines]
+    return [re.sub(r"[\[\]]|(?<=\w)\.\.\.| \.\.\.(?= )", "", line) for line in lines if re.match(r"medimg \S", line)]
 
 
 LINES = [(name(path), line) for path in FILES for block in blocks(path) for line in command_lines(block)]
@@ -200,7 +200,7 @@ def test_a_data_set_is_prepared_as_its_page_says(page, medical_data, tmp_path):
 def test_the_tour_is_walked(tmp_path):
     (block,) = blocks(ROOT / "docs" / "tour.md")
     run_block(command_lines(block), tmp_path)
-    for left in ("phantom/inspection/inspection.html", "runs/tour/report.html", "runs/tour/explanations"):
+    for left in ("films/inspection/inspection.html", "runs/tour/report.html", "runs/tour/explanations"):
         assert (tmp_path / left).exists(), left
     assert list((tmp_path / "saved_models" / "tour").glob("*/saved_model.pb"))
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import errno
+import os
 import sys
 import traceback
 import typing
@@ -14,6 +16,7 @@ from medimg.errors import InputError
 from medimg.options import Config, flag
 from medimg.untrusted.printable import printable
 
+_FULL = os.strerror(errno.ENOSPC)
 # What YAML calls no value.
 _NULL = ("", "~", "null", "Null", "NULL")
 
@@ -84,12 +87,13 @@ def _unforeseen(error: Exception, params: list[click.Parameter], values: dict) -
     """What no reader of files has foreseen: in what, where in medimg, and what may be the matter."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
     where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"
-    told = " ".join(f"{type(error).__name__} {error}".split())[:300]
-    return printable(
-        f"{', '.join(places_in(params, values)) or 'medimg'}: {told} ({where}): a file in it may be damaged or of "
-        "another version, or medimg is at fault; --debug shows the traceback",
-        None,
-    )
+    told = f"{type(error).__name__} {error}"
+    if _FULL in told:
+        # Libraries that write by themselves say so in errors of their own.
+        return f"{values.get('out') or ''}: {_FULL}; choose another --out or free space".removeprefix(": ")
+    why = "a file in it may be damaged or of another version, or medimg is at fault; --debug shows the traceback"
+    named = ", ".join(places_in(params, values)) or "medimg"
+    return printable(f"{named}: {' '.join(told.split())[:300]} ({where}): {why}", None)
 
 
 def _one_line(error: Exception) -> str:
