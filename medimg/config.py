@@ -113,6 +113,10 @@ PIXELS_ALONE = "pixels"
 CALIBRATIONS = ("none", "temperature", "platt", "isotonic")
 
 
+# Keras' own steps, which compile and compute as it says.
+_PLAIN_STEPS = ("--paradigm supervised", "use without --dp-epsilon", "use without --dp-noise-multiplier")
+
+
 @dataclass(frozen=True)
 class TrainConfig(
     PublicOptions, PrivacyOptions, TableOptions, AdaptOptions, FewLabelsOptions, ImageOptions, ModelOptions
@@ -209,6 +213,19 @@ class TrainConfig(
         minimum=0,
         only="--augment",
     )
+    precision: str = option(
+        "float32",
+        "What steps compute in: half of the bits is faster on GPUs that have them; weights stay float32.",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+        only=("images", *_PLAIN_STEPS),
+    )
+    distribute: str = option(
+        "none",
+        "Share each step's batch among this machine's GPUs, or among processes that TF_CONFIG names.",
+        choices=("none", "mirrored", "multi-worker"),
+        only=("images", *_PLAIN_STEPS, "use without --metadata", "use without --seeds", "use without --folds"),
+    )
+    xla: bool = option(False, "Have XLA compile the steps.", only=_PLAIN_STEPS)
     tensorboard: bool = option(False, "Write TensorBoard logs into RUN/tensorboard.")
     folds: int = option(0, "Cross-validate with K folds of patients instead (0: no).", minimum=0, metavar="K")
     fold: int = option(0, "Train this fold alone, 1 to K (0: all of them).", minimum=0, only="--folds")

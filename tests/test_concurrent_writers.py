@@ -84,7 +84,7 @@ WRITERS = {
     "synthesize": Writer(
         "synthesize {table} --model tvae --out {out} --epochs 30",
         "dataset.yaml",
-        midway="checkpoints/all.pt",
+        midway="checkpoints/all.npz",
         again="--resume",
     ),
     "judge": Writer("judge {made} --real {table} --report {out} --bootstrap 200", "judgement.json"),

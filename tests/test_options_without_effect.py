@@ -92,6 +92,10 @@ WITHOUT_EFFECT = {
         ("pretrain_epochs contrast_temperature", "images", "", "--paradigm simclr"),
         ("adapt_method", "images", "", "--adapt {file}"),
         ("adapt_weight", "images", "--adapt {file}", "--adapt {file} --adapt-method coral"),
+        ("precision distribute", "!tables", "", ""),
+        ("precision xla distribute", "images", "--paradigm fixmatch", ""),
+        ("distribute", "images", "--folds 3", ""),
+        ("xla", "tables", "--dp-epsilon 3", ""),
     ),
     ("federate", FederateConfig): (
         (_IMAGES, "!tables", "", ""),
