@@ -127,7 +127,7 @@ WITHOUT_EFFECT = {
     ),
     ("explain", ExplainConfig): (
         ("image", "!tables", "", ""),
-        ("split count score_count localisation_count", "images", "--image {file}", ""),
+        ("split count mistakes score_count localisation_count appearance_count", "images", "--image {file}", ""),
         ("smooth score_count localisation_count max_megapixels", "!tables", "", ""),
         ("masks", "!tables", "", ""),
         ("masks", "images", "--score-count 0", ""),
