@@ -410,8 +410,8 @@ class PrivacyUtilityConfig(Config):
 
 
 @dataclass(frozen=True)
-class StudyConfig(Config):
-    """Options of a study that is declared by its file."""
+class StudyRunConfig(Config):
+    """How a study is run, whatever its cells are."""
 
     seeds: int | None = option(None, "Trainings that differ in their seed alone (default: the study's).", minimum=1)
     budget: float | None = option(
@@ -420,6 +420,13 @@ class StudyConfig(Config):
         above=0.0,
         metavar="MINUTES",
     )
+    bootstrap: int = option(1000, "Resamples of patients for the 95% intervals.", minimum=20)
+
+
+@dataclass(frozen=True)
+class StudyConfig(StudyRunConfig):
+    """Options of a study that is declared by its file."""
+
     cell: tuple = option((), "A cell of the study, as its table names it; may be repeated (default: all).")
     weights: tuple = option(
         (),
@@ -435,4 +442,3 @@ class StudyConfig(Config):
     normalize: str | None = option(
         None, "Colours whitened, or as the model has them (default: the study's).", choices=("none", "pca")
     )
-    bootstrap: int = option(1000, "Resamples of patients for the 95% intervals.", minimum=20)

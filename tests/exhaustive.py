@@ -51,6 +51,7 @@ PATTERNS = (
     *(
         f"tests/medimg/studies/test_declared.py::test_a_study_ends_*[[]{name}]"
         for name in (
+            "architectures",
             "cross-modality",
             "federated-skin",
             "imbalance",

@@ -12,12 +12,11 @@ import click
 from medimg.commands.command_line import Command, Group, options_of, take
 from medimg.commands.console import progress_bars, say, table
 from medimg.commands.output import out_option
-from medimg.config import PrivacyUtilityConfig, StudyConfig, TrainConfig
+from medimg.config import PrivacyUtilityConfig, StudyConfig, StudyRunConfig, TrainConfig
 from medimg.studies.declared import names, question
 from medimg.style.words import interval
 
 PRIVACY = "privacy-utility"
-_OF_STUDY = ("seeds", "budget", "bootstrap")
 
 
 @click.group(cls=Group)
@@ -29,14 +28,20 @@ def study():
 @click.argument("data_folder", metavar="DATA")
 @out_option("the study")
 @options_of(PrivacyUtilityConfig)
-@options_of(StudyConfig, skip=tuple(f.name for f in dataclasses.fields(StudyConfig) if f.name not in _OF_STUDY))
+@options_of(StudyRunConfig)
 @options_of(TrainConfig, skip=("dp_epsilon", "seed", "seeds", "member", "vote", "folds", "fold"))
 def privacy_utility(data_folder, out, **values):
     """Cells by epsilon, all with these options of training."""
-    own, config, training = (take(kind, values) for kind in (PrivacyUtilityConfig, StudyConfig, TrainConfig))
+    own, config, training = (take(kind, values) for kind in (PrivacyUtilityConfig, StudyRunConfig, TrainConfig))
     from medimg.studies.privacy_utility import with_epsilons
 
-    _run(PRIVACY, [data_folder], out, config, lambda it, data: with_epsilons(it, data[0], own, training))
+    _run(
+        PRIVACY,
+        [data_folder],
+        out,
+        StudyConfig(**dataclasses.asdict(config)),
+        lambda it, data: with_epsilons(it, data[0], own, training),
+    )
 
 
 def _declared(name: str) -> click.Command:

@@ -37,7 +37,7 @@ TINY = {
     "federated-toy": (("iid / plain", "iid / GAN rows added"), 20),
     "federated-skin": (("MobileNet",), 20),
     "records": (("record table / plain", "gene expression, drawn / CKKS"), 20),
-    "synthetic-heart": (("marginals", "marginals, epsilon 3"), 200),
+    "synthetic-heart": (("marginals",), 200),
     "synthetic-xray": (("DCGAN", "DCGAN, perturbed"), 200),
     "mode-collapse": (("1 epoch", "3 epochs"), 200),
 }
