@@ -102,7 +102,7 @@ def _of_image(site, dataset, rows):
 def of_updates(kept: Path) -> dict[str, bytes]:
     """Four numbers in a row, at some places of each site's update."""
     marks = {}
-    with np.load(kept) as updates:
+    with np.load(kept, allow_pickle=False) as updates:
         for site in updates.files:
             flat = updates[site].astype(np.float32)
             places = [at for at in range(0, len(flat) - 4, max(1, len(flat) // 16)) if np.all(flat[at : at + 4] != 0)]
