@@ -4,7 +4,6 @@ What explains a table is in `explain.table`.
 """
 
 import dataclasses
-import json
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
@@ -28,6 +27,7 @@ from medimg.privacy.release import require_unprotected
 from medimg.run import Run
 from medimg.sources.dicom_files import find
 from medimg.sources.dicom_images import Look
+from medimg.untrusted.json_file import read_json
 
 # Of a folder of explanations: what was asked.
 _ASKED = "options.json"
@@ -119,7 +119,7 @@ def _asked(config: ExplainConfig) -> dict:
 
 def _held(folder: Path) -> dict | None:
     if (folder / _ASKED).is_file():
-        return json.loads((folder / _ASKED).read_text(encoding="utf-8"))
+        return read_json(folder / _ASKED)
     return {} if (folder / "explanations.json").is_file() else None
 
 
@@ -150,5 +150,5 @@ def _rows(run: Run, dataset: Dataset, config: ExplainConfig) -> list[dict]:
 
 def _update(path: Path, content: dict) -> None:
     """Replace the methods in `content`, keep the others'."""
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = read_json(path) if path.is_file() else {}
     atomic.write_json(path, {**known, **content})

@@ -134,9 +134,8 @@ def _figure(ranking: pd.DataFrame, name: str) -> Figure:
         for (y, x), rank in np.ndenumerate(grid.to_numpy()):
             value = beneath.iat[y, x]
             text = f"{rank:.1f}" + ("" if np.isnan(value) else f"\n{value:.2f}")
-            axes.text(
-                x, y, text, ha="center", va="center", fontsize=9, color="white" if shown.norm(rank) > 0.4 else "black"
-            )
+            colour = "white" if shown.norm(rank) > 0.4 else "black"
+            axes.text(x, y, text, ha="center", va="center", fontsize=9, color=colour)
         figure.colorbar(shown, ax=axes, label="mean rank over scores (1 is best)").ax.invert_yaxis()
         label = second.replace("_", " ")
         title = f"{name}: mean rank, and {label} beneath\n(in brackets: maps that know nothing of the model)"
