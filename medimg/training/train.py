@@ -71,7 +71,7 @@ def _trained(
     _check_options(config)
     dataset = data if isinstance(data, Dataset) else Dataset.load(data, joins_copies=not config.is_private)
     given = config.told_by(()) if resume else config
-    config, by_rule = open_options.settled(config, dataset)
+    config, by_rule = open_options.settled(open_options.kept(config, out) if resume else config, dataset)
     given.require_effect(of_data(dataset.is_table), resolved=config)
     real = dataset = parts_of(dataset, config.to_dict())
     if config.audit_holdout:
