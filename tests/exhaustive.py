@@ -94,6 +94,7 @@ PATTERNS = (
     ),
     "tests/test_planted_ids.py::test_no_id_*[[]images]",
     "tests/test_docs.py::test_the_tour_is_walked",
+    "tests/medimg/training/test_precision.py::test_the_weights_*[[]mixed_float16-]",
     *(
         f"tests/test_docs.py::test_a_data_set_*[[]{name}]"
         for name in ("isic", "deeplesion", "class-folders", "medmnist", "phantom", "heart")

@@ -39,7 +39,8 @@ def disk(tmp_path):
     def leave(room: int) -> None:
         held = os.statvfs(place)
         used = (held.f_blocks - held.f_bfree) * held.f_frsize
-        size = ["-o", f"remount,size={used + room}"]
+        # A size of 0 would be no limit.
+        size = ["-o", f"remount,size={max(used + room, 4096)}"]
         subprocess.run(["mount", *size, place], check=True)
 
     try:
