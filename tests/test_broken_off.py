@@ -18,10 +18,9 @@ import pytest
 import yaml
 
 from tests.command import medimg
-from tests.test_concurrent_writers import CONTEXT, WRITERS, Writer, folders, require_whole, spelt, write
+from tests.test_concurrent_writers import CONTEXT, WRITERS, Writer, require_whole, spelt, write
 
-__all__ = ["folders"]
-# Of one kind each, at every change; tests/exhaustive.py has the others.
+# Bytes.
 ROOMY = 96 << 20
 
 
