@@ -16,6 +16,8 @@ from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.preparation.prepare import prepare
 
+pytestmark = pytest.mark.final_figures
+
 
 @pytest.fixture(scope="module")
 def hospitals(tmp_path_factory) -> Dataset:
