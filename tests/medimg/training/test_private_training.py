@@ -73,6 +73,7 @@ def test_a_patient_moves_the_weights_by_no_more_than_the_clip(table, tmp_path):
     assert length > 0.001
 
 
+@pytest.mark.slow
 def test_the_ledger_is_what_was_done(table, tmp_path):
     config = TrainConfig(model="logistic", epochs=4, batch_size=20, dp_epsilon=3.0, dp_delta=1e-3)
     run = train(table.root, tmp_path / "run", config)
