@@ -22,6 +22,7 @@ from medimg.training.train import train
 from tests.datasets import write_dataset
 
 SMALL = {"image_size": 32, "epochs": 3, "batch_size": 8, "model_arg": {"width": "4", "stages": "2"}}
+FROZEN = {**SMALL, "freeze": "backbone", "dropout": 0.5}
 TRANSFER = {
     "model": "mobilenet",
     "model_arg": {"alpha": "0.25"},
@@ -128,7 +129,7 @@ def kill_after(process: subprocess.Popen, out: Path, epochs: int) -> None:
     ("options", "kills"),
     [
         ({**SMALL, "epochs": 30, "dropout": 0.5, "augment": "light", "patience": 0}, [5]),
-        ({**TRANSFER, "epochs": 10, "fine_tune_epochs": 7, "augment": "light", "views": 2, "patience": 0}, [3, 11]),
+        ({**FROZEN, "epochs": 25, "fine_tune_epochs": 10, "augment": "light", "views": 2, "patience": 0}, [3, 27]),
     ],
     ids=["plain", "two phases"],
 )
