@@ -25,7 +25,7 @@ from medimg.tables.fit import fit
 from medimg.tables.sklearn_models import fit_baseline
 from synthetic.config import SynthesizeConfig
 from synthetic.synthesize import synthesize
-from synthetic.tables import columns
+from synthetic.tables import columns, frames
 from synthetic.tables.training import one_thread
 
 DATA = Path(os.environ.get("MEDIMG_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -80,14 +80,14 @@ def library(part: Dataset, model: str, seed: int) -> pd.DataFrame:
 
     rows = part.rows("train", labelled=True)
     learnt = columns.learn(rows, part.inputs, {})
-    frame = columns.to_frame(rows, learnt, np.random.default_rng(seed))
+    frame = frames.to_frame(rows, learnt, np.random.default_rng(seed))
     frame["label"] = rows["label"].to_numpy()
     made_by = {"ctgan": CTGAN, "tvae": TVAE}[model](enable_gpu=False)
     made_by.set_random_state(seed)
     with one_thread():
-        made_by.fit(frame, columns.discrete(frame))
+        made_by.fit(frame, frames.discrete(frame))
         made = made_by.sample(COUNT)
-    return columns.from_frame(made, learnt, COUNT).assign(label=made["label"].to_numpy())
+    return frames.from_frame(made, learnt, COUNT).assign(label=made["label"].to_numpy())
 
 
 def folds(dataset: Dataset, root: Path):

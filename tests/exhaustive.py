@@ -62,6 +62,21 @@ PATTERNS = (
     "tests/synthetic/federation/test_images.py::test_a_secure_sum_*[[]masking]",
     "tests/synthetic/federation/test_images.py::*[[]r1]",
     "tests/synthetic/federation/test_images.py::*[[]100]",
+    # A study of a step of each room stays.
+    *(
+        f"tests/medimg/studies/test_declared.py::test_a_study_ends_*[[]{name}]"
+        for name in (
+            "architectures",
+            "cross-modality",
+            "federated-skin",
+            "imbalance",
+            "labels",
+            "mode-collapse",
+            "records",
+            "federated-toy",
+        )
+    ),
+    "tests/medimg/studies/test_declared.py::test_a_study_ends_*[[]synthetic-xray]",
     # One training of each kind is killed and resumed.
     "tests/medimg/training/test_training.py::test_kill_and_resume_*[[]plain]",
     "tests/medimg/training/test_training.py::test_cached_features_*[[]none]",
@@ -77,6 +92,42 @@ PATTERNS = (
         for name in ("train anew", "judge", "validate")
     ),
     *(f"tests/test_concurrent_writers.py::test_two_at_once_*[[]{name}]" for name in ("folds", "study", "compare")),
+    # Every command on every damage, at every full disk and killed at any moment: at each change a few of them.
+    "tests/test_corrupted.py::test_every_command*",
+    *(
+        f"tests/test_broken_off.py::test_*[[]{name}]"
+        for name in ("inspect", "train anew", "folds", "federate", "synthesize", "judge", "validate", "explain")
+    ),
+    *(
+        f"tests/test_broken_off.py::test_*[[]{name}]"
+        for name in ("audit", "report", "export", "compare", "study", "study of maps")
+    ),
+    "tests/test_broken_off.py::test_killed_*[[]1-*]",
+    *(
+        f"tests/test_broken_off.py::test_killed_*[[]0-{name}]"
+        for name in (
+            "inspect",
+            "train anew",
+            "folds",
+            "federate",
+            "synthesize",
+            "judge",
+            "validate",
+            "explain",
+            "audit",
+            "report",
+            "export",
+            "compare",
+            "study",
+            "study of maps",
+        )
+    ),
+    "tests/test_planted_ids.py::test_no_id_*[[]images]",
+    "tests/test_docs.py::test_the_tour_is_walked",
+    *(
+        f"tests/test_docs.py::test_a_data_set_*[[]{name}]"
+        for name in ("isic", "deeplesion", "class-folders", "medmnist", "phantom", "heart")
+    ),
     "tests/federated/private/test_what_leaves.py::*[[]images]",
     "tests/synthetic/federation/test_images.py::test_private_draws_depend_on_the_key",
     "tests/synthetic/images/test_dcgan.py::test_kill_and_resume_give_the_same_private_images",

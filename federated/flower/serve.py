@@ -1,14 +1,12 @@
 """`medimg federate site`: one hospital's process, which asks the link for messages and answers its coordinators."""
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 from federated.flower import keys
+from federated.flower.child import interruptible
 from federated.flower.envelope import WireError, peeked
 from federated.flower.fleet import Fleet, LinkLostError, connected, split
 from federated.flower.policy import Policy
@@ -23,7 +21,6 @@ _LONGEST_PAUSE = 2.0  # seconds between two looks, where one took long as the li
 _AGAIN = 5.0  # seconds until a link that was lost, or refuses, is tried again
 _QUIET = 30.0  # seconds without a message after which no training goes on
 _LONGEST_LINE = 2000  # characters
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def serve(
@@ -108,24 +105,3 @@ def _due(found: list[tuple]) -> list[tuple]:
         else:
             latest[session] = (message, raw)
     return [*others, *latest.values()]
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Let every signal that ends a process run through the clean-up, as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number, frame):
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
-    try:
-        yield
-    except KeyboardInterrupt:
-        # While starting: nothing to tell.
-        return
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

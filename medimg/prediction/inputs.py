@@ -11,9 +11,9 @@ import pandas as pd
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.preparation.builtin import resolve
-from medimg.sources.base import MADE, NOT_AN_IMAGE, files_below
 from medimg.sources.dicom_files import DicomFile, find, is_dicom, read_header
 from medimg.sources.dicom_images import Look, View, views
+from medimg.sources.tree import MADE, NOT_AN_IMAGE, files_below
 from medimg.style.words import listed
 from medimg.tables.raw import require_columns
 from medimg.tables.reading import open_table

@@ -93,7 +93,7 @@ def _probe(backbone: Backbone, side: int, known: Fingerprint, weighted: dict) ->
     }
     return Candidate(
         options,
-        f"{known.rows} {known.unit}s are few for a network and many for a regression on features of {backbone.name} "
+        f"{known.rows} {known.unit}s are few for a network: a regression on features of {backbone.name} "
         f"(licence: {backbone.licence}) at {side} px; views of other framing, exposure and sharpness stand for other "
         "machines, without flips, since laterality may count",
     )

@@ -10,10 +10,11 @@ import numpy as np
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
 from medimg.option_groups import BratsOptions, DecodingOptions, SliceOptions
-from medimg.sources.base import Scan, Source, need_folder
+from medimg.sources.base import Scan, Source
 from medimg.sources.label_table import scan_of
 from medimg.sources.nifti import nifti_files
 from medimg.sources.slices import check_slices, slices_of
+from medimg.sources.tree import need_folder
 from medimg.style.words import listed
 
 MODALITIES = ("t1", "t1ce", "t2", "flair")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from medimg.errors import InputError
-from medimg.sources.base import LOOP, SYSTEM_FILE, SYSTEM_FOLDER, files_below, is_system
+from medimg.sources.tree import LOOP, SYSTEM_FILE, SYSTEM_FOLDER, files_below, is_system
 from medimg.untrusted.inside import Folder
 
 IDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "AccessionNumber", "PatientID")

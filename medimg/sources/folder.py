@@ -6,22 +6,8 @@ from pathlib import Path
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
 from medimg.option_groups import DecodingOptions, FilePatternOptions
-from medimg.sources.base import (
-    LOOP,
-    MADE,
-    NOT_AN_IMAGE,
-    PARTS,
-    SYSTEM_FOLDER,
-    Scan,
-    Source,
-    compiled,
-    files_below,
-    found,
-    need_folder,
-    skipped,
-    task_of,
-    to_records,
-)
+from medimg.sources.base import PARTS, Scan, Source, compiled, found, task_of, to_records
+from medimg.sources.tree import LOOP, MADE, NOT_AN_IMAGE, SYSTEM_FOLDER, files_below, need_folder, skipped
 from medimg.style.words import listed
 
 # The file names of Kermany's chest X-rays carry the patient; https://doi.org/10.17632/rscbjbr9sj.2

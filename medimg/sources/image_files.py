@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from medimg.errors import InputError
-from medimg.sources.base import files_below
+from medimg.sources.tree import files_below
 from medimg.style.words import listed
 from medimg.untrusted.inside import Folder
 

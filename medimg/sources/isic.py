@@ -11,11 +11,12 @@ from pathlib import Path
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
 from medimg.option_groups import DecodingOptions, LabelFileOptions
-from medimg.sources.base import Scan, Source, files_below, need_folder, task_of, to_records
+from medimg.sources.base import Scan, Source, task_of, to_records
 from medimg.sources.folder import class_files, class_root, left_out, reader
 from medimg.sources.given_table import need_columns, read_table
 from medimg.sources.image_files import ImageFiles
 from medimg.sources.table_of_images import scan_rows
+from medimg.sources.tree import files_below, need_folder
 from medimg.style.words import listed
 
 _ID = re.compile(r"ISIC_\d+")

@@ -15,9 +15,10 @@ from medimg.option_groups import (
     SliceOptions,
     WindowOptions,
 )
-from medimg.sources.base import LOOP, NOT_AN_IMAGE, Scan, Source, files_below, need_folder
+from medimg.sources.base import Scan, Source
 from medimg.sources.label_table import LabelTable, read_labels, scan_of
 from medimg.sources.slices import check_slices, neighbours_of, slices_of
+from medimg.sources.tree import LOOP, NOT_AN_IMAGE, files_below, need_folder
 from medimg.style.words import listed
 
 

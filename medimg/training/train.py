@@ -24,20 +24,21 @@ from medimg.models.saving import save_model
 from medimg.models.weights import is_run
 from medimg.options import of_data
 from medimg.run import Run, environment, own_options, resumable
-from medimg.training import adaptation, few_labels, images, private, table, unseen
+from medimg.training import adaptation, few_labels, images, open_options, private, table, unseen
 from medimg.training import data as data_material
 from medimg.training.ancestors import NOTHING
 from medimg.training.checkpoint import Checkpoints
+from medimg.training.distribution import distributed, out_of
 from medimg.training.lineage import Lineage, lineage_of
 from medimg.training.longer import goes_on, longer
 from medimg.training.loop import Epochs
+from medimg.training.precision import FULL, computing_in
 from medimg.training.progress import Progress
 from medimg.training.randomness import use_generators
 from medimg.training.start import FIELD as START
 from medimg.training.start import require_same_start, start_of
 
 
-@writes("out")
 def train(
     data: Path | Dataset,
     out: Path,
@@ -59,11 +60,18 @@ def train(
     Raises:
         InputError: the data leak, can't be read or have one class, an option doesn't fit, or `out` is taken.
     """
-    listener = listener or Listener()
+    with distributed(config.distribute, resume):
+        return _trained(data, out_of(Path(out), config.distribute), config, resume, overwrite, listener or Listener())
+
+
+@writes("out")
+def _trained(
+    data: Path | Dataset, out: Path, config: TrainConfig, resume: bool, overwrite: bool, listener: Listener
+) -> Run:
     _check_options(config)
     dataset = data if isinstance(data, Dataset) else Dataset.load(data, joins_copies=not config.is_private)
     given = config.told_by(()) if resume else config
-    config = config.resolved(dataset.unit)
+    config, by_rule = open_options.settled(config, dataset)
     given.require_effect(of_data(dataset.is_table), resolved=config)
     real = dataset = parts_of(dataset, config.to_dict())
     if config.audit_holdout:
@@ -109,8 +117,10 @@ def train(
         known |= adaptation.told(other, config)
         known |= {START: start, **lineage.to_dict(), **_weights_file(config.weights, listener)}
         atomic.write_json(run.root / "environment.json", known)
+        open_options.tell(run, given, by_rule, listener)
         atomic.write_json(run.root / "model.json", description)
-    _train(run, model, dataset, config, lineage, start, other, listener)
+    with computing_in(config.precision):
+        _train(run, model, dataset, config, lineage, start, other, listener)
     return run
 
 
@@ -182,7 +192,8 @@ def built(kind, config: TrainConfig, description: dict) -> tf.keras.Model:
     """The model with its first weights, which depend on the seed alone."""
     use_generators()
     tf.keras.utils.set_random_seed(config.seed)
-    return kind.build_model(config, description)
+    with computing_in(config.precision):
+        return kind.build_model(config, description)
 
 
 def _train(
@@ -234,6 +245,7 @@ def _train(
     _write_history(run, history)
     if privately:
         privately.complete()
+    model = _in_full(model, kind, config, description)
     answers = Answers(model, run.description(calibrated=False), config.batch_size)
     if config.calibrate != "none":
         fit_on_validation(config.calibrate, dataset, answers)
@@ -241,6 +253,15 @@ def _train(
     save_model(model, run.root / "model.keras")
     if config.is_private or progress.stopped_early(config.patience):
         checkpoints.clear()
+
+
+def _in_full(model: tf.keras.Model, kind, config: TrainConfig, description: dict) -> tf.keras.Model:
+    """The model with its weights, computing in float32 whatever it was trained in."""
+    if config.precision == FULL:
+        return model
+    full = built(kind, replace(config, precision=FULL), description)
+    full.set_weights(model.get_weights())
+    return full
 
 
 def _write_history(run: Run, history: list[dict]) -> None:

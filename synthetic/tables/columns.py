@@ -1,8 +1,6 @@
-"""Columns of a table as a generator takes them, and back: a number, a category, or a constant that needs no generator.
+"""Columns of a table as a generator takes them: a number, a category, or a constant that needs no generator.
 
-What comes back never leaves what was learnt: no category, range, number of decimals or missing value that the training
-rows (or the bounds given) did not have. Of a private generator nothing of this is learnt: `declared` has it from public
-statements alone.
+Of a private generator nothing of this is learnt: `declared` has it from public statements alone.
 """
 
 import math
@@ -12,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from medimg.data.dates import SECONDS_IN_DAY, days_since_1970
+from medimg.data.dates import days_since_1970
 from medimg.data.schema import Feature
 from medimg.errors import InputError
 
@@ -128,89 +126,6 @@ def declared(features: tuple[Feature, ...]) -> tuple[Column, ...]:
     return tuple(map(_declared, features))
 
 
-def to_frame(rows: pd.DataFrame, columns: tuple[Column, ...], seed: np.random.Generator | None) -> pd.DataFrame:
-    """The rows as the generator's frame.
-
-    Args:
-        rows: of a manifest, holding nothing that `learn` did not see but for numbers beyond their bounds; of `declared`
-            columns anything.
-        columns: what was learnt or declared.
-        seed: draws the values that stand in for missing ones, from the column's own; None: the middle of the range
-            does, so that no row tells of another.
-
-    Returns:
-        One float64 column for each number, and one of text for each category and each number's "is missing"; named by
-        position, since a name may be anything.
-    """
-    frame = {}
-    for position, column in enumerate(columns):
-        if column.kind == "category":
-            codes = {level: str(code) for code, level in enumerate(column.levels)}
-            values = _levels_of(rows[column.name], column)
-            # Of declared columns what is not stated counts as missing.
-            unknown = codes.get(_missing_level(column))
-            frame[f"category {position}"] = [codes.get(value, unknown) for value in values]
-        elif column.kind == "number":
-            values = _numbers(rows[column.name], column.type)
-            missing = np.isnan(values)
-            if column.lacking:
-                frame[f"missing {position}"] = np.where(missing, "1", "0")
-            values[missing] = _stand_ins(values, missing, column, seed)
-            frame[f"number {position}"] = np.clip(values, column.low, column.high)
-    return pd.DataFrame(frame, index=range(len(rows)))
-
-
-def public_frame(columns: tuple[Column, ...], points: int = 256) -> pd.DataFrame:
-    """A frame that tells what `columns` tell and nothing of a patient: even steps over each range, each category.
-
-    Args:
-        columns: what was learnt.
-        points: rows at least; as many as the widest column has categories.
-    """
-    frame = {}
-    points = max([points, *(len(column.levels) for column in columns)])
-    for position, column in enumerate(columns):
-        if column.kind == "category":
-            frame[f"category {position}"] = [str(i % len(column.levels)) for i in range(points)]
-        elif column.kind == "number":
-            if column.lacking:
-                frame[f"missing {position}"] = [str(i % 2) for i in range(points)]
-            frame[f"number {position}"] = np.linspace(column.low, column.high, points)
-    return pd.DataFrame(frame)
-
-
-def known_numbers(rows: pd.DataFrame, column: Column) -> np.ndarray:
-    """The known values of a number or date, float64, within its bounds; of a date days since 1970-01-01."""
-    values = _numbers(rows[column.name], column.type)
-    return np.clip(values[~np.isnan(values)], column.low, column.high)
-
-
-def discrete(frame: pd.DataFrame) -> list[str]:
-    """The frame's columns that are no numbers."""
-    return [name for name in frame if not name.startswith("number")]
-
-
-def from_frame(frame: pd.DataFrame, columns: tuple[Column, ...], count: int) -> pd.DataFrame:
-    """Rows as a manifest holds them: the inverse of `to_frame`."""
-    rows = {}
-    for position, column in enumerate(columns):
-        if column.kind == "constant":
-            rows[column.name] = [column.levels[0]] * count
-        elif column.kind == "category":
-            codes = frame[f"category {position}"].astype(int)
-            rows[column.name] = [column.levels[code] for code in codes]
-        else:
-            values = frame[f"number {position}"].to_numpy(np.float64)
-            if column.decimals is not None:
-                values = np.round(values, column.decimals)
-            # After rounding, which may step over a bound that has more decimals.
-            values = np.clip(values, column.low, column.high)
-            if column.lacking:
-                values[frame[f"missing {position}"].to_numpy() == "1"] = np.nan
-            rows[column.name] = _dates(values, column) if column.type == "date" else values
-    return pd.DataFrame(rows, index=range(count))
-
-
 def _declared(feature: Feature) -> Column:
     kind = feature.type
     if kind not in _MEASURED:
@@ -226,25 +141,12 @@ def _declared(feature: Feature) -> Column:
     return Column(feature.name, kind, "number", low, high, decimals, True)
 
 
-def _stand_ins(values: np.ndarray, missing: np.ndarray, column: Column, seed: np.random.Generator | None) -> np.ndarray:
-    """What stands in for the missing ones."""
-    if seed is None:
-        return np.full(missing.sum(), (column.low + column.high) / 2)
-    pool = values[~missing] if (~missing).any() else np.array([column.low])
-    return seed.choice(pool, missing.sum())
-
-
-def _missing_level(column: Column):
-    """The very object that the levels hold, or None."""
-    return next((v for v in column.levels if pd.isna(v) or v == ""), None)
-
-
 def _tell(values: pd.Series, feature: Feature, bounded: bool) -> Told:
     kind = feature.type
     if kind not in _MEASURED:
         # In the order of their first appearance something would be learnt about who came first.
         return Told(tuple(sorted(values.unique())))
-    numbers = _numbers(values, kind)
+    numbers = numbers_of(values, kind)
     known = np.unique(numbers[~np.isnan(numbers)])
     lacking = bool(np.isnan(numbers).any())
     ends = (known[0], known[-1]) if len(known) and not bounded else (math.nan, math.nan)
@@ -300,22 +202,14 @@ def _category(name: str, type: str, levels: list) -> Column:
     return Column(name, type, "category" if len(levels) > 1 else "constant", levels=tuple(levels))
 
 
-def _numbers(values: pd.Series, type: str) -> np.ndarray:
+def numbers_of(values: pd.Series, type: str) -> np.ndarray:
+    """Values as float64, NaN where missing; of dates days since 1970-01-01."""
     if type != "date":
         return values.to_numpy(np.float64, copy=True)
     days = np.full(len(values), np.nan)
     known = (values != "").to_numpy()
     days[known] = days_since_1970(values[known].to_numpy())
     return days
-
-
-def _levels_of(values: pd.Series, column: Column) -> list:
-    if column.type in ("continuous", "integer"):
-        # NaN is a key only as the very object that the levels hold.
-        missing = _missing_level(column)
-        values = values.clip(column.low, column.high) if column.low < column.high else values
-        return [missing if np.isnan(value) else value for value in values]
-    return values.tolist()
 
 
 def _decimals(known: np.ndarray, type: str) -> int | None:
@@ -325,14 +219,3 @@ def _decimals(known: np.ndarray, type: str) -> int | None:
         return 0 if (known == np.round(known)).all() else None
     fitting = (d for d in range(_MOST_DECIMALS + 1) if (np.round(known, d) == known).all())
     return next(fitting, None)
-
-
-def _dates(days: np.ndarray, column: Column) -> list[str]:
-    texts = []
-    for day in days:
-        if np.isnan(day):
-            texts.append("")
-            continue
-        moment = np.datetime64(round(day * SECONDS_IN_DAY), "s")
-        texts.append(str(moment.astype("datetime64[D]")) if column.decimals == 0 else str(moment))
-    return texts

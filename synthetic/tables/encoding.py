@@ -14,6 +14,7 @@ from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.privacy.draws.keyed import fold, uniform
 from synthetic.tables import columns as learnt
+from synthetic.tables import frames
 from synthetic.tables.columns import Column
 
 MODES, PUBLIC_MODES = 10, 5  # most of a column of numbers
@@ -38,7 +39,7 @@ class Code:
 
     Args:
         columns: what was learnt of each.
-        frame: in the form of `columns.to_frame`, what the normalisation is fitted to.
+        frame: in the form of `frames.to_frame`, what the normalisation is fitted to.
         modes: most of a column of numbers.
 
     Raises:
@@ -56,7 +57,7 @@ class Code:
         with warnings.catch_warnings():
             # Of modes that did not converge, which are good enough to split a column by.
             warnings.simplefilter("ignore")
-            self._transformer.fit(frame, learnt.discrete(frame))
+            self._transformer.fit(frame, frames.discrete(frame))
 
     @cached_property
     def spans(self) -> tuple[Span, ...]:
@@ -102,7 +103,7 @@ class Code:
             seed: of the stand-ins for missing numbers; the library's own, which is of the frame that it was fitted to,
                 draws the modes that rows are counted to.
         """
-        return self.matrix_of(learnt.to_frame(rows, self.columns, np.random.default_rng(seed)))
+        return self.matrix_of(frames.to_frame(rows, self.columns, np.random.default_rng(seed)))
 
     def encode_apart(self, rows: pd.DataFrame, keys: np.ndarray) -> np.ndarray:
         """The same with each row by itself: whoever else is there, a row becomes the same.
@@ -111,7 +112,7 @@ class Code:
             rows: of a manifest; the columns are declared.
             keys: uint64 (N,), what each row draws its modes by (`medimg.privacy.draws.keyed`).
         """
-        frame = learnt.to_frame(rows, self.columns, None)
+        frame = frames.to_frame(rows, self.columns, None)
         matrix, start = np.zeros((len(frame), self.width), np.float32), 0
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -147,7 +148,7 @@ class Code:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             frame = self._transformer.inverse_transform(matrix)
-        return learnt.from_frame(frame, self.columns, len(matrix))
+        return frames.from_frame(frame, self.columns, len(matrix))
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +183,7 @@ class Encoding:
             InputError: nothing varies, or a column can't be learnt.
         """
         columns = learnt.learn(rows, features, bounds or {})
-        frame = learnt.to_frame(rows, columns, np.random.default_rng(seed))
+        frame = frames.to_frame(rows, columns, np.random.default_rng(seed))
         code = Code(columns, frame)
         return cls(code, code.matrix_of(frame))
 
@@ -207,7 +208,7 @@ class Encoding:
 def public_code(columns: tuple[Column, ...]) -> Code:
     """The code that ranges and categories alone make."""
     # Each mode more is one more thing that noise must spare.
-    return Code(columns, learnt.public_frame(columns), PUBLIC_MODES)
+    return Code(columns, frames.public_frame(columns), PUBLIC_MODES)
 
 
 def _in_modes(normalizer, column: pd.DataFrame, drawn: np.ndarray) -> np.ndarray:

@@ -11,9 +11,10 @@ from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.options import flag
+from medimg.privacy.defaults import coarse
 from synthetic.config import SynthesizeConfig
 from synthetic.dataset import NO_GUARANTEE, Made
-from synthetic.public import SITE, bounds_of, coarse, stated
+from synthetic.public import SITE, bounds_of, stated
 from synthetic.tables import privacy
 from synthetic.tables.fitting import Fitted, Task, fit
 from synthetic.tables.mix import largest_remainder
@@ -128,7 +129,7 @@ class _Synthesis:
             private = PrivateTraining(self.dataset, rows, self.out, config, settings)
             settings = private.settings
         self.details.setdefault("settings", {})[name] = settings.to_dict()
-        checkpoint = self.out / "checkpoints" / f"{name}.pt"
+        checkpoint = self.out / "checkpoints" / f"{name}.npz"
         fitted = fit(self._task(rows, settings, name, checkpoint), private)
         self.histories.append(fitted.history.assign(generator=name))
         made = fitted.sample(self._counts(fitted, rows, count, private), config.seed)

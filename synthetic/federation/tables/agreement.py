@@ -14,6 +14,7 @@ import pandas as pd
 from medimg.data.schema import Feature
 from synthetic.federation.tables.sums import Sums
 from synthetic.tables import columns as learnt
+from synthetic.tables import frames
 from synthetic.tables.columns import Column
 from synthetic.tables.generator_inputs import targets_of
 from synthetic.tables.mix import largest_remainder
@@ -31,7 +32,7 @@ class Agreement:
 
     Attributes:
         columns: of all clients.
-        stand_ins: in the form of `columns.to_frame`.
+        stand_ins: in the form of `frames.to_frame`.
         targets: int (N,), the stand-ins' classes.
         class_weights: (classes,), how frequent they are: training rows of all clients.
     """
@@ -141,13 +142,13 @@ def public(columns: tuple[Column, ...], class_weights: np.ndarray) -> Agreement:
         columns: of all clients.
         class_weights: (classes,), how frequent they are, as far as may be told.
     """
-    frame = learnt.public_frame(columns)
+    frame = frames.public_frame(columns)
     return Agreement(columns, frame, np.arange(len(frame)) % len(class_weights), class_weights)
 
 
 def _by_class(rows: pd.DataFrame, columns: tuple[Column, ...], classes: tuple[str, ...]) -> np.ndarray:
     """Of a client, int (classes, 1 + categories): rows, then those that have each category of each column."""
-    frame = learnt.to_frame(rows, columns, np.random.default_rng(0))
+    frame = frames.to_frame(rows, columns, np.random.default_rng(0))
     targets = targets_of(rows, classes)
     parts = [np.bincount(targets, minlength=len(classes))[:, None]]
     for name, size in _discrete(columns):
@@ -198,7 +199,7 @@ def _numbers(columns: tuple[Column, ...]) -> dict[int, Column]:
 def _in_intervals(rows: pd.DataFrame, numbers: dict[int, Column], edges: Sequence[np.ndarray]) -> np.ndarray:
     """Of a client: its known values in each interval of each column of numbers, one column after the other."""
     pairs = zip(numbers.values(), edges, strict=True)
-    found = [np.histogram(learnt.known_numbers(rows, column), own)[0] for column, own in pairs]
+    found = [np.histogram(frames.known_numbers(rows, column), own)[0] for column, own in pairs]
     return np.concatenate([np.zeros(0, np.int64), *found])
 
 

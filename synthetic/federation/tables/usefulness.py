@@ -8,7 +8,7 @@ import pandas as pd
 from federated.clients.client import Client
 from medimg.data.dataset import Dataset
 from synthetic.federation.tables.agreement import Agreement
-from synthetic.tables.columns import from_frame
+from synthetic.tables.frames import from_frame
 from synthetic.tables.usefulness import Usefulness, auroc, drift, taught
 
 

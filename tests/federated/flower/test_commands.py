@@ -2,6 +2,9 @@
 
 import json
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +58,30 @@ def test_policy_check_says_it_in_words(there):
     assert "At most 7 rounds a run." in done.output
     assert "'max_round' is no entry" in refused("policy", "check", there / "bad.yaml")
     assert "nowhere" in refused("policy", "check", there / "nowhere")
+
+
+LIGHT = """
+import sys
+import cli
+sys.argv[0] = "medimg"
+try:
+    cli.main()
+except SystemExit as ended:
+    print(ended.code, [name for name in ("tensorflow", "tensorflow_federated", "pandas") if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [("policy check models.yaml", 0), ("link --out link --port 65534 --bind 192.0.2.1 --site paris.pub", 2)],
+)
+def test_what_no_tensor_is_needed_for_starts_without_tensorflow(there, words, code):
+    (there / "models.yaml").write_text("coordinators: [coordinator.pub]\nmodels: [logistic]\n")
+    command = [sys.executable, "-W", "ignore", "-c", LIGHT, "federate", *words.split()]
+    environment = {"PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run(command, cwd=there, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == f"{code} []", done.stdout + done.stderr
+    assert code == 0 or "192.0.2.1:65534 is taken or not of this machine" in " ".join(done.stderr.split())
 
 
 def test_policy_approve_puts_it_down(there, tmp_path):

@@ -21,6 +21,7 @@ from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.privacy import ledger
 from medimg.privacy.accounting import epsilon_of
+from medimg.privacy.defaults import coarse
 from medimg.privacy.segments import events_of, united
 from synthetic.config import SynthesizeConfig
 from synthetic.federation.tables import arrays
@@ -28,9 +29,9 @@ from synthetic.federation.tables.agreement import HEAVY, agree, columns_of
 from synthetic.federation.tables.engine import TableEngine
 from synthetic.federation.tables.privacy import ClientsPrivacy
 from synthetic.federation.tables.sums import Sums
-from synthetic.public import coarse
 from synthetic.synthesize import synthesize
 from synthetic.tables import columns as learnt
+from synthetic.tables import frames
 from synthetic.tables.encoding import Encoding
 from synthetic.tables.fitting import MODELS
 from synthetic.tables.generator_inputs import Material
@@ -104,16 +105,16 @@ def test_stand_ins_are_as_frequent_as_the_rows(hospitals, rows, sites, secure):
     pooled = pd.concat(heavy.values())
     columns = columns_of(heavy.values(), hospitals.inputs, {})
     found = agree(heavy, columns, ("well", "ill"), plain_sums(sites, secure=secure), 0)
-    real = learnt.to_frame(pooled, columns, np.random.default_rng(0))
+    real = frames.to_frame(pooled, columns, np.random.default_rng(0))
     targets = (pooled["label"] == "ill").to_numpy(int)
     assert found.class_weights.tolist() == np.bincount(targets).tolist()
-    for name in learnt.discrete(real):
+    for name in frames.discrete(real):
         pd.testing.assert_frame_equal(
             pd.crosstab(found.targets, found.stand_ins[name].to_numpy()), pd.crosstab(targets, real[name].to_numpy())
         )
     for i in (i for i, column in enumerate(columns) if column.kind == "number"):
         ours = np.sort(found.stand_ins[f"number {i}"])
-        theirs = np.sort(learnt.known_numbers(pooled, columns[i]))
+        theirs = np.sort(frames.known_numbers(pooled, columns[i]))
         at = np.concatenate([ours, theirs])
         shares = [np.searchsorted(v, at, side="right") / len(v) for v in (ours, theirs)]
         # Within an interval values are spread evenly, and none of more than that share is left whole.

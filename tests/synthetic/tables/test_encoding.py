@@ -10,6 +10,7 @@ from medimg.errors import InputError
 from medimg.privacy.draws import keyed
 from medimg.tables.public import public_of
 from synthetic.tables import columns as learnt
+from synthetic.tables import frames
 from synthetic.tables.conditions import Conditions
 from synthetic.tables.encoding import Encoding
 from synthetic.tables.spans import Spans
@@ -28,8 +29,8 @@ def encoding(small_clinic, rows):
 
 def test_columns_there_and_back(small_clinic, rows):
     columns = learnt.learn(rows, small_clinic.inputs, {})
-    frame = learnt.to_frame(rows, columns, np.random.default_rng(0))
-    back = learnt.from_frame(frame, columns, len(rows))
+    frame = frames.to_frame(rows, columns, np.random.default_rng(0))
+    back = frames.from_frame(frame, columns, len(rows))
     names = [feature.name for feature in small_clinic.inputs]
     pd.testing.assert_frame_equal(back[names], rows[names], check_dtype=False)
     kinds = {column.name: column.kind for column in columns}
@@ -40,11 +41,11 @@ def test_columns_there_and_back(small_clinic, rows):
 
 def test_what_comes_back_stays_inside(small_clinic, rows):
     columns = learnt.learn(rows, small_clinic.inputs, {})
-    frame = learnt.to_frame(rows, columns, np.random.default_rng(0))
+    frame = frames.to_frame(rows, columns, np.random.default_rng(0))
     for name in frame:
         if name.startswith("number"):
             frame[name] = np.linspace(-1e6, 1e6, len(frame)) + 0.123456
-    back = learnt.from_frame(frame, columns, len(frame))
+    back = frames.from_frame(frame, columns, len(frame))
     assert back["age"].min() == rows["age"].min()
     assert back["age"].max() == rows["age"].max()
     assert (back["seen"].min(), back["seen"].max()) == (rows["seen"].min(), rows["seen"].max())

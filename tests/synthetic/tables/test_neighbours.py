@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from medimg.data.dataset import Dataset
+from medimg.privacy.defaults import coarse
 from synthetic.config import SynthesizeConfig
-from synthetic.public import coarse
 from synthetic.synthesize import synthesize
 from tests.synthetic.neighbours import differences
 from tests.synthetic.tables.conftest import BOUNDS, CATEGORIES, clinic
