@@ -113,6 +113,10 @@ PIXELS_ALONE = "pixels"
 CALIBRATIONS = ("none", "temperature", "platt", "isotonic")
 
 
+# Keras' own steps, which compile and compute as it says.
+_PLAIN_STEPS = ("--paradigm supervised", "use without --dp-epsilon", "use without --dp-noise-multiplier")
+
+
 @dataclass(frozen=True)
 class TrainConfig(
     PublicOptions, PrivacyOptions, TableOptions, AdaptOptions, FewLabelsOptions, ImageOptions, ModelOptions
@@ -209,6 +213,19 @@ class TrainConfig(
         minimum=0,
         only="--augment",
     )
+    precision: str = option(
+        "float32",
+        "What steps compute in: half of the bits is faster on GPUs that have them; weights stay float32.",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+        only=("images", *_PLAIN_STEPS),
+    )
+    distribute: str = option(
+        "none",
+        "Share each step's batch among this machine's GPUs, or among processes that TF_CONFIG names.",
+        choices=("none", "mirrored", "multi-worker"),
+        only=("images", *_PLAIN_STEPS, "use without --metadata", "use without --seeds", "use without --folds"),
+    )
+    xla: bool = option(False, "Have XLA compile the steps.", only=_PLAIN_STEPS)
     tensorboard: bool = option(False, "Write TensorBoard logs into RUN/tensorboard.")
     folds: int = option(0, "Cross-validate with K folds of patients instead (0: no).", minimum=0, metavar="K")
     fold: int = option(0, "Train this fold alone, 1 to K (0: all of them).", minimum=0, only="--folds")
@@ -386,8 +403,42 @@ class AuditConfig(Config):
 
 
 @dataclass(frozen=True)
-class StudyConfig(Config):
-    """Options of `medimg study` beside those of the trainings in it."""
+class PrivacyUtilityConfig(Config):
+    """Options of `medimg study privacy-utility` beside those of the trainings in it."""
 
     epsilon: tuple = option((), "privacy-utility: an epsilon, or inf; may be repeated (default: 0.5 1 2 4 8 inf).")
-    seeds: int = option(3, "Trainings that differ in their seed alone.", minimum=1)
+
+
+@dataclass(frozen=True)
+class StudyRunConfig(Config):
+    """How a study is run, whatever its cells are."""
+
+    seeds: int | None = option(None, "Trainings that differ in their seed alone (default: the study's).", minimum=1)
+    budget: float | None = option(
+        None,
+        "Minutes: seeds are cut to fit, then cells, then epochs and rows, and what was cut is said.",
+        above=0.0,
+        metavar="MINUTES",
+    )
+    bootstrap: int = option(1000, "Resamples of patients for the 95% intervals.", minimum=20)
+
+
+@dataclass(frozen=True)
+class StudyConfig(StudyRunConfig):
+    """Options of a study that is declared by its file."""
+
+    cell: tuple = option((), "A cell of the study, as its table names it; may be repeated (default: all).")
+    weights: tuple = option(
+        (),
+        "Where backbones start, beside the weights of 'medimg weights add': a file of one of them, may be repeated; "
+        "imagenet: as Keras downloads them; none: all at random.",
+        metavar="imagenet|none|FILE",
+    )
+    model: tuple = option((), "The model; may be repeated where a study compares models (default: the study's).")
+    model_arg: dict = option({}, "Argument of its builder, k=v; may be repeated.", metavar="k=v", only="--model")
+    epochs: int | None = option(None, "Most epochs of each training (default: the study's).", minimum=1)
+    rounds: int | None = option(None, "Rounds of each federation (default: the study's).", minimum=1)
+    image_size: int | None = option(None, "Images' side (default: the study's).", minimum=8)
+    normalize: str | None = option(
+        None, "Colours whitened, or as the model has them (default: the study's).", choices=("none", "pca")
+    )

@@ -5,7 +5,6 @@
 `predictions.csv` and `figures/`, of which `medimg.report` makes `report.html`, `report.json` and `model_card.md`.
 """
 
-import json
 import platform
 from collections.abc import Iterable
 from contextlib import suppress
@@ -25,6 +24,7 @@ from medimg.options import Config, flag
 from medimg.privacy import ledger
 from medimg.privacy.dataset_ledger import DatasetLedger
 from medimg.untrusted.csv_cells import read_csv
+from medimg.untrusted.json_file import read_json
 from medimg.untrusted.yaml_file import read_yaml
 
 # What makes calibrated probabilities of the model's logits; part of `description()`.
@@ -192,15 +192,15 @@ class Run:
             calibrated: with `calibrator`, the content of `calibration.json`, where the Run has one; False: of the
                 model's own probabilities.
         """
-        description = json.loads(self._existing("model.json").read_text(encoding="utf-8"))
+        description = read_json(self._existing("model.json"), needed=("task", "classes"))
         path = self.root / CALIBRATOR
         if calibrated and path.is_file():
-            description["calibrator"] = json.loads(path.read_text(encoding="utf-8"))
+            description["calibrator"] = read_json(path)
         return description
 
     def environment(self) -> dict:
         """`environment.json`: versions, the data's fingerprint, the seed."""
-        return json.loads(self._existing("environment.json").read_text(encoding="utf-8"))
+        return read_json(self._existing("environment.json"))
 
     def model(self):
         """The trained Keras model: raw pixels 0..255 (of a table: preprocessed columns) in, logits out."""

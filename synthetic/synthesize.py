@@ -1,6 +1,5 @@
 """`medimg synthesize`: a Dataset's training part -> a synthetic Dataset, resumable at any moment."""
 
-import json
 import secrets
 import shutil
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from medimg.data.leakage import require_no_leakage
 from medimg.errors import InputError
 from medimg.lock import writes
 from medimg.run import Run, environment, resumable
+from medimg.untrusted.json_file import read_json
 from synthetic.config import TABLE_MODELS, SynthesizeConfig
 from synthetic.dataset import write
 from synthetic.federation import NAME
@@ -79,7 +79,7 @@ def synthesize(
 def _finish(out: Path, config: SynthesizeConfig) -> None:
     """Take away what a finished Dataset must not hold."""
     if config.is_private:
-        told = json.loads((out / "environment.json").read_text(encoding="utf-8"))
+        told = read_json(out / "environment.json")
         # A hash of real rows, by which a guess at them could be checked; only resuming needs it.
         told.pop("data_fingerprint", None)
         atomic.write_json(out / "environment.json", told)

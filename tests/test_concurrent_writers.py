@@ -14,17 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-import cv2
-import numpy as np
 import pytest
 import yaml
 
 import cli
 from medimg.lock import FILE, locked
+from medimg.studies.declared import names
 from tests.command import medimg
-from tests.datasets import write_dataset, write_table
+from tests.conftest import SMALLEST as MODEL
 
-MODEL = ("--model-arg", "width=4", "--model-arg", "stages=2", "--image-size", "32", "--epochs", "3")
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["cli", "tensorflow", "medimg.training.train", "medimg.evaluation.evaluate"])
 # What only reads; the ledger has a lock of its own, as a site's log has; predict writes one whole file, key two,
@@ -83,7 +81,7 @@ WRITERS = {
     "synthesize": Writer(
         "synthesize {table} --model tvae --out {out} --epochs 30",
         "dataset.yaml",
-        midway="checkpoints/all.pt",
+        midway="checkpoints/all.npz",
         again="--resume",
     ),
     "judge": Writer("judge {made} --real {table} --report {out} --bootstrap 200", "judgement.json"),
@@ -100,8 +98,8 @@ WRITERS = {
     "compare": Writer("compare {run} {other} --out {out}", "comparison.json"),
     "study": Writer(
         "study privacy-utility {data} --out {out} {model} --epsilon inf --seeds 1",
-        "summary.csv",
-        midway="epsilon-inf/seed-0/history.csv",
+        "study.html",
+        midway="work/train-*/done/history.csv",
     ),
     "study of maps": Writer(
         "study interpretability {data} --out {out} {model} --model baseline_cnn --method gradcam --score-count 4",
@@ -117,25 +115,6 @@ def write(words: list[str]) -> None:
     cli.medimg(words, prog_name="medimg")
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory) -> dict[str, Path]:
-    """What the commands read; two evaluated Runs."""
-    root = tmp_path_factory.mktemp("writers")
-    write_dataset(root / "data")
-    write_table(root / "table")
-    draw = np.random.default_rng(0)
-    for name in ("fit", "sick"):
-        (root / "films" / name).mkdir(parents=True)
-        for i in range(60):
-            image = draw.integers(0, 255, (64, 64), np.uint8)
-            cv2.imwrite(str(root / f"films/{name}/{name}{i}.png"), image)
-    for run, rate in (("run", "0.001"), ("other", "0.01")):
-        done("train", root / "data", "--out", root / run, *MODEL, "--learning-rate", rate)
-        done("evaluate", root / run, "--bootstrap", "20")
-    done("synthesize", root / "table", "--model", "marginals", "--out", root / "made")
-    return {path.name: path for path in root.iterdir()}
-
-
 def done(*words: object) -> None:
     result = medimg(*words)
     assert result.exit_code == 0, result.output
@@ -146,13 +125,13 @@ def spelt(text: str, places: dict[str, Path]) -> list[str]:
     return [piece for word in words for piece in (MODEL if word == "{model}" else [word])]
 
 
-def started(words: list[str], file: Path) -> multiprocessing.Process:
+def started(words: list[str], folder: Path, file: str) -> multiprocessing.Process:
     """The command, stopped when the file is there and, of a lock, tells whose it is."""
     process = CONTEXT.Process(target=write, args=(words,))
     process.start()
     deadline = time.monotonic() + 240
     while process.is_alive() and time.monotonic() < deadline:
-        if any(found.stat().st_size for found in file.parent.glob(file.name)):
+        if any(found.stat().st_size for found in folder.glob(file)):
             break
         time.sleep(0.002)
     assert process.is_alive(), f"ended with {process.exitcode} before {file}"
@@ -164,8 +143,7 @@ def started(words: list[str], file: Path) -> multiprocessing.Process:
 LONGER = (
     "demo --out {out}",
     "study federated-hospitals {data} --out {out}",
-    "study federated-toy {data} --out {out}",
-    "study federated-skin {data} --out {out}",
+    *(f"study {name} {{data}} --out {{out}}" for name in names()),
 )
 COMMANDS = (*LONGER, *(writer.words for writer in WRITERS.values()))
 
@@ -221,7 +199,7 @@ def test_two_at_once_and_one_killed(name, folders, tmp_path):
     folder = Path(writer.locked.format(**places))
     words = spelt(writer.words, places)
 
-    first = started(words, folder / FILE)
+    first = started(words, folder, FILE)
     try:
         again = spelt(writer.again, places)
         for second in {tuple(words), (*words, *again)}:
@@ -236,7 +214,7 @@ def test_two_at_once_and_one_killed(name, folders, tmp_path):
     require_whole(folder, writer)
 
     shutil.rmtree(tmp_path / "out", ignore_errors=True)
-    killed = started(words, folder / writer.midway)
+    killed = started(words, folder, writer.midway)
     os.kill(killed.pid, signal.SIGKILL)
     killed.join()
     assert (folder / FILE).is_file()

@@ -1,6 +1,5 @@
 """The files of a federated Run that its report is made of."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pandas as pd
 
 from medimg.errors import InputError
 from medimg.untrusted.csv_cells import read_csv
+from medimg.untrusted.json_file import read_json
 
 FEDERATION = "federation.json"
 # A client may be called NA or 007: these columns are text as it stands.
@@ -54,22 +54,12 @@ def read_federation(root: Path) -> dict:
     Raises:
         InputError: it is missing or no JSON object.
     """
-    path = _existing(Path(root) / FEDERATION)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: not readable as JSON ({error}); train again") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: holds no JSON object; train again")
-    return content
+    return read_json(_existing(Path(root) / FEDERATION), "train again")
 
 
 def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    try:
-        # Numbers that are not defined are written as nan.
-        table = read_csv(_existing(path), converters=_TEXT, keep_default_na=True)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable as CSV ({error}); train again") from error
+    # Numbers that are not defined are written as nan.
+    table = read_csv(_existing(path), converters=_TEXT, keep_default_na=True)
     missing = [name for name in columns if name not in table]
     if missing:
         raise InputError(f"{path}: column {', '.join(missing)} is missing; train again")

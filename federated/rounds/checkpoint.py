@@ -1,11 +1,11 @@
 """A federated training's checkpoints: one after every round, whole or not there."""
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from federated.engine.state import State
 from medimg import atomic
+from medimg.untrusted.json_file import read_json
 
 
 @dataclass
@@ -71,7 +71,7 @@ class Checkpoints:
         path = self.folder / "progress.json"
         if not path.is_file():
             return None
-        progress = Progress(**json.loads(path.read_text(encoding="utf-8")))
+        progress = Progress(**read_json(path))
         best = State.load(self._state(progress.best_round)) if progress.best_round else None
         return State.load(self._state(progress.round)), best, progress
 

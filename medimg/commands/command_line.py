@@ -2,17 +2,21 @@
 
 import contextlib
 import dataclasses
+import errno
+import os
 import sys
+import traceback
 import typing
 from pathlib import Path
 
 import click
 
-from medimg.commands.places import name_places, require_places
+from medimg.commands.places import name_places, places_in, require_places
 from medimg.errors import InputError
 from medimg.options import Config, flag
 from medimg.untrusted.printable import printable
 
+_FULL = os.strerror(errno.ENOSPC)
 # What YAML calls no value.
 _NULL = ("", "~", "null", "Null", "NULL")
 
@@ -70,6 +74,26 @@ class Command(click.Command):
                 raise
             click.echo(f"medimg: error: {_one_line(error)}", err=True)
             sys.exit(2)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:
+            if debug:
+                raise
+            click.echo(f"medimg: error: {_unforeseen(error, self.params, ctx.params)}", err=True)
+            sys.exit(2)
+
+
+def _unforeseen(error: Exception, params: list[click.Parameter], values: dict) -> str:
+    """What no reader of files has foreseen: in what, where in medimg, and what may be the matter."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
+    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"
+    told = f"{type(error).__name__} {error}"
+    if _FULL in told:
+        # Libraries that write by themselves say so in errors of their own.
+        return f"{values.get('out') or ''}: {_FULL}; choose another --out or free space".removeprefix(": ")
+    why = "a file in it may be damaged or of another version, or medimg is at fault; --debug shows the traceback"
+    named = ", ".join(places_in(params, values)) or "medimg"
+    return printable(f"{named}: {' '.join(told.split())[:300]} ({where}): {why}", None)
 
 
 def _one_line(error: Exception) -> str:

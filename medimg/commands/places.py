@@ -109,7 +109,15 @@ def require_places(params: Iterable[click.Parameter], values: dict) -> None:
         InputError: names the first.
     """
     for param in params:
-        if isinstance(param.type, Place):
-            given = values.get(param.name)
-            for value in given if isinstance(given, tuple | list) else (given,) if given is not None else ():
-                param.type.require(value, f"{param.opts[0]} " if isinstance(param, click.Option) else "")
+        for value in places_in([param], values):
+            param.type.require(value, f"{param.opts[0]} " if isinstance(param, click.Option) else "")
+
+
+def places_in(params: Iterable[click.Parameter], values: dict) -> list[str]:
+    """The paths that a command was given."""
+    given = [values.get(param.name) for param in params if isinstance(param.type, Place)]
+    return [
+        one
+        for value in given
+        for one in (value if isinstance(value, tuple | list) else (value,) if value is not None else ())
+    ]

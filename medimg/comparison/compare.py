@@ -1,6 +1,5 @@
 """`medimg compare`: Runs evaluated on the same rows to paired tests, a table, a figure and a page."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from medimg.lock import require_other, writes
 from medimg.options import of_data
 from medimg.run import Run
 from medimg.tables.sklearn_models import wanted
+from medimg.untrusted.json_file import read_json
 
 Progress = Callable[[int, int], None]
 LOWER_IS_BETTER = ("brier", "ece")
@@ -79,7 +79,7 @@ def compare(runs: list[Run], out: Path, config: CompareConfig, progress: Progres
 
 def _held(folder: Path) -> dict | None:
     path = folder / "comparison.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    found = read_json(path) if path.is_file() else None
     return found and {key: found.get(key) for key in ("runs", "options")}
 
 

@@ -1,6 +1,5 @@
 """What a Run said of which rows: `predictions.csv` and `metrics.json`, checked."""
 
-import json
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,9 +7,11 @@ import pandas as pd
 
 from medimg.data.dataset import SEPARATOR
 from medimg.errors import InputError
+from medimg.evaluation.mistakes import COUNT, Mistake, worst_mistakes
 from medimg.evaluation.predictions import Predictions
 from medimg.run import Run
 from medimg.untrusted.csv_cells import read_csv
+from medimg.untrusted.json_file import read_json
 
 UNITS = ("row", "image")
 
@@ -69,6 +70,12 @@ class Evaluated:
         taken = replace(p, targets=p.targets[order], probabilities=p.probabilities[order], called=p.called[order])
         return replace(self, rows=self.rows.iloc[order].reset_index(drop=True), predictions=taken)
 
+    def worst(self, count: int = COUNT) -> list[Mistake]:
+        """At most `count` rows that the model is most confidently wrong about, see `worst_mistakes`."""
+        # The threshold is told elsewhere, and each fold has its own.
+        threshold = 0.0 if self.predictions.task == "binary" else None
+        return worst_mistakes(replace(self.predictions, threshold=threshold), count)
+
 
 def read(run: Run) -> Evaluated:
     """Read what `medimg evaluate` (or a cross-validated training) left in a Run.
@@ -80,10 +87,7 @@ def read(run: Run) -> Evaluated:
     path = run.root / "predictions.csv"
     if not path.is_file():
         raise InputError(f"{path}: missing; evaluate it first: medimg evaluate {run.root}")
-    try:
-        table = read_csv(path, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable as CSV ({' '.join(str(error).split())})") from error
+    table = read_csv(path, dtype=str, keep_default_na=False)
     unit = next((name for name in UNITS if name in table), None)
     classes = tuple(metrics["classes"])
     scores = [f"p_{name}" for name in classes]
@@ -103,14 +107,7 @@ def _metrics(run: Run) -> dict:
     path = run.root / "metrics.json"
     if not path.is_file():
         raise InputError(f"{path}: missing; evaluate it first: medimg evaluate {run.root}")
-    try:
-        metrics = json.loads(path.read_text("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable as JSON; evaluate it again") from error
-    for key in ("task", "classes", "n", "split"):
-        if key not in metrics:
-            raise InputError(f"{path}: '{key}' is missing; evaluate it again: medimg evaluate {run.root}")
-    return metrics
+    return read_json(path, f"evaluate it again: medimg evaluate {run.root}", ("task", "classes", "n", "split"))
 
 
 def _predictions(path, table: pd.DataFrame, metrics: dict, scores: list[str]) -> Decided:

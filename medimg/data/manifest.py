@@ -60,10 +60,7 @@ def read_images(path: Path) -> pd.DataFrame:
 def _cells(path: Path, **options) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: missing; prepare the data set again")
-    try:
-        return read_csv(path, low_memory=False, **options)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable as CSV ({' '.join(str(error).split())})") from error
+    return read_csv(path, low_memory=False, **options)
 
 
 def _metadata(cells: pd.Series) -> pd.Series:

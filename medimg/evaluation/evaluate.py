@@ -1,6 +1,5 @@
 """`medimg evaluate`: a Run and labelled images to metrics, predictions and figures; `medimg.report` writes of them."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from medimg.lock import writes
 from medimg.privacy.ledger import is_private
 from medimg.privacy.release import reference_split, require_unprotected
 from medimg.run import Run
+from medimg.untrusted.json_file import read_json
 
 Progress = Callable[[int, int], None]
 # What `medimg.report` makes of an evaluation, in its folder.
@@ -158,7 +158,7 @@ def _asked(metrics: dict) -> dict:
 
 def _held(folder: Path) -> dict | None:
     path = folder / "metrics.json"
-    return _asked(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+    return _asked(read_json(path)) if path.is_file() else None
 
 
 def _subject(run: Run, config: EvaluateConfig, description: dict) -> Subject:
@@ -252,7 +252,7 @@ def _notes(run: Run, subject: Subject, training: Dataset | None, positive: str) 
     if overlap:
         notes.append(overlap)
     path = run.root / "environment.json"
-    environment = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    environment = read_json(path) if path.is_file() else {}
     known = environment.get("data_fingerprint")
     if environment.get("extra"):
         notes.append(synthetic_rows.note(environment["extra"], subject.dataset.unit))

@@ -1,6 +1,5 @@
 """The thresholds of a Run, chosen on its own validation part, and how they are told."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from medimg.evaluation.predictions import as_written
 from medimg.evaluation.thresholds import FALLBACK, Rule, Threshold, choose
 from medimg.run import Run
 from medimg.style.words import shortened
+from medimg.untrusted.json_file import read_json
 
 # What decides before an evaluation has chosen anything, as in metrics.json.
 NOT_EVALUATED = {
@@ -91,7 +91,7 @@ def operating_point(
 def metrics_of(run: Run) -> dict | None:
     """Content of the Run's metrics.json, None before an evaluation on its own test part."""
     path = run.root / "metrics.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return read_json(path) if path.is_file() else None
 
 
 def thresholds(run: Run, description: dict) -> list[float]:

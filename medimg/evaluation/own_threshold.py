@@ -1,11 +1,10 @@
 """A threshold that a Run brings along: its recipe has chosen it with the model, before any evaluation."""
 
-import json
-
 import numpy as np
 
 from medimg.evaluation.thresholds import Rule, parse_rule
 from medimg.run import Run
+from medimg.untrusted.json_file import read_json
 
 FILE = "threshold.json"
 RULE = "recipe"
@@ -29,6 +28,6 @@ def rule_of(run: Run, text: str | None) -> Rule:
 
 def own_threshold(run: Run, classes: tuple[str, ...]) -> tuple[float | np.ndarray, dict]:
     """The threshold, of a multilabel task (classes,), and what metrics.json says of it."""
-    described = json.loads((run.root / FILE).read_text(encoding="utf-8"))
+    described = read_json(run.root / FILE, needed=("value",))
     value = described["value"]
     return (np.array([value[name] for name in classes]) if isinstance(value, dict) else float(value)), described

@@ -39,7 +39,7 @@ def with_head(
         dropout: share of the pooled features that a training step leaves out.
         pool: of `POOLING`.
         name: of the model.
-        attention: on the last maps (`medimg.models.attention.KINDS`); '': none.
+        attention: on the last maps (`medimg.models.attention`); '': none.
         columns: of a table (`medimg.tables.preprocessing`), a second input that joins pooled features (late fusion).
     """
     layers = tf.keras.layers
@@ -54,5 +54,6 @@ def with_head(
         x = layers.Concatenate(name=f"{COLUMNS}_joined")([x, beside, hidden])
     # Small first logits: the loss starts near log(classes), whatever the scale of the features.
     start = tf.keras.initializers.RandomNormal(stddev=0.01 / math.sqrt(max(1, x.shape[-1] / 1024)))
-    logits = layers.Dense(classes, kernel_initializer=start, name=LOGITS)(x)
+    # float32 in a training of mixed precision too: losses and probabilities are made of them.
+    logits = layers.Dense(classes, kernel_initializer=start, name=LOGITS, dtype=tf.float32)(x)
     return tf.keras.Model(inputs, logits, name=name)

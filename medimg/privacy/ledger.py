@@ -11,7 +11,6 @@ Where sites train together each has an account. Their patients are different peo
 those of another nothing: the total is the largest of the sites' (parallel composition, McSherry 2009), not their sum.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from importlib import metadata
@@ -26,6 +25,7 @@ from medimg.privacy.mechanism import Mechanism
 from medimg.privacy.segments import Segment
 from medimg.privacy.spending import FILE, Spending, Spent, Stretch
 from medimg.privacy.terms import Account, Terms
+from medimg.untrusted.json_file import read_json
 
 
 class Ledger:
@@ -249,13 +249,7 @@ def read(folder: Path) -> dict | None:
     path = Path(folder) / FILE
     if not path.is_file():
         return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable as JSON; restore it: it says what was spent") from error
-    if not isinstance(content, dict) or not {"run", "events"} <= set(content):
-        raise InputError(f"{path}: 'run' or 'events' is missing; restore it: it says what was spent")
-    return content
+    return read_json(path, "restore it: it says what was spent", ("run", "events"))
 
 
 def is_private(options: Mapping) -> bool:

@@ -1,6 +1,5 @@
 """Where a Run comes from: options, command, environment, privacy, sites, synthetic rows, seeds, other hospitals."""
 
-import json
 import shlex
 from dataclasses import fields
 
@@ -12,6 +11,7 @@ from medimg.privacy.statement import NO_PRIVACY, WITHHELD, summary
 from medimg.report.missing import missing
 from medimg.report.population import protected
 from medimg.run import Run
+from medimg.untrusted.json_file import read_json
 
 # Whoever has it can take the noise off.
 _SECRET = "dp_seed"
@@ -66,7 +66,7 @@ def _flags(options: dict) -> list[str]:
 
 def _environment(run: Run) -> dict:
     path = run.root / "environment.json"
-    told = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    told = read_json(path) if path.is_file() else {}
     if protected(run) and "data_fingerprint" in told:
         # By a hash of the manifest a guess at a patient's row can be checked.
         told["data_fingerprint"] = WITHHELD
@@ -91,7 +91,7 @@ def privacy(run: Run, unit: str) -> dict:
         found = {"private": False, "statement": NO_PRIVACY}
     if not path.is_file():
         return {**found, "audit": missing("the Run was not attacked; 'medimg audit RUN' does it")}
-    audit = json.loads(path.read_text("utf-8"))
+    audit = read_json(path)
     kept = ["attacks", "epsilon_lower_bound", "claimed_epsilon", "verdict", "allowed"]
     if not found["private"]:
         kept += ["members", "non_members"]
@@ -103,7 +103,7 @@ def federation(run: Run) -> dict:
     path = run.root / "federation.json"
     if not path.is_file():
         return missing("one place had all training rows: no sites trained together")
-    content = json.loads(path.read_text("utf-8"))
+    content = read_json(path)
     names = ("strategy", "partition", "engine", "rounds", "kept_round", "stopped", "local", "aggregation", "clients")
     told = {name: content[name] for name in names if name in content}
     gain = (content.get("comparison") or {}).get("gain") or {}
@@ -149,7 +149,7 @@ def validations(run: Run) -> dict:
     """`validations` of report.json: what `medimg validate` has found at other hospitals."""
     found = []
     for path in sorted(run.root.glob("validations/*/validation.json")):
-        one = json.loads(path.read_text("utf-8"))
+        one = read_json(path)
         kept = ("dataset", "n", "patients", "auroc", "drop", "verdict", "reasons")
         found.append({name: one.get(name) for name in kept})
     if not found:

@@ -6,6 +6,7 @@ from pathlib import Path
 from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
+from medimg.untrusted.json_file import read_json
 
 FILE = "study.json"
 
@@ -27,13 +28,10 @@ def claim(out: Path, name: str, dataset: Dataset, options: dict) -> None:
     if not path.is_file():
         atomic.write_json(path, wanted)
         return
-    try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: is damaged ({error}); give another --out") from error
+    held = read_json(path, "give another --out")
     # As JSON has it: tuples are lists there.
     for key, value in json.loads(json.dumps(wanted)).items():
-        if not isinstance(held, dict) or held.get(key) != value:
+        if held.get(key) != value:
             raise InputError(
                 f"--out {out}: holds a study of another kind, or of other data or options ({key}); give another folder"
             )

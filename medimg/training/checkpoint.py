@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from medimg import atomic
 from medimg.training.progress import Progress
+from medimg.untrusted.json_file import read_json
 
 
 class Checkpoints:
@@ -57,7 +58,7 @@ class Checkpoints:
         saved = self._saved()
         if not saved:
             return None
-        content = json.loads((saved[-1] / "state.json").read_text())
+        content = read_json(saved[-1] / "state.json", needed=("progress", "history"))
         return Progress(**content["progress"]), content["history"]
 
     def restore(self, **trackables) -> None:

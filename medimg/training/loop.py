@@ -14,6 +14,7 @@ from medimg.config import TrainConfig
 from medimg.errors import InputError
 from medimg.run import Run
 from medimg.training.checkpoint import Checkpoints
+from medimg.training.distribution import shared
 from medimg.training.losses import mean_loss
 from medimg.training.phases import Phase
 from medimg.training.progress import Progress
@@ -92,7 +93,7 @@ class Epochs:
             if self.task == "multilabel"
             else tf.keras.metrics.SparseCategoricalAccuracy(name="accuracy")
         )
-        stage.model.compile(stage.optimizer, stage.loss, metrics=[metric])
+        stage.model.compile(stage.optimizer, stage.loss, metrics=[metric], jit_compile=self.config.xla or None)
         steps = math.ceil(stage.examples / self.config.batch_size)
         first, last = (progress.total_epochs, progress.total_epochs + self.phase.epochs - progress.epoch)
         callbacks = [_EpochEnd(self, steps), *self._tensorboard()]
@@ -106,7 +107,7 @@ class Epochs:
 
     def _fit(self, epochs: tuple[int, int], steps: int | None, callbacks: list) -> None:
         self.stage.model.fit(
-            self.stage.batches(epochs),
+            shared(self.stage.batches(epochs)),
             initial_epoch=epochs[0],
             epochs=epochs[1],
             steps_per_epoch=steps,

@@ -28,9 +28,11 @@ from medimg.training import adaptation, few_labels, images, open_options, privat
 from medimg.training import data as data_material
 from medimg.training.ancestors import NOTHING
 from medimg.training.checkpoint import Checkpoints
+from medimg.training.distribution import distributed
 from medimg.training.lineage import Lineage, lineage_of
 from medimg.training.longer import goes_on, longer
 from medimg.training.loop import Epochs
+from medimg.training.precision import FULL, computing_in
 from medimg.training.progress import Progress
 from medimg.training.randomness import use_generators
 from medimg.training.start import FIELD as START
@@ -59,7 +61,13 @@ def train(
     Raises:
         InputError: the data leak, can't be read or have one class, an option doesn't fit, or `out` is taken.
     """
-    listener = listener or Listener()
+    with distributed(config.distribute, resume):
+        return _trained(data, out, config, resume, overwrite, listener or Listener())
+
+
+def _trained(
+    data: Path | Dataset, out: Path, config: TrainConfig, resume: bool, overwrite: bool, listener: Listener
+) -> Run:
     _check_options(config)
     dataset = data if isinstance(data, Dataset) else Dataset.load(data, joins_copies=not config.is_private)
     given = config.told_by(()) if resume else config
@@ -111,7 +119,8 @@ def train(
         atomic.write_json(run.root / "environment.json", known)
         open_options.tell(run, given, by_rule, listener)
         atomic.write_json(run.root / "model.json", description)
-    _train(run, model, dataset, config, lineage, start, other, listener)
+    with computing_in(config.precision):
+        _train(run, model, dataset, config, lineage, start, other, listener)
     return run
 
 
@@ -183,7 +192,8 @@ def built(kind, config: TrainConfig, description: dict) -> tf.keras.Model:
     """The model with its first weights, which depend on the seed alone."""
     use_generators()
     tf.keras.utils.set_random_seed(config.seed)
-    return kind.build_model(config, description)
+    with computing_in(config.precision):
+        return kind.build_model(config, description)
 
 
 def _train(
@@ -235,6 +245,7 @@ def _train(
     _write_history(run, history)
     if privately:
         privately.complete()
+    model = _in_full(model, kind, config, description)
     answers = Answers(model, run.description(calibrated=False), config.batch_size)
     if config.calibrate != "none":
         fit_on_validation(config.calibrate, dataset, answers)
@@ -242,6 +253,15 @@ def _train(
     save_model(model, run.root / "model.keras")
     if config.is_private or progress.stopped_early(config.patience):
         checkpoints.clear()
+
+
+def _in_full(model: tf.keras.Model, kind, config: TrainConfig, description: dict) -> tf.keras.Model:
+    """The model with its weights, computing in float32 whatever it was trained in."""
+    if config.precision == FULL:
+        return model
+    full = built(kind, replace(config, precision=FULL), description)
+    full.set_weights(model.get_weights())
+    return full
 
 
 def _write_history(run: Run, history: list[dict]) -> None:

@@ -7,6 +7,8 @@ front, and so does text that would look quoted; numbers do not. Source: OWASP, C
 
 import re
 
+from medimg.errors import InputError
+
 # Also as Chinese and Japanese text writes them; spreadsheets pass over blanks before them.
 _FORMULA = re.compile(r"'*(?:\s*[=+\-@\uFF1D\uFF0B\uFF0D\uFF20]|[\t\r\n])")
 _QUOTED = re.compile(r"'+(?:\s*[=+\-@\uFF1D\uFF0B\uFF0D\uFF20]|[\t\r\n])")
@@ -42,6 +44,9 @@ def read_csv(path, **options):
         path: of the file, or an open one.
         options: pandas'; columns are called by their names in `dtype`, `na_values` and `converters`. Missing is an
             empty cell alone unless they say otherwise: a class may be called None, a patient NA.
+
+    Raises:
+        InputError: it is no CSV.
     """
     import pandas as pd
 
@@ -50,7 +55,10 @@ def read_csv(path, **options):
     for name in ("dtype", "na_values", "converters"):
         if isinstance(options.get(name), dict):
             options[name] = {quote(column): value for column, value in options[name].items()}
-    return unquoted(pd.read_csv(path, **options))
+    try:
+        return unquoted(pd.read_csv(path, **options))
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not readable as CSV ({' '.join(str(error).split())})") from error
 
 
 def _changed(table, change):

@@ -1,6 +1,5 @@
 """`medimg validate`: a Run on another hospital's patients, to a verdict, validation.json and a page."""
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from medimg.lock import locked, require_other
 from medimg.privacy.ledger import is_private
 from medimg.run import Run
 from medimg.style.figures import save
+from medimg.untrusted.json_file import read_json
 from medimg.validation import performance, shift
 from medimg.validation.figure import images_figure, summary_figure
 from medimg.validation.page import page
@@ -107,7 +107,7 @@ def validate(
 def _held(folder: Path) -> dict | None:
     """What the validation in a folder answers; one of before options were written down without them."""
     path = folder / FILE
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    found = read_json(path) if path.is_file() else None
     return found and {key: found[key] for key in ("run", "data", "options") if key in found}
 
 

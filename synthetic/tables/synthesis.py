@@ -129,7 +129,7 @@ class _Synthesis:
             private = PrivateTraining(self.dataset, rows, self.out, config, settings)
             settings = private.settings
         self.details.setdefault("settings", {})[name] = settings.to_dict()
-        checkpoint = self.out / "checkpoints" / f"{name}.pt"
+        checkpoint = self.out / "checkpoints" / f"{name}.npz"
         fitted = fit(self._task(rows, settings, name, checkpoint), private)
         self.histories.append(fitted.history.assign(generator=name))
         made = fitted.sample(self._counts(fitted, rows, count, private), config.seed)

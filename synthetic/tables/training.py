@@ -3,7 +3,8 @@
 What is random is a function of (seed, epoch) alone, so a checkpoint holds networks, optimizers and the history.
 """
 
-import pickle
+import json
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -117,13 +118,15 @@ def _means(losses: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _save(model: Generator, history: list[dict], path: Path) -> None:
-    content = {
-        "networks": {name: network.state_dict() for name, network in model.networks.items()},
-        "optimizers": {name: own.state_dict() for name, own in model.optimizers.items()},
-        "history": history,
-    }
-    with atomic.replacing(path) as temporary:
-        torch.save(content, temporary)
+    arrays = {"history": np.frombuffer(json.dumps(history).encode(), np.uint8)}
+    for name, network in model.networks.items():
+        arrays |= {f"{name}/{key}": tensor.numpy() for key, tensor in network.state_dict().items()}
+    for name, own in model.optimizers.items():
+        for number, state in own.state_dict()["state"].items():
+            arrays |= {f"{name} optimizer/{number}/{key}": tensor.numpy() for key, tensor in state.items()}
+    # As plain arrays: torch's own files are pickles.
+    with atomic.replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def _resume(model: Generator, path: Path | None) -> list[dict]:
@@ -131,10 +134,21 @@ def _resume(model: Generator, path: Path | None) -> list[dict]:
     if path is None or not path.is_file():
         return []
     try:
-        content = torch.load(path, weights_only=True)
-        for kind in ("networks", "optimizers"):
-            for name, part in getattr(model, kind).items():
-                part.load_state_dict(content[kind][name])
-    except (RuntimeError, KeyError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        with np.load(path, allow_pickle=False) as file:
+            tensors = {name: torch.from_numpy(file[name]) for name in file.files if name != "history"}
+            history = json.loads(file["history"].tobytes())
+        for name, network in model.networks.items():
+            network.load_state_dict(_below(tensors, name))
+        for name, own in model.optimizers.items():
+            state: dict[int, dict[str, torch.Tensor]] = {}
+            for key, tensor in _below(tensors, f"{name} optimizer").items():
+                number, _, what = key.partition("/")
+                state.setdefault(int(number), {})[what] = tensor
+            own.load_state_dict({"state": state, "param_groups": own.state_dict()["param_groups"]})
+    except (RuntimeError, KeyError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not a checkpoint of this training; start it anew with --overwrite") from error
-    return content["history"]
+    return history
+
+
+def _below(tensors: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
+    return {key.removeprefix(f"{name}/"): one for key, one in tensors.items() if key.startswith(f"{name}/")}

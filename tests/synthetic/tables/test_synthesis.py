@@ -152,7 +152,7 @@ def test_killed_is_uninterrupted(small_clinic, tmp_path):
         f"SynthesizeConfig(**{ {**QUICK, **options}!r}))"
     )
     process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
-    checkpoint = tmp_path / "cut" / "checkpoints" / "all.pt"
+    checkpoint = tmp_path / "cut" / "checkpoints" / "all.npz"
     deadline = time.monotonic() + 120
     while not checkpoint.is_file() and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -28,7 +28,7 @@ def _model(settings):
 class _Site(NumPyClient):
     def __init__(self, settings, site):
         self.model, self.batch = _model(settings), int(settings["batch"])
-        with np.load(Path(settings["data"]) / f"{site}.npz") as arrays:
+        with np.load(Path(settings["data"]) / f"{site}.npz", allow_pickle=False) as arrays:
             self.x, self.y = arrays["x"], arrays["y"]
 
     def fit(self, parameters, config):

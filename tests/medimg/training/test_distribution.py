@@ -1,0 +1,124 @@
+"""Two devices, or two processes on loopback, train what one does; one whose other is killed ends with one line."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medimg.errors import InputError
+from medimg.training.distribution import distributed
+
+ROOT = Path(__file__).parents[3]
+# Every batch is of an odd number of images, the last of three: shares are unequal.
+OPTIONS = [
+    "--image-size",
+    "32",
+    "--model-arg",
+    "width=4",
+    "--model-arg",
+    "stages=2",
+    "--norm",
+    "group",
+    "--dropout",
+    "0",
+    "--augment",
+    "light",
+    "--batch-size",
+    "7",
+    "--patience",
+    "0",
+    "--seed",
+    "4",
+]
+TWO_DEVICES = (
+    "import sys, tensorflow as tf; cpu = tf.config.list_physical_devices('CPU')[0]; "
+    "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2); "
+    "import cli; cli.medimg(sys.argv[1:])"
+)
+
+
+def started(data: Path, out: Path, *options: str, code: str = "", index: int = 0, ports=()) -> subprocess.Popen:
+    words = ["train", str(data), "--out", str(out), *OPTIONS, *options]
+    environment = dict(os.environ, PYTHONPATH=str(ROOT), TF_CPP_MIN_LOG_LEVEL="3")
+    if ports:
+        workers = [f"127.0.0.1:{port}" for port in ports]
+        config = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+        environment["TF_CONFIG"] = json.dumps(config)
+    command = [sys.executable, "-c", code or "import sys, cli; cli.medimg(sys.argv[1:])", *words]
+    return subprocess.Popen(
+        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+    )
+
+
+def free_ports() -> list[int]:
+    sockets = [socket.socket() for _ in range(2)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def ended(process: subprocess.Popen) -> None:
+    _, told = process.communicate(timeout=300)
+    assert process.returncode == 0, told[-2000:]
+
+
+def weights(out: Path) -> list[np.ndarray]:
+    from medimg.run import Run
+
+    return Run.load(out).model().get_weights()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["mirrored", "multi-worker"])
+def test_two_are_as_one(kind, noise, tmp_path):
+    options = ("--epochs", "2", "--distribute", kind)
+    processes = [started(noise.root, tmp_path / "one", "--epochs", "2")]
+    if kind == "mirrored":
+        processes.append(started(noise.root, tmp_path / "two", *options, code=TWO_DEVICES))
+    else:
+        ports = free_ports()
+        processes += [started(noise.root, tmp_path / "two", *options, index=i, ports=ports) for i in range(2)]
+    for process in processes:
+        ended(process)
+    for own, other in zip(weights(tmp_path / "two"), weights(tmp_path / "one"), strict=True):
+        np.testing.assert_allclose(own, other, atol=1e-5)
+    # The second worker writes nothing here.
+    assert {path.name for path in tmp_path.iterdir()} == {"one", "two"}
+
+
+@pytest.mark.slow
+def test_a_dead_worker_ends_the_other_with_one_line(noise, tmp_path):
+    ports = free_ports()
+    options = ("--epochs", "2000", "--distribute", "multi-worker")
+    first, second = (started(noise.root, tmp_path / "run", *options, index=i, ports=ports) for i in range(2))
+    try:
+        deadline = time.monotonic() + 240
+        while not (tmp_path / "run" / "history.csv").is_file() and time.monotonic() < deadline:
+            assert first.poll() is None, first.communicate()[1][-2000:]
+            time.sleep(0.1)
+        second.kill()
+        _, told = first.communicate(timeout=240)
+    finally:
+        for process in (first, second):
+            process.kill()
+            process.communicate()
+    assert first.returncode == 2, told[-2000:]
+    (line,) = [line for line in told.splitlines() if line.startswith("medimg: error: ")]
+    assert "another worker is gone" in line
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("config", ["", "{", '{"cluster": {"worker": ["a:1"]}}'])
+def test_a_cluster_that_is_none_is_refused(config, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", config)
+    with pytest.raises(InputError, match="TF_CONFIG"), distributed("multi-worker"):
+        pass
