@@ -32,6 +32,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {name.as_posix(): path.read_bytes() for name, path in files.items() if "evaluations" not in name.parts}
 
 
+@pytest.mark.slow
 def test_another_threshold_leaves_what_is_there(run):
     evaluate(run, PLAIN)
     before = content(run.root)
@@ -49,6 +50,7 @@ def test_another_threshold_leaves_what_is_there(run):
     assert content(run.root) == before
 
 
+@pytest.mark.slow
 def test_the_default_takes_its_place_and_what_was_there_moves(run):
     evaluate(run, EvaluateConfig(bootstrap=0, threshold="0.25"))
     write(run)
@@ -123,6 +125,7 @@ def test_images_and_options_of_explanations_have_folders_of_their_own(run, phant
     assert {file.parent for file in (run.root / "explanations").glob("*/options.json")} == folders | {first}
 
 
+@pytest.mark.slow
 def test_a_moved_dataset_is_found_by_data_and_another_is_refused(run, phantom_data, noise, tmp_path):
     place = shutil.copytree(phantom_data.root, tmp_path / "moved")
     lost = {**run.config, "data": str(tmp_path / "gone")}
