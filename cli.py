@@ -11,8 +11,7 @@ import click
 
 from explain.commands import explain, explain_run, heat_maps, interpretability, map_saver, review
 from explain.config import ExplainConfig
-from federated.commands import dossier, federate
-from federated.commands import studies as studies_of_federation
+from federated.commands import dossier, federate, hospitals
 from federated.flower import kinds
 from medimg import __version__
 from medimg.commands import printing
@@ -38,12 +37,16 @@ from medimg.commands.weights import weights
 from medimg.config import EvaluateConfig, ExportConfig, PhantomConfig, PredictConfig, PrepareConfig, TrainConfig
 from medimg.errors import InputError
 from medimg.lock import writes
+from medimg.studies import steps
 from synthetic.commands import judge, synthesize
 
 # A site learns what a plan asks for; generators are no affair of the federation's own rooms.
 kinds.name("dcgan", "synthetic.federation.images.site")
 for _model in ("ctgan", "tvae"):
     kinds.name(_model, "synthetic.federation.tables.site")
+# Nor does a declared study know who carries out its steps.
+for _step, _room in (("federate", "federated"), ("synthesize", "synthetic"), ("judge", "synthetic")):
+    steps.name(_step, f"{_room}.studies.{_step}")
 
 
 @click.group(
@@ -113,7 +116,7 @@ def demo_training(seed: int) -> TrainConfig:
         model="baseline_cnn",
         model_arg={"width": "16", "stages": "3", "pool": "max"},
         image_size=96,
-        epochs=14,
+        epochs=9,
         patience=4,
         seed=seed,
     )
@@ -123,7 +126,7 @@ for _command in (data, models, weights, train, evaluate, validate, compare, expo
     medimg.add_command(_command)
 for _command in (federate, dossier, synthesize, judge, explain, review):
     medimg.add_command(_command)
-for _command in (interpretability, *studies_of_federation()):
+for _command in (interpretability, hospitals):
     study.add_command(_command)
 
 

@@ -4,7 +4,7 @@ Ours are `medimg federate` with the same options on the same phantom images, TLS
 model, rows, batches and optimizer as a NumPyClient, without TLS and keys, and measures nothing at the server. What a
 round needs beside the slowest site's own training is transport, signatures, masks, and the coordinator's own work
 (screening, validation, log, checkpoint); at the right price it is less than a round in one process, which trains site
-after site.
+after site. `python -m benchmarks.hospitals_apart ours`: without stock Flower.
 """
 
 import json
@@ -129,7 +129,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         dataset = data_of(root / "data")
-        theirs = stock(dataset, root, WIDTHS["baseline_cnn"])
+        theirs = float("nan") if sys.argv[1:] == ["ours"] else stock(dataset, root, WIDTHS["baseline_cnn"])
         for model, arguments in WIDTHS.items():
             (root / model).mkdir()
             plain = FederateConfig(**shared, model_arg=arguments)

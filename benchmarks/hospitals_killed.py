@@ -1,8 +1,11 @@
 """kill -9 of coordinator, SuperLink and a site's process at random moments of trainings of four hospitals.
 
 Heart Disease, by the commands themselves: who was killed is started anew on the same folder, the coordinator with
-`--resume`. Masked: the weights are the simulation's, unless a site was left out of a round, which is told. With
-privacy: no site's ledger says less than the coordinator's.
+`--resume` where it has a Run, else by the same words. A site's process is its node (Flower's SuperNode) as well. A
+kill falls within seconds of the start, of a round or of the end, so that it finds whatever stage there is. In one
+training a site stays away until two rounds have ended without it. Masked: the weights are the simulation's, unless a
+site was left out of a round, which is told. With privacy: no site's ledger says less than the coordinator's.
+`python -m benchmarks.hospitals_killed 17 "masked, dp"`: other moments, one of the trainings.
 """
 
 import json
@@ -20,7 +23,14 @@ import numpy as np
 from benchmarks.heart import DATA
 from benchmarks.material import table
 
-ROUNDS, KILLS, SEED = 8, ("coordinator", "SuperLink", "site", "SuperLink", "site", "coordinator"), 16
+ROUNDS, SEED = 8, 16
+# After how many rounds, who, and after how many more it is started again.
+KILLS = (
+    *((0, "coordinator", 0), (0, "site", 0), (1, "SuperLink", 0), (2, "site", 0), (3, "coordinator", 0)),
+    *((4, "SuperLink", 0), (5, "site", 0), (ROUNDS - 1, "coordinator", 0), (ROUNDS, "site", 0)),
+)
+AWAY = ((2, "site", 2),)
+_LATEST = 4.0  # seconds after a round's end
 _LONGEST = 1500.0
 
 
@@ -61,12 +71,12 @@ class Processes:
         self.start(*self.running[what][1])
 
 
-def killed(processes: Processes, words: list, run: Path, draw: random.Random, names: list[str]) -> list[str]:
-    """Train to the end, killing on the way; what was killed, and in which round."""
-    log, done, left = run.parent / f"{run.name}.log", [], list(KILLS)
-    end = time.monotonic() + _LONGEST
+def killed(processes: Processes, words: list, run: Path, draw: random.Random, kills: tuple) -> list[str]:
+    """Train to the end, killing on the way; what was killed, and after which round."""
+    log, done, left, back = run.parent / f"{run.name}.log", [], list(kills), {}
+    names = [what for what in processes.running if what != "SuperLink"]
+    end, history = time.monotonic() + _LONGEST, run / "history.csv"
     processes.start(words, log)
-    history = run / "history.csv"
 
     def reached() -> int:
         return len(history.read_text().splitlines()) - 1 if history.is_file() else 0
@@ -77,24 +87,26 @@ def killed(processes: Processes, words: list, run: Path, draw: random.Random, na
             if not coordinator.returncode:
                 return done
             # What it ends for is in its log; a person would read it, and resume.
-            processes.start([*words[: words.index("--engine")], "--out", run, "--resume"], log)
-            done.append(f"resumed after {reached()}")
-        if left and reached() > len(done) // 2:
-            time.sleep(draw.uniform(0, 1.5))
-            if processes.running["coordinator"][0].poll() is not None:
-                continue
-            what = left.pop(0)
-            what = draw.choice(names) if what == "site" else what
-            processes.kill(what)
-            done.append(f"{what} after {reached()}")
-            time.sleep(draw.uniform(0, 2))
-            if what != "coordinator":
-                processes.again(what)
-        time.sleep(0.05)
+            begun = (run / "environment.json").is_file()
+            done.append(f"{'resumed' if begun else 'started'} after {reached()}")
+            processes.start([*words, "--resume"] if begun else words, log)
+        for what in [what for what, number in back.items() if reached() >= number]:
+            processes.again(what)
+            del back[what]
+        if left and reached() >= left[0][0]:
+            time.sleep(draw.uniform(0, _LATEST))
+            if processes.running["coordinator"][0].poll() is None:
+                _, what, rounds = left.pop(0)
+                what = draw.choice(names) if what == "site" else what
+                done.append(f"{what} after {reached()}")
+                processes.kill(what)
+                if what != "coordinator":
+                    back[what] = reached() + rounds
+        time.sleep(draw.uniform(0, 0.5))
     raise RuntimeError(log.read_text())
 
 
-def line(name: str, dataset, config, root: Path, draw: random.Random) -> list:
+def line(name: str, dataset, config, root: Path, draw: random.Random, kills: tuple) -> list:
     """Of one training."""
     import pandas as pd
 
@@ -106,13 +118,13 @@ def line(name: str, dataset, config, root: Path, draw: random.Random) -> list:
     from medimg.run import Run
 
     with Processes().watched() as processes, rehearsal(dataset.root, config, root / f"kept-{name}") as (data, apart):
-        run, names = root / f"run-{name}", [what for what in processes.running if what != "SuperLink"]
+        run = root / f"run-{name}"
         words = ["-m", "cli", "federate", data, "--engine", "flower", "--link", apart.link, "--out", run]
         words += ["--model", "logistic", "--rounds", ROUNDS, "--no-comparison", "--secure", "masking"]
-        words += ["--batch-size", config.batch_size]
+        words += ["--batch-size", config.batch_size, "--site-patience", config.site_patience]
         if config.is_private:
             words += ["--dp", "patient", "--dp-epsilon", config.dp_epsilon, "--dp-delta", config.dp_delta]
-        done = killed(processes, words, run, draw, names)
+        done = killed(processes, words, run, draw, kills)
         folders = {path.stem: path.parent for path in Path(apart.link).parent.glob("site-*/*.key")}
         found = verify(run / "audit.jsonl", site_logs=[folder / "audit.jsonl" for folder in folders.values()])
         statuses = pd.read_csv(run / "rounds.csv")
@@ -141,13 +153,16 @@ def main() -> None:
     from medimg.preparation.prepare import prepare
 
     masked = FederateConfig(model="logistic", rounds=ROUNDS, batch_size=16, secure="masking", comparison=False)
-    settings = {"masked": masked, "masked, dp": replace(masked, dp="patient", dp_epsilon=6.0, dp_delta=1e-2)}
-    lines, draw = [], random.Random(SEED)
+    private = replace(masked, dp="patient", dp_epsilon=6.0, dp_delta=1e-3)
+    settings = {"masked": (masked, KILLS), "masked, dp": (private, KILLS)}
+    settings["masked, a site away"] = replace(masked, site_patience=3.0), AWAY
+    seed, *names = sys.argv[1:] or [SEED]
+    lines, draw = [], random.Random(int(seed))
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         dataset = prepare("heart", DATA / "heart_disease", root / "data", PrepareConfig())
-        for name, config in settings.items():
-            lines.append(line(name, dataset, config, root, draw))
+        for name in names or settings:
+            lines.append(line(name, dataset, settings[name][0], root, draw, settings[name][1]))
             print(lines[-1], file=sys.stderr, flush=True)
     table(["training", "killed (kill -9), after round", "rounds", "left out", "promise", "logs of all parties"], lines)
 

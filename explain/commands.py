@@ -35,6 +35,7 @@ def explain_run(run_folder, config: ExplainConfig) -> None:
     write(run)
     printing.positive(run.description())
     scores(result)
+    appearance(result.get("appearance"))
     click.echo(f"explanations in {result['folder']}")
 
 
@@ -75,8 +76,10 @@ def interpretability(data_folder, out, **values):
     with progress_bars() as step:
         ranking = interpretability(resolve(data_folder), Path(out), config, training, partial(step, "models"))
     names = [name for name in ranking if name not in ("model", "method")]
-    rows = [[f"{r['model']}: {r['method']}", *(number(r[name]) for name in names)] for _, r in ranking.iterrows()]
-    table("Mean rank over scores, 1 the best", ["model: method", *(name.replace("_", " ") for name in names)], rows)
+    for model, ranked in ranking.groupby("model"):
+        rows = [[row["method"], *(number(row[name]) for name in names)] for _, row in ranked.iterrows()]
+        title = f"{model}: mean rank over scores, 1 the best"
+        table(title, ["method", *(name.replace("_", " ") for name in names)], rows)
     click.echo(f"figure and tables in {out}")
 
 
@@ -109,6 +112,20 @@ def scores(result: dict) -> None:
     warnings = [text for its in of.values() for text in its["warnings"]]
     for text in [*warnings, *result.get("shortcuts", {}).get("findings", ())]:
         say(f"warning: {text}")
+
+
+def appearance(shared: dict | None) -> None:
+    """A table of each class's shares of brightness, texture and shape, or the line that says why there are none."""
+    if not shared:
+        return
+    of = {name: one for name, one in shared["of"].items() if "shares" in one}
+    if of:
+        groups = list(next(iter(of.values()))["shares"])
+        rows = [[name, *(interval(m, 2) for m in (one["r2"], *one["shares"].values()))] for name, one in of.items()]
+        table("What foretells the answers, as far as R² says", ["evidence for", "R²", *groups], rows)
+    for name, one in shared["of"].items():
+        if "not_available" in one:
+            say(f"evidence for {name} is not shared out to brightness, texture and shape: {one['not_available']}")
 
 
 def _heading(name: str) -> str:

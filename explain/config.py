@@ -18,6 +18,12 @@ class ExplainConfig(Config):
     split: str = option("test", "Part whose images are explained.", choices=("train", "val", "test"), only=_OF_SPLIT)
     data: str | None = option(None, "Where the Run's Dataset is now, if it was moved.", metavar="DATA")
     count: int = option(8, "Images, or rows, of the split that are explained.", minimum=1, only=_OF_SPLIT)
+    mistakes: int = option(
+        12,
+        "Images of the split beside them that the last evaluation was most wrong about; 0: none.",
+        minimum=0,
+        only=("images", _OF_SPLIT),
+    )
     method: tuple = option(
         (),
         "gradcam, gradcam++, hirescam, scorecam, smoothgrad, integrated-gradients, occlusion, rise, shap or "
@@ -38,6 +44,12 @@ class ExplainConfig(Config):
     )
     localisation_count: int = option(
         200, "Most images with boxes or masks that maps are held against.", minimum=0, only=("images", _OF_SPLIT)
+    )
+    appearance_count: int = option(
+        200,
+        "Images of the split whose brightness, texture and shape the answers are shared out to; 0: none.",
+        minimum=0,
+        only=("images", _OF_SPLIT),
     )
     masks: str | None = option(
         None,

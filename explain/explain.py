@@ -8,11 +8,12 @@ from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
+from explain.appearance.split import appearance
 from explain.config import ExplainConfig
 from explain.explainer import DEFAULT, Explainer
 from explain.methods.catalogue import METHODS
 from explain.scored import maps_to_score, score
-from explain.selection import classes_in_turn, split_rows
+from explain.selection import classes_in_turn, mistaken, split_rows
 from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
@@ -37,11 +38,12 @@ def explain(run: Run, config: ExplainConfig, progress: Callable[[int, int], None
     NAME is the split, `image-...` of files, or either with its options where another is there already
     (`medimg.evaluation.places`). Of a binary model the maps show evidence for the positive class, otherwise for the
     class that is predicted. Of a split the methods are scored, and the first one's maps looked at for shortcuts
-    (`explain.scored`). A Run of a table: see `explain.table`.
+    (`explain.scored`); the answers are shared out to brightness, texture and shape (`explain.appearance`). A Run of a
+    table: see `explain.table`.
 
     Returns:
-        `folder`: where it is; `images`: per method the explained images; `scores`: per method; `shortcuts`. Of a table
-        `rows`: per method the explained rows.
+        `folder`: where it is; `images`: per method the explained images; `scores`: per method; `shortcuts`;
+        `appearance`. Of a table `rows`: per method the explained rows.
 
     Raises:
         InputError: an unknown method, an image that can't be read, an empty split.
@@ -71,7 +73,7 @@ def _explain_images(run: Run, config: ExplainConfig, progress) -> dict:
     if not config.image:
         require_unprotected(run.config["options"], config.split)
     dataset = None if config.image else run.dataset()
-    subjects = _files(config, explainer.reader.look) if dataset is None else _rows(dataset, config)
+    subjects = _files(config, explainer.reader.look) if dataset is None else _rows(run, dataset, config)
     root, done = _folder(run, config), 0
 
     def step(maps: int) -> None:
@@ -94,6 +96,9 @@ def _explain_images(run: Run, config: ExplainConfig, progress) -> dict:
         result |= score(explainer, dataset, config, root)
         _update(root / "scores.json", result["scores"])
         atomic.write_json(root / "shortcuts.json", result["shortcuts"])
+    if dataset is not None and config.appearance_count:
+        result["appearance"] = appearance(explainer, dataset, config.split, config.appearance_count, config.seed)
+        atomic.write_json(root / "appearance.json", result["appearance"])
     return {**result, "folder": root}
 
 
@@ -129,8 +134,11 @@ def _files(config: ExplainConfig, look: Look) -> list[dict]:
     return [{"path": Path(image.name), "label": "", "row": None, "read": image} for image in images]
 
 
-def _rows(dataset: Dataset, config: ExplainConfig) -> list[dict]:
-    chosen = classes_in_turn(split_rows(dataset, config.split), config.count, config.seed)
+def _rows(run: Run, dataset: Dataset, config: ExplainConfig) -> list[dict]:
+    rows = split_rows(dataset, config.split)
+    chosen = classes_in_turn(rows, config.count, config.seed)
+    wrong = mistaken(run, rows.drop(chosen.index), config.mistakes)
+    chosen = rows.loc[[*chosen.index, *wrong.index]]
     paths = dataset.paths(chosen)
     return [
         {"path": path, "label": row["label"], "row": row, "read": Image(str(path), path, True)}

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from medimg.comparison.reading import read
 from medimg.data.dataset import Dataset
 from medimg.data.positive import positive_class
 from medimg.errors import InputError
+from medimg.run import Run
 
 
 def split_rows(dataset: Dataset, split: str) -> pd.DataFrame:
@@ -27,6 +29,19 @@ def classes_in_turn(rows: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
     shuffled = rows.sample(frac=1.0, random_state=seed)
     turn = shuffled.groupby("label").cumcount().sort_values(kind="stable").index
     return shuffled.loc[turn[:count]]
+
+
+def mistaken(run: Run, rows: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Those of the rows that are among the `count` which the Run's evaluation was most wrong about, the worst first."""
+    if not count or not (run.root / "metrics.json").is_file():
+        return rows[:0]
+    evaluated = read(run)
+    own = str(run.dataset().root.resolve())
+    if evaluated.metrics.get("data", own) != own:
+        return rows[:0]
+    names = evaluated.rows[evaluated.unit].iloc[[mistake.row for mistake in evaluated.worst(count)]]
+    places = dict(zip(rows["image"], rows.index, strict=True))
+    return rows.loc[[places[name] for name in names if name in places]]
 
 
 def predicted(chances: np.ndarray, thresholds: list[float], task: str) -> np.ndarray:

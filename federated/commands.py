@@ -8,8 +8,7 @@ from pathlib import Path
 import click
 
 from federated.config import FederateConfig
-from federated.studies import STUDIES
-from federated.studies.config import FederatedStudyConfig
+from federated.studies.config import HospitalsConfig
 from medimg.commands import printing
 from medimg.commands.command_line import Command, DefaultCommand, GroupWithDefault, options_of, take
 from medimg.commands.console import progress_bars, say, table
@@ -116,9 +115,12 @@ def link(out, port, bind, host, site):
 
     added = [Party.read(Path(path)) for path in site]
     from federated.flower import certificates
+    from federated.flower.child import interruptible
     from federated.flower.link import Link
-    from federated.flower.link_folder import LinkFolder
-    from federated.flower.serve import interruptible
+    from federated.flower.superlink import without_tensorflow
+
+    with without_tensorflow():
+        from federated.flower.link_folder import LinkFolder
 
     folder = LinkFolder.make(Path(out), port)
     for party in added:
@@ -242,24 +244,17 @@ def dossier(run_folder, out, key, site_log):
     click.echo(f"dossier: {made}")
 
 
-def studies() -> list[click.Command]:
-    """A command of `medimg study` for each study of federation."""
-    return [_study(name, question) for name, question in STUDIES.items()]
+@click.command("federated-hospitals", cls=Command)
+@click.argument("data_folder", metavar="DATA")
+@out_option("the study")
+@options_of(HospitalsConfig)
+def hospitals(data_folder, out, **values):
+    """Which algorithm serves hospitals best: FLamby's heart disease protocol on any table with sites."""
+    config = take(HospitalsConfig, values)
+    from federated.studies.hospitals import NAME, federated_hospitals
+    from medimg.preparation.builtin import resolve
 
-
-def _study(name: str, question: str) -> click.Command:
-    @click.command(name, cls=Command, help=f"{question[0].upper()}{question[1:]}.")
-    @click.argument("data_folder", metavar="DATA")
-    @out_option("the study")
-    @options_of(FederatedStudyConfig)
-    def command(data_folder, out, **values):
-        config = take(FederatedStudyConfig, values)
-        from federated.studies import function_of
-        from medimg.preparation.builtin import resolve
-
-        with progress_bars() as step:
-            summary = function_of(name)(resolve(data_folder), Path(out), config, partial(step, "trainings"))
-        table(name, list(summary.columns), summary.values.tolist())
-        click.echo(f"figure and tables in {out}")
-
-    return command
+    with progress_bars() as step:
+        summary = federated_hospitals(resolve(data_folder), Path(out), config, partial(step, "trainings"))
+    table(NAME, list(summary.columns), summary.values.tolist())
+    click.echo(f"figure and tables in {out}")

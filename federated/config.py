@@ -109,7 +109,7 @@ class RoundOptions(Config):
     batch_size: int = option(32, "Images, or rows, of a step (with --dp patient: patients, on average).", minimum=1)
     client_optimizer: str | None = option(
         None,
-        "Optimizer of the clients (default: adam; scaffold sgd).",
+        "Optimizer of the clients (default: adam; scaffold and tables sgd, unless --dp or --learning-rate is given).",
         choices=("sgd", "momentum", "adam"),
         only=_STEPPING,
     )
@@ -242,6 +242,18 @@ class FederateConfig(
     def optimizer_of_clients(self) -> str:
         """The clients' optimizer, with the default where none was given."""
         return self.client_optimizer or ("sgd" if self.strategy == "scaffold" else "adam")
+
+    def settled(self, is_table: bool) -> tuple["FederateConfig", dict[str, tuple]]:
+        """With what rules choose where nobody does, and option -> (value, reason) of it.
+
+        Of a Run that was made without, the optimizer stays what it was (`optimizer_of_clients`).
+        """
+        given = self.client_optimizer or self.learning_rate or self.strategy in ("fedsgd", "scaffold", "mimelite")
+        if given or self.is_private or not is_table:
+            return self, {}
+        reason = "Adam, anew in every round, takes its first steps as large for columns that say little"
+        found = dataclasses.replace(self, client_optimizer="sgd").told_by(self.names_given())
+        return found, {"client_optimizer": ("sgd", reason)}
 
     @property
     def client_learning_rate(self) -> float:

@@ -20,6 +20,7 @@ from medimg.lock import writes
 from medimg.options import of_data
 from medimg.report.write import write
 from medimg.run import Run, environment, resumable
+from medimg.training.open_options import kept, tell
 from medimg.training.start import FIELD as START
 from medimg.training.start import require_same_start, start_of
 
@@ -57,9 +58,9 @@ def federate(
         InputError: the data leak or can't be divided so, options don't fit each other, a site can't be reached, or
             `out` is taken.
     """
-    listener = listener or Listener()
-    dataset = Dataset.load(data, joins_copies=not config.is_private)
+    listener, dataset = listener or Listener(), Dataset.load(data, joins_copies=not config.is_private)
     config.require_effect(of_data(dataset.is_table))
+    config, by_rule = (kept(config, out), {}) if resume else config.settled(dataset.is_table)
     with contextlib.ExitStack() as stack:
         sites = None
         if config.is_apart:
@@ -102,6 +103,7 @@ def federate(
             start = start_of(plan.model.get_weights(), plan.description)
             known |= {START: start, **({NAME: sites.run} if sites else {}), **lineage.to_dict()}
             atomic.write_json(run.root / "environment.json", known)
+            tell(run, config, by_rule, listener)
             atomic.write_json(run.root / "model.json", plan.description)
             run.keep_parts(job.dataset, job.pooled)
             _forget_name(out, config)

@@ -29,6 +29,7 @@ from medimg.option_groups import (
     WindowOptions,
 )
 from medimg.options import LARGEST_SEED, Config, option
+from medimg.privacy.defaults import private_defaults
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,11 @@ class TrainConfig(
         metavar="OPTIONS",
         only="--recipe auto",
     )
-    epochs: int | None = option(None, "Most epochs of the first phase (default: 20; tables 200).", minimum=0)
+    epochs: int | None = option(
+        None,
+        "Most epochs of the first phase (default: 20; tables 200; private: by epsilon and patients).",
+        minimum=0,
+    )
     fine_tune_epochs: int = option(0, "Epochs that then train the top blocks.", minimum=0, only="--freeze backbone")
     fine_tune_blocks: int = option(
         2, "Top blocks of the backbone that fine-tuning trains.", minimum=1, only="--fine-tune-epochs"
@@ -161,10 +166,16 @@ class TrainConfig(
     head_penalty: float = option(
         100.0, "Weight of that regression's squared coefficients.", above=0.0, only="--head-start logistic"
     )
-    batch_size: int = option(32, "Images in a step.", minimum=1)
-    optimizer: str = option("adam", "Optimizer.", choices=("adam", "adamw", "sgd", "momentum", "rmsprop"))
+    batch_size: int | None = option(
+        None, "Images in a step (default: 32; private: patients, nearly all of them).", minimum=1
+    )
+    optimizer: str | None = option(
+        None,
+        "Optimizer (default: adam; private momentum).",
+        choices=("adam", "adamw", "sgd", "momentum", "rmsprop"),
+    )
     learning_rate: float | None = option(
-        None, "Learning rate of the first phase (default: 0.001; logistic 0.01).", above=0.0
+        None, "Learning rate of the first phase (default: 0.001; logistic 0.01; private 0.1 / clip).", above=0.0
     )
     patience: int | None = option(
         None,
@@ -248,10 +259,17 @@ class TrainConfig(
         """Of several models that vote."""
         return self.model == "ensemble" or bool(self.seeds)
 
-    def resolved(self, unit: str) -> "TrainConfig":
-        """With the defaults for images (`image`) or tables (`row`) where nothing was given."""
+    def resolved(self, unit: str, patients: int = 0) -> "TrainConfig":
+        """With the defaults for images (`image`) or tables (`row`) where nothing was given.
+
+        Args:
+            unit: of the Dataset.
+            patients: of a private training, in coarse steps (`medimg.privacy.defaults`); 0: unknown.
+        """
         row = unit == "row"
         defaults = {
+            "batch_size": 32,
+            "optimizer": "adam",
             "epochs": 200 if row else 20,
             # A logistic regression has one minimum: it can go there in larger steps.
             "learning_rate": 1e-2 if self.model == "logistic" else 1e-3,
@@ -262,6 +280,8 @@ class TrainConfig(
             # Squared distances of probabilities are small beside cross-entropies.
             "unlabelled_weight": 10.0 if self.paradigm == "mean-teacher" else 1.0,
         }
+        if self.is_private and patients:
+            defaults |= {name: value for name, (value, _) in private_defaults(self, unit, patients).items()}
         given = {name: getattr(self, name) for name in defaults}
         return dataclasses.replace(self, **{name: defaults[name] for name, value in given.items() if value is None})
 
@@ -383,8 +403,42 @@ class AuditConfig(Config):
 
 
 @dataclass(frozen=True)
-class StudyConfig(Config):
-    """Options of `medimg study` beside those of the trainings in it."""
+class PrivacyUtilityConfig(Config):
+    """Options of `medimg study privacy-utility` beside those of the trainings in it."""
 
     epsilon: tuple = option((), "privacy-utility: an epsilon, or inf; may be repeated (default: 0.5 1 2 4 8 inf).")
-    seeds: int = option(3, "Trainings that differ in their seed alone.", minimum=1)
+
+
+@dataclass(frozen=True)
+class StudyRunConfig(Config):
+    """How a study is run, whatever its cells are."""
+
+    seeds: int | None = option(None, "Trainings that differ in their seed alone (default: the study's).", minimum=1)
+    budget: float | None = option(
+        None,
+        "Minutes: seeds are cut to fit, then cells, then epochs and rows, and what was cut is said.",
+        above=0.0,
+        metavar="MINUTES",
+    )
+    bootstrap: int = option(1000, "Resamples of patients for the 95% intervals.", minimum=20)
+
+
+@dataclass(frozen=True)
+class StudyConfig(StudyRunConfig):
+    """Options of a study that is declared by its file."""
+
+    cell: tuple = option((), "A cell of the study, as its table names it; may be repeated (default: all).")
+    weights: tuple = option(
+        (),
+        "Where backbones start, beside the weights of 'medimg weights add': a file of one of them, may be repeated; "
+        "imagenet: as Keras downloads them; none: all at random.",
+        metavar="imagenet|none|FILE",
+    )
+    model: tuple = option((), "The model; may be repeated where a study compares models (default: the study's).")
+    model_arg: dict = option({}, "Argument of its builder, k=v; may be repeated.", metavar="k=v", only="--model")
+    epochs: int | None = option(None, "Most epochs of each training (default: the study's).", minimum=1)
+    rounds: int | None = option(None, "Rounds of each federation (default: the study's).", minimum=1)
+    image_size: int | None = option(None, "Images' side (default: the study's).", minimum=8)
+    normalize: str | None = option(
+        None, "Colours whitened, or as the model has them (default: the study's).", choices=("none", "pca")
+    )

@@ -6,19 +6,6 @@ from medimg.tables.public import public_of
 from synthetic.config import SynthesizeConfig
 
 SITE = Feature("site", "categorical")
-_STEPS = (5, 2, 1)
-
-
-def coarse(patients: int) -> int:
-    """The largest of 1, 2, 5, 10, 20, 50, 100, ... that is not above the number of patients.
-
-    What is set from the size of a private training part (batch, epochs, how many are made) is set from this.
-
-    Args:
-        patients: at least 1.
-    """
-    power = 10 ** (len(str(patients)) - 1)
-    return next(step * power for step in _STEPS if step * power <= patients)
 
 
 def stated(dataset: Dataset, config: SynthesizeConfig) -> tuple[Feature, ...]:

@@ -34,6 +34,20 @@ def freed_graphs():
         gc.freeze()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def drafts(request):
+    """Figures are drawn whole but coarse and not laid out, in a third of the time, where nobody looks at them."""
+    if request.node.get_closest_marker("final_figures"):
+        yield
+        return
+    from medimg.style.figures import STYLE
+
+    final = dict(STYLE)
+    STYLE.update({"figure.constrained_layout.use": False, "savefig.bbox": "standard", "savefig.dpi": 40})
+    yield
+    STYLE.update(final)
+
+
 @pytest.fixture(scope="session")
 def medical_data() -> Path:
     """The real samples; tests that need them are skipped where they are absent."""

@@ -19,6 +19,7 @@ import yaml
 
 import cli
 from medimg.lock import FILE, locked
+from medimg.studies.declared import names
 from tests.command import medimg
 from tests.conftest import SMALLEST as MODEL
 
@@ -97,8 +98,8 @@ WRITERS = {
     "compare": Writer("compare {run} {other} --out {out}", "comparison.json"),
     "study": Writer(
         "study privacy-utility {data} --out {out} {model} --epsilon inf --seeds 1",
-        "summary.csv",
-        midway="epsilon-inf/seed-0/history.csv",
+        "study.html",
+        midway="work/train-*/done/history.csv",
     ),
     "study of maps": Writer(
         "study interpretability {data} --out {out} {model} --model baseline_cnn --method gradcam --score-count 4",
@@ -124,13 +125,13 @@ def spelt(text: str, places: dict[str, Path]) -> list[str]:
     return [piece for word in words for piece in (MODEL if word == "{model}" else [word])]
 
 
-def started(words: list[str], file: Path) -> multiprocessing.Process:
+def started(words: list[str], folder: Path, file: str) -> multiprocessing.Process:
     """The command, stopped when the file is there and, of a lock, tells whose it is."""
     process = CONTEXT.Process(target=write, args=(words,))
     process.start()
     deadline = time.monotonic() + 240
     while process.is_alive() and time.monotonic() < deadline:
-        if any(found.stat().st_size for found in file.parent.glob(file.name)):
+        if any(found.stat().st_size for found in folder.glob(file)):
             break
         time.sleep(0.002)
     assert process.is_alive(), f"ended with {process.exitcode} before {file}"
@@ -142,8 +143,7 @@ def started(words: list[str], file: Path) -> multiprocessing.Process:
 LONGER = (
     "demo --out {out}",
     "study federated-hospitals {data} --out {out}",
-    "study federated-toy {data} --out {out}",
-    "study federated-skin {data} --out {out}",
+    *(f"study {name} {{data}} --out {{out}}" for name in names()),
 )
 COMMANDS = (*LONGER, *(writer.words for writer in WRITERS.values()))
 
@@ -199,7 +199,7 @@ def test_two_at_once_and_one_killed(name, folders, tmp_path):
     folder = Path(writer.locked.format(**places))
     words = spelt(writer.words, places)
 
-    first = started(words, folder / FILE)
+    first = started(words, folder, FILE)
     try:
         again = spelt(writer.again, places)
         for second in {tuple(words), (*words, *again)}:
@@ -214,7 +214,7 @@ def test_two_at_once_and_one_killed(name, folders, tmp_path):
     require_whole(folder, writer)
 
     shutil.rmtree(tmp_path / "out", ignore_errors=True)
-    killed = started(words, folder / writer.midway)
+    killed = started(words, folder, writer.midway)
     os.kill(killed.pid, signal.SIGKILL)
     killed.join()
     assert (folder / FILE).is_file()

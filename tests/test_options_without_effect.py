@@ -11,7 +11,7 @@ import yaml
 import cli
 from explain.config import ExplainConfig, InterpretabilityConfig, ReviewConfig
 from federated.config import FederateConfig
-from federated.studies.config import FederatedStudyConfig
+from federated.studies.config import HospitalsConfig
 from medimg.commands.command_line import take
 from medimg.config import (
     AuditConfig,
@@ -21,6 +21,7 @@ from medimg.config import (
     LedgerConfig,
     PredictConfig,
     PrepareConfig,
+    PrivacyUtilityConfig,
     StudyConfig,
     TrainConfig,
     ValidateConfig,
@@ -126,7 +127,7 @@ WITHOUT_EFFECT = {
     ),
     ("explain", ExplainConfig): (
         ("image", "!tables", "", ""),
-        ("split count score_count localisation_count", "images", "--image {file}", ""),
+        ("split count mistakes score_count localisation_count appearance_count", "images", "--image {file}", ""),
         ("smooth score_count localisation_count max_megapixels", "!tables", "", ""),
         ("masks", "!tables", "", ""),
         ("masks", "images", "--score-count 0", ""),
@@ -180,14 +181,6 @@ WITHOUT_EFFECT = {
         (_TABLES, "images", "", None),
         ("views", "images", "", "--augment light"),
     ),
-    ("study federated-hospitals", FederatedStudyConfig): (
-        ("model weights model_arg normalize image_size", "tables", "", None),
-    ),
-    ("study federated-toy", FederatedStudyConfig): (
-        ("strategy tune weights model_arg normalize", "tables", "", None),
-        ("image_size", "!tables", "", ""),
-    ),
-    ("study federated-skin", FederatedStudyConfig): (("strategy tune", "images", "", None),),
 }
 
 # Options that act whatever else is given, or that have a check of their own, tested beside it.
@@ -208,8 +201,10 @@ ALWAYS = {
     ValidateConfig: "split patient_pattern bootstrap batch_size seed",
     ExportConfig: "format data samples tolerance",
     LedgerConfig: "delta abandon",
-    StudyConfig: "epsilon seeds",
-    FederatedStudyConfig: "seeds rounds",
+    PrivacyUtilityConfig: "epsilon",
+    # What a study does not set is refused beside it.
+    StudyConfig: "seeds budget cell weights model model_arg epochs rounds image_size normalize bootstrap",
+    HospitalsConfig: "seeds rounds strategy tune",
     SynthesizeConfig: "partition engine dp_epsilon dp_noise_multiplier model count class_mix rare_classes epochs "
     "batch_size seed "
     # Not options of this command.
@@ -398,7 +393,19 @@ def test_every_commands_configuration_is_walked():
     """A command that is added has its options here, or in none of the classes known."""
     known = {field.name for config in (*ALWAYS, PrepareConfig) for field in dataclasses.fields(config)}
     own = {
-        *("help", "config", "debug", "out", "resume", "overwrite", "data_folder", "run_folder", "run_folders", "paths"),
+        *(
+            "help",
+            "config",
+            "debug",
+            "out",
+            "resume",
+            "overwrite",
+            "data_folder",
+            "data_folders",
+            "run_folder",
+            "run_folders",
+            "paths",
+        ),
         *("source", "path", "data", "port", "site", "client", "bind", "expose", "head", "witness"),
         *("public_key", "real", "report", "version", "pdf"),
         # Of sites of their own and their coordinator.

@@ -10,6 +10,7 @@ from click.shell_completion import ShellComplete
 import cli
 from medimg.commands import runs
 from medimg.sources import SOURCES
+from medimg.studies.declared import names
 from tests.command import medimg
 
 # Every command that takes a path, with one that is mistyped; what needs another has one that is there.
@@ -53,9 +54,8 @@ MISTYPED = (
     "judge {data} --real nowhere",
     "study privacy-utility nowhere --out x",
     "study interpretability nowhere --out x",
-    "study federated-toy nowhere --out x",
-    "study federated-skin nowhere --out x",
     "study federated-hospitals nowhere --out x",
+    *(f"study {name} nowhere --out x" for name in names()),
 )
 # Stands in for none of the product: it only looks at what was imported when a command has ended. Seconds are of the
 # processor: other tests run beside it.

@@ -74,9 +74,11 @@ def interpretability(
         asked = ExplainConfig(
             method=study.method,
             count=1,
+            mistakes=0,
             score_count=study.score_count,
             localisation_count=study.localisation_count,
             samples=study.samples,
+            appearance_count=0,
             seed=training.seed,
         )
         rows += _rows(name, explain(run, asked)["scores"])
@@ -129,14 +131,13 @@ def _figure(ranking: pd.DataFrame, name: str) -> Figure:
         shown = axes.imshow(grid, cmap="viridis_r", aspect="auto")
         axes.set_xticks(range(grid.shape[1]), grid.columns)
         axes.set_yticks(range(grid.shape[0]), grid.index)
-        middle = float(np.nanmean(grid))
         for (y, x), rank in np.ndenumerate(grid.to_numpy()):
             value = beneath.iat[y, x]
             text = f"{rank:.1f}" + ("" if np.isnan(value) else f"\n{value:.2f}")
-            axes.text(x, y, text, ha="center", va="center", fontsize=9, color="white" if rank > middle else "black")
-        figure.colorbar(shown, ax=axes, label="mean rank over scores (1 is best)")
+            colour = "white" if shown.norm(rank) > 0.4 else "black"
+            axes.text(x, y, text, ha="center", va="center", fontsize=9, color=colour)
+        figure.colorbar(shown, ax=axes, label="mean rank over scores (1 is best)").ax.invert_yaxis()
         label = second.replace("_", " ")
-        figure.suptitle(
-            f"{name}: methods by models; beneath {label}; in brackets: no knowledge of the model", wrap=True
-        )
+        title = f"{name}: mean rank, and {label} beneath\n(in brackets: maps that know nothing of the model)"
+        figure.suptitle(title, fontsize="medium", wrap=True)
     return figure

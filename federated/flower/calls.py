@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -74,19 +74,39 @@ class Calls:
         self._nodes: dict[str, Node] = {}
         self._find()
 
-    def all(self, kind: str, fields: dict[str, dict], arrays: dict[str, dict] | None = None) -> dict[str, Asked]:
-        """Before the first round: all must answer."""
+    def all(
+        self,
+        kind: str,
+        fields: dict[str, dict],
+        arrays: dict[str, dict] | None = None,
+        again: Callable[[str], None] | None = None,
+    ) -> dict[str, Asked]:
+        """Before the first round: all must answer.
+
+        Args:
+            kind: of the requests.
+            fields: of them, by site.
+            arrays: of them, by site.
+            again: has a site that was started anew in between begin again; None: it is not waited for.
+
+        Raises:
+            InputError: one does not answer, or refuses.
+        """
         found: dict[str, Asked] = {}
         for last in (False,) * (TRIES - 1) + (True,):
             answers = self.ask(kind, {name: of for name, of in fields.items() if name not in found}, arrays or {})
             for name, answer in answers.items():
                 if isinstance(answer, Asked):
                     found[name] = answer
-                elif last or not isinstance(answer, SiteAwayError):
-                    raise answer if isinstance(answer, InputError) else InputError(f"site {name}: {answer}")
+                elif last or not isinstance(answer, (SiteAwayError, *([SiteUnplannedError] if again else []))):
+                    told = f"site {name}: {answer}; when it is there, start this training again"
+                    raise answer if isinstance(answer, InputError) else InputError(told)
             if len(found) == len(fields):
                 break
             self._find()
+            for name, answer in answers.items():
+                if isinstance(answer, SiteUnplannedError):
+                    again(name)
         return {name: found[name] for name in fields}
 
     def ask(self, kind: str, fields: dict[str, dict], arrays: dict[str, dict]) -> dict[str, Asked | Exception]:
@@ -147,7 +167,7 @@ class Calls:
         if protocol.REFUSED in answer.fields:
             raise SiteRefusedError(f"site {name}: {printable(answer.fields[protocol.REFUSED], _LONGEST)}")
         if answer.fields.get(protocol.UNPLANNED):
-            raise SiteUnplannedError(name)
+            raise SiteUnplannedError("was started anew")
         digests = (hashlib.sha256(message).hexdigest() for message in (request, raw))
         return Asked(*digests, len(request), len(raw), answer)
 

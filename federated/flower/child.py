@@ -1,16 +1,20 @@
-"""Processes of ours that end with the one that started them, however that ended."""
+"""Processes of ours: they end with the one that started them, however that ended, and by a signal in good order."""
 
 import ctypes
 import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # <sys/prctl.h>: the signal that Linux sends when the parent ends.
 _PARENT_DEATH_SIGNAL = 1
 _STARTED_BY = "MEDIMG_STARTED_BY"
 _GRACE = 10.0  # seconds to end
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def start(words: list, log: Path, environment: dict[str, str] | None = None) -> subprocess.Popen:
@@ -54,3 +58,24 @@ def stop(process: subprocess.Popen) -> None:
             process.wait(_GRACE)
         except subprocess.TimeoutExpired:
             continue
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let every signal that ends a process run through the clean-up, as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
+    try:
+        yield
+    except KeyboardInterrupt:
+        # While starting: nothing to tell.
+        return
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

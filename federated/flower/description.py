@@ -1,16 +1,19 @@
-"""What sites tell of themselves before a training, numbers and names; and whether they fit together."""
+"""What sites tell of themselves, numbers and names; and whether they fit together."""
 
+import json
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from types import SimpleNamespace
 
+from federated.engine.records import ClientData
 from federated.partition import partition
 from medimg.data import schema
 from medimg.data.dataset import SPLITS, Dataset
 from medimg.errors import InputError
 from medimg.untrusted.printable import printable
 
-_LONGEST = 10_000  # characters of a text in a description
+_LONGEST = 10_000  # characters of a text
+_DEEPEST, _HEX = 200, 64
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,28 @@ def described(told: dict, name: str) -> Description:
         "notes": [printable(note) for note in one["notes"]],
     }
     return replace(found, clients={name: checked})
+
+
+def client_told(name: str, told: dict, private: bool) -> ClientData:
+    """What a site that took the plan told of its records.
+
+    Raises:
+        KeyError, ValueError, TypeError: it is something else.
+    """
+    examples = 0 if private else whole_number(told["examples"], least=1)
+    return ClientData(name, "", examples, 0, printable(told.get("key", ""), _HEX))
+
+
+def small(told: object) -> object:
+    """What a site told, for the log: neither long nor deep.
+
+    Raises:
+        ValueError, RecursionError: it is.
+    """
+    text = json.dumps(told)
+    if len(text) > _LONGEST or text.count("[") + text.count("{") > _DEEPEST:
+        raise ValueError("too much of it")
+    return told
 
 
 def together(descriptions: dict[str, Description]) -> Description:

@@ -107,7 +107,8 @@ class Policy:
             " The last step of a pass may have fewer."
         )
         lines.append(
-            "Counts and sums of its training rows leave, down to how often each value of a column occurs."
+            "Counts and sums of its training rows leave, its own and in no secure sum, down to how often each value of "
+            "a column occurs."
             if self.statistics and self.dp_unit == "none"
             else "No counts and sums of its training rows leave."
         )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from federated.algorithms.strategy import KINDS
+from federated.config import STRATEGIES
 from federated.flower import kinds
 from federated.flower.keys import Party
 from medimg.errors import InputError
@@ -108,7 +108,7 @@ _ENTRIES = {
     "coordinators": _parties,
     "sites": _parties,
     "models": _names(lambda: (*FAMILIES, *ARGUMENTS, *kinds.named())),
-    "strategies": _names(lambda: tuple(KINDS)),
+    "strategies": _names(lambda: STRATEGIES),
     "max_rounds": _number("most_rounds", 1),
     "max_runs": _number("most_runs", 0),
     "secure": _choice("required", "optional", "masking", "ckks"),

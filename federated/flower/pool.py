@@ -1,6 +1,5 @@
 """FlowerPool: the clients at sites of their own, as the rounds ask them; a `federated.rounds.pool.Pool`."""
 
-import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
@@ -18,12 +17,11 @@ from federated.flower.calls import (
     Asked,
     Calls,
     SiteAwayError,
-    SiteRefusedError,
     SiteUnplannedError,
     reading,
     whole,
 )
-from federated.flower.description import Description, described, together, whole_number
+from federated.flower.description import Description, client_told, described, small, together, whole_number
 from federated.flower.envelope import Envelope, WireError
 from federated.flower.grid import Grid
 from federated.flower.keys import Keys, Party
@@ -38,7 +36,11 @@ from medimg.untrusted.printable import printable
 
 # Of the coordinator's options what is no site's affair; a seed of noise would take it off.
 _OWN = {"weights": "none", "dp_seed": None, "engine": "tff", "link": None, "superlink": None, "site": []}
-_HEX, _MOST_MEASURES, _LONGEST, _DEEPEST = 64, 20, 10_000, 200
+_HEX, _MOST_MEASURES = 64, 20
+
+
+class SiteChangedError(InputError):
+    """A site has other data than when the training began."""
 
 
 class FlowerPool:
@@ -79,7 +81,8 @@ class FlowerPool:
 
     def ask(self, request: dict) -> dict[str, dict]:
         """Every site's answer to a request for statistics (`federated.statistics`)."""
-        answers = self._calls.all(protocol.STATISTICS, {name: {"request": request} for name in self._parties})
+        fields = {name: {"request": request} for name in self._parties}
+        answers = self._calls.all(protocol.STATISTICS, fields, again=self._same)
         # What they mean is checked where they are used; an answer that has none is nobody's.
         return {name: asked.envelope.fields.get("answer") for name, asked in answers.items()}
 
@@ -102,10 +105,10 @@ class FlowerPool:
         self._plan = {name: (fields, {"initial": initial}) for name in self._parties}
         message = Envelope(protocol.PLAN, "", "", self._calls.session, 0, *next(iter(self._plan.values())))
         self._plan_digest = protocol.plan_digest(message)
-        told = self._calls.all(protocol.PLAN, *self._plan_of(self._parties))
+        told = self._calls.all(protocol.PLAN, *self._plan_of(self._parties), again=self._same)
         for name, asked in told.items():
             with reading(name):
-                self.clients[name] = _client(name, asked.envelope.fields, self._config.dp == "patient")
+                self.clients[name] = client_told(name, asked.envelope.fields, self._config.dp == "patient")
                 if self._config.dp == "patient":
                     self.privacy[name] = plan_told(asked.envelope.fields["privacy"])
         self._weights = {name: float(client.examples) if by_examples else 1.0 for name, client in self.clients.items()}
@@ -140,24 +143,14 @@ class FlowerPool:
         arrays = {name: {**shared, **({"own": state.clients[name]} if name in state.clients else {})} for name in names}
         message = Envelope(protocol.TRAIN, "", "", self._calls.session, 0, {}, shared)
         self._start = protocol.start_digest(self._plan_digest, message)
-        found, lost, left = {}, {}, list(names)
+        found, lost = {}, {}
         self.messages = {}
-        for _ in range(TRIES):
-            answers = self._calls.ask(protocol.TRAIN, {name: fields[name] for name in left}, arrays)
-            for name, answer in answers.items():
-                lost.pop(name, None)
-                try:
-                    with reading(name):
-                        found[name] = self._update(name, whole(answer))
-                except SiteUnplannedError:
-                    lost[name] = "was started anew"
-                except (InputError, SiteAwayError) as error:
-                    lost[name] = str(error)
-            # One that is back is given the plan again; one that is away was waited for already.
-            left = [name for name in lost if isinstance(answers[name], (SiteUnplannedError, SiteAwayError))]
-            left = [name for name in left if self._calls.found_again(name) and self._planned_again(name)]
-            if not left:
-                break
+        for name, answer in self._patiently(protocol.TRAIN, fields, arrays).items():
+            try:
+                with reading(name):
+                    found[name] = self._update(name, whole(answer))
+            except (InputError, SiteUnplannedError, SiteAwayError) as error:
+                lost[name] = str(error)
         if lost and self._config.when_lost == "wait":
             name, why = next(iter(lost.items()))
             raise InputError(f"site {name}: {why}; start it again and resume with --resume, or use --when-lost skip")
@@ -171,9 +164,8 @@ class FlowerPool:
         """
         names = list(self._parties)
         fields, arrays = {name: {} for name in names}, {name: {"weights": weights_of(name)} for name in names}
-        answers = self._calls.ask(protocol.EVALUATE, fields, arrays)
         found = {}
-        for name, answer in answers.items():
+        for name, answer in self._patiently(protocol.EVALUATE, fields, arrays).items():
             try:
                 with reading(name):
                     found[name] = metrics_told(whole(answer).envelope.fields)
@@ -193,7 +185,7 @@ class FlowerPool:
             site -> the head that it was told before.
         """
         head, heads, signed = self._log.head.hash, {}, {}
-        for name, answer in self._calls.ask(protocol.FINISH, {n: {"head": head} for n in self._parties}, {}).items():
+        for name, answer in self._patiently(protocol.FINISH, {n: {"head": head} for n in self._parties}, {}).items():
             with suppress(InputError, SiteUnplannedError, SiteAwayError), reading(name):
                 fields = whole(answer).envelope.fields
                 heads[name] = printable(fields["head"], _HEX)
@@ -229,27 +221,47 @@ class FlowerPool:
                 found[name] = described(asked.envelope.fields, name)
         return found
 
-    def _planned_again(self, name: str) -> bool:
-        """Give the plan to a site that was started anew; whether it took it.
+    def _patiently(self, kind: str, fields: dict[str, dict], arrays: dict[str, dict]) -> dict[str, Asked | Exception]:
+        """Sites' answers, or why there is none; one that is back is given the plan again, and asked again."""
+        answers, left = {}, list(fields)
+        for _ in range(TRIES):
+            answers |= self._calls.ask(kind, {name: fields[name] for name in left}, arrays)
+            # One that is away was waited for already.
+            away = [name for name in left if isinstance(answers[name], (SiteUnplannedError, SiteAwayError))]
+            left = []
+            for name in filter(self._calls.found_again, away):
+                try:
+                    self._plan_again(name)
+                    left.append(name)
+                except InputError as error:
+                    if kind == protocol.TRAIN and isinstance(error, SiteChangedError):
+                        raise
+                    answers[name] = error
+            if not left:
+                break
+        return answers
+
+    def _plan_again(self, name: str) -> None:
+        """Give the plan to a site that was started anew.
 
         Raises:
-            InputError: it has other data than before.
+            InputError: it refuses, is away again, or nobody is there who could hand it the key.
         """
-        try:
-            now, before = self._described([name])[name], self._descriptions[name]
-        except SiteRefusedError:
-            return False
-        if now != before:
-            raise InputError(
+        self._same(name)
+        self._calls.all(protocol.PLAN, *self._plan_of([name]))
+        self._sums.agree([name], max(self._weights.values()))
+
+    def _same(self, name: str) -> None:
+        """Begin again with a site that was started anew.
+
+        Raises:
+            SiteChangedError: it has other data than before.
+            InputError: it refuses, or is away again.
+        """
+        if self._described([name])[name] != self._descriptions[name]:
+            raise SiteChangedError(
                 f"site {name}: came back with other data; start anew with --overwrite, or restore its data"
             )
-        self._calls.all(protocol.PLAN, *self._plan_of([name]))
-        try:
-            self._sums.agree([name], max(self._weights.values()))
-        except InputError:
-            # Nobody is there who could hand it the key.
-            return False
-        return True
 
     def _plan_of(self, names: Iterable[str]) -> tuple[dict, dict]:
         return {name: self._plan[name][0] for name in names}, {name: self._plan[name][1] for name in names}
@@ -274,24 +286,7 @@ class FlowerPool:
             "request": asked.request,
             "answer": asked.answer,
             **self._countersigned(name, told.fields, self._log.head.hash),
-            **({"privacy": _small(told.fields["privacy"])} if "privacy" in told.fields else {}),
+            **({"privacy": small(told.fields["privacy"])} if "privacy" in told.fields else {}),
         }
         measured = ClientRound(int(examples or 0), *numbers, asked.bytes_up, asked.bytes_down, measures)
         return ClientUpdate(vectors, self._weights[name], own, measured)
-
-
-def _small(told: object) -> object:
-    """What a site told, for the log: neither long nor deep.
-
-    Raises:
-        ValueError, RecursionError: it is.
-    """
-    text = json.dumps(told)
-    if len(text) > _LONGEST or text.count("[") + text.count("{") > _DEEPEST:
-        raise ValueError("too much of it")
-    return told
-
-
-def _client(name: str, told: dict, private: bool) -> ClientData:
-    examples = 0 if private else whole_number(told["examples"], least=1)
-    return ClientData(name, "", examples, 0, printable(told.get("key", ""), _HEX))

@@ -1,14 +1,12 @@
 """`medimg federate site`: one hospital's process, which asks the link for messages and answers its coordinators."""
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 from federated.flower import keys
+from federated.flower.child import interruptible
 from federated.flower.envelope import WireError, peeked
 from federated.flower.fleet import Fleet, LinkLostError, connected, split
 from federated.flower.policy import Policy
@@ -23,7 +21,6 @@ _LONGEST_PAUSE = 2.0  # seconds between two looks, where one took long as the li
 _AGAIN = 5.0  # seconds until a link that was lost, or refuses, is tried again
 _QUIET = 30.0  # seconds without a message after which no training goes on
 _LONGEST_LINE = 2000  # characters
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def serve(
@@ -34,7 +31,7 @@ def serve(
     certificate: Path,
     folder: Path,
     log: Callable[[str], None],
-    patience: float = 60.0,
+    patience: float = 90.0,
 ) -> None:
     """Answer until SIGINT, SIGTERM or SIGHUP.
 
@@ -46,7 +43,8 @@ def serve(
         certificate: PEM file of the link's authority.
         folder: the site's own, for records, log and what it has answered.
         log: takes a line of text for every message.
-        patience: seconds for which the link is tried at first; later as long as it takes.
+        patience: seconds for which the link is tried at first; later as long as it takes. A link takes a process
+            that was killed for connected for a minute, and refuses the next one.
 
     Raises:
         InputError: data, policy or key that can't be used, or a link that refuses this site.
@@ -59,7 +57,7 @@ def serve(
         stamp = datetime.now().astimezone().isoformat(timespec="seconds")
         log(f"{stamp} {printable(line, _LONGEST_LINE)}")
 
-    site = Site(dataset, secret, allowed, folder, say)
+    site, end = Site(dataset, secret, allowed, folder, say), time.monotonic() + patience
     try:
         with interruptible():
             say(f"{secret.name}: {data}, policy {policy}")
@@ -70,7 +68,9 @@ def serve(
                         patience = float("inf")
                         _answer_for_ever(site, fleet, say)
                 except LinkLostError as error:
-                    if patience != float("inf"):
+                    # Another certificate is another link, and no waiting changes it.
+                    other = isinstance(error.__cause__, InputError)
+                    if patience != float("inf") and (other or time.monotonic() > end):
                         raise InputError(str(error)) from error
                     say(f"link lost ({error}); trying again")
                     time.sleep(_AGAIN)
@@ -108,24 +108,3 @@ def _due(found: list[tuple]) -> list[tuple]:
         else:
             latest[session] = (message, raw)
     return [*others, *latest.values()]
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Let every signal that ends a process run through the clean-up, as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number, frame):
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
-    try:
-        yield
-    except KeyboardInterrupt:
-        # While starting: nothing to tell.
-        return
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

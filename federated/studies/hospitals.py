@@ -16,7 +16,7 @@ import pandas as pd
 
 from federated.config import FederateConfig
 from federated.studies.bench import Bench
-from federated.studies.config import FederatedStudyConfig
+from federated.studies.config import HospitalsConfig
 from federated.studies.hospitals_report import write
 from federated.tff.execution import Execution
 from medimg import atomic
@@ -25,7 +25,6 @@ from medimg.data.splits import split_groups
 from medimg.data.units import units
 from medimg.errors import InputError
 from medimg.lock import writes
-from medimg.options import of_data
 from medimg.studies.folder import claim
 from medimg.untrusted.csv_cells import read_csv
 
@@ -90,7 +89,7 @@ class Training:
 
 @writes("out")
 def federated_hospitals(
-    data: Path, out: Path, study: FederatedStudyConfig, progress: Callable[[int, int], None] | None = None
+    data: Path, out: Path, study: HospitalsConfig, progress: Callable[[int, int], None] | None = None
 ) -> pd.DataFrame:
     """Train every algorithm over seeds, beside each hospital alone and all pooled.
 
@@ -111,7 +110,6 @@ def federated_hospitals(
         InputError: the Dataset or an option doesn't fit.
     """
     dataset, out = Dataset.load(data), Path(out)
-    study.require_effect(NAME, of_data(dataset.is_table))
     if not dataset.is_table or dataset.task != "binary":
         raise InputError(f"{data}: {NAME} needs a table of a binary task with sites, such as heart")
     trainings = [Training("references", 0, REFERENCE), *_trainings(study)]
@@ -157,7 +155,7 @@ def divided(dataset: Dataset, seed: int) -> Dataset:
     return replace(dataset, manifest=rows.assign(split=parts))
 
 
-def _trainings(study: FederatedStudyConfig) -> list[Training]:
+def _trainings(study: HospitalsConfig) -> list[Training]:
     for name in study.strategy:
         if name not in RATES:
             raise InputError(f"--strategy {name}: {NAME} has {', '.join(RATES)}")

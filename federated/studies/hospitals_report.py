@@ -7,8 +7,7 @@ from matplotlib.figure import Figure
 
 from medimg import atomic
 from medimg.data.dataset import Dataset
-from medimg.studies.markdown import value
-from medimg.studies.over_seeds import summary
+from medimg.studies.over_seeds import summary, value
 from medimg.style.figures import BLUE, GREY, VERMILION, save, styled
 
 METRICS = ("accuracy", "auroc")

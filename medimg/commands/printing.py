@@ -21,7 +21,6 @@ METRICS = (
 )
 CLASS_METRICS = ("auroc", "auprc", "sensitivity", "specificity")
 ATTACK_METRICS = ("advantage_held_out", "tpr_at_fpr_0.001", "tpr_at_fpr_0.01")
-STUDY_METRICS = ("auroc", "balanced_accuracy", "attack_auc")
 
 
 def counts(dataset) -> None:
@@ -240,14 +239,3 @@ def attacks(result: dict) -> None:
         click.echo(f"epsilon is at least {lower:.3f} ({sure}); {claim}")
     for sentence in [result["verdict"]] if isinstance(result["verdict"], str) else result["verdict"]:
         say(sentence)
-
-
-def privacy_utility(summary) -> None:
-    """What each epsilon costs and hides."""
-    from medimg.studies.markdown import value
-
-    rows = [
-        [f"{row['epsilon']:g}", f"{row['spent']:.3g}", *(value(row, m) for m in STUDY_METRICS)]
-        for _, row in summary.iterrows()
-    ]
-    table("Privacy and utility: mean over seeds [95%]", ["epsilon", "spent", *STUDY_METRICS], rows)

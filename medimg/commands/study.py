@@ -1,35 +1,77 @@
-"""`medimg study`: the group, and the studies of this package; `federated.commands` adds its own."""
+"""`medimg study`: the group, the studies that their files declare, and privacy-utility; other rooms add their own."""
 
+import dataclasses
+import shlex
+import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import click
 
-from medimg.commands import printing
-from medimg.commands.command_line import Group, options_of, take
-from medimg.commands.console import progress_bars
+from medimg.commands.command_line import Command, Group, options_of, take
+from medimg.commands.console import progress_bars, say, table
 from medimg.commands.output import out_option
-from medimg.config import StudyConfig, TrainConfig
+from medimg.config import PrivacyUtilityConfig, StudyConfig, StudyRunConfig, TrainConfig
+from medimg.studies.declared import names, question
+
+PRIVACY = "privacy-utility"
 
 
 @click.group(cls=Group)
 def study():
-    """A study of the source papers on DATA, as a table and a figure."""
+    """A study of the source papers on DATA: a page, a table, a figure, and whether its claim holds."""
 
 
-@study.command("privacy-utility")
+@study.command(PRIVACY, help=question(PRIVACY))
 @click.argument("data_folder", metavar="DATA")
 @out_option("the study")
-@options_of(StudyConfig)
+@options_of(PrivacyUtilityConfig)
+@options_of(StudyRunConfig)
 @options_of(TrainConfig, skip=("dp_epsilon", "seed", "seeds", "member", "vote", "folds", "fold"))
 def privacy_utility(data_folder, out, **values):
-    """What differential privacy costs, by epsilon and over seeds."""
+    """Cells by epsilon, all with these options of training."""
+    own, config, training = (take(kind, values) for kind in (PrivacyUtilityConfig, StudyRunConfig, TrainConfig))
+    from medimg.studies.privacy_utility import with_epsilons
+
+    _run(
+        PRIVACY,
+        [data_folder],
+        out,
+        StudyConfig(**dataclasses.asdict(config)),
+        lambda it, data: with_epsilons(it, data[0], own, training),
+    )
+
+
+def _declared(name: str) -> click.Command:
+    @click.command(name, cls=Command, help=question(name))
+    @click.argument("data_folders", metavar="DATA...", nargs=-1, required=True)
+    @out_option("the study")
+    @options_of(StudyConfig)
+    def command(data_folders, out, **values):
+        _run(name, data_folders, out, take(StudyConfig, values))
+
+    return command
+
+
+def _run(name: str, data_folders, out: str, config: StudyConfig, adapt: Callable | None = None) -> None:
     from medimg.preparation.builtin import resolve
+    from medimg.studies.page import worded
+    from medimg.studies.study import run
 
-    config, training = take(StudyConfig, values), take(TrainConfig, values)
-    from medimg.studies.privacy_utility import privacy_utility
-
+    words = shlex.join(["medimg", *sys.argv[1:]])
     with progress_bars() as step:
-        summary = privacy_utility(resolve(data_folder), Path(out), config, training, partial(step, "trainings"))
-    printing.privacy_utility(summary)
-    click.echo(f"figure and tables in {out}")
+        data = [resolve(folder) for folder in data_folders]
+        content = run(name, data, Path(out), config, words, partial(step, "cells"), adapt)
+    metrics = list(dict.fromkeys(title for row in content["rows"] for title in row["metrics"]))
+    rows = [[row["label"], *(worded(row["metrics"].get(title)) for title in metrics)] for row in content["rows"]]
+    table(content["question"], ["", *metrics], rows)
+    for sentence in content["cuts"]:
+        say(f"cut: {sentence}")
+    say(content["conclusion"])
+    click.echo(f"page: {Path(out) / 'study.html'}")
+
+
+for _name in names():
+    if _name != PRIVACY:
+        study.add_command(_declared(_name))

@@ -7,6 +7,7 @@ import pandas as pd
 
 from medimg.data.dataset import SEPARATOR
 from medimg.errors import InputError
+from medimg.evaluation.mistakes import COUNT, Mistake, worst_mistakes
 from medimg.evaluation.predictions import Predictions
 from medimg.run import Run
 from medimg.untrusted.csv_cells import read_csv
@@ -68,6 +69,12 @@ class Evaluated:
         p = self.predictions
         taken = replace(p, targets=p.targets[order], probabilities=p.probabilities[order], called=p.called[order])
         return replace(self, rows=self.rows.iloc[order].reset_index(drop=True), predictions=taken)
+
+    def worst(self, count: int = COUNT) -> list[Mistake]:
+        """At most `count` rows that the model is most confidently wrong about, see `worst_mistakes`."""
+        # The threshold is told elsewhere, and each fold has its own.
+        threshold = 0.0 if self.predictions.task == "binary" else None
+        return worst_mistakes(replace(self.predictions, threshold=threshold), count)
 
 
 def read(run: Run) -> Evaluated:

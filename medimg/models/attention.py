@@ -6,7 +6,6 @@ attention module", ECCV 2018.
 
 import tensorflow as tf
 
-KINDS = ("cbam", "se")
 # Channels of the bottleneck are a 16th, as in both papers, and these at least.
 _REDUCTION, _FEWEST = 16, 4
 _KERNEL = 7
@@ -31,7 +30,7 @@ def attend(maps, kind: str, name: str):
 
     Args:
         maps: Keras tensor (B, H, W, C).
-        kind: of KINDS: `se` weighs channels by what they hold on average; `cbam` by average and maximum, then places.
+        kind: `se` weighs channels by what they hold on average; `cbam` by average and maximum, then places.
         name: what the layers' names begin with.
 
     Returns:

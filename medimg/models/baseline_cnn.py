@@ -12,7 +12,7 @@ def backbone(pixels, width: int = 32, stages: int = 4, attention: str = ""):
         pixels: Keras tensor (B, S, S, C), preprocessed.
         width: filters of the first stage; every stage doubles them.
         stages: number of stages; the last map has S / 2^(stages-1) pixels a side.
-        attention: at the end of each stage (`medimg.models.attention.KINDS`); '': none.
+        attention: at the end of each stage (`medimg.models.attention`); '': none.
 
     Returns:
         Keras tensor (B, h, w, width * 2^(stages-1)).

@@ -39,7 +39,7 @@ def with_head(
         dropout: share of the pooled features that a training step leaves out.
         pool: of `POOLING`.
         name: of the model.
-        attention: on the last maps (`medimg.models.attention.KINDS`); '': none.
+        attention: on the last maps (`medimg.models.attention`); '': none.
         columns: of a table (`medimg.tables.preprocessing`), a second input that joins pooled features (late fusion).
     """
     layers = tf.keras.layers

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from medimg.errors import InputError
-from medimg.models.attention import KINDS
 from medimg.style.words import did_you_mean
 
 
@@ -109,7 +108,7 @@ def family(name: str) -> Family:
 
 
 # Arguments of every model: what each may be, its usual value first.
-OF_EVERY_MODEL = {"pool": ("avg", "max"), "attention": ("none", *KINDS)}
+OF_EVERY_MODEL = {"pool": ("avg", "max"), "attention": ("none", "cbam", "se")}
 
 
 def parse_arguments(chosen: Family, given: dict) -> dict:

@@ -91,7 +91,7 @@ def judged(
     """
     if learn.is_table:
         return _table(candidate, run, learn, seed, listener)
-    config = candidate.config(seed)
+    config = candidate.config(seed).resolved(learn.unit)
     rows = learn.rows("val", labelled=True)
     description, model = run.description(calibrated=False), run.model()
     cache = pixels_of(learn, rows, config, description["channels"])
@@ -138,7 +138,7 @@ def _table(candidate: Candidate, run: Run, learn: Dataset, seed: int, listener: 
     """By folds over all rows that may be learnt from: a table trains in seconds, and its validation part is small."""
     logits, targets = [], []
     for fold in range(1, FOLDS + 1):
-        config = dataclasses.replace(candidate.config(seed), folds=FOLDS, fold=fold)
+        config = dataclasses.replace(candidate.config(seed).resolved(learn.unit), folds=FOLDS, fold=fold)
         one = train_or_go_on(learn, run.root / "folds" / f"{fold}", config.told_by(()), listener)
         part = parts_of(learn, config.to_dict())
         rows = part.rows("test", labelled=True)

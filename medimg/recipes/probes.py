@@ -5,6 +5,8 @@ views; a kind of view by one that has seen no view of this kind: what threshold 
 far from the training as another hospital's machine may be.
 """
 
+import warnings
+
 import numpy as np
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
@@ -55,10 +57,13 @@ def out_of_fold(
 
 def _folds(truth: Truth, patients: np.ndarray, seed: int):
     count = min(_FOLDS, len(np.unique(patients)))
-    if truth.targets.ndim == 2:
+    if truth.targets.ndim == 2 or np.bincount(truth.targets).max() < count:
         return GroupKFold(count).split(patients, groups=patients)
     draw = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-    return draw.split(patients, truth.targets, patients)
+    with warnings.catch_warnings():
+        # A class of fewer rows than folds is in some of them.
+        warnings.simplefilter("ignore")
+        return list(draw.split(patients, truth.targets, patients))
 
 
 def _left_out(views: list[np.ndarray], truth: Truth, weights, kind: int, asked: np.ndarray, penalty: float):

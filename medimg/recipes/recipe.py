@@ -34,8 +34,8 @@ SEED = "-seed-"
 _MOST = 3
 # Of one network, whose answers differ by chance alone.
 _SEEDS = 5
-# What reading, judging and putting together take of the time.
-_SHARE = 0.85
+# What reading, judging and putting together leave of the time; they take so many seconds at least.
+_SHARE, _ENDING = 0.85, 20.0
 # What `train` leaves in the Run of a candidate, and the Run of a recipe whose best is a single one has itself; and what
 # says that a Run is whole.
 _ADOPTED = ("model.json", "history.csv")
@@ -156,7 +156,7 @@ class _Contest:
                 return
 
     def _try(self, candidate: plan.Candidate, more: str = "") -> bool:
-        left = _SHARE * self.limit - (time.monotonic() - self.started)
+        left = min(_SHARE * self.limit, self.limit - _ENDING) - (time.monotonic() - self.started)
         folder = self.run.root / CANDIDATES / (candidate.name + more)
         # Of a recipe that is resumed.
         before = Run.load(folder).config["options"]["epochs"] if (folder / "config.yaml").is_file() else None
@@ -221,8 +221,9 @@ def _finish(run: Run, contest: _Contest, listener: Listener) -> None:
     else:
         voters = [Voter(one.run, one.run.description(calibrated=False)) for one in chosen]
         members = [str(one.run.root.resolve()) for one in chosen]
-        options = TrainConfig(model="ensemble", seed=contest.config.seed).to_dict() | {"member": members} | given
-        model = combine_voters(run, voters, contest.dataset, TrainConfig(seed=contest.config.seed), listener)
+        config = TrainConfig(model="ensemble", seed=contest.config.seed).resolved(contest.dataset.unit)
+        options = config.to_dict() | {"member": members} | given
+        model = combine_voters(run, voters, contest.dataset, config, listener)
         known = run.environment()
     atomic.write_json(run.root / "environment.json", known)
     whole = together(chosen)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ import numpy as np
 from medimg.comparison.reading import Evaluated
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
-from medimg.evaluation.mistakes import worst_mistakes
 from medimg.report import pictures
 from medimg.report.missing import is_missing, missing
 from medimg.run import Run
@@ -42,10 +40,8 @@ def mistakes(evaluated: Evaluated, measured: Dataset | None, maps: dict[str, tup
     wrong = int((predictions.truth != predictions.decisions).any(axis=1).sum())
     if not wrong:
         return {"wrong": 0, "n": len(predictions), "worst": []}
-    # The threshold is told elsewhere, and each fold has its own.
-    worst = worst_mistakes(replace(predictions, threshold=0.0 if predictions.task == "binary" else None))
     found = []
-    for one in worst:
+    for one in evaluated.worst():
         name = evaluated.rows[evaluated.unit].iloc[one.row]
         path = str(measured.root / name) if measured is not None and evaluated.unit == "image" else ""
         kept = {key: getattr(one, key) for key in ("label", "predicted", "probability", "truth_probability")}
@@ -124,7 +120,14 @@ def explanations(run: Run, is_table: bool) -> dict:
     if not methods and not scores:
         return missing("nothing was explained; 'medimg explain RUN' draws maps and scores them")
     why = "explanations of tables are not scored" if is_table else "no scores; 'medimg explain RUN' makes them"
-    return {"methods": methods, "scores": scores or missing(why)}
+    found = {"methods": methods, "scores": scores or missing(why)}
+    return found if is_table else {**found, "appearance": appearance(run)}
+
+
+def appearance(run: Run) -> dict:
+    """What of the answers goes with brightness, texture and shape, of each split that was explained."""
+    shared = [content for _, content in _read(run, "appearance.json")]
+    return {"of": shared} if shared else missing("nobody has asked; 'medimg explain RUN' does")
 
 
 def _scores(measured: dict) -> dict:

@@ -35,6 +35,7 @@ from medimg.privacy.release import reference_split
 from medimg.run import Run, environment, resumable
 from medimg.training.any_model import with_pixels_alone
 from medimg.training.longer import longer
+from medimg.training.open_options import settled
 from medimg.training.train import train_or_go_on
 from medimg.untrusted.csv_cells import read_csv
 
@@ -73,7 +74,7 @@ def cross_validate(
             "--dp-budget run"
         )
     dataset = Dataset.load(data)
-    given, config = config, config.resolved(dataset.unit)
+    given, (config, _) = config, settled(config, dataset)
     given.require_effect(of_data(dataset.is_table), resolved=config)
     for fold in range(1, config.folds + 1):
         parts_of(dataset, {**config.to_dict(), "fold": fold})

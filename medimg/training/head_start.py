@@ -60,8 +60,11 @@ def _regression(x, y, penalty, shares) -> tuple[np.ndarray, float]:
 
 def _softmax(x, y, classes, penalty, shares) -> tuple[np.ndarray, np.ndarray]:
     """Of one of several classes; one without examples is unlikely everywhere."""
-    found = _fit(x, y, penalty, shares)
     kernel, bias = np.zeros((x.shape[1], classes)), np.full(classes, -np.log(len(y) + 1.0))
+    if y.min() == y.max():
+        bias[y[0]] = 0.0
+        return kernel, bias
+    found = _fit(x, y, penalty, shares)
     coefficients, intercepts = found.coef_.T, found.intercept_
     if len(found.classes_) == 2:
         # Half the log-odds to either side: the softmax of both is the regression's probability.

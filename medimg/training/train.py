@@ -24,7 +24,7 @@ from medimg.models.saving import save_model
 from medimg.models.weights import is_run
 from medimg.options import of_data
 from medimg.run import Run, environment, own_options, resumable
-from medimg.training import adaptation, few_labels, images, private, table, unseen
+from medimg.training import adaptation, few_labels, images, open_options, private, table, unseen
 from medimg.training import data as data_material
 from medimg.training.ancestors import NOTHING
 from medimg.training.checkpoint import Checkpoints
@@ -71,7 +71,7 @@ def _trained(
     _check_options(config)
     dataset = data if isinstance(data, Dataset) else Dataset.load(data, joins_copies=not config.is_private)
     given = config.told_by(()) if resume else config
-    config = config.resolved(dataset.unit)
+    config, by_rule = open_options.settled(open_options.kept(config, out) if resume else config, dataset)
     given.require_effect(of_data(dataset.is_table), resolved=config)
     real = dataset = parts_of(dataset, config.to_dict())
     if config.audit_holdout:
@@ -117,6 +117,7 @@ def _trained(
         known |= adaptation.told(other, config)
         known |= {START: start, **lineage.to_dict(), **_weights_file(config.weights, listener)}
         atomic.write_json(run.root / "environment.json", known)
+        open_options.tell(run, given, by_rule, listener)
         atomic.write_json(run.root / "model.json", description)
     with computing_in(config.precision):
         _train(run, model, dataset, config, lineage, start, other, listener)

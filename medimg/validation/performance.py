@@ -19,7 +19,7 @@ from medimg.evaluation.subgroups import bands
 from medimg.evaluation.summary import summarise, summarise_groups
 from medimg.evaluation.thresholds import Rule, choose
 
-MEASURED = ("auroc", "sensitivity", "specificity", "brier")
+MEASURED = ("auroc", "accuracy", "sensitivity", "specificity", "brier")
 # Patients with, and without, the finding below which an update is rough (Collins et al., Stat. Med. 35, 2016).
 ENOUGH = 100
 # Of a kind below which nothing that takes both kinds is judged.

@@ -7,10 +7,10 @@ import pandas as pd
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.pipeline.pixels import image_form
+from medimg.privacy.defaults import coarse
 from medimg.privacy.sampling import steps_per_pass
 from medimg.privacy.units import Units
 from synthetic.images.networks import halvings
-from synthetic.public import coarse
 
 # Fewer images than this a network only learns by heart.
 FEWEST_IMAGES = 32

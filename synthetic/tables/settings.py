@@ -7,8 +7,8 @@ they are one update an epoch, and 300 updates leave CTGAN worse than chance.
 import math
 from dataclasses import asdict, dataclass
 
+from medimg.privacy.defaults import coarse
 from medimg.privacy.sampling import steps_per_pass
-from synthetic.public import coarse
 
 LARGEST_BATCH = 500
 # Steps that small tables get, however few rows they have, and that large ones don't go beyond.
@@ -80,7 +80,7 @@ def settings_for(
         model: ctgan, tvae or marginals.
         rows: training rows; private: patients.
         batch_size: wanted; None: about half the rows, at most 500; private: the patients in coarse steps
-            (`synthetic.public.coarse`), at most 2,000, and the patients decide nothing else but the steps of a pass.
+            (`medimg.privacy.defaults.coarse`), at most 2,000, and they decide nothing else but the steps of a pass.
         epochs: wanted; None: as many as give FEWEST_STEPS to a small table, 300 to a large one, fewer where that were
             more than MOST_STEPS.
         private: by DP-SGD: all patients in few steps of small networks, since noise is added to every weight.

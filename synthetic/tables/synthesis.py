@@ -11,9 +11,10 @@ from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.options import flag
+from medimg.privacy.defaults import coarse
 from synthetic.config import SynthesizeConfig
 from synthetic.dataset import NO_GUARANTEE, Made
-from synthetic.public import SITE, bounds_of, coarse, stated
+from synthetic.public import SITE, bounds_of, stated
 from synthetic.tables import privacy
 from synthetic.tables.fitting import Fitted, Task, fit
 from synthetic.tables.mix import largest_remainder

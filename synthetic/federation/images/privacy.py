@@ -18,10 +18,10 @@ from federated.private.patient import PatientPrivacy
 from federated.private.steps import Drawing, PatientSteps, keys_of_step
 from federated.rounds.averaging import options_of_rounds
 from medimg.data.dataset import Dataset
+from medimg.privacy.defaults import coarse
 from synthetic.federation.images.work import DISCRIMINATOR, conditions, count, learn, numbers, seed_for
 from synthetic.images.private import clipped_real, taught
 from synthetic.images.step import Steps
-from synthetic.public import coarse
 
 CLASSES = 3  # what the seed of the made images' classes is for, beside those of `work`
 # Images that are made in a step; the patients of a step may be many for their noise.

@@ -23,6 +23,7 @@ from federated.tff.execution import Execution
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.pipeline.pixels import image_form
+from medimg.privacy.defaults import coarse
 from medimg.style.figures import save
 from medimg.untrusted.csv_cells import read_csv
 from synthetic.dataset import Made
@@ -39,7 +40,6 @@ from synthetic.images.plan import BATCH, GanPlan, check_turns, settle
 from synthetic.images.plan import check as check_images
 from synthetic.images.samples import write_grid
 from synthetic.images.step import Steps
-from synthetic.public import coarse
 
 # A batch of fewer images says little about what real ones look like.
 SMALLEST_BATCH = 8

@@ -18,6 +18,7 @@ from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.privacy.assumptions import Circumstances, assumptions
 from medimg.privacy.budget import Budget
+from medimg.privacy.defaults import coarse
 from medimg.privacy.draws.noise_seed import secret_of
 from medimg.privacy.ledger import Ledger, known
 from medimg.privacy.sampling import PoissonSampling
@@ -25,7 +26,6 @@ from medimg.privacy.spending import Spending, Spent, Stretch
 from medimg.privacy.terms import Account, Terms
 from medimg.privacy.units import Units
 from synthetic.config import SynthesizeConfig
-from synthetic.public import coarse
 from synthetic.tables.generator_inputs import targets_of
 from synthetic.tables.mix import votes
 from synthetic.tables.privacy import COUNTS_SHARE
@@ -74,7 +74,7 @@ class ClientsPrivacy:
 
     Attributes:
         rounds: that the budget allows.
-        sizes: client -> its patients in coarse steps (`synthetic.public.coarse`), by which it weighs.
+        sizes: client -> its patients in coarse steps (`medimg.privacy.defaults.coarse`), by which it weighs.
         first: steps that each client makes for the class counts, before those of the rounds.
 
     Raises:

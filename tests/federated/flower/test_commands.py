@@ -2,10 +2,17 @@
 
 import json
 import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from federated.flower import keys
+from federated.flower import serve as serving
+from federated.flower.fleet import LinkLostError
+from medimg.errors import InputError
 from tests.command import medimg
 
 
@@ -57,6 +64,30 @@ def test_policy_check_says_it_in_words(there):
     assert "nowhere" in refused("policy", "check", there / "nowhere")
 
 
+LIGHT = """
+import sys
+import cli
+sys.argv[0] = "medimg"
+try:
+    cli.main()
+except SystemExit as ended:
+    print(ended.code, [name for name in ("tensorflow", "tensorflow_federated", "pandas") if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [("policy check models.yaml", 0), ("link --out link --port 65534 --bind 192.0.2.1 --site paris.pub", 2)],
+)
+def test_what_no_tensor_is_needed_for_starts_without_tensorflow(there, words, code):
+    (there / "models.yaml").write_text("coordinators: [coordinator.pub]\nmodels: [logistic]\n")
+    command = [sys.executable, "-W", "ignore", "-c", LIGHT, "federate", *words.split()]
+    environment = {"PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run(command, cwd=there, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == f"{code} []", done.stdout + done.stderr
+    assert code == 0 or "192.0.2.1:65534 is taken or not of this machine" in " ".join(done.stderr.split())
+
+
 def test_policy_approve_puts_it_down(there, tmp_path):
     assert medimg("federate", "policy", "approve", "abc", "--folder", tmp_path).exit_code == 0
     assert json.loads((tmp_path / "runs.json").read_text())["approved"] == ["abc"]
@@ -88,6 +119,33 @@ def test_site_refuses_what_it_can_not_use(there, small_table, tmp_path, changes,
         **{name: value.format(there=there) for name, value in changes.items()},
     }
     assert told in refused("site", *(word for pair in options.items() for word in pair))
+
+
+@pytest.mark.parametrize(("refusals", "cause"), [(2, None), (2, InputError("another certificate")), (99, None)])
+def test_a_site_is_patient_with_a_link_that_refuses_it(there, small_table, tmp_path, monkeypatch, refusals, cause):
+    """The link holds a key for connected for a minute after its process was killed; another certificate stays one."""
+    tried, said = [], []
+
+    @contextmanager
+    def connected(*_):
+        tried.append(1)
+        if len(tried) <= refusals:
+            raise LinkLostError("refused") from cause
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(serving, "connected", connected)
+    monkeypatch.setattr(serving, "_AGAIN", 0.01)
+    files = (there / name for name in ("policy.yaml", "paris.key"))
+    given = (small_table.root, *files, "127.0.0.1:9092", there / "ca.pem", tmp_path / "state", said.append, 0.3)
+    if cause or refusals > 2:
+        with pytest.raises(InputError, match="refused"):
+            serving.serve(*given)
+        assert len(tried) == 1 if cause else len(tried) > 2
+    else:
+        serving.serve(*given)
+        assert len(tried) == 3
+        assert sum("link lost (refused); trying again" in line for line in said) == 2
 
 
 @pytest.mark.parametrize("address", ["nonsense", "host:", ":9092", "host:0", "host:99999", "host:x"])

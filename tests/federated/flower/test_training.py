@@ -448,11 +448,14 @@ def test_dropouts_at_every_stage_of_a_sum(apart, execution, tmp_path):
     assert list(run.history()["participants"]) == [2, 2, 2, 3, 3]
 
 
-def starting_anew(there, done):
-    """The link of a site that is started anew once, in round 2, after its work and before its answer arrives."""
+def starting_anew(there, done, kind="train"):
+    """The link of a site that is started anew once, in round 2, after its work and before its answer arrives.
+
+    With another kind of message, so then.
+    """
 
     def wire(name, head, deliver):
-        if name == "s1" and head["kind"] == "train" and head["fields"]["round"] == 2 and not done:
+        if name == "s1" and head["kind"] == kind and head["fields"].get("round", 2) == 2 and not done:
             done.append(name)
             deliver()
             there.start(name)
@@ -465,6 +468,7 @@ def starting_anew(there, done):
 SLOWER = [pytest.param(config, marks=pytest.mark.slow) for config in (MASKED, CKKS)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [QUICK, *SLOWER], ids=["plain", "masked", "ckks"])
 def test_a_site_started_anew_goes_on(apart, simulated, execution, tmp_path, config):
     there, done = apart(config), []
@@ -473,6 +477,48 @@ def test_a_site_started_anew_goes_on(apart, simulated, execution, tmp_path, conf
     assert done
     assert largest(run, simulated()) < 1e-5
     assert set(rounds(run, "s1").values()) == {"ok"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["describe", "statistics", "plan", "evaluate", "finish"])
+def test_a_site_started_anew_at_any_stage_goes_on(apart, execution, tmp_path, kind):
+    there, done = apart(replace(QUICK, rounds=1)), []
+    there.link.wire = starting_anew(there, done, kind)
+    run = there.federate(tmp_path / "run", replace(QUICK, rounds=1), execution)
+    assert done
+    assert set(rounds(run, "s1").values()) == {"ok"}
+    ended = told(run)
+    assert set(ended["measured_at_sites"]) == {"s0", "s1", "s2"}
+    assert "why" not in ended["measured_at_sites"]["s1"]
+    logs = [folder / "audit.jsonl" for folder in there.folders.values()]
+    assert not verify(run.root / "audit.jsonl", site_logs=logs).problems
+
+
+class KilledError(BaseException):
+    """The coordinator is gone, with all that it knew and had not written."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["statistics", "plan", "train", "mask", "finish"])
+def test_a_coordinator_killed_at_any_stage_goes_on(apart, simulated, execution, tmp_path, kind):
+    """Before there is a Run by the same words, else by --resume; to the weights that it would have come to."""
+    there, done, run = apart(MASKED, max_runs=1), [], tmp_path / "run"
+
+    def wire(name, head, deliver):
+        answer = deliver()
+        if name == "s1" and head["kind"] == kind and head["fields"].get("round", 2) == 2 and not done:
+            done.append(name)
+            raise KilledError
+        return answer
+
+    there.link.wire = wire
+    with pytest.raises(KilledError):
+        there.federate(run, MASKED, execution)
+    made = there.federate(run, MASKED, execution, resume=run.exists())
+    assert list(made.history()["round"]) == [1, 2, 3]
+    assert largest(made, simulated(MASKED)) < 1e-5
+    logs = [folder / "audit.jsonl" for folder in there.folders.values()]
+    assert not verify(made.root / "audit.jsonl", site_logs=logs).problems
 
 
 @pytest.mark.slow
@@ -517,6 +563,7 @@ def lied(how, answer, parties, identities, before):
     return {"replay": before, "silence": b"", "garbage": b"\0" * 500, "none": answer}[how]
 
 
+@pytest.mark.slow
 def test_a_site_that_lies_is_left_out_by_name(apart, simulated, execution, tmp_path):
     from federated.flower import keys
 
@@ -599,6 +646,7 @@ def headers(carried):
     return head_of(carried[1])
 
 
+@pytest.mark.slow
 def test_a_run_that_a_person_allows_goes_on_under_the_name_that_was_allowed(apart, execution, tmp_path):
     """The first start ends at a table's statistics, before there is a Run."""
     there, config = apart(QUICK, approval=True, max_runs=2), replace(QUICK, rounds=1)

@@ -1,20 +1,18 @@
 """Studies of federation: their division of patients, small ones from end to end."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from federated.studies import STUDIES, function_of
-from federated.studies.config import FederatedStudyConfig
-from federated.studies.hospitals import divided
-from medimg.config import PrepareConfig
+from federated.studies.config import HospitalsConfig
+from federated.studies.hospitals import divided, federated_hospitals
 from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
 from medimg.errors import InputError
-from medimg.preparation.prepare import prepare
+
+pytestmark = pytest.mark.final_figures
 
 
 @pytest.fixture(scope="module")
@@ -68,29 +66,20 @@ def test_division_names_a_row_without_site(hospitals):
         divided(dataclasses.replace(hospitals, manifest=manifest), 0)
 
 
-def test_every_study_is_there_and_no_other():
-    for name in STUDIES:
-        assert callable(function_of(name))
-    with pytest.raises(InputError, match="federated-hospitals"):
-        function_of("federated-cats")
-
-
 @pytest.mark.slow
 def test_studies_refuse_what_they_are_not_for(hospitals, phantom_data, tmp_path):
-    config = FederatedStudyConfig(strategy=("fedsgd",))
+    config = HospitalsConfig(strategy=("fedsgd",))
     with pytest.raises(InputError, match="--strategy fedsgd"):
-        function_of("federated-hospitals")(hospitals.root, tmp_path, config)
+        federated_hospitals(hospitals.root, tmp_path, config)
     with pytest.raises(InputError, match="needs a table"):
-        function_of("federated-hospitals")(phantom_data.root, tmp_path, FederatedStudyConfig())
-    with pytest.raises(InputError, match="needs images"):
-        function_of("federated-skin")(hospitals.root, tmp_path, FederatedStudyConfig())
+        federated_hospitals(phantom_data.root, tmp_path, HospitalsConfig())
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
 def test_hospitals_from_end_to_end_and_again(hospitals, tmp_path):
-    study = FederatedStudyConfig(seeds=1, rounds=8, strategy=("fedavg", "fedadam"))
-    run, seen = function_of("federated-hospitals"), []
+    study = HospitalsConfig(seeds=1, rounds=8, strategy=("fedavg", "fedadam"))
+    run, seen = federated_hospitals, []
     table = run(hospitals.root, tmp_path, study, lambda done, total: seen.append((done, total)))
     assert seen == [(1, 3), (2, 3), (3, 3)]
     assert table["model"].tolist() == ["local", "centralised", "fedavg", "fedadam"]
@@ -118,40 +107,11 @@ def test_hospitals_from_end_to_end_and_again(hospitals, tmp_path):
 
 @pytest.mark.slow
 def test_hospitals_tune_chooses_by_validation(hospitals, tmp_path):
-    study = FederatedStudyConfig(seeds=1, rounds=1, strategy=("fedavg",), tune=True)
-    function_of("federated-hospitals")(hospitals.root, tmp_path, study)
+    study = HospitalsConfig(seeds=1, rounds=1, strategy=("fedavg",), tune=True)
+    federated_hospitals(hospitals.root, tmp_path, study)
     tried = [pd.read_csv(p) for p in sorted((tmp_path / "trainings").glob("fedavg-*.csv"))]
     assert len(tried) == 3
     least = min(tried, key=lambda rows: rows["val_loss"].iloc[0])
     sites = pd.read_csv(tmp_path / "sites.csv")
     chosen = sites.loc[sites["model"] == "fedavg", "variant"].unique()
     assert chosen.tolist() == [least["variant"].iloc[0]]
-
-
-@pytest.mark.slow
-def test_toy_from_end_to_end(hospitals, tmp_path):
-    study = FederatedStudyConfig(seeds=1, rounds=3)
-    table = function_of("federated-toy")(hospitals.root, tmp_path, study)
-    assert table["partition"].unique().tolist() == ["iid", "dirichlet"]
-    federated = table[table["trained"] == "federated"]
-    written = json.loads((tmp_path / "runs" / "iid-seed-0" / "metrics.json").read_text())
-    assert federated["auroc"].iloc[0] == pytest.approx(written["metrics"]["auroc"]["value"])
-    assert (table.loc[table["trained"] == "majority", "auroc"] == 0.5).all()
-
-
-@pytest.mark.slow
-def test_skin_with_real_weights(medical_data, pretrained_weights, tmp_path):
-    data = tmp_path / "data"
-    source = medical_data / "isic_9class_180"
-    prepare("isic", source, data, PrepareConfig(split="70/10/20", image_size=64, on_duplicates="drop"))
-    study = FederatedStudyConfig(
-        rounds=4,
-        model=("mobilenet",),
-        model_arg={"alpha": "0.25"},
-        weights=str(pretrained_weights / "mobilenet_2_5_224_tf_no_top.h5"),
-        image_size=64,
-    )
-    table = function_of("federated-skin")(data, tmp_path / "out", study).set_index("trained")
-    assert table.index.tolist() == ["majority", "local", "federated", "centralised"]
-    assert table.loc["federated", "auroc_low"] > 0.5
-    assert table.loc["federated", "n"] > 100

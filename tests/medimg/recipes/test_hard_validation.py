@@ -1,5 +1,7 @@
 """Scores of views, and regressions that have seen neither a patient nor a kind of view."""
 
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
@@ -72,6 +74,19 @@ def test_a_view_is_judged_by_who_has_seen_neither_patient_nor_kind():
     kernel, bias = logistic_head([view[train] for view in plain], labels[train], 2, 1.0)
     np.testing.assert_allclose(found[2][tested], views[2][tested] @ kernel + bias, atol=1e-5)
     assert not set(patients[train]) & set(patients[tested])
+
+
+@pytest.mark.parametrize("targets", [[0, 0, 1, 1, 2, 2], [0, 0, 0, 0, 0, 1]])
+def test_a_handful_of_rows_is_judged_by_folds_too(targets):
+    """Fewer of each class than folds, or a class that one fold alone has: nobody else has seen it."""
+    views = [np.random.default_rng(kind).normal(size=(6, 4)).astype(np.float32) for kind in range(4)]
+    truth = Truth("multiclass", np.array(targets), 3)
+    patients = np.array([f"p{n}" for n in range(6)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = out_of_fold(views, truth, None, patients, 1.0, seed=0)
+    assert np.isfinite(found).all()
+    assert (np.std(found, axis=(0, 1)) > 0).all()
 
 
 def test_views_are_of_each_kind_and_the_same_every_time():

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from explain.config import ExplainConfig
+from explain.explain import explain
 from medimg import atomic
 from medimg.config import EvaluateConfig, TrainConfig
 from medimg.evaluation.evaluate import evaluate
@@ -233,13 +235,33 @@ def test_mistakes_are_shown_with_their_maps_and_scores_are_read(runs, tmp_path):
     found = {"method": "gradcam", "split": "test", "n": 9, "findings": ["Maps lie on the border."]}
     found |= {"regions": {"border": {"mass": score, "area": 0.2, "ratio": 3.5}}, "mean_map_similarity": 0.3}
     atomic.write_json(folder / "shortcuts.json", found)
+    shared = {"r2": score, "shares": dict.fromkeys(("brightness", "texture", "shape"), score), "strongest": {"x": 0.5}}
+    of = {"a": shared, "b": {"r2": {"value": 0.1, "low": 0, "high": 0.2}, "not_available": "they foretell too little"}}
+    told = {"split": "test", "fitted_on": "val", "n": 50, "patients": 50, "n_fitted": 80, "of": of}
+    atomic.write_json(folder / "appearance.json", told)
     page = Page(write(run).read_text())
     report = json.loads((run.root / "report.json").read_text())
+    assert page.sections["explanations"].count("0.7100.600–0.800") == 4
+    assert "Not available: they foretell too little" in page.sections["explanations"]
     assert report["mistakes"]["worst"][0]["map"] == "gradcam"
     assert len([alt for alt in page.images if "map of the same image" in alt]) == 2
     assert "0.710 [0.600, 0.800]" in page.sections["explanations"]
     assert "0.110 [0.050, 0.200]" in page.sections["explanations"]
     assert "Maps lie on the border." in page.sections["shortcuts"]
+
+
+def test_explain_draws_the_mistakes_that_the_report_shows(runs, tmp_path):
+    run = Run.load(shutil.copytree(runs["images"].root, tmp_path / "run"))
+    quick = ExplainConfig(count=2, mistakes=3, score_count=0, appearance_count=0)
+    drawn = explain(run, quick)["images"]["gradcam"]
+    assert len({one["file"] for one in drawn}) == len(drawn)
+    write(run)
+    worst = json.loads((run.root / "report.json").read_text())["mistakes"]["worst"]
+    assert len(worst) > 2
+    assert [one["map"] for one in worst[:3]] == ["gradcam"] * 3
+    assert len(explain(run, replace(quick, mistakes=0))["images"]["gradcam"]) == 2
+    # Of another part nothing was evaluated.
+    assert len(explain(run, replace(quick, split="val"))["images"]["gradcam"]) == 2
 
 
 def test_a_run_whose_dataset_is_gone_still_has_its_report(runs, tmp_path):

@@ -21,6 +21,7 @@ from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.privacy import ledger
 from medimg.privacy.accounting import epsilon_of
+from medimg.privacy.defaults import coarse
 from medimg.privacy.segments import events_of, united
 from synthetic.config import SynthesizeConfig
 from synthetic.federation.tables import arrays
@@ -28,7 +29,6 @@ from synthetic.federation.tables.agreement import HEAVY, agree, columns_of
 from synthetic.federation.tables.engine import TableEngine
 from synthetic.federation.tables.privacy import ClientsPrivacy
 from synthetic.federation.tables.sums import Sums
-from synthetic.public import coarse
 from synthetic.synthesize import synthesize
 from synthetic.tables import columns as learnt
 from synthetic.tables import frames

@@ -8,11 +8,14 @@ import pytest
 
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import read_image, write_png
+from medimg.privacy.defaults import coarse
 from synthetic.config import SynthesizeConfig
-from synthetic.public import coarse
 from synthetic.synthesize import synthesize
 from tests.synthetic.images.conftest import SIZE, make_set
 from tests.synthetic.neighbours import differences
+
+# Every pixel that is left is compared.
+pytestmark = pytest.mark.final_figures
 
 OPTIONS = {
     "model": "dcgan",

@@ -1,0 +1,288 @@
+"""docs/federation-sites.md, done as it says: a link and two hospitals, each a machine of its own, then the renewals.
+
+Commands, units and the policy are taken from the page itself and carried out in its order; only what the page leaves
+to its reader is chosen here: addresses, data, and entries of the policy. A machine is a network namespace on one
+switch, with an /etc, a /var/lib, an /opt and a /srv of its own, so that its user medimg is its own, too. There is no
+systemd in it: units are read (`systemd-analyze verify` takes them) and their ExecStart is started by their User in
+their WorkingDirectory, and started anew as `systemctl restart` would.
+
+Root alone: `sudo .venv/bin/python -m benchmarks.hospitals_by_docs`.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.heart import DATA
+from benchmarks.material import table
+
+REPOSITORY = Path(__file__).parents[1]
+PAGE = (REPOSITORY / "docs" / "federation-sites.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```\n(.*?)```", PAGE, re.DOTALL)
+LINK, HOSPITALS, NETWORK, HOME = "link", ("paris", "rome"), "10.78.0", "/var/lib/medimg"
+_SWITCH = "medimg1"
+_PATIENCE = 300.0
+_MACHINE = """
+mount -t tmpfs tmpfs "$1"
+for of in etc var/lib; do
+  mkdir -p "$1/$of/up" "$1/$of/work"
+  mount -t overlay overlay -o "lowerdir=/$of,upperdir=$1/$of/up,workdir=$1/$of/work" "/$of"
+done
+mount -t tmpfs -o mode=755 tmpfs /opt
+mount -t tmpfs -o mode=755 tmpfs /srv
+mkdir -p "$1/interpreter"
+if [ -n "$3" ]; then
+  mount --bind "$2" "$1/interpreter"
+  mount -t tmpfs -o mode=755 tmpfs "$3"
+  mkdir -p "$2"
+  mount --bind "$1/interpreter" "$2"
+fi
+cp -r "$4" /srv/heart
+echo ready
+exec sleep infinity
+"""
+_MEDIMG = f"""#!/bin/sh
+export PYTHONPATH={REPOSITORY} PYTHONDONTWRITEBYTECODE=1 PYTHONWARNINGS=ignore TF_CPP_MIN_LOG_LEVEL=3
+exec {sys.executable} -m cli "$@"
+"""
+_SUDO = """#!/bin/sh
+user=$2
+shift 2
+exec runuser -u "$user" -- "$@"
+"""
+
+
+def block(having: str) -> str:
+    """The page's one block with these words."""
+    (only,) = [text for text in BLOCKS if having in text]
+    return only
+
+
+class Machine:
+    """One of them.
+
+    Args:
+        number: on the switch.
+        name: link or a hospital's.
+        data: folder of its Dataset.
+        root: for what is its own here.
+    """
+
+    def __init__(self, number: int, name: str, data: Path, root: Path):
+        self.name, self.place, self.address = name, f"docs-{number}", f"{NETWORK}.{number}"
+        self.log, self._unit = root / f"{name}.log", None
+        _ip("netns", "add", self.place)
+        _ip("-n", self.place, "link", "set", "lo", "up")
+        if name == LINK:
+            inner = _SWITCH
+            _ip("-n", self.place, "link", "add", _SWITCH, "type", "bridge")
+        else:
+            inner = "eth0"
+            _ip("-n", self.place, "link", "add", inner, "type", "veth", "peer", "name", self.place, "netns", "docs-1")
+            _ip("-n", "docs-1", "link", "set", self.place, "master", _SWITCH, "up")
+        _ip("-n", self.place, "address", "add", f"{self.address}/24", "dev", inner)
+        _ip("-n", self.place, "link", "set", inner, "up")
+        base, own = Path(sys.base_prefix), root / name
+        own.mkdir()
+        closed = next((str(p) for p in reversed(base.parents) if not p.stat().st_mode & 0o001), "")
+        words = [own, base, closed, data]
+        words = ["ip", "netns", "exec", self.place, "unshare", "-m", "bash", "-ec", _MACHINE, "-", *map(str, words)]
+        self._holder = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        assert self._holder.stdout.readline() == "ready\n"
+        for path, content in (("/opt/medimg/.venv/bin/medimg", _MEDIMG), ("/opt/bin/sudo", _SUDO)):
+            self.write(path, content)
+            self.run(f"chmod 755 {path}")
+        self.run(f"echo {NETWORK}.1 link.example.org >> /etc/hosts")
+
+    def words(self, script: str) -> list[str]:
+        """Of a command that runs a script of root's on the machine."""
+        inside = ["nsenter", "-t", str(self._holder.pid), "-m", "-n", "env", "-i", "LANG=C.UTF-8", "HOME=/root"]
+        # -l would read profiles of the machine that all are on.
+        return [*inside, f"PATH=/opt/bin:{os.environ['PATH']}", "bash", "-ec", script]
+
+    def run(self, script: str, given: str = "") -> str:
+        """What it printed.
+
+        Raises:
+            RuntimeError: it failed.
+        """
+        done = subprocess.run(self.words(script), input=given, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{self.name}: {script}\n{done.stdout}{done.stderr}\n{self.said()}")
+        return done.stdout
+
+    def enable(self, unit: str) -> None:
+        """`systemctl enable --now` of a unit's text."""
+        path = f"/etc/systemd/system/medimg-{'link' if self.name == LINK else 'site'}.service"
+        self.write(path, unit)
+        self.run(f"systemd-analyze verify {path}")
+        self._unit = dict(re.findall(r"^(\w+)=(.*)$", unit.replace("\\\n", " "), re.MULTILINE))
+        self._start()
+
+    def restart(self) -> None:
+        """`systemctl restart`."""
+        self.stop()
+        self._start()
+
+    def stop(self) -> None:
+        """`systemctl stop`."""
+        self._process.terminate()
+        self._process.wait()
+
+    def write(self, path: str, content: str) -> None:
+        """A file on the machine."""
+        self.run(f"mkdir -p {Path(path).parent}; cat > {path}", content)
+
+    def said(self) -> str:
+        """What `journalctl` has, of now."""
+        return self.log.read_text() if self.log.is_file() else ""
+
+    def until(self, words: str, more: int = 1) -> str:
+        """Its last line with these words, once they are there so often."""
+        end = time.monotonic() + _PATIENCE
+        while len(lines := [line for line in self.said().splitlines() if words in line]) < more:
+            if time.monotonic() > end:
+                raise RuntimeError(f"{self.name} never said '{words}':\n{self.said()}")
+            time.sleep(0.2)
+        return lines[-1]
+
+    def close(self) -> None:
+        """End all that runs on it."""
+        if self._unit:
+            self.stop()
+        self._holder.kill()
+        self._holder.wait()
+        subprocess.run(["ip", "netns", "del", self.place], check=False, stderr=subprocess.DEVNULL)
+
+    def _start(self) -> None:
+        unit = self._unit
+        script = (
+            f"cd {unit['WorkingDirectory']}; exec setpriv --reuid {unit['User']} --regid {unit['User']} --init-groups "
+        )
+        with self.log.open("a") as log:
+            self._process = subprocess.Popen(self.words(script + unit["ExecStart"]), stdout=log, stderr=log)
+
+
+def _ip(*words) -> None:
+    subprocess.run(["ip", *map(str, words)], check=True)
+
+
+def handed(giver: Machine, path: str, taker: Machine, to: str = "") -> None:
+    """A file goes from one to another, by hand, and is the user medimg's there."""
+    target = f"{HOME}/{to or Path(path).name}"
+    taker.write(target, giver.run(f"cat {HOME}/{path}"))
+    taker.run(f"chown medimg: {target}")
+
+
+def connected(site: Machine) -> int:
+    return site.said().count("connected to link.example.org:9092")
+
+
+def listening(machine: Machine) -> str:
+    """Addresses and ports at which others could connect to it."""
+    lines = machine.run("ss -Hltn").splitlines()
+    open_to_others = {
+        line.split()[3] for line in lines if not line.split()[3].startswith(("127.", "[::1]", "[::ffff:127."))
+    }
+    return ", ".join(sorted(open_to_others)) or "none"
+
+
+def walk(machines: dict[str, Machine]):
+    """The page's steps; yields what each came to."""
+    link, sites = machines[LINK], [machines[name] for name in HOSPITALS]
+    for machine in machines.values():
+        machine.run(block("useradd"))
+    yield "user and folder", machines["paris"].run(f"stat -c '%U %a' {HOME}").strip()
+    for site in sites:
+        site.run(f"cd {HOME}\n" + block("federate key paris\n").replace("paris", site.name))
+        for other in (link, *(one for one in sites if one is not site)):
+            handed(site, f"{site.name}.pub", other)
+    link.enable(block("federate link --out link"))
+    told = link.until("sites need")
+    yield "link", told.replace(f"{HOME}/", "")
+    unit = block("federate site --data /srv/heart")
+    policy = "coordinators: [coordinator.pub]\nsites: [paris.pub, rome.pub]\nmodels: [logistic]\nmax_rounds: 5\n"
+    policy += "secure: required\nstatistics: true\n"
+    link.until("lasts until")
+    for site in sites:
+        for file in ("ca.pem", "coordinator.pub"):
+            handed(link, f"link/{file}", site)
+        site.write(f"{HOME}/policy.yaml", policy)
+        site.run("chown -R medimg: /srv/heart")
+        lines = site.run(f"cd {HOME}; sudo -u medimg /opt/medimg/.venv/bin/medimg federate policy check policy.yaml")
+        site.enable(unit.replace("paris", site.name))
+    yield "policy check", f"{len(lines.splitlines())} sentences"
+    for site in sites:
+        site.until("connected to link.example.org:9092")
+    yield "sites", "both say 'connected to link.example.org:9092'"
+    yield "open to others at the link", listening(link)
+    yield "open to others at a site", listening(sites[0])
+    yield "training", train(link, "run", sites)
+    link.run(f"rm {HOME}/link/link.pem")
+    link.restart()
+    yield "the link's certificate anew, sites untouched", train(link, "renewed", sites)
+    paris, rome = sites
+    paris.run(f"cd {HOME}; sudo -u medimg /opt/medimg/.venv/bin/medimg federate key paris --out new")
+    link.run(f"rm {HOME}/link/sites/paris.pub")
+    for other in (link, rome):
+        handed(paris, "new/paris.pub", other, "paris.pub")
+    lost = paris.said().count("refused this node")
+    link.restart()
+    yield "a site's old key", paris.until("refused this node", lost + 1).split("link lost (")[-1][:110]
+    paris.run(f"cd {HOME}; sudo -u medimg mv new/paris.key new/paris.pub .")
+    before = [connected(site) for site in sites]
+    for site, times in zip(sites, before, strict=True):
+        site.restart()
+        site.until("connected to link.example.org:9092", times + 1)
+    yield "its new key", train(link, "again", sites)
+
+
+def train(link: Machine, out: str, sites: list[Machine]) -> str:
+    """The page's own command."""
+    command = block("sudo -u medimg /opt/medimg/.venv/bin/medimg federate DATA")
+    command = command.replace("DATA", "/srv/heart").replace("--out run", f"--rounds 3 --no-comparison --out {out}")
+    link.run(f"cd {HOME}\n{command}")
+    for site in sites:
+        # The page: logs of the sites and of the coordinator are held against each other.
+        handed(site, "state/audit.jsonl", link, f"{site.name}/audit.jsonl")
+    verify = block("federate verify RUN").replace("RUN", out).replace("medimg ", "/opt/medimg/.venv/bin/medimg ", 1)
+    told = " ".join(link.run(f"cd {HOME}; {verify}").split())
+    return told[-110:]
+
+
+def main() -> None:
+    from federated.config import FederateConfig
+    from federated.flower import rehearse
+    from federated.partition import partition
+    from medimg.config import PrepareConfig
+    from medimg.preparation.prepare import prepare
+
+    lines, machines = [], {}
+    with tempfile.TemporaryDirectory(prefix="medimg-docs-") as folder:
+        root = Path(folder)
+        root.chmod(0o755)
+        dataset = prepare("heart", DATA / "heart_disease", root / "all", PrepareConfig())
+        clients = {client.name: client.dataset for client in partition(dataset, FederateConfig())}
+        of = dict(zip(HOSPITALS, ("cleveland", "hungarian"), strict=True))
+        held_out = dataset.manifest[dataset.manifest["split"].isin(["val", "test"])]
+        parts = {LINK: replace(dataset, manifest=held_out), **{name: clients[site] for name, site in of.items()}}
+        try:
+            for number, (name, part) in enumerate(parts.items(), 1):
+                rehearse._copy(part, replace(part, root=root / f"data-{name}"))
+                machines[name] = Machine(number, name, root / f"data-{name}", root)
+            for step, result in walk(machines):
+                lines.append([step, result])
+                print(lines[-1], file=sys.stderr, flush=True)
+        finally:
+            for machine in reversed(machines.values()):
+                machine.close()
+    table(["step of the page", "came to"], lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""How much brightness, texture and shape go with what a model answers."""

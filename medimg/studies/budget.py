@@ -1,0 +1,106 @@
+"""What of a study fits into a time: first seeds fall out, then cells that no claim needs, then epochs, then rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from medimg.data.dataset import Dataset
+from medimg.studies.declared import LENGTHS, Cell, Study
+from medimg.studies.running import Done, Runner, Scale
+from medimg.style.words import listed, seconds_text
+
+# A pilot learns from about so many rows.
+PILOT_ROWS = 500
+# Fewer epochs than this share teach nothing; from there on rows are cut, to this share.
+SHORTEST = Scale(0.3, 0.25)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of the first cell.
+
+    Attributes:
+        fixed: whatever is trained.
+        trained: by its epochs, of all rows.
+        pilot: that predicted it.
+    """
+
+    fixed: float
+    trained: float
+    pilot: float = 0.0
+
+    def of(self, cell: Cell, scale: Scale) -> float:
+        """Of a cell at a scale."""
+        return cell.cost * (self.fixed + self.trained * scale.length * scale.rows)
+
+
+def pilot(runner: Runner, cell: Cell) -> Cost:
+    """Predict the first cell's cost from two epochs of it, on a part of the rows where there are many.
+
+    Args:
+        runner: that keeps the pilot like any cell.
+        cell: the first.
+    """
+    rows = len(Dataset.load(runner.data[cell.data]).rows("train"))
+    # Two epochs: of the first nobody knows what was start-up.
+    scale = Scale(0.0, min(1.0, PILOT_ROWS / max(rows, 1)), least=2)
+    done = runner.run(scale.applied(cell), 0)
+    full = {step: max((its[key] for key in LENGTHS if key in its), default=1) for step, its in cell.steps}
+    each = {step: result.get("seconds_each") or 0.0 for step, result in done.results.items()}
+    trained = sum(full.get(step, 1) * seconds for step, seconds in each.items()) / scale.rows
+    spent = sum(result.get("times", 0) * each[step] for step, result in done.results.items())
+    return Cost(max(0.0, done.seconds - spent), trained, done.seconds)
+
+
+def scale_for(study: Study, cost: Cost, seconds: float) -> Scale:
+    """How long cells train, and on how many rows, so that those that claims need fit once.
+
+    Args:
+        study: with the cells that were asked for.
+        cost: of the first cell.
+        seconds: that there are.
+    """
+    needed = [cell for cell in study.cells if cell.label in study.claimed] or list(study.cells[:1])
+    # Where even the shortest does not fit, the costliest waits for a larger budget: all of them would teach nothing.
+    while len(needed) > 1 and sum(cost.of(cell, SHORTEST) for cell in needed) > seconds:
+        needed.remove(max(needed, key=lambda cell: cell.cost))
+    fixed, whole = (sum(cost.of(cell, Scale(length)) for cell in needed) for length in (0.0, 1.0))
+    if whole <= seconds:
+        return Scale()
+    room = max(seconds - fixed, 0.0) / max(whole - fixed, 1e-9)
+    length = max(SHORTEST.length, room)
+    return Scale(length, min(1.0, max(SHORTEST.rows, room / length)))
+
+
+def fits(ahead: Cell, cost: Cost, scale: Scale, done: Sequence[tuple[Cell, Done]], left: float) -> bool:
+    """Whether another cell fits into the seconds left, by what those that are done took against their prediction."""
+    predicted = sum(cost.of(cell, scale) for cell, _ in done)
+    pace = sum(one.seconds for _, one in done) / predicted if predicted else 1.0
+    return cost.of(ahead, scale) * pace <= left
+
+
+def cuts(study: Study, seeds: int, cost: Cost, seconds: float, scale: Scale, done: dict[str, list]) -> tuple[str, ...]:
+    """What was left out, in sentences; none of a study that is whole.
+
+    Args:
+        study: with the cells that were asked for.
+        seeds: that were asked for.
+        cost: of the first cell.
+        seconds: that there were.
+        scale: of all cells.
+        done: label -> a finished cell a seed.
+    """
+    told = []
+    fewer = [f"{label} {len(its)}" for label, its in done.items() if 0 < len(its) < seeds]
+    if fewer:
+        told.append(f"fewer seeds than {seeds}: {listed(fewer, len(fewer))}")
+    absent = [label for label, its in done.items() if not its]
+    if absent:
+        told.append(f"left out: {listed(absent, len(absent))}")
+    if scale.length < 1:
+        told.append(f"trained for {scale.length:.0%} of the epochs or rounds")
+    if scale.rows < 1:
+        told.append(f"on {scale.rows:.0%} of the training patients")
+    if told:
+        whole = seconds_text(seeds * sum(cost.of(cell, Scale()) for cell in study.cells))
+        told.insert(0, f"the whole was predicted to take {whole}, and {seconds_text(seconds)} were given")
+    return tuple(told)

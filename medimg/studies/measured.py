@@ -1,0 +1,142 @@
+"""What cells measured: values with intervals over patients and seeds, differences, and what they say of a claim."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from medimg.comparison.seeds import seed_tests
+from medimg.studies.declared import Claim
+from medimg.studies.over_seeds import mean_interval
+from medimg.style.words import interval, p_text, signed_interval
+
+# With fewer seeds Student's t tells next to nothing, and the interval is of patients alone.
+LEAST_SEEDS = 3
+HOLDS, FAILS, OPEN = "holds here", "does not hold here", "can't be said"
+
+
+Paired = Callable[[str, str, str], "list[Value] | None"]
+
+
+class Value(NamedTuple):
+    """A value; its ends NaN where there is no interval."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+    def to_dict(self) -> dict:
+        """As JSON has it, None for NaN."""
+        return {key: None if math.isnan(v) else v for key, v in self._asdict().items()}
+
+
+def found(results: dict, path: str) -> Value | None:
+    """Where a result has a metric: `train.metrics.f1`; `*` is the mean over all that is there, without an interval.
+
+    Returns:
+        None where it has none.
+    """
+    name, _, rest = path.partition(".")
+    if not isinstance(results, dict):
+        return None
+    if name == "*":
+        each = [one for one in (found(its, rest) for its in results.values()) if one]
+        return Value(float(np.mean([one.value for one in each]))) if each else None
+    content = results.get(name)
+    if rest:
+        return found(content, rest)
+    if isinstance(content, dict):
+        ends = (content.get("value"), content.get("low"), content.get("high"))
+        return None if ends[0] is None else Value(*(math.nan if end is None else float(end) for end in ends))
+    return None if content is None else Value(float(content))
+
+
+def over_seeds(values: Sequence[Value]) -> Value:
+    """The mean over seeds; its interval covers other patients and, with enough seeds, other seeds as well.
+
+    The ends over patients are the means of the seeds' ends, since all have the same test patients; over seeds they are
+    Student's t; of both the further one counts.
+    """
+    parts = np.array(values, float)
+    means = parts.mean(axis=0)
+    value, low, high = float(means[0]), float(means[1]), float(means[2])
+    if len(values) >= LEAST_SEEDS:
+        _, below, above = mean_interval(parts[:, 0])
+        low, high = float(np.fmin(low, below)), float(np.fmax(high, above))
+    return Value(value, low, high)
+
+
+def differences(first: Sequence[Value], second: Sequence[Value]) -> list[Value]:
+    """First less second, seed by seed, of what is no Run's metric on the same rows.
+
+    By the ends of both (MOVER: Zou and Donner, Statistics in Medicine 27, 2008), as if they were of different patients:
+    too wide for the same ones, never too narrow.
+    """
+    each = []
+    for a, b in zip(first, second, strict=False):
+        below, above = math.hypot(a.value - a.low, b.high - b.value), math.hypot(a.high - a.value, b.value - b.low)
+        each.append(Value(a.value - b.value, a.value - b.value - below, a.value - b.value + above))
+    return each
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of a claim.
+
+    Attributes:
+        claim: of the source.
+        measured: here, in words.
+        verdict: HOLDS, FAILS or OPEN.
+        interval: that decided.
+    """
+
+    claim: Claim
+    measured: str
+    verdict: str
+    interval: dict | None = None
+
+
+def judge(claim: Claim, cells: dict[str, dict[str, list[Value]]], paired: Paired = lambda *_: None) -> Verdict:
+    """Decide a claim by the interval: wholly on its side it holds, wholly on the other it does not.
+
+    Args:
+        claim: of the source.
+        cells: label -> title -> a value a seed.
+        paired: two labels and a title -> differences, one a seed, on the same resamples of patients; None: can't be.
+    """
+    if not claim.cell:
+        return _by_variance(claim, cells)
+    needed = [label for label in (claim.cell, claim.less) if label]
+    missing = [label for label in needed if not cells.get(label, {}).get(claim.metric)]
+    if missing:
+        return Verdict(claim, f"{missing[0]} was not measured", OPEN)
+    values = [cells[label][claim.metric] for label in needed]
+    here = over_seeds((paired(*needed, claim.metric) or differences(*values)) if claim.less else values[0])
+    text = (signed_interval if claim.less else interval)(here.to_dict())
+    of = " less ".join(needed)
+    return Verdict(claim, f"{claim.metric} of {of}: {text}", _side(claim, here), here.to_dict())
+
+
+def _side(claim: Claim, here: Value) -> str:
+    if math.isnan(here.low) or math.isnan(here.high):
+        return OPEN
+    least = -math.inf if claim.at_least is None else claim.at_least
+    most = math.inf if claim.at_most is None else claim.at_most
+    if least <= here.low and here.high <= most:
+        return HOLDS
+    return FAILS if here.high < least or here.low > most else OPEN
+
+
+def _by_variance(claim: Claim, cells: dict) -> Verdict:
+    """A small p holds; a large one shows nothing."""
+    groups = [[one.value for one in its.get(claim.metric, ())] for its in cells.values()]
+    groups = [np.array(group) for group in groups if len(group) > 1]
+    if len(groups) < 2:
+        return Verdict(claim, "analysis of variance needs two cells of two seeds each", OPEN)
+    tests = seed_tests(groups)
+    if tests.p is None:
+        return Verdict(claim, "no cell varies with its seed", OPEN)
+    told = f"one-way analysis of variance over seeds: F{tests.df} = {tests.f:.2f}, {p_text(tests.p)}"
+    return Verdict(claim, told, HOLDS if tests.p < claim.at_most else OPEN)

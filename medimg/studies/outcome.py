@@ -1,0 +1,83 @@
+"""What came of a study: its finished cells, and what each of them measured."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from medimg.comparison.paired import difference
+from medimg.comparison.reading import read
+from medimg.evaluation.intervals import cluster_bootstrap
+from medimg.evaluation.metrics import METRICS
+from medimg.run import Run
+from medimg.studies.declared import Study
+from medimg.studies.measured import Value, found
+from medimg.studies.running import Done, Scale
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of a study.
+
+    Attributes:
+        study: with the cells as they were run.
+        seeds: that were asked for.
+        scale: how long cells were trained, and on how many rows.
+        cuts: what was left out, in sentences.
+        starts: cell's label -> where its weights start.
+        done: seeds' finished cells, by label.
+        data: names of the Datasets.
+        seconds: that all cells took.
+        command: as it was given.
+        bootstrap: resamples for intervals.
+    """
+
+    study: Study
+    seeds: int
+    scale: Scale
+    cuts: tuple[str, ...]
+    starts: dict[str, str]
+    done: dict[str, list[Done]]
+    data: tuple[str, ...]
+    seconds: float
+    command: str
+    bootstrap: int
+
+    def values(self) -> dict[str, dict[str, list[Value]]]:
+        """Label -> title -> a value a seed, where it was measured."""
+        table = {}
+        for label, seeds in self.done.items():
+            each = {title: [found(one.results, path) for one in seeds] for title, path in self.study.metrics.items()}
+            table[label] = {title: [v for v in values if v is not None] for title, values in each.items()}
+        return table
+
+    def paired(self, first: str, second: str, title: str) -> list[Value] | None:
+        """Differences of two cells' Runs, seed by seed, each on the same resamples of the same test patients.
+
+        Args:
+            first: label.
+            second: label of what is subtracted.
+            title: of a metric.
+
+        Returns:
+            None where it is no metric of a Run, or the Runs were tested on different rows.
+        """
+        step, _, name = self.study.metrics[title].partition(".metrics.")
+        if name not in METRICS:
+            return None
+        return _paired(self.done[first], self.done[second], step, METRICS.index(name), self.bootstrap)
+
+
+def _paired(first: list[Done], second: list[Done], step: str, column: int, resamples: int) -> list[Value] | None:
+    found = []
+    for pair in zip(first, second, strict=False):
+        one, other = (read(Run.load(done.folders[step])) for done in pair)
+        if not one.rows.equals(other.rows):
+            return None
+        patients = one.rows["patient"]
+        values = [each.predictions.measure(np.ones((1, len(patients))))[0, 0, column] for each in (one, other)]
+        draws = [
+            cluster_bootstrap(each.predictions.measure, patients, resamples)[:, 0, column] for each in (one, other)
+        ]
+        gap = difference(*values, *draws)
+        found.append(Value(gap.value, *(np.nan if end is None else end for end in (gap.low, gap.high))))
+    return found

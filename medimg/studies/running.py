@@ -1,0 +1,113 @@
+"""A cell's chain of steps, each in a folder named by all that it depends on: what is done is taken as it is."""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from medimg import atomic
+from medimg.data.dataset import Dataset
+from medimg.studies.declared import LENGTHS, Cell
+from medimg.studies.steps import Inputs, Shared, module_of
+
+RESULT = "result.json"
+# Steps that leave the Dataset that the cell is about from then on.
+MAKES_DATA = ("thin", "genes", "extend")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What is left of a study.
+
+    Attributes:
+        length: share of the epochs and rounds.
+        rows: share of the training patients.
+        least: epochs or rounds of which no share is taken.
+    """
+
+    length: float = 1.0
+    rows: float = 1.0
+    least: int = 1
+
+    def applied(self, cell: Cell) -> Cell:
+        """The cell, shorter and on fewer rows."""
+        steps = [(step, {key: self._shorter(key, value) for key, value in its.items()}) for step, its in cell.steps]
+        return replace(cell, steps=((("thin", {"fraction": self.rows}),) if self.rows < 1 else ()) + tuple(steps))
+
+    def _shorter(self, key: str, value):
+        return min(value, max(self.least, round(value * self.length))) if key in LENGTHS else value
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished cell of one seed.
+
+    Attributes:
+        results: step -> its result.
+        folders: step -> its folder.
+        seconds: of all its steps, when they were run.
+        key: what it depended on.
+    """
+
+    results: dict
+    folders: dict[str, Path]
+    seconds: float
+    key: str
+
+
+class Runner:
+    """Runs cells in a folder.
+
+    Args:
+        data: folders of the study's Datasets.
+        out: gets `work/STEP-KEY/`: `done` (a Run, a Dataset, ...) and result.json.
+        bootstrap: resamples for intervals.
+        shared: by all cells.
+    """
+
+    def __init__(self, data: Sequence[Path], out: Path, bootstrap: int, shared: Shared):
+        self.shared, self.data, self.out, self.bootstrap = shared, tuple(data), out, bootstrap
+        self._keys = [Dataset.load(path, joins_copies=False).fingerprint() for path in self.data]
+        self.begun = 0
+
+    def run(self, cell: Cell, seed: int, members: Sequence[Done] = ()) -> Done:
+        """Do what is left of a cell.
+
+        Args:
+            cell: of the study.
+            seed: of every step of it.
+            members: whose Runs it is a vote of.
+        """
+        votes = tuple(one.folders["train"] for one in members)
+        key = _hashed(self._keys, cell.data, self.bootstrap, [one.key for one in members])
+        data, folders, results, seconds = self.data[cell.data], {}, {}, 0.0
+        for step, its in cell.steps:
+            options = {**its, "seed": seed}
+            key = _hashed(key, step, options)
+            folder = self.out / "work" / f"{step}-{key[:12]}"
+            inputs = Inputs(data, self.data, dict(folders), votes, self.bootstrap, self.shared)
+            kept = self._kept(folder) or self._run(step, inputs, folder, options)
+            folders[step], results[step], seconds = folder / "done", kept["result"], seconds + kept["seconds"]
+            if step in MAKES_DATA:
+                data = folders[step]
+        return Done(results, folders, seconds, key)
+
+    def _kept(self, folder: Path) -> dict | None:
+        path = folder / RESULT
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    def _run(self, step: str, inputs: Inputs, folder: Path, options: dict) -> dict:
+        self.begun += 1
+        folder.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        result = module_of(step).run(inputs, folder / "done", dict(options))
+        kept = {"step": step, "options": options, "seconds": time.monotonic() - started, "result": result}
+        atomic.write_json(folder / RESULT, kept)
+        # As JSON has it, whether it was just run or is kept.
+        return json.loads((folder / RESULT).read_text(encoding="utf-8"))
+
+
+def _hashed(*content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,66 @@
+"""Where a study's backbones start: `weights: imagenet` is a file given or kept here, else random, and is said so."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from medimg.errors import InputError
+from medimg.models.known_weights import identify
+from medimg.models.weight_store import kept, parsed_family
+from medimg.studies.declared import Cell
+
+# Of whatever model: a file that no hash tells of, or Keras' own.
+_ANY = "*"
+RANDOM = "random weights (no ImageNet weights of it here)"
+
+
+def settle(cells: Sequence[Cell], given: Sequence[str]) -> tuple[tuple[Cell, ...], dict[str, str]]:
+    """Cells whose weights are files or none, and in words where each starts (nothing of those that ask for none).
+
+    Args:
+        cells: of a study.
+        given: files of `--weights`; `none` alone: all start at random.
+
+    Raises:
+        InputError: a file that is not there, or no cell starts from weights.
+    """
+    if given and not any(its.get("weights") == "imagenet" for cell in cells for _, its in cell.steps):
+        raise InputError("--weights: is for studies whose backbones start from ImageNet; leave it out")
+    files = {} if "none" in given else {one.family: one.file for one in kept()}
+    for file in given:
+        if file in ("none", "imagenet"):
+            continue
+        if not Path(file).is_file():
+            raise InputError(f"--weights {file}: no such file")
+        files[identify(Path(file)).get("family", _ANY)] = file
+    if "imagenet" in given:
+        files.setdefault(_ANY, "imagenet")
+    pairs = [_settled(cell, files) for cell in cells]
+    return tuple(cell for cell, _ in pairs), {cell.label: words for cell, words in pairs if words}
+
+
+def _settled(cell: Cell, files: dict[str, str]) -> tuple[Cell, str]:
+    words, steps = "", []
+    for step, its in cell.steps:
+        options = its
+        if options.get("weights") == "imagenet" and not cell.votes:
+            family, file = _of(options, files)
+            if file:
+                words = f"ImageNet weights ({family}), {'backbone frozen' if options.get('freeze') else 'all trained'}"
+                arguments = {**options.get("model_arg", {}), **parsed_family(family)[1]}
+                options = {**options, "weights": file, "model_arg": arguments}
+            else:
+                words, options = RANDOM, {**options, "weights": "none", "freeze": "none", "head_start": "random"}
+                options = {key: value for key, value in options.items() if value not in ("none", "random")}
+        steps.append((step, options))
+    return replace(cell, steps=tuple(steps)), words
+
+
+def _of(options: dict, files: dict[str, str]) -> tuple[str, str]:
+    """The family and file of weights that fit the model, of several the widest; without them no file."""
+    asked = options.get("model_arg", {})
+    for family in sorted(set(files) - {_ANY}, reverse=True):
+        name, arguments = parsed_family(family)
+        if name == options["model"] and all(asked.get(key, value) == value for key, value in arguments.items()):
+            return family, files[family]
+    return options["model"], files.get(_ANY, "")

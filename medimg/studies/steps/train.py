@@ -1,0 +1,46 @@
+"""`medimg train` and `medimg evaluate`."""
+
+import numpy as np
+
+from medimg.comparison.reading import Evaluated, read
+from medimg.config import EvaluateConfig, TrainConfig
+from medimg.data.dataset import Dataset
+from medimg.evaluation.evaluate import evaluate
+from medimg.privacy import ledger
+from medimg.studies.steps import Inputs
+from medimg.training.ensemble import ensemble
+from medimg.training.train import train_the_same
+
+
+def run(inputs: Inputs, folder, options: dict) -> dict:
+    """Train on the cell's Dataset, or let the cells' Runs that vote do so, and measure on test.
+
+    Returns:
+        metrics.json, `roc_sensitivity` where the test ROC has a specificity of 0.9, `epsilon`, `times`, `seconds_each`
+        of the epochs.
+    """
+    if inputs.members:
+        config = TrainConfig(model="ensemble", member=tuple(map(str, inputs.members)), vote="log-loss").told_by(())
+        trained = ensemble(inputs.data, folder, config, overwrite=folder.exists())
+    else:
+        config = TrainConfig.from_dict(options).resolved(Dataset.load(inputs.data).unit)
+        trained = train_the_same(inputs.data, folder, config.told_by(()))
+    measured = evaluate(trained, EvaluateConfig(seed=config.seed, bootstrap=inputs.bootstrap))
+    spent, history = ledger.read(folder), trained.history()
+    times = len(history)
+    seconds = history[["seconds", "val_seconds"]].sum(axis=1)[min(1, times - 1) :].mean() if times else 0.0
+    return {
+        **measured,
+        "roc_sensitivity": _sensitivity(read(trained), 0.9),
+        "epsilon": spent and spent["epsilon"]["pld"],
+        "times": times,
+        "seconds_each": float(seconds),
+    }
+
+
+def _sensitivity(evaluated: Evaluated, specificity: float) -> float | None:
+    """Of a binary task, at the threshold of its own test rows that has the specificity: what the ranking allows."""
+    if evaluated.predictions.task != "binary":
+        return None
+    sick, scores = evaluated.predictions.targets == 1, evaluated.predictions.probabilities[:, 1]
+    return float((scores[sick] > np.quantile(scores[~sick], specificity, method="higher")).mean())

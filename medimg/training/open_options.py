@@ -1,0 +1,78 @@
+"""Options that nobody gave: those of a private training are settled by rules, told with their reasons and kept."""
+
+import dataclasses
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+
+from medimg import atomic
+from medimg.config import TrainConfig
+from medimg.data.dataset import Dataset
+from medimg.data.parts import parts_of
+from medimg.listener import Listener
+from medimg.options import Config, flag
+from medimg.privacy.defaults import coarse, private_defaults
+from medimg.run import Run
+
+FILE = "plan.yaml"
+# Who has it can take the noise off.
+_SECRET = "dp_seed"
+_Config = TypeVar("_Config", bound=Config)
+# Of normalisation.
+_WITHOUT_LAYERS = ("vgg16", "vgg19", "alexnet")
+
+
+def settled(config: TrainConfig, dataset: Dataset) -> tuple[TrainConfig, dict[str, tuple]]:
+    """The options with the defaults of such data, and what rules chose: option -> (value, reason).
+
+    Args:
+        config: options.
+        dataset: before its folds are made; of a private training the patients of the training part are counted in
+            coarse steps.
+    """
+    if not config.is_private:
+        return config.resolved(dataset.unit), {}
+    patients, kind = _patients(config, dataset), _kind(config, dataset.is_table)
+    config = dataclasses.replace(config, **{name: value for name, (value, _) in kind.items()})
+    by_rule = private_defaults(config, dataset.unit, patients)
+    open_ones = {name: found for name, found in by_rule.items() if getattr(config, name) is None}
+    return config.resolved(dataset.unit, patients), kind | open_ones
+
+
+def _kind(config: TrainConfig, is_table: bool) -> dict[str, tuple]:
+    """In the place of usual models and layers that no private training can have."""
+    given, usual = config.names_given(), TrainConfig()
+    if is_table:
+        is_open = config.model == usual.model and "model" not in given
+        return {"model": ("logistic", "has the fewest weights that noise is added to")} if is_open else {}
+    is_open = all(getattr(config, name) == getattr(usual, name) for name in ("weights", "freeze", "norm"))
+    is_open = is_open and "norm" not in given and config.model not in _WITHOUT_LAYERS
+    return {"norm": ("group", "that of a batch mixes patients")} if is_open else {}
+
+
+def _patients(config: TrainConfig, dataset: Dataset) -> int:
+    """Of the training part; of cross-validation, of the smallest one."""
+    folds = [config.fold] if config.fold or not config.folds else range(1, config.folds + 1)
+    parts = [parts_of(dataset, {**config.to_dict(), "fold": fold}) for fold in folds]
+    return coarse(max(1, min(part.rows("train", labelled=True)["patient"].nunique() for part in parts)))
+
+
+def kept(config: _Config, out: Path) -> _Config:
+    """Of a Run that goes on, what nobody gives is as it has it, whatever the rules say by now."""
+    own = Run.load(out).config["options"]
+    names = (field.name for field in dataclasses.fields(config))
+    found = {name: own[name] for name in names if getattr(config, name) is None and own.get(name) is not None}
+    return dataclasses.replace(config, **found).told_by(config.names_given())
+
+
+def tell(run: Run, given: Config, by_rule: dict[str, tuple], listener: Listener) -> None:
+    """What rules chose: told, and written into the Run beside what was given, as options (`--config`)."""
+    if not by_rule:
+        return
+    asked = {name: value for name, value in given.given().items() if name not in (_SECRET, *by_rule)}
+    text = yaml.safe_dump(asked, sort_keys=False) if asked else ""
+    for name, (value, reason) in by_rule.items():
+        listener.note(f"{flag(name)} {value}: {reason}")
+        text += f"# {reason}\n{name}: {value}\n"
+    atomic.write_text(run.root / FILE, text)

@@ -1,0 +1,1 @@
+"""Steps of declared studies: `medimg synthesize` and `medimg judge`."""

@@ -1,0 +1,106 @@
+"""Defaults of private training: rules of public facts alone; what is given stays."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import yaml
+
+from medimg.config import TrainConfig
+from medimg.listener import Listener
+from medimg.privacy.defaults import coarse, private_defaults
+from medimg.privacy.ledger import read
+from medimg.run import Run
+from medimg.training.open_options import settled
+from medimg.training.train import train
+from tests.command import medimg
+from tests.datasets import write_table
+
+GIVEN = TrainConfig(model="logistic", dp_epsilon=2.0, dp_delta=1e-3)
+RULED = ("optimizer", "batch_size", "epochs", "learning_rate")
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    return write_table(tmp_path_factory.mktemp("defaults") / "data", n=80)
+
+
+def test_they_are_of_public_facts_alone(table):
+    """Other labels, values and a patient more or less: the same options, as long as the coarse number is the same."""
+    config, by_rule = settled(GIVEN, table)
+    patients = table.rows("train")["patient"].nunique()
+    assert set(by_rule) == set(RULED)
+    assert config.batch_size == coarse(patients)
+    rows = table.manifest
+    other = rows.assign(label=rows["label"].to_numpy()[::-1])
+    for feature in table.inputs:
+        other[feature.name] = np.random.default_rng(0).permutation(other[feature.name].to_numpy())
+    fewer = rows.drop(rows.index[rows["split"] == "train"][0])
+    assert coarse(patients) == coarse(patients - 1)
+    for manifest in (other, fewer):
+        assert settled(GIVEN, dataclasses.replace(table, manifest=manifest)) == (config, by_rule)
+
+
+def test_passes_grow_as_the_root_of_the_budget_and_larger_steps_stand_for_those_too_many():
+    few, more = (private_defaults(dataclasses.replace(GIVEN, dp_epsilon=e), "row", 100) for e in (1.0, 4.0))
+    assert (few["epochs"][0], more["epochs"][0]) == (20, 40)
+    assert few["learning_rate"][0] == more["learning_rate"][0] == 0.05
+    images = private_defaults(dataclasses.replace(GIVEN, model="baseline_cnn", dp_epsilon=9.0), "image", 1000)
+    assert images["epochs"][0] == 20
+    # 2 sqrt(9000) passes were wanted.
+    assert images["learning_rate"][0] == pytest.approx(0.03 * 189.7 / 20, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("optimizer", "adam"), ("batch_size", 7), ("epochs", 3), ("learning_rate", 0.2)]
+)
+def test_what_is_given_stays(table, name, value):
+    config, by_rule = settled(dataclasses.replace(GIVEN, **{name: value}), table)
+    assert getattr(config, name) == value
+    assert name not in by_rule
+    if name == "optimizer":
+        # The rate of the rule is of steps without Adam's own scale.
+        assert config.learning_rate == 0.01
+    else:
+        assert config.optimizer == "momentum"
+
+
+def test_the_rate_goes_with_the_clip():
+    narrow, wide = (private_defaults(dataclasses.replace(GIVEN, dp_clip=clip), "row", 100) for clip in (0.5, 2.0))
+    assert narrow["learning_rate"][0] * 0.5 == wide["learning_rate"][0] * 2.0
+
+
+def test_a_table_and_images_get_a_model_that_can_be_private(table, noise):
+    bare = TrainConfig(dp_epsilon=2.0)
+    assert settled(bare, table)[0].model == "logistic"
+    assert settled(bare.told_by(["dp_epsilon", "model"]), table)[0].model == "baseline_cnn"
+    config, by_rule = settled(bare, noise)
+    assert (config.model, config.norm, by_rule["norm"][0]) == ("baseline_cnn", "group", "group")
+    assert settled(bare.told_by(["dp_epsilon", "norm"]), noise)[0].norm == "batch"
+
+
+def test_folds_are_ruled_by_the_smallest_of_them(table):
+    config, _ = settled(dataclasses.replace(GIVEN, folds=4), table)
+    assert config.batch_size <= 20
+    assert settled(TrainConfig(model="logistic"), table)[1] == {}
+
+
+def test_they_are_told_kept_and_trained_by_again(table, tmp_path):
+    notes = []
+    config = dataclasses.replace(GIVEN, dp_seed=5)
+    run = train(table.root, tmp_path / "run", config, listener=Listener(note=notes.append))
+    plan = yaml.safe_load((run.root / "plan.yaml").read_text())
+    options = run.config["options"]
+    assert {name: plan[name] for name in RULED} == {name: options[name] for name in RULED}
+    assert "dp_seed" not in plan
+    assert any(note.startswith(f"--batch-size {options['batch_size']}: noise is added once a step") for note in notes)
+    patients = table.rows("train")["patient"].nunique()
+    assert read(run.root)["steps"] == options["epochs"] * -(-patients // plan["batch_size"])
+    out = tmp_path / "again"
+    result = medimg("train", table.root, "--config", run.root / "plan.yaml", "--dp-seed", 5, "--out", out)
+    assert result.exit_code == 0, result.output
+    again = Run.load(out)
+    for one, same in zip(run.model().get_weights(), again.model().get_weights(), strict=True):
+        np.testing.assert_array_equal(one, same)
+    # Nothing was open, so nothing was chosen.
+    assert not (again.root / "plan.yaml").exists()

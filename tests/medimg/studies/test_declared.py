@@ -1,0 +1,204 @@
+"""Studies that their files declare: each to its end on drawn data, taken up again, cut to a time, mistyped."""
+
+import json
+import math
+
+import pytest
+
+import cli  # noqa: F401 - names the steps of the other rooms
+from federated.config import FederateConfig
+from medimg.config import AuditConfig, TrainConfig, ValidateConfig
+from medimg.data.dataset import Dataset
+from medimg.studies import budget, measured
+from medimg.studies.declared import Cell, Claim, Study, load, names
+from medimg.studies.measured import FAILS, HOLDS, OPEN, Value
+from medimg.studies.running import Scale
+from medimg.studies.steps import Inputs, Shared, thin
+from synthetic.config import SynthesizeConfig
+from synthetic.judge.config import JudgeConfig
+from tests.command import medimg
+from tests.datasets import write_dataset
+
+pytestmark = pytest.mark.final_figures
+
+CONFIGS = {
+    "train": TrainConfig,
+    "federate": FederateConfig,
+    "synthesize": SynthesizeConfig,
+    "judge": JudgeConfig,
+    "validate": ValidateConfig,
+    "audit": AuditConfig,
+}
+# Two cells of each study, and resamples that its commands allow.
+TINY = {
+    "architectures": (("baseline CNN",), 20),
+    "cross-modality": (("baseline CNN",), 20),
+    "imbalance": (("all positives", "class weights"), 20),
+    "labels": (("100% / supervised", "30% / pseudo-label"), 20),
+    "overheads": (("plain",), 20),
+    "federated-toy": (("iid / plain", "iid / GAN rows added"), 20),
+    "federated-skin": (("MobileNet",), 20),
+    "records": (("record table / plain", "gene expression, drawn / CKKS"), 20),
+    "synthetic-heart": (("marginals",), 200),
+    "synthetic-xray": (("DCGAN", "DCGAN, perturbed"), 200),
+    "mode-collapse": (("1 epoch", "3 epochs"), 200),
+}
+
+_FEDERATED = ("--rounds", 1, "--image-size", 32)
+TINY_OPTIONS = {
+    "synthetic-heart": (),
+    "synthetic-xray": ("--epochs", 1),
+    "records": ("--rounds", 1),
+    **dict.fromkeys(("overheads", "federated-skin"), _FEDERATED),
+    "federated-toy": ("--rounds", 2, "--epochs", 1),
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, small_table) -> dict[str, Dataset]:
+    images = write_dataset(tmp_path_factory.mktemp("studies") / "images", 80)
+    return {"images": images, "tables": small_table, "data": small_table}
+
+
+def run(name: str, data, out, *words):
+    folders = [data[need.split()[1]].root for need in load(name).needs]
+    return medimg("study", name, *folders, "--out", out, *words)
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_file_declares_what_its_commands_take(name):
+    study = load(name)
+    labels = [cell.label for cell in study.cells]
+    assert len(set(labels)) == len(labels)
+    assert study.claimed - {""} <= set(labels)
+    assert {*study.figure, *(claim.metric for claim in study.claims)} <= set(study.metrics)
+    for cell in study.cells:
+        assert set(cell.votes) <= {other.name for other in study.cells if other.group == cell.group}
+        for step, options in cell.steps:
+            if step in CONFIGS:
+                CONFIGS[step].from_dict({key: v for key, v in options.items() if key != "on"})
+            assert {path.split(".")[0] for path in study.metrics.values()} <= {step for step, _ in cell.steps}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TINY)
+def test_a_study_ends_in_its_files_and_goes_on_with_what_is_left(name, data, tmp_path):
+    cells, bootstrap = TINY[name]
+    words = ["--seeds", 1, "--bootstrap", bootstrap, *TINY_OPTIONS.get(name, ("--epochs", 1, "--image-size", 32))]
+    words += [word for cell in cells for word in ("--cell", cell)]
+    result = run(name, data, tmp_path, *words)
+    assert result.exit_code == 0, result.output
+    content = json.loads((tmp_path / "study.json").read_text())
+    assert {row["label"] for row in content["rows"]} == set(cells)
+    assert all(row["metrics"][load(name).figure[0]]["value"] is not None for row in content["rows"])
+    page = (tmp_path / "study.html").read_text()
+    for text in (*cells, content["question"], "Does the source&#39;s claim hold here?" and "claim hold here?"):
+        assert text in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert all(f"| {cell} |" in (tmp_path / "study.md").read_text() for cell in cells)
+    assert (tmp_path / "study.png").stat().st_size > 5000
+
+    # As a kill leaves it: the last step was not over, and the study has no page.
+    results = sorted((tmp_path / "work").glob("*/result.json"), key=lambda path: path.stat().st_mtime_ns)
+    before = {path: path.stat().st_mtime_ns for path in results}
+    results[-1].unlink()
+    (tmp_path / "study.html").unlink()
+    assert run(name, data, tmp_path, *words).exit_code == 0
+    again = json.loads((tmp_path / "study.json").read_text())
+    assert [path for path, was in before.items() if path.stat().st_mtime_ns != was] == results[-1:]
+    assert [row["metrics"] for row in again["rows"]] == [row["metrics"] for row in content["rows"]]
+
+
+@pytest.mark.slow
+def test_what_a_budget_cuts_is_said(data, tmp_path):
+    words = ["--cell", "baseline CNN", "--cell", "MobileNet", "--image-size", 32, "--bootstrap", 20, "--seeds", 2]
+    result = run("architectures", data, tmp_path, *words, "--budget", "0.001")
+    assert result.exit_code == 0, result.output
+    content = json.loads((tmp_path / "study.json").read_text())
+    cuts = "; ".join(content["cuts"])
+    for text in (
+        "fewer seeds than 2: baseline CNN 1",
+        "left out: MobileNet",
+        "30% of the epochs",
+        "25% of the training",
+    ):
+        assert text in cuts, cuts
+    assert [row["label"] for row in content["rows"]] == ["baseline CNN"]
+    assert "left out: MobileNet" in (tmp_path / "study.html").read_text()
+    # Nothing that is not measured is decided.
+    assert {one["verdict"] for one in content["claims"] if "0.924" in one["claim"]["says"]} == {OPEN}
+
+
+def test_epochs_are_cut_before_rows_and_claimed_cells_are_kept():
+    cells = tuple(Cell("", name, (("train", {"epochs": 10}),)) for name in ("a", "b", "c"))
+    claims = (Claim("", "m", "a", less="c", at_least=0.0),)
+    study = Study("s", "", "", (), 3, cells, {"m": ""}, ("m",), claims)
+    cost = budget.Cost(fixed=10, trained=100)
+    # Of the two cells that the claim needs: 20 s are fixed, 200 s are of epochs.
+    assert budget.scale_for(study, cost, 220) == Scale()
+    assert budget.scale_for(study, cost, 120) == Scale(0.5, 1.0)
+    assert budget.scale_for(study, cost, 50) == Scale(0.3, pytest.approx(0.5))
+    # At 30% and 25% they take 35 s; with 20 s the costlier waits.
+    assert budget.scale_for(study, cost, 20) == Scale(0.3, pytest.approx(1 / 3))
+    assert Scale(0.5).applied(cells[0]).steps == (("train", {"epochs": 5}),)
+    assert Scale(1.0, 0.5).applied(cells[0]).steps[0] == ("thin", {"fraction": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"), [(0.5, 0.6, HOLDS), (0.3, 0.4, FAILS), (0.4, 0.6, OPEN), (math.nan, math.nan, OPEN)]
+)
+def test_an_interval_decides(low, high, verdict):
+    cells = {"a": {"m": [Value(0.5, low, high)]}}
+    assert measured.judge(Claim("", "m", "a", at_least=0.45), cells).verdict == verdict
+    flipped = {HOLDS: FAILS, FAILS: HOLDS, OPEN: OPEN}
+    assert measured.judge(Claim("", "m", "a", at_most=0.45), cells).verdict == flipped[verdict]
+
+
+def test_differences_and_seeds():
+    (gap,) = measured.differences([Value(0.9, 0.87, 0.92)], [Value(0.8, 0.77, 0.84)])
+    assert gap == pytest.approx((0.1, 0.1 - 0.05, 0.1 + math.hypot(0.02, 0.03)))
+    # Two seeds tell nothing of others; the wider of both ends counts with three.
+    assert measured.over_seeds([Value(0.8, 0.7, 0.9), Value(0.9, 0.8, 1.0)]) == pytest.approx((0.85, 0.75, 0.95))
+    wide = measured.over_seeds([Value(v, v - 0.01, v + 0.01) for v in (0.7, 0.8, 0.9)])
+    assert wide.low < 0.6
+    assert measured.over_seeds([Value(0.8, 0.7, 0.9)] * 3) == pytest.approx((0.8, 0.7, 0.9))
+    spread = {name: {"m": [Value(v) for v in values]} for name, values in {"a": (0.1, 0.2), "b": (0.8, 0.9)}.items()}
+    assert measured.judge(Claim("", "m", at_most=0.05), spread).verdict == HOLDS
+
+
+def test_a_thinned_dataset_keeps_validation_and_test(data, tmp_path):
+    images = data["images"]
+    inputs = Inputs(images.root, (images.root,), {}, (), 20, Shared())
+    told = thin.run(inputs, tmp_path / "rare", {"negatives": 10, "seed": 0})
+    assert told["classes"] == {"dark": 20, "bright": 2}
+    thin.run(inputs, tmp_path / "few", {"fraction": 0.5, "seed": 0})
+    for name, rows in (("rare", 22), ("few", 20)):
+        made = Dataset.load(tmp_path / name)
+        assert len(made.rows("train")) == rows
+        for part in ("val", "test"):
+            assert made.rows(part)["image"].tolist() == images.rows(part)["image"].tolist()
+        assert all(path.is_file() for path in made.paths(made.manifest))
+
+
+MISTYPED = (
+    ("imbalance {images} {images}", "study imbalance: needs 1 DATA (binary images), and 2 were given"),
+    ("imbalance {tables}", "needs binary images, and this is tables of a binary task"),
+    ("synthetic-heart {images}", "needs any tables"),
+    ("cross-modality {images}", "needs 2 DATA"),
+    ("overheads {images} --cell plian", "--cell plian: overheads has plain"),
+    ("architectures {images} --weights nowhere.h5", "--weights nowhere.h5"),
+    ("architectures {images} --budget 0", "--budget 0"),
+    ("synthetic-heart {tables} --image-size 32", "--image-size: is for studies that set it"),
+    ("overheads {images} --weights none", "--weights: is for studies whose backbones start from ImageNet"),
+    ("imbalance nowhere", "nowhere"),
+)
+
+
+@pytest.mark.parametrize(("words", "told"), MISTYPED)
+def test_what_does_not_fit_is_one_line(words, told, data, tmp_path):
+    line = words.format(images=data["images"].root, tables=data["tables"].root)
+    result = medimg("study", *line.split(), "--out", tmp_path / "out")
+    assert result.exit_code == 2, result.output
+    assert told in result.output
+    assert len(result.output.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
