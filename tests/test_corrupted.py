@@ -39,7 +39,7 @@ RUN = (
     "train {data} --out {it} --resume",
     "train {data} --out {out} --weights {it} {model}",
 )
-FEDERATED = ("federate verify {it}", "report {it}", "dossier {it} --out {out}", "evaluate {it} --bootstrap 20")
+FEDERATED = ("federate verify {it}", "dossier {it} --out {out}", "evaluate {it} --bootstrap 20")
 TEXTS = (".json", ".yaml", ".csv", ".jsonl")
 LIGHT = ("data inspect", "data ledger", "report", "compare", "federate verify", "dossier")
 
