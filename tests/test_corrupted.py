@@ -39,7 +39,8 @@ RUN = (
     "train {data} --out {it} --resume",
     "train {data} --out {out} --weights {it} {model}",
 )
-FEDERATED = ("federate verify {it}", "report {it}", "dossier {it} --out {out}", "evaluate {it} --bootstrap 20")
+FEDERATED = ("federate verify {it}", "dossier {it} --out {out}", "evaluate {it} --bootstrap 20")
+TEXTS = (".json", ".yaml", ".csv", ".jsonl")
 LIGHT = ("data inspect", "data ledger", "report", "compare", "federate verify", "dossier")
 
 
@@ -95,7 +96,7 @@ def tried(words: str, kind: str, whole: dict[str, Path], folder: Path, case) -> 
         places["data"] = OLD / "images"
     many = {"{model}": ("--model", "logistic", "--epochs", "1") if table else MODEL}
     many["{federated}"] = ("--model", "logistic") if table else MODEL[:-2]
-    typed = [piece for word in words.split() for piece in many.get(word, (word.format(**places),))]
+    typed = [one for word in words.split() for one in (many[word] if word in many else [word.format(**places)])]
     before = contents(folder)
     result = medimg(*typed)
     told = f"{words} with {file} {how}: "
@@ -107,6 +108,8 @@ def tried(words: str, kind: str, whole: dict[str, Path], folder: Path, case) -> 
         lines = [line for line in result.stderr.splitlines() if line.startswith("medimg: error: ")]
         if len(lines) != 1:
             return f"{told}said {result.stderr!r}"
+        if how in ("emptied", "no text") and file.suffix in TEXTS and file.name not in lines[0]:
+            return f"{told}does not name the file: {lines[0]}"
         if contents(folder) != before:
             lost = [name for name, held in contents(folder).items() if before.get(name) != held]
             lost += [name for name in before if not (folder / name).exists()]

@@ -1,6 +1,5 @@
 """A step of a declared study: `medimg federate`."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +10,7 @@ from federated.report.site_gain import POOLED
 from federated.tff.execution import Execution
 from medimg.privacy.ledger import read
 from medimg.studies.steps import Inputs
+from medimg.untrusted.json_file import read_json
 
 
 def run(inputs: Inputs, folder: Path, options: dict) -> dict:
@@ -31,7 +31,7 @@ def run(inputs: Inputs, folder: Path, options: dict) -> dict:
         overwrite=not begun and folder.exists(),
         execution=inputs.shared.of(Execution),
     )
-    told = {name: json.loads((folder / f"{name}.json").read_text("utf-8")) for name in ("federation", "metrics")}
+    told = {name: read_json(folder / f"{name}.json") for name in ("federation", "metrics")}
     history, federation = trained.history(), told["federation"]
     places = federation["comparison"]["gain"]["places"]
     values = next((place["values"] for place in places if place["name"] == POOLED), {})

@@ -1,6 +1,5 @@
 """What a study leaves: study.json, its table as study.md, its figure, and a page that needs no other file."""
 
-import json
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ from medimg.studies.outcome import Outcome
 from medimg.style.figures import COLOURS, save, styled
 from medimg.style.pages import inlined, template
 from medimg.style.words import interval, seconds_text
+from medimg.untrusted.json_file import read_json
 
 # From here on a value is shown without decimals.
 LARGE = 1000
@@ -91,7 +91,7 @@ def worded(measured: dict | None) -> str:
 
 def _identity(out: Path) -> dict:
     """By which a folder is known to be of this study."""
-    held = json.loads((out / "study.json").read_text(encoding="utf-8"))
+    held = read_json(out / "study.json", needed=("study", "data", "options"))
     return {key: held[key] for key in ("study", "data", "options")}
 
 

@@ -11,6 +11,7 @@ from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.studies.declared import LENGTHS, Cell
 from medimg.studies.steps import Inputs, Shared, module_of
+from medimg.untrusted.json_file import read_json
 
 RESULT = "result.json"
 # Steps that leave the Dataset that the cell is about from then on.
@@ -96,7 +97,7 @@ class Runner:
 
     def _kept(self, folder: Path) -> dict | None:
         path = folder / RESULT
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return read_json(path, "remove it, and the cell runs again", ("result", "seconds")) if path.is_file() else None
 
     def _run(self, step: str, inputs: Inputs, folder: Path, options: dict) -> dict:
         self.begun += 1
@@ -106,7 +107,7 @@ class Runner:
         kept = {"step": step, "options": options, "seconds": time.monotonic() - started, "result": result}
         atomic.write_json(folder / RESULT, kept)
         # As JSON has it, whether it was just run or is kept.
-        return json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        return read_json(folder / RESULT)
 
 
 def _hashed(*content: object) -> str:
