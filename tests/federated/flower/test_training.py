@@ -490,6 +490,7 @@ def starting_anew(there, done, kind="train"):
 SLOWER = [pytest.param(config, marks=pytest.mark.slow) for config in (MASKED, CKKS)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [QUICK, *SLOWER], ids=["plain", "masked", "ckks"])
 def test_a_site_started_anew_goes_on(apart, simulated, execution, tmp_path, config):
     there, done = apart(config), []
@@ -584,6 +585,7 @@ def lied(how, answer, parties, identities, before):
     return {"replay": before, "silence": b"", "garbage": b"\0" * 500, "none": answer}[how]
 
 
+@pytest.mark.slow
 def test_a_site_that_lies_is_left_out_by_name(apart, simulated, execution, tmp_path):
     from federated.flower import keys
 
@@ -666,6 +668,7 @@ def headers(carried):
     return head_of(carried[1])
 
 
+@pytest.mark.slow
 def test_a_run_that_a_person_allows_goes_on_under_the_name_that_was_allowed(apart, execution, tmp_path):
     """The first start ends at a table's statistics, before there is a Run."""
     there, config = apart(QUICK, approval=True, max_runs=2), replace(QUICK, rounds=1)
