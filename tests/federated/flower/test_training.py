@@ -316,6 +316,7 @@ def test_keys_of_a_rewriters_own_are_not_the_sites(masked, tmp_path):
     assert any("names another key of it" in problem for problem in verify(changed, site_logs=[site]).problems)
 
 
+@pytest.mark.slow
 def test_a_renewed_key_is_the_sites_own(apart, execution, tmp_path):
     """After a training by the old one; each log is held against the run of its key."""
     from federated.flower import keys
