@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.heart import DATA
-from benchmarks.material import table
+from benchmarks.material import rounds_done, table
 
 _GIVEN = dict(enumerate(sys.argv[1:]))
 SITES = int(_GIVEN.get(0, 50))
@@ -113,16 +113,15 @@ def main() -> None:
         words += ["--secure", "masking", "--no-comparison", "--site-patience", 300, "--out", root / "run"]
         coordinator = child.start(words, root / "coordinator.log")
         stack.callback(child.stop, coordinator)
-        history, first = root / "run" / "history.csv", None
+        first = None
         for number in ROUNDS:
-            while not (history.is_file() and len(rows := history.read_text().splitlines()) > number):
+            while len(rows := rounds_done(root / "run")) < number:
                 if coordinator.poll() is not None:
                     sys.exit((root / "coordinator.log").read_text() + (root / "sites.log").read_text())
                 time.sleep(0.5)
-            names = rows[0].split(",")
-            took = [dict(zip(names, row.split(","), strict=True)) for row in rows[1 : number + 1]]
-            seconds = statistics.median(float(row["seconds"]) for row in took[1:])
-            taking = {int(row["participants"]) for row in took}
+            took = rows[:number]
+            seconds = statistics.median(row["seconds"] for row in took[1:] or took)
+            taking = {row["participants"] for row in took}
             state = sum(path.stat().st_size for path in (root / "link").glob("state.db*")) / 2**20
             memory = [mib(superlink), mib(coordinator.pid), statistics.median(map(mib, pids))]
             first = first or memory

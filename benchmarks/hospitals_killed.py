@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.heart import DATA
-from benchmarks.material import table
+from benchmarks.material import rounds_done, table
 
 ROUNDS, SEED = 8, 16
 # After how many rounds, who, and after how many more it is started again.
@@ -75,11 +75,11 @@ def killed(processes: Processes, words: list, run: Path, draw: random.Random, ki
     """Train to the end, killing on the way; what was killed, and after which round."""
     log, done, left, back = run.parent / f"{run.name}.log", [], list(kills), {}
     names = [what for what in processes.running if what != "SuperLink"]
-    end, history = time.monotonic() + _LONGEST, run / "history.csv"
+    end = time.monotonic() + _LONGEST
     processes.start(words, log)
 
     def reached() -> int:
-        return len(history.read_text().splitlines()) - 1 if history.is_file() else 0
+        return len(rounds_done(run))
 
     while time.monotonic() < end:
         coordinator = processes.running["coordinator"][0]

@@ -1,7 +1,11 @@
 """What the benchmarks share: phantom Datasets of a given size, class folders of them, and a table."""
 
+import json
 import os
+from contextlib import suppress
 from pathlib import Path
+
+import pandas as pd
 
 from medimg.config import PhantomConfig, PrepareConfig
 from medimg.data.dataset import Dataset
@@ -29,3 +33,11 @@ def table(columns: list[str], rows: list[list]) -> None:
     print("|" + "---|" * len(columns))
     for row in rows:
         print("| " + " | ".join(f"{c:.3g}" if isinstance(c, float) else str(c) for c in row) + " |")
+
+
+def rounds_done(run: Path) -> list[dict]:
+    """Rows of history.csv of a federation that goes on, or has ended."""
+    progress, history = run / "checkpoints" / "federated" / "progress.json", run / "history.csv"
+    with suppress(FileNotFoundError):
+        return json.loads(progress.read_text())["history"]
+    return pd.read_csv(history).to_dict("records") if history.is_file() else []

@@ -316,6 +316,29 @@ def test_keys_of_a_rewriters_own_are_not_the_sites(masked, tmp_path):
     assert any("names another key of it" in problem for problem in verify(changed, site_logs=[site]).problems)
 
 
+@pytest.mark.slow
+def test_a_renewed_key_is_the_sites_own(apart, execution, tmp_path):
+    """After a training by the old one; each log is held against the run of its key."""
+    from federated.flower import keys
+    from federated.flower.keys import Party
+
+    there, once = apart(replace(QUICK, rounds=1), max_runs=2), replace(QUICK, rounds=1)
+    before = there.federate(tmp_path / "before", once, execution)
+    folder, place = there.folders["s1"], there.place.root
+    (folder / "s1.key").unlink()
+    public = keys.make("s1", folder).with_suffix(".pub")
+    for known in (*there.root.glob("*.pub"), place / "sites" / "s1.pub"):
+        if Party.read(known).name == "s1":
+            known.write_bytes(public.read_bytes())
+    there.link._parties["s1"] = Party.read(public)
+    for name in there.folders:
+        there.start(name)
+    after = there.federate(tmp_path / "after", once, execution)
+    logs = [folder / "audit.jsonl" for folder in there.folders.values()]
+    for run in (before, after):
+        assert not verify(run.root / "audit.jsonl", site_logs=logs).problems
+
+
 def test_what_sites_sign_again_does_not_make_another_log_theirs(masked, tmp_path):
     """A coordinator that has a log of its own making signed by the sites themselves, which answer a round again."""
     from federated.audit_log.head import witnessed
