@@ -15,7 +15,7 @@ from medimg.style.pages import inlined, template
 from medimg.style.words import interval, seconds_text
 
 # From here on a value is shown without decimals.
-LARGE = 1000
+_LARGE = 1000
 
 
 def write(out: Path, outcome: Outcome, verdicts: list[Verdict]) -> dict:
@@ -53,7 +53,6 @@ def write(out: Path, outcome: Outcome, verdicts: list[Verdict]) -> dict:
         metrics=list(study.metrics),
         figure=inlined(picture),
         text=worded,
-        large=LARGE,
         took=seconds_text,
         least_seeds=LEAST_SEEDS,
         has_starts=any(row["starts"] for row in rows),
@@ -84,7 +83,7 @@ def markdown(content: dict, metrics) -> str:
 
 def worded(measured: dict | None) -> str:
     """A value with its interval; large ones, such as bytes, whole."""
-    if measured and measured["value"] is not None and abs(measured["value"]) >= LARGE:
+    if measured and measured["value"] is not None and abs(measured["value"]) >= _LARGE:
         return f"{measured['value']:,.0f}"
     return interval(measured)
 
