@@ -116,7 +116,7 @@ def demo_training(seed: int) -> TrainConfig:
         model="baseline_cnn",
         model_arg={"width": "16", "stages": "3", "pool": "max"},
         image_size=96,
-        epochs=14,
+        epochs=9,
         patience=4,
         seed=seed,
     )

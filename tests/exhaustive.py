@@ -6,6 +6,9 @@ A pattern is of a test's node id, as `fnmatch` reads it, where `[[]` is a bracke
 
 from fnmatch import fnmatchcase
 
+# Writing commands of which two others are tried at every change.
+_LONGER = ("train", "train anew", "folds", "federate", "synthesize", "study", "study of maps")
+_LONGER += ("inspect", "judge", "validate", "explain", "audit", "report", "export", "compare")
 PATTERNS = (
     # Every family is opened by the test of our own models; of exports one of each kind of layer stays.
     *(
@@ -13,12 +16,22 @@ PATTERNS = (
         for name in ("efficientnet_b4", "efficientnet_v2_b0", "densenet121", "inception_v3", "vgg19", "vgg16")
     ),
     "tests/medimg/models/test_models.py::test_group_norm_*[[]resnet50]",
-    "tests/medimg/privacy/test_per_example.py::test_models_of_the_registry[[]resnet50-*]",
+    *(f"tests/medimg/models/test_models.py::test_what_lies_*[[]efficientnet_{name}]" for name in ("b1", "b2")),
+    *(
+        f"tests/medimg/models/test_models.py::test_{test}_*[[]{name}]"
+        for test in ("every_model", "blocks")
+        for name in ("resnet50", "efficientnet_lite2")
+    ),
+    *(
+        f"tests/medimg/privacy/test_per_example.py::test_models_of_the_registry[[]{name}-*]"
+        for name in ("resnet50", "mobilenet_v2")
+    ),
     *(
         f"tests/medimg/serving/test_onnx.py::test_every_family_converts[[]{name}-*]"
         for name in ("attention_cnn", "alexnet", "resnet50", "efficientnet_v2_b0", "vgg16", "vgg19", "inception_v3")
     ),
     *(f"tests/medimg/serving/test_onnx.py::*[[]{name}-*]" for name in ("densenet121", "mobilenet", "mobilenet_v2")),
+    "tests/medimg/serving/test_onnx.py::test_every_family_converts[[]efficientnet_lite2-*]",
     *(f"tests/medimg/serving/test_onnx.py::*[[]{name}]" for name in ("mlp", "multiclass")),
     # Samples whose source and kind of labels another sample has.
     *(
@@ -36,15 +49,20 @@ PATTERNS = (
         f"tests/explain/methods/test_catalogue.py::test_every_model_has_its_layer_*[[]{name}]"
         for name in ("alexnet", "vgg16", "vgg19", "inception_v3", "densenet121", "efficientnet_v2_b0", "mobilenet")
     ),
+    "tests/explain/methods/test_catalogue.py::test_every_model_has_its_layer_*[[]efficientnet_lite?]",
     "tests/explain/methods/test_catalogue.py::test_every_method_gives_maps_*[[]attention_cnn-*]",
     "tests/explain/methods/test_catalogue.py::test_every_method_gives_maps_*[[]mobilenet_v2-*]",
     # Ways to divide patients among clients, whose steps are the same.
     "tests/federated/private/test_what_leaves.py::*[[]scaffold of drawn clients]",
     "tests/federated/private/test_what_leaves.py::*[[]held out]",
+    "tests/federated/private/test_what_leaves.py::*[[]table]",
+    "tests/federated/private/test_neighbours.py::*[[]site]",
     "tests/federated/private/test_neighbours.py::*[[]iid]",
     "tests/federated/private/test_neighbours.py::*[[]dirichlet]",
     "tests/federated/flower/test_training.py::test_images[[]fedbn]",
+    "tests/federated/flower/test_training.py::test_strategies[[]fedprox]",
     "tests/synthetic/images/test_neighbours.py::*[[]options2]",
+    "tests/synthetic/federation/test_images.py::test_a_secure_sum_*[[]masking]",
     "tests/synthetic/federation/test_images.py::*[[]r1]",
     "tests/synthetic/federation/test_images.py::*[[]100]",
     # A study of a step of each room stays.
@@ -63,6 +81,10 @@ PATTERNS = (
     ),
     "tests/medimg/studies/test_declared.py::test_a_study_ends_*[[]synthetic-xray]",
     # One training of each kind is killed and resumed.
+    *(
+        f"tests/federated/flower/test_training.py::*_at_any_stage_goes_on[[]{name}]"
+        for name in ("describe", "statistics", "train", "finish")
+    ),
     "tests/medimg/training/test_training.py::test_kill_and_resume_*[[]plain]",
     "tests/medimg/training/test_training.py::test_cached_features_*[[]none]",
     "tests/medimg/training/test_few_labels.py::test_a_stopped_training_*[[]pseudo-label]",
@@ -79,36 +101,14 @@ PATTERNS = (
     *(f"tests/test_concurrent_writers.py::test_two_at_once_*[[]{name}]" for name in ("folds", "study", "compare")),
     # Every command on every damage, at every full disk and killed at any moment: at each change a few of them.
     "tests/test_corrupted.py::test_every_command*",
-    *(
-        f"tests/test_broken_off.py::test_*[[]{name}]"
-        for name in ("inspect", "train anew", "folds", "federate", "synthesize", "judge", "validate", "explain")
-    ),
-    *(
-        f"tests/test_broken_off.py::test_*[[]{name}]"
-        for name in ("audit", "report", "export", "compare", "study", "study of maps")
-    ),
     "tests/test_broken_off.py::test_killed_*[[]1-*]",
-    *(
-        f"tests/test_broken_off.py::test_killed_*[[]0-{name}]"
-        for name in (
-            "inspect",
-            "train anew",
-            "folds",
-            "federate",
-            "synthesize",
-            "judge",
-            "validate",
-            "explain",
-            "audit",
-            "report",
-            "export",
-            "compare",
-            "study",
-            "study of maps",
-        )
-    ),
+    *(f"tests/test_broken_off.py::test_killed_*[[]0-{name}]" for name in ("evaluate", *_LONGER)),
+    *(f"tests/test_broken_off.py::test_the_disk_is_full[[]{name}]" for name in _LONGER),
     "tests/test_planted_ids.py::test_no_id_*[[]images]",
     "tests/test_docs.py::test_the_tour_is_walked",
+    "tests/medimg/training/test_distribution.py::test_two_are_as_one[[]multi-worker]",
+    "tests/medimg/training/test_distribution.py::test_a_dead_worker_*",
+    "tests/medimg/training/test_precision.py::test_the_weights_*[[]mixed_float16-]",
     *(
         f"tests/test_docs.py::test_a_data_set_*[[]{name}]"
         for name in ("isic", "deeplesion", "class-folders", "medmnist", "phantom", "heart")

@@ -17,7 +17,6 @@ PURPLE, SKY, GREY, BLACK = "#CC79A7", "#56B4E9", "#777777", "#222222"
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
 # With more curves than colours, the next dashes tell them apart.
 DASHES = ("-", "--", ":")
-DPI = 150
 
 STYLE = {
     "font.size": 10.5,
@@ -36,6 +35,11 @@ STYLE = {
     "legend.fontsize": 9.5,
     "text.parse_math": False,
     "figure.constrained_layout.use": True,
+    # Nothing is clipped.
+    "savefig.bbox": "tight",
+    "savefig.pad_inches": 0.12,
+    "savefig.dpi": 150,
+    "savefig.facecolor": "white",
 }
 
 
@@ -53,7 +57,7 @@ def save(figure: Figure, path: Path) -> Path:
         InputError: the folder can't be written.
     """
     with styled(), atomic.replacing(path) as temporary:
-        figure.savefig(temporary, dpi=DPI, bbox_inches="tight", pad_inches=0.12, facecolor="white")
+        figure.savefig(temporary)
     return path
 
 

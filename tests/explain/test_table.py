@@ -25,6 +25,8 @@ from medimg.run import Run
 from medimg.tables.fit import fit
 from tests.datasets import write_table
 
+pytestmark = pytest.mark.final_figures
+
 
 @pytest.fixture(scope="module")
 def small_table(tmp_path_factory) -> Dataset:

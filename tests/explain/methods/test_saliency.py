@@ -43,6 +43,7 @@ def backbones() -> list[tf.keras.Model]:
     return models
 
 
+@pytest.mark.slow
 def test_gradcam_looks_at_the_maps_that_are_pooled(backbones):
     draw = np.random.default_rng(0)
     for model in backbones:

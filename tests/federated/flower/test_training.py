@@ -468,6 +468,7 @@ def starting_anew(there, done, kind="train"):
 SLOWER = [pytest.param(config, marks=pytest.mark.slow) for config in (MASKED, CKKS)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [QUICK, *SLOWER], ids=["plain", "masked", "ckks"])
 def test_a_site_started_anew_goes_on(apart, simulated, execution, tmp_path, config):
     there, done = apart(config), []
@@ -478,14 +479,8 @@ def test_a_site_started_anew_goes_on(apart, simulated, execution, tmp_path, conf
     assert set(rounds(run, "s1").values()) == {"ok"}
 
 
-STAGES = [
-    *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("describe", "statistics", "finish")),
-    "plan",
-    "evaluate",
-]
-
-
-@pytest.mark.parametrize("kind", STAGES)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["describe", "statistics", "plan", "evaluate", "finish"])
 def test_a_site_started_anew_at_any_stage_goes_on(apart, execution, tmp_path, kind):
     there, done = apart(replace(QUICK, rounds=1)), []
     there.link.wire = starting_anew(there, done, kind)
@@ -503,10 +498,8 @@ class KilledError(BaseException):
     """The coordinator is gone, with all that it knew and had not written."""
 
 
-KILLED = [*(pytest.param(kind, marks=pytest.mark.slow) for kind in ("statistics", "plan", "train", "finish")), "mask"]
-
-
-@pytest.mark.parametrize("kind", KILLED)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["statistics", "plan", "train", "mask", "finish"])
 def test_a_coordinator_killed_at_any_stage_goes_on(apart, simulated, execution, tmp_path, kind):
     """Before there is a Run by the same words, else by --resume; to the weights that it would have come to."""
     there, done, run = apart(MASKED, max_runs=1), [], tmp_path / "run"
@@ -570,6 +563,7 @@ def lied(how, answer, parties, identities, before):
     return {"replay": before, "silence": b"", "garbage": b"\0" * 500, "none": answer}[how]
 
 
+@pytest.mark.slow
 def test_a_site_that_lies_is_left_out_by_name(apart, simulated, execution, tmp_path):
     from federated.flower import keys
 
@@ -652,6 +646,7 @@ def headers(carried):
     return head_of(carried[1])
 
 
+@pytest.mark.slow
 def test_a_run_that_a_person_allows_goes_on_under_the_name_that_was_allowed(apart, execution, tmp_path):
     """The first start ends at a table's statistics, before there is a Run."""
     there, config = apart(QUICK, approval=True, max_runs=2), replace(QUICK, rounds=1)

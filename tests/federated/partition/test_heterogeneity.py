@@ -19,6 +19,8 @@ from medimg.preparation.prepare import prepare
 from medimg.tables.shift import site_shift
 from tests.datasets import write_table
 
+pytestmark = pytest.mark.final_figures
+
 
 def made(tables, root, task="multiclass", images_each=1):
     """Clients from class -> training patients, each with one val and one test patient besides."""

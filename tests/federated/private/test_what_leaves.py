@@ -22,7 +22,8 @@ from medimg.errors import InputError
 from medimg.preparation.prepare import prepare
 from medimg.run import Run
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_resamples")]
+# Every pixel that is left is compared.
+pytestmark = [pytest.mark.slow, pytest.mark.final_figures, pytest.mark.usefixtures("few_resamples")]
 
 ODD = "the odd one"
 # Not of a patient: who ran it when, random names of Runs, and hashes that these are part of.

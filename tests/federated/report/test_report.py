@@ -28,6 +28,8 @@ from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.predictions import Predictions
 
+pytestmark = pytest.mark.final_figures
+
 SIZES = {"Basel": 400, "Graz <West>": 60, "NA": 150, "Oslo": 90}
 ROUNDS = 12
 BYTES = 4 * 9

@@ -15,6 +15,8 @@ from medimg.evaluation.intervals import cluster_weights
 from medimg.evaluation.predictions import Predictions
 from medimg.style.figures import save
 
+pytestmark = pytest.mark.final_figures
+
 SIZES = {"east": 60, "north": 40, "west": 50}
 
 

@@ -12,6 +12,8 @@ from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
 from medimg.errors import InputError
 
+pytestmark = pytest.mark.final_figures
+
 
 @pytest.fixture(scope="module")
 def hospitals(tmp_path_factory) -> Dataset:

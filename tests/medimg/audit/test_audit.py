@@ -39,9 +39,15 @@ def private(coins, tmp_path_factory):
     return train(coins.root, tmp_path_factory.mktemp("runs") / "private", config)
 
 
-def test_overfitted_model_gives_its_members_away(overfitted):
+@pytest.fixture(scope="module")
+def audited(overfitted):
+    """The result, and the steps that were told."""
     said = []
-    result = audit(overfitted, QUICK, lambda *step: said.append(step))
+    return audit(overfitted, QUICK, lambda *step: said.append(step)), said
+
+
+def test_overfitted_model_gives_its_members_away(audited):
+    result, said = audited
     assert result["members"] == result["non_members"] == 200
     for name in ("threshold", "logistic-regression"):
         found = result["attacks"][name]
@@ -74,18 +80,18 @@ def test_files_hold_what_is_returned(overfitted):
     assert all(sentence in page.text for sentence in result["verdict"])
 
 
-def test_data_that_were_moved_are_found_where_they_are_now(overfitted, coins, tmp_path):
+def test_data_that_were_moved_are_found_where_they_are_now(overfitted, audited, coins, tmp_path):
     moved = Run(
         shutil.copytree(overfitted.root, tmp_path / "run"), {**overfitted.config, "data": str(tmp_path / "gone")}
     )
     with pytest.raises(InputError, match="--data"):
         audit(moved, QUICK)
     found = audit(moved, dataclasses.replace(QUICK, data=str(coins.root)))
-    assert found["attacks"]["threshold"] == audit(overfitted, QUICK)["attacks"]["threshold"]
+    assert found["attacks"]["threshold"] == audited[0]["attacks"]["threshold"]
 
 
-def test_same_seed_same_audit(overfitted):
-    assert audit(overfitted, QUICK) == audit(overfitted, QUICK)
+def test_same_seed_same_audit(overfitted, audited):
+    assert audit(overfitted, QUICK) == audited[0]
 
 
 def test_model_that_saw_nobody_gives_nobody_away(coins, tmp_path):

@@ -156,7 +156,7 @@ def test_nothing_is_learnt_from_rows_held_out(table, tmp_path, folds):
 @pytest.mark.slow
 def test_frozen_features_are_of_the_others(images, tmp_path):
     config = TrainConfig(
-        model="mobilenet_v2", model_arg={"alpha": "0.35"}, image_size=32, freeze="backbone", epochs=2, audit_holdout=0.3
+        model="mobilenet", model_arg={"alpha": "0.25"}, image_size=32, freeze="backbone", epochs=2, audit_holdout=0.3
     )
     run = train(images.root, tmp_path / "run", config)
     other = spoiled(images, held(run), tmp_path / "spoiled")

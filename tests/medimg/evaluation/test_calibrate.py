@@ -58,6 +58,7 @@ def test_a_badly_calibrated_run_is_named_and_mended(method, sure):
         assert after["threshold"]["value"] != before["threshold"]["value"]
 
 
+@pytest.mark.slow
 def test_the_run_stays_calibrated_until_it_is_undone(sure):
     plain = evaluate(sure, options())
     calibrated = evaluate(sure, options(calibrate="platt"))
@@ -84,6 +85,7 @@ def test_only_the_runs_own_test_part_changes_its_calibrator(sure, tmp_path):
 SEVERAL = ("platt", "multilabel", ("a", "b", "c"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "task", "classes"), [*((m, "binary", ("no", "ill")) for m in METHODS), SEVERAL])
 def test_the_saved_model_gives_the_calibrated_probabilities(method, task, classes, tmp_path):
     import tensorflow as tf
@@ -138,6 +140,7 @@ def test_a_training_leaves_its_calibrator(tmp_path):
     np.testing.assert_allclose(model.probabilities(model.raw(rows))[:, 1], table["p_disease"], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_folds_are_calibrated_each_on_its_own(tmp_path):
     from medimg.config import TrainConfig
     from medimg.training.cross_validation import cross_validate

@@ -6,6 +6,8 @@ import pytest
 from medimg.evaluation.confusion import confusion_figure
 from medimg.evaluation.predictions import Predictions
 
+pytestmark = pytest.mark.final_figures
+
 
 @pytest.mark.parametrize(("unit", "word"), [("image", "Images"), ("row", "Rows")])
 @pytest.mark.parametrize("task", ["binary", "multilabel"])

@@ -10,6 +10,8 @@ from medimg.evaluation.mistakes import worst_mistakes
 from medimg.evaluation.predictions import Predictions, as_written
 from medimg.evaluation.summary import summarise
 
+pytestmark = pytest.mark.final_figures
+
 
 def test_the_worst_mistakes_come_first_with_an_even_share_per_label():
     p1 = np.array([0.9, 0.95, 0.8, 0.85, 0.3, 0.1, 0.6])

@@ -16,6 +16,8 @@ from medimg.inspection.tables import MOST_ROWS, learning_rows
 from medimg.preparation.prepare import prepare
 from tests.datasets import write_table
 
+pytestmark = pytest.mark.final_figures
+
 FIGURES = {"classes", "age", "distributions", "missing", "shift", "associations", "pairs"}
 
 

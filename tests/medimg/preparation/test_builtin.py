@@ -1,14 +1,17 @@
 """The built-in phantom, and where it is kept."""
 
-import pytest
+from functools import partial
 
+from medimg.config import PhantomConfig
 from medimg.data.cache import cache_folder
 from medimg.data.dataset import Dataset
+from medimg.preparation import builtin
 from medimg.preparation.builtin import resolve
 
 
-@pytest.mark.slow
 def test_the_built_in_phantom_is_drawn_once(tmp_path, monkeypatch):
+    # Fewer patients than by default, which the demo draws.
+    monkeypatch.setattr(builtin, "PhantomConfig", partial(PhantomConfig, patients=40))
     monkeypatch.setenv("MEDIMG_CACHE", str(tmp_path / "cache"))
     assert cache_folder() == tmp_path / "cache"
     assert resolve("some/folder").parts == ("some", "folder")

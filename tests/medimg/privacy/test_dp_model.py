@@ -59,7 +59,7 @@ def assert_same_weights(one, other, exactly=True):
 )
 def test_without_clip_and_noise_it_is_ordinary_training(optimizer):
     plain, private = small(), small()
-    history = compiled(plain, optimizer()).fit(batches(4), verbose=0)
+    history = compiled(plain, optimizer(), eagerly=True).fit(batches(4), verbose=0)
     wrapped = compiled(make_private(private, INFINITE, 0.0, 4, seed=0), optimizer())
     found = wrapped.fit(batches(4), verbose=0)
     assert_same_weights(plain, private, exactly=False)
@@ -123,7 +123,7 @@ def test_seeds_decide_the_noise():
     weights = []
     for seed in (1, 1, 2):
         model = small()
-        compiled(make_private(model, 1.0, 1.0, 4, seed)).fit(batches(4), verbose=0)
+        compiled(make_private(model, 1.0, 1.0, 4, seed), eagerly=True).fit(batches(4), verbose=0)
         weights.append(model.get_weights()[0])
     np.testing.assert_array_equal(weights[0], weights[1])
     assert np.abs(weights[0] - weights[2]).max() > 1e-3

@@ -113,8 +113,8 @@ IMAGES = dataclasses.replace(
 )
 FROZEN = dataclasses.replace(
     IMAGES,
-    model="mobilenet_v2",
-    model_arg={"alpha": "0.35"},
+    model="mobilenet",
+    model_arg={"alpha": "0.25"},
     norm="batch",
     image_size=32,
     freeze="backbone",

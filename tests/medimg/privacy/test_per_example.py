@@ -332,6 +332,7 @@ def in_float64(model):
         ("baseline_cnn", 32, {"width": "8"}),
         ("attention_cnn", 16, {"width": "8", "stages": "2", "attention": "se"}),
         pytest.param("alexnet", 32, None, marks=pytest.mark.slow),
+        pytest.param("mobilenet", 32, {"alpha": "0.25"}, marks=pytest.mark.slow),
         pytest.param("mobilenet_v2", 32, {"alpha": "0.35"}, marks=pytest.mark.slow),
         pytest.param("resnet50", 64, None, marks=pytest.mark.slow),
     ],

@@ -20,6 +20,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_private_run_is_not_measured_on_its_training_patients_by_another_path(kind, tmp_path):
     make, config = KINDS[kind]

@@ -23,6 +23,9 @@ from medimg.run import Run
 from medimg.serving.export import export
 from medimg.training.train import train
 
+# Every pixel that is left is compared.
+pytestmark = pytest.mark.final_figures
+
 ODD = "patient-zq"
 # Not secret and not of a patient: who ran it when, and how long validation took.
 TIMES_AND_NAMES = ("run", "seconds", "val_seconds", "created", "date", "trace")

@@ -33,6 +33,24 @@ def made(noise, tmp_path_factory):
     return by_recipe(noise.root, out, CONFIG, listener=Listener(note=notes.append)), notes
 
 
+@pytest.fixture(scope="module")
+def whole(noise, tmp_path_factory):
+    """(a candidate) -> its recipe's Run, each made once."""
+    known = {}
+
+    def of(words):
+        if words not in known:
+            out = tmp_path_factory.mktemp("whole") / "run"
+            known[words] = by_recipe(noise.root, out, alone(words))
+        return known[words]
+
+    return of
+
+
+def alone(words):
+    return TrainConfig(recipe="auto", time="10m", candidate=(words,))
+
+
 def weights(run):
     return [np.asarray(one) for one in run.model().get_weights()]
 
@@ -98,23 +116,21 @@ def test_a_plan_is_run_again_and_a_killed_recipe_goes_on(noise, made, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [(PROBE,), (NETWORK,)], ids=["one", "vote"])
-def test_killed_as_it_ends_it_has_not_ended(words, noise, tmp_path, monkeypatch):
+@pytest.mark.parametrize("words", [PROBE, NETWORK], ids=["one", "vote"])
+def test_killed_as_it_ends_it_has_not_ended(words, noise, whole, tmp_path, monkeypatch):
     out = tmp_path / "run"
-    config = TrainConfig(recipe="auto", time="10m", candidate=words)
     with monkeypatch.context() as patch:
         patch.setattr(Run, "settle", _settled_and_killed)
         with pytest.raises(KeyboardInterrupt):
-            by_recipe(noise.root, out, config)
+            by_recipe(noise.root, out, alone(words))
     assert not (out / "model.keras").exists()
     plan = (out / "plan.yaml").read_text()
     again = medimg("train", noise.root, "--out", out, "--resume")
     assert again.exit_code == 0, again.output
-    whole = by_recipe(noise.root, tmp_path / "whole", config)
-    for one, same in zip(weights(Run.load(out)), weights(whole), strict=True):
+    for one, same in zip(weights(Run.load(out)), weights(whole(words)), strict=True):
         np.testing.assert_array_equal(one, same)
     for name in ("threshold.json", "calibration.json"):
-        assert (out / name).read_text() == (whole.root / name).read_text()
+        assert (out / name).read_text() == (whole(words).root / name).read_text()
     assert (out / "plan.yaml").read_text() == plan
 
 
@@ -133,8 +149,8 @@ def test_a_given_plan_keeps_its_time(noise, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_network_votes_with_its_seeds(noise, tmp_path):
-    run = by_recipe(noise.root, tmp_path / "run", TrainConfig(recipe="auto", time="10m", candidate=(NETWORK,)))
+def test_a_network_votes_with_its_seeds(whole):
+    run = whole(NETWORK)
     name = "baseline_cnn-4-2-16px"
     seeds = [f"{name}-seed-{number}" for number in (2, 3, 4, 5)]
     assert json.loads((run.root / "recipe.json").read_text())["chosen"] == [name, *seeds]

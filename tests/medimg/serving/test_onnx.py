@@ -53,6 +53,7 @@ def check(folder, *files: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, cwd=folder, check=False)
 
 
+@pytest.mark.slow
 def test_files_get_the_runs_calibrated_probabilities_and_decisions(exported, noise):
     run, folder = exported
     rows, description = noise.rows("test"), run.description()
@@ -100,6 +101,7 @@ def test_what_is_written_and_what_is_told(exported):
         export(run, folder.parent, ExportConfig(samples=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("white", [None, 4095, 0])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_prepared_pixels_are_those_of_the_served_model(channels, white, tmp_path):

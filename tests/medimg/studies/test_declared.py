@@ -19,6 +19,8 @@ from synthetic.judge.config import JudgeConfig
 from tests.command import medimg
 from tests.datasets import write_dataset
 
+pytestmark = pytest.mark.final_figures
+
 CONFIGS = {
     "train": TrainConfig,
     "federate": FederateConfig,

@@ -55,6 +55,7 @@ def test_the_distance_by_hand():
     assert float(distance(*tensors)) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["adabn", "coral"])
 def test_neither_labels_nor_the_test_part_of_the_other_source_are_read(method, data, other, tmp_path):
     weight = {"adapt_weight": 50.0} if method == "coral" else {}

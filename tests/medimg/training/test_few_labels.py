@@ -74,6 +74,7 @@ def test_patients_are_hidden_by_class_and_smaller_fractions_lie_in_larger(tmp_pa
         hide(table, 0.99999, seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paradigm", PARADIGMS)
 def test_nothing_depends_on_a_hidden_label(paradigm, data, tmp_path):
     config = config_of(paradigm)
@@ -92,6 +93,7 @@ def test_nothing_depends_on_a_hidden_label(paradigm, data, tmp_path):
         assert any(not np.array_equal(a, b) for a, b in zip(weights(run), weights(alone), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paradigm", UNSUPERVISED)
 def test_a_stopped_training_ends_with_the_same_weights(paradigm, data, tmp_path):
     config = config_of(paradigm, dropout=0.5, patience=0)
@@ -214,6 +216,7 @@ def test_the_teacher_is_what_is_kept(data, tmp_path):
     assert mean_loss(logits, data.targets(rows), "binary") == pytest.approx(run.history()["val_loss"].min(), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_cached_features_have_unlabelled_views_too(data, tmp_path):
     frozen = {"freeze": "backbone", "views": 2}
     for paradigm in ("fixmatch", "mean-teacher", "pseudo-label"):

@@ -82,6 +82,7 @@ def test_made_examples_lie_between_neighbours_of_their_class():
         smote(rows[:41], targets[:41], seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", [False, True])
 def test_made_images_join_training_alone(frozen, tmp_path):
     data = rare(tmp_path / "data")
@@ -114,6 +115,7 @@ def test_a_table_with_every_remedy(balance, tmp_path):
     assert run.history()["val_auroc"].max() > 0.8
 
 
+@pytest.mark.slow
 def test_rare_cases_are_found_more_often(tmp_path):
     """What the remedies are for: at the model's own threshold the rare class's sensitivity rises."""
     table = write_table(tmp_path / "data", 1200)

@@ -40,6 +40,7 @@ def ended(noise, tmp_path):
     return train(noise.root, tmp_path / "run", FEW)
 
 
+@pytest.mark.slow
 def test_more_epochs_give_what_all_at_once_give(noise, ended, straight):
     evaluate(ended, EvaluateConfig(bootstrap=0))
     write(ended)
@@ -52,6 +53,7 @@ def test_more_epochs_give_what_all_at_once_give(noise, ended, straight):
     assert {"metrics.json", "predictions.csv", "report.html", "model.keras"} <= {p.name for p in earlier.iterdir()}
 
 
+@pytest.mark.slow
 def test_a_training_that_is_killed_as_it_goes_on_resumes(noise, ended, straight):
     def kill(row):
         raise KeyboardInterrupt

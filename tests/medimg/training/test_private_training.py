@@ -73,6 +73,7 @@ def test_a_patient_moves_the_weights_by_no_more_than_the_clip(table, tmp_path):
     assert length > 0.001
 
 
+@pytest.mark.slow
 def test_the_ledger_is_what_was_done(table, tmp_path):
     config = TrainConfig(model="logistic", epochs=4, batch_size=20, dp_epsilon=3.0, dp_delta=1e-3)
     run = train(table.root, tmp_path / "run", config)
@@ -158,8 +159,8 @@ def test_images_of_a_patient_count_together(phantom_data, tmp_path):
 def test_only_the_head_of_a_frozen_backbone_pays(tmp_path):
     images = write_dataset(tmp_path / "data", n=48, size=32)
     config = TrainConfig(
-        model="mobilenet_v2",
-        model_arg={"alpha": "0.35"},
+        model="mobilenet",
+        model_arg={"alpha": "0.25"},
         image_size=32,
         freeze="backbone",
         epochs=2,
@@ -176,8 +177,8 @@ def test_a_second_phase_counts_its_own_steps(tmp_path):
     """The head stops early, so the second phase does not begin where it was planned."""
     images = write_dataset(tmp_path / "data", n=48, size=32)
     config = TrainConfig(
-        model="mobilenet_v2",
-        model_arg={"alpha": "0.35"},
+        model="mobilenet",
+        model_arg={"alpha": "0.25"},
         image_size=32,
         freeze="backbone",
         epochs=6,

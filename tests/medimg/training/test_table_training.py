@@ -29,6 +29,7 @@ def logistic_run(small_table, tmp_path_factory) -> Run:
     return run
 
 
+@pytest.mark.slow
 def test_a_run_of_a_table_has_what_every_run_has(logistic_run, small_table):
     metrics = json.loads((logistic_run.root / "metrics.json").read_text())
     assert metrics["metrics"]["auroc"]["value"] > 0.75

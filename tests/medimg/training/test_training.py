@@ -22,9 +22,10 @@ from medimg.training.train import train
 from tests.datasets import write_dataset
 
 SMALL = {"image_size": 32, "epochs": 3, "batch_size": 8, "model_arg": {"width": "4", "stages": "2"}}
+FROZEN = {**SMALL, "freeze": "backbone", "dropout": 0.5}
 TRANSFER = {
-    "model": "mobilenet_v2",
-    "model_arg": {"alpha": "0.35"},
+    "model": "mobilenet",
+    "model_arg": {"alpha": "0.25"},
     "image_size": 32,
     "batch_size": 8,
     "freeze": "backbone",
@@ -86,7 +87,7 @@ def test_every_task_trains_with_every_balance(task, balance, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("augment", ["none", "standard"])
 def test_cached_features_give_the_plain_paths_result(noise, pretrained_weights, augment, tmp_path):
-    file = next(pretrained_weights.glob("mobilenet_v2*0.35*"))
+    file = next(pretrained_weights.glob("mobilenet_2_5*"))
     views = {} if augment == "none" else {"views": 2}
     common = {**TRANSFER, "weights": str(file), "augment": augment, **views}
     cached = train(noise.root, tmp_path / "cached", TrainConfig(**common))
@@ -128,7 +129,7 @@ def kill_after(process: subprocess.Popen, out: Path, epochs: int) -> None:
     ("options", "kills"),
     [
         ({**SMALL, "epochs": 30, "dropout": 0.5, "augment": "light", "patience": 0}, [5]),
-        ({**TRANSFER, "epochs": 25, "fine_tune_epochs": 10, "augment": "light", "views": 2, "patience": 0}, [3, 27]),
+        ({**FROZEN, "epochs": 25, "fine_tune_epochs": 10, "augment": "light", "views": 2, "patience": 0}, [3, 27]),
     ],
     ids=["plain", "two phases"],
 )

@@ -357,8 +357,8 @@ def test_any_bytes_are_an_image_or_an_input_error(tmp_path):
             data[drawn.randrange(min(len(data), 200))] = drawn.choice((0, 255, drawn.randrange(256)))
         path.write_bytes(data[: drawn.randrange(len(data) + 1)] if drawn.random() < 0.2 else data)
         try:
-            image = read_image(path)
-            assert image.shape[0] * image.shape[1] <= 100e6
+            image = read_image(path, max_megapixels=4)
+            assert image.shape[0] * image.shape[1] <= 4e6
         except InputError as error:
             told.append(str(error))
     assert all(str(path) in text for text in told)

@@ -181,6 +181,7 @@ def test_noise_for_images_performs_worse(home, tmp_path):
     assert "mends" in result["calibration"]["proposal"]["words"] or result["calibration"]["slope"]["value"] > 0
 
 
+@pytest.mark.slow
 def test_what_ranks_no_better_than_chance_at_home_and_here_does_not_hold(tmp_path):
     data = grained(with_people(write_data(tmp_path / "data", n=400)))
     run = write_run(tmp_path / "run", data, [0.0, 0.0], [0.0, 0.0])
@@ -243,6 +244,7 @@ def test_of_a_few_patients_of_a_kind_neither_ranking_nor_calibration_is_judged(h
     assert "Too few patients of normal (1)" in (folder / "validation.html").read_text()
 
 
+@pytest.mark.slow
 def test_images_without_labels_tell_of_shift_alone(home, tmp_path):
     like = folder_of(tmp_path / "like", hospital(tmp_path / "a"), {"ill": "", "normal": ""})
     assert validate(home, like, CONFIG)[0]["verdict"] == "unlabelled: no shift shown"
@@ -284,6 +286,7 @@ def test_same_identifiers_elsewhere_are_other_people(home, tmp_path):
     assert any("taken for other people" in note for note in result["notes"])
 
 
+@pytest.mark.slow
 def test_other_data_of_the_same_name_get_a_folder_of_their_own(home, tmp_path):
     first = validate(home, hospital(tmp_path / "a" / "twin"), CONFIG)[1]
     second = validate(home, hospital(tmp_path / "b" / "twin"), CONFIG)[1]
@@ -314,6 +317,7 @@ def test_rows_of_a_table_are_none_for_a_model_of_images(home, small_table):
         evaluate(home, EvaluateConfig(data=str(data)))
 
 
+@pytest.mark.slow
 def test_a_validation_of_other_options_leaves_earlier_ones(home, tmp_path):
     """In the Run each has a folder; a folder that a person names is refused."""
     there = hospital(tmp_path / "kept", n=40)

@@ -14,6 +14,9 @@ from synthetic.synthesize import synthesize
 from tests.synthetic.images.conftest import SIZE, make_set
 from tests.synthetic.neighbours import differences
 
+# Every pixel that is left is compared.
+pytestmark = pytest.mark.final_figures
+
 OPTIONS = {
     "model": "dcgan",
     "image_size": 16,

@@ -87,6 +87,7 @@ def test_two_copied_patients_are_told(heart, tmp_path):
     assert any("2 synthetic rows (1.4%) equal a training row" in text for text in judged["reasons"])
 
 
+@pytest.mark.slow
 def test_image_copies_are_sought_in_all_images(films, tmp_path):
     rows = pd.concat([films.rows("val"), films.rows("train").iloc[[5, 50, 110]]])
     subject = load(as_synthetic_images(films, rows, tmp_path, 0).root, films.root)

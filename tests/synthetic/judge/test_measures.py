@@ -18,6 +18,8 @@ from synthetic.judge.pictures import low_frequencies
 from synthetic.judge.prdc import prdc
 from synthetic.judge.similarity import WEIGHTS, ms_ssim
 
+pytestmark = pytest.mark.final_figures
+
 DRAW = np.random.default_rng(0)
 
 

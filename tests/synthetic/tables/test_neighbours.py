@@ -12,6 +12,9 @@ from synthetic.synthesize import synthesize
 from tests.synthetic.neighbours import differences
 from tests.synthetic.tables.conftest import BOUNDS, CATEGORIES, clinic
 
+# Every pixel that is left is compared.
+pytestmark = pytest.mark.final_figures
+
 # All that a patient can be alone in: class, category, extreme value, missing value, decimals, time of day, site.
 ODD = {
     "row": "odd",
