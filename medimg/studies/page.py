@@ -122,7 +122,7 @@ def _conclusion(verdicts: list[Verdict]) -> str:
     counts = Counter(one.verdict for one in verdicts)
     summed = "; ".join(f"{verdict}: {counts[verdict]}" for verdict in (HOLDS, FAILS, OPEN) if counts[verdict])
     each = [f"Claimed: {one.claim.says}. Measured: {one.measured}: {one.verdict}." for one in verdicts]
-    return " ".join([f"Of {len(verdicts)} claims: {summed}.", *each])
+    return " ".join([*([f"Of {len(verdicts)} claims: {summed}."] if each[1:] else []), *each])
 
 
 def _figure(outcome: Outcome, rows: list[dict]) -> Figure:
