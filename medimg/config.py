@@ -147,7 +147,7 @@ class TrainConfig(
     )
     epochs: int | None = option(
         None,
-        "Most epochs of the first phase (default: 20; tables 200; private: by epsilon and patients).",
+        "Most epochs of the first phase (default: 20; tables 200, private ones by epsilon and patients).",
         minimum=0,
     )
     fine_tune_epochs: int = option(0, "Epochs that then train the top blocks.", minimum=0, only="--freeze backbone")
@@ -167,15 +167,15 @@ class TrainConfig(
         100.0, "Weight of that regression's squared coefficients.", above=0.0, only="--head-start logistic"
     )
     batch_size: int | None = option(
-        None, "Images in a step (default: 32; private: patients, nearly all of them).", minimum=1
+        None, "Images in a step (default: 32; private tables: nearly all patients).", minimum=1
     )
     optimizer: str | None = option(
         None,
-        "Optimizer (default: adam; private momentum).",
+        "Optimizer (default: adam; private tables momentum).",
         choices=("adam", "adamw", "sgd", "momentum", "rmsprop"),
     )
     learning_rate: float | None = option(
-        None, "Learning rate of the first phase (default: 0.001; logistic 0.01; private 0.1 / clip).", above=0.0
+        None, "Learning rate of the first phase (default: 0.001; logistic 0.01; private tables by a rule).", above=0.0
     )
     patience: int | None = option(
         None,
@@ -280,8 +280,8 @@ class TrainConfig(
             # Squared distances of probabilities are small beside cross-entropies.
             "unlabelled_weight": 10.0 if self.paradigm == "mean-teacher" else 1.0,
         }
-        if self.is_private and patients:
-            defaults |= {name: value for name, (value, _) in private_defaults(self, unit, patients).items()}
+        if self.is_private and row and patients:
+            defaults |= {name: value for name, (value, _) in private_defaults(self, patients).items()}
         given = {name: getattr(self, name) for name in defaults}
         return dataclasses.replace(self, **{name: defaults[name] for name, value in given.items() if value is None})
 

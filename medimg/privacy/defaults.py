@@ -1,4 +1,4 @@
-"""What a private training does where nobody says: by what is public of it alone.
+"""What a private training of a table does where nobody says: by what is public of it alone.
 
 A choice by the rows would be a release that no ledger counts. So the rules know the options, and the number of patients
 in coarse steps; they were fitted by cross-validation on other data (`benchmarks/private_defaults.py`).
@@ -11,7 +11,7 @@ _STEPS = (5, 2, 1)
 _RATE = {"logistic": 0.05, "network": 0.03}
 _WITHOUT_MOMENTUM = 10.0
 _PASSES = 2.0
-_FEWEST, _MOST = 5, {"row": 200, "image": 20}
+_FEWEST, _MOST = 5, 200
 _LARGEST_RATE = 0.3
 _NO_EPSILON = 1.0
 
@@ -28,17 +28,16 @@ def coarse(patients: int) -> int:
     return next(step * power for step in _STEPS if step * power <= patients)
 
 
-def private_defaults(config, unit: str, patients: int) -> dict[str, tuple]:
+def private_defaults(config, patients: int) -> dict[str, tuple]:
     """Option -> (value, reason), of options that are open.
 
     Args:
         config: of `medimg train`, with `optimizer` None where it is open.
-        unit: of the Dataset, `image` or `row`.
         patients: in coarse steps.
     """
     optimizer, model = config.optimizer or "momentum", "logistic" if config.model == "logistic" else "network"
     wanted = _PASSES * math.sqrt((config.dp_epsilon or _NO_EPSILON) * patients)
-    passes = round(min(_MOST[unit], max(_FEWEST, wanted)))
+    passes = round(min(_MOST, max(_FEWEST, wanted)))
     found = {
         "optimizer": (optimizer, "what Adam divides by would be noise mostly"),
         "batch_size": (
@@ -47,7 +46,7 @@ def private_defaults(config, unit: str, patients: int) -> dict[str, tuple]:
         ),
         "epochs": (
             passes,
-            f"twice the root of epsilon x patients, at most {_MOST[unit]}: more gather noise, fewer learn less",
+            f"twice the root of epsilon x patients, at most {_MOST}: more gather noise, fewer learn less",
         ),
     }
     if optimizer in ("momentum", "sgd"):

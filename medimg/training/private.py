@@ -75,6 +75,11 @@ def check_model(kind, model: tf.keras.Model, config: TrainConfig) -> None:
         check_layers(kind.fitted(model, phase, config))
 
 
+def keyed_by(config: TrainConfig) -> dict:
+    """The options that draws depend on, as `medimg.privacy.draws.noise_seed.Secret` has them."""
+    return {name: value for name, value in config.given().items() if _ONCE_DEFAULT.get(name) != value}
+
+
 class PrivateTraining:
     """The private side of one Run: sampling, noise, budget and ledger.
 
@@ -105,8 +110,7 @@ class PrivateTraining:
         # The noise must not meet other gradients: of other pixels, first weights or another model.json.
         data = fingerprint({"data": dataset.content("train"), "start": start})
         # Options, not the Run: where it lies does not matter.
-        options = {name: value for name, value in config.given().items() if _ONCE_DEFAULT.get(name) != value}
-        self.secret = secret_of(run.root / "checkpoints", options, data, config.dp_seed)
+        self.secret = secret_of(run.root / "checkpoints", keyed_by(config), data, config.dp_seed)
         self.units = Units.of(material.patients)
         self._keys = self.secret.row_keys(material.patients)
         if material.augmentation:

@@ -75,6 +75,7 @@ def images(root: Path, odd: bool) -> Dataset:
 
 PRIVATE = {"dp_epsilon": 2.0, "dp_delta": 1e-3, "epochs": 1}
 TABLE = TrainConfig(
+    optimizer="adam",
     **PRIVATE,
     model="mlp",
     batch_size=8,
@@ -84,6 +85,7 @@ TABLE = TrainConfig(
     categories={"job": "nurse,clerk"},
 )
 IMAGES = TrainConfig(
+    optimizer="adam",
     **PRIVATE,
     model="baseline_cnn",
     model_arg={"width": "4", "stages": "2"},
@@ -102,13 +104,14 @@ def without_the_odd_one(make, config: TrainConfig, root: Path):
     from medimg.privacy.draws.noise_seed import Secret
     from medimg.privacy.sampling import sampling
     from medimg.privacy.units import Units
+    from medimg.training.private import keyed_by
 
     dataset = make(root / "looked-at", True)
     units = Units.of(dataset.rows("train")["patient"].to_numpy())
     resolved = config.resolved(dataset.unit)
     for seed in range(100):
         given = replace(resolved, dp_seed=seed)
-        drawn = sampling("poisson", units, config.batch_size, Secret.fixed(seed, given.given()))
+        drawn = sampling("poisson", units, config.batch_size, Secret.fixed(seed, keyed_by(given)))
         steps = drawn.steps(0, drawn.steps_per_pass)
         if all(units.names.index(ODD) not in step.units for step in steps):
             return replace(config, dp_seed=seed)
