@@ -15,7 +15,7 @@ from medimg.style.words import interval, seconds_text
 from medimg.untrusted.json_file import read_json
 
 # From here on a value is shown without decimals.
-LARGE = 1000
+_LARGE = 1000
 
 
 def write(out: Path, outcome: Outcome, verdicts: list[Verdict]) -> dict:
@@ -53,7 +53,6 @@ def write(out: Path, outcome: Outcome, verdicts: list[Verdict]) -> dict:
         metrics=list(study.metrics),
         figure=inlined(picture),
         text=worded,
-        large=LARGE,
         took=seconds_text,
         least_seeds=LEAST_SEEDS,
         has_starts=any(row["starts"] for row in rows),
@@ -84,7 +83,7 @@ def markdown(content: dict, metrics) -> str:
 
 def worded(measured: dict | None) -> str:
     """A value with its interval; large ones, such as bytes, whole."""
-    if measured and measured["value"] is not None and abs(measured["value"]) >= LARGE:
+    if measured and measured["value"] is not None and abs(measured["value"]) >= _LARGE:
         return f"{measured['value']:,.0f}"
     return interval(measured)
 
@@ -123,7 +122,7 @@ def _conclusion(verdicts: list[Verdict]) -> str:
     counts = Counter(one.verdict for one in verdicts)
     summed = "; ".join(f"{verdict}: {counts[verdict]}" for verdict in (HOLDS, FAILS, OPEN) if counts[verdict])
     each = [f"Claimed: {one.claim.says}. Measured: {one.measured}: {one.verdict}." for one in verdicts]
-    return " ".join([f"Of {len(verdicts)} claims: {summed}.", *each])
+    return " ".join([*([f"Of {len(verdicts)} claims: {summed}."] if each[1:] else []), *each])
 
 
 def _figure(outcome: Outcome, rows: list[dict]) -> Figure:

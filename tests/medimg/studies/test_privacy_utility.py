@@ -26,14 +26,14 @@ def test_every_epsilon_is_trained_evaluated_and_attacked(tmp_path):
     measured = json.loads(Path(private["folders"][0]["train"], "metrics.json").read_text())["metrics"]
     assert private["metrics"]["AUROC"]["value"] == pytest.approx(measured["auroc"]["value"])
     # Taken up again, finished trainings stay as they are: their secret noise would never come again. Other options make
-    # another training.
+    # other trainings.
     models = {path: path.stat().st_mtime_ns for path in out.glob("work/train-*/done/model.keras")}
     assert len(models) == 2
     assert medimg(*words, "--epsilon", 2).exit_code == 0
     assert {path: path.stat().st_mtime_ns for path in out.glob("work/train-*/done/model.keras")} == models
-    assert medimg(*words, "--learning-rate", 0.02).exit_code == 0
+    assert medimg(*words, "--epsilon", 2, "--learning-rate", 0.02).exit_code == 0
     assert {path: path.stat().st_mtime_ns for path in models} == models
-    assert len(list(out.glob("work/train-*"))) == 3
+    assert len(list(out.glob("work/train-*"))) == 4
 
 
 @pytest.mark.parametrize("epsilon", ["0", "-1", "much", "nan"])
