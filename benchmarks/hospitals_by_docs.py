@@ -186,7 +186,9 @@ def connected(site: Machine) -> int:
 def listening(machine: Machine) -> str:
     """Addresses and ports at which others could connect to it."""
     lines = machine.run("ss -Hltn").splitlines()
-    open_to_others = {line.split()[3] for line in lines if not line.split()[3].startswith(("127.", "[::1]"))}
+    open_to_others = {
+        line.split()[3] for line in lines if not line.split()[3].startswith(("127.", "[::1]", "[::ffff:127."))
+    }
     return ", ".join(sorted(open_to_others)) or "none"
 
 
@@ -222,11 +224,8 @@ def walk(machines: dict[str, Machine]):
     yield "open to others at a site", listening(sites[0])
     yield "training", train(link, "run", sites)
     link.run(f"rm {HOME}/link/link.pem")
-    before = [connected(site) for site in sites]
     link.restart()
-    for site, times in zip(sites, before, strict=True):
-        site.until("connected to link.example.org:9092", times + 1)
-    yield "the link's certificate anew", "sites came back by themselves"
+    yield "the link's certificate anew, sites untouched", train(link, "renewed", sites)
     paris, rome = sites
     paris.run(f"cd {HOME}; sudo -u medimg /opt/medimg/.venv/bin/medimg federate key paris --out new")
     link.run(f"rm {HOME}/link/sites/paris.pub")

@@ -76,8 +76,10 @@ def interpretability(data_folder, out, **values):
     with progress_bars() as step:
         ranking = interpretability(resolve(data_folder), Path(out), config, training, partial(step, "models"))
     names = [name for name in ranking if name not in ("model", "method")]
-    rows = [[f"{r['model']}: {r['method']}", *(number(r[name]) for name in names)] for _, r in ranking.iterrows()]
-    table("Mean rank over scores, 1 the best", ["model: method", *(name.replace("_", " ") for name in names)], rows)
+    for model, ranked in ranking.groupby("model"):
+        rows = [[row["method"], *(number(row[name]) for name in names)] for _, row in ranked.iterrows()]
+        title = f"{model}: mean rank over scores, 1 the best"
+        table(title, ["method", *(name.replace("_", " ") for name in names)], rows)
     click.echo(f"figure and tables in {out}")
 
 

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
-import pandas as pd
-
 from explain.appearance.split import appearance
 from explain.config import ExplainConfig
 from explain.explainer import DEFAULT, Explainer
@@ -140,7 +138,7 @@ def _rows(run: Run, dataset: Dataset, config: ExplainConfig) -> list[dict]:
     rows = split_rows(dataset, config.split)
     chosen = classes_in_turn(rows, config.count, config.seed)
     wrong = mistaken(run, rows.drop(chosen.index), config.mistakes)
-    chosen = pd.concat([chosen, wrong])
+    chosen = rows.loc[[*chosen.index, *wrong.index]]
     paths = dataset.paths(chosen)
     return [
         {"path": path, "label": row["label"], "row": row, "read": Image(str(path), path, True)}

@@ -36,11 +36,12 @@ def mistaken(run: Run, rows: pd.DataFrame, count: int) -> pd.DataFrame:
     if not count or not (run.root / "metrics.json").is_file():
         return rows[:0]
     evaluated = read(run)
-    if evaluated.metrics.get("data", str(run.dataset().root.resolve())) != str(run.dataset().root.resolve()):
+    own = str(run.dataset().root.resolve())
+    if evaluated.metrics.get("data", own) != own:
         return rows[:0]
     names = evaluated.rows[evaluated.unit].iloc[[mistake.row for mistake in evaluated.worst(count)]]
-    by_name = rows.set_index("image", drop=False)
-    return by_name.loc[[name for name in names if name in by_name.index]]
+    places = dict(zip(rows["image"], rows.index, strict=True))
+    return rows.loc[[places[name] for name in names if name in places]]
 
 
 def predicted(chances: np.ndarray, thresholds: list[float], task: str) -> np.ndarray:

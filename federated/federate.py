@@ -20,7 +20,7 @@ from medimg.lock import writes
 from medimg.options import of_data
 from medimg.report.write import write
 from medimg.run import Run, environment, resumable
-from medimg.training.open_options import tell
+from medimg.training.open_options import kept, tell
 from medimg.training.start import FIELD as START
 from medimg.training.start import require_same_start, start_of
 
@@ -60,7 +60,7 @@ def federate(
     """
     listener, dataset = listener or Listener(), Dataset.load(data, joins_copies=not config.is_private)
     config.require_effect(of_data(dataset.is_table))
-    config, by_rule = (config, {}) if resume else config.settled(dataset.is_table)
+    config, by_rule = (kept(config, out), {}) if resume else config.settled(dataset.is_table)
     with contextlib.ExitStack() as stack:
         sites = None
         if config.is_apart:

@@ -23,20 +23,16 @@ PAGES = {
     "README.md": "index.md",
 }
 SECTIONS = {"Results": "results.md", "Limits and intended use": "intended-use.md"}
-# A page that another part of the project writes.
-OPTIONAL = "studies.md"
 _LINK = re.compile(r"(\]\()([^)#:]+)(#[^)]*)?(\))")
 _SOURCE = re.compile(r"^\{source: (\w+)\}$", re.MULTILINE)
 
 
 def on_config(config):
-    """The navigation: a page for each command, and none for what is not there."""
+    """The navigation: a page for each command."""
     for section in config.nav:
         for name, pages in section.items() if isinstance(section, dict) else ():
             if name == "Commands":
                 pages[:] = [f"commands/{_file(words)}" for words, _ in commands()]
-            if OPTIONAL in pages and not (ROOT / "docs" / OPTIONAL).is_file():
-                pages.remove(OPTIONAL)
     return config
 
 

@@ -106,3 +106,34 @@ def execution():
 
     with Execution() as running:
         yield running
+
+
+# Of a model that is trained in seconds.
+SMALLEST = ("--model-arg", "width=4", "--model-arg", "stages=2", "--image-size", "32", "--epochs", "3")
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory) -> dict[str, Path]:
+    """What commands that write read: Datasets, class folders, two evaluated Runs, synthetic rows; by their names."""
+    import cv2
+    import numpy as np
+
+    from tests.command import medimg
+
+    root = tmp_path_factory.mktemp("writers")
+    write_dataset(root / "data")
+    write_table(root / "table")
+    draw = np.random.default_rng(0)
+    for name in ("fit", "sick"):
+        (root / "films" / name).mkdir(parents=True)
+        for i in range(60):
+            image = draw.integers(0, 255, (64, 64), np.uint8)
+            cv2.imwrite(str(root / f"films/{name}/{name}{i}.png"), image)
+    commands = [("synthesize", root / "table", "--model", "marginals", "--out", root / "made")]
+    for run, rate in (("run", "0.001"), ("other", "0.01")):
+        commands += [("train", root / "data", "--out", root / run, *SMALLEST, "--learning-rate", rate)]
+        commands += [("evaluate", root / run, "--bootstrap", "20")]
+    for words in commands:
+        result = medimg(*words)
+        assert result.exit_code == 0, result.output
+    return {path.name: path for path in root.iterdir()}

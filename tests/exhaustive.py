@@ -6,6 +6,9 @@ A pattern is of a test's node id, as `fnmatch` reads it, where `[[]` is a bracke
 
 from fnmatch import fnmatchcase
 
+# Writing commands of which two others are tried at every change.
+_LONGER = ("train", "train anew", "folds", "federate", "synthesize", "study", "study of maps")
+_LONGER += ("inspect", "judge", "validate", "explain", "audit", "report", "export", "compare")
 PATTERNS = (
     # Every family is opened by the test of our own models; of exports one of each kind of layer stays.
     *(
@@ -79,6 +82,10 @@ PATTERNS = (
     ),
     "tests/medimg/studies/test_declared.py::test_a_study_ends_*[[]synthetic-xray]",
     # One training of each kind is killed and resumed.
+    *(
+        f"tests/federated/flower/test_training.py::*_at_any_stage_goes_on[[]{name}]"
+        for name in ("describe", "statistics", "train", "finish")
+    ),
     "tests/medimg/training/test_training.py::test_kill_and_resume_*[[]plain]",
     "tests/medimg/training/test_training.py::test_cached_features_*[[]none]",
     "tests/medimg/training/test_few_labels.py::test_a_stopped_training_*[[]pseudo-label]",
@@ -96,36 +103,14 @@ PATTERNS = (
     *(f"tests/test_concurrent_writers.py::test_two_at_once_*[[]{name}]" for name in ("folds", "study", "compare")),
     # Every command on every damage, at every full disk and killed at any moment: at each change a few of them.
     "tests/test_corrupted.py::test_every_command*",
-    *(
-        f"tests/test_broken_off.py::test_*[[]{name}]"
-        for name in ("inspect", "train anew", "folds", "federate", "synthesize", "judge", "validate", "explain")
-    ),
-    *(
-        f"tests/test_broken_off.py::test_*[[]{name}]"
-        for name in ("audit", "report", "export", "compare", "study", "study of maps")
-    ),
     "tests/test_broken_off.py::test_killed_*[[]1-*]",
-    *(
-        f"tests/test_broken_off.py::test_killed_*[[]0-{name}]"
-        for name in (
-            "inspect",
-            "train anew",
-            "folds",
-            "federate",
-            "synthesize",
-            "judge",
-            "validate",
-            "explain",
-            "audit",
-            "report",
-            "export",
-            "compare",
-            "study",
-            "study of maps",
-        )
-    ),
+    *(f"tests/test_broken_off.py::test_killed_*[[]0-{name}]" for name in ("evaluate", *_LONGER)),
+    *(f"tests/test_broken_off.py::test_the_disk_is_full[[]{name}]" for name in _LONGER),
     "tests/test_planted_ids.py::test_no_id_*[[]images]",
     "tests/test_docs.py::test_the_tour_is_walked",
+    "tests/medimg/training/test_distribution.py::test_two_are_as_one[[]multi-worker]",
+    "tests/medimg/training/test_distribution.py::test_a_dead_worker_*",
+    "tests/medimg/training/test_precision.py::test_the_weights_*[[]mixed_float16-]",
     *(
         f"tests/test_docs.py::test_a_data_set_*[[]{name}]"
         for name in ("isic", "deeplesion", "class-folders", "medmnist", "phantom", "heart")

@@ -18,10 +18,11 @@ import pytest
 import yaml
 
 from tests.command import medimg
-from tests.test_concurrent_writers import CONTEXT, WRITERS, Writer, folders, require_whole, spelt, write
+from tests.test_concurrent_writers import CONTEXT, WRITERS, Writer, require_whole, spelt, write
 
-__all__ = ["folders"]
-# Of one kind each, at every change; tests/exhaustive.py has the others.
+# The disk is full; or, tried again, what was begun before it was is nothing yet to go on with.
+REMEDIES = ("free space", "No space left", "already holds files", "not a Run", "begin anew by --overwrite")
+# Bytes.
 ROOMY = 96 << 20
 
 
@@ -39,7 +40,8 @@ def disk(tmp_path):
     def leave(room: int) -> None:
         held = os.statvfs(place)
         used = (held.f_blocks - held.f_bfree) * held.f_frsize
-        size = ["-o", f"remount,size={used + room}"]
+        # A size of 0 would be no limit.
+        size = ["-o", f"remount,size={max(used + room, 4096)}"]
         subprocess.run(["mount", *size, place], check=True)
 
     try:
@@ -89,9 +91,9 @@ def require_readable(path: Path) -> None:
 def again(writer: Writer, words: list[str], places: dict[str, Path]) -> None:
     """What a user types next: the same, or where there is something to go on with, to go on."""
     result = medimg(*words, *spelt(writer.again, places))
-    if result.exit_code and writer.again:
-        # Broken off before there was a Run.
-        result = medimg(*words)
+    for option in ((), ("--overwrite",)) if writer.again == "--resume" else ():
+        # Broken off before there was a Run, or anything in it to go on with.
+        result = medimg(*words, *option) if result.exit_code else result
     assert result.exit_code == 0, result.output
     require_whole(Path(writer.locked.format(**places)), writer)
 
@@ -114,7 +116,7 @@ def test_the_disk_is_full(name, folders, disk):
         assert result.exit_code == 2, (room, result.output, result.exception)
         lines = [line for line in result.stderr.splitlines() if line.startswith("medimg: error:")]
         assert len(lines) == 1, result.output
-        assert any(word in lines[0] for word in ("No space left", "free space", "already holds files", "not a Run"))
+        assert any(word in lines[0] for word in REMEDIES), lines
         assert half_files(place) == [], room
     assert refusals
     leave(ROOMY)

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-import cv2
-import numpy as np
 import pytest
 import yaml
 
@@ -23,9 +21,8 @@ import cli
 from medimg.lock import FILE, locked
 from medimg.studies.declared import names
 from tests.command import medimg
-from tests.datasets import write_dataset, write_table
+from tests.conftest import SMALLEST as MODEL
 
-MODEL = ("--model-arg", "width=4", "--model-arg", "stages=2", "--image-size", "32", "--epochs", "3")
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["cli", "tensorflow", "medimg.training.train", "medimg.evaluation.evaluate"])
 # What only reads; the ledger has a lock of its own, as a site's log has; predict writes one whole file, key two,
@@ -116,25 +113,6 @@ def write(words: list[str]) -> None:
     """In a process of its own."""
     os.environ["MPLBACKEND"] = "Agg"
     cli.medimg(words, prog_name="medimg")
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory) -> dict[str, Path]:
-    """What the commands read; two evaluated Runs."""
-    root = tmp_path_factory.mktemp("writers")
-    write_dataset(root / "data")
-    write_table(root / "table")
-    draw = np.random.default_rng(0)
-    for name in ("fit", "sick"):
-        (root / "films" / name).mkdir(parents=True)
-        for i in range(60):
-            image = draw.integers(0, 255, (64, 64), np.uint8)
-            cv2.imwrite(str(root / f"films/{name}/{name}{i}.png"), image)
-    for run, rate in (("run", "0.001"), ("other", "0.01")):
-        done("train", root / "data", "--out", root / run, *MODEL, "--learning-rate", rate)
-        done("evaluate", root / run, "--bootstrap", "20")
-    done("synthesize", root / "table", "--model", "marginals", "--out", root / "made")
-    return {path.name: path for path in root.iterdir()}
 
 
 def done(*words: object) -> None:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from tests.command import medimg
+from tests.conftest import SMALLEST
 from tests.corruption import damaged
-from tests.datasets import write_dataset, write_table
 
 OLD = Path(__file__).with_name("old")
-MODEL = ("--model-arg", "width=4", "--model-arg", "stages=2", "--image-size", "32", "--epochs", "1")
+MODEL = (*SMALLEST[:-1], "1")
 # Of a Dataset or Run {it}, which may be damaged; {table}, {images} and {other} are whole.
 DATASET = (
     "data inspect {it} --out {out}",
@@ -44,20 +44,27 @@ LIGHT = ("data inspect", "data ledger", "report", "compare", "federate verify", 
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> dict[str, Path]:
+def whole(folders, tmp_path_factory) -> dict[str, Path]:
     """A Dataset and an evaluated Run of images and of a table, and an old federation's Run."""
     root = tmp_path_factory.mktemp("whole")
-    write_dataset(root / "images", n=24)
-    write_table(root / "table", n=60)
-    for kind, options in (("images", MODEL), ("table", ("--model", "logistic", "--epochs", "2"))):
-        run = root / f"{kind}-run"
-        for words in (["train", root / kind, "--out", run, *options], ["evaluate", run, "--bootstrap", "20"]):
-            result = medimg(*words)
-            assert result.exit_code == 0, result.output
+    run = root / "table-run"
+    for words in (
+        ["train", folders["table"], "--out", run, "--model", "logistic", "--epochs", "2"],
+        ["evaluate", run, "--bootstrap", "20"],
+    ):
+        result = medimg(*words)
+        assert result.exit_code == 0, result.output
     shutil.copytree(OLD / "federated-run", root / "federated-run")
     config = root / "federated-run" / "config.yaml"
     config.write_text(config.read_text().replace("data: ", f"data: {OLD}/", 1))
-    return {path.name: path for path in root.iterdir()}
+    return {
+        "images": folders["data"],
+        # A copy: what is evaluated on other data leaves that in it.
+        "images-run": Path(shutil.copytree(folders["run"], root / "images-run")),
+        "table": folders["table"],
+        "table-run": run,
+        "federated-run": root / "federated-run",
+    }
 
 
 def cases(draw: np.random.Generator, folder: Path, each: int) -> list[tuple[Path, str, bytes]]:

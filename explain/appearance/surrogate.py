@@ -16,7 +16,7 @@ from medimg.style.words import interval
 
 # R² below which nothing is shared out.
 LEAST = 0.3
-_STRONGEST = 4
+_STRONGEST = 3
 
 
 def attribute(

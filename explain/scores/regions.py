@@ -11,8 +11,9 @@ _BORDER, _STRIP, _SMALLEST, _TALLEST, _MARGIN = 0.08, 1 / 6, 0.03, 0.2, 0.25
 _LOOKED_AT = 512
 # Of the image's bright end: what is darker, and joined to the border, is air.
 _AIR = 0.08
-# Steps in grey by which a marker stands out of what is around it.
-_STANDS_OUT = 70
+# Of a side: the widest stroke of a letter; steps in grey by which strokes stand out of what they lie on; of a marker's
+# surroundings: the most that stands out too.
+_STROKE, _STANDS_OUT, _NOT_ALONE = 0.04, 60, 0.06
 
 
 def at_sides(size: int) -> dict[str, np.ndarray]:
@@ -42,7 +43,7 @@ def outside_body(image: np.ndarray) -> np.ndarray:
 
 
 def text(image: np.ndarray) -> np.ndarray:
-    """bool (H, W): boxes of rows of letters and of single bright markers near the border.
+    """bool (H, W): boxes of rows of letters and of single markers near the border.
 
     Args:
         image: uint8 or uint16 (H, W) or (H, W, 3).
@@ -60,23 +61,26 @@ def text(image: np.ndarray) -> np.ndarray:
 
 
 def _markers(grey: np.ndarray) -> list[tuple[int, int, int, int]]:
-    """Bright parts near the border, as high as lead letters, even in themselves and brighter than all around them."""
+    """Parts near the border, as high as lead letters, of strokes that stand out of what is around, and alone there."""
     height, width = grey.shape
     side = min(height, width)
-    bright = (grey >= 0.75 * np.percentile(grey, 99.9)).astype(np.uint8)
-    _, parts, stats, centres = cv2.connectedComponentsWithStats(bright, connectivity=8)
+    # White top-hat: what is narrower than the widest stroke, above what is around it, however bright that is.
+    stroke = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (round(_STROKE * side) | 1,) * 2)
+    above = cv2.morphologyEx(grey, cv2.MORPH_TOPHAT, stroke)
+    count, parts, stats, centres = cv2.connectedComponentsWithStats((above >= _STANDS_OUT).astype(np.uint8))
     found = []
-    for number in range(1, len(stats)):
+    for number in range(1, count):
         x, y, w, h, area = stats[number].tolist()
-        fits = _SMALLEST * side <= h <= _TALLEST * side and w <= _TALLEST * side and area >= 0.12 * w * h
+        fits = _SMALLEST * side <= h <= _TALLEST * side and h / 4 <= w <= _TALLEST * side and area >= 0.12 * w * h
         middle = centres[number] / (width, height)
         if not fits or not (np.abs(middle - 0.5) > 0.5 - _MARGIN).any():
             continue
-        away = max(2, h // 4)
+        away = max(3, h // 4)
         around = (slice(max(0, y - away), y + h + away), slice(max(0, x - away), x + w + away))
-        ring = grey[around][parts[around] == 0]
-        ring = ring[ring < np.percentile(ring, 90)] if len(ring) else ring
-        if len(ring) and np.median(grey[parts == number]) - np.percentile(ring, 75) >= _STANDS_OUT:
+        # A rib or a skull goes on beyond the part; the letter's own blurred edge is not looked at.
+        ring = above[around][cv2.dilate((parts[around] == number).astype(np.uint8), np.ones((5, 5))) == 0]
+        clear = len(ring) > 0 and (ring >= _STANDS_OUT / 2).mean() <= _NOT_ALONE
+        if clear and np.median(above[parts == number]) >= _STANDS_OUT + 10:
             found.append((x, y, w, h))
     return found
 

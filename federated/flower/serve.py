@@ -31,7 +31,7 @@ def serve(
     certificate: Path,
     folder: Path,
     log: Callable[[str], None],
-    patience: float = 60.0,
+    patience: float = 90.0,
 ) -> None:
     """Answer until SIGINT, SIGTERM or SIGHUP.
 
@@ -43,7 +43,8 @@ def serve(
         certificate: PEM file of the link's authority.
         folder: the site's own, for records, log and what it has answered.
         log: takes a line of text for every message.
-        patience: seconds for which the link is tried at first; later as long as it takes.
+        patience: seconds for which the link is tried at first; later as long as it takes. A link takes a process
+            that was killed for connected for a minute, and refuses the next one.
 
     Raises:
         InputError: data, policy or key that can't be used, or a link that refuses this site.
@@ -56,7 +57,7 @@ def serve(
         stamp = datetime.now().astimezone().isoformat(timespec="seconds")
         log(f"{stamp} {printable(line, _LONGEST_LINE)}")
 
-    site = Site(dataset, secret, allowed, folder, say)
+    site, end = Site(dataset, secret, allowed, folder, say), time.monotonic() + patience
     try:
         with interruptible():
             say(f"{secret.name}: {data}, policy {policy}")
@@ -67,7 +68,9 @@ def serve(
                         patience = float("inf")
                         _answer_for_ever(site, fleet, say)
                 except LinkLostError as error:
-                    if patience != float("inf"):
+                    # Another certificate is another link, and no waiting changes it.
+                    other = isinstance(error.__cause__, InputError)
+                    if patience != float("inf") and (other or time.monotonic() > end):
                         raise InputError(str(error)) from error
                     say(f"link lost ({error}); trying again")
                     time.sleep(_AGAIN)

@@ -42,7 +42,7 @@ def table(title: str, columns: list[str], rows: list[list]) -> None:
 
     drawn = Table(title=escape(printable(title, None)), title_justify="left")
     for i, column in enumerate(columns):
-        drawn.add_column(escape(printable(column, None)), justify="left" if i == 0 else "right")
+        drawn.add_column(escape(printable(column, None)), justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:
         drawn.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else escape(printable(cell, None)) for cell in row))
     # A pipe has no width; a log wants whole rows.

@@ -11,6 +11,7 @@ from medimg.commands.console import say
 from medimg.errors import InputError
 from medimg.lock import locked
 from medimg.options import Config, flag
+from medimg.training.cluster import out_of
 
 
 def out_option(what: str) -> Callable:
@@ -60,6 +61,7 @@ def resumable(
             config = take(kind, values)
             if resume and overwrite:
                 raise InputError("--resume and --overwrite exclude each other")
+            out = out_of(out, getattr(config, "distribute", ""))
             # What is read of the Run must be of the one that goes on.
             with locked(Path(out)):
                 if resume:

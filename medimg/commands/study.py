@@ -14,7 +14,6 @@ from medimg.commands.console import progress_bars, say, table
 from medimg.commands.output import out_option
 from medimg.config import PrivacyUtilityConfig, StudyConfig, StudyRunConfig, TrainConfig
 from medimg.studies.declared import names, question
-from medimg.style.words import interval
 
 PRIVACY = "privacy-utility"
 
@@ -57,6 +56,7 @@ def _declared(name: str) -> click.Command:
 
 def _run(name: str, data_folders, out: str, config: StudyConfig, adapt: Callable | None = None) -> None:
     from medimg.preparation.builtin import resolve
+    from medimg.studies.page import worded
     from medimg.studies.study import run
 
     words = shlex.join(["medimg", *sys.argv[1:]])
@@ -64,7 +64,7 @@ def _run(name: str, data_folders, out: str, config: StudyConfig, adapt: Callable
         data = [resolve(folder) for folder in data_folders]
         content = run(name, data, Path(out), config, words, partial(step, "cells"), adapt)
     metrics = list(dict.fromkeys(title for row in content["rows"] for title in row["metrics"]))
-    rows = [[row["label"], *(interval(row["metrics"].get(title)) for title in metrics)] for row in content["rows"]]
+    rows = [[row["label"], *(worded(row["metrics"].get(title)) for title in metrics)] for row in content["rows"]]
     table(content["question"], ["", *metrics], rows)
     for sentence in content["cuts"]:
         say(f"cut: {sentence}")

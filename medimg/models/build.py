@@ -88,7 +88,9 @@ def build(
 
 def _prepared(pixels, chosen: Family, wanted: int, normalize: Whitening | None):
     """The first layers, from C channels to those that are wanted."""
-    usual = Preprocessing(chosen.mode, wanted, name="preprocessing")
+    # 0..255 minus a mean loses too much in the half of the bits of a training of mixed precision.
+    full = {"dtype": tf.float32}
+    usual = Preprocessing(chosen.mode, wanted, name="preprocessing", **full)
     if normalize is None:
         return usual(pixels)
     channels = pixels.shape[-1]
@@ -101,9 +103,9 @@ def _prepared(pixels, chosen: Family, wanted: int, normalize: Whitening | None):
     # Our own networks have no input that they are used to.
     if normalize.method == "pca" or (normalize.method == "standard" and not chosen.application):
         mode = chosen.mode if chosen.application else None
-        return ColourWhitening(*colours, mode, name="preprocessing")(pixels)
+        return ColourWhitening(*colours, mode, name="preprocessing", **full)(pixels)
     mode = "none" if normalize.method == "standard" else None
-    return usual(ColourWhitening(*colours, mode, name="colours")(pixels))
+    return usual(ColourWhitening(*colours, mode, name="colours", **full)(pixels))
 
 
 def _check_size(chosen: Family, arguments: dict, image_size: int) -> None:

@@ -22,6 +22,8 @@ _LEAST_SIDE = 96
 # Above it a network from scratch learns slowly on a processor, and gains little.
 _SCRATCH_SIDE = 128
 _SCRATCH_EPOCHS = 40
+# Of fewer rows so few are kept apart that their loss would end a training by chance.
+_STOPPED_BY_VALIDATION = 1000
 _MEASURED = 32
 # A step of training takes about as long as so many forward passes: forward, backward and the augmented pixels.
 _STEP = 4.0
@@ -101,20 +103,21 @@ def _probe(backbone: Backbone, side: int, known: Fingerprint, weighted: dict) ->
 
 def _from_scratch(known: Fingerprint, weighted: dict, first: bool) -> Candidate:
     side = max(family("baseline_cnn").minimum_size, min(known.side, _SCRATCH_SIDE))
+    stops = known.rows >= _STOPPED_BY_VALIDATION
     options = {
         "model": "baseline_cnn",
         "image_size": side,
         "epochs": _SCRATCH_EPOCHS,
         "dropout": 0.5,
         "augment": "acquisition",
-        "patience": 8,
-        "plateau_patience": 3,
+        **({"patience": 8, "plateau_patience": 3} if stops else {"patience": 0, "plateau_patience": 6}),
         **weighted,
     }
     why = (
         "there are no weights at hand" if first else f"images of {known.side} px are small enough to learn from scratch"
     )
-    reason = f"{why}; at {side} px, {_SCRATCH_EPOCHS} epochs at most"
+    end = "at most" if stops else "to the end, since the loss of few rows would stop it by chance"
+    reason = f"{why}; at {side} px, {_SCRATCH_EPOCHS} epochs {end}"
     return Candidate(options, reason)
 
 

@@ -14,6 +14,9 @@ from medimg.style.figures import COLOURS, save, styled
 from medimg.style.pages import inlined, template
 from medimg.style.words import interval, seconds_text
 
+# From here on a value is shown without decimals.
+LARGE = 1000
+
 
 def write(out: Path, outcome: Outcome, verdicts: list[Verdict]) -> dict:
     """Write all of it, study.json last.
@@ -49,7 +52,8 @@ def write(out: Path, outcome: Outcome, verdicts: list[Verdict]) -> dict:
         title=study.name,
         metrics=list(study.metrics),
         figure=inlined(picture),
-        text=lambda measured: interval(measured, missing="–"),
+        text=worded,
+        large=LARGE,
         took=seconds_text,
         least_seeds=LEAST_SEEDS,
         has_starts=any(row["starts"] for row in rows),
@@ -70,12 +74,19 @@ def markdown(content: dict, metrics) -> str:
     lines += ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
     for row in content["rows"]:
         cells = [row["label"], *([row["starts"] or "–"] if "starts from" in names else [])]
-        cells += [interval(row["metrics"].get(name)) for name in metrics]
+        cells += [worded(row["metrics"].get(name)) for name in metrics]
         lines.append("| " + " | ".join([*cells, str(row["seeds"]), f"{row['seconds']:.0f}"]) + " |")
     lines += ["", content["conclusion"], ""]
     if content["cuts"]:
         lines += ["Cut: " + "; ".join(content["cuts"]) + ".", ""]
     return "\n".join([*lines, f"`{content['command']}`: {seconds_text(content['seconds'])}.", ""])
+
+
+def worded(measured: dict | None) -> str:
+    """A value with its interval; large ones, such as bytes, whole."""
+    if measured and measured["value"] is not None and abs(measured["value"]) >= LARGE:
+        return f"{measured['value']:,.0f}"
+    return interval(measured)
 
 
 def _identity(out: Path) -> dict:
@@ -110,7 +121,7 @@ def _conclusion(verdicts: list[Verdict]) -> str:
     if not verdicts:
         return "The source gives no number to hold this against."
     counts = Counter(one.verdict for one in verdicts)
-    summed = ", ".join(f"{counts[verdict]} {verdict}" for verdict in (HOLDS, FAILS, OPEN) if counts[verdict])
+    summed = "; ".join(f"{verdict}: {counts[verdict]}" for verdict in (HOLDS, FAILS, OPEN) if counts[verdict])
     each = [f"Claimed: {one.claim.says}. Measured: {one.measured}: {one.verdict}." for one in verdicts]
     return " ".join([f"Of {len(verdicts)} claims: {summed}.", *each])
 

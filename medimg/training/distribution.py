@@ -4,30 +4,17 @@ Each step's batch is the one that a single process would take; each replica has 
 the sum over replicas is the mean over the batch. Source: synchronous data parallelism of `tf.distribute`.
 """
 
-import json
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import tensorflow as tf
 
 from medimg.errors import InputError
+from medimg.training.cluster import WORKERS, workers
 
-ALONE, MIRRORED, WORKERS = "none", "mirrored", "multi-worker"
+ALONE, MIRRORED = "none", "mirrored"
 # What is left of a collective sum when one of those who take part is gone.
 _GONE = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
-
-
-def rank() -> int:
-    """This process' place among the workers of TF_CONFIG; 0, who writes the Run, also without one."""
-    return int(_config().get("task", {}).get("index", 0))
-
-
-def out_of(out: Path, distribute: str) -> Path:
-    """Where this process writes: the Run, or of a worker that is not the first a folder that nobody needs."""
-    return out if distribute != WORKERS or rank() == 0 else Path(tempfile.mkdtemp(prefix="medimg-worker-")) / "run"
 
 
 @contextmanager
@@ -41,7 +28,7 @@ def distributed(distribute: str, resume: bool = False) -> Iterator[None]:
     Raises:
         InputError: TF_CONFIG does not name the workers, a Run of several goes on, or a worker is gone.
     """
-    if distribute == ALONE or (resume and distribute == WORKERS and not _workers()):
+    if distribute == ALONE or (resume and distribute == WORKERS and not workers()):
         yield
         return
     if resume and distribute == WORKERS:
@@ -89,21 +76,10 @@ def shared(stream: tf.data.Dataset):
     return strategy.distribute_datasets_from_function(of_worker)
 
 
-def _config() -> dict:
-    try:
-        return json.loads(os.environ.get("TF_CONFIG") or "{}")
-    except ValueError as error:
-        raise InputError(f"TF_CONFIG: not readable as JSON ({error})") from error
-
-
-def _workers() -> list[str]:
-    return _config().get("cluster", {}).get("worker", [])
-
-
 def _strategy(distribute: str) -> tf.distribute.Strategy:
     if distribute == MIRRORED:
         return tf.distribute.MirroredStrategy([device.name for device in _devices()])
-    if len(_workers()) < 2:
+    if len(workers()) < 2:
         raise InputError(
             '--distribute multi-worker: TF_CONFIG must name two or more workers and which of them this is: {"cluster": '
             '{"worker": ["HOST:PORT", "HOST:PORT"]}, "task": {"type": "worker", "index": 0}}'

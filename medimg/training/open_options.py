@@ -1,6 +1,8 @@
 """Options that nobody gave: those of a private training are settled by rules, told with their reasons and kept."""
 
 import dataclasses
+from pathlib import Path
+from typing import TypeVar
 
 import yaml
 
@@ -16,6 +18,7 @@ from medimg.run import Run
 FILE = "plan.yaml"
 # Who has it can take the noise off.
 _SECRET = "dp_seed"
+_Config = TypeVar("_Config", bound=Config)
 # Of normalisation.
 _WITHOUT_LAYERS = ("vgg16", "vgg19", "alexnet")
 
@@ -53,6 +56,14 @@ def _patients(config: TrainConfig, dataset: Dataset) -> int:
     folds = [config.fold] if config.fold or not config.folds else range(1, config.folds + 1)
     parts = [parts_of(dataset, {**config.to_dict(), "fold": fold}) for fold in folds]
     return coarse(max(1, min(part.rows("train", labelled=True)["patient"].nunique() for part in parts)))
+
+
+def kept(config: _Config, out: Path) -> _Config:
+    """Of a Run that goes on, what nobody gives is as it has it, whatever the rules say by now."""
+    own = Run.load(out).config["options"]
+    names = (field.name for field in dataclasses.fields(config))
+    found = {name: own[name] for name in names if getattr(config, name) is None and own.get(name) is not None}
+    return dataclasses.replace(config, **found).told_by(config.names_given())
 
 
 def tell(run: Run, given: Config, by_rule: dict[str, tuple], listener: Listener) -> None:

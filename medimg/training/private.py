@@ -31,6 +31,8 @@ from medimg.training.private_options import refuse_what_learns_from_rows, requir
 
 # Examples computed at once, unless a patient has more.
 PHYSICAL_BATCH = 64
+# Defaults until there were rules, left out then as those of today are: a Run from then goes on with its noise.
+_ONCE_DEFAULT = {"batch_size": 32, "optimizer": "adam"}
 
 
 def check(dataset: Dataset, config: TrainConfig) -> None:
@@ -103,7 +105,8 @@ class PrivateTraining:
         # The noise must not meet other gradients: of other pixels, first weights or another model.json.
         data = fingerprint({"data": dataset.content("train"), "start": start})
         # Options, not the Run: where it lies does not matter.
-        self.secret = secret_of(run.root / "checkpoints", config.given(), data, config.dp_seed)
+        options = {name: value for name, value in config.given().items() if _ONCE_DEFAULT.get(name) != value}
+        self.secret = secret_of(run.root / "checkpoints", options, data, config.dp_seed)
         self.units = Units.of(material.patients)
         self._keys = self.secret.row_keys(material.patients)
         if material.augmentation:

@@ -28,7 +28,7 @@ from medimg.training import adaptation, few_labels, images, open_options, privat
 from medimg.training import data as data_material
 from medimg.training.ancestors import NOTHING
 from medimg.training.checkpoint import Checkpoints
-from medimg.training.distribution import distributed, out_of
+from medimg.training.distribution import distributed
 from medimg.training.lineage import Lineage, lineage_of
 from medimg.training.longer import goes_on, longer
 from medimg.training.loop import Epochs
@@ -39,6 +39,7 @@ from medimg.training.start import FIELD as START
 from medimg.training.start import require_same_start, start_of
 
 
+@writes("out")
 def train(
     data: Path | Dataset,
     out: Path,
@@ -61,17 +62,16 @@ def train(
         InputError: the data leak, can't be read or have one class, an option doesn't fit, or `out` is taken.
     """
     with distributed(config.distribute, resume):
-        return _trained(data, out_of(Path(out), config.distribute), config, resume, overwrite, listener or Listener())
+        return _trained(data, out, config, resume, overwrite, listener or Listener())
 
 
-@writes("out")
 def _trained(
     data: Path | Dataset, out: Path, config: TrainConfig, resume: bool, overwrite: bool, listener: Listener
 ) -> Run:
     _check_options(config)
     dataset = data if isinstance(data, Dataset) else Dataset.load(data, joins_copies=not config.is_private)
     given = config.told_by(()) if resume else config
-    config, by_rule = open_options.settled(config, dataset)
+    config, by_rule = open_options.settled(open_options.kept(config, out) if resume else config, dataset)
     given.require_effect(of_data(dataset.is_table), resolved=config)
     real = dataset = parts_of(dataset, config.to_dict())
     if config.audit_holdout:

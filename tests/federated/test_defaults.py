@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from federated.config import FederateConfig
+from medimg.training.open_options import kept
 from tests.datasets import write_table
 
 BARE = FederateConfig(model="logistic", rounds=1, batch_size=16, comparison=False)
@@ -50,3 +51,4 @@ def test_it_is_told_and_kept(tmp_path):
     assert run.config["options"]["client_optimizer"] == "sgd"
     assert yaml.safe_load((run.root / "plan.yaml").read_text())["client_optimizer"] == "sgd"
     assert any(note.startswith("--client-optimizer sgd: ") for note in notes)
+    assert kept(BARE, run.root).client_optimizer == "sgd"

@@ -142,3 +142,15 @@ def test_a_site_marker_is_named_by_the_findings(marked_run, tmp_path):
     found = explain(marked_run, config)["shortcuts"]
     assert any("outside the given masks" in text for text in found["findings"])
     assert found["regions"]["outside_mask"]["area"] == pytest.approx(0.75, abs=0.02)
+
+
+@pytest.mark.parametrize(("level", "around"), [(230, 20), (130, 30), (120, 10)])
+def test_faint_letters_are_found_and_ribs_are_not(level, around):
+    film = np.full((224, 224), around, np.uint8)
+    cv2.ellipse(film, (112, 130), (70, 110), 0, 0, 360, 150, -1)
+    for at in range(40, 200, 22):
+        cv2.ellipse(film, (112, at), (62, 20), 0, 180, 360, 235, 4)
+    assert not regions.text(film).any()
+    cv2.putText(film, "R", (12, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.45, level, 1, cv2.LINE_AA)
+    rows, columns = np.nonzero(regions.text(film))
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == pytest.approx((14, 24, 12, 21), abs=4)

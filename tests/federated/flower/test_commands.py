@@ -4,11 +4,15 @@ import json
 import socket
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from federated.flower import keys
+from federated.flower import serve as serving
+from federated.flower.fleet import LinkLostError
+from medimg.errors import InputError
 from tests.command import medimg
 
 
@@ -115,6 +119,33 @@ def test_site_refuses_what_it_can_not_use(there, small_table, tmp_path, changes,
         **{name: value.format(there=there) for name, value in changes.items()},
     }
     assert told in refused("site", *(word for pair in options.items() for word in pair))
+
+
+@pytest.mark.parametrize(("refusals", "cause"), [(2, None), (2, InputError("another certificate")), (99, None)])
+def test_a_site_is_patient_with_a_link_that_refuses_it(there, small_table, tmp_path, monkeypatch, refusals, cause):
+    """The link holds a key for connected for a minute after its process was killed; another certificate stays one."""
+    tried, said = [], []
+
+    @contextmanager
+    def connected(*_):
+        tried.append(1)
+        if len(tried) <= refusals:
+            raise LinkLostError("refused") from cause
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(serving, "connected", connected)
+    monkeypatch.setattr(serving, "_AGAIN", 0.01)
+    files = (there / name for name in ("policy.yaml", "paris.key"))
+    given = (small_table.root, *files, "127.0.0.1:9092", there / "ca.pem", tmp_path / "state", said.append, 0.3)
+    if cause or refusals > 2:
+        with pytest.raises(InputError, match="refused"):
+            serving.serve(*given)
+        assert len(tried) == 1 if cause else len(tried) > 2
+    else:
+        serving.serve(*given)
+        assert len(tried) == 3
+        assert sum("link lost (refused); trying again" in line for line in said) == 2
 
 
 @pytest.mark.parametrize("address", ["nonsense", "host:", ":9092", "host:0", "host:99999", "host:x"])

@@ -479,14 +479,8 @@ def test_a_site_started_anew_goes_on(apart, simulated, execution, tmp_path, conf
     assert set(rounds(run, "s1").values()) == {"ok"}
 
 
-STAGES = [
-    *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("describe", "statistics", "finish")),
-    "plan",
-    "evaluate",
-]
-
-
-@pytest.mark.parametrize("kind", STAGES)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["describe", "statistics", "plan", "evaluate", "finish"])
 def test_a_site_started_anew_at_any_stage_goes_on(apart, execution, tmp_path, kind):
     there, done = apart(replace(QUICK, rounds=1)), []
     there.link.wire = starting_anew(there, done, kind)
@@ -504,10 +498,8 @@ class KilledError(BaseException):
     """The coordinator is gone, with all that it knew and had not written."""
 
 
-KILLED = [*(pytest.param(kind, marks=pytest.mark.slow) for kind in ("statistics", "plan", "train", "finish")), "mask"]
-
-
-@pytest.mark.parametrize("kind", KILLED)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["statistics", "plan", "train", "mask", "finish"])
 def test_a_coordinator_killed_at_any_stage_goes_on(apart, simulated, execution, tmp_path, kind):
     """Before there is a Run by the same words, else by --resume; to the weights that it would have come to."""
     there, done, run = apart(MASKED, max_runs=1), [], tmp_path / "run"

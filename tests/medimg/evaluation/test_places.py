@@ -109,7 +109,7 @@ def test_names_are_those_of_files(tmp_path):
 
 
 def test_images_and_options_of_explanations_have_folders_of_their_own(run, phantom_data):
-    quick = {"score_count": 0}
+    quick = {"score_count": 0, "appearance_count": 0}
     first = explain(run, ExplainConfig(count=2, **quick))["folder"]
     before = content(run.root)
     images = [str(path) for path in phantom_data.paths(phantom_data.rows("test"))[:2]]
@@ -134,7 +134,7 @@ def test_a_moved_dataset_is_found_by_data_and_another_is_refused(run, phantom_da
     with pytest.raises(InputError, match=r"gone: the Dataset of .* is not there; .* --data"):
         export(run, tmp_path / "served", ExportConfig())
     assert export(run, tmp_path / "served", ExportConfig(data=str(place))).is_dir()
-    assert explain(run, ExplainConfig(data=str(place), count=1, score_count=0))["images"]
+    assert explain(run, ExplainConfig(data=str(place), count=1, score_count=0, appearance_count=0))["images"]
     with pytest.raises(InputError, match="is not the Dataset that"):
         export(run, tmp_path / "served", ExportConfig(data=str(noise.root)))
     assert not (tmp_path / "served" / "2").exists()

@@ -241,7 +241,7 @@ def test_mistakes_are_shown_with_their_maps_and_scores_are_read(runs, tmp_path):
     atomic.write_json(folder / "appearance.json", told)
     page = Page(write(run).read_text())
     report = json.loads((run.root / "report.json").read_text())
-    assert page.sections["explanations"].count("0.710 [0.600, 0.800]") == 5
+    assert page.sections["explanations"].count("0.7100.600–0.800") == 4
     assert "Not available: they foretell too little" in page.sections["explanations"]
     assert report["mistakes"]["worst"][0]["map"] == "gradcam"
     assert len([alt for alt in page.images if "map of the same image" in alt]) == 2

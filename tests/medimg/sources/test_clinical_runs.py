@@ -49,7 +49,7 @@ def test_to_the_end(runs, source):
     assert dataset.manifest.groupby("patient")["split"].nunique().max() == 1
     metrics = evaluate(run, EvaluateConfig(bootstrap=5))
     assert metrics
-    found = explain(run, ExplainConfig(count=2, score_count=4))
+    found = explain(run, ExplainConfig(count=2, mistakes=0, score_count=4, appearance_count=0))
     assert len(found["images"]["gradcam"]) == 2
     assert ("pointing_game" in found["scores"]["gradcam"]) == (source in (brats, deeplesion))
     version = export(run, root / "served", ExportConfig(samples=2))

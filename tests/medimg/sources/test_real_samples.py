@@ -144,7 +144,8 @@ def test_to_the_end(medical_data, tmp_path, sample):
     metrics = evaluate(run, EvaluateConfig(bootstrap=5))
     assert metrics["n"] == counts["test"]
     assert 0 <= metrics["metrics"]["brier"]["value"] <= 2
-    explained = explain(run, ExplainConfig(count=1, **({} if dataset.is_table else {"score_count": 4})))
+    quick = {} if dataset.is_table else {"score_count": 4, "mistakes": 0, "appearance_count": 0}
+    explained = explain(run, ExplainConfig(count=1, **quick))
     assert explained["images"] if not dataset.is_table else explained
     # Refused where reloaded, its probabilities differ.
     version = export(run, tmp_path / "served", ExportConfig(samples=2))

@@ -13,29 +13,27 @@ TRAINING = ("--model", "logistic", "--epochs", 2, "--batch-size", 16, "--dp-delt
 
 
 @pytest.mark.slow
-def test_every_epsilon_and_seed_is_trained_evaluated_and_attacked(tmp_path):
+def test_every_epsilon_is_trained_evaluated_and_attacked(tmp_path):
     data, out = write_table(tmp_path / "data").root, tmp_path / "out"
-    words = ("study", "privacy-utility", data, "--out", out, *TRAINING, "--epsilon", 2, "--epsilon", "inf")
-    result = medimg(*words, "--seeds", 2)
+    words = ("study", "privacy-utility", data, "--out", out, *TRAINING, "--seeds", 1, "--epsilon", "inf")
+    result = medimg(*words, "--epsilon", 2)
     assert result.exit_code == 0, result.output
-    content = json.loads((out / "study.json").read_text())
-    private, plain = content["rows"]
-    assert (private["label"], plain["label"]) == ("epsilon 2", "no privacy")
+    plain, private = json.loads((out / "study.json").read_text())["rows"]
+    assert (plain["label"], private["label"]) == ("no privacy", "epsilon 2")
     assert private["metrics"]["epsilon spent"]["value"] <= 2
     assert "epsilon spent" not in plain["metrics"]
     assert read(plain["folders"][0]["train"]) is None
-    measured = [json.loads(Path(its["train"], "metrics.json").read_text()) for its in private["folders"]]
-    mean = sum(one["metrics"]["auroc"]["value"] for one in measured) / 2
-    assert private["metrics"]["AUROC"]["value"] == pytest.approx(mean)
+    measured = json.loads(Path(private["folders"][0]["train"], "metrics.json").read_text())["metrics"]
+    assert private["metrics"]["AUROC"]["value"] == pytest.approx(measured["auroc"]["value"])
     # Taken up again, finished trainings stay as they are: their secret noise would never come again. Other options make
-    # other trainings.
+    # another training.
     models = {path: path.stat().st_mtime_ns for path in out.glob("work/train-*/done/model.keras")}
-    assert len(models) == 4
-    assert medimg(*words, "--seeds", 2).exit_code == 0
+    assert len(models) == 2
+    assert medimg(*words, "--epsilon", 2).exit_code == 0
     assert {path: path.stat().st_mtime_ns for path in out.glob("work/train-*/done/model.keras")} == models
-    assert medimg(*words, "--seeds", 1, "--learning-rate", 0.02).exit_code == 0
+    assert medimg(*words, "--learning-rate", 0.02).exit_code == 0
     assert {path: path.stat().st_mtime_ns for path in models} == models
-    assert len(list(out.glob("work/train-*"))) == 6
+    assert len(list(out.glob("work/train-*"))) == 3
 
 
 @pytest.mark.parametrize("epsilon", ["0", "-1", "much", "nan"])

@@ -127,7 +127,7 @@ def test_an_ensemble_is_an_ordinary_run(data, voted, tmp_path):
     predict_files(voted, (str(data.root),), tmp_path / "p.csv", PredictConfig())
     table = pd.read_csv(tmp_path / "p.csv")
     np.testing.assert_allclose(table["p_bright"], answers(voted, data.manifest)[:, 1], atol=1e-5)
-    result = explain(voted, ExplainConfig(count=2, score_count=4, method=("gradcam", "smoothgrad")))
+    result = explain(voted, ExplainConfig(count=2, score_count=4, appearance_count=0, method=("gradcam", "smoothgrad")))
     assert set(result["images"]) == {
         f"{method}{of}" for method in ("gradcam", "smoothgrad") for of in ("", *(f"-member-{i}" for i in (1, 2, 3)))
     }

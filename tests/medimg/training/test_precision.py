@@ -12,6 +12,8 @@ from medimg.errors import InputError
 from medimg.training.train import train
 
 TINY = {"image_size": 32, "model_arg": {"width": "4", "stages": "2"}, "epochs": 2, "batch_size": 8, "seed": 3}
+# Adam would make large steps of small roundings, and other programs draw dropout otherwise.
+TINY |= {"optimizer": "sgd", "learning_rate": 0.1, "dropout": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +28,9 @@ def trained(noise, out, **options):
     return run
 
 
-# Two epochs of six steps of Adam at 0.001 move a weight by some hundredths.
 @pytest.mark.parametrize(
     ("options", "tolerance"),
-    [({"xla": True}, 1e-4), ({"precision": "mixed_bfloat16"}, 0.01), ({"precision": "mixed_float16"}, 0.01)],
+    [({"xla": True}, 1e-5), ({"precision": "mixed_bfloat16"}, 0.01), ({"precision": "mixed_float16"}, 0.01)],
     ids=lambda value: next(iter(value.values())) if isinstance(value, dict) else "",
 )
 def test_the_weights_are_those_of_a_plain_training(options, tolerance, noise, plain, tmp_path):
