@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 
 from explain.appearance.features import measure
-from explain.appearance.surrogate import attribute
+from explain.appearance.surrogate import attribute, log_odds
 from explain.explainer import Explainer
-from explain.methods.score import class_score
 from explain.selection import split_rows
 from medimg.data.dataset import Dataset
 from medimg.evaluation.intervals import Measured
@@ -55,12 +54,10 @@ def _some(rows: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
 
 
 def _measured(explainer: Explainer, dataset: Dataset, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Features float64 (N, F) and the model's evidence for each class float32 (N, classes)."""
+    """Features float64 (N, F) and the log-odds of each class float64 (N, classes)."""
     features, scores = [], []
     for start in range(0, len(rows), _BATCH):
         inputs = explainer.rows(dataset, rows.iloc[start : start + _BATCH])
         features.append(measure(inputs[0]))
-        logits = explainer.model(inputs, training=False)
-        each = [class_score(logits, np.full(len(logits), i), explainer.task) for i in range(len(explainer.classes))]
-        scores.append(np.stack(each, axis=1))
+        scores.append(log_odds(explainer.model(inputs, training=False), explainer.task))
     return np.concatenate(features), np.concatenate(scores)

@@ -8,6 +8,7 @@ Intelligence 2, 2020 (TreeExplainer: exact).
 """
 
 import numpy as np
+from scipy.special import logsumexp
 
 from explain.appearance.features import FEATURES, GROUPS, NAMES
 from explain.scores import intervals
@@ -53,6 +54,20 @@ def attribute(
     each = np.abs(values).mean(axis=0) / np.abs(values).mean(axis=0).sum()
     strongest = {NAMES[i]: float(each[i]) for i in np.argsort(-each, kind="stable")[:_STRONGEST]}
     return {"r2": r2, "shares": shares, "strongest": strongest}
+
+
+def log_odds(logits: np.ndarray, task: str) -> np.ndarray:
+    """float64 (N, classes): of each class against all others; what all logits share moves no answer, and is not in it.
+
+    Args:
+        logits: float (N, classes).
+        task: `binary`, `multiclass` or `multilabel`, whose logits are log-odds.
+    """
+    logits = np.asarray(logits, np.float64)
+    if task == "multilabel":
+        return logits
+    others = [logsumexp(np.delete(logits, i, axis=1), axis=1) for i in range(logits.shape[1])]
+    return logits - np.stack(others, axis=1)
 
 
 def shap_values(model, features: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from explain.appearance.features import FEATURES, GROUPS, NAMES, measure
-from explain.appearance.surrogate import LEAST, attribute, shap_values
+from explain.appearance.surrogate import LEAST, attribute, log_odds, shap_values
 from explain.commands import appearance as printed
 from explain.config import ExplainConfig
 from explain.explain import explain
@@ -80,6 +80,15 @@ def test_values_are_additive_and_r2_is_sklearns(measured):
     ours = _r2(causes[200:, 1], foretold, np.arange(100))
     assert ours["value"] == pytest.approx(r2_score(causes[200:, 1], foretold))
     assert ours["low"] < ours["value"] < ours["high"]
+
+
+def test_the_evidence_for_a_class_is_its_log_odds_without_what_all_share():
+    logits = np.random.default_rng(0).normal(size=(5, 4))
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    shared = np.linspace(-9, 9, 5)[:, None]
+    np.testing.assert_allclose(log_odds(logits + shared, "multiclass"), np.log(chances / (1 - chances)))
+    np.testing.assert_allclose(log_odds(logits[:, :2], "binary")[:, 1], logits[:, 1] - logits[:, 0])
+    np.testing.assert_array_equal(log_odds(logits, "multilabel"), logits)
 
 
 def test_a_group_is_blind_to_what_the_others_are_about():
