@@ -126,8 +126,6 @@ PATTERNS = (
     # Statistics of many trainings, and benchmarks' own.
     "tests/benchmarks/test_privacy_attacks.py::test_training_on_a_table",
     "tests/medimg/audit/test_exchangeable.py::test_the_classifier_is_rarely_mistaken",
-    "tests/federated/studies/test_studies.py::test_skin_with_real_weights",
-    "tests/federated/studies/test_studies.py::test_toy_from_end_to_end",
 )
 
 
