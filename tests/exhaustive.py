@@ -50,6 +50,7 @@ PATTERNS = (
         for name in ("alexnet", "vgg16", "vgg19", "inception_v3", "densenet121", "efficientnet_v2_b0", "mobilenet")
     ),
     "tests/explain/methods/test_catalogue.py::test_every_model_has_its_layer_*[[]efficientnet_lite?]",
+    "tests/explain/methods/test_catalogue.py::test_every_model_has_its_layer_*[[]resnet50]",
     "tests/explain/methods/test_catalogue.py::test_every_method_gives_maps_*[[]attention_cnn-*]",
     "tests/explain/methods/test_catalogue.py::test_every_method_gives_maps_*[[]mobilenet_v2-*]",
     # Ways to divide patients among clients, whose steps are the same.
@@ -94,6 +95,7 @@ PATTERNS = (
     "tests/medimg/evaluation/test_calibrate.py::test_the_saved_model_*[[]temperature-binary-*]",
     "tests/medimg/serving/test_export_patients.py::*[[]nine-classes-private]",
     "tests/medimg/serving/test_export_patients.py::*[[]images]",
+    "tests/medimg/serving/test_export_patients.py::*[[]several-labels]",
     *(
         f"tests/test_concurrent_writers.py::test_two_at_once_*[[]{name}]"
         for name in ("train anew", "judge", "validate")

@@ -28,7 +28,7 @@ def test_the_text_is_read_as_meant():
     assert ("medimg/evaluation/metrics.py", "METRIC_NAMES") in DEFINITIONS
 
 
-@pytest.mark.parametrize("path", [path for path in PATHS if not path.startswith(".venv/")])
+@pytest.mark.parametrize("path", [path for path in PATHS if not path.startswith((".venv/", "build/"))])
 def test_every_path_exists(path):
     assert (ROOT / path).exists()
     assert (ROOT / path).is_dir() or not path.endswith("/")

@@ -20,11 +20,12 @@ import numpy as np
 from medimg.errors import InputError
 from medimg.serving.requests import Request
 
-# Runs where TensorFlow is and this project is not: any import of ours fails. A line in, a line out; what libraries
-# print goes to the error stream, so that it can't be taken for an answer.
+# Runs where TensorFlow is and this project is not: any import of ours fails, and that of JAX, which TensorFlow would
+# take half a second to import for converters. A line in, a line out; what libraries print goes to the error stream, so
+# that it can't be taken for an answer.
 _LOADER = """
 import os, sys
-for name in ("medimg", "explain", "federated", "synthetic", "cli", "keras"):
+for name in ("medimg", "explain", "federated", "synthetic", "cli", "keras", "jax"):
     sys.modules[name] = None
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
