@@ -1,7 +1,9 @@
 """Who this process is among the workers of TF_CONFIG, told without TensorFlow."""
 
+import atexit
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -11,19 +13,32 @@ WORKERS = "multi-worker"
 
 
 def workers() -> list[str]:
-    """Their addresses; none without TF_CONFIG."""
-    return _config().get("cluster", {}).get("worker", [])
+    """Their addresses; none without TF_CONFIG, or where it names a chief or others beside them."""
+    cluster = _config("cluster")
+    return cluster["worker"] if set(cluster) == {"worker"} else []
+
+
+def number() -> int:
+    """Of this process among the workers, from 0."""
+    index = _config("task").get("index", 0)
+    try:
+        return int(index)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"TF_CONFIG: the task's index is {index}; it must be a number from 0") from error
 
 
 def out_of(out: str, distribute: str) -> str:
     """Where this process writes: the Run, or of a worker that is not the first a folder that nobody needs."""
-    if distribute != WORKERS or _config().get("task", {}).get("index", 0) == 0:
+    if distribute != WORKERS or number() == 0:
         return out
-    return str(Path(tempfile.mkdtemp(prefix="medimg-worker-")) / "run")
+    folder = tempfile.mkdtemp(prefix="medimg-worker-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return str(Path(folder) / "run")
 
 
-def _config() -> dict:
+def _config(part: str) -> dict:
     try:
-        return json.loads(os.environ.get("TF_CONFIG") or "{}")
-    except ValueError as error:
-        raise InputError(f"TF_CONFIG: not readable as JSON ({error})") from error
+        content = json.loads(os.environ.get("TF_CONFIG") or "{}")
+        return dict(content.get(part, {}))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"TF_CONFIG: not readable as JSON of a cluster and a task ({error})") from error

@@ -4,13 +4,16 @@ Each step's batch is the one that a single process would take; each replica has 
 the sum over replicas is the mean over the batch. Source: synchronous data parallelism of `tf.distribute`.
 """
 
+import signal
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import tensorflow as tf
 
 from medimg.errors import InputError
-from medimg.training.cluster import WORKERS, workers
+from medimg.training.cluster import WORKERS, number, workers
+from medimg.training.others import awaited
 
 ALONE, MIRRORED = "none", "mirrored"
 # What is left of a collective sum when one of those who take part is gone.
@@ -33,8 +36,10 @@ def distributed(distribute: str, resume: bool = False) -> Iterator[None]:
         return
     if resume and distribute == WORKERS:
         raise InputError("--resume: goes on with one worker; leave TF_CONFIG out, and it does the rest of the steps")
+    _require_workers(distribute)
+    others = [address for i, address in enumerate(workers()) if i != number()] if distribute == WORKERS else []
     try:
-        with _strategy(distribute).scope():
+        with awaited(others) if others else nullcontext(), _strategy(distribute).scope():
             yield
     except _GONE as error:
         raise InputError(
@@ -55,8 +60,8 @@ def shared(stream: tf.data.Dataset):
         return stream
 
     def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        own = replicas // context.num_input_pipelines
-        first = own * context.input_pipeline_id
+        count_here = replicas // context.num_input_pipelines
+        first = count_here * context.input_pipeline_id
 
         def split(inputs, targets, weights=None):
             count = tf.shape(targets)[0]
@@ -69,22 +74,30 @@ def shared(stream: tf.data.Dataset):
                 rows = tf.nest.map_structure(lambda all_rows: all_rows[replica::replicas], (inputs, targets))
                 return (*rows, part * scale)
 
-            return tf.data.Dataset.range(first, first + own).map(share)
+            return tf.data.Dataset.range(first, first + count_here).map(share)
 
         return stream.flat_map(split)
 
     return strategy.distribute_datasets_from_function(of_worker)
 
 
+def _require_workers(distribute: str) -> None:
+    if distribute == WORKERS and not (len(workers()) > 1 and 0 <= number() < len(workers())):
+        raise InputError(
+            "--distribute multi-worker: TF_CONFIG must name two or more workers, nobody else, and which of them this "
+            'is: {"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, "task": {"type": "worker", "index": 0}}'
+        )
+
+
 def _strategy(distribute: str) -> tf.distribute.Strategy:
     if distribute == MIRRORED:
         return tf.distribute.MirroredStrategy([device.name for device in _devices()])
-    if len(workers()) < 2:
-        raise InputError(
-            '--distribute multi-worker: TF_CONFIG must name two or more workers and which of them this is: {"cluster": '
-            '{"worker": ["HOST:PORT", "HOST:PORT"]}, "task": {"type": "worker", "index": 0}}'
-        )
-    return tf.distribute.MultiWorkerMirroredStrategy()
+    before = signal.getsignal(signal.SIGTERM)
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    # TensorFlow takes SIGTERM for the news of a preemption that somebody asks it for, and goes on.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
+    return strategy
 
 
 def _devices() -> list:

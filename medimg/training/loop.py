@@ -16,6 +16,7 @@ from medimg.run import Run
 from medimg.training.checkpoint import Checkpoints
 from medimg.training.distribution import shared
 from medimg.training.losses import mean_loss
+from medimg.training.others import training
 from medimg.training.phases import Phase
 from medimg.training.progress import Progress
 from medimg.training.randomness import reseed
@@ -186,6 +187,7 @@ class _EpochEnd(tf.keras.callbacks.Callback):
         self.started = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
+        training()
         number = self.epochs.progress.total_epochs + 1
         self.epochs.listener.step(f"epoch {number}", batch + 1, self.steps)
 

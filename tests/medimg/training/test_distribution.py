@@ -2,16 +2,20 @@
 
 import json
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from medimg.errors import InputError
+from medimg.training.cluster import out_of
 from medimg.training.distribution import distributed
 
 ROOT = Path(__file__).parents[3]
@@ -117,7 +121,61 @@ def test_a_dead_worker_ends_the_other_with_one_line(noise, tmp_path):
     assert "Traceback" not in told
 
 
-@pytest.mark.parametrize("config", ["", "{", '{"cluster": {"worker": ["a:1"]}}'])
+@pytest.mark.slow
+@pytest.mark.parametrize("fate", ["never comes", "is refused"])
+def test_a_worker_that_does_not_train_ends_the_wait_of_the_other(fate, noise, tmp_path):
+    ports = free_ports()
+    options = ("--epochs", "2", "--distribute", "multi-worker")
+    hurried = "import medimg.training.others as others; others._COMES = others._AWAY = {}; import sys, cli; "
+    hurried += "cli.medimg(sys.argv[1:])"
+    code = hurried.format(5 if fate == "never comes" else 60)
+    processes = [started(noise.root, tmp_path / "run", *options, code=code, ports=ports)]
+    if fate == "is refused":
+        shutil.copytree(noise.root, tmp_path / "data")
+        rows = noise.manifest.assign(label=noise.classes[0])
+        replace(noise, root=tmp_path / "data", manifest=rows).save()
+        # It joins, and then finds that its own data have one class.
+        second = started(tmp_path / "data", tmp_path / "run", *options, code=hurried.format(60), index=1, ports=ports)
+        processes.append(second)
+    try:
+        _, words = processes[0].communicate(timeout=240)
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    assert processes[0].returncode == 2, words[-2000:]
+    (line,) = [line for line in words.splitlines() if line.startswith("medimg: error: ")]
+    assert f"worker 127.0.0.1:{ports[1]} does not answer" in line
+    assert "Traceback" not in words
+
+
+@pytest.mark.slow
+def test_a_worker_that_waits_ends_by_a_signal(noise, tmp_path):
+    process = started(noise.root, tmp_path / "run", "--distribute", "multi-worker", ports=free_ports())
+    time.sleep(25)
+    process.terminate()
+    try:
+        assert process.wait(20) == -signal.SIGTERM
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_worker_knows_its_number(monkeypatch):
+    """Where a scheduler fills it in, it may be text."""
+    cluster = {"worker": ["a:1", "b:1"]}
+    for index, out in (("0", "RUN"), (0, "RUN")):
+        monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}))
+        assert out_of("RUN", "multi-worker") == out
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "worker", "index": "1"}}))
+    assert out_of("RUN", "multi-worker") != "RUN"
+
+
+_CHIEF = '{"cluster": {"chief": ["c:1"], "worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}'
+_SECOND = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 2}}'
+
+
+@pytest.mark.parametrize("config", ["", "{", "[]", '{"cluster": {"worker": ["a:1"]}}', _CHIEF, _SECOND])
 def test_a_cluster_that_is_none_is_refused(config, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", config)
     with pytest.raises(InputError, match="TF_CONFIG"), distributed("multi-worker"):
