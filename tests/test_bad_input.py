@@ -17,6 +17,7 @@ from click.testing import Result
 from PIL import Image
 
 import cli
+from medimg.commands.command_line import _unforeseen
 from medimg.errors import InputError
 from medimg.options import Config
 from tests.command import medimg
@@ -398,3 +399,12 @@ def test_evaluating_into_a_read_only_run_names_it_and_changes_nothing(good, tmp_
         remount(shelf, "ro")
         refused(medimg("evaluate", shelf / "run", "--bootstrap", 0), "shelf", "Read-only")
         assert sorted(shelf.rglob("*")) == before
+
+
+def test_what_is_not_foreseen_is_one_line_where_libraries_lie_beside_medimg():
+    """Installed, no frame need be of a folder that is medimg's own."""
+    try:
+        exec(compile("1 / 0", "/lib/site-packages/library/broken.py", "exec"))
+    except ZeroDivisionError as error:
+        line = _unforeseen(error.with_traceback(error.__traceback__.tb_next), [], {})
+    assert "ZeroDivisionError division by zero (broken.py:1)" in line

@@ -17,6 +17,11 @@ from medimg.options import Config, flag
 from medimg.untrusted.printable import printable
 
 _FULL = os.strerror(errno.ENOSPC)
+_ROOT = Path(__file__).parents[2]
+_ROOMS = (
+    *(f"{_ROOT / room}{os.sep}" for room in ("medimg", "explain", "federated", "synthetic")),
+    f"{_ROOT / 'cli.py'}",
+)
 # What YAML calls no value.
 _NULL = ("", "~", "null", "Null", "NULL")
 
@@ -85,8 +90,10 @@ class Command(click.Command):
 
 def _unforeseen(error: Exception, params: list[click.Parameter], values: dict) -> str:
     """What no reader of files has foreseen: in what, where in medimg, and what may be the matter."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
-    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    # Where medimg is installed, libraries lie beside its rooms.
+    of_medimg = [frame for frame in frames if frame.filename.startswith(_ROOMS)] or frames
+    where = f"{Path(of_medimg[-1].filename).name}:{of_medimg[-1].lineno}"
     told = f"{type(error).__name__} {error}"
     if _FULL in told:
         # Libraries that write by themselves say so in errors of their own.
