@@ -38,7 +38,7 @@ def private_defaults(config, patients: int) -> dict[str, tuple]:
     optimizer, model = config.optimizer or "momentum", "logistic" if config.model == "logistic" else "network"
     wanted = _PASSES * math.sqrt((config.dp_epsilon or _NO_EPSILON) * patients)
     passes = round(min(_MOST, max(_FEWEST, wanted)))
-    found = {
+    choices = {
         "optimizer": (optimizer, "what Adam divides by would be noise mostly"),
         "batch_size": (
             patients,
@@ -54,5 +54,5 @@ def private_defaults(config, patients: int) -> dict[str, tuple]:
         rate = min(_LARGEST_RATE, _RATE[model] * max(1.0, wanted / passes))
         rate *= _WITHOUT_MOMENTUM if optimizer == "sgd" else 1.0
         reason = f"of a {model}; over the clip, since a patient's gradient is scaled down to it"
-        found["learning_rate"] = (float(f"{rate / config.dp_clip:.2g}"), reason)
-    return found
+        choices["learning_rate"] = (float(f"{rate / config.dp_clip:.2g}"), reason)
+    return choices

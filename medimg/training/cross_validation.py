@@ -35,7 +35,7 @@ from medimg.privacy.release import reference_split
 from medimg.run import Run, environment, resumable
 from medimg.training.any_model import with_pixels_alone
 from medimg.training.longer import longer
-from medimg.training.open_options import settled
+from medimg.training.open_options import settled, tell
 from medimg.training.train import train_or_go_on
 from medimg.untrusted.csv_cells import read_csv
 
@@ -73,12 +73,15 @@ def cross_validate(
             "--dp-budget dataset: the first of --folds would take all of it; give each fold a budget of its own by "
             "--dp-budget run"
         )
-    dataset = Dataset.load(data)
-    given, (config, _) = config, settled(config, dataset)
+    # As each fold's training has it: who is joined with whom depends on other patients' rows.
+    dataset = Dataset.load(data, joins_copies=not config.is_private)
+    given, (config, by_rule) = config, settled(config, dataset)
     given.require_effect(of_data(dataset.is_table), resolved=config)
     for fold in range(1, config.folds + 1):
         parts_of(dataset, {**config.to_dict(), "fold": fold})
     run = _claim(dataset, data, out, config, resume, overwrite)
+    if not resume:
+        tell(run, given, by_rule, listener or Listener())
     measured = []
     for fold in range(1, config.folds + 1):
         measured.append(_one_fold(data, run.root / f"fold-{fold}", config, fold, listener))

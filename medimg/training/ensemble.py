@@ -31,7 +31,7 @@ from medimg.training import unseen
 from medimg.training.ancestors import behind_weights
 from medimg.training.lineage import Lineage
 from medimg.training.longer import longer
-from medimg.training.open_options import settled
+from medimg.training.open_options import settled, tell
 from medimg.training.train import train_or_go_on
 
 # Options that an ensemble takes over from its members, since they say which rows are in which part.
@@ -87,7 +87,7 @@ def ensemble(
         config = _as_members(config, voters)
     if not isinstance(data, Dataset):
         data = Dataset.load(data, joins_copies=not config.is_private)
-    config, _ = settled(config, data)
+    config, by_rule = settled(config, data)
     given.require_effect(of_data(data.is_table), resolved=config)
     dataset = parts_of(data, config.to_dict())
     if config.calibrate != "none" or config.vote != "mean":
@@ -106,6 +106,8 @@ def ensemble(
             run.root / "environment.json", known | ({"data_fingerprint": None} if config.is_private else {})
         )
     if config.seeds:
+        if not resume:
+            tell(run, given, by_rule, listener)
         voters = [_trained(data, run, config, number, listener) for number in range(1, config.seeds + 1)]
     save_model(combine_voters(run, voters, dataset, config, listener), run.root / "model.keras")
     return run

@@ -37,7 +37,7 @@ def settled(config: TrainConfig, dataset: Dataset) -> tuple[TrainConfig, dict[st
     config = dataclasses.replace(config, **{name: value for name, (value, _) in kind.items()})
     # Of images no rule was better than the defaults (benchmarks/RESULTS.md).
     by_rule = private_defaults(config, patients) if dataset.is_table else {}
-    open_ones = {name: found for name, found in by_rule.items() if getattr(config, name) is None}
+    open_ones = {name: choice for name, choice in by_rule.items() if getattr(config, name) is None}
     return config.resolved(dataset.unit, patients), kind | open_ones
 
 
@@ -61,10 +61,10 @@ def _patients(config: TrainConfig, dataset: Dataset) -> int:
 
 def kept(config: _Config, out: Path) -> _Config:
     """Of a Run that goes on, what nobody gives is as it has it, whatever the rules say by now."""
-    own = Run.load(out).config["options"]
+    options = Run.load(out).config["options"]
     names = (field.name for field in dataclasses.fields(config))
-    found = {name: own[name] for name in names if getattr(config, name) is None and own.get(name) is not None}
-    return dataclasses.replace(config, **found).told_by(config.names_given())
+    before = {name: options[name] for name in names if getattr(config, name) is None and options.get(name) is not None}
+    return dataclasses.replace(config, **before).told_by(config.names_given())
 
 
 def tell(run: Run, given: Config, by_rule: dict[str, tuple], listener: Listener) -> None:
@@ -75,5 +75,5 @@ def tell(run: Run, given: Config, by_rule: dict[str, tuple], listener: Listener)
     text = yaml.safe_dump(asked, sort_keys=False) if asked else ""
     for name, (value, reason) in by_rule.items():
         listener.note(f"{flag(name)} {value}: {reason}")
-        text += f"# {reason}\n{name}: {value}\n"
+        text += f"# {reason}\n" + yaml.safe_dump({name: value})
     atomic.write_text(run.root / FILE, text)

@@ -11,7 +11,9 @@ from medimg.listener import Listener
 from medimg.privacy.defaults import coarse, private_defaults
 from medimg.privacy.ledger import read
 from medimg.run import Run
-from medimg.training.open_options import settled
+from medimg.training.cross_validation import cross_validate
+from medimg.training.ensemble import ensemble
+from medimg.training.open_options import settled, tell
 from medimg.training.train import train
 from tests.command import medimg
 from tests.datasets import write_table
@@ -84,6 +86,25 @@ def test_folds_are_ruled_by_the_smallest_of_them(table):
     config, _ = settled(dataclasses.replace(GIVEN, folds=4), table)
     assert config.batch_size <= 20
     assert settled(TrainConfig(model="logistic"), table)[1] == {}
+
+
+def test_a_plan_is_read_as_it_was_meant(table, tmp_path):
+    """YAML takes 5e-05 for text."""
+    run = Run.create(tmp_path / "run", table.root, "train", GIVEN.to_dict(), False)
+    tell(run, GIVEN, {"learning_rate": (5e-05, "small")}, Listener())
+    assert TrainConfig.from_dict(yaml.safe_load((run.root / "plan.yaml").read_text())).learning_rate == 5e-05
+
+
+@pytest.mark.parametrize("several", [{"folds": 2}, {"seeds": 2}])
+def test_they_are_told_of_several_trainings(table, tmp_path, several):
+    notes = []
+    config = dataclasses.replace(GIVEN, epochs=1, **several)
+    (cross_validate if "folds" in several else ensemble)(
+        table.root, tmp_path / "run", config, listener=Listener(note=notes.append)
+    )
+    plan = yaml.safe_load((tmp_path / "run" / "plan.yaml").read_text())
+    assert plan["optimizer"] == "momentum"
+    assert sum(note.startswith("--optimizer momentum: ") for note in notes) == 1
 
 
 def test_they_are_told_kept_and_trained_by_again(table, tmp_path):
