@@ -105,15 +105,14 @@ def _command(words: str, command: click.Command) -> str:
     """The page of a command: what it does, how it is called, its options with their defaults."""
     context = click.Context(command, info_name=words)
     usage = " ".join(command.collect_usage_pieces(context))
-    told = [f"# {words}", _plain(command.help or ""), f"```text\n{words} {usage}\n```", "| option | |\n|---|---|"]
     rows = [
-        "| " + f"`{names}` | {_cell(text)}".replace("\n", " ") + " |"
+        f"| `{names}` | {_cell(text)} |".replace("\n", " ")
         for parameter in command.get_params(context)
         if (record := parameter.get_help_record(context))
         for names, text in [record]
     ]
-    told[-1] += "\n" + "\n".join(row.replace("`", "`", 1) for row in rows)
-    return "\n\n".join(told) + "\n"
+    table = "\n".join(["| option | |\n|---|---|", *rows])
+    return "\n\n".join([f"# {words}", _plain(command.help or ""), f"```text\n{words} {usage}\n```", table]) + "\n"
 
 
 def _plain(text: str) -> str:

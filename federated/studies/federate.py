@@ -31,14 +31,14 @@ def run(inputs: Inputs, folder: Path, options: dict) -> dict:
         overwrite=not begun and folder.exists(),
         execution=inputs.shared.of(Execution),
     )
-    told = {name: read_json(folder / f"{name}.json") for name in ("federation", "metrics")}
-    history, federation = trained.history(), told["federation"]
+    federation, metrics = (read_json(folder / f"{name}.json") for name in ("federation", "metrics"))
+    history = trained.history()
     places = federation["comparison"]["gain"]["places"]
     values = next((place["values"] for place in places if place["name"] == POOLED), {})
     spent = read(folder)
     seconds = pd.to_numeric(history["seconds"], errors="coerce")[min(1, len(history) - 1) :].mean()
     return {
-        **told["metrics"],
+        **metrics,
         "accuracy_gained": float(history["val_accuracy"].iloc[-1] - history["val_accuracy"].iloc[0]),
         "trained": values,
         "bytes": sum(federation["bytes"].values()) / len(history),

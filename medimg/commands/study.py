@@ -16,6 +16,7 @@ from medimg.config import PrivacyUtilityConfig, StudyConfig, StudyRunConfig, Tra
 from medimg.studies.declared import names, question
 
 PRIVACY = "privacy-utility"
+_SECRET = "--dp-seed"
 
 
 @click.group(cls=Group)
@@ -31,15 +32,16 @@ def study():
 @options_of(TrainConfig, skip=("dp_epsilon", "seed", "seeds", "member", "vote", "folds", "fold"))
 def privacy_utility(data_folder, out, **values):
     """Cells by epsilon, all with these options of training."""
-    own, config, training = (take(kind, values) for kind in (PrivacyUtilityConfig, StudyRunConfig, TrainConfig))
+    epsilons, config, training = (take(kind, values) for kind in (PrivacyUtilityConfig, StudyRunConfig, TrainConfig))
     from medimg.studies.privacy_utility import with_epsilons
 
     _run(
         PRIVACY,
         [data_folder],
         out,
-        StudyConfig(**dataclasses.asdict(config)),
-        lambda it, data: with_epsilons(it, data[0], own, training),
+        # Of these trainings it is Keras' to find them, as of any other.
+        StudyConfig(**dataclasses.asdict(config), weights=("imagenet",) if training.weights == "imagenet" else ()),
+        lambda it, data: with_epsilons(it, data[0], epsilons, training),
     )
 
 
@@ -59,7 +61,7 @@ def _run(name: str, data_folders, out: str, config: StudyConfig, adapt: Callable
     from medimg.studies.page import worded
     from medimg.studies.study import run
 
-    words = shlex.join(["medimg", *sys.argv[1:]])
+    words = shlex.join(["medimg", *_without_secret(sys.argv[1:])])
     with progress_bars() as step:
         data = [resolve(folder) for folder in data_folders]
         content = run(name, data, Path(out), config, words, partial(step, "cells"), adapt)
@@ -70,6 +72,12 @@ def _run(name: str, data_folders, out: str, config: StudyConfig, adapt: Callable
         say(f"cut: {sentence}")
     say(content["conclusion"])
     click.echo(f"page: {Path(out) / 'study.html'}")
+
+
+def _without_secret(words: list[str]) -> list[str]:
+    """The page is for others, and who has the seed of the noise can take it off."""
+    pairs = zip(["", *words], words, strict=False)
+    return [word for before, word in pairs if before != _SECRET and word.partition("=")[0] != _SECRET]
 
 
 for _name in names():

@@ -16,7 +16,7 @@ SHORTEST = Scale(0.3, 0.25)
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of the first cell.
+    """Seconds of a cell whose own factor (`Cell.cost`) is 1.
 
     Attributes:
         fixed: whatever is trained.
@@ -34,7 +34,7 @@ class Cost:
 
 
 def pilot(runner: Runner, cell: Cell) -> Cost:
-    """Predict the first cell's cost from two epochs of it, on a part of the rows where there are many.
+    """Predict what cells cost from two epochs of the first, on a part of the rows where there are many.
 
     Args:
         runner: that keeps the pilot like any cell.
@@ -48,7 +48,7 @@ def pilot(runner: Runner, cell: Cell) -> Cost:
     each = {step: result.get("seconds_each") or 0.0 for step, result in done.results.items()}
     trained = sum(full.get(step, 1) * seconds for step, seconds in each.items()) / scale.rows
     spent = sum(result.get("times", 0) * each[step] for step, result in done.results.items())
-    return Cost(max(0.0, done.seconds - spent), trained, done.seconds)
+    return Cost(max(0.0, done.seconds - spent) / cell.cost, trained / cell.cost, done.seconds)
 
 
 def scale_for(study: Study, cost: Cost, seconds: float) -> Scale:
@@ -56,7 +56,7 @@ def scale_for(study: Study, cost: Cost, seconds: float) -> Scale:
 
     Args:
         study: with the cells that were asked for.
-        cost: of the first cell.
+        cost: that the pilot predicts.
         seconds: that there are.
     """
     needed = [cell for cell in study.cells if cell.label in study.claimed] or list(study.cells[:1])
@@ -84,23 +84,23 @@ def cuts(study: Study, seeds: int, cost: Cost, seconds: float, scale: Scale, don
     Args:
         study: with the cells that were asked for.
         seeds: that were asked for.
-        cost: of the first cell.
+        cost: that the pilot predicted.
         seconds: that there were.
         scale: of all cells.
         done: label -> a finished cell a seed.
     """
-    told = []
+    sentences = []
     fewer = [f"{label} {len(its)}" for label, its in done.items() if 0 < len(its) < seeds]
     if fewer:
-        told.append(f"fewer seeds than {seeds}: {listed(fewer, len(fewer))}")
+        sentences.append(f"fewer seeds than {seeds}: {listed(fewer, len(fewer))}")
     absent = [label for label, its in done.items() if not its]
     if absent:
-        told.append(f"left out: {listed(absent, len(absent))}")
+        sentences.append(f"left out: {listed(absent, len(absent))}")
     if scale.length < 1:
-        told.append(f"trained for {scale.length:.0%} of the epochs or rounds")
+        sentences.append(f"trained for {scale.length:.0%} of the epochs or rounds")
     if scale.rows < 1:
-        told.append(f"on {scale.rows:.0%} of the training patients")
-    if told:
+        sentences.append(f"on {scale.rows:.0%} of the training patients")
+    if sentences:
         whole = seconds_text(seeds * sum(cost.of(cell, Scale()) for cell in study.cells))
-        told.insert(0, f"the whole was predicted to take {whole}, and {seconds_text(seconds)} were given")
-    return tuple(told)
+        sentences.insert(0, f"the whole was predicted to take {whole}, and {seconds_text(seconds)} were given")
+    return tuple(sentences)

@@ -43,7 +43,7 @@ class Cell:
         """`group / name`, as claims call it."""
         return _label(self.group, self.name)
 
-    def told(self, **given) -> "Cell":
+    def with_options(self, **given) -> "Cell":
         """With these options in the steps that set them; `model_arg` goes with `model`, a classifier's."""
         steps = []
         for step, its in self.steps:
@@ -138,22 +138,22 @@ def load(name: str, kind: str = "") -> Study:
     for step, options in content.pop("kinds", {}).get(kind, {}).items():
         steps[step] = {**steps[step], **options}
     cells = tuple(
-        _cell(steps, group, its or {}, cell, own or {})
+        _cell(steps, group, its or {}, cell, changes or {})
         for group, its in groups.items()
-        for cell, own in content["cells"].items()
-        if group in (own or {}).get("groups", groups)
+        for cell, changes in content["cells"].items()
+        if group in (changes or {}).get("groups", groups)
     )
     claims = tuple(Claim(**claim) for claim in content.pop("claims", ()))
     listed = {key: tuple(content.pop(key, ())) for key in ("needs", "figure", "notes")}
     return Study(name, claims=claims, **listed, **{**content, "cells": cells})
 
 
-def _cell(steps: dict, group: str, its: dict, name: str, own: dict) -> Cell:
-    over = [{key: value for key, value in one.items() if key not in _NOT_STEPS} for one in (its, own)]
+def _cell(steps: dict, group: str, its: dict, name: str, changes: dict) -> Cell:
+    over = [{key: value for key, value in one.items() if key not in _NOT_STEPS} for one in (its, changes)]
     chain = []
     for step, options in steps.items():
         layers = [options, *(one[step] for one in over if step in one)]
         if layers[-1] is not None:
             chain.append((step, {key: value for layer in layers for key, value in (layer or {}).items()}))
-    fixed = {key: (its | own)[key] for key in ("cost", "data") if key in its | own}
-    return Cell(group, name, tuple(chain), votes=tuple(own.get("votes", ())), **fixed)
+    fixed = {key: (its | changes)[key] for key in ("cost", "data") if key in its | changes}
+    return Cell(group, name, tuple(chain), votes=tuple(changes.get("votes", ())), **fixed)

@@ -1,7 +1,7 @@
 """What cells measured: values with intervals over patients and seeds, differences, and what they say of a claim."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,7 +32,7 @@ class Value(NamedTuple):
         return {key: None if math.isnan(v) else v for key, v in self._asdict().items()}
 
 
-def found(results: dict, path: str) -> Value | None:
+def measured_at(results: dict, path: str) -> Value | None:
     """Where a result has a metric: `train.metrics.f1`; `*` is the mean over all that is there, without an interval.
 
     Returns:
@@ -42,11 +42,11 @@ def found(results: dict, path: str) -> Value | None:
     if not isinstance(results, dict):
         return None
     if name == "*":
-        each = [one for one in (found(its, rest) for its in results.values()) if one]
+        each = [one for one in (measured_at(its, rest) for its in results.values()) if one]
         return Value(float(np.mean([one.value for one in each]))) if each else None
     content = results.get(name)
     if rest:
-        return found(content, rest)
+        return measured_at(content, rest)
     if isinstance(content, dict):
         ends = (content.get("value"), content.get("low"), content.get("high"))
         return None if ends[0] is None else Value(*(math.nan if end is None else float(end) for end in ends))
@@ -72,7 +72,7 @@ def differences(first: Sequence[Value], second: Sequence[Value]) -> list[Value]:
     """First less second, seed by seed, of what is no Run's metric on the same rows.
 
     By the ends of both (MOVER: Zou and Donner, Statistics in Medicine 27, 2008), as if they were of different patients:
-    too wide for the same ones, never too narrow.
+    too wide for the same ones where both move together.
     """
     each = []
     for a, b in zip(first, second, strict=False):
@@ -98,16 +98,22 @@ class Verdict:
     interval: dict | None = None
 
 
-def judge(claim: Claim, cells: dict[str, dict[str, list[Value]]], paired: Paired = lambda *_: None) -> Verdict:
+def judge(
+    claim: Claim,
+    cells: dict[str, dict[str, list[Value]]],
+    paired: Paired = lambda *_: None,
+    votes: Collection[str] = (),
+) -> Verdict:
     """Decide a claim by the interval: wholly on its side it holds, wholly on the other it does not.
 
     Args:
         claim: of the source.
         cells: label -> title -> a value a seed.
         paired: two labels and a title -> differences, one a seed, on the same resamples of patients; None: can't be.
+        votes: labels of cells that others' Runs vote in: no groups of their own for an analysis of variance.
     """
     if not claim.cell:
-        return _by_variance(claim, cells)
+        return _by_variance(claim, {label: its for label, its in cells.items() if label not in votes})
     needed = [label for label in (claim.cell, claim.less) if label]
     missing = [label for label in needed if not cells.get(label, {}).get(claim.metric)]
     if missing:
@@ -138,5 +144,5 @@ def _by_variance(claim: Claim, cells: dict) -> Verdict:
     tests = seed_tests(groups)
     if tests.p is None:
         return Verdict(claim, "no cell varies with its seed", OPEN)
-    told = f"one-way analysis of variance over seeds: F{tests.df} = {tests.f:.2f}, {p_text(tests.p)}"
-    return Verdict(claim, told, HOLDS if tests.p < claim.at_most else OPEN)
+    words = f"one-way analysis of variance over seeds: F{tests.df} = {tests.f:.2f}, {p_text(tests.p)}"
+    return Verdict(claim, words, HOLDS if tests.p < claim.at_most else OPEN)

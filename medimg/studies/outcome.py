@@ -10,7 +10,7 @@ from medimg.evaluation.intervals import cluster_bootstrap
 from medimg.evaluation.metrics import METRICS
 from medimg.run import Run
 from medimg.studies.declared import Study
-from medimg.studies.measured import Value, found
+from medimg.studies.measured import Value, measured_at
 from medimg.studies.running import Done, Scale
 
 
@@ -46,7 +46,9 @@ class Outcome:
         """Label -> title -> a value a seed, where it was measured."""
         table = {}
         for label, seeds in self.done.items():
-            each = {title: [found(one.results, path) for one in seeds] for title, path in self.study.metrics.items()}
+            each = {
+                title: [measured_at(one.results, path) for one in seeds] for title, path in self.study.metrics.items()
+            }
             table[label] = {title: [v for v in values if v is not None] for title, values in each.items()}
         return table
 
@@ -68,7 +70,7 @@ class Outcome:
 
 
 def _paired(first: list[Done], second: list[Done], step: str, column: int, resamples: int) -> list[Value] | None:
-    found = []
+    gaps = []
     for pair in zip(first, second, strict=False):
         one, other = (read(Run.load(done.folders[step])) for done in pair)
         if not one.rows.equals(other.rows):
@@ -79,5 +81,5 @@ def _paired(first: list[Done], second: list[Done], step: str, column: int, resam
             cluster_bootstrap(each.predictions.measure, patients, resamples)[:, 0, column] for each in (one, other)
         ]
         gap = difference(*values, *draws)
-        found.append(Value(gap.value, *(np.nan if end is None else end for end in (gap.low, gap.high))))
-    return found
+        gaps.append(Value(gap.value, *(np.nan if end is None else end for end in (gap.low, gap.high))))
+    return gaps

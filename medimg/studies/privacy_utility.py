@@ -27,19 +27,29 @@ def with_epsilons(study: Study, dataset: Dataset, config: PrivacyUtilityConfig, 
         InputError: an epsilon that is no number above 0, or an option that does nothing.
     """
     epsilons = [_epsilon(text) for text in config.epsilon or EPSILONS]
-    strictest = _private(training, min(epsilons))
-    training.require_effect(of_data(dataset.is_table), resolved=settled(strictest, dataset)[0])
+    # As private trainings have it, whose options may not depend on who is joined with whom.
+    dataset = Dataset.load(dataset.root, joins_copies=False)
+    strictest, _ = settled(_private(training, min(epsilons)), dataset)
+    training.require_effect(of_data(dataset.is_table), resolved=strictest)
+    if dataset.is_table:
+        # One model for all, the one that a private training has where nobody says.
+        training = dataclasses.replace(training, model=strictest.model)
     cells = [
         Cell(
             "",
             "no privacy" if math.isinf(epsilon) else f"epsilon {epsilon:g}",
-            (("train", _private(training, epsilon).given()), ("audit", {"attack": ["threshold"]})),
+            # All options, chosen by rules or not: epochs are what a budget cuts.
+            (("train", _options(training, epsilon, dataset)), ("audit", {"attack": ["threshold"]})),
             # A gradient of its own for each patient.
             cost=1.0 if math.isinf(epsilon) else 4.0,
         )
         for epsilon in epsilons
     ]
     return dataclasses.replace(study, cells=tuple(cells))
+
+
+def _options(training: TrainConfig, epsilon: float, dataset: Dataset) -> dict:
+    return settled(_private(training, epsilon), dataset)[0].given()
 
 
 def _epsilon(text: str) -> float:

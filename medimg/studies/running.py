@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from medimg import atomic
-from medimg.data.dataset import Dataset
+from medimg import __version__, atomic
+from medimg.data.dataset import SPLITS, Dataset
+from medimg.models.known_weights import identify
 from medimg.studies.declared import LENGTHS, Cell
 from medimg.studies.steps import Inputs, Shared, module_of
 from medimg.untrusted.json_file import read_json
@@ -70,8 +71,10 @@ class Runner:
 
     def __init__(self, data: Sequence[Path], out: Path, bootstrap: int, shared: Shared):
         self.shared, self.data, self.out, self.bootstrap = shared, tuple(data), out, bootstrap
-        self._keys = [Dataset.load(path, joins_copies=False).fingerprint() for path in self.data]
-        self.begun = 0
+        datasets = [Dataset.load(path, joins_copies=False) for path in self.data]
+        # Rows, pixels and code: of others nothing that was kept is taken.
+        self._keys = [__version__, *(one.content(part) for one in datasets for part in SPLITS)]
+        self._weights: dict[str, str] = {}
 
     def run(self, cell: Cell, seed: int, members: Sequence[Done] = ()) -> Done:
         """Do what is left of a cell.
@@ -86,7 +89,7 @@ class Runner:
         data, folders, results, seconds = self.data[cell.data], {}, {}, 0.0
         for step, its in cell.steps:
             options = {**its, "seed": seed}
-            key = _hashed(key, step, options)
+            key = _hashed(key, step, options, self._content_of(its.get("weights", "")))
             folder = self.out / "work" / f"{step}-{key[:12]}"
             inputs = Inputs(data, self.data, dict(folders), votes, self.bootstrap, self.shared)
             kept = self._kept(folder) or self._run(step, inputs, folder, options)
@@ -95,12 +98,18 @@ class Runner:
                 data = folders[step]
         return Done(results, folders, seconds, key)
 
+    def _content_of(self, weights: str) -> str:
+        """SHA-256 of a file of weights, or of a Run's, which others of its name may replace."""
+        if weights not in self._weights:
+            files = [file for file in (Path(weights), Path(weights, "model.keras")) if weights and file.is_file()]
+            self._weights[weights] = identify(files[0])["sha256"] if files else ""
+        return self._weights[weights]
+
     def _kept(self, folder: Path) -> dict | None:
         path = folder / RESULT
         return read_json(path, "remove it, and the cell runs again", ("result", "seconds")) if path.is_file() else None
 
     def _run(self, step: str, inputs: Inputs, folder: Path, options: dict) -> dict:
-        self.begun += 1
         folder.mkdir(parents=True, exist_ok=True)
         started = time.monotonic()
         result = module_of(step).run(inputs, folder / "done", dict(options))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from medimg.config import TrainConfig
 from medimg.errors import InputError
 from medimg.models.known_weights import identify
 from medimg.models.weight_store import kept, parsed_family
@@ -46,7 +47,10 @@ def _settled(cell: Cell, files: dict[str, str]) -> tuple[Cell, str]:
         if options.get("weights") == "imagenet" and not cell.votes:
             family, file = _of(options, files)
             if file:
-                words = f"ImageNet weights ({family}), {'backbone frozen' if options.get('freeze') else 'all trained'}"
+                known = family in files or file == "imagenet"
+                origin = f"ImageNet weights ({family})" if known else f"{Path(file).name}, not known by its hash"
+                frozen = options.get("freeze", "none") != "none"
+                words = f"{origin}, {'backbone frozen' if frozen else 'all trained'}"
                 arguments = {**options.get("model_arg", {}), **parsed_family(family)[1]}
                 options = {**options, "weights": file, "model_arg": arguments}
             else:
@@ -58,9 +62,9 @@ def _settled(cell: Cell, files: dict[str, str]) -> tuple[Cell, str]:
 
 def _of(options: dict, files: dict[str, str]) -> tuple[str, str]:
     """The family and file of weights that fit the model, of several the widest; without them no file."""
-    asked = options.get("model_arg", {})
+    asked, model = options.get("model_arg", {}), options.get("model", TrainConfig().model)
     for family in sorted(set(files) - {_ANY}, reverse=True):
         name, arguments = parsed_family(family)
-        if name == options["model"] and all(asked.get(key, value) == value for key, value in arguments.items()):
+        if name == model and all(asked.get(key, value) == value for key, value in arguments.items()):
             return family, files[family]
-    return options["model"], files.get(_ANY, "")
+    return model, files.get(_ANY, "")

@@ -63,7 +63,8 @@ def run(
     seconds = sum(one.seconds for its in done.values() for one in its)
     named = tuple(one.name for one in datasets)
     outcome = Outcome(study, seeds, scale, cuts, starts, done, named, seconds, command, config.bootstrap)
-    verdicts = [judge(one, outcome.values(), outcome.paired) for one in study.claims]
+    votes = {cell.label for cell in cells if cell.votes}
+    verdicts = [judge(one, outcome.values(), outcome.paired, votes) for one in study.claims]
     return page.write(out, outcome, verdicts)
 
 
@@ -126,18 +127,21 @@ def _asked(study: Study, config: StudyConfig) -> tuple[Cell, ...]:
     chosen = [cell for label, cell in known.items() if not asked or label in asked]
     given = {name: getattr(config, name) for name in _FOR_ALL if getattr(config, name) is not None}
     for name in given:
-        if not any(name in its for cell in chosen for _, its in cell.steps):
+        settings = [(step, its[name]) for cell in chosen for step, its in cell.steps if name in its]
+        if not settings:
             raise InputError(f"{flag(name)}: is for studies that set it, and {study.name} does not; leave it out")
-    return tuple(cell.told(**given) for cell in chosen)
+        if len(set(settings)) > len(dict(settings)):
+            raise InputError(f"{flag(name)}: is what cells of {study.name} differ in; choose among them by --cell")
+    return tuple(cell.with_options(**given) for cell in chosen)
 
 
 def _of_models(study: Study, config: StudyConfig) -> tuple[Cell, ...]:
     """A cell for each model where models are what is compared, else all cells of the one."""
     if study.by_model:
-        first = study.cells[0]
-        return tuple(
-            replace(first, name=name, cost=1.0).told(model=name, model_arg=config.model_arg) for name in config.model
-        )
+        models = {its["model"]: cell for cell in study.cells for _, its in cell.steps if "model" in its}
+        # Of a model that the study has no cell of, all but the model is as of its last: a backbone with weights.
+        pairs = [(name, models.get(name, replace(study.cells[-1], name=name, cost=1.0))) for name in config.model]
+        return tuple(cell.with_options(model=name, model_arg=config.model_arg) for name, cell in pairs)
     if len(config.model) > 1:
         raise InputError(f"--model {config.model[1]}: {study.name} trains one model; leave it out")
-    return tuple(cell.told(model=config.model[0], model_arg=config.model_arg) for cell in study.cells)
+    return tuple(cell.with_options(model=config.model[0], model_arg=config.model_arg) for cell in study.cells)

@@ -12,15 +12,15 @@ def run(inputs: Inputs, folder: Path, options: dict) -> dict:
     """Make a synthetic Dataset, or go on with it; `times` and `seconds_each` are of the epochs."""
     config = SynthesizeConfig.from_dict(options).told_by(())
     begun = (folder / "environment.json").is_file()
-    told = []
+    progress = []
 
     def listener(what: str, done: int, total: int) -> None:
-        told.append((what, done / max(total, 1), time.monotonic()))
+        progress.append((what, done / max(total, 1), time.monotonic()))
 
     synthesize(inputs.data, folder, config, resume=begun, overwrite=not begun and folder.exists(), listener=listener)
     epochs = config.epochs or 0
     # What is told of last is the training; images are decoded before.
-    of_training = [(share, moment) for what, share, moment in told if what == told[-1][0]]
+    of_training = [(share, moment) for what, share, moment in progress if what == progress[-1][0]]
     seconds = 0.0
     if epochs and len(of_training) > 1:
         (first, began), (last, ended) = of_training[0], of_training[-1]

@@ -10,6 +10,6 @@ from medimg.studies.steps.thin import write
 
 def run(inputs: Inputs, folder: Path, options: dict) -> dict:
     """Write both together; made images lie beside the real ones."""
-    both, told = with_extra(Dataset.load(inputs.data), inputs.folders["synthesize"])
+    both, added = with_extra(Dataset.load(inputs.data), inputs.folders["synthesize"])
     write(both, both.manifest, folder)
-    return {"rows": told["rows"]}
+    return {"rows": added["rows"]}

@@ -9,6 +9,7 @@ from medimg.evaluation.evaluate import evaluate
 from medimg.privacy import ledger
 from medimg.studies.steps import Inputs
 from medimg.training.ensemble import ensemble
+from medimg.training.open_options import settled
 from medimg.training.train import train_the_same
 
 
@@ -23,7 +24,8 @@ def run(inputs: Inputs, folder, options: dict) -> dict:
         config = TrainConfig(model="ensemble", member=tuple(map(str, inputs.members)), vote="log-loss").told_by(())
         trained = ensemble(inputs.data, folder, config, overwrite=folder.exists())
     else:
-        config = TrainConfig.from_dict(options).resolved(Dataset.load(inputs.data).unit)
+        config = TrainConfig.from_dict(options)
+        config, _ = settled(config, Dataset.load(inputs.data, joins_copies=not config.is_private))
         trained = train_the_same(inputs.data, folder, config.told_by(()))
     measured = evaluate(trained, EvaluateConfig(seed=config.seed, bootstrap=inputs.bootstrap))
     spent, history = ledger.read(folder), trained.history()

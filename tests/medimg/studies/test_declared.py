@@ -8,12 +8,13 @@ import pytest
 
 import cli  # noqa: F401 - names the steps of the other rooms
 from federated.config import FederateConfig
-from medimg.config import AuditConfig, TrainConfig, ValidateConfig
+from medimg.config import AuditConfig, StudyConfig, TrainConfig, ValidateConfig
 from medimg.data.dataset import Dataset
-from medimg.studies import budget, measured
+from medimg.studies import budget, measured, running, study
 from medimg.studies.declared import Cell, Claim, Study, load, names
 from medimg.studies.measured import FAILS, HOLDS, OPEN, Value
-from medimg.studies.running import Scale
+from medimg.studies.running import Done, Runner, Scale
+from medimg.studies.starts import RANDOM, settle
 from medimg.studies.steps import Inputs, Shared, thin
 from synthetic.config import SynthesizeConfig
 from synthetic.judge.config import JudgeConfig
@@ -51,6 +52,7 @@ TINY_OPTIONS = {
     "synthetic-xray": ("--epochs", 1),
     "records": ("--rounds", 1),
     **dict.fromkeys(("overheads", "federated-skin"), _FEDERATED),
+    "mode-collapse": ("--image-size", 32),
     "federated-toy": ("--rounds", 2, "--epochs", 1),
 }
 
@@ -165,6 +167,64 @@ def test_differences_and_seeds():
     assert measured.over_seeds([Value(0.8, 0.7, 0.9)] * 3) == pytest.approx((0.8, 0.7, 0.9))
     spread = {name: {"m": [Value(v) for v in values]} for name, values in {"a": (0.1, 0.2), "b": (0.8, 0.9)}.items()}
     assert measured.judge(Claim("", "m", at_most=0.05), spread).verdict == HOLDS
+    # Whose members are compared already is no group of its own.
+    assert measured.judge(Claim("", "m", at_most=0.05), spread, votes=("b",)).verdict == OPEN
+
+
+def test_what_is_kept_is_of_the_same_pixels_weights_and_code(tmp_path, monkeypatch):
+    """`thin` stands for all steps: which folder a step has does not depend on what it does."""
+    images, weights = write_dataset(tmp_path / "images", 24), tmp_path / "weights.h5"
+    weights.write_bytes(b"first")
+    cell = Cell("", "a", (("thin", {"fraction": 0.5, "weights": str(weights)}),))
+
+    def folder():
+        with Shared() as shared:
+            return Runner([images.root], tmp_path / "out", 20, shared).run(cell, 0).folders["thin"]
+
+    folders = [folder()]
+    assert folder() == folders[0]
+    weights.write_bytes(b"second")
+    folders.append(folder())
+    path = images.paths(images.rows("test"))[0]
+    path.write_bytes(images.paths(images.rows("test"))[1].read_bytes())
+    folders.append(folder())
+    monkeypatch.setattr(running, "__version__", "another")
+    folders.append(folder())
+    assert len(set(folders)) == 4
+
+
+def test_what_a_cell_is_predicted_to_take_is_its_own(data, tmp_path):
+    """Of whichever cell the pilot was: the first that was asked for may be the costliest."""
+    costly = Cell("", "costly", (("train", {"epochs": 10}),), cost=4.0)
+    done = Done({"train": {"times": 2, "seconds_each": 6.0}}, {}, 20.0, "")
+
+    class Piloted(Runner):
+        def run(self, cell, seed, members=()):
+            return done
+
+    with Shared() as shared:
+        cost = budget.pilot(Piloted([data["images"].root], tmp_path, 20, shared), costly)
+    assert cost.of(costly, Scale()) == pytest.approx(8 + 60)
+    assert cost.of(Cell("", "cheap", ()), Scale()) == pytest.approx((8 + 60) / 4)
+
+
+def test_models_that_are_asked_for_begin_as_the_study_has_them():
+    cells = study._asked(load("architectures"), StudyConfig(model=("resnet50", "densenet121", "baseline_cnn")))
+    assert [cell.label for cell in cells] == ["ResNet50", "densenet121", "baseline CNN"]
+    options = [dict(cell.steps)["train"] for cell in cells]
+    assert [one["weights"] for one in options] == ["imagenet", "imagenet", "none"]
+    assert [one["model"] for one in options] == ["resnet50", "densenet121", "baseline_cnn"]
+
+
+def test_where_weights_start_is_said_as_far_as_it_is_known(tmp_path):
+    unknown = tmp_path / "mine.h5"
+    unknown.write_bytes(b"weights")
+    cells = [Cell("", "a", (("train", {"model": "vgg19", "weights": "imagenet", "freeze": "none"}),))]
+    (cell,), starts = settle(cells, [str(unknown)])
+    assert starts == {"a": "mine.h5, not known by its hash, all trained"}
+    assert dict(cell.steps)["train"]["weights"] == str(unknown)
+    assert settle(cells, ["none"])[1] == {"a": RANDOM}
+    assert settle(cells, ["imagenet"])[1] == {"a": "ImageNet weights (vgg19), all trained"}
 
 
 def test_a_thinned_dataset_keeps_validation_and_test(data, tmp_path):
@@ -191,6 +251,7 @@ MISTYPED = (
     ("architectures {images} --budget 0", "--budget 0"),
     ("synthetic-heart {tables} --image-size 32", "--image-size: is for studies that set it"),
     ("overheads {images} --weights none", "--weights: is for studies whose backbones start from ImageNet"),
+    ("mode-collapse {images} --epochs 5", "--epochs: is what cells of mode-collapse differ in"),
     ("imbalance nowhere", "nowhere"),
 )
 

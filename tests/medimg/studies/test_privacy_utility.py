@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from medimg.commands.study import _without_secret
+from medimg.config import PrivacyUtilityConfig, TrainConfig
 from medimg.privacy.ledger import read
+from medimg.run import Run
+from medimg.studies.declared import load
+from medimg.studies.privacy_utility import with_epsilons
+from medimg.studies.steps import Inputs, Shared
+from medimg.studies.steps import train as train_step
+from medimg.training.open_options import settled
 from tests.command import medimg
 from tests.datasets import write_table
 
@@ -34,6 +42,31 @@ def test_every_epsilon_is_trained_evaluated_and_attacked(tmp_path):
     assert medimg(*words, "--epsilon", 2, "--learning-rate", 0.02).exit_code == 0
     assert {path: path.stat().st_mtime_ns for path in models} == models
     assert len(list(out.glob("work/train-*"))) == 4
+
+
+def test_its_trainings_are_those_of_train(tmp_path):
+    """What nobody gives is chosen by the rules of private trainings, and a budget finds the epochs that it can cut."""
+    table = write_table(tmp_path / "data", n=40)
+    given = TrainConfig(dp_delta=1e-3)
+    config = PrivacyUtilityConfig(epsilon=("inf", "2"))
+    plain, private = with_epsilons(load("privacy-utility"), table, config, given).cells
+    options = dict(private.steps)["train"]
+    expected = settled(TrainConfig(dp_delta=1e-3, dp_epsilon=2.0), table)[0]
+    assert TrainConfig.from_dict(options) == expected
+    assert (options["model"], options["optimizer"]) == ("logistic", "momentum")
+    assert (dict(plain.steps)["train"]["model"], dict(plain.steps)["train"]["epochs"]) == ("logistic", 200)
+    # A cell that is declared without them is settled alike.
+    few = {"dp_epsilon": 2.0, "dp_delta": 1e-3, "epochs": 2}
+    inputs = Inputs(table.root, (table.root,), {}, (), 20, Shared())
+    assert train_step.run(inputs, tmp_path / "run", dict(few))["epsilon"] <= 2
+    trained = Run.load(tmp_path / "run").config["options"]
+    assert (trained["model"], trained["optimizer"]) == ("logistic", "momentum")
+    assert trained["batch_size"] == expected.batch_size
+
+
+def test_the_page_does_not_tell_the_seed_of_the_noise():
+    words = ["study", "privacy-utility", "DATA", "--dp-seed", "41", "--seeds", "1", "--dp-seed=41"]
+    assert _without_secret(words) == ["study", "privacy-utility", "DATA", "--seeds", "1"]
 
 
 @pytest.mark.parametrize("epsilon", ["0", "-1", "much", "nan"])
