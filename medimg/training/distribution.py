@@ -37,9 +37,10 @@ def distributed(distribute: str, resume: bool = False) -> Iterator[None]:
     if resume and distribute == WORKERS:
         raise InputError("--resume: goes on with one worker; leave TF_CONFIG out, and it does the rest of the steps")
     _require_workers(distribute)
-    others = [address for i, address in enumerate(workers()) if i != number()] if distribute == WORKERS else []
+    several = distribute == WORKERS
+    others = [address for i, address in enumerate(workers()) if i != number()]
     try:
-        with awaited(others) if others else nullcontext(), _strategy(distribute).scope():
+        with awaited(workers()[number()], others) if several else nullcontext(), _strategy(distribute).scope():
             yield
     except _GONE as error:
         raise InputError(
