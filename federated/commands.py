@@ -22,7 +22,7 @@ def federate():
 
 
 @federate.command(
-    cls=DefaultCommand, epilog="Beside it: 'medimg federate rehearse DATA', 'medimg federate verify RUN'."
+    cls=DefaultCommand, epilog="Beside it: 'medimg federate rehearse', 'verify', 'key', 'link', 'site' and 'policy'."
 )
 @click.argument("data_folder", metavar="DATA")
 @resumable(
