@@ -31,7 +31,12 @@ class ModelOptions(Config):
         metavar="others|DATA",
     )
     model_arg: dict = option({}, "Argument of the model's builder, k=v; may be repeated.", metavar="k=v")
-    norm: str = option("batch", "Normalisation layers.", choices=("batch", "group"), only=NORMALISED)
+    norm: str = option(
+        "batch",
+        "Normalisation layers; a private training from scratch takes group unless told.",
+        choices=("batch", "group"),
+        only=NORMALISED,
+    )
     freeze: str = option(
         "none",
         "Layers that stay fixed: none, the backbone, or the first N blocks.",
