@@ -94,6 +94,15 @@ def test_no_page_fetches_from_another_host(site):
         assert not re.search(r"url\(\"?(?:https?:)?//", style.read_text(encoding="utf-8")), style
 
 
+def test_links_lead_to_files_of_the_repository_too(site):
+    """Who reads the Markdown itself follows the same links as the site's reader."""
+    for path in FILES:
+        for target in re.findall(r"\]\(([^)\s#]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+            assert ":" in target or (path.parent / target).exists(), (name(path), target)
+    assert 'href="../security.html"' in (site / "ideas" / "dataset.html").read_text(encoding="utf-8")
+    assert "../results.html" in (site / "datasets" / "chestxray14.html").read_text(encoding="utf-8")
+
+
 def blocks(path: Path, kinds=("",)) -> list[str]:
     return [text for kind, text in FENCE.findall(path.read_text(encoding="utf-8")) if kind in kinds]
 
