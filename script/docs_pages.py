@@ -98,7 +98,7 @@ def _named(group: click.Group, before: str):
         words = before if name == getattr(group, "default", None) else f"{before} {name}"
         if isinstance(command, click.Group):
             yield from _named(command, words)
-        else:
+        elif not command.hidden:
             yield words, command
 
 

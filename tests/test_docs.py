@@ -47,7 +47,7 @@ def named(group: click.Group, before: tuple[str, ...] = ()):
         words = before if word == getattr(group, "default", None) else (*before, word)
         if isinstance(command, click.Group):
             yield from named(command, words)
-        else:
+        elif not command.hidden:
             yield words, command
 
 
