@@ -22,7 +22,10 @@ class ModelOptions(Config):
 
     model: str = option("baseline_cnn", "Model of the registry ('medimg models' lists them).")
     weights: str = option(
-        "none", "imagenet, none, a weights FILE, or a RUN.", metavar="imagenet|none|FILE|RUN", only="images"
+        "none",
+        "imagenet, none, a weights FILE, or a RUN; a recipe of 'train' takes a folder of files.",
+        metavar="imagenet|none|FILE|RUN",
+        only="images",
     )
     weights_patients: str | None = option(
         None,
