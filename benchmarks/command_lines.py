@@ -23,6 +23,8 @@ from pathlib import Path
 import click
 from click.testing import CliRunner
 
+from medimg.commands.command_line import AT_FAULT
+
 LINES, SEED, PATIENCE = 2000, 0, 15
 # Commands that end with 1 where something they were asked to look at is broken.
 ONE = ("predict", "data inspect", "federate verify", "doctor")
@@ -48,6 +50,8 @@ TEXTS = (
     "70/15/15",
     "2",
 )
+# Ends when it is told to: its Run is never a right one.
+SERVES = "review"
 # Of numbers that may be as large as one likes, and then take as long.
 SMALL = {
     **dict.fromkeys(("epochs", "rounds", "seeds", "count", "tune", "cnn_epochs", "local_epochs", "local_steps"), "1"),
@@ -174,6 +178,7 @@ def words_of(
     astray = draw.choice(places) if places and lost else None
     for param in places:
         value = _place(draw, param, world, param is astray)
+        value = world.wrong[0] if name[0] == SERVES else value
         words += [param.opts[0], value] if isinstance(param, click.Option) else [value]
     options += BASE.get(" ".join(name), []) if draw.random() < 0.8 else []
     if world.right["tables"] in words and "model" in {p.name for p in command.params} and name[0] != "synthesize":
@@ -262,6 +267,8 @@ def ended(words: list[str]) -> tuple[str, str]:
     name = " ".join(words[:2])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         return "TRACEBACK", f"{type(result.exception).__name__}: {result.exception}"
+    if AT_FAULT in result.stderr:
+        return "TRACEBACK", told[-1]
     # Progress may come before it; of an error there is one line, the last.
     one_line = [line for line in told if line.startswith("medimg: error: ")] == told[-1:]
     listed = result.exit_code == 1 and name.startswith(ONE)

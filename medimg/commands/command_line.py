@@ -17,6 +17,8 @@ from medimg.errors import InputError
 from medimg.options import Config, flag
 from medimg.untrusted.printable import printable
 
+# Of a line that nobody foresaw.
+AT_FAULT = "medimg is at fault"
 _FULL = os.strerror(errno.ENOSPC)
 # What YAML calls no value.
 _NULL = ("", "~", "null", "Null", "NULL")
@@ -92,7 +94,7 @@ def _unforeseen(error: Exception, params: list[click.Parameter], values: dict) -
     if _FULL in told:
         # Libraries that write by themselves say so in errors of their own.
         return f"{values.get('out') or ''}: {_FULL}; choose another --out or free space".removeprefix(": ")
-    why = "a file in it may be damaged or of another version, or medimg is at fault; --debug shows the traceback"
+    why = f"a file in it may be damaged or of another version, or {AT_FAULT}; --debug shows the traceback"
     named = ", ".join(places_in(params, values)) or "medimg"
     return printable(f"{named}: {' '.join(told.split())[:300]} ({where}): {why}", None)
 

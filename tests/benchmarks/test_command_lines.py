@@ -23,4 +23,6 @@ def test_what_ends_otherwise_is_a_fault(monkeypatch):
         raise KeyError("image")
 
     monkeypatch.setattr("medimg.commands.installation.table", broken)
-    assert ended(["models"]) == ("TRACEBACK", "KeyError: 'image'")
+    how, said = ended(["models"])
+    assert how == "TRACEBACK"
+    assert "KeyError 'image'" in said

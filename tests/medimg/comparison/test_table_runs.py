@@ -28,7 +28,8 @@ def table(tmp_path):
 
 def describe(root, dataset, rows):
     preprocessing = fit(dataset, rows, TrainConfig())
-    atomic.write_json(root / "model.json", {"preprocessing": preprocessing.to_dict()})
+    described = {"task": dataset.task, "classes": list(dataset.classes), "preprocessing": preprocessing.to_dict()}
+    atomic.write_json(root / "model.json", described)
     atomic.write_json(root / "environment.json", environment(dataset, 0))
 
 

@@ -14,5 +14,5 @@ def test_a_folder_belongs_to_one_study(small_table, tmp_path):
     with pytest.raises(InputError, match="another folder"):
         claim(tmp_path, "labels", small_table, {"rounds": 5, "rates": (1, 2)})
     (tmp_path / "study.json").write_text("{")
-    with pytest.raises(InputError, match="damaged"):
+    with pytest.raises(InputError, match="not readable as JSON"):
         claim(tmp_path, "imbalance", small_table, {})
