@@ -121,7 +121,7 @@ def _asked(study: Study, config: StudyConfig) -> tuple[Cell, ...]:
     known = {cell.label: cell for cell in cells}
     for label in config.cell:
         if label not in known:
-            raise InputError(f"--cell {label}: {study.name} has {listed([f"'{name}'" for name in known], len(known))}")
+            raise InputError(f"--cell {label}: {study.name} has {listed(known, len(known))}")
     asked = {*config.cell, *(vote for label in config.cell for vote in known[label].voters)}
     chosen = [cell for label, cell in known.items() if not asked or label in asked]
     given = {name: getattr(config, name) for name in _FOR_ALL if getattr(config, name) is not None}
