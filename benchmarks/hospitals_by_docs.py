@@ -1,7 +1,7 @@
 """docs/federation-sites.md, done as it says: a link and two hospitals, each a machine of its own, then the renewals.
 
 Commands, units and the policy are taken from the page itself and carried out in its order; only what the page leaves
-to its reader is chosen here: addresses, data, and entries of the policy. A machine is a network namespace on one
+to its reader is chosen here: addresses and data. A machine is a network namespace on one
 switch, with an /etc, a /var/lib, an /opt and a /srv of its own, so that its user medimg is its own, too. There is no
 systemd in it: units are read (`systemd-analyze verify` takes them) and their ExecStart is started by their User in
 their WorkingDirectory, and started anew as `systemctl restart` would.
@@ -206,8 +206,7 @@ def walk(machines: dict[str, Machine]):
     told = link.until("sites need")
     yield "link", told.replace(f"{HOME}/", "")
     unit = block("federate site --data /srv/heart")
-    policy = "coordinators: [coordinator.pub]\nsites: [paris.pub, rome.pub]\nmodels: [logistic]\nmax_rounds: 5\n"
-    policy += "secure: required\nstatistics: true\n"
+    policy = block("sites: [paris.pub, rome.pub]\n")
     link.until("lasts until")
     for site in sites:
         for file in ("ca.pem", "coordinator.pub"):

@@ -22,7 +22,7 @@ def federate():
 
 
 @federate.command(
-    cls=DefaultCommand, epilog="Beside it: 'medimg federate rehearse DATA', 'medimg federate verify RUN'."
+    cls=DefaultCommand, epilog="Beside it: 'medimg federate rehearse', 'verify', 'key', 'link', 'site' and 'policy'."
 )
 @click.argument("data_folder", metavar="DATA")
 @resumable(
@@ -167,7 +167,7 @@ def policy():
 def check(file):
     """Say in words what policy.yaml FILE allows."""
     if not Path(file).is_file():
-        raise InputError(f"{file}: can't be read (no such file)")
+        raise InputError(f"{file}: no such file; give the site's policy.yaml")
     from federated.flower.policy import Policy
 
     for sentence in Policy.read(Path(file)).sentences():

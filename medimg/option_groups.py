@@ -22,7 +22,10 @@ class ModelOptions(Config):
 
     model: str = option("baseline_cnn", "Model of the registry ('medimg models' lists them).")
     weights: str = option(
-        "none", "imagenet, none, a weights FILE, or a RUN.", metavar="imagenet|none|FILE|RUN", only="images"
+        "none",
+        "imagenet, none, a weights FILE, or a RUN; a recipe of 'train' takes a folder of files.",
+        metavar="imagenet|none|FILE|RUN",
+        only="images",
     )
     weights_patients: str | None = option(
         None,
@@ -31,7 +34,12 @@ class ModelOptions(Config):
         metavar="others|DATA",
     )
     model_arg: dict = option({}, "Argument of the model's builder, k=v; may be repeated.", metavar="k=v")
-    norm: str = option("batch", "Normalisation layers.", choices=("batch", "group"), only=NORMALISED)
+    norm: str = option(
+        "batch",
+        "Normalisation layers; a private training from scratch takes group unless told.",
+        choices=("batch", "group"),
+        only=NORMALISED,
+    )
     freeze: str = option(
         "none",
         "Layers that stay fixed: none, the backbone, or the first N blocks.",

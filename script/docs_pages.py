@@ -24,6 +24,9 @@ PAGES = {
 }
 SECTIONS = {"Results": "results.md", "Limits and intended use": "intended-use.md"}
 _LINK = re.compile(r"(\]\()([^)#:]+)(#[^)]*)?(\))")
+# Longest first: of README.md a section may be meant.
+_MADE = {"README.md#results": "results.md", **PAGES}
+_OUT = re.compile(rf"\]\((?:\.\./)+({'|'.join(map(re.escape, _MADE))})")
 _SOURCE = re.compile(r"^\{source: (\w+)\}$", re.MULTILINE)
 
 
@@ -43,8 +46,10 @@ def on_files(files, config):
     return files
 
 
-def on_page_markdown(markdown: str, **_) -> str:
-    """What a source says of itself, where a page asks for it."""
+def on_page_markdown(markdown: str, page, **_) -> str:
+    """What a source says of itself, where a page asks for it; links out of docs/ lead to the page made of the file."""
+    up = "../" * page.file.src_uri.count("/")
+    markdown = _OUT.sub(lambda found: f"]({up}{_MADE[found[1]]}", markdown)
     return _SOURCE.sub(lambda found: _source(found[1]), markdown)
 
 
@@ -93,7 +98,7 @@ def _named(group: click.Group, before: str):
         words = before if name == getattr(group, "default", None) else f"{before} {name}"
         if isinstance(command, click.Group):
             yield from _named(command, words)
-        else:
+        elif not command.hidden:
             yield words, command
 
 

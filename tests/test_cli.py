@@ -102,6 +102,10 @@ def test_bad_configuration_files_are_one_line(content, words, noise, tmp_path):
         ["train", "phantom", "--out", "x", "--resume", "--overwrite"],
         ["federate", "phantom", "--out", "x", "--resume", "--overwrite"],
         ["synthesize", "phantom", "--out", "x", "--resume", "--overwrite"],
+        ["federate", "policy", "chek", "x"],
+        ["federate", "verfy", "x"],
+        ["federate", "heart"],
+        ["federate", "--link", "L", "heart", "--out", "x"],
     ],
 )
 def test_what_is_not_there_is_one_line_and_exit_code_2(words, tmp_path, monkeypatch):
@@ -111,6 +115,16 @@ def test_what_is_not_there_is_one_line_and_exit_code_2(words, tmp_path, monkeypa
     assert len(result.stderr.strip().splitlines()) == 1
     assert "Traceback" not in result.output
     assert not (tmp_path / "x").exists()
+
+
+def test_a_mistyped_command_is_told_the_nearest(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "did you mean 'verify'?" in medimg("federate", "verfy", "x").stderr
+    assert "did you mean" not in medimg("federate", "heart", "--out", "x").stderr
+    assert "Did you mean 'check'?" in medimg("federate", "policy", "chek", "x").stderr
+    assert "approve" in medimg("federate", "policy", "--help").output
+    (tmp_path / "sites").mkdir()
+    assert "dataset.yaml" in medimg("federate", "sites", "--out", "x").stderr
 
 
 def test_debug_shows_the_traceback(tmp_path):

@@ -47,7 +47,7 @@ def named(group: click.Group, before: tuple[str, ...] = ()):
         words = before if word == getattr(group, "default", None) else (*before, word)
         if isinstance(command, click.Group):
             yield from named(command, words)
-        else:
+        elif not command.hidden:
             yield words, command
 
 
@@ -92,6 +92,15 @@ def test_no_page_fetches_from_another_host(site):
         assert not [one for one in fetched if re.match(r"(?:https?:)?//", one)], page
     for style in site.rglob("*.css"):
         assert not re.search(r"url\(\"?(?:https?:)?//", style.read_text(encoding="utf-8")), style
+
+
+def test_links_lead_to_files_of_the_repository_too(site):
+    """Who reads the Markdown itself follows the same links as the site's reader."""
+    for path in FILES:
+        for target in re.findall(r"\]\(([^)\s#]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+            assert ":" in target or (path.parent / target).exists(), (name(path), target)
+    assert 'href="../security.html"' in (site / "ideas" / "dataset.html").read_text(encoding="utf-8")
+    assert "../results.html" in (site / "datasets" / "chestxray14.html").read_text(encoding="utf-8")
 
 
 def blocks(path: Path, kinds=("",)) -> list[str]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import difflib
 import errno
 import os
 import sys
@@ -183,6 +184,8 @@ class GroupWithDefault(Group):
     """
 
     default = "run"
+    # What lies below it has no default.
+    group_class = Group
 
     def __init__(self, *args, **kwargs):
         settings = {"ignore_unknown_options": True, "allow_interspersed_args": False}
@@ -201,6 +204,10 @@ class GroupWithDefault(Group):
         """The command and its arguments; the default one has no name of its own in usage and errors."""
         if args[0] in self.commands and args[0] != self.default:
             return super().resolve_command(ctx, args)
+        near = difflib.get_close_matches(args[0], [name for name in self.commands if name != self.default], 1, 0.8)
+        if near and not args[0].startswith("-") and not Path(args[0]).exists():
+            with _usage_in_one_line():
+                ctx.fail(f"'{args[0]}' is neither a command nor a folder; did you mean '{near[0]}'?")
         return "", self.commands[self.default], args
 
 

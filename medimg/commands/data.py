@@ -65,7 +65,7 @@ class Prepare(Command):
 @options_of(PrepareConfig)
 @options_of(PhantomConfig, skip=("seed",))
 def prepare(source, path, out, overwrite, **values):
-    """Turn SOURCE's files at PATH into a Dataset: decoded, split by patient, checked for leakage."""
+    """Turn files at PATH into a Dataset: decoded, split by patient, checked for leakage; 'data list' names SOURCEs."""
     from medimg.sources import source_named
 
     # Before what prepares is imported. A set of MedMNIST may be a name.

@@ -24,7 +24,7 @@ def _ended(out: Path, config: TrainConfig) -> bool:
 @click.argument("data_folder", metavar="DATA")
 @resumable("train", TrainConfig, _ended, longer=("epochs", "fine_tune_epochs"))
 def train(data_folder, out, config, resume, overwrite):
-    """Train a classifier on DATA and leave a Run."""
+    """Train a classifier on DATA and leave a Run; without options of training the data decide (--recipe)."""
     if config.folds and not config.fold:
         _cross_validate(data_folder, out, config, resume, overwrite)
         return

@@ -29,7 +29,7 @@ _GROUPS = ("patient_id", "lesion_id")
 _CLASSES = {"MEL", "NV", "BCC", "AK", "AKIEC", "BKL", "DF", "VASC", "SCC", "UNK"}
 # Folders that are no classes.
 _PLAIN_FOLDER = re.compile(r"images?|input|part_?\d|jpe?g|png|^(train|test|val)\w*$", re.I)
-_LICENCE = "ISIC archive CC0 or CC BY-NC, HAM10000 CC BY-NC 4.0: not for commercial use"
+_LICENCE = "of each image: CC0, CC BY or CC BY-NC (ISIC archive); HAM10000 CC BY-NC 4.0: not for commercial use"
 _CITATION = (
     "Tschandl, Rosendahl and Kittler (2018), HAM10000, Scientific Data 5:180161, doi:10.1038/sdata.2018.161; "
     "Codella et al. (2018), ISIC challenge, arXiv:1710.05006"
