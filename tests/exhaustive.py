@@ -110,6 +110,8 @@ PATTERNS = (
     "tests/test_docs.py::test_the_tour_is_walked",
     "tests/medimg/training/test_distribution.py::test_two_are_as_one[[]multi-worker]",
     "tests/medimg/training/test_distribution.py::test_a_dead_worker_*",
+    "tests/medimg/training/test_distribution.py::test_a_worker_that_waits_*",
+    "tests/medimg/training/test_distribution.py::*[[]is refused]",
     "tests/medimg/training/test_precision.py::test_the_weights_*[[]mixed_float16-]",
     *(
         f"tests/test_docs.py::test_a_data_set_*[[]{name}]"
