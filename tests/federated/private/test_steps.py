@@ -50,6 +50,7 @@ def zeros(vectors):
     return [np.zeros_like(v) for v in vectors]
 
 
+@pytest.mark.slow
 def test_without_noise_the_round_is_clipped_sgd_on_the_drawn_patients(site, bench):
     here = site(rows=120)
     expected, sizes = reference(bench.model, here, MECHANISMS["quiet"], 0.7, steps=3)

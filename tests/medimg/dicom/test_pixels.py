@@ -52,6 +52,7 @@ def images(folder):
             continue
 
 
+@pytest.mark.slow
 def test_every_sample_is_what_pydicom_makes_of_it(medical_data):
     checked = []
     for path, index, values in images(medical_data / "dicom"):

@@ -108,6 +108,7 @@ def test_names_are_those_of_files(tmp_path):
         assert beside(tmp_path, name, asked, held.get).name.endswith("-0.9-2")
 
 
+@pytest.mark.slow
 def test_images_and_options_of_explanations_have_folders_of_their_own(run, phantom_data):
     quick = {"score_count": 0, "appearance_count": 0}
     first = explain(run, ExplainConfig(count=2, **quick))["folder"]

@@ -95,6 +95,7 @@ def test_a_plan_is_read_as_it_was_meant(table, tmp_path):
     assert TrainConfig.from_dict(yaml.safe_load((run.root / "plan.yaml").read_text())).learning_rate == 5e-05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("several", [{"folds": 2}, {"seeds": 2}])
 def test_they_are_told_of_several_trainings(table, tmp_path, several):
     notes = []
@@ -107,6 +108,7 @@ def test_they_are_told_of_several_trainings(table, tmp_path, several):
     assert sum(note.startswith("--optimizer momentum: ") for note in notes) == 1
 
 
+@pytest.mark.slow
 def test_they_are_told_kept_and_trained_by_again(table, tmp_path):
     notes = []
     config = dataclasses.replace(GIVEN, dp_seed=5)

@@ -27,6 +27,7 @@ def other(tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp("other") / "data", 24, 16, seed=5)
 
 
+@pytest.mark.slow
 def test_statistics_become_those_of_the_other_source(data, other, tmp_path):
     run = train(data.root, tmp_path / "run", TrainConfig(**SMALL, adapt=str(other.root)))
     model = run.model()
