@@ -21,12 +21,11 @@ from medimg.config import (
     LedgerConfig,
     PredictConfig,
     PrepareConfig,
-    PrivacyUtilityConfig,
-    StudyConfig,
     TrainConfig,
     ValidateConfig,
 )
 from medimg.options import flag
+from medimg.studies.config import PrivacyUtilityConfig, StudyConfig
 from synthetic.config import SynthesizeConfig
 from synthetic.judge.config import JudgeConfig
 from tests.command import medimg

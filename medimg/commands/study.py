@@ -12,7 +12,8 @@ import click
 from medimg.commands.command_line import Command, Group, options_of, take
 from medimg.commands.console import progress_bars, say, table
 from medimg.commands.output import out_option
-from medimg.config import PrivacyUtilityConfig, StudyConfig, StudyRunConfig, TrainConfig
+from medimg.config import TrainConfig
+from medimg.studies.config import PrivacyUtilityConfig, StudyConfig, StudyRunConfig
 from medimg.studies.declared import names, question
 
 PRIVACY = "privacy-utility"

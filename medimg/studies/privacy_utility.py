@@ -3,10 +3,11 @@
 import dataclasses
 import math
 
-from medimg.config import PrivacyUtilityConfig, TrainConfig
+from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.options import of_data
+from medimg.studies.config import PrivacyUtilityConfig
 from medimg.studies.declared import Cell, Study
 from medimg.training.open_options import settled
 

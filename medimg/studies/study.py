@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from medimg.config import StudyConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.lock import writes
 from medimg.options import flag, of_data
 from medimg.studies import budget, page
+from medimg.studies.config import StudyConfig
 from medimg.studies.declared import LENGTHS, Cell, Study, load
 from medimg.studies.folder import claim
 from medimg.studies.measured import judge

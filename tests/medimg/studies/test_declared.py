@@ -8,9 +8,10 @@ import pytest
 
 import cli  # noqa: F401 - names the steps of the other rooms
 from federated.config import FederateConfig
-from medimg.config import AuditConfig, StudyConfig, TrainConfig, ValidateConfig
+from medimg.config import AuditConfig, TrainConfig, ValidateConfig
 from medimg.data.dataset import Dataset
 from medimg.studies import budget, measured, running, study
+from medimg.studies.config import StudyConfig
 from medimg.studies.declared import Cell, Claim, Study, load, names
 from medimg.studies.measured import FAILS, HOLDS, OPEN, Value
 from medimg.studies.running import Done, Runner, Scale

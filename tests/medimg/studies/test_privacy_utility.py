@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from medimg.commands.study import _without_secret
-from medimg.config import PrivacyUtilityConfig, TrainConfig
+from medimg.config import TrainConfig
 from medimg.privacy.ledger import read
 from medimg.run import Run
+from medimg.studies.config import PrivacyUtilityConfig
 from medimg.studies.declared import load
 from medimg.studies.privacy_utility import with_epsilons
 from medimg.studies.steps import Inputs, Shared
