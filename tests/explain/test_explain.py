@@ -110,7 +110,7 @@ def test_broken_boxes_are_named(tmp_path):
 @pytest.mark.slow
 def test_a_run_is_explained_by_several_methods_and_scored(phantom_run):
     methods = ("gradcam", "gradcam++", "occlusion")
-    config = ExplainConfig(method=methods, count=4, samples=50, localisation_count=10, score_count=16)
+    config = ExplainConfig(method=methods, count=4, mistakes=0, samples=50, localisation_count=10, score_count=16)
     result = explain(phantom_run, config)
     for method in methods:
         folder = result["folder"] / method.replace("+", "p")
