@@ -34,9 +34,13 @@ from medimg.commands.runs import (
 from medimg.commands.study import study
 from medimg.commands.train import train, train_run
 from medimg.commands.weights import weights
-from medimg.config import EvaluateConfig, ExportConfig, PhantomConfig, PredictConfig, PrepareConfig, TrainConfig
+from medimg.config import PrepareConfig, TrainConfig
 from medimg.errors import InputError
+from medimg.evaluation.config import EvaluateConfig
 from medimg.lock import writes
+from medimg.phantom.config import PhantomConfig
+from medimg.prediction.config import PredictConfig
+from medimg.serving.config import ExportConfig
 from medimg.studies import steps
 from synthetic.commands import judge, synthesize
 

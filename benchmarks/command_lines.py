@@ -85,8 +85,10 @@ def made(root: Path) -> World:
     """Small Datasets, Runs of them, and what is broken."""
     from federated.config import FederateConfig
     from federated.federate import federate
-    from medimg.config import EvaluateConfig, PhantomConfig, PrepareConfig, TrainConfig
+    from medimg.config import PrepareConfig, TrainConfig
+    from medimg.evaluation.config import EvaluateConfig
     from medimg.evaluation.evaluate import evaluate
+    from medimg.phantom.config import PhantomConfig
     from medimg.preparation.prepare import prepare
     from medimg.training.train import train
     from synthetic.config import SynthesizeConfig

@@ -59,8 +59,9 @@ def aurocs(folder: Path, seed: int, execution) -> dict[str, float]:
     from federated.config import FederateConfig
     from federated.rounds.pool import LocalPool
     from federated.studies.bench import Bench
-    from medimg.config import PhantomConfig, PrepareConfig
+    from medimg.config import PrepareConfig
     from medimg.evaluation.metrics import METRICS
+    from medimg.phantom.config import PhantomConfig
     from medimg.preparation.prepare import prepare
 
     drawing = PhantomConfig(

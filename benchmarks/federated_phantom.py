@@ -24,7 +24,8 @@ def values(folder: Path, seed: int, execution) -> dict[str, dict[str, float]]:
     """Place -> model -> AUROC of one seed."""
     from federated.config import FederateConfig
     from federated.federate import federate
-    from medimg.config import PhantomConfig, PrepareConfig
+    from medimg.config import PrepareConfig
+    from medimg.phantom.config import PhantomConfig
     from medimg.preparation.prepare import prepare
 
     drawing = PhantomConfig(

@@ -49,7 +49,8 @@ SETS = {"pneumoniamnist": pneumonia_mnist, "kermany": kermany}
 
 def measured(data, out: Path, options: dict) -> dict:
     """Of one training: its best AUROC on validation, and what the test part says."""
-    from medimg.config import EvaluateConfig, TrainConfig
+    from medimg.config import TrainConfig
+    from medimg.evaluation.config import EvaluateConfig
     from medimg.evaluation.evaluate import evaluate
     from medimg.training.train import train
 

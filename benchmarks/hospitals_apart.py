@@ -36,7 +36,8 @@ _PATIENCE = 600.0
 
 
 def data_of(folder: Path):
-    from medimg.config import PhantomConfig, PrepareConfig
+    from medimg.config import PrepareConfig
+    from medimg.phantom.config import PhantomConfig
     from medimg.preparation.prepare import prepare
 
     return prepare("phantom", None, folder, PrepareConfig(image_size=SIZE), PhantomConfig(patients=90, sites=SITES))

@@ -61,7 +61,8 @@ def heart(folder: Path):
 
 
 def radiographs(folder: Path):
-    from medimg.config import PhantomConfig, PrepareConfig
+    from medimg.config import PrepareConfig
+    from medimg.phantom.config import PhantomConfig
     from medimg.preparation.prepare import prepare
 
     drawing = PhantomConfig(patients=60, sites=3, phantom_size=64)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from medimg.config import PhantomConfig, PrepareConfig
+from medimg.config import PrepareConfig
 from medimg.data.dataset import Dataset
+from medimg.phantom.config import PhantomConfig
 from medimg.preparation.prepare import prepare
 
 

@@ -20,7 +20,8 @@ LARGE, DRAWN, TRAINED = 10_000, 500, 200
 
 def trained(folder: Path):
     """A MobileNet of a quarter of the width, trained for an epoch and evaluated."""
-    from medimg.config import EvaluateConfig, TrainConfig
+    from medimg.config import TrainConfig
+    from medimg.evaluation.config import EvaluateConfig
     from medimg.evaluation.evaluate import evaluate
     from medimg.training.train import train
 
@@ -38,7 +39,7 @@ def some(folder: Path, images: int) -> Path:
 
 
 def ours(folder: Path, images: int) -> float:
-    from medimg.config import PredictConfig
+    from medimg.prediction.config import PredictConfig
     from medimg.prediction.predict import predict
     from medimg.run import Run
 

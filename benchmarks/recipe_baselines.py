@@ -22,9 +22,10 @@ from benchmarks.few_labels import DATA
 from benchmarks.heart import matrices
 from benchmarks.material import table
 from benchmarks.recipes import MOBILENET, V2, WEIGHTS
-from medimg.config import EvaluateConfig, PrepareConfig, TrainConfig
+from medimg.config import PrepareConfig, TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import read_image
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.preparation.prepare import prepare
 from medimg.recipes.recipe import by_recipe

@@ -204,7 +204,7 @@ def judged(datasets: list, counted: np.ndarray, out: Path, options: dict) -> dic
 
 def tested(run, threshold: float | str) -> list[str]:
     """On the official test part, with intervals by bootstrap over patients."""
-    from medimg.config import EvaluateConfig
+    from medimg.evaluation.config import EvaluateConfig
     from medimg.evaluation.evaluate import evaluate
 
     metrics = evaluate(run, EvaluateConfig(threshold=str(threshold)))["metrics"]

@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 
 from benchmarks.material import table
-from medimg.config import PhantomConfig, PrepareConfig
+from medimg.config import PrepareConfig
 from medimg.data.dataset import Dataset
+from medimg.phantom.config import PhantomConfig
 from medimg.preparation.prepare import prepare
 from synthetic.config import SynthesizeConfig
 from synthetic.judge.config import JudgeConfig

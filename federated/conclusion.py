@@ -14,7 +14,7 @@ from federated.rounds.held_out import HeldOut, predictions, predictions_of_each
 from federated.rounds.outcome import Outcome
 from federated.tff.engine import Engine
 from medimg import atomic
-from medimg.config import EvaluateConfig
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.majority import majority
 from medimg.evaluation.predictions import Predictions

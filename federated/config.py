@@ -1,11 +1,11 @@
-"""Options of `medimg federate`: its fields are the options, as in `medimg.config`. Nothing heavy is imported here."""
+"""Options of `medimg federate`: its fields are the options. Nothing heavy is imported here."""
 
 import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
 from medimg.config import TrainConfig
-from medimg.option_groups import NORMALISED, PRIVATE, ImageOptions, ModelOptions, PublicOptions, TableOptions
+from medimg.option_groups.training import NORMALISED, PRIVATE, ImageOptions, ModelOptions, PublicOptions, TableOptions
 from medimg.options import LARGEST_SEED, Config, option
 
 STRATEGIES = (

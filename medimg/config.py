@@ -1,34 +1,37 @@
-"""One frozen dataclass per command: its fields are the options (type, default, help).
+"""Options of `medimg data prepare` and `medimg train`: frozen dataclasses whose fields have type, default and help.
 
-Nothing heavy is imported here: `medimg --help` reads these classes.
+Those of other commands lie with what they do (`medimg/evaluation/config.py`). Nothing heavy is imported here:
+`medimg --help` reads these classes.
 """
 
 import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
-from medimg.option_groups import (
-    PRIVATE,
-    AdaptOptions,
+from medimg.option_groups.sources import (
     BratsOptions,
     ColumnOptions,
     ColumnTypeOptions,
     DecodingOptions,
     DicomOptions,
-    FewLabelsOptions,
     FilePatternOptions,
     ImageColumnOptions,
-    ImageOptions,
     LabelFileOptions,
-    ModelOptions,
     NeighbourOptions,
-    PrivacyOptions,
-    PublicOptions,
     SliceOptions,
-    TableOptions,
     WindowOptions,
 )
-from medimg.options import LARGEST_SEED, Config, option
+from medimg.option_groups.training import (
+    PRIVATE,
+    AdaptOptions,
+    FewLabelsOptions,
+    ImageOptions,
+    ModelOptions,
+    PrivacyOptions,
+    PublicOptions,
+    TableOptions,
+)
+from medimg.options import LARGEST_SEED, option
 from medimg.privacy.defaults import private_defaults
 
 
@@ -73,39 +76,6 @@ class PrepareConfig(
         choices=("error", "drop", "group"),
     )
     seed: int = option(0, "Seed of the split.", minimum=0, maximum=LARGEST_SEED)
-
-
-@dataclass(frozen=True)
-class PhantomConfig(Config):
-    """What the phantom source draws."""
-
-    patients: int = option(400, "phantom: number of patients.", minimum=1)
-    images_per_patient: int = option(2, "phantom: most images of a patient (1 to N, drawn per patient).", minimum=1)
-    sites: int = option(5, "phantom: number of sites, each with its gain and contrast.", minimum=1)
-    phantom_size: int = option(96, "phantom: image width and height in pixels.", minimum=16)
-    prevalence: float = option(0.5, "phantom: fraction of patients with opacities.", minimum=0.0, maximum=1.0)
-    opacity_size: float = option(
-        0.07, "phantom: mean radius of an opacity as a fraction of the width.", above=0.0, maximum=0.3
-    )
-    opacity_contrast: float = option(
-        0.4, "phantom: brightness that an opacity adds, as a fraction of full scale.", minimum=0.0, maximum=1.0
-    )
-    site_shift: float = option(0.15, "phantom: spread of gain and contrast over sites.", minimum=0.0, maximum=0.9)
-    shortcut: float = option(
-        0.0,
-        "phantom: how far a corner marker goes with the label (0: no marker, 1: a perfect shortcut).",
-        minimum=0.0,
-        maximum=1.0,
-    )
-    seed: int = option(0, "Seed of everything drawn.", minimum=0, maximum=LARGEST_SEED)
-
-
-@dataclass(frozen=True)
-class LedgerConfig(Config):
-    """Options of `medimg data ledger`."""
-
-    delta: float = option(1e-5, "Delta of epsilon.", above=0.0, maximum=0.999999)
-    abandon: str | None = option(None, "Id of a Run that never goes on: release its rest.", metavar="ID")
 
 
 # In a Run of `--metadata`, the folder of the same training of pixels alone.
@@ -284,119 +254,3 @@ class TrainConfig(
             defaults |= {name: value for name, (value, _) in private_defaults(self, patients).items()}
         given = {name: getattr(self, name) for name in defaults}
         return dataclasses.replace(self, **{name: defaults[name] for name, value in given.items() if value is None})
-
-
-@dataclass(frozen=True)
-class EvaluateConfig(Config):
-    """Options of `medimg evaluate`."""
-
-    data: str | None = option(None, "Another Dataset with the same classes (default: the Run's own).", metavar="DATA")
-    split: str = option("test", "Part to evaluate.", choices=("train", "val", "test", "all"))
-    bootstrap: int = option(1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=0)
-    threshold: str | None = option(
-        None,
-        "Chosen on validation: youden or sensitivity=S; or a fixed number (default: the recipe's where there was one, "
-        "else youden).",
-        metavar="RULE",
-        only="binary tasks or multilabel tasks",
-    )
-    calibrate: str | None = option(
-        None,
-        "Calibrate the Run's probabilities on its validation part from now on, or none: undo (default: as the Run is).",
-        choices=CALIBRATIONS,
-    )
-    by: str | None = option(
-        None,
-        "Columns of the manifest whose groups are measured apart, with a width for numbers: sex,age:10,site.",
-        metavar="COLUMN[:WIDTH],...",
-    )
-    prevalence: float | None = option(
-        None, "Share of a population that has the positive class: adds PPV and NPV there.", above=0.0, maximum=0.999999
-    )
-    batch_size: int = option(32, "Images in a step.", minimum=1)
-    seed: int = option(0, "Seed of the bootstrap.", minimum=0, maximum=LARGEST_SEED)
-
-
-@dataclass(frozen=True)
-class PredictConfig(Config):
-    """Options of `medimg predict`."""
-
-    image_column: str | None = option(
-        None, "Column of the paths in a CSV of images (default: image).", metavar="NAME", only="images"
-    )
-    save_maps: bool = option(False, "Save a Grad-CAM map of each image in FILE-maps.", only="images")
-    dicom_out: str | None = option(
-        None, "Folder for DICOM results: a report on each series, a capture of each map.", metavar="DIR", only="images"
-    )
-    send: str | None = option(
-        None, "PACS that the DICOM results are sent to.", metavar="AE@HOST:PORT", only=("images", "--dicom-out")
-    )
-    batch_size: int = option(32, "Images in a step.", minimum=1)
-    max_megapixels: int = option(
-        100, "Largest image that is decoded, in millions of pixels.", minimum=1, maximum=1000, only="images"
-    )
-
-
-@dataclass(frozen=True)
-class ValidateConfig(Config):
-    """Options of `medimg validate`."""
-
-    split: str = option("all", "Part of DATA2 to validate on.", choices=("train", "val", "test", "all"))
-    patient_pattern: str | None = option(
-        None,
-        "DATA2 a folder of images: regular expression whose first group (or match) in the file name is the patient.",
-        metavar="REGEX",
-    )
-    map_class: dict = option(
-        {},
-        "Which class of the model a class of DATA2 is; may be repeated (default: the same name).",
-        metavar="THEIRS=OURS",
-        only="binary tasks or multiclass tasks",
-    )
-    bootstrap: int = option(1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=2)
-    batch_size: int = option(32, "Images in a step.", minimum=1)
-    seed: int = option(0, "Seed of the bootstrap.", minimum=0, maximum=LARGEST_SEED)
-
-
-@dataclass(frozen=True)
-class ExportConfig(Config):
-    """Options of `medimg export`."""
-
-    format: str = option("savedmodel", "SavedModel for TF Serving, or ONNX.", choices=("savedmodel", "onnx"))
-    data: str | None = option(None, "Where the Run's Dataset is now, if it was moved.", metavar="DATA")
-    samples: int = option(8, "Real images of the parity proof, and drawn ones for warm-up.", minimum=1)
-    tolerance: float = option(1e-5, "Largest difference of probabilities that the parity proof allows.", above=0.0)
-
-
-@dataclass(frozen=True)
-class CompareConfig(Config):
-    """Options of `medimg compare`."""
-
-    data: str | None = option(None, "table, folds: where the Runs' Dataset is now, if it was moved.", metavar="DATA")
-    metric: str = option("auroc", "Metric whose differences are tested.")
-    bootstrap: int = option(1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=2)
-    baseline: tuple = option(
-        ("gradient-boosting", "random-forest"),
-        "Scikit-learn model to compare with: gradient-boosting, random-forest, logistic-regression or none; may be "
-        "repeated.",
-        only="tables",
-    )
-    seed: int = option(0, "Seed of the bootstrap and of the baselines.", minimum=0, maximum=LARGEST_SEED)
-
-
-ATTACKS = ("threshold", "entropy", "logistic-regression", "k-nearest-neighbours", "mlp", "random-forest", "lira")
-
-
-@dataclass(frozen=True)
-class AuditConfig(Config):
-    """Options of `medimg audit`."""
-
-    data: str | None = option(None, "Where the Run's Dataset is now, if it was moved.", metavar="DATA")
-    attack: tuple = option(
-        ("threshold", "logistic-regression"), f"Membership inference attack: {', '.join(ATTACKS)}; may be repeated."
-    )
-    shadow_models: int = option(0, "Models trained to compare with.", minimum=0, only="--attack lira")
-    twin: str | None = option(None, "A Run without privacy on the same data, attacked alike.", metavar="RUN")
-    canaries: int = option(0, "Examples made up, half of them put into a second training (0: none).", minimum=0)
-    bootstrap: int = option(1000, "Bootstrap resamples of patients for the 95% intervals.", minimum=2)
-    seed: int = option(0, "Seed of samples, shadow models and the bootstrap.", minimum=0, maximum=LARGEST_SEED)

@@ -17,7 +17,7 @@ _WITHOUT = "use without "
 LARGEST_SEED = 2**32 - 1
 
 
-def option(default: Any, help: str, choices=None, minimum=None, maximum=None, above=None, metavar=None, only=()):
+def option(default: Any, help: str, choices=None, minimum=None, maximum=None, above=None, metavar=None, only=()) -> Any:
     """A field of a configuration: default, help, the values it may take (choices, or a range), and what it is for.
 
     `only` has conditions that must all hold, or the option does nothing and is refused: `--partition iid|dirichlet`,

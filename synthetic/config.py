@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from federated.config import FLOWER, PARTITIONS, AggregationOptions, PartitionOptions, SiteOptions
-from medimg.option_groups import PRIVATE, PrivacyOptions
+from medimg.option_groups.training import PRIVATE, PrivacyOptions
 from medimg.options import LARGEST_SEED, Config, option
 
 REGULARISATIONS = ("none", "r1", "spectral")

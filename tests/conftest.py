@@ -70,7 +70,8 @@ def pretrained_weights(medical_data) -> Path:
 @pytest.fixture(scope="session")
 def phantom_data(tmp_path_factory):
     """240 phantom radiographs of 64 px with masks and boxes of their opacities."""
-    from medimg.config import PhantomConfig, PrepareConfig
+    from medimg.config import PrepareConfig
+    from medimg.phantom.config import PhantomConfig
     from medimg.preparation.prepare import prepare
 
     drawing = PhantomConfig(patients=160, phantom_size=64, opacity_size=0.11, opacity_contrast=0.45)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.config import EvaluateConfig
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.privacy import ledger
 from medimg.privacy.accounting import epsilon_of

@@ -12,20 +12,17 @@ import cli
 from explain.config import ExplainConfig, InterpretabilityConfig, ReviewConfig
 from federated.config import FederateConfig
 from federated.studies.config import HospitalsConfig
+from medimg.audit.config import AuditConfig
 from medimg.commands.command_line import take
-from medimg.config import (
-    AuditConfig,
-    CompareConfig,
-    EvaluateConfig,
-    ExportConfig,
-    LedgerConfig,
-    PredictConfig,
-    PrepareConfig,
-    TrainConfig,
-    ValidateConfig,
-)
+from medimg.comparison.config import CompareConfig
+from medimg.config import PrepareConfig, TrainConfig
+from medimg.evaluation.config import EvaluateConfig
 from medimg.options import flag
+from medimg.prediction.config import PredictConfig
+from medimg.privacy.config import LedgerConfig
+from medimg.serving.config import ExportConfig
 from medimg.studies.config import PrivacyUtilityConfig, StudyConfig
+from medimg.validation.config import ValidateConfig
 from synthetic.config import SynthesizeConfig
 from synthetic.judge.config import JudgeConfig
 from tests.command import medimg

@@ -6,8 +6,8 @@ from pathlib import Path
 from medimg import run as run_folder
 from medimg.api.datasets import folder_of
 from medimg.api.runs import load_run
-from medimg.config import EvaluateConfig
 from medimg.data.dataset import Dataset
+from medimg.evaluation.config import EvaluateConfig
 
 
 def evaluate(

@@ -8,11 +8,11 @@ from medimg.audit import lira
 from medimg.audit.attacks import Scores, attack, halves
 from medimg.audit.bound import lower_bound
 from medimg.audit.claim import Claim, claim_of
+from medimg.audit.config import AuditConfig
 from medimg.audit.members import Subject
 from medimg.audit.retrain import Progress
 from medimg.audit.roc import advantage_held_out, auc_interval, measure, within
 from medimg.audit.signals import Signals, signals
-from medimg.config import AuditConfig
 from medimg.data.dataset import SEPARATOR
 from medimg.evaluation.intervals import Measured
 

@@ -4,13 +4,13 @@ from medimg.audit import canary, lira
 from medimg.audit.attacked import Attacked, measured, run_attacks
 from medimg.audit.attacks import TRAINED
 from medimg.audit.bound import CONFIDENCE
+from medimg.audit.config import ATTACKS, AuditConfig
 from medimg.audit.exchangeable import Exchangeability, exchangeability
 from medimg.audit.members import Subject, same_rows, subject
 from medimg.audit.retrain import Progress, options, seconds
 from medimg.audit.roc import FALSE_POSITIVE_RATES, auc_interval
 from medimg.audit.twin import claimed, differences
 from medimg.audit.verdict import verdict
-from medimg.config import ATTACKS, AuditConfig
 from medimg.errors import InputError
 from medimg.lock import writes
 from medimg.run import Run

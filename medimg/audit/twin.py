@@ -3,8 +3,8 @@
 import math
 
 from medimg.audit.attacked import Attacked
+from medimg.audit.config import AuditConfig
 from medimg.audit.roc import auc_of, auc_replicates
-from medimg.config import AuditConfig
 from medimg.evaluation.intervals import percentile_interval
 
 

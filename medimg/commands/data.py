@@ -11,8 +11,10 @@ from medimg.commands import printing
 from medimg.commands.command_line import Command, Group, options_of, take
 from medimg.commands.console import progress_bars, say
 from medimg.commands.output import out_option, overwrite_option
-from medimg.config import LedgerConfig, PhantomConfig, PrepareConfig
+from medimg.config import PrepareConfig
 from medimg.errors import InputError
+from medimg.phantom.config import PhantomConfig
+from medimg.privacy.config import LedgerConfig
 
 
 @click.group(cls=Group)

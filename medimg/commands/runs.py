@@ -8,11 +8,16 @@ from pathlib import Path
 
 import click
 
+from medimg.audit.config import AuditConfig
 from medimg.commands import printing
 from medimg.commands.command_line import Command, options_of, take
 from medimg.commands.console import progress_bars, say
-from medimg.config import AuditConfig, CompareConfig, EvaluateConfig, ExportConfig, PredictConfig, ValidateConfig
+from medimg.comparison.config import CompareConfig
 from medimg.errors import InputError
+from medimg.evaluation.config import EvaluateConfig
+from medimg.prediction.config import PredictConfig
+from medimg.serving.config import ExportConfig
+from medimg.validation.config import ValidateConfig
 
 
 @click.command(cls=Command)

@@ -9,13 +9,13 @@ import numpy as np
 from medimg.comparison.alignment import align
 from medimg.comparison.baselines import baseline, folds_of, tested_to_trained, training_data
 from medimg.comparison.candidates import Candidate, candidates, constant
+from medimg.comparison.config import CompareConfig
 from medimg.comparison.folds import fold_tests
 from medimg.comparison.output import write
 from medimg.comparison.pairs import ALPHA, tested_pairs
 from medimg.comparison.reading import Evaluated, read
 from medimg.comparison.seeds import seed_tests
 from medimg.comparison.verdict import verdict
-from medimg.config import CompareConfig
 from medimg.data.positive import positive_class
 from medimg.errors import InputError
 from medimg.evaluation.copied_rows import copies_note

@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 
 from medimg import atomic
-from medimg.config import EvaluateConfig
 from medimg.data import synthetic_rows
 from medimg.data.dataset import SPLITS, Dataset
 from medimg.data.positive import plain, positive_class
@@ -15,6 +14,7 @@ from medimg.data.splits import parts_note
 from medimg.errors import InputError
 from medimg.evaluation import floor
 from medimg.evaluation.classes import check_kind, match_classes, targets_in_order
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.copied_rows import copied_rows, copies_note, equal_note
 from medimg.evaluation.operating_point import OperatingPoint, operating_point
 from medimg.evaluation.overlap import find_overlap, require_others

@@ -11,9 +11,9 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from medimg.config import PhantomConfig
 from medimg.errors import InputError
 from medimg.phantom.anatomy import Anatomy, expose, grow
+from medimg.phantom.config import PhantomConfig
 from medimg.phantom.film import Film
 from medimg.phantom.opacity import Opacity, place, regions
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from medimg.config import PhantomConfig
 from medimg.phantom.anatomy import Anatomy
+from medimg.phantom.config import PhantomConfig
 from medimg.phantom.film import Film
 
 PLACING_GRID = 128

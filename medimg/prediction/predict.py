@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from medimg import atomic
-from medimg.config import PredictConfig
 from medimg.data.dataset import Dataset
 from medimg.dicom.results import RESEARCH
 from medimg.dicom.sending import Pacs
@@ -17,6 +16,7 @@ from medimg.evaluation.prediction import probabilities
 from medimg.evaluation.predictions import as_written
 from medimg.options import of_data
 from medimg.prediction import tables
+from medimg.prediction.config import PredictConfig
 from medimg.prediction.decision import Decision, decision_of
 from medimg.prediction.dicom_out import HeatMaps, Reports, algorithm_of
 from medimg.prediction.familiarity import Familiarity, Forward, familiarity

@@ -7,8 +7,9 @@ import shutil
 from pathlib import Path
 
 from medimg import atomic
-from medimg.config import PhantomConfig, PrepareConfig
+from medimg.config import PrepareConfig
 from medimg.data.cache import cache_folder
+from medimg.phantom.config import PhantomConfig
 
 PHANTOM = "phantom"
 

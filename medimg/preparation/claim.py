@@ -6,10 +6,11 @@ from pathlib import Path
 import yaml
 
 from medimg import atomic, lock
-from medimg.config import PhantomConfig, PrepareConfig
+from medimg.config import PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.options import flag
+from medimg.phantom.config import PhantomConfig
 from medimg.preparation import source_files
 from medimg.preparation.source_files import Stamp
 from medimg.privacy.dataset_ledger import FILE as PRIVACY_LEDGER

@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 
 from medimg import atomic, lock
-from medimg.config import PhantomConfig, PrepareConfig
+from medimg.config import PrepareConfig
 from medimg.data.dataset import SEPARATOR, Dataset
 from medimg.data.intensity import TWELVE_BITS
 from medimg.data.positive import positive_last
 from medimg.data.splits import parse_split
 from medimg.errors import InputError
+from medimg.phantom.config import PhantomConfig
 from medimg.preparation import source_files
 from medimg.preparation.claim import SCRATCH, claim, identity, remove, start
 from medimg.preparation.decoding import Decoded, decode_all, mask_name, scale_all, stamps_of

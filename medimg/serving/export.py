@@ -14,7 +14,6 @@ import numpy as np
 import tensorflow as tf
 
 from medimg import atomic
-from medimg.config import ExportConfig
 from medimg.data.schema import MISSING
 from medimg.dicom import burned_in, pixels
 from medimg.errors import InputError
@@ -28,6 +27,7 @@ from medimg.serving import check, onnx_model
 from medimg.serving.answer import ServedAnswer
 from medimg.serving.both import ServedBoth
 from medimg.serving.checks import checks
+from medimg.serving.config import ExportConfig
 from medimg.serving.drawn_images import drawn_images
 from medimg.serving.images import Served
 from medimg.serving.model_card import Proof, model_card

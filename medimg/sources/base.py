@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
-from medimg.option_groups import DecodingOptions
+from medimg.option_groups.sources import DecodingOptions
 from medimg.options import Config, flag
 
 if TYPE_CHECKING:

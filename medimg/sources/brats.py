@@ -9,7 +9,7 @@ import numpy as np
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
-from medimg.option_groups import BratsOptions, DecodingOptions, SliceOptions
+from medimg.option_groups.sources import BratsOptions, DecodingOptions, SliceOptions
 from medimg.sources.base import Scan, Source
 from medimg.sources.label_table import scan_of
 from medimg.sources.nifti import nifti_files

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
-from medimg.option_groups import DecodingOptions, LabelFileOptions
+from medimg.option_groups.sources import DecodingOptions, LabelFileOptions
 from medimg.sources.base import SEPARATOR, Scan, Source, to_records
 from medimg.sources.folder import reader
 from medimg.sources.given_table import need_columns, read_table

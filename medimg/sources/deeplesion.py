@@ -11,7 +11,7 @@ import numpy as np
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
-from medimg.option_groups import DecodingOptions, LabelFileOptions, WindowOptions
+from medimg.option_groups.sources import DecodingOptions, LabelFileOptions, WindowOptions
 from medimg.sources.base import Scan, Source
 from medimg.sources.given_table import need_columns, read_table
 from medimg.sources.label_table import scan_of, table_at

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
-from medimg.option_groups import (
+from medimg.option_groups.sources import (
     ColumnOptions,
     DecodingOptions,
     DicomOptions,

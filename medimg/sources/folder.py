@@ -5,7 +5,7 @@ from pathlib import Path
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
-from medimg.option_groups import DecodingOptions, FilePatternOptions
+from medimg.option_groups.sources import DecodingOptions, FilePatternOptions
 from medimg.sources.base import PARTS, Scan, Source, compiled, found, task_of, to_records
 from medimg.sources.tree import LOOP, MADE, NOT_AN_IMAGE, SYSTEM_FOLDER, files_below, need_folder, skipped
 from medimg.style.words import listed

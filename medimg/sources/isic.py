@@ -10,7 +10,7 @@ from pathlib import Path
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
-from medimg.option_groups import DecodingOptions, LabelFileOptions
+from medimg.option_groups.sources import DecodingOptions, LabelFileOptions
 from medimg.sources.base import Scan, Source, task_of, to_records
 from medimg.sources.folder import class_files, class_root, left_out, reader
 from medimg.sources.given_table import need_columns, read_table

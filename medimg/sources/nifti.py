@@ -7,7 +7,7 @@ import numpy as np
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
-from medimg.option_groups import (
+from medimg.option_groups.sources import (
     ColumnOptions,
     DecodingOptions,
     LabelFileOptions,

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from medimg.config import PhantomConfig, PrepareConfig
+from medimg.config import PrepareConfig
 from medimg.data.dataset import SEPARATOR
 from medimg.errors import InputError
-from medimg.option_groups import DecodingOptions
+from medimg.option_groups.sources import DecodingOptions
+from medimg.phantom.config import PhantomConfig
 from medimg.sources.base import Scan, Source, to_records
 
 _MODALITY, _LICENCE = "synthetic radiograph", "CC0-1.0"

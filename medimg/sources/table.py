@@ -4,7 +4,7 @@ from pathlib import Path
 
 from medimg.config import PrepareConfig
 from medimg.errors import InputError
-from medimg.option_groups import ColumnOptions, ColumnTypeOptions
+from medimg.option_groups.sources import ColumnOptions, ColumnTypeOptions
 from medimg.sources.base import Source, TableScan
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import t
 
 from medimg import atomic
-from medimg.config import EvaluateConfig, TrainConfig
+from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.data.parts import parts_of
 from medimg.data.positive import positive_class
@@ -19,6 +19,7 @@ from medimg.errors import InputError
 from medimg.evaluation import floor
 from medimg.evaluation.calibrate import notes as calibration_notes
 from medimg.evaluation.clinical_use import clinical_use
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.copied_rows import copied_rows, copies_note
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.intervals import LEVEL

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
-from medimg.config import PrepareConfig, ValidateConfig
+from medimg.config import PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.data.positive import plain
 from medimg.errors import InputError
@@ -17,6 +17,7 @@ from medimg.evaluation.classes import check_kind, match_classes, targets_in_orde
 from medimg.evaluation.overlap import SEEN, require_others, seen_rows
 from medimg.preparation.prepare import prepare
 from medimg.sources import folder
+from medimg.validation.config import ValidateConfig
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from medimg import atomic
-from medimg.config import ValidateConfig
 from medimg.data.dataset import Dataset
 from medimg.data.positive import positive_class
 from medimg.errors import InputError
@@ -28,6 +27,7 @@ from medimg.run import Run
 from medimg.style.figures import save
 from medimg.untrusted.json_file import read_json
 from medimg.validation import performance, shift
+from medimg.validation.config import ValidateConfig
 from medimg.validation.figure import images_figure, summary_figure
 from medimg.validation.page import page
 from medimg.validation.patients import Patients, opened, patients_of

@@ -70,10 +70,11 @@ def compared(trained):
 
 
 def test_the_end_is_an_ordinary_run(compared, tmp_path):
-    from medimg.config import EvaluateConfig, ExportConfig
+    from medimg.evaluation.config import EvaluateConfig
     from medimg.evaluation.evaluate import evaluate
     from medimg.report.write import write
     from medimg.run import Run
+    from medimg.serving.config import ExportConfig
     from medimg.serving.export import export
 
     run = Run.load(compared.root)
@@ -477,7 +478,7 @@ def test_what_can_not_work_is_refused_before_anything_is_written(table, tmp_path
 def test_clients_hold_out_patients_for_the_audit(table, execution, tmp_path):
     from federated.federate import federate
     from medimg.audit.audit import audit
-    from medimg.config import AuditConfig
+    from medimg.audit.config import AuditConfig
     from medimg.data.dataset import Dataset
     from medimg.run import Run
 

@@ -8,12 +8,13 @@ import pytest
 
 from medimg.comparison.delong import delong
 from medimg.comparison.paired import mcnemar
-from medimg.config import EvaluateConfig, PrepareConfig, TrainConfig
+from medimg.config import PrepareConfig, TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.data.folds import in_fold
 from medimg.data.leakage import find_leakage, require_no_leakage
 from medimg.data.schema import Feature
 from medimg.errors import InputError
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.copied_rows import equal_note
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval

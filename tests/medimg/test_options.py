@@ -6,18 +6,15 @@ import pytest
 
 from explain.config import ExplainConfig
 from federated.config import FederateConfig
-from medimg.config import (
-    AuditConfig,
-    CompareConfig,
-    EvaluateConfig,
-    PhantomConfig,
-    PrepareConfig,
-    TrainConfig,
-    ValidateConfig,
-)
+from medimg.audit.config import AuditConfig
+from medimg.comparison.config import CompareConfig
+from medimg.config import PrepareConfig, TrainConfig
 from medimg.errors import InputError
+from medimg.evaluation.config import EvaluateConfig
 from medimg.options import option
+from medimg.phantom.config import PhantomConfig
 from medimg.privacy.draws.noise_seed import Secret, fingerprint
+from medimg.validation.config import ValidateConfig
 from synthetic.config import SynthesizeConfig
 from synthetic.judge.config import JudgeConfig
 

@@ -1,7 +1,7 @@
 """`medimg audit`: the cell's Run attacked."""
 
 from medimg.audit.audit import audit
-from medimg.config import AuditConfig
+from medimg.audit.config import AuditConfig
 from medimg.run import Run
 from medimg.studies.steps import Inputs
 

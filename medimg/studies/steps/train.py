@@ -3,8 +3,9 @@
 import numpy as np
 
 from medimg.comparison.reading import Evaluated, read
-from medimg.config import EvaluateConfig, TrainConfig
+from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.privacy import ledger
 from medimg.studies.steps import Inputs

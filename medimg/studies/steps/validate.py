@@ -1,9 +1,9 @@
 """`medimg validate`: the cell's Run on another of the study's Datasets."""
 
-from medimg.config import ValidateConfig
 from medimg.data.dataset import Dataset
 from medimg.run import Run
 from medimg.studies.steps import Inputs
+from medimg.validation.config import ValidateConfig
 from medimg.validation.validate import validate
 
 

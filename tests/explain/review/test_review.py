@@ -27,10 +27,11 @@ from explain.explainer import Explainer, heat_of
 from explain.review.reviewer import Reviewer
 from explain.review.server import TOKEN, Site
 from explain.review.study import COLUMNS, ReaderStudy
-from medimg.config import PredictConfig, TrainConfig
+from medimg.config import TrainConfig
 from medimg.data.imaging import encode_png
 from medimg.dicom import pixels
 from medimg.errors import InputError
+from medimg.prediction.config import PredictConfig
 from medimg.prediction.inputs import Image as Named
 from medimg.prediction.predict import predict
 from medimg.training.any_model import train_any

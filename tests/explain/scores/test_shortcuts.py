@@ -7,9 +7,10 @@ import pytest
 from explain.config import ExplainConfig
 from explain.explain import explain
 from explain.scores import regions, shortcuts
-from medimg.config import PhantomConfig, PrepareConfig, TrainConfig
+from medimg.config import PrepareConfig, TrainConfig
 from medimg.errors import InputError
 from medimg.phantom.cohort import cohort, draw
+from medimg.phantom.config import PhantomConfig
 from medimg.preparation.prepare import prepare
 from medimg.training.train import train
 

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from federated.config import FederateConfig
-from medimg.config import ExportConfig
 from medimg.privacy.statement import WITHHELD, summary
+from medimg.serving.config import ExportConfig
 from medimg.serving.export import export
 from tests.datasets import write_table
 

@@ -16,11 +16,13 @@ import pytest
 
 from federated.config import FederateConfig
 from federated.report.printed import printed
-from medimg.config import EvaluateConfig, ExportConfig, PrepareConfig
+from medimg.config import PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
+from medimg.evaluation.config import EvaluateConfig
 from medimg.preparation.prepare import prepare
 from medimg.run import Run
+from medimg.serving.config import ExportConfig
 
 # Every pixel that is left is compared.
 pytestmark = [pytest.mark.slow, pytest.mark.final_figures, pytest.mark.usefixtures("few_resamples")]

@@ -13,10 +13,11 @@ import pytest
 
 from medimg.audit.audit import audit, cost
 from medimg.audit.canary import canaries
+from medimg.audit.config import AuditConfig
 from medimg.audit.lira import memberships
 from medimg.audit.members import subject
 from medimg.commands import printing
-from medimg.config import AuditConfig, TrainConfig
+from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.data.holdout import hold_out, strata
 from medimg.errors import InputError

@@ -10,9 +10,9 @@ from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
 from medimg.comparison.compare import compare
+from medimg.comparison.config import CompareConfig
 from medimg.comparison.delong import delong
 from medimg.comparison.figure import forest_figure
-from medimg.config import CompareConfig
 from medimg.errors import InputError
 from medimg.evaluation.intervals import cluster_weights
 from medimg.style.words import signed

@@ -7,7 +7,8 @@ import pytest
 
 from medimg import atomic
 from medimg.comparison.compare import compare
-from medimg.config import CompareConfig, TrainConfig
+from medimg.comparison.config import CompareConfig
+from medimg.config import TrainConfig
 from medimg.data.folds import in_fold
 from medimg.errors import InputError
 from medimg.run import Run, environment

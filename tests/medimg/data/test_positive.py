@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from medimg.config import PhantomConfig, PrepareConfig
+from medimg.config import PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.data.positive import NORMAL, positive_last
 from medimg.errors import InputError
+from medimg.phantom.config import PhantomConfig
 from medimg.preparation.prepare import prepare
 from medimg.sources import SOURCES
 from tests import clinical_sources

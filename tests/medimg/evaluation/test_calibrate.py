@@ -8,11 +8,12 @@ import pytest
 
 import medimg
 from medimg import atomic
-from medimg.config import EvaluateConfig, ExportConfig
 from medimg.errors import InputError
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.report.write import write
 from medimg.run import Run
+from medimg.serving.config import ExportConfig
 from tests.datasets import write_table
 from tests.medimg.evaluation.test_evaluate import write_data, write_run
 

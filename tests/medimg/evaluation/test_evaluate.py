@@ -12,9 +12,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from medimg import atomic
-from medimg.config import EvaluateConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.metrics import METRICS
 from medimg.report.write import write

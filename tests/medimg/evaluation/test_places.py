@@ -9,12 +9,13 @@ import pytest
 from explain.config import ExplainConfig
 from explain.explain import explain
 from medimg import atomic
-from medimg.config import EvaluateConfig, ExportConfig
 from medimg.errors import InputError
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.places import beside
 from medimg.report.write import write
 from medimg.run import Run
+from medimg.serving.config import ExportConfig
 from medimg.serving.export import export
 from tests.command import medimg
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from medimg.config import EvaluateConfig
 from medimg.errors import InputError
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.subgroups import Grouping, gap_note, groupings, summarise_subgroups

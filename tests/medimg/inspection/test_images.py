@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from medimg.config import PhantomConfig, PrepareConfig
+from medimg.config import PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import write_png
 from medimg.inspection.counts import UNLABELLED
 from medimg.inspection.inspect import inspect
+from medimg.phantom.config import PhantomConfig
 from medimg.preparation.prepare import prepare
 
 

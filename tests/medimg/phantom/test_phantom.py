@@ -12,9 +12,10 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from medimg.config import PhantomConfig, PrepareConfig
+from medimg.config import PrepareConfig
 from medimg.errors import InputError
 from medimg.phantom.cohort import cohort, draw, exposures, marked
+from medimg.phantom.config import PhantomConfig
 from medimg.phantom.opacity import Opacity
 from medimg.sources.phantom import SOURCE
 

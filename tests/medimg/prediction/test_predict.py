@@ -14,18 +14,22 @@ from PIL import Image
 import cli
 from explain.config import ExplainConfig
 from explain.explain import explain
-from medimg.config import EvaluateConfig, ExportConfig, PredictConfig, PrepareConfig, TrainConfig, ValidateConfig
+from medimg.config import PrepareConfig, TrainConfig
 from medimg.data.imaging import write_png
 from medimg.errors import InputError
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.prediction import predict as predicting
+from medimg.prediction.config import PredictConfig
 from medimg.prediction.familiarity import FILE, Familiarity
 from medimg.prediction.predict import predict
 from medimg.preparation.prepare import prepare
 from medimg.run import Run
+from medimg.serving.config import ExportConfig
 from medimg.serving.export import export
 from medimg.training.train import train
 from medimg.untrusted.csv_cells import read_csv
+from medimg.validation.config import ValidateConfig
 from medimg.validation.validate import validate
 from tests.command import medimg
 from tests.medimg.evaluation.test_evaluate import write_data, write_run

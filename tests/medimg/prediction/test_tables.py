@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.config import EvaluateConfig, PredictConfig, PrepareConfig, TrainConfig
+from medimg.config import PrepareConfig, TrainConfig
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.prediction import tables
+from medimg.prediction.config import PredictConfig
 from medimg.prediction.predict import predict
 from medimg.preparation.prepare import prepare
 from medimg.training.train import train

@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from medimg.config import PhantomConfig
 from medimg.data.cache import cache_folder
 from medimg.data.dataset import Dataset
+from medimg.phantom.config import PhantomConfig
 from medimg.preparation import builtin
 from medimg.preparation.builtin import resolve
 

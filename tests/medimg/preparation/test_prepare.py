@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.config import PhantomConfig, PrepareConfig
+from medimg.config import PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import byte_hash, pixel_hash, read_image, resize
 from medimg.data.leakage import find_leakage
 from medimg.data.splits import parts_note
 from medimg.errors import InputError
+from medimg.phantom.config import PhantomConfig
 from medimg.preparation.decoding import unique_names
 from medimg.preparation.prepare import SCRATCH, prepare
 from tests.command import medimg

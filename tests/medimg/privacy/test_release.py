@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 
-from medimg.config import EvaluateConfig, TrainConfig
+from medimg.config import TrainConfig
 from medimg.errors import InputError
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.training.train import train
 from tests.datasets import write_dataset, write_table

@@ -13,13 +13,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.config import EvaluateConfig, ExportConfig, PrepareConfig, TrainConfig
+from medimg.config import PrepareConfig, TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.preparation.prepare import prepare
 from medimg.privacy.ledger import read
 from medimg.run import Run
+from medimg.serving.config import ExportConfig
 from medimg.serving.export import export
 from medimg.training.train import train
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import yaml
 
-from medimg.config import EvaluateConfig, TrainConfig
+from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.recipes.recipe import by_recipe, is_for
 from medimg.report.write import write

@@ -15,7 +15,8 @@ import pytest
 from explain.config import ExplainConfig
 from explain.explain import explain
 from medimg import atomic
-from medimg.config import EvaluateConfig, TrainConfig
+from medimg.config import TrainConfig
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.privacy.statement import WITHHELD
 from medimg.report.missing import is_missing

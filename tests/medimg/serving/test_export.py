@@ -9,14 +9,15 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from medimg.config import EvaluateConfig, ExportConfig
 from medimg.data.imaging import write_png
 from medimg.data.intensity import to_full_scale
 from medimg.errors import InputError
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.prediction import predict
 from medimg.pipeline.pixels import load_image
 from medimg.serving import export as exporting
+from medimg.serving.config import ExportConfig
 from medimg.serving.drawn_images import drawn_pixels
 from medimg.serving.export import export, serving_commands
 from medimg.serving.frozen import frozen

@@ -18,16 +18,18 @@ import psutil
 import pytest
 import tensorflow as tf
 
-from medimg.config import EvaluateConfig, ExportConfig, TrainConfig
+from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import read_image
 from medimg.data.schema import Feature
 from medimg.errors import InputError
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.lock import content
 from medimg.privacy.statement import NO_PRIVACY, WITHHELD, summary
 from medimg.report.write import write
 from medimg.run import Run
+from medimg.serving.config import ExportConfig
 from medimg.serving.drawn_images import FORMS, drawn_images, drawn_pixels
 from medimg.serving.export import COLUMNS, REQUEST, export
 from medimg.serving.requests import WARMUP, raw_requests, warmup_requests, write_warmup

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from medimg.config import EvaluateConfig, ExportConfig, TrainConfig
+from medimg.config import TrainConfig
 from medimg.errors import InputError
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.prediction import predict
 from medimg.models.build import build
 from medimg.models.registry import FAMILIES
+from medimg.serving.config import ExportConfig
 from medimg.serving.drawn_images import drawn_images, drawn_pixels
 from medimg.serving.export import CHECKS, SCRIPT, export, serving_commands
 from medimg.serving.images import NO_IMAGE, Served, decode

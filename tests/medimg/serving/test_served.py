@@ -10,9 +10,9 @@ import urllib.request
 import numpy as np
 import pytest
 
-from medimg.config import ExportConfig
 from medimg.evaluation.prediction import predict_rows
 from medimg.serving.answer import UNREAD
+from medimg.serving.config import ExportConfig
 from medimg.serving.export import CHECKS, REQUEST, SCRIPT, export, serving_commands
 from medimg.serving.images import NO_IMAGE
 from medimg.training.train import train

@@ -8,12 +8,14 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from medimg.config import EvaluateConfig, ExportConfig, TrainConfig
+from medimg.config import TrainConfig
 from medimg.data.schema import Feature
 from medimg.errors import InputError
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.prediction import predict
 from medimg.serving import export as exporting
+from medimg.serving.config import ExportConfig
 from medimg.serving.export import COLUMNS, REQUEST, export, serving_commands
 from medimg.serving.requests import WARMUP
 from medimg.serving.table_columns import inputs_of, served_columns

@@ -13,10 +13,13 @@ import tensorflow as tf
 
 from explain.config import ExplainConfig
 from explain.explain import explain
-from medimg.config import EvaluateConfig, ExportConfig, PredictConfig, PrepareConfig, TrainConfig
+from medimg.config import PrepareConfig, TrainConfig
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
+from medimg.prediction.config import PredictConfig
 from medimg.prediction.predict import predict
 from medimg.preparation.prepare import prepare
+from medimg.serving.config import ExportConfig
 from medimg.serving.export import export
 from medimg.training.train import train
 from tests.clinical_sources import PATIENTS, brats, deeplesion, dicom, nifti

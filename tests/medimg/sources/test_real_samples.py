@@ -10,9 +10,11 @@ import pytest
 
 from explain.config import ExplainConfig
 from explain.explain import explain
-from medimg.config import EvaluateConfig, ExportConfig, PrepareConfig, TrainConfig
+from medimg.config import PrepareConfig, TrainConfig
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.preparation.prepare import prepare
+from medimg.serving.config import ExportConfig
 from medimg.serving.export import export
 from medimg.training.train import train
 

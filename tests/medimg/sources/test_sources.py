@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from medimg.config import PhantomConfig, PrepareConfig
+from medimg.config import PrepareConfig
 from medimg.errors import InputError
+from medimg.phantom.config import PhantomConfig
 from medimg.preparation.prepare import prepare
 from medimg.sources import SOURCES, source_named
 from tests.command import medimg

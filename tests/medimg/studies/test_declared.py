@@ -8,7 +8,8 @@ import pytest
 
 import cli  # noqa: F401 - names the steps of the other rooms
 from federated.config import FederateConfig
-from medimg.config import AuditConfig, TrainConfig, ValidateConfig
+from medimg.audit.config import AuditConfig
+from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.studies import budget, measured, running, study
 from medimg.studies.config import StudyConfig
@@ -17,6 +18,7 @@ from medimg.studies.measured import FAILS, HOLDS, OPEN, Value
 from medimg.studies.running import Done, Runner, Scale
 from medimg.studies.starts import RANDOM, settle
 from medimg.studies.steps import Inputs, Shared, thin
+from medimg.validation.config import ValidateConfig
 from synthetic.config import SynthesizeConfig
 from synthetic.judge.config import JudgeConfig
 from tests.command import medimg

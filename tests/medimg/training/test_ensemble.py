@@ -12,18 +12,22 @@ from scipy.optimize import minimize
 from explain.config import ExplainConfig
 from explain.explain import explain
 from medimg.audit.audit import audit
-from medimg.config import AuditConfig, EvaluateConfig, ExportConfig, PredictConfig, TrainConfig
+from medimg.audit.config import AuditConfig
+from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.prediction import predict, probabilities
 from medimg.models.ensemble import fitted_weights
 from medimg.pipeline.pixels import at_model_size, load_raw
+from medimg.prediction.config import PredictConfig
 from medimg.prediction.predict import predict as predict_files
 from medimg.privacy.accounting import epsilon_of
 from medimg.privacy.ledger import read, segments_of
 from medimg.privacy.segments import events_of
 from medimg.run import Run
+from medimg.serving.config import ExportConfig
 from medimg.serving.export import export
 from medimg.training.ensemble import ensemble
 from medimg.training.train import train
@@ -140,7 +144,7 @@ def test_an_ensemble_is_an_ordinary_run(data, voted, tmp_path):
 
 
 def _validate_config():
-    from medimg.config import ValidateConfig
+    from medimg.validation.config import ValidateConfig
 
     return ValidateConfig(bootstrap=20, split="test")
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import medimg as product
-from medimg.config import EvaluateConfig, TrainConfig
+from medimg.config import TrainConfig
 from medimg.errors import InputError
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.listener import Listener
 from medimg.report.write import write

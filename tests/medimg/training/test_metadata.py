@@ -11,26 +11,23 @@ from sklearn.metrics import roc_auc_score
 from explain.config import ExplainConfig
 from explain.explain import explain
 from medimg.audit.audit import audit
-from medimg.config import (
-    PIXELS_ALONE,
-    AuditConfig,
-    EvaluateConfig,
-    ExportConfig,
-    PredictConfig,
-    TrainConfig,
-    ValidateConfig,
-)
+from medimg.audit.config import AuditConfig
+from medimg.config import PIXELS_ALONE, TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.floor import floor
 from medimg.evaluation.prediction import predict, predict_rows
+from medimg.prediction.config import PredictConfig
 from medimg.prediction.predict import predict as predict_files
 from medimg.run import Run
+from medimg.serving.config import ExportConfig
 from medimg.serving.export import export
 from medimg.training.any_model import train_any
 from medimg.training.cross_validation import cross_validate
 from medimg.training.train import train
+from medimg.validation.config import ValidateConfig
 from medimg.validation.validate import validate
 from tests.datasets import write_dataset
 from tests.medimg.serving.stand_in import answers, run_check, served

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.config import EvaluateConfig, TrainConfig
+from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.prediction import predict
 from medimg.listener import Listener

@@ -11,9 +11,10 @@ import pytest
 
 from federated.rounds.table import COLUMNS, RoundsTable
 from medimg import atomic
-from medimg.config import EvaluateConfig, TrainConfig
+from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
+from medimg.evaluation.config import EvaluateConfig
 from medimg.untrusted.csv_cells import quote, quoted, read_csv, unquote
 
 FORMULA = re.compile(r"\s*[=+\-@]|[\t\r\n]")
@@ -180,7 +181,7 @@ def test_rounds_are_quoted_and_resumed(tmp_path):
 def test_names_of_strangers_through_the_commands(tmp_path):
     """A Dataset whose classes, patients and sites are formulas: trained, evaluated, compared, judged."""
     from medimg.comparison.compare import compare
-    from medimg.config import CompareConfig
+    from medimg.comparison.config import CompareConfig
     from medimg.evaluation.evaluate import evaluate
     from medimg.training.train import train
     from tests.datasets import write_table

@@ -119,7 +119,8 @@ def test_many_rows_are_checked_at_once(tmp_path):
 def test_every_reader_of_a_dataset_refuses(tmp_path, secret):
     """Commands and a site's process read a Dataset by one function."""
     from federated.flower.serve import serve
-    from medimg.config import EvaluateConfig, TrainConfig
+    from medimg.config import TrainConfig
+    from medimg.evaluation.config import EvaluateConfig
     from medimg.training.train import train
     from synthetic.judge.rows import load
 

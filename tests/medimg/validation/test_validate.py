@@ -10,15 +10,17 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from medimg.config import EvaluateConfig, PrepareConfig, TrainConfig, ValidateConfig
+from medimg.config import PrepareConfig, TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
+from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.intervals import cluster_bootstrap
 from medimg.evaluation.metrics import OneVsRest
 from medimg.preparation.prepare import prepare
 from medimg.run import Run
 from medimg.training.train import train
+from medimg.validation.config import ValidateConfig
 from medimg.validation.validate import validate
 from medimg.validation.verdict import verdict
 from tests.medimg.evaluation.test_evaluate import write_data, write_run

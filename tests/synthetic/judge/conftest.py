@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.config import PhantomConfig, PrepareConfig
+from medimg.config import PrepareConfig
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import read_image, write_png
 from medimg.data.schema import Feature
+from medimg.phantom.config import PhantomConfig
 from medimg.preparation.prepare import prepare
 
 
