@@ -19,7 +19,8 @@ from medimg.listener import Listener
 from medimg.lock import writes
 from medimg.options import of_data
 from medimg.report.write import write
-from medimg.run import Run, environment, resumable
+from medimg.resuming import run_to_resume
+from medimg.run import Run, environment
 from medimg.training.open_options import kept, tell
 from medimg.training.start import FIELD as START
 from medimg.training.start import require_same_start, start_of
@@ -72,7 +73,7 @@ def federate(
             job = Job.of(dataset, config)
         ask = sites.ask if sites else job.ask
         if resume:
-            run = resumable(out, job.pooled)
+            run = run_to_resume(out, job.pooled)
             if config.is_private:
                 _require_same_data(run, job.pooled)
             ended = (run.root / FEDERATION).is_file()
@@ -146,7 +147,7 @@ def _require_unmeasured(run: Run, rounds: int) -> None:
 
 
 def _require_same_data(run: Run, dataset: Dataset) -> None:
-    """As `resumable`, whose fingerprint a private Run does not have."""
+    """As `run_to_resume`, whose fingerprint a private Run does not have."""
     path = run.root / _DATA
     if path.is_file() and path.read_text(encoding="ascii") != dataset.fingerprint():
         raise InputError(

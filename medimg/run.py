@@ -6,12 +6,11 @@
 """
 
 import platform
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self
 
 import pandas as pd
 import yaml
@@ -20,7 +19,7 @@ from medimg import atomic, lock
 from medimg.data.dataset import SPLITS, Dataset
 from medimg.data.parts import parts_of
 from medimg.errors import InputError
-from medimg.options import Config, flag
+from medimg.options import flag
 from medimg.privacy import ledger
 from medimg.privacy.dataset_ledger import DatasetLedger
 from medimg.untrusted.csv_cells import read_csv
@@ -270,51 +269,3 @@ def environment(dataset: Dataset, seed: int) -> dict:
         "data_fingerprint": dataset.fingerprint(),
         "seed": seed,
     }
-
-
-Options = TypeVar("Options", bound=Config)
-
-
-def own_options(root: Path, command: str, config: Options, given: Iterable[str], longer: Iterable[str] = ()) -> Options:
-    """The options that a Run goes on with: its own; one given anew that differs is refused rather than ignored.
-
-    Args:
-        root: the Run.
-        command: that resumes it.
-        config: options as they were given.
-        given: names of those that were.
-        longer: names of options that may be more than the Run's own.
-
-    Raises:
-        InputError: not a Run of this command, or another option.
-    """
-    run = Run.load(root)
-    if run.config["command"] != command:
-        raise InputError(f"--resume {root}: is a Run of 'medimg {run.config['command']}', which resumes it")
-    own = type(config).from_dict(run.config["options"])
-    for name in given:
-        value, had = getattr(config, name), getattr(own, name)
-        if name in longer and value is not None and had is not None and value > had:
-            own = replace(own, **{name: value})
-        elif value != had:
-            raise InputError(
-                f"{flag(name)} {value}: the Run at {root} has {had}; leave it out to resume, or train anew"
-            )
-    # What an earlier version took is not refused now.
-    return own.told_by(())
-
-
-def resumable(root: Path, dataset: Dataset) -> Run:
-    """The Run at `root`, if its data are still what it began with.
-
-    Raises:
-        InputError: not a Run, or the Dataset has changed.
-    """
-    run = Run.load(root)
-    known = run.environment().get("data_fingerprint")
-    # A private training keeps it beside its noise (`privacy.draws.noise_seed`), which is asked for when it goes on.
-    if known and known != dataset.fingerprint():
-        raise InputError(
-            f"{root}: the Dataset at {dataset.root} has changed since this Run began; train anew with --overwrite"
-        )
-    return run

@@ -11,7 +11,8 @@ from medimg.data.dataset import Dataset
 from medimg.data.leakage import require_no_leakage
 from medimg.errors import InputError
 from medimg.lock import writes
-from medimg.run import Run, environment, resumable
+from medimg.resuming import run_to_resume
+from medimg.run import Run, environment
 from medimg.untrusted.json_file import read_json
 from synthetic.config import TABLE_MODELS, SynthesizeConfig
 from synthetic.dataset import write
@@ -57,7 +58,7 @@ def synthesize(
         finished = (out / "dataset.yaml").is_file()
         # What a finished private one began with is told nowhere any more.
         own = finished and config.is_private
-        run = Run.load(out) if own else resumable(out, dataset)
+        run = Run.load(out) if own else run_to_resume(out, dataset)
         if run.config.get("command") != "synthesize":
             raise InputError(f"--resume {out}: is no unfinished 'medimg synthesize'; leave it out")
         if finished:

@@ -26,6 +26,7 @@ FLOORS = {
         tables phantom pipeline dicom
         sources models inspection
         preparation run learners
+        resuming
         evaluation
         training serving comparison prediction validation
         audit report recipes

@@ -8,8 +8,8 @@ from federated.config import FederateConfig
 from federated.flower.envelope import Envelope
 from federated.flower.policy import PolicyError
 from federated.flower.session import Session
-from federated.secure import ckks, client, handing
-from federated.secure.ckks import CkksClient
+from federated.secure import ckks_client, client, handing
+from federated.secure.ckks_client import CkksClient
 from federated.secure.ckks_keys import CkksKeys
 from federated.secure.client import MaskingClient
 from federated.secure.errors import ForgedSumError
@@ -19,7 +19,7 @@ from medimg.errors import InputError
 from medimg.untrusted.printable import printable
 
 _FORGED = "a forged sum"
-_STAGES = {"masking": client.STAGES, "ckks": ckks.STAGES}
+_STAGES = {"masking": client.STAGES, "ckks": ckks_client.STAGES}
 
 
 class SiteSums:

@@ -9,7 +9,7 @@ from federated.flower import protocol
 from federated.flower.calls import Asked, Calls, SiteRefusedError, reading
 from federated.flower.envelope import WireError
 from federated.rounds.combining import Sums
-from federated.secure.ckks import public_context
+from federated.secure.ckks_server import public_context
 from federated.secure.errors import RefusedError
 
 

@@ -9,6 +9,7 @@ from federated.algorithms.strategy import KINDS, Strategy
 from federated.config import FederateConfig
 from federated.private import assumptions
 from federated.private.assumptions import of_federation
+from federated.private.private_rounds import PrivateRounds
 from federated.private.site_plan import asked_steps, rounds_of, rounds_within
 from federated.rounds.participation import participants as asked_in
 from medimg.data.dataset import Dataset
@@ -103,7 +104,7 @@ def check(config: FederateConfig, clients: int) -> None:
         )
 
 
-class ClientPrivacy:
+class ClientPrivacy(PrivateRounds):
     """The private side of one federated Run whose unit is the client.
 
     Args:
@@ -141,8 +142,8 @@ class ClientPrivacy:
     ):
         self._aggregator = aggregator
         check(config, len(names))
-        self.config, self.parameters = config, parameters
-        self._recorded: dict[int, dict] = {}
+        super().__init__(config)
+        self.parameters = parameters
         self.names = list(names)
         fraction, seed = config.client_fraction, config.seed
         self.per_round = len(asked_in(self.names, fraction, 1, seed))
@@ -186,19 +187,7 @@ class ClientPrivacy:
         Raises:
             InputError: a client would pass its budget, or the Run's folder can't be written.
         """
-        steps = (number - 1, number)
-        for name in participants:
-            repeated = self.ledger.covers(name, steps)
-            if not repeated and self.ledger.steps(name) >= self.noise.rounds:
-                raise InputError(
-                    f"client {name}: round {number} would pass its privacy budget (--dp-epsilon "
-                    f"{self.config.dp_epsilon}); the training can't go on"
-                )
-        self._recorded = {number: self.ledger.record_sites(dict.fromkeys(participants, steps))}
-
-    def events(self, number: int) -> dict:
-        """What the audit log's record of the round that was last written down says of privacy."""
-        return {"privacy": self._recorded[number]}
+        self._record(number, dict.fromkeys(participants, (number - 1, number)), lambda name: self.noise.rounds)
 
     def sentences(self) -> list[str]:
         """What the user should know before training."""
@@ -220,20 +209,7 @@ class ClientPrivacy:
             "For a few hospitals --dp patient is the useful promise. TensorFlow Federated's noise is new each time: a "
             "resumed round gives another model."
         )
-        if self.rounds < self.config.rounds:
-            lines.append(
-                f"The budget allows {self.rounds} of {self.config.rounds} rounds with --dp-noise-multiplier "
-                f"{self.config.dp_noise_multiplier}."
-            )
-        return lines
-
-    def complete(self) -> None:
-        """The last round has been made: close the ledger."""
-        self.ledger.complete()
-
-    def summary(self) -> dict:
-        """For federation.json."""
-        return {**self.ledger.summary(), "sentences": self.sentences()}
+        return lines + self._fewer_rounds()
 
     @property
     def _mechanism(self) -> Mechanism:

@@ -10,6 +10,7 @@ from federated.engine.local_training import LocalTraining, local_steps
 from federated.engine.records import ClientData
 from federated.private import assumptions
 from federated.private.assumptions import of_federation
+from federated.private.private_rounds import PrivateRounds
 from federated.private.site_plan import SitePlan, asked_steps, plan_of, rounds_of, rounds_within
 from federated.private.steps import PatientSteps
 from medimg.data.dataset import Dataset
@@ -69,7 +70,7 @@ def check_model(model: tf.keras.Model) -> None:
     kinds(model)
 
 
-class PatientPrivacy:
+class PatientPrivacy(PrivateRounds):
     """The private side of one federated Run whose unit is the patient.
 
     Args:
@@ -106,8 +107,8 @@ class PatientPrivacy:
     ):
         check(config)
         self._told = told
-        self.config, self.data = config, {client.name: client for client in data}
-        self._recorded: dict[int, dict] = {}
+        super().__init__(config)
+        self.data = {client.name: client for client in data}
         options = {**config.given(), **(also or {}), "rounds": rounds}
         # Mixed into every site's draws: other options never meet the same noise, and a site's key never other data.
         self.training = fingerprint(options)[:16]
@@ -155,19 +156,8 @@ class PatientPrivacy:
             plan = self.plans[name]
             first = (number - 1) * plan.steps_per_round
             done = local_steps(plan.steps_per_round, work.get(name, 1.0))
-            steps = (first, first + done)
-            repeated = self.ledger.covers(name, steps)
-            if not repeated and self.ledger.steps(name) + done > plan.steps:
-                raise InputError(
-                    f"client {name}: round {number} would pass its privacy budget (--dp-epsilon "
-                    f"{self.config.dp_epsilon}); the training can't go on"
-                )
-            ranges[name] = steps
-        self._recorded = {number: self.ledger.record_sites(ranges)}
-
-    def events(self, number: int) -> dict:
-        """What the audit log's record of the round that was last written down says of privacy."""
-        return {"privacy": self._recorded[number]}
+            ranges[name] = (first, first + done)
+        self._record(number, ranges, lambda name: self.plans[name].steps)
 
     def sentences(self) -> list[str]:
         """What the user should know before training."""
@@ -182,20 +172,7 @@ class PatientPrivacy:
                 f"{name}: at most {site.expected_patients} patients on average in each of {plan.steps_per_round} steps "
                 f"a round, {plan.rounds} rounds, noise multiplier {site.noise_multiplier:.3g}."
             )
-        if self.rounds < config.rounds:
-            lines.append(
-                f"The budget allows {self.rounds} of {config.rounds} rounds with --dp-noise-multiplier "
-                f"{config.dp_noise_multiplier}."
-            )
-        return lines
-
-    def complete(self) -> None:
-        """The last round has been made: close the ledger."""
-        self.ledger.complete()
-
-    def summary(self) -> dict:
-        """For federation.json."""
-        return {**self.ledger.summary(), "sentences": self.sentences()}
+        return lines + self._fewer_rounds()
 
     def _settle(self, spent: Spent, draws: dict[str, str], rounds: int) -> list[Stretch]:
         """Every site's plan and the rounds that all of them allow; the steps to reserve."""

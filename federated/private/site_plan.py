@@ -34,11 +34,6 @@ class SitePlan:
         """Of a step, as the accountants need it."""
         return Mechanism.poisson(self.site.sampling_probability, self.site.noise_multiplier)
 
-    @property
-    def cut_short(self) -> bool:
-        """The budget ends before the rounds asked for."""
-        return self.steps < self.rounds * self.steps_per_round
-
 
 def plan_of(
     data: ClientData,

@@ -1,11 +1,9 @@
-"""What the numbers of `site_gain` allow one to say, and the table of the report."""
-
-import pandas as pd
+"""What the numbers of `site_gain` allow one to say."""
 
 from medimg.comparison.pairs import ALPHA
 from medimg.evaluation.metrics import METRIC_NAMES
 from medimg.evaluation.summary import FEW
-from medimg.style.words import interval, number, p_text, signed, signed_interval
+from medimg.style.words import number, p_text, signed
 
 GAINS, LOSES, NO_EVIDENCE, TOO_FEW = "gains", "loses", "no evidence", "too few rows"
 
@@ -58,21 +56,6 @@ def notes(result: dict) -> list[str]:
     if any(place.get("word") == NO_EVIDENCE for place in ours):
         told.append("no evidence of a gain is not evidence of none: each interval shows how much these data leave open")
     return told
-
-
-def site_table(result: dict) -> pd.DataFrame:
-    """One row a site, then all rows and the mean of sites: values and differences with intervals, p, and the word."""
-    rows = []
-    for place in result["places"]:
-        row = {"site": place["name"], "rows": place["n"], "patients": place["patients"]}
-        row |= {model: interval(place["values"][model], missing="undefined") for model in result["models"]}
-        for other, found in place["differences"].items():
-            row[f"federated − {other}"] = signed_interval(found)
-            row[f"p ({other})"] = p_text(found["p_holm"])
-        if "word" in place:
-            row["does it gain?"] = place["word"]
-        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def _count(ours: list[dict]) -> str:

@@ -1,8 +1,8 @@
 """A client's update at the server, and what the server checks of its values before they are used.
 
-Checked are form and range: number, dtype and shapes of the arrays, NaN and infinity, the number of examples, a bound of
-the norm. A value that was changed within these is not noticed, nor who changed it: that takes keys that sites of their
-own hold, and on the way there mutual TLS. A client that lies about its training is what `federated.robust` is for.
+Checked are form and range: number, dtype and shapes of the arrays, NaN and infinity, the number of examples. A value
+that was changed within these is not noticed, nor who changed it: that takes keys that sites of their own hold, and on
+the way there mutual TLS. A client that lies about its training is what `federated.robust` is for.
 """
 
 import hashlib
@@ -47,19 +47,6 @@ class Update:
         return np.concatenate([np.ravel(array) for array in self.arrays])
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What no honest client exceeds; None leaves it open.
-
-    Attributes:
-        norm: largest Euclidean norm of all arrays together.
-        examples: most examples; a client that claims more would outweigh the others in the mean.
-    """
-
-    norm: float | None = None
-    examples: int | None = None
-
-
 def digest_arrays(arrays: Sequence[np.ndarray]) -> str:
     """SHA-256 of arrays with their shapes and dtypes, e.g. of a model's weights, as 64 hexadecimal digits."""
     head = json.dumps([[array.dtype.str, *np.shape(array)] for array in arrays]).encode()
@@ -71,34 +58,29 @@ def digest_arrays(arrays: Sequence[np.ndarray]) -> str:
     return machine.hexdigest()
 
 
-def validate(
-    update: Update, expected_shapes: Sequence[tuple[int, ...]], dtype: np.dtype = np.float32, limits: Limits = Limits()
-) -> None:
+def validate(update: Update, expected_shapes: Sequence[tuple[int, ...]]) -> None:
     """Check form and range of an update.
 
     Args:
         update: as received.
         expected_shapes: of the arrays, in order.
-        dtype: of every array.
-        limits: what no honest client exceeds.
 
     Raises:
         RejectedUpdateError: with the client and the reason.
     """
-    reason = _wrong_form(update, expected_shapes, np.dtype(dtype)) or _no_number(update) or _beyond(update, limits)
+    reason = _wrong_form(update, expected_shapes) or _no_number(update)
     if reason:
         raise RejectedUpdateError(update.client, reason)
 
 
 def screened(
-    updates: Sequence[Update], expected_shapes: Sequence[tuple[int, ...]], limits: Limits = Limits()
+    updates: Sequence[Update], expected_shapes: Sequence[tuple[int, ...]]
 ) -> tuple[list[Update], dict[str, str]]:
     """A round's updates that pass, and why the others do not.
 
     Args:
         updates: one of each client.
         expected_shapes: of the arrays.
-        limits: what no honest client exceeds.
 
     Returns:
         The accepted updates in the order given; client -> reason for the rejected.
@@ -106,7 +88,7 @@ def screened(
     accepted, rejected = [], {}
     for update in updates:
         try:
-            validate(update, expected_shapes, limits=limits)
+            validate(update, expected_shapes)
         except RejectedUpdateError as error:
             rejected[error.client] = error.reason
             continue
@@ -114,7 +96,7 @@ def screened(
     return accepted, rejected
 
 
-def _wrong_form(update: Update, shapes: Sequence[tuple[int, ...]], dtype: np.dtype) -> str:
+def _wrong_form(update: Update, shapes: Sequence[tuple[int, ...]]) -> str:
     if isinstance(update.examples, bool) or not isinstance(update.examples, int | np.integer):
         return f"examples is {update.examples!r}, not a whole number"
     if update.examples <= 0:
@@ -122,9 +104,9 @@ def _wrong_form(update: Update, shapes: Sequence[tuple[int, ...]], dtype: np.dty
     if len(update.arrays) != len(shapes):
         return f"it has {len(update.arrays)} arrays, the model has {len(shapes)}"
     for i, (array, shape) in enumerate(zip(update.arrays, shapes, strict=True)):
-        if not isinstance(array, np.ndarray) or array.dtype != dtype:
+        if not isinstance(array, np.ndarray) or array.dtype != np.float32:
             found = getattr(array, "dtype", type(array).__name__)
-            return f"array {i} has dtype {found}, not {dtype}"
+            return f"array {i} has dtype {found}, not float32"
         if array.shape != tuple(shape):
             return f"array {i} has shape {array.shape}, the model's is {tuple(shape)}"
     return ""
@@ -135,16 +117,4 @@ def _no_number(update: Update) -> str:
         broken = array.size - int(np.isfinite(array).sum())
         if broken:
             return f"array {i} holds NaN or infinity in {broken} of {array.size} values"
-    return ""
-
-
-def _beyond(update: Update, limits: Limits) -> str:
-    if limits.examples is not None and update.examples > limits.examples:
-        return f"it claims {update.examples} examples, more than {limits.examples}"
-    if limits.norm is not None:
-        # Array by array, so that no second copy in float64 of the whole update is needed.
-        squares = [float(np.square(a, dtype=np.float64).sum()) for a in update.arrays]
-        norm = float(np.sqrt(sum(squares)))
-        if norm > limits.norm:
-            return f"its norm {norm:.4g} is above the bound {limits.norm:.4g}"
     return ""

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 from federated.secure.keys import KEY_BYTES
 from federated.secure.messages import pack, unpack
-from federated.secure.tags import PRIMES
+from federated.secure.tags import COUNT, PRIMES
 from federated.secure.terms import Terms
 from medimg.errors import InputError
 
 DEGREE = 8192
+SLOTS = DEGREE // 2
+# Beside the vector: its weight, a 1 that counts the client, and the tags of all these.
+BESIDE = 2 + COUNT
 # 2^-20: rounding costs a client's coordinate at most 4.8e-7. Of larger sums no more digits than these are exact.
 GRID, _DIGITS = 2.0**-20, 44
 # Nothing is multiplied, so one prime is enough to hold small sums and two hold sums of weighted vectors; the last prime
@@ -108,3 +111,10 @@ class CkksKeys:
         """
         secret, public, tags, holds = unpack(content)
         return cls(secret, public, float(holds), tags)
+
+
+def context_of(content: bytes):
+    """The TenSEAL context that was serialized."""
+    import tenseal
+
+    return tenseal.context_from(content)

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from federated.secure.ckks import CkksClient, CkksServer
+from federated.secure.ckks_client import CkksClient
 from federated.secure.ckks_keys import CkksKeys
+from federated.secure.ckks_server import CkksServer
 from federated.secure.keys import Identity, roster
 from federated.secure.network import Ask, Network, Traffic, deliver, in_process
 from federated.secure.result import SecureSum

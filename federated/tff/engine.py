@@ -11,6 +11,7 @@ from federated.algorithms.strategy import Strategy
 from federated.engine import local_training
 from federated.engine.local_training import LocalTraining
 from federated.engine.records import ClientData, Layout
+from federated.engine.running_mean import RunningMean
 from federated.engine.state import State
 from federated.engine.updates import Aggregate, ClientRound, ClientUpdate, Mean, named
 from federated.tff import client_work
@@ -145,7 +146,7 @@ class Engine:
         """
         sent = list(updates.values())
         size = CLIENTS_AT_ONCE if self.strategy.aggregation == "mean" else len(sent)
-        mean = _RunningMean()
+        mean = RunningMean()
         measurements, aggregator_state = {}, state.aggregator
         for start in range(0, len(sent), size):
             part = sent[start : start + size]
@@ -265,21 +266,6 @@ class Engine:
 
     def _call(self, computation: Callable, *arguments):
         return self._execution.run(computation, *arguments)
-
-
-class _RunningMean:
-    """The mean over all from the means over parts; in double, so that it matters little how they were cut."""
-
-    def __init__(self):
-        self.total, self.weight = None, 0.0
-
-    def add(self, mean, weight: float) -> None:
-        scaled = [weight * np.asarray(m, np.float64) for m in mean]
-        self.total = scaled if self.total is None else [t + s for t, s in zip(self.total, scaled, strict=True)]
-        self.weight += weight
-
-    def value(self) -> list[np.ndarray]:
-        return [(total / self.weight).astype(np.float32) for total in self.total]
 
 
 def _check(clients: list[ClientData]) -> None:

@@ -163,9 +163,3 @@ def listening(host: str, port: int) -> socket.socket:
         listener.close()
         raise
     return listener
-
-
-def free_port() -> int:
-    """A port of this machine that nothing listens on."""
-    with listening("127.0.0.1", 0) as probe:
-        return probe.getsockname()[1]

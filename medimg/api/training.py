@@ -8,7 +8,7 @@ from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.listener import Listener
-from medimg.run import own_options
+from medimg.resuming import options_to_resume
 
 
 def train(
@@ -43,7 +43,7 @@ def train(
 
     config = TrainConfig.from_dict(options)
     if resume:
-        config = own_options(Path(out), "train", config, options, longer=("epochs", "fine_tune_epochs"))
+        config = options_to_resume(Path(out), "train", config, options, longer=("epochs", "fine_tune_epochs"))
     if config.folds and not config.fold:
         raise InputError("folds: train() leaves one Run; give fold=1 and so on too, or use 'medimg train --folds'")
     done = train_any(folder_of(data), Path(out), config, resume, overwrite, listener)

@@ -65,10 +65,10 @@ def resumable(
             # What is read of the Run must be of the one that goes on.
             with locked(Path(out)):
                 if resume:
-                    from medimg.run import own_options
+                    from medimg.resuming import options_to_resume
 
                     given = set(config.names_given())
-                    config = own_options(Path(out), name, config, given, longer)
+                    config = options_to_resume(Path(out), name, config, given, longer)
                     if ended(Path(out), config) and not given & set(longer):
                         more = f"; to go on, give more: {' or '.join(map(flag, longer))}" if longer else ""
                         say(f"{out}: had ended already, nothing is left to resume{more}")

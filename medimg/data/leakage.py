@@ -68,30 +68,29 @@ class Leakage:
         ]
 
 
-def find_leakage(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> Leakage:
+def find_leakage(dataset: Dataset) -> Leakage:
     """Compare patients and the content of all image files.
 
     Args:
         dataset: with its files; a table has none.
-        progress: called with files read and files in all.
 
     Raises:
         InputError: a file is missing or broken; names it with its row.
     """
-    pixels, broken = content_hashes(dataset, progress)
+    pixels, broken = content_hashes(dataset)
     if broken:
         more = f" (and {len(broken) - 1} more files)" if len(broken) > 1 else ""
         raise InputError(f"{broken[0]}{more}; prepare the data set again")
     return leakage_between(dataset.manifest, pixels)
 
 
-def require_no_leakage(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> None:
+def require_no_leakage(dataset: Dataset) -> None:
     """The gate before training.
 
     Raises:
         InputError: names patients or images in two parts, images under two labels, or a broken file.
     """
-    problems = find_leakage(dataset, progress).problems()
+    problems = find_leakage(dataset).problems()
     if problems:
         raise InputError(
             f"{dataset.root}: {'; '.join(problems)}; 'medimg data inspect' lists all; prepare the data set again"

@@ -123,17 +123,16 @@ def cluster_bootstrap(
     return np.concatenate([statistic(block) for block in cluster_weights(clusters, resamples, seed)])
 
 
-def percentile_interval(replicates: np.ndarray, level: float = LEVEL) -> Interval:
-    """The central interval of bootstrap replicates of one statistic; undefined ones are left out.
+def percentile_interval(replicates: np.ndarray) -> Interval:
+    """The central 95% interval of bootstrap replicates of one statistic; undefined ones are left out.
 
     Args:
         replicates: float (resamples,), NaN where undefined.
-        level: coverage, e.g. 0.95.
     """
     replicates = np.asarray(replicates, np.float64)
     defined = replicates[~np.isnan(replicates)]
     left_out = len(replicates) - len(defined)
     if len(defined) < 2:
         return Interval(None, None, left_out)
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high), left_out)

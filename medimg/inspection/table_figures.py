@@ -176,18 +176,18 @@ def _shown_categories(text: pd.Series, feature: schema.Feature) -> list[str]:
     return schema.in_order(common, feature)
 
 
-def pair_plot(frame: pd.DataFrame, features: Sequence[schema.Feature], classes: Sequence[str], seed: int = 0) -> Figure:
+def pair_plot(frame: pd.DataFrame, features: Sequence[schema.Feature], classes: Sequence[str]) -> Figure:
     """Every two of the features against each other, a point a row; distributions on the diagonal.
 
     Args:
         frame: labelled rows; a seeded sample of at most 800 is drawn.
         features: at most MOST_PAIRED are drawn.
         classes: in order; at most MOST_CLASSES are drawn.
-        seed: of the sample, and of the spread that keeps equal codes apart.
     """
     features, classes = features[:MOST_PAIRED], _drawn_classes(frame, classes)
-    draw = np.random.default_rng(seed)
-    points = frame.sample(min(len(frame), _MOST_POINTS), random_state=seed)
+    # Of the sample, and of the spread that keeps equal codes apart.
+    draw = np.random.default_rng(0)
+    points = frame.sample(min(len(frame), _MOST_POINTS), random_state=0)
     places = [_places(frame, points.index, f, draw) for f in features]
     k = len(features)
     with styled():

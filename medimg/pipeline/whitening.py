@@ -3,7 +3,7 @@
 What is learnt comes from sums over pixels that can be added up across sites.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,16 +108,13 @@ def pixel_sums(batches: Iterable[np.ndarray]) -> PixelSums | None:
     return total
 
 
-def image_sums(
-    paths: list[Path], image_size: int, channels: int, progress: Callable[[int, int], None] | None = None
-) -> PixelSums:
+def image_sums(paths: list[Path], image_size: int, channels: int) -> PixelSums:
     """Sums over image files as a model gets them, in memory of a few images.
 
     Args:
         paths: files.
         image_size: images are resized to (image_size, image_size).
         channels: 1 or 3.
-        progress: called with images done and images in all.
 
     Raises:
         InputError: an image can't be read.
@@ -127,8 +124,6 @@ def image_sums(
         for start in range(0, len(paths), _IMAGES):
             some = paths[start : start + _IMAGES]
             yield PixelCache.in_memory(some, image_size, channels).take(np.arange(len(some)))
-            if progress:
-                progress(start + len(some), len(paths))
 
     return pixel_sums(batches()) or PixelSums.none(channels)
 

@@ -19,17 +19,10 @@ class NoisePlan:
     Attributes:
         mechanism: with its noise multiplier.
         steps: steps allowed, all phases together; training stops there.
-        wanted: steps asked for.
     """
 
     mechanism: Mechanism
     steps: int
-    wanted: int
-
-    @property
-    def cut_short(self) -> bool:
-        """The budget ends before the steps asked for."""
-        return self.steps < self.wanted
 
 
 @dataclass(frozen=True)
@@ -64,17 +57,17 @@ class Budget:
             if self.epsilon is None:
                 raise InputError("--dp-epsilon or --dp-noise-multiplier: give one of them")
             noise = calibrate(self.epsilon, self.delta, mechanism, steps, self.previous)
-            return NoisePlan(replace(mechanism, noise_multiplier=noise), steps, steps)
+            return NoisePlan(replace(mechanism, noise_multiplier=noise), steps)
         mechanism = replace(mechanism, noise_multiplier=noise_multiplier)
         if self.epsilon is None:
-            return NoisePlan(mechanism, steps, steps)
+            return NoisePlan(mechanism, steps)
         allowed = steps_within(self.epsilon, self.delta, mechanism, self.previous, steps)
         if allowed == 0:
             raise InputError(
                 f"--dp-epsilon {self.epsilon}: not enough for one step with --dp-noise-multiplier {noise_multiplier}; "
                 "give more noise or a larger epsilon"
             )
-        return NoisePlan(mechanism, allowed, steps)
+        return NoisePlan(mechanism, allowed)
 
     def allows(self, mechanism: Mechanism, steps: int) -> bool:
         """Whether so many steps of the mechanism stay within epsilon."""

@@ -38,20 +38,14 @@ class ClippedSum(NamedTuple):
     outputs: tf.Tensor
 
 
-def private_gradients(
-    model: tf.keras.Model,
-    loss,
-    x,
-    y,
-    units,
-    l2_norm_clip: float,
-    noise_multiplier: float,
-    expected_units: float,
-    generator: tf.random.Generator,
-    sample_weight=None,
-    keys=None,
-) -> tuple[list, tf.Tensor, tf.Tensor]:
-    """One batch's private gradients; for use in tf.function.
+def clipped_sum(
+    model: tf.keras.Model, loss, x, y, units, l2_norm_clip: float, sample_weight=None, keys=None
+) -> ClippedSum:
+    """The sum of the units' gradients, each scaled to a norm of at most `l2_norm_clip` (inf: not scaled).
+
+    A logical batch larger than memory is the sum of its parts, as long as each unit is wholly in one part; noise is
+    added once, to the total. A unit whose gradient is not finite counts as absent: its NaN would be everybody's, and
+    tell that it was there. For use in tf.function.
 
     Args:
         model: functional, with one output; its trainable layers are clipped together.
@@ -61,34 +55,11 @@ def private_gradients(
         units: integer (B,), the patient of each example, negative for padding; None: each example on its own,
             and B is not 0.
         l2_norm_clip: C, largest norm of a unit's gradient, which is that of the sum of its examples' losses.
-        noise_multiplier: standard deviation of the noise over C.
-        expected_units: units in a batch on average. The sum is divided by this fixed number: the number that
-            Poisson sampling did draw is not public, and may be 0.
-        generator: of the noise; saved in a tf.train.Checkpoint, a resumed run draws the same. TensorFlow has no
-            cryptographically secure generator: whoever learns the seed can subtract the noise.
         sample_weight: float (B,), multiplies the losses.
         keys: uint64 (B,), what each example's dropout is drawn by (`privacy.draws.keyed`); needed where there is any.
 
-    Returns:
-        Gradients in the order of `model.trainable_variables`; the mean loss and the units' norms (B,), which are of
-        use for tuning on public data and are not private.
-
     Raises:
         InputError: a layer or option that can't be private.
-    """
-    clipped = clipped_sum(model, loss, x, y, units, l2_norm_clip, sample_weight, keys)
-    gradients = add_noise(clipped.gradients, l2_norm_clip, noise_multiplier, expected_units, generator)
-    return gradients, clipped.loss, clipped.norms
-
-
-def clipped_sum(
-    model: tf.keras.Model, loss, x, y, units, l2_norm_clip: float, sample_weight=None, keys=None
-) -> ClippedSum:
-    """The sum of the units' gradients, each scaled to a norm of at most `l2_norm_clip` (inf: not scaled).
-
-    A logical batch larger than memory is the sum of its parts, as long as each unit is wholly in one part; noise is
-    added once, to the total. A unit whose gradient is not finite counts as absent: its NaN would be everybody's, and
-    tell that it was there. Arguments and errors are those of `private_gradients`.
     """
     check(model)
     chosen = kinds(model)
@@ -135,6 +106,15 @@ def add_noise(
     sums: list, l2_norm_clip: float, noise_multiplier: float, expected_units: float, generator: tf.random.Generator
 ) -> list:
     """(sums + N(0, (noise_multiplier * l2_norm_clip)^2)) / expected_units.
+
+    Args:
+        sums: of `clipped_sum`.
+        l2_norm_clip: C, as there.
+        noise_multiplier: standard deviation of the noise over C.
+        expected_units: units in a batch on average. The sum is divided by this fixed number: the number that
+            Poisson sampling did draw is not public, and may be 0.
+        generator: of the noise; saved in a tf.train.Checkpoint, a resumed run draws the same. TensorFlow has no
+            cryptographically secure generator: whoever learns the seed can subtract the noise.
 
     Raises:
         InputError: noise without a finite clip, or numbers out of range.

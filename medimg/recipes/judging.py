@@ -19,8 +19,7 @@ from medimg.recipes.hard_validation import Score, Truth, pixels_of, score, seen_
 from medimg.recipes.plan import Candidate
 from medimg.recipes.probes import out_of_fold, penalty_for
 from medimg.run import Run
-from medimg.training.features import extractor, forward_function
-from medimg.training.images import features_key
+from medimg.training.features import extractor, features_key, forward_function
 from medimg.training.train import train_or_go_on
 
 # Folds of a table, whose validation part alone is small.

@@ -20,7 +20,8 @@ from medimg.recipes.fingerprint import fingerprint, learnt_from
 from medimg.recipes.judging import Tried, judged, together
 from medimg.recipes.machine import machine
 from medimg.recipes.operating_point import decide
-from medimg.run import Run, environment, resumable
+from medimg.resuming import run_to_resume
+from medimg.run import Run, environment
 from medimg.training import data as data_material
 from medimg.training.ensemble import Voter, combine_voters
 from medimg.training.features import remembering
@@ -91,7 +92,7 @@ def by_recipe(
     learn = learnt_from(dataset)
     known = fingerprint(learn)
     if resume:
-        run = resumable(out, dataset)
+        run = run_to_resume(out, dataset)
         if (run.root / _LAST).is_file():
             return run
     kept = plan.kept(out) if resume else []

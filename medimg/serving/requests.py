@@ -69,14 +69,14 @@ def raw_requests(dataset: Dataset, rows: pd.DataFrame, description: dict) -> Ite
         yield Request("serving_default", {"image_bytes": [path.read_bytes()], **(columns[i].inputs if columns else {})})
 
 
-def warmup_requests(description: dict, count: int, seed: int = 0) -> Iterator[Request]:
+def warmup_requests(description: dict, count: int) -> Iterator[Request]:
     """Requests for both signatures, of drawn images or rows.
 
     Args:
         description: the Run's description.
         count: images; a table's rows are four, an ordinary one and three that preprocessing finds hard.
-        seed: of what is drawn.
     """
+    seed = 0
     if "preprocessing" in description:
         preprocessing = Preprocessing.from_dict(description["preprocessing"])
         rows = [example_row(preprocessing, seed), hard_rows(preprocessing, seed)]

@@ -52,14 +52,13 @@ class LabelTable:
         return [f"{len(rows)} rows of {self.path.name} are of no file: {listed(rows)}"] if rows else []
 
 
-def read_labels(folder: Path, config: PrepareConfig, keys: tuple[str, ...], needs_label: bool = True) -> LabelTable:
+def read_labels(folder: Path, config: PrepareConfig, keys: tuple[str, ...]) -> LabelTable:
     """Read `--labels`, or the one CSV of a folder.
 
     Args:
         folder: of the source.
         config: `labels`, `label_column`, `label_separator`, and the names of the columns of patients, sites and parts.
         keys: names of the columns that may tell which file a row is of, the one to prefer first; case does not count.
-        needs_label: a column of labels must be there.
 
     Raises:
         InputError: no table, no such column, or two rows of one key that differ.
@@ -71,19 +70,18 @@ def read_labels(folder: Path, config: PrepareConfig, keys: tuple[str, ...], need
     if column is None:
         have = listed(table.columns, 12)
         raise InputError(f"{path}: needs a column {' or '.join(keys)}, which tells what a row is of; it has {have}")
-    rows = {"label": table.iloc[:, 0].map(lambda _: "")}
     notes = list(table.attrs.get("notes", ()))
     roles = {role: name for role in _ROLES if (name := getattr(config, f"{role}_column")) in table and name != column}
     for role in _ROLES:
         name = getattr(config, f"{role}_column")
         if name != getattr(_DEFAULTS, f"{role}_column"):
             need_columns(path, table, {name: f"--{role}-column"})
-    if needs_label:
-        from medimg.sources.image_labels import labels_of
+    from medimg.sources.image_labels import labels_of
 
-        found = labels_of(path, table, config, {column, *roles.values()})
-        # How many images have none is told of the images.
-        rows["label"], notes = found.text, notes + [n for n in found.notes if "have no label" not in n]
+    found = labels_of(path, table, config, {column, *roles.values()})
+    # How many images have none is told of the images.
+    notes += [note for note in found.notes if "have no label" not in note]
+    rows = {"label": found.text}
     rows |= {role: table[name] for role, name in roles.items()}
     if "split" in rows:
         rows["split"] = parts_of(path, rows["split"], config)

@@ -3,6 +3,9 @@
 import cv2
 import numpy as np
 
+# Of a map's maximum over its image.
+OPACITY = 0.6
+
 
 def coloured(heat: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A map's colours, transparent where it is 0.
@@ -19,17 +22,16 @@ def coloured(heat: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.dstack([colours, levels])
 
 
-def laid_over(image: np.ndarray, heat: np.ndarray, opacity: float = 0.6) -> np.ndarray:
+def laid_over(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """A map over its image.
 
     Args:
         image: uint8 (H, W, 3).
         heat: float32, from 0 to 1, stretched over the image.
-        opacity: of the map's maximum.
 
     Returns:
         uint8 (H, W, 3).
     """
     colours = coloured(heat, image.shape[1::-1])
-    share = opacity * (colours[:, :, 3:] / np.float32(255))
+    share = OPACITY * (colours[:, :, 3:] / np.float32(255))
     return np.rint(image * (1 - share) + colours[:, :, :3] * share).astype(np.uint8)

@@ -32,13 +32,12 @@ def names_of(rows: pd.DataFrame) -> list[str]:
     return found
 
 
-def as_table(dataset: Dataset, names: Iterable[str], option: str = "--metadata") -> Dataset:
+def as_table(dataset: Dataset, names: Iterable[str]) -> Dataset:
     """The rows of a Dataset of images as those of a table of some of its columns.
 
     Args:
         dataset: of images.
         names: columns of its manifest; those of numbers are continuous, all others categorical.
-        option: that names them, for messages.
 
     Raises:
         InputError: there is no such column, or it is one that tells the label or whose the row is.
@@ -47,7 +46,9 @@ def as_table(dataset: Dataset, names: Iterable[str], option: str = "--metadata")
     for name in names:
         if name not in manifest or (name in ROLES and name != "site"):
             known = ", ".join(names_of(manifest)) or "none"
-            raise InputError(f"{option} {name}: no column of {dataset.root}/manifest.csv to learn from; it has {known}")
+            raise InputError(
+                f"--metadata {name}: no column of {dataset.root}/manifest.csv to learn from; it has {known}"
+            )
         number = pd.api.types.is_numeric_dtype(manifest[name])
         features.append(Feature(name, "continuous" if number else "categorical"))
     columns = {f.name: (as_numbers if f.is_number else as_text)(manifest[f.name]) for f in features}

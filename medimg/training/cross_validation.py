@@ -33,7 +33,8 @@ from medimg.options import of_data
 from medimg.privacy import ledger
 from medimg.privacy.folds import together
 from medimg.privacy.release import reference_split
-from medimg.run import Run, environment, resumable
+from medimg.resuming import run_to_resume
+from medimg.run import Run, environment
 from medimg.training.any_model import with_pixels_alone
 from medimg.training.longer import longer
 from medimg.training.open_options import settled, tell
@@ -124,7 +125,7 @@ def _claim(dataset, data: Path, out: Path, config: TrainConfig, resume: bool, ov
         run = Run.create(out, data, "train", config.to_dict(), overwrite)
         atomic.write_json(run.root / "environment.json", environment(dataset, config.seed))
         return run
-    run = resumable(out, dataset)
+    run = run_to_resume(out, dataset)
     for name in longer(run, config):
         run.require_extendable(name, getattr(config, name))
         run.extend(name, config.to_dict())

@@ -25,7 +25,8 @@ from medimg.models.saving import save_model
 from medimg.options import flag, of_data
 from medimg.privacy import ledger
 from medimg.privacy.folds import composed
-from medimg.run import Run, environment, resumable
+from medimg.resuming import run_to_resume
+from medimg.run import Run, environment
 from medimg.style.words import listed
 from medimg.training import unseen
 from medimg.training.ancestors import behind_weights
@@ -94,7 +95,7 @@ def ensemble(
         require_validation(config.calibrate, dataset)
     _check(voters, dataset)
     if resume:
-        run = resumable(out, dataset)
+        run = run_to_resume(out, dataset)
         for name in longer(run, config):
             raise InputError(f"{flag(name)} {getattr(config, name)}: members have ended with their own; train anew")
         if (run.root / "model.keras").is_file():

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 import numpy as np
 import tensorflow as tf
 
+from medimg.config import TrainConfig
 from medimg.models.head import DROPOUT, LOGITS, POOL
 from medimg.pipeline.augmentation import Augmentation
 from medimg.pipeline.batches import steady, training_batches
@@ -29,6 +30,14 @@ def remembering() -> Iterator[dict]:
         yield kept
     finally:
         _REMEMBERED.reset(token)
+
+
+def features_key(config: TrainConfig, part: str, augmentation: Augmentation | None) -> tuple:
+    """All that features depend on, of one Dataset."""
+    model = (config.model, tuple(sorted(config.model_arg.items())), config.weights, config.norm)
+    pixels = (config.image_size, config.channels, config.normalize, config.paradigm, config.labelled_fraction)
+    views = None if augmentation is None else (repr(augmentation.strength), augmentation.views)
+    return (*model, *pixels, config.seed, part, views)
 
 
 def remembered(key: tuple, features: Callable[[], list[np.ndarray]]) -> list[np.ndarray]:

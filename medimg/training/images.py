@@ -245,7 +245,7 @@ def _on_features(model: tf.keras.Model, phase: Phase, material: Material, config
     extract = frozen.forward_function(frozen.extractor(model))
 
     def computed(cache: PixelCache, augmentation: Augmentation | None = None, part: str = "train") -> list[np.ndarray]:
-        key = features_key(config, part, augmentation)
+        key = frozen.features_key(config, part, augmentation)
         return frozen.remembered(key, lambda: frozen.compute(extract, cache, config.batch_size, augmentation, progress))
 
     def progress(done: int, total: int) -> None:
@@ -285,14 +285,6 @@ def _on_features(model: tf.keras.Model, phase: Phase, material: Material, config
         inputs=inputs,
     )
     return supervised, Views(inputs, frozen.inputs_of(strong), predict)
-
-
-def features_key(config: TrainConfig, part: str, augmentation: Augmentation | None) -> tuple:
-    """All that features depend on, of one Dataset."""
-    model = (config.model, tuple(sorted(config.model_arg.items())), config.weights, config.norm)
-    pixels = (config.image_size, config.channels, config.normalize, config.paradigm, config.labelled_fraction)
-    views = None if augmentation is None else (repr(augmentation.strength), augmentation.views)
-    return (*model, *pixels, config.seed, part, views)
 
 
 def _strong(material: Material, config: TrainConfig, views: int) -> Augmentation | None:

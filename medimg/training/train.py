@@ -23,7 +23,8 @@ from medimg.models.known_weights import identify, words
 from medimg.models.saving import save_model
 from medimg.models.weights import is_run
 from medimg.options import of_data
-from medimg.run import Run, environment, own_options, resumable
+from medimg.resuming import options_to_resume, run_to_resume
+from medimg.run import Run, environment
 from medimg.training import adaptation, few_labels, images, open_options, private, table, unseen
 from medimg.training import data as data_material
 from medimg.training.ancestors import NOTHING
@@ -90,7 +91,7 @@ def _trained(
         private.check(dataset, config)
     require_no_leakage(_before_holdout(dataset) if config.audit_holdout else dataset)
     if resume:
-        run = resumable(out, real)
+        run = run_to_resume(out, real)
         _check_same(run, extra)
         if not goes_on(run, config, listener):
             return run
@@ -139,7 +140,7 @@ def train_the_same(data: Path, folder: Path, config: TrainConfig) -> Run:
     """
     begun = (folder / "model.json").is_file()
     if begun:
-        own_options(folder, "train", config, config.to_dict())
+        options_to_resume(folder, "train", config, config.to_dict())
     return train(data, folder, config, resume=begun, overwrite=not begun and folder.exists())
 
 

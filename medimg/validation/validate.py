@@ -2,11 +2,9 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from medimg import atomic
 from medimg.data.dataset import Dataset
@@ -14,51 +12,26 @@ from medimg.data.positive import positive_class
 from medimg.errors import InputError
 from medimg.evaluation.answers import Answers
 from medimg.evaluation.calibrate import notes as calibration_notes
-from medimg.evaluation.classes import match_classes, targets_in_order
 from medimg.evaluation.evaluate import training_data
 from medimg.evaluation.operating_point import metrics_of, operating_point
 from medimg.evaluation.own_threshold import rule_of
 from medimg.evaluation.places import beside, require_place
-from medimg.evaluation.predictions import Predictions, as_written
 from medimg.evaluation.recalibration import calibration_of
 from medimg.lock import locked, require_other
 from medimg.privacy.ledger import is_private
 from medimg.run import Run
 from medimg.style.figures import save
 from medimg.untrusted.json_file import read_json
-from medimg.validation import performance, shift
+from medimg.validation import performance
 from medimg.validation.config import ValidateConfig
 from medimg.validation.figure import images_figure, summary_figure
 from medimg.validation.page import page
-from medimg.validation.patients import Patients, opened, patients_of
+from medimg.validation.patients import opened, patients_of
+from medimg.validation.sides import Side, kinds, own_side, patients_of_classes, shifts, side_of
 from medimg.validation.verdict import verdict
 
 Progress = Callable[[str, int, int], None]
 FILE = "validation.json"
-
-
-@dataclass(frozen=True, eq=False)
-class Side:
-    """Rows of one side and what the model says of them.
-
-    Attributes:
-        dataset: where they are.
-        rows: all of them.
-        labelled: bool (N,).
-        probabilities: float64 (N, classes), of all.
-        predictions: of the labelled ones, None without any.
-    """
-
-    dataset: Dataset
-    rows: pd.DataFrame
-    labelled: np.ndarray
-    probabilities: np.ndarray
-    predictions: Predictions | None
-
-    @property
-    def patients(self) -> pd.Series:
-        """Of the labelled rows."""
-        return self.rows.loc[self.labelled, "patient"]
 
 
 def validate(
@@ -94,8 +67,8 @@ def validate(
         found = patients_of(dataset, description, config, training, private)
         answers = Answers(run.model(), description, config.batch_size, lambda *counts: step("predict", *counts))
         rule, threshold = _decision(run, training, description, answers, len(found.rows))
-        own = _own(training, description, answers, threshold)
-        here = _side(found, description, answers, threshold)
+        own = own_side(training, description, answers, threshold)
+        here = side_of(found, description, answers, threshold)
         result = _measured(run, data, description, own, here, found, rule, config, step)
         result["verdict"], result["reasons"] = verdict(result)
         result |= asked
@@ -122,31 +95,6 @@ def _decision(run: Run, training: Dataset | None, description: dict, answers: An
     return rule, np.array([value[name] for name in description["classes"]]) if isinstance(value, dict) else value
 
 
-def _own(training: Dataset | None, description: dict, answers: Answers, threshold) -> Side | None:
-    rows = None if training is None else training.rows("test", labelled=True).reset_index(drop=True)
-    if rows is None or rows.empty:
-        return None
-    order = match_classes(training, description["task"], tuple(description["classes"]))
-    labelled = np.ones(len(rows), bool)
-    return _side(
-        Patients(training, rows, labelled, targets_in_order(training, rows, order), []), description, answers, threshold
-    )
-
-
-def _side(found: Patients, description: dict, answers: Answers, threshold) -> Side:
-    probabilities = as_written(answers(found.dataset, found.rows))
-    predictions = None
-    if found.labelled.any():
-        predictions = Predictions(
-            task=description["task"],
-            classes=tuple(description["classes"]),
-            targets=found.targets,
-            probabilities=probabilities[found.labelled],
-            threshold=threshold,
-        )
-    return Side(found.dataset, found.rows, found.labelled, probabilities, predictions)
-
-
 def _measured(run, data, description, own: Side | None, here: Side, found, rule, config, step) -> dict:
     classes, predictions = description["classes"], here.predictions
     support = predictions.truth.sum(axis=0) if predictions else np.zeros(len(classes), int)
@@ -163,12 +111,12 @@ def _measured(run, data, description, own: Side | None, here: Side, found, rule,
         "patients": int(here.rows["patient"].nunique()),
         "labelled": int(here.labelled.sum()),
         "support": {name: int(count) for name, count in zip(classes, support, strict=True)},
-        "kinds": _kinds(predictions),
-        "patients_of": _patients_of(here),
+        "kinds": kinds(predictions),
+        "patients_of": patients_of_classes(here),
         "own_rows": found.own,
         "own": {"n": len(own.rows), "patients": int(own.patients.nunique())} if own else None,
         "calibrated": "calibrator" in description,
-        "shift": _shift(own, here, description, step),
+        "shift": shifts(own, here, description, step),
         "notes": list(found.notes),
     }
     if own is None:
@@ -178,23 +126,6 @@ def _measured(run, data, description, own: Side | None, here: Side, found, rule,
     result["notes"] += adapted_note(run, here.dataset, config.split)
     result |= _worth(own, here, rule, config, bool(result["few"]))
     return result
-
-
-def _patients_of(side: Side) -> dict[str, int]:
-    """Patients with a row of each class."""
-    if side.predictions is None:
-        return {}
-    classes = zip(side.predictions.classes, side.predictions.truth.astype(bool).T, strict=True)
-    return {name: int(side.patients[any_of].nunique()) for name, any_of in classes}
-
-
-def _kinds(predictions: Predictions | None) -> list[str]:
-    """Kinds of rows that are there, of the labelled ones: with one alone no ranking can be measured."""
-    if predictions is None:
-        return []
-    if predictions.task == "multilabel":
-        return [name for name, share in zip(predictions.classes, predictions.truth.mean(axis=0), strict=True) if share]
-    return [name for name, any_of in zip(predictions.classes, predictions.truth.any(axis=0), strict=True) if any_of]
 
 
 def adapted_note(run: Run, dataset: Dataset, split: str) -> list[str]:
@@ -226,7 +157,7 @@ def _worth(own: Side | None, here: Side, rule, config: ValidateConfig, few: bool
     if again is not None:
         chosen = performance.at_threshold(performance.with_threshold(predictions, again), patients, *settings)
         chosen = {"value": np.asarray(again).tolist(), **chosen, "note": "chosen on these rows, so it looks too good"}
-    both = len(_kinds(predictions)) > 1 and not few
+    both = len(kinds(predictions)) > 1 and not few
     calibration = calibration_of(predictions, patients, *settings) if both else None
     if calibration:
         calibration["proposal"] = performance.proposal(predictions, calibration, patients)
@@ -246,40 +177,6 @@ def _worth(own: Side | None, here: Side, rule, config: ValidateConfig, few: bool
         "calibration": calibration,
         "subgroups": performance.subgroups(predictions, here.rows[here.labelled].reset_index(drop=True), *settings),
     }
-
-
-def _shift(own: Side | None, here: Side, description: dict, step) -> list[dict]:
-    if own is None:
-        return []
-    who = (own.rows["patient"], here.rows["patient"])
-    found = []
-    if not own.dataset.is_table:
-        size = description["image_size"]
-        first, second = (
-            shift.image_statistics(side.dataset, side.rows, size, lambda *counts: step("look at images", *counts))
-            for side in (own, here)
-        )
-        names = shift.STATISTICS | (shift.FORMS if _as_found(own, here) else {"form": shift.FORMS["form"]})
-        found += [shift.compare("image", said, first[name], second[name], *who) for name, said in names.items()]
-    columns = shift.metadata(own.dataset, own.rows, here.dataset, here.rows)
-    found += [shift.compare("metadata", name, *sides, *who) for name, sides in columns.items()]
-    if description["task"] != "multilabel" and len(_kinds(here.predictions)) > 1:
-        labels = [_names(side) for side in (own, here)]
-        found.append(shift.compare("class", "class mix", *labels, own.patients, here.patients))
-    if description["task"] == "binary":
-        name = f"predicted probability of {description['classes'][1]}"
-        found.append(shift.compare("prediction", name, own.probabilities[:, 1], here.probabilities[:, 1], *who))
-    return shift.settle([one for one in found if one])
-
-
-def _as_found(own: Side, here: Side) -> bool:
-    """Neither side was resized when it was prepared."""
-    options = [side.dataset.preparation.get("options") or {} for side in (own, here)]
-    return not any(option.get("image_size") for option in options)
-
-
-def _names(side: Side) -> np.ndarray:
-    return np.asarray(side.predictions.classes, object)[side.predictions.truth.argmax(axis=1)]
 
 
 def _write(folder: Path, run: Run, result: dict, own: Side | None, here: Side, description: dict) -> None:

@@ -9,6 +9,9 @@ import pandas as pd
 from medimg.data.dates import SECONDS_IN_DAY
 from synthetic.tables.columns import Column, numbers_of
 
+# Least rows of a frame that tells what is public.
+_POINTS = 256
+
 
 def to_frame(rows: pd.DataFrame, columns: tuple[Column, ...], seed: np.random.Generator | None) -> pd.DataFrame:
     """The rows as the generator's frame.
@@ -42,15 +45,15 @@ def to_frame(rows: pd.DataFrame, columns: tuple[Column, ...], seed: np.random.Ge
     return pd.DataFrame(frame, index=range(len(rows)))
 
 
-def public_frame(columns: tuple[Column, ...], points: int = 256) -> pd.DataFrame:
+def public_frame(columns: tuple[Column, ...]) -> pd.DataFrame:
     """A frame that tells what `columns` tell and nothing of a patient: even steps over each range, each category.
 
     Args:
         columns: what was learnt.
-        points: rows at least; as many as the widest column has categories.
     """
     frame = {}
-    points = max([points, *(len(column.levels) for column in columns)])
+    # As many rows as the widest column has categories.
+    points = max([_POINTS, *(len(column.levels) for column in columns)])
     for position, column in enumerate(columns):
         if column.kind == "category":
             frame[f"category {position}"] = [str(i % len(column.levels)) for i in range(points)]

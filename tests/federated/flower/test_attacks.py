@@ -467,7 +467,7 @@ def test_a_coordinator_has_no_single_sites_ciphertext_decrypted(sites):
     """It adds and signs what it likes; the site that is asked once more after that opens nothing of the run."""
     import tenseal
 
-    from federated.secure.ckks import BESIDE
+    from federated.secure.ckks_keys import BESIDE
     from federated.secure.messages import pack, unpack, verified_message
 
     attacker = sites(**LISTED)

@@ -9,7 +9,6 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 
 from federated.report.site_gain import MEAN, POOLED, site_gain
 from federated.report.site_gain_figure import site_gain_figure
-from federated.report.site_gain_words import site_table
 from medimg.comparison.candidates import constant
 from medimg.evaluation.intervals import cluster_weights
 from medimg.evaluation.predictions import Predictions
@@ -173,7 +172,6 @@ def test_a_site_without_a_class_has_no_value():
     here = at(result, "ill only")
     assert here["values"]["local"] == {"value": None, "low": None, "high": None}
     assert here["word"] == "too few rows"
-    assert "undefined" in site_table(result)["local"].tolist()
     site_gain_figure(result)
     assert at(site_gain(models, sites, patients, "accuracy", resamples=200), "ill only")["word"] != "too few rows"
 
@@ -226,10 +224,9 @@ def test_result_is_json_and_repeats(tmp_path):
     first = json.dumps(site_gain(models, sites, patients, resamples=50), allow_nan=False)
     assert first == json.dumps(site_gain(models, sites, patients, resamples=50))
     result = json.loads(first)
-    table = site_table(result)
-    assert table["site"].tolist() == [*SIZES, POOLED, MEAN]
-    assert "federated − local" in table
-    assert "does it gain?" in table
+    assert [place["name"] for place in result["places"]] == [*SIZES, POOLED, MEAN]
+    assert all("local" in place["differences"] for place in result["places"])
+    assert all("word" in at(result, site) for site in SIZES)
     assert save(site_gain_figure(result), tmp_path / "gain.png").stat().st_size > 10_000
 
 

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from federated.rounds.screening import Limits, RejectedUpdateError, Update, digest_arrays, screened, validate
+from federated.rounds.screening import RejectedUpdateError, Update, digest_arrays, screened, validate
 
 SHAPES = [(3, 2), (), (4,)]
 
@@ -16,15 +16,15 @@ def update(client="north", examples=40, seed=0):
     return Update(client, arrays, examples)
 
 
-def reason(given, **options):
+def reason(given):
     with pytest.raises(RejectedUpdateError, match="client 'north'") as caught:
-        validate(given, SHAPES, **options)
+        validate(given, SHAPES)
     assert caught.value.client == "north"
     return caught.value.reason
 
 
 def test_an_honest_update_passes():
-    validate(update(), SHAPES, limits=Limits(norm=100, examples=40))
+    validate(update(), SHAPES)
 
 
 def test_memory_layout_does_not_change_the_digest():
@@ -43,7 +43,6 @@ def test_wrong_forms_are_rejected():
     wide = replace(honest, arrays=tuple(a.astype(np.float64) for a in honest.arrays))
     assert "float64, not float32" in reason(wide)
     assert "dtype list" in reason(replace(honest, arrays=([0.0], *honest.arrays[1:])))
-    validate(wide, SHAPES, dtype=np.float64)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -57,14 +56,6 @@ def test_no_numbers_are_rejected(bad):
 @pytest.mark.parametrize("examples", [0, -3, True, 2.5, "9"])
 def test_examples_must_be_counted(examples):
     assert "examples" in reason(replace(update(), examples=examples))
-
-
-def test_limits():
-    honest = update()
-    norm = float(np.linalg.norm(honest.vector().astype(np.float64)))
-    validate(honest, SHAPES, limits=Limits(norm=norm * 1.0001))
-    assert "above the bound" in reason(honest, limits=Limits(norm=norm * 0.9999))
-    assert "more than 39" in reason(honest, limits=Limits(examples=39))
 
 
 def test_a_round_goes_on_without_the_rejected():

@@ -5,8 +5,9 @@ import pytest
 import tenseal
 
 from federated.secure import handing
-from federated.secure.ckks import BESIDE, SLOTS, CkksClient, CkksServer
-from federated.secure.ckks_keys import GRID, CkksKeys, grid_of
+from federated.secure.ckks_client import CkksClient
+from federated.secure.ckks_keys import BESIDE, GRID, SLOTS, CkksKeys, grid_of
+from federated.secure.ckks_server import CkksServer
 from federated.secure.encrypted import ckks_sum
 from federated.secure.errors import ForgedSumError, RefusedError, RejectedError, TooFewClientsError
 from federated.secure.exposure import KINDS, who_could_see

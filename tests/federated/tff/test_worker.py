@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from federated.tff.worker import Worker, binary
+from tests.ports import free_port
 
 
 def alive(process: int) -> bool:
@@ -73,7 +74,6 @@ def test_no_worker_outlives_its_parent(end):
 
 def test_worker_that_is_not_there_is_named():
     from federated.tff.execution import Execution, WorkerLostError
-    from federated.tff.worker import free_port
 
     address = f"127.0.0.1:{free_port()}"
     with pytest.raises(WorkerLostError, match=address):

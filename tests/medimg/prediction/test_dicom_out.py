@@ -22,6 +22,7 @@ from medimg.errors import InputError
 from medimg.prediction.dicom_out import PATTERN, _with_words
 from medimg.untrusted.csv_cells import read_csv
 from tests.command import medimg
+from tests.ports import free_port, free_ports
 
 SAME = ("PatientID", "PatientSex", "StudyInstanceUID", "AccessionNumber", "StudyDate", "StudyID")
 
@@ -241,12 +242,6 @@ def test_addresses():
     assert Pacs.parse("MY PACS@[::1]:104") == Pacs("MY PACS", "::1", 104)
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
 @contextmanager
 def pacs(status: int = 0, **settings):
     """A PACS that answers C-STORE with a status."""
@@ -309,7 +304,7 @@ def orthanc(tmp_path):
     program = shutil.which("Orthanc")
     if program is None:
         pytest.skip("Orthanc is not installed")
-    dicom, http = free_port(), free_port()
+    dicom, http = free_ports(2)
     settings = {
         **{"StorageDirectory": str(tmp_path / "db"), "IndexDirectory": str(tmp_path / "db"), "Plugins": []},
         **{"DicomAet": "ORTHANC", "DicomPort": dicom, "HttpPort": http, "DicomCheckCalledAet": True},

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import pytest
 from medimg.errors import InputError
 from medimg.training.cluster import out_of
 from medimg.training.distribution import distributed
+from tests.ports import free_ports
 
 ROOT = Path(__file__).parents[3]
 # Every batch is of an odd number of images, the last of three: shares are unequal.
@@ -60,16 +60,6 @@ def started(data: Path, out: Path, *options: str, code: str = "", index: int = 0
     )
 
 
-def free_ports() -> list[int]:
-    sockets = [socket.socket() for _ in range(2)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 def ended(process: subprocess.Popen) -> None:
     _, told = process.communicate(timeout=300)
     assert process.returncode == 0, told[-2000:]
@@ -89,7 +79,7 @@ def test_two_are_as_one(kind, noise, tmp_path):
     if kind == "mirrored":
         processes.append(started(noise.root, tmp_path / "two", *options, code=TWO_DEVICES))
     else:
-        ports = free_ports()
+        ports = free_ports(2)
         processes += [started(noise.root, tmp_path / "two", *options, index=i, ports=ports) for i in range(2)]
     for process in processes:
         ended(process)
@@ -101,7 +91,7 @@ def test_two_are_as_one(kind, noise, tmp_path):
 
 @pytest.mark.slow
 def test_a_dead_worker_ends_the_other_with_one_line(noise, tmp_path):
-    ports = free_ports()
+    ports = free_ports(2)
     options = ("--epochs", "2000", "--distribute", "multi-worker")
     first, second = (started(noise.root, tmp_path / "run", *options, index=i, ports=ports) for i in range(2))
     try:
@@ -124,7 +114,7 @@ def test_a_dead_worker_ends_the_other_with_one_line(noise, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("fate", ["never comes", "is refused"])
 def test_a_worker_that_does_not_train_ends_the_wait_of_the_other(fate, noise, tmp_path):
-    ports = free_ports()
+    ports = free_ports(2)
     options = ("--epochs", "2", "--distribute", "multi-worker")
     hurried = "import medimg.training.others as others; others._COMES = {}; import sys, cli; "
     hurried += "cli.medimg(sys.argv[1:])"
@@ -155,7 +145,7 @@ def test_a_worker_that_does_not_train_ends_the_wait_of_the_other(fate, noise, tm
 
 @pytest.mark.slow
 def test_a_worker_that_waits_ends_by_a_signal(noise, tmp_path):
-    process = started(noise.root, tmp_path / "run", "--distribute", "multi-worker", ports=free_ports())
+    process = started(noise.root, tmp_path / "run", "--distribute", "multi-worker", ports=free_ports(2))
     time.sleep(25)
     process.terminate()
     try:

@@ -1,4 +1,4 @@
-"""Additive CKKS by TenSEAL: clients hold the secret key, the server adds ciphertexts that it can't open.
+"""A client of CKKS sums: encrypts its vector, confirms who is in the sum, and decrypts the sum of those alone.
 
 Source: Cheon, Kim, Kim and Song, Homomorphic Encryption for Arithmetic of Approximate Numbers, ASIACRYPT 2017.
 Clients round to a public grid before they encrypt and after they decrypt, so that the approximate sum comes out as the
@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from federated.secure.ckks_keys import DEGREE, CkksKeys, grid_of, largest_of
-from federated.secure.errors import ForgedSumError, RefusedError, RejectedError, TooFewClientsError, require
+from federated.secure.ckks_keys import BESIDE, SLOTS, CkksKeys, context_of, grid_of, largest_of
+from federated.secure.errors import ForgedSumError, RefusedError, require
 from federated.secure.keys import Identity
 from federated.secure.messages import pack, signed_message, unpack, verified_message
 from federated.secure.tags import COUNT, PRIMES, tags
@@ -21,9 +21,6 @@ from federated.secure.terms import Terms, check_vector
 from medimg.errors import InputError
 
 STAGES = ("encrypt", "confirm", "decrypt")
-SLOTS = DEGREE // 2
-# Beside the vector: its weight, a 1 that counts the client, and the tags of all these.
-BESIDE = 2 + COUNT
 
 
 class CkksClient:
@@ -47,7 +44,7 @@ class CkksClient:
             raise RefusedError(self.name, f"the terms name other clients than it knows {unknown}")
         if not keys.holding(self.terms):
             raise RefusedError(self.name, "sums under these terms could pass what the keys hold")
-        self._identity, self._roster, self._context, self._tags = identity, roster, _context(keys.secret), keys.tags
+        self._identity, self._roster, self._context, self._tags = identity, roster, context_of(keys.secret), keys.tags
         self._grid = grid_of(self.terms)
         self._decrypted = False
         self._survivors: list[str] = []
@@ -154,149 +151,3 @@ class CkksClient:
         if np.abs(told).max() > largest_of(self.terms) or excess.any():
             raise ForgedSumError(self.name, "what it is asked to decrypt is not the sum of the confirmed list")
         return told[:-1]
-
-
-class CkksServer:
-    """One round at the server: adds ciphertexts as they arrive; its context has no secret key.
-
-    Args:
-        terms: the round's terms.
-        roster: client -> public identity key.
-        public: `CkksKeys.public`.
-    """
-
-    def __init__(self, terms: Terms, roster: Mapping[str, bytes], public: bytes):
-        self.terms = terms
-        self._roster, self.context = roster, public_context(public)
-        self._sum: list = []
-        self._included: list[str] = []
-        self._confirmed: dict[str, bytes] = {}
-        self._answer: np.ndarray | None = None
-
-    @property
-    def included(self) -> tuple[str, ...]:
-        """Clients in the sum, in the terms' order."""
-        return tuple(name for name in self.terms.clients if name in self._included)
-
-    def receive(self, sender: str, raw: bytes) -> None:
-        """Verify a client's ciphertexts and add them.
-
-        Raises:
-            RejectedError: names the sender; changed, replayed, or of the wrong shape.
-        """
-        message = self._verified(sender, raw, "encrypt")
-        if sender in self._included:
-            raise RejectedError(sender, "sent 'encrypt' twice (a replay?)")
-        vectors = self._vectors(sender, message.body)
-        # All are checked before any is added.
-        if self._sum:
-            for total, vector in zip(self._sum, vectors, strict=True):
-                total.add_(vector)
-        else:
-            self._sum = vectors
-        self._included.append(sender)
-
-    def listed(self, reasons: dict[str, str] | None = None) -> bytes:
-        """Who is in the sum, for clients to confirm.
-
-        Args:
-            reasons: client -> why it was refused, or refuses.
-
-        Raises:
-            TooFewClientsError: fewer than the threshold sent theirs.
-        """
-        require(len(self._included), self.terms.threshold, "encrypt", reasons)
-        return json.dumps(self.included).encode()
-
-    def confirmed(self, sender: str, raw: bytes) -> None:
-        """Take a client's word that it knows the list of the sum.
-
-        Raises:
-            RejectedError: names the sender; changed or of another list.
-        """
-        if self._verified(sender, raw, "confirm").fields.get("survivors") != list(self.included):
-            raise RejectedError(sender, "confirmed another list of the sum")
-        self._confirmed[sender] = raw
-
-    def request(self, reasons: dict[str, str] | None = None) -> bytes:
-        """What a client is asked to decrypt: confirmations of the list, and the encrypted sum.
-
-        Args:
-            reasons: client -> why it was refused, or refuses.
-
-        Raises:
-            TooFewClientsError: fewer than the threshold agree to the list.
-        """
-        require(len(self._confirmed), self.terms.threshold, "confirm", reasons)
-        names = json.dumps(list(self._confirmed)).encode()
-        return pack([names, pack(self._confirmed.values()), pack(vector.serialize() for vector in self._sum)])
-
-    def answered(self, sender: str, raw: bytes) -> None:
-        """Take a client's decryption of the sum.
-
-        Raises:
-            RejectedError: names the sender; changed or of the wrong shape.
-        """
-        body = self._verified(sender, raw, "decrypt").body
-        if len(body) != 8 * (self.terms.length + 1):
-            raise RejectedError(sender, "its decryption has the wrong length")
-        self._answer = np.frombuffer(body, dtype="<f8")
-
-    def total(self, reasons: dict[str, str] | None = None) -> tuple[np.ndarray, float]:
-        """The (length,) float64 weighted sum and the sum of weights.
-
-        Args:
-            reasons: client -> why it was refused, or refuses.
-
-        Raises:
-            TooFewClientsError: no client decrypted it.
-        """
-        if self._answer is None:
-            told = "; ".join(f"{name!r} {reason}" for name, reason in (reasons or {}).items())
-            raise TooFewClientsError(
-                "secure aggregation: no client is left to decrypt the sum"
-                f"{f' ({told})' if told else ''}; repeat the round",
-                reasons,
-            )
-        return self._answer[:-1].copy(), float(self._answer[-1])
-
-    def _verified(self, sender: str, raw: bytes, kind: str):
-        if sender not in self.terms.clients:
-            raise RejectedError(sender, "is not one of this round's clients")
-        return verified_message(raw, sender, self._roster[sender], self.terms.id, kind)
-
-    def _vectors(self, sender: str, body) -> list:
-        import tenseal
-
-        try:
-            vectors = [tenseal.ckks_vector_from(self.context, part) for part in unpack(bytes(body))]
-            sizes = [vector.size() for vector in vectors]
-        except (ValueError, RuntimeError) as error:
-            raise RejectedError(sender, "its ciphertexts can't be read under this run's key") from error
-        full, rest = divmod(self.terms.length + BESIDE, SLOTS)
-        if sizes != [SLOTS] * full + [rest] * bool(rest):
-            raise RejectedError(
-                sender, f"its ciphertexts hold {sum(sizes)} values, this round's {self.terms.length + BESIDE}"
-            )
-        return vectors
-
-
-def public_context(content: bytes):
-    """The server's.
-
-    Raises:
-        InputError: it is none, or the clients'.
-    """
-    try:
-        context = _context(content)
-    except (ValueError, RuntimeError) as error:
-        raise InputError("the clients' CKKS context can't be read") from error
-    if context.is_private():
-        raise InputError("the server was given the clients' CKKS key; pass CkksKeys.public")
-    return context
-
-
-def _context(content: bytes):
-    import tenseal
-
-    return tenseal.context_from(content)
