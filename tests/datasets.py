@@ -9,6 +9,12 @@ import pandas as pd
 from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
 
+# Columns of UCI's processed.cleveland.data and its likes.
+HEART = [
+    *("age", "sex", "cp", "trestbps", "chol", "fbs", "restecg"),
+    *("thalach", "exang", "oldpeak", "slope", "ca", "thal", "num"),
+]
+
 
 def write_dataset(
     root: Path, n: int = 48, size: int = 32, task: str = "binary", classes=("dark", "bright"), seed: int = 0

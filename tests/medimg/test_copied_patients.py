@@ -25,23 +25,7 @@ from medimg.preparation.prepare import prepare
 from medimg.report.write import write
 from medimg.training.cross_validation import cross_validate
 from medimg.training.train import train
-
-HEART = [
-    "age",
-    "sex",
-    "cp",
-    "trestbps",
-    "chol",
-    "fbs",
-    "restecg",
-    "thalach",
-    "exang",
-    "oldpeak",
-    "slope",
-    "ca",
-    "thal",
-    "num",
-]
+from tests.datasets import HEART
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from federated.audit_log import AuditLog, verify
-from federated.audit_log.chain import GENESIS, new_entry
+from federated.audit_log.chain import new_entry
 from federated.audit_log.head import Head, head_path, new_key, read_head, write_head
 from medimg.errors import InputError
+from tests.federated.audit_log.chains import forged_chain
 
 
 def a_round(number, model="m"):
@@ -100,17 +101,6 @@ def test_the_same_json_in_another_form_is_an_edit(written):
 def test_one_edit_is_one_problem(written):
     content = written.read_bytes()
     assert len(rewritten(written, [content.replace(b'"bytes":12,', b'"bytes":13,')]).problems) == 1
-
-
-def forged_chain(path, records):
-    """A whole chain made anew, with its head, as someone with the folder can."""
-    previous, lines = GENESIS, []
-    for number, record in enumerate(records, start=1):
-        entry = new_entry(number, previous, record)
-        lines.append(entry.line())
-        previous = entry.hash
-    path.write_bytes(b"".join(lines))
-    write_head(path, Head(len(records), previous))
 
 
 def test_a_chain_made_anew_is_found_by_what_was_noted_elsewhere_alone(written):

@@ -8,13 +8,13 @@ import pytest
 from click.testing import CliRunner
 
 from federated.audit_log import AuditLog, verify
-from federated.audit_log.chain import GENESIS, new_entry
 from federated.audit_log.files import end_record
 from federated.audit_log.head import Head, read_head, write_head
 from federated.commands import federate as command
 from federated.config import FederateConfig
 from medimg.errors import InputError
 from tests.datasets import write_table
+from tests.federated.audit_log.chains import forged_chain
 
 pytestmark = pytest.mark.slow
 
@@ -41,17 +41,6 @@ def found(run, *options):
 
 def records(run):
     return [json.loads(line)["record"] for line in (run / "audit.jsonl").open()]
-
-
-def forge(run, content):
-    """The chain and its head made anew, as whoever can write the folder can."""
-    previous, lines = GENESIS, []
-    for number, record in enumerate(content, start=1):
-        entry = new_entry(number, previous, record)
-        lines.append(entry.line())
-        previous = entry.hash
-    (run / "audit.jsonl").write_bytes(b"".join(lines))
-    write_head(run / "audit.jsonl", Head(len(content), previous))
 
 
 def test_an_untouched_run_says_what_was_compared_and_what_can_not_be_shown(run):
@@ -114,7 +103,7 @@ def test_models_that_were_put_in_are_found(run):
 def test_of_an_end_without_a_description_it_is_said(run):
     content = records(run)
     del content[-1]["files"]["model.json"]
-    forge(run, content)
+    forged_chain(run / "audit.jsonl", content)
     code, output = found(run)
     assert code == 0
     assert "note: model.json: can't be compared" in output
@@ -201,7 +190,7 @@ def test_a_forged_whole_is_stated_as_undetectable_and_found_by_the_noted_head(ru
     (run / "model.keras").write_bytes(b"another model")
     content = records(run)
     content[-1] = end_record(run, content[-1]["files"], run / "federation.json")
-    forge(run, content)
+    forged_chain(run / "audit.jsonl", content)
     code, output = found(run)
     assert code == 0
     assert "That nobody made log, head and files anew" in output
@@ -214,7 +203,7 @@ def test_an_older_state_put_back_whole_is_found_by_the_noted_head_alone(run):
     noted = read_head(run / "audit.jsonl").hash
     content = records(run)
     (run / "federation.json").unlink()
-    forge(run, content[:-1])
+    forged_chain(run / "audit.jsonl", content[:-1])
     code, output = found(run)
     assert code == 0
     assert "the training is not finished" in output
@@ -226,7 +215,7 @@ def older(run):
     content = [record for record in records(run) if record["event"] != "end"]
     for record in content:
         record.pop("rounds_csv", None)
-    forge(run, content)
+    forged_chain(run / "audit.jsonl", content)
 
 
 def test_of_an_older_log_it_is_said_what_can_not_be_compared(run):
@@ -265,7 +254,7 @@ def test_of_an_older_log_it_is_said_what_can_not_be_compared(run):
 def test_a_forged_end_reads_nothing_outside_and_breaks_nothing(run, spoil):
     content = records(run)
     content[-1] = {"event": "end", **spoil}
-    forge(run, content)
+    forged_chain(run / "audit.jsonl", content)
     code, output = found(run)
     assert "Traceback" not in output
     assert code in (0, 1)

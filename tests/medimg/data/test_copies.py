@@ -7,23 +7,7 @@ from scipy.stats import norm
 from sklearn import datasets
 
 from medimg.data.copies import find_copies, join_copies
-
-HEART = [
-    "age",
-    "sex",
-    "cp",
-    "trestbps",
-    "chol",
-    "fbs",
-    "restecg",
-    "thalach",
-    "exang",
-    "oldpeak",
-    "slope",
-    "ca",
-    "thal",
-    "num",
-]
+from tests.datasets import HEART
 
 
 def judged(table):

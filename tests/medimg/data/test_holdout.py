@@ -17,12 +17,12 @@ from medimg.data.holdout import HELD_OUT, hold_out, strata
 from medimg.data.parts import parts_of
 from medimg.data.splits import own_numbers
 from medimg.errors import InputError
-from medimg.listener import Listener
 from medimg.privacy.ledger import read
 from medimg.run import Run
 from medimg.training.cross_validation import cross_validate
 from medimg.training.train import train
 from tests.datasets import write_dataset, write_table
+from tests.killing import Killed, killed_after
 
 TABLE = TrainConfig(model="mlp", epochs=3, audit_holdout=0.3, select="anova", select_count=3, balance="class-weight")
 IMAGES = TrainConfig(
@@ -165,13 +165,8 @@ def test_frozen_features_are_of_the_others(images, tmp_path):
 
 def test_a_killed_run_goes_on_with_the_same_draw(table, tmp_path):
     whole = train(table.root, tmp_path / "whole", TABLE)
-
-    def kill(row):
-        if row["epoch"] == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(table.root, tmp_path / "run", TABLE, listener=Listener(epoch=kill))
+    with pytest.raises(Killed):
+        train(table.root, tmp_path / "run", TABLE, listener=killed_after(2))
     run = train(table.root, tmp_path / "run", TABLE, resume=True)
     assert held(run) == held(whole)
     assert learnt(run) == learnt(whole)

@@ -18,16 +18,6 @@ from medimg.models.tabular import build_tabular
 from medimg.pipeline.whitening import Whitening
 
 
-@pytest.fixture(scope="module")
-def own(tmp_path_factory):
-    """A `.keras` file that medimg wrote: (path, configuration, members)."""
-    path = tmp_path_factory.mktemp("own") / "model.keras"
-    save_model(build("baseline_cnn", 16, 1, 2, model_arg={"width": 2, "stages": 1}), path)
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    return path, json.loads(members["config.json"]), members
-
-
 def packed(path, members: dict) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
@@ -46,7 +36,7 @@ def lambda_model(marker):
 
 
 @pytest.mark.parametrize("form", ["hdf5", "hdf5 with a zip behind it", "folder"])
-def test_what_is_no_zip_runs_nothing(tmp_path, own, form):
+def test_what_is_no_zip_runs_nothing(tmp_path, written, form):
     marker, path = tmp_path / "ran", tmp_path / "model.keras"
     model = lambda_model(marker)
     if form == "folder":
@@ -54,7 +44,7 @@ def test_what_is_no_zip_runs_nothing(tmp_path, own, form):
         path.with_suffix("").rename(path)
     else:
         model.save(tmp_path / "x.h5")
-        zipped = own[0].read_bytes() if "zip" in form else b""
+        zipped = written[0].read_bytes() if "zip" in form else b""
         path.write_bytes((tmp_path / "x.h5").read_bytes() + zipped)
     marker.unlink(missing_ok=True)
     with pytest.raises(InputError, match=r"model\.keras: ") as refused:
@@ -70,10 +60,10 @@ def test_what_is_no_zip_runs_nothing(tmp_path, own, form):
 SYSTEM = {"module": "os", "class_name": "function", "config": "system", "registered_name": "system"}
 
 
-def test_we_write_the_zip_in_any_thread(tmp_path, own):
+def test_we_write_the_zip_in_any_thread(tmp_path, written):
     """Keras keeps in a variable of the thread whether `.keras` means the zip or HDF5."""
     path = tmp_path / "model.keras"
-    model = load_model(own[0])
+    model = load_model(written[0])
     with ThreadPoolExecutor(1) as other:
         other.submit(save_model, model, path).result()
     assert zipfile.is_zipfile(path)
@@ -117,9 +107,9 @@ UNSAFE = {
 
 @pytest.mark.parametrize("where", ["layer", "activation", "deep"])
 @pytest.mark.parametrize("name", UNSAFE)
-def test_unsafe_names_are_named(tmp_path, own, name, where):
+def test_unsafe_names_are_named(tmp_path, written, name, where):
     odd, told = UNSAFE[name]
-    config = json.loads(json.dumps(own[1]))
+    config = json.loads(json.dumps(written[1]))
     if where == "layer":
         config["config"]["layers"].insert(1, odd)
     elif where == "activation":
@@ -127,7 +117,7 @@ def test_unsafe_names_are_named(tmp_path, own, name, where):
     else:
         dense(config)["config"]["kernel_initializer"]["config"]["x"] = [{"y": [[odd]]}]
     path = tmp_path / "model.keras"
-    packed(path, {**own[2], "config.json": json.dumps(config)})
+    packed(path, {**written[2], "config.json": json.dumps(config)})
     with pytest.raises(InputError) as refused:
         load_model(path)
     assert told in str(refused.value)
@@ -165,10 +155,10 @@ def _no_model(config):
         (_no_model, "keras.Functional"),
     ],
 )
-def test_other_ways_in(tmp_path, own, change, told):
-    config = json.loads(json.dumps(own[1]))
+def test_other_ways_in(tmp_path, written, change, told):
+    config = json.loads(json.dumps(written[1]))
     change(config)
-    packed(tmp_path / "model.keras", {**own[2], "config.json": json.dumps(config)})
+    packed(tmp_path / "model.keras", {**written[2], "config.json": json.dumps(config)})
     with pytest.raises(InputError, match=told):
         load_model(tmp_path / "model.keras")
 
@@ -187,20 +177,20 @@ def test_other_ways_in(tmp_path, own, change, told):
         ({"model.weights.h5": b"none"}, "not readable as a Keras model"),
     ],
 )
-def test_members(tmp_path, own, members, told):
-    packed(tmp_path / "model.keras", {**own[2], **members})
+def test_members(tmp_path, written, members, told):
+    packed(tmp_path / "model.keras", {**written[2], **members})
     with pytest.raises(InputError, match=told):
         load_model(tmp_path / "model.keras")
 
 
-def test_a_member_twice_and_one_missing(tmp_path, own):
+def test_a_member_twice_and_one_missing(tmp_path, written):
     path = tmp_path / "model.keras"
-    packed(path, own[2])
+    packed(path, written[2])
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match=r"Duplicate"):
         archive.writestr("config.json", "{}")
     with pytest.raises(InputError, match=r"holds it twice"):
         load_model(path)
-    packed(path, {k: v for k, v in own[2].items() if k != "model.weights.h5"})
+    packed(path, {k: v for k, v in written[2].items() if k != "model.weights.h5"})
     with pytest.raises(InputError, match=r"'model\.weights\.h5' is missing"):
         load_model(path)
 
@@ -228,7 +218,7 @@ def huge(file, secret):
 
 
 @pytest.mark.parametrize("fill", [external_link, soft_link, external_storage, virtual, huge])
-def test_weights_that_lie_elsewhere(tmp_path, own, fill):
+def test_weights_that_lie_elsewhere(tmp_path, written, fill):
     secret = tmp_path / "secret.h5"
     with h5py.File(secret, "w") as file:
         file["x"] = np.arange(4, dtype="uint8")
@@ -236,7 +226,7 @@ def test_weights_that_lie_elsewhere(tmp_path, own, fill):
     with h5py.File(raw, "w") as file:
         file.attrs["layer_names"] = ["layers"]
         fill(file, secret)
-    packed(tmp_path / "model.keras", {**own[2], "model.weights.h5": raw.getvalue()})
+    packed(tmp_path / "model.keras", {**written[2], "model.weights.h5": raw.getvalue()})
     told = "another file|another place|larger than 4 GB"
     with pytest.raises(InputError, match=told):
         load_model(tmp_path / "model.keras")
@@ -274,9 +264,9 @@ def test_every_model_of_ours_opens(tmp_path):
         np.testing.assert_allclose(load_model(path)(x), model(x), atol=1e-4)
 
 
-def test_broken_bytes_are_an_input_error(tmp_path, own):
+def test_broken_bytes_are_an_input_error(tmp_path, written):
     """Any damage: the model opens, or one line says that it does not."""
-    whole, drawn = own[0].read_bytes(), random.Random(0)
+    whole, drawn = written[0].read_bytes(), random.Random(0)
     path, opened, told = tmp_path / "model.keras", 0, []
     for number in range(60):
         data = bytearray(whole)

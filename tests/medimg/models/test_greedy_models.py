@@ -11,22 +11,11 @@ import pytest
 import tensorflow as tf
 
 from medimg.errors import InputError
-from medimg.models.build import build
 from medimg.models.saving import load_model, save_model
 from medimg.models.weights import _read
 from tests.medimg.models.test_foreign_models import dense, packed
 
 LAYERS = tf.keras.layers
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory):
-    """(configuration, members) of a `.keras` file that medimg wrote."""
-    path = tmp_path_factory.mktemp("own") / "model.keras"
-    save_model(build("baseline_cnn", 16, 1, 2, model_arg={"width": 2, "stages": 1}), path)
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    return json.loads(members["config.json"]), members
 
 
 def refused(path, match: str) -> None:
@@ -60,10 +49,10 @@ def _a_little_more(config):
 
 
 @pytest.mark.parametrize("change", [_dense, _conv, _kernel, _a_little_more])
-def test_a_configuration_asks_for_no_more_than_the_weights_are(tmp_path, own, change):
-    config = json.loads(json.dumps(own[0]))
+def test_a_configuration_asks_for_no_more_than_the_weights_are(tmp_path, written, change):
+    config = json.loads(json.dumps(written[1]))
     change(config)
-    packed(tmp_path / "model.keras", {**own[1], "config.json": json.dumps(config)})
+    packed(tmp_path / "model.keras", {**written[2], "config.json": json.dumps(config)})
     refused(tmp_path / "model.keras", r"asks for [\d,]+ numbers or more and its weights are \d+;")
 
 
@@ -103,8 +92,8 @@ def test_models_that_call_each_other_twice(tmp_path):
     refused(path, r"more than 5,000 calls of layers")
 
 
-def test_layers_by_the_thousand(tmp_path, own):
-    config = json.loads(json.dumps(own[0]))
+def test_layers_by_the_thousand(tmp_path, written):
+    config = json.loads(json.dumps(written[1]))
     config["config"]["layers"] += [
         {
             "module": "keras.layers",
@@ -115,14 +104,14 @@ def test_layers_by_the_thousand(tmp_path, own):
         }
         for i in range(6000)
     ]
-    packed(tmp_path / "model.keras", {**own[1], "config.json": json.dumps(config)})
+    packed(tmp_path / "model.keras", {**written[2], "config.json": json.dumps(config)})
     refused(tmp_path / "model.keras", r"more than 5,000 calls of layers")
 
 
-def test_no_list_of_layers(tmp_path, own):
+def test_no_list_of_layers(tmp_path, written):
     for odd in (5, "layers", {"a": 1}, None):
-        config = {**own[0], "config": {**own[0]["config"], "layers": odd}}
-        packed(tmp_path / "model.keras", {**own[1], "config.json": json.dumps(config)})
+        config = {**written[1], "config": {**written[1]["config"], "layers": odd}}
+        packed(tmp_path / "model.keras", {**written[2], "config.json": json.dumps(config)})
         refused(tmp_path / "model.keras", "no list of layers")
 
 
@@ -142,32 +131,32 @@ def _squeezed(file):
 
 
 @pytest.mark.parametrize("fill", [_unwritten, _squeezed])
-def test_arrays_that_the_file_has_not_got(tmp_path, own, fill):
+def test_arrays_that_the_file_has_not_got(tmp_path, written, fill):
     raw = io.BytesIO()
     with h5py.File(raw, "w") as file:
         file.attrs["layer_names"] = ["x"]
         fill(file)
     assert len(raw.getvalue()) < 1 << 20
-    packed(tmp_path / "model.keras", {**own[1], "model.weights.h5": raw.getvalue()})
+    packed(tmp_path / "model.keras", {**written[2], "model.weights.h5": raw.getvalue()})
     refused(tmp_path / "model.keras", r"array '/x' is \d+ MB that the file says and has not got")
     (tmp_path / "weights.h5").write_bytes(raw.getvalue())
     with pytest.raises(InputError, match="has not got"):
         _read(str(tmp_path / "weights.h5"))
 
 
-def test_weights_packed_into_nothing(tmp_path, own):
+def test_weights_packed_into_nothing(tmp_path, written):
     path = tmp_path / "model.keras"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("config.json", own[1]["config.json"])
-        archive.writestr("model.weights.h5", own[1]["model.weights.h5"] + bytes(100 << 20))
+        archive.writestr("config.json", written[2]["config.json"])
+        archive.writestr("model.weights.h5", written[2]["model.weights.h5"] + bytes(100 << 20))
     assert path.stat().st_size < 1 << 20
     refused(path, r"its weights are 100 MB packed into \d+ KB")
 
 
-def test_compressed_weights_of_use_still_open(tmp_path, own):
+def test_compressed_weights_of_use_still_open(tmp_path, written):
     """Who packs a model again, with compression, keeps it."""
     path = tmp_path / "model.keras"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in own[1].items():
+        for name, content in written[2].items():
             archive.writestr(name, content)
     assert load_model(path).count_params() > 0

@@ -13,7 +13,6 @@ from click.testing import CliRunner
 import cli
 from medimg.config import TrainConfig
 from medimg.errors import InputError
-from medimg.listener import Listener
 from medimg.privacy.accounting import epsilon_of, pld_epsilon
 from medimg.privacy.dataset_ledger import DatasetLedger
 from medimg.privacy.ledger import read, segments_of
@@ -23,6 +22,7 @@ from medimg.run import Run
 from medimg.training.cross_validation import cross_validate
 from medimg.training.train import train
 from tests.datasets import write_table
+from tests.killing import Killed, killed_after
 
 DELTA = 1e-3
 OPTIONS = {
@@ -35,15 +35,6 @@ OPTIONS = {
     "dp_budget": "dataset",
 }
 CONFIG = TrainConfig(**OPTIONS)
-
-
-class Killed(BaseException):
-    pass
-
-
-def kill(row: dict) -> None:
-    if row["epoch"] == 2:
-        raise Killed
 
 
 @pytest.fixture
@@ -82,7 +73,7 @@ def test_killed_and_resumed_after_another_it_is_the_same_training(table, tmp_pat
     config = dataclasses.replace(CONFIG, dp_noise_multiplier=5.0, dp_seed=3)
     whole = train(write_table(tmp_path / "again", n=100).root, tmp_path / "whole", config)
     with pytest.raises(Killed):
-        train(table.root, tmp_path / "killed", config, listener=Listener(epoch=kill))
+        train(table.root, tmp_path / "killed", config, listener=killed_after(2))
     # What the killed one has yet to spend is not to be had: with this noise one alone would spend more.
     other = dataclasses.replace(config, dp_noise_multiplier=None, dp_seed=None)
     between = train(table.root, tmp_path / "between", other)
@@ -104,7 +95,7 @@ def test_the_delta_of_the_command_is_between_0_and_1(table, delta):
 
 def test_the_command_tells_what_is_held_and_gives_it_up(table, tmp_path):
     with pytest.raises(Killed):
-        train(table.root, tmp_path / "killed", CONFIG, listener=Listener(epoch=kill))
+        train(table.root, tmp_path / "killed", CONFIG, listener=killed_after(2))
     held, run = total(table.root), read(tmp_path / "killed")["run"]
     words = ["data", "ledger", str(table.root), "--delta", str(DELTA)]
     told = CliRunner().invoke(cli.medimg, words)

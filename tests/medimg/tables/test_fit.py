@@ -17,26 +17,11 @@ from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.tables import fit as fitting
 from medimg.tables.fit import complete_rows, fit
+from tests.datasets import HEART
 
 NUMBERS = ["age", "trestbps", "chol", "thalach", "oldpeak"]
 CATEGORIES = ["sex", "cp", "fbs", "restecg", "exang", "thal"]
 ORDINALS = ["slope", "ca"]
-COLUMNS = [
-    "age",
-    "sex",
-    "cp",
-    "trestbps",
-    "chol",
-    "fbs",
-    "restecg",
-    "thalach",
-    "exang",
-    "oldpeak",
-    "slope",
-    "ca",
-    "thal",
-    "num",
-]
 
 
 def table(columns: dict, features, split=None, classes=("no", "yes"), label=None) -> Dataset:
@@ -69,7 +54,7 @@ def heart(medical_data) -> Dataset:
     sites = ("cleveland", "hungarian", "switzerland", "va")
     folder = medical_data / "heart_disease"
     table_of = [
-        pd.read_csv(folder / f"processed.{site}.data", header=None, names=COLUMNS, na_values="?").assign(site=site)
+        pd.read_csv(folder / f"processed.{site}.data", header=None, names=HEART, na_values="?").assign(site=site)
         for site in sites
     ]
     values = pd.concat(table_of, ignore_index=True)

@@ -9,13 +9,13 @@ import pytest
 from medimg.config import TrainConfig
 from medimg.data.schema import Feature
 from medimg.errors import InputError
-from medimg.listener import Listener
 from medimg.privacy.accounting import epsilon_of
 from medimg.privacy.ledger import read, segments_of
 from medimg.run import Run
 from medimg.tables.preprocessing import Preprocessing
 from medimg.training.train import train
 from tests.datasets import write_dataset, write_table
+from tests.killing import Killed, killed_after
 
 
 @pytest.fixture(scope="module")
@@ -100,15 +100,8 @@ def test_killed_and_resumed_it_is_the_same_training_counted_once(table, tmp_path
     config = TrainConfig(model="mlp", epochs=5, batch_size=16, dp_epsilon=5.0, dp_delta=1e-3, dp_seed=3)
     whole = train(table.root, tmp_path / "whole", config)
 
-    class Killed(BaseException):
-        pass
-
-    def kill(row):
-        if row["epoch"] == 2:
-            raise Killed
-
     with pytest.raises(Killed):
-        train(table.root, tmp_path / "killed", config, listener=Listener(epoch=kill))
+        train(table.root, tmp_path / "killed", config, listener=killed_after(2))
     resumed = train(table.root, tmp_path / "killed", config, resume=True)
     assert all(np.array_equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
     assert read(resumed.root)["epsilon"] == read(whole.root)["epsilon"]

@@ -12,12 +12,12 @@ from medimg.errors import InputError
 from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.prediction import predict
-from medimg.listener import Listener
 from medimg.report.write import write
 from medimg.run import Run
 from medimg.training.cross_validation import cross_validate
 from medimg.training.train import train
 from tests.datasets import write_dataset, write_table
+from tests.killing import Killed, killed_after
 
 FAST = {"epochs": 6, "batch_size": 16}
 
@@ -111,15 +111,8 @@ def test_a_killed_training_resumes_to_the_same_weights(small_table, tmp_path):
     config = TrainConfig(model="mlp", dropout=0.5, **FAST)
     whole = train(small_table.root, tmp_path / "whole", config)
 
-    class Killed(BaseException):
-        pass
-
-    def kill(row):
-        if row["epoch"] == 3:
-            raise Killed
-
     with pytest.raises(Killed):
-        train(small_table.root, tmp_path / "killed", config, listener=Listener(epoch=kill))
+        train(small_table.root, tmp_path / "killed", config, listener=killed_after(3))
     resumed = train(small_table.root, tmp_path / "killed", config, resume=True)
     for a, b in zip(whole.model().get_weights(), resumed.model().get_weights(), strict=True):
         assert np.array_equal(a, b)

@@ -13,6 +13,10 @@ from medimg.data.imaging import read_image, write_png
 from medimg.data.schema import Feature
 from medimg.phantom.config import PhantomConfig
 from medimg.preparation.prepare import prepare
+from synthetic.judge.config import JudgeConfig
+from synthetic.judge.judge import measures
+from synthetic.judge.rows import load
+from synthetic.judge.verdict import formal_guarantee, judge
 
 
 @pytest.fixture(scope="session")
@@ -99,3 +103,10 @@ def as_synthetic_images(real: Dataset, rows: pd.DataFrame, root: Path, noise: fl
     manifest = manifest.assign(patient=manifest["image"], site="", split="train")
     dataclasses.replace(real, root=root, manifest=manifest, preparation={"synthetic": True}).save()
     return Dataset.load(root)
+
+
+def verdict(real: Dataset, synthetic: Dataset, config: JudgeConfig) -> dict:
+    """Measures and the verdict, without the report."""
+    subject = load(synthetic.root, real.root)
+    result, _ = measures(subject, config)
+    return {**result, **judge(result, formal_guarantee(subject))}

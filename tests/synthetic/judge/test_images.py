@@ -9,17 +9,9 @@ from synthetic.judge.config import JudgeConfig
 from synthetic.judge.judge import judge, measures
 from synthetic.judge.report_folder import beside
 from synthetic.judge.rows import load
-from synthetic.judge.verdict import formal_guarantee
-from synthetic.judge.verdict import judge as verdict_on
-from tests.synthetic.judge.conftest import as_synthetic_images
+from tests.synthetic.judge.conftest import as_synthetic_images, verdict
 
 QUICK = JudgeConfig(train_with=("logistic-regression", "random-forest"), features="dct", bootstrap=200)
-
-
-def verdict(real, synthetic):
-    subject = load(synthetic.root, real.root)
-    result, _ = measures(subject, QUICK)
-    return {**result, **verdict_on(result, formal_guarantee(subject))}
 
 
 def test_real_patients_held_out_pass(films, tmp_path):
@@ -38,7 +30,7 @@ def test_real_patients_held_out_pass(films, tmp_path):
 
 @pytest.mark.parametrize(("noise", "copied"), [(1.5, True), (12.0, False)])
 def test_a_copycat_is_caught_by_privacy_even_under_noise(films, tmp_path, noise, copied):
-    found = verdict(films, as_synthetic_images(films, films.rows("train"), tmp_path, noise))
+    found = verdict(films, as_synthetic_images(films, films.rows("train"), tmp_path, noise), QUICK)
     assert found["verdict"] == "do-not-share"
     assert found["grades"]["privacy"] == "fail"
     assert found["privacy"]["copies"]["rate"] == (1.0 if copied else 0.0)
@@ -49,7 +41,7 @@ def test_a_copycat_is_caught_by_privacy_even_under_noise(films, tmp_path, noise,
 def test_a_constant_generator_is_caught_by_diversity(films, tmp_path):
     rows = films.rows("val").drop_duplicates("label")
     made = as_synthetic_images(films, pd.concat([rows] * 40), tmp_path, 1)
-    found = verdict(films, made)
+    found = verdict(films, made, QUICK)
     assert found["grades"]["diversity"] == "fail"
     assert found["grades"]["privacy"] == "pass"
     assert found["diversity"]["spread"]["ratio"] < 0.1
@@ -59,7 +51,7 @@ def test_a_constant_generator_is_caught_by_diversity(films, tmp_path):
 
 
 def test_noise_is_caught_by_fidelity(films, tmp_path):
-    found = verdict(films, as_synthetic_images(films, films.rows("val"), tmp_path, 150))
+    found = verdict(films, as_synthetic_images(films, films.rows("val"), tmp_path, 150), QUICK)
     assert found["grades"]["fidelity"] == "fail"
     frechet = found["fidelity"]["frechet_distance"]
     assert frechet["synthetic"] > 3 * frechet["real"]

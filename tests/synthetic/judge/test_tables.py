@@ -15,18 +15,9 @@ from synthetic.judge.printed import printed
 from synthetic.judge.quality import quality
 from synthetic.judge.report_folder import beside
 from synthetic.judge.rows import load
-from synthetic.judge.verdict import formal_guarantee
-from synthetic.judge.verdict import judge as verdict_on
-from tests.synthetic.judge.conftest import as_synthetic
+from tests.synthetic.judge.conftest import as_synthetic, verdict
 
 QUICK = JudgeConfig(train_with=("logistic-regression", "k-nn"), bootstrap=200)
-
-
-def verdict(real, synthetic):
-    """Measures and the verdict, without the report."""
-    subject = load(synthetic.root, real.root)
-    result, _ = measures(subject, QUICK)
-    return {**result, **verdict_on(result, formal_guarantee(subject))}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +68,7 @@ def test_tables_for_the_command_line(honest):
 
 
 def test_a_copycat_is_caught_by_privacy(heart, tmp_path):
-    found = verdict(heart, as_synthetic(heart, heart.rows("train"), tmp_path))
+    found = verdict(heart, as_synthetic(heart, heart.rows("train"), tmp_path), QUICK)
     assert found["verdict"] == "do-not-share"
     assert found["grades"]["privacy"] == "fail"
     assert found["privacy"]["copies"]["rate"] == 1.0
@@ -90,7 +81,7 @@ def test_a_copycat_that_blurs_its_numbers_is_caught_too(heart, tmp_path):
     rows = heart.rows("train").copy()
     for name in ("age", "trestbps", "chol", "thalach"):
         rows[name] += np.random.default_rng(0).normal(0, 0.2 * rows[name].std(), len(rows))
-    found = verdict(heart, as_synthetic(heart, rows, tmp_path))
+    found = verdict(heart, as_synthetic(heart, rows, tmp_path), QUICK)
     assert found["privacy"]["copies"]["rate"] < 0.2
     assert found["grades"]["privacy"] == "fail"
     assert found["privacy"]["closer_to_train"]["p"] < 0.01
@@ -99,7 +90,7 @@ def test_a_copycat_that_blurs_its_numbers_is_caught_too(heart, tmp_path):
 def test_a_constant_generator_is_caught_by_diversity(heart, tmp_path):
     # Two rows that no patient has, one of each class.
     rows = heart.rows("train").drop_duplicates("label").assign(age=50.5, chol=233.3)
-    found = verdict(heart, as_synthetic(heart, pd.concat([rows] * 60), tmp_path))
+    found = verdict(heart, as_synthetic(heart, pd.concat([rows] * 60), tmp_path), QUICK)
     assert found["verdict"] == "do-not-share"
     assert found["grades"]["diversity"] == "fail"
     assert found["grades"]["privacy"] == "pass"
@@ -110,7 +101,7 @@ def test_a_constant_generator_is_caught_by_diversity(heart, tmp_path):
 def test_shuffled_columns_are_caught_by_fidelity(heart, tmp_path):
     rows, draw = heart.rows("train"), np.random.default_rng(1)
     shuffled = pd.DataFrame({c: rows[c].to_numpy()[draw.permutation(len(rows))] for c in rows})
-    found = verdict(heart, as_synthetic(heart, shuffled, tmp_path))
+    found = verdict(heart, as_synthetic(heart, shuffled, tmp_path), QUICK)
     assert found["verdict"] == "do-not-share"
     assert found["grades"]["fidelity"] == "fail"
     assert found["fidelity"]["structure"]["kept"] < 0.3
