@@ -4,7 +4,9 @@ Every import counts, those inside functions and for type checkers too. docs/arch
 """
 
 import ast
+import re
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,10 @@ FLOORS = {
 }
 # Files directly in a package, beside __init__.py.
 MOST_FILES = 8
+MOST_LINES = 300
+# It travels with exported models, alone.
+LONGER = {"medimg/dicom/pixels.py"}
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
 @cache
@@ -172,3 +178,31 @@ def test_no_circle_of_folders():
 def test_few_files_lie_beside_the_rooms(package):
     files = [path for path in (ROOT / package).glob("*.py") if path.name != "__init__.py"]
     assert len(files) <= MOST_FILES, sorted(path.name for path in files)
+
+
+@pytest.mark.parametrize("package", [*PACKAGES, "benchmarks", "script"])
+def test_a_file_is_short_enough_to_be_one_idea(package):
+    lengths = {
+        path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
+        for path in (ROOT / package).rglob("*.py")
+    }
+    assert lengths
+    assert [name for name, lines in lengths.items() if lines > MOST_LINES and name not in LONGER] == []
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_the_architecture_lists_the_rooms_by_floors(package):
+    """A row of the table may join neighbouring floors, and no more."""
+    table = re.search(rf"^\| {package} \| \|$\n((?:^\|.*\n)+)", ARCHITECTURE, re.MULTILINE)
+    rows = [line.split("|")[1].strip().split(", ") for line in table[1].splitlines()[1:]]
+    floors = {name: number for number, line in enumerate(FLOORS[package].split("\n")) for name in line.split()}
+    assert sorted(name for row in rows for name in row) == sorted(floors)
+    numbers = [[floors[name] for name in row] for row in rows]
+    assert all(max(lower) < min(higher) for lower, higher in pairwise(numbers))
+
+
+def test_the_architecture_names_files_that_exist():
+    names = [name for name in re.findall(r"`([\w/.*-]+)`", ARCHITECTURE) if "/" in name]
+    assert len(names) > 20
+    places = [ROOT, *(ROOT / package for package in PACKAGES), ROOT / "medimg" / "studies"]
+    assert [n for n in names if not any([*place.glob(n), *place.glob(f"{n}.py")] for place in places)] == []

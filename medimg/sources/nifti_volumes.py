@@ -13,8 +13,6 @@ from medimg.errors import InputError
 ENDINGS = (".nii", ".nii.gz")
 # Pixels whose sides differ by more are made square.
 _SQUARE = 0.01
-# Volumes that are kept beside those in use.
-_KEPT = 2
 
 
 def stem(name: str) -> str:
@@ -113,10 +111,11 @@ class Recent:
 
     Args:
         load: key -> what is kept.
+        most: how many are kept beside those in use.
     """
 
-    def __init__(self, load: Callable[[Any], Any]):
-        self._load = load
+    def __init__(self, load: Callable[[Any], Any], most: int = 2):
+        self._load, self._most = load, most
         self._kept: OrderedDict[Any, list] = OrderedDict()
         self._lock = Lock()
 
@@ -125,7 +124,7 @@ class Recent:
         with self._lock:
             entry = self._kept.pop(key, None) or [Lock(), None]
             self._kept[key] = entry
-            while len(self._kept) > _KEPT:
+            while len(self._kept) > self._most:
                 self._kept.popitem(last=False)
         with entry[0]:
             if entry[1] is None:
