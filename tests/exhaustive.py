@@ -108,6 +108,7 @@ PATTERNS = (
     *(f"tests/test_broken_off.py::test_the_disk_is_full[[]{name}]" for name in _LONGER),
     "tests/test_planted_ids.py::test_no_id_*[[]images]",
     "tests/test_docs.py::test_the_tour_is_walked",
+    "tests/test_docs.py::test_the_readme_is_walked",
     "tests/medimg/training/test_distribution.py::test_two_are_as_one[[]multi-worker]",
     "tests/medimg/training/test_distribution.py::test_a_dead_worker_*",
     "tests/medimg/training/test_distribution.py::test_a_worker_that_waits_*",

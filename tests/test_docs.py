@@ -13,6 +13,7 @@ from mkdocs.commands.build import build
 from mkdocs.config import load_config
 
 import cli
+from tests import clinical_sources
 from tests.command import medimg
 
 ROOT = Path(__file__).parents[1]
@@ -212,6 +213,49 @@ def test_the_tour_is_walked(tmp_path):
     for left in ("films/inspection/inspection.html", "runs/tour/report.html", "runs/tour/explanations"):
         assert (tmp_path / left).exists(), left
     assert list((tmp_path / "saved_models" / "tour").glob("*/saved_model.pb"))
+
+
+# What stands for the README's own words; a minute for twelve, no PACS.
+SHORTER = (
+    ("--time 12m", "--time 1m"),
+    (" --send ORTHANC@10.0.0.5:4242", ""),
+    ("--weights FOLDER", "--weights weights"),
+)
+
+
+def readme_material(folder: Path, medical_data: Path) -> None:
+    """The folders and files that the README's tour begins with."""
+    films = medical_data / "kermany_chest_xray_224" / "chest_xray"
+    for part, most in (("train", 80), ("test", 30)):
+        for label in ("NORMAL", "PNEUMONIA"):
+            (folder / "chest_xray" / part / label).mkdir(parents=True)
+            for film in sorted((films / part / label).iterdir())[:most]:
+                (folder / "chest_xray" / part / label / film.name).symlink_to(film)
+    (folder / "weights").symlink_to(medical_data.parent / "weights")
+    (folder / "heart_disease").symlink_to(medical_data / "heart_disease")
+    (folder / "NEW").symlink_to(medical_data / "dicom" / "rsna_cxr_16d7f894.dcm")
+    clinical_sources.dicom(folder / "STUDIES")
+
+
+@pytest.mark.slow
+def test_the_readme_is_walked(medical_data, pretrained_weights, tmp_path):
+    (block,) = (block for block in blocks(ROOT / "README.md") if "medimg train" in block)
+    for words, instead in SHORTER:
+        assert words in block
+        block = block.replace(words, instead)
+    readme_material(tmp_path, medical_data)
+    # The page of `review` waits for Ctrl-C: tests/explain/review opens it.
+    run_block([line for line in command_lines(block) if not line.startswith("medimg review ")], tmp_path)
+    for left in (
+        "runs/kermany/report.html",
+        "p.csv",
+        "back",
+        "ct/manifest.csv",
+        "runs/rehearsal/report.html",
+        "heart-made",
+    ):
+        assert (tmp_path / left).exists(), left
+    assert list((tmp_path / "saved_models" / "kermany").glob("*/saved_model.pb"))
 
 
 def test_other_blocks_are_what_they_say():
