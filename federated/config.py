@@ -252,7 +252,7 @@ class FederateConfig(
         if given or self.is_private or not is_table:
             return self, {}
         reason = "Adam, anew in every round, takes its first steps as large for columns that say little"
-        found = dataclasses.replace(self, client_optimizer="sgd").told_by(self.names_given())
+        found = dataclasses.replace(self, client_optimizer="sgd").with_given_names(self.names_given())
         return found, {"client_optimizer": ("sgd", reason)}
 
     @property

@@ -117,7 +117,7 @@ class Federation:
 
     def _write_partition(self) -> None:
         """How the clients differ; of sites elsewhere what they told of themselves, of private training val and test."""
-        root, job, told = self.run_folder.root, self.job, self.job.told
+        root, job, described = self.run_folder.root, self.job, self.job.descriptions
         if not self.sites and not self.config.is_private:
             partition.write(job.clients, root, self.config.seed)
             return
@@ -125,10 +125,10 @@ class Federation:
             partition.write_unprotected(job.clients, root)
             return
         if self.config.is_private:
-            rows = {name: {p: one["examples"][p] for p in ("val", "test")} for name, one in told.items()}
+            rows = {name: {p: one["examples"][p] for p in ("val", "test")} for name, one in described.items()}
             atomic.write_csv(root / "partition.csv", heterogeneity.withheld_table(rows))
             return
-        rows = [{"client": name, "patients": told["patients"], **told["examples"]} for name, told in told.items()]
+        rows = [{"client": name, "patients": site["patients"], **site["examples"]} for name, site in described.items()]
         table = pd.DataFrame(rows).assign(total_variation=np.nan)
         whole = table.drop(columns="client").sum(min_count=1).to_dict()
         whole = pd.DataFrame([{"client": heterogeneity.POOLED, **whole}])
@@ -205,7 +205,7 @@ class Federation:
     def _pool(self, engine: Engine, clients: list[ClientData], log: AuditLog) -> Pool:
         if not self.sites:
             return LocalPool(engine, clients)
-        self.sites.start(engine.vectors, engine.own, log)
+        self.sites.start(engine.vectors, engine.client_state_shapes, log)
         return self.sites
 
     def _train(self, engine: Engine, clients: list[ClientData], val: HeldOut, initial, log: AuditLog) -> Outcome:
@@ -261,10 +261,10 @@ class Federation:
             return Comparison()
         total = self.config.rounds
 
-        def told(name: str, done: int) -> None:
+        def progress(name: str, done: int) -> None:
             self.listener.step(f"alone: {name}", done, total)
 
-        comparing = Comparing(self.job, self.plan, self.execution, clients, self.checkpoints, initial, told)
+        comparing = Comparing(self.job, self.plan, self.execution, clients, self.checkpoints, initial, progress)
         found = comparing.run(val, test)
         for sentence in found.notes:
             self.listener.note(sentence)
@@ -288,8 +288,8 @@ class Federation:
         """What sites elsewhere measure on their own test parts. None: all are here."""
         if not self.sites:
             return None
-        state, own = outcome.state, bool(engine.model.local)
-        measured = self.sites.evaluate(lambda name: engine.weights(state, *([name] if own else [])))
+        state, personal = outcome.state, bool(engine.model.local)
+        measured = self.sites.evaluate(lambda name: engine.weights(state, *([name] if personal else [])))
         log.append({"event": "metrics", "metrics": measured})
         return measured
 

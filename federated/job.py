@@ -50,7 +50,7 @@ class Job:
         config: options.
         schema: of a table, with the columns of all clients; None of images.
         bits: of the deepest image at any client.
-        told: what clients elsewhere have told of themselves, see `federated.flower.description`.
+        descriptions: what clients elsewhere have told of themselves, see `federated.flower.description`.
     """
 
     dataset: Dataset
@@ -58,7 +58,7 @@ class Job:
     config: FederateConfig
     schema: Schema | None = None
     bits: int = 8
-    told: dict[str, dict] = field(default_factory=dict)
+    descriptions: dict[str, dict] = field(default_factory=dict)
 
     @classmethod
     def of(cls, dataset: Dataset, config: FederateConfig) -> "Job":
@@ -140,7 +140,7 @@ class Job:
             self,
             config=config,
             bits=max((client.get("bits") or 8 for client in told), default=8),
-            told=description.clients,
+            descriptions=description.clients,
         )
 
     @cached_property

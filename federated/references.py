@@ -57,7 +57,7 @@ class Comparing:
         clients: their records.
         folder: for checkpoints and the pooled records.
         initial: weights before the first round, the same for all.
-        told: called with what is trained and the rounds done.
+        progress: called with what is trained and the rounds done.
     """
 
     def __init__(
@@ -68,10 +68,10 @@ class Comparing:
         clients: list[ClientData],
         folder: Path,
         initial: list[np.ndarray],
-        told: Callable[[str, int], None],
+        progress: Callable[[str, int], None],
     ):
         self.job, self.plan, self.clients = job, plan, clients
-        self.folder, self.initial, self.told = folder, initial, told
+        self.folder, self.initial, self.progress = folder, initial, progress
         # One client: every server's rule is that of averaging, but for normalisation that stays with its data.
         name = "fedbn" if job.config.strategy == "fedbn" else "fedavg"
         self.engine = Engine(
@@ -125,7 +125,7 @@ class Comparing:
                 config,
                 self.initial,
                 self.folder / name,
-                watch=Watch(after=lambda row: self.told(shown, row["round"])),
+                watch=Watch(after=lambda row: self.progress(shown, row["round"])),
             )
         except NothingLearntError as error:
             # Of the federated model nothing is lost by it.

@@ -53,12 +53,12 @@ class Config:
 
     Attributes:
         only: what all options of a group among the bases are for, beside the conditions of each.
-        told: names of the options that a person gave; None: those that are not at their defaults.
+        given_names: names of the options that a person gave; None: those that are not at their defaults.
         gone: what old Runs call an option -> its name now; empty: there is none any more.
     """
 
     only: ClassVar[dict[type, tuple[str, ...]]] = {}
-    told: ClassVar[frozenset[str] | None] = None
+    given_names: ClassVar[frozenset[str] | None] = None
     gone: ClassVar[dict[str, str]] = {}
 
     def __post_init__(self):
@@ -77,16 +77,16 @@ class Config:
             defaults[field.name] = field.default_factory() if made else field.default
         return {key: v for key, v in self.to_dict().items() if v != _plain(defaults[key])}
 
-    def told_by(self, names: Iterable[str]) -> Self:
+    def with_given_names(self, names: Iterable[str]) -> Self:
         """The same, of which a person gave the options of these names."""
         config = dataclasses.replace(self)
-        object.__setattr__(config, "told", frozenset(names))
+        object.__setattr__(config, "given_names", frozenset(names))
         return config
 
     def names_given(self) -> list[str]:
         """Of the options that a person gave, in order."""
-        told = self.given() if self.told is None else self.told
-        return [field.name for field in dataclasses.fields(self) if field.name in told]
+        names = self.given() if self.given_names is None else self.given_names
+        return [field.name for field in dataclasses.fields(self) if field.name in names]
 
     @classmethod
     def conditions(cls, field: dataclasses.Field, on_itself: bool = False) -> list[str]:

@@ -41,7 +41,7 @@ def options_to_resume(
                 f"{flag(name)} {value}: the Run at {root} has {had}; leave it out to resume, or train anew"
             )
     # What an earlier version took is not refused now.
-    return kept.told_by(())
+    return kept.with_given_names(())
 
 
 def run_to_resume(root: Path, dataset: Dataset) -> Run:

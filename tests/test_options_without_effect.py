@@ -369,7 +369,7 @@ def test_an_option_that_acts_is_taken(command, config, name, about, useless, use
     words = line(command, kind if f"{kind} run" in world else "images", useful, world)
     config = parsed(command, config, [*words, *given])
     if command == "study privacy-utility":
-        config = dataclasses.replace(config, dp_epsilon=3.0).told_by(config.names_given())
+        config = dataclasses.replace(config, dp_epsilon=3.0).with_given_names(config.names_given())
     resolved = config.resolved("image") if isinstance(config, TrainConfig) else config
     assert name in config.names_given()
     config.require_effect(kind, *command.split()[1:], resolved=resolved)

@@ -68,7 +68,7 @@ def interpretability(
         family(name)
     rows = []
     for done, name in enumerate(study.model, 1):
-        options = replace(training, model=name).resolved(dataset.unit).told_by(())
+        options = replace(training, model=name).resolved(dataset.unit).with_given_names(())
         train_the_same(data, Path(out) / name, options)
         run = Run.load(Path(out) / name)
         asked = ExplainConfig(

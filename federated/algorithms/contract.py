@@ -17,7 +17,7 @@ class Algorithm(Protocol):
         full_gradient: of all their examples goes into what they send, which private steps do not cover.
         second_vector: beside the update clients send another of its shape, that a mean alone makes sense of.
         alike: clients count alike, not by their examples.
-        keeps: what a client has after a round is its own at the start of its next.
+        keeps: a client's state after a round is that at the start of its next.
         local_norm: and that is its normalisation layers, which are never sent.
     """
 
@@ -31,8 +31,8 @@ class Algorithm(Protocol):
     def check(self, local: LocalTraining) -> None:
         """Raises InputError when the clients' options don't fit."""
 
-    def own(self, weights: list[np.ndarray], federated: tuple, local: tuple) -> list[np.ndarray]:
-        """What a client has of its own before its first round.
+    def client_state(self, weights: list[np.ndarray], federated: tuple, local: tuple) -> list[np.ndarray]:
+        """A client's state before its first round.
 
         Args:
             weights: of the global model.
@@ -52,7 +52,7 @@ class Algorithm(Protocol):
         """The weights that a client starts a round from, in the graph."""
 
     def train(self, client: LocalRound) -> tuple:
-        """A client's round, in the graph: (vectors sent, its own afterwards, seen, loss, right) as of `LocalRound`."""
+        """A client's round, in the graph: (vectors sent, client state, seen, loss, right) as of `LocalRound`."""
 
     def shared_after(
         self, shared: list[np.ndarray], change: list[np.ndarray], part: float, optimizer: Any

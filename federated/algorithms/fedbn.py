@@ -12,14 +12,14 @@ class FedBN(Plain):
 
     keeps = local_norm = True
 
-    def own(self, weights: list, federated: tuple, local: tuple) -> list[np.ndarray]:
+    def client_state(self, weights: list, federated: tuple, local: tuple) -> list[np.ndarray]:
         """The global model's normalisation."""
         return [weights[i] for i in local]
 
     def initial(self, share: Share, local: tuple) -> list:
         """The global model's, but for the client's normalisation."""
         weights = list(share.weights)
-        for position, value in zip(local, share.own, strict=True):
+        for position, value in zip(local, share.client_state, strict=True):
             weights[position] = value
         return weights
 

@@ -16,4 +16,4 @@ class FedProx(Plain):
             return gradient + client.proximal * (variable - start[i])
 
         measures = client.steps(pulled)
-        return client.sent(), client.share.own, *measures
+        return client.sent(), client.share.client_state, *measures

@@ -13,4 +13,4 @@ class FullGradient(Plain):
     def train(self, client: LocalRound) -> tuple:
         """The gradient."""
         gradient, *measures = client.full_gradient()
-        return gradient, client.share.own, *measures
+        return gradient, client.share.client_state, *measures

@@ -20,7 +20,7 @@ class MimeLite(Plain):
         """The update, and the full gradient where it started."""
         full, *_ = client.full_gradient()
         measures = client.steps(fixed_state=list(client.share.shared))
-        return [*client.sent(), *full], client.share.own, *measures
+        return [*client.sent(), *full], client.share.client_state, *measures
 
     def shared_after(self, shared: list, change: list, part: float, optimizer) -> list[np.ndarray]:
         """The state after a step along the mean of the full gradients."""

@@ -18,7 +18,7 @@ class Plain:
     def check(self, local: LocalTraining) -> None:
         """Any options fit."""
 
-    def own(self, weights: list, federated: tuple, local: tuple) -> list[np.ndarray]:
+    def client_state(self, weights: list, federated: tuple, local: tuple) -> list[np.ndarray]:
         """Nothing."""
         return list(NOTHING)
 
@@ -33,7 +33,7 @@ class Plain:
     def train(self, client: LocalRound) -> tuple:
         """The update."""
         measures = client.steps()
-        return client.sent(), client.share.own, *measures
+        return client.sent(), client.share.client_state, *measures
 
     def shared_after(self, shared: list, change: list, part: float, optimizer) -> list[np.ndarray]:
         """As it was."""

@@ -21,7 +21,7 @@ class Scaffold(Plain):
                 f"--client-optimizer {local.optimizer}: scaffold's control variates are those of plain sgd"
             )
 
-    def own(self, weights: list, federated: tuple, local: tuple) -> list[np.ndarray]:
+    def client_state(self, weights: list, federated: tuple, local: tuple) -> list[np.ndarray]:
         """c_i, 0."""
         return [np.zeros(np.shape(weights[i]), np.float32) for i in federated]
 
@@ -32,13 +32,16 @@ class Scaffold(Plain):
     def train(self, client: LocalRound) -> tuple:
         """The update, and the change of c_i."""
         share = client.share
-        measures = client.steps(lambda gradient, variable, i: gradient - share.own[i] + share.shared[i])
+        measures = client.steps(lambda gradient, variable, i: gradient - share.client_state[i] + share.shared[i])
         sent = client.sent()
         steps = tf.cast(tf.shape(share.steps)[0], tf.float32)
         scale = 1.0 / (steps * client.learning_rate)
-        own = [mine - server + delta * scale for mine, server, delta in zip(share.own, share.shared, sent, strict=True)]
-        change = [new - old for new, old in zip(own, share.own, strict=True)]
-        return [*sent, *change], own, *measures
+        control = [
+            mine - server + delta * scale
+            for mine, server, delta in zip(share.client_state, share.shared, sent, strict=True)
+        ]
+        change = [new - old for new, old in zip(control, share.client_state, strict=True)]
+        return [*sent, *change], control, *measures
 
     def shared_after(self, shared: list, change: list, part: float, optimizer) -> list[np.ndarray]:
         """c moves by the sum of the changes over all clients, those that sat out included."""

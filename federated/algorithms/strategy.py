@@ -107,14 +107,14 @@ class Strategy:
             **given: with client-level privacy `aggregation`, `noise_multiplier` and `clip`.
         """
         inside = {"robust-clip", "compress"}
-        own = {"aggregation": config.aggregation if config.aggregation in inside else "mean", "clients": clients}
+        settled = {"aggregation": config.aggregation if config.aggregation in inside else "mean", "clients": clients}
         return cls(
             name=config.strategy,
             server_learning_rate=config.server_learning_rate,
             proximal=config.proximal if config.strategy == "fedprox" else 0.0,
             # The exact number of a site's examples is no weight where patients are protected.
             weighting="equal" if config.dp == "patient" else config.weighting,
-            **{**own, **given},
+            **{**settled, **given},
         )
 
     @property

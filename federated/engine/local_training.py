@@ -95,7 +95,7 @@ class Share(NamedTuple):
     Attributes:
         weights: of the global model, as `model.weights`.
         shared: of the strategy, the same for all: SCAFFOLD's c, MimeLite's optimizer state.
-        own: of the strategy, the client's: SCAFFOLD's c_i, FedBN's normalisation.
+        client_state: of the strategy: SCAFFOLD's c_i, FedBN's normalisation.
         folder: string scalar, of its records.
         steps: int64 (steps, anything), what `Steps.planned` said of each step.
         seed: int32 (2,), of its dropout.
@@ -103,7 +103,7 @@ class Share(NamedTuple):
 
     weights: list
     shared: list
-    own: list
+    client_state: list
     folder: tf.Tensor
     steps: tf.Tensor
     seed: tf.Tensor

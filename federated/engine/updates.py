@@ -37,13 +37,13 @@ class ClientUpdate:
         vectors: float32, weights before less weights after; beside them the change of SCAFFOLD's control variate or
             MimeLite's full gradient. These are what an aggregation outside averages, all alike.
         weight: of the client in a mean.
-        own: its state for its next round, which stays with it.
+        client_state: its state for its next round, which stays with it.
         measures: of the round.
     """
 
     vectors: list[np.ndarray]
     weight: float
-    own: list[np.ndarray]
+    client_state: list[np.ndarray]
     measures: ClientRound
 
 

@@ -35,32 +35,34 @@ class LocalRounds:
             client: with its records.
             rounds: how many.
         """
-        weights, own = list(weights), None
+        weights, client_state = list(weights), None
         for number in range(1, rounds + 1):
-            update = self.update(State(number - 1, weights, [], [], []), client, own, number, 1.0)
-            own = update.own
+            update = self.update(State(number - 1, weights, [], [], []), client, client_state, number, 1.0)
+            client_state = update.client_state
             for place, vector in zip(self._work.spec.federated, update.vectors, strict=True):
                 weights[place] = weights[place] - vector
         return weights
 
-    def update(self, state: State, client: ClientData, own: list | None, number: int, part: float) -> ClientUpdate:
+    def update(
+        self, state: State, client: ClientData, client_state: list | None, number: int, part: float
+    ) -> ClientUpdate:
         """A round, from the global state; its weight is 1, its bytes are not counted.
 
         Args:
             state: of which weights and shared are read.
             client: with its records.
-            own: its state of the strategy; None: as before its first round.
+            client_state: of the strategy; None: as before its first round.
             number: of the round.
             part: share of its steps that it does.
         """
-        share = share_of(self._work, state, client, own, self._seed, number, part)
+        share = share_of(self._work, state, client, client_state, self._seed, number, part)
         tensors = [[tf.constant(array) for array in arrays] for arrays in share[:3]]
-        vectors, own, measures = self._round(Share(*tensors, *(tf.constant(value) for value in share[3:])))
+        vectors, client_state, measures = self._round(Share(*tensors, *(tf.constant(value) for value in share[3:])))
         told = {name: float(value) for name, value in measures.items()}
         known = [told.pop(name) for name in ("examples", "loss", "accuracy", "seconds")]
         return ClientUpdate(
             [np.asarray(v) for v in vectors],
             1.0,
-            [np.asarray(v) for v in own],
+            [np.asarray(v) for v in client_state],
             ClientRound(int(known[0]), *known[1:], 0, 0, told),
         )

@@ -115,15 +115,15 @@ class FlowerPool:
         self._sums.agree(self._parties, max(self._weights.values()))
         return list(self.clients.values())
 
-    def start(self, shapes: list[tuple[int, ...]], own: list[tuple[int, ...]], log: AuditLog) -> None:
+    def start(self, shapes: list[tuple[int, ...]], client_state: list[tuple[int, ...]], log: AuditLog) -> None:
         """Say what the clients send, and whose head they are told in every round.
 
         Args:
             shapes: of an update's vectors.
-            own: of a client's state of the strategy.
+            client_state: of a client's state of the strategy.
             log: of the coordinator.
         """
-        self._shapes, self._own, self._log = shapes, own, log
+        self._shapes, self._state_shapes, self._log = shapes, client_state, log
 
     def events(self, number: int) -> dict:
         """What the audit log's record of a round says of the sites: digests of the messages that held updates."""
@@ -272,9 +272,9 @@ class FlowerPool:
         shapes = [] if self._config.secure != "none" else [tuple(shape) for shape in self._shapes]
         if [vector.shape for vector in vectors] != shapes:
             raise WireError(f"site {name}: its update has other shapes than this model's")
-        own = [np.asarray(array, np.float32) for array in told.arrays.get("own", [])]
+        client_state = [np.asarray(array, np.float32) for array in told.arrays.get("own", [])]
         # Under a secure sum nothing is kept.
-        if [array.shape for array in own] != (self._own if shapes else []):
+        if [array.shape for array in client_state] != (self._state_shapes if shapes else []):
             raise WireError(f"site {name}: its own state has other shapes than the strategy's")
         measures = dict(told.fields["measures"])
         known = [measures.pop(key) for key in ("examples", "loss", "accuracy", "seconds")]
@@ -289,4 +289,4 @@ class FlowerPool:
             **({"privacy": small(told.fields["privacy"])} if "privacy" in told.fields else {}),
         }
         measured = ClientRound(int(examples or 0), *numbers, asked.bytes_up, asked.bytes_down, measures)
-        return ClientUpdate(vectors, self._weights[name], own, measured)
+        return ClientUpdate(vectors, self._weights[name], client_state, measured)

@@ -149,7 +149,7 @@ class Site:
             return session.statistics(message), {}
         if kind == protocol.PLAN:
             self._training = Training(session, message)
-            return self._training.told, {}
+            return self._training.summary, {}
         signature = self._witnessed(message) if kind in (protocol.TRAIN, protocol.FINISH) else {}
         fields, arrays = getattr(self._training, kind)(message)
         if kind == protocol.FINISH:

@@ -51,7 +51,7 @@ def protect(
     return privacy
 
 
-def told(privacy: PatientPrivacy, name: str) -> dict:
+def plan_summary(privacy: PatientPrivacy, name: str) -> dict:
     """What the coordinator is told of a site's plan."""
     plan = privacy.plans[name]
     return {
@@ -65,7 +65,7 @@ def told(privacy: PatientPrivacy, name: str) -> dict:
 
 
 def plan_told(values: dict) -> SitePlan:
-    """The plan that `told` told of, with the largest number of patients that has its steps of a pass.
+    """The plan that `plan_summary` is of, with the largest number of patients that has its steps of a pass.
 
     Raises:
         KeyError, TypeError, ValueError: it is something else, or of numbers that no account can be made of.

@@ -28,7 +28,7 @@ class Training:
         message: the plan.
 
     Attributes:
-        told: what the coordinator is told of it.
+        summary: what the coordinator is told of it.
         plan: agreed on.
         data: the site's records.
         rounds: what it does.
@@ -52,14 +52,14 @@ class Training:
         roster = {name: bytes.fromhex(key) for name, key in fields["roster"].items()}
         self._sums = SiteSums(session, config, roster, self._digest)
         self._privacy: PatientPrivacy | None = None
-        self.told = {"examples": self.data.examples}
+        self.summary = {"examples": self.data.examples}
         if config.dp == "patient":
             self._protect(fields["start"])
         steps = self._privacy.steps(PatientSteps) if self._privacy else None
         self.rounds = work.rounds(strategy, LocalTraining.of(config), steps)
-        self._weight = self.told["weight"] = float(self.data.examples) if strategy.by_examples else 1.0
+        self._weight = self.summary["weight"] = float(self.data.examples) if strategy.by_examples else 1.0
         # Its state of the strategy, after the round of that number.
-        self._own: dict[int, list[np.ndarray]] = {}
+        self._client_states: dict[int, list[np.ndarray]] = {}
 
     def _allowed(self, roster: dict) -> Strategy:
         """The strategy of a training that the policy and this session allow."""
@@ -80,7 +80,7 @@ class Training:
         self.data = with_key(self.data)
         folder = session.folder / "ledger" / named(session.run)
         self._privacy = protect(session.dataset, self.data, config, folder, start, session.policy.dp_budget)
-        self.told = {"privacy": site_privacy.told(self._privacy, session.name), "key": self.data.key}
+        self.summary = {"privacy": site_privacy.plan_summary(self._privacy, session.name), "key": self.data.key}
 
     def train(self, message: Envelope) -> tuple[dict, dict]:
         """A round: its update, or under a secure sum the news that it is held."""
@@ -89,7 +89,7 @@ class Training:
         if [array.shape for array in weights] != [tuple(shape) for shape in self.rounds.shapes]:
             raise WireError("its weights have other shapes than the plan's model")
         state = State(number - 1, weights, [], list(message.arrays["shared"]), [])
-        own = message.arrays.get("own") or self._own.get(number - 1)
+        client_state = message.arrays.get("own") or self._client_states.get(number - 1)
         if not 1 <= number <= self._config.rounds:
             raise WireError(f"round {number} is none of the {self._config.rounds} that were agreed on")
         if not 0 < part <= 1:
@@ -99,7 +99,7 @@ class Training:
         if self._privacy:
             # Written down before anything is computed, whether the answer arrives or not.
             self._privacy.before_round(number, [name], {name: part})
-        update = self.rounds.update(state, self.data, own, number, part)
+        update = self.rounds.update(state, self.data, client_state, number, part)
         measures = update.measures
         told = {
             "examples": measures.examples,
@@ -112,9 +112,9 @@ class Training:
         if self._privacy:
             # They carry no noise, and how long it took tells how many patients were drawn.
             answer = {"measures": dict.fromkeys(told), **self._privacy.events(number)}
-        self._own = {number: update.own}
+        self._client_states = {number: update.client_state}
         if self._config.secure == "none":
-            return answer, {"vectors": update.vectors, "own": update.own}
+            return answer, {"vectors": update.vectors, "own": update.client_state}
         self._sums.hold(number, update.vectors, protocol.start_digest(self._digest, message))
         return answer, {}
 

@@ -44,7 +44,7 @@ def round_key(share: Share, training: int) -> tf.Tensor:
     key = tf.ensure_shape(tf.io.decode_raw(raw, tf.int64), [BYTES // 8])
     key = derive(key, training)
     key = derive(key, tf.bitcast(share.seed, tf.int64))
-    return derive(key, _digest([*share.weights, *share.shared, *share.own]))
+    return derive(key, _digest([*share.weights, *share.shared, *share.client_state]))
 
 
 class Normal:

@@ -116,7 +116,7 @@ def _clients(job: Job, clients: list[ClientData]) -> list[dict]:
             {
                 "name": data.name,
                 "examples": data.examples,
-                "patients": int(job.told.get(data.name, {}).get("patients", patients)),
+                "patients": int(job.descriptions.get(data.name, {}).get("patients", patients)),
                 "notes": list(client.notes) if client else [],
             }
         )

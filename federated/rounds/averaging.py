@@ -78,7 +78,7 @@ def average(
     with AuditLog(folder / "audit.jsonl", timed=not config.is_private) as log:
         pool, watch = LocalPool(engine, clients), watch or Watch()
         if sites:
-            sites.start(engine.vectors, engine.own, log)
+            sites.start(engine.vectors, engine.client_state_shapes, log)
             pool, watch, start = sites, replace(watch, events=sites.events), {**start, **sites.named()}
         outcome = train_by_rounds(
             engine,

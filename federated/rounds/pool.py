@@ -37,7 +37,7 @@ class Pool(Protocol):
 class Sites(Pool, Protocol):
     """Clients at sites of their own, each by its own process."""
 
-    def start(self, shapes: list[tuple[int, ...]], own: list[tuple[int, ...]], log: AuditLog) -> None:
+    def start(self, shapes: list[tuple[int, ...]], client_state: list[tuple[int, ...]], log: AuditLog) -> None:
         """Say what the clients send and keep, and whose head they are told in every round."""
 
     def events(self, number: int) -> dict:

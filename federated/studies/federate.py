@@ -22,7 +22,7 @@ def run(inputs: Inputs, folder: Path, options: dict) -> dict:
         of a round; `epsilon`; `times`.
     """
     begun = (folder / "model.json").is_file()
-    config = FederateConfig.from_dict(options).told_by(())
+    config = FederateConfig.from_dict(options).with_given_names(())
     trained = federate(
         inputs.data,
         folder,

@@ -93,9 +93,9 @@ class ClientWork:
         self.optimizer = client_optimizer(local)
 
     def build(self) -> Callable[[Share], tuple]:
-        """For the graph under construction: Share -> (vectors, own, measures).
+        """For the graph under construction: Share -> (vectors, client_state, measures).
 
-        `vectors` are what the client sends, `own` is its state for its next round, `measures` are examples, loss,
+        `vectors` are what the client sends, `client_state` is for its next round, `measures` are examples, loss,
         accuracy and seconds.
         """
         model, loss = self.spec.in_graph(), self.spec.loss()
@@ -120,7 +120,7 @@ class ClientWork:
                 self.gradient,
                 self.strategy.proximal,
             )
-            vectors, own, seen, total, right = algorithm.train(client)
+            vectors, client_state, seen, total, right = algorithm.train(client)
             seen = tf.maximum(seen, 1.0)
             with tf.control_dependencies(vectors):
                 seconds = tf.cast(tf.timestamp() - started, tf.float32)
@@ -130,13 +130,19 @@ class ClientWork:
                 "loss": total / seen,
                 "seconds": seconds,
             }
-            return vectors, own, measures
+            return vectors, client_state, measures
 
         return one_round
 
 
 def share_of(
-    work: ClientWork, state: State, client: ClientData, own: list | None, seed: int, number: int, part: float = 1.0
+    work: ClientWork,
+    state: State,
+    client: ClientData,
+    client_state: list | None,
+    seed: int,
+    number: int,
+    part: float = 1.0,
 ) -> Share:
     """What a client is given in a round, as arrays.
 
@@ -144,14 +150,14 @@ def share_of(
         work: of the clients, `ClientWork` or what is made alike.
         state: before the round.
         client: with its records.
-        own: the client's state of the strategy; None: as before its first round.
+        client_state: of the strategy; None: as before its first round.
         seed: of the training.
         number: of the round.
         part: share of its steps that it does.
     """
-    if own is None:
-        own = work.strategy.client.own(state.weights, work.spec.federated, work.spec.local)
+    if client_state is None:
+        client_state = work.strategy.client.client_state(state.weights, work.spec.federated, work.spec.local)
     steps = work.steps.planned(work.local, client, seed, number)
     done = local_training.local_steps(len(steps), part)
     dropout = local_training.dropout_seed(seed, number, client.name)
-    return Share(state.weights, state.shared, own, client.folder, steps[:done], dropout)
+    return Share(state.weights, state.shared, client_state, client.folder, steps[:done], dropout)

@@ -76,10 +76,10 @@ class Engine:
         return [tuple(shape) for shape in self._process.vectors]
 
     @property
-    def own(self) -> list[tuple[int, ...]]:
+    def client_state_shapes(self) -> list[tuple[int, ...]]:
         """Shapes of what a client keeps between its rounds."""
         weights = [np.zeros(shape, np.float32) for shape in self.model.shapes]
-        kept = self.strategy.client.own(weights, self.model.federated, self.model.local)
+        kept = self.strategy.client.client_state(weights, self.model.federated, self.model.local)
         return [tuple(np.shape(array)) for array in kept]
 
     def initialize(self, weights: list[np.ndarray] | None = None) -> State:
@@ -132,7 +132,7 @@ class Engine:
                 updates[client.name] = ClientUpdate(
                     _flat(result["vectors"]),
                     self._weight(client),
-                    _flat(result["own"]),
+                    _flat(result["client_state"]),
                     self._measures(result["measures"]),
                 )
         return updates
@@ -165,7 +165,7 @@ class Engine:
 
         Args:
             state: that the updates were computed from.
-            aggregate: of the updates, of which only their `own` is read.
+            aggregate: of the updates, of which only their `client_state` is read.
             round_number: as in `client_updates`.
 
         Raises:
@@ -183,15 +183,15 @@ class Engine:
         weights = list(state.weights)
         for position, value in zip(federated, moved.trainable, strict=True):
             weights[position] = np.asarray(value, np.float32)
-        owns = {name: update.own for name, update in aggregate.updates.items()}
+        client_states = {name: update.client_state for name, update in aggregate.updates.items()}
         algorithm = self.strategy.client
         return State(
             state.round + 1 if round_number is None else round_number,
             weights,
             _flat(server),
-            algorithm.shared_after(state.shared, mean[n:], len(owns) / self.strategy.clients, self._optimizer),
+            algorithm.shared_after(state.shared, mean[n:], len(client_states) / self.strategy.clients, self._optimizer),
             state.aggregator if aggregate.kept is None else aggregate.kept,
-            {**state.clients, **owns} if algorithm.keeps else state.clients,
+            {**state.clients, **client_states} if algorithm.keeps else state.clients,
         )
 
     def _checked(self, aggregate: list[np.ndarray]) -> list[np.ndarray]:
@@ -212,10 +212,10 @@ class Engine:
             client: FedBN: with this client's normalisation; None: with the mean of all clients', which no one trained.
         """
         weights = list(state.weights)
-        owns = [state.clients[client]] if client in state.clients else list(state.clients.values())
-        if self.model.local and owns:
+        client_states = [state.clients[client]] if client in state.clients else list(state.clients.values())
+        if self.model.local and client_states:
             for i, position in enumerate(self.model.local):
-                weights[position] = np.mean([own[i] for own in owns], axis=0).astype(np.float32)
+                weights[position] = np.mean([arrays[i] for arrays in client_states], axis=0).astype(np.float32)
         return weights
 
     def local_weights(
@@ -236,8 +236,8 @@ class Engine:
             weights = list(state.weights)
             for position, vector in zip(self.model.federated, update.vectors, strict=False):
                 weights[position] = weights[position] - vector
-            for position, own in zip(self.model.local, update.own, strict=False):
-                weights[position] = own
+            for position, array in zip(self.model.local, update.client_state, strict=False):
+                weights[position] = array
             tuned[name] = weights
         return tuned
 
@@ -245,7 +245,7 @@ class Engine:
         part = (work or {}).get(client.name, 1.0)
         share = share_of(self._work, state, client, state.clients.get(client.name), self.seed, number, part)
         return {
-            "own": tuple(share.own),
+            "client_state": tuple(share.client_state),
             "folder": share.folder,
             "steps": share.steps,
             "seed": share.seed,

@@ -26,7 +26,7 @@ class Process:
         vectors: shapes of what a client sends, in order.
         initialize_server: () -> state of the server's optimizer.
         initialize_aggregator: () -> state of the aggregation.
-        updates: (weights, shared, clients) -> for each client its vectors, own state and measures.
+        updates: (weights, shared, clients) -> for each client its vectors, state and measures.
         aggregate: (aggregation's state, clients' vectors and weights) -> its new state, the mean, measurements.
         finalize: (server state, model, mean) -> (server state, model).
     """
@@ -38,13 +38,15 @@ class Process:
         shapes = [of_model[i] for i in spec.federated]
         self.vectors = shapes * (2 if algorithm.second_vector else 1)
         self._build_server(shapes)
-        own = algorithm.own([np.zeros(shape, np.float32) for shape in of_model], spec.federated, spec.local)
+        client_state = algorithm.client_state(
+            [np.zeros(shape, np.float32) for shape in of_model], spec.federated, spec.local
+        )
         types = tff.types
         self._weights_type = _vectors_type(of_model)
         self._shared_type = _vectors_type([array.shape for array in algorithm.shared(shapes, optimizer)])
         self._client_type = types.StructType(
             [
-                ("own", _vectors_type([array.shape for array in own])),
+                ("client_state", _vectors_type([array.shape for array in client_state])),
                 ("folder", types.TensorType(np.str_)),
                 ("steps", types.TensorType(np.int64, [None, None])),
                 ("seed", types.TensorType(np.int32, [2])),
@@ -78,14 +80,19 @@ class Process:
 
         @tff.tensorflow.computation(self._weights_type, self._shared_type, self._client_type)
         def train(weights, shared, client):
-            vectors, own, measures = build()(
+            vectors, client_state, measures = build()(
                 Share(
-                    list(weights), list(shared), list(client["own"]), client["folder"], client["steps"], client["seed"]
+                    list(weights),
+                    list(shared),
+                    list(client["client_state"]),
+                    client["folder"],
+                    client["steps"],
+                    client["seed"],
                 )
             )
             return collections.OrderedDict(
                 vectors=tuple(vectors),
-                own=tuple(own),
+                client_state=tuple(client_state),
                 measures=collections.OrderedDict(sorted(measures.items())),
                 weight=client["weight"],
             )

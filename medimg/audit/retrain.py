@@ -68,7 +68,7 @@ def trained(subject: Subject, rows: pd.DataFrame, seed: int, step: Progress | No
     from medimg.listener import Listener
     from medimg.training.train import train
 
-    config = dataclasses.replace(options(subject.run), seed=seed, dp_seed=None).told_by(())
+    config = dataclasses.replace(options(subject.run), seed=seed, dp_seed=None).with_given_names(())
     folder = _work_folder(subject.run)
     try:
         if not subject.dataset.is_table:

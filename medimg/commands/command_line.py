@@ -256,4 +256,4 @@ def take(kind: type[Config], values: dict) -> Config:
     source, default = click.get_current_context().get_parameter_source, click.core.ParameterSource.DEFAULT
     names = [field.name for field in dataclasses.fields(kind) if field.name in values]
     config = kind(**{name: values.pop(name) for name in names})
-    return config.told_by(name for name in names if source(name) is not default)
+    return config.with_given_names(name for name in names if source(name) is not default)

@@ -35,7 +35,7 @@ def evaluate_run(run_folder, config: EvaluateConfig) -> None:
     from medimg.run import Run
 
     if config.data is not None:
-        config = replace(config, data=str(resolve(config.data))).told_by(config.names_given())
+        config = replace(config, data=str(resolve(config.data))).with_given_names(config.names_given())
     run = Run.load(Path(run_folder))
     with progress_bars() as step:
         result = evaluate(run, config, partial(step, "predict"))

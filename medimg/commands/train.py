@@ -44,7 +44,7 @@ def train_run(data_folder, out, config: TrainConfig, resume=False, overwrite=Fal
 
     method = train_any
     if config.recipe == "auto" or (not resume and is_for(config)):
-        method, config = by_recipe, replace(config, recipe="auto").told_by({*config.names_given(), "recipe"})
+        method, config = by_recipe, replace(config, recipe="auto").with_given_names({*config.names_given(), "recipe"})
     with progress_bars() as step:
         run = method(resolve(data_folder), Path(out), config, resume, overwrite, _listener(step))
     printing.training(run)

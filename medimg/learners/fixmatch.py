@@ -26,7 +26,7 @@ class FixMatch(learner.Learner):
             loss += self.unlabelled_weight * tf.reduce_mean(sure * losses)
         self.descend(tape, loss)
         self.compiled_metrics.update_state(y, of_labelled)
-        return self.told()
+        return self.step_metrics()
 
 
 def fixmatch(model: tf.keras.Model, confidence: float, unlabelled_weight: float) -> FixMatch:

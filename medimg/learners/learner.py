@@ -33,7 +33,7 @@ class Learner(tf.keras.Model):
         self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
         self.state.mean_loss.update_state(loss)
 
-    def told(self) -> dict[str, tf.Tensor]:
+    def step_metrics(self) -> dict[str, tf.Tensor]:
         """What `fit` is told of a step."""
         return {**{m.name: m.result() for m in self.metrics}, "loss": self.state.mean_loss.result()}
 

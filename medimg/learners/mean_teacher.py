@@ -50,7 +50,7 @@ class MeanTeacher(learner.Learner):
         self.descend(tape, loss)
         self.state.follow(self.trainable_variables, self.decay)
         self.compiled_metrics.update_state(y, of_labelled)
-        return self.told()
+        return self.step_metrics()
 
     def _weight(self) -> tf.Tensor:
         # A teacher that knows nothing yet must not be followed: raised by exp(-5 (1 - t)^2), as the authors do.

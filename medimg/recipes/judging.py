@@ -138,7 +138,7 @@ def _table(candidate: Candidate, run: Run, learn: Dataset, seed: int, listener: 
     logits, targets = [], []
     for fold in range(1, FOLDS + 1):
         config = dataclasses.replace(candidate.config(seed).resolved(learn.unit), folds=FOLDS, fold=fold)
-        one = train_or_go_on(learn, run.root / "folds" / f"{fold}", config.told_by(()), listener)
+        one = train_or_go_on(learn, run.root / "folds" / f"{fold}", config.with_given_names(()), listener)
         part = parts_of(learn, config.to_dict())
         rows = part.rows("test", labelled=True)
         logits.append(Answers(one.model(), one.description(calibrated=False), config.batch_size).logits(part, rows))

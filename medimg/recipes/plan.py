@@ -56,7 +56,7 @@ class Candidate:
     def config(self, seed: int) -> TrainConfig:
         """As `train` takes it."""
         config = TrainConfig(**{"seed": seed, **self.options})
-        return config.told_by(self.options)
+        return config.with_given_names(self.options)
 
     def words(self) -> str:
         """The options as they are typed."""

@@ -56,7 +56,7 @@ def other_source(dataset: Dataset, config: TrainConfig) -> Dataset | None:
     return other
 
 
-def told(other: Dataset | None, config: TrainConfig) -> dict:
+def record(other: Dataset | None, config: TrainConfig) -> dict:
     """What environment.json says of it."""
     if other is None:
         return {}

@@ -35,5 +35,5 @@ def train_any(
 def with_pixels_alone(data: Path | Dataset, run: Run, config: TrainConfig, listener: Listener | None) -> None:
     """What the columns of `--metadata` are worth is told beside what pixels reach without them, trained alike."""
     if config.metadata:
-        alone = dataclasses.replace(config, metadata=None).told_by(())
+        alone = dataclasses.replace(config, metadata=None).with_given_names(())
         train_or_go_on(data, run.root / PIXELS_ALONE, alone, listener)

@@ -134,7 +134,7 @@ def _claim(dataset, data: Path, out: Path, config: TrainConfig, resume: bool, ov
 
 def _one_fold(data: Path, out: Path, config: TrainConfig, fold: int, listener: Listener | None) -> dict:
     config = dataclasses.replace(config, fold=fold)
-    run = train_or_go_on(data, out, config.told_by(()), listener)
+    run = train_or_go_on(data, out, config.with_given_names(()), listener)
     with_pixels_alone(data, run, config, listener)
     return evaluate(run, EvaluateConfig(seed=config.seed))
 

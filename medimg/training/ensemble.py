@@ -82,7 +82,7 @@ def ensemble(
     """
     listener, out = listener or Listener(), Path(out)
     _check_options(config, resume)
-    given = config.told_by(()) if resume else config
+    given = config.with_given_names(()) if resume else config
     voters = [] if config.seeds else [_voter(path) for path in config.member]
     if voters:
         config = _as_members(config, voters)
@@ -201,7 +201,7 @@ def _check(voters: Sequence[Voter], dataset: Dataset) -> None:
 
 def _trained(data: Dataset, run: Run, config: TrainConfig, number: int, listener: Listener) -> Voter:
     own = dataclasses.replace(config, seeds=0, vote="mean", seed=config.seed + number - 1)
-    member = train_or_go_on(data, run.root / f"member-{number}", own.told_by(()), listener)
+    member = train_or_go_on(data, run.root / f"member-{number}", own.with_given_names(()), listener)
     return Voter(member, member.description())
 
 

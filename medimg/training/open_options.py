@@ -64,7 +64,7 @@ def kept(config: _Config, out: Path) -> _Config:
     options = Run.load(out).config["options"]
     names = (field.name for field in dataclasses.fields(config))
     before = {name: options[name] for name in names if getattr(config, name) is None and options.get(name) is not None}
-    return dataclasses.replace(config, **before).told_by(config.names_given())
+    return dataclasses.replace(config, **before).with_given_names(config.names_given())
 
 
 def tell(run: Run, given: Config, by_rule: dict[str, tuple], listener: Listener) -> None:

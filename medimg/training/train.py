@@ -71,7 +71,7 @@ def _trained(
 ) -> Run:
     _check_options(config)
     dataset = data if isinstance(data, Dataset) else Dataset.load(data, joins_copies=not config.is_private)
-    given = config.told_by(()) if resume else config
+    given = config.with_given_names(()) if resume else config
     config, by_rule = open_options.settled(open_options.kept(config, out) if resume else config, dataset)
     given.require_effect(of_data(dataset.is_table), resolved=config)
     real = dataset = parts_of(dataset, config.to_dict())
@@ -115,7 +115,7 @@ def _trained(
         if config.is_private:
             # By a hash of the manifest a guess at its rows could be checked; `secret_of` keeps it while it is needed.
             known["data_fingerprint"] = None
-        known |= adaptation.told(other, config)
+        known |= adaptation.record(other, config)
         known |= {START: start, **lineage.to_dict(), **_weights_file(config.weights, listener)}
         atomic.write_json(run.root / "environment.json", known)
         open_options.tell(run, given, by_rule, listener)

@@ -10,7 +10,7 @@ from synthetic.synthesize import synthesize
 
 def run(inputs: Inputs, folder: Path, options: dict) -> dict:
     """Make a synthetic Dataset, or go on with it; `times` and `seconds_each` are of the epochs."""
-    config = SynthesizeConfig.from_dict(options).told_by(())
+    config = SynthesizeConfig.from_dict(options).with_given_names(())
     begun = (folder / "environment.json").is_file()
     progress = []
 

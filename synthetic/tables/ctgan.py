@@ -32,12 +32,12 @@ class Ctgan:
         spans, settings = material.encoding.spans, material.settings
         self.spans = Spans(spans)
         self.conditions = Conditions(self.matrix, spans, self.targets, material.classes)
-        width, told = self.matrix.shape[1], self.conditions.size
+        width, condition = self.matrix.shape[1], self.conditions.size
         # Packs would mix patients, and a patient's part could not be clipped.
         self.pack = 1 if self.private else settings.pack
         layers = (settings.width, settings.width)
-        self.generator = Generator(settings.latent_size + told, layers, width)
-        self.critic = Discriminator(width + told, layers, self.pack)
+        self.generator = Generator(settings.latent_size + condition, layers, width)
+        self.critic = Discriminator(width + condition, layers, self.pack)
         if self.private:
             self.critic.eval()
         self._loss_cells = torch.from_numpy(self.conditions.categories)
@@ -89,18 +89,18 @@ class Ctgan:
             output = self.generator(self._latent(torch.from_numpy(of)))
             return self.spans.drawn(output).numpy()
 
-    def _latent(self, told: torch.Tensor) -> torch.Tensor:
-        return torch.cat([torch.randn(len(told), self.settings.latent_size), told], dim=1)
+    def _latent(self, condition: torch.Tensor) -> torch.Tensor:
+        return torch.cat([torch.randn(len(condition), self.settings.latent_size), condition], dim=1)
 
     def _criticise(self, random: np.random.Generator) -> float:
-        rows, told = self.conditions.draw(self.settings.batch_size, random)
-        told = torch.from_numpy(told)
+        rows, condition = self.conditions.draw(self.settings.batch_size, random)
+        condition = torch.from_numpy(condition)
         with torch.no_grad():
-            fake = self.spans.activate(self.generator(self._latent(told)))
+            fake = self.spans.activate(self.generator(self._latent(condition)))
         # In another order than the real rows: a pack should not pair them.
         order = torch.from_numpy(random.permutation(len(rows)))
-        real = torch.cat([torch.from_numpy(self.matrix[rows]), told], dim=1)[order]
-        fake = torch.cat([fake, told], dim=1)
+        real = torch.cat([torch.from_numpy(self.matrix[rows]), condition], dim=1)[order]
+        fake = torch.cat([fake, condition], dim=1)
         mix = torch.rand(len(rows) // self.pack, 1).repeat_interleave(self.pack, dim=0)
         between = (mix * real + (1 - mix) * fake).requires_grad_()
         scores = self.critic(torch.cat([real, fake, between])).chunk(3)
@@ -129,23 +129,23 @@ class Ctgan:
 
         All that is drawn, the made row too, belongs to the real row.
         """
-        told = torch.from_numpy(self.conditions.class_only(self.targets[rows]))
+        condition = torch.from_numpy(self.conditions.class_only(self.targets[rows]))
         latent = self.private.normal(rows, self.settings.latent_size, number, LATENT)
         drawn = self.private.uniform(rows, self.matrix.shape[1], number, GUMBEL)
         # Not in the batch's statistics, which would make a row of one patient depend on the others.
         self.generator.eval()
         with torch.no_grad():
-            output = self.generator(torch.cat([latent, told], dim=1))
+            output = self.generator(torch.cat([latent, condition], dim=1))
             fake = self.spans.activate(output, drawn)
         self.generator.train()
         mix = self.private.uniform(rows, 1, number, MIX)
-        return torch.from_numpy(self.matrix[rows]), fake, told, mix
+        return torch.from_numpy(self.matrix[rows]), fake, condition, mix
 
-    def _row_loss(self, parameters, real, fake, told, mix) -> torch.Tensor:
+    def _row_loss(self, parameters, real, fake, condition, mix) -> torch.Tensor:
         def score(row):
             return functional_call(self.critic, parameters, (row[None],)).sum()
 
-        real, fake = torch.cat([real, told]), torch.cat([fake, told])
+        real, fake = torch.cat([real, condition]), torch.cat([fake, condition])
         slope = grad(score)(mix * real + (1 - mix) * fake)
         # The square root has no slope at 0.
         norm = (slope.square().sum() + 1e-12).sqrt()
@@ -154,15 +154,15 @@ class Ctgan:
     def _generate(self, random: np.random.Generator) -> float:
         size = self.settings.batch_size
         if self.settings.class_only:
-            told = self.conditions.class_only(random.integers(self.conditions.classes, size=size))
+            condition = self.conditions.class_only(random.integers(self.conditions.classes, size=size))
         else:
-            told = self.conditions.draw(size, random)[1]
-        told = torch.from_numpy(told)
-        output = self.generator(self._latent(told))
-        loss = -self.critic(torch.cat([self.spans.activate(output), told], dim=1)).mean()
+            condition = self.conditions.draw(size, random)[1]
+        condition = torch.from_numpy(condition)
+        output = self.generator(self._latent(condition))
+        loss = -self.critic(torch.cat([self.spans.activate(output), condition], dim=1)).mean()
         # Making another category than the one told costs its cross entropy.
         wanted = torch.zeros_like(output)
-        wanted[:, self._loss_cells] = told[:, self.conditions.classes :]
+        wanted[:, self._loss_cells] = condition[:, self.conditions.classes :]
         loss = loss - (self.spans.log_softmax(output) * wanted[:, self.spans.cells]).sum() / size
         self._take("generator", loss)
         return loss.item()

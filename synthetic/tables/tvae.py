@@ -30,7 +30,7 @@ class Tvae:
         encoding, settings = material.encoding, material.settings
         classes = material.classes
         self.matrix, self.spans = torch.from_numpy(encoding.matrix), Spans(encoding.spans)
-        self.told = one_hot(torch.from_numpy(material.targets), classes).float()
+        self.condition = one_hot(torch.from_numpy(material.targets), classes).float()
         layers, width = (settings.width // 2, settings.width // 2), self.matrix.shape[1]
         self.encoder = Encoder(width + classes, layers, settings.latent_size)
         self.decoder = Decoder(settings.latent_size + classes, layers, width)
@@ -89,10 +89,10 @@ class Tvae:
             wanted: int (N,), their classes.
             random: not used; torch's own generator draws.
         """
-        told = one_hot(torch.from_numpy(wanted), self.told.shape[1]).float()
+        condition = one_hot(torch.from_numpy(wanted), self.condition.shape[1]).float()
         latent = torch.randn(len(wanted), self.settings.latent_size)
         with torch.no_grad():
-            output, sigma = self.decoder(torch.cat([latent, told], dim=1))
+            output, sigma = self.decoder(torch.cat([latent, condition], dim=1))
             rows = self.spans.drawn(output)
             values = self.spans.values
             rows[:, values] += torch.randn(len(rows), len(values)) * sigma[values]
@@ -107,12 +107,12 @@ class Tvae:
 
     def _inputs(self, rows: np.ndarray, noise: torch.Tensor) -> tuple[torch.Tensor, ...]:
         index = torch.from_numpy(rows)
-        return self.matrix[index], self.told[index], noise
+        return self.matrix[index], self.condition[index], noise
 
-    def _row_loss(self, parameters, row, told, noise) -> torch.Tensor:
-        return self._loss(parameters, row[None], told[None], noise[None]).sum()
+    def _row_loss(self, parameters, row, condition, noise) -> torch.Tensor:
+        return self._loss(parameters, row[None], condition[None], noise[None]).sum()
 
-    def _loss(self, parameters, rows, told, noise) -> torch.Tensor:
+    def _loss(self, parameters, rows, condition, noise) -> torch.Tensor:
         """Of each row, (N,): the negative evidence lower bound with its reconstruction weighted."""
         own = {
             name: {
@@ -120,8 +120,9 @@ class Tvae:
             }
             for name in self.networks
         }
-        mean, deviation, log_variance = functional_call(self.encoder, own["encoder"], (torch.cat([rows, told], dim=1),))
-        latent = torch.cat([mean + noise * deviation, told], dim=1)
+        inputs = torch.cat([rows, condition], dim=1)
+        mean, deviation, log_variance = functional_call(self.encoder, own["encoder"], (inputs,))
+        latent = torch.cat([mean + noise * deviation, condition], dim=1)
         output, sigma = functional_call(self.decoder, own["decoder"], (latent,))
         values, cells = self.spans.values, self.spans.cells
         error = (rows[:, values] - torch.tanh(output[:, values])).square()

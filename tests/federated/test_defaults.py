@@ -17,7 +17,7 @@ def test_clients_of_a_table_take_plain_steps():
     assert (config.optimizer_of_clients, config.client_learning_rate) == ("sgd", 0.1)
     assert by_rule["client_optimizer"][0] == "sgd"
     # Known from the options alone, so that nothing else is refused for having been given.
-    assert config.told_by(()).names_given() == []
+    assert config.with_given_names(()).names_given() == []
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,13 @@ def run(inputs: Inputs, folder, options: dict) -> dict:
         of the epochs.
     """
     if inputs.members:
-        config = TrainConfig(model="ensemble", member=tuple(map(str, inputs.members)), vote="log-loss").told_by(())
+        members = tuple(map(str, inputs.members))
+        config = TrainConfig(model="ensemble", member=members, vote="log-loss").with_given_names(())
         trained = ensemble(inputs.data, folder, config, overwrite=folder.exists())
     else:
         config = TrainConfig.from_dict(options)
         config, _ = settled(config, Dataset.load(inputs.data, joins_copies=not config.is_private))
-        trained = train_the_same(inputs.data, folder, config.told_by(()))
+        trained = train_the_same(inputs.data, folder, config.with_given_names(()))
     measured = evaluate(trained, EvaluateConfig(seed=config.seed, bootstrap=inputs.bootstrap))
     spent, history = ledger.read(folder), trained.history()
     times = len(history)

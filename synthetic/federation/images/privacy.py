@@ -31,7 +31,7 @@ MADE = 64
 class PrivateGanSteps(PatientSteps):
     """Private steps of a GAN. Losses are not told, and the made images' classes are drawn alike: theirs are private."""
 
-    def told(self, share: Share, seconds: tf.Tensor) -> dict[str, tf.Tensor]:
+    def measures(self, share: Share, seconds: tf.Tensor) -> dict[str, tf.Tensor]:
         """Patients in coarse steps, and no time: it would tell how many were drawn."""
         sizes = tf.constant([coarse(site.patients) for site in self.sites.values()], tf.int64)
         return {"examples": sizes[share.steps[0, 1]], "seconds": seconds * float("nan")}

@@ -32,7 +32,7 @@ class GanSteps(Protocol):
         and the generator's mean loss, NaN where it is not its turn.
         """
 
-    def told(self, share: Share, seconds: tf.Tensor) -> dict[str, tf.Tensor]:
+    def measures(self, share: Share, seconds: tf.Tensor) -> dict[str, tf.Tensor]:
         """What is told of a round beside its loss: `examples`, `seconds`."""
 
 
@@ -59,7 +59,7 @@ class NumberedBatches:
 
         return step
 
-    def told(self, share: Share, seconds: tf.Tensor) -> dict[str, tf.Tensor]:
+    def measures(self, share: Share, seconds: tf.Tensor) -> dict[str, tf.Tensor]:
         """As they are."""
         return {"examples": records.count(share.folder), "seconds": seconds}
 
@@ -120,9 +120,9 @@ class GanWork:
                 "accuracy": tf.constant(float("nan")),
                 "loss": total / tf.maximum(seen, 1.0),
                 "generator_loss": learnt / turns,
-                **self.steps.told(share, seconds),
+                **self.steps.measures(share, seconds),
             }
-            return sent, share.own, measures
+            return sent, share.client_state, measures
 
         return one_round
 

@@ -42,7 +42,7 @@ class TableEngine:
     strategy = model = Plain()
 
     def __init__(self, models: Mapping[str, Generator], steps: int, seed: int, first: int = 0, shapes: Sequence = ()):
-        self.own, self.vectors = [], [tuple(shape) for shape in shapes]
+        self.client_state_shapes, self.vectors = [], [tuple(shape) for shape in shapes]
         self._models, self._steps, self._seed, self._first = models, steps, seed, first
 
     def initialize(self, weights: list[np.ndarray]) -> State:

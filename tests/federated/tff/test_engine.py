@@ -398,12 +398,12 @@ def test_a_new_strategy_is_one_class_and_one_line_of_the_table(execution, federa
 
         keeps = True
 
-        def own(self, weights, federated, local):
+        def client_state(self, weights, federated, local):
             return [np.zeros(np.shape(weights[i]), np.float32) for i in federated]
 
         def train(self, client):
             measures = client.steps()
-            whole = [new + old for new, old in zip(client.sent(), client.share.own, strict=True)]
+            whole = [new + old for new, old in zip(client.sent(), client.share.client_state, strict=True)]
             half = [0.5 * change for change in whole]
             return half, half, *measures
 

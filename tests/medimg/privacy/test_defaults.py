@@ -75,11 +75,11 @@ def test_the_rate_goes_with_the_clip():
 def test_a_table_and_images_get_a_model_that_can_be_private(table, noise):
     bare = TrainConfig(dp_epsilon=2.0)
     assert settled(bare, table)[0].model == "logistic"
-    assert settled(bare.told_by(["dp_epsilon", "model"]), table)[0].model == "baseline_cnn"
+    assert settled(bare.with_given_names(["dp_epsilon", "model"]), table)[0].model == "baseline_cnn"
     config, by_rule = settled(bare, noise)
     assert (config.model, config.norm, set(by_rule)) == ("baseline_cnn", "group", {"norm"})
     assert (config.optimizer, config.batch_size, config.epochs) == ("adam", 32, 20)
-    assert settled(bare.told_by(["dp_epsilon", "norm"]), noise)[0].norm == "batch"
+    assert settled(bare.with_given_names(["dp_epsilon", "norm"]), noise)[0].norm == "batch"
 
 
 def test_folds_are_ruled_by_the_smallest_of_them(table):

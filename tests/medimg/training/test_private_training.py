@@ -248,7 +248,7 @@ def test_batch_norm_is_refused_with_the_remedy(noise, tmp_path):
     config = TrainConfig(
         image_size=32, model_arg={"width": "4", "stages": "2"}, batch_size=8, dp_epsilon=1.0, dp_delta=1e-3
     )
-    config = config.told_by([*config.names_given(), "norm"])
+    config = config.with_given_names([*config.names_given(), "norm"])
     with pytest.raises(InputError, match="--norm group"):
         train(noise.root, tmp_path / "run", config)
     assert not (tmp_path / "run").exists()

@@ -316,7 +316,7 @@ def test_a_patient_moves_a_sites_step_by_the_clip_at_most(tmp_path, expected):
         share = Share(
             weights=[tf.zeros(1)],
             shared=[],
-            own=[],
+            client_state=[],
             folder=tf.constant(data.folder),
             steps=tf.zeros([count, 2], tf.int64),
             seed=tf.constant([1, 2]),
