@@ -20,12 +20,11 @@ from federated.report.site_gain_words import notes, sentences, word
 from medimg.comparison.paired import difference, holm
 from medimg.evaluation.exact import bounded
 from medimg.evaluation.intervals import LEVEL, Interval, Measured, cluster_bootstrap, percentile_interval
-from medimg.evaluation.metrics import METRICS
+from medimg.evaluation.metrics import LOWER_IS_BETTER, METRICS
 from medimg.evaluation.predictions import Predictions
 
 FEDERATED = "federated"
 POOLED, MEAN = "all rows", "mean of sites"
-LOWER_IS_BETTER = ("brier", "ece")
 DRAWS_PER_SITE = 100
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from federated.references import CENTRALISED
 from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.studies.over_seeds import summary, value
 from medimg.style.figures import BLUE, GREY, VERMILION, save, styled
 
 METRICS = ("accuracy", "auroc")
-POOLED = "centralised"
 
 
 def write(out: Path, dataset: Dataset, sites: pd.DataFrame, options: dict) -> pd.DataFrame:
@@ -29,7 +29,7 @@ def write(out: Path, dataset: Dataset, sites: pd.DataFrame, options: dict) -> pd
     # A site with one class in test has no AUROC: the mean is over the others.
     results = sites.groupby(["model", "seed"], sort=False)[[*METRICS, "val_loss"]].mean()
     results = results.reset_index()
-    table = summary(results, ["model"], METRICS, POOLED)
+    table = summary(results, ["model"], METRICS, CENTRALISED)
     losses = results.groupby("model")["val_loss"].mean()
     table["val_loss"] = table["model"].map(losses)
     atomic.write_csv(out / "sites.csv", sites)
@@ -47,7 +47,7 @@ def _figure(table: pd.DataFrame, results: pd.DataFrame, name: str) -> Figure:
         for axes, metric in zip(figure.subplots(1, 2, sharey=True), METRICS, strict=True):
             for place, model in enumerate(order):
                 row = table[table["model"] == model].iloc[0]
-                colour = VERMILION if model in ("local", POOLED) else BLUE
+                colour = VERMILION if model in ("local", CENTRALISED) else BLUE
                 own = results.loc[results["model"] == model, metric]
                 axes.scatter(own, [place] * len(own), s=12, color=GREY, zorder=2)
                 axes.hlines(place, row[f"{metric}_low"], row[f"{metric}_high"], color=colour)
@@ -105,5 +105,5 @@ def _page(dataset: Dataset, sites: pd.DataFrame, table: pd.DataFrame, options: d
 def _line(row: pd.Series) -> str:
     cells = [row["model"], str(row["seeds"])]
     for metric in METRICS:
-        cells += [value(row, metric), value(row, f"{metric}_less_{POOLED}", signed=True)]
+        cells += [value(row, metric), value(row, f"{metric}_less_{CENTRALISED}", signed=True)]
     return "| " + " | ".join([*cells, value(row, "val_loss")]) + " |"

@@ -21,7 +21,7 @@ from medimg.errors import InputError
 from medimg.evaluation.copied_rows import copies_note
 from medimg.evaluation.exact import NOTE, bounded
 from medimg.evaluation.intervals import LEVEL, cluster_bootstrap, percentile_interval
-from medimg.evaluation.metrics import METRICS
+from medimg.evaluation.metrics import LOWER_IS_BETTER, METRICS
 from medimg.evaluation.places import require_place
 from medimg.lock import require_other, writes
 from medimg.options import of_data
@@ -30,7 +30,6 @@ from medimg.tables.sklearn_models import wanted
 from medimg.untrusted.json_file import read_json
 
 Progress = Callable[[int, int], None]
-LOWER_IS_BETTER = ("brier", "ece")
 
 
 @writes("out")

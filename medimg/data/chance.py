@@ -23,7 +23,7 @@ _IDLE = 0.02
 _LEAST_IDLE = 5
 # Columns whose pairs are looked at, pairs that tell, and how often they must agree in a third column to determine it.
 _MOST_COLUMNS, _MOST_ROWS, _LEAST_PAIRS, _DETERMINED = 12, 2_000, 5, 0.8
-_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
 def column_codes(column: pd.Series) -> np.ndarray:
@@ -169,7 +169,7 @@ def _pairs(codes: np.ndarray) -> int:
 def _mixed(column: np.ndarray, number: int) -> np.ndarray:
     """64 bits of a column's codes, to be combined by XOR (the finaliser of splitmix64)."""
     with np.errstate(over="ignore"):
-        x = column.astype(np.int64).view(np.uint64) + _FACTOR * np.uint64(2 * number + 1)
+        x = column.astype(np.int64).view(np.uint64) + FACTOR * np.uint64(2 * number + 1)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return x ^ (x >> np.uint64(31))

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import pdtrc
 
-from medimg.data.chance import column_codes, expected_twins, idle_cells, rounded
+from medimg.data.chance import FACTOR, column_codes, expected_twins, idle_cells, rounded
 
 # How much more often than by the model chance may make equal rows: columns go together in ways that it misses.
 MARGIN = 20.0
@@ -15,7 +15,6 @@ ALPHA = 1e-3
 # Rows of fewer expected twins than these are looked at together; of the first, all equal ones are copies once it shows.
 _RARE = tuple(10.0**-k / MARGIN for k in range(9))
 _MOST_ROWS, _SEED = 20_000, 0
-_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 # A patient's name before copies were joined.
 GIVEN = "patient_given"
 
@@ -100,7 +99,7 @@ def equal_rows(table: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
     # Of 64 bits: for two of a million different rows to share one has a chance of 3e-8.
     content = np.zeros(len(table), np.uint64)
     for name in columns:
-        content = content * _FACTOR + _hashes(table[name])
+        content = content * FACTOR + _hashes(table[name])
     return pd.factorize(content)[0]
 
 

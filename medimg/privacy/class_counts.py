@@ -4,9 +4,9 @@ import numpy as np
 
 from medimg.privacy.draws.noise_seed import Secret
 from medimg.privacy.mechanism import Mechanism
+from medimg.privacy.statement import CLASS_COUNTS
 from medimg.privacy.units import Units
 
-PHASE = "class counts"
 # Some 20 patients more or less. A release of so little that it hardly shows in epsilon.
 COUNT_NOISE = 20.0
 COUNTING = Mechanism.shuffle(1, COUNT_NOISE)
@@ -25,7 +25,7 @@ def noisy_class_counts(targets: np.ndarray, units: Units, secret: Secret) -> np.
     """
     totals = np.add.reduceat(targets[units.rows], units.starts[:-1])
     totals = totals / np.maximum(np.linalg.norm(totals, axis=1, keepdims=True), 1.0)
-    noise = secret.generator(PHASE).normal(0.0, COUNT_NOISE, targets.shape[1])
+    noise = secret.generator(CLASS_COUNTS).normal(0.0, COUNT_NOISE, targets.shape[1])
     return np.maximum(totals.sum(axis=0) + noise, 0.0)
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from medimg.data.dataset import Dataset
+from medimg.training.unseen import LEARNT_FROM
 
-LEARNT_FROM = ("train", "val")
 # Files whose headers tell the size of all.
 _MOST_HEADERS = 200
 

@@ -7,9 +7,7 @@ from pathlib import Path
 from medimg.errors import InputError
 from medimg.models.known_weights import identify
 from medimg.models.registry import FAMILIES
-from medimg.models.weight_store import kept
-
-_ENDINGS = (".h5", ".keras")
+from medimg.models.weight_store import ENDINGS, kept
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ def backbones(weights: str) -> tuple[Backbone, ...]:
     place = Path(weights)
     if not place.exists():
         raise InputError(f"--weights {weights}: there is no such file or folder; leave it out to train from scratch")
-    files = [place] if place.is_file() else sorted(file for file in place.iterdir() if file.suffix in _ENDINGS)
+    files = [place] if place.is_file() else sorted(file for file in place.iterdir() if file.suffix in ENDINGS)
     found = [one for file in sorted(files, key=lambda file: -file.stat().st_size) if (one := _known(file))]
     if not found:
         raise InputError(

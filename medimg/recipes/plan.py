@@ -15,9 +15,9 @@ from medimg.config import TrainConfig
 from medimg.errors import InputError
 from medimg.options import flag
 from medimg.pipeline.augmentation import STRENGTHS
+from medimg.training.open_options import FILE
 from medimg.untrusted.yaml_file import read_yaml
 
-FILE = "plan.yaml"
 VIEWS = len(STRENGTHS["acquisition"].kinds)
 # Options of the training as a whole, or that judging, whose rows and pixels are those of every candidate, would miss.
 _NONE_OF_ITS = ("recipe", "time", "candidate", "folds", "fold", "seeds", "member", "vote", "metadata", "extra")

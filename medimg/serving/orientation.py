@@ -7,11 +7,12 @@ extension eXIf.
 
 import tensorflow as tf
 
+from medimg.untrusted.image_size import PNG
+
 # The tag stands in the first segments; a segment has at most 64 KB.
 _HEADER_BYTES = 1 << 18
 _SCAN, _END, _EXIF_SEGMENT, _TAG = 0xDA, 0xD9, 0xE1, 0x0112
 _EXIF = b"Exif\x00\x00"
-_PNG = b"\x89PNG\r\n\x1a\n"
 # By orientation 0..8: mirrored left to right first? Then turned how often by 90 degrees counter-clockwise?
 _MIRRORED = (False, False, True, False, True, True, False, True, False)
 _TURNS = (0, 0, 0, 2, 2, 1, 3, 3, 1)
@@ -35,7 +36,7 @@ def upright(image, data):
 
 def exif_orientation(data):
     """int32 scalar 1..8; 1, as it is stored, where the file does not say."""
-    is_png = tf.equal(tf.strings.substr(data, 0, len(_PNG)), _PNG)
+    is_png = tf.equal(tf.strings.substr(data, 0, len(PNG)), PNG)
     return tf.cond(is_png, lambda: _of_png(data), lambda: _of_jpeg(_numbers(data)))
 
 
@@ -63,7 +64,7 @@ def _of_png(data):
         content = tf.cond(is_exif, lambda: tf.strings.substr(data, at + 8, length), lambda: tf.constant(b""))
         return at + 12 + length, content
 
-    found = tf.while_loop(chunk_follows, next_chunk, (tf.constant(len(_PNG)), tf.constant(b"")))[1]
+    found = tf.while_loop(chunk_follows, next_chunk, (tf.constant(len(PNG)), tf.constant(b"")))[1]
     # Some writers put a JPEG's mark before it.
     marked = tf.equal(tf.strings.substr(found, 0, len(_EXIF)), _EXIF)
     # Padded: an empty one holds no tag.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medimg.config import PrepareConfig
+from medimg.data.dataset import SEPARATOR
 from medimg.errors import InputError
 from medimg.option_groups.sources import DecodingOptions
 from medimg.options import Config, flag
@@ -32,7 +33,6 @@ PARTS = {
     "test": "test",
     "testing": "test",
 }
-SEPARATOR = "|"  # between several labels or boxes of one image, as in a manifest
 
 
 @dataclass(frozen=True, eq=False)

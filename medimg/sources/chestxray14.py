@@ -4,11 +4,13 @@ import re
 from pathlib import Path
 
 from medimg.config import PrepareConfig
+from medimg.data.dataset import SEPARATOR
 from medimg.errors import InputError
 from medimg.option_groups.sources import DecodingOptions, LabelFileOptions
-from medimg.sources.base import SEPARATOR, Scan, Source, to_records
+from medimg.sources.base import Scan, Source, to_records
 from medimg.sources.folder import reader
 from medimg.sources.given_table import need_columns, read_table
+from medimg.sources.image_labels import NEGATIVE
 from medimg.sources.tree import files_below, need_folder
 from medimg.style.words import listed
 
@@ -28,7 +30,6 @@ CLASSES = (
     "Pleural_Thickening",
     "Hernia",
 )
-NEGATIVE = "No Finding"
 TABLES = ("Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv")
 BOXES = "BBox_List_2017.csv"
 # Boxes were drawn on the published 1024 x 1024 PNGs.

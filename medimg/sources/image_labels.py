@@ -9,8 +9,8 @@ import pandas as pd
 
 from medimg.config import PrepareConfig
 from medimg.data import schema
+from medimg.data.dataset import SEPARATOR
 from medimg.errors import InputError
-from medimg.sources.base import SEPARATOR
 from medimg.sources.given_table import need_columns
 from medimg.style.words import listed
 from medimg.tables.cells import shown

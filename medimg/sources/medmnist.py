@@ -9,13 +9,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from medimg.config import PrepareConfig
+from medimg.data.dataset import SEPARATOR, SPLITS
 from medimg.errors import InputError
-from medimg.sources.base import SEPARATOR, Scan, Source, to_records
+from medimg.sources.base import Scan, Source, to_records
 
 if TYPE_CHECKING:
     import numpy as np
 
-PARTS = ("train", "val", "test")
 NEGATIVE = "none"
 _MOST_LABELS = 1 << 30  # bytes of a part's labels; the largest set has 1.3 MB
 _LICENCE = "CC BY 4.0 (DermaMNIST: CC BY-NC 4.0)"
@@ -37,7 +37,7 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
     archive = Path(path) if Path(path).exists() else download(str(path))
     info = _info().INFO.get(archive.stem.split("_")[0].lower(), {})
     images, labels = {}, {}
-    for part in PARTS:
+    for part in SPLITS:
         labels[part] = _labels(archive, part)
         if labels[part] is None:
             continue

@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 from medimg.config import PrepareConfig
+from medimg.data.dataset import SEPARATOR
 from medimg.errors import InputError
 from medimg.option_groups.sources import ColumnOptions, DecodingOptions, ImageColumnOptions
-from medimg.sources.base import PARTS, SEPARATOR, Scan, Source, task_of, to_records
+from medimg.sources.base import PARTS, Scan, Source, task_of, to_records
 from medimg.sources.folder import reader
 from medimg.sources.given_table import need_columns, read_table
 from medimg.sources.image_files import ImageFiles, image_folders

@@ -13,13 +13,13 @@ from medimg.privacy.assumptions import Circumstances
 from medimg.privacy.budget import Budget
 from medimg.privacy.chunks import chunks
 from medimg.privacy.class_counts import COUNTING, noisy_class_counts, noisy_class_weights
-from medimg.privacy.class_counts import PHASE as CLASS_COUNTS
 from medimg.privacy.dp_model import make_private
 from medimg.privacy.draws.keyed import fold
 from medimg.privacy.draws.noise_seed import Secret, fingerprint, secret_of
 from medimg.privacy.ledger import Ledger
 from medimg.privacy.per_example.kinds import check as check_layers
 from medimg.privacy.sampling import Sampling, sampling
+from medimg.privacy.statement import CLASS_COUNTS
 from medimg.privacy.terms import Terms
 from medimg.privacy.units import Units
 from medimg.run import Run

@@ -18,12 +18,12 @@ from medimg.privacy.assumptions import Circumstances
 from medimg.privacy.budget import Budget
 from medimg.privacy.chunks import chunks
 from medimg.privacy.class_counts import COUNTING
-from medimg.privacy.class_counts import PHASE as CLASS_COUNTS
 from medimg.privacy.clipping import add_noise, clipped_sum
 from medimg.privacy.draws.keyed import fold
 from medimg.privacy.draws.noise_seed import Secret
 from medimg.privacy.ledger import Ledger
 from medimg.privacy.sampling import sampling
+from medimg.privacy.statement import CLASS_COUNTS
 from medimg.privacy.terms import Terms
 from medimg.privacy.units import Units
 from synthetic.images.losses import fake_losses, real_losses
