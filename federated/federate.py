@@ -71,49 +71,65 @@ def federate(
             job = Job.at_sites(dataset, config, len(told.clients)).agreed_with(told)
         else:
             job = Job.of(dataset, config)
-        ask = sites.ask if sites else job.ask
         if resume:
-            run = run_to_resume(out, job.pooled)
-            if config.is_private:
-                _require_same_data(run, job.pooled)
-            ended = (run.root / FEDERATION).is_file()
-            longer = config.rounds > run.config["options"]["rounds"]
-            if longer:
-                run.require_extendable("rounds", config.rounds, ended and not (run.root / STATE).is_dir())
-            elif ended:
+            run, plan, start = _resumed(out, job)
+            if plan is None:
                 return run
-            plan = job.plan(run.description())
-            start = start_of(plan.model.get_weights(), plan.description)
-            require_same_start(run, start)
-            if longer:
-                run.extend("rounds", config.to_dict())
         else:
-            plan = job.plan(job.describe(ask))
-            lineage = job.lineage()
-            # Built before the folder is made: a wrong option leaves nothing behind.
-            _check_model(job, plan)
-            # Of a private Run, and of clients at their sites, nothing is compared.
-            compared = not (config.is_private or sites)
-            acting = [name for name in config.acting(of_data(dataset.is_table)) if name != "comparison" or compared]
-            run = Run.create(out, data, "federate", config.to_dict(), overwrite, acting=acting)
-            known = environment(job.pooled, config.seed)
-            if config.is_private:
-                # By a hash of the manifest a guess at its rows could be checked; it goes with the checkpoints.
-                atomic.write_text(run.root / _DATA, known["data_fingerprint"])
-                known["data_fingerprint"] = None
-            start = start_of(plan.model.get_weights(), plan.description)
-            known |= {START: start, **({NAME: sites.run} if sites else {}), **lineage.to_dict()}
-            atomic.write_json(run.root / "environment.json", known)
-            tell(run, config, by_rule, listener)
-            atomic.write_json(run.root / "model.json", plan.description)
-            run.keep_parts(job.dataset, job.pooled)
-            _forget_name(out, config)
+            run, plan, start = _begun(job, data, out, overwrite, sites, by_rule, listener)
         for name, note in ((client.name, note) for client in job.clients for note in client.notes):
             listener.note(f"{name}: {note}")
         execution = execution or stack.enter_context(Execution())
         Federation(run, job, plan, execution, sites, listener, start).run()
     write(run)
     return run
+
+
+def _resumed(out: Path, job: Job) -> tuple[Run, ClientPlan | None, str]:
+    """The Run, the plan of its clients, and what it begins with; no plan where it has ended."""
+    run, config = run_to_resume(out, job.pooled), job.config
+    if config.is_private:
+        _require_same_data(run, job.pooled)
+    ended = (run.root / FEDERATION).is_file()
+    longer = config.rounds > run.config["options"]["rounds"]
+    if longer:
+        run.require_extendable("rounds", config.rounds, ended and not (run.root / STATE).is_dir())
+    elif ended:
+        return run, None, ""
+    plan = job.plan(run.description())
+    start = start_of(plan.model.get_weights(), plan.description)
+    require_same_start(run, start)
+    if longer:
+        run.extend("rounds", config.to_dict())
+    return run, plan, start
+
+
+def _begun(
+    job: Job, data: Path, out: Path, overwrite: bool, sites: "FlowerPool | None", by_rule: dict, listener: Listener
+) -> tuple[Run, ClientPlan, str]:
+    """A new Run, the plan of its clients, and what it begins with."""
+    config = job.config
+    plan = job.plan(job.describe(sites.ask if sites else job.ask))
+    lineage = job.lineage()
+    # Built before the folder is made: a wrong option leaves nothing behind.
+    _check_model(job, plan)
+    # Of a private Run, and of clients at their sites, nothing is compared.
+    compared = not (config.is_private or sites)
+    acting = [name for name in config.acting(of_data(job.dataset.is_table)) if name != "comparison" or compared]
+    run = Run.create(out, data, "federate", config.to_dict(), overwrite, acting=acting)
+    known = environment(job.pooled, config.seed)
+    if config.is_private:
+        # By a hash of the manifest a guess at its rows could be checked; it goes with the checkpoints.
+        atomic.write_text(run.root / _DATA, known["data_fingerprint"])
+        known["data_fingerprint"] = None
+    start = start_of(plan.model.get_weights(), plan.description)
+    known |= {START: start, **({NAME: sites.run} if sites else {}), **lineage.to_dict()}
+    atomic.write_json(run.root / "environment.json", known)
+    tell(run, config, by_rule, listener)
+    atomic.write_json(run.root / "model.json", plan.description)
+    run.keep_parts(job.dataset, job.pooled)
+    _forget_name(out, config)
+    return run, plan, start
 
 
 def _sites(out: Path, config: FederateConfig, resume: bool) -> "FlowerPool":

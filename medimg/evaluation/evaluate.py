@@ -87,7 +87,6 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     # Here: what computes takes seconds to import, and a mistaken option should not.
     from medimg.evaluation import calibrate
     from medimg.evaluation.answers import Answers
-    from medimg.evaluation.clinical_use import clinical_use
     from medimg.evaluation.prediction import probabilities
 
     answers = predict = Answers(run.model(), description, config.batch_size, progress)
@@ -105,21 +104,9 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
         probabilities=as_written(answers.probabilities(logits)),
         threshold=point.threshold,
     )
-    own, calibrator = as_written(probabilities(logits, predictions.task)), description.get("calibrator")
-    raw = replace(predictions, probabilities=own)
-    summary = summarise(predictions, subject.rows["patient"], config.bootstrap, config.seed, config.prevalence)
-    summary["calibration"] = calibrate.measure(
-        calibrator,
-        raw,
-        predictions,
-        subject.rows["patient"],
-        config.bootstrap,
-        config.seed,
-    )
-    summary |= clinical_use(predictions, subject.rows["patient"], config.bootstrap, config.seed)
-    summary["sites"] = summarise_sites(predictions, subject.rows, config.bootstrap, config.seed)
-    if by:
-        summary["subgroups"] = summarise_subgroups(predictions, subject.rows, by, config.bootstrap, config.seed)
+    calibrator = description.get("calibrator")
+    raw = replace(predictions, probabilities=as_written(probabilities(logits, predictions.task)))
+    summary = _summary(predictions, raw, calibrator, subject.rows, by, config)
     copies = copied_rows(subject.dataset, subject.rows)
     unsure = calibrate.notes(summary["calibration"], calibrator, subject.split, config.data is None)
     summary["calibration"]["notes"] = unsure
@@ -137,6 +124,30 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     folder = _folder(run, config, subject, metrics)
     _write(run, folder, subject, predictions, metrics, raw if calibrator else None)
     return {**metrics, "report": str(folder / REPORT[0])}
+
+
+def _summary(predictions: Predictions, raw: Predictions, calibrator: dict | None, rows, by: list, config) -> dict:
+    """All that is measured of the rows, with its intervals.
+
+    Args:
+        predictions: of the rows.
+        raw: the same before calibration.
+        calibrator: of the Run.
+        rows: of the manifest.
+        by: groupings of `--by`.
+        config: options.
+    """
+    from medimg.evaluation import calibrate
+    from medimg.evaluation.clinical_use import clinical_use
+
+    patients, bootstrap = rows["patient"], (config.bootstrap, config.seed)
+    summary = summarise(predictions, patients, *bootstrap, config.prevalence)
+    summary["calibration"] = calibrate.measure(calibrator, raw, predictions, patients, *bootstrap)
+    summary |= clinical_use(predictions, patients, *bootstrap)
+    summary["sites"] = summarise_sites(predictions, rows, *bootstrap)
+    if by:
+        summary["subgroups"] = summarise_subgroups(predictions, rows, by, *bootstrap)
+    return summary
 
 
 def _folder(run: Run, config: EvaluateConfig, subject: Subject, metrics: dict) -> Path:
