@@ -72,11 +72,11 @@ def federate(
         else:
             job = Job.of(dataset, config)
         if resume:
-            run, plan, start = _resumed(out, job)
+            run, plan, start = _resumed(out, config, job)
             if plan is None:
                 return run
         else:
-            run, plan, start = _begun(job, data, out, overwrite, sites, by_rule, listener)
+            run, plan, start = _begun(data, out, config, job, overwrite, sites, by_rule, listener)
         for name, note in ((client.name, note) for client in job.clients for note in client.notes):
             listener.note(f"{name}: {note}")
         execution = execution or stack.enter_context(Execution())
@@ -85,9 +85,9 @@ def federate(
     return run
 
 
-def _resumed(out: Path, job: Job) -> tuple[Run, ClientPlan | None, str]:
+def _resumed(out: Path, config: FederateConfig, job: Job) -> tuple[Run, ClientPlan | None, str]:
     """The Run, the plan of its clients, and what it begins with; no plan where it has ended."""
-    run, config = run_to_resume(out, job.pooled), job.config
+    run = run_to_resume(out, job.pooled)
     if config.is_private:
         _require_same_data(run, job.pooled)
     ended = (run.root / FEDERATION).is_file()
@@ -105,10 +105,19 @@ def _resumed(out: Path, job: Job) -> tuple[Run, ClientPlan | None, str]:
 
 
 def _begun(
-    job: Job, data: Path, out: Path, overwrite: bool, sites: "FlowerPool | None", by_rule: dict, listener: Listener
+    data: Path,
+    out: Path,
+    config: FederateConfig,
+    job: Job,
+    overwrite: bool,
+    sites: "FlowerPool | None",
+    by_rule: dict,
+    listener: Listener,
 ) -> tuple[Run, ClientPlan, str]:
-    """A new Run, the plan of its clients, and what it begins with."""
-    config = job.config
+    """A new Run, the plan of its clients, and what it begins with.
+
+    The options are as given: `job` has them with what it has settled.
+    """
     plan = job.plan(job.describe(sites.ask if sites else job.ask))
     lineage = job.lineage()
     # Built before the folder is made: a wrong option leaves nothing behind.
