@@ -32,7 +32,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         # mkstemp makes private files; ours follow the umask like any other.
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~umask())
         yield temporary
         temporary.replace(path)
     except OSError as error:
@@ -103,7 +103,8 @@ def finite(content: object) -> object:
     return content
 
 
-def _umask() -> int:
+def umask() -> int:
+    """What the user denies of files and folders that are made."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

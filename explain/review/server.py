@@ -22,6 +22,7 @@ from starlette.routing import Route
 
 from explain.review.reviewer import Reviewer, UnknownKindError
 from explain.review.study import ANSWERS, ReaderStudy
+from medimg.atomic import finite
 from medimg.errors import InputError
 from medimg.style.pages import template
 from medimg.untrusted.printable import printable
@@ -141,7 +142,9 @@ class Site:
                 if not data:
                     raise RefusedError(400, "the file is empty")
                 loop = asyncio.get_running_loop()
-                return JSONResponse(await loop.run_in_executor(self._turn, self._answer, name, data, int(frame)))
+                return JSONResponse(
+                    finite(await loop.run_in_executor(self._turn, self._answer, name, data, int(frame)))
+                )
         finally:
             self._waiting -= 1
 

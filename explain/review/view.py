@@ -92,7 +92,9 @@ def _span(path: str, frame: int) -> tuple[float, float, tuple[float, float] | No
         return None
     if kind not in ("MONOCHROME1", "MONOCHROME2") or "ModalityLUTSequence" in header or not 1 < bits <= 16:
         return None
-    if slope <= 0 or not np.isfinite([slope, intercept]).all():
-        return None
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if is_signed else (0, 2**bits - 1)
-    return low * slope + intercept, high * slope + intercept, window, kind == "MONOCHROME1"
+    low, high = low * slope + intercept, high * slope + intercept
+    # Not of a slope that turns values about, nor of numbers so large that they no longer differ, or have no sum.
+    if not (low < high and np.isfinite(low + high + 1)):
+        return None
+    return low, high, window, kind == "MONOCHROME1"

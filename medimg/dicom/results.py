@@ -10,27 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pydicom
 from pydicom import uid
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
-from pydicom.valuerep import validate_value
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from medimg.errors import InputError
+from medimg.dicom.source import OPTIONAL
 
 RESEARCH = "Research output of an algorithm, not for diagnosis"
-_MAKER = "medimg"
+MAKER = "medimg"
 _SCHEME = "99MEDIMG"
-_IDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
-# Of the patient and the study, by their value representations; what a source lacks, or holds no value of its kind, is
-# empty, as the standard allows for all of them.
-_COPIED = {
-    **{"PatientName": "PN", "PatientID": "LO", "PatientBirthDate": "DA", "PatientSex": "CS", "StudyDate": "DA"},
-    **{"StudyTime": "TM", "ReferringPhysicianName": "PN", "StudyID": "SH", "AccessionNumber": "SH"},
-}
-_OPTIONAL = {"IssuerOfPatientID": "LO", "StudyDescription": "LO"}
-_WHO = ("PatientName", "PatientID", "IssuerOfPatientID")
-_SEXES = ("M", "F", "O", "")
 _ONE_FRAME = frozenset(
     (
         *(uid.ComputedRadiographyImageStorage, uid.CTImageStorage, uid.MRImageStorage, uid.UltrasoundImageStorage),
@@ -69,7 +57,7 @@ class Answer:
     """What is said of one image.
 
     Attributes:
-        source: of `source_of`.
+        source: of `medimg.dicom.source.source_of`.
         frame: of the file, from 1; None: it has no other.
         found: of each class that is reported its probability, threshold (None: there is none) and decision.
         warnings: what of the image is unlike training.
@@ -79,63 +67,6 @@ class Answer:
     frame: int | None
     found: tuple[tuple[str, float, float | None, bool], ...]
     warnings: tuple[str, ...] = ()
-
-
-def source_of(file) -> Dataset:
-    """What a result has of its source's header: ids, patient and study, in UTF-8.
-
-    Args:
-        file: as pydicom reads it.
-
-    Raises:
-        InputError: it lacks an id, so that no result can go into its study.
-    """
-    from highdicom._standard_utils import get_sop_class_iod_map
-
-    try:
-        header = pydicom.dcmread(file, force=True, stop_before_pixels=True)
-        header.decode()
-    except Exception as error:
-        raise InputError("its header can't be read, so no result can go into its study") from error
-    source = Dataset()
-    for name in _IDS:
-        value = str(header.get(name) or "")
-        if not UID(value).is_valid:
-            raise InputError(f"{f'no valid {name}' if value else f'no {name}'}, so no result can go into its study")
-        setattr(source, name, value)
-    # What highdicom knows of classes, which it copies patients' attributes by.
-    if source.SOPClassUID not in get_sop_class_iod_map():
-        raise InputError("of a SOP class that is private or retired, to which no result can refer")
-    for name, kind in {**_COPIED, **_OPTIONAL}.items():
-        value = _text(header, name, kind)
-        # A result of nobody, or of somebody else, is worse than none.
-        if not value and name in _WHO and str(header.get(name) or "").strip(" \0"):
-            raise InputError(f"its {name} is none that DICOM allows, so no result can go into its study")
-        if value or name in _COPIED:
-            setattr(source, name, value)
-    source.PatientSex = source.PatientSex if source.PatientSex in _SEXES else ""
-    source.SpecificCharacterSet = "ISO_IR 192"
-    source.BurnedInAnnotation = _text(header, "BurnedInAnnotation", "CS").upper()
-    source.PatientOrientation = _orientation(header)
-    side = _text(header, "ImageLaterality", "CS") or _text(header, "Laterality", "CS")
-    source.Laterality = side if side in ("R", "L") else ""
-    return source
-
-
-def _text(header: Dataset, name: str, kind: str) -> str:
-    """A value as text, '' where it is none of its kind."""
-    value = header.get(name)
-    text = "" if value is None else str(value).strip(" \0")
-    try:
-        validate_value(kind, text, pydicom.config.RAISE)
-    except ValueError:
-        return ""
-    return text
-
-
-def _orientation(header: Dataset) -> list[str]:
-    found = header.get("PatientOrientation") or ()
-    return [str(one) for one in found] if len(found) == 2 and all(set(str(o)) <= set("APRLHF") for o in found) else []
 
 
 def report(answers: Sequence[Answer], algorithm: Algorithm, number: int = 1) -> Dataset:
@@ -151,8 +82,8 @@ def report(answers: Sequence[Answer], algorithm: Algorithm, number: int = 1) -> 
 
     device = sr.DeviceObserverIdentifyingAttributes(
         uid=generate_uid(entropy_srcs=[algorithm.name, algorithm.version]),
-        name=_MAKER,
-        manufacturer_name=_MAKER,
+        name=MAKER,
+        manufacturer_name=MAKER,
         model_name=_short(algorithm.name),
     )
     content = sr.MeasurementReport(
@@ -169,7 +100,7 @@ def report(answers: Sequence[Answer], algorithm: Algorithm, number: int = 1) -> 
         series_number=number,
         sop_instance_uid=generate_uid(prefix=None),
         instance_number=1,
-        manufacturer=_MAKER,
+        manufacturer=MAKER,
         is_complete=True,
         is_final=False,
         series_description=RESEARCH,
@@ -186,7 +117,7 @@ def _groups(answer: Answer, place: int, algorithm: Algorithm) -> list:
     image = sr.SourceImageForMeasurementGroup(source.SOPClassUID, source.SOPInstanceUID, frame and [frame])
     called = f"image {place + 1}" + (f", frame {answer.frame}" if answer.frame else "")
     made = sr.AlgorithmIdentification(
-        algorithm.name, algorithm.version, [RESEARCH, *algorithm.parameters], manufacturer=_MAKER
+        algorithm.name, algorithm.version, [RESEARCH, *algorithm.parameters], manufacturer=MAKER
     )
     groups = []
     for name, probability, threshold, decided in answer.found:
@@ -257,7 +188,7 @@ def capture(
         series_number=series[1],
         sop_instance_uid=generate_uid(prefix=None),
         instance_number=series[2],
-        manufacturer=_MAKER,
+        manufacturer=MAKER,
         # Asked for, and put right below: of many a radiograph it is not known.
         patient_orientation=("L", "F"),
         transfer_syntax_uid=ExplicitVRLittleEndian,
@@ -280,7 +211,7 @@ def capture(
 
 
 def _marked(made: Dataset, source: Dataset) -> Dataset:
-    for name in _OPTIONAL:
+    for name in OPTIONAL:
         if name in source:
             setattr(made, name, source.get(name))
     return made

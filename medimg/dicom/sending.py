@@ -1,8 +1,10 @@
 """DICOM objects to a PACS: C-ECHO, then C-STORE, each answered or refused within seconds (DICOM PS3.7 and PS3.8)."""
 
 import re
-from collections.abc import Iterable
-from contextlib import contextmanager
+import socket
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,8 +50,10 @@ class Pacs:
         """
         from pynetdicom.sop_class import Verification
 
-        with self._associated([Verification]) as association:
-            self._require(association.send_c_echo(), "C-ECHO")
+        with self._associated([Verification]) as (association, line):
+            with _ending(line):
+                status = association.send_c_echo()
+            self._require(status, "C-ECHO")
 
     def store(self, files: Iterable[Path]) -> None:
         """Send files one after another.
@@ -57,22 +61,35 @@ class Pacs:
         Raises:
             InputError: one is refused; the ones before it have arrived.
         """
-        objects = [dcmread(file) for file in files]
-        with self._associated(sorted({one.SOPClassUID for one in objects})) as association:
-            for sent, one in enumerate(objects):
+        places = list(files)
+        classes = {dcmread(file, specific_tags=["SOPClassUID"], stop_before_pixels=True).SOPClassUID for file in places}
+        with self._associated(sorted(classes)) as (association, line):
+            for sent, file in enumerate(places):
+                # One at a time: the captures of a study are gigabytes.
+                one, told = dcmread(file), f"; {sent} of {len(places)} were sent"
+                if not association.is_established:
+                    raise InputError(f"{self}: has ended the association{told}")
                 if not any(context.abstract_syntax == one.SOPClassUID for context in association.accepted_contexts):
-                    raise InputError(f"{self}: takes no {one.SOPClassUID.name}; {sent} of {len(objects)} were sent")
-                self._require(association.send_c_store(one), "C-STORE", f"; {sent} of {len(objects)} were sent")
+                    raise InputError(f"{self}: takes no {one.SOPClassUID.name}{told}")
+                with _ending(line):
+                    status = association.send_c_store(one)
+                self._require(status, "C-STORE", told)
 
     @contextmanager
     def _associated(self, classes: list):
-        from pynetdicom import AE
+        from pynetdicom import AE, evt
 
+        line: list[socket.socket] = []
         entity = AE(ae_title=_OURS)
         entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _SECONDS
         for one in classes:
             entity.add_requested_context(one)
-        association = entity.associate(self.host, self.port, ae_title=self.title)
+        opened = (evt.EVT_CONN_OPEN, lambda event: line.append(event.assoc.dul.socket.socket))
+        try:
+            with _ending(line):
+                association = entity.associate(self.host, self.port, ae_title=self.title, evt_handlers=[opened])
+        except (OSError, UnicodeError) as error:
+            raise InputError(f"{self}: no address is known of {self.host}") from error
         if not association.is_established:
             why = "nobody answers there"
             if association.is_rejected:
@@ -82,16 +99,17 @@ class Pacs:
                 why = f"it takes none of {', '.join(str(getattr(one, 'name', one)) for one in classes)}"
             raise InputError(f"{self}: {why}")
         try:
-            yield association
+            yield association, line
         finally:
             if association.is_established:
-                association.release()
+                with _ending(line):
+                    association.release()
 
     def _require(self, status, request: str, more: str = "") -> None:
         """0xB...: stored, with a remark (DICOM PS3.4, table B.2-1)."""
         code = status.get("Status") if status else None
         if code is None:
-            raise InputError(f"{self}: no answer to {request} within {_SECONDS} s{more}")
+            raise InputError(f"{self}: no answer to {request}: it hung up, or took more than {_SECONDS} s{more}")
         if code != 0 and code >> 12 != 0xB:
             comment = " ".join(str(status.get("ErrorComment") or "").split())
             raise InputError(
@@ -100,3 +118,21 @@ class Pacs:
 
     def __str__(self) -> str:
         return f"--send {self.title}@{self.host}:{self.port}"
+
+
+@contextmanager
+def _ending(line: list[socket.socket]) -> Iterator[None]:
+    """Hang up on who is still at an answer when all timeouts are over: pynetdicom reads a begun message to its end."""
+
+    def hang_up() -> None:
+        for one in line:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(1.5 * _SECONDS, hang_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

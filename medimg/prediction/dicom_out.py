@@ -9,6 +9,7 @@ import numpy as np
 
 from medimg.dicom import results
 from medimg.dicom.results import Algorithm, Answer
+from medimg.dicom.source import source_of, whose
 from medimg.errors import InputError
 from medimg.prediction.decision import Decision
 from medimg.prediction.images import Reader
@@ -45,8 +46,10 @@ class Reports:
     reader: Reader
     heat: HeatMaps
     method: str
-    _answers: dict[tuple[str, str], list[tuple[int, Answer]]] = field(default_factory=dict)
-    _series: dict[str, str] = field(default_factory=dict)
+    # By patient too: two of them in one study, by a mistake of the source, are not mixed in a report or a series.
+    _answers: dict[tuple[str, ...], list[tuple[int, Answer]]] = field(default_factory=dict)
+    _series: dict[tuple[str, ...], str] = field(default_factory=dict)
+    _reported: set[tuple[str, int | None]] = field(default_factory=set)
 
     def add(self, numbers: list[int], images: list[Image], inputs, chances, called, warnings) -> list[tuple[str, str]]:
         """Write maps of images that were predicted, and keep what their reports will say.
@@ -79,16 +82,20 @@ class Reports:
         if image.view is None:
             raise InputError(_NO_DICOM)
         view = image.view
-        source = results.source_of(view.header.file.open())
+        source = source_of(view.header.file.open())
         answer = Answer(source, None if view.frame is None else view.frame + 1, found, tuple(warnings))
+        if (source.SOPInstanceUID, answer.frame) in self._reported:
+            raise InputError("has the SOPInstanceUID of a file before it, so a result could not say which it is of")
         shown = read_view(view, self.reader.look, self.reader.max_megapixels)
         # Of neighbouring slices the one in the middle is what the file shows.
         shown = _as_seen(shown[:, :, 1] if len(view.channels) > 1 else shown)
         drawn = _with_words(laid_over(shown, heat), [results.RESEARCH, f"{self.algorithm.name}, {words}"])
-        uid = self._series.setdefault(source.StudyInstanceUID, results.generate_uid(prefix=None))
+        study = (source.StudyInstanceUID, *whose(source))
+        uid = self._series.setdefault(study, results.generate_uid(prefix=None))
         made = results.capture(source, answer.frame, drawn, words, self.algorithm, (uid, _SERIES + 1, number + 1))
         made.save_as(self.folder / f"{number:03d}-map.dcm", enforce_file_format=True)
-        self._answers.setdefault((source.StudyInstanceUID, source.SeriesInstanceUID), []).append((number, answer))
+        self._answers.setdefault((*study, source.SeriesInstanceUID), []).append((number, answer))
+        self._reported.add((source.SOPInstanceUID, answer.frame))
 
     def _found(self, chances: np.ndarray, decided: np.ndarray) -> tuple:
         limits = np.broadcast_to(np.array(self.decision.threshold, object), chances.shape)

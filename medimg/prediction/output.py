@@ -59,7 +59,8 @@ def replacing(folder: Path | None) -> Iterator[Path | None]:
     try:
         yield temporary
         shutil.rmtree(folder, ignore_errors=True)
-        temporary.chmod(0o755)
+        # mkdtemp makes private folders; ours follow the umask like any other.
+        temporary.chmod(0o777 & ~atomic.umask())
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

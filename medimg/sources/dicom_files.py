@@ -23,6 +23,7 @@ MODALITIES = frozenset(
 _READ = (
     *IDS, "IssuerOfPatientID", "Modality", "NumberOfFrames", "InstanceNumber", "ImagePositionPatient",
     "ImageOrientationPatient", "BurnedInAnnotation", "Rows", "Columns", "SOPClassUID",
+    "Manufacturer", "SeriesDescription",
 )  # fmt: skip
 _ENDINGS = (".dcm", ".dicom", ".ima", ".dic")
 _BLOCK = 1 << 24  # bytes
@@ -190,6 +191,7 @@ def read_header(file: DicomFile, fields: tuple[str, ...] = (), megapixels: float
         InputError: it is no DICOM file, or holds no image; no value of the header is told.
     """
     from medimg.dicom import pixels
+    from medimg.dicom.results import MAKER, RESEARCH
 
     if file.member and file.size > 8 * megapixels * 1e6:
         raise InputError("unpacks to more bytes than --max-megapixels allows; unpack the zip")
@@ -207,6 +209,9 @@ def read_header(file: DicomFile, fields: tuple[str, ...] = (), megapixels: float
         raise InputError("not readable as DICOM: damaged or cut off") from error
     if not is_image:
         raise InputError("holds no image" if text["SOPClassUID"] else NO_DICOM)
+    if (text["Manufacturer"], text["SeriesDescription"]) == (MAKER, RESEARCH):
+        # A capture has the answer written on it.
+        raise InputError("is a result of medimg, no image of a patient")
     if pixels.frames(found) > file.size:
         raise InputError("says that it has more frames than bytes")
     return Header(
@@ -233,7 +238,8 @@ def _require_unpacked(file: DicomFile, megapixels: float) -> None:
         if _read_file_meta_info(opened).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
             return
         inflate, most, found = zlib.decompressobj(-zlib.MAX_WBITS), 8 * megapixels * 1e6, 0
-        while packed := inflate.unconsumed_tail or opened.read(_BLOCK):
+        # At its end zlib hands back for ever what lies behind, as the byte that makes the length even.
+        while not inflate.eof and (packed := inflate.unconsumed_tail or opened.read(_BLOCK)):
             found += len(inflate.decompress(packed, _BLOCK))
             if found > most:
                 raise InputError("unpacks to more bytes than --max-megapixels allows")

@@ -20,6 +20,8 @@ import pydicom
 import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 from starlette.testclient import TestClient
 
 from explain.config import ExplainConfig, ReviewConfig
@@ -243,6 +245,19 @@ def test_what_is_no_image_is_a_4xx(client, phantom_data, reviewer):
     for _ in range(40):
         assert 400 <= send(client, malformed(draw, good)).status_code < 500
     assert send(client, good[0]).status_code == 200
+
+
+@pytest.mark.parametrize("slope", ["1e308", "1e-320", "-1", "nan"])
+@pytest.mark.parametrize("intercept", ["1e308", "-1e308", "0"])
+def test_numbers_of_a_header_that_no_json_has(client, slope, intercept):
+    held, told = pydicom.dcmread(get_testdata_file("CT_small.dcm")), io.BytesIO()
+    for name, value in (("RescaleSlope", slope), ("RescaleIntercept", intercept), ("WindowWidth", "1e308")):
+        text = value.encode() + b" " * (len(value) % 2)
+        held._dict[Tag(name)] = RawDataElement(Tag(name), "DS", len(text), text, 0, False, True)
+    held.save_as(told)
+    answer = send(client, told.getvalue())
+    assert answer.status_code in (200, 422), answer.text
+    assert answer.json()
 
 
 def test_readers_judge_at_once_and_each_answer_once(client, study, phantom_data):

@@ -1,10 +1,12 @@
 """`predict --dicom-out` and `--send`: reports and captures in the source's study, valid by dciodvfy, kept by a PACS."""
 
 import json
+import os
 import re
 import shutil
 import socket
 import subprocess
+import threading
 import time
 import urllib.request
 from contextlib import contextmanager
@@ -16,10 +18,17 @@ import pytest
 from pydicom.data import get_charset_files, get_testdata_file
 
 from medimg.dicom import sending
-from medimg.dicom.results import RESEARCH, Algorithm, Answer, report, source_of
+from medimg.dicom.results import RESEARCH, Algorithm, Answer, report
 from medimg.dicom.sending import Pacs
+from medimg.dicom.source import source_of
 from medimg.errors import InputError
-from medimg.prediction.dicom_out import PATTERN, _with_words
+from medimg.prediction.decision import Decision
+from medimg.prediction.dicom_out import PATTERN, Reports, _with_words
+from medimg.prediction.images import Reader
+from medimg.prediction.inputs import dicom_images
+from medimg.prediction.output import replacing
+from medimg.sources.dicom_files import DicomFile, read_header
+from medimg.sources.dicom_images import Look
 from medimg.untrusted.csv_cells import read_csv
 from tests.command import medimg
 from tests.ports import free_port, free_ports
@@ -232,6 +241,56 @@ def test_a_folder_of_other_things_is_left_alone(made, tmp_path):
     assert "--send: is for --dicom-out; leave it out" in alone.output
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_neither_two_patients_of_one_study_nor_two_files_of_one_uid_are_mixed(tmp_path):
+    images = []
+    for number, (patient, uid) in enumerate((("A", "1.2.1"), ("B", "1.2.2"), ("A", "1.2.3"), ("A", "1.2.1"))):
+        held = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+        held.PatientID, held.SOPInstanceUID, held.InstanceNumber = patient, uid, number
+        held.save_as(tmp_path / f"{number}.dcm")
+        images += dicom_images([DicomFile(tmp_path / f"{number}.dcm", f"{number}.dcm")], Look())
+    decision = Decision("binary", ("no", "yes"), 0.5, "", "yes", "")
+    (tmp_path / "out").mkdir()
+
+    def heat(inputs, called):
+        return np.zeros((len(called), 8, 8), np.float32), np.ones_like(called)
+
+    reports = Reports(tmp_path / "out", decision, Algorithm("x", "1"), Reader(8, 1, 8), heat, "gradcam")
+    chances = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6]])
+    left_out = reports.add([0, 1, 2, 3], images, [], chances, chances.argmax(axis=1), [[]] * 4)
+    reports.close()
+    assert [name for name, _ in left_out] == [str(tmp_path / "3.dcm")]
+    assert "has the SOPInstanceUID of a file before it" in left_out[0][1]
+    series: dict[str, set[str]] = {}
+    for path in (tmp_path / "out").iterdir():
+        made = pydicom.dcmread(path)
+        series.setdefault(made.SeriesInstanceUID, set()).add(made.PatientID)
+        if made.Modality == "SR":
+            known = {
+                one.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+                for one in items(made)
+                if "ReferencedSOPSequence" in one
+            }
+            assert known == {"A": {"1.2.1", "1.2.3"}, "B": {"1.2.2"}}[made.PatientID]
+    assert sorted(map(sorted, series.values())) == [["A"], ["A"], ["B"], ["B"]]
+
+
+def test_results_are_no_images_of_patients(made):
+    for path in (made[0] / "out").glob("*-map.dcm"):
+        with pytest.raises(InputError, match="is a result of medimg"):
+            read_header(DicomFile(path, path.name))
+
+
+def test_who_may_read_the_results_is_the_users_choice(tmp_path):
+    before = os.umask(0o077)
+    try:
+        with replacing(tmp_path / "out"):
+            pass
+    finally:
+        os.umask(before)
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o700
+
+
 @pytest.mark.parametrize("text", ["", "x", "@h:1", "A@h", "A@h:0", "A@h:65536", "A@h:x", "A" * 17 + "@h:1", "A\\B@h:1"])
 def test_a_wrong_address_is_told(text):
     with pytest.raises(InputError, match="give AE@HOST:PORT"):
@@ -243,8 +302,8 @@ def test_addresses():
 
 
 @contextmanager
-def pacs(status: int = 0, **settings):
-    """A PACS that answers C-STORE with a status."""
+def pacs(status: int = 0, handlers=(), first: bool = False, **settings):
+    """A PACS that answers C-STORE with a status, or hangs up after the first."""
     from pynetdicom import AE, AllStoragePresentationContexts, evt
     from pynetdicom.sop_class import Verification
 
@@ -257,9 +316,11 @@ def pacs(status: int = 0, **settings):
 
     def store(event):
         stored.append(event.dataset.SOPInstanceUID)
+        if first:
+            event.assoc.abort()
         return status
 
-    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, store)])
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, store), *handlers])
     try:
         yield server.server_address[1], stored
     finally:
@@ -287,15 +348,42 @@ def test_a_refusal_is_one_line_and_nothing_is_lost(made, tmp_path, monkeypatch):
     assert (tmp_path / "p.csv").is_file()
 
 
-def test_who_never_answers_is_waited_for_no_longer_than_said(monkeypatch):
+@pytest.mark.parametrize("message", [b"", b"\2\0\xff\xff\xff\xff" + bytes(1000)], ids=["silent", "endless"])
+def test_who_never_answers_is_waited_for_no_longer_than_said(message, monkeypatch):
     monkeypatch.setattr(sending, "_SECONDS", 1)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
+        lines = []
+
+        def begin():
+            line = silent.accept()[0]
+            lines.append(line)
+            line.sendall(message)
+
+        threading.Thread(target=begin, daemon=True).start()
         began = time.monotonic()
         with pytest.raises(InputError, match="nobody answers"):
             Pacs("X", "127.0.0.1", silent.getsockname()[1]).echo()
         assert time.monotonic() - began < 10
+        lines[0].close()
+
+
+def test_who_hangs_up_or_has_no_address_is_told():
+    from pynetdicom import evt
+
+    files = [Path(get_testdata_file(name)) for name in ("CT_small.dcm", "MR_small.dcm")]
+    with (
+        pacs(handlers=[(evt.EVT_C_ECHO, lambda event: event.assoc.abort() or 0)]) as (port, _),
+        pytest.raises(InputError, match="no answer to C-ECHO: it hung up"),
+    ):
+        Pacs("X", "127.0.0.1", port).echo()
+    with pacs(first=True) as (port, stored), pytest.raises(InputError, match="of 2 were sent"):
+        Pacs("X", "127.0.0.1", port).store(files)
+    assert len(stored) == 1
+    for host in ("..", "a" * 300):
+        with pytest.raises(InputError, match="no address is known"):
+            Pacs("X", host, 104).echo()
 
 
 @pytest.fixture

@@ -358,3 +358,11 @@ def test_a_deflated_file_is_unpacked_no_further_than_the_limit(tmp_path):
     assert (tmp_path / "bomb.dcm").stat().st_size < 1_000_000
     with pytest.raises(InputError, match="unpacks to more bytes"):
         read_header(DicomFile(tmp_path / "bomb.dcm", "bomb.dcm"), megapixels=1)
+    # More than a block, and the byte behind it that makes the length even: read to its end, and no further.
+    private = struct.pack("<HH2sHI", 0x0009, 0x1010, b"OB", 0, 1 << 24) + bytes(1 << 24)
+    unpacked = zlib.decompress(data[start:], -zlib.MAX_WBITS)
+    place = unpacked.index(struct.pack("<HH", 0x0010, 0x0010))
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    body = packer.compress(unpacked[:place] + private + unpacked[place:]) + packer.flush()
+    (tmp_path / "long.dcm").write_bytes(data[:start] + body + b"\0")
+    assert read_header(DicomFile(tmp_path / "long.dcm", "long.dcm"), megapixels=100).frames == 1
