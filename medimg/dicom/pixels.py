@@ -292,6 +292,9 @@ def _span(header: Dataset) -> tuple[float, float] | None:
         return 0, 2 ** int(luts[0].LUTDescriptor[2]) - 1
     if header.get("WindowWidth") is None or header.get("WindowCenter") is None:
         return None
+    least = 1.0 if header.get("VOILUTFunction", "LINEAR") == "LINEAR" else 1e-30
+    if not float(_each(header.WindowWidth)[0]) >= least:
+        raise _ToldError("has a window of no width; give another by --window")
     with np.errstate(over="ignore"):
         low, high = apply_windowing(np.array([-1e30, 1e30]), header)
     return float(low), float(high)

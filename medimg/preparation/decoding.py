@@ -195,7 +195,8 @@ def _decode_one(
         image = scan.read(key, warnings)
         mask = scan.read_mask(mask_key) if mask_key else None
     except InputError as error:
-        return key, str(error).rsplit(f"{key}: ", 1)[-1]
+        called = scan.called(key) if scan.called else key
+        return called, str(error).rsplit(f"{called}: ", 1)[-1]
     height, width = image.shape[:2]
     if mask is not None and mask.shape != (height, width):
         return (key, f"its mask has {mask.shape[1]} x {mask.shape[0]} pixels, the image {width} x {height}")

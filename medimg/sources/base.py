@@ -59,6 +59,7 @@ class Scan:
         any_classes: the classes are a model's: there need not be an image of each.
         root: the folder that keys (of masks, too) are paths below; None where they name no files.
         located: key -> the files that it is made of, where keys are no paths.
+        called: key -> what people call its file, where keys are hashes beside which no such name may stand.
         tables: the other files that were read: labels, lists, archives.
         fills_depth: `read` has settled what is white, also of 16 bits.
     """
@@ -79,6 +80,7 @@ class Scan:
     any_classes: bool = False
     root: Path | None = None
     located: Callable[[str], tuple[Path, ...]] | None = None
+    called: Callable[[str], str] | None = None
     tables: tuple[Path, ...] = ()
     fills_depth: bool = False
 

@@ -45,14 +45,19 @@ class Case:
     seg: Path | None
 
     @property
+    def _own(self) -> str:
+        """Without the folder that tells it from another of the same name."""
+        return self.name.rpartition("/")[2]
+
+    @property
     def patient(self) -> str:
         """The case, without the number of the examination that names have from 2023."""
-        match = re.match(r"(BraTS-[A-Z-]+-\d+)-\d+$", self.name)
-        return match[1] if match else self.name
+        match = re.match(r"(BraTS-[A-Z-]+-\d+)-\d+$", self._own)
+        return match[1] if match else self._own
 
     def scheme(self, given: str) -> dict[int, str]:
         """What the seg's numbers mean: of names with hyphens, 2024's, which are 2023's and one more."""
-        auto = "2024" if re.match(r"BraTS-", self.name) else "2018"
+        auto = "2024" if re.match(r"BraTS-", self._own) else "2018"
         return SCHEMES[auto if given == "auto" else given]
 
 
@@ -75,8 +80,8 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
     without = len({case.name for case, _ in places.values() if case.seg is None})
     if not rows:
         raise InputError(f"{folder}: no case can be used: {listed(f'{name} ({why})' for name, why in rejected)}")
-    images = nifti_volumes.Recent(lambda case: _composite(case, wanted))
-    masks = nifti_volumes.Recent(lambda case: nifti_volumes.axial(case.seg, np.uint8))
+    images = nifti_volumes.Recent(lambda case: _composite(case, wanted, config.max_megapixels))
+    masks = nifti_volumes.Recent(lambda case: nifti_volumes.axial(case.seg, np.uint8, config.max_megapixels, is_mask=True))
 
     def read(key: str, _warnings: list[str] | None = None) -> np.ndarray:
         case, place = places[key]
@@ -150,7 +155,9 @@ def cases_of(folder: Path) -> tuple[list[Case], list[tuple[str, str]]]:
             rejected.append((file.relative_to(folder).as_posix(), "its name ends in none of t1, t1ce, t2, flair, seg"))
             continue
         kind = _NAMES.get(match[2].lower(), match[2].lower())
-        found[file.parent, match[1]][kind] = file
+        known = found[file.parent, match[1]].setdefault(kind, file)
+        if known != file:
+            rejected.append((file.relative_to(folder).as_posix(), f"a second {kind} of its case; {known.name} counts"))
     # W39_1998.09.19_Segm.nii of 2020's case 355: a seg called otherwise than the one case beside it that has none.
     for (place, name), parts in list(found.items()):
         rest = [key for key in found if key[0] == place and "seg" not in found[key]]
@@ -171,20 +178,22 @@ def cases_of(folder: Path) -> tuple[list[Case], list[tuple[str, str]]]:
 
 def _slices(case: Case, wanted: tuple[str, ...], config: PrepareConfig) -> list[tuple[str, bool]]:
     """Label of each slice, and whether its seg has anything."""
-    from medimg.sources.nifti_volumes import axial, opened
+    from medimg.sources.nifti_volumes import axial, geometry
 
     missing = [name for name in wanted if name not in case.images]
     if missing:
         raise InputError(f"has no {' or '.join(missing)} (--modalities)")
-    shapes = {file: opened(file).shape for file in (*(case.images[name] for name in wanted), case.seg) if file}
-    first = shapes[case.images[wanted[0]]]
-    for file, shape in shapes.items():
-        if shape != first:
-            what = "its seg" if file == case.seg else file.name
-            raise InputError(f"{what} has {_times(shape)} voxels, {case.images[wanted[0]].name} {_times(first)}")
+    files = [*(case.images[name] for name in wanted), *([case.seg] if case.seg else [])]
+    first, *others = (geometry(file, config.max_megapixels) for file in files)
+    for file, found in zip(files[1:], others, strict=True):
+        what = "its seg" if file == case.seg else file.name
+        if found.shape != first.shape:
+            raise InputError(f"{what} has {_times(found.shape)} voxels, {files[0].name} {_times(first.shape)}")
+        if first.is_apart(found):
+            raise InputError(f"{what} lies elsewhere in space than {files[0].name}, by their headers; register them")
     if case.seg is None:
-        return [("", False)] * first[2]
-    seg, names = axial(case.seg), case.scheme(config.scheme)
+        return [("", False)] * first.shape[2]
+    seg, names = axial(case.seg, megapixels=config.max_megapixels, is_mask=True), case.scheme(config.scheme)
     odd = sorted(set(np.unique(seg).tolist()) - {0, *names})
     if odd:
         known = ", ".join(map(str, (0, *names)))
@@ -200,14 +209,14 @@ def _label(seg: np.ndarray, names: dict[int, str], target: str) -> tuple[str, bo
     return label, any(counts.values())
 
 
-def _composite(case: Case, wanted: tuple[str, ...]) -> np.ndarray:
+def _composite(case: Case, wanted: tuple[str, ...], megapixels: float) -> np.ndarray:
     """uint8 (Z, H, W, 3) or (Z, H, W): each modality between its own volume's percentiles."""
     from medimg.dicom.pixels import levels
     from medimg.sources.nifti_volumes import axial, robust_span
 
     channels = []
     for name in wanted:
-        volume = axial(case.images[name])
+        volume = axial(case.images[name], megapixels=megapixels)
         channels.append(np.where(volume == 0, 0, levels(volume, *robust_span(volume), 255)))
     return channels[0] if len(channels) == 1 else np.stack(channels, axis=3)
 

@@ -67,6 +67,7 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         config,
         read=lambda key, warnings=None: read_view(named[key], look, config.max_megapixels, warnings, decode),
         located=lambda key: tuple(dict.fromkeys(file.path for file, _ in named[key].channels)),
+        called=lambda key: named[key].header.file.name,
         tables=(labels.path,),
         modality=", ".join(sorted({header.modality for header in headers})),
         rejected=rejected + spare,

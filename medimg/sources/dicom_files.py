@@ -3,6 +3,7 @@
 import io
 import zipfile
 import zlib
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +28,8 @@ _READ = (
 )  # fmt: skip
 _ENDINGS = (".dcm", ".dicom", ".ima", ".dic")
 _BLOCK = 1 << 24  # bytes
+# Of a header: more than a file of ten thousand frames has, and some seconds.
+_READS = 2_000_000
 NO_DICOM = "no DICOM file"
 
 
@@ -57,6 +60,10 @@ class DicomFile:
         except Exception as error:
             raise InputError("can't be unpacked; unpack the zip, or get it again") from error
 
+    def header(self) -> "_Header":
+        """What pydicom reads a header from: of a zip no more is unpacked than it asks for."""
+        return _Header(_archive(self.path).open(self.member) if self.member else self.path.open("rb"))
+
     @property
     def size(self) -> int:
         """In bytes, unpacked."""
@@ -66,6 +73,25 @@ class DicomFile:
         """Its first bytes."""
         with _archive(self.path).open(self.member) if self.member else self.path.open("rb") as file:
             return file.read(count)
+
+
+class _Header:
+    """An open file that is read in a limited number of pieces: a megabyte of nothing is a hundred thousand elements."""
+
+    def __init__(self, file: BinaryIO):
+        self._file, self._left = file, _READS
+        self.seek, self.tell, self.close = file.seek, file.tell, file.close
+
+    def read(self, *size: int) -> bytes:
+        """As of the file.
+
+        Raises:
+            InputError: there is no end of it.
+        """
+        self._left -= 1
+        if self._left < 0:
+            raise InputError(f"its header has more than {_READS // 1_000_000} million parts")
+        return self._file.read(*size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +105,7 @@ class Header:
         modality: of MODALITIES, else `OT`.
         frames: in the file.
         position: of the slice along its volume's normal in mm; None: it is no slice in space.
+        plane: its orientation and size: slices of one plane make a volume.
         number: of the instance.
         is_flagged: burned-in annotation, by the header.
         fields: that the user asks for, by keyword.
@@ -90,6 +117,7 @@ class Header:
     modality: str
     frames: int
     position: float | None
+    plane: tuple[float, ...]
     number: int
     is_flagged: bool
     fields: dict[str, str] = field(default_factory=dict)
@@ -140,9 +168,15 @@ def _of_zip(path: Path) -> tuple[list[DicomFile], list[tuple[str, str]]]:
         members = [item for item in _archive(path).infolist() if not item.is_dir()]
     except (OSError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not a zip that can be read; get it again") from error
+    last = {item.filename: item for item in members}
     files, rejected = [], []
     for item in sorted(members, key=lambda item: item.filename):
-        if any(is_system(part) for part in item.filename.split("/")):
+        parts = item.filename.split("/")
+        if item is not last[item.filename]:
+            rejected.append((item.filename, "a later member of the zip has this name, and counts"))
+        elif ".." in parts:
+            rejected.append((item.filename, "its name leads out of the zip"))
+        elif any(map(is_system, parts)):
             rejected.append((item.filename, SYSTEM_FILE))
         elif item.flag_bits & 1:
             rejected.append((item.filename, "encrypted; unpack the zip"))
@@ -197,12 +231,14 @@ def read_header(file: DicomFile, fields: tuple[str, ...] = (), megapixels: float
         raise InputError("unpacks to more bytes than --max-megapixels allows; unpack the zip")
     try:
         _require_unpacked(file, megapixels)
-        found = pixels.pydicom.dcmread(
-            file.open(), force=True, stop_before_pixels=True, specific_tags=[*_READ, *fields]
-        )
+        with closing(file.header()) as opened:
+            found = pixels.pydicom.dcmread(
+                opened, force=True, stop_before_pixels=True, specific_tags=[*_READ, *fields]
+            )
         text = {name: " ".join(str(found.get(name) or "").split()) for name in (*_READ, *fields)}
         is_image = "Rows" in found and "Columns" in found
         position = _position(found)
+        plane = _plane(found) if is_image else ()
     except InputError:
         raise
     except Exception as error:
@@ -221,6 +257,7 @@ def read_header(file: DicomFile, fields: tuple[str, ...] = (), megapixels: float
         modality=text["Modality"] if text["Modality"] in MODALITIES else "OT",
         frames=pixels.frames(found),
         position=position,
+        plane=plane,
         number=int(text["InstanceNumber"]) if text["InstanceNumber"].lstrip("+-").isdecimal() else 0,
         is_flagged=pixels.flagged(found),
         fields={name: text[name] for name in fields},
@@ -243,6 +280,11 @@ def _require_unpacked(file: DicomFile, megapixels: float) -> None:
             found += len(inflate.decompress(packed, _BLOCK))
             if found > most:
                 raise InputError("unpacks to more bytes than --max-megapixels allows")
+
+
+def _plane(header) -> tuple[float, ...]:
+    axes = [round(float(part), 1) + 0.0 for part in header.get("ImageOrientationPatient") or ()]
+    return (int(header.Rows or 0), int(header.Columns or 0), *axes)
 
 
 def _position(header) -> float | None:

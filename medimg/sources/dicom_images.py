@@ -53,19 +53,21 @@ class View:
 def views(headers: Iterable[Header], look: Look) -> tuple[list[View], list[tuple[str, str]]]:
     """The images that files are made into, those of a volume in their order in space.
 
-    Files of one series with positions are a volume, and so is a file of several frames; any other file is an image.
+    Files of one series with positions are a volume, and so is a file of several frames; any other file is an image. What
+    a series has in another plane, as a localizer, is a volume of its own, and so is what it has again at the same places,
+    as another echo or phase.
 
     Returns:
         The images, and (file, reason) of volumes that have none.
     """
-    volumes: dict[str, list[Header]] = {}
+    volumes: dict[tuple, list[Header]] = {}
     for header in headers:
         series = header.ids["SeriesInstanceUID"]
         is_slice = header.position is not None and header.frames == 1 and series
-        volumes.setdefault(f"series {series}" if is_slice else f"file {header.file.name}", []).append(header)
+        key = ("series", series, header.plane) if is_slice else ("file", header.file.name)
+        volumes.setdefault(key, []).append(header)
     found, rejected = [], []
-    for members in volumes.values():
-        members.sort(key=lambda header: (header.position or 0.0, header.number, header.file.name))
+    for members in (stack for volume in volumes.values() for stack in _passes(volume)):
         stack = [(header, i if header.frames > 1 else None) for header in members for i in range(header.frames)]
         try:
             for place in slices_of(len(stack), look.slices):
@@ -75,6 +77,23 @@ def views(headers: Iterable[Header], look: Look) -> tuple[list[View], list[tuple
         except InputError as error:
             rejected += [(header.file.name, str(error)) for header in members]
     return found, rejected
+
+
+def _passes(volume: list[Header]) -> list[list[Header]]:
+    """Slices in their order in space, those that are at one place one after another in passes of their own."""
+    passes: list[list[Header]] = []
+    at: dict[float, list[str]] = {}
+    for header in sorted(volume, key=lambda one: (one.position or 0.0, one.number, one.file.name)):
+        there = at.setdefault(round(header.position or 0.0, 2), [])
+        own = header.ids["SOPInstanceUID"]
+        # A copy of a file is no pass.
+        if not own or own not in there:
+            there.append(own)
+        number = len(there) - 1 if not own else there.index(own)
+        if number == len(passes):
+            passes.append([])
+        passes[number].append(header)
+    return passes
 
 
 def read_view(

@@ -104,7 +104,11 @@ def scan_of(table: Path, rows: list[dict], of: Path, config: PrepareConfig, **at
 
     names = {f"{role}_column": role for role in ("image", "label", *_ROLES)}
     plain = replace(config, **names, label_separator="|")
-    found = scan_rows(table, pd.DataFrame(rows).fillna("").astype(str), _Keys(of), plain)
+    try:
+        found = scan_rows(table, pd.DataFrame(rows).fillna("").astype(str), _Keys(of), plain)
+    except InputError as error:
+        lost = listed(f"{name} ({why})" for name, why in attributes.get("rejected", ()))
+        raise InputError(f"{error}. Left out: {lost}" if lost else str(error)) from error
     own = {"name": of.resolve().name.removesuffix(".zip"), "root": None, "read_mask": None, "tables": ()}
     more = {name: getattr(found, name) + attributes.pop(name, []) for name in ("notes", "rejected")}
     return replace(found, **own | attributes | more)

@@ -40,10 +40,10 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
     files, rejected = nifti_files(folder)
     rejected = [(name, why) for name, why in rejected if folder / name != labels.path]
     check_slices(config.slices)
-    rows, places, used, uneven = _rows(folder, files, labels, config.slices, rejected)
+    rows, places, used, uneven = _rows(folder, files, labels, config, rejected)
     if not rows:
         raise InputError(f"{folder}: no NIfTI volume is left: {listed(f'{name} ({why})' for name, why in rejected)}")
-    load = nifti_volumes.Recent(lambda file: _Volume(file, span))
+    load = nifti_volumes.Recent(lambda file: _Volume(file, span, config.max_megapixels))
 
     def read(key: str, _warnings: list[str] | None = None) -> np.ndarray:
         file, place = places[key]
@@ -72,7 +72,7 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
     )
 
 
-def _rows(folder: Path, files: list[Path], labels: LabelTable, slices: str, rejected: list[tuple[str, str]]):
+def _rows(folder: Path, files: list[Path], labels: LabelTable, config: PrepareConfig, rejected: list):
     """A row of each slice, (file, slice) by its key, keys of the table that are used, and volumes of uneven pixels."""
     from medimg.sources import nifti_volumes
 
@@ -83,8 +83,9 @@ def _rows(folder: Path, files: list[Path], labels: LabelTable, slices: str, reje
         used |= {key}
         stem = nifti_volumes.stem(name)
         try:
-            chosen = slices_of(nifti_volumes.opened(file).shape[2], slices)
-            if not nifti_volumes.is_square(nifti_volumes.sides(file)):
+            found = nifti_volumes.geometry(file, config.max_megapixels)
+            chosen = slices_of(found.shape[2], config.slices)
+            if not nifti_volumes.is_square(found.pixel):
                 uneven.append(name)
         except InputError as error:
             rejected.append((name, str(error).removeprefix(f"{file}: ")))
@@ -99,10 +100,11 @@ def _rows(folder: Path, files: list[Path], labels: LabelTable, slices: str, reje
 class _Volume:
     """A volume's slices and what is black and white of it."""
 
-    def __init__(self, file: Path, span: tuple[float, float] | None):
+    def __init__(self, file: Path, span: tuple[float, float] | None, megapixels: float):
         from medimg.sources import nifti_volumes
 
-        self.slices, self.pixel = nifti_volumes.axial(file), nifti_volumes.sides(file)
+        self.slices = nifti_volumes.axial(file, megapixels=megapixels)
+        self.pixel = nifti_volumes.geometry(file, megapixels).pixel
         self.span = span or nifti_volumes.robust_span(self.slices)
 
     def image(self, place: int, distance: int) -> np.ndarray:

@@ -17,6 +17,7 @@ import pyarrow.parquet
 
 from medimg.errors import InputError
 from medimg.style.words import listed
+from medimg.tables.arrow_input import watched
 from medimg.tables.text_file import TextFile, examine, open_bytes
 
 _BLOCK = 4 << 20  # bytes of CSV
@@ -142,32 +143,33 @@ def _csv_blocks(text: TextFile) -> Iterator[list[pa.Array]]:
     # The header comes as the first row: Arrow would not give a name that is there twice or not at all.
     names = [f"f{i}" for i in range(given)]
     size = min(max(_BLOCK, _BLOCK_ROWS * text.longest_line), _LARGEST_BLOCK)
-    with text.open() as file:
-        try:
+    try:
+        with text.open() as file, watched(file, text.encoding) as source:
             reader = pyarrow.csv.open_csv(
-                file,
+                source,
                 pyarrow.csv.ReadOptions(
                     use_threads=False,  # rows have numbers only then
                     block_size=max(size, 4 * text.longest_line),
                     column_names=names,
-                    encoding=text.encoding,
                 ),
                 pyarrow.csv.ParseOptions(delimiter=text.delimiter, newlines_in_values=True, invalid_row_handler=refuse),
                 pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
             )
-            header, row = int(given == expected), 2
-            for batch in reader:
-                skipped = min(header, batch.num_rows)
-                header -= skipped
-                if batch.num_rows > skipped:
-                    columns = batch.slice(skipped).columns
-                    _check_rest(text.path, columns[expected:], row)
-                    row += len(columns[0])
-                    yield columns[:expected]
-        except pa.ArrowInvalid as error:
-            if not ragged:
-                raise
-            raise InputError(_ragged(text.path, ragged[0])) from error
+            with reader:
+                header, row = int(given == expected), 2
+                for batch in reader:
+                    skipped = min(header, batch.num_rows)
+                    header -= skipped
+                    if batch.num_rows > skipped:
+                        columns = batch.slice(skipped).columns
+                        _check_rest(text.path, columns[expected:], row)
+                        row += len(columns[0])
+                        yield columns[:expected]
+            del reader
+    except pa.ArrowInvalid as error:
+        if not ragged:
+            raise
+        raise InputError(_ragged(text.path, ragged[0])) from error
 
 
 def _check_rest(path: Path, rest: list[pa.Array], row: int) -> None:

@@ -83,6 +83,15 @@ def test_window_that_is_asked_for(tmp_path, window):
     np.testing.assert_allclose(read_frame(str(tmp_path / "a.dcm"), None, parse_window(window)), expected, atol=1)
 
 
+@pytest.mark.parametrize(("function", "width"), [(None, 0), ("LINEAR", 0.5), ("LINEAR_EXACT", 0), ("SIGMOID", -3)])
+def test_a_window_without_width_is_told(tmp_path, function, width):
+    pixels = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    write_dicom(tmp_path / "a", pixels, WindowCenter=9, WindowWidth=width, VOILUTFunction=function)
+    with pytest.raises(ValueError, match="a window of no width; give another by --window"):
+        read_frame(str(tmp_path / "a"))
+    assert read_frame(str(tmp_path / "a"), window=(100.0, 50.0)).shape == (16, 16)
+
+
 def test_first_and_named_window_of_several(tmp_path):
     pixels = np.arange(256, dtype=np.uint16).reshape(16, 16)
     several = {"WindowCenter": [50, 200], "WindowWidth": [20, 20], "WindowCenterWidthExplanation": ["WIDE", "HIGH"]}

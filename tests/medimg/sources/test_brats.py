@@ -102,6 +102,37 @@ def test_cases_that_cannot_be_used(tmp_path):
         scan(write_nifti(tmp_path / "none" / "brain.nii.gz", np.zeros((4, 4, 4))).parent)
 
 
+def test_volumes_that_lie_elsewhere_and_segs_without_numbers(tmp_path):
+    for name in ("BraTS2021_1", "BraTS2021_2", "BraTS2021_3", "BraTS2021_4"):
+        write_brats(tmp_path / name, name)
+    seg = nibabel.load(tmp_path / "BraTS2021_1" / "BraTS2021_1_seg.nii.gz").get_fdata()
+    moved, mirrored = np.eye(4), np.diag([-1.0, 1, 1, 1])
+    moved[2, 3], mirrored[0, 3] = 2, 15
+    write_nifti(tmp_path / "BraTS2021_1" / "BraTS2021_1_seg.nii.gz", seg, moved)
+    write_nifti(tmp_path / "BraTS2021_2" / "BraTS2021_2_seg.nii.gz", np.where(seg, seg, np.nan))
+    # The same voxels in space, stored the other way round.
+    write_nifti(tmp_path / "BraTS2021_3" / "BraTS2021_3_seg.nii.gz", seg[::-1], mirrored)
+    shutil.copy(tmp_path / "BraTS2021_4" / "BraTS2021_4_t2.nii.gz", tmp_path / "BraTS2021_4" / "BraTS2021_4_T2.nii.gz")
+    found = scan(tmp_path)
+    assert dict(found.rejected) == {
+        "BraTS2021_1": "its seg lies elsewhere in space than BraTS2021_1_flair.nii.gz, by their headers; register them",
+        "BraTS2021_2": "BraTS2021_2/BraTS2021_2_seg.nii.gz: holds voxels that are no number",
+        "BraTS2021_4/BraTS2021_4_t2.nii.gz": "a second t2 of its case; BraTS2021_4_T2.nii.gz counts",
+    }
+    masks = [found.read_mask(f"BraTS2021_{number}/005") for number in (3, 4)]
+    assert masks[0].any()
+    np.testing.assert_array_equal(*masks)
+
+
+def test_a_case_in_two_folders_is_one_patient_of_its_years_scheme(tmp_path):
+    for place in ("a", "b"):
+        write_brats(tmp_path / place, "BraTS-GLI-00001-000", "-", 3, seed=ord(place))
+    rows = scan(tmp_path).records
+    assert len(rows["case"].unique()) == 2
+    assert set(rows["patient"]) == {"BraTS-GLI-00001"}
+    assert set(rows["label"]) == {"tumour", "no tumour"}
+
+
 def test_sample_and_its_mask(medical_data):
     found = scan(medical_data / "brats", slices="every:20")
     (seg_file,) = (medical_data / "brats").rglob("*seg*")

@@ -1,6 +1,8 @@
 """DICOM trees to Datasets: volumes, labels, what can't be used, and that nobody's name or number leaves."""
 
+import shutil
 import struct
+import warnings
 import zipfile
 import zlib
 from dataclasses import replace
@@ -19,8 +21,9 @@ from medimg.data.imaging import read_image
 from medimg.dicom.pixels import read_frame
 from medimg.errors import InputError
 from medimg.preparation.prepare import prepare
-from medimg.sources import source_named
-from medimg.sources.dicom_files import DicomFile, read_header
+from medimg.sources import dicom_files, source_named
+from medimg.sources.dicom_files import DicomFile, find, read_header
+from medimg.sources.dicom_images import Look, views
 from tests.command import medimg
 from tests.volumes import write_dicom, write_series
 
@@ -121,6 +124,51 @@ def test_slices_of_a_series_in_their_order_in_space(tmp_path):
         scan(tmp_path / "ct", labels, slices="7")
 
 
+def test_other_planes_and_passes_of_a_series_are_volumes_of_their_own(tmp_path):
+    first = write_series(tmp_path / "ct", 4)
+    draw = np.random.default_rng(1)
+    for i, header in enumerate(first):
+        # A second echo at the same places, 1,000 brighter, and a copy of a file.
+        header.SOPInstanceUID, header.InstanceNumber = f"1.2.3.{i}", 10 + i
+        header.PixelData = (header.pixel_array + 1000).astype(np.int16).tobytes()
+        header.save_as(tmp_path / "ct" / f"echo{i}")
+    shutil.copy(tmp_path / "ct" / "001", tmp_path / "ct" / "copy")
+    fields = {n: header[n].value for n in ("SeriesInstanceUID", "StudyInstanceUID", "PatientID", "RescaleIntercept")}
+    write_dicom(
+        tmp_path / "ct" / "scout",
+        draw.integers(0, 40, (16, 16)).astype(np.int16),
+        **{**fields, "Modality": "CT", "RescaleSlope": 1, "ImagePositionPatient": [0, 0, 7]},
+        ImageOrientationPatient=[0, 1, 0, 0, 0, -1],
+    )
+    headers = [read_header(file) for file in find(tmp_path / "ct")[0]]
+    found, _ = views(headers, Look(neighbours=1))
+    around = {view.header.file.name: [file.name for file, _ in view.channels] for view in found}
+    assert around["scout"] == ["scout"] * 3
+    assert around["003"] == ["004", "003", "002"]
+    assert around["echo1"] == ["echo0", "echo1", "echo2"]
+    middle = {view.header.file.name for view in views(headers, Look(slices="middle"))[0]}
+    assert middle == {"scout", "002", "echo2"}
+
+
+def test_names_in_a_zip_and_headers_without_end(tmp_path, monkeypatch):
+    films = [write_dicom(tmp_path / f"{i}.dcm", NOISE.integers(0, 255, (8, 8), np.uint8)) for i in range(3)]
+    with zipfile.ZipFile(tmp_path / "films.zip", "w") as packed, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for i, name in enumerate(("../out.dcm", "twice.dcm", "twice.dcm")):
+            packed.write(tmp_path / f"{i}.dcm", name)
+        packed.writestr("endless.dcm", b"\0" * 128 + b"DICM" + b"\0" * 100_000)
+    files, rejected = find(tmp_path / "films.zip")
+    assert [file.name for file in files] == ["endless.dcm", "twice.dcm"]
+    assert read_header(files[1]).ids["SOPInstanceUID"] == films[2].SOPInstanceUID
+    assert dict(rejected) == {
+        "../out.dcm": "its name leads out of the zip",
+        "twice.dcm": "a later member of the zip has this name, and counts",
+    }
+    monkeypatch.setattr(dicom_files, "_READS", 10_000)
+    with pytest.raises(InputError, match="its header has more than"):
+        read_header(files[0])
+
+
 def test_a_single_slice_is_its_own_neighbour(tmp_path):
     write_series(tmp_path / "ct", 1)
     write_series(tmp_path / "ct" / "b", 1, patient="q", seed=3)
@@ -162,7 +210,9 @@ def test_what_cannot_be_used_is_rejected_in_our_words(films, tmp_path):
     assert rejected["notes.txt"] == "no DICOM file"
     assert rejected["report.dcm"] == "holds no image"
     assert "no DICOM file" in rejected["d0/IM1"] or "not readable" in rejected["d0/IM1"]
-    assert [reason for reason in rejected if reason == "d0/IM0: truncated or broken pixel data"]
+    # By its path alone: a hash beside it would tell whose the others of that patient are.
+    assert rejected["d0/IM0"] == "truncated or broken pixel data"
+    assert not set(dataset.manifest["patient"]) & {part for name in rejected.index for part in name.split("/")}
 
 
 def test_modalities_that_are_mixed(films, tmp_path):

@@ -1,5 +1,9 @@
 """NIfTI volumes with a table of labels."""
 
+import gzip
+import struct
+
+import nibabel
 import numpy as np
 import pytest
 
@@ -87,13 +91,53 @@ def test_what_cannot_be_used(volumes, tmp_path):
     for words in (
         'four.nii.gz,"has 4 axes (4, 4, 4, 3); give one volume, of three"',
         "junk.nii.gz,not readable as NIfTI",
-        "cut.nii: truncated or broken",
+        "cut.nii,truncated or broken",
         "blank.nii.gz: slice 0 is blank",
         "image.png,no NIfTI file",
     ):
         assert words in rejected
     assert {name.split("/")[1] for name in dataset.manifest["image"]} == {"a", "b", "one", "flat"}
     assert any("1 rows of labels.csv are of no file: 10" in note for note in dataset.preparation["notes"])
+
+
+def test_a_damaged_byte_is_no_image_and_nothing_larger_than_the_limit_is_read(volumes):
+    packed = bytearray((volumes / "a.nii.gz").read_bytes())
+    packed[-6] ^= 1  # of the checksum
+    (volumes / "a.nii.gz").write_bytes(packed)
+    found = scan(volumes)
+    write_nifti(volumes / "x.nii", NOISE.random((3, 3, 3)))
+    (volumes / "labels.csv").write_text("path,label\na,x\nb/c.nii,y\nx,x\n")
+    with pytest.raises(InputError, match=r"a\.nii\.gz: truncated or broken"):
+        found.read("a/000")
+    header = bytearray((volumes / "b" / "c.nii").read_bytes()[:352])
+    for shape in ((20_000, 20_000, 1), (2000, 2000, 200), (3, 3, 32_000)):
+        struct.pack_into("<3h", header, 42, *shape)
+        (volumes / "a.nii.gz").write_bytes(gzip.compress(bytes(header)))
+        (volumes / "d.nii").write_bytes(header)
+        rejected = dict(scan(volumes).rejected)
+        if shape[2] < 32_000:
+            assert "above 100 megapixels a slice or 500 million in all" in rejected["a.nii.gz"]
+        # One line of a file that is cut off, not one of each of its slices.
+        assert "d.nii" in rejected
+
+
+def test_values_that_hardly_differ_or_are_no_sane_numbers(volumes):
+    sphere = np.zeros((10, 12, 4), np.uint8)
+    sphere[3:6, 3:6] = 1
+    write_nifti(volumes / "a.nii.gz", sphere)
+    assert set(np.unique(scan(volumes).read("a/001"))) == {0, 65535}
+    write_nifti(volumes / "a.nii.gz", NOISE.random((10, 12, 4)) * 1e300)
+    write_nifti(volumes / "x.nii", NOISE.random((3, 3, 3)))
+    with pytest.raises(InputError, match=r"a\.nii\.gz: holds values beyond 1e\+37"):
+        scan(volumes).read("a/001")
+    image = nibabel.load(write_nifti(volumes / "a.nii.gz", sphere))
+    image.header.set_sform(np.diag([0, 1, 1, 1]), 2)
+    image.header["qform_code"] = 0
+    nibabel.save(nibabel.Nifti1Image(sphere, None, image.header), volumes / "a.nii.gz")
+    with pytest.raises(InputError, match=r"only one class, 'y'.* Left out: a\.nii\.gz"):
+        scan(volumes)
+    (volumes / "labels.csv").write_text("path,label\na,x\nb/c.nii,y\nx,x\n")
+    assert "does not tell how it lies in space" in dict(scan(volumes).rejected)["a.nii.gz"]
 
 
 def test_tables_that_are_wrong(volumes):
