@@ -70,7 +70,7 @@ def federate(
             job = Job.at_sites(dataset, config, len(told.clients)).agreed_with(told)
         else:
             job = Job.of(dataset, config)
-        ask = sites.ask if sites else job.ask
+        total = sites.total if sites else job.totals()
         if resume:
             run = resumable(out, job.pooled)
             if config.is_private:
@@ -87,7 +87,7 @@ def federate(
             if longer:
                 run.extend("rounds", config.to_dict())
         else:
-            plan = job.plan(job.describe(ask))
+            plan = job.plan(job.describe(total))
             lineage = job.lineage()
             # Built before the folder is made: a wrong option leaves nothing behind.
             _check_model(job, plan)

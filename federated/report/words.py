@@ -31,7 +31,7 @@ _OF_A_ROUND = {
 }
 _ALONGSIDE = {
     "none": "Beside its update, the server keeps of each client and round {measures} (rounds.csv, audit.jsonl).",
-    "secure": "The secure sum covers the updates alone: rounds.csv and audit.jsonl hold of each client and round "
+    "secure": "The secure sum of a round covers the updates alone: rounds.csv and audit.jsonl hold of each client and round "
     "{measures}. Whoever has this Run knows them.",
 }
 _WITHHELD = (
