@@ -231,7 +231,7 @@ class Policy:
             raise PolicyError(f"round {number}: the secure sum is of round {terms.round}")
         if terms.start != start:
             raise PolicyError(
-                f"round {number}: other sites were given another plan, other weights or another question than this one"
+                f"round {number}: other sites were given another plan, another question or other weights than this one"
             )
         if terms.threshold < self.fewest_sites:
             raise PolicyError(

@@ -1,8 +1,8 @@
 """A site's part in statistics before the first round: each question answered as it is, or in a masked sum of all sites.
 
-A coordinator that asks freely could have a single site or patient by the difference of two sums. So a run has one list
-of sites, one set of rows, one way in which statistics leave, and of each kind as few questions as are needed; and a sum
-is of all the sites on the list or of none.
+A coordinator that asks freely could have a single site or patient by the difference of two sums. So all runs have one
+list of sites, and a run one set of rows, one way in which statistics leave, and of each kind as few questions as are
+needed; and a sum is of all the sites on the list or of none.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ import numpy as np
 from federated.flower import protocol
 from federated.flower.envelope import Envelope
 from federated.flower.kinds import answer_of
+from federated.flower.once import Once
 from federated.flower.policy import PolicyError
 from federated.flower.session import LONGEST_NAME, Session
 from federated.secure.client import STAGES, MaskingClient
@@ -25,6 +26,8 @@ from medimg.untrusted.printable import printable
 _QUESTIONS = {"counts": MOST_ROUNDS, "categories": SKETCHES, "sums": 2, "generator counts": 3}
 # Of questions: which rows are counted, of all but the first kind.
 _ROWS = "the rows of statistics"
+# The site's own record of whom it has summed statistics with.
+PARTNERS = "statistics.json"
 
 
 class SiteStatistics:
@@ -100,7 +103,25 @@ class SiteStatistics:
             raise PolicyError("statistics: what is asked can't be added up, and leaves in no secure sum")
         if not check_whole(client.terms, len(found)):
             raise PolicyError(f"question {number}: the sum has another limit or length than all have, which would tell")
+        self._settle_partners(fields["roster"])
         return number, client, to_words(found, len(roster))
+
+    def _settle_partners(self, roster: dict) -> None:
+        """One list of sites over all runs, for as long as the policy lists the same: statistics have no noise, and two
+        sums over the same rows would differ by whoever is on one list alone.
+
+        Raises:
+            PolicyError: another run's sums were over other sites.
+        """
+        policy = self._session.policy
+        listed = _digest({party.name: party.identity.hex() for party in policy.sites})
+        try:
+            Once(self._session.folder / PARTNERS).settle(listed, _digest(roster))
+        except PolicyError as error:
+            raise PolicyError(
+                "sites: masked statistics of this site were summed with other sites before, and the two sums would "
+                "differ by single ones; once its policy lists the sites of now in 'sites', it answers"
+            ) from error
 
 
 def _digest(content: object) -> str:

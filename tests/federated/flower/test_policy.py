@@ -95,7 +95,7 @@ def test_too_few_sites_in_a_sum_and_sums_of_other_updates(policy):
         found.check_terms(two, 1, "s")
     with pytest.raises(InputError, match="round 2: the secure sum is of round 1"):
         found.check_terms(three, 2, "s")
-    with pytest.raises(InputError, match="round 1: other sites were given another plan, other weights"):
+    with pytest.raises(InputError, match="round 1: other sites were given another plan, another question"):
         found.check_terms(three, 1, "t")
     found.check_terms(three, 1, "s")
 
