@@ -118,7 +118,7 @@ def _begun(
 
     The options are as given: `job` has them with what it has settled.
     """
-    plan = job.plan(job.describe(sites.ask if sites else job.ask))
+    plan = job.plan(job.describe(sites.total if sites else job.totals()))
     lineage = job.lineage()
     # Built before the folder is made: a wrong option leaves nothing behind.
     _check_model(job, plan)

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import count
+
+import numpy as np
 
 from federated.algorithms.strategy import KINDS, Strategy
 from federated.clients.client import Client, pooled
@@ -13,8 +16,10 @@ from federated.partition import partition
 from federated.partition.site import require_public_sites
 from federated.private import client, patient
 from federated.rounds.compatibility import check_aggregation
+from federated.secure.keys import identities
+from federated.secure.whole import whole_sum
 from federated.statistics import Schema, answer, counts_disclosed, disclosed, fit, pixel_whitening, pixels_disclosed
-from federated.statistics.asking import Ask
+from federated.statistics.asking import Total
 from medimg.data.dataset import Dataset
 from medimg.data.holdout import hold_out
 from medimg.data.leakage import require_no_leakage
@@ -153,26 +158,34 @@ class Job:
         """Of the clients."""
         return [client.name for client in self.clients]
 
-    def describe(self, ask: Ask) -> dict:
-        """What model.json says, learnt from the clients' counts and sums alone.
+    def describe(self, total: Total) -> dict:
+        """What model.json says, learnt from sums over the clients alone.
 
         Args:
-            ask: sends a request to every client; gives client -> answer, see `federated.statistics`.
+            total: sends a question to every client; gives the sum of their answers, see `federated.statistics`.
         """
         dataset, training = self.pooled, self.config.training(self.dataset.unit)
         if dataset.is_table and self.config.is_private:
             return table.described(dataset, training, table.public_preprocessing(dataset, self.config))
         if dataset.is_table:
-            return table.described(dataset, training, fit(ask, self.schema, training))
+            return table.described(dataset, training, fit(total, self.schema, training))
         whitening = None
         if training.normalize in LEARNT:
             channels = images.channels_of(dataset, training)
-            whitening = pixel_whitening(ask, training.image_size, channels, training.normalize)
+            whitening = pixel_whitening(total, training.image_size, channels, training.normalize)
         return images.describe(dataset, training, whitening)
 
-    def ask(self, request: dict) -> dict[str, dict]:
-        """Every client's answer, where all are in this process."""
-        return {client.name: answer(client.dataset, request) for client in self.clients}
+    def totals(self) -> Total:
+        """Sums over clients that are all in this process: under masks where updates are summed securely."""
+        known, number = identities(self.names), count(1)
+
+        def total(request: dict, size: int) -> np.ndarray:
+            answers = {client.name: answer(client.dataset, request) for client in self.clients}
+            if self.config.secure == "none":
+                return np.sum(list(answers.values()), axis=0)
+            return whole_sum(answers, known, next(number), self.config.secure_threshold)
+
+        return total
 
     @property
     def disclosed(self) -> list[str]:
@@ -183,7 +196,7 @@ class Job:
         if self.dataset.is_table:
             return [counts, *disclosed(self.config)]
         if self.config.normalize in LEARNT:
-            return [counts, *pixels_disclosed()]
+            return [counts, *pixels_disclosed(self.config)]
         return [counts, "Of its images it told their channels and bits, and nothing of what is in them."]
 
     def lineage(self) -> Lineage:

@@ -58,21 +58,23 @@ class Calls:
         keys: of the coordinator.
         parties: the sites.
         patience: seconds for which one that is not connected is waited for.
+        run: name of the training.
 
     Attributes:
         parties: by name.
+        run: name of the training.
         session: of this process.
 
     Raises:
         InputError: a site is not there.
     """
 
-    def __init__(self, grid: Grid, keys: Keys, parties: list[Party], patience: float):
+    def __init__(self, grid: Grid, keys: Keys, parties: list[Party], patience: float, run: str):
         self._grid, self._keys, self._identity, self._patience = grid, keys, keys.identity(), patience
         self.parties = {party.name: party for party in sorted(parties, key=lambda party: party.name)}
-        self.session, self._number = secrets.token_hex(16), 0
+        self.run, self.session, self._number = run, secrets.token_hex(16), 0
         self._nodes: dict[str, Node] = {}
-        self._find()
+        self.find()
 
     def all(
         self,
@@ -103,7 +105,7 @@ class Calls:
                     raise answer if isinstance(answer, InputError) else InputError(told)
             if len(found) == len(fields):
                 break
-            self._find()
+            self.find()
             for name, answer in answers.items():
                 if isinstance(answer, SiteUnplannedError):
                     again(name)
@@ -142,8 +144,12 @@ class Calls:
         """End the run at the link; the sites stay."""
         self._grid.close()
 
-    def _find(self) -> None:
-        """Wait for all sites to be connected."""
+    def find(self) -> None:
+        """Wait for all sites to be connected.
+
+        Raises:
+            InputError: one is not.
+        """
         end = time.monotonic() + self._patience
         while True:
             online = self._grid.online()

@@ -17,7 +17,7 @@ from federated.secure.keys import Identity, signed_by
 from medimg.errors import InputError
 from medimg.untrusted.printable import printable
 
-VERSION = 3
+VERSION = 4
 LARGEST = 1 << 30  # bytes of a message
 _LARGEST_HEADER = 64 << 20
 _SIZE = struct.Struct("<I")

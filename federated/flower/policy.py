@@ -36,7 +36,8 @@ class Policy:
         dp_epsilon: most of a run.
         dp_delta: most of a run.
         dp_budget: most epsilon over all runs, of the Dataset's ledger; None: no limit.
-        statistics: counts and sums of its training rows may leave, as columns are scaled by them.
+        statistics: counts and sums of its training rows may leave, as columns are scaled by them; where updates leave
+            in a secure sum alone, in masked sums alone.
         metrics: its own test part may be measured, and the numbers leave.
         gain: with the metrics, the site trains alone as well, and tells by how much the federation's model is better.
         hours: from and to, local time; None: always.
@@ -107,8 +108,7 @@ class Policy:
             " The last step of a pass may have fewer."
         )
         lines.append(
-            "Counts and sums of its training rows leave, its own and in no secure sum, down to how often each value of "
-            "a column occurs."
+            self._of_statistics()
             if self.statistics and self.dp_unit == "none"
             else "No counts and sums of its training rows leave."
         )
@@ -121,6 +121,15 @@ class Policy:
             lines.append(f"Answers from {self.hours[0]:%H:%M} to {self.hours[1]:%H:%M}, local time.")
         lines.append("A person approves every run." if self.approval else "Runs need no person's approval.")
         return lines
+
+    def _of_statistics(self) -> str:
+        told = "Counts and sums of its training rows leave, down to how often each value of a column occurs"
+        if self.secure == "optional":
+            return (
+                f"{told}: with --secure in masked sums of all sites, else its own as they are; 'secure: required' "
+                "lets them leave in masked sums alone."
+            )
+        return f"{told}: in masked sums of all sites, of {self.fewest_sites} or more, never alone."
 
     def _privacy(self) -> str:
         if self.dp_unit == "none":
@@ -182,7 +191,7 @@ class Policy:
             kind = "masking" if kinds else self.secure
             raise PolicyError(f"secure: updates of this site leave in a secure sum alone; give --secure {kind}")
         if config.secure != "none":
-            self._check_partners(config.secure, roster)
+            self.check_partners(config.secure, roster)
         if config.batch_size < self.fewest_rows:
             raise PolicyError(
                 f"min_batch: a step of {config.batch_size} shows its rows; raise --batch-size to {self.fewest_rows}"
@@ -190,8 +199,11 @@ class Policy:
         self._check_privacy(config)
         self.check_run(run, folder)
 
-    def check_statistics(self) -> None:
+    def check_statistics(self, masked: bool) -> None:
         """Refuse counts and sums where they may not leave; they carry no noise.
+
+        Args:
+            masked: they are to leave in a masked sum.
 
         Raises:
             PolicyError: they may not.
@@ -200,14 +212,17 @@ class Policy:
             raise PolicyError("dp: this site trains with --dp patient alone, and tells no statistics")
         if not self.statistics:
             raise PolicyError("statistics: none of this site's rows leave; 'statistics: true' in its policy lets them")
+        if self.secure != "optional" and not masked:
+            kind = "ckks" if self.secure == "ckks" else "masking"
+            raise PolicyError(f"secure: statistics of this site leave in masked sums alone; give --secure {kind}")
 
     def check_terms(self, terms: Terms, number: int, start: str) -> None:
-        """Refuse a secure sum of too few sites, or of other updates than what was trained here.
+        """Refuse a secure sum of too few sites, or of something else than what this site has to add up.
 
         Args:
             terms: of the sum.
-            number: of the round that was trained.
-            start: digest of what it was trained from.
+            number: of the round that was trained, or of the question.
+            start: digest of what it was trained from, or of the question.
 
         Raises:
             PolicyError: names the entry.
@@ -215,7 +230,9 @@ class Policy:
         if terms.round != number:
             raise PolicyError(f"round {number}: the secure sum is of round {terms.round}")
         if terms.start != start:
-            raise PolicyError(f"round {number}: other sites were given another plan or other weights than this one")
+            raise PolicyError(
+                f"round {number}: other sites were given another plan, another question or other weights than this one"
+            )
         if terms.threshold < self.fewest_sites:
             raise PolicyError(
                 f"min_sites: a secure sum of {terms.threshold} or more of {len(terms.clients)} sites, "
@@ -231,7 +248,16 @@ class Policy:
         if not self.metrics:
             raise PolicyError("metrics: none of this site's own test part leave")
 
-    def _check_partners(self, secure: str, roster: dict) -> None:
+    def check_partners(self, secure: str, roster: dict) -> None:
+        """Refuse sums with sites that the policy does not list.
+
+        Args:
+            secure: kind of the sum.
+            roster: sites by name, to public keys in hexadecimal digits.
+
+        Raises:
+            PolicyError: names the entry.
+        """
         known = {party.name: party.identity.hex() for party in self.sites}
         if secure == "ckks" and not known:
             raise PolicyError(

@@ -28,6 +28,7 @@ from federated.flower.keys import Keys, Party
 from federated.flower.own_metrics import metrics_told
 from federated.flower.site_privacy import plan_told
 from federated.flower.sums import SumsAtSites
+from federated.flower.totals import TotalsAtSites
 from federated.private.site_plan import SitePlan
 from federated.rounds.combining import Sums
 from federated.secure.keys import signed_by
@@ -65,9 +66,10 @@ class FlowerPool:
 
     def __init__(self, grid: Grid, keys: Keys, parties: list[Party], config: FederateConfig, run: str):
         self._config, self.run = config, run
-        self._calls = Calls(grid, keys, parties, config.site_patience)
+        self._calls = Calls(grid, keys, parties, config.site_patience, run)
         self._parties = self._calls.parties
         self._sums = SumsAtSites(self._calls, config)
+        self._totals = TotalsAtSites(self._calls, config, self._same)
         self._plan: dict[str, tuple[dict, dict]] = {}
         self.clients: dict[str, ClientData] = {}
         self.messages: dict[str, dict] = {}
@@ -79,8 +81,12 @@ class FlowerPool:
         """What all serve together."""
         return self._together
 
+    def total(self, request: dict, size: int) -> np.ndarray:
+        """The sum of all sites' answers to a question (`federated.statistics.asking.Total`)."""
+        return self._totals(request, size)
+
     def ask(self, request: dict) -> dict[str, dict]:
-        """Every site's answer to a request for statistics (`federated.statistics`)."""
+        """Every site's own answer to a question that can't be added up."""
         fields = {name: {"request": request} for name in self._parties}
         answers = self._calls.all(protocol.STATISTICS, fields, again=self._same)
         # What they mean is checked where they are used; an answer that has none is nobody's.

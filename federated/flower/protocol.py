@@ -1,13 +1,14 @@
 """What coordinator and site ask of each other, by kind; `federated.flower.envelope` is how it travels."""
 
 import hashlib
+import json
 from dataclasses import replace
 
 from federated.flower.envelope import Envelope
 
 # In the order of a training. A site answers with the same kind.
 DESCRIBE = "describe"  # fields seed, private, run: what the site holds in numbers
-STATISTICS = "statistics"  # field request of `federated.statistics`: sums over its rows
+STATISTICS = "statistics"  # field request of `federated.statistics`: sums over its rows; or question, stage, roster
 PLAN = "plan"  # fields plan, config, roster, start; arrays initial: write records, be ready to train
 TRAIN = "train"  # fields round, part, head; arrays weights, shared, own: an update, or the news that it is held
 KEY = "key"  # fields stage, max_weight; arrays content, public: the sites agree on a key of CKKS
@@ -29,3 +30,9 @@ def plan_digest(message: Envelope) -> str:
 def start_digest(plan: str, message: Envelope) -> str:
     """What a round's update is made from: the plan, and the weights that all were sent (`secure.terms.Terms.start`)."""
     return hashlib.sha256((plan + message.digest("weights", "shared")).encode()).hexdigest()
+
+
+def question_digest(run: str, fields: dict) -> str:
+    """What a masked sum of statistics is of: the question that all were asked, of which run and which sites."""
+    asked = ["statistics", run, fields["request"], fields["roster"]]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()

@@ -1,6 +1,7 @@
-"""Session: what a site has told a coordinator of itself, from `describe` on, and the statistics that it answers."""
+"""Session: what a site has told a coordinator of itself, from `describe` on, and what a run holds it to."""
 
 import hashlib
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,15 +9,12 @@ from pathlib import Path
 from federated.flower.description import client_of, describe
 from federated.flower.envelope import Envelope, WireError
 from federated.flower.keys import Keys, Party
-from federated.flower.kinds import answer_of
 from federated.flower.once import Once
 from federated.flower.policy import Policy, PolicyError
 from medimg.data.dataset import Dataset
 from medimg.untrusted.printable import printable
 
 LONGEST_NAME = 100
-# Different requests for statistics that a run has, by kind: as many as `federated.statistics.fit` and generators make.
-_STATISTICS = {"counts": 7, "generator counts": 3}
 
 
 @dataclass
@@ -103,20 +101,22 @@ class Session:
         """Numbers and names; nothing of any one row."""
         return describe(self.dataset, self.client, self.name, self.private)
 
-    def statistics(self, message: Envelope) -> dict:
-        """Counts and sums of the training rows."""
-        self.policy.check_statistics()
-        if self.private:
-            raise PolicyError("statistics: this session is private, and none of the rows that it protects leave")
-        self.check_patients()
-        self.policy.check_run(self.run, self.folder)
-        self.settle_rows()
-        request = message.fields["request"]
-        kind = printable(request["kind"], LONGEST_NAME)
-        # Sums over other rows, or ever more intervals, would show single values by their differences.
-        self.once.settle(f"statistics '{kind}'", message.digest("request"), _STATISTICS.get(kind, 1))
-        answer = answer_of(request.get("model"))
-        return {"answer": answer(self.client, {**request, "fewest": self.policy.fewest_patients})}
+    def checked_roster(self, secure: str, roster: dict) -> dict[str, bytes]:
+        """The sites of a run's secure sums, by name, to their public keys.
+
+        Args:
+            secure: kind of the sum.
+            roster: as it was sent, of hexadecimal digits.
+
+        Raises:
+            PolicyError: they are not those that the policy allows, or that this run began with.
+        """
+        self.policy.check_partners(secure, roster)
+        if roster.get(self.name) != self.keys.identity().public.hex():
+            raise PolicyError("the plan's list of sites has another key of this one")
+        # Sums over other sites would differ by single ones.
+        self.once.settle("the sites", hashlib.sha256(json.dumps(roster, sort_keys=True).encode()).hexdigest())
+        return {name: bytes.fromhex(key) for name, key in roster.items()}
 
     def records(self) -> Path:
         """Where the records of a training are, as long as it lasts; those of others that never ended go."""

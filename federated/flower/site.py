@@ -13,6 +13,7 @@ from federated.flower.keys import Keys, Party
 from federated.flower.policy import Policy, PolicyError
 from federated.flower.session import LONGEST_NAME, Session
 from federated.flower.sessions import Sessions
+from federated.flower.site_statistics import SiteStatistics
 from federated.flower.site_training import Training
 from federated.secure.errors import RefusedError, RejectedError, TooFewClientsError
 from medimg.data.dataset import Dataset
@@ -51,6 +52,7 @@ class Site:
             self._log.append(told)
         self._sessions = Sessions(self._folder / "sessions.json")
         self._session: Session | None = None
+        self._statistics: SiteStatistics | None = None
         self._training: Training | None = None
 
     def answer(self, raw: bytes | None) -> bytes:
@@ -100,9 +102,11 @@ class Site:
         why = fields.get(protocol.REFUSED, "")
         about = {
             name: value if type(value := message.fields[name]) is int else printable(value, LONGEST_NAME)
-            for name in ("round", "stage", "head")
+            for name in ("round", "question", "stage", "head")
             if name in message.fields
         }
+        if message.kind == protocol.STATISTICS:
+            about["leaves"] = "in a masked sum" if "stage" in message.fields else "as it is"
         self._log.append(
             {
                 "event": "message",
@@ -123,7 +127,7 @@ class Site:
         what = " ".join(
             [
                 printable(message.kind, 20),
-                *(f"{name} {printable(about[name], 20)}" for name in ("round", "stage") if name in about),
+                *(f"{name} {printable(about[name], 20)}" for name in ("round", "question", "stage") if name in about),
             ]
         )
         self._say(f"{coordinator.name}: {what}: {f'refused: {why}' if why else f'answered, {len(answer):,} bytes'}")
@@ -137,6 +141,7 @@ class Site:
             self._session = self._training = None
             known = self._dataset, self._keys, self._policy, self._folder
             self._session = Session.begin(message, coordinator, *known)
+            self._statistics = SiteStatistics(self._session)
             return self._session.description(), {}
         session = self._session
         if (
@@ -146,7 +151,7 @@ class Site:
         ):
             return {protocol.UNPLANNED: True}, {}
         if kind == protocol.STATISTICS:
-            return session.statistics(message), {}
+            return self._statistics.answer(message)
         if kind == protocol.PLAN:
             self._training = Training(session, message)
             return self._training.summary, {}

@@ -42,6 +42,7 @@ class Training:
         self._session, fields = session, message.fields
         config = self._config = FederateConfig.from_dict(fields["config"])
         strategy = self._allowed(fields["roster"])
+        roster = session.checked_roster(config.secure, fields["roster"]) if config.secure != "none" else {}
         self._digest = protocol.plan_digest(message)
         session.once.settle("plan", self._digest)
         session.settle_rows()
@@ -49,7 +50,6 @@ class Training:
         self.plan, self.data, self._metrics, self._initial = work.plan, work.data, work.metrics, work.initial
         if not self.data.examples:
             raise PolicyError("no labelled training row is here")
-        roster = {name: bytes.fromhex(key) for name, key in fields["roster"].items()}
         self._sums = SiteSums(session, config, roster, self._digest)
         self._privacy: PatientPrivacy | None = None
         self.summary = {"examples": self.data.examples}

@@ -105,6 +105,8 @@ def _own(log: Path, copy: str, run: str | None) -> dict[str, dict]:
         kinds: dict[str, dict] = {}
         for entry in of_run:
             name = printable(entry.record["kind"], _LONGEST)
+            if "leaves" in entry.record:
+                name += f" ({printable(entry.record['leaves'], _LONGEST)})"
             kind = kinds.setdefault(name, {"answered": 0, "refused": 0, "bytes_out": 0})
             kind["refused" if "refused" in entry.record else "answered"] += 1
             kind["bytes_out"] += int(entry.record["bytes"]["out"])

@@ -31,8 +31,8 @@ _OF_A_ROUND = {
 }
 _ALONGSIDE = {
     "none": "Beside its update, the server keeps of each client and round {measures} (rounds.csv, audit.jsonl).",
-    "secure": "The secure sum covers the updates alone: rounds.csv and audit.jsonl hold of each client and round "
-    "{measures}. Whoever has this Run knows them.",
+    "secure": "The secure sum of a round covers the updates alone: rounds.csv and audit.jsonl hold of each client "
+    "and round {measures}. Whoever has this Run knows them.",
 }
 _WITHHELD = (
     "Not in this Run, since they carry no noise: the sites' numbers of training examples and patients, their classes, "

@@ -37,6 +37,7 @@ class MaskingClient:
         roster: every client's public identity key, given in advance and not by the server.
         terms: the round's terms as the server sent them.
         entropy: number of bytes -> random bytes; seeded in tests alone.
+        whole: it agrees to the sum of all clients of the terms, and to no other.
 
     Raises:
         InputError: the terms are not acceptable (a threshold of half the clients or less, for one).
@@ -48,9 +49,10 @@ class MaskingClient:
         roster: Mapping[str, bytes],
         terms: bytes,
         entropy: Callable[[int], bytes] = secrets.token_bytes,
+        whole: bool = False,
     ):
         self.terms = Terms.from_bytes(terms)
-        self.name = identity.name
+        self.name, self._whole = identity.name, whole
         self._identity, self._roster, self._entropy = identity, roster, entropy
         unknown = [name for name in self.terms.clients if name not in roster]
         if unknown or self.name not in self.terms.clients:
@@ -138,8 +140,8 @@ class MaskingClient:
 
         Raises:
             TooFewClientsError: the list is below the threshold.
-            RefusedError: it repeats or invents names, leaves this client out, or is not the list that this client
-                confirmed when the round was tried before.
+            RefusedError: it repeats or invents names, leaves this client out, or another where the sum is to be of
+                all, or is not the list that this client confirmed when the round was tried before.
         """
         with self._step("confirm"):
             names = json.loads(survivors)
@@ -148,6 +150,8 @@ class MaskingClient:
                 raise RefusedError(self.name, "the list of the sum repeats names or has some that shared no keys")
             if self.name not in names:
                 raise RefusedError(self.name, "the server says that its masked vector did not arrive")
+            if self._whole and set(names) != set(self.terms.clients):
+                raise RefusedError(self.name, "this sum is of all clients or none, and one of them is left out")
             self._identity.answers.settle(self.terms, sorted(names))
             self._survivors = names
             return self._signed("confirm", {"survivors": names})

@@ -12,7 +12,8 @@ _TOGETHER = (
     "said here of parties holds where each has a machine of its own.",
 )
 _IN_THE_FILES = (
-    "Summed securely is the update, with its weight, and nothing else. Whoever coordinates, and "
+    "Summed securely are the update, with its weight, and before the first round what is said to "
+    "be in masked sums; nothing else. Whoever coordinates, and "
     "whoever has the Run, knows each client's number of examples (audit.jsonl, rounds.csv), and "
     "of each round who took part, bytes and seconds, and the client's training loss and accuracy.",
 )

@@ -24,6 +24,7 @@ def masked_sum(
     limit: float = 1024.0,
     max_weight: float = 2.0**20,
     bits: int = 64,
+    whole: bool = False,
     network: Network = deliver,
 ) -> SecureSum:
     """Sum weight x vector over the clients so that the server sees masked vectors and the sum.
@@ -41,6 +42,7 @@ def masked_sum(
         limit: public bound of absolute values; a vector beyond it is rejected by name.
         max_weight: public bound of weights.
         bits: 32 (as many bytes as float32, coarser) or 64.
+        whole: clients agree to the sum of all of them alone.
         network: what happens to messages on their way.
 
     Returns:
@@ -65,7 +67,7 @@ def masked_sum(
     )
     known = roster({name: identities[name] for name in vectors})
     opening = terms.to_bytes()
-    clients = {name: MaskingClient(identities[name], known, opening) for name in vectors}
+    clients = {name: MaskingClient(identities[name], known, opening, whole=whole) for name in vectors}
     weight_of = weights or dict.fromkeys(vectors, 1.0)
     work = {
         "advertise": lambda name, content: clients[name].advertise(),

@@ -1,7 +1,7 @@
-"""Statistics of all clients from their counts and sums, so that nothing is pooled before the first round.
+"""Statistics of all clients from sums of what they count, so that nothing is pooled before the first round.
 
-`answer` runs at a site, on its own Dataset; `fit` and `pixel_whitening` run at the coordinator, which is given an `ask`
-and no rows.
+`answer` runs at a site, on its own Dataset; `fit` and `pixel_whitening` run at the coordinator, which is given the sum
+of the answers to each question, and no rows and no single answer.
 """
 
 from federated.statistics.disclosure import counts_disclosed, disclosed, pixels_disclosed

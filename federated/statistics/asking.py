@@ -1,80 +1,66 @@
-"""Asking: one request to all clients, and their answers checked before anything is computed with them."""
+"""Asking: one question to all clients, and the sum of their answers checked before anything is computed with it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 
 from medimg.errors import InputError
 
-Ask = Callable[[dict], dict[str, dict]]
+# Sends a question, a dict of plain values, to every client, each of which answers with `answer` on its own Dataset; is
+# told how many numbers an answer has, and gives the sum of all, float64 (n,). It may learn nothing but that.
+Total = Callable[[dict, int], np.ndarray]
 
 
 class Asking:
-    """The clients of one computation: the same ones must answer every request.
+    """The clients of one computation.
 
     Args:
-        ask: sends a request, a dict of plain values, to every client; gives client name -> its answer.
-        common: what every request holds beside its own values.
+        total: gives the sum of all clients' answers.
+        common: what every question holds beside its own values.
     """
 
-    def __init__(self, ask: Ask, common: dict | None = None):
-        self._ask, self._common = ask, common or {}
-        self._clients: list[str] = []
+    def __init__(self, total: Total, common: dict | None = None):
+        self._total, self._common = total, common or {}
 
     def adding(self, **common) -> "Asking":
-        """The same clients; every request holds these values too."""
-        more = Asking(self._ask, {**self._common, **common})
-        more._clients = self._clients
-        return more
+        """The same clients; every question holds these values too."""
+        return Asking(self._total, {**self._common, **common})
 
-    def __call__(self, kind: str, **values) -> list[tuple[str, dict]]:
-        """Answers by client, in the order of their names, so that sums are the same whoever answers first.
+    def __call__(self, kind: str, size: int, **values) -> np.ndarray:
+        """The sum of the clients' answers, float64 (size,).
 
         Raises:
-            InputError: nobody answers, or not those that answered before.
+            InputError: it is of another size, or no number.
         """
-        answers = self._ask({"kind": kind, **self._common, **values})
-        names = sorted(answers)
-        if not names:
-            raise InputError(f"no client answers the request for statistics '{kind}'")
-        if self._clients and names != self._clients:
-            changed = sorted(set(names) ^ set(self._clients))
-            raise InputError(
-                f"client '{changed[0]}' answers only some of the requests for statistics, whose sums must be of the "
-                "same clients; start again with those that are there"
-            )
-        self._clients = names
-        return [(name, answers[name]) for name in names]
+        found = np.asarray(self._total({"kind": kind, **self._common, **values}, size), np.float64)
+        if found.shape != (size,) or not np.isfinite(found).all():
+            raise unusable(kind, f"{found.shape} instead of {(size,)}, or not all of them numbers")
+        return found
+
+    def counts(self, kind: str, size: int, **values) -> np.ndarray:
+        """A sum of counts, int64 (size,).
+
+        Raises:
+            InputError: it is something else.
+        """
+        return whole(kind, self(kind, size, **values))
 
 
-@contextmanager
-def answer_of(client: str, kind: str) -> Iterator[None]:
-    """What is wrong inside an answer, as one line that names the client."""
-    try:
-        yield
-    except (InputError, KeyError, TypeError, ValueError, OverflowError) as error:
-        words = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"client '{client}': its answer to '{kind}' can't be used ({type(error).__name__}: {words}); run the same "
-            "version of medimg everywhere, or federate without it"
-        ) from error
-
-
-def numbers(answer: dict, key: str, shape: tuple[int, ...], counts: bool = False) -> np.ndarray:
-    """`answer[key]` as float64 of this shape; of counts as int64, none negative.
+def whole(kind: str, found: np.ndarray) -> np.ndarray:
+    """A sum of counts as int64.
 
     Raises:
-        ValueError: another shape, or what is no finite number.
+        InputError: it is something else.
     """
-    given = np.asarray(answer[key], np.float64)
-    if given.shape != shape:
-        raise ValueError(f"{key} has shape {given.shape} instead of {shape}")
-    if not np.isfinite(given).all():
-        raise ValueError(f"{key} holds what is no number")
-    if not counts:
-        return given
-    whole = given.astype(np.int64)
-    if (whole < 0).any() or (whole != given).any():
-        raise ValueError(f"{key} holds what is no count")
-    return whole
+    counts = np.rint(found)
+    if (counts < 0).any() or (counts != found).any():
+        raise unusable(kind, "no counts")
+    return counts.astype(np.int64)
+
+
+def unusable(kind: str, why: str) -> InputError:
+    """Of a sum nobody can be named: a client's answer may be in it alone."""
+    return InputError(
+        f"statistics '{kind}': the sum of the clients' answers can't be used ({why}); has a table changed meanwhile, "
+        "is medimg of one version everywhere, and every site honest?"
+    )

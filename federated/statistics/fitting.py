@@ -1,15 +1,15 @@
-"""fit(): a Preprocessing from counts and sums of the clients, equal to `medimg.tables.fit` on their rows together."""
+"""fit(): a Preprocessing from sums over the clients, equal to `medimg.tables.fit` on their rows together."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from federated.statistics.asking import Ask, Asking, answer_of, numbers
-from federated.statistics.median import medians
+from federated.statistics.asking import Asking, Total, unusable
 from federated.statistics.moments import Moments
 from federated.statistics.schema import Schema
+from federated.statistics.search import frequencies, ranked
 from federated.statistics.selection import best
+from federated.statistics.sketch import WIDTH, cells_for, names_in
 from medimg.data.schema import Feature, in_order
 from medimg.errors import InputError
 from medimg.tables.fit import Learnt, nothing_complete, preprocessing_of, selected, usable
@@ -18,6 +18,10 @@ from medimg.tables.raw import Input
 
 _WHERE = "the federation"
 _EPSILON = np.finfo(np.float64).eps
+# Categories of a column that a first sketch has room for; one that was too small is asked for again, so many times
+# larger.
+_USUAL, _GROWTH = 8, 8
+SKETCHES = 3
 
 
 @dataclass(frozen=True)
@@ -27,23 +31,29 @@ class _Summary:
     Attributes:
         column: with the categories that any client has.
         known: moments of the values, or of the categories' codes.
-        counts: int (categories,), of each category; None for numbers and dates.
+        fill: what a missing value becomes.
     """
 
     column: Input
     known: Moments
-    counts: np.ndarray | None
+    fill: float
+
+    def filled(self, rows: int) -> Moments:
+        """Of the column once its missing values are filled."""
+        lacking, fill = rows - self.known.count, self.fill
+        return self.known + Moments(lacking, fill, 0.0, fill, fill) if lacking else self.known
 
 
-def fit(ask: Ask, schema: Schema, config) -> Preprocessing:
-    """Learn imputation, scaling, encoding and selection without seeing a row.
+def fit(total: Total, schema: Schema, config) -> Preprocessing:
+    """Learn imputation, scaling, encoding and selection from sums over the clients, without seeing a row or a client.
 
-    Equal to the pooled fit but for the last digits of means and deviations; medians and commonest values are exact. It
-    takes 2 rounds; up to 6 more for medians of numbers (7 with dates), 1 for the commonest values, 1 for a selection.
+    Equal to the pooled fit but for the last digits of means and deviations; smallest and largest values, medians and
+    commonest values are exact. It takes a sum of rows, one with `--missing drop-rows` too; one of categories, seldom
+    two; 4 to 7 of counts and 2 of numbers; and 1 for a selection.
 
     Args:
-        ask: sends a request to every client, each of which answers with `answer` on its own Dataset; gives client
-            name -> answer. Requests and answers are plain values, fit for JSON.
+        total: sends a question to every client, each of which answers with `answer` on its own Dataset; gives the sum
+            of the answers. Questions are plain values, fit for JSON.
         schema: columns and classes that the clients agree on.
         config: `impute`, `missing`, `missing_limit`, `missing_indicators`, `scale`, `encode`, `select`,
             `select_count`, as `medimg.config.TrainConfig` has them.
@@ -52,146 +62,147 @@ def fit(ask: Ask, schema: Schema, config) -> Preprocessing:
         InputError: no training rows, an unusable answer, a column of too many categories or values, or nothing is left
             to learn from.
     """
-    asking = Asking(ask, {"schema": schema.to_dict()})
-    asking, features, dropped = _usable(asking, schema, config)
-    rows, summaries = _summaries(asking, features)
-    if not rows:
-        raise nothing_complete(_WHERE)
-    fills = _fills(asking, summaries, config.impute)
-    filled = [_filled(s.known, rows, fill) for s, fill in zip(summaries, fills, strict=True)]
+    asking = Asking(total, {"schema": schema.to_dict()})
+    asking, rows, missing, features, dropped = _usable(asking, schema, config)
+    known = {f.name: rows - int(n) for f, n in zip(schema.features, missing, strict=True)}
+    summaries = _categories(asking, features, known, config.impute) | _measured(asking, features, known, config.impute)
+    filled = {name: summary.filled(rows) for name, summary in summaries.items()}
     learnt = (
         (
-            summary.column,
+            summaries[name].column,
             Learnt(
-                fill, lacking=summary.known.count < rows, varies=whole.low < whole.high, **_scaling(whole, config.scale)
+                summaries[name].fill,
+                lacking=known[name] < rows,
+                varies=filled[name].low < filled[name].high,
+                **_scaling(filled[name], config.scale),
             ),
         )
-        for summary, fill, whole in zip(summaries, fills, filled, strict=True)
+        for name in (feature.name for feature in features)
     )
     fitted = preprocessing_of(learnt, dropped, config, _WHERE)
     if config.select == "none":
         return fitted
-    means = {s.column.name: whole.mean for s, whole in zip(summaries, filled, strict=True)}
-    kept = best(asking, fitted, means, schema, config.select, config.select_count)
+    kept = best(asking, fitted, filled, schema, config.select, config.select_count)
     return selected(fitted, kept, config.select)
 
 
-def _usable(asking: Asking, schema: Schema, config) -> tuple[Asking, tuple[Feature, ...], dict[str, str]]:
-    """Who is asked about which rows, the columns that these know well enough, and why the others are left out."""
-    rows, missing = _missing(asking, len(schema.features))
+def _usable(
+    asking: Asking, schema: Schema, config
+) -> tuple[Asking, int, np.ndarray, tuple[Feature, ...], dict[str, str]]:
+    """Who is asked about which rows, how many, how many lack each column; columns known well enough; why not others."""
+    size = 1 + len(schema.features)
+    rows, *missing = asking.counts("missing", size).tolist()
     if not rows:
         raise InputError("no client has labelled rows in train to fit the preprocessing on")
-    lacking = missing / rows
+    lacking = np.array(missing) / rows
     if config.missing == "drop-rows":
         names = [f.name for f, n in zip(schema.features, missing, strict=True) if n < rows]
         asking = asking.adding(known=names)
+        rows, *missing = asking.counts("complete", size).tolist()
+        if not rows:
+            raise nothing_complete(_WHERE)
         # The rows that stay know all of these columns, and none of the others.
         lacking = np.floor(lacking)
-    return asking, *usable(schema.features, lacking, config)
+    if max(missing) > rows:
+        raise unusable("missing", f"more missing values than the {rows} rows")
+    return asking, rows, np.array(missing), *usable(schema.features, lacking, config)
 
 
-def _missing(asking: Asking, columns: int) -> tuple[int, np.ndarray]:
-    """Rows in all, and how many lack each column, int64 (columns,)."""
-    rows, missing = 0, np.zeros(columns, np.int64)
-    for client, answer in asking("missing"):
-        with answer_of(client, "missing"):
-            here = int(numbers(answer, "rows", (), counts=True))
-            lacking = numbers(answer, "missing", (columns,), counts=True)
-            if (lacking > here).any():
-                raise ValueError(f"more missing values than the {here} rows")
-        rows, missing = rows + here, missing + lacking
-    return rows, missing
+def _categories(
+    asking: Asking, features: tuple[Feature, ...], known: dict[str, int], impute: str
+) -> dict[str, _Summary]:
+    """Columns of categories, by name."""
+    columns = [feature for feature in features if _has_categories(feature)]
+    if not columns:
+        return {}
+    found, cells = None, cells_for(_USUAL * len(columns))
+    names = [feature.name for feature in columns]
+    for _ in range(SKETCHES):
+        found = names_in(asking.counts("categories", cells * WIDTH, columns=names, cells=cells), cells)
+        if found is not None:
+            break
+        cells *= _GROWTH
+    if found is None or {number for number, _ in found} - set(range(len(columns))):
+        raise unusable("categories", f"more than {cells // _GROWTH // 2} of them in {len(columns)} columns, or false")
+    total: list[dict[str, int]] = [{} for _ in columns]
+    for (number, name), times in found.items():
+        total[number][name] = times
+    return {f.name: _counted(f, own, known[f.name], impute) for f, own in zip(columns, total, strict=True)}
 
 
-def _summaries(asking: Asking, features: tuple[Feature, ...]) -> tuple[int, list[_Summary]]:
-    """Rows in all, and each column over all clients."""
-    rows, parts = 0, [[] for _ in features]
-    for client, answer in asking("summaries", columns=[feature.name for feature in features]):
-        with answer_of(client, "summaries"):
-            here = int(numbers(answer, "rows", (), counts=True))
-            for part, feature, given in zip(parts, features, answer["columns"], strict=True):
-                part.append(_part(feature, given, here))
-        rows += here
-    return rows, [_merged(f, part) for f, part in zip(features, parts, strict=True)]
-
-
-def _part(feature: Feature, given: dict, rows: int) -> Moments | dict[str, int]:
-    """A client's share, checked."""
-    if not _has_categories(feature):
-        found = Moments.from_list(given["moments"])
-        count = found.count
-    else:
-        found = {str(name): numbers(given["counts"], name, (), True) for name in given["counts"]}
-        found = {name: int(times) for name, times in found.items()}
-        count = sum(found.values())
-    if count > rows:
-        raise ValueError(f"column '{feature.name}' has {count} values in {rows} rows")
-    return found
-
-
-def _merged(feature: Feature, parts: Iterable) -> _Summary:
-    if not _has_categories(feature):
-        return _Summary(Input(feature.name, feature.type), sum(parts, Moments()), None)
-    total: dict[str, int] = {}
-    for part in parts:
-        for name, times in part.items():
-            total[name] = total.get(name, 0) + times
+def _counted(feature: Feature, total: dict[str, int], known: int, impute: str) -> _Summary:
+    """A column by the counts of its categories."""
     categories = in_order({*total, *feature.order}, feature)
     counts = np.array([total.get(name, 0) for name in categories], np.int64)
-    known = Moments.of(np.arange(len(categories), dtype=np.float64), counts)
-    return _Summary(Input(feature.name, feature.type, tuple(categories)), known, counts)
+    if counts.sum() != known:
+        raise unusable("categories", f"column '{feature.name}': {known} values, then {counts.sum()}")
+    column = Input(feature.name, feature.type, tuple(categories))
+    moments = Moments.of(np.arange(len(categories), dtype=np.float64), counts)
+    return _Summary(column, moments, _category_fill(column, counts, impute))
 
 
 def _has_categories(feature: Feature | Input) -> bool:
     return feature.type in ("categorical", "ordinal")
 
 
-def _fills(asking: Asking, summaries: list[_Summary], impute: str) -> list[float]:
-    """What a missing value of each column becomes."""
-    measured = {s.column.name: (s.column.type, s.known) for s in summaries if s.counts is None}
-    of_numbers = dict.fromkeys(measured, 0.0)
-    if measured and impute == "median":
-        of_numbers = medians(asking, measured)
-    elif measured and impute == "most-frequent":
-        of_numbers = _commonest(asking, list(measured))
-    return [of_numbers[s.column.name] if s.counts is None else _category_fill(s, impute) for s in summaries]
-
-
-def _category_fill(summary: _Summary, impute: str) -> float:
+def _category_fill(column: Input, counts: np.ndarray, impute: str) -> float:
     """A code. A missing category without order has no median: it becomes the commonest."""
-    nominal = summary.column.type == "categorical"
+    nominal = column.type == "categorical"
     if impute == "constant":
         # One code past the last: equal to no category, so a category of its own.
-        return float(len(summary.counts)) if nominal else 0.0
+        return float(len(counts)) if nominal else 0.0
     if nominal or impute == "most-frequent":
-        return float(np.argmax(summary.counts))
-    up_to, n = np.cumsum(summary.counts), summary.known.count
+        return float(np.argmax(counts))
+    up_to, n = np.cumsum(counts), int(counts.sum())
     middle = np.searchsorted(up_to, [(n - 1) // 2, n // 2], side="right")
     return float(middle.mean())
 
 
-def _commonest(asking: Asking, columns: list[str]) -> dict[str, float]:
-    """The most frequent value of each column, of several the smallest."""
-    total: list[dict[float, int]] = [{} for _ in columns]
-    for client, answer in asking("values", columns=columns):
-        with answer_of(client, "values"):
-            for counted, pair in zip(total, answer["columns"], strict=True):
-                values = numbers({"values": pair[0]}, "values", (len(pair[0]),))
-                times = numbers({"times": pair[1]}, "times", (len(pair[0]),), counts=True)
-                for value, n in zip(values.tolist(), times.tolist(), strict=True):
-                    counted[value] = counted.get(value, 0) + n
-    found = {}
-    for name, counted in zip(columns, total, strict=True):
-        if not counted:
-            raise InputError(f"column '{name}': no client counted a value; has a table changed?")
-        found[name] = min(counted, key=lambda value: (-counted[value], value))
-    return found
+def _measured(asking: Asking, features: tuple[Feature, ...], known: dict[str, int], impute: str) -> dict[str, _Summary]:
+    """Columns of numbers and dates, by name."""
+    kinds = {feature.name: feature.type for feature in features if not _has_categories(feature)}
+    if not kinds:
+        return {}
+    if impute == "most-frequent":
+        found = frequencies(asking, {name: (kind, known[name]) for name, kind in kinds.items()})
+        ends = {name: (min(own), max(own)) for name, own in found.items()}
+        # Of several the smallest.
+        fills = {name: min(own, key=lambda value, own=own: (-own[value], value)) for name, own in found.items()}
+    else:
+        middle = impute == "median"
+        values = ranked(
+            asking, {name: (kind, known[name], _ranks(known[name], middle)) for name, kind in kinds.items()}
+        )
+        ends = {name: (own[0], own[1]) for name, own in values.items()}
+        fills = {name: (own[2] + own[3]) / 2 if middle else 0.0 for name, own in values.items()}
+    moments = _moments(asking, ends, known)
+    return {name: _Summary(Input(name, kind), moments[name], fills[name]) for name, kind in kinds.items()}
 
 
-def _filled(known: Moments, rows: int, fill: float) -> Moments:
-    """Of the column once its missing values are filled."""
-    lacking = rows - known.count
-    return known + Moments(lacking, fill, 0.0, fill, fill) if lacking else known
+def _ranks(known: int, middle: bool) -> list[int]:
+    """Of the smallest and the largest value, and of the two in the middle, which are one of an odd number."""
+    return [0, known - 1, *([(known - 1) // 2, known // 2] if middle else [])]
+
+
+def _moments(asking: Asking, ends: dict[str, tuple[float, float]], known: dict[str, int]) -> dict[str, Moments]:
+    """By the sums of what lies between the ends, first of the values, then of the squares about their mean."""
+    wide = {name: high - low for name, (low, high) in ends.items() if low < high}
+    centres = {name: ends[name][0] + width / 2 for name, width in wide.items()}
+    of_values = _sums(asking, centres, wide, 1)
+    means = {name: centres[name] + wide[name] * of_values[name] / known[name] for name in wide}
+    squares = _sums(asking, means, wide, 2)
+    return {
+        name: Moments(known[name], means.get(name, low), squares.get(name, 0.0) * wide.get(name, 0.0) ** 2, low, high)
+        for name, (low, high) in ends.items()
+    }
+
+
+def _sums(asking: Asking, shifts: dict[str, float], scales: dict[str, float], power: int) -> dict[str, float]:
+    if not shifts:
+        return {}
+    columns = [[name, shift, scales[name]] for name, shift in shifts.items()]
+    found = asking("sums", len(columns), columns=columns, power=power)
+    return dict(zip(shifts, found.tolist(), strict=True))
 
 
 def _scaling(filled: Moments, scale: str) -> dict[str, float]:

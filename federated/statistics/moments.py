@@ -1,4 +1,4 @@
-"""Moments: count, mean, spread and range of numbers, which two sites can merge without their numbers."""
+"""Moments: count, mean, spread and range of numbers, which merge without the numbers."""
 
 import math
 from dataclasses import dataclass
@@ -25,15 +25,14 @@ class Moments:
     high: float = -math.inf
 
     @classmethod
-    def of(cls, values: np.ndarray, times: np.ndarray | None = None) -> "Moments":
-        """Of numbers without NaN (N,), each counted `times` (N,) when given."""
-        count = len(values) if times is None else int(times.sum())
+    def of(cls, values: np.ndarray, times: np.ndarray) -> "Moments":
+        """Of numbers without NaN (N,), each counted `times` (N,)."""
+        count = int(times.sum())
         if not count:
             return cls()
-        if times is not None:
-            values, times = values[times > 0], times[times > 0]
+        values, times = values[times > 0], times[times > 0]
         mean = float(np.average(values, weights=times))
-        m2 = float(np.dot((values - mean) ** 2, np.ones(len(values)) if times is None else times))
+        m2 = float(np.dot((values - mean) ** 2, times))
         return cls(count, mean, m2, float(values.min()), float(values.max()))
 
     def __add__(self, other: "Moments") -> "Moments":
@@ -55,27 +54,3 @@ class Moments:
     def variance(self) -> float:
         """Of these very numbers: divided by their count."""
         return self.m2 / self.count if self.count else 0.0
-
-    def to_list(self) -> list:
-        """Plain values for JSON, None for a range that is not there."""
-        bounds = [self.low, self.high] if self.count else [None, None]
-        return [self.count, self.mean, self.m2, *bounds]
-
-    @classmethod
-    def from_list(cls, values: list) -> "Moments":
-        """The inverse of `to_list`.
-
-        Raises:
-            ValueError: these are no moments of any numbers.
-        """
-        count, mean, m2, low, high = values
-        if not count:
-            return cls()
-        found = cls(int(count), float(mean), float(m2), float(low), float(high))
-        numbers = (found.mean, found.m2, found.low, found.high)
-        # The mean may lie outside the range by its rounding.
-        slack = 1e-9 * max(abs(found.low), abs(found.high))
-        inside = found.low - slack <= found.mean <= found.high + slack
-        if found.count < 0 or not all(map(math.isfinite, numbers)) or found.m2 < 0 or not inside:
-            raise ValueError(f"{values} are no count, mean, spread and range")
-        return found

@@ -2,25 +2,29 @@
 
 import numpy as np
 
-from federated.statistics.asking import Ask, Asking, answer_of, numbers
+from federated.statistics.asking import Asking, Total, unusable, whole
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.pipeline.whitening import PixelSums, Whitening, image_sums, whitening
 
+# Sums of products go to 2^16 times the pixels: in this unit, a power of two, they stay far below 2^40.
+_UNIT = 2.0**24
 
-def pixels(dataset: Dataset, request: dict) -> dict:
+
+def pixels(dataset: Dataset, request: dict) -> np.ndarray:
     """At the site: sums over its labelled images in train, at the model's size and channels."""
     if dataset.is_table:
         raise InputError(f"{dataset.root}: holds rows of a table; colours are of images")
     paths = dataset.paths(dataset.rows("train", labelled=True))
-    return image_sums(paths, int(request["image_size"]), int(request["channels"])).to_dict()
+    found = image_sums(paths, int(request["image_size"]), int(request["channels"]))
+    return np.concatenate([[found.count], found.sums / _UNIT, found.products.ravel() / _UNIT])
 
 
-def pixel_whitening(ask: Ask, image_size: int, channels: int, method: str = "pca") -> Whitening:
+def pixel_whitening(total: Total, image_size: int, channels: int, method: str = "pca") -> Whitening:
     """The whitening of all clients' training images together, equal to that of their pooled pixels; one round.
 
     Args:
-        ask: as for `fit`.
+        total: as for `fit`.
         image_size: images are resized to it first.
         channels: 1 or 3.
         method: of `medimg.pipeline.whitening.LEARNT`.
@@ -28,15 +32,12 @@ def pixel_whitening(ask: Ask, image_size: int, channels: int, method: str = "pca
     Raises:
         InputError: no client has images, or an answer is unusable.
     """
-    total = PixelSums.none(channels)
-    for client, answer in Asking(ask)("pixels", image_size=image_size, channels=channels):
-        with answer_of(client, "pixels"):
-            count = int(numbers(answer, "count", (), counts=True))
-            sums = numbers(answer, "sums", (channels,))
-            products = numbers(answer, "products", (channels, channels))
-            if (sums < 0).any() or (sums > 255.0 * count).any():
-                raise ValueError("the mean pixel is not in 0..255")
-            if not np.array_equal(products, products.T):
-                raise ValueError("the products are not symmetric")
-            total += PixelSums(count, sums, products)
-    return whitening(total, method)
+    size = 1 + channels + channels * channels
+    found = Asking(total)("pixels", size, image_size=image_size, channels=channels)
+    count = int(whole("pixels", found[:1])[0])
+    sums, products = found[1 : 1 + channels] * _UNIT, found[1 + channels :].reshape(channels, channels) * _UNIT
+    if (sums < 0).any() or (sums > 255.0 * count).any():
+        raise unusable("pixels", "the mean pixel is not in 0..255")
+    if not np.array_equal(products, products.T):
+        raise unusable("pixels", "the products are not symmetric")
+    return whitening(PixelSums(count, sums, products), method)

@@ -2,20 +2,21 @@
 
 import numpy as np
 
-from federated.statistics.asking import Asking, answer_of, numbers
+from federated.statistics.asking import Asking, whole
+from federated.statistics.moments import Moments
 from federated.statistics.schema import Schema
 from medimg.tables.preprocessing import Preprocessing
 
 
 def best(
-    asking: Asking, fitted: Preprocessing, means: dict[str, float], schema: Schema, method: str, count: int
+    asking: Asking, fitted: Preprocessing, filled: dict[str, Moments], schema: Schema, method: str, count: int
 ) -> np.ndarray:
     """The columns with the highest scores, as `medimg.tables.selection.best` chooses them from rows.
 
     Args:
         asking: clients.
         fitted: with all F columns.
-        means: of each raw column once filled; sums of squares are taken about them.
+        filled: of each raw column once filled; sums of squares are taken about its mean, in units of its range.
         schema: for the number of classes.
         method: `variance` or `anova`.
         count: how many to keep; all when there are no more.
@@ -25,24 +26,31 @@ def best(
     """
     if count >= len(fitted.columns):
         return np.arange(len(fitted.columns))
-    # 0 for columns of 0 and 1: their sums are whole numbers, and equal scores stay equal.
-    shifts = [(means[c.source] - c.offset) / c.scale if c.kind == "value" else 0.0 for c in fitted.columns]
+    # 0 and 1 for columns of 0 and 1: their sums are whole numbers, and equal scores stay equal.
+    shifts, scales = np.zeros(len(fitted.columns)), np.ones(len(fitted.columns))
+    for i, column in enumerate(fitted.columns):
+        if column.kind == "value":
+            of_raw = filled[column.source]
+            shifts[i] = (of_raw.mean - column.offset) / column.scale
+            # Encoded values are of float32.
+            scales[i] = 1.001 * (of_raw.high - of_raw.low) / column.scale
     groupings, groups = 1, 1
     if method == "anova":
         several = schema.task == "multilabel"
         groupings, groups = (len(schema.classes), 2) if several else (1, len(schema.classes))
-    shape = (groupings, groups, len(shifts))
-    n, sums, squares = np.zeros(shape[:2], np.int64), np.zeros(shape), np.zeros(shape)
-    by = "class" if method == "anova" else "all"
-    preprocessing = fitted.to_dict()
-    for client, answer in asking("classes", preprocessing=preprocessing, shifts=shifts, by=by):
-        with answer_of(client, "classes"):
-            n += numbers(answer, "count", shape[:2], counts=True)
-            sums += numbers(answer, "sums", shape)
-            squares += numbers(answer, "squares", shape)
+    cells, features = groupings * groups, len(shifts)
+    asked = {
+        "preprocessing": fitted.to_dict(),
+        "shifts": shifts.tolist(),
+        "scales": scales.tolist(),
+        "by": "class" if method == "anova" else "all",
+    }
+    n, sums, squares = np.split(asking("classes", cells * (1 + 2 * features), **asked), [cells, cells * (1 + features)])
+    n = whole("classes", n).reshape(groupings, groups)
+    sums, squares = (found.reshape(groupings, groups, features) for found in (sums, squares))
     if method == "variance":
         total = n[0, 0]
-        scores = (squares[0, 0] - sums[0, 0] ** 2 / total) / total * fitted.plan.scale**2
+        scores = (squares[0, 0] - sums[0, 0] ** 2 / total) / total * (scales * fitted.plan.scale) ** 2
     else:
         scores = np.max([anova(*one) for one in zip(n, sums, squares, strict=True)], axis=0)
     # Of equal scores the later columns are kept, as from rows.

@@ -39,7 +39,7 @@ class Bench:
     def __init__(self, dataset: Dataset, config: FederateConfig, folder: Path, execution: Execution):
         self.folder, self.execution = Path(folder), execution
         self.job = Job.of(dataset, config)
-        self.plan = self.job.plan(self.job.describe(self.job.ask))
+        self.plan = self.job.plan(self.job.describe(self.job.totals()))
         self.records = [
             examples.prepare(c.dataset, self.plan, self.folder / str(i), c.name) for i, c in enumerate(self.job.clients)
         ]

@@ -55,10 +55,6 @@ class PixelSums:
         """float64 (C, C), of these very pixels: divided by their count."""
         return self.products / self.count - np.outer(self.mean, self.mean)
 
-    def to_dict(self) -> dict:
-        """Plain values for JSON."""
-        return {"count": self.count, "sums": self.sums.tolist(), "products": self.products.tolist()}
-
 
 @dataclass(frozen=True)
 class Whitening:

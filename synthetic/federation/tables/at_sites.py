@@ -1,7 +1,8 @@
 """A generator of rows across sites of their own (`--engine flower`): counts and rounds by signed messages.
 
-The coordinator's Dataset has none of the sites' training rows. Counts before the first round leave each site as they
-are, where its policy lets statistics leave; updates are summed as `--secure` says.
+The coordinator's Dataset has none of the sites' training rows. What a column is leaves each site as it is before the
+first round, where its policy lets statistics leave so; counts with `--secure` in masked sums; updates are summed as
+`--secure` says.
 """
 
 import math
@@ -16,6 +17,7 @@ from federated.flower.pool import FlowerPool
 from federated.rounds.averaging import average, unused_rounds
 from federated.rounds.rounds import Watch
 from federated.secure.exposure import who_could_see
+from federated.statistics.asking import unusable, whole
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.run import Run
@@ -25,7 +27,7 @@ from synthetic.dataset import Made
 from synthetic.federation import NAME
 from synthetic.federation.apart import check_apart, options_of_sites, rounds_of_sites, same_as
 from synthetic.federation.tables import arrays, words
-from synthetic.federation.tables.agreement import agreed
+from synthetic.federation.tables.agreement import agreed, length
 from synthetic.federation.tables.engine import TableEngine
 from synthetic.federation.tables.site import COUNT, TELL, features_of
 from synthetic.federation.tables.training import CHECKPOINTS, TRAINING
@@ -110,12 +112,12 @@ class _AtSites:
         rows = sampled(model, code, self.classes, largest_remainder(weights, config.count or size), seed)
         return self._described(rows, settings, rounds, steps)
 
-    def _ask(self, request: dict) -> dict[str, dict]:
-        return self.sites.ask({**request, "model": self.config.model, "classes": list(self.classes)})
+    def _question(self, **request) -> dict:
+        return {**request, "model": self.config.model, "classes": list(self.classes)}
 
     def _columns(self) -> tuple[Column, ...]:
         names = [feature.name for feature in self.features]
-        answers = self._ask({"kind": TELL, "options": options_of_sites(self.config), "features": names})
+        answers = self.sites.ask(self._question(kind=TELL, options=options_of_sites(self.config), features=names))
         told = []
         for name, answer in answers.items():
             try:
@@ -128,14 +130,17 @@ class _AtSites:
         return settled(together(told, self.features), self.features, bounds_of(self.features))
 
     def _count(self, columns: tuple[Column, ...]) -> Callable[[list[np.ndarray], bool], np.ndarray]:
+        told = [asdict(column) for column in columns]
+
         def count(edges: list[np.ndarray], categories: bool) -> np.ndarray:
-            request = {"edges": [own.tolist() for own in edges], "categories": categories}
-            answers = self._ask({"kind": COUNT, "columns": [asdict(column) for column in columns], **request})
-            found = {name: _counts(name, answer, self.rows[name]) for name, answer in answers.items()}
-            if len({len(own) for own in found.values()}) > 1:
-                raise InputError("sites: their counts are of different lengths; are their medimg the same?")
-            self.totals.append(np.sum(list(found.values()), axis=0, dtype=np.int64))
-            return self.totals[-1]
+            question = self._question(
+                kind=COUNT, columns=told, edges=[own.tolist() for own in edges], categories=categories
+            )
+            found = whole(COUNT, self.sites.total(question, length(columns, self.classes, edges, categories)))
+            if found.max() > sum(self.rows.values()):
+                raise unusable(COUNT, "more than there are rows")
+            self.totals.append(found)
+            return found
 
         return count
 
@@ -189,14 +194,3 @@ class _AtSites:
 
 def _levels(told: object) -> tuple | None:
     return None if told is None else tuple(told)
-
-
-def _counts(name: str, answer: dict, rows: int) -> np.ndarray:
-    """A site's counts, none of them more than its rows."""
-    try:
-        found = np.asarray(answer["counts"], np.int64)
-        if found.ndim != 1 or found.min() < 0 or found.max() > rows:
-            raise ValueError("counts")
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"site {name}: its counts are of another form; is its medimg this one?") from error
-    return found

@@ -36,13 +36,16 @@ def features_of(dataset: Dataset, options: SynthesizeConfig) -> tuple[Feature, .
     return synthesis.features_of(dataset, dataset.manifest.assign(site=""), options)
 
 
-def answer(client: Dataset, request: dict) -> dict:
+def answer(client: Dataset, request: dict) -> dict | np.ndarray:
     """What a site tells before the first round.
 
     Args:
         client: its rows.
         request: `kind`, and `options` and `features` (names), or `columns`, `edges` and `categories`; `classes`, and
             `fewest`, the site's own: of a class of fewer patients nothing is told.
+
+    Returns:
+        Of columns what they are, which can't be added up; counts as float64 (n,), n by the request alone.
 
     Raises:
         InputError: a class has fewer.
@@ -60,7 +63,7 @@ def answer(client: Dataset, request: dict) -> dict:
         raise ValueError("a question that no generator asks")
     edges = [np.asarray(own, np.float64) for own in request["edges"]]
     counts = counted(rows, columns, tuple(request["classes"]), edges, bool(request["categories"]))
-    return {"counts": counts.tolist()}
+    return counts.astype(np.float64)
 
 
 def work(session: Session, config: FederateConfig, told: dict, initial: list[np.ndarray]) -> SiteWork:

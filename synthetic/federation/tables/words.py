@@ -49,12 +49,14 @@ def told_about(config: SynthesizeConfig, apart: bool = False) -> list[str]:
     )
     summed = (
         "each client's as they are"
-        if apart or config.secure == "none"
+        if config.secure == "none"
+        else "in masked sums over all clients, of which the coordinator had the sums alone"
+        if apart
         else f"summed as --secure {config.secure} would send them, in a simulation: a coordinator elsewhere would "
         "have had the sums alone, whoever ran this had each client's"
     )
     return [
-        columns,
+        f"{columns}{', and leave each client as they are, in no secure sum' * apart}",
         f"and counts without noise, {summed}: rows of each class, of each category in each class, and known values of "
         f"each column of numbers in {INTERVALS} intervals, those with more than 1 in {1 / HEAVY:.0f} of the values "
         f"divided by {PARTS}, at most {PASSES} times",

@@ -26,6 +26,7 @@ from federated.flower.site_privacy import plan_told
 from federated.secure.errors import RejectedError
 from federated.secure.keys import Exchange, signed_by
 from federated.secure.terms import Terms, check_vector
+from federated.statistics.sketch import names_in
 from medimg.errors import InputError
 from medimg.privacy.clipping import LEAST_CLIP, check_mechanism
 from tests.datasets import write_table
@@ -64,15 +65,15 @@ class Attacker:
         said: lines of the sites' own logs.
     """
 
-    def __init__(self, data, root, policy):
+    def __init__(self, data, root, policy, names=(SITE, OTHER)):
         self.data, self.root, self.said, self._count = data, root, [], count(1)
         root.mkdir()
-        for name in ("boss", SITE, OTHER):
+        for name in ("boss", *names):
             keys.make(name, root)
         self.boss, self.session = keys.load(root / "boss.key"), secrets.token_hex(16)
         entries = {"coordinators": ["boss.pub"], "statistics": True, **policy}
         (root / "policy.yaml").write_text(json.dumps(entries))
-        self.parties = {name: keys.Party.read(root / f"{name}.pub") for name in (SITE, OTHER)}
+        self.parties = {name: keys.Party.read(root / f"{name}.pub") for name in names}
         self.sites = {}
         for name in self.parties:
             self.restart(name)
@@ -162,7 +163,7 @@ def test_a_run_has_one_set_of_rows(tmp_path):
     own = write_table(tmp_path / "data", n=160)
     attacker = Attacker(own, tmp_path / "attack", {})
     attacker.describe()
-    assert "answer" in attacker.statistics("missing").fields
+    assert "answer" in attacker.statistics("missing").arrays
     rows = own.manifest
     last = rows.index[(rows["split"] == "train") & (rows["site"] == SITE)][-1]
     replace(own, manifest=rows.drop(index=last)).save()
@@ -196,10 +197,10 @@ def test_names_of_patients_are_no_column(sites):
     for name, kind in (("patient", "categorical"), ("mrn", "categorical"), ("row", "ordinal"), ("site", "date")):
         attacker.describe(run=name)
         schema = {"features": [[name, kind, []]], "task": "binary", "classes": ["healthy", "disease"], "negative": ""}
-        answer = attacker.ask(
-            protocol.STATISTICS, {"request": {"kind": "summaries", "schema": schema, "columns": [name]}}
-        )
+        request = {"kind": "categories", "schema": schema, "columns": [name], "cells": 99}
+        answer = attacker.ask(protocol.STATISTICS, {"request": request})
         assert "can't be answered" in answer.fields[protocol.REFUSED]
+        assert not answer.arrays
         assert not any(f"{mark}{i}" in json.dumps(answer.fields) for mark in "pmr" for i in range(20))
 
 
@@ -208,9 +209,8 @@ def test_a_column_that_a_site_does_not_learn_from_is_not_there(data):
 
     schema = Schema.of(data).to_dict()
     schema["features"].append(["mrn", "categorical", []])
-    told = answer(data, {"kind": "summaries", "schema": schema, "columns": ["mrn", "stage"]})["columns"]
-    assert told[0] == {"counts": {}}
-    assert sum(told[1]["counts"].values()) > 0
+    told = answer(data, {"kind": "categories", "schema": schema, "columns": ["mrn", "stage"], "cells": 99})
+    assert {column for column, _ in names_in(told.astype(np.int64), 99)} == {1}
 
 
 def test_preprocessing_reads_no_foreign_column(sites):
@@ -226,21 +226,34 @@ def test_preprocessing_reads_no_foreign_column(sites):
 def test_one_set_of_rows_is_counted_in_a_run(sites):
     attacker = sites()
     attacker.describe()
-    assert "answer" in attacker.statistics("summaries", columns=["age"], known=["age"]).fields
+    sums = {"columns": [["age", 50.0, 50.0]], "power": 1}
+    assert "answer" in attacker.statistics("sums", **sums, known=["age"]).arrays
     # The same again, as after a restart; also from a new session of the run.
-    assert "answer" in attacker.statistics("summaries", columns=["age"], known=["age"]).fields
+    assert "answer" in attacker.statistics("sums", **sums, known=["age"]).arrays
     attacker.restart()
     attacker.describe()
-    other = attacker.statistics("summaries", columns=["age"], known=["age", "pain"])
-    assert "two would tell too much" in other.fields[protocol.REFUSED]
-    intervals = [attacker.statistics("counts", intervals=[["age", i, 9**9]], bins=64).fields for i in range(9)]
-    assert [protocol.REFUSED in one for one in intervals] == [False] * 7 + [True] * 2
+    # Neither by another list of columns nor by columns that mean something else, and by no other kind of question.
+    others = [
+        attacker.statistics("sums", **sums, known=["age", "pain"]),
+        attacker.statistics("counts", intervals=[["age", 0, 9**9]], bins=64),
+        attacker.statistics("categories", columns=["pain"], cells=99, known=["age"], schema=fewer_columns(attacker)),
+    ]
+    assert all("two would tell too much" in other.fields[protocol.REFUSED] for other in others)
+    asked = [attacker.statistics("counts", intervals=[["age", i, 9**9]], bins=64, known=["age"]) for i in range(9)]
+    assert [protocol.REFUSED in one.fields for one in asked] == [False] * 7 + [True] * 2
+
+
+def fewer_columns(attacker):
+    from federated.statistics import Schema
+
+    schema = Schema.of(attacker.data).to_dict()
+    return {**schema, "features": [feature for feature in schema["features"] if feature[0] != "age"]}
 
 
 def test_statistics_count_as_a_run_and_need_its_approval(sites):
     attacker = sites(max_runs=1)
     attacker.describe(run="first")
-    assert "answer" in attacker.statistics("missing").fields
+    assert "answer" in attacker.statistics("missing").arrays
     attacker.describe(run="second")
     assert "max_runs" in attacker.statistics("missing").fields[protocol.REFUSED]
     attacker = sites(approval=True)
@@ -253,11 +266,12 @@ def test_a_class_of_few_patients_is_not_summed(sites):
     attacker.describe()
     fields, _ = attacker.plan()
     preprocessing = fields["plan"]["description"]["preprocessing"]
-    shifts = [0.0] * len(preprocessing["columns"])
-    of_all = attacker.statistics("classes", preprocessing=preprocessing, shifts=shifts, by="all")
-    assert "answer" in of_all.fields
+    encoded = {"preprocessing": preprocessing}
+    encoded |= {"shifts": [0.0] * len(preprocessing["columns"]), "scales": [1.0] * len(preprocessing["columns"])}
+    of_all = attacker.statistics("classes", **encoded, by="all")
+    assert "answer" in of_all.arrays
     attacker.describe(run="another")
-    by_class = attacker.statistics("classes", preprocessing=preprocessing, shifts=shifts, by="class", fewest=1)
+    by_class = attacker.statistics("classes", **encoded, by="class", fewest=1)
     assert "can't be answered" in by_class.fields[protocol.REFUSED]
 
 

@@ -95,7 +95,7 @@ def test_too_few_sites_in_a_sum_and_sums_of_other_updates(policy):
         found.check_terms(two, 1, "s")
     with pytest.raises(InputError, match="round 2: the secure sum is of round 1"):
         found.check_terms(three, 2, "s")
-    with pytest.raises(InputError, match="round 1: other sites were given another plan or other weights"):
+    with pytest.raises(InputError, match="round 1: other sites were given another plan, another question"):
         found.check_terms(three, 1, "t")
     found.check_terms(three, 1, "s")
 
@@ -107,6 +107,29 @@ def test_too_few_patients(policy):
     # How many there are is nobody's affair.
     assert "37" not in str(error.value)
     found.check_patients(50)
+
+
+def test_statistics_leave_as_updates_do(policy):
+    """Where updates leave in secure sums alone, so do they."""
+    open_, closed = (
+        policy(statistics=True),
+        [policy(statistics=True, secure=s) for s in ("required", "masking", "ckks")],
+    )
+    open_.check_statistics(False)
+    for found in (open_, *closed):
+        found.check_statistics(True)
+    for found in closed:
+        with pytest.raises(
+            InputError, match="secure: statistics of this site leave in masked sums alone; give --secure"
+        ):
+            found.check_statistics(False)
+        assert "in masked sums of all sites, of 2 or more, never alone" in " ".join(found.sentences())
+    assert "else its own as they are" in " ".join(open_.sentences())
+    for found in (policy(), policy(statistics=True, dp={"epsilon": 1})):
+        for masked in (True, False):
+            with pytest.raises(InputError, match="statistics"):
+                found.check_statistics(masked)
+        assert "No counts and sums of its training rows leave." in found.sentences()
 
 
 def test_metrics_stay(policy):

@@ -125,6 +125,29 @@ def test_no_row_leaves_a_site_and_under_masking_no_update(kind, request, table):
             assert not in_files(at_coordinator, piece)
 
 
+@pytest.mark.parametrize("kind", ["plain", "masked", "ckks"])
+def test_under_a_secure_sum_no_site_answers_a_question_alone(kind, request):
+    """The plain run's answers are on its wire, the others' are not, and each Run and log says which it was."""
+    from federated.flower.envelope import opened
+
+    trained, plain = request.getfixturevalue(kind), request.getfixturevalue("plain")
+    parties, answers = {party.name: party for party in plain.apart.parties}, []
+    for name, raw, answer in plain.apart.link.carried:
+        if head_of(raw)["kind"] == "statistics":
+            answers += opened(answer, name, parties[name].identity, "coordinator").arrays["answer"]
+    assert len(answers) >= 3 * 6
+    sent = trained.apart.link.bytes
+    # Of those that are no zeros but a few; a count of few bins may be any site's.
+    said = [answer for answer in answers if np.count_nonzero(answer) >= 3]
+    assert all((answer.tobytes() in sent) == (kind == "plain") for answer in said)
+    leaves = {r["leaves"] for r in trained.apart.log("s0") if r.get("kind") == "statistics"}
+    assert leaves == {"as it is" if kind == "plain" else "in a masked sum"}
+    sentences = " ".join(told(trained.run)["statistics"])
+    assert ("as they are" in sentences) == (kind == "plain")
+    assert ("in masked sums" in sentences) == (kind != "plain")
+    assert "In the simulation" not in sentences
+
+
 def pieces(arrays):
     """Runs of four numbers of an update that say something."""
     flat = np.ravel(arrays[0]).astype("<f4")
@@ -212,6 +235,12 @@ def test_a_dossier_tells_of_each_site_by_its_own_log(masked, tmp_path):
     for name, site in kept["sites"].items():
         assert site["messages"]["train"]["answered"] == MASKED.rounds
         assert f"{name} by its own log" in text
+        # Five messages a question; none as it is.
+        masked_ = site["messages"]["statistics (in a masked sum)"]["answered"]
+        assert masked_ >= 5 * 6
+        assert masked_ % 5 == 0
+        assert "statistics (as it is)" not in site["messages"]
+        assert "statistics (in a masked sum)" in text
         assert (made.parent / site["log"]).is_file()
     assert "coordinator's word" not in text
 
@@ -488,6 +517,56 @@ def starting_anew(there, done, kind="train"):
     return wire
 
 
+@pytest.mark.slow
+def test_a_site_away_at_any_stage_of_statistics_is_waited_for(apart, simulated, execution, tmp_path):
+    """Before its numbers are in the sum is asked for anew, afterwards it is opened without it; once by each stage."""
+    there, gone = apart(MASKED), []
+
+    def wire(name, head, deliver):
+        fields = head["fields"]
+        stages = {1: "advertise", 2: "share", 3: "mask", 4: "confirm", 5: "reveal"}
+        number = fields.get("question")
+        if name == "s1" and number in stages and fields["stage"] == stages[number] and number not in gone:
+            gone.append(number)
+            if number % 2:
+                # Its work is done and lost with it.
+                deliver()
+                there.start(name)
+            raise AwayError
+        return deliver()
+
+    there.link.wire = wire
+    run = there.federate(tmp_path / "run", MASKED, execution)
+    assert gone == [1, 2, 3, 4, 5]
+    assert told(run, "model.json")["preprocessing"] == told(simulated(MASKED), "model.json")["preprocessing"]
+    # Asked anew: questions 1 to 3, from their first stage on.
+    first = [head["fields"]["question"] for head in questions(there, "s2") if head["fields"]["stage"] == "advertise"]
+    assert [first.count(number) for number in (1, 2, 3, 4, 5)] == [2, 2, 2, 1, 1]
+
+
+def test_a_site_that_stays_away_from_statistics_ends_it_in_one_line(apart, execution, tmp_path):
+    """No sum of those that are left, which a next one of all would differ from by its answers alone."""
+    there = apart(MASKED)
+
+    def wire(name, head, deliver):
+        if head["fields"].get("question") == 2 and head["fields"]["stage"] == "mask" and name == "s1":
+            there.link.away = {"s1"}
+            raise AwayError
+        return deliver()
+
+    there.link.wire = wire
+    with pytest.raises(InputError, match="--site s1: not connected to the link") as error:
+        there.federate(tmp_path / "run", replace(MASKED, site_patience=0.1), execution)
+    assert "\n" not in str(error.value)
+    assert not any(head["fields"]["stage"] == "confirm" for head in questions(there, "s2")[5:])
+
+
+def questions(there, name):
+    """Headers of the masked sums' messages that a site was sent."""
+    heads = [head_of(raw) for to, raw, _ in there.link.carried if to == name]
+    return [head for head in heads if head["kind"] == "statistics"]
+
+
 SLOWER = [pytest.param(config, marks=pytest.mark.slow) for config in (MASKED, CKKS)]
 
 
@@ -639,10 +718,15 @@ def ended(*_):
     raise InputError("enough")
 
 
+# Asks for no statistics first.
+PRIVATE_OPEN = replace(PRIVATE, secure="none")
+
+
 @pytest.mark.parametrize(
     ("config", "policy", "told_"),
     [
-        (QUICK, {"secure": "required"}, "secure: updates of this site leave in a secure sum alone"),
+        (QUICK, {"secure": "required"}, "secure: statistics of this site leave in masked sums alone"),
+        (PRIVATE_OPEN, {"secure": "required"}, "secure: updates of this site leave in a secure sum alone"),
         (QUICK, {"min_patients": 1000}, "min_patients: this site has fewer than 1000"),
         (QUICK, {"max_rounds": 2}, "max_rounds: 3 are asked for, 2 allowed"),
         (QUICK, {"approval": True}, "approval: a person at this site must allow run"),

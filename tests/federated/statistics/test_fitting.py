@@ -2,18 +2,24 @@
 
 import dataclasses
 import json
+from itertools import count
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.feature_selection import f_classif
 
+from federated.config import FederateConfig
 from federated.partition import partition
+from federated.secure.keys import identities
+from federated.secure.whole import whole_sum
 from federated.statistics import Schema, agreed, answer, disclosed, fit, training_rows
+from federated.statistics.fitting import SKETCHES
 from federated.statistics.keys import to_keys, to_values
-from federated.statistics.median import BINS
 from federated.statistics.moments import Moments
+from federated.statistics.search import MANY
 from federated.statistics.selection import anova
+from federated.statistics.sketch import NAME_BYTES, cells_for, names_in, sketch
 from medimg.config import PrepareConfig, TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
@@ -84,16 +90,17 @@ def divided(dataset: Dataset) -> dict[str, Dataset]:
 
 
 def asking(clients: dict[str, Dataset], log: list | None = None):
-    """`ask` as over a network: JSON both ways, NaN refused."""
+    """The sum as over a network: questions are JSON, answers alike in shape."""
 
-    def ask(request: dict) -> dict[str, dict]:
+    def total(request: dict, size: int) -> np.ndarray:
         sent = json.dumps(request, allow_nan=False)
-        answers = {name: json.dumps(answer(own, json.loads(sent)), allow_nan=False) for name, own in clients.items()}
+        answers = {name: answer(own, json.loads(sent)) for name, own in sorted(clients.items())}
+        assert len({own.shape for own in answers.values()}) == 1
         if log is not None:
             log.append((request["kind"], answers))
-        return {name: json.loads(text) for name, text in answers.items()}
+        return np.sum(list(answers.values()), axis=0)
 
-    return ask
+    return total
 
 
 def of(clients, schema, log=None, **options) -> Preprocessing:
@@ -221,45 +228,107 @@ def test_medians_are_exact_in_few_rounds(n):
     for name, values in columns.items():
         if name in fills:
             assert fills[name] == np.median(values)
-    assert [kind for kind, _ in log[:2]] == ["missing", "summaries"]
-    assert 0 < len(log) - 2 <= np.ceil(32 / np.log2(BINS))
+    kinds = [kind for kind, _ in log]
+    counts = kinds.count("counts")
+    assert kinds == ["missing", *["counts"] * counts, "sums", "sums"]
+    assert 0 < counts <= np.ceil(32 / np.log2(MANY))
 
 
 def test_moments_merge_like_the_whole():
     draw = np.random.default_rng(0)
     values = 1e8 + draw.normal(size=1000)
-    parts = np.split(values, [0, 3, 500, 500, 999])
-    merged = sum(map(Moments.of, parts), Moments())
+    parts = [Moments.of(part, np.ones(len(part))) for part in np.split(values, [0, 3, 500, 500, 999])]
+    merged = sum(parts, Moments())
     assert merged.count == 1000
     assert (merged.low, merged.high) == (values.min(), values.max())
     np.testing.assert_allclose(merged.mean, values.mean(), rtol=1e-15)
     # Sums of squares less the squared mean would be wrong in the first digit here.
     np.testing.assert_allclose(merged.variance, values.var(), rtol=1e-7)
-    codes = draw.integers(0, 5, 300).astype(float)
-    counted = Moments.of(np.arange(6.0), np.bincount(codes.astype(int), minlength=6))
-    np.testing.assert_allclose(counted.to_list(), Moments.of(codes).to_list(), rtol=1e-12)
-    assert Moments.from_list(json.loads(json.dumps(merged.to_list()))) == merged
 
 
-def test_answers_do_not_grow_with_the_rows():
-    def numbers(value) -> int:
-        if isinstance(value, dict | list):
-            return sum(map(numbers, value.values() if isinstance(value, dict) else value))
-        return 1
+@pytest.mark.parametrize("masked", [False, True], ids=["plain", "masked"])
+def test_spreads_keep_their_digits_beside_outliers_and_far_from_0(masked):
+    """Units of the range lose none where one value is a million times as far as the others are."""
+    draw, n = np.random.default_rng(3), 90
+    far = 1e6 + draw.normal(0, 1e-1, n)
+    skewed = np.where(np.arange(n) == 7, 3e7, draw.normal(0, 1, n))
+    columns = {"far": far, "skewed": skewed, "tiny": 1e-30 * draw.normal(size=n), "huge": 1e30 * draw.normal(size=n)}
+    manifest = table(n).manifest[["row", "label", "patient", "site"]].assign(split="train", **columns)
+    features = tuple(Feature(name, "continuous") for name in columns)
+    whole = Dataset("t", "t", "multiclass", ("a", "b", "c"), manifest, features=features)
+    total = masking(divided(whole)) if masked else asking(divided(whole))
+    same(fit(total, Schema.of(whole), TrainConfig(model="logistic")), of_pool(whole))
 
-    def largest(n: int) -> dict[str, int]:
+
+def masking(clients):
+    """The sum under masks, all parties here."""
+    known, number = identities(clients), count(1)
+
+    def total(request, size):
+        return whole_sum({name: answer(own, request) for name, own in clients.items()}, known, next(number))
+
+    return total
+
+
+@pytest.mark.parametrize("options", OPTIONS[::3], ids=str)
+def test_under_masks_it_is_the_same(options):
+    whole = table()
+    clients = divided(whole)
+    config = TrainConfig(model="logistic", **options)
+    masked = fit(masking(clients), Schema.of(whole), config)
+    same(masked, of_pool(whole, **options))
+    same(masked, of(clients, Schema.of(whole), **options))
+
+
+def test_answers_grow_with_neither_rows_nor_what_is_in_them():
+    """Their sizes follow from the questions, so that they can be added up and tell nothing by themselves."""
+
+    def largest(n: int, **options) -> dict[str, int]:
         whole, log = table(n), []
-        of(divided(whole), Schema.of(whole), log, select="anova", select_count=5)
-        return {
-            kind: max(numbers(json.loads(text)) for text in answers.values())
-            for kind, answers in log
-            if kind != "counts"
-        }
+        of(divided(whole), Schema.of(whole), log, **options)
+        sizes = {}
+        for kind, answers in log:
+            assert len({own.size for own in answers.values()}) == 1
+            sizes[kind] = max(sizes.get(kind, 0), *(own.size for own in answers.values()))
+        return sizes
 
-    # 200 rows of 8 known columns are 1280 training values.
-    few = largest(200)
-    assert few == largest(800)
-    assert max(few[kind] for kind in ("missing", "summaries")) < 50
+    options = {"select": "anova", "select_count": 5}
+    few, more = largest(200, **options), largest(800, **options)
+    # Of four intervals of each of six columns at most; how many are the same, the sums tell.
+    assert max(few.pop("counts"), more.pop("counts")) <= 4 * 6 * MANY
+    assert few == more
+    assert few["missing"] == 1 + len(FEATURES)
+    assert set(few) == {"missing", "categories", "sums", "classes"}
+
+
+def test_many_categories_are_found_by_a_larger_sketch():
+    n = 900
+    draw = np.random.default_rng(0)
+    names = {"pain": [f"t{i % 700} ä" for i in range(n)], "colour": draw.choice(["red", "blue"], n)}
+    whole = dataclasses.replace(table(n), manifest=table(n).manifest.assign(split="train", **names))
+    log = []
+    same(of(divided(whole), Schema.of(whole), log), of_pool(whole))
+    assert 1 < [kind for kind, _ in log].count("categories") <= SKETCHES
+
+
+def test_a_sketch_adds_up_and_tells_counts_of_names():
+    draw = np.random.default_rng(0)
+    names = [(int(draw.integers(0, 9)), "".join(draw.choice(list("abcé 1"), draw.integers(0, 40)))) for _ in range(60)]
+    parts = [{name: int(draw.integers(1, 10**5)) for name in draw.permutation(60)[:40]} for _ in range(4)]
+    parts = [{names[i]: times for i, times in part.items()} for part in parts]
+    cells = cells_for(60)
+    total = sum(sketch(part, cells) for part in parts).astype(np.int64)
+    expected = {}
+    for part in parts:
+        for name, times in part.items():
+            expected[name] = expected.get(name, 0) + times
+    assert names_in(total, cells) == expected
+    assert names_in(np.zeros_like(total), cells) == {}
+    # Too many for the table, and what is no sketch.
+    crowded = sketch({(0, str(i)): 1 for i in range(999)}, cells_for(0)).astype(np.int64)
+    assert names_in(crowded, cells_for(0)) is None
+    total[5] += 1
+    assert names_in(total, cells) is None
 
 
 def test_a_site_in_another_form_takes_the_agreed_one():
@@ -274,8 +343,7 @@ def test_a_site_in_another_form_takes_the_agreed_one():
     assert known.targets(one).tolist() == expected
     found = answer(own, {"kind": "missing", "schema": schema.to_dict()})
     rows = len(own.rows("train"))
-    assert found["rows"] == rows
-    assert found["missing"][:2] == [rows, 0]
+    assert found[:3].tolist() == [rows, rows, 0]
     assert Schema.from_dict(json.loads(json.dumps(schema.to_dict()))) == schema
 
 
@@ -319,64 +387,30 @@ def test_a_site_that_does_not_fit_says_so(change, message):
 @pytest.mark.parametrize(
     ("kind", "change"),
     [
-        ("missing", lambda given: {"rows": given["rows"]}),
-        ("missing", lambda given: {**given, "rows": -1}),
-        ("missing", lambda given: {**given, "missing": [10**6] * len(given["missing"])}),
-        ("summaries", lambda given: {**given, "columns": given["columns"][1:]}),
-        (
-            "summaries",
-            lambda given: {**given, "columns": [{"moments": [9, float("nan"), 1.0, 0.0, 1.0]}, *given["columns"][1:]]},
-        ),
-        (
-            "summaries",
-            lambda given: {**given, "columns": [{"moments": [9, 1e9, 1.0, 0.0, 1.0]}, *given["columns"][1:]]},
-        ),
-        ("counts", lambda given: {"counts": [row[1:] for row in given["counts"]]}),
-        ("counts", lambda given: {"counts": [[0.5] * BINS for _ in given["counts"]]}),
-        ("classes", lambda given: {**given, "squares": None}),
+        ("missing", lambda given: given[:-1]),
+        ("missing", lambda given: given - 1000),
+        ("missing", lambda given: given + np.eye(len(given))[1] * 10**6),
+        ("missing", lambda given: given + 0.5),
+        ("categories", lambda given: given + 1),
+        ("categories", np.zeros_like),
+        ("counts", lambda given: given[1:]),
+        ("counts", lambda given: given + np.eye(len(given))[0]),
+        ("counts", lambda given: given - 1),
+        ("sums", lambda given: given * np.nan),
+        ("classes", lambda given: given[:0]),
     ],
 )
-def test_an_unusable_answer_is_refused_by_name(kind, change):
+def test_an_unusable_sum_is_refused(kind, change):
     whole = table()
     honest = asking(divided(whole))
 
-    def ask(request):
-        answers = honest(request)
-        if request["kind"] == kind:
-            answers["south"] = change(answers["south"])
-        return answers
+    def total(request, size):
+        found = honest(request, size)
+        return change(found) if request["kind"] == kind else found
 
     config = TrainConfig(model="logistic", select="anova", select_count=5)
-    with pytest.raises(InputError, match=f"client 'south': its answer to '{kind}' can't be used"):
-        fit(ask, Schema.of(whole), config)
-
-
-def test_counts_at_odds_and_clients_that_come_and_go_are_refused():
-    whole = table()
-    clients = divided(whole)
-    honest = asking(clients)
-
-    def liar(request):
-        answers = honest(request)
-        if request["kind"] == "counts":
-            answers["west"]["counts"][0][0] += 1
-        return answers
-
-    config = TrainConfig(model="logistic")
-    with pytest.raises(InputError, match="the clients counted"):
-        fit(liar, Schema.of(whole), config)
-
-    def leaving(request):
-        answers = honest(request)
-        if request["kind"] != "missing":
-            del answers["north"]
-        return answers
-
-    for options in ({}, {"missing": "drop-rows"}):
-        with pytest.raises(InputError, match="'north' answers only some"):
-            fit(leaving, Schema.of(whole), TrainConfig(model="logistic", **options))
-    with pytest.raises(InputError, match="no client answers"):
-        fit(lambda request: {}, Schema.of(whole), config)
+    with pytest.raises(InputError, match=f"statistics '{kind}': the sum of the clients' answers can't be used"):
+        fit(total, Schema.of(whole), config)
 
 
 def test_nothing_to_learn_from_is_refused():
@@ -401,14 +435,64 @@ def test_a_site_does_not_send_free_text_or_all_of_a_long_column():
         of({"a": whole}, Schema.of(whole), encode="ordinal")
     manifest = table(n).manifest.assign(split="train", weight=np.arange(n) / 7)
     whole = dataclasses.replace(table(n), manifest=manifest)
-    with pytest.raises(InputError, match=r"'weight' has 1200 different values.*--impute median"):
+    with pytest.raises(InputError, match=r"'weight' has more than 1000 different values.*--impute median"):
         of({"a": whole}, Schema.of(whole), impute="most-frequent")
+    manifest = table(n).manifest.assign(split="train", pain=["x" * (NAME_BYTES + 1)] * n)
+    whole = dataclasses.replace(table(n), manifest=manifest)
+    with pytest.raises(InputError, match="'pain': a category of more than 120 bytes is text"):
+        of({"a": whole}, Schema.of(whole))
+
+
+def test_no_question_chooses_few_rows():
+    """Whoever asks names the columns that a row must know, and so whose rows are summed."""
+    whole = table()
+    manifest = whole.manifest.copy()
+    manifest["offset"] = manifest["offset"].where(manifest.index == manifest[manifest["split"] == "train"].index[3])
+    whole = dataclasses.replace(whole, manifest=manifest)
+    request = {"schema": Schema.of(whole).to_dict(), "known": ["offset"], "fewest": 5}
+    for kind in ("complete", "categories", "counts", "sums", "classes"):
+        asked = {"kind": kind, "columns": [], "cells": 3, "intervals": [], "bins": 1, "power": 1, **ENCODED}
+        with pytest.raises(InputError, match="fewer than 5 patients have rows"):
+            answer(whole, {**request, **asked})
+    # None is as good as all lacking it, and all are asked for without it.
+    nobody = dataclasses.replace(whole, manifest=manifest.assign(offset=np.nan))
+    assert not answer(nobody, {**request, "kind": "complete"}).any()
+    assert answer(whole, {**request, "kind": "missing"})[0] == (manifest["split"] == "train").sum()
+
+
+ENCODED = {"preprocessing": of_pool(table()).to_dict(), "shifts": [], "scales": [], "by": "all"}
+
+
+@pytest.mark.parametrize(
+    ("shift", "scale"), [(3.0, 0.0), (3.0, float("nan")), (float("inf"), 1.0), (3.0, -1.0), (3.0, 5e-324)]
+)
+def test_no_shift_or_scale_asks_for_a_value(shift, scale):
+    """A quotient that is no number, or too large for a sum, would tell by a refusal who has which value."""
+    whole = table()
+    manifest = whole.manifest.assign(weight=3.0, split="train")
+    request = {"kind": "sums", "power": 2, "columns": [["weight", shift, scale]], "schema": Schema.of(whole).to_dict()}
+    said = set()
+    for weight in (3.0, 4.0):
+        own = dataclasses.replace(whole, manifest=manifest.assign(weight=weight))
+        try:
+            (found,) = answer(own, request).tolist()
+            assert 0 <= found <= len(manifest)
+            said.add("answered")
+        except InputError as error:
+            said.add(str(error))
+    assert len(said) == 1
 
 
 def test_the_report_says_what_was_told():
-    told = " ".join(disclosed(TrainConfig(impute="most-frequent", select="anova")))
+    frequent = FederateConfig(impute="most-frequent", select="anova", engine="flower")
+    told = " ".join(disclosed(frequent))
     assert "every different value" in told
     assert "in each class" in told
-    plain = " ".join(disclosed(TrainConfig(impute="constant")))
+    assert "the answers of each site as they are" in told
+    plain = " ".join(disclosed(dataclasses.replace(frequent, impute="constant")))
     assert "every different value" not in plain
     assert "median" not in plain
+    for secure in ("masking", "ckks"):
+        masked = " ".join(disclosed(dataclasses.replace(frequent, secure=secure)))
+        assert "masked sums" in masked
+        assert "as they are" not in masked

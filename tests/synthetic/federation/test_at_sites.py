@@ -143,6 +143,12 @@ def test_tables_at_sites_are_the_simulation_and_no_row_leaves(table, tmp_path):
         config = SynthesizeConfig(**options, engine="flower", link=str(there.place.root), secure="masking")
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(LinkFolder, "grid", lambda _: there.link)
+            # What a column is can't be added up, and a site that lets sums alone leave says so.
+            with pytest.raises(InputError, match="secure: statistics of this site leave in masked sums alone"):
+                synthesize(there.data, tmp_path / "refused", config)
+            for name in there.folders:
+                there.allow(name, secure="optional", max_runs=2)
+                there.start(name)
             made = synthesize(there.data, tmp_path / "made", config)
     finally:
         there.close()
@@ -150,6 +156,10 @@ def test_tables_at_sites_are_the_simulation_and_no_row_leaves(table, tmp_path):
         patched.setattr(synthesis, "features_of", without_site(synthesis.features_of))
         config = SynthesizeConfig(**options, partition="site", secure="masking")
         here = synthesize(table.root, tmp_path / "here", config)
+    leaves = [r["leaves"] for r in there.log("s0") if r.get("kind") == "statistics" and "refused" not in r]
+    # Of each question five stages, of what the columns are one message.
+    assert leaves.count("as it is") == 1
+    assert leaves.count("in a masked sum") in (5, 10, 15)
     one, other = (Dataset.load(path).manifest for path in (made, here))
     pd.testing.assert_frame_equal(one[["label", "age", "pain", "stage"]], other[["label", "age", "pain", "stage"]])
     for mark in table.manifest["patient"]:
