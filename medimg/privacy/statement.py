@@ -92,7 +92,7 @@ def _mechanisms(content: dict, model: str) -> list[str]:
     if others and model in COUNTED:
         sentences.append(
             f"Every column was counted once in each class, each {content['unit']} as one row, with Gaussian noise of "
-            f"standard deviation {_noises(others)} times the L2 norm of what such a row adds to the counts."
+            f"standard deviation {_noises(others)} times the L2 norm of what such a row adds to what is counted."
         )
     elif others:
         sentences.append(_steps(content, others, content["steps"] - _number_of_steps(counts)))

@@ -1,19 +1,21 @@
 """Rows by the counts of each column in each class: no network, and of private synthesis the one for few patients.
 
 Within a class columns are independent (naive Bayes), so what depends on the class is kept and nothing else. All counts
-are one sum over patients, which gets Gaussian noise once: a budget that a network would use up on its first steps is
-enough for a hundred patients. The simplest of the marginal-based methods (McKenna et al. 2021, arXiv:2108.04978).
+are one sum over patients, which gets Gaussian noise once, in coordinates that tell nothing twice
+(`synthetic.tables.residuals`): a budget that a network would use up on its first steps is enough for a hundred
+patients. The simplest of the marginal-based methods (McKenna et al. 2021, arXiv:2108.04978).
 """
-
-import math
 
 import numpy as np
 import torch
 
 from synthetic.tables.generator_inputs import Material
+from synthetic.tables.residuals import Residuals, nearest_shares
 
 # Of a number within its mode: modes are normalised so that 4 standard deviations are 1.
 WITHIN_MODE = 0.25
+# Of all rows: a class has so many at least, whatever noise says, when its columns are drawn.
+LEAST_OF_CLASS = 0.1
 
 
 class Marginals:
@@ -31,7 +33,8 @@ class Marginals:
         self._width = encoding.matrix.shape[1]
         self._choices = encoding.code.choices
         self._cells = np.concatenate(self._choices)
-        self._counted = _one_of_each(encoding.matrix, self._choices)[:, self._cells]
+        self._counted = _one_of_each(encoding.matrix, self._choices)
+        self._residuals = Residuals(self._choices, self._classes)
         self._spans = encoding.spans
         self._kept = torch.nn.Module()
         shape = (self._classes, self._width)
@@ -53,12 +56,12 @@ class Marginals:
             number: of the step, 0.
             random: not used.
         """
-        found = np.zeros(self._kept.shares.shape)
         if self.private is None:
             one_hot = np.eye(self._classes)[self._targets]
-            found[:, self._cells] = one_hot.T @ self._counted / len(one_hot)
+            found = np.zeros(self._kept.shares.shape)
+            found[:, self._cells] = one_hot.T @ self._counted[:, self._cells] / len(one_hot)
         else:
-            found[:, self._cells] = self._noisy(number) / self.private.divisor
+            found = self._residuals.counts(self._noisy(number), self._width) / self.private.divisor
         self._kept.shares.copy_(torch.from_numpy(found))
         return {}
 
@@ -73,11 +76,13 @@ class Marginals:
         values = [span.start for span in self._spans if span.kind == "value"]
         inside = random.normal(0.0, WITHIN_MODE, (len(wanted), len(values)))
         rows[:, values] = np.clip(inside, -1.0, 1.0)
+        of_classes = self._kept.shares[:, self._choices[0]].numpy().sum(axis=1)
+        least = LEAST_OF_CLASS * np.maximum(of_classes, 0.0).sum()
         for k in np.unique(wanted):
             of_class = np.flatnonzero(wanted == k)
             for cells in self._choices:
-                drawn = random.choice(cells, len(of_class), p=self._chances(k, cells))
-                rows[of_class, drawn] = 1.0
+                chances = nearest_shares(self._kept.shares[k, cells].numpy(), least)
+                rows[of_class, random.choice(cells, len(of_class), p=chances)] = 1.0
         # What is not said to be missing is there; of what is missing any mode will do.
         for span in self._spans:
             if span.kind != "value":
@@ -86,30 +91,24 @@ class Marginals:
         return rows
 
     def clipped_sum(self, number: int) -> np.ndarray:
-        """Sums of patients' mean rows by class, float64 (classes, cells): no patient's part is longer than `norm`."""
+        """Sums of patients' mean rows in coordinates, float64 (D,): no patient's part is longer than `norm`."""
         step = self.private.sampling.step(number)
         rows_of = np.bincount(step.groups, minlength=len(step.units))
         part = self._counted[step.rows] / rows_of[step.groups, None]
-        sums = np.zeros((self._classes, len(self._cells)))
+        sums = np.zeros((self._classes, self._width))
         np.add.at(sums, self._targets[step.rows], part)
-        return sums
+        return self._residuals.coordinates(sums)
 
     @property
     def norm(self) -> float:
-        """L2 norm of a row, which has a 1 for each column; the mean of a patient's rows has no larger one."""
-        return math.sqrt(len(self._choices))
+        """L2 norm of a row in coordinates; the mean of a patient's rows has no larger one."""
+        return self._residuals.norm
 
     def _noisy(self, number: int) -> np.ndarray:
         """Noise is in units of the longest row, which is the clip."""
-        shape = (self._classes, len(self._cells))
+        sums = self.clipped_sum(number)
         random = self.private.secret.generator("noise", number)
-        noise = random.normal(0.0, self.private.noise_multiplier * self.norm, shape)
-        return self.clipped_sum(number) + noise
-
-    def _chances(self, k: int, cells: np.ndarray) -> np.ndarray:
-        counts = np.maximum(self._kept.shares[k, cells].numpy(), 0.0)
-        # Noise may leave nothing: then any is as good.
-        return counts / counts.sum() if counts.sum() > 0 else np.full(len(cells), 1.0 / len(cells))
+        return sums + random.normal(0.0, self.private.noise_multiplier * self.norm, sums.shape)
 
     def _otherwise(self, span) -> int:
         """The cell of a span that a row has when none was drawn: of a number's "is missing" that it is not."""

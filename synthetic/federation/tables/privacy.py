@@ -30,6 +30,7 @@ from synthetic.tables.generator_inputs import targets_of
 from synthetic.tables.mix import votes
 from synthetic.tables.privacy import COUNTS_SHARE
 from synthetic.tables.private_step import PrivateSteps
+from synthetic.tables.residuals import Residuals
 
 _MECHANISM = (
     "At each client Gaussian noise on the sum of clipped contributions of its patients: to class counts first, then to "
@@ -211,17 +212,16 @@ class ClientsPrivacy:
         return Ledger(spending, terms, circumstances, accounts, lambda told: [*assumptions(told), *_SENTENCES])
 
 
-def weights_of_marginals(shares: np.ndarray, columns: int, privacy: ClientsPrivacy) -> np.ndarray:
-    """How frequent the classes are, from private marginals, in which every column counts them.
+def weights_of_marginals(shares: np.ndarray, choices: tuple[np.ndarray, ...], privacy: ClientsPrivacy) -> np.ndarray:
+    """How frequent the classes are, from private marginals, of which every column adds up to them.
 
     Args:
         shares: (classes, cells), noisy, of all clients' patients.
-        columns: of a row.
+        choices: of each column its cells.
         privacy: of the clients.
     """
+    # Classes are counted once, beside the columns: with noise in units of a patient's whole part.
     noise = np.sqrt(sum(one.noise_multiplier**2 for one in privacy.private.values()))
-    cells = int((shares != 0).any(axis=0).sum())
-    # The clip of a patient's cells is the root of the columns; the mean over columns has their number below it.
-    deviation = noise * np.sqrt(columns * cells) / columns
-    total = shares.sum(axis=1) / columns * sum(privacy.sizes.values())
+    deviation = noise * Residuals(choices, len(shares)).norm
+    total = shares[:, choices[0]].sum(axis=1) * sum(privacy.sizes.values())
     return np.maximum(total, 0.0) + deviation

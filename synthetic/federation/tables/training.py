@@ -114,7 +114,7 @@ class _Federation:
         if self.config.class_mix == "equal":
             return np.ones(len(self.job.classes))
         if self.privacy and self.config.model == "marginals":
-            return weights_of_marginals(state.weights[0], len(code.choices), self.privacy)
+            return weights_of_marginals(state.weights[0], code.choices, self.privacy)
         return agreement.class_weights
 
     def _model_of(self, name: str, rows: pd.DataFrame, code: Code) -> Generator:
