@@ -6,10 +6,6 @@ from medimg.report.missing import is_missing, missing
 from medimg.style.words import interval, listed
 
 Answer = Callable[[dict], dict]
-# Why an item is not answered here.
-AUTHORS = "the authors of the study must say"
-CLINIC = "clinical context, which no Run knows"
-SOURCE_SAYS = "the source's documentation must say; a Dataset does not hold it"
 
 
 def unknown(why: str) -> Answer:

@@ -1,14 +1,17 @@
 """CLAIM 2024, 44 items: number, topic, what is asked (in our words), answer."""
 
 from medimg.report import answers as a
-from medimg.report.answers import AUTHORS, CLINIC, SOURCE_SAYS, both, unknown
+from medimg.report.answers import both, unknown
 
 SOURCE = "Tejani et al., CLAIM: 2024 update, Radiology: Artificial Intelligence 6(4):e240300"
+_AUTHORS = "the authors of the study must say"
+_CLINIC = "clinical context, which no Run knows"
+_SOURCE = "the source's documentation must say; a Dataset does not hold it"
 
 ITEMS = (
     ("1", "Title", "Names AI and its kind", a.title),
     ("2", "Abstract", "Structured summary", a.abstract),
-    ("3", "Background", "Scientific and clinical background, intended role", unknown(CLINIC)),
+    ("3", "Background", "Scientific and clinical background, intended role", unknown(_CLINIC)),
     ("4", "Objectives", "Aims and hypotheses", a.title),
     ("5", "Study design", "Prospective or retrospective", a.retrospective),
     ("6", "Study goal", "Model creation, feasibility or other", a.title),
@@ -16,17 +19,17 @@ ITEMS = (
     ("8", "Eligibility", "Inclusion and exclusion", a.excluded),
     ("9", "Preprocessing", "Steps before the model", a.preparation),
     ("10", "Subsets", "Selection of parts of the data", a.excluded),
-    ("11", "De-identification", "Methods", unknown(SOURCE_SAYS)),
+    ("11", "De-identification", "Methods", unknown(_SOURCE)),
     ("12", "Missing data", "Handling", a.unlabelled),
-    ("13", "Acquisition", "Protocol and devices", unknown(SOURCE_SAYS)),
+    ("13", "Acquisition", "Protocol and devices", unknown(_SOURCE)),
     ("14", "Reference standard", "Definition", a.outcome),
-    ("15", "Reference standard", "Rationale", unknown(SOURCE_SAYS)),
-    ("16", "Annotators", "Source, qualification, training", unknown(SOURCE_SAYS)),
-    ("17", "Annotation", "Procedure of the test set", unknown(SOURCE_SAYS)),
-    ("18", "Annotation", "Variability within and between raters", unknown(SOURCE_SAYS)),
+    ("15", "Reference standard", "Rationale", unknown(_SOURCE)),
+    ("16", "Annotators", "Source, qualification, training", unknown(_SOURCE)),
+    ("17", "Annotation", "Procedure of the test set", unknown(_SOURCE)),
+    ("18", "Annotation", "Variability within and between raters", unknown(_SOURCE)),
     ("19", "Partitions", "Assignment and proportions", both(a.parts, a.balance)),
     ("20", "Partitions", "Level of disjointness", a.separated),
-    ("21", "Test set", "Intended size, and why", both(a.test_size, unknown(f"no calculation; {AUTHORS}"))),
+    ("21", "Test set", "Intended size, and why", both(a.test_size, unknown(f"no calculation; {_AUTHORS}"))),
     ("22", "Model", "Architecture, inputs, outputs", both(a.model, a.inputs)),
     ("23", "Software", "Libraries and versions", a.software),
     ("24", "Initialisation", "Of parameters, transfer learning", a.start),
@@ -39,7 +42,7 @@ ITEMS = (
     ("31", "Explainability", "Methods and their validation", a.explained),
     ("32", "Internal testing", "On data of the same source", a.result),
     ("33", "External testing", "On other data, or why not", a.elsewhere),
-    ("34", "Trial registration", "Where it applies", unknown(AUTHORS)),
+    ("34", "Trial registration", "Where it applies", unknown(_AUTHORS)),
     ("35", "Flow", "Numbers included and excluded", both(a.parts, a.excluded)),
     ("36", "Characteristics", "Demographic and clinical, by part", a.characteristics),
     ("37", "Performance", "Against the reference standard, in parts and subgroups", both(a.result, a.groups)),
@@ -47,7 +50,7 @@ ITEMS = (
     ("39", "Failures", "Analysis of wrong classifications", a.mistaken),
     ("40", "Limitations", "Bias, uncertainty, generalisability", a.limits),
     ("41", "Implications", "For practice; intended use", a.use),
-    ("42", "Protocol", "Where full details are", unknown(AUTHORS)),
+    ("42", "Protocol", "Where full details are", unknown(_AUTHORS)),
     ("43", "Availability", "Of software, model, data", a.shared),
-    ("44", "Funding", "Sources and role", unknown(AUTHORS)),
+    ("44", "Funding", "Sources and role", unknown(_AUTHORS)),
 )

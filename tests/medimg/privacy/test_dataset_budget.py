@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import cli
 from medimg.config import TrainConfig
@@ -21,6 +20,7 @@ from medimg.report.write import write
 from medimg.run import Run
 from medimg.training.cross_validation import cross_validate
 from medimg.training.train import train
+from tests.command import medimg
 from tests.datasets import write_table
 from tests.killing import Killed, killed_after
 
@@ -88,7 +88,7 @@ def test_killed_and_resumed_after_another_it_is_the_same_training(table, tmp_pat
 
 @pytest.mark.parametrize("delta", ["0.0", "1.0", "-1.0", "5.0", "nan"])
 def test_the_delta_of_the_command_is_between_0_and_1(table, delta):
-    told = CliRunner().invoke(cli.medimg, ["data", "ledger", str(table.root), "--delta", delta])
+    told = medimg("data", "ledger", table.root, "--delta", delta)
     assert told.exit_code == 2
     assert f"error: --delta {delta}: " in told.output
 
@@ -97,13 +97,13 @@ def test_the_command_tells_what_is_held_and_gives_it_up(table, tmp_path):
     with pytest.raises(Killed):
         train(table.root, tmp_path / "killed", CONFIG, listener=killed_after(2))
     held, run = total(table.root), read(tmp_path / "killed")["run"]
-    words = ["data", "ledger", str(table.root), "--delta", str(DELTA)]
-    told = CliRunner().invoke(cli.medimg, words)
+    words = ["data", "ledger", table.root, "--delta", DELTA]
+    told = medimg(*words)
     assert told.exit_code == 0
     assert f"epsilon {held:.4g}" in told.output
-    wrong = CliRunner().invoke(cli.medimg, [*words, "--abandon", "nobody"])
+    wrong = medimg(*words, "--abandon", "nobody")
     assert wrong.exit_code != 0
-    given_up = CliRunner().invoke(cli.medimg, [*words, "--abandon", run])
+    given_up = medimg(*words, "--abandon", run)
     assert given_up.exit_code == 0
     steps = read(tmp_path / "killed")["steps"]
     assert f"released {steps} steps that were never run" in given_up.output

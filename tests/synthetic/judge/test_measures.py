@@ -20,11 +20,14 @@ from synthetic.judge.similarity import WEIGHTS, ms_ssim
 
 pytestmark = pytest.mark.final_figures
 
-DRAW = np.random.default_rng(0)
+
+@pytest.fixture
+def draw():
+    return np.random.default_rng(0)
 
 
-def test_nearest_is_brute_force_and_leaves_own_group_out():
-    queries, candidates = DRAW.normal(size=(30, 4)), DRAW.normal(size=(50, 4))
+def test_nearest_is_brute_force_and_leaves_own_group_out(draw):
+    queries, candidates = draw.normal(size=(30, 4)), draw.normal(size=(50, 4))
     groups = np.arange(30) % 5, np.arange(50) % 5
     distances, positions = nearest(queries, candidates, 3, groups)
     for i in range(30):
@@ -44,13 +47,13 @@ def test_credit_is_shared_by_candidates_at_the_same_distance():
     assert credit(made, pool) == pytest.approx([2 / 3, 2 / 3, 2 / 3, 1])
 
 
-def test_radii_are_those_of_the_kth_other_point():
-    points = DRAW.normal(size=(20, 3))
+def test_radii_are_those_of_the_kth_other_point(draw):
+    points = draw.normal(size=(20, 3))
     assert radii(points, 4) == pytest.approx(np.sort(cdist(points, points), axis=1)[:, 4])
 
 
-def test_prdc_is_the_paper_in_plain_loops():
-    real, fake, k = DRAW.normal(size=(25, 2)), DRAW.normal(0.8, 1.3, size=(18, 2)), 3
+def test_prdc_is_the_paper_in_plain_loops(draw):
+    real, fake, k = draw.normal(size=(25, 2)), draw.normal(0.8, 1.3, size=(18, 2)), 3
     real_radius = np.sort(cdist(real, real), axis=1)[:, k]
     fake_radius = np.sort(cdist(fake, fake), axis=1)[:, k]
     inside = np.array([[np.linalg.norm(r - f) < s for f in fake] for r, s in zip(real, real_radius, strict=True)])
@@ -65,18 +68,18 @@ def test_prdc_is_the_paper_in_plain_loops():
     )
 
 
-def test_frechet_distance_of_one_dimension_and_of_a_shift():
-    first, second = DRAW.normal(size=(40, 1)), 3 + 2 * DRAW.normal(size=(60, 1))
+def test_frechet_distance_of_one_dimension_and_of_a_shift(draw):
+    first, second = draw.normal(size=(40, 1)), 3 + 2 * draw.normal(size=(60, 1))
     expected = (first.mean() - second.mean()) ** 2 + (first.std(ddof=1) - second.std(ddof=1)) ** 2
     assert frechet_distance(first, second) == pytest.approx(expected)
-    points = DRAW.normal(size=(40, 6)) @ DRAW.normal(size=(6, 6))
+    points = draw.normal(size=(40, 6)) @ draw.normal(size=(6, 6))
     assert frechet_distance(points, points + 2.0) == pytest.approx(6 * 4.0)
 
 
-def test_frechet_distance_is_the_matrix_square_root():
+def test_frechet_distance_is_the_matrix_square_root(draw):
     from scipy.linalg import sqrtm
 
-    first, second = DRAW.normal(size=(50, 5)), DRAW.normal(size=(50, 5)) @ DRAW.normal(size=(5, 5))
+    first, second = draw.normal(size=(50, 5)), draw.normal(size=(50, 5)) @ draw.normal(size=(5, 5))
     one, two = np.cov(first, rowvar=False), np.cov(second, rowvar=False)
     shift = first.mean(axis=0) - second.mean(axis=0)
     expected = shift @ shift + np.trace(one + two - 2 * sqrtm(one @ two).real)
@@ -84,11 +87,11 @@ def test_frechet_distance_is_the_matrix_square_root():
 
 
 @pytest.mark.parametrize("size", [28, 64])
-def test_ms_ssim_is_tensorflows(size):
+def test_ms_ssim_is_tensorflows(size, draw):
     import tensorflow as tf
 
-    first = DRAW.uniform(0, 255, (4, size, size))
-    second = np.clip(first + DRAW.normal(0, 40, first.shape), 0, 255)
+    first = draw.uniform(0, 255, (4, size, size))
+    second = np.clip(first + draw.normal(0, 40, first.shape), 0, 255)
     scales = {28: 2, 64: 3}[size]
     factors = np.array(WEIGHTS[:scales]) / sum(WEIGHTS[:scales])
     expected = tf.image.ssim_multiscale(
@@ -120,13 +123,13 @@ def test_share_closer_to_train_does_not_depend_on_the_sizes_of_the_parts():
     assert found["low"] < 0.5 < found["high"]
 
 
-def test_a_copycat_is_closer_to_train_and_an_outsider_is_not():
-    pool = DRAW.normal(size=(120, 5))
+def test_a_copycat_is_closer_to_train_and_an_outsider_is_not(draw):
+    pool = draw.normal(size=(120, 5))
     member, patients = np.arange(120) < 70, np.arange(120) // 2
     copied = closest.closer_to_train(pool[:70] + 0.01, pool, member, patients, 300, 0)
     assert copied["value"] > 0.95
     assert copied["p"] < 0.01
-    fresh = closest.closer_to_train(DRAW.normal(size=(70, 5)), pool, member, patients, 300, 0)
+    fresh = closest.closer_to_train(draw.normal(size=(70, 5)), pool, member, patients, 300, 0)
     assert fresh["p"] > 0.01
 
 
@@ -163,21 +166,21 @@ def test_patients_are_exchanged_as_a_whole():
     assert 0 < drawn[:, 0].mean() < 1
 
 
-def test_membership_is_told_by_distance():
-    pool = DRAW.normal(size=(80, 6))
+def test_membership_is_told_by_distance(draw):
+    pool = draw.normal(size=(80, 6))
     member, patients = np.arange(80) < 40, np.arange(80)
-    made = pool[:40] + DRAW.normal(0, 0.3, (40, 6))
+    made = pool[:40] + draw.normal(0, 0.3, (40, 6))
     found = membership.infer(made, pool, member, patients, 200, 0)
     score = membership.scores(made, pool, patients)["distance"]
     assert found["distance"]["auc"]["value"] == pytest.approx(roc_auc_score(member, score))
     assert found["distance"]["auc"]["low"] > 0.8
     assert found["calibrated"]["p"] < 0.01
-    fresh = membership.infer(DRAW.normal(size=(40, 6)), pool, member, patients, 200, 0)
+    fresh = membership.infer(draw.normal(size=(40, 6)), pool, member, patients, 200, 0)
     assert min(attack["p"] for attack in fresh.values()) > 0.01
 
 
-def test_the_fewest_resamples_let_a_leak_sound_every_alarm():
-    pool = DRAW.normal(size=(80, 6))
+def test_the_fewest_resamples_let_a_leak_sound_every_alarm(draw):
+    pool = draw.normal(size=(80, 6))
     least = JudgeConfig(bootstrap=thresholds.LEAST_RESAMPLES).bootstrap
     found = membership.infer(pool[:40], pool, np.arange(80) < 40, np.arange(80), least, 0)
     assert len(found) == thresholds.ATTACKS
@@ -199,10 +202,10 @@ def test_the_features_of_distances_are_named_in_full_within_the_figure():
     assert drawn.x1 <= figure.bbox.x1
 
 
-def test_attribute_inference_sees_the_excess_over_held_out_patients():
+def test_attribute_inference_sees_the_excess_over_held_out_patients(draw):
     n = 120
-    known = DRAW.normal(size=(2 * n, 3))
-    secret = DRAW.integers(0, 4, 2 * n).astype(float)
+    known = draw.normal(size=(2 * n, 3))
+    secret = draw.integers(0, 4, 2 * n).astype(float)
     encoded = np.column_stack([known, secret == 0, secret == 1, secret == 2, secret == 3])
     sources = ("a", "b", "c", *("secret",) * 4)
     values = np.column_stack([known, secret])
