@@ -73,7 +73,7 @@ def _source(r: dict) -> str:
     a = r["about"]
     told = [f"{a['dataset']}, read as source '{a['source']}'" if a.get("source") else a["dataset"]]
     told += [f"licence {a['licence']}"] if a.get("licence") else []
-    told += [a["citation"]] if a.get("citation") else []
+    told += [a["citation"].rstrip(".")] if a.get("citation") else []
     return "; ".join(told) + "."
 
 
@@ -118,7 +118,9 @@ def _prevalences(r: dict) -> str:
 def _preparation(r: dict) -> str:
     options = r["training"]["options"]
     names = ("image_size", "channels", "normalize", "augment", "scale", "encode", "impute", "select")
-    return ", ".join(f"{name} {options[name]}" for name in names if name in options) + "."
+    # 0: as the images have them.
+    told = {name: options[name] for name in names if name in options and (name, options[name]) != ("channels", 0)}
+    return ", ".join(f"{name} {value}" for name, value in told.items()) + "."
 
 
 def _inputs(r: dict) -> str:
@@ -169,6 +171,8 @@ def _voters(r: dict) -> str:
     options = r["training"]["options"]
     if options.get("seeds") or options.get("member"):
         return f"An ensemble; vote: {options.get('vote', 'mean')}."
+    if options.get("folds"):
+        return f"One model in each of {options['folds']} folds, no ensemble."
     return "One model, no ensemble."
 
 
@@ -219,7 +223,21 @@ def _software(r: dict) -> str:
     )
 
 
+# Of the Run's own Dataset: what the labels of the rows of a part were for.
+_SEEN = {
+    "train": "its training was given the labels of these rows",
+    "val": "how long it was trained, and its threshold, were chosen by the labels of these rows",
+    "all": "its training was given the labels of some of these rows",
+}
+
+
+def _blinded(r: dict) -> str:
+    seen = _SEEN.get(r["about"]["split"]) if r["about"]["own"] else None
+    return f"The model reads its input alone and answers by itself; {seen or 'it was given no label of these rows'}."
+
+
 title = says(_title)
+blinded = says(_blinded)
 abstract = both(says(_title), says(_result))
 result = says(_result)
 source = says(_source)

@@ -89,7 +89,7 @@ def content(sources: Sources) -> dict:
         "flow": population.flow(run, metrics, sources.own, sources.measured),
         "separation": population.separation(run, metrics, sources.own, sources.evaluated.rows),
         "discrimination": measured.discrimination(metrics),
-        "threshold": measured.threshold(metrics),
+        "threshold": measured.threshold(metrics, sources.measured is sources.own),
         "calibration": measured.calibration(metrics),
         "decision_curve": measured.decision_curve(metrics),
         "subgroups": measured.subgroups(metrics),
@@ -127,6 +127,7 @@ def _about(sources: Sources, what: str) -> dict:
         "unit": sources.evaluated.unit,
         "n": metrics["n"],
         "patients": metrics["patients"],
+        "own": sources.measured is own,
         **told,
         "software": f"medimg {metadata.version('medimg')}",
     }

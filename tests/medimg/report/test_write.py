@@ -18,6 +18,7 @@ from medimg import atomic
 from medimg.config import EvaluateConfig, TrainConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.privacy.statement import WITHHELD
+from medimg.report.measured import _settled
 from medimg.report.missing import is_missing
 from medimg.report.page import SECTIONS
 from medimg.report.write import write
@@ -140,6 +141,8 @@ def test_one_structure_is_behind_page_and_card(runs, kind):
     if kind != "folds":
         card = (run.root / "model_card.md").read_text()
         assert value in card
+        # Of two classes nothing is measured over all of them.
+        assert "| all" not in card
         assert report["threshold"]["statement"] in card
     # The same files give the same page.
     before = (run.root / "report.html").read_bytes()
@@ -160,6 +163,28 @@ def test_checklists_are_whole_and_each_item_is_answered_or_says_why(runs, key, i
     # What no software can know is never answered.
     for item in {"tripod_ai": ("17", "18a", "19"), "claim": ("11", "44"), "stard_ai": ("6", "38")}[key]:
         assert "not_available" in told[item], item
+
+
+@pytest.mark.parametrize(
+    ("split", "flattered", "saw"), [("test", False, False), ("val", True, True), ("train", False, True)]
+)
+def test_rows_that_had_a_say_are_told(runs, split, flattered, saw):
+    evaluate(runs["table"], EvaluateConfig(bootstrap=0, split=split))
+    folder = runs["table"].root
+    path = folder if split == "test" else next((folder / "evaluations").glob(f"*-{split}"))
+    write(runs["table"], path)
+    report = json.loads((path / "report.json").read_text())
+    assert report["about"]["split"] == split
+    assert ("are flattered" in report["threshold"]["settled"]) == flattered
+    assert ("had no part in it" in report["threshold"]["settled"]) != flattered
+    blinding = next(one["answer"] for one in report["stard_ai"] if one["item"] == "17a")
+    assert ("no label of these rows" in blinding) != saw
+
+
+def test_a_threshold_that_nothing_could_choose_was_given_by_nobody():
+    chosen = {"rule": "youden", "value": 0.5, "chosen_on": None, "note": "no validation rows"}
+    assert "found nothing to choose by" in _settled("binary", chosen, False)
+    assert "Given as a number" in _settled("binary", {**chosen, "rule": "0.5"}, False)
 
 
 def test_the_flow_counts_what_the_manifest_has(runs):
