@@ -124,11 +124,10 @@ def _preparation(r: dict) -> str:
 
 
 def _inputs(r: dict) -> str:
+    names = listed(r["about"]["inputs"], 30)
     if r["about"]["unit"] == "row":
-        names = dict.fromkeys(one["name"].partition(":")[0] for one in r["flow"].get("characteristics", []))
-        return f"Columns: {listed(names, 30)}." if names else ""
-    beside = r["training"]["options"].get("metadata")
-    return "Pixels" + (f", and the columns {beside}." if beside else ".")
+        return f"Columns: {names}." if names else ""
+    return "Pixels" + (f", and the columns {names}." if names else ".")
 
 
 def _model(r: dict) -> str:
@@ -247,7 +246,7 @@ excluded = _of("flow", _excluded)
 unlabelled = says(_unlabelled)
 prevalences = _of("flow", _prevalences)
 preparation = says(_preparation)
-inputs = _of("flow", _inputs)
+inputs = says(_inputs)
 outcome = says(lambda r: f"Classes: {listed(r['about']['classes'], 12)}, as the source labels them.")
 model = says(_model)
 start = says(_start, "the Run does not say which weights it began with")

@@ -181,6 +181,17 @@ def test_rows_that_had_a_say_are_told(runs, split, flattered, saw):
     assert ("no label of these rows" in blinding) != saw
 
 
+@pytest.mark.parametrize("kind", ["table", "folds", "images"])
+def test_predictors_are_what_the_model_takes(runs, kind):
+    write(runs[kind])
+    report = json.loads((runs[kind].root / "report.json").read_text())
+    told = next(one["answer"] for one in report["tripod_ai"] if one["item"] == "9a")
+    features = [feature.name for feature in runs[kind].dataset().inputs] if kind != "images" else []
+    assert told == ("Pixels." if kind == "images" else f"Columns: {', '.join(features)}.")
+    # A column that describes patients is none that the model learns from.
+    assert "site" not in told
+
+
 def test_a_threshold_that_nothing_could_choose_was_given_by_nobody():
     chosen = {"rule": "youden", "value": 0.5, "chosen_on": None, "note": "no validation rows"}
     assert "found nothing to choose by" in _settled("binary", chosen, False)
@@ -268,11 +279,15 @@ def test_mistakes_are_shown_with_their_maps_and_scores_are_read(runs, tmp_path):
     report = json.loads((run.root / "report.json").read_text())
     assert page.sections["explanations"].count("0.7100.600–0.800") == 4
     assert "Not available: they foretell too little" in page.sections["explanations"]
-    assert report["mistakes"]["worst"][0]["map"] == "gradcam"
-    assert len([alt for alt in page.images if "map of the same image" in alt]) == 2
+    assert report["mistakes"]["worst"][0]["map"] == "gradcam, evidence for a"
+    assert len([alt for alt in page.images if alt == "Map of the same image: gradcam, evidence for a"]) == 2
     assert "0.710 [0.600, 0.800]" in page.sections["explanations"]
     assert "0.110 [0.050, 0.200]" in page.sections["explanations"]
     assert "Maps lie on the border." in page.sections["shortcuts"]
+    # No finding is no proof, and of flat maps there is none.
+    for n, words in ((9, "no proof that there is none"), (0, "nothing can be said of where they lie")):
+        atomic.write_json(folder / "shortcuts.json", {**found, "n": n, "findings": []})
+        assert words in Page(write(run).read_text()).sections["shortcuts"]
 
 
 def test_explain_draws_the_mistakes_that_the_report_shows(runs, tmp_path):
@@ -283,7 +298,7 @@ def test_explain_draws_the_mistakes_that_the_report_shows(runs, tmp_path):
     write(run)
     worst = json.loads((run.root / "report.json").read_text())["mistakes"]["worst"]
     assert len(worst) > 2
-    assert [one["map"] for one in worst[:3]] == ["gradcam"] * 3
+    assert [one["map"] for one in worst[:3]] == ["gradcam, evidence for opacity"] * 3
     assert len(explain(run, replace(quick, mistakes=0))["images"]["gradcam"]) == 2
     # Of another part nothing was evaluated.
     assert len(explain(run, replace(quick, split="val"))["images"]["gradcam"]) == 2
