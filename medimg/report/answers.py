@@ -79,7 +79,9 @@ def _source(r: dict) -> str:
 
 def _parts(r: dict) -> str:
     each = [f"{p['name']} {p['rows']} {r['flow']['unit']}s of {p['patients']} patients" for p in r["flow"]["parts"]]
-    return "; ".join(each) + "."
+    made = r["synthetic"]
+    drawn = f" {made['rows']} synthetic rows of {made['dataset']} joined the training part." if "rows" in made else ""
+    return "; ".join(each) + f".{drawn}"
 
 
 def _separated(r: dict) -> str:

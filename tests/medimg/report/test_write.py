@@ -18,6 +18,7 @@ from medimg import atomic
 from medimg.config import EvaluateConfig, TrainConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.privacy.statement import WITHHELD
+from medimg.report.answers import parts
 from medimg.report.measured import _settled
 from medimg.report.missing import is_missing
 from medimg.report.page import SECTIONS
@@ -190,6 +191,13 @@ def test_predictors_are_what_the_model_takes(runs, kind):
     assert told == ("Pixels." if kind == "images" else f"Columns: {', '.join(features)}.")
     # A column that describes patients is none that the model learns from.
     assert "site" not in told
+
+
+def test_synthetic_rows_are_among_the_parts():
+    flow = {"unit": "row", "parts": [{"name": "train", "rows": 9, "patients": 8}]}
+    told = parts({"flow": flow, "synthetic": {"rows": 5, "dataset": "made", "fingerprint": "x"}})["answer"]
+    assert told == "train 9 rows of 8 patients. 5 synthetic rows of made joined the training part."
+    assert "synthetic" not in parts({"flow": flow, "synthetic": {"not_available": "none"}})["answer"]
 
 
 def test_a_threshold_that_nothing_could_choose_was_given_by_nobody():
