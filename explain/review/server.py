@@ -241,13 +241,21 @@ def bound(port: int) -> socket.socket:
 
 def serve(reviewer: Reviewer, found: socket.socket, token: str, study: ReaderStudy | None) -> None:
     """Serve until interrupted."""
+    server(reviewer, found, token, study).run(sockets=[found])
+
+
+def server(reviewer: Reviewer, found: socket.socket, token: str, study: ReaderStudy | None):
+    """The `uvicorn.Server` of a page at a socket."""
     import uvicorn
+
+    from explain.review.connection import Connection
 
     port = found.getsockname()[1]
     site = Site(reviewer, (f"127.0.0.1:{port}", f"localhost:{port}"), token, study)
     # No log of requests: the page's address has the token.
     settings = uvicorn.Config(
-        site.app(), access_log=False, log_level="error", server_header=False, timeout_keep_alive=5, lifespan="off",
-        limit_concurrency=2 * _MOST_WAITING, h11_max_incomplete_event_size=16_384, timeout_graceful_shutdown=2,
+        site.app(), http=Connection, access_log=False, log_level="error", server_header=False, timeout_keep_alive=5,
+        lifespan="off", limit_concurrency=2 * _MOST_WAITING, h11_max_incomplete_event_size=16_384,
+        timeout_graceful_shutdown=2,
     )  # fmt: skip
-    uvicorn.Server(settings).run(sockets=[found])
+    return uvicorn.Server(settings)

@@ -163,6 +163,7 @@ def _decode(data: bytes, max_megapixels: float, warnings: list[str] | None) -> n
     if _is_plain_png(data):
         image_size.check(data, None, max_megapixels)
         return _with_opencv(data)
+    image_size.check_head(data)
     try:
         opened = Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError as error:

@@ -73,13 +73,15 @@ def _source(r: dict) -> str:
     a = r["about"]
     told = [f"{a['dataset']}, read as source '{a['source']}'" if a.get("source") else a["dataset"]]
     told += [f"licence {a['licence']}"] if a.get("licence") else []
-    told += [a["citation"]] if a.get("citation") else []
+    told += [a["citation"].rstrip(".")] if a.get("citation") else []
     return "; ".join(told) + "."
 
 
 def _parts(r: dict) -> str:
     each = [f"{p['name']} {p['rows']} {r['flow']['unit']}s of {p['patients']} patients" for p in r["flow"]["parts"]]
-    return "; ".join(each) + "."
+    made = r["synthetic"]
+    drawn = f" {made['rows']} synthetic rows of {made['dataset']} joined the training part." if "rows" in made else ""
+    return "; ".join(each) + f".{drawn}"
 
 
 def _separated(r: dict) -> str:
@@ -118,15 +120,16 @@ def _prevalences(r: dict) -> str:
 def _preparation(r: dict) -> str:
     options = r["training"]["options"]
     names = ("image_size", "channels", "normalize", "augment", "scale", "encode", "impute", "select")
-    return ", ".join(f"{name} {options[name]}" for name in names if name in options) + "."
+    # 0: as the images have them.
+    told = {name: options[name] for name in names if name in options and (name, options[name]) != ("channels", 0)}
+    return ", ".join(f"{name} {value}" for name, value in told.items()) + "."
 
 
 def _inputs(r: dict) -> str:
+    names = listed(r["about"]["inputs"], 30)
     if r["about"]["unit"] == "row":
-        names = dict.fromkeys(one["name"].partition(":")[0] for one in r["flow"].get("characteristics", []))
-        return f"Columns: {listed(names, 30)}." if names else ""
-    beside = r["training"]["options"].get("metadata")
-    return "Pixels" + (f", and the columns {beside}." if beside else ".")
+        return f"Columns: {names}." if names else ""
+    return "Pixels" + (f", and the columns {names}." if names else ".")
 
 
 def _model(r: dict) -> str:
@@ -169,6 +172,8 @@ def _voters(r: dict) -> str:
     options = r["training"]["options"]
     if options.get("seeds") or options.get("member"):
         return f"An ensemble; vote: {options.get('vote', 'mean')}."
+    if options.get("folds"):
+        return f"One model in each of {options['folds']} folds, no ensemble."
     return "One model, no ensemble."
 
 
@@ -219,7 +224,21 @@ def _software(r: dict) -> str:
     )
 
 
+# Of the Run's own Dataset: what the labels of the rows of a part were for.
+_SEEN = {
+    "train": "its training was given the labels of these rows",
+    "val": "how long it was trained, and its threshold, were chosen by the labels of these rows",
+    "all": "its training was given the labels of some of these rows",
+}
+
+
+def _blinded(r: dict) -> str:
+    seen = _SEEN.get(r["about"]["split"]) if r["about"]["own"] else None
+    return f"The model reads its input alone and answers by itself; {seen or 'it was given no label of these rows'}."
+
+
 title = says(_title)
+blinded = says(_blinded)
 abstract = both(says(_title), says(_result))
 result = says(_result)
 source = says(_source)
@@ -229,7 +248,7 @@ excluded = _of("flow", _excluded)
 unlabelled = says(_unlabelled)
 prevalences = _of("flow", _prevalences)
 preparation = says(_preparation)
-inputs = _of("flow", _inputs)
+inputs = says(_inputs)
 outcome = says(lambda r: f"Classes: {listed(r['about']['classes'], 12)}, as the source labels them.")
 model = says(_model)
 start = says(_start, "the Run does not say which weights it began with")

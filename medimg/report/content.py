@@ -10,6 +10,7 @@ from medimg.errors import InputError
 from medimg.report import explained, measured, population, provenance
 from medimg.report.checklists import filled
 from medimg.run import Run
+from medimg.tables.preprocessing import Preprocessing
 
 _USE = (
     "Research on the classification of {what} like these. The Run is what one training found on one Dataset.",
@@ -89,7 +90,7 @@ def content(sources: Sources) -> dict:
         "flow": population.flow(run, metrics, sources.own, sources.measured),
         "separation": population.separation(run, metrics, sources.own, sources.evaluated.rows),
         "discrimination": measured.discrimination(metrics),
-        "threshold": measured.threshold(metrics),
+        "threshold": measured.threshold(metrics, sources.measured is sources.own),
         "calibration": measured.calibration(metrics),
         "decision_curve": measured.decision_curve(metrics),
         "subgroups": measured.subgroups(metrics),
@@ -127,6 +128,18 @@ def _about(sources: Sources, what: str) -> dict:
         "unit": sources.evaluated.unit,
         "n": metrics["n"],
         "patients": metrics["patients"],
+        "own": sources.measured is own,
+        "inputs": _inputs(sources),
         **told,
         "software": f"medimg {metadata.version('medimg')}",
     }
+
+
+def _inputs(sources: Sources) -> list[str]:
+    """Columns that the model takes; of folds, whose choice may differ, those that they chose from."""
+    run, own = sources.run, sources.own
+    described = run.description() if (run.root / "model.json").is_file() else {}
+    kept = described.get("preprocessing") or described.get("metadata")
+    if kept:
+        return list(Preprocessing.from_dict(kept).inputs)
+    return [feature.name for feature in own.inputs] if own is not None and own.is_table else []

@@ -34,7 +34,7 @@ def mistakes(evaluated: Evaluated, measured: Dataset | None, maps: dict[str, tup
     Args:
         evaluated: the rows and what the model said of them.
         measured: the Dataset that was evaluated; None: it is not here.
-        maps: image -> method and npz of its map.
+        maps: of `maps_of`.
     """
     predictions = evaluated.predictions
     wrong = int((predictions.truth != predictions.decisions).any(axis=1).sum())
@@ -80,15 +80,21 @@ def _heat(path: Path) -> np.ndarray:
 
 
 def maps_of(run: Run) -> dict[str, tuple[str, Path]]:
-    """Image file -> method and npz, of every image that `explain` has explained; of several methods the first."""
+    """Image file -> what its map is and its npz, of every image that was explained; of several methods the first."""
     found: dict[str, tuple[str, Path]] = {}
     for path, listed in _read(run, "explanations.json"):
         for method, images in listed.items():
             for one in images:
                 heat = path.parent / one["heatmap"] if "heatmap" in one else None
                 if heat is not None and heat.is_file():
-                    found.setdefault(str(one["file"]), (method, heat))
+                    found.setdefault(str(one["file"]), (_words(method, one), heat))
     return found
+
+
+def _words(method: str, one: dict) -> str:
+    """Which method, and of which class: as `explain` chooses it, the positive one, without one the predicted."""
+    of = one.get("positive_class") or one.get("predicted")
+    return f"{method}, evidence for {of}" if of else method
 
 
 def examples(run: Run) -> list[dict]:
@@ -100,7 +106,7 @@ def examples(run: Run) -> list[dict]:
                 heat = path.parent / one.get("heatmap", "")
                 if heat.is_file():
                     pair = _pair(Path(one["file"]), {str(one["file"]): (method, heat)})
-                    shown.append({**pair, "method": method, "name": Path(one["file"]).name, **_said(one)})
+                    shown.append({**pair, "map": _words(method, one), "name": Path(one["file"]).name, **_said(one)})
     return [one for one in shown if one["picture"]]
 
 

@@ -8,9 +8,12 @@ from medimg.evaluation.operating_point import threshold_statement
 from medimg.evaluation.own_threshold import RULE
 from medimg.evaluation.pixel_floors import SEEN
 from medimg.evaluation.recalibration import calibration_words
+from medimg.evaluation.thresholds import parse_rule
 from medimg.report.missing import missing
 
 _AGAIN = "measured by an earlier version; 'medimg evaluate RUN' measures it"
+# Parts whose rows a threshold is chosen on.
+_CHOOSING = ("val", "all")
 _LIES_IN = {"thumbnails": "brightness, colour or coarse shape", "borders": "what lies at the edge"}
 _MULTICLASS_BALANCED = ("Balanced accuracy", "mean sensitivity over classes")
 
@@ -29,8 +32,13 @@ def discrimination(metrics: dict) -> dict:
     return {name: metrics[name] for name in kept}
 
 
-def threshold(metrics: dict) -> dict:
-    """`threshold` of report.json: how it was settled, and what the decisions are worth, by class."""
+def threshold(metrics: dict, own: bool) -> dict:
+    """`threshold` of report.json: how it was settled, and what the decisions are worth, by class.
+
+    Args:
+        metrics: content of metrics.json.
+        own: the rows are of the Run's own Dataset.
+    """
     task, chosen = metrics["task"], metrics["threshold"]
     names = [positive_class(task, metrics["classes"])] if task == "binary" else metrics["classes"]
     npv = metrics.get("npv", {})
@@ -38,7 +46,7 @@ def threshold(metrics: dict) -> dict:
     return {
         **chosen,
         "statement": threshold_statement(metrics, metrics),
-        "settled": _settled(task, chosen),
+        "settled": _settled(task, chosen, own and metrics["split"] in _CHOOSING),
         "classes": {
             name: {
                 "sensitivity": one["sensitivity"],
@@ -53,20 +61,19 @@ def threshold(metrics: dict) -> dict:
     }
 
 
-def _settled(task: str, chosen: dict) -> str:
+def _settled(task: str, chosen: dict, had_a_say: bool) -> str:
     """Whether the rows that are measured had a say."""
     if task == "multiclass":
         return "There is no threshold to choose: the most probable class is called."
+    applied = "and applied unchanged: the rows measured here had no part in it."
+    if had_a_say:
+        applied = "which are among the rows measured here: its sensitivity, specificity and the like are flattered."
     if chosen["chosen_on"] == "val":
-        return (
-            f"Chosen by the rule '{chosen['rule']}' on the validation part and applied unchanged: the rows measured "
-            "here had no part in it."
-        )
+        return f"Chosen by the rule '{chosen['rule']}' on the rows of the validation part, {applied}"
     if chosen["rule"] == RULE:
-        return (
-            f"Chosen with the model, before any evaluation, on {chosen['chosen_on']}, and applied unchanged: the rows "
-            "measured here had no part in it."
-        )
+        return f"Chosen with the model, before any evaluation, on {chosen['chosen_on']}, {applied}"
+    if parse_rule(chosen["rule"]).fixed is None:
+        return f"The rule '{chosen['rule']}' found nothing to choose by, so that a usual value stands in its place."
     return (
         f"Given as a number ({chosen['rule']}). That it was settled before these rows were looked at is the word of "
         "whoever gave it; the software can't know."

@@ -7,7 +7,6 @@ SOURCE = "Sounderajah et al., The STARD-AI reporting guideline, Nature Medicine 
 _AUTHORS = "the authors of the study must say"
 _CLINIC = "clinical context, which no Run knows"
 _SOURCE = "the source's documentation must say; a Dataset does not hold it"
-_AUTOMATIC = "The model reads its input alone and answers by itself; it was given no label of these rows."
 
 ITEMS = (
     ("1", "Title", "AI-centred diagnostic accuracy, with a measure of it", a.abstract),
@@ -31,7 +30,7 @@ ITEMS = (
     ("16a", "Reference standard", "In detail", a.outcome),
     ("16b", "Reference standard", "Rationale", unknown(_SOURCE)),
     ("16c", "Reference standard", "Cut-offs", unknown(_SOURCE)),
-    ("17a", "Blinding", "Of the index test", a.says(lambda report: _AUTOMATIC)),
+    ("17a", "Blinding", "Of the index test", a.blinded),
     ("17b", "Blinding", "Of the reference standard", unknown(_SOURCE)),
     ("18", "Statistics", "Methods for accuracy", a.measures),
     (

@@ -256,10 +256,10 @@ def _performance(content: dict | None, units: str) -> str:
     if content is None:
         return "## Performance\n\nNot evaluated (`medimg evaluate`, then export again)."
     rows = ["| class | " + " | ".join(METRICS) + " |", "|" + "---|" * (len(METRICS) + 1)]
-    parts = {"all": content["metrics"], **content["per_class"]}
+    # Of two classes the metrics are the positive one's, which has a row of its own.
+    together = {} if content.get("task") == "binary" else {"all classes": content["metrics"]}
+    parts = {**together, **content["per_class"]}
     for name, values in parts.items():
         rows.append(f"| {name} | " + " | ".join(interval(values.get(metric)) for metric in METRICS) + " |")
-    return (
-        f"## Performance\n\n{content['split']} part, {content['n']} {units}, 95% bootstrap intervals.\n\n"
-        + "\n".join(rows)
-    )
+    drawn = "95% bootstrap intervals" if content.get("bootstrap", {}).get("resamples", 1) else "without intervals"
+    return f"## Performance\n\n{content['split']} part, {content['n']} {units}, {drawn}.\n\n" + "\n".join(rows)

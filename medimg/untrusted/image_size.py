@@ -1,5 +1,6 @@
 """How many pixels an image file says that it has, before any is decoded: a few bytes can stand for gigabytes."""
 
+import re
 import struct
 
 from PIL import Image
@@ -13,6 +14,9 @@ _TIFF = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True), 
 # TIFF 6.0: ImageWidth and ImageLength, TileWidth and TileLength.
 _SIDES = {256: 0, 257: 1, 322: 2, 323: 3}
 _MOST_TAGS = 4096
+# Netpbm: width, height and the largest value, with comments between them, which Pillow reads byte by byte.
+_NETPBM = re.compile(rb"P[1-6](?:(?:\s|#[^\r\n]*[\r\n])+\d+){2,3}")
+_LONGEST_HEAD = 1 << 16  # bytes
 
 
 def check(data: bytes, header: Image.Image | None, megapixels: float) -> None:
@@ -36,6 +40,16 @@ def check(data: bytes, header: Image.Image | None, megapixels: float) -> None:
         raise InputError("truncated (its header is missing); get the file again or remove it")
     width, height = max(sizes, key=lambda size: size[0] * size[1])
     check_size(width, height, megapixels)
+
+
+def check_head(data: bytes) -> None:
+    """See that a Netpbm file's header has an end that is soon reached: 64 MB of comment take Pillow minutes.
+
+    Raises:
+        InputError: it has none.
+    """
+    if re.match(rb"P[1-6]", data) and not _NETPBM.match(data, 0, _LONGEST_HEAD):
+        raise InputError("truncated or broken (its header has no end)")
 
 
 def check_size(width: int, height: int, megapixels: float) -> None:

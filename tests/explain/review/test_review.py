@@ -5,10 +5,12 @@ import csv
 import io
 import json
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -26,8 +28,9 @@ from starlette.testclient import TestClient
 
 from explain.config import ExplainConfig, ReviewConfig
 from explain.explainer import Explainer, heat_of
+from explain.review import connection
 from explain.review.reviewer import Reviewer
-from explain.review.server import TOKEN, Site
+from explain.review.server import TOKEN, Site, bound, server
 from explain.review.study import COLUMNS, ReaderStudy
 from medimg.config import TrainConfig
 from medimg.data.imaging import encode_png
@@ -315,6 +318,37 @@ def test_no_study_no_readings(reviewer, phantom_data):
     assert client.post("/reading", content=b"{}", headers={TOKEN: SECRET}).status_code == 404
     data = phantom_data.paths(phantom_data.rows("test"))[0].read_bytes()
     assert "reading" not in send(client, data).json()
+
+
+def test_who_asks_for_nothing_loses_the_line(reviewer, phantom_data, monkeypatch):
+    monkeypatch.setattr(connection, "SECONDS", 0.3)
+    found = bound(0)
+    place = found.getsockname()
+    running = server(reviewer, found, SECRET, None)
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [found]}, daemon=True)
+    thread.start()
+    try:
+        # Nothing, half a request, a whole one and half of the next.
+        begun = (b"", b"GET / HTTP/1.1\r\nHost: x\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HT")
+        lines = [socket.create_connection(place, 10) for _ in begun]
+        for line, data in zip(lines, begun, strict=True):
+            line.sendall(data)
+        for line in lines:
+            while line.recv(4096):
+                pass
+        # Who has asked is answered, however long it takes.
+        data = phantom_data.paths(phantom_data.rows("test"))[0].read_bytes()
+        asked = {"Host": f"127.0.0.1:{place[1]}", TOKEN: SECRET, "Content-Length": len(data)}
+        head = "POST /answer HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in asked.items()) + "\r\n"
+        with socket.create_connection(place, 30) as slow:
+            slow.sendall(head.encode() + data[:10])
+            time.sleep(1)
+            slow.sendall(data[10:])
+            assert slow.recv(4096).startswith(b"HTTP/1.1 200")
+    finally:
+        running.should_exit = True
+        thread.join(20)
+    assert not thread.is_alive()
 
 
 @pytest.mark.slow

@@ -125,6 +125,15 @@ def test_what_is_no_image_is_refused(tmp_path, content, word):
         read_image(path)
 
 
+@pytest.mark.parametrize("filling", [b"#" + b"x" * 70_000 + b"\n", b"#\n" * 40_000, b" " * 70_000, b"#x"])
+def test_a_header_without_end_is_not_read_to_it(filling, tmp_path):
+    (tmp_path / "a.pgm").write_bytes(b"P5 #c\n2 # d\n2 255\nabcd")
+    assert read_image(tmp_path / "a.pgm").tolist() == [[97, 98], [99, 100]]
+    (tmp_path / "a.pgm").write_bytes(b"P5 " + filling + b"2 2 255\nabcd")
+    with pytest.raises(InputError, match="its header has no end"):
+        read_image(tmp_path / "a.pgm")
+
+
 def test_missing_file_and_folder(tmp_path):
     for path in (tmp_path / "none.png", tmp_path):
         with pytest.raises(InputError, match="can't be read"):

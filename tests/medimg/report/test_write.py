@@ -19,6 +19,8 @@ from medimg.config import TrainConfig
 from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.privacy.statement import WITHHELD
+from medimg.report.answers import parts
+from medimg.report.measured import _settled
 from medimg.report.missing import is_missing
 from medimg.report.page import SECTIONS
 from medimg.report.write import write
@@ -141,6 +143,8 @@ def test_one_structure_is_behind_page_and_card(runs, kind):
     if kind != "folds":
         card = (run.root / "model_card.md").read_text()
         assert value in card
+        # Of two classes nothing is measured over all of them.
+        assert "| all" not in card
         assert report["threshold"]["statement"] in card
     # The same files give the same page.
     before = (run.root / "report.html").read_bytes()
@@ -161,6 +165,46 @@ def test_checklists_are_whole_and_each_item_is_answered_or_says_why(runs, key, i
     # What no software can know is never answered.
     for item in {"tripod_ai": ("17", "18a", "19"), "claim": ("11", "44"), "stard_ai": ("6", "38")}[key]:
         assert "not_available" in told[item], item
+
+
+@pytest.mark.parametrize(
+    ("split", "flattered", "saw"), [("test", False, False), ("val", True, True), ("train", False, True)]
+)
+def test_rows_that_had_a_say_are_told(runs, split, flattered, saw):
+    evaluate(runs["table"], EvaluateConfig(bootstrap=0, split=split))
+    folder = runs["table"].root
+    path = folder if split == "test" else next((folder / "evaluations").glob(f"*-{split}"))
+    write(runs["table"], path)
+    report = json.loads((path / "report.json").read_text())
+    assert report["about"]["split"] == split
+    assert ("are flattered" in report["threshold"]["settled"]) == flattered
+    assert ("had no part in it" in report["threshold"]["settled"]) != flattered
+    blinding = next(one["answer"] for one in report["stard_ai"] if one["item"] == "17a")
+    assert ("no label of these rows" in blinding) != saw
+
+
+@pytest.mark.parametrize("kind", ["table", "folds", "images"])
+def test_predictors_are_what_the_model_takes(runs, kind):
+    write(runs[kind])
+    report = json.loads((runs[kind].root / "report.json").read_text())
+    told = next(one["answer"] for one in report["tripod_ai"] if one["item"] == "9a")
+    features = [feature.name for feature in runs[kind].dataset().inputs] if kind != "images" else []
+    assert told == ("Pixels." if kind == "images" else f"Columns: {', '.join(features)}.")
+    # A column that describes patients is none that the model learns from.
+    assert "site" not in told
+
+
+def test_synthetic_rows_are_among_the_parts():
+    flow = {"unit": "row", "parts": [{"name": "train", "rows": 9, "patients": 8}]}
+    told = parts({"flow": flow, "synthetic": {"rows": 5, "dataset": "made", "fingerprint": "x"}})["answer"]
+    assert told == "train 9 rows of 8 patients. 5 synthetic rows of made joined the training part."
+    assert "synthetic" not in parts({"flow": flow, "synthetic": {"not_available": "none"}})["answer"]
+
+
+def test_a_threshold_that_nothing_could_choose_was_given_by_nobody():
+    chosen = {"rule": "youden", "value": 0.5, "chosen_on": None, "note": "no validation rows"}
+    assert "found nothing to choose by" in _settled("binary", chosen, False)
+    assert "Given as a number" in _settled("binary", {**chosen, "rule": "0.5"}, False)
 
 
 def test_the_flow_counts_what_the_manifest_has(runs):
@@ -244,11 +288,15 @@ def test_mistakes_are_shown_with_their_maps_and_scores_are_read(runs, tmp_path):
     report = json.loads((run.root / "report.json").read_text())
     assert page.sections["explanations"].count("0.7100.600–0.800") == 4
     assert "Not available: they foretell too little" in page.sections["explanations"]
-    assert report["mistakes"]["worst"][0]["map"] == "gradcam"
-    assert len([alt for alt in page.images if "map of the same image" in alt]) == 2
+    assert report["mistakes"]["worst"][0]["map"] == "gradcam, evidence for a"
+    assert len([alt for alt in page.images if alt == "Map of the same image: gradcam, evidence for a"]) == 2
     assert "0.710 [0.600, 0.800]" in page.sections["explanations"]
     assert "0.110 [0.050, 0.200]" in page.sections["explanations"]
     assert "Maps lie on the border." in page.sections["shortcuts"]
+    # No finding is no proof, and of flat maps there is none.
+    for n, words in ((9, "no proof that there is none"), (0, "nothing can be said of where they lie")):
+        atomic.write_json(folder / "shortcuts.json", {**found, "n": n, "findings": []})
+        assert words in Page(write(run).read_text()).sections["shortcuts"]
 
 
 def test_explain_draws_the_mistakes_that_the_report_shows(runs, tmp_path):
@@ -259,7 +307,7 @@ def test_explain_draws_the_mistakes_that_the_report_shows(runs, tmp_path):
     write(run)
     worst = json.loads((run.root / "report.json").read_text())["mistakes"]["worst"]
     assert len(worst) > 2
-    assert [one["map"] for one in worst[:3]] == ["gradcam"] * 3
+    assert [one["map"] for one in worst[:3]] == ["gradcam, evidence for opacity"] * 3
     assert len(explain(run, replace(quick, mistakes=0))["images"]["gradcam"]) == 2
     # Of another part nothing was evaluated.
     assert len(explain(run, replace(quick, split="val"))["images"]["gradcam"]) == 2
