@@ -230,9 +230,7 @@ def read_header(file: DicomFile, fields: tuple[str, ...] = (), megapixels: float
     try:
         _require_unpacked(file, megapixels)
         with closing(file.header()) as opened:
-            found = pixels.pydicom.dcmread(
-                opened, force=True, stop_before_pixels=True, specific_tags=[*_READ, *fields]
-            )
+            found = pixels.pydicom.dcmread(opened, force=True, stop_before_pixels=True, specific_tags=[*_READ, *fields])
         text = {name: " ".join(str(found.get(name) or "").split()) for name in (*_READ, *fields)}
         is_image = "Rows" in found and "Columns" in found
         position = _position(found)
