@@ -262,8 +262,7 @@ def _require_unpacked(file: DicomFile, megapixels: float) -> None:
     from pydicom.filereader import _read_file_meta_info, read_preamble
     from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-    place = file.open()
-    with Path(place).open("rb") if isinstance(place, str) else place as opened:
+    with closing(file.header()) as opened:
         read_preamble(opened, True)
         if _read_file_meta_info(opened).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
             return
