@@ -13,7 +13,7 @@ from medimg.evaluation.summary import FEW, summarise_groups
 from medimg.style.words import interval
 
 GAPS = ("auroc", "sensitivity", "specificity")
-# Different values above which a column is no list of groups.
+# More are no list of groups that anyone reads.
 _MOST_GROUPS = 20
 
 
@@ -33,7 +33,7 @@ class Grouping:
         """The group of each row, '' where the column has no value.
 
         Raises:
-            InputError: it isn't a column, isn't of numbers, or has too many values.
+            InputError: it isn't a column, isn't of numbers, or makes too many groups.
         """
         asked = f"--by {self.column}"
         if self.column not in rows or self.column in ("image", "row", "label", "mask"):
@@ -48,14 +48,19 @@ class Grouping:
                 )
             return values
         numbers = pd.to_numeric(values.replace("", np.nan), errors="coerce")
-        if (numbers.isna() & (values != "")).any() or numbers.isna().all():
+        if (~np.isfinite(numbers) & (values != "")).any() or numbers.isna().all():
             raise InputError(f"{asked}:{self.width:g}: the column is not of numbers; leave out the width")
-        return bands(numbers, self.width)
+        found = bands(numbers, self.width)
+        count = found[found != ""].nunique()
+        if count > _MOST_GROUPS:
+            raise InputError(f"{asked}:{self.width:g}: makes {count} groups; give a larger width")
+        return found
 
 
 def bands(numbers: pd.Series, width: float) -> pd.Series:
     """`40-49` of 43 with a width of 10, of numbers that are not whole `40 to 50`; '' of NaN."""
-    low = numbers // width * width
+    # 0.3 / 0.1 is a little less than 3.
+    low = np.floor(numbers / width + 1e-9) * width
     # Whole numbers, as ages are, end before the next group begins.
     whole = float(width).is_integer() and (numbers.dropna() % 1 == 0).all()
     join, high = ("-", low + width - 1) if whole else (" to ", low + width)

@@ -81,7 +81,9 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
     if not rows:
         raise InputError(f"{folder}: no case can be used: {listed(f'{name} ({why})' for name, why in rejected)}")
     images = nifti_volumes.Recent(lambda case: _composite(case, wanted, config.max_megapixels))
-    masks = nifti_volumes.Recent(lambda case: nifti_volumes.axial(case.seg, np.uint8, config.max_megapixels, is_mask=True))
+    masks = nifti_volumes.Recent(
+        lambda case: nifti_volumes.axial(case.seg, np.uint8, config.max_megapixels, is_mask=True)
+    )
 
     def read(key: str, _warnings: list[str] | None = None) -> np.ndarray:
         case, place = places[key]

@@ -232,9 +232,7 @@ def read_header(file: DicomFile, fields: tuple[str, ...] = (), megapixels: float
     try:
         _require_unpacked(file, megapixels)
         with closing(file.header()) as opened:
-            found = pixels.pydicom.dcmread(
-                opened, force=True, stop_before_pixels=True, specific_tags=[*_READ, *fields]
-            )
+            found = pixels.pydicom.dcmread(opened, force=True, stop_before_pixels=True, specific_tags=[*_READ, *fields])
         text = {name: " ".join(str(found.get(name) or "").split()) for name in (*_READ, *fields)}
         is_image = "Rows" in found and "Columns" in found
         position = _position(found)
@@ -269,8 +267,7 @@ def _require_unpacked(file: DicomFile, megapixels: float) -> None:
     from pydicom.filereader import _read_file_meta_info, read_preamble
     from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-    place = file.open()
-    with Path(place).open("rb") if isinstance(place, str) else place as opened:
+    with closing(file.header()) as opened:
         read_preamble(opened, True)
         if _read_file_meta_info(opened).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
             return

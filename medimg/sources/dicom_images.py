@@ -53,9 +53,9 @@ class View:
 def views(headers: Iterable[Header], look: Look) -> tuple[list[View], list[tuple[str, str]]]:
     """The images that files are made into, those of a volume in their order in space.
 
-    Files of one series with positions are a volume, and so is a file of several frames; any other file is an image. What
-    a series has in another plane, as a localizer, is a volume of its own, and so is what it has again at the same places,
-    as another echo or phase.
+    Files of one series with positions are a volume, and so is a file of several frames; any other file is an image.
+    What a series has in another plane, as a localizer, is a volume of its own, and so is what it has again at the same
+    places, as another echo or phase.
 
     Returns:
         The images, and (file, reason) of volumes that have none.

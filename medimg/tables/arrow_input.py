@@ -1,4 +1,4 @@
-"""Bytes for Arrow, whose threads let go of Python's objects when they like: also when Python is ending, and abort it."""
+"""Bytes for Arrow, whose threads let go of Python's objects when they like: while Python ends, too, which aborts it."""
 
 import codecs
 import sys

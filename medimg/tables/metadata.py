@@ -19,6 +19,10 @@ ROLES += ("x", "y", "width", "height", "source_file", "pixels", "bytes")
 ROLES += ("dx", "dx_type")
 
 
+# Below it, that a column tells every label is no accident.
+_CHANCE = 1e-3
+
+
 def names_of(rows: pd.DataFrame) -> list[str]:
     """Columns that vary and are neither a role nor as good as a name; the site is one."""
     found = []
@@ -44,6 +48,8 @@ def as_table(dataset: Dataset, names: Iterable[str]) -> Dataset:
     """
     manifest, features = dataset.manifest, []
     for name in names:
+        if any(feature.name == name for feature in features):
+            raise InputError(f"{option} {name}: is named twice; leave out one")
         if name not in manifest or (name in ROLES and name != "site"):
             known = ", ".join(names_of(manifest)) or "none"
             raise InputError(
@@ -53,6 +59,37 @@ def as_table(dataset: Dataset, names: Iterable[str]) -> Dataset:
         features.append(Feature(name, "continuous" if number else "categorical"))
     columns = {f.name: (as_numbers if f.is_number else as_text)(manifest[f.name]) for f in features}
     return replace(dataset, manifest=manifest.assign(**columns), features=tuple(features))
+
+
+def require_honest(rows: pd.DataFrame, names: Iterable[str], option: str = "--metadata") -> None:
+    """Refuse columns that are the label, or the patient, by another name.
+
+    Args:
+        rows: labelled training rows.
+        names: columns of them.
+        option: that names them, for messages.
+
+    Raises:
+        InputError: names the first one.
+    """
+    for name in names:
+        known = as_text(rows[name])
+        told = rows.assign(known=known)[known != ""].drop_duplicates(["patient", "known", "label"])
+        count, levels = len(told), told["known"].nunique()
+        number = pd.api.types.is_numeric_dtype(rows[name])
+        if not number and name != "site" and levels > min(MOST_LEVELS, max(2, count // 2)):
+            raise InputError(
+                f"{option} {name}: has {levels} values in {count} patients' rows: whose they are, not what they are "
+                "like; leave it out"
+            )
+        # Many patients share few values, and each value has one label: by chance as often as the common label repeats.
+        alike = told["label"].value_counts(normalize=True).max() if count else 1.0
+        if 5 * levels <= count and alike ** (count - levels) < _CHANCE:
+            if told.groupby("known")["label"].nunique().max() == 1:
+                raise InputError(
+                    f"{option} {name}: tells the label of every training row: it is the label by another name, or was "
+                    "written down after it; leave it out"
+                )
 
 
 def of_class(table: Dataset, name: str) -> Dataset:

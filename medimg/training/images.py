@@ -21,7 +21,7 @@ from medimg.pipeline.whitening import whitening as learnt
 from medimg.preparation.decoding import prepared_size
 from medimg.run import Run
 from medimg.tables.fit import fit
-from medimg.tables.metadata import as_table
+from medimg.tables.metadata import as_table, require_honest
 from medimg.tables.preprocessing import Preprocessing
 from medimg.training import adaptation, few_labels, phases
 from medimg.training import data as data_material
@@ -60,7 +60,9 @@ def check(config: TrainConfig) -> None:
 
 def columns_of(dataset: Dataset, config: TrainConfig) -> Preprocessing:
     """What `--metadata` names, as a model takes it, learnt from the training rows."""
-    table = as_table(dataset, [name.strip() for name in config.metadata.split(",")])
+    names = [name.strip() for name in config.metadata.split(",")]
+    table = as_table(dataset, names)
+    require_honest(dataset.rows("train", labelled=True), names)
     return fit(table, table.rows("train", labelled=True), config)
 
 

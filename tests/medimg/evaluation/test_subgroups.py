@@ -72,6 +72,11 @@ def test_bands_of_numbers():
     assert Grouping("age", 10).of(ages).tolist() == ["40-49", "", "40-49", "30-39", "120-129"]
     parts = pd.DataFrame({"dose": ["0.5", "1.25"]})
     assert Grouping("dose", 1).of(parts).tolist() == ["0 to 1", "1 to 2"]
+    assert Grouping("dose", 0.1).of(pd.DataFrame({"dose": ["0.3", "0.25"]})).tolist() == ["0.3 to 0.4", "0.2 to 0.3"]
+    with pytest.raises(InputError, match="--by age:1: makes 30 groups; give a larger width"):
+        Grouping("age", 1).of(pd.DataFrame({"age": range(30)}))
+    with pytest.raises(InputError, match="--by age:10: the column is not of numbers"):
+        Grouping("age", 10).of(pd.DataFrame({"age": ["43", "inf"]}))
 
 
 def test_what_can_not_be_grouped_is_refused(phantom_run):

@@ -18,7 +18,11 @@ for _ in open_table(Path(sys.argv[1])).blocks():
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("a.csv", b"path,label\n"), ("b.csv", "name,\u00e4\nx,\u00fc\n".encode("utf-16")), ("c.gz", gzip.compress(b"a,b\n1,2\n"))],
+    [
+        ("a.csv", b"path,label\n"),
+        ("b.csv", "name,\u00e4\nx,\u00fc\n".encode("utf-16")),
+        ("c.gz", gzip.compress(b"a,b\n1,2\n")),
+    ],
     ids=["plain", "utf-16", "gzip"],
 )
 def test_a_command_that_ends_after_reading_ends_in_order(tmp_path, name, content):

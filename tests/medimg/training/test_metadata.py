@@ -47,6 +47,7 @@ def data(tmp_path_factory) -> Dataset:
         "age": np.where(draw.random(64) < 0.1, np.nan, np.round(draw.normal(50, 5, 64) + 12 * bright, 1)),
         "sex": draw.choice(["F", "M", ""], 64),
         "ward": "one",
+        "shade": np.where(bright, "light", "dusk"),
     }
     dataclasses.replace(data, manifest=data.manifest.assign(**columns)).save()
     return Dataset.load(data.root)
@@ -188,6 +189,8 @@ def test_a_client_sends_columns_beside_the_image(data, run, tmp_path):
 def test_what_does_not_go_with_columns_is_refused(data, tmp_path):
     for options, words in (
         ({"metadata": "height"}, "--metadata height: no column"),
+        ({"metadata": "age,age"}, "--metadata age: is named twice"),
+        ({"metadata": "shade"}, "--metadata shade: tells the label of every training row"),
         ({"metadata": "age", "dp_epsilon": 1.0}, "--metadata age: not with --dp-epsilon"),
         ({"metadata": "age", "missing": "drop-rows"}, "--metadata age: not with --missing drop-rows"),
         ({"metadata": "ward"}, "no feature is left"),
