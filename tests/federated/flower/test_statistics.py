@@ -258,6 +258,7 @@ def test_sessions_are_not_mixed_and_stages_not_repeated(asking):
     assert "out of order or again" in attacker.stage(TWO, "confirm", json.dumps(NAMES).encode())
     assert "was not begun" in attacker.stage(THREE, "share", pack(new.values()), number=2)
     assert "was not begun" in attacker.stage(THREE, "__init__", b"")
+    assert all("no run has as many" in attacker.stage(THREE, "share", b"", number=number) for number in (0, -1, 10**9))
     # The same terms, whose masks would be the same, are taken once.
     assert "was answered in this session" in attacker.advertise(THREE, terms, request)
     attacker.restart(THREE)
