@@ -16,11 +16,12 @@ from federated.flower.sessions import Sessions
 from federated.flower.site_statistics import SiteStatistics
 from federated.flower.site_training import Training
 from federated.secure.errors import RefusedError, RejectedError, TooFewClientsError
+from federated.statistics.few import FewPatientsError
 from medimg.data.dataset import Dataset
 from medimg.untrusted.printable import printable
 
 # Refusals whose words hold nothing of the data; of all others they may quote a row, a file or a count.
-_TOLD = (PolicyError, WireError, RefusedError, RejectedError, TooFewClientsError)
+_TOLD = (PolicyError, WireError, FewPatientsError, RefusedError, RejectedError, TooFewClientsError)
 _HEAD = re.compile("[0-9a-f]{64}")
 
 

@@ -24,6 +24,7 @@ from medimg.untrusted.printable import printable
 
 # Different questions that a run has, by kind: as many as `federated.statistics.fit` and generators ask.
 _QUESTIONS = {"counts": MOST_ROUNDS, "categories": SKETCHES, "sums": 2, "generator counts": 3}
+_MOST = 64  # of all kinds, by number
 # Of questions: which rows are counted, of all but the first kind.
 _ROWS = "the rows of statistics"
 # The site's own record of whom it has summed statistics with.
@@ -76,6 +77,8 @@ class SiteStatistics:
     def _stage(self, message: Envelope) -> bytes:
         fields, stage = message.fields, message.fields["stage"]
         number, content = int(fields["question"]), message.arrays["content"][0].tobytes()
+        if not 0 < number <= _MOST:
+            raise PolicyError(f"question {number}: no run has as many")
         if stage == STAGES[0]:
             self._running = None
             self._running = self._joined(number, fields, content)

@@ -7,8 +7,8 @@ _AS_THEY_ARE = (
 )
 _MASKED = (
     f"{_NO_NOISE}. They were added up in masked sums (Bonawitz et al. 2017) over all sites or none: of one site's "
-    "answers the coordinator has random numbers, and learns the sums over all of them and nothing else; but all sites "
-    "but one together have the last one's, and sums of few patients come close to these patients' own values."
+    "answers the coordinator has random numbers, and learns the sums over all of them; but all sites but one together "
+    "have the last one's, and sums of few patients come close to these patients' own values."
 )
 _SIMULATED = " In the simulation one process had every site's answers all the same."
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from federated.statistics import pixels, sketch
+from federated.statistics.few import require_chosen, require_patients
 from federated.statistics.keys import to_keys
 from federated.statistics.schema import Schema, agreed, require_inputs
 from medimg.data.dataset import Dataset
@@ -193,30 +194,12 @@ def _groupings(own: Dataset, rows: pd.DataFrame, by: str) -> tuple[np.ndarray, i
     return targets.T.astype(np.int64), 2
 
 
-def require_patients(groups: np.ndarray, size: int, patients: pd.Series, fewest: int) -> None:
-    """Refuse to tell of groups of few patients.
-
-    Args:
-        groups: the group of each row, int (groupings, N).
-        size: number of groups.
-        patients: of the rows.
-        fewest: that a group must have, where it has any.
-
-    Raises:
-        InputError: one has fewer.
-    """
-    for group in groups:
-        for k in range(size):
-            if 0 < patients[group == k].nunique() < fewest:
-                raise InputError(f"a class has fewer than {fewest} patients, of whom nothing is told")
-
-
 def _own(dataset: Dataset, request: dict) -> tuple[Dataset, pd.DataFrame]:
     own = agreed(dataset, Schema.from_dict(request["schema"]))
-    rows, fewest = training_rows(own, request.get("known")), request.get("fewest", 1)
-    # Whoever asks says what must be known, and could so choose whose rows are left.
-    if 0 < rows["patient"].nunique() < fewest:
-        raise InputError(f"fewer than {fewest} patients have rows that know all that must be known; none is told of")
+    rows = training_rows(own, request.get("known"))
+    # Whoever asks says what must be known, and so chooses rows.
+    others = own.rows("train", labelled=True).drop(index=rows.index)
+    require_chosen(rows["patient"], others["patient"], request.get("fewest", 1))
     return own, rows
 
 

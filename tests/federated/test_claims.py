@@ -203,6 +203,11 @@ def test_what_was_told_before_the_first_round_is_all_counted(run, federation, da
         return
     assert counts_disclosed(apart=False, table=True) in federation["statistics"]
     assert not any("nothing else" in sentence for sentence in federation["statistics"])
+    # Here one process had all answers, whatever was masked.
+    for words in ("added up in masked sums", "In the simulation one process had every site's answers"):
+        assert any(words in sentence for sentence in federation["statistics"]) == (
+            federation["secure"]["kind"] != "none"
+        )
     partition = pd.read_csv(run / "partition.csv").set_index("client")
     assert {"patients", "train", "val", "test"} <= set(partition)
     for client in federation["clients"]:

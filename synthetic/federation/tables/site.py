@@ -12,7 +12,7 @@ from federated.engine.updates import ClientUpdate
 from federated.flower.kinds import SiteWork
 from federated.flower.policy import PolicyError
 from federated.flower.session import Session
-from federated.statistics.table_answers import require_patients
+from federated.statistics.few import require_patients
 from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
 from synthetic.config import SynthesizeConfig

@@ -272,7 +272,7 @@ def test_a_class_of_few_patients_is_not_summed(sites):
     assert "answer" in of_all.arrays
     attacker.describe(run="another")
     by_class = attacker.statistics("classes", **encoded, by="class", fewest=1)
-    assert "can't be answered" in by_class.fields[protocol.REFUSED]
+    assert "min_patients: a class has fewer than 15 patients" in by_class.fields[protocol.REFUSED]
 
 
 @pytest.mark.parametrize(("policy", "private"), [({"dp": {"unit": "patient"}}, False), ({}, True)])

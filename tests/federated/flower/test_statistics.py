@@ -222,8 +222,7 @@ def test_no_sum_of_few_sites_or_of_chosen_patients(asking):
     site.client = replace(attacker.data, manifest=alone[alone["site"] == one["site"]])
     request = attacker.question("sums", columns=[["noise", 0.0, 5.0]], power=1, known=["age"])
     terms = attacker.terms(request, size=1)
-    assert "can't be answered (InputError)" in attacker.advertise(one["site"], terms, request)
-    assert any("fewer than 5 patients have rows that know" in line for line in attacker.said)
+    assert "min_patients: fewer than 5 patients have rows that know" in attacker.advertise(one["site"], terms, request)
 
 
 def test_all_sites_are_asked_the_same(asking):
@@ -259,6 +258,7 @@ def test_sessions_are_not_mixed_and_stages_not_repeated(asking):
     assert "out of order or again" in attacker.stage(TWO, "confirm", json.dumps(NAMES).encode())
     assert "was not begun" in attacker.stage(THREE, "share", pack(new.values()), number=2)
     assert "was not begun" in attacker.stage(THREE, "__init__", b"")
+    assert all("no run has as many" in attacker.stage(THREE, "share", b"", number=number) for number in (0, -1, 10**9))
     # The same terms, whose masks would be the same, are taken once.
     assert "was answered in this session" in attacker.advertise(THREE, terms, request)
     attacker.restart(THREE)

@@ -822,7 +822,9 @@ def test_strategies(apart, simulated, execution, tmp_path, strategy):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("given", [{"secure": "masking"}, {"strategy": "fedbn"}], ids=["masked", "fedbn"])
+@pytest.mark.parametrize(
+    "given", [{"secure": "masking", "normalize": "pca"}, {"strategy": "fedbn"}], ids=["masked", "fedbn"]
+)
 def test_images(apart, simulated, noise, execution, tmp_path, given):
     options = {"model": "baseline_cnn", "model_arg": {"width": "4", "stages": "2"}, "image_size": 16, "rounds": 2}
     config = replace(QUICK, **options, **given)
@@ -832,6 +834,10 @@ def test_images(apart, simulated, noise, execution, tmp_path, given):
     assert largest(run, here) < 1e-5
     images = [path.read_bytes() for path in (noise.root / "images").iterdir()]
     assert not any(image[200:260] in there.link.bytes for image in images)
+    assert told(run, "model.json").get("normalize") == told(here, "model.json").get("normalize")
+    assert ("normalize" in told(run, "model.json")) == ("normalize" in given)
+    # Five messages of the one question on colours.
+    assert len(questions(there, "s1")) == (5 if "normalize" in given else 0)
     if "strategy" in given:
         import tensorflow as tf
 

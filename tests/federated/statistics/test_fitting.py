@@ -454,6 +454,12 @@ def test_no_question_chooses_few_rows():
         asked = {"kind": kind, "columns": [], "cells": 3, "intervals": [], "bins": 1, "power": 1, **ENCODED}
         with pytest.raises(InputError, match="fewer than 5 patients have rows"):
             answer(whole, {**request, **asked})
+    # Nor leaves few out, of whom the difference to all would tell.
+    nearly = dataclasses.replace(whole, manifest=manifest.assign(offset=manifest["offset"].isna().astype(float)))
+    lacking = nearly.manifest["offset"].where(nearly.manifest["offset"] == 1)
+    nearly = dataclasses.replace(nearly, manifest=nearly.manifest.assign(offset=lacking))
+    with pytest.raises(InputError, match="fewer than 5 patients have rows that lack one of them"):
+        answer(nearly, {**request, "kind": "complete"})
     # None is as good as all lacking it, and all are asked for without it.
     nobody = dataclasses.replace(whole, manifest=manifest.assign(offset=np.nan))
     assert not answer(nobody, {**request, "kind": "complete"}).any()

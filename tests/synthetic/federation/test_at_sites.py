@@ -211,7 +211,7 @@ def test_of_a_class_of_few_patients_a_generator_is_told_nothing(table):
         {"kind": TELL, "options": {}, "features": ["stage"]},
         {"kind": COUNT, "columns": [column], "edges": [], "categories": True},
     ):
-        with pytest.raises(InputError, match="of whom nothing is told"):
+        with pytest.raises(InputError, match="of whom none is told"):
             answer(table, {**common, **asked, "fewest": fewest + 1})
     assert answer(table, {**common, "kind": TELL, "options": {}, "features": ["stage"], "fewest": fewest})["columns"]
 
