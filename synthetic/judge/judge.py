@@ -149,7 +149,7 @@ def _images(
     everything: Subject, names: tuple[str, ...], config: JudgeConfig, progress: Progress
 ) -> tuple[dict, Judged]:
     # Lazily: these need OpenCV, and backbones TensorFlow.
-    from synthetic.judge import pictures
+    from synthetic.judge import appearance, pictures
 
     limited = everything.limited(config.most_rows, config.seed)
     loaded = pictures.load(limited, progress)
@@ -158,6 +158,7 @@ def _images(
     result = {"utility": utility.measure(limited, names, score, config, progress)}
     progress("measures", 0, 3)
     result["fidelity"] = fidelity.of_images(limited, vectors, config.seed)
+    result["fidelity"]["appearance"] = appearance.of_images(limited, loaded, config.seed)
     progress("measures", 1, 3)
     chosen, baseline = fidelity.equal_draws(limited, config.seed)
     parts = {"made": loaded.made, "train": loaded.train, "test": loaded.test}

@@ -42,6 +42,9 @@ STRUCTURE = Limit(0.5, 0.3, falling=True)
 NOVELTY = Limit(0.05, 0.5)
 # Precision, density and coverage of images over those of real images: a quarter lost is seen, most lost is another set.
 MANIFOLD = Limit(0.75, 0.3, falling=True)
+# Mean distance of images' brightness, texture and shape beyond that of two halves of real images (Kolmogorov-Smirnov):
+# a tenth of the images look otherwise, or nearly half.
+APPEARANCE = Limit(0.1, 0.4)
 # Mean difference within a class over that of real rows. A collapsed generator is near 0; half is far beyond sampling.
 SPREAD = Limit(0.75, 0.5, falling=True)
 # Share of repeated rows beyond that of real ones: of 50 rows, two repeat one by chance.

@@ -6,6 +6,7 @@ from medimg.privacy import ledger
 from medimg.style.words import interval, listed
 from synthetic.judge import thresholds as limits
 from synthetic.judge import unjudged
+from synthetic.judge.appearance import farthest
 from synthetic.judge.findings import GRADES, PARTS, Finding, percent
 from synthetic.judge.rows import Subject
 from synthetic.judge.tail_findings import tail_findings
@@ -175,6 +176,21 @@ def _fidelity(found: dict) -> Iterator[Finding]:
                 limits.MANIFOLD.grade(made[name] / real[name]),
                 f"{name} {made[name]:.2f}, of other real images {real[name]:.2f}.",
             )
+    yield from _appearance(found["appearance"])
+
+
+def _appearance(found: dict) -> Iterator[Finding]:
+    if "not_available" in found:
+        return
+    mean, name = found["mean"], farthest(found)
+    worst = found["features"][name]
+    yield Finding(
+        "fidelity",
+        limits.APPEARANCE.grade(mean["synthetic"] - mean["real"]),
+        f"brightness, texture and shape are {mean['synthetic']:.2f} from real images' (0 = alike, 1 = apart), two "
+        f"halves of real ones {mean['real']:.2f} from each other; most of all '{name}': {worst['synthetic']:.2f}, "
+        f"halves {worst['real']:.2f}.",
+    )
 
 
 def _diversity(found: dict) -> Iterator[Finding]:
