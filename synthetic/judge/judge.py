@@ -10,6 +10,7 @@ from medimg.lock import locked
 from medimg.options import of_data
 from synthetic.judge import (
     copies,
+    discoveries,
     diversity,
     fidelity,
     privacy,
@@ -24,7 +25,7 @@ from synthetic.judge import (
 from synthetic.judge.config import JudgeConfig
 from synthetic.judge.rows import Subject, load
 from synthetic.judge.vectors import Vectors, of_table
-from synthetic.judge.verdict import formal_guarantee
+from synthetic.judge.verdict import formal_guarantee, guaranteed
 from synthetic.judge.verdict import judge as verdict_on
 
 # Classifiers learn from more rows than distances are measured between.
@@ -121,6 +122,7 @@ def _table(everything: Subject, names: tuple[str, ...], config: JudgeConfig, pro
     learning = everything.limited(MOST_TRAINING_ROWS, config.seed)
     score = scorers.of_table(learning, config)
     result = {"utility": utility.measure(learning, names, score, config, progress)}
+    result["utility"]["discoveries"] = discoveries.measure(limited, guaranteed(everything), config.seed)
     progress("measures", 0, 3)
     result["fidelity"] = fidelity.of_table(limited, vectors, config.seed)
     progress("measures", 1, 3)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from medimg.privacy import ledger
 from medimg.style.words import interval, listed
+from synthetic.judge import discoveries, unjudged
 from synthetic.judge import thresholds as limits
-from synthetic.judge import unjudged
 from synthetic.judge.appearance import farthest
 from synthetic.judge.findings import GRADES, PARTS, Finding, percent
 from synthetic.judge.rows import Subject
@@ -126,6 +126,7 @@ def _attribute(columns: dict) -> Iterator[Finding]:
 
 
 def _utility(found: dict) -> Iterator[Finding]:
+    yield from discoveries.findings(found.get("discoveries"))
     gap = found["gap"]
     if gap["value"] is None:
         text = "AUROC is not defined, since the held-out rows have one class: nothing is known."
@@ -223,16 +224,22 @@ def _diversity(found: dict) -> Iterator[Finding]:
 
 
 def formal_guarantee(subject: Subject) -> str:
-    """Of privacy.json in the synthetic Dataset, else of its preparation's `privacy`, else that there is none."""
-    content = ledger.read(subject.synthetic.root)
-    entry = content or subject.origin.get("privacy")
+    """In words what `guaranteed` finds, else that there is none."""
+    found = guaranteed(subject)
+    if found is None:
+        return NO_GUARANTEE
+    return (
+        f"Formal guarantee, as the privacy ledger says: (epsilon, delta) = ({found['epsilon']:.3g}, "
+        f"{found['delta']:g}) for one {found['unit']}; its assumptions are part of it."
+    )
+
+
+def guaranteed(subject: Subject) -> dict | None:
+    """`epsilon`, `delta` and `unit` by privacy.json in the synthetic Dataset, else its preparation's `privacy`."""
+    entry = ledger.read(subject.synthetic.root) or subject.origin.get("privacy")
     epsilon = entry.get("epsilon") if isinstance(entry, dict) else None
     if isinstance(epsilon, dict):
         epsilon = epsilon.get("pld")
     if not isinstance(epsilon, int | float):
-        return NO_GUARANTEE
-    delta = entry.get("delta", 0.0)
-    return (
-        f"Formal guarantee, as the privacy ledger says: (epsilon, delta) = ({epsilon:.3g}, {delta:g}) for one "
-        f"{entry.get('unit', 'patient')}; its assumptions are part of it."
-    )
+        return None
+    return {"epsilon": epsilon, "delta": entry.get("delta", 0.0), "unit": entry.get("unit", "patient")}
