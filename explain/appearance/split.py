@@ -3,12 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from explain.appearance.features import measure
 from explain.appearance.surrogate import attribute, log_odds
 from explain.explainer import Explainer
 from explain.selection import split_rows
 from medimg.data.dataset import Dataset
 from medimg.evaluation.intervals import Measured
+from medimg.inspection.appearance import measure
 from medimg.privacy.release import reference_split
 
 _BATCH = 64

@@ -10,9 +10,9 @@ Intelligence 2, 2020 (TreeExplainer: exact).
 import numpy as np
 from scipy.special import logsumexp
 
-from explain.appearance.features import FEATURES, GROUPS, NAMES
 from explain.scores import intervals
 from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
+from medimg.inspection.appearance import FEATURES, GROUPS, NAMES
 from medimg.style.words import interval
 
 # R² below which nothing is shared out.

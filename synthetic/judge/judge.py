@@ -10,6 +10,7 @@ from medimg.lock import locked
 from medimg.options import of_data
 from synthetic.judge import (
     copies,
+    discoveries,
     diversity,
     fidelity,
     privacy,
@@ -24,7 +25,7 @@ from synthetic.judge import (
 from synthetic.judge.config import JudgeConfig
 from synthetic.judge.rows import Subject, load
 from synthetic.judge.vectors import Vectors, of_table
-from synthetic.judge.verdict import formal_guarantee
+from synthetic.judge.verdict import formal_guarantee, guaranteed
 from synthetic.judge.verdict import judge as verdict_on
 
 # Classifiers learn from more rows than distances are measured between.
@@ -121,6 +122,7 @@ def _table(everything: Subject, names: tuple[str, ...], config: JudgeConfig, pro
     learning = everything.limited(MOST_TRAINING_ROWS, config.seed)
     score = scorers.of_table(learning, config)
     result = {"utility": utility.measure(learning, names, score, config, progress)}
+    result["utility"]["discoveries"] = discoveries.measure(limited, guaranteed(everything), config.seed)
     progress("measures", 0, 3)
     result["fidelity"] = fidelity.of_table(limited, vectors, config.seed)
     progress("measures", 1, 3)
@@ -149,7 +151,7 @@ def _images(
     everything: Subject, names: tuple[str, ...], config: JudgeConfig, progress: Progress
 ) -> tuple[dict, Judged]:
     # Lazily: these need OpenCV, and backbones TensorFlow.
-    from synthetic.judge import pictures
+    from synthetic.judge import appearance, pictures
 
     limited = everything.limited(config.most_rows, config.seed)
     loaded = pictures.load(limited, progress)
@@ -158,6 +160,7 @@ def _images(
     result = {"utility": utility.measure(limited, names, score, config, progress)}
     progress("measures", 0, 3)
     result["fidelity"] = fidelity.of_images(limited, vectors, config.seed)
+    result["fidelity"]["appearance"] = appearance.of_images(limited, loaded, config.seed)
     progress("measures", 1, 3)
     chosen, baseline = fidelity.equal_draws(limited, config.seed)
     parts = {"made": loaded.made, "train": loaded.train, "test": loaded.test}

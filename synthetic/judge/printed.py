@@ -38,6 +38,10 @@ def _measures(judgement: dict) -> Table:
     else:
         found = fidelity["frechet_distance"]
         rows.append(["Fréchet distance", number(found["synthetic"]), number(found["real"])])
+        appearance = fidelity["appearance"].get("groups", {})
+        rows += [
+            [f"{group}, of halves", number(one["synthetic"]), number(one["real"])] for group, one in appearance.items()
+        ]
     manifold = fidelity["manifold"]
     rows += [[name, number(manifold["synthetic"][name]), number(manifold["real"][name])] for name in manifold["real"]]
     spread, repeated = diversity["spread"], diversity["duplicates"]

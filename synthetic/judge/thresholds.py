@@ -33,6 +33,9 @@ class Limit:
 # AUROC lost by training on synthetic rows. 0.05 is what papers on synthetic patients call useful, and about what one
 # choice of test patients makes; 0.15 turns a good classifier into one that nobody would use.
 GAP = Limit(0.05, 0.15)
+# Below so many training or synthetic rows hypotheses tested on private rows are warned of whatever was measured (Perez
+# et al. 2024); p below which a comparison counts as a difference.
+FEW_PRIVATE_ROWS, SIGNIFICANT = 500, 0.05
 # Mean score of column shapes less than real rows have: so many of the rows lie where no real ones are.
 SHAPES = Limit(0.05, 0.15)
 # Of the dependence between columns (`structure`). In 30 splits of the heart table's 455 rows, held-out patients kept
@@ -42,6 +45,9 @@ STRUCTURE = Limit(0.5, 0.3, falling=True)
 NOVELTY = Limit(0.05, 0.5)
 # Precision, density and coverage of images over those of real images: a quarter lost is seen, most lost is another set.
 MANIFOLD = Limit(0.75, 0.3, falling=True)
+# Mean distance of images' brightness, texture and shape beyond that of two halves of real images (Kolmogorov-Smirnov):
+# a tenth of the images look otherwise, or nearly half.
+APPEARANCE = Limit(0.1, 0.4)
 # Mean difference within a class over that of real rows. A collapsed generator is near 0; half is far beyond sampling.
 SPREAD = Limit(0.75, 0.5, falling=True)
 # Share of repeated rows beyond that of real ones: of 50 rows, two repeat one by chance.

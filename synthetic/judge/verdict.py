@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from medimg.privacy import ledger
 from medimg.style.words import interval, listed
+from synthetic.judge import discoveries, unjudged
 from synthetic.judge import thresholds as limits
-from synthetic.judge import unjudged
+from synthetic.judge.appearance import farthest
 from synthetic.judge.findings import GRADES, PARTS, Finding, percent
 from synthetic.judge.rows import Subject
 from synthetic.judge.tail_findings import tail_findings
@@ -125,6 +126,7 @@ def _attribute(columns: dict) -> Iterator[Finding]:
 
 
 def _utility(found: dict) -> Iterator[Finding]:
+    yield from discoveries.findings(found.get("discoveries"))
     gap = found["gap"]
     if gap["value"] is None:
         text = "AUROC is not defined, since the held-out rows have one class: nothing is known."
@@ -175,6 +177,21 @@ def _fidelity(found: dict) -> Iterator[Finding]:
                 limits.MANIFOLD.grade(made[name] / real[name]),
                 f"{name} {made[name]:.2f}, of other real images {real[name]:.2f}.",
             )
+    yield from _appearance(found["appearance"])
+
+
+def _appearance(found: dict) -> Iterator[Finding]:
+    if "not_available" in found:
+        return
+    mean, name = found["mean"], farthest(found)
+    worst = found["features"][name]
+    yield Finding(
+        "fidelity",
+        limits.APPEARANCE.grade(mean["synthetic"] - mean["real"]),
+        f"brightness, texture and shape are {mean['synthetic']:.2f} from real images' (0 = alike, 1 = apart), two "
+        f"halves of real ones {mean['real']:.2f} from each other; most of all '{name}': {worst['synthetic']:.2f}, "
+        f"halves {worst['real']:.2f}.",
+    )
 
 
 def _diversity(found: dict) -> Iterator[Finding]:
@@ -207,16 +224,22 @@ def _diversity(found: dict) -> Iterator[Finding]:
 
 
 def formal_guarantee(subject: Subject) -> str:
-    """Of privacy.json in the synthetic Dataset, else of its preparation's `privacy`, else that there is none."""
-    content = ledger.read(subject.synthetic.root)
-    entry = content or subject.origin.get("privacy")
+    """In words what `guaranteed` finds, else that there is none."""
+    found = guaranteed(subject)
+    if found is None:
+        return NO_GUARANTEE
+    return (
+        f"Formal guarantee, as the privacy ledger says: (epsilon, delta) = ({found['epsilon']:.3g}, "
+        f"{found['delta']:g}) for one {found['unit']}; its assumptions are part of it."
+    )
+
+
+def guaranteed(subject: Subject) -> dict | None:
+    """`epsilon`, `delta` and `unit` by privacy.json in the synthetic Dataset, else its preparation's `privacy`."""
+    entry = ledger.read(subject.synthetic.root) or subject.origin.get("privacy")
     epsilon = entry.get("epsilon") if isinstance(entry, dict) else None
     if isinstance(epsilon, dict):
         epsilon = epsilon.get("pld")
     if not isinstance(epsilon, int | float):
-        return NO_GUARANTEE
-    delta = entry.get("delta", 0.0)
-    return (
-        f"Formal guarantee, as the privacy ledger says: (epsilon, delta) = ({epsilon:.3g}, {delta:g}) for one "
-        f"{entry.get('unit', 'patient')}; its assumptions are part of it."
-    )
+        return None
+    return {"epsilon": epsilon, "delta": entry.get("delta", 0.0), "unit": entry.get("unit", "patient")}

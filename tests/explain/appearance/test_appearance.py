@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from explain.appearance.features import FEATURES, GROUPS, NAMES, measure
 from explain.appearance.surrogate import LEAST, attribute, log_odds, shap_values
 from explain.commands import appearance as printed
 from explain.config import ExplainConfig
 from explain.explain import explain
 from medimg.evaluation.intervals import Measured
+from medimg.inspection.appearance import FEATURES, GROUPS, NAMES, measure
 
 S = 48
 
