@@ -169,8 +169,9 @@ def check(file):
     if not Path(file).is_file():
         raise InputError(f"{file}: no such file; give the site's policy.yaml")
     from federated.flower.policy import Policy
+    from federated.flower.policy_words import sentences
 
-    for sentence in Policy.read(Path(file)).sentences():
+    for sentence in sentences(Policy.read(Path(file))):
         say(sentence)
 
 

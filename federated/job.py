@@ -2,13 +2,11 @@
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import count
-
-import numpy as np
 
 from federated.algorithms.strategy import KINDS, Strategy
 from federated.clients.client import Client, pooled
 from federated.clients.plan import ClientPlan
+from federated.clients.totals import totals_of
 from federated.config import FederateConfig
 from federated.engine.local_training import LocalTraining
 from federated.flower.description import Description
@@ -16,9 +14,7 @@ from federated.partition import partition
 from federated.partition.site import require_public_sites
 from federated.private import client, patient
 from federated.rounds.compatibility import check_aggregation
-from federated.secure.keys import identities
-from federated.secure.whole import whole_sum
-from federated.statistics import Schema, answer, counts_disclosed, disclosed, fit, pixel_whitening, pixels_disclosed
+from federated.statistics import Schema, counts_disclosed, disclosed, fit, pixel_whitening, pixels_disclosed
 from federated.statistics.asking import Total
 from medimg.data.dataset import Dataset
 from medimg.data.holdout import hold_out
@@ -176,16 +172,8 @@ class Job:
         return images.describe(dataset, training, whitening)
 
     def totals(self) -> Total:
-        """Sums over clients that are all in this process: under masks where updates are summed securely."""
-        known, number = identities(self.names), count(1)
-
-        def total(request: dict, size: int) -> np.ndarray:
-            answers = {client.name: answer(client.dataset, request) for client in self.clients}
-            if self.config.secure == "none":
-                return np.sum(list(answers.values()), axis=0)
-            return whole_sum(answers, known, next(number), self.config.secure_threshold)
-
-        return total
+        """Sums over clients that are all in this process."""
+        return totals_of(self.clients, self.config)
 
     @property
     def disclosed(self) -> list[str]:

@@ -9,11 +9,7 @@ Answer = Callable[[dict], dict]
 
 
 def unknown(why: str) -> Answer:
-    """Of what no Run can know.
-
-    Args:
-        why: the reason.
-    """
+    """Of what no Run can know, and why."""
     return lambda report: missing(why)
 
 

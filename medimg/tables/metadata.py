@@ -49,7 +49,7 @@ def as_table(dataset: Dataset, names: Iterable[str]) -> Dataset:
     manifest, features = dataset.manifest, []
     for name in names:
         if any(feature.name == name for feature in features):
-            raise InputError(f"{option} {name}: is named twice; leave out one")
+            raise InputError(f"--metadata {name}: is named twice; leave out one")
         if name not in manifest or (name in ROLES and name != "site"):
             known = ", ".join(names_of(manifest)) or "none"
             raise InputError(
@@ -84,12 +84,12 @@ def require_honest(rows: pd.DataFrame, names: Iterable[str], option: str = "--me
             )
         # Many patients share few values, and each value has one label: by chance as often as the common label repeats.
         alike = told["label"].value_counts(normalize=True).max() if count else 1.0
-        if 5 * levels <= count and alike ** (count - levels) < _CHANCE:
-            if told.groupby("known")["label"].nunique().max() == 1:
-                raise InputError(
-                    f"{option} {name}: tells the label of every training row: it is the label by another name, or was "
-                    "written down after it; leave it out"
-                )
+        is_rare = 5 * levels <= count and alike ** (count - levels) < _CHANCE
+        if is_rare and told.groupby("known")["label"].nunique().max() == 1:
+            raise InputError(
+                f"{option} {name}: tells the label of every training row: it is the label by another name, or was "
+                "written down after it; leave it out"
+            )
 
 
 def of_class(table: Dataset, name: str) -> Dataset:

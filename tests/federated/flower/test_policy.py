@@ -9,6 +9,7 @@ import yaml
 from federated.config import FederateConfig
 from federated.flower import keys
 from federated.flower.policy import Policy
+from federated.flower.policy_words import sentences
 from federated.flower.runs import approve
 from federated.secure.terms import Terms
 from medimg.errors import InputError
@@ -123,13 +124,13 @@ def test_statistics_leave_as_updates_do(policy):
             InputError, match="secure: statistics of this site leave in masked sums alone; give --secure"
         ):
             found.check_statistics(False)
-        assert "in masked sums of all sites, of 2 or more, never alone" in " ".join(found.sentences())
-    assert "else its own as they are" in " ".join(open_.sentences())
+        assert "in masked sums of all sites, of 2 or more, never alone" in " ".join(sentences(found))
+    assert "else its own as they are" in " ".join(sentences(open_))
     for found in (policy(), policy(statistics=True, dp={"epsilon": 1})):
         for masked in (True, False):
             with pytest.raises(InputError, match="statistics"):
                 found.check_statistics(masked)
-        assert "No counts and sums of its training rows leave." in found.sentences()
+        assert "No counts and sums of its training rows leave." in sentences(found)
 
 
 def test_metrics_stay(policy):
@@ -269,11 +270,11 @@ def test_every_entry_is_said_in_words(policy):
     from federated.flower.policy_entries import _ENTRIES
 
     assert {*entries, "coordinators"} == {*_ENTRIES, "dp"}
-    default = "\n".join(policy().sentences())
+    default = "\n".join(sentences(policy()))
     assert "Answers coordinator alone" in default
     assert "it could invent some" in default
     for name, (value, sentence) in entries.items():
-        assert sentence in "\n".join(policy(**{name: value}).sentences()), name
+        assert sentence in "\n".join(sentences(policy(**{name: value}))), name
         assert sentence not in default, name
 
 
