@@ -83,12 +83,12 @@ def require_honest(rows: pd.DataFrame, names: Iterable[str], option: str = "--me
             )
         # Many patients share few values, and each value has one label: by chance as often as the common label repeats.
         alike = told["label"].value_counts(normalize=True).max() if count else 1.0
-        if 5 * levels <= count and alike ** (count - levels) < _CHANCE:
-            if told.groupby("known")["label"].nunique().max() == 1:
-                raise InputError(
-                    f"{option} {name}: tells the label of every training row: it is the label by another name, or was "
-                    "written down after it; leave it out"
-                )
+        is_rare = 5 * levels <= count and alike ** (count - levels) < _CHANCE
+        if is_rare and told.groupby("known")["label"].nunique().max() == 1:
+            raise InputError(
+                f"{option} {name}: tells the label of every training row: it is the label by another name, or was "
+                "written down after it; leave it out"
+            )
 
 
 def of_class(table: Dataset, name: str) -> Dataset:
