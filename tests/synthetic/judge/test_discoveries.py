@@ -46,14 +46,16 @@ def test_few_private_rows_are_warned_of_with_the_measured_share(heart, tmp_path)
 
 def test_rows_without_noise_worth_the_name_are_sound(ward, tmp_path):
     measured = found(ward, ward.rows("val"), tmp_path, epsilon=300.0, delta=DELTA)
-    assert measured["synthetic"]["low"] < 0.1
+    # As many rows as patients have twice the variance: 1.96 is 1.39 deviations.
+    assert measured["without_noise"] == pytest.approx(0.166, abs=0.001)
+    assert measured["synthetic"]["value"] == pytest.approx(measured["without_noise"], abs=0.06)
     assert warned(measured) == []
 
 
 def test_many_rows_are_warned_of_where_the_errors_are_many(ward, tmp_path):
     measured = found(ward, ward.rows("val"), tmp_path, epsilon=0.3, delta=DELTA)
     assert min(measured["rows"], measured["training_rows"]) >= 500
-    assert measured["synthetic"]["low"] > 0.1
+    assert measured["synthetic"]["low"] > 0.2
     assert len(warned(measured)) == 1
 
 
@@ -78,5 +80,16 @@ def test_p_is_mann_whitneys_and_of_categories_chi_squares():
     assert found[0] == pytest.approx(mannwhitneyu(*parts, method="asymptotic").pvalue)
     # A column that does not vary can't differ.
     assert len(found) == 2
+    days = pd.DataFrame({"seen": np.where(rows["x"].isna(), "", "2020-01-01")})
+    days.loc[10:, "seen"] = (pd.Timestamp("2020-01-01") + pd.to_timedelta(rows["x"][10:].rank(), "D")).dt.strftime("%F")
+    assert discoveries.p_values(days, labels, (Feature("seen", "date"),))[0] == pytest.approx(found[0])
     sure = rows.assign(kind=np.where(labels == "ill", "a", "b"))
     assert discoveries.p_values(sure, labels, features)[1] < 1e-9
+
+
+def test_a_class_that_is_not_made_leaves_nothing_to_compare(heart, tmp_path):
+    rows = heart.rows("val")
+    measured = found(heart, rows[rows["label"] == rows["label"].iloc[0]], tmp_path, epsilon=1.0, delta=DELTA)
+    assert measured["synthetic"] is None
+    (warning,) = warned(measured)
+    assert "how often was not measured" in warning.text
