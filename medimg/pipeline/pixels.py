@@ -18,9 +18,6 @@ from medimg.data.imaging import read_image, resize
 from medimg.errors import InputError
 from medimg.untrusted.image_size import MEGAPIXELS
 
-# Half up, and a little more: two ways of computing the same average differ in the last digits of a float, which must
-# not decide how an exact half is rounded. The served model resizes in TensorFlow and must agree.
-ROUNDING = 0.501
 # Images that a thread decodes before it asks for more.
 _TASK = 16
 
@@ -43,9 +40,7 @@ def at_model_size(image: np.ndarray, image_size: int, channels: int) -> np.ndarr
 
     if channels == 1 and image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    if image.shape[:2] != (image_size, image_size):
-        stretched = resize(image.astype(np.float32), image_size)
-        image = np.floor(stretched + np.float32(ROUNDING)).astype(image.dtype)
+    image = resize(image, image_size)
     if image.ndim == 2 and channels == 3:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
     return image if image.ndim == 3 else image[:, :, None]

@@ -5,9 +5,9 @@ It must see what training saw (`medimg.pipeline.pixels.load_raw`): the same deco
 
 import tensorflow as tf
 
+from medimg.data.imaging import ROUNDING
 from medimg.models.resizing import LUMA, LUMA_SHIFT, axis_weights
 from medimg.pipeline.batches import steady
-from medimg.pipeline.pixels import ROUNDING
 from medimg.serving.answer import ServedAnswer
 from medimg.serving.orientation import upright
 

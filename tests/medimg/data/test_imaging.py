@@ -171,6 +171,34 @@ def test_resize_in_both_directions():
     assert resize(np.full((1, 1, 3), 7, np.uint8), 5).tolist() == np.full((5, 5, 3), 7).tolist()
 
 
+def weights(length, size):
+    """Row i: by how much each of `length` pixels counts in pixel i of `size`; areas, or linear interpolation."""
+    found, scale = np.zeros((size, length)), length / size
+    for i in range(size):
+        for j in range(length):
+            if size < length:
+                found[i, j] = max(0.0, min((i + 1) * scale, j + 1) - max(i * scale, j)) / scale
+            else:
+                found[i, j] = max(0.0, 1 - abs(np.clip((i + 0.5) * scale - 0.5, 0, length - 1) - j))
+    return found
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(128, 128), (100, 64), (20, 20), (20, 128), (31, 33)])
+def test_whole_numbers_are_rounded_half_up(shape, kind):
+    """A quarter of the side has exact halves, which OpenCV rounds to even; growing bytes it interpolates coarsely."""
+    image = np.random.default_rng(1).integers(0, 200, shape).astype(kind)
+    expected = weights(shape[0], 32) @ image.astype(float) @ weights(shape[1], 32).T
+    np.testing.assert_array_equal(resize(image, 32), np.floor(expected + 0.501))
+
+
+def test_a_large_image_is_resized_as_a_whole(monkeypatch):
+    image = np.random.default_rng(2).integers(0, 256, (90, 70, 3), np.uint8)
+    whole = resize(image, 31)
+    monkeypatch.setattr("medimg.data.imaging._BLOCK", 200)
+    np.testing.assert_array_equal(resize(image, 31), whole)
+
+
 def test_mask_keeps_its_numbers():
     mask = np.array([[0, 3], [1, 0]], np.uint8)
     np.testing.assert_array_equal(resize_mask(mask, 4), np.kron(mask, np.ones((2, 2), np.uint8)))

@@ -9,13 +9,14 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from medimg.data.imaging import write_png
+from medimg.data.imaging import encode_png, write_png
 from medimg.data.intensity import to_full_scale
 from medimg.errors import InputError
 from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.prediction import predict
-from medimg.pipeline.pixels import load_image
+from medimg.pipeline.pixels import as_pixels, at_model_size, load_image
+from medimg.preparation.decoding import as_prepared
 from medimg.serving import export as exporting
 from medimg.serving.config import ExportConfig
 from medimg.serving.drawn_images import drawn_pixels
@@ -62,6 +63,15 @@ def test_values_of_a_detector_are_served_as_they_were_prepared(white, high, tmp_
     for name in ("source.png", "prepared.png"):
         served = decode(tf.constant((tmp_path / name).read_bytes()), 64, 1, white).numpy()
         np.testing.assert_allclose(served, expected, atol=1 / 128)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(160, 160), (20, 20), (20, 200, 3), (41, 39)])
+def test_files_of_any_size_are_served_as_predict_reads_them(shape, kind):
+    image = np.random.default_rng(3).integers(0, np.iinfo(kind).max, shape).astype(kind)
+    expected = at_model_size(as_prepared(image, 40), 32, 1)
+    served = decode(tf.constant(encode_png(image)), 32, 1, None, 40).numpy()
+    np.testing.assert_allclose(served, as_pixels(expected), atol=1e-4 if kind == np.uint8 else 1 / 128)
 
 
 def test_training_resize_is_opencv_to_rounding(tmp_path):
