@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
+from medimg.data.leakage import content_hashes
 from medimg.errors import InputError
 from medimg.learners.coral import coral
 from medimg.models.head import POOL
@@ -53,7 +54,21 @@ def other_source(dataset: Dataset, config: TrainConfig) -> Dataset | None:
         raise InputError(f"--adapt-method adabn: --norm {config.norm} keeps no statistics; use coral")
     if other.rows("train").empty:
         raise InputError(f"--adapt {config.adapt}: no image in split 'train'; prepare with another --split")
+    _require_unseen(dataset, other, f"--adapt {config.adapt}")
     return other
+
+
+def _require_unseen(dataset: Dataset, other: Dataset, option: str) -> None:
+    """Refuse images that judge what is learnt; names of patients are each source's own and say nothing here."""
+    judging = dataclasses.replace(dataset, manifest=dataset.manifest[dataset.manifest["split"] != "train"])
+    hashes = set(content_hashes(judging)[0]) - {""}
+    rows = other.rows("train")
+    both = rows.loc[content_hashes(dataclasses.replace(other, manifest=rows))[0].isin(hashes).to_numpy(), "image"]
+    if len(both):
+        raise InputError(
+            f"{option}: {len(both)} of the images in its split 'train' are in val or test of {dataset.root} as well, "
+            f"e.g. {both.iloc[0]}; leave them out"
+        )
 
 
 def record(other: Dataset | None, config: TrainConfig) -> dict:

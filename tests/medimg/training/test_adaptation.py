@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,6 +11,7 @@ from medimg.config import TrainConfig
 from medimg.errors import InputError
 from medimg.learners.coral import distance
 from medimg.pipeline.pixels import load_image
+from medimg.training.adaptation import other_source
 from medimg.training.train import train
 from medimg.validation.validate import adapted_note
 from tests.datasets import write_dataset, write_table
@@ -89,6 +91,18 @@ def test_what_can_not_be_adapted_to_is_refused(data, other, tmp_path):
         with pytest.raises(InputError, match=message):
             train(data.root, tmp_path / "run", TrainConfig(**{**SMALL, **options}))
         assert not (tmp_path / "run").exists()
+
+
+def test_images_that_judge_are_not_learnt_from_by_another_name(data, tmp_path):
+    """The same pixels in another Dataset's train, of a patient called otherwise; those of train may well be there."""
+    again = write_dataset(tmp_path / "again", 8, 16, seed=6)
+    picture = cv2.imread(str(data.paths(data.rows("train"))[0]))
+    cv2.imwrite(str(again.paths(again.rows("train"))[0]), picture)
+    config = TrainConfig(**SMALL, adapt=str(again.root))
+    assert other_source(data, config).root == again.root
+    cv2.imwrite(str(again.paths(again.rows("train"))[1]), cv2.imread(str(data.paths(data.rows("test"))[0])))
+    with pytest.raises(InputError, match=r"1 of the images in its split 'train' are in val or test .*0001\.png"):
+        other_source(data, config)
 
 
 def test_validate_says_which_images_were_adapted_to(data, other, tmp_path):
