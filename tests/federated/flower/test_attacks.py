@@ -227,19 +227,19 @@ def test_one_set_of_rows_is_counted_in_a_run(sites):
     attacker = sites()
     attacker.describe()
     sums = {"columns": [["age", 50.0, 50.0]], "power": 1}
-    assert "answer" in attacker.statistics("sums", **sums, known=["age"]).arrays
+    assert "answer" in attacker.statistics("sums", **sums, known=["noise"]).arrays
     # The same again, as after a restart; also from a new session of the run.
-    assert "answer" in attacker.statistics("sums", **sums, known=["age"]).arrays
+    assert "answer" in attacker.statistics("sums", **sums, known=["noise"]).arrays
     attacker.restart()
     attacker.describe()
     # Neither by another list of columns nor by columns that mean something else, and by no other kind of question.
     others = [
-        attacker.statistics("sums", **sums, known=["age", "pain"]),
+        attacker.statistics("sums", **sums, known=["noise", "pain"]),
         attacker.statistics("counts", intervals=[["age", 0, 9**9]], bins=64),
-        attacker.statistics("categories", columns=["pain"], cells=99, known=["age"], schema=fewer_columns(attacker)),
+        attacker.statistics("categories", columns=["pain"], cells=99, known=["noise"], schema=fewer_columns(attacker)),
     ]
     assert all("two would tell too much" in other.fields[protocol.REFUSED] for other in others)
-    asked = [attacker.statistics("counts", intervals=[["age", i, 9**9]], bins=64, known=["age"]) for i in range(9)]
+    asked = [attacker.statistics("counts", intervals=[["age", i, 9**9]], bins=64, known=["noise"]) for i in range(9)]
     assert [protocol.REFUSED in one.fields for one in asked] == [False] * 7 + [True] * 2
 
 
@@ -247,7 +247,7 @@ def fewer_columns(attacker):
     from federated.statistics import Schema
 
     schema = Schema.of(attacker.data).to_dict()
-    return {**schema, "features": [feature for feature in schema["features"] if feature[0] != "age"]}
+    return {**schema, "features": [feature for feature in schema["features"] if feature[0] != "noise"]}
 
 
 def test_statistics_count_as_a_run_and_need_its_approval(sites):

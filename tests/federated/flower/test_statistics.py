@@ -307,10 +307,10 @@ def test_a_mask_is_no_way_round_the_policy(asking, policy):
 def test_whose_rows_are_summed_is_settled_under_masks_too(asking):
     attacker = asking()
     sums = {"columns": [["age", 50.0, 50.0]], "power": 1}
-    assert isinstance(attacker.summed(attacker.question("sums", **sums, known=["age"])), np.ndarray)
-    other = attacker.question("sums", **sums, known=["age", "pain"])
+    assert isinstance(attacker.summed(attacker.question("sums", **sums, known=["noise"])), np.ndarray)
+    other = attacker.question("sums", **sums, known=["noise", "pain"])
     assert "two would tell too much" in attacker.advertise(ONE, attacker.terms(other, 2), other, 2)
-    again = attacker.question("sums", **sums, known=["age"])
+    again = attacker.question("sums", **sums, known=["noise"])
     assert "question 1: was answered before" in attacker.advertise(ONE, attacker.terms(other), other)
     assert isinstance(attacker.summed(again), np.ndarray)
 
