@@ -163,7 +163,7 @@ def test_no_row_or_name_of_a_patient_is_in_what_travels(run, data, told):
         assert not words & names, name
     from federated.engine.updates import ClientRound, ClientUpdate
 
-    assert [f.name for f in dataclasses.fields(ClientUpdate)] == ["vectors", "weight", "own", "measures"]
+    assert [f.name for f in dataclasses.fields(ClientUpdate)] == ["vectors", "weight", "client_state", "measures"]
     # Beside numbers of one name each, those of losses that the work has named.
     kinds = {f.name: f.type for f in dataclasses.fields(ClientRound)}
     assert kinds.pop("also") == dict[str, float]
