@@ -20,7 +20,7 @@ PATTERNS = (
     *(
         f"tests/medimg/models/test_models.py::test_{test}_*[[]{name}]"
         for test in ("every_model", "blocks")
-        for name in ("resnet50", "efficientnet_lite2")
+        for name in ("resnet50", "efficientnet_lite2", "mobilenet")
     ),
     *(
         f"tests/medimg/privacy/test_per_example.py::test_models_of_the_registry[[]{name}-*]"
@@ -31,7 +31,7 @@ PATTERNS = (
         for name in ("attention_cnn", "alexnet", "resnet50", "efficientnet_v2_b0", "vgg16", "vgg19", "inception_v3")
     ),
     *(f"tests/medimg/serving/test_onnx.py::*[[]{name}-*]" for name in ("densenet121", "mobilenet", "mobilenet_v2")),
-    "tests/medimg/serving/test_onnx.py::test_every_family_converts[[]efficientnet_lite2-*]",
+    "tests/medimg/serving/test_onnx.py::test_every_family_converts[[]efficientnet_lite?-*]",
     *(f"tests/medimg/serving/test_onnx.py::*[[]{name}]" for name in ("mlp", "multiclass")),
     # Samples whose source and kind of labels another sample has.
     *(
@@ -42,7 +42,10 @@ PATTERNS = (
         f"tests/medimg/sources/test_real_samples.py::test_to_the_end[[]{name}]"
         for name in ("breastmnist", "deeplesion")
     ),
-    *(f"tests/medimg/sources/test_clinical_runs.py::test_to_the_end[[]{name}]" for name in ("dicom", "brats")),
+    *(
+        f"tests/medimg/sources/test_clinical_runs.py::test_to_the_end[[]{name}]"
+        for name in ("dicom", "brats", "deeplesion")
+    ),
     "tests/medimg/sources/test_clinical_runs.py::test_the_client_of_an_export_*[[]True]",
     # What methods are made of, and every method, on models of one more kind.
     *(
@@ -50,7 +53,10 @@ PATTERNS = (
         for name in ("alexnet", "vgg16", "vgg19", "inception_v3", "densenet121", "efficientnet_v2_b0", "mobilenet")
     ),
     "tests/explain/methods/test_catalogue.py::test_every_model_has_its_layer_*[[]efficientnet_lite?]",
-    "tests/explain/methods/test_catalogue.py::test_every_model_has_its_layer_*[[]resnet50]",
+    *(
+        f"tests/explain/methods/test_catalogue.py::test_every_model_has_its_layer_*[[]{name}]"
+        for name in ("resnet50", "mobilenet_v2")
+    ),
     "tests/explain/methods/test_catalogue.py::test_every_method_gives_maps_*[[]attention_cnn-*]",
     "tests/explain/methods/test_catalogue.py::test_every_method_gives_maps_*[[]mobilenet_v2-*]",
     # Ways to divide patients among clients, whose steps are the same.
@@ -125,9 +131,17 @@ PATTERNS = (
     "tests/medimg/inspection/test_tables.py::test_large_tables_are_sampled_and_wide_ones_cut",
     "tests/medimg/privacy/test_accounting.py::test_steps_within_are_the_last_that_fit[[]mechanism1-8]",
     "tests/medimg/training/test_metadata.py::test_folds_tell_of_pixels_and_of_metadata_alone",
-    "tests/medimg/training/test_few_labels.py::test_nothing_depends_on_a_hidden_label[[]simclr]",
+    *(
+        f"tests/medimg/training/test_few_labels.py::test_nothing_depends_on_a_hidden_label[[]{name}]"
+        for name in ("simclr", "fixmatch")
+    ),
+    "tests/medimg/privacy/test_what_leaves.py::*[[]table]",
+    "tests/medimg/recipes/test_recipe.py::test_killed_as_it_ends_*[[]vote]",
+    # Rounds over the link of Flower's own are those of a classifier; a generator's go by the same messages.
+    "tests/synthetic/federation/test_at_sites.py::test_a_dcgan_over_flowers_own_link",
     # Statistics of many trainings, and benchmarks' own.
     "tests/benchmarks/test_privacy_attacks.py::test_training_on_a_table",
+    "tests/benchmarks/test_command_lines.py::test_random_command_lines_end_as_they_should",
     "tests/medimg/audit/test_exchangeable.py::test_the_classifier_is_rarely_mistaken",
 )
 
