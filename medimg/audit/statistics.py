@@ -10,7 +10,8 @@ import pandas as pd
 from medimg.audit.members import Subject
 from medimg.config import TrainConfig
 from medimg.data.dataset import SEPARATOR, Dataset
-from medimg.data.imaging import read_image, resize
+from medimg.data.imaging import read_image
+from medimg.data.resizing import resize
 
 # An image's coarse look.
 THUMBNAIL = 8

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from medimg.data.imaging import ROUNDING
+from medimg.data.resizing import ROUNDING
 
 # ITU-R BT.601 luma in OpenCV's fixed point (15 bits), so that grey levels agree to the last bit.
 LUMA, LUMA_SHIFT = (9798, 19235, 3735), 15

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from medimg import atomic
-from medimg.data.imaging import read_image, resize
+from medimg.data.imaging import read_image
+from medimg.data.resizing import resize
 from medimg.errors import InputError
 from medimg.untrusted.image_size import MEGAPIXELS
 

@@ -14,16 +14,9 @@ import numpy as np
 
 from medimg import atomic
 from medimg.data.dataset import Dataset
-from medimg.data.imaging import (
-    byte_hash,
-    pixel_hash,
-    read_image,
-    resize,
-    resize_mask,
-    without_idle_colour,
-    write_png,
-)
+from medimg.data.imaging import byte_hash, pixel_hash, read_image, without_idle_colour, write_png
 from medimg.data.intensity import TWELVE_BITS, to_full_scale
+from medimg.data.resizing import resize, resize_mask
 from medimg.errors import InputError
 from medimg.preparation.source_files import Stamp, stamp
 from medimg.sources.base import Scan

@@ -5,7 +5,7 @@ It must see what training saw (`medimg.pipeline.pixels.load_raw`): the same deco
 
 import tensorflow as tf
 
-from medimg.data.imaging import ROUNDING
+from medimg.data.resizing import ROUNDING
 from medimg.models.resizing import LUMA, LUMA_SHIFT, axis_weights
 from medimg.pipeline.batches import steady
 from medimg.serving.answer import ServedAnswer

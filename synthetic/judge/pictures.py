@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 from scipy.fft import dctn
 
-from medimg.data.imaging import read_image, resize
+from medimg.data.imaging import read_image
+from medimg.data.resizing import resize
 from medimg.errors import InputError
 from medimg.models.registry import family, parse_arguments
 from medimg.pipeline.pixels import PixelCache, as_pixels, image_form

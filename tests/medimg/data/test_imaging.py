@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from medimg.data.imaging import encode_png, pixel_hash, read_image, resize, resize_mask, without_idle_colour, write_png
+from medimg.data.imaging import encode_png, pixel_hash, read_image, without_idle_colour, write_png
+from medimg.data.resizing import resize, resize_mask
 from medimg.errors import InputError
 
 
@@ -195,7 +196,7 @@ def test_whole_numbers_are_rounded_half_up(shape, kind):
 def test_a_large_image_is_resized_as_a_whole(monkeypatch):
     image = np.random.default_rng(2).integers(0, 256, (90, 70, 3), np.uint8)
     whole = resize(image, 31)
-    monkeypatch.setattr("medimg.data.imaging._BLOCK", 200)
+    monkeypatch.setattr("medimg.data.resizing._BLOCK", 200)
     np.testing.assert_array_equal(resize(image, 31), whole)
 
 

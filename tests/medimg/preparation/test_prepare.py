@@ -15,8 +15,9 @@ import pytest
 
 from medimg.config import PrepareConfig
 from medimg.data.dataset import Dataset
-from medimg.data.imaging import byte_hash, pixel_hash, read_image, resize
+from medimg.data.imaging import byte_hash, pixel_hash, read_image
 from medimg.data.leakage import find_leakage
+from medimg.data.resizing import resize
 from medimg.data.splits import parts_note
 from medimg.errors import InputError
 from medimg.phantom.config import PhantomConfig
