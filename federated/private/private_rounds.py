@@ -1,5 +1,6 @@
 """What every private federation does round by round: write down what is about to be spent, and say what it came to."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from federated.config import FederateConfig
@@ -7,7 +8,7 @@ from medimg.errors import InputError
 from medimg.privacy.ledger import Ledger
 
 
-class PrivateRounds:
+class PrivateRounds(ABC):
     """The part of a federated Run's private side that does not depend on its unit.
 
     Attributes:
@@ -24,9 +25,9 @@ class PrivateRounds:
         self.config = config
         self._recorded: dict[int, dict] = {}
 
+    @abstractmethod
     def sentences(self) -> list[str]:
         """What the user should know before training."""
-        raise NotImplementedError
 
     def events(self, number: int) -> dict:
         """What the audit log's record of the round that was last written down says of privacy."""
