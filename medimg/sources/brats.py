@@ -19,8 +19,17 @@ from medimg.style.words import listed
 
 MODALITIES = ("t1", "t1ce", "t2", "flair")
 # As the challenges of different years call them.
-_NAMES = {"t1n": "t1", "t1c": "t1ce", "t1gd": "t1ce", "t2w": "t2", "t2f": "flair", "fla": "flair", "segm": "seg"}
-_FILE = re.compile(r"(.+)[_-](t1ce|t1c|t1gd|t1n|t1|t2w|t2f|t2|flair|fla|segm|seg)(?:_[a-z_]+)?$", re.I)
+_NAMES = {
+    "t1n": "t1",
+    "t1c": "t1ce",
+    "t1gd": "t1ce",
+    "t2w": "t2",
+    "t2f": "flair",
+    "fla": "flair",
+    "segm": "seg",
+    "gtv": "seg",
+}
+_FILE = re.compile(r"(.+)[_-](t1ce|t1c|t1gd|t1n|t1|t2w|t2f|t2|flair|fla|segm|seg|gtv)(?:_[a-z_]+)?$", re.I)
 _CORE, _OEDEMA, _ENHANCING = "necrotic core", "oedema", "enhancing tumour"
 NONE, TUMOUR, CAVITY = "no tumour", "tumour", "resection cavity"
 SCHEMES = {
@@ -28,6 +37,8 @@ SCHEMES = {
     "2023": {1: _CORE, 2: _OEDEMA, 3: _ENHANCING},
     "2024": {1: _CORE, 2: _OEDEMA, 3: _ENHANCING, 4: CAVITY},
 }
+# 2024's meningiomas before radiotherapy: t1c alone, and the volume that is to be treated.
+_RADIOTHERAPY, _TARGET = "BraTS-MEN-RT-", {1: "gross tumour volume"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +68,8 @@ class Case:
 
     def scheme(self, given: str) -> dict[int, str]:
         """What the seg's numbers mean: of names with hyphens, 2024's, which are 2023's and one more."""
+        if given == "auto" and self._own.startswith(_RADIOTHERAPY):
+            return _TARGET
         auto = "2024" if re.match(r"BraTS-", self._own) else "2018"
         return SCHEMES[auto if given == "auto" else given]
 
@@ -154,7 +167,8 @@ def cases_of(folder: Path) -> tuple[list[Case], list[tuple[str, str]]]:
     for file in files:
         match = _FILE.match(stem(file.name))
         if not match:
-            rejected.append((file.relative_to(folder).as_posix(), "its name ends in none of t1, t1ce, t2, flair, seg"))
+            why = "its name ends in none of t1, t1ce, t2, flair, seg, gtv"
+            rejected.append((file.relative_to(folder).as_posix(), why))
             continue
         kind = _NAMES.get(match[2].lower(), match[2].lower())
         known = found[file.parent, match[1]].setdefault(kind, file)
@@ -237,8 +251,8 @@ SOURCE = Source(
         "Scientific Data 4:170117, doi:10.1038/sdata.2017.117; Baid et al. (2021), arXiv:2107.02314"
     ),
     layout=(
-        "[HGG|LGG/]CASE/CASE_{t1,t1ce,t2,flair,seg}.nii.gz, from 2023 CASE-{t1n,t1c,t2w,t2f,seg}.nii.gz; or all in "
-        "one folder"
+        "[HGG|LGG/]CASE/CASE_{t1,t1ce,t2,flair,seg}.nii.gz, from 2023 CASE-{t1n,t1c,t2w,t2f,seg}.nii.gz, "
+        "2024's MEN-RT CASE_{t1c,gtv}.nii.gz; or all in one folder"
     ),
     how_to_get="registration at synapse.org (BraTS 2021 to 2024), or Kaggle's copies of 2020 and 2021",
     scan=scan,

@@ -56,6 +56,22 @@ def test_dominant_class_by_the_scheme_of_the_year(tmp_path, joint, number, name)
     assert set(scan(tmp_path, target="dominant").records["label"]) == {"no tumour", name}
 
 
+def test_meningiomas_before_radiotherapy(tmp_path):
+    """One sequence, and a gross tumour volume instead of a seg."""
+    case = write_brats(tmp_path / "BraTS-MEN-RT-0012-1", "BraTS-MEN-RT-0012-1", "-", 1)
+    for file in list(case.iterdir()):
+        kind = file.name.removeprefix("BraTS-MEN-RT-0012-1-").removesuffix(".nii.gz")
+        if kind in ("t1c", "seg"):
+            file.rename(case / f"BraTS-MEN-RT-0012-1_{'gtv' if kind == 'seg' else kind}.nii.gz")
+        else:
+            file.unlink()
+    rows = scan(tmp_path, modalities="t1ce", target="dominant").records
+    assert set(rows["label"]) == {"no tumour", "gross tumour volume"}
+    assert set(rows["patient"]) == {"BraTS-MEN-RT-0012"}
+    with pytest.raises(InputError, match=r"has no flair or t2 \(--modalities\)"):
+        scan(tmp_path)
+
+
 def test_channels_masks_and_blank_slices(tmp_path):
     for i in range(6):
         write_brats(tmp_path / "src" / f"BraTS2021_{i}", f"BraTS2021_{i}", seed=i)
