@@ -12,6 +12,8 @@ from medimg.style.words import listed, seconds_text
 PILOT_ROWS = 500
 # Fewer epochs than this share teach nothing; from there on rows are cut, to this share.
 SHORTEST = Scale(0.3, 0.25)
+# Cells that take more than so many times their prediction are the reason of a cut, and it says so.
+_AS_PREDICTED = 1.5
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,13 @@ def scale_for(study: Study, cost: Cost, seconds: float) -> Scale:
 
 def fits(ahead: Cell, cost: Cost, scale: Scale, done: Sequence[tuple[Cell, Done]], left: float) -> bool:
     """Whether another cell fits into the seconds left, by what those that are done took against their prediction."""
+    return cost.of(ahead, scale) * _pace(cost, scale, done) <= left
+
+
+def _pace(cost: Cost, scale: Scale, done: Sequence[tuple[Cell, Done]]) -> float:
+    """Seconds that cells took over those predicted; 1 of none."""
     predicted = sum(cost.of(cell, scale) for cell, _ in done)
-    pace = sum(one.seconds for _, one in done) / predicted if predicted else 1.0
-    return cost.of(ahead, scale) * pace <= left
+    return sum(one.seconds for _, one in done) / predicted if predicted else 1.0
 
 
 def cuts(study: Study, seeds: int, cost: Cost, seconds: float, scale: Scale, done: dict[str, list]) -> tuple[str, ...]:
@@ -102,5 +108,7 @@ def cuts(study: Study, seeds: int, cost: Cost, seconds: float, scale: Scale, don
         sentences.append(f"on {scale.rows:.0%} of the training patients")
     if sentences:
         whole = seconds_text(seeds * sum(cost.of(cell, Scale()) for cell in study.cells))
-        sentences.insert(0, f"the whole was predicted to take {whole}, and {seconds_text(seconds)} were given")
+        pace = _pace(cost, scale, [(cell, one) for cell in study.cells for one in done[cell.label]])
+        slower = f" (cells took {pace:.1f} times what was predicted)" if pace > _AS_PREDICTED else ""
+        sentences.insert(0, f"the whole was predicted to take {whole}{slower}, and {seconds_text(seconds)} were given")
     return tuple(sentences)

@@ -146,6 +146,13 @@ def test_epochs_are_cut_before_rows_and_claimed_cells_are_kept():
     assert budget.scale_for(study, cost, 50) == Scale(0.3, pytest.approx(0.5))
     # At 30% and 25% they take 35 s; with 20 s the costlier waits.
     assert budget.scale_for(study, cost, 20) == Scale(0.3, pytest.approx(1 / 3))
+    # Two cells of 110 s each took 400: what was cut is said with its reason.
+    done = {"a": [Done({}, {}, 200.0, "")], "b": [], "c": [Done({}, {}, 200.0, "")]}
+    first = budget.cuts(study, 3, cost, 600, Scale(), done)[0]
+    slower = "(cells took 1.8 times what was predicted)"
+    assert first == f"the whole was predicted to take 16 min 30 s {slower}, and 10 min 0 s were given"
+    done["a"] = done["c"] = [Done({}, {}, 120.0, "")]
+    assert "times what" not in budget.cuts(study, 3, cost, 600, Scale(), done)[0]
     assert Scale(0.5).applied(cells[0]).steps == (("train", {"epochs": 5}),)
     assert Scale(1.0, 0.5).applied(cells[0]).steps[0] == ("thin", {"fraction": 0.5})
 
