@@ -37,6 +37,7 @@ def auroc(phantoms, value):
     return roc_auc_score(labels, [value(phantom) for phantom in phantoms])
 
 
+@pytest.mark.slow
 def test_an_image_is_the_same_whenever_and_wherever_it_is_drawn(drawn):
     order = [7, 3, 100, 3]
     with ThreadPoolExecutor(4) as pool:

@@ -208,6 +208,7 @@ def test_a_teachers_batch_norm_has_statistics_of_its_own():
     np.testing.assert_allclose(teacher.moving_mean.numpy(), WEAK.mean(axis=0), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_teacher_is_what_is_kept(data, tmp_path):
     run = train(data.root, tmp_path / "run", config_of("mean-teacher", epochs=3, patience=0))
     rows = data.rows("val")

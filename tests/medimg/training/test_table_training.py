@@ -107,6 +107,7 @@ def test_rows_with_missing_values_can_be_left_out(small_table, tmp_path):
     assert len(predict(run.model(), small_table, small_table.rows("test"), run.description()))
 
 
+@pytest.mark.slow
 def test_a_killed_training_resumes_to_the_same_weights(small_table, tmp_path):
     config = TrainConfig(model="mlp", dropout=0.5, **FAST)
     whole = train(small_table.root, tmp_path / "whole", config)
