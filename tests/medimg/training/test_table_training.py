@@ -53,7 +53,13 @@ def test_logistic_is_the_penalised_logistic_regression(small_table, tmp_path):
     from medimg.tables.preprocessing import Preprocessing
 
     options = TrainConfig(
-        model="logistic", model_arg={"l2": "0.01"}, epochs=400, patience=0, plateau_patience=100, batch_size=96
+        model="logistic",
+        model_arg={"l2": "0.01"},
+        epochs=100,
+        learning_rate=0.05,
+        patience=0,
+        plateau_patience=100,
+        batch_size=96,
     )
     run = train(small_table.root, tmp_path / "run", options)
     rows = small_table.rows("train")
