@@ -224,18 +224,17 @@ def test_ctrl_c_exits_130_and_leaves_a_resumable_run(noise, tmp_path):
 
 @pytest.mark.slow
 def test_the_demo_learns_locates_and_exports(tmp_path):
-    medimg_command = Path(sys.executable).with_name("medimg")
     out = tmp_path / "demo"
-    done = subprocess.run([medimg_command, "demo", "--out", out], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = medimg("demo", "--out", out)
+    assert done.exit_code == 0, done.output
     metrics = json.loads((out / "run" / "metrics.json").read_text())
     assert metrics["metrics"]["auroc"]["value"] >= 0.95
     scores = json.loads((out / "run" / "explanations" / "test" / "scores.json").read_text())["gradcam"]
     by_chance = max(scores["controls"][name]["pointing_game"]["value"] for name in ("random", "centre"))
     assert scores["pointing_game"]["value"] >= by_chance + 0.3
     assert (out / "saved_models" / "phantom" / "1" / "saved_model.pb").is_file()
-    again = subprocess.run([medimg_command, "demo", "--out", out], capture_output=True, text=True, check=False)
-    assert again.returncode == 2
+    again = medimg("demo", "--out", out)
+    assert again.exit_code == 2
     assert "--overwrite" in again.stderr
 
 
