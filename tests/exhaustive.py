@@ -83,6 +83,8 @@ PATTERNS = (
     "tests/federated/private/test_steps.py::test_a_worker_of_tff_*[[]<lambda>-shape0]",
     "tests/federated/private/test_export.py::*[[]client]",
     "tests/synthetic/tables/test_neighbours.py::*[[]options3]",
+    # What is said of both together is said of each.
+    *(f"tests/federated/test_claims.py::*[[]{name}]" for name in ("masking", "private")),
     "tests/synthetic/images/test_neighbours.py::*[[]options2]",
     "tests/synthetic/federation/test_images.py::test_a_secure_sum_*[[]masking]",
     "tests/synthetic/federation/test_images.py::*[[]r1]",
@@ -132,6 +134,7 @@ PATTERNS = (
     *(f"tests/test_broken_off.py::test_killed_*[[]0-{name}]" for name in ("evaluate", *_LONGER)),
     *(f"tests/test_broken_off.py::test_the_disk_is_full[[]{name}]" for name in _LONGER),
     "tests/test_planted_ids.py::test_no_id_*[[]images]",
+    "tests/test_cli.py::test_the_demo_learns_*",
     "tests/test_docs.py::test_the_tour_is_walked",
     "tests/test_docs.py::test_the_readme_is_walked",
     "tests/medimg/training/test_distribution.py::test_two_are_as_one[[]multi-worker]",

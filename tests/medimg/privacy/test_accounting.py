@@ -164,7 +164,6 @@ def test_calibration_covers_what_was_spent_before():
         calibrate(spent, DELTA, mechanism, 300, [before])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("total", "least"), [(8.5, 2.356), (9.0, 1.744), (9.3, 1.562)])
 def test_noise_is_found_where_only_the_tight_accountant_has_something_left(total, least):
     """The Renyi accountant has the first training alone at 9.215, so it has no noise for the first two."""
@@ -179,7 +178,6 @@ def test_noise_is_found_where_only_the_tight_accountant_has_something_left(total
     assert epsilon(noise) <= total < epsilon(0.997 * noise)
 
 
-@pytest.mark.slow
 def test_steps_are_found_where_only_the_tight_accountant_has_something_left():
     before, mechanism = Mechanism.poisson(0.152, 0.9973).event([(0, 105)]), Mechanism.poisson(0.152, 2.0)
 

@@ -185,7 +185,6 @@ def test_kill_and_resume_neither_lose_nor_double_count(tmp_path):
     assert [(segment.run, segment.steps) for segment in counted] == [(reference["run"], 20), (content["run"], 20)]
 
 
-@pytest.mark.slow
 def test_a_secret_seed_survives_a_kill(tmp_path):
     (tmp_path / "data").mkdir()
     killed = tmp_path / "killed"
