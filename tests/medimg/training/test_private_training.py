@@ -96,6 +96,7 @@ def test_the_ledger_is_what_was_done(table, tmp_path):
     assert any(json.loads(line)["run"] == content["run"] for line in lines)
 
 
+@pytest.mark.slow
 def test_the_stream_of_steps_is_traced_once_for_all_epochs(table, tmp_path, monkeypatch):
     made, from_generator = [], tf.data.Dataset.from_generator
 
