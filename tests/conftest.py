@@ -36,15 +36,27 @@ def freed_graphs():
 
 @pytest.fixture(scope="module", autouse=True)
 def drafts(request):
-    """Figures are drawn whole but coarse and not laid out, in a third of the time, where nobody looks at them."""
+    """Figures are drawn coarse, not laid out and without axes, in a fifth of the time, where nobody looks at them."""
     if request.node.get_closest_marker("final_figures"):
         yield
         return
+    from matplotlib.figure import Figure
+
     from medimg.style.figures import STYLE
 
-    final = dict(STYLE)
+    final, savefig = dict(STYLE), Figure.savefig
+
+    def bare(figure, *given, **named):
+        for axes in figure.axes:
+            axes.set_axis_off()
+            if legend := axes.get_legend():
+                legend.set_visible(False)
+        savefig(figure, *given, **named)
+
     STYLE.update({"figure.constrained_layout.use": False, "savefig.bbox": "standard", "savefig.dpi": 40})
+    Figure.savefig = bare
     yield
+    Figure.savefig = savefig
     STYLE.update(final)
 
 

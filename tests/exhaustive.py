@@ -15,16 +15,17 @@ PATTERNS = (
         f"tests/medimg/models/test_models.py::*[[]{name}]"
         for name in ("efficientnet_b4", "efficientnet_v2_b0", "densenet121", "inception_v3", "vgg19", "vgg16")
     ),
-    "tests/medimg/models/test_models.py::test_group_norm_*[[]resnet50]",
-    *(f"tests/medimg/models/test_models.py::test_what_lies_*[[]efficientnet_{name}]" for name in ("b1", "b2")),
+    *(f"tests/medimg/models/test_models.py::test_group_norm_*[[]{name}]" for name in ("resnet50", "mobilenet_v2")),
+    "tests/medimg/models/test_models.py::test_what_lies_*",
+    "tests/medimg/models/test_models.py::test_the_largest_*",
     *(
         f"tests/medimg/models/test_models.py::test_{test}_*[[]{name}]"
         for test in ("every_model", "blocks")
-        for name in ("resnet50", "efficientnet_lite2", "mobilenet")
+        for name in ("resnet50", "efficientnet_lite?", "mobilenet", "mobilenet_v2")
     ),
     *(
         f"tests/medimg/privacy/test_per_example.py::test_models_of_the_registry[[]{name}-*]"
-        for name in ("resnet50", "mobilenet_v2")
+        for name in ("resnet50", "mobilenet_v2", "mobilenet")
     ),
     *(
         f"tests/medimg/serving/test_onnx.py::test_every_family_converts[[]{name}-*]"
@@ -32,7 +33,10 @@ PATTERNS = (
     ),
     *(f"tests/medimg/serving/test_onnx.py::*[[]{name}-*]" for name in ("densenet121", "mobilenet", "mobilenet_v2")),
     "tests/medimg/serving/test_onnx.py::test_every_family_converts[[]efficientnet_lite?-*]",
+    "tests/medimg/serving/test_onnx.py::test_every_family_converts[[]baseline_cnn-batch]",
     *(f"tests/medimg/serving/test_onnx.py::*[[]{name}]" for name in ("mlp", "multiclass")),
+    # Of channels and of detectors each value once.
+    *(f"tests/medimg/serving/test_onnx.py::test_prepared_pixels_*[[]{both}]" for both in ("3-0", "1-4095", "3-None")),
     # Samples whose source and kind of labels another sample has.
     *(
         f"tests/medimg/sources/test_real_samples.py::test_to_the_end[[]{name}]"
@@ -50,12 +54,12 @@ PATTERNS = (
     # What methods are made of, and every method, on models of one more kind.
     *(
         f"tests/explain/methods/test_catalogue.py::test_every_model_has_its_layer_*[[]{name}]"
-        for name in ("alexnet", "vgg16", "vgg19", "inception_v3", "densenet121", "efficientnet_v2_b0", "mobilenet")
+        for name in ("alexnet", "vgg16", "vgg19", "inception_v3", "densenet121", "efficientnet_v2_b0")
     ),
     "tests/explain/methods/test_catalogue.py::test_every_model_has_its_layer_*[[]efficientnet_lite?]",
     *(
         f"tests/explain/methods/test_catalogue.py::test_every_model_has_its_layer_*[[]{name}]"
-        for name in ("resnet50", "mobilenet_v2")
+        for name in ("resnet50", "mobilenet_v2", "efficientnet_b0")
     ),
     "tests/explain/methods/test_catalogue.py::test_every_method_gives_maps_*[[]attention_cnn-*]",
     "tests/explain/methods/test_catalogue.py::test_every_method_gives_maps_*[[]mobilenet_v2-*]",
@@ -67,7 +71,21 @@ PATTERNS = (
     "tests/federated/private/test_neighbours.py::*[[]iid]",
     "tests/federated/private/test_neighbours.py::*[[]dirichlet]",
     "tests/federated/flower/test_training.py::test_images[[]fedbn]",
-    "tests/federated/flower/test_training.py::test_strategies[[]fedprox]",
+    *(f"tests/federated/flower/test_training.py::test_strategies[[]{name}]" for name in ("fedprox", "fedadam")),
+    "tests/federated/flower/test_training.py::test_a_site_started_anew_goes_on[[]plain]",
+    "tests/federated/flower/test_training.py::test_a_site_started_anew_at_any_stage_*[[]plan]",
+    # Optimizers of TFF that are set by name alone, and steps that a harder case makes as well.
+    *(
+        f"tests/federated/tff/test_engine.py::test_equals_the_algorithm_of_tff[[]{name}]"
+        for name in ("fedavgm", "fedadam", "fedadagrad")
+    ),
+    "tests/federated/tff/test_engine.py::test_three_rounds_*[[]fedadam]",
+    "tests/federated/private/test_steps.py::test_a_patient_moves_*[[]40-shape0]",
+    "tests/federated/private/test_steps.py::test_a_worker_of_tff_*[[]<lambda>-shape0]",
+    "tests/federated/private/test_export.py::*[[]client]",
+    "tests/synthetic/tables/test_neighbours.py::*[[]options3]",
+    # What is said of both together is said of each.
+    *(f"tests/federated/test_claims.py::*[[]{name}]" for name in ("masking", "private")),
     "tests/synthetic/images/test_neighbours.py::*[[]options2]",
     "tests/synthetic/federation/test_images.py::test_a_secure_sum_*[[]masking]",
     "tests/synthetic/federation/test_images.py::*[[]r1]",
@@ -90,15 +108,23 @@ PATTERNS = (
     # One training of each kind is killed and resumed.
     *(
         f"tests/federated/flower/test_training.py::*_at_any_stage_goes_on[[]{name}]"
-        for name in ("describe", "statistics", "train", "finish")
+        for name in ("describe", "statistics", "plan", "train", "finish")
     ),
     "tests/medimg/training/test_training.py::test_kill_and_resume_*[[]plain]",
     "tests/medimg/training/test_training.py::test_cached_features_*[[]none]",
     "tests/medimg/training/test_few_labels.py::test_a_stopped_training_*[[]pseudo-label]",
     "tests/medimg/training/test_few_labels.py::test_a_stopped_training_*[[]mean-teacher]",
+    "tests/medimg/training/test_few_labels.py::test_a_stopped_training_*[[]fixmatch]",
     "tests/medimg/training/test_longer.py::test_all_folds_go_on",
     "tests/medimg/evaluation/test_calibrate.py::test_the_saved_model_*[[]platt-binary-*]",
     "tests/medimg/evaluation/test_calibrate.py::test_the_saved_model_*[[]temperature-binary-*]",
+    "tests/medimg/evaluation/test_calibrate.py::test_the_saved_model_*[[]platt-multilabel-*]",
+    # Each task and each balance once.
+    *(
+        f"tests/medimg/training/test_training.py::test_every_task_*[[]{both}]"
+        for both in ("none-*", "class-weight-multilabel", "weighted-sampling-multiclass")
+    ),
+    "tests/medimg/training/test_imbalance.py::test_made_images_*[[]True]",
     "tests/medimg/serving/test_export_patients.py::*[[]nine-classes-private]",
     "tests/medimg/serving/test_export_patients.py::*[[]images]",
     "tests/medimg/serving/test_export_patients.py::*[[]several-labels]",
@@ -106,13 +132,17 @@ PATTERNS = (
         f"tests/test_concurrent_writers.py::test_two_at_once_*[[]{name}]"
         for name in ("train anew", "judge", "validate")
     ),
-    *(f"tests/test_concurrent_writers.py::test_two_at_once_*[[]{name}]" for name in ("folds", "study", "compare")),
+    *(
+        f"tests/test_concurrent_writers.py::test_two_at_once_*[[]{name}]"
+        for name in ("folds", "federate", "study", "study of maps", "compare", "report")
+    ),
     # Every command on every damage, at every full disk and killed at any moment: at each change a few of them.
     "tests/test_corrupted.py::test_every_command*",
     "tests/test_broken_off.py::test_killed_*[[]1-*]",
     *(f"tests/test_broken_off.py::test_killed_*[[]0-{name}]" for name in ("evaluate", *_LONGER)),
     *(f"tests/test_broken_off.py::test_the_disk_is_full[[]{name}]" for name in _LONGER),
     "tests/test_planted_ids.py::test_no_id_*[[]images]",
+    "tests/test_cli.py::test_the_demo_learns_*",
     "tests/test_docs.py::test_the_tour_is_walked",
     "tests/test_docs.py::test_the_readme_is_walked",
     "tests/medimg/training/test_distribution.py::test_two_are_as_one[[]multi-worker]",
@@ -133,9 +163,17 @@ PATTERNS = (
     "tests/medimg/training/test_metadata.py::test_folds_tell_of_pixels_and_of_metadata_alone",
     *(
         f"tests/medimg/training/test_few_labels.py::test_nothing_depends_on_a_hidden_label[[]{name}]"
-        for name in ("simclr", "fixmatch")
+        for name in ("simclr", "fixmatch", "mean-teacher")
     ),
     "tests/medimg/privacy/test_what_leaves.py::*[[]table]",
+    "tests/medimg/privacy/test_dp_model.py::test_without_clip_and_noise_*[[]<lambda>0]",
+    "tests/medimg/privacy/test_neighbours.py::test_medimg_train_as_a_whole_*[[]0.0]",
+    # Views are those of the frozen backbone, some rows of a patient those of a table.
+    "tests/medimg/privacy/test_neighbours.py::test_a_patient_moves_*[[]views]",
+    "tests/medimg/privacy/test_defaults.py::*[[]several0]",
+    "tests/medimg/privacy/test_release.py::*[[]rows]",
+    # The private one draws whom it holds out by the same lines.
+    "tests/medimg/data/test_holdout.py::test_nothing_is_learnt_from_images_*[[]False]",
     "tests/medimg/recipes/test_recipe.py::test_killed_as_it_ends_*[[]vote]",
     # Rounds over the link of Flower's own are those of a classifier; a generator's go by the same messages.
     "tests/synthetic/federation/test_at_sites.py::test_a_dcgan_over_flowers_own_link",

@@ -18,7 +18,8 @@ import pytest
 import yaml
 
 from tests.command import medimg
-from tests.test_concurrent_writers import CONTEXT, WRITERS, Writer, require_whole, spelt, write
+from tests.forks import forked, typed
+from tests.test_concurrent_writers import WRITERS, Writer, require_whole, spelt
 
 # The disk is full; or, tried again, what was begun before it was is nothing yet to go on with.
 REMEDIES = ("free space", "No space left", "already holds files", "not a Run", "begin anew by --overwrite")
@@ -132,8 +133,7 @@ def test_killed_at_any_moment(name, seed, folders, tmp_path):
     places = places_of(writer, folders, tmp_path)
     words = spelt(writer.words, places)
     folder = Path(writer.locked.format(**places))
-    process = CONTEXT.Process(target=write, args=(words,))
-    process.start()
+    process = forked(typed, words)
     # From the first file on, so that no time is spent on the start, which writes nothing.
     while process.is_alive() and not folder.exists():
         time.sleep(0.002)

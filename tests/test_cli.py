@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -223,20 +224,35 @@ def test_ctrl_c_exits_130_and_leaves_a_resumable_run(noise, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_demo_learns_locates_and_exports(tmp_path):
-    medimg_command = Path(sys.executable).with_name("medimg")
+def test_the_demo_goes_through_every_room(tmp_path, monkeypatch):
+    """Of few small films; what it learns of its own is looked at before a release."""
+    small = TrainConfig(image_size=32, model_arg={"width": "4", "stages": "2"}, epochs=1)
+    monkeypatch.setattr(cli, "PhantomConfig", partial(cli.PhantomConfig, patients=40, phantom_size=64))
+    monkeypatch.setattr(cli, "demo_training", lambda seed: dataclasses.replace(small, seed=seed))
     out = tmp_path / "demo"
-    done = subprocess.run([medimg_command, "demo", "--out", out], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = medimg("demo", "--out", out, "--seed", 3)
+    assert done.exit_code == 0, done.output
+    assert f"look at {out / 'run' / 'report.html'}" in done.output
+    options = yaml.safe_load((out / "run" / "config.yaml").read_text())["options"]
+    assert (options["seed"], options["epochs"]) == (3, 1)
+    for made in ("run/report.html", "run/explanations/test/scores.json", "saved_models/phantom/1/saved_model.pb"):
+        assert (out / made).is_file()
+    again = medimg("demo", "--out", out)
+    assert again.exit_code == 2
+    assert "--overwrite" in again.stderr
+
+
+@pytest.mark.slow
+def test_the_demo_learns_locates_and_exports(tmp_path):
+    out = tmp_path / "demo"
+    done = medimg("demo", "--out", out)
+    assert done.exit_code == 0, done.output
     metrics = json.loads((out / "run" / "metrics.json").read_text())
     assert metrics["metrics"]["auroc"]["value"] >= 0.95
     scores = json.loads((out / "run" / "explanations" / "test" / "scores.json").read_text())["gradcam"]
     by_chance = max(scores["controls"][name]["pointing_game"]["value"] for name in ("random", "centre"))
     assert scores["pointing_game"]["value"] >= by_chance + 0.3
     assert (out / "saved_models" / "phantom" / "1" / "saved_model.pb").is_file()
-    again = subprocess.run([medimg_command, "demo", "--out", out], capture_output=True, text=True, check=False)
-    assert again.returncode == 2
-    assert "--overwrite" in again.stderr
 
 
 @pytest.mark.slow

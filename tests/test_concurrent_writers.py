@@ -1,7 +1,4 @@
-"""Each writing command twice at once, and killed: the second is refused, the first ends whole, and it can be repeated.
-
-The writers are forks of a server that has TensorFlow loaded already, so that each costs its work alone.
-"""
+"""Each writing command twice at once, and killed: the second is refused, the first ends whole, and can be repeated."""
 
 import json
 import multiprocessing
@@ -22,9 +19,8 @@ from medimg.lock import FILE, locked
 from medimg.studies.declared import names
 from tests.command import medimg
 from tests.conftest import SMALLEST as MODEL
+from tests.forks import forked, typed
 
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["cli", "tensorflow", "medimg.training.train", "medimg.evaluation.evaluate"])
 # What only reads; the ledger has a lock of its own, as a site's log has; predict writes one whole file, key two,
 # and a dossier is copied into an empty folder that is locked.
 SITES = {f"federate {name}" for name in ("worker", "key", "link", "site", "policy check", "policy approve", "rehearse")}
@@ -109,12 +105,6 @@ WRITERS = {
 }
 
 
-def write(words: list[str]) -> None:
-    """In a process of its own."""
-    os.environ["MPLBACKEND"] = "Agg"
-    cli.medimg(words, prog_name="medimg")
-
-
 def done(*words: object) -> None:
     result = medimg(*words)
     assert result.exit_code == 0, result.output
@@ -127,8 +117,7 @@ def spelt(text: str, places: dict[str, Path]) -> list[str]:
 
 def started(words: list[str], folder: Path, file: str) -> multiprocessing.Process:
     """The command, stopped when the file is there and, of a lock, tells whose it is."""
-    process = CONTEXT.Process(target=write, args=(words,))
-    process.start()
+    process = forked(typed, words)
     deadline = time.monotonic() + 240
     while process.is_alive() and time.monotonic() < deadline:
         if any(found.stat().st_size for found in folder.glob(file)):

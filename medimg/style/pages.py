@@ -1,11 +1,14 @@
 """What all HTML pages share: the template language's settings, skeleton and style, and figures inside the page."""
 
 import base64
+from functools import cache
 from pathlib import Path
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
 
 
+# Templates are files of the program; to compile one takes longer than to fill it.
+@cache
 def template(room: str, name: str, package: str = "medimg") -> Template:
     """The template `name` of the folder <package>/<room>; text is escaped, an unknown name is an error.
 

@@ -1,6 +1,7 @@
 """Private training: a stage by DP-SGD, patients drawn by Poisson sampling, every step in the ledger."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -168,7 +169,7 @@ class PrivateTraining:
         return dataclasses.replace(
             stage,
             model=private,
-            batches=lambda epochs: self._batches(stage, drawn, epochs, earlier),
+            batches=self._batches(stage, drawn, earlier),
             tells_training=False,
             before=before,
             # Private weights wander: their loss grows with their confidence while the ranking still improves.
@@ -189,8 +190,12 @@ class PrivateTraining:
         counts = noisy_class_counts(np.eye(classes)[targets], self.units, self.secret)
         self.material.sample_weights = noisy_class_weights(counts)[targets]
 
-    def _batches(self, stage: Stage, drawn: Sampling, epochs: tuple[int, int], earlier: int):
-        """tf.data of (inputs, targets, what `make_private` takes): the steps of some epochs in chunks of one size."""
+    def _batches(self, stage: Stage, drawn: Sampling, earlier: int) -> Callable[[tuple[int, int]], tf.data.Dataset]:
+        """Of some epochs tf.data of (inputs, targets, what `make_private` takes): their steps in chunks of one size.
+
+        It is the same stream each time, read from its start: TensorFlow would trace another one for each epoch.
+        """
+        asked = (0, 0)
         material = self.material
         size = max(PHYSICAL_BATCH, drawn.most_rows_per_unit)
         if self.config.dp_engine == "tf-privacy":
@@ -200,7 +205,7 @@ class PrivateTraining:
         weights = material.sample_weights
 
         def drawn_chunks():
-            for epoch in range(*epochs):
+            for epoch in range(*asked):
                 start = (epoch - earlier) * drawn.steps_per_pass
                 for step in drawn.steps(start, start + drawn.steps_per_pass):
                     noise = self.secret.state("noise", drawn.phase, step.number)
@@ -224,7 +229,14 @@ class PrivateTraining:
             tf.TensorSpec((3,), tf.int64),
         )
         source = tf.data.Dataset.from_generator(drawn_chunks, output_signature=signature)
-        return steady(source.map(fetch, num_parallel_calls=2, deterministic=True).prefetch(4))
+        stream = steady(source.map(fetch, num_parallel_calls=2, deterministic=True).prefetch(4))
+
+        def of(epochs: tuple[int, int]) -> tf.data.Dataset:
+            nonlocal asked
+            asked = epochs
+            return stream
+
+        return of
 
 
 def _sampling(config: TrainConfig, units: Units, secret: Secret | None, number: int = 0) -> Sampling:

@@ -65,6 +65,7 @@ def test_a_shorter_list_replaces_a_longer_one_and_methods_add_up(untrained):
     assert len(listed) == 2 * 4
 
 
+@pytest.mark.slow
 def test_the_predicted_class_is_that_of_the_evaluation(phantom_run, tmp_path):
     run = Run.load(shutil.copytree(phantom_run.root, tmp_path / "run"))
     config = ExplainConfig(count=6, score_count=0, mistakes=0)

@@ -69,6 +69,7 @@ def test_options_that_go_together_pass(given):
     require_consistent(SynthesizeConfig(**{"model": "dcgan", **given}))
 
 
+@pytest.mark.slow
 def test_what_a_kill_left_beside_a_finished_dataset_goes(made, images):
     folder = made / "checkpoints" / "records"
     folder.mkdir(parents=True)
@@ -125,6 +126,7 @@ def test_rounds_that_used_no_update_make_no_dataset(images, tmp_path):
     assert set(rounds["status"]) == {"dropped"}
 
 
+@pytest.mark.slow
 def test_a_perturbed_generators_only_grid_is_its_own(images, tmp_path):
     config = SynthesizeConfig(**{**SMALL, "epochs": 3}, rare_classes="leave-out", perturb=0.5, sample_every=1)
     out = synthesize(images.root, tmp_path / "out", config)

@@ -114,6 +114,7 @@ def test_images_without_anything_and_large_or_coloured_ones_have_numbers():
     assert measure(np.ones((1, 300, 300, 3)) * [200, 90, 90])[0, NAMES.index("brightness: saturation")] == 110
 
 
+@pytest.mark.slow
 def test_a_run_says_what_its_answers_go_with_or_why_not(phantom_run, capsys):
     asked = ExplainConfig(count=1, score_count=0, localisation_count=0, appearance_count=60, seed=1)
     result = explain(phantom_run, asked)

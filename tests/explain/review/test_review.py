@@ -263,6 +263,7 @@ def test_numbers_of_a_header_that_no_json_has(client, slope, intercept):
     assert answer.json()
 
 
+@pytest.mark.slow
 def test_readers_judge_at_once_and_each_answer_once(client, study, phantom_data):
     data = phantom_data.paths(phantom_data.rows("test"))[0].read_bytes()
     told = [send(client, data, "=cmd.png").json() for _ in range(16)]

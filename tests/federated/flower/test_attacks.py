@@ -357,6 +357,7 @@ def test_a_plan_is_not_changed_within_a_run(sites):
 # Rounds: none too many, none again from elsewhere, and the account has all of them.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [CONFIG, pytest.param(PRIVATE, marks=pytest.mark.slow)])
 def test_a_round_is_answered_from_one_start(sites, config):
     attacker = sites()
@@ -477,6 +478,7 @@ def stage(attacker, name, number, content, to):
     return answer.fields.get(protocol.REFUSED) or of_arrays(answer)[0]
 
 
+@pytest.mark.slow
 def test_a_coordinator_has_no_single_sites_ciphertext_decrypted(sites):
     """It adds and signs what it likes; the site that is asked once more after that opens nothing of the run."""
     import tenseal

@@ -47,6 +47,7 @@ def forged(change=None, body=None, head=None, pad=b""):
     return content + SITE.sign(envelope._CONTEXT + content)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.dictionaries(st.text(max_size=6), VALUES, max_size=3),

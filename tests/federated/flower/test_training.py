@@ -17,7 +17,7 @@ from tests.command import medimg
 from tests.federated.flower.conftest import CKKS, MARKED, MASKED, PRIVATE, QUICK, AwayError, largest, told
 from tests.federated.flower.conftest import header as head_of
 
-pytestmark = pytest.mark.usefixtures("sparing")
+pytestmark = [pytest.mark.usefixtures("sparing"), pytest.mark.slow]
 
 
 class Trained:
@@ -157,7 +157,6 @@ def pieces(arrays):
     return found
 
 
-@pytest.mark.slow
 def test_epsilon_is_the_simulations_and_the_sites_own(private, simulated):
     here, there = simulated(PRIVATE), private.run
     one, other = told(here, "privacy.json"), told(there, "privacy.json")
@@ -171,7 +170,6 @@ def test_epsilon_is_the_simulations_and_the_sites_own(private, simulated):
         assert json.loads(own.read_text())["epsilon"] == other["sites"][name]["epsilon"]
 
 
-@pytest.mark.slow
 def test_a_private_sites_numbers_stay(private):
     answers = [answer for _, raw, answer in private.apart.link.carried]
     trained = [head_of(a) for a in answers if head_of(a)["kind"] == "train"]
@@ -205,7 +203,6 @@ def test_metrics_are_measured_at_the_sites(plain, table):
         assert found["metrics"]["auroc"]["value"] == pytest.approx(sites[name]["auroc"]["value"], abs=5e-4)
 
 
-@pytest.mark.slow
 def test_a_site_alone_is_the_simulations(plain, masked, simulated):
     places = told(simulated(replace(QUICK, comparison=True)))["comparison"]["gain"]["places"]
     alone = {place["name"]: place["values"]["local"]["value"] for place in places if place["kind"] == "site"}
@@ -345,7 +342,6 @@ def test_keys_of_a_rewriters_own_are_not_the_sites(masked, tmp_path):
     assert any("names another key of it" in problem for problem in verify(changed, site_logs=[site]).problems)
 
 
-@pytest.mark.slow
 def test_a_renewed_key_is_the_sites_own(apart, execution, tmp_path):
     """After a training by the old one; each log is held against the run of its key."""
     from federated.flower import keys
@@ -456,7 +452,6 @@ def test_a_measured_run_is_not_made_longer(plain, execution):
     assert len(plain.apart.link.carried) == before
 
 
-@pytest.mark.slow
 def test_a_site_away_for_two_rounds_and_back(apart, execution, tmp_path):
     """Its updates are left out, masked as plain, and it goes on with the model of then."""
     runs = []
@@ -481,7 +476,6 @@ def test_a_site_away_for_two_rounds_and_back(apart, execution, tmp_path):
     assert largest(*runs) < 1e-5
 
 
-@pytest.mark.slow
 def test_dropouts_at_every_stage_of_a_sum(apart, execution, tmp_path):
     stages = ("advertise", "share", "mask", "confirm", "reveal")
     there = apart(MASKED, max_rounds=len(stages))
@@ -517,7 +511,6 @@ def starting_anew(there, done, kind="train"):
     return wire
 
 
-@pytest.mark.slow
 def test_a_site_away_at_any_stage_of_statistics_is_waited_for(apart, simulated, execution, tmp_path):
     """Before its numbers are in the sum is asked for anew, afterwards it is opened without it; once by each stage."""
     there, gone = apart(MASKED), []
@@ -570,7 +563,6 @@ def questions(there, name):
 SLOWER = [pytest.param(config, marks=pytest.mark.slow) for config in (MASKED, CKKS)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("config", [QUICK, *SLOWER], ids=["plain", "masked", "ckks"])
 def test_a_site_started_anew_goes_on(apart, simulated, execution, tmp_path, config):
     there, done = apart(config), []
@@ -581,7 +573,6 @@ def test_a_site_started_anew_goes_on(apart, simulated, execution, tmp_path, conf
     assert set(rounds(run, "s1").values()) == {"ok"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["describe", "statistics", "plan", "evaluate", "finish"])
 def test_a_site_started_anew_at_any_stage_goes_on(apart, execution, tmp_path, kind):
     there, done = apart(replace(QUICK, rounds=1)), []
@@ -600,7 +591,6 @@ class KilledError(BaseException):
     """The coordinator is gone, with all that it knew and had not written."""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["statistics", "plan", "train", "mask", "finish"])
 def test_a_coordinator_killed_at_any_stage_goes_on(apart, simulated, execution, tmp_path, kind):
     """Before there is a Run by the same words, else by --resume; to the weights that it would have come to."""
@@ -623,7 +613,6 @@ def test_a_coordinator_killed_at_any_stage_goes_on(apart, simulated, execution, 
     assert not verify(made.root / "audit.jsonl", site_logs=logs).problems
 
 
-@pytest.mark.slow
 def test_a_private_site_started_anew_counts_no_step_twice_and_none_less(apart, private, execution, tmp_path):
     there, done = apart(PRIVATE), []
     there.link.wire = starting_anew(there, done)
@@ -665,7 +654,6 @@ def lied(how, answer, parties, identities, before):
     return {"replay": before, "silence": b"", "garbage": b"\0" * 500, "none": answer}[how]
 
 
-@pytest.mark.slow
 def test_a_site_that_lies_is_left_out_by_name(apart, simulated, execution, tmp_path):
     from federated.flower import keys
 
@@ -753,7 +741,6 @@ def headers(carried):
     return head_of(carried[1])
 
 
-@pytest.mark.slow
 def test_a_run_that_a_person_allows_goes_on_under_the_name_that_was_allowed(apart, execution, tmp_path):
     """The first start ends at a table's statistics, before there is a Run."""
     there, config = apart(QUICK, approval=True, max_runs=2), replace(QUICK, rounds=1)
@@ -781,7 +768,6 @@ def test_a_coordinator_that_no_policy_names_is_not_answered(apart, execution, tm
     assert any("not answered: message from coordinator: its signature" in line for line in there.said)
 
 
-@pytest.mark.slow
 def test_the_budget_is_over_all_runs_on_the_sites_dataset(apart, execution, tmp_path):
     there = apart(PRIVATE, max_runs=9)
     there.federate(tmp_path / "first", PRIVATE, execution)
@@ -794,7 +780,6 @@ def test_the_budget_is_over_all_runs_on_the_sites_dataset(apart, execution, tmp_
     assert after == spent
 
 
-@pytest.mark.slow
 def test_a_site_with_other_data_stops_the_training(apart, execution, tmp_path):
     from medimg.data.dataset import Dataset
 
@@ -814,14 +799,12 @@ def test_a_site_with_other_data_stops_the_training(apart, execution, tmp_path):
         there.federate(tmp_path / "run", QUICK, execution)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["scaffold", "fedprox", "fedadam"])
 def test_strategies(apart, simulated, execution, tmp_path, strategy):
     config = replace(QUICK, strategy=strategy, model="mlp", model_arg={"width": "8"})
     assert largest(apart(config).federate(tmp_path / "run", config, execution), simulated(config)) < 1e-5
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "given", [{"secure": "masking", "normalize": "pca"}, {"strategy": "fedbn"}], ids=["masked", "fedbn"]
 )

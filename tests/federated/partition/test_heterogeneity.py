@@ -136,6 +136,7 @@ def test_files_of_the_heart_disease_hospitals(medical_data, tmp_path):
     assert len(np.unique(picture)) > 50
 
 
+@pytest.mark.slow
 def test_a_figure_of_more_clients_and_classes_than_can_be_read(tmp_path):
     tables = [{f"a rather long name of class {i}": 2 + (i * j) % 3 for i in range(11)} for j in range(60)]
     measured = write(made(tables, tmp_path), tmp_path / "out")

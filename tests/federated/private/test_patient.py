@@ -47,6 +47,7 @@ def content(tmp_path):
     return ledger.read(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_every_site_stays_within_the_budget_and_the_total_is_the_largest(make, tmp_path):
     private = make()
     for number in (1, 2, 3, 4):
@@ -127,6 +128,7 @@ def test_a_straggler_spends_the_steps_that_it_does(make, tmp_path):
     assert sites["b"]["steps"] == 6
 
 
+@pytest.mark.slow
 def test_a_lost_key_is_a_new_draw_that_the_budget_still_covers(make, tmp_path, sites):
     first = make()
     first.before_round(1, ["a"], {})

@@ -96,6 +96,7 @@ def test_a_patient_moves_a_steps_sum_by_at_most_the_clip(site, small_chunks, bat
     assert max(moved) > 0.9
 
 
+@pytest.mark.slow
 def test_noise_has_the_promised_deviation_and_is_the_clips_alone(site, bench):
     here = site()
     quiet, loud = (bench.update(here, name)[0] for name in ("quiet", "loud"))
@@ -110,6 +111,7 @@ def test_noise_has_the_promised_deviation_and_is_the_clips_alone(site, bench):
     assert abs(np.corrcoef(first, second)[0, 1]) < 0.3
 
 
+@pytest.mark.slow
 def test_every_step_has_noise_of_its_own(site, bench):
     """Had all steps the same noise, that of four would deviate four times as much as that of one, not twice."""
     nobody = site()

@@ -220,6 +220,7 @@ def text_of(page):
     return " ".join(unescape(without).split())
 
 
+@pytest.mark.slow
 def test_the_page_stands_alone_and_has_every_figure(case):
     root, _ = case
     page = (root / "federation.html").read_text(encoding="utf-8")

@@ -45,6 +45,7 @@ def unmasked(vectors, totals):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sessions", [("", ""), ("a", "a")], ids=["resumed", "one session"])
 def test_no_two_sums_of_a_round_unmask_a_client(vectors_of, sessions):
     vectors = vectors_of(4)

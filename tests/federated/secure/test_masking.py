@@ -38,7 +38,7 @@ def assert_equal_to_plain(result, vectors, weights, included):
     np.testing.assert_allclose(result.total, exact, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("count", [2, 3, 4, 5, 7, 10, 20, 50])
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 7, 10, 20, pytest.param(50, marks=pytest.mark.slow)])
 def test_equals_the_plain_sum_whoever_drops_out_down_to_the_threshold(count, vectors_of, draw):
     vectors = vectors_of(count)
     weights = {name: float(draw.integers(1, 5000)) for name in vectors}

@@ -64,6 +64,7 @@ def test_the_examples_of_docstrings(name, folder, monkeypatch):
     run_examples(EXAMPLES[name])
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_document(folder, monkeypatch):
     monkeypatch.chdir(folder)
     text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8").replace("```python", "").replace("```", "")
@@ -72,6 +73,7 @@ def test_the_examples_of_the_document(folder, monkeypatch):
     run_examples(test)
 
 
+@pytest.mark.slow
 def test_import_is_light():
     code = "import sys, medimg; print({'tensorflow', 'keras', 'numpy', 'pandas', 'torch'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -156,6 +158,7 @@ def test_another_dataset_is_evaluated_beside_the_run(folder):
     assert found["data"] == str(other.root.resolve())
 
 
+@pytest.mark.slow
 def test_patients_that_a_run_protects_are_not_predicted(folder):
     data = medimg.load_dataset(folder / "data")
     run = medimg.train(data, folder / "private", model="logistic", epochs=1, dp_epsilon=5.0, batch_size=16)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from medimg.audit.attacks import attack, halves
+from medimg.audit.attacks import _cross_fitted, attack, halves
 from medimg.audit.bound import lower_bound
 from medimg.audit.lira import Shadows, check, difficulty, memberships, offline_scores, online_scores
 from medimg.audit.roc import auc_of
@@ -116,7 +116,7 @@ def test_attack_is_repeatable_and_leaves_the_global_generator_alone():
     np.random.seed(5)
     expected = np.random.random()
     np.random.seed(5)
-    runs = [attack("mlp", shown, member, patients, first, 1).values for _ in range(2)]
+    runs = [_cross_fitted("mlp", shown.features(), member, first, 1) for _ in range(2)]
     assert np.random.random() == expected
     assert (runs[0] == runs[1]).all()
 

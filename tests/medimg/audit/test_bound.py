@@ -71,6 +71,7 @@ def test_bound_holds_for_randomized_response(epsilon):
         assert np.median(bounds) > 0.4 * epsilon
 
 
+@pytest.mark.slow
 def test_choosing_and_counting_on_the_same_patients_would_be_too_high():
     draw = np.random.default_rng(2)
     honest, greedy = [], []
@@ -140,6 +141,7 @@ def test_delta_lowers_the_bound_and_half_right_shows_nothing():
     assert epsilon_lower_bound(200, 100, 90, 1e-4, 0.05) == pytest.approx(root, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epsilon", [0.0, 1.0, 3.0])
 def test_one_run_bound_holds_for_randomized_response(epsilon):
     draw = np.random.default_rng(4)

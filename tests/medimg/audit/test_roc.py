@@ -60,6 +60,7 @@ def test_level_that_patients_do_not_resolve_starts_at_nothing():
     assert unresolved["value"] <= unresolved["high"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patients", [120, 1500])
 def test_interval_of_tpr_at_low_fpr_covers_the_truth(patients):
     truth = norm.sf(norm.isf(0.01) - 1.0)

@@ -143,6 +143,7 @@ def test_nothing_is_learnt_from_images_held_out(images, tmp_path, private):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folds", [{}, {"folds": 3, "fold": 2}])
 def test_nothing_is_learnt_from_rows_held_out(table, tmp_path, folds):
     config = dataclasses.replace(TABLE, **folds)
@@ -163,6 +164,7 @@ def test_frozen_features_are_of_the_others(images, tmp_path):
     assert learnt(train(other.root, tmp_path / "again", config)) == learnt(run)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_the_same_draw(table, tmp_path):
     whole = train(table.root, tmp_path / "whole", TABLE)
     with pytest.raises(Killed):

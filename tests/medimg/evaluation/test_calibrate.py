@@ -33,6 +33,7 @@ def options(**given):
     return EvaluateConfig(bootstrap=200, **given)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_badly_calibrated_run_is_named_and_mended(method, sure):
     before = evaluate(sure, options())
@@ -121,6 +122,7 @@ def test_the_saved_model_gives_the_calibrated_probabilities(method, task, classe
     assert len(rows) == len(table)
 
 
+@pytest.mark.slow
 def test_a_training_leaves_its_calibrator(tmp_path):
     write_table(tmp_path / "table")
     common = {"model": "logistic", "epochs": 3, "seed": 1}
@@ -155,6 +157,7 @@ def test_folds_are_calibrated_each_on_its_own(tmp_path):
         assert Run.load(tmp_path / "cv" / f"fold-{fold}").description()["calibrator"]["method"] == "temperature"
 
 
+@pytest.mark.slow
 def test_what_was_measured_of_other_probabilities_goes_first(sure, monkeypatch):
     evaluate(sure, options())
     from medimg.evaluation import gallery

@@ -90,6 +90,7 @@ def evaluated(binary):
     return binary, metrics, seen
 
 
+@pytest.mark.slow
 def test_what_has_to_be_known_is_printed_too(binary, tmp_path):
     """Whose rows they are, which class is positive, and that the parts are not the official ones."""
     shutil.copytree(binary.dataset().root, tmp_path / "data")
@@ -166,6 +167,7 @@ def test_progress_counts_validation_and_test_images(evaluated):
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_files(evaluated):
     run, _, _ = evaluated
     write(run)
@@ -236,6 +238,7 @@ def test_an_empty_part_is_refused(binary, tmp_path):
         evaluate(binary, EvaluateConfig(data=str(tmp_path)))
 
 
+@pytest.mark.slow
 def test_away_from_its_data_a_run_uses_the_threshold_it_has_stored(evaluated, tmp_path):
     run, metrics, _ = evaluated
     absent = Run(run.root, {**run.config, "data": str(tmp_path / "gone")})

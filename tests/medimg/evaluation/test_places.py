@@ -67,6 +67,7 @@ def test_the_default_takes_its_place_and_what_was_there_moves(run):
     assert [path.name for path in (run.root / "evaluations").iterdir()] == [moved.name]
 
 
+@pytest.mark.slow
 def test_an_evaluation_of_before_options_were_kept_is_not_lost(run):
     evaluate(run, PLAIN)
     metrics = json.loads((run.root / "metrics.json").read_text())
@@ -76,6 +77,7 @@ def test_an_evaluation_of_before_options_were_kept_is_not_lost(run):
     assert (run.root / "evaluations" / f"{metrics['dataset']}-test-earlier" / "metrics.json").is_file()
 
 
+@pytest.mark.slow
 def test_two_data_sets_of_one_name_do_not_replace_each_other(run, phantom_data, tmp_path):
     for name in ("one", "two"):
         shutil.copytree(phantom_data.root, tmp_path / name)

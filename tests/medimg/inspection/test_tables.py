@@ -25,6 +25,7 @@ def drawn(out) -> set[str]:
     return {path.stem for path in (out / "figures").glob("*.png")}
 
 
+@pytest.mark.slow
 def test_a_sound_table(small_table, tmp_path):
     found = inspect(small_table, tmp_path)
     rows = small_table.manifest

@@ -103,6 +103,7 @@ def attention_by_hand(maps: np.ndarray, model: tf.keras.Model, name: str, kind: 
     return maps / (1 + np.exp(-where))[..., None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["se", "cbam"])
 def test_attention_on_any_backbone_is_the_papers(kind, tmp_path):
     arguments = {"width": "8", "stages": "2"}
@@ -203,6 +204,7 @@ def test_grey_images_are_repeated_for_a_colour_backbone():
     np.testing.assert_array_equal(layer(grey), layer(np.repeat(grey, 3, axis=-1)))
 
 
+@pytest.mark.slow
 def test_efficientnet_divides_by_the_imagenet_deviation_once():
     # The reference: the published preprocessing (x/255 - mean) / std in front of the same convolutions.
     model = build("efficientnet_b0", 32, 3, 2)

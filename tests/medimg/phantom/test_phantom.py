@@ -37,6 +37,7 @@ def auroc(phantoms, value):
     return roc_auc_score(labels, [value(phantom) for phantom in phantoms])
 
 
+@pytest.mark.slow
 def test_an_image_is_the_same_whenever_and_wherever_it_is_drawn(drawn):
     order = [7, 3, 100, 3]
     with ThreadPoolExecutor(4) as pool:
@@ -270,7 +271,7 @@ def test_an_opacity_smaller_than_pixels_is_refused():
 @pytest.mark.slow
 def test_a_small_cnn_learns_it_and_a_linear_model_of_thumbnails_does_not():
     """The task asks for shape: the linear model sees brightness in places only."""
-    config = PhantomConfig(patients=500, phantom_size=64, opacity_size=0.07, opacity_contrast=0.4)
+    config = PhantomConfig(patients=350, phantom_size=64, opacity_size=0.07, opacity_contrast=0.4)
     views = [(p, view) for p in cohort(config) for view in range(p.images)]
     images = np.stack([draw(config, p.number, view).image for p, view in views])
     labels = np.array([p.label == "opacity" for p, _ in views])

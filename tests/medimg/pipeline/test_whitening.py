@@ -109,6 +109,7 @@ def test_sums_of_files_are_of_what_the_model_gets(tmp_path):
         whitening(image_sums([], 8, 3))
 
 
+@pytest.mark.slow
 def test_a_model_whitens_inside_and_comes_back_from_disk(tmp_path):
     images = coloured(6)
     found = whitening(pixel_sums([images]))
@@ -171,6 +172,7 @@ def test_a_whitening_of_other_channels_is_refused():
         build("baseline_cnn", 16, 3, 2, normalize=grey)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet50", "densenet121", "baseline_cnn"])
 def test_standardised_colours_stand_where_imagenets_did(name):
     images = coloured(6)
@@ -189,6 +191,7 @@ def test_standardised_colours_stand_where_imagenets_did(name):
     np.testing.assert_allclose(fed, wanted, atol=2e-3 if FAMILIES[name].mode == "caffe" else 1e-4)
 
 
+@pytest.mark.slow
 def test_grey_models_see_brightness_alone():
     from medimg.pipeline.whitening import grayscale
 

@@ -327,6 +327,7 @@ def pacs(status: int = 0, handlers=(), first: bool = False, **settings):
         server.shutdown()
 
 
+@pytest.mark.slow
 def test_a_refusal_is_one_line_and_nothing_is_lost(made, tmp_path, monkeypatch):
     _, words, _, _ = made
     words = [*words[:-3], tmp_path / "p.csv", "--dicom-out", tmp_path / "out", "--send"]
@@ -420,6 +421,7 @@ def ask(port: int, path: str) -> bytes:
         return answer.read()
 
 
+@pytest.mark.slow
 def test_orthanc_keeps_them_beside_their_source_and_gives_them_back(made, orthanc, tmp_path):
     address, http = orthanc
     _, words, _, _ = made

@@ -143,6 +143,7 @@ def test_others_read_a_file_as_predict_does(world, tmp_path):
     np.testing.assert_allclose(answer["positive_probability"].numpy(), wanted, atol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", [20], indirect=True)
 def test_batches_of_any_size_say_the_same(world, tmp_path):
     source, _, run = world

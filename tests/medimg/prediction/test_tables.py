@@ -52,6 +52,7 @@ def run_predict(run, out, *paths, **options):
     return read_csv(out, keep_default_na=False, dtype={"row": str}), done
 
 
+@pytest.mark.slow
 def test_the_source_and_the_dataset_get_what_evaluate_said(world, tmp_path, monkeypatch):
     source, dataset, run = world
     expected = read_csv(run.root / "predictions.csv").set_index("row")

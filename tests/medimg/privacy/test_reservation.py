@@ -102,7 +102,6 @@ def recorded(data: Path) -> float:
     return pld_epsilon([s.event() for s in DatasetLedger(data).segments()], DELTA)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.0, 3.0])
 def test_two_trainings_at_the_same_time_keep_the_budget(tmp_path, data, noise):
     """Both have read the ledger while it was empty; each alone would take (most of) the budget."""
@@ -143,7 +142,6 @@ def test_killed_and_resumed_after_another_it_keeps_the_budget_and_its_noise(tmp_
     assert between.split()[2] != planned.split()[2]
 
 
-@pytest.mark.slow
 def test_killed_before_its_first_step_it_finds_its_reservation_again(tmp_path, data):
     first, code = Training(tmp_path / "a", data, killed_at=0).run()
     assert code == -signal.SIGKILL

@@ -258,6 +258,7 @@ def test_of_a_private_run_nothing_exact_of_its_training_patients_is_told(runs):
     assert report["privacy"]["events"]
 
 
+@pytest.mark.slow
 def test_mistakes_are_shown_with_their_maps_and_scores_are_read(runs, tmp_path):
     run = Run.load(shutil.copytree(runs["images"].root, tmp_path / "run"))
     write(run)
@@ -299,6 +300,7 @@ def test_mistakes_are_shown_with_their_maps_and_scores_are_read(runs, tmp_path):
         assert words in Page(write(run).read_text()).sections["shortcuts"]
 
 
+@pytest.mark.slow
 def test_explain_draws_the_mistakes_that_the_report_shows(runs, tmp_path):
     run = Run.load(shutil.copytree(runs["images"].root, tmp_path / "run"))
     quick = ExplainConfig(count=2, mistakes=3, score_count=0, appearance_count=0)

@@ -6,10 +6,10 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -36,6 +36,7 @@ from medimg.serving.requests import WARMUP, raw_requests, warmup_requests, write
 from medimg.training.train import train
 from tests.command import medimg
 from tests.datasets import write_dataset, write_table
+from tests.forks import forked, typed
 from tests.medimg.serving.patient_traces import requests, traces
 
 CNN = {
@@ -347,17 +348,12 @@ def test_a_killed_proof_leaves_nothing_of_a_patient_behind(known, tmp_path):
     one, scratch = known("images"), tmp_path / "scratch"
     scratch.mkdir()
     words = ["export", one.run.root, "--out", tmp_path / "served", "--samples", "8"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", "import cli; cli.medimg()", *words],
-        env={**os.environ, "TMPDIR": str(scratch)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = forked(typed_with_scratch, scratch, list(map(str, words)))
     asked = _proof_of(psutil.Process(process.pid))
     # It is loading TensorFlow, so the first question at least lies before it.
     time.sleep(0.3)
     process.kill()
-    process.wait()
+    process.join()
     assert psutil.wait_procs([asked], timeout=60)[1] == []
     (leftover,) = content(tmp_path / "served")
     assert leftover.name.startswith(".exporting-")
@@ -367,6 +363,11 @@ def test_a_killed_proof_leaves_nothing_of_a_patient_behind(known, tmp_path):
     assert [name for name in files if not name.startswith("__autograph_generated")] == []
     for folder in (scratch, tmp_path / "served"):
         assert traces(folder, one.dataset, one.run.description()) == []
+
+
+def typed_with_scratch(scratch: Path, words: list[str]) -> None:
+    os.environ["TMPDIR"], tempfile.tempdir = str(scratch), None
+    typed(words)
 
 
 def _proof_of(parent: psutil.Process) -> psutil.Process:

@@ -100,6 +100,7 @@ def test_what_cannot_be_used(volumes, tmp_path):
     assert any("1 rows of labels.csv are of no file: 10" in note for note in dataset.preparation["notes"])
 
 
+@pytest.mark.slow
 def test_a_damaged_byte_is_no_image_and_nothing_larger_than_the_limit_is_read(volumes):
     packed = bytearray((volumes / "a.nii.gz").read_bytes())
     packed[-6] ^= 1  # of the checksum

@@ -45,6 +45,7 @@ def test_every_epsilon_is_trained_evaluated_and_attacked(tmp_path):
     assert len(list(out.glob("work/train-*"))) == 4
 
 
+@pytest.mark.slow
 def test_its_trainings_are_those_of_train(tmp_path):
     """What nobody gives is chosen by the rules of private trainings, and a budget finds the epochs that it can cut."""
     table = write_table(tmp_path / "data", n=40)

@@ -61,3 +61,8 @@ def test_the_packages_ship_their_templates_and_styles():
             depth = name.count("/")
             fitting = [p for p in patterns if fnmatch(name, p) and p.count("/") == depth]
             assert fitting, f"setup.cfg does not ship {package}/{name}"
+
+
+def test_a_template_is_compiled_once():
+    assert template("report", "report.html") is template("report", "report.html")
+    assert template("report", "report.html") is not template("audit", "audit.html")

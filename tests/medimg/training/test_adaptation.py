@@ -105,6 +105,7 @@ def test_images_that_judge_are_not_learnt_from_by_another_name(data, tmp_path):
         other_source(data, config)
 
 
+@pytest.mark.slow
 def test_validate_says_which_images_were_adapted_to(data, other, tmp_path):
     run = train(data.root, tmp_path / "run", TrainConfig(**SMALL, adapt=str(other.root)))
     assert "adapted to the 12 images" in adapted_note(run, other, "all")[0]

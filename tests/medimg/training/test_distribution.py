@@ -16,6 +16,7 @@ import pytest
 from medimg.errors import InputError
 from medimg.training.cluster import out_of
 from medimg.training.distribution import distributed
+from tests.command import medimg
 from tests.ports import free_ports
 
 ROOT = Path(__file__).parents[3]
@@ -75,12 +76,13 @@ def weights(out: Path) -> list[np.ndarray]:
 @pytest.mark.parametrize("kind", ["mirrored", "multi-worker"])
 def test_two_are_as_one(kind, noise, tmp_path):
     options = ("--epochs", "2", "--distribute", kind)
-    processes = [started(noise.root, tmp_path / "one", "--epochs", "2")]
     if kind == "mirrored":
-        processes.append(started(noise.root, tmp_path / "two", *options, code=TWO_DEVICES))
+        processes = [started(noise.root, tmp_path / "two", *options, code=TWO_DEVICES)]
     else:
         ports = free_ports(2)
-        processes += [started(noise.root, tmp_path / "two", *options, index=i, ports=ports) for i in range(2)]
+        processes = [started(noise.root, tmp_path / "two", *options, index=i, ports=ports) for i in range(2)]
+    one = medimg("train", noise.root, "--out", tmp_path / "one", *OPTIONS, "--epochs", 2)
+    assert one.exit_code == 0, one.output
     for process in processes:
         ended(process)
     for own, other in zip(weights(tmp_path / "two"), weights(tmp_path / "one"), strict=True):

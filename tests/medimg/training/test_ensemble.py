@@ -131,10 +131,8 @@ def test_an_ensemble_is_an_ordinary_run(data, voted, tmp_path):
     predict_files(voted, (str(data.root),), tmp_path / "p.csv", PredictConfig())
     table = pd.read_csv(tmp_path / "p.csv")
     np.testing.assert_allclose(table["p_bright"], answers(voted, data.manifest)[:, 1], atol=1e-5)
-    result = explain(voted, ExplainConfig(count=2, score_count=4, appearance_count=0, method=("gradcam", "smoothgrad")))
-    assert set(result["images"]) == {
-        f"{method}{of}" for method in ("gradcam", "smoothgrad") for of in ("", *(f"-member-{i}" for i in (1, 2, 3)))
-    }
+    result = explain(voted, ExplainConfig(count=2, score_count=2, appearance_count=0, method=("gradcam",)))
+    assert set(result["images"]) == {"gradcam", *(f"gradcam-member-{i}" for i in (1, 2, 3))}
     maps = [np.load(result["folder"] / found[0]["heatmap"])["heatmap"] for found in result["images"].values()]
     np.testing.assert_allclose(maps[0], np.mean(maps[1:4], axis=0), atol=1e-5)
     assert "attacks" in audit(voted, AuditConfig(attack=("threshold",), bootstrap=20))

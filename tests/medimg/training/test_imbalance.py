@@ -40,6 +40,7 @@ def test_focal_loss_is_keras_own():
     assert float(FocalCrossentropy(gamma=0.0)(ONE, LOGITS)) == pytest.approx(plain, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_balanced_softmax_by_hand():
     shares = np.array([0.7, 0.2, 0.1, 0.0])
     weighted = np.exp(LOGITS.astype(float)) * np.array([0.7, 0.2, 0.1, 1.0])

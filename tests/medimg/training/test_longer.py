@@ -65,6 +65,7 @@ def test_a_training_that_is_killed_as_it_goes_on_resumes(noise, ended, straight)
     require_same(product.train(noise.root, ended.root, resume=True), straight)
 
 
+@pytest.mark.slow
 def test_the_command_says_that_it_has_ended_and_goes_on_when_asked(noise, tmp_path):
     out = tmp_path / "run"
     assert medimg("train", noise.root, "--out", out, "--epochs", 1, *WORDS).exit_code == 0
@@ -105,6 +106,7 @@ def test_what_can_not_go_on_is_refused_by_name(noise, ended):
         train(noise.root, ended.root, replace(FEW, fine_tune_epochs=3), resume=True)
 
 
+@pytest.mark.slow
 def test_private_runs_have_the_length_that_was_paid_for(small_table, tmp_path):
     options = {"model": "logistic", "epochs": 1, "dp_epsilon": 8.0, "dp_delta": 1e-2, "batch_size": 16}
     run = product.train(small_table.root, tmp_path / "run", **options)
@@ -114,6 +116,7 @@ def test_private_runs_have_the_length_that_was_paid_for(small_table, tmp_path):
     assert len(product.train(small_table.root, run.root, resume=True).history()) == 1
 
 
+@pytest.mark.slow
 def test_from_python_other_options_are_refused_as_on_the_command_line(noise, ended):
     with pytest.raises(InputError, match=r"--batch-size 3: the Run at .* has 8"):
         product.train(noise.root, ended.root, resume=True, batch_size=3)

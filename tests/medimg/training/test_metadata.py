@@ -140,7 +140,7 @@ def test_files_are_predicted_with_their_columns(data, run, tmp_path):
 
 
 def test_it_is_explained_audited_validated_and_served(data, run, tmp_path):
-    result = explain(run, ExplainConfig(count=2, score_count=4, method=("gradcam", "smoothgrad", "shap"), samples=20))
+    result = explain(run, ExplainConfig(count=2, score_count=4, method=("gradcam", "shap"), samples=20))
     shown = result["images"]["gradcam"][0]
     assert set(shown["columns"]) == {"age", "sex"}
     # As if it were not known: the log-odds that the column's value adds.

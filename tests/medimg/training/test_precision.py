@@ -28,6 +28,7 @@ def trained(noise, out, **options):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "tolerance"),
     [({"xla": True}, 1e-5), ({"precision": "mixed_bfloat16"}, 0.01), ({"precision": "mixed_float16"}, 0.01)],

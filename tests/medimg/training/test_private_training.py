@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from medimg.config import TrainConfig
 from medimg.data.schema import Feature
@@ -93,6 +94,22 @@ def test_the_ledger_is_what_was_done(table, tmp_path):
     assert any("validation" in sentence for sentence in read(stopped.root)["assumptions"])
     lines = (table.root / "privacy_ledger.jsonl").read_text().splitlines()
     assert any(json.loads(line)["run"] == content["run"] for line in lines)
+
+
+@pytest.mark.slow
+def test_the_stream_of_steps_is_traced_once_for_all_epochs(table, tmp_path, monkeypatch):
+    made, from_generator = [], tf.data.Dataset.from_generator
+
+    def counted(*given, **named):
+        made.append(from_generator(*given, **named))
+        return made[-1]
+
+    monkeypatch.setattr(tf.data.Dataset, "from_generator", counted)
+    config = TrainConfig(model="logistic", epochs=3, batch_size=30, dp_noise_multiplier=1.0, dp_delta=1e-3)
+    run = train(table.root, tmp_path / "run", config)
+    assert len(run.history()) == 3
+    assert read(run.root)["steps"] == 6
+    assert len(made) == 1
 
 
 @pytest.mark.slow

@@ -53,7 +53,13 @@ def test_logistic_is_the_penalised_logistic_regression(small_table, tmp_path):
     from medimg.tables.preprocessing import Preprocessing
 
     options = TrainConfig(
-        model="logistic", model_arg={"l2": "0.01"}, epochs=400, patience=0, plateau_patience=100, batch_size=96
+        model="logistic",
+        model_arg={"l2": "0.01"},
+        epochs=100,
+        learning_rate=0.05,
+        patience=0,
+        plateau_patience=100,
+        batch_size=96,
     )
     run = train(small_table.root, tmp_path / "run", options)
     rows = small_table.rows("train")
@@ -107,6 +113,7 @@ def test_rows_with_missing_values_can_be_left_out(small_table, tmp_path):
     assert len(predict(run.model(), small_table, small_table.rows("test"), run.description()))
 
 
+@pytest.mark.slow
 def test_a_killed_training_resumes_to_the_same_weights(small_table, tmp_path):
     config = TrainConfig(model="mlp", dropout=0.5, **FAST)
     whole = train(small_table.root, tmp_path / "whole", config)

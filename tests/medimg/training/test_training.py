@@ -2,9 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +17,7 @@ from medimg.training.losses import mean_loss
 from medimg.training.progress import Progress
 from medimg.training.train import train
 from tests.datasets import write_dataset
+from tests.forks import forked
 
 SMALL = {"image_size": 32, "epochs": 3, "batch_size": 8, "model_arg": {"width": "4", "stages": "2"}}
 FROZEN = {**SMALL, "freeze": "backbone", "dropout": 0.5}
@@ -42,6 +40,7 @@ def same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
     return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
 
+@pytest.mark.slow
 def test_a_run_remembers_all(noise, tmp_path):
     rows = []
     config = TrainConfig(**SMALL)
@@ -61,6 +60,7 @@ def test_a_run_remembers_all(noise, tmp_path):
     assert not same(weights(run), weights(other))
 
 
+@pytest.mark.slow
 def test_the_model_of_the_best_epoch_is_kept(noise, tmp_path):
     config = TrainConfig(**{**SMALL, "epochs": 8, "learning_rate": 0.05, "patience": 0})
     run = train(noise.root, tmp_path / "run", config)
@@ -99,37 +99,22 @@ def test_cached_features_give_the_plain_paths_result(noise, pretrained_weights, 
     assert same(weights(start)[:-2], weights(cached)[:-2])
 
 
-TRAIN = """
-import sys
-from pathlib import Path
-from medimg.config import TrainConfig
-from medimg.training.train import train
-train(Path(sys.argv[1]), Path(sys.argv[2]), TrainConfig.from_dict({options}), resume={resume})
-"""
+def train_until_killed(data: Path, out: Path, options: dict, resume: bool, epochs: int) -> None:
+    """In a process of its own, which ends in the midst of the epoch after so many."""
 
+    def kill(what: str, done: int, total: int) -> None:
+        if what == f"epoch {epochs + 1}" and done == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-def start(data: Path, out: Path, options: dict, resume: bool) -> subprocess.Popen:
-    code = TRAIN.format(options=options, resume=resume)
-    return subprocess.Popen([sys.executable, "-c", code, data, out], stderr=subprocess.PIPE, text=True)
-
-
-def kill_after(process: subprocess.Popen, out: Path, epochs: int) -> None:
-    while process.poll() is None:
-        saved = (out / "checkpoints").glob("last-*")
-        if any(int(folder.name[5:]) >= epochs * 10 for folder in saved):
-            os.kill(process.pid, signal.SIGKILL)
-            break
-        time.sleep(0.005)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL, "the training ended before it could be killed"
+    train(data, out, TrainConfig.from_dict(options), resume=resume, listener=Listener(step=kill))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "kills"),
     [
-        ({**SMALL, "epochs": 30, "dropout": 0.5, "augment": "light", "patience": 0}, [5]),
-        ({**FROZEN, "epochs": 25, "fine_tune_epochs": 10, "augment": "light", "views": 2, "patience": 0}, [3, 27]),
+        ({**SMALL, "epochs": 4, "dropout": 0.5, "augment": "light", "patience": 0}, [2]),
+        ({**FROZEN, "epochs": 4, "fine_tune_epochs": 3, "augment": "light", "views": 2, "patience": 0}, [2, 5]),
     ],
     ids=["plain", "two phases"],
 )
@@ -139,7 +124,11 @@ def test_kill_and_resume_give_the_uninterrupted_weights_bit_for_bit(noise, optio
     train(noise.root, whole, config)
     # Only what is killed needs a process of its own; across processes the weights are the same too.
     for number, epochs in enumerate(kills):
-        kill_after(start(noise.root, broken, options, number > 0), broken, epochs)
+        process = forked(train_until_killed, noise.root, broken, options, number > 0, epochs)
+        process.join(240)
+        assert process.exitcode == -signal.SIGKILL
+        (last,) = (broken / "checkpoints").glob("last-*")
+        assert int(last.name.removeprefix("last-")) // 10 == epochs
     train(noise.root, broken, config, resume=True)
     assert same(weights(Run.load(whole)), weights(Run.load(broken)))
     columns = ["epoch", "phase", "loss", "val_loss", "val_auroc", "learning_rate"]
@@ -195,12 +184,14 @@ def test_what_cannot_be_trained_is_refused_and_leaves_nothing(noise, tmp_path):
         TrainConfig(balance="much")
 
 
+@pytest.mark.slow
 def test_a_loss_that_explodes_says_so(noise, tmp_path):
     config = TrainConfig(**{**SMALL, "optimizer": "sgd", "learning_rate": 1e30, "norm": "group"})
     with pytest.raises(InputError, match=r"--learning-rate 1e\+30: the loss became"):
         train(noise.root, tmp_path / "run", config)
 
 
+@pytest.mark.slow
 def test_a_run_is_not_overwritten_unasked(noise, tmp_path):
     config = TrainConfig(**{**SMALL, "epochs": 1})
     train(noise.root, tmp_path / "run", config)

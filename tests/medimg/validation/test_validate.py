@@ -229,6 +229,7 @@ def test_one_class_alone_gives_its_sensitivity(home, tmp_path):
     assert table["image"].str.startswith("ILL/").all()
 
 
+@pytest.mark.slow
 def test_of_a_few_patients_of_a_kind_neither_ranking_nor_calibration_is_judged(home, tmp_path):
     source = folder_of(tmp_path / "few", hospital(tmp_path / "source"), {"ill": "ill", "normal": "normal"})
     normal = sorted((source / "normal").iterdir())

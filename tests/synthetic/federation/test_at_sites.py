@@ -93,6 +93,7 @@ def test_masked_rounds_at_sites_are_the_simulation_and_no_image_leaves(apart, im
     assert any("countersigned: a (key" in note for note in told.notes)
 
 
+@pytest.mark.slow
 def test_a_policy_holds_for_generators_too(apart, tmp_path):
     there = apart()
     there.allow("a", models=["logistic"])

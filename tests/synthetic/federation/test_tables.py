@@ -1,10 +1,7 @@
 """Tables across clients: they agree on what all rows tell, a round is the central training, the ledger is right."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
@@ -38,6 +35,7 @@ from synthetic.tables.generator_inputs import Material
 from synthetic.tables.mix import votes
 from synthetic.tables.settings import Settings
 from synthetic.tables.training import one_thread, randomness
+from tests.forks import forked
 from tests.synthetic.tables.conftest import BOUNDS, CATEGORIES, clinic
 
 SMALL = Settings(20, 1, 1, width=16, latent_size=4)
@@ -439,19 +437,14 @@ def test_private_refusals(hospitals, tmp_path):
 def test_killed_is_uninterrupted(hospitals, tmp_path):
     options = {**QUICK, "model": "ctgan", "rounds": 12}
     whole = made(hospitals, tmp_path / "whole", **options).manifest
-    code = (
-        "from pathlib import Path; from synthetic.config import SynthesizeConfig; "
-        "from synthetic.synthesize import synthesize; "
-        f"synthesize(Path({str(hospitals.root)!r}), Path({str(tmp_path / 'cut')!r}), "
-        f"SynthesizeConfig(**{options!r}))"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    process = forked(synthesize, hospitals.root, tmp_path / "cut", SynthesizeConfig(**options))
     progress = tmp_path / "cut" / "checkpoints" / "federated" / "progress.json"
     deadline = time.monotonic() + 120
     while not progress.is_file() and time.monotonic() < deadline:
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert not (tmp_path / "cut" / "dataset.yaml").exists()
     resumed = made(hospitals, tmp_path / "cut", True, **options)
     pd.testing.assert_frame_equal(resumed.manifest, whole)

@@ -137,6 +137,7 @@ def test_a_private_training_keeps_its_budget_and_tells_no_loss_of_patients(two_c
     assert not any("patients" in note for note in result.notes)
 
 
+@pytest.mark.slow
 def test_private_without_clip_and_noise_is_the_plain_step(two_classes, tmp_path):
     rows = two_classes.rows("train")
     options = {**SMALL, "batch_size": len(rows), "regularise": "none", "gan_augment": "none"}

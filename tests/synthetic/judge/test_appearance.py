@@ -89,6 +89,7 @@ def test_too_few_images_are_told():
     assert "not_available" in compared(points(50, 0), points(50, 1), ["other"] * 50)
 
 
+@pytest.mark.slow
 def test_it_is_in_verdict_table_and_page(films, tmp_path):
     made = as_synthetic_images(films, films.rows("val"), tmp_path / "made", 40)
     found = judge(made.root, films.root, QUICK)

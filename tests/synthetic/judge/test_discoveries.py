@@ -44,6 +44,7 @@ def test_few_private_rows_are_warned_of_with_the_measured_share(heart, tmp_path)
     assert f"here {measured['training_rows']}" in warning.text
 
 
+@pytest.mark.slow
 def test_rows_without_noise_worth_the_name_are_sound(ward, tmp_path):
     measured = found(ward, ward.rows("val"), tmp_path, epsilon=300.0, delta=DELTA)
     # As many rows as patients have twice the variance: 1.96 is 1.39 deviations.
@@ -52,6 +53,7 @@ def test_rows_without_noise_worth_the_name_are_sound(ward, tmp_path):
     assert warned(measured) == []
 
 
+@pytest.mark.slow
 def test_many_rows_are_warned_of_where_the_errors_are_many(ward, tmp_path):
     measured = found(ward, ward.rows("val"), tmp_path, epsilon=0.3, delta=DELTA)
     assert min(measured["rows"], measured["training_rows"]) >= 500
@@ -59,6 +61,7 @@ def test_many_rows_are_warned_of_where_the_errors_are_many(ward, tmp_path):
     assert len(warned(measured)) == 1
 
 
+@pytest.mark.slow
 def test_few_rows_made_of_many_are_warned_of(ward, tmp_path):
     assert len(warned(found(ward, ward.rows("val").head(200), tmp_path, epsilon=300.0, delta=DELTA))) == 1
 

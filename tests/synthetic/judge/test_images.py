@@ -14,6 +14,7 @@ from tests.synthetic.judge.conftest import as_synthetic_images, verdict
 QUICK = JudgeConfig(train_with=("logistic-regression", "random-forest"), features="dct", bootstrap=200)
 
 
+@pytest.mark.slow
 def test_real_patients_held_out_pass(films, tmp_path):
     made = as_synthetic_images(films, films.rows("val"), tmp_path / "made", 0)
     found = judge(made.root, films.root, QUICK)
@@ -28,6 +29,7 @@ def test_real_patients_held_out_pass(films, tmp_path):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("noise", "copied"), [(1.5, True), (12.0, False)])
 def test_a_copycat_is_caught_by_privacy_even_under_noise(films, tmp_path, noise, copied):
     found = verdict(films, as_synthetic_images(films, films.rows("train"), tmp_path, noise), QUICK)
@@ -38,6 +40,7 @@ def test_a_copycat_is_caught_by_privacy_even_under_noise(films, tmp_path, noise,
     assert found["grades"]["diversity"] == "pass"
 
 
+@pytest.mark.slow
 def test_a_constant_generator_is_caught_by_diversity(films, tmp_path):
     rows = films.rows("val").drop_duplicates("label")
     made = as_synthetic_images(films, pd.concat([rows] * 40), tmp_path, 1)
@@ -50,6 +53,7 @@ def test_a_constant_generator_is_caught_by_diversity(films, tmp_path):
     assert manifold["synthetic"]["coverage"] < 0.5 * manifold["real"]["coverage"]
 
 
+@pytest.mark.slow
 def test_noise_is_caught_by_fidelity(films, tmp_path):
     found = verdict(films, as_synthetic_images(films, films.rows("val"), tmp_path, 150), QUICK)
     assert found["grades"]["fidelity"] == "fail"

@@ -39,6 +39,7 @@ def shared(ward, tmp_path_factory):
     return made, before
 
 
+@pytest.mark.slow
 def test_nothing_is_written_into_the_shared_table(ward, shared):
     made, before = shared
     after = contents(made.root)
@@ -67,6 +68,7 @@ def test_the_judgement_names_synthetic_rows_alone_and_the_page_both(ward, shared
     assert "Keep it and the folder around it inside" in page
 
 
+@pytest.mark.slow
 def test_no_byte_of_a_real_image_is_in_the_shared_folder(films, tmp_path):
     made = as_synthetic_images(films, films.rows("val"), tmp_path / "made", 20)
     before = contents(made.root)

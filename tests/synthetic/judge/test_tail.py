@@ -273,6 +273,7 @@ def test_near_copies_of_images_are_named(films, tmp_path, name):
     assert named(one) == {"images/0.png"}
 
 
+@pytest.mark.slow
 def test_real_images_are_seldom_accused(films, tmp_path):
     alarms = 0
     for seed in range(8):

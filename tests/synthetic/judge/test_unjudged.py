@@ -45,6 +45,7 @@ def told(judged) -> str:
     return " ".join(judged["reasons"])
 
 
+@pytest.mark.slow
 def test_an_honest_folder_is_shared(made, ward, honest):
     assert verdict_on(honest[1], "none")["verdict"] == "share"
     assert honest[1]["privacy"]["unjudged"] == unjudged.measure(load(made.root, ward.root))

@@ -1,10 +1,7 @@
 """`synthesize` for tables: the Dataset that comes out, what it never holds, repetition, resuming, refusals, ledger."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
@@ -23,6 +20,7 @@ from synthetic.synthesize import synthesize
 from synthetic.tables.settings import settings_for
 from synthetic.tables.tuning import candidates, parts, tune
 from synthetic.tables.usefulness import auroc, usefulness
+from tests.forks import forked
 from tests.synthetic.tables.conftest import BOUNDS, CATEGORIES, STATED
 
 QUICK = {"epochs": 20, "count": 90}
@@ -33,6 +31,7 @@ def made(dataset, folder, resume=False, listener=None, **options) -> Dataset:
     return Dataset.load(synthesize(dataset.root, folder, config, resume, listener=listener))
 
 
+@pytest.mark.slow
 def test_tables(small_clinic, tmp_path):
     for model in ("ctgan", "tvae", "marginals"):
         options = {"epochs": None} if model == "marginals" else {}
@@ -90,6 +89,7 @@ def test_numbers_alone_and_categories_alone(small_clinic, tmp_path, names):
         assert any("without a label" in note for note in out.preparation["notes"])
 
 
+@pytest.mark.slow
 def test_same_seed_same_rows(small_clinic, tmp_path):
     rows = [made(small_clinic, tmp_path / str(i), model="tvae", seed=seed).manifest for i, seed in enumerate((3, 3, 4))]
     pd.testing.assert_frame_equal(rows[0], rows[1])
@@ -145,19 +145,15 @@ def test_counts_outlive_the_counting(small_clinic, tmp_path):
 def test_killed_is_uninterrupted(small_clinic, tmp_path):
     options = {"model": "ctgan", "epochs": 60}
     whole = made(small_clinic, tmp_path / "whole", **options).manifest
-    code = (
-        "from pathlib import Path; from synthetic.config import SynthesizeConfig; "
-        "from synthetic.synthesize import synthesize; "
-        f"synthesize(Path({str(small_clinic.root)!r}), Path({str(tmp_path / 'cut')!r}), "
-        f"SynthesizeConfig(**{ {**QUICK, **options}!r}))"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    config = SynthesizeConfig(**{**QUICK, **options})
+    process = forked(synthesize, small_clinic.root, tmp_path / "cut", config)
     checkpoint = tmp_path / "cut" / "checkpoints" / "all.npz"
     deadline = time.monotonic() + 120
     while not checkpoint.is_file() and time.monotonic() < deadline:
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert not (tmp_path / "cut" / "dataset.yaml").exists()
     pd.testing.assert_frame_equal(made(small_clinic, tmp_path / "cut", True, **options).manifest, whole)
 
