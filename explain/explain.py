@@ -86,9 +86,9 @@ def _explain_images(run: Run, config: ExplainConfig, progress) -> dict:
     explainer.step = step
     result: dict = {"images": {}, "scores": {}, "shortcuts": {}}
     for method in config.method:
-        for ending, one in (("", explainer), *explainer.each_member()):
+        for ending, explaining in (("", explainer), *explainer.each_member()):
             folder = root / (method.replace("+", "p") + ending)
-            result["images"][method + ending] = one.draw_all(method, subjects, dataset, folder)
+            result["images"][method + ending] = explaining.draw_all(method, subjects, dataset, folder)
     atomic.write_json(root / _ASKED, _asked(config))
     _update(root / "explanations.json", result["images"])
     if dataset is not None and config.score_count:
@@ -136,17 +136,17 @@ def _files(config: ExplainConfig, look: Look) -> list[dict]:
 
 def _rows(run: Run, dataset: Dataset, config: ExplainConfig) -> list[dict]:
     rows = split_rows(dataset, config.split)
-    chosen = classes_in_turn(rows, config.count, config.seed)
-    wrong = mistaken(run, rows.drop(chosen.index), config.mistakes)
-    chosen = rows.loc[[*chosen.index, *wrong.index]]
-    paths = dataset.paths(chosen)
+    explained = classes_in_turn(rows, config.count, config.seed)
+    wrong = mistaken(run, rows.drop(explained.index), config.mistakes)
+    explained = rows.loc[[*explained.index, *wrong.index]]
+    paths = dataset.paths(explained)
     return [
         {"path": path, "label": row["label"], "row": row, "read": Image(str(path), path, True)}
-        for path, (_, row) in zip(paths, chosen.iterrows(), strict=True)
+        for path, (_, row) in zip(paths, explained.iterrows(), strict=True)
     ]
 
 
 def _update(path: Path, content: dict) -> None:
     """Replace the methods in `content`, keep the others'."""
-    known = read_json(path) if path.is_file() else {}
-    atomic.write_json(path, {**known, **content})
+    entries = read_json(path) if path.is_file() else {}
+    atomic.write_json(path, {**entries, **content})

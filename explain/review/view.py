@@ -31,9 +31,9 @@ def small(image: np.ndarray, longest: int = _LONGEST) -> np.ndarray:
 
 def of_image(image: np.ndarray) -> dict:
     """uint8 or uint16 (H, W) or (H, W, 3): values from 0 to 255 for JSON."""
-    shown = small(image)
-    shown = shown if shown.ndim == 3 else shown[:, :, None]
-    return {**_sent(shown), "window": None, "size": [image.shape[1], image.shape[0]]}
+    picture = small(image)
+    picture = picture if picture.ndim == 3 else picture[:, :, None]
+    return {**_sent(picture), "window": None, "size": [image.shape[1], image.shape[0]]}
 
 
 def of_dicom(view: View, reader: Reader) -> dict:
@@ -41,27 +41,27 @@ def of_dicom(view: View, reader: Reader) -> dict:
     file, frame = view.header.file, view.frame
     span = _span(str(file.path), frame or 0)
     if span is None:
-        shown = read_view(view, reader.look, reader.max_megapixels, read_frame=reader.read_frame)
-        return of_image(shown[:, :, 1] if len(view.channels) > 1 else shown)
+        picture = read_view(view, reader.look, reader.max_megapixels, read_frame=reader.read_frame)
+        return of_image(picture[:, :, 1] if len(view.channels) > 1 else picture)
     low, high, window, is_inverted = span
     try:
         # The whole range as a window: what comes is linear in the file's values.
-        whole = ((low + high + 1) / 2, high - low + 1)
-        levels = reader.read_frame(file.open(), frame, whole, reader.max_megapixels)
+        full_window = ((low + high + 1) / 2, high - low + 1)
+        levels = reader.read_frame(file.open(), frame, full_window, reader.max_megapixels)
     except ValueError as error:
         raise InputError(str(error)) from error
     if levels.ndim != 2:
         return of_image(levels)
     size = fitted(levels.shape[1], levels.shape[0])
-    shown = levels if size == levels.shape[::-1] else cv2.resize(levels, size, interpolation=cv2.INTER_AREA)
+    picture = levels if size == levels.shape[::-1] else cv2.resize(levels, size, interpolation=cv2.INTER_AREA)
     full = np.iinfo(levels.dtype).max
-    shown = full - shown if is_inverted else shown
+    picture = full - picture if is_inverted else picture
     if window is None:
-        found = low + (high - low) * np.array([shown.min(), shown.max()], float) / full
-        window = (float(found.mean()), max(1.0, float(np.ptp(found))))
-    told = {"low": low, "high": high, "full": int(full), "centre": window[0], "width": window[1]}
-    told["inverted"] = is_inverted
-    return {**_sent(shown[:, :, None]), "window": told, "size": [levels.shape[1], levels.shape[0]]}
+        extremes = low + (high - low) * np.array([picture.min(), picture.max()], float) / full
+        window = (float(extremes.mean()), max(1.0, float(np.ptp(extremes))))
+    window_entry = {"low": low, "high": high, "full": int(full), "centre": window[0], "width": window[1]}
+    window_entry["inverted"] = is_inverted
+    return {**_sent(picture[:, :, None]), "window": window_entry, "size": [levels.shape[1], levels.shape[0]]}
 
 
 def _sent(values: np.ndarray) -> dict:
@@ -82,8 +82,10 @@ def _span(path: str, frame: int) -> tuple[float, float, tuple[float, float] | No
         kind = str(header.get("PhotometricInterpretation", ""))
         bits, is_signed = int(header.get("BitsStored", 0)), int(header.get("PixelRepresentation") or 0) == 1
         slope, intercept = float(header.get("RescaleSlope") or 1), float(header.get("RescaleIntercept") or 0)
-        asked = header.get("WindowCenter"), header.get("WindowWidth")
-        centre, width = (float(one[0] if isinstance(one, pydicom.multival.MultiValue) else one) for one in asked)
+        stated = header.get("WindowCenter"), header.get("WindowWidth")
+        centre, width = (
+            float(number[0] if isinstance(number, pydicom.multival.MultiValue) else number) for number in stated
+        )
         window = (centre, width) if width > 1 and np.isfinite([centre, width]).all() else None
     except TypeError:
         window = None
