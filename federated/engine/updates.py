@@ -97,10 +97,10 @@ class Aggregate:
 
 def named(measurements, prefix: str = "") -> dict[str, float]:
     """Nested measurements by path; those that are no number are left to TFF."""
-    found = {}
+    numbers = {}
     if isinstance(measurements, dict):
         for key, value in measurements.items():
-            found.update(named(value, f"{prefix}{key}/"))
+            numbers.update(named(value, f"{prefix}{key}/"))
     elif np.ndim(measurements) == 0 and measurements is not None and prefix:
-        found[prefix.rstrip("/")] = float(measurements)
-    return found
+        numbers[prefix.rstrip("/")] = float(measurements)
+    return numbers

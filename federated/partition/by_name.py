@@ -46,11 +46,11 @@ def _by_class(dataset: Dataset, patients: pd.Index, number: np.ndarray, config) 
     draw = np.random.default_rng((config.seed, 1))
     # Of every class that dataset.yaml names, whoever has it.
     shares = draw.dirichlet(np.full(config.clients, config.alpha), len(order))
-    held = dataset.manifest[["patient", "label"]].astype(str)
-    held = held.assign(label=held["label"].str.split(SEPARATOR)).explode("label")
+    labels = dataset.manifest[["patient", "label"]].astype(str)
+    labels = labels.assign(label=labels["label"].str.split(SEPARATOR)).explode("label")
     place = {name: i for i, name in enumerate(order)}
     # Of several classes the first in dataset.yaml: the rarest depends on the others' classes.
-    own = held["label"].map(place).groupby(held["patient"]).min()[patients].to_numpy()
+    class_of = labels["label"].map(place).groupby(labels["patient"]).min()[patients].to_numpy()
     # The last bound is 1 by definition; a number beyond it would be a rounding error.
     bounds = np.cumsum(shares, axis=1)[:, :-1]
-    return (number[:, None] >= bounds[own]).sum(axis=1)
+    return (number[:, None] >= bounds[class_of]).sum(axis=1)

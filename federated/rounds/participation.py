@@ -89,8 +89,8 @@ def participants(clients: Sequence[str], fraction: float, round: int, seed: int)
         raise InputError(f"--client-fraction {fraction}: must be above 0 and at most 1")
     count = max(1, int(fraction * len(clients) + 0.5))
     lots = [_uniform(_SAMPLING, seed, round, name) for name in clients]
-    chosen = set(np.argsort(lots, kind="stable")[:count].tolist())
-    return [name for i, name in enumerate(clients) if i in chosen]
+    selected = set(np.argsort(lots, kind="stable")[:count].tolist())
+    return [name for i, name in enumerate(clients) if i in selected]
 
 
 def dropouts(clients: Sequence[str], probability: float, round: int, seed: int) -> list[str]:

@@ -68,10 +68,10 @@ class Worker:
         with listening(bind, port or 0) as listener:
             self.port = listener.getsockname()[1]
             if self.isolated:
-                refused = self._start_isolated(listener)
-                self.isolated = refused is None
-                if refused and isolated:
-                    raise NotIsolatedError(refused)
+                refusal = self._start_isolated(listener)
+                self.isolated = refusal is None
+                if refusal and isolated:
+                    raise NotIsolatedError(refusal)
         if not self.isolated:
             self._start_open()
         atexit.register(self.stop)
@@ -105,7 +105,7 @@ class Worker:
         if sys.platform != "linux":
             return f"{sys.platform} has no network namespaces"
         readable, report = os.pipe()
-        given = {
+        settings = {
             "parent": os.getpid(),
             "listener": listener.fileno(),
             "report": report,
@@ -115,15 +115,15 @@ class Worker:
         }
         script = str(Path(__file__).with_name("enclosure.py"))
         try:
-            self._start([*_PYTHON, script, json.dumps(given)], (listener.fileno(), report))
+            self._start([*_PYTHON, script, json.dumps(settings)], (listener.fileno(), report))
         finally:
             os.close(report)
         with os.fdopen(readable, encoding="utf-8") as pipe:
-            said = pipe.read()
-        if said == "ok":
+            answer = pipe.read()
+        if answer == "ok":
             return None
         self.process.wait()
-        return said or f"the enclosure ended with {self.process.returncode}"
+        return answer or f"the enclosure ended with {self.process.returncode}"
 
     def _start_open(self) -> None:
         self._start([*_PYTHON, "-c", _END_WITH_PARENT, str(os.getpid()), *self._command()])
