@@ -73,13 +73,13 @@ class PrivateDiscriminator:
             poisson=config.dp_sampling == "poisson", search=True, fixed_seed=config.dp_seed is not None
         )
         self.ledger = Ledger.of(folder, terms, circumstances, dataset.root)
-        wanted = plan.epochs * plan.steps_per_epoch
+        steps = plan.epochs * plan.steps_per_epoch
         counting = _counting(config)
 
         def settle(noise, previous):
             budget = Budget(config.dp_epsilon, config.dp_delta, (*previous, *counting))
-            given = noise(PHASE) or config.dp_noise_multiplier
-            planned = budget.plan(self.drawn.mechanism(), wanted, given)
+            noise_multiplier = noise(PHASE) or config.dp_noise_multiplier
+            planned = budget.plan(self.drawn.mechanism(), steps, noise_multiplier)
             self.mechanism, self.steps_allowed = planned.mechanism, planned.steps
             counts = [(CLASS_COUNTS, COUNTING, 1)] if counting else []
             return [(PHASE, planned.mechanism, planned.steps), *counts]
@@ -145,8 +145,8 @@ def check_budget(rows: pd.DataFrame, config, plan: GanPlan) -> None:
     Raises:
         InputError: the budget allows no step.
     """
-    counted = _counting(config)
-    if counted and not Budget(config.dp_epsilon, config.dp_delta).allows(COUNTING, 1):
+    spent_on_counts = _counting(config)
+    if spent_on_counts and not Budget(config.dp_epsilon, config.dp_delta).allows(COUNTING, 1):
         raise InputError(
             f"--dp-epsilon {config.dp_epsilon:g}: the noisy class counts alone cost more; give --class-mix equal"
         )
@@ -155,9 +155,9 @@ def check_budget(rows: pd.DataFrame, config, plan: GanPlan) -> None:
         return
     units = Units.of(rows["patient"].to_numpy())
     most = config.dp_images_per_patient
-    drawn = sampling(config.dp_sampling, units, plan.batch_size, None, most)
-    left = Budget(config.dp_epsilon, config.dp_delta, counted)
-    left.plan(drawn.mechanism(), plan.epochs * plan.steps_per_epoch, config.dp_noise_multiplier)
+    sampler = sampling(config.dp_sampling, units, plan.batch_size, None, most)
+    budget = Budget(config.dp_epsilon, config.dp_delta, spent_on_counts)
+    budget.plan(sampler.mechanism(), plan.epochs * plan.steps_per_epoch, config.dp_noise_multiplier)
 
 
 def _counting(config) -> tuple:
@@ -202,8 +202,8 @@ def taught(steps: Steps, noisy: list, condition, seed, clip: float) -> tf.Tensor
     def loss(condition, outputs):
         return fake_losses(scores(outputs, condition))
 
-    made = steps.made(condition, seed)
-    fake = clipped_sum(steps.gan.discriminator, loss, made, condition, None, clip)
+    fakes = steps.made(condition, seed)
+    fake = clipped_sum(steps.gan.discriminator, loss, fakes, condition, None, clip)
     count = tf.cast(tf.shape(condition)[0], tf.float32)
     gradients = [a + b / count for a, b in zip(noisy, fake.gradients, strict=True)]
     steps.apply_discriminator(gradients)
