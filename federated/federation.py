@@ -282,7 +282,7 @@ class Federation:
         if not self.config.personalize_epochs:
             return {}
         tuning = self._engine(self.execution, len(clients), epochs=self.config.personalize_epochs, steps=None)
-        return tuning.local_weights(outcome.state, clients, outcome.kept + 1)
+        return tuning.local_weights(outcome.state, clients, outcome.kept_round + 1)
 
     def _measured_there(self, engine: Engine, outcome: Outcome, log: AuditLog) -> dict[str, dict] | None:
         """What sites elsewhere measure on their own test parts. None: all are here."""

@@ -90,7 +90,7 @@ class Comparing:
             val: rows of all clients; a site alone is judged by its own, or by all where it has none.
             test: rows to predict.
         """
-        comparison = self._found = Comparison()
+        comparison = self._comparison = Comparison()
         outcome = self._train(CENTRALISED, self._pooled(), val)
         comparison.histories[CENTRALISED] = _short(outcome)
         weights = self.engine.weights(outcome.state)
@@ -133,7 +133,7 @@ class Comparing:
             )
         except NothingLearntError as error:
             # Of the federated model nothing is lost by it.
-            self._found.notes.append(f"{label}, trained alone: {error}")
+            self._comparison.notes.append(f"{label}, trained alone: {error}")
             return error.outcome
 
     def _pooled(self) -> ClientData:

@@ -33,7 +33,7 @@ def partial_dependence(curves: Sequence[Dependence], classes: Sequence[str], see
         grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
         for axes in grid.flat[len(curves) :]:
             axes.axis("off")
-        patients = np.random.default_rng(seed).permutation(len(curves[0].each))[:_PATIENTS]
+        patients = np.random.default_rng(seed).permutation(len(curves[0].probabilities))[:_PATIENTS]
         for axes, curve in zip(grid.flat, curves, strict=False):
             (_categories if curve.feature.categories else _curve)(axes, curve, classes, patients)
             axes.set_title(shortened(curve.feature.name, 34))
@@ -50,14 +50,14 @@ def _curve(axes, curve: Dependence, classes: Sequence[str], patients: np.ndarray
     present = ~np.isnan(curve.grid)
     x = curve.grid[present]
     if len(classes) == 1:
-        axes.plot(x, curve.each[patients][:, present, 0].T, color=GREY, alpha=0.28, linewidth=0.7)
+        axes.plot(x, curve.probabilities[patients][:, present, 0].T, color=GREY, alpha=0.28, linewidth=0.7)
         axes.plot([], [], color=GREY, linewidth=0.9, label="single patients")
     for k, name in enumerate(classes):
         style = {"linewidth": 2.6, **line_style(k)}
         marker = "o" if len(x) < 10 else None
         axes.plot(x, curve.mean[present, k], marker=marker, label=_named(classes, name), **style)
     width = np.ptp(x) if len(x) > 1 else 1.0
-    _ticks_of_data(axes, curve.seen, x)
+    _ticks_of_data(axes, curve.values, x)
     if curve.feature.type == "date":
         as_dates(axes)
     elif curve.feature.type == "integer":
@@ -69,7 +69,7 @@ def _curve(axes, curve: Dependence, classes: Sequence[str], patients: np.ndarray
 def _missing(axes, curve: Dependence, classes, patients: np.ndarray, place: float) -> None:
     """The answer to a missing value, apart from the curve."""
     if len(classes) == 1:
-        probabilities = curve.each[patients][:, -1, 0]
+        probabilities = curve.probabilities[patients][:, -1, 0]
         axes.scatter(np.full(len(probabilities), place), probabilities, s=9, color=GREY, alpha=0.35, linewidths=0)
     for k in range(len(classes)):
         axes.plot(place, curve.mean[-1, k], "D", color=line_style(k)["color"], markersize=6.5)
@@ -86,13 +86,13 @@ def _missing(axes, curve: Dependence, classes, patients: np.ndarray, place: floa
 def _categories(axes, curve: Dependence, classes: Sequence[str], patients: np.ndarray) -> None:
     places = np.arange(len(curve.grid))
     if len(classes) == 1:
-        axes.plot(places, curve.each[patients][:, :, 0].T, color=GREY, alpha=0.22, linewidth=0.7)
+        axes.plot(places, curve.probabilities[patients][:, :, 0].T, color=GREY, alpha=0.22, linewidth=0.7)
         axes.plot([], [], color=GREY, linewidth=0.9, label="single patients")
     for k, name in enumerate(classes):
         style = {**line_style(k), "linestyle": "none"}
         axes.plot(places, curve.mean[:, k], "D", markersize=7.5, label=_named(classes, name), **style)
     texts = [value_text(curve.feature, value) for value in curve.grid]
-    counts = [np.isnan(curve.seen).sum() if np.isnan(v) else (curve.seen == v).sum() for v in curve.grid]
+    counts = [np.isnan(curve.values).sum() if np.isnan(v) else (curve.values == v).sum() for v in curve.grid]
     labels = [f"{shortened(t, 12)}\nn = {c}" for t, c in zip(texts, counts, strict=True)]
     if len(labels) > 6:
         labels = [shortened(text, 12) for text in texts]

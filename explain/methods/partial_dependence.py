@@ -24,23 +24,23 @@ class Dependence:
     Attributes:
         feature: the raw column.
         grid: float64 (G,) of numbers, days or codes; a last NaN stands for missing where training has missing values.
-        each: float32 (patients, G, explained), every patient's probability at each value.
-        seen: float64 (patients,), the patients' own values, NaN for missing.
+        probabilities: float32 (patients, G, explained), every patient's probability at each value.
+        values: float64 (patients,), the patients' own values, NaN for missing.
     """
 
     feature: Input
     grid: np.ndarray
-    each: np.ndarray
-    seen: np.ndarray
+    probabilities: np.ndarray
+    values: np.ndarray
 
     @property
     def mean(self) -> np.ndarray:
         """float (G, explained)."""
-        return self.each.mean(axis=0)
+        return self.probabilities.mean(axis=0)
 
     def table(self, classes: list[str]) -> pd.DataFrame:
         """One row a value and class: feature, value, class, probability, low and high (10% and 90% of patients)."""
-        band = np.percentile(self.each, (_LOW, _HIGH), axis=0)
+        band = np.percentile(self.probabilities, (_LOW, _HIGH), axis=0)
         return pd.DataFrame(
             {
                 "feature": self.feature.name,

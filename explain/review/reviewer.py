@@ -75,7 +75,7 @@ class Reviewer:
         def batches(data: Dataset, rows: pd.DataFrame) -> Iterable[Batch]:
             return reader.batches(of_dataset(data, (), rows), _BATCH)
 
-        self.known = familiarity(run, dataset, self.forward, batches)
+        self.familiarity = familiarity(run, dataset, self.forward, batches)
         self.members = members_of(model)
         self.method, self.heat = heat_of_run(run)
         self.training = self._training(dataset, batches) if config.nearest else None
@@ -125,7 +125,7 @@ class Reviewer:
         return view.of_dicom(image.view, self.reader)
 
     def _answer(self, batch: Batch) -> dict:
-        chances, called, features = answers(batch, self.forward, self.decision, self.known)
+        chances, called, features = answers(batch, self.forward, self.decision, self.familiarity)
         decided = self.decision.table("image", batch, chances, [""])["decision"][0]
         heat, of = self.heat(batch.inputs, called)
         limits = np.broadcast_to(np.array(self.decision.threshold, object), chances[0].shape)
@@ -151,9 +151,9 @@ class Reviewer:
         }
 
     def _distance(self, features: np.ndarray) -> dict | None:
-        if self.known is None or np.isinf(self.known.facts.limit):
+        if self.familiarity is None or np.isinf(self.familiarity.facts.limit):
             return None
-        return {"value": float(self.known.distances(features)[0]), "limit": self.known.facts.limit}
+        return {"value": float(self.familiarity.distances(features)[0]), "limit": self.familiarity.facts.limit}
 
     def _members(self, batch: Batch) -> list[dict]:
         descriptions = self.description.get("members", ())
@@ -170,7 +170,7 @@ class Reviewer:
         """Rows of training and their features."""
         if is_private(self.run.config["options"]):
             raise InputError("--nearest: the Run protects its training patients: none may be shown; leave it out")
-        if dataset is None or self.known is None:
+        if dataset is None or self.familiarity is None:
             raise InputError(f"--nearest: the Run's data are not at {self.run.config['data']}; leave it out")
         rows = dataset.rows("train", labelled=True)
         rows = rows.sample(min(len(rows), _MOST_ROWS), random_state=0)
@@ -186,7 +186,9 @@ class Reviewer:
             return []
         dataset, rows, references = self.training
         differences = (
-            (references - features) @ self.known.whitening if self.known.whitening.size else references - features
+            (references - features) @ self.familiarity.whitening
+            if self.familiarity.whitening.size
+            else references - features
         )
         order = np.argsort(np.linalg.norm(differences, axis=1), kind="stable")[: self.config.nearest]
         nearest = rows.iloc[order]

@@ -6,8 +6,8 @@ from federated.audit_log.head import read_head
 from federated.engine.records import ClientData
 from federated.job import Job
 from federated.references import CENTRALISED
-from federated.rounds.compatibility import asked
 from federated.rounds.outcome import Outcome
+from federated.rounds.participation import clients_in_round
 from federated.secure.exposure import who_could_see
 from federated.secure.terms import default_threshold
 from medimg.run import Run
@@ -57,8 +57,8 @@ def account(
         "partition": config.partition,
         "engine": config.engine,
         "rounds": outcome.progress.round,
-        "kept_round": outcome.kept,
-        "best_round": outcome.kept if config.patience else None,
+        "kept_round": outcome.kept_round,
+        "best_round": outcome.kept_round if config.patience else None,
         "stopped": outcome.progress.stopped,
         "local": _local(job),
         "aggregation": config.aggregation,
@@ -95,7 +95,7 @@ def _local(job: Job) -> str:
 
 def _secure(job: Job, clients: int) -> dict:
     config = job.config
-    threshold = config.secure_threshold or default_threshold(asked(config, clients))
+    threshold = config.secure_threshold or default_threshold(clients_in_round(clients, config.client_fraction))
     return {
         "kind": config.secure,
         "threshold": None if config.secure == "none" else threshold,

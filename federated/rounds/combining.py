@@ -15,7 +15,7 @@ from federated.config import FederateConfig
 from federated.engine.updates import Aggregate, ClientUpdate, Mean
 from federated.robust.mean import mean
 from federated.robust.rules import ROBUST, aggregate, check_enough
-from federated.rounds.compatibility import asked
+from federated.rounds.participation import clients_in_round
 from federated.rounds.screening import Update, digest_arrays, screened
 from federated.secure import encrypted, masking
 from federated.secure.ckks_keys import CkksKeys
@@ -105,7 +105,10 @@ class Combining:
         """Whether a round can come to an aggregate when no more than so many clients have an update to use."""
         config = self.config
         if config.secure != "none":
-            return clients >= (config.secure_threshold or default_threshold(asked(config, len(self._identities))))
+            return clients >= (
+                config.secure_threshold
+                or default_threshold(clients_in_round(len(self._identities), config.client_fraction))
+            )
         try:
             check_enough(config.aggregation, clients, config.trim, config.byzantine)
         except InputError:
@@ -142,7 +145,7 @@ class Combining:
                 failure=f"{len(included)} updates are too few for --aggregation {self.config.aggregation}",
             )
         return Aggregate(
-            arrays, included, rejected, digests, shares=shares, measurements=measurements, kept=aggregator_state
+            arrays, included, rejected, digests, shares=shares, measurements=measurements, aggregator=aggregator_state
         )
 
     def _finite(self, vector: np.ndarray) -> np.ndarray:

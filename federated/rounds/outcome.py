@@ -17,12 +17,12 @@ class Outcome:
     Attributes:
         state: whose weights are kept.
         progress: history, best round and why it ended.
-        kept: round of `state`.
+        kept_round: of `state`.
     """
 
     state: State
     progress: Progress
-    kept: int
+    kept_round: int
 
 
 class NothingLearntError(InputError):

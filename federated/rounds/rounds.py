@@ -79,7 +79,7 @@ def one_round(
     if stepped is None or not _finite(stepped.weights):
         failure = "with it the model would hold NaN or infinity"
         rejected = {**aggregate.rejected, **dict.fromkeys(aggregate.included, failure)}
-        aggregate = replace(aggregate, arrays=[], updates={}, rejected=rejected, kept=None, failure=failure)
+        aggregate = replace(aggregate, arrays=[], updates={}, rejected=rejected, aggregator=None, failure=failure)
     return Exchange(stepped if aggregate.updates else unchanged, updates, lost, aggregate)
 
 

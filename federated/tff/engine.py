@@ -190,7 +190,7 @@ class Engine:
             weights,
             _flat(server),
             algorithm.shared_after(state.shared, mean[n:], len(client_states) / self.strategy.clients, self._optimizer),
-            state.aggregator if aggregate.kept is None else aggregate.kept,
+            state.aggregator if aggregate.aggregator is None else aggregate.aggregator,
             {**state.clients, **client_states} if algorithm.keeps else state.clients,
         )
 

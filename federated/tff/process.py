@@ -53,7 +53,7 @@ class Process:
                 ("weight", types.TensorType(np.float32)),
             ]
         )
-        with kept():
+        with restored_parents():
             self._build_clients()
 
     def _build_server(self, shapes: list) -> None:
@@ -109,7 +109,7 @@ class Process:
         self.updates = updates
         self._build_aggregation(train.type_signature.result["vectors"])
 
-    def _build_aggregation(self, vectors_type: tff.Type) -> None:
+    def _build_aggregation(self, vectors_type: tff.types.StructType) -> None:
         factory = aggregator(self.strategy)
         weighted = isinstance(factory, tff.aggregators.WeightedAggregationFactory)
         rule = (
@@ -135,7 +135,7 @@ def _vectors_type(shapes: list):
 
 
 @contextmanager
-def kept() -> Iterator[None]:
+def restored_parents() -> Iterator[None]:
     """Give Keras' classes back the parents they had.
 
     When a layer is made inside a `tf.Graph`, Keras 2 changes the parents of its class, for the whole process, to those

@@ -61,12 +61,12 @@ class PrivateDiscriminator:
     ):
         self.secret, self.keys, self.clip = secret, keys, config.dp_clip
         most = config.dp_images_per_patient
-        self.drawn = sampling(config.dp_sampling, units, plan.batch_size, secret, most)
+        self.sampler = sampling(config.dp_sampling, units, plan.batch_size, secret, most)
         terms = Terms(
             delta=config.dp_delta,
             budget_epsilon=config.dp_epsilon,
             l2_norm_clip=config.dp_clip,
-            expected_units=self.drawn.expected_units,
+            expected_units=self.sampler.expected_units,
             draw=secret.draw(),
         )
         circumstances = Circumstances(
@@ -79,7 +79,7 @@ class PrivateDiscriminator:
         def settle(noise, previous):
             budget = Budget(config.dp_epsilon, config.dp_delta, (*previous, *counting))
             noise_multiplier = noise(PHASE) or config.dp_noise_multiplier
-            planned = budget.plan(self.drawn.mechanism(), steps, noise_multiplier)
+            planned = budget.plan(self.sampler.mechanism(), steps, noise_multiplier)
             self.mechanism, self.steps_allowed = planned.mechanism, planned.steps
             counts = [(CLASS_COUNTS, COUNTING, 1)] if counting else []
             return [(PHASE, planned.mechanism, planned.steps), *counts]
@@ -115,9 +115,9 @@ class PrivateDiscriminator:
 
     def clipped_sum(self, steps: Steps, cache: PixelCache, conditions: np.ndarray, number: int) -> list:
         """What a step's patients add up to, without noise; arguments as of `step`."""
-        size = max(PHYSICAL_BATCH, self.drawn.most_rows_per_unit)
+        size = max(PHYSICAL_BATCH, self.sampler.most_rows_per_unit)
         sums = None
-        for chunk in chunks(self.drawn.step(number), size, self.drawn.units):
+        for chunk in chunks(self.sampler.step(number), size, self.sampler.units):
             keys = fold(self.keys[chunk.rows], number)
             pixels = as_pixels(cache.take(chunk.rows))
             part = self._real_sums(steps, pixels, conditions[chunk.rows], chunk.groups, keys)
@@ -130,7 +130,7 @@ class PrivateDiscriminator:
 
     @tf.function
     def _teach(self, steps: Steps, sums: list, condition, seed) -> tf.Tensor:
-        noisy = add_noise(sums, self.clip, self.mechanism.noise_multiplier, self.drawn.expected_units, self.noise)
+        noisy = add_noise(sums, self.clip, self.mechanism.noise_multiplier, self.sampler.expected_units, self.noise)
         return taught(steps, noisy, condition, seed, self.clip)
 
 

@@ -172,7 +172,7 @@ def test_partial_dependence_is_the_mean_answer_to_a_changed_table(small_table):
         logits = model.model(asked).numpy()
         expected = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))
         place = texts.index(text)
-        np.testing.assert_allclose(found.each[:, place, 0], expected, atol=1e-6)
+        np.testing.assert_allclose(found.probabilities[:, place, 0], expected, atol=1e-6)
         table = found.table(["disease"])
         assert list(table["value"]) == texts
         assert table["probability"][place] == pytest.approx(expected.mean(), abs=1e-6)
