@@ -92,7 +92,7 @@ def _explain_images(run: Run, config: ExplainConfig, progress) -> dict:
     atomic.write_json(root / _OPTIONS, _identity(config))
     _update(root / "explanations.json", result["images"])
     if dataset is not None and config.score_count:
-        total, done = maps_to_score(explainer, dataset, config), 0
+        total, done = maps_to_score(dataset, config), 0
         result |= score(explainer, dataset, config, root)
         _update(root / "scores.json", result["scores"])
         atomic.write_json(root / "shortcuts.json", result["shortcuts"])

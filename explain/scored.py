@@ -65,7 +65,7 @@ def _agreement(method: str, maps: dict[str, np.ndarray], patients: np.ndarray) -
     return {**mean(means, patients), "with": {other: mean(values, patients) for other, values in correlations.items()}}
 
 
-def maps_to_score(explainer: Explainer, dataset: Dataset, config: ExplainConfig) -> int:
+def maps_to_score(dataset: Dataset, config: ExplainConfig) -> int:
     """How many maps `score` asks for, for a bar of progress."""
     located = findings.has_findings(dataset) & (dataset.manifest["split"] == config.split)
     few = min(FEW, config.score_count) * (1 + DRAWS + STAGES)

@@ -107,7 +107,7 @@ def measures(everything: Subject, config: JudgeConfig, progress: Progress | None
     Raises:
         InputError: an option can't be used.
     """
-    progress = progress or (lambda what, done, total: None)
+    progress = progress or (lambda stage, done, total: None)
     names = scorers.names(everything.real, config)
     kind = _table if everything.real.is_table else _images
     result, judged = kind(everything, names, config, progress)
