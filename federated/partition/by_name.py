@@ -8,6 +8,7 @@ a number of its own, and sizes and class mixes come out as they fall.
 import numpy as np
 import pandas as pd
 
+from federated.partition.dirichlet import check_alpha
 from medimg.data.dataset import SEPARATOR, Dataset
 from medimg.errors import InputError
 from medimg.privacy.draws.keyed import uniform, unit_keys
@@ -40,8 +41,7 @@ def by_name(dataset: Dataset, config) -> np.ndarray:
 
 
 def _by_class(dataset: Dataset, patients: pd.Index, number: np.ndarray, config) -> np.ndarray:
-    if not (np.isfinite(config.alpha) and config.alpha > 0):
-        raise InputError(f"--alpha {config.alpha}: must be a number above 0")
+    check_alpha(config.alpha)
     order = [*dataset.classes, *([dataset.negative] if dataset.negative else []), ""]
     draw = np.random.default_rng((config.seed, 1))
     # Of every class that dataset.yaml names, whoever has it.
