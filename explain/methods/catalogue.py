@@ -40,7 +40,7 @@ class Method:
     """How images are explained.
 
     Attributes:
-        maps: (evidence, inputs, chosen, effort) -> (N, h, w).
+        maps: (evidence, inputs, targets, effort) -> (N, h, w).
         of_layer: looks at the last maps: each member of an ensemble has its own, whose mean is shown.
         signed: evidence against the class too; otherwise maps are from 0 to 1.
         cells: smallest thing that a map can tell apart, as a share of the image's side, of (evidence, effort).
