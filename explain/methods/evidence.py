@@ -15,7 +15,7 @@ class Evidence:
     """What explanation methods ask of a model.
 
     `inputs` are what the model takes of N images: pixels float32 (N, S, S, C) in 0..255, and where it takes any columns
-    float32 (N, F); `chosen` int (N,) the class of each that is explained.
+    float32 (N, F); `targets` int (N,) the class of each that is explained.
 
     Args:
         model: raw pixels in, logits out; its weights are read at every call.
