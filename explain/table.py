@@ -1,7 +1,7 @@
 """explain() of a table Run: SHAP values of the raw features and partial dependence, as numbers and figures."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -132,8 +132,9 @@ def _free(name: str, names: set[str]) -> str:
 def _draw_summary(model, values, raw, leading, folder: Path) -> None:
     features = model.preprocessing.raw
     several = len(model.explained) > 1
+    names_of = _file_names(model.classes)
     for k in range(len(model.explained)):
-        name = f"beeswarm-{_safe(model.classes[k])}.png" if several else "beeswarm.png"
+        name = f"beeswarm-{names_of[k]}.png" if several else "beeswarm.png"
         order = np.argsort(-np.abs(values[:, :, k]).mean(axis=0), kind="stable")
         figure = beeswarm(values[:, :, k], raw, features, order, model.score_name(k))
         save(figure, folder / name)
@@ -204,6 +205,13 @@ def _summary(model: TableModel, attribution: Attribution, importance: np.ndarray
 
 def _safe(name: str) -> str:
     return re.sub(r"[^\w.-]", "_", name)[:80]
+
+
+def _file_names(names: Sequence[str]) -> list[str]:
+    """`_safe` names, with a number before each where two would be one file, also on a disk that takes a for A."""
+    safe = [_safe(name) for name in names]
+    distinct = len({name.casefold() for name in safe}) == len(safe)
+    return safe if distinct else [f"{k}-{name}" for k, name in enumerate(safe)]
 
 
 def _clear(folder: Path) -> None:

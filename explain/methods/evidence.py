@@ -55,7 +55,7 @@ class Evidence:
             some = slice(start, start + batch)
             answers = ask([tf.constant(array[some], tf.float32) for array in inputs], tf.constant(targets[some]))
             parts.append([answer.numpy() for answer in answers])
-        return [np.concatenate(array) for array in zip(*parts, strict=True)]
+        return [np.concatenate(answers) for answers in zip(*parts, strict=True)]
 
     def _compiled(self, ask):
         shapes = [tf.TensorSpec((None, *tensor.shape[1:]), tf.float32) for tensor in self.model.inputs]

@@ -14,9 +14,9 @@ from medimg.sources.dicom_images import View, read_view
 _LONGEST = 1024  # pixels of the longer side that are sent
 
 
-def fitted(width: int, height: int) -> tuple[int, int]:
-    """Width and height at which an image is sent."""
-    scale = min(1.0, _LONGEST / max(width, height))
+def fitted(width: int, height: int, longest: int = _LONGEST) -> tuple[int, int]:
+    """Width and height at which an image is sent: as it is, or with `longest` pixels of its longer side."""
+    scale = min(1.0, longest / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
@@ -24,9 +24,8 @@ def small(image: np.ndarray, longest: int = _LONGEST) -> np.ndarray:
     """8 bits and no longer than that, uint8 (H, W) or (H, W, 3)."""
     image = image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
     height, width = image.shape[:2]
-    scale = min(1.0, longest / max(width, height))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    size = fitted(width, height, longest)
+    return image if size == (width, height) else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
 def of_image(image: np.ndarray) -> dict:
@@ -59,9 +58,9 @@ def of_dicom(view: View, reader: Reader) -> dict:
     if window is None:
         extremes = low + (high - low) * np.array([picture.min(), picture.max()], float) / full
         window = (float(extremes.mean()), max(1.0, float(np.ptp(extremes))))
-    window_entry = {"low": low, "high": high, "full": int(full), "centre": window[0], "width": window[1]}
-    window_entry["inverted"] = is_inverted
-    return {**_sent(picture[:, :, None]), "window": window_entry, "size": [levels.shape[1], levels.shape[0]]}
+    entry = {"low": low, "high": high, "full": int(full), "centre": window[0], "width": window[1]}
+    entry["inverted"] = is_inverted
+    return {**_sent(picture[:, :, None]), "window": entry, "size": [levels.shape[1], levels.shape[0]]}
 
 
 def _sent(values: np.ndarray) -> dict:
@@ -82,13 +81,7 @@ def _span(path: str, frame: int) -> tuple[float, float, tuple[float, float] | No
         kind = str(header.get("PhotometricInterpretation", ""))
         bits, is_signed = int(header.get("BitsStored", 0)), int(header.get("PixelRepresentation") or 0) == 1
         slope, intercept = float(header.get("RescaleSlope") or 1), float(header.get("RescaleIntercept") or 0)
-        stated = header.get("WindowCenter"), header.get("WindowWidth")
-        centre, width = (
-            float(number[0] if isinstance(number, pydicom.multival.MultiValue) else number) for number in stated
-        )
-        window = (centre, width) if width > 1 and np.isfinite([centre, width]).all() else None
-    except TypeError:
-        window = None
+        window = _window(header)
     except Exception:
         # A stranger's header can raise anything; without a window the image is shown and answered as it is.
         return None
@@ -100,3 +93,13 @@ def _span(path: str, frame: int) -> tuple[float, float, tuple[float, float] | No
     if not (low < high and np.isfinite(low + high + 1)):
         return None
     return low, high, window, kind == "MONOCHROME1"
+
+
+def _window(header: pydicom.Dataset) -> tuple[float, float] | None:
+    """Centre and width of the file's first window; None: it has none."""
+    stated = header.get("WindowCenter"), header.get("WindowWidth")
+    numbers = [value[0] if isinstance(value, pydicom.multival.MultiValue) else value for value in stated]
+    if None in numbers:
+        return None
+    centre, width = map(float, numbers)
+    return (centre, width) if width > 1 and np.isfinite([centre, width]).all() else None
