@@ -59,8 +59,8 @@ def leaves(command: click.Command, name: tuple[str, ...] = ()) -> Iterator[tuple
         yield name, command
         return
     for word, child in command.commands.items():
-        own = () if word == getattr(command, "default", None) else (word,)
-        yield from leaves(child, (*name, *own))
+        child_words = () if word == getattr(command, "default", None) else (word,)
+        yield from leaves(child, (*name, *child_words))
 
 
 def words_of(
@@ -68,12 +68,12 @@ def words_of(
 ) -> list[str]:
     """One command line."""
     # Where all is right it takes long: a path is wrong, or one more value is given.
-    lost = draw.random() < 0.35
+    is_wrong = draw.random() < 0.35
     words, options = list(name), []
     places = [p for p in command.params if isinstance(p, click.Argument) or (p.required and p.name != "out")]
-    astray = draw.choice(places) if places and lost else None
+    wrong_place = draw.choice(places) if places and is_wrong else None
     for param in places:
-        value = _place(draw, param, world, param is astray)
+        value = _place(draw, param, world, param is wrong_place)
         value = world.wrong[0] if name[0] == SERVES else value
         words += [param.opts[0], value] if isinstance(param, click.Option) else [value]
     options += BASE.get(" ".join(name), []) if draw.random() < 0.8 else []
@@ -91,12 +91,12 @@ def words_of(
         ):
             options += [param.opts[0], SMALL.get(param.name, "1")]
     # --debug asks for the traceback.
-    taken = {*places, *(p for p in command.params if p.name in ("out", "debug"))}
+    used = {*places, *(p for p in command.params if p.name in ("out", "debug"))}
     if draw.random() < 0.8:
         # It is refused nearly always.
-        taken.update(p for p in command.params if p.name == "config")
-    others = [p for p in command.params if isinstance(p, click.Option) and p not in taken]
-    for param in draw.sample(others, min(len(others), draw.choice((0, 0, 0, 1)) + (not lost))):
+        used.update(p for p in command.params if p.name == "config")
+    unused = [p for p in command.params if isinstance(p, click.Option) and p not in used]
+    for param in draw.sample(unused, min(len(unused), draw.choice((0, 0, 0, 1)) + (not is_wrong))):
         options += _option(draw, param, world)
     return [*words, *options]
 
@@ -159,18 +159,18 @@ def ended(words: list[str]) -> tuple[str, str]:
         return "interrupted", ""
     finally:
         signal.alarm(0)
-    told = [line for line in result.stderr.splitlines() if line.strip()]
+    error_lines = [line for line in result.stderr.splitlines() if line.strip()]
     name = " ".join(words[:2])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         return "TRACEBACK", f"{type(result.exception).__name__}: {result.exception}"
     if AT_FAULT in result.stderr:
-        return "TRACEBACK", told[-1]
+        return "TRACEBACK", error_lines[-1]
     # Progress may come before it; of an error there is one line, the last.
-    one_line = [line for line in told if line.startswith("medimg: error: ")] == told[-1:]
+    one_line = [line for line in error_lines if line.startswith("medimg: error: ")] == error_lines[-1:]
     listed = result.exit_code == 1 and name.startswith(ONE)
     ends = {0: "done", 1: "problems found" if listed else "", 2: "refused" if one_line else "", 130: "interrupted"}
-    how = ends.get(result.exit_code)
-    return (how, "") if how else ("NOT ONE LINE", f"exit code {result.exit_code}: {result.stderr or result.output}")
+    end = ends.get(result.exit_code)
+    return (end, "") if end else ("NOT ONE LINE", f"exit code {result.exit_code}: {result.stderr or result.output}")
 
 
 def lines(world: World, count: int, seed: int) -> Iterator[tuple[int, list[str]]]:
@@ -199,14 +199,14 @@ def run(root: Path, count: int, seed: int, first: int = 0, say=print) -> tuple[C
             if number < first:
                 continue
             began = time.monotonic()
-            how, said = ended(words)
+            end, message = ended(words)
             took = time.monotonic() - began
-            counts[words[0] if words[0] not in ("data", "study") else " ".join(words[:2]), how] += 1
-            if how.isupper():
-                faults.append((number, shlex.join(words), said))
-                say(f"{number}: {shlex.join(words)}\n    {how}: {said.strip()[:600]}")
+            counts[words[0] if words[0] not in ("data", "study") else " ".join(words[:2]), end] += 1
+            if end.isupper():
+                faults.append((number, shlex.join(words), message))
+                say(f"{number}: {shlex.join(words)}\n    {end}: {message.strip()[:600]}")
             elif took > PATIENCE / 2:
-                say(f"{number}: {took:.0f} s, {how}: {shlex.join(words)}")
+                say(f"{number}: {took:.0f} s, {end}: {shlex.join(words)}")
     finally:
         os.chdir(back)
     return counts, faults
@@ -218,17 +218,19 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=LINES)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--from", type=int, default=0, dest="first")
-    given = parser.parse_args()
+    options = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        counts, faults = run(Path(folder), given.lines, given.seed, given.first, lambda text: print(text, flush=True))
-    hows = sorted({how for _, how in counts})
-    print("| command | " + " | ".join(hows) + " |\n" + "|---" * (len(hows) + 1) + "|")
+        counts, faults = run(
+            Path(folder), options.lines, options.seed, options.first, lambda text: print(text, flush=True)
+        )
+    ends = sorted({end for _, end in counts})
+    print("| command | " + " | ".join(ends) + " |\n" + "|---" * (len(ends) + 1) + "|")
     for name in sorted({name for name, _ in counts}):
-        print(f"| {name} | " + " | ".join(str(counts[name, how]) for how in hows) + " |")
-    totals = [sum(n for (_, h), n in counts.items() if h == how) for how in hows]
+        print(f"| {name} | " + " | ".join(str(counts[name, end]) for end in ends) + " |")
+    totals = [sum(n for (_, h), n in counts.items() if h == end) for end in ends]
     print("| all | " + " | ".join(map(str, totals)) + " |")
-    print(f"{sum(totals)} lines, seed {given.seed}, {len(faults)} faults, {time.monotonic() - began:.0f} s")
+    print(f"{sum(totals)} lines, seed {options.seed}, {len(faults)} faults, {time.monotonic() - began:.0f} s")
     sys.exit(1 if faults else 0)
 
 

@@ -46,10 +46,10 @@ def rate(work, jobs: list) -> tuple[float, float]:
     return count / (time.process_time() - started), count / (time.perf_counter() - clock)
 
 
-def rate_of_all(work, jobs: list, workers: int, alone: float) -> float:
+def rate_of_all(work, jobs: list, workers: int, single_rate: float) -> float:
     """Jobs a second of the clock, once the workers have begun; as many as fill some seconds at a rate of one."""
-    several = jobs * max(2, round(SECONDS * workers * alone / len(jobs)))
-    results = in_threads(work, jobs + several, workers)
+    repeats = jobs * max(2, round(SECONDS * workers * single_rate / len(jobs)))
+    results = in_threads(work, jobs + repeats, workers)
     for _ in jobs:
         next(results)
     clock = time.perf_counter()

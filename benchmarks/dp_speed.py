@@ -92,12 +92,12 @@ def _strict_step(model, loss, x, y):
 
     from medimg.privacy.per_example.forward import forward, kinds
 
-    optimizer, chosen = tf.keras.optimizers.Adam(), kinds(model)
+    optimizer, layer_kinds = tf.keras.optimizers.Adam(), kinds(model)
 
     @tf.function
     def step():
         with tf.GradientTape() as tape:
-            outputs, _ = forward(model, x, lambda tap: None, chosen)
+            outputs, _ = forward(model, x, lambda tap: None, layer_kinds)
             value = loss(y, outputs)
         gradients = tape.gradient(value, model.trainable_variables)
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
@@ -124,17 +124,17 @@ def seconds(name: str) -> dict[str, list[float]]:
         for engine, step in steps.items():
             started = time.perf_counter()
             step()
-            taken = time.perf_counter() - started
-            times[engine].append(taken * BATCH / _examples(name, engine))
+            elapsed = time.perf_counter() - started
+            times[engine].append(elapsed * BATCH / _examples(name, engine))
     return times
 
 
-def ratio(taken: dict[str, list[float]], engine: str) -> float | str:
+def ratio(times: dict[str, list[float]], engine: str) -> float | str:
     """How many times as long as ours the engine takes: median over rounds, each compared with itself."""
-    if engine not in taken:
+    if engine not in times:
         return "-"
-    pairs = zip(taken[engine], taken[OURS], strict=True)
-    return statistics.median(theirs / ours for theirs, ours in pairs)
+    pairs = zip(times[engine], times[OURS], strict=True)
+    return statistics.median(their_time / our_time for their_time, our_time in pairs)
 
 
 def peak(name: str, engine: str) -> float:
@@ -157,12 +157,12 @@ def apart(task, *arguments):
 
 def row(name: str) -> list:
     """A model's line of the table."""
-    taken = apart(seconds, name)
+    times = apart(seconds, name)
     memory = {engine: apart(peak, name, engine) for engine in (PLAIN, OURS, PATIENTS)}
     return [
         name,
-        *(BATCH / statistics.median(taken[engine]) for engine in (PLAIN, OURS, PATIENTS)),
-        *(ratio(taken, engine) for engine in (PLAIN, STRICT, DP_MODEL, VECTORISED)),
+        *(BATCH / statistics.median(times[engine]) for engine in (PLAIN, OURS, PATIENTS)),
+        *(ratio(times, engine) for engine in (PLAIN, STRICT, DP_MODEL, VECTORISED)),
         memory[PLAIN],
         memory[OURS],
         memory[OURS] / memory[PLAIN],

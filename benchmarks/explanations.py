@@ -35,13 +35,13 @@ def maps(name: str, size: int, methods: list[str]) -> list[tuple[str, float, flo
     rows = []
     for method in methods or METHODS:
         n = IMAGES if METHODS[method].of_layer and method != "scorecam" else 8
-        together = seconds(lambda n=n, m=method: heat_maps(evidence, [x[:n]], ones[:n], m, effort))
+        batched = seconds(lambda n=n, m=method: heat_maps(evidence, [x[:n]], ones[:n], m, effort))
 
-        def apart(n=n, m=method):
+        def one_by_one(n=n, m=method):
             for i in range(max(1, n // 8)):
                 heat_maps(evidence, [x[i : i + 1]], ones[:1], m, effort)
 
-        rows.append((method, together / n, seconds(apart) / max(1, n // 8)))
+        rows.append((method, batched / n, seconds(one_by_one) / max(1, n // 8)))
     return rows
 
 
@@ -64,8 +64,8 @@ def main() -> None:
     size = int(sys.argv[2]) if len(sys.argv) > 2 else 160
     print(f"{name}, {size} px, seconds an image")
     print(f"{'method':22} {'batched':>10} {'one by one':>11} {'times':>7}")
-    for method, together, apart in maps(name, size, sys.argv[3:]):
-        print(f"{method:22} {together:10.4f} {apart:11.4f} {apart / together:7.1f}", flush=True)
+    for method, batched, one_by_one in maps(name, size, sys.argv[3:]):
+        print(f"{method:22} {batched:10.4f} {one_by_one:11.4f} {one_by_one / batched:7.1f}", flush=True)
     print(f"{IMAGES} overlays written: {pictures(size):.1f} s")
 
 

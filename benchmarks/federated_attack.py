@@ -47,9 +47,9 @@ def attackers(folder: Path):
         def updates(self, state, names, number, work):
             """Of the attacker SCALE times its own."""
             updates, lost = super().updates(state, names, number, work)
-            sent = updates[self.evil]
-            vectors = [SCALE * np.asarray(vector) for vector in sent.vectors]
-            return {**updates, self.evil: replace(sent, vectors=vectors)}, lost
+            update = updates[self.evil]
+            vectors = [SCALE * np.asarray(vector) for vector in update.vectors]
+            return {**updates, self.evil: replace(update, vectors=vectors)}, lost
 
     return Attacked
 
@@ -79,24 +79,24 @@ def aurocs(folder: Path, seed: int, execution) -> dict[str, float]:
         learning_rate=0.002,
         seed=seed,
     )
-    found = {}
+    auroc_of = {}
     with Bench(data, base, folder / "bench", execution) as bench:
         for name in (HONEST, *AGGREGATIONS):
             pool = LocalPool if name == HONEST else attackers(folder)
             config = base if name == HONEST else replace(base, aggregation=name)
             predicted = bench.train(config, pool)[0]
             values = predicted.measure(np.ones((1, len(predicted))))[0, 0]
-            found[name] = float(values[METRICS.index("auroc")])
-    return found
+            auroc_of[name] = float(values[METRICS.index("auroc")])
+    return auroc_of
 
 
-def rows(found: list[dict[str, float]]) -> list[list]:
+def rows(by_seed: list[dict[str, float]]) -> list[list]:
     """A line an aggregation: the mean over seeds, what the attack costs, and each seed."""
     lines = []
     for name in (HONEST, *AGGREGATIONS):
-        mean = statistics.mean(one[name] for one in found)
-        less = statistics.mean(one[name] - one[HONEST] for one in found)
-        lines.append([name, f"{mean:.3f}", f"{less:+.3f}", ", ".join(f"{one[name]:.3f}" for one in found)])
+        mean = statistics.mean(auroc_of[name] for auroc_of in by_seed)
+        cost = statistics.mean(auroc_of[name] - auroc_of[HONEST] for auroc_of in by_seed)
+        lines.append([name, f"{mean:.3f}", f"{cost:+.3f}", ", ".join(f"{auroc_of[name]:.3f}" for auroc_of in by_seed)])
     return lines
 
 

@@ -64,31 +64,31 @@ def plain(data: Path, options) -> list[float]:
     return passes
 
 
-def memory(data: Path, out: Path, options, wanted: list[int], result) -> None:
+def memory(data: Path, out: Path, options, rounds: list[int], result) -> None:
     """MiB of this process and its children after some of the rounds."""
     from federated.federate import federate
     from medimg.listener import Listener
 
-    me, found = psutil.Process(), {}
+    me, mib = psutil.Process(), {}
 
-    def told(row):
-        if row["round"] in wanted:
+    def record(row):
+        if row["round"] in rounds:
             family = [me, *me.children(recursive=True)]
-            found[row["round"]] = sum(p.memory_info().rss for p in family) / 2**20
+            mib[row["round"]] = sum(p.memory_info().rss for p in family) / 2**20
 
-    federate(data, out, options, listener=Listener(round=told))
-    result.put(found)
+    federate(data, out, options, listener=Listener(round=record))
+    result.put(mib)
 
 
-def apart(data: Path, out: Path, options, wanted: list[int]) -> dict[int, float]:
+def apart(data: Path, out: Path, options, rounds: list[int]) -> dict[int, float]:
     """`memory` in a process of its own."""
     context = multiprocessing.get_context("spawn")
     result = context.Queue()
-    process = context.Process(target=memory, args=(data, out, options, wanted, result))
+    process = context.Process(target=memory, args=(data, out, options, rounds, result))
     process.start()
-    found = result.get()
+    mib = result.get()
     process.join()
-    return found
+    return mib
 
 
 if __name__ == "__main__":

@@ -53,24 +53,24 @@ def values(folder: Path, seed: int, execution) -> dict[str, dict[str, float]]:
         seed=seed,
     )
     federate(folder / "data", folder / "run", config, execution=execution)
-    written = json.loads((folder / "run" / "federation.json").read_text())
+    federation = json.loads((folder / "run" / "federation.json").read_text())
     return {
-        place["name"]: {model: found["value"] for model, found in place["values"].items()}
-        for place in written["comparison"]["gain"]["places"]
+        place["name"]: {model: auroc["value"] for model, auroc in place["values"].items()}
+        for place in federation["comparison"]["gain"]["places"]
     }
 
 
-def rows(found: list[dict]) -> list[list]:
+def rows(by_seed: list[dict]) -> list[list]:
     """A line a place: means over seeds, and the federated model less the others."""
     lines = []
-    for place in found[0]:
+    for place in by_seed[0]:
         mean = {
-            model: statistics.mean(one[place][model] for one in found)
+            model: statistics.mean(places[place][model] for places in by_seed)
             for model in ("majority", "local", "federated", "centralised")
         }
-        each = ", ".join(f"{one[place]['federated']:.3f}" for one in found)
-        less = [mean["federated"] - mean[other] for other in ("local", "centralised")]
-        lines.append([place, *(f"{v:.3f}" for v in mean.values()), *(f"{d:+.3f}" for d in less), each])
+        by_seed_text = ", ".join(f"{places[place]['federated']:.3f}" for places in by_seed)
+        gains = [mean["federated"] - mean[baseline] for baseline in ("local", "centralised")]
+        lines.append([place, *(f"{v:.3f}" for v in mean.values()), *(f"{d:+.3f}" for d in gains), by_seed_text])
     return lines
 
 

@@ -58,8 +58,8 @@ def measured(data, out: Path, options: dict) -> dict:
     history = run.history()
     last = history[history["phase"] == history["phase"].iloc[-1]]
     metrics = evaluate(run, EvaluateConfig(bootstrap=0))["metrics"]
-    found = {name: metrics[name]["value"] for name in METRICS[1:]}
-    return {"val_auroc": float(last.loc[last["val_loss"].idxmin(), "val_auroc"]), **found}
+    test_metrics = {name: metrics[name]["value"] for name in METRICS[1:]}
+    return {"val_auroc": float(last.loc[last["val_loss"].idxmin(), "val_auroc"]), **test_metrics}
 
 
 def rows(name: str, folder: Path) -> list[list]:
@@ -71,17 +71,17 @@ def rows(name: str, folder: Path) -> list[list]:
         for fraction in (*fractions, 1.0):
             for paradigm in PARADIGMS if fraction < 1 else ("supervised",):
                 few = {} if fraction == 1 or paradigm in ("fixmatch", "mean-teacher") else FEW
-                own = simclr if paradigm == "simclr" else OWN.get(paradigm, {})
-                asked = {**options, **few, **own, "seed": seed, "paradigm": paradigm}
+                of_paradigm = simclr if paradigm == "simclr" else OWN.get(paradigm, {})
+                options_of_run = {**options, **few, **of_paradigm, "seed": seed, "paradigm": paradigm}
                 if fraction < 1:
-                    asked["labelled_fraction"] = fraction
-                found = measured(data, folder / f"{seed}-{fraction}-{paradigm}", asked)
-                called = paradigm if fraction < 1 else WHOLE
-                results.append({"fraction": fraction, "paradigm": called, "seed": seed, **found})
+                    options_of_run["labelled_fraction"] = fraction
+                metrics = measured(data, folder / f"{seed}-{fraction}-{paradigm}", options_of_run)
+                label = paradigm if fraction < 1 else WHOLE
+                results.append({"fraction": fraction, "paradigm": label, "seed": seed, **metrics})
                 print(results[-1], file=sys.stderr, flush=True)
-    found = summary(pd.DataFrame(results), ["fraction", "paradigm"], METRICS, "supervised")
+    summaries = summary(pd.DataFrame(results), ["fraction", "paradigm"], METRICS, "supervised")
     lines = []
-    for row in found.to_dict("records"):
+    for row in summaries.to_dict("records"):
         gain = _text(row, "auroc_less_supervised", "+") if row["paradigm"] not in ("supervised", WHOLE) else ""
         lines.append(
             [name, row["fraction"], row["paradigm"], *(_text(row, metric) for metric in METRICS), gain, row["seeds"]]

@@ -63,19 +63,19 @@ def prepared(root: Path, config, place) -> list[tuple[Path, str]]:
 
     dataset = prepare("heart", DATA / "heart_disease", root / "data", PrepareConfig())
     clients = partition(dataset, replace(config, partition="iid", clients=SITES))
-    made = [rehearse._prepared(client, number, root, place) for number, client in enumerate(clients)]
+    sites = [rehearse._prepared(client, number, root, place) for number, client in enumerate(clients)]
     rehearse._copy(dataset, replace(dataset, root=root / "coordinator", manifest=rehearse._held_out(dataset, clients)))
-    for folder, _ in made:
+    for folder, _ in sites:
         rehearse._policy(folder, config, root)
-    return [(folder, party.name) for folder, party in made]
+    return [(folder, party.name) for folder, party in sites]
 
 
-def started(root: Path, made: list[tuple[Path, str]], address: str, stack: ExitStack) -> list[int]:
+def started(root: Path, sites: list[tuple[Path, str]], address: str, stack: ExitStack) -> list[int]:
     """Numbers of the sites' processes."""
     from federated.flower import certificates, keys
 
     pids = []
-    for folder, name in made:
+    for folder, name in sites:
         words = ["federate", "site", "--data", folder / "data", "--policy", folder / "policy.yaml", "--folder", folder]
         words += ["--key", folder / f"{name}{keys.SECRET}", "--superlink", address]
         pids.append(forked([*words, "--root-certificate", root / "link" / certificates.AUTHORITY], root / "sites.log"))
@@ -99,15 +99,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         root, port = Path(folder), free_ports()
         place = LinkFolder.make(root / "link", port)
-        made = prepared(root, config, place)
-        known = [word for path in sorted(root.glob("*.pub")) for word in ("--site", path)]
-        words = ["-m", "cli", "federate", "link", "--out", root / "link", "--port", port, *known]
+        sites = prepared(root, config, place)
+        site_options = [word for path in sorted(root.glob("*.pub")) for word in ("--site", path)]
+        words = ["-m", "cli", "federate", "link", "--out", root / "link", "--port", port, *site_options]
         link = child.start(words, root / "link.log")
         stack.callback(child.stop, link)
         while "for" not in (root / "link.log").read_text():
             time.sleep(0.2)
         superlink = psutil.Process(link.pid).children()[0].pid
-        pids = started(root, made, place.superlink, stack)
+        pids = started(root, sites, place.superlink, stack)
         words = ["-m", "cli", "federate", root / "coordinator", "--engine", "flower", "--link", root / "link"]
         words += ["--model", "logistic", "--rounds", config.rounds, "--batch-size", config.batch_size]
         words += ["--secure", "masking", "--no-comparison", "--site-patience", 300, "--out", root / "run"]
@@ -126,8 +126,8 @@ def main() -> None:
             memory = [mib(superlink), mib(coordinator.pid), statistics.median(map(mib, pids))]
             first = first or memory
             ratios = [now / then for now, then in zip(memory, first, strict=True)]
-            told = " / ".join(f"{ratio:.3f}" for ratio in ratios)
-            lines.append([number, f"{min(taking)} to {max(taking)}", seconds, *memory, told, state])
+            ratio_text = " / ".join(f"{ratio:.3f}" for ratio in ratios)
+            lines.append([number, f"{min(taking)} to {max(taking)}", seconds, *memory, ratio_text, state])
             print(lines[-1], file=sys.stderr, flush=True)
     columns = ["round", "sites in a round", "median seconds", "SuperLink MiB", "coordinator MiB", "a site MiB (median)"]
     table([*columns, f"each over round {ROUNDS[0]} (promise < {PROMISE})", "link's state on disk MiB"], lines)

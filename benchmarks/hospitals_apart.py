@@ -53,40 +53,51 @@ def rounds(data: Path, out: Path, config) -> tuple[float, float, float, float]:
     history = run.history()
     slowest = pd.read_csv(run.root / "rounds.csv").groupby("round")["seconds"].max()
     later = history.iloc[1:]
-    took, sent = later["seconds"].median(), later["bytes_up"].median() / 1e6
-    return float(took), float(slowest.iloc[1:].median()), float(sent), float(history["val_loss"].min())
+    took, megabytes = later["seconds"].median(), later["bytes_up"].median() / 1e6
+    return float(took), float(slowest.iloc[1:].median()), float(megabytes), float(history["val_loss"].min())
 
 
-def stock(dataset, folder: Path, arguments: dict) -> float:
-    """Median seconds of stock Flower's rounds after the first."""
+def _written(dataset, folder: Path) -> list[str]:
+    """The sites' names; what each learns from is in a file of its own."""
     from federated.config import FederateConfig
-    from federated.flower import child
-    from federated.flower.link import free_ports
     from federated.partition import partition
     from medimg.pipeline.pixels import load_image
 
-    folder = folder / "stock"
-    app = Path(shutil.copytree(_STOCK, folder / "app"))
     names = []
     for client in partition(dataset, FederateConfig()):
         rows = client.dataset.rows("train", labelled=True)
         images = np.stack([load_image(path, SIZE, 1) for path in client.dataset.paths(rows)])
         np.savez(folder / f"{client.name}.npz", x=images, y=client.dataset.targets(rows))
         names.append(client.name)
-    model = {"name": "baseline_cnn", "image_size": SIZE, "channels": 1, "classes": len(dataset.classes)}
+    return names
+
+
+def _configure(app: Path, folder: Path, port: int, arguments: dict, classes: int) -> None:
+    """Write the options of stock Flower's app."""
+    model = {"name": "baseline_cnn", "image_size": SIZE, "channels": 1, "classes": classes}
     model |= {"norm": "group", "model_arg": {name: int(value) for name, value in arguments.items()}}
-    port = free_ports()
     settings = {"data": str(folder), "rounds": ROUNDS, "batch": BATCH, "rate": RATE, "model": json.dumps(model)}
     project = tomllib.loads((app / "pyproject.toml").read_text())
     project["tool"]["flwr"]["app"]["config"] = settings
     project["tool"]["flwr"]["federations"]["local"]["address"] = f"127.0.0.1:{port + 1}"
     (app / "pyproject.toml").write_text(tomli_w.dumps(project))
-    here = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(Path.cwd())}
-    quiet = {**here, "FLWR_HOME": str(folder / "flwr"), "FLWR_TELEMETRY_ENABLED": "0"}
+
+
+def stock(dataset, folder: Path, arguments: dict) -> float:
+    """Median seconds of stock Flower's rounds after the first."""
+    from federated.flower import child
+    from federated.flower.link import free_ports
+
+    folder = folder / "stock"
+    app = Path(shutil.copytree(_STOCK, folder / "app"))
+    names, port = _written(dataset, folder), free_ports()
+    _configure(app, folder, port, arguments, len(dataset.classes))
+    environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(Path.cwd())}
+    quiet = {**environment, "FLWR_HOME": str(folder / "flwr"), "FLWR_TELEMETRY_ENABLED": "0"}
     with ExitStack() as stack:
 
-        def start(what: str, *more) -> None:
-            process = child.start(["-c", f"{_ENDS}; from {what} as main; main()", *more], folder / "log", quiet)
+        def start(function: str, *more) -> None:
+            process = child.start(["-c", f"{_ENDS}; from {function} as main; main()", *more], folder / "log", quiet)
             stack.callback(child.stop, process)
 
         start(
@@ -124,27 +135,31 @@ def main() -> None:
     from federated.config import FederateConfig
     from federated.flower.rehearse import rehearsal
 
-    lines, before = [], {}
+    lines, first_overhead = [], {}
     shared = {"image_size": SIZE, "rounds": ROUNDS, "comparison": False}
     shared |= {"batch_size": BATCH, "learning_rate": RATE, "client_optimizer": "momentum"}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         dataset = data_of(root / "data")
-        theirs = float("nan") if sys.argv[1:] == ["ours"] else stock(dataset, root, WIDTHS["baseline_cnn"])
+        stock_seconds = float("nan") if sys.argv[1:] == ["ours"] else stock(dataset, root, WIDTHS["baseline_cnn"])
         for model, arguments in WIDTHS.items():
             (root / model).mkdir()
             plain = FederateConfig(**shared, model_arg=arguments)
-            here, _, _, loss = rounds(dataset.root, root / model / "here", plain)
+            local_seconds, _, _, loss = rounds(dataset.root, root / model / "here", plain)
             for secure, promise in PROMISES.items():
                 config = replace(plain, secure=secure)
-                with rehearsal(dataset.root, config, root / model / f"kept-{secure}") as (held_out, apart):
-                    there, slowest, sent, loss_there = rounds(held_out, root / model / f"apart-{secure}", apart)
-                beside = there - slowest
-                told, ratio = f"< {before[secure] + 5:.3g}" if secure in before else f"< {promise:g}", ""
-                if secure not in before:
-                    before[secure], ratio = beside, f"{there / theirs:.2f}"
-                seconds = [here, there, slowest, beside, told, theirs, ratio]
-                lines.append([model, secure, sent, *seconds, abs(loss - loss_there)])
+                with rehearsal(dataset.root, config, root / model / f"kept-{secure}") as (held_out, at_sites):
+                    site_seconds, slowest, megabytes, site_loss = rounds(
+                        held_out, root / model / f"apart-{secure}", at_sites
+                    )
+                overhead = site_seconds - slowest
+                if secure in first_overhead:
+                    limit, ratio = f"< {first_overhead[secure] + 5:.3g}", ""
+                else:
+                    limit, ratio = f"< {promise:g}", f"{site_seconds / stock_seconds:.2f}"
+                    first_overhead[secure] = overhead
+                seconds = [local_seconds, site_seconds, slowest, overhead, limit, stock_seconds, ratio]
+                lines.append([model, secure, megabytes, *seconds, abs(loss - site_loss)])
                 print(lines[-1], file=sys.stderr, flush=True)
     columns = ["model", "secure", "MB up", "one process s", "apart s", "slowest site s", "beside it s", "promise"]
     table([*columns, "stock Flower s, baseline_cnn", "ratio (promise <= 0.5)", "difference of val loss"], lines)

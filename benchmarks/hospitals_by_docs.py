@@ -87,10 +87,10 @@ class Machine:
             _ip("-n", "docs-1", "link", "set", self.place, "master", _SWITCH, "up")
         _ip("-n", self.place, "address", "add", f"{self.address}/24", "dev", inner)
         _ip("-n", self.place, "link", "set", inner, "up")
-        base, own = Path(sys.base_prefix), root / name
-        own.mkdir()
+        base, folder = Path(sys.base_prefix), root / name
+        folder.mkdir()
         closed = next((str(p) for p in reversed(base.parents) if not p.stat().st_mode & 0o001), "")
-        words = [own, base, closed, data]
+        words = [folder, base, closed, data]
         words = ["ip", "netns", "exec", self.place, "unshare", "-m", "bash", "-ec", _MACHINE, "-", *map(str, words)]
         self._holder = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
         assert self._holder.stdout.readline() == "ready\n"
@@ -105,16 +105,16 @@ class Machine:
         # -l would read profiles of the machine that all are on.
         return [*inside, f"PATH=/opt/bin:{os.environ['PATH']}", "bash", "-ec", script]
 
-    def run(self, script: str, given: str = "") -> str:
+    def run(self, script: str, stdin: str = "") -> str:
         """What it printed.
 
         Raises:
             RuntimeError: it failed.
         """
-        done = subprocess.run(self.words(script), input=given, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{self.name}: {script}\n{done.stdout}{done.stderr}\n{self.said()}")
-        return done.stdout
+        process = subprocess.run(self.words(script), input=stdin, capture_output=True, text=True, check=False)
+        if process.returncode:
+            raise RuntimeError(f"{self.name}: {script}\n{process.stdout}{process.stderr}\n{self.said()}")
+        return process.stdout
 
     def enable(self, unit: str) -> None:
         """`systemctl enable --now` of a unit's text."""
@@ -200,11 +200,11 @@ def walk(machines: dict[str, Machine]):
     yield "user and folder", machines["paris"].run(f"stat -c '%U %a' {HOME}").strip()
     for site in sites:
         site.run(f"cd {HOME}\n" + block("federate key paris\n").replace("paris", site.name))
-        for other in (link, *(one for one in sites if one is not site)):
-            handed(site, f"{site.name}.pub", other)
+        for receiver in (link, *(peer for peer in sites if peer is not site)):
+            handed(site, f"{site.name}.pub", receiver)
     link.enable(block("federate link --out link"))
-    told = link.until("sites need")
-    yield "link", told.replace(f"{HOME}/", "")
+    ready_line = link.until("sites need")
+    yield "link", ready_line.replace(f"{HOME}/", "")
     unit = block("federate site --data /srv/heart")
     policy = block("sites: [paris.pub, rome.pub]\n")
     link.until("lasts until")
@@ -228,14 +228,14 @@ def walk(machines: dict[str, Machine]):
     paris, rome = sites
     paris.run(f"cd {HOME}; sudo -u medimg /opt/medimg/.venv/bin/medimg federate key paris --out new")
     link.run(f"rm {HOME}/link/sites/paris.pub")
-    for other in (link, rome):
-        handed(paris, "new/paris.pub", other, "paris.pub")
-    lost = paris.said().count("refused this node")
+    for receiver in (link, rome):
+        handed(paris, "new/paris.pub", receiver, "paris.pub")
+    refusals = paris.said().count("refused this node")
     link.restart()
-    yield "a site's old key", paris.until("refused this node", lost + 1).split("link lost (")[-1][:110]
+    yield "a site's old key", paris.until("refused this node", refusals + 1).split("link lost (")[-1][:110]
     paris.run(f"cd {HOME}; sudo -u medimg mv new/paris.key new/paris.pub .")
-    before = [connected(site) for site in sites]
-    for site, times in zip(sites, before, strict=True):
+    connections = [connected(site) for site in sites]
+    for site, times in zip(sites, connections, strict=True):
         site.restart()
         site.until("connected to link.example.org:9092", times + 1)
     yield "its new key", train(link, "again", sites)
@@ -250,8 +250,8 @@ def train(link: Machine, out: str, sites: list[Machine]) -> str:
         # The page: logs of the sites and of the coordinator are held against each other.
         handed(site, "state/audit.jsonl", link, f"{site.name}/audit.jsonl")
     verify = block("federate verify RUN").replace("RUN", out).replace("medimg ", "/opt/medimg/.venv/bin/medimg ", 1)
-    told = " ".join(link.run(f"cd {HOME}; {verify}").split())
-    return told[-110:]
+    report = " ".join(link.run(f"cd {HOME}; {verify}").split())
+    return report[-110:]
 
 
 def main() -> None:

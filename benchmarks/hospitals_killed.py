@@ -55,26 +55,26 @@ class Processes:
                 self._stop(process)
 
     def start(self, words, log, environment=None):
-        what = next(
+        name = next(
             (str(words[i + 1]) for i, word in enumerate(words) if word in ("--key", "--database")), "coordinator"
         )
-        what = "SuperLink" if what.endswith("state.db") else Path(what).stem
-        self.running[what] = self._start(words, log, environment), (words, log, environment)
-        return self.running[what][0]
+        name = "SuperLink" if name.endswith("state.db") else Path(name).stem
+        self.running[name] = self._start(words, log, environment), (words, log, environment)
+        return self.running[name][0]
 
-    def kill(self, what: str) -> None:
-        process, _ = self.running[what]
+    def kill(self, name: str) -> None:
+        process, _ = self.running[name]
         process.send_signal(signal.SIGKILL)
         process.wait()
 
-    def again(self, what: str) -> None:
-        self.start(*self.running[what][1])
+    def again(self, name: str) -> None:
+        self.start(*self.running[name][1])
 
 
 def killed(processes: Processes, words: list, run: Path, draw: random.Random, kills: tuple) -> list[str]:
     """Train to the end, killing on the way; what was killed, and after which round."""
-    log, done, left, back = run.parent / f"{run.name}.log", [], list(kills), {}
-    names = [what for what in processes.running if what != "SuperLink"]
+    log, events, pending, back = run.parent / f"{run.name}.log", [], list(kills), {}
+    names = [name for name in processes.running if name != "SuperLink"]
     end = time.monotonic() + _LONGEST
     processes.start(words, log)
 
@@ -85,23 +85,23 @@ def killed(processes: Processes, words: list, run: Path, draw: random.Random, ki
         coordinator = processes.running["coordinator"][0]
         if coordinator.poll() is not None:
             if not coordinator.returncode:
-                return done
+                return events
             # What it ends for is in its log; a person would read it, and resume.
             begun = (run / "environment.json").is_file()
-            done.append(f"{'resumed' if begun else 'started'} after {reached()}")
+            events.append(f"{'resumed' if begun else 'started'} after {reached()}")
             processes.start([*words, "--resume"] if begun else words, log)
-        for what in [what for what, number in back.items() if reached() >= number]:
-            processes.again(what)
-            del back[what]
-        if left and reached() >= left[0][0]:
+        for name in [name for name, number in back.items() if reached() >= number]:
+            processes.again(name)
+            del back[name]
+        if pending and reached() >= pending[0][0]:
             time.sleep(draw.uniform(0, _LATEST))
             if processes.running["coordinator"][0].poll() is None:
-                _, what, rounds = left.pop(0)
-                what = draw.choice(names) if what == "site" else what
-                done.append(f"{what} after {reached()}")
-                processes.kill(what)
-                if what != "coordinator":
-                    back[what] = reached() + rounds
+                _, name, rounds = pending.pop(0)
+                name = draw.choice(names) if name == "site" else name
+                events.append(f"{name} after {reached()}")
+                processes.kill(name)
+                if name != "coordinator":
+                    back[name] = reached() + rounds
         time.sleep(draw.uniform(0, 0.5))
     raise RuntimeError(log.read_text())
 
@@ -117,34 +117,34 @@ def line(name: str, dataset, config, root: Path, draw: random.Random, kills: tup
     from medimg.privacy.dataset_ledger import DatasetLedger
     from medimg.run import Run
 
-    with Processes().watched() as processes, rehearsal(dataset.root, config, root / f"kept-{name}") as (data, apart):
+    with Processes().watched() as processes, rehearsal(dataset.root, config, root / f"kept-{name}") as (data, at_sites):
         run = root / f"run-{name}"
-        words = ["-m", "cli", "federate", data, "--engine", "flower", "--link", apart.link, "--out", run]
+        words = ["-m", "cli", "federate", data, "--engine", "flower", "--link", at_sites.link, "--out", run]
         words += ["--model", "logistic", "--rounds", ROUNDS, "--no-comparison", "--secure", "masking"]
         words += ["--batch-size", config.batch_size, "--site-patience", config.site_patience]
         if config.is_private:
             words += ["--dp", "patient", "--dp-epsilon", config.dp_epsilon, "--dp-delta", config.dp_delta]
-        done = killed(processes, words, run, draw, kills)
-        folders = {path.stem: path.parent for path in Path(apart.link).parent.glob("site-*/*.key")}
-        found = verify(run / "audit.jsonl", site_logs=[folder / "audit.jsonl" for folder in folders.values()])
+        events = killed(processes, words, run, draw, kills)
+        folders = {path.stem: path.parent for path in Path(at_sites.link).parent.glob("site-*/*.key")}
+        verification = verify(run / "audit.jsonl", site_logs=[folder / "audit.jsonl" for folder in folders.values()])
         statuses = pd.read_csv(run / "rounds.csv")
         absent = [f"{row.client} of {row.round}" for row in statuses.itertuples() if row.status != "ok"]
         rounds = list(Run.load(run).history()["round"])
-        told = {"rounds": "each once" if rounds == list(range(1, ROUNDS + 1)) else str(rounds)}
+        texts = {"rounds": "each once" if rounds == list(range(1, ROUNDS + 1)) else str(rounds)}
         if config.is_private:
             private = json.loads((run / "privacy.json").read_text())["sites"]
-            spent = {
+            epsilon_spent = {
                 n: epsilon_of(DatasetLedger(f / "data").events(), config.dp_delta)["pld"] for n, f in folders.items()
             }
-            short = [n for n in folders if spent[n] < private[n]["epsilon"]["pld"]]
-            told["promise"] = f"ledgers below the coordinator's account: {', '.join(short) or 'none'}"
+            short = [n for n in folders if epsilon_spent[n] < private[n]["epsilon"]["pld"]]
+            texts["promise"] = f"ledgers below the coordinator's account: {', '.join(short) or 'none'}"
         else:
-            here = federate(dataset.root, root / f"here-{name}", config).model().get_weights()
-            there = Run.load(run).model().get_weights()
-            apart_by = max(float(np.abs(a - b).max()) for a, b in zip(here, there, strict=True))
-            told["promise"] = f"weights differ by {apart_by:.2g} (<= 1e-5 if none was left out)"
-    logs = "agree" if found.ok else "; ".join(found.problems)
-    return [name, ", ".join(done), told["rounds"], ", ".join(absent) or "none", told["promise"], logs]
+            simulated = federate(dataset.root, root / f"here-{name}", config).model().get_weights()
+            trained = Run.load(run).model().get_weights()
+            apart_by = max(float(np.abs(a - b).max()) for a, b in zip(simulated, trained, strict=True))
+            texts["promise"] = f"weights differ by {apart_by:.2g} (<= 1e-5 if none was left out)"
+    logs = "agree" if verification.ok else "; ".join(verification.problems)
+    return [name, ", ".join(events), texts["rounds"], ", ".join(absent) or "none", texts["promise"], logs]
 
 
 def main() -> None:

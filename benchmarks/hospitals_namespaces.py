@@ -84,8 +84,8 @@ class Walled:
         public = {name: (parties.folders[name] / f"{name}.pub").read_bytes() for name in names}
         public["coordinator"] = (parties.folders[LINK] / "link" / "coordinator.pub").read_bytes()
         for name, folder in parties.folders.items():
-            for other, content in public.items():
-                (folder / f"{other}.pub").write_bytes(content)
+            for party, content in public.items():
+                (folder / f"{party}.pub").write_bytes(content)
             if name != LINK:
                 client = next(client for client in clients if client.name == name)
                 rehearse._copy(client.dataset, replace(client.dataset, root=folder / "data"))
@@ -104,8 +104,8 @@ class Walled:
             self.link.terminate()
             self.link.wait()
         parties, address, log = self.parties, self.parties.address(LINK), self.parties.root / "link.log"
-        known = [word for name in self.names for word in ("--site", f"{name}.pub")]
-        words = ["-m", "cli", "federate", "link", "--out", "link", "--bind", address, "--host", address, *known]
+        site_options = [word for name in self.names for word in ("--site", f"{name}.pub")]
+        words = ["-m", "cli", "federate", "link", "--out", "link", "--bind", address, "--host", address, *site_options]
         self.link = parties.start(LINK, *words, stderr=log.open("w"))
         self._until(lambda: "lasts until" in log.read_text(), self.link)
 
@@ -154,9 +154,9 @@ class Walled:
         options, usual = config.to_dict(), FederateConfig().to_dict()
         words = []
         for name, value in options.items():
-            given = [f"{key}={of}" for key, of in value.items()] if isinstance(value, dict) else [value]
+            texts = [f"{key}={of}" for key, of in value.items()] if isinstance(value, dict) else [value]
             if value != usual[name] and name != "comparison":
-                words += [word for one in given for word in (f"--{name.replace('_', '-')}", str(one))]
+                words += [word for text in texts for word in (f"--{name.replace('_', '-')}", str(text))]
         words = ["federate", "data", "--engine", "flower", "--link", "link", "--out", run, "--no-comparison", *words]
         captures = {name: parties.root / f"{run}-{name}.pcap" for name in ("switch", "lo")}
         listening = [parties.capture(name, path) for name, path in captures.items()]
@@ -165,13 +165,13 @@ class Walled:
         rounds = parties.folders[LINK] / run / "rounds.csv"
         self._until(lambda: rounds.is_file() and "\n1," in rounds.read_text(), process)
         pids = {"coordinator": process.pid, "SuperLink": _child(self.link.pid), "a site": self.sites[self.names[0]].pid}
-        found = {place: memory(pid) for place, pid in pids.items()}
+        contents = {place: memory(pid) for place, pid in pids.items()}
         if process.wait():
             raise RuntimeError((parties.root / f"{run}.log").read_text())
-        for one in listening:
-            one.terminate()
-            one.wait()
-        return parties.folders[LINK] / run, found | {name: [payloads(path)] for name, path in captures.items()}
+        for capture in listening:
+            capture.terminate()
+            capture.wait()
+        return parties.folders[LINK] / run, contents | {name: [payloads(path)] for name, path in captures.items()}
 
 
 def _child(pid: int) -> int:
@@ -182,12 +182,12 @@ def compared(run: Path, simulated, private: bool) -> tuple[float | str, str]:
     """Largest difference of weights, where no secret noise is in them, and whether epsilon is the same."""
     from medimg.run import Run
 
-    here, there = simulated.model().get_weights(), Run.load(run).model().get_weights()
-    apart = max(float(np.abs(a - b).max()) for a, b in zip(here, there, strict=True))
+    ours, theirs = simulated.model().get_weights(), Run.load(run).model().get_weights()
+    difference = max(float(np.abs(a - b).max()) for a, b in zip(ours, theirs, strict=True))
     if not private:
-        return apart, "none"
-    here, there = (json.loads((Path(root) / "privacy.json").read_text())["epsilon"] for root in (simulated.root, run))
-    return "secret noise", f"{there['pld']:.6g}, {'equal' if here == there else f'NOT {here}'}"
+        return difference, "none"
+    ours, theirs = (json.loads((Path(root) / "privacy.json").read_text())["epsilon"] for root in (simulated.root, run))
+    return "secret noise", f"{theirs['pld']:.6g}, {'equal' if ours == theirs else f'NOT {ours}'}"
 
 
 def trained(name: str, dataset, config, root: Path) -> list[list]:
@@ -195,26 +195,26 @@ def trained(name: str, dataset, config, root: Path) -> list[list]:
     from federated.federate import federate
 
     dataset, marks = planted(dataset)
-    lines, updates, kept = [], {}, root / "updates.npz"
+    lines, updates, updates_file = [], {}, root / "updates.npz"
     places = ("switch", "lo", "coordinator", "SuperLink")
     (root / "parties").mkdir()
     with Parties(root / "parties", sorted(dataset.manifest["site"].unique())) as parties:
-        walled, before = Walled(parties, dataset, config), None
+        walled, last_private = Walled(parties, dataset, config), None
         for mode in sys.argv[2:] or MODES:
             more = MODES[mode]
             options, private = replace(config, **more), "dp" in more
-            if private != before:
+            if private != last_private:
                 walled.policy(private)
-                before = private
+                last_private = private
             keep = parties.folders[LINK] / "updates.npz" if mode == "plain" else None
-            run, found = walled.train(mode, options, keep)
+            run, contents = walled.train(mode, options, keep)
             if keep:
-                keep.rename(kept)
-                updates = of_updates(kept)
-            wanted = marks | ({} if private else updates)
-            here = {place: seen(wanted, found[place]) for place in places}
+                keep.rename(updates_file)
+                updates = of_updates(updates_file)
+            sought = marks | ({} if private else updates)
+            marks_seen = {place: seen(sought, contents[place]) for place in places}
             first = {mark: of for mark, of in marks.items() if mark.startswith(f"{walled.names[0]}:")}
-            control = f"{len(seen(first, found['a site']))} of {len(first)}"
+            control = f"{len(seen(first, contents['a site']))} of {len(first)}"
             alike, epsilon = compared(run, federate(dataset.root, root / f"here-{mode}", options), private)
             lines.append(
                 [
@@ -222,12 +222,12 @@ def trained(name: str, dataset, config, root: Path) -> list[list]:
                     mode,
                     alike,
                     epsilon,
-                    len(wanted),
-                    *(len(here[p]) for p in places),
+                    len(sought),
+                    *(len(marks_seen[p]) for p in places),
                     control,
                 ]
             )
-            print(lines[-1], {place: of for place, of in here.items() if of}, file=sys.stderr, flush=True)
+            print(lines[-1], {place: of for place, of in marks_seen.items() if of}, file=sys.stderr, flush=True)
     return lines
 
 
@@ -243,12 +243,12 @@ def main() -> None:
     lines = []
     with tempfile.TemporaryDirectory(prefix="medimg-namespaces-") as folder:
         for name in sys.argv[1:2] or settings:
-            made, config = settings[name]
-            root = Path(folder) / made.__name__
+            maker, config = settings[name]
+            root = Path(folder) / maker.__name__
             root.mkdir()
             Path(folder).chmod(0o755)
             root.chmod(0o755)
-            lines += trained(name, made(root / "data"), config, root)
+            lines += trained(name, maker(root / "data"), config, root)
     columns = ["sites", "training", f"weights' difference from simulation (<= {ALIKE:g})", "epsilon", "marks"]
     columns += ["seen on the switch", "on the link's loopback", "in the coordinator's memory", "in the SuperLink's"]
     table([*columns, "a site's own rows in its memory (control)"], lines)

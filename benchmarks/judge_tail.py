@@ -42,12 +42,12 @@ def whole(name: str, root: Path) -> tuple[Dataset, tuple[str, ...]]:
     config = PrepareConfig(on_duplicates="drop")
     if name == "pneumonia":
         return prepare(kind, path, root / name, config), ()
-    found = prepare("heart", DATA / "heart_disease", root / name, PrepareConfig())
-    rows = found.manifest
+    heart = prepare("heart", DATA / "heart_disease", root / name, PrepareConfig())
+    rows = heart.manifest
     if name == "cleveland":
         rows = rows[rows["site"] == "cleveland"]
-    distinct = ~pd.Series(list(row_keys(rows, found.inputs))).duplicated().to_numpy()
-    return _with(found, rows[distinct], root / f"{name}-distinct"), HEART
+    distinct = ~pd.Series(list(row_keys(rows, heart.inputs))).duplicated().to_numpy()
+    return _with(heart, rows[distinct], root / f"{name}-distinct"), HEART
 
 
 def _with(dataset: Dataset, rows: pd.DataFrame, root: Path) -> Dataset:
@@ -75,15 +75,15 @@ def imitation(real: Dataset, rows: pd.DataFrame, pictures: list | None, root: Pa
     names = [f"made-{number:05d}.png" for number in range(len(rows))]
     for name, picture in zip(names, pictures, strict=True):
         write_png(root / name, picture)
-    made = pd.DataFrame({"image": names, "label": rows["label"].to_numpy(), "patient": names})
-    made = made.assign(site="", split="train")
-    return _saved(real, made, root)
+    manifest = pd.DataFrame({"image": names, "label": rows["label"].to_numpy(), "patient": names})
+    manifest = manifest.assign(site="", split="train")
+    return _saved(real, manifest, root)
 
 
-def _saved(real: Dataset, made: pd.DataFrame, root: Path) -> Dataset:
+def _saved(real: Dataset, manifest: pd.DataFrame, root: Path) -> Dataset:
     from dataclasses import replace
 
-    replace(real, root=root, manifest=made, preparation={"synthetic": True}).save()
+    replace(real, root=root, manifest=manifest, preparation={"synthetic": True}).save()
     return Dataset.load(root)
 
 
@@ -97,11 +97,11 @@ def false_alarms(dataset: Dataset, root: Path) -> list:
     for seed in range(SPLITS):
         real, rest = dealt(dataset, root / f"real{seed}", seed)
         pictures = None if real.is_table else pixels(dataset, rest)
-        made = imitation(real, rest, pictures, root / f"made{seed}")
-        found = judge(measures(load(made.root, real.root), QUICK)[0], "none")
-        alarms += found["grades"]["privacy"] != "pass"
-        verdicts += found["verdict"] != "share"
-        reasons += found["reasons"][:1] if found["verdict"] != "share" else []
+        synthetic = imitation(real, rest, pictures, root / f"made{seed}")
+        judgement = judge(measures(load(synthetic.root, real.root), QUICK)[0], "none")
+        alarms += judgement["grades"]["privacy"] != "pass"
+        verdicts += judgement["verdict"] != "share"
+        reasons += judgement["reasons"][:1] if judgement["verdict"] != "share" else []
     print(*reasons, sep="\n")
     return [f"{alarms} of {SPLITS}", f"{verdicts} of {SPLITS}"]
 
@@ -120,12 +120,12 @@ def changes(columns: tuple[str, ...], spread: pd.Series) -> dict:
 
         return change
 
-    found = {"none": lambda rows, seed: rows}
+    makers = {"none": lambda rows, seed: rows}
     for count in (2, 4, 6, 8):
         if count <= len(columns):
-            chosen = columns[:count]
-            found[f"±1 in {count}"] = lambda rows, seed, c=chosen: off_by_one(rows, c, seed)
-    return {**found, "1%": noisy(0.01), "5%": noisy(0.05), "10%": noisy(0.1)}
+            changed = columns[:count]
+            makers[f"±1 in {count}"] = lambda rows, seed, c=changed: off_by_one(rows, c, seed)
+    return {**makers, "1%": noisy(0.01), "5%": noisy(0.05), "10%": noisy(0.1)}
 
 
 def image_changes() -> dict:
@@ -152,7 +152,7 @@ def detected(dataset: Dataset, columns: tuple[str, ...], root: Path, count: floa
     """Kind of change -> [share of near copies called so, grades of privacy's tail]."""
     kinds = changes(columns, dataset.manifest[list(columns)].std()) if dataset.is_table else image_changes()
     for number, (name, change) in enumerate(kinds.items()):
-        told, grades = [], []
+        shares_called, grades = [], []
         for seed in range(splits):
             place = root / f"{number}-{seed}-{count}"
             real, rest = dealt(dataset, place / "real", seed)
@@ -166,25 +166,25 @@ def detected(dataset: Dataset, columns: tuple[str, ...], root: Path, count: floa
                 near = [change(image, draw) for image in pixels(dataset, victims)]
                 pictures = near + pixels(dataset, rest.iloc[copied:])
             subject = load(imitation(real, rows, pictures, place / "made").root, real.root)
-            found = tail.measure(_parts(subject))
-            called = found["near"]["count"] + found.get("equal", {"count": 0})["count"]
-            told.append(min(1.0, called / copied))
-            worst = {finding.grade for finding in tail_findings(found, not real.is_table)}
+            tail_measures = tail.measure(_parts(subject))
+            count_called = tail_measures["near"]["count"] + tail_measures.get("equal", {"count": 0})["count"]
+            shares_called.append(min(1.0, count_called / copied))
+            worst = {finding.grade for finding in tail_findings(tail_measures, not real.is_table)}
             grades.append(next((g for g in ("fail", "care") if g in worst), "pass"))
         shares = [f"{grades.count(grade)}" for grade in ("fail", "care", "pass")]
-        yield name, [f"{100 * np.mean(told):.0f}%", *shares]
+        yield name, [f"{100 * np.mean(shares_called):.0f}%", *shares]
 
 
 def _parts(subject):
     if subject.real.is_table:
         return tail_parts.of_table(subject, 0)
-    chosen = tail_parts.some(len(subject.train), 0)
-    small = thumbnails.load(subject, 28, 1, chosen, lambda *done: None)
+    positions = tail_parts.some(len(subject.train), 0)
+    small = thumbnails.load(subject, 28, 1, positions, lambda *done: None)
     return tail_parts.of_images(subject, small, 0)
 
 
 def main() -> None:
-    alarms, found = [], []
+    alarms, detections = [], []
     for name in SETS:
         with tempfile.TemporaryDirectory() as folder:
             dataset, columns = whole(name, Path(folder))
@@ -192,14 +192,14 @@ def main() -> None:
             splits = max(3, SPLITS // 4)
             for count, words in ((0.05, "5%"), (3, "3"), (1, "1")):
                 for kind, cells in detected(dataset, columns, Path(folder), count, splits):
-                    found.append([name, words, kind, *cells])
-                    print(*found[-1], flush=True)
+                    detections.append([name, words, kind, *cells])
+                    print(*detections[-1], flush=True)
             alarms.append([name, *false_alarms(dataset, Path(folder) / "alarms")])
             print(*alarms[-1], flush=True)
     print("Honest rows suspected:")
     table(["set", "privacy", "any part"], alarms)
     print("Near copies:")
-    table(["set", "copied", "changed", "called", "do-not-share", "with care", "passed"], found)
+    table(["set", "copied", "changed", "called", "do-not-share", "with care", "passed"], detections)
 
 
 if __name__ == "__main__":

@@ -24,9 +24,9 @@ def planted(dataset):
             marks[f"{site}: age in words"] = str(AGE + number).encode()
         else:
             marks |= _of_image(site, dataset, rows.iloc[:1])
-    made = replace(dataset, manifest=manifest)
-    made.save()
-    return made.load(made.root), marks
+    marked = replace(dataset, manifest=manifest)
+    marked.save()
+    return marked.load(marked.root), marks
 
 
 def _of_image(site, dataset, rows):
@@ -39,10 +39,10 @@ def _of_image(site, dataset, rows):
     return {f"{site}: file": raw[len(raw) // 2 :][:48]} | {f"{site}: {name}": of for name, of in pixels.items()}
 
 
-def of_updates(kept: Path) -> dict[str, bytes]:
+def of_updates(file: Path) -> dict[str, bytes]:
     """Four numbers in a row, at some places of each site's update."""
     marks = {}
-    with np.load(kept, allow_pickle=False) as updates:
+    with np.load(file, allow_pickle=False) as updates:
         for site in updates.files:
             flat = updates[site].astype(np.float32)
             places = [at for at in range(0, len(flat) - 4, max(1, len(flat) // 16)) if np.all(flat[at : at + 4] != 0)]

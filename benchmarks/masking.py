@@ -24,7 +24,7 @@ PLAIN = "plain sum"
 ROUNDS, SLOW_ROUNDS = 15, 3
 
 
-def ways(known: dict, weights: dict) -> dict:
+def ways(identities_of: dict, weights: dict) -> dict:
     """Name -> vectors to (sum, bytes a client sends)."""
 
     # Clients answer a round once.
@@ -32,8 +32,8 @@ def ways(known: dict, weights: dict) -> dict:
 
     def masked(**options):
         def run(vectors):
-            given = {"identities": known, "round_number": next(numbers), **options}
-            result = masked_sum(vectors, weights, **given)
+            arguments = {"identities": identities_of, "round_number": next(numbers), **options}
+            result = masked_sum(vectors, weights, **arguments)
             return result.total, result.bytes_up["site-1"]
 
         return run
@@ -42,9 +42,9 @@ def ways(known: dict, weights: dict) -> dict:
         keys = CkksKeys.generate(CLIENTS, LIMIT, weight)
 
         def run(vectors):
-            chosen = weights if weight > 1 else None
-            options = {"identities": known, "keys": keys, "max_weight": weight}
-            result = ckks_sum(vectors, chosen, round_number=next(numbers), **options)
+            used_weights = weights if weight > 1 else None
+            options = {"identities": identities_of, "keys": keys, "max_weight": weight}
+            result = ckks_sum(vectors, used_weights, round_number=next(numbers), **options)
             return result.total, result.bytes_up["site-1"]
 
         return run
@@ -52,12 +52,12 @@ def ways(known: dict, weights: dict) -> dict:
     def plain(vectors):
         return sum(vectors[name] * np.float32(weights[name]) for name in vectors), 4 * PARAMETERS
 
-    lost = silent_from({"site-3": "mask"})
+    network = silent_from({"site-3": "mask"})
     return {
         PLAIN: plain,
         "masking, 64 bits (< 100 ms)": masked(),
         "masking, 32 bits": masked(bits=32, limit=1.0, max_weight=1000.0),
-        "masking, 64 bits, a client lost after sharing": masked(network=lost),
+        "masking, 64 bits, a client lost after sharing": masked(network=network),
         "CKKS, equal weights": ckks(1.0),
         "CKKS, weighted by examples": ckks(WEIGHT),
     }
@@ -68,26 +68,27 @@ def rows() -> list[list]:
     draw = np.random.default_rng(0)
     names = [f"site-{i}" for i in range(CLIENTS)]
     size = (CLIENTS, PARAMETERS)
-    drawn = draw.normal(scale=0.01, size=size).astype(np.float32)
-    vectors = dict(zip(names, drawn, strict=True))
+    updates = draw.normal(scale=0.01, size=size).astype(np.float32)
+    vectors = dict(zip(names, updates, strict=True))
     weights = {name: float(draw.integers(100, 1000)) for name in names}
-    chosen = ways(identities(names), weights)
-    times = {name: [] for name in chosen}
-    sent = {}
+    runs = ways(identities(names), weights)
+    times = {name: [] for name in runs}
+    bytes_sent = {}
     for number in range(ROUNDS + 1):
-        for name, run in chosen.items():
+        for name, run in runs.items():
             if "CKKS" in name and number > SLOW_ROUNDS:
                 continue
             started = time.perf_counter(), time.process_time()
-            _, sent[name] = run(vectors)
+            _, bytes_sent[name] = run(vectors)
             ended = time.perf_counter(), time.process_time()
             times[name].append([ended[0] - started[0], ended[1] - started[1]])
     # The first round loads libraries.
     wall, processor = (
-        {name: 1000 * statistics.median(v[which] for v in times[name][1:]) for name in chosen} for which in (0, 1)
+        {name: 1000 * statistics.median(v[clock] for v in times[name][1:]) for name in runs} for clock in (0, 1)
     )
     return [
-        [name, wall[name], wall[name] - wall[PLAIN], processor[name], sent[name] / (4 * PARAMETERS)] for name in chosen
+        [name, wall[name], wall[name] - wall[PLAIN], processor[name], bytes_sent[name] / (4 * PARAMETERS)]
+        for name in runs
     ]
 
 

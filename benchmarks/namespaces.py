@@ -81,10 +81,10 @@ class Parties:
         Raises:
             RuntimeError: it failed.
         """
-        done = subprocess.run(self._words(name, words), capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{name}: {words}: {done.stdout}{done.stderr}")
-        return done.stdout
+        process = subprocess.run(self._words(name, words), capture_output=True, text=True, check=False)
+        if process.returncode:
+            raise RuntimeError(f"{name}: {words}: {process.stdout}{process.stderr}")
+        return process.stdout
 
     def inside(self, name: str, *words) -> list[str]:
         """Words of a command of root's in a party's namespace."""

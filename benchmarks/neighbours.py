@@ -173,8 +173,8 @@ def by_synthesize(**options) -> Callable:
         from synthetic.synthesize import synthesize
 
         synthesize(data, out, SynthesizeConfig(**options, **privacy))
-        made = Dataset.load(out, joins_copies=False)
-        return np.concatenate([_means(made, name) for name in CLASSES])
+        synthetic = Dataset.load(out, joins_copies=False)
+        return np.concatenate([_means(synthetic, name) for name in CLASSES])
 
     return release
 
@@ -184,20 +184,20 @@ def weights(run) -> np.ndarray:
     return np.concatenate([np.ravel(w) for w in run.model().get_weights()]).astype(np.float64)
 
 
-def _means(made: Dataset, label: str) -> np.ndarray:
+def _means(dataset: Dataset, label: str) -> np.ndarray:
     """Frequency of a class, and its mean columns or likeness to the target's image, nothing where it has none."""
-    rows = made.manifest[made.manifest["label"] == label]
-    if made.is_table:
+    rows = dataset.manifest[dataset.manifest["label"] == label]
+    if dataset.is_table:
         numbers = rows[[f"x{j}" for j in range(NUMBERS)]].astype(float).to_numpy()
         missing, numbers = np.isnan(numbers), np.nan_to_num(numbers)
         categories = (rows[[f"c{j}" for j in range(CATEGORIES)]] == "b").to_numpy(float)
-        found = np.hstack([numbers, numbers**2, missing, categories])
+        statistics = np.hstack([numbers, numbers**2, missing, categories])
     else:
-        pixels = np.array([read_image(made.root / name).ravel() for name in rows["image"]], float)
+        pixels = np.array([read_image(dataset.root / name).ravel() for name in rows["image"]], float)
         likeness = (pixels.reshape(-1, SIZE * SIZE) / WHITE - 0.5) @ (_stripes().ravel() / WHITE - 0.5) / SIZE**2
-        found = np.stack([likeness, likeness**2], axis=1)
-    share = len(rows) / len(made.manifest)
-    return np.append(found.mean(axis=0) * share if share else np.zeros(found.shape[1]), share)
+        statistics = np.stack([likeness, likeness**2], axis=1)
+    share = len(rows) / len(dataset.manifest)
+    return np.append(statistics.mean(axis=0) * share if share else np.zeros(statistics.shape[1]), share)
 
 
 _KEPT: list = []

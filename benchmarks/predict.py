@@ -57,12 +57,12 @@ def bare(folder: Path, images: int) -> float:
     from medimg.run import Run
 
     run, started = Run.load(folder / "run"), time.perf_counter()
-    found, _ = images_of([some(folder, images)], None)
+    images_found, _ = images_of([some(folder, images)], None)
     reader = Reader(SIZE, run.description()["channels"], None)
     model = run.model()
     shape = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
     stream = tf.data.Dataset.from_generator(
-        lambda: (batch.inputs for batch in reader.batches(found, BATCH)), output_signature=shape
+        lambda: (batch.inputs for batch in reader.batches(images_found, BATCH)), output_signature=shape
     )
     # The autotuner of tf.data lets the end of a stream wait up to ten seconds for it.
     options = tf.data.Options()

@@ -72,7 +72,7 @@ def released(path: PrivatePath, trainings: int, privacy: dict, folder: Path) -> 
     data = {present: folder / f"data-{present}" for present in (True, False)}
     for present, root in data.items():
         path.data(root, present)
-    kept = {root: set(root.iterdir()) for root in data.values()}
+    initial = {root: set(root.iterdir()) for root in data.values()}
     values, claims = [], []
     for number in range(2 * trainings):
         root, out = data[number % 2 == 0], folder / "run"
@@ -80,8 +80,8 @@ def released(path: PrivatePath, trainings: int, privacy: dict, folder: Path) -> 
         claims.append(claimed(out))
         shutil.rmtree(out)
         # Its ledger of all trainings, which would only slow the next one down.
-        for new in set(root.iterdir()) - kept[root]:
-            new.unlink()
+        for file in set(root.iterdir()) - initial[root]:
+            file.unlink()
         _forget_graphs()
     present = np.arange(2 * trainings) % 2 == 0
     return Releases(np.stack(values), present, max(claims))
@@ -92,9 +92,9 @@ def pull(releases: Releases) -> np.ndarray:
 
     Numbers whose difference is within two standard errors are left out, unless all are: they would add only noise.
     """
-    known = releases.values[releases.choosing]
+    values = releases.values[releases.choosing]
     present = releases.present[releases.choosing]
-    parts = known[present], known[~present]
+    parts = values[present], values[~present]
     difference = parts[0].mean(axis=0) - parts[1].mean(axis=0)
     error = np.sqrt(sum(part.var(axis=0, ddof=1) / len(part) for part in parts))
     clear = np.abs(difference) > 2 * error
@@ -114,10 +114,10 @@ def matched(direction: np.ndarray, releases: Releases) -> np.ndarray:
 
 def bound(releases: Releases, direction: np.ndarray, delta: float) -> float:
     """Lower bound of epsilon by the projection on a direction that owes nothing to the trainings that are counted."""
-    chosen, alpha = releases.choosing, 1 - CONFIDENCE
+    choosing, alpha = releases.choosing, 1 - CONFIDENCE
     scores = releases.values @ matched(direction, releases)
-    rule = choose(scores[chosen], releases.present[chosen], delta, alpha)
-    return count(rule, scores[~chosen], releases.present[~chosen], delta, alpha)["value"]
+    rule = choose(scores[choosing], releases.present[choosing], delta, alpha)
+    return count(rule, scores[~choosing], releases.present[~choosing], delta, alpha)["value"]
 
 
 def most(trainings: int, delta: float) -> float:
@@ -159,11 +159,11 @@ def main(names: list[str]) -> None:
         started = time.monotonic()
         counts = [min(SLOW, n) if PATHS[name].slow else n for n in (TRAININGS, CONTROLS)]
         with tempfile.TemporaryDirectory() as folder:
-            found = attacked(PATHS[name], *counts, Path(folder))
+            bounds = attacked(PATHS[name], *counts, Path(folder))
         seconds = f"{time.monotonic() - started:.0f}"
-        print(name, found, seconds, file=sys.stderr)
-        shown = [f"{found[key]:.2f}" for key in found]
-        rows.append([name, PATHS[name].unit, *shown, 2 * sum(counts), seconds])
+        print(name, bounds, seconds, file=sys.stderr)
+        texts = [f"{bounds[key]:.2f}" for key in bounds]
+        rows.append([name, PATHS[name].unit, *texts, 2 * sum(counts), seconds])
     table(
         [
             "path",

@@ -36,9 +36,10 @@ def noise(epsilon: float, steps: int, steps_per_pass: int) -> float:
 
     def excess(log_noise: float) -> float:
         event = dp_accounting.GaussianDpEvent(math.exp(log_noise))
-        drawn = dp_accounting.PoissonSampledDpEvent(1 / steps_per_pass, event)
+        sampled = dp_accounting.PoissonSampledDpEvent(1 / steps_per_pass, event)
         return (
-            RdpAccountant(ORDERS).compose(dp_accounting.SelfComposedDpEvent(drawn, steps)).get_epsilon(DELTA) - epsilon
+            RdpAccountant(ORDERS).compose(dp_accounting.SelfComposedDpEvent(sampled, steps)).get_epsilon(DELTA)
+            - epsilon
         )
 
     return math.exp(brentq(excess, math.log(0.2), math.log(3000), xtol=1e-3))
@@ -59,8 +60,8 @@ def forward(weights: list[np.ndarray], x: np.ndarray, generator=None):
     inputs, masks = [np.c_[x, np.ones(len(x))]], []
     for kernel in weights[:-1]:
         hidden = inputs[-1] @ kernel
-        kept = 1.0 if generator is None else 2.0 * (generator.random(hidden.shape) > 0.5)
-        masks.append((hidden > 0) * kept)
+        dropout = 1.0 if generator is None else 2.0 * (generator.random(hidden.shape) > 0.5)
+        masks.append((hidden > 0) * dropout)
         inputs.append(np.c_[hidden * masks[-1], np.ones(len(x))])
     logits = inputs[-1] @ weights[-1]
     chances = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
@@ -95,20 +96,20 @@ def trained(x, y, model: str, epsilon: float, optimizer: str, rate: float, batch
 
 def by_rule(model: str, epsilon: float, patients: int) -> tuple:
     """As `medimg train` chooses."""
-    found = private_defaults(TrainConfig(model=model, dp_epsilon=epsilon), coarse(patients))
-    return tuple(found[name][0] for name in ("optimizer", "learning_rate", "batch_size", "epochs"))
+    defaults = private_defaults(TrainConfig(model=model, dp_epsilon=epsilon), coarse(patients))
+    return tuple(defaults[name][0] for name in ("optimizer", "learning_rate", "batch_size", "epochs"))
 
 
 def judged(x, y, model: str, epsilon: float, options) -> tuple[float, float]:
     """Mean AUROC and log loss over folds; `options` of the number of patients."""
-    found = []
+    scores = []
     for number, (train, test) in enumerate(
         RepeatedStratifiedKFold(n_splits=FOLDS, n_repeats=REPEATS, random_state=0).split(x, y)
     ):
         weights = trained(x[train], y[train], model, epsilon, *options(len(train)), np.random.default_rng(number))
         chances = forward(weights, x[test])[2][:, 1]
-        found.append((roc_auc_score(y[test], chances), log_loss(y[test], chances)))
-    return tuple(np.mean(found, axis=0))
+        scores.append((roc_auc_score(y[test], chances), log_loss(y[test], chances)))
+    return tuple(np.mean(scores, axis=0))
 
 
 def tables() -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -131,11 +132,11 @@ def tables() -> dict[str, tuple[np.ndarray, np.ndarray]]:
         rows = rows[rows["split"] != "test"]
         config = TrainConfig(model="logistic", dp_epsilon=1.0)
         x = public_preprocessing(heart, config.resolved("row")).transform(rows).astype(float)
-        y, here = heart.targets(rows), (rows["site"] == "cleveland").to_numpy()
+        y, at_cleveland = heart.targets(rows), (rows["site"] == "cleveland").to_numpy()
     cancer, diabetes = load_breast_cancer(), load_diabetes()
     return {
         "heart": (x, y),
-        "heart, Cleveland alone": (x[here], y[here]),
+        "heart, Cleveland alone": (x[at_cleveland], y[at_cleveland]),
         "scikit-learn's breast cancer": (scaled(cancer.data), cancer.target),
         "scikit-learn's diabetes, above the median": (
             scaled(diabetes.data),

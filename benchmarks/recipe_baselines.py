@@ -101,12 +101,12 @@ def pixels(data: Dataset, split: str) -> tuple[np.ndarray, np.ndarray]:
     """(N, 1024) of small grey images, and labels."""
     import cv2
 
-    rows, found = data.rows(split, labelled=True), []
+    rows, images = data.rows(split, labelled=True), []
     for path in data.paths(rows):
         image = np.asarray(read_image(path, 100), np.float32)
         grey = image if image.ndim == 2 else image[..., :3].mean(axis=2)
-        found.append(cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA).ravel() / 255)
-    return np.array(found), data.targets(rows)
+        images.append(cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA).ravel() / 255)
+    return np.array(images), data.targets(rows)
 
 
 def foreign(data: Dataset, model, parts) -> list[float]:
@@ -114,11 +114,11 @@ def foreign(data: Dataset, model, parts) -> list[float]:
     from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
     train_part, val, (x, y) = parts
-    model.fit(*(np.concatenate(both) for both in zip(train_part, val, strict=True)))
+    model.fit(*(np.concatenate(arrays) for arrays in zip(train_part, val, strict=True)))
     chances = np.zeros((len(x), len(data.classes)))
     chances[:, model.classes_] = model.predict_proba(x)
-    told = [1] if len(data.classes) == 2 else [k for k in range(len(data.classes)) if 0 < (y == k).sum() < len(y)]
-    auroc = np.mean([roc_auc_score(y == k, chances[:, k]) for k in told])
+    scored = [1] if len(data.classes) == 2 else [k for k in range(len(data.classes)) if 0 < (y == k).sum() < len(y)]
+    auroc = np.mean([roc_auc_score(y == k, chances[:, k]) for k in scored])
     return [float(auroc), float(balanced_accuracy_score(y, chances.argmax(axis=1)))]
 
 
@@ -134,17 +134,17 @@ def rows_of(name: str, folder: Path) -> list[list]:
     data = prepare(kind, str(path), folder / "data", PrepareConfig(**options))
     count, lines = len(data.rows("test", labelled=True)), []
     parts = matrices(data) if data.is_table else [pixels(data, part) for part in ("train", "val", "test")]
-    given = scikit_learn()
-    for model in list(given)[: 3 if data.is_table else 2]:
-        lines.append([name, count, model, *(f"{value:.3f}" for value in foreign(data, given[model], parts)), ""])
-    for number, (model, ours) in enumerate(OURS[data.unit].items()):
-        found = measured(train(data, folder / f"{number}", TrainConfig(**ours)))
-        lines.append([name, count, model, *(f"{one['value']:.3f}" for one in found), ""])
+    models = scikit_learn()
+    for model in list(models)[: 3 if data.is_table else 2]:
+        lines.append([name, count, model, *(f"{value:.3f}" for value in foreign(data, models[model], parts)), ""])
+    for number, (model, options_of_run) in enumerate(OURS[data.unit].items()):
+        metrics = measured(train(data, folder / f"{number}", TrainConfig(**options_of_run)))
+        lines.append([name, count, model, *(f"{metric['value']:.3f}" for metric in metrics), ""])
     weights = "none" if data.is_table else str(WEIGHTS)
     limit, started = os.environ.get("TIME", "4m"), time.monotonic()
     run = by_recipe(data, folder / "recipe", TrainConfig(recipe="auto", weights=weights, time=limit))
     took = f"{time.monotonic() - started:.0f} s of {limit}"
-    texts = [f"{one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}]" for one in measured(run)]
+    texts = [f"{metric['value']:.3f} [{metric['low']:.3f}, {metric['high']:.3f}]" for metric in measured(run)]
     return [*lines, [name, count, "recipe", *texts, took]]
 
 

@@ -112,7 +112,7 @@ def brightness(data, rows: pd.DataFrame) -> np.ndarray:
     """What images show without their shapes: (N, 11), mean and spread of the whole and of the rim, and quantiles."""
     from medimg.data.imaging import read_image
 
-    found = []
+    statistics = []
     for path in data.paths(rows):
         image = np.asarray(read_image(path, 100), np.float64)
         image = image if image.ndim == 2 else image.mean(axis=2)
@@ -120,11 +120,11 @@ def brightness(data, rows: pd.DataFrame) -> np.ndarray:
         edge = max(1, len(image) // 16)
         inner[edge:-edge, edge:-edge] = False
         parts = (image, image[inner])
-        found.append(
+        statistics.append(
             [f(part) for part in parts for f in (np.mean, np.std)]
             + list(np.percentile(image, (1, 10, 25, 50, 75, 90, 99)))
         )
-    return np.array(found)
+    return np.array(statistics)
 
 
 def harder(data) -> np.ndarray:
@@ -155,7 +155,7 @@ def folds_of(data, folder: Path, folds: int) -> list:
         return [data]
     rows = data.manifest[data.manifest["split"] != "test"].reset_index(drop=True)
     draw = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
-    found = []
+    datasets = []
     for number, (_, val) in enumerate(draw.split(rows, rows["label"], rows["patient"])):
         split = np.where(np.isin(np.arange(len(rows)), val), "val", "train")
         root = folder / f"fold-{number}"
@@ -163,8 +163,8 @@ def folds_of(data, folder: Path, folds: int) -> list:
             shutil.copytree(data.root / "images", root / "images", copy_function=os.link)
         fold = dataclasses.replace(data, root=root, manifest=rows.assign(split=split))
         fold.save()
-        found.append(fold)
-    return found
+        datasets.append(fold)
+    return datasets
 
 
 def trained(data, out: Path, options: dict):
@@ -192,10 +192,10 @@ def judged(datasets: list, counted: np.ndarray, out: Path, options: dict) -> dic
         truths.append(data.targets(rows) == 1)
         scores.append(Answers(run.model(), run.description(), 32)(data, rows)[:, 1].astype(np.float64))
     truth, score = np.concatenate(truths), np.concatenate(scores)
-    whole = roc_auc_score(truth, score)
+    auroc_of_all = roc_auc_score(truth, score)
     truth, score = truth[counted], score[counted]
     return {
-        "whole": float(whole),
+        "whole": float(auroc_of_all),
         "auroc": float(roc_auc_score(truth, score)),
         "loss": float(log_loss(truth, score)),
         "threshold": round(youden_threshold(truth, score), 4),
@@ -221,33 +221,33 @@ def rows(name: str, folder: Path) -> list[list]:
     finished = (root / "dataset.yaml").is_file()
     data = Dataset.load(root) if finished else prepare(kind, str(DATA / path), root, PrepareConfig(**trial.prepare))
     datasets = folds_of(data, folder, trial.folds)
-    counted = np.concatenate([harder(one) for one in datasets])
-    found = {}
+    counted = np.concatenate([harder(fold) for fold in datasets])
+    results = {}
 
     def judge(candidate: str, options: dict) -> None:
-        found[candidate] = {**judged(datasets, counted, folder / candidate, options), "options": options}
-        found[candidate]["threshold"] = trial.threshold or found[candidate]["threshold"]
-        print(name, candidate, json.dumps(found[candidate]), file=sys.stderr, flush=True)
+        results[candidate] = {**judged(datasets, counted, folder / candidate, options), "options": options}
+        results[candidate]["threshold"] = trial.threshold or results[candidate]["threshold"]
+        print(name, candidate, json.dumps(results[candidate]), file=sys.stderr, flush=True)
 
     for candidate, options in trial.candidates.items():
         judge(candidate, options)
     # A standard error of the AUROC is about 0.01 or more: nearer ones are alike.
-    order = lambda candidate: (-round(found[candidate]["auroc"], 2), found[candidate]["loss"])  # noqa: E731
-    members = sorted(found, key=order)[:SEEDS] if trial.votes else []
+    order = lambda candidate: (-round(results[candidate]["auroc"], 2), results[candidate]["loss"])  # noqa: E731
+    members = sorted(results, key=order)[:SEEDS] if trial.votes else []
     if members:
         shutil.rmtree(folder / VOTE, ignore_errors=True)
         judge(VOTE, {"model": "ensemble", "member": tuple(str(folder / m / "0") for m in members)})
-    best = min(found, key=order)
+    best = min(results, key=order)
     lines = []
-    for candidate, row in found.items():
+    for candidate, row in results.items():
         measured = [""] * len(METRICS)
         # Of the others nothing is read, but for who votes: an ensemble is measured against its members.
         if candidate == best or (members and candidate in [*members, VOTE]):
             last = folder / candidate / ("0" if trial.folds == 1 else "final")
             measured = tested(trained(data, last, row["options"]), row["threshold"])
-        chosen = "chosen" if candidate == best else "votes" if candidate in members else ""
+        role = "chosen" if candidate == best else "votes" if candidate in members else ""
         values = [f"{row['whole']:.3f}", f"{row['auroc']:.3f}", f"{row['loss']:.3f}", row["threshold"]]
-        lines.append([name, candidate, *values, chosen, *measured])
+        lines.append([name, candidate, *values, role, *measured])
         if candidate == best and not trial.threshold:
             # A rule of the reader's, set before any training: what is asked of sensitivity.
             blank = [""] * (len(values) - 1)

@@ -35,25 +35,25 @@ def main() -> int:
     parser.add_argument("run", type=Path, nargs="?", help="default: a small model of the phantom, trained now")
     parser.add_argument("--readers", type=int, default=50)
     parser.add_argument("--malformed", type=int, default=1000)
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        if given.run is None:
+        if options.run is None:
             trained(Path(folder))
-            given.run = Path(folder) / "run"
-        return _started(given)
+            options.run = Path(folder) / "run"
+        return _started(options)
 
 
-def _started(given) -> int:
-    command = [sys.executable, "cli.py", "review", str(given.run)]
+def _started(options) -> int:
+    command = [sys.executable, "cli.py", "review", str(options.run)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             address = urlsplit(server.stdout.readline().strip())
-            return _measured(psutil.Process(server.pid), address, given)
+            return _measured(psutil.Process(server.pid), address, options)
         finally:
             server.terminate()
 
 
-def _measured(process: psutil.Process, address, given) -> int:
+def _measured(process: psutil.Process, address, options) -> int:
     token = parse_qs(address.query)["token"][0]
 
     def post(data: bytes) -> tuple[int, float]:
@@ -66,30 +66,32 @@ def _measured(process: psutil.Process, address, given) -> int:
         return answer.status, time.monotonic() - began
 
     draw, good = np.random.default_rng(0), [*drawn_images(11, 256), JPEG2000]
-    bad = [malformed(draw, good) for _ in range(given.malformed)]
-    images = [good[i % len(good)] for i in range(given.readers * _EACH)]
-    with ThreadPoolExecutor(given.readers) as readers:
+    bad = [malformed(draw, good) for _ in range(options.malformed)]
+    images = [good[i % len(good)] for i in range(options.readers * _EACH)]
+    with ThreadPoolExecutor(options.readers) as readers:
         # What decodes a kind of file stays: it is there from its first.
         list(readers.map(post, images + bad[:50]))
-        before = _memory(process)
+        start_bytes = _memory(process)
         answers = list(readers.map(post, images))
-        refused = list(readers.map(post, bad))
+        refusals = list(readers.map(post, bad))
         again = list(readers.map(post, images))
-    after = _memory(process)
+    end_bytes = _memory(process)
     seconds = np.array([took for _, took in answers + again])
-    statuses = Counter(status for status, _ in refused)
+    statuses = Counter(status for status, _ in refusals)
     fine = {status for status, _ in answers + again} == {200}
-    print(f"{given.readers} readers at once, {len(seconds)} answers: {'all 200' if fine else 'NOT all 200'}")
+    print(f"{options.readers} readers at once, {len(seconds)} answers: {'all 200' if fine else 'NOT all 200'}")
     print(f"seconds to an answer: median {np.median(seconds):.2f}, 95% within {np.quantile(seconds, 0.95):.2f}")
-    print(f"{len(refused)} malformed uploads: {dict(sorted(statuses.items()))}")
-    print(f"memory {before / 1e6:.0f} MB before, {after / 1e6:.0f} MB after ({after / before - 1:+.1%})")
+    print(f"{len(refusals)} malformed uploads: {dict(sorted(statuses.items()))}")
+    print(
+        f"memory {start_bytes / 1e6:.0f} MB before, {end_bytes / 1e6:.0f} MB after ({end_bytes / start_bytes - 1:+.1%})"
+    )
     refused_well = all(400 <= status < 500 for status in statuses)
-    return 0 if fine and refused_well and process.is_running() and after <= (1 + _MOST_GROWTH) * before else 1
+    return 0 if fine and refused_well and process.is_running() and end_bytes <= (1 + _MOST_GROWTH) * start_bytes else 1
 
 
 def _memory(process: psutil.Process) -> int:
     """Resident bytes of the server and its decoders."""
-    return sum(one.memory_info().rss for one in [process, *process.children(recursive=True)])
+    return sum(member.memory_info().rss for member in [process, *process.children(recursive=True)])
 
 
 if __name__ == "__main__":

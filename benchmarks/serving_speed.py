@@ -49,13 +49,13 @@ def exported(folder: Path) -> dict:
 
 def times(tasks: list, trials: int) -> list[float]:
     """Milliseconds of each task, in turns."""
-    taken = np.empty((trials, len(tasks)))
+    milliseconds = np.empty((trials, len(tasks)))
     for trial in range(-3, trials):
         for place, task in enumerate(tasks):
             started = time.perf_counter()
             task()
-            taken[trial, place] = 1e3 * (time.perf_counter() - started)
-    return np.quantile(taken, 0.1, axis=0).tolist()
+            milliseconds[trial, place] = 1e3 * (time.perf_counter() - started)
+    return np.quantile(milliseconds, 0.1, axis=0).tolist()
 
 
 if __name__ == "__main__":

@@ -37,21 +37,21 @@ def row(name: str, data: Dataset, out: Path, seed: int, **options) -> list:
     config = SynthesizeConfig(model="dcgan", seed=seed, sample_every=20, **size, **options)
     synthesize(data.root, out, config)
     seconds = time.monotonic() - started
-    found = judge(out, data.root, JudgeConfig(classifier="small-cnn", seed=seed))
-    utility, attacks = found["utility"], found["privacy"]["membership"]
+    judgement = judge(out, data.root, JudgeConfig(classifier="small-cnn", seed=seed))
+    utility, attacks = judgement["utility"], judgement["privacy"]["membership"]
     return [
         f"{name}, seed {seed}",
         f"{seconds:.0f}",
         told(utility["real"]["small-cnn"]["auroc"]),
         told(utility["synthetic"]["small-cnn"]["auroc"]),
         *(told(attacks[attack]["auc"]) for attack in ("distance", "calibrated")),
-        found["verdict"],
+        judgement["verdict"],
     ]
 
 
 def main() -> None:
-    kept = os.environ.get("OUT")
-    with contextlib.nullcontext(kept) if kept else tempfile.TemporaryDirectory() as name:
+    folder_kept = os.environ.get("OUT")
+    with contextlib.nullcontext(folder_kept) if folder_kept else tempfile.TemporaryDirectory() as name:
         root = Path(name)
         phantom = PhantomConfig(phantom_size=SIZE, opacity_size=0.12, patients=800, sites=SITES)
         data = prepare("phantom", None, root / "data", PrepareConfig(), phantom)

@@ -63,13 +63,13 @@ if CLIENTS:
     RUNS += [(f"{n}, {CLIENTS} clients", {"model": m, **ACROSS}) for m, n in NAMES.items()]
 
 
-def tested(part: Dataset, learnt: pd.DataFrame, seed: int) -> list[float]:
+def tested(part: Dataset, training: pd.DataFrame, seed: int) -> list[float]:
     """AUROC of each classifier on the fold's real patients."""
-    learning, test = replace(part, manifest=learnt), part.rows("test")
-    preprocessing = fit(learning, learnt, TrainConfig())
+    learning, test = replace(part, manifest=training), part.rows("test")
+    preprocessing = fit(learning, training, TrainConfig())
     targets = part.targets(test)
     return [
-        roc_auc_score(targets, fit_baseline(name, learning, learnt, preprocessing, seed)(test)[:, 1])
+        roc_auc_score(targets, fit_baseline(name, learning, training, preprocessing, seed)(test)[:, 1])
         for name in CLASSIFIERS
     ]
 
@@ -79,15 +79,15 @@ def library(part: Dataset, model: str, seed: int) -> pd.DataFrame:
     from ctgan import CTGAN, TVAE
 
     rows = part.rows("train", labelled=True)
-    learnt = columns.learn(rows, part.inputs, {})
-    frame = frames.to_frame(rows, learnt, np.random.default_rng(seed))
+    encoding = columns.learn(rows, part.inputs, {})
+    frame = frames.to_frame(rows, encoding, np.random.default_rng(seed))
     frame["label"] = rows["label"].to_numpy()
-    made_by = {"ctgan": CTGAN, "tvae": TVAE}[model](enable_gpu=False)
-    made_by.set_random_state(seed)
+    generator = {"ctgan": CTGAN, "tvae": TVAE}[model](enable_gpu=False)
+    generator.set_random_state(seed)
     with one_thread():
-        made_by.fit(frame, frames.discrete(frame))
-        made = made_by.sample(COUNT)
-    return frames.from_frame(made, learnt, COUNT).assign(label=made["label"].to_numpy())
+        generator.fit(frame, frames.discrete(frame))
+        samples = generator.sample(COUNT)
+    return frames.from_frame(samples, encoding, COUNT).assign(label=samples["label"].to_numpy())
 
 
 def folds(dataset: Dataset, root: Path):
@@ -114,23 +114,23 @@ def main() -> None:
         for part in folds(dataset, root):
             for seed in range(SEEDS):
                 note("real patients", part, part.rows("train", labelled=True), seed, 0.0)
-                for what in ("ctgan", "tvae"):
+                for label in ("ctgan", "tvae"):
                     start = time.perf_counter()
-                    rows = library(part, what, seed)
+                    rows = library(part, label, seed)
                     took = time.perf_counter() - start
-                    note(f"library defaults, {what.upper()}", part, rows, seed, took)
-                for what, options in RUNS:
+                    note(f"library defaults, {label.upper()}", part, rows, seed, took)
+                for label, options in RUNS:
                     start = time.perf_counter()
-                    out = part.root / f"{what}-{seed}"
+                    out = part.root / f"{label}-{seed}"
                     config = SynthesizeConfig(count=COUNT, seed=seed, **options)
-                    made = Dataset.load(synthesize(part.root, out, config))
-                    note(what, part, made.rows("train"), seed, time.perf_counter() - start)
+                    synthetic = Dataset.load(synthesize(part.root, out, config))
+                    note(label, part, synthetic.rows("train"), seed, time.perf_counter() - start)
     real = np.mean(scores["real patients"])
     rows = []
-    for what, found in scores.items():
-        each = [f"{value:.3f}" for value in np.mean(found, axis=0)]
-        gap = f"{np.mean(found) - real:+.3f}"
-        rows.append([what, f"{np.mean(found):.3f}", gap, *each, f"{np.max(seconds[what]):.0f}"])
+    for label, aurocs in scores.items():
+        by_classifier = [f"{value:.3f}" for value in np.mean(aurocs, axis=0)]
+        gap = f"{np.mean(aurocs) - real:+.3f}"
+        rows.append([label, f"{np.mean(aurocs):.3f}", gap, *by_classifier, f"{np.max(seconds[label]):.0f}"])
     table(["trained on", "AUROC", "against real", *CLASSIFIERS, "seconds a fold, most"], rows)
 
 

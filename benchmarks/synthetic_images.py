@@ -57,10 +57,11 @@ def mean_auroc(train: tuple, test: tuple) -> tuple[float, str]:
     return float(np.mean(values)), ", ".join(f"{value:.3f}" for value in values)
 
 
-def diversity(made: tuple, real: tuple) -> str:
+def diversity(synthetic: tuple, real: tuple) -> str:
     """Standard deviation of pixels within each class over that of the real ones: 0 is a collapse."""
     ratios = [
-        np.std(made[0][made[1] == k], axis=0).mean() / np.std(real[0][real[1] == k], axis=0).mean() for k in (0, 1)
+        np.std(synthetic[0][synthetic[1] == k], axis=0).mean() / np.std(real[0][real[1] == k], axis=0).mean()
+        for k in (0, 1)
     ]
     return ", ".join(f"{ratio:.2f}" for ratio in ratios)
 
@@ -70,16 +71,16 @@ def row(data: Dataset, out: Path, real: tuple, test: tuple, on_real: float, **op
     started = time.monotonic()
     synthesize(data.root, out, SynthesizeConfig(model="dcgan", **options))
     seconds = time.monotonic() - started
-    made = Dataset.load(out)
-    drawn = arrays(made, "train")
-    on_made, values = mean_auroc(drawn, test)
+    synthetic = Dataset.load(out)
+    images = arrays(synthetic, "train")
+    on_synthetic, values = mean_auroc(images, test)
     return [
         f"{options.get('dp_epsilon') or 'none'}",
-        made.preparation["settings"]["epochs"],
+        synthetic.preparation["settings"]["epochs"],
         f"{seconds:.0f}",
-        f"{on_made:.3f} ({values})",
-        f"{on_made / on_real:.3f}",
-        diversity(drawn, real),
+        f"{on_synthetic:.3f} ({values})",
+        f"{on_synthetic / on_real:.3f}",
+        diversity(images, real),
     ]
 
 

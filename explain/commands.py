@@ -53,12 +53,12 @@ def review(run_folder, **values):
     from explain.review.server import bound, serve
     from explain.review.study import ReaderStudy
 
-    with bound(config.port) as found:
+    with bound(config.port) as listening:
         study = ReaderStudy(Path(config.reader_study)) if config.reader_study else None
         reviewer, token = Reviewer(run, config), secrets.token_urlsafe(32)
-        click.echo(f"http://127.0.0.1:{found.getsockname()[1]}/?token={token}")
+        click.echo(f"http://127.0.0.1:{listening.getsockname()[1]}/?token={token}")
         click.echo("research output, not for diagnosis; Ctrl-C ends it", err=True)
-        serve(reviewer, found, token, study)
+        serve(reviewer, listening, token, study)
 
 
 @click.command(cls=Command)
@@ -118,14 +118,16 @@ def appearance(shared: dict | None) -> None:
     """A table of each class's shares of brightness, texture and shape, or the line that says why there are none."""
     if not shared:
         return
-    of = {name: one for name, one in shared["of"].items() if "shares" in one}
+    of = {name: entry for name, entry in shared["of"].items() if "shares" in entry}
     if of:
         groups = list(next(iter(of.values()))["shares"])
-        rows = [[name, *(interval(m, 2) for m in (one["r2"], *one["shares"].values()))] for name, one in of.items()]
+        rows = [
+            [name, *(interval(m, 2) for m in (entry["r2"], *entry["shares"].values()))] for name, entry in of.items()
+        ]
         table("What foretells the answers, as far as R² says", ["evidence for", "R²", *groups], rows)
-    for name, one in shared["of"].items():
-        if "not_available" in one:
-            say(f"evidence for {name} is not shared out to brightness, texture and shape: {one['not_available']}")
+    for name, entry in shared["of"].items():
+        if "not_available" in entry:
+            say(f"evidence for {name} is not shared out to brightness, texture and shape: {entry['not_available']}")
 
 
 def _heading(name: str) -> str:

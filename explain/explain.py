@@ -28,7 +28,7 @@ from medimg.sources.dicom_images import Look
 from medimg.untrusted.json_file import read_json
 
 # Of a folder of explanations: what was asked.
-_ASKED = "options.json"
+_OPTIONS = "options.json"
 
 
 @writes("run")
@@ -59,7 +59,7 @@ def explain(run: Run, config: ExplainConfig, progress: Callable[[int, int], None
 
         folder = _folder(run, config)
         result = explain_table(run, config, folder, progress)
-        atomic.write_json(folder / _ASKED, _asked(config))
+        atomic.write_json(folder / _OPTIONS, _identity(config))
         _update(folder / "explanations.json", result["rows"])
         return {**result, "folder": folder}
     return _explain_images(run, dataclasses.replace(config, method=config.method or DEFAULT), progress)
@@ -86,13 +86,13 @@ def _explain_images(run: Run, config: ExplainConfig, progress) -> dict:
     explainer.step = step
     result: dict = {"images": {}, "scores": {}, "shortcuts": {}}
     for method in config.method:
-        for ending, one in (("", explainer), *explainer.each_member()):
+        for ending, explaining in (("", explainer), *explainer.each_member()):
             folder = root / (method.replace("+", "p") + ending)
-            result["images"][method + ending] = one.draw_all(method, subjects, dataset, folder)
-    atomic.write_json(root / _ASKED, _asked(config))
+            result["images"][method + ending] = explaining.draw_all(method, subjects, dataset, folder)
+    atomic.write_json(root / _OPTIONS, _identity(config))
     _update(root / "explanations.json", result["images"])
     if dataset is not None and config.score_count:
-        total, done = maps_to_score(explainer, dataset, config), 0
+        total, done = maps_to_score(dataset, config), 0
         result |= score(explainer, dataset, config, root)
         _update(root / "scores.json", result["scores"])
         atomic.write_json(root / "shortcuts.json", result["shortcuts"])
@@ -105,19 +105,19 @@ def _explain_images(run: Run, config: ExplainConfig, progress) -> dict:
 def _folder(run: Run, config: ExplainConfig) -> Path:
     """Where explanations are written, each method in a folder of its own; those of other options stay."""
     name = f"image-{Path(config.image[0]).stem}" if config.image else config.split
-    return beside(run.root / "explanations", name, _asked(config), _held)
+    return beside(run.root / "explanations", name, _identity(config), _recorded)
 
 
-def _asked(config: ExplainConfig) -> dict:
+def _identity(config: ExplainConfig) -> dict:
     """What decides a folder's content; each method has a folder in it."""
     neutral = ("image", "split", "method", "data", "max_megapixels", "masks")
     options = {key: value for key, value in config.given().items() if key not in neutral}
     return {"images": list(config.image), "split": config.split, "options": options}
 
 
-def _held(folder: Path) -> dict | None:
-    if (folder / _ASKED).is_file():
-        return read_json(folder / _ASKED)
+def _recorded(folder: Path) -> dict | None:
+    if (folder / _OPTIONS).is_file():
+        return read_json(folder / _OPTIONS)
     return {} if (folder / "explanations.json").is_file() else None
 
 
@@ -136,17 +136,17 @@ def _files(config: ExplainConfig, look: Look) -> list[dict]:
 
 def _rows(run: Run, dataset: Dataset, config: ExplainConfig) -> list[dict]:
     rows = split_rows(dataset, config.split)
-    chosen = classes_in_turn(rows, config.count, config.seed)
-    wrong = mistaken(run, rows.drop(chosen.index), config.mistakes)
-    chosen = rows.loc[[*chosen.index, *wrong.index]]
-    paths = dataset.paths(chosen)
+    explained = classes_in_turn(rows, config.count, config.seed)
+    wrong = mistaken(run, rows.drop(explained.index), config.mistakes)
+    explained = rows.loc[[*explained.index, *wrong.index]]
+    paths = dataset.paths(explained)
     return [
         {"path": path, "label": row["label"], "row": row, "read": Image(str(path), path, True)}
-        for path, (_, row) in zip(paths, chosen.iterrows(), strict=True)
+        for path, (_, row) in zip(paths, explained.iterrows(), strict=True)
     ]
 
 
 def _update(path: Path, content: dict) -> None:
     """Replace the methods in `content`, keep the others'."""
-    known = read_json(path) if path.is_file() else {}
-    atomic.write_json(path, {**known, **content})
+    entries = read_json(path) if path.is_file() else {}
+    atomic.write_json(path, {**entries, **content})

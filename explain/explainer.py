@@ -61,9 +61,9 @@ class Explainer:
 
     def with_model(self, model) -> "Explainer":
         """The same of another model of the same form."""
-        other = copy(self)
-        other._take(model)
-        return other
+        explainer = copy(self)
+        explainer._take(model)
+        return explainer
 
     @cached_property
     def effort(self) -> Effort:
@@ -97,60 +97,60 @@ class Explainer:
             images: of a Dataset, or any other files.
             rows: of the Dataset's manifest, or None of any other file.
         """
-        read = []
+        arrays = []
         for image, row in zip(images, rows, strict=True):
-            beside = None if self.columns is None else pd.DataFrame([row])
-            read.append(self.reader.read(replace(image, columns=beside))[0])
-        return [np.stack(each) for each in zip(*read, strict=True)]
+            columns = None if self.columns is None else pd.DataFrame([row])
+            arrays.append(self.reader.read(replace(image, columns=columns))[0])
+        return [np.stack(array) for array in zip(*arrays, strict=True)]
 
-    def maps(self, method: str, inputs: list[np.ndarray], chosen: np.ndarray) -> np.ndarray:
+    def maps(self, method: str, inputs: list[np.ndarray], targets: np.ndarray) -> np.ndarray:
         """float32 (N, S, S); of an ensemble the mean of its members' where the method looks at the last maps."""
-        found = []
-        for start in range(0, len(chosen), _BATCH):
+        parts = []
+        for start in range(0, len(targets), _BATCH):
             some = slice(start, start + _BATCH)
-            of = [each[some] for each in inputs], chosen[some], method, self.effort
+            of = [array[some] for array in inputs], targets[some], method, self.effort
             if self.members and METHODS[method].of_layer:
                 weights = [member["weight"] for member in self.description["members"]]
-                found.append(np.average([heat_maps(member, *of) for member in self.members], axis=0, weights=weights))
+                parts.append(np.average([heat_maps(member, *of) for member in self.members], axis=0, weights=weights))
             else:
-                found.append(heat_maps(self.evidence, *of))
-            self.step(len(chosen[some]))
-        return np.concatenate(found).astype(np.float32)
+                parts.append(heat_maps(self.evidence, *of))
+            self.step(len(targets[some]))
+        return np.concatenate(parts).astype(np.float32)
 
-    def chosen(self, inputs: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def targets(self, inputs: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The classes of N images that are explained and that are called, each int (N,); probabilities (N, classes).
 
         The positive class of each is explained, or without one the predicted.
         """
         logits = [
-            self.model([each[i : i + _BATCH] for each in inputs], training=False).numpy()
+            self.model([array[i : i + _BATCH] for array in inputs], training=False).numpy()
             for i in range(0, len(inputs[0]), _BATCH)
         ]
         chances = probabilities(np.concatenate(logits), self.task, self.calibrator)
         called = predicted(chances, self.thresholds, self.task)
         return np.ones_like(called) if self.positive else called, called, chances
 
-    def of_columns(self, inputs: list[np.ndarray], rows: Sequence[pd.Series], chosen: np.ndarray) -> list[dict]:
+    def of_columns(self, inputs: list[np.ndarray], rows: Sequence[pd.Series], targets: np.ndarray) -> list[dict]:
         """What each column's value adds to the class's score over not being known, for each row's entry."""
         if self.columns is None:
-            return [{} for _ in chosen]
+            return [{} for _ in targets]
 
         def score(columns: np.ndarray) -> np.ndarray:
-            return self.evidence.scores([inputs[0], columns], chosen)
+            return self.evidence.scores([inputs[0], columns], targets)
 
-        known, frame, added = score(inputs[1]), pd.DataFrame(list(rows)), {}
+        full, frame, added = score(inputs[1]), pd.DataFrame(list(rows)), {}
         for column in self.columns.raw:
-            unknown = frame.assign(**{column.name: np.nan if column.is_number else ""})
-            added[column.name] = known - score(self.columns.transform(unknown))
-        return [{"columns": {name: float(values[i]) for name, values in added.items()}} for i in range(len(chosen))]
+            hidden = frame.assign(**{column.name: np.nan if column.is_number else ""})
+            added[column.name] = full - score(self.columns.transform(hidden))
+        return [{"columns": {name: float(values[i]) for name, values in added.items()}} for i in range(len(targets))]
 
     def each_member(self) -> Iterator[tuple[str, "Explainer"]]:
         """Of an ensemble an explainer of each member, with what its folders' names end in."""
         for number, member in enumerate(self.members, 1):
-            other = copy(self)
-            other.model, other.evidence, other.members = member.model, member, []
-            other.calibrator = self.description["members"][number - 1]["calibrator"]
-            yield f"-member-{number}", other
+            explainer = copy(self)
+            explainer.model, explainer.evidence, explainer.members = member.model, member, []
+            explainer.calibrator = self.description["members"][number - 1]["calibrator"]
+            yield f"-member-{number}", explainer
 
     def draw_all(self, method: str, subjects: list[dict], dataset: Dataset | None, folder: Path) -> list[dict]:
         """Explain each subject; write files and a contact sheet."""
@@ -159,14 +159,14 @@ class Explainer:
             batch = subjects[start : start + _BATCH]
             rows = [s["row"] for s in batch]
             inputs = self.inputs([s["read"] for s in batch], rows)
-            chosen, called, chances = self.chosen(inputs)
-            heat, beside = self.maps(method, inputs, chosen), self.of_columns(inputs, rows, chosen)
+            targets, called, chances = self.targets(inputs)
+            heat, columns = self.maps(method, inputs, targets), self.of_columns(inputs, rows, targets)
             for i, subject in enumerate(batch):
                 panel = self._panel(subject, inputs[0][i], heat[i], called[i], chances[i], dataset, method)
-                classes = called[i], chosen[i]
+                classes = called[i], targets[i]
                 entry = self._write(panel, folder, len(listed), classes, chances[i], subject, method)
                 panels.append(panel)
-                listed.append({**entry, **beside[i]})
+                listed.append({**entry, **columns[i]})
         _remove_others(folder, listed)
         draw(panels, folder / "contact_sheet.png", f"{method}: {self.explained} by {self.description['name']}")
         return listed
@@ -174,8 +174,8 @@ class Explainer:
     def _panel(self, subject, pixels, heat, called, chances, dataset, method) -> Panel:
         region = None
         if dataset is not None and subject["row"] is not None:
-            found = findings.regions(dataset, subject["row"], self.size)
-            region = np.any(list(found.values()), axis=0) if found else None
+            regions = findings.regions(dataset, subject["row"], self.size)
+            region = np.any(list(regions.values()), axis=0) if regions else None
         return Panel(
             name=Path(subject["path"]).name,
             pixels=pixels,
@@ -189,15 +189,15 @@ class Explainer:
     def _write(
         self, panel: Panel, folder: Path, number: int, classes: tuple[int, int], chances, subject, method
     ) -> dict:
-        called, chosen = classes
+        called, target = classes
         stem = f"{number:03d}-" + re.sub(r"[^\w.-]", "_", Path(panel.name).stem)[:60]
         draw([panel], folder / f"{stem}.png", f"{method}: {self.explained}")
         with atomic.replacing(folder / f"{stem}.npz") as temporary:
             np.savez_compressed(
                 temporary,
                 heatmap=panel.heat_map.astype(np.float32),
-                class_name=self.classes[chosen],
-                probability=np.float32(chances[chosen]),
+                class_name=self.classes[target],
+                probability=np.float32(chances[target]),
                 image=str(subject["path"]),
             )
         return {
@@ -242,7 +242,7 @@ def map_saver(run: Run, folder: Path, method: str = DEFAULT[0]) -> Callable:
 
 def _remove_others(folder: Path, listed: list[dict]) -> None:
     """Pictures of an earlier, longer list would look like part of this one."""
-    kept = {Path(entry[key]).name for entry in listed for key in ("overlay", "heatmap")}
+    current = {Path(entry[key]).name for entry in listed for key in ("overlay", "heatmap")}
     for file in folder.iterdir():
-        if re.match(r"\d{3}-.*\.(png|npz)$", file.name) and file.name not in kept:
+        if re.match(r"\d{3}-.*\.(png|npz)$", file.name) and file.name not in current:
             file.unlink()

@@ -36,8 +36,8 @@ def mistaken(run: Run, rows: pd.DataFrame, count: int) -> pd.DataFrame:
     if not count or not (run.root / "metrics.json").is_file():
         return rows[:0]
     evaluated = read(run)
-    own = str(run.dataset().root.resolve())
-    if evaluated.metrics.get("data", own) != own:
+    data_folder = str(run.dataset().root.resolve())
+    if evaluated.metrics.get("data", data_folder) != data_folder:
         return rows[:0]
     names = evaluated.rows[evaluated.unit].iloc[[mistake.row for mistake in evaluated.worst(count)]]
     places = dict(zip(rows["image"], rows.index, strict=True))

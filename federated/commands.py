@@ -200,8 +200,8 @@ def rehearse(data_folder, out, overwrite, **values):
     from medimg.run import require_free
 
     require_free(Path(out), overwrite)
-    with progress_bars() as step, rehearsal(resolve(data_folder), config, Path(out) / FOLDER) as (held_out, apart):
-        run = federate(held_out, Path(out), apart, overwrite=overwrite, listener=_listener(step))
+    with progress_bars() as step, rehearsal(resolve(data_folder), config, Path(out) / FOLDER) as (held_out, at_sites):
+        run = federate(held_out, Path(out), at_sites, overwrite=overwrite, listener=_listener(step))
     _tell(run)
 
 
@@ -215,21 +215,21 @@ def verify(run_folder, head, witness, public_key, site_log):
     """Check RUN's audit log and files against each other and what was noted elsewhere; exit code 1: changed."""
     from federated.audit_log import verify
 
-    found = verify(Path(run_folder) / "audit.jsonl", head, witness, public_key, [Path(log) for log in site_log])
-    for problem in found.problems:
+    verification = verify(Path(run_folder) / "audit.jsonl", head, witness, public_key, [Path(log) for log in site_log])
+    for problem in verification.problems:
         say(f"problem: {problem}")
-    for note in found.notes:
+    for note in verification.notes:
         say(f"note: {note}")
-    if found.compared:
-        say(f"as the log has them: {', '.join(found.compared)}")
-    for gap in found.cannot_show:
+    if verification.compared:
+        say(f"as the log has them: {', '.join(verification.compared)}")
+    for gap in verification.cannot_show:
         say(f"can't be shown: {gap}")
     # Without a head from elsewhere the log is only whole in itself.
-    whole = "intact" if head or public_key else "intact in itself"
-    state = whole if found.ok else "CHANGED"
-    click.echo(f"audit log {state}: {found.records} records, {len(found.rounds)} rounds")
-    click.echo(f"head {found.head}")
-    sys.exit(0 if found.ok else 1)
+    intact = "intact" if head or public_key else "intact in itself"
+    state = intact if verification.ok else "CHANGED"
+    click.echo(f"audit log {state}: {verification.records} records, {len(verification.rounds)} rounds")
+    click.echo(f"head {verification.head}")
+    sys.exit(0 if verification.ok else 1)
 
 
 @click.command(cls=Command)
@@ -241,8 +241,8 @@ def dossier(run_folder, out, key, site_log):
     """One folder for a data-access committee: what left which site, privacy, results, the log, digests, signed."""
     from federated.report.dossier import dossier
 
-    made = dossier(Path(run_folder), Path(out), Path(key) if key else None, [Path(log) for log in site_log])
-    click.echo(f"dossier: {made}")
+    path = dossier(Path(run_folder), Path(out), Path(key) if key else None, [Path(log) for log in site_log])
+    click.echo(f"dossier: {path}")
 
 
 @click.command("federated-hospitals", cls=Command)

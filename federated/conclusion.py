@@ -49,24 +49,24 @@ class Conclusion:
             val: held-out rows, on which thresholds are chosen.
             test: those that are predicted.
         """
-        classes, state, own = self.job.dataset.classes, self.outcome.state, personal
+        classes, state, site_weights = self.job.dataset.classes, self.outcome.state, personal
         if engine.model.local:
-            each = {name: engine.weights(state, name) for name in self.job.names}
-            found, own = {"federated": self._of_each(each, val, test)}, personal or each
+            weights_of = {name: engine.weights(state, name) for name in self.job.names}
+            test_predictions, site_weights = {"federated": self._of_each(weights_of, val, test)}, personal or weights_of
         else:
             weights = engine.weights(state)
-            found = {"federated": predictions(classes, test, val, test.logits(weights), val.logits(weights))}
+            test_predictions = {"federated": predictions(classes, test, val, test.logits(weights), val.logits(weights))}
         if personal:
-            found["personalised"] = self._of_each(personal, val, test)
-        for number, (name, weights) in enumerate(own.items()):
+            test_predictions["personalised"] = self._of_each(personal, val, test)
+        for number, (name, weights) in enumerate(site_weights.items()):
             self._save(weights, f"sites/{number}-{_safe(name)}.keras")
         # The head's layers are the whole model's own.
         self._save(engine.weights(state), MODEL)
-        return found
+        return test_predictions
 
-    def _of_each(self, own: dict[str, list[np.ndarray]], val: HeldOut, test: HeldOut) -> Predictions:
-        on_test = {name: test.logits(weights) for name, weights in own.items()}
-        on_val = {name: val.logits(weights) for name, weights in own.items()}
+    def _of_each(self, site_weights: dict[str, list[np.ndarray]], val: HeldOut, test: HeldOut) -> Predictions:
+        on_test = {name: test.logits(weights) for name, weights in site_weights.items()}
+        on_val = {name: val.logits(weights) for name, weights in site_weights.items()}
         return predictions_of_each(self.job.dataset.classes, test, val, on_test, on_val)
 
     def _save(self, weights: list[np.ndarray], name: str) -> None:
@@ -79,7 +79,7 @@ class Conclusion:
         left_out: str,
         federated: dict[str, Predictions],
         test: HeldOut,
-        measured: dict[str, dict] | None,
+        measured_at_sites: dict[str, dict] | None,
         privacy: dict | None,
         log: AuditLog,
     ) -> None:
@@ -90,7 +90,7 @@ class Conclusion:
             left_out: why there is none.
             federated: of `models`.
             test: held-out rows.
-            measured: client -> what it has measured itself; None: all are here.
+            measured_at_sites: client -> what it has measured itself; None: all are here.
             privacy: what is told of it; None: none is promised.
             log: ends with this.
         """
@@ -105,7 +105,7 @@ class Conclusion:
         models = {name: models[name] for name in order if name in models}
         gain = site_gain(models, test.owners.tolist(), test.rows["patient"].tolist(), resamples=1000, seed=seed)
         gain["notes"] += comparison.notes
-        told = account(
+        summary = account(
             self.run,
             self.job,
             self.clients,
@@ -114,9 +114,9 @@ class Conclusion:
             left_out=left_out,
             histories=comparison.histories,
             privacy=privacy,
-            measured=measured,
+            measured_at_sites=measured_at_sites,
         )
-        atomic.write_json(self._staged, told)
+        atomic.write_json(self._staged, summary)
         log.append(end_record(root, self._final_files(), self._staged))
 
     def publish(self) -> None:

@@ -248,12 +248,14 @@ class FederateConfig(
 
         Of a Run that was made without, the optimizer stays what it was (`optimizer_of_clients`).
         """
-        given = self.client_optimizer or self.learning_rate or self.strategy in ("fedsgd", "scaffold", "mimelite")
-        if given or self.is_private or not is_table:
+        has_optimizer = (
+            self.client_optimizer or self.learning_rate or self.strategy in ("fedsgd", "scaffold", "mimelite")
+        )
+        if has_optimizer or self.is_private or not is_table:
             return self, {}
         reason = "Adam, anew in every round, takes its first steps as large for columns that say little"
-        found = dataclasses.replace(self, client_optimizer="sgd").with_given_names(self.names_given())
-        return found, {"client_optimizer": ("sgd", reason)}
+        config = dataclasses.replace(self, client_optimizer="sgd").with_given_names(self.names_given())
+        return config, {"client_optimizer": ("sgd", reason)}
 
     @property
     def client_learning_rate(self) -> float:

@@ -67,8 +67,8 @@ def federate(
         if config.is_apart:
             Job.at_sites(dataset, config, len(config.site) or 2)
             sites = stack.enter_context(_sites(out, config, resume))
-            told = sites.describe()
-            job = Job.at_sites(dataset, config, len(told.clients)).agreed_with(told)
+            description = sites.describe()
+            job = Job.at_sites(dataset, config, len(description.clients)).agreed_with(description)
         else:
             job = Job.of(dataset, config)
         if resume:
@@ -126,14 +126,14 @@ def _begun(
     compared = not (config.is_private or sites)
     acting = [name for name in config.acting(of_data(job.dataset.is_table)) if name != "comparison" or compared]
     run = Run.create(out, data, "federate", config.to_dict(), overwrite, acting=acting)
-    known = environment(job.pooled, config.seed)
+    facts = environment(job.pooled, config.seed)
     if config.is_private:
         # By a hash of the manifest a guess at its rows could be checked; it goes with the checkpoints.
-        atomic.write_text(run.root / _DATA, known["data_fingerprint"])
-        known["data_fingerprint"] = None
+        atomic.write_text(run.root / _DATA, facts["data_fingerprint"])
+        facts["data_fingerprint"] = None
     start = start_of(plan.model.get_weights(), plan.description)
-    known |= {START: start, **({NAME: sites.run} if sites else {}), **lineage.to_dict()}
-    atomic.write_json(run.root / "environment.json", known)
+    facts |= {START: start, **({NAME: sites.run} if sites else {}), **lineage.to_dict()}
+    atomic.write_json(run.root / "environment.json", facts)
     tell(run, config, by_rule, listener)
     atomic.write_json(run.root / "model.json", plan.description)
     run.keep_parts(job.dataset, job.pooled)

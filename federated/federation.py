@@ -92,9 +92,9 @@ class Federation:
             conclusion = Conclusion(self.run_folder, self.job, self.plan, clients, outcome, self.checkpoints)
             personal = self._personalised(outcome, clients)
             federated = conclusion.models(engine, personal, val, test)
-            measured = self._measured_there(engine, outcome, log)
+            measured_at_sites = self._measured_there(engine, outcome, log)
             privacy = self.privacy.summary() if self.privacy else None
-            conclusion.write(comparison, self._not_compared(), federated, test, measured, privacy, log)
+            conclusion.write(comparison, self._not_compared(), federated, test, measured_at_sites, privacy, log)
             self._let_go(log)
             conclusion.publish()
         write_report(root)
@@ -104,15 +104,15 @@ class Federation:
         """The clients at their sites, ready to train."""
         strategy = self.job.strategy(clients=len(self.sites.describe().clients))
         plan, config = self.plan, replace(self.config, channels=self.plan.training["channels"])
-        told = {**plan.to_dict(), "training": {}}
-        return self.sites.prepare(config, told, plan.model.get_weights(), strategy.by_examples, self.start)
+        plan_sent = {**plan.to_dict(), "training": {}}
+        return self.sites.prepare(config, plan_sent, plan.model.get_weights(), strategy.by_examples, self.start)
 
     def _tidy(self, outcome: Outcome) -> None:
         """Clients' rows and answers go; the state stays where more rounds may follow (`--resume --rounds`)."""
-        state, gone = self.run_folder.root / STATE, [self.checkpoints]
+        state, folders = self.run_folder.root / STATE, [self.checkpoints]
         if outcome.progress.may_go_on and not self.config.is_private:
-            gone = [state / "answers", *(folder for folder in self.checkpoints.iterdir() if folder != state)]
-        for folder in gone:
+            folders = [state / "answers", *(folder for folder in self.checkpoints.iterdir() if folder != state)]
+        for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _write_partition(self) -> None:
@@ -125,17 +125,17 @@ class Federation:
             partition.write_unprotected(job.clients, root)
             return
         if self.config.is_private:
-            rows = {name: {p: one["examples"][p] for p in ("val", "test")} for name, one in described.items()}
+            rows = {name: {p: entry["examples"][p] for p in ("val", "test")} for name, entry in described.items()}
             atomic.write_csv(root / "partition.csv", heterogeneity.withheld_table(rows))
             return
         rows = [{"client": name, "patients": site["patients"], **site["examples"]} for name, site in described.items()]
         table = pd.DataFrame(rows).assign(total_variation=np.nan)
-        whole = table.drop(columns="client").sum(min_count=1).to_dict()
-        whole = pd.DataFrame([{"client": heterogeneity.POOLED, **whole}])
-        atomic.write_csv(root / "partition.csv", pd.concat([table, whole]))
+        totals = table.drop(columns="client").sum(min_count=1).to_dict()
+        totals = pd.DataFrame([{"client": heterogeneity.POOLED, **totals}])
+        atomic.write_csv(root / "partition.csv", pd.concat([table, totals]))
 
     def _write_records(self) -> list[ClientData]:
-        written = []
+        clients = []
         for number, client in enumerate(self.job.clients):
             data = examples.prepare(
                 client.dataset,
@@ -144,8 +144,8 @@ class Federation:
                 client.name,
                 lambda done, total, name=client.name: self.listener.step(f"read {name}", done, total),
             )
-            written.append(with_key(data, self.config.dp_seed) if self.plan.private else data)
-        return written
+            clients.append(with_key(data, self.config.dp_seed) if self.plan.private else data)
+        return clients
 
     def _protect(self, clients: list[ClientData]) -> None:
         """Plan what privacy costs, and say it before anything is trained."""
@@ -157,9 +157,9 @@ class Federation:
         if config.dp == "patient":
             # Other first weights are another release, with noise of its own.
             also = {"start": self.start}
-            told = self.sites.privacy if self.sites else None
+            site_plans = self.sites.privacy if self.sites else None
             self.privacy = PatientPrivacy(
-                root, pooled, clients, config, config.rounds, not self.sites, also, lineage, told
+                root, pooled, clients, config, config.rounds, not self.sites, also, lineage, site_plans
             )
         else:
             names = [client.name for client in clients]
@@ -265,10 +265,10 @@ class Federation:
             self.listener.step(f"alone: {name}", done, total)
 
         comparing = Comparing(self.job, self.plan, self.execution, clients, self.checkpoints, initial, progress)
-        found = comparing.run(val, test)
-        for sentence in found.notes:
+        comparison = comparing.run(val, test)
+        for sentence in comparison.notes:
             self.listener.note(sentence)
-        return found
+        return comparison
 
     def _not_compared(self) -> str:
         if self.config.is_private:
@@ -282,16 +282,16 @@ class Federation:
         if not self.config.personalize_epochs:
             return {}
         tuning = self._engine(self.execution, len(clients), epochs=self.config.personalize_epochs, steps=None)
-        return tuning.local_weights(outcome.state, clients, outcome.kept + 1)
+        return tuning.local_weights(outcome.state, clients, outcome.kept_round + 1)
 
     def _measured_there(self, engine: Engine, outcome: Outcome, log: AuditLog) -> dict[str, dict] | None:
         """What sites elsewhere measure on their own test parts. None: all are here."""
         if not self.sites:
             return None
         state, personal = outcome.state, bool(engine.model.local)
-        measured = self.sites.evaluate(lambda name: engine.weights(state, *([name] if personal else [])))
-        log.append({"event": "metrics", "metrics": measured})
-        return measured
+        metrics = self.sites.evaluate(lambda name: engine.weights(state, *([name] if personal else [])))
+        log.append({"event": "metrics", "metrics": metrics})
+        return metrics
 
     def _let_go(self, log: AuditLog) -> None:
         """The sites are told how the log ends, sign it, and say how their own do."""

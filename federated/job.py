@@ -125,22 +125,22 @@ class Job:
         """
         dataset = self.dataset
         for name in ("task", "classes"):
-            ours, theirs = getattr(dataset, name), getattr(description, name)
-            if list(theirs) != list(ours) and theirs != ours:
-                raise InputError(f"sites: have {name} {theirs}, {dataset.root} has {ours}; prepare all alike")
+            here, there = getattr(dataset, name), getattr(description, name)
+            if list(there) != list(here) and there != here:
+                raise InputError(f"sites: have {name} {there}, {dataset.root} has {here}; prepare all alike")
         if bool(description.features) != dataset.is_table:
             raise InputError(f"sites: hold other than {dataset.root} holds: images, or a table")
-        told = description.clients.values()
+        sites = description.clients.values()
         config = self.config
         if not dataset.is_table and not config.channels:
             # What the sites' images are would tell of a client that is protected.
-            most = max(client["channels"] for client in told)
+            most = max(client["channels"] for client in sites)
             channels = _channels(dataset, config) if config.is_private else most
             config = replace(config, channels=channels)
         return replace(
             self,
             config=config,
-            bits=max((client.get("bits") or 8 for client in told), default=8),
+            bits=max((client.get("bits") or 8 for client in sites), default=8),
             descriptions=description.clients,
         )
 
@@ -207,8 +207,8 @@ class Job:
         if not self.dataset.is_table:
             return plan
         dropped = description["preprocessing"]["dropped"]
-        known = [feature.name for feature in self.schema.features if dropped.get(feature.name) != MISSING_EVERYWHERE]
-        return replace(plan, schema=self.schema.to_dict(), known=known)
+        present = [feature.name for feature in self.schema.features if dropped.get(feature.name) != MISSING_EVERYWHERE]
+        return replace(plan, schema=self.schema.to_dict(), known=present)
 
     @property
     def local(self) -> LocalTraining:
@@ -239,7 +239,7 @@ def _schema(dataset: Dataset) -> Schema | None:
 
 def _check_at_sites(config: FederateConfig) -> None:
     """Refuse what sites of their own do not do."""
-    for given, why in (
+    for applies, reason in (
         (config.partition != "site", "--partition: the clients are those at their sites"),
         (
             config.dp == "patient" and config.client_fraction < 1,
@@ -255,8 +255,8 @@ def _check_at_sites(config: FederateConfig) -> None:
             f"--strategy {config.strategy}: what its clients keep would travel beside a secure sum; use fedavg",
         ),
     ):
-        if given:
-            raise InputError(why)
+        if applies:
+            raise InputError(reason)
 
 
 def _channels(dataset: Dataset, config: FederateConfig) -> int:

@@ -90,33 +90,37 @@ class Comparing:
             val: rows of all clients; a site alone is judged by its own, or by all where it has none.
             test: rows to predict.
         """
-        found = self._found = Comparison()
+        comparison = self._comparison = Comparison()
         outcome = self._train(CENTRALISED, self._pooled(), val)
-        found.histories[CENTRALISED] = _short(outcome)
+        comparison.histories[CENTRALISED] = _short(outcome)
         weights = self.engine.weights(outcome.state)
-        found.predictions[CENTRALISED] = predictions(
+        comparison.predictions[CENTRALISED] = predictions(
             self.job.dataset.classes, test, val, test.logits(weights), val.logits(weights)
         )
         on_test, on_val, histories = {}, {}, {}
         for number, client in enumerate(self.clients):
             if client.name not in test.owners:
-                found.notes.append(f"{client.name}: no row in test, so it is not among the sites that are compared.")
+                comparison.notes.append(
+                    f"{client.name}: no row in test, so it is not among the sites that are compared."
+                )
                 continue
-            own = _OwnRows(val, client.name)
+            held_out = _OwnRows(val, client.name)
             if client.name not in val.owners:
-                own = val
-                found.notes.append(f"{client.name}: no row in validation; its model was judged by all sites' rows.")
-            outcome = self._train(f"local-{number}", client, own)
+                held_out = val
+                comparison.notes.append(
+                    f"{client.name}: no row in validation; its model was judged by all sites' rows."
+                )
+            outcome = self._train(f"local-{number}", client, held_out)
             weights = self.engine.weights(outcome.state)
             on_test[client.name], on_val[client.name] = test.logits(weights), val.logits(weights)
             histories[client.name] = _short(outcome)
-        found.histories["local"] = histories
-        found.predictions["local"] = predictions_of_each(self.job.dataset.classes, test, val, on_test, on_val)
-        return found
+        comparison.histories["local"] = histories
+        comparison.predictions["local"] = predictions_of_each(self.job.dataset.classes, test, val, on_test, on_val)
+        return comparison
 
     def _train(self, name: str, client: ClientData, held_out) -> Outcome:
         config = replace(self.job.config, **_PLAIN)
-        shown = "pooled" if name == CENTRALISED else client.name
+        label = "pooled" if name == CENTRALISED else client.name
         try:
             return train_by_rounds(
                 self.engine,
@@ -125,11 +129,11 @@ class Comparing:
                 config,
                 self.initial,
                 self.folder / name,
-                watch=Watch(after=lambda row: self.progress(shown, row["round"])),
+                watch=Watch(after=lambda row: self.progress(label, row["round"])),
             )
         except NothingLearntError as error:
             # Of the federated model nothing is lost by it.
-            self._found.notes.append(f"{shown}, trained alone: {error}")
+            self._comparison.notes.append(f"{label}, trained alone: {error}")
             return error.outcome
 
     def _pooled(self) -> ClientData:
@@ -137,10 +141,10 @@ class Comparing:
         folder = self.folder / "pooled"
         folder.mkdir(parents=True, exist_ok=True)
         for name in (records.INPUTS, records.TARGETS, records.WEIGHTS):
-            with (folder / name).open("wb") as whole:
+            with (folder / name).open("wb") as merged:
                 for client in self.clients:
                     with (Path(client.folder) / name).open("rb") as part:
-                        shutil.copyfileobj(part, whole)
+                        shutil.copyfileobj(part, merged)
         if self.job.config.balance == "class-weight":
             self._weigh(folder)
         examples = sum(client.examples for client in self.clients)

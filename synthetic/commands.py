@@ -30,8 +30,8 @@ def synthesize(data_folder, out, config, resume, overwrite):
     from synthetic.synthesize import synthesize
 
     with progress_bars() as step:
-        made = synthesize(resolve(data_folder), Path(out), config, resume, overwrite, step)
-    dataset = Dataset.load(made)
+        folder = synthesize(resolve(data_folder), Path(out), config, resume, overwrite, step)
+    dataset = Dataset.load(folder)
     printing.counts(dataset)
     for note in dataset.preparation.get("notes", []):
         say(f"note: {note}")

@@ -47,50 +47,55 @@ def write(made: Made, source: Dataset, out: Path, config: SynthesizeConfig) -> D
     Raises:
         InputError: `out` can't be written.
     """
-    count = len(made.rows)
-    digits = max(6, len(str(count)))
-    names = [f"synthetic-{number:0{digits}d}" for number in range(1, count + 1)]
-    first = {} if source.is_table else {"image": made.rows["image"].to_numpy()}
-    if source.is_table:
-        first["row"] = names
-    site = made.rows["site"].to_numpy() if "site" in made.rows else np.full(count, "")
-    columns = {
-        **first,
-        "label": made.rows["label"].to_numpy(),
-        "patient": names,
-        "site": site,
-        "split": "train",
-        **{feature.name: made.rows[feature.name].to_numpy() for feature in made.features},
-    }
     _forget_place(out, source)
     Dataset(
         root=out,
         name=f"{source.name}-synthetic",
         task=source.task,
         classes=source.classes,
-        manifest=pd.DataFrame(columns),
+        manifest=_manifest(made, source.is_table),
         modality=source.modality,
         licence=source.licence,
         citation=source.citation,
         source=config.model,
         negative=source.negative,
-        preparation={
-            "model": config.model,
-            "options": _own_options(config),
-            # The name alone: where patients' data lie is nobody's business who gets this folder.
-            "source": source.root.resolve().name,
-            "source_name": source.name,
-            # A hash of real rows lets anyone check a guess at them: not where patients are protected.
-            **({} if config.is_private else {"source_fingerprint": source.fingerprint()}),
-            "split": "train",
-            "privacy": made.privacy,
-            **made.details,
-            "notes": made.notes,
-        },
+        preparation=_preparation(made, source, config),
         features=made.features,
         synthetic=True,
     ).save()
     return Dataset.load(out)
+
+
+def _manifest(made: Made, is_table: bool) -> pd.DataFrame:
+    rows, count = made.rows, len(made.rows)
+    digits = max(6, len(str(count)))
+    names = [f"synthetic-{number:0{digits}d}" for number in range(1, count + 1)]
+    columns = {
+        **({"row": names} if is_table else {"image": rows["image"].to_numpy()}),
+        "label": rows["label"].to_numpy(),
+        "patient": names,
+        "site": rows["site"].to_numpy() if "site" in rows else np.full(count, ""),
+        "split": "train",
+        **{feature.name: rows[feature.name].to_numpy() for feature in made.features},
+    }
+    return pd.DataFrame(columns)
+
+
+def _preparation(made: Made, source: Dataset, config: SynthesizeConfig) -> dict:
+    """What dataset.yaml says of how the rows were made."""
+    return {
+        "model": config.model,
+        "options": _own_options(config),
+        # The name alone: where patients' data lie is nobody's business who gets this folder.
+        "source": source.root.resolve().name,
+        "source_name": source.name,
+        # A hash of real rows lets anyone check a guess at them: not where patients are protected.
+        **({} if config.is_private else {"source_fingerprint": source.fingerprint()}),
+        "split": "train",
+        "privacy": made.privacy,
+        **made.details,
+        "notes": made.notes,
+    }
 
 
 def _forget_place(out: Path, source: Dataset) -> None:
@@ -105,6 +110,6 @@ def _forget_place(out: Path, source: Dataset) -> None:
 
 def _own_options(config: SynthesizeConfig) -> dict:
     """The options without those of other kinds of data."""
-    other = ImageSynthesisOptions if config.model in TABLE_MODELS else TableSynthesisOptions
-    names = {field.name for field in fields(other)}
+    other_options = ImageSynthesisOptions if config.model in TABLE_MODELS else TableSynthesisOptions
+    names = {field.name for field in fields(other_options)}
     return {name: value for name, value in config.to_dict().items() if name not in names}

@@ -49,7 +49,7 @@ def synthesize(
     Raises:
         InputError: names the file or option and the remedy.
     """
-    out, listener = Path(out), listener or (lambda what, done, total: None)
+    out, listener = Path(out), listener or (lambda stage, done, total: None)
     dataset = Dataset.load(Path(data), joins_copies=not config.is_private)
     _check(dataset, config, out)
     if resume:
@@ -57,8 +57,8 @@ def synthesize(
             raise InputError(f"--resume {out}: was killed before it began; give --overwrite")
         finished = (out / "dataset.yaml").is_file()
         # What a finished private one began with is told nowhere any more.
-        own = finished and config.is_private
-        run = Run.load(out) if own else run_to_resume(out, dataset)
+        finished_private = finished and config.is_private
+        run = Run.load(out) if finished_private else run_to_resume(out, dataset)
         if run.config.get("command") != "synthesize":
             raise InputError(f"--resume {out}: is no unfinished 'medimg synthesize'; leave it out")
         if finished:
@@ -71,8 +71,8 @@ def synthesize(
     else:
         Run.create(out, dataset.root, "synthesize", config.to_dict(), overwrite)
         atomic.write_json(out / "environment.json", _environment(dataset, config))
-    made = _maker(dataset, config).fit_and_sample(dataset, out, config, listener)
-    write(made, dataset, out, config)
+    generated = _maker(dataset, config).fit_and_sample(dataset, out, config, listener)
+    write(generated, dataset, out, config)
     _finish(out, config)
     return out
 
@@ -80,10 +80,10 @@ def synthesize(
 def _finish(out: Path, config: SynthesizeConfig) -> None:
     """Take away what a finished Dataset must not hold."""
     if config.is_private:
-        told = read_json(out / "environment.json")
+        facts = read_json(out / "environment.json")
         # A hash of real rows, by which a guess at them could be checked; only resuming needs it.
-        told.pop("data_fingerprint", None)
-        atomic.write_json(out / "environment.json", told)
+        facts.pop("data_fingerprint", None)
+        atomic.write_json(out / "environment.json", facts)
     _clear(out)
 
 
@@ -101,13 +101,13 @@ def _clear(out: Path) -> None:
 
 
 def _environment(dataset: Dataset, config: SynthesizeConfig) -> dict:
-    found = environment(dataset, config.seed)
+    facts = environment(dataset, config.seed)
     if config.is_apart:
-        found = {**found, NAME: secrets.token_hex(16)}
+        facts = {**facts, NAME: secrets.token_hex(16)}
     if config.model in TABLE_MODELS:
         versions = {name: metadata.version(name) for name in ("ctgan", "torch")}
-        found = {**found, "packages": {**found["packages"], **versions}}
-    return found
+        facts = {**facts, "packages": {**facts["packages"], **versions}}
+    return facts
 
 
 def _check(dataset: Dataset, config: SynthesizeConfig, out: Path) -> None:
@@ -116,8 +116,8 @@ def _check(dataset: Dataset, config: SynthesizeConfig, out: Path) -> None:
         raise InputError(f"--out {out}: is the real Dataset itself; give another folder")
     if dataset.synthetic:
         raise InputError(f"{dataset.root}: is synthetic already; give the real Dataset that it was made from")
-    wanted = config.model in TABLE_MODELS
-    if dataset.is_table != wanted:
+    for_tables = config.model in TABLE_MODELS
+    if dataset.is_table != for_tables:
         kind, fitting = ("a table", "ctgan, tvae or marginals") if dataset.is_table else ("images", "dcgan")
         raise InputError(f"--model {config.model}: {dataset.root} holds {kind}; use {fitting}")
     if dataset.is_table:

@@ -31,20 +31,24 @@ def appearance(explainer: Explainer, dataset: Dataset, split: str, count: int, s
         what `attribute` returns.
     """
     part = next(name for name in (reference_split(explainer.run.config["options"]), "val", "test") if name != split)
-    fitted, asked = _some(dataset.rows(part), 2 * count, seed), _some(split_rows(dataset, split), count, seed)
+    fitted, explained = _some(dataset.rows(part), 2 * count, seed), _some(split_rows(dataset, split), count, seed)
     about = {
-        "split": split, "fitted_on": part, "n": len(asked), "patients": int(asked["patient"].nunique()),
+        "split": split, "fitted_on": part, "n": len(explained), "patients": int(explained["patient"].nunique()),
         "n_fitted": len(fitted),
     }  # fmt: skip
-    chosen = {explainer.classes[i]: i for i in ([1] if explainer.task == "binary" else range(len(explainer.classes)))}
-    for name, rows in ((part, fitted), (split, asked)):
+    indices = {explainer.classes[i]: i for i in ([1] if explainer.task == "binary" else range(len(explainer.classes)))}
+    for name, rows in ((part, fitted), (split, explained)):
         if len(rows) < FEWEST:
-            why = f"{name} has {len(rows)} images of the {FEWEST} that it takes"
-            return {**about, "of": {known: {"r2": Measured()._asdict(), "not_available": why} for known in chosen}}
-    (known, known_scores), (features, scores) = (_measured(explainer, dataset, rows) for rows in (fitted, asked))
-    patients = asked["patient"].to_numpy()
+            reason = f"{name} has {len(rows)} images of the {FEWEST} that it takes"
+            none = {"r2": Measured()._asdict(), "not_available": reason}
+            return {**about, "of": dict.fromkeys(indices, none)}
+    (reference, reference_scores), (features, scores) = (
+        _measured(explainer, dataset, rows) for rows in (fitted, explained)
+    )
+    patients = explained["patient"].to_numpy()
     of = {
-        name: attribute(known, known_scores[:, i], features, scores[:, i], patients, seed) for name, i in chosen.items()
+        name: attribute(reference, reference_scores[:, i], features, scores[:, i], patients, seed)
+        for name, i in indices.items()
     }
     return {**about, "of": of}
 

@@ -21,14 +21,19 @@ _STRONGEST = 3
 
 
 def attribute(
-    known: np.ndarray, known_scores: np.ndarray, asked: np.ndarray, scores: np.ndarray, patients: np.ndarray, seed: int
+    fitted: np.ndarray,
+    fitted_scores: np.ndarray,
+    explained: np.ndarray,
+    scores: np.ndarray,
+    patients: np.ndarray,
+    seed: int,
 ) -> dict:
     """Fit on some images, share out what the model says of others.
 
     Args:
-        known: float (M, len(NAMES)), features of the images that the surrogate is fitted on.
-        known_scores: float (M,), the model's score of each.
-        asked: float (N, len(NAMES)), features of the images that are explained.
+        fitted: float (M, len(NAMES)), features of the images that the surrogate is fitted on.
+        fitted_scores: float (M,), the model's score of each.
+        explained: float (N, len(NAMES)), features of the images that are explained.
         scores: float (N,), the model's.
         patients: (N,), of the images that are explained.
         seed: of the fit.
@@ -42,17 +47,17 @@ def attribute(
 
     model = GradientBoostingRegressor(
         n_estimators=200, learning_rate=0.05, max_depth=3, subsample=0.7, min_samples_leaf=5, random_state=seed
-    ).fit(known, known_scores)
-    r2 = _r2(scores, model.predict(asked), patients)
+    ).fit(fitted, fitted_scores)
+    r2 = _r2(scores, model.predict(explained), patients)
     if r2["value"] is None or r2["value"] < LEAST:
         return {"r2": r2, "not_available": f"they foretell too little of it (R² {interval(r2, 2)})"}
-    values = shap_values(model, asked)
+    values = shap_values(model, explained)
     added = np.stack([np.abs(values[:, group == GROUPS].sum(axis=1)) for group in FEATURES], axis=1)
     shares = {
         group: intervals.ratio(added[:, i], added.sum(axis=1), patients, seed) for i, group in enumerate(FEATURES)
     }
-    each = np.abs(values).mean(axis=0) / np.abs(values).mean(axis=0).sum()
-    strongest = {NAMES[i]: float(each[i]) for i in np.argsort(-each, kind="stable")[:_STRONGEST]}
+    importance = np.abs(values).mean(axis=0) / np.abs(values).mean(axis=0).sum()
+    strongest = {NAMES[i]: float(importance[i]) for i in np.argsort(-importance, kind="stable")[:_STRONGEST]}
     return {"r2": r2, "shares": shares, "strongest": strongest}
 
 
@@ -66,8 +71,8 @@ def log_odds(logits: np.ndarray, task: str) -> np.ndarray:
     logits = np.asarray(logits, np.float64)
     if task == "multilabel":
         return logits
-    others = [logsumexp(np.delete(logits, i, axis=1), axis=1) for i in range(logits.shape[1])]
-    return logits - np.stack(others, axis=1)
+    against = [logsumexp(np.delete(logits, i, axis=1), axis=1) for i in range(logits.shape[1])]
+    return logits - np.stack(against, axis=1)
 
 
 def shap_values(model, features: np.ndarray) -> np.ndarray:
@@ -83,8 +88,8 @@ def _r2(scores: np.ndarray, foretold: np.ndarray, patients: np.ndarray) -> dict:
     def of(weights: np.ndarray) -> np.ndarray:
         total = weights.sum(axis=1)
         variance = weights @ scores**2 - (weights @ scores) ** 2 / total
-        left = weights @ (scores - foretold) ** 2
-        return 1 - np.divide(left, variance, out=np.full(len(weights), np.nan), where=variance > 1e-9 * total)
+        residual = weights @ (scores - foretold) ** 2
+        return 1 - np.divide(residual, variance, out=np.full(len(weights), np.nan), where=variance > 1e-9 * total)
 
     scores, foretold = np.asarray(scores, np.float64), np.asarray(foretold, np.float64)
     # Squares of large scores that differ little would lose their digits.

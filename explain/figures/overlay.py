@@ -50,7 +50,7 @@ def draw(panels: list[Panel], path: Path, title: str, columns: int = 2) -> None:
         columns: pairs in a row.
     """
     columns = min(columns, len(panels))
-    known = any(panel.region is not None for panel in panels)
+    has_regions = any(panel.region is not None for panel in panels)
     texts = [_captions(panel) for panel in panels]
     lines = max(len(caption) for pair in texts for caption in pair)
     cells = [_painted(panel, pair, lines) for panel, pair in zip(panels, texts, strict=True)]
@@ -59,7 +59,9 @@ def draw(panels: list[Panel], path: Path, title: str, columns: int = 2) -> None:
     page = Image.new("RGB", (columns * width, _LINE + rows * height + 2 * _LINE + _GAP), "white")
     for number, cell in enumerate(cells):
         page.paste(Image.fromarray(cell), (number % columns * width, _LINE + number // columns * height + 4))
-    _write(page, title + ("; outlined: known finding" if known else ""), (_GAP, 3), page.width - 2 * _GAP, bold=True)
+    _write(
+        page, title + ("; outlined: known finding" if has_regions else ""), (_GAP, 3), page.width - 2 * _GAP, bold=True
+    )
     _colour_bar(page, panels[0].signed)
     with atomic.replacing(path) as temporary:
         page.save(temporary, format="PNG", compress_level=1)
@@ -78,14 +80,14 @@ def _painted(panel: Panel, captions: tuple[list[str], list[str]], lines: int) ->
     image = np.clip(panel.pixels, 0, 255).astype(np.uint8)
     image = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
     image = cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC)
-    shown = overlay(image, panel.heat_map, panel.signed)
+    overlaid = overlay(image, panel.heat_map, panel.signed)
     if panel.region is not None and panel.region.any() and not panel.region.all():
         region = cv2.resize(panel.region.astype(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST)
-        cv2.drawContours(shown, cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0], -1, _CYAN, 1)
+        cv2.drawContours(overlaid, cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0], -1, _CYAN, 1)
     top = lines * _LINE + 2
     page = Image.new("RGB", (2 * side + 3 * _GAP, side + top + _GAP), "white")
     page.paste(Image.fromarray(image), (_GAP, top))
-    page.paste(Image.fromarray(shown), (side + 2 * _GAP, top))
+    page.paste(Image.fromarray(overlaid), (side + 2 * _GAP, top))
     for x, caption in zip((_GAP, side + 2 * _GAP), captions, strict=True):
         for number, line in enumerate(caption):
             _write(page, line, (x, number * _LINE), side)

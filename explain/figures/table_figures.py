@@ -35,19 +35,19 @@ def beeswarm(values: np.ndarray, raw: np.ndarray, features: Sequence[Input], ord
             offsets = place + _swarm(values[:, i], span)
             colours, missing = _shades(raw[:, i]), np.isnan(raw[:, i])
             axes.scatter(values[missing, i], offsets[missing], s=15, c="none", edgecolors=GREY)
-            shown = axes.scatter(
+            points = axes.scatter(
                 values[~missing, i], offsets[~missing], s=15, c=colours[~missing], cmap=LOW_TO_HIGH, vmin=0, vmax=1
             )
         axes.set_yticks(range(len(order)), [shortened(features[i].name, 30) for i in order])
         axes.set_ylim(len(order) - 0.4, -0.6)
         axes.grid(axis="y", visible=False)
         axes.set_xlabel(f"SHAP value: effect on the {score}" + _left_out(len(features)))
-        _value_scale(figure, axes, shown, np.isnan(raw[:, order]).any())
+        _value_scale(figure, axes, points, np.isnan(raw[:, order]).any())
     return figure
 
 
-def _value_scale(figure: Figure, axes, shown, missing: bool) -> None:
-    scale = figure.colorbar(shown, ax=axes, shrink=0.7, aspect=28, ticks=[0, 1])
+def _value_scale(figure: Figure, axes, points, missing: bool) -> None:
+    scale = figure.colorbar(points, ax=axes, shrink=0.7, aspect=28, ticks=[0, 1])
     scale.ax.set_yticklabels(["low", "high"])
     scale.set_label("feature's value (categories: in their order)")
     if missing:
@@ -59,22 +59,22 @@ def _swarm(values: np.ndarray, span: float) -> np.ndarray:
     """Offsets in -0.38..0.38 that keep points of like values apart, wider where there are more."""
     bins = np.round(values / span * 110).astype(int)
     offsets = np.zeros(len(values))
-    for one in np.unique(bins):
-        held = np.flatnonzero(bins == one)
-        steps = (np.arange(len(held)) + 1) // 2 * np.where(np.arange(len(held)) % 2, 1, -1)
-        offsets[held] = steps
+    for bin_number in np.unique(bins):
+        members = np.flatnonzero(bins == bin_number)
+        steps = (np.arange(len(members)) + 1) // 2 * np.where(np.arange(len(members)) % 2, 1, -1)
+        offsets[members] = steps
     reach = np.abs(offsets).max(initial=0)
     return offsets * min(0.07, 0.38 / reach) if reach else offsets
 
 
 def _shades(values: np.ndarray) -> np.ndarray:
     """0 for the 5th percentile, 1 for the 95th, so that one outlier does not turn all others blue."""
-    known = values[~np.isnan(values)]
-    if not len(known):
+    present = values[~np.isnan(values)]
+    if not len(present):
         return np.full(len(values), 0.5)
-    low, high = np.percentile(known, (5, 95))
+    low, high = np.percentile(present, (5, 95))
     if low == high:
-        low, high = known.min(), known.max()
+        low, high = present.min(), present.max()
     return np.clip((values - low) / (high - low), 0, 1) if high > low else np.full(len(values), 0.5)
 
 
@@ -96,12 +96,12 @@ def bar(importance: np.ndarray, names: Sequence[str], order: np.ndarray, scores:
     with styled():
         figure = Figure(figsize=(7.4, 1.3 + 0.4 * len(order)))
         axes = figure.subplots()
-        left = np.zeros(len(order))
+        ends = np.zeros(len(order))
         for k, score in enumerate(scores):
             colour = COLOURS[k % len(COLOURS)]
-            bars = axes.barh(range(len(order)), importance[order, k], 0.7, left=left, color=colour, label=score)
-            left += importance[order, k]
-        axes.bar_label(bars, [f"{value:.2f}" for value in left], padding=3, fontsize=9)
+            bars = axes.barh(range(len(order)), importance[order, k], 0.7, left=ends, color=colour, label=score)
+            ends += importance[order, k]
+        axes.bar_label(bars, [f"{value:.2f}" for value in ends], padding=3, fontsize=9)
         axes.set_yticks(range(len(order)), [shortened(names[i], 30) for i in order])
         axes.invert_yaxis()
         axes.margins(x=0.1)
@@ -156,9 +156,9 @@ def waterfall(
 def _steps(values, base: float, score: float, texts) -> list[tuple[str, float]]:
     """The largest contributions, the rest in one, and what a sampled method leaves over."""
     order = np.argsort(-np.abs(values), kind="stable")
-    shown = order[:_MOST_STEPS] if len(order) > _MOST_STEPS + 1 else order
-    steps = [(texts[i], float(values[i])) for i in shown]
-    rest = order[len(shown) :]
+    leading = order[:_MOST_STEPS] if len(order) > _MOST_STEPS + 1 else order
+    steps = [(texts[i], float(values[i])) for i in leading]
+    rest = order[len(leading) :]
     if len(rest):
         steps.append((f"{len(rest)} other features", float(values[rest].sum())))
     over = score - base - float(values.sum())

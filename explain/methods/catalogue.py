@@ -40,7 +40,7 @@ class Method:
     """How images are explained.
 
     Attributes:
-        maps: (evidence, inputs, chosen, effort) -> (N, h, w).
+        maps: (evidence, inputs, targets, effort) -> (N, h, w).
         of_layer: looks at the last maps: each member of an ensemble has its own, whose mean is shown.
         signed: evidence against the class too; otherwise maps are from 0 to 1.
         cells: smallest thing that a map can tell apart, as a share of the image's side, of (evidence, effort).
@@ -71,25 +71,25 @@ METHODS = {
 
 
 def heat_maps(
-    evidence: Evidence, inputs: list[np.ndarray], chosen: np.ndarray, method: str, effort: Effort = Effort()
+    evidence: Evidence, inputs: list[np.ndarray], targets: np.ndarray, method: str, effort: Effort = Effort()
 ) -> np.ndarray:
     """Where the evidence for a class is.
 
     Args:
         evidence: of the model.
         inputs: pixels float32 (N, S, S, C) in 0..255, and columns float32 (N, F) where the model takes any.
-        chosen: int (N,), the class to explain.
+        targets: int (N,), the class to explain.
         method: of METHODS.
         effort: what it may spend.
 
     Returns:
         float32 (N, S, S): signed, or from 0 to 1 per image; all 0 where the map is flat.
     """
-    how = METHODS[method]
-    maps = how.maps(evidence, inputs, np.asarray(chosen, np.int32), effort)
+    entry = METHODS[method]
+    maps = entry.maps(evidence, inputs, np.asarray(targets, np.int32), effort)
     size = inputs[0].shape[1]
     maps = smoothed(stretched(np.nan_to_num(np.asarray(maps, np.float32)), size), effort.smooth * size)
-    return maps if how.signed else _normalised(maps)
+    return maps if entry.signed else _normalised(maps)
 
 
 def _normalised(maps: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ class Evidence:
     """What explanation methods ask of a model.
 
     `inputs` are what the model takes of N images: pixels float32 (N, S, S, C) in 0..255, and where it takes any columns
-    float32 (N, F); `chosen` int (N,) the class of each that is explained.
+    float32 (N, F); `targets` int (N,) the class of each that is explained.
 
     Args:
         model: raw pixels in, logits out; its weights are read at every call.
@@ -25,21 +25,21 @@ class Evidence:
     def __init__(self, model: tf.keras.Model, task: str):
         self.model, self.task = model, task
 
-    def scores(self, inputs: list[np.ndarray], chosen: np.ndarray) -> np.ndarray:
+    def scores(self, inputs: list[np.ndarray], targets: np.ndarray) -> np.ndarray:
         """float32 (N,): `class_score`."""
-        return self._batched(self._scores, _BATCH, inputs, chosen)[0]
+        return self._batched(self._scores, _BATCH, inputs, targets)[0]
 
-    def probabilities(self, inputs: list[np.ndarray], chosen: np.ndarray) -> np.ndarray:
+    def probabilities(self, inputs: list[np.ndarray], targets: np.ndarray) -> np.ndarray:
         """float32 (N,), not calibrated."""
-        return self._batched(self._probabilities, _BATCH, inputs, chosen)[0]
+        return self._batched(self._probabilities, _BATCH, inputs, targets)[0]
 
-    def gradients(self, inputs: list[np.ndarray], chosen: np.ndarray) -> np.ndarray:
+    def gradients(self, inputs: list[np.ndarray], targets: np.ndarray) -> np.ndarray:
         """float32 (N, S, S, C), of the score by the pixels."""
-        return self._batched(self._gradients, _GRADIENT_BATCH, inputs, chosen)[0]
+        return self._batched(self._gradients, _GRADIENT_BATCH, inputs, targets)[0]
 
-    def last_maps(self, inputs: list[np.ndarray], chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def last_maps(self, inputs: list[np.ndarray], targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Maps that are pooled and the score's gradient by them, each float32 (N, h, w, K)."""
-        maps, gradients = self._batched(self._last_maps, _GRADIENT_BATCH, inputs, chosen)
+        maps, gradients = self._batched(self._last_maps, _GRADIENT_BATCH, inputs, targets)
         return maps, gradients
 
     @cached_property
@@ -48,17 +48,17 @@ class Evidence:
         size = self.model.inputs[0].shape[1]
         return size / self.model.get_layer(last_map(self.model)).output.shape[1]
 
-    def _batched(self, ask, batch: int, inputs, chosen) -> list[np.ndarray]:
-        chosen = np.asarray(chosen, np.int32)
+    def _batched(self, ask, batch: int, inputs, targets) -> list[np.ndarray]:
+        targets = np.asarray(targets, np.int32)
         parts = []
-        for start in range(0, len(chosen), batch):
+        for start in range(0, len(targets), batch):
             some = slice(start, start + batch)
-            answers = ask([tf.constant(each[some], tf.float32) for each in inputs], tf.constant(chosen[some]))
+            answers = ask([tf.constant(array[some], tf.float32) for array in inputs], tf.constant(targets[some]))
             parts.append([answer.numpy() for answer in answers])
-        return [np.concatenate(each) for each in zip(*parts, strict=True)]
+        return [np.concatenate(answers) for answers in zip(*parts, strict=True)]
 
     def _compiled(self, ask):
-        shapes = [tf.TensorSpec((None, *given.shape[1:]), tf.float32) for given in self.model.inputs]
+        shapes = [tf.TensorSpec((None, *tensor.shape[1:]), tf.float32) for tensor in self.model.inputs]
         return tf.function(ask).get_concrete_function(shapes, tf.TensorSpec((None,), tf.int32))
 
     def _logits(self, inputs, model=None):
@@ -66,23 +66,23 @@ class Evidence:
 
     @cached_property
     def _scores(self):
-        return self._compiled(lambda inputs, chosen: [class_score(self._logits(inputs), chosen, self.task)])
+        return self._compiled(lambda inputs, targets: [class_score(self._logits(inputs), targets, self.task)])
 
     @cached_property
     def _probabilities(self):
-        def ask(inputs, chosen):
+        def ask(inputs, targets):
             logits = self._logits(inputs)
             chances = tf.sigmoid(logits) if self.task == "multilabel" else tf.nn.softmax(logits)
-            return [tf.gather(chances, chosen, batch_dims=1)]
+            return [tf.gather(chances, targets, batch_dims=1)]
 
         return self._compiled(ask)
 
     @cached_property
     def _gradients(self):
-        def ask(inputs, chosen):
+        def ask(inputs, targets):
             with tf.GradientTape() as tape:
                 tape.watch(inputs[0])
-                score = class_score(self._logits(inputs), chosen, self.task)
+                score = class_score(self._logits(inputs), targets, self.task)
             return [tape.gradient(score, inputs[0])]
 
         return self._compiled(ask)
@@ -93,11 +93,11 @@ class Evidence:
             self.model.inputs, [self.model.get_layer(last_map(self.model)).output, self.model.output]
         )
 
-        def ask(inputs, chosen):
+        def ask(inputs, targets):
             with tf.GradientTape() as tape:
                 maps, logits = self._logits(inputs, inner)
                 tape.watch(maps)
-                score = class_score(logits, chosen, self.task)
+                score = class_score(logits, targets, self.task)
             return [maps, tape.gradient(score, maps)]
 
         return self._compiled(ask)
@@ -117,7 +117,7 @@ def blurred(pixels: np.ndarray) -> np.ndarray:
 
 def repeated(inputs: list[np.ndarray], row: int, count: int) -> list[np.ndarray]:
     """One image's inputs `count` times, (count, ...)."""
-    return [np.repeat(each[row : row + 1], count, axis=0) for each in inputs]
+    return [np.repeat(array[row : row + 1], count, axis=0) for array in inputs]
 
 
 def stretched(maps: np.ndarray, size: int) -> np.ndarray:

@@ -10,32 +10,32 @@ from explain.methods.score import class_score, last_map
 _BATCH = 16
 
 
-def gradcam(evidence: Evidence, inputs: list[np.ndarray], chosen: np.ndarray, effort) -> np.ndarray:
+def gradcam(evidence: Evidence, inputs: list[np.ndarray], targets: np.ndarray, effort) -> np.ndarray:
     """float32 (N, h, w): the last maps, each weighed by its mean gradient."""
     from tf_keras_vis.gradcam import Gradcam
 
-    return _cam(Gradcam, evidence, inputs, chosen, shift=False)
+    return _cam(Gradcam, evidence, inputs, targets, shift=False)
 
 
-def gradcam_plus_plus(evidence: Evidence, inputs: list[np.ndarray], chosen: np.ndarray, effort) -> np.ndarray:
+def gradcam_plus_plus(evidence: Evidence, inputs: list[np.ndarray], targets: np.ndarray, effort) -> np.ndarray:
     """float32 (N, h, w): with a pixel's weight from the second and third derivatives."""
     from tf_keras_vis.gradcam_plus_plus import GradcamPlusPlus
 
     # It takes the exponential of the score, which overflows beyond 88; a constant factor of the map is all that it
     # changes, so the score is moved to 0 and keeps its gradient.
-    return _cam(GradcamPlusPlus, evidence, inputs, chosen, shift=True)
+    return _cam(GradcamPlusPlus, evidence, inputs, targets, shift=True)
 
 
-def _cam(explainer, evidence: Evidence, inputs, chosen, shift: bool) -> np.ndarray:
+def _cam(explainer, evidence: Evidence, inputs, targets, shift: bool) -> np.ndarray:
     maps = []
-    for start in range(0, len(chosen), _BATCH):
+    for start in range(0, len(targets), _BATCH):
         some = slice(start, start + _BATCH)
 
-        def score(logits, wanted=chosen[some]):
-            value = class_score(logits, tf.constant(wanted), evidence.task)
+        def score(logits, classes=targets[some]):
+            value = class_score(logits, tf.constant(classes), evidence.task)
             return value - tf.stop_gradient(value) if shift else value
 
-        pixels = [each[some] for each in inputs]
+        pixels = [array[some] for array in inputs]
         maps.append(
             explainer(evidence.model, clone=False)(
                 score,

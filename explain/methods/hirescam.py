@@ -9,7 +9,7 @@ import numpy as np
 from explain.methods.evidence import Evidence
 
 
-def hirescam(evidence: Evidence, inputs: list[np.ndarray], chosen: np.ndarray, effort) -> np.ndarray:
+def hirescam(evidence: Evidence, inputs: list[np.ndarray], targets: np.ndarray, effort) -> np.ndarray:
     """float32 (N, h, w)."""
-    maps, gradients = evidence.last_maps(inputs, chosen)
+    maps, gradients = evidence.last_maps(inputs, targets)
     return (maps * gradients).sum(axis=-1)

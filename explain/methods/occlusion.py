@@ -15,20 +15,20 @@ def patches(size: int, samples: int) -> list[tuple[slice, slice]]:
     return [(slice(y, y + side), slice(x, x + side)) for y in starts for x in starts]
 
 
-def occlusion(evidence: Evidence, inputs: list[np.ndarray], chosen: np.ndarray, effort) -> np.ndarray:
+def occlusion(evidence: Evidence, inputs: list[np.ndarray], targets: np.ndarray, effort) -> np.ndarray:
     """float32 (N, S, S), signed: the mean loss over the patches that cover a pixel; a hidden patch is blurred."""
     size, hidden = inputs[0].shape[1], blurred(inputs[0])
     squares = patches(size, effort.samples)
     covered = np.zeros((size, size), np.float32)
     for square in squares:
         covered[square] += 1
-    found = np.zeros((len(chosen), size, size), np.float32)
-    whole = evidence.scores(inputs, chosen)
-    for row, wanted in enumerate(chosen):
-        seen = repeated(inputs, row, len(squares))
-        for image, square in zip(seen[0], squares, strict=True):
+    losses = np.zeros((len(targets), size, size), np.float32)
+    scores = evidence.scores(inputs, targets)
+    for row, target in enumerate(targets):
+        occluded = repeated(inputs, row, len(squares))
+        for image, square in zip(occluded[0], squares, strict=True):
             image[square] = hidden[row][square]
-        lost = whole[row] - evidence.scores(seen, np.full(len(squares), wanted))
-        for square, loss in zip(squares, lost, strict=True):
-            found[row][square] += loss
-    return found / covered
+        drops = scores[row] - evidence.scores(occluded, np.full(len(squares), target))
+        for square, loss in zip(squares, drops, strict=True):
+            losses[row][square] += loss
+    return losses / covered

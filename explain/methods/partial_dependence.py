@@ -24,23 +24,23 @@ class Dependence:
     Attributes:
         feature: the raw column.
         grid: float64 (G,) of numbers, days or codes; a last NaN stands for missing where training has missing values.
-        each: float32 (patients, G, explained), every patient's probability at each value.
-        seen: float64 (patients,), the patients' own values, NaN for missing.
+        probabilities: float32 (patients, G, explained), every patient's probability at each value.
+        values: float64 (patients,), the patients' own values, NaN for missing.
     """
 
     feature: Input
     grid: np.ndarray
-    each: np.ndarray
-    seen: np.ndarray
+    probabilities: np.ndarray
+    values: np.ndarray
 
     @property
     def mean(self) -> np.ndarray:
         """float (G, explained)."""
-        return self.each.mean(axis=0)
+        return self.probabilities.mean(axis=0)
 
     def table(self, classes: list[str]) -> pd.DataFrame:
         """One row a value and class: feature, value, class, probability, low and high (10% and 90% of patients)."""
-        band = np.percentile(self.each, (_LOW, _HIGH), axis=0)
+        band = np.percentile(self.probabilities, (_LOW, _HIGH), axis=0)
         return pd.DataFrame(
             {
                 "feature": self.feature.name,
@@ -61,14 +61,14 @@ def dependence(model: TableModel, patients: np.ndarray, index: int) -> Dependenc
         patients: float64 (N, features), raw values of training rows.
         index: of the feature.
     """
-    feature, seen = model.preprocessing.raw[index], patients[:, index]
-    grid = _grid(feature, seen)
-    each = []
-    for value in grid:
-        asked = patients.copy()
-        asked[:, index] = value
-        each.append(model.probabilities(asked)[:, model.explained])
-    return Dependence(feature, grid, np.stack(each, axis=1), seen)
+    feature, values = model.preprocessing.raw[index], patients[:, index]
+    grid = _grid(feature, values)
+    probabilities = []
+    for level in grid:
+        changed = patients.copy()
+        changed[:, index] = level
+        probabilities.append(model.probabilities(changed)[:, model.explained])
+    return Dependence(feature, grid, np.stack(probabilities, axis=1), values)
 
 
 def value_text(feature: Input, value: float) -> str:
@@ -76,21 +76,21 @@ def value_text(feature: Input, value: float) -> str:
     if np.isnan(value):
         return "missing"
     if feature.categories:
-        known = 0 <= value < len(feature.categories)
-        return feature.categories[int(value)] if known else "unseen"
+        is_category = 0 <= value < len(feature.categories)
+        return feature.categories[int(value)] if is_category else "unseen"
     if feature.type == "date":
         return str(np.datetime64(round(value * 86400), "s")).replace("T00:00:00", "")
     return f"{value:.6g}"
 
 
-def _grid(feature: Input, seen: np.ndarray) -> np.ndarray:
-    known = seen[~np.isnan(seen)]
+def _grid(feature: Input, values: np.ndarray) -> np.ndarray:
+    present = values[~np.isnan(values)]
     if feature.categories:
         grid = np.arange(len(feature.categories), dtype=float)
     else:
         # Values that patients have: between them the model was never asked. Outliers would stretch the axis.
-        grid = np.unique(known)
+        grid = np.unique(present)
         if len(grid) > _GRID:
             quantiles = np.linspace(1, 99, _GRID)
-            grid = np.unique(np.percentile(known, quantiles, method="nearest"))
-    return np.append(grid, np.nan) if len(known) < len(seen) else grid
+            grid = np.unique(np.percentile(present, quantiles, method="nearest"))
+    return np.append(grid, np.nan) if len(present) < len(values) else grid

@@ -19,16 +19,16 @@ def masks(count: int, size: int, seed: int) -> np.ndarray:
     cells = (draw.random((count, GRID + 1, GRID + 1)) < SEEN).astype(np.float32)
     wide = stretched(cells, (GRID + 1) * cell)
     shifts = draw.integers(0, cell, (count, 2))
-    return np.stack([one[y : y + size, x : x + size] for one, (y, x) in zip(wide, shifts, strict=True)])
+    return np.stack([mask[y : y + size, x : x + size] for mask, (y, x) in zip(wide, shifts, strict=True)])
 
 
-def rise(evidence: Evidence, inputs: list[np.ndarray], chosen: np.ndarray, effort) -> np.ndarray:
+def rise(evidence: Evidence, inputs: list[np.ndarray], targets: np.ndarray, effort) -> np.ndarray:
     """float32 (N, S, S)."""
     size, hidden = inputs[0].shape[1], blurred(inputs[0])
-    drawn, found = masks(effort.samples, size, effort.seed), []
-    for row, wanted in enumerate(chosen):
-        seen = repeated(inputs, row, len(drawn))
-        seen[0] = hidden[row] + drawn[..., None] * (seen[0] - hidden[row])
-        scores = evidence.scores(seen, np.full(len(drawn), wanted))
-        found.append(np.tensordot(scores - scores.mean(), drawn, 1) / (SEEN * len(drawn)))
-    return np.stack(found).astype(np.float32)
+    weights, maps = masks(effort.samples, size, effort.seed), []
+    for row, target in enumerate(targets):
+        masked = repeated(inputs, row, len(weights))
+        masked[0] = hidden[row] + weights[..., None] * (masked[0] - hidden[row])
+        scores = evidence.scores(masked, np.full(len(weights), target))
+        maps.append(np.tensordot(scores - scores.mean(), weights, 1) / (SEEN * len(weights)))
+    return np.stack(maps).astype(np.float32)

@@ -5,20 +5,20 @@ import tensorflow as tf
 from medimg.models.head import POOL
 
 
-def class_score(logits, chosen, task: str):
+def class_score(logits, targets, task: str):
     """Evidence for one class per image.
 
     With two logits only their difference reaches the softmax; a logit alone would show what both share too.
 
     Args:
         logits: float (B, classes).
-        chosen: int (B,), the class to explain.
+        targets: int (B,), the class to explain.
         task: `binary`, `multiclass` or `multilabel`.
 
     Returns:
         float (B,).
     """
-    score = tf.gather(logits, chosen, batch_dims=1)
+    score = tf.gather(logits, targets, batch_dims=1)
     return 2.0 * score - tf.reduce_sum(logits, axis=1) if task == "binary" else score
 
 

@@ -14,7 +14,7 @@ _GRID = 32
 _BATCH = 64
 
 
-def shap_partition(evidence: Evidence, inputs: list[np.ndarray], chosen: np.ndarray, effort) -> np.ndarray:
+def shap_partition(evidence: Evidence, inputs: list[np.ndarray], targets: np.ndarray, effort) -> np.ndarray:
     """float32 (N, S, S), signed; an image's sum is score(image) - score(blurred image)."""
     import shap
 
@@ -24,14 +24,14 @@ def shap_partition(evidence: Evidence, inputs: list[np.ndarray], chosen: np.ndar
     place = np.arange(size) * grid // size
     share = 1.0 / np.bincount(place).astype(np.float64)[place]
     masker = shap.maskers.Image(np.zeros((grid, grid, 1), np.float32))
-    found = []
-    for row, wanted in enumerate(chosen):
+    maps = []
+    for row, target in enumerate(targets):
 
-        def score(cells, row=row, wanted=wanted):
-            seen = cells[:, place][:, :, place]
-            given = repeated(inputs, row, len(cells))
-            given[0] = np.where(seen > 0, given[0], hidden[row])
-            return evidence.scores(given, np.full(len(cells), wanted)).astype(np.float64)
+        def score(cells, row=row, target=target):
+            shown = cells[:, place][:, :, place]
+            masked = repeated(inputs, row, len(cells))
+            masked[0] = np.where(shown > 0, masked[0], hidden[row])
+            return evidence.scores(masked, np.full(len(cells), target)).astype(np.float64)
 
         explainer = shap.PartitionExplainer(score, masker)
         values = (
@@ -39,5 +39,5 @@ def shap_partition(evidence: Evidence, inputs: list[np.ndarray], chosen: np.ndar
             .values[0]
             .reshape(grid, grid)
         )
-        found.append(values[place][:, place] * share[:, None] * share)
-    return np.stack(found).astype(np.float32)
+        maps.append(values[place][:, place] * share[:, None] * share)
+    return np.stack(maps).astype(np.float32)

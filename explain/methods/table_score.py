@@ -87,8 +87,8 @@ class TableModel:
     def scores_of(self, logits: np.ndarray) -> np.ndarray:
         """float64 (N, explained) of logits (N, classes)."""
         logits = tf.constant(logits, tf.float64)
-        chosen = [tf.fill([len(logits)], index) for index in self.explained]
-        return np.stack([class_score(logits, one, self.task).numpy() for one in chosen], axis=1)
+        targets = [tf.fill([len(logits)], index) for index in self.explained]
+        return np.stack([class_score(logits, target, self.task).numpy() for target in targets], axis=1)
 
     def probabilities(self, raw: np.ndarray) -> np.ndarray:
         """float32 (N, classes)."""

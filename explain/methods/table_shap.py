@@ -78,12 +78,12 @@ def attribute(
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             part = rows[start : start + _ROWS_AT_ONCE]
             if method == "linear":
-                found = _linear(model, background, part)
+                attributions = _linear(model, background, part)
             elif method == "gradient":
-                found = _gradients(model, background, part, seed + start)
+                attributions = _gradients(model, background, part, seed + start)
             else:
-                found = _coalitions(model, background, part, samples, seed + start, method)
-            values[start : start + len(part)] = found
+                attributions = _coalitions(model, background, part, samples, seed + start, method)
+            values[start : start + len(part)] = attributions
             if progress:
                 progress(start + len(part), len(rows))
     finally:
@@ -150,19 +150,19 @@ def _coalitions(
     else:
         explainer = shap.PermutationExplainer(score, masker, seed=seed)
         evaluations = max(samples, 2 * (2 * players + 1))
-    found = explainer(rows[varies], max_evals=evaluations, silent=True)
-    values[varies] = found.values.reshape(-1, *values.shape[1:])
+    explanation = explainer(rows[varies], max_evals=evaluations, silent=True)
+    values[varies] = explanation.values.reshape(-1, *values.shape[1:])
     return values
 
 
 def _gradients(model: TableModel, background: np.ndarray, rows: np.ndarray, seed: int) -> np.ndarray:
     encode = model.preprocessing.encode
     explainer = _shap().GradientExplainer(model.model, encode(background))
-    found = explainer.shap_values(encode(rows), nsamples=_GRADIENT_SAMPLES, rseed=seed)
-    found = np.moveaxis(np.asarray(found), 0, -1) if isinstance(found, list) else found
-    n, columns, classes = found.shape
+    attributions = explainer.shap_values(encode(rows), nsamples=_GRADIENT_SAMPLES, rseed=seed)
+    attributions = np.moveaxis(np.asarray(attributions), 0, -1) if isinstance(attributions, list) else attributions
+    n, columns, classes = attributions.shape
     # As in _linear: the attribution of a score is the score of the logits' attributions.
-    values = model.scores_of(found.reshape(-1, classes)).reshape(n, columns, -1)
+    values = model.scores_of(attributions.reshape(-1, classes)).reshape(n, columns, -1)
     return _by_feature(model, values)
 
 

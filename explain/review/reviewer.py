@@ -75,7 +75,7 @@ class Reviewer:
         def batches(data: Dataset, rows: pd.DataFrame) -> Iterable[Batch]:
             return reader.batches(of_dataset(data, (), rows), _BATCH)
 
-        self.known = familiarity(run, dataset, self.forward, batches)
+        self.familiarity = familiarity(run, dataset, self.forward, batches)
         self.members = members_of(model)
         self.method, self.heat = heat_of_run(run)
         self.training = self._training(dataset, batches) if config.nearest else None
@@ -101,13 +101,13 @@ class Reviewer:
             path = Path(folder) / f"upload{kind}"
             path.write_bytes(data)
             try:
-                batch, shown, frames = self._read(path, is_dicom, frame)
+                batch, picture, frames = self._read(path, is_dicom, frame)
             except InputError:
                 raise
             except Exception as error:
                 # Whatever a decoder stumbles over in a stranger's bytes, the file can't be used.
                 raise InputError("broken: can't be decoded") from error
-        return {"name": name, "frame": frame, "frames": frames, "view": shown, **self._answer(batch)}
+        return {"name": name, "frame": frame, "frames": frames, "view": picture, **self._answer(batch)}
 
     def _read(self, path: Path, is_dicom: bool, frame: int) -> tuple[Batch, dict, int]:
         images = dicom_images([DicomFile(path, path.name)], self.reader.look) if is_dicom else [Image("", path)]
@@ -125,7 +125,7 @@ class Reviewer:
         return view.of_dicom(image.view, self.reader)
 
     def _answer(self, batch: Batch) -> dict:
-        chances, called, features = answers(batch, self.forward, self.decision, self.known)
+        chances, called, features = answers(batch, self.forward, self.decision, self.familiarity)
         decided = self.decision.table("image", batch, chances, [""])["decision"][0]
         heat, of = self.heat(batch.inputs, called)
         limits = np.broadcast_to(np.array(self.decision.threshold, object), chances[0].shape)
@@ -151,44 +151,50 @@ class Reviewer:
         }
 
     def _distance(self, features: np.ndarray) -> dict | None:
-        if self.known is None or np.isinf(self.known.facts.limit):
+        if self.familiarity is None or np.isinf(self.familiarity.facts.limit):
             return None
-        return {"value": float(self.known.distances(features)[0]), "limit": self.known.facts.limit}
+        return {"value": float(self.familiarity.distances(features)[0]), "limit": self.familiarity.facts.limit}
 
     def _members(self, batch: Batch) -> list[dict]:
-        told = self.description.get("members", ())
-        found = []
-        for model, about in zip(self.members, told, strict=bool(self.members)):
+        descriptions = self.description.get("members", ())
+        entries = []
+        for model, description in zip(self.members, descriptions, strict=bool(self.members)):
             logits = model(batch.inputs, training=False).numpy()
-            chances = probabilities(logits, self.decision.task, about["calibrator"])[0]
-            found.append({"name": about["name"], "weight": about["weight"], "p": [float(p) for p in chances]})
-        return found
+            chances = probabilities(logits, self.decision.task, description["calibrator"])[0]
+            entries.append(
+                {"name": description["name"], "weight": description["weight"], "p": [float(p) for p in chances]}
+            )
+        return entries
 
     def _training(self, dataset: Dataset | None, batches) -> tuple[Dataset, pd.DataFrame, np.ndarray]:
         """Rows of training and their features."""
         if is_private(self.run.config["options"]):
             raise InputError("--nearest: the Run protects its training patients: none may be shown; leave it out")
-        if dataset is None or self.known is None:
+        if dataset is None or self.familiarity is None:
             raise InputError(f"--nearest: the Run's data are not at {self.run.config['data']}; leave it out")
         rows = dataset.rows("train", labelled=True)
         rows = rows.sample(min(len(rows), _MOST_ROWS), random_state=0)
-        found, good = [], []
+        features, readable = [], []
         for batch in batches(dataset, rows):
-            good += [not why for why in batch.broken]
-            found.append(self.forward(batch.inputs)[0])
-        return dataset, rows[good], np.concatenate(found)
+            readable += [not fault for fault in batch.broken]
+            features.append(self.forward(batch.inputs)[0])
+        return dataset, rows[readable], np.concatenate(features)
 
     def _nearest(self, features: np.ndarray) -> list[dict]:
         """Rows of training whose whitened features are nearest."""
         if self.training is None:
             return []
-        dataset, rows, known = self.training
-        apart = (known - features) @ self.known.whitening if self.known.whitening.size else known - features
-        order = np.argsort(np.linalg.norm(apart, axis=1), kind="stable")[: self.config.nearest]
-        chosen = rows.iloc[order]
+        dataset, rows, references = self.training
+        differences = (
+            (references - features) @ self.familiarity.whitening
+            if self.familiarity.whitening.size
+            else references - features
+        )
+        order = np.argsort(np.linalg.norm(differences, axis=1), kind="stable")[: self.config.nearest]
+        nearest = rows.iloc[order]
         return [
             {"label": label, "png": url(view.small(read_image(path), _THUMBNAIL))}
-            for label, path in zip(chosen["label"], dataset.paths(chosen), strict=True)
+            for label, path in zip(nearest["label"], dataset.paths(nearest), strict=True)
         ]
 
 

@@ -47,11 +47,11 @@ class RefusedError(Exception):
 
     Args:
         status: of HTTP, 4xx.
-        why: a line.
+        reason: a line.
     """
 
-    def __init__(self, status: int, why: str):
-        super().__init__(why)
+    def __init__(self, status: int, reason: str):
+        super().__init__(reason)
         self.status = status
 
 
@@ -104,8 +104,8 @@ class Site:
         origin = request.headers.get("origin")
         if origin is not None and origin.lower() not in {f"http://{host}" for host in self.hosts}:
             raise RefusedError(403, "asked by another page")
-        given = request.query_params.get("token") if request.method == "GET" else request.headers.get(TOKEN)
-        if not hmac.compare_digest((given or "").encode("utf-8", "replace"), self.token.encode()):
+        token = request.query_params.get("token") if request.method == "GET" else request.headers.get(TOKEN)
+        if not hmac.compare_digest((token or "").encode("utf-8", "replace"), self.token.encode()):
             raise RefusedError(403, "the address lacks its token: use the whole address that 'medimg review' printed")
 
     async def page(self, request: Request) -> Response:
@@ -150,49 +150,49 @@ class Site:
 
     def _answer(self, name: str, data: bytes, frame: int) -> dict:
         try:
-            told = self.reviewer.answer(name, data, frame)
+            answer = self.reviewer.answer(name, data, frame)
         except UnknownKindError as error:
             raise RefusedError(415, str(error)) from error
         except InputError as error:
             raise RefusedError(422, printable(error)) from error
         if self.study is None:
-            return told
-        told["reading"] = secrets.token_urlsafe(16)
-        chances = {one["name"]: one for one in told["classes"]}
-        shown = chances.get(told["positive"]) or max(told["classes"], key=lambda one: one["p"])
-        kept = {"file": name, "sha256": hashlib.sha256(data).hexdigest(), "frame": frame, "p": shown["p"]}
-        kept |= {
-            "decision": told["decision"],
-            "threshold": "" if shown["threshold"] is None else shown["threshold"],
+            return answer
+        answer["reading"] = secrets.token_urlsafe(16)
+        chances = {entry["name"]: entry for entry in answer["classes"]}
+        leading = chances.get(answer["positive"]) or max(answer["classes"], key=lambda entry: entry["p"])
+        row = {"file": name, "sha256": hashlib.sha256(data).hexdigest(), "frame": frame, "p": leading["p"]}
+        row |= {
+            "decision": answer["decision"],
+            "threshold": "" if leading["threshold"] is None else leading["threshold"],
         }
         with self._lock:
-            self._answers[told["reading"]] = kept
+            self._answers[answer["reading"]] = row
             while len(self._answers) > _MOST_ANSWERS:
                 self._answers.popitem(last=False)
-        return told
+        return answer
 
     async def reading(self, request: Request) -> Response:
         """What a reader says of an answer, once: JSON with `reading`, `reader`, `answer` and `seconds`."""
         if self.study is None:
             raise RefusedError(404, "no reader study: start 'medimg review' with --reader-study")
         try:
-            said = await _json(request)
-            reader, answer, key = str(said["reader"]).strip(), said["answer"], str(said["reading"])
-            seconds = round(float(said.get("seconds", 0)), 1)
+            body = await _json(request)
+            reader, answer, key = str(body["reader"]).strip(), body["answer"], str(body["reading"])
+            seconds = round(float(body.get("seconds", 0)), 1)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
             raise RefusedError(400, "not a reading: give reading, reader, answer and seconds") from error
         if answer not in ANSWERS or not 0 < len(reader) <= 100 or not 0 <= seconds < 1e6:
             raise RefusedError(400, "name the reader, and agree or disagree")
         with self._lock:
-            kept = self._answers.pop(key, None)
-        if kept is None:
+            shown = self._answers.pop(key, None)
+        if shown is None:
             raise RefusedError(409, "this answer has been judged already, or is too old: drop the image again")
-        row = {**kept, "reader": reader, "answer": answer, "seconds": seconds}
+        row = {**shown, "reader": reader, "answer": answer, "seconds": seconds}
         try:
             await asyncio.get_running_loop().run_in_executor(None, self.study.add, row)
         except InputError as error:
             with self._lock:
-                self._answers[key] = kept
+                self._answers[key] = shown
             return JSONResponse({"error": str(error)}, 507)
         return JSONResponse({"kept": answer})
 
@@ -203,8 +203,8 @@ async def _json(request: Request) -> dict:
 
 async def _body(request: Request, most: int) -> bytes:
     """The request's body, which is not read beyond the limit, nor waited for without end."""
-    said = request.headers.get("content-length", "0")
-    if said.isascii() and said.isdecimal() and (len(said) > 15 or int(said) > most):
+    length = request.headers.get("content-length", "0")
+    if length.isascii() and length.isdecimal() and (len(length) > 15 or int(length) > most):
         raise RefusedError(413, f"larger than {most:,} bytes (--max-megabytes)")
     body = bytearray()
     try:
@@ -228,29 +228,29 @@ def bound(port: int) -> socket.socket:
     Raises:
         InputError: the port is taken.
     """
-    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        found.bind(("127.0.0.1", port))
+        listening.bind(("127.0.0.1", port))
         # Who has the address before the server has begun waits.
-        found.listen(_MOST_WAITING)
+        listening.listen(_MOST_WAITING)
     except OSError as error:
         raise InputError(f"--port {port}: can't be had ({error.strerror}); leave it out for any free one") from error
-    return found
+    return listening
 
 
-def serve(reviewer: Reviewer, found: socket.socket, token: str, study: ReaderStudy | None) -> None:
+def serve(reviewer: Reviewer, listening: socket.socket, token: str, study: ReaderStudy | None) -> None:
     """Serve until interrupted."""
-    server(reviewer, found, token, study).run(sockets=[found])
+    server(reviewer, listening, token, study).run(sockets=[listening])
 
 
-def server(reviewer: Reviewer, found: socket.socket, token: str, study: ReaderStudy | None):
+def server(reviewer: Reviewer, listening: socket.socket, token: str, study: ReaderStudy | None):
     """The `uvicorn.Server` of a page at a socket."""
     import uvicorn
 
     from explain.review.connection import Connection
 
-    port = found.getsockname()[1]
+    port = listening.getsockname()[1]
     site = Site(reviewer, (f"127.0.0.1:{port}", f"localhost:{port}"), token, study)
     # No log of requests: the page's address has the token.
     settings = uvicorn.Config(

@@ -47,16 +47,34 @@ class ReaderStudy:
     def _append(self, cells: list[str] | None) -> None:
         try:
             # Threads of this process, and other processes that write to the same file.
-            with self._lock, self.path.open("a+b") as file:
+            with self._lock, self.path.open("a+b", buffering=0) as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 text = io.StringIO(newline="")
                 lines = csv.writer(text, lineterminator="\n")
-                if not file.seek(0, os.SEEK_END):
+                end = file.seek(0, os.SEEK_END)
+                if not end:
                     lines.writerow(COLUMNS)
+                elif not _ends_a_line(file):
+                    text.write("\n")
                 if cells:
                     lines.writerow(cells)
-                file.write(text.getvalue().encode("utf-8"))
-                file.flush()
-                os.fsync(file.fileno())
+                try:
+                    _write(file, text.getvalue().encode("utf-8"))
+                except OSError:
+                    # Of a full disk: a part of a line would become the next reader's.
+                    file.truncate(end)
+                    raise
         except OSError as error:
             raise atomic.cannot_write(self.path, error) from error
+
+
+def _ends_a_line(file: io.RawIOBase) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
+
+
+def _write(file: io.FileIO, content: bytes) -> None:
+    """All of it, on the disk when this returns."""
+    while content:
+        content = content[file.write(content) :]
+    os.fsync(file.fileno())

@@ -14,9 +14,9 @@ from medimg.sources.dicom_images import View, read_view
 _LONGEST = 1024  # pixels of the longer side that are sent
 
 
-def fitted(width: int, height: int) -> tuple[int, int]:
-    """Width and height at which an image is sent."""
-    scale = min(1.0, _LONGEST / max(width, height))
+def fitted(width: int, height: int, longest: int = _LONGEST) -> tuple[int, int]:
+    """Width and height at which an image is sent: as it is, or with `longest` pixels of its longer side."""
+    scale = min(1.0, longest / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
@@ -24,16 +24,15 @@ def small(image: np.ndarray, longest: int = _LONGEST) -> np.ndarray:
     """8 bits and no longer than that, uint8 (H, W) or (H, W, 3)."""
     image = image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
     height, width = image.shape[:2]
-    scale = min(1.0, longest / max(width, height))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    size = fitted(width, height, longest)
+    return image if size == (width, height) else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
 def of_image(image: np.ndarray) -> dict:
     """uint8 or uint16 (H, W) or (H, W, 3): values from 0 to 255 for JSON."""
-    shown = small(image)
-    shown = shown if shown.ndim == 3 else shown[:, :, None]
-    return {**_sent(shown), "window": None, "size": [image.shape[1], image.shape[0]]}
+    picture = small(image)
+    picture = picture if picture.ndim == 3 else picture[:, :, None]
+    return {**_sent(picture), "window": None, "size": [image.shape[1], image.shape[0]]}
 
 
 def of_dicom(view: View, reader: Reader) -> dict:
@@ -41,27 +40,27 @@ def of_dicom(view: View, reader: Reader) -> dict:
     file, frame = view.header.file, view.frame
     span = _span(str(file.path), frame or 0)
     if span is None:
-        shown = read_view(view, reader.look, reader.max_megapixels, read_frame=reader.read_frame)
-        return of_image(shown[:, :, 1] if len(view.channels) > 1 else shown)
+        picture = read_view(view, reader.look, reader.max_megapixels, read_frame=reader.read_frame)
+        return of_image(picture[:, :, 1] if len(view.channels) > 1 else picture)
     low, high, window, is_inverted = span
     try:
         # The whole range as a window: what comes is linear in the file's values.
-        whole = ((low + high + 1) / 2, high - low + 1)
-        levels = reader.read_frame(file.open(), frame, whole, reader.max_megapixels)
+        full_window = ((low + high + 1) / 2, high - low + 1)
+        levels = reader.read_frame(file.open(), frame, full_window, reader.max_megapixels)
     except ValueError as error:
         raise InputError(str(error)) from error
     if levels.ndim != 2:
         return of_image(levels)
     size = fitted(levels.shape[1], levels.shape[0])
-    shown = levels if size == levels.shape[::-1] else cv2.resize(levels, size, interpolation=cv2.INTER_AREA)
+    picture = levels if size == levels.shape[::-1] else cv2.resize(levels, size, interpolation=cv2.INTER_AREA)
     full = np.iinfo(levels.dtype).max
-    shown = full - shown if is_inverted else shown
+    picture = full - picture if is_inverted else picture
     if window is None:
-        found = low + (high - low) * np.array([shown.min(), shown.max()], float) / full
-        window = (float(found.mean()), max(1.0, float(np.ptp(found))))
-    told = {"low": low, "high": high, "full": int(full), "centre": window[0], "width": window[1]}
-    told["inverted"] = is_inverted
-    return {**_sent(shown[:, :, None]), "window": told, "size": [levels.shape[1], levels.shape[0]]}
+        extremes = low + (high - low) * np.array([picture.min(), picture.max()], float) / full
+        window = (float(extremes.mean()), max(1.0, float(np.ptp(extremes))))
+    entry = {"low": low, "high": high, "full": int(full), "centre": window[0], "width": window[1]}
+    entry["inverted"] = is_inverted
+    return {**_sent(picture[:, :, None]), "window": entry, "size": [levels.shape[1], levels.shape[0]]}
 
 
 def _sent(values: np.ndarray) -> dict:
@@ -82,11 +81,7 @@ def _span(path: str, frame: int) -> tuple[float, float, tuple[float, float] | No
         kind = str(header.get("PhotometricInterpretation", ""))
         bits, is_signed = int(header.get("BitsStored", 0)), int(header.get("PixelRepresentation") or 0) == 1
         slope, intercept = float(header.get("RescaleSlope") or 1), float(header.get("RescaleIntercept") or 0)
-        asked = header.get("WindowCenter"), header.get("WindowWidth")
-        centre, width = (float(one[0] if isinstance(one, pydicom.multival.MultiValue) else one) for one in asked)
-        window = (centre, width) if width > 1 and np.isfinite([centre, width]).all() else None
-    except TypeError:
-        window = None
+        window = _window(header)
     except Exception:
         # A stranger's header can raise anything; without a window the image is shown and answered as it is.
         return None
@@ -98,3 +93,13 @@ def _span(path: str, frame: int) -> tuple[float, float, tuple[float, float] | No
     if not (low < high and np.isfinite(low + high + 1)):
         return None
     return low, high, window, kind == "MONOCHROME1"
+
+
+def _window(header: pydicom.Dataset) -> tuple[float, float] | None:
+    """Centre and width of the file's first window; None: it has none."""
+    stated = header.get("WindowCenter"), header.get("WindowWidth")
+    numbers = [value[0] if isinstance(value, pydicom.multival.MultiValue) else value for value in stated]
+    if None in numbers:
+        return None
+    centre, width = map(float, numbers)
+    return (centre, width) if width > 1 and np.isfinite([centre, width]).all() else None

@@ -14,11 +14,11 @@ _ANY_SIZE = 8
 def has_findings(dataset: Dataset) -> pd.Series:
     """Which rows of the manifest have a box or a mask."""
     manifest = dataset.manifest
-    known = pd.Series(False, manifest.index)
+    has = pd.Series(False, manifest.index)
     for column in ("mask", "x"):
         if column in manifest:
-            known |= manifest[column] != ""
-    return known
+            has |= manifest[column] != ""
+    return has
 
 
 def regions(dataset: Dataset, row: pd.Series, size: int) -> dict[str, np.ndarray]:
@@ -42,20 +42,20 @@ def regions(dataset: Dataset, row: pd.Series, size: int) -> dict[str, np.ndarray
     if not row.get("x", ""):
         return {}
     height, width = read_image(dataset.root / row["image"]).shape[:2]
-    found: dict[str, np.ndarray] = {}
+    masks: dict[str, np.ndarray] = {}
     names = row.get("finding", "").split(SEPARATOR)
     boxes = [str(row[column]).split(SEPARATOR) for column in ("x", "y", "width", "height")]
     try:
         for i, box in enumerate(zip(*boxes, strict=True)):
             x, y, w, h = (float(value) for value in box)
             name = names[i] if i < len(names) and names[i] else row["label"]
-            region = found.setdefault(name, np.zeros((size, size), bool))
+            region = masks.setdefault(name, np.zeros((size, size), bool))
             left, top = (int(np.floor(v)) for v in (x * size / width, y * size / height))
             right, bottom = (int(np.ceil(v)) for v in ((x + w) * size / width, (y + h) * size / height))
             region[max(0, top) : bottom, max(0, left) : right] = True
     except ValueError as error:
         raise InputError(f"{dataset.root}/manifest.csv: boxes of {row['image']} can't be read ({error})") from error
-    return found
+    return masks
 
 
 def _scaled(mask: np.ndarray, size: int) -> np.ndarray:
@@ -84,15 +84,15 @@ def localised(
     """
     rows = dataset.manifest[has_findings(dataset) & (dataset.manifest["split"] == split)]
     rows = rows.sample(min(len(rows), most), random_state=seed)
-    found: list[tuple[pd.Series, int, str]] = []
+    located: list[tuple[pd.Series, int, str]] = []
     left_out: dict[str, int] = {}
     for _, row in rows.iterrows():
         for name in sorted(regions(dataset, row, _ANY_SIZE)):
             if dataset.task == "binary":
                 # A finding speaks for the positive class, also under a name of its own (`nodule` of `abnormal`).
-                found.append((row, 1, name))
+                located.append((row, 1, name))
             elif name in classes:
-                found.append((row, classes.index(name), name))
+                located.append((row, classes.index(name), name))
             else:
                 left_out[name] = left_out.get(name, 0) + 1
-    return found, left_out
+    return located, left_out

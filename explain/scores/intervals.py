@@ -15,26 +15,26 @@ def mean(values: np.ndarray, patients: np.ndarray, seed: int = 0) -> dict:
         patients: (N,), whose image it is.
         seed: of the resamples.
     """
-    known = ~np.isnan(values)
-    values, patients = values[known], np.asarray(patients)[known]
+    defined = ~np.isnan(values)
+    values, patients = values[defined], np.asarray(patients)[defined]
     if len(set(patients)) < 2:
         return Measured(float(values.mean()) if len(values) else None)._asdict()
     draws = cluster_bootstrap(lambda w: w @ values / w.sum(axis=1), patients, _RESAMPLES, seed)
     return percentile_interval(draws).around(values.mean())
 
 
-def ratio(above: np.ndarray, below: np.ndarray, patients: np.ndarray, seed: int = 0) -> dict:
+def ratio(numerators: np.ndarray, denominators: np.ndarray, patients: np.ndarray, seed: int = 0) -> dict:
     """{value, low, high} of the ratio of two means, arguments as of `mean`."""
-    if not below.sum() > 0 or len(set(patients)) < 2:
+    if not denominators.sum() > 0 or len(set(patients)) < 2:
         return Measured()._asdict()
     # A resample may have nothing below.
     draws = cluster_bootstrap(
-        lambda w: np.divide(w @ above, w @ below, out=np.full(len(w), np.nan), where=w @ below > 0),
+        lambda w: np.divide(w @ numerators, w @ denominators, out=np.full(len(w), np.nan), where=w @ denominators > 0),
         patients,
         _RESAMPLES,
         seed,
     )
-    return percentile_interval(draws).around(above.sum() / below.sum())
+    return percentile_interval(draws).around(numerators.sum() / denominators.sum())
 
 
 def share(hits: np.ndarray, patients: np.ndarray) -> dict:

@@ -33,5 +33,5 @@ def overlaps(heat_map: np.ndarray, region: np.ndarray) -> np.ndarray:
 
     Arguments as of `hit`.
     """
-    above = heat_map >= CUTS[:, None, None] * max(float(heat_map.max()), np.finfo(np.float32).tiny)
-    return (above & region).sum(axis=(1, 2)) / np.maximum((above | region).sum(axis=(1, 2)), 1)
+    hot = heat_map >= CUTS[:, None, None] * max(float(heat_map.max()), np.finfo(np.float32).tiny)
+    return (hot & region).sum(axis=(1, 2)) / np.maximum((hot | region).sum(axis=(1, 2)), 1)

@@ -10,7 +10,7 @@ _GRID, _HIDDEN, _SUBSETS = 12, 0.2, 48
 
 
 def areas(
-    evidence: Evidence, inputs: list[np.ndarray], chosen: np.ndarray, maps: np.ndarray, steps: int = STEPS
+    evidence: Evidence, inputs: list[np.ndarray], targets: np.ndarray, maps: np.ndarray, steps: int = STEPS
 ) -> tuple[np.ndarray, np.ndarray]:
     """Areas under deletion and insertion curves (Petsiuk et al. 2018): a class's probability while pixels go, or come.
 
@@ -20,7 +20,7 @@ def areas(
     Args:
         evidence: of the model.
         inputs: of N images.
-        chosen: int (N,).
+        targets: int (N,).
         maps: float (N, S, S).
         steps: of a curve.
 
@@ -28,19 +28,19 @@ def areas(
         Each float64 (N,), from 0 to 1: a good map has a small first and a large second one.
     """
     hidden = blurred(inputs[0])
-    found = np.empty((2, len(chosen)))
-    for row, wanted in enumerate(chosen):
+    under = np.empty((2, len(targets)))
+    for row, target in enumerate(targets):
         image, blank = inputs[0][row], hidden[row]
         # 0 for the hottest pixel.
         place = np.empty(maps[row].size, int)
         place[np.argsort(-maps[row].ravel(), kind="stable")] = np.arange(maps[row].size)
         counts = np.linspace(0, place.size, steps + 1, dtype=int)
-        gone = place.reshape(1, *maps[row].shape, 1) < counts[:, None, None, None]
-        given = repeated(inputs, row, 2 * len(counts))
-        given[0] = np.concatenate([np.where(gone, blank, image), np.where(gone, image, blank)])
-        curves = evidence.probabilities(given, np.full(2 * len(counts), wanted)).reshape(2, -1).astype(np.float64)
-        found[:, row] = (curves[:, :-1] + curves[:, 1:]).mean(axis=1) / 2
-    return found[0], found[1]
+        deleted = place.reshape(1, *maps[row].shape, 1) < counts[:, None, None, None]
+        perturbed = repeated(inputs, row, 2 * len(counts))
+        perturbed[0] = np.concatenate([np.where(deleted, blank, image), np.where(deleted, image, blank)])
+        curves = evidence.probabilities(perturbed, np.full(2 * len(counts), target)).reshape(2, -1).astype(np.float64)
+        under[:, row] = (curves[:, :-1] + curves[:, 1:]).mean(axis=1) / 2
+    return under[0], under[1]
 
 
 def subsets(size: int, seed: int) -> np.ndarray:
@@ -52,28 +52,28 @@ def subsets(size: int, seed: int) -> np.ndarray:
     return cells[:, place][:, :, place]
 
 
-def drops(evidence: Evidence, inputs: list[np.ndarray], chosen: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+def drops(evidence: Evidence, inputs: list[np.ndarray], targets: np.ndarray, hidden: np.ndarray) -> np.ndarray:
     """float64 (N, M): what the score loses when each of M subsets bool (M, S, S) is hidden."""
-    blank, whole, found = blurred(inputs[0]), evidence.scores(inputs, chosen), []
-    for row, wanted in enumerate(chosen):
-        given = repeated(inputs, row, len(hidden))
-        given[0] = np.where(hidden[..., None], blank[row], given[0])
-        found.append(whole[row] - evidence.scores(given, np.full(len(hidden), wanted)))
-    return np.stack(found).astype(np.float64)
+    blank, scores, losses = blurred(inputs[0]), evidence.scores(inputs, targets), []
+    for row, target in enumerate(targets):
+        perturbed = repeated(inputs, row, len(hidden))
+        perturbed[0] = np.where(hidden[..., None], blank[row], perturbed[0])
+        losses.append(scores[row] - evidence.scores(perturbed, np.full(len(hidden), target)))
+    return np.stack(losses).astype(np.float64)
 
 
-def faithfulness(maps: np.ndarray, hidden: np.ndarray, lost: np.ndarray) -> np.ndarray:
+def faithfulness(maps: np.ndarray, hidden: np.ndarray, losses: np.ndarray) -> np.ndarray:
     """Faithfulness correlation (Bhatt et al. 2020): of a subset's attribution and what the score loses by it.
 
     Args:
         maps: float (N, S, S).
         hidden: bool (M, S, S).
-        lost: float (N, M), of `drops`.
+        losses: float (N, M), of `drops`.
 
     Returns:
         float64 (N,), Pearson's; NaN where either does not vary.
     """
     sums = maps.reshape(len(maps), -1).astype(np.float64) @ hidden.reshape(len(hidden), -1).T
-    a, b = (x - x.mean(axis=1, keepdims=True) for x in (sums, lost))
+    a, b = (x - x.mean(axis=1, keepdims=True) for x in (sums, losses))
     spread = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
     return np.divide((a * b).sum(axis=1), spread, out=np.full(len(a), np.nan), where=spread > 0)

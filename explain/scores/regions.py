@@ -19,12 +19,12 @@ _STROKE, _STANDS_OUT, _NOT_ALONE = 0.04, 60, 0.06
 def at_sides(size: int) -> dict[str, np.ndarray]:
     """Name -> bool (size, size): `border`, the outer twelfth all around, and the outer sixth of each side."""
     wide, strip = max(1, round(_BORDER * size)), max(1, round(_STRIP * size))
-    found = {name: np.zeros((size, size), bool) for name in ("border", "top", "bottom", "left", "right")}
-    found["border"][:] = True
-    found["border"][wide:-wide, wide:-wide] = False
-    found["top"][:strip], found["bottom"][-strip:] = True, True
-    found["left"][:, :strip], found["right"][:, -strip:] = True, True
-    return found
+    sides = {name: np.zeros((size, size), bool) for name in ("border", "top", "bottom", "left", "right")}
+    sides["border"][:] = True
+    sides["border"][wide:-wide, wide:-wide] = False
+    sides["top"][:strip], sides["bottom"][-strip:] = True, True
+    sides["left"][:, :strip], sides["right"][:, -strip:] = True, True
+    return sides
 
 
 def outside_body(image: np.ndarray) -> np.ndarray:
@@ -53,11 +53,11 @@ def text(image: np.ndarray) -> np.ndarray:
     height, width = grey.shape
     scale = max(1.0, _LOOKED_AT / min(height, width))
     looked_at = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) if scale > 1 else grey
-    found = np.zeros((height, width), bool)
+    mask = np.zeros((height, width), bool)
     for x, y, w, h in [*text_boxes(looked_at), *_markers(looked_at)]:
         left, top = int(x / scale), int(y / scale)
-        found[top : int(np.ceil((y + h) / scale)), left : int(np.ceil((x + w) / scale))] = True
-    return found
+        mask[top : int(np.ceil((y + h) / scale)), left : int(np.ceil((x + w) / scale))] = True
+    return mask
 
 
 def _markers(grey: np.ndarray) -> list[tuple[int, int, int, int]]:
@@ -66,9 +66,9 @@ def _markers(grey: np.ndarray) -> list[tuple[int, int, int, int]]:
     side = min(height, width)
     # White top-hat: what is narrower than the widest stroke, above what is around it, however bright that is.
     stroke = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (round(_STROKE * side) | 1,) * 2)
-    above = cv2.morphologyEx(grey, cv2.MORPH_TOPHAT, stroke)
-    count, parts, stats, centres = cv2.connectedComponentsWithStats((above >= _STANDS_OUT).astype(np.uint8))
-    found = []
+    contrast = cv2.morphologyEx(grey, cv2.MORPH_TOPHAT, stroke)
+    count, parts, stats, centres = cv2.connectedComponentsWithStats((contrast >= _STANDS_OUT).astype(np.uint8))
+    boxes = []
     for number in range(1, count):
         x, y, w, h, area = stats[number].tolist()
         fits = _SMALLEST * side <= h <= _TALLEST * side and h / 4 <= w <= _TALLEST * side and area >= 0.12 * w * h
@@ -78,11 +78,11 @@ def _markers(grey: np.ndarray) -> list[tuple[int, int, int, int]]:
         away = max(3, h // 4)
         around = (slice(max(0, y - away), y + h + away), slice(max(0, x - away), x + w + away))
         # A rib or a skull goes on beyond the part; the letter's own blurred edge is not looked at.
-        ring = above[around][cv2.dilate((parts[around] == number).astype(np.uint8), np.ones((5, 5))) == 0]
+        ring = contrast[around][cv2.dilate((parts[around] == number).astype(np.uint8), np.ones((5, 5))) == 0]
         clear = len(ring) > 0 and (ring >= _STANDS_OUT / 2).mean() <= _NOT_ALONE
-        if clear and np.median(above[parts == number]) >= _STANDS_OUT + 10:
-            found.append((x, y, w, h))
-    return found
+        if clear and np.median(contrast[parts == number]) >= _STANDS_OUT + 10:
+            boxes.append((x, y, w, h))
+    return boxes
 
 
 def at_size(region: np.ndarray, size: int) -> np.ndarray:

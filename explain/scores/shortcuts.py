@@ -61,34 +61,34 @@ def measure(lying: Lying, of: str, positive: str = "") -> dict:
         positive: the class whose evidence all maps show; that its maps are alike on images without it says nothing.
     """
     evidence = np.maximum(lying.maps, 0.0)
-    shown = evidence.any(axis=(1, 2))
-    regions = {name: _region(lying, evidence, shown, name) for name in lying.regions}
-    alike = _similarity(evidence[shown], lying.labels[shown], lying.patients[shown])
+    not_flat = evidence.any(axis=(1, 2))
+    regions = {name: _region(lying, evidence, not_flat, name) for name in lying.regions}
+    alike = _similarity(evidence[not_flat], lying.labels[not_flat], lying.patients[not_flat])
     return {
-        "n": int(shown.sum()),
-        "flat_maps": int((~shown).sum()),
+        "n": int(not_flat.sum()),
+        "flat_maps": int((~not_flat).sum()),
         "regions": regions,
         "mean_map_similarity": alike,
         "findings": _findings(regions, alike, of, positive),
     }
 
 
-def _region(lying: Lying, evidence: np.ndarray, shown: np.ndarray, name: str) -> dict | None:
+def _region(lying: Lying, evidence: np.ndarray, not_flat: np.ndarray, name: str) -> dict | None:
     """None where no image has such a region."""
     region = lying.regions[name]
-    has = shown & region.any(axis=(1, 2))
+    has = not_flat & region.any(axis=(1, 2))
     if not has.any():
         return None
     mass = np.array([energy(m, r) for m, r in zip(evidence[has], region[has], strict=True)])
     area, patients, labels = region[has].mean(axis=(1, 2)), lying.patients[has], lying.labels[has]
     by_class = {}
     for label in np.unique(labels):
-        own = labels == label
+        of_label = labels == label
         by_class[str(label)] = {
-            **intervals.mean(mass[own], patients[own]),
-            "ratio": intervals.ratio(mass[own], area[own], patients[own]),
-            "images": int(own.sum()),
-            "of": int((shown & (lying.labels == label)).sum()),
+            **intervals.mean(mass[of_label], patients[of_label]),
+            "ratio": intervals.ratio(mass[of_label], area[of_label], patients[of_label]),
+            "images": int(of_label.sum()),
+            "of": int((not_flat & (lying.labels == label)).sum()),
         }
     return {
         "mass": intervals.mean(mass, patients),
@@ -103,33 +103,33 @@ def _similarity(evidence: np.ndarray, labels: np.ndarray, patients: np.ndarray) 
     """Pearson's correlation of each map with the mean of the other patients' maps of its class."""
     flat = evidence.reshape(len(evidence), evidence[0].size if len(evidence) else 0).astype(np.float64)
     flat /= flat.sum(axis=1, keepdims=True)
-    found, by_class = np.full(len(flat), np.nan), {}
+    correlations, by_class = np.full(len(flat), np.nan), {}
     for label in np.unique(labels):
-        own = np.flatnonzero(labels == label)
-        for row in own:
-            others = own[patients[own] != patients[row]]
+        of_label = np.flatnonzero(labels == label)
+        for row in of_label:
+            others = of_label[patients[of_label] != patients[row]]
             if len(others) >= _FEWEST:
-                found[row] = np.corrcoef(flat[row], flat[others].mean(axis=0))[0, 1]
-        by_class[str(label)] = intervals.mean(found[own], patients[own])
-    return {**intervals.mean(found, patients), "by_class": by_class}
+                correlations[row] = np.corrcoef(flat[row], flat[others].mean(axis=0))[0, 1]
+        by_class[str(label)] = intervals.mean(correlations[of_label], patients[of_label])
+    return {**intervals.mean(correlations, patients), "by_class": by_class}
 
 
 def _findings(regions: dict, alike: dict, of: str, positive: str) -> list[str]:
-    found = []
+    sentences = []
     for name, region in regions.items():
         groups = {"": {**region["mass"], **region}, **region["by_class"]} if region else {}
         loud = [label for label, group in groups.items() if label and _stands_out(name, group)]
         if groups and _stands_out(name, groups[""]) and len(loud) in (0, len(groups) - 1):
-            found.append(_sentence(name, groups[""], of, f"{groups['']['images']} images"))
+            sentences.append(_sentence(name, groups[""], of, f"{groups['']['images']} images"))
             continue
-        found += [_sentence(name, groups[label], of, f"images labelled {label}") for label in loud]
+        sentences += [_sentence(name, groups[label], of, f"images labelled {label}") for label in loud]
     for label, value in alike["by_class"].items():
         if (value["low"] or 0.0) > ALIKE and positive in ("", label):
-            found.append(
+            sentences.append(
                 f"The maps of {of} are nearly the same on all images labelled {label} (correlation with the mean of "
                 f"the others {value['value']:.2f}): they show a habit of the model rather than the patient."
             )
-    return found
+    return sentences
 
 
 def _stands_out(name: str, group: dict) -> bool:
@@ -154,9 +154,9 @@ def class_means(
     pixels: np.ndarray, maps: np.ndarray, labels: Sequence[str]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Label -> mean image (S, S, C) and mean map over its maximum (S, S)."""
-    labels, found = np.asarray(labels), {}
+    labels, means = np.asarray(labels), {}
     for label in np.unique(labels):
-        own = labels == label
-        heat = np.maximum(maps[own], 0.0).mean(axis=0)
-        found[str(label)] = pixels[own].mean(axis=0), heat / (heat.max() or 1.0)
-    return found
+        of_label = labels == label
+        heat = np.maximum(maps[of_label], 0.0).mean(axis=0)
+        means[str(label)] = pixels[of_label].mean(axis=0), heat / (heat.max() or 1.0)
+    return means

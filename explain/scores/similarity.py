@@ -18,7 +18,7 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     ranks = [rankdata(maps.reshape(len(maps), -1), axis=1) for maps in (first, second)]
     a, b = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
     a_spread, b_spread = (np.sqrt((x**2).sum(axis=1)) for x in (a, b))
-    both = a_spread * b_spread
-    found = np.divide((a * b).sum(axis=1), both, out=np.zeros(len(a)), where=both > 0)
-    found[(a_spread == 0) & (b_spread == 0)] = np.nan
-    return found
+    spread = a_spread * b_spread
+    correlations = np.divide((a * b).sum(axis=1), spread, out=np.zeros(len(a)), where=spread > 0)
+    correlations[(a_spread == 0) & (b_spread == 0)] = np.nan
+    return correlations

@@ -71,7 +71,7 @@ def interpretability(
         options = replace(training, model=name).resolved(dataset.unit).with_given_names(())
         train_the_same(data, Path(out) / name, options)
         run = Run.load(Path(out) / name)
-        asked = ExplainConfig(
+        config = ExplainConfig(
             method=study.method,
             count=1,
             mistakes=0,
@@ -81,7 +81,7 @@ def interpretability(
             appearance_count=0,
             seed=training.seed,
         )
-        rows += _rows(name, explain(run, asked)["scores"])
+        rows += _rows(name, explain(run, config)["scores"])
         if progress:
             progress(done, len(study.model))
     table = pd.DataFrame(rows)
@@ -128,15 +128,15 @@ def _figure(ranking: pd.DataFrame, name: str) -> Figure:
         figure = Figure(figsize=(3.4 + 1.6 * grid.shape[1], 1.6 + 0.5 * grid.shape[0]))
         axes = figure.subplots()
         axes.grid(visible=False)
-        shown = axes.imshow(grid, cmap="viridis_r", aspect="auto")
+        picture = axes.imshow(grid, cmap="viridis_r", aspect="auto")
         axes.set_xticks(range(grid.shape[1]), grid.columns)
         axes.set_yticks(range(grid.shape[0]), grid.index)
         for (y, x), rank in np.ndenumerate(grid.to_numpy()):
             value = beneath.iat[y, x]
             text = f"{rank:.1f}" + ("" if np.isnan(value) else f"\n{value:.2f}")
-            colour = "white" if shown.norm(rank) > 0.4 else "black"
+            colour = "white" if picture.norm(rank) > 0.4 else "black"
             axes.text(x, y, text, ha="center", va="center", fontsize=9, color=colour)
-        figure.colorbar(shown, ax=axes, label="mean rank over scores (1 is best)").ax.invert_yaxis()
+        figure.colorbar(picture, ax=axes, label="mean rank over scores (1 is best)").ax.invert_yaxis()
         label = second.replace("_", " ")
         title = f"{name}: mean rank, and {label} beneath\n(in brackets: maps that know nothing of the model)"
         figure.suptitle(title, fontsize="medium", wrap=True)

@@ -87,18 +87,20 @@ class LocalRound:
         if fixed_state is not None:
             state = tf.nest.pack_sequence_as(state, fixed_state)
         seen, total, right = tf.constant(0.0), tf.constant(0.0), tf.constant(0.0)
-        measured = self.steps_of.begin(self.model, self.loss, self.layout, self.share)
+        gradients_of = self.steps_of.begin(self.model, self.loss, self.layout, self.share)
         # Counted, not a loop over the data: that would instantiate its body, model and gradient, in every call.
         for step in tf.range(tf.shape(self.share.steps)[0]):
-            told = measured(step)
-            found = tuple(adjust(g, v, i) for i, (g, v) in enumerate(zip(told.gradients, variables, strict=True)))
+            step_gradients = gradients_of(step)
+            gradients = tuple(
+                adjust(g, v, i) for i, (g, v) in enumerate(zip(step_gradients.gradients, variables, strict=True))
+            )
             values = tuple(variable.read_value() for variable in variables)
-            new_state, new_values = self.optimizer.next(state, values, found)
+            new_state, new_values = self.optimizer.next(state, values, gradients)
             for variable, value in zip(variables, new_values, strict=True):
                 variable.assign(value)
             if fixed_state is None:
                 state = new_state
-            seen, total, right = seen + told.seen, total + told.loss, right + told.right
+            seen, total, right = seen + step_gradients.seen, total + step_gradients.loss, right + step_gradients.right
         return seen, total, right
 
     def full_gradient(self) -> tuple:
@@ -112,9 +114,9 @@ class LocalRound:
         for _ in tf.range((records.count(share.folder) + size - 1) // size):
             inputs, targets, weights = next(batches)
             key = tf.random.experimental.stateless_fold_in(share.seed, step)
-            found, mean, logits = self.gradient(self.model, self.loss, inputs, targets, weights, key)
+            gradients, mean, logits = self.gradient(self.model, self.loss, inputs, targets, weights, key)
             n = tf.cast(tf.shape(logits)[0], tf.float32)
-            sums = tuple(s + n * g for s, g in zip(sums, found, strict=True))
+            sums = tuple(s + n * g for s, g in zip(sums, gradients, strict=True))
             seen, total, step = seen + n, total + mean * n, step + 1
             right += n * accuracy(targets, logits)
         return [s / tf.maximum(seen, 1.0) for s in sums], seen, total, right

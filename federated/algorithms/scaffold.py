@@ -33,15 +33,15 @@ class Scaffold(Plain):
         """The update, and the change of c_i."""
         share = client.share
         measures = client.steps(lambda gradient, variable, i: gradient - share.client_state[i] + share.shared[i])
-        sent = client.sent()
+        update = client.sent()
         steps = tf.cast(tf.shape(share.steps)[0], tf.float32)
         scale = 1.0 / (steps * client.learning_rate)
         control = [
-            mine - server + delta * scale
-            for mine, server, delta in zip(share.client_state, share.shared, sent, strict=True)
+            variate - server_variate + delta * scale
+            for variate, server_variate, delta in zip(share.client_state, share.shared, update, strict=True)
         ]
-        change = [new - old for new, old in zip(control, share.client_state, strict=True)]
-        return [*sent, *change], control, *measures
+        change = [after - before for after, before in zip(control, share.client_state, strict=True)]
+        return [*update, *change], control, *measures
 
     def shared_after(self, shared: list, change: list, part: float, optimizer) -> list[np.ndarray]:
         """c moves by the sum of the changes over all clients, those that sat out included."""

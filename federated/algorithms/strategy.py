@@ -89,8 +89,8 @@ class Strategy:
         if self.name == "fedprox" and not self.proximal:
             raise InputError("--strategy fedprox: needs --proximal above 0, e.g. 0.01")
         if self.weighting == "examples" and (self.client.alike or self.is_private):
-            what = self.name if self.client.alike else "client-level privacy"
-            raise InputError(f"--weighting examples: {what} weighs clients alike; use equal")
+            reason = self.name if self.client.alike else "client-level privacy"
+            raise InputError(f"--weighting examples: {reason} weighs clients alike; use equal")
         if self.client.second_vector and self.aggregation != "mean":
             raise InputError(
                 f"--aggregation {self.aggregation}: not with {self.name}, whose clients send a gradient or control "

@@ -68,14 +68,14 @@ def steps(local: LocalTraining, examples: int, seed: int, round_number: int, cli
         int64 (steps, batch size), -1 where an epoch's last batch has no more examples.
     """
     per_epoch = -(-examples // local.batch_size)
-    wanted = local.steps or local.epochs * per_epoch
+    count = local.steps or local.epochs * per_epoch
     generator = np.random.default_rng(words(seed, round_number, client))
     blocks = []
-    for _ in range(-(-wanted // per_epoch)):
+    for _ in range(-(-count // per_epoch)):
         rows = np.full(per_epoch * local.batch_size, -1, np.int64)
         rows[:examples] = generator.permutation(examples)
         blocks.append(rows.reshape(per_epoch, local.batch_size))
-    return np.concatenate(blocks)[:wanted]
+    return np.concatenate(blocks)[:count]
 
 
 def dropout_seed(seed: int, round_number: int, client: str) -> np.ndarray:

@@ -115,7 +115,7 @@ def batches(folder: tf.Tensor, layout: Layout, rows: tf.data.Dataset) -> tf.data
         rows: int64 vectors, one a batch; negative entries are no example.
     """
     fetch = reader(folder, layout)
-    return steady(rows.flat_map(lambda chosen: fetch(tf.boolean_mask(chosen, chosen >= 0))).prefetch(2))
+    return steady(rows.flat_map(lambda numbers: fetch(tf.boolean_mask(numbers, numbers >= 0))).prefetch(2))
 
 
 def reader(folder: tf.Tensor, layout: Layout) -> Callable[[tf.Tensor], tf.data.Dataset]:
@@ -133,13 +133,13 @@ def reader(folder: tf.Tensor, layout: Layout) -> Callable[[tf.Tensor], tf.data.D
             inputs_file, size, header_bytes=row * size, footer_bytes=(total - row - 1) * size
         )
 
-    def fetch(chosen):
-        records = tf.data.Dataset.from_tensor_slices(chosen).flat_map(one)
-        width = tf.maximum(tf.shape(chosen, out_type=tf.int64)[0], 1)
+    def fetch(numbers):
+        records = tf.data.Dataset.from_tensor_slices(numbers).flat_map(one)
+        width = tf.maximum(tf.shape(numbers, out_type=tf.int64)[0], 1)
 
         def parse(raw):
             inputs = tf.reshape(tf.io.decode_raw(raw, kind), (-1, *layout.input_shape))
-            return (tf.cast(inputs, tf.float32), tf.gather(targets, chosen), tf.gather(weights, chosen))
+            return (tf.cast(inputs, tf.float32), tf.gather(targets, numbers), tf.gather(weights, numbers))
 
         return records.batch(width).map(parse)
 

@@ -41,8 +41,8 @@ class State:
         names = sorted(self.clients)
         lists = {name: getattr(self, name) for name in _LISTS}
         lists.update({f"client{i}": self.clients[name] for i, name in enumerate(names)})
-        arrays = {f"{name}-{i}": array for name, all_ in lists.items() for i, array in enumerate(all_)}
-        lengths = {name: len(all_) for name, all_ in lists.items()}
+        arrays = {f"{name}-{i}": array for name, stored in lists.items() for i, array in enumerate(stored)}
+        lengths = {name: len(stored) for name, stored in lists.items()}
         meta = json.dumps({"round": self.round, "clients": names, "lengths": lengths})
         with atomic.replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, meta=np.frombuffer(meta.encode(), np.uint8), **arrays)

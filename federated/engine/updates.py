@@ -52,12 +52,12 @@ class Mean(NamedTuple):
 
     Attributes:
         arrays: shaped as a client's `vectors`.
-        kept: what the aggregation carries into the next round, `State.aggregator`, e.g. an adaptive clip.
+        aggregator: what the aggregation carries into the next round, `State.aggregator`, e.g. an adaptive clip.
         measurements: flat by name, e.g. how many updates were clipped.
     """
 
     arrays: list[np.ndarray]
-    kept: list[np.ndarray]
+    aggregator: list[np.ndarray]
     measurements: dict[str, float]
 
 
@@ -74,7 +74,7 @@ class Aggregate:
         bytes_up, bytes_down: client -> bytes of the secure sum, in place of the plain update's.
         shares: client -> its share in the aggregate, where a rule chose.
         measurements: of the engine's own aggregation.
-        kept: of the engine's own aggregation, for the next round; None: as it was.
+        aggregator: of the engine's own aggregation, for the next round; None: as it was.
         failure: why nothing was learnt in the round; empty otherwise.
     """
 
@@ -86,7 +86,7 @@ class Aggregate:
     bytes_down: dict[str, int] = field(default_factory=dict)
     shares: dict[str, float] = field(default_factory=dict)
     measurements: dict[str, float] = field(default_factory=dict)
-    kept: list[np.ndarray] | None = None
+    aggregator: list[np.ndarray] | None = None
     failure: str = ""
 
     @property
@@ -97,10 +97,10 @@ class Aggregate:
 
 def named(measurements, prefix: str = "") -> dict[str, float]:
     """Nested measurements by path; those that are no number are left to TFF."""
-    found = {}
+    numbers = {}
     if isinstance(measurements, dict):
         for key, value in measurements.items():
-            found.update(named(value, f"{prefix}{key}/"))
+            numbers.update(named(value, f"{prefix}{key}/"))
     elif np.ndim(measurements) == 0 and measurements is not None and prefix:
-        found[prefix.rstrip("/")] = float(measurements)
-    return found
+        numbers[prefix.rstrip("/")] = float(measurements)
+    return numbers

@@ -47,19 +47,19 @@ def partition(dataset: Dataset, config, measured: bool = True) -> list[Client]:
     private = getattr(config, "is_private", False)
     names, client_of = _divide(dataset, config, private)
     if measured and not private:
-        parts, taken = own_parts(dataset, client_of, len(names), config.seed)
+        parts, notes_of_parts = own_parts(dataset, client_of, len(names), config.seed)
     else:
-        parts, taken = dataset.manifest["split"], [[] for _ in names]
+        parts, notes_of_parts = dataset.manifest["split"], [[] for _ in names]
     clients = []
     for i, name in enumerate(names):
-        here = client_of == i
-        rows = dataset.manifest[here]
+        is_at = client_of == i
+        rows = dataset.manifest[is_at]
         # A copy of a wide table only where it must differ.
-        rows = rows.assign(split=parts[here]) if taken[i] else rows
-        own = replace(dataset, manifest=rows)
-        _require_training_rows(own, name, config.partition, private)
-        notes = () if private else (*taken[i], *_absent(own))
-        clients.append(Client(name, own, notes))
+        rows = rows.assign(split=parts[is_at]) if notes_of_parts[i] else rows
+        client_dataset = replace(dataset, manifest=rows)
+        _require_training_rows(client_dataset, name, config.partition, private)
+        notes = () if private else (*notes_of_parts[i], *_absent(client_dataset))
+        clients.append(Client(name, client_dataset, notes))
     if config.partition == "iid" and not private:
         clients = _with_remainders(clients)
     return clients
@@ -91,24 +91,24 @@ def _divide(dataset: Dataset, config, private: bool) -> tuple[list[str], np.ndar
     return names, dataset.manifest["patient"].map(of_patient).to_numpy(np.int64)
 
 
-def _require_training_rows(own: Dataset, name: str, kind: str, private: bool) -> None:
-    if not own.rows("train", labelled=True).empty:
+def _require_training_rows(dataset: Dataset, name: str, kind: str, private: bool) -> None:
+    if not dataset.rows("train", labelled=True).empty:
         return
     if kind == "site":
         remedy = "prepare with another --split, or without this site"
     else:
         remedy = "use fewer --clients" + (", or --partition iid" if kind != "iid" else "")
-    of_all = "" if private else f", of {len(own.manifest)} in all"
-    raise InputError(f"--partition {kind}: '{name}' has no labelled {own.unit} in train{of_all}; {remedy}")
+    of_all = "" if private else f", of {len(dataset.manifest)} in all"
+    raise InputError(f"--partition {kind}: '{name}' has no labelled {dataset.unit} in train{of_all}; {remedy}")
 
 
-def _absent(own: Dataset) -> list[str]:
+def _absent(dataset: Dataset) -> list[str]:
     """A note for the classes that the client's train has no row of."""
-    held = set(own.rows("train")["label"])
-    if own.task == "multilabel":
-        held = {name for label in held for name in label.split(SEPARATOR)}
-    absent = [f"'{name}'" for name in own.classes if name not in held]
-    return [f"no {own.unit} of {', '.join(absent)} in train"] if absent else []
+    present = set(dataset.rows("train")["label"])
+    if dataset.task == "multilabel":
+        present = {name for label in present for name in label.split(SEPARATOR)}
+    absent = [f"'{name}'" for name in dataset.classes if name not in present]
+    return [f"no {dataset.unit} of {', '.join(absent)} in train"] if absent else []
 
 
 def _with_remainders(clients: list[Client]) -> list[Client]:
@@ -120,20 +120,20 @@ def _with_remainders(clients: list[Client]) -> list[Client]:
     for client in clients:
         more = beyond[client.name]
         # In the order of the parts, not of their names.
-        told = [
+        counted = [
             f"{more[label, part]} '{label or 'unlabelled'}' in {part}"
             for part in SPLITS
             for label in more.index.unique("label")
             if more.get((label, part), 0)
         ]
-        note = (f"beyond the equal share: {', '.join(told)}",) if told else ()
+        note = (f"beyond the equal share: {', '.join(counted)}",) if counted else ()
         result.append(replace(client, notes=(*client.notes, *note)))
     return result
 
 
-def _class_counts(own: Dataset) -> pd.Series:
+def _class_counts(dataset: Dataset) -> pd.Series:
     """Rows by `label` and `split`; one of several classes counts in each."""
-    rows = own.manifest[["label", "split"]]
-    if own.task == "multilabel":
+    rows = dataset.manifest[["label", "split"]]
+    if dataset.task == "multilabel":
         rows = rows.assign(label=rows["label"].str.split(SEPARATOR)).explode("label")
     return rows.groupby(["label", "split"]).size()

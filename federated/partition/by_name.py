@@ -8,6 +8,7 @@ a number of its own, and sizes and class mixes come out as they fall.
 import numpy as np
 import pandas as pd
 
+from federated.partition.dirichlet import check_alpha
 from medimg.data.dataset import SEPARATOR, Dataset
 from medimg.errors import InputError
 from medimg.privacy.draws.keyed import uniform, unit_keys
@@ -40,17 +41,16 @@ def by_name(dataset: Dataset, config) -> np.ndarray:
 
 
 def _by_class(dataset: Dataset, patients: pd.Index, number: np.ndarray, config) -> np.ndarray:
-    if not (np.isfinite(config.alpha) and config.alpha > 0):
-        raise InputError(f"--alpha {config.alpha}: must be a number above 0")
+    check_alpha(config.alpha)
     order = [*dataset.classes, *([dataset.negative] if dataset.negative else []), ""]
     draw = np.random.default_rng((config.seed, 1))
     # Of every class that dataset.yaml names, whoever has it.
     shares = draw.dirichlet(np.full(config.clients, config.alpha), len(order))
-    held = dataset.manifest[["patient", "label"]].astype(str)
-    held = held.assign(label=held["label"].str.split(SEPARATOR)).explode("label")
+    labels = dataset.manifest[["patient", "label"]].astype(str)
+    labels = labels.assign(label=labels["label"].str.split(SEPARATOR)).explode("label")
     place = {name: i for i, name in enumerate(order)}
     # Of several classes the first in dataset.yaml: the rarest depends on the others' classes.
-    own = held["label"].map(place).groupby(held["patient"]).min()[patients].to_numpy()
+    class_of = labels["label"].map(place).groupby(labels["patient"]).min()[patients].to_numpy()
     # The last bound is 1 by definition; a number beyond it would be a rounding error.
     bounds = np.cumsum(shares, axis=1)[:, :-1]
-    return (number[:, None] >= bounds[own]).sum(axis=1)
+    return (number[:, None] >= bounds[class_of]).sum(axis=1)

@@ -36,8 +36,7 @@ def dirichlet(patients: pd.DataFrame, clients: int, alpha: float, min_size: int,
     Raises:
         InputError: alpha is not above 0, or no draw gave each client `min_size` rows.
     """
-    if not (np.isfinite(alpha) and alpha > 0):
-        raise InputError(f"--alpha {alpha}: must be a number above 0")
+    check_alpha(alpha)
     least = max(min_size, 1)
     rows = patients["train"].to_numpy()
     if clients * least > rows.sum():
@@ -60,6 +59,16 @@ def dirichlet(patients: pd.DataFrame, clients: int, alpha: float, min_size: int,
         f"--partition dirichlet --alpha {alpha:g}: in {MOST_DRAWS} draws the smallest of {clients} clients never had "
         f"{least} labelled training rows (at best {fewest}); raise --alpha, or lower --min-size or --clients"
     )
+
+
+def check_alpha(alpha: float) -> None:
+    """Refuse a concentration that no proportions can be drawn with.
+
+    Raises:
+        InputError: it is not a number above 0.
+    """
+    if not (np.isfinite(alpha) and alpha > 0):
+        raise InputError(f"--alpha {alpha}: must be a number above 0")
 
 
 def _cut(place, label, clients: int, alpha: float, draw: np.random.Generator) -> np.ndarray:

@@ -87,19 +87,19 @@ def heterogeneity(clients: Sequence[Client], seed: int = 0) -> Heterogeneity:
     classes = (*dataset.classes, *([dataset.negative] if dataset.negative else []))
     labels = _labels(clients)
     counts = _counts(clients, labels, classes)
-    learnt = labels[(labels["split"] == "train") & labels["class"].isin(classes)]
-    per_patient, owner = _by_patient(learnt, classes)
-    held = _summed(owner, per_patient, len(clients))
-    mixes, whole = _shares(held), _shares(held.sum(axis=0))
-    sizes = held.sum(axis=1)
-    variation = total_variation(mixes, whole)
-    divergence = np.array([jensenshannon(mix, whole, base=2) for mix in mixes])
+    training = labels[(labels["split"] == "train") & labels["class"].isin(classes)]
+    per_patient, owner = _by_patient(training, classes)
+    by_class = _summed(owner, per_patient, len(clients))
+    mixes, pooled = _shares(by_class), _shares(by_class.sum(axis=0))
+    sizes = by_class.sum(axis=1)
+    variation = total_variation(mixes, pooled)
+    divergence = np.array([jensenshannon(mix, pooled, base=2) for mix in mixes])
     chance = _by_chance(per_patient, owner, len(clients), seed)
     return Heterogeneity(
         unit=dataset.unit,
         classes=classes,
         counts=counts,
-        clients=_table(clients, np.vstack([mixes, whole]), variation, divergence),
+        clients=_table(clients, np.vstack([mixes, pooled]), variation, divergence),
         mixes=mixes,
         total_variation=float(np.average(variation, weights=sizes)),
         jensen_shannon=float(np.average(divergence, weights=sizes)),
@@ -133,9 +133,9 @@ def withheld_table(rows: Mapping[str, Mapping[str, int]]) -> pd.DataFrame:
     return table.astype(int).rename_axis("client").reset_index().reindex(columns=_COLUMNS)
 
 
-def total_variation(mixes: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def total_variation(mixes: np.ndarray, pooled: np.ndarray) -> np.ndarray:
     """Half the sum of absolute differences of shares, (..., classes) against (classes,)."""
-    return np.abs(mixes - whole).sum(axis=-1) / 2
+    return np.abs(mixes - pooled).sum(axis=-1) / 2
 
 
 def effective_classes(mixes: np.ndarray) -> np.ndarray:
@@ -157,23 +157,23 @@ def _labels(clients: Sequence[Client]) -> pd.DataFrame:
 
 
 def _counts(clients, labels: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
-    shown = [*classes, *([UNLABELLED] if (labels["class"] == UNLABELLED).any() else [])]
+    names = [*classes, *([UNLABELLED] if (labels["class"] == UNLABELLED).any() else [])]
     keys = ["client", "split", "class"]
-    every = pd.MultiIndex.from_product([range(len(clients)), SPLITS, shown], names=keys)
-    found = labels.groupby(keys)["patient"].agg(["size", "nunique"]).reindex(every, fill_value=0)
-    table = found.reset_index().rename(columns={"size": "rows", "nunique": "patients"})
+    cells = pd.MultiIndex.from_product([range(len(clients)), SPLITS, names], names=keys)
+    grouped = labels.groupby(keys)["patient"].agg(["size", "nunique"]).reindex(cells, fill_value=0)
+    table = grouped.reset_index().rename(columns={"size": "rows", "nunique": "patients"})
     return table.assign(client=table["client"].map(lambda i: clients[i].name))
 
 
-def _by_patient(learnt: pd.DataFrame, classes) -> tuple[csr_matrix, np.ndarray]:
+def _by_patient(training: pd.DataFrame, classes) -> tuple[csr_matrix, np.ndarray]:
     """Labels of each patient at its client by class, sparse (patients, classes), and the patient's client."""
-    groups = learnt.groupby(["client", "patient"], sort=True)
+    groups = training.groupby(["client", "patient"], sort=True)
     number = groups.ngroup().to_numpy()
-    column = pd.Categorical(learnt["class"], categories=classes).codes
+    column = pd.Categorical(training["class"], categories=classes).codes
     shape = (groups.ngroups, len(classes))
-    matrix = csr_matrix((np.ones(len(learnt)), (number, column)), shape=shape)
+    matrix = csr_matrix((np.ones(len(training)), (number, column)), shape=shape)
     owner = np.zeros(groups.ngroups, np.int64)
-    owner[number] = learnt["client"]
+    owner[number] = training["client"]
     return matrix, owner
 
 
@@ -193,9 +193,9 @@ def _by_chance(per_patient, owner: np.ndarray, clients: int, seed: int) -> np.nd
     draw = np.random.default_rng(seed)
     result = []
     for _ in range(_PERMUTATIONS):
-        held = _summed(draw.permutation(owner), per_patient, clients)
-        variation = total_variation(_shares(held), _shares(held.sum(axis=0)))
-        result.append(np.average(variation, weights=held.sum(axis=1)))
+        by_class = _summed(draw.permutation(owner), per_patient, clients)
+        variation = total_variation(_shares(by_class), _shares(by_class.sum(axis=0)))
+        result.append(np.average(variation, weights=by_class.sum(axis=1)))
     return np.array(result)
 
 
@@ -213,9 +213,9 @@ def _table(clients: Sequence[Client], mixes: np.ndarray, variation, divergence) 
 def _numbers(name: str, datasets: Sequence[Dataset]) -> dict:
     return {
         "client": name,
-        "patients": sum(own.manifest["patient"].nunique() for own in datasets),
-        **{p: sum(len(own.rows(p, labelled=True)) for own in datasets) for p in SPLITS},
-        "unlabelled": sum(int((own.manifest["label"] == "").sum()) for own in datasets),
+        "patients": sum(dataset.manifest["patient"].nunique() for dataset in datasets),
+        **{p: sum(len(dataset.rows(p, labelled=True)) for dataset in datasets) for p in SPLITS},
+        "unlabelled": sum(int((dataset.manifest["label"] == "").sum()) for dataset in datasets),
     }
 
 

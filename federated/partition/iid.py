@@ -32,16 +32,16 @@ def iid(patients: pd.DataFrame, clients: int, seed: int) -> np.ndarray:
     in_all = np.zeros(clients, np.int64)
     for number in range(cell.max() + 1):
         members = large_first[cell[large_first] == number]
-        held = of_class[label[members[0]]]
+        of_this_class = of_class[label[members[0]]]
         lots = draw.permutation(clients)
         # Rows of the cell, of the class, in all, lot, client: only the client that is drawn changes.
-        heap = [(0, int(held[k]), int(in_all[k]), int(lots[k]), k) for k in range(clients)]
+        heap = [(0, int(of_this_class[k]), int(in_all[k]), int(lots[k]), k) for k in range(clients)]
         heapq.heapify(heap)
         for member in members:
             rows, of_label, total, lot, client = heap[0]
             size = int(sizes[member])
             heapq.heapreplace(heap, (rows + size, of_label + size, total + size, lot, client))
             where[member] = client
-            held[client] += size
+            of_this_class[client] += size
             in_all[client] += size
     return where

@@ -36,13 +36,13 @@ def own_parts(dataset: Dataset, client_of: np.ndarray, clients: int, seed: int) 
         return split, notes
     unit = _belonging_together(dataset)
     movable = labelled & (split == "train").to_numpy()
-    alone = pd.Series(client_of).groupby(unit).transform("nunique").to_numpy() == 1
+    at_one_client = pd.Series(client_of).groupby(unit).transform("nunique").to_numpy() == 1
     for i in range(clients):
         missing = [part for part in ("val", "test") if not present.loc[i, part]]
-        here = movable & alone & (client_of == i)
-        if missing and here.any():
-            taken = _take(manifest["label"].to_numpy()[here], unit[here], missing, seed)
-            to = pd.Series(taken, index=unit[here]).groupby(level=0).first()
+        candidates = movable & at_one_client & (client_of == i)
+        if missing and candidates.any():
+            carved = _take(manifest["label"].to_numpy()[candidates], unit[candidates], missing, seed)
+            to = pd.Series(carved, index=unit[candidates]).groupby(level=0).first()
             rows = (client_of == i) & (split == "train").to_numpy() & np.isin(unit, to.index)
             split[rows] = to.reindex(unit[rows]).to_numpy()
         for part in missing:
@@ -64,11 +64,11 @@ def _take(labels: np.ndarray, unit: np.ndarray, missing: list[str], seed: int) -
     return split_groups(labels, unit, shares, seed)
 
 
-def _note(taken: pd.DataFrame, part: str, unit: str) -> str:
-    count = int((taken["label"] != "").sum())
+def _note(rows: pd.DataFrame, part: str, unit: str) -> str:
+    count = int((rows["label"] != "").sum())
     if not count:
         return f"no labelled {unit} in {part}, and too few patients in train to take one from"
-    patients = taken["patient"].nunique()
+    patients = rows["patient"].nunique()
     return (
         f"no labelled {unit} in {part} of the Dataset: {count} of {patients} "
         f"patient{'s' if patients > 1 else ''} taken from train"

@@ -15,11 +15,11 @@ def patients_of(dataset: Dataset) -> pd.DataFrame:
         `train`, the number of labelled ones in train.
     """
     rows = dataset.manifest[["patient", "label", "split"]]
-    learnt = rows[(rows["split"] == "train") & (rows["label"] != "")]
+    training = rows[(rows["split"] == "train") & (rows["label"] != "")]
     table = rows.drop_duplicates("patient")[["patient", "split"]].reset_index(drop=True)
     table["label"] = pd.Categorical(table["patient"].map(_rarest(dataset, rows)), categories=_order(dataset))
     table["rows"] = table["patient"].map(rows["patient"].value_counts())
-    table["train"] = table["patient"].map(learnt["patient"].value_counts()).fillna(0).astype(int)
+    table["train"] = table["patient"].map(training["patient"].value_counts()).fillna(0).astype(int)
     return table
 
 
@@ -50,17 +50,17 @@ def place_in_class(patients: pd.DataFrame, seed: int) -> np.ndarray:
 
 def _rarest(dataset: Dataset, rows: pd.DataFrame) -> pd.Series:
     """Patient -> the class of fewest patients that it has; unlabelled rows say nothing of a patient with others."""
-    held = rows[["patient", "label"]]
+    pairs = rows[["patient", "label"]]
     if dataset.task == "multilabel":
-        held = held.assign(label=held["label"].str.split(SEPARATOR)).explode("label")
-    held = held.drop_duplicates()
-    holders = held["label"].value_counts().astype(float)
+        pairs = pairs.assign(label=pairs["label"].str.split(SEPARATOR)).explode("label")
+    pairs = pairs.drop_duplicates()
+    holders = pairs["label"].value_counts().astype(float)
     holders[""] = np.inf
-    held = held.assign(
-        holders=held["label"].map(holders), order=pd.Categorical(held["label"], categories=_order(dataset)).codes
+    pairs = pairs.assign(
+        holders=pairs["label"].map(holders), order=pd.Categorical(pairs["label"], categories=_order(dataset)).codes
     )
-    held = held.sort_values(["holders", "order"], kind="stable").drop_duplicates("patient")
-    return held.set_index("patient")["label"]
+    pairs = pairs.sort_values(["holders", "order"], kind="stable").drop_duplicates("patient")
+    return pairs.set_index("patient")["label"]
 
 
 def _order(dataset: Dataset) -> list[str]:

@@ -38,8 +38,8 @@ def shards(patients: pd.DataFrame, clients: int, each: int, seed: int) -> np.nda
         )
     label = patients["label"].cat.codes.to_numpy()
     rows = np.bincount(label, weights=patients["rows"])
-    before = np.concatenate([[0.0], np.cumsum(rows)[:-1]])
-    place = before[label] + place_in_class(patients, seed) * rows[label]
+    starts = np.concatenate([[0.0], np.cumsum(rows)[:-1]])
+    place = starts[label] + place_in_class(patients, seed) * rows[label]
     shard = np.minimum((place * count / rows.sum()).astype(np.int64), count - 1)
     # Not the stream of the order: shards and their owners are independent.
     owner = np.random.default_rng((seed, 1)).permutation(count) // each

@@ -16,11 +16,11 @@ def require_public_sites(dataset: Dataset) -> None:
         InputError: names the site.
     """
     manifest = dataset.manifest
-    known = set(manifest.loc[manifest["split"].isin(["val", "test"]), "site"])
-    alone = sorted(set(manifest["site"]) - known)
-    if alone:
+    public = set(manifest.loc[manifest["split"].isin(["val", "test"]), "site"])
+    hidden = sorted(set(manifest["site"]) - public)
+    if hidden:
         raise InputError(
-            f"{dataset.root}: site '{alone[0]}' occurs in split 'train' alone, whose patients are protected, and the "
+            f"{dataset.root}: site '{hidden[0]}' occurs in split 'train' alone, whose patients are protected, and the "
             "Run would tell that it does; prepare with another --split, or without this site"
         )
 
@@ -47,10 +47,10 @@ def by_site(dataset: Dataset) -> tuple[list[str], np.ndarray]:
     twice = pairs[pairs["patient"].duplicated(keep=False)].groupby("patient")["site"].unique()
     if len(twice):
         copied = GIVEN in manifest
-        told = listed(f"'{patient}' at {' and '.join(sites)}" for patient, sites in twice.items())
+        twice_listed = listed(f"'{patient}' at {' and '.join(sites)}" for patient, sites in twice.items())
         raise InputError(
-            f"{path}: {len(twice)} patients are at more than one site: {told}; where these are different people, put "
-            "the site into their patient's name, else give all their rows one site"
+            f"{path}: {len(twice)} patients are at more than one site: {twice_listed}; where these are different "
+            "people, put the site into their patient's name, else give all their rows one site"
             + (" (copied rows count as one patient: prepare with --on-duplicates drop)" * copied)
         )
     codes, names = pd.factorize(manifest["site"], sort=True)

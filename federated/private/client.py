@@ -151,7 +151,7 @@ class ClientPrivacy(PrivateRounds):
         spending = Spending(
             run_root, "client", dataset.root if one_machine else None, known(run_root), lineage.inherited
         )
-        spending.reserve(lambda spent: self._settle(spent, draw, rounds))
+        spending.reserve(lambda earlier: self._settle(earlier, draw, rounds))
         account = Account(self._mechanism, draw, {})
         self.ledger = Ledger(
             spending,
@@ -215,7 +215,7 @@ class ClientPrivacy(PrivateRounds):
     def _mechanism(self) -> Mechanism:
         return replace(Mechanism.shuffle(1), noise_multiplier=self.noise.noise_multiplier)
 
-    def _settle(self, spent: Spent, draw: str, rounds: int) -> list[Stretch]:
+    def _settle(self, earlier: Spent, draw: str, rounds: int) -> list[Stretch]:
         """Noise and the rounds that it allows; the rounds to reserve."""
         config, names = self.config, self.names
         fraction, seed = config.client_fraction, config.seed
@@ -223,8 +223,8 @@ class ClientPrivacy(PrivateRounds):
             max(rounds_of(names, rounds, fraction, seed).values()),
             config.dp_epsilon,
             config.dp_delta,
-            spent.noise(draw, *names) or config.dp_noise_multiplier,
-            spent.previous(draw),
+            earlier.noise(draw, *names) or config.dp_noise_multiplier,
+            earlier.previous(draw),
         )
         self._refuse_what_tff_refuses()
         self.rounds = rounds_within(names, rounds, fraction, seed, lambda name: self.noise.rounds)

@@ -33,21 +33,21 @@ def chunks(folder: tf.Tensor, probability: tf.Tensor, key: tf.Tensor, steps: tf.
     patients = fold_tensor(records.unit_keys(folder), key[0], key[1])
 
     def step(number):
-        drawn = uniform_tensor(fold_tensor(patients, number), [1], "float64")[:, 0] < probability
-        inside = tf.gather(drawn, patient_of)
-        chosen = tf.boolean_mask(rows, inside)
-        members = tf.boolean_mask(patient_of, inside)
+        patient_drawn = uniform_tensor(fold_tensor(patients, number), [1], "float64")[:, 0] < probability
+        row_drawn = tf.gather(patient_drawn, patient_of)
+        drawn_rows = tf.boolean_mask(rows, row_drawn)
+        members = tf.boolean_mask(patient_of, row_drawn)
         # A patient belongs to the chunk in which its first example lies.
         first = tf.searchsorted(members, members)
         place = tf.unique(first // CHUNK).idx
         last = tf.maximum(tf.reduce_max(tf.concat([place, [0]], 0)), 0)
 
         def cut(number):
-            here = tf.equal(place, number)
-            padding = tf.cast(tf.logical_not(tf.reduce_any(here)), tf.int32)
-            of_chunk = tf.pad(tf.boolean_mask(chosen, here), [[0, padding]])
-            whose = tf.pad(tf.boolean_mask(members, here), [[0, padding]], constant_values=-1)
-            return tf.cast(of_chunk, tf.int64), whose, tf.equal(number, last)
+            in_chunk = tf.equal(place, number)
+            padding = tf.cast(tf.logical_not(tf.reduce_any(in_chunk)), tf.int32)
+            of_chunk = tf.pad(tf.boolean_mask(drawn_rows, in_chunk), [[0, padding]])
+            patients_of_chunk = tf.pad(tf.boolean_mask(members, in_chunk), [[0, padding]], constant_values=-1)
+            return tf.cast(of_chunk, tf.int64), patients_of_chunk, tf.equal(number, last)
 
         return tf.data.Dataset.range(tf.cast(last, tf.int64) + 1, output_type=tf.int32).map(cut)
 
@@ -64,9 +64,9 @@ def batches(
     fetch = records.reader(folder, layout)
     keys = records.row_keys(folder)
 
-    def read(rows, whose, last):
-        told = tf.data.Dataset.from_tensors((whose, tf.gather(keys, rows), last))
-        return tf.data.Dataset.zip((fetch(rows), told))
+    def read(rows, patients, last):
+        details = tf.data.Dataset.from_tensors((patients, tf.gather(keys, rows), last))
+        return tf.data.Dataset.zip((fetch(rows), details))
 
-    drawn = chunks(folder, probability, key, steps).flat_map(read)
-    return steady(drawn.map(lambda examples, told: (*examples, *told)).prefetch(2))
+    examples_drawn = chunks(folder, probability, key, steps).flat_map(read)
+    return steady(examples_drawn.map(lambda examples, details: (*examples, *details)).prefetch(2))

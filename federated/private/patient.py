@@ -82,8 +82,8 @@ class PatientPrivacy(PrivateRounds):
         one_machine: the sites are simulated here; else their data and keys are at the sites.
         also: what decides the training beside the options, by name.
         lineage: whose steps the first weights, or the rows, bring along.
-        told: what sites elsewhere have settled for themselves, in the place of their patients' numbers; None: settled
-            here.
+        site_plans: what sites elsewhere have settled for themselves, in the place of their patients' numbers; None:
+            settled here.
 
     Attributes:
         plans: of every site.
@@ -103,10 +103,10 @@ class PatientPrivacy(PrivateRounds):
         one_machine: bool = True,
         also: dict | None = None,
         lineage: Lineage = NONE,
-        told: dict[str, SitePlan] | None = None,
+        site_plans: dict[str, SitePlan] | None = None,
     ):
         check(config)
-        self._told = told
+        self._site_plans = site_plans
         super().__init__(config)
         self.data = {client.name: client for client in data}
         options = {**config.given(), **(also or {}), "rounds": rounds}
@@ -118,13 +118,13 @@ class PatientPrivacy(PrivateRounds):
         spending = Spending(
             run_root, "patient", dataset.root if one_machine else None, known(run_root), lineage.inherited
         )
-        spending.reserve(lambda spent: self._settle(spent, draws, rounds), config.dp_budget == "dataset")
+        spending.reserve(lambda earlier: self._settle(earlier, draws, rounds), config.dp_budget == "dataset")
         self.ledger = Ledger(
             spending,
             self._terms(),
             of_federation(config, lineage),
             {name: _account(self.plans[name], draw) for name, draw in draws.items()},
-            lambda told: assumptions.of_patients(told, one_machine),
+            lambda circumstances: assumptions.of_patients(circumstances, one_machine),
         )
 
     def engine_arguments(self) -> dict:
@@ -155,8 +155,8 @@ class PatientPrivacy(PrivateRounds):
         for name in participants:
             plan = self.plans[name]
             first = (number - 1) * plan.steps_per_round
-            done = local_steps(plan.steps_per_round, work.get(name, 1.0))
-            ranges[name] = (first, first + done)
+            count = local_steps(plan.steps_per_round, work.get(name, 1.0))
+            ranges[name] = (first, first + count)
         self._record(number, ranges, lambda name: self.plans[name].steps)
 
     def sentences(self) -> list[str]:
@@ -174,19 +174,19 @@ class PatientPrivacy(PrivateRounds):
             )
         return lines + self._fewer_rounds()
 
-    def _settle(self, spent: Spent, draws: dict[str, str], rounds: int) -> list[Stretch]:
+    def _settle(self, earlier: Spent, draws: dict[str, str], rounds: int) -> list[Stretch]:
         """Every site's plan and the rounds that all of them allow; the steps to reserve."""
         config, names = self.config, list(self.data)
         local = LocalTraining.of(config)
-        asked = rounds_of(names, rounds, config.client_fraction, config.seed)
-        self.plans = self._told or {
+        rounds_asked = rounds_of(names, rounds, config.client_fraction, config.seed)
+        self.plans = self._site_plans or {
             name: plan_of(
                 client,
-                max(1, asked[name]),
+                max(1, rounds_asked[name]),
                 local,
                 config,
-                spent.previous(draws[name], name),
-                spent.noise(draws[name], name),
+                earlier.previous(draws[name], name),
+                earlier.noise(draws[name], name),
             )
             for name, client in self.data.items()
         }

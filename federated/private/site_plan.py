@@ -118,20 +118,22 @@ def asked_steps(
     Returns:
         Client -> disjoint ascending [first step, one past the last).
     """
-    found = {name: [(0, first)] for name in per_round}
+    ranges_of = {name: [(0, first)] for name in per_round}
     for number in range(1, rounds + 1):
         for name in participants(list(per_round), fraction, number, seed):
             start = first + (number - 1) * per_round[name]
-            found[name].append((start, start + per_round[name]))
-    return {name: joined(ranges) for name, ranges in found.items()}
+            ranges_of[name].append((start, start + per_round[name]))
+    return {name: joined(ranges) for name, ranges in ranges_of.items()}
 
 
-def rounds_within(names: Sequence[str], rounds: int, fraction: float, seed: int, allowed: Callable[[str], int]) -> int:
+def rounds_within(
+    names: Sequence[str], rounds: int, fraction: float, seed: int, most_rounds: Callable[[str], int]
+) -> int:
     """The rounds, from the first, that no client is asked in more often than it is allowed."""
     counts = dict.fromkeys(names, 0)
     for number in range(1, rounds + 1):
         for name in participants(names, fraction, number, seed):
             counts[name] += 1
-            if counts[name] > allowed(name):
+            if counts[name] > most_rounds(name):
                 return number - 1
     return rounds

@@ -122,13 +122,13 @@ class PatientSteps:
             last = tf.constant(False)
             while not last:
                 inputs, targets, weights, patients, keys, last = next(drawing.chunks)
-                own = keys_of_step(keys, share, number)
+                step_keys = keys_of_step(keys, share, number)
                 clip = self.l2_norm_clip
-                clipped = clipped_sum(model, loss, inputs, targets, patients, clip, weights, own)
+                clipped = clipped_sum(model, loss, inputs, targets, patients, clip, weights, step_keys)
                 sums = tuple(s + g for s, g in zip(sums, clipped.gradients, strict=True))
             gradients = drawing.noisy_mean(list(sums), number)
-            untold = tf.constant(float("nan"))
-            return StepGradients(tuple(gradients), tf.constant(1.0), untold, untold)
+            withheld = tf.constant(float("nan"))
+            return StepGradients(tuple(gradients), tf.constant(1.0), withheld, withheld)
 
         return step
 

@@ -57,11 +57,11 @@ def states(rounds: pd.DataFrame, clients: Iterable[str], numbers: Iterable[int])
     """
     row = {name: i for i, name in enumerate(clients)}
     column = {int(number): i for i, number in enumerate(numbers)}
-    found = np.full((len(row), len(column)), STATES.index(State.NOT_ASKED))
+    positions = np.full((len(row), len(column)), STATES.index(State.NOT_ASKED))
     for entry in rounds[["client", "round", "status"]].itertuples(index=False):
         if entry.client in row and entry.round in column:
-            found[row[entry.client], column[entry.round]] = STATES.index(state(entry.status))
-    return found
+            positions[row[entry.client], column[entry.round]] = STATES.index(state(entry.status))
+    return positions
 
 
 def incidents(rounds: pd.DataFrame) -> list[str]:
@@ -69,20 +69,20 @@ def incidents(rounds: pd.DataFrame) -> list[str]:
 
     Clients that dropped out are counted in one sentence. After MOST_TOLD sentences the rest is counted.
     """
-    told = []
+    sentences = []
     status = rounds["status"].map(str.strip)
-    found = status.map(state)
-    out = rounds.assign(status=status)[found.isin((State.REJECTED, State.LOST, State.UNUSED))]
-    for (client, why), rows in out.groupby(["client", "status"], sort=True):
-        reason = why.split(":", 1)[1].strip() if ":" in why else ""
-        what = state(why).value + (f" ({reason})" if reason else "")
+    states_found = status.map(state)
+    out = rounds.assign(status=status)[states_found.isin((State.REJECTED, State.LOST, State.UNUSED))]
+    for (client, text), rows in out.groupby(["client", "status"], sort=True):
+        reason = text.split(":", 1)[1].strip() if ":" in text else ""
+        incident = state(text).value + (f" ({reason})" if reason else "")
         numbers = spans(rows["round"].astype(int))
-        told.append(f"{client}: {what} in round{'s' if len(rows) > 1 else ''} {numbers}")
-    if len(told) > MOST_TOLD:
-        told[MOST_TOLD:] = [f"and {len(told) - MOST_TOLD} more clients and reasons in rounds.csv"]
-    if dropped := int((found == State.DROPPED).sum()):
-        told.append(f"{dropped} of {len(rounds)} times a client that was asked dropped out")
-    return told
+        sentences.append(f"{client}: {incident} in round{'s' if len(rows) > 1 else ''} {numbers}")
+    if len(sentences) > MOST_TOLD:
+        sentences[MOST_TOLD:] = [f"and {len(sentences) - MOST_TOLD} more clients and reasons in rounds.csv"]
+    if dropped := int((states_found == State.DROPPED).sum()):
+        sentences.append(f"{dropped} of {len(rounds)} times a client that was asked dropped out")
+    return sentences
 
 
 def spans(numbers: Iterable[int]) -> str:
@@ -95,6 +95,6 @@ def spans(numbers: Iterable[int]) -> str:
             runs.append([number, number])
     texts = []
     for first, last in runs:
-        between = " to " if last > first + 1 else ", "
-        texts.append(str(first) if first == last else f"{first}{between}{last}")
+        separator = " to " if last > first + 1 else ", "
+        texts.append(str(first) if first == last else f"{first}{separator}{last}")
     return ", ".join(texts)

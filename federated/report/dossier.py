@@ -60,7 +60,7 @@ def dossier(run: Path, out: Path, key: Path | None = None, site_logs: Sequence[P
     run, out = Path(run), Path(out)
     federation, rounds = read_federation(run), read_tables(run).rounds
     secret = None if key is None else keys.load(key)
-    found = verify(run / "audit.jsonl", site_logs=site_logs)
+    verification = verify(run / "audit.jsonl", site_logs=site_logs)
     name = next((entry.record.get("run") for entry in _entries(run / "audit.jsonl")), None)
     sites = {}
     for number, log in enumerate(site_logs):
@@ -74,15 +74,20 @@ def dossier(run: Path, out: Path, key: Path | None = None, site_logs: Sequence[P
             shutil.copyfile(run / name, out / name)
     for number, log in enumerate(site_logs):
         shutil.copyfile(log, out / _SITE_LOG.format(number))
-    told = {
+    summary = {
         "medimg": version("medimg"),
         "model": {"file": _MODEL, "sha256": digest_of(run / _MODEL) if (run / _MODEL).is_file() else None},
         "coordinator": None if secret is None else secret.identity().public.hex(),
-        "audit_log": {"ok": found.ok, "problems": list(found.problems), "notes": list(found.notes), "head": found.head},
+        "audit_log": {
+            "ok": verification.ok,
+            "problems": list(verification.problems),
+            "notes": list(verification.notes),
+            "head": verification.head,
+        },
         "sites": sites,
     }
-    atomic.write_json(out / "dossier.json", told)
-    atomic.write_text(out / "dossier.md", _text(federation, rounds, told, found))
+    atomic.write_json(out / "dossier.json", summary)
+    atomic.write_text(out / "dossier.md", _text(federation, rounds, summary, verification))
     _sign(out, secret)
     return out / "dossier.md"
 
@@ -126,7 +131,7 @@ def _own(log: Path, copy: str, run: str | None) -> dict[str, dict]:
     }
 
 
-def _text(federation: dict, rounds, told: dict, found) -> str:
+def _text(federation: dict, rounds, summary: dict, log) -> str:
     privacy = federation["privacy"]
     lines = [
         f"# Dossier of a federated training ({federation['strategy']}, {federation['model']})",
@@ -141,20 +146,24 @@ def _text(federation: dict, rounds, told: dict, found) -> str:
         "| site | rounds | bytes sent | bytes received | epsilon | own test part, AUROC |",
         "|---|---|---|---|---|---|",
         *(_row(federation, rounds, client["name"]) for client in federation["clients"]),
-        *(f"- {_by_its_log(name, site)}" for name, site in told["sites"].items()),
+        *(f"- {_by_its_log(name, site)}" for name, site in summary["sites"].items()),
         "",
         "## Privacy",
         promise(privacy) if privacy else NO_PRIVACY,
         "",
         "## The record",
-        f"The audit log is {'whole' if found.ok else 'CHANGED'}: {found.records} records, head {found.head}.",
+        f"The audit log is {'whole' if log.ok else 'CHANGED'}: {log.records} records, head {log.head}.",
         # They quote what is in logs.
-        *(f"- problem: {printable(problem, None)}" for problem in found.problems),
-        *(f"- {printable(note, None)}" for note in found.notes),
-        *(f"- can't be shown: {gap}" for gap in found.cannot_show),
-        f"Model file: SHA-256 {told['model']['sha256']}; made by medimg {told['medimg']}.",
+        *(f"- problem: {printable(problem, None)}" for problem in log.problems),
+        *(f"- {printable(note, None)}" for note in log.notes),
+        *(f"- can't be shown: {gap}" for gap in log.cannot_show),
+        f"Model file: SHA-256 {summary['model']['sha256']}; made by medimg {summary['medimg']}.",
         f"{DIGESTS} lists these files"
-        + (f", signed by the coordinator's key {told['coordinator']}." if told["coordinator"] else "; not signed."),
+        + (
+            f", signed by the coordinator's key {summary['coordinator']}."
+            if summary["coordinator"]
+            else "; not signed."
+        ),
         "",
         "## Limits",
         *(f"- {sentence}" for sentence in limits(federation)),
@@ -164,16 +173,23 @@ def _text(federation: dict, rounds, told: dict, found) -> str:
 
 
 def _row(federation: dict, rounds, name: str) -> str:
-    own = rounds[rounds["client"] == name]
+    rows = rounds[rounds["client"] == name]
     privacy = ((federation["privacy"] or {}).get("sites") or {}).get(name)
     epsilon = "none promised" if privacy is None else f"{privacy['epsilon']['pld']:.3g}"
-    measured = (federation.get("measured_at_sites") or {}).get(name, {})
-    auroc = (measured.get("metrics") or {}).get("auroc")
-    told = interval(auroc, missing=measured.get("why", "not measured there"))
-    if gain := measured.get("gain"):
-        told += f"; alone {interval(gain['alone'])}, difference {interval(gain['difference'])}"
-    included = int(own["status"].isin(("ok", "straggler")).sum())
-    cells = [name, included, bytes_text(own["bytes_up"].sum()), bytes_text(own["bytes_down"].sum()), epsilon, told]
+    at_site = (federation.get("measured_at_sites") or {}).get(name, {})
+    auroc = (at_site.get("metrics") or {}).get("auroc")
+    auroc_text = interval(auroc, missing=at_site.get("why", "not measured there"))
+    if gain := at_site.get("gain"):
+        auroc_text += f"; alone {interval(gain['alone'])}, difference {interval(gain['difference'])}"
+    included = int(rows["status"].isin(("ok", "straggler")).sum())
+    cells = [
+        name,
+        included,
+        bytes_text(rows["bytes_up"].sum()),
+        bytes_text(rows["bytes_down"].sum()),
+        epsilon,
+        auroc_text,
+    ]
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 

@@ -21,32 +21,32 @@ _LIGHT = (ORANGE, PURPLE, SKY)
 _PART_COLOURS = dict(zip(SPLITS, (GREY, "#A9A9A9", "#D4D4D4"), strict=True))
 
 
-def partition_figure(measured: Heterogeneity) -> Figure:
+def partition_figure(differences: Heterogeneity) -> Figure:
     """Class mixes of the training parts (left) and labelled rows by part (right), the pooled mix on top.
 
     Args:
-        measured: of `heterogeneity`; the first MOST_CLIENTS clients are drawn.
+        differences: of `heterogeneity`; the first MOST_CLIENTS clients are drawn.
     """
-    table = measured.clients.set_index("client")
+    table = differences.clients.set_index("client")
     names = [POOLED, *table.index[:-1][:MOST_CLIENTS]]
-    whole = table.loc[POOLED, list(SPLITS)].astype(int)
+    pooled = table.loc[POOLED, list(SPLITS)].astype(int)
     places = np.arange(len(names)) + 0.4 * (np.arange(len(names)) > 0)
     with styled():
-        figure = Figure(figsize=(10.5, 2.3 + 0.36 * len(names) + 0.22 * (len(measured.classes) // 5)))
+        figure = Figure(figsize=(10.5, 2.3 + 0.36 * len(names) + 0.22 * (len(differences.classes) // 5)))
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.7, 1))
-        _mixes(left, places, names, measured)
-        _sizes(right, places[1:], table.loc[names[1:], list(SPLITS)].to_numpy(), measured.unit)
-        left.set_yticks(places, _labels(names, table, measured))
+        _mixes(left, places, names, differences)
+        _sizes(right, places[1:], table.loc[names[1:], list(SPLITS)].to_numpy(), differences.unit)
+        left.set_yticks(places, _labels(names, table, differences))
         left.set_ylim(places[-1] + 0.6, -0.6)
         right.text(
             0.02,
             places[0],
-            f"{whole.sum():,} in all: " + ", ".join(f"{whole[part]:,} {part}" for part in SPLITS),
+            f"{pooled.sum():,} in all: " + ", ".join(f"{pooled[part]:,} {part}" for part in SPLITS),
             transform=right.get_yaxis_transform(),
             va="center",
             fontsize=9.5,
         )
-        figure.suptitle(_title(measured, len(names) - 1), fontsize=11.5)
+        figure.suptitle(_title(differences, len(names) - 1), fontsize=11.5)
         handles, labels = left.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)))
     return figure
@@ -59,15 +59,15 @@ def write(clients: Sequence[Client], folder: Path, seed: int = 0) -> Heterogenei
     Raises:
         InputError: the folder can't be written.
     """
-    measured = heterogeneity(clients, seed)
+    differences = heterogeneity(clients, seed)
     folder = Path(folder)
-    atomic.write_csv(folder / "partition.csv", measured.clients)
-    atomic.write_csv(folder / "partition_counts.csv", measured.counts)
-    if measured.feature_shift is not None:
-        table = measured.feature_shift.rename_axis("feature").reset_index()
+    atomic.write_csv(folder / "partition.csv", differences.clients)
+    atomic.write_csv(folder / "partition_counts.csv", differences.counts)
+    if differences.feature_shift is not None:
+        table = differences.feature_shift.rename_axis("feature").reset_index()
         atomic.write_csv(folder / "feature_shift.csv", table)
-    save(partition_figure(measured), folder / "figures" / "partition.png")
-    return measured
+    save(partition_figure(differences), folder / "figures" / "partition.png")
+    return differences
 
 
 def write_unprotected(clients: Sequence[Client], folder: Path) -> None:
@@ -84,12 +84,12 @@ def write_unprotected(clients: Sequence[Client], folder: Path) -> None:
     atomic.write_csv(folder / "partition.csv", table)
 
 
-def _mixes(axes, places: np.ndarray, names: list[str], measured: Heterogeneity) -> None:
-    held = measured.counts[measured.counts["split"] == "train"]
-    whole = held.groupby("class")["rows"].sum()[list(measured.classes)].to_numpy(float)
-    mixes = np.vstack([whole / max(whole.sum(), 1), measured.mixes[: len(names) - 1]])
+def _mixes(axes, places: np.ndarray, names: list[str], differences: Heterogeneity) -> None:
+    counts = differences.counts[differences.counts["split"] == "train"]
+    pooled = counts.groupby("class")["rows"].sum()[list(differences.classes)].to_numpy(float)
+    mixes = np.vstack([pooled / max(pooled.sum(), 1), differences.mixes[: len(names) - 1]])
     start = np.zeros(len(names))
-    for i, name in enumerate(measured.classes):
+    for i, name in enumerate(differences.classes):
         share = mixes[:, i]
         bars = axes.barh(places, share, 0.78, left=start, label=shortened(name, 26))
         colour, hatch = COLOURS[i % len(COLOURS)], _HATCHES[i // len(COLOURS) % len(_HATCHES)]
@@ -100,7 +100,7 @@ def _mixes(axes, places: np.ndarray, names: list[str], measured: Heterogeneity) 
         ink = BLACK if colour in _LIGHT else "white"
         axes.bar_label(bars, texts, label_type="center", color=ink, fontsize=9)
         start += share
-    axes.set(xlim=(0, 1), xlabel=f"share of class in train, by {measured.unit}s")
+    axes.set(xlim=(0, 1), xlabel=f"share of class in train, by {differences.unit}s")
     axes.xaxis.set_major_formatter("{x:.0%}")
     axes.grid(axis="y", visible=False)
 
@@ -119,18 +119,18 @@ def _sizes(axes, places: np.ndarray, sizes: np.ndarray, unit: str) -> None:
     axes.grid(axis="y", visible=False)
 
 
-def _labels(names: list[str], table, measured: Heterogeneity) -> list[str]:
-    told = [f"all {len(measured.mixes)} clients"]
+def _labels(names: list[str], table, differences: Heterogeneity) -> list[str]:
+    labels = [f"all {len(differences.mixes)} clients"]
     for name in names[1:]:
-        told.append(f"{shortened(name, 24)}  (TV {table.loc[name, 'total_variation']:.2f})")
-    return told
+        labels.append(f"{shortened(name, 24)}  (TV {table.loc[name, 'total_variation']:.2f})")
+    return labels
 
 
-def _title(measured: Heterogeneity, drawn: int) -> str:
+def _title(differences: Heterogeneity, drawn: int) -> str:
     text = (
         f"Distance of clients' class mixes from the pooled mix: total variation (TV) "
-        f"{measured.total_variation:.2f}, by chance {measured.by_chance:.2f}"
+        f"{differences.total_variation:.2f}, by chance {differences.by_chance:.2f}"
     )
-    if drawn < len(measured.mixes):
-        text += f"\nthe first {drawn} of {len(measured.mixes)} clients"
+    if drawn < len(differences.mixes):
+        text += f"\nthe first {drawn} of {len(differences.mixes)} clients"
     return text

@@ -18,8 +18,8 @@ def printed(federation: dict) -> list[Table]:
         federation: content of federation.json.
     """
     gain = federation["comparison"]["gain"]
-    told = [] if gain is None else [_values(gain), *_differences(gain)]
-    return [*told, _clients(federation), _cost(federation)]
+    tables = [] if gain is None else [_values(gain), *_differences(gain)]
+    return [*tables, _clients(federation), _cost(federation)]
 
 
 def _values(gain: dict) -> Table:
@@ -30,29 +30,29 @@ def _values(gain: dict) -> Table:
     broken = len(gain["models"]) > _MOST_IN_LINE
     rows = []
     for place in gain["places"]:
-        shown = [_value(model, measured) for model, measured in place["values"].items()]
+        texts = [_value(model, estimate) for model, estimate in place["values"].items()]
         if broken:
-            shown = [text.replace(" [", "\n[") for text in shown]
-        rows.append([place["name"], *shown, *([place["word"]] if words else [])])
+            texts = [text.replace(" [", "\n[") for text in texts]
+        rows.append([place["name"], *texts, *([place["word"]] if words else [])])
     return f"{name} on each site's test patients [95% interval]", columns, rows
 
 
-def _value(model: str, measured: dict) -> str:
+def _value(model: str, estimate: dict) -> str:
     # The floor is the same answer for all: a log of 120 columns has better use for the room.
-    return interval(measured | {"low": None} if model == "majority" else measured)
+    return interval(estimate | {"low": None} if model == "majority" else estimate)
 
 
 def _differences(gain: dict) -> list[Table]:
-    others = [model for model in gain["models"] if model not in ("federated", "majority")]
-    if not others:
+    baselines = [model for model in gain["models"] if model not in ("federated", "majority")]
+    if not baselines:
         return []
-    columns = ["federated less", "n", *(text for other in others for text in (other, "p"))]
+    columns = ["federated less", "n", *(text for baseline in baselines for text in (baseline, "p"))]
     rows = []
     for place in gain["places"]:
         row = [place["name"], place["n"]]
-        for other in others:
-            found = place["differences"][other]
-            row += [signed_interval(found), _p(found["p_holm"])]
+        for baseline in baselines:
+            difference = place["differences"][baseline]
+            row += [signed_interval(difference), _p(difference["p_holm"])]
         rows.append(row)
     return [(f"{METRIC_NAMES[gain['metric']][0]}, differences [95% interval] and corrected p", columns, rows)]
 
@@ -63,9 +63,9 @@ def _p(p: float | None) -> str:
 
 def _clients(federation: dict) -> Table:
     privacy = federation["privacy"]
-    told = [] if withheld(federation) else ["examples", "patients"]
-    columns = ["client", *told]
-    rows = [[c["name"], *(c[name] for name in told)] for c in federation["clients"]]
+    counts = [] if withheld(federation) else ["examples", "patients"]
+    columns = ["client", *counts]
+    rows = [[c["name"], *(c[name] for name in counts)] for c in federation["clients"]]
     if privacy and privacy["sites"]:
         columns.append("epsilon")
         for row in rows:
@@ -75,14 +75,14 @@ def _clients(federation: dict) -> Table:
 
 
 def _cost(federation: dict) -> Table:
-    seconds, sent, privacy = federation["seconds"], federation["bytes"], federation["privacy"]
+    seconds, traffic, privacy = federation["seconds"], federation["bytes"], federation["privacy"]
     best = federation["best_round"]
     rows = [
         ["rounds", str(federation["rounds"])],
         ["kept", "the last" if best is None else f"round {best}"],
         *([] if seconds["rounds"] is None else [_time(seconds)]),
-        ["to clients", bytes_text(sent["down"])],
-        ["from clients", bytes_text(sent["up"])],
+        ["to clients", bytes_text(traffic["down"])],
+        ["from clients", bytes_text(traffic["up"])],
         ["secure sum", _secure(federation)],
         ["epsilon", "none promised" if not privacy else _spent(privacy)],
     ]

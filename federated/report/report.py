@@ -50,7 +50,7 @@ def draw(run_root: Path, federation: dict, tables: Tables) -> dict[str, Path]:
     baselines = federation["baseline_histories"] or {}
     gain = federation["comparison"]["gain"]
     clients = [client["name"] for client in federation["clients"]]
-    drawn = {
+    drawings = {
         "site_gain": None if gain is None else site_gain_figure(gain),
         "rounds": rounds_figure(tables.history, baselines, federation["best_round"]),
         "clients": clients_figure(tables.rounds, clients, baselines.get("local") or {}),
@@ -61,7 +61,7 @@ def draw(run_root: Path, federation: dict, tables: Tables) -> dict[str, Path]:
     # A figure of an earlier report would look like part of this one.
     for name in FIGURES:
         (folder / f"{name}.png").unlink(missing_ok=True)
-    return {name: save(drawn[name], folder / f"{name}.png") for name in FIGURES if drawn[name]}
+    return {name: save(drawings[name], folder / f"{name}.png") for name in FIGURES if drawings[name]}
 
 
 def render(run_root: Path, federation: dict) -> str:

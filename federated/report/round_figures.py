@@ -38,8 +38,8 @@ def curve_of(rows: list[dict], name: str) -> tuple[list, list]:
         rows: each with `round` and perhaps `name`.
         name: of the value.
     """
-    found = [(row["round"], row[name]) for row in rows if row.get(name) is not None and not math.isnan(row[name])]
-    return [number for number, _ in found], [value for _, value in found]
+    points = [(row["round"], row[name]) for row in rows if row.get(name) is not None and not math.isnan(row[name])]
+    return [number for number, _ in points], [value for _, value in points]
 
 
 def marker(points: int, most: int = 40) -> str:
@@ -49,12 +49,12 @@ def marker(points: int, most: int = 40) -> str:
 
 def legend_of(figure: Figure, location: str, columns: int) -> None:
     """One legend for all axes: each label once, of curves that have points."""
-    found: dict[str, Line2D] = {}
+    handles: dict[str, Line2D] = {}
     for axes in figure.axes:
         for line in axes.lines:
             if len(line.get_xdata()) and not line.get_label().startswith("_"):
-                found.setdefault(line.get_label(), line)
-    figure.legend(found.values(), found, loc=location, ncols=min(columns, len(found)))
+                handles.setdefault(line.get_label(), line)
+    figure.legend(handles.values(), handles, loc=location, ncols=min(columns, len(handles)))
 
 
 def rounds_figure(history: pd.DataFrame, baselines: Mapping, best_round: int | None = None) -> Figure | None:
@@ -107,10 +107,10 @@ def _curve(axes: Axes, rows: list[dict], name: str, colour: str, label: str, **s
     axes.plot(numbers, values, color=colour, label=label, **style)
 
 
-def _mark(axes: Axes, name: str, kept: pd.DataFrame) -> None:
+def _mark(axes: Axes, name: str, best: pd.DataFrame) -> None:
     axes.plot(
-        kept["round"],
-        kept[name],
+        best["round"],
+        best[name],
         linestyle="",
         marker="*",
         markersize=13,
@@ -192,8 +192,8 @@ def clients_figure(rounds: pd.DataFrame, clients: Sequence[str], local: Mapping[
     return figure
 
 
-def _panel(axes: Axes, metric: str, shared: list[dict], own: list[dict]) -> None:
-    numbers, values = curve_of(own, metric)
+def _panel(axes: Axes, metric: str, shared: list[dict], local: list[dict]) -> None:
+    numbers, values = curve_of(local, metric)
     style = {"color": MARKS["local"][0], "linewidth": 1.2, "markersize": 2.5}
     axes.plot(numbers, values, marker=marker(len(numbers), 1), label="its own model", **style)
     numbers, values = curve_of(shared, metric)

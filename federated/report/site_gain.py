@@ -85,22 +85,22 @@ def _places(
     models: Mapping[str, Predictions], sites: np.ndarray, patients: np.ndarray, column: int, resamples: int, seed: int
 ) -> list[dict]:
     """The entries without their words."""
-    measured = []
+    entries = []
     for i, name in enumerate(sorted(set(sites.tolist()))):
-        here = sites == name
+        of_site = sites == name
         # Sites of one size must not draw alike: their mean would seem less sure than it is.
-        own = int(np.random.SeedSequence([seed, i]).generate_state(1)[0])
-        part = {model: predictions.take(here) for model, predictions in models.items()}
-        entry, draws = _measured(part, patients[here], column, resamples, own)
-        measured.append(({"name": str(name), "kind": "site", **entry}, draws))
-    averaged = _mean_of_sites(*zip(*measured, strict=True))
+        site_seed = int(np.random.SeedSequence([seed, i]).generate_state(1)[0])
+        part = {model: predictions.take(of_site) for model, predictions in models.items()}
+        entry, draws = _measured(part, patients[of_site], column, resamples, site_seed)
+        entries.append(({"name": str(name), "kind": "site", **entry}, draws))
+    averaged = _mean_of_sites(*zip(*entries, strict=True))
     entry, draws = _measured(models, patients, column, resamples, seed)
-    measured.append(({"name": POOLED, "kind": "pooled", **entry}, draws))
+    entries.append(({"name": POOLED, "kind": "pooled", **entry}, draws))
     if averaged:
-        measured.append(averaged)
-    for place, draws in measured:
+        entries.append(averaged)
+    for place, draws in entries:
         place["differences"] = _differences(place["values"], draws)
-    places = [place for place, _ in measured]
+    places = [place for place, _ in entries]
     _correct(places)
     return places
 
@@ -108,26 +108,26 @@ def _places(
 def _check(models: Mapping[str, Predictions], sites: Sequence, patients: Sequence) -> None:
     if FEDERATED not in models:
         raise ValueError("the federated model's predictions are missing")
-    one = models[FEDERATED]
-    for name, other in models.items():
-        same = (one.task, one.classes) == (other.task, other.classes)
-        if not same or not np.array_equal(one.truth, other.truth):
+    federated = models[FEDERATED]
+    for name, predictions in models.items():
+        alike = (federated.task, federated.classes) == (predictions.task, predictions.classes)
+        if not alike or not np.array_equal(federated.truth, predictions.truth):
             raise ValueError(f"the predictions of '{name}' are not of the federated model's rows")
-    if not len(sites) == len(patients) == len(one) > 0:
-        raise ValueError(f"{len(sites)} sites and {len(patients)} patients for {len(one)} rows")
+    if not len(sites) == len(patients) == len(federated) > 0:
+        raise ValueError(f"{len(sites)} sites and {len(patients)} patients for {len(federated)} rows")
 
 
 def _measured(
     models: Mapping[str, Predictions], patients: np.ndarray, column: int, resamples: int, seed: int
 ) -> tuple[dict, dict[str, np.ndarray]]:
     """The entry of a place without its differences, and model -> the metric on each resample."""
-    one = models[FEDERATED]
-    support = one.truth.sum(axis=0)
+    federated = models[FEDERATED]
+    support = federated.truth.sum(axis=0)
     # Resamples would all hold the one row of a class; one patient alone is every resample.
-    alone = one.task != "multilabel" and (support == 1).any()
-    if alone or len(set(patients.tolist())) < 2:
+    has_single_row = federated.task != "multilabel" and (support == 1).any()
+    if has_single_row or len(set(patients.tolist())) < 2:
         resamples = 0
-    everything = np.ones((1, len(one)))
+    everything = np.ones((1, len(federated)))
     values, resampled = {}, {}
     for name, predictions in models.items():
         draws = np.empty(0)
@@ -139,9 +139,9 @@ def _measured(
         resampled[name] = draws
         values[name] = bounded(percentile_interval(draws), value, predictions, patients, METRICS[column])
     entry = {
-        "n": len(one),
+        "n": len(federated),
         "patients": len(set(patients.tolist())),
-        "support": {c: int(k) for c, k in zip(one.classes, support, strict=True)},
+        "support": {c: int(k) for c, k in zip(federated.classes, support, strict=True)},
         "values": values,
     }
     return entry, resampled
@@ -151,60 +151,60 @@ def _mean_of_sites(
     places: Sequence[dict], resampled: Sequence[dict[str, np.ndarray]]
 ) -> tuple[dict, dict[str, np.ndarray]] | None:
     """Every site counts alike; each resample draws within every site. None with fewer than two sites to average."""
-    kept = [
-        i for i, place in enumerate(places) if all(measured["low"] is not None for measured in place["values"].values())
+    measured_sites = [
+        i for i, place in enumerate(places) if all(estimate["low"] is not None for estimate in place["values"].values())
     ]
-    if len(kept) < 2:
+    if len(measured_sites) < 2:
         return None
     values, draws = {}, {}
     for model in places[0]["values"]:
-        draws[model] = np.mean([resampled[i][model] for i in kept], axis=0)
-        value = float(np.mean([places[i]["values"][model]["value"] for i in kept]))
-        found = percentile_interval(draws[model])
-        if found.low == found.high:
+        draws[model] = np.mean([resampled[i][model] for i in measured_sites], axis=0)
+        value = float(np.mean([places[i]["values"][model]["value"] for i in measured_sites]))
+        interval = percentile_interval(draws[model])
+        if interval.low == interval.high:
             # Of sites whose own intervals are exact, their mean.
-            found = Interval(
-                *(float(np.mean([places[i]["values"][model][end] for i in kept])) for end in ("low", "high"))
+            interval = Interval(
+                *(float(np.mean([places[i]["values"][model][end] for i in measured_sites])) for end in ("low", "high"))
             )
-        values[model] = found.around(value)
-    taken = [places[i] for i in kept]
+        values[model] = interval.around(value)
+    sites = [places[i] for i in measured_sites]
     entry = {
         "name": MEAN,
         "kind": "mean",
-        "n": sum(place["n"] for place in taken),
-        "patients": sum(place["patients"] for place in taken),
-        "support": {c: sum(p["support"][c] for p in taken) for c in taken[0]["support"]},
+        "n": sum(place["n"] for place in sites),
+        "patients": sum(place["patients"] for place in sites),
+        "support": {c: sum(p["support"][c] for p in sites) for c in sites[0]["support"]},
         "values": values,
-        "left_out": [place["name"] for i, place in enumerate(places) if i not in kept],
+        "left_out": [place["name"] for i, place in enumerate(places) if i not in measured_sites],
     }
     return entry, draws
 
 
 def _differences(values: dict[str, dict], draws: dict[str, np.ndarray]) -> dict[str, dict]:
     """Other model -> federated less other."""
-    found = {}
-    for other in values:
-        if other == FEDERATED:
+    differences = {}
+    for baseline in values:
+        if baseline == FEDERATED:
             continue
-        pair = [values[name]["value"] for name in (FEDERATED, other)]
+        pair = [values[name]["value"] for name in (FEDERATED, baseline)]
         if None in pair:
-            found[other] = {**Measured()._asdict(), "p": None, "left_out": 0}
+            differences[baseline] = {**Measured()._asdict(), "p": None, "left_out": 0}
         else:
-            found[other] = asdict(difference(*pair, draws[FEDERATED], draws[other]))
-    return found
+            differences[baseline] = asdict(difference(*pair, draws[FEDERATED], draws[baseline]))
+    return differences
 
 
 def _tested(places: list[dict]) -> int:
     local = [p["differences"].get("local") for p in places if p["kind"] == "site"]
-    return sum(found is not None and found["p"] is not None for found in local)
+    return sum(comparison is not None and comparison["p"] is not None for comparison in local)
 
 
 def _correct(places: list[dict]) -> None:
     """Add `p_holm`: over the sites for each other model; all rows and the mean are one question each."""
-    ours = [place for place in places if place["kind"] == "site"]
-    for other in places[0]["differences"]:
+    sites = [place for place in places if place["kind"] == "site"]
+    for baseline in places[0]["differences"]:
         for place in places:
-            place["differences"][other]["p_holm"] = place["differences"][other]["p"]
-        corrected = holm([place["differences"][other]["p"] for place in ours])
-        for place, p in zip(ours, corrected, strict=True):
-            place["differences"][other]["p_holm"] = p
+            place["differences"][baseline]["p_holm"] = place["differences"][baseline]["p"]
+        corrected = holm([place["differences"][baseline]["p"] for place in sites])
+        for place, p in zip(sites, corrected, strict=True):
+            place["differences"][baseline]["p_holm"] = p

@@ -23,13 +23,13 @@ def site_gain_figure(result: dict) -> Figure:
     """
     places = result["places"]
     # Majority ranks nobody: its AUROC is 0.5 everywhere and would squeeze the rest.
-    drawn = [m for m in result["models"] if m != "majority" or result["metric"] != "auroc"]
-    others = [m for m in drawn if m not in ("federated", "majority")]
+    models = [m for m in result["models"] if m != "majority" or result["metric"] != "auroc"]
+    baselines = [m for m in models if m not in ("federated", "majority")]
     with styled():
         figure = Figure(figsize=(11.5, 1.7 + 0.75 * len(places)))
         left, right = figure.subplots(1, 2, sharey=True)
-        _values(left, result, drawn)
-        _differences(right, result, others)
+        _values(left, result, models)
+        _differences(right, result, baselines)
         sites = sum(place["kind"] == "site" for place in places)
         for axes in (left, right):
             axes.axhline(sites - 0.5, color=GREY, linewidth=0.8)
@@ -37,7 +37,7 @@ def site_gain_figure(result: dict) -> Figure:
             axes.tick_params(axis="y", length=0)
         left.set_yticks(range(len(places)), [_label(place) for place in places])
         left.set_ylim(len(places) - 0.5, -0.5)
-        figure.legend(handles=_legend(drawn), loc="outside lower center", ncols=len(drawn))
+        figure.legend(handles=_legend(models), loc="outside lower center", ncols=len(models))
     return figure
 
 
@@ -54,11 +54,11 @@ def _values(axes: Axes, result: dict, models: list[str]) -> None:
     axes.margins(x=0.06)
 
 
-def _differences(axes: Axes, result: dict, others: list[str]) -> None:
+def _differences(axes: Axes, result: dict, baselines: list[str]) -> None:
     axes.axvline(0, color=GREY, linewidth=1.2)
     for place, entry in enumerate(result["places"]):
-        for other, y in zip(others, _around(place, len(others)), strict=True):
-            _dot(axes, y, entry["differences"][other], other)
+        for baseline, y in zip(baselines, _around(place, len(baselines)), strict=True):
+            _dot(axes, y, entry["differences"][baseline], baseline)
         if "word" in entry:
             axes.annotate(
                 entry["word"],
@@ -68,7 +68,7 @@ def _differences(axes: Axes, result: dict, others: list[str]) -> None:
                 color=WORD_COLOURS.get(entry["word"], GREY),
                 fontweight="bold" if entry["word"] in WORD_COLOURS else "normal",
             )
-    if "local" in others:
+    if "local" in baselines:
         axes.annotate("against local", (1.02, 1.0), xycoords="axes fraction", va="bottom", color=GREY, fontsize=9)
     sides = ("federated better", "federated worse")
     left, right = sides if result["lower_is_better"] else reversed(sides)
@@ -81,15 +81,15 @@ def _around(place: int, count: int) -> np.ndarray:
     return place + 0.17 * (np.arange(count) - (count - 1) / 2)
 
 
-def _dot(axes: Axes, y: float, measured: dict, model: str) -> None:
-    if measured["value"] is None:
+def _dot(axes: Axes, y: float, estimate: dict, model: str) -> None:
+    if estimate["value"] is None:
         return
     colour, marker = MARKS.get(model, OTHER)
-    if measured["low"] is not None:
-        axes.plot([measured["low"], measured["high"]], [y, y], color=colour, solid_capstyle="butt")
+    if estimate["low"] is not None:
+        axes.plot([estimate["low"], estimate["high"]], [y, y], color=colour, solid_capstyle="butt")
     # Without an interval the dot is hollow: the value is there, how sure it is is not.
-    face = "white" if measured["low"] is None else colour
-    axes.plot(measured["value"], y, marker, markersize=6.5, color=colour, markerfacecolor=face)
+    face = "white" if estimate["low"] is None else colour
+    axes.plot(estimate["value"], y, marker, markersize=6.5, color=colour, markerfacecolor=face)
 
 
 def _legend(models: list[str]) -> list[Line2D]:

@@ -6,8 +6,8 @@ from federated.audit_log.head import read_head
 from federated.engine.records import ClientData
 from federated.job import Job
 from federated.references import CENTRALISED
-from federated.rounds.compatibility import asked
 from federated.rounds.outcome import Outcome
+from federated.rounds.participation import clients_in_round
 from federated.secure.exposure import who_could_see
 from federated.secure.terms import default_threshold
 from medimg.run import Run
@@ -30,7 +30,7 @@ def account(
     left_out: str,
     histories: dict,
     privacy: dict | None,
-    measured: dict[str, dict] | None = None,
+    measured_at_sites: dict[str, dict] | None = None,
 ) -> dict:
     """Content of federation.json.
 
@@ -43,7 +43,7 @@ def account(
         left_out: why nothing was trained to compare with; empty when it was.
         histories: of what was trained to compare with.
         privacy: summary of the ledger.
-        measured: what sites have measured on their own test parts; None: they are not apart.
+        measured_at_sites: what sites have measured on their own test parts; None: they are not apart.
     """
     config, history = job.config, outcome.progress.history
     head = read_head(run.root / "audit.jsonl")
@@ -57,8 +57,8 @@ def account(
         "partition": config.partition,
         "engine": config.engine,
         "rounds": outcome.progress.round,
-        "kept_round": outcome.kept,
-        "best_round": outcome.kept if config.patience else None,
+        "kept_round": outcome.kept_round,
+        "best_round": outcome.kept_round if config.patience else None,
         "stopped": outcome.progress.stopped,
         "local": _local(job),
         "aggregation": config.aggregation,
@@ -73,7 +73,7 @@ def account(
             "left_out": dict.fromkeys(not_compared, left_out) if left_out else {},
             "gain": gain,
         },
-        **({"measured_at_sites": measured} if measured is not None else {}),
+        **({"measured_at_sites": measured_at_sites} if measured_at_sites is not None else {}),
         "baseline_histories": histories,
         "audit": {"head": head.hash, "records": head.number},
         "notes": [],
@@ -95,7 +95,7 @@ def _local(job: Job) -> str:
 
 def _secure(job: Job, clients: int) -> dict:
     config = job.config
-    threshold = config.secure_threshold or default_threshold(asked(config, clients))
+    threshold = config.secure_threshold or default_threshold(clients_in_round(clients, config.client_fraction))
     return {
         "kind": config.secure,
         "threshold": None if config.secure == "none" else threshold,
@@ -107,12 +107,12 @@ def _clients(job: Job, clients: list[ClientData]) -> list[dict]:
     if job.config.is_private:
         # Exact numbers of protected patients and their rows.
         return [{"name": data.name, "examples": None, "patients": None, "notes": []} for data in clients]
-    known = {client.name: client for client in job.clients}
-    told = []
+    by_name = {client.name: client for client in job.clients}
+    entries = []
     for data in clients:
-        client = known.get(data.name)
+        client = by_name.get(data.name)
         patients = client.dataset.manifest["patient"].nunique() if client else 0
-        told.append(
+        entries.append(
             {
                 "name": data.name,
                 "examples": data.examples,
@@ -120,4 +120,4 @@ def _clients(job: Job, clients: list[ClientData]) -> list[dict]:
                 "notes": list(client.notes) if client else [],
             }
         )
-    return told
+    return entries

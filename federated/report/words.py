@@ -59,13 +59,13 @@ def words_counted(gain: dict) -> tuple[int, int, str]:
     Args:
         gain: of `federated.report.site_gain.site_gain`, with local models.
     """
-    found = [place["word"] for place in gain["places"] if place["kind"] == "site"]
-    others = [
+    verdicts = [place["word"] for place in gain["places"] if place["kind"] == "site"]
+    counted = [
         f"{count} {text[count != 1]}"
         for word, text in _COUNTED.items()
-        if word != GAINS and (count := found.count(word))
+        if word != GAINS and (count := verdicts.count(word))
     ]
-    return found.count(GAINS), len(found), ", ".join(others)
+    return verdicts.count(GAINS), len(verdicts), ", ".join(counted)
 
 
 def shared(federation: dict, rounds: pd.DataFrame) -> list[str]:
@@ -75,16 +75,16 @@ def shared(federation: dict, rounds: pd.DataFrame) -> list[str]:
         federation: content of federation.json.
         rounds: content of rounds.csv.
     """
-    before = list(federation["statistics"])
-    told = before or ["No statistics shared before the first round are on record."]
-    told.append(_updates(federation, rounds))
-    told.append(_alongside(federation["secure"]["kind"], rounds))
-    told.append("No image, table row, label or patient's name is in any of these messages.")
+    disclosed = list(federation["statistics"])
+    sentences = disclosed or ["No statistics shared before the first round are on record."]
+    sentences.append(_updates(federation, rounds))
+    sentences.append(_alongside(federation["secure"]["kind"], rounds))
+    sentences.append("No image, table row, label or patient's name is in any of these messages.")
     if withheld(federation):
-        told.append(_WITHHELD)
+        sentences.append(_WITHHELD)
     of = "'s validation and test part" if withheld(federation) else ""
-    told.append(_MEASURED_ON[not apart(federation)].format(of=of))
-    return told
+    sentences.append(_MEASURED_ON[not apart(federation)].format(of=of))
+    return sentences
 
 
 def apart(federation: dict) -> bool:
@@ -98,20 +98,20 @@ def withheld(federation: dict) -> bool:
 
 
 def _alongside(secure: str, rounds: pd.DataFrame) -> str:
-    told = [words for name, words in _OF_A_ROUND.items() if rounds[name].notna().any()]
-    measures = " and ".join(filter(None, [", ".join(told[:-1]), *told[-1:]]))
+    measures_sent = [words for name, words in _OF_A_ROUND.items() if rounds[name].notna().any()]
+    measures = " and ".join(filter(None, [", ".join(measures_sent[:-1]), *measures_sent[-1:]]))
     return _ALONGSIDE["none" if secure == "none" else "secure"].format(measures=measures)
 
 
 def _updates(federation: dict, rounds: pd.DataFrame) -> str:
     total = federation["bytes"]
     text = "In each round the clients that take part are sent the model and answer with how their training changed it"
-    sent = rounds[rounds["bytes_up"] > 0]
-    if len(sent):
-        down, up = sent["bytes_down"].mean(), sent["bytes_up"].mean()
+    uploads = rounds[rounds["bytes_up"] > 0]
+    if len(uploads):
+        down, up = uploads["bytes_down"].mean(), uploads["bytes_up"].mean()
         text += f": {bytes_text(down)} to a client and {bytes_text(up)} from it, on average"
-    whole = f"{bytes_text(total['down'])} to clients, {bytes_text(total['up'])} from them"
-    return f"{text}. Over the whole training: {whole}."
+    traffic = f"{bytes_text(total['down'])} to clients, {bytes_text(total['up'])} from them"
+    return f"{text}. Over the whole training: {traffic}."
 
 
 def summed(secure: dict) -> str:
@@ -146,19 +146,19 @@ def course(federation: dict) -> str:
     """How long it went and why it ended, in two sentences."""
     seconds, best, count = federation["seconds"], federation["best_round"], federation["rounds"]
     stopped = str(federation["stopped"]).strip().rstrip(".")
-    kept = "of the last round" if best is None else f"of round {best}"
+    model = "of the last round" if best is None else f"of round {best}"
     took = ""
     if seconds["rounds"] is not None:
         took = (
             f" in {seconds_text(seconds['rounds'])} (the first {seconds_text(seconds['first'])}, the median "
             f"{seconds_text(seconds['round'])})"
         )
-    return f"{count} round{'' if count == 1 else 's'}{took}: {stopped}. The model {kept} was kept."
+    return f"{count} round{'' if count == 1 else 's'}{took}: {stopped}. The model {model} was kept."
 
 
 def limits(federation: dict) -> list[str]:
     """What was simulated and what the page does not tell."""
-    told = [
+    sentences = [
         "Clients were trained by processes of their own, which answered signed messages by their own code; whether "
         "these were machines of their own, no file here tells."
         if apart(federation)
@@ -166,16 +166,16 @@ def limits(federation: dict) -> list[str]:
         "messages are those of a network shows what would be sent; it separates nobody."
     ]
     if not str(federation["partition"]).startswith("site"):
-        told.append(
+        sentences.append(
             f"The clients are parts of one data set ({federation['partition']}), not hospitals: scanners, protocols "
             "and habits of labelling differ between hospitals in ways that no such division imitates."
         )
     seconds = "" if withheld(federation) else " and seconds the time of computing"
     content = "whole messages of medimg's" if apart(federation) else "the content of the messages"
-    told.append(f"Bytes are {content}{seconds}: encryption, protocol and network come on top.")
+    sentences.append(f"Bytes are {content}{seconds}: encryption, protocol and network come on top.")
     if federation["best_round"] is not None:
-        told.append(
+        sentences.append(
             "The kept round was chosen on validation data, so the validation curves flatter it; the table of sites is "
             "of test patients, who chose nothing."
         )
-    return [*told, USE]
+    return [*sentences, USE]

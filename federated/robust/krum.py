@@ -49,10 +49,10 @@ def multi_krum(
             f"multi-Krum can keep 1 to {n - byzantine} of {n} clients with --byzantine {byzantine}, not {keep}"
         )
     scores = krum_scores(squared_distances(vectors), byzantine)
-    chosen = np.sort(np.argsort(scores, kind="stable")[:keep])
-    best = mean([vectors[i] for i in chosen], None if weights is None else np.asarray(weights)[chosen])
+    selected = np.sort(np.argsort(scores, kind="stable")[:keep])
+    best = mean([vectors[i] for i in selected], None if weights is None else np.asarray(weights)[selected])
     share = np.zeros(n)
-    share[chosen] = best.share
+    share[selected] = best.share
     return replace(best, share=share, scores=scores)
 
 
@@ -98,5 +98,5 @@ def krum_scores(distances: np.ndarray, byzantine: int) -> np.ndarray:
         byzantine: f.
     """
     n = len(distances)
-    others = distances[~np.eye(n, dtype=bool)].reshape(n, n - 1)
-    return np.sort(others, axis=1)[:, : n - byzantine - 2].sum(axis=1)
+    off_diagonal = distances[~np.eye(n, dtype=bool)].reshape(n, n - 1)
+    return np.sort(off_diagonal, axis=1)[:, : n - byzantine - 2].sum(axis=1)

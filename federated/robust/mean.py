@@ -17,6 +17,6 @@ def mean(vectors: Sequence[np.ndarray], weights: Sequence[float] | None = None) 
     n, d = checked(vectors)
     share = normalised(weights, n)
     vector = np.empty(d, result_dtype(vectors))
-    for here, values in blocks(vectors):
-        vector[here] = share @ values
+    for block, values in blocks(vectors):
+        vector[block] = share @ values
     return RobustAggregate(vector, share)

@@ -67,10 +67,10 @@ def trimmed_clients(trim: float, clients: int) -> int:
 def _kept(values: np.ndarray, k: int) -> np.ndarray:
     """How much of every value is left when k are taken away at either end, float64 (n, width) in 0..1."""
     n = len(values)
-    left = np.sort(values, axis=0)[k : n - k]
-    low, high = left[0], left[-1]
-    kept = ((values > low) & (values < high)).astype(np.float64)
+    middle = np.sort(values, axis=0)[k : n - k]
+    low, high = middle[0], middle[-1]
+    share = ((values > low) & (values < high)).astype(np.float64)
     for edge in (low, high):
         tied = values == edge
-        kept = np.where(tied, (left == edge).sum(axis=0) / tied.sum(axis=0), kept)
-    return kept
+        share = np.where(tied, (middle == edge).sum(axis=0) / tied.sum(axis=0), share)
+    return share

@@ -65,12 +65,12 @@ def blocks(vectors: Sequence[np.ndarray]) -> Iterator[tuple[slice, np.ndarray]]:
     n, d = checked(vectors)
     width = max(1, BLOCK_VALUES // n)
     for start in range(0, d, width):
-        here = slice(start, min(d, start + width))
-        values = np.stack([np.asarray(vector[here], np.float64) for vector in vectors])
+        block = slice(start, min(d, start + width))
+        values = np.stack([np.asarray(vector[block], np.float64) for vector in vectors])
         finite = np.isfinite(values).all(axis=1)
         if not finite.all():
             raise ValueError(f"update {int(finite.argmin())} holds NaN or infinity; validate it first")
-        yield here, values
+        yield block, values
 
 
 def result_dtype(vectors: Sequence[np.ndarray]) -> np.dtype:
@@ -105,7 +105,7 @@ def coordinatewise(
     """
     n, d = checked(vectors)
     vector, share = np.empty(d, result_dtype(vectors)), np.zeros(n)
-    for here, values in blocks(vectors):
-        vector[here], shares = rule(values)
+    for block, values in blocks(vectors):
+        vector[block], shares = rule(values)
         share += shares.sum(axis=1)
     return RobustAggregate(vector, share / d)

@@ -74,7 +74,7 @@ def average(
         InputError: a file can't be written, a checkpoint is damaged, or no round used any update.
     """
     examples = {client.name: client.examples for client in clients}
-    told = dict.fromkeys(examples, WITHHELD) if config.is_private else examples
+    recorded = dict.fromkeys(examples, WITHHELD) if config.is_private else examples
     with AuditLog(folder / "audit.jsonl", timed=not config.is_private) as log:
         pool, watch = LocalPool(engine, clients), watch or Watch()
         if sites:
@@ -89,7 +89,7 @@ def average(
             checkpoints,
             folder / "rounds.csv",
             log,
-            {"event": "start", **start, "clients": told},
+            {"event": "start", **start, "clients": recorded},
             watch,
         )
         history = pd.DataFrame(outcome.progress.history)

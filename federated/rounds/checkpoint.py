@@ -79,9 +79,9 @@ class Checkpoints:
         """Write a round's state; those that are neither the last nor the best are removed."""
         state.save(self._state(progress.round))
         atomic.write_json(self.folder / "progress.json", asdict(progress))
-        kept = {self._state(progress.round), self._state(progress.best_round)}
+        current = {self._state(progress.round), self._state(progress.best_round)}
         for path in self.folder.glob("state-*.npz"):
-            if path not in kept:
+            if path not in current:
                 path.unlink()
 
     def _state(self, number: int) -> Path:

@@ -15,7 +15,7 @@ from federated.config import FederateConfig
 from federated.engine.updates import Aggregate, ClientUpdate, Mean
 from federated.robust.mean import mean
 from federated.robust.rules import ROBUST, aggregate, check_enough
-from federated.rounds.compatibility import asked
+from federated.rounds.participation import clients_in_round
 from federated.rounds.screening import Update, digest_arrays, screened
 from federated.secure import encrypted, masking
 from federated.secure.ckks_keys import CkksKeys
@@ -105,7 +105,10 @@ class Combining:
         """Whether a round can come to an aggregate when no more than so many clients have an update to use."""
         config = self.config
         if config.secure != "none":
-            return clients >= (config.secure_threshold or default_threshold(asked(config, len(self._identities))))
+            return clients >= (
+                config.secure_threshold
+                or default_threshold(clients_in_round(len(self._identities), config.client_fraction))
+            )
         try:
             check_enough(config.aggregation, clients, config.trim, config.byzantine)
         except InputError:
@@ -125,23 +128,25 @@ class Combining:
         shapes = [array.shape for array in arrived[0].arrays] if arrived else []
         good, rejected = screened(arrived, shapes)
         if not good:
-            what = "no update arrived" if not rejected else "every update was rejected"
-            return Aggregate(rejected=rejected, failure=what)
-        used = {u.client: replace(updates[u.client], vectors=list(u.arrays)) for u in good}
+            failure = "no update arrived" if not rejected else "every update was rejected"
+            return Aggregate(rejected=rejected, failure=failure)
+        included = {u.client: replace(updates[u.client], vectors=list(u.arrays)) for u in good}
         # Of an update without noise, a digest would tell who guesses the client's rows that the guess is right.
-        bare = self.config.dp == "client"
-        digests = {} if bare else {u.client: digest_arrays(u.arrays) for u in good}
-        kept, measurements, shares = None, {}, {}
+        without_noise = self.config.dp == "client"
+        digests = {} if without_noise else {u.client: digest_arrays(u.arrays) for u in good}
+        aggregator_state, measurements, shares = None, {}, {}
         if self.config.aggregation not in ROBUST:
-            arrays, kept, measurements = mean_of(used)
-        elif self.enough(len(used)):
-            arrays, shares = self._by_rule(used)
+            arrays, aggregator_state, measurements = mean_of(included)
+        elif self.enough(len(included)):
+            arrays, shares = self._by_rule(included)
         else:
             return Aggregate(
                 rejected=rejected,
-                failure=f"{len(used)} updates are too few for --aggregation {self.config.aggregation}",
+                failure=f"{len(included)} updates are too few for --aggregation {self.config.aggregation}",
             )
-        return Aggregate(arrays, used, rejected, digests, shares=shares, measurements=measurements, kept=kept)
+        return Aggregate(
+            arrays, included, rejected, digests, shares=shares, measurements=measurements, aggregator=aggregator_state
+        )
 
     def _finite(self, vector: np.ndarray) -> np.ndarray:
         """With --dp client an update that is no number counts as none: that it was rejected would carry no noise."""
@@ -149,28 +154,28 @@ class Combining:
             return vector
         return np.zeros_like(vector)
 
-    def _by_rule(self, used: dict[str, ClientUpdate]) -> tuple[list[np.ndarray], dict[str, float]]:
+    def _by_rule(self, included: dict[str, ClientUpdate]) -> tuple[list[np.ndarray], dict[str, float]]:
         """The robust rule's choice, and each client's share in it."""
         config = self.config
-        vectors, weights = _vectors(used), _weights(used)
-        chosen = aggregate(config.aggregation, vectors, weights, config.trim, config.byzantine)
-        shares = dict(zip(used, map(float, chosen.share), strict=True))
-        return _shaped(chosen.vector, _shapes(used)), shares
+        vectors, weights = _vectors(included), _weights(included)
+        combined = aggregate(config.aggregation, vectors, weights, config.trim, config.byzantine)
+        shares = dict(zip(included, map(float, combined.share), strict=True))
+        return _shaped(combined.vector, _shapes(included)), shares
 
     def _securely(self, updates: dict[str, ClientUpdate], number: int, absent: Sequence[str]) -> Aggregate:
         if not updates:
             return Aggregate(failure="no update arrived")
         shapes = self._sums.shapes if self._sums else _shapes(updates)
         try:
-            found = self._sum(updates, number, absent) if not self._sums else self._sum_there(list(updates), number)
+            total = self._sum(updates, number, absent) if not self._sums else self._sum_there(list(updates), number)
         except TooFewClientsError as error:
             return Aggregate(rejected=_of(updates, error.rejected), failure=str(error))
         return Aggregate(
-            _shaped(found.mean, shapes),
-            {name: updates[name] for name in found.included},
-            _of(updates, found.rejected),
-            bytes_up=found.bytes_up,
-            bytes_down=found.bytes_down,
+            _shaped(total.mean, shapes),
+            {name: updates[name] for name in total.included},
+            _of(updates, total.rejected),
+            bytes_up=total.bytes_up,
+            bytes_down=total.bytes_down,
         )
 
     def _sum_there(self, names: list[str], number: int) -> SecureSum:
@@ -188,11 +193,11 @@ class Combining:
             server=exchange.public.hex(),
             start=self._sums.start(),
         )
-        known = {name: self._sums.roster[name] for name in names}
+        roster = {name: self._sums.roster[name] for name in names}
         ask = self._sums.ask(number)
         if config.secure == "ckks":
-            return encrypted.summed(terms, known, self._sums.public, ask)
-        return masking.summed(terms, known, exchange, ask)
+            return encrypted.summed(terms, roster, self._sums.public, ask)
+        return masking.summed(terms, roster, exchange, ask)
 
     def _sum(self, updates: dict[str, ClientUpdate], number: int, absent: Sequence[str]) -> SecureSum:
         config = self.config
@@ -220,9 +225,9 @@ def weighted_mean(updates: dict[str, ClientUpdate]) -> Mean:
     return Mean(_shaped(mean(_vectors(updates), _weights(updates)).vector, _shapes(updates)), [], {})
 
 
-def _of(updates: dict[str, ClientUpdate], why: dict[str, str]) -> dict[str, str]:
+def _of(updates: dict[str, ClientUpdate], reasons: dict[str, str]) -> dict[str, str]:
     """Without those who dropped out."""
-    return {name: reason for name, reason in why.items() if name in updates}
+    return {name: reason for name, reason in reasons.items() if name in updates}
 
 
 def _vectors(updates: dict[str, ClientUpdate]) -> list[np.ndarray]:

@@ -3,13 +3,8 @@
 from federated.algorithms.strategy import KINDS
 from federated.config import FederateConfig
 from federated.robust.rules import check_compatible, check_enough
-from federated.rounds.participation import check_dropout
+from federated.rounds.participation import check_dropout, clients_in_round
 from medimg.errors import InputError
-
-
-def asked(config: FederateConfig, clients: int) -> int:
-    """Clients of a round."""
-    return max(1, int(config.client_fraction * clients + 0.5))
 
 
 def check_aggregation(config: FederateConfig, clients: int) -> None:
@@ -24,7 +19,7 @@ def check_aggregation(config: FederateConfig, clients: int) -> None:
     """
     check_dropout(config.client_dropout)
     check_compatible(config.aggregation, config.secure)
-    in_round = asked(config, clients)
+    in_round = clients_in_round(clients, config.client_fraction)
     check_enough(config.aggregation, in_round, config.trim, config.byzantine)
     if KINDS[config.strategy].client.second_vector and config.aggregation != "mean":
         raise InputError(

@@ -65,13 +65,13 @@ class HeldOut:
         folder: Path,
         progress: Callable[[int, int], None] | None = None,
     ):
-        whole = pooled(dataset, clients)
-        self.rows = whole.rows(split, labelled=True)
+        whole_dataset = pooled(dataset, clients)
+        self.rows = whole_dataset.rows(split, labelled=True)
         client_of = {row: c.name for c in clients for row in c.dataset.manifest.index}
         self.owners = np.array([client_of[row] for row in self.rows.index], dtype=object)
-        self.targets = whole.targets(self.rows)
+        self.targets = whole_dataset.targets(self.rows)
         self.task = dataset.task
-        self._inputs = inputs(whole, self.rows, plan, folder / split, progress)
+        self._inputs = inputs(whole_dataset, self.rows, plan, folder / split, progress)
         self._model = plan.trained
         self._forward = forward_function(self._model)
 
@@ -101,10 +101,10 @@ class HeldOut:
 
     def measure(self, logits: np.ndarray, client: str | None = None) -> Scores | None:
         """Scores of all rows, or of a client's; None where there are none."""
-        chosen = np.ones(len(self.rows), bool) if client is None else self.owners == client
-        if not chosen.any():
+        selected = np.ones(len(self.rows), bool) if client is None else self.owners == client
+        if not selected.any():
             return None
-        logits, targets = logits[chosen], self.targets[chosen]
+        logits, targets = logits[selected], self.targets[selected]
         return Scores(
             mean_loss(logits, targets, self.task), accuracy(logits, targets), auroc(logits, targets, self.task)
         )
@@ -139,12 +139,12 @@ def predictions_of_each(
     shape = (n, len(classes)) if task == "multilabel" else (n,)
     thresholds = None if task == "multiclass" else np.full(shape, 0.5)
     for name, logits in test_logits.items():
-        here, there = test.owners == name, val.owners == name
-        merged[here] = probabilities(logits, task)[here]
-        if thresholds is not None and here.any():
-            there = there if there.any() else np.ones_like(there)
-            on_val = probabilities(val_logits[name], task)[there]
-            thresholds[here] = _thresholds(task, val.targets[there], on_val, len(classes))
+        test_rows, val_rows = test.owners == name, val.owners == name
+        merged[test_rows] = probabilities(logits, task)[test_rows]
+        if thresholds is not None and test_rows.any():
+            val_rows = val_rows if val_rows.any() else np.ones_like(val_rows)
+            on_val = probabilities(val_logits[name], task)[val_rows]
+            thresholds[test_rows] = _thresholds(task, val.targets[val_rows], on_val, len(classes))
     return Predictions(task, classes, test.targets, merged, thresholds)
 
 

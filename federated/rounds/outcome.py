@@ -17,12 +17,12 @@ class Outcome:
     Attributes:
         state: whose weights are kept.
         progress: history, best round and why it ended.
-        kept: round of `state`.
+        kept_round: of `state`.
     """
 
     state: State
     progress: Progress
-    kept: int
+    kept_round: int
 
 
 class NothingLearntError(InputError):
@@ -35,13 +35,15 @@ class NothingLearntError(InputError):
 
     def __init__(self, outcome: Outcome, table: Path | None):
         number, rejected = outcome.progress.round, outcome.progress.rejected
-        why = f"no round of {number} used any update"
+        message = f"no round of {number} used any update"
         if rejected:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in list(rejected.items())[:_TOLD])
-            why = f"round {number} learnt nothing, and no later one can: {len(rejected)} updates rejected ({reasons})"
-        where = f"; {table} says why of each client" if table else ""
+            message = (
+                f"round {number} learnt nothing, and no later one can: {len(rejected)} updates rejected ({reasons})"
+            )
+        hint = f"; {table} says why of each client" if table else ""
         super().__init__(
-            f"{why}{where}; lower --learning-rate, raise --secure-limit or change what else the reasons name, with "
+            f"{message}{hint}; lower --learning-rate, raise --secure-limit or change what else the reasons name, with "
             "--overwrite"
         )
         self.outcome = outcome

@@ -70,8 +70,13 @@ def attendance(
     )
 
 
+def clients_in_round(clients: int, fraction: float) -> int:
+    """How many are asked in a round: a fraction of all, rounded, at least one."""
+    return max(1, int(fraction * clients + 0.5))
+
+
 def participants(clients: Sequence[str], fraction: float, round: int, seed: int) -> list[str]:
-    """The clients that are asked in a round: a fraction of all, rounded, at least one, without replacement.
+    """The clients that are asked in a round, `clients_in_round` of all, without replacement.
 
     Args:
         clients: names of all clients.
@@ -87,10 +92,10 @@ def participants(clients: Sequence[str], fraction: float, round: int, seed: int)
     """
     if not 0 < fraction <= 1:
         raise InputError(f"--client-fraction {fraction}: must be above 0 and at most 1")
-    count = max(1, int(fraction * len(clients) + 0.5))
+    count = clients_in_round(len(clients), fraction)
     lots = [_uniform(_SAMPLING, seed, round, name) for name in clients]
-    chosen = set(np.argsort(lots, kind="stable")[:count].tolist())
-    return [name for i, name in enumerate(clients) if i in chosen]
+    selected = set(np.argsort(lots, kind="stable")[:count].tolist())
+    return [name for i, name in enumerate(clients) if i in selected]
 
 
 def dropouts(clients: Sequence[str], probability: float, round: int, seed: int) -> list[str]:

@@ -70,5 +70,5 @@ class LocalPool:
         """As `Pool` says; nobody is ever lost."""
         if not names:
             return {}, {}
-        asked = [self.clients[name] for name in names]
-        return self.engine.client_updates(state, asked, number, work), {}
+        clients = [self.clients[name] for name in names]
+        return self.engine.client_updates(state, clients, number, work), {}

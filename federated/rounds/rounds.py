@@ -57,7 +57,9 @@ class Exchange(NamedTuple):
     aggregate: Aggregate
 
 
-def one_round(engine: Engine, pool: Pool, combining: Combining, state: State, number: int, who: Attendance) -> Exchange:
+def one_round(
+    engine: Engine, pool: Pool, combining: Combining, state: State, number: int, attending: Attendance
+) -> Exchange:
     """Clients train, their updates become one aggregate, the server makes its step.
 
     Args:
@@ -66,19 +68,19 @@ def one_round(engine: Engine, pool: Pool, combining: Combining, state: State, nu
         combining: of their updates.
         state: before the round.
         number: of the round.
-        who: takes part.
+        attending: who takes part.
     """
-    updates, lost = pool.updates(state, list(who.arriving), number, who.work)
-    aggregate = combining.combine(updates, number, partial(engine.aggregate, state), who.dropped)
-    before = replace(state, round=number)
+    updates, lost = pool.updates(state, list(attending.arriving), number, attending.work)
+    aggregate = combining.combine(updates, number, partial(engine.aggregate, state), attending.dropped)
+    unchanged = replace(state, round=number)
     if aggregate.failure:
-        return Exchange(before, updates, lost, aggregate)
-    after = engine.apply(state, aggregate, number) if _finite(aggregate.arrays) else None
-    if after is None or not _finite(after.weights):
-        what = "with it the model would hold NaN or infinity"
-        rejected = {**aggregate.rejected, **dict.fromkeys(aggregate.included, what)}
-        aggregate = replace(aggregate, arrays=[], updates={}, rejected=rejected, kept=None, failure=what)
-    return Exchange(after if aggregate.updates else before, updates, lost, aggregate)
+        return Exchange(unchanged, updates, lost, aggregate)
+    stepped = engine.apply(state, aggregate, number) if _finite(aggregate.arrays) else None
+    if stepped is None or not _finite(stepped.weights):
+        failure = "with it the model would hold NaN or infinity"
+        rejected = {**aggregate.rejected, **dict.fromkeys(aggregate.included, failure)}
+        aggregate = replace(aggregate, arrays=[], updates={}, rejected=rejected, aggregator=None, failure=failure)
+    return Exchange(stepped if aggregate.updates else unchanged, updates, lost, aggregate)
 
 
 def _finite(arrays: list[np.ndarray]) -> bool:
@@ -153,7 +155,7 @@ class Rounds:
     def _round(self, state: State, progress: Progress) -> State:
         started, number = time.monotonic(), progress.round + 1
         config = self.config
-        who = attendance(
+        attending = attendance(
             list(self.pool.clients),
             number,
             config.seed,
@@ -162,15 +164,15 @@ class Rounds:
             config.stragglers,
             config.straggler_pace,
         )
-        self.watch.before(number, who.selected, who.work)
-        state, updates, lost, aggregate = one_round(self.engine, self.pool, self.combining, state, number, who)
-        logits, measured = self._measure(state)
-        rows = self._rows(number, who, updates, lost, aggregate, logits)
+        self.watch.before(number, attending.selected, attending.work)
+        state, updates, lost, aggregate = one_round(self.engine, self.pool, self.combining, state, number, attending)
+        logits, scores = self._measure(state)
+        rows = self._rows(number, attending, updates, lost, aggregate, logits)
         seconds = None if config.is_private else round(time.monotonic() - started, 4)
-        row = _history(number, rows, measured, aggregate, seconds)
+        row = _history(number, rows, scores, aggregate, seconds)
         self._advance(progress, row)
         if self.log:
-            self.log.append(self._record(number, who, rows, aggregate, state))
+            self.log.append(self._record(number, attending, rows, aggregate, state))
         if self._table:
             self._table.add(rows)
         progress.rejected = {**progress.rejected, **aggregate.rejected} if aggregate.failure else {}
@@ -192,7 +194,7 @@ class Rounds:
     def _rows(
         self,
         number: int,
-        who: Attendance,
+        attending: Attendance,
         updates: dict[str, ClientUpdate],
         lost: dict[str, str],
         aggregate: Aggregate,
@@ -200,9 +202,9 @@ class Rounds:
     ) -> list[dict]:
         """Rows of rounds.csv: one for every client that was asked."""
         rows = []
-        for name in who.selected:
+        for name in attending.selected:
             row = dict.fromkeys(COLUMNS)
-            row |= {"round": number, "client": name, "status": status(name, who, lost, aggregate)}
+            row |= {"round": number, "client": name, "status": status(name, attending, lost, aggregate)}
             if name in updates:
                 measures = updates[name].measures
                 row |= {
@@ -220,9 +222,9 @@ class Rounds:
                     }
             elif name in aggregate.bytes_up:
                 row |= {"bytes_up": aggregate.bytes_up[name], "bytes_down": aggregate.bytes_down[name]}
-            own = self.held_out.measure(logits, name)
-            if own:
-                row |= {"val_loss": own.loss, "val_accuracy": own.accuracy, "val_auroc": own.auroc}
+            scores = self.held_out.measure(logits, name)
+            if scores:
+                row |= {"val_loss": scores.loss, "val_accuracy": scores.accuracy, "val_auroc": scores.auroc}
             rows.append(row)
         return rows
 
@@ -244,14 +246,14 @@ class Rounds:
                 f"the weights are those of round {progress.best_round}"
             )
 
-    def _record(self, number: int, who: Attendance, rows: list[dict], aggregate: Aggregate, state: State) -> dict:
+    def _record(self, number: int, attending: Attendance, rows: list[dict], aggregate: Aggregate, state: State) -> dict:
         statuses = {row["client"]: row["status"] for row in rows}
         record = {
             "event": "round",
             "round": number,
-            "participants": list(who.selected),
+            "participants": list(attending.selected),
             "included": list(aggregate.included),
-            "dropped": [n for n in who.selected if statuses[n].startswith(("dropped", "lost"))],
+            "dropped": [n for n in attending.selected if statuses[n].startswith(("dropped", "lost"))],
             "rejected": aggregate.rejected,
             "failure": aggregate.failure,
             "model": digest_arrays(state.weights),
@@ -270,7 +272,7 @@ class Rounds:
         return record
 
 
-def _history(number: int, rows: list[dict], measured: Scores, aggregate: Aggregate, seconds: float | None) -> dict:
+def _history(number: int, rows: list[dict], scores: Scores, aggregate: Aggregate, seconds: float | None) -> dict:
     """A row of history.csv; training scores are means over examples, each client's before its steps."""
     trained = [row for row in rows if row["examples"]]
     examples = sum(row["examples"] for row in trained)
@@ -283,9 +285,9 @@ def _history(number: int, rows: list[dict], measured: Scores, aggregate: Aggrega
         "loss": mean("loss"),
         "accuracy": mean("accuracy"),
         **{name: mean(name) for name in sorted(trained[0].keys() - set(COLUMNS) if trained else ())},
-        "val_loss": measured.loss,
-        "val_accuracy": measured.accuracy,
-        "val_auroc": measured.auroc,
+        "val_loss": scores.loss,
+        "val_accuracy": scores.accuracy,
+        "val_auroc": scores.auroc,
         "participants": len(aggregate.included),
         "bytes_up": sum(row["bytes_up"] or 0 for row in rows),
         "bytes_down": sum(row["bytes_down"] or 0 for row in rows),

@@ -105,8 +105,8 @@ def _wrong_form(update: Update, shapes: Sequence[tuple[int, ...]]) -> str:
         return f"it has {len(update.arrays)} arrays, the model has {len(shapes)}"
     for i, (array, shape) in enumerate(zip(update.arrays, shapes, strict=True)):
         if not isinstance(array, np.ndarray) or array.dtype != np.float32:
-            found = getattr(array, "dtype", type(array).__name__)
-            return f"array {i} has dtype {found}, not float32"
+            dtype = getattr(array, "dtype", type(array).__name__)
+            return f"array {i} has dtype {dtype}, not float32"
         if array.shape != tuple(shape):
             return f"array {i} has shape {array.shape}, the model's is {tuple(shape)}"
     return ""

@@ -38,9 +38,9 @@ def _writer(file) -> csv.DictWriter:
     return csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
 
 
-def status(name: str, who: Attendance, lost: dict, aggregate: Aggregate) -> str:
+def status(name: str, attending: Attendance, lost: dict, aggregate: Aggregate) -> str:
     """What became of a client that was asked; `federated.report.attendance` reads it."""
-    if name in who.dropped:
+    if name in attending.dropped:
         return "dropped"
     if name in lost:
         return f"lost: {lost[name]}"
@@ -50,7 +50,7 @@ def status(name: str, who: Attendance, lost: dict, aggregate: Aggregate) -> str:
         return f"unused: {aggregate.failure}"
     if name not in aggregate.included:
         return "lost: amid the secure sum"
-    return "straggler" if who.work[name] < 1 else "ok"
+    return "straggler" if attending.work[name] < 1 else "ok"
 
 
 class RoundsTable:
@@ -65,15 +65,14 @@ class RoundsTable:
 
     def cut(self, rounds: int) -> None:
         """Keep the rows of the first rounds; what a kill left behind them, whole or torn, goes."""
-        kept = [",".join(COLUMNS)]
         if rounds and self.path.is_file():
             text = self.path.read_text(encoding="utf-8")
-            whole = text[: text.rfind("\n") + 1]
-            table = read_csv(io.StringIO(whole), dtype=str, keep_default_na=False)
+            complete = text[: text.rfind("\n") + 1]
+            table = read_csv(io.StringIO(complete), dtype=str, keep_default_na=False)
             table = table[pd.to_numeric(table["round"], errors="coerce") <= rounds]
             atomic.write_csv(self.path, table)
             return
-        atomic.write_text(self.path, "\n".join(kept) + "\n")
+        atomic.write_text(self.path, ",".join(COLUMNS) + "\n")
 
     def add(self, rows: list[dict]) -> None:
         """Append a round's rows.

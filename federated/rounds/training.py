@@ -44,9 +44,9 @@ def train_by_rounds(
     Raises:
         InputError: a file can't be written, or a checkpoint is damaged.
     """
-    kept, clients = Checkpoints(checkpoints), pool.clients
+    saved, clients = Checkpoints(checkpoints), pool.clients
     if log:
-        log.begin(start, kept.rounds())
+        log.begin(start, saved.rounds())
     heaviest = max(client.examples for client in clients.values()) if engine.strategy.by_examples else 1.0
-    combining = Combining(config, list(clients), heaviest, kept.folder / "answers", pool.sums)
-    return Rounds(engine, pool, combining, held_out, config, kept, table, log, watch).run(weights)
+    combining = Combining(config, list(clients), heaviest, saved.folder / "answers", pool.sums)
+    return Rounds(engine, pool, combining, held_out, config, saved, table, log, watch).run(weights)

@@ -86,10 +86,10 @@ class Bench:
         outcome = train_by_rounds(engine, pool(engine, self.records), self.val, config, self._initial, checkpoints)
         shutil.rmtree(checkpoints)
         weights = engine.weights(outcome.state)
-        found = predictions(
+        test_predictions = predictions(
             job.dataset.classes, self.test, self.val, self.test.logits(weights), self.val.logits(weights)
         )
-        return cut(found), outcome.progress.history[-1]["val_loss"]
+        return cut(test_predictions), outcome.progress.history[-1]["val_loss"]
 
     def references(self, config: FederateConfig) -> dict[str, Predictions]:
         """`local` and `centralised`: each site alone, and all rows as one client's, on the same test rows.
@@ -106,22 +106,22 @@ class Bench:
             self._initial,
             lambda name, done: None,
         )
-        found = comparing.run(self.val, self.test).predictions
-        return {name: cut(one) for name, one in found.items()}
+        predicted = comparing.run(self.val, self.test).predictions
+        return {name: cut(of_model) for name, of_model in predicted.items()}
 
-    def by_site(self, found: Predictions) -> list[dict]:
+    def by_site(self, decided: Predictions) -> list[dict]:
         """`site`, `n`, `accuracy` and `auroc` of each site's test rows; AUROC is NaN where only one class is."""
         rows = []
         for name in self.job.names:
-            here = self.test.owners == name
-            if not here.any():
+            of_site = self.test.owners == name
+            if not of_site.any():
                 continue
-            values = found.take(here).measure(np.ones((1, int(here.sum()))))[0, 0]
-            measured = {metric: values[METRICS.index(metric)] for metric in ("accuracy", "auroc")}
-            rows.append({"site": name, "n": int(here.sum()), **measured})
+            values = decided.take(of_site).measure(np.ones((1, int(of_site.sum()))))[0, 0]
+            metrics = {metric: values[METRICS.index(metric)] for metric in ("accuracy", "auroc")}
+            rows.append({"site": name, "n": int(of_site.sum()), **metrics})
         return rows
 
 
-def cut(found: Predictions) -> Predictions:
+def cut(scored: Predictions) -> Predictions:
     """The same predictions of a binary task decided at 0.5, as papers without a validation part do."""
-    return replace(found, threshold=CUT) if found.task == "binary" else found
+    return replace(scored, threshold=CUT) if scored.task == "binary" else scored

@@ -35,14 +35,14 @@ def run(inputs: Inputs, folder: Path, options: dict) -> dict:
     history = trained.history()
     places = federation["comparison"]["gain"]["places"]
     values = next((place["values"] for place in places if place["name"] == POOLED), {})
-    spent = read(folder)
+    account = read(folder)
     seconds = pd.to_numeric(history["seconds"], errors="coerce")[min(1, len(history) - 1) :].mean()
     return {
         **metrics,
         "accuracy_gained": float(history["val_accuracy"].iloc[-1] - history["val_accuracy"].iloc[0]),
         "trained": values,
         "bytes": sum(federation["bytes"].values()) / len(history),
-        "epsilon": spent and spent["epsilon"]["pld"],
+        "epsilon": account and account["epsilon"]["pld"],
         "times": len(history),
         "seconds_each": None if pd.isna(seconds) else float(seconds),
     }

@@ -117,12 +117,12 @@ def federated_hospitals(
     claim(out, NAME, dataset, {"rounds": rounds, "tune": study.tune})
     with Execution() as execution:
         for seed in range(seeds):
-            left = [one for one in trainings if not one.file(out, seed).is_file()]
-            done = (seed + 1) * len(trainings) - len(left)
-            for count, _ in enumerate(_run(dataset, out, seed, rounds, left, execution), start=1):
+            missing = [training for training in trainings if not training.file(out, seed).is_file()]
+            finished = (seed + 1) * len(trainings) - len(missing)
+            for count, _ in enumerate(_run(dataset, out, seed, rounds, missing, execution), start=1):
                 if progress:
-                    progress(done + count, seeds * len(trainings))
-    files = [one.file(out, seed) for seed in range(seeds) for one in trainings]
+                    progress(finished + count, seeds * len(trainings))
+    files = [training.file(out, seed) for seed in range(seeds) for training in trainings]
     sites = _chosen(pd.concat([read_csv(file, dtype={"site": str}) for file in files], ignore_index=True))
     return write(out, dataset, sites, {"rounds": rounds, "tune": study.tune})
 
@@ -147,11 +147,11 @@ def divided(dataset: Dataset, seed: int) -> Dataset:
                 "one for every row"
             )
     strata = rows["site"] + "\n" + rows["label"]
-    together = units(
+    unit_of = units(
         pd.DataFrame({"patient": rows["patient"].astype(str), "copy": _copies(dataset)}), ["patient", "copy"]
     )
     fractions = (1 - TEST - VALIDATION, VALIDATION, TEST)
-    parts = split_groups(strata, together, fractions, seed)
+    parts = split_groups(strata, unit_of, fractions, seed)
     return replace(dataset, manifest=rows.assign(split=parts))
 
 
@@ -182,20 +182,20 @@ def _run(
         seed=seed,
     )
     with Bench(divided(dataset, seed), base, out / "records", execution) as bench:
-        for one in trainings:
-            if one.model == "references":
-                found = bench.references(replace(base, **one.options))
-                results = {name: (found[name], math.nan) for name in REFERENCES}
+        for training in trainings:
+            if training.model == "references":
+                predictions = bench.references(replace(base, **training.options))
+                results = {name: (predictions[name], math.nan) for name in REFERENCES}
             else:
-                config = replace(base, strategy=one.model, **one.options)
-                results = {one.model: bench.train(config)}
+                config = replace(base, strategy=training.model, **training.options)
+                results = {training.model: bench.train(config)}
             rows = [
-                {"model": name, "seed": seed, "variant": one.variant, "val_loss": loss, **row}
+                {"model": name, "seed": seed, "variant": training.variant, "val_loss": loss, **row}
                 for name, (predicted, loss) in results.items()
                 for row in bench.by_site(predicted)
             ]
-            atomic.write_csv(one.file(out, seed), pd.DataFrame(rows))
-            yield one
+            atomic.write_csv(training.file(out, seed), pd.DataFrame(rows))
+            yield training
 
 
 def _chosen(sites: pd.DataFrame) -> pd.DataFrame:

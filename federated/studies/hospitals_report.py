@@ -48,8 +48,8 @@ def _figure(table: pd.DataFrame, results: pd.DataFrame, name: str) -> Figure:
             for place, model in enumerate(order):
                 row = table[table["model"] == model].iloc[0]
                 colour = VERMILION if model in ("local", CENTRALISED) else BLUE
-                own = results.loc[results["model"] == model, metric]
-                axes.scatter(own, [place] * len(own), s=12, color=GREY, zorder=2)
+                by_seed = results.loc[results["model"] == model, metric]
+                axes.scatter(by_seed, [place] * len(by_seed), s=12, color=GREY, zorder=2)
                 axes.hlines(place, row[f"{metric}_low"], row[f"{metric}_high"], color=colour)
                 axes.plot(row[metric], place, "o", color=colour, zorder=3)
             axes.set_yticks(range(len(order)), order)

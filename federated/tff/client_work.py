@@ -51,9 +51,9 @@ class Minibatches:
         def step(number):
             inputs, targets, weights = next(batches)
             key = tf.random.experimental.stateless_fold_in(share.seed, number)
-            found, mean, logits = self.gradient(model, loss, inputs, targets, weights, key)
+            batch_gradients, mean, logits = self.gradient(model, loss, inputs, targets, weights, key)
             n = tf.cast(tf.shape(logits)[0], tf.float32)
-            return StepGradients(tuple(found), n, mean * n, n * accuracy(targets, logits))
+            return StepGradients(tuple(batch_gradients), n, mean * n, n * accuracy(targets, logits))
 
         return step
 
@@ -99,12 +99,12 @@ class ClientWork:
         accuracy and seconds.
         """
         model, loss = self.spec.in_graph(), self.spec.loss()
-        algorithm, kept = self.strategy.client, self.spec.local
+        algorithm, local = self.strategy.client, self.spec.local
 
         @tf.function
         def one_round(share: Share):
             started = tf.timestamp()
-            initial = algorithm.initial(share, kept)
+            initial = algorithm.initial(share, local)
             assign(model, initial)
             client = LocalRound(
                 model,
@@ -113,7 +113,7 @@ class ClientWork:
                 share,
                 initial,
                 self.spec.federated,
-                kept,
+                local,
                 self.local,
                 self.optimizer,
                 self.steps,
@@ -158,6 +158,6 @@ def share_of(
     if client_state is None:
         client_state = work.strategy.client.client_state(state.weights, work.spec.federated, work.spec.local)
     steps = work.steps.planned(work.local, client, seed, number)
-    done = local_training.local_steps(len(steps), part)
+    count = local_training.local_steps(len(steps), part)
     dropout = local_training.dropout_seed(seed, number, client.name)
-    return Share(state.weights, state.shared, client_state, client.folder, steps[:done], dropout)
+    return Share(state.weights, state.shared, client_state, client.folder, steps[:count], dropout)

@@ -38,12 +38,12 @@ _BLOCK = 1 << 20
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def enter(folder: str | None, shown: str) -> None:
+def enter(folder: str | None, program: str) -> None:
     """Leave the machine's network, and its disk where a folder is given.
 
     Args:
         folder: with subfolders `spool`, which becomes the working folder, and `root`, an empty one.
-        shown: folder of the worker's program.
+        program: folder of the worker's program.
 
     Raises:
         OSError: the system does not allow it.
@@ -55,7 +55,7 @@ def enter(folder: str | None, shown: str) -> None:
             file.write(text)
     _loopback_up()
     if folder:
-        _new_root(folder, shown)
+        _new_root(folder, program)
 
 
 def forward(listener: socket.socket, port: int) -> None:
@@ -96,9 +96,9 @@ def _pass_on(source: socket.socket, sink: socket.socket) -> None:
     except OSError:
         # Reset by either side: the end of this connection as any other.
         pass
-    for one in (source, sink):
+    for end in (source, sink):
         try:
-            one.shutdown(socket.SHUT_RDWR)
+            end.shutdown(socket.SHUT_RDWR)
         except OSError:
             continue
 
@@ -110,12 +110,12 @@ def _loopback_up() -> None:
         fcntl.ioctl(any_socket, _SET_FLAGS, struct.pack("16sH22x", b"lo", flags | _INTERFACE_UP))
 
 
-def _new_root(folder: str, shown: str) -> None:
+def _new_root(folder: str, program: str) -> None:
     """Make `root` the root of the disk: libraries, program and a few devices read-only, `spool` writable at /spool."""
     root = os.path.join(folder, "root")
     _mount(None, "/", _RECURSIVE | _PRIVATE)
     _mount("tmpfs", root, 0, b"tmpfs")
-    for source in (*_FOLDERS, shown, *_FILES):
+    for source in (*_FOLDERS, program, *_FILES):
         target = root + source
         if os.path.lexists(target) or not os.path.lexists(source):
             continue
@@ -138,8 +138,8 @@ def _new_root(folder: str, shown: str) -> None:
 
 
 def _locked(path: str) -> int:
-    told = os.statvfs(path).f_flag
-    return sum(flag for seen, flag in _LOCKED if told & seen)
+    mounted = os.statvfs(path).f_flag
+    return sum(flag for reported, flag in _LOCKED if mounted & reported)
 
 
 def _mount(source: str | None, target: str, flags: int, kind: bytes | None = None) -> None:
@@ -167,23 +167,23 @@ def _give_up_privileges() -> None:
             break
 
 
-def main(given: dict) -> None:
+def main(settings: dict) -> None:
     """See the module."""
-    command, report = given["command"], given["report"]
-    os.set_inheritable(given["listener"], False)
+    command, report = settings["command"], settings["report"]
+    os.set_inheritable(settings["listener"], False)
     os.set_inheritable(report, False)
     try:
-        enter(given["folder"], os.path.dirname(command[0]))
+        enter(settings["folder"], os.path.dirname(command[0]))
     except OSError as error:
         os.write(report, f"{error.strerror or error}".encode())
         os._exit(1)
     # Signals at a parent's death are forgotten where privileges change: so only now.
-    _end_with(given["parent"])
+    _end_with(settings["parent"])
     worker = os.getpid()
     if os.fork() == 0:
         _end_with(worker)
         os.close(report)
-        forward(socket.socket(fileno=given["listener"]), given["port"])
+        forward(socket.socket(fileno=settings["listener"]), settings["port"])
     _give_up_privileges()
     os.write(report, b"ok")
     os.execv(command[0], command)

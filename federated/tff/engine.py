@@ -79,8 +79,8 @@ class Engine:
     def client_state_shapes(self) -> list[tuple[int, ...]]:
         """Shapes of what a client keeps between its rounds."""
         weights = [np.zeros(shape, np.float32) for shape in self.model.shapes]
-        kept = self.strategy.client.client_state(weights, self.model.federated, self.model.local)
-        return [tuple(np.shape(array)) for array in kept]
+        client_state = self.strategy.client.client_state(weights, self.model.federated, self.model.local)
+        return [tuple(np.shape(array)) for array in client_state]
 
     def initialize(self, weights: list[np.ndarray] | None = None) -> State:
         """The state before the first round.
@@ -89,12 +89,12 @@ class Engine:
             weights: as `model.get_weights()`; None: those of the engine's model.
         """
         weights = self.model.model.get_weights() if weights is None else weights
-        sent = self._process.vectors[: len(self.model.federated)]
+        shapes = self._process.vectors[: len(self.model.federated)]
         return State(
             round=0,
             weights=[np.asarray(w, np.float32) for w in weights],
             server=_flat(self._server_template),
-            shared=self.strategy.client.shared(sent, self._optimizer),
+            shared=self.strategy.client.shared(shapes, self._optimizer),
             aggregator=_flat(self._aggregator_template),
         )
 
@@ -144,12 +144,12 @@ class Engine:
             state: that the updates were computed from.
             updates: at least one.
         """
-        sent = list(updates.values())
-        size = CLIENTS_AT_ONCE if self.strategy.aggregation == "mean" else len(sent)
+        arrived = list(updates.values())
+        size = CLIENTS_AT_ONCE if self.strategy.aggregation == "mean" else len(arrived)
         mean = RunningMean()
         measurements, aggregator_state = {}, state.aggregator
-        for start in range(0, len(sent), size):
-            part = sent[start : start + size]
+        for start in range(0, len(arrived), size):
+            part = arrived[start : start + size]
             result = self._call(
                 self._process.aggregate,
                 _packed(self._aggregator_template, aggregator_state),
@@ -190,7 +190,7 @@ class Engine:
             weights,
             _flat(server),
             algorithm.shared_after(state.shared, mean[n:], len(client_states) / self.strategy.clients, self._optimizer),
-            state.aggregator if aggregate.kept is None else aggregate.kept,
+            state.aggregator if aggregate.aggregator is None else aggregate.aggregator,
             {**state.clients, **client_states} if algorithm.keeps else state.clients,
         )
 
@@ -260,9 +260,9 @@ class Engine:
         down = 4 * sum(int(np.prod(shape)) for shape in self.model.shapes)
         if self.strategy.client.second_vector:
             down += up // 2
-        told = {name: float(value) for name, value in measures.items()}
-        known = [told.pop(name) for name in ("examples", "loss", "accuracy", "seconds")]
-        return ClientRound(int(known[0]), *known[1:], up, down, told)
+        by_name = {name: float(value) for name, value in measures.items()}
+        fixed = [by_name.pop(name) for name in ("examples", "loss", "accuracy", "seconds")]
+        return ClientRound(int(fixed[0]), *fixed[1:], up, down, by_name)
 
     def _call(self, computation: Callable, *arguments):
         return self._execution.run(computation, *arguments)

@@ -120,8 +120,8 @@ class _Executors(tff.framework.ExecutorFactory):
             raise
         self._silent_since = None
         # Of other numbers of clients none is needed any more, and each holds memory in the worker.
-        for other in list(self._executors):
-            self.clean_up_executor({tff.CLIENTS: other})
+        for count in list(self._executors):
+            self.clean_up_executor({tff.CLIENTS: count})
         self._executors[clients] = executor
         return executor
 

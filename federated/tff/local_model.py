@@ -36,10 +36,10 @@ class SeededDropout(tf.keras.layers.Dropout):
         salted = tf.random.experimental.stateless_fold_in(self.key, zlib.crc32(self.name.encode()) & 0x7FFFFFFF)
         shape = tf.shape(inputs)
         if self.noise_shape is not None:
-            given = [shape[i] if n is None else n for i, n in enumerate(self.noise_shape)]
-            shape = tf.stack(given)
-        kept = tf.random.stateless_uniform(shape, salted, dtype=inputs.dtype) >= self.rate
-        return tf.where(kept, inputs / (1.0 - self.rate), tf.zeros_like(inputs))
+            sizes = [shape[i] if n is None else n for i, n in enumerate(self.noise_shape)]
+            shape = tf.stack(sizes)
+        keeps = tf.random.stateless_uniform(shape, salted, dtype=inputs.dtype) >= self.rate
+        return tf.where(keeps, inputs / (1.0 - self.rate), tf.zeros_like(inputs))
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ class Process:
                 ("weight", types.TensorType(np.float32)),
             ]
         )
-        with kept():
+        with restored_parents():
             self._build_clients()
 
     def _build_server(self, shapes: list) -> None:
@@ -97,22 +97,21 @@ class Process:
                 weight=client["weight"],
             )
 
-        def placed(kind, where):
-            return tff.types.FederatedType(kind, where)
-
         @tff.federated_computation(
-            placed(self._weights_type, tff.SERVER),
-            placed(self._shared_type, tff.SERVER),
-            placed(self._client_type, tff.CLIENTS),
+            tff.types.FederatedType(self._weights_type, tff.SERVER),
+            tff.types.FederatedType(self._shared_type, tff.SERVER),
+            tff.types.FederatedType(self._client_type, tff.CLIENTS),
         )
         def updates(weights, shared, clients):
             broadcast = tff.federated_broadcast
             return tff.federated_map(train, (broadcast(weights), broadcast(shared), clients))
 
         self.updates = updates
+        self._build_aggregation(train.type_signature.result["vectors"])
+
+    def _build_aggregation(self, vectors_type: tff.types.StructType) -> None:
         factory = aggregator(self.strategy)
         weighted = isinstance(factory, tff.aggregators.WeightedAggregationFactory)
-        vectors_type = train.type_signature.result["vectors"]
         rule = (
             factory.create(vectors_type, tff.types.TensorType(np.float32)) if weighted else factory.create(vectors_type)
         )
@@ -121,10 +120,10 @@ class Process:
         state_type = rule.initialize.type_signature.result
         sent_type = tff.types.StructType([("vectors", vectors_type), ("weight", np.float32)])
 
-        @tff.federated_computation(state_type, placed(sent_type, tff.CLIENTS))
-        def aggregate(state, sent):
-            vectors = sent["vectors"]
-            result = rule.next(state, vectors, sent["weight"]) if weighted else rule.next(state, vectors)
+        @tff.federated_computation(state_type, tff.types.FederatedType(sent_type, tff.CLIENTS))
+        def aggregate(state, updates):
+            vectors = updates["vectors"]
+            result = rule.next(state, vectors, updates["weight"]) if weighted else rule.next(state, vectors)
             return collections.OrderedDict(state=result.state, mean=result.result, measurements=result.measurements)
 
         self.aggregate = aggregate
@@ -136,7 +135,7 @@ def _vectors_type(shapes: list):
 
 
 @contextmanager
-def kept() -> Iterator[None]:
+def restored_parents() -> Iterator[None]:
     """Give Keras' classes back the parents they had.
 
     When a layer is made inside a `tf.Graph`, Keras 2 changes the parents of its class, for the whole process, to those
@@ -152,10 +151,10 @@ def kept() -> Iterator[None]:
 
 
 def _below(cls: type) -> list[type]:
-    found, left = {}, [cls]
-    while left:
-        for child in left.pop().__subclasses__():
-            if child not in found:
-                found[child] = None
-                left.append(child)
-    return list(found)
+    below, pending = {}, [cls]
+    while pending:
+        for child in pending.pop().__subclasses__():
+            if child not in below:
+                below[child] = None
+                pending.append(child)
+    return list(below)

@@ -27,6 +27,7 @@ if sys.platform == "linux":
 os.execv(command[0], command)
 """
 _PATIENCE = 3.0
+_HOST = "127.0.0.1"
 _PYTHON = (sys.executable, "-I", "-S")
 
 
@@ -38,15 +39,13 @@ class Worker:
     """A running `worker_binary`; ends with `stop()`, with the process, or with the thread that started it.
 
     By itself it listens on every interface of the machine, unencrypted, to whoever wants to compute here. It is
-    therefore shut off from the network (`federated.tff.enclosure`), and reached at `bind` alone.
+    therefore shut off from the network (`federated.tff.enclosure`), and reached at 127.0.0.1 alone.
 
     Args:
         port: to listen on; None: any free one.
         concurrent: clients computed at once; None: as many as there are.
-        log: file for what the worker says; None: nowhere.
         folder: with subfolders `spool`, its working folder, and `root`, an empty one: isolated, it sees nothing else
             of the disk but system libraries. None: the disk as it is.
-        bind: address of this machine to be reached at.
         isolated: True: or not at all; False: not shut off, on every interface; None: where the system allows it.
 
     Raises:
@@ -58,20 +57,18 @@ class Worker:
         self,
         port: int | None = None,
         concurrent: int | None = None,
-        log: Path | None = None,
         folder: Path | None = None,
-        bind: str = "127.0.0.1",
         isolated: bool | None = None,
     ):
-        self._concurrent, self._log, self._folder = concurrent, log, folder
+        self._concurrent, self._folder = concurrent, folder
         self.isolated = isolated is not False
-        with listening(bind, port or 0) as listener:
+        with listening(_HOST, port or 0) as listener:
             self.port = listener.getsockname()[1]
             if self.isolated:
-                refused = self._start_isolated(listener)
-                self.isolated = refused is None
-                if refused and isolated:
-                    raise NotIsolatedError(refused)
+                refusal = self._start_isolated(listener)
+                self.isolated = refusal is None
+                if refusal and isolated:
+                    raise NotIsolatedError(refusal)
         if not self.isolated:
             self._start_open()
         atexit.register(self.stop)
@@ -79,7 +76,7 @@ class Worker:
     @property
     def address(self) -> str:
         """HOST:PORT."""
-        return f"127.0.0.1:{self.port}"
+        return f"{_HOST}:{self.port}"
 
     def running(self) -> bool:
         """Whether the process is there."""
@@ -105,7 +102,7 @@ class Worker:
         if sys.platform != "linux":
             return f"{sys.platform} has no network namespaces"
         readable, report = os.pipe()
-        given = {
+        settings = {
             "parent": os.getpid(),
             "listener": listener.fileno(),
             "report": report,
@@ -115,31 +112,30 @@ class Worker:
         }
         script = str(Path(__file__).with_name("enclosure.py"))
         try:
-            self._start([*_PYTHON, script, json.dumps(given)], (listener.fileno(), report))
+            self._start([*_PYTHON, script, json.dumps(settings)], (listener.fileno(), report))
         finally:
             os.close(report)
         with os.fdopen(readable, encoding="utf-8") as pipe:
-            said = pipe.read()
-        if said == "ok":
+            answer = pipe.read()
+        if answer == "ok":
             return None
         self.process.wait()
-        return said or f"the enclosure ended with {self.process.returncode}"
+        return answer or f"the enclosure ended with {self.process.returncode}"
 
     def _start_open(self) -> None:
         self._start([*_PYTHON, "-c", _END_WITH_PARENT, str(os.getpid()), *self._command()])
 
     def _start(self, command: list[str], descriptors: tuple[int, ...] = ()) -> None:
-        with Path(self._log or os.devnull).open("wb") as output:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=self._folder / "spool" if self._folder else None,
-                pass_fds=descriptors,
-                # Ctrl-C is for us: we then end the worker between two rounds, not the terminal in the middle of one.
-                start_new_session=True,
-            )
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self._folder / "spool" if self._folder else None,
+            pass_fds=descriptors,
+            # Ctrl-C is for us: we then end the worker between two rounds, not the terminal in the middle of one.
+            start_new_session=True,
+        )
 
 
 def binary() -> Path:

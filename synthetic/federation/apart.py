@@ -21,13 +21,13 @@ def check_apart(config: SynthesizeConfig) -> None:
         InputError: names the option.
     """
     LinkFolder.of(config)
-    for given, why in (
+    for applies, reason in (
         (config.partition not in ("none", "site"), "--partition: the clients are those at their sites"),
         (config.is_private, "--dp-epsilon: a private generator is not trained across sites apart; leave --engine out"),
         (config.rare_classes != "refuse", "--rare-classes leave-out: no site tells which classes are rare"),
     ):
-        if given:
-            raise InputError(why)
+        if applies:
+            raise InputError(reason)
 
 
 def rounds_of_sites(config: SynthesizeConfig, rounds: int, steps: int, batch_size: int) -> FederateConfig:
@@ -55,12 +55,12 @@ def options_of_sites(config: SynthesizeConfig) -> dict:
     return replace(config, link=None, superlink=None, site=()).to_dict()
 
 
-def same_as(dataset: Dataset, told: Description) -> None:
+def same_as(dataset: Dataset, description: Description) -> None:
     """Refuse sites that hold something else than the coordinator's Dataset is of.
 
     Raises:
         InputError: they do.
     """
-    same = (told.task, list(told.classes)) == (dataset.task, list(dataset.classes))
-    if not same or bool(told.features) != dataset.is_table:
+    alike = (description.task, list(description.classes)) == (dataset.task, list(dataset.classes))
+    if not alike or bool(description.features) != dataset.is_table:
         raise InputError(f"sites: hold something else than {dataset.root}, or other classes; prepare all alike")

@@ -35,8 +35,8 @@ def augment_apart(pixels: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
         keys: uint64 (B,) (`medimg.privacy.draws.keyed`).
     """
     most = _most(pixels)
-    drawn = tf.floor(uniform_tensor(keys, [2]) * (2 * most + 1))
-    return _shifted(pixels, tf.cast(drawn, tf.int32) - most)
+    shifts = tf.floor(uniform_tensor(keys, [2]) * (2 * most + 1))
+    return _shifted(pixels, tf.cast(shifts, tf.int32) - most)
 
 
 def _most(pixels: tf.Tensor) -> int:

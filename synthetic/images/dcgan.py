@@ -144,7 +144,7 @@ def _class_mix(
 ) -> ClassMix:
     if private and config.class_mix == "train":
         private.count_classes()
-        return private_class_mix(dataset, rows, private.drawn.units, secret)
+        return private_class_mix(dataset, rows, private.sampler.units, secret)
     mix = equal_mix(dataset) if private else class_mix(dataset, rows)
     return mix.equal() if config.class_mix == "equal" else mix
 

@@ -174,8 +174,8 @@ def _check_private(dataset: Dataset, config, patients: int) -> None:
         )
     missing = [
         remedy
-        for given, remedy in ((config.image_size, "--image-size, e.g. 64"), (config.channels, "--channels 1 or 3"))
-        if not given
+        for option, remedy in ((config.image_size, "--image-size, e.g. 64"), (config.channels, "--channels 1 or 3"))
+        if not option
     ]
     if missing:
         raise InputError(

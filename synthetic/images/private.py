@@ -61,25 +61,25 @@ class PrivateDiscriminator:
     ):
         self.secret, self.keys, self.clip = secret, keys, config.dp_clip
         most = config.dp_images_per_patient
-        self.drawn = sampling(config.dp_sampling, units, plan.batch_size, secret, most)
+        self.sampler = sampling(config.dp_sampling, units, plan.batch_size, secret, most)
         terms = Terms(
             delta=config.dp_delta,
             budget_epsilon=config.dp_epsilon,
             l2_norm_clip=config.dp_clip,
-            expected_units=self.drawn.expected_units,
+            expected_units=self.sampler.expected_units,
             draw=secret.draw(),
         )
         circumstances = Circumstances(
             poisson=config.dp_sampling == "poisson", search=True, fixed_seed=config.dp_seed is not None
         )
         self.ledger = Ledger.of(folder, terms, circumstances, dataset.root)
-        wanted = plan.epochs * plan.steps_per_epoch
+        steps = plan.epochs * plan.steps_per_epoch
         counting = _counting(config)
 
         def settle(noise, previous):
             budget = Budget(config.dp_epsilon, config.dp_delta, (*previous, *counting))
-            given = noise(PHASE) or config.dp_noise_multiplier
-            planned = budget.plan(self.drawn.mechanism(), wanted, given)
+            noise_multiplier = noise(PHASE) or config.dp_noise_multiplier
+            planned = budget.plan(self.sampler.mechanism(), steps, noise_multiplier)
             self.mechanism, self.steps_allowed = planned.mechanism, planned.steps
             counts = [(CLASS_COUNTS, COUNTING, 1)] if counting else []
             return [(PHASE, planned.mechanism, planned.steps), *counts]
@@ -115,9 +115,9 @@ class PrivateDiscriminator:
 
     def clipped_sum(self, steps: Steps, cache: PixelCache, conditions: np.ndarray, number: int) -> list:
         """What a step's patients add up to, without noise; arguments as of `step`."""
-        size = max(PHYSICAL_BATCH, self.drawn.most_rows_per_unit)
+        size = max(PHYSICAL_BATCH, self.sampler.most_rows_per_unit)
         sums = None
-        for chunk in chunks(self.drawn.step(number), size, self.drawn.units):
+        for chunk in chunks(self.sampler.step(number), size, self.sampler.units):
             keys = fold(self.keys[chunk.rows], number)
             pixels = as_pixels(cache.take(chunk.rows))
             part = self._real_sums(steps, pixels, conditions[chunk.rows], chunk.groups, keys)
@@ -130,7 +130,7 @@ class PrivateDiscriminator:
 
     @tf.function
     def _teach(self, steps: Steps, sums: list, condition, seed) -> tf.Tensor:
-        noisy = add_noise(sums, self.clip, self.mechanism.noise_multiplier, self.drawn.expected_units, self.noise)
+        noisy = add_noise(sums, self.clip, self.mechanism.noise_multiplier, self.sampler.expected_units, self.noise)
         return taught(steps, noisy, condition, seed, self.clip)
 
 
@@ -145,8 +145,8 @@ def check_budget(rows: pd.DataFrame, config, plan: GanPlan) -> None:
     Raises:
         InputError: the budget allows no step.
     """
-    counted = _counting(config)
-    if counted and not Budget(config.dp_epsilon, config.dp_delta).allows(COUNTING, 1):
+    spent_on_counts = _counting(config)
+    if spent_on_counts and not Budget(config.dp_epsilon, config.dp_delta).allows(COUNTING, 1):
         raise InputError(
             f"--dp-epsilon {config.dp_epsilon:g}: the noisy class counts alone cost more; give --class-mix equal"
         )
@@ -155,9 +155,9 @@ def check_budget(rows: pd.DataFrame, config, plan: GanPlan) -> None:
         return
     units = Units.of(rows["patient"].to_numpy())
     most = config.dp_images_per_patient
-    drawn = sampling(config.dp_sampling, units, plan.batch_size, None, most)
-    left = Budget(config.dp_epsilon, config.dp_delta, counted)
-    left.plan(drawn.mechanism(), plan.epochs * plan.steps_per_epoch, config.dp_noise_multiplier)
+    sampler = sampling(config.dp_sampling, units, plan.batch_size, None, most)
+    budget = Budget(config.dp_epsilon, config.dp_delta, spent_on_counts)
+    budget.plan(sampler.mechanism(), plan.epochs * plan.steps_per_epoch, config.dp_noise_multiplier)
 
 
 def _counting(config) -> tuple:
@@ -202,8 +202,8 @@ def taught(steps: Steps, noisy: list, condition, seed, clip: float) -> tf.Tensor
     def loss(condition, outputs):
         return fake_losses(scores(outputs, condition))
 
-    made = steps.made(condition, seed)
-    fake = clipped_sum(steps.gan.discriminator, loss, made, condition, None, clip)
+    fakes = steps.made(condition, seed)
+    fake = clipped_sum(steps.gan.discriminator, loss, fakes, condition, None, clip)
     count = tf.cast(tf.shape(condition)[0], tf.float32)
     gradients = [a + b / count for a, b in zip(noisy, fake.gradients, strict=True)]
     steps.apply_discriminator(gradients)

@@ -47,17 +47,17 @@ def write_images(
     Returns:
         Paths relative to the folder, and labels.
     """
-    which = np.repeat(np.arange(len(mix.labels)), mix.counts(count))
+    classes = np.repeat(np.arange(len(mix.labels)), mix.counts(count))
     images = []
     for start in range(0, count, AT_ONCE):
-        part = which[start : start + AT_ONCE]
+        part = classes[start : start + AT_ONCE]
         pixels = draw(gan, mix.conditions[part], seed_of(seed, "images", start))
         for number, image in enumerate(pixels, start + 1):
             name = f"images/synthetic-{number:06d}.png"
             write_png(folder / name, image[:, :, 0] if image.shape[2] == 1 else image)
             images.append(name)
         step("images", min(start + AT_ONCE, count), count)
-    return images, [mix.labels[i] for i in which]
+    return images, [mix.labels[i] for i in classes]
 
 
 def write_grid(gan: Gan, mix: ClassMix, path: Path, seed: int) -> None:

@@ -22,7 +22,7 @@ class SpectralLimit(tf.Module):
         """One power iteration, then scale down what is above 1; for use in tf.function."""
         for kernel, vector in zip(self.kernels, self.vectors, strict=True):
             matrix = tf.reshape(kernel, [-1, kernel.shape[-1]])
-            left = tf.math.l2_normalize(tf.linalg.matvec(matrix, vector))
-            right = tf.linalg.matvec(matrix, left, transpose_a=True)
-            vector.assign(tf.math.l2_normalize(right))
-            kernel.assign(kernel / tf.maximum(tf.norm(right), 1.0))
+            left_vector = tf.math.l2_normalize(tf.linalg.matvec(matrix, vector))
+            right_vector = tf.linalg.matvec(matrix, left_vector, transpose_a=True)
+            vector.assign(tf.math.l2_normalize(right_vector))
+            kernel.assign(kernel / tf.maximum(tf.norm(right_vector), 1.0))

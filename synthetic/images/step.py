@@ -93,9 +93,9 @@ class Steps:
         """`discriminator_step` with its seeds (of the real images and the made ones) and whether R1 is due."""
         discriminator = self.gan.discriminator
         real = self.augmented(pixels, seeds[0])
-        both = tf.concat([real, self.made(fake_condition, seeds[1])], axis=0)
+        images = tf.concat([real, self.made(fake_condition, seeds[1])], axis=0)
         with tf.GradientTape() as tape:
-            outputs = discriminator(both, training=True)
+            outputs = discriminator(images, training=True)
             count, smoothing = tf.shape(real)[0], self.options.label_smoothing
             real_loss = tf.reduce_mean(real_losses(scores(outputs[:count], condition), smoothing))
             fake_loss = tf.reduce_mean(fake_losses(scores(outputs[count:], fake_condition)))

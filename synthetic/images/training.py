@@ -90,10 +90,10 @@ class Training:
         losses: dict[str, list] = {name: [] for name in LOSSES}
         for number in range(first, last):
             fakes = self.mix.drawn(self._fakes, np.random.default_rng([self.steps.seed, number, 1]))
-            told = self._discriminator_step(shuffled, number - first, number, fakes)
+            step_losses = self._discriminator_step(shuffled, number - first, number, fakes)
             if (number + 1) % self.plan.discriminator_steps == 0:
-                told |= self.steps.generator_step(fakes, number)
-            for name, value in told.items():
+                step_losses |= self.steps.generator_step(fakes, number)
+            for name, value in step_losses.items():
                 losses[name].append(value)
             self.listener("steps", number + 1, self.total)
         means = {name: float(np.mean(v)) if v else float("nan") for name, v in losses.items()}

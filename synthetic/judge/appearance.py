@@ -72,21 +72,21 @@ def compare(
         twenty deals of real images goes beyond. Of fewer than LEAST_IMAGES `not_available`, a sentence.
     """
     made_labels, labels = np.asarray(made_labels), np.asarray(labels)
-    _, whose = np.unique(np.asarray(patients), return_inverse=True)
-    sizes, found = [], []
+    _, patient_of = np.unique(np.asarray(patients), return_inverse=True)
+    sizes, gaps = [], []
     for _ in range(DEALS):
-        first = draw.permuted(np.arange(whose.max() + 1) % 2 == 0)[whose]
+        first = draw.permuted(np.arange(patient_of.max() + 1) % 2 == 0)[patient_of]
         parts = _alike(made_labels, labels, first, draw)
         sizes.append(len(parts[0]))
         if sizes[-1] < LEAST_IMAGES:
             return {"not_available": f"fewer than {LEAST_IMAGES} images, of classes alike, in half of the real ones"}
-        one, other, drawn = real[parts[0]], real[parts[1]], made[parts[2]]
-        found.append([distances(one, drawn), distances(one, other)])
-    synthetic, halves = np.moveaxis(np.array(found), 1, 0)
+        half, other_half, synthetic_part = real[parts[0]], real[parts[1]], made[parts[2]]
+        gaps.append([distances(half, synthetic_part), distances(half, other_half)])
+    synthetic, halves = np.moveaxis(np.array(gaps), 1, 0)
     high = np.quantile(halves, 0.95, axis=0)
 
-    def means(chosen) -> dict:
-        return {"synthetic": float(synthetic[:, chosen].mean()), "real": float(halves[:, chosen].mean())}
+    def means(features) -> dict:
+        return {"synthetic": float(synthetic[:, features].mean()), "real": float(halves[:, features].mean())}
 
     return {
         "images": float(np.mean(sizes)),
@@ -114,9 +114,9 @@ def distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.array([np.abs(shares(a, at) - shares(b, at)).max() for a, b in columns for at in [np.append(a, b)]])
 
 
-def farthest(found: dict) -> str:
+def farthest(measures: dict) -> str:
     """The feature whose distance is farthest beyond that of halves of real images."""
-    return max(found["features"], key=lambda name: _beyond(found["features"][name]))
+    return max(measures["features"], key=lambda name: _beyond(measures["features"][name]))
 
 
 def _beyond(feature: dict) -> float:
@@ -133,9 +133,9 @@ def _alike(
     """Positions in one half, in the other and in the synthetic images, as many of each label: int (n,) each."""
     parts: tuple[list, ...] = ([], [], [])
     for label in np.unique(labels):
-        there = [np.flatnonzero((labels == label) & half) for half in (first, ~first)]
-        there.append(np.flatnonzero(made_labels == label))
-        count = min(map(len, there))
-        for part, positions in zip(parts, there, strict=True):
+        candidates = [np.flatnonzero((labels == label) & half) for half in (first, ~first)]
+        candidates.append(np.flatnonzero(made_labels == label))
+        count = min(map(len, candidates))
+        for part, positions in zip(parts, candidates, strict=True):
             part.extend(draw.choice(positions, count, replace=False))
     return tuple(np.array(part, int) for part in parts)

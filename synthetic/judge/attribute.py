@@ -47,8 +47,8 @@ def infer(
     made, *parts = encoded
     results = {}
     for number, name in enumerate(tried):
-        known = sources != name
-        if not known.any():
+        others = sources != name
+        if not others.any():
             continue
         column = [part[:, number] for part in values]
         tolerance = _tolerance(np.concatenate(column[1:]), is_number[number])
@@ -56,7 +56,7 @@ def infer(
         for rows, secrets in zip(parts, column[1:], strict=True):
             # Evenly through the part: its first rows may be of one hospital.
             targets = np.linspace(0, len(rows) - 1, min(len(rows), MOST_TARGETS)).astype(int)
-            closest = nearest(rows[targets][:, known], made[:, known])[1][:, 0]
+            closest = nearest(rows[targets][:, others], made[:, others])[1][:, 0]
             right = _right(column[0][closest], secrets[targets], tolerance)
             rates.append((int(right.sum()), len(right)))
         results[name] = _excess(*rates, level)
@@ -64,10 +64,10 @@ def infer(
 
 
 def _tolerance(values: np.ndarray, is_number: bool) -> float:
-    known = values[~np.isnan(values)]
-    if not is_number or not len(known):
+    present = values[~np.isnan(values)]
+    if not is_number or not len(present):
         return 0.0
-    low, high = np.quantile(known, [0.05, 0.95])
+    low, high = np.quantile(present, [0.05, 0.95])
     return TOLERANCE * float(high - low)
 
 

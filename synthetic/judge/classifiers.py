@@ -40,10 +40,10 @@ def fit_predict(
         scores[:, present[0]] = 1.0
         return scores
     if name == "svm" and len(targets) > MOST_SVM_ROWS:
-        chosen = np.random.default_rng(seed).choice(len(targets), MOST_SVM_ROWS, replace=False)
+        sample = np.random.default_rng(seed).choice(len(targets), MOST_SVM_ROWS, replace=False)
         # Every class must stay.
-        chosen = np.union1d(chosen, np.unique(targets, return_index=True)[1])
-        features, targets = features[chosen], targets[chosen]
+        sample = np.union1d(sample, np.unique(targets, return_index=True)[1])
+        features, targets = features[sample], targets[sample]
     model = _MAKERS[name](len(targets), seed)
     with warnings.catch_warnings(), _one_thread():
         # Not converged after so many steps: as it is for all training sets alike.

@@ -34,12 +34,12 @@ def closer_to_train(
     Returns:
         {"value", "low", "high", "expected": 0.5, "p"}.
     """
-    chosen = credit(made, pool)
+    row_credit = credit(made, pool)
 
     def share(train: np.ndarray, test: np.ndarray) -> np.ndarray:
         # Weights (B, M) of the real rows as members and as others.
-        by_train = ratio(train @ chosen, train.sum(axis=1))
-        by_test = ratio(test @ chosen, test.sum(axis=1))
+        by_train = ratio(train @ row_credit, train.sum(axis=1))
+        by_test = ratio(test @ row_credit, test.sum(axis=1))
         return ratio(by_train, by_train + by_test)
 
     interval = percentile_interval(
@@ -64,6 +64,6 @@ def distance_ratio(rows: np.ndarray, train: np.ndarray) -> dict:
     Returns:
         {"median", "fifth_percentile"}; of rows with two closest at distance 0 the ratio is 1: no single row is meant.
     """
-    found, _ = nearest(rows, train, 2)
-    ratios = np.divide(found[:, 0], found[:, 1], out=np.ones(len(found)), where=(found[:, 1] > 0))
+    distances, _ = nearest(rows, train, 2)
+    ratios = np.divide(distances[:, 0], distances[:, 1], out=np.ones(len(distances)), where=(distances[:, 1] > 0))
     return {"median": float(np.median(ratios)), "fifth_percentile": float(np.quantile(ratios, 0.05))}

@@ -33,18 +33,18 @@ class ClosestTwo:
     def gap(self, least: float) -> np.ndarray:
         """float64 (N,): log of second over first distance; `least` is added to both, for what 0 means."""
         with np.errstate(invalid="ignore"):
-            found = np.log(self.second + least) - np.log(self.distance + least)
+            log_ratio = np.log(self.second + least) - np.log(self.distance + least)
         # With one person in train there is no other to be nearer to.
-        return np.where(np.isfinite(found), found, 0.0)
+        return np.where(np.isfinite(log_ratio), log_ratio, 0.0)
 
     def ratio(self) -> np.ndarray:
         """float64 (N,): first over second distance, 1 where both are 0."""
-        known = self.second > 0
-        return np.divide(self.distance, self.second, out=np.ones(len(self.distance)), where=known)
+        positive = self.second > 0
+        return np.divide(self.distance, self.second, out=np.ones(len(self.distance)), where=positive)
 
-    def of(self, chosen: np.ndarray) -> "ClosestTwo":
+    def of(self, selection: np.ndarray) -> "ClosestTwo":
         """Of some of the rows."""
-        return ClosestTwo(self.distance[chosen], self.second[chosen], self.position[chosen])
+        return ClosestTwo(self.distance[selection], self.second[selection], self.position[selection])
 
 
 def persons(points: np.ndarray, patients: Sequence) -> np.ndarray:
@@ -59,7 +59,7 @@ def persons(points: np.ndarray, patients: Sequence) -> np.ndarray:
 
 
 def closest_two(
-    forms: Sequence[np.ndarray], candidates: np.ndarray, groups: np.ndarray, own: np.ndarray | None = None
+    forms: Sequence[np.ndarray], candidates: np.ndarray, groups: np.ndarray, own_groups: np.ndarray | None = None
 ) -> ClosestTwo:
     """Search among training rows.
 
@@ -68,7 +68,7 @@ def closest_two(
             form counts.
         candidates: float (M, F), training rows.
         groups: int (M,), of `persons`.
-        own: int (N,), the group of each row where it is a training row itself: its own do not count.
+        own_groups: int (N,), the group of each row where it is a training row itself: its own do not count.
     """
     middle = candidates.mean(axis=0)
     pool = candidates - middle
@@ -79,8 +79,8 @@ def closest_two(
     for start in range(0, n, size):
         part = slice(start, min(start + size, n))
         squared = _squared([form[part] - middle for form in forms], pool, squares)
-        if own is not None:
-            squared[own[part, None] == groups[None]] = np.inf
+        if own_groups is not None:
+            squared[own_groups[part, None] == groups[None]] = np.inf
         rows = np.arange(len(squared))
         position[part] = squared.argmin(axis=1)
         first[part] = squared[rows, position[part]]
@@ -93,8 +93,8 @@ def _squared(forms: list[np.ndarray], pool: np.ndarray, squares: np.ndarray) -> 
     """float64 (N, M) by one product of matrices each: in double precision it loses no digit that counts here."""
     least = None
     for form in forms:
-        own = (form**2).sum(axis=1)[:, None]
-        found = own + squares[None] - 2 * form @ pool.T
-        found[found <= _ROUNDING * (own + squares[None])] = 0.0
-        least = found if least is None else np.minimum(least, found, out=least)
+        norms = (form**2).sum(axis=1)[:, None]
+        distances = norms + squares[None] - 2 * form @ pool.T
+        distances[distances <= _ROUNDING * (norms + squares[None])] = 0.0
+        least = distances if least is None else np.minimum(least, distances, out=least)
     return least

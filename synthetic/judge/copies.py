@@ -57,8 +57,8 @@ def of_images(subject: Subject, small: Thumbnails) -> dict:
     names = subject.train["image"].to_numpy()
     pairs = [(row, names[i]) for row, i in zip(subject.made["image"], closest, strict=True) if i is not None]
     held_out = sum(i is not None for i in of_held_out)
-    found = counted(pairs, len(closest), held_out, len(of_held_out))
-    return found | {"images": True, "tolerance": TOLERANCE}
+    counts = counted(pairs, len(closest), held_out, len(of_held_out))
+    return counts | {"images": True, "tolerance": TOLERANCE}
 
 
 def counted(pairs: Sequence, n: int, held_out: int, n_held_out: int) -> dict:
@@ -109,10 +109,10 @@ def _closest_image(
         train: the same of the training images.
         form: size and channels at which pixels are compared.
     """
-    found: list[int | None] = [None] * len(images[0])
+    originals_of: list[int | None] = [None] * len(images[0])
     for mirrored in (False, True):
-        seen = images[1][:, :, ::-1] if mirrored else images[1]
-        near = [(i, j) for i, j in _near(seen, train[1]) if found[i] is None]
+        small = images[1][:, :, ::-1] if mirrored else images[1]
+        near = [(i, j) for i, j in _near(small, train[1]) if originals_of[i] is None]
         for start in range(0, len(near), BLOCK):
             some = near[start : start + BLOCK]
             copies = pixels([images[0][i] for i, _ in some], *form)
@@ -120,8 +120,8 @@ def _closest_image(
             copies = copies[:, :, ::-1] if mirrored else copies
             for (i, j), copy, original in zip(some, copies, originals, strict=True):
                 if root_mean_square(copy, original) <= TOLERANCE:
-                    found[i] = j
-    return found
+                    originals_of[i] = j
+    return originals_of
 
 
 def root_mean_square(first: np.ndarray, second: np.ndarray) -> float:
@@ -140,11 +140,11 @@ def _near(queries: np.ndarray, candidates: np.ndarray) -> list[tuple[int, int]]:
     half = 0.5 * (rows**2).sum(axis=1)
     limit = 1.01 * rows.shape[1] * TOLERANCE**2
     size = max(1, _CELLS // len(rows))
-    found = []
+    pairs = []
     for start in range(0, len(queries), size):
         part = (queries[start : start + size] - middle).reshape(-1, rows.shape[1])
         score = half - part @ rows.T
         closest = score.argmin(axis=1)
         squared = 2 * score[np.arange(len(part)), closest] + (part**2).sum(axis=1)
-        found += [(start + i, int(closest[i])) for i in np.flatnonzero(squared <= limit)]
-    return found
+        pairs += [(start + i, int(closest[i])) for i in np.flatnonzero(squared <= limit)]
+    return pairs

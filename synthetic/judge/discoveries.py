@@ -47,35 +47,35 @@ def measure(subject: Subject, privacy: dict | None, seed: int) -> dict | None:
     """
     if privacy is None:
         return None
-    told = {"rows": len(subject.made), "training_rows": len(subject.train), "epsilon": privacy["epsilon"]}
-    told["without_noise"] = without_noise(told["rows"], told["training_rows"])
-    found = _compared(subject, privacy, seed)
-    comparisons = sum(map(len, found["real"]))
-    return told | {name: _share(values) for name, values in found.items()} | {"comparisons": comparisons}
+    measures = {"rows": len(subject.made), "training_rows": len(subject.train), "epsilon": privacy["epsilon"]}
+    measures["without_noise"] = without_noise(measures["rows"], measures["training_rows"])
+    p_values_of = _compared(subject, privacy, seed)
+    comparisons = sum(map(len, p_values_of["real"]))
+    return measures | {name: _share(values) for name, values in p_values_of.items()} | {"comparisons": comparisons}
 
 
-def findings(found: dict | None) -> Iterator[Finding]:
+def findings(measures: dict | None) -> Iterator[Finding]:
     """Of few rows, or where noise beyond doubt makes more errors than there would be without."""
-    if found is None:
+    if measures is None:
         return
-    few = min(found["rows"], found["training_rows"]) < limits.FEW_PRIVATE_ROWS
-    synthetic = found["synthetic"]
-    inflated = synthetic is not None and synthetic["low"] > found["without_noise"]
+    few = min(measures["rows"], measures["training_rows"]) < limits.FEW_PRIVATE_ROWS
+    synthetic = measures["synthetic"]
+    inflated = synthetic is not None and synthetic["low"] > measures["without_noise"]
     if not few and not inflated:
         return
-    measured = "how often was not measured"
+    rates = "how often was not measured"
     if synthetic is not None:
-        measured = (
-            f"where no column differs (shuffled labels; noisy marginals at epsilon {found['epsilon']:.3g}, "
-            f"{found['rows']} rows of {found['training_rows']}) {interval(synthetic)} of the comparisons of two "
-            f"classes have p < {limits.SIGNIFICANT}, of real rows {interval(found['real'])}, of made rows without "
-            f"noise about {found['without_noise']:.2f}"
+        rates = (
+            f"where no column differs (shuffled labels; noisy marginals at epsilon {measures['epsilon']:.3g}, "
+            f"{measures['rows']} rows of {measures['training_rows']}) {interval(synthetic)} of the comparisons of two "
+            f"classes have p < {limits.SIGNIFICANT}, of real rows {interval(measures['real'])}, of made rows without "
+            f"noise about {measures['without_noise']:.2f}"
         )
     yield Finding(
         "utility",
         "care",
         "don't test hypotheses on these private rows: noise is taken for a difference between groups, the more the "
-        f"fewer rows they come from (here {found['training_rows']}; few: under {limits.FEW_PRIVATE_ROWS}); {measured}.",
+        f"fewer rows they come from (here {measures['training_rows']}; few: under {limits.FEW_PRIVATE_ROWS}); {rates}.",
     )
 
 
@@ -98,20 +98,20 @@ def p_values(rows: pd.DataFrame, labels: np.ndarray, features: tuple[Feature, ..
         features: columns.
     """
     names = pd.Series(labels).value_counts().index[:2]
-    found = []
+    ps = []
     for feature in features[:MOST_COLUMNS]:
         values = rows[feature.name]
         if feature.is_number or feature.type == "date":
             numbers = numbers_of(values, feature.type)
             parts = [numbers[~np.isnan(numbers) & (labels == name)] for name in names]
             if all(map(len, parts)) and np.ptp(np.concatenate(parts)):
-                found.append(float(mannwhitneyu(*parts, method="asymptotic").pvalue))
+                ps.append(float(mannwhitneyu(*parts, method="asymptotic").pvalue))
         else:
             of_two = (values != "").to_numpy() & np.isin(labels, names)
             counts = pd.crosstab(values[of_two], labels[of_two])
             if min(counts.shape, default=0) > 1:
-                found.append(float(chi2_contingency(counts, correction=False)[1]))
-    return found
+                ps.append(float(chi2_contingency(counts, correction=False)[1]))
+    return ps
 
 
 def _compared(subject: Subject, privacy: dict, seed: int) -> dict[str, list[list[float]]]:
@@ -119,23 +119,23 @@ def _compared(subject: Subject, privacy: dict, seed: int) -> dict[str, list[list
     # Lazily: the code of a table needs torch.
     from synthetic.tables.rehearsal import Rehearsal
 
-    found: dict[str, list[list[float]]] = {"synthetic": [], "real": []}
+    p_values_of: dict[str, list[list[float]]] = {"synthetic": [], "real": []}
     train, features = subject.train, subject.real.inputs
     classes = tuple(sorted(set(train["label"])))
-    wanted = subject.made["label"].value_counts().reindex(classes, fill_value=0)
-    if (wanted > 0).sum() < 2:
-        return found
+    counts = subject.made["label"].value_counts().reindex(classes, fill_value=0)
+    if (counts > 0).sum() < 2:
+        return p_values_of
     try:
         rehearsal = Rehearsal(train, features, classes, privacy["epsilon"], privacy["delta"])
     except InputError:
         # Nothing varies, or no noise keeps this epsilon.
-        return found
+        return p_values_of
     for deal in range(DEALS):
         labels = _shuffled(train, np.random.default_rng([seed, 8, deal]))
-        made = rehearsal.made(labels, wanted.to_dict(), deal)
-        found["synthetic"].append(p_values(made, made["label"].to_numpy(), features))
-        found["real"].append(p_values(train, labels, features))
-    return found
+        made = rehearsal.made(labels, counts.to_dict(), deal)
+        p_values_of["synthetic"].append(p_values(made, made["label"].to_numpy(), features))
+        p_values_of["real"].append(p_values(train, labels, features))
+    return p_values_of
 
 
 def _shuffled(rows: pd.DataFrame, draw: np.random.Generator) -> np.ndarray:

@@ -22,7 +22,7 @@ def within_classes(rows: pd.DataFrame, different: Different, seed: int) -> dict[
     """How different random pairs of the same class are: class -> float64 (PAIRS,), classes of a single row left out."""
     generator = np.random.default_rng(seed)
     labels = rows["label"].to_numpy()
-    found = {}
+    differences = {}
     for label in rows["label"].value_counts().index[:MOST_CLASSES]:
         members = np.flatnonzero(labels == label)
         if len(members) < 2:
@@ -30,8 +30,8 @@ def within_classes(rows: pd.DataFrame, different: Different, seed: int) -> dict[
         first = generator.integers(0, len(members), PAIRS)
         # Another one than the first, each equally likely.
         second = (first + generator.integers(1, len(members), PAIRS)) % len(members)
-        found[label] = np.asarray(different(members[first], members[second]), np.float64)
-    return found
+        differences[label] = np.asarray(different(members[first], members[second]), np.float64)
+    return differences
 
 
 def of_pixels(images: np.ndarray) -> Different:
@@ -59,11 +59,11 @@ def spread(subject: Subject, pairs: dict[str, dict[str, np.ndarray]]) -> dict:
     weights = subject.train["label"].value_counts().reindex(shared).to_numpy(np.float64)
 
     def mean(part: str) -> float | None:
-        kept = [i for i, label in enumerate(shared) if label in pairs[part]]
-        if not kept:
+        present = [i for i, label in enumerate(shared) if label in pairs[part]]
+        if not present:
             return None
-        values = [pairs[part][shared[i]].mean() for i in kept]
-        return float(np.average(values, weights=weights[kept]))
+        values = [pairs[part][shared[i]].mean() for i in present]
+        return float(np.average(values, weights=weights[present]))
 
     result = {"synthetic": mean("made"), "real": mean("train"), "held_out": mean("test")}
     for name, part in (("ratio", "synthetic"), ("held_out_ratio", "held_out")):
@@ -89,13 +89,13 @@ def classes(subject: Subject) -> dict:
 
 def categories(subject: Subject) -> float | None:
     """Share of the training rows' categories, over all columns, that synthetic rows have; None without categories."""
-    seen = covered = 0
+    total = covered = 0
     for feature in subject.real.inputs:
         if feature.type in ("categorical", "ordinal"):
             train = set(schema.as_text(subject.train[feature.name])) - {""}
-            seen += len(train)
+            total += len(train)
             covered += len(train & set(schema.as_text(subject.made[feature.name])))
-    return covered / seen if seen else None
+    return covered / total if total else None
 
 
 def duplicate_rows(rows: pd.DataFrame, features) -> float:
@@ -112,5 +112,5 @@ def duplicate_images(images: np.ndarray, points: np.ndarray) -> float:
     """
     itself = np.arange(len(images))
     closest = nearest(points, points, alien=(itself, itself))[1][:, 0]
-    same = [root_mean_square(images[i], images[j]) <= TOLERANCE for i, j in enumerate(closest)]
-    return float(np.mean(same))
+    repeats = [root_mean_square(images[i], images[j]) <= TOLERANCE for i, j in enumerate(closest)]
+    return float(np.mean(repeats))

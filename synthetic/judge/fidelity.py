@@ -23,39 +23,39 @@ def equal_draws(subject: Subject, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def of_table(subject: Subject, vectors: Vectors, seed: int) -> dict:
     """Column shapes and pair trends (SDMetrics), structure kept, novel values, precision to coverage."""
-    chosen, baseline = equal_draws(subject, seed)
-    made, train = subject.made.iloc[chosen], subject.train.iloc[baseline]
+    drawn, baseline = equal_draws(subject, seed)
+    made, train = subject.made.iloc[drawn], subject.train.iloc[baseline]
     inputs = subject.real.inputs
     scored = {"synthetic": quality(subject.test, made, inputs)}
     scored["real"] = quality(subject.test, train, inputs)
     return {
-        "rows": len(chosen),
-        "column_shapes": {name: found["column_shapes"] for name, found in scored.items()},
-        "pair_trends": {name: found["pair_trends"] for name, found in scored.items()},
+        "rows": len(drawn),
+        "column_shapes": {name: report["column_shapes"] for name, report in scored.items()},
+        "pair_trends": {name: report["pair_trends"] for name, report in scored.items()},
         "columns": {
-            name: {which: found["columns"].get(name) for which, found in scored.items()}
+            name: {kind: report["columns"].get(name) for kind, report in scored.items()}
             for name in scored["synthetic"]["columns"]
         },
         "structure": structure.compare(subject.test, train, made, inputs, seed),
         "novelty": novelty.measure(subject),
-        "manifold": _manifold(vectors, chosen, baseline),
+        "manifold": _manifold(vectors, drawn, baseline),
         "features": vectors.name,
     }
 
 
 def of_images(subject: Subject, vectors: Vectors, seed: int) -> dict:
     """Precision to coverage and the Fréchet distance, in features that are named."""
-    chosen, baseline = equal_draws(subject, seed)
+    drawn, baseline = equal_draws(subject, seed)
     return {
-        "rows": len(chosen),
+        "rows": len(drawn),
         "features": vectors.name,
-        "manifold": _manifold(vectors, chosen, baseline),
+        "manifold": _manifold(vectors, drawn, baseline),
         "frechet_distance": {
-            "synthetic": frechet_distance(vectors.test, vectors.made[chosen]),
+            "synthetic": frechet_distance(vectors.test, vectors.made[drawn]),
             "real": frechet_distance(vectors.test, vectors.train[baseline]),
         },
     }
 
 
-def _manifold(vectors: Vectors, chosen: np.ndarray, baseline: np.ndarray) -> dict:
-    return {"synthetic": prdc(vectors.test, vectors.made[chosen]), "real": prdc(vectors.test, vectors.train[baseline])}
+def _manifold(vectors: Vectors, drawn: np.ndarray, baseline: np.ndarray) -> dict:
+    return {"synthetic": prdc(vectors.test, vectors.made[drawn]), "real": prdc(vectors.test, vectors.train[baseline])}

@@ -22,13 +22,13 @@ def utility_figure(utility: dict) -> Figure:
         axes = figure.subplots()
         for turn, training in enumerate(TRAININGS):
             for place, name in enumerate(names):
-                found = utility[training][name]["auroc"]
-                if found["value"] is None:
+                auroc = utility[training][name]["auroc"]
+                if auroc["value"] is None:
                     continue
                 y = place + 0.22 * (turn - 1)
-                if found["low"] is not None:
-                    axes.plot([found["low"], found["high"]], [y, y], color=_COLOURS[training])
-                axes.plot(found["value"], y, "o", color=_COLOURS[training])
+                if auroc["low"] is not None:
+                    axes.plot([auroc["low"], auroc["high"]], [y, y], color=_COLOURS[training])
+                axes.plot(auroc["value"], y, "o", color=_COLOURS[training])
         axes.axvline(0.5, color=GREY, linestyle=":", linewidth=1.2)
         axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
@@ -46,10 +46,10 @@ def diversity_figure(pairs: dict, measure: str) -> Figure:
         pairs: `made`, `train`, `test` -> class -> differences.
         measure: what a difference is.
     """
-    shown = (("real train", "train", REAL), ("real test", "test", HELD_OUT))
+    real_parts = (("real train", "train", REAL), ("real test", "test", HELD_OUT))
     values = {
         (name, colour): np.concatenate(list(pairs[part].values()) or [np.zeros(0)])
-        for name, part, colour in (*shown, ("synthetic", "made", SYNTHETIC))
+        for name, part, colour in (*real_parts, ("synthetic", "made", SYNTHETIC))
     }
     return _histogram(values, f"difference of two of a class ({measure})", "Diversity")
 
@@ -62,7 +62,7 @@ def distance_figure(distances: dict[str, np.ndarray], features: str) -> Figure:
         features: what they are measured in.
     """
     colours = {"synthetic": SYNTHETIC, "held out": HELD_OUT}
-    values = {(name, colours[name]): found for name, found in distances.items()}
+    values = {(name, colours[name]): sample for name, sample in distances.items()}
     figure = _histogram(values, "distance to the closest training row", "Privacy")
     # A line of more letters is wider than the axes.
     lines = textwrap.fill(features, 70)
@@ -78,8 +78,8 @@ def _histogram(values: dict, across: str, title: str) -> Figure:
     with styled():
         figure = Figure(figsize=(7.2, 3.8))
         axes = figure.subplots()
-        for (name, colour), found in values.items():
-            draw_shares(axes, found, edges, colour, name)
+        for (name, colour), sample in values.items():
+            draw_shares(axes, sample, edges, colour, name)
         axes.set(xlabel=across, ylabel="share", title=title)
         axes.legend(loc="upper right")
     return figure

@@ -96,9 +96,9 @@ def _judged(everything: Subject, config: JudgeConfig, progress: Progress | None,
         "notes": judged.subject.notes,
         "options": config.to_dict(),
     }
-    told = write(content, judged, folder)
+    shareable = write(content, judged, folder)
     report_folder.clear_earlier(everything.synthetic.root)
-    return told
+    return shareable
 
 
 def measures(everything: Subject, config: JudgeConfig, progress: Progress | None = None) -> tuple[dict, Judged]:
@@ -107,7 +107,7 @@ def measures(everything: Subject, config: JudgeConfig, progress: Progress | None
     Raises:
         InputError: an option can't be used.
     """
-    progress = progress or (lambda what, done, total: None)
+    progress = progress or (lambda stage, done, total: None)
     names = scorers.names(everything.real, config)
     kind = _table if everything.real.is_table else _images
     result, judged = kind(everything, names, config, progress)
@@ -126,22 +126,22 @@ def _table(everything: Subject, names: tuple[str, ...], config: JudgeConfig, pro
     progress("measures", 0, 3)
     result["fidelity"] = fidelity.of_table(limited, vectors, config.seed)
     progress("measures", 1, 3)
-    chosen, baseline = fidelity.equal_draws(limited, config.seed)
+    drawn, baseline = fidelity.equal_draws(limited, config.seed)
     points = {"made": vectors.made, "train": vectors.train, "test": vectors.test}
     differences = {name: diversity.of_points(part) for name, part in points.items()}
     result["diversity"], pairs = _diversity(limited, differences, config)
     result["diversity"] |= {
         "measure": "distance of standardised columns",
         "duplicates": {
-            "synthetic": diversity.duplicate_rows(limited.made.iloc[chosen], features),
+            "synthetic": diversity.duplicate_rows(limited.made.iloc[drawn], features),
             "real": diversity.duplicate_rows(limited.train.iloc[baseline], features),
         },
         "categories": diversity.categories(everything),
     }
     progress("measures", 2, 3)
     closest = tail.measure(tail_parts.of_table(everything, config.seed))
-    found = privacy.measure(limited, vectors, copies.of_table(everything), config)
-    result["privacy"] = found | {"tail": closest}
+    measured = privacy.measure(limited, vectors, copies.of_table(everything), config)
+    result["privacy"] = measured | {"tail": closest}
     progress("measures", 3, 3)
     notes = list(dict.fromkeys([*limited.notes, *learning.notes, *_drawn_note(closest)]))
     return result, Judged(replace(limited, notes=notes), vectors, pairs)
@@ -176,9 +176,9 @@ def _images(
     progress("measures", 2, 3)
     chosen = tail_parts.some(len(everything.train), config.seed)
     small = thumbnails.load(everything, loaded.size, loaded.channels, chosen, progress)
-    found = copies.of_images(everything, small)
+    copied = copies.of_images(everything, small)
     closest = tail.measure(tail_parts.of_images(everything, small, config.seed))
-    result["privacy"] = privacy.measure(limited, vectors, found, config) | {"tail": closest}
+    result["privacy"] = privacy.measure(limited, vectors, copied, config) | {"tail": closest}
     progress("measures", 3, 3)
     notes = [*limited.notes, *_drawn_note(closest)]
     return result, Judged(replace(limited, notes=notes), vectors, pairs, loaded)
@@ -193,8 +193,8 @@ def _drawn_note(closest: dict) -> list[str]:
     ]
 
 
-def _repeated(images: np.ndarray, points: np.ndarray, chosen: np.ndarray) -> float:
-    return diversity.duplicate_images(images[chosen], points[chosen])
+def _repeated(images: np.ndarray, points: np.ndarray, drawn: np.ndarray) -> float:
+    return diversity.duplicate_images(images[drawn], points[drawn])
 
 
 def _diversity(limited: Subject, differences: dict, config: JudgeConfig) -> tuple[dict, dict]:

@@ -45,15 +45,15 @@ def nearest(
     """
     distances = np.full((len(queries), k), np.inf)
     positions = np.zeros((len(queries), k), np.int64)
-    taken = min(k, len(candidates))
+    count = min(k, len(candidates))
     for part, block in distance_blocks(queries, candidates):
         if alien is not None:
             block[np.asarray(alien[0])[part, None] == np.asarray(alien[1])[None]] = np.inf
-        order = np.argpartition(block, taken - 1, axis=1)[:, :taken]
+        order = np.argpartition(block, count - 1, axis=1)[:, :count]
         near = np.take_along_axis(block, order, axis=1)
         by_distance = np.argsort(near, axis=1, kind="stable")
-        positions[part, :taken] = np.take_along_axis(order, by_distance, axis=1)
-        distances[part, :taken] = np.take_along_axis(near, by_distance, axis=1)
+        positions[part, :count] = np.take_along_axis(order, by_distance, axis=1)
+        distances[part, :count] = np.take_along_axis(near, by_distance, axis=1)
     return distances, positions
 
 

@@ -24,35 +24,35 @@ def measure(subject: Subject) -> dict:
     for feature in subject.real.inputs:
         for name, rows in (("synthetic", subject.made), ("held_out", subject.test)):
             kinds = _novel(rows, subject.train, feature)
-            for found in kinds.values():
-                flags[name] |= found
-            counts = {kind: int(found.sum()) for kind, found in kinds.items() if found.any()}
+            for is_novel in kinds.values():
+                flags[name] |= is_novel
+            counts = {kind: int(is_novel.sum()) for kind, is_novel in kinds.items() if is_novel.any()}
             if name == "synthetic" and counts:
                 columns[feature.name] = counts
-    shares = {name: float(found.mean()) for name, found in flags.items()}
+    shares = {name: float(is_novel.mean()) for name, is_novel in flags.items()}
     common = float(np.concatenate(list(flags.values())).mean())
-    error = (common * (1 - common) * sum(1 / len(found) for found in flags.values())) ** 0.5
+    error = (common * (1 - common) * sum(1 / len(is_novel) for is_novel in flags.values())) ** 0.5
     return {**shares, "error": error, "columns": columns}
 
 
 def _novel(rows: pd.DataFrame, train: pd.DataFrame, feature: schema.Feature) -> dict[str, np.ndarray]:
     if feature.is_number or feature.type == "date":
-        seen, values = ordered_values(train, feature), ordered_values(rows, feature)
-        found, missing = {}, np.isnan(values)
-        known = seen[~np.isnan(seen)]
-        if len(known):
-            low, high = known.min(), known.max()
+        trained, values = ordered_values(train, feature), ordered_values(rows, feature)
+        novel, missing = {}, np.isnan(values)
+        present = trained[~np.isnan(trained)]
+        if len(present):
+            low, high = present.min(), present.max()
             margin = MARGIN * (high - low)
-            found["outside_range"] = (values < low - margin) | (values > high + margin)
+            novel["outside_range"] = (values < low - margin) | (values > high + margin)
         else:
-            found["outside_range"] = ~missing
+            novel["outside_range"] = ~missing
         if feature.type == "integer":
-            found["not_whole"] = ~missing & (values != np.round(values))
-        never_missing = len(known) == len(seen)
+            novel["not_whole"] = ~missing & (values != np.round(values))
+        never_missing = len(present) == len(trained)
     else:
-        text, seen = schema.as_text(rows[feature.name]), set(schema.as_text(train[feature.name]))
+        text, trained = schema.as_text(rows[feature.name]), set(schema.as_text(train[feature.name]))
         missing = (text == "").to_numpy()
-        found = {"unseen_category": ~missing & ~text.isin(seen).to_numpy()}
-        never_missing = "" not in seen
-    found["missing"] = missing & never_missing
-    return found
+        novel = {"unseen_category": ~missing & ~text.isin(trained).to_numpy()}
+        never_missing = "" not in trained
+    novel["missing"] = missing & never_missing
+    return novel

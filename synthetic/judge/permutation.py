@@ -33,7 +33,7 @@ def p_value(
     as_large = 0
     for start in range(0, permutations, block):
         tiled = np.tile(is_member, (min(block, permutations - start), 1))
-        drawn = statistic(generator.permuted(tiled, axis=1)[:, where])
+        permuted = statistic(generator.permuted(tiled, axis=1)[:, where])
         # A last digit must not decide whether a tie is one.
-        as_large += int((drawn >= observed - 1e-12).sum())
+        as_large += int((permuted >= observed - 1e-12).sum())
     return (1 + as_large) / (1 + permutations)

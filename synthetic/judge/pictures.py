@@ -73,17 +73,17 @@ def features(pictures: Pictures, config: JudgeConfig, progress) -> Vectors:
     Raises:
         InputError: the backbone or its weights can't be had.
     """
-    chosen = config.features
-    if chosen == "auto":
-        chosen = "imagenet" if _has_imagenet(config) else "dct"
-    if chosen == "dct":
+    choice = config.features
+    if choice == "auto":
+        choice = "imagenet" if _has_imagenet(config) else "dct"
+    if choice == "dct":
         parts = (pictures.made, pictures.train, pictures.test)
         name = (
             f"low frequencies of the pixels ({FREQUENCIES} x {FREQUENCIES} coefficients of the discrete cosine "
             f"transform at {min(DCT_SIZE, pictures.size)} px; no trained network)"
         )
         return Vectors(*(low_frequencies(part) for part in parts), name)
-    return _of_backbone(pictures, config, chosen, progress)
+    return _of_backbone(pictures, config, choice, progress)
 
 
 def low_frequencies(images: np.ndarray) -> np.ndarray:
@@ -124,12 +124,12 @@ def _of_backbone(pictures: Pictures, config: JudgeConfig, weights: str, progress
         raise InputError(
             f"--features {weights}: no such file; give a backbone's .h5 or .keras, or auto, imagenet or dct"
         )
-    chosen = family(config.feature_model)
-    if chosen.application is None:
+    backbone = family(config.feature_model)
+    if backbone.application is None:
         raise InputError(
             f"--feature-model {config.feature_model}: has no ImageNet weights; take another, or --features dct"
         )
-    parse_arguments(chosen, config.feature_arg)
+    parse_arguments(backbone, config.feature_arg)
     import tensorflow as tf
 
     from medimg.models.build import build
@@ -138,18 +138,18 @@ def _of_backbone(pictures: Pictures, config: JudgeConfig, weights: str, progress
     model = build(config.feature_model, BACKBONE_SIZE, pictures.channels, 2, weights, model_arg=config.feature_arg)
     forward = forward_function(extractor(model))
     parts = (pictures.made, pictures.train, pictures.test)
-    total, found = sum(len(part) for part in parts), []
+    total, pooled = sum(len(part) for part in parts), []
     for part in parts:
         batches = []
         for start in range(0, len(part), _BATCH):
             grown = [_resized(image, BACKBONE_SIZE) for image in part[start : start + _BATCH]]
             batches.append(forward(tf.constant(np.asarray(grown, np.float32))).numpy())
-            progress("features", sum(map(len, found)) + sum(map(len, batches)), total)
-        found.append(np.concatenate(batches).astype(np.float64))
+            progress("features", sum(map(len, pooled)) + sum(map(len, batches)), total)
+        pooled.append(np.concatenate(batches).astype(np.float64))
     tf.keras.backend.clear_session()
     source = "ImageNet weights" if weights == "imagenet" else f"weights of {Path(weights).name}"
     name = f"{config.feature_model} at {BACKBONE_SIZE} px with {source}, pooled"
-    return Vectors(*found, name)
+    return Vectors(*pooled, name)
 
 
 def grey(images: np.ndarray) -> np.ndarray:

@@ -15,14 +15,14 @@ def printed(judgement: dict) -> list[Table]:
     return [_utility(judgement["utility"]), _measures(judgement), _privacy(judgement["privacy"])]
 
 
-def _utility(found: dict) -> Table:
+def _utility(utility: dict) -> Table:
     rows = [
-        [name, *(interval(found[t][name]["auroc"]) for t in TRAININGS), interval(gap["auroc"])]
-        for name, gap in found["gaps"].items()
+        [name, *(interval(utility[t][name]["auroc"]) for t in TRAININGS), interval(gap["auroc"])]
+        for name, gap in utility["gaps"].items()
     ]
-    gap = found["gap"]
+    gap = utility["gap"]
     rows.append([f"headline ({gap['classifier']})", "", "", "", interval(gap)])
-    title = f"Utility: AUROC on {found['rows']['test']} real test rows [95%]"
+    title = f"Utility: AUROC on {utility['rows']['test']} real test rows [95%]"
     return title, ["trained on", *TRAININGS, "gap (real - synthetic)"], rows
 
 
@@ -36,11 +36,12 @@ def _measures(judgement: dict) -> Table:
         rows.append(["correlation difference", number(structure["synthetic"]), number(structure["real"])])
         rows.append(["structure kept", number(structure["kept"]), "1"])
     else:
-        found = fidelity["frechet_distance"]
-        rows.append(["Fréchet distance", number(found["synthetic"]), number(found["real"])])
+        frechet = fidelity["frechet_distance"]
+        rows.append(["Fréchet distance", number(frechet["synthetic"]), number(frechet["real"])])
         appearance = fidelity["appearance"].get("groups", {})
         rows += [
-            [f"{group}, of halves", number(one["synthetic"]), number(one["real"])] for group, one in appearance.items()
+            [f"{group}, of halves", number(distances["synthetic"]), number(distances["real"])]
+            for group, distances in appearance.items()
         ]
     manifold = fidelity["manifold"]
     rows += [[name, number(manifold["synthetic"][name]), number(manifold["real"][name])] for name in manifold["real"]]
@@ -50,20 +51,20 @@ def _measures(judgement: dict) -> Table:
     return "Fidelity and diversity", ["measure", "synthetic", "real"], rows
 
 
-def _privacy(found: dict) -> Table:
-    copies, share = found["copies"], found["closer_to_train"]
+def _privacy(privacy: dict) -> Table:
+    copies, share = privacy["copies"], privacy["closer_to_train"]
     rows = [
         ["copies of training rows", f"{copies['count']} ({copies['rate']:.1%})", f"{copies['held_out_rate']:.1%}"],
-        *_tail(found["tail"]),
+        *_tail(privacy["tail"]),
         ["share closer to train", interval(share), "0.5"],
     ]
     rows += [
-        [f"membership by {name}: AUC", interval(attack["auc"]), "0.5"] for name, attack in found["membership"].items()
+        [f"membership by {name}: AUC", interval(attack["auc"]), "0.5"] for name, attack in privacy["membership"].items()
     ]
-    for name, column in found.get("attribute", {}).items():
+    for name, column in privacy.get("attribute", {}).items():
         if column["excess"]["low"] > 0:
             rows.append([f"'{name}' guessed right", f"{column['train']:.1%}", f"{column['test']:.1%}"])
-    title = f"Privacy, against {found['held_out_patients']} held-out patients"
+    title = f"Privacy, against {privacy['held_out_patients']} held-out patients"
     return title, ["measure", "synthetic", "without a leak"], rows
 
 

@@ -14,13 +14,13 @@ _TYPES = {"continuous": "numerical", "integer": "numerical", "date": "datetime"}
 
 
 def quality(
-    real: pd.DataFrame, other: pd.DataFrame, features: Sequence[schema.Feature]
+    real: pd.DataFrame, synthetic: pd.DataFrame, features: Sequence[schema.Feature]
 ) -> dict[str, float | dict | None]:
     """Column shapes (1 less the Kolmogorov-Smirnov or total variation distance) and pair trends, in 0..1.
 
     Args:
         real: N rows.
-        other: M rows.
+        synthetic: M rows.
         features: columns; the first MOST_COLUMNS that `real` knows are compared, and the label.
 
     Returns:
@@ -29,19 +29,19 @@ def quality(
     """
     from sdmetrics.reports import QualityReport
 
-    known = [f for f in features if (schema.as_text(real[f.name]) != "").any()][:MOST_COLUMNS]
-    kinds = {f.name: _TYPES.get(f.type, "categorical") for f in known}
+    compared = [f for f in features if (schema.as_text(real[f.name]) != "").any()][:MOST_COLUMNS]
+    kinds = {f.name: _TYPES.get(f.type, "categorical") for f in compared}
     metadata = {name: {"sdtype": kind} for name, kind in kinds.items()}
     for name, kind in kinds.items():
         if kind == "datetime":
             metadata[name]["datetime_format"] = "%Y-%m-%d"
     metadata["label"] = {"sdtype": "categorical"}
-    tables = [_typed(rows, kinds).assign(label=rows["label"].to_numpy()) for rows in (real, other)]
+    tables = [_typed(rows, kinds).assign(label=rows["label"].to_numpy()) for rows in (real, synthetic)]
     report = QualityReport()
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        named = [{"table": table} for table in tables]
-        report.generate(*named, {"tables": {"table": {"columns": metadata}}}, verbose=False)
+        tables_by_name = [{"table": table} for table in tables]
+        report.generate(*tables_by_name, {"tables": {"table": {"columns": metadata}}}, verbose=False)
         shapes = report.get_details("Column Shapes")
         pairs = report.get_details("Column Pair Trends")
     return {
@@ -66,5 +66,5 @@ def _typed(rows: pd.DataFrame, kinds: dict[str, str]) -> pd.DataFrame:
 
 
 def _mean(scores: pd.Series) -> float | None:
-    known = scores.dropna()
-    return float(known.mean()) if len(known) else None
+    defined = scores.dropna()
+    return float(defined.mean()) if len(defined) else None

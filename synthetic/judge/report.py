@@ -42,16 +42,16 @@ def write(content: dict, judged, root: Path) -> dict:
         InputError: the folder can't be written.
     """
     folder = root / FIGURES
-    drawn = _drawn(content, judged)
+    drawings = _drawn(content, judged)
     for name in CAPTIONS:
         # A figure of an earlier judgement would look like part of this one.
         (folder / f"{name}.png").unlink(missing_ok=True)
-    files = {name: save(drawn[name], folder / f"{name}.png") for name in CAPTIONS if name in drawn}
+    files = {name: save(drawings[name], folder / f"{name}.png") for name in CAPTIONS if name in drawings}
     samples = None if judged.pictures is not None else sample_rows(judged, content["options"]["seed"])
     atomic.write_text(root / REPORT, page(content, files, samples))
-    told = without_real_names(content)
-    atomic.write_json(root / JUDGEMENT, told)
-    return told
+    shareable = without_real_names(content)
+    atomic.write_json(root / JUDGEMENT, shareable)
+    return shareable
 
 
 def without_real_names(content: dict) -> dict:
@@ -90,15 +90,15 @@ def sample_rows(judged, seed: int) -> dict:
     subject, points = judged.subject, judged.vectors.with_labels(judged.subject)
     columns = ["label", *(feature.name for feature in subject.real.inputs)][:16]
     count = min(SAMPLE_ROWS, len(subject.made))
-    chosen = np.random.default_rng([seed, 4]).choice(len(subject.made), count, replace=False)
-    distances, closest = nearest(points.made[chosen], points.train)
+    drawn = np.random.default_rng([seed, 4]).choice(len(subject.made), count, replace=False)
+    distances, closest = nearest(points.made[drawn], points.train)
     pairs = [
         {
             "synthetic": _cells(subject.made.iloc[i], columns),
             "real": _cells(subject.train.iloc[j], columns),
             "distance": float(distance),
         }
-        for i, j, distance in zip(chosen, closest[:, 0], distances[:, 0], strict=True)
+        for i, j, distance in zip(drawn, closest[:, 0], distances[:, 0], strict=True)
     ]
     return {"columns": columns, "pairs": pairs}
 
@@ -116,7 +116,7 @@ def _drawn(content: dict, judged) -> dict:
         "synthetic": nearest(points.made, points.train)[0][:, 0],
         "held out": nearest(points.test, points.train)[0][:, 0],
     }
-    drawn = {
+    drawings = {
         "utility": utility_figure(content["utility"]),
         "diversity": diversity_figure(judged.pairs, content["diversity"]["measure"]),
         "distances": distance_figure(distances, vectors.name),
@@ -124,11 +124,11 @@ def _drawn(content: dict, judged) -> dict:
     if judged.pictures is None:
         from synthetic.judge.table_figures import association_figure, columns_figure
 
-        return drawn | {"columns": columns_figure(subject), "association": association_figure(subject)}
+        return drawings | {"columns": columns_figure(subject), "association": association_figure(subject)}
     from synthetic.judge.image_figures import brightness_figure, samples_figure
 
     seed = content["options"]["seed"]
-    return drawn | {
+    return drawings | {
         "brightness": brightness_figure(judged.pictures),
         "samples": samples_figure(subject, judged.pictures, vectors, seed),
     }

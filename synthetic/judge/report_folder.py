@@ -20,18 +20,18 @@ def beside(synthetic: Path) -> Path:
     return folder.with_name(f"{folder.name}-judgement")
 
 
-def checked(synthetic: Path, real: Path, given: Path | None) -> Path:
-    """The report's folder: `given`, or that beside the synthetic Dataset.
+def checked(synthetic: Path, real: Path, option: Path | None) -> Path:
+    """The report's folder: `option`, or that beside the synthetic Dataset.
 
     Args:
         synthetic: the Dataset that is judged.
         real: the Dataset that it was made from.
-        given: of `--report`.
+        option: of `--report`.
 
     Raises:
         InputError: it lies in the synthetic Dataset, or holds something other than a judgement.
     """
-    folder = Path(given) if given is not None else beside(synthetic)
+    folder = Path(option) if option is not None else beside(synthetic)
     place, shared = folder.resolve(), Path(synthetic).resolve()
     if place == shared or shared in place.parents:
         raise InputError(
@@ -40,10 +40,10 @@ def checked(synthetic: Path, real: Path, given: Path | None) -> Path:
         )
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--report {folder}: is a file, not a folder")
-    others = _others(folder)
-    if others or place == Path(real).resolve():
-        what = f"holds other files ({others[0]})" if others else "is the real Dataset"
-        raise InputError(f"--report {folder}: {what}; give a new folder, or that of a judgement")
+    other_files = _others(folder)
+    if other_files or place == Path(real).resolve():
+        reason = f"holds other files ({other_files[0]})" if other_files else "is the real Dataset"
+        raise InputError(f"--report {folder}: {reason}; give a new folder, or that of a judgement")
     return folder
 
 
@@ -79,9 +79,9 @@ def earlier(synthetic: Path) -> set[str]:
 
 
 def _others(folder: Path) -> list[str]:
-    known = {REPORT, JUDGEMENT, FIGURES}
+    names = {REPORT, JUDGEMENT, FIGURES}
     # Hidden ones are what a killed judgement was writing.
-    return [path.name for path in content(folder) if path.name not in known and not path.name.startswith(".")]
+    return [path.name for path in content(folder) if path.name not in names and not path.name.startswith(".")]
 
 
 def _is_judgement(path: Path) -> bool:

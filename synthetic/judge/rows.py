@@ -65,8 +65,8 @@ class Subject:
             notes.append(
                 f"{name}: {most:,} of {len(rows):,} rows, drawn at random, were measured; copies were sought in all"
             )
-            chosen = np.random.default_rng(seed).choice(len(rows), most, replace=False)
-            return rows.iloc[np.sort(chosen)].reset_index(drop=True)
+            drawn = np.random.default_rng(seed).choice(len(rows), most, replace=False)
+            return rows.iloc[np.sort(drawn)].reset_index(drop=True)
 
         return replace(
             self,
@@ -85,17 +85,17 @@ def load(synthetic: Path, real: Path) -> Subject:
     """
     if Path(synthetic).resolve() == Path(real).resolve():
         raise InputError(f"--real {real}: is the Dataset to be judged itself; give the real one")
-    made, original = Dataset.load(synthetic), Dataset.load(real)
-    if made.root.joinpath("manifest.csv").samefile(original.root / "manifest.csv"):
+    imitation, original = Dataset.load(synthetic), Dataset.load(real)
+    if imitation.root.joinpath("manifest.csv").samefile(original.root / "manifest.csv"):
         raise InputError(f"--real {real}: is the Dataset to be judged itself; give the real one")
-    _check_alike(made, original)
-    _check_source(made, original)
+    _check_alike(imitation, original)
+    _check_source(imitation, original)
     rows = {
         "train": original.rows("train", labelled=True),
         "test": original.rows("test", labelled=True),
-        "made": made.rows("train", labelled=True),
+        "made": imitation.rows("train", labelled=True),
     }
-    for name, dataset in (("train", original), ("test", original), ("made", made)):
+    for name, dataset in (("train", original), ("test", original), ("made", imitation)):
         if len(rows[name]) < LEAST_ROWS:
             split = "test" if name == "test" else "train"
             raise InputError(
@@ -112,21 +112,23 @@ def load(synthetic: Path, real: Path) -> Subject:
             f"{original.root}/manifest.csv: patient '{min(shared)}' is in train and in test, so nobody was held out; "
             "prepare the data set again"
         )
-    whole = {name: part.reset_index(drop=True) for name, part in rows.items()}
-    return Subject(original, made, notes=_notes(made, original), **whole)
+    renumbered = {name: part.reset_index(drop=True) for name, part in rows.items()}
+    return Subject(original, imitation, notes=_notes(imitation, original), **renumbered)
 
 
-def _check_alike(made: Dataset, real: Dataset) -> None:
-    where = f"{made.root}/dataset.yaml"
-    if made.is_table != real.is_table:
+def _check_alike(synthetic: Dataset, real: Dataset) -> None:
+    where = f"{synthetic.root}/dataset.yaml"
+    if synthetic.is_table != real.is_table:
         kinds = ("images", "a table")
-        raise InputError(f"{where}: holds {kinds[made.is_table]}, but --real {real.root} holds {kinds[real.is_table]}")
-    if (made.task, sorted(made.classes)) != (real.task, sorted(real.classes)):
         raise InputError(
-            f"{where}: {made.task} of {', '.join(made.classes)}, but --real {real.root} is {real.task} of "
+            f"{where}: holds {kinds[synthetic.is_table]}, but --real {real.root} holds {kinds[real.is_table]}"
+        )
+    if (synthetic.task, sorted(synthetic.classes)) != (real.task, sorted(real.classes)):
+        raise InputError(
+            f"{where}: {synthetic.task} of {', '.join(synthetic.classes)}, but --real {real.root} is {real.task} of "
             f"{', '.join(real.classes)}; give the Dataset that it imitates"
         )
-    types = {feature.name: feature.type for feature in made.features}
+    types = {feature.name: feature.type for feature in synthetic.features}
     for feature in real.inputs:
         if feature.name not in types:
             raise InputError(f"{where}: column '{feature.name}' of --real {real.root} is missing")
@@ -136,17 +138,17 @@ def _check_alike(made: Dataset, real: Dataset) -> None:
             )
 
 
-def _check_source(made: Dataset, real: Dataset) -> None:
+def _check_source(synthetic: Dataset, real: Dataset) -> None:
     """Of another version, test may hold patients that the generator was fitted on."""
-    known = made.preparation.get("source_fingerprint")
-    if known and known != real.fingerprint():
+    fingerprint = synthetic.preparation.get("source_fingerprint")
+    if fingerprint and fingerprint != real.fingerprint():
         raise InputError(
-            f"{made.root}/dataset.yaml: was made from {made.preparation.get('source')}, whose rows and splits were not "
-            f"those of --real {real.root}; give that one, or synthesize anew from this one"
+            f"{synthetic.root}/dataset.yaml: was made from {synthetic.preparation.get('source')}, whose rows and "
+            f"splits were not those of --real {real.root}; give that one, or synthesize anew from this one"
         )
 
 
-def _notes(made: Dataset, real: Dataset) -> list[str]:
+def _notes(synthetic: Dataset, real: Dataset) -> list[str]:
     notes = [
         "report.html and figures/ were made from real patients and show some of them: this folder stays inside; "
         "nothing was written into the synthetic Dataset",
@@ -154,7 +156,7 @@ def _notes(made: Dataset, real: Dataset) -> list[str]:
         "with them how near two patients come",
         "intervals tell of the choice of test patients, not of training the generator anew with another seed",
     ]
-    if not made.synthetic:
+    if not synthetic.synthetic:
         notes.append(
             "dataset.yaml does not say what made these rows; they are taken as learnt from split train of the real ones"
         )

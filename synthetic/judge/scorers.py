@@ -20,17 +20,17 @@ def names(dataset: Dataset, config: JudgeConfig) -> tuple[str, ...]:
     Raises:
         InputError: an unknown one, none is left, or `--classifier` is not among them.
     """
-    wanted = tuple(dict.fromkeys(config.train_with))
-    for name in wanted:
+    requested = tuple(dict.fromkeys(config.train_with))
+    for name in requested:
         if name not in (*CLASSIFIERS, SMALL_CNN):
-            known = ", ".join((*CLASSIFIERS, SMALL_CNN))
-            raise InputError(f"--train-with {name}: choose one or more of {known}")
-    chosen = tuple(name for name in wanted if name != SMALL_CNN or not dataset.is_table)
-    if not chosen or (chosen != wanted and "train_with" in config.names_given()):
+            choices = ", ".join((*CLASSIFIERS, SMALL_CNN))
+            raise InputError(f"--train-with {name}: choose one or more of {choices}")
+    usable = tuple(name for name in requested if name != SMALL_CNN or not dataset.is_table)
+    if not usable or (usable != requested and "train_with" in config.names_given()):
         raise InputError(f"--train-with {SMALL_CNN}: takes images only; name one of the others")
-    if config.classifier not in ("mean", *chosen):
-        raise InputError(f"--classifier {config.classifier}: is not trained here; choose mean or {', '.join(chosen)}")
-    return chosen
+    if config.classifier not in ("mean", *usable):
+        raise InputError(f"--classifier {config.classifier}: is not trained here; choose mean or {', '.join(usable)}")
+    return usable
 
 
 def of_table(subject: Subject, config: JudgeConfig) -> Scorer:
@@ -70,8 +70,8 @@ def of_images(subject: Subject, pictures: Pictures, vectors: Vectors, config: Ju
 
     def score(training: str, classifier: str) -> np.ndarray:
         if classifier != SMALL_CNN:
-            given = (points[training], targets[training], vectors.test)
-            return classifiers.fit_predict(classifier, *given, classes, config.seed)
+            arrays = (points[training], targets[training], vectors.test)
+            return classifiers.fit_predict(classifier, *arrays, classes, config.seed)
         from synthetic.judge import small_cnn
 
         pixels = {

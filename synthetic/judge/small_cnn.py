@@ -42,8 +42,8 @@ def fit_predict(
     size = min(BATCH, len(images))
     order = np.concatenate([generator.permutation(len(images)) for _ in range(-(-steps * size // len(images)))])
     for step in range(steps):
-        chosen = order[step * size : (step + 1) * size]
-        model.train_on_batch(images[chosen], targets[chosen])
+        rows = order[step * size : (step + 1) * size]
+        model.train_on_batch(images[rows], targets[rows])
     forward = forward_function(model)
     batches = [tested[start : start + 64] for start in range(0, len(tested), 64)]
     logits = tf.concat([forward(tf.constant(batch)) for batch in batches], axis=0)

@@ -44,15 +44,15 @@ def compare(
         `synthetic`, `real`, `shuffled`: mean absolute differences from `real`; `kept`: 1 - (synthetic - real) /
         (shuffled - real), None where the real columns have no structure or nothing is defined.
     """
-    wanted = association(real, features)
-    defined = np.triu(~np.isnan(wanted), 1)
+    reference = association(real, features)
+    defined = np.triu(~np.isnan(reference), 1)
     if not defined.any():
         return {"synthetic": None, "real": None, "shuffled": None, "kept": None}
 
     def difference(rows: pd.DataFrame) -> float:
         # A column that no longer varies goes with nothing.
-        found = np.nan_to_num(association(rows, features))
-        return float(np.abs(found - wanted)[defined].mean())
+        associations = np.nan_to_num(association(rows, features))
+        return float(np.abs(associations - reference)[defined].mean())
 
     generator = np.random.default_rng(seed)
     shuffled = float(np.mean([difference(_shuffled(train, generator)) for _ in range(SHUFFLES)]))

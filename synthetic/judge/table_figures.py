@@ -37,8 +37,8 @@ def columns_figure(subject: Subject) -> Figure:
 
 def _shares(panel, subject: Subject, feature: schema.Feature) -> None:
     values = [ordered_values(rows, feature) for rows in (subject.train, subject.made)]
-    known = [found[~np.isnan(found)] for found in values]
-    everything = np.concatenate(known)
+    present = [sample[~np.isnan(sample)] for sample in values]
+    everything = np.concatenate(present)
     if not len(everything):
         panel.text(0.5, 0.5, "always missing", ha="center", transform=panel.transAxes)
         return
@@ -46,8 +46,8 @@ def _shares(panel, subject: Subject, feature: schema.Feature) -> None:
     edges = np.linspace(low, high if high > low else low + 1, 25)
     if feature.type == "integer" and high - low < 24:
         edges = np.arange(low, high + 2) - 0.5
-    for found, colour, name in zip(known, (REAL, SYNTHETIC), ("real train", "synthetic"), strict=True):
-        draw_shares(panel, found, edges, colour, name)
+    for sample, colour, name in zip(present, (REAL, SYNTHETIC), ("real train", "synthetic"), strict=True):
+        draw_shares(panel, sample, edges, colour, name)
     if feature.type == "date":
         as_dates(panel)
 
@@ -75,10 +75,10 @@ def association_figure(subject: Subject) -> Figure:
     features = subject.real.inputs
     real, made = association(subject.train, features), association(subject.made, features)
     names = [*(f.name for f in features[: len(real) - 1]), "label"]
-    shown = (("real train", real), ("synthetic", made), ("synthetic − real", made - real))
+    matrices = (("real train", real), ("synthetic", made), ("synthetic − real", made - real))
     with styled():
         figure, panels = grid(3, 3, (4.3, 4.0))
-        for panel, (title, matrix) in zip(panels, shown, strict=True):
+        for panel, (title, matrix) in zip(panels, matrices, strict=True):
             picture = panel.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1)
             panel.set_facecolor("#DDDDDD")
             panel.grid(False)

@@ -78,7 +78,7 @@ def measure(parts: Parts) -> dict:
     near_real = np.concatenate([is_near(part) for part in real])
     explained = limits.BEYOND_REAL * gaps[near_real].max(initial=0.0)
     unexplained = int((near & (made.gap(least) > explained)).sum())
-    found = {
+    measures = {
         "near": _counted(near, near_real) | {"unexplained": unexplained},
         "worst": _worst(parts, equal, near, least),
         "closer_than_held_out": {
@@ -98,9 +98,9 @@ def measure(parts: Parts) -> dict:
         "limit": float(np.exp(-limit)),
     }
     if parts.chance_equal:
-        others = np.concatenate([_equal(held_out, parts), parts.train_equal])
-        found["equal"] = _counted(equal, others)
-    return found
+        real_equal = np.concatenate([_equal(held_out, parts), parts.train_equal])
+        measures["equal"] = _counted(equal, real_equal)
+    return measures
 
 
 def gap_limit(gaps: np.ndarray, n: int) -> float:
@@ -153,11 +153,11 @@ def low_percentile(values: np.ndarray) -> dict:
     if not n:
         return {"value": None, "low": None, "high": None}
     ranked = np.sort(values)
-    below, above = int(binom.ppf(tail, n, LOW)), int(binom.ppf(1 - tail, n, LOW)) + 1
+    low_rank, high_rank = int(binom.ppf(tail, n, LOW)), int(binom.ppf(1 - tail, n, LOW)) + 1
     return {
         "value": float(np.quantile(values, LOW)),
-        "low": float(ranked[below - 1]) if below else None,
-        "high": float(ranked[above - 1]) if above <= n else None,
+        "low": float(ranked[low_rank - 1]) if low_rank else None,
+        "high": float(ranked[high_rank - 1]) if high_rank <= n else None,
     }
 
 
@@ -167,11 +167,11 @@ def _equal(rows: ClosestTwo, parts: Parts) -> np.ndarray:
     return rows.distance == 0
 
 
-def _counted(told: np.ndarray, real: np.ndarray) -> dict:
-    if not len(told) or not len(real):
-        return counted([], max(1, len(told)), 0, max(1, len(real)))
-    found = counted([("", "")] * int(told.sum()), len(told), int(real.sum()), len(real))
-    return {name: value for name, value in found.items() if name != "pairs"}
+def _counted(flagged: np.ndarray, real: np.ndarray) -> dict:
+    if not len(flagged) or not len(real):
+        return counted([], max(1, len(flagged)), 0, max(1, len(real)))
+    counts = counted([("", "")] * int(flagged.sum()), len(flagged), int(real.sum()), len(real))
+    return {name: value for name, value in counts.items() if name != "pairs"}
 
 
 def _worst(parts: Parts, equal: np.ndarray, near: np.ndarray, least: float) -> list[dict]:
@@ -186,6 +186,6 @@ def _worst(parts: Parts, equal: np.ndarray, near: np.ndarray, least: float) -> l
             "distance": float(made.distance[i]),
             "ratio": float(ratios[i]),
         }
-        for kind, told in kinds.items()
-        for i in [i for i in order if told[i]][: NAMED if kind != "none" else UNTOLD]
+        for kind, flagged in kinds.items()
+        for i in [i for i in order if flagged[i]][: NAMED if kind != "none" else UNTOLD]
     ]

@@ -24,37 +24,37 @@ def tail_findings(tail: dict, images: bool) -> Iterator[Finding]:
         if name not in tail or not tail[name]["count"]:
             continue
         yield Finding("privacy", grade_of_near(tail[name]), _named(tail, name, word, kind))
-    for name, found in tail["closer_than_held_out"].items():
-        if found["p"] < limits.ALARM_P / limits.TAIL_TESTS:
-            share = found["count"] / tail["measured"]
+    for name, leading in tail["closer_than_held_out"].items():
+        if leading["p"] < limits.ALARM_P / limits.TAIL_TESTS:
+            share = leading["count"] / tail["measured"]
             # Ordinary rows are close to everybody; close to one alone is a copy's mark.
             fails = name == "ratio" and share >= limits.NEAR_SHARE
             yield Finding(
                 "privacy",
                 "fail" if fails else "care",
-                f"{found['count']} synthetic {kind}s ({percent(share)}) {_BY[name]} "
-                f"({tail['held_out']} of them), p = {found['p']:.3g}.",
+                f"{leading['count']} synthetic {kind}s ({percent(share)}) {_BY[name]} "
+                f"({tail['held_out']} of them), p = {leading['p']:.3g}.",
             )
     yield from _low(tail["low_percentile"], kind)
 
 
-def grade_of_near(found: dict) -> str:
+def grade_of_near(counts: dict) -> str:
     """Of rows that equal or nearly equal a training row, beside real rows that do."""
-    beyond = found["rate"] - found["coincidence"]
+    beyond = counts["rate"] - counts["coincidence"]
     if beyond <= 0:
-        return "care" if found.get("unexplained") else "pass"
-    enough = found["count"] >= limits.NEAR_ROWS and beyond >= limits.NEAR_SHARE
+        return "care" if counts.get("unexplained") else "pass"
+    enough = counts["count"] >= limits.NEAR_ROWS and beyond >= limits.NEAR_SHARE
     return "fail" if enough else "care"
 
 
 def _named(tail: dict, name: str, word: str, kind: str) -> str:
-    found = tail[name]
+    counts = tail[name]
     rows = [row for row in tail["worst"] if row["kind"] == name]
-    named = listed([f"{row['synthetic']}{_how_near(row)}" for row in rows], count=found["count"])
-    plural = "" if found["count"] == 1 else "s"
+    names = listed([f"{row['synthetic']}{_how_near(row)}" for row in rows], count=counts["count"])
+    plural = "" if counts["count"] == 1 else "s"
     return (
-        f"{found['count']} synthetic {kind}{plural} ({percent(found['rate'])}) {word} a training patient's "
-        f"({named}); of real {kind}s {percent(found['held_out_rate'])} do another patient's."
+        f"{counts['count']} synthetic {kind}{plural} ({percent(counts['rate'])}) {word} a training patient's "
+        f"({names}); of real {kind}s {percent(counts['held_out_rate'])} do another patient's."
     )
 
 
@@ -62,14 +62,14 @@ def _how_near(row: dict) -> str:
     return f" at {row['ratio']:.2g} of the distance to anybody else" if row["kind"] == "near" else ""
 
 
-def _low(found: dict, kind: str) -> Iterator[Finding]:
-    made, real = found["synthetic"], found["real"]
-    if None in (made["high"], real["low"]) or made["high"] >= real["low"]:
+def _low(percentiles: dict, kind: str) -> Iterator[Finding]:
+    synthetic, real = percentiles["synthetic"], percentiles["real"]
+    if None in (synthetic["high"], real["low"]) or synthetic["high"] >= real["low"]:
         return
     yield Finding(
         "privacy",
         "care",
-        f"the closest {percent(found['share'])} of synthetic {kind}s come within "
-        f"{interval(made | {'low': made['low'] or 0.0}, digits=2)} of the distance to anybody else, of real ones "
-        f"{interval(real, digits=2)}.",
+        f"the closest {percent(percentiles['share'])} of synthetic {kind}s come within "
+        f"{interval(synthetic | {'low': synthetic['low'] or 0.0}, digits=2)} of the distance to anybody else, of real "
+        f"ones {interval(real, digits=2)}.",
     )

@@ -90,8 +90,8 @@ def standardised(images: np.ndarray) -> np.ndarray:
     return points / points.shape[1] ** 0.5
 
 
-def _parts(subject, made: _Rows, train: _Rows, held_out: _Rows, chosen, real, settings) -> Parts:
-    """Search for the closest of all; `chosen` training rows, in the forms `real`, are held against the others."""
+def _parts(subject, made: _Rows, train: _Rows, held_out: _Rows, positions, real, settings) -> Parts:
+    """Search for the closest of all; `positions` training rows, in the forms `real`, are held against the others."""
     tolerance, chance_equal, seed = settings
     points = train.forms[0]
     groups = persons(points, train.names)
@@ -102,16 +102,16 @@ def _parts(subject, made: _Rows, train: _Rows, held_out: _Rows, chosen, real, se
     if len(drawn) > max(_LEAST_ROWS, most):
         size = int(max(_LEAST_ROWS, most))
         drawn = np.sort(np.random.default_rng([seed, 7]).choice(drawn, size, replace=False))
-    _, alone = np.unique(held_out.names, return_index=True)
-    alone = alone[: max(_LEAST_ROWS, int(most))]
+    _, one_each = np.unique(held_out.names, return_index=True)
+    one_each = one_each[: max(_LEAST_ROWS, int(most))]
     numbers = _numbers(subject, made.names[drawn])
     return Parts(
         closest_two([form[drawn] for form in made.forms], points, groups),
         made.names[drawn],
         numbers,
-        closest_two([form[alone] for form in held_out.forms], points, groups),
-        closest_two(real, points, groups, groups[chosen]) if len(real[0]) else None,
-        _shared(points, train.names)[chosen],
+        closest_two([form[one_each] for form in held_out.forms], points, groups),
+        closest_two(real, points, groups, groups[positions]) if len(real[0]) else None,
+        _shared(points, train.names)[positions],
         tolerance,
         chance_equal,
         len(distinct),
@@ -151,11 +151,11 @@ def _points(subject: Subject, reserve: pd.DataFrame):
 
 def _ordered(real: np.ndarray, parts: list[np.ndarray]) -> list[np.ndarray]:
     """In units of the real rows' spread, beside whether it is missing."""
-    known = real[~np.isnan(real)]
+    present = real[~np.isnan(real)]
     spread = 1.0
-    if len(known):
-        deviation = float(known.std())
-        low, high = np.quantile(known, [0.25, 0.75])
+    if len(present):
+        deviation = float(present.std())
+        low, high = np.quantile(present, [0.25, 0.75])
         # One wild value must not make all others alike; a column mostly of one value has no interquartile range.
         spread = min(deviation, max((high - low) / 1.349, deviation / 10)) or 1.0
     return [np.column_stack([np.nan_to_num(part / spread), np.isnan(part)]) for part in parts]

@@ -85,9 +85,9 @@ def load(
 def pixels(paths: list[Path], size: int, channels: int) -> np.ndarray:
     """float32 (N, S, S, C) in 0..255."""
     cache = PixelCache.in_memory(paths, size, channels)
-    found = as_pixels(cache.take(np.arange(len(paths))))
+    images = as_pixels(cache.take(np.arange(len(paths))))
     cache.close()
-    return found
+    return images
 
 
 def _all(small: np.ndarray, moved: np.ndarray) -> list[np.ndarray]:
@@ -99,15 +99,15 @@ def _forms(paths: list[Path], form: tuple[int, int], moved: np.ndarray, progress
     side, step = min(SIDE, form[0]), max(1, round(form[0] * _MOVED))
     small = np.empty((len(paths), side, side, form[1]), np.float32)
     places = {int(position): place for place, position in enumerate(moved)}
-    others = np.empty((4, len(moved), side, side, form[1]), np.float32)
+    shifted = np.empty((4, len(moved), side, side, form[1]), np.float32)
     for start in range(0, len(paths), BLOCK):
         for i, image in enumerate(pixels(paths[start : start + BLOCK], *form), start):
             small[i] = _shrunk(image, side)
             if i in places:
                 for turn, away in enumerate(((step, 0), (-step, 0), (0, step), (0, -step))):
-                    others[turn, places[i]] = _shrunk(_shifted(image, *away), side)
+                    shifted[turn, places[i]] = _shrunk(_shifted(image, *away), side)
         progress(min(start + BLOCK, len(paths)), len(paths))
-    return small, others
+    return small, shifted
 
 
 def _shrunk(image: np.ndarray, side: int) -> np.ndarray:

@@ -34,53 +34,53 @@ def measure(subject: Subject) -> dict:
         those of a file of the real Dataset; `other_files`: files that neither the manifest names as images nor
         `medimg synthesize` makes, masks among them.
     """
-    made, real = subject.synthetic, subject.real
-    rows = made.manifest
+    synthetic, real = subject.synthetic, subject.real
+    rows = synthetic.manifest
     in_train = rows["split"] == "train"
     # The rows' images are held against all of the real ones, pixel by pixel, elsewhere.
-    images = set() if made.is_table else set(rows["image"].map(os.path.normpath))
-    files = sorted(_files(made.root) - earlier(made.root) - images)
-    copied = _of_real(made.root, files, real)
-    others = [name for name in files if not _is_own(name)]
+    images = set() if synthetic.is_table else set(rows["image"].map(os.path.normpath))
+    files = sorted(_files(synthetic.root) - earlier(synthetic.root) - images)
+    copied = _of_real(synthetic.root, files, real)
+    not_made = [name for name in files if not _is_own(name)]
     return {
         "outside_train": int((~in_train).sum()),
         "unlabelled": int((in_train & (rows["label"] == "")).sum()),
         "columns": _columns(rows, real),
         "named": _named(rows, real.manifest),
         "real_files": copied,
-        "other_files": [name for name in others if name not in copied],
+        "other_files": [name for name in not_made if name not in copied],
     }
 
 
-def findings(found: dict) -> Iterator[Finding]:
+def findings(measures: dict) -> Iterator[Finding]:
     """What was not judged can't pass."""
-    for name, what in (("outside_train", "lie outside split train"), ("unlabelled", "have no label")):
-        if found[name]:
+    for name, words in (("outside_train", "lie outside split train"), ("unlabelled", "have no label")):
+        if measures[name]:
             yield Finding(
                 "privacy",
                 "fail",
-                f"{found[name]} rows of the manifest {what} and were not judged, though they would be shared: take "
+                f"{measures[name]} rows of the manifest {words} and were not judged, though they would be shared: take "
                 "them out, or put them into train with a label.",
             )
-    for name, grade, what in (
+    for name, grade, words in (
         ("real_files", "fail", "are files of the real Dataset, byte for byte"),
         ("other_files", "care", "are no part of the synthetic rows and were not judged: take them out"),
         ("columns", "care", "are columns that the real Dataset has not as inputs, and were not judged"),
     ):
-        if found[name]:
-            yield Finding("privacy", grade, f"{listed(found[name])} {what}.")
-    if found["named"]:
-        yield Finding("privacy", "care", f"{found['named']} rows bear the name of a real patient.")
+        if measures[name]:
+            yield Finding("privacy", grade, f"{listed(measures[name])} {words}.")
+    if measures["named"]:
+        yield Finding("privacy", "care", f"{measures['named']} rows bear the name of a real patient.")
 
 
 def _files(root: Path) -> set[str]:
     """Names of all files below a folder, with `/`; links to folders are not followed but are a file's name."""
-    found = set()
+    names = set()
     for folder, folders, files in os.walk(root):
         links = [name for name in folders if Path(folder, name).is_symlink()]
         for name in (*files, *links):
-            found.add(Path(folder, name).relative_to(root).as_posix())
-    return found
+            names.add(Path(folder, name).relative_to(root).as_posix())
+    return names
 
 
 def _is_own(name: str) -> bool:
@@ -90,16 +90,16 @@ def _is_own(name: str) -> bool:
 def _of_real(root: Path, files: list[str], real: Dataset) -> list[str]:
     """Of these files, those that have the bytes of one of the real Dataset's that tells of patients."""
     columns = [name for name in FILE_COLUMNS if name in real.manifest]
-    named = {name for column in columns for name in real.manifest[column].astype(str) if name}
-    theirs = [real.root / name for name in (*sorted(named), "manifest.csv")]
+    stored = {name for column in columns for name in real.manifest[column].astype(str) if name}
+    real_paths = [real.root / name for name in (*sorted(stored), "manifest.csv")]
     sizes: dict[int, list[Path]] = {}
-    for path in theirs:
+    for path in real_paths:
         if path.is_file():
             sizes.setdefault(path.stat().st_size, []).append(path)
     # Only files of equal size are read.
     alike = [name for name in files if _size(root / name) in sizes]
-    wanted = {_size(root / name) for name in alike}
-    hashes = {_digest(path) for size in wanted for path in sizes[size]}
+    shared_sizes = {_size(root / name) for name in alike}
+    hashes = {_digest(path) for size in shared_sizes for path in sizes[size]}
     return [name for name in alike if _digest(root / name) in hashes]
 
 
@@ -114,8 +114,8 @@ def _digest(path: Path) -> str:
 
 def _columns(rows: pd.DataFrame, real: Dataset) -> list[str]:
     """Those that say something: more than one value."""
-    known = _COLUMNS | {feature.name for feature in real.inputs}
-    return [name for name in rows if name not in known and rows[name].nunique(dropna=False) > 1]
+    expected = _COLUMNS | {feature.name for feature in real.inputs}
+    return [name for name in rows if name not in expected and rows[name].nunique(dropna=False) > 1]
 
 
 def _named(rows: pd.DataFrame, real: pd.DataFrame) -> int:

@@ -40,18 +40,18 @@ def measure(subject: Subject, classifiers: tuple[str, ...], score: Scorer, confi
         classifier -> real minus synthetic, likewise; `gains`: both minus real; `gap`: the headline, of AUROC, with
         "classifier"; `rows` of each training set.
     """
-    values, draws, told = {}, {}, {}
+    values, draws, metrics = {}, {}, {}
     total = len(TRAININGS) * len(classifiers)
     for number, classifier in enumerate(classifiers):
         for turn, training in enumerate(TRAININGS):
             progress("classifiers", number * len(TRAININGS) + turn, total)
             predictions = _predictions(subject, score(training, classifier))
             values[training, classifier], draws[training, classifier] = _metrics(predictions, subject, config)
-            told[training, classifier] = _table(
+            metrics[training, classifier] = _table(
                 values[training, classifier], draws[training, classifier], predictions, subject.test["patient"]
             )
     progress("classifiers", total, total)
-    result = {training: {name: told[training, name] for name in classifiers} for training in TRAININGS}
+    result = {training: {name: metrics[training, name] for name in classifiers} for training in TRAININGS}
 
     def difference(first: str, second: str, name: str) -> tuple[np.ndarray, np.ndarray]:
         return (values[first, name] - values[second, name], draws[first, name] - draws[second, name])
@@ -65,12 +65,12 @@ def measure(subject: Subject, classifiers: tuple[str, ...], score: Scorer, confi
     return result
 
 
-def _headline(gaps: dict, chosen: str) -> dict:
+def _headline(gaps: dict, classifier: str) -> dict:
     """The mean gap over classifiers, resample by resample, or that of the one that was named."""
-    names = list(gaps) if chosen == "mean" else [chosen]
+    names = list(gaps) if classifier == "mean" else [classifier]
     value = np.mean([gaps[name][0] for name in names], axis=0)
     draws = np.mean([gaps[name][1] for name in names], axis=0)
-    return {**_table(value, draws)["auroc"], "metric": "auroc", "classifier": chosen}
+    return {**_table(value, draws)["auroc"], "metric": "auroc", "classifier": classifier}
 
 
 def _predictions(subject: Subject, scores: np.ndarray) -> Predictions:
@@ -92,7 +92,7 @@ def _metrics(predictions: Predictions, subject: Subject, config: JudgeConfig):
 
 def _table(value: np.ndarray, draws: np.ndarray, *of) -> dict:
     """Metrics with intervals; of predictions and their patients an exact one where the bootstrap's has no width."""
-    found = [percentile_interval(draws[:, i]) for i in range(len(SHOWN))]
+    intervals = [percentile_interval(draws[:, i]) for i in range(len(SHOWN))]
     if not of:
-        return {name: found[i].around(value[i]) for i, name in enumerate(SHOWN)}
-    return {name: bounded(found[i], value[i], *of, name) for i, name in enumerate(SHOWN)}
+        return {name: intervals[i].around(value[i]) for i, name in enumerate(SHOWN)}
+    return {name: bounded(intervals[i], value[i], *of, name) for i, name in enumerate(SHOWN)}

@@ -35,10 +35,10 @@ def judge(result: dict, guarantee: str) -> dict:
     Returns:
         `verdict`, `grades` (part -> grade) and `reasons`: what is wrong, the worst first, what passed, the guarantee.
     """
-    found = [*_privacy(result["privacy"]), *_utility(result["utility"])]
-    found += [*_fidelity(result["fidelity"]), *_diversity(result["diversity"])]
-    worst = sorted(found, key=lambda finding: -GRADES.index(finding.grade))
-    grades = {part: max(("pass", *(f.grade for f in found if f.part == part)), key=GRADES.index) for part in PARTS}
+    findings = [*_privacy(result["privacy"]), *_utility(result["utility"])]
+    findings += [*_fidelity(result["fidelity"]), *_diversity(result["diversity"])]
+    worst = sorted(findings, key=lambda finding: -GRADES.index(finding.grade))
+    grades = {part: max(("pass", *(f.grade for f in findings if f.part == part)), key=GRADES.index) for part in PARTS}
     reasons = [f"{f.part.capitalize()}: {f.text}" for f in worst if f.grade != "pass"]
     copies = _copies_passed(result["privacy"]["copies"])
     reasons += [text.format(copies=copies) for part, text in _PASSED.items() if grades[part] == "pass"]
@@ -49,8 +49,8 @@ def judge(result: dict, guarantee: str) -> dict:
     }
 
 
-def _privacy(found: dict) -> Iterator[Finding]:
-    copies = found["copies"]
+def _privacy(privacy: dict) -> Iterator[Finding]:
+    copies = privacy["copies"]
     if copies["count"]:
         yield Finding(
             "privacy",
@@ -58,9 +58,9 @@ def _privacy(found: dict) -> Iterator[Finding]:
             f"{_counted(copies)}; of held-out real ones {percent(copies['held_out_rate'])} do. These are "
             f"{listed([pair['synthetic'] for pair in copies['pairs']], count=copies['count'])}.",
         )
-    yield from tail_findings(found["tail"], copies["images"])
-    yield from unjudged.findings(found["unjudged"])
-    share = found["closer_to_train"]
+    yield from tail_findings(privacy["tail"], copies["images"])
+    yield from unjudged.findings(privacy["unjudged"])
+    share = privacy["closer_to_train"]
     if share["p"] < limits.ALARM_P:
         yield Finding(
             "privacy",
@@ -68,7 +68,7 @@ def _privacy(found: dict) -> Iterator[Finding]:
             f"synthetic rows lie closer to training than to held-out patients: share {interval(share)} where 0.5 "
             f"is expected, p = {share['p']:.3g}.",
         )
-    for name, attack in found["membership"].items():
+    for name, attack in privacy["membership"].items():
         # Several attacks are tried: each has its part of the false alarms.
         if attack["p"] < limits.ALARM_P / limits.ATTACKS:
             yield Finding(
@@ -77,12 +77,12 @@ def _privacy(found: dict) -> Iterator[Finding]:
                 f"whose data were learnt from can be told: membership inference by {name} has AUC "
                 f"{interval(attack['auc'])}, p = {attack['p']:.3g}.",
             )
-    yield from _attribute(found.get("attribute", {}))
-    if found["held_out_patients"] < limits.HELD_OUT:
+    yield from _attribute(privacy.get("attribute", {}))
+    if privacy["held_out_patients"] < limits.HELD_OUT:
         yield Finding(
             "privacy",
             "care",
-            f"only {found['held_out_patients']} patients were held out (fewer than {limits.HELD_OUT}): a leak could "
+            f"only {privacy['held_out_patients']} patients were held out (fewer than {limits.HELD_OUT}): a leak could "
             "not be seen.",
         )
 
@@ -113,7 +113,7 @@ def _counted(copies: dict) -> str:
 
 
 def _attribute(columns: dict) -> Iterator[Finding]:
-    leaks = {name: found for name, found in columns.items() if found["excess"]["low"] > 0}
+    leaks = {name: attack for name, attack in columns.items() if attack["excess"]["low"] > 0}
     if leaks:
         name = max(leaks, key=lambda column: leaks[column]["excess"]["low"])
         worst, more = leaks[name], len(leaks) - 1
@@ -125,9 +125,9 @@ def _attribute(columns: dict) -> Iterator[Finding]:
         )
 
 
-def _utility(found: dict) -> Iterator[Finding]:
-    yield from discoveries.findings(found.get("discoveries"))
-    gap = found["gap"]
+def _utility(utility: dict) -> Iterator[Finding]:
+    yield from discoveries.findings(utility.get("discoveries"))
+    gap = utility["gap"]
     if gap["value"] is None:
         text = "AUROC is not defined, since the held-out rows have one class: nothing is known."
         yield Finding("utility", "care", text)
@@ -136,17 +136,17 @@ def _utility(found: dict) -> Iterator[Finding]:
     if gap["low"] is not None and gap["low"] <= 0:
         # The choice of test patients alone may have made it: a few dozen make gaps like this between real rows too.
         grade = {"fail": "care"}.get(grade, "pass")
-    whose = "on average over classifiers" if gap["classifier"] == "mean" else gap["classifier"]
+    classifiers = "on average over classifiers" if gap["classifier"] == "mean" else gap["classifier"]
     yield Finding(
         "utility",
         grade,
-        f"trained on synthetic instead of real rows, classifiers lose {interval(gap)} AUROC ({whose}).",
+        f"trained on synthetic instead of real rows, classifiers lose {interval(gap)} AUROC ({classifiers}).",
     )
 
 
-def _fidelity(found: dict) -> Iterator[Finding]:
-    if "column_shapes" in found:
-        shapes = found["column_shapes"]
+def _fidelity(fidelity: dict) -> Iterator[Finding]:
+    if "column_shapes" in fidelity:
+        shapes = fidelity["column_shapes"]
         if None not in (shapes["synthetic"], shapes["real"]):
             yield Finding(
                 "fidelity",
@@ -154,14 +154,14 @@ def _fidelity(found: dict) -> Iterator[Finding]:
                 f"columns are distributed otherwise: SDMetrics' column shapes {shapes['synthetic']:.3f}, of other real "
                 f"rows {shapes['real']:.3f}.",
             )
-        kept = found["structure"]["kept"]
-        if kept is not None:
+        structure_kept = fidelity["structure"]["kept"]
+        if structure_kept is not None:
             yield Finding(
                 "fidelity",
-                limits.STRUCTURE.grade(kept),
-                f"{max(0.0, kept):.0%} of the dependence between columns is kept (0% = columns shuffled).",
+                limits.STRUCTURE.grade(structure_kept),
+                f"{max(0.0, structure_kept):.0%} of the dependence between columns is kept (0% = columns shuffled).",
             )
-        novelty = found["novelty"]
+        novelty = fidelity["novelty"]
         yield Finding(
             "fidelity",
             limits.NOVELTY.grade(novelty["synthetic"] - novelty["held_out"] - limits.ALLOWANCE * novelty["error"]),
@@ -169,7 +169,7 @@ def _fidelity(found: dict) -> Iterator[Finding]:
             f"{novelty['held_out']:.0%}.",
         )
         return
-    made, real = found["manifold"]["synthetic"], found["manifold"]["real"]
+    made, real = fidelity["manifold"]["synthetic"], fidelity["manifold"]["real"]
     for name in ("precision", "density", "coverage"):
         if real[name]:
             yield Finding(
@@ -177,14 +177,14 @@ def _fidelity(found: dict) -> Iterator[Finding]:
                 limits.MANIFOLD.grade(made[name] / real[name]),
                 f"{name} {made[name]:.2f}, of other real images {real[name]:.2f}.",
             )
-    yield from _appearance(found["appearance"])
+    yield from _appearance(fidelity["appearance"])
 
 
-def _appearance(found: dict) -> Iterator[Finding]:
-    if "not_available" in found:
+def _appearance(appearance: dict) -> Iterator[Finding]:
+    if "not_available" in appearance:
         return
-    mean, name = found["mean"], farthest(found)
-    worst = found["features"][name]
+    mean, name = appearance["mean"], farthest(appearance)
+    worst = appearance["features"][name]
     yield Finding(
         "fidelity",
         limits.APPEARANCE.grade(mean["synthetic"] - mean["real"]),
@@ -194,8 +194,8 @@ def _appearance(found: dict) -> Iterator[Finding]:
     )
 
 
-def _diversity(found: dict) -> Iterator[Finding]:
-    spread = found["spread"]
+def _diversity(diversity: dict) -> Iterator[Finding]:
+    spread = diversity["spread"]
     if spread["ratio"] is None:
         text = "no class has two synthetic and two real rows to compare: nothing is known."
         yield Finding("diversity", "care", text)
@@ -205,32 +205,32 @@ def _diversity(found: dict) -> Iterator[Finding]:
             limits.SPREAD.grade(spread["ratio"]),
             f"within a class, rows differ {spread['ratio']:.2f} times as much as real ones.",
         )
-    repeated = found["duplicates"]
+    repeated = diversity["duplicates"]
     yield Finding(
         "diversity",
         limits.DUPLICATES.grade(repeated["synthetic"] - repeated["real"]),
         f"{repeated['synthetic']:.1%} of the rows repeat another, of real rows {repeated['real']:.1%}.",
     )
-    for name in found["classes"]["missing"]:
-        rows = found["classes"]["counts"][name]["real"]
+    for name in diversity["classes"]["missing"]:
+        rows = diversity["classes"]["counts"][name]["real"]
         grade = "fail" if rows >= limits.CLASS_ROWS else "care"
         yield Finding("diversity", grade, f"class '{name}' ({rows} training rows) is missing.")
-    if found.get("categories") is not None:
+    if diversity.get("categories") is not None:
         yield Finding(
             "diversity",
-            limits.CATEGORIES.grade(found["categories"]),
-            f"{found['categories']:.0%} of the categories of the training rows occur.",
+            limits.CATEGORIES.grade(diversity["categories"]),
+            f"{diversity['categories']:.0%} of the categories of the training rows occur.",
         )
 
 
 def formal_guarantee(subject: Subject) -> str:
     """In words what `guaranteed` finds, else that there is none."""
-    found = guaranteed(subject)
-    if found is None:
+    guarantee = guaranteed(subject)
+    if guarantee is None:
         return NO_GUARANTEE
     return (
-        f"Formal guarantee, as the privacy ledger says: (epsilon, delta) = ({found['epsilon']:.3g}, "
-        f"{found['delta']:g}) for one {found['unit']}; its assumptions are part of it."
+        f"Formal guarantee, as the privacy ledger says: (epsilon, delta) = ({guarantee['epsilon']:.3g}, "
+        f"{guarantee['delta']:g}) for one {guarantee['unit']}; its assumptions are part of it."
     )
 
 

@@ -14,13 +14,13 @@ def run(inputs: Inputs, folder: Path, options: dict) -> dict:
     begun = (folder / "environment.json").is_file()
     progress = []
 
-    def listener(what: str, done: int, total: int) -> None:
-        progress.append((what, done / max(total, 1), time.monotonic()))
+    def listener(stage: str, done: int, total: int) -> None:
+        progress.append((stage, done / max(total, 1), time.monotonic()))
 
     synthesize(inputs.data, folder, config, resume=begun, overwrite=not begun and folder.exists(), listener=listener)
     epochs = config.epochs or 0
     # What is told of last is the training; images are decoded before.
-    of_training = [(share, moment) for what, share, moment in progress if what == progress[-1][0]]
+    of_training = [(share, moment) for stage, share, moment in progress if stage == progress[-1][0]]
     seconds = 0.0
     if epochs and len(of_training) > 1:
         (first, began), (last, ended) = of_training[0], of_training[-1]

@@ -15,6 +15,7 @@ from explain.explain import explain
 from explain.methods.partial_dependence import dependence, value_text
 from explain.methods.table_score import TableModel
 from explain.methods.table_shap import attribute, linear_weights
+from explain.table import _file_names as file_names
 from medimg import atomic
 from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
@@ -172,7 +173,7 @@ def test_partial_dependence_is_the_mean_answer_to_a_changed_table(small_table):
         logits = model.model(asked).numpy()
         expected = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))
         place = texts.index(text)
-        np.testing.assert_allclose(found.each[:, place, 0], expected, atol=1e-6)
+        np.testing.assert_allclose(found.probabilities[:, place, 0], expected, atol=1e-6)
         table = found.table(["disease"])
         assert list(table["value"]) == texts
         assert table["probability"][place] == pytest.approx(expected.mean(), abs=1e-6)
@@ -270,6 +271,12 @@ def test_several_classes_have_a_swarm_each_and_awkward_names_stand(tmp_path):
     assert set(values["(class)"]) == set("abc")
     parts = values[list(model.features)].sum(axis=1) + values["(base)"]
     np.testing.assert_allclose(parts, values["score"], atol=1e-4)
+
+
+def test_classes_whose_file_names_are_alike_have_a_file_each():
+    assert file_names(("a b", "ü")) == ["a_b", "ü"]
+    for alike in (("a b", "a:b", "c"), ("stage I", "stage i", "c"), ("x" * 90 + "1", "x" * 90 + "2", "c")):
+        assert len({name.casefold() for name in file_names(alike)}) == 3
 
 
 @pytest.mark.slow

@@ -9,17 +9,13 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from federated.algorithms.strategy import Strategy
 from federated.engine.local_training import LocalTraining
-from federated.engine.records import Layout
 from federated.flower.description import Description
 from federated.flower.link_folder import LinkFolder
 from federated.flower.pool import FlowerPool
-from federated.rounds.averaging import average, unused_rounds
+from federated.rounds.averaging import unused_rounds
 from federated.rounds.rounds import Watch
 from federated.secure.exposure import who_could_see
-from federated.tff.engine import Engine
-from federated.tff.execution import Execution
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.run import Run
@@ -29,10 +25,11 @@ from synthetic.dataset import Made
 from synthetic.federation import NAME, aggregation
 from synthetic.federation.apart import check_apart, options_of_sites, rounds_of_sites, same_as
 from synthetic.federation.images.model import Averaged, GanModel
+from synthetic.federation.images.records import layout_of
+from synthetic.federation.images.rounds import train_by_rounds
 from synthetic.federation.images.training import SMALLEST_BATCH
-from synthetic.federation.images.work import GanWork
 from synthetic.images.classes import equal_mix
-from synthetic.images.dcgan import CHECKPOINTS, TRAINING, gan_of, made, secret_for, settled
+from synthetic.images.dcgan import TRAINING, gan_of, made, secret_for, settled
 from synthetic.images.networks import Gan, halvings
 from synthetic.images.plan import BATCH, FEWEST_IMAGES, GanPlan, check_turns, settled_for
 from synthetic.images.samples import write_grid
@@ -50,12 +47,12 @@ def check(dataset: Dataset, config: SynthesizeConfig) -> None:
         InputError: names the option.
     """
     check_apart(config)
-    for given, why in (
+    for applies, reason in (
         (config.class_mix != "equal", "--class-mix train: how frequent classes are stays at the sites; give equal"),
         (config.image_size is None, "--image-size: is read off no site's images; give it, e.g. 64"),
     ):
-        if given:
-            raise InputError(why)
+        if applies:
+            raise InputError(reason)
     halvings(config.image_size)
 
 
@@ -77,22 +74,22 @@ def fit_and_sample(
     place, folder = LinkFolder.of(config), Path(folder)
     options, name = rounds_of_sites(config, 1, config.local_steps, SMALLEST_BATCH), Run.load(folder).environment()[NAME]
     with FlowerPool(place.grid(), place.coordinator(), place.parties(config.site), options, name) as sites:
-        told = sites.describe()
-        plan, batch, rounds = _settled(dataset, told, config)
-        aggregation.check(replace(config, partition="site"), len(told.clients))
+        description = sites.describe()
+        plan, batch, rounds = _settled(dataset, description, config)
+        aggregation.check(replace(config, partition="site"), len(description.clients))
         gan, mix = gan_of(plan, dataset, config), equal_mix(dataset)
-        _train(sites, plan, batch, rounds, gan, folder, config, lambda done: listener("rounds", done, rounds))
+        _train(sites, plan, batch, rounds, gan, folder, config, lambda number: listener("rounds", number, rounds))
     write_grid(gan, mix, folder / TRAINING / f"samples-{rounds:04d}.png", config.seed)
     notes = [
-        f"trained across {len(told.clients)} sites by {rounds} rounds of {config.local_steps} steps of {batch} images "
-        "each (FedGAN, Rasouli et al. 2020), each at its own site; the sites sent both networks with Adam's moments, "
-        "and no image",
+        f"trained across {len(description.clients)} sites by {rounds} rounds of {config.local_steps} steps of {batch} "
+        "images each (FedGAN, Rasouli et al. 2020), each at its own site; the sites sent both networks with Adam's "
+        "moments, and no image",
         "before the first round each site told its number of training images and patients and the images' form (grey "
         "or colour, bits)",
         *unused_rounds(folder / TRAINING),
     ]
     federation = {
-        "clients": {name: client["examples"]["train"] for name, client in told.clients.items()},
+        "clients": {name: client["examples"]["train"] for name, client in description.clients.items()},
         "rounds": rounds,
         "local_steps": config.local_steps,
         "batch_size": batch,
@@ -102,17 +99,17 @@ def fit_and_sample(
     return made(folder, gan, mix, plan, config, secret, notes, listener, federation=federation)
 
 
-def _settled(dataset: Dataset, told: Description, config: SynthesizeConfig) -> tuple[GanPlan, int, int]:
+def _settled(dataset: Dataset, description: Description, config: SynthesizeConfig) -> tuple[GanPlan, int, int]:
     """Plan, batch of a site, rounds.
 
     Raises:
         InputError: the sites hold something else than the coordinator's Dataset is of, or too little.
     """
-    same_as(dataset, told)
-    images = sum(client["examples"]["train"] for client in told.clients.values())
+    same_as(dataset, description)
+    images = sum(client["examples"]["train"] for client in description.clients.values())
     if images < FEWEST_IMAGES:
         raise InputError(f"sites: have {images} labelled training images; at least {FEWEST_IMAGES} are needed")
-    count, channels = len(told.clients), max(client["channels"] for client in told.clients.values())
+    count, channels = len(description.clients), max(client["channels"] for client in description.clients.values())
     batch = config.batch_size or max(SMALLEST_BATCH, round(BATCH / count))
     plan = settled_for(images, config.image_size, channels, replace(config, batch_size=batch * count))
     rounds = config.rounds or math.ceil(plan.epochs * plan.steps_per_epoch / config.local_steps)
@@ -131,38 +128,21 @@ def _train(
     after: Callable[[int], None],
 ) -> None:
     """The rounds; the networks of `gan` are the trained ones afterwards."""
-    model, described = GanModel(gan, settled(config, plan)), sites.describe()
-    multilabel = described.task == "multilabel"
-    deep = max(client.get("bits") or 8 for client in described.clients.values()) > 8
-    layout = Layout(
-        input_shape=(plan.image_size, plan.image_size, plan.channels),
-        input_type="float32" if deep else "uint8",
-        target_shape=(len(described.classes),) if multilabel else (),
-        target_type="float32" if multilabel else "int64",
-    )
+    model, description = GanModel(gan, settled(config, plan)), sites.describe()
+    layout = layout_of(plan, description, max(client.get("bits") or 8 for client in description.clients.values()))
     options, initial = rounds_of_sites(config, rounds, config.local_steps, batch), model.initial()
-    told = {"gan": plan.to_dict(), "options": options_of_sites(config), "layout": list(asdict(layout).values())}
-    clients = sites.prepare(options, told, initial, True, start_of(initial, told))
-    (folder / TRAINING).mkdir(parents=True, exist_ok=True)
-    with Execution() as execution:
-        engine = Engine(
-            execution,
-            model,
-            layout,
-            Strategy(clients=len(clients)),
-            LocalTraining(steps=config.local_steps, batch_size=batch),
-            config.seed,
-            work=GanWork,
-        )
-        state = average(
-            engine,
-            clients,
-            initial,
-            options,
-            folder / TRAINING,
-            folder / CHECKPOINTS / "federated",
-            {"options": config.to_dict()},
-            Watch(after=lambda row: after(row["round"])),
-            sites,
-        )
+    plan_sent = {"gan": plan.to_dict(), "options": options_of_sites(config), "layout": list(asdict(layout).values())}
+    clients = sites.prepare(options, plan_sent, initial, True, start_of(initial, plan_sent))
+    state = train_by_rounds(
+        model,
+        layout,
+        clients,
+        initial,
+        options,
+        LocalTraining(steps=config.local_steps, batch_size=batch),
+        folder,
+        {"options": config.to_dict()},
+        Watch(after=lambda row: after(row["round"])),
+        sites=sites,
+    )
     Averaged(Steps(gan, model.options, config.seed)).assign(state.weights)

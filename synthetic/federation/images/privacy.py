@@ -50,8 +50,8 @@ class PrivateGanSteps(PatientSteps):
             seed = tf.random.experimental.stateless_fold_in(share.seed, place)
             sums = self.clipped_sum(steps, drawing, share, place)
             noisy = drawing.noisy_mean(list(sums), place)
-            drawn = tf.random.stateless_uniform([MADE], seed_for(seed, CLASSES), 0, classes, tf.int64)
-            fakes = tf.one_hot(drawn, classes)
+            labels = tf.random.stateless_uniform([MADE], seed_for(seed, CLASSES), 0, classes, tf.int64)
+            fakes = tf.one_hot(labels, classes)
             number = share.steps[place, 0]
             count(steps, number)
             taught(steps, noisy, fakes, seed_for(seed, DISCRIMINATOR), self.l2_norm_clip)
@@ -74,21 +74,25 @@ class PrivateGanSteps(PatientSteps):
         last = tf.constant(False)
         while not last:
             pixels, targets, _, patients, keys, last = next(drawing.chunks)
-            own = keys_of_step(keys, share, place)
+            step_keys = keys_of_step(keys, share, place)
             condition = conditions(targets, steps.gan.classes)
-            part = clipped_real(steps, pixels, condition, patients, own, self.l2_norm_clip)
+            part = clipped_real(steps, pixels, condition, patients, step_keys, self.l2_norm_clip)
             sums = tuple(s + g for s, g in zip(sums, part, strict=True))
         return sums
 
 
 def private_options(config, rounds: int, batch_size: int) -> FederateConfig:
     """What the sites' accounts are settled by; arguments as of `privacy_of`."""
-    given = {
+    options = {
         name: getattr(config, name)
         for name in ("dp_epsilon", "dp_delta", "dp_clip", "dp_noise_multiplier", "dp_budget", "dp_seed")
     }
     return replace(
-        options_of_rounds(config, rounds), dp="patient", local_steps=config.local_steps, batch_size=batch_size, **given
+        options_of_rounds(config, rounds),
+        dp="patient",
+        local_steps=config.local_steps,
+        batch_size=batch_size,
+        **options,
     )
 
 

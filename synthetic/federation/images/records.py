@@ -13,6 +13,23 @@ from synthetic.images.dcgan import CACHE_GB
 from synthetic.images.plan import GanPlan
 
 
+def layout_of(plan: GanPlan, dataset, bits: int) -> Layout:
+    """Of a client's images and their classes.
+
+    Args:
+        plan: settled.
+        dataset: with `task` and `classes`: a Dataset, or a description of those at sites.
+        bits: of a pixel; more than eight become fractions of 255, which no integer holds.
+    """
+    multilabel = dataset.task == "multilabel"
+    return Layout(
+        input_shape=(plan.image_size, plan.image_size, plan.channels),
+        input_type="float32" if bits > 8 else "uint8",
+        target_shape=(len(dataset.classes),) if multilabel else (),
+        target_type="float32" if multilabel else "int64",
+    )
+
+
 def written(
     client: Client,
     plan: GanPlan,

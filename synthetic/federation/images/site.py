@@ -21,13 +21,13 @@ from synthetic.images.dcgan import gan_of, settled
 from synthetic.images.plan import GanPlan
 
 
-def work(session: Session, config: FederateConfig, told: dict, initial: list[np.ndarray]) -> SiteWork:
+def work(session: Session, config: FederateConfig, plan_sent: dict, initial: list[np.ndarray]) -> SiteWork:
     """What the site makes of a plan.
 
     Args:
         session: of the coordinator.
         config: options of the rounds.
-        told: `gan` (fields of `GanPlan`), `options` (of `medimg synthesize`), and `layout` of the images.
+        plan_sent: `gan` (fields of `GanPlan`), `options` (of `medimg synthesize`), and `layout` of the images.
         initial: not read; the networks' arrays travel with every round.
 
     Raises:
@@ -35,12 +35,12 @@ def work(session: Session, config: FederateConfig, told: dict, initial: list[np.
     """
     if config.is_private:
         raise PolicyError("--dp: a private generator is not trained across sites apart; leave it out")
-    options, plan = SynthesizeConfig.from_dict(told["options"]), GanPlan(**told["gan"])
+    options, plan = SynthesizeConfig.from_dict(plan_sent["options"]), GanPlan(**plan_sent["gan"])
     rows = session.client.rows("train", labelled=True)
-    own = replace(session.client, manifest=rows)
-    layout = Layout(*(tuple(v) if isinstance(v, list) else v for v in told["layout"]))
-    data = written(Client(session.name, own), plan, layout, session.records())
-    model = GanModel(gan_of(plan, own, options), settled(options, plan))
+    dataset = replace(session.client, manifest=rows)
+    layout = Layout(*(tuple(v) if isinstance(v, list) else v for v in plan_sent["layout"]))
+    data = written(Client(session.name, dataset), plan, layout, session.records())
+    model = GanModel(gan_of(plan, dataset, options), settled(options, plan))
 
     def rounds(strategy: Strategy, local: LocalTraining, steps: Steps | None) -> LocalRounds:
         return LocalRounds(GanWork(model, layout, local, strategy), session.seed)

@@ -7,19 +7,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from federated.algorithms.strategy import Strategy
 from federated.clients.client import Client
 from federated.engine.local_training import LocalTraining
 from federated.engine.records import ClientData, Layout
 from federated.partition import partition
 from federated.private.site_key import with_key
 from federated.private.site_plan import check_site, plan_of
-from federated.rounds.averaging import average, options_of_rounds, unused_rounds
+from federated.rounds.averaging import options_of_rounds, unused_rounds
 from federated.rounds.checkpoint import Checkpoints
 from federated.rounds.rounds import Watch
 from federated.secure.exposure import who_could_see
-from federated.tff.engine import Engine
-from federated.tff.execution import Execution
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.pipeline.pixels import image_form
@@ -30,8 +27,8 @@ from synthetic.dataset import Made
 from synthetic.federation import aggregation
 from synthetic.federation.images.model import Averaged, GanModel
 from synthetic.federation.images.privacy import PrivateGanSteps, privacy_of, private_options
-from synthetic.federation.images.records import written
-from synthetic.federation.images.work import GanWork
+from synthetic.federation.images.records import layout_of, written
+from synthetic.federation.images.rounds import ROUNDS, train_by_rounds
 from synthetic.images.classes import ClassMix, class_mix, equal_mix
 from synthetic.images.dcgan import CHECKPOINTS, TRAINING, gan_of, made, notes_of, secret_for, settled
 from synthetic.images.loss_figure import loss_figure
@@ -106,13 +103,13 @@ def _with_rows(clients: list[Client], rows: pd.DataFrame) -> list[Client]:
     """The clients with those of their rows alone that are learnt from."""
     cut = []
     for client in clients:
-        own = rows.loc[rows.index.intersection(client.dataset.manifest.index)]
-        if own.empty:
+        kept_rows = rows.loc[rows.index.intersection(client.dataset.manifest.index)]
+        if kept_rows.empty:
             raise InputError(
                 f"--rare-classes leave-out: '{client.name}' has no training image of the classes that are left; "
                 "prepare without this site, or use another --partition"
             )
-        cut.append(replace(client, dataset=replace(client.dataset, manifest=own)))
+        cut.append(replace(client, dataset=replace(client.dataset, manifest=kept_rows)))
     return cut
 
 
@@ -138,10 +135,10 @@ def fit_and_sample(dataset: Dataset, folder: Path, config, listener) -> Made:
     mix = mix.equal() if config.class_mix == "equal" else mix
     gan = gan_of(job.plan, dataset, config)
     rounds = _train(dataset, job, gan, mix, folder, config, listener)
-    wanted, job = job.rounds, replace(job, rounds=rounds)
+    planned, job = job.rounds, replace(job, rounds=rounds)
     notes = [*_notes(job, config), *unused_rounds(folder / TRAINING)]
-    if rounds < wanted:
-        notes.append(f"the budget ended the training after {rounds} of {wanted} rounds")
+    if rounds < planned:
+        notes.append(f"the budget ended the training after {rounds} of {planned} rounds")
     if not config.is_private:
         notes += [f"{client.name}: {note}" for client in job.clients for note in client.notes]
         notes += notes_of(job.rows, job.plan)
@@ -164,10 +161,11 @@ def _told_size(client: Client, config) -> int:
 def _train(dataset: Dataset, job: Job, gan: Gan, mix: ClassMix, folder: Path, config, listener) -> int:
     """The rounds that were made; the networks of `gan` are the trained ones afterwards."""
     model = GanModel(gan, settled(config, job.plan))
-    layout = _layout(dataset, job, config)
-    checkpoints = folder / CHECKPOINTS
+    # Private: of one form, whatever a patient's images are.
+    bits = 16 if config.is_private else image_form(dataset.paths(job.rows)).bits
+    layout = layout_of(job.plan, dataset, bits)
     clients = [
-        _written(client, job, layout, checkpoints / "records" / str(number), config, listener)
+        _written(client, job, layout, folder / CHECKPOINTS / "records" / str(number), config, listener)
         for number, client in enumerate(job.clients)
     ]
     privacy, steps, rounds, watch = None, None, job.rounds, Watch()
@@ -175,42 +173,32 @@ def _train(dataset: Dataset, job: Job, gan: Gan, mix: ClassMix, folder: Path, co
         privacy = privacy_of(folder, dataset, clients, config, rounds, job.batch_size)
         steps, rounds = privacy.steps(PrivateGanSteps), privacy.rounds
         watch = Watch(before=privacy.before_round, events=privacy.events)
-    (folder / TRAINING).mkdir(parents=True, exist_ok=True)
-    kept = Checkpoints(checkpoints / "federated")
+    saved = Checkpoints(folder / ROUNDS)
     trained = Averaged(Steps(gan, model.options, config.seed))
-    every = _rounds_between_grids(job, config)
+    interval = _rounds_between_grids(job, config)
 
     def after(row: dict) -> None:
         number = row["round"]
         listener("rounds", number, rounds)
-        if every and number % every == 0 and number < rounds:
-            trained.assign(kept.load()[0].weights)
+        if interval and number % interval == 0 and number < rounds:
+            trained.assign(saved.load()[0].weights)
             write_grid(gan, mix, grid(number), config.seed)
 
     def grid(number: int) -> Path:
         return folder / TRAINING / f"samples-{number:04d}.png"
 
-    with Execution() as execution:
-        engine = Engine(
-            execution,
-            model,
-            layout,
-            Strategy(clients=len(clients)),
-            LocalTraining(steps=config.local_steps, batch_size=job.batch_size),
-            config.seed,
-            steps=steps,
-            work=GanWork,
-        )
-        state = average(
-            engine,
-            clients,
-            model.initial(),
-            options_of_rounds(config, rounds),
-            folder / TRAINING,
-            kept.folder,
-            {"options": config.to_dict(), **({} if privacy else {"data": dataset.fingerprint()})},
-            replace(watch, after=after),
-        )
+    state = train_by_rounds(
+        model,
+        layout,
+        clients,
+        model.initial(),
+        options_of_rounds(config, rounds),
+        LocalTraining(steps=config.local_steps, batch_size=job.batch_size),
+        folder,
+        {"options": config.to_dict(), **({} if privacy else {"data": dataset.fingerprint()})},
+        replace(watch, after=after),
+        steps,
+    )
     if privacy:
         privacy.complete()
     else:
@@ -220,19 +208,6 @@ def _train(dataset: Dataset, job: Job, gan: Gan, mix: ClassMix, folder: Path, co
     # Not in `after`: killed behind the last checkpoint there is no round to come.
     write_grid(gan, mix, grid(rounds), config.seed)
     return rounds
-
-
-def _layout(dataset: Dataset, job: Job, config) -> Layout:
-    plan, multilabel = job.plan, dataset.task == "multilabel"
-    # Private: of one form, whatever a patient's images are.
-    bits = 16 if config.is_private else image_form(dataset.paths(job.rows)).bits
-    return Layout(
-        input_shape=(plan.image_size, plan.image_size, plan.channels),
-        # Sixteen bits become fractions of 255, which no integer holds.
-        input_type="uint8" if bits == 8 else "float32",
-        target_shape=(len(dataset.classes),) if multilabel else (),
-        target_type="float32" if multilabel else "int64",
-    )
 
 
 def _written(client: Client, job: Job, layout: Layout, folder: Path, config, listener) -> ClientData:
@@ -249,7 +224,7 @@ def _rounds_between_grids(job: Job, config) -> int:
 
 
 def _notes(job: Job, config) -> list[str]:
-    told = (
+    statistics = (
         "its number of training patients, rounded down to 1, 2 or 5 times a power of ten, and how many steps of the "
         "batch take them all once"
         if config.is_private
@@ -260,7 +235,7 @@ def _notes(job: Job, config) -> list[str]:
         f"trained across {len(job.clients)} clients by {job.rounds} rounds of {config.local_steps} steps of "
         f"{job.batch_size} {'patients, on average,' if config.is_private else 'images'} each (FedGAN, Rasouli et "
         "al. 2020), all simulated in one process; the clients sent both networks with Adam's moments, and no image",
-        f"before the first round each client told {told}",
+        f"before the first round each client told {statistics}",
     ]
     if config.is_private:
         notes.append("all classes are made equally often: how frequent they are was not asked")

@@ -106,23 +106,23 @@ class GanWork:
         def one_round(share: Share):
             started = tf.timestamp()
             averaged.assign(share.weights)
-            seen = total = turns = learnt = tf.constant(0.0)
-            made = self.steps.begin(networks, layout, share)
+            seen = total = turns = generator_total = tf.constant(0.0)
+            step = self.steps.begin(networks, layout, share)
             for place in tf.range(tf.shape(share.steps)[0]):
-                count, loss, generator_loss = made(place)
+                count, loss, generator_loss = step(place)
                 seen, total = seen + count, total + loss
                 if not tf.math.is_nan(generator_loss):
-                    turns, learnt = turns + 1.0, learnt + generator_loss
-            sent = [before - after for before, after in zip(share.weights, averaged.read(), strict=True)]
-            with tf.control_dependencies(sent):
+                    turns, generator_total = turns + 1.0, generator_total + generator_loss
+            update = [before - after for before, after in zip(share.weights, averaged.read(), strict=True)]
+            with tf.control_dependencies(update):
                 seconds = tf.cast(tf.timestamp() - started, tf.float32)
             measures = {
                 "accuracy": tf.constant(float("nan")),
                 "loss": total / tf.maximum(seen, 1.0),
-                "generator_loss": learnt / turns,
+                "generator_loss": generator_total / turns,
                 **self.steps.measures(share, seconds),
             }
-            return sent, share.client_state, measures
+            return update, share.client_state, measures
 
         return one_round
 
@@ -148,14 +148,14 @@ def one_step(steps: Steps, pixels, condition, number: tf.Tensor, seed: tf.Tensor
     count(steps, number)
     seeds = seed_for(seed, REAL), seed_for(seed, DISCRIMINATOR)
     if steps.options.regularise == "r1":
-        told = tf.cond(
+        losses = tf.cond(
             tf.equal(number % PENALTY_EVERY, 0),
             lambda: steps.teach(pixels, condition, condition, seeds, True),
             lambda: steps.teach(pixels, condition, condition, seeds, False),
         )
     else:
-        told = steps.teach(pixels, condition, condition, seeds, False)
-    return told["real_loss"] + told["fake_loss"], learn(steps, condition, number, seed)
+        losses = steps.teach(pixels, condition, condition, seeds, False)
+    return losses["real_loss"] + losses["fake_loss"], learn(steps, condition, number, seed)
 
 
 def seed_for(seed: tf.Tensor, purpose: int) -> tf.Tensor:
@@ -172,11 +172,11 @@ def count(steps: Steps, number: tf.Tensor) -> None:
 def learn(steps: Steps, condition: tf.Tensor, number: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """A step of the generator where it is its turn; its mean loss, else NaN."""
 
-    def one():
+    def generator_step():
         so_far = tf.cast(number, tf.float32)
         # As `Steps.generator_step` has it: the average of few steps is no average yet.
         decay = tf.minimum(steps.options.ema_decay, (1.0 + so_far) / (10.0 + so_far))
         return steps.learn(condition, seed_for(seed, GENERATOR), decay)["generator_loss"]
 
-    due = tf.equal((number + 1) % steps.options.discriminator_steps, 0)
-    return tf.cond(due, one, lambda: tf.constant(float("nan")))
+    is_turn = tf.equal((number + 1) % steps.options.discriminator_steps, 0)
+    return tf.cond(is_turn, generator_step, lambda: tf.constant(float("nan")))

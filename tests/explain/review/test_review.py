@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+import resource
 import signal
 import socket
 import struct
@@ -28,7 +29,7 @@ from starlette.testclient import TestClient
 
 from explain.config import ExplainConfig, ReviewConfig
 from explain.explainer import Explainer, heat_of
-from explain.review import connection
+from explain.review import connection, view
 from explain.review.reviewer import Reviewer
 from explain.review.server import TOKEN, Site, bound, server
 from explain.review.study import COLUMNS, ReaderStudy
@@ -311,6 +312,48 @@ def test_two_processes_write_one_study(tmp_path):
     with pytest.raises(InputError, match="is no reader study"):
         ReaderStudy(tmp_path / "other.csv")
     assert (tmp_path / "other.csv").read_text() == "mine\n1\n"
+
+
+def rows_of(path: Path) -> list[dict]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_reading_that_finds_no_room_leaves_nothing_of_itself(study):
+    row = dict.fromkeys(COLUMNS[1:], "x")
+    study.add(row)
+    before = study.path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # As on a full disk the first bytes of the line still find room.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, limits[1]))
+    try:
+        with pytest.raises(InputError, match="File too large"):
+            study.add({**row, "reader": "lost"})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert study.path.read_bytes() == before
+    study.add({**row, "reader": "Dr B"})
+    assert [entry["reader"] for entry in rows_of(study.path)] == ["x", "Dr B"]
+
+
+def test_a_line_that_was_broken_off_takes_no_reading_with_it(study):
+    with study.path.open("a") as file:
+        file.write("2026-01-01,Dr A,a.p")
+    again = ReaderStudy(study.path)
+    for name in ("Dr B", "Dr C"):
+        again.add({**dict.fromkeys(COLUMNS[1:], "x"), "reader": name})
+    assert [entry["reader"] for entry in rows_of(study.path)] == ["Dr A", "Dr B", "Dr C"]
+
+
+@pytest.mark.parametrize("name", ["BitsStored", "RescaleSlope", "WindowCenter"])
+def test_a_header_without_a_number_has_no_window_or_none_of_its_own(tmp_path, name):
+    header = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+    header.WindowCenter, header.WindowWidth = 40, 400
+    header[name].value = None
+    header.save_as(tmp_path / "a.dcm")
+    span = view._span(str(tmp_path / "a.dcm"), 0)
+    assert (span is None) == (name == "BitsStored")
+    assert span is None or (span[2] is None) == (name == "WindowCenter")
 
 
 def test_no_study_no_readings(reviewer, phantom_data):

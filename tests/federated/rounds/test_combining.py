@@ -53,7 +53,7 @@ def test_the_plain_mean_is_by_weight(updates):
     assert close(aggregate.arrays, by_hand(updates))
     assert aggregate.included == NAMES
     assert len(aggregate.digests) == 5
-    assert aggregate.kept == []
+    assert aggregate.aggregator == []
     assert not aggregate.failure
     assert not aggregate.shares
 
@@ -80,7 +80,7 @@ def test_an_engines_mean_is_asked_for_updates_that_passed_alone(updates):
     assert asked == [tuple(rest)]
     assert list(aggregate.rejected) == ["west"]
     assert close(aggregate.arrays, by_hand(rest))
-    assert aggregate.kept == [7.0]
+    assert aggregate.aggregator == [7.0]
     assert aggregate.measurements == {"clipped": 1.0}
 
 
@@ -93,7 +93,7 @@ def test_a_rule_asks_no_engine_and_tells_shares(updates):
     assert len(chosen) == 1
     assert sum(aggregate.shares.values()) == 1.0
     assert close(aggregate.arrays, updates[chosen[0]].vectors)
-    assert aggregate.kept is None
+    assert aggregate.aggregator is None
 
 
 @pytest.mark.parametrize("secure", ["none", "masking"])
@@ -102,4 +102,4 @@ def test_of_nothing_there_is_a_failure_and_no_array(secure):
     assert aggregate.failure == "no update arrived"
     assert not aggregate.arrays
     assert not aggregate.included
-    assert aggregate.kept is None
+    assert aggregate.aggregator is None

@@ -141,7 +141,7 @@ def test_equals_the_algorithm_of_tff(execution, federation, name):
     def model_fn():
         return tff.learning.models.from_keras_model(mlp(l2=0.0), CROSS_ENTROPY, spec)
 
-    with process.kept():
+    with process.restored_parents():
         theirs = tff_process(name, model_fn)
     their_state = execution.run(theirs.initialize)
     initial = tff.learning.models.ModelWeights(tuple(state.weights), ())
