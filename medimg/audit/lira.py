@@ -143,8 +143,8 @@ def _key(subject: Subject, seed: int) -> str:
     # Always at their default here, or without a say in logits: confidences of audits before there were such options
     # stay of use.
     newer = ("audit_holdout", "calibrate", "member", "seeds", "vote", "metadata")
-    known = {key: value for key, value in options(subject.run).to_dict().items() if key not in newer}
-    decides = [subject.dataset.fingerprint(), known, seed]
+    trained_by = {key: value for key, value in options(subject.run).to_dict().items() if key not in newer}
+    decides = [subject.dataset.fingerprint(), trained_by, seed]
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:12]
 
 
