@@ -55,8 +55,8 @@ class Prepare(Command):
         source = ctx.meta.get(_HELP_ON)
         if source is None:
             return params
-        known = {field.name for config in (PrepareConfig, PhantomConfig) for field in fields(config)}
-        return [param for param in params if param.name not in known - source.reads()]
+        of_sources = {field.name for config in (PrepareConfig, PhantomConfig) for field in fields(config)}
+        return [param for param in params if param.name not in of_sources - source.reads()]
 
 
 @data.command(cls=Prepare)

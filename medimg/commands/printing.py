@@ -177,9 +177,9 @@ def _sites(result: dict) -> None:
     subgroups = result.get("subgroups", {})
     if "site" not in subgroups:
         _groups("Each site alone", "site", result.get("sites", {}))
-    for column, found in subgroups.items():
-        _groups(f"By {column}", column, found["groups"])
-        for metric, gap in found["gap"].items():
+    for column, subgroup in subgroups.items():
+        _groups(f"By {column}", column, subgroup["groups"])
+        for metric, gap in subgroup["gap"].items():
             say(f"largest gap in {metric}: {interval(gap)}, between {gap['best']} and {gap['worst']}")
 
 
