@@ -67,9 +67,9 @@ def difference(first: float, second: float, first_resampled: np.ndarray, second_
     value = float(first - second)
     if interval.low is None:
         return Difference(value, None, None, None, interval.left_out)
-    known = replicates[~np.isnan(replicates)]
-    tail = min((known <= 0).sum(), (known >= 0).sum())
-    p = min(1.0, 2 * (int(tail) + 1) / (len(known) + 1))
+    defined = replicates[~np.isnan(replicates)]
+    tail = min((defined <= 0).sum(), (defined >= 0).sum())
+    p = min(1.0, 2 * (int(tail) + 1) / (len(defined) + 1))
     return Difference(value, interval.low, interval.high, p, interval.left_out)
 
 
