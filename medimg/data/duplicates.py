@@ -48,8 +48,8 @@ def find_duplicates(table: pd.DataFrame, official: bool) -> pd.DataFrame:
         return pd.DataFrame(columns=["group", "problem", *_FILE_COLUMNS])
     # By whole columns: a table may have a hundred thousand groups.
     sets = {text: SEPARATOR.join(sorted(set(text.split(SEPARATOR)))) for text in set(same["label"])}
-    told = same.assign(label=same["label"].map(sets).replace("", None))
-    groups = told.groupby("pixels", sort=False)
+    normalised = same.assign(label=same["label"].map(sets).replace("", None))
+    groups = normalised.groupby("pixels", sort=False)
     crossing = (PARTS, "split") if official else (PATIENTS, "patient")
     problem = pd.Series("", same.index)
     for what, column in ((CONFLICT, "label"), crossing):
