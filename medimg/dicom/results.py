@@ -124,16 +124,16 @@ def _groups(answer: Answer, place: int, algorithm: Algorithm) -> list:
         measured = [sr.Measurement(codes.DCM.Probability, float(probability), codes.UCUM.NoUnits)]
         if threshold is not None:
             measured.append(sr.Measurement(codes.DCM.ThresholdValue, float(threshold), codes.UCUM.NoUnits))
-        said = [(_code("Decision"), codes.SCT.Present if decided else codes.SCT.Absent)]
-        said += [(_code("Intended use"), _code(RESEARCH))]
-        said += [(_code("Unlike training"), _code(warning)) for warning in answer.warnings]
+        evaluations = [(_code("Decision"), codes.SCT.Present if decided else codes.SCT.Absent)]
+        evaluations += [(_code("Intended use"), _code(RESEARCH))]
+        evaluations += [(_code("Unlike training"), _code(warning)) for warning in answer.warnings]
         groups.append(
             sr.MeasurementsAndQualitativeEvaluations(
                 tracking_identifier=sr.TrackingIdentifier(generate_uid(prefix=None), f"{called}: {name}"),
                 finding_type=_code(name),
                 algorithm_id=made,
                 measurements=measured,
-                qualitative_evaluations=[sr.QualitativeEvaluation(*one) for one in said],
+                qualitative_evaluations=[sr.QualitativeEvaluation(*one) for one in evaluations],
                 source_images=[image],
             )
         )
