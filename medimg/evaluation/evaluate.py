@@ -152,14 +152,14 @@ def _summary(predictions: Predictions, raw: Predictions, calibrator: dict | None
 
 def _folder(run: Run, config: EvaluateConfig, subject: Subject, metrics: dict) -> Path:
     """Where an evaluation is written; one of other data, part or options stays."""
-    asked = _asked(metrics)
+    request = _asked(metrics)
     below, name = run.root / "evaluations", f"{subject.dataset.name}-{config.split}"
     if config.data is not None or config.split != "test":
-        return beside(below, name, asked, _held)
+        return beside(below, name, request, _held)
     from medimg.evaluation.gallery import FIGURES
 
     files = ["predictions.csv", *(f"figures/{figure}.png" for figure in FIGURES), *REPORT, "metrics.json"]
-    return place_of(run.root, below, name, asked, _held, files)
+    return place_of(run.root, below, name, request, _held, files)
 
 
 def _asked(metrics: dict) -> dict:
@@ -240,7 +240,7 @@ def _metrics(
         metrics["positive_class"] = positive_class(description["task"], description["classes"])
     metrics["threshold"] = point.described
     sites = site_notes(summary["sites"])
-    gaps = [gap_note(column, found) for column, found in summary.get("subgroups", {}).items()]
+    gaps = [gap_note(column, subgroup) for column, subgroup in summary.get("subgroups", {}).items()]
     return {**metrics, **summary, "notes": notes + sites + [gap for gap in gaps if gap] + summary["notes"]}
 
 
@@ -264,10 +264,10 @@ def _notes(run: Run, subject: Subject, training: Dataset | None, positive: str) 
         notes.append(overlap)
     path = run.root / "environment.json"
     environment = read_json(path) if path.is_file() else {}
-    known = environment.get("data_fingerprint")
+    fingerprint = environment.get("data_fingerprint")
     if environment.get("extra"):
         notes.append(synthetic_rows.note(environment["extra"], subject.dataset.unit))
-    if known and known != training.fingerprint():
+    if fingerprint and fingerprint != training.fingerprint():
         notes.append("the Run's data have changed since its training: labels or splits may differ")
     if subject.unlabelled:
         notes.append(f"{subject.unlabelled} {subject.dataset.unit}s without a label are left out")
