@@ -115,7 +115,7 @@ def site_counts(dataset: Dataset, column: str) -> dict[str, dict[str, int]]:
 
 def _features(dataset: Dataset, values: np.ndarray, rows: pd.DataFrame) -> list[dict]:
     inputs, manifest = dataset.inputs, dataset.manifest
-    found = with_label(rows, inputs, pd.factorize(rows["label"])[0], _SEED).to_numpy()
+    associations = with_label(rows, inputs, pd.factorize(rows["label"])[0], _SEED).to_numpy()
     missing = np.isnan(values)
     everywhere = missing.mean(axis=0)
     sites = list(site_counts(dataset, "split"))
@@ -128,8 +128,8 @@ def _features(dataset: Dataset, values: np.ndarray, rows: pd.DataFrame) -> list[
             "type": feature.type,
             "missing": float(everywhere[i]),
             "missing_by_site": {site: float(by_site[j, i]) for j, site in enumerate(sites)},
-            "auroc": float(found[i, 0]),
-            "missing_auroc": float(found[i, 1]),
+            "auroc": float(associations[i, 0]),
+            "missing_auroc": float(associations[i, 1]),
             "shift": dict(zip(compared, shift[i].tolist(), strict=True)),
             "separated": [compared[j] for j in np.flatnonzero(np.isinf(shift[i]))],
         }
