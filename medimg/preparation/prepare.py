@@ -169,9 +169,9 @@ def _decoding_notes(decoded: dict[str, Decoded], white: int | None, out: Path) -
 
 def _table(scan: Scan, decoded: dict[str, Decoded], resized: bool) -> pd.DataFrame:
     """Records of the decoded images in the manifest's columns."""
-    known = scan.records["image"].isin(decoded)
+    readable = scan.records["image"].isin(decoded)
     # By column, so that rows are copied once: copies of tables would be the peak of a preparation's memory.
-    columns = {name: scan.records.loc[known, name].to_numpy() for name in scan.records}
+    columns = {name: scan.records.loc[readable, name].to_numpy() for name in scan.records}
     items = [decoded[key] for key in columns["image"]]
     # A file system takes names that are no Unicode, which a manifest can't hold.
     columns["source_file"] = [name.encode("utf-8", "replace").decode() for name in columns["image"]]

@@ -40,7 +40,7 @@ def write_table(
         InputError: a class has no row left, no such `--group-by`, no official parts, copies that need a decision, or
             `out` can't be written.
     """
-    table, found = scan.read(progress)
+    table, notes = scan.read(progress)
     inputs = [feature.name for feature in scan.features if feature.is_input]
     wanted = parts_wanted(table["split"], config)
     parts = assign_row_parts(table, inputs, config, wanted.fractions, out)
@@ -71,7 +71,7 @@ def write_table(
             **identity,
             "split": wanted.how,
             "rejected": len(rejected),
-            "notes": scan.notes + found + wanted.notes + parts.notes,
+            "notes": scan.notes + notes + wanted.notes + parts.notes,
         },
         features=scan.features,
     ).save(scan.classes)
