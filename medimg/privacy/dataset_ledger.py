@@ -74,8 +74,8 @@ class DatasetLedger:
             InputError: a line of the ledger can't be read, or the reservation is gone.
         """
         with self._locked() as (entries, write):
-            known = united(entries.recorded)
-            if united((*known, segment)) == known:
+            recorded = united(entries.recorded)
+            if united((*recorded, segment)) == recorded:
                 return
             if reserved:
                 self._require_reservation(entries, segment)
@@ -97,8 +97,8 @@ class DatasetLedger:
             InputError: a line of the ledger can't be read, or of `settle`; nothing is reserved then.
         """
         with self._locked() as (entries, write):
-            known = united((*entries.recorded, *inherited))
-            planned = tuple(settle(replace(entries, recorded=known)))
+            recorded = united((*entries.recorded, *inherited))
+            planned = tuple(settle(replace(entries, recorded=recorded)))
             new = [s for s in inherited if united((*entries.recorded, s)) != entries.recorded]
             write(
                 [

@@ -92,7 +92,7 @@ def secret_of(checkpoints: Path, options: dict, data: str, fixed: int | None = N
     Raises:
         InputError: the kept seed can't be read or is for other data, or a new one can't be kept.
     """
-    given = None if fixed is None else Secret.fixed(fixed, options).seed
+    fixed_seed = None if fixed is None else Secret.fixed(fixed, options).seed
     path = Path(checkpoints) / FILE
     if path.is_file():
         try:
@@ -109,8 +109,8 @@ def secret_of(checkpoints: Path, options: dict, data: str, fixed: int | None = N
                 f"{path}: the data, or what the training starts from, have changed since it began; the same noise on "
                 "others would show the difference bare: train anew with --overwrite"
             )
-        return Secret(seed if given is None else given, options)
-    seed = given or secrets.token_bytes(_BYTES)
+        return Secret(seed if fixed_seed is None else fixed_seed, options)
+    seed = fixed_seed or secrets.token_bytes(_BYTES)
     atomic.write_json(path, {"seed": seed.hex(), "data": data})
     path.chmod(0o600)
     return Secret(seed, options)
