@@ -55,10 +55,10 @@ class Case:
         match = re.match(r"(BraTS-[A-Z-]+-\d+)-\d+$", self._own)
         return match[1] if match else self._own
 
-    def scheme(self, given: str) -> dict[int, str]:
+    def scheme(self, name: str) -> dict[int, str]:
         """What the seg's numbers mean: of names with hyphens, 2024's, which are 2023's and one more."""
         auto = "2024" if re.match(r"BraTS-", self._own) else "2018"
-        return SCHEMES[auto if given == "auto" else given]
+        return SCHEMES[auto if name == "auto" else name]
 
 
 def scan(path: Path | None, config: PrepareConfig) -> Scan:
@@ -150,28 +150,28 @@ def cases_of(folder: Path) -> tuple[list[Case], list[tuple[str, str]]]:
     from medimg.sources.nifti_volumes import stem
 
     files, rejected = nifti_files(folder)
-    found: dict[tuple[Path, str], dict[str, Path]] = defaultdict(dict)
+    cases_files: dict[tuple[Path, str], dict[str, Path]] = defaultdict(dict)
     for file in files:
         match = _FILE.match(stem(file.name))
         if not match:
             rejected.append((file.relative_to(folder).as_posix(), "its name ends in none of t1, t1ce, t2, flair, seg"))
             continue
         kind = _NAMES.get(match[2].lower(), match[2].lower())
-        known = found[file.parent, match[1]].setdefault(kind, file)
-        if known != file:
-            rejected.append((file.relative_to(folder).as_posix(), f"a second {kind} of its case; {known.name} counts"))
+        first = cases_files[file.parent, match[1]].setdefault(kind, file)
+        if first != file:
+            rejected.append((file.relative_to(folder).as_posix(), f"a second {kind} of its case; {first.name} counts"))
     # W39_1998.09.19_Segm.nii of 2020's case 355: a seg called otherwise than the one case beside it that has none.
-    for (place, name), parts in list(found.items()):
-        rest = [key for key in found if key[0] == place and "seg" not in found[key]]
+    for (place, name), parts in list(cases_files.items()):
+        rest = [key for key in cases_files if key[0] == place and "seg" not in cases_files[key]]
         if list(parts) == ["seg"] and len(rest) == 1:
-            found[rest[0]]["seg"] = found.pop((place, name))["seg"]
+            cases_files[rest[0]]["seg"] = cases_files.pop((place, name))["seg"]
     cases = []
-    for (place, name), parts in sorted(found.items()):
+    for (place, name), parts in sorted(cases_files.items()):
         seg = parts.pop("seg", None)
         if not parts:
             rejected.append((seg.relative_to(folder).as_posix(), "a seg without images"))
             continue
-        several = sum(key[1] == name for key in found) > 1
+        several = sum(key[1] == name for key in cases_files) > 1
         cases.append(Case(f"{place.relative_to(folder).as_posix()}/{name}" if several else name, parts, seg))
     if not cases:
         raise InputError(f"{folder}: no BraTS case: files such as CASE_flair.nii.gz or CASE-t2f.nii.gz are needed")
@@ -187,19 +187,19 @@ def _slices(case: Case, wanted: tuple[str, ...], config: PrepareConfig) -> list[
         raise InputError(f"has no {' or '.join(missing)} (--modalities)")
     files = [*(case.images[name] for name in wanted), *([case.seg] if case.seg else [])]
     first, *others = (geometry(file, config.max_megapixels) for file in files)
-    for file, found in zip(files[1:], others, strict=True):
+    for file, other in zip(files[1:], others, strict=True):
         what = "its seg" if file == case.seg else file.name
-        if found.shape != first.shape:
-            raise InputError(f"{what} has {_times(found.shape)} voxels, {files[0].name} {_times(first.shape)}")
-        if first.is_apart(found):
+        if other.shape != first.shape:
+            raise InputError(f"{what} has {_times(other.shape)} voxels, {files[0].name} {_times(first.shape)}")
+        if first.is_apart(other):
             raise InputError(f"{what} lies elsewhere in space than {files[0].name}, by their headers; register them")
     if case.seg is None:
         return [("", False)] * first.shape[2]
     seg, names = axial(case.seg, megapixels=config.max_megapixels, is_mask=True), case.scheme(config.scheme)
     odd = sorted(set(np.unique(seg).tolist()) - {0, *names})
     if odd:
-        known = ", ".join(map(str, (0, *names)))
-        raise InputError(f"its seg holds {odd[0]:g}, none of {known}; another --scheme?")
+        values = ", ".join(map(str, (0, *names)))
+        raise InputError(f"its seg holds {odd[0]:g}, none of {values}; another --scheme?")
     return [_label(slice_, names, config.target) for slice_ in seg.astype(np.uint8)]
 
 

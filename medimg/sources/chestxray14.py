@@ -176,9 +176,9 @@ def _images(root: Path, table: Path) -> tuple[dict[str, str], list[str], list[tu
     chosen = named or plain or folders or [root]
     images, rejected = {}, []
     for folder in chosen:
-        found, others = files_below(folder)
+        files, others = files_below(folder)
         rejected += [(file.relative_to(root).as_posix(), reason) for file, reason in others]
-        for file in found:
+        for file in files:
             key = file.relative_to(root).as_posix()
             if file.name in images:
                 rejected.append((key, f"is in {images[file.name]} too"))
