@@ -171,8 +171,8 @@ def _learn(block: tuple[Input, ...], values: np.ndarray, config: TrainConfig) ->
     missing = np.isnan(values)
     filled = np.where(missing, fills, values)
     varies = filled.min(axis=0) < filled.max(axis=0)
-    found = (fills, missing.any(axis=0), varies, *_scaling(filled, config.scale))
-    return [Learnt(*one) for one in zip(*(values.tolist() for values in found), strict=True)]
+    learnt = (fills, missing.any(axis=0), varies, *_scaling(filled, config.scale))
+    return [Learnt(*one) for one in zip(*(values.tolist() for values in learnt), strict=True)]
 
 
 def _encoded(column: Input, learnt: Learnt, config) -> list[Column]:
@@ -237,13 +237,13 @@ def _one_hot(column: Input, fill: float) -> list[Column]:
 
 def _uniquely_named(columns: list[Column]) -> tuple[Column, ...]:
     """A raw column may already be called `chol missing`."""
-    taken: set[str] = set()
+    used: set[str] = set()
     named = []
     for column in columns:
         name, number = column.name, 2
-        while name in taken:
+        while name in used:
             name, number = f"{column.name} ({number})", number + 1
-        taken.add(name)
+        used.add(name)
         named.append(column if name == column.name else replace(column, name=name))
     return tuple(named)
 

@@ -44,8 +44,8 @@ def input_of(frame: pd.DataFrame, feature: schema.Feature) -> Input:
         return Input(feature.name, feature.type)
     require_columns(frame, [feature.name])
     # Canonical text of the distinct values alone: a million rows may hold four categories.
-    found = schema.as_text(pd.Series(pd.unique(frame[feature.name])))
-    categories = schema.in_order({*found, *feature.order}, feature)
+    values = schema.as_text(pd.Series(pd.unique(frame[feature.name])))
+    categories = schema.in_order({*values, *feature.order}, feature)
     return Input(feature.name, feature.type, tuple(categories))
 
 
