@@ -42,8 +42,8 @@ def check(config: TrainConfig) -> None:
         raise InputError(f"--model {config.model}: needs a table; 'medimg models' lists what takes images")
     family(config.model)
     others = {"paradigm": "supervised", "adapt": None, "dp_epsilon": None, "dp_noise_multiplier": None}
-    given = [name for name, neutral in others.items() if getattr(config, name) != neutral]
-    given += [
+    unsuited = [name for name, neutral in others.items() if getattr(config, name) != neutral]
+    unsuited += [
         name for name, value in (("balance", "smote"), ("missing", "drop-rows")) if getattr(config, name) == value
     ]
     if config.head_start == "logistic" and not computed_once(config):
@@ -51,9 +51,9 @@ def check(config: TrainConfig) -> None:
             "--head-start logistic: needs features that are computed once: not --augment without --views, --metadata, "
             "--model-arg attention or --no-cache-features"
         )
-    if config.metadata and given:
+    if config.metadata and unsuited:
         raise InputError(
-            f"--metadata {config.metadata}: not with {flag(given[0])} {getattr(config, given[0])}; leave out one "
+            f"--metadata {config.metadata}: not with {flag(unsuited[0])} {getattr(config, unsuited[0])}; leave out one "
             "of them"
         )
 
@@ -238,8 +238,8 @@ def _on_pixels(model: tf.keras.Model, phase: Phase, material: Material, config: 
 
 def _on_validation(forward, material: Material, batch_size: int) -> np.ndarray:
     """Logits (N, classes)."""
-    given = with_columns(batches(material.val, batch_size), material.val_columns, batch_size)
-    return np.concatenate([forward(*inputs).numpy() for inputs in given])
+    inputs_of_batches = with_columns(batches(material.val, batch_size), material.val_columns, batch_size)
+    return np.concatenate([forward(*inputs).numpy() for inputs in inputs_of_batches])
 
 
 def _on_features(model: tf.keras.Model, phase: Phase, material: Material, config: TrainConfig, listener):

@@ -29,8 +29,8 @@ def goes_on(run: Run, config: TrainConfig, listener: Listener) -> bool:
     Raises:
         InputError: it can't have more.
     """
-    own, ended = run.config["options"], (run.root / "model.keras").is_file()
-    last = "fine_tune_epochs" if own.get("freeze") == "backbone" and own.get("fine_tune_epochs") else "epochs"
+    options, ended = run.config["options"], (run.root / "model.keras").is_file()
+    last = "fine_tune_epochs" if options.get("freeze") == "backbone" and options.get("fine_tune_epochs") else "epochs"
     more = longer(run, config)
     if not more:
         return not ended
@@ -44,7 +44,7 @@ def goes_on(run: Run, config: TrainConfig, listener: Listener) -> bool:
         )
     if ended and Checkpoints(run.root / "checkpoints").state() is None:
         history = run.history()
-        if len(history) and (history["phase"] == history["phase"].iloc[-1]).sum() < own[last]:
+        if len(history) and (history["phase"] == history["phase"].iloc[-1]).sum() < options[last]:
             listener.note(
                 f"{run.root}: had stopped early, after {len(history)} epochs, and would again: more epochs change "
                 "nothing; train anew with another --patience"

@@ -129,8 +129,8 @@ class PrivateTraining:
             wanted = drawn.steps_per_pass * max(1, sum(phase.epochs for phase in phases))
             counted = tuple(mechanism.event([(0, steps)]) for _, mechanism, steps in counting)
             budget = Budget(config.dp_epsilon, config.dp_delta, (*previous, *counted))
-            given = noise(*(phase.name for phase in phases)) or config.dp_noise_multiplier
-            self.plan = budget.plan(drawn.mechanism(), wanted, given)
+            noise_multiplier = noise(*(phase.name for phase in phases)) or config.dp_noise_multiplier
+            self.plan = budget.plan(drawn.mechanism(), wanted, noise_multiplier)
             self.phases = _within(phases, self.plan.steps // drawn.steps_per_pass, config)
             planned = [(phase.name, self.plan.mechanism, phase.epochs * drawn.steps_per_pass) for phase in self.phases]
             return [*counting, *planned]

@@ -71,9 +71,9 @@ def _trained(
 ) -> Run:
     _check_options(config)
     dataset = data if isinstance(data, Dataset) else Dataset.load(data, joins_copies=not config.is_private)
-    given = config.with_given_names(()) if resume else config
+    config_given = config.with_given_names(()) if resume else config
     config, by_rule = open_options.settled(open_options.kept(config, out) if resume else config, dataset)
-    given.require_effect(of_data(dataset.is_table), resolved=config)
+    config_given.require_effect(of_data(dataset.is_table), resolved=config)
     real = dataset = parts_of(dataset, config.to_dict())
     if config.audit_holdout:
         unseen.check(real, config)
@@ -111,14 +111,14 @@ def _trained(
             private.check_model(kind, model, config)
         start = start_of(model.get_weights(), description)
         run = Run.create(out, dataset.root, "train", config.to_dict(), overwrite)
-        known = {**environment(real, config.seed), **({"extra": extra} if extra else {})}
+        described = {**environment(real, config.seed), **({"extra": extra} if extra else {})}
         if config.is_private:
             # By a hash of the manifest a guess at its rows could be checked; `secret_of` keeps it while it is needed.
-            known["data_fingerprint"] = None
-        known |= adaptation.record(other, config)
-        known |= {START: start, **lineage.to_dict(), **_weights_file(config.weights, listener)}
-        atomic.write_json(run.root / "environment.json", known)
-        open_options.tell(run, given, by_rule, listener)
+            described["data_fingerprint"] = None
+        described |= adaptation.record(other, config)
+        described |= {START: start, **lineage.to_dict(), **_weights_file(config.weights, listener)}
+        atomic.write_json(run.root / "environment.json", described)
+        open_options.tell(run, config_given, by_rule, listener)
         atomic.write_json(run.root / "model.json", description)
     with computing_in(config.precision):
         _train(run, model, dataset, config, lineage, start, other, listener)
@@ -158,9 +158,9 @@ def _weights_file(weights: str, listener: Listener) -> dict:
     """What is known of `--weights FILE`, told and for environment.json."""
     if weights in NOTHING or is_run(weights):
         return {}
-    found = identify(Path(weights))
-    listener.note(words(weights, found))
-    return {"weights": found}
+    identity = identify(Path(weights))
+    listener.note(words(weights, identity))
+    return {"weights": identity}
 
 
 def _check_options(config: TrainConfig) -> None:
@@ -177,8 +177,8 @@ def _check_options(config: TrainConfig) -> None:
 
 
 def _check_same(run: Run, extra: dict | None) -> None:
-    known = run.environment().get("extra")
-    if extra and known and extra["fingerprint"] != known["fingerprint"]:
+    began_with = run.environment().get("extra")
+    if extra and began_with and extra["fingerprint"] != began_with["fingerprint"]:
         raise InputError(
             f"--extra {extra['data']}: has changed since the Run at {run.root} began; train anew with --overwrite"
         )
