@@ -230,8 +230,8 @@ def _written_by(folder: Path, owner: Owner | None) -> InputError:
 def _owner(file: int) -> Owner | None:
     """Whom the file names; None where it names nobody."""
     try:
-        told = json.loads(os.pread(file, 4096, 0))
-        return Owner(int(told["pid"]), float(told["started"]), str(told["host"]), str(told["boot"]))
+        record = json.loads(os.pread(file, 4096, 0))
+        return Owner(int(record["pid"]), float(record["started"]), str(record["host"]), str(record["boot"]))
     except (ValueError, TypeError, KeyError):
         return None
 

@@ -49,8 +49,8 @@ def on_files(files, config):
 def on_page_markdown(markdown: str, page, **_) -> str:
     """What a source says of itself, where a page asks for it; links out of docs/ lead to the page made of the file."""
     up = "../" * page.file.src_uri.count("/")
-    markdown = _OUT.sub(lambda found: f"]({up}{_MADE[found[1]]}", markdown)
-    return _SOURCE.sub(lambda found: _source(found[1]), markdown)
+    markdown = _OUT.sub(lambda link: f"]({up}{_MADE[link[1]]}", markdown)
+    return _SOURCE.sub(lambda link: _source(link[1]), markdown)
 
 
 def pages() -> dict[str, str]:
@@ -78,10 +78,10 @@ def relinked(text: str, folder: PurePosixPath, page: str) -> str:
         page: its place in docs/, at the top.
     """
 
-    def one(found: re.Match) -> str:
-        target = str(folder / found[2])
+    def one(link: re.Match) -> str:
+        target = str(folder / link[2])
         target = PAGES.get(target, target.removeprefix("docs/"))
-        return f"{found[1]}{target}{found[3] or ''}{found[4]}"
+        return f"{link[1]}{target}{link[3] or ''}{link[4]}"
 
     return _LINK.sub(one, text)
 
@@ -146,4 +146,4 @@ def _source(name: str) -> str:
 
 
 def _addresses(text: str) -> str:
-    return re.sub(r"https?://[^\s)\\]+", lambda found: f"<{found[0]}>", _cell(text).replace("\\_", "_"))
+    return re.sub(r"https?://[^\s)\\]+", lambda address: f"<{address[0]}>", _cell(text).replace("\\_", "_"))
