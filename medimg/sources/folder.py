@@ -99,7 +99,7 @@ def class_files(root: Path, any_classes: bool = False) -> tuple[list[tuple[str, 
     if any_classes and not folders:
         images, others = files_below(root)
         if images:
-            rejected = [(file.relative_to(root).as_posix(), NOT_AN_IMAGE) for file in others]
+            rejected = [(file.relative_to(root).as_posix(), why) for file, why in others]
             return [(file.relative_to(root).as_posix(), "", "") for file in images], rejected
     parts = [folder for folder in folders if folder.name.lower() in PARTS]
     entries, rejected, classes = [], [], {}
