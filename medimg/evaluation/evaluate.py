@@ -110,11 +110,8 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     copies = copied_rows(subject.dataset, subject.rows)
     unsure = calibrate.notes(summary["calibration"], calibrator, subject.split, config.data is None)
     summary["calibration"]["notes"] = unsure
-    notes = parts_note(subject.dataset.preparation) if config.split == "test" else []
-    # Of training rows, private training tells nothing that carries no noise.
-    if config.data is None and not is_private(run.config["options"]):
-        notes += equal_note(subject.dataset, subject.rows)
-    notes += copies_note(copies, len(subject.rows)) + unsure + _notes(run, subject, training, predictions.positive)
+    notes = _notes_of_rows(run, config, subject) + copies_note(copies, len(subject.rows)) + unsure
+    notes += _notes(run, subject, training, predictions.positive)
     metrics = _metrics(description, subject, config, point, summary, notes)
     metrics |= {"copies": copies} if copies else {}
     metrics |= _floors(run, config, subject, training, predictions)
@@ -252,22 +249,29 @@ def _floors(run: Run, config: EvaluateConfig, subject: Subject, training: Datase
     return floor.compared(of, alone, subject.rows["patient"], config.bootstrap, config.seed)
 
 
+def _notes_of_rows(run: Run, config: EvaluateConfig, subject: Subject) -> list[str]:
+    notes = parts_note(subject.dataset.preparation) if config.split == "test" else []
+    # Of training rows, private training tells nothing that carries no noise.
+    if config.data is None and not is_private(run.config["options"]):
+        notes += equal_note(subject.dataset, subject.rows)
+    return notes
+
+
 def _notes(run: Run, subject: Subject, training: Dataset | None, positive: str) -> list[str]:
     notes = []
     if plain(positive) != plain(subject.dataset.positive):
         notes.append(f"'{positive}' is positive, as in the Run; the Dataset says '{subject.dataset.positive}'")
     if training is None:
         unknown = "whether the model has seen these patients is not checked"
-        return [*notes, f"the Run's own data are not at {run.config['data']}: {unknown}"]
-    overlap = find_overlap(subject.dataset, subject.rows, training).note(len(subject.rows))
-    if overlap:
+        notes.append(f"the Run's own data are not at {run.config['data']}: {unknown}")
+    elif overlap := find_overlap(subject.dataset, subject.rows, training).note(len(subject.rows)):
         notes.append(overlap)
     path = run.root / "environment.json"
     environment = read_json(path) if path.is_file() else {}
     fingerprint = environment.get("data_fingerprint")
     if environment.get("extra"):
         notes.append(synthetic_rows.note(environment["extra"], subject.dataset.unit))
-    if fingerprint and fingerprint != training.fingerprint():
+    if training is not None and fingerprint and fingerprint != training.fingerprint():
         notes.append("the Run's data have changed since its training: labels or splits may differ")
     if subject.unlabelled:
         notes.append(f"{subject.unlabelled} {subject.dataset.unit}s without a label are left out")
