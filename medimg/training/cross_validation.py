@@ -186,17 +186,7 @@ def _metrics(first, dataset, config, predictions, rows, measured, trained) -> di
     summary = summarise(predictions, patients, EvaluateConfig().bootstrap, config.seed)
     summary |= clinical_use(predictions, patients, EvaluateConfig().bootstrap, config.seed)
     summary["sites"] = summarise_sites(predictions, rows, EvaluateConfig().bootstrap, config.seed)
-    # The model's own probabilities are not kept: what calibration changed is told fold by fold.
-    calibration = calibration_of(predictions, patients, EvaluateConfig().bootstrap, config.seed)
-    unsure = calibration_notes(calibration, None if config.calibrate == "none" else {"notes": []}, "test")
-    summary["calibration"] = {
-        "method": config.calibrate,
-        "fitted_on": None if config.calibrate == "none" else {"split": "val", "n": None},
-        **calibration,
-        "before": calibration if config.calibrate == "none" else None,
-        "after": calibration,
-        "notes": unsure,
-    }
+    summary["calibration"] = _calibration(predictions, patients, config)
     tested = [result["n"] for result in measured]
     metrics = {
         "model": first.description()["name"],
@@ -227,13 +217,27 @@ def _metrics(first, dataset, config, predictions, rows, measured, trained) -> di
     notes = [
         *parts_note(dataset.preparation, folds=True),
         *copies_note(copies, len(rows)),
-        *unsure,
+        *summary["calibration"]["notes"],
         f"pooled predictions of {config.folds} models, each for patients that it had not seen; the Dataset's own parts "
         "were not used",
         *site_notes(summary["sites"]),
         *summary["notes"],
     ]
     return {**metrics, **summary, "notes": notes}
+
+
+def _calibration(predictions, patients, config) -> dict:
+    """The model's own probabilities are not kept: what calibration changed is told fold by fold."""
+    calibration = calibration_of(predictions, patients, EvaluateConfig().bootstrap, config.seed)
+    is_calibrated = config.calibrate != "none"
+    return {
+        "method": config.calibrate,
+        "fitted_on": {"split": "val", "n": None} if is_calibrated else None,
+        **calibration,
+        "before": None if is_calibrated else calibration,
+        "after": calibration,
+        "notes": calibration_notes(calibration, {"notes": []} if is_calibrated else None, "test"),
+    }
 
 
 def _write(run, dataset, predictions, rows, table, metrics) -> None:

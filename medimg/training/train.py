@@ -80,16 +80,8 @@ def _trained(
     extra = None
     if config.extra:
         dataset, extra = with_extra(real, Path(config.extra))
+    other = _checked(dataset, config, listener)
     kind = kind_of(dataset)
-    data_material.check(dataset)
-    kind.check(config)
-    few_labels.check(dataset, config, listener)
-    other = adaptation.other_source(dataset, config)
-    if config.calibrate != "none":
-        require_validation(config.calibrate, dataset)
-    if config.is_private:
-        private.check(dataset, config)
-    require_no_leakage(_before_holdout(dataset) if config.audit_holdout else dataset)
     if resume:
         run = run_to_resume(out, real)
         _check_same(run, extra)
@@ -123,6 +115,20 @@ def _trained(
     with computing_in(config.precision):
         _train(run, model, dataset, config, lineage, start, other, listener)
     return run
+
+
+def _checked(dataset: Dataset, config: TrainConfig, listener: Listener) -> Dataset | None:
+    """See that data and options go together, before a model is built; the other source of `--adapt`, if any."""
+    data_material.check(dataset)
+    kind_of(dataset).check(config)
+    few_labels.check(dataset, config, listener)
+    other = adaptation.other_source(dataset, config)
+    if config.calibrate != "none":
+        require_validation(config.calibrate, dataset)
+    if config.is_private:
+        private.check(dataset, config)
+    require_no_leakage(_before_holdout(dataset) if config.audit_holdout else dataset)
+    return other
 
 
 def train_or_go_on(data: Path | Dataset, out: Path, config: TrainConfig, listener: Listener | None = None) -> Run:
@@ -246,14 +252,18 @@ def _train(
     _write_history(run, history)
     if privately:
         privately.complete()
-    model = _in_full(model, kind, config, description)
+    _save(run, _in_full(model, kind, config, description), dataset, config)
+    if config.is_private or progress.stopped_early(config.patience):
+        checkpoints.clear()
+
+
+def _save(run: Run, model: tf.keras.Model, dataset: Dataset, config: TrainConfig) -> None:
+    """The model, and its calibrator before it: where model.keras is, the training has ended."""
     answers = Answers(model, run.description(calibrated=False), config.batch_size)
     if config.calibrate != "none":
         fit_on_validation(config.calibrate, dataset, answers)
     keep(run.root, answers.description)
     save_model(model, run.root / "model.keras")
-    if config.is_private or progress.stopped_early(config.patience):
-        checkpoints.clear()
 
 
 def _in_full(model: tf.keras.Model, kind, config: TrainConfig, description: dict) -> tf.keras.Model:
