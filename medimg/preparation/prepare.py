@@ -95,14 +95,28 @@ def _write(
     made_of: dict,
     progress: Callable[[int, int], None] | None,
 ) -> Dataset:
-    """Decode, settle, split and write what a source has; the classes in the order of a model's outputs."""
+    """Write what a source has; the classes in the order of a model's outputs."""
     scratch = start(out, made_of)
     stamps = {path.name: stamp([path]) for path in scan.tables}
-    if isinstance(scan, TableScan):
-        source_files.write(out, scan, stamps)
-        dataset = write_table(scan, out, config, made_of, classes, progress)
-        remove(scratch)
-        return dataset
+    if isinstance(scan, Scan):
+        return _write_images(scan, classes, out, scratch, stamps, config, made_of, progress)
+    source_files.write(out, scan, stamps)
+    dataset = write_table(scan, out, config, made_of, classes, progress)
+    remove(scratch)
+    return dataset
+
+
+def _write_images(
+    scan: Scan,
+    classes: tuple[str, ...],
+    out: Path,
+    scratch: Path,
+    stamps: dict[str, source_files.Stamp],
+    config: PrepareConfig,
+    made_of: dict,
+    progress: Callable[[int, int], None] | None,
+) -> Dataset:
+    """Decode, settle, split and write images."""
     wanted = parts_wanted(scan.records["split"], config)
     white = 0 if config.intensity == "max" else None
     workers = config.workers or os.cpu_count() or 1
