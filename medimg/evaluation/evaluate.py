@@ -23,6 +23,7 @@ from medimg.evaluation.places import beside, place_of
 from medimg.evaluation.predictions import Predictions, as_written
 from medimg.evaluation.subgroups import gap_note, groupings, summarise_subgroups
 from medimg.evaluation.summary import site_notes, summarise, summarise_sites
+from medimg.evaluation.thresholds import Rule
 from medimg.lock import writes
 from medimg.privacy.ledger import is_private
 from medimg.privacy.release import reference_split, require_unprotected
@@ -86,6 +87,40 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     _check_calibration(config, run, training)
     # Here: what computes takes seconds to import, and a mistaken option should not.
     from medimg.evaluation import calibrate
+
+    predictions, raw, point = _answered(run, config, description, subject, training, rule, progress)
+    calibrator = description.get("calibrator")
+    summary = _summary(predictions, raw, calibrator, subject.rows, by, config)
+    copies = copied_rows(subject.dataset, subject.rows)
+    unsure = calibrate.notes(summary["calibration"], calibrator, subject.split, config.data is None)
+    summary["calibration"]["notes"] = unsure
+    notes = _notes_of_rows(run, config, subject) + copies_note(copies, len(subject.rows)) + unsure
+    notes += _notes(run, subject, training, predictions.positive)
+    metrics = _metrics(description, subject, config, point, summary, notes)
+    metrics |= {"copies": copies} if copies else {}
+    metrics |= _floors(run, config, subject, training, predictions)
+    metrics["notes"] += floor.words(metrics)
+    if config.calibrate is not None:
+        calibrate.keep(run.root, description)
+    folder = _folder(run, config, subject, metrics)
+    _write(run, folder, subject, predictions, metrics, raw if calibrator else None)
+    return {**metrics, "report": str(folder / REPORT[0])}
+
+
+def _answered(
+    run: Run,
+    config: EvaluateConfig,
+    description: dict,
+    subject: Subject,
+    training: Dataset | None,
+    rule: Rule,
+    progress: Progress | None,
+) -> tuple[Predictions, Predictions, OperatingPoint]:
+    """Of the rows the predictions, the same before calibration, and the threshold that decides them.
+
+    By `--calibrate` the calibrator of `description` becomes another, or none.
+    """
+    from medimg.evaluation import calibrate
     from medimg.evaluation.answers import Answers
     from medimg.evaluation.prediction import probabilities
 
@@ -104,23 +139,8 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
         probabilities=as_written(answers.probabilities(logits)),
         threshold=point.threshold,
     )
-    calibrator = description.get("calibrator")
     raw = replace(predictions, probabilities=as_written(probabilities(logits, predictions.task)))
-    summary = _summary(predictions, raw, calibrator, subject.rows, by, config)
-    copies = copied_rows(subject.dataset, subject.rows)
-    unsure = calibrate.notes(summary["calibration"], calibrator, subject.split, config.data is None)
-    summary["calibration"]["notes"] = unsure
-    notes = _notes_of_rows(run, config, subject) + copies_note(copies, len(subject.rows)) + unsure
-    notes += _notes(run, subject, training, predictions.positive)
-    metrics = _metrics(description, subject, config, point, summary, notes)
-    metrics |= {"copies": copies} if copies else {}
-    metrics |= _floors(run, config, subject, training, predictions)
-    metrics["notes"] += floor.words(metrics)
-    if config.calibrate is not None:
-        calibrate.keep(run.root, description)
-    folder = _folder(run, config, subject, metrics)
-    _write(run, folder, subject, predictions, metrics, raw if calibrator else None)
-    return {**metrics, "report": str(folder / REPORT[0])}
+    return predictions, raw, point
 
 
 def _summary(predictions: Predictions, raw: Predictions, calibrator: dict | None, rows, by: list, config) -> dict:

@@ -43,10 +43,9 @@ def summarise(
     # One patient can't be resampled: every resample is the sample, and the interval a false point.
     if n_patients < 2:
         resamples = 0
+    replicates = np.empty((0, *values.shape))
     if resamples:
         replicates = cluster_bootstrap(predictions.measure, patients, resamples, seed)
-    else:
-        replicates = np.empty((0, *values.shape))
     tables = [
         {
             name: _with_interval(values[i, j], percentile_interval(replicates[:, i, j]), predictions, patients, name, i)
