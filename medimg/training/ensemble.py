@@ -215,26 +215,15 @@ def combine_voters(
     shape = members[0].model.input_shape[1:]
     if "image_size" in description:
         shape = (description["image_size"], description["image_size"], description["channels"])
-    count = len(members)
-    weights, losses = np.full(count, 1 / count), [None] * count
+    weights, losses = np.full(len(members), 1 / len(members)), [None] * len(members)
     model = combine(members, task, weights, shape)
-    rows = dataset.rows("val", labelled=True)
-    if len(rows):
-        each = _right(model, voters, dataset, description, config, listener)
-        losses = [-float(np.log(one).mean()) for one in each]
+    if len(dataset.rows("val", labelled=True)):
+        right = _right(model, voters, dataset, description, config, listener)
+        losses = [-float(np.log(of_member).mean()) for of_member in right]
         if config.vote == "log-loss":
-            weights = fitted_weights(each)
+            weights = fitted_weights(right)
             model = combine(members, task, weights, shape)
-    description["members"] = [
-        {
-            "run": str(v.run.root.resolve()),
-            "name": v.description["name"],
-            "weight": float(w),
-            "val_loss": loss,
-            "calibrator": v.description.get("calibrator"),
-        }
-        for v, w, loss in zip(voters, weights, losses, strict=True)
-    ]
+    description["members"] = [_entry(*member) for member in zip(voters, weights, losses, strict=True)]
     description["vote"] = config.vote
     if config.is_private:
         atomic.write_json(run.root / ledger.FILE, _claim(voters))
@@ -247,6 +236,17 @@ def combine_voters(
         fit_on_validation(config.calibrate, dataset, answers)
     keep(run.root, answers.description)
     return model
+
+
+def _entry(voter: Voter, weight: float, loss: float | None) -> dict:
+    """A member in model.json."""
+    return {
+        "run": str(voter.run.root.resolve()),
+        "name": voter.description["name"],
+        "weight": float(weight),
+        "val_loss": loss,
+        "calibrator": voter.description.get("calibrator"),
+    }
 
 
 def _description(voters: Sequence[Voter], listener: Listener) -> dict:

@@ -269,10 +269,7 @@ def _on_features(model: tf.keras.Model, phase: Phase, material: Material, config
     small = frozen.head(model)
     if config.head_start == "logistic" and phase.name == "head":
         plain = computed(material.train) if material.augmentation and config.balance != "smote" else []
-        labelled = [view[: len(material.targets)] for view in (*plain, *weak)]
-        classes = small.output_shape[-1]
-        start = logistic_head(labelled, material.targets, classes, config.head_penalty, material.sample_weights)
-        small.get_layer(LOGITS).set_weights(start)
+        _start_at_regression(small, [*plain, *weak], material, config.head_penalty)
     last = frozen.forward_function(small)
     common = (material.targets, material.order, config.batch_size)
     inputs = frozen.inputs_of(weak)
@@ -287,6 +284,14 @@ def _on_features(model: tf.keras.Model, phase: Phase, material: Material, config
         inputs=inputs,
     )
     return supervised, Views(inputs, frozen.inputs_of(strong), predict)
+
+
+def _start_at_regression(head: tf.keras.Model, views: list[np.ndarray], material: Material, penalty: float) -> None:
+    """`--head-start logistic`: the head's first weights, from the views of the labelled rows."""
+    labelled = [view[: len(material.targets)] for view in views]
+    classes = head.output_shape[-1]
+    start = logistic_head(labelled, material.targets, classes, penalty, material.sample_weights)
+    head.get_layer(LOGITS).set_weights(start)
 
 
 def _strong(material: Material, config: TrainConfig, views: int) -> Augmentation | None:

@@ -103,11 +103,7 @@ def _trained(
             private.check_model(kind, model, config)
         start = start_of(model.get_weights(), description)
         run = Run.create(out, dataset.root, "train", config.to_dict(), overwrite)
-        described = {**environment(real, config.seed), **({"extra": extra} if extra else {})}
-        if config.is_private:
-            # By a hash of the manifest a guess at its rows could be checked; `secret_of` keeps it while it is needed.
-            described["data_fingerprint"] = None
-        described |= adaptation.record(other, config)
+        described = _environment(real, config, extra) | adaptation.record(other, config)
         described |= {START: start, **lineage.to_dict(), **_weights_file(config.weights, listener)}
         atomic.write_json(run.root / "environment.json", described)
         open_options.tell(run, config_given, by_rule, listener)
@@ -154,6 +150,12 @@ def _before_holdout(dataset: Dataset) -> Dataset:
     """Held-out patients in train again: an image that both have is no leak, and the audit leaves such patients out."""
     split = dataset.manifest["split"].replace(HELD_OUT, "train")
     return replace(dataset, manifest=dataset.manifest.assign(split=split))
+
+
+def _environment(dataset: Dataset, config: TrainConfig, extra: dict | None) -> dict:
+    described = {**environment(dataset, config.seed), **({"extra": extra} if extra else {})}
+    # By a hash of the manifest a guess at its rows could be checked; `secret_of` keeps it while it is needed.
+    return described | ({"data_fingerprint": None} if config.is_private else {})
 
 
 def _lineage(dataset: Dataset, config: TrainConfig) -> Lineage:
