@@ -106,7 +106,7 @@ def predict(
     folder = out.with_name(f"{out.stem}-maps") if config.save_maps else None
     reported = Path(config.dicom_out) if config.dicom_out else None
     require_free(out, folder, reported, overwrite)
-    pacs = config.send and _answering(config.send)
+    pacs = _answering(config.send) if config.send else None
     dataset = training_data(run)
     read = _table if "preprocessing" in description else _images
     source = read(run, description, places, config, dataset)
@@ -132,11 +132,7 @@ def predict(
         if reports:
             reports.close()
     if reported:
-        files = sorted(reported.iterdir())
-        result.notes.append(f"{len(files)} DICOM files in {reported}: {RESEARCH.lower()}")
-        if pacs and files:
-            pacs.store(files)
-            result.notes.append(f"{len(files)} sent to {config.send}")
+        result.notes += _delivered(reported, pacs, config.send)
     return result
 
 
@@ -144,6 +140,16 @@ def _answering(text: str) -> Pacs:
     pacs = Pacs.parse(text)
     pacs.echo()
     return pacs
+
+
+def _delivered(folder: Path, pacs: Pacs | None, address: str | None) -> list[str]:
+    """Send the results to the PACS, if there is one; sentences on where they are."""
+    files = sorted(folder.iterdir())
+    notes = [f"{len(files)} DICOM files in {folder}: {RESEARCH.lower()}"]
+    if pacs and files:
+        pacs.store(files)
+        notes.append(f"{len(files)} sent to {address}")
+    return notes
 
 
 def forward_of(model) -> Forward:

@@ -11,7 +11,7 @@ from medimg.data.copies import GIVEN
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.preparation.image_splits import parts_wanted
-from medimg.preparation.table_splits import assign_row_parts
+from medimg.preparation.table_splits import Parts, assign_row_parts
 from medimg.sources.base import TableScan
 
 
@@ -44,12 +44,7 @@ def write_table(
     inputs = [feature.name for feature in scan.features if feature.is_input]
     wanted = parts_wanted(table["split"], config)
     parts = assign_row_parts(table, inputs, config, wanted.fractions, out)
-    if len(parts.split) < len(table):
-        table = table.loc[parts.split.index].reset_index(drop=True)
-    table["split"] = parts.split.to_numpy()
-    if (table["patient"].to_numpy() != parts.patient.to_numpy()).any():
-        table[GIVEN] = table["patient"]
-        table["patient"] = parts.patient.to_numpy()
+    table = _in_parts(table, parts)
     rejected = scan.rejected + parts.rejected
     path = out / "rejected.csv"
     atomic.write_csv(path, pd.DataFrame(rejected, columns=["file", "reason"]))
@@ -78,3 +73,14 @@ def write_table(
     # A large table would be in memory twice.
     del table
     return Dataset.load(out)
+
+
+def _in_parts(table: pd.DataFrame, parts: Parts) -> pd.DataFrame:
+    """The rows that are left, with their parts and, where copies joined them, their patients."""
+    if len(parts.split) < len(table):
+        table = table.loc[parts.split.index].reset_index(drop=True)
+    table["split"] = parts.split.to_numpy()
+    if (table["patient"].to_numpy() != parts.patient.to_numpy()).any():
+        table[GIVEN] = table["patient"]
+        table["patient"] = parts.patient.to_numpy()
+    return table
