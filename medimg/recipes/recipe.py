@@ -14,7 +14,7 @@ from medimg.listener import Listener
 from medimg.lock import writes
 from medimg.models.saving import save_model
 from medimg.models.weights import run_of
-from medimg.options import of_data
+from medimg.options import flag, of_data
 from medimg.recipes import plan, rules
 from medimg.recipes.fingerprint import fingerprint, learnt_from
 from medimg.recipes.judging import Tried, judged, together
@@ -80,11 +80,8 @@ def by_recipe(
     """
     listener, out = listener or Listener(), Path(out)
     # A Run that is resumed may have the options of its best already.
-    for name in () if resume else config.names_given():
-        if name not in GIVEN:
-            raise InputError(
-                f"--{name.replace('_', '-')}: a recipe decides it; leave it out, or give --model to decide all yourself"
-            )
+    if not resume:
+        _refuse_decided(config)
     limit = plan.seconds_of(config.time or TIME)
     started = time.monotonic()
     dataset = data if isinstance(data, Dataset) else Dataset.load(data)
@@ -114,6 +111,12 @@ def by_recipe(
         contest.hold(competing)
     _finish(run, contest, listener)
     return run
+
+
+def _refuse_decided(config: TrainConfig) -> None:
+    for name in config.names_given():
+        if name not in GIVEN:
+            raise InputError(f"{flag(name)}: a recipe decides it; leave it out, or give --model to decide all yourself")
 
 
 def _check(plan_given: Sequence[plan.Candidate], dataset: Dataset, seed: int) -> None:

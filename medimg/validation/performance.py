@@ -87,24 +87,10 @@ def proposal(predictions: Predictions, calibration: dict, patients) -> dict:
         it on these same rows (`ece_after`), whether there are `enough` patients of each kind, and `words`.
     """
     if predictions.task != "binary":
-        words_by_class = (
-            "one class at a time: see the slopes and intercepts of each" if miscalibration(calibration) else "none"
-        )
-        return {
-            "update": "none",
-            "intercept": None,
-            "slope": None,
-            "ece_after": None,
-            "enough": None,
-            "words": words_by_class,
-        }
+        words = "one class at a time: see the slopes and intercepts of each" if miscalibration(calibration) else "none"
+        return {"update": "none", "intercept": None, "slope": None, "ece_after": None, "enough": None, "words": words}
     truth, p = predictions.truth[:, 1], predictions.probabilities[:, 1]
-    slope, intercept = calibration["slope"], calibration["intercept"]
-    a, b, update = 0.0, 1.0, "none"
-    if slope["low"] is not None and not slope["low"] <= 1 <= slope["high"]:
-        (a, b), update = update_of(truth, p), "slope and intercept"
-    elif intercept["low"] is not None and not intercept["low"] <= 0 <= intercept["high"]:
-        a, update = intercept["value"], "intercept"
+    a, b, update = _update(truth, p, calibration)
     rare = min(len(set(np.asarray(patients)[truth])), len(set(np.asarray(patients)[~truth])))
     after = updated(p, a, b)
     words = {
@@ -126,6 +112,16 @@ def proposal(predictions: Predictions, calibration: dict, patients) -> dict:
         "enough": rare >= ENOUGH,
         "words": words,
     }
+
+
+def _update(truth: np.ndarray, probability: np.ndarray, calibration: dict) -> tuple[float, float, str]:
+    """Intercept and slope for log-odds, and the least update that a calibration shows to be needed."""
+    slope, intercept = calibration["slope"], calibration["intercept"]
+    if slope["low"] is not None and not slope["low"] <= 1 <= slope["high"]:
+        return *update_of(truth, probability), "slope and intercept"
+    if intercept["low"] is not None and not intercept["low"] <= 0 <= intercept["high"]:
+        return intercept["value"], 1.0, "intercept"
+    return 0.0, 1.0, "none"
 
 
 def subgroups(predictions: Predictions, rows: pd.DataFrame, resamples: int, seed: int) -> dict:
