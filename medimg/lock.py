@@ -86,7 +86,7 @@ def locked(folder: Path) -> Iterator[None]:
         return
     if place in _held:
         raise InputError(f"{folder}: is being written by another thread of this process; wait for it")
-    made = [one for one in (place, *place.parents) if not one.exists()]
+    missing = [one for one in (place, *place.parents) if not one.exists()]
     file = None
     try:
         file = _taken(folder, place / FILE)
@@ -98,7 +98,7 @@ def locked(folder: Path) -> Iterator[None]:
             (place / FILE).unlink(missing_ok=True)
             os.close(file)
         with suppress(OSError):
-            for one in made:
+            for one in missing:
                 one.rmdir()
 
 

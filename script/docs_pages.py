@@ -55,18 +55,18 @@ def on_page_markdown(markdown: str, page, **_) -> str:
 
 def pages() -> dict[str, str]:
     """The pages that are made: their place in docs/, and their Markdown."""
-    made = {}
+    written = {}
     for file, page in PAGES.items():
         text = (ROOT / file).read_text(encoding="utf-8")
-        made[page] = text if file.endswith(".md") else f"# License\n\n```text\n{text}```\n"
-        made[page] = relinked(made[page], PurePosixPath(file).parent, page)
+        written[page] = text if file.endswith(".md") else f"# License\n\n```text\n{text}```\n"
+        written[page] = relinked(written[page], PurePosixPath(file).parent, page)
     for title, page in SECTIONS.items():
-        before, _, rest = made["index.md"].partition(f"\n## {title}\n")
+        before, _, rest = written["index.md"].partition(f"\n## {title}\n")
         section, heading, after = rest.partition("\n## ")
         # What follows the last section's end is the foot of the README.
-        made[page] = f"# {title}\n{section}\n"
-        made["index.md"] = f"{before}\n{heading}{after}"
-    return made | {f"commands/{_file(words)}": _command(words, command) for words, command in commands()}
+        written[page] = f"# {title}\n{section}\n"
+        written["index.md"] = f"{before}\n{heading}{after}"
+    return written | {f"commands/{_file(words)}": _command(words, command) for words, command in commands()}
 
 
 def relinked(text: str, folder: PurePosixPath, page: str) -> str:

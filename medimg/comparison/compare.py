@@ -205,8 +205,12 @@ def _described(models, values, resampled, metric: str, over_folds, patients) -> 
                 "sd": float(each.std(ddof=1)),
             }
         if over_folds is not None:
-            held = over_folds[number]
-            entry["folds"] = {"values": held.tolist(), "mean": float(held.mean()), "sd": float(held.std(ddof=1))}
+            by_fold = over_folds[number]
+            entry["folds"] = {
+                "values": by_fold.tolist(),
+                "mean": float(by_fold.mean()),
+                "sd": float(by_fold.std(ddof=1)),
+            }
         entries.append({**entry, "metrics": metrics})
     return entries
 

@@ -107,10 +107,10 @@ def _all_signs(values: np.ndarray) -> float:
 
 def holm(p_values: list[float | None]) -> list[float | None]:
     """P-values corrected for their number by Holm's method; None is no test and stays None."""
-    made = [i for i, p in enumerate(p_values) if p is not None]
+    tested = [i for i, p in enumerate(p_values) if p is not None]
     corrected: list[float | None] = [None] * len(p_values)
-    if made:
-        adjusted = multipletests([p_values[i] for i in made], method="holm")[1]
-        for i, p in zip(made, adjusted, strict=True):
+    if tested:
+        adjusted = multipletests([p_values[i] for i in tested], method="holm")[1]
+        for i, p in zip(tested, adjusted, strict=True):
             corrected[i] = float(p)
     return corrected

@@ -140,5 +140,5 @@ def _membership(path, labels: pd.Series, classes: tuple[str, ...], task: str) ->
                 f"({', '.join(classes)}); evaluate it again"
             )
         return labels.to_numpy(object)[:, None] == np.array(classes, object)
-    held = [set(label.split(SEPARATOR)) for label in labels]
-    return np.array([[name in names for name in classes] for names in held], bool)
+    classes_of_rows = [set(label.split(SEPARATOR)) for label in labels]
+    return np.array([[name in names for name in classes] for names in classes_of_rows], bool)

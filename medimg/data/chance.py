@@ -143,16 +143,16 @@ def _agreement(column: np.ndarray) -> float:
 
 def _determined(sample: np.ndarray, diverse: np.ndarray) -> list[int]:
     """Columns that follow from one or two others, such as a body mass index: pairs that agree there agree here."""
-    held = [j for j in diverse[:_MOST_COLUMNS] if len(np.unique(sample[:, j])) > FEW_VALUES]
+    columns = [j for j in diverse[:_MOST_COLUMNS] if len(np.unique(sample[:, j])) > FEW_VALUES]
     determined = []
-    for j in list(held):
-        others = [i for i in held if i != j]
+    for j in list(columns):
+        others = [i for i in columns if i != j]
         for a, b in combinations_with_replacement(others, 2):
             valid = (sample[:, [a, b, j]] >= 0).all(axis=1)
             pairs = _pairs(sample[valid][:, [a, b]])
             if pairs >= _LEAST_PAIRS and _pairs(sample[valid][:, [a, b, j]]) >= _DETERMINED * pairs:
                 determined.append(int(j))
-                held.remove(j)
+                columns.remove(j)
                 break
     return determined
 

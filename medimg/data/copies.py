@@ -141,16 +141,16 @@ def _twins(
 def _judged(twins: np.ndarray, several: np.ndarray, sampled: np.ndarray) -> tuple[np.ndarray, int, float]:
     """Which groups are copies, and how many were seen and expected among rows of few expected twins."""
     scale = len(sampled) / sampled.sum() / 2
-    seen, chance = 0, 0.0
+    observed_rare, chance = 0, 0.0
     for limit in _RARE:
         observed = int((several & (twins < limit)).sum())
         expected = float(twins[sampled & (twins < limit)].sum() * scale)
         if limit == _RARE[0]:
-            seen, chance = observed, expected
+            observed_rare, chance = observed, expected
         if observed and pdtrc(observed - 1, MARGIN * expected) < ALPHA:
             # Where copying is common, one is likelier than chance wherever chance expects less than one twin.
             return several & (twins < (1 if limit == _RARE[0] else limit)), observed, expected
-    return np.zeros(len(twins), bool), seen, chance
+    return np.zeros(len(twins), bool), observed_rare, chance
 
 
 def _hashes(column: pd.Series) -> np.ndarray:

@@ -53,8 +53,8 @@ def strata(rows: pd.DataFrame) -> pd.Series:
 
 
 def _check(dataset: Dataset, labelled: pd.DataFrame, drawn: np.ndarray, count: int, share: float):
-    left = count - len(drawn)
-    if min(len(drawn), left) < FEWEST_PATIENTS:
+    remaining = count - len(drawn)
+    if min(len(drawn), remaining) < FEWEST_PATIENTS:
         remedy = (
             f"give about {min(0.5, 1.5 * FEWEST_PATIENTS / count):.2g}, or another --seed"
             if count >= 4 * FEWEST_PATIENTS
@@ -64,8 +64,8 @@ def _check(dataset: Dataset, labelled: pd.DataFrame, drawn: np.ndarray, count: i
             f"--audit-holdout {share:g}: holds out {len(drawn)} of the {count} patients of split 'train', and an audit "
             f"needs {FEWEST_PATIENTS} held out and {FEWEST_PATIENTS} others; {remedy}"
         )
-    kept = set("|".join(labelled.loc[~labelled["patient"].isin(drawn), "label"].unique()).split("|"))
-    gone = sorted(set("|".join(labelled["label"].unique()).split("|")) - kept)
+    labels_left = set("|".join(labelled.loc[~labelled["patient"].isin(drawn), "label"].unique()).split("|"))
+    gone = sorted(set("|".join(labelled["label"].unique()).split("|")) - labels_left)
     if gone:
         raise InputError(
             f"--audit-holdout {share:g}: holds out every training patient of class '{gone[0]}'; give another --seed "

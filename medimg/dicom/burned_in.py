@@ -50,9 +50,9 @@ def checked(image: np.ndarray, is_flagged: bool, mask: bool) -> tuple[np.ndarray
         mask: make what is found black.
     """
     boxes = text_boxes(image)
-    done = "made black" if mask else "not made black (--mask-text of 'medimg data prepare' makes it so)"
+    treatment = "made black" if mask else "not made black (--mask-text of 'medimg data prepare' makes it so)"
     warnings = ["burned-in annotation, by its header"] * is_flagged
-    warnings += [f"may show burned-in text at its border, {done}"] * bool(boxes)
+    warnings += [f"may show burned-in text at its border, {treatment}"] * bool(boxes)
     return masked(image, boxes) if mask else image, warnings
 
 

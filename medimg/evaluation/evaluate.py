@@ -201,10 +201,10 @@ def _subject(run: Run, config: EvaluateConfig, description: dict) -> Subject:
     everything, rows = dataset.rows(split), dataset.rows(split, labelled=True)
     if rows.empty:
         counts = {name: len(dataset.rows(name, labelled=True)) for name in SPLITS}
-        held = ", ".join(f"{name} {count}" for name, count in counts.items())
+        labelled_counts = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise InputError(
             f"--split {config.split}: no labelled {dataset.unit} of {dataset.root} is in it "
-            f"(labelled {dataset.unit}s: {held}); choose another split"
+            f"(labelled {dataset.unit}s: {labelled_counts}); choose another split"
         )
     rows = rows.reset_index(drop=True)
     return Subject(dataset, config.split, rows, len(everything) - len(rows), order)

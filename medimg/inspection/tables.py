@@ -178,8 +178,8 @@ def _notes(dataset: Dataset, values: np.ndarray, features: list[dict]) -> list[s
         notes += _said(absent, f"missing in every row of site '{site}'")
     apart = [f["name"] for f in features if f["separated"]]
     notes += _said(apart, "no overlap between a site and the others, so they tell the site")
-    kept = [f.name for f in dataset.features if not f.is_input]
-    notes += _said(kept, "never learned from (identifier or metadata)")
+    metadata = [f.name for f in dataset.features if not f.is_input]
+    notes += _said(metadata, "never learned from (identifier or metadata)")
     if len(dataset.manifest) > MOST_ROWS:
         notes.append(f"associations and figures of values are of at most {MOST_ROWS} rows, drawn with seed {_SEED}")
     return notes

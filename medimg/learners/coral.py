@@ -58,6 +58,6 @@ def coral(model: tf.keras.Model, features: str, weight: float) -> Coral:
         weight: of the distance.
     """
     both = tf.keras.Model(model.inputs, [model.get_layer(features).output, model.output])
-    made = learner.of(Coral, model.inputs, model.outputs, model.name, Both(both))
-    made.weight = weight
-    return made
+    learning = learner.of(Coral, model.inputs, model.outputs, model.name, Both(both))
+    learning.weight = weight
+    return learning

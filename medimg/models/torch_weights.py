@@ -73,8 +73,8 @@ def _arrays(content: bytes) -> dict[str, np.ndarray]:
     import torch
 
     try:
-        held = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        return {name: tensor.numpy() for name, tensor in held.items()}
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        return {name: tensor.numpy() for name, tensor in state.items()}
     except Exception as error:
         raise InputError(f"not a file of PyTorch weights ({type(error).__name__})") from error
 

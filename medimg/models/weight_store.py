@@ -119,9 +119,9 @@ def _add_torch(file: Path, origin: dict[str, str | None]) -> Kept:
         )
     _require_none(origin, file, weights.family)
     # What it is called depends on what it has become.
-    made = store() / f"{weights.family}.h5"
-    torch_weights.convert(content, weights.family, made)
-    target = made.replace(_target(weights.family, identify(made)["sha256"], ".h5"))
+    converted = store() / f"{weights.family}.h5"
+    torch_weights.convert(content, weights.family, converted)
+    target = converted.replace(_target(weights.family, identify(converted)["sha256"], ".h5"))
     return _noted(target, weights.family, weights.licence, weights.source)
 
 

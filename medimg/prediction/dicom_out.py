@@ -106,8 +106,8 @@ class Reports:
     def close(self) -> None:
         """Write the reports."""
         for answers in self._answers.values():
-            made = results.report([answer for _, answer in answers], self.algorithm, _SERIES)
-            made.save_as(self.folder / f"{answers[0][0]:03d}-report.dcm", enforce_file_format=True)
+            report = results.report([answer for _, answer in answers], self.algorithm, _SERIES)
+            report.save_as(self.folder / f"{answers[0][0]:03d}-report.dcm", enforce_file_format=True)
 
 
 def algorithm_of(run: Run, description: dict, statement: str) -> Algorithm:

@@ -116,10 +116,10 @@ class Familiarity:
         Raises:
             ValueError, KeyError, TypeError, OSError: it is something else.
         """
-        with np.load(path, allow_pickle=False) as held:
-            values = json.loads(str(held["facts"]))
+        with np.load(path, allow_pickle=False) as archive:
+            values = json.loads(str(archive["facts"]))
             facts = Facts(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
-            return cls(facts, held["mean"], held["whitening"])
+            return cls(facts, archive["mean"], archive["whitening"])
 
 
 def familiarity(run: Run, dataset: Dataset | None, forward: Forward, batches: Batches) -> Familiarity | None:
@@ -137,9 +137,9 @@ def familiarity(run: Run, dataset: Dataset | None, forward: Forward, batches: Ba
     model = hashlib.sha256((run.root / "model.keras").read_bytes()).hexdigest()
     # Made by another version, or cut off: made anew.
     with suppress(ValueError, KeyError, TypeError, OSError):
-        kept = Familiarity.load(run.root / FILE)
-        if kept.facts.model == model:
-            return kept
+        stored = Familiarity.load(run.root / FILE)
+        if stored.facts.model == model:
+            return stored
     learnt = None if dataset is None else _learnt(run, dataset, model, forward, batches)
     if learnt is not None:
         with suppress(InputError):

@@ -120,8 +120,10 @@ def _of_path(path: Path, column: str | None, look: Look, beside: tuple[str, ...]
         others = [(file, why) for file, why in others if file not in dicom_paths]
         if others:
             names = listed(file.relative_to(path).as_posix() for file, _ in others)
-            made = ", or Datasets" if any(why == MADE for _, why in others) else ""
-            notes.append(f"{path}: {len(others)} left out, hidden or no images by their extension{made}: {names}")
+            beside_datasets = ", or Datasets" if any(why == MADE for _, why in others) else ""
+            notes.append(
+                f"{path}: {len(others)} left out, hidden or no images by their extension{beside_datasets}: {names}"
+            )
     elif path.suffix.lower() in TABLES:
         images += _of_table(path, column or "image", look, beside)
     else:

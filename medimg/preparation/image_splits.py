@@ -100,15 +100,15 @@ def parts_wanted(official: pd.Series, config: PrepareConfig) -> Wanted:
     counts = {part: int((official == part).sum()) for part in SPLITS}
     has_official = bool(counts["train"] and (counts["val"] or counts["test"]))
     fractions = parse_split(config.split or (OFFICIAL if has_official else DEFAULT))
-    held = ", ".join(f"{part} {count}" for part, count in counts.items() if count)
+    counted = ", ".join(f"{part} {count}" for part, count in counts.items() if count)
     if fractions is None:
         if config.split_draw != "balanced":
             raise InputError("--split-draw lot: official parts are not drawn; leave it out, or add --split 70/15/15")
-        note = f"the source's own parts are kept ({held}); --split {DEFAULT} draws others"
+        note = f"the source's own parts are kept ({counted}); --split {DEFAULT} draws others"
         return Wanted(OFFICIAL, None, [note] if config.split is None else [])
     if not has_official:
         return Wanted(DRAWN, fractions)
-    note = f"{NOT_OFFICIAL}: the source's own parts ({held}) were pooled and --split {config.split} drew others"
+    note = f"{NOT_OFFICIAL}: the source's own parts ({counted}) were pooled and --split {config.split} drew others"
     return Wanted(ANEW, fractions, [note])
 
 

@@ -239,15 +239,15 @@ def _write_rejected(out: Path, rejected: list[tuple[str, str]]) -> None:
 
 def _tidy(dataset: Dataset) -> None:
     """Remove the journal, and images that were decoded but left out since."""
-    kept = set(dataset.manifest["image"])
-    kept |= set(dataset.manifest.get("mask", ()))
+    images = set(dataset.manifest["image"])
+    images |= set(dataset.manifest.get("mask", ()))
     try:
         for folder in ("images", "masks"):
             # Not rglob: it remembers every path that it gives.
             for place, _, names in os.walk(dataset.root / folder):
                 below = Path(place).relative_to(dataset.root).as_posix()
                 for name in names:
-                    if f"{below}/{name}" not in kept:
+                    if f"{below}/{name}" not in images:
                         Path(place, name).unlink()
         shutil.rmtree(dataset.root / SCRATCH)
     except OSError as error:

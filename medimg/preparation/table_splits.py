@@ -110,8 +110,8 @@ def _settle_copies(rows: pd.DataFrame, copies: Copies, how: str, official: bool,
         listing = f"all are listed in {path}: " if path else ""
         raise InputError(f"{summary}; {listing}choose --on-duplicates drop or group")
     settled = (drop_duplicates if how == "drop" else join_duplicates)(rows, duplicates, "row")
-    kept = "left out, listed in rejected.csv" if how == "drop" else "kept in one part"
-    note = f"{extra} rows are copies of others in every feature ({listed(examples)}): {kept}"
+    treatment = "left out, listed in rejected.csv" if how == "drop" else "kept in one part"
+    note = f"{extra} rows are copies of others in every feature ({listed(examples)}): {treatment}"
     return Settled(settled.table, settled.rejected, [note, summary, *settled.notes])
 
 
@@ -140,13 +140,13 @@ def _settle_equal(rows: pd.DataFrame, copies: Copies, how: str, official: bool, 
         rejected = [(row, f"identical to {of}") for row, of in pairs]
         note = f"{summary}: left out, listed in rejected.csv"
         return Settled(rows[~copied].assign(copy=""), rejected, [note])
-    held = rows["copy"].duplicated(keep=False)
+    is_copied = rows["copy"].duplicated(keep=False)
     if extra < FEW_COPIES * len(rows) or how == "group":
-        together = rows["copy"].astype(str).where(held, "")
+        together = rows["copy"].astype(str).where(is_copied, "")
         # What was joined has been told.
-        alone = rows["pixels"][held].eq("").any()
+        alone = rows["pixels"][is_copied].eq("").any()
         return Settled(rows.assign(copy=together), [], [f"{summary}: kept in one part"] * bool(alone))
-    joined = rows["pixels"].where(held & (rows["pixels"] != ""), "")
+    joined = rows["pixels"].where(is_copied & (rows["pixels"] != ""), "")
     alone = int((copied & (rows["pixels"] == "")).sum())
     note = (
         f"{summary}: {alone / len(rows):.0%} of the table, taken for different patients, who may be in different "

@@ -30,10 +30,10 @@ def summary(content: dict, row: str = "", model: str = "") -> str:
     if not content["events"]:
         return "No private step was made, so nothing about the training data was released."
     unit, epsilon = content["unit"], content["epsilon"]
-    made = "Counted" if model in COUNTED else "Trained"
+    verb = "Counted" if model in COUNTED else "Trained"
     theirs = f"{'its' if unit == 'client' else 'their'} {f'{row}s' if row else 'data'}"
     sentences = [
-        f"{made} with differential privacy for one {unit}: (epsilon, delta) = ({_number(epsilon['pld'])}, "
+        f"{verb} with differential privacy for one {unit}: (epsilon, delta) = ({_number(epsilon['pld'])}, "
         f"{content['delta']:g}) by privacy loss distributions ({_number(epsilon['rdp'])} by Renyi accounting), for "
         f"adding or removing one {unit} of split 'train' with all {theirs}."
     ]

@@ -47,9 +47,9 @@ def out_of_fold(
     Each is by a regression that has seen neither the patient nor the kind.
     """
     logits = [np.zeros((len(patients), truth.classes), np.float32) for _ in views]
-    for kept, tested in _folds(truth, patients, seed):
-        part = Truth(truth.task, truth.targets[kept], truth.classes)
-        views_kept, weights_kept = [view[kept] for view in views], None if weights is None else weights[kept]
+    for fitted, tested in _folds(truth, patients, seed):
+        part = Truth(truth.task, truth.targets[fitted], truth.classes)
+        views_kept, weights_kept = [view[fitted] for view in views], None if weights is None else weights[fitted]
         for kind, view in enumerate(views):
             logits[kind][tested] = _left_out(views_kept, part, weights_kept, kind, view[tested], penalty)
     return logits
@@ -68,6 +68,6 @@ def _folds(truth: Truth, patients: np.ndarray, seed: int):
 
 def _left_out(views: list[np.ndarray], truth: Truth, weights, kind: int, rows: np.ndarray, penalty: float):
     """Logits by a regression of all views but this kind; images as they are, are never left out."""
-    seen = [view for number, view in enumerate(views) if number == 0 or number != kind]
-    kernel, bias = logistic_head(seen, truth.targets, truth.classes, penalty, weights)
+    fitted_views = [view for number, view in enumerate(views) if number == 0 or number != kind]
+    kernel, bias = logistic_head(fitted_views, truth.targets, truth.classes, penalty, weights)
     return rows @ kernel + bias

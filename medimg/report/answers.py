@@ -75,8 +75,12 @@ def _source(r: dict) -> str:
 
 def _parts(r: dict) -> str:
     each = [f"{p['name']} {p['rows']} {r['flow']['unit']}s of {p['patients']} patients" for p in r["flow"]["parts"]]
-    made = r["synthetic"]
-    drawn = f" {made['rows']} synthetic rows of {made['dataset']} joined the training part." if "rows" in made else ""
+    synthetic = r["synthetic"]
+    drawn = (
+        f" {synthetic['rows']} synthetic rows of {synthetic['dataset']} joined the training part."
+        if "rows" in synthetic
+        else ""
+    )
     return "; ".join(each) + f".{drawn}"
 
 
@@ -86,13 +90,13 @@ def _separated(r: dict) -> str:
 
 
 def _excluded(r: dict) -> str:
-    left = r["flow"].get("left_out") or []
+    left_out = r["flow"].get("left_out") or []
     if r["flow"].get("withheld"):
         return r["flow"]["withheld"][0].upper() + r["flow"]["withheld"][1:] + "."
     people = "Criteria for people are the source's to say."
-    if not left:
+    if not left_out:
         return f"{people} Nothing that it has was left out."
-    return f"{people} Left out: " + "; ".join(f"{one['count']}: {one['reason']}" for one in left) + "."
+    return f"{people} Left out: " + "; ".join(f"{one['count']}: {one['reason']}" for one in left_out) + "."
 
 
 def _unlabelled(r: dict) -> str:

@@ -139,7 +139,7 @@ def _inputs(sources: Sources) -> list[str]:
     """Columns that the model takes; of folds, whose choice may differ, those that they chose from."""
     run, dataset = sources.run, sources.own
     described = run.description() if (run.root / "model.json").is_file() else {}
-    kept = described.get("preprocessing") or described.get("metadata")
-    if kept:
-        return list(Preprocessing.from_dict(kept).inputs)
+    preprocessing = described.get("preprocessing") or described.get("metadata")
+    if preprocessing:
+        return list(Preprocessing.from_dict(preprocessing).inputs)
     return [feature.name for feature in dataset.inputs] if dataset is not None and dataset.is_table else []

@@ -44,9 +44,9 @@ def mistakes(evaluated: Evaluated, measured: Dataset | None, maps: dict[str, tup
     for one in evaluated.worst():
         name = evaluated.rows[evaluated.unit].iloc[one.row]
         path = str(measured.root / name) if measured is not None and evaluated.unit == "image" else ""
-        kept = {key: getattr(one, key) for key in ("label", "predicted", "probability", "truth_probability")}
+        entry = {key: getattr(one, key) for key in ("label", "predicted", "probability", "truth_probability")}
         worst.append(
-            {"name": str(name), **kept, "kind": _kind(one.label, predictions), "map": maps.get(path, [None])[0]}
+            {"name": str(name), **entry, "kind": _kind(one.label, predictions), "map": maps.get(path, [None])[0]}
         )
     return {"wrong": wrong, "n": len(predictions), "worst": worst}
 

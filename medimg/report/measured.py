@@ -28,8 +28,8 @@ def metric_names(task: str) -> dict[str, tuple[str, str]]:
 
 def discrimination(metrics: dict) -> dict:
     """`discrimination` of report.json."""
-    kept = ("metrics", "per_class", "support", "confusion_matrix", "majority_accuracy", "bootstrap")
-    return {name: metrics[name] for name in kept}
+    keys = ("metrics", "per_class", "support", "confusion_matrix", "majority_accuracy", "bootstrap")
+    return {name: metrics[name] for name in keys}
 
 
 def threshold(metrics: dict, own_data: bool) -> dict:

@@ -92,10 +92,10 @@ def privacy(run: Run, unit: str) -> dict:
     if not path.is_file():
         return {**result, "audit": missing("the Run was not attacked; 'medimg audit RUN' does it")}
     audit = read_json(path)
-    kept = ["attacks", "epsilon_lower_bound", "claimed_epsilon", "verdict", "allowed"]
+    keys = ["attacks", "epsilon_lower_bound", "claimed_epsilon", "verdict", "allowed"]
     if not result["private"]:
-        kept += ["members", "non_members"]
-    return {**result, "audit": {name: audit[name] for name in kept if name in audit}}
+        keys += ["members", "non_members"]
+    return {**result, "audit": {name: audit[name] for name in keys if name in audit}}
 
 
 def federation(run: Run) -> dict:
@@ -150,8 +150,8 @@ def validations(run: Run) -> dict:
     entries = []
     for path in sorted(run.root.glob("validations/*/validation.json")):
         one = read_json(path)
-        kept = ("dataset", "n", "patients", "auroc", "drop", "verdict", "reasons")
-        entries.append({name: one.get(name) for name in kept})
+        keys = ("dataset", "n", "patients", "auroc", "drop", "verdict", "reasons")
+        entries.append({name: one.get(name) for name in keys})
     if not entries:
         return missing("no other hospital's patients were tried; 'medimg validate RUN DATA2' does it")
     return {"of": entries}

@@ -148,8 +148,8 @@ def sent(path: Path, look: dict) -> list[bytes]:
             raise ValueError(f"{path}: training made text black, which needs OpenCV here") from None
         warnings.append("not looked at for burned-in text, which needs OpenCV")
     else:
-        seen = [dicom_text.checked(image, is_flagged, mask) for image in images]
-        images, warnings = [image for image, _ in seen], [line for _, lines in seen for line in lines]
+        looked_over = [dicom_text.checked(image, is_flagged, mask) for image in images]
+        images, warnings = [image for image, _ in looked_over], [line for _, lines in looked_over for line in lines]
     for line in dict.fromkeys(warnings):
         print(f"{path}: {line}")
     return [dicom_pixels.png(image) for image in images]

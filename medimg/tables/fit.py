@@ -77,8 +77,10 @@ def fit(dataset: Dataset, rows: pd.DataFrame, config: TrainConfig) -> Preprocess
     fitted = preprocessing_of(learnt, dropped, config, str(dataset.root))
     if config.select == "none":
         return fitted
-    kept = best(fitted.transform(rows), fitted.plan.scale, dataset.targets(rows), config.select, config.select_count)
-    return selected(fitted, kept, config.select)
+    positions = best(
+        fitted.transform(rows), fitted.plan.scale, dataset.targets(rows), config.select, config.select_count
+    )
+    return selected(fitted, positions, config.select)
 
 
 def preprocessing_of(
@@ -248,15 +250,15 @@ def _uniquely_named(columns: list[Column]) -> tuple[Column, ...]:
     return tuple(named)
 
 
-def selected(fitted: Preprocessing, kept: np.ndarray, method: str) -> Preprocessing:
+def selected(fitted: Preprocessing, positions: np.ndarray, method: str) -> Preprocessing:
     """`fitted` with some of its columns, and only the raw columns that these need.
 
     Args:
         fitted: all columns.
-        kept: int, positions of its columns.
+        positions: int, positions of its columns.
         method: of `--select`, for the reason of what is left out.
     """
-    columns = tuple(fitted.columns[i] for i in kept)
+    columns = tuple(fitted.columns[i] for i in positions)
     needed = {column.source for column in columns}
     dropped = dict(fitted.dropped)
     for column in fitted.raw:

@@ -152,8 +152,8 @@ def _commonest(column: raw.Input, rows: pd.DataFrame) -> raw.Input:
         return column
     codes = raw.read(rows, (column,))[:, 0]
     count = Counter(codes[~np.isnan(codes)].astype(int).tolist())
-    kept = sorted(code for code, _ in count.most_common(MOST_CATEGORIES))
-    return replace(column, categories=tuple(column.categories[code] for code in kept))
+    commonest = sorted(code for code, _ in count.most_common(MOST_CATEGORIES))
+    return replace(column, categories=tuple(column.categories[code] for code in commonest))
 
 
 def _raw(frame: pd.DataFrame, inputs: tuple[raw.Input, ...]) -> np.ndarray:

@@ -75,8 +75,8 @@ def record(other: Dataset | None, config: TrainConfig) -> dict:
     """What environment.json says of it."""
     if other is None:
         return {}
-    kept = {"data": str(other.root.resolve()), "fingerprint": other.fingerprint(), "method": config.adapt_method}
-    return {FIELD: {**kept, "images": len(other.rows("train"))}}
+    entry = {"data": str(other.root.resolve()), "fingerprint": other.fingerprint(), "method": config.adapt_method}
+    return {FIELD: {**entry, "images": len(other.rows("train"))}}
 
 
 def pixels_of(other: Dataset | None, config: TrainConfig, description: dict, folder: Path) -> PixelCache | None:

@@ -90,12 +90,12 @@ def behind_data(dataset: Dataset) -> list[Ancestor]:
     """The making of a synthetic Dataset's rows."""
     if not dataset.synthetic:
         return []
-    content, made = ledger.read(dataset.root), dataset.preparation
+    content, preparation = ledger.read(dataset.root), dataset.preparation
     return [
         Ancestor(
             str(dataset.root.resolve()),
-            str(made.get("source") or ""),
-            made.get("source_fingerprint") or "",
+            str(preparation.get("source") or ""),
+            preparation.get("source_fingerprint") or "",
             content["events"] if content else None,
         )
     ]

@@ -24,10 +24,10 @@ def remembering() -> Iterator[dict]:
     Yields:
         key of `remembered` -> features.
     """
-    kept: dict = {}
-    token = _REMEMBERED.set(kept)
+    features: dict = {}
+    token = _REMEMBERED.set(features)
     try:
-        yield kept
+        yield features
     finally:
         _REMEMBERED.reset(token)
 

@@ -103,17 +103,17 @@ def stage(stage: Stage, phase: Phase, views: Views, material: Material, config: 
     others = config.unlabelled_ratio * labelled
     steps = max(math.ceil(len(material.targets) / labelled), math.ceil(len(material.unlabelled) / others))
     if config.paradigm == "fixmatch":
-        learner, kept = fixmatch(stage.model, config.confidence, config.unlabelled_weight), None
+        learner, teacher = fixmatch(stage.model, config.confidence, config.unlabelled_weight), None
     else:
         ramp = math.ceil(_RAMP * steps * phase.epochs)
         multilabel = material.targets.ndim == 2
         learner = mean_teacher(stage.model, config.unlabelled_weight, config.teacher_decay, ramp, multilabel)
-        kept = learner.state.model
-    evaluated = kept or stage.model
+        teacher = learner.state.model
+    evaluated = teacher or stage.model
     return dataclasses.replace(
         stage,
         model=learner,
-        kept=kept,
+        kept=teacher,
         batches=lambda epochs: _paired(views, material, config.seed, (labelled, others, steps), epochs),
         validate=lambda: views.predict(evaluated, None),
         # As many as have the loop count `steps` batches.

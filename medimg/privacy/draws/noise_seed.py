@@ -97,14 +97,14 @@ def secret_of(checkpoints: Path, options: dict, data: str, fixed: int | None = N
     if path.is_file():
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            seed, kept = bytes.fromhex(content["seed"]), content["data"]
+            seed, kept_for = bytes.fromhex(content["seed"]), content["data"]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{path}: not readable; the noise can't be repeated: train anew with --overwrite"
             ) from error
         if len(seed) != _BYTES:
             raise InputError(f"{path}: the seed is not whole; the noise can't be repeated: train anew with --overwrite")
-        if kept != data:
+        if kept_for != data:
             raise InputError(
                 f"{path}: the data, or what the training starts from, have changed since it began; the same noise on "
                 "others would show the difference bare: train anew with --overwrite"
