@@ -59,7 +59,7 @@ def pages() -> dict[str, str]:
     for file, page in PAGES.items():
         text = (ROOT / file).read_text(encoding="utf-8")
         written[page] = text if file.endswith(".md") else f"# License\n\n```text\n{text}```\n"
-        written[page] = relinked(written[page], PurePosixPath(file).parent, page)
+        written[page] = relinked(written[page], PurePosixPath(file).parent)
     for title, page in SECTIONS.items():
         before, _, rest = written["index.md"].partition(f"\n## {title}\n")
         section, heading, after = rest.partition("\n## ")
@@ -69,13 +69,12 @@ def pages() -> dict[str, str]:
     return written | {f"commands/{_file(words)}": _command(words, command) for words, command in commands()}
 
 
-def relinked(text: str, folder: PurePosixPath, page: str) -> str:
+def relinked(text: str, folder: PurePosixPath) -> str:
     """Links of a file of the repository as links of its page.
 
     Args:
         text: Markdown.
         folder: of the file, from the root.
-        page: its place in docs/, at the top.
     """
 
     def one(link: re.Match) -> str:

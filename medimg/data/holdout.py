@@ -40,7 +40,7 @@ def hold_out(dataset: Dataset, share: float, seed: int) -> Dataset:
     labelled = dataset.rows("train", labelled=True)
     names = labelled["patient"].unique()
     drawn = names[own_numbers(names, seed, "audit-holdout") < share]
-    _check(dataset, labelled, drawn, len(names), share)
+    _check(labelled, drawn, len(names), share)
     # A patient's unlabelled rows go along: features may be learnt from them.
     moved = training & manifest["patient"].isin(drawn).to_numpy()
     return replace(dataset, manifest=manifest.assign(split=manifest["split"].mask(moved, HELD_OUT)))
@@ -52,7 +52,7 @@ def strata(rows: pd.DataFrame) -> pd.Series:
     return pairs.groupby("patient")["label"].agg(" + ".join)
 
 
-def _check(dataset: Dataset, labelled: pd.DataFrame, drawn: np.ndarray, count: int, share: float):
+def _check(labelled: pd.DataFrame, drawn: np.ndarray, count: int, share: float) -> None:
     remaining = count - len(drawn)
     if min(len(drawn), remaining) < FEWEST_PATIENTS:
         remedy = (

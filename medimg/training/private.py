@@ -119,7 +119,7 @@ class PrivateTraining:
         self.ledger = Ledger.of(
             run.root,
             _terms(config, drawn, self.secret.draw()),
-            _circumstances(dataset, config, lineage),
+            _circumstances(config, lineage),
             dataset.root,
             lineage.inherited,
         )
@@ -258,7 +258,7 @@ def _terms(config: TrainConfig, drawn: Sampling, draw: str) -> Terms:
     )
 
 
-def _circumstances(dataset: Dataset, config: TrainConfig, lineage: Lineage) -> Circumstances:
+def _circumstances(config: TrainConfig, lineage: Lineage) -> Circumstances:
     return Circumstances(
         poisson=config.dp_sampling == "poisson",
         early_stopping=bool(config.patience or config.plateau_patience),

@@ -64,7 +64,7 @@ def _statistics(path: Path, size: int) -> tuple:
     return grey.mean(), grey.std(), dark, bright, sharpness, float(image.shape[1]), float(image.shape[0]), form
 
 
-def metadata(internal: Dataset, internal_rows: pd.DataFrame, external: Dataset, rows: pd.DataFrame) -> dict[str, tuple]:
+def metadata(internal: Dataset, internal_rows: pd.DataFrame, rows: pd.DataFrame) -> dict[str, tuple]:
     """Columns that both have: name -> (values of own rows, values of theirs), numbers as float64, else text."""
     if internal.is_table:
         common = [f for f in internal.inputs if f.name in rows]

@@ -102,7 +102,7 @@ def shifts(internal: Side | None, external: Side, description: dict, step) -> li
         )
         names = shift.STATISTICS | (shift.FORMS if _as_found(internal, external) else {"form": shift.FORMS["form"]})
         differences += [shift.compare("image", words, first[name], second[name], *who) for name, words in names.items()]
-    columns = shift.metadata(internal.dataset, internal.rows, external.dataset, external.rows)
+    columns = shift.metadata(internal.dataset, internal.rows, external.rows)
     differences += [shift.compare("metadata", name, *sides, *who) for name, sides in columns.items()]
     if description["task"] != "multilabel" and len(kinds(external.predictions)) > 1:
         labels = [_class_names(side) for side in (internal, external)]

@@ -73,7 +73,7 @@ def validate(
         result["verdict"], result["reasons"] = verdict(result)
         result |= request
         folder = Path(out) if out else beside(run.root / "validations", data.resolve().name, request, _held)
-        _write(folder, run, result, internal, external, description)
+        _write(folder, result, internal, external, description)
     return result, folder
 
 
@@ -181,7 +181,7 @@ def _worth(internal: Side | None, external: Side, rule, config: ValidateConfig, 
     }
 
 
-def _write(folder: Path, run: Run, result: dict, internal: Side | None, external: Side, description: dict) -> None:
+def _write(folder: Path, result: dict, internal: Side | None, external: Side, description: dict) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--out {folder}: is a file, not a folder; give another")
     figures = {"summary": summary_figure(internal and internal.predictions, external.predictions, result)}
