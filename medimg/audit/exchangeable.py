@@ -43,8 +43,8 @@ class Exchangeability:
         return self.p is not None and self.p < LEVEL
 
     @property
-    def found(self) -> str:
-        """The smallest of the tests' names."""
+    def clearest(self) -> str:
+        """The difference whose test has the smallest p."""
         return min(self.tests, key=lambda name: self.tests[name]["p"])
 
     def sentence(self) -> str:
@@ -57,8 +57,8 @@ class Exchangeability:
         evidence = f"p = {self.p:.2g}, two-sample test without the model"
         if self.shifted:
             return (
-                f"Members (train) and non-members (test) differ in their {self.found} by themselves ({evidence}), so "
-                "what an attack finds may be that difference, and no bound of epsilon is given. Train with "
+                f"Members (train) and non-members (test) differ in their {self.clearest} by themselves ({evidence}), "
+                "so what an attack finds may be that difference, and no bound of epsilon is given. Train with "
                 "--audit-holdout 0.1."
             )
         return (

@@ -51,7 +51,7 @@ def compare(runs: list[Run], out: Path, config: CompareConfig, progress: Progres
     names = wanted(config.baseline)
     _check_options(config, out)
     request = {"runs": [str(run.root.resolve()) for run in runs], "options": config.given()}
-    require_place(out, request, _held)
+    require_place(out, request, _request_of)
     if not runs:
         raise InputError("no RUN is given; name at least two, or one of a table")
     evaluated, notes = align([read(run.with_data_at(config.data)) for run in runs])
@@ -76,7 +76,7 @@ def compare(runs: list[Run], out: Path, config: CompareConfig, progress: Progres
     return result
 
 
-def _held(folder: Path) -> dict | None:
+def _request_of(folder: Path) -> dict | None:
     path = folder / "comparison.json"
     comparison = read_json(path) if path.is_file() else None
     return comparison and {key: comparison.get(key) for key in ("runs", "options")}

@@ -59,13 +59,13 @@ class Answer:
     Attributes:
         source: of `medimg.dicom.source.source_of`.
         frame: of the file, from 1; None: it has no other.
-        found: of each class that is reported its probability, threshold (None: there is none) and decision.
+        findings: of each class that is reported its probability, threshold (None: there is none) and decision.
         warnings: what of the image is unlike training.
     """
 
     source: Dataset
     frame: int | None
-    found: tuple[tuple[str, float, float | None, bool], ...]
+    findings: tuple[tuple[str, float, float | None, bool], ...]
     warnings: tuple[str, ...] = ()
 
 
@@ -120,7 +120,7 @@ def _groups(answer: Answer, place: int, algorithm: Algorithm) -> list:
         algorithm.name, algorithm.version, [RESEARCH, *algorithm.parameters], manufacturer=MAKER
     )
     groups = []
-    for name, probability, threshold, decided in answer.found:
+    for name, probability, threshold, decided in answer.findings:
         measured = [sr.Measurement(codes.DCM.Probability, float(probability), codes.UCUM.NoUnits)]
         if threshold is not None:
             measured.append(sr.Measurement(codes.DCM.ThresholdValue, float(threshold), codes.UCUM.NoUnits))

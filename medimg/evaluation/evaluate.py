@@ -169,24 +169,24 @@ def _summary(predictions: Predictions, raw: Predictions, calibrator: dict | None
 
 def _folder(run: Run, config: EvaluateConfig, subject: Subject, metrics: dict) -> Path:
     """Where an evaluation is written; one of other data, part or options stays."""
-    request = _asked(metrics)
+    request = _request_in(metrics)
     below, name = run.root / "evaluations", f"{subject.dataset.name}-{config.split}"
     if config.data is not None or config.split != "test":
-        return beside(below, name, request, _held)
+        return beside(below, name, request, _request_of)
     from medimg.evaluation.gallery import FIGURES
 
     files = ["predictions.csv", *(f"figures/{figure}.png" for figure in FIGURES), *REPORT, "metrics.json"]
-    return place_of(run.root, below, name, request, _held, files)
+    return place_of(run.root, below, name, request, _request_of, files)
 
 
-def _asked(metrics: dict) -> dict:
+def _request_in(metrics: dict) -> dict:
     """What an evaluation answers; of before options were written down without them."""
     return {key: metrics.get(key) for key in ("data", "split", "options") if key in metrics}
 
 
-def _held(folder: Path) -> dict | None:
+def _request_of(folder: Path) -> dict | None:
     path = folder / "metrics.json"
-    return _asked(read_json(path)) if path.is_file() else None
+    return _request_in(read_json(path)) if path.is_file() else None
 
 
 def _subject(run: Run, config: EvaluateConfig, description: dict) -> Subject:

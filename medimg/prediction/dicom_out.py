@@ -73,7 +73,7 @@ class Reports:
             try:
                 words = f"{self.method}: evidence for {self.decision.classes[of[i]]} (p = {chances[i, of[i]]:.3f})"
                 words += f"; called {names[i] or 'none of the classes'}"
-                self._add(number, image, self._found(chances[i], decided[i]), warnings[i], maps[i], words)
+                self._add(number, image, self._findings(chances[i], decided[i]), warnings[i], maps[i], words)
             except InputError as error:
                 left_out.append((image.name, str(error)))
         return left_out
@@ -97,7 +97,7 @@ class Reports:
         self._answers.setdefault((*study, source.SeriesInstanceUID), []).append((number, answer))
         self._reported.add((source.SOPInstanceUID, answer.frame))
 
-    def _found(self, chances: np.ndarray, decided: np.ndarray) -> tuple:
+    def _findings(self, chances: np.ndarray, decided: np.ndarray) -> tuple:
         limits = np.broadcast_to(np.array(self.decision.threshold, object), chances.shape)
         each = zip(self.decision.classes, chances.tolist(), limits, decided.tolist(), strict=True)
         findings = [(name, p, None if limit is None else float(limit), yes) for name, p, limit, yes in each]

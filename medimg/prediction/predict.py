@@ -115,7 +115,7 @@ def predict(
     forward = forward_of(model)
     familiar = familiarity(run, dataset, forward, source.of_dataset)
     unit = "row" if "preprocessing" in description else "image"
-    result = Predicted(unit, [*source.notes, decision.statement, *_told(run, dataset, familiar, unit)])
+    result = Predicted(unit, [*source.notes, decision.statement, *_basis_of_warnings(run, dataset, familiar, unit)])
     with replacing(folder) as place, replacing(reported) as dicom, atomic.replacing(out) as temporary:
         save = maps(run, place) if place and maps else None
         reports = None
@@ -233,7 +233,7 @@ def _table(run: Run, description: dict, paths: list[Path], config: PredictConfig
     return Input(sum(table.count for table in files), streamed, of_dataset, notes)
 
 
-def _told(run: Run, dataset: Dataset | None, familiar: Familiarity | None, unit: str) -> list[str]:
+def _basis_of_warnings(run: Run, dataset: Dataset | None, familiar: Familiarity | None, unit: str) -> list[str]:
     """What warnings are based on, or why there are none."""
     private = is_private(run.config["options"])
     notes = []

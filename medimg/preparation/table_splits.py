@@ -100,7 +100,7 @@ def _settle_copies(rows: pd.DataFrame, copies: Copies, how: str, official: bool,
     crossing = find_duplicates(rows, True) if official else duplicates.head(0)
     if path:
         atomic.write_csv(path, duplicates)
-    summary = _told(rows, duplicates, copies)
+    summary = _summary(rows, duplicates, copies)
     first = duplicates.groupby("group")["source_file"].transform("first")
     examples = [f"{a} = {b}" for a, b in zip(duplicates["source_file"], first, strict=True) if a != b]
     extra = len(examples)
@@ -115,7 +115,7 @@ def _settle_copies(rows: pd.DataFrame, copies: Copies, how: str, official: bool,
     return Settled(settled.table, settled.rejected, [note, summary, *settled.notes])
 
 
-def _told(rows: pd.DataFrame, duplicates: pd.DataFrame, copies: Copies) -> str:
+def _summary(rows: pd.DataFrame, duplicates: pd.DataFrame, copies: Copies) -> str:
     distinct = duplicates["group"].nunique()
     text = (
         f"{describe_duplicates(duplicates, 'row')}: {len(duplicates)} of {len(rows)} rows are {distinct} distinct "

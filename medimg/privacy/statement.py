@@ -39,7 +39,7 @@ def summary(content: dict, row: str = "", model: str = "") -> str:
     ]
     if epsilon["pld"] == "infinite":
         sentences.append("Without noise there is no guarantee.")
-    sentences += _mechanisms({**content, "events": _own(content)}, model)
+    sentences += _mechanisms({**content, "events": _own_events(content)}, model)
     started = {event["run"] for event in content["events"]} - {content["run"]}
     if started and "folds" not in content:
         sentences.append(
@@ -75,7 +75,7 @@ def _not_covered(assumptions: list[str]) -> list[str]:
     return [f"Not covered: {listed}."] if names else []
 
 
-def _own(content: dict) -> list[dict]:
+def _own_events(content: dict) -> list[dict]:
     """Events of the Run itself, without those of Runs that it started from."""
     if "folds" in content:
         return content["events"]

@@ -84,7 +84,7 @@ def backbones(weights: str) -> tuple[Backbone, ...]:
     if not place.exists():
         raise InputError(f"--weights {weights}: there is no such file or folder; leave it out to train from scratch")
     files = [place] if place.is_file() else sorted(file for file in place.iterdir() if file.suffix in ENDINGS)
-    known_files = [one for file in sorted(files, key=lambda file: -file.stat().st_size) if (one := _known(file))]
+    known_files = [one for file in sorted(files, key=lambda file: -file.stat().st_size) if (one := _backbone_in(file))]
     if not known_files:
         raise InputError(
             f"--weights {weights}: no file that is known by its hash; a recipe can't tell whose weights they are: name "
@@ -93,7 +93,7 @@ def backbones(weights: str) -> tuple[Backbone, ...]:
     return tuple(known_files)
 
 
-def _known(file: Path) -> Backbone | None:
+def _backbone_in(file: Path) -> Backbone | None:
     identity = identify(file)
     return _backbone(str(file.resolve()), identity["family"], identity["licence"]) if "family" in identity else None
 

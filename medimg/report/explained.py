@@ -106,11 +106,13 @@ def examples(run: Run) -> list[dict]:
                 heat = path.parent / one.get("heatmap", "")
                 if heat.is_file():
                     pair = _pair(Path(one["file"]), {str(one["file"]): (method, heat)})
-                    shown.append({**pair, "map": _words(method, one), "name": Path(one["file"]).name, **_said(one)})
+                    shown.append(
+                        {**pair, "map": _words(method, one), "name": Path(one["file"]).name, **_answer_of(one)}
+                    )
     return [one for one in shown if one["picture"]]
 
 
-def _said(one: dict) -> dict:
+def _answer_of(one: dict) -> dict:
     return {key: one.get(key) for key in ("label", "predicted", "probability")}
 
 

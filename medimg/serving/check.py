@@ -70,7 +70,7 @@ def _listed(tensor: dict) -> list:
     return [{"b64": value} for value in tensor["values"]] if tensor["dtype"] == "bytes" else tensor["values"]
 
 
-def asked(path: Path, content: dict, columns: list[dict]):
+def requests_of(path: Path, content: dict, columns: list[dict]):
     """Of an image, or of each row of a CSV, what it is called and the inputs of a request.
 
     Args:
@@ -206,7 +206,7 @@ def main() -> int:
         try:
             fine &= compare(kind, ask, content)
             for path in arguments.files:
-                for what, inputs in asked(path, content, columns):
+                for what, inputs in requests_of(path, content, columns):
                     for answer in ask({"signature_name": "serving_default", "inputs": inputs}):
                         print(kind, what, answer)
         except (

@@ -126,7 +126,7 @@ def _model(run: Run, description: dict, private: bool, served: bool) -> str:
         name = f"`{description['name']}`" + (f" ({arguments})" if arguments else "")
         begin = f"## Model\n\n- {name} on a table's columns.\n{task}"
         inputs = columns_section(preprocessing, options, private, description["is_onnx"])
-        answer = f"\n- {_ANSWER.format(unit='A row')}{_asked(description)}" if served else ""
+        answer = f"\n- {_ANSWER.format(unit='A row')}{_how_to_ask(description)}" if served else ""
         return f"{begin}{answer}\n\n{inputs}" if served else begin
     begin = (
         "## Model\n\n"
@@ -144,11 +144,11 @@ def _model(run: Run, description: dict, private: bool, served: bool) -> str:
         "convert them to PNG. DICOM is decoded by the client: `check.py` and `dicom_pixels.py`"
         f"{_look(description.get('dicom'))}.\n"
         f"{_size(description['prepared_size'])}- 16-bit values: {_white(description.get('white'))}.\n"
-        f"- {_ANSWER.format(unit='An image')}{_asked(description)}" + _columns_beside(description, options)
+        f"- {_ANSWER.format(unit='An image')}{_how_to_ask(description)}" + _columns_beside(description, options)
     )
 
 
-def _asked(description: dict) -> str:
+def _how_to_ask(description: dict) -> str:
     if not description["is_onnx"]:
         return _SERVER
     pixels = "`pixels` float32 (B, S, S, C), as `prepare.onnx` makes them of a decoded image,"

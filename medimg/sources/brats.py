@@ -45,19 +45,19 @@ class Case:
     seg: Path | None
 
     @property
-    def _own(self) -> str:
+    def _base_name(self) -> str:
         """Without the folder that tells it from another of the same name."""
         return self.name.rpartition("/")[2]
 
     @property
     def patient(self) -> str:
         """The case, without the number of the examination that names have from 2023."""
-        match = re.match(r"(BraTS-[A-Z-]+-\d+)-\d+$", self._own)
-        return match[1] if match else self._own
+        match = re.match(r"(BraTS-[A-Z-]+-\d+)-\d+$", self._base_name)
+        return match[1] if match else self._base_name
 
     def scheme(self, name: str) -> dict[int, str]:
         """What the seg's numbers mean: of names with hyphens, 2024's, which are 2023's and one more."""
-        auto = "2024" if re.match(r"BraTS-", self._own) else "2018"
+        auto = "2024" if re.match(r"BraTS-", self._base_name) else "2018"
         return SCHEMES[auto if name == "auto" else name]
 
 

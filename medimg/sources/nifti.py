@@ -79,7 +79,7 @@ def _rows(folder: Path, files: list[Path], labels: LabelTable, config: PrepareCo
     rows, places, used, uneven = [], {}, set(), []
     for file in files:
         name = file.relative_to(folder).as_posix()
-        key, columns = _told(name, labels)
+        key, columns = _columns_of(name, labels)
         used |= {key}
         stem = nifti_volumes.stem(name)
         try:
@@ -134,7 +134,7 @@ def nifti_files(folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
     return sorted(files), rejected
 
 
-def _told(name: str, labels: LabelTable) -> tuple[str, dict[str, str]]:
+def _columns_of(name: str, labels: LabelTable) -> tuple[str, dict[str, str]]:
     """The table's row of a file, which it may call by its path or name, with or without extension."""
     for key in _spellings(name):
         if key in labels.rows:

@@ -54,7 +54,7 @@ def run(
     out, datasets = Path(out), _fitting(load(name), data)
     study = load(name, of_data(datasets[0].is_table))
     study = adapt(study, datasets) if adapt else study
-    cells, starts = settle(_asked(study, config), config.weights)
+    cells, starts = settle(_chosen_cells(study, config), config.weights)
     study, seeds = replace(study, cells=cells), config.seeds or study.seeds
     claim(out, study.name, datasets[0], {"data": [one.fingerprint() for one in datasets]})
     with Shared() as shared:
@@ -115,7 +115,7 @@ def _fitting(study: Study, data: Sequence[Path]) -> list[Dataset]:
     return datasets
 
 
-def _asked(study: Study, config: StudyConfig) -> tuple[Cell, ...]:
+def _chosen_cells(study: Study, config: StudyConfig) -> tuple[Cell, ...]:
     """The cells that were asked for, with the options that hold for all of them."""
     config.require_effect()
     cells = _of_models(study, config) if config.model else study.cells

@@ -60,7 +60,7 @@ def validate(
     request = {"run": str(run.root.resolve()), "data": str(data.resolve()), "options": options}
     if out:
         require_other(out)
-        require_place(Path(out), request, _held)
+        require_place(Path(out), request, _request_of)
     prepared = opened(data, description, config, lambda *counts: step("prepare", *counts))
     with locked(out or run.root), prepared as dataset:
         training, private = training_data(run), is_private(run.config["options"])
@@ -72,12 +72,12 @@ def validate(
         result = _measured(run, data, description, internal, external, patients, rule, config, step)
         result["verdict"], result["reasons"] = verdict(result)
         result |= request
-        folder = Path(out) if out else beside(run.root / "validations", data.resolve().name, request, _held)
+        folder = Path(out) if out else beside(run.root / "validations", data.resolve().name, request, _request_of)
         _write(folder, result, internal, external, description)
     return result, folder
 
 
-def _held(folder: Path) -> dict | None:
+def _request_of(folder: Path) -> dict | None:
     """What the validation in a folder answers; one of before options were written down without them."""
     path = folder / FILE
     content = read_json(path) if path.is_file() else None
