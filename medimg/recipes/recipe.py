@@ -119,10 +119,10 @@ def _refuse_decided(config: TrainConfig) -> None:
             raise InputError(f"{flag(name)}: a recipe decides it; leave it out, or give --model to decide all yourself")
 
 
-def _check(plan_given: Sequence[plan.Candidate], dataset: Dataset, seed: int) -> None:
+def _check(candidates: Sequence[plan.Candidate], dataset: Dataset, seed: int) -> None:
     """Refuse, before a folder is made and the first is trained, what could not be."""
     kind = kind_of(dataset)
-    for candidate in plan_given:
+    for candidate in candidates:
         typed = candidate.config(seed)
         config = typed.resolved(dataset.unit)
         try:

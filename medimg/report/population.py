@@ -164,8 +164,8 @@ def separation(run: Run, metrics: dict, dataset: Dataset | None, predictions: pd
         crossing = len(leakage.patients)
         images = len(leakage.images) if "pixels" in dataset.manifest else None
         how = dataset.preparation.get("split") or "as its manifest says"
-        rows_told = dataset.manifest[dataset.manifest["split"] != "train"] if protected(run) else dataset.manifest
-        patients, rows = rows_told["patient"].nunique(), len(rows_told)
+        published = dataset.manifest[dataset.manifest["split"] != "train"] if protected(run) else dataset.manifest
+        patients, rows = published["patient"].nunique(), len(published)
     return {
         "how": _HOW.get(how, how),
         "patients_in_two_parts": crossing,

@@ -150,28 +150,28 @@ def cases_of(folder: Path) -> tuple[list[Case], list[tuple[str, str]]]:
     from medimg.sources.nifti_volumes import stem
 
     files, rejected = nifti_files(folder)
-    cases_files: dict[tuple[Path, str], dict[str, Path]] = defaultdict(dict)
+    by_case: dict[tuple[Path, str], dict[str, Path]] = defaultdict(dict)
     for file in files:
         match = _FILE.match(stem(file.name))
         if not match:
             rejected.append((file.relative_to(folder).as_posix(), "its name ends in none of t1, t1ce, t2, flair, seg"))
             continue
         kind = _NAMES.get(match[2].lower(), match[2].lower())
-        first = cases_files[file.parent, match[1]].setdefault(kind, file)
+        first = by_case[file.parent, match[1]].setdefault(kind, file)
         if first != file:
             rejected.append((file.relative_to(folder).as_posix(), f"a second {kind} of its case; {first.name} counts"))
     # W39_1998.09.19_Segm.nii of 2020's case 355: a seg called otherwise than the one case beside it that has none.
-    for (place, name), parts in list(cases_files.items()):
-        rest = [key for key in cases_files if key[0] == place and "seg" not in cases_files[key]]
+    for (place, name), parts in list(by_case.items()):
+        rest = [key for key in by_case if key[0] == place and "seg" not in by_case[key]]
         if list(parts) == ["seg"] and len(rest) == 1:
-            cases_files[rest[0]]["seg"] = cases_files.pop((place, name))["seg"]
+            by_case[rest[0]]["seg"] = by_case.pop((place, name))["seg"]
     cases = []
-    for (place, name), parts in sorted(cases_files.items()):
+    for (place, name), parts in sorted(by_case.items()):
         seg = parts.pop("seg", None)
         if not parts:
             rejected.append((seg.relative_to(folder).as_posix(), "a seg without images"))
             continue
-        several = sum(key[1] == name for key in cases_files) > 1
+        several = sum(key[1] == name for key in by_case) > 1
         cases.append(Case(f"{place.relative_to(folder).as_posix()}/{name}" if several else name, parts, seg))
     if not cases:
         raise InputError(f"{folder}: no BraTS case: files such as CASE_flair.nii.gz or CASE-t2f.nii.gz are needed")

@@ -105,13 +105,13 @@ def _indicators(path: Path, table: pd.DataFrame, columns: list[str]) -> Labels:
 
 def _names(path: Path, cells: pd.Series, separator: str | None) -> Labels:
     cells = cells.where(~cells.str.lower().isin(schema.MISSING), "")
-    texts_known = cells[cells != ""].unique()
+    distinct = cells[cells != ""].unique()
     notes = []
-    if separator is None and len(texts_known) and all(re.fullmatch(r"\[.*\]", cell) for cell in texts_known):
-        notes.append(f"labels are written as lists: {shown(texts_known[0])} and the like")
-        parts = {cell: ["".join(item) for item in _ITEM.findall(cell[1:-1])] or [NEGATIVE] for cell in texts_known}
+    if separator is None and len(distinct) and all(re.fullmatch(r"\[.*\]", cell) for cell in distinct):
+        notes.append(f"labels are written as lists: {shown(distinct[0])} and the like")
+        parts = {cell: ["".join(item) for item in _ITEM.findall(cell[1:-1])] or [NEGATIVE] for cell in distinct}
     else:
-        joint, doubtful = joint_of(texts_known) if separator is None else (separator, "")
+        joint, doubtful = joint_of(distinct) if separator is None else (separator, "")
         if doubtful:
             row = int((cells == doubtful).to_numpy().argmax())
             raise InputError(
@@ -120,7 +120,7 @@ def _names(path: Path, cells: pd.Series, separator: str | None) -> Labels:
             )
         if joint not in ("", "none", SEPARATOR):
             notes.append(f"several labels of an image are joined by '{joint}' (--label-separator none: they are not)")
-        parts = {cell: cell.split(joint) if joint not in ("", "none") else [cell] for cell in texts_known}
+        parts = {cell: cell.split(joint) if joint not in ("", "none") else [cell] for cell in distinct}
     texts = {"": ""}
     for cell, names in parts.items():
         clean = [re.sub(schema.WHOLE_NUMBER, r"\1", name.strip()) for name in names]
@@ -134,8 +134,8 @@ def joint_of(cells: Iterable[str]) -> tuple[str, str]:
         return SEPARATOR, ""
     for joint in _JOINTS:
         parts = [{part.strip() for part in cell.split(joint)} - {""} for cell in cells]
-        for cell, own_parts in zip(cells, parts, strict=True):
-            if joint in cell and any(sum(part in other for other in parts) < 2 for part in own_parts):
+        for cell, parts_of_cell in zip(cells, parts, strict=True):
+            if joint in cell and any(sum(part in other for other in parts) < 2 for part in parts_of_cell):
                 return joint, cell
         if any(joint in cell for cell in cells):
             return joint, ""

@@ -138,8 +138,8 @@ def table_at(folder: Path, name: str | None) -> Path:
         return place
     tables = sorted(folder.glob("*.csv")) if folder.is_dir() else []
     if len(tables) != 1:
-        tables_there = listed(table.name for table in tables) if tables else "there is none"
-        raise InputError(f"{folder}: which table has the labels? Name it with --labels FILE ({tables_there})")
+        choice = listed(table.name for table in tables) if tables else "there is none"
+        raise InputError(f"{folder}: which table has the labels? Name it with --labels FILE ({choice})")
     return tables[0]
 
 

@@ -199,8 +199,8 @@ def _classes(path: Path, labels) -> tuple[tuple[str, ...], str, str]:
         names = [name for name in names if name != negative]
     classes = tuple(names)
     if len(classes) < 2:
-        labels_there = f"only one class, '{classes[0]}'" if classes else "no labels"
-        raise InputError(f"{path}: {labels_there}; a classifier needs two (--label-column names the column of labels)")
+        problem = f"only one class, '{classes[0]}'" if classes else "no labels"
+        raise InputError(f"{path}: {problem}; a classifier needs two (--label-column names the column of labels)")
     return classes, "multilabel" if multilabel else task_of(classes), negative
 
 

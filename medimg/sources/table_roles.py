@@ -128,8 +128,8 @@ def classes_of(
             f"'{joint}'{none}"
         )
     if len(levels) < 2:
-        classes_there = f"only one class, '{shown(next(iter(levels)))}'" if levels else "no labels"
-        raise InputError(f"{where} holds {classes_there}; a classifier needs two; {other}")
+        problem = f"only one class, '{shown(next(iter(levels)))}'" if levels else "no labels"
+        raise InputError(f"{where} holds {problem}; a classifier needs two; {other}")
     classes = tuple(schema.in_order(levels, schema.Feature(label, "categorical")))
     notes = []
     if summary.rows > summary.known:
