@@ -14,7 +14,7 @@ Options = TypeVar("Options", bound=Config)
 
 
 def options_to_resume(
-    root: Path, command: str, config: Options, given: Iterable[str], longer: Iterable[str] = ()
+    root: Path, command: str, config: Options, names_given: Iterable[str], longer: Iterable[str] = ()
 ) -> Options:
     """The options that a Run goes on with: its own; one given anew that differs is refused rather than ignored.
 
@@ -22,7 +22,7 @@ def options_to_resume(
         root: the Run.
         command: that resumes it.
         config: options as they were given.
-        given: names of those that were.
+        names_given: names of those that were.
         longer: names of options that may be more than the Run's own.
 
     Raises:
@@ -32,7 +32,7 @@ def options_to_resume(
     if run.config["command"] != command:
         raise InputError(f"--resume {root}: is a Run of 'medimg {run.config['command']}', which resumes it")
     settled = type(config).from_dict(run.config["options"])
-    for name in given:
+    for name in names_given:
         value, had = getattr(config, name), getattr(settled, name)
         if name in longer and value is not None and had is not None and value > had:
             settled = replace(settled, **{name: value})

@@ -47,12 +47,12 @@ def remembered(key: tuple, features: Callable[[], list[np.ndarray]]) -> list[np.
         key: all that they depend on.
         features: computes them.
     """
-    kept = _REMEMBERED.get()
-    if kept is None:
+    remembered_features = _REMEMBERED.get()
+    if remembered_features is None:
         return features()
-    if key not in kept:
-        kept[key] = features()
-    return kept[key]
+    if key not in remembered_features:
+        remembered_features[key] = features()
+    return remembered_features[key]
 
 
 def forward_function(model: tf.keras.Model) -> Forward:
