@@ -1,19 +1,17 @@
 """`medimg evaluate`: a Run and labelled images to metrics, predictions and figures; `medimg.report` writes of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-
-import pandas as pd
 
 from medimg import atomic
 from medimg.data import synthetic_rows
-from medimg.data.dataset import SPLITS, Dataset
+from medimg.data.dataset import Dataset
 from medimg.data.positive import plain, positive_class
 from medimg.data.splits import parts_note
 from medimg.errors import InputError
 from medimg.evaluation import floor
-from medimg.evaluation.classes import check_kind, match_classes, targets_in_order
+from medimg.evaluation.classes import targets_in_order
 from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.copied_rows import copied_rows, copies_note, equal_note
 from medimg.evaluation.operating_point import OperatingPoint, operating_point
@@ -22,36 +20,18 @@ from medimg.evaluation.own_threshold import rule_of
 from medimg.evaluation.places import beside, place_of
 from medimg.evaluation.predictions import Predictions, as_written
 from medimg.evaluation.subgroups import gap_note, groupings, summarise_subgroups
+from medimg.evaluation.subject import Subject, subject_of
 from medimg.evaluation.summary import site_notes, summarise, summarise_sites
 from medimg.evaluation.thresholds import Rule
 from medimg.lock import writes
 from medimg.privacy.ledger import is_private
-from medimg.privacy.release import reference_split, require_unprotected
+from medimg.privacy.release import reference_split
 from medimg.run import Run
 from medimg.untrusted.json_file import read_json
 
 Progress = Callable[[int, int], None]
 # What `medimg.report` makes of an evaluation, in its folder.
 REPORT = ("report.html", "report.json", "model_card.md", "figures/decision_curve.png")
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is evaluated.
-
-    Attributes:
-        dataset: the Dataset.
-        split: train, val, test or all.
-        rows: labelled rows of its manifest.
-        unlabelled: rows left out for want of a label.
-        order: position in the Dataset of each class of the model.
-    """
-
-    dataset: Dataset
-    split: str
-    rows: pd.DataFrame
-    unlabelled: int
-    order: list[int]
 
 
 @writes("run")
@@ -78,7 +58,7 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     if config.prevalence is not None and not positive_class(description["task"], description["classes"]):
         raise InputError(f"--prevalence {config.prevalence}: a {description['task']} task has no positive class")
     by = groupings(config.by) if config.by else []
-    subject = _subject(run, config, description)
+    subject = subject_of(run, config, description)
     for grouping in by:
         grouping.of(subject.rows)
     training = training_data(run)
@@ -187,27 +167,6 @@ def _request_in(metrics: dict) -> dict:
 def _request_of(folder: Path) -> dict | None:
     path = folder / "metrics.json"
     return _request_in(read_json(path)) if path.is_file() else None
-
-
-def _subject(run: Run, config: EvaluateConfig, description: dict) -> Subject:
-    if config.data is None:
-        require_unprotected(run.config["options"], config.split)
-        dataset = run.dataset()
-    else:
-        dataset = Dataset.load(Path(config.data))
-    check_kind(dataset, description)
-    order = match_classes(dataset, description["task"], tuple(description["classes"]))
-    split = None if config.split == "all" else config.split
-    everything, rows = dataset.rows(split), dataset.rows(split, labelled=True)
-    if rows.empty:
-        counts = {name: len(dataset.rows(name, labelled=True)) for name in SPLITS}
-        labelled_counts = ", ".join(f"{name} {count}" for name, count in counts.items())
-        raise InputError(
-            f"--split {config.split}: no labelled {dataset.unit} of {dataset.root} is in it "
-            f"(labelled {dataset.unit}s: {labelled_counts}); choose another split"
-        )
-    rows = rows.reset_index(drop=True)
-    return Subject(dataset, config.split, rows, len(everything) - len(rows), order)
 
 
 def training_data(run: Run) -> Dataset | None:

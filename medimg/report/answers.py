@@ -76,11 +76,9 @@ def _source(r: dict) -> str:
 def _parts(r: dict) -> str:
     each = [f"{p['name']} {p['rows']} {r['flow']['unit']}s of {p['patients']} patients" for p in r["flow"]["parts"]]
     synthetic = r["synthetic"]
-    drawn = (
-        f" {synthetic['rows']} synthetic rows of {synthetic['dataset']} joined the training part."
-        if "rows" in synthetic
-        else ""
-    )
+    drawn = ""
+    if "rows" in synthetic:
+        drawn = f" {synthetic['rows']} synthetic rows of {synthetic['dataset']} joined the training part."
     return "; ".join(each) + f".{drawn}"
 
 
@@ -105,10 +103,8 @@ def _unlabelled(r: dict) -> str:
     filled = [f"{name} {options[name]}" for name in ("missing", "impute", "missing_indicators") if name in options]
     columns = f" Missing values of columns: {', '.join(filled)}." if filled else ""
     unit = r["about"]["unit"]
-    sentence = (
-        f"{count} {unit}s without a label are not measured." if count else f"No {unit} of the part lacks a label."
-    )
-    return f"{sentence}{columns}"
+    text = f"{count} {unit}s without a label are not measured." if count else f"No {unit} of the part lacks a label."
+    return f"{text}{columns}"
 
 
 def _prevalences(r: dict) -> str:

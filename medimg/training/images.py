@@ -289,8 +289,7 @@ def _on_features(model: tf.keras.Model, phase: Phase, material: Material, config
 def _start_at_regression(head: tf.keras.Model, views: list[np.ndarray], material: Material, penalty: float) -> None:
     """`--head-start logistic`: the head's first weights, from the views of the labelled rows."""
     labelled = [view[: len(material.targets)] for view in views]
-    classes = head.output_shape[-1]
-    start = logistic_head(labelled, material.targets, classes, penalty, material.sample_weights)
+    start = logistic_head(labelled, material.targets, head.output_shape[-1], penalty, material.sample_weights)
     head.get_layer(LOGITS).set_weights(start)
 
 
