@@ -89,8 +89,8 @@ def demo(out, seed, overwrite):
     from medimg.preparation.prepare import prepare
 
     out = Path(out)
-    taken = [out / name for name in ("data", "run") if (out / name).exists()]
-    if taken and not overwrite:
+    existing = [out / name for name in ("data", "run") if (out / name).exists()]
+    if existing and not overwrite:
         raise InputError(f"--out {out}: already holds a demo; give another folder or --overwrite")
     with progress_bars() as step:
         prepared = prepare(

@@ -252,5 +252,5 @@ class TrainConfig(
         }
         if self.is_private and row and patients:
             defaults |= {name: value for name, (value, _) in private_defaults(self, patients).items()}
-        given = {name: getattr(self, name) for name in defaults}
-        return dataclasses.replace(self, **{name: defaults[name] for name, value in given.items() if value is None})
+        values = {name: getattr(self, name) for name in defaults}
+        return dataclasses.replace(self, **{name: defaults[name] for name, value in values.items() if value is None})

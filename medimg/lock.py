@@ -86,7 +86,7 @@ def locked(folder: Path) -> Iterator[None]:
         return
     if place in _held:
         raise InputError(f"{folder}: is being written by another thread of this process; wait for it")
-    made = [one for one in (place, *place.parents) if not one.exists()]
+    missing = [one for one in (place, *place.parents) if not one.exists()]
     file = None
     try:
         file = _taken(folder, place / FILE)
@@ -98,7 +98,7 @@ def locked(folder: Path) -> Iterator[None]:
             (place / FILE).unlink(missing_ok=True)
             os.close(file)
         with suppress(OSError):
-            for one in made:
+            for one in missing:
                 one.rmdir()
 
 
@@ -230,8 +230,8 @@ def _written_by(folder: Path, owner: Owner | None) -> InputError:
 def _owner(file: int) -> Owner | None:
     """Whom the file names; None where it names nobody."""
     try:
-        told = json.loads(os.pread(file, 4096, 0))
-        return Owner(int(told["pid"]), float(told["started"]), str(told["host"]), str(told["boot"]))
+        record = json.loads(os.pread(file, 4096, 0))
+        return Owner(int(record["pid"]), float(record["started"]), str(record["host"]), str(record["boot"]))
     except (ValueError, TypeError, KeyError):
         return None
 

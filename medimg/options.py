@@ -73,8 +73,8 @@ class Config:
         """`to_dict` without the options that are at their defaults: the same after options have been added."""
         defaults = {}
         for field in dataclasses.fields(self):
-            made = field.default_factory is not dataclasses.MISSING
-            defaults[field.name] = field.default_factory() if made else field.default
+            has_factory = field.default_factory is not dataclasses.MISSING
+            defaults[field.name] = field.default_factory() if has_factory else field.default
         return {key: v for key, v in self.to_dict().items() if v != _plain(defaults[key])}
 
     def with_given_names(self, names: Iterable[str]) -> Self:

@@ -14,7 +14,7 @@ Options = TypeVar("Options", bound=Config)
 
 
 def options_to_resume(
-    root: Path, command: str, config: Options, given: Iterable[str], longer: Iterable[str] = ()
+    root: Path, command: str, config: Options, names_given: Iterable[str], longer: Iterable[str] = ()
 ) -> Options:
     """The options that a Run goes on with: its own; one given anew that differs is refused rather than ignored.
 
@@ -22,7 +22,7 @@ def options_to_resume(
         root: the Run.
         command: that resumes it.
         config: options as they were given.
-        given: names of those that were.
+        names_given: names of those that were.
         longer: names of options that may be more than the Run's own.
 
     Raises:
@@ -31,17 +31,17 @@ def options_to_resume(
     run = Run.load(root)
     if run.config["command"] != command:
         raise InputError(f"--resume {root}: is a Run of 'medimg {run.config['command']}', which resumes it")
-    kept = type(config).from_dict(run.config["options"])
-    for name in given:
-        value, had = getattr(config, name), getattr(kept, name)
+    settled = type(config).from_dict(run.config["options"])
+    for name in names_given:
+        value, had = getattr(config, name), getattr(settled, name)
         if name in longer and value is not None and had is not None and value > had:
-            kept = replace(kept, **{name: value})
+            settled = replace(settled, **{name: value})
         elif value != had:
             raise InputError(
                 f"{flag(name)} {value}: the Run at {root} has {had}; leave it out to resume, or train anew"
             )
     # What an earlier version took is not refused now.
-    return kept.with_given_names(())
+    return settled.with_given_names(())
 
 
 def run_to_resume(root: Path, dataset: Dataset) -> Run:
@@ -51,9 +51,9 @@ def run_to_resume(root: Path, dataset: Dataset) -> Run:
         InputError: not a Run, or the Dataset has changed.
     """
     run = Run.load(root)
-    known = run.environment().get("data_fingerprint")
+    fingerprint = run.environment().get("data_fingerprint")
     # A private training keeps it beside its noise (`privacy.draws.noise_seed`), which is asked for when it goes on.
-    if known and known != dataset.fingerprint():
+    if fingerprint and fingerprint != dataset.fingerprint():
         raise InputError(
             f"{root}: the Dataset at {dataset.root} has changed since this Run began; train anew with --overwrite"
         )

@@ -111,10 +111,10 @@ class Run:
         if data is None:
             return self
         run = replace(self, config={**self.config, "data": str(Path(data).resolve())})
-        known = self.environment().get("data_fingerprint")
+        fingerprint = self.environment().get("data_fingerprint")
         # Of a private Run nothing is kept by which it would be known.
         dataset = run.dataset()
-        if known and dataset.fingerprint() != known:
+        if fingerprint and dataset.fingerprint() != fingerprint:
             raise InputError(f"--data {data}: is not the Dataset that {self.root} was trained on, or has changed since")
         return run
 
@@ -163,8 +163,8 @@ class Run:
 
     def _moved(self, dataset: Dataset, parts: pd.DataFrame) -> Dataset:
         manifest = dataset.manifest.copy()
-        known = {"position", "split"} <= set(parts) and set(parts["split"]) <= {*SPLITS, ""}
-        if not known or not parts["position"].isin(manifest.index).all():
+        fits = {"position", "split"} <= set(parts) and set(parts["split"]) <= {*SPLITS, ""}
+        if not fits or not parts["position"].isin(manifest.index).all():
             raise InputError(
                 f"{self.root / 'parts.csv'}: names rows or parts that {dataset.root} does not have; put back the "
                 "Run's own Dataset"

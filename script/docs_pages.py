@@ -49,39 +49,38 @@ def on_files(files, config):
 def on_page_markdown(markdown: str, page, **_) -> str:
     """What a source says of itself, where a page asks for it; links out of docs/ lead to the page made of the file."""
     up = "../" * page.file.src_uri.count("/")
-    markdown = _OUT.sub(lambda found: f"]({up}{_MADE[found[1]]}", markdown)
-    return _SOURCE.sub(lambda found: _source(found[1]), markdown)
+    markdown = _OUT.sub(lambda link: f"]({up}{_MADE[link[1]]}", markdown)
+    return _SOURCE.sub(lambda link: _source(link[1]), markdown)
 
 
 def pages() -> dict[str, str]:
     """The pages that are made: their place in docs/, and their Markdown."""
-    made = {}
+    written = {}
     for file, page in PAGES.items():
         text = (ROOT / file).read_text(encoding="utf-8")
-        made[page] = text if file.endswith(".md") else f"# License\n\n```text\n{text}```\n"
-        made[page] = relinked(made[page], PurePosixPath(file).parent, page)
+        written[page] = text if file.endswith(".md") else f"# License\n\n```text\n{text}```\n"
+        written[page] = relinked(written[page], PurePosixPath(file).parent)
     for title, page in SECTIONS.items():
-        before, _, rest = made["index.md"].partition(f"\n## {title}\n")
+        before, _, rest = written["index.md"].partition(f"\n## {title}\n")
         section, heading, after = rest.partition("\n## ")
         # What follows the last section's end is the foot of the README.
-        made[page] = f"# {title}\n{section}\n"
-        made["index.md"] = f"{before}\n{heading}{after}"
-    return made | {f"commands/{_file(words)}": _command(words, command) for words, command in commands()}
+        written[page] = f"# {title}\n{section}\n"
+        written["index.md"] = f"{before}\n{heading}{after}"
+    return written | {f"commands/{_file(words)}": _command(words, command) for words, command in commands()}
 
 
-def relinked(text: str, folder: PurePosixPath, page: str) -> str:
+def relinked(text: str, folder: PurePosixPath) -> str:
     """Links of a file of the repository as links of its page.
 
     Args:
         text: Markdown.
         folder: of the file, from the root.
-        page: its place in docs/, at the top.
     """
 
-    def one(found: re.Match) -> str:
-        target = str(folder / found[2])
+    def one(link: re.Match) -> str:
+        target = str(folder / link[2])
         target = PAGES.get(target, target.removeprefix("docs/"))
-        return f"{found[1]}{target}{found[3] or ''}{found[4]}"
+        return f"{link[1]}{target}{link[3] or ''}{link[4]}"
 
     return _LINK.sub(one, text)
 
@@ -146,4 +145,4 @@ def _source(name: str) -> str:
 
 
 def _addresses(text: str) -> str:
-    return re.sub(r"https?://[^\s)\\]+", lambda found: f"<{found[0]}>", _cell(text).replace("\\_", "_"))
+    return re.sub(r"https?://[^\s)\\]+", lambda address: f"<{address[0]}>", _cell(text).replace("\\_", "_"))

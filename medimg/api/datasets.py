@@ -31,7 +31,7 @@ def folder_of(data: Dataset | str | Path) -> Path:
     """Where the data are; a Dataset that says something else than its folder is refused, not silently read anew."""
     if not isinstance(data, Dataset):
         return resolve(str(data))
-    known = data.fingerprint()
-    if all(Dataset.load(data.root, joins).fingerprint() != known for joins in (True, False)):
+    fingerprint = data.fingerprint()
+    if all(Dataset.load(data.root, joins).fingerprint() != fingerprint for joins in (True, False)):
         raise InputError(f"{data.root}: differs from the Dataset in memory; call its save(), in a folder of its own")
     return data.root

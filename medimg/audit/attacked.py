@@ -147,8 +147,8 @@ def _classes(subject: Subject) -> dict[str, np.ndarray]:
     if subject.dataset.task != "multilabel":
         labels = [{label} for label in subject.rows["label"]]
     names = [*subject.dataset.classes, *filter(None, [subject.dataset.negative])]
-    found = {name: np.array([name in label for label in labels]) for name in names}
-    return {name: rows for name, rows in found.items() if rows.any()}
+    of_class = {name: np.array([name in label for label in labels]) for name in names}
+    return {name: rows for name, rows in of_class.items() if rows.any()}
 
 
 def _sites(subject: Subject) -> dict[str, np.ndarray]:

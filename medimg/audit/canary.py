@@ -61,9 +61,9 @@ def canaries(dataset: Dataset, count: int, seed: int) -> pd.DataFrame:
     else:
         rows = sources.iloc[generator.choice(len(sources), count, replace=False)].copy()
     rows["label"] = [_other_label(label, dataset, generator) for label in rows["label"]]
-    taken = set(dataset.manifest["patient"])
+    patients = set(dataset.manifest["patient"])
     prefix = "canary"
-    while any(name.startswith(prefix) for name in taken):
+    while any(name.startswith(prefix) for name in patients):
         prefix += "-"
     rows["patient"] = [f"{prefix}-{i}" for i in range(count)]
     return rows.reset_index(drop=True)

@@ -43,8 +43,8 @@ class Exchangeability:
         return self.p is not None and self.p < LEVEL
 
     @property
-    def found(self) -> str:
-        """The smallest of the tests' names."""
+    def clearest(self) -> str:
+        """The difference whose test has the smallest p."""
         return min(self.tests, key=lambda name: self.tests[name]["p"])
 
     def sentence(self) -> str:
@@ -54,16 +54,16 @@ class Exchangeability:
                 "Non-members were drawn at random from the training part and held out of it, so they differ from "
                 "members in membership alone."
             )
-        told = f"p = {self.p:.2g}, two-sample test without the model"
+        evidence = f"p = {self.p:.2g}, two-sample test without the model"
         if self.shifted:
             return (
-                f"Members (train) and non-members (test) differ in their {self.found} by themselves ({told}), so what "
-                "an attack finds may be that difference, and no bound of epsilon is given. Train with "
+                f"Members (train) and non-members (test) differ in their {self.clearest} by themselves ({evidence}), "
+                "so what an attack finds may be that difference, and no bound of epsilon is given. Train with "
                 "--audit-holdout 0.1."
             )
         return (
-            f"No difference between members (train) and non-members (test) was found without the model ({told}); what "
-            "the attacks say rests on there being none, which no test can prove. --audit-holdout makes it so."
+            f"No difference between members (train) and non-members (test) was found without the model ({evidence}); "
+            "what the attacks say rests on there being none, which no test can prove. --audit-holdout makes it so."
         )
 
     def to_dict(self) -> dict:
@@ -86,15 +86,15 @@ def exchangeability(subject: Subject, seed: int) -> Exchangeability:
     """
     if subject.held_out:
         return Exchangeability(True)
-    known = per_patient(subject)
-    tests = {"content": content_test(known.content, known.member, seed)}
+    patients = per_patient(subject)
+    tests = {"content": content_test(patients.content, patients.member, seed)}
     for name, counts in (
-        ("label mix", known.labels),
-        ("site mix", known.sites),
-        ("number of rows of a patient", known.rows),
+        ("label mix", patients.labels),
+        ("site mix", patients.sites),
+        ("number of rows of a patient", patients.rows),
     ):
         if counts.std(axis=0).any():
-            tests[name] = {"p": mix_test(counts, known.member, seed)}
+            tests[name] = {"p": mix_test(counts, patients.member, seed)}
     smallest = min(test["p"] for test in tests.values())
     return Exchangeability(False, min(1.0, len(tests) * smallest), tests)
 

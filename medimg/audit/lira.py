@@ -85,11 +85,11 @@ def shadows(subject: Subject, models: int, seed: int, progress: Progress, before
     answers = []
     for number, part in enumerate(inside):
         path = subject.run.root / FOLDER / f"shadow-{key}-{number:04d}.csv"
-        kept = _read(path, len(subject.rows))
-        if kept is None:
-            kept = _train_one(subject, part, seed, number)
-            atomic.write_csv(path, pd.DataFrame({"confidence": kept}))
-        answers.append(kept)
+        confidences = _read(path, len(subject.rows))
+        if confidences is None:
+            confidences = _train_one(subject, part, seed, number)
+            atomic.write_csv(path, pd.DataFrame({"confidence": confidences}))
+        answers.append(confidences)
         progress("shadow models", before + number + 1, total or models)
     return Shadows(np.array(answers), inside[:, subject.where])
 
@@ -143,13 +143,13 @@ def _key(subject: Subject, seed: int) -> str:
     # Always at their default here, or without a say in logits: confidences of audits before there were such options
     # stay of use.
     newer = ("audit_holdout", "calibrate", "member", "seeds", "vote", "metadata")
-    known = {key: value for key, value in options(subject.run).to_dict().items() if key not in newer}
-    decides = [subject.dataset.fingerprint(), known, seed]
+    trained_by = {key: value for key, value in options(subject.run).to_dict().items() if key not in newer}
+    decides = [subject.dataset.fingerprint(), trained_by, seed]
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _read(path, rows: int) -> np.ndarray | None:
     if not path.is_file():
         return None
-    kept = read_csv(path)
-    return kept["confidence"].to_numpy(np.float64) if len(kept) == rows else None
+    table = read_csv(path)
+    return table["confidence"].to_numpy(np.float64) if len(table) == rows else None

@@ -72,9 +72,9 @@ def subject(run: Run, seed: int = 0) -> Subject:
         InputError: the data are not those of the training, or a part has too few patients.
     """
     dataset = run.dataset()
-    known = run.environment().get("data_fingerprint")
+    fingerprint = run.environment().get("data_fingerprint")
     # A private Run does not tell.
-    if known and known != dataset.fingerprint():
+    if fingerprint and fingerprint != dataset.fingerprint():
         raise InputError(
             f"{run.root}: its data at {dataset.root} have changed since its training, so who was a member is not "
             "known; restore them or train anew"
@@ -89,21 +89,21 @@ def subject(run: Run, seed: int = 0) -> Subject:
         notes += note
     pool = pd.concat([parts["train"], parts[others]], ignore_index=True)
     member = np.arange(len(pool)) < len(parts["train"])
-    taken = np.ones(len(pool), bool)
+    eligible = np.ones(len(pool), bool)
     if held_out:
-        taken = ~_twins(dataset, pool)
-        if not taken.all():
+        eligible = ~_twins(dataset, pool)
+        if not eligible.all():
             notes.append(
-                f"{pool.loc[~taken, 'patient'].nunique()} patients share an image with another patient of 'train' or "
-                "of those held out and are neither member nor non-member"
+                f"{pool.loc[~eligible, 'patient'].nunique()} patients share an image with another patient of 'train' "
+                "or of those held out and are neither member nor non-member"
             )
-        taken &= _matched(pool, member, taken, seed)
-    where = taken.nonzero()[0]
-    found = Subject(
+        eligible &= _matched(pool, member, eligible, seed)
+    where = eligible.nonzero()[0]
+    result = Subject(
         run, dataset, pool.iloc[where].reset_index(drop=True), member[where], tuple(notes), pool, where, held_out
     )
-    _require_patients(found)
-    return found
+    _require_patients(result)
+    return result
 
 
 def same_rows(first: Subject, second: Subject) -> None:
@@ -126,20 +126,20 @@ def same_rows(first: Subject, second: Subject) -> None:
         )
 
 
-def _require_patients(found: Subject) -> None:
-    names = ("train", found.others)
-    for name, patients in zip(names, found.patient_counts(), strict=True):
+def _require_patients(subject: Subject) -> None:
+    names = ("train", subject.others)
+    for name, patients in zip(names, subject.patient_counts(), strict=True):
         if patients >= FEWEST_PATIENTS:
             continue
         kind = "members" if name == "train" else "non-members"
         remedy = (
             "train again with a larger --audit-holdout"
-            if found.held_out
+            if subject.held_out
             else "prepare with another --split and train again"
         )
         raise InputError(
-            f"{found.dataset.root}/manifest.csv: {patients} patients with labels in split '{name}'; the audit needs at "
-            f"least {FEWEST_PATIENTS} {kind}: {remedy}"
+            f"{subject.dataset.root}/manifest.csv: {patients} patients with labels in split '{name}'; the audit needs "
+            f"at least {FEWEST_PATIENTS} {kind}: {remedy}"
         )
 
 
@@ -150,9 +150,9 @@ def _twins(dataset: Dataset, pool: pd.DataFrame) -> np.ndarray:
     pixels, broken = content_hashes(dataclasses.replace(dataset, manifest=pool))
     if broken:
         raise InputError(f"{broken[0]}; prepare the data set again")
-    known = pool.assign(pixels=pixels)[pixels != ""]
-    owners = known.groupby("pixels")["patient"].transform("nunique")
-    return pool["patient"].isin(known.loc[owners > 1, "patient"]).to_numpy()
+    readable = pool.assign(pixels=pixels)[pixels != ""]
+    owners = readable.groupby("pixels")["patient"].transform("nunique")
+    return pool["patient"].isin(readable.loc[owners > 1, "patient"]).to_numpy()
 
 
 def _matched(pool: pd.DataFrame, member: np.ndarray, allowed: np.ndarray, seed: int) -> np.ndarray:

@@ -60,12 +60,12 @@ def audit_guesses(scores: np.ndarray, inside: np.ndarray, delta: float, alpha: f
     order = np.argsort(-np.asarray(scores), kind="stable")
     ranked = np.asarray(inside)[order]
     examples, each = len(ranked), alpha / len(SHARES)
-    found = []
+    bounds = []
     for share in SHARES:
         side = round(examples * share / 2)
         right = int(ranked[:side].sum() + (~ranked[examples - side :]).sum())
         value = epsilon_lower_bound(examples, 2 * side, right, delta, each)
-        found.append({"value": value, "guesses": 2 * side, "right": right})
-    best = max(found, key=lambda one: one["value"])
-    most = epsilon_lower_bound(examples, found[0]["guesses"], found[0]["guesses"], delta, each)
+        bounds.append({"value": value, "guesses": 2 * side, "right": right})
+    best = max(bounds, key=lambda one: one["value"])
+    most = epsilon_lower_bound(examples, bounds[0]["guesses"], bounds[0]["guesses"], delta, each)
     return {**best, "most": most, "delta": delta, "confidence": 1 - alpha}

@@ -45,8 +45,8 @@ def _claim(attacked: Attacked) -> str:
 
 def _measured(result: dict, alike: Exchangeability) -> str:
     name = strongest(result["attacks"])
-    found = result["attacks"][name]
-    area = found["auc"]
+    attack = result["attacks"][name]
+    area = attack["auc"]
     shown = area["low"] is not None and area["low"] > 0.5
     if alike.shifted:
         meaning = "whether that is membership or the difference of the parts is not known"
@@ -56,10 +56,10 @@ def _measured(result: dict, alike: Exchangeability) -> str:
         meaning = "no difference between members and non-members is shown by these attacks"
     return (
         f"Measured: the strongest attack, {name}, has AUC {interval(area, missing='undefined')} over all rows and "
-        f"{interval(found['pooled']['within_class'], missing='undefined')} pooled within classes, advantage "
-        f"{interval(found['advantage_held_out'])} with a threshold from other patients (at best "
-        f"{found['advantage']['value']:.3f}, by luck alone up to {found['advantage']['chance']:.3f}) and finds "
-        f"{found['tpr_at_fpr_0.01']['value']:.1%} of the members at 1% false alarms: {meaning}."
+        f"{interval(attack['pooled']['within_class'], missing='undefined')} pooled within classes, advantage "
+        f"{interval(attack['advantage_held_out'])} with a threshold from other patients (at best "
+        f"{attack['advantage']['value']:.3f}, by luck alone up to {attack['advantage']['chance']:.3f}) and finds "
+        f"{attack['tpr_at_fpr_0.01']['value']:.1%} of the members at 1% false alarms: {meaning}."
     )
 
 
@@ -80,11 +80,11 @@ def _bound(attacked: Attacked, result: dict, alike: Exchangeability) -> str:
     )
 
 
-def _canaries(found: dict) -> str:
-    bound = found["epsilon_lower_bound"]
+def _canaries(canaries: dict) -> str:
+    bound = canaries["epsilon_lower_bound"]
     return (
-        f"Canaries: of {found['count']}, {found['inserted']} were put into a second training; {bound['right']} of "
-        f"{bound['guesses']} guesses who was were right, so its epsilon is at least {bound['value']:.3g} "
+        f"Canaries: of {canaries['count']}, {canaries['inserted']} were put into a second training; {bound['right']} "
+        f"of {bound['guesses']} guesses who was were right, so its epsilon is at least {bound['value']:.3g} "
         f"(so many canaries can show at most {bound['most']:.3g})."
     )
 

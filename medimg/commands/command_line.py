@@ -97,13 +97,13 @@ def _unforeseen(error: Exception, params: list[click.Parameter], values: dict) -
     # Where medimg is installed, libraries lie beside its rooms.
     of_medimg = [frame for frame in frames if frame.filename.startswith(_ROOMS)] or frames
     where = f"{Path(of_medimg[-1].filename).name}:{of_medimg[-1].lineno}"
-    told = f"{type(error).__name__} {error}"
-    if _FULL in told:
+    message = f"{type(error).__name__} {error}"
+    if _FULL in message:
         # Libraries that write by themselves say so in errors of their own.
         return f"{values.get('out') or ''}: {_FULL}; choose another --out or free space".removeprefix(": ")
     why = f"a file in it may be damaged or of another version, or {AT_FAULT}; --debug shows the traceback"
     named = ", ".join(places_in(params, values)) or "medimg"
-    return printable(f"{named}: {' '.join(told.split())[:300]} ({where}): {why}", None)
+    return printable(f"{named}: {' '.join(message.split())[:300]} ({where}): {why}", None)
 
 
 def _one_line(error: Exception) -> str:

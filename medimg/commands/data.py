@@ -55,8 +55,8 @@ class Prepare(Command):
         source = ctx.meta.get(_HELP_ON)
         if source is None:
             return params
-        known = {field.name for config in (PrepareConfig, PhantomConfig) for field in fields(config)}
-        return [param for param in params if param.name not in known - source.reads()]
+        of_sources = {field.name for config in (PrepareConfig, PhantomConfig) for field in fields(config)}
+        return [param for param in params if param.name not in of_sources - source.reads()]
 
 
 @data.command(cls=Prepare)
@@ -77,8 +77,8 @@ def prepare(source, path, out, overwrite, **values):
 
     phantom = take(PhantomConfig, {**values, "seed": values["seed"]})
     config = take(PrepareConfig, values)
-    made = Path(out) / "dataset.yaml"
-    before = made.stat().st_mtime_ns if made.is_file() else None
+    description = Path(out) / "dataset.yaml"
+    before = description.stat().st_mtime_ns if description.is_file() else None
     with progress_bars() as step:
         dataset = prepare(
             source, Path(path) if path else None, Path(out), config, phantom, partial(step, "prepare"), overwrite
@@ -87,8 +87,10 @@ def prepare(source, path, out, overwrite, **values):
     printing.positive({"task": dataset.task, "classes": dataset.classes})
     for note in dataset.preparation.get("notes", []):
         say(f"note: {note}")
-    done = "prepared" if made.stat().st_mtime_ns != before else "already prepared, of the same files and options:"
-    click.echo(f"{done} {len(dataset.manifest)} {dataset.unit}s in {out}")
+    outcome = (
+        "prepared" if description.stat().st_mtime_ns != before else "already prepared, of the same files and options:"
+    )
+    click.echo(f"{outcome} {len(dataset.manifest)} {dataset.unit}s in {out}")
 
 
 @data.command()

@@ -30,7 +30,7 @@ def models():
         ]
         for f in FAMILIES.values()
     ]
-    rows += [[name, "tables", "no", ", ".join(known)] for name, known in ARGUMENTS.items()]
+    rows += [[name, "tables", "no", ", ".join(arguments)] for name, arguments in ARGUMENTS.items()]
     table("Models", ["model", "takes", "ImageNet", "--model-arg"], rows)
     common = " and ".join(f"{name}={'|'.join(values)}" for name, values in OF_EVERY_MODEL.items())
     click.echo(f"--model-arg of every model of images: {common}")
@@ -57,13 +57,13 @@ def _versions() -> list[tuple[str, str, str]]:
         name, _, wanted = line.partition("==")
         try:
             # A local tag such as torch's +cpu names a build of the same version.
-            found = metadata.version(name).partition("+")[0]
+            installed = metadata.version(name).partition("+")[0]
         except metadata.PackageNotFoundError:
-            found = "not installed"
-        if found == wanted:
+            installed = "not installed"
+        if installed == wanted:
             right += 1
         else:
-            findings.append((name, f"{found}, lock has {wanted}", "run script/setup"))
+            findings.append((name, f"{installed}, lock has {wanted}", "run script/setup"))
     return [("packages", f"{right} as in requirements.lock", "ok"), *findings]
 
 

@@ -67,9 +67,9 @@ def resumable(
                 if resume:
                     from medimg.resuming import options_to_resume
 
-                    given = set(config.names_given())
-                    config = options_to_resume(Path(out), name, config, given, longer)
-                    if ended(Path(out), config) and not given & set(longer):
+                    names_given = set(config.names_given())
+                    config = options_to_resume(Path(out), name, config, names_given, longer)
+                    if ended(Path(out), config) and not names_given & set(longer):
                         more = f"; to go on, give more: {' or '.join(map(flag, longer))}" if longer else ""
                         say(f"{out}: had ended already, nothing is left to resume{more}")
                         return None

@@ -52,17 +52,17 @@ class Place(click.ParamType):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """The words, what has the mark, and folders that one may go on into."""
-        found = [CompletionItem(word) for word in self.words if word.startswith(incomplete)]
+        completions = [CompletionItem(word) for word in self.words if word.startswith(incomplete)]
         start = Path(incomplete or ".")
         folder = start if incomplete.endswith("/") or not incomplete else start.parent
         for path in sorted(folder.glob("*")):
             if not str(path).startswith(incomplete.removeprefix("./").rstrip("/")) or path.name.startswith("."):
                 continue
             if any((path / _MARKS[mark][0]).is_file() for mark in self.marks):
-                found.append(CompletionItem(str(path)))
+                completions.append(CompletionItem(str(path)))
             elif path.is_dir():
-                found.append(CompletionItem(f"{path}/"))
-        return found
+                completions.append(CompletionItem(f"{path}/"))
+        return completions
 
 
 class Named(click.ParamType):
@@ -115,9 +115,9 @@ def require_places(params: Iterable[click.Parameter], values: dict) -> None:
 
 def places_in(params: Iterable[click.Parameter], values: dict) -> list[str]:
     """The paths that a command was given."""
-    given = [values.get(param.name) for param in params if isinstance(param.type, Place)]
+    places = [values.get(param.name) for param in params if isinstance(param.type, Place)]
     return [
         one
-        for value in given
+        for value in places
         for one in (value if isinstance(value, tuple | list) else (value,) if value is not None else ())
     ]

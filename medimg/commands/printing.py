@@ -78,8 +78,8 @@ def training(run) -> None:
 
 
 def _best_epochs(history, keeps_last: bool) -> None:
-    kept = history if keeps_last else history[history["best"].astype(bool)]
-    best = kept.groupby("phase", sort=False).tail(1)
+    epochs = history if keeps_last else history[history["best"].astype(bool)]
+    best = epochs.groupby("phase", sort=False).tail(1)
     columns = ["phase", "epoch", "loss", "val_loss", "val_accuracy", "val_auroc", "learning_rate"]
     # Of private training nothing is told that carries no noise.
     columns = [name for name in columns if best[name].notna().any()]
@@ -140,8 +140,8 @@ def ledger(shared, delta: float) -> None:
         whole = [s for s in entries.all if s.run == run]
         steps = sum(segment.steps for segment in recorded)
         epsilon = [f"{pld_epsilon(events_of(s, 'patient'), delta):.3g}" for s in (recorded, whole)]
-        held = sum(segment.steps for segment in whole) - steps
-        rows.append([run, entries.folders[run], whole[0].unit, steps, epsilon[0], held, epsilon[1]])
+        reserved = sum(segment.steps for segment in whole) - steps
+        rows.append([run, entries.folders[run], whole[0].unit, steps, epsilon[0], reserved, epsilon[1]])
     columns = ["run", "folder", "protects", "steps", "epsilon", "steps in reserve", "epsilon with them"]
     table(f"Private Runs, of a patient at delta {delta:g}", columns, rows)
     together = pld_epsilon(shared.events(), delta)
@@ -177,9 +177,9 @@ def _sites(result: dict) -> None:
     subgroups = result.get("subgroups", {})
     if "site" not in subgroups:
         _groups("Each site alone", "site", result.get("sites", {}))
-    for column, found in subgroups.items():
-        _groups(f"By {column}", column, found["groups"])
-        for metric, gap in found["gap"].items():
+    for column, subgroup in subgroups.items():
+        _groups(f"By {column}", column, subgroup["groups"])
+        for metric, gap in subgroup["gap"].items():
             say(f"largest gap in {metric}: {interval(gap)}, between {gap['best']} and {gap['worst']}")
 
 

@@ -62,10 +62,10 @@ def _listener(step):
         if sys.stderr.isatty():
             return
         # Of private training nothing is told that carries no noise: NaN.
-        told = "" if math.isnan(row["loss"]) else f"loss {row['loss']:.4f} "
+        loss = "" if math.isnan(row["loss"]) else f"loss {row['loss']:.4f} "
         took = "" if math.isnan(row["seconds"]) else f" {row['seconds']:.1f} s"
         click.echo(
-            f"{row['phase']} epoch {row['epoch']}: {told}val_loss {row['val_loss']:.4f} "
+            f"{row['phase']} epoch {row['epoch']}: {loss}val_loss {row['val_loss']:.4f} "
             f"val_auroc {row['val_auroc']:.4f}{took}",
             err=True,
         )

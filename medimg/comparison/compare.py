@@ -50,8 +50,8 @@ def compare(runs: list[Run], out: Path, config: CompareConfig, progress: Progres
     """
     names = wanted(config.baseline)
     _check_options(config, out)
-    asked = {"runs": [str(run.root.resolve()) for run in runs], "options": config.given()}
-    require_place(out, asked, _held)
+    request = {"runs": [str(run.root.resolve()) for run in runs], "options": config.given()}
+    require_place(out, request, _request_of)
     if not runs:
         raise InputError("no RUN is given; name at least two, or one of a table")
     evaluated, notes = align([read(run.with_data_at(config.data)) for run in runs])
@@ -71,15 +71,15 @@ def compare(runs: list[Run], out: Path, config: CompareConfig, progress: Progres
         models += steps.each(names, lambda name: baseline(name, first, whole, config.seed))
     models.append(constant(first.predictions))
     models = _uniquely_named(models)
-    result = _measured(first, models, config, steps, notes) | asked
+    result = _measured(first, models, config, steps, notes) | request
     write(out, result)
     return result
 
 
-def _held(folder: Path) -> dict | None:
+def _request_of(folder: Path) -> dict | None:
     path = folder / "comparison.json"
-    found = read_json(path) if path.is_file() else None
-    return found and {key: found.get(key) for key in ("runs", "options")}
+    comparison = read_json(path) if path.is_file() else None
+    return comparison and {key: comparison.get(key) for key in ("runs", "options")}
 
 
 class _Steps:
@@ -155,9 +155,9 @@ def _measured(first: Evaluated, models: list[Candidate], config: CompareConfig, 
         "bootstrap": {"resamples": resamples, "seed": config.seed, "level": LEVEL},
     }
     tried = [entry["metrics"] for entry in result["models"] if entry["kind"] != "majority"]
-    exact = {name for metrics in tried for name, found in metrics.items() if "interval" in found}
-    told = [NOTE.format(", ".join(name for name in METRICS if name in exact))] if exact else []
-    result["notes"] = notes + told + _notes(first, models, resamples) + _floor(result)
+    exact = {name for metrics in tried for name, metric in metrics.items() if "interval" in metric}
+    exact_notes = [NOTE.format(", ".join(name for name in METRICS if name in exact))] if exact else []
+    result["notes"] = notes + exact_notes + _notes(first, models, resamples) + _floor(result)
     return {**result, "verdict": verdict(result)}
 
 
@@ -192,9 +192,9 @@ def _described(models, values, resampled, metric: str, over_folds, patients) -> 
     for number, model in enumerate(models):
         metrics = {}
         for column, name in enumerate(METRICS):
-            found, value = percentile_interval(resampled[number][:, column]), values[number, column]
+            interval, value = percentile_interval(resampled[number][:, column]), values[number, column]
             # Of a perfect score all seeds decide alike.
-            metrics[name] = bounded(found, value, model.members[0], patients, name)
+            metrics[name] = bounded(interval, value, model.members[0], patients, name)
         entry = {"name": model.name, "kind": model.kind, "runs": list(model.places)}
         if len(model.members) > 1:
             each = model.member_values(metric)
@@ -205,8 +205,12 @@ def _described(models, values, resampled, metric: str, over_folds, patients) -> 
                 "sd": float(each.std(ddof=1)),
             }
         if over_folds is not None:
-            held = over_folds[number]
-            entry["folds"] = {"values": held.tolist(), "mean": float(held.mean()), "sd": float(held.std(ddof=1))}
+            by_fold = over_folds[number]
+            entry["folds"] = {
+                "values": by_fold.tolist(),
+                "mean": float(by_fold.mean()),
+                "sd": float(by_fold.std(ddof=1)),
+            }
         entries.append({**entry, "metrics": metrics})
     return entries
 

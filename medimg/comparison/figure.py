@@ -30,7 +30,7 @@ def forest_figure(result: dict) -> Figure:
         for axes in (left, right):
             axes.grid(axis="y", visible=False)
             axes.tick_params(axis="y", length=0)
-        figure.legend(handles=_legend(result, models), loc="outside lower center", ncols=4)
+        figure.legend(handles=_legend(models), loc="outside lower center", ncols=4)
     return figure
 
 
@@ -93,7 +93,7 @@ def _interval(axes, place, value, low, high, colour, filled: bool) -> None:
     axes.plot(value, place, "s", markersize=7, color=colour, markerfacecolor=face)
 
 
-def _legend(result: dict, models: list[dict]) -> list[Line2D]:
+def _legend(models: list[dict]) -> list[Line2D]:
     def mark(text: str, colour: str, face: str, marker: str = "s", size: float = 7) -> Line2D:
         return Line2D(
             [], [], color=colour, marker=marker, markersize=size, markerfacecolor=face, linestyle="", label=text

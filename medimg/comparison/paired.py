@@ -67,9 +67,9 @@ def difference(first: float, second: float, first_resampled: np.ndarray, second_
     value = float(first - second)
     if interval.low is None:
         return Difference(value, None, None, None, interval.left_out)
-    known = replicates[~np.isnan(replicates)]
-    tail = min((known <= 0).sum(), (known >= 0).sum())
-    p = min(1.0, 2 * (int(tail) + 1) / (len(known) + 1))
+    defined = replicates[~np.isnan(replicates)]
+    tail = min((defined <= 0).sum(), (defined >= 0).sum())
+    p = min(1.0, 2 * (int(tail) + 1) / (len(defined) + 1))
     return Difference(value, interval.low, interval.high, p, interval.left_out)
 
 
@@ -107,10 +107,10 @@ def _all_signs(values: np.ndarray) -> float:
 
 def holm(p_values: list[float | None]) -> list[float | None]:
     """P-values corrected for their number by Holm's method; None is no test and stays None."""
-    made = [i for i, p in enumerate(p_values) if p is not None]
+    tested = [i for i, p in enumerate(p_values) if p is not None]
     corrected: list[float | None] = [None] * len(p_values)
-    if made:
-        adjusted = multipletests([p_values[i] for i in made], method="holm")[1]
-        for i, p in zip(made, adjusted, strict=True):
+    if tested:
+        adjusted = multipletests([p_values[i] for i in tested], method="holm")[1]
+        for i, p in zip(tested, adjusted, strict=True):
             corrected[i] = float(p)
     return corrected

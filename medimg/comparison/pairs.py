@@ -86,6 +86,6 @@ def _of_single_models(first: Candidate, second: Candidate, patients: Sequence | 
 def _correct(entries: list[dict]) -> None:
     """Add `p_holm` to every test: each kind of test is one family over the pairs."""
     for name in TESTS:
-        made = [entry[name] for entry in entries if name in entry]
-        for test, p in zip(made, holm([test["p"] for test in made]), strict=True):
+        tests = [entry[name] for entry in entries if name in entry]
+        for test, p in zip(tests, holm([test["p"] for test in tests]), strict=True):
             test["p_holm"] = p

@@ -67,8 +67,8 @@ class Evaluated:
     def take(self, order: np.ndarray) -> "Evaluated":
         """The same with its rows in another order."""
         p = self.predictions
-        taken = replace(p, targets=p.targets[order], probabilities=p.probabilities[order], called=p.called[order])
-        return replace(self, rows=self.rows.iloc[order].reset_index(drop=True), predictions=taken)
+        reordered = replace(p, targets=p.targets[order], probabilities=p.probabilities[order], called=p.called[order])
+        return replace(self, rows=self.rows.iloc[order].reset_index(drop=True), predictions=reordered)
 
     def worst(self, count: int = COUNT) -> list[Mistake]:
         """At most `count` rows that the model is most confidently wrong about, see `worst_mistakes`."""
@@ -99,8 +99,8 @@ def read(run: Run) -> Evaluated:
             f"{path}: {len(table)} rows ({table[unit].nunique()} names), metrics.json has {metrics['n']}; "
             f"evaluate it again: medimg evaluate {run.root}"
         )
-    known = [unit, "patient", "site", "label", *(["fold"] if "fold" in table else [])]
-    return Evaluated(run, metrics, unit, table[known], _predictions(path, table, metrics, scores))
+    columns = [unit, "patient", "site", "label", *(["fold"] if "fold" in table else [])]
+    return Evaluated(run, metrics, unit, table[columns], _predictions(path, table, metrics, scores))
 
 
 def _metrics(run: Run) -> dict:
@@ -140,5 +140,5 @@ def _membership(path, labels: pd.Series, classes: tuple[str, ...], task: str) ->
                 f"({', '.join(classes)}); evaluate it again"
             )
         return labels.to_numpy(object)[:, None] == np.array(classes, object)
-    held = [set(label.split(SEPARATOR)) for label in labels]
-    return np.array([[name in names for name in classes] for names in held], bool)
+    classes_of_rows = [set(label.split(SEPARATOR)) for label in labels]
+    return np.array([[name in names for name in classes] for names in classes_of_rows], bool)

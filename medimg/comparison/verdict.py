@@ -17,9 +17,9 @@ def verdict(result: dict) -> list[str]:
     pairs = result["pairs"]
     decided = [pair for pair in pairs if pair["evidence"]]
     undecided = [pair for pair in pairs if not pair["evidence"]]
-    told = [*(_better(result, pair) for pair in decided)]
-    told += [_no_evidence(result, pair) for pair in undecided]
-    sentences = told[:MOST_SENTENCES]
+    comparisons = [*(_better(result, pair) for pair in decided)]
+    comparisons += [_no_evidence(result, pair) for pair in undecided]
+    sentences = comparisons[:MOST_SENTENCES]
     if len(pairs) > 1:
         sentences.insert(0, _counted(len(pairs), len(decided)))
     if undecided:

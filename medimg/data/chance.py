@@ -52,7 +52,7 @@ def rounded(values: np.ndarray) -> np.ndarray:
 def expected_twins(
     codes: np.ndarray,
     weights: np.ndarray,
-    known: np.ndarray,
+    sampled: np.ndarray,
     fine: np.ndarray,
     total: int,
     idle: np.ndarray | None = None,
@@ -66,7 +66,7 @@ def expected_twins(
     Args:
         codes: int64 (U, D) of `column_codes`, one row each of those that differ.
         weights: (U,), how many rows of the table equal each.
-        known: bool (U,), a random sample of the different rows: what the others are compared with.
+        sampled: bool (U,), a random sample of the different rows: what the others are compared with.
         fine: bool (D,), columns whose values have six digits or more.
         total: rows of the table.
         idle: bool (U, D) of `idle_cells`; None: none is.
@@ -74,14 +74,14 @@ def expected_twins(
     Returns:
         float64 (U,).
     """
-    sample = codes[known]
+    sample = codes[sampled]
     frequency = np.stack([_frequencies(codes[:, j], sample[:, j], fine[j]) for j in range(codes.shape[1])], axis=1)
     diverse = np.argsort([_agreement(column) for column in sample.T], kind="stable")
     frequency[:, _determined(sample[:_MOST_ROWS], diverse)] = 1.0
     if idle is not None:
         frequency[idle] = 1.0
-    own = np.where(known, weights, 0)
-    scale = total / own.sum()
+    copies = np.where(sampled, weights, 0)
+    scale = total / copies.sum()
     product, twins = np.ones(len(codes)), np.zeros(len(codes))
     hashes = [_mixed(codes[:, j], j) for j in range(codes.shape[1])]
     rest = np.bitwise_xor.reduce(hashes)
@@ -89,7 +89,7 @@ def expected_twins(
         rest = rest ^ hashes[j]
         product = product * frequency[:, j]
         _, number = np.unique(rest, return_inverse=True)
-        alike = np.bincount(number, own)[number] - own
+        alike = np.bincount(number, copies)[number] - copies
         twins = np.maximum(twins, scale * alike * product)
     return twins
 
@@ -143,18 +143,18 @@ def _agreement(column: np.ndarray) -> float:
 
 def _determined(sample: np.ndarray, diverse: np.ndarray) -> list[int]:
     """Columns that follow from one or two others, such as a body mass index: pairs that agree there agree here."""
-    held = [j for j in diverse[:_MOST_COLUMNS] if len(np.unique(sample[:, j])) > FEW_VALUES]
-    found = []
-    for j in list(held):
-        others = [i for i in held if i != j]
+    columns = [j for j in diverse[:_MOST_COLUMNS] if len(np.unique(sample[:, j])) > FEW_VALUES]
+    determined = []
+    for j in list(columns):
+        others = [i for i in columns if i != j]
         for a, b in combinations_with_replacement(others, 2):
             valid = (sample[:, [a, b, j]] >= 0).all(axis=1)
             pairs = _pairs(sample[valid][:, [a, b]])
             if pairs >= _LEAST_PAIRS and _pairs(sample[valid][:, [a, b, j]]) >= _DETERMINED * pairs:
-                found.append(int(j))
-                held.remove(j)
+                determined.append(int(j))
+                columns.remove(j)
                 break
-    return found
+    return determined
 
 
 def _pairs(codes: np.ndarray) -> int:

@@ -58,8 +58,8 @@ def find_copies(table: pd.DataFrame, columns: Sequence[str]) -> Copies:
     several = _of_several(number, given_patients(table))
     if not several.any():
         return nothing
-    twins, known = _twins(table, names, number, several)
-    copied, observed, expected = _judged(twins, several, known)
+    twins, sampled = _twins(table, names, number, several)
+    copied, observed, expected = _judged(twins, several, sampled)
     group = np.where(copied, np.cumsum(copied), 0)[number]
     equal = int(several[number].sum())
     return Copies(pd.Series(group, table.index), equal, observed, expected, apart)
@@ -82,16 +82,16 @@ def join_copies(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     joined = table["patient"].groupby(unit).transform("first")
     if (joined == table["patient"]).all():
         return table
-    given = {} if GIVEN in table else {GIVEN: table["patient"]}
-    return table.assign(patient=joined, **given)
+    before = {} if GIVEN in table else {GIVEN: table["patient"]}
+    return table.assign(patient=joined, **before)
 
 
 def given_patients(table: pd.DataFrame) -> pd.Series:
     """Patients as they were named before copies were joined."""
     if GIVEN not in table:
         return table["patient"]
-    given = table[GIVEN].fillna("").astype(str)
-    return given.where(given != "", table["patient"])
+    names = table[GIVEN].fillna("").astype(str)
+    return names.where(names != "", table["patient"])
 
 
 def equal_rows(table: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
@@ -119,38 +119,38 @@ def _twins(
     """Expected twins of each group's row, NaN of those not asked for, and which of all groups are a random sample."""
     sizes = np.bincount(number)
     first = np.argsort(number, kind="stable")[np.r_[0, np.cumsum(sizes)[:-1]]]
-    known = np.zeros(len(sizes), bool)
+    sampled = np.zeros(len(sizes), bool)
     draw = np.random.default_rng(_SEED)
-    known[draw.permutation(len(sizes))[:_MOST_ROWS]] = True
-    asked = known | several
-    rows = [table[name].iloc[first[asked]] for name in names]
+    sampled[draw.permutation(len(sizes))[:_MOST_ROWS]] = True
+    rated = sampled | several
+    rows = [table[name].iloc[first[rated]] for name in names]
     codes = [column_codes(column) for column in rows]
-    idle = [idle_cells(*one, sizes[asked]) for one in zip(rows, codes, strict=True)]
+    idle = [idle_cells(*one, sizes[rated]) for one in zip(rows, codes, strict=True)]
     twins = np.full(len(sizes), np.nan)
-    twins[asked] = expected_twins(
+    twins[rated] = expected_twins(
         np.stack(codes, axis=1),
-        sizes[asked],
-        known[asked],
+        sizes[rated],
+        sampled[rated],
         np.array([_is_fine(column) for column in rows]),
         len(table),
         np.stack(idle, axis=1),
     )
-    return twins, known
+    return twins, sampled
 
 
-def _judged(twins: np.ndarray, several: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, int, float]:
+def _judged(twins: np.ndarray, several: np.ndarray, sampled: np.ndarray) -> tuple[np.ndarray, int, float]:
     """Which groups are copies, and how many were seen and expected among rows of few expected twins."""
-    scale = len(known) / known.sum() / 2
-    seen, chance = 0, 0.0
+    scale = len(sampled) / sampled.sum() / 2
+    observed_rare, chance = 0, 0.0
     for limit in _RARE:
         observed = int((several & (twins < limit)).sum())
-        expected = float(twins[known & (twins < limit)].sum() * scale)
+        expected = float(twins[sampled & (twins < limit)].sum() * scale)
         if limit == _RARE[0]:
-            seen, chance = observed, expected
+            observed_rare, chance = observed, expected
         if observed and pdtrc(observed - 1, MARGIN * expected) < ALPHA:
             # Where copying is common, one is likelier than chance wherever chance expects less than one twin.
             return several & (twins < (1 if limit == _RARE[0] else limit)), observed, expected
-    return np.zeros(len(twins), bool), seen, chance
+    return np.zeros(len(twins), bool), observed_rare, chance
 
 
 def _hashes(column: pd.Series) -> np.ndarray:

@@ -201,9 +201,9 @@ class Dataset:
         return digest.hexdigest()
 
     def _check_labels(self) -> None:
-        known = set(self.classes) | {""}
+        labels = set(self.classes) | {""}
         for number, label in enumerate(self.manifest["label"], start=2):
-            if label in known or (self.negative and label == self.negative):
+            if label in labels or (self.negative and label == self.negative):
                 continue
             parts = label.split(SEPARATOR) if self.task == "multilabel" else [label]
             unknown = [part for part in parts if part not in self.classes]
@@ -244,12 +244,12 @@ def _read_description(path: Path) -> dict:
         raise InputError(f"{path}: 'features' must map column names to types")
     description["features"] = schema.parse(features, str(path)) if features else ()
     description["synthetic"] = _is_synthetic(description)
-    known = {f for f in Dataset.__dataclass_fields__ if f not in ("root", "manifest")}
-    return {key: value for key, value in description.items() if key in known}
+    fields = {f for f in Dataset.__dataclass_fields__ if f not in ("root", "manifest")}
+    return {key: value for key, value in description.items() if key in fields}
 
 
 def _is_synthetic(description: dict) -> bool:
     """Older files say so in their preparation alone."""
     preparation = description.get("preparation")
-    told = preparation.get("synthetic") if isinstance(preparation, dict) else False
-    return bool(description.get("synthetic") or told)
+    in_preparation = preparation.get("synthetic") if isinstance(preparation, dict) else False
+    return bool(description.get("synthetic") or in_preparation)

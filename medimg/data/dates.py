@@ -64,15 +64,15 @@ class Recognition:
         self._open: list[Form] | None = None  # no cell seen yet
         self._first = self._second = 0  # largest of the two numbers of which one is the day
 
-    def add(self, known: pa.Array, numeric: bool) -> None:
+    def add(self, cells: pa.Array, numeric: bool) -> None:
         """Take the known cells of a block, stripped; `numeric`: all of them are numbers."""
-        if not len(known):
+        if not len(cells):
             return
         possible = (COMPACT_DAY, COMPACT) if numeric else FORMS
         before = FORMS if self._open is None else self._open
-        self._open = [form for form in before if form in possible and _all_match(known, form)]
+        self._open = [form for form in before if form in possible and _all_match(cells, form)]
         if _AMBIGUOUS in self._open:
-            parts = pc.extract_regex(known, _AMBIGUOUS.pattern)
+            parts = pc.extract_regex(cells, _AMBIGUOUS.pattern)
             first, second = (pc.max(pc.cast(pc.struct_field(parts, i), pa.int64())).as_py() for i in (0, 1))
             self._first, self._second = max(self._first, first), max(self._second, second)
 
@@ -146,10 +146,10 @@ def _offset(zone: pd.Series) -> np.ndarray:
     return np.where(parts[0] == "-", -ahead, ahead)
 
 
-def _all_match(known: pa.Array, form: Form) -> bool:
+def _all_match(cells: pa.Array, form: Form) -> bool:
     # Most text is no date: one cell says so.
-    for cells in (known.slice(0, 1), known):
-        matched = pc.match_substring_regex(cells, form.pattern)
+    for tried in (cells.slice(0, 1), cells):
+        matched = pc.match_substring_regex(tried, form.pattern)
         if not pc.all(matched, min_count=0).as_py():
             return False
     return True

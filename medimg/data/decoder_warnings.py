@@ -14,16 +14,16 @@ _KNOWN = ("Corrupt JPEG data", "Premature end of JPEG", "Inconsistent progressio
 @contextmanager
 def collected(warnings: list[str]) -> Iterator[None]:
     """Add libjpeg's sentences about what is decoded inside to `warnings`; whatever else was written there goes on."""
-    with _ONE_AT_A_TIME, tempfile.TemporaryFile() as told:
-        kept = os.dup(2)
-        os.dup2(told.fileno(), 2)
+    with _ONE_AT_A_TIME, tempfile.TemporaryFile() as stderr:
+        own_stderr = os.dup(2)
+        os.dup2(stderr.fileno(), 2)
         try:
             yield
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            told.seek(0)
-            for line in told.read().splitlines(keepends=True):
+            os.dup2(own_stderr, 2)
+            os.close(own_stderr)
+            stderr.seek(0)
+            for line in stderr.read().splitlines(keepends=True):
                 text = line.decode("utf-8", "replace").strip()
                 if text.startswith(_KNOWN):
                     warnings.append(text)

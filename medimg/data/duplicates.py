@@ -48,13 +48,13 @@ def find_duplicates(table: pd.DataFrame, official: bool) -> pd.DataFrame:
         return pd.DataFrame(columns=["group", "problem", *_FILE_COLUMNS])
     # By whole columns: a table may have a hundred thousand groups.
     sets = {text: SEPARATOR.join(sorted(set(text.split(SEPARATOR)))) for text in set(same["label"])}
-    told = same.assign(label=same["label"].map(sets).replace("", None))
-    groups = told.groupby("pixels", sort=False)
+    normalised = same.assign(label=same["label"].map(sets).replace("", None))
+    groups = normalised.groupby("pixels", sort=False)
     crossing = (PARTS, "split") if official else (PATIENTS, "patient")
     problem = pd.Series("", same.index)
     for what, column in ((CONFLICT, "label"), crossing):
-        more = groups[column].transform("nunique") > 1
-        problem += np.where(more, np.where(problem == "", what, f" and {what}"), "")
+        differs = groups[column].transform("nunique") > 1
+        problem += np.where(differs, np.where(problem == "", what, f" and {what}"), "")
     rows = same[_FILE_COLUMNS]
     rows.insert(0, "problem", problem)
     rows.insert(0, "group", groups.ngroup())
@@ -78,10 +78,12 @@ def describe_duplicates(duplicates: pd.DataFrame, unit: str = "image") -> str:
 def drop_duplicates(table: pd.DataFrame, duplicates: pd.DataFrame, unit: str = "image") -> Settled:
     """Keep one image (or row) of each group, that of the part that matters most; none where labels conflict."""
     rank = duplicates["split"].map({part: -i for i, part in enumerate(SPLITS)}).fillna(0)
-    kept = rank.groupby(duplicates["group"]).transform("idxmin")
-    names = duplicates["source_file"].loc[kept]
+    first_of_group = rank.groupby(duplicates["group"]).transform("idxmin")
+    names = duplicates["source_file"].loc[first_of_group]
     reasons = {
-        i: f"identical to {name}" for i, stays, name in zip(duplicates.index, kept, names, strict=True) if i != stays
+        i: f"identical to {name}"
+        for i, stays, name in zip(duplicates.index, first_of_group, names, strict=True)
+        if i != stays
     }
     reasons |= _all_conflicting(duplicates)
     # In the order of the list, whatever the reason.

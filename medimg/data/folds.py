@@ -45,8 +45,8 @@ def in_fold(dataset: Dataset, folds: int, fold: int, seed: int, by_lot: bool = F
     # An unlabelled row of a tested patient is no row to learn from.
     elsewhere = manifest.loc[rows.index].groupby("patient")["split"].first()
     unlabelled = manifest["label"] == ""
-    known = manifest.loc[unlabelled, "patient"].map(elsewhere)
-    manifest.loc[unlabelled, "split"] = known.fillna("train")
+    of_patient = manifest.loc[unlabelled, "patient"].map(elsewhere)
+    manifest.loc[unlabelled, "split"] = of_patient.fillna("train")
     return replace(dataset, manifest=manifest)
 
 

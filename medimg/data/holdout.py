@@ -40,7 +40,7 @@ def hold_out(dataset: Dataset, share: float, seed: int) -> Dataset:
     labelled = dataset.rows("train", labelled=True)
     names = labelled["patient"].unique()
     drawn = names[own_numbers(names, seed, "audit-holdout") < share]
-    _check(dataset, labelled, drawn, len(names), share)
+    _check(labelled, drawn, len(names), share)
     # A patient's unlabelled rows go along: features may be learnt from them.
     moved = training & manifest["patient"].isin(drawn).to_numpy()
     return replace(dataset, manifest=manifest.assign(split=manifest["split"].mask(moved, HELD_OUT)))
@@ -52,9 +52,9 @@ def strata(rows: pd.DataFrame) -> pd.Series:
     return pairs.groupby("patient")["label"].agg(" + ".join)
 
 
-def _check(dataset: Dataset, labelled: pd.DataFrame, drawn: np.ndarray, count: int, share: float):
-    left = count - len(drawn)
-    if min(len(drawn), left) < FEWEST_PATIENTS:
+def _check(labelled: pd.DataFrame, drawn: np.ndarray, count: int, share: float) -> None:
+    remaining = count - len(drawn)
+    if min(len(drawn), remaining) < FEWEST_PATIENTS:
         remedy = (
             f"give about {min(0.5, 1.5 * FEWEST_PATIENTS / count):.2g}, or another --seed"
             if count >= 4 * FEWEST_PATIENTS
@@ -64,8 +64,8 @@ def _check(dataset: Dataset, labelled: pd.DataFrame, drawn: np.ndarray, count: i
             f"--audit-holdout {share:g}: holds out {len(drawn)} of the {count} patients of split 'train', and an audit "
             f"needs {FEWEST_PATIENTS} held out and {FEWEST_PATIENTS} others; {remedy}"
         )
-    kept = set("|".join(labelled.loc[~labelled["patient"].isin(drawn), "label"].unique()).split("|"))
-    gone = sorted(set("|".join(labelled["label"].unique()).split("|")) - kept)
+    labels_left = set("|".join(labelled.loc[~labelled["patient"].isin(drawn), "label"].unique()).split("|"))
+    gone = sorted(set("|".join(labelled["label"].unique()).split("|")) - labels_left)
     if gone:
         raise InputError(
             f"--audit-holdout {share:g}: holds out every training patient of class '{gone[0]}'; give another --seed "

@@ -71,13 +71,13 @@ def file_content(path: Path, max_megapixels: float = image_size.MEGAPIXELS) -> b
         InputError: it is missing, no file, or larger.
     """
     try:
-        found = path.stat()
+        status = path.stat()
         # A pipe or a device has no end, and may never begin.
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{path}: can't be read (it is no file); remove it")
-        if found.st_size > 8 * max_megapixels * 1e6 + _MOST_BESIDE:
+        if status.st_size > 8 * max_megapixels * 1e6 + _MOST_BESIDE:
             raise InputError(
-                f"{path}: has {found.st_size:,} bytes, more than an image of {max_megapixels:g} megapixels; make it "
+                f"{path}: has {status.st_size:,} bytes, more than an image of {max_megapixels:g} megapixels; make it "
                 "smaller, or raise --max-megapixels if you trust it"
             )
         return path.read_bytes()

@@ -120,16 +120,16 @@ def leakage_between(manifest: pd.DataFrame, pixels: pd.Series) -> Leakage:
     return Leakage(patients, images, conflicts, "image" if "image" in manifest else "row")
 
 
-def _crossing_patients(manifest: pd.DataFrame, told: set[str]) -> list[Leak]:
+def _crossing_patients(manifest: pd.DataFrame, copied: set[str]) -> list[Leak]:
     """Patients in two parts; one whom only copied rows join is told with these rows already."""
     # Patients in one part only are set aside by whole columns: a table may have a million.
     crossing = manifest[_crosses(manifest, "patient")]
     leaks = [_leak(str(name), group) for name, group in crossing.groupby("patient", sort=True)]
-    if not told or GIVEN not in manifest:
+    if not copied or GIVEN not in manifest:
         return leaks
-    given = manifest.assign(patient=given_patients(manifest))
-    themselves = set(manifest.loc[_crosses(given, "patient"), "patient"])
-    return [leak for leak in leaks if leak.name in themselves or told.isdisjoint(leak.files)]
+    before = manifest.assign(patient=given_patients(manifest))
+    themselves = set(manifest.loc[_crosses(before, "patient"), "patient"])
+    return [leak for leak in leaks if leak.name in themselves or copied.isdisjoint(leak.files)]
 
 
 def _crosses(manifest: pd.DataFrame, column: str) -> pd.Series:
@@ -152,9 +152,9 @@ def content_hashes(dataset: Dataset, progress: Callable[[int, int], None] | None
         group = find_copies(manifest, [feature.name for feature in dataset.inputs]).group
         return group.astype(str).where(group > 0, ""), []
     empty = pd.Series("", index=manifest.index)
-    known = manifest.get("pixels", empty).fillna("").astype(str)
+    recorded = manifest.get("pixels", empty).fillna("").astype(str)
     expected = manifest.get("bytes", empty).fillna("").astype(str)
-    jobs = list(zip(dataset.paths(manifest), known, expected, strict=True))
+    jobs = list(zip(dataset.paths(manifest), recorded, expected, strict=True))
     hashes, broken = [], []
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for start in range(0, len(jobs), _CHUNK):

@@ -47,10 +47,10 @@ def read_images(path: Path) -> pd.DataFrame:
             manifest[column] = manifest[column].str.strip()
         elif column not in _MADE_BY_PREPARE:
             manifest[column] = _metadata(manifest[column])
-    _refuse_rows(path, manifest, manifest["image"] == "", "image is empty")
-    _refuse_rows(path, manifest, manifest["patient"] == "", "patient is empty; give every image a patient")
-    _refuse_rows(path, manifest, ~manifest["split"].isin(SPLITS), f"split is not one of {', '.join(SPLITS)}")
-    _refuse_rows(path, manifest, manifest["image"].duplicated(), "the same image is listed twice")
+    _refuse_rows(path, manifest["image"] == "", "image is empty")
+    _refuse_rows(path, manifest["patient"] == "", "patient is empty; give every image a patient")
+    _refuse_rows(path, ~manifest["split"].isin(SPLITS), f"split is not one of {', '.join(SPLITS)}")
+    _refuse_rows(path, manifest["image"].duplicated(), "the same image is listed twice")
     _refuse_files_outside(path, manifest)
     if "site" not in manifest:
         manifest["site"] = ""
@@ -109,9 +109,9 @@ def read_rows(path: Path, features: tuple[schema.Feature, ...]) -> pd.DataFrame:
     for name in (*schema.ROLES, *text):
         table[name] = table[name].fillna("").str.strip()
     _numbers(path, table, list(numbers))
-    _refuse_rows(path, table, table["row"].duplicated(), "the same row name is listed twice")
-    _refuse_rows(path, table, table["patient"] == "", "patient is empty; give every row a patient")
-    _refuse_rows(path, table, ~table["split"].isin(SPLITS), f"split is not one of {', '.join(SPLITS)}")
+    _refuse_rows(path, table["row"].duplicated(), "the same row name is listed twice")
+    _refuse_rows(path, table["patient"] == "", "patient is empty; give every row a patient")
+    _refuse_rows(path, ~table["split"].isin(SPLITS), f"split is not one of {', '.join(SPLITS)}")
     return table
 
 
@@ -131,7 +131,7 @@ def _numbers(path: Path, table: pd.DataFrame, names: list[str]) -> None:
             ) from None
 
 
-def _refuse_rows(path: Path, manifest: pd.DataFrame, bad: pd.Series, why: str) -> None:
+def _refuse_rows(path: Path, bad: pd.Series, why: str) -> None:
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         more = int(bad.sum()) - 1

@@ -55,10 +55,10 @@ def positive_last(task: str, classes: tuple[str, ...], named: str | None) -> tup
     if named is not None:
         # 1.0 is the class 1.
         wanted = plain(re.sub(r"\.0*$", "", named.strip()) if named not in classes else named)
-        found = [name for name in classes if name == named] or [name for name in classes if plain(name) == wanted]
-        if len(found) != 1:
+        matches = [name for name in classes if name == named] or [name for name in classes if plain(name) == wanted]
+        if len(matches) != 1:
             raise InputError(f"--positive {named}: is no class; there are {' and '.join(classes)}")
-        return tuple(sorted(classes, key=lambda name: name == found[0])), []
+        return tuple(sorted(classes, key=lambda name: name == matches[0])), []
     normal = [_is_normal(name, other) for name, other in zip(classes, reversed(classes), strict=True)]
     if normal[0] != normal[1]:
         return tuple(sorted(classes, key=lambda name: not normal[classes.index(name)])), []

@@ -77,7 +77,7 @@ def _parsed(name: str, value, where: str) -> Feature:
     public = {}
     kind, order = value, ()
     if isinstance(value, Mapping) and "type" in value:
-        public = {key: given for key, given in value.items() if key != "type"}
+        public = {key: fact for key, fact in value.items() if key != "type"}
         kind, order = value["type"], public.pop("order", ())
     elif isinstance(value, Mapping) and len(value) == 1:
         kind, order = next(iter(value.items()))
@@ -86,12 +86,12 @@ def _parsed(name: str, value, where: str) -> Feature:
     if kind not in TYPES:
         raise InputError(f"{where}: feature '{name}' has type '{kind}'; choose one of {', '.join(TYPES)}")
     feature = Feature(name, kind, tuple(str(item) for item in order))
-    for key, given in public.items():
+    for key, fact in public.items():
         if key not in PUBLIC:
             raise InputError(
                 f"{where}: feature '{name}': '{key}' is not known; there are type, order, {', '.join(PUBLIC)}"
             )
-        feature = with_public(feature, key, given, f"{where}: feature '{name}'")
+        feature = with_public(feature, key, fact, f"{where}: feature '{name}'")
     return feature
 
 
@@ -136,8 +136,8 @@ def _bound(feature: Feature, value, where: str) -> tuple[float, float]:
 
 def identity(features: tuple[Feature, ...]) -> str:
     """What the columns are, for a fingerprint: what is publicly known of them is no part of the data."""
-    told = [f"Feature(name={f.name!r}, type={f.type!r}, order={f.order!r})" for f in features]
-    return f"({', '.join(told)}{',' if len(told) == 1 else ''})"
+    columns = [f"Feature(name={f.name!r}, type={f.type!r}, order={f.order!r})" for f in features]
+    return f"({', '.join(columns)}{',' if len(columns) == 1 else ''})"
 
 
 def describe(features: tuple[Feature, ...]) -> dict:
@@ -200,9 +200,9 @@ def as_text(values: pd.Series, missing: tuple[str, ...] = MISSING) -> pd.Series:
 
 def in_order(categories, feature: Feature) -> list[str]:
     """Categories of a column in its order: as given, else by number when all are numbers, else by letters."""
-    found = set(categories) - {""}
+    names = set(categories) - {""}
     if feature.order:
-        return [*(c for c in feature.order if c in found), *sorted(found - set(feature.order))]
-    if all(re.fullmatch(r"[+-]?\d+(\.\d+)?", category) for category in found):
-        return sorted(found, key=float)
-    return sorted(found)
+        return [*(c for c in feature.order if c in names), *sorted(names - set(feature.order))]
+    if all(re.fullmatch(r"[+-]?\d+(\.\d+)?", category) for category in names):
+        return sorted(names, key=float)
+    return sorted(names)

@@ -32,14 +32,14 @@ def with_extra(dataset: Dataset, folder: Path) -> tuple[Dataset, dict]:
     text = dataset.manifest.select_dtypes("object").columns
     rows[text] = rows[text].fillna("")
     manifest = pd.concat([dataset.manifest, rows], ignore_index=True)
-    told = {"data": str(extra.root.resolve()), "fingerprint": extra.fingerprint(), "rows": len(rows)}
-    return replace(dataset, manifest=manifest), told
+    record = {"data": str(extra.root.resolve()), "fingerprint": extra.fingerprint(), "rows": len(rows)}
+    return replace(dataset, manifest=manifest), record
 
 
-def note(told: dict, unit: str) -> str:
+def note(record: dict, unit: str) -> str:
     """The sentence that a report says of it."""
     return (
-        f"trained with {told['rows']} synthetic {unit}s of {told['data']} beside the real ones; none of them is in "
+        f"trained with {record['rows']} synthetic {unit}s of {record['data']} beside the real ones; none of them is in "
         "validation or test"
     )
 
@@ -59,7 +59,7 @@ def _check(dataset: Dataset, extra: Dataset) -> None:
     if extra.is_table != dataset.is_table:
         kinds = [("images", "a table")[d.is_table] for d in (extra, dataset)]
         raise InputError(f"--extra {extra.root}: holds {kinds[0]}, {dataset.root} {kinds[1]}")
-    known = {feature.name for feature in extra.features}
-    missing = [feature.name for feature in dataset.inputs if feature.name not in known]
+    columns = {feature.name for feature in extra.features}
+    missing = [feature.name for feature in dataset.inputs if feature.name not in columns]
     if missing:
         raise InputError(f"--extra {extra.root}: column '{missing[0]}' is missing")

@@ -21,9 +21,9 @@ def units(table: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
     rows, nodes, total = [], [], len(table)
     for column in columns:
         codes, values = pd.factorize(table[column].where(table[column] != ""))
-        known = np.flatnonzero(codes >= 0)
-        rows.append(known)
-        nodes.append(codes[known] + total)
+        filled = np.flatnonzero(codes >= 0)
+        rows.append(filled)
+        nodes.append(codes[filled] + total)
         total += len(values)
     row, node = np.concatenate(rows), np.concatenate(nodes)
     graph = coo_matrix((np.ones(len(row), bool), (row, node)), shape=(total, total))

@@ -36,9 +36,9 @@ def text_boxes(image: np.ndarray) -> list[tuple[int, int, int, int]]:
         for letter in sorted(_letters(sign, tallest)):
             row = next((row for row in reversed(rows) if _follows(row[-1], letter)), None)
             rows.append([letter]) if row is None else row.append(letter)
-    found = [_around(row) for row in rows if len(row) >= _LETTERS]
-    found = [box for box in found if _at_border(box, height, width)]
-    return [(int(x * scale), int(y * scale), ceil(w * scale), ceil(h * scale)) for x, y, w, h in found]
+    boxes = [_around(row) for row in rows if len(row) >= _LETTERS]
+    boxes = [box for box in boxes if _at_border(box, height, width)]
+    return [(int(x * scale), int(y * scale), ceil(w * scale), ceil(h * scale)) for x, y, w, h in boxes]
 
 
 def checked(image: np.ndarray, is_flagged: bool, mask: bool) -> tuple[np.ndarray, list[str]]:
@@ -50,10 +50,10 @@ def checked(image: np.ndarray, is_flagged: bool, mask: bool) -> tuple[np.ndarray
         mask: make what is found black.
     """
     boxes = text_boxes(image)
-    done = "made black" if mask else "not made black (--mask-text of 'medimg data prepare' makes it so)"
-    told = ["burned-in annotation, by its header"] * is_flagged
-    told += [f"may show burned-in text at its border, {done}"] * bool(boxes)
-    return masked(image, boxes) if mask else image, told
+    treatment = "made black" if mask else "not made black (--mask-text of 'medimg data prepare' makes it so)"
+    warnings = ["burned-in annotation, by its header"] * is_flagged
+    warnings += [f"may show burned-in text at its border, {treatment}"] * bool(boxes)
+    return masked(image, boxes) if mask else image, warnings
 
 
 def masked(image: np.ndarray, boxes: list[tuple[int, int, int, int]]) -> np.ndarray:
@@ -71,7 +71,7 @@ def _letters(grey: np.ndarray, tallest: int) -> list[tuple[int, int, int, int]]:
     stands_out = cv2.morphologyEx(grey, cv2.MORPH_TOPHAT, np.ones((size, size), np.uint8))
     _, strokes = cv2.threshold(stands_out, 100, 255, cv2.THRESH_BINARY)
     _, parts, stats, _ = cv2.connectedComponentsWithStats(strokes, connectivity=8)
-    found = []
+    letters = []
     wide, high, share = stats[:, 2], stats[:, 3], stats[:, 4] / (stats[:, 2] * stats[:, 3])
     fits = (high >= _SHORTEST) & (high <= tallest) & (wide <= 1.5 * high) & (share >= 0.12) & (share <= 0.95)
     # The first is what stands out of nothing.
@@ -79,8 +79,8 @@ def _letters(grey: np.ndarray, tallest: int) -> list[tuple[int, int, int, int]]:
         x, y, width, height, _ = stats[number].tolist()
         values = grey[y : y + height, x : x + width][parts[y : y + height, x : x + width] == number]
         if np.percentile(values, 20) >= 0.7 * values.max():
-            found.append((x, y, width, height))
-    return found
+            letters.append((x, y, width, height))
+    return letters
 
 
 def _follows(before: tuple[int, int, int, int], letter: tuple[int, int, int, int]) -> bool:

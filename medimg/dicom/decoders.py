@@ -51,14 +51,17 @@ class _Process:
     def ask(self, file: str | BinaryIO, index, window, megapixels: float) -> np.ndarray | str:
         """Pixels, or why there are none. The decoder reads what strangers made: nothing that it says is trusted."""
         content = file.getvalue() if isinstance(file, io.BytesIO) else None
-        asked = {"path": None if content is not None else str(file), "bytes": None if content is None else len(content)}
-        asked |= {"index": index, "window": window, "megapixels": megapixels}
-        self._process.stdin.write(json.dumps(asked).encode() + b"\n" + (content or b""))
+        request = {
+            "path": None if content is not None else str(file),
+            "bytes": None if content is None else len(content),
+        }
+        request |= {"index": index, "window": window, "megapixels": megapixels}
+        self._process.stdin.write(json.dumps(request).encode() + b"\n" + (content or b""))
         self._process.stdin.flush()
-        told = json.loads(self._process.stdout.readline(_LONGEST_LINE))
-        if "error" in told:
-            return str(told["error"])
-        shape, kind = tuple(map(int, told["shape"])), _KINDS[told["dtype"]]
+        answer = json.loads(self._process.stdout.readline(_LONGEST_LINE))
+        if "error" in answer:
+            return str(answer["error"])
+        shape, kind = tuple(map(int, answer["shape"])), _KINDS[answer["dtype"]]
         size = math.prod(shape) * kind.itemsize
         if (
             len(shape) not in (2, 3)
@@ -67,10 +70,10 @@ class _Process:
             or shape[2:] not in ((), (3,))
         ):
             raise EOFError("no image")
-        found = self._process.stdout.read(size)
-        if len(found) < size:
+        raw = self._process.stdout.read(size)
+        if len(raw) < size:
             raise EOFError("cut off")
-        return np.frombuffer(found, kind).reshape(shape)
+        return np.frombuffer(raw, kind).reshape(shape)
 
     def __del__(self):
         self._process.stdin.close()

@@ -196,12 +196,12 @@ def flagged(header: Dataset) -> bool:
 def frame_header(header: Dataset, index: int) -> Dataset:
     """The header of one frame: where an enhanced file's functional groups tell its values and windows, with theirs."""
     groups = [header.get("SharedFunctionalGroupsSequence") or (), header.get("PerFrameFunctionalGroupsSequence") or ()]
-    own = [group[place] for group, place in zip(groups, (0, index), strict=True) if place < len(group)]
-    found = [item for group in own for name in _IN_GROUPS for item in group.get(name) or ()]
-    if not found:
+    of_frame = [group[place] for group, place in zip(groups, (0, index), strict=True) if place < len(group)]
+    items = [item for group in of_frame for name in _IN_GROUPS for item in group.get(name) or ()]
+    if not items:
         return header
     merged = _image_elements(header)
-    for item in found:
+    for item in items:
         merged.update({element.tag: element for element in item})
     return merged
 
@@ -332,16 +332,16 @@ def _serve() -> None:
         line = sys.stdin.buffer.readline()
         if not line:
             return
-        asked = json.loads(line)
-        window = tuple(asked["window"]) if isinstance(asked["window"], list) else asked["window"]
-        file = asked["path"] if asked["bytes"] is None else io.BytesIO(sys.stdin.buffer.read(asked["bytes"]))
-        told, content = {}, b""
+        request = json.loads(line)
+        window = tuple(request["window"]) if isinstance(request["window"], list) else request["window"]
+        file = request["path"] if request["bytes"] is None else io.BytesIO(sys.stdin.buffer.read(request["bytes"]))
+        answer, content = {}, b""
         try:
-            pixels = read_frame(file, asked["index"], window, asked["megapixels"])
-            told, content = {"shape": pixels.shape, "dtype": pixels.dtype.name}, pixels.tobytes()
+            pixels = read_frame(file, request["index"], window, request["megapixels"])
+            answer, content = {"shape": pixels.shape, "dtype": pixels.dtype.name}, pixels.tobytes()
         except ValueError as error:
-            told = {"error": str(error)}
-        answers.write(json.dumps(told).encode() + b"\n" + content)
+            answer = {"error": str(error)}
+        answers.write(json.dumps(answer).encode() + b"\n" + content)
         answers.flush()
 
 

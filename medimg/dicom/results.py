@@ -59,13 +59,13 @@ class Answer:
     Attributes:
         source: of `medimg.dicom.source.source_of`.
         frame: of the file, from 1; None: it has no other.
-        found: of each class that is reported its probability, threshold (None: there is none) and decision.
+        findings: of each class that is reported its probability, threshold (None: there is none) and decision.
         warnings: what of the image is unlike training.
     """
 
     source: Dataset
     frame: int | None
-    found: tuple[tuple[str, float, float | None, bool], ...]
+    findings: tuple[tuple[str, float, float | None, bool], ...]
     warnings: tuple[str, ...] = ()
 
 
@@ -93,7 +93,7 @@ def report(answers: Sequence[Answer], algorithm: Algorithm, number: int = 1) -> 
         title=codes.DCM.ImagingMeasurementReport,
     )
     sources = {answer.source.SOPInstanceUID: answer.source for answer in answers}
-    made = sr.ComprehensiveSR(
+    dataset = sr.ComprehensiveSR(
         evidence=list(sources.values()),
         content=content[0],
         series_instance_uid=generate_uid(prefix=None),
@@ -106,7 +106,7 @@ def report(answers: Sequence[Answer], algorithm: Algorithm, number: int = 1) -> 
         series_description=RESEARCH,
         **algorithm.equipment,
     )
-    return _marked(made, answers[0].source)
+    return _marked(dataset, answers[0].source)
 
 
 def _groups(answer: Answer, place: int, algorithm: Algorithm) -> list:
@@ -116,24 +116,24 @@ def _groups(answer: Answer, place: int, algorithm: Algorithm) -> list:
     source, frame = answer.source, _frame(answer.source, answer.frame)
     image = sr.SourceImageForMeasurementGroup(source.SOPClassUID, source.SOPInstanceUID, frame and [frame])
     called = f"image {place + 1}" + (f", frame {answer.frame}" if answer.frame else "")
-    made = sr.AlgorithmIdentification(
+    identification = sr.AlgorithmIdentification(
         algorithm.name, algorithm.version, [RESEARCH, *algorithm.parameters], manufacturer=MAKER
     )
     groups = []
-    for name, probability, threshold, decided in answer.found:
+    for name, probability, threshold, decided in answer.findings:
         measured = [sr.Measurement(codes.DCM.Probability, float(probability), codes.UCUM.NoUnits)]
         if threshold is not None:
             measured.append(sr.Measurement(codes.DCM.ThresholdValue, float(threshold), codes.UCUM.NoUnits))
-        said = [(_code("Decision"), codes.SCT.Present if decided else codes.SCT.Absent)]
-        said += [(_code("Intended use"), _code(RESEARCH))]
-        said += [(_code("Unlike training"), _code(warning)) for warning in answer.warnings]
+        evaluations = [(_code("Decision"), codes.SCT.Present if decided else codes.SCT.Absent)]
+        evaluations += [(_code("Intended use"), _code(RESEARCH))]
+        evaluations += [(_code("Unlike training"), _code(warning)) for warning in answer.warnings]
         groups.append(
             sr.MeasurementsAndQualitativeEvaluations(
                 tracking_identifier=sr.TrackingIdentifier(generate_uid(prefix=None), f"{called}: {name}"),
                 finding_type=_code(name),
-                algorithm_id=made,
+                algorithm_id=identification,
                 measurements=measured,
-                qualitative_evaluations=[sr.QualitativeEvaluation(*one) for one in said],
+                qualitative_evaluations=[sr.QualitativeEvaluation(*one) for one in evaluations],
                 source_images=[image],
             )
         )
@@ -178,7 +178,7 @@ def capture(
     """
     from highdicom.sc import SCImage
 
-    made = SCImage.from_ref_dataset(
+    result = SCImage.from_ref_dataset(
         source,
         image,
         "RGB",
@@ -196,22 +196,22 @@ def capture(
         series_description=RESEARCH,
         **algorithm.equipment,
     )
-    made.PatientOrientation, made.Laterality = list(source.PatientOrientation) or None, source.Laterality
-    made.DerivationDescription = words[:1024]
-    made.ImageComments = f"{RESEARCH}. {words}"[:1024]
+    result.PatientOrientation, result.Laterality = list(source.PatientOrientation) or None, source.Laterality
+    result.DerivationDescription = words[:1024]
+    result.ImageComments = f"{RESEARCH}. {words}"[:1024]
     # What is written on it names no patient; what the source's pixels show is not known unless its header says so.
     if source.BurnedInAnnotation in ("YES", "NO"):
-        made.BurnedInAnnotation = source.BurnedInAnnotation
+        result.BurnedInAnnotation = source.BurnedInAnnotation
     of = Dataset()
     of.ReferencedSOPClassUID, of.ReferencedSOPInstanceUID = source.SOPClassUID, source.SOPInstanceUID
     if _frame(source, frame):
         of.ReferencedFrameNumber = frame
-    made.SourceImageSequence = [of]
-    return _marked(made, source)
+    result.SourceImageSequence = [of]
+    return _marked(result, source)
 
 
-def _marked(made: Dataset, source: Dataset) -> Dataset:
+def _marked(result: Dataset, source: Dataset) -> Dataset:
     for name in OPTIONAL:
         if name in source:
-            setattr(made, name, source.get(name))
-    return made
+            setattr(result, name, source.get(name))
+    return result

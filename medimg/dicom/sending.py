@@ -37,10 +37,10 @@ class Pacs:
         Raises:
             InputError: it is something else.
         """
-        found = _ADDRESS.fullmatch(text)
-        if not found or not 0 < int(found["port"]) < 65536:
+        address = _ADDRESS.fullmatch(text)
+        if not address or not 0 < int(address["port"]) < 65536:
             raise InputError(f"--send {text}: give AE@HOST:PORT, as ORTHANC@127.0.0.1:4242 (AE of 1 to 16 characters)")
-        return cls(found["title"], found["host"].strip("[]"), int(found["port"]))
+        return cls(address["title"], address["host"].strip("[]"), int(address["port"]))
 
     def echo(self) -> None:
         """See that it is there and takes our title.
@@ -66,14 +66,14 @@ class Pacs:
         with self._associated(sorted(classes)) as (association, line):
             for sent, file in enumerate(places):
                 # One at a time: the captures of a study are gigabytes.
-                one, told = dcmread(file), f"; {sent} of {len(places)} were sent"
+                one, progress = dcmread(file), f"; {sent} of {len(places)} were sent"
                 if not association.is_established:
-                    raise InputError(f"{self}: has ended the association{told}")
+                    raise InputError(f"{self}: has ended the association{progress}")
                 if not any(context.abstract_syntax == one.SOPClassUID for context in association.accepted_contexts):
-                    raise InputError(f"{self}: takes no {one.SOPClassUID.name}{told}")
+                    raise InputError(f"{self}: takes no {one.SOPClassUID.name}{progress}")
                 with _ending(line):
                     status = association.send_c_store(one)
-                self._require(status, "C-STORE", told)
+                self._require(status, "C-STORE", progress)
 
     @contextmanager
     def _associated(self, classes: list):

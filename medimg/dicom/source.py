@@ -78,8 +78,8 @@ def whose(source: Dataset) -> tuple[str, ...]:
 def _is_ascii(character_sets) -> bool:
     """Whether bytes beyond ASCII mean nothing: no set is told that has them, or one that nobody knows."""
     several = isinstance(character_sets, pydicom.multival.MultiValue)
-    told = {str(one).strip() for one in (character_sets if several else [character_sets or ""])}
-    return told <= _ASCII or not told <= python_encoding.keys()
+    names = {str(one).strip() for one in (character_sets if several else [character_sets or ""])}
+    return names <= _ASCII or not names <= python_encoding.keys()
 
 
 def _holds_something(header: Dataset, name: str) -> bool:
@@ -109,7 +109,7 @@ def _text(header: Dataset, name: str, kind: str, is_ascii: bool = False) -> str:
 
 
 def _orientation(header: Dataset) -> list[str]:
-    found = header.get("PatientOrientation")
-    several = isinstance(found, pydicom.multival.MultiValue) and len(found) == 2
-    told = [str(one) for one in found] if several else []
-    return told if all(0 < len(one) <= 3 and set(one) <= set("APRLHF") for one in told) else []
+    orientation = header.get("PatientOrientation")
+    several = isinstance(orientation, pydicom.multival.MultiValue) and len(orientation) == 2
+    directions = [str(one) for one in orientation] if several else []
+    return directions if all(0 < len(one) <= 3 and set(one) <= set("APRLHF") for one in directions) else []

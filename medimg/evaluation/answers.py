@@ -41,9 +41,9 @@ class Answers:
             if self.progress:
                 self.progress(before + images, total)
 
-        found = logits_of(self.model, rows, self.description, dataset.root, self.batch_size, report)
+        logits = logits_of(self.model, rows, self.description, dataset.root, self.batch_size, report)
         self._done += len(rows)
-        return found
+        return logits
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """float32 (N, classes), calibrated where the description has a calibrator."""

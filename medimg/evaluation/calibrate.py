@@ -62,13 +62,15 @@ def keep(folder: Path, description: dict) -> None:
         (folder / CALIBRATOR).unlink(missing_ok=True)
 
 
-def measure(calibrator: dict | None, raw: Predictions, given: Predictions, patients, resamples: int, seed: int) -> dict:
+def measure(
+    calibrator: dict | None, raw: Predictions, calibrated: Predictions, patients, resamples: int, seed: int
+) -> dict:
     """`calibration` of metrics.json.
 
     Args:
         calibrator: the Run's.
         raw: predictions with the model's own probabilities.
-        given: with those that are given.
+        calibrated: with those that are given.
         patients: of each row.
         resamples: of the calibration error by chance.
         seed: of them.
@@ -78,7 +80,7 @@ def measure(calibrator: dict | None, raw: Predictions, given: Predictions, patie
         model's own) and `after`.
     """
     before = calibration_of(raw, patients, resamples, seed)
-    after = calibration_of(given, patients, resamples, seed) if calibrator else before
+    after = calibration_of(calibrated, patients, resamples, seed) if calibrator else before
     return {
         "method": calibrator["method"] if calibrator else "none",
         "fitted_on": _fitted_on(calibrator) if calibrator else None,
@@ -94,22 +96,22 @@ def _fitted_on(calibrator: dict) -> dict:
     return {"split": "val", "n": calibrator["n"], **more}
 
 
-def notes(calibration: dict, calibrator: dict | None, split: str, own: bool = True) -> list[str]:
+def notes(calibration: dict, calibrator: dict | None, split: str, own_data: bool = True) -> list[str]:
     """What has to be read first of the probabilities.
 
     Args:
         calibration: of `measure`, or of `calibration_of`.
         calibrator: the Run's.
         split: part that was evaluated.
-        own: of the Run's own Dataset.
+        own_data: of the Run's own Dataset.
     """
-    found = [*calibrator["notes"]] if calibrator else []
-    if calibrator and own and split in ("val", "all"):
-        found.append(
+    sentences = [*calibrator["notes"]] if calibrator else []
+    if calibrator and own_data and split in ("val", "all"):
+        sentences.append(
             "the calibrator was fitted on rows that are measured here: the calibration looks better than it is"
         )
     reasons = miscalibration(calibration)
     if reasons:
         mend = "" if calibrator else "; 'medimg evaluate RUN --calibrate temperature' fits them to the validation part"
-        found.insert(0, f"don't take the probabilities at their word: {'; '.join(reasons)}{mend}")
-    return found
+        sentences.insert(0, f"don't take the probabilities at their word: {'; '.join(reasons)}{mend}")
+    return sentences

@@ -160,7 +160,7 @@ def _isotonic(odds: np.ndarray, truth: np.ndarray) -> dict | None:
         return None
     # Never sure: of N rows that all agree the next may not (Laplace).
     edge = 1 / (len(truth) + 2)
-    found = IsotonicRegression(y_min=edge, y_max=1 - edge).fit(odds, truth)
-    if len(found.X_thresholds_) < 2:
+    isotonic = IsotonicRegression(y_min=edge, y_max=1 - edge).fit(odds, truth)
+    if len(isotonic.X_thresholds_) < 2:
         return None
-    return {"log_odds": found.X_thresholds_.tolist(), "probability": found.y_thresholds_.tolist()}
+    return {"log_odds": isotonic.X_thresholds_.tolist(), "probability": isotonic.y_thresholds_.tolist()}

@@ -35,7 +35,7 @@ def clinical_use(predictions: Predictions, patients: Sequence, resamples: int = 
     chosen = (1,) if predictions.task == "binary" else range(len(predictions.classes))
     if len(set(patients)) < 2:
         resamples = 0
-    found: dict = {"npv": {}, "decision_curve": {}}
+    use: dict = {"npv": {}, "decision_curve": {}}
     for i in chosen:
         one, name = predictions.one_vs_rest[i], predictions.classes[i]
         columns = _columns(one)
@@ -45,11 +45,11 @@ def clinical_use(predictions: Predictions, patients: Sequence, resamples: int = 
 
         value = both(np.ones((1, len(predictions))))[0]
         drawn = cluster_bootstrap(both, patients, resamples, seed) if resamples else np.empty((0, len(value)))
-        found["npv"][name] = _bounded(percentile_interval(drawn[:, 0]), value[0], one, patients)
+        use["npv"][name] = _bounded(percentile_interval(drawn[:, 0]), value[0], one, patients)
         if one.truth.any() and not one.truth.all():
             limits = np.quantile(drawn[:, 1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0) if resamples else None
             model, everybody = _benefits(np.ones((1, len(predictions))), columns)
-            found["decision_curve"][name] = {
+            use["decision_curve"][name] = {
                 "threshold": THRESHOLDS.tolist(),
                 "model": model[0].tolist(),
                 "all": everybody[0].tolist(),
@@ -57,13 +57,13 @@ def clinical_use(predictions: Predictions, patients: Sequence, resamples: int = 
                 "low": None if limits is None else limits[0].tolist(),
                 "high": None if limits is None else limits[1].tolist(),
             }
-    return found
+    return use
 
 
-def _bounded(found: Interval, value: float, one: OneVsRest, patients: Sequence) -> dict:
+def _bounded(interval: Interval, value: float, one: OneVsRest, patients: Sequence) -> dict:
     """Where every resample agrees, the exact bound, each patient counted once."""
-    if found.low is None or found.low < found.high:
-        return found.around(value)
+    if interval.low is None or interval.low < interval.high:
+        return interval.around(value)
     left = len(set(np.asarray(patients)[~one.decision]))
     return Interval(*clopper_pearson(value, left, 1 - LEVEL)).around(value)
 
@@ -118,5 +118,5 @@ def useful(name: str, curve: dict) -> str:
     stretches = useful_range(curve)
     if not stretches:
         return f"{name}: at no threshold is the model surely better than calling everybody or nobody."
-    told = " and ".join(f"{a:g} to {b:g}" if a < b else f"{a:g}" for a, b in stretches)
-    return f"{name}: at threshold probabilities {told} the model is better than calling everybody and nobody."
+    ranges = " and ".join(f"{a:g} to {b:g}" if a < b else f"{a:g}" for a, b in stretches)
+    return f"{name}: at threshold probabilities {ranges} the model is better than calling everybody and nobody."

@@ -22,9 +22,9 @@ def copied_rows(dataset: Dataset, rows: pd.DataFrame) -> dict[str, int] | None:
     if not dataset.is_table:
         return None
     group = find_copies(dataset.manifest, [feature.name for feature in dataset.inputs]).group
-    held = group[(group > 0) & dataset.manifest["row"].isin(set(rows["row"]))]
-    held = held[held.duplicated(keep=False)]
-    return {"rows": len(held), "distinct": int(held.nunique())} if len(held) else None
+    groups = group[(group > 0) & dataset.manifest["row"].isin(set(rows["row"]))]
+    groups = groups[groups.duplicated(keep=False)]
+    return {"rows": len(groups), "distinct": int(groups.nunique())} if len(groups) else None
 
 
 def equal_note(dataset: Dataset, rows: pd.DataFrame) -> list[str]:
@@ -34,13 +34,13 @@ def equal_note(dataset: Dataset, rows: pd.DataFrame) -> list[str]:
         dataset: whose rows they are.
         rows: the evaluated ones, of a part that is not train.
     """
-    seen = dataset.rows("train", labelled=True)
-    seen = seen[~seen["row"].isin(set(rows["row"]))] if dataset.is_table else seen
-    if not dataset.is_table or seen.empty:
+    training = dataset.rows("train", labelled=True)
+    training = training[~training["row"].isin(set(rows["row"]))] if dataset.is_table else training
+    if not dataset.is_table or training.empty:
         return []
     names = ["label", *(feature.name for feature in dataset.inputs)]
-    number = equal_rows(pd.concat([seen[names], rows[names]], ignore_index=True), names)
-    equal = int(pd.Series(number[len(seen) :]).isin(set(number[: len(seen)])).sum())
+    number = equal_rows(pd.concat([training[names], rows[names]], ignore_index=True), names)
+    equal = int(pd.Series(number[len(training) :]).isin(set(number[: len(training)])).sum())
     if equal < FEW_EQUAL * len(rows):
         return []
     return [

@@ -23,7 +23,7 @@ def roc_figure(predictions: Predictions, summary: dict) -> Figure | None:
     if not drawn:
         return None
     with styled():
-        figure, axes = _canvas(predictions, drawn)
+        figure, axes = _canvas(len(drawn))
         axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.2, label="chance")
         for number, index in enumerate(drawn):
             one, name = predictions.one_vs_rest[index], predictions.classes[index]
@@ -51,7 +51,7 @@ def precision_recall_figure(predictions: Predictions, summary: dict) -> Figure |
     if not drawn:
         return None
     with styled():
-        figure, axes = _canvas(predictions, drawn)
+        figure, axes = _canvas(len(drawn))
         for number, index in enumerate(drawn):
             one, name = predictions.one_vs_rest[index], predictions.classes[index]
             precision, recall, _ = precision_recall_curve(one.truth, one.score)
@@ -92,8 +92,8 @@ def _drawable(predictions: Predictions) -> list[int]:
     return [int(index) for index in np.flatnonzero(both)]
 
 
-def _canvas(predictions: Predictions, drawn: list[int]):
-    width = 5.6 if len(drawn) == 1 else 9.6
+def _canvas(curves: int):
+    width = 5.6 if curves == 1 else 9.6
     figure = Figure(figsize=(width, 5.4))
     return figure, figure.subplots()
 

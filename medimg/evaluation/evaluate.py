@@ -1,19 +1,17 @@
 """`medimg evaluate`: a Run and labelled images to metrics, predictions and figures; `medimg.report` writes of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-
-import pandas as pd
 
 from medimg import atomic
 from medimg.data import synthetic_rows
-from medimg.data.dataset import SPLITS, Dataset
+from medimg.data.dataset import Dataset
 from medimg.data.positive import plain, positive_class
 from medimg.data.splits import parts_note
 from medimg.errors import InputError
 from medimg.evaluation import floor
-from medimg.evaluation.classes import check_kind, match_classes, targets_in_order
+from medimg.evaluation.classes import targets_in_order
 from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.copied_rows import copied_rows, copies_note, equal_note
 from medimg.evaluation.operating_point import OperatingPoint, operating_point
@@ -22,35 +20,18 @@ from medimg.evaluation.own_threshold import rule_of
 from medimg.evaluation.places import beside, place_of
 from medimg.evaluation.predictions import Predictions, as_written
 from medimg.evaluation.subgroups import gap_note, groupings, summarise_subgroups
+from medimg.evaluation.subject import Subject, subject_of
 from medimg.evaluation.summary import site_notes, summarise, summarise_sites
+from medimg.evaluation.thresholds import Rule
 from medimg.lock import writes
 from medimg.privacy.ledger import is_private
-from medimg.privacy.release import reference_split, require_unprotected
+from medimg.privacy.release import reference_split
 from medimg.run import Run
 from medimg.untrusted.json_file import read_json
 
 Progress = Callable[[int, int], None]
 # What `medimg.report` makes of an evaluation, in its folder.
 REPORT = ("report.html", "report.json", "model_card.md", "figures/decision_curve.png")
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is evaluated.
-
-    Attributes:
-        dataset: the Dataset.
-        split: train, val, test or all.
-        rows: labelled rows of its manifest.
-        unlabelled: rows left out for want of a label.
-        order: position in the Dataset of each class of the model.
-    """
-
-    dataset: Dataset
-    split: str
-    rows: pd.DataFrame
-    unlabelled: int
-    order: list[int]
 
 
 @writes("run")
@@ -77,7 +58,7 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     if config.prevalence is not None and not positive_class(description["task"], description["classes"]):
         raise InputError(f"--prevalence {config.prevalence}: a {description['task']} task has no positive class")
     by = groupings(config.by) if config.by else []
-    subject = _subject(run, config, description)
+    subject = subject_of(run, config, description)
     for grouping in by:
         grouping.of(subject.rows)
     training = training_data(run)
@@ -85,6 +66,40 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
         require_others(subject.dataset, subject.rows, training, f"--data {subject.dataset.root}")
     _check_calibration(config, run, training)
     # Here: what computes takes seconds to import, and a mistaken option should not.
+    from medimg.evaluation import calibrate
+
+    predictions, raw, point = _answered(run, config, description, subject, training, rule, progress)
+    calibrator = description.get("calibrator")
+    summary = _summary(predictions, raw, calibrator, subject.rows, by, config)
+    copies = copied_rows(subject.dataset, subject.rows)
+    unsure = calibrate.notes(summary["calibration"], calibrator, subject.split, config.data is None)
+    summary["calibration"]["notes"] = unsure
+    notes = _notes_of_rows(run, config, subject) + copies_note(copies, len(subject.rows)) + unsure
+    notes += _notes(run, subject, training, predictions.positive)
+    metrics = _metrics(description, subject, config, point, summary, notes)
+    metrics |= {"copies": copies} if copies else {}
+    metrics |= _floors(run, config, subject, training, predictions)
+    metrics["notes"] += floor.words(metrics)
+    if config.calibrate is not None:
+        calibrate.keep(run.root, description)
+    folder = _folder(run, config, subject, metrics)
+    _write(run, folder, subject, predictions, metrics, raw if calibrator else None)
+    return {**metrics, "report": str(folder / REPORT[0])}
+
+
+def _answered(
+    run: Run,
+    config: EvaluateConfig,
+    description: dict,
+    subject: Subject,
+    training: Dataset | None,
+    rule: Rule,
+    progress: Progress | None,
+) -> tuple[Predictions, Predictions, OperatingPoint]:
+    """Of the rows the predictions, the same before calibration, and the threshold that decides them.
+
+    By `--calibrate` the calibrator of `description` becomes another, or none.
+    """
     from medimg.evaluation import calibrate
     from medimg.evaluation.answers import Answers
     from medimg.evaluation.prediction import probabilities
@@ -104,26 +119,8 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
         probabilities=as_written(answers.probabilities(logits)),
         threshold=point.threshold,
     )
-    calibrator = description.get("calibrator")
     raw = replace(predictions, probabilities=as_written(probabilities(logits, predictions.task)))
-    summary = _summary(predictions, raw, calibrator, subject.rows, by, config)
-    copies = copied_rows(subject.dataset, subject.rows)
-    unsure = calibrate.notes(summary["calibration"], calibrator, subject.split, config.data is None)
-    summary["calibration"]["notes"] = unsure
-    notes = parts_note(subject.dataset.preparation) if config.split == "test" else []
-    # Of training rows, private training tells nothing that carries no noise.
-    if config.data is None and not is_private(run.config["options"]):
-        notes += equal_note(subject.dataset, subject.rows)
-    notes += copies_note(copies, len(subject.rows)) + unsure + _notes(run, subject, training, predictions.positive)
-    metrics = _metrics(description, subject, config, point, summary, notes)
-    metrics |= {"copies": copies} if copies else {}
-    metrics |= _floors(run, config, subject, training, predictions)
-    metrics["notes"] += floor.words(metrics)
-    if config.calibrate is not None:
-        calibrate.keep(run.root, description)
-    folder = _folder(run, config, subject, metrics)
-    _write(run, folder, subject, predictions, metrics, raw if calibrator else None)
-    return {**metrics, "report": str(folder / REPORT[0])}
+    return predictions, raw, point
 
 
 def _summary(predictions: Predictions, raw: Predictions, calibrator: dict | None, rows, by: list, config) -> dict:
@@ -152,45 +149,24 @@ def _summary(predictions: Predictions, raw: Predictions, calibrator: dict | None
 
 def _folder(run: Run, config: EvaluateConfig, subject: Subject, metrics: dict) -> Path:
     """Where an evaluation is written; one of other data, part or options stays."""
-    asked = _asked(metrics)
+    request = _request_in(metrics)
     below, name = run.root / "evaluations", f"{subject.dataset.name}-{config.split}"
     if config.data is not None or config.split != "test":
-        return beside(below, name, asked, _held)
+        return beside(below, name, request, _request_of)
     from medimg.evaluation.gallery import FIGURES
 
     files = ["predictions.csv", *(f"figures/{figure}.png" for figure in FIGURES), *REPORT, "metrics.json"]
-    return place_of(run.root, below, name, asked, _held, files)
+    return place_of(run.root, below, name, request, _request_of, files)
 
 
-def _asked(metrics: dict) -> dict:
+def _request_in(metrics: dict) -> dict:
     """What an evaluation answers; of before options were written down without them."""
     return {key: metrics.get(key) for key in ("data", "split", "options") if key in metrics}
 
 
-def _held(folder: Path) -> dict | None:
+def _request_of(folder: Path) -> dict | None:
     path = folder / "metrics.json"
-    return _asked(read_json(path)) if path.is_file() else None
-
-
-def _subject(run: Run, config: EvaluateConfig, description: dict) -> Subject:
-    if config.data is None:
-        require_unprotected(run.config["options"], config.split)
-        dataset = run.dataset()
-    else:
-        dataset = Dataset.load(Path(config.data))
-    check_kind(dataset, description)
-    order = match_classes(dataset, description["task"], tuple(description["classes"]))
-    split = None if config.split == "all" else config.split
-    everything, rows = dataset.rows(split), dataset.rows(split, labelled=True)
-    if rows.empty:
-        counts = {name: len(dataset.rows(name, labelled=True)) for name in SPLITS}
-        held = ", ".join(f"{name} {count}" for name, count in counts.items())
-        raise InputError(
-            f"--split {config.split}: no labelled {dataset.unit} of {dataset.root} is in it "
-            f"(labelled {dataset.unit}s: {held}); choose another split"
-        )
-    rows = rows.reset_index(drop=True)
-    return Subject(dataset, config.split, rows, len(everything) - len(rows), order)
+    return _request_in(read_json(path)) if path.is_file() else None
 
 
 def training_data(run: Run) -> Dataset | None:
@@ -240,7 +216,7 @@ def _metrics(
         metrics["positive_class"] = positive_class(description["task"], description["classes"])
     metrics["threshold"] = point.described
     sites = site_notes(summary["sites"])
-    gaps = [gap_note(column, found) for column, found in summary.get("subgroups", {}).items()]
+    gaps = [gap_note(column, subgroup) for column, subgroup in summary.get("subgroups", {}).items()]
     return {**metrics, **summary, "notes": notes + sites + [gap for gap in gaps if gap] + summary["notes"]}
 
 
@@ -252,22 +228,29 @@ def _floors(run: Run, config: EvaluateConfig, subject: Subject, training: Datase
     return floor.compared(of, alone, subject.rows["patient"], config.bootstrap, config.seed)
 
 
+def _notes_of_rows(run: Run, config: EvaluateConfig, subject: Subject) -> list[str]:
+    notes = parts_note(subject.dataset.preparation) if config.split == "test" else []
+    # Of training rows, private training tells nothing that carries no noise.
+    if config.data is None and not is_private(run.config["options"]):
+        notes += equal_note(subject.dataset, subject.rows)
+    return notes
+
+
 def _notes(run: Run, subject: Subject, training: Dataset | None, positive: str) -> list[str]:
     notes = []
     if plain(positive) != plain(subject.dataset.positive):
         notes.append(f"'{positive}' is positive, as in the Run; the Dataset says '{subject.dataset.positive}'")
     if training is None:
         unknown = "whether the model has seen these patients is not checked"
-        return [*notes, f"the Run's own data are not at {run.config['data']}: {unknown}"]
-    overlap = find_overlap(subject.dataset, subject.rows, training).note(len(subject.rows))
-    if overlap:
+        notes.append(f"the Run's own data are not at {run.config['data']}: {unknown}")
+    elif overlap := find_overlap(subject.dataset, subject.rows, training).note(len(subject.rows)):
         notes.append(overlap)
     path = run.root / "environment.json"
     environment = read_json(path) if path.is_file() else {}
-    known = environment.get("data_fingerprint")
+    fingerprint = environment.get("data_fingerprint")
     if environment.get("extra"):
         notes.append(synthetic_rows.note(environment["extra"], subject.dataset.unit))
-    if known and known != training.fingerprint():
+    if training is not None and fingerprint and fingerprint != training.fingerprint():
         notes.append("the Run's data have changed since its training: labels or splits may differ")
     if subject.unlabelled:
         notes.append(f"{subject.unlabelled} {subject.dataset.unit}s without a label are left out")

@@ -71,14 +71,14 @@ NOTE = (
 
 
 def bounded(
-    found: Interval, value: float, predictions: Predictions, patients: Sequence, name: str, position: int = 0
+    interval: Interval, value: float, predictions: Predictions, patients: Sequence, name: str, position: int = 0
 ) -> dict:
     """{"value", "low", "high"} with a bootstrap interval, or where that has no width the exact one, if there is one.
 
     The latter is marked by "interval": "exact".
 
     Args:
-        found: the bootstrap's.
+        interval: the bootstrap's.
         value: on the sample.
         predictions: of N rows.
         patients: length N, the patient of each row.
@@ -86,9 +86,9 @@ def bounded(
         position: as `Predictions.measure` has it: 0 is the headline, then the classes.
     """
     exact = None
-    if found.low is not None and found.low == found.high:
+    if interval.low is not None and interval.low == interval.high:
         exact = _exact(value, predictions, patients, name, position)
-    return exact.around(value) | {"interval": "exact"} if exact else found.around(value)
+    return exact.around(value) | {"interval": "exact"} if exact else interval.around(value)
 
 
 def _exact(value: float, predictions: Predictions, patients: Sequence, name: str, position: int) -> Interval | None:

@@ -49,37 +49,39 @@ def alone(
     """
     from medimg.evaluation.answers import Answers
 
-    found, description = {}, run.description()
+    baselines, description = {}, run.description()
     if part and training is not None and not training.is_table:
         names = [column["name"] for column in description.get("metadata", {}).get("raw", ())]
         below = floor(training, part, subject, rows, description["classes"], seed, names)
-        found = {"floor": below} if below else {}
-        found |= pixel_floors(training, part, subject, rows, description["classes"], seed)
+        baselines = {"floor": below} if below else {}
+        baselines |= pixel_floors(training, part, subject, rows, description["classes"], seed)
     if (run.root / PIXELS_ALONE / "model.keras").is_file():
         twin = Run.load(run.root / PIXELS_ALONE)
         answers = Answers(twin.model(), twin.description(), batch_size)
-        found["pixels_alone"] = {}, as_written(answers(subject, rows))
-    return found
+        baselines["pixels_alone"] = {}, as_written(answers(subject, rows))
+    return baselines
 
 
 def compared(model: Predictions, others: Alone, patients: Sequence, resamples: int, seed: int) -> dict:
     """`floor` and others of metrics.json: their AUROC, and how far the model is ahead, with 95% intervals."""
     return {
-        name: {**told, **ahead(model, replace(model, probabilities=chances), patients, resamples, seed)}
-        for name, (told, chances) in others.items()
+        name: {**description, **ahead(model, replace(model, probabilities=chances), patients, resamples, seed)}
+        for name, (description, chances) in others.items()
     }
 
 
 def pooled(folds: Sequence[Alone]) -> Alone:
     """Of all folds' rows, one fold after the other; what one of them lacks is left out."""
     names = [name for name in folds[0] if all(name in fold for fold in folds)]
-    found = {}
+    result = {}
     for name in names:
-        told = dict(folds[0][name][0])
-        if "columns" in told:
-            told["columns"] = list(dict.fromkeys(column for fold in folds for column in fold[name][0]["columns"]))
-        found[name] = told, np.concatenate([fold[name][1] for fold in folds])
-    return found
+        description = dict(folds[0][name][0])
+        if "columns" in description:
+            description["columns"] = list(
+                dict.fromkeys(column for fold in folds for column in fold[name][0]["columns"])
+            )
+        result[name] = description, np.concatenate([fold[name][1] for fold in folds])
+    return result
 
 
 def floor(
@@ -110,8 +112,8 @@ def floor(
     if not columns:
         return None
     table = as_table(training, columns)
-    asked = as_table(replace(subject, manifest=rows), columns).manifest
-    chances = _probabilities(table, part, asked, classes, seed)
+    evaluated = as_table(replace(subject, manifest=rows), columns).manifest
+    chances = _probabilities(table, part, evaluated, classes, seed)
     return None if chances is None else ({"columns": columns, "method": _METHOD, "fitted_on": part}, chances)
 
 
@@ -138,46 +140,47 @@ def _auroc(predictions: Predictions, weights: np.ndarray) -> np.ndarray:
     return np.mean([one.ranked(weights)[0] for one in defined], axis=0)
 
 
-def _probabilities(table: Dataset, part: str, asked: pd.DataFrame, classes, seed: int) -> np.ndarray | None:
+def _probabilities(table: Dataset, part: str, evaluated: pd.DataFrame, classes, seed: int) -> np.ndarray | None:
     """float64 (N, classes); None where the part has one class alone."""
     nothing = Preprocessing((), ())
     if table.task != "multilabel":
         rows = table.rows(part, labelled=True)
         if rows["label"].nunique() < 2:
             return None
-        fitted = fit_baseline(_METHOD, table, rows, nothing, seed)(asked)
+        fitted = fit_baseline(_METHOD, table, rows, nothing, seed)(evaluated)
         return fitted[:, [table.classes.index(name) for name in classes]]
-    found = np.zeros((len(asked), len(classes)))
+    chances = np.zeros((len(evaluated), len(classes)))
     for place, name in enumerate(classes):
         binary = of_class(table, name)
         rows = binary.rows(part, labelled=True)
         # Of a class that none or all of them have, the metadata say nothing.
         if rows["label"].nunique() > 1:
-            found[:, place] = fit_baseline(_METHOD, binary, rows, nothing, seed)(asked)[:, 1]
-    return found
+            chances[:, place] = fit_baseline(_METHOD, binary, rows, nothing, seed)(evaluated)[:, 1]
+    return chances
 
 
 def words(metrics: dict) -> list[str]:
     """Sentences for the report and the terminal, on what metrics.json has of it."""
-    found = []
+    sentences = []
     if "floor" in metrics:
-        one = metrics["floor"]
-        found.append(
-            f"no-pixel floor: gradient boosting on {listed(one['columns'], 6)} alone reaches AUROC "
-            f"{interval(one['auroc'])} on these rows; pixels add {interval(one['gain'])}"
+        measured = metrics["floor"]
+        sentences.append(
+            f"no-pixel floor: gradient boosting on {listed(measured['columns'], 6)} alone reaches AUROC "
+            f"{interval(measured['auroc'])} on these rows; pixels add {interval(measured['gain'])}"
         )
     if "pixels_alone" in metrics:
-        one = metrics["pixels_alone"]
-        found.append(
-            f"pixels alone, trained alike, reach AUROC {interval(one['auroc'])}; metadata add {interval(one['gain'])}"
+        measured = metrics["pixels_alone"]
+        sentences.append(
+            f"pixels alone, trained alike, reach AUROC {interval(measured['auroc'])}; metadata add "
+            f"{interval(measured['gain'])}"
         )
-    own = metrics["metrics"]["auroc"] if "metrics" in metrics else {"low": None}
-    for name, seen in {**SEEN, "floor": "metadata"}.items():
+    auroc = metrics["metrics"]["auroc"] if "metrics" in metrics else {"low": None}
+    for name, source in {**SEEN, "floor": "metadata"}.items():
         value = metrics[name]["auroc"]["value"] if name in metrics else None
-        if None not in (value, own["low"]) and value >= own["low"]:
-            beside = "above" if value > own["high"] else "within"
-            found.append(
-                f"{seen} alone reach AUROC {interval(metrics[name]['auroc'])}, {beside} the interval of the model's "
-                f"own {interval(own)}: it does not show that the model has learnt more than that"
+        if None not in (value, auroc["low"]) and value >= auroc["low"]:
+            beside = "above" if value > auroc["high"] else "within"
+            sentences.append(
+                f"{source} alone reach AUROC {interval(metrics[name]['auroc'])}, {beside} the interval of the model's "
+                f"own {interval(auroc)}: it does not show that the model has learnt more than that"
             )
-    return found
+    return sentences

@@ -54,9 +54,9 @@ def worst_mistakes(predictions: Predictions, count: int = COUNT) -> list[Mistake
         return _worst_labels(predictions, count)
     truth, called = predictions.truth.argmax(axis=1), predictions.decisions.argmax(axis=1)
     rows = np.arange(len(predictions))
-    given = predictions.probabilities[rows, truth]
+    of_truth = predictions.probabilities[rows, truth]
     wrong = np.flatnonzero(truth != called)
-    wrong = wrong[np.argsort(given[wrong], kind="stable")]
+    wrong = wrong[np.argsort(of_truth[wrong], kind="stable")]
     worst = wrong[np.sort(_even_share(truth[wrong], count))]
     limits = np.broadcast_to(0.0 if predictions.threshold is None else predictions.threshold, len(predictions))
     return [
@@ -65,7 +65,7 @@ def worst_mistakes(predictions: Predictions, count: int = COUNT) -> list[Mistake
             label=predictions.classes[truth[row]],
             predicted=predictions.classes[called[row]],
             probability=float(predictions.probabilities[row, called[row]]),
-            truth_probability=float(given[row]),
+            truth_probability=float(of_truth[row]),
             decision=decision_words(
                 predictions.task, predictions.classes, called[row], predictions.probabilities[row], limits[row]
             ),
@@ -87,9 +87,9 @@ def _even_share(labels: np.ndarray, count: int) -> np.ndarray:
 
 def _worst_labels(predictions: Predictions, count: int) -> list[Mistake]:
     truth, called = predictions.truth, predictions.decisions
-    given = np.where(truth, predictions.probabilities, 1 - predictions.probabilities)
-    given = np.where(truth != called, given, np.inf)
-    label, least = given.argmin(axis=1), given.min(axis=1)
+    of_truth = np.where(truth, predictions.probabilities, 1 - predictions.probabilities)
+    of_truth = np.where(truth != called, of_truth, np.inf)
+    label, least = of_truth.argmin(axis=1), of_truth.min(axis=1)
     wrong = np.flatnonzero(np.isfinite(least))
     worst = wrong[np.argsort(least[wrong], kind="stable")][:count]
     mistakes = []

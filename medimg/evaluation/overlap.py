@@ -103,8 +103,8 @@ def seen_rows(
     elif "pixels" in rows and "pixels" in seen:
         by_image = rows["pixels"].isin(set(seen["pixels"].dropna()))
     else:
-        known = set(_hashes(training.paths(seen)))
-        by_image = pd.Series([h in known for h in _hashes(dataset.paths(rows))], rows.index, bool)
+        hashes = set(_hashes(training.paths(seen)))
+        by_image = pd.Series([h in hashes for h in _hashes(dataset.paths(rows))], rows.index, bool)
     return by_patient, by_image
 
 
@@ -115,10 +115,10 @@ def _same_rows(dataset: Dataset, rows: pd.DataFrame, training: Dataset, seen: pd
         return pd.Series(False, rows.index)
     copied = _copied(rows, seen, names)
     columns = ["label", *names]
-    known = pd.util.hash_pandas_object(seen[columns], index=False)
-    if known.nunique() < _DISTINCT * len(known):
+    hashes = pd.util.hash_pandas_object(seen[columns], index=False)
+    if hashes.nunique() < _DISTINCT * len(hashes):
         return copied
-    return copied | pd.util.hash_pandas_object(rows[columns], index=False).isin(set(known))
+    return copied | pd.util.hash_pandas_object(rows[columns], index=False).isin(set(hashes))
 
 
 def _copied(rows: pd.DataFrame, seen: pd.DataFrame, names: list[str]) -> pd.Series:
@@ -135,8 +135,8 @@ def _copied(rows: pd.DataFrame, seen: pd.DataFrame, names: list[str]) -> pd.Seri
         if rows[name].dtype != seen[name].dtype:
             both[name] = [*as_text(seen[name]), *as_text(rows[name])]
     group = find_copies(both, names).group
-    known = set(group[both["known"]]) - {0}
-    return pd.Series(group[~both["known"]].isin(known).to_numpy(), rows.index)
+    seen_groups = set(group[both["known"]]) - {0}
+    return pd.Series(group[~both["known"]].isin(seen_groups).to_numpy(), rows.index)
 
 
 def _hashes(paths: list[Path]) -> list[str]:

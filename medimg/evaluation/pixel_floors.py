@@ -51,17 +51,17 @@ def pixel_floors(
         targets = targets[:, order]
     elif len(np.unique(targets)) < 2:
         return {}
-    known, asked = _pixels(training, fitted), _pixels(subject, rows)
-    told = {"method": "logistic-regression", "fitted_on": part, "rows": len(fitted)}
-    found = {}
+    of_fitted, of_rows = _pixels(training, fitted), _pixels(subject, rows)
+    description = {"method": "logistic-regression", "fitted_on": part, "rows": len(fitted)}
+    floors = {}
     for name, columns in (("thumbnails", _thumbnails), ("borders", _borders)):
         if multilabel:
-            each = [_fitted(columns(known), truth, 2)(columns(asked))[:, 1] for truth in targets.T]
+            each = [_fitted(columns(of_fitted), truth, 2)(columns(of_rows))[:, 1] for truth in targets.T]
             chances = np.stack(each, axis=1)
         else:
-            chances = _fitted(columns(known), targets, len(training.classes))(columns(asked))[:, order]
-        found[name] = told, chances
-    return found
+            chances = _fitted(columns(of_fitted), targets, len(training.classes))(columns(of_rows))[:, order]
+        floors[name] = description, chances
+    return floors
 
 
 def _pixels(dataset: Dataset, rows: pd.DataFrame) -> np.ndarray:
@@ -94,9 +94,9 @@ def _fitted(columns: np.ndarray, targets: np.ndarray, classes: int):
     if len(there) > 1:
         model.fit(columns, targets)
 
-    def answer(asked: np.ndarray) -> np.ndarray:
-        chances = np.zeros((len(asked), classes))
-        chances[:, there] = model.predict_proba(asked) if len(there) > 1 else 1.0
+    def answer(evaluated: np.ndarray) -> np.ndarray:
+        chances = np.zeros((len(evaluated), classes))
+        chances[:, there] = model.predict_proba(evaluated) if len(there) > 1 else 1.0
         return chances
 
     return answer

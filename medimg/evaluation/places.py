@@ -16,47 +16,47 @@ Held = Callable[[Path], dict | None]
 _LONGEST = 110  # bytes of a name, and of its options
 
 
-def place_of(top: Path, below: Path, name: str, asked: dict, held: Held, files: Iterable[str]) -> Path:
+def place_of(top: Path, below: Path, name: str, request: dict, held: Held, files: Iterable[str]) -> Path:
     """The folder of a result that may lie at the top.
 
     Args:
         top: the Run.
         below: where the other folders are.
         name: of what is asked, without options.
-        asked: what decides the result; `options` are those that are not at their defaults.
+        request: what decides the result; `options` are those that are not at their defaults.
         held: see there.
         files: of a result, the one that `held` reads last.
     """
-    known = held(top)
-    if known is None or known == asked:
+    at_top = held(top)
+    if at_top is None or at_top == request:
         return top
-    if asked["options"]:
-        return beside(below, name, asked, held, plain=False)
-    _move(top, beside(below, name, known, held, plain=False), files)
+    if request["options"]:
+        return beside(below, name, request, held, plain=False)
+    _move(top, beside(below, name, at_top, held, plain=False), files)
     return top
 
 
-def beside(below: Path, name: str, asked: dict, held: Held, plain: bool = True) -> Path:
+def beside(below: Path, name: str, request: dict, held: Held, plain: bool = True) -> Path:
     """The first folder that is free or has this very result: NAME, NAME with the options, then numbers.
 
     Args:
         below: where the folders are.
         name: of what is asked.
-        asked: as of `place_of`.
+        request: as of `place_of`.
         held: see there.
         plain: NAME alone will do as well.
     """
-    names = _names(_safe(name) or "data", _safe(_words(asked)), plain)
-    return next(below / one for one in names if held(below / one) in (None, asked))
+    names = _names(_safe(name) or "data", _safe(_words(request)), plain)
+    return next(below / one for one in names if held(below / one) in (None, request))
 
 
-def require_place(out: Path, asked: dict, held: Held) -> None:
+def require_place(out: Path, request: dict, held: Held) -> None:
     """Refuse a folder that a person gave if it has the result of something else.
 
     Raises:
         InputError: it has.
     """
-    if held(out) not in (None, asked):
+    if held(out) not in (None, request):
         raise InputError(f"--out {out}: holds the result of other data or options; give another folder")
 
 
@@ -68,11 +68,11 @@ def _names(name: str, words: str, plain: bool) -> Iterator[str]:
         yield f"{name}{words}-{number}"
 
 
-def _words(asked: dict) -> str:
-    if "options" not in asked:
+def _words(request: dict) -> str:
+    if "options" not in request:
         # Of a version that did not write them down.
         return "-earlier"
-    return "".join(f"-{key.replace('_', '-')}-{value}" for key, value in asked["options"].items())
+    return "".join(f"-{key.replace('_', '-')}-{value}" for key, value in request["options"].items())
 
 
 def _safe(name: str) -> str:

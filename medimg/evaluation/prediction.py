@@ -29,8 +29,8 @@ def probabilities(logits: np.ndarray, task: str, calibrator: dict | None = None)
     Returns:
         float32 (N, classes).
     """
-    found = calibrated(logits, task, calibrator) if calibrator else activation(logits, task)
-    return found.astype(np.float32)
+    answers = calibrated(logits, task, calibrator) if calibrator else activation(logits, task)
+    return answers.astype(np.float32)
 
 
 def predict(
@@ -107,8 +107,8 @@ def _of_images(model, root: Path, rows: pd.DataFrame, description: dict, batch_s
     if "metadata" in description:
         columns = Preprocessing.from_dict(description["metadata"]).transform(rows)
     cache = PixelCache.in_memory([root / image for image in rows["image"]], size, channels)
-    given = with_columns(batches(cache, batch_size), columns, batch_size)
-    return [model(inputs, training=False).numpy() for inputs in given]
+    inputs_of_batches = with_columns(batches(cache, batch_size), columns, batch_size)
+    return [model(inputs, training=False).numpy() for inputs in inputs_of_batches]
 
 
 def _of_columns(model, root: Path, rows: pd.DataFrame, description: dict, batch_size: int):

@@ -26,14 +26,14 @@ def at_prevalence(prevalence: float, values: np.ndarray, replicates: np.ndarray,
     rates = values[_RATES]
     bounds = zip(rates, (patients.positive, patients.negative), strict=True)
     exact = np.array([clopper_pearson(rate, n, (1 - LEVEL) / 2) for rate, n in bounds])
-    told: dict = {"prevalence": prevalence}
+    result: dict = {"prevalence": prevalence}
     for name, of in (("ppv", _ppv), ("npv", _npv)):
-        found = percentile_interval(of(replicates[:, _RATES], prevalence))
-        if found.low is not None and found.low == found.high:
+        interval = percentile_interval(of(replicates[:, _RATES], prevalence))
+        if interval.low is not None and interval.low == interval.high:
             # Both grow with sensitivity and with specificity.
-            found = Interval(*(float(end) for end in of(exact.T, prevalence)))
-        told[name] = found.around(of(rates[None], prevalence)[0])
-    return told
+            interval = Interval(*(float(end) for end in of(exact.T, prevalence)))
+        result[name] = interval.around(of(rates[None], prevalence)[0])
+    return result
 
 
 def _ppv(rates: np.ndarray, prevalence: float) -> np.ndarray:

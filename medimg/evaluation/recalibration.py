@@ -89,8 +89,8 @@ def cox(truth: np.ndarray, probability: np.ndarray, groups: np.ndarray, level: f
 def update_of(truth: np.ndarray, probability: np.ndarray) -> tuple[float, float]:
     """(a, b) of logit P(truth) = a + b logit(p), the logistic recalibration; float (N,) in, both kinds in `truth`."""
     odds = logit(np.clip(probability, _EDGE, 1 - _EDGE))
-    found = GLM(truth.astype(float), np.column_stack([np.ones(len(odds)), odds]), Binomial()).fit()
-    return float(found.params[0]), float(found.params[1])
+    fit = GLM(truth.astype(float), np.column_stack([np.ones(len(odds)), odds]), Binomial()).fit()
+    return float(fit.params[0]), float(fit.params[1])
 
 
 def updated(probability: np.ndarray, intercept: float, slope: float) -> np.ndarray:
@@ -142,12 +142,12 @@ def _beside(measured: dict, right: float) -> bool:
 
 def _fitted(truth, columns, groups, level: float, offset=None) -> dict:
     """The last coefficient of a logistic regression, with a cluster-robust interval (Student's t over patients)."""
-    found = GLM(truth.astype(float), columns, Binomial(), offset=offset).fit()
-    value, (rows, terms), patients = float(found.params[-1]), columns.shape, int(groups.max()) + 1
+    fit = GLM(truth.astype(float), columns, Binomial(), offset=offset).fit()
+    value, (rows, terms), patients = float(fit.params[-1]), columns.shape, int(groups.max()) + 1
     if patients == 1:
         return Measured(value)._asdict()
     # By hand: statsmodels' own has no number where a fitted probability is 0 or 1 to the last digit.
-    p = np.asarray(found.fittedvalues)
+    p = np.asarray(fit.fittedvalues)
     scores = np.zeros((patients, terms))
     np.add.at(scores, groups, columns * (truth - p)[:, None])
     bread = np.linalg.inv(columns.T @ (columns * (p * (1 - p))[:, None]))

@@ -42,8 +42,8 @@ def reliability_figure(predictions: Predictions, before: Predictions | None = No
         )
         if before is not None:
             earlier = reliability(*_outcomes(before)[:2])
-            told = f"before calibration, ECE {earlier.error:.3f}"
-            top.plot(earlier.probability, earlier.frequency, "x--", color=VERMILION, linewidth=1.2, label=told)
+            caption = f"before calibration, ECE {earlier.error:.3f}"
+            top.plot(earlier.probability, earlier.frequency, "x--", color=VERMILION, linewidth=1.2, label=caption)
         top.set(ylabel="observed frequency", ylim=(-0.02, 1.02), xlim=(-0.01, 1.01))
         top.set_title(f"{title}, ECE {table.error:.3f}")
         top.legend(loc="upper left")

@@ -35,26 +35,26 @@ class Grouping:
         Raises:
             InputError: it isn't a column, isn't of numbers, or makes too many groups.
         """
-        asked = f"--by {self.column}"
+        option = f"--by {self.column}"
         if self.column not in rows or self.column in ("image", "row", "label", "mask"):
-            known = [name for name in rows if name not in ("image", "row", "label", "mask", "pixels", "split")]
-            raise InputError(f"{asked}: no such column in manifest.csv; columns: {', '.join(known)}")
+            columns = [name for name in rows if name not in ("image", "row", "label", "mask", "pixels", "split")]
+            raise InputError(f"{option}: no such column in manifest.csv; columns: {', '.join(columns)}")
         values = rows[self.column].fillna("").astype(str)
         if not self.width:
             count = values[values != ""].nunique()
             if count > _MOST_GROUPS:
                 raise InputError(
-                    f"{asked}: has {count} values; give a width for numbers, e.g. {self.column}:10, or another column"
+                    f"{option}: has {count} values; give a width for numbers, e.g. {self.column}:10, or another column"
                 )
             return values
         numbers = pd.to_numeric(values.replace("", np.nan), errors="coerce")
         if (~np.isfinite(numbers) & (values != "")).any() or numbers.isna().all():
-            raise InputError(f"{asked}:{self.width:g}: the column is not of numbers; leave out the width")
-        found = bands(numbers, self.width)
-        count = found[found != ""].nunique()
+            raise InputError(f"{option}:{self.width:g}: the column is not of numbers; leave out the width")
+        groups = bands(numbers, self.width)
+        count = groups[groups != ""].nunique()
         if count > _MOST_GROUPS:
-            raise InputError(f"{asked}:{self.width:g}: makes {count} groups; give a larger width")
-        return found
+            raise InputError(f"{option}:{self.width:g}: makes {count} groups; give a larger width")
+        return groups
 
 
 def bands(numbers: pd.Series, width: float) -> pd.Series:
@@ -73,7 +73,7 @@ def groupings(text: str) -> list[Grouping]:
     Raises:
         InputError: it doesn't read so.
     """
-    found = []
+    result = []
     for part in text.split(","):
         column, colon, width = part.strip().rpartition(":") if ":" in part else (part.strip(), "", "")
         try:
@@ -82,8 +82,8 @@ def groupings(text: str) -> list[Grouping]:
             size = -1.0
         if not column or (colon and not 0 < size < np.inf):
             raise InputError(f"--by {text}: must be columns, with a width for numbers, e.g. sex,age:10")
-        found.append(Grouping(column, size))
-    return found
+        result.append(Grouping(column, size))
+    return result
 
 
 def summarise_subgroups(
@@ -105,40 +105,40 @@ def summarise_subgroups(
     Raises:
         InputError: a column makes no two groups.
     """
-    found = {}
+    subgroups = {}
     for grouping in by:
         groups = grouping.of(rows)
         measured = summarise_groups(predictions, groups, rows["patient"], resamples, seed)
         if not measured:
             raise InputError(f"--by {grouping.column}: all rows are in one group; leave it out")
-        found[grouping.column] = {
+        subgroups[grouping.column] = {
             "groups": measured,
             "missing": int((groups == "").sum()),
             "gap": _gaps(predictions, groups.to_numpy(), measured, rows["patient"], resamples, seed),
         }
-    return found
+    return subgroups
 
 
-def gap_note(column: str, found: dict) -> str:
+def gap_note(column: str, subgroup: dict) -> str:
     """The largest gap in the ranking, in a sentence; empty where too few groups are large enough."""
-    gap = found["gap"].get("auroc")
+    gap = subgroup["gap"].get("auroc")
     if not gap:
         return ""
     sure = gap["low"] is not None and gap["low"] > 0
-    told = "" if sure else ", which may be chance"
-    many = " (picked as the largest of several)" if len(found["groups"]) > 2 else ""
-    return f"by {column}: AUROC is {interval(gap)} higher in '{gap['best']}' than in '{gap['worst']}'{many}{told}"
+    doubt = "" if sure else ", which may be chance"
+    many = " (picked as the largest of several)" if len(subgroup["groups"]) > 2 else ""
+    return f"by {column}: AUROC is {interval(gap)} higher in '{gap['best']}' than in '{gap['worst']}'{many}{doubt}"
 
 
 def _gaps(predictions: Predictions, groups: np.ndarray, measured: dict, patients, resamples: int, seed: int) -> dict:
     large = [name for name, values in measured.items() if min(values["support"].values()) >= FEW]
-    found = {}
+    gaps = {}
     for metric in GAPS:
         values = {name: measured[name][metric]["value"] for name in large}
-        known = {name: value for name, value in values.items() if value is not None}
-        if len(known) < 2:
+        defined = {name: value for name, value in values.items() if value is not None}
+        if len(defined) < 2:
             continue
-        best, worst = max(known, key=known.__getitem__), min(known, key=known.__getitem__)
+        best, worst = max(defined, key=defined.__getitem__), min(defined, key=defined.__getitem__)
         column = METRICS.index(metric)
 
         def difference(weights: np.ndarray, pair=(best, worst), column=column) -> np.ndarray:
@@ -146,5 +146,9 @@ def _gaps(predictions: Predictions, groups: np.ndarray, measured: dict, patients
             return one - other
 
         drawn = cluster_bootstrap(difference, patients, resamples, seed) if resamples else np.empty(0)
-        found[metric] = {**percentile_interval(drawn).around(known[best] - known[worst]), "best": best, "worst": worst}
-    return found
+        gaps[metric] = {
+            **percentile_interval(drawn).around(defined[best] - defined[worst]),
+            "best": best,
+            "worst": worst,
+        }
+    return gaps

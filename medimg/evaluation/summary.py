@@ -43,10 +43,9 @@ def summarise(
     # One patient can't be resampled: every resample is the sample, and the interval a false point.
     if n_patients < 2:
         resamples = 0
+    replicates = np.empty((0, *values.shape))
     if resamples:
         replicates = cluster_bootstrap(predictions.measure, patients, resamples, seed)
-    else:
-        replicates = np.empty((0, *values.shape))
     tables = [
         {
             name: _with_interval(values[i, j], percentile_interval(replicates[:, i, j]), predictions, patients, name, i)
@@ -179,21 +178,21 @@ def summarise_groups(
     names = sorted(set(sites) - {""})
     if len(names) < 2:
         return {}
-    found = {}
+    summaries = {}
     for name in names:
         here = sites == name
-        own = patients.to_numpy()[here]
+        of_group = patients.to_numpy()[here]
         part = predictions.take(here)
         support = part.truth.sum(axis=0)
         single = predictions.task != "multilabel" and (support == 1).any()
-        measured = summarise(part, own, 0 if single else resamples, seed)["metrics"]
-        found[name] = {
+        measured = summarise(part, of_group, 0 if single else resamples, seed)["metrics"]
+        summaries[name] = {
             "n": int(here.sum()),
-            "patients": len(set(own)),
+            "patients": len(set(of_group)),
             "support": {c: int(k) for c, k in zip(predictions.classes, support, strict=True)},
             **measured,
         }
-    return found
+    return summaries
 
 
 def site_notes(sites: dict) -> list[str]:

@@ -11,6 +11,6 @@ def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
     # Two columns alone: a table may have thousands.
     rows = dataset.manifest[["split", "label"]]
     rows = rows.assign(label=rows["label"].replace("", UNLABELLED).str.split(SEPARATOR))
-    found = rows.explode("label").groupby(["split", "label"]).size()
-    names += [UNLABELLED] if UNLABELLED in found.index.get_level_values(1) else []
-    return {part: {name: int(found.get((part, name), 0)) for name in names} for part in SPLITS}
+    sizes = rows.explode("label").groupby(["split", "label"]).size()
+    names += [UNLABELLED] if UNLABELLED in sizes.index.get_level_values(1) else []
+    return {part: {name: int(sizes.get((part, name), 0)) for name in names} for part in SPLITS}

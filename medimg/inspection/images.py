@@ -67,7 +67,7 @@ def facts(dataset: Dataset, pixels: pd.Series, broken: list[str]) -> Inspection:
     """
     manifest = dataset.manifest
     leakage = leakage_between(manifest, pixels)
-    readable = [path for path, known in zip(dataset.paths(manifest), pixels, strict=True) if known]
+    readable = [path for path, digest in zip(dataset.paths(manifest), pixels, strict=True) if digest]
     shapes = [_shape(path) for path in readable]
     sites = manifest[manifest["site"] != ""].groupby(["site", "split"]).size().unstack(fill_value=0)
     marked = [manifest[name] != "" for name in ("x", "mask") if name in manifest]

@@ -34,11 +34,11 @@ def figures(dataset: Dataset, inspection, readable: pd.Series, folder: Path) -> 
     rows = dataset.manifest[readable.to_numpy()]
     names = [*dataset.classes, *([dataset.negative] if dataset.negative else [])]
     for number, name in enumerate(names):
-        held = rows[rows["label"].map(lambda text, name=name: name in text.split(SEPARATOR))]
-        if held.empty:
+        rows_of_class = rows[rows["label"].map(lambda text, name=name: name in text.split(SEPARATOR))]
+        if rows_of_class.empty:
             continue
         file = f"sample_{number:02d}_{re.sub(r'[^A-Za-z0-9]+', '_', name).strip('_')}.png"
-        pictures[f"Samples of {name}"] = save(_samples(dataset, held), folder / file)
+        pictures[f"Samples of {name}"] = save(_samples(dataset, rows_of_class), folder / file)
     return pictures
 
 

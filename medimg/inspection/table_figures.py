@@ -111,13 +111,13 @@ def _histograms(axes, values, labels, classes, feature) -> None:
         return
     edges = _edges(known, feature)
     for i, name in enumerate(classes):
-        held = values[(labels == name) & ~np.isnan(values)]
-        weights = np.full(len(held), 1 / max(len(held), 1))
+        of_class = values[(labels == name) & ~np.isnan(values)]
+        weights = np.full(len(of_class), 1 / max(len(of_class), 1))
         # Values beyond the last edges are counted in the outer bins rather than lost.
-        held = np.clip(held, edges[0], edges[-1])
+        of_class = np.clip(of_class, edges[0], edges[-1])
         style = {"weights": weights, "color": COLOURS[i], "label": shortened(name, 24)}
-        axes.hist(held, edges, histtype="stepfilled", alpha=0.25, **{**style, "label": None})
-        axes.hist(held, edges, histtype="step", linewidth=1.8, **style)
+        axes.hist(of_class, edges, histtype="stepfilled", alpha=0.25, **{**style, "label": None})
+        axes.hist(of_class, edges, histtype="step", linewidth=1.8, **style)
     if feature.type == "date":
         as_dates(axes)
 
@@ -158,8 +158,8 @@ def _category_bars(axes, frame: pd.DataFrame, feature: schema.Feature, classes) 
         return
     width = 0.8 / len(classes)
     for i, name in enumerate(classes):
-        held = text[frame.loc[text.index, "label"] == name]
-        share = [(held == category).mean() if len(held) else 0.0 for category in names]
+        of_class = text[frame.loc[text.index, "label"] == name]
+        share = [(of_class == category).mean() if len(of_class) else 0.0 for category in names]
         places = np.arange(len(names)) + (i - (len(classes) - 1) / 2) * width
         axes.bar(places, share, width, color=COLOURS[i], label=shortened(name, 24))
     labels = [shortened(name, 12) for name in names]
@@ -212,9 +212,9 @@ def pair_plot(frame: pd.DataFrame, features: Sequence[schema.Feature], classes: 
 
 def _points(axes, across: tuple, up: tuple, labels: np.ndarray, classes: Sequence[str]) -> None:
     for c, name in enumerate(classes):
-        held = labels == name
+        of_class = labels == name
         style = {"color": COLOURS[c], "edgecolors": "none", "alpha": 0.55}
-        axes.scatter(across[0][held], up[0][held], s=11, **style)
+        axes.scatter(across[0][of_class], up[0][of_class], s=11, **style)
     for set_ticks, names in ((axes.set_xticks, across[1]), (axes.set_yticks, up[1])):
         if names:
             set_ticks(range(len(names)), [shortened(name, 9) for name in names])

@@ -86,8 +86,8 @@ def association_map(matrix: np.ndarray, features: Sequence[Feature]) -> Figure:
 
 def largest_shift(feature: dict) -> tuple[str, float]:
     """The site that differs most in a feature, and the size of its difference; 0 where none is known."""
-    known = {site: abs(v) for site, v in feature["shift"].items() if not np.isnan(v)}
-    return max(known.items(), key=lambda item: item[1]) if known else ("", 0.0)
+    sizes = {site: abs(v) for site, v in feature["shift"].items() if not np.isnan(v)}
+    return max(sizes.items(), key=lambda item: item[1]) if sizes else ("", 0.0)
 
 
 def _map(

@@ -115,7 +115,7 @@ def site_counts(dataset: Dataset, column: str) -> dict[str, dict[str, int]]:
 
 def _features(dataset: Dataset, values: np.ndarray, rows: pd.DataFrame) -> list[dict]:
     inputs, manifest = dataset.inputs, dataset.manifest
-    found = with_label(rows, inputs, pd.factorize(rows["label"])[0], _SEED).to_numpy()
+    associations = with_label(rows, inputs, pd.factorize(rows["label"])[0], _SEED).to_numpy()
     missing = np.isnan(values)
     everywhere = missing.mean(axis=0)
     sites = list(site_counts(dataset, "split"))
@@ -128,8 +128,8 @@ def _features(dataset: Dataset, values: np.ndarray, rows: pd.DataFrame) -> list[
             "type": feature.type,
             "missing": float(everywhere[i]),
             "missing_by_site": {site: float(by_site[j, i]) for j, site in enumerate(sites)},
-            "auroc": float(found[i, 0]),
-            "missing_auroc": float(found[i, 1]),
+            "auroc": float(associations[i, 0]),
+            "missing_auroc": float(associations[i, 1]),
             "shift": dict(zip(compared, shift[i].tolist(), strict=True)),
             "separated": [compared[j] for j in np.flatnonzero(np.isinf(shift[i]))],
         }
@@ -171,15 +171,15 @@ def _notes(dataset: Dataset, values: np.ndarray, features: list[dict]) -> list[s
         notes += [] if note in notes else [note]
     notes += [f"part '{part}' is empty" for part in SPLITS if not (dataset.manifest["split"] == part).any()]
     notes += [_too_good(f) for f in features if _alone(f) > TOO_GOOD]
-    notes += _said(_constant(dataset, values), "constant, so nothing can be learned from them")
-    notes += _said([f["name"] for f in features if f["missing"] == 1], "missing in every row")
+    notes += _naming(_constant(dataset, values), "constant, so nothing can be learned from them")
+    notes += _naming([f["name"] for f in features if f["missing"] == 1], "missing in every row")
     for site in features[0]["missing_by_site"]:
         absent = [f["name"] for f in features if f["missing_by_site"][site] == 1 and f["missing"] < 1]
-        notes += _said(absent, f"missing in every row of site '{site}'")
+        notes += _naming(absent, f"missing in every row of site '{site}'")
     apart = [f["name"] for f in features if f["separated"]]
-    notes += _said(apart, "no overlap between a site and the others, so they tell the site")
-    kept = [f.name for f in dataset.features if not f.is_input]
-    notes += _said(kept, "never learned from (identifier or metadata)")
+    notes += _naming(apart, "no overlap between a site and the others, so they tell the site")
+    metadata = [f.name for f in dataset.features if not f.is_input]
+    notes += _naming(metadata, "never learned from (identifier or metadata)")
     if len(dataset.manifest) > MOST_ROWS:
         notes.append(f"associations and figures of values are of at most {MOST_ROWS} rows, drawn with seed {_SEED}")
     return notes
@@ -220,7 +220,7 @@ def _duplicates(dataset: Dataset, values: np.ndarray) -> tuple[int, list[str]]:
     return groups.ngroups, notes
 
 
-def _said(names: list[str], what: str) -> list[str]:
+def _naming(names: list[str], what: str) -> list[str]:
     """One line for columns that share a finding."""
     if not names:
         return []

@@ -53,8 +53,8 @@ def figures(dataset: Dataset, inspection, rows: pd.DataFrame, folder: Path) -> d
     Returns:
         Name of a figure, a key of CAPTIONS -> PNG.
     """
-    known = {feature.name: feature for feature in dataset.inputs}
-    leading = [known[f["name"]] for f in inspection.features if f["missing"] < 1][:MOST_FEATURES]
+    features = {feature.name: feature for feature in dataset.inputs}
+    leading = [features[f["name"]] for f in inspection.features if f["missing"] < 1][:MOST_FEATURES]
     sites = list(inspection.sites)
     drawn = {"classes": _class_figure(inspection)}
     if len(rows):

@@ -25,14 +25,14 @@ class Coral(learner.Learner):
 
     def train_step(self, data):
         """One step on labelled images and unlabelled ones of the other source, all through the network at once."""
-        (own, others), y, weight = tf.keras.utils.unpack_x_y_sample_weight(data)
-        sizes = [tf.shape(part)[0] for part in (own, others)]
+        (labelled, unlabelled), y, weight = tf.keras.utils.unpack_x_y_sample_weight(data)
+        sizes = [tf.shape(part)[0] for part in (labelled, unlabelled)]
         with tf.GradientTape() as tape:
-            features, logits = self.state.both(tf.concat([own, others], 0), training=True)
-            of_own, of_others = tf.split(features, sizes)
+            features, logits = self.state.both(tf.concat([labelled, unlabelled], 0), training=True)
+            of_labelled, of_unlabelled = tf.split(features, sizes)
             logits = logits[: sizes[0]]
             loss = self.compute_loss(y=y, y_pred=logits, sample_weight=weight)
-            loss += self.weight * distance(of_own, of_others)
+            loss += self.weight * distance(of_labelled, of_unlabelled)
         self.descend(tape, loss)
         self.compiled_metrics.update_state(y, logits)
         return self.step_metrics()
@@ -58,6 +58,6 @@ def coral(model: tf.keras.Model, features: str, weight: float) -> Coral:
         weight: of the distance.
     """
     both = tf.keras.Model(model.inputs, [model.get_layer(features).output, model.output])
-    made = learner.of(Coral, model.inputs, model.outputs, model.name, Both(both))
-    made.weight = weight
-    return made
+    learning = learner.of(Coral, model.inputs, model.outputs, model.name, Both(both))
+    learning.weight = weight
+    return learning

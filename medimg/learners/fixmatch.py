@@ -37,6 +37,6 @@ def fixmatch(model: tf.keras.Model, confidence: float, unlabelled_weight: float)
         confidence: least probability of a weakly augmented image's class that makes it a target.
         unlabelled_weight: of the unlabelled images' loss.
     """
-    made = learner.of(FixMatch, model.inputs, model.outputs, model.name)
-    made.confidence, made.unlabelled_weight = confidence, unlabelled_weight
-    return made
+    learning = learner.of(FixMatch, model.inputs, model.outputs, model.name)
+    learning.confidence, learning.unlabelled_weight = confidence, unlabelled_weight
+    return learning

@@ -22,9 +22,9 @@ class Teacher(learner.State):
     def follow(self, weights: list[tf.Variable], decay: float) -> None:
         """Take in a step's weights: at first as their plain mean, later by `decay`."""
         self.steps.assign_add(1)
-        kept = tf.minimum(1.0 - 1.0 / (tf.cast(self.steps, tf.float32) + 1.0), decay)
+        share = tf.minimum(1.0 - 1.0 / (tf.cast(self.steps, tf.float32) + 1.0), decay)
         for mean, value in zip(self.model.trainable_variables, weights, strict=True):
-            mean.assign(kept * mean + (1.0 - kept) * value)
+            mean.assign(share * mean + (1.0 - share) * value)
 
 
 class MeanTeacher(learner.Learner):
@@ -70,7 +70,7 @@ def mean_teacher(
         ramp_steps: until the weight is wholly there.
         multilabel: probabilities are by class.
     """
-    made = learner.of(MeanTeacher, model.inputs, model.outputs, model.name, Teacher(model))
-    made.unlabelled_weight, made.decay = unlabelled_weight, decay
-    made.ramp_steps, made.multilabel = ramp_steps, multilabel
-    return made
+    learning = learner.of(MeanTeacher, model.inputs, model.outputs, model.name, Teacher(model))
+    learning.unlabelled_weight, learning.decay = unlabelled_weight, decay
+    learning.ramp_steps, learning.multilabel = ramp_steps, multilabel
+    return learning

@@ -19,10 +19,10 @@ def sure(probabilities: np.ndarray, confidence: float, shares: np.ndarray) -> tu
     """
     called, best = probabilities.argmax(axis=1), probabilities.max(axis=1)
     candidates = np.flatnonzero(best >= confidence)
-    kept = []
+    surest = []
     for name, share in enumerate(shares):
         of_class = candidates[called[candidates] == name]
         most = int(np.ceil(share * len(candidates)))
-        kept.append(of_class[np.argsort(-best[of_class], kind="stable")[:most]])
-    places = np.sort(np.concatenate(kept)) if kept else np.zeros(0, np.int64)
+        surest.append(of_class[np.argsort(-best[of_class], kind="stable")[:most]])
+    places = np.sort(np.concatenate(surest)) if surest else np.zeros(0, np.int64)
     return places.astype(np.int64), called[places].astype(np.int64)

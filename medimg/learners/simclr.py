@@ -48,6 +48,6 @@ def contrastive(extractor: tf.keras.Model, temperature: float) -> Contrastive:
     layers = tf.keras.layers
     x = layers.Dense(_HIDDEN, activation="relu", name="projection_hidden")(extractor.output)
     x = layers.Dense(_PROJECTED, name="projection")(x)
-    made = learner.of(Contrastive, extractor.inputs, x, extractor.name)
-    made.temperature = temperature
-    return made
+    learning = learner.of(Contrastive, extractor.inputs, x, extractor.name)
+    learning.temperature = temperature
+    return learning

@@ -49,11 +49,11 @@ def _calls(config: dict) -> int:
 
 
 @contextmanager
-def numbers_at_most(held: int) -> Iterator[None]:
-    """Within it, models' variables of more than `held` numbers together are refused before one of them takes memory.
+def numbers_at_most(most: int) -> Iterator[None]:
+    """Within it, models' variables of more than `most` numbers together are refused before one of them takes memory.
 
     Args:
-        held: numbers that the file of weights holds.
+        most: numbers that the file of weights holds.
 
     Raises:
         InputError: in the block, where it is passed.
@@ -65,9 +65,9 @@ def numbers_at_most(held: int) -> Iterator[None]:
         shape = options.get("shape")
         if shape is not None and tf.TensorShape(shape).is_fully_defined():
             total += math.prod(tf.TensorShape(shape).as_list())
-        if total > held + _SPARE:
+        if total > most + _SPARE:
             raise InputError(
-                f"its configuration asks for {total:,} numbers or more and its weights are {held:,}; it was not "
+                f"its configuration asks for {total:,} numbers or more and its weights are {most:,}; it was not "
                 "opened: get the file that medimg wrote"
             )
         return following(**options)

@@ -62,9 +62,9 @@ def build(
     pixels = tf.keras.Input((image_size, image_size, channels), name="pixels")
     if chosen.application is None:
         prepared = _prepared(pixels, chosen, 3 if chosen.takes_colour else channels, normalize)
-        own = {"alexnet": alexnet.backbone, **dict.fromkeys(SCALES, efficientnet_lite.backbone)}
+        backbones = {"alexnet": alexnet.backbone, **dict.fromkeys(SCALES, efficientnet_lite.backbone)}
         named = {"name": name} if name in SCALES else {}
-        features = own.get(name, baseline_cnn.backbone)(prepared, **arguments, **(chosen.fixed or {}), **named)
+        features = backbones.get(name, baseline_cnn.backbone)(prepared, **arguments, **(chosen.fixed or {}), **named)
     else:
         prepared = _prepared(pixels, chosen, 3, normalize)
         application = _application(chosen, prepared, image_size, arguments, wanted)

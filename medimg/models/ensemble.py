@@ -51,15 +51,15 @@ class SoftVote(tf.keras.layers.Layer):
         calibrators = [c and {"method": c[0], "classes": dict(enumerate(c[1]))} for c in self.calibrators]
         votes = [probabilities_of(one, self.task, c) for one, c in zip(each, calibrators, strict=True)]
         mean = tf.add_n([weight * vote for weight, vote in zip(self.weights_of_members, votes, strict=True)])
-        given = tf.math.log(tf.maximum(mean, _LEAST))
+        logits_of_vote = tf.math.log(tf.maximum(mean, _LEAST))
         if self.task == "multilabel":
-            given -= tf.math.log(tf.maximum(1.0 - mean, np.finfo(np.float64).eps))
-        return tf.cast(given, tf.float32)
+            logits_of_vote -= tf.math.log(tf.maximum(1.0 - mean, np.finfo(np.float64).eps))
+        return tf.cast(logits_of_vote, tf.float32)
 
     def get_config(self):
         """For saving."""
-        own = {"task": self.task, "weights": self.weights_of_members, "calibrators": self.calibrators}
-        return {**super().get_config(), **own}
+        arguments = {"task": self.task, "weights": self.weights_of_members, "calibrators": self.calibrators}
+        return {**super().get_config(), **arguments}
 
 
 def combine(members: Sequence[Member], task: str, weights: Sequence[float], shape: Sequence[int]) -> tf.keras.Model:
@@ -74,10 +74,10 @@ def combine(members: Sequence[Member], task: str, weights: Sequence[float], shap
     inputs = tf.keras.Input(tuple(shape), name="pixels" if len(shape) == 3 else "columns")
     answers = []
     for number, member in enumerate(members, 1):
-        wanted, given = member.model.input_shape[1:], inputs
+        wanted, resized = member.model.input_shape[1:], inputs
         if tuple(wanted) != tuple(shape):
-            given = AtSize(wanted[0], wanted[-1], name=f"member{number}.size")(inputs)
-        answers.append(_renamed(member.model, f"member{number}").call(given))
+            resized = AtSize(wanted[0], wanted[-1], name=f"member{number}.size")(inputs)
+        answers.append(_renamed(member.model, f"member{number}").call(resized))
     together = tf.keras.layers.Concatenate(name=MEMBERS)(answers)
     maps = [m.calibrator and [m.calibrator["method"], list(m.calibrator["classes"].values())] for m in members]
     return tf.keras.Model(inputs, SoftVote(task, weights, maps, name=VOTE)(together), name="ensemble")
@@ -118,7 +118,7 @@ def fitted_weights(right: np.ndarray) -> np.ndarray:
     from scipy.optimize import minimize
 
     count = len(right)
-    found = minimize(
+    optimum = minimize(
         lambda w: (-np.log(w @ right).mean(), -(right / (w @ right)).mean(axis=1)),
         np.full(count, 1 / count),
         jac=True,
@@ -127,5 +127,5 @@ def fitted_weights(right: np.ndarray) -> np.ndarray:
         constraints={"type": "eq", "fun": lambda w: w.sum() - 1.0, "jac": lambda w: np.ones(count)},
         options={"ftol": 1e-12, "maxiter": 1000},
     )
-    weights = np.clip(found.x, 0.0, None)
+    weights = np.clip(optimum.x, 0.0, None)
     return weights / weights.sum()

@@ -84,12 +84,12 @@ def identify(file: Path) -> dict:
     """`sha256` of a file and, where it is known, `family`, `licence` and `source`."""
     content = file.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
-    known = _BY_SHA256.get(sha256) or _BY_MD5.get(hashlib.md5(content, usedforsecurity=False).hexdigest())
-    return {"sha256": sha256, **(asdict(known) if known else {})}
+    weights = _BY_SHA256.get(sha256) or _BY_MD5.get(hashlib.md5(content, usedforsecurity=False).hexdigest())
+    return {"sha256": sha256, **(asdict(weights) if weights else {})}
 
 
-def words(weights: str, found: dict) -> str:
+def words(weights: str, identity: dict) -> str:
     """A sentence on what `identify` says of `--weights`."""
-    if "family" not in found:
+    if "family" not in identity:
         return f"--weights {weights}: not known by its hash, and so neither whose data it learnt from nor its licence"
-    return f"--weights {weights}: {found['family']}, licence {found['licence']}, by its hash {found['source']}"
+    return f"--weights {weights}: {identity['family']}, licence {identity['licence']}, by its hash {identity['source']}"

@@ -111,27 +111,27 @@ def family(name: str) -> Family:
 OF_EVERY_MODEL = {"pool": ("avg", "max"), "attention": ("none", "cbam", "se")}
 
 
-def parse_arguments(chosen: Family, given: dict) -> dict:
+def parse_arguments(chosen: Family, values: dict) -> dict:
     """Types of `--model-arg` values.
 
     Raises:
         InputError: the model has no such argument or the value is not of its type.
     """
-    known = chosen.arguments or {}
+    types = chosen.arguments or {}
     parsed = {}
-    for key, value in given.items():
+    for key, value in values.items():
         if key in OF_EVERY_MODEL:
             if value not in OF_EVERY_MODEL[key]:
                 raise InputError(f"--model-arg {key}={value}: must be {' or '.join(OF_EVERY_MODEL[key])}")
             parsed[key] = value
             continue
-        if key not in known:
-            offers = ", ".join((*known, *OF_EVERY_MODEL))
+        if key not in types:
+            offers = ", ".join((*types, *OF_EVERY_MODEL))
             raise InputError(f"--model-arg {key}: {chosen.name} has no such argument (it has {offers})")
         try:
-            parsed[key] = known[key](value)
+            parsed[key] = types[key](value)
         except ValueError:
-            raise InputError(f"--model-arg {key}={value}: must be {known[key].__name__}") from None
+            raise InputError(f"--model-arg {key}={value}: must be {types[key].__name__}") from None
         if parsed[key] <= 0:
             raise InputError(f"--model-arg {key}={value}: must be more than 0")
     return parsed

@@ -32,9 +32,9 @@ def load_model(path: Path) -> tf.keras.Model:
     Raises:
         InputError: the file is not a Keras model, or holds what may run code.
     """
-    held = check_file(Path(path))
+    numbers = check_file(Path(path))
     try:
-        with amounts.numbers_at_most(held):
+        with amounts.numbers_at_most(numbers):
             model = tf.keras.models.load_model(path, compile=False, safe_mode=True)
         amounts.check_answers(model)
         return model

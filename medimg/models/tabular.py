@@ -46,13 +46,13 @@ def build_tabular(
     return tf.keras.Model(columns, dense(classes, kernel_initializer=start, name=LOGITS)(x), name=name)
 
 
-def _arguments(name: str, given: dict) -> dict:
-    known = ARGUMENTS[name]
-    arguments = {key: default for key, (_, default) in known.items()}
-    for key, value in given.items():
-        if key not in known:
-            raise InputError(f"--model-arg {key}: {name} has no such argument (it has {', '.join(known)})")
-        kind = known[key][0]
+def _arguments(name: str, values: dict) -> dict:
+    defaults = ARGUMENTS[name]
+    arguments = {key: default for key, (_, default) in defaults.items()}
+    for key, value in values.items():
+        if key not in defaults:
+            raise InputError(f"--model-arg {key}: {name} has no such argument (it has {', '.join(defaults)})")
+        kind = defaults[key][0]
         try:
             arguments[key] = kind(value)
         except ValueError:

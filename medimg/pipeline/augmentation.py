@@ -143,8 +143,8 @@ class Augmentation:
 
     def noise_seeds(self, view: int) -> np.ndarray:
         """int64 (N, 2), of the images' pixel noise."""
-        own = fold(self.keys, _NOISE, view)
-        return np.stack([fold(own, 0), fold(own, 1)], axis=1).view(np.int64)
+        keys = fold(self.keys, _NOISE, view)
+        return np.stack([fold(keys, 0), fold(keys, 1)], axis=1).view(np.int64)
 
     def apply(self, pixels, epoch, chosen):
         """Augment a batch.

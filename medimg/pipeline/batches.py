@@ -76,8 +76,8 @@ def training_batches(
 
     def fetch(epoch, chosen):
         pixels = training_pixels(cache, epoch, chosen, augmentation)
-        given = pixels if all_columns is None else (pixels, tf.gather(all_columns, chosen))
-        batch = (given, tf.gather(all_targets, chosen))
+        inputs = pixels if all_columns is None else (pixels, tf.gather(all_columns, chosen))
+        batch = (inputs, tf.gather(all_targets, chosen))
         return batch if all_weights is None else (*batch, tf.gather(all_weights, chosen))
 
     return by_epoch(order, (), fetch, epochs, batch_size)

@@ -28,5 +28,5 @@ def smote(rows: np.ndarray, targets: np.ndarray, seed: int) -> tuple[np.ndarray,
     if fewest < 2:
         raise InputError("--balance smote: a class has one training example, and it needs two; use class-weight")
     sampler = SMOTE(random_state=seed, k_neighbors=min(_NEIGHBOURS, int(fewest) - 1))
-    made, classes = sampler.fit_resample(rows, targets)
-    return made[len(rows) :].astype(np.float32), classes[len(rows) :].astype(np.int64)
+    oversampled, classes = sampler.fit_resample(rows, targets)
+    return oversampled[len(rows) :].astype(np.float32), classes[len(rows) :].astype(np.int64)

@@ -73,41 +73,41 @@ class Reports:
             try:
                 words = f"{self.method}: evidence for {self.decision.classes[of[i]]} (p = {chances[i, of[i]]:.3f})"
                 words += f"; called {names[i] or 'none of the classes'}"
-                self._add(number, image, self._found(chances[i], decided[i]), warnings[i], maps[i], words)
+                self._add(number, image, self._findings(chances[i], decided[i]), warnings[i], maps[i], words)
             except InputError as error:
                 left_out.append((image.name, str(error)))
         return left_out
 
-    def _add(self, number: int, image: Image, found, warnings, heat, words: str) -> None:
+    def _add(self, number: int, image: Image, findings, warnings, heat, words: str) -> None:
         if image.view is None:
             raise InputError(_NO_DICOM)
         view = image.view
         source = source_of(view.header.file.open())
-        answer = Answer(source, None if view.frame is None else view.frame + 1, found, tuple(warnings))
+        answer = Answer(source, None if view.frame is None else view.frame + 1, findings, tuple(warnings))
         if (source.SOPInstanceUID, answer.frame) in self._reported:
             raise InputError("has the SOPInstanceUID of a file before it, so a result could not say which it is of")
         shown = read_view(view, self.reader.look, self.reader.max_megapixels)
         # Of neighbouring slices the one in the middle is what the file shows.
         shown = _as_seen(shown[:, :, 1] if len(view.channels) > 1 else shown)
-        drawn = _with_words(laid_over(shown, heat), [results.RESEARCH, f"{self.algorithm.name}, {words}"])
+        picture = _with_words(laid_over(shown, heat), [results.RESEARCH, f"{self.algorithm.name}, {words}"])
         study = (source.StudyInstanceUID, *whose(source))
         uid = self._series.setdefault(study, results.generate_uid(prefix=None))
-        made = results.capture(source, answer.frame, drawn, words, self.algorithm, (uid, _SERIES + 1, number + 1))
-        made.save_as(self.folder / f"{number:03d}-map.dcm", enforce_file_format=True)
+        capture = results.capture(source, answer.frame, picture, words, self.algorithm, (uid, _SERIES + 1, number + 1))
+        capture.save_as(self.folder / f"{number:03d}-map.dcm", enforce_file_format=True)
         self._answers.setdefault((*study, source.SeriesInstanceUID), []).append((number, answer))
         self._reported.add((source.SOPInstanceUID, answer.frame))
 
-    def _found(self, chances: np.ndarray, decided: np.ndarray) -> tuple:
+    def _findings(self, chances: np.ndarray, decided: np.ndarray) -> tuple:
         limits = np.broadcast_to(np.array(self.decision.threshold, object), chances.shape)
         each = zip(self.decision.classes, chances.tolist(), limits, decided.tolist(), strict=True)
-        found = [(name, p, None if limit is None else float(limit), yes) for name, p, limit, yes in each]
-        return tuple(found[1:] if self.decision.task == "binary" else found)
+        findings = [(name, p, None if limit is None else float(limit), yes) for name, p, limit, yes in each]
+        return tuple(findings[1:] if self.decision.task == "binary" else findings)
 
     def close(self) -> None:
         """Write the reports."""
         for answers in self._answers.values():
-            made = results.report([answer for _, answer in answers], self.algorithm, _SERIES)
-            made.save_as(self.folder / f"{answers[0][0]:03d}-report.dcm", enforce_file_format=True)
+            report = results.report([answer for _, answer in answers], self.algorithm, _SERIES)
+            report.save_as(self.folder / f"{answers[0][0]:03d}-report.dcm", enforce_file_format=True)
 
 
 def algorithm_of(run: Run, description: dict, statement: str) -> Algorithm:

@@ -93,16 +93,16 @@ class Familiarity:
 
     def of_form(self, form: Form) -> list[str]:
         """Warnings of an image's size, colour and depth."""
-        facts, found = self.facts, []
-        for side, value, known in (("wide", form.width, facts.widths), ("high", form.height, facts.heights)):
-            if known and value and not known[0] <= value <= known[1]:
-                span = f"{known[0]}" if known[0] == known[1] else f"{known[0]} to {known[1]}"
-                found.append(f"{value} pixels {side}, training images {span}")
+        facts, warnings = self.facts, []
+        for side, value, seen in (("wide", form.width, facts.widths), ("high", form.height, facts.heights)):
+            if seen and value and not seen[0] <= value <= seen[1]:
+                span = f"{seen[0]}" if seen[0] == seen[1] else f"{seen[0]} to {seen[1]}"
+                warnings.append(f"{value} pixels {side}, training images {span}")
         if facts.colours and form.is_colour not in facts.colours:
-            found.append(f"{_colour(form.is_colour)}, training images {_colour(facts.colours[0])}")
+            warnings.append(f"{_colour(form.is_colour)}, training images {_colour(facts.colours[0])}")
         if form.is_twelve_bit and not facts.twelve_bit:
-            found.append("12-bit values in a 16-bit file, which read as nearly black; training images had none")
-        return found
+            warnings.append("12-bit values in a 16-bit file, which read as nearly black; training images had none")
+        return warnings
 
     def save(self, path: Path) -> None:
         """Write atomically."""
@@ -116,10 +116,10 @@ class Familiarity:
         Raises:
             ValueError, KeyError, TypeError, OSError: it is something else.
         """
-        with np.load(path, allow_pickle=False) as held:
-            values = json.loads(str(held["facts"]))
+        with np.load(path, allow_pickle=False) as archive:
+            values = json.loads(str(archive["facts"]))
             facts = Facts(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
-            return cls(facts, held["mean"], held["whitening"])
+            return cls(facts, archive["mean"], archive["whitening"])
 
 
 def familiarity(run: Run, dataset: Dataset | None, forward: Forward, batches: Batches) -> Familiarity | None:
@@ -137,14 +137,14 @@ def familiarity(run: Run, dataset: Dataset | None, forward: Forward, batches: Ba
     model = hashlib.sha256((run.root / "model.keras").read_bytes()).hexdigest()
     # Made by another version, or cut off: made anew.
     with suppress(ValueError, KeyError, TypeError, OSError):
-        kept = Familiarity.load(run.root / FILE)
-        if kept.facts.model == model:
-            return kept
-    found = None if dataset is None else _learnt(run, dataset, model, forward, batches)
-    if found is not None:
+        stored = Familiarity.load(run.root / FILE)
+        if stored.facts.model == model:
+            return stored
+    learnt = None if dataset is None else _learnt(run, dataset, model, forward, batches)
+    if learnt is not None:
         with suppress(InputError):
-            found.save(run.root / FILE)
-    return found
+            learnt.save(run.root / FILE)
+    return learnt
 
 
 def _learnt(run: Run, dataset: Dataset, model: str, forward: Forward, batches: Batches) -> Familiarity | None:

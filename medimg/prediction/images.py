@@ -126,8 +126,8 @@ class Reader:
         fits = not self.white or decoded.dtype != np.uint16 or int(decoded.max()) <= self.white
         # What is looked at through a window has its white.
         fits = fits and not (image.view and self.white)
-        known = (None, None) if image.is_prepared else (self.prepared_size, self.white if fits else None)
-        prepared = as_prepared(decoded, *known)
+        preparation = (None, None) if image.is_prepared else (self.prepared_size, self.white if fits else None)
+        prepared = as_prepared(decoded, *preparation)
         if self.protected and pixel_hash(prepared) in self.protected:
             raise InputError(f"{image.path}: {PROTECTED}")
         if width == height == self.prepared_size:
@@ -139,8 +139,8 @@ class Reader:
 
 
 def _together(some: list[tuple]) -> Batch:
-    images, given, forms, broken = zip(*some, strict=True)
-    good = [inputs for inputs in given if inputs is not None]
+    images, read, forms, broken = zip(*some, strict=True)
+    good = [inputs for inputs in read if inputs is not None]
     inputs = [np.stack(each) for each in zip(*good, strict=True)]
     warnings = [list(form.text) if form else [] for form in forms]
     names = [image.name for image in images]

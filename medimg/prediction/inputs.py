@@ -50,11 +50,11 @@ def existing(paths: tuple[str, ...]) -> list[Path]:
     Raises:
         InputError: names the first that does not exist.
     """
-    found = [resolve(path) for path in paths]
-    for path in found:
+    places = [resolve(path) for path in paths]
+    for path in places:
         if not path.exists():
             raise InputError(f"{path}: does not exist; give files, folders, a Dataset or a CSV")
-    return found
+    return places
 
 
 def is_dataset(path: Path) -> bool:
@@ -88,8 +88,8 @@ def images_of(
             images += dicom_images([file for path in some for file in find(path)[0]], look)
             continue
         for path in some:
-            more, told = _of_path(path, column, look, beside)
-            images, notes = images + more, notes + told
+            more, sentences = _of_path(path, column, look, beside)
+            images, notes = images + more, notes + sentences
     if column and not any(path.is_file() and path.suffix.lower() in TABLES for path in paths):
         raise InputError(f"--image-column {column}: no PATH is a CSV of paths; leave it out")
     return images, notes
@@ -108,20 +108,22 @@ def _of_path(path: Path, column: str | None, look: Look, beside: tuple[str, ...]
     if is_dataset(path):
         images += of_dataset(Dataset.load(path), beside)
     elif path.is_dir():
-        found, others = files_below(path)
+        files, others = files_below(path)
         dicom = [
             file for place, why in others if why == NOT_AN_IMAGE and is_dicom(file := DicomFile(place, str(place)))
         ]
-        if not (found or dicom):
+        if not (files or dicom):
             raise InputError(f"{path}: holds no images by their extensions; give another folder, or files")
-        images += [Image(str(file), file) for file in found]
+        images += [Image(str(file), file) for file in files]
         images += dicom_images([file for file in dicom if file.path.name.upper() != "DICOMDIR"], look)
-        known = {file.path for file in dicom}
-        others = [(file, why) for file, why in others if file not in known]
+        dicom_paths = {file.path for file in dicom}
+        others = [(file, why) for file, why in others if file not in dicom_paths]
         if others:
             names = listed(file.relative_to(path).as_posix() for file, _ in others)
-            made = ", or Datasets" if any(why == MADE for _, why in others) else ""
-            notes.append(f"{path}: {len(others)} left out, hidden or no images by their extension{made}: {names}")
+            beside_datasets = ", or Datasets" if any(why == MADE for _, why in others) else ""
+            notes.append(
+                f"{path}: {len(others)} left out, hidden or no images by their extension{beside_datasets}: {names}"
+            )
     elif path.suffix.lower() in TABLES:
         images += _of_table(path, column or "image", look, beside)
     else:
@@ -142,8 +144,8 @@ def dicom_images(files: list[DicomFile], look: Look) -> list[Image]:
             headers.append(read_header(file))
         except InputError as error:
             images.append(Image(_name(file), file.path, why=str(error)))
-    found, rejected = views(headers, look)
-    for view in found:
+    looked_at, rejected = views(headers, look)
+    for view in looked_at:
         frame = "" if view.frame is None else f"#{view.frame}"
         images.append(Image(_name(view.header.file) + frame, view.header.file.path, view=view))
     paths = {header.file.name: header.file for header in headers}
@@ -190,8 +192,8 @@ def _of_table(path: Path, column: str, look: Look, beside: tuple[str, ...]) -> I
             why = folder.outside(name) if name else f"row {row} of {path.name}: {column} is empty"
             columns = _columns(rows, i, beside, path)
             if not why and holds_dicom(path.parent / name):
-                found = dicom_images(find(path.parent / name)[0], look)
-                yield from (replace(image, columns=columns) for image in found)
+                in_file = dicom_images(find(path.parent / name)[0], look)
+                yield from (replace(image, columns=columns) for image in in_file)
             else:
                 yield Image(name, path.parent / name, why=why, columns=columns)
             row += 1

@@ -101,21 +101,21 @@ def predict(
         InputError: a path, an option or the Run can't be used, `out` is there already, or the PACS refuses what it is
             sent, which stays in its folder then.
     """
-    description, found = run.description(), existing(paths)
+    description, places = run.description(), existing(paths)
     config.require_effect(of_data("preprocessing" in description))
     folder = out.with_name(f"{out.stem}-maps") if config.save_maps else None
     reported = Path(config.dicom_out) if config.dicom_out else None
     require_free(out, folder, reported, overwrite)
-    pacs = config.send and _answering(config.send)
+    pacs = _answering(config.send) if config.send else None
     dataset = training_data(run)
     read = _table if "preprocessing" in description else _images
-    source = read(run, description, found, config, dataset)
+    source = read(run, description, places, config, dataset)
     model = run.model()
     decision = decision_of(run, model, description, dataset, config.batch_size)
     forward = forward_of(model)
-    known = familiarity(run, dataset, forward, source.of_dataset)
+    familiar = familiarity(run, dataset, forward, source.of_dataset)
     unit = "row" if "preprocessing" in description else "image"
-    result = Predicted(unit, [*source.notes, decision.statement, *_told(run, dataset, known, unit)])
+    result = Predicted(unit, [*source.notes, decision.statement, *_basis_of_warnings(run, dataset, familiar, unit)])
     with replacing(folder) as place, replacing(reported) as dicom, atomic.replacing(out) as temporary:
         save = maps(run, place) if place and maps else None
         reports = None
@@ -124,7 +124,7 @@ def predict(
             method, heat_of = heat(run)
             reports = Reports(dicom, decision, made_by, source.reader, heat_of, method)
         for batch in source.batches:
-            table = _answered(batch, forward, decision, known, result, save, reports)
+            table = _answered(batch, forward, decision, familiar, result, save, reports)
             quoted(table).to_csv(temporary, mode="a", header=not result.rows, index=False)
             result.rows += len(table)
             if progress:
@@ -132,11 +132,7 @@ def predict(
         if reports:
             reports.close()
     if reported:
-        files = sorted(reported.iterdir())
-        result.notes.append(f"{len(files)} DICOM files in {reported}: {RESEARCH.lower()}")
-        if pacs and files:
-            pacs.store(files)
-            result.notes.append(f"{len(files)} sent to {config.send}")
+        result.notes += _delivered(reported, pacs, config.send)
     return result
 
 
@@ -146,6 +142,16 @@ def _answering(text: str) -> Pacs:
     return pacs
 
 
+def _delivered(folder: Path, pacs: Pacs | None, address: str | None) -> list[str]:
+    """Send the results to the PACS, if there is one; sentences on where they are."""
+    files = sorted(folder.iterdir())
+    notes = [f"{len(files)} DICOM files in {folder}: {RESEARCH.lower()}"]
+    if pacs and files:
+        pacs.store(files)
+        notes.append(f"{len(files)} sent to {address}")
+    return notes
+
+
 def forward_of(model) -> Forward:
     """From inputs to what the last layer is given and to logits: one graph for any batch size."""
     import tensorflow as tf
@@ -153,8 +159,8 @@ def forward_of(model) -> Forward:
     from medimg.models.ensemble import features_of
 
     both = tf.keras.Model(model.input, [features_of(model), model.output])
-    given = [tf.TensorSpec((None, *one.shape[1:]), tf.float32) for one in model.inputs]
-    graph = tf.function(lambda *inputs: both(list(inputs), training=False), input_signature=given)
+    signature = [tf.TensorSpec((None, *one.shape[1:]), tf.float32) for one in model.inputs]
+    graph = tf.function(lambda *inputs: both(list(inputs), training=False), input_signature=signature)
     return lambda inputs: tuple(each.numpy() for each in graph(*inputs))
 
 
@@ -162,7 +168,7 @@ def _answered(
     batch: Batch,
     forward: Forward,
     decision: Decision,
-    known: Familiarity | None,
+    familiar: Familiarity | None,
     result: Predicted,
     save: SaveMaps | None,
     reports: Reports | None,
@@ -171,21 +177,21 @@ def _answered(
     good = np.flatnonzero([not why for why in batch.broken])
     chances = np.zeros((0, len(decision.classes)))
     if len(good):
-        chances, called, _ = answers(batch, forward, decision, known)
+        chances, called, _ = answers(batch, forward, decision, familiar)
         numbers = [result.rows + int(i) for i in good]
         if save:
             save(numbers, [batch.names[i] for i in good], batch.inputs, chances, called)
         if reports:
-            images, told = [batch.images[i] for i in good], [batch.warnings[i] for i in good]
-            result.unreported += reports.add(numbers, images, batch.inputs, chances, called, told)
+            images, warned = [batch.images[i] for i in good], [batch.warnings[i] for i in good]
+            result.unreported += reports.add(numbers, images, batch.inputs, chances, called, warned)
     result.warned += sum(bool(batch.warnings[i]) for i in good)
     result.broken += [(name, why) for name, why in zip(batch.names, batch.broken, strict=True) if why]
-    warnings = [why or "; ".join(found) for why, found in zip(batch.broken, batch.warnings, strict=True)]
+    warnings = [why or "; ".join(reasons) for why, reasons in zip(batch.broken, batch.warnings, strict=True)]
     return decision.table(result.unit, batch, chances, warnings)
 
 
 def answers(
-    batch: Batch, forward: Forward, decision: Decision, known: Familiarity | None
+    batch: Batch, forward: Forward, decision: Decision, familiar: Familiarity | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What a Run says of the G inputs of a batch that can be used; what of them is unlike training joins its warnings.
 
@@ -196,9 +202,9 @@ def answers(
     features, logits = forward(batch.inputs)
     chances = as_written(probabilities(logits, decision.task, decision.calibrator))
     good = np.flatnonzero([not why for why in batch.broken])
-    for place, i in enumerate(good if known else ()):
-        batch.warnings[i].extend(known.of_form(batch.forms[place]) if batch.forms else ())
-    for i, far in zip(good, known.of_features(features) if known else [], strict=bool(known)):
+    for place, i in enumerate(good if familiar else ()):
+        batch.warnings[i].extend(familiar.of_form(batch.forms[place]) if batch.forms else ())
+    for i, far in zip(good, familiar.of_features(features) if familiar else [], strict=bool(familiar)):
         batch.warnings[i].extend([far] if far else ())
     return chances, np.where(decision.predictions(chances).decisions, 1 + chances, chances).argmax(axis=1), features
 
@@ -207,36 +213,36 @@ def _images(run: Run, description: dict, paths: list[Path], config: PredictConfi
     reader = reader_of(description, dataset, config.max_megapixels)
     beside = reader.columns.inputs if reader.columns else ()
     images, notes = images_of(paths, config.image_column, reader.look, beside)
-    own = replace(reader, protected=protected_images(run))
+    unprotected = replace(reader, protected=protected_images(run))
 
     def read(data: Dataset, rows: pd.DataFrame) -> Iterable[Batch]:
         return reader.batches(of_dataset(data, beside, rows), config.batch_size)
 
-    return Input(len(images), own.batches(images, config.batch_size), read, notes, own)
+    return Input(len(images), unprotected.batches(images, config.batch_size), read, notes, unprotected)
 
 
 def _table(run: Run, description: dict, paths: list[Path], config: PredictConfig, dataset: Dataset | None) -> Input:
     preprocessing = Preprocessing.from_dict(description["preprocessing"])
-    found = tables.tables_of(paths, preprocessing)
+    files = tables.tables_of(paths, preprocessing)
 
     def of_dataset(_: Dataset, rows: pd.DataFrame) -> Iterable[Batch]:
         return tables.batches([tables.Rows(len(rows), frame=rows)], preprocessing, frozenset())
 
-    streamed = tables.batches(found, preprocessing, tables.protected_rows(run, preprocessing))
-    notes = [f"{t.file.path}: {note}" for t in found if t.file for note in t.file.notes]
-    return Input(sum(table.count for table in found), streamed, of_dataset, notes)
+    streamed = tables.batches(files, preprocessing, tables.protected_rows(run, preprocessing))
+    notes = [f"{t.file.path}: {note}" for t in files if t.file for note in t.file.notes]
+    return Input(sum(table.count for table in files), streamed, of_dataset, notes)
 
 
-def _told(run: Run, dataset: Dataset | None, known: Familiarity | None, unit: str) -> list[str]:
+def _basis_of_warnings(run: Run, dataset: Dataset | None, familiar: Familiarity | None, unit: str) -> list[str]:
     """What warnings are based on, or why there are none."""
     private = is_private(run.config["options"])
     notes = []
     if private and dataset is None:
         notes.append(f"whether {unit}s are of patients whom the Run protects is not checked: its data are not here")
-    if known is None:
+    if familiar is None:
         notes.append(f"not compared with training: the Run's data are not at {run.config['data']}, nor can be read")
         return notes
-    facts = known.facts
+    facts = familiar.facts
     if np.isinf(facts.limit):
         notes.append("distance from training not judged: too few rows in the Run's data, or features that don't vary")
     else:

@@ -93,8 +93,8 @@ def batches(tables: list[Rows], preprocessing: Preprocessing, protected: frozens
             raw = read(frame, preprocessing.raw)
             for i, column in enumerate(preprocessing.raw):
                 for row in np.flatnonzero(raw[:, i] == UNSEEN) if column.categories else ():
-                    told = cells.shown(str(frame[column.name].iloc[row]))
-                    warnings[row].append(f"{column.name}: '{told}' is no category of training")
+                    value = cells.shown(str(frame[column.name].iloc[row]))
+                    warnings[row].append(f"{column.name}: '{value}' is no category of training")
             inputs = preprocessing.encode(raw)
             hidden = np.array([bool(protected) and row.tobytes() in protected for row in inputs], bool)
             yield Batch(names, [inputs[~hidden]], [], [PROTECTED if h else "" for h in hidden], warnings)
@@ -121,9 +121,9 @@ def _blocks(table: Rows) -> Iterator[tuple[list[str], pd.DataFrame, list[list[st
                     continue
                 unread = cells.known_cells(block[place])[1] & (values.isna() | (values == "")).to_numpy()
                 for row in np.flatnonzero(unread):
-                    told = cells.shown(str(block[place][int(row)].as_py()))
+                    value = cells.shown(str(block[place][int(row)].as_py()))
                     kind = "number" if column.feature.is_number else "date"
-                    warnings[row].append(f"{name}: '{told}' is no {kind}, taken as missing")
+                    warnings[row].append(f"{name}: '{value}' is no {kind}, taken as missing")
             names = [f"{stem}-{start + i}" for i in range(len(warnings))]
             if "row" in table.file.names:
                 names = cells.categories(block[table.file.names.index("row")]).to_pylist()

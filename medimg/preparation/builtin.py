@@ -38,13 +38,13 @@ def _draw(folder: Path, config: PrepareConfig, phantom: PhantomConfig) -> None:
     """Prepare beside the folder and rename: of two processes that draw at once, the second one's work is dropped."""
     from medimg.preparation.prepare import prepare
 
-    own = folder.with_name(f".{folder.name}-{os.getpid()}")
+    temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
     try:
-        prepare(PHANTOM, None, own, config, phantom, overwrite=True)
+        prepare(PHANTOM, None, temporary, config, phantom, overwrite=True)
         try:
-            own.rename(folder)
+            temporary.rename(folder)
         except OSError as error:
             if not (folder / "dataset.yaml").is_file():
                 raise atomic.cannot_write(folder, error) from error
     finally:
-        shutil.rmtree(own, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -29,10 +29,10 @@ def identity(source: str, path: Path | None, config: PrepareConfig, phantom: Pha
     for name in _LATER:
         if name not in config.given():
             del options[name]
-    found = {"source": source, "path": str(Path(path).resolve()) if path else "", "options": options}
+    result = {"source": source, "path": str(Path(path).resolve()) if path else "", "options": options}
     if source == "phantom":
-        found["phantom"] = (phantom or PhantomConfig()).to_dict()
-    return found
+        result["phantom"] = (phantom or PhantomConfig()).to_dict()
+    return result
 
 
 def _pixels_of(made_of: dict) -> dict:
@@ -61,8 +61,8 @@ def claim(out: Path, made_of: dict, scan: Scan | TableScan, overwrite: bool) -> 
         return None
     if whole:
         existing = Dataset.load(out)
-        known = source_files.read(out)
-        if known is None and any(source_files.files_of(scan)):
+        recorded = source_files.read(out)
+        if recorded is None and any(source_files.files_of(scan)):
             raise InputError(
                 f"--out {out}: was prepared by an earlier version, which did not note what its source held; use it as "
                 "it is, or prepare it again with --overwrite"
@@ -73,7 +73,7 @@ def claim(out: Path, made_of: dict, scan: Scan | TableScan, overwrite: bool) -> 
                 f"--out {out}: holds another Dataset ({existing.name}, of another {other}); give another folder or "
                 "--overwrite"
             )
-        _require_unchanged(out, scan, known or {})
+        _require_unchanged(out, scan, recorded or {})
         return existing
     other = _others(_pixels_of(made_of), yaml.safe_load(scratch.read_text(encoding="utf-8")))
     if other:
@@ -83,24 +83,24 @@ def claim(out: Path, made_of: dict, scan: Scan | TableScan, overwrite: bool) -> 
     return None
 
 
-def _others(wanted: dict, found: dict) -> str:
+def _others(wanted: dict, there: dict) -> str:
     """What two identities differ in, in words; '' when nothing is different."""
-    pairs = [(name.replace("_", " "), value, found.get(name)) for name, value in wanted.items() if name != "options"]
-    options = found.get("options") or {}
+    pairs = [(name.replace("_", " "), value, there.get(name)) for name, value in wanted.items() if name != "options"]
+    options = there.get("options") or {}
     later = {name: None for name in _LATER if name in options}
     pairs += [(flag(name), value, options.get(name)) for name, value in (later | wanted.get("options", {})).items()]
     return " and ".join(name for name, value, before in pairs if value != before)
 
 
-def _require_unchanged(out: Path, scan: Scan | TableScan, known: dict[str, Stamp]) -> None:
+def _require_unchanged(out: Path, scan: Scan | TableScan, recorded: dict[str, Stamp]) -> None:
     """Refuse to take a Dataset for what its source has become since."""
-    told, now = source_files.changes(known, scan)
-    if told:
+    changes, now = source_files.changes(recorded, scan)
+    if changes:
         raise InputError(
-            f"--out {out}: its source has changed since it was prepared: {told}; --overwrite prepares it again, "
+            f"--out {out}: its source has changed since it was prepared: {changes}; --overwrite prepares it again, "
             "another --out keeps both"
         )
-    if now != known:
+    if now != recorded:
         source_files.write(out, scan, now)
 
 

@@ -112,18 +112,18 @@ def decode_all(
 
 def unique_names(keys: list[str]) -> list[str]:
     """Paths below a Dataset's folder, different even where case does not count: `a b.jpg` -> `images/a_b.png`."""
-    taken, names = set(), []
+    used, names = set(), []
     for key in keys:
         # Drive letters, `..` and leading slashes are not for a path of ours.
-        given = re.split(r"[\\/]+", unicodedata.normalize("NFC", key))
-        parts = [re.sub(r"[^\w.()-]+", "_", part).strip(".") for part in given]
+        pieces = re.split(r"[\\/]+", unicodedata.normalize("NFC", key))
+        parts = [re.sub(r"[^\w.()-]+", "_", part).strip(".") for part in pieces]
         stem = "/".join(part for part in parts if part) or "image"
         stem = re.sub(r"\.[A-Za-z0-9]{1,5}$", "", stem)
         name, number = _fitting(stem, ""), 1
-        while name.lower() in taken:
+        while name.lower() in used:
             number += 1
             name = _fitting(stem, f"-{number}")
-        taken.add(name.lower())
+        used.add(name.lower())
         names.append(f"images/{name}.png")
     return names
 
@@ -147,9 +147,9 @@ def stamps_of(decoded: dict[str, Decoded], scan: Scan) -> dict[str, Stamp]:
     records = scan.records
     masks = dict(zip(records["image"], records["mask"], strict=True)) if "mask" in records else {}
     return {
-        file: found
+        file: of_file
         for key, item in decoded.items()
-        for file, found in zip([key, *([masks[key]] if masks.get(key) else [])], item.stamps, strict=True)
+        for file, of_file in zip([key, *([masks[key]] if masks.get(key) else [])], item.stamps, strict=True)
     }
 
 
@@ -199,8 +199,8 @@ def _decode_one(
         write_png(out / mask_name(name), mask if size is None else resize_mask(mask, size))
     data = write_png(out / name, image)
     sizes = (width, height, image.shape[1], image.shape[0])
-    told = "; ".join(dict.fromkeys(warnings))
-    return Decoded(key, name, pixel_hash(image), byte_hash(data), *sizes, highest, told, stamps)
+    sentence = "; ".join(dict.fromkeys(warnings))
+    return Decoded(key, name, pixel_hash(image), byte_hash(data), *sizes, highest, sentence, stamps)
 
 
 def as_prepared(image: np.ndarray, size: int | None, white: int | None = None) -> np.ndarray:
@@ -261,6 +261,7 @@ def _noted(journal: Path, out: Path, scan: Scan, names: dict[str, str], masks: d
             continue
         files = [file for file in (item.key, masks.get(item.key, "")) if file and scan.has_files]
         if len(files) == len(item.stamps) and all(
-            stamp(scan.files(file), known).hash == known.hash for file, known in zip(files, item.stamps, strict=True)
+            stamp(scan.files(file), recorded).hash == recorded.hash
+            for file, recorded in zip(files, item.stamps, strict=True)
         ):
             yield item

@@ -87,28 +87,28 @@ class Wanted:
     notes: list[str] = field(default_factory=list)
 
 
-def parts_wanted(given: pd.Series, config: PrepareConfig) -> Wanted:
+def parts_wanted(official: pd.Series, config: PrepareConfig) -> Wanted:
     """Official parts where the source has them, unless `--split` says otherwise.
 
     Args:
-        given: each row's part as the source has it, '' for none.
+        official: each row's part as the source has it, '' for none.
         config: `split` and `split_draw` are used.
 
     Raises:
         InputError: `--split` can't be read, or parts are to be drawn by lot that are official.
     """
-    counts = {part: int((given == part).sum()) for part in SPLITS}
+    counts = {part: int((official == part).sum()) for part in SPLITS}
     has_official = bool(counts["train"] and (counts["val"] or counts["test"]))
     fractions = parse_split(config.split or (OFFICIAL if has_official else DEFAULT))
-    held = ", ".join(f"{part} {count}" for part, count in counts.items() if count)
+    counted = ", ".join(f"{part} {count}" for part, count in counts.items() if count)
     if fractions is None:
         if config.split_draw != "balanced":
             raise InputError("--split-draw lot: official parts are not drawn; leave it out, or add --split 70/15/15")
-        note = f"the source's own parts are kept ({held}); --split {DEFAULT} draws others"
+        note = f"the source's own parts are kept ({counted}); --split {DEFAULT} draws others"
         return Wanted(OFFICIAL, None, [note] if config.split is None else [])
     if not has_official:
         return Wanted(DRAWN, fractions)
-    note = f"{NOT_OFFICIAL}: the source's own parts ({held}) were pooled and --split {config.split} drew others"
+    note = f"{NOT_OFFICIAL}: the source's own parts ({counted}) were pooled and --split {config.split} drew others"
     return Wanted(ANEW, fractions, [note])
 
 
@@ -154,12 +154,12 @@ def official_rows(table: pd.DataFrame, unit: str = "image") -> tuple[pd.DataFram
     Raises:
         InputError: it gives none.
     """
-    known = table["split"] != ""
-    if not known.any():
+    official = table["split"] != ""
+    if not official.any():
         raise InputError("--split official: the source gives no parts; use --split 70/15/15")
-    outside = table.loc[~known, "source_file"]
+    outside = table.loc[~official, "source_file"]
     notes = [f"{len(outside)} {unit}s are in no official part, listed in rejected.csv"] if len(outside) else []
-    return table[known], [(file, "in no official part") for file in outside], notes
+    return table[official], [(file, "in no official part") for file in outside], notes
 
 
 def _settle_duplicates(table: pd.DataFrame, how: str, official: bool, out: Path) -> Settled:
@@ -174,8 +174,8 @@ def _settle_duplicates(table: pd.DataFrame, how: str, official: bool, out: Path)
             f"{describe_duplicates(duplicates)}; all are listed in {path}: choose --on-duplicates drop or group"
         )
     settled = (drop_duplicates if how == "drop" else join_duplicates)(table, duplicates)
-    found = f"{describe_duplicates(duplicates)}; all are listed in duplicates.csv"
-    return Settled(settled.table, settled.rejected, [found, *settled.notes])
+    summary = f"{describe_duplicates(duplicates)}; all are listed in duplicates.csv"
+    return Settled(settled.table, settled.rejected, [summary, *settled.notes])
 
 
 def carve(table: pd.DataFrame, columns: list[str], alike: str, seed: int) -> tuple[pd.DataFrame, list[str]]:

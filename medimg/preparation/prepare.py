@@ -95,14 +95,28 @@ def _write(
     made_of: dict,
     progress: Callable[[int, int], None] | None,
 ) -> Dataset:
-    """Decode, settle, split and write what a source has; the classes in the order of a model's outputs."""
+    """Write what a source has; the classes in the order of a model's outputs."""
     scratch = start(out, made_of)
     stamps = {path.name: stamp([path]) for path in scan.tables}
-    if isinstance(scan, TableScan):
-        source_files.write(out, scan, stamps)
-        dataset = write_table(scan, out, config, made_of, classes, progress)
-        remove(scratch)
-        return dataset
+    if isinstance(scan, Scan):
+        return _write_images(scan, classes, out, scratch, stamps, config, made_of, progress)
+    source_files.write(out, scan, stamps)
+    dataset = write_table(scan, out, config, made_of, classes, progress)
+    remove(scratch)
+    return dataset
+
+
+def _write_images(
+    scan: Scan,
+    classes: tuple[str, ...],
+    out: Path,
+    scratch: Path,
+    stamps: dict[str, source_files.Stamp],
+    config: PrepareConfig,
+    made_of: dict,
+    progress: Callable[[int, int], None] | None,
+) -> Dataset:
+    """Decode, settle, split and write images."""
     wanted = parts_wanted(scan.records["split"], config)
     white = 0 if config.intensity == "max" else None
     workers = config.workers or os.cpu_count() or 1
@@ -169,9 +183,9 @@ def _decoding_notes(decoded: dict[str, Decoded], white: int | None, out: Path) -
 
 def _table(scan: Scan, decoded: dict[str, Decoded], resized: bool) -> pd.DataFrame:
     """Records of the decoded images in the manifest's columns."""
-    known = scan.records["image"].isin(decoded)
+    readable = scan.records["image"].isin(decoded)
     # By column, so that rows are copied once: copies of tables would be the peak of a preparation's memory.
-    columns = {name: scan.records.loc[known, name].to_numpy() for name in scan.records}
+    columns = {name: scan.records.loc[readable, name].to_numpy() for name in scan.records}
     items = [decoded[key] for key in columns["image"]]
     # A file system takes names that are no Unicode, which a manifest can't hold.
     columns["source_file"] = [name.encode("utf-8", "replace").decode() for name in columns["image"]]
@@ -225,15 +239,15 @@ def _write_rejected(out: Path, rejected: list[tuple[str, str]]) -> None:
 
 def _tidy(dataset: Dataset) -> None:
     """Remove the journal, and images that were decoded but left out since."""
-    kept = set(dataset.manifest["image"])
-    kept |= set(dataset.manifest.get("mask", ()))
+    images = set(dataset.manifest["image"])
+    images |= set(dataset.manifest.get("mask", ()))
     try:
         for folder in ("images", "masks"):
             # Not rglob: it remembers every path that it gives.
             for place, _, names in os.walk(dataset.root / folder):
                 below = Path(place).relative_to(dataset.root).as_posix()
                 for name in names:
-                    if f"{below}/{name}" not in kept:
+                    if f"{below}/{name}" not in images:
                         Path(place, name).unlink()
         shutil.rmtree(dataset.root / SCRATCH)
     except OSError as error:

@@ -30,21 +30,21 @@ class Stamp:
     hash: str
 
 
-def stamp(paths: Iterable[Path], known: Stamp | None = None) -> Stamp:
+def stamp(paths: Iterable[Path], recorded: Stamp | None = None) -> Stamp:
     """The stamp of a file, or of several together, empty where one can't be read.
 
-    The content is read only where size or time differ from known.
+    The content is read only where size or time differ from those recorded.
     """
     try:
-        found = [(path, path.stat()) for path in paths]
-        size = sum(s.st_size for _, s in found)
-        modified = max((s.st_mtime_ns for _, s in found), default=0)
-        if known and (size, modified) == (known.size, known.modified):
-            return known
+        files = [(path, path.stat()) for path in paths]
+        size = sum(s.st_size for _, s in files)
+        modified = max((s.st_mtime_ns for _, s in files), default=0)
+        if recorded and (size, modified) == (recorded.size, recorded.modified):
+            return recorded
         # A pipe would never end.
-        if not all(path.is_file() for path, _ in found):
+        if not all(path.is_file() for path, _ in files):
             return _NOTHING
-        hashes = [_hash(path, stat.st_size, stat.st_mtime_ns) for path, stat in found]
+        hashes = [_hash(path, stat.st_size, stat.st_mtime_ns) for path, stat in files]
     except OSError:
         return _NOTHING
     content = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()[:32]
@@ -69,12 +69,12 @@ def files_of(scan: Scan | TableScan) -> Iterator[tuple[str, tuple[Path, ...]]]:
             yield from ((key, scan.files(key)) for key in scan.records.get(column, ()) if key)
 
 
-def write(out: Path, scan: Scan | TableScan, known: Mapping[str, Stamp]) -> None:
+def write(out: Path, scan: Scan | TableScan, recorded: Mapping[str, Stamp]) -> None:
     """Write `source_files.json` of a Dataset; of files whose stamp is known nothing is read."""
     lines = []
     for name, paths in files_of(scan):
-        found = known[name] if name in known else stamp(paths)
-        lines.append(f"{json.dumps(name)}: {json.dumps([found.size, found.modified, found.hash])}")
+        current = recorded[name] if name in recorded else stamp(paths)
+        lines.append(f"{json.dumps(name)}: {json.dumps([current.size, current.modified, current.hash])}")
     atomic.write_text(out / FILE, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
@@ -89,24 +89,24 @@ def read(out: Path) -> dict[str, Stamp] | None:
         raise InputError(f"{path}: not readable ({error}); prepare with --overwrite") from error
 
 
-def changes(known: Mapping[str, Stamp], scan: Scan | TableScan) -> tuple[str, dict[str, Stamp]]:
+def changes(recorded: Mapping[str, Stamp], scan: Scan | TableScan) -> tuple[str, dict[str, Stamp]]:
     """What has changed, as `1 file changed (t.csv), 2 files new (a.png, b.png)`, and the stamps of today.
 
     Args:
-        known: stamps of before.
+        recorded: stamps of before.
         scan: what is there today.
 
     Returns:
         '' when nothing has, and the stamps of the files that were there before.
     """
     files = dict(files_of(scan))
-    now = {name: stamp(paths, known[name]) for name, paths in files.items() if name in known}
+    now = {name: stamp(paths, recorded[name]) for name, paths in files.items() if name in recorded}
     groups = {
-        "changed": [name for name, found in now.items() if found.hash != known[name].hash],
-        "new": [name for name in files if name not in known],
-        "gone": [name for name in known if name not in files],
+        "changed": [name for name, current in now.items() if current.hash != recorded[name].hash],
+        "new": [name for name in files if name not in recorded],
+        "gone": [name for name in recorded if name not in files],
     }
-    told = [
+    sentences = [
         f"{len(names)} file{'s' * (len(names) > 1)} {kind} ({listed(names)})" for kind, names in groups.items() if names
     ]
-    return ", ".join(told), now
+    return ", ".join(sentences), now

@@ -11,7 +11,7 @@ from medimg.data.copies import GIVEN
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.preparation.image_splits import parts_wanted
-from medimg.preparation.table_splits import assign_row_parts
+from medimg.preparation.table_splits import Parts, assign_row_parts
 from medimg.sources.base import TableScan
 
 
@@ -40,16 +40,11 @@ def write_table(
         InputError: a class has no row left, no such `--group-by`, no official parts, copies that need a decision, or
             `out` can't be written.
     """
-    table, found = scan.read(progress)
+    table, notes = scan.read(progress)
     inputs = [feature.name for feature in scan.features if feature.is_input]
     wanted = parts_wanted(table["split"], config)
     parts = assign_row_parts(table, inputs, config, wanted.fractions, out)
-    if len(parts.split) < len(table):
-        table = table.loc[parts.split.index].reset_index(drop=True)
-    table["split"] = parts.split.to_numpy()
-    if (table["patient"].to_numpy() != parts.patient.to_numpy()).any():
-        table[GIVEN] = table["patient"]
-        table["patient"] = parts.patient.to_numpy()
+    table = _in_parts(table, parts)
     rejected = scan.rejected + parts.rejected
     path = out / "rejected.csv"
     atomic.write_csv(path, pd.DataFrame(rejected, columns=["file", "reason"]))
@@ -71,10 +66,21 @@ def write_table(
             **identity,
             "split": wanted.how,
             "rejected": len(rejected),
-            "notes": scan.notes + found + wanted.notes + parts.notes,
+            "notes": scan.notes + notes + wanted.notes + parts.notes,
         },
         features=scan.features,
     ).save(scan.classes)
     # A large table would be in memory twice.
     del table
     return Dataset.load(out)
+
+
+def _in_parts(table: pd.DataFrame, parts: Parts) -> pd.DataFrame:
+    """The rows that are left, with their parts and, where copies joined them, their patients."""
+    if len(parts.split) < len(table):
+        table = table.loc[parts.split.index].reset_index(drop=True)
+    table["split"] = parts.split.to_numpy()
+    if (table["patient"].to_numpy() != parts.patient.to_numpy()).any():
+        table[GIVEN] = table["patient"]
+        table["patient"] = parts.patient.to_numpy()
+    return table

@@ -91,35 +91,35 @@ def assign_row_parts(
 
 def _settle_copies(rows: pd.DataFrame, copies: Copies, how: str, official: bool, out: Path | None) -> Settled:
     """Copies of one patient, as identical images: the same question, answers and list."""
-    found = find_duplicates(rows, False)
+    duplicates = find_duplicates(rows, False)
     path = out / "duplicates.csv" if out else None
-    if found.empty:
+    if duplicates.empty:
         if path:
             path.unlink(missing_ok=True)
         return Settled(rows)
-    crossing = find_duplicates(rows, True) if official else found.head(0)
+    crossing = find_duplicates(rows, True) if official else duplicates.head(0)
     if path:
-        atomic.write_csv(path, found)
-    told = _told(rows, found, copies)
-    first = found.groupby("group")["source_file"].transform("first")
-    examples = [f"{a} = {b}" for a, b in zip(found["source_file"], first, strict=True) if a != b]
+        atomic.write_csv(path, duplicates)
+    summary = _summary(rows, duplicates, copies)
+    first = duplicates.groupby("group")["source_file"].transform("first")
+    examples = [f"{a} = {b}" for a, b in zip(duplicates["source_file"], first, strict=True) if a != b]
     extra = len(examples)
     asks = extra >= FEW_COPIES * len(rows) or not crossing.empty
-    asks = asks or found["problem"].str.contains(CONFLICT).any()
+    asks = asks or duplicates["problem"].str.contains(CONFLICT).any()
     if how == "error" and asks:
         listing = f"all are listed in {path}: " if path else ""
-        raise InputError(f"{told}; {listing}choose --on-duplicates drop or group")
-    settled = (drop_duplicates if how == "drop" else join_duplicates)(rows, found, "row")
-    kept = "left out, listed in rejected.csv" if how == "drop" else "kept in one part"
-    note = f"{extra} rows are copies of others in every feature ({listed(examples)}): {kept}"
-    return Settled(settled.table, settled.rejected, [note, told, *settled.notes])
+        raise InputError(f"{summary}; {listing}choose --on-duplicates drop or group")
+    settled = (drop_duplicates if how == "drop" else join_duplicates)(rows, duplicates, "row")
+    treatment = "left out, listed in rejected.csv" if how == "drop" else "kept in one part"
+    note = f"{extra} rows are copies of others in every feature ({listed(examples)}): {treatment}"
+    return Settled(settled.table, settled.rejected, [note, summary, *settled.notes])
 
 
-def _told(rows: pd.DataFrame, found: pd.DataFrame, copies: Copies) -> str:
-    distinct = found["group"].nunique()
+def _summary(rows: pd.DataFrame, duplicates: pd.DataFrame, copies: Copies) -> str:
+    distinct = duplicates["group"].nunique()
     text = (
-        f"{describe_duplicates(found, 'row')}: {len(found)} of {len(rows)} rows are {distinct} distinct ones, "
-        f"where chance would make {_about(copies.expected)} equal pairs in columns of such values"
+        f"{describe_duplicates(duplicates, 'row')}: {len(duplicates)} of {len(rows)} rows are {distinct} distinct "
+        f"ones, where chance would make {_about(copies.expected)} equal pairs in columns of such values"
     )
     if copies.apart:
         text += f" (compared without {', '.join(copies.apart)}, which differs in every row)"
@@ -135,22 +135,22 @@ def _settle_equal(rows: pd.DataFrame, copies: Copies, how: str, official: bool, 
     first = rows["source_file"].groupby(rows["copy"]).transform("first")
     pairs = list(zip(rows["source_file"][copied], first[copied], strict=True))
     examples = listed(f"{row} = {of}" for row, of in pairs)
-    found = f"{extra} rows are copies of others in every feature and the label ({examples})"
+    summary = f"{extra} rows are copies of others in every feature and the label ({examples})"
     if how == "drop":
         rejected = [(row, f"identical to {of}") for row, of in pairs]
-        note = f"{found}: left out, listed in rejected.csv"
+        note = f"{summary}: left out, listed in rejected.csv"
         return Settled(rows[~copied].assign(copy=""), rejected, [note])
-    held = rows["copy"].duplicated(keep=False)
+    is_copied = rows["copy"].duplicated(keep=False)
     if extra < FEW_COPIES * len(rows) or how == "group":
-        together = rows["copy"].astype(str).where(held, "")
+        together = rows["copy"].astype(str).where(is_copied, "")
         # What was joined has been told.
-        alone = rows["pixels"][held].eq("").any()
-        return Settled(rows.assign(copy=together), [], [f"{found}: kept in one part"] * bool(alone))
-    joined = rows["pixels"].where(held & (rows["pixels"] != ""), "")
+        alone = rows["pixels"][is_copied].eq("").any()
+        return Settled(rows.assign(copy=together), [], [f"{summary}: kept in one part"] * bool(alone))
+    joined = rows["pixels"].where(is_copied & (rows["pixels"] != ""), "")
     alone = int((copied & (rows["pixels"] == "")).sum())
     note = (
-        f"{found}: {alone / len(rows):.0%} of the table, taken for different patients, who may be in different parts, "
-        "because columns of such values make equal rows by chance"
+        f"{summary}: {alone / len(rows):.0%} of the table, taken for different patients, who may be in different "
+        "parts, because columns of such values make equal rows by chance"
         f"{_boundary(copies)}; --on-duplicates group keeps them together, drop keeps one of each"
     )
     return Settled(rows.assign(copy=joined), [], [note] * bool(alone))

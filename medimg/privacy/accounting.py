@@ -138,13 +138,13 @@ def _least(exact: Callable[[float], float], coarse: Callable[[float], float], ep
         noise = _root(coarse, target, last or 1.0, 2.0 if last is None else 1.003)
         if noise is None:
             break
-        found = exact(noise)
-        if found <= epsilon:
+        spent = exact(noise)
+        if spent <= epsilon:
             fitting = noise if fitting is None else min(noise, fitting)
-            if found >= epsilon * (1.0 - 2.0 * CLOSE) or noise == LEAST_NOISE:
+            if spent >= epsilon * (1.0 - 2.0 * CLOSE) or noise == LEAST_NOISE:
                 return fitting
         # Aim a little below the budget, so as to end on its right side.
-        target, last = target * epsilon * (1.0 - CLOSE) / max(found, 1e-9), noise
+        target, last = target * epsilon * (1.0 - CLOSE) / max(spent, 1e-9), noise
     # Wide cells only overstate: that they have no answer does not mean that there is none.
     return fitting or _root(exact, epsilon, last or 1.0, 1.01)
 
@@ -164,8 +164,8 @@ def _root(epsilon_of_noise: Callable[[float], float], epsilon: float, start: flo
     from scipy.optimize import brentq
 
     def excess(log_noise: float) -> float:
-        found = epsilon_of_noise(math.exp(log_noise))
-        return math.log(min(max(found, 1e-9), 1e9) / epsilon)
+        value = epsilon_of_noise(math.exp(log_noise))
+        return math.log(min(max(value, 1e-9), 1e9) / epsilon)
 
     least, most = math.log(LEAST_NOISE), math.log(MOST_NOISE)
     here, stride = min(max(math.log(start), least), most), math.log(stride)

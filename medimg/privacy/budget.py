@@ -117,9 +117,9 @@ def steps_within(
     return min(most, start * stride)
 
 
-def _last(fits: Callable[[int], bool], known: int, gap: int, target: int) -> int:
-    """The largest count in known..target that fits, by doubling steps from `known`, which fits, then by halving."""
-    low, high = known, known
+def _last(fits: Callable[[int], bool], fitting: int, gap: int, target: int) -> int:
+    """The largest count in fitting..target that fits, by doubling steps from `fitting`, which fits, then by halving."""
+    low, high = fitting, fitting
     while high < target:
         high = min(target, low + gap)
         if not fits(high):

@@ -39,8 +39,8 @@ def privacy_section(content: dict | None, row: str) -> str:
 
 
 def _epsilons(content: dict) -> list[str]:
-    found = content["epsilon"]
-    lines = [f"- Epsilon: {found[name]}, {words}." for name, words in _ACCOUNTS.items()]
+    epsilons = content["epsilon"]
+    lines = [f"- Epsilon: {epsilons[name]}, {words}." for name, words in _ACCOUNTS.items()]
     together = content.get("dataset")
     if together:
         lines.append(

@@ -87,19 +87,19 @@ def clipped_sum(
         count = tf.cast(tf.reduce_sum(members.present), total.dtype)
         mean = tf.math.divide_no_nan(total, count)
         gradients = [c.weighted_sum(weights) for c in contributions]
-        found = ClippedSum(gradients, mean, norms, members.count(), outputs)
-        return tf.reduce_any(left_out), present & tf.logical_not(left_out), found
+        result = ClippedSum(gradients, mean, norms, members.count(), outputs)
+        return tf.reduce_any(left_out), present & tf.logical_not(left_out), result
 
     everyone = tf.ones([batch], tf.bool)
     # A loop, not a second copy of the model in the graph: it runs again only if somebody was left out.
-    found = tf.while_loop(
-        lambda again, present, found: again,
-        lambda again, present, found: once(present),
+    result = tf.while_loop(
+        lambda again, present, result: again,
+        lambda again, present, result: once(present),
         (tf.constant(True), everyone, _nothing(model, batch)),
         shape_invariants=(tf.TensorShape([]), everyone.shape, _shapes(model)),
         maximum_iterations=2,
     )[2]
-    return found._replace(outputs=found.outputs[:rows])
+    return result._replace(outputs=result.outputs[:rows])
 
 
 def add_noise(
@@ -214,15 +214,15 @@ def _shapes(model) -> ClippedSum:
 
 def _contributions(model, chosen: dict, calls: dict, at_taps: dict, members: BatchUnits) -> list:
     """In the order of the model's trainable variables."""
-    found = {}
+    of_variable = {}
     layers = {layer.name: layer for layer in model.layers}
     for name, kind in chosen.items():
         pairs = [(call.inputs, gradients) for call, gradients in zip(calls[name], at_taps[name], strict=True)]
         of_layer = kind.contributions(layers[name], pairs, members)
         for variable, contribution in zip(layers[name].trainable_weights, of_layer, strict=True):
-            if variable.ref() in found:
+            if variable.ref() in of_variable:
                 raise InputError(
                     f"layer {name}: shares the variable {variable.name} with another layer; give each its own"
                 )
-            found[variable.ref()] = contribution
-    return [found[variable.ref()] for variable in model.trainable_variables]
+            of_variable[variable.ref()] = contribution
+    return [of_variable[variable.ref()] for variable in model.trainable_variables]

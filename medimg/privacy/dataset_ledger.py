@@ -74,8 +74,8 @@ class DatasetLedger:
             InputError: a line of the ledger can't be read, or the reservation is gone.
         """
         with self._locked() as (entries, write):
-            known = united(entries.recorded)
-            if united((*known, segment)) == known:
+            recorded = united(entries.recorded)
+            if united((*recorded, segment)) == recorded:
                 return
             if reserved:
                 self._require_reservation(entries, segment)
@@ -97,8 +97,8 @@ class DatasetLedger:
             InputError: a line of the ledger can't be read, or of `settle`; nothing is reserved then.
         """
         with self._locked() as (entries, write):
-            known = united((*entries.recorded, *inherited))
-            planned = tuple(settle(replace(entries, recorded=known)))
+            recorded = united((*entries.recorded, *inherited))
+            planned = tuple(settle(replace(entries, recorded=recorded)))
             new = [s for s in inherited if united((*entries.recorded, s)) != entries.recorded]
             write(
                 [
@@ -183,8 +183,8 @@ class DatasetLedger:
             yield self._parse(content), write
 
     def _require_reservation(self, entries: Entries, segment: Segment) -> None:
-        held = [s.ranges for s in entries.all if s.key == segment.key]
-        if missing_from(segment.ranges, [pair for ranges in held for pair in ranges]):
+        reserved_ranges = [s.ranges for s in entries.all if s.key == segment.key]
+        if missing_from(segment.ranges, [pair for ranges in reserved_ranges for pair in ranges]):
             raise InputError(
                 f"{self.path}: what this Run had reserved was released, so no step may be run; --resume reserves anew "
                 "what is left"
@@ -212,8 +212,8 @@ class DatasetLedger:
                 reserved[segment.key] = united((*reserved.get(segment.key, ()), segment))
             else:
                 recorded.append(segment)
-        held = united(segment for segments in reserved.values() for segment in segments)
-        return Entries(united(recorded), held, folders)
+        still_reserved = united(segment for segments in reserved.values() for segment in segments)
+        return Entries(united(recorded), still_reserved, folders)
 
     def _unreadable(self, number: int, why: str) -> InputError:
         return InputError(

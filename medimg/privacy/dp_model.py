@@ -110,8 +110,8 @@ class PrivateModel(tf.keras.Model):
             self._accumulate(clipped.gradients, extra)
         present = None if unit is None else tf.cast(unit >= 0, tf.float32)
         self.compiled_metrics.update_state(y, clipped.outputs, present)
-        seen = tf.shape(y)[0] if present is None else tf.reduce_sum(present)
-        self.private_state.mean_loss.update_state(clipped.loss, seen)
+        examples = tf.shape(y)[0] if present is None else tf.reduce_sum(present)
+        self.private_state.mean_loss.update_state(clipped.loss, examples)
         return {**{m.name: m.result() for m in self.metrics}, "loss": self.private_state.mean_loss.result()}
 
     @property

@@ -64,11 +64,11 @@ def _together(contents: Sequence[dict], met: Sequence[Sequence[dict]], compositi
     for some in met:
         segments = united(segment for content in some for segment in segments_of(content))
         totals.append(epsilon_of(events_of(segments, first["unit"]), delta))
-    told = ("mechanism", "unit", "neighbouring", "l2_norm_clip", "accountant")
+    shared = ("mechanism", "unit", "neighbouring", "l2_norm_clip", "accountant")
     return {
         "run": first["run"],
         "status": "complete",
-        **{name: first[name] for name in told},
+        **{name: first[name] for name in shared},
         "delta": delta,
         "epsilon": json_numbers({name: max(t[name] for t in totals) for name in totals[0]}),
         "composition": composition,

@@ -211,14 +211,14 @@ class Ledger:
 
     def _site(self, name: str) -> dict:
         account = self.accounts[name]
-        own = [s for s in self.spending.own if s.phase == name]
+        segments = [s for s in self.spending.own if s.phase == name]
         return {
             "epsilon": epsilon_of(self.spending.events(name), self.terms.delta),
-            "steps": sum(s.steps for s in own),
+            "steps": sum(s.steps for s in segments),
             "noise_multiplier": account.mechanism.noise_multiplier,
             "sampling_probability": account.mechanism.sampling_probability,
             **account.about,
-            "events": [self._event(segment, True) for segment in own],
+            "events": [self._event(segment, True) for segment in segments],
         }
 
     def _event(self, segment: Segment, of_site: bool = False) -> dict:
@@ -254,8 +254,8 @@ def read(folder: Path) -> dict | None:
 
 def is_private(options: Mapping) -> bool:
     """Whether a Run's options ask for differential privacy, by `train` or by `federate`."""
-    given = (options.get(name) for name in ("dp_epsilon", "dp_noise_multiplier"))
-    return any(value is not None for value in given) or options.get("dp", "none") != "none"
+    budgets = (options.get(name) for name in ("dp_epsilon", "dp_noise_multiplier"))
+    return any(value is not None for value in budgets) or options.get("dp", "none") != "none"
 
 
 def of_run(folder: Path, options: Mapping) -> dict | None:

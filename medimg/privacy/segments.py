@@ -88,8 +88,8 @@ def united(segments: Iterable[Segment]) -> tuple[Segment, ...]:
     for segment in segments:
         ranges.setdefault(segment.key, []).extend(segment.ranges)
     return tuple(
-        Segment(run, phase, draw, mechanism, joined(found), unit)
-        for (run, phase, draw, mechanism, unit), found in ranges.items()
+        Segment(run, phase, draw, mechanism, joined(of_phase), unit)
+        for (run, phase, draw, mechanism, unit), of_phase in ranges.items()
     )
 
 
@@ -103,15 +103,15 @@ def events_of(segments: Iterable[Segment], unit: str) -> tuple:
         segments: any, each of its steps once (`united`).
         unit: `patient` or `client`.
     """
-    own, clients = [], {}
+    events, clients = [], {}
     for segment in segments:
         if segment.unit == unit == "patient":
-            own.append(segment.event())
+            events.append(segment.event())
         elif segment.unit == "client":
             training = (segment.run, segment.draw, segment.mechanism)
             if training not in clients or clients[training].steps < segment.steps:
                 clients[training] = segment
-    return (*own, *(segment.event(unit) for segment in clients.values()))
+    return (*events, *(segment.event(unit) for segment in clients.values()))
 
 
 def missing_from(ranges: Sequence[tuple[int, int]], taken: Sequence[tuple[int, int]]) -> bool:
@@ -121,10 +121,10 @@ def missing_from(ranges: Sequence[tuple[int, int]], taken: Sequence[tuple[int, i
 
 def joined(ranges: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     """Disjoint ascending ranges of the same steps."""
-    found: list[tuple[int, int]] = []
+    result: list[tuple[int, int]] = []
     for first, last in sorted(ranges):
-        if found and first <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], last))
+        if result and first <= result[-1][1]:
+            result[-1] = (result[-1][0], max(result[-1][1], last))
         elif last > first:
-            found.append((first, last))
-    return tuple(found)
+            result.append((first, last))
+    return tuple(result)

@@ -75,14 +75,14 @@ class Spent:
             draw: of the steps that are being planned, which are not among them.
             only: a site; what the Run's other sites spend costs its patients nothing.
         """
-        own = [
+        segments = [
             s
             for s in self.own
             if only in (None, s.phase)
             # Versions that chose their noise anew when they went on have left two under one draw.
             and not (s.draw == draw and s.mechanism.noise_multiplier == self.noise(draw, s.phase))
         ]
-        return events_of(united((*self.others, *own)), self.unit)
+        return events_of(united((*self.others, *segments)), self.unit)
 
 
 class Spending:
@@ -119,9 +119,9 @@ class Spending:
         if self.dataset:
             # A broken ledger stops the training before its first step, not after its last.
             self.dataset.entries()
-        self.run, known = existing or (uuid.uuid4().hex, ())
-        self.own = tuple(segment for segment in known if segment.run == self.run)
-        earlier = tuple(segment for segment in known if segment.run != self.run)
+        self.run, segments = existing or (uuid.uuid4().hex, ())
+        self.own = tuple(segment for segment in segments if segment.run == self.run)
+        earlier = tuple(segment for segment in segments if segment.run != self.run)
         self.inherited = united((*earlier, *inherited))
         self._holds = False
 
@@ -202,13 +202,13 @@ class Spending:
 
     def events(self, phase: str | None = None) -> tuple:
         """DpEvents of the Run, of all its phases or of one, with what it has inherited."""
-        own = (s for s in self.own if phase in (None, s.phase))
-        return events_of(united((*self.inherited, *own)), self.unit)
+        segments = (s for s in self.own if phase in (None, s.phase))
+        return events_of(united((*self.inherited, *segments)), self.unit)
 
     def with_all_runs(self, phase: str | None = None) -> tuple:
         """DpEvents of this Run, of all its phases or of one, and of every other on the Dataset."""
-        own = (s for s in self.own if phase in (None, s.phase))
-        return events_of(united((*self._others(), *self.inherited, *own)), self.unit)
+        segments = (s for s in self.own if phase in (None, s.phase))
+        return events_of(united((*self._others(), *self.inherited, *segments)), self.unit)
 
     def runs(self) -> int:
         """How many Runs there are on the Dataset, with this one and those it has inherited from."""

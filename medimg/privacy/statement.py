@@ -30,16 +30,16 @@ def summary(content: dict, row: str = "", model: str = "") -> str:
     if not content["events"]:
         return "No private step was made, so nothing about the training data was released."
     unit, epsilon = content["unit"], content["epsilon"]
-    made = "Counted" if model in COUNTED else "Trained"
+    verb = "Counted" if model in COUNTED else "Trained"
     theirs = f"{'its' if unit == 'client' else 'their'} {f'{row}s' if row else 'data'}"
     sentences = [
-        f"{made} with differential privacy for one {unit}: (epsilon, delta) = ({_number(epsilon['pld'])}, "
+        f"{verb} with differential privacy for one {unit}: (epsilon, delta) = ({_number(epsilon['pld'])}, "
         f"{content['delta']:g}) by privacy loss distributions ({_number(epsilon['rdp'])} by Renyi accounting), for "
         f"adding or removing one {unit} of split 'train' with all {theirs}."
     ]
     if epsilon["pld"] == "infinite":
         sentences.append("Without noise there is no guarantee.")
-    sentences += _mechanisms({**content, "events": _own(content)}, model)
+    sentences += _mechanisms({**content, "events": _own_events(content)}, model)
     started = {event["run"] for event in content["events"]} - {content["run"]}
     if started and "folds" not in content:
         sentences.append(
@@ -75,7 +75,7 @@ def _not_covered(assumptions: list[str]) -> list[str]:
     return [f"Not covered: {listed}."] if names else []
 
 
-def _own(content: dict) -> list[dict]:
+def _own_events(content: dict) -> list[dict]:
     """Events of the Run itself, without those of Runs that it started from."""
     if "folds" in content:
         return content["events"]

@@ -53,8 +53,8 @@ class Fingerprint:
 
 def learnt_from(dataset: Dataset) -> Dataset:
     """The Dataset without its test part: what a recipe reads."""
-    kept = dataset.manifest["split"].isin(LEARNT_FROM)
-    return replace(dataset, manifest=dataset.manifest[kept])
+    is_learnt_from = dataset.manifest["split"].isin(LEARNT_FROM)
+    return replace(dataset, manifest=dataset.manifest[is_learnt_from])
 
 
 def fingerprint(dataset: Dataset) -> Fingerprint:

@@ -84,8 +84,8 @@ class Score:
 
     def beats(self, other: "Score") -> bool:
         """Better by more than rounding of the AUROC to hundredths, or as good there and of less loss."""
-        known = not math.isnan(self.auroc + other.auroc)
-        return (known and -round(self.auroc, 2), self.loss) < (known and -round(other.auroc, 2), other.loss)
+        defined = not math.isnan(self.auroc + other.auroc)
+        return (defined and -round(self.auroc, 2), self.loss) < (defined and -round(other.auroc, 2), other.loss)
 
 
 def score(views: list[np.ndarray], truth: Truth) -> Score:

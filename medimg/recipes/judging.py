@@ -105,13 +105,13 @@ def judged(
     train = [*plain, *views_of_training]
     val = seen_otherwise(forward_function(extractor(model)), cache, seed, config.batch_size)
     labelled = learn.rows("train", labelled=True)
-    known = Truth(learn.task, learn.targets(labelled), len(learn.classes))
-    penalty, reached, views = penalty_for(train, known, _weights(known, config.balance), val, truth)
+    of_training = Truth(learn.task, learn.targets(labelled), len(learn.classes))
+    penalty, reached, views = penalty_for(train, of_training, _weights(of_training, config.balance), val, truth)
     if penalty != config.head_penalty:
         candidate = dataclasses.replace(candidate, options={**candidate.options, "head_penalty": penalty})
         run = fitted(candidate, run)
     everyone = [np.concatenate(both) for both in zip(train, val, strict=True)]
-    whole = Truth(learn.task, np.concatenate([known.targets, truth.targets]), len(learn.classes))
+    whole = Truth(learn.task, np.concatenate([of_training.targets, truth.targets]), len(learn.classes))
     patients = np.concatenate([labelled["patient"], rows["patient"]]).astype(str)
     pool = out_of_fold(everyone, whole, _weights(whole, config.balance), patients, penalty, seed)
     words = "training and validation rows, each by folds without its patient and without its kind of view"
@@ -167,8 +167,8 @@ def together(chosen: Sequence[Tried]) -> Tried:
 
 def _mean(each: list[list[np.ndarray]], task: str) -> list[np.ndarray]:
     """Logits of the mean of probabilities, as `medimg.models.ensemble.SoftVote` has them."""
-    found = []
+    logits = []
     for views in zip(*each, strict=True):
         chances = np.clip(np.mean([activation(view, task) for view in views], axis=0), _LEAST, 1 - _LEAST)
-        found.append(np.log(chances) - (np.log1p(-chances) if task == "multilabel" else 0.0))
-    return found
+        logits.append(np.log(chances) - (np.log1p(-chances) if task == "multilabel" else 0.0))
+    return logits

@@ -74,8 +74,8 @@ def machine(weights: str) -> Machine:
 def backbones(weights: str) -> tuple[Backbone, ...]:
     """The files of weights in a folder, or the one file, that are known, largest first; `none`: those of the store."""
     if weights == "none":
-        found = [_backbone(one.file, one.family, one.licence) for one in kept()]
-        return tuple(sorted(filter(None, found), key=lambda one: -Path(one.file).stat().st_size))
+        available = [_backbone(one.file, one.family, one.licence) for one in kept()]
+        return tuple(sorted(filter(None, available), key=lambda one: -Path(one.file).stat().st_size))
     if weights == "imagenet":
         raise InputError(
             "--weights imagenet: a recipe takes weights that are on this machine; give their file or folder"
@@ -84,18 +84,18 @@ def backbones(weights: str) -> tuple[Backbone, ...]:
     if not place.exists():
         raise InputError(f"--weights {weights}: there is no such file or folder; leave it out to train from scratch")
     files = [place] if place.is_file() else sorted(file for file in place.iterdir() if file.suffix in ENDINGS)
-    found = [one for file in sorted(files, key=lambda file: -file.stat().st_size) if (one := _known(file))]
-    if not found:
+    available = [one for file in sorted(files, key=lambda file: -file.stat().st_size) if (one := _backbone_in(file))]
+    if not available:
         raise InputError(
             f"--weights {weights}: no file that is known by its hash; a recipe can't tell whose weights they are: name "
             "their --model, or leave --weights out"
         )
-    return tuple(found)
+    return tuple(available)
 
 
-def _known(file: Path) -> Backbone | None:
-    known = identify(file)
-    return _backbone(str(file.resolve()), known["family"], known["licence"]) if "family" in known else None
+def _backbone_in(file: Path) -> Backbone | None:
+    identity = identify(file)
+    return _backbone(str(file.resolve()), identity["family"], identity["licence"]) if "family" in identity else None
 
 
 def _backbone(file: str, family: str, licence: str) -> Backbone | None:

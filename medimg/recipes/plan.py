@@ -115,12 +115,12 @@ def seconds_of(time: str) -> float:
     """
     text = str(time).strip().lower()
     try:
-        found = float(text[:-1]) * _SECONDS[text[-1:]]
+        seconds = float(text[:-1]) * _SECONDS[text[-1:]]
     except (KeyError, ValueError):
-        found = 0.0
-    if not 0 < found < float("inf"):
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
         raise InputError(f"--time {time}: give a time such as 90s, 12m or 1.5h")
-    return found
+    return seconds
 
 
 def written(candidates: list[Candidate], time: str, seed: int, lines: list[str]) -> str:

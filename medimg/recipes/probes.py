@@ -31,11 +31,11 @@ def penalty_for(
         val: features of the validation rows, likewise.
         val_truth: theirs.
     """
-    found = []
+    fits = []
     for penalty in PENALTIES:
         views = [_left_out(train, truth, weights, kind, val[kind], penalty) for kind in range(len(val))]
-        found.append((score(views, val_truth), penalty, views))
-    best = min(found, key=lambda one: one[0].loss)
+        fits.append((score(views, val_truth), penalty, views))
+    best = min(fits, key=lambda one: one[0].loss)
     return best[1], best[0], best[2]
 
 
@@ -46,13 +46,13 @@ def out_of_fold(
 
     Each is by a regression that has seen neither the patient nor the kind.
     """
-    found = [np.zeros((len(patients), truth.classes), np.float32) for _ in views]
-    for kept, tested in _folds(truth, patients, seed):
-        part = Truth(truth.task, truth.targets[kept], truth.classes)
-        seen, own = [view[kept] for view in views], None if weights is None else weights[kept]
+    logits = [np.zeros((len(patients), truth.classes), np.float32) for _ in views]
+    for fitted, tested in _folds(truth, patients, seed):
+        part = Truth(truth.task, truth.targets[fitted], truth.classes)
+        views_kept, weights_kept = [view[fitted] for view in views], None if weights is None else weights[fitted]
         for kind, view in enumerate(views):
-            found[kind][tested] = _left_out(seen, part, own, kind, view[tested], penalty)
-    return found
+            logits[kind][tested] = _left_out(views_kept, part, weights_kept, kind, view[tested], penalty)
+    return logits
 
 
 def _folds(truth: Truth, patients: np.ndarray, seed: int):
@@ -66,8 +66,8 @@ def _folds(truth: Truth, patients: np.ndarray, seed: int):
         return list(draw.split(patients, truth.targets, patients))
 
 
-def _left_out(views: list[np.ndarray], truth: Truth, weights, kind: int, asked: np.ndarray, penalty: float):
+def _left_out(views: list[np.ndarray], truth: Truth, weights, kind: int, rows: np.ndarray, penalty: float):
     """Logits by a regression of all views but this kind; images as they are, are never left out."""
-    seen = [view for number, view in enumerate(views) if number == 0 or number != kind]
-    kernel, bias = logistic_head(seen, truth.targets, truth.classes, penalty, weights)
-    return asked @ kernel + bias
+    fitted_views = [view for number, view in enumerate(views) if number == 0 or number != kind]
+    kernel, bias = logistic_head(fitted_views, truth.targets, truth.classes, penalty, weights)
+    return rows @ kernel + bias

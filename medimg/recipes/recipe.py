@@ -14,7 +14,7 @@ from medimg.listener import Listener
 from medimg.lock import writes
 from medimg.models.saving import save_model
 from medimg.models.weights import run_of
-from medimg.options import of_data
+from medimg.options import flag, of_data
 from medimg.recipes import plan, rules
 from medimg.recipes.fingerprint import fingerprint, learnt_from
 from medimg.recipes.judging import Tried, judged, together
@@ -80,32 +80,29 @@ def by_recipe(
     """
     listener, out = listener or Listener(), Path(out)
     # A Run that is resumed may have the options of its best already.
-    for name in () if resume else config.names_given():
-        if name not in GIVEN:
-            raise InputError(
-                f"--{name.replace('_', '-')}: a recipe decides it; leave it out, or give --model to decide all yourself"
-            )
+    if not resume:
+        _refuse_decided(config)
     limit = plan.seconds_of(config.time or TIME)
     started = time.monotonic()
     dataset = data if isinstance(data, Dataset) else Dataset.load(data)
     data_material.check(dataset)
     learn = learnt_from(dataset)
-    known = fingerprint(learn)
+    facts = fingerprint(learn)
     if resume:
         run = run_to_resume(out, dataset)
         if (run.root / _LAST).is_file():
             return run
-    kept = plan.kept(out) if resume else []
-    given = kept or [plan.parsed(words) for words in config.candidate]
-    if not kept:
-        _check(given, dataset, config.seed)
-    here = machine("none" if given else config.weights)
-    competing = rules.timed(given, known) if given else rules.candidates(known, here)
+    planned = plan.kept(out) if resume else []
+    settled = planned or [plan.parsed(words) for words in config.candidate]
+    if not planned:
+        _check(settled, dataset, config.seed)
+    here = machine("none" if settled else config.weights)
+    competing = rules.timed(settled, facts) if settled else rules.candidates(facts, here)
     if not resume:
         run = Run.create(out, dataset.root, "train", config.to_dict(), overwrite)
         atomic.write_json(run.root / "environment.json", environment(dataset, config.seed))
-    lines = [f"data: {known.words()}", f"machine: {here.words()}", f"time: {config.time or TIME}"]
-    if not kept:
+    lines = [f"data: {facts.words()}", f"machine: {here.words()}", f"time: {config.time or TIME}"]
+    if not planned:
         atomic.write_text(run.root / plan.FILE, plan.written(competing, config.time or TIME, config.seed, lines))
     for line in (*lines, *(f"{one.name}: {one.reason}; predicted {one.seconds:.0f} s" for one in competing)):
         listener.note(line)
@@ -116,10 +113,16 @@ def by_recipe(
     return run
 
 
-def _check(given: Sequence[plan.Candidate], dataset: Dataset, seed: int) -> None:
+def _refuse_decided(config: TrainConfig) -> None:
+    for name in config.names_given():
+        if name not in GIVEN:
+            raise InputError(f"{flag(name)}: a recipe decides it; leave it out, or give --model to decide all yourself")
+
+
+def _check(candidates: Sequence[plan.Candidate], dataset: Dataset, seed: int) -> None:
     """Refuse, before a folder is made and the first is trained, what could not be."""
     kind = kind_of(dataset)
-    for candidate in given:
+    for candidate in candidates:
         typed = candidate.config(seed)
         config = typed.resolved(dataset.unit)
         try:
@@ -179,13 +182,13 @@ class _Contest:
             candidate = dataclasses.replace(candidate, options={**candidate.options, "epochs": fewer})
         begun = time.monotonic()
         trained = train_or_go_on(self.dataset, folder, candidate.config(self.config.seed), self.listener)
-        found = judged(candidate, trained, self.learn, self.config.seed, self.features, self._fitted, self.listener)
+        tried = judged(candidate, trained, self.learn, self.config.seed, self.features, self._fitted, self.listener)
         took = time.monotonic() - begun
         if before is None and not self.tried:
             self.slowness = max(0.3, took / max(candidate.seconds, 1.0))
-        found = dataclasses.replace(found, name=candidate.name + more, seconds=took)
-        self.tried.append(found)
-        self.listener.note(f"{found.name}: {found.score.words()}, log loss {found.score.loss:.3f}; {took:.0f} s")
+        tried = dataclasses.replace(tried, name=candidate.name + more, seconds=took)
+        self.tried.append(tried)
+        self.listener.note(f"{tried.name}: {tried.score.words()}, log loss {tried.score.loss:.3f}; {took:.0f} s")
         return True
 
     def _fitted(self, candidate: plan.Candidate, run: Run) -> Run:
@@ -199,34 +202,34 @@ class _Contest:
             place = next((i for i, other in enumerate(order) if one.score.beats(other.score)), len(order))
             order.insert(place, one)
         # Which seed validation likes best is chance: all of them vote.
-        found = [order[0], *(one for one in self.tried if one.name.startswith(order[0].name + SEED))]
-        score = together(found).score
+        voters = [order[0], *(one for one in self.tried if one.name.startswith(order[0].name + SEED))]
+        score = together(voters).score
         for one in order[1:]:
-            voted = together([*found, one]).score
-            if len(found) < _MOST and voted.beats(score):
-                found, score = [*found, one], voted
-        return found
+            voted = together([*voters, one]).score
+            if len(voters) < _MOST and voted.beats(score):
+                voters, score = [*voters, one], voted
+        return voters
 
 
 def _finish(run: Run, contest: _Contest, listener: Listener) -> None:
     """The chosen as one Run, with calibration and threshold of hard validation."""
     chosen = contest.chosen()
-    given = {name: run.config["options"][name] for name in ("recipe", "time", "candidate")}
+    recipe_options = {name: run.config["options"][name] for name in ("recipe", "time", "candidate")}
     if len(chosen) == 1:
         member = chosen[0].run
         for name in _ADOPTED:
             if (member.root / name).is_file():
                 atomic.copy(member.root / name, run.root / name)
-        known = member.environment()
-        options = member.config["options"] | given
+        described = member.environment()
+        options = member.config["options"] | recipe_options
     else:
         voters = [Voter(one.run, one.run.description(calibrated=False)) for one in chosen]
         members = [str(one.run.root.resolve()) for one in chosen]
         config = TrainConfig(model="ensemble", seed=contest.config.seed).resolved(contest.dataset.unit)
-        options = config.to_dict() | {"member": members} | given
+        options = config.to_dict() | {"member": members} | recipe_options
         model = combine_voters(run, voters, contest.dataset, config, listener)
-        known = run.environment()
-    atomic.write_json(run.root / "environment.json", known)
+        described = run.environment()
+    atomic.write_json(run.root / "environment.json", described)
     whole = together(chosen)
     description = run.description(calibrated=False)
     decided = decide(whole, description)

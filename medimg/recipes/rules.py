@@ -33,46 +33,55 @@ _FIXED = 5.0
 _FIT = 1.2e-4
 
 
-def candidates(known: Fingerprint, machine: Machine) -> list[Candidate]:
+def candidates(fingerprint: Fingerprint, machine: Machine) -> list[Candidate]:
     """What competes on such data on such a machine."""
-    return timed(_of_tables(known) if known.unit == "row" else _of_images(known, machine), known)
+    return timed(
+        _of_tables(fingerprint) if fingerprint.unit == "row" else _of_images(fingerprint, machine), fingerprint
+    )
 
 
-def timed(plan: Iterable[Candidate], known: Fingerprint) -> list[Candidate]:
+def timed(plan: Iterable[Candidate], fingerprint: Fingerprint) -> list[Candidate]:
     """The same, each with what it is predicted to take on this machine."""
-    return [dataclasses.replace(one, seconds=_seconds(one.config(0).resolved(known.unit), known)) for one in plan]
+    return [
+        dataclasses.replace(one, seconds=_seconds(one.config(0).resolved(fingerprint.unit), fingerprint))
+        for one in plan
+    ]
 
 
-def _seconds(config: TrainConfig, known: Fingerprint) -> float:
-    if known.unit == "row":
+def _seconds(config: TrainConfig, fingerprint: Fingerprint) -> float:
+    if fingerprint.unit == "row":
         # Training a network on a table is a matter of steps, not of rows, until there are many.
-        return (1 if config.model == "logistic" else 2) * (10.0 + known.rows / 500)
-    colour = family(config.model).takes_colour or not known.grey
+        return (1 if config.model == "logistic" else 2) * (10.0 + fingerprint.rows / 500)
+    colour = family(config.model).takes_colour or not fingerprint.grey
     what = (config.model, config.image_size, config.channels or (3 if colour else 1), tuple(config.model_arg.items()))
     once = config.freeze == "backbone" and computed_once(config)
     seconds = (1 + config.views) / _rate(*what, frozen=True) if once else _STEP * config.epochs / _rate(*what)
     if config.fine_tune_epochs:
         seconds += _STEP * config.fine_tune_epochs / _rate(*what)
     if once and config.head_start == "logistic":
-        regressions = len(known.classes) if known.task == "multilabel" else max(1, len(known.classes) - 1)
+        regressions = (
+            len(fingerprint.classes) if fingerprint.task == "multilabel" else max(1, len(fingerprint.classes) - 1)
+        )
         seconds += FITS * (1 + config.views) * regressions * _FIT
-    return _FIXED + known.rows * seconds
+    return _FIXED + fingerprint.rows * seconds
 
 
-def _of_images(known: Fingerprint, machine: Machine) -> list[Candidate]:
-    balance = "class-weight" if known.imbalance > 1.5 and known.task != "multilabel" else "none"
+def _of_images(fingerprint: Fingerprint, machine: Machine) -> list[Candidate]:
+    balance = "class-weight" if fingerprint.imbalance > 1.5 and fingerprint.task != "multilabel" else "none"
     weighted = {"balance": balance}
-    found = []
+    competing = []
     if machine.backbones:
-        sides = _sides(known.side)
+        sides = _sides(fingerprint.side)
         for place, backbone in enumerate(machine.backbones):
             # The best of the weights is tried at every size, others at the first alone.
-            found += [_probe(backbone, side, known, weighted) for side in (sides if place == 0 else sides[:1])]
-    if known.side <= _SCRATCH_SIDE or not found:
-        network = _from_scratch(known, weighted, first=not found)
+            competing += [
+                _probe(backbone, side, fingerprint, weighted) for side in (sides if place == 0 else sides[:1])
+            ]
+    if fingerprint.side <= _SCRATCH_SIDE or not competing:
+        network = _from_scratch(fingerprint, weighted, first=not competing)
         # Enlarged small images have no more detail: what is trained for their size comes first.
-        found.insert(0 if known.side <= _LEAST_SIDE else len(found), network)
-    return found
+        competing.insert(0 if fingerprint.side <= _LEAST_SIDE else len(competing), network)
+    return competing
 
 
 def _sides(side: int) -> list[int]:
@@ -80,7 +89,7 @@ def _sides(side: int) -> list[int]:
     return [largest, 160] if largest > 160 else [largest]
 
 
-def _probe(backbone: Backbone, side: int, known: Fingerprint, weighted: dict) -> Candidate:
+def _probe(backbone: Backbone, side: int, fingerprint: Fingerprint, weighted: dict) -> Candidate:
     options = {
         "model": backbone.family,
         **({"model_arg": backbone.arguments} if backbone.arguments else {}),
@@ -95,15 +104,15 @@ def _probe(backbone: Backbone, side: int, known: Fingerprint, weighted: dict) ->
     }
     return Candidate(
         options,
-        f"{known.rows} {known.unit}s are few for a network: a regression on features of {backbone.name} "
+        f"{fingerprint.rows} {fingerprint.unit}s are few for a network: a regression on features of {backbone.name} "
         f"(licence: {backbone.licence}) at {side} px; views of other framing, exposure and sharpness stand for other "
         "machines, without flips, since laterality may count",
     )
 
 
-def _from_scratch(known: Fingerprint, weighted: dict, first: bool) -> Candidate:
-    side = max(family("baseline_cnn").minimum_size, min(known.side, _SCRATCH_SIDE))
-    stops = known.rows >= _STOPPED_BY_VALIDATION
+def _from_scratch(fingerprint: Fingerprint, weighted: dict, first: bool) -> Candidate:
+    side = max(family("baseline_cnn").minimum_size, min(fingerprint.side, _SCRATCH_SIDE))
+    stops = fingerprint.rows >= _STOPPED_BY_VALIDATION
     options = {
         "model": "baseline_cnn",
         "image_size": side,
@@ -114,7 +123,9 @@ def _from_scratch(known: Fingerprint, weighted: dict, first: bool) -> Candidate:
         **weighted,
     }
     why = (
-        "there are no weights at hand" if first else f"images of {known.side} px are small enough to learn from scratch"
+        "there are no weights at hand"
+        if first
+        else f"images of {fingerprint.side} px are small enough to learn from scratch"
     )
     end = "at most" if stops else "to the end, since the loss of few rows would stop it by chance"
     reason = f"{why}; at {side} px, {_SCRATCH_EPOCHS} epochs {end}"
@@ -133,13 +144,13 @@ def _rate(name: str, side: int, channels: int, arguments: tuple, frozen: bool = 
     return _MEASURED / max(time.monotonic() - started, 1e-6)
 
 
-def _of_tables(known: Fingerprint) -> list[Candidate]:
-    few = known.rows < 2000
-    weighted = {"balance": "class-weight"} if known.imbalance > 3 and known.task != "multilabel" else {}
+def _of_tables(fingerprint: Fingerprint) -> list[Candidate]:
+    few = fingerprint.rows < 2000
+    weighted = {"balance": "class-weight"} if fingerprint.imbalance > 3 and fingerprint.task != "multilabel" else {}
     return [
         Candidate(
             {"model": "logistic", "model_arg": {"l2": l2}, **weighted},
-            f"{known.rows} rows: a regression is hard to beat on few, penalised {words}",
+            f"{fingerprint.rows} rows: a regression is hard to beat on few, penalised {words}",
         )
         for l2, words in (("0.001", "a little"), ("0.03", "much"))
     ] + [

@@ -32,8 +32,8 @@ def _of(section: str, words: Callable[[dict], str], why: str = "the Run does not
     """Of one section, whose own reason is given where it is missing."""
 
     def answer(report: dict) -> dict:
-        found = report[section]
-        return missing(found["not_available"]) if is_missing(found) else says(words, why)(report)
+        content = report[section]
+        return missing(content["not_available"]) if is_missing(content) else says(words, why)(report)
 
     return answer
 
@@ -42,9 +42,9 @@ def both(*answers: Answer) -> Answer:
     """Several answers to one item; missing where all of them are."""
 
     def answer(report: dict) -> dict:
-        found = [one(report) for one in answers]
-        told = [one["answer"] for one in found if "answer" in one]
-        return {"answer": " ".join(told)} if told else found[0]
+        each = [one(report) for one in answers]
+        sentences = [one["answer"] for one in each if "answer" in one]
+        return {"answer": " ".join(sentences)} if sentences else each[0]
 
     return answer
 
@@ -58,8 +58,8 @@ def _title(r: dict) -> str:
 
 def _result(r: dict) -> str:
     a, m = r["about"], r["discrimination"]["metrics"]
-    told = ", ".join(f"{name} {interval(m[key])}" for key, name in _HEADLINE.items())
-    return f"On {a['n']} {a['unit']}s of {a['patients']} patients ({a['split']}): {told}; 95% intervals."
+    metrics = ", ".join(f"{name} {interval(m[key])}" for key, name in _HEADLINE.items())
+    return f"On {a['n']} {a['unit']}s of {a['patients']} patients ({a['split']}): {metrics}; 95% intervals."
 
 
 _HEADLINE = {"auroc": "AUROC", "sensitivity": "sensitivity", "specificity": "specificity"}
@@ -67,16 +67,18 @@ _HEADLINE = {"auroc": "AUROC", "sensitivity": "sensitivity", "specificity": "spe
 
 def _source(r: dict) -> str:
     a = r["about"]
-    told = [f"{a['dataset']}, read as source '{a['source']}'" if a.get("source") else a["dataset"]]
-    told += [f"licence {a['licence']}"] if a.get("licence") else []
-    told += [a["citation"].rstrip(".")] if a.get("citation") else []
-    return "; ".join(told) + "."
+    clauses = [f"{a['dataset']}, read as source '{a['source']}'" if a.get("source") else a["dataset"]]
+    clauses += [f"licence {a['licence']}"] if a.get("licence") else []
+    clauses += [a["citation"].rstrip(".")] if a.get("citation") else []
+    return "; ".join(clauses) + "."
 
 
 def _parts(r: dict) -> str:
     each = [f"{p['name']} {p['rows']} {r['flow']['unit']}s of {p['patients']} patients" for p in r["flow"]["parts"]]
-    made = r["synthetic"]
-    drawn = f" {made['rows']} synthetic rows of {made['dataset']} joined the training part." if "rows" in made else ""
+    synthetic = r["synthetic"]
+    drawn = ""
+    if "rows" in synthetic:
+        drawn = f" {synthetic['rows']} synthetic rows of {synthetic['dataset']} joined the training part."
     return "; ".join(each) + f".{drawn}"
 
 
@@ -86,13 +88,13 @@ def _separated(r: dict) -> str:
 
 
 def _excluded(r: dict) -> str:
-    left = r["flow"].get("left_out") or []
+    left_out = r["flow"].get("left_out") or []
     if r["flow"].get("withheld"):
         return r["flow"]["withheld"][0].upper() + r["flow"]["withheld"][1:] + "."
     people = "Criteria for people are the source's to say."
-    if not left:
+    if not left_out:
         return f"{people} Nothing that it has was left out."
-    return f"{people} Left out: " + "; ".join(f"{one['count']}: {one['reason']}" for one in left) + "."
+    return f"{people} Left out: " + "; ".join(f"{one['count']}: {one['reason']}" for one in left_out) + "."
 
 
 def _unlabelled(r: dict) -> str:
@@ -101,24 +103,24 @@ def _unlabelled(r: dict) -> str:
     filled = [f"{name} {options[name]}" for name in ("missing", "impute", "missing_indicators") if name in options]
     columns = f" Missing values of columns: {', '.join(filled)}." if filled else ""
     unit = r["about"]["unit"]
-    told = f"{count} {unit}s without a label are not measured." if count else f"No {unit} of the part lacks a label."
-    return f"{told}{columns}"
+    text = f"{count} {unit}s without a label are not measured." if count else f"No {unit} of the part lacks a label."
+    return f"{text}{columns}"
 
 
 def _prevalences(r: dict) -> str:
-    told = []
+    clauses = []
     for part in r["flow"]["parts"]:
         shares = ", ".join(f"{name} {one['count']}" for name, one in part["classes"].items())
-        told.append(f"{part['name']}: {shares}")
-    return "; ".join(told) + "."
+        clauses.append(f"{part['name']}: {shares}")
+    return "; ".join(clauses) + "."
 
 
 def _preparation(r: dict) -> str:
     options = r["training"]["options"]
     names = ("image_size", "channels", "normalize", "augment", "scale", "encode", "impute", "select")
     # 0: as the images have them.
-    told = {name: options[name] for name in names if name in options and (name, options[name]) != ("channels", 0)}
-    return ", ".join(f"{name} {value}" for name, value in told.items()) + "."
+    settings = {name: options[name] for name in names if name in options and (name, options[name]) != ("channels", 0)}
+    return ", ".join(f"{name} {value}" for name, value in settings.items()) + "."
 
 
 def _inputs(r: dict) -> str:
@@ -155,8 +157,8 @@ def _fitting(r: dict) -> str:
         "strategy",
         "rounds",
     )
-    told = ", ".join(f"{name} {options[name]}" for name in names if name in options)
-    return f"{told}. The command: {r['training']['commands'][0]}"
+    settings = ", ".join(f"{name} {options[name]}" for name in names if name in options)
+    return f"{settings}. The command: {r['training']['commands'][0]}"
 
 
 def _balance(r: dict) -> str:
@@ -193,11 +195,11 @@ def _sites(r: dict) -> str:
 
 
 def _accuracy(r: dict) -> str:
-    told = []
+    sentences = []
     for name, one in list(r["threshold"]["classes"].items())[:1]:
         names = (("sensitivity", "sensitivity"), ("specificity", "specificity"), ("PPV", "ppv"), ("NPV", "npv"))
-        told.append(f"{name}: " + ", ".join(f"{title} {interval(one[key])}" for title, key in names) + ".")
-    return " ".join(told)
+        sentences.append(f"{name}: " + ", ".join(f"{title} {interval(one[key])}" for title, key in names) + ".")
+    return " ".join(sentences)
 
 
 def _robust(r: dict) -> str:

@@ -50,10 +50,10 @@ class Sources:
             InputError: there is none, or its files can't be used.
         """
         evaluated = read(replace(run, root=folder))
-        own = _loaded(run.dataset)
+        dataset = _loaded(run.dataset)
         place = evaluated.metrics.get("data")
-        same = own is None or place in (None, str(own.root.resolve()))
-        return cls(run, folder, evaluated, own, own if same else _loaded(lambda: Dataset.load(Path(place))))
+        same = dataset is None or place in (None, str(dataset.root.resolve()))
+        return cls(run, folder, evaluated, dataset, dataset if same else _loaded(lambda: Dataset.load(Path(place))))
 
     @property
     def metrics(self) -> dict:
@@ -113,9 +113,9 @@ def content(sources: Sources) -> dict:
 
 
 def _about(sources: Sources, what: str) -> dict:
-    metrics, own = sources.metrics, sources.own
-    source = sources.measured or own
-    told = {name: getattr(source, name, "") for name in ("source", "licence", "citation", "modality")}
+    metrics, dataset = sources.metrics, sources.own
+    source = sources.measured or dataset
+    origin = {name: getattr(source, name, "") for name in ("source", "licence", "citation", "modality")}
     return {
         "run": sources.run.root.resolve().name,
         "model": metrics["model"],
@@ -128,18 +128,18 @@ def _about(sources: Sources, what: str) -> dict:
         "unit": sources.evaluated.unit,
         "n": metrics["n"],
         "patients": metrics["patients"],
-        "own": sources.measured is own,
+        "own": sources.measured is dataset,
         "inputs": _inputs(sources),
-        **told,
+        **origin,
         "software": f"medimg {metadata.version('medimg')}",
     }
 
 
 def _inputs(sources: Sources) -> list[str]:
     """Columns that the model takes; of folds, whose choice may differ, those that they chose from."""
-    run, own = sources.run, sources.own
+    run, dataset = sources.run, sources.own
     described = run.description() if (run.root / "model.json").is_file() else {}
-    kept = described.get("preprocessing") or described.get("metadata")
-    if kept:
-        return list(Preprocessing.from_dict(kept).inputs)
-    return [feature.name for feature in own.inputs] if own is not None and own.is_table else []
+    preprocessing = described.get("preprocessing") or described.get("metadata")
+    if preprocessing:
+        return list(Preprocessing.from_dict(preprocessing).inputs)
+    return [feature.name for feature in dataset.inputs] if dataset is not None and dataset.is_table else []

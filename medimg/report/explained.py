@@ -40,15 +40,15 @@ def mistakes(evaluated: Evaluated, measured: Dataset | None, maps: dict[str, tup
     wrong = int((predictions.truth != predictions.decisions).any(axis=1).sum())
     if not wrong:
         return {"wrong": 0, "n": len(predictions), "worst": []}
-    found = []
+    worst = []
     for one in evaluated.worst():
         name = evaluated.rows[evaluated.unit].iloc[one.row]
         path = str(measured.root / name) if measured is not None and evaluated.unit == "image" else ""
-        kept = {key: getattr(one, key) for key in ("label", "predicted", "probability", "truth_probability")}
-        found.append(
-            {"name": str(name), **kept, "kind": _kind(one.label, predictions), "map": maps.get(path, [None])[0]}
+        entry = {key: getattr(one, key) for key in ("label", "predicted", "probability", "truth_probability")}
+        worst.append(
+            {"name": str(name), **entry, "kind": _kind(one.label, predictions), "map": maps.get(path, [None])[0]}
         )
-    return {"wrong": wrong, "n": len(predictions), "worst": found}
+    return {"wrong": wrong, "n": len(predictions), "worst": worst}
 
 
 def _kind(label: str, predictions) -> str:
@@ -57,11 +57,11 @@ def _kind(label: str, predictions) -> str:
     return "false negative" if label == predictions.positive else "false positive"
 
 
-def mistake_pictures(found: dict, measured: Dataset | None, maps: dict[str, tuple[str, Path]]) -> list[dict]:
+def mistake_pictures(content: dict, measured: Dataset | None, maps: dict[str, tuple[str, Path]]) -> list[dict]:
     """`picture` and `overlay` (None without a map) of each of the worst mistakes; empty where there are no images."""
     if measured is None or measured.is_table:
         return []
-    return [_pair(measured.root / one["name"], maps) for one in found["worst"]]
+    return [_pair(measured.root / one["name"], maps) for one in content["worst"]]
 
 
 def _pair(path: Path, maps: dict[str, tuple[str, Path]]) -> dict:
@@ -81,14 +81,14 @@ def _heat(path: Path) -> np.ndarray:
 
 def maps_of(run: Run) -> dict[str, tuple[str, Path]]:
     """Image file -> what its map is and its npz, of every image that was explained; of several methods the first."""
-    found: dict[str, tuple[str, Path]] = {}
+    maps: dict[str, tuple[str, Path]] = {}
     for path, listed in _read(run, "explanations.json"):
         for method, images in listed.items():
             for one in images:
                 heat = path.parent / one["heatmap"] if "heatmap" in one else None
                 if heat is not None and heat.is_file():
-                    found.setdefault(str(one["file"]), (_words(method, one), heat))
-    return found
+                    maps.setdefault(str(one["file"]), (_words(method, one), heat))
+    return maps
 
 
 def _words(method: str, one: dict) -> str:
@@ -106,11 +106,13 @@ def examples(run: Run) -> list[dict]:
                 heat = path.parent / one.get("heatmap", "")
                 if heat.is_file():
                     pair = _pair(Path(one["file"]), {str(one["file"]): (method, heat)})
-                    shown.append({**pair, "map": _words(method, one), "name": Path(one["file"]).name, **_said(one)})
+                    shown.append(
+                        {**pair, "map": _words(method, one), "name": Path(one["file"]).name, **_answer_of(one)}
+                    )
     return [one for one in shown if one["picture"]]
 
 
-def _said(one: dict) -> dict:
+def _answer_of(one: dict) -> dict:
     return {key: one.get(key) for key in ("label", "predicted", "probability")}
 
 
@@ -126,8 +128,8 @@ def explanations(run: Run, is_table: bool) -> dict:
     if not methods and not scores:
         return missing("nothing was explained; 'medimg explain RUN' draws maps and scores them")
     why = "explanations of tables are not scored" if is_table else "no scores; 'medimg explain RUN' makes them"
-    found = {"methods": methods, "scores": scores or missing(why)}
-    return found if is_table else {**found, "appearance": appearance(run)}
+    result = {"methods": methods, "scores": scores or missing(why)}
+    return result if is_table else {**result, "appearance": appearance(run)}
 
 
 def appearance(run: Run) -> dict:
@@ -157,21 +159,22 @@ def _pointing(measured: dict) -> dict:
 
 def shortcuts(run: Run, is_table: bool) -> dict:
     """`shortcuts` of report.json: where maps lie, and what speaks for a shortcut."""
-    found = [{**content, "regions": _regions(content)} for _, content in _read(run, "shortcuts.json")]
+    reports = [{**content, "regions": _regions(content)} for _, content in _read(run, "shortcuts.json")]
     if is_table:
         return missing("shortcuts are looked for in maps of images")
-    if not found:
+    if not reports:
         return missing("nobody has looked where the maps lie; 'medimg explain RUN' does")
-    return {"of": found}
+    return {"of": reports}
 
 
 def _regions(content: dict) -> dict:
     """Regions that an image has, their mass over their area with an interval where there is one."""
-    known = {name.replace("_", " "): one for name, one in content.get("regions", {}).items() if one}
+    regions = {name.replace("_", " "): one for name, one in content.get("regions", {}).items() if one}
     ratios = {
-        name: one["ratio"] if isinstance(one["ratio"], dict) else {"value": one["ratio"]} for name, one in known.items()
+        name: one["ratio"] if isinstance(one["ratio"], dict) else {"value": one["ratio"]}
+        for name, one in regions.items()
     }
-    return {name: {**one, "ratio": ratios[name]} for name, one in known.items()}
+    return {name: {**one, "ratio": ratios[name]} for name, one in regions.items()}
 
 
 def class_means(run: Run) -> list[Path]:

@@ -28,16 +28,16 @@ def metric_names(task: str) -> dict[str, tuple[str, str]]:
 
 def discrimination(metrics: dict) -> dict:
     """`discrimination` of report.json."""
-    kept = ("metrics", "per_class", "support", "confusion_matrix", "majority_accuracy", "bootstrap")
-    return {name: metrics[name] for name in kept}
+    keys = ("metrics", "per_class", "support", "confusion_matrix", "majority_accuracy", "bootstrap")
+    return {name: metrics[name] for name in keys}
 
 
-def threshold(metrics: dict, own: bool) -> dict:
+def threshold(metrics: dict, own_data: bool) -> dict:
     """`threshold` of report.json: how it was settled, and what the decisions are worth, by class.
 
     Args:
         metrics: content of metrics.json.
-        own: the rows are of the Run's own Dataset.
+        own_data: the rows are of the Run's own Dataset.
     """
     task, chosen = metrics["task"], metrics["threshold"]
     names = [positive_class(task, metrics["classes"])] if task == "binary" else metrics["classes"]
@@ -46,7 +46,7 @@ def threshold(metrics: dict, own: bool) -> dict:
     return {
         **chosen,
         "statement": threshold_statement(metrics, metrics),
-        "settled": _settled(task, chosen, own and metrics["split"] in _CHOOSING),
+        "settled": _settled(task, chosen, own_data and metrics["split"] in _CHOOSING),
         "classes": {
             name: {
                 "sensitivity": one["sensitivity"],
@@ -82,8 +82,8 @@ def _settled(task: str, chosen: dict, had_a_say: bool) -> str:
 
 def calibration(metrics: dict) -> dict:
     """`calibration` of report.json."""
-    found = metrics.get("calibration")
-    return missing(_AGAIN) if not found else {**found, "statement": calibration_words(found)}
+    content = metrics.get("calibration")
+    return missing(_AGAIN) if not content else {**content, "statement": calibration_words(content)}
 
 
 def decision_curve(metrics: dict) -> dict:
@@ -115,15 +115,15 @@ def floors(metrics: dict, is_table: bool) -> dict:
     if is_table:
         return missing("floors are of models of images; 'medimg compare RUN' has scikit-learn baselines of tables")
     names = {"floor": "metadata", "pixels_alone": "pixels alone", **SEEN}
-    found = {name: {"sees": seen, **metrics[name]} for name, seen in names.items() if name in metrics}
-    if not found:
+    baselines = {name: {"sees": seen, **metrics[name]} for name, seen in names.items() if name in metrics}
+    if not baselines:
         return missing(f"no training part to fit them on, or {_AGAIN}")
-    return {"model": metrics["metrics"]["auroc"], "of": found, "sentences": _reached(metrics, found)}
+    return {"model": metrics["metrics"]["auroc"], "of": baselines, "sentences": _reached(metrics, baselines)}
 
 
-def _reached(metrics: dict, found: dict) -> list[str]:
+def _reached(metrics: dict, baselines: dict) -> list[str]:
     sentences = floor.words(metrics)
-    for name, one in found.items():
+    for name, one in baselines.items():
         low = one["auroc"]["low"]
         if name in SEEN and low is not None and low > 0.5:
             sentences.append(

@@ -32,19 +32,19 @@ def printed(page: Path) -> Path:
         raise InputError(f"--pdf: neither Chromium nor WeasyPrint is installed; print {page} from a browser")
     with atomic.replacing(out) as temporary, tempfile.TemporaryDirectory() as profile:
         # A browser writes no file of another name than .pdf.
-        made = Path(profile) / "report.pdf"
-        words = [weasyprint, str(page), str(made)]
+        pdf = Path(profile) / "report.pdf"
+        words = [weasyprint, str(page), str(pdf)]
         if browser:
             # Chromium's sandbox does not start for root; the page is our own and has no script.
             words = [browser, "--headless", "--disable-gpu", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
             words += [f"--user-data-dir={profile}/profile"]
-            words += ["--no-pdf-header-footer", f"--print-to-pdf={made}", page.resolve().as_uri()]
+            words += ["--no-pdf-header-footer", f"--print-to-pdf={pdf}", page.resolve().as_uri()]
         try:
-            done = subprocess.run(words, capture_output=True, text=True, timeout=_SECONDS, check=False)
+            process = subprocess.run(words, capture_output=True, text=True, timeout=_SECONDS, check=False)
         except subprocess.TimeoutExpired as error:
             raise InputError(f"--pdf: {words[0]} took more than {_SECONDS} s; print {page} from a browser") from error
-        if done.returncode or not made.is_file():
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        if process.returncode or not pdf.is_file():
+            last = (process.stderr.strip().splitlines() or ["no message"])[-1]
             raise InputError(f"--pdf: {words[0]} failed ({last}); print {page} from a browser")
-        shutil.copyfile(made, temporary)
+        shutil.copyfile(pdf, temporary)
     return out

@@ -30,13 +30,13 @@ def protected(run: Run) -> bool:
     return is_private(run.config["options"]) or read(run.root) is not None
 
 
-def flow(run: Run, metrics: dict, own: Dataset | None, measured: Dataset | None) -> dict:
+def flow(run: Run, metrics: dict, dataset: Dataset | None, measured: Dataset | None) -> dict:
     """`flow` of report.json.
 
     Args:
         run: the Run.
         metrics: of the evaluation.
-        own: the Run's Dataset, with the Run's parts; None: it is not here.
+        dataset: the Run's Dataset, with the Run's parts; None: it is not here.
         measured: the Dataset that was evaluated; None: it is not here.
     """
     evaluated = {
@@ -47,28 +47,30 @@ def flow(run: Run, metrics: dict, own: Dataset | None, measured: Dataset | None)
         "unlabelled": metrics["unlabelled"],
         "classes": metrics["support"],
     }
-    if own is None:
+    if dataset is None:
         return {"evaluated": evaluated, **missing(f"the Run's Dataset is not at {run.config['data']}")}
     private, pooled = protected(run), metrics["split"] == "cross-validation"
-    parts = {name: own.rows(name) for name in SPLITS if not (private and name == "train")}
+    parts = {name: dataset.rows(name) for name in SPLITS if not (private and name == "train")}
     if pooled:
-        parts = {"all folds": own.manifest}
-    if measured is not None and measured.root != own.root:
+        parts = {"all folds": dataset.manifest}
+    if measured is not None and measured.root != dataset.root:
         split = None if metrics["split"] == "all" else metrics["split"]
         parts[f"{metrics['dataset']}: {metrics['split']}"] = measured.rows(split, labelled=True)
     parts = {name: rows for name, rows in parts.items() if len(rows)}
-    left_out = [] if private else _left_out(own)
-    found = None if private else len(own.manifest) + sum(one["count"] for one in left_out)
+    left_out = [] if private else _left_out(dataset)
+    total = None if private else len(dataset.manifest) + sum(one["count"] for one in left_out)
     return {
-        "unit": own.unit,
-        "found": found,
+        "unit": dataset.unit,
+        "found": total,
         "left_out": left_out,
-        "kept": None if private else {"rows": len(own.manifest), "patients": int(own.manifest["patient"].nunique())},
-        "parts": [_part(name, rows, own) for name, rows in parts.items()],
+        "kept": None
+        if private
+        else {"rows": len(dataset.manifest), "patients": int(dataset.manifest["patient"].nunique())},
+        "parts": [_part(name, rows, dataset) for name, rows in parts.items()],
         "evaluated": evaluated,
-        "characteristics": _characteristics(own, parts),
+        "characteristics": _characteristics(dataset, parts),
         "withheld": f"the training part and what was left out of the source: {WITHHELD}" if private else None,
-        "preparation": [] if private else list(own.preparation.get("notes") or []),
+        "preparation": [] if private else list(dataset.preparation.get("notes") or []),
     }
 
 
@@ -80,8 +82,8 @@ def _left_out(dataset: Dataset) -> list[dict]:
     reasons = read_csv(path, dtype=str, keep_default_na=False)["reason"]
     counts = Counter(_gist(reason) for reason in reasons).most_common()
     rest = sum(count for _, count in counts[_MOST_REASONS:])
-    told = [{"reason": reason, "count": count} for reason, count in counts[:_MOST_REASONS]]
-    return told + ([{"reason": "other reasons, in rejected.csv", "count": rest}] if rest else [])
+    entries = [{"reason": reason, "count": count} for reason, count in counts[:_MOST_REASONS]]
+    return entries + ([{"reason": "other reasons, in rejected.csv", "count": rest}] if rest else [])
 
 
 def _gist(reason: str) -> str:
@@ -111,25 +113,29 @@ def _characteristics(dataset: Dataset, parts: dict[str, pd.DataFrame]) -> list[d
     names = [f.name for f in dataset.inputs] if dataset.is_table else names_of(everything)
     if dataset.is_table and everything["site"].nunique() > 1:
         names.append("site")
-    found = []
+    entries = []
     for name in names[:_MOST_COLUMNS]:
         columns = {part: rows[name] for part, rows in parts.items() if name in rows}
         if pd.api.types.is_numeric_dtype(everything[name]):
             each = {part: _number(column) for part, column in columns.items()}
-            found.append({"name": name, "kind": "number", "parts": each})
+            entries.append({"name": name, "kind": "number", "parts": each})
             continue
         text = {part: column.fillna("").astype(str) for part, column in columns.items()}
         levels = everything[name].fillna("").astype(str).value_counts()
         for level in levels.index[:_MOST_LEVELS]:
             each = {part: _level(column, level) for part, column in text.items()}
-            found.append({"name": f"{name}: {level or 'missing'}", "kind": "level", "parts": each})
-    return found
+            entries.append({"name": f"{name}: {level or 'missing'}", "kind": "level", "parts": each})
+    return entries
 
 
 def _number(column: pd.Series) -> dict:
-    known = pd.to_numeric(column, errors="coerce").dropna()
-    spread = float(known.std()) if len(known) > 1 else None
-    return {"mean": float(known.mean()) if len(known) else None, "sd": spread, "missing": len(column) - len(known)}
+    numbers = pd.to_numeric(column, errors="coerce").dropna()
+    spread = float(numbers.std()) if len(numbers) > 1 else None
+    return {
+        "mean": float(numbers.mean()) if len(numbers) else None,
+        "sd": spread,
+        "missing": len(column) - len(numbers),
+    }
 
 
 def _level(column: pd.Series, level: str) -> dict:
@@ -137,43 +143,46 @@ def _level(column: pd.Series, level: str) -> dict:
     return {"count": count, "share": count / max(1, len(column))}
 
 
-def separation(run: Run, metrics: dict, own: Dataset | None, predictions: pd.DataFrame | None) -> dict:
+def separation(run: Run, metrics: dict, dataset: Dataset | None, predictions: pd.DataFrame | None) -> dict:
     """`separation` of report.json: that no patient and no image is in two parts, counted now.
 
     Args:
         run: the Run.
         metrics: of the evaluation.
-        own: the Run's Dataset.
+        dataset: the Run's Dataset.
         predictions: content of predictions.csv, which of a cross-validation tells whose the folds' test rows were.
     """
     if metrics["split"] == "cross-validation" and predictions is not None and "fold" in predictions:
         folds = predictions.groupby("patient")["fold"].nunique()
         crossing, images, how = int((folds > 1).sum()), None, f"{metrics['n_folds']} folds, drawn by patient"
         patients, rows = len(folds), len(predictions)
-    elif own is None:
+    elif dataset is None:
         return missing(f"the Run's Dataset is not at {run.config['data']}; its training refused patients in two parts")
     else:
-        hashes = own.manifest.get("pixels", pd.Series("", index=own.manifest.index)).fillna("").astype(str)
-        found = leakage_between(own.manifest, hashes)
-        crossing = len(found.patients)
-        images = len(found.images) if "pixels" in own.manifest else None
-        how = own.preparation.get("split") or "as its manifest says"
-        told = own.manifest[own.manifest["split"] != "train"] if protected(run) else own.manifest
-        patients, rows = told["patient"].nunique(), len(told)
+        hashes = dataset.manifest.get("pixels", pd.Series("", index=dataset.manifest.index)).fillna("").astype(str)
+        leakage = leakage_between(dataset.manifest, hashes)
+        crossing = len(leakage.patients)
+        images = len(leakage.images) if "pixels" in dataset.manifest else None
+        how = dataset.preparation.get("split") or "as its manifest says"
+        published = dataset.manifest[dataset.manifest["split"] != "train"] if protected(run) else dataset.manifest
+        patients, rows = published["patient"].nunique(), len(published)
     return {
         "how": _HOW.get(how, how),
         "patients_in_two_parts": crossing,
         "identical_images_in_two_parts": images,
         "patients_have_several_rows": patients < rows,
-        "notes": [] if own is None else parts_note(own.preparation, metrics["split"] == "cross-validation"),
-        "fingerprint": _fingerprint(run, own),
+        "notes": [] if dataset is None else parts_note(dataset.preparation, metrics["split"] == "cross-validation"),
+        "fingerprint": _fingerprint(run, dataset),
     }
 
 
-def _fingerprint(run: Run, own: Dataset | None) -> dict:
+def _fingerprint(run: Run, dataset: Dataset | None) -> dict:
     """SHA-256 of the manifest that was trained on; of private training none: a guess at a row could be checked."""
     if protected(run):
         return {"trained_on": WITHHELD, "unchanged": None}
     path = run.root / "environment.json"
-    known = run.environment().get("data_fingerprint") if path.is_file() else None
-    return {"trained_on": known, "unchanged": None if own is None or not known else own.fingerprint() == known}
+    fingerprint = run.environment().get("data_fingerprint") if path.is_file() else None
+    return {
+        "trained_on": fingerprint,
+        "unchanged": None if dataset is None or not fingerprint else dataset.fingerprint() == fingerprint,
+    }

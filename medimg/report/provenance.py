@@ -20,11 +20,11 @@ _PATHS = ("weights", "extra", "adapt", "member", "weights_patients", "link", "si
 
 def applying(config: dict, is_table: bool) -> dict:
     """Of a Run's options (its config.yaml) those that its training read, `acting` where its command wrote that down."""
-    options, known = config["options"], {field.name for field in fields(TrainConfig)}
+    options, of_training = config["options"], {field.name for field in fields(TrainConfig)}
     acting = config.get("acting")
     if acting is None:
-        train = TrainConfig.from_dict({name: options[name] for name in known & options.keys()})
-        acting = {*train.acting(of_data(is_table)), *(options.keys() - known)}
+        train = TrainConfig.from_dict({name: options[name] for name in of_training & options.keys()})
+        acting = {*train.acting(of_data(is_table)), *(options.keys() - of_training)}
     return {k: v for k, v in options.items() if k in acting and v not in (None, [], {})}
 
 
@@ -41,10 +41,10 @@ def training(run: Run, metrics: dict, is_table: bool) -> dict:
 def _train_command(run: Run, options: dict, is_table: bool) -> str:
     command = run.config.get("command", "train")
     usual = TrainConfig().resolved("row" if is_table else "image").to_dict() if command == "train" else {}
-    told = {name: value for name, value in options.items() if name not in usual or usual[name] != value}
-    told = {"model": options["model"], **told} if "model" in options else told
+    settings = {name: value for name, value in options.items() if name not in usual or usual[name] != value}
+    settings = {"model": options["model"], **settings} if "model" in options else settings
     data = str(run.config["data"]).rstrip("/").rpartition("/")[2]
-    return " ".join(["medimg", command, shlex.quote(data), *_flags(told), "--out", "RUN"])
+    return " ".join(["medimg", command, shlex.quote(data), *_flags(settings), "--out", "RUN"])
 
 
 def _evaluate_command(metrics: dict) -> str:
@@ -66,12 +66,12 @@ def _flags(options: dict) -> list[str]:
 
 def _environment(run: Run) -> dict:
     path = run.root / "environment.json"
-    told = read_json(path) if path.is_file() else {}
-    if protected(run) and "data_fingerprint" in told:
+    environment = read_json(path) if path.is_file() else {}
+    if protected(run) and "data_fingerprint" in environment:
         # By a hash of the manifest a guess at a patient's row can be checked.
-        told["data_fingerprint"] = WITHHELD
-    packages = told.pop("packages", {})
-    plain = {k: v for k, v in told.items() if v is not None and not isinstance(v, dict | list)}
+        environment["data_fingerprint"] = WITHHELD
+    packages = environment.pop("packages", {})
+    plain = {k: v for k, v in environment.items() if v is not None and not isinstance(v, dict | list)}
     return {**plain, **packages}
 
 
@@ -79,23 +79,23 @@ def privacy(run: Run, unit: str) -> dict:
     """`privacy` of report.json: the promise, its ledger, and what attacks have found."""
     content, path = read(run.root), run.root / "audit.json"
     if content is not None:
-        found = {"private": True, "statement": summary(content, unit), "assumptions": content["assumptions"]}
-        found |= {name: content[name] for name in ("unit", "epsilon", "delta", "accountant") if name in content}
-        found["events"] = [
+        result = {"private": True, "statement": summary(content, unit), "assumptions": content["assumptions"]}
+        result |= {name: content[name] for name in ("unit", "epsilon", "delta", "accountant") if name in content}
+        result["events"] = [
             {"phase": one["phase"], "steps": sum(b - a for a, b in one["ranges"]), **one["mechanism"]}
             for one in content["events"]
         ]
     elif is_private(run.config["options"]):
-        found = {"private": True, "statement": "privacy.json is gone: the promise of this training is not known."}
+        result = {"private": True, "statement": "privacy.json is gone: the promise of this training is not known."}
     else:
-        found = {"private": False, "statement": NO_PRIVACY}
+        result = {"private": False, "statement": NO_PRIVACY}
     if not path.is_file():
-        return {**found, "audit": missing("the Run was not attacked; 'medimg audit RUN' does it")}
+        return {**result, "audit": missing("the Run was not attacked; 'medimg audit RUN' does it")}
     audit = read_json(path)
-    kept = ["attacks", "epsilon_lower_bound", "claimed_epsilon", "verdict", "allowed"]
-    if not found["private"]:
-        kept += ["members", "non_members"]
-    return {**found, "audit": {name: audit[name] for name in kept if name in audit}}
+    keys = ["attacks", "epsilon_lower_bound", "claimed_epsilon", "verdict", "allowed"]
+    if not result["private"]:
+        keys += ["members", "non_members"]
+    return {**result, "audit": {name: audit[name] for name in keys if name in audit}}
 
 
 def federation(run: Run) -> dict:
@@ -105,10 +105,10 @@ def federation(run: Run) -> dict:
         return missing("one place had all training rows: no sites trained together")
     content = read_json(path)
     names = ("strategy", "partition", "engine", "rounds", "kept_round", "stopped", "local", "aggregation", "clients")
-    told = {name: content[name] for name in names if name in content}
+    described = {name: content[name] for name in names if name in content}
     gain = (content.get("comparison") or {}).get("gain") or {}
     return {
-        **told,
+        **described,
         "secure": (content.get("secure") or {}).get("kind", "none"),
         "bytes": content.get("bytes"),
         "metric": gain.get("metric"),
@@ -147,14 +147,14 @@ def spread(run: Run, metrics: dict) -> dict:
 
 def validations(run: Run) -> dict:
     """`validations` of report.json: what `medimg validate` has found at other hospitals."""
-    found = []
+    entries = []
     for path in sorted(run.root.glob("validations/*/validation.json")):
         one = read_json(path)
-        kept = ("dataset", "n", "patients", "auroc", "drop", "verdict", "reasons")
-        found.append({name: one.get(name) for name in kept})
-    if not found:
+        keys = ("dataset", "n", "patients", "auroc", "drop", "verdict", "reasons")
+        entries.append({name: one.get(name) for name in keys})
+    if not entries:
         return missing("no other hospital's patients were tried; 'medimg validate RUN DATA2' does it")
-    return {"of": found}
+    return {"of": entries}
 
 
 def modality(dataset: Dataset | None, is_table: bool) -> str:

@@ -51,15 +51,15 @@ def by_grpc(server: str, name: str, request: dict) -> list[dict]:
     from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_service_pb2_grpc
 
     spec = model_pb2.ModelSpec(name=name, signature_name=request["signature_name"])
-    asked = predict_pb2.PredictRequest(model_spec=spec)
+    message = predict_pb2.PredictRequest(model_spec=spec)
     for key, tensor in request["inputs"].items():
         values = tensor["values"]
         if tensor["dtype"] == "bytes":
             values = [base64.b64decode(value) for value in values]
         kind = tf.float32 if tensor["dtype"] == "float32" else tf.string
-        asked.inputs[key].CopyFrom(tf.make_tensor_proto(values, kind))
+        message.inputs[key].CopyFrom(tf.make_tensor_proto(values, kind))
     with grpc.insecure_channel(server) as channel:
-        answer = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(asked, timeout=SECONDS)
+        answer = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(message, timeout=SECONDS)
     arrays = {key: tf.make_ndarray(tensor) for key, tensor in answer.outputs.items()}
     texts = {key: np.vectorize(bytes.decode)(values) for key, values in arrays.items() if values.dtype == object}
     arrays = {key: values.tolist() for key, values in {**arrays, **texts}.items()}
@@ -70,7 +70,7 @@ def _listed(tensor: dict) -> list:
     return [{"b64": value} for value in tensor["values"]] if tensor["dtype"] == "bytes" else tensor["values"]
 
 
-def asked(path: Path, content: dict, columns: list[dict]):
+def requests_of(path: Path, content: dict, columns: list[dict]):
     """Of an image, or of each row of a CSV, what it is called and the inputs of a request.
 
     Args:
@@ -99,11 +99,11 @@ def asked(path: Path, content: dict, columns: list[dict]):
             inputs["image_bytes"] = encoded(file, look)
         # Each frame of a file has the columns of its row.
         count = len(inputs["image_bytes"]["values"]) if has_image else 1
-        given = {}
+        of_input = {}
         for column in columns:
-            given.setdefault(column["input"], []).append(cell(row, column, path, number, content))
+            of_input.setdefault(column["input"], []).append(cell(row, column, path, number, content))
         for column in columns:
-            values = given[column["input"]]
+            values = of_input[column["input"]]
             one = values if "position" in column else values[0]
             inputs[column["input"]] = {"dtype": column["dtype"], "values": [one] * count}
         yield name, inputs
@@ -140,17 +140,17 @@ def sent(path: Path, look: dict) -> list[bytes]:
     import dicom_pixels
 
     images, is_flagged = dicom_pixels.looked_at(str(path), look.get("window"), look.get("neighbours", 0))
-    mask, told = look.get("mask_text", False), ["burned-in annotation, by its header"] * is_flagged
+    mask, warnings = look.get("mask_text", False), ["burned-in annotation, by its header"] * is_flagged
     try:
         import dicom_text
     except ImportError:
         if mask:
             raise ValueError(f"{path}: training made text black, which needs OpenCV here") from None
-        told.append("not looked at for burned-in text, which needs OpenCV")
+        warnings.append("not looked at for burned-in text, which needs OpenCV")
     else:
-        seen = [dicom_text.checked(image, is_flagged, mask) for image in images]
-        images, told = [image for image, _ in seen], [line for _, lines in seen for line in lines]
-    for line in dict.fromkeys(told):
+        looked_over = [dicom_text.checked(image, is_flagged, mask) for image in images]
+        images, warnings = [image for image, _ in looked_over], [line for _, lines in looked_over for line in lines]
+    for line in dict.fromkeys(warnings):
         print(f"{path}: {line}")
     return [dicom_pixels.png(image) for image in images]
 
@@ -185,35 +185,35 @@ def main() -> int:
     parser.add_argument("--rest", metavar="URL", help="default, without --grpc: http://localhost:8501")
     parser.add_argument("--grpc", metavar="HOST:PORT")
     parser.add_argument("--name", help="that the model is served under (default: of this folder)")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     folder = Path(__file__).resolve().parent
     extra = newest(folder) / "assets.extra"
     content = json.loads((extra / "check.json").read_text(encoding="utf-8"))
     described = extra / "columns.json"
     columns = json.loads(described.read_text(encoding="utf-8"))["inputs"] if described.is_file() else []
-    name = given.name or folder.name
+    name = arguments.name or folder.name
     ways = {}
     if (extra.parent / "model.onnx").is_file():
         import onnx_client
 
         ways["ONNX Runtime"] = onnx_client.OnnxModel(extra.parent).answers
-    elif given.rest or not given.grpc:
-        ways["REST"] = lambda request: by_rest(given.rest or "http://localhost:8501", name, request)
-    if given.grpc:
-        ways["gRPC"] = lambda request: by_grpc(given.grpc, name, request)
+    elif arguments.rest or not arguments.grpc:
+        ways["REST"] = lambda request: by_rest(arguments.rest or "http://localhost:8501", name, request)
+    if arguments.grpc:
+        ways["gRPC"] = lambda request: by_grpc(arguments.grpc, name, request)
     fine = True
     for kind, ask in ways.items():
         try:
             fine &= compare(kind, ask, content)
-            for path in given.files:
-                for what, inputs in asked(path, content, columns):
+            for path in arguments.files:
+                for what, inputs in requests_of(path, content, columns):
                     for answer in ask({"signature_name": "serving_default", "inputs": inputs}):
                         print(kind, what, answer)
         except (
             Exception
         ) as error:  # Whatever a server, a network or a missing package says: one line, and the next way.
-            said = error.read().decode(errors="replace") if isinstance(error, urllib.error.HTTPError) else error
-            print(f"{kind}: {str(said).strip().splitlines()[0] if str(said).strip() else type(error).__name__}")
+            message = error.read().decode(errors="replace") if isinstance(error, urllib.error.HTTPError) else error
+            print(f"{kind}: {str(message).strip().splitlines()[0] if str(message).strip() else type(error).__name__}")
             fine = False
     return 0 if fine else 1
 

@@ -23,12 +23,14 @@ def checks(served: ServedAnswer, description: dict) -> list[dict]:
     """
     drawn = [r.inputs for r in warmup_requests(description, EXAMPLES) if r.signature == "serving_default"]
     # JSON has no NaN, which stands for a missing number.
-    asked = [one for one in drawn if all(np.isfinite(v).all() for v in one.values() if np.asarray(v).dtype.kind == "f")]
-    inputs = {name: [value for one in asked for value in one[name]] for name in asked[0]}
+    examples = [
+        one for one in drawn if all(np.isfinite(v).all() for v in one.values() if np.asarray(v).dtype.kind == "f")
+    ]
+    inputs = {name: [value for one in examples for value in one[name]] for name in examples[0]}
     if "image_bytes" in inputs:
         for name, values in inputs.items():
             values.insert(1, NO_IMAGE if name == "image_bytes" else values[0])
     answer = served.signatures()["serving_default"](**{name: tf.constant(v) for name, v in inputs.items()})
     labels = [label.decode() for label in answer["label"].numpy()]
-    asked = Request("serving_default", inputs).to_dict()
-    return [{**asked, "labels": labels, "probabilities": answer["probabilities"].numpy().tolist()}]
+    request = Request("serving_default", inputs).to_dict()
+    return [{**request, "labels": labels, "probabilities": answer["probabilities"].numpy().tolist()}]

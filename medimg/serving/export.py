@@ -75,13 +75,7 @@ def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, i
     step(1, 4)
     out = Path(out)
     _require_format(out, config.format)
-    for left in out.glob(".exporting-*"):
-        # Of an export that was killed: nobody else is at it now.
-        shutil.rmtree(left, ignore_errors=True)
-    try:
-        temporary = Path(tempfile.mkdtemp(prefix=".exporting-", dir=out))
-    except OSError as error:
-        raise atomic.cannot_write(out, error) from error
+    temporary = _temporary(out)
     try:
         kind = ServedBoth if "metadata" in description else ServedTable if dataset.is_table else Served
         served = kind(model, description, thresholds(run, description))
@@ -99,21 +93,13 @@ def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, i
             )
         if config.format == "savedmodel":
             write_warmup(temporary, out.name, warmup_requests(description, config.samples))
-        (temporary / CHECKS).parent.mkdir(exist_ok=True)
-        content = {"tolerance": config.tolerance, "requests": checks(served, description)}
-        content |= {"dicom": description["dicom"]} if "dicom" in description else {}
+        _write_checks(temporary, served, description, config)
         if dataset.is_table or "metadata" in description:
             _write_columns(temporary, description, private, config.format)
-            content["missing"] = MISSING
-        atomic.write_json(temporary / CHECKS, content)
         card = model_card(run, dataset, Proof(difference, config.tolerance, len(rows), RUNTIMES[config.format]))
         (temporary / "model_card.md").write_text(card, encoding="utf-8")
         step(4, 4)
-        scripts = [check.__file__, *([CLIENT] if config.format == "onnx" else [])]
-        for script in map(Path, scripts):
-            atomic.write_text(out / script.name, script.read_text(encoding="utf-8"))
-        for name, script in ({} if dataset.is_table else DICOM).items():
-            atomic.write_text(out / name, Path(script.__file__).read_text(encoding="utf-8"))
+        _write_scripts(out, config.format, dataset.is_table)
         return _name(temporary, out)
     except OSError as error:
         raise atomic.cannot_write(out, error) from error
@@ -151,6 +137,16 @@ def serving_commands(out: Path, name: str) -> list[str]:
     ]
 
 
+def _temporary(out: Path) -> Path:
+    """A folder beside the versions; those of exports that were killed go, since nobody else is at it now."""
+    for left in out.glob(".exporting-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    try:
+        return Path(tempfile.mkdtemp(prefix=".exporting-", dir=out))
+    except OSError as error:
+        raise atomic.cannot_write(out, error) from error
+
+
 def _save(served: ServedAnswer, folder: Path) -> None:
     try:
         tf.saved_model.save(served, str(folder), signatures=served.signatures())
@@ -163,6 +159,23 @@ def _require_format(out: Path, chosen: str) -> None:
     for version in content(out):
         if version.name.isdecimal() and (version / onnx_model.MODEL).is_file() != (chosen == "onnx"):
             raise InputError(f"--format {chosen}: {out} holds versions of another format; give --out another name")
+
+
+def _write_checks(folder: Path, served: ServedAnswer, description: dict, config: ExportConfig) -> None:
+    """What the script beside the versions asks, and what the model answered."""
+    (folder / CHECKS).parent.mkdir(exist_ok=True)
+    content = {"tolerance": config.tolerance, "requests": checks(served, description)}
+    content |= {"dicom": description["dicom"]} if "dicom" in description else {}
+    content |= {"missing": MISSING} if isinstance(served, ServedTable) else {}
+    atomic.write_json(folder / CHECKS, content)
+
+
+def _write_scripts(out: Path, chosen: str, is_table: bool) -> None:
+    """Beside the versions: what asks a server or ONNX Runtime, and what it reads DICOM files by."""
+    for script in map(Path, [check.__file__, *([CLIENT] if chosen == "onnx" else [])]):
+        atomic.write_text(out / script.name, script.read_text(encoding="utf-8"))
+    for name, script in ({} if is_table else DICOM).items():
+        atomic.write_text(out / name, Path(script.__file__).read_text(encoding="utf-8"))
 
 
 def _write_columns(folder: Path, description: dict, private: bool, chosen: str) -> None:

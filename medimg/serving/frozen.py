@@ -14,8 +14,8 @@ def frozen(model: tf.keras.Model):
     Of a model above `MOST_BYTES` the function keeps its variables.
     """
     folded = with_folded_norms(model)
-    specs = [tf.TensorSpec(given.shape, given.dtype, given.name) for given in folded.inputs]
-    forward = tf.function(lambda *given: folded(list(given), training=False)).get_concrete_function(*specs)
+    specs = [tf.TensorSpec(inputs.shape, inputs.dtype, inputs.name) for inputs in folded.inputs]
+    forward = tf.function(lambda *inputs: folded(list(inputs), training=False)).get_concrete_function(*specs)
     size = sum(variable.shape.num_elements() * variable.dtype.size for variable in folded.variables)
     return forward if size > MOST_BYTES else convert_variables_to_constants_v2(forward)
 
@@ -29,9 +29,9 @@ def with_folded_norms(model: tf.keras.Model) -> tf.keras.Model:
     layers = {layer["config"]["name"]: layer for layer in config["layers"]}
     sources = {}
     for name, layer in layers.items():
-        given = tf.nest.flatten(layer.get("inbound_nodes", []))
-        sources[name] = [source for source in given if isinstance(source, str) and source in layers]
-    readers = [source for given in sources.values() for source in given]
+        inbound = tf.nest.flatten(layer.get("inbound_nodes", []))
+        sources[name] = [source for source in inbound if isinstance(source, str) and source in layers]
+    readers = [source for inbound in sources.values() for source in inbound]
     convolutions = {}
     for name, layer in layers.items():
         before = layers[sources[name][0]] if len(sources[name]) == 1 else layer

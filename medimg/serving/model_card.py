@@ -126,7 +126,7 @@ def _model(run: Run, description: dict, private: bool, served: bool) -> str:
         name = f"`{description['name']}`" + (f" ({arguments})" if arguments else "")
         begin = f"## Model\n\n- {name} on a table's columns.\n{task}"
         inputs = columns_section(preprocessing, options, private, description["is_onnx"])
-        answer = f"\n- {_ANSWER.format(unit='A row')}{_asked(description)}" if served else ""
+        answer = f"\n- {_ANSWER.format(unit='A row')}{_how_to_ask(description)}" if served else ""
         return f"{begin}{answer}\n\n{inputs}" if served else begin
     begin = (
         "## Model\n\n"
@@ -144,11 +144,11 @@ def _model(run: Run, description: dict, private: bool, served: bool) -> str:
         "convert them to PNG. DICOM is decoded by the client: `check.py` and `dicom_pixels.py`"
         f"{_look(description.get('dicom'))}.\n"
         f"{_size(description['prepared_size'])}- 16-bit values: {_white(description.get('white'))}.\n"
-        f"- {_ANSWER.format(unit='An image')}{_asked(description)}" + _columns_beside(description, options)
+        f"- {_ANSWER.format(unit='An image')}{_how_to_ask(description)}" + _columns_beside(description, options)
     )
 
 
-def _asked(description: dict) -> str:
+def _how_to_ask(description: dict) -> str:
     if not description["is_onnx"]:
         return _SERVER
     pixels = "`pixels` float32 (B, S, S, C), as `prepare.onnx` makes them of a decoded image,"
@@ -174,10 +174,10 @@ def _size(prepared: int | None) -> str:
 def _columns_beside(description: dict, options: dict) -> str:
     if "metadata" not in description:
         return ""
-    told = "" if description["is_onnx"] else "`serving_default` takes the columns below, and `pixels` takes `features`."
+    text = "" if description["is_onnx"] else "`serving_default` takes the columns below, and `pixels` takes `features`."
     preprocessing = Preprocessing.from_dict(description["metadata"])
-    told = f"\n- Beside the image {told or 'the client takes the columns below.'}"
-    return f"{told}\n\n{columns_section(preprocessing, options, False, description['is_onnx'])}"
+    text = f"\n- Beside the image {text or 'the client takes the columns below.'}"
+    return f"{text}\n\n{columns_section(preprocessing, options, False, description['is_onnx'])}"
 
 
 def _made_of(description: dict, options: dict) -> str:
@@ -222,9 +222,9 @@ def _data(dataset: Dataset, private: bool) -> str:
 def _decision(metrics: dict | None, description: dict) -> str:
     """The positive class, and the threshold: its number in full, its rule and the part that it was chosen on."""
     task, classes = description["task"], description["classes"]
-    said = f"## Decision\n\n- {threshold_statement(metrics, description)}\n- {_calibration(metrics, description)}"
+    head = f"## Decision\n\n- {threshold_statement(metrics, description)}\n- {_calibration(metrics, description)}"
     if task == "multiclass":
-        return f"{said}\n- No class is the positive one; each is measured against the rest."
+        return f"{head}\n- No class is the positive one; each is measured against the rest."
     positive = [positive_class(task, classes)] if task == "binary" else classes
     threshold = metrics["threshold"] if metrics else NOT_EVALUATED
     values = threshold["value"]
@@ -235,7 +235,7 @@ def _decision(metrics: dict | None, description: dict) -> str:
     name = "class" if len(positive) == 1 else "classes, each a finding of its own"
     listed = ", ".join(positive)
     also = "`positive_class`, `positive_probability` and `threshold`" if task == "binary" else "`threshold`, per class"
-    return f"{said}\n- Positive {name}: {listed}.\n- Answers also have {also}.\n\n" + "\n".join(lines)
+    return f"{head}\n- Positive {name}: {listed}.\n- Answers also have {also}.\n\n" + "\n".join(lines)
 
 
 def _calibration(metrics: dict | None, description: dict) -> str:
@@ -246,10 +246,10 @@ def _calibration(metrics: dict | None, description: dict) -> str:
 
 def _worth(content: dict | None) -> list[str]:
     """What floors reach, and at which thresholds a decision is of use."""
-    found = [f"- {sentence}." for sentence in floor.words(content or {})]
+    lines = [f"- {sentence}." for sentence in floor.words(content or {})]
     curves = (content or {}).get("decision_curve", {})
-    found += [f"- Net benefit: {useful(name, curve)}" for name, curve in curves.items()]
-    return ["## What to know of these numbers\n\n" + "\n".join(found)] if found else []
+    lines += [f"- Net benefit: {useful(name, curve)}" for name, curve in curves.items()]
+    return ["## What to know of these numbers\n\n" + "\n".join(lines)] if lines else []
 
 
 def _performance(content: dict | None, units: str) -> str:

@@ -42,17 +42,17 @@ class OnnxModel:
         Args:
             request: its `inputs`, each with `values`: `image_bytes` in base64; columns by the names of `about`.
         """
-        given = {name: tensor["values"] for name, tensor in request["inputs"].items()}
-        count = len(next(iter(given.values())))
+        values = {name: tensor["values"] for name, tensor in request["inputs"].items()}
+        count = len(next(iter(values.values())))
         errors, inputs = [""] * count, {}
         if self._prepare:
-            inputs["pixels"] = self._pixels(given["image_bytes"], errors)
+            inputs["pixels"] = self._pixels(values["image_bytes"], errors)
         if self.about["columns"]:
-            inputs["columns"] = self._columns(given, errors)
+            inputs["columns"] = self._columns(values, errors)
         names = [output.name for output in self._model.get_outputs()]
-        found = dict(zip(names, self._model.run(names, inputs), strict=True))
-        each = zip(found["probabilities"], found["decided"], errors, strict=True)
-        return [self._answer(*one, found.get("threshold")) for one in each]
+        outputs = dict(zip(names, self._model.run(names, inputs), strict=True))
+        each = zip(outputs["probabilities"], outputs["decided"], errors, strict=True)
+        return [self._answer(*one, outputs.get("threshold")) for one in each]
 
     def _answer(self, probabilities, decided, error: str, threshold) -> dict:
         classes = np.array(self.about["classes"])
@@ -78,11 +78,11 @@ class OnnxModel:
             pixels[i] = self._prepare.run(["pixels"], {"image": image.astype(np.int64), "full": full})[0]
         return pixels
 
-    def _columns(self, given: dict, errors: list[str]) -> np.ndarray:
+    def _columns(self, of_input: dict, errors: list[str]) -> np.ndarray:
         """float64 (B, columns): numbers, codes of categories, days since 1970-01-01; NaN is missing."""
         raw = np.full((len(errors), len(self.about["columns"])), np.nan)
         for place, column in enumerate(self.about["columns"]):
-            values = given[column["input"]]
+            values = of_input[column["input"]]
             values = [row[column["position"]] for row in values] if "position" in column else values
             for i, value in enumerate(values):
                 try:

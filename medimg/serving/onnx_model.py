@@ -57,17 +57,17 @@ def save(served: ServedAnswer, description: dict, folder: Path) -> None:
         _write(lambda image, full: {"pixels": as_pixels(image, full, *form)}, [image, full], folder / PREPARE, about)
     if columns:
         inputs.append(tf.TensorSpec((None, len(columns)), tf.float64, name="columns"))
-    _write(lambda *given: _answer(served, given), inputs, folder / MODEL, about)
+    _write(lambda *tensors: _answer(served, tensors), inputs, folder / MODEL, about)
 
 
-def _answer(served: ServedAnswer, given: tuple) -> dict:
+def _answer(served: ServedAnswer, tensors: tuple) -> dict:
     if isinstance(served, ServedBoth):
-        given = [given[0], served.encoded(given[1])]
+        tensors = [tensors[0], served.encoded(tensors[1])]
     elif isinstance(served, ServedTable):
-        given = served.encoded(given[0])
+        tensors = served.encoded(tensors[0])
     else:
-        given = given[0]
-    probabilities = served.probabilities(given)
+        tensors = tensors[0]
+    probabilities = served.probabilities(tensors)
     if served.task == "multiclass":
         decided = tf.one_hot(tf.argmax(probabilities, axis=1), probabilities.shape[1]) > 0
         return {"probabilities": probabilities, "decided": decided}

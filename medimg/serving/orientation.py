@@ -64,11 +64,11 @@ def _of_png(data):
         content = tf.cond(is_exif, lambda: tf.strings.substr(data, at + 8, length), lambda: tf.constant(b""))
         return at + 12 + length, content
 
-    found = tf.while_loop(chunk_follows, next_chunk, (tf.constant(len(PNG)), tf.constant(b"")))[1]
+    exif_chunk = tf.while_loop(chunk_follows, next_chunk, (tf.constant(len(PNG)), tf.constant(b"")))[1]
     # Some writers put a JPEG's mark before it.
-    marked = tf.equal(tf.strings.substr(found, 0, len(_EXIF)), _EXIF)
+    marked = tf.equal(tf.strings.substr(exif_chunk, 0, len(_EXIF)), _EXIF)
     # Padded: an empty one holds no tag.
-    header = _numbers(tf.strings.join([found, b"\0" * 16]))
+    header = _numbers(tf.strings.join([exif_chunk, b"\0" * 16]))
     return _orientation_tag(header, tf.where(marked, len(_EXIF), 0))
 
 

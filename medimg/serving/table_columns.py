@@ -73,7 +73,7 @@ def served_columns(preprocessing: Preprocessing) -> tuple[ServedColumn, ...]:
 
 def _safe_names(names: list[str]) -> list[str]:
     """Distinct, also when case is ignored, as TensorFlow compares them; names that are safe already come first."""
-    taken: set[str] = set()
+    used: set[str] = set()
     safe: dict[str, str] = {}
     for name in sorted(names, key=lambda n: not re.fullmatch(_SAFE, n)):
         base = unicodedata.normalize("NFKD", name)
@@ -82,9 +82,9 @@ def _safe_names(names: list[str]) -> list[str]:
         if not re.fullmatch(_SAFE, base):
             base = f"column_{base.strip('_')}".rstrip("_")
         chosen, number = base, 2
-        while chosen.lower() in taken or chosen in _RESERVED:
+        while chosen.lower() in used or chosen in _RESERVED:
             chosen, number = f"{base}_{number}", number + 1
-        taken.add(chosen.lower())
+        used.add(chosen.lower())
         safe[name] = chosen
     return [safe[name] for name in names]
 

@@ -119,8 +119,8 @@ class ServedTable(ServedAnswer):
         plan = self._plan
         values = tf.gather(raw, plan.source, axis=1)
         same = tf.cast(tf.equal(values, plan.match), tf.float64)
-        known = tf.where(plan.is_value, values, same)
-        filled = tf.where(tf.math.is_nan(values), plan.fill, known)
+        present = tf.where(plan.is_value, values, same)
+        filled = tf.where(tf.math.is_nan(values), plan.fill, present)
         return tf.cast((filled - plan.offset) / plan.scale, tf.float32)
 
 

@@ -99,10 +99,10 @@ class Scan:
         from medimg.data.manifest import name_text
 
         classes = tuple(map(name_text, self.classes))
-        for given, name in zip(self.classes, classes, strict=True):
+        for class_name, name in zip(self.classes, classes, strict=True):
             if not name or classes.count(name) > 1:
                 raise InputError(
-                    f"class '{given}': has no name of its own, blanks and forms of Unicode aside; give it another"
+                    f"class '{class_name}': has no name of its own, blanks and forms of Unicode aside; give it another"
                 )
             if SEPARATOR in name:
                 raise InputError(f"class '{name}': '{SEPARATOR}' stands between several labels; give it another name")

@@ -56,22 +56,22 @@ class Case:
     seg: Path | None
 
     @property
-    def _own(self) -> str:
+    def _base_name(self) -> str:
         """Without the folder that tells it from another of the same name."""
         return self.name.rpartition("/")[2]
 
     @property
     def patient(self) -> str:
         """The case, without the number of the examination that names have from 2023."""
-        match = re.match(r"(BraTS-[A-Z-]+-\d+)-\d+$", self._own)
-        return match[1] if match else self._own
+        match = re.match(r"(BraTS-[A-Z-]+-\d+)-\d+$", self._base_name)
+        return match[1] if match else self._base_name
 
-    def scheme(self, given: str) -> dict[int, str]:
+    def scheme(self, name: str) -> dict[int, str]:
         """What the seg's numbers mean: of names with hyphens, 2024's, which are 2023's and one more."""
-        if given == "auto" and self._own.startswith(_RADIOTHERAPY):
+        if name == "auto" and self._base_name.startswith(_RADIOTHERAPY):
             return _TARGET
-        auto = "2024" if re.match(r"BraTS-", self._own) else "2018"
-        return SCHEMES[auto if given == "auto" else given]
+        auto = "2024" if re.match(r"BraTS-", self._base_name) else "2018"
+        return SCHEMES[auto if name == "auto" else name]
 
 
 def scan(path: Path | None, config: PrepareConfig) -> Scan:
@@ -163,7 +163,7 @@ def cases_of(folder: Path) -> tuple[list[Case], list[tuple[str, str]]]:
     from medimg.sources.nifti_volumes import stem
 
     files, rejected = nifti_files(folder)
-    found: dict[tuple[Path, str], dict[str, Path]] = defaultdict(dict)
+    by_case: dict[tuple[Path, str], dict[str, Path]] = defaultdict(dict)
     for file in files:
         match = _FILE.match(stem(file.name))
         if not match:
@@ -171,21 +171,21 @@ def cases_of(folder: Path) -> tuple[list[Case], list[tuple[str, str]]]:
             rejected.append((file.relative_to(folder).as_posix(), why))
             continue
         kind = _NAMES.get(match[2].lower(), match[2].lower())
-        known = found[file.parent, match[1]].setdefault(kind, file)
-        if known != file:
-            rejected.append((file.relative_to(folder).as_posix(), f"a second {kind} of its case; {known.name} counts"))
+        first = by_case[file.parent, match[1]].setdefault(kind, file)
+        if first != file:
+            rejected.append((file.relative_to(folder).as_posix(), f"a second {kind} of its case; {first.name} counts"))
     # W39_1998.09.19_Segm.nii of 2020's case 355: a seg called otherwise than the one case beside it that has none.
-    for (place, name), parts in list(found.items()):
-        rest = [key for key in found if key[0] == place and "seg" not in found[key]]
+    for (place, name), parts in list(by_case.items()):
+        rest = [key for key in by_case if key[0] == place and "seg" not in by_case[key]]
         if list(parts) == ["seg"] and len(rest) == 1:
-            found[rest[0]]["seg"] = found.pop((place, name))["seg"]
+            by_case[rest[0]]["seg"] = by_case.pop((place, name))["seg"]
     cases = []
-    for (place, name), parts in sorted(found.items()):
+    for (place, name), parts in sorted(by_case.items()):
         seg = parts.pop("seg", None)
         if not parts:
             rejected.append((seg.relative_to(folder).as_posix(), "a seg without images"))
             continue
-        several = sum(key[1] == name for key in found) > 1
+        several = sum(key[1] == name for key in by_case) > 1
         cases.append(Case(f"{place.relative_to(folder).as_posix()}/{name}" if several else name, parts, seg))
     if not cases:
         raise InputError(f"{folder}: no BraTS case: files such as CASE_flair.nii.gz or CASE-t2f.nii.gz are needed")
@@ -201,19 +201,19 @@ def _slices(case: Case, wanted: tuple[str, ...], config: PrepareConfig) -> list[
         raise InputError(f"has no {' or '.join(missing)} (--modalities)")
     files = [*(case.images[name] for name in wanted), *([case.seg] if case.seg else [])]
     first, *others = (geometry(file, config.max_megapixels) for file in files)
-    for file, found in zip(files[1:], others, strict=True):
+    for file, other in zip(files[1:], others, strict=True):
         what = "its seg" if file == case.seg else file.name
-        if found.shape != first.shape:
-            raise InputError(f"{what} has {_times(found.shape)} voxels, {files[0].name} {_times(first.shape)}")
-        if first.is_apart(found):
+        if other.shape != first.shape:
+            raise InputError(f"{what} has {_times(other.shape)} voxels, {files[0].name} {_times(first.shape)}")
+        if first.is_apart(other):
             raise InputError(f"{what} lies elsewhere in space than {files[0].name}, by their headers; register them")
     if case.seg is None:
         return [("", False)] * first.shape[2]
     seg, names = axial(case.seg, megapixels=config.max_megapixels, is_mask=True), case.scheme(config.scheme)
     odd = sorted(set(np.unique(seg).tolist()) - {0, *names})
     if odd:
-        known = ", ".join(map(str, (0, *names)))
-        raise InputError(f"its seg holds {odd[0]:g}, none of {known}; another --scheme?")
+        values = ", ".join(map(str, (0, *names)))
+        raise InputError(f"its seg holds {odd[0]:g}, none of {values}; another --scheme?")
     return [_label(slice_, names, config.target) for slice_ in seg.astype(np.uint8)]
 
 

@@ -69,14 +69,11 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
     unknown = [file for name, file in images.items() if name not in entries]
     rejected += [(file, f"has no row in {table.name}") for file in unknown]
     notes = [f"labels of {table.name}, images of {listed(chosen)}"]
-    if len(rows) < len(entries):
-        notes.append(
-            f"{len(entries) - len(rows)} of the {len(entries)} rows of {table.name} have no image file and are left out"
-        )
+    if lost := len(entries) - len(rows):
+        notes.append(f"{lost} of the {len(entries)} rows of {table.name} have no image file and are left out")
     notes += odd
     if unknown:
         notes.append(f"{len(unknown)} images have no row in {table.name}: {listed(unknown)}")
-
     return Scan(
         name="chestxray14",
         task="multilabel",
@@ -176,9 +173,9 @@ def _images(root: Path, table: Path) -> tuple[dict[str, str], list[str], list[tu
     chosen = named or plain or folders or [root]
     images, rejected = {}, []
     for folder in chosen:
-        found, others = files_below(folder)
+        files, others = files_below(folder)
         rejected += [(file.relative_to(root).as_posix(), reason) for file, reason in others]
-        for file in found:
+        for file in files:
             key = file.relative_to(root).as_posix()
             if file.name in images:
                 rejected.append((key, f"is in {images[file.name]} too"))

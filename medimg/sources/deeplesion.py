@@ -100,12 +100,12 @@ def _rows(folder: Path, tables: dict[Path, pd.DataFrame], span: tuple[float, flo
     return rows, spans, rejected
 
 
-def _tables(folder: Path, given: str | None) -> dict[Path, pd.DataFrame]:
+def _tables(folder: Path, labels: str | None) -> dict[Path, pd.DataFrame]:
     """The table that is named, or all in the folder that are like DL_info.csv, which comes first."""
     from medimg.tables.reading import open_table
 
-    if given is not None:
-        paths = [table_at(folder, given)]
+    if labels is not None:
+        paths = [table_at(folder, labels)]
     else:
         info = folder / "DL_info.csv"
         others = [path for path in sorted(folder.glob("*.csv")) if set(_NEEDED) <= set(open_table(path).names)]

@@ -49,8 +49,8 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
     headers, rejected = _headers(path, labels.path, config)
     # Of a folder called `.` or of a link, the folder's own name.
     salt = salt_at(Path(config.salt) if config.salt else _beside(path))
-    found, spare = views(headers, look)
-    named = dict(zip(_names(found, Pseudonyms(salt)), found, strict=True))
+    images, spare = views(headers, look)
+    named = dict(zip(_names(images, Pseudonyms(salt)), images, strict=True))
     rows, used = [], set()
     for key, view in named.items():
         row = _row(key, view.header, labels, Pseudonyms(salt))
@@ -105,16 +105,16 @@ def _headers(path: Path, table: Path, config: PrepareConfig) -> tuple[list[Heade
     return headers, rejected
 
 
-def _names(found, pseudonyms) -> list[str]:
+def _names(images, pseudonyms) -> list[str]:
     """A key of each image, of hashes alone; files that share an id are told apart by where they lie."""
     files: dict[str, set[str]] = {}
-    for view in found:
+    for view in images:
         files.setdefault(view.header.ids["SOPInstanceUID"], set()).add(view.header.file.name)
     names = []
-    for view in found:
+    for view in images:
         ids, file = view.header.ids, view.header.file.name
-        own = ids["SOPInstanceUID"]
-        image = pseudonyms("image", own if own and len(files[own]) == 1 else f"{own}\0{file}")
+        instance = ids["SOPInstanceUID"]
+        image = pseudonyms("image", instance if instance and len(files[instance]) == 1 else f"{instance}\0{file}")
         frame = "" if view.frame is None else f"-{view.frame:04d}"
         names.append(f"{_patient(view.header, pseudonyms)}/{image}{frame}")
     return names
@@ -122,20 +122,20 @@ def _names(found, pseudonyms) -> list[str]:
 
 def _patient(header: Header, pseudonyms) -> str:
     """Who it is of; without a patient's id, whose study, series or file."""
-    known = next((name for name in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID") if header.ids[name]), "")
-    issuer = header.issuer if known == "PatientID" else ""
-    return pseudonyms("patient", f"{issuer}\0{header.ids[known]}" if known else f"\0\0{header.file.name}")
+    level = next((name for name in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID") if header.ids[name]), "")
+    issuer = header.issuer if level == "PatientID" else ""
+    return pseudonyms("patient", f"{issuer}\0{header.ids[level]}" if level else f"\0\0{header.file.name}")
 
 
 def _row(image: str, header: Header, labels: LabelTable, pseudonyms) -> dict[str, str]:
     key = header.file.name if labels.column.casefold() == "path" else _id(header, labels.column)
-    told = dict(labels.rows.get(key, {}))
-    patient = told.pop("patient", "")
+    columns = dict(labels.rows.get(key, {}))
+    patient = columns.pop("patient", "")
     return {
         "key": key,
         "image": image,
         "label": "",
-        **told,
+        **columns,
         "patient": pseudonyms("patient", patient) if patient else _patient(header, pseudonyms),
         "study": pseudonyms("study", header.ids["StudyInstanceUID"] or header.file.name),
         "series": pseudonyms("series", header.ids["SeriesInstanceUID"] or header.file.name),

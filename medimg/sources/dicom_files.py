@@ -156,8 +156,8 @@ def find(path: Path) -> tuple[list[DicomFile], list[tuple[str, str]]]:
         files = [DicomFile(path, path.name)]
     files = [file for file in files if Path(file.name).name.upper() != "DICOMDIR"]
     dicom = [file for file in files if is_dicom(file)]
-    known = set(dicom)
-    rejected += [(file.name, NO_DICOM) for file in files if file not in known]
+    are_dicom = set(dicom)
+    rejected += [(file.name, NO_DICOM) for file in files if file not in are_dicom]
     if not dicom:
         raise InputError(f"{path}: holds no DICOM file; give a folder of DICOM files, a zip of one, or a DICOMDIR")
     return dicom, rejected
@@ -204,8 +204,8 @@ def _parts(value) -> list[str]:
 
 
 def _archive(path: Path) -> zipfile.ZipFile:
-    found = path.stat()
-    return _opened(path, found.st_size, found.st_mtime_ns)
+    status = path.stat()
+    return _opened(path, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=4)
@@ -232,11 +232,13 @@ def read_header(file: DicomFile, fields: tuple[str, ...] = (), megapixels: float
     try:
         _require_unpacked(file, megapixels)
         with closing(file.header()) as opened:
-            found = pixels.pydicom.dcmread(opened, force=True, stop_before_pixels=True, specific_tags=[*_READ, *fields])
-        text = {name: " ".join(str(found.get(name) or "").split()) for name in (*_READ, *fields)}
-        is_image = "Rows" in found and "Columns" in found
-        position = _position(found)
-        plane = _plane(found) if is_image else ()
+            dataset = pixels.pydicom.dcmread(
+                opened, force=True, stop_before_pixels=True, specific_tags=[*_READ, *fields]
+            )
+        text = {name: " ".join(str(dataset.get(name) or "").split()) for name in (*_READ, *fields)}
+        is_image = "Rows" in dataset and "Columns" in dataset
+        position = _position(dataset)
+        plane = _plane(dataset) if is_image else ()
     except InputError:
         raise
     except Exception as error:
@@ -246,18 +248,18 @@ def read_header(file: DicomFile, fields: tuple[str, ...] = (), megapixels: float
     if (text["Manufacturer"], text["SeriesDescription"]) == (MAKER, RESEARCH):
         # A capture has the answer written on it.
         raise InputError("is a result of medimg, no image of a patient")
-    if pixels.frames(found) > file.size:
+    if pixels.frames(dataset) > file.size:
         raise InputError("says that it has more frames than bytes")
     return Header(
         file=file,
         ids={name: text[name] for name in IDS},
         issuer=text["IssuerOfPatientID"],
         modality=text["Modality"] if text["Modality"] in MODALITIES else "OT",
-        frames=pixels.frames(found),
+        frames=pixels.frames(dataset),
         position=position,
         plane=plane,
         number=int(text["InstanceNumber"]) if text["InstanceNumber"].lstrip("+-").isdecimal() else 0,
-        is_flagged=pixels.flagged(found),
+        is_flagged=pixels.flagged(dataset),
         fields={name: text[name] for name in fields},
     )
 
@@ -271,11 +273,11 @@ def _require_unpacked(file: DicomFile, megapixels: float) -> None:
         read_preamble(opened, True)
         if _read_file_meta_info(opened).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
             return
-        inflate, most, found = zlib.decompressobj(-zlib.MAX_WBITS), 8 * megapixels * 1e6, 0
+        inflate, most, unpacked = zlib.decompressobj(-zlib.MAX_WBITS), 8 * megapixels * 1e6, 0
         # At its end zlib hands back for ever what lies behind, as the byte that makes the length even.
         while not inflate.eof and (packed := inflate.unconsumed_tail or opened.read(_BLOCK)):
-            found += len(inflate.decompress(packed, _BLOCK))
-            if found > most:
+            unpacked += len(inflate.decompress(packed, _BLOCK))
+            if unpacked > most:
                 raise InputError("unpacks to more bytes than --max-megapixels allows")
 
 

@@ -66,17 +66,17 @@ def views(headers: Iterable[Header], look: Look) -> tuple[list[View], list[tuple
         is_slice = header.position is not None and header.frames == 1 and series
         key = ("series", series, header.plane) if is_slice else ("file", header.file.name)
         volumes.setdefault(key, []).append(header)
-    found, rejected = [], []
+    images, rejected = [], []
     for members in (stack for volume in volumes.values() for stack in _passes(volume)):
         stack = [(header, i if header.frames > 1 else None) for header in members for i in range(header.frames)]
         try:
             for place in slices_of(len(stack), look.slices):
                 header, frame = stack[place]
                 around = [stack[i] for i in neighbours_of(place, len(stack), look.neighbours)]
-                found.append(View(header, frame, tuple((header.file, i) for header, i in around)))
+                images.append(View(header, frame, tuple((header.file, i) for header, i in around)))
         except InputError as error:
             rejected += [(header.file.name, str(error)) for header in members]
-    return found, rejected
+    return images, rejected
 
 
 def _passes(volume: list[Header]) -> list[list[Header]]:
@@ -85,11 +85,11 @@ def _passes(volume: list[Header]) -> list[list[Header]]:
     at: dict[float, list[str]] = {}
     for header in sorted(volume, key=lambda one: (one.position or 0.0, one.number, one.file.name)):
         there = at.setdefault(round(header.position or 0.0, 2), [])
-        own = header.ids["SOPInstanceUID"]
+        instance = header.ids["SOPInstanceUID"]
         # A copy of a file is no pass.
-        if not own or own not in there:
-            there.append(own)
-        number = len(there) - 1 if not own else there.index(own)
+        if not instance or instance not in there:
+            there.append(instance)
+        number = len(there) - 1 if not instance else there.index(instance)
         if number == len(passes):
             passes.append([])
         passes[number].append(header)
@@ -127,13 +127,13 @@ def read_view(
             frames.append(read_frame(file.open(), frame, window, megapixels))
         except ValueError as error:
             raise InputError(f"{file.name}: {error}") from error
-    found = dict(zip(dict.fromkeys(view.channels), frames, strict=True))
-    image = _stacked([found[channel] for channel in view.channels], view.header.file.name)
+    decoded = dict(zip(dict.fromkeys(view.channels), frames, strict=True))
+    image = _stacked([decoded[channel] for channel in view.channels], view.header.file.name)
     if warnings is None and not look.mask_text:
         return image
-    image, told = burned_in.checked(image, view.header.is_flagged, look.mask_text)
+    image, sentences = burned_in.checked(image, view.header.is_flagged, look.mask_text)
     if warnings is not None:
-        warnings += told
+        warnings += sentences
     return image
 
 

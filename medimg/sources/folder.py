@@ -99,15 +99,15 @@ def class_files(root: Path, any_classes: bool = False) -> tuple[list[tuple[str, 
     if any_classes and not folders:
         images, others = files_below(root)
         if images:
-            rejected = [(file.relative_to(root).as_posix(), NOT_AN_IMAGE) for file in others]
+            rejected = [(file.relative_to(root).as_posix(), why) for file, why in others]
             return [(file.relative_to(root).as_posix(), "", "") for file in images], rejected
     parts = [folder for folder in folders if folder.name.lower() in PARTS]
-    entries, rejected, known = [], [], {}
+    entries, rejected, classes = [], [], {}
     for holder in parts or [root]:
         part = PARTS[holder.name.lower()] if parts else ""
         for folder in _folders(holder):
             images, others = files_below(folder)
-            known.setdefault(folder.name, folder)
+            classes.setdefault(folder.name, folder)
             entries += [(file.relative_to(root).as_posix(), folder.name, part) for file in images]
             rejected += [(file.relative_to(root).as_posix(), reason) for file, reason in others]
         rejected += _loose(root, holder, "lies outside the class folders")
@@ -119,7 +119,7 @@ def class_files(root: Path, any_classes: bool = False) -> tuple[list[tuple[str, 
                 rejected += [(file.relative_to(root).as_posix(), reason) for file in images]
                 rejected += [(file.relative_to(root).as_posix(), why) for file, why in others]
         rejected += _loose(root, root, "lies outside the class folders")
-    _check_classes(root, known, {label for _, label, _ in entries}, 1 if any_classes else 2)
+    _check_classes(root, classes, {label for _, label, _ in entries}, 1 if any_classes else 2)
     return entries, rejected
 
 
@@ -154,17 +154,17 @@ def _loose(root: Path, holder: Path, reason: str) -> list[tuple[str, str]]:
     ]
 
 
-def _check_classes(root: Path, known: dict[str, Path], used: set[str], least: int) -> None:
+def _check_classes(root: Path, folders: dict[str, Path], used: set[str], least: int) -> None:
     layout = "give a folder of class folders (<class>/*.png), with or without train, val and test above them"
-    if not known:
+    if not folders:
         raise InputError(f"{root}: holds no class folders; {layout}")
-    for name, folder in known.items():
+    for name, folder in folders.items():
         if name not in used:
             raise InputError(f"{folder}: class '{name}' has no images; add some or remove the folder")
-    if len(known) < least:
-        raise InputError(f"{root}: only one class, '{next(iter(known))}'; a classifier needs two; {layout}")
+    if len(folders) < least:
+        raise InputError(f"{root}: only one class, '{next(iter(folders))}'; a classifier needs two; {layout}")
     folded = {}
-    for name in known:
+    for name in folders:
         twin = folded.setdefault(name.casefold(), name)
         if twin != name:
             raise InputError(f"{root}: class folders '{twin}' and '{name}' differ by case only; give them one name")

@@ -75,10 +75,10 @@ def scan(path: Path | None, config: PrepareConfig) -> TableScan:
         InputError: there is no such file, it is not such a file inside, or only one class is in them.
     """
     files = _files(path)
-    found = _Found()
+    content = _Found()
     for site, file in files.items():
-        _read(site, file, found)
-    present = {row["label"] for row in found.rows}
+        _read(site, file, content)
+    present = {row["label"] for row in content.rows}
     for name in CLASSES:
         if name not in present:
             raise InputError(f"{path}: no patient is '{name}'; give the folder of all four files")
@@ -87,12 +87,12 @@ def scan(path: Path | None, config: PrepareConfig) -> TableScan:
         task="binary",
         classes=CLASSES,
         features=_features(),
-        read=lambda progress: (_frame(found.rows), []),
+        read=lambda progress: (_frame(content.rows), []),
         modality=SOURCE.modality,
         licence=SOURCE.licence,
         citation=SOURCE.citation,
-        rejected=found.rejected,
-        notes=_notes(found, files),
+        rejected=content.rejected,
+        notes=_notes(content, files),
         tables=tuple(files.values()),
     )
 
@@ -119,7 +119,7 @@ def _files(path: Path | None) -> dict[str, Path]:
     return {site: files[site] for site in SITES if site in files}
 
 
-def _read(site: str, file: Path, found: _Found) -> None:
+def _read(site: str, file: Path, content: _Found) -> None:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -133,16 +133,16 @@ def _read(site: str, file: Path, found: _Found) -> None:
             continue
         if not count and _is_prose(fields):
             _check_header(file, number, fields)
-            found.skipped[file.name] = found.skipped.get(file.name, 0) + 1
+            content.skipped[file.name] = content.skipped.get(file.name, 0) + 1
             continue
         try:
-            row = _row(fields, found)
+            row = _row(fields, content)
         except ValueError as error:
-            found.rejected.append((file.name, f"line {number}: {error}"))
+            content.rejected.append((file.name, f"line {number}: {error}"))
             continue
         count += 1
         name = f"{site}-{count:03d}"
-        found.rows.append({"row": name, "patient": name, "site": site, **row})
+        content.rows.append({"row": name, "patient": name, "site": site, **row})
     if not count:
         raise InputError(f"{file}: no line of {len(_FIELDS)} numbers separated by commas; download the file again")
 
@@ -175,7 +175,7 @@ def _check_header(file: Path, number: int, fields: list[str]) -> None:
         )
 
 
-def _row(fields: list[str], found: _Found) -> dict:
+def _row(fields: list[str], content: _Found) -> dict:
     """The columns of a line.
 
     Raises:
@@ -194,10 +194,10 @@ def _row(fields: list[str], found: _Found) -> dict:
     # Counted when the line is known to be used.
     for name, (_, codes) in COLUMNS.items():
         if name in _NOT_ZERO and numbers[name] == 0:
-            found.zeros[name] = found.zeros.get(name, 0) + 1
+            content.zeros[name] = content.zeros.get(name, 0) + 1
             numbers[name] = None
         elif codes and numbers[name] is not None and numbers[name] not in codes:
-            found.odd_codes.setdefault(name, []).append(f"{numbers[name]:g}")
+            content.odd_codes.setdefault(name, []).append(f"{numbers[name]:g}")
             numbers[name] = None
     return {"label": CLASSES[numbers[LABEL] > 0], **numbers}
 
@@ -233,21 +233,21 @@ def _frame(rows: list[dict]) -> pd.DataFrame:
     return table[[*schema.ROLES, *_FIELDS]]
 
 
-def _notes(found: _Found, files: dict[str, Path]) -> list[str]:
+def _notes(content: _Found, files: dict[str, Path]) -> list[str]:
     notes = ["no patient numbers are published: every row counts as its own patient"]
     absent = [site for site in SITES if site not in files]
     if absent:
         notes.append(f"no file of {' and '.join(absent)}")
-    for name, count in found.skipped.items():
+    for name, count in content.skipped.items():
         notes.append(f"{name}: {count} lines of header or prose before the rows skipped")
-    if found.zeros:
-        counts = " and ".join(f"{count} of {name}" for name, count in found.zeros.items())
+    if content.zeros:
+        counts = " and ".join(f"{count} of {name}" for name, count in content.zeros.items())
         notes.append(f"zeros that stand for not measured taken as missing: {counts}")
-    for name, values in found.odd_codes.items():
+    for name, values in content.odd_codes.items():
         notes.append(f"{name}: {len(values)} values that are none of its codes taken as missing: {listed(values)}")
-    if found.rejected:
-        examples = listed(f"{name} {reason}" for name, reason in found.rejected)
-        notes.append(f"{len(found.rejected)} lines left out, listed in rejected.csv: {examples}")
+    if content.rejected:
+        examples = listed(f"{name} {reason}" for name, reason in content.rejected)
+        notes.append(f"{len(content.rejected)} lines left out, listed in rejected.csv: {examples}")
     return notes
 
 

@@ -46,20 +46,20 @@ class ImageFiles:
             if outside := folder.outside(name) or folder.outside(slashed):
                 return name, outside
         tried = dict.fromkeys((name + self._extension, name))
-        found = [place / each for each in tried for place, _ in self._folders if (place / each).is_file()]
-        if not found:
+        files = [place / each for each in tried for place, _ in self._folders if (place / each).is_file()]
+        if not files:
             plain = _plain(slashed)
-            found = self._index.get(plain + self._extension) or self._index.get(plain, [])
-            if not found and not self._extension:
-                found = self._by_stem.get(plain, [])
-        if len(found) > 1:
+            files = self._index.get(plain + self._extension) or self._index.get(plain, [])
+            if not files and not self._extension:
+                files = self._by_stem.get(plain, [])
+        if len(files) > 1:
             raise InputError(
-                f"{where}: '{name}' may be {listed(map(str, found))}; say which by --image-dir or --extension"
+                f"{where}: '{name}' may be {listed(map(str, files))}; say which by --image-dir or --extension"
             )
-        if not found:
+        if not files:
             return name, "the file does not exist"
-        key = self.key(found[0])
-        if found[0].name != slashed.rpartition("/")[2] or slashed != name:
+        key = self.key(files[0])
+        if files[0].name != slashed.rpartition("/")[2] or slashed != name:
             self.respelt[key] = name
         return key, ""
 
@@ -87,23 +87,23 @@ class ImageFiles:
         return index
 
 
-def image_folders(base: Path, given: tuple[str, ...]) -> list[Path]:
+def image_folders(base: Path, names: tuple[str, ...]) -> list[Path]:
     """Folders of images that an option names, as they are or below a table's folder.
 
     Args:
         base: the table's folder, which it is without the option.
-        given: of the option.
+        names: of the option.
 
     Raises:
         InputError: one does not exist.
     """
-    found = []
-    for name in given:
+    folders = []
+    for name in names:
         place = next((place for place in (Path(name), base / name) if place.is_dir()), None)
         if place is None:
             raise InputError(f"--image-dir {name}: no such folder, nor in {base}")
-        found.append(place)
-    return found or [base]
+        folders.append(place)
+    return folders or [base]
 
 
 def _plain(name: str) -> str:

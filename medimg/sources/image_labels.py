@@ -37,35 +37,35 @@ class Labels:
     notes: list[str] = field(default_factory=list)
 
 
-def labels_of(path: Path, table: pd.DataFrame, config: PrepareConfig, taken: set[str]) -> Labels:
+def labels_of(path: Path, table: pd.DataFrame, config: PrepareConfig, roles: set[str]) -> Labels:
     """Find the labels.
 
     Args:
         path: the table, for messages.
         table: of stripped text.
         config: `label_column` (of several columns of 0 and 1 their names, with commas) and `label_separator`.
-        taken: columns that say something else.
+        roles: columns that say something else.
 
     Raises:
         InputError: no such column, a cell that is neither 0 nor 1, or nobody can tell whether a cell is one label.
     """
     name = config.label_column
     if name in table:
-        found = _names(path, table[name], config.label_separator)
+        labels = _names(path, table[name], config.label_separator)
     elif "," in name:
         columns = [each.strip() for each in name.split(",") if each.strip()]
         need_columns(path, table, dict.fromkeys(columns, "--label-column"))
-        found = _indicators(path, table, columns)
+        labels = _indicators(path, table, columns)
     else:
-        columns = [c for c in table if c not in taken and set(canonical(table[c])) - {""} in ({"0"}, {"1"}, {"0", "1"})]
+        columns = [c for c in table if c not in roles and set(canonical(table[c])) - {""} in ({"0"}, {"1"}, {"0", "1"})]
         ones = sum((canonical(table[c]) == "1").astype(int) for c in columns)
         if name != _DEFAULT or len(columns) < 2 or not (ones == 1).all():
             several = f"{','.join(columns)}, if these columns of 0 and 1 are the labels" if len(columns) > 1 else ""
             need_columns(path, table, {name: "--label-column" + (f" (or {several})" if several else "")})
-        found = _indicators(path, table, columns)
-    missing = int((found.text == "").sum())
+        labels = _indicators(path, table, columns)
+    missing = int((labels.text == "").sum())
     notes = [f"{missing} rows have no label: kept as unlabelled images"] if missing else []
-    return Labels(found.text, found.columns, notes + found.notes)
+    return Labels(labels.text, labels.columns, notes + labels.notes)
 
 
 def canonical(cells: pd.Series) -> pd.Series:
@@ -84,20 +84,20 @@ def _indicators(path: Path, table: pd.DataFrame, columns: list[str]) -> Labels:
             "or leave the column out of --label-column"
         )
     ones = cells == "1"
-    known = (cells != "").any(axis=1)
+    labelled = (cells != "").any(axis=1)
     # Of a set with several labels, none of them is a finding too; of classes, each row has one.
-    several = (ones.sum(axis=1)[known] != 1).any()
+    several = (ones.sum(axis=1)[labelled] != 1).any()
     none = "" if any(c.lower() in NEGATIVES for c in columns) else NEGATIVE
     texts = [
         (SEPARATOR.join(c for c, one in zip(columns, row, strict=True) if one) or none) if is_known else ""
-        for row, is_known in zip(ones.to_numpy(), known, strict=True)
+        for row, is_known in zip(ones.to_numpy(), labelled, strict=True)
     ]
     kind = "several labels" if several else "one label"
     notes = [f"labels are the columns {listed(columns, 12)}, {kind} a row (--label-column names others)"]
     unused = [c for c in columns if not ones[c].any()]
     if unused:
         notes.append(f"no row is of class {listed(unused)}: left out")
-    blank = int((cells[known] == "").to_numpy().sum())
+    blank = int((cells[labelled] == "").to_numpy().sum())
     if blank:
         notes.append(f"{blank} empty cells in them count as 0")
     return Labels(pd.Series(texts, table.index, dtype=object), columns, notes)
@@ -105,13 +105,13 @@ def _indicators(path: Path, table: pd.DataFrame, columns: list[str]) -> Labels:
 
 def _names(path: Path, cells: pd.Series, separator: str | None) -> Labels:
     cells = cells.where(~cells.str.lower().isin(schema.MISSING), "")
-    known = cells[cells != ""].unique()
+    distinct = cells[cells != ""].unique()
     notes = []
-    if separator is None and len(known) and all(re.fullmatch(r"\[.*\]", cell) for cell in known):
-        notes.append(f"labels are written as lists: {shown(known[0])} and the like")
-        parts = {cell: ["".join(item) for item in _ITEM.findall(cell[1:-1])] or [NEGATIVE] for cell in known}
+    if separator is None and len(distinct) and all(re.fullmatch(r"\[.*\]", cell) for cell in distinct):
+        notes.append(f"labels are written as lists: {shown(distinct[0])} and the like")
+        parts = {cell: ["".join(item) for item in _ITEM.findall(cell[1:-1])] or [NEGATIVE] for cell in distinct}
     else:
-        joint, doubtful = joint_of(known) if separator is None else (separator, "")
+        joint, doubtful = joint_of(distinct) if separator is None else (separator, "")
         if doubtful:
             row = int((cells == doubtful).to_numpy().argmax())
             raise InputError(
@@ -120,7 +120,7 @@ def _names(path: Path, cells: pd.Series, separator: str | None) -> Labels:
             )
         if joint not in ("", "none", SEPARATOR):
             notes.append(f"several labels of an image are joined by '{joint}' (--label-separator none: they are not)")
-        parts = {cell: cell.split(joint) if joint not in ("", "none") else [cell] for cell in known}
+        parts = {cell: cell.split(joint) if joint not in ("", "none") else [cell] for cell in distinct}
     texts = {"": ""}
     for cell, names in parts.items():
         clean = [re.sub(schema.WHOLE_NUMBER, r"\1", name.strip()) for name in names]
@@ -128,15 +128,15 @@ def _names(path: Path, cells: pd.Series, separator: str | None) -> Labels:
     return Labels(cells.map(texts), [str(cells.name)], notes)
 
 
-def joint_of(known: Iterable[str]) -> tuple[str, str]:
+def joint_of(cells: Iterable[str]) -> tuple[str, str]:
     """What joins several labels in a cell, '' where nothing does; and a cell of which that is not plain, else ''."""
-    if any(SEPARATOR in cell for cell in known):
+    if any(SEPARATOR in cell for cell in cells):
         return SEPARATOR, ""
     for joint in _JOINTS:
-        parts = [{part.strip() for part in cell.split(joint)} - {""} for cell in known]
-        for cell, own in zip(known, parts, strict=True):
-            if joint in cell and any(sum(part in other for other in parts) < 2 for part in own):
+        parts = [{part.strip() for part in cell.split(joint)} - {""} for cell in cells]
+        for cell, parts_of_cell in zip(cells, parts, strict=True):
+            if joint in cell and any(sum(part in other for other in parts) < 2 for part in parts_of_cell):
                 return joint, cell
-        if any(joint in cell for cell in known):
+        if any(joint in cell for cell in cells):
             return joint, ""
     return "", ""

@@ -61,9 +61,9 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
         # `ISIC_0025509(1).jpg` is a copy of `ISIC_0025509.jpg`: the id in the name counts, not the name.
         match = _ID.search(Path(file).name)
         name = match[0] if match else file
-        known = lesions.get(name, {})
-        metadata = {column: known.get(column, "") for column in _METADATA} if lesions else {}
-        row = {"image": file, "label": label, "patient": known.get("lesion_id") or name, "split": part}
+        lesion = lesions.get(name, {})
+        metadata = {column: lesion.get(column, "") for column in _METADATA} if lesions else {}
+        row = {"image": file, "label": label, "patient": lesion.get("lesion_id") or name, "split": part}
         rows.append({**row, "isic_id": name, **metadata})
     notes = left_out(rejected)
     unknown = sum(row["isic_id"] == row["patient"] for row in rows)
@@ -93,7 +93,7 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
 def _labelled_by_table(folder: Path, images: list[Path], config: PrepareConfig) -> Scan:
     """Images whose classes no folder tells."""
     tables = {path: read_table(path) for path in _tables_of_ids(folder)}
-    labels = {path: found for path, table in tables.items() if (found := _label_column(table))}
+    labels = {path: result for path, table in tables.items() if (result := _label_column(table))}
     if config.labels is not None:
         chosen = _table(folder, folder, config.labels)
         tables.setdefault(chosen, read_table(chosen))
@@ -117,21 +117,21 @@ def _labelled_by_table(folder: Path, images: list[Path], config: PrepareConfig) 
     base = Path(os.path.realpath(folder))
     files = ImageFiles(base, sorted({image.parent for image in images}))
     group = next((column for column in _GROUPS if column in table), config.patient_column)
-    found = scan_rows(path, table, files, replace(config, image_column=name, label_column=label, patient_column=group))
-    known = set(found.records["image"])
-    spare = [file.name for file in images if files.key(file) not in known]
+    result = scan_rows(path, table, files, replace(config, image_column=name, label_column=label, patient_column=group))
+    with_row = set(result.records["image"])
+    spare = [file.name for file in images if files.key(file) not in with_row]
     notes = [f"labels of {path.name}" + (f"; a {group[:-3]} counts as a patient" if group in _GROUPS else "")]
     notes += [f"more of each image in {listed(used)}"] if used else []
     notes += [f"{len(spare)} images have no row in {path.name}: {listed(spare)}"] if spare else []
     return replace(
-        found,
+        result,
         name=folder.name,
         modality="dermatoscopy",
         licence=_LICENCE,
         citation=_CITATION,
-        rejected=found.rejected + [(name, f"has no row in {path.name}") for name in spare],
+        rejected=result.rejected + [(name, f"has no row in {path.name}") for name in spare],
         # Ids have no extension, and that needs no word.
-        notes=notes + [note for note in found.notes if "spelt otherwise" not in note],
+        notes=notes + [note for note in result.notes if "spelt otherwise" not in note],
     )
 
 

@@ -78,16 +78,16 @@ def read_labels(folder: Path, config: PrepareConfig, keys: tuple[str, ...]) -> L
             need_columns(path, table, {name: f"--{role}-column"})
     from medimg.sources.image_labels import labels_of
 
-    found = labels_of(path, table, config, {column, *roles.values()})
+    labels = labels_of(path, table, config, {column, *roles.values()})
     # How many images have none is told of the images.
-    notes += [note for note in found.notes if "have no label" not in note]
-    rows = {"label": found.text}
+    notes += [note for note in labels.notes if "have no label" not in note]
+    rows = {"label": labels.text}
     rows |= {role: table[name] for role, name in roles.items()}
     if "split" in rows:
         rows["split"] = parts_of(path, rows["split"], config)
-    known = _by_key(path, table.assign(**rows)[[column, *rows]], column)
-    numbers = known.pop("number").to_dict()
-    return LabelTable(path, column, known.to_dict("index"), numbers, notes)
+    by_key = _by_key(path, table.assign(**rows)[[column, *rows]], column)
+    numbers = by_key.pop("number").to_dict()
+    return LabelTable(path, column, by_key.to_dict("index"), numbers, notes)
 
 
 def scan_of(table: Path, rows: list[dict], of: Path, config: PrepareConfig, **attributes) -> Scan:
@@ -105,13 +105,13 @@ def scan_of(table: Path, rows: list[dict], of: Path, config: PrepareConfig, **at
     names = {f"{role}_column": role for role in ("image", "label", *_ROLES)}
     plain = replace(config, **names, label_separator="|")
     try:
-        found = scan_rows(table, pd.DataFrame(rows).fillna("").astype(str), _Keys(of), plain)
+        result = scan_rows(table, pd.DataFrame(rows).fillna("").astype(str), _Keys(of), plain)
     except InputError as error:
         lost = listed(f"{name} ({why})" for name, why in attributes.get("rejected", ()))
         raise InputError(f"{error}. Left out: {lost}" if lost else str(error)) from error
-    own = {"name": of.resolve().name.removesuffix(".zip"), "root": None, "read_mask": None, "tables": ()}
-    more = {name: getattr(found, name) + attributes.pop(name, []) for name in ("notes", "rejected")}
-    return replace(found, **own | attributes | more)
+    defaults = {"name": of.resolve().name.removesuffix(".zip"), "root": None, "read_mask": None, "tables": ()}
+    more = {name: getattr(result, name) + attributes.pop(name, []) for name in ("notes", "rejected")}
+    return replace(result, **defaults | attributes | more)
 
 
 @dataclass
@@ -125,31 +125,31 @@ class _Keys:
         return name, ""
 
 
-def table_at(folder: Path, given: str | None) -> Path:
+def table_at(folder: Path, name: str | None) -> Path:
     """The table that `--labels` names, or the only CSV of a folder.
 
     Raises:
         InputError: it is not there, or there are several.
     """
-    if given is not None:
-        place = next((place for place in (Path(given), folder / given) if place.is_file()), None)
+    if name is not None:
+        place = next((place for place in (Path(name), folder / name) if place.is_file()), None)
         if place is None:
-            raise InputError(f"--labels {given}: no such file, nor in {folder}")
+            raise InputError(f"--labels {name}: no such file, nor in {folder}")
         return place
     tables = sorted(folder.glob("*.csv")) if folder.is_dir() else []
     if len(tables) != 1:
-        found = listed(table.name for table in tables) if tables else "there is none"
-        raise InputError(f"{folder}: which table has the labels? Name it with --labels FILE ({found})")
+        choice = listed(table.name for table in tables) if tables else "there is none"
+        raise InputError(f"{folder}: which table has the labels? Name it with --labels FILE ({choice})")
     return tables[0]
 
 
 def _by_key(path: Path, rows: pd.DataFrame, column: str) -> pd.DataFrame:
     rows = rows.copy()
     rows.insert(0, "number", range(2, len(rows) + 2))
-    known = rows[rows[column] != ""]
-    plain = known.drop(columns="number")
-    for number in known.loc[known[column].duplicated() & ~plain.duplicated(), "number"]:
-        key = known.loc[known["number"] == number, column].iloc[0]
-        first = known.loc[known[column] == key, "number"].iloc[0]
+    keyed = rows[rows[column] != ""]
+    plain = keyed.drop(columns="number")
+    for number in keyed.loc[keyed[column].duplicated() & ~plain.duplicated(), "number"]:
+        key = keyed.loc[keyed["number"] == number, column].iloc[0]
+        first = keyed.loc[keyed[column] == key, "number"].iloc[0]
         raise InputError(f"{path} row {number}: says otherwise of what row {first} is of; mend one of them")
-    return known.drop_duplicates(column).set_index(column)
+    return keyed.drop_duplicates(column).set_index(column)

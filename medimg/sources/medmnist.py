@@ -81,8 +81,8 @@ def download(flag: str) -> Path:
     info = _info().INFO
     name, _, size = flag.partition("_")
     if name not in info or (size and not size.isdigit()):
-        known = ", ".join(key for key in info if not key.endswith("3d"))
-        raise InputError(f"{flag}: no such file, and no set of MedMNIST; its sets are {known}")
+        sets = ", ".join(key for key in info if not key.endswith("3d"))
+        raise InputError(f"{flag}: no such file, and no set of MedMNIST; its sets are {sets}")
     from medimg.data.cache import cache_folder
 
     root = cache_folder() / "medmnist"

@@ -79,13 +79,13 @@ def _rows(folder: Path, files: list[Path], labels: LabelTable, config: PrepareCo
     rows, places, used, uneven = [], {}, set(), []
     for file in files:
         name = file.relative_to(folder).as_posix()
-        key, told = _told(name, labels)
+        key, columns = _columns_of(name, labels)
         used |= {key}
         stem = nifti_volumes.stem(name)
         try:
-            found = nifti_volumes.geometry(file, config.max_megapixels)
-            chosen = slices_of(found.shape[2], config.slices)
-            if not nifti_volumes.is_square(found.pixel):
+            geometry = nifti_volumes.geometry(file, config.max_megapixels)
+            chosen = slices_of(geometry.shape[2], config.slices)
+            if not nifti_volumes.is_square(geometry.pixel):
                 uneven.append(name)
         except InputError as error:
             rejected.append((name, str(error).removeprefix(f"{file}: ")))
@@ -93,7 +93,9 @@ def _rows(folder: Path, files: list[Path], labels: LabelTable, config: PrepareCo
         for place in chosen:
             image = f"{stem}/{place:03d}"
             places[image] = file, place
-            rows.append({"image": image, "label": "", **told, "patient": told.get("patient") or stem, "slice": place})
+            rows.append(
+                {"image": image, "label": "", **columns, "patient": columns.get("patient") or stem, "slice": place}
+            )
     return rows, places, used, uneven
 
 
@@ -132,7 +134,7 @@ def nifti_files(folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
     return sorted(files), rejected
 
 
-def _told(name: str, labels: LabelTable) -> tuple[str, dict[str, str]]:
+def _columns_of(name: str, labels: LabelTable) -> tuple[str, dict[str, str]]:
     """The table's row of a file, which it may call by its path or name, with or without extension."""
     for key in _spellings(name):
         if key in labels.rows:

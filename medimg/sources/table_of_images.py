@@ -52,16 +52,16 @@ def scan_rows(path: Path, table, files: ImageFiles, config: PrepareConfig) -> Sc
     from medimg.sources.image_labels import labels_of
 
     need_columns(path, table, {config.image_column: "--image-column"})
-    taken = {getattr(config, f"{role}_column") for role in _ROLES}
-    found = labels_of(path, table, config, {*taken, *_BOXES, "mask", *_MADE_BY_PREPARE})
-    columns = {"image": table[config.image_column], "label": found.text}
-    notes = [*table.attrs.get("notes", ()), *found.notes]
+    roles = {getattr(config, f"{role}_column") for role in _ROLES}
+    labels = labels_of(path, table, config, {*roles, *_BOXES, "mask", *_MADE_BY_PREPARE})
+    columns = {"image": table[config.image_column], "label": labels.text}
+    notes = [*table.attrs.get("notes", ()), *labels.notes]
     for role in _ROLES[1:]:
         columns[role], note = _optional(path, table, role, config)
         notes += note
     columns["split"] = parts_of(path, columns["split"], config)
-    taken |= {*found.columns, *columns, *_MADE_BY_PREPARE}
-    extra = [name for name in table if name not in taken]
+    roles |= {*labels.columns, *columns, *_MADE_BY_PREPARE}
+    extra = [name for name in table if name not in roles]
     records = to_records(table[extra].assign(**columns).to_dict("records"))
     records, rejected, missing = _existing(path, records, files)
     records, merged = _one_row_an_image(path, records)
@@ -177,9 +177,9 @@ def _one_row_an_image(path: Path, records):
     whole = records.drop_duplicates("image").set_index("image")
     whole["label"] = images["label"].agg(_together)
     if boxed:
-        found = records.assign(finding=records.get("finding", records["label"]))[records["x"] != ""].groupby("image")
+        boxes = records.assign(finding=records.get("finding", records["label"]))[records["x"] != ""].groupby("image")
         for name in (*_BOXES, "finding"):
-            whole[name] = found[name].agg(SEPARATOR.join).reindex(whole.index, fill_value="")
+            whole[name] = boxes[name].agg(SEPARATOR.join).reindex(whole.index, fill_value="")
     note = f"{count - len(whole)} rows of images that have a row already: one image with all boxes"
     return whole.reset_index(), [note + "; other columns are those of its first row"]
 
@@ -199,8 +199,8 @@ def _classes(path: Path, labels) -> tuple[tuple[str, ...], str, str]:
         names = [name for name in names if name != negative]
     classes = tuple(names)
     if len(classes) < 2:
-        found = f"only one class, '{classes[0]}'" if classes else "no labels"
-        raise InputError(f"{path}: {found}; a classifier needs two (--label-column names the column of labels)")
+        problem = f"only one class, '{classes[0]}'" if classes else "no labels"
+        raise InputError(f"{path}: {problem}; a classifier needs two (--label-column names the column of labels)")
     return classes, "multilabel" if multilabel else task_of(classes), negative
 
 

@@ -84,8 +84,8 @@ def assign_roles(
     if split and not _holds_parts(path, split, summaries[split], config):
         split = ""
     roles = Roles(label, patient, site, split, notes)
-    taken = list(roles.columns.values())
-    twice = next((name for name in taken if taken.count(name) > 1), None)
+    named = list(roles.columns.values())
+    twice = next((name for name in named if named.count(name) > 1), None)
     if twice:
         both = " and ".join(f"--{r}-column" for r, name in roles.columns.items() if name == twice)
         raise InputError(f"{path}: column '{twice}' is named by {both}; each needs a column of its own")
@@ -128,8 +128,8 @@ def classes_of(
             f"'{joint}'{none}"
         )
     if len(levels) < 2:
-        found = f"only one class, '{shown(next(iter(levels)))}'" if levels else "no labels"
-        raise InputError(f"{where} holds {found}; a classifier needs two; {other}")
+        problem = f"only one class, '{shown(next(iter(levels)))}'" if levels else "no labels"
+        raise InputError(f"{where} holds {problem}; a classifier needs two; {other}")
     classes = tuple(schema.in_order(levels, schema.Feature(label, "categorical")))
     notes = []
     if summary.rows > summary.known:
@@ -154,9 +154,9 @@ def _patient(path: Path, names: tuple[str, ...], label: str, config: PrepareConf
     if name:
         return name, []
     plain = {re.sub(r"[\W_]", "", each.lower()): each for each in names if each != label}
-    found = next((plain[each] for each in PATIENT_NAMES if each in plain), "")
-    if found:
-        return found, [f"column '{found}' taken for patients (--patient-column names another)"]
+    column = next((plain[each] for each in PATIENT_NAMES if each in plain), "")
+    if column:
+        return column, [f"column '{column}' taken for patients (--patient-column names another)"]
     note = "no patients known: every row counts as its own patient (--patient-column names their column)"
     return "", [note]
 

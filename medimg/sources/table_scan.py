@@ -88,17 +88,17 @@ def _features(
     file: TableFile, summaries: dict[str, ColumnSummary], roles: Roles, config: PrepareConfig
 ) -> tuple[dict[int, Column], list[str]]:
     """How each column that has no role is read, and notes of those that got another name."""
-    taken = set(roles.columns.values())
+    of_roles = set(roles.columns.values())
     for name in config.column_type:
         if name not in summaries:
             raise InputError(f"--column-type {name}: no such column; {file.path} has {listed(file.names, 12)}")
-        if name in taken:
+        if name in of_roles:
             role = next(role for role, column in roles.columns.items() if column == name)
             raise InputError(f"--column-type {name}: it is the column of the {role}, no feature")
     names, notes = set(file.names), []
     features = {}
     for position, (name, summary) in enumerate(summaries.items()):
-        if name in taken:
+        if name in of_roles:
             continue
         column = _column(file, name, summary, config.column_type)
         if name in _TAKEN:

@@ -79,5 +79,5 @@ def files_below(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
 
 
 def _identity(folder: Path) -> tuple[int, int]:
-    found = folder.stat()
-    return found.st_dev, found.st_ino
+    status = folder.stat()
+    return status.st_dev, status.st_ino

@@ -11,12 +11,12 @@ def span_of(window: str | None) -> tuple[float, float] | None:
         InputError: it is neither C,W nor one of the names.
     """
     try:
-        found = pixels.parse_window(window)
+        parsed = pixels.parse_window(window)
     except ValueError as error:
         raise InputError(f"--window {window}: {error}") from None
-    if found is None:
+    if parsed is None:
         return None
-    if isinstance(found, str):
+    if isinstance(parsed, str):
         raise InputError(f"--window {window}: give C,W, or one of {', '.join(pixels.WINDOWS)}")
-    centre, width = found
+    centre, width = parsed
     return centre - width / 2, centre + width / 2

@@ -43,13 +43,15 @@ class Cell:
         """`group / name`, as claims call it."""
         return _label(self.group, self.name)
 
-    def with_options(self, **given) -> "Cell":
+    def with_options(self, **options) -> "Cell":
         """With these options in the steps that set them; `model_arg` goes with `model`, a classifier's."""
         steps = []
         for step, its in self.steps:
-            mine = {name: value for name, value in given.items() if name in its and name not in ("model", "model_arg")}
-            if "model" in given and step in ("train", "federate"):
-                mine |= {"model": given["model"], "model_arg": given["model_arg"]}
+            mine = {
+                name: value for name, value in options.items() if name in its and name not in ("model", "model_arg")
+            }
+            if "model" in options and step in ("train", "federate"):
+                mine |= {"model": options["model"], "model_arg": options["model_arg"]}
             steps.append((step, {**its, **mine}))
         return replace(self, steps=tuple(steps))
 

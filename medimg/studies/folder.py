@@ -28,10 +28,10 @@ def claim(out: Path, name: str, dataset: Dataset, options: dict) -> None:
     if not path.is_file():
         atomic.write_json(path, wanted)
         return
-    held = read_json(path, "give another --out")
+    study = read_json(path, "give another --out")
     # As JSON has it: tuples are lists there.
     for key, value in json.loads(json.dumps(wanted)).items():
-        if held.get(key) != value:
+        if study.get(key) != value:
             raise InputError(
                 f"--out {out}: holds a study of another kind, or of other data or options ({key}); give another folder"
             )

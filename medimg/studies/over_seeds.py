@@ -20,14 +20,14 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     Returns:
         Mean, low and high; the ends NaN with fewer than two values.
     """
-    known = np.asarray(values, float)
-    known = known[~np.isnan(known)]
-    if not len(known):
+    defined = np.asarray(values, float)
+    defined = defined[~np.isnan(defined)]
+    if not len(defined):
         return math.nan, math.nan, math.nan
-    mean = float(known.mean())
-    if len(known) < 2:
+    mean = float(defined.mean())
+    if len(defined) < 2:
         return mean, math.nan, math.nan
-    half = float(t.ppf(0.5 + LEVEL / 2, len(known) - 1)) * known.std(ddof=1) / math.sqrt(len(known))
+    half = float(t.ppf(0.5 + LEVEL / 2, len(defined) - 1)) * defined.std(ddof=1) / math.sqrt(len(defined))
     return mean, mean - half, mean + half
 
 
@@ -52,10 +52,10 @@ def summary(table: pd.DataFrame, by: Sequence[str], metrics: Sequence[str], refe
             others = others[others[column] == value]
         beside = others[others[by[-1]] == reference].set_index("seed")
         for metric in metrics:
-            own = group.set_index("seed")[metric]
-            row |= _named(metric, mean_interval(own))
+            of_group = group.set_index("seed")[metric]
+            row |= _named(metric, mean_interval(of_group))
             if reference:
-                row |= _named(f"{metric}_less_{reference}", mean_interval(own - beside[metric]))
+                row |= _named(f"{metric}_less_{reference}", mean_interval(of_group - beside[metric]))
         rows.append(row)
     return pd.DataFrame(rows)
 

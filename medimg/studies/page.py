@@ -90,8 +90,8 @@ def worded(measured: dict | None) -> str:
 
 def _identity(out: Path) -> dict:
     """By which a folder is known to be of this study."""
-    held = read_json(out / "study.json", needed=("study", "data", "options"))
-    return {key: held[key] for key in ("study", "data", "options")}
+    study = read_json(out / "study.json", needed=("study", "data", "options"))
+    return {key: study[key] for key in ("study", "data", "options")}
 
 
 def _rows(outcome: Outcome) -> list[dict]:

@@ -92,8 +92,8 @@ class Runner:
             key = _hashed(key, step, options, self._content_of(its.get("weights", "")))
             folder = self.out / "work" / f"{step}-{key[:12]}"
             inputs = Inputs(data, self.data, dict(folders), votes, self.bootstrap, self.shared)
-            kept = self._kept(folder) or self._run(step, inputs, folder, options)
-            folders[step], results[step], seconds = folder / "done", kept["result"], seconds + kept["seconds"]
+            record = self._kept(folder) or self._run(step, inputs, folder, options)
+            folders[step], results[step], seconds = folder / "done", record["result"], seconds + record["seconds"]
             if step in MAKES_DATA:
                 data = folders[step]
         return Done(results, folders, seconds, key)
@@ -113,8 +113,8 @@ class Runner:
         folder.mkdir(parents=True, exist_ok=True)
         started = time.monotonic()
         result = module_of(step).run(inputs, folder / "done", dict(options))
-        kept = {"step": step, "options": options, "seconds": time.monotonic() - started, "result": result}
-        atomic.write_json(folder / RESULT, kept)
+        record = {"step": step, "options": options, "seconds": time.monotonic() - started, "result": result}
+        atomic.write_json(folder / RESULT, record)
         # As JSON has it, whether it was just run or is kept.
         return read_json(folder / RESULT)
 

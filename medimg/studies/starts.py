@@ -15,26 +15,26 @@ _ANY = "*"
 RANDOM = "random weights (no ImageNet weights of it here)"
 
 
-def settle(cells: Sequence[Cell], given: Sequence[str]) -> tuple[tuple[Cell, ...], dict[str, str]]:
+def settle(cells: Sequence[Cell], weights: Sequence[str]) -> tuple[tuple[Cell, ...], dict[str, str]]:
     """Cells whose weights are files or none, and in words where each starts (nothing of those that ask for none).
 
     Args:
         cells: of a study.
-        given: files of `--weights`; `none` alone: all start at random.
+        weights: files of `--weights`; `none` alone: all start at random.
 
     Raises:
         InputError: a file that is not there, or no cell starts from weights.
     """
-    if given and not any(its.get("weights") == "imagenet" for cell in cells for _, its in cell.steps):
+    if weights and not any(its.get("weights") == "imagenet" for cell in cells for _, its in cell.steps):
         raise InputError("--weights: is for studies whose backbones start from ImageNet; leave it out")
-    files = {} if "none" in given else {one.family: one.file for one in kept()}
-    for file in given:
+    files = {} if "none" in weights else {one.family: one.file for one in kept()}
+    for file in weights:
         if file in ("none", "imagenet"):
             continue
         if not Path(file).is_file():
             raise InputError(f"--weights {file}: no such file")
         files[identify(Path(file)).get("family", _ANY)] = file
-    if "imagenet" in given:
+    if "imagenet" in weights:
         files.setdefault(_ANY, "imagenet")
     pairs = [_settled(cell, files) for cell in cells]
     return tuple(cell for cell, _ in pairs), {cell.label: words for cell, words in pairs if words}
@@ -47,8 +47,8 @@ def _settled(cell: Cell, files: dict[str, str]) -> tuple[Cell, str]:
         if options.get("weights") == "imagenet" and not cell.votes:
             family, file = _of(options, files)
             if file:
-                known = family in files or file == "imagenet"
-                origin = f"ImageNet weights ({family})" if known else f"{Path(file).name}, not known by its hash"
+                is_named = family in files or file == "imagenet"
+                origin = f"ImageNet weights ({family})" if is_named else f"{Path(file).name}, not known by its hash"
                 frozen = options.get("freeze", "none") != "none"
                 words = f"{origin}, {'backbone frozen' if frozen else 'all trained'}"
                 arguments = {**options.get("model_arg", {}), **parsed_family(family)[1]}
@@ -62,9 +62,9 @@ def _settled(cell: Cell, files: dict[str, str]) -> tuple[Cell, str]:
 
 def _of(options: dict, files: dict[str, str]) -> tuple[str, str]:
     """The family and file of weights that fit the model, of several the widest; without them no file."""
-    asked, model = options.get("model_arg", {}), options.get("model", TrainConfig().model)
+    arguments_wanted, model = options.get("model_arg", {}), options.get("model", TrainConfig().model)
     for family in sorted(set(files) - {_ANY}, reverse=True):
         name, arguments = parsed_family(family)
-        if name == model and all(asked.get(key, value) == value for key, value in arguments.items()):
+        if name == model and all(arguments_wanted.get(key, value) == value for key, value in arguments.items()):
             return family, files[family]
     return model, files.get(_ANY, "")

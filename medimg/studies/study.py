@@ -54,7 +54,7 @@ def run(
     out, datasets = Path(out), _fitting(load(name), data)
     study = load(name, of_data(datasets[0].is_table))
     study = adapt(study, datasets) if adapt else study
-    cells, starts = settle(_asked(study, config), config.weights)
+    cells, starts = settle(_chosen_cells(study, config), config.weights)
     study, seeds = replace(study, cells=cells), config.seeds or study.seeds
     claim(out, study.name, datasets[0], {"data": [one.fingerprint() for one in datasets]})
     with Shared() as shared:
@@ -115,24 +115,24 @@ def _fitting(study: Study, data: Sequence[Path]) -> list[Dataset]:
     return datasets
 
 
-def _asked(study: Study, config: StudyConfig) -> tuple[Cell, ...]:
+def _chosen_cells(study: Study, config: StudyConfig) -> tuple[Cell, ...]:
     """The cells that were asked for, with the options that hold for all of them."""
     config.require_effect()
     cells = _of_models(study, config) if config.model else study.cells
-    known = {cell.label: cell for cell in cells}
+    by_label = {cell.label: cell for cell in cells}
     for label in config.cell:
-        if label not in known:
-            raise InputError(f"--cell {label}: {study.name} has {listed(known, len(known))}")
-    asked = {*config.cell, *(vote for label in config.cell for vote in known[label].voters)}
-    chosen = [cell for label, cell in known.items() if not asked or label in asked]
-    given = {name: getattr(config, name) for name in _FOR_ALL if getattr(config, name) is not None}
-    for name in given:
+        if label not in by_label:
+            raise InputError(f"--cell {label}: {study.name} has {listed(by_label, len(by_label))}")
+    labels = {*config.cell, *(vote for label in config.cell for vote in by_label[label].voters)}
+    chosen = [cell for label, cell in by_label.items() if not labels or label in labels]
+    options = {name: getattr(config, name) for name in _FOR_ALL if getattr(config, name) is not None}
+    for name in options:
         settings = [(step, its[name]) for cell in chosen for step, its in cell.steps if name in its]
         if not settings:
             raise InputError(f"{flag(name)}: is for studies that set it, and {study.name} does not; leave it out")
         if len(set(settings)) > len(dict(settings)):
             raise InputError(f"{flag(name)}: is what cells of {study.name} differ in; choose among them by --cell")
-    return tuple(cell.with_options(**given) for cell in chosen)
+    return tuple(cell.with_options(**options) for cell in chosen)
 
 
 def _of_models(study: Study, config: StudyConfig) -> tuple[Cell, ...]:

@@ -159,7 +159,7 @@ def column_aurocs(matrix: np.ndarray, labels: np.ndarray) -> np.ndarray:
     Returns:
         float64 (F,), NaN where no pair of classes has LEAST_ROWS known rows each.
     """
-    found = []
+    aurocs = []
     for low, high in combinations(np.unique(labels), 2):
         chosen = np.isin(labels, (low, high))
         values, positive = matrix[chosen], labels[chosen] == high
@@ -169,15 +169,15 @@ def column_aurocs(matrix: np.ndarray, labels: np.ndarray) -> np.ndarray:
         wins = np.nansum(ranks[positive], axis=0) - n1 * (n1 + 1) / 2
         enough = (n1 >= LEAST_ROWS) & (n0 >= LEAST_ROWS)
         auroc = np.divide(wins, n1 * n0, out=np.full(len(n1), np.nan), where=enough)
-        found.append(np.maximum(auroc, 1 - auroc))
-    return _mean_of_known(np.array(found).reshape(len(found), matrix.shape[1]))
+        aurocs.append(np.maximum(auroc, 1 - auroc))
+    return _mean_of_known(np.array(aurocs).reshape(len(aurocs), matrix.shape[1]))
 
 
 def _category_auroc(codes: np.ndarray, labels: np.ndarray, halves: np.ndarray) -> float:
     """A rate learned on the rows that it ranks would make an identifier look perfect: hence the halves."""
     codes, labels = codes + 1, np.unique(labels, return_inverse=True)[1]
     shape = (codes.max(initial=0) + 1, labels.max(initial=0) + 1)
-    found = []
+    aurocs = []
     for half in (False, True):
         counts = np.zeros(shape)
         np.add.at(counts, (codes[halves != half], labels[halves != half]), 1)
@@ -191,8 +191,8 @@ def _category_auroc(codes: np.ndarray, labels: np.ndarray, halves: np.ndarray) -
             pair = counts[:, [low, high]]
             rate = (pair[:, 1] + pair[:, 1].sum() / max(pair.sum(), 1)) / (pair.sum(axis=1) + 1)
             ranks = rankdata(rate[codes[chosen]])
-            found.append((ranks[positive].sum() - n1 * (n1 + 1) / 2) / (n1 * n0))
-    return float(np.mean(found)) if found else np.nan
+            aurocs.append((ranks[positive].sum() - n1 * (n1 + 1) / 2) / (n1 * n0))
+    return float(np.mean(aurocs)) if aurocs else np.nan
 
 
 def _halves(labels: np.ndarray, seed: int) -> np.ndarray:

@@ -34,35 +34,35 @@ def known_cells(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
     return (text if known.all() else text.filter(pa.array(known))), known
 
 
-def padded(known: pa.Array) -> bool:
+def padded(cells: pa.Array) -> bool:
     """A known cell is a whole number with zeros in front, as 008."""
-    return is_text(known) and bool(pc.any(pc.match_substring_regex(known, r"^0\d+$"), min_count=0).as_py())
+    return is_text(cells) and bool(pc.any(pc.match_substring_regex(cells, r"^0\d+$"), min_count=0).as_py())
 
 
-def as_days(known: pa.Array) -> pa.Array:
+def as_days(cells: pa.Array) -> pa.Array:
     """Known float64 cells as the text of days such as 20200301; one empty text where they can't all be such."""
-    values = known.to_numpy(zero_copy_only=False)
+    values = cells.to_numpy(zero_copy_only=False)
     if not ((values > 19e6) & (values < 21e6) & (values == np.floor(values))).all():
         return pa.array([""])
-    return pc.cast(pc.cast(known, pa.int64()), pa.string())
+    return pc.cast(pc.cast(cells, pa.int64()), pa.string())
 
 
-def parse(known: pa.Array, comma: bool = False) -> np.ndarray:
+def parse(cells: pa.Array, comma: bool = False) -> np.ndarray:
     """Known cells as float64 (N,): NaN where a cell is no number; infinities stay.
 
     Args:
-        known: float64, or text as of `known_cells`.
+        cells: float64, or text as of `known_cells`.
         comma: the decimal sign is a comma, and a point makes no number.
     """
-    if not is_text(known):
-        return known.to_numpy(zero_copy_only=False)
+    if not is_text(cells):
+        return cells.to_numpy(zero_copy_only=False)
     if comma:
-        known = pc.replace_substring_regex(known, _POINT, "no number")
-        known = pc.replace_substring_regex(known, _COMMA, r"\1.\2")
+        cells = pc.replace_substring_regex(cells, _POINT, "no number")
+        cells = pc.replace_substring_regex(cells, _COMMA, r"\1.\2")
     try:
-        return pc.cast(known, pa.float64()).to_numpy(zero_copy_only=False)
+        return pc.cast(cells, pa.float64()).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:
-        coded = pc.dictionary_encode(known)
+        coded = pc.dictionary_encode(cells)
         text = pd.Series(coded.dictionary.to_numpy(zero_copy_only=False), dtype=object)
         values = pd.to_numeric(text, errors="coerce").to_numpy(np.float64)
         return values[coded.indices.to_numpy(zero_copy_only=False)]

@@ -77,8 +77,10 @@ def fit(dataset: Dataset, rows: pd.DataFrame, config: TrainConfig) -> Preprocess
     fitted = preprocessing_of(learnt, dropped, config, str(dataset.root))
     if config.select == "none":
         return fitted
-    kept = best(fitted.transform(rows), fitted.plan.scale, dataset.targets(rows), config.select, config.select_count)
-    return selected(fitted, kept, config.select)
+    positions = best(
+        fitted.transform(rows), fitted.plan.scale, dataset.targets(rows), config.select, config.select_count
+    )
+    return selected(fitted, positions, config.select)
 
 
 def preprocessing_of(
@@ -171,8 +173,8 @@ def _learn(block: tuple[Input, ...], values: np.ndarray, config: TrainConfig) ->
     missing = np.isnan(values)
     filled = np.where(missing, fills, values)
     varies = filled.min(axis=0) < filled.max(axis=0)
-    found = (fills, missing.any(axis=0), varies, *_scaling(filled, config.scale))
-    return [Learnt(*one) for one in zip(*(values.tolist() for values in found), strict=True)]
+    learnt = (fills, missing.any(axis=0), varies, *_scaling(filled, config.scale))
+    return [Learnt(*one) for one in zip(*(values.tolist() for values in learnt), strict=True)]
 
 
 def _encoded(column: Input, learnt: Learnt, config) -> list[Column]:
@@ -237,26 +239,26 @@ def _one_hot(column: Input, fill: float) -> list[Column]:
 
 def _uniquely_named(columns: list[Column]) -> tuple[Column, ...]:
     """A raw column may already be called `chol missing`."""
-    taken: set[str] = set()
+    used: set[str] = set()
     named = []
     for column in columns:
         name, number = column.name, 2
-        while name in taken:
+        while name in used:
             name, number = f"{column.name} ({number})", number + 1
-        taken.add(name)
+        used.add(name)
         named.append(column if name == column.name else replace(column, name=name))
     return tuple(named)
 
 
-def selected(fitted: Preprocessing, kept: np.ndarray, method: str) -> Preprocessing:
+def selected(fitted: Preprocessing, positions: np.ndarray, method: str) -> Preprocessing:
     """`fitted` with some of its columns, and only the raw columns that these need.
 
     Args:
         fitted: all columns.
-        kept: int, positions of its columns.
+        positions: int, positions of its columns.
         method: of `--select`, for the reason of what is left out.
     """
-    columns = tuple(fitted.columns[i] for i in kept)
+    columns = tuple(fitted.columns[i] for i in positions)
     needed = {column.source for column in columns}
     dropped = dict(fitted.dropped)
     for column in fitted.raw:

@@ -42,25 +42,25 @@ class Numbers:
     padded: bool = False
     _last: float | None = None
 
-    def add(self, known: pa.Array, which: np.ndarray, start: int) -> None:
+    def add(self, texts: pa.Array, which: np.ndarray, start: int) -> None:
         """Take the known cells of a block.
 
         Args:
-            known: the cells.
+            texts: the cells.
             which: bool (N,), the block's cells that are known.
             start: row of its first cell.
         """
-        values = cells.parse(known, self.comma)
+        values = cells.parse(texts, self.comma)
         is_number = ~np.isnan(values)
         if self.odd is None and not is_number.all():
             place = int(np.flatnonzero(~is_number)[0])
-            self.odd = start + int(np.flatnonzero(which)[place]), known[place].as_py()
+            self.odd = start + int(np.flatnonzero(which)[place]), texts[place].as_py()
         values = values[is_number]
         finite = values[np.isfinite(values)]
         self.count += len(values)
         self.infinite += len(values) - len(finite)
         self.whole = self.whole and bool((finite == np.floor(finite)).all())
-        self.padded = self.padded or (self.whole and cells.padded(known))
+        self.padded = self.padded or (self.whole and cells.padded(texts))
         self.counting = self.counting and len(finite) == len(which) and self._counts(finite)
 
     def _counts(self, values: np.ndarray) -> bool:
@@ -117,31 +117,31 @@ class ColumnSummary:
             return None
         if self._kind is float:
             return len(self._cells)
-        known = pa.array(list(self._cells), pa.string())
-        return len(np.unique(cells.parse(known, self.numbers.comma)))
+        texts = pa.array(list(self._cells), pa.string())
+        return len(np.unique(cells.parse(texts, self.numbers.comma)))
 
     def add(self, column: pa.Array) -> None:
         """Take a block of the column, text or float64."""
-        known, which = cells.known_cells(column)
-        if len(known):
+        known_cells, which = cells.known_cells(column)
+        if len(known_cells):
             for numbers in self._signs:
-                numbers.add(known, which, self.rows)
+                numbers.add(known_cells, which, self.rows)
         else:
             for numbers in self._signs:
                 numbers.counting = False
         self.rows += len(column)
-        self.known += len(known)
+        self.known += len(known_cells)
         self._kind = object if cells.is_text(column) else float
-        self.dates.add(known if cells.is_text(column) else cells.as_days(known), numeric=self.all_numbers)
-        self._count_levels(known)
+        self.dates.add(known_cells if cells.is_text(column) else cells.as_days(known_cells), numeric=self.all_numbers)
+        self._count_levels(known_cells)
 
-    def _count_levels(self, known: pa.Array) -> None:
+    def _count_levels(self, known_cells: pa.Array) -> None:
         # A measurement names nobody, be it as different as it may.
         self.distinct = self.distinct and not (self.all_numbers and not self.numbers.whole)
         if self._cells is None and not self.distinct:
             return
-        counts = pc.value_counts(known)
-        self.distinct = self.distinct and len(counts) == len(known) and self._are_new(known)
+        counts = pc.value_counts(known_cells)
+        self.distinct = self.distinct and len(counts) == len(known_cells) and self._are_new(known_cells)
         most = COUNTED_NUMBERS if self.all_numbers and not self.numbers.padded else COUNTED_LEVELS
         if self._cells is None or len(counts) > most:
             self._cells = None
@@ -151,8 +151,8 @@ class ColumnSummary:
         if len(self._cells) > most:
             self._cells = None
 
-    def _are_new(self, known: pa.Array) -> bool:
-        values = known.to_numpy(zero_copy_only=False)
+    def _are_new(self, known_cells: pa.Array) -> bool:
+        values = known_cells.to_numpy(zero_copy_only=False)
         hashes = pd.util.hash_array(values, categorize=False)
         if any(np.isin(hashes, seen).any() for seen in self._seen):
             self._seen = []

@@ -25,15 +25,15 @@ _CHANCE = 1e-3
 
 def names_of(rows: pd.DataFrame) -> list[str]:
     """Columns that vary and are neither a role nor as good as a name; the site is one."""
-    found = []
+    names = []
     for name in [*(name for name in rows if name not in ROLES), "site"]:
-        known = as_text(rows[name])
-        levels = known[known != ""].nunique()
+        text = as_text(rows[name])
+        levels = text[text != ""].nunique()
         number = pd.api.types.is_numeric_dtype(rows[name])
         # As many names as patients: whose they are, not what they are like.
-        if levels > 1 and (number or levels <= min(MOST_LEVELS, max(2, (known != "").sum() // 2))):
-            found.append(name)
-    return found
+        if levels > 1 and (number or levels <= min(MOST_LEVELS, max(2, (text != "").sum() // 2))):
+            names.append(name)
+    return names
 
 
 def as_table(dataset: Dataset, names: Iterable[str]) -> Dataset:
@@ -51,9 +51,9 @@ def as_table(dataset: Dataset, names: Iterable[str]) -> Dataset:
         if any(feature.name == name for feature in features):
             raise InputError(f"--metadata {name}: is named twice; leave out one")
         if name not in manifest or (name in ROLES and name != "site"):
-            known = ", ".join(names_of(manifest)) or "none"
+            offers = ", ".join(names_of(manifest)) or "none"
             raise InputError(
-                f"--metadata {name}: no column of {dataset.root}/manifest.csv to learn from; it has {known}"
+                f"--metadata {name}: no column of {dataset.root}/manifest.csv to learn from; it has {offers}"
             )
         number = pd.api.types.is_numeric_dtype(manifest[name])
         features.append(Feature(name, "continuous" if number else "categorical"))
@@ -73,9 +73,9 @@ def require_honest(rows: pd.DataFrame, names: Iterable[str], option: str = "--me
         InputError: names the first one.
     """
     for name in names:
-        known = as_text(rows[name])
-        told = rows.assign(known=known)[known != ""].drop_duplicates(["patient", "known", "label"])
-        count, levels = len(told), told["known"].nunique()
+        text = as_text(rows[name])
+        distinct = rows.assign(known=text)[text != ""].drop_duplicates(["patient", "known", "label"])
+        count, levels = len(distinct), distinct["known"].nunique()
         number = pd.api.types.is_numeric_dtype(rows[name])
         if not number and name != "site" and levels > min(MOST_LEVELS, max(2, count // 2)):
             raise InputError(
@@ -83,9 +83,9 @@ def require_honest(rows: pd.DataFrame, names: Iterable[str], option: str = "--me
                 "like; leave it out"
             )
         # Many patients share few values, and each value has one label: by chance as often as the common label repeats.
-        alike = told["label"].value_counts(normalize=True).max() if count else 1.0
+        alike = distinct["label"].value_counts(normalize=True).max() if count else 1.0
         is_rare = 5 * levels <= count and alike ** (count - levels) < _CHANCE
-        if is_rare and told.groupby("known")["label"].nunique().max() == 1:
+        if is_rare and distinct.groupby("known")["label"].nunique().max() == 1:
             raise InputError(
                 f"{option} {name}: tells the label of every training row: it is the label by another name, or was "
                 "written down after it; leave it out"

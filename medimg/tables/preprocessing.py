@@ -127,8 +127,8 @@ class Preprocessing:
         """
         plan = self.plan
         values = raw[:, plan.source]
-        known = np.where(plan.is_value, values, values == plan.match)
-        filled = np.where(np.isnan(values), plan.fill, known)
+        present = np.where(plan.is_value, values, values == plan.match)
+        filled = np.where(np.isnan(values), plan.fill, present)
         return ((filled - plan.offset) / plan.scale).astype(np.float32)
 
     def to_dict(self) -> dict:

@@ -27,8 +27,8 @@ def public_of(
         InputError: names the option and the column.
     """
     stated = {feature.name: feature for feature in features}
-    for key, given in (("bound", bound), ("categories", categories)):
-        for name, text in given.items():
+    for key, facts in (("bound", bound), ("categories", categories)):
+        for name, text in facts.items():
             where = f"--{key} {name}={text}"
             if name not in stated:
                 raise InputError(f"{where}: the table has no such column; leave it out")

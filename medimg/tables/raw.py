@@ -44,8 +44,8 @@ def input_of(frame: pd.DataFrame, feature: schema.Feature) -> Input:
         return Input(feature.name, feature.type)
     require_columns(frame, [feature.name])
     # Canonical text of the distinct values alone: a million rows may hold four categories.
-    found = schema.as_text(pd.Series(pd.unique(frame[feature.name])))
-    categories = schema.in_order({*found, *feature.order}, feature)
+    values = schema.as_text(pd.Series(pd.unique(frame[feature.name])))
+    categories = schema.in_order({*values, *feature.order}, feature)
     return Input(feature.name, feature.type, tuple(categories))
 
 
@@ -86,8 +86,8 @@ def require_columns(frame: pd.DataFrame, names: list[str]) -> None:
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]
         raise InputError(f"column '{twice}' is there twice; rename one of them")
-    held = set(frame.columns)
-    missing = [name for name in names if name not in held]
+    columns = set(frame.columns)
+    missing = [name for name in names if name not in columns]
     if missing:
         more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
         listed = ", ".join(f"'{name}'" for name in missing[:_LISTED])

@@ -112,18 +112,18 @@ def _open_text(path: Path) -> TableFile:
 
 def _names(path: Path, header) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
     """Names in one line each; made up where there is none, refused where one is there twice."""
-    given = [" ".join(re.sub(r"[\x00-\x1f\x7f]", " ", str(name)).split()) for name in header]
-    twice = [name for name, times in Counter(given).items() if times > 1 and name]
+    stripped = [" ".join(re.sub(r"[\x00-\x1f\x7f]", " ", str(name)).split()) for name in header]
+    twice = [name for name, times in Counter(stripped).items() if times > 1 and name]
     if twice:
         more = f" (and {len(twice) - 1} more)" if len(twice) > 1 else ""
         raise InputError(
-            f"{path}: column '{twice[0]}' is there {given.count(twice[0])} times{more}; rename or remove one"
+            f"{path}: column '{twice[0]}' is there {stripped.count(twice[0])} times{more}; rename or remove one"
         )
-    names, unnamed, taken = [], [], set(given)
-    for name in given:
+    names, unnamed, used = [], [], set(stripped)
+    for name in stripped:
         if not name:
-            unnamed.append(next(f"unnamed_{i}" for i in count(1) if f"unnamed_{i}" not in taken))
-            taken.add(unnamed[-1])
+            unnamed.append(next(f"unnamed_{i}" for i in count(1) if f"unnamed_{i}" not in used))
+            used.add(unnamed[-1])
         names.append(name or unnamed[-1])
     notes = [f"columns without a name are called {listed(unnamed)}"] if unnamed else []
     return tuple(names), tuple(unnamed), notes
@@ -132,16 +132,16 @@ def _names(path: Path, header) -> tuple[tuple[str, ...], tuple[str, ...], list[s
 def _csv_blocks(text: TextFile) -> Iterator[list[pa.Array]]:
     ragged = []
     expected = len(text.header)
-    given = expected + text.ends_in_delimiter
+    width = expected + text.ends_in_delimiter
 
     def refuse(row) -> str:
-        if row.number == 1 and given > expected:
+        if row.number == 1 and width > expected:
             return "skip"  # the header
         ragged.append(row)
         return "error"
 
     # The header comes as the first row: Arrow would not give a name that is there twice or not at all.
-    names = [f"f{i}" for i in range(given)]
+    names = [f"f{i}" for i in range(width)]
     size = min(max(_BLOCK, _BLOCK_ROWS * text.longest_line), _LARGEST_BLOCK)
     try:
         with text.open() as file, watched(file, text.encoding) as source:
@@ -156,7 +156,7 @@ def _csv_blocks(text: TextFile) -> Iterator[list[pa.Array]]:
                 pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
             )
             with reader:
-                header, row = int(given == expected), 2
+                header, row = int(width == expected), 2
                 for batch in reader:
                     skipped = min(header, batch.num_rows)
                     header -= skipped

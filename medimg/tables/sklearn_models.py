@@ -39,9 +39,9 @@ def wanted(names: tuple[str, ...]) -> tuple[str, ...]:
         return ()
     for name in names:
         if name not in BASELINES:
-            known = ", ".join((*BASELINES, NONE))
+            offers = ", ".join((*BASELINES, NONE))
             beside = " alone" if name == NONE else ""
-            raise InputError(f"--baseline {name}{beside}: choose one or more of {known}")
+            raise InputError(f"--baseline {name}{beside}: choose one or more of {offers}")
     return names
 
 
@@ -142,8 +142,8 @@ BASELINES = {
 def _known_inputs(dataset: Dataset, rows: pd.DataFrame) -> tuple[raw.Input, ...]:
     """The columns that a training row knows; one that none knows has nothing to teach."""
     inputs = tuple(raw.input_of(rows, feature) for feature in dataset.inputs)
-    known = ~np.isnan(raw.read(rows, inputs)).all(axis=0)
-    return tuple(column for column, has in zip(inputs, known, strict=True) if has)
+    has_values = ~np.isnan(raw.read(rows, inputs)).all(axis=0)
+    return tuple(column for column, has in zip(inputs, has_values, strict=True) if has)
 
 
 def _commonest(column: raw.Input, rows: pd.DataFrame) -> raw.Input:
@@ -152,8 +152,8 @@ def _commonest(column: raw.Input, rows: pd.DataFrame) -> raw.Input:
         return column
     codes = raw.read(rows, (column,))[:, 0]
     count = Counter(codes[~np.isnan(codes)].astype(int).tolist())
-    kept = sorted(code for code, _ in count.most_common(MOST_CATEGORIES))
-    return replace(column, categories=tuple(column.categories[code] for code in kept))
+    commonest = sorted(code for code, _ in count.most_common(MOST_CATEGORIES))
+    return replace(column, categories=tuple(column.categories[code] for code in commonest))
 
 
 def _raw(frame: pd.DataFrame, inputs: tuple[raw.Input, ...]) -> np.ndarray:

@@ -75,8 +75,8 @@ def record(other: Dataset | None, config: TrainConfig) -> dict:
     """What environment.json says of it."""
     if other is None:
         return {}
-    kept = {"data": str(other.root.resolve()), "fingerprint": other.fingerprint(), "method": config.adapt_method}
-    return {FIELD: {**kept, "images": len(other.rows("train"))}}
+    entry = {"data": str(other.root.resolve()), "fingerprint": other.fingerprint(), "method": config.adapt_method}
+    return {FIELD: {**entry, "images": len(other.rows("train"))}}
 
 
 def pixels_of(other: Dataset | None, config: TrainConfig, description: dict, folder: Path) -> PixelCache | None:
@@ -104,17 +104,17 @@ def with_coral(stage: Stage, views: Views, material: Material, config: TrainConf
     rest = going_round(epoch_order(len(others), config.seed + 1), len(others), steps * beside)
 
     def rows(epoch):
-        own = order(epoch)[: steps * size].reshape(steps, size)
-        return np.concatenate([own, rest(epoch).reshape(steps, beside)], axis=1)
+        labelled = order(epoch)[: steps * size].reshape(steps, size)
+        return np.concatenate([labelled, rest(epoch).reshape(steps, beside)], axis=1)
 
     all_targets = tf.constant(targets)
     all_weights = None if weights is None else tf.constant(weights, tf.float32)
 
     def fetch(epoch, chosen):
-        own = chosen[:size]
-        images = views.weak(epoch, own), training_pixels(others, epoch, chosen[size:])
-        batch = images, tf.gather(all_targets, own)
-        return batch if all_weights is None else (*batch, tf.gather(all_weights, own))
+        labelled = chosen[:size]
+        images = views.weak(epoch, labelled), training_pixels(others, epoch, chosen[size:])
+        batch = images, tf.gather(all_targets, labelled)
+        return batch if all_weights is None else (*batch, tf.gather(all_weights, labelled))
 
     return dataclasses.replace(
         stage,
@@ -137,10 +137,10 @@ def adapt_statistics(model: tf.keras.Model, others: PixelCache, batch_size: int)
         raise InputError(f"--adapt-method adabn: {model.name} has no BatchNorm; use coral")
     some = PixelCache.of(others.take(np.arange(min(len(others), _MOST_IMAGES))))
     for layer in norms:
-        given = tf.function(tf.keras.Model(model.input, layer.input), reduce_retracing=True)
+        input_of_norm = tf.function(tf.keras.Model(model.input, layer.input), reduce_retracing=True)
         count, total, squares = 0, 0.0, 0.0
         for pixels in batches(some, batch_size):
-            values = tf.cast(given(pixels, training=False), tf.float64)
+            values = tf.cast(input_of_norm(pixels, training=False), tf.float64)
             axes = list(range(len(values.shape) - 1))
             count += int(np.prod([values.shape[axis] for axis in axes]))
             total += tf.reduce_sum(values, axes).numpy()

@@ -69,7 +69,7 @@ def _behind_run(root: Path, seen: set[Path]) -> list[Ancestor]:
     options = run.config["options"]
     environment = run.environment() if (root / "environment.json").is_file() else {}
     content = ledger.read(root)
-    own = Ancestor(
+    itself = Ancestor(
         str(root),
         str(run.config["data"]),
         environment.get("data_fingerprint") or "",
@@ -77,25 +77,25 @@ def _behind_run(root: Path, seen: set[Path]) -> list[Ancestor]:
         elsewhere=bool(options.get("worker")),
     )
     if ANCESTORS in environment:
-        return [own, *(replace(a, same="") for a in restored(environment))]
-    found = [own, *behind_weights(options.get("weights"), seen)]
+        return [itself, *(replace(a, same="") for a in restored(environment))]
+    ancestors = [itself, *behind_weights(options.get("weights"), seen)]
     for folder in (run.config["data"], (environment.get("extra") or {}).get("data")):
         # Where its Dataset is gone, what that was made from is as unknown as the Dataset itself.
         with suppress(InputError):
-            found += behind_data(Dataset.load(Path(folder))) if folder else []
-    return found
+            ancestors += behind_data(Dataset.load(Path(folder))) if folder else []
+    return ancestors
 
 
 def behind_data(dataset: Dataset) -> list[Ancestor]:
     """The making of a synthetic Dataset's rows."""
     if not dataset.synthetic:
         return []
-    content, made = ledger.read(dataset.root), dataset.preparation
+    content, preparation = ledger.read(dataset.root), dataset.preparation
     return [
         Ancestor(
             str(dataset.root.resolve()),
-            str(made.get("source") or ""),
-            made.get("source_fingerprint") or "",
+            str(preparation.get("source") or ""),
+            preparation.get("source_fingerprint") or "",
             content["events"] if content else None,
         )
     ]

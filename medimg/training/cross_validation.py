@@ -50,7 +50,7 @@ def cross_validate(
     resume: bool = False,
     overwrite: bool = False,
     listener: Listener | None = None,
-    told: Callable[[int, dict], None] = lambda fold, metrics: None,
+    on_fold: Callable[[int, dict], None] = lambda fold, metrics: None,
 ) -> dict:
     """Train and evaluate a model per fold; pool the predictions that each made for patients it had not seen.
 
@@ -62,7 +62,7 @@ def cross_validate(
         resume: go on with the folds that are not finished.
         overwrite: replace the Run at `out`.
         listener: is told of progress.
-        told: called with each fold's number and metrics.
+        on_fold: called with each fold's number and metrics.
 
     Returns:
         The content of metrics.json.
@@ -77,17 +77,17 @@ def cross_validate(
         )
     # As each fold's training has it: who is joined with whom depends on other patients' rows.
     dataset = Dataset.load(data, joins_copies=not config.is_private)
-    given, (config, by_rule) = config, settled(config, dataset)
-    given.require_effect(of_data(dataset.is_table), resolved=config)
+    config_given, (config, by_rule) = config, settled(config, dataset)
+    config_given.require_effect(of_data(dataset.is_table), resolved=config)
     for fold in range(1, config.folds + 1):
         parts_of(dataset, {**config.to_dict(), "fold": fold})
     run = _claim(dataset, data, out, config, resume, overwrite)
     if not resume:
-        tell(run, given, by_rule, listener or Listener())
+        tell(run, config_given, by_rule, listener or Listener())
     measured = []
     for fold in range(1, config.folds + 1):
         measured.append(_one_fold(data, run.root / f"fold-{fold}", config, fold, listener))
-        told(fold, measured[-1])
+        on_fold(fold, measured[-1])
     if config.is_private:
         spent = [ledger.read(run.root / f"fold-{n}") for n in range(1, config.folds + 1)]
         atomic.write_json(run.root / ledger.FILE, together(spent))
@@ -144,7 +144,7 @@ def _pool(run: Run, dataset: Dataset, config: TrainConfig, measured: list[dict])
     classes = tuple(first.description()["classes"])
     rows, tables, thresholds, alone = [], [], [], []
     trained = []
-    fitted_on, asked = reference_split(config.to_dict()), EvaluateConfig(seed=config.seed)
+    fitted_on, evaluation = reference_split(config.to_dict()), EvaluateConfig(seed=config.seed)
     for number, result in enumerate(measured, start=1):
         part = parts_of(dataset, {**config.to_dict(), "fold": number})
         tested = part.rows("test", labelled=True)
@@ -154,7 +154,7 @@ def _pool(run: Run, dataset: Dataset, config: TrainConfig, measured: list[dict])
         thresholds.append(_thresholds(result, len(tested), classes))
         trained.append(len(part.rows("train", labelled=True)))
         fold = Run.load(run.root / f"fold-{number}")
-        alone.append(floor.alone(fold, part, fitted_on, part, tested, asked.seed, asked.batch_size))
+        alone.append(floor.alone(fold, part, fitted_on, part, tested, evaluation.seed, evaluation.batch_size))
     everything = pd.concat(rows)
     table = pd.concat(tables, ignore_index=True)
     predictions = Predictions(
@@ -165,7 +165,9 @@ def _pool(run: Run, dataset: Dataset, config: TrainConfig, measured: list[dict])
         threshold=None if dataset.task == "multiclass" else np.concatenate(thresholds),
     )
     metrics = _metrics(first, dataset, config, predictions, everything, measured, trained)
-    beside = floor.compared(predictions, floor.pooled(alone), everything["patient"], asked.bootstrap, asked.seed)
+    beside = floor.compared(
+        predictions, floor.pooled(alone), everything["patient"], evaluation.bootstrap, evaluation.seed
+    )
     metrics |= {**beside, "notes": [*metrics["notes"], *floor.words({**metrics, **beside})]}
     _write(run, dataset, predictions, everything, table, metrics)
     return metrics
@@ -184,17 +186,7 @@ def _metrics(first, dataset, config, predictions, rows, measured, trained) -> di
     summary = summarise(predictions, patients, EvaluateConfig().bootstrap, config.seed)
     summary |= clinical_use(predictions, patients, EvaluateConfig().bootstrap, config.seed)
     summary["sites"] = summarise_sites(predictions, rows, EvaluateConfig().bootstrap, config.seed)
-    # The model's own probabilities are not kept: what calibration changed is told fold by fold.
-    found = calibration_of(predictions, patients, EvaluateConfig().bootstrap, config.seed)
-    unsure = calibration_notes(found, None if config.calibrate == "none" else {"notes": []}, "test")
-    summary["calibration"] = {
-        "method": config.calibrate,
-        "fitted_on": None if config.calibrate == "none" else {"split": "val", "n": None},
-        **found,
-        "before": found if config.calibrate == "none" else None,
-        "after": found,
-        "notes": unsure,
-    }
+    summary["calibration"] = _calibration(predictions, patients, config)
     tested = [result["n"] for result in measured]
     metrics = {
         "model": first.description()["name"],
@@ -225,13 +217,27 @@ def _metrics(first, dataset, config, predictions, rows, measured, trained) -> di
     notes = [
         *parts_note(dataset.preparation, folds=True),
         *copies_note(copies, len(rows)),
-        *unsure,
+        *summary["calibration"]["notes"],
         f"pooled predictions of {config.folds} models, each for patients that it had not seen; the Dataset's own parts "
         "were not used",
         *site_notes(summary["sites"]),
         *summary["notes"],
     ]
     return {**metrics, **summary, "notes": notes}
+
+
+def _calibration(predictions, patients, config) -> dict:
+    """The model's own probabilities are not kept: what calibration changed is told fold by fold."""
+    calibration = calibration_of(predictions, patients, EvaluateConfig().bootstrap, config.seed)
+    is_calibrated = config.calibrate != "none"
+    return {
+        "method": config.calibrate,
+        "fitted_on": {"split": "val", "n": None} if is_calibrated else None,
+        **calibration,
+        "before": None if is_calibrated else calibration,
+        "after": calibration,
+        "notes": calibration_notes(calibration, {"notes": []} if is_calibrated else None, "test"),
+    }
 
 
 def _write(run, dataset, predictions, rows, table, metrics) -> None:

@@ -142,10 +142,10 @@ def weighting(targets: np.ndarray, classes: int, balance: str) -> tuple[np.ndarr
 
 def with_made_rows(material: Material, views: list[np.ndarray], seed: int) -> tuple[Material, list[np.ndarray]]:
     """With examples that SMOTE makes of every view of the rows, (N, F) each."""
-    made = [smote(view, material.targets, seed) for view in views]
-    targets = np.concatenate([material.targets, made[0][1]])
+    oversampled = [smote(view, material.targets, seed) for view in views]
+    targets = np.concatenate([material.targets, oversampled[0][1]])
     longer = replace(material, targets=targets, order=epoch_order(len(targets), seed))
-    return longer, [np.concatenate([view, rows]) for view, (rows, _) in zip(views, made, strict=True)]
+    return longer, [np.concatenate([view, rows]) for view, (rows, _) in zip(views, oversampled, strict=True)]
 
 
 def with_made_images(material: Material, config: TrainConfig) -> Material:
@@ -165,9 +165,9 @@ def with_made_images(material: Material, config: TrainConfig) -> Material:
         )
     raw = material.train.take(np.arange(len(material.targets)))
     longer, (pixels,) = with_made_rows(material, [raw.reshape(len(raw), -1).astype(np.float32)], config.seed)
-    made = np.round(pixels[len(raw) :]).astype(raw.dtype).reshape(-1, *shape)
+    images = np.round(pixels[len(raw) :]).astype(raw.dtype).reshape(-1, *shape)
     return replace(
         longer,
-        train=PixelCache.of(np.concatenate([raw, made])),
+        train=PixelCache.of(np.concatenate([raw, images])),
         augmentation=augmentation(config, config.augment, len(longer.targets), config.views),
     )

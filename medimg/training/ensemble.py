@@ -82,14 +82,14 @@ def ensemble(
     """
     listener, out = listener or Listener(), Path(out)
     _check_options(config, resume)
-    given = config.with_given_names(()) if resume else config
+    config_given = config.with_given_names(()) if resume else config
     voters = [] if config.seeds else [_voter(path) for path in config.member]
     if voters:
         config = _as_members(config, voters)
     if not isinstance(data, Dataset):
         data = Dataset.load(data, joins_copies=not config.is_private)
     config, by_rule = settled(config, data)
-    given.require_effect(of_data(data.is_table), resolved=config)
+    config_given.require_effect(of_data(data.is_table), resolved=config)
     dataset = parts_of(data, config.to_dict())
     if config.calibrate != "none" or config.vote != "mean":
         require_validation(config.calibrate, dataset)
@@ -102,13 +102,13 @@ def ensemble(
             return run
     else:
         run = Run.create(out, dataset.root, "train", config.to_dict(), overwrite)
-        known = environment(dataset, config.seed)
+        described = environment(dataset, config.seed)
         atomic.write_json(
-            run.root / "environment.json", known | ({"data_fingerprint": None} if config.is_private else {})
+            run.root / "environment.json", described | ({"data_fingerprint": None} if config.is_private else {})
         )
     if config.seeds:
         if not resume:
-            tell(run, given, by_rule, listener)
+            tell(run, config_given, by_rule, listener)
         voters = [_trained(data, run, config, number, listener) for number in range(1, config.seeds + 1)]
     save_model(combine_voters(run, voters, dataset, config, listener), run.root / "model.keras")
     return run
@@ -155,10 +155,10 @@ def _voter(path: str) -> Voter:
 def _as_members(config: TrainConfig, voters: Sequence[Voter]) -> TrainConfig:
     """With the members' parts, and what they promise together: of whom a private Run protects nothing is told."""
     options = [voter.run.config["options"] for voter in voters]
-    taken = {name: options[0].get(name) or getattr(TrainConfig(), name) for name in _PARTS}
+    shared = {name: options[0].get(name) or getattr(TrainConfig(), name) for name in _PARTS}
     for name in _PARTS[:-1]:
-        if getattr(config, name) not in (getattr(TrainConfig(), name), taken[name]):
-            raise InputError(f"{flag(name)} {getattr(config, name)}: the members have {taken[name]}; leave it out")
+        if getattr(config, name) not in (getattr(TrainConfig(), name), shared[name]):
+            raise InputError(f"{flag(name)} {getattr(config, name)}: the members have {shared[name]}; leave it out")
     private = [ledger.is_private(one) for one in options]
     if any(private):
         if not all(private):
@@ -168,8 +168,8 @@ def _as_members(config: TrainConfig, voters: Sequence[Voter]) -> TrainConfig:
                 "nobody; leave out the ones or the others"
             )
         claim = _claim(voters)
-        taken |= {"dp_epsilon": float(claim["epsilon"]["pld"]), "dp_delta": claim["delta"]}
-    return dataclasses.replace(config, **taken)
+        shared |= {"dp_epsilon": float(claim["epsilon"]["pld"]), "dp_delta": claim["delta"]}
+    return dataclasses.replace(config, **shared)
 
 
 def _claim(voters: Sequence[Voter]) -> dict:
@@ -189,8 +189,8 @@ def _check(voters: Sequence[Voter], dataset: Dataset) -> None:
                     f"--member {root}: has another {words} than {first.run.root}; members vote on the same question"
                 )
         # A private Run does not tell, so its Dataset is read.
-        known = voter.run.environment().get("data_fingerprint") or voter.run.dataset().fingerprint()
-        if known != dataset.fingerprint():
+        fingerprint = voter.run.environment().get("data_fingerprint") or voter.run.dataset().fingerprint()
+        if fingerprint != dataset.fingerprint():
             raise InputError(
                 f"--member {root}: was trained on other rows or parts than {dataset.root} has for "
                 f"{first.run.root}, so it may have learnt from patients who are validation or test here; give the "
@@ -200,8 +200,8 @@ def _check(voters: Sequence[Voter], dataset: Dataset) -> None:
 
 
 def _trained(data: Dataset, run: Run, config: TrainConfig, number: int, listener: Listener) -> Voter:
-    own = dataclasses.replace(config, seeds=0, vote="mean", seed=config.seed + number - 1)
-    member = train_or_go_on(data, run.root / f"member-{number}", own.with_given_names(()), listener)
+    config_of_member = dataclasses.replace(config, seeds=0, vote="mean", seed=config.seed + number - 1)
+    member = train_or_go_on(data, run.root / f"member-{number}", config_of_member.with_given_names(()), listener)
     return Voter(member, member.description())
 
 
@@ -215,26 +215,15 @@ def combine_voters(
     shape = members[0].model.input_shape[1:]
     if "image_size" in description:
         shape = (description["image_size"], description["image_size"], description["channels"])
-    count = len(members)
-    weights, losses = np.full(count, 1 / count), [None] * count
+    weights, losses = np.full(len(members), 1 / len(members)), [None] * len(members)
     model = combine(members, task, weights, shape)
-    rows = dataset.rows("val", labelled=True)
-    if len(rows):
-        each = _right(model, voters, dataset, description, config, listener)
-        losses = [-float(np.log(one).mean()) for one in each]
+    if len(dataset.rows("val", labelled=True)):
+        right = _right(model, voters, dataset, description, config, listener)
+        losses = [-float(np.log(of_member).mean()) for of_member in right]
         if config.vote == "log-loss":
-            weights = fitted_weights(each)
+            weights = fitted_weights(right)
             model = combine(members, task, weights, shape)
-    description["members"] = [
-        {
-            "run": str(v.run.root.resolve()),
-            "name": v.description["name"],
-            "weight": float(w),
-            "val_loss": loss,
-            "calibrator": v.description.get("calibrator"),
-        }
-        for v, w, loss in zip(voters, weights, losses, strict=True)
-    ]
+    description["members"] = [_entry(*member) for member in zip(voters, weights, losses, strict=True)]
     description["vote"] = config.vote
     if config.is_private:
         atomic.write_json(run.root / ledger.FILE, _claim(voters))
@@ -249,6 +238,17 @@ def combine_voters(
     return model
 
 
+def _entry(voter: Voter, weight: float, loss: float | None) -> dict:
+    """A member in model.json."""
+    return {
+        "run": str(voter.run.root.resolve()),
+        "name": voter.description["name"],
+        "weight": float(weight),
+        "val_loss": loss,
+        "calibrator": voter.description.get("calibrator"),
+    }
+
+
 def _description(voters: Sequence[Voter], listener: Listener) -> dict:
     """What model.json says: as of a member, at a size at which every member can be given what it was trained on."""
     first = {k: v for k, v in voters[0].description.items() if k not in ("calibrator", "norm", "normalize")}
@@ -258,14 +258,14 @@ def _description(voters: Sequence[Voter], listener: Listener) -> dict:
     forms = {(voter.description["image_size"], voter.description["channels"]) for voter in voters}
     largest = max(size for size, _ in forms)
     # Images all prepared at one size hold the pixels that each member's own are made of.
-    given = first.get("prepared_size") if len(forms) > 1 else largest
-    if not given:
+    common_size = first.get("prepared_size") if len(forms) > 1 else largest
+    if not common_size:
         listener.note(
             f"members take images of {listed(f'{size} px x {depth}' for size, depth in sorted(forms))} and the Dataset "
             f"has no one size: all are made of {largest} px, so a member's answers may differ a little from its Run's"
         )
     return first | {
-        "image_size": given or largest,
+        "image_size": common_size or largest,
         "channels": max(channels for _, channels in forms),
     }
 
@@ -275,12 +275,12 @@ def _right(model, voters, dataset: Dataset, description: dict, config: TrainConf
     rows, task = dataset.rows("val", labelled=True), description["task"]
     classes = tuple(description["classes"])
     targets = targets_in_order(dataset, rows, match_classes(dataset, task, classes))
-    found = []
+    of_members = []
     for number, (member, voter) in enumerate(zip(members_of(model), voters, strict=True), 1):
         logits = Answers(member, description, config.batch_size).logits(dataset, rows)
         chances = probabilities(logits, task, voter.description.get("calibrator")).astype(np.float64)
         truth = Predictions(task, classes, targets, chances).truth
         right = np.where(truth, chances, 1 - chances).ravel() if task == "multilabel" else chances[truth]
-        found.append(np.clip(right, _LEAST, 1.0))
+        of_members.append(np.clip(right, _LEAST, 1.0))
         listener.step("members", number, len(voters))
-    return np.stack(found)
+    return np.stack(of_members)

@@ -24,10 +24,10 @@ def remembering() -> Iterator[dict]:
     Yields:
         key of `remembered` -> features.
     """
-    kept: dict = {}
-    token = _REMEMBERED.set(kept)
+    features: dict = {}
+    token = _REMEMBERED.set(features)
     try:
-        yield kept
+        yield features
     finally:
         _REMEMBERED.reset(token)
 
@@ -47,18 +47,18 @@ def remembered(key: tuple, features: Callable[[], list[np.ndarray]]) -> list[np.
         key: all that they depend on.
         features: computes them.
     """
-    kept = _REMEMBERED.get()
-    if kept is None:
+    remembered_features = _REMEMBERED.get()
+    if remembered_features is None:
         return features()
-    if key not in kept:
-        kept[key] = features()
-    return kept[key]
+    if key not in remembered_features:
+        remembered_features[key] = features()
+    return remembered_features[key]
 
 
 def forward_function(model: tf.keras.Model) -> Forward:
     """The model in inference mode as one graph for any batch size."""
-    given = [tf.TensorSpec((None, *one.shape[1:]), tf.float32) for one in model.inputs]
-    return tf.function(lambda *inputs: model(list(inputs), training=False), input_signature=given)
+    signature = [tf.TensorSpec((None, *one.shape[1:]), tf.float32) for one in model.inputs]
+    return tf.function(lambda *inputs: model(list(inputs), training=False), input_signature=signature)
 
 
 def extractor(model: tf.keras.Model) -> tf.keras.Model:
@@ -105,9 +105,9 @@ def inputs_of(features: list[np.ndarray]) -> Callable:
         return features[int(epoch) % len(features)][chosen]
 
     def inputs(epoch, chosen):
-        taken = tf.numpy_function(take, [epoch, chosen], tf.as_dtype(features[0].dtype))
-        taken.set_shape((None, *features[0].shape[1:]))
-        return taken
+        batch = tf.numpy_function(take, [epoch, chosen], tf.as_dtype(features[0].dtype))
+        batch.set_shape((None, *features[0].shape[1:]))
+        return batch
 
     return inputs
 

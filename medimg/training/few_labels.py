@@ -57,8 +57,8 @@ def check(dataset: Dataset, config: TrainConfig, listener: Listener) -> None:
         InputError: names the option and the remedy.
     """
     if config.labelled_fraction < 1:
-        known, everyone = (dataset.rows("train", labelled=one)["patient"].nunique() for one in (True, False))
-        listener.note(f"labels of {known} of {everyone} training patients are used, all of validation and test")
+        labelled, everyone = (dataset.rows("train", labelled=one)["patient"].nunique() for one in (True, False))
+        listener.note(f"labels of {labelled} of {everyone} training patients are used, all of validation and test")
     if not config.is_semi_supervised:
         return
     if config.balance in ("smote", "weighted-sampling"):
@@ -103,17 +103,17 @@ def stage(stage: Stage, phase: Phase, views: Views, material: Material, config: 
     others = config.unlabelled_ratio * labelled
     steps = max(math.ceil(len(material.targets) / labelled), math.ceil(len(material.unlabelled) / others))
     if config.paradigm == "fixmatch":
-        learner, kept = fixmatch(stage.model, config.confidence, config.unlabelled_weight), None
+        learner, teacher = fixmatch(stage.model, config.confidence, config.unlabelled_weight), None
     else:
         ramp = math.ceil(_RAMP * steps * phase.epochs)
         multilabel = material.targets.ndim == 2
         learner = mean_teacher(stage.model, config.unlabelled_weight, config.teacher_decay, ramp, multilabel)
-        kept = learner.state.model
-    evaluated = kept or stage.model
+        teacher = learner.state.model
+    evaluated = teacher or stage.model
     return dataclasses.replace(
         stage,
         model=learner,
-        kept=kept,
+        kept=teacher,
         batches=lambda epochs: _paired(views, material, config.seed, (labelled, others, steps), epochs),
         validate=lambda: views.predict(evaluated, None),
         # As many as have the loop count `steps` batches.
@@ -147,8 +147,8 @@ def pretraining(stage: Stage, model: tf.keras.Model, views: Views, material: Mat
         return by_epoch(rows, (size,), two_views, epochs)
 
     def probe() -> np.ndarray:
-        known = views.predict(extractor, np.arange(len(material.targets)))
-        return _linear_probe(known, material.targets, views.predict(extractor, None), model.output_shape[-1])
+        features = views.predict(extractor, np.arange(len(material.targets)))
+        return _linear_probe(features, material.targets, views.predict(extractor, None), model.output_shape[-1])
 
     return dataclasses.replace(
         stage,
@@ -195,43 +195,43 @@ def _paired(views: Views, material: Material, seed: int, sizes: tuple[int, int, 
     """
     labelled, others, steps = sizes
     count = len(material.unlabelled)
-    known = going_round(material.order, len(material.targets), steps * labelled)
+    labelled_rows = going_round(material.order, len(material.targets), steps * labelled)
     rest = going_round(epoch_order(count, seed + 1), count, steps * others)
 
     def rows(epoch):
         unlabelled = material.unlabelled[rest(epoch)].reshape(steps, others)
-        return np.concatenate([known(epoch).reshape(steps, labelled), unlabelled], axis=1)
+        return np.concatenate([labelled_rows(epoch).reshape(steps, labelled), unlabelled], axis=1)
 
     targets = tf.constant(material.targets)
     weights = None if material.sample_weights is None else tf.constant(material.sample_weights, tf.float32)
 
     def fetch(epoch, chosen):
-        own, unlabelled = chosen[:labelled], chosen[labelled:]
+        of_labelled, unlabelled = chosen[:labelled], chosen[labelled:]
         batch = (
-            (views.weak(epoch, own), views.weak(epoch, unlabelled), views.strong(epoch, unlabelled)),
-            tf.gather(targets, own),
+            (views.weak(epoch, of_labelled), views.weak(epoch, unlabelled), views.strong(epoch, unlabelled)),
+            tf.gather(targets, of_labelled),
         )
-        return batch if weights is None else (*batch, tf.gather(weights, own))
+        return batch if weights is None else (*batch, tf.gather(weights, of_labelled))
 
     return by_epoch(rows, (labelled + others,), fetch, epochs)
 
 
-def _linear_probe(known: np.ndarray, targets: np.ndarray, others: np.ndarray, classes: int) -> np.ndarray:
+def _linear_probe(features: np.ndarray, targets: np.ndarray, others: np.ndarray, classes: int) -> np.ndarray:
     """Logits (N, classes) of a logistic regression from features (M, F) and their targets, for others (N, F)."""
-    mean, spread = known.mean(axis=0), known.std(axis=0) + 1e-6
-    known, others = (known - mean) / spread, (others - mean) / spread
+    mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-6
+    features, others = (features - mean) / spread, (others - mean) / spread
     if targets.ndim == 2:
-        return np.stack([_odds(known, targets[:, k] > 0.5, others) for k in range(classes)], axis=1)
+        return np.stack([_odds(features, targets[:, k] > 0.5, others) for k in range(classes)], axis=1)
     if classes == 2:
-        odds = _odds(known, targets == 1, others)
+        odds = _odds(features, targets == 1, others)
         return np.stack([np.zeros_like(odds), odds], axis=1)
     logits = np.full((len(others), classes), -1e3)
-    fitted = LogisticRegression(C=0.1, max_iter=500).fit(known, targets)
+    fitted = LogisticRegression(C=0.1, max_iter=500).fit(features, targets)
     logits[:, fitted.classes_] = fitted.decision_function(others).reshape(len(others), -1)
     return logits
 
 
-def _odds(known: np.ndarray, truth: np.ndarray, others: np.ndarray) -> np.ndarray:
+def _odds(features: np.ndarray, truth: np.ndarray, others: np.ndarray) -> np.ndarray:
     if truth.all() or not truth.any():
         return np.full(len(others), 10.0 if truth.all() else -10.0)
-    return LogisticRegression(C=0.1, max_iter=500).fit(known, truth).decision_function(others)
+    return LogisticRegression(C=0.1, max_iter=500).fit(features, truth).decision_function(others)

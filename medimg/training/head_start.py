@@ -54,8 +54,8 @@ def _regression(x, y, penalty, shares) -> tuple[np.ndarray, float]:
     """Of one label: log-odds. One that all or none have is at the log-odds of one example more on either side."""
     if y.min() == y.max():
         return np.zeros(x.shape[1]), float(np.log((y.sum() + 1) / (len(y) - y.sum() + 1)))
-    found = _fit(x, y, penalty, shares)
-    return found.coef_[0], float(found.intercept_[0])
+    regression = _fit(x, y, penalty, shares)
+    return regression.coef_[0], float(regression.intercept_[0])
 
 
 def _softmax(x, y, classes, penalty, shares) -> tuple[np.ndarray, np.ndarray]:
@@ -64,11 +64,11 @@ def _softmax(x, y, classes, penalty, shares) -> tuple[np.ndarray, np.ndarray]:
     if y.min() == y.max():
         bias[y[0]] = 0.0
         return kernel, bias
-    found = _fit(x, y, penalty, shares)
-    coefficients, intercepts = found.coef_.T, found.intercept_
-    if len(found.classes_) == 2:
+    regression = _fit(x, y, penalty, shares)
+    coefficients, intercepts = regression.coef_.T, regression.intercept_
+    if len(regression.classes_) == 2:
         # Half the log-odds to either side: the softmax of both is the regression's probability.
         coefficients = np.hstack([-coefficients, coefficients]) / 2
         intercepts = np.array([-intercepts[0], intercepts[0]]) / 2
-    kernel[:, found.classes_], bias[found.classes_] = coefficients, intercepts
+    kernel[:, regression.classes_], bias[regression.classes_] = coefficients, intercepts
     return kernel, bias

@@ -42,8 +42,8 @@ def check(config: TrainConfig) -> None:
         raise InputError(f"--model {config.model}: needs a table; 'medimg models' lists what takes images")
     family(config.model)
     others = {"paradigm": "supervised", "adapt": None, "dp_epsilon": None, "dp_noise_multiplier": None}
-    given = [name for name, neutral in others.items() if getattr(config, name) != neutral]
-    given += [
+    unsuited = [name for name, neutral in others.items() if getattr(config, name) != neutral]
+    unsuited += [
         name for name, value in (("balance", "smote"), ("missing", "drop-rows")) if getattr(config, name) == value
     ]
     if config.head_start == "logistic" and not computed_once(config):
@@ -51,9 +51,9 @@ def check(config: TrainConfig) -> None:
             "--head-start logistic: needs features that are computed once: not --augment without --views, --metadata, "
             "--model-arg attention or --no-cache-features"
         )
-    if config.metadata and given:
+    if config.metadata and unsuited:
         raise InputError(
-            f"--metadata {config.metadata}: not with {flag(given[0])} {getattr(config, given[0])}; leave out one "
+            f"--metadata {config.metadata}: not with {flag(unsuited[0])} {getattr(config, unsuited[0])}; leave out one "
             "of them"
         )
 
@@ -238,8 +238,8 @@ def _on_pixels(model: tf.keras.Model, phase: Phase, material: Material, config: 
 
 def _on_validation(forward, material: Material, batch_size: int) -> np.ndarray:
     """Logits (N, classes)."""
-    given = with_columns(batches(material.val, batch_size), material.val_columns, batch_size)
-    return np.concatenate([forward(*inputs).numpy() for inputs in given])
+    inputs_of_batches = with_columns(batches(material.val, batch_size), material.val_columns, batch_size)
+    return np.concatenate([forward(*inputs).numpy() for inputs in inputs_of_batches])
 
 
 def _on_features(model: tf.keras.Model, phase: Phase, material: Material, config: TrainConfig, listener):
@@ -269,10 +269,7 @@ def _on_features(model: tf.keras.Model, phase: Phase, material: Material, config
     small = frozen.head(model)
     if config.head_start == "logistic" and phase.name == "head":
         plain = computed(material.train) if material.augmentation and config.balance != "smote" else []
-        labelled = [view[: len(material.targets)] for view in (*plain, *weak)]
-        classes = small.output_shape[-1]
-        start = logistic_head(labelled, material.targets, classes, config.head_penalty, material.sample_weights)
-        small.get_layer(LOGITS).set_weights(start)
+        _start_at_regression(small, [*plain, *weak], material, config.head_penalty)
     last = frozen.forward_function(small)
     common = (material.targets, material.order, config.batch_size)
     inputs = frozen.inputs_of(weak)
@@ -287,6 +284,13 @@ def _on_features(model: tf.keras.Model, phase: Phase, material: Material, config
         inputs=inputs,
     )
     return supervised, Views(inputs, frozen.inputs_of(strong), predict)
+
+
+def _start_at_regression(head: tf.keras.Model, views: list[np.ndarray], material: Material, penalty: float) -> None:
+    """`--head-start logistic`: the head's first weights, from the views of the labelled rows."""
+    labelled = [view[: len(material.targets)] for view in views]
+    start = logistic_head(labelled, material.targets, head.output_shape[-1], penalty, material.sample_weights)
+    head.get_layer(LOGITS).set_weights(start)
 
 
 def _strong(material: Material, config: TrainConfig, views: int) -> Augmentation | None:

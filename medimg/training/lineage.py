@@ -86,17 +86,17 @@ def lineage_of(dataset: Dataset, config, unit: str = "", elsewhere: bool = False
         InputError: weights or rows were made without privacy from patients whom this training is to protect, or it
             can't be told whether they were.
     """
-    told = config.weights_patients
-    if told and (not unit or config.weights in NOTHING):
-        raise InputError(f"--weights-patients {told}: is for a private training from --weights RUN; leave it out")
-    found = behind_data(dataset) + behind_weights(config.weights, set())
+    patients = config.weights_patients
+    if patients and (not unit or config.weights in NOTHING):
+        raise InputError(f"--weights-patients {patients}: is for a private training from --weights RUN; leave it out")
+    ancestors = behind_data(dataset) + behind_weights(config.weights, set())
     if getattr(config, "extra", None):
-        found += behind_data(Dataset.load(Path(config.extra)))
-    if unit and found:
-        _require_found(found, told)
+        ancestors += behind_data(Dataset.load(Path(config.extra)))
+    if unit and ancestors:
+        _require_found(ancestors, patients)
         people = _People.of(dataset, elsewhere)
-        found = [_settled(ancestor, people, told, unit, config.weights) for ancestor in found]
-    return Lineage(tuple(found), config.weights == "imagenet")
+        ancestors = [_settled(ancestor, people, patients, unit, config.weights) for ancestor in ancestors]
+    return Lineage(tuple(ancestors), config.weights == "imagenet")
 
 
 @dataclass(frozen=True)
@@ -126,12 +126,12 @@ class _People:
         return cls(frozenset(fingerprints - {None, ""}), frozenset(patients), elsewhere)
 
 
-def _settled(ancestor: Ancestor, people: _People, told: str | None, unit: str, weights: str) -> Ancestor:
+def _settled(ancestor: Ancestor, people: _People, patients: str | None, unit: str, weights: str) -> Ancestor:
     """With `same`, or refused."""
     if ancestor.is_file:
         return ancestor
-    same = _same(ancestor, people, told)
-    if told == OTHERS and same != "no":
+    same = _same(ancestor, people, patients)
+    if patients == OTHERS and same != "no":
         if ancestor.fingerprint in people.fingerprints:
             raise InputError(
                 f"--weights-patients others: {ancestor.run} was trained on this very Dataset; leave it out"
@@ -162,13 +162,13 @@ def _require_countable(ancestor: Ancestor, same: str, unit: str, weights: str) -
         )
 
 
-def _same(ancestor: Ancestor, people: _People, told: str | None) -> str:
+def _same(ancestor: Ancestor, people: _People, patients: str | None) -> str:
     """Whether it learnt from some of these people: `yes`, `no` or `unknown`."""
     if ancestor.fingerprint and ancestor.fingerprint in people.fingerprints:
         return "yes"
     if ancestor.elsewhere:
         return "unknown"
-    folders = [ancestor.data, *([told] if told and told != OTHERS else [])]
+    folders = [ancestor.data, *([patients] if patients and patients != OTHERS else [])]
     answers = [_shares(ancestor, folder, people) for folder in folders if folder]
     if "yes" in answers:
         return "yes"
@@ -201,18 +201,18 @@ def _used(ancestor: Ancestor, folder: str) -> Dataset:
     return replace(opened, config={**opened.config, "data": folder}).dataset()
 
 
-def _require_found(ancestors: Iterable[Ancestor], told: str | None) -> None:
+def _require_found(ancestors: Iterable[Ancestor], patients: str | None) -> None:
     """Refuse a folder by --weights-patients that no ancestor was made from."""
-    if told in (None, OTHERS):
+    if patients in (None, OTHERS):
         return
-    here = Dataset.load(Path(told))
+    here = Dataset.load(Path(patients))
     for ancestor in ancestors:
         try:
-            used = _used(ancestor, told)
+            used = _used(ancestor, patients)
         except InputError:
             used = here
         if ancestor.fingerprint in (here.fingerprint(), used.fingerprint()):
             return
     raise InputError(
-        f"--weights-patients {told}: is not the Dataset that the weights were trained on, or has changed since"
+        f"--weights-patients {patients}: is not the Dataset that the weights were trained on, or has changed since"
     )

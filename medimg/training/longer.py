@@ -29,22 +29,24 @@ def goes_on(run: Run, config: TrainConfig, listener: Listener) -> bool:
     Raises:
         InputError: it can't have more.
     """
-    own, ended = run.config["options"], (run.root / "model.keras").is_file()
-    last = "fine_tune_epochs" if own.get("freeze") == "backbone" and own.get("fine_tune_epochs") else "epochs"
-    more = longer(run, config)
-    if not more:
+    options, ended = run.config["options"], (run.root / "model.keras").is_file()
+    last = "fine_tune_epochs" if options.get("freeze") == "backbone" and options.get("fine_tune_epochs") else "epochs"
+    lengthened = longer(run, config)
+    if not lengthened:
         return not ended
-    run.require_extendable(more[0], getattr(config, more[0]))
+    run.require_extendable(lengthened[0], getattr(config, lengthened[0]))
     if config.is_semi_supervised:
-        raise InputError(f"{flag(more[0])}: a Run by --paradigm {config.paradigm} can't have more epochs; train anew")
-    if more != [last]:
         raise InputError(
-            f"{flag(more[0])} {getattr(config, more[0])}: only the last phase of {run.root} can go on, by "
+            f"{flag(lengthened[0])}: a Run by --paradigm {config.paradigm} can't have more epochs; train anew"
+        )
+    if lengthened != [last]:
+        raise InputError(
+            f"{flag(lengthened[0])} {getattr(config, lengthened[0])}: only the last phase of {run.root} can go on, by "
             f"{flag(last)}; train anew"
         )
     if ended and Checkpoints(run.root / "checkpoints").state() is None:
         history = run.history()
-        if len(history) and (history["phase"] == history["phase"].iloc[-1]).sum() < own[last]:
+        if len(history) and (history["phase"] == history["phase"].iloc[-1]).sum() < options[last]:
             listener.note(
                 f"{run.root}: had stopped early, after {len(history)} epochs, and would again: more epochs change "
                 "nothing; train anew with another --patience"

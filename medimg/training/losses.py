@@ -78,9 +78,9 @@ class BalancedSoftmax(tf.keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         """Targets and logits (B, classes) -> losses (B,)."""
-        known = np.log(np.where(self.shares > 0, self.shares, 1.0))
+        log_shares = np.log(np.where(self.shares > 0, self.shares, 1.0))
         truth = tf.cast(tf.reshape(y_true, [-1]), tf.int64)
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(truth, y_pred + tf.constant(known, y_pred.dtype))
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(truth, y_pred + tf.constant(log_shares, y_pred.dtype))
 
     def get_config(self):
         """For saving."""

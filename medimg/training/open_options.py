@@ -43,12 +43,12 @@ def settled(config: TrainConfig, dataset: Dataset) -> tuple[TrainConfig, dict[st
 
 def _kind(config: TrainConfig, is_table: bool) -> dict[str, tuple]:
     """In the place of usual models and layers that no private training can have."""
-    given, usual = config.names_given(), TrainConfig()
+    names_given, usual = config.names_given(), TrainConfig()
     if is_table:
-        is_open = config.model == usual.model and "model" not in given
+        is_open = config.model == usual.model and "model" not in names_given
         return {"model": ("logistic", "has the fewest weights that noise is added to")} if is_open else {}
     is_open = all(getattr(config, name) == getattr(usual, name) for name in ("weights", "freeze", "norm"))
-    is_open = is_open and "norm" not in given and config.model not in _WITHOUT_LAYERS
+    is_open = is_open and "norm" not in names_given and config.model not in _WITHOUT_LAYERS
     return {"norm": ("group", "that of a batch mixes patients")} if is_open else {}
 
 
@@ -67,12 +67,12 @@ def kept(config: _Config, out: Path) -> _Config:
     return dataclasses.replace(config, **before).with_given_names(config.names_given())
 
 
-def tell(run: Run, given: Config, by_rule: dict[str, tuple], listener: Listener) -> None:
+def tell(run: Run, config_given: Config, by_rule: dict[str, tuple], listener: Listener) -> None:
     """What rules chose: told, and written into the Run beside what was given, as options (`--config`)."""
     if not by_rule:
         return
-    asked = {name: value for name, value in given.given().items() if name not in (_SECRET, *by_rule)}
-    text = yaml.safe_dump(asked, sort_keys=False) if asked else ""
+    options = {name: value for name, value in config_given.given().items() if name not in (_SECRET, *by_rule)}
+    text = yaml.safe_dump(options, sort_keys=False) if options else ""
     for name, (value, reason) in by_rule.items():
         listener.note(f"{flag(name)} {value}: {reason}")
         text += f"# {reason}\n" + yaml.safe_dump({name: value})

@@ -46,9 +46,9 @@ def plan(config: TrainConfig, model: tf.keras.Model) -> list[Phase]:
         return [Phase("train", config.epochs, lower, config.learning_rate)]
     phases = [Phase("head", config.epochs, None, config.learning_rate)]
     if config.fine_tune_epochs:
-        kept = max(0, len(blocks(model)) - config.fine_tune_blocks)
+        frozen_blocks = max(0, len(blocks(model)) - config.fine_tune_blocks)
         rate = config.fine_tune_learning_rate or config.learning_rate / 10.0
-        phases.append(Phase("fine-tune", config.fine_tune_epochs, kept, rate))
+        phases.append(Phase("fine-tune", config.fine_tune_epochs, frozen_blocks, rate))
     return phases
 
 

@@ -120,7 +120,7 @@ class PrivateTraining:
         self.ledger = Ledger.of(
             run.root,
             _terms(config, drawn, self.secret.draw()),
-            _circumstances(dataset, config, lineage),
+            _circumstances(config, lineage),
             dataset.root,
             lineage.inherited,
         )
@@ -130,8 +130,8 @@ class PrivateTraining:
             wanted = drawn.steps_per_pass * max(1, sum(phase.epochs for phase in phases))
             counted = tuple(mechanism.event([(0, steps)]) for _, mechanism, steps in counting)
             budget = Budget(config.dp_epsilon, config.dp_delta, (*previous, *counted))
-            given = noise(*(phase.name for phase in phases)) or config.dp_noise_multiplier
-            self.plan = budget.plan(drawn.mechanism(), wanted, given)
+            noise_multiplier = noise(*(phase.name for phase in phases)) or config.dp_noise_multiplier
+            self.plan = budget.plan(drawn.mechanism(), wanted, noise_multiplier)
             self.phases = _within(phases, self.plan.steps // drawn.steps_per_pass, config)
             planned = [(phase.name, self.plan.mechanism, phase.epochs * drawn.steps_per_pass) for phase in self.phases]
             return [*counting, *planned]
@@ -270,7 +270,7 @@ def _terms(config: TrainConfig, drawn: Sampling, draw: str) -> Terms:
     )
 
 
-def _circumstances(dataset: Dataset, config: TrainConfig, lineage: Lineage) -> Circumstances:
+def _circumstances(config: TrainConfig, lineage: Lineage) -> Circumstances:
     return Circumstances(
         poisson=config.dp_sampling == "poisson",
         early_stopping=bool(config.patience or config.plateau_patience),

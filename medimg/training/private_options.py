@@ -64,8 +64,8 @@ def require_public_classes(dataset: Dataset) -> None:
         InputError: names the class.
     """
     others = dataset.manifest[dataset.manifest["split"].isin(["val", "test"])]
-    known = {part for label in others["label"] for part in label.split(SEPARATOR)}
-    alone = [name for name in dataset.classes if name not in known]
+    public = {part for label in others["label"] for part in label.split(SEPARATOR)}
+    alone = [name for name in dataset.classes if name not in public]
     if alone:
         raise InputError(
             f"{dataset.root}: class '{alone[0]}' occurs in split 'train' alone, whose patients are protected, and the "

@@ -40,8 +40,8 @@ def require_same_start(run: Run, start: str) -> None:
     Raises:
         InputError: they differ.
     """
-    known = run.environment().get(FIELD)
-    if known and known != start:
+    began_with = run.environment().get(FIELD)
+    if began_with and began_with != start:
         raise InputError(
             f"{run.root}: --weights or model.json are others than this Run began with; put them back, or train anew "
             "with --overwrite"

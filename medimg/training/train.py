@@ -71,25 +71,17 @@ def _trained(
 ) -> Run:
     _check_options(config)
     dataset = data if isinstance(data, Dataset) else Dataset.load(data, joins_copies=not config.is_private)
-    given = config.with_given_names(()) if resume else config
+    config_given = config.with_given_names(()) if resume else config
     config, by_rule = open_options.settled(open_options.kept(config, out) if resume else config, dataset)
-    given.require_effect(of_data(dataset.is_table), resolved=config)
+    config_given.require_effect(of_data(dataset.is_table), resolved=config)
     real = dataset = parts_of(dataset, config.to_dict())
     if config.audit_holdout:
         unseen.check(real, config)
     extra = None
     if config.extra:
         dataset, extra = with_extra(real, Path(config.extra))
+    other = _checked(dataset, config, listener)
     kind = kind_of(dataset)
-    data_material.check(dataset)
-    kind.check(config)
-    few_labels.check(dataset, config, listener)
-    other = adaptation.other_source(dataset, config)
-    if config.calibrate != "none":
-        require_validation(config.calibrate, dataset)
-    if config.is_private:
-        private.check(dataset, config)
-    require_no_leakage(_before_holdout(dataset) if config.audit_holdout else dataset)
     if resume:
         run = run_to_resume(out, real)
         _check_same(run, extra)
@@ -111,18 +103,28 @@ def _trained(
             private.check_model(kind, model, config)
         start = start_of(model.get_weights(), description)
         run = Run.create(out, dataset.root, "train", config.to_dict(), overwrite)
-        known = {**environment(real, config.seed), **({"extra": extra} if extra else {})}
-        if config.is_private:
-            # By a hash of the manifest a guess at its rows could be checked; `secret_of` keeps it while it is needed.
-            known["data_fingerprint"] = None
-        known |= adaptation.record(other, config)
-        known |= {START: start, **lineage.to_dict(), **_weights_file(config.weights, listener)}
-        atomic.write_json(run.root / "environment.json", known)
-        open_options.tell(run, given, by_rule, listener)
+        described = _environment(real, config, extra) | adaptation.record(other, config)
+        described |= {START: start, **lineage.to_dict(), **_weights_file(config.weights, listener)}
+        atomic.write_json(run.root / "environment.json", described)
+        open_options.tell(run, config_given, by_rule, listener)
         atomic.write_json(run.root / "model.json", description)
     with computing_in(config.precision):
         _train(run, model, dataset, config, lineage, start, other, listener)
     return run
+
+
+def _checked(dataset: Dataset, config: TrainConfig, listener: Listener) -> Dataset | None:
+    """See that data and options go together, before a model is built; the other source of `--adapt`, if any."""
+    data_material.check(dataset)
+    kind_of(dataset).check(config)
+    few_labels.check(dataset, config, listener)
+    other = adaptation.other_source(dataset, config)
+    if config.calibrate != "none":
+        require_validation(config.calibrate, dataset)
+    if config.is_private:
+        private.check(dataset, config)
+    require_no_leakage(_before_holdout(dataset) if config.audit_holdout else dataset)
+    return other
 
 
 def train_or_go_on(data: Path | Dataset, out: Path, config: TrainConfig, listener: Listener | None = None) -> Run:
@@ -150,6 +152,12 @@ def _before_holdout(dataset: Dataset) -> Dataset:
     return replace(dataset, manifest=dataset.manifest.assign(split=split))
 
 
+def _environment(dataset: Dataset, config: TrainConfig, extra: dict | None) -> dict:
+    described = {**environment(dataset, config.seed), **({"extra": extra} if extra else {})}
+    # By a hash of the manifest a guess at its rows could be checked; `secret_of` keeps it while it is needed.
+    return described | ({"data_fingerprint": None} if config.is_private else {})
+
+
 def _lineage(dataset: Dataset, config: TrainConfig) -> Lineage:
     return lineage_of(dataset, config, "patient" if config.is_private else "")
 
@@ -158,9 +166,9 @@ def _weights_file(weights: str, listener: Listener) -> dict:
     """What is known of `--weights FILE`, told and for environment.json."""
     if weights in NOTHING or is_run(weights):
         return {}
-    found = identify(Path(weights))
-    listener.note(words(weights, found))
-    return {"weights": found}
+    identity = identify(Path(weights))
+    listener.note(words(weights, identity))
+    return {"weights": identity}
 
 
 def _check_options(config: TrainConfig) -> None:
@@ -177,8 +185,8 @@ def _check_options(config: TrainConfig) -> None:
 
 
 def _check_same(run: Run, extra: dict | None) -> None:
-    known = run.environment().get("extra")
-    if extra and known and extra["fingerprint"] != known["fingerprint"]:
+    began_with = run.environment().get("extra")
+    if extra and began_with and extra["fingerprint"] != began_with["fingerprint"]:
         raise InputError(
             f"--extra {extra['data']}: has changed since the Run at {run.root} began; train anew with --overwrite"
         )
@@ -246,14 +254,18 @@ def _train(
     _write_history(run, history)
     if privately:
         privately.complete()
-    model = _in_full(model, kind, config, description)
+    _save(run, _in_full(model, kind, config, description), dataset, config)
+    if config.is_private or progress.stopped_early(config.patience):
+        checkpoints.clear()
+
+
+def _save(run: Run, model: tf.keras.Model, dataset: Dataset, config: TrainConfig) -> None:
+    """The model, and its calibrator before it: where model.keras is, the training has ended."""
     answers = Answers(model, run.description(calibrated=False), config.batch_size)
     if config.calibrate != "none":
         fit_on_validation(config.calibrate, dataset, answers)
     keep(run.root, answers.description)
     save_model(model, run.root / "model.keras")
-    if config.is_private or progress.stopped_early(config.patience):
-        checkpoints.clear()
 
 
 def _in_full(model: tf.keras.Model, kind, config: TrainConfig, description: dict) -> tf.keras.Model:

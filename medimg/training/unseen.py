@@ -30,12 +30,12 @@ def check(dataset: Dataset, config: TrainConfig) -> None:
             "--audit-holdout: not with --extra, whose synthetic rows were made from the whole training part, held-out "
             "patients as well"
         )
-    held = set(dataset.rows(HELD_OUT)["patient"])
+    held_out = set(dataset.rows(HELD_OUT)["patient"])
     for words, seen in behind(config.weights, f"--weights {config.weights}", "patients that --audit-holdout holds out"):
-        both = sorted(held & set(seen.loc[seen["split"].isin(LEARNT_FROM), "patient"]))
+        both = sorted(held_out & set(seen.loc[seen["split"].isin(LEARNT_FROM), "patient"]))
         if both:
             raise InputError(
-                f"--weights {config.weights}: {words} learnt from {len(both)} of the {len(held)} patients that "
+                f"--weights {config.weights}: {words} learnt from {len(both)} of the {len(held_out)} patients that "
                 f"--audit-holdout holds out, e.g. '{both[0]}'; train that Run with the same --audit-holdout and "
                 "--seed, or start from other weights"
             )
@@ -81,10 +81,10 @@ def check_member(member: Run, dataset: Dataset) -> None:
     for words, seen in behind(weights, option, "patients of validation or test"):
         # Members themselves choose their epoch by validation.
         for part, learnt in (("test", LEARNT_FROM), ("val", ("train",))):
-            held = set(dataset.rows(part)["patient"])
-            both = sorted(held & set(seen.loc[seen["split"].isin(learnt), "patient"]))
+            held_back = set(dataset.rows(part)["patient"])
+            both = sorted(held_back & set(seen.loc[seen["split"].isin(learnt), "patient"]))
             if both:
                 raise InputError(
-                    f"{option}: started from weights of which {words} learnt from {len(both)} of the {len(held)} "
+                    f"{option}: started from weights of which {words} learnt from {len(both)} of the {len(held_back)} "
                     f"patients of part {part}, e.g. '{both[0]}'; leave it out, or train it from other weights"
                 )

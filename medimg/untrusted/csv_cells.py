@@ -63,17 +63,17 @@ def read_csv(path, **options):
 
 def _changed(table, change):
     names = [change(name) if isinstance(name, str) else name for name in table.columns]
-    found = {}
+    columns = {}
     for place, kind in enumerate(table.dtypes):
         if kind.kind == "O":
             values = _column(table.iloc[:, place], change)
             if values is not None:
-                found[place] = values
-    if not found and names == list(table.columns):
+                columns[place] = values
+    if not columns and names == list(table.columns):
         return table
     # The columns that stay are shared, not copied: a table may be most of the memory.
     table = table.copy(deep=False)
-    for place, values in found.items():
+    for place, values in columns.items():
         table.isetitem(place, values)
     table.columns = names
     return table

@@ -44,8 +44,8 @@ def read_yaml(path: Path, name: str = "", as_text: bool = False) -> Any:
         raise InputError(f"{name}: can't be read ({error.strerror or error})") from error
     except Exception as error:
         # A tag over a value that it does not fit ends in any error: `!!bool x` in a KeyError.
-        told = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{name}: not readable as YAML ({told})") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{name}: not readable as YAML ({reason})") from error
 
 
 def _check(name: str, events: Iterator) -> None:

@@ -20,19 +20,19 @@ _IMAGES = 8
 _BINS = 8
 
 
-def summary_figure(own: Predictions | None, here: Predictions | None, result: dict) -> Figure | None:
+def summary_figure(internal: Predictions | None, external: Predictions | None, result: dict) -> Figure | None:
     """ROC and reliability of a binary model on both sides, and every standardised difference; None without any.
 
     Args:
-        own: on the Run's own test part, None where it is absent.
-        here: on labelled rows, None without any.
+        internal: on the Run's own test part, None where it is absent.
+        external: on labelled rows, None without any.
         result: content of validation.json.
     """
-    both = [(BLUE, "own test part", own), (VERMILION, "here", here)]
+    both = [(BLUE, "own test part", internal), (VERMILION, "here", external)]
     labelled = [one for one in both if one[2] is not None and one[2].task == "binary"]
     curves = [one for one in labelled if 0 < one[2].truth[:, 1].sum() < len(one[2])]
     panels = []
-    if curves and here and not result["few"]:
+    if curves and external and not result["few"]:
         panels = [lambda axes: _roc(axes, curves, result), lambda axes: _reliability(axes, labelled)]
     if result["shift"]:
         panels.append(lambda axes: _differences(axes, result["shift"]))
@@ -45,15 +45,15 @@ def summary_figure(own: Predictions | None, here: Predictions | None, result: di
     return figure
 
 
-def images_figure(own: list[Path], here: list[Path], size: int) -> Figure:
+def images_figure(internal: list[Path], external: list[Path], size: int) -> Figure:
     """Some images of each side as the model sees them, at one grey scale.
 
     Args:
-        own: files of the Run's own test part; may be empty.
-        here: files of the others.
+        internal: files of the Run's own test part; may be empty.
+        external: files of the others.
         size: of the model.
     """
-    rows = [(title, files) for title, files in (("own test part", own), ("here", here)) if files]
+    rows = [(title, files) for title, files in (("own test part", internal), ("here", external)) if files]
     with styled():
         figure = Figure(figsize=(1.55 * _IMAGES, 1.85 * len(rows)))
         grid = figure.subplots(len(rows), _IMAGES, squeeze=False)

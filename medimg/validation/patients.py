@@ -66,10 +66,10 @@ def opened(data: Path, description: dict, config: ValidateConfig, progress=None)
         raise InputError(f"{data}: not a prepared Dataset; of {what} one is needed: 'medimg data prepare' makes it")
 
     def scan(path: Path, options: PrepareConfig):
-        found = folder.scan(path, options, any_classes=True)
+        scanned = folder.scan(path, options, any_classes=True)
         # Refused before anything is decoded.
-        _names(data, found.records["label"], description, config)
-        return replace(found, classes=tuple(description["classes"]), task=description["task"], any_classes=True)
+        _names(data, scanned.records["label"], description, config)
+        return replace(scanned, classes=tuple(description["classes"]), task=description["task"], any_classes=True)
 
     with TemporaryDirectory(prefix="medimg-validate-") as scratch:
         options = PrepareConfig(
@@ -108,34 +108,34 @@ def patients_of(
     rows = dataset.rows(None if config.split == "all" else config.split).reset_index(drop=True)
     if rows.empty:
         raise InputError(f"--split {config.split}: {dataset.root} has no {dataset.unit} in it; choose another")
-    told = dataset.preparation.get("notes", []) if dataset.source == "folder" else []
-    notes = [str(note) for note in told if not str(note).startswith("class '")]
-    own = 0
+    preparation_notes = dataset.preparation.get("notes", []) if dataset.source == "folder" else []
+    notes = [str(note) for note in preparation_notes if not str(note).startswith("class '")]
+    internal_rows = 0
     if training is None:
         notes.append("the Run's own data are not here: whether it has seen these patients is not checked")
     else:
         if private:
             require_others(dataset, rows, training, f"DATA2 {dataset.root}")
-        rows, own, said = _unseen(dataset, rows, training)
-        notes += said
+        rows, internal_rows, of_unseen = _unseen(dataset, rows, training)
+        notes += of_unseen
     labelled = (rows["label"] != "").to_numpy()
-    known = rows[labelled]
+    labelled_rows = rows[labelled]
     if description["task"] == "multilabel":
         order = match_classes(dataset, "multilabel", tuple(description["classes"]))
-        return Patients(dataset, rows, labelled, targets_in_order(dataset, known, order), notes, own)
+        return Patients(dataset, rows, labelled, targets_in_order(dataset, labelled_rows, order), notes, internal_rows)
     if dataset.task == "multilabel":
         raise InputError(f"{dataset.root}: several labels an image for a {description['task']} model; give it one each")
-    names = _names(dataset.root, known["label"], description, config)
+    names = _names(dataset.root, labelled_rows["label"], description, config)
     position = {name: i for i, name in enumerate(description["classes"])}
-    targets = known["label"].map(names).map(position).to_numpy(np.int64)
-    return Patients(dataset, rows, labelled, targets, notes, own)
+    targets = labelled_rows["label"].map(names).map(position).to_numpy(np.int64)
+    return Patients(dataset, rows, labelled, targets, notes, internal_rows)
 
 
 def _names(place: Path, labels: pd.Series, description: dict, config: ValidateConfig) -> dict[str, str]:
     """Their class -> the model's: by --map-class, else the same but for case, spaces, underscores and hyphens."""
     ours = {plain(name): name for name in description["classes"]}
     wanted = {plain(theirs): str(name) for theirs, name in config.map_class.items()}
-    found = {"": ""}
+    names = {"": ""}
     for theirs in sorted(set(labels) - {""}):
         name = ours.get(plain(wanted.get(plain(theirs), theirs)))
         if name is None:
@@ -143,12 +143,12 @@ def _names(place: Path, labels: pd.Series, description: dict, config: ValidateCo
                 f"{place}: class '{theirs}' is none of the model's ({', '.join(description['classes'])}); say which it "
                 f"is, as --map-class '{theirs}={description['classes'][-1]}', or leave it out"
             )
-        found[theirs] = name
-    unused = [theirs for theirs in config.map_class if plain(theirs) not in {plain(name) for name in found}]
+        names[theirs] = name
+    unused = [theirs for theirs in config.map_class if plain(theirs) not in {plain(name) for name in names}]
     if unused:
-        known = ", ".join(sorted(set(found) - {""})) or "none"
-        raise InputError(f"--map-class {unused[0]}={config.map_class[unused[0]]}: {place} has the classes {known}")
-    return found
+        classes = ", ".join(sorted(set(names) - {""})) or "none"
+        raise InputError(f"--map-class {unused[0]}={config.map_class[unused[0]]}: {place} has the classes {classes}")
+    return names
 
 
 def _unseen(dataset: Dataset, rows: pd.DataFrame, training: Dataset) -> tuple[pd.DataFrame, int, list[str]]:
@@ -168,7 +168,9 @@ def _unseen(dataset: Dataset, rows: pd.DataFrame, training: Dataset) -> tuple[pd
     if seen.any():
         notes.append(f"{int(seen.sum())} {dataset.unit}s that the model was trained or tuned on are left out")
     rows = rows[~seen].reset_index(drop=True)
-    own = int(seen_rows(dataset, rows, training, ("test",))[1].sum())
-    if own:
-        notes.append(f"{own} of {len(rows)} {dataset.unit}s are of the Run's own test part: no other hospital's")
-    return rows, own, notes
+    internal_rows = int(seen_rows(dataset, rows, training, ("test",))[1].sum())
+    if internal_rows:
+        notes.append(
+            f"{internal_rows} of {len(rows)} {dataset.unit}s are of the Run's own test part: no other hospital's"
+        )
+    return rows, internal_rows, notes

@@ -27,40 +27,40 @@ FEWEST = 10
 _BAND = 20  # years of an age band
 
 
-def drop(own: dict, here: dict) -> dict:
+def drop(internal: dict, external: dict) -> dict:
     """Own value minus the value here of each metric, of two groups of patients drawn each by itself.
 
     The interval puts both sides' own ones together (Zou and Donner, "Construction of confidence limits about effect
     measures", Statistics in Medicine 27, 2008), so that a perfect side has its exact bound.
 
     Args:
-        own: of `at_threshold`, on the own test part.
-        here: likewise on the others.
+        internal: of `at_threshold`, on the own test part.
+        external: likewise on the others.
 
     Returns:
         metric -> {"value", "low", "high"}, None where one of them is undefined; above 0 it is worse here (of the Brier
         score: better).
     """
-    found = {}
+    drops = {}
     for name in MEASURED:
-        one, other = own[name], here[name]
+        one, other = internal[name], external[name]
         if None in (one["value"], other["value"]):
-            found[name] = Measured()._asdict()
+            drops[name] = Measured()._asdict()
             continue
         difference = one["value"] - other["value"]
         if None in (one["low"], other["low"]):
-            found[name] = Measured(difference)._asdict()
+            drops[name] = Measured(difference)._asdict()
             continue
         below = math.hypot(one["value"] - one["low"], other["high"] - other["value"])
         above = math.hypot(one["high"] - one["value"], other["value"] - other["low"])
-        found[name] = Measured(difference, difference - below, difference + above)._asdict()
-    return found
+        drops[name] = Measured(difference, difference - below, difference + above)._asdict()
+    return drops
 
 
 def at_threshold(predictions: Predictions, patients, resamples: int, seed: int) -> dict:
     """MEASURED with their intervals, decided by the predictions' own threshold."""
-    found = summarise(predictions, patients, resamples, seed)["metrics"]
-    return {name: found[name] for name in MEASURED}
+    metrics = summarise(predictions, patients, resamples, seed)["metrics"]
+    return {name: metrics[name] for name in MEASURED}
 
 
 def rechosen(predictions: Predictions, rule: Rule) -> float | np.ndarray | None:
@@ -87,15 +87,10 @@ def proposal(predictions: Predictions, calibration: dict, patients) -> dict:
         it on these same rows (`ece_after`), whether there are `enough` patients of each kind, and `words`.
     """
     if predictions.task != "binary":
-        said = "one class at a time: see the slopes and intercepts of each" if miscalibration(calibration) else "none"
-        return {"update": "none", "intercept": None, "slope": None, "ece_after": None, "enough": None, "words": said}
+        words = "one class at a time: see the slopes and intercepts of each" if miscalibration(calibration) else "none"
+        return {"update": "none", "intercept": None, "slope": None, "ece_after": None, "enough": None, "words": words}
     truth, p = predictions.truth[:, 1], predictions.probabilities[:, 1]
-    slope, intercept = calibration["slope"], calibration["intercept"]
-    a, b, update = 0.0, 1.0, "none"
-    if slope["low"] is not None and not slope["low"] <= 1 <= slope["high"]:
-        (a, b), update = update_of(truth, p), "slope and intercept"
-    elif intercept["low"] is not None and not intercept["low"] <= 0 <= intercept["high"]:
-        a, update = intercept["value"], "intercept"
+    a, b, update = _update(truth, p, calibration)
     rare = min(len(set(np.asarray(patients)[truth])), len(set(np.asarray(patients)[~truth])))
     after = updated(p, a, b)
     words = {
@@ -119,9 +114,19 @@ def proposal(predictions: Predictions, calibration: dict, patients) -> dict:
     }
 
 
+def _update(truth: np.ndarray, probability: np.ndarray, calibration: dict) -> tuple[float, float, str]:
+    """Intercept and slope for log-odds, and the least update that a calibration shows to be needed."""
+    slope, intercept = calibration["slope"], calibration["intercept"]
+    if slope["low"] is not None and not slope["low"] <= 1 <= slope["high"]:
+        return *update_of(truth, probability), "slope and intercept"
+    if intercept["low"] is not None and not intercept["low"] <= 0 <= intercept["high"]:
+        return intercept["value"], 1.0, "intercept"
+    return 0.0, 1.0, "none"
+
+
 def subgroups(predictions: Predictions, rows: pd.DataFrame, resamples: int, seed: int) -> dict:
     """Column -> group -> metrics, of site, sex and bands of age, where there are at least two groups."""
-    found = {}
+    of_column = {}
     for column in ("site", "sex", "age"):
         if column in rows:
             ages = column == "age"
@@ -129,8 +134,8 @@ def subgroups(predictions: Predictions, rows: pd.DataFrame, resamples: int, seed
             groups = bands(pd.to_numeric(values, errors="coerce"), _BAND) if ages else values.fillna("").astype(str)
             measured = summarise_groups(predictions, groups, rows["patient"], resamples, seed)
             if measured:
-                found[column] = measured
-    return found
+                of_column[column] = measured
+    return of_column
 
 
 def with_threshold(predictions: Predictions, threshold) -> Predictions:

@@ -46,12 +46,12 @@ def image_statistics(dataset: Dataset, rows: pd.DataFrame, size: int, progress: 
         progress: called with images done and images in all.
     """
     with ThreadPoolExecutor() as pool:
-        found = []
+        statistics = []
         for one in pool.map(lambda path: _statistics(path, size), dataset.paths(rows)):
-            found.append(one)
+            statistics.append(one)
             if progress:
-                progress(len(found), len(rows))
-    return pd.DataFrame(found, columns=[*STATISTICS, *FORMS], index=rows.index)
+                progress(len(statistics), len(rows))
+    return pd.DataFrame(statistics, columns=[*STATISTICS, *FORMS], index=rows.index)
 
 
 def _statistics(path: Path, size: int) -> tuple:
@@ -64,26 +64,26 @@ def _statistics(path: Path, size: int) -> tuple:
     return grey.mean(), grey.std(), dark, bright, sharpness, float(image.shape[1]), float(image.shape[0]), form
 
 
-def metadata(own: Dataset, own_rows: pd.DataFrame, here: Dataset, rows: pd.DataFrame) -> dict[str, tuple]:
+def metadata(internal: Dataset, internal_rows: pd.DataFrame, rows: pd.DataFrame) -> dict[str, tuple]:
     """Columns that both have: name -> (values of own rows, values of theirs), numbers as float64, else text."""
-    if own.is_table:
-        common = [f for f in own.inputs if f.name in rows]
-        return {f.name: _of_feature(f, own_rows, rows) for f in common}
-    names = [name for name in own_rows if name in rows and name not in ROLES]
-    found = {}
+    if internal.is_table:
+        common = [f for f in internal.inputs if f.name in rows]
+        return {f.name: _of_feature(f, internal_rows, rows) for f in common}
+    names = [name for name in internal_rows if name in rows and name not in ROLES]
+    columns = {}
     for name in names:
-        both = pd.concat([own_rows[name], rows[name]], ignore_index=True)
-        known = both.notna() & (both.astype(str).str.strip() != "")
-        numbers = pd.to_numeric(both[known], errors="coerce")
-        if known.any() and numbers.notna().all() and numbers.nunique() > 2:
-            values = pd.to_numeric(both.where(known), errors="coerce")
+        both = pd.concat([internal_rows[name], rows[name]], ignore_index=True)
+        filled = both.notna() & (both.astype(str).str.strip() != "")
+        numbers = pd.to_numeric(both[filled], errors="coerce")
+        if filled.any() and numbers.notna().all() and numbers.nunique() > 2:
+            values = pd.to_numeric(both.where(filled), errors="coerce")
         else:
-            values = both.where(known, "").astype(str)
+            values = both.where(filled, "").astype(str)
             # As many names as patients: whose they are, not what they are like.
-            if values[known].nunique() > min(MOST_LEVELS, max(2, known.sum() // 2)):
+            if values[filled].nunique() > min(MOST_LEVELS, max(2, filled.sum() // 2)):
                 continue
-        found[_OF_SOURCE.get(name, name)] = (values[: len(own_rows)], values[len(own_rows) :])
-    return found
+        columns[_OF_SOURCE.get(name, name)] = (values[: len(internal_rows)], values[len(internal_rows) :])
+    return columns
 
 
 def _of_feature(feature, own_rows: pd.DataFrame, rows: pd.DataFrame) -> tuple:
@@ -92,41 +92,41 @@ def _of_feature(feature, own_rows: pd.DataFrame, rows: pd.DataFrame) -> tuple:
     return own_rows[feature.name], rows[feature.name]
 
 
-def compare(kind: str, name: str, own, here, own_patients, patients) -> dict | None:
+def compare(kind: str, name: str, internal, external, internal_patients, patients) -> dict | None:
     """One quantity of two groups of patients.
 
     Args:
         kind: `image`, `metadata`, `class` or `prediction`.
         name: of the quantity.
-        own: values of the Run's own rows; numbers, or text with '' for missing.
-        here: of the others'.
-        own_patients: whose each of `own` is.
-        patients: whose each of `here` is.
+        internal: values of the Run's own rows; numbers, or text with '' for missing.
+        external: of the others'.
+        internal_patients: whose each of `internal` is.
+        patients: whose each of `external` is.
 
     Returns:
         `kind`, `name`, `test`, `p`, `effect` (None: no overlap at all), `own` and `here` (mean and sd, or shares) and
         the share that is `missing` in each; None where a side has fewer than two patients with a value.
     """
-    first, second = _by_patient(own, own_patients), _by_patient(here, patients)
+    first, second = _by_patient(internal, internal_patients), _by_patient(external, patients)
     is_number = pd.api.types.is_numeric_dtype(first) and pd.api.types.is_numeric_dtype(second)
-    known = [side.dropna() if is_number else side[side.notna() & (side != "")] for side in (first, second)]
-    if min(map(len, known)) < 2:
+    filled = [side.dropna() if is_number else side[side.notna() & (side != "")] for side in (first, second)]
+    if min(map(len, filled)) < 2:
         return None
     missing = {
         key: float(1 - len(some) / len(side))
-        for key, some, side in zip(("own", "here"), known, (first, second), strict=True)
+        for key, some, side in zip(("own", "here"), filled, (first, second), strict=True)
     }
     measure = _numbers if is_number else _categories
-    return {"kind": kind, "name": name, **measure(*known), "missing": missing}
+    return {"kind": kind, "name": name, **measure(*filled), "missing": missing}
 
 
-def settle(found: list[dict]) -> list[dict]:
+def settle(differences: list[dict]) -> list[dict]:
     """With `p_holm` over all of them and whether each is `shifted`; the largest differences first."""
-    if not found:
+    if not differences:
         return []
-    adjusted = multipletests([one["p"] for one in found], ALPHA, "holm")[1]
+    adjusted = multipletests([one["p"] for one in differences], ALPHA, "holm")[1]
     settled = []
-    for one, p in zip(found, adjusted, strict=True):
+    for one, p in zip(differences, adjusted, strict=True):
         large = one["effect"] is None or abs(one["effect"]) >= NEGLIGIBLE
         settled.append({**one, "p_holm": float(p), "shifted": bool(p < ALPHA and large)})
     return sorted(settled, key=lambda one: (not one["shifted"], -_size(one)))
@@ -141,26 +141,28 @@ def _by_patient(values, patients) -> pd.Series:
     return pd.Series(np.asarray(values))[~pd.Series(np.asarray(patients)).duplicated()]
 
 
-def _numbers(own: pd.Series, here: pd.Series) -> dict:
-    effect = mean_difference(here.to_numpy(float)[:, None], own.to_numpy(float)[:, None])[0]
+def _numbers(internal: pd.Series, external: pd.Series) -> dict:
+    effect = mean_difference(external.to_numpy(float)[:, None], internal.to_numpy(float)[:, None])[0]
     return {
         "test": "Kolmogorov-Smirnov",
-        "p": float(ks_2samp(own, here).pvalue),
+        "p": float(ks_2samp(internal, external).pvalue),
         "effect": float(effect) if np.isfinite(effect) else None,
-        "own": {"mean": float(own.mean()), "sd": float(own.std())},
-        "here": {"mean": float(here.mean()), "sd": float(here.std())},
+        "own": {"mean": float(internal.mean()), "sd": float(internal.std())},
+        "here": {"mean": float(external.mean()), "sd": float(external.std())},
     }
 
 
-def _categories(own: pd.Series, here: pd.Series) -> dict:
-    codes, names = levels(pd.concat([own, here], ignore_index=True))
-    first, second = (np.bincount(part, minlength=len(names)) for part in (codes[: len(own)], codes[len(own) :]))
+def _categories(internal: pd.Series, external: pd.Series) -> dict:
+    codes, names = levels(pd.concat([internal, external], ignore_index=True))
+    first, second = (
+        np.bincount(part, minlength=len(names)) for part in (codes[: len(internal)], codes[len(internal) :])
+    )
     effect = category_difference(second, first)
     p = chi2_contingency(np.stack([first, second]))[1] if len(names) > 1 else 1.0
     return {
         "test": "chi-squared",
         "p": float(p),
         "effect": float(effect) if np.isfinite(effect) else None,
-        "own": {name: float(n / len(own)) for name, n in zip(names, first, strict=True)},
-        "here": {name: float(n / len(here)) for name, n in zip(names, second, strict=True)},
+        "own": {name: float(n / len(internal)) for name, n in zip(names, first, strict=True)},
+        "here": {name: float(n / len(external)) for name, n in zip(names, second, strict=True)},
     }

@@ -49,26 +49,26 @@ def own_side(training: Dataset | None, description: dict, answers: Answers, thre
     )
 
 
-def side_of(found: Patients, description: dict, answers: Answers, threshold) -> Side:
+def side_of(patients: Patients, description: dict, answers: Answers, threshold) -> Side:
     """The patients of one side and what the model says of them.
 
     Args:
-        found: the patients.
+        patients: the patients.
         description: of the Run.
         answers: of its model.
         threshold: of probabilities, as its evaluation has it.
     """
-    probabilities = as_written(answers(found.dataset, found.rows))
+    probabilities = as_written(answers(patients.dataset, patients.rows))
     predictions = None
-    if found.labelled.any():
+    if patients.labelled.any():
         predictions = Predictions(
             task=description["task"],
             classes=tuple(description["classes"]),
-            targets=found.targets,
-            probabilities=probabilities[found.labelled],
+            targets=patients.targets,
+            probabilities=probabilities[patients.labelled],
             threshold=threshold,
         )
-    return Side(found.dataset, found.rows, found.labelled, probabilities, predictions)
+    return Side(patients.dataset, patients.rows, patients.labelled, probabilities, predictions)
 
 
 def kinds(predictions: Predictions | None) -> list[str]:
@@ -88,34 +88,36 @@ def patients_of_classes(side: Side) -> dict[str, int]:
     return {name: int(side.patients[any_of].nunique()) for name, any_of in classes}
 
 
-def shifts(own: Side | None, here: Side, description: dict, step) -> list[dict]:
+def shifts(internal: Side | None, external: Side, description: dict, step) -> list[dict]:
     """`shift` of validation.json: images, metadata, classes, predictions of both sides; none without the Run's own."""
-    if own is None:
+    if internal is None:
         return []
-    who = (own.rows["patient"], here.rows["patient"])
-    found = []
-    if not own.dataset.is_table:
+    who = (internal.rows["patient"], external.rows["patient"])
+    differences = []
+    if not internal.dataset.is_table:
         size = description["image_size"]
         first, second = (
             shift.image_statistics(side.dataset, side.rows, size, lambda *counts: step("look at images", *counts))
-            for side in (own, here)
+            for side in (internal, external)
         )
-        names = shift.STATISTICS | (shift.FORMS if _as_found(own, here) else {"form": shift.FORMS["form"]})
-        found += [shift.compare("image", said, first[name], second[name], *who) for name, said in names.items()]
-    columns = shift.metadata(own.dataset, own.rows, here.dataset, here.rows)
-    found += [shift.compare("metadata", name, *sides, *who) for name, sides in columns.items()]
-    if description["task"] != "multilabel" and len(kinds(here.predictions)) > 1:
-        labels = [_class_names(side) for side in (own, here)]
-        found.append(shift.compare("class", "class mix", *labels, own.patients, here.patients))
+        names = shift.STATISTICS | (shift.FORMS if _as_found(internal, external) else {"form": shift.FORMS["form"]})
+        differences += [shift.compare("image", words, first[name], second[name], *who) for name, words in names.items()]
+    columns = shift.metadata(internal.dataset, internal.rows, external.rows)
+    differences += [shift.compare("metadata", name, *sides, *who) for name, sides in columns.items()]
+    if description["task"] != "multilabel" and len(kinds(external.predictions)) > 1:
+        labels = [_class_names(side) for side in (internal, external)]
+        differences.append(shift.compare("class", "class mix", *labels, internal.patients, external.patients))
     if description["task"] == "binary":
         name = f"predicted probability of {description['classes'][1]}"
-        found.append(shift.compare("prediction", name, own.probabilities[:, 1], here.probabilities[:, 1], *who))
-    return shift.settle([one for one in found if one])
+        differences.append(
+            shift.compare("prediction", name, internal.probabilities[:, 1], external.probabilities[:, 1], *who)
+        )
+    return shift.settle([one for one in differences if one])
 
 
-def _as_found(own: Side, here: Side) -> bool:
+def _as_found(internal: Side, external: Side) -> bool:
     """Neither side was resized when it was prepared."""
-    options = [side.dataset.preparation.get("options") or {} for side in (own, here)]
+    options = [side.dataset.preparation.get("options") or {} for side in (internal, external)]
     return not any(option.get("image_size") for option in options)
 
 

@@ -57,31 +57,31 @@ def validate(
     description, data = run.description(), Path(data)
     config.require_effect(f"{description['task']} tasks")
     options = {key: value for key, value in config.given().items() if key != "batch_size"}
-    asked = {"run": str(run.root.resolve()), "data": str(data.resolve()), "options": options}
+    request = {"run": str(run.root.resolve()), "data": str(data.resolve()), "options": options}
     if out:
         require_other(out)
-        require_place(Path(out), asked, _held)
+        require_place(Path(out), request, _request_of)
     prepared = opened(data, description, config, lambda *counts: step("prepare", *counts))
     with locked(out or run.root), prepared as dataset:
         training, private = training_data(run), is_private(run.config["options"])
-        found = patients_of(dataset, description, config, training, private)
+        patients = patients_of(dataset, description, config, training, private)
         answers = Answers(run.model(), description, config.batch_size, lambda *counts: step("predict", *counts))
-        rule, threshold = _decision(run, training, description, answers, len(found.rows))
-        own = own_side(training, description, answers, threshold)
-        here = side_of(found, description, answers, threshold)
-        result = _measured(run, data, description, own, here, found, rule, config, step)
+        rule, threshold = _decision(run, training, description, answers, len(patients.rows))
+        internal = own_side(training, description, answers, threshold)
+        external = side_of(patients, description, answers, threshold)
+        result = _measured(run, data, description, internal, external, patients, rule, config, step)
         result["verdict"], result["reasons"] = verdict(result)
-        result |= asked
-        folder = Path(out) if out else beside(run.root / "validations", data.resolve().name, asked, _held)
-        _write(folder, run, result, own, here, description)
+        result |= request
+        folder = Path(out) if out else beside(run.root / "validations", data.resolve().name, request, _request_of)
+        _write(folder, result, internal, external, description)
     return result, folder
 
 
-def _held(folder: Path) -> dict | None:
+def _request_of(folder: Path) -> dict | None:
     """What the validation in a folder answers; one of before options were written down without them."""
     path = folder / FILE
-    found = read_json(path) if path.is_file() else None
-    return found and {key: found[key] for key in ("run", "data", "options") if key in found}
+    content = read_json(path) if path.is_file() else None
+    return content and {key: content[key] for key in ("run", "data", "options") if key in content}
 
 
 def _decision(run: Run, training: Dataset | None, description: dict, answers: Answers, to_come: int):
@@ -95,8 +95,8 @@ def _decision(run: Run, training: Dataset | None, description: dict, answers: An
     return rule, np.array([value[name] for name in description["classes"]]) if isinstance(value, dict) else value
 
 
-def _measured(run, data, description, own: Side | None, here: Side, found, rule, config, step) -> dict:
-    classes, predictions = description["classes"], here.predictions
+def _measured(run, data, description, internal: Side | None, external: Side, patients, rule, config, step) -> dict:
+    classes, predictions = description["classes"], external.predictions
     support = predictions.truth.sum(axis=0) if predictions else np.zeros(len(classes), int)
     result = {
         "model": description["name"],
@@ -105,26 +105,26 @@ def _measured(run, data, description, own: Side | None, here: Side, found, rule,
         "positive_class": positive_class(description["task"], classes),
         "dataset": data.resolve().name,
         "split": config.split,
-        "modality": {"here": here.dataset.modality, "own": own.dataset.modality if own else ""},
-        "unit": here.dataset.unit,
-        "n": len(here.rows),
-        "patients": int(here.rows["patient"].nunique()),
-        "labelled": int(here.labelled.sum()),
+        "modality": {"here": external.dataset.modality, "own": internal.dataset.modality if internal else ""},
+        "unit": external.dataset.unit,
+        "n": len(external.rows),
+        "patients": int(external.rows["patient"].nunique()),
+        "labelled": int(external.labelled.sum()),
         "support": {name: int(count) for name, count in zip(classes, support, strict=True)},
         "kinds": kinds(predictions),
-        "patients_of": patients_of_classes(here),
-        "own_rows": found.own,
-        "own": {"n": len(own.rows), "patients": int(own.patients.nunique())} if own else None,
+        "patients_of": patients_of_classes(external),
+        "own_rows": patients.own,
+        "own": {"n": len(internal.rows), "patients": int(internal.patients.nunique())} if internal else None,
         "calibrated": "calibrator" in description,
-        "shift": shifts(own, here, description, step),
-        "notes": list(found.notes),
+        "shift": shifts(internal, external, description, step),
+        "notes": list(patients.notes),
     }
-    if own is None:
+    if internal is None:
         result["notes"].append("the Run's own test part is not here: no shift and no drop can be measured")
     counts = result["patients_of"] if result["task"] == "binary" else {}
     result["few"] = [name for name, count in counts.items() if 0 < count < performance.FEWEST]
-    result["notes"] += adapted_note(run, here.dataset, config.split)
-    result |= _worth(own, here, rule, config, bool(result["few"]))
+    result["notes"] += adapted_note(run, external.dataset, config.split)
+    result |= _worth(internal, external, rule, config, bool(result["few"]))
     return result
 
 
@@ -139,19 +139,19 @@ def adapted_note(run: Run, dataset: Dataset, split: str) -> list[str]:
     ]
 
 
-def _worth(own: Side | None, here: Side, rule, config: ValidateConfig, few: bool) -> dict:
+def _worth(internal: Side | None, external: Side, rule, config: ValidateConfig, few: bool) -> dict:
     """`auroc`, `drop`, `threshold`, `calibration`, `subgroups` of validation.json: of few, none of both kinds."""
     none = {name: {"value": None, "low": None, "high": None} for name in performance.MEASURED}
-    if here.predictions is None:
+    if external.predictions is None:
         empty = {"value": None, "transported": None, "own": None, "rechosen": None}
         return {"auroc": None, "drop": none, "threshold": empty, "calibration": None, "subgroups": {}}
-    predictions, patients, settings = here.predictions, here.patients, (config.bootstrap, config.seed)
-    at_own = performance.at_threshold(own.predictions, own.patients, *settings) if own else None
+    predictions, patients, settings = external.predictions, external.patients, (config.bootstrap, config.seed)
+    at_own = performance.at_threshold(internal.predictions, internal.patients, *settings) if internal else None
     transported = performance.at_threshold(predictions, patients, *settings)
     if few:
         # A bootstrap of one patient never varies.
         transported["auroc"] = none["auroc"]
-    drop = performance.drop(at_own, transported) if own else none
+    drop = performance.drop(at_own, transported) if internal else none
     again = None if few else performance.rechosen(predictions, rule)
     chosen = None
     if again is not None:
@@ -161,7 +161,7 @@ def _worth(own: Side | None, here: Side, rule, config: ValidateConfig, few: bool
     calibration = calibration_of(predictions, patients, *settings) if both else None
     if calibration:
         calibration["proposal"] = performance.proposal(predictions, calibration, patients)
-        calibration["own"] = calibration_of(own.predictions, own.patients, *settings) if own else None
+        calibration["own"] = calibration_of(internal.predictions, internal.patients, *settings) if internal else None
         calibration["notes"] = calibration_notes(calibration, None, "test", False)
     value = predictions.threshold
     return {
@@ -175,29 +175,31 @@ def _worth(own: Side | None, here: Side, rule, config: ValidateConfig, few: bool
             "rechosen": chosen,
         },
         "calibration": calibration,
-        "subgroups": performance.subgroups(predictions, here.rows[here.labelled].reset_index(drop=True), *settings),
+        "subgroups": performance.subgroups(
+            predictions, external.rows[external.labelled].reset_index(drop=True), *settings
+        ),
     }
 
 
-def _write(folder: Path, run: Run, result: dict, own: Side | None, here: Side, description: dict) -> None:
+def _write(folder: Path, result: dict, internal: Side | None, external: Side, description: dict) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--out {folder}: is a file, not a folder; give another")
-    figures = {"summary": summary_figure(own and own.predictions, here.predictions, result)}
-    if not here.dataset.is_table:
-        sides = [[] if side is None else side.dataset.paths(side.rows) for side in (own, here)]
+    figures = {"summary": summary_figure(internal and internal.predictions, external.predictions, result)}
+    if not external.dataset.is_table:
+        sides = [[] if side is None else side.dataset.paths(side.rows) for side in (internal, external)]
         figures["images"] = images_figure(*sides, description["image_size"])
     drawn = {
         name: save(figure, folder / "figures" / f"{name}.png") for name, figure in figures.items() if figure is not None
     }
-    table = here.rows[[here.dataset.unit, "patient", "site", "label"]].copy()
-    if result["data"] != str(here.dataset.root.resolve()):
+    table = external.rows[[external.dataset.unit, "patient", "site", "label"]].copy()
+    if result["data"] != str(external.dataset.root.resolve()):
         # Prepared for the moment: the file as it was found is what can be looked up.
-        table[here.dataset.unit] = here.rows["source_file"]
+        table[external.dataset.unit] = external.rows["source_file"]
         for name in ("rejected.csv", "warnings.csv", "duplicates.csv"):
             (folder / name).unlink(missing_ok=True)
-            if (here.dataset.root / name).is_file():
-                shutil.copyfile(here.dataset.root / name, folder / name)
-    for name, column in zip(description["classes"], here.probabilities.T, strict=True):
+            if (external.dataset.root / name).is_file():
+                shutil.copyfile(external.dataset.root / name, folder / name)
+    for name, column in zip(description["classes"], external.probabilities.T, strict=True):
         table[f"p_{name}"] = column
     atomic.write_csv(folder / "predictions.csv", table)
     atomic.write_text(folder / "validation.html", page(result, drawn))

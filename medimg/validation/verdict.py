@@ -29,14 +29,14 @@ def verdict(result: dict) -> tuple[str, list[str]]:
     """
     differ = [one for one in result["shift"] if one["shifted"]]
     another = _another_modality(result.get("modality", {}))
-    said = [*another, *_shift(result, differ)]
+    differences = [*another, *_shift(result, differ)]
     differ = another + differ
     if not result["labelled"]:
-        return UNLABELLED[bool(differ)], said
+        return UNLABELLED[bool(differ)], differences
     drop = result["drop"]
     fallen = _fallen(result)
     if len(result["kinds"]) == 1 or result["few"]:
-        return _one_sided(result, fallen, differ), [*_decisions(result), *said]
+        return _one_sided(result, fallen, differ), [*_decisions(result), *differences]
     updates = _off(result)
     auroc = drop["auroc"]
     worse = auroc["low"] is not None and auroc["low"] > 0
@@ -44,12 +44,12 @@ def verdict(result: dict) -> tuple[str, list[str]]:
     if updates and result["calibration"]["proposal"]["update"] != "none":
         reasons.append(f"proposed for here: {result['calibration']['proposal']['words']}")
     if worse:
-        return WORSE, reasons + said
+        return WORSE, reasons + differences
     low = result["auroc"]["here"]["low"]
     if low is not None and low <= 0.5:
-        return CHANCE, reasons + said
+        return CHANCE, reasons + differences
     if updates or fallen:
-        return UPDATE, reasons + said
+        return UPDATE, reasons + differences
     words = DIFFERS if differ else NOTHING
     if result["own_rows"] == result["n"]:
         words += "; but these are the Run's own test patients, no other hospital's"
@@ -57,19 +57,23 @@ def verdict(result: dict) -> tuple[str, list[str]]:
         words += "; no drop of AUROC could be measured"
     elif auroc["high"] > _MATTERS:
         words += f"; too few patients to exclude a drop of AUROC by {auroc['high']:.2f}"
-    return words, reasons + said
+    return words, reasons + differences
 
 
 def _ranking(result: dict) -> str:
-    own, here, drop = (result["auroc"]["own"], result["auroc"]["here"], result["drop"]["auroc"])
+    internal, external, drop = (result["auroc"]["own"], result["auroc"]["here"], result["drop"]["auroc"])
     if drop["value"] is None:
-        return f"AUROC {interval(here, missing='undefined')} here; the Run's own test part is not there to compare with"
+        return (
+            f"AUROC {interval(external, missing='undefined')} here; the Run's own test part is not there to compare "
+            "with"
+        )
     how = "no drop shown"
     if drop["low"] is not None and drop["low"] > 0:
         how = "it ranks worse here"
     elif drop["high"] is not None and drop["high"] < 0:
         how = "it ranks better here"
-    return f"AUROC {interval(here)} here, {interval(own)} on the own test part: drop {signed_interval(drop)}, {how}"
+    measured = f"AUROC {interval(external)} here, {interval(internal)} on the own test part"
+    return f"{measured}: drop {signed_interval(drop)}, {how}"
 
 
 def _fallen(result: dict) -> list[str]:
@@ -79,39 +83,43 @@ def _fallen(result: dict) -> list[str]:
 
 
 def _decisions(result: dict) -> list[str]:
-    here, own = result["threshold"]["transported"], result["threshold"]["own"]
+    external, internal = result["threshold"]["transported"], result["threshold"]["own"]
     fallen = _fallen(result)
     reasons = []
     for name in ("sensitivity", "specificity"):
-        if here[name]["value"] is None:
+        if external[name]["value"] is None:
             continue
-        words = f"{name} {interval(here[name])} at the Run's own decision"
-        if own and own[name]["value"] is not None:
-            words += f", {interval(own[name])} on the own test part"
+        words = f"{name} {interval(external[name])} at the Run's own decision"
+        if internal and internal[name]["value"] is not None:
+            words += f", {interval(internal[name])} on the own test part"
         reasons.append(words + (": it falls here" if name in fallen else ""))
     return reasons
 
 
 def _off(result: dict) -> list[str]:
     """Why probabilities are wrong here and were not, or not so, on the own test part."""
-    here, own = result["calibration"], result["calibration"] and result["calibration"]["own"]
-    if not here or not miscalibration(here):
+    external, internal = result["calibration"], result["calibration"] and result["calibration"]["own"]
+    if not external or not miscalibration(external):
         return []
-    if own and miscalibration(own) and not any(_other(own[name], here[name]) for name in ("slope", "intercept")):
+    if (
+        internal
+        and miscalibration(internal)
+        and not any(_other(internal[name], external[name]) for name in ("slope", "intercept"))
+    ):
         result["notes"].append(
             "probabilities are as wrong here as on the own test part"
             + ("" if result["calibrated"] else ": 'medimg evaluate RUN --calibrate temperature'")
         )
         return []
-    return miscalibration(here)
+    return miscalibration(external)
 
 
-def _other(own: dict, here: dict) -> bool:
+def _other(internal: dict, external: dict) -> bool:
     """Two values differ beyond both intervals."""
-    if None in (own["low"], here["low"]):
+    if None in (internal["low"], external["low"]):
         return False
-    half = math.hypot((own["high"] - own["low"]) / 2, (here["high"] - here["low"]) / 2)
-    return abs(own["value"] - here["value"]) > half
+    half = math.hypot((internal["high"] - internal["low"]) / 2, (external["high"] - external["low"]) / 2)
+    return abs(internal["value"] - external["value"]) > half
 
 
 def _one_sided(result: dict, fallen: list[str], differ: list[dict]) -> str:
@@ -125,8 +133,8 @@ def _one_sided(result: dict, fallen: list[str], differ: list[dict]) -> str:
         words = f"patients of {judged[0]} alone: neither ranking nor calibration can be judged"
     if judged:
         measures = result["threshold"]["transported"]
-        known = measures["sensitivity"]["value"] is not None and judged != result["classes"][:1]
-        name = "sensitivity" if known else "specificity"
+        has_sensitivity = measures["sensitivity"]["value"] is not None and judged != result["classes"][:1]
+        name = "sensitivity" if has_sensitivity else "specificity"
         drop = result["drop"][name]
         words += f"; {name} falls here" if name in fallen else f"; no fall of {name} shown"
         if drop["value"] is None:
@@ -138,8 +146,8 @@ def _one_sided(result: dict, fallen: list[str], differ: list[dict]) -> str:
 
 def _another_modality(modality: dict) -> list[str]:
     """A sentence where both sides say what made their images, and it was no machine of one kind."""
-    own, here = (_machines(modality.get(side) or "") for side in ("own", "here"))
-    if not own or not here or own & here:
+    internal, external = (_machines(modality.get(side) or "") for side in ("own", "here"))
+    if not internal or not external or internal & external:
         return []
     return [f"another modality: {modality['here']} here, {modality['own']} in the Run's own data"]
 

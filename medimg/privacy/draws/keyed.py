@@ -128,8 +128,8 @@ def dropped(values, keys, rate: float, noise_shape=None):
         return values
     shape = tf.shape(values)[1:]
     if noise_shape is not None:
-        given = [shape[i] if n is None else n for i, n in enumerate(noise_shape[1:])]
-        shape = tf.stack(given)
+        sizes = [shape[i] if n is None else n for i, n in enumerate(noise_shape[1:])]
+        shape = tf.stack(sizes)
     kept = uniform_tensor(keys, shape) >= rate
     return tf.where(kept, values / (1.0 - rate), tf.zeros_like(values))
 

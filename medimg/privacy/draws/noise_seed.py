@@ -92,25 +92,25 @@ def secret_of(checkpoints: Path, options: dict, data: str, fixed: int | None = N
     Raises:
         InputError: the kept seed can't be read or is for other data, or a new one can't be kept.
     """
-    given = None if fixed is None else Secret.fixed(fixed, options).seed
+    fixed_seed = None if fixed is None else Secret.fixed(fixed, options).seed
     path = Path(checkpoints) / FILE
     if path.is_file():
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            seed, kept = bytes.fromhex(content["seed"]), content["data"]
+            seed, kept_for = bytes.fromhex(content["seed"]), content["data"]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{path}: not readable; the noise can't be repeated: train anew with --overwrite"
             ) from error
         if len(seed) != _BYTES:
             raise InputError(f"{path}: the seed is not whole; the noise can't be repeated: train anew with --overwrite")
-        if kept != data:
+        if kept_for != data:
             raise InputError(
                 f"{path}: the data, or what the training starts from, have changed since it began; the same noise on "
                 "others would show the difference bare: train anew with --overwrite"
             )
-        return Secret(seed if given is None else given, options)
-    seed = given or secrets.token_bytes(_BYTES)
+        return Secret(seed if fixed_seed is None else fixed_seed, options)
+    seed = fixed_seed or secrets.token_bytes(_BYTES)
     atomic.write_json(path, {"seed": seed.hex(), "data": data})
     path.chmod(0o600)
     return Secret(seed, options)

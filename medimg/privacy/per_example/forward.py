@@ -21,8 +21,8 @@ def kinds(model: tf.keras.Model) -> dict[str, Kind]:
     for node in _nodes(model):
         if node.layer.trainable_weights:
             shapes.setdefault(node.layer.name, []).append(_input_shape(node))
-    known = {layer.name: layer for layer in model.layers}
-    return {name: kind_of(known[name], given) for name, given in shapes.items()}
+    layers = {layer.name: layer for layer in model.layers}
+    return {name: kind_of(layers[name], of_calls) for name, of_calls in shapes.items()}
 
 
 def forward(model: tf.keras.Model, x, watch, chosen: dict[str, Kind], keys=None) -> tuple[tf.Tensor, dict]:
@@ -41,10 +41,10 @@ def forward(model: tf.keras.Model, x, watch, chosen: dict[str, Kind], keys=None)
     Raises:
         InputError: a layer masks its output, or draws at random by other means than the examples' keys.
     """
-    given = x if isinstance(x, (list, tuple)) else [x]
+    tensors = x if isinstance(x, (list, tuple)) else [x]
     values = {
         str(id(reference)): [tf.cast(tensor, reference.dtype)] * model._tensor_usage_count[str(id(reference))]
-        for reference, tensor in zip(model.inputs, given, strict=True)
+        for reference, tensor in zip(model.inputs, tensors, strict=True)
     }
     calls: dict[str, list[Call]] = {name: [] for name in chosen}
     for node in _nodes(model):
@@ -72,8 +72,8 @@ def _dropout(layer, values, keys):
             f"layer {layer.name} ({type(layer).__name__}): draws at random, and no example has a key to draw by; give "
             "the examples' keys, or set its rate to 0"
         )
-    own = fold_tensor(keys, zlib.crc32(layer.name.encode()))
-    return dropped(values, own, layer.rate, layer.noise_shape)
+    of_layer = fold_tensor(keys, zlib.crc32(layer.name.encode()))
+    return dropped(values, of_layer, layer.rate, layer.noise_shape)
 
 
 def _nodes(model: tf.keras.Model) -> list:

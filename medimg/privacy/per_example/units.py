@@ -62,14 +62,14 @@ class BatchUnits:
         Returns:
             float (B,).
         """
-        own = tf.maximum(product(_all, _all), 0.0)
+        squares = tf.maximum(product(_all, _all), 0.0)
         if self.index is None:
-            return own
+            return squares
         first, second = self.pairs[:, 0], self.pairs[:, 1]
         # Empty, and so free, as long as no unit has two examples.
         cross = product(lambda t: tf.gather(t, first), lambda t: tf.gather(t, second))
         crossed = tf.math.unsorted_segment_sum(cross, tf.gather(self.index, first), self.batch)
-        return self._guarded(self._total(own) + 2.0 * crossed, own)
+        return self._guarded(self._total(squares) + 2.0 * crossed, squares)
 
     def to_examples(self, values) -> tf.Tensor:
         """A value of each unit (B,) -> that of each example's unit (B,), 0 for padding."""

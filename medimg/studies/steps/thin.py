@@ -59,8 +59,8 @@ def _rare(dataset: Dataset, rows, negatives: float, seed: int) -> np.ndarray:
     most = max(1, int(((rows["split"] == "train") & ~rare).sum() / negatives))
     patients = np.random.default_rng(seed).permutation(rows.loc[rare, "patient"].unique())
     images = rows[rare].groupby("patient").size().loc[patients].cumsum()
-    kept = images.index[images <= most] if (images <= most).any() else images.index[:1]
-    return (~rare | rows["patient"].isin(kept)).to_numpy()
+    drawn_patients = images.index[images <= most] if (images <= most).any() else images.index[:1]
+    return (~rare | rows["patient"].isin(drawn_patients)).to_numpy()
 
 
 def _linked(source: Path, target: Path) -> None:

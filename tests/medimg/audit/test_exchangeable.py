@@ -94,6 +94,6 @@ def test_a_split_that_deals_large_patients_first_is_told():
     # The 40 patients of two rows are members, but for a few.
     found = tested((manifest["patient"].str[1:].astype(int) % 120 < 60).to_numpy())
     assert found.shifted
-    assert found.found == "number of rows of a patient"
+    assert found.clearest == "number of rows of a patient"
     alike = tested((manifest["patient"].str[1:].astype(int) % 2 == 0).to_numpy())
     assert not alike.shifted

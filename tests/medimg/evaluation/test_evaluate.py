@@ -243,12 +243,15 @@ def test_away_from_its_data_a_run_uses_the_threshold_it_has_stored(evaluated, tm
     run, metrics, _ = evaluated
     absent = Run(run.root, {**run.config, "data": str(tmp_path / "gone")})
     other = write_data(tmp_path / "other", seed=1)
-    replace(other, name="other").save()
+    manifest = other.manifest.copy()
+    manifest.loc[manifest.index[manifest["split"] == "test"][:5], "label"] = ""
+    replace(other, name="other", manifest=manifest).save()
     config = EvaluateConfig(data=str(tmp_path / "other"), bootstrap=0)
     away = evaluate(absent, config)
     assert away["threshold"]["value"] == metrics["threshold"]["value"]
     assert "taken from metrics.json" in away["threshold"]["note"]
     assert any("is not checked" in note for note in away["notes"])
+    assert any("5 images without a label" in note for note in away["notes"])
     unknown = evaluate(absent, replace(config, threshold="sensitivity=0.9"))
     assert unknown["threshold"]["value"] == 0.5
 

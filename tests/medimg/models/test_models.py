@@ -14,6 +14,7 @@ from medimg.models.known_weights import identify, words
 from medimg.models.preprocessing import Preprocessing
 from medimg.models.registry import FAMILIES
 from medimg.models.saving import load_model, save_model
+from medimg.models.weights import load_backbone
 
 MOBILENET = "mobilenet_7_5_224_tf_no_top.h5"
 MOBILENET_V2 = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
@@ -275,6 +276,16 @@ def test_bad_weights_files_are_refused(tmp_path):
         build("mobilenet", 32, 3, 2, str(tmp_path / "absent.h5"))
     with pytest.raises(InputError, match="has no ImageNet weights"):
         build("baseline_cnn", 32, 3, 2, "imagenet")
+
+
+def test_weights_whose_classifier_stands_where_the_model_has_a_layer_are_refused(tmp_path):
+    inputs = tf.keras.Input((8, 8, 1))
+    first = tf.keras.layers.Conv2D(2, 3, name="first")(inputs)
+    outputs = tf.keras.layers.Dense(5, name="predictions")(tf.keras.layers.Flatten()(first))
+    tf.keras.Model(inputs, outputs).save_weights(tmp_path / "shallow.h5")
+    deep = tf.keras.Model(inputs, tf.keras.layers.Conv2D(4, 3, name="second")(first))
+    with pytest.raises(InputError, match="does not fit deep: layer 'second' is missing from the file"):
+        load_backbone(deep, str(tmp_path / "shallow.h5"), "deep")
 
 
 def test_weights_round_trip_through_files(tmp_path):

@@ -12,7 +12,8 @@ from medimg.config import PrepareConfig
 from medimg.errors import InputError
 from medimg.phantom.config import PhantomConfig
 from medimg.preparation.prepare import prepare
-from medimg.sources import SOURCES, source_named
+from medimg.sources import SOURCES, folder, source_named
+from medimg.sources.tree import NOT_AN_IMAGE
 from tests.command import medimg
 
 # A value of each option that is not its default.
@@ -131,6 +132,15 @@ def test_folder_with_parts_nested_hidden_and_other_files(tmp_path):
     assert {Path(file).name for file, _ in found.rejected} == {".hidden.png", "Thumbs.db", "README.txt", "5.png"}
     assert "4 files left out" in found.notes[0]
     assert found.read("Train/b/1.png").shape == (4, 4)
+
+
+def test_images_without_folders_are_unlabelled_where_classes_are_known(tmp_path):
+    for name in ("a.png", "b.png"):
+        draw(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("nobody")
+    scan = folder.scan(tmp_path, PrepareConfig(), any_classes=True)
+    assert by_image(scan, "label") == {"a.png": "", "b.png": ""}
+    assert scan.rejected == [("notes.txt", NOT_AN_IMAGE)]
 
 
 def test_folder_patients_and_sites_by_pattern(tmp_path):

@@ -219,7 +219,7 @@ def test_what_a_cell_is_predicted_to_take_is_its_own(data, tmp_path):
 
 
 def test_models_that_are_asked_for_begin_as_the_study_has_them():
-    cells = study._asked(load("architectures"), StudyConfig(model=("resnet50", "densenet121", "baseline_cnn")))
+    cells = study._chosen_cells(load("architectures"), StudyConfig(model=("resnet50", "densenet121", "baseline_cnn")))
     assert [cell.label for cell in cells] == ["ResNet50", "densenet121", "baseline CNN"]
     options = [dict(cell.steps)["train"] for cell in cells]
     assert [one["weights"] for one in options] == ["imagenet", "imagenet", "none"]

@@ -129,7 +129,7 @@ def test_a_killed_training_resumes_to_the_same_weights(small_table, tmp_path):
 def test_cross_validation_pools_what_no_model_had_seen(small_table, tmp_path):
     told = []
     config = TrainConfig(model="logistic", folds=3, **FAST)
-    result = cross_validate(small_table.root, tmp_path / "cv", config, told=lambda fold, metrics: told.append(fold))
+    result = cross_validate(small_table.root, tmp_path / "cv", config, on_fold=lambda fold, metrics: told.append(fold))
     assert told == [1, 2, 3]
     table = pd.read_csv(tmp_path / "cv" / "predictions.csv")
     assert table["row"].tolist() == small_table.manifest["row"].tolist()
