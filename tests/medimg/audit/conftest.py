@@ -14,10 +14,10 @@ OVERFITTED = TrainConfig(
     model="mlp",
     model_arg={"width": "128", "l2": "0"},
     dropout=0.0,
-    epochs=20,
+    epochs=40,
     patience=0,
     plateau_patience=0,
-    learning_rate=6e-3,
+    learning_rate=3e-3,
     batch_size=32,
 )
 
