@@ -42,7 +42,8 @@ class ModelOptions(Config):
     )
     dropout: float | None = option(
         None,
-        "Dropout before the last layer; of the mlp, after each hidden one (default: 0.2; mlp 0.5).",
+        "Dropout before the last layer; of the mlp, after each hidden one (default: 0.2; mlp 0.5; private heads of "
+        "train 0).",
         minimum=0.0,
         maximum=0.95,
         only="images or --model mlp",

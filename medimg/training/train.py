@@ -247,7 +247,7 @@ def _train(
     if privately:
         privately.complete()
     model = _in_full(model, kind, config, description)
-    answers = Answers(model, run.description(calibrated=False), config.batch_size)
+    answers = Answers(model, run.description(calibrated=False), config.images_at_once)
     if config.calibrate != "none":
         fit_on_validation(config.calibrate, dataset, answers)
     keep(run.root, answers.description)
