@@ -96,8 +96,10 @@ def test_of_weights_at_hand_the_last_layer_is_trained(noise, empty_store, pretra
     bare = TrainConfig(dp_epsilon=2.0, dp_delta=1e-3)
     config, by_rule = settled(dataclasses.replace(bare, weights=str(pretrained_weights)), noise)
     assert set(by_rule) == {*head, *RULED, "dp_clip", "dropout"}
-    assert (config.dp_clip, config.dropout, config.learning_rate) == (10.0, 0.0, 0.002)
-    assert settled(dataclasses.replace(config, dp_clip=1.0, learning_rate=None), noise)[0].learning_rate == 0.02
+    assert (config.dp_clip, config.dropout) == (10.0, 0.0)
+    tighter = settled(dataclasses.replace(config, dp_clip=1.0, learning_rate=None), noise)[0]
+    # Both to two figures.
+    assert tighter.learning_rate == pytest.approx(10 * config.learning_rate, rel=0.05) == pytest.approx(0.02, rel=0.1)
     assert (config.model, config.model_arg, config.freeze, config.norm) == (
         "mobilenet",
         {"alpha": "0.75"},
@@ -125,6 +127,13 @@ def test_weights_whose_data_are_not_known_are_no_start_of_a_private_training(
     own.write_bytes((pretrained_weights / "mobilenet_2_5_224_tf_no_top.h5").read_bytes() + b" ")
     add(own, family="mobilenet alpha=0.25", licence="ours", source="radiographs of this hospital")
     assert settled(TrainConfig(dp_epsilon=2.0), noise)[0].model == "baseline_cnn"
+
+
+def test_a_batch_of_nearly_all_patients_is_not_put_through_a_backbone_at_once():
+    """Their features are computed, and validation is, in batches that fit memory."""
+    wide = TrainConfig(freeze="backbone", batch_size=5000)
+    assert dataclasses.replace(wide, dp_epsilon=1.0).images_at_once == 64
+    assert wide.images_at_once == 5000
 
 
 def test_folds_are_ruled_by_the_smallest_of_them(table):
