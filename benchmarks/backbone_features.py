@@ -74,17 +74,3 @@ def features(name: str) -> Features:
     if "FEATURES" in os.environ:
         np.savez(kept, **vars(found))
     return found
-
-
-if __name__ == "__main__":
-    for known in SETS:
-        found = features(known)
-        norms = np.linalg.norm(found.x, axis=1)
-        print(
-            known,
-            found.x.shape,
-            np.bincount(found.y),
-            len(set(found.patients)),
-            np.percentile(norms, [1, 50, 99]),
-            flush=True,
-        )

@@ -85,6 +85,7 @@ CALIBRATIONS = ("none", "temperature", "platt", "isotonic")
 
 # Images of a large model that any machine has room for.
 _IN_MEMORY = 64
+_BATCH = 32
 # Keras' own steps, which compile and compute as it says.
 _PLAIN_STEPS = ("--paradigm supervised", "use without --dp-epsilon", "use without --dp-noise-multiplier")
 
@@ -236,7 +237,8 @@ class TrainConfig(
     @property
     def images_at_once(self) -> int:
         """Images, or rows, in a step without gradients: a private batch may be nearly all patients."""
-        return min(self.batch_size, _IN_MEMORY) if self.is_private else self.batch_size
+        size = self.batch_size or _BATCH
+        return min(size, _IN_MEMORY) if self.is_private else size
 
     @property
     def is_ensemble(self) -> bool:
@@ -252,7 +254,7 @@ class TrainConfig(
         """
         row = unit == "row"
         defaults = {
-            "batch_size": 32,
+            "batch_size": _BATCH,
             "optimizer": "adam",
             "epochs": 200 if row else 20,
             # A logistic regression has one minimum: it can go there in larger steps.
