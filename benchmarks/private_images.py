@@ -127,7 +127,9 @@ def judged(of: Features, epsilon: float, options, repeats: int = REPEATS) -> np.
 
 def by_rule(epsilon: float, patients: int) -> Steps:
     """As `medimg train` chooses."""
-    found = private_defaults(TrainConfig(freeze="backbone", dp_epsilon=epsilon), "image", coarse(patients))
+    found = private_defaults(
+        TrainConfig(model="mobilenet", freeze="backbone", dp_epsilon=epsilon), "image", coarse(patients)
+    )
     names = ("optimizer", "learning_rate", "batch_size", "epochs", "dp_clip", "dropout")
     return Steps(*(found[name][0] for name in names))
 

@@ -35,7 +35,7 @@ _STEPS_OF_TABLES = {
 }
 _STEPS_OF_HEADS = {
     "client_optimizer": ("sgd", "Adam, anew in every round, runs after a client's own classes where clients differ"),
-    "learning_rate": (0.01, "of the last layer on features as large as ImageNet's"),
+    "learning_rate": (0.01, "of the last layer on features as large as a MobileNet's"),
 }
 
 
@@ -119,14 +119,14 @@ class RoundOptions(Config):
     batch_size: int = option(32, "Images, or rows, of a step (with --dp patient: patients, on average).", minimum=1)
     client_optimizer: str | None = option(
         None,
-        "Optimizer of the clients (default: adam; scaffold, tables and a frozen backbone's last layer sgd, unless --dp "
-        "or --learning-rate is given).",
+        "Optimizer of the clients (default: adam; scaffold, tables and a frozen mobilenet sgd, unless --dp or "
+        "--learning-rate is given).",
         choices=("sgd", "momentum", "adam"),
         only=_STEPPING,
     )
     learning_rate: float | None = option(
         None,
-        "Learning rate of the clients (default: sgd 0.1, where it is the default of a frozen backbone 0.01; momentum "
+        "Learning rate of the clients (default: sgd 0.1, where it is a frozen mobilenet's default 0.01; momentum "
         "0.05, adam 0.002, logistic 0.01).",
         above=0.0,
         only=_STEPPING,
@@ -269,7 +269,8 @@ class FederateConfig(
 
     @property
     def _steps_of_images(self) -> dict[str, tuple]:
-        return _STEPS_OF_HEADS if self.freeze == "backbone" and self.strategy in ("fedavg", "fedprox") else {}
+        measured = self.model == "mobilenet" and self.freeze == "backbone" and self.strategy in ("fedavg", "fedprox")
+        return _STEPS_OF_HEADS if measured else {}
 
     @property
     def client_learning_rate(self) -> float:

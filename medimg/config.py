@@ -223,7 +223,7 @@ class TrainConfig(
     )
     dp_clip: float | None = option(
         None,
-        "Largest L2 norm of a patient's gradient (default: 1; of the last layer on a frozen backbone 10).",
+        "Largest L2 norm of a patient's gradient (default: 1; of the last layer on a frozen MobileNet 10).",
         above=0.0,
     )
     audit_holdout: float = option(

@@ -41,7 +41,13 @@ def test_clients_of_a_frozen_backbone_take_plain_steps():
     config, by_rule = head.settled(is_table=False)
     assert (config.optimizer_of_clients, config.client_learning_rate) == ("sgd", 0.01)
     assert set(by_rule) == {"client_optimizer", "learning_rate"}
-    for given in ({"client_optimizer": "adam"}, {"learning_rate": 0.001}, {"strategy": "fedadam"}, {"freeze": "2"}):
+    for given in (
+        {"client_optimizer": "adam"},
+        {"learning_rate": 0.001},
+        {"strategy": "fedadam"},
+        {"freeze": "2"},
+        {"model": "vgg16"},
+    ):
         other = replace(head, **given)
         assert other.settled(is_table=False) == (other, {})
 

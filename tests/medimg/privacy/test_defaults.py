@@ -108,6 +108,9 @@ def test_of_weights_at_hand_the_last_layer_is_trained(noise, empty_store, pretra
     )
     assert Path(config.weights) == (pretrained_weights / "mobilenet_7_5_224_tf_no_top.h5").resolve()
     assert (config.optimizer, config.batch_size) == ("momentum", coarse(24))
+    # Of features whose norm nobody has measured, as without a rule.
+    other = dataclasses.replace(config, model="resnet50", model_arg={}, dp_clip=None)
+    assert settled(other, noise)[0].dp_clip == 1.0
     # A Run, or a fold, that goes on by all of these is asked nothing again.
     assert settled(config.with_given_names(()), noise) == (config, {})
     add(pretrained_weights / "mobilenet_2_5_224_tf_no_top.h5")
@@ -182,3 +185,23 @@ def test_they_are_told_kept_and_trained_by_again(table, tmp_path):
         np.testing.assert_array_equal(one, same)
     # Nothing was open, so nothing was chosen.
     assert not (again.root / "plan.yaml").exists()
+
+
+@pytest.mark.slow
+def test_a_head_is_told_kept_and_trained_by_again(noise, empty_store, pretrained_weights, tmp_path):
+    add(pretrained_weights / "mobilenet_2_5_224_tf_no_top.h5")
+    privately = ("--dp-epsilon", 2, "--dp-delta", 1e-3, "--dp-seed", 5, "--image-size", 32, "--epochs", 2)
+    result = medimg("train", noise.root, *privately, "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    for words in ("--model mobilenet: ", "--model-arg alpha=0.25: of these", "--dp-clip 10.0: ", "--batch-size 20: "):
+        assert f"note: {words}" in result.stderr
+    run = Run.load(tmp_path / "run")
+    plan = yaml.safe_load((run.root / "plan.yaml").read_text())
+    assert (plan["freeze"], plan["image_size"], plan["epochs"]) == ("backbone", 32, 2)
+    assert read(run.root)["l2_norm_clip"] == 10.0
+    result = medimg(
+        "train", noise.root, "--config", run.root / "plan.yaml", "--dp-seed", 5, "--out", tmp_path / "again"
+    )
+    assert result.exit_code == 0, result.output
+    for one, same in zip(run.model().get_weights(), Run.load(tmp_path / "again").model().get_weights(), strict=True):
+        np.testing.assert_array_equal(one, same)
