@@ -17,7 +17,7 @@ class ModelOptions(Config):
     model: str = option("baseline_cnn", "Model of the registry ('medimg models' lists them).")
     weights: str = option(
         "none",
-        "imagenet, none, a weights FILE, or a RUN; a recipe of 'train' takes a folder of files.",
+        "imagenet, none, a weights FILE, or a RUN; 'train' takes a folder of files for a recipe, or with --dp-epsilon.",
         metavar="imagenet|none|FILE|RUN",
         only="images",
     )
