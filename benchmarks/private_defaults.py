@@ -96,7 +96,7 @@ def trained(x, y, model: str, epsilon: float, optimizer: str, rate: float, batch
 
 def by_rule(model: str, epsilon: float, patients: int) -> tuple:
     """As `medimg train` chooses."""
-    defaults = private_defaults(TrainConfig(model=model, dp_epsilon=epsilon), coarse(patients))
+    defaults = private_defaults(TrainConfig(model=model, dp_epsilon=epsilon), "row", coarse(patients))
     return tuple(defaults[name][0] for name in ("optimizer", "learning_rate", "batch_size", "epochs"))
 
 

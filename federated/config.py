@@ -29,6 +29,16 @@ _STEPPING = "use without --strategy fedsgd or --comparison or --personalize-epoc
 _SHARED = [field.name for kind in (ModelOptions, ImageOptions, TableOptions) for field in dataclasses.fields(kind)]
 
 
+# Fitted on folds (benchmarks/federated_defaults.py).
+_STEPS_OF_TABLES = {
+    "client_optimizer": ("sgd", "Adam, anew in every round, takes its first steps as large for columns that say little")
+}
+_STEPS_OF_HEADS = {
+    "client_optimizer": ("sgd", "Adam, anew in every round, runs after a client's own classes where clients differ"),
+    "learning_rate": (0.01, "of the last layer on features as large as a MobileNet's"),
+}
+
+
 @dataclass(frozen=True)
 class PartitionOptions(Config):
     """Who the clients are, and who takes part in a round."""
@@ -109,13 +119,15 @@ class RoundOptions(Config):
     batch_size: int = option(32, "Images, or rows, of a step (with --dp patient: patients, on average).", minimum=1)
     client_optimizer: str | None = option(
         None,
-        "Optimizer of the clients (default: adam; scaffold and tables sgd, unless --dp or --learning-rate is given).",
+        "Optimizer of the clients (default: adam; scaffold, tables and a frozen mobilenet sgd, unless --dp or "
+        "--learning-rate is given).",
         choices=("sgd", "momentum", "adam"),
         only=_STEPPING,
     )
     learning_rate: float | None = option(
         None,
-        "Learning rate of the clients (default: sgd 0.1, momentum 0.05, adam 0.002, logistic 0.01).",
+        "Learning rate of the clients (default: sgd 0.1, where it is a frozen mobilenet's default 0.01; momentum "
+        "0.05, adam 0.002, logistic 0.01).",
         above=0.0,
         only=_STEPPING,
     )
@@ -251,11 +263,16 @@ class FederateConfig(
         has_optimizer = (
             self.client_optimizer or self.learning_rate or self.strategy in ("fedsgd", "scaffold", "mimelite")
         )
-        if has_optimizer or self.is_private or not is_table:
+        if has_optimizer or self.is_private:
             return self, {}
-        reason = "Adam, anew in every round, takes its first steps as large for columns that say little"
-        config = dataclasses.replace(self, client_optimizer="sgd").with_given_names(self.names_given())
-        return config, {"client_optimizer": ("sgd", reason)}
+        by_rule = _STEPS_OF_TABLES if is_table else self._steps_of_images
+        chosen = {name: value for name, (value, _) in by_rule.items()}
+        return dataclasses.replace(self, **chosen).with_given_names(self.names_given()), by_rule
+
+    @property
+    def _steps_of_images(self) -> dict[str, tuple]:
+        measured = self.model == "mobilenet" and self.freeze == "backbone" and self.strategy in ("fedavg", "fedprox")
+        return _STEPS_OF_HEADS if measured else {}
 
     @property
     def client_learning_rate(self) -> float:

@@ -83,6 +83,9 @@ PIXELS_ALONE = "pixels"
 CALIBRATIONS = ("none", "temperature", "platt", "isotonic")
 
 
+# Images of a large model that any machine has room for.
+_IN_MEMORY = 64
+_BATCH = 32
 # Keras' own steps, which compile and compute as it says.
 _PLAIN_STEPS = ("--paradigm supervised", "use without --dp-epsilon", "use without --dp-noise-multiplier")
 
@@ -117,7 +120,7 @@ class TrainConfig(
     )
     epochs: int | None = option(
         None,
-        "Most epochs of the first phase (default: 20; tables 200, private ones by epsilon and patients).",
+        "Most epochs of the first phase (default: 20; tables 200; private tables and heads by epsilon and patients).",
         minimum=0,
     )
     fine_tune_epochs: int = option(0, "Epochs that then train the top blocks.", minimum=0, only="--freeze backbone")
@@ -137,15 +140,17 @@ class TrainConfig(
         100.0, "Weight of that regression's squared coefficients.", above=0.0, only="--head-start logistic"
     )
     batch_size: int | None = option(
-        None, "Images in a step (default: 32; private tables: nearly all patients).", minimum=1
+        None, "Images in a step (default: 32; private tables and heads: nearly all patients).", minimum=1
     )
     optimizer: str | None = option(
         None,
-        "Optimizer (default: adam; private tables momentum).",
+        "Optimizer (default: adam; private tables and heads, last layers on a frozen backbone, momentum).",
         choices=("adam", "adamw", "sgd", "momentum", "rmsprop"),
     )
     learning_rate: float | None = option(
-        None, "Learning rate of the first phase (default: 0.001; logistic 0.01; private tables by a rule).", above=0.0
+        None,
+        "Learning rate of the first phase (default: 0.001; logistic 0.01; private tables and heads by a rule).",
+        above=0.0,
     )
     patience: int | None = option(
         None,
@@ -216,6 +221,11 @@ class TrainConfig(
         choices=("mean", "log-loss"),
         only="--model ensemble or --seeds",
     )
+    dp_clip: float | None = option(
+        None,
+        "Largest L2 norm of a patient's gradient (default: 1; of the last layer on a frozen MobileNet 10).",
+        above=0.0,
+    )
     audit_holdout: float = option(
         0.0,
         "Share of the training patients, drawn at random, that nothing is learnt from: the non-members of 'audit'.",
@@ -223,6 +233,12 @@ class TrainConfig(
         maximum=0.5,
     )
     seed: int = option(0, "Seed of initial weights, order, augmentation and dropout.", minimum=0, maximum=LARGEST_SEED)
+
+    @property
+    def images_at_once(self) -> int:
+        """Images, or rows, in a step without gradients: a private batch may be nearly all patients."""
+        size = self.batch_size or _BATCH
+        return min(size, _IN_MEMORY) if self.is_private else size
 
     @property
     def is_ensemble(self) -> bool:
@@ -238,7 +254,7 @@ class TrainConfig(
         """
         row = unit == "row"
         defaults = {
-            "batch_size": 32,
+            "batch_size": _BATCH,
             "optimizer": "adam",
             "epochs": 200 if row else 20,
             # A logistic regression has one minimum: it can go there in larger steps.
@@ -250,7 +266,9 @@ class TrainConfig(
             # Squared distances of probabilities are small beside cross-entropies.
             "unlabelled_weight": 10.0 if self.paradigm == "mean-teacher" else 1.0,
         }
-        if self.is_private and row and patients:
-            defaults |= {name: value for name, (value, _) in private_defaults(self, patients).items()}
+        if self.is_private:
+            defaults["dp_clip"] = 1.0
+        if self.is_private and patients:
+            defaults |= {name: value for name, (value, _) in private_defaults(self, unit, patients).items()}
         values = {name: getattr(self, name) for name in defaults}
         return dataclasses.replace(self, **{name: defaults[name] for name, value in values.items() if value is None})

@@ -17,7 +17,7 @@ class ModelOptions(Config):
     model: str = option("baseline_cnn", "Model of the registry ('medimg models' lists them).")
     weights: str = option(
         "none",
-        "imagenet, none, a weights FILE, or a RUN; a recipe of 'train' takes a folder of files.",
+        "imagenet, none, a weights FILE, or a RUN; 'train' takes a folder of files for a recipe, or with --dp-epsilon.",
         metavar="imagenet|none|FILE|RUN",
         only="images",
     )
@@ -42,7 +42,8 @@ class ModelOptions(Config):
     )
     dropout: float | None = option(
         None,
-        "Dropout before the last layer; of the mlp, after each hidden one (default: 0.2; mlp 0.5).",
+        "Dropout before the last layer; of the mlp, after each hidden one (default: 0.2; mlp 0.5; private heads of "
+        "train 0).",
         minimum=0.0,
         maximum=0.95,
         only="images or --model mlp",

@@ -32,9 +32,10 @@ def with_epsilons(study: Study, dataset: Dataset, config: PrivacyUtilityConfig, 
     dataset = Dataset.load(dataset.root, joins_copies=False)
     strictest, _ = settled(_private(training, min(epsilons)), dataset)
     training.require_effect(of_data(dataset.is_table), resolved=strictest)
-    if dataset.is_table:
-        # One model for all, the one that a private training has where nobody says.
-        training = dataclasses.replace(training, model=strictest.model)
+    # One model for all, the one that a private training has where nobody says.
+    of_all = ("model",) if dataset.is_table else ("model", "model_arg", "weights", "freeze")
+    one_model = {name: getattr(strictest, name) for name in of_all}
+    training = dataclasses.replace(training, **one_model).with_given_names(training.names_given())
     cells = [
         Cell(
             "",
@@ -64,6 +65,5 @@ def _epsilon(text: str) -> float:
 
 
 def _private(training: TrainConfig, epsilon: float) -> TrainConfig:
-    if math.isinf(epsilon):
-        return dataclasses.replace(training, dp_noise_multiplier=None)
-    return dataclasses.replace(training, dp_epsilon=epsilon)
+    wanted = {"dp_noise_multiplier": None} if math.isinf(epsilon) else {"dp_epsilon": epsilon}
+    return dataclasses.replace(training, **wanted).with_given_names(training.names_given())

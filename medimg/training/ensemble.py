@@ -231,7 +231,7 @@ def combine_voters(
     behind = tuple(a for v in voters for a in behind_weights(str(v.run.root), seen))
     atomic.write_json(run.root / "environment.json", run.environment() | Lineage(behind).to_dict())
     atomic.write_json(run.root / "model.json", description)
-    answers = Answers(model, description, config.batch_size)
+    answers = Answers(model, description, config.images_at_once)
     if config.calibrate != "none":
         fit_on_validation(config.calibrate, dataset, answers)
     keep(run.root, answers.description)
@@ -277,7 +277,7 @@ def _right(model, voters, dataset: Dataset, description: dict, config: TrainConf
     targets = targets_in_order(dataset, rows, match_classes(dataset, task, classes))
     of_members = []
     for number, (member, voter) in enumerate(zip(members_of(model), voters, strict=True), 1):
-        logits = Answers(member, description, config.batch_size).logits(dataset, rows)
+        logits = Answers(member, description, config.images_at_once).logits(dataset, rows)
         chances = probabilities(logits, task, voter.description.get("calibrator")).astype(np.float64)
         truth = Predictions(task, classes, targets, chances).truth
         right = np.where(truth, chances, 1 - chances).ravel() if task == "multilabel" else chances[truth]

@@ -209,7 +209,7 @@ def _on_pixels(model: tf.keras.Model, phase: Phase, material: Material, config: 
 
     def predict(model: tf.keras.Model, places: np.ndarray | None) -> np.ndarray:
         forward = frozen.forward_function(model)
-        stream = batches(material.val, config.batch_size)
+        stream = batches(material.val, config.images_at_once)
         if places is not None:
             chosen = tf.data.Dataset.from_tensor_slices(places).batch(config.batch_size)
             stream = steady(chosen.map(lambda some: training_pixels(material.train, 0, some), 2).prefetch(2))
@@ -228,7 +228,7 @@ def _on_pixels(model: tf.keras.Model, phase: Phase, material: Material, config: 
         batches=lambda epochs: training_batches(
             *common, epochs, material.sample_weights, material.augmentation, material.columns
         ),
-        validate=lambda: _on_validation(forward, material, config.batch_size),
+        validate=lambda: _on_validation(forward, material, config.images_at_once),
         examples=len(material.targets),
         val_targets=material.val_targets,
         inputs=weak,
@@ -248,7 +248,8 @@ def _on_features(model: tf.keras.Model, phase: Phase, material: Material, config
 
     def computed(cache: PixelCache, augmentation: Augmentation | None = None, part: str = "train") -> list[np.ndarray]:
         key = frozen.features_key(config, part, augmentation)
-        return frozen.remembered(key, lambda: frozen.compute(extract, cache, config.batch_size, augmentation, progress))
+        at_once = config.images_at_once
+        return frozen.remembered(key, lambda: frozen.compute(extract, cache, at_once, augmentation, progress))
 
     def progress(done: int, total: int) -> None:
         listener.step("features", done, total)

@@ -11,6 +11,9 @@ from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.data.parts import parts_of
 from medimg.listener import Listener
+from medimg.models.at_hand import Backbone, backbones
+from medimg.models.registry import family
+from medimg.models.weights import run_of
 from medimg.options import Config, flag
 from medimg.privacy.defaults import coarse, private_defaults
 from medimg.run import Run
@@ -35,21 +38,48 @@ def settled(config: TrainConfig, dataset: Dataset) -> tuple[TrainConfig, dict[st
         return config.resolved(dataset.unit), {}
     patients, kind = _patients(config, dataset), _kind(config, dataset.is_table)
     config = dataclasses.replace(config, **{name: value for name, (value, _) in kind.items()})
-    # Of images no rule was better than the defaults (benchmarks/RESULTS.md).
-    by_rule = private_defaults(config, patients) if dataset.is_table else {}
+    by_rule = private_defaults(config, dataset.unit, patients)
     open_ones = {name: choice for name, choice in by_rule.items() if getattr(config, name) is None}
     return config.resolved(dataset.unit, patients), kind | open_ones
 
 
 def _kind(config: TrainConfig, is_table: bool) -> dict[str, tuple]:
     """In the place of usual models and layers that no private training can have."""
-    names_given, usual = config.names_given(), TrainConfig()
     if is_table:
-        is_open = config.model == usual.model and "model" not in names_given
-        return {"model": ("logistic", "has the fewest weights that noise is added to")} if is_open else {}
-    is_open = all(getattr(config, name) == getattr(usual, name) for name in ("weights", "freeze", "norm"))
-    is_open = is_open and "norm" not in names_given and config.model not in _WITHOUT_LAYERS
+        return (
+            {"model": ("logistic", "has the fewest weights that noise is added to")} if _open(config, "model") else {}
+        )
+    if _open(config, "model", "model_arg", "freeze", "norm") and (backbone := _at_hand(config)):
+        return _head_of(backbone)
+    from_scratch = (config.weights, config.freeze) == ("none", "none")
+    is_open = from_scratch and _open(config, "norm") and config.model not in _WITHOUT_LAYERS
     return {"norm": ("group", "that of a batch mixes patients")} if is_open else {}
+
+
+def _open(config: TrainConfig, *names: str) -> bool:
+    """Whether none of them is given, nor other than usual."""
+    usual, given = TrainConfig(), config.names_given()
+    return all(getattr(config, name) == getattr(usual, name) and name not in given for name in names)
+
+
+def _at_hand(config: TrainConfig) -> Backbone | None:
+    """The largest of ImageNet's weights in the folder of `--weights`, or of this machine's store if none is given."""
+    place = Path(config.weights)
+    if not _open(config, "weights") and (not place.is_dir() or run_of(config.weights)):
+        return None
+    fitting = (one for one in backbones(config.weights) if family(one.family).minimum_size <= config.image_size)
+    return next((one for one in fitting if one.is_of_imagenet), None)
+
+
+def _head_of(backbone: Backbone) -> dict[str, tuple]:
+    spared = "what it has learnt of ImageNet's images needs no noise"
+    found = {"model": (backbone.family, f"its weights are at hand (licence: {backbone.licence}); {spared}")}
+    if backbone.arguments:
+        found["model_arg"] = (backbone.arguments, "of these weights")
+    return found | {
+        "weights": (backbone.file, "the largest at hand that are known to be ImageNet's"),
+        "freeze": ("backbone", "noise is in every weight that is trained: the last layer has few"),
+    }
 
 
 def _patients(config: TrainConfig, dataset: Dataset) -> int:
@@ -74,6 +104,11 @@ def tell(run: Run, config_given: Config, by_rule: dict[str, tuple], listener: Li
     options = {name: value for name, value in config_given.given().items() if name not in (_SECRET, *by_rule)}
     text = yaml.safe_dump(options, sort_keys=False) if options else ""
     for name, (value, reason) in by_rule.items():
-        listener.note(f"{flag(name)} {value}: {reason}")
+        listener.note(f"{flag(name)} {_words(value)}: {reason}")
         text += f"# {reason}\n" + yaml.safe_dump({name: value})
     atomic.write_text(run.root / FILE, text)
+
+
+def _words(value) -> str:
+    """As it is given on a command line."""
+    return " ".join(f"{key}={one}" for key, one in value.items()) if isinstance(value, dict) else str(value)

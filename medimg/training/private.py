@@ -33,7 +33,7 @@ from medimg.training.private_options import refuse_what_learns_from_rows, requir
 # Examples computed at once, unless a patient has more.
 PHYSICAL_BATCH = 64
 # Defaults until there were rules, left out then as those of today are: a Run from then goes on with its noise.
-_ONCE_DEFAULT = {"batch_size": 32, "optimizer": "adam"}
+_ONCE_DEFAULT = {"batch_size": 32, "optimizer": "adam", "dp_clip": 1.0}
 
 
 def check(dataset: Dataset, config: TrainConfig) -> None:

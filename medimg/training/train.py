@@ -261,7 +261,7 @@ def _train(
 
 def _save(run: Run, model: tf.keras.Model, dataset: Dataset, config: TrainConfig) -> None:
     """The model, and its calibrator before it: where model.keras is, the training has ended."""
-    answers = Answers(model, run.description(calibrated=False), config.batch_size)
+    answers = Answers(model, run.description(calibrated=False), config.images_at_once)
     if config.calibrate != "none":
         fit_on_validation(config.calibrate, dataset, answers)
     keep(run.root, answers.description)

@@ -35,6 +35,23 @@ def test_what_is_given_stays(given):
     assert config.settled(is_table=True) == (config, {})
 
 
+def test_clients_of_a_frozen_backbone_take_plain_steps():
+    """Those of its last layer; a server of another kind was not looked at."""
+    head = replace(BARE, model="mobilenet", freeze="backbone")
+    config, by_rule = head.settled(is_table=False)
+    assert (config.optimizer_of_clients, config.client_learning_rate) == ("sgd", 0.01)
+    assert set(by_rule) == {"client_optimizer", "learning_rate"}
+    for given in (
+        {"client_optimizer": "adam"},
+        {"learning_rate": 0.001},
+        {"strategy": "fedadam"},
+        {"freeze": "2"},
+        {"model": "vgg16"},
+    ):
+        other = replace(head, **given)
+        assert other.settled(is_table=False) == (other, {})
+
+
 def test_images_and_older_runs_keep_adam():
     assert BARE.settled(is_table=False) == (BARE, {})
     # Of a Run that was made before there was a rule, which is asked when it goes on.

@@ -26,7 +26,7 @@ def run(inputs: Inputs, folder, options: dict) -> dict:
         config = TrainConfig(model="ensemble", member=members, vote="log-loss").with_given_names(())
         trained = ensemble(inputs.data, folder, config, overwrite=folder.exists())
     else:
-        config = TrainConfig.from_dict(options)
+        config = TrainConfig.from_dict(options).with_given_names(options)
         config, _ = settled(config, Dataset.load(inputs.data, joins_copies=not config.is_private))
         trained = train_the_same(inputs.data, folder, config.with_given_names(()))
     measured = evaluate(trained, EvaluateConfig(seed=config.seed, bootstrap=inputs.bootstrap))

@@ -9,9 +9,9 @@ import pytest
 from sklearn.datasets import load_sample_images
 
 from medimg.errors import InputError
+from medimg.models.at_hand import backbones
 from medimg.models.build import build
 from medimg.models.weight_store import add, kept, store
-from medimg.recipes.machine import backbones
 from tests.command import medimg
 
 

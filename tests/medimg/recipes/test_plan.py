@@ -6,8 +6,9 @@ import yaml
 
 from medimg.config import TrainConfig
 from medimg.errors import InputError
+from medimg.models.at_hand import backbones
 from medimg.recipes.fingerprint import Fingerprint, fingerprint, learnt_from
-from medimg.recipes.machine import Machine, backbones
+from medimg.recipes.machine import Machine
 from medimg.recipes.plan import VIEWS, Candidate, parsed, seconds_of, written
 from medimg.recipes.rules import candidates, timed
 

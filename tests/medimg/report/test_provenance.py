@@ -20,7 +20,7 @@ def test_options_are_shown_where_they_apply():
         assert not any(name.startswith("dp") for name in options)
         assert not {"fold", "fine_tune_blocks", "extra", "weights_patients"} & options.keys()
         assert not {"confidence", "adapt_method", "vote", "missing_limit"} & options.keys()
-    tuned = TrainConfig(freeze="backbone", fine_tune_epochs=2, dp_epsilon=3.0, folds=4, fold=2)
+    tuned = TrainConfig(freeze="backbone", fine_tune_epochs=2, dp_epsilon=3.0, folds=4, fold=2).resolved("image")
     assert {"fine_tune_blocks", "cache_features", "dp_epsilon", "dp_clip", "fold"} <= shown(tuned, False).keys()
     assert "views" in shown(TrainConfig(augment="light", views=3), False)
 

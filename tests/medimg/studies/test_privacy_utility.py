@@ -45,6 +45,20 @@ def test_every_epsilon_is_trained_evaluated_and_attacked(tmp_path):
     assert len(list(out.glob("work/train-*"))) == 4
 
 
+def test_all_its_cells_have_the_backbone_that_a_private_training_has(noise, pretrained_weights):
+    """What privacy costs is not what another model is worth; a model that is named stays."""
+    config = PrivacyUtilityConfig(epsilon=("inf", "2"))
+    given = TrainConfig(dp_delta=1e-3, weights=str(pretrained_weights))
+    cells = with_epsilons(load("privacy-utility"), noise, config, given).cells
+    plain, private = (dict(cell.steps)["train"] for cell in cells)
+    for name in ("model", "model_arg", "weights", "freeze"):
+        assert plain[name] == private[name]
+    assert (plain["model"], private["dp_clip"], "dp_clip" in plain) == ("mobilenet", 10.0, False)
+    named = TrainConfig(dp_delta=1e-3).with_given_names(["model", "dp_delta"])
+    cells = with_epsilons(load("privacy-utility"), noise, config, named).cells
+    assert all("model" not in dict(cell.steps)["train"] for cell in cells)
+
+
 @pytest.mark.slow
 def test_its_trainings_are_those_of_train(tmp_path):
     """What nobody gives is chosen by the rules of private trainings, and a budget finds the epochs that it can cut."""
