@@ -183,7 +183,7 @@ def approve(run, folder):
     from federated.flower.runs import approve
 
     approve(run, Path(folder))
-    click.echo(f"{run} is allowed")
+    say(f"{run} is allowed")
 
 
 @federate.command()
@@ -209,12 +209,20 @@ def rehearse(data_folder, out, overwrite, **values):
 @click.argument("run_folder", metavar="RUN")
 @click.option("--head", help="Hash of the last record, as it was noted elsewhere.")
 @click.option("--witness", multiple=True, help="Hash of an earlier record, noted elsewhere; may be repeated.")
-@click.option("--public-key", help="64 hexadecimal digits: the head must be signed with its key.")
+@click.option(
+    "--public-key",
+    metavar="KEY",
+    help="coordinator.pub of the link's folder, or its identity (64 hexadecimal digits): must have signed the head.",
+)
 @click.option("--site-log", multiple=True, type=click.Path(), help="A site's own audit.jsonl; may be repeated.")
 def verify(run_folder, head, witness, public_key, site_log):
     """Check RUN's audit log and files against each other and what was noted elsewhere; exit code 1: changed."""
     from federated.audit_log import verify
 
+    if public_key and (Path(public_key).exists() or public_key.endswith(".pub")):
+        from federated.flower.keys import Party
+
+        public_key = Party.read(Path(public_key)).identity.hex()
     verification = verify(Path(run_folder) / "audit.jsonl", head, witness, public_key, [Path(log) for log in site_log])
     for problem in verification.problems:
         say(f"problem: {problem}")

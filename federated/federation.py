@@ -84,7 +84,8 @@ class Federation:
         self._protect(clients)
         initial = self.plan.trained.get_weights()
         val, test = (self._held_out(split) for split in ("val", "test"))
-        log = AuditLog(root / "audit.jsonl", timed=not self.config.is_private)
+        key = self.sites.key if self.sites else None
+        log = AuditLog(root / "audit.jsonl", key, timed=not self.config.is_private)
         with log, closing(val), closing(test):
             engine = self._engine(self.execution, len(clients))
             outcome = self._train(engine, clients, val, initial, log)

@@ -13,6 +13,7 @@ from federated.flower.description import Description
 from federated.partition import partition
 from federated.partition.site import require_public_sites
 from federated.private import client, patient
+from federated.private.private_rounds import refuse_class_weights
 from federated.rounds.compatibility import check_aggregation
 from federated.statistics import Schema, counts_disclosed, disclosed, fit, pixel_whitening, pixels_disclosed
 from federated.statistics.asking import Total
@@ -275,10 +276,7 @@ def _check_privacy(config: FederateConfig, dataset: Dataset, clients: int) -> No
             f"--min-size {config.min_size}: redraws the clients by the numbers of protected rows; not with --dp: give "
             "another --seed or --alpha"
         )
-    if config.balance == "class-weight":
-        raise InputError(
-            "--balance class-weight: the weights are exact class counts, which carry no noise; not with --dp"
-        )
+    refuse_class_weights(config)
     if config.personalize_epochs:
         raise InputError(
             f"--personalize-epochs {config.personalize_epochs}: fine-tunes without privacy on the patients that --dp "

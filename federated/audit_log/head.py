@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from federated.audit_log.chain import GENESIS
@@ -118,44 +117,6 @@ def write_head(log: Path, head: Head) -> None:
             os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def new_key(path: Path) -> str:
-    """Make an Ed25519 private key (PEM, readable by its owner alone).
-
-    Returns:
-        The public key, 64 hexadecimal digits: give it to whoever is to check the log.
-
-    Raises:
-        InputError: the file exists or can't be written.
-    """
-    key = Ed25519PrivateKey.generate()
-    text = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(text)
-    except FileExistsError as error:
-        raise InputError(f"{path}: exists already; a key is never overwritten") from error
-    except OSError as error:
-        raise atomic.cannot_write(path, error) from error
-    return public_text(key)
-
-
-def read_key(path: Path) -> Ed25519PrivateKey:
-    """Read what `new_key` made.
-
-    Raises:
-        InputError: there is no Ed25519 private key in the file.
-    """
-    try:
-        key = serialization.load_pem_private_key(Path(path).read_bytes(), password=None)
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: not readable as a private key without password (PEM)") from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise InputError(f"{path}: not an Ed25519 key")
-    return key
 
 
 def public_text(key: Ed25519PrivateKey) -> str:

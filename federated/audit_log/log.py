@@ -6,8 +6,10 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from federated.audit_log.chain import Entry, links, new_entry
-from federated.audit_log.head import Head, head_path, read_head, read_key, write_head
+from federated.audit_log.head import Head, head_path, read_head, write_head
 from federated.audit_log.rounds import standing_rounds
 from medimg import atomic
 from medimg.errors import InputError
@@ -42,7 +44,7 @@ class AuditLog:
 
     Args:
         path: `RUN/audit.jsonl`.
-        key: PEM file of an Ed25519 private key that signs the head, see `head.new_key`.
+        key: signs the head with every record; None: nobody does.
         timed: records have their time; else the day alone, as of a private training: how long a round took tells how
             many patients were drawn.
 
@@ -54,9 +56,8 @@ class AuditLog:
             log.append({"event": "round", "round": 1, "participants": ["north", "south"], "model": digest})
     """
 
-    def __init__(self, path: Path, key: Path | None = None, timed: bool = True):
-        self.path, self._timed = Path(path), timed
-        self._key = None if key is None else read_key(key)
+    def __init__(self, path: Path, key: Ed25519PrivateKey | None = None, timed: bool = True):
+        self.path, self._key, self._timed = Path(path), key, timed
         self._file = _opened(self.path)
         self._size = os.fstat(self._file.fileno()).st_size
         found = read_head(self.path)

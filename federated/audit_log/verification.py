@@ -58,7 +58,7 @@ def verify(
         site_logs: logs that sites keep of their own.
 
     Raises:
-        InputError: there is no log, or the key is none.
+        InputError: there is no log, the key is none, or there is one and the head has no signature.
     """
     path = Path(path)
     if not path.is_file():
@@ -156,12 +156,18 @@ def _against_head_file(
         return [f"{name}: missing: records may have been cut off the end"], []
     problems = _end(path, found, head)
     if public_key is not None:
+        if not head.signature:
+            raise InputError(
+                f"{path.parent}: has no signed head: its clients were simulated ('federate --engine flower' alone has "
+                "a coordinator's key), or the signature was taken off, and the log made anew"
+            )
         if not head.is_signed_by(public_key):
             problems.append(f"{name}: not signed with the key {public_key[:16]}…")
         return problems, []
     if head.signature:
         return problems, [
-            f"the head is signed; give the signer's public key to check it, {name} names {head.public_key[:16]}…"
+            f"the head is signed; give the coordinator's key with --public-key to check it, {name} names "
+            f"{head.public_key[:16]}…"
         ]
     return problems, []
 

@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+import re
 import socket
 import ssl
 from pathlib import Path
@@ -13,11 +14,13 @@ from cryptography.x509.oid import NameOID
 
 from medimg import atomic
 from medimg.errors import InputError
+from medimg.untrusted.printable import printable
 
 AUTHORITY, AUTHORITY_KEY, CERTIFICATE, KEY = "ca.pem", "ca.key", "link.pem", "link.key"
 _DAYS = 825  # of the link's certificate: more than clients commonly take
 _YEARS = 20  # of the authority's, which every site has
 _SECONDS = 5.0  # for a handshake
+_NAME = re.compile(r"[A-Za-z0-9_*]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 
 
 def make(folder: Path, hosts: list[str]) -> None:
@@ -28,8 +31,9 @@ def make(folder: Path, hosts: list[str]) -> None:
         hosts: names and addresses that sites reach it by.
 
     Raises:
-        InputError: the folder can't be written.
+        InputError: the folder can't be written, a file in it is none of these, or a host is no name.
     """
+    names = x509.SubjectAlternativeName([_host(host) for host in dict.fromkeys([*hosts, "localhost", "127.0.0.1"])])
     if not (folder / AUTHORITY).is_file():
         key = ec.generate_private_key(ec.SECP384R1())
         name = _name("medimg federation")
@@ -38,10 +42,15 @@ def make(folder: Path, hosts: list[str]) -> None:
         _write(folder / AUTHORITY_KEY, key)
         atomic.write_text(folder / AUTHORITY, _pem(ca.sign(key, hashes.SHA384())))
     if not (folder / CERTIFICATE).is_file():
-        signer = serialization.load_pem_private_key((folder / AUTHORITY_KEY).read_bytes(), None)
-        ca = x509.load_pem_x509_certificate((folder / AUTHORITY).read_bytes())
+        try:
+            signer = serialization.load_pem_private_key((folder / AUTHORITY_KEY).read_bytes(), None)
+            ca = x509.load_pem_x509_certificate((folder / AUTHORITY).read_bytes())
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(
+                f"{folder}: its authority can't be read ({AUTHORITY}, {AUTHORITY_KEY}); restore both, or delete "
+                f"{AUTHORITY} to make another, which every site then needs"
+            ) from error
         key = ec.generate_private_key(ec.SECP384R1())
-        names = x509.SubjectAlternativeName([_host(host) for host in dict.fromkeys([*hosts, "localhost", "127.0.0.1"])])
         made = _certificate(_name("medimg link"), ca.subject, key.public_key(), _DAYS).add_extension(
             names, critical=False
         )
@@ -51,7 +60,10 @@ def make(folder: Path, hosts: list[str]) -> None:
 
 def until(folder: Path) -> datetime.date:
     """The last day of the link's certificate."""
-    return x509.load_pem_x509_certificate((folder / CERTIFICATE).read_bytes()).not_valid_after_utc.date()
+    try:
+        return x509.load_pem_x509_certificate((folder / CERTIFICATE).read_bytes()).not_valid_after_utc.date()
+    except ValueError as error:
+        raise InputError(f"{folder / CERTIFICATE}: no certificate; delete it, and the link makes another") from error
 
 
 def require_trusted(authority: Path, host: str, port: int) -> bytes:
@@ -94,6 +106,10 @@ def _host(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
+        if not _NAME.fullmatch(host):
+            raise InputError(
+                f"--host {printable(host, 100)}: must be a name or address alone, e.g. link.example.org"
+            ) from None
         return x509.DNSName(host)
 
 

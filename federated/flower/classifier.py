@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from federated.algorithms.strategy import Strategy
-from federated.clients.examples import prepare
+from federated.clients.examples import prepare, training_rows
 from federated.clients.plan import ClientPlan
 from federated.config import FederateConfig
 from federated.engine.local_training import LocalTraining, Steps
@@ -13,8 +13,24 @@ from federated.flower.kinds import SiteWork
 from federated.flower.local_rounds import LocalRounds
 from federated.flower.own_metrics import own_metrics
 from federated.flower.session import Session
+from federated.statistics import Schema, agreed
+from federated.statistics.few import require_chosen
 from federated.tff.client_work import ClientWork
 from federated.tff.local_model import LocalModel
+
+
+def _require_rows(session: Session, plan: ClientPlan) -> None:
+    """Refuse a plan that leaves, or leaves out, rows of few patients: it says what a row must know.
+
+    Raises:
+        FewPatientsError: it does.
+    """
+    if not plan.is_table:
+        return
+    session.check_schema(plan.schema)
+    own = agreed(session.client, Schema.from_dict(plan.schema))
+    rows, every = training_rows(own, plan), own.rows("train", labelled=True)
+    require_chosen(rows["patient"], every.drop(index=rows.index)["patient"], session.policy.fewest_patients)
 
 
 def work(session: Session, config: FederateConfig, told: dict, initial: list[np.ndarray]) -> SiteWork:
@@ -41,5 +57,6 @@ def work(session: Session, config: FederateConfig, told: dict, initial: list[np.
         fewest = session.policy.fewest_patients
         return own_metrics(session.client, session.name, plan, weights, session.records(), fewest, alone)
 
+    _require_rows(session, plan)
     data = prepare(session.client, plan, session.records(), session.name)
     return SiteWork(plan, data, rounds, metrics, plan.trained.get_weights())

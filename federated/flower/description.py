@@ -133,16 +133,17 @@ def _same(address: str, other: str, what: str, theirs, ours) -> None:
         )
 
 
-def client_of(dataset: Dataset, name: str, seed: int) -> Dataset:
+def client_of(dataset: Dataset, name: str, seed: int, private: bool) -> Dataset:
     """The rows that the site takes part with: those of the Dataset's site of its name, or all.
 
     Args:
         dataset: at the site.
         name: of the client.
         seed: of the federation: which patients a client without val or test takes from its train.
+        private: it takes none.
     """
     by_site = name in set(dataset.manifest["site"])
-    options = SimpleNamespace(partition="site" if by_site else "iid", clients=1, seed=seed)
+    options = SimpleNamespace(partition="site" if by_site else "iid", clients=1, seed=seed, is_private=private)
     clients = {client.name if by_site else name: client.dataset for client in partition(dataset, options)}
     return clients[name]
 

@@ -17,13 +17,14 @@ from federated.secure.keys import Identity, signed_by
 from medimg.errors import InputError
 from medimg.untrusted.printable import printable
 
-VERSION = 4
+VERSION = 5
 LARGEST = 1 << 30  # bytes of a message
 _LARGEST_HEADER = 64 << 20
 _SIZE = struct.Struct("<I")
 _SIGNATURE_BYTES = 64
 _TYPES = ("float32", "float64", "int32", "int64", "uint8")
 _MOST_DIMENSIONS = 8
+_NO_NUMBER = "its header holds NaN or infinity"
 # What is signed is not mistaken for anything else that the same key signs.
 _CONTEXT = b"medimg federation message\n"
 
@@ -83,11 +84,25 @@ def signed(message: Envelope, identity: Identity) -> bytes:
             described[name].append([array.dtype.name, list(array.shape)])
             parts.append(array.astype(array.dtype.newbyteorder("<"), order="C", copy=False).tobytes())
     header = {"protocol": VERSION, **{k: getattr(message, k) for k in _HEAD}, "arrays": described}
-    text = json.dumps(header).encode()
+    try:
+        text = json.dumps(header, allow_nan=False).encode()
+    except ValueError as error:
+        raise WireError(f"message '{message.kind}': {_NO_NUMBER}") from error
     content = b"".join([_SIZE.pack(len(text)), text, *parts])
     if len(content) > LARGEST:
         raise WireError(f"message '{message.kind}': {len(content) >> 20} MiB; at most {LARGEST >> 20} travel")
     return content + identity.sign(_CONTEXT + content)
+
+
+class _NoNumberError(ValueError):
+    """NaN, infinity, or a number beyond all that float64 holds."""
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise _NoNumberError(text)
+    return number
 
 
 _HEAD = ("kind", "sender", "to", "session", "number", "fields")
@@ -115,7 +130,7 @@ def opened(raw: bytes, sender: str, public: bytes, to: str) -> Envelope:
         (size,) = _SIZE.unpack_from(content)
         if size > min(_LARGEST_HEADER, len(content)):
             raise ValueError("header")
-        header = json.loads(content[_SIZE.size : _SIZE.size + size])
+        header = json.loads(content[_SIZE.size : _SIZE.size + size], parse_constant=_finite, parse_float=_finite)
         if header["protocol"] != VERSION:
             raise WireError(
                 f"{what}: speaks protocol {printable(header['protocol'], 20)}, this medimg {VERSION}; install the same"
@@ -124,6 +139,8 @@ def opened(raw: bytes, sender: str, public: bytes, to: str) -> Envelope:
         described = header["arrays"]
     except WireError:
         raise
+    except _NoNumberError as error:
+        raise WireError(f"{what}: {_NO_NUMBER}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise WireError(f"{what}: its header can't be read") from error
     if (found.sender, found.to) != (sender, to):

@@ -55,7 +55,7 @@ def named() -> tuple[str, ...]:
     return tuple(_NAMED)
 
 
-def answer_of(model: object) -> Callable[..., dict]:
+def answer_of(model: object) -> Callable[..., np.ndarray]:
     """What answers a request for statistics that names a model; None: of `federated.statistics`."""
     return import_module(_NAMED.get(model, "federated.statistics")).answer
 

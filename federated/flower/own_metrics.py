@@ -88,11 +88,11 @@ def _gain(model: Predictions, alone: Predictions, metrics: dict, of_alone: dict,
 
 def _three(measured: dict) -> dict:
     """What travels of a number."""
-    return {key: _rounded(None if measured[key] is None else float(measured[key])) for key in _KEYS}
+    return {key: _rounded(np.nan if measured[key] is None else float(measured[key])) for key in _KEYS}
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, DECIMALS)
+def _rounded(value: float) -> float | None:
+    return round(value, DECIMALS) if np.isfinite(value) else None
 
 
 def metrics_told(told: dict) -> dict:

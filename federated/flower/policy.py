@@ -109,12 +109,8 @@ class Policy:
         Raises:
             PolicyError: names the entry.
         """
-        for entry, allowed, given in (
-            ("models", self.models, config.model),
-            ("strategies", self.strategies, config.strategy),
-        ):
-            if allowed and given not in allowed:
-                raise PolicyError(f"{entry}: {printable(given, 50)} is not among {', '.join(allowed)}")
+        self.check_model(config.model)
+        _check_listed("strategies", self.strategies, config.strategy)
         if config.rounds > self.most_rounds:
             raise PolicyError(f"max_rounds: {config.rounds} are asked for, {self.most_rounds} allowed")
         kinds = {"required": ("masking", "ckks"), "optional": ("none", "masking", "ckks")}.get(self.secure)
@@ -129,6 +125,14 @@ class Policy:
             )
         self._check_privacy(config)
         self.check_run(run, folder)
+
+    def check_model(self, model: str) -> None:
+        """Refuse a model, and statistics that are for it alone.
+
+        Raises:
+            PolicyError: it is not among those that are allowed.
+        """
+        _check_listed("models", self.models, model)
 
     def check_statistics(self, masked: bool) -> None:
         """Refuse counts and sums where they may not leave; they carry no noise.
@@ -233,3 +237,8 @@ class Policy:
                 "('medimg federate policy approve'); ask there, then start again"
             )
         runs.take(run, folder)
+
+
+def _check_listed(entry: str, allowed: tuple[str, ...], given: str) -> None:
+    if allowed and given not in allowed:
+        raise PolicyError(f"{entry}: {printable(given, 50)} is not among {', '.join(allowed)}")

@@ -66,7 +66,9 @@ def _privacy(policy: Policy) -> str:
     if policy.dp_unit == "none":
         return "Differential privacy is not required: models may remember patients."
     limits = [
-        f"epsilon at most {policy.dp_epsilon:g} a run" if policy.dp_epsilon is not None else "",
+        f"epsilon at most {policy.dp_epsilon:g} a run"
+        if policy.dp_epsilon is not None
+        else "of a run the coordinator says how much, or how little, noise ('epsilon' sets a limit)",
         f"delta at most {policy.dp_delta:g}" if policy.dp_delta is not None else "",
         f"epsilon at most {policy.dp_budget:g} over all runs on the Dataset"
         if policy.dp_budget is not None

@@ -56,6 +56,7 @@ class FlowerPool:
 
     Attributes:
         run: its name.
+        key: of the coordinator, by which it signs the head of its log.
         clients: name -> what is known of it, by name; filled by `prepare`.
         privacy: name -> what the site has settled for its patients; filled by `prepare` of a private training.
         messages: name -> what the last round's messages to and from it were, for the audit log.
@@ -65,7 +66,7 @@ class FlowerPool:
     """
 
     def __init__(self, grid: Grid, keys: Keys, parties: list[Party], config: FederateConfig, run: str):
-        self._config, self.run = config, run
+        self._config, self.run, self.key = config, run, keys.identity().private
         self._calls = Calls(grid, keys, parties, config.site_patience, run)
         self._parties = self._calls.parties
         self._sums = SumsAtSites(self._calls, config)
@@ -84,13 +85,6 @@ class FlowerPool:
     def total(self, request: dict, size: int) -> np.ndarray:
         """The sum of all sites' answers to a question (`federated.statistics.asking.Total`)."""
         return self._totals(request, size)
-
-    def ask(self, request: dict) -> dict[str, dict]:
-        """Every site's own answer to a question that can't be added up."""
-        fields = {name: {"request": request} for name in self._parties}
-        answers = self._calls.all(protocol.STATISTICS, fields, again=self._same)
-        # What they mean is checked where they are used; an answer that has none is nobody's.
-        return {name: asked.envelope.fields.get("answer") for name, asked in answers.items()}
 
     def prepare(
         self, config: FederateConfig, plan: dict, initial: list[np.ndarray], by_examples: bool, start: str

@@ -17,8 +17,10 @@ def approve(run: str, folder: Path) -> None:
         folder: of the site.
 
     Raises:
-        InputError: the folder can't be written.
+        InputError: it is no folder, or can't be written.
     """
+    if not Path(folder).is_dir():
+        raise InputError(f"--folder {folder}: no such folder; give that of 'medimg federate site'")
     known = read(Path(folder))
     atomic.write_json(Path(folder) / _RUNS, {**known, "approved": sorted({*known["approved"], run})})
 

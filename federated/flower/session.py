@@ -65,7 +65,7 @@ class Session:
         once.settle("seed and privacy", f"{seed} {private}")
         # Whom a row is joined with depends on other patients' rows.
         dataset = Dataset.load(dataset.root, joins_copies=not private)
-        client = client_of(dataset, keys.name, seed)
+        client = client_of(dataset, keys.name, seed, private)
         session = (message.session, coordinator.identity)
         begun = cls(session, keys, policy, folder, run, seed, private, dataset, client, once)
         begun.check_patients()
@@ -96,6 +96,17 @@ class Session:
             PolicyError: the run was answered from others.
         """
         self.once.settle("the site's rows", self.client.fingerprint())
+
+    def check_schema(self, schema: dict) -> None:
+        """Refuse other classes than the Dataset's: what is of none of them would be told by the difference.
+
+        Raises:
+            PolicyError: they are others.
+        """
+        own = self.dataset
+        ours, theirs = (own.task, list(own.classes)), (schema["task"], list(schema["classes"]))
+        if ours != theirs or (own.task == "multilabel" and schema["negative"] != own.negative):
+            raise PolicyError("the federation's task and classes are not those of this site's Dataset")
 
     def description(self) -> dict:
         """Numbers and names; nothing of any one row."""

@@ -39,6 +39,9 @@ def protect(
         raise PolicyError("--client-fraction: with --dp patient at sites of their own, all take part; leave it out")
     folder.mkdir(parents=True, exist_ok=True)
     privacy = PatientPrivacy(folder, dataset, [data], config, config.rounds, also={"start": start})
+    if privacy.ledger.spending.unwritten:
+        # Another run would not know of this one.
+        raise PolicyError("dp: the ledger of this site's Dataset can't be written; make it writable there")
     if budget is not None:
         delta = config.dp_delta
         spent = min(epsilon_of(DatasetLedger(dataset.root).events(), delta).values())

@@ -18,12 +18,19 @@ from federated.flower.policy import PolicyError
 from federated.flower.session import LONGEST_NAME, Session
 from federated.secure.client import STAGES, MaskingClient
 from federated.secure.whole import check_whole, to_words
-from federated.statistics.fitting import SKETCHES
-from federated.statistics.search import MOST_ROUNDS
+from federated.statistics.names import SKETCHES
+from federated.statistics.search import MOST_ROUNDS, MOST_ROUNDS_OF_DOUBLE
 from medimg.untrusted.printable import printable
 
 # Different questions that a run has, by kind: as many as `federated.statistics.fit` and generators ask.
-_QUESTIONS = {"counts": MOST_ROUNDS, "categories": SKETCHES, "sums": 2, "generator counts": 3}
+_QUESTIONS = {
+    "counts": MOST_ROUNDS,
+    "categories": SKETCHES,
+    "sums": 2,
+    "generator names": SKETCHES,
+    "generator places": MOST_ROUNDS_OF_DOUBLE,
+    "generator counts": 3,
+}
 _MOST = 64  # of all kinds, by number
 # Of questions: which rows are counted, of all but the first kind.
 _ROWS = "the rows of statistics"
@@ -55,13 +62,16 @@ class SiteStatistics:
             raise PolicyError("statistics: this session is private, and none of the rows that it protects leave")
         if masked:
             return {}, {"content": [np.frombuffer(self._stage(message), np.uint8)]}
-        found = self._computed(message.fields["request"], "as they are")
-        return ({}, {"answer": [found]}) if isinstance(found, np.ndarray) else ({"answer": found}, {})
+        return {}, {"answer": [self._computed(message.fields["request"], "as they are")]}
 
-    def _computed(self, request: dict, way: str) -> np.ndarray | dict:
+    def _computed(self, request: dict, way: str) -> np.ndarray:
         """The site's own answer, once it is on record what was asked."""
         session = self._session
         session.check_patients()
+        if "schema" in request:
+            session.check_schema(request["schema"])
+        if "model" in request:
+            session.policy.check_model(request["model"])
         session.policy.check_run(session.run, session.folder)
         session.settle_rows()
         once, kind = session.once, printable(request["kind"], LONGEST_NAME)
@@ -69,7 +79,7 @@ class SiteStatistics:
         # Sums over other rows, or ever more intervals, would show single values by their differences.
         once.settle("the columns of statistics", _digest(request.get("schema")))
         if kind != "missing":
-            once.settle(_ROWS, _digest([request.get(name) for name in ("known", "classes")]))
+            once.settle(_ROWS, _digest(request.get("known")))
         once.settle(f"statistics '{kind}'", _digest(request), _QUESTIONS.get(kind, 1))
         answer = answer_of(request.get("model"))
         return answer(session.client, {**request, "fewest": session.policy.fewest_patients})
@@ -102,8 +112,6 @@ class SiteStatistics:
             raise PolicyError(f"question {number}: its sum is not of all sites on the list")
         session.once.settle(f"question {number}", _digest(request))
         found = self._computed(request, "in masked sums")
-        if not isinstance(found, np.ndarray):
-            raise PolicyError("statistics: what is asked can't be added up, and leaves in no secure sum")
         if not check_whole(client.terms, len(found)):
             raise PolicyError(f"question {number}: the sum has another limit or length than all have, which would tell")
         self._settle_partners(fields["roster"])

@@ -16,8 +16,10 @@ from federated.flower.session import Session, named
 from federated.flower.site_privacy import protect
 from federated.flower.site_sums import SiteSums
 from federated.private.patient import PatientPrivacy
+from federated.private.patient import check as check_private
 from federated.private.site_key import with_key
 from federated.private.steps import PatientSteps
+from medimg.errors import InputError
 
 
 class Training:
@@ -65,6 +67,12 @@ class Training:
         """The strategy of a training that the policy and this session allow."""
         session, config = self._session, self._config
         session.policy.check_plan(config, session.run, roster, session.folder)
+        if config.dp == "patient":
+            try:
+                check_private(config)
+            except InputError as error:
+                # It is of the coordinator's own options.
+                raise PolicyError(str(error)) from error
         if config.is_private and not session.private:
             raise PolicyError("dp: this session began without privacy, and may have told what a private one does not")
         if config.weights != "none":
@@ -108,7 +116,8 @@ class Training:
             "seconds": measures.seconds,
             **measures.also,
         }
-        answer = {"measures": told}
+        # What is no number is not told as one.
+        answer = {"measures": {name: value if np.isfinite(value) else None for name, value in told.items()}}
         if self._privacy:
             # They carry no noise, and how long it took tells how many patients were drawn.
             answer = {"measures": dict.fromkeys(told), **self._privacy.events(number)}

@@ -10,7 +10,7 @@ from federated.engine.local_training import LocalTraining, local_steps
 from federated.engine.records import ClientData
 from federated.private import assumptions
 from federated.private.assumptions import of_federation
-from federated.private.private_rounds import PrivateRounds
+from federated.private.private_rounds import PrivateRounds, refuse_class_weights
 from federated.private.site_plan import SitePlan, asked_steps, plan_of, rounds_of, rounds_within
 from federated.private.steps import PatientSteps
 from medimg.data.dataset import Dataset
@@ -42,6 +42,7 @@ def check(config: FederateConfig) -> None:
             f"--personalize-epochs {config.personalize_epochs}: fine-tunes without noise what --dp patient protects; "
             "use 0"
         )
+    refuse_class_weights(config)
     if config.weighting == "examples":
         raise InputError(
             "--weighting examples: the exact number of a site's images would weigh in the model without noise; --dp "

@@ -8,6 +8,18 @@ from medimg.errors import InputError
 from medimg.privacy.ledger import Ledger
 
 
+def refuse_class_weights(config: FederateConfig) -> None:
+    """Refuse weights that all rows of a client decide, and not each its own.
+
+    Raises:
+        InputError: the option asks for them.
+    """
+    if config.balance == "class-weight":
+        raise InputError(
+            "--balance class-weight: the weights are exact class counts, which carry no noise; not with --dp"
+        )
+
+
 class PrivateRounds(ABC):
     """The part of a federated Run's private side that does not depend on its unit.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from federated.audit_log import verify
 from federated.audit_log.chain import Entry, links
 from federated.audit_log.files import digest_of
+from federated.audit_log.head import read_head
 from federated.flower import keys
 from federated.report.reading import read_federation, read_tables
 from federated.report.words import NO_PRIVACY, apart, course, limits, promise, shared
@@ -60,7 +61,10 @@ def dossier(run: Path, out: Path, key: Path | None = None, site_logs: Sequence[P
     run, out = Path(run), Path(out)
     federation, rounds = read_federation(run), read_tables(run).rounds
     secret = None if key is None else keys.load(key)
-    verification = verify(run / "audit.jsonl", site_logs=site_logs)
+    head = read_head(run / "audit.jsonl")
+    # Of older versions it is not signed.
+    signer = secret.identity().public.hex() if secret and head and head.signature else None
+    verification = verify(run / "audit.jsonl", public_key=signer, site_logs=site_logs)
     name = next((entry.record.get("run") for entry in _entries(run / "audit.jsonl")), None)
     sites = {}
     for number, log in enumerate(site_logs):

@@ -75,7 +75,7 @@ def average(
     """
     examples = {client.name: client.examples for client in clients}
     recorded = dict.fromkeys(examples, WITHHELD) if config.is_private else examples
-    with AuditLog(folder / "audit.jsonl", timed=not config.is_private) as log:
+    with AuditLog(folder / "audit.jsonl", sites.key if sites else None, timed=not config.is_private) as log:
         pool, watch = LocalPool(engine, clients), watch or Watch()
         if sites:
             sites.start(engine.vectors, engine.client_state_shapes, log)

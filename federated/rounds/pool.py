@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from federated.audit_log import AuditLog
 from federated.engine.contract import Engine
 from federated.engine.records import ClientData
@@ -35,7 +37,13 @@ class Pool(Protocol):
 
 
 class Sites(Pool, Protocol):
-    """Clients at sites of their own, each by its own process."""
+    """Clients at sites of their own, each by its own process.
+
+    Attributes:
+        key: of the coordinator, by which it signs the head of its log.
+    """
+
+    key: Ed25519PrivateKey
 
     def start(self, shapes: list[tuple[int, ...]], client_state: list[tuple[int, ...]], log: AuditLog) -> None:
         """Say what the clients send and keep, and whose head they are told in every round."""

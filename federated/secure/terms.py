@@ -125,8 +125,8 @@ def check_vector(client: str, vector, weight: float, terms: Terms) -> None:
     low, high = float(vector.min()), float(vector.max())
     # A NaN makes both NaN.
     if not (math.isfinite(low) and math.isfinite(high)):
-        count = int((~np.isfinite(vector)).sum())
-        raise RejectedError(client, f"its vector has NaN or infinity in {count} of {terms.length} places")
+        # How many would tell of this client alone.
+        raise RejectedError(client, "its vector has NaN or infinity")
     if max(-low, high) > terms.limit:
         # How large it is would tell of this client alone.
         raise RejectedError(

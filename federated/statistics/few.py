@@ -5,27 +5,40 @@ import pandas as pd
 
 from medimg.errors import InputError
 
+_ROUNDING = 1e-9
+
 
 class FewPatientsError(InputError):
     """A site tells nothing of so few; its words hold nothing else of the site, and may leave it."""
 
 
-def require_patients(groups: np.ndarray, size: int, patients: pd.Series, fewest: int) -> None:
-    """Refuse to tell of groups of few patients.
+def require_patients(groups: np.ndarray, patients: pd.Series, fewest: int) -> None:
+    """Refuse to tell of groups of few patients, or of rows that the difference of groups shows.
 
     Args:
-        groups: the group of each row, int (groupings, N).
-        size: number of groups.
+        groups: the group of each row, int (groupings, N); of none is one too.
         patients: of the rows.
-        fewest: that a group must have, where it has any.
+        fewest: that a group must have.
 
     Raises:
         FewPatientsError: one has fewer.
     """
+    if not groups.shape[1]:
+        return
     for group in groups:
-        for k in range(size):
-            if 0 < patients[group == k].nunique() < fewest:
-                raise FewPatientsError(f"min_patients: a class has fewer than {fewest} patients, of whom none is told")
+        _require(group, np.unique(group), patients, fewest)
+    # Rows that are in the same groups; of two classes, all less both classes are the rows of neither.
+    cells, cell = np.unique(groups, axis=1, return_inverse=True)
+    told = np.concatenate([[one == group for group in np.unique(one)] for one in cells]).astype(float)
+    # A sum of groups can be that of one cell alone where it is in the space that all of them span.
+    shown = np.flatnonzero(np.einsum("ij,ji->i", np.linalg.pinv(told), told) > 1 - _ROUNDING)
+    _require(cell.ravel(), shown, patients, fewest)
+
+
+def _require(group: np.ndarray, told: np.ndarray, patients: pd.Series, fewest: int) -> None:
+    for k in told:
+        if patients[group == k].nunique() < fewest:
+            raise FewPatientsError(f"min_patients: a class has fewer than {fewest} patients, of whom none is told")
 
 
 def require_chosen(chosen: pd.Series, others: pd.Series, fewest: int) -> None:

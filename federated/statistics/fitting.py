@@ -6,10 +6,10 @@ import numpy as np
 
 from federated.statistics.asking import Asking, Total, unusable
 from federated.statistics.moments import Moments
+from federated.statistics.names import counted
 from federated.statistics.schema import Schema
 from federated.statistics.search import frequencies, ranked
 from federated.statistics.selection import best
-from federated.statistics.sketch import WIDTH, cells_for, names_in
 from medimg.data.schema import Feature, in_order
 from medimg.errors import InputError
 from medimg.tables.fit import Learnt, nothing_complete, preprocessing_of, selected, usable
@@ -18,10 +18,6 @@ from medimg.tables.raw import Input
 
 _WHERE = "the federation"
 _EPSILON = np.finfo(np.float64).eps
-# Categories of a column that a first sketch has room for; one that was too small is asked for again, so many times
-# larger.
-_USUAL, _GROWTH = 8, 8
-SKETCHES = 3
 
 
 @dataclass(frozen=True)
@@ -113,21 +109,8 @@ def _categories(
 ) -> dict[str, _Summary]:
     """Columns of categories, by name."""
     columns = [feature for feature in features if _has_categories(feature)]
-    if not columns:
-        return {}
-    found, cells = None, cells_for(_USUAL * len(columns))
-    names = [feature.name for feature in columns]
-    for _ in range(SKETCHES):
-        found = names_in(asking.counts("categories", cells * WIDTH, columns=names, cells=cells), cells)
-        if found is not None:
-            break
-        cells *= _GROWTH
-    if found is None or {number for number, _ in found} - set(range(len(columns))):
-        raise unusable("categories", f"more than {cells // _GROWTH // 2} of them in {len(columns)} columns, or false")
-    total: list[dict[str, int]] = [{} for _ in columns]
-    for (number, name), times in found.items():
-        total[number][name] = times
-    return {f.name: _counted(f, own, known[f.name], impute) for f, own in zip(columns, total, strict=True)}
+    total = counted(asking, "categories", [feature.name for feature in columns])
+    return {f.name: _counted(f, total[f.name], known[f.name], impute) for f in columns}
 
 
 def _counted(feature: Feature, total: dict[str, int], known: int, impute: str) -> _Summary:

@@ -100,9 +100,10 @@ def require_inputs(own: Dataset, names: Iterable[str]) -> None:
 
 
 def _check_labels(dataset: Dataset, schema: Schema) -> None:
-    known = {*schema.classes, schema.negative, ""}
-    labels = pd.unique(dataset.manifest["label"])
     several = schema.task == "multilabel"
+    # Of one label a row, that of no class would be rows that count in some sums and not in others.
+    known = {*schema.classes, "", *([schema.negative] if several else [])}
+    labels = pd.unique(dataset.manifest["label"])
     for label in labels:
         for name in label.split(SEPARATOR) if several else (label,):
             if name not in known:

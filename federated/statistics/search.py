@@ -11,18 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from federated.statistics.asking import Asking, unusable
-from federated.statistics.keys import to_values
+from federated.statistics.keys import DATE, DOUBLE, to_values
 from medimg.errors import InputError
 from medimg.tables.fit import MOST_CATEGORIES
 
-# All float32; seconds of all years of four digits.
-_EVERYWHERE = {"date": (-(1 << 39), (1 << 39) - 1)}
+# Seconds of all years of four digits; all float64; and all float32.
+_EVERYWHERE = {DATE: (-(1 << 39), (1 << 39) - 1), DOUBLE: (-(1 << 63), (1 << 63) - 1)}
 _NUMBERS = (0, (1 << 32) - 1)
 # Of an interval: with more bins fewer rounds, and longer answers.
 MANY, FEW = 256, 64
 _NARROW = 256  # columns, up to which there are many bins
-# Rounds of a search at most, with few bins, of dates.
-MOST_ROUNDS = 7
+# Rounds of a search at most, with few bins: of dates, and of float64.
+MOST_ROUNDS, MOST_ROUNDS_OF_DOUBLE = 7, 11
 
 Interval = tuple[str, int, int]
 
@@ -106,6 +106,41 @@ def frequencies(asking: Asking, columns: Mapping[str, tuple[str, int]]) -> dict[
     return found
 
 
+def few_or_ends(
+    asking: Asking, question: str, columns: Mapping[str, tuple[int, int]]
+) -> dict[str, tuple[dict[float, int] | None, float, float]]:
+    """Of each column all its values, where they are few, and else the smallest and the largest alone.
+
+    Args:
+        asking: clients.
+        question: kind of the question that counts float64 values in intervals.
+        columns: name -> number of known values, above 0, and how many different ones are few.
+
+    Returns:
+        Name -> (value -> count, or None where there are more), smallest, largest.
+
+    Raises:
+        InputError: an answer is unusable.
+    """
+    known = {(name, *_whole(DOUBLE)): count for name, (count, _) in columns.items()}
+    crowded: set[str] = set()
+    bins = MANY if len(columns) <= _NARROW else FEW
+    while wide := [interval for interval in known if interval[1] < interval[2]]:
+        for interval, counts in _counted(asking, wide, bins, question).items():
+            if counts.sum() != known.pop(interval):
+                raise unusable(question, f"column '{interval[0]}': another number of values than before")
+            known |= {_part(interval, part, bins): int(counts[part]) for part in np.flatnonzero(counts).tolist()}
+        crowded |= {name for name, times in Counter(name for name, _, _ in known).items() if times > columns[name][1]}
+        ends = {name: sorted(one for one in known if one[0] == name) for name in crowded}
+        kept = {end for own in ends.values() for end in (own[0], own[-1])}
+        known = {one: count for one, count in known.items() if one[0] not in crowded or one in kept}
+    found: dict[str, dict[float, int]] = {name: {} for name in columns}
+    for (name, key, _), count in sorted(known.items()):
+        (value,) = to_values(np.array([key]), DOUBLE).tolist()
+        found[name][value] = count
+    return {name: (None if name in crowded else own, min(own), max(own)) for name, own in found.items()}
+
+
 def _check_few(known: Mapping[Interval, int]) -> None:
     """Nobody asks for what amounts to the column itself."""
     for name, times in Counter(name for name, _, _ in known).items():
@@ -127,7 +162,9 @@ def _part(interval: Interval, part: int, bins: int) -> Interval:
     return name, low + part * step, min(low + (part + 1) * step - 1, high)
 
 
-def _counted(asking: Asking, intervals: list[Interval], bins: int) -> dict[Interval, np.ndarray]:
+def _counted(
+    asking: Asking, intervals: list[Interval], bins: int, question: str = "counts"
+) -> dict[Interval, np.ndarray]:
     """Interval -> int64 (bins,)."""
-    total = asking.counts("counts", len(intervals) * bins, intervals=[list(i) for i in intervals], bins=bins)
+    total = asking.counts(question, len(intervals) * bins, intervals=[list(i) for i in intervals], bins=bins)
     return dict(zip(intervals, total.reshape(-1, bins), strict=True))

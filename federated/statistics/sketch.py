@@ -61,10 +61,11 @@ def names_in(total: np.ndarray, cells: int) -> dict[Key, int] | None:
             continue
         count = int(table[place, 0])
         found[key] = found.get(key, 0) + count
-        table[_places(key, cells)] -= count * _words(key)
-        if (table < 0).any():
+        places = _places(key, cells)
+        table[places] -= count * _words(key)
+        if (table[places] < 0).any():
             return None
-        waiting += _places(key, cells)
+        waiting += places
     return None if table.any() else found
 
 

@@ -1,24 +1,25 @@
 """What a site computes of its own rows or images for each kind of request; rows stay in here, counts and sums leave."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pandas as pd
 
-from federated.statistics import pixels, sketch
+from federated.statistics import pixels
 from federated.statistics.few import require_chosen, require_patients
-from federated.statistics.keys import to_keys
+from federated.statistics.keys import in_parts, to_keys
+from federated.statistics.names import sketched
 from federated.statistics.schema import Schema, agreed, require_inputs
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
-from medimg.tables.fit import MOST_CATEGORIES, blocks
+from medimg.tables.fit import blocks
 from medimg.tables.preprocessing import Preprocessing
 from medimg.tables.raw import Input
 
 _ROWS = 16_384  # encoded at once
 # What a coordinator may have counted at once: a table of 20,000 columns has 80,000 intervals of 64.
 _MOST_BINS, _MOST_COUNTS, _MOST_CELLS = 4096, 1 << 24, 1 << 18
-_FAR = 1 << 60  # beyond all keys
+_FAR = 1 << 63  # beyond all keys
 
 
 def training_rows(own: Dataset, known: list[str] | None) -> pd.DataFrame:
@@ -59,43 +60,57 @@ def _missing(own: Dataset, rows: pd.DataFrame) -> np.ndarray:
 
 def categories(dataset: Dataset, request: dict) -> np.ndarray:
     """The names and counts of the categories of each column, in a sketch of `cells`."""
-    names, cells = request["columns"], _natural(request["cells"], _MOST_CELLS)
-    place, counts = {name: number for number, name in enumerate(names)}, {}
-    for column, values in _columns(*_own(dataset, request), names):
+    names = request["columns"]
+    return sketched(_categories_of(*_own(dataset, request), names), names, cells_of(request))
+
+
+def _categories_of(own: Dataset, rows: pd.DataFrame, names: list[str]) -> Iterator[tuple[str, dict[str, int]]]:
+    for column, values in _columns(own, rows, names):
         if column.type not in ("categorical", "ordinal"):
             raise InputError(f"request: column '{column.name}' has no categories")
-        _few(column.name, len(column.categories))
         times = np.bincount(values.astype(np.int64), minlength=len(column.categories))
-        for category, count in zip(column.categories, times.tolist(), strict=True):
-            if len(category.encode()) > sketch.NAME_BYTES:
-                raise InputError(
-                    f"column '{column.name}': a category of more than {sketch.NAME_BYTES} bytes is text; make it "
-                    "metadata in dataset.yaml"
-                )
-            if count:
-                counts[place[column.name], category] = count
-    return sketch.sketch(counts, cells)
+        yield column.name, dict(zip(column.categories, times.tolist(), strict=True))
 
 
 def counts_between(dataset: Dataset, request: dict) -> np.ndarray:
     """Of each interval [column, low, high] of keys, how many known values lie in each of its `bins` equal parts."""
+    return counts_of(
+        request,
+        lambda names: (
+            (column.name, to_keys(values, column.type)) for column, values in _columns(*_own(dataset, request), names)
+        ),
+    )
+
+
+def counts_of(request: dict, keys_of: Callable[[list[str]], Iterable[tuple[str, np.ndarray]]]) -> np.ndarray:
+    """What a client counts in the intervals of a request, int64 (intervals * bins,).
+
+    Args:
+        request: `intervals` and `bins`.
+        keys_of: names of columns -> each with the keys of its known values.
+
+    Raises:
+        InputError: they are none, or too many.
+    """
     intervals, bins = request["intervals"], _natural(request["bins"], _MOST_BINS)
     if len(intervals) * bins > _MOST_COUNTS or not all(
-        type(low) is type(high) is int and -_FAR < low <= high < _FAR for _, low, high in intervals
+        type(low) is type(high) is int and -_FAR <= low <= high < _FAR for _, low, high in intervals
     ):
         raise InputError(f"request: {len(intervals)} intervals of {bins} bins are too many, or none")
     by_column: dict[str, list[int]] = {}
     for number, (name, _, _) in enumerate(intervals):
         by_column.setdefault(name, []).append(number)
     found = np.zeros((len(intervals), bins), np.int64)
-    for column, values in _columns(*_own(dataset, request), list(by_column)):
-        keys = to_keys(values, column.type)
-        for number in by_column[column.name]:
+    for name, keys in keys_of(list(by_column)):
+        for number in by_column[name]:
             _, low, high = intervals[number]
-            step = (high - low) // bins + 1
-            inside = keys[(keys >= low) & (keys <= high)]
-            found[number] = np.bincount((inside - low) // step, minlength=bins)
+            found[number] = in_parts(keys, low, high, bins)
     return found.ravel()
+
+
+def cells_of(request: dict) -> int:
+    """Cells of the sketch that a request is for."""
+    return _natural(request["cells"], _MOST_CELLS)
 
 
 def sums(dataset: Dataset, request: dict) -> np.ndarray:
@@ -120,7 +135,7 @@ def class_sums(dataset: Dataset, request: dict) -> np.ndarray:
     shifts, scales = (np.asarray(request[name], np.float64) for name in ("shifts", "scales"))
     groups, size = _groupings(own, rows, request["by"])
     shape = (len(groups), size)
-    require_patients(groups, size, rows["patient"], request.get("fewest", 1))
+    require_patients(groups, rows["patient"], request.get("fewest", 1))
     count = np.zeros(shape, np.int64)
     sums, squares = np.zeros((*shape, len(shifts))), np.zeros((*shape, len(shifts)))
     for start in range(0, len(rows), _ROWS):
@@ -210,12 +225,3 @@ def _columns(own: Dataset, rows: pd.DataFrame, names: list[str]) -> Iterator[tup
     for block, values in blocks(rows, features):
         for column, one in zip(block, values.T, strict=True):
             yield column, one[~np.isnan(one)]
-
-
-def _few(name: str, count: int) -> None:
-    """A site does not send what amounts to the column itself."""
-    if count > MOST_CATEGORIES:
-        raise InputError(
-            f"column '{name}' has {count} categories (a site sends {MOST_CATEGORIES} at most), whose names would be "
-            "told one by one; make it identifier or metadata in dataset.yaml"
-        )

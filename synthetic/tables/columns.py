@@ -4,7 +4,7 @@ Of a private generator nothing of this is learnt: `declared` has it from public 
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,8 +22,8 @@ MOST_GRADES = 10
 MOST_CODES = 2
 OFTEN = 5
 MOST_CATEGORIES = 1000
-_MOST_DECIMALS = 6
-_MEASURED = ("continuous", "integer", "date")
+MOST_DECIMALS = 6
+MEASURED = ("continuous", "integer", "date")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Told:
-    """What rows tell of a column; rows at several sites tell together what all in one place would (`together`).
+    """What rows tell of a column; of rows at several sites their sums do (`synthetic.federation.tables.learning`).
 
     Attributes:
         levels: its different values, the missing one among them, sorted; None: numbers or dates, too many to be a
@@ -92,24 +92,13 @@ def tell(
     return tuple(_tell(rows[f.name], f, f.name in bounds) for f in features)
 
 
-def together(tellings: Iterable[tuple[Told, ...]], features: tuple[Feature, ...]) -> tuple[Told, ...]:
-    """What several lots of rows tell of each column.
-
-    Args:
-        tellings: of `tell`, at least one.
-        features: columns that were told of.
-    """
-    by_column = zip(*tellings, strict=True)
-    return tuple(_together(told, f) for told, f in zip(by_column, features, strict=True))
-
-
 def settled(
     told: tuple[Told, ...], features: tuple[Feature, ...], bounds: Mapping[str, tuple[float, float]]
 ) -> tuple[Column, ...]:
     """The columns that were told of; as for `learn`."""
     known = {feature.name: feature for feature in features}
     for name in bounds:
-        if name not in known or known[name].type not in _MEASURED:
+        if name not in known or known[name].type not in MEASURED:
             raise InputError(f"--bound {name}: is no column of numbers of this table; leave it out")
     return tuple(_settled(t, f, bounds.get(f.name)) for t, f in zip(told, features, strict=True))
 
@@ -128,7 +117,7 @@ def declared(features: tuple[Feature, ...]) -> tuple[Column, ...]:
 
 def _declared(feature: Feature) -> Column:
     kind = feature.type
-    if kind not in _MEASURED:
+    if kind not in MEASURED:
         levels = [*dict.fromkeys(("", *(feature.categories or feature.order)))]
         return _category(feature.name, kind, levels)
     low, high = feature.bound
@@ -137,13 +126,13 @@ def _declared(feature: Feature) -> Column:
         return replace(_category(feature.name, kind, [*grades, math.nan]), low=low, high=high)
     # Four digits of the widest value.
     digits = max(0, 3 - math.floor(math.log10(high - low))) if kind == "continuous" else 0
-    decimals = min(digits, _MOST_DECIMALS)
+    decimals = min(digits, MOST_DECIMALS)
     return Column(feature.name, kind, "number", low, high, decimals, True)
 
 
 def _tell(values: pd.Series, feature: Feature, bounded: bool) -> Told:
     kind = feature.type
-    if kind not in _MEASURED:
+    if kind not in MEASURED:
         # In the order of their first appearance something would be learnt about who came first.
         return Told(tuple(sorted(values.unique())))
     numbers = numbers_of(values, kind)
@@ -152,26 +141,10 @@ def _tell(values: pd.Series, feature: Feature, bounded: bool) -> Told:
     ends = (known[0], known[-1]) if len(known) and not bounded else (math.nan, math.nan)
     levels = None
     rows = int((~np.isnan(numbers)).sum())
-    if not bounded and len(known) <= _most_levels(feature, rows):
+    if not bounded and len(known) <= most_levels(feature, rows):
         own = known.tolist() if kind != "date" else sorted(set(values) - {""})
-        levels = _with_missing(own, kind, lacking)
-    return Told(levels, *map(float, ends), _decimals(known, kind), lacking)
-
-
-def _together(told: tuple[Told, ...], feature: Feature) -> Told:
-    if feature.type not in _MEASURED:
-        return Told(tuple(sorted({level for one in told for level in one.levels})))
-    lacking = any(one.lacking for one in told)
-    levels = None
-    if all(one.levels is not None for one in told):
-        known = sorted({v for one in told for v in one.levels if pd.notna(v) and v != ""})
-        # Whether each is there often enough its own site has said.
-        if len(known) <= _most_levels(feature, OFTEN * MOST_GRADES):
-            levels = _with_missing(known, feature.type, lacking)
-    ends = [end for one in told for end in (one.low, one.high) if not math.isnan(end)] or [math.nan]
-    decimals = [one.decimals for one in told]
-    most = None if None in decimals else max(decimals)
-    return Told(levels, min(ends), max(ends), most, lacking)
+        levels = with_missing(own, kind, lacking)
+    return Told(levels, *map(float, ends), decimals_of(fitting(known), len(known), kind), lacking)
 
 
 def _settled(told: Told, feature: Feature, bound: tuple[float, float] | None) -> Column:
@@ -181,13 +154,14 @@ def _settled(told: Told, feature: Feature, bound: tuple[float, float] | None) ->
     return Column(feature.name, feature.type, "number", low, high, told.decimals, told.lacking)
 
 
-def _most_levels(feature: Feature, rows: int) -> int:
+def most_levels(feature: Feature, rows: int) -> int:
     """Up to so many different values of the rows that know it a number or date is a category."""
     few = max(MOST_CODES, min(MOST_GRADES, rows // OFTEN))
     return {"integer": MOST_GRADES, "continuous": few, "date": 1}[feature.type]
 
 
-def _with_missing(known: list, type: str, lacking: bool) -> tuple:
+def with_missing(known: list, type: str, lacking: bool) -> tuple:
+    """Levels of a number or date: its known values, then, of a date first, the missing one where some row lacks it."""
     if not lacking:
         return tuple(known)
     return ("", *known) if type == "date" else (*known, math.nan)
@@ -212,10 +186,14 @@ def numbers_of(values: pd.Series, type: str) -> np.ndarray:
     return days
 
 
-def _decimals(known: np.ndarray, type: str) -> int | None:
+def fitting(known: np.ndarray) -> np.ndarray:
+    """How many of some numbers can be written with 0, 1, ... MOST_DECIMALS decimals, int64."""
+    return np.array([(np.round(known, d) == known).sum() for d in range(MOST_DECIMALS + 1)])
+
+
+def decimals_of(fit: np.ndarray, known: int, type: str) -> int | None:
+    """With which all numbers of a column can be written, by `fitting`; of a date none or days."""
     if type == "integer":
         return 0
-    if type == "date":
-        return 0 if (known == np.round(known)).all() else None
-    fitting = (d for d in range(_MOST_DECIMALS + 1) if (np.round(known, d) == known).all())
-    return next(fitting, None)
+    enough = np.flatnonzero((fit[:1] if type == "date" else fit) == known)
+    return int(enough[0]) if len(enough) else None

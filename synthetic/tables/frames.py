@@ -118,12 +118,11 @@ def _levels_of(values: pd.Series, column: Column) -> list:
     return values.tolist()
 
 
+def date_text(day: float, decimals: int | None) -> str:
+    """Days since 1970-01-01 as a manifest has them; with `decimals` 0 the day alone."""
+    moment = np.datetime64(round(day * SECONDS_IN_DAY), "s")
+    return str(moment.astype("datetime64[D]")) if decimals == 0 else str(moment)
+
+
 def _dates(days: np.ndarray, column: Column) -> list[str]:
-    texts = []
-    for day in days:
-        if np.isnan(day):
-            texts.append("")
-            continue
-        moment = np.datetime64(round(day * SECONDS_IN_DAY), "s")
-        texts.append(str(moment.astype("datetime64[D]")) if column.decimals == 0 else str(moment))
-    return texts
+    return ["" if np.isnan(day) else date_text(day, column.decimals) for day in days]

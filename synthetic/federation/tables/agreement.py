@@ -5,15 +5,13 @@ counted, categories in every class, numbers in intervals, with nothing of what g
 normalisation is fitted to them, and a generator is told of rows to make by their categories.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from medimg.data.schema import Feature
 from synthetic.federation.tables.sums import Sums
-from synthetic.tables import columns as learnt
 from synthetic.tables import frames
 from synthetic.tables.columns import Column
 from synthetic.tables.generator_inputs import targets_of
@@ -41,23 +39,6 @@ class Agreement:
     stand_ins: pd.DataFrame
     targets: np.ndarray
     class_weights: np.ndarray
-
-
-def columns_of(
-    rows: Iterable[pd.DataFrame], features: tuple[Feature, ...], bounds: Mapping[str, tuple[float, float]]
-) -> tuple[Column, ...]:
-    """The columns, as `columns.learn` finds them in all rows together.
-
-    Args:
-        rows: labelled training rows of each client.
-        features: columns to learn.
-        bounds: column -> lowest and highest value.
-
-    Raises:
-        InputError: a bound's column is no number, or a column has too many categories.
-    """
-    told = (learnt.tell(own, features, bounds) for own in rows)
-    return learnt.settled(learnt.together(told, features), features, bounds)
 
 
 def agree(

@@ -1,8 +1,7 @@
 """A generator of rows across sites of their own (`--engine flower`): counts and rounds by signed messages.
 
-The coordinator's Dataset has none of the sites' training rows. What a column is leaves each site as it is before the
-first round, where its policy lets statistics leave so; counts with `--secure` in masked sums; updates are summed as
-`--secure` says.
+The coordinator's Dataset has none of the sites' training rows. What its columns are, and counts, it learns from sums
+over the sites, with `--secure` masked ones; updates are summed as `--secure` says.
 """
 
 import math
@@ -17,7 +16,8 @@ from federated.flower.pool import FlowerPool
 from federated.rounds.averaging import average, unused_rounds
 from federated.rounds.rounds import Watch
 from federated.secure.exposure import who_could_see
-from federated.statistics.asking import unusable, whole
+from federated.statistics import Schema
+from federated.statistics.asking import Asking, unusable
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.run import Run
@@ -28,11 +28,13 @@ from synthetic.federation import NAME
 from synthetic.federation.apart import check_apart, options_of_sites, rounds_of_sites, same_as
 from synthetic.federation.tables import arrays, words
 from synthetic.federation.tables.agreement import agreed, length
+from synthetic.federation.tables.answers import COUNT, columns_told
 from synthetic.federation.tables.engine import TableEngine
-from synthetic.federation.tables.site import COUNT, TELL, features_of
+from synthetic.federation.tables.learning import columns_of
+from synthetic.federation.tables.site import features_of
 from synthetic.federation.tables.training import CHECKPOINTS, TRAINING
 from synthetic.public import bounds_of
-from synthetic.tables.columns import Column, Told, settled, together
+from synthetic.tables.columns import Column
 from synthetic.tables.encoding import Code, Encoding
 from synthetic.tables.fitting import MODELS, sampled
 from synthetic.tables.generator_inputs import Material
@@ -89,7 +91,8 @@ class _AtSites:
         self.listener, told = listener, sites.describe()
         same_as(dataset, told)
         self.rows = {name: client["examples"]["train"] for name, client in told.clients.items()}
-        self.features, self.classes = features_of(dataset, config), tuple(dataset.classes)
+        self.features = features_of(dataset, config)
+        self.schema = Schema(self.features, dataset.task, tuple(dataset.classes))
         self.totals: list[np.ndarray] = []
 
     def made(self) -> Made:
@@ -98,45 +101,30 @@ class _AtSites:
         settings = settings_for(config.model, size, config.batch_size, config.epochs)
         steps = min(config.local_steps, settings.steps)
         rounds = config.rounds or math.ceil(settings.steps / steps)
+        classes = self.schema.classes
+        asking = Asking(self.sites.total, {"model": config.model, "schema": self.schema.to_dict()})
         with randomness(seed, "code"):
-            columns = self._columns()
-            agreement = agreed(self._count(columns), columns, self.classes, seed)
+            columns = columns_of(asking, self.features, bounds_of(self.features))
+            agreement = agreed(self._count(asking, columns), columns, classes, seed)
             code = Code(columns, agreement.stand_ins)
         with randomness(seed, "networks"):
             encoding = Encoding(code, code.matrix_of(agreement.stand_ins))
-            material = Material(encoding, agreement.targets, len(self.classes), settings, None)
+            material = Material(encoding, agreement.targets, len(classes), settings, None)
             model = MODELS[config.model](material)
         self._train(model, columns, settings, rounds, steps)
-        equal = np.ones(len(self.classes))
+        equal = np.ones(len(classes))
         weights = equal if config.class_mix == "equal" else agreement.class_weights
-        rows = sampled(model, code, self.classes, largest_remainder(weights, config.count or size), seed)
+        rows = sampled(model, code, classes, largest_remainder(weights, config.count or size), seed)
         return self._described(rows, settings, rounds, steps)
 
-    def _question(self, **request) -> dict:
-        return {**request, "model": self.config.model, "classes": list(self.classes)}
-
-    def _columns(self) -> tuple[Column, ...]:
-        names = [feature.name for feature in self.features]
-        answers = self.sites.ask(self._question(kind=TELL, options=options_of_sites(self.config), features=names))
-        told = []
-        for name, answer in answers.items():
-            try:
-                found = [Told(**{**one, "levels": _levels(one["levels"])}) for one in answer["columns"]]
-                if len(found) != len(names):
-                    raise ValueError("columns")
-            except (KeyError, TypeError, ValueError) as error:
-                raise InputError(f"site {name}: its columns are of another form; is its medimg this one?") from error
-            told.append(tuple(found))
-        return settled(together(told, self.features), self.features, bounds_of(self.features))
-
-    def _count(self, columns: tuple[Column, ...]) -> Callable[[list[np.ndarray], bool], np.ndarray]:
-        told = [asdict(column) for column in columns]
+    def _count(self, asking: Asking, columns: tuple[Column, ...]) -> Callable[[list[np.ndarray], bool], np.ndarray]:
+        told = columns_told(columns)
 
         def count(edges: list[np.ndarray], categories: bool) -> np.ndarray:
-            question = self._question(
-                kind=COUNT, columns=told, edges=[own.tolist() for own in edges], categories=categories
+            size = length(columns, self.schema.classes, edges, categories)
+            found = asking.counts(
+                COUNT, size, columns=told, edges=[own.tolist() for own in edges], categories=categories
             )
-            found = whole(COUNT, self.sites.total(question, length(columns, self.classes, edges, categories)))
             if found.max() > sum(self.rows.values()):
                 raise unusable(COUNT, "more than there are rows")
             self.totals.append(found)
@@ -152,8 +140,8 @@ class _AtSites:
         options = rounds_of_sites(config, rounds, steps, settings.batch_size)
         told = {
             "options": options_of_sites(config),
-            "columns": [asdict(column) for column in columns],
-            "classes": list(self.classes),
+            "columns": columns_told(columns),
+            "schema": self.schema.to_dict(),
             "settings": asdict(settings),
         }
         clients = self.sites.prepare(options, told, self.totals, True, start_of(initial, told))
@@ -190,7 +178,3 @@ class _AtSites:
             "federation": federation,
         }
         return Made(rows, self.features, details, notes)
-
-
-def _levels(told: object) -> tuple | None:
-    return None if told is None else tuple(told)

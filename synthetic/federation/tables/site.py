@@ -1,9 +1,8 @@
-"""A generator of rows at a site of its own: it counts its rows, then makes the rounds' steps on them."""
+"""A generator of rows at a site of its own: it counts its rows (`answers`), then makes the rounds' steps on them."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
 from federated.config import FederateConfig
 from federated.engine.records import ClientData
@@ -12,58 +11,27 @@ from federated.engine.updates import ClientUpdate
 from federated.flower.kinds import SiteWork
 from federated.flower.policy import PolicyError
 from federated.flower.session import Session
-from federated.statistics.few import require_patients
+from federated.statistics import Schema
 from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
 from synthetic.config import SynthesizeConfig
 from synthetic.federation.tables import arrays
-from synthetic.federation.tables.agreement import agreed, counted
+from synthetic.federation.tables.agreement import agreed
+from synthetic.federation.tables.answers import answer, columns_from, learnt_from
 from synthetic.federation.tables.engine import TableEngine
-from synthetic.public import bounds_of
 from synthetic.tables import synthesis
-from synthetic.tables.columns import Column, tell
 from synthetic.tables.encoding import Code, Encoding
 from synthetic.tables.fitting import MODELS
 from synthetic.tables.generator_inputs import Material, targets_of
 from synthetic.tables.settings import Settings, settings_for
 from synthetic.tables.training import Generator, one_thread, randomness
 
-TELL, COUNT = "generator columns", "generator counts"
+__all__ = ["TableRounds", "answer", "features_of", "settings_of", "work"]
 
 
 def features_of(dataset: Dataset, options: SynthesizeConfig) -> tuple[Feature, ...]:
     """Columns to learn: those that dataset.yaml says are learnt from, and no site, as each has one."""
     return synthesis.features_of(dataset, dataset.manifest.assign(site=""), options)
-
-
-def answer(client: Dataset, request: dict) -> dict | np.ndarray:
-    """What a site tells before the first round.
-
-    Args:
-        client: its rows.
-        request: `kind`, and `options` and `features` (names), or `columns`, `edges` and `categories`; `classes`, and
-            `fewest`, the site's own: of a class of fewer patients nothing is told.
-
-    Returns:
-        Of columns what they are, which can't be added up; counts as float64 (n,), n by the request alone.
-
-    Raises:
-        InputError: a class has fewer.
-        KeyError, TypeError, ValueError: it is something else, or asks for a column that is not learnt from.
-    """
-    rows = _rows(client, request["classes"])
-    groups = targets_of(rows, tuple(request["classes"]))
-    require_patients(groups[None], len(request["classes"]), rows["patient"], request.get("fewest", 1))
-    if request["kind"] == TELL:
-        known = {f.name: f for f in features_of(client, SynthesizeConfig.from_dict(request["options"]))}
-        features = tuple(known[name] for name in request["features"])
-        return {"columns": [asdict(told) for told in tell(rows, features, bounds_of(features))]}
-    columns, learnt = columns_from(request["columns"]), {f.name for f in client.features if f.is_input}
-    if request["kind"] != COUNT or {column.name for column in columns} - learnt:
-        raise ValueError("a question that no generator asks")
-    edges = [np.asarray(own, np.float64) for own in request["edges"]]
-    counts = counted(rows, columns, tuple(request["classes"]), edges, bool(request["categories"]))
-    return counts.astype(np.float64)
 
 
 def work(session: Session, config: FederateConfig, told: dict, initial: list[np.ndarray]) -> SiteWork:
@@ -72,7 +40,7 @@ def work(session: Session, config: FederateConfig, told: dict, initial: list[np.
     Args:
         session: of the coordinator.
         config: options of the rounds.
-        told: `options` (of `medimg synthesize`), `columns`, `classes` and `settings`.
+        told: `options` (of `medimg synthesize`), `columns`, `schema` and `settings`.
         initial: int64, the sums of what the sites counted, in order.
 
     Raises:
@@ -80,8 +48,10 @@ def work(session: Session, config: FederateConfig, told: dict, initial: list[np.
     """
     if config.is_private:
         raise PolicyError("--dp: a private generator is not trained across sites apart; leave it out")
-    options, classes = SynthesizeConfig.from_dict(told["options"]), tuple(told["classes"])
-    columns, rows = columns_from(told["columns"]), _rows(session.client, classes)
+    options, columns = SynthesizeConfig.from_dict(told["options"]), columns_from(told["columns"])
+    session.check_schema(told["schema"])
+    own, rows = learnt_from(session.client, Schema.from_dict(told["schema"]))
+    classes = own.classes
     seed, totals = options.seed, iter(initial)
     with one_thread():
         with randomness(seed, "code"):
@@ -121,13 +91,3 @@ def settings_of(base: Settings, options: SynthesizeConfig, rows: int) -> Setting
     """The batch is that of all rows together, or of the site's own table where that is smaller."""
     own = settings_for(options.model, rows, options.batch_size, options.epochs)
     return replace(base, batch_size=min(base.batch_size, own.batch_size))
-
-
-def columns_from(told: list[dict]) -> tuple[Column, ...]:
-    """Columns as they travel."""
-    return tuple(Column(**{**one, "levels": tuple(one["levels"])}) for one in told)
-
-
-def _rows(client: Dataset, classes) -> pd.DataFrame:
-    rows = client.rows("train", labelled=True)
-    return rows[rows["label"].isin(list(classes))].reset_index(drop=True)

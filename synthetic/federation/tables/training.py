@@ -11,24 +11,30 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from federated.clients.client import Client
+from federated.clients.totals import totals_of
 from federated.engine.records import ClientData
 from federated.engine.state import State
 from federated.rounds.averaging import average, options_of_rounds, unused_rounds
 from federated.rounds.rounds import Watch
 from federated.secure.exposure import who_could_see
+from federated.statistics import Schema
+from federated.statistics.asking import Asking
 from medimg.data.dataset import Dataset
 from synthetic.config import SynthesizeConfig
 from synthetic.dataset import NO_GUARANTEE, Made
 from synthetic.federation.tables import arrays, words
-from synthetic.federation.tables.agreement import Agreement, agree, columns_of, public
+from synthetic.federation.tables.agreement import Agreement, agree, public
+from synthetic.federation.tables.answers import answer
 from synthetic.federation.tables.engine import TableEngine
 from synthetic.federation.tables.job import Job, settle
+from synthetic.federation.tables.learning import columns_of
 from synthetic.federation.tables.privacy import ClientsPrivacy, weights_of_marginals
 from synthetic.federation.tables.sums import Sums
 from synthetic.federation.tables.usefulness import private_usefulness_at_sites, usefulness_at_sites
-from synthetic.public import bounds_of
+from synthetic.public import SITE, bounds_of
 from synthetic.tables import synthesis
-from synthetic.tables.columns import declared
+from synthetic.tables.columns import Column, declared, learn
 from synthetic.tables.encoding import Code, Encoding, public_code
 from synthetic.tables.fitting import MODELS, sampled
 from synthetic.tables.generator_inputs import Material, targets_of
@@ -104,11 +110,23 @@ class _Federation:
                 columns = declared(job.features)
                 weights = self.privacy.class_weights(job.classes)
                 return public(columns, weights), public_code(columns)
-            bounds = bounds_of(job.features)
-            columns = columns_of(job.sites.values(), job.features, bounds)
+            columns = self._columns()
             sums = Sums(self.options, job.rows)
             agreement = agree(job.sites, columns, job.classes, sums, seed)
             return agreement, Code(columns, agreement.stand_ins)
+
+    def _columns(self) -> tuple[Column, ...]:
+        """From sums over the clients; but which sites there are everybody knows."""
+        job, bounds = self.job, bounds_of(self.job.features)
+        asked = tuple(feature for feature in job.features if feature.name != SITE.name)
+        schema = Schema(asked, self.dataset.task, job.classes)
+        dataset = replace(self.dataset, classes=job.classes)
+        clients = [Client(name, replace(dataset, manifest=own)) for name, own in job.sites.items()]
+        asking = Asking(totals_of(clients, self.options, answer), {"schema": schema.to_dict()})
+        found = {column.name: column for column in columns_of(asking, asked, bounds)}
+        if len(asked) < len(job.features):
+            (found[SITE.name],) = learn(pd.concat(job.sites.values()), (SITE,), {})
+        return tuple(found[feature.name] for feature in job.features)
 
     def _class_weights(self, agreement: Agreement, code: Code, state: State) -> np.ndarray:
         if self.config.class_mix == "equal":

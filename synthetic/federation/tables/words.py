@@ -2,7 +2,7 @@
 
 from synthetic.config import SynthesizeConfig
 from synthetic.federation.tables.agreement import HEAVY, INTERVALS, PARTS, PASSES
-from synthetic.tables.columns import MOST_CODES, MOST_GRADES, OFTEN
+from synthetic.tables.columns import MOST_CODES, MOST_DECIMALS, MOST_GRADES, OFTEN
 
 # Patients of a client below which it is said that they are few.
 FEW_PATIENTS = 10
@@ -38,28 +38,32 @@ def told_about(config: SynthesizeConfig, apart: bool = False) -> list[str]:
             "class, with noise of its own account (not of marginals, nor with --class-mix equal); after the last round "
             "the AUROC on its rows of val of a classifier trained on the made rows"
         ]
-    ranges = "the smallest and largest value and the decimals of its other numbers and dates" + (
-        " (no range of those with --bound)" if config.bound else ""
-    )
-    columns = (
-        "before the first round each client told: how many training rows it has; its classes; of each column whether a "
-        f"value is missing, its categories (of up to {MOST_GRADES} different whole numbers, {MOST_CODES} others, or "
-        f"{MOST_GRADES} others with {OFTEN} rows each on average, the numbers themselves), {ranges}; these carry no "
-        "noise, and a smallest or largest value, or a category that one patient has, is that patient's"
-    )
     summed = (
         "each client's as they are"
         if config.secure == "none"
         else "in masked sums over all clients, of which the coordinator had the sums alone"
         if apart
-        else f"summed as --secure {config.secure} would send them, in a simulation: a coordinator elsewhere would "
-        "have had the sums alone, whoever ran this had each client's"
+        else "summed as --secure would send them, in a simulation: a coordinator elsewhere would have had the sums "
+        "alone, whoever ran this had each client's"
     )
+    narrowed = (
+        f"{' (not of those with --bound)' * bool(config.bound)} how many lie in ever smaller intervals around the "
+        f"smallest and the largest, or around every value where they are few (up to {MOST_GRADES} different whole "
+        f"numbers, {MOST_CODES} others, {MOST_GRADES} others with {OFTEN} rows each on average)"
+    )
+    found = [
+        "before the first round each client told how many training rows it has",
+        f"and counts without noise, {summed}: rows that lack each column; names of categories and how often each "
+        f"occurs; of numbers and dates how many can be written with 0 to {MOST_DECIMALS} decimals, and{narrowed}; rows "
+        "of each class, of each category in each class, and known values of each column of numbers in "
+        f"{INTERVALS} intervals, those with more than 1 in {1 / HEAVY:.0f} of the values divided by {PARTS}, at most "
+        f"{PASSES} times",
+        "a smallest or largest value, or a category that one patient has, is that patient's",
+    ]
+    if apart:
+        return found
     return [
-        f"{columns}{', and leave each client as they are, in no secure sum' * apart}",
-        f"and counts without noise, {summed}: rows of each class, of each category in each class, and known values of "
-        f"each column of numbers in {INTERVALS} intervals, those with more than 1 in {1 / HEAVY:.0f} of the values "
-        f"divided by {PARTS}, at most {PASSES} times",
+        *found,
         "after the last round each client was given the made rows and told the AUROC of a classifier trained on them, "
         "and of one trained on its own rows, on its own rows of train and val",
     ]

@@ -10,10 +10,11 @@ import time
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from federated.audit_log import AuditLog, verify
 from federated.audit_log.chain import new_entry
-from federated.audit_log.head import Head, head_path, new_key, read_head, write_head
+from federated.audit_log.head import Head, head_path, public_text, read_head, write_head
 from medimg.errors import InputError
 from tests.federated.audit_log.chains import forged_chain
 
@@ -157,29 +158,29 @@ def test_a_missing_round_in_a_flawless_chain_is_told(tmp_path):
 
 
 def test_signed_heads(tmp_path):
-    path, key = tmp_path / "audit.jsonl", tmp_path / "key.pem"
-    public = new_key(key)
-    assert key.stat().st_mode & 0o777 == 0o600
-    other = new_key(tmp_path / "other.pem")
+    path, key, other = tmp_path / "audit.jsonl", Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    public = public_text(key)
     with AuditLog(path, key) as log:
         log.append(a_round(1))
         first = log.head
         log.append(a_round(2))
     assert verify(path, public_key=public).ok
-    assert "not signed" in verify(path, public_key=other).problems[0]
+    assert "not signed" in verify(path, public_key=public_text(other)).problems[0]
     assert public[:16] in verify(path).notes[0]
     head = read_head(path)
     write_head(path, Head(head.number, head.hash, head.public_key, first.signature))
     assert not verify(path, public_key=public).ok
+    with AuditLog(tmp_path / "anew" / "audit.jsonl", other) as log:
+        log.append(a_round(1))
+    assert not verify(log.path, public_key=public).ok
     forged_chain(path, [a_round(1), a_round(2)])
     assert verify(path).ok
-    assert not verify(path, public_key=public).ok
-    with pytest.raises(InputError, match="exists already"):
-        new_key(key)
+    with pytest.raises(InputError, match="has no signed head"):
+        verify(path, public_key=public)
+    with AuditLog(tmp_path / "signed" / "audit.jsonl", key) as log:
+        log.append(a_round(1))
     with pytest.raises(InputError, match="64 hexadecimal digits"):
-        verify(path, public_key="abc")
-    with pytest.raises(InputError, match="not readable as a private key"):
-        AuditLog(path, head_path(path))
+        verify(log.path, public_key="abc")
 
 
 @pytest.mark.parametrize(("model", "step"), [("m", 11), ("other", 150)])

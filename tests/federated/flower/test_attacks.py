@@ -578,7 +578,7 @@ def test_one_model_that_the_site_came_to_alone_is_measured_in_a_run(sites, monke
     [
         ("train", {"round": "\ud800\n", "part": 1.0, "head": "\ud800" * 9}),
         ("train", {"round": 1e308, "part": [], "head": {"a": "x" * 1_000_000}}),
-        ("train", {"round": float("nan"), "part": float("nan")}),
+        ("train", {"round": 1e308, "part": -1e308}),
         ("mask", {"round": 1, "stage": ["\n"]}),
         ("evaluate", {}),
         ("plan", {}),

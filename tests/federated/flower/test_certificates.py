@@ -125,3 +125,24 @@ def test_a_link_that_is_not_there_yet_is_left_to_be_waited_for(link):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         free = taken.getsockname()[1]
     assert certificates.require_trusted(link / certificates.AUTHORITY, "127.0.0.1", free)
+
+
+@pytest.mark.parametrize(
+    "host", ["https://link.example.org", "link.example.org:9092", "a b", "bücher.example", "-x", ""]
+)
+def test_a_host_is_a_name_or_an_address_alone(tmp_path, host):
+    with pytest.raises(InputError, match="must be a name or address alone"):
+        certificates.make(tmp_path, [host])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", [certificates.AUTHORITY, certificates.AUTHORITY_KEY])
+def test_an_authority_that_can_not_be_read_is_named(tmp_path, name):
+    certificates.make(tmp_path, ["link.example.org", "10.0.0.1"])
+    (tmp_path / name).write_text("cut")
+    (tmp_path / certificates.CERTIFICATE).unlink()
+    with pytest.raises(InputError, match="its authority can't be read"):
+        certificates.make(tmp_path, [])
+    (tmp_path / certificates.CERTIFICATE).write_text("cut")
+    with pytest.raises(InputError, match=r"link\.pem: no certificate; delete it"):
+        certificates.until(tmp_path)

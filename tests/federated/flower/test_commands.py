@@ -206,3 +206,9 @@ def test_a_federation_apart_refuses_what_it_can_not_use(there, small_table, tmp_
 
 def test_the_old_worker_says_where_to_go():
     assert "use 'medimg federate site'" in refused("worker")
+
+
+def test_a_run_is_approved_in_the_sites_own_folder(there, tmp_path):
+    assert "no such folder" in refused("policy", "approve", "run", "--folder", tmp_path / "nowhere")
+    done = medimg("federate", "policy", "approve", "run\x1b[31m", "--folder", tmp_path)
+    assert (done.exit_code, done.output) == (0, "run\\x1b[31m is allowed\n")

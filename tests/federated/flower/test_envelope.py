@@ -164,6 +164,19 @@ def test_what_is_no_number_is_refused(bad, kind):
         read(raw)
 
 
+def test_a_header_holds_no_number_that_is_none():
+    for bad in (float("nan"), float("inf")):
+        with pytest.raises(WireError, match="its header holds NaN or infinity"):
+            read(forged(put(fields={"deep": [{"part": bad}]})))
+        with pytest.raises(WireError, match="its header holds NaN or infinity"):
+            signed(replace(MESSAGE, fields={"part": bad}), SITE)
+    # Which JSON has no word for, and Python reads as infinity.
+    content = signed(replace(MESSAGE, fields={"part": 1e300}), SITE)[: -envelope._SIGNATURE_BYTES]
+    content = content.replace(b"1e+300", b"1e+999")
+    with pytest.raises(WireError, match="its header holds NaN or infinity"):
+        read(content + SITE.sign(envelope._CONTEXT + content))
+
+
 def test_bytes_behind_the_end_are_refused():
     with pytest.raises(WireError, match="3 bytes belong to no array"):
         read(forged(pad=b"abc"))

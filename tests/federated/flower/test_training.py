@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from federated.audit_log import verify
+from federated.audit_log.head import read_head, write_head
+from federated.flower.keys import Party
 from medimg.errors import InputError
 from medimg.privacy.accounting import epsilon_of
 from medimg.privacy.dataset_ledger import DatasetLedger
@@ -190,7 +192,7 @@ def test_metrics_are_measured_at_the_sites(plain, table):
     measured = told(plain.run)["measured_at_sites"]
     assert set(measured) == {"s0", "s1", "s2"}
     for name, found in measured.items():
-        rows = client_of(Dataset.load(plain.apart.folders[name] / "data"), name, 0).rows("test", labelled=True)
+        rows = client_of(Dataset.load(plain.apart.folders[name] / "data"), name, 0, False).rows("test", labelled=True)
         assert (found["n"], found["patients"]) == (len(rows), rows["patient"].nunique())
         auroc = found["metrics"]["auroc"]
         assert 0 <= auroc["low"] <= auroc["value"] <= auroc["high"] <= 1
@@ -316,6 +318,27 @@ def test_what_sites_have_signed_can_not_be_told_anew(masked, tmp_path, change):
     # Whoever takes the sites out altogether is found by their logs alone.
     assert bool(signed) == (change != "stripped"), found
     assert any(problem.startswith("site s1: ") for problem in verify(changed, site_logs=[site]).problems)
+
+
+def test_the_coordinators_key_has_signed_the_head(masked, simulated, tmp_path):
+    log, public = masked.run.root / "audit.jsonl", masked.apart.place.root / "coordinator.pub"
+    key = Party.read(public).identity.hex()
+    assert verify(log, public_key=key).ok
+    told_by = medimg("federate", "verify", masked.run.root, "--public-key", public)
+    assert (told_by.exit_code, "audit log intact: " in told_by.output) == (0, True), told_by.output
+    assert medimg("federate", "verify", masked.run.root, "--public-key", key).exit_code == 0
+    other = Party.read(next(masked.apart.folders["s1"].glob("*.pub"))).identity.hex()
+    assert "not signed with the key" in " ".join(verify(log, public_key=other).problems)
+    # Whoever lacks it makes log and head anew, and can but leave the signature as it was, or take it off.
+    changed = rewritten(log, tmp_path / "audit.jsonl", CHANGES["stripped"])
+    head = read_head(changed)
+    with pytest.raises(InputError, match="has no signed head"):
+        verify(changed, public_key=key)
+    write_head(changed, replace(read_head(log), number=head.number, hash=head.hash))
+    assert "not signed with the key" in " ".join(verify(changed, public_key=key).problems)
+    for run, given in ((simulated().root, key), (masked.run.root, tmp_path / "no.pub"), (masked.run.root, "abc")):
+        told_by = medimg("federate", "verify", run, "--public-key", given)
+        assert (told_by.exit_code, told_by.output.count("rror: ")) == (2, 1), told_by.output
 
 
 def test_keys_of_a_rewriters_own_are_not_the_sites(masked, tmp_path):

@@ -14,9 +14,9 @@ from federated.partition import partition
 from federated.secure.keys import identities
 from federated.secure.whole import whole_sum
 from federated.statistics import Schema, agreed, answer, disclosed, fit, training_rows
-from federated.statistics.fitting import SKETCHES
 from federated.statistics.keys import to_keys, to_values
 from federated.statistics.moments import Moments
+from federated.statistics.names import SKETCHES
 from federated.statistics.search import MANY
 from federated.statistics.selection import anova
 from federated.statistics.sketch import NAME_BYTES, cells_for, names_in, sketch

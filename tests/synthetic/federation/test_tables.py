@@ -22,7 +22,7 @@ from medimg.privacy.defaults import coarse
 from medimg.privacy.segments import events_of, united
 from synthetic.config import SynthesizeConfig
 from synthetic.federation.tables import arrays
-from synthetic.federation.tables.agreement import HEAVY, agree, columns_of
+from synthetic.federation.tables.agreement import HEAVY, agree
 from synthetic.federation.tables.engine import TableEngine
 from synthetic.federation.tables.privacy import ClientsPrivacy
 from synthetic.federation.tables.sums import Sums
@@ -84,24 +84,12 @@ def plain_sums(sites, **options) -> Sums:
     return Sums(config, {name: len(own) for name, own in sites.items()})
 
 
-@pytest.mark.parametrize("bounds", [{}, {"age": (0.0, 120.0), "grade": (0.0, 9.0)}])
-def test_columns_are_those_of_all_rows(hospitals, rows, sites, bounds):
-    # Row by row, the hardest of divisions.
-    each = [rows.iloc[[i]] for i in range(len(rows))]
-    expected = learnt.learn(rows, hospitals.inputs, bounds)
-    for parts in (each, sites.values()):
-        # NaN among the levels is equal to nothing.
-        assert repr(columns_of(parts, hospitals.inputs, bounds)) == repr(expected)
-    with pytest.raises(InputError, match="--bound pain"):
-        columns_of(each, hospitals.inputs, {"pain": (0.0, 1.0)})
-
-
 @pytest.mark.parametrize("secure", ["none", "masking", "ckks"])
 def test_stand_ins_are_as_frequent_as_the_rows(hospitals, rows, sites, secure):
     # Of a skewed column most values lie in the first of even intervals.
     heavy = {name: own.assign(pressure=np.exp(own["age"] / 5)) for name, own in sites.items()}
     pooled = pd.concat(heavy.values())
-    columns = columns_of(heavy.values(), hospitals.inputs, {})
+    columns = learnt.learn(pooled, hospitals.inputs, {})
     found = agree(heavy, columns, ("well", "ill"), plain_sums(sites, secure=secure), 0)
     real = frames.to_frame(pooled, columns, np.random.default_rng(0))
     targets = (pooled["label"] == "ill").to_numpy(int)

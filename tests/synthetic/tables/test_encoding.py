@@ -67,8 +67,6 @@ def test_doses_are_among_those_that_exist():
     # In private nothing but what is stated counts.
     stated = learnt.declared((Feature("dose", "continuous", bound=(0.0, 20.0)),))[0]
     assert (stated.kind, stated.levels) == ("number", ())
-    sites = [learnt.tell(rows[:30], features[:1], {}), learnt.tell(rows[30:], features[:1], {})]
-    assert learnt.settled(learnt.together(sites, features[:1]), features[:1], {}) == (dose,)
 
 
 def test_matrix_there_and_back(encoding, small_clinic, rows):
