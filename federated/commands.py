@@ -214,7 +214,9 @@ def rehearse(data_folder, out, overwrite, **values):
 def verify(run_folder, head, witness, public_key, site_log):
     """Check RUN's audit log and files against each other and what was noted elsewhere; exit code 1: changed."""
     from federated.audit_log import verify
+    from medimg.untrusted.inside import require_own_files
 
+    require_own_files(Path(run_folder))
     found = verify(Path(run_folder) / "audit.jsonl", head, witness, public_key, [Path(log) for log in site_log])
     for problem in found.problems:
         say(f"problem: {problem}")

@@ -20,6 +20,7 @@ from medimg import atomic
 from medimg.errors import InputError
 from medimg.lock import content, require_other, writes
 from medimg.style.words import bytes_text, interval
+from medimg.untrusted.inside import require_own_files
 from medimg.untrusted.printable import printable
 
 DIGESTS, SIGNATURE = "SHA256SUMS", "SHA256SUMS.sig"
@@ -55,9 +56,11 @@ def dossier(run: Path, out: Path, key: Path | None = None, site_logs: Sequence[P
         `dossier.md` in it.
 
     Raises:
-        InputError: no federated Run, a folder that holds something, or a log that can't be read.
+        InputError: no federated Run, or one with links out of it; a folder that holds something; a log that can't be
+            read.
     """
     run, out = Path(run), Path(out)
+    require_own_files(run)
     federation, rounds = read_federation(run), read_tables(run).rounds
     secret = None if key is None else keys.load(key)
     found = verify(run / "audit.jsonl", site_logs=site_logs)

@@ -19,11 +19,14 @@ from medimg.data.copies import join_copies
 from medimg.data.manifest import SPLITS, read_images, read_rows
 from medimg.data.positive import positive_class
 from medimg.errors import InputError
+from medimg.untrusted.inside import require_own_files
 from medimg.untrusted.yaml_file import read_yaml
 
 __all__ = ["SEPARATOR", "SPLITS", "TASKS", "Dataset"]
 
 TASKS = ("binary", "multiclass", "multilabel")
+# Beside the images, which the manifest names.
+_FILES = ("dataset.yaml", "manifest.csv", "rejected.csv")
 SEPARATOR = "|"  # between several labels or findings of an image
 
 
@@ -83,6 +86,7 @@ class Dataset:
             InputError: the folder is not a Dataset, or a row of its manifest can't be used (names the row).
         """
         root = Path(root)
+        require_own_files(root, _FILES)
         description = _read_description(root / "dataset.yaml")
         features = description.get("features", ())
         path = root / "manifest.csv"
