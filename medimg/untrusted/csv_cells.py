@@ -61,7 +61,7 @@ def read_csv(path, **options):
             options[name] = {quote(column): value for column, value in options[name].items()}
     try:
         _require_each_once(path)
-        return unquoted(pd.read_csv(path, **options))
+        table = pd.read_csv(path, **options)
     except InputError:
         raise
     except OSError as error:
@@ -69,6 +69,10 @@ def read_csv(path, **options):
     except (ValueError, OverflowError, csv.Error) as error:
         # Of pandas' own errors too: no rows, another number of cells, no UTF-8, text for a number.
         raise InputError(f"{path}: not readable as CSV ({' '.join(str(error).split())})") from error
+    if not isinstance(table.index, pd.RangeIndex):
+        # The first cells would be rows' names to pandas, and every other one in the column beside its own.
+        raise InputError(f"{path}: not readable as CSV (its rows have more cells than its header)")
+    return unquoted(table)
 
 
 def _require_each_once(path) -> None:
