@@ -311,7 +311,7 @@ def test_a_record_that_nobody_wrote_is_refused(change):
     whole = Segment("r", "train", "d", MECHANISM, ((0, 3),)).to_dict()
     assert Segment.from_dict(whole).to_dict() == whole
     mechanism = {**whole["mechanism"], **change.get("mechanism", {})}
-    with pytest.raises(InputError, match="must be|not a record|choose one"):
+    with pytest.raises(InputError, match=r"must be|not a record|choose one"):
         Segment.from_dict({**whole, **change, "mechanism": mechanism})
 
 
