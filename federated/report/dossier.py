@@ -5,7 +5,6 @@ half is in `dossier.json` and at every site. Nothing is computed anew: each stat
 site's own log.
 """
 
-import shutil
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -74,9 +73,9 @@ def dossier(run: Path, out: Path, key: Path | None = None, site_logs: Sequence[P
     out.mkdir(parents=True, exist_ok=True)
     for name in _COPIED:
         if (run / name).is_file():
-            shutil.copyfile(run / name, out / name)
+            atomic.copy(run / name, out / name)
     for number, log in enumerate(site_logs):
-        shutil.copyfile(log, out / _SITE_LOG.format(number))
+        atomic.copy(log, out / _SITE_LOG.format(number))
     told = {
         "medimg": version("medimg"),
         "model": {"file": _MODEL, "sha256": digest_of(run / _MODEL) if (run / _MODEL).is_file() else None},

@@ -1,6 +1,5 @@
 """`medimg validate`: a Run on another hospital's patients, to a verdict, validation.json and a page."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -196,7 +195,7 @@ def _write(folder: Path, run: Run, result: dict, own: Side | None, here: Side, d
         for name in ("rejected.csv", "warnings.csv", "duplicates.csv"):
             (folder / name).unlink(missing_ok=True)
             if (here.dataset.root / name).is_file():
-                shutil.copyfile(here.dataset.root / name, folder / name)
+                atomic.copy(here.dataset.root / name, folder / name)
     for name, column in zip(description["classes"], here.probabilities.T, strict=True):
         table[f"p_{name}"] = column
     atomic.write_csv(folder / "predictions.csv", table)
