@@ -20,7 +20,7 @@ from tests.corruption import NO_FILES, damaged, replaced
 OLD = Path(__file__).with_name("old")
 SEEDS = range(int(os.environ.get("MEDIMG_FUZZ_SEEDS", "1")))
 # Of a command on what is small, in seconds.
-PATIENCE = 120
+PATIENCE = 300
 LONGEST_LINE = 2100
 SECRET = "nobody's business Qz7\n"
 MODEL = (*SMALLEST[:-1], "1")
