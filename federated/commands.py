@@ -218,7 +218,9 @@ def rehearse(data_folder, out, overwrite, **values):
 def verify(run_folder, head, witness, public_key, site_log):
     """Check RUN's audit log and files against each other and what was noted elsewhere; exit code 1: changed."""
     from federated.audit_log import verify
+    from medimg.untrusted.inside import require_own_files
 
+    require_own_files(Path(run_folder))
     if public_key and (Path(public_key).exists() or public_key.endswith(".pub")):
         from federated.flower.keys import Party
 

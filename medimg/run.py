@@ -23,6 +23,7 @@ from medimg.options import flag
 from medimg.privacy import ledger
 from medimg.privacy.dataset_ledger import DatasetLedger
 from medimg.untrusted.csv_cells import read_csv
+from medimg.untrusted.inside import require_own_files
 from medimg.untrusted.json_file import read_json
 from medimg.untrusted.yaml_file import read_yaml
 
@@ -76,11 +77,12 @@ class Run:
         """Open an existing Run.
 
         Raises:
-            InputError: the folder is not a Run.
+            InputError: the folder is not a Run, or holds a link that leads out of it.
         """
         path = Path(root) / "config.yaml"
         if not path.is_file():
             raise InputError(f"{root}: not a Run (no config.yaml); 'medimg train' makes one")
+        require_own_files(Path(root))
         config = read_yaml(path)
         if not isinstance(config, dict) or not {"data", "options"} <= set(config):
             raise InputError(f"{path}: 'data' or 'options' is missing")

@@ -1,13 +1,36 @@
-"""Files as a full disk, a broken cable, an edit or a stranger leave them: cut, empty, flipped, of wrong types."""
+"""Files as a full disk, a broken cable, an edit or a stranger leave them: cut, empty, flipped, mistyped, no files."""
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import yaml
 
 OTHERS = (None, True, -7, 1e400, "x", [], ["x"], {}, {"x": 1})
+# As text of JSON, which no JSON or no reader's number is.
+ODD = (
+    *("NaN", "-Infinity", "1e400", "1e308", "9" * 400, "9" * 5000),
+    *('"\\ud800\\u0000"', "[" * 10_000, f'"{"x" * 100_000}"'),
+)
+# What stands where a file was. A link leads to `outside`, whose content is nobody's business.
+NO_FILES: dict[str, Callable[[Path, Path], None]] = {
+    "gone": lambda path, outside: None,
+    "a folder": lambda path, outside: path.mkdir(),
+    "a full folder": lambda path, outside: (path.mkdir(), (path / "x").write_text("x")),
+    "a pipe": lambda path, outside: os.mkfifo(path),
+    "a link out": lambda path, outside: path.symlink_to(outside),
+    "a link to a folder": lambda path, outside: path.symlink_to(outside.parent),
+    "a link to itself": lambda path, outside: path.symlink_to(path.name),
+    "a link to a device": lambda path, outside: path.symlink_to("/dev/zero"),
+}
+
+
+def replaced(path: Path, how: str, outside: Path) -> None:
+    """Put something else in a file's place, see `NO_FILES`."""
+    path.unlink()
+    NO_FILES[how](path, outside)
 
 
 def damaged(path: Path, draw: np.random.Generator, each: int = 1) -> Iterator[tuple[str, bytes]]:
@@ -41,14 +64,23 @@ def _mistyped(path: Path, whole: bytes, draw: np.random.Generator) -> Iterator[t
             other = OTHERS[draw.integers(len(OTHERS))]
             yield f"{'/'.join(map(str, place))} = {other!r}", write(_replaced(content, place, other)).encode()
             yield f"without {'/'.join(map(str, place))}", write(_replaced(content, place, None, gone=True)).encode()
+            odd = ODD[draw.integers(len(ODD))]
+            text = write(_replaced(content, place, "@odd@")).replace('"@odd@"', "@odd@").replace("'@odd@'", "@odd@")
+            yield f"{'/'.join(map(str, place))} = {odd[:20]}", text.replace("@odd@", odd).encode()
+            if isinstance(content, dict):
+                name, rest = json.dumps(next(iter(content))), json.dumps(content)[1:]
+                yield "a name twice", f"{{{name}: 1, {rest}".encode()
+        yield "nested without end", b'{"a":' * 100_000
     if path.suffix == ".csv" and whole.count(b"\n") > 1:
         lines = whole.decode().splitlines()
         row, column = int(draw.integers(1, len(lines))), int(draw.integers(0, lines[0].count(",") + 1))
-        for word in ("x", "", "nan"):
+        for word in ("x", "", "nan", "-1e400", "9" * 400, "a\0b", '"'):
             cells = lines[row].split(",")
             cells[min(column, len(cells) - 1)] = word
-            yield f"row {row} column {column} = {word!r}", "\n".join([*lines[:row], ",".join(cells)]).encode()
+            yield f"row {row} column {column} = {word[:20]!r}", "\n".join([*lines[:row], ",".join(cells)]).encode()
         header = lines[0].split(",")
+        yield "a column twice", "\n".join([f"{line},{line.split(',')[0]}" for line in lines]).encode()
+        yield "a cell more", "\n".join([lines[0], *(f"{line},x" for line in lines[1:])]).encode()
         header[column] = "other"
         yield f"column {column} renamed", "\n".join([",".join(header), *lines[1:]]).encode()
 

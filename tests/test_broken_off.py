@@ -5,11 +5,13 @@ A small tmpfs is mounted where this user may; where not, its tests are skipped a
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import time
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -23,6 +25,7 @@ from tests.test_concurrent_writers import WRITERS, Writer, require_whole, spelt
 
 # The disk is full; or, tried again, what was begun before it was is nothing yet to go on with.
 REMEDIES = ("free space", "No space left", "already holds files", "not a Run", "begin anew by --overwrite")
+OLD = Path(__file__).with_name("old")
 # Bytes.
 ROOMY = 96 << 20
 
@@ -144,3 +147,34 @@ def test_killed_at_any_moment(name, seed, folders, tmp_path):
     assert half_files(tmp_path) == []
     if process.exitcode:
         again(writer, words, places)
+
+
+@contextmanager
+def no_file_beyond(size: int):
+    """What a full disk is to a file, where no disk may be mounted; in bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("words", ["dossier {old}/federated-run --out {out}", "federate key site --out {out}"])
+@pytest.mark.parametrize("size", [100, 1500])
+def test_a_file_may_grow_no_further(words, size, tmp_path):
+    """Of the commands that are no `WRITERS`, those that leave more than one file."""
+    typed = spelt(words, {"old": OLD, "out": tmp_path / "out"})
+    with no_file_beyond(size):
+        result = medimg(*typed)
+    if result.exit_code:
+        assert result.exit_code == 2, result.output
+        (line,) = [line for line in result.stderr.splitlines() if line.startswith("medimg: error:")]
+        assert "File too large" in line
+    else:
+        # Keys are smaller.
+        assert words.startswith("federate key")
+        assert size > 1000
+    assert half_files(tmp_path) == []
+    shutil.rmtree(tmp_path / "out", ignore_errors=True)
+    assert medimg(*typed).exit_code == 0

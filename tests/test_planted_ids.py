@@ -18,6 +18,7 @@ from tests.datasets import write_dataset, write_table
 MARK = "Qz7Planted"
 MODEL = ("--model-arg", "width=4", "--model-arg", "stages=2", "--image-size", "32", "--epochs", "1")
 FEDERATION = ("--model", "logistic", "--partition", "iid", "--clients", "2", "--rounds", "1", "--no-comparison")
+PRIVATE = ("--dp-epsilon", "9", "--dp-delta", "1e-3")
 # What is kept by patient, and stays with the Dataset's holder (docs/ideas/run.md).
 BY_PATIENT = {"predictions.csv"}
 COMMANDS = {
@@ -45,15 +46,27 @@ COMMANDS = {
         ("synthesize", "{data}", "--model", "marginals", "--out", "{out}/made"),
         ("judge", "{out}/made", "--real", "{data}", "--bootstrap", "200", "--report", "{out}/judged"),
         ("federate", "{data}", *FEDERATION, "--out", "{out}/federated"),
+        ("federate", "verify", "{out}/federated"),
+        ("dossier", "{out}/federated", "--out", "{out}/dossier"),
+    ),
+    "private": (
+        ("train", "{data}", "--out", "{run}", "--model", "logistic", "--epochs", "2", *PRIVATE),
+        ("evaluate", "{run}", "--bootstrap", "20"),
+        ("report", "{run}"),
+        ("export", "{run}", "--out", "{out}/served"),
+        ("validate", "{run}", "{data}", "--bootstrap", "20"),
+        ("synthesize", "{data}", "--model", "marginals", "--out", "{out}/made", *PRIVATE),
+        ("synthesize", "{data}", "--model", "marginals", "--partition", "site", "--out", "{out}/sites", *PRIVATE),
+        ("data", "ledger", "{data}"),
     ),
 }
 
 
 def planted(root: Path, kind: str) -> Dataset:
     """A Dataset whose patients' ids are met nowhere by chance."""
-    dataset = write_table(root, n=80) if kind == "table" else write_dataset(root, n=32)
+    dataset = write_dataset(root, n=32) if kind == "images" else write_table(root, n=80)
     manifest = dataset.manifest.assign(patient=[f"{MARK}{name}" for name in dataset.manifest["patient"]])
-    if kind == "table":
+    if kind != "images":
         # Columns that are no features, and names of rows, tell whose they are as well.
         manifest["mrn"] = [f"{MARK}mrn{i}" for i in range(len(manifest))]
     Dataset(root, dataset.name, dataset.task, dataset.classes, manifest, features=dataset.features).save()
@@ -103,3 +116,22 @@ def test_no_id_in_what_is_printed_or_written(kind, tmp_path):
     named = {name for name in holders(tmp_path) if Path(name).name not in BY_PATIENT}
     assert named == set()
     assert f"{MARK}p" in (tmp_path / "run" / "predictions.csv").read_text()
+
+
+@pytest.mark.parametrize(("kind", "source"), [("images", "csv"), ("table", "table")])
+def test_no_id_in_what_prepare_prints_or_keeps_beside_the_manifest(kind, source, tmp_path):
+    """Also of rows that are refused, are copies, or have no label."""
+    rows = planted(tmp_path / "made", kind).manifest.drop(columns=["split"])
+    rows.loc[3, "label"] = ""
+    if kind == "images":
+        shutil.copy(tmp_path / "made" / rows.loc[4, "image"], tmp_path / "made" / rows.loc[5, "image"])
+        (tmp_path / "made" / rows.loc[7, "image"]).write_bytes(b"no image")
+    else:
+        rows.loc[5, [name for name in rows if name not in ("patient", "row")]] = rows.loc[4]
+    rows.to_csv(tmp_path / "made" / "rows.csv", index=False)
+    columns = ("--patient-column", "patient", "--label-column", "label", "--on-duplicates", "drop")
+    result = medimg("data", "prepare", source, tmp_path / "made" / "rows.csv", "--out", tmp_path / "data", *columns)
+    assert result.exit_code == 0, result.output
+    assert MARK not in result.output
+    # Whose images are alike is to be mended by whoever has the films.
+    assert holders(tmp_path / "data") - {"duplicates.csv"} == {"manifest.csv"}

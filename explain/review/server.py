@@ -7,7 +7,6 @@ which no other page knows, and the page may load nothing but itself.
 import asyncio
 import hashlib
 import hmac
-import json
 import secrets
 import socket
 import threading
@@ -25,6 +24,7 @@ from explain.review.study import ANSWERS, ReaderStudy
 from medimg.atomic import finite
 from medimg.errors import InputError
 from medimg.style.pages import template
+from medimg.untrusted.json_file import parse_json
 from medimg.untrusted.printable import printable
 
 TOKEN = "x-medimg-token"
@@ -179,7 +179,7 @@ class Site:
             body = await _json(request)
             reader, answer, key = str(body["reader"]).strip(), body["answer"], str(body["reading"])
             seconds = round(float(body.get("seconds", 0)), 1)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise RefusedError(400, "not a reading: give reading, reader, answer and seconds") from error
         if answer not in ANSWERS or not 0 < len(reader) <= 100 or not 0 <= seconds < 1e6:
             raise RefusedError(400, "name the reader, and agree or disagree")
@@ -198,7 +198,7 @@ class Site:
 
 
 async def _json(request: Request) -> dict:
-    return json.loads(await _body(request, _MOST_JSON))
+    return parse_json(await _body(request, _MOST_JSON))
 
 
 async def _body(request: Request, most: int) -> bytes:

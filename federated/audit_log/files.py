@@ -13,6 +13,7 @@ from pathlib import Path
 
 from federated.audit_log.chain import Entry, canonical, plain
 from federated.audit_log.rounds import standing_end, standing_rounds
+from medimg.untrusted.json_file import parse_json
 
 FEDERATION, ROUNDS, MODEL = "federation.json", "rounds.csv", "model.keras"
 # What the model's answers mean (its classes, in order) and how it was trained.
@@ -249,7 +250,7 @@ def _sum(cells: list[str]) -> float | None:
 
 def _json(path: Path, found: Comparison) -> dict | None:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except ValueError:
         content = None
     if not isinstance(content, dict):

@@ -4,7 +4,6 @@ Flower's node key is ECDSA on P-384; messages and secure sums are signed by an E
 that there is one secret to keep.
 """
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from federated.secure.keys import KEY_BYTES, Identity
 from medimg import atomic
 from medimg.errors import InputError
+from medimg.untrusted.json_file import parse_json
 from medimg.untrusted.printable import printable
 
 SECRET, PUBLIC = ".key", ".pub"
@@ -50,7 +50,7 @@ class Party:
             InputError: it is none.
         """
         try:
-            told = json.loads(Path(path).read_text(encoding="utf-8"))
+            told = parse_json(Path(path).read_text(encoding="utf-8"))
             party = cls(told["name"], told["node"].encode(), bytes.fromhex(told["identity"]))
             key = serialization.load_pem_public_key(party.node)
         except OSError as error:

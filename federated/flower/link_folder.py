@@ -12,6 +12,7 @@ from federated.flower.grid import Grid
 from federated.flower.keys import Keys, Party
 from medimg import atomic
 from medimg.errors import InputError
+from medimg.untrusted.json_file import parse_json
 
 COORDINATOR = "coordinator"
 _PORT, _SITES, _ASKED = "link.json", "sites", "asked.json"
@@ -51,7 +52,7 @@ class LinkFolder:
             raise InputError("--engine flower: needs --link DIR, the folder of 'medimg federate link'")
         root = Path(config.link)
         try:
-            port = int(json.loads((root / _PORT).read_text(encoding="utf-8"))["port"])
+            port = int(parse_json((root / _PORT).read_text(encoding="utf-8"))["port"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"--link {root}: no folder of 'medimg federate link'") from error
         return cls(root, config.superlink or f"127.0.0.1:{port}")

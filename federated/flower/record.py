@@ -8,6 +8,7 @@ from typing import Any
 
 from medimg import atomic
 from medimg.errors import InputError
+from medimg.untrusted.json_file import parse_json
 
 
 def read(path: Path, value: Callable[[Any], Any], remedy: str = "") -> dict[str, Any]:
@@ -24,7 +25,7 @@ def read(path: Path, value: Callable[[Any], Any], remedy: str = "") -> dict[str,
     if not path.is_file():
         return {}
     try:
-        return {str(name): value(of) for name, of in json.loads(path.read_text(encoding="utf-8")).items()}
+        return {str(name): value(of) for name, of in parse_json(path.read_text(encoding="utf-8")).items()}
     except (ValueError, AttributeError, TypeError) as error:
         raise InputError(f"{path}: damaged, and with it what this site has answered{remedy}") from error
 

@@ -1,10 +1,10 @@
 """Runs that a site has taken part in, and those that a person there has approved, on disk."""
 
-import json
 from pathlib import Path
 
 from medimg import atomic
 from medimg.errors import InputError
+from medimg.untrusted.json_file import parse_json
 
 _RUNS = "runs.json"
 
@@ -39,7 +39,7 @@ def read(folder: Path) -> dict[str, list[str]]:
     """
     path = folder / _RUNS
     try:
-        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"taken": [], "approved": []}
+        known = parse_json(path.read_text(encoding="utf-8")) if path.is_file() else {"taken": [], "approved": []}
         return {name: [str(run) for run in known[name]] for name in ("taken", "approved")}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: damaged, and with it which runs were taken part in; restore it") from error

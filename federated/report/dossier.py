@@ -5,7 +5,6 @@ half is in `dossier.json` and at every site. Nothing is computed anew: each stat
 site's own log.
 """
 
-import shutil
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +20,7 @@ from medimg import atomic
 from medimg.errors import InputError
 from medimg.lock import content, require_other, writes
 from medimg.style.words import bytes_text, interval
+from medimg.untrusted.inside import require_own_files
 from medimg.untrusted.printable import printable
 
 DIGESTS, SIGNATURE = "SHA256SUMS", "SHA256SUMS.sig"
@@ -56,9 +56,11 @@ def dossier(run: Path, out: Path, key: Path | None = None, site_logs: Sequence[P
         `dossier.md` in it.
 
     Raises:
-        InputError: no federated Run, a folder that holds something, or a log that can't be read.
+        InputError: no federated Run, or one with links out of it; a folder that holds something; a log that can't be
+            read.
     """
     run, out = Path(run), Path(out)
+    require_own_files(run)
     federation, rounds = read_federation(run), read_tables(run).rounds
     secret = None if key is None else keys.load(key)
     head = read_head(run / "audit.jsonl")
@@ -75,9 +77,9 @@ def dossier(run: Path, out: Path, key: Path | None = None, site_logs: Sequence[P
     out.mkdir(parents=True, exist_ok=True)
     for name in _COPIED:
         if (run / name).is_file():
-            shutil.copyfile(run / name, out / name)
+            atomic.copy(run / name, out / name)
     for number, log in enumerate(site_logs):
-        shutil.copyfile(log, out / _SITE_LOG.format(number))
+        atomic.copy(log, out / _SITE_LOG.format(number))
     summary = {
         "medimg": version("medimg"),
         "model": {"file": _MODEL, "sha256": digest_of(run / _MODEL) if (run / _MODEL).is_file() else None},

@@ -18,6 +18,7 @@ from typing import BinaryIO
 from federated.secure.errors import RefusedError
 from federated.secure.terms import Terms
 from medimg import atomic
+from medimg.untrusted.json_file import parse_json
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ class Answers:
         # What stands behind the last newline was never answered: the client was killed while writing it.
         *whole, _ = file.read().split(b"\n")
         try:
-            self._known = [Answer(**json.loads(line)) for line in whole]
+            self._known = [Answer(**parse_json(line)) for line in whole]
         except (ValueError, TypeError) as error:
             raise RefusedError(
                 self.client, f"{self.path} is damaged; start the training anew with --overwrite"

@@ -7,7 +7,6 @@ from which the key could be computed (Li and Micciancio, EUROCRYPT 2021), never 
 sum of a list that a majority has signed, and by its tags (`tags`) nothing else.
 """
 
-import json
 from collections.abc import Mapping
 
 import numpy as np
@@ -19,6 +18,7 @@ from federated.secure.messages import pack, signed_message, unpack, verified_mes
 from federated.secure.tags import COUNT, PRIMES, tags
 from federated.secure.terms import Terms, check_vector
 from medimg.errors import InputError
+from medimg.untrusted.json_file import parse_json
 
 STAGES = ("encrypt", "confirm", "decrypt")
 
@@ -86,7 +86,7 @@ class CkksClient:
             RefusedError: it is no list of this round's clients, or not the one that this client confirmed when the
                 round was tried before.
         """
-        names = json.loads(survivors)
+        names = parse_json(survivors)
         if len(set(names)) != len(names) or not set(names) <= set(self.terms.clients):
             raise RefusedError(self.name, "the list of the sum repeats or invents names")
         require(len(names), self.terms.threshold, "confirm")
@@ -111,7 +111,7 @@ class CkksClient:
         self._decrypted = True
         try:
             names, confirmations, ciphertexts = unpack(request)
-            self._check_confirmations(json.loads(names), unpack(confirmations))
+            self._check_confirmations(parse_json(names), unpack(confirmations))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, InputError):
                 raise

@@ -23,6 +23,7 @@ from federated.secure.messages import Message, signed_message, unpack, verified_
 from federated.secure.stream import add_mask
 from federated.secure.terms import Terms, check_vector
 from medimg.errors import InputError
+from medimg.untrusted.json_file import parse_json
 
 # Purpose of the key that client and server share for the tag of the masked vector.
 TAG = "tag"
@@ -120,7 +121,7 @@ class MaskingClient:
         """
         with self._step("mask"):
             check_vector(self.name, vector, weight, self.terms)
-            for sender, encrypted in json.loads(relay).items():
+            for sender, encrypted in parse_json(relay).items():
                 self._held[sender] = self._decrypt(sender, bytes.fromhex(encrypted))
             require(len(self._held), self.terms.threshold, "mask")
             masked = self.terms.fixed_point.encode(vector, weight)
@@ -144,7 +145,7 @@ class MaskingClient:
                 all, or is not the list that this client confirmed when the round was tried before.
         """
         with self._step("confirm"):
-            names = json.loads(survivors)
+            names = parse_json(survivors)
             require(len(names), self.terms.threshold, "confirm")
             if len(set(names)) != len(names) or not set(names) <= set(self._held):
                 raise RefusedError(self.name, "the list of the sum repeats names or has some that shared no keys")
@@ -170,7 +171,7 @@ class MaskingClient:
         """
         with self._step("reveal"):
             raw, *confirmations = unpack(request)
-            asked = json.loads(raw)
+            asked = parse_json(raw)
             survivors, dropped = asked["survivors"], asked["dropped"]
             if set(survivors) & set(dropped):
                 both = ", ".join(sorted(set(survivors) & set(dropped)))
@@ -281,4 +282,4 @@ def claimed_sender(raw: bytes) -> str:
         ValueError: the message can't be read.
     """
     size = int.from_bytes(raw[:4], "little")
-    return json.loads(raw[4 : 4 + size])["sender"]
+    return parse_json(raw[4 : 4 + size])["sender"]

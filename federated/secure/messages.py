@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 from federated.secure.errors import RejectedError
 from federated.secure.keys import Identity, signed_by
+from medimg.untrusted.json_file import parse_json
 
 _SIZE = struct.Struct("<I")
 _SIGNATURE_BYTES = 64
@@ -66,7 +67,7 @@ def verified_message(
             raise RejectedError(
                 sender, f"the signature of its message '{kind}' does not match; it was changed or is foreign"
             )
-        header = json.loads(bytes(text[_SIZE.size :]))
+        header = parse_json(bytes(text[_SIZE.size :]))
         found = Message(header["kind"], header["sender"], dict(header["fields"]), body, raw)
         found_round, tag = header["round"], header.get("tag")
     except (struct.error, ValueError, KeyError, TypeError) as error:

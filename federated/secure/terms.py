@@ -10,6 +10,7 @@ from functools import cached_property
 from federated.secure.errors import RejectedError
 from federated.secure.fixed_point import FixedPoint
 from medimg.errors import InputError
+from medimg.untrusted.json_file import parse_json
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Terms:
     @classmethod
     def from_bytes(cls, message: bytes) -> "Terms":
         """Read what `to_bytes` wrote; checks them as the constructor does."""
-        fields = json.loads(message)
+        fields = parse_json(message)
         return cls(**{**fields, "clients": tuple(fields["clients"])})
 
 

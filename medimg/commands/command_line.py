@@ -25,6 +25,8 @@ _ROOMS = (
     *(f"{_ROOT / room}{os.sep}" for room in ("medimg", "explain", "federated", "synthetic")),
     f"{_ROOT / 'cli.py'}",
 )
+# Characters of an error, which may quote a stranger's file.
+_LONGEST = 2000
 # What YAML calls no value.
 _NULL = ("", "~", "null", "Null", "NULL")
 
@@ -108,8 +110,8 @@ def _unforeseen(error: Exception, params: list[click.Parameter], values: dict) -
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and not isinstance(error, InputError) and error.filename:
-        return printable(f"{error.filename}: {error.strerror}", None)
-    return printable(" ".join(str(error).split()), None)
+        return printable(f"{error.filename}: {error.strerror}", _LONGEST)
+    return printable(" ".join(str(error).split()), _LONGEST)
 
 
 def _merge_file(ctx: click.Context, command: click.Command, file: str) -> None:

@@ -19,11 +19,14 @@ from medimg.data.copies import join_copies
 from medimg.data.manifest import SPLITS, read_images, read_rows
 from medimg.data.positive import positive_class
 from medimg.errors import InputError
+from medimg.untrusted.inside import require_own_files
 from medimg.untrusted.yaml_file import read_yaml
 
 __all__ = ["SEPARATOR", "SPLITS", "TASKS", "Dataset"]
 
 TASKS = ("binary", "multiclass", "multilabel")
+# Beside the images, which the manifest names.
+_FILES = ("dataset.yaml", "manifest.csv", "rejected.csv")
 SEPARATOR = "|"  # between several labels or findings of an image
 
 
@@ -83,6 +86,7 @@ class Dataset:
             InputError: the folder is not a Dataset, or a row of its manifest can't be used (names the row).
         """
         root = Path(root)
+        require_own_files(root, _FILES)
         description = _read_description(root / "dataset.yaml")
         features = description.get("features", ())
         path = root / "manifest.csv"
@@ -112,7 +116,7 @@ class Dataset:
             description["features"] = schema.describe(self.features)
         # Notes and paths name files, whose names may be no Unicode.
         description = json.loads(json.dumps(description, ensure_ascii=False).encode("utf-8", "replace"))
-        whole = {f.name: "Int64" for f in self.features if f.type == "integer"}
+        whole = {f.name: "Int64" for f in self.features if f.type == "integer" and _are_int64(self.manifest[f.name])}
         manifest = self.manifest.astype(whole) if whole else self.manifest
         atomic.write_csv(self.root / "manifest.csv", manifest)
         atomic.write_text(
@@ -212,6 +216,12 @@ class Dataset:
                     f"{self.root}/manifest.csv row {number}: label '{unknown[0]}' is not a class of dataset.yaml "
                     f"({', '.join(self.classes)}); mend the label or add the class"
                 )
+
+
+def _are_int64(numbers: pd.Series) -> bool:
+    """Whether they can be written without a point: a stranger's column may hold 1e308, or halves."""
+    known = numbers.dropna().to_numpy(np.float64)
+    return bool(((known == np.floor(known)) & (np.abs(known) < 2.0**63)).all())
 
 
 def _read_description(path: Path) -> dict:

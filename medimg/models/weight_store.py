@@ -1,6 +1,5 @@
 """Weights kept on this machine, checked by their hash: `medimg weights add FILE`, and what recipes begin from."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from medimg.errors import InputError
 from medimg.models import torch_weights
 from medimg.models.known_weights import Known, identify, known_torch
 from medimg.models.registry import FAMILIES, parse_arguments
+from medimg.untrusted.json_file import parse_json
 
 ENDINGS = (".h5", ".keras")
 
@@ -47,7 +47,7 @@ def kept() -> list[Kept]:
     stored = []
     for note in sorted(store().glob("*.json")):
         try:
-            one = Kept(**json.loads(note.read_text(encoding="utf-8")))
+            one = Kept(**parse_json(note.read_text(encoding="utf-8")))
             content = identify(Path(one.file))
         except (OSError, TypeError, ValueError) as error:
             raise InputError(f"{note}: says nothing of weights that are there; remove it and add them again") from error

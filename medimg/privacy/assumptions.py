@@ -38,8 +38,8 @@ ALWAYS: tuple[str, ...] = (
     "Protected is the participation of one patient of split 'train', with all their images or rows: neighbouring data "
     "sets differ by one patient added or removed. Patients of 'val' and 'test' are not protected.",
     "Treated as public: the options, the names of classes and columns in dataset.yaml, what is stated there or by "
-    "--bound and --categories, and the steps of a pass (patients over --batch-size, rounded up), by which alone the "
-    "number of patients is known.",
+    "--bound and --categories, and of the number of patients the steps of a pass (patients over --batch-size, rounded "
+    "up) and, where a default is taken from it, itself rounded down to 1, 2 or 5 times a power of ten.",
     "All intermediate weights are covered, not only the last ones.",
     "Not covered: noise is drawn in floating point, whose gaps can in theory be exploited.",
     "Not covered: the generator of noise and samples is pseudo-random and not cryptographic.",

@@ -23,6 +23,8 @@ from pathlib import Path
 
 from medimg.errors import InputError
 from medimg.privacy.segments import Segment, events_of, missing_from, united
+from medimg.untrusted.inside import require_own_files
+from medimg.untrusted.json_file import parse_json
 
 FILE = "privacy_ledger.jsonl"
 
@@ -134,6 +136,7 @@ class DatasetLedger:
         Raises:
             InputError: the file, or a line of it, can't be read.
         """
+        require_own_files(self.path.parent, [FILE])
         try:
             return self._parse(self.path.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
@@ -168,6 +171,7 @@ class DatasetLedger:
     @contextmanager
     def _locked(self) -> Iterator[tuple[Entries, Callable[[list[dict]], None]]]:
         """The entries, and how to add lines, with no other process doing so."""
+        require_own_files(self.path.parent, [FILE])
         with self.path.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
@@ -196,15 +200,15 @@ class DatasetLedger:
             if not line.strip():
                 continue
             try:
-                values = json.loads(line)
+                values = parse_json(line)
                 segment = Segment.from_dict(values)
-            except (json.JSONDecodeError, UnicodeDecodeError):
+            except InputError as error:
+                raise self._unreadable(number, str(error)) from error
+            except ValueError:
                 # Appending is one write: only a crash in the middle of it leaves half a line, before any step was run.
                 if line.startswith(b"{") and not line.rstrip().endswith(b"}"):
                     continue
                 raise self._unreadable(number, "not JSON") from None
-            except InputError as error:
-                raise self._unreadable(number, str(error)) from error
             folders[segment.run] = values.get("folder") or folders.get(segment.run, "")
             if values.get("released"):
                 reserved.pop(segment.key, None)

@@ -35,7 +35,9 @@ class Mechanism:
             raise InputError(f"--dp-sampling {self.sampling}: choose one of {', '.join(SAMPLINGS)}")
         if not 0.0 < self.sampling_probability <= 1.0:
             raise InputError(f"sampling probability {self.sampling_probability}: must be above 0 and at most 1")
-        if self.noise_multiplier < 0.0:
+        if not (isinstance(self.steps_per_pass, int) and self.steps_per_pass >= 1):
+            raise InputError(f"steps of a pass {self.steps_per_pass}: must be a whole number of at least 1")
+        if not self.noise_multiplier >= 0.0:
             raise InputError(f"--dp-noise-multiplier {self.noise_multiplier}: must be at least 0")
 
     @classmethod
@@ -69,15 +71,18 @@ class Mechanism:
             if self.sampling_probability < 1.0:
                 gaussian = dp_event.PoissonSampledDpEvent(self.sampling_probability, gaussian)
         else:
-            count = len(self._passes(ranges))
+            count = self._passes(ranges)
         return dp_event.SelfComposedDpEvent(gaussian, count)
 
     def to_dict(self) -> dict:
         """Plain values for JSON."""
         return asdict(self)
 
-    def _passes(self, ranges: Sequence[tuple[int, int]]) -> set[int]:
-        size = self.steps_per_pass
-        return {
-            number for first, last in ranges if last > first for number in range(first // size, (last - 1) // size + 1)
-        }
+    def _passes(self, ranges: Sequence[tuple[int, int]]) -> int:
+        """Number of passes that the steps touch."""
+        touched, done = 0, 0
+        for first, last in sorted(ranges):
+            if last > first:
+                start, end = max(first // self.steps_per_pass, done), (last - 1) // self.steps_per_pass + 1
+                touched, done = touched + max(end - start, 0), max(end, done)
+        return touched

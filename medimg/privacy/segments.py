@@ -17,6 +17,9 @@ from dataclasses import asdict, dataclass
 from medimg.errors import InputError
 from medimg.privacy.mechanism import Mechanism
 
+# A step of a microsecond, for thirty years.
+_MOST_STEPS = 10**15
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -76,10 +79,18 @@ class Segment:
         try:
             fields = {key: content[key] for key in ("run", "phase", "draw", "unit")}
             mechanism = Mechanism(**content["mechanism"])
-            ranges = tuple((int(first), int(last)) for first, last in content["ranges"])
+            ranges = tuple((first, last) for first, last in content["ranges"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"not a record of private steps ({error})") from error
+        if not all(isinstance(value, str) for value in fields.values()) or not _are_steps(ranges):
+            raise InputError("not a record of private steps (a name or a range of another kind)")
         return cls(mechanism=mechanism, ranges=ranges, **fields)
+
+
+def _are_steps(ranges: tuple) -> bool:
+    """Whether each is [first step, one past the last) of a training that somebody could have made."""
+    whole = all(type(step) is int for pair in ranges for step in pair)
+    return whole and all(0 <= first <= last <= _MOST_STEPS for first, last in ranges)
 
 
 def united(segments: Iterable[Segment]) -> tuple[Segment, ...]:

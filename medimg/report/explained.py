@@ -1,6 +1,5 @@
 """Mistakes, explanations, their scores and shortcuts: what `explain` has left in the Run, beside the images."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from medimg.errors import InputError
 from medimg.report import pictures
 from medimg.report.missing import is_missing, missing
 from medimg.run import Run
+from medimg.untrusted.json_file import parse_json
 
 _MOST_EXAMPLES = 8
 # Rows of scores.json, in the order of a table, and what is better.
@@ -186,7 +186,7 @@ def _read(run: Run, name: str) -> Iterator[tuple[Path, dict]]:
     """Files of a name in the Run's explanations, the default ones first; what can't be read is no result."""
     for path in sorted((run.root / "explanations").rglob(name), key=lambda path: (len(path.parts), path)):
         try:
-            content = json.loads(path.read_text("utf-8"))
+            content = parse_json(path.read_text("utf-8"))
         except ValueError:
             continue
         if isinstance(content, dict) and not is_missing(content):

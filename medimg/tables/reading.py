@@ -217,6 +217,8 @@ def _parquet_blocks(path: Path) -> Iterator[list[pa.Array]]:
     with pyarrow.parquet.ParquetFile(path) as file:
         rows = max(1, _CELLS // max(1, len(file.schema_arrow)))
         for batch in file.iter_batches(batch_size=rows, use_threads=False):
+            # Text that is no UTF-8, and lengths that lead beyond the file, else fail where they are used.
+            batch.validate(full=True)
             if batch.num_rows:
                 yield [_plain(column) for column in batch.columns]
 

@@ -5,9 +5,13 @@ stranger's table could fetch an address or start a program when predictions.csv 
 front, and so does text that would look quoted; numbers do not. Source: OWASP, CSV Injection.
 """
 
+import csv
 import re
+from contextlib import nullcontext
+from pathlib import Path
 
 from medimg.errors import InputError
+from medimg.untrusted.printable import printable
 
 # Also as Chinese and Japanese text writes them; spreadsheets pass over blanks before them.
 _FORMULA = re.compile(r"'*(?:\s*[=+\-@\uFF1D\uFF0B\uFF0D\uFF20]|[\t\r\n])")
@@ -46,7 +50,7 @@ def read_csv(path, **options):
             empty cell alone unless they say otherwise: a class may be called None, a patient NA.
 
     Raises:
-        InputError: it is no CSV.
+        InputError: it is no CSV, or has a column twice.
     """
     import pandas as pd
 
@@ -56,9 +60,33 @@ def read_csv(path, **options):
         if isinstance(options.get(name), dict):
             options[name] = {quote(column): value for column, value in options[name].items()}
     try:
-        return unquoted(pd.read_csv(path, **options))
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        _require_each_once(path)
+        table = pd.read_csv(path, **options)
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path}: can't be read ({error.strerror or error})") from error
+    except (ValueError, OverflowError, csv.Error) as error:
+        # Of pandas' own errors too: no rows, another number of cells, no UTF-8, text for a number.
         raise InputError(f"{path}: not readable as CSV ({' '.join(str(error).split())})") from error
+    if not isinstance(table.index, pd.RangeIndex):
+        # The first cells would be rows' names to pandas, and every other one in the column beside its own.
+        raise InputError(f"{path}: not readable as CSV (its rows have more cells than its header)")
+    return unquoted(table)
+
+
+def _require_each_once(path) -> None:
+    """Refuse a header that has a name twice, of which pandas would call the second one otherwise.
+
+    Raises:
+        InputError: it has.
+    """
+    with nullcontext(path) if hasattr(path, "read") else Path(path).open(encoding="utf-8", newline="") as file:
+        header = next(csv.reader(file), [])
+        file.seek(0)
+    if len(set(header)) < len(header):
+        twice = next(name for name in header if header.count(name) > 1)
+        raise InputError(f"{path}: column '{printable(twice)}' stands there twice")
 
 
 def _changed(table, change):

@@ -1,15 +1,17 @@
-"""Names of files in a stranger's table: only what lies inside the table's own folder.
+"""Files of a stranger's folder: only what lies inside it, by the names in its tables and by the names that it has.
 
-A Dataset or a CSV that someone else made could else name any file of this machine, whose content would go into a model,
-a report or a synthetic set that is passed on.
+A Dataset, a CSV or a Run that someone else made could else name, or link to, any file of this machine, whose content
+would go into a model, a report or a dossier that is passed on, or which would be written over.
 """
 
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path, PureWindowsPath
 
+from medimg.errors import InputError
 from medimg.untrusted.printable import printable
 
 
@@ -61,6 +63,37 @@ class Folder:
     def _contains(self, path: str) -> bool:
         real = os.path.realpath(path)
         return real == self._real or real.startswith(self._real.rstrip("/") + "/")
+
+
+def require_own_files(root: Path, names: Iterable[str] | None = None) -> None:
+    """Refuse a folder with links that lead out of it, pipes or devices.
+
+    Args:
+        root: the folder; it may be a link itself.
+        names: of the files in it that matter; None: all, however deep.
+
+    Raises:
+        InputError: names the first.
+    """
+    folder = Folder(root)
+    for name in sorted(_strange(folder.root)) if names is None else names:
+        if why := folder.outside(name):
+            raise InputError(f"{folder.root / printable(name)}: {why}; put the file itself there, or remove it")
+
+
+def _strange(root: Path) -> Iterator[str]:
+    """Names below a folder that are neither of a file nor of a folder; links are not followed."""
+    waiting = [""]
+    while waiting:
+        place = waiting.pop()
+        # What is being written there may go at any moment.
+        with suppress(OSError), os.scandir(root / place) as entries:
+            for entry in entries:
+                name = f"{place}{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(f"{name}/")
+                elif not entry.is_file(follow_symlinks=False):
+                    yield name
 
 
 def _mode(path: Path, look: Callable) -> int:

@@ -1,12 +1,33 @@
-"""JSON of a Run or a Dataset that may have been cut, edited or made by a stranger."""
+"""JSON of a Run, a Dataset or a message that may have been cut, edited or made by a stranger.
+
+Python's reader takes more than JSON has: NaN, numbers beyond all bounds, a name twice, of which it keeps the last. What
+one reader took for a threshold would be none, or another one, to the next.
+"""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 from medimg.errors import InputError
 
 AGAIN = "restore it, or have the command that wrote it write it again"
+# Digits of a whole number, which a float holds.
+_LONGEST = 300
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: it is none, is nested too deep, or has what JSON has not.
+    """
+    try:
+        return json.loads(
+            text, parse_constant=_refused, parse_float=_finite, parse_int=_whole, object_pairs_hook=_each_once
+        )
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 def read_json(path: Path, remedy: str = AGAIN, needed: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -21,10 +42,10 @@ def read_json(path: Path, remedy: str = AGAIN, needed: tuple[str, ...] = ()) -> 
         InputError: it can't be read, is no JSON object, or lacks a name.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: can't be read ({error.strerror or error}); {remedy}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{path}: not readable as JSON ({' '.join(str(error).split())}); {remedy}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds no JSON object; {remedy}")
@@ -32,3 +53,29 @@ def read_json(path: Path, remedy: str = AGAIN, needed: tuple[str, ...] = ()) -> 
         if name not in content:
             raise InputError(f"{path}: '{name}' is missing; {remedy}")
     return content
+
+
+def _refused(word: str) -> float:
+    raise ValueError(f"{word} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:20]} is too large")
+    return number
+
+
+def _whole(text: str) -> int:
+    if len(text) > _LONGEST:
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise ValueError(f"'{twice}' stands there twice")
+    return found

@@ -1,16 +1,19 @@
 """YAML of a stranger: plain values, neither nested without end nor grown out of a few lines.
 
 The parser calls itself at each level, and a hundred thousand brackets end the process without a word; an alias may
-stand for ten others that each stand for ten. So a file's events, which take no memory, are looked at first.
+stand for ten others that each stand for ten; of a name that stands there twice the parser keeps the last. So a file's
+events, which take no memory, are looked at first.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from medimg.errors import InputError
+from medimg.untrusted.printable import printable
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TEXT_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
@@ -48,33 +51,71 @@ def read_yaml(path: Path, name: str = "", as_text: bool = False) -> Any:
         raise InputError(f"{name}: not readable as YAML ({reason})") from error
 
 
+@dataclass
+class _Open:
+    """A list or a mapping that has begun.
+
+    Attributes:
+        anchor: None where it has none.
+        size: values in it, aliases written out.
+        names: of a mapping, so far; None: it is a list.
+        at_name: of a mapping a name is due, no value.
+    """
+
+    anchor: str | None = None
+    size: int = 0
+    names: set[tuple] | None = None
+    at_name: bool = True
+
+    def hold(self, event: yaml.Event, size: int) -> None:
+        """Take a value in, or a name; a name that is there already is refused."""
+        self.size += size
+        if self.names is None:
+            return
+        is_name, self.at_name = self.at_name, not self.at_name
+        # What is no text is a name that nothing here reads.
+        if is_name and isinstance(event, yaml.ScalarEvent):
+            name = (event.value, event.implicit)
+            if name in self.names:
+                raise InputError(f"'{printable(event.value)}' stands there twice (line {event.start_mark.line + 1})")
+            self.names.add(name)
+
+
 def _check(name: str, events: Iterator) -> None:
-    """Refuse depth, and aliases that stand for themselves or for too much."""
-    # Of what is open: its anchor and the values in it, aliases written out.
-    open_ones: list[list] = [[None, 0]]
+    """Refuse depth, a name twice, and aliases that stand for themselves or for too much."""
+    try:
+        _check_events(events)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
+def _check_events(events: Iterator) -> None:
+    open_ones = [_Open()]
     sizes: dict[str, int] = {}
     repeated = 0
     for event in events:
         if isinstance(event, yaml.AliasEvent):
-            if event.anchor not in sizes and any(event.anchor == one[0] for one in open_ones):
-                raise InputError(f"{name}: its value '{event.anchor}' holds itself")
+            if event.anchor not in sizes and any(event.anchor == one.anchor for one in open_ones):
+                raise InputError(f"its value '{printable(event.anchor)}' holds itself")
             size = sizes.get(event.anchor, 0)
             repeated += size
             if repeated > _MOST_REPEATED:
-                raise InputError(f"{name}: its aliases stand for more than {_MOST_REPEATED:,} values; write them out")
-            open_ones[-1][1] += size
+                raise InputError(f"its aliases stand for more than {_MOST_REPEATED:,} values; write them out")
+            open_ones[-1].hold(event, size)
         elif isinstance(event, yaml.CollectionStartEvent):
-            open_ones.append([event.anchor, 1])
+            open_ones[-1].hold(event, 0)
+            is_mapping = isinstance(event, yaml.MappingStartEvent)
+            open_ones.append(_Open(event.anchor, 1, set() if is_mapping else None))
             # What an anchor named before is hidden from here on.
             sizes.pop(event.anchor, None)
             if len(open_ones) > _DEEPEST:
-                raise InputError(f"{name}: is nested deeper than {_DEEPEST} levels")
+                raise InputError(f"is nested deeper than {_DEEPEST} levels")
         elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, size = open_ones.pop()
-            open_ones[-1][1] += size
-            if anchor is not None:
-                sizes[anchor] = size
+            ended = open_ones.pop()
+            open_ones[-1].size += ended.size
+            if ended.anchor is not None:
+                sizes[ended.anchor] = ended.size
         elif isinstance(event, yaml.ScalarEvent):
-            open_ones[-1][1] += 1
+            open_ones[-1].hold(event, 1)
             if event.anchor is not None:
                 sizes[event.anchor] = 1

@@ -1,6 +1,5 @@
 """`medimg validate`: a Run on another hospital's patients, to a verdict, validation.json and a page."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -198,7 +197,7 @@ def _write(folder: Path, result: dict, internal: Side | None, external: Side, de
         for name in ("rejected.csv", "warnings.csv", "duplicates.csv"):
             (folder / name).unlink(missing_ok=True)
             if (external.dataset.root / name).is_file():
-                shutil.copyfile(external.dataset.root / name, folder / name)
+                atomic.copy(external.dataset.root / name, folder / name)
     for name, column in zip(description["classes"], external.probabilities.T, strict=True):
         table[f"p_{name}"] = column
     atomic.write_csv(folder / "predictions.csv", table)

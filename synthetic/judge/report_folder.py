@@ -1,12 +1,12 @@
 """Where a judgement lies: beside the synthetic Dataset, never in it, since it shows real patients."""
 
-import json
 import os
 import shutil
 from pathlib import Path
 
 from medimg.errors import InputError
 from medimg.lock import content
+from medimg.untrusted.json_file import parse_json
 
 REPORT, JUDGEMENT, FIGURES = "report.html", "judgement.json", "figures"
 # What earlier versions left in the synthetic Dataset itself.
@@ -86,6 +86,6 @@ def _others(folder: Path) -> list[str]:
 
 def _is_judgement(path: Path) -> bool:
     try:
-        return "verdict" in json.loads(path.read_text(encoding="utf-8"))
+        return "verdict" in parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError):
         return False

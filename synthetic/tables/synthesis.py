@@ -42,6 +42,11 @@ def check(dataset: Dataset, config: SynthesizeConfig) -> None:
         for name in ("epochs", "batch_size", "tune"):
             if getattr(config, name):
                 raise InputError(f"{flag(name)}: marginals are counted once, without training; leave it out")
+        for name in ("dp_clip", "dp_sampling"):
+            if name in config.names_given():
+                raise InputError(
+                    f"{flag(name)}: marginals count every patient once, each as a row of one known length; leave it out"
+                )
     rows = learnt_rows(dataset, config)
     where = f"{dataset.root}/manifest.csv"
     sites = rows.groupby("site") if config.per_site else [("", rows)]

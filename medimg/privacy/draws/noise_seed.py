@@ -24,6 +24,7 @@ import numpy as np
 from medimg import atomic
 from medimg.errors import InputError
 from medimg.privacy.draws import keyed
+from medimg.untrusted.json_file import parse_json
 
 FILE = "noise_seed.json"
 _BYTES = 16
@@ -96,7 +97,7 @@ def secret_of(checkpoints: Path, options: dict, data: str, fixed: int | None = N
     path = Path(checkpoints) / FILE
     if path.is_file():
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parse_json(path.read_text(encoding="utf-8"))
             seed, kept_for = bytes.fromhex(content["seed"]), content["data"]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(

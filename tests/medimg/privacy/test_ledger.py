@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from medimg.errors import InputError
@@ -282,3 +283,45 @@ def test_a_broken_privacy_json_is_named(tmp_path):
             ledger(tmp_path, None)
     with pytest.raises(InputError, match="nothing to record"):
         ledger(tmp_path / "run", None).record("train", 5, 5, MECHANISM)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ranges": [[5, 3]]},
+        {"ranges": [[-5, 3]]},
+        {"ranges": [[0, 10**16]]},
+        {"ranges": [[0, 2.5]]},
+        {"ranges": [[0, True]]},
+        {"ranges": [[0]]},
+        {"run": ["x"]},
+        {"phase": {}},
+        {"mechanism": {"noise_multiplier": float("nan")}},
+        {"mechanism": {"noise_multiplier": -1.0}},
+        {"mechanism": {"noise_multiplier": "x"}},
+        {"mechanism": {"steps_per_pass": 0}},
+        {"mechanism": {"steps_per_pass": 1.5}},
+        {"mechanism": {"sampling_probability": float("nan")}},
+        {"mechanism": {"sampling": "none"}},
+        {"mechanism": {"other": 1}},
+    ],
+    ids=str,
+)
+def test_a_record_that_nobody_wrote_is_refused(change):
+    whole = Segment("r", "train", "d", MECHANISM, ((0, 3),)).to_dict()
+    assert Segment.from_dict(whole).to_dict() == whole
+    mechanism = {**whole["mechanism"], **change.get("mechanism", {})}
+    with pytest.raises(InputError, match=r"must be|not a record|choose one"):
+        Segment.from_dict({**whole, **change, "mechanism": mechanism})
+
+
+def test_passes_are_counted_without_making_them():
+    draw = np.random.default_rng(0)
+    for size in (1, 3, 7):
+        mechanism = Mechanism.shuffle(size, 1.0)
+        for _ in range(50):
+            ranges = [tuple(sorted(draw.integers(0, 40, 2).tolist())) for _ in range(draw.integers(1, 5))]
+            touched = {step // size for first, last in ranges for step in range(first, last)}
+            assert mechanism.event(ranges).count == len(touched)
+    # A stranger's, of which a set would fill the memory.
+    assert Mechanism.shuffle(3, 1.0).event([(0, 10**15)]).count == (10**15 + 2) // 3

@@ -111,6 +111,14 @@ def test_refused_in_one_line(tmp_path, content, message):
     assert "\n" not in str(error.value)
 
 
+def test_parquet_whose_text_is_no_unicode_is_refused(tmp_path):
+    cells = pa.array([b"fit", b"s\xffck", b""])
+    text = pa.Array.from_buffers(pa.string(), len(cells), cells.buffers())
+    pq.write_table(pa.table({"label": text}), tmp_path / "t.parquet")
+    with pytest.raises(InputError, match=r"t\.parquet: not readable as a table \(.*UTF8"):
+        list(open_table(tmp_path / "t.parquet").blocks())
+
+
 def test_nested_parquet_is_refused_by_column(tmp_path):
     pq.write_table(pa.table({"a": [[1], [2]]}), tmp_path / "t.parquet")
     with pytest.raises(InputError, match="column 'a' is list"):

@@ -1,6 +1,7 @@
 """No cell of a CSV that people open is a formula, and each is read back as it was."""
 
 import csv
+import io
 import random
 import re
 from dataclasses import replace
@@ -14,6 +15,7 @@ from medimg import atomic
 from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
+from medimg.errors import InputError
 from medimg.evaluation.config import EvaluateConfig
 from medimg.untrusted.csv_cells import quote, quoted, read_csv, unquote
 
@@ -209,3 +211,31 @@ def test_names_of_strangers_through_the_commands(tmp_path):
     made_by_us = [path for path in written if "made" not in path.parts]
     assert all(harmless(path) for path in made_by_us)
     assert any("'=" in path.read_text() for path in made_by_us if path.name == "predictions.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("label,patient,label\na,b,c\n", "column 'label' stands there twice"),
+        ("a,b\n1,2,3,4\n1,2,3\n", "not readable as CSV"),
+        ('a,b\n1,"2\n', "not readable as CSV"),
+        ("", "not readable as CSV"),
+        (b"a,b\n\xff,1\n", "not readable as CSV"),
+    ],
+    ids=["a column twice", "more cells", "an open quote", "empty", "no text"],
+)
+def test_what_is_no_csv_of_ours_is_refused(tmp_path, content, told):
+    path = tmp_path / "x.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=f"x.csv: {told}"):
+        read_csv(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(InputError, match=r"x\.csv: can't be read \(Is a directory\)"):
+        read_csv(path)
+
+
+def test_an_open_file_is_read_from_its_beginning(tmp_path):
+    with pytest.raises(InputError, match="'a' stands there twice"):
+        read_csv(io.StringIO("a,a\n1,2\n"))
+    assert read_csv(io.StringIO("a,b\n1,2\n")).to_dict("list") == {"a": [1], "b": [2]}

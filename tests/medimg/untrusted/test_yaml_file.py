@@ -42,6 +42,8 @@ BOMBS = {
     "a number without digits": ("classes: !!int ''", "not readable as YAML"),
     "a number of too many": ("classes: " + "9" * 10_000, "not readable as YAML"),
     "no text": (b"\xff\xfe\x00", "not readable as YAML"),
+    "a name twice": ("classes: [a, b]\ntask: binary\nclasses: [b, a]", "'classes' stands there twice (line 3)"),
+    "a name twice, deeper": ("a: {b: [{c: 1, 'd': 2, c: 3}]}", "'c' stands there twice (line 1)"),
 }
 
 
@@ -59,6 +61,14 @@ def test_bombs_are_refused_at_once(tmp_path, name):
     assert ended.returncode == 1, ended.stderr
     assert last.startswith(f"medimg.errors.InputError: {path}: ")
     assert any(one in last for one in told.split("|"))
+
+
+def test_names_that_only_look_alike(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text("a: {b: 1, c: b}\nb: [b, b, {b: 1}]\nc: {b: 2}\n1: x\n'1': y\nd: &d {b: 1}\ne: *d\nf: b\n")
+    found = read_yaml(path)
+    assert found["a"] == {"b": 1, "c": "b"}
+    assert (found[1], found["1"], found["e"], found["f"]) == ("x", "y", {"b": 1}, "b")
 
 
 def test_every_file_is_read_that_way(tmp_path):

@@ -1,15 +1,25 @@
 """A patient more or less moves a private step's sum by the clip at most, whatever the step draws."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from scipy.optimize import brentq
+from scipy.stats import norm
 
+from medimg.data.schema import Feature
+from medimg.privacy import ledger
+from medimg.privacy.defaults import coarse
 from medimg.privacy.draws.noise_seed import Secret
 from medimg.privacy.sampling import sampling
 from medimg.privacy.units import Units
 from medimg.tables.public import public_of
 from synthetic.config import SynthesizeConfig
 from synthetic.federation.tables.privacy import ClientsPrivacy
+from synthetic.synthesize import synthesize
 from synthetic.tables.columns import declared
 from synthetic.tables.encoding import Encoding, public_code
 from synthetic.tables.fitting import MODELS
@@ -127,3 +137,62 @@ def test_draws_are_of_more_than_32_bits():
     assert np.array_equal(found[0], found[1])
     assert not np.intersect1d(found[0], found[2]).size
     assert found[0].dtype == np.float64
+
+
+# Columns of one cell alone, ranges of fractions, and whatever a stranger's rows may hold.
+ODD = (
+    Feature("age", "continuous", bound=(0.0, 120.0)),
+    Feature("grade", "integer", bound=(0.5, 4.5)),
+    Feature("pain", "categorical", categories=("a", "b")),
+    Feature("day", "date", bound=(0.0, 400.0)),
+)
+CELLS = {
+    "age": [math.nan, -1e9, 0.0, 50.0, 1e300, math.inf],
+    "grade": [math.nan, 0.5, 1.0, 2.5, 99.0],
+    "pain": ["a", "b", "", "unheard of"],
+    "day": ["", "1970-02-01", "1999-01-01"],
+}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_marginals_of_any_rows_move_by_their_norm_at_most(seed):
+    """Every patient of tiny tables, of one row and of several, in one class and in several."""
+    draw, code = np.random.default_rng(seed), public_code(declared(ODD))
+    cells = {name: draw.choice(np.array(values, object), 9) for name, values in CELLS.items()}
+    rows = pd.DataFrame({**cells, "label": draw.choice(CLASSES, 9), "patient": draw.choice(["a", "b", "c", "d"], 9)})
+    rows = rows.astype({"age": float, "grade": float})
+    for most in (0, 1):
+        model = built(code, rows, private_steps(rows, "poisson", 0, most), "marginals")
+        for patient in rows["patient"].unique():
+            fewer = without(rows, patient).reset_index(drop=True)
+            other = built(code, fewer, private_steps(fewer, "poisson", 0, most), "marginals")
+            assert np.linalg.norm(flat(model, 0) - flat(other, 0)) <= model.norm * (1 + 1e-12)
+
+
+def test_the_noise_of_marginals_is_what_the_ledger_counts(code, rows, small_clinic, tmp_path):
+    """Drawn, in units of a row's norm; and epsilon of the ledger's events by the formula of one Gaussian."""
+    private = replace(private_steps(rows, "poisson", 0, 0), noise_multiplier=2.5)
+    model = built(code, rows, private, "marginals")
+    drawn = []
+    for seed in range(200):
+        model.private = replace(private, secret=Secret.fixed(seed, {}))
+        drawn.append(model._noisy(0) - flat(model, 0))
+    # Of some 10,000 numbers, whose deviation is known to 0.7%.
+    assert np.std(drawn) == pytest.approx(2.5 * model.norm, rel=0.03)
+
+    stated = {"bound": BOUNDS, "categories": CATEGORIES}
+    config = SynthesizeConfig(model="marginals", dp_epsilon=1.0, dp_delta=1e-3, **stated)
+    content = ledger.read(synthesize(small_clinic.root, tmp_path / "made", config))
+    assert len(content["events"]) == 2
+    mu = math.sqrt(sum(event["mechanism"]["noise_multiplier"] ** -2 for event in content["events"]))
+
+    def beyond(epsilon: float) -> float:
+        # Balle and Wang 2018, theorem 8; Dong, Roth and Su 2022: Gaussians compose by the root of their squares.
+        passed = norm.cdf(mu / 2 - epsilon / mu) - math.exp(epsilon) * norm.cdf(-mu / 2 - epsilon / mu)
+        return passed - content["delta"]
+
+    assert content["epsilon"]["pld"] == pytest.approx(brentq(beyond, 0.0, 50.0), rel=1e-3)
+    assert content["epsilon"]["pld"] <= 1.0
+    # What its folder tells of the number of patients, and that it does.
+    assert content["expected_units"] == coarse(rows["patient"].nunique())
+    assert any("1, 2 or 5 times a power of ten" in text for text in content["assumptions"])

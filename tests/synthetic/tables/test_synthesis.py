@@ -209,12 +209,17 @@ def _nothing_unseen_in_private(source: Dataset, out: Dataset) -> None:
     assert source.fingerprint() not in told
 
 
+MARGINALS = {"model": "marginals", "epochs": None, "dp_epsilon": 1.0}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"model": "dcgan"}, "holds a table; use ctgan, tvae or marginals"),
         ({"bound": {"age": "9"}}, "--bound age=9: a bound is two numbers"),
         ({"model": "marginals"}, "--epochs: marginals are counted once"),
+        ({**MARGINALS, "dp_clip": 5.0}, "--dp-clip: marginals count every"),
+        ({**MARGINALS, "dp_sampling": "shuffle"}, "--dp-sampling: marginals"),
         ({"dp_epsilon": 1.0, **STATED, "per_site": True}, "--per-site: is not private"),
         ({"dp_epsilon": 1.0, **STATED, "tune": 2}, "--tune: each try would cost"),
         ({"dp_epsilon": 1.0, **STATED, "dp_delta": 0.1}, "must be below 1 / "),
