@@ -43,9 +43,8 @@ def check(config: TrainConfig) -> None:
     family(config.model)
     others = {"paradigm": "supervised", "adapt": None, "dp_epsilon": None, "dp_noise_multiplier": None}
     unsuited = [name for name, neutral in others.items() if getattr(config, name) != neutral]
-    unsuited += [
-        name for name, value in (("balance", "smote"), ("missing", "drop-rows")) if getattr(config, name) == value
-    ]
+    named = {"balance": "smote", "missing": "drop-rows"}
+    unsuited += [name for name, value in named.items() if getattr(config, name) == value]
     if config.head_start == "logistic" and not computed_once(config):
         raise InputError(
             "--head-start logistic: needs features that are computed once: not --augment without --views, --metadata, "
