@@ -58,7 +58,8 @@ class Checkpoints:
         saved = self._saved()
         if not saved:
             return None
-        content = read_json(saved[-1] / "state.json", needed=("progress", "history"))
+        # Before the first epoch nothing is best, and of a part without labels no measure is a number.
+        content = read_json(saved[-1] / "state.json", needed=("progress", "history"), allow_nan=True)
         return Progress(**content["progress"]), content["history"]
 
     def restore(self, **trackables) -> None:

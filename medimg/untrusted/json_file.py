@@ -16,33 +16,39 @@ AGAIN = "restore it, or have the command that wrote it write it again"
 _LONGEST = 300
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes, allow_nan: bool = False) -> Any:
     """The value of a JSON text.
+
+    Args:
+        text: what was read.
+        allow_nan: NaN and Infinity, which Python writes, are numbers too.
 
     Raises:
         ValueError: it is none, is nested too deep, or has what JSON has not.
     """
+    constant = float if allow_nan else _refused
     try:
         return json.loads(
-            text, parse_constant=_refused, parse_float=_finite, parse_int=_whole, object_pairs_hook=_each_once
+            text, parse_constant=constant, parse_float=_finite, parse_int=_whole, object_pairs_hook=_each_once
         )
     except RecursionError:
         raise ValueError("nested too deep") from None
 
 
-def read_json(path: Path, remedy: str = AGAIN, needed: tuple[str, ...] = ()) -> dict[str, Any]:
+def read_json(path: Path, remedy: str = AGAIN, needed: tuple[str, ...] = (), allow_nan: bool = False) -> dict[str, Any]:
     """The object that a file holds.
 
     Args:
         path: the file.
         remedy: ends the error's line.
         needed: names that it must have.
+        allow_nan: of a file whose writer keeps measures that are no number.
 
     Raises:
         InputError: it can't be read, is no JSON object, or lacks a name.
     """
     try:
-        content = parse_json(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"), allow_nan)
     except OSError as error:
         raise InputError(f"{path}: can't be read ({error.strerror or error}); {remedy}") from error
     except ValueError as error:

@@ -110,7 +110,7 @@ def test_no_private_run_without_a_ledger_of_all_runs(changed, sites):
     data = changed(lambda rows: rows)
     ledger = data.root / "privacy_ledger.jsonl"
     # As of a folder that can't be written, which for root there is none.
-    ledger.symlink_to("/nowhere/ledger.jsonl")
+    ledger.symlink_to("missing/ledger.jsonl")
     attacker = sites(data, dp={"unit": "patient", "budget": 4.5})
     attacker.describe(private=True)
     assert "ledger of this site's Dataset can't be written" in attacker.refusal(protocol.PLAN, *attacker.plan(PRIVATE))

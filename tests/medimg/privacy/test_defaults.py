@@ -194,7 +194,7 @@ def test_a_head_is_told_kept_and_trained_by_again(noise, empty_store, pretrained
     result = medimg("train", noise.root, *privately, "--out", tmp_path / "run")
     assert result.exit_code == 0, result.output
     for words in ("--model mobilenet: ", "--model-arg alpha=0.25: of these", "--dp-clip 10.0: ", "--batch-size 20: "):
-        assert f"note: {words}" in result.stderr
+        assert f"note: {words}" in result.output
     run = Run.load(tmp_path / "run")
     plan = yaml.safe_load((run.root / "plan.yaml").read_text())
     assert (plan["freeze"], plan["image_size"], plan["epochs"]) == ("backbone", 32, 2)
