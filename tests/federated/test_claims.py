@@ -227,4 +227,4 @@ def test_no_document_promises_what_one_process_can_not_keep():
         assert not re.search(r"\bHMAC\b|\bhmac\b|\bseals?\b|\bsealed\b|unseal", text), path
     document = " ".join(texts[root / "docs" / "federation.md"].split())
     assert "each client's number of examples, loss and accuracy are in `rounds.csv`" in document
-    assert "The head (hash of the last record) is not signed" in document
+    assert "of a simulation it is not: whoever can write RUN can make log, head and files anew" in document
