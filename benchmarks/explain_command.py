@@ -17,7 +17,7 @@ from benchmarks.material import phantom, table
 from medimg.config import TrainConfig
 from medimg.training.train import train
 
-SIZE, TRIALS = 160, 3
+SIZE, TRIALS = 160, 2
 ALONE = ("--mistakes", "0", "--score-count", "0", "--appearance-count", "0")
 COUNTS, PROMISES = {"gradcam": 64, "shap": 8}, {"gradcam": 1.2, "shap": 1.05}
 

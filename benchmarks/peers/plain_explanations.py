@@ -2,7 +2,7 @@
 
 `python -m benchmarks.peers.plain_explanations MODEL.keras gradcam|shap OUT IMAGE...`: a PNG of image and overlay and an
 npz an image, and a contact sheet. All images are one batch. Of a binary model with one logit or one probability the map
-is of the positive class.
+is of the positive class. Of medimg nothing is used but the reading of its model.
 """
 
 import os
@@ -47,10 +47,10 @@ def _positive(model, count: int) -> list[int]:
 
 
 def main() -> None:
-    import tensorflow as tf
+    from medimg.models.saving import load_model
 
     file, method, out, *paths = sys.argv[1:]
-    model, out = tf.keras.models.load_model(file, compile=False), Path(out)
+    model, out = load_model(Path(file)), Path(out)
     _, size, _, channels = model.input_shape
     flag = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR
     images = [cv2.resize(cv2.imread(path, flag), (size, size), interpolation=cv2.INTER_AREA) for path in paths]
